@@ -1,0 +1,51 @@
+"""What backends promise, one module a kind.
+
+Each promise is a small Protocol. The `must` of a kind is one of its first two, sync or async; every other is an
+ability that a backend may have, and that the host looks for by its methods.
+"""
+
+from llmcore.contracts.cache import AsyncCacheProvider, CacheKeys, CacheProvider
+from llmcore.contracts.llm import (
+    AsyncLLMProvider,
+    AsyncModelListing,
+    AsyncStreamingLLMProvider,
+    LLMProvider,
+    ModelListing,
+    PricingProvider,
+    StreamingLLMProvider,
+    TokenCounter,
+)
+from llmcore.contracts.storage import (
+    AsyncFileSystemProvider,
+    AsyncStorageProvider,
+    FileSystemProvider,
+    StorageProvider,
+)
+from llmcore.contracts.voice import (
+    AsyncVoiceCloningProvider,
+    AsyncVoiceProvider,
+    VoiceCloningProvider,
+    VoiceProvider,
+)
+
+__all__ = [
+    "AsyncCacheProvider",
+    "AsyncFileSystemProvider",
+    "AsyncLLMProvider",
+    "AsyncModelListing",
+    "AsyncStorageProvider",
+    "AsyncStreamingLLMProvider",
+    "AsyncVoiceCloningProvider",
+    "AsyncVoiceProvider",
+    "CacheKeys",
+    "CacheProvider",
+    "FileSystemProvider",
+    "LLMProvider",
+    "ModelListing",
+    "PricingProvider",
+    "StorageProvider",
+    "StreamingLLMProvider",
+    "TokenCounter",
+    "VoiceCloningProvider",
+    "VoiceProvider",
+]

@@ -1,0 +1,249 @@
+"""The values that cross every contract: requests, replies, usage, speech; typed and frozen."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from typing import Any, Literal, TypedDict
+
+import msgspec
+
+from llmcore.units import Duration, Size
+
+__all__ = [
+    "AudioFormat",
+    "CallEvent",
+    "ChatRequest",
+    "Delta",
+    "Duration",
+    "FileInfo",
+    "Message",
+    "Reply",
+    "Secret",
+    "Size",
+    "Speech",
+    "TokenCount",
+    "ToolCall",
+    "Usage",
+    "VoiceInfo",
+]
+
+AudioFormat = Literal["wav", "mp3", "ogg", "opus", "flac", "aac", "pcm", "ulaw", "alaw"]
+
+
+class Secret:
+    """A key or password that shows itself to nobody who does not ask by name."""
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: str) -> None:
+        self._value = value
+
+    def reveal(self) -> str:
+        """Return the secret itself. Call it where it is sent, and keep no copy."""
+        return self._value
+
+    def __repr__(self) -> str:
+        return "Secret('…')"
+
+    __str__ = __repr__
+
+    def __format__(self, spec: str) -> str:
+        return repr(self)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and other._value == self._value
+
+    def __hash__(self) -> int:
+        return hash((Secret, self._value))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        raise TypeError("a Secret is not copied out of its process")
+
+
+class TokenCount(int):
+    """A number of tokens that knows whether it is exact."""
+
+    exact: bool
+
+    def __new__(cls, value: int, *, exact: bool) -> TokenCount:
+        count = super().__new__(cls, value)
+        count.exact = exact
+        return count
+
+    def __repr__(self) -> str:
+        return f"{int(self)}" if self.exact else f"~{int(self)}"
+
+
+class Message(TypedDict, total=False):
+    """One message of a conversation, in the shape of Chat Completions.
+
+    A plain dict: what is not named here (images, audio, a vendor's own fields) passes through untouched.
+    Source: https://platform.openai.com/docs/api-reference/chat/create
+    """
+
+    role: str
+    """system, developer, user, assistant or tool."""
+    content: str | Sequence[Mapping[str, Any]] | None
+    """A text, or parts such as `{"type": "image_url", ...}`; None beside tool calls."""
+    name: str
+    tool_calls: Sequence[Mapping[str, Any]]
+    tool_call_id: str
+
+
+class Usage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Tokens of one answer as the backend counted them."""
+
+    input_tokens: int = 0
+    """All input tokens, cached ones included. Backends differ: plugins add up what theirs reports apart."""
+    output_tokens: int = 0
+    """All output tokens, reasoning included."""
+    cached_tokens: int = 0
+    """Part of `input_tokens` that the vendor read from its own prompt cache."""
+    cache_write_tokens: int = 0
+    """Part of `input_tokens` that the vendor wrote to its prompt cache."""
+    reasoning_tokens: int = 0
+    """Part of `output_tokens` that is not shown."""
+    audio_input_tokens: int = 0
+    audio_output_tokens: int = 0
+    estimated: bool = False
+    """True where the backend sent no count and a local one stands in."""
+
+    @property
+    def total_tokens(self) -> int:
+        """Input and output together."""
+        return self.input_tokens + self.output_tokens
+
+
+class ToolCall(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The model asks for a function to be called."""
+
+    name: str
+    arguments: str
+    """JSON text as the model wrote it; it may not be valid."""
+    id: str = ""
+    type: str = "function"
+    index: int = 0
+    """Position among the calls of one answer; pieces of a streamed call share it."""
+
+
+class ChatRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """One question to a language model, checked; what a provider's `complete` and `stream` take."""
+
+    model: str
+    messages: Sequence[Message]
+    parameters: Mapping[str, Any] = msgspec.field(default_factory=dict)
+    """What goes on the wire beside model and messages: temperature, tools, ..."""
+    timeout_s: float | None = None
+    """Seconds until the call's deadline."""
+    idle_s: float | None = None
+    """Longest silence allowed inside one answer, in seconds."""
+
+    def body(self) -> dict[str, Any]:
+        """Return the request as a Chat Completions body, in the order in which it was given."""
+        return {"model": self.model, "messages": self.messages, **self.parameters}
+
+
+class Reply(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One whole answer."""
+
+    text: str
+    model: str = ""
+    """The model that answered, by the backend's own name."""
+    provider: str = ""
+    finish_reason: str | None = "stop"
+    """stop, length, tool_calls, content_filter, ...; None where the backend did not say."""
+    usage: Usage = Usage()
+    cost: Decimal | None = None
+    """USD; None where the price is not known, 0 for an answer from the cache."""
+    cached: bool = False
+    saved: Decimal | None = None
+    """USD that the cache saved; None where nothing was saved or the price is not known."""
+    latency_s: float = 0.0
+    """Seconds from the call to the answer; of a cached answer the original's."""
+    tool_calls: tuple[ToolCall, ...] = ()
+    service_tier: str | None = None
+    """The tier that served, as the backend names it."""
+    request_id: str | None = None
+    body: bytes = b""
+    """What the upstream sent, byte for byte where it sent one JSON document."""
+    parsed: Any = None
+    """The answer as an instance of what `response_format=` asked for."""
+
+    @property
+    def raw(self) -> Any:
+        """The upstream's JSON document, decoded; None where there was none."""
+        return msgspec.json.decode(self.body) if self.body else None
+
+
+class Delta(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One piece of a streamed answer. The last one carries a `finish_reason`, and usage where it is known."""
+
+    text: str = ""
+    tool_calls: tuple[ToolCall, ...] = ()
+    """Pieces of calls: `arguments` is to be joined by `index`; name and id come once."""
+    finish_reason: str | None = None
+    usage: Usage | None = None
+    model: str = ""
+    service_tier: str | None = None
+    request_id: str | None = None
+    body: bytes = b""
+    """On the last piece: the whole answer as one document, where the provider assembles it."""
+
+
+class CallEvent(msgspec.Struct, frozen=True, kw_only=True):
+    """What observers are told when a call has ended."""
+
+    kind: str
+    """llm, voice, ..."""
+    provider: str
+    model: str
+    usage: Usage = Usage()
+    cost: Decimal | None = None
+    cached: bool = False
+    latency_s: float = 0.0
+    attempts: int = 0
+    """Requests that reached for the backend; 0 for an answer from the cache."""
+    user: str | None = None
+    tags: tuple[str, ...] = ()
+    error: str | None = None
+    """Name of the exception that ended the call; None where it was answered."""
+
+
+class FileInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """What a storage knows of one file."""
+
+    key: str
+    size_bytes: int
+    modified: float
+    """Seconds since 1970-01-01 UTC."""
+
+
+class VoiceInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """One voice of a provider."""
+
+    voice_id: str
+    name: str
+    language: str | None = None
+    """BCP 47, such as "en-GB"."""
+    description: str | None = None
+    labels: Mapping[str, str] = msgspec.field(default_factory=dict)
+
+
+class Speech(msgspec.Struct, frozen=True, kw_only=True):
+    """Spoken text."""
+
+    audio: bytes
+    format: AudioFormat
+    sample_rate_hz: int | None = None
+    duration_s: float | None = None
+    characters: int = 0
+    """Characters that were spoken, as the vendor bills them."""
+    cost: Decimal | None = None
+    """USD; None where the price is not known."""
+    cached: bool = False
+    voice: str = ""
+    model: str = ""
+    provider: str = ""
+    alignment: tuple[tuple[str, float, float], ...] = ()
+    """(character, start, end), times in seconds, where the provider tells."""

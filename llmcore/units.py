@@ -1,0 +1,66 @@
+"""Durations and sizes as people write them: "90s", "1h", "64MB"."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from typing import Final
+
+_SECONDS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
+_BYTES: Final = {
+    "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12,
+    "kib": 2**10, "mib": 2**20, "gib": 2**30, "tib": 2**40,
+}  # fmt: skip
+_NUMBER_AND_UNIT: Final = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*")
+
+
+class Duration(float):
+    """Seconds. In configuration a number of them, or text such as "90s", "1h", "7d"."""
+
+    __slots__ = ()
+    expected: Final = 'a number of seconds, or a number and a unit: "500ms", "90s", "10m", "2h", "7d"'
+
+    @classmethod
+    def parse(cls, value: object) -> Duration:
+        """Read *value*, a number, text or timedelta.
+
+        Raises:
+            ValueError: It is neither, or below zero.
+        """
+        if isinstance(value, timedelta):
+            value = value.total_seconds()
+        seconds = _read(value, _SECONDS, default="s")
+        if not 0 <= seconds < float("inf"):
+            raise ValueError(f"not a duration: {value!r}")
+        return cls(seconds)
+
+
+class Size(int):
+    """Bytes. In configuration a number of them, or text such as "64MB", "1GiB"."""
+
+    __slots__ = ()
+    expected: Final = 'a number of bytes, or a number and a unit: "512KB", "64MB", "1GB", "1GiB"'
+
+    @classmethod
+    def parse(cls, value: object) -> Size:
+        """Read *value*, a number or text.
+
+        Raises:
+            ValueError: It is neither, or below zero.
+        """
+        size = _read(value, _BYTES, default="b")
+        if not 0 <= size < float("inf"):
+            raise ValueError(f"not a size: {value!r}")
+        return cls(size)
+
+
+def _read(value: object, units: dict[str, float] | dict[str, int], *, default: str) -> float:
+    if isinstance(value, bool):
+        raise ValueError(f"expected a number or text, got {value!r}")  # noqa: TRY004 - one error for callers
+    if isinstance(value, int | float):
+        return value
+    match = _NUMBER_AND_UNIT.fullmatch(value) if isinstance(value, str) else None
+    unit = units.get((match[2] or default).lower()) if match else None
+    if match is None or unit is None:
+        raise ValueError(f"expected a number and a unit, got {value!r}")
+    return float(match[1]) * unit
