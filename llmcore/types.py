@@ -91,7 +91,7 @@ class Message(TypedDict, total=False):
     tool_call_id: str
 
 
-class Usage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Usage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, repr_omit_defaults=True):
     """Tokens of one answer as the backend counted them."""
 
     input_tokens: int = 0
@@ -115,7 +115,7 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         return self.input_tokens + self.output_tokens
 
 
-class ToolCall(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class ToolCall(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, repr_omit_defaults=True):
     """The model asks for a function to be called."""
 
     name: str
@@ -144,7 +144,7 @@ class ChatRequest(msgspec.Struct, frozen=True, kw_only=True):
         return {"model": self.model, "messages": self.messages, **self.parameters}
 
 
-class Reply(msgspec.Struct, frozen=True, omit_defaults=True):
+class Reply(msgspec.Struct, frozen=True, omit_defaults=True, repr_omit_defaults=True):
     """One whole answer."""
 
     text: str
@@ -176,7 +176,7 @@ class Reply(msgspec.Struct, frozen=True, omit_defaults=True):
         return msgspec.json.decode(self.body) if self.body else None
 
 
-class Delta(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Delta(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, repr_omit_defaults=True):
     """One piece of a streamed answer. The last one carries a `finish_reason`, and usage where it is known."""
 
     text: str = ""
