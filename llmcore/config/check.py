@@ -1,0 +1,261 @@
+"""Checks one layer against the schema, and finds every fault of it in one go."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Final
+
+from llmcore.config.keys import Path, dotted, nearest
+from llmcore.config.layers import FileLayer, Layer
+from llmcore.config.mask import HIDDEN, is_secret_name, mask_text, shown
+from llmcore.config.schema import OPTION_KINDS, PRICE_KEYS, SECTIONS, UNAVAILABLE, Reader, reader_of
+from llmcore.errors import ConfigError
+
+__all__ = ["check_layer", "unknown_key"]
+
+_TOP: Final = ("profiles",)
+_PRICES_NEEDED: Final = ("input", "output")
+
+
+def check_layer(layer: Layer) -> list[ConfigError]:
+    """Return every fault of one layer, its profiles included, in the order of the file."""
+    return _Check(layer).run()
+
+
+class _Check:
+    def __init__(self, layer: Layer) -> None:
+        self.layer = layer
+        self.faults: list[ConfigError] = []
+
+    def run(self) -> list[ConfigError]:
+        self._sections((), self.layer.tree)
+        return self.faults
+
+    def _sections(self, base: Path, tree: Mapping[Any, Any]) -> None:
+        checks: dict[str, Callable[[Path, Mapping[Any, Any]], None]] = {
+            "models": self._models,
+            "prices": self._prices,
+        }
+        for name, value in tree.items():
+            path = (*base, str(name))
+            if name == "profiles" and not base:
+                self._profiles(value)
+            elif (name,) in UNAVAILABLE:
+                self._unavailable(path)
+            elif name not in SECTIONS:
+                self._unknown_section(path, value, base)
+            elif not isinstance(value, Mapping):
+                self._not_a_table(path, value)
+            else:
+                checks.get(name, self._keys)(path, value)
+
+    def _profiles(self, value: Any) -> None:
+        if not isinstance(value, Mapping):
+            self._wrong(("profiles",), value, "a table of profiles", "[profiles.NAME.SECTION]")
+            return
+        for name, tree in value.items():
+            path = ("profiles", str(name))
+            if isinstance(tree, Mapping):
+                self._sections(path, tree)
+            else:
+                self._wrong(path, tree, "a profile", f"sections inside it: [profiles.{name}.cache]")
+
+    def _keys(self, path: Path, table: Mapping[Any, Any]) -> None:
+        section = path[-1]
+        known = SECTIONS[section]
+        for name, value in table.items():
+            key = (*path, str(name))
+            if (section, name) in UNAVAILABLE and not isinstance(
+                value, Mapping
+            ):  # [cache.memory] is a provider's
+                self._unavailable(key)
+            elif name in known:
+                self._value(key, value)
+            elif not isinstance(value, Mapping) or section not in OPTION_KINDS:
+                self.faults.append(unknown_key(self.layer, key, value, known))
+
+    def _models(self, path: Path, table: Mapping[Any, Any]) -> None:
+        for name, value in table.items():
+            self._value((*path, str(name)), value)
+
+    def _prices(self, path: Path, table: Mapping[Any, Any]) -> None:
+        for name, price in table.items():
+            key = (*path, str(name))
+            provider, _, model = str(name).partition(":")
+            if not (provider and model):
+                self.faults.append(
+                    self.layer.fault(
+                        key,
+                        f"`{name}` in [{dotted(path)}] is not the name of a model",
+                        code="LC104",
+                        at="key",
+                        expected=f'"provider:model", in quotes: [{dotted(path)}."openai:{name}"]',
+                    )
+                )
+            elif not isinstance(price, Mapping):
+                self._wrong(
+                    key, price, "a table of prices", "input and output, in US dollars per million tokens"
+                )
+            else:
+                self._price(key, price)
+
+    def _price(self, path: Path, price: Mapping[Any, Any]) -> None:
+        for name, value in price.items():
+            if name in PRICE_KEYS:
+                self._value((*path, name), value)
+            else:
+                self.faults.append(unknown_key(self.layer, (*path, str(name)), value, PRICE_KEYS))
+        for name in _PRICES_NEEDED:
+            # A typing mistake is one fault, not two.
+            if name not in price and not any(nearest(str(key), [name]) for key in price):
+                self.faults.append(
+                    self.layer.fault(
+                        path,
+                        f"`{name}` is missing in [{dotted(path)}]",
+                        code="LC112",
+                        at="key",
+                        expected=PRICE_KEYS[name].expected,
+                        fix=self.layer.to_set((*path, name), PRICE_KEYS[name].example),
+                    )
+                )
+
+    def _value(self, path: Path, value: Any) -> None:
+        reader = reader_of(path)
+        if reader is None:
+            return
+        try:
+            reader.read(value)
+        except (ValueError, TypeError, OverflowError):
+            element = _element(reader, value)
+            at, value = ((*path, str(element)), value[element]) if element is not None else (path, value)
+            self.faults.append(
+                self.layer.fault(
+                    at,
+                    f"`{path[-1]}` is not {reader.noun}: {shown(path[-1], value)}",
+                    code="LC104",
+                    expected=reader.expected,
+                    fix=self.layer.to_set(path, reader.example),
+                )
+            )
+
+    def _unavailable(self, path: Path) -> None:
+        what = f"[{dotted(path)}]" if (path[-1],) in UNAVAILABLE else f"`{path[-1]}` in [{dotted(path[:-1])}]"
+        self.faults.append(
+            self.layer.fault(
+                path,
+                f"{what} is not available in llmcore {_version()}: nothing would hold it",
+                code="LC111",
+                at="key",
+                fix=self.layer.to_unset(path),
+            )
+        )
+
+    def _unknown_section(self, path: Path, value: Any, base: Path) -> None:
+        sections = [*SECTIONS, *_unavailable_sections(), *(() if base else _TOP)]
+        name = path[-1]
+        if isinstance(value, Mapping | list):
+            meant = nearest(name, sections)
+            message = f"unknown section [{dotted(path)}]"
+            fix = f"[{dotted((*base, meant))}]" if meant and isinstance(self.layer, FileLayer) else None
+        else:
+            owner = next((section for section, keys in SECTIONS.items() if name in keys), None)
+            meant = f"{owner}.{name}" if owner else nearest(name, sections)
+            message = f"unknown key `{name}` outside any section"
+            fix = self.layer.to_rename(path, (*base, owner, name), _plain(name, value)) if owner else None
+        self.faults.append(
+            self.layer.fault(
+                path,
+                message,
+                code="LC102",
+                at="key",
+                expected=", ".join(sorted(set(sections) - set(_unavailable_sections()))),
+                suggestion=meant,
+                fix=fix or (None if meant else self.layer.to_unset(path)),
+            )
+        )
+
+    def _not_a_table(self, path: Path, value: Any) -> None:
+        section = path[-1]
+        fix = None
+        if "provider" in SECTIONS[section] and isinstance(value, str):
+            fix = self.layer.to_set((*path, "provider"), value)
+        keys = ", ".join(sorted(SECTIONS[section])) or "names of your own"
+        self._wrong(path, value, "a table", f"[{dotted(path)}] with the keys: {keys}", fix)
+
+    def _wrong(self, path: Path, value: Any, noun: str, expected: str, fix: str | None = None) -> None:
+        self.faults.append(
+            self.layer.fault(
+                path,
+                f"`{path[-1]}` is not {noun}: {shown(path[-1], value)}",
+                code="LC104",
+                expected=expected,
+                fix=fix,
+            )
+        )
+
+
+def unknown_key(
+    layer: Layer, path: Path, value: Any, known: Iterable[str], *, secrets: frozenset[str] = frozenset()
+) -> ConfigError:
+    """Return the fault of a key that its table does not have.
+
+    *secrets* are those of the known keys that hold one: a value that was meant for such a key is not shown.
+    """
+    name, table = path[-1], path[:-1]
+    meant = nearest(name, known)
+    secret = is_secret_name(name) or meant in secrets
+    if meant is None:
+        fix = layer.to_unset(path)
+    else:
+        right = (*table, meant)
+        fix = layer.to_rename(path, right, _reference(right) if secret else _plain(name, value))
+    notes: tuple[str, ...] = ()
+    if len(table) == 1 and table[0] in OPTION_KINDS and meant is None and isinstance(layer, FileLayer):
+        notes = (f"a provider's own options stand in a table of their own: [{dotted((*table, 'NAME'))}]",)
+    return layer.fault(
+        path,
+        f"unknown key `{name}` in [{dotted(table)}]",
+        code="LC102",
+        at="key",
+        expected=", ".join(sorted(known)) or "no key at all",
+        suggestion=meant,
+        fix=fix,
+        notes=notes,
+        secret=secret,
+    )
+
+
+def _reference(path: Path) -> str:
+    return "env:" + "_".join(path[-2:]).upper()
+
+
+def _plain(name: str, value: Any) -> str:
+    """Return the value as `llmcore config set` takes it, or a dot where it must not be shown."""
+    if not isinstance(value, str):
+        return shown(name, value)
+    return HIDDEN if mask_text(value) != value else value
+
+
+def _element(reader: Reader, value: Any) -> int | None:
+    """Return which element of a list is at fault, where it is one alone."""
+    if not isinstance(value, list):
+        return None
+    for index, item in enumerate(value):
+        try:
+            reader.read([item])
+        except (ValueError, TypeError):
+            return index
+    return None
+
+
+def _unavailable_sections() -> list[str]:
+    return [path[0] for path in UNAVAILABLE if len(path) == 1]
+
+
+def _version() -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("llmcore-host")
+    except PackageNotFoundError:
+        return "0.1.0"

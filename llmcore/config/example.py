@@ -1,0 +1,50 @@
+"""The file that `llmcore config init` writes."""
+
+from typing import Final
+
+__all__ = ["EXAMPLE"]
+
+EXAMPLE: Final = """\
+# llmcore: which backend answers is one word in this file.
+# `llmcore config check` finds its faults; `llmcore config explain KEY` tells where a value comes from.
+
+[llm]
+provider = "echo"                         # answers without a key and costs nothing; openai, ...
+# model = "gpt-5.6-luna"
+
+# [llm.openai]
+# api_key = "env:OPENAI_API_KEY"          # a reference (env:, file:, keyring:), never the key itself
+# base_url = "https://api.openai.com/v1"  # or any server that speaks the same protocol
+
+# [models]                                # names for code: chat(..., model="safe")
+# fast = "openai:gpt-5.6-luna"
+# safe = ["openai:gpt-6-sol", "anthropic:claude-sonnet-5"]     # tried in order
+
+[cache]
+provider = "file"                         # memory, file, redis, or any installed provider
+ttl = "1h"                                # or "never"
+# max_size = "1GB"
+
+# [cache.redis]                           # may stay here while another provider is chosen
+# url = "redis://localhost:6379/0"
+
+# [storage]
+# provider = "fs"
+# [storage.fs]
+# root = "./data"
+
+# [voice]
+# provider = "espeak"
+
+# [prices."openai:my-deployment"]         # USD per million tokens; beats every table
+# input = 0.25
+# output = 2.00
+
+[retry]
+attempts = 4                              # in all, the first one counted
+deadline = "10m"                          # over all attempts
+idle = "60s"                              # longest silence inside one answer
+
+# [profiles.prod.cache]                   # llmcore.load(profile="prod") or LLMCORE_PROFILE=prod
+# provider = "redis"
+"""

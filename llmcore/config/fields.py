@@ -1,0 +1,159 @@
+"""Reads the structure of a provider's options, in whichever way its author wrote it."""
+
+from __future__ import annotations
+
+import types
+import typing
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, NamedTuple, NotRequired, Required, Union
+
+import msgspec
+
+from llmcore.errors import PluginBroken
+
+__all__ = ["Field", "build", "expected", "fields_of", "mentions", "noun"]
+
+
+class Field(NamedTuple):
+    """One key of a provider's table."""
+
+    key: str
+    """Its name in the configuration."""
+    name: str
+    """Its name in the structure."""
+    type: Any
+    required: bool
+
+
+def fields_of(structure: type) -> dict[str, Field]:
+    """Return the fields by key.
+
+    Raises:
+        PluginBroken: It is no structure that the host can read.
+    """
+    try:
+        return {field.key: field for field in _fields(structure)}
+    except (NameError, TypeError, AttributeError) as error:
+        raise PluginBroken(
+            f"the options {structure!r} cannot be read: {error}",
+            expected="a frozen llmcore.hookspecs.Options, dataclass, NamedTuple or TypedDict; its annotations "
+            "stand at module level and can be evaluated",
+        ) from None
+
+
+def build(structure: type, values: Mapping[str, Any]) -> object:
+    """Return the structure that holds *values*."""
+    return structure(**values)
+
+
+def _fields(structure: Any) -> list[Field]:
+    if issubclass(structure, msgspec.Struct):
+        return [
+            Field(item.encode_name, item.name, item.type, item.required)
+            for item in msgspec.structs.fields(structure)
+        ]
+    hints = typing.get_type_hints(structure, include_extras=True)
+    if hasattr(structure, "__dataclass_fields__"):
+        import dataclasses
+
+        return [
+            Field(
+                item.name,
+                item.name,
+                hints[item.name],
+                item.default is dataclasses.MISSING and item.default_factory is dataclasses.MISSING,
+            )
+            for item in dataclasses.fields(structure)
+            if item.init
+        ]
+    if issubclass(structure, tuple) and hasattr(structure, "_field_defaults"):
+        return [
+            Field(name, name, hint, name not in structure._field_defaults) for name, hint in hints.items()
+        ]
+    if typing.is_typeddict(structure):
+        needed: frozenset[str] = structure.__required_keys__
+        return [
+            Field(name, name, _bare(hint), _is_required(hint, default=name in needed))
+            for name, hint in hints.items()
+        ]
+    raise TypeError("not a known kind of structure")
+
+
+def _is_required(hint: Any, *, default: bool) -> bool:
+    """Where annotations are text, `__required_keys__` does not know of Required and NotRequired."""
+    origin = typing.get_origin(hint)
+    return origin is Required or (default and origin is not NotRequired)
+
+
+def _bare(hint: Any) -> Any:
+    while typing.get_origin(hint) in {Required, NotRequired}:
+        hint = typing.get_args(hint)[0]
+    return hint
+
+
+def mentions(hint: Any, wanted: type) -> bool:
+    """Tell whether *wanted* occurs anywhere in a type."""
+    if typing.get_origin(hint) is Literal:
+        return False
+    return hint is wanted or any(mentions(part, wanted) for part in typing.get_args(hint))
+
+
+_NOUNS: dict[Any, tuple[str, str]] = {
+    bool: ("true or false", "true or false, without quotes"),
+    int: ("a whole number", "a whole number, without quotes"),
+    float: ("a number", "a number, without quotes"),
+    str: ("text", "text in quotes"),
+    list: ("a list", "a list in square brackets"),
+    tuple: ("a list", "a list in square brackets"),
+    dict: ("a table", "a table of names and values"),
+}
+
+
+def noun(hint: Any) -> str | None:
+    """Return what a value of the type is called, where it has a plain name."""
+    core = _core(hint)
+    known = _NOUNS.get(typing.get_origin(core) or core)
+    if known:
+        return known[0]
+    parse_name = getattr(core, "__name__", "")
+    return {"Duration": "a duration", "Size": "a size"}.get(parse_name) if hasattr(core, "parse") else None
+
+
+def expected(hint: Any) -> str | None:
+    """Return what a value of the type may be, in words."""
+    core = _core(hint)
+    if typing.get_origin(core) is Literal:
+        return "one of " + ", ".join(
+            f'"{item}"' if isinstance(item, str) else str(item) for item in typing.get_args(core)
+        )
+    known = _NOUNS.get(typing.get_origin(core) or core)
+    bounds = _bounds(hint)
+    if known:
+        return known[1] + (f", {bounds}" if bounds else "")
+    text = getattr(core, "expected", None)
+    return text if isinstance(text, str) else None
+
+
+def _core(hint: Any) -> Any:
+    """Return the type without Annotated and without None."""
+    origin = typing.get_origin(hint)
+    if origin is Annotated:
+        return _core(typing.get_args(hint)[0])
+    if origin in {Union, types.UnionType}:
+        parts = [part for part in typing.get_args(hint) if part is not type(None)]
+        return _core(parts[0]) if len(parts) == 1 else hint
+    return hint
+
+
+def _bounds(hint: Any) -> str:
+    words = {"gt": "above", "ge": "at least", "lt": "below", "le": "at most"}
+    found = []
+    for part in (hint, *typing.get_args(hint)):
+        for meta in getattr(part, "__metadata__", ()):
+            if isinstance(meta, msgspec.Meta):
+                found += [
+                    f"{word} {getattr(meta, name)}"
+                    for name, word in words.items()
+                    if getattr(meta, name) is not None
+                ]
+    return ", ".join(found)

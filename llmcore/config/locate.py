@@ -1,0 +1,183 @@
+"""Finds where each key of a TOML document stands; tomllib reads values and forgets their places."""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_right
+from contextlib import suppress
+from typing import NamedTuple
+
+from llmcore.config.keys import Path
+
+__all__ = ["Place", "Span", "locate"]
+
+_SKIP = re.compile(r"(?:[ \t\r\n]+|#[^\n]*)*")
+_KEY = re.compile(r"""[A-Za-z0-9_-]+|"(?:\\.|[^"\\\n])*"|'[^'\n]*'""")
+_STRING = re.compile(
+    r'"""(?:\\[\s\S]|[^\\])*?"""(?:"{0,2})'
+    r"|'''[\s\S]*?'''(?:'{0,2})"
+    r'|"(?:\\.|[^"\\\n])*"'
+    r"|'[^'\n]*'"
+)
+_BARE = re.compile(r"\d{4}-\d\d-\d\d[ ]\d[^\s,\]}#]*|[^\s,\]}#]+")
+
+
+class Span(NamedTuple):
+    """A piece of one line; line and column count from 1."""
+
+    line: int
+    column: int
+    length: int
+
+
+class Place(NamedTuple):
+    """Where a key and its value stand. For a table both are its name in the header."""
+
+    key: Span
+    value: Span
+
+
+def locate(text: str) -> dict[Path, Place]:
+    """Return the place of every key, table and array element of a document that tomllib accepts.
+
+    Elements of arrays have their index as text: `("models", "safe", "0")`. Of a document that is not
+    valid, what stands before the fault is found.
+    """
+    scanner = _Scanner(text)
+    with suppress(_Stop, RecursionError):  # no worse than an error without its column
+        scanner.document()
+    return scanner.found
+
+
+class _Stop(Exception):
+    """The text is not what the scanner knows as TOML."""
+
+
+class _Scanner:
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.at = 0
+        self.found: dict[Path, Place] = {}
+        self._starts = [0, *(match.end() for match in re.finditer("\n", text))]
+        self._tables: dict[Path, int] = {}
+        """How many [[tables]] of each name were met."""
+
+    def document(self) -> None:
+        base: Path = ()
+        while self._skip() < len(self.text):
+            if self.text[self.at] == "[":
+                base = self._header()
+            else:
+                self._pair(base)
+
+    def _header(self) -> Path:
+        many = self.text.startswith("[[", self.at)
+        self.at += 2 if many else 1
+        segments = self._key()
+        self._take("]]" if many else "]")
+        path: Path = ()
+        for index, (name, span) in enumerate(segments):
+            path = (*path, name)
+            if many and index == len(segments) - 1:
+                self._tables[path] = self._tables.get(path, -1) + 1
+                self.found.setdefault(path, Place(span, span))
+            elif index == len(segments) - 1:
+                self.found[path] = Place(span, span)
+            self.found.setdefault(path, Place(span, span))
+            if path in self._tables:
+                path = (*path, str(self._tables[path]))
+                self.found.setdefault(path, Place(span, span))
+        return path
+
+    def _pair(self, base: Path) -> None:
+        segments = self._key()
+        self._take("=")
+        path = base
+        for name, span in segments:
+            path = (*path, name)
+            self.found.setdefault(path, Place(span, span))
+        self._skip()
+        start = self.at
+        self._value(path)
+        self.found[path] = Place(segments[-1][1], self._span(start, self.at))
+
+    def _key(self) -> list[tuple[str, Span]]:
+        segments = []
+        while True:
+            self._skip()
+            match = _KEY.match(self.text, self.at)
+            if match is None:
+                raise _Stop
+            self.at = match.end()
+            segments.append((_name(match[0]), self._span(*match.span())))
+            if self._skip() >= len(self.text) or self.text[self.at] != ".":
+                return segments
+            self.at += 1
+
+    def _value(self, path: Path) -> None:
+        opening = self.text[self.at : self.at + 1]
+        if opening == "[":
+            self._array(path)
+        elif opening == "{":
+            self._inline(path)
+        else:
+            match = (_STRING if opening in {'"', "'"} else _BARE).match(self.text, self.at)
+            if match is None:
+                raise _Stop
+            self.at = match.end()
+
+    def _array(self, path: Path) -> None:
+        self.at += 1
+        index = 0
+        while self._more("]"):
+            start = self.at
+            self._value((*path, str(index)))
+            span = self._span(start, self.at)
+            self.found[(*path, str(index))] = Place(span, span)
+            index += 1
+            self._comma()
+
+    def _inline(self, path: Path) -> None:
+        self.at += 1
+        while self._more("}"):
+            self._pair(path)
+            self._comma()
+
+    def _more(self, closing: str) -> bool:
+        if self._skip() >= len(self.text):
+            raise _Stop
+        if self.text[self.at] != closing:
+            return True
+        self.at += 1
+        return False
+
+    def _comma(self) -> None:
+        if self._skip() < len(self.text) and self.text[self.at] == ",":
+            self.at += 1
+
+    def _take(self, expected: str) -> None:
+        self._skip()
+        if not self.text.startswith(expected, self.at):
+            raise _Stop
+        self.at += len(expected)
+
+    def _skip(self) -> int:
+        match = _SKIP.match(self.text, self.at)
+        if match is not None:
+            self.at = match.end()
+        return self.at
+
+    def _span(self, start: int, end: int) -> Span:
+        line = bisect_right(self._starts, start)
+        first = self._starts[line - 1]
+        line_end = self.text.find("\n", start)
+        stop = end if line_end < 0 else min(end, line_end)
+        return Span(line, start - first + 1, max(1, stop - start))
+
+
+def _name(token: str) -> str:
+    if token[0] == '"' and "\\" in token:
+        import tomllib
+
+        return str(tomllib.loads(f"key = {token}")["key"])
+    return token[1:-1] if token[0] in "\"'" else token

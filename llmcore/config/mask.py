@@ -1,0 +1,114 @@
+"""Keeps secrets out of whatever is shown: by the name of the key, and by the look of the value."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+
+import msgspec
+
+__all__ = [
+    "HIDDEN",
+    "is_reference",
+    "is_secret_name",
+    "looks_secret",
+    "mask_line",
+    "mask_text",
+    "quoted",
+    "shown",
+]
+
+HIDDEN: Final = "…"
+_LONGEST: Final = 72
+
+_SECRET_NAME = re.compile(
+    r"(?:key|token|secret|passw(?:or)?d|passphrase|pwd|credential|authorization|auth|bearer)[\d_]*$"
+    r"|(?:key|secret|password|credential)s$",
+    re.IGNORECASE,
+)
+_REFERENCE = re.compile(r"env:[A-Za-z_]\w*|file:.+|keyring:[^/]+/.+")
+_SECRET_VALUE = re.compile(
+    r"""(?x)
+      (?<![A-Za-z0-9])(?:sk|pk|rk|gsk|hf|ghp|gho|glpat|xox[abprs]|github_pat|whsec)[-_][A-Za-z0-9][\w-]{7,}
+    | (?<![A-Za-z0-9])(?:AKIA|ASIA|AIza)[A-Za-z0-9_-]{12,}
+    | (?<![A-Za-z0-9])eyJ[A-Za-z0-9_-]{10,}(?:\.[A-Za-z0-9_-]*)*
+    | (?<![A-Za-z0-9_])(?=[A-Za-z_]*\d)(?=[\d_]*[A-Za-z])[A-Za-z0-9_]{28,}
+    | (?<=://)[^\s/"'@]*:[^\s/"']*(?=@)
+    | (?<=[?&])[\w-]*(?:key|token|secret|password|sig)=[^&\s"']+
+    """
+)
+_NAMED = re.compile(r"""([\w.-]+|"[^"]*"|'[^']*')\s*=\s*""")
+_QUOTED = re.compile(r""""(?:\\.|[^"\\])*"|'[^']*'""")
+
+
+def is_secret_name(name: str) -> bool:
+    """Tell whether a key of this name holds a secret: api_key, token, password, ..."""
+    return _SECRET_NAME.search(name.strip("\"' ")) is not None
+
+
+def is_reference(value: object) -> bool:
+    """Tell whether the value says where a secret is, and is none itself."""
+    if not isinstance(value, str) or _REFERENCE.fullmatch(value) is None:
+        return False
+    return not (value.startswith("env:") and looks_secret(value[4:]))
+
+
+def looks_secret(text: str) -> bool:
+    """Tell whether some part of the text has the look of a vendor's key or a password in an address."""
+    return any(not _is_variable(match[0]) for match in _SECRET_VALUE.finditer(text))
+
+
+def mask_text(text: str) -> str:
+    """Return the text with what looks secret hidden."""
+    return _SECRET_VALUE.sub(lambda match: match[0] if _is_variable(match[0]) else HIDDEN, text)
+
+
+def shown(name: str, value: Any, *, secret: bool = False) -> str:
+    """Return a value as a line of text for a person, shortened, without what is secret."""
+    if isinstance(value, Mapping):
+        inner = (f"{key} = {shown(str(key), item, secret=secret)}" for key, item in value.items())
+        return "{ " + ", ".join(inner) + " }" if value else "{}"
+    if (secret or is_secret_name(name)) and not is_reference(value):
+        return HIDDEN
+    if isinstance(value, list | tuple):
+        return _short("[" + ", ".join(shown("", item) for item in value) + "]")
+    if isinstance(value, bool):
+        return str(value).lower()
+    text = quoted(value) if isinstance(value, str) else str(value)
+    return _short(mask_text(text))
+
+
+def quoted(text: str) -> str:
+    """Return the text in quotes, as TOML and JSON write it."""
+    return msgspec.json.encode(text.encode(errors="replace").decode()).decode()
+
+
+def mask_line(line: str, *, broken: bool = False) -> str:
+    """Return a line of a file with its secrets starred out, as long as before.
+
+    *broken* is for a line that is no TOML: nothing behind the name of a secret is shown.
+    """
+    for match in _NAMED.finditer(line):
+        if is_secret_name(match[1]):
+            quoted = None if broken else _QUOTED.match(line, match.end())
+            start, end = quoted.span() if quoted else (match.end(), len(line))
+            if not is_reference(line[start + 1 : end - 1]):
+                line = stars(line, start, end)
+    return _SECRET_VALUE.sub(lambda m: m[0] if _is_variable(m[0]) else "*" * len(m[0]), line)
+
+
+def stars(line: str, start: int, end: int) -> str:
+    """Return the line with a part starred out, its quotes kept."""
+    part = line[start:end]
+    hidden = re.sub(r"[^\"']", "*", part) if _QUOTED.fullmatch(part) else "*" * len(part)
+    return line[:start] + hidden + line[end:]
+
+
+def _is_variable(text: str) -> bool:
+    """Names of environment variables are long, too, and no secret."""
+    return re.fullmatch(r"[A-Z][A-Z0-9_]*_[A-Z0-9_]*", text) is not None
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
