@@ -1,0 +1,10 @@
+"""The endpoints that the simulator answers, one group a file; a new group is added to `ALL_ROUTES`."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from llmcore.testing.simulator.endpoints import azure, control, openai
+from llmcore.testing.simulator.routing import Route
+
+ALL_ROUTES: Final[tuple[Route, ...]] = (*openai.ROUTES, *azure.ROUTES, *control.ROUTES)

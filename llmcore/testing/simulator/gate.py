@@ -1,0 +1,54 @@
+"""A gate before the answers: while it is shut, requests wait."""
+
+from __future__ import annotations
+
+import asyncio  # noqa: TID253 - loaded only when a simulator is
+from threading import Lock
+
+
+class Gate:
+    """Shut and opened by any thread, passed by tasks of any event loop."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._shut = False
+        self._waiting: list[asyncio.Future[None]] = []
+
+    @property
+    def shut(self) -> bool:
+        """Whether requests wait."""
+        return self._shut
+
+    def hold(self) -> None:
+        """Let nothing pass."""
+        with self._lock:
+            self._shut = True
+
+    def release(self) -> None:
+        """Let everything pass that waits, and all that comes."""
+        with self._lock:
+            self._shut = False
+            waiting, self._waiting = self._waiting, []
+        for future in waiting:
+            if not (loop := future.get_loop()).is_closed():
+                loop.call_soon_threadsafe(_open, future)
+
+    async def passed(self) -> None:
+        """Wait until the gate is open."""
+        while True:
+            with self._lock:
+                if not self._shut:
+                    return
+                future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+                self._waiting.append(future)
+            try:
+                await future
+            finally:
+                with self._lock:
+                    if future in self._waiting:
+                        self._waiting.remove(future)
+
+
+def _open(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)

@@ -1,0 +1,84 @@
+"""The table of endpoints: which path is answered by what, with whose key, and in whose shape of error."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from llmcore.testing.simulator.faults import Fault
+from llmcore.testing.simulator.script import Script, Scripted
+from llmcore.testing.simulator.wire import Answer, RecordedRequest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """How a simulator was started."""
+
+    api_keys: Collection[str] | None = None
+    models: Sequence[str] | None = None
+    latency_s: float = 0.0
+    reply: Scripted | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """What an endpoint has at hand to answer one request."""
+
+    request: RecordedRequest
+    settings: Settings
+    script: Script
+    control: Callable[[str], None]
+    """Does to the simulator what another process asks: "hold", "release" or "reset"."""
+    fault: Fault | None = None
+    """One of those that change what is said; the others are played later."""
+    names: Mapping[str, str] = field(default_factory=dict)
+    """What stood in the path in place of its {names}."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Group:
+    """The endpoints of one vendor."""
+
+    name: str
+    key: Callable[[RecordedRequest], str | None] | None
+    """Reads the key that came with a request; None where these endpoints want none."""
+    refuse: Callable[..., Answer]
+    """Makes an error: `refuse(status, message=None, code=..., headers=...)`."""
+    recorded: bool = True
+    """Whether requests are recorded, counted, held and may fail."""
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One endpoint."""
+
+    method: str
+    path: str
+    """Such as "/v1/models/{model}"; the last name of a path takes slashes too."""
+    answer: Callable[[Call], Answer]
+    group: Group
+    chat: bool = False
+    """Whether it answers a chat, so that the faults of answers can befall it."""
+
+
+class Table:
+    """Finds the route of a request."""
+
+    def __init__(self, routes: Sequence[Route]) -> None:
+        self._fixed: dict[str, list[Route]] = {}
+        self._patterns: list[tuple[re.Pattern[str], Route]] = []
+        for route in routes:
+            if "{" in route.path:
+                pattern = re.sub(r"\\\{(\w+)\\\}$", r"(?P<\1>.+)", re.escape(route.path))
+                pattern = re.sub(r"\\\{(\w+)\\\}", r"(?P<\1>[^/]+)", pattern)
+                self._patterns.append((re.compile(pattern), route))
+            else:
+                self._fixed.setdefault(route.path, []).append(route)
+
+    def find(self, path: str) -> Sequence[tuple[Route, Mapping[str, str]]]:
+        """Return the routes of *path*, one a method, with the names that its pattern took."""
+        if fixed := self._fixed.get(path):
+            return [(route, {}) for route in fixed]
+        found = ((pattern.fullmatch(path), route) for pattern, route in self._patterns)
+        return [(route, match.groupdict()) for match, route in found if match]
