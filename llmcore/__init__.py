@@ -8,8 +8,7 @@
         print(core.llm.chat("Write a haiku about rain").text)
 """
 
-from typing import TYPE_CHECKING, Any
-
+TYPE_CHECKING = False  # as `typing` has it, whose import would cost more than everything else here
 if TYPE_CHECKING:
     from llmcore import errors as errors
     from llmcore import types as types
@@ -52,15 +51,17 @@ _HOMES = {
 _MODULES = frozenset({"errors", "types"})
 
 
-def __getattr__(name: str) -> Any:
-    from importlib import import_module
+if not TYPE_CHECKING:
 
-    if name in _MODULES:
-        return import_module(f"llmcore.{name}")
-    if name in _HOMES:
-        value = globals()[name] = getattr(import_module(_HOMES[name]), name)
-        return value
-    raise AttributeError(f"module 'llmcore' has no attribute {name!r}")
+    def __getattr__(name: str) -> object:
+        from importlib import import_module
+
+        if name in _MODULES:
+            return import_module(f"llmcore.{name}")
+        if name in _HOMES:
+            value = globals()[name] = getattr(import_module(_HOMES[name]), name)
+            return value
+        raise AttributeError(f"module 'llmcore' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:

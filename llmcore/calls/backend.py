@@ -59,11 +59,9 @@ class Backend:
 
     def ability(self, name: str) -> Ability | None:
         """Return the provider's method *name* in both colours, or None where it has neither."""
-        try:
-            return self._abilities[name]
-        except KeyError:
-            found = Ability(self.provider, name) if can(self.provider, name) else None
-            return self._abilities.setdefault(name, found)
+        if name not in self._abilities:
+            self._abilities[name] = Ability(self.provider, name) if can(self.provider, name) else None
+        return self._abilities[name]
 
     def must(self, name: str) -> Ability:
         """Return the provider's method *name*, which its contract demands or the caller asked for.

@@ -1,0 +1,65 @@
+"""What a call costs: the configuration's own prices first, then what the provider knows."""
+
+from __future__ import annotations
+
+import logging
+from decimal import Decimal
+from typing import Final, Protocol
+
+from llmcore.contracts import PricingProvider
+from llmcore.types import Reply, Usage
+
+__all__ = ["PriceLike", "cost_at", "known_cost"]
+
+_log: Final = logging.getLogger(__name__)
+
+_MILLION: Final = Decimal(1_000_000)
+
+
+class PriceLike(Protocol):
+    """USD for a million tokens; a table `[prices."provider:model"]` of the configuration."""
+
+    @property
+    def input(self) -> Decimal:
+        """Of input tokens."""
+        ...
+
+    @property
+    def output(self) -> Decimal:
+        """Of output tokens."""
+        ...
+
+    @property
+    def cached_input(self) -> Decimal | None:
+        """Of input tokens read from the vendor's cache; None: as `input`."""
+        ...
+
+    @property
+    def cache_write(self) -> Decimal | None:
+        """Of input tokens written to the vendor's cache; None: as `input`."""
+        ...
+
+
+def cost_at(price: PriceLike, usage: Usage) -> Decimal:
+    """Return what *usage* costs in USD at *price*."""
+    cached = price.input if price.cached_input is None else price.cached_input
+    written = price.input if price.cache_write is None else price.cache_write
+    plain = usage.input_tokens - usage.cached_tokens - usage.cache_write_tokens
+    total = (
+        plain * price.input
+        + usage.cached_tokens * cached
+        + usage.cache_write_tokens * written
+        + usage.output_tokens * price.output
+    )
+    return total / _MILLION
+
+
+def known_cost(provider: object, model: str, reply: Reply) -> Decimal | None:
+    """Return what *provider* says that *reply* cost, or None: it does not know, or failed to say."""
+    if not isinstance(provider, PricingProvider):
+        return None
+    try:
+        return provider.price(model, reply.usage, reply.service_tier)
+    except Exception as error:  # noqa: BLE001 - a paid answer is not lost over its price
+        _log.warning("the price of %s is not known: %s: %s", model, type(error).__name__, error)
+        return None

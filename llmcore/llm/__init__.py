@@ -1,0 +1,1 @@
+"""The life of a chat: request, key, exchange, stream, fallback, client."""

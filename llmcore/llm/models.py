@@ -1,0 +1,144 @@
+"""Which backend and model a name in code means."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+from llmcore.calls.backend import Backend
+from llmcore.errors import BadRequest, ConfigError
+from llmcore.llm.key import STATEFUL, KeyMaker, identity_of
+from llmcore.llm.request import checked_parameters
+from llmcore.types import ChatRequest, TokenCount
+
+__all__ = ["Models", "Target"]
+
+
+class Opener(Protocol):
+    """Gives the backend of a provider's name."""
+
+    def __call__(self, name: str) -> Backend:
+        """Return the backend; the same one for the same name."""
+        ...
+
+
+class Target:
+    """One model of one backend."""
+
+    __slots__ = ("_keys", "backend", "model")
+
+    def __init__(self, backend: Backend, model: str, keys: KeyMaker) -> None:
+        self.backend = backend
+        self.model = model
+        self._keys = keys
+
+    def checked(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
+        """Return *parameters* as this backend takes them, or raise `BadRequest`."""
+        return checked_parameters(parameters, self.backend.entry)
+
+    def key(self, request: ChatRequest) -> str | None:
+        """Return the request's key in the cache; None where the server's own state decides the answer."""
+        if not STATEFUL.isdisjoint(request.parameters):
+            return None
+        return self._keys.key(request)
+
+
+class Models:
+    """Resolves names of models: `provider:model`, a name of `[models]`, or a model of the configured provider."""
+
+    def __init__(
+        self,
+        opener: Opener,
+        *,
+        provider: str,
+        model: str | None,
+        aliases: Mapping[str, Sequence[str]],
+        known_providers: Sequence[str],
+        namespace: str,
+    ) -> None:
+        self._open = opener
+        self._provider = provider
+        self._model = model
+        self._aliases = aliases
+        self._known = frozenset(known_providers) | {provider}
+        self._namespace = namespace
+        self._lock = threading.Lock()
+        self._targets: dict[str | None, tuple[Target, ...]] = {}
+        self._keys: dict[str, KeyMaker] = {}
+
+    def targets(self, name: str | None) -> tuple[Target, ...]:
+        """Return what *name* means, in the order in which it is to be tried; None is the configured model.
+
+        Raises:
+            ConfigError: Nothing says which model; or an option of its provider does not fit.
+            PluginNotFound: Nobody offers the provider.
+        """
+        try:
+            return self._targets[name]
+        except KeyError:
+            pass
+        with self._lock:
+            spelt = self._aliases.get(name, (name,)) if name else (self._model,)
+            return self._targets.setdefault(name, tuple(self._target(each) for each in self._flat(spelt)))
+
+    def backend(self, provider: str | None) -> Backend:
+        """Return the backend of *provider*; None is the configured one."""
+        return self._open(provider or self._provider)
+
+    def count(self, content: Any, model: str | None, given: Mapping[str, Any]) -> TokenCount:
+        """Count the tokens of *content* for *model*."""
+        body: dict[str, Any] = {}
+        if isinstance(content, Mapping):
+            body = {key: value for key, value in content.items() if key not in {"model", "messages"}}
+            model = model or content.get("model")
+            content = content.get("messages", ())
+        target = self.targets(model)[0]
+        counted: Any = content
+        if not isinstance(content, str) or given:
+            messages: Any = [{"role": "user", "content": content}] if isinstance(content, str) else content
+            counted = ChatRequest(model=target.model, messages=messages, parameters={**body, **given})
+        provider = target.backend.provider
+        count = getattr(provider, "count_tokens", None)
+        if count is None:
+            raise BadRequest(
+                f"the llm provider `{target.backend.name}` cannot count tokens",
+                provider=target.backend.name,
+                expected="a provider with the ability TokenCounter",
+            )
+        result: TokenCount = count(counted)
+        return result
+
+    def _flat(self, names: Sequence[str | None]) -> list[str | None]:
+        """Follow aliases that name aliases; the configuration has checked that they end."""
+        flat: list[str | None] = []
+        for name in names:
+            if name is not None and name in self._aliases:
+                flat.extend(self._flat(self._aliases[name]))
+            else:
+                flat.append(name)
+        return flat
+
+    def _target(self, name: str | None) -> Target:
+        provider, colon, model = (name or "").partition(":")
+        if not colon or provider not in self._known:  # a model may have colons of its own: ft:gpt-4o:org
+            provider, model = self._provider, name or ""
+        backend = self._open(provider)
+        model = model or backend.entry.default_model or ""
+        if not model:
+            raise ConfigError(
+                f"no model is configured for the llm provider `{provider}`",
+                code="LC112",
+                where="[llm] model",
+                expected="the name of a model",
+                fix="llmcore config set llm.model NAME",
+            )
+        return Target(backend, model, self._key_maker(backend))
+
+    def _key_maker(self, backend: Backend) -> KeyMaker:
+        if backend.name not in self._keys:
+            identify = backend.entry.identity or identity_of
+            self._keys[backend.name] = KeyMaker(
+                provider=backend.name, identity=identify(backend.options), namespace=self._namespace
+            )
+        return self._keys[backend.name]

@@ -1,0 +1,48 @@
+"""What several test files share: an empty home, a plugin of the tests' own, and the wheels, built once."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from benchmarks.environments import build_wheels
+
+FIXTURES = Path(__file__).parent / "fixtures"
+INSTALLERS = {"UV_CACHE_DIR": Path.home() / ".cache" / "uv", "PIP_CACHE_DIR": Path.home() / ".cache" / "pip"}
+
+
+@pytest.fixture(autouse=True)
+def empty_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Keep every test away from the user's files: a home, a working folder and an environment of its own."""
+    for name, folder in INSTALLERS.items():  # so that no test downloads what the machine has
+        monkeypatch.setenv(name, os.environ.get(name, str(folder)))
+    home = tmp_path_factory.mktemp("home")
+    monkeypatch.setenv("HOME", str(home))
+    for name in ("CACHE", "CONFIG", "DATA", "STATE"):
+        monkeypatch.setenv(f"XDG_{name}_HOME", str(home / name.lower()))
+    for name in [*os.environ]:
+        if name.startswith(("LLMCORE_", "OPENAI_")) and name not in {"LLMCORE_AIMOCK", "LLMCORE_NO_SKIPS"}:
+            monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path_factory.mktemp("work"))
+    return home
+
+
+@pytest.fixture
+def scripted(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
+    """Install the plugin `llmcore-scripted` for one test and give its module."""
+    monkeypatch.syspath_prepend(str(FIXTURES / "scripted"))
+    sys.modules.pop("llmcore_scripted", None)
+    yield importlib.import_module("llmcore_scripted")
+    sys.modules.pop("llmcore_scripted", None)
+
+
+@pytest.fixture(scope="session")
+def wheels(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Build the wheel of the host and of every plugin."""
+    return build_wheels(tmp_path_factory.mktemp("wheels"))
