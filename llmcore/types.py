@@ -72,7 +72,10 @@ class TokenCount(int):
         return count
 
     def __repr__(self) -> str:
-        return f"{int(self)}" if self.exact else f"~{int(self)}"
+        return f"TokenCount({int(self)}, exact={self.exact})"
+
+    def __str__(self) -> str:
+        return int.__repr__(self)
 
 
 class Message(TypedDict, total=False):

@@ -92,6 +92,17 @@ def test_an_unknown_parameter_gets_the_nearest_one_and_a_line_to_paste(
     assert scripted.requests == []
 
 
+@pytest.mark.parametrize(
+    "given", [{"cache": "refrsh"}, {"cache": 1.5}, {"timeout": 0}, {"timeout": "soon"}, {"timeout": -1}]
+)
+def test_what_steers_a_call_is_checked(core: llmcore.Core, scripted: Any, given: dict[str, Any]) -> None:
+    with pytest.raises(BadRequest) as caught:
+        core.llm.chat("Hello", **given)
+    assert next(iter(given)) in str(caught.value)
+    assert caught.value.expected
+    assert scripted.requests == []
+
+
 def test_what_is_not_json_is_refused(core: llmcore.Core, scripted: Any) -> None:
     with pytest.raises(BadRequest, match="the request is not JSON"):
         core.llm.chat("Hello", stop=object())

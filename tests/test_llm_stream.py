@@ -122,7 +122,7 @@ def test_a_reader_who_leaves_early_ends_the_request_and_nothing_is_kept(
     scripted.script.append([Delta(text="a"), Delta(text="b"), END])
     stream = core.llm.stream("Hello")
     assert next(iter(stream)).text == "a"
-    stream.close()  # type: ignore[attr-defined] # what `for ... break` does when the generator is let go
+    stream.close()  # what `for ... break` does when the generator is let go
     assert scripted.closed == ["stream"]
     assert not core.llm.chat("Hello").cached
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Generator, Iterator, Mapping, Sequence
-from typing import Any, Literal
+from collections.abc import AsyncGenerator, Generator, Mapping, Sequence
+from datetime import timedelta
+from typing import Any, NamedTuple
 
 from llmcore.calls.asking import asked
 from llmcore.calls.attempts import Deadline
@@ -12,49 +13,124 @@ from llmcore.calls.steps import Act
 from llmcore.llm.exchange import ChatCall, House
 from llmcore.llm.fallback import along
 from llmcore.llm.models import Models
-from llmcore.llm.request import Prompt, conversation
+from llmcore.llm.request import CacheUse, Prompt, cache_use, conversation, seconds
 from llmcore.llm.structured import parsed, wire_format
 from llmcore.types import ChatRequest, Delta, Reply, TokenCount
 
 __all__ = ["LLMClient"]
 
-CacheUse = bool | Literal["refresh"]
+
+class Ask(NamedTuple):
+    """What the caller of `chat` or `stream` wrote."""
+
+    prompt: Prompt
+    messages: Sequence[Mapping[str, Any]] | None
+    system: str | None
+    model: str | None
+    cache: CacheUse
+    user: str | None
+    tags: str | Sequence[str]
+    timeout: float | str | timedelta | None
+    parameters: dict[str, Any]
 
 
 class LLMClient:
-    """Asks the configured language models. Each blocking method has an async twin with the prefix `a`.
-
-    All of `chat`, `stream` and their twins take: a text or a list of messages; `messages=`, a conversation that
-    the text continues; `system=`; `model=`, a model, `provider:model` or a name of `[models]`; `cache=` True, False
-    or "refresh" (answer afresh and keep it); `user=` and `tags=` for the books, which do not go on the wire;
-    `timeout=` seconds in place of the configured deadline; and any parameter that the provider declares.
-    """
+    """Asks the configured language models. Each blocking method has an async twin with the prefix `a`."""
 
     def __init__(self, models: Models, house: House) -> None:
         self._models = models
         self._house = house
 
-    def chat(self, prompt: Prompt = None, **given: Any) -> Reply:
+    def chat(
+        self,
+        prompt: Prompt = None,
+        *,
+        messages: Sequence[Mapping[str, Any]] | None = None,
+        system: str | None = None,
+        model: str | None = None,
+        cache: CacheUse = True,
+        user: str | None = None,
+        tags: str | Sequence[str] = (),
+        timeout: float | str | timedelta | None = None,
+        **parameters: Any,
+    ) -> Reply:
         """Return the answer.
+
+        Args:
+            prompt: A text, or a list of messages in the shape of Chat Completions.
+            messages: A conversation, which the text continues.
+            system: Instructions, spoken first.
+            model: A model, `provider:model`, or a name of `[models]`; None takes the configured one.
+            cache: True, False, or "refresh" to answer afresh and keep the answer.
+            user: For the books; not on the wire, and not in the cache's key.
+            tags: For the books, as *user*.
+            timeout: Seconds, or "30s", in place of the configured deadline.
+            parameters: Any that the provider declares: `temperature`, `max_tokens`, `tools`, `response_format`, ...
 
         Raises:
             BadRequest: The prompt or a parameter is not acceptable; nothing was sent.
             ProviderError: The backend refused or failed, after the attempts that the configuration allows.
             ConfigError: The provider's options do not fit, or its key is missing.
         """
-        return run(self._chat(prompt, given))
+        return run(self._chat(Ask(prompt, messages, system, model, cache, user, tags, timeout, parameters)))
 
-    async def achat(self, prompt: Prompt = None, **given: Any) -> Reply:
+    async def achat(
+        self,
+        prompt: Prompt = None,
+        *,
+        messages: Sequence[Mapping[str, Any]] | None = None,
+        system: str | None = None,
+        model: str | None = None,
+        cache: CacheUse = True,
+        user: str | None = None,
+        tags: str | Sequence[str] = (),
+        timeout: float | str | timedelta | None = None,  # noqa: ASYNC109 - of all attempts together, which the host holds
+        **parameters: Any,
+    ) -> Reply:
         """See `chat`."""
-        return await arun(self._chat(prompt, given))
+        return await arun(
+            self._chat(Ask(prompt, messages, system, model, cache, user, tags, timeout, parameters))
+        )
 
-    def stream(self, prompt: Prompt = None, **given: Any) -> Iterator[Delta]:
-        """Yield the answer as it arrives; the last piece bears `finish_reason` and `usage`. Raises as `chat`."""
-        return iterate(self._prepared(prompt, given, streaming=True)[0])
+    def stream(
+        self,
+        prompt: Prompt = None,
+        *,
+        messages: Sequence[Mapping[str, Any]] | None = None,
+        system: str | None = None,
+        model: str | None = None,
+        cache: CacheUse = True,
+        user: str | None = None,
+        tags: str | Sequence[str] = (),
+        timeout: float | str | timedelta | None = None,
+        **parameters: Any,
+    ) -> Generator[Delta, None, None]:
+        """Yield the answer as it arrives; the last piece bears `finish_reason` and `usage`. Otherwise as `chat`."""
+        return iterate(
+            self._prepared(
+                Ask(prompt, messages, system, model, cache, user, tags, timeout, parameters), streaming=True
+            )[0]
+        )
 
-    def astream(self, prompt: Prompt = None, **given: Any) -> AsyncIterator[Delta]:
+    def astream(
+        self,
+        prompt: Prompt = None,
+        *,
+        messages: Sequence[Mapping[str, Any]] | None = None,
+        system: str | None = None,
+        model: str | None = None,
+        cache: CacheUse = True,
+        user: str | None = None,
+        tags: str | Sequence[str] = (),
+        timeout: float | str | timedelta | None = None,
+        **parameters: Any,
+    ) -> AsyncGenerator[Delta, None]:
         """See `stream`."""
-        return aiterate(self._prepared(prompt, given, streaming=True)[0])
+        return aiterate(
+            self._prepared(
+                Ask(prompt, messages, system, model, cache, user, tags, timeout, parameters), streaming=True
+            )[0]
+        )
 
     def generate_completion(self, prompt: str, **given: Any) -> str:
         """Return the text of the answer to one prompt. Raises as `chat`."""
@@ -101,8 +177,8 @@ class LLMClient:
 
     # -- once for both colours
 
-    def _chat(self, prompt: Prompt, given: dict[str, Any]) -> Act[Reply]:
-        calls, kind = self._prepared(prompt, given, streaming=False)
+    def _chat(self, ask: Ask) -> Act[Reply]:
+        calls, kind = self._prepared(ask, streaming=False)
         reply: Reply = yield from calls
         return reply if kind is None else parsed(reply, kind)
 
@@ -110,23 +186,19 @@ class LLMClient:
         backend = self._models.backend(provider)
         return list((yield from asked(backend, backend.must("list_models")())))
 
-    def _prepared(
-        self, prompt: Prompt, given: dict[str, Any], *, streaming: bool
-    ) -> tuple[Generator[Any, Any, Reply], type | None]:
+    def _prepared(self, ask: Ask, *, streaming: bool) -> tuple[Generator[Any, Any, Reply], type | None]:
         """Check everything that can be checked before anything is sent."""
-        parameters = dict(given)
-        messages = conversation(prompt, parameters.pop("messages", None), parameters.pop("system", None))
-        model: str | None = parameters.pop("model", None)
-        cache: CacheUse = parameters.pop("cache", True)
-        timeout: float | None = parameters.pop("timeout", None)
-        user: str | None = parameters.pop("user", None)
-        tags = parameters.pop("tags", ())
-        kind: type | None = None
+        messages = conversation(ask.prompt, ask.messages, ask.system)
+        parameters, kind = ask.parameters, None
         if parameters.get("response_format") is not None:
             parameters["response_format"], kind = wire_format(parameters["response_format"])
-        deadline = Deadline(self._house.policy.deadline_s if timeout is None else timeout)
+        cache, tags = (
+            cache_use(ask.cache),
+            (ask.tags,) if isinstance(ask.tags, str) else tuple(ask.tags),
+        )
+        deadline = Deadline(self._house.policy.deadline_s if ask.timeout is None else seconds(ask.timeout))
         calls = []
-        for target in self._models.targets(model):
+        for target in self._models.targets(ask.model):
             request = ChatRequest(
                 model=target.model, messages=messages, parameters=target.checked(parameters)
             )
@@ -138,8 +210,8 @@ class LLMClient:
                     key=target.key(request) if cache else None,
                     reads=cache != "refresh",
                     streaming=streaming,
-                    user=user,
-                    tags=(tags,) if isinstance(tags, str) else tuple(tags),
+                    user=ask.user,
+                    tags=tags,
                 )
             )
         return along(calls, self._house), kind

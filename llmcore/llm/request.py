@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from llmcore.errors import BadRequest
 from llmcore.hookspecs import Provider
 from llmcore.types import Message
+from llmcore.units import Duration
 
-__all__ = ["Prompt", "checked_parameters", "conversation"]
+__all__ = ["CacheUse", "Prompt", "cache_use", "checked_parameters", "conversation", "seconds"]
 
+CacheUse = bool | Literal["refresh"]
 Prompt = str | Sequence[Message] | Sequence[Mapping[str, Any]] | None
 
 ROLES: Final = ("system", "developer", "user", "assistant", "tool", "function")
@@ -63,6 +66,33 @@ def checked_parameters(given: Mapping[str, Any], entry: Provider) -> dict[str, A
             fix=f"chat(..., {near[0]}={given[name]!r})" if near else f"chat(...) without {name}=",
         )
     return {name: value for name, value in given.items() if value is not None}
+
+
+def cache_use(asked: object) -> CacheUse:
+    """Return *asked*, which is True, False or "refresh", or raise `BadRequest`."""
+    if asked is True or asked is False or asked == "refresh":
+        return "refresh" if asked == "refresh" else bool(asked)
+    raise BadRequest(
+        f"cache={asked!r} says nothing",
+        code="LC308",
+        expected='True, False or "refresh"',
+        fix='cache="refresh"',
+    )
+
+
+def seconds(timeout: object) -> float:
+    """Return the time that a call may take, or raise `BadRequest`."""
+    allowed = 0.0
+    with contextlib.suppress(ValueError):
+        allowed = Duration.parse(timeout)
+    if allowed:
+        return allowed
+    raise BadRequest(
+        f"timeout={timeout!r} leaves no time",
+        code="LC308",
+        expected=f"above zero: {Duration.expected}",
+        fix="timeout=30",
+    )
 
 
 def _text(value: object, what: str) -> str:
