@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 import llmcore
+from llmcore.config import load_settings
 from llmcore.errors import (
     PluginError,
     PluginNotFound,

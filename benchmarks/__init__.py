@@ -1,0 +1,1 @@
+"""What llmcore costs, measured against its peers: `python -m benchmarks [row ...]`."""

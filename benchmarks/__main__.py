@@ -1,0 +1,50 @@
+"""Runs the rows that are named, or all: `python -m benchmarks [row ...]`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from pathlib import Path
+from pkgutil import iter_modules
+
+from benchmarks import rows
+from benchmarks.environments import ROOT, build_wheels
+from benchmarks.harness import Prepare, Workshop, machine, measure, table
+
+FOLDER = ROOT / ".cache/bench"
+
+
+def row_names() -> list[str]:
+    """Return the names of all rows: a module of `benchmarks.rows` each."""
+    return sorted(module.name for module in iter_modules(rows.__path__))
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure, print a table, and keep everything as JSON."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("rows", nargs="*", metavar="ROW", help=f"of {', '.join(row_names())}; default: all")
+    parser.add_argument("--rounds", type=int, help="how often each side is taken; default: the row's own")
+    parser.add_argument("--json", type=Path, default=FOLDER / "results.json", metavar="FILE")
+    told = parser.parse_args(arguments)
+    if unknown := set(told.rows) - set(row_names()):
+        parser.error(f"no row is called {', '.join(sorted(unknown))}; there are: {', '.join(row_names())}")
+
+    shop = Workshop(FOLDER, build_wheels(FOLDER / "wheels"))
+    results = {}
+    for name in told.rows or row_names():
+        prepare: Prepare = import_module(f"benchmarks.rows.{name}").prepare
+        with prepare(shop) as row:
+            results[name] = measure(row, rounds=told.rounds)
+        sys.stdout.write("\n".join([*table(results[name]), "", ""]))
+        sys.stdout.flush()
+    told.json.parent.mkdir(parents=True, exist_ok=True)
+    told.json.write_text(json.dumps({"machine": machine(), "rows": results}, indent=2) + "\n")
+    sys.stdout.write(f"also in {told.json}\n")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,1 @@
+"""One module a row: each offers `prepare`, see `benchmarks.harness.Prepare`."""

@@ -1,0 +1,98 @@
+"""A server that gives every POST one and the same chat completion, as fast as it can: `python -m benchmarks.upstream`."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from benchmarks.environments import ROOT
+
+BODY = json.dumps(
+    {
+        "id": "chatcmpl-0123456789",
+        "object": "chat.completion",
+        "created": 1_790_000_000,
+        "model": "gpt-4o-mini-2024-07-18",
+        "service_tier": "default",
+        "system_fingerprint": "fp_0123456789",
+        "choices": [
+            {
+                "index": 0,
+                "message": {
+                    "role": "assistant",
+                    "content": "It rains on the roof of the house, and nobody hears it. " * 10,
+                    "refusal": None,
+                    "annotations": [],
+                },
+                "logprobs": None,
+                "finish_reason": "stop",
+            }
+        ],
+        "usage": {
+            "prompt_tokens": 12,
+            "completion_tokens": 131,
+            "total_tokens": 143,
+            "prompt_tokens_details": {"cached_tokens": 0, "audio_tokens": 0},
+            "completion_tokens_details": {
+                "reasoning_tokens": 0,
+                "audio_tokens": 0,
+                "accepted_prediction_tokens": 0,
+                "rejected_prediction_tokens": 0,
+            },
+        },
+    }
+).encode()
+ANSWER = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s" % (
+    len(BODY),
+    BODY,
+)
+LENGTH = re.compile(rb"content-length: *(\d+)", re.IGNORECASE)
+
+
+class Answering(asyncio.Protocol):
+    """One connection: requests with a Content-Length, kept alive."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin."""
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        self._held = b""
+
+    def data_received(self, data: bytes) -> None:
+        """Answer each request that is whole."""
+        self._held += data
+        while (end := self._held.find(b"\r\n\r\n")) >= 0:
+            length = LENGTH.search(self._held, 0, end)
+            whole = end + 4 + (int(length[1]) if length else 0)
+            if len(self._held) < whole:
+                return
+            self._held = self._held[whole:]
+            self._transport.write(ANSWER)
+
+
+async def _serve() -> None:
+    server = await asyncio.get_running_loop().create_server(Answering, "127.0.0.1", 0)
+    sys.stdout.write(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1\n")
+    sys.stdout.flush()
+    await server.serve_forever()
+
+
+@contextmanager
+def serving() -> Iterator[str]:
+    """Run the server in a process of its own; yield its base URL."""
+    command = [sys.executable, "-m", "benchmarks.upstream"]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as server:
+        assert server.stdout is not None
+        try:
+            yield server.stdout.readline().strip()
+        finally:
+            server.terminate()
+
+
+if __name__ == "__main__":
+    asyncio.run(_serve())

@@ -1,0 +1,83 @@
+"""The benchmarks' harness: what it measures, how it compares, and that a side which fails is an error."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from benchmarks.__main__ import main, row_names
+from benchmarks.environments import Environment
+from benchmarks.harness import Row, Side, cpu_seconds, measure, table
+from benchmarks.upstream import BODY, serving
+
+HERE = Environment(Path(sys.executable).parents[1])
+NOTE = "import sys; open(sys.argv[1], 'a').write(sys.argv[2])"
+
+
+def _side(name: str, *arguments: str, at_most: float | None = None) -> Side:
+    return Side(name=name, environment=HERE, arguments=("-S", *arguments), at_most=at_most)
+
+
+def test_sides_are_taken_in_turn_after_an_uncounted_round(tmp_path: Path) -> None:
+    notes = tmp_path / "notes"
+    sides = [_side(name, "-c", NOTE, str(notes), name) for name in "AB"]
+    result = measure(Row(title="turns", sides=sides), rounds=3)
+    assert notes.read_text() == "AB" + "BA" + "AB" + "BA"
+    assert [side["name"] for side in result["sides"]] == ["A", "B"]
+    assert result["rounds"] == 3
+
+
+def test_more_work_costs_more_and_is_told_against_the_promise() -> None:
+    loop = "sum(range(20_000_000))"  # some forty times the cost of starting
+    row = Row(title="work", sides=[_side("none", "-c", "pass"), _side("much", "-c", loop, at_most=1.0)])
+    result = measure(row, rounds=1)
+    assert result["sides"][0]["ratio"] == 1.0
+    assert result["sides"][1]["ratio"] > 1.0
+    assert "OVER 1.0x" in list(table(result))[2]
+    assert json.loads(json.dumps(result)) == result
+
+
+def test_the_cost_of_a_call_leaves_the_start_out(tmp_path: Path) -> None:
+    notes = tmp_path / "notes"
+    row = Row(title="calls", sides=[_side("A", "-c", NOTE, str(notes), "{calls} ")], calls=(2, 5))
+    assert measure(row, rounds=1)["unit"] == "us of CPU a call"
+    assert sorted(notes.read_text().split()) == ["2", "2", "5", "5"]
+
+
+def test_a_side_that_fails_is_an_error_with_what_it_said() -> None:
+    with pytest.raises(RuntimeError, match=r"(?s)bad ended with 1.*out of paper"):
+        cpu_seconds(_side("bad", "-c", "raise SystemExit('out of paper')"), None)
+
+
+def test_a_side_runs_in_a_home_of_its_own_without_the_developers_settings(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+    monkeypatch.setenv("LLMCORE_PROFILE", "prod")
+    code = """
+import os
+assert os.path.samefile(os.environ["HOME"], os.getcwd()) and os.listdir() == []
+assert not {"PYTHONDONTWRITEBYTECODE", "LLMCORE_PROFILE"} & set(os.environ)
+"""
+    assert cpu_seconds(_side("home", "-c", code), None) > 0
+
+
+def test_the_upstream_answers_every_request_of_a_connection() -> None:
+    from http.client import HTTPConnection
+
+    with serving() as address:
+        connection = HTTPConnection(address.split("/")[2])
+        for length in (1, 100_000):
+            connection.request("POST", "/v1/chat/completions", body=b"x" * length)
+            assert connection.getresponse().read() == BODY
+        connection.close()
+
+
+def test_a_row_that_does_not_exist_is_refused_with_those_that_do(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["flying"])
+    said = capsys.readouterr().err
+    assert all(name in said for name in ("flying", *row_names()))
