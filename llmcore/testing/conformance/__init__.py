@@ -1,0 +1,47 @@
+"""What a backend of each kind must do, as test classes to inherit."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from llmcore.testing.conformance.base import Conformance
+    from llmcore.testing.conformance.cache import CacheConformance
+    from llmcore.testing.conformance.calling import Caller
+    from llmcore.testing.conformance.llm import LLMConformance
+    from llmcore.testing.conformance.storage import StorageConformance
+    from llmcore.testing.conformance.voice import VoiceConformance
+
+__all__ = [
+    "CacheConformance",
+    "Caller",
+    "Conformance",
+    "LLMConformance",
+    "StorageConformance",
+    "VoiceConformance",
+]
+
+_MODULES = {
+    "CacheConformance": "cache",
+    "Caller": "calling",
+    "Conformance": "base",
+    "LLMConformance": "llm",
+    "StorageConformance": "storage",
+    "VoiceConformance": "voice",
+}
+
+# Before any of them is imported: so a stranger's failure shows both sides of the comparison.
+pytest.register_assert_rewrite(*(f"{__name__}.{module}" for module in sorted(set(_MODULES.values()))))
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,1 @@
+"""llmcore plugin: files under one folder, written whole or not at all."""

@@ -1,0 +1,115 @@
+"""Turns what the operating system raised into our errors, in words and without the original."""
+
+from __future__ import annotations
+
+import errno
+from typing import Final
+
+from llmcore.errors import StorageError, StorageFull, StorageKeyError, StorageNotFound, StorageReadOnly
+
+__all__ = ["RootError", "absent", "translate", "unwritable"]
+
+_DENIED: Final = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
+_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+_NO_FILE: Final = frozenset(
+    {errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.EILSEQ, errno.ENXIO, errno.EEXIST, errno.EINVAL}
+)  # fmt: skip
+_ABSENT: Final = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP})
+
+
+class RootError(OSError):
+    """The root itself cannot be used."""
+
+
+def absent(error: OSError) -> bool:
+    """Return whether the error says that no file is there, though there may be a root."""
+    return error.errno in _ABSENT and not isinstance(error, RootError)
+
+
+def translate(error: OSError, key: str, root: str, *, writing: bool) -> StorageError:
+    """Return our error for one that arose while the file of *key* was read or written."""
+    if isinstance(error, RootError):
+        return _of_root(error, root, writing=writing)
+    number, where = error.errno, f"{root}/{key}"
+    if number == errno.ENOENT and not writing:
+        return StorageNotFound(
+            f"nothing is stored under {key!a}",
+            where=where,
+            expected="a key that was saved before",
+            fix="list_files() tells which keys there are",
+        )
+    if number in _NO_FILE:
+        return StorageKeyError(
+            f"the key {key!a} cannot be used: {_words(error)}",
+            where=where,
+            expected="folders and a regular file of the storage's own, no link, device, pipe or socket",
+            fix="choose another key, or remove what stands there",
+        )
+    if number == errno.EFBIG and not writing:
+        return StorageError(
+            f"the file is too large to be loaded in one piece: {error.strerror}",
+            where=where,
+            expected="a file that was saved here",
+            fix="read it from the disk, piece by piece",
+        )
+    return _general(error, where, writing=writing)
+
+
+def unwritable(key: str, root: str) -> StorageKeyError:
+    """Return the error for a key with characters that this system's file names cannot hold."""
+    return StorageKeyError(
+        f"the key {key!a} cannot be written in this system's encoding of file names",
+        where=root,
+        expected="characters of the encoding in use",
+        fix="export PYTHONUTF8=1",
+    )
+
+
+def _of_root(error: OSError, root: str, *, writing: bool) -> StorageError:
+    if error.errno in _NO_FILE:
+        return StorageError(
+            f"the root of the storage is not a folder: {_words(error)}",
+            where=root,
+            expected="a folder, or a place where one can be made",
+            fix="llmcore config set storage.fs.root ./data",
+        )
+    return _general(error, root, writing=writing)
+
+
+def _general(error: OSError, where: str, *, writing: bool) -> StorageError:
+    number = error.errno
+    if number in _FULL:
+        return StorageFull(
+            f"the storage has no room: {_words(error)}; what was there before is untouched",
+            where=where,
+            expected="free space, quota and a limit of file sizes that let the file in",
+            fix="free some space there, or set storage.fs.root to a folder on another disk",
+        )
+    if number in _DENIED and writing:
+        return StorageReadOnly(
+            f"the storage may not be written: {_words(error)}",
+            where=where,
+            expected="a folder in which this user may write",
+            fix="give the user the right to write there, or set storage.fs.root to another folder",
+        )
+    if number in _DENIED:
+        return StorageError(
+            f"the storage may not be read: {_words(error)}",
+            where=where,
+            expected="a folder and files that this user may read",
+            fix="give the user the right to read there",
+        )
+    return StorageError(
+        f"the storage failed: {_words(error)}",
+        where=where,
+        expected="a working file system",
+        fix="`llmcore doctor` looks closer"
+        if number not in (errno.EMFILE, errno.ENFILE)
+        else "ulimit -n 4096",
+    )
+
+
+def _words(error: OSError) -> str:
+    name = errno.errorcode.get(error.errno or 0, "")
+    text = error.strerror or type(error).__name__
+    return f"{text} ({name})" if name else text

@@ -1,0 +1,262 @@
+"""What was acknowledged survives: killed writers, many writers, a full or broken disk, a read-only folder."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import random
+import stat
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from llmcore.errors import StorageError, StorageFull
+from llmcore_storage_fs import folders, keys, paths
+from llmcore_storage_fs.provider import FsStorage
+
+START = "import sys\nfrom llmcore_storage_fs.provider import FsStorage\nstorage = FsStorage(sys.argv[1])\n"
+WRITE_AND_TELL = """
+for n in range(int(sys.argv[2]), 1_000_000):
+    storage.save(f"folder/{n % 3}", b"%012d" % n * 20_000)
+    print(n, flush=True)
+"""
+HOLD_AN_UNFINISHED_FILE = """
+from llmcore_storage_fs import temporary
+folder = storage._walk(("folder",), create=True)
+temporary._create(folder)
+print("ready", flush=True)
+sys.stdin.read()
+"""
+WRITE_MUCH = """
+for n in range(40):
+    storage.save(f"folder/{n % 3}", bytes([int(sys.argv[2])]) * 200_000)
+"""
+
+
+def child(code: str, *arguments: object) -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", START + code, *map(str, arguments)]
+    return subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
+def leftovers(root: Path) -> list[Path]:
+    return [path for path in root.rglob("*") if path.name.startswith(keys.TEMPORARY)]
+
+
+def test_everything_acknowledged_is_readable_after_kill_9(tmp_path: Path) -> None:
+    acknowledged: dict[str, int] = {}
+    n, chance = 0, random.Random(7)  # noqa: S311 - when to kill
+    for _ in range(20):
+        with child(WRITE_AND_TELL, tmp_path, n) as writer:
+            assert writer.stdout
+            assert writer.stdin
+            for _ in range(chance.randrange(1, 9)):
+                n = int(writer.stdout.readline())
+                acknowledged[f"folder/{n % 3}"] = n
+            writer.kill()
+            for line in writer.stdout.read().split("\n")[:-1]:  # it went on until the signal came
+                n = int(line)
+                acknowledged[f"folder/{n % 3}"] = n
+        storage = FsStorage(tmp_path)
+        assert leftovers(tmp_path) == []
+        for key in storage.list_files():
+            data = storage.load(key)
+            found = int(data[:12])
+            assert data == b"%012d" % found * 20_000
+            # The one that was under way may have been put in place before it could be told.
+            assert found == acknowledged.get(key) or found == n + 1
+            acknowledged[key] = found
+        assert set(acknowledged) <= set(storage.list_files())
+        n += 2
+
+
+def test_an_unfinished_file_stays_while_its_writer_lives_and_goes_when_it_is_dead(tmp_path: Path) -> None:
+    with child(HOLD_AN_UNFINISHED_FILE, tmp_path) as writer:
+        assert writer.stdout
+        assert writer.stdout.readline() == "ready\n"
+        storage = FsStorage(tmp_path)
+        assert len(leftovers(tmp_path)) == 1
+        assert storage.list_files() == [], "an unfinished file is no file"
+        writer.kill()
+    FsStorage(tmp_path)
+    assert leftovers(tmp_path) == []
+
+
+def test_the_sweep_leaves_what_is_not_its_own(tmp_path: Path) -> None:
+    name = f"{keys.TEMPORARY}1-00"
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "outside" / name).write_bytes(b"not yours")
+    root = tmp_path / "root"
+    (root / name).mkdir(parents=True)
+    (root / "link").symlink_to(tmp_path / "outside")
+    (root / "a").mkdir()
+    (root / "a" / name).symlink_to(tmp_path / "outside" / name)
+    os.mkfifo(root / "a" / f"{name}1")
+    (root / "a" / f"{name}2").write_bytes(b"dead")
+    FsStorage(root)
+    assert [path.name for path in leftovers(root / "a")] == [name, f"{name}1"]
+    assert (root / name).is_dir()
+    assert (tmp_path / "outside" / name).read_bytes() == b"not yours"
+
+
+def test_many_processes_write_and_readers_see_whole_files(tmp_path: Path) -> None:
+    writers = [child(WRITE_MUCH, tmp_path, n) for n in range(1, 5)]
+    whole = {bytes([n]) * 200_000 for n in range(1, 5)}
+    seen = 0
+    while any(writer.poll() is None for writer in writers):
+        storage = FsStorage(tmp_path)  # each opening sweeps: what lives must not be swept away
+        for key in storage.list_files():
+            assert storage.load(key) in whole
+            seen += 1
+    for writer in writers:
+        _, said = writer.communicate()
+        assert writer.returncode == 0, said
+    assert seen > 0
+    assert storage.list_files() == ["folder/0", "folder/1", "folder/2"]
+    assert leftovers(tmp_path) == []
+
+
+NAMES = ("open", "mkdir", "write", "fsync", "rename", "replace", "stat", "lstat", "fstat", "scandir")
+
+
+def test_whatever_step_fails_the_old_or_the_new_file_is_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Let the first, then the second, then the third call to the system fail, until none is left to fail."""
+    for ways, number in [(ways, number) for ways in (folders, paths) for number in (errno.EIO, errno.ENOSPC)]:
+        root = tmp_path / f"{ways.__name__}{number}"
+        storage = FsStorage(root, open_root=ways.open_root)
+        storage.save("folder/file", b"old")
+        for turn in range(1, 200):
+            calls = 0
+
+            def failing(real: Callable[..., Any]) -> Callable[..., Any]:
+                def call(*arguments: Any, **options: Any) -> Any:
+                    nonlocal calls
+                    calls += 1
+                    if calls == turn:  # noqa: B023 - it is called within this turn
+                        raise OSError(number, os.strerror(number))  # noqa: B023
+                    return real(*arguments, **options)
+
+                return call
+
+            with monkeypatch.context() as broken:
+                for name in NAMES:
+                    broken.setattr(os, name, failing(getattr(os, name)))
+                try:
+                    storage.save("folder/file", b"new")
+                    failed = None
+                except StorageError as error:
+                    failed = error
+            if calls < turn:
+                break
+            assert storage.load("folder/file") in (b"old", b"new")
+            assert leftovers(root) == []
+            if failed is not None:
+                assert failed.__context__ is None
+                assert failed.expected
+                assert failed.fix
+                assert isinstance(failed, StorageFull) or number == errno.EIO
+        assert 8 < turn < 199
+        assert storage.load("folder/file") == b"new"
+
+
+def test_the_disk_has_the_file_before_its_name_and_both_before_save_returns(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    FsStorage(tmp_path).save("folder/file", b"old")
+    done: list[tuple[str, bool]] = []
+
+    def told(name: str, real: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*arguments: Any, **options: Any) -> Any:
+            on_folder = name == "fsync" and stat.S_ISDIR(os.fstat(arguments[0]).st_mode)
+            done.append((name, on_folder))
+            return real(*arguments, **options)
+
+        return call
+
+    for name in ("write", "fsync", "rename"):
+        monkeypatch.setattr(os, name, told(name, getattr(os, name)))
+    FsStorage(tmp_path).save("folder/file", b"new")
+    if not hasattr(fcntl, "F_FULLFSYNC"):
+        assert done == [("write", False), ("fsync", False), ("rename", False), ("fsync", True)]
+    done.clear()
+    FsStorage(tmp_path).save("other/folder/file", b"new")
+    assert done.count(("fsync", True)) == 3, "each new folder is in the one above it"
+
+
+def test_a_write_that_the_system_does_in_pieces_is_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = os.write
+    monkeypatch.setattr(os, "write", lambda fd, data: real(fd, data[: max(1, len(data) // 2)]))
+    data = bytes(range(256)) * 100
+    FsStorage(tmp_path).save("a", data)
+    assert FsStorage(tmp_path).load("a") == data
+
+
+FILL = """
+import resource
+resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20))
+storage.save("folder/file", b"old")
+try:
+    storage.save("folder/file", bytes(3 << 20))
+except Exception as error:
+    print(type(error).__name__, error.__context__, bool(error.expected), bool(error.fix))
+print(storage.load("folder/file"), storage.list_files())
+"""
+
+
+def test_a_full_disk_leaves_what_was_there(tmp_path: Path) -> None:
+    out, said = child(FILL, tmp_path).communicate()
+    assert out.splitlines() == ["StorageFull None True True", "b'old' ['folder/file']"], said
+    assert leftovers(tmp_path) == []
+
+
+BECOME_NOBODY = """
+import os
+os.setgroups([]), os.setgid(65534), os.setuid(65534)
+"""
+LOCKED = """
+for call in (lambda: storage.save("file", b"new"), lambda: storage.save("folder/new", b"new"),
+             lambda: storage.delete("file"), lambda: storage.create_directory("new")):
+    try:
+        print("done", call())
+    except Exception as error:
+        print(type(error).__name__, error.__context__, bool(error.expected), bool(error.fix))
+print(storage.load("file"), storage.list_files())
+try:
+    storage.load("closed")
+except Exception as error:
+    print(type(error).__name__, error.message)
+"""
+
+
+def test_a_folder_that_may_not_be_written_is_read_only(tmp_path: Path) -> None:
+    storage = FsStorage(tmp_path / "root")
+    for key in ("file", "folder/other", "closed"):
+        storage.save(key, b"old")
+    (tmp_path / "root" / "closed").chmod(0)
+    become = ""
+    if os.geteuid() == 0:  # who may do everything; so ask somebody else
+        for above in (tmp_path, *tmp_path.parents[:2]):
+            above.chmod(0o755)
+        (tmp_path / "root" / "file").chmod(0o644)
+        become = BECOME_NOBODY
+    for folder in (tmp_path / "root", tmp_path / "root" / "folder"):
+        folder.chmod(0o555)
+    try:
+        out, said = child(become + LOCKED, tmp_path / "root").communicate()
+    finally:
+        for folder in (tmp_path / "root", tmp_path / "root" / "folder"):
+            folder.chmod(0o700)
+    lines = out.splitlines()
+    assert lines[:4] == ["StorageReadOnly None True True"] * 4, said
+    assert lines[4] == "b'old' ['closed', 'file', 'folder/other']"
+    assert lines[5].startswith("StorageError the storage may not be read")

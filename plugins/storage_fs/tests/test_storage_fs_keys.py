@@ -1,0 +1,222 @@
+"""No key leads outside the root, two keys never share a file, and nothing but our errors comes out."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import unicodedata
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from llmcore.errors import ConfigError, StorageError, StorageKeyError
+from llmcore_storage_fs import folders, keys, paths
+from llmcore_storage_fs.provider import FsStorage
+
+PIECES = (
+    "", ".", "..", "...", "~", "~root", "a", "A", "link", "up", "secret", "file", "folder", "C:", "c:a", "\\", "..\\..",
+    "\\\\host\\share", "con", "NUL.txt", "com1", "lpt\xb9.log", "COM0 .x", "conin$", "a.", "a ", " a", "a:stream", "nul\0byte",
+    "\n", "\x7f", "\x85", "\u2028", "\ud800", "\udce9", "e\u0301", "\xe9", "\ufb01", "\u202e", "\u2025", "\uff0e\uff0e",
+    "\uff0f", "%2e%2e", "%2f", "..%c0%af", "file:", "zip:", "http:", "*", "?", "<x>", "$HOME", "`id`", "-rf", "x" * 255,
+    "x" * 256, "\xe9" * 128, ".llmcore-tmp-1-00", ".LLMCORE-TMP-1-00",
+)  # fmt: skip
+WHOLE = (
+    "/etc/passwd", "//etc/passwd", "/".join([".."] * 30) + "/etc/passwd", "file:///etc/passwd", "zip://::/etc/passwd",
+    "a/" * 100 + "b", "x/" * 60 + "y" * 255, "k" * 1025, "/".join(["x" * 200] * 6), "\\\\?\\C:\\x", "//?/C:/x", "CON/a", "a/NUL",
+)  # fmt: skip
+
+
+def hostile_keys() -> Iterator[str]:
+    yield from WHOLE
+    yield from ("/".join(pair) for pair in itertools.product(PIECES, PIECES))
+    for piece in PIECES:
+        yield from (
+            f"folder/link/{piece}",
+            f"folder/{piece}/x",
+            f"{piece}/../{piece}",
+            f"a/{piece}/../../x",
+            f"{piece}/",
+        )
+    yield from PIECES
+
+
+class Trap:
+    """A root full of links to a folder beside it, in which nothing may ever change."""
+
+    def __init__(self, above: Path) -> None:
+        self.outside = above / "outside"
+        self.root = above / "root"
+        self.outside.mkdir()
+        (self.root / "folder").mkdir(parents=True)
+        (self.outside / "secret").write_bytes(b"not yours")
+        for name, target in {
+            "link": "outside",
+            "up": ".",
+            "file": "outside/secret",
+            "new": "outside/new",
+        }.items():
+            (self.root / name).symlink_to(above / target)
+            (self.root / "folder" / name).symlink_to(above / target)
+        self.before = self.look()
+
+    def look(self) -> dict[str, object]:
+        above = self.root.parent
+        seen = {str(path): path.lstat().st_mtime_ns for path in self.outside.rglob("*")}
+        links = {str(path): path.readlink() for path in self.root.rglob("*") if path.is_symlink()}
+        return {**seen, **links, "above": sorted(path.name for path in above.iterdir())}
+
+    def check(self) -> None:
+        assert self.look() == self.before
+
+
+def save_or_refuse(storage: FsStorage, key: str) -> bool:
+    data = key.encode("utf-8", "surrogatepass")
+    refused = None
+    try:
+        storage.save(key, data)
+    except StorageKeyError as error:
+        refused = error
+    if refused:
+        assert refused.expected
+        assert refused.where
+        assert refused.__context__ is None
+        for method in (storage.load, storage.get_file_size, storage.get_modified_time):
+            with pytest.raises(StorageError):
+                method(key)
+        return False
+    assert storage.load(key) == data
+    assert storage.exists(key)
+    return True
+
+
+@pytest.mark.parametrize("ways", [folders, paths], ids=["descriptors", "paths"])
+def test_hostile_keys_never_leave_the_root_and_never_collide(tmp_path: Path, ways: object) -> None:
+    trap = Trap(tmp_path)
+    storage = FsStorage(trap.root, open_root=ways.open_root)  # type: ignore[attr-defined]
+    accepted = sorted({key for key in hostile_keys() if save_or_refuse(storage, key)})
+    assert 100 < len(accepted) < 1000
+    assert [key for key in accepted if storage.load(key) != key.encode()] == []
+    assert storage.list_files() == accepted
+    trap.check()
+
+
+@pytest.fixture(scope="module")
+def trap(tmp_path_factory: pytest.TempPathFactory) -> Trap:
+    return Trap(tmp_path_factory.mktemp("trap"))
+
+
+@settings(max_examples=400, deadline=None)
+@given(
+    st.lists(
+        st.one_of(st.sampled_from(PIECES), st.text(max_size=12), st.text("./\\:a\0~\u0301", max_size=8)),
+        max_size=6,
+    )
+)
+@example(["link", "new"])
+@example(["up", "up", "outside", "secret"])
+def test_a_generated_key_is_refused_or_names_one_file_inside(trap: Trap, parts: list[str]) -> None:
+    key = "/".join(parts)
+    storage = FsStorage(trap.root)
+    if save_or_refuse(storage, key):
+        assert key in storage.list_files(key[: len(key) // 2])
+        assert unicodedata.is_normalized("NFC", key)
+        assert storage.delete(key)
+        assert not storage.exists(key)
+    trap.check()
+
+
+@given(st.text(max_size=40))
+def test_what_parse_accepts_is_listed_and_is_its_parts_again(key: str) -> None:
+    try:
+        parts = keys.parse(key)
+    except StorageKeyError:
+        return
+    assert "/".join(parts) == key
+    assert not any(keys.fault_of_part(part) for part in parts)
+    for end in range(len(key)):
+        folders_of, beginning = keys.parse_prefix(key[:end])
+        assert "/".join([*folders_of, beginning]) == key[:end]
+
+
+@pytest.mark.parametrize(
+    ("key", "mended"),
+    [
+        ("a//b", "a/b"),
+        ("/a/b/", "a/b"),
+        ("./a", "a"),
+        ("a\\b", "a/b"),
+        ("e\u0301.txt", "\xe9.txt"),
+        ("a. ", "a"),
+    ],
+)
+def test_a_refused_key_comes_with_the_one_that_was_meant(tmp_path: Path, key: str, mended: str) -> None:
+    with pytest.raises(StorageKeyError) as caught:
+        FsStorage(tmp_path).save(key, b"")
+    assert caught.value.fix == f"write the key as {mended!r}"
+
+
+@pytest.mark.parametrize("key", ["../a", "C:/a", "", "con", "\0"])
+def test_no_other_key_is_guessed_where_it_is_not_plain_what_was_meant(tmp_path: Path, key: str) -> None:
+    with pytest.raises(StorageKeyError) as caught:
+        FsStorage(tmp_path).load(key)
+    assert caught.value.fix is None
+
+
+@pytest.mark.parametrize("key", [None, b"a", 1, Path("a")])
+def test_a_key_that_is_no_text_is_refused_in_words(tmp_path: Path, key: str) -> None:
+    for method in (FsStorage(tmp_path).load, FsStorage(tmp_path).list_files):
+        with pytest.raises(StorageKeyError, match=f"is text, got {type(key).__name__}"):
+            method(key)
+
+
+@pytest.mark.parametrize("root", ["", "nul\0", None, 1, b"data"])
+def test_a_root_that_is_no_path_is_a_fault_of_the_configuration(root: str) -> None:
+    with pytest.raises(ConfigError, match="no folder's path"):
+        FsStorage(root)
+
+
+class Folding(folders.Descriptor):
+    """A folder of a file system that takes upper and lower case for the same, as those of macOS do."""
+
+    def _known(self, name: str) -> str:
+        return next((entry.name for entry in super().scan() if entry.name.lower() == name.lower()), name)
+
+    def stat(self, name: str) -> os.stat_result:
+        return super().stat(self._known(name))
+
+    def open(self, name: str, flags: int) -> int:
+        return super().open(self._known(name), flags)
+
+    def child(self, name: str, *, create: bool) -> Folding:
+        deeper = super().child(self._known(name), create=create)
+        fd, deeper._fd = deeper._fd, -1
+        return Folding(fd)
+
+    def rename(self, old: str, new: str) -> None:
+        super().rename(old, self._known(new))
+
+
+def open_folding(path: str, *, create: bool) -> Folding:
+    root = folders.open_root(path, create=create)
+    fd, root._fd = root._fd, -1
+    return Folding(fd)
+
+
+def test_keys_that_differ_in_case_do_not_share_a_file_where_the_file_system_would_let_them(
+    tmp_path: Path,
+) -> None:
+    storage = FsStorage(tmp_path, open_root=open_folding)
+    storage.save("Folder/Name", b"1")
+    for twin in ("Folder/name", "folder/Name", "FOLDER/other"):
+        with pytest.raises(StorageKeyError, match=r"takes '.*' for '.*', which is another key"):
+            storage.save(twin, b"2")
+        with pytest.raises(StorageError):
+            storage.load(twin)
+        assert not storage.exists(twin)
+        assert not storage.delete(twin)
+    assert storage.list_files("folder/") == []
+    assert storage.list_files() == ["Folder/Name"]
+    assert storage.load("Folder/Name") == b"1"

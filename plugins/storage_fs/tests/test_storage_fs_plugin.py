@@ -1,0 +1,98 @@
+"""The plugin's light module, the errors that a person meets, and cancelled writes."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from llmcore.errors import StorageError
+from llmcore.hookspecs import API_VERSION
+from llmcore_storage_fs import plugin
+from llmcore_storage_fs.provider import FsStorage
+
+
+def test_the_plugin_offers_fs_with_its_options(tmp_path: Path) -> None:
+    assert plugin.LLMCORE_API == API_VERSION
+    (entry,) = plugin.llmcore_storage_providers()
+    assert entry.name == "fs"
+    assert msgspec.convert({}, entry.options).root == "./data"
+    storage = entry.create(msgspec.convert({"root": str(tmp_path / "kept")}, entry.options))
+    assert isinstance(storage, FsStorage)
+    storage.save("a", b"1")
+    assert (tmp_path / "kept" / "a").read_bytes() == b"1"
+
+
+def test_the_plugin_is_light_and_its_blocking_colour_needs_no_asyncio(tmp_path: Path) -> None:
+    code = (
+        "import sys, llmcore_storage_fs.plugin as plugin\n"
+        "assert 'llmcore_storage_fs.provider' not in sys.modules\n"
+        f"plugin.create(plugin.FsOptions(root={str(tmp_path)!r})).save('a', b'1')\n"
+        "print(sorted({'asyncio', 'tempfile', 'shutil'} & set(sys.modules)))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+
+
+def test_a_root_that_is_a_file_says_so_and_how_to_mend_it(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    storage = FsStorage(tmp_path / "file")
+    for call in (lambda: storage.save("a", b""), lambda: storage.load("a"), storage.list_files):
+        with pytest.raises(StorageError, match="the root of the storage is not a folder") as caught:
+            call()
+        assert type(caught.value) is StorageError
+        assert caught.value.where == str(tmp_path / "file")
+        assert caught.value.fix == "llmcore config set storage.fs.root ./data"
+        assert caught.value.__context__ is None
+
+
+def test_text_is_not_saved_by_guessing_an_encoding(tmp_path: Path) -> None:
+    with pytest.raises(StorageError, match="save takes bytes, got str") as caught:
+        FsStorage(tmp_path).save("a", "text")  # type: ignore[arg-type]
+    assert caught.value.fix == "save(key, text.encode())"
+    assert FsStorage(tmp_path).list_files() == []
+
+
+def test_a_relative_root_stays_where_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    storage = FsStorage("data")
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    storage.save("a", b"1")
+    assert (tmp_path / "data" / "a").exists()
+
+
+def test_the_home_folder_may_be_written_as_a_tilde(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    FsStorage("~/data").save("a", b"1")
+    assert (tmp_path / "data" / "a").exists()
+
+
+def test_bytes_in_any_guise_are_saved(tmp_path: Path) -> None:
+    storage = FsStorage(tmp_path)
+    for data in (bytearray(b"abc"), memoryview(b"abc"), memoryview(b"aabbcc")[::2]):
+        storage.save("a", data)  # type: ignore[arg-type]
+        assert storage.load("a") == b"abc"
+
+
+def test_a_cancelled_write_is_whole_or_was_not(tmp_path: Path) -> None:
+    storage = FsStorage(tmp_path)
+    storage.save("a", b"old")
+    new = b"n" * 1_000_000
+
+    async def cancel() -> None:
+        for _ in range(20):
+            task = asyncio.create_task(storage.asave("a", new))
+            await asyncio.sleep(0)
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            assert await storage.aload("a") in (b"old", new)
+
+    asyncio.run(cancel())
+    assert FsStorage(tmp_path).list_files() == ["a"]
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
