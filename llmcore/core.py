@@ -129,6 +129,7 @@ class Core:
         return part
 
     def _llm(self) -> LLMClient:
+        from llmcore.calls.flight import Flights
         from llmcore.ledger.told import Told
         from llmcore.llm.client import LLMClient
         from llmcore.llm.exchange import House
@@ -137,6 +138,7 @@ class Core:
         settings = self.settings
         house = House(
             cache=self._part("store", self._store),
+            flights=Flights(),
             policy=RetryPolicy(
                 attempts=settings.retry.attempts,
                 deadline_s=settings.retry.deadline_s,

@@ -96,6 +96,11 @@ class Provider(msgspec.Struct, frozen=True, kw_only=True):
     """llm: what `chat(..., name=value)` may pass on the wire; anything else is refused before the network."""
     default_model: str | None = "default"
     """llm: the model where the configuration names none; None makes it a must."""
+    offline: Callable[[Any], object] | None = None
+    """llm: takes the checked options and returns what needs no SDK, key or network: token counts and prices.
+
+    None: the provider itself counts and prices, once it is created.
+    """
     identity: Callable[[Any], Mapping[str, str]] | None = None
     """llm: what, besides the request, decides the answer: address, account. It goes into the cache's key.
 

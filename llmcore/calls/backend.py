@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 import threading
-from typing import Any, Protocol
+import weakref
+from collections.abc import Callable
+from typing import Any, Final, Protocol
 
 from llmcore.calls.bridges import Ability, Source, can
+from llmcore.calls.drivers import run
+from llmcore.calls.steps import Act
 from llmcore.errors import LLMCoreError, PluginBroken, PluginError
 from llmcore.hookspecs import Provider
 
 __all__ = ["Backend", "OptionsSource"]
+
+_log: Final = logging.getLogger(__name__)
 
 
 class OptionsSource(Protocol):
@@ -31,6 +38,8 @@ class Backend:
         self._lock = threading.Lock()
         self._options: object = None
         self._provider: object = None
+        self._offline: object = None
+        self._finalizer: weakref.finalize[..., Backend] | None = None
         self._abilities: dict[str, Ability | None] = {}
 
     @property
@@ -54,8 +63,22 @@ class Backend:
         if self._provider is None:
             with self._lock:
                 if self._provider is None:
-                    self._provider = self._created()
+                    self._provider = provider = self._made(self.entry.create)
+                    self._finalizer = weakref.finalize(self, _close_quietly, provider)
         return self._provider
+
+    @property
+    def offline(self) -> Any:
+        """What counts and prices without the network: the provider itself, where it has nothing lighter.
+
+        Raises:
+            PluginBroken: It could not be created.
+        """
+        if self.entry.offline is None:
+            return self.provider
+        if self._offline is None:
+            self._offline = self._made(self.entry.offline)
+        return self._offline
 
     def ability(self, name: str) -> Ability | None:
         """Return the provider's method *name* in both colours, or None where it has neither."""
@@ -83,22 +106,38 @@ class Backend:
         return Source(self.provider, name, *args)
 
     def closing(self) -> Ability | None:
-        """Return how to close the provider; None where it was never created or holds nothing."""
-        if self._provider is None:
-            return None
-        return Ability(self._provider, "close") if can(self._provider, "close") else None
+        """Return how to close the provider; None where it was never created or holds nothing.
 
-    def _created(self) -> object:
+        A later use creates another. One that is never closed is closed with the Backend, or when Python ends.
+        """
+        provider, self._provider = self._provider, None
+        if self._finalizer is not None:
+            self._finalizer.detach()
+        self._abilities.clear()
+        return Ability(provider, "close") if can(provider, "close") else None
+
+    def _made(self, make: Callable[[Any], object]) -> object:
         options = self.options
         cause = ""
         try:
-            return self.entry.create(options)
+            return make(options)
         except LLMCoreError:
             raise
         except Exception as error:  # noqa: BLE001 - a stranger's code
             cause = f"{type(error).__name__}: {error}"
         raise PluginBroken(
             f"the {self.kind} provider `{self.name}` could not be created: {cause}",
-            expected="its `create` to return the provider",
+            expected=f"its `{make.__name__}` to return it",
             fix=f"llmcore plugins check {self.name}",
         )
+
+
+def _close_quietly(provider: object) -> None:
+    def closed() -> Act[None]:
+        if can(provider, "close"):
+            yield Ability(provider, "close")()
+
+    try:
+        run(closed())
+    except Exception as error:  # noqa: BLE001 - nobody is left to tell
+        _log.debug("%s did not close: %s", type(provider).__qualname__, type(error).__name__)

@@ -4,7 +4,16 @@ Each promise is a small Protocol. The `must` of a kind is one of its first two, 
 ability that a backend may have, and that the host looks for by its methods.
 """
 
-from llmcore.contracts.cache import AsyncCacheProvider, CacheKeys, CacheProvider
+from llmcore.contracts.cache import (
+    AsyncCacheProvider,
+    CacheBatches,
+    CacheChanges,
+    CacheKeys,
+    CacheLeases,
+    CacheMatching,
+    CacheProvider,
+    CacheVersion,
+)
 from llmcore.contracts.llm import (
     AsyncLLMProvider,
     AsyncModelListing,
@@ -37,8 +46,13 @@ __all__ = [
     "AsyncStreamingLLMProvider",
     "AsyncVoiceCloningProvider",
     "AsyncVoiceProvider",
+    "CacheBatches",
+    "CacheChanges",
     "CacheKeys",
+    "CacheLeases",
+    "CacheMatching",
     "CacheProvider",
+    "CacheVersion",
     "FileSystemProvider",
     "LLMProvider",
     "ModelListing",

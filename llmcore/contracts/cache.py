@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Protocol, runtime_checkable
 
 
@@ -69,4 +69,64 @@ class CacheKeys(Protocol):
 
     def keys(self) -> Iterator[str]:
         """Yield the keys that are alive, in any order; those set or deleted meanwhile may be missing."""
+        ...
+
+
+@runtime_checkable
+class CacheBatches(Protocol):
+    """Gets many values in one go."""
+
+    def get_many(self, keys: Sequence[str]) -> Mapping[str, bytes]:
+        """Return what is there, by key; see `CacheProvider.get`."""
+        ...
+
+
+@runtime_checkable
+class CacheMatching(Protocol):
+    """Forgets by pattern on its own side, cheaper than key by key."""
+
+    def delete_matching(self, pattern: str) -> int:
+        """Forget the keys of our namespace that match; return how many.
+
+        Args:
+            pattern: `*` stands for any text, `?` for one character, everything else for itself.
+        """
+        ...
+
+
+@runtime_checkable
+class CacheLeases(Protocol):
+    """Lets one of several processes do what all of them want done."""
+
+    def acquire(self, key: str, holder: str, ttl: float) -> bool:
+        """Take the lease on *key*, or renew one's own, for *ttl* seconds; return whether *holder* has it now.
+
+        Atomic among all processes. A lease is no entry: `get`, `keys` and `clear` know nothing of it.
+        """
+        ...
+
+    def release(self, key: str, holder: str) -> None:
+        """Give the lease back, if *holder* has it."""
+        ...
+
+
+@runtime_checkable
+class CacheVersion(Protocol):
+    """Can tell cheaply that nothing was written, so that a memory tier in front stays true."""
+
+    def version(self) -> int:
+        """Return a number that changes with every write, by whichever process."""
+        ...
+
+
+@runtime_checkable
+class CacheChanges(Protocol):
+    """Reports what others write, so that a memory tier in front stays true."""
+
+    def watch(self, changed: Callable[[Sequence[str] | None], None]) -> bool:
+        """Call *changed* from now on, from any thread, with keys that were written or deleted by anybody.
+
+        None in place of keys says that any may have changed: reports were lost, or have just begun. Returns whether
+        reports can be had at all; until *changed* was first called nothing may be trusted.
+        """
         ...

@@ -71,10 +71,16 @@ class AsyncStreamingLLMProvider(Protocol):
 class TokenCounter(Protocol):
     """Counts tokens without asking the backend."""
 
-    def count_tokens(self, content: str | Sequence[Message] | ChatRequest) -> TokenCount:
+    def count_tokens(
+        self, content: str | Sequence[Message] | ChatRequest, model: str | None = None
+    ) -> TokenCount:
         """Count a text alone, or what the server would count for messages or a whole request.
 
         Never touches the network. `exact` is True only where the server is known to count the same.
+
+        Args:
+            content: What to count.
+            model: Whose tokens are counted; of a `ChatRequest` it is its own.
         """
         ...
 

@@ -14,6 +14,7 @@ from llmcore.calls.asking import asked, within
 from llmcore.calls.attempts import Deadline, RetryPolicy, attempts
 from llmcore.calls.backend import Backend
 from llmcore.calls.bridges import END
+from llmcore.calls.flight import Flights
 from llmcore.calls.steps import Step
 from llmcore.errors import IncompleteReply, ProviderError, Timeout
 from llmcore.ledger.prices import PriceLike, cost_at, known_cost
@@ -33,6 +34,7 @@ class House(msgspec.Struct, frozen=True, kw_only=True):
     """What all calls of one Core share."""
 
     cache: CacheStore
+    flights: Flights
     policy: RetryPolicy
     prices: Mapping[str, PriceLike]
     told: Told
@@ -55,12 +57,13 @@ class ChatCall(msgspec.Struct, kw_only=True):
     begun: bool = False
     """Whether the consumer has seen a piece: from then on nothing is tried again."""
 
+    def begin(self) -> None:
+        """Note that a piece is given."""
+        self.begun = True
+
 
 def exchange(call: ChatCall, house: House) -> Exchange:
-    """Answer *call*; a streaming one emits its deltas on the way.
-
-    The last delta is emitted when everything is booked and kept, since a consumer may stop after it.
-    """
+    """Answer *call*; a streaming one emits its deltas on the way."""
     started = time.monotonic()
     if call.key is not None and call.reads:
         data = yield from house.cache.lookup(call.key)
@@ -68,12 +71,33 @@ def exchange(call: ChatCall, house: House) -> Exchange:
         if reply is not None:
             return (yield from _replayed(call, house, reply))
     try:
-        reply, pieces = yield from attempts(
-            lambda: _once(call, house), house.policy, call.deadline, again=lambda _: not call.begun
+        if call.key is None:
+            return (yield from _asked(call, house, started))
+        landed = yield from house.flights.together(
+            call.key if call.reads else call.key + " refresh",
+            lambda: _asked(call, house, started),
+            emit=call.begin if call.streaming else None,
+            left=call.deadline.left,
         )
     except BaseException as error:
         house.told.hear(_event(call, None, type(error).__name__, time.monotonic() - started))
         raise
+    if call.attempts:
+        if call.streaming and not landed.pieces:
+            yield from as_deltas(landed.value)
+        whole: Reply = landed.value
+        return whole
+    return (yield from _replayed(call, house, landed.value, emitted=landed.pieces))
+
+
+def _asked(call: ChatCall, house: House, started: float) -> Exchange:
+    """Ask the backend; book and keep its answer.
+
+    The last delta is emitted when all that is done, since a consumer may stop after it.
+    """
+    reply, pieces = yield from attempts(
+        lambda: _once(call, house), house.policy, call.deadline, again=lambda _: not call.begun
+    )
     reply = _settled(call, house, reply, time.monotonic() - started)
     if call.key is not None and reply.finish_reason in KEEPABLE:
         yield from house.cache.keep(call.key, pack(call.key, reply))
@@ -81,10 +105,11 @@ def exchange(call: ChatCall, house: House) -> Exchange:
     return reply
 
 
-def _replayed(call: ChatCall, house: House, reply: Reply) -> Exchange:
+def _replayed(call: ChatCall, house: House, reply: Reply, *, emitted: int = 0) -> Exchange:
+    """Give an answer that somebody else asked for: an earlier call, or an identical one at the same time."""
     reply = msgspec.structs.replace(reply, cached=True, cost=_NOTHING, saved=reply.cost)
     house.told.hear(_event(call, reply, None, 0.0))
-    if call.streaming:
+    if call.streaming and not emitted:
         yield from as_deltas(reply)
     return reply
 
@@ -122,7 +147,7 @@ def _streamed(call: ChatCall, request: ChatRequest) -> Generator[Any, Any, tuple
             if assembly.finished:
                 held.append(delta)
             else:
-                call.begun = True
+                call.begin()
                 yield delta
         whole = _whole(assembly, call)
     except BaseException as error:
@@ -170,7 +195,7 @@ def _settled(call: ChatCall, house: House, reply: Reply, latency_s: float) -> Re
     elif reply.cost is not None:
         cost = reply.cost
     else:
-        cost = known_cost(call.backend.provider, model, reply)
+        cost = known_cost(call.backend.offline, model, reply)
     reply = msgspec.structs.replace(
         reply,
         provider=call.backend.name,

@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from llmcore.calls.backend import Backend
-from llmcore.errors import BadRequest, ConfigError
+from llmcore.contracts import TokenCounter
+from llmcore.errors import ConfigError, PluginError
 from llmcore.llm.key import STATEFUL, KeyMaker, identity_of
 from llmcore.llm.request import checked_parameters
 from llmcore.types import ChatRequest, TokenCount
@@ -98,16 +99,13 @@ class Models:
         if not isinstance(content, str) or given:
             messages: Any = [{"role": "user", "content": content}] if isinstance(content, str) else content
             counted = ChatRequest(model=target.model, messages=messages, parameters={**body, **given})
-        provider = target.backend.provider
-        count = getattr(provider, "count_tokens", None)
-        if count is None:
-            raise BadRequest(
+        counter = target.backend.offline
+        if not isinstance(counter, TokenCounter):
+            raise PluginError(
                 f"the llm provider `{target.backend.name}` cannot count tokens",
-                provider=target.backend.name,
                 expected="a provider with the ability TokenCounter",
             )
-        result: TokenCount = count(counted)
-        return result
+        return counter.count_tokens(counted, target.model)
 
     def _flat(self, names: Sequence[str | None]) -> list[str | None]:
         """Follow aliases that name aliases; the configuration has checked that they end."""

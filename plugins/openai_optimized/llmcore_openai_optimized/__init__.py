@@ -1,0 +1,18 @@
+"""OpenAI, and every server that speaks its protocol, for llmcore; and a face for existing code of this family."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from llmcore_openai_optimized.face import OptimizedOpenAIProvider
+
+__all__ = ["OptimizedOpenAIProvider"]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "OptimizedOpenAIProvider":
+        from llmcore_openai_optimized.face import OptimizedOpenAIProvider
+
+        return OptimizedOpenAIProvider
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

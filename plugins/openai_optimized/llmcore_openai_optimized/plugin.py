@@ -1,0 +1,74 @@
+"""Offers the language model provider `openai`; the SDK is imported when it is first used."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Final
+
+from llmcore.hookspecs import Provider, hookimpl
+from llmcore_openai_optimized.account import OpenAIOptions, identity_of
+
+if TYPE_CHECKING:
+    from llmcore_openai_optimized.offline import Offline
+    from llmcore_openai_optimized.provider import OpenAIProvider
+
+__all__ = [
+    "LLMCORE_API",
+    "PARAMETERS",
+    "OpenAIOptions",
+    "create",
+    "identity",
+    "llmcore_llm_providers",
+    "offline",
+]
+
+LLMCORE_API: Final = 1
+
+PARAMETERS: Final = frozenset(
+    {
+        "audio", "frequency_penalty", "function_call", "functions", "logit_bias", "logprobs",
+        "max_completion_tokens", "max_tokens", "metadata", "modalities", "moderation", "n",
+        "parallel_tool_calls", "prediction", "presence_penalty", "prompt_cache_key", "prompt_cache_options",
+        "prompt_cache_retention", "reasoning_effort", "response_format", "safety_identifier", "seed",
+        "service_tier", "stop", "store", "stream_options", "temperature", "tool_choice", "tools",
+        "top_logprobs", "top_p", "user", "verbosity", "web_search_options",
+    }
+)  # fmt: skip
+"""Every parameter of Chat Completions besides model, messages and stream."""
+
+
+def create(options: OpenAIOptions) -> OpenAIProvider:
+    """Return the provider.
+
+    Raises:
+        ConfigError: There is no key, or the options contradict one another.
+    """
+    from llmcore_openai_optimized.provider import OpenAIProvider
+
+    return OpenAIProvider(options)
+
+
+def offline(options: OpenAIOptions) -> Offline:
+    """Return what counts and prices."""
+    from llmcore_openai_optimized.offline import Offline
+
+    return Offline(options.pricing_tier)
+
+
+def identity(options: OpenAIOptions) -> Mapping[str, str]:
+    """Return the address and account behind *options*; needs no key, so that cached answers come without one."""
+    return identity_of(options)
+
+
+@hookimpl
+def llmcore_llm_providers() -> Iterable[Provider]:
+    """Offer `openai`."""
+    yield Provider(
+        name="openai",
+        create=create,
+        options=OpenAIOptions,
+        parameters=PARAMETERS,
+        default_model=None,
+        offline=offline,
+        identity=identity,
+    )

@@ -1,0 +1,35 @@
+"""The published promises of a language model, kept against the simulated upstream."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import ClassVar
+
+import pytest
+
+from llmcore.testing.conformance import LLMConformance
+from llmcore.testing.simulator import Simulator
+from llmcore.types import Secret
+from llmcore_openai_optimized.plugin import OpenAIOptions
+from llmcore_openai_optimized.provider import OpenAIProvider
+
+CANARY = "sk-canary-1b7e"
+
+
+class TestOpenAIProvider(LLMConformance):
+    model: ClassVar[str] = "gpt-4o-mini"
+
+    @pytest.fixture
+    def provider(self) -> Iterator[OpenAIProvider]:
+        with Simulator() as upstream:
+            yield OpenAIProvider(OpenAIOptions(api_key=Secret(CANARY), base_url=upstream.base_url))
+
+    @pytest.fixture
+    def canary(self) -> str | None:
+        return CANARY
+
+    def test_an_exact_count_is_what_the_server_counts(self) -> None:
+        # The simulator counts characters; these are numbers that OpenAI's own servers sent.
+        france = self.request("What is the capital of France?")
+        count = self.caller.provider.count_tokens(france)
+        assert (int(count), count.exact) == (14, True)

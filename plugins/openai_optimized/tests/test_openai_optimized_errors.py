@@ -1,0 +1,172 @@
+"""How refusals are told: kind, wait, words; and that no key is among the words."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import httpx2
+import msgspec
+import pytest
+
+from llmcore import errors as ours
+from llmcore.errors import ProviderError
+from llmcore.types import Secret
+from llmcore_openai_optimized._errors import Errors
+from llmcore_openai_optimized._retry_after import retry_after
+from llmcore_openai_optimized.account import Account, OpenAIOptions
+
+KEY = "not-a-usual-key"
+ERRORS = Errors(Account.of(OpenAIOptions(api_key=Secret(KEY), base_url="http://localhost/v1")))
+
+
+def refused(status: int, body: Any = b"", **headers: str) -> ProviderError:
+    raw = body if isinstance(body, bytes) else msgspec.json.encode(body)
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    return ERRORS.refused(status, httpx2.Headers(named), raw, "gpt-6-sol")
+
+
+def error(message: str = "No.", **more: Any) -> dict[str, Any]:
+    return {"error": {"message": message, **more}}
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "kind"),
+    [
+        (400, error(type="invalid_request_error", param="temperature"), "BadRequest"),
+        (400, error(code="model_not_found"), "NotFound"),
+        (400, error(code="context_length_exceeded"), "BadRequest"),
+        (
+            400,
+            error(code="content_filter", innererror={"code": "ResponsibleAIPolicyViolation"}),
+            "ContentFiltered",
+        ),
+        (400, error(code="content_policy_violation"), "ContentFiltered"),
+        (400, error(code="400", innererror={"code": "ResponsibleAIPolicyViolation"}), "ContentFiltered"),
+        (401, error(code="invalid_api_key", type="invalid_request_error"), "AuthenticationFailed"),
+        (401, {"statusCode": 401, "message": "Unauthorized"}, "AuthenticationFailed"),
+        (401, {"detail": "Could not parse your token"}, "AuthenticationFailed"),
+        (402, error(), "QuotaExhausted"),
+        (403, error(type="invalid_request_error"), "AuthenticationFailed"),
+        (404, error(code="404"), "NotFound"),
+        (404, error(code="DeploymentNotFound"), "NotFound"),
+        (404, {"error": "Specified model not found"}, "NotFound"),
+        (408, b"", "Timeout"),
+        (409, error(), "Unavailable"),
+        (413, b"<html>too large</html>", "BadRequest"),
+        (422, {"message": ["one", "two"]}, "BadRequest"),
+        (429, error(code="rate_limit_exceeded"), "RateLimited"),
+        (429, error(type="insufficient_quota", code=None), "QuotaExhausted"),
+        (429, error(code="insufficient_quota", type="insufficient_quota"), "QuotaExhausted"),
+        (429, error(code=429), "RateLimited"),
+        (500, error(type="server_error"), "Unavailable"),
+        (501, error(type="not_supported_error"), "BadRequest"),
+        (503, b"\xff\xfe", "Unavailable"),
+        (529, error(type="overloaded_error"), "Unavailable"),
+        (418, b"null", "BadRequest"),
+        (500, b"[1]", "Unavailable"),
+    ],
+)
+def test_every_refusal_has_its_kind(status: int, body: Any, kind: str) -> None:
+    told = refused(status, body)
+    assert type(told) is getattr(ours, kind)
+    assert told.status == status
+    assert told.message
+
+
+def test_the_servers_words_and_its_name_for_the_request_are_told() -> None:
+    told = refused(400, error("Invalid 'temperature'."), x_request_id="req_7")
+    assert "Invalid 'temperature'." in told.message
+    assert told.request_id == "req_7"
+
+
+def test_a_refused_key_names_its_source() -> None:
+    assert "[llm.openai] api_key was not accepted" in refused(401, error("Wrong key.")).message
+    assert "[llm.openai] api_key may not do this" in refused(403, error("Not you.")).message
+
+
+def test_a_missing_model_is_named() -> None:
+    assert "gpt-6-sol" in str(refused(404, error("It does not exist.")))
+
+
+@pytest.mark.parametrize(
+    "echo",
+    [
+        f"Incorrect API key provided: {KEY}.",
+        "Incorrect API key provided: sk-abcde***************wxyz.",
+        "Incorrect API key provided: <not-a-u****key>.",
+        "Incorrect API key provided: abcdef.",
+        "Bad token: Bearer abcdef0123456789",
+        "Key sk-proj-abcdefgh_ijkl-mnop is not valid",
+        "Key abcdefghijklmnopqrstuvwxyz0123456789ABCDEFGH is not valid",
+    ],
+)
+def test_a_key_that_the_server_repeats_is_not_repeated(echo: str) -> None:
+    told = str(refused(401, error(echo)))
+    assert "…" in told
+    for part in ("not-a-u", "sk-", "wxyz", "abcdef", "ABCDEFGH"):
+        assert part not in told
+
+
+def test_long_words_of_a_server_are_abridged_and_on_one_line() -> None:
+    told = refused(500, ("word\n" * 10_000).encode())
+    assert len(told.message) < 700
+    assert "\n" not in told.message
+
+
+NOW = "Sun, 22 Nov 2026 12:00:00 GMT"
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({}, None),
+        ({"retry-after": "10"}, 10),
+        ({"retry-after": "0.5"}, 0.5),
+        ({"retry-after": "0"}, 0),
+        ({"retry-after": "3600"}, 3600),
+        ({"retry-after-ms": "250"}, 0.25),
+        ({"retry-after-ms": "250", "retry-after": "9"}, 0.25),
+        ({"retry-after-ms": "soon", "retry-after": "9"}, 9),
+        ({"retry-after": "soon"}, None),
+        ({"retry-after": ""}, None),
+        ({"retry-after": "-5"}, None),
+        ({"retry-after": "nan"}, None),
+        ({"retry-after": "inf"}, None),
+        ({"retry-after": "Sun, 22 Nov 2026 12:00:30 GMT", "date": NOW}, 30),
+        ({"retry-after": "Sun, 22 Nov 2026 11:00:00 GMT", "date": NOW}, 0),
+        ({"retry-after": "Sun, 22 Nov 2026 12:00:30 GMT"}, 20),
+        ({"retry-after": "Sun, 22 Nov 2026 13:00:30 +0100", "date": NOW}, 30),
+        ({"retry-after": "Sun, 99 Nov 2026 12:00:30 GMT"}, None),
+    ],
+)
+def test_the_wait_is_read_in_all_its_forms(headers: dict[str, str], seconds: float | None) -> None:
+    ten_past = 1_795_348_810.0  # 12:00:10 on the same day, by our own clock
+    assert retry_after(httpx2.Headers(headers), clock=lambda: ten_past) == seconds
+
+
+def test_the_wait_is_told_with_the_refusal() -> None:
+    assert refused(429, error(), retry_after="7").retry_after == 7
+    assert refused(503, b"", retry_after="7").retry_after == 7
+
+
+@pytest.mark.parametrize(
+    ("document", "kind", "status"),
+    [
+        (error(code=429), "RateLimited", 429),
+        (error(code=502), "Unavailable", 502),
+        (error(type="server_error"), "Unavailable", None),
+        (error(type="invalid_request_error"), "BadRequest", None),
+        ({"error": "out of memory"}, "Unavailable", None),
+        (7, "Unavailable", None),
+    ],
+)
+def test_an_error_inside_an_answer_has_its_kind(document: Any, kind: str, status: int | None) -> None:
+    told = ERRORS.reported(document, {}, "gpt-6-sol", partial="Rain")
+    assert (type(told).__name__, told.status, told.partial) == (kind, status, "Rain")
+
+
+def test_what_nobody_foresaw_is_still_ours() -> None:
+    told = ERRORS.failed(RuntimeError(f"with {KEY} in it"), begun=False)
+    assert type(told) is ProviderError
+    assert KEY not in str(told)
+    assert "RuntimeError" in told.message

@@ -1,0 +1,194 @@
+"""`OptimizedOpenAIProvider`: the points that code of this family relies on, over real HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from llmcore.errors import ConfigError, LLMCoreError, PluginNotFound, PriceUnknown
+from llmcore.testing.simulator import Fault, Simulator
+from llmcore_openai_optimized import OptimizedOpenAIProvider
+
+
+@pytest.fixture
+def upstream(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Simulator]:
+    for name in ("CACHE", "CONFIG", "STATE"):
+        monkeypatch.setenv(f"XDG_{name}_HOME", str(tmp_path / name.lower()))
+    with Simulator() as simulator:
+        monkeypatch.setenv("OPENAI_API_KEY", "sk-test")
+        monkeypatch.setenv("OPENAI_BASE_URL", simulator.base_url)
+        yield simulator
+
+
+@pytest.fixture
+def provider(upstream: Simulator) -> Iterator[OptimizedOpenAIProvider]:
+    assert upstream.requests == []
+    with OptimizedOpenAIProvider(
+        model="gpt-4o-mini", enable_cache=True, cache_ttl=3600, cache_backend="file", pricing_tier="standard"
+    ) as made:
+        yield made
+
+
+def test_it_knows_its_model(provider: OptimizedOpenAIProvider) -> None:
+    assert provider.model_name == "gpt-4o-mini"
+    assert "gpt-4o-mini" in repr(provider)
+
+
+def test_a_key_is_required(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    with pytest.raises(ValueError, match="OPENAI_API_KEY") as caught:
+        OptimizedOpenAIProvider(model="gpt-4o-mini")
+    assert isinstance(caught.value, ConfigError)
+
+
+def test_keywords_win_over_the_environment(upstream: Simulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_BASE_URL", "http://127.0.0.1:9/v1")
+    monkeypatch.setenv("LLMCORE__LLM__PROVIDER", "echo")
+    monkeypatch.setenv("LLMCORE__LLM__MODEL", "other")
+    with OptimizedOpenAIProvider("gpt-4o", api_key="sk-own", base_url=upstream.base_url) as face:
+        assert face.generate_completion("Hello")
+    request = upstream.requests[0]
+    assert request.headers["authorization"] == "Bearer sk-own"
+    assert request.body["model"] == "gpt-4o"
+
+
+def test_tokens_of_texts_and_messages_are_counted(
+    provider: OptimizedOpenAIProvider, upstream: Simulator
+) -> None:
+    assert provider.count_tokens("Hello world") == 2
+    counted = provider.count_messages_tokens([{"role": "user", "content": "Hello world"}])
+    assert (int(counted), counted.exact) == (9, True)
+    assert upstream.requests == []
+
+
+def test_costs_are_estimated_in_dollars(provider: OptimizedOpenAIProvider) -> None:
+    cost = provider.estimate_cost(100, 50)
+    assert isinstance(cost, float)
+    assert cost == pytest.approx(100 * 0.15e-6 + 50 * 0.6e-6)
+    assert provider.estimate_cost(100, 0, cached_tokens=100) == pytest.approx(100 * 0.075e-6)
+
+
+def test_tiers_are_compared(provider: OptimizedOpenAIProvider) -> None:
+    assert provider.compare_pricing_tiers(1000, 500) == pytest.approx(
+        {"standard_cost": 0.00045, "batch_cost": 0.000225, "savings": 0.000225, "savings_percent": 50.0}
+    )
+
+
+def test_the_configured_tier_prices_estimates_and_calls(upstream: Simulator) -> None:
+    upstream.replies({"content": "Rain"})
+    with OptimizedOpenAIProvider("gpt-4o-mini", pricing_tier="batch", enable_cache=False) as face:
+        assert face.estimate_cost(1000, 500) == pytest.approx(0.000225)
+        face.generate_completion("Hello")
+        stats = face.get_usage_stats()
+        assert stats["pricing_tier"] == "batch"
+        expected = face.estimate_cost(stats["total_input_tokens"], stats["total_output_tokens"])
+        assert stats["total_cost"] == pytest.approx(expected)
+
+
+def test_an_unknown_price_is_an_error_and_not_0() -> None:
+    with (
+        OptimizedOpenAIProvider("my-deployment", api_key="k") as face,
+        pytest.raises(PriceUnknown, match="my-deployment"),
+    ):
+        face.estimate_cost(1, 1)
+
+
+def test_a_completion_sends_its_parameters(provider: OptimizedOpenAIProvider, upstream: Simulator) -> None:
+    upstream.replies("Rain falls")
+    assert provider.generate_completion("Write a haiku", temperature=0.9, max_tokens=100) == "Rain falls"
+    assert upstream.requests[0].body == {
+        "model": "gpt-4o-mini",
+        "messages": [{"role": "user", "content": "Write a haiku"}],
+        "temperature": 0.9,
+        "max_tokens": 100,
+    }
+
+
+def test_an_unknown_parameter_is_refused_before_the_network(
+    provider: OptimizedOpenAIProvider, upstream: Simulator
+) -> None:
+    with pytest.raises(LLMCoreError, match="temperature"):
+        provider.generate_completion("Hello", temprature=0.5)
+    assert upstream.requests == []
+
+
+def test_a_chat_is_answered(provider: OptimizedOpenAIProvider, upstream: Simulator) -> None:
+    upstream.replies("Hello yourself")
+    messages = [{"role": "system", "content": "Be kind"}, {"role": "user", "content": "Hello"}]
+    assert provider.generate_chat(messages) == "Hello yourself"
+    assert upstream.requests[0].body["messages"] == messages
+
+
+def test_both_have_async_twins(provider: OptimizedOpenAIProvider) -> None:
+    async def both() -> tuple[str, str]:
+        messages = [{"role": "user", "content": "Hello"}]
+        return await provider.agenerate_completion("Hi"), await provider.agenerate_chat(messages)
+
+    assert all(asyncio.run(both()))
+
+
+def test_an_equal_question_is_answered_from_the_cache(
+    provider: OptimizedOpenAIProvider, upstream: Simulator
+) -> None:
+    first = provider.generate_completion("Hello")
+    assert provider.generate_completion("Hello") == first
+    assert upstream.counts["requests"] == 1
+    stats = provider.get_usage_stats()
+    assert stats["request_count"] == 1
+    assert (stats["cache_stats"]["hits"], stats["cache_stats"]["misses"]) == (1, 1)
+
+
+def test_the_cache_outlives_the_provider(upstream: Simulator) -> None:
+    for _ in range(2):
+        with OptimizedOpenAIProvider("gpt-4o-mini") as face:
+            face.generate_completion("Hello")
+    assert upstream.counts["requests"] == 1
+
+
+def test_the_cache_can_be_left_out_or_lie_elsewhere(upstream: Simulator, tmp_path: Path) -> None:
+    with OptimizedOpenAIProvider("gpt-4o-mini", enable_cache=False) as face:
+        face.generate_completion("Hello")
+        face.generate_completion("Hello")
+    assert upstream.counts["requests"] == 2
+    with OptimizedOpenAIProvider("gpt-4o-mini", cache_dir=str(tmp_path / "own"), cache_ttl=None) as face:
+        face.generate_completion("Hello")
+    assert any((tmp_path / "own").iterdir())
+    with OptimizedOpenAIProvider("gpt-4o-mini", cache_backend="memory", cache_ttl="1h") as face:
+        face.generate_completion("Hello")
+        face.generate_completion("Hello")
+    assert upstream.counts["requests"] == 4
+
+
+def test_a_cache_that_is_not_installed_is_told(upstream: Simulator) -> None:
+    assert upstream.requests == []
+    with pytest.raises(PluginNotFound):
+        OptimizedOpenAIProvider("gpt-4o-mini", cache_backend="nowhere")
+
+
+def test_usage_is_added_up_and_reset(provider: OptimizedOpenAIProvider) -> None:
+    for text in ("one", "two"):
+        provider.generate_completion(text)
+    stats = provider.get_usage_stats()
+    assert set(stats) == {
+        "total_input_tokens", "total_output_tokens", "total_tokens", "total_cost", "request_count",
+        "average_tokens_per_request", "model", "pricing_tier", "cache_stats",
+    }  # fmt: skip
+    assert stats["total_tokens"] == stats["total_input_tokens"] + stats["total_output_tokens"] > 0
+    assert stats["average_tokens_per_request"] == stats["total_tokens"] / 2
+    assert isinstance(stats["total_cost"], float)
+    assert stats["total_cost"] > 0
+    provider.reset_stats()
+    empty: dict[str, Any] = provider.get_usage_stats()
+    assert (empty["request_count"], empty["total_cost"], empty["average_tokens_per_request"]) == (0, 0.0, 0.0)
+    assert empty["cache_stats"]["total_requests"] == 0
+
+
+def test_a_rate_limit_is_waited_out(provider: OptimizedOpenAIProvider, upstream: Simulator) -> None:
+    upstream.fail(Fault.status(429, retry_after=0.01))
+    assert provider.generate_completion("Hello")
+    assert upstream.counts["status_429"] == 1
+    assert upstream.counts["status_200"] == 1

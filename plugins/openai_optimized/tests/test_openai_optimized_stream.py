@@ -1,0 +1,275 @@
+"""Streamed answers: over real HTTP, and byte by byte."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from llmcore.errors import IncompleteReply, MalformedReply, ProviderError
+from llmcore.testing.simulator import Simulator
+from llmcore.types import ChatRequest, Delta, Secret, Usage
+from llmcore_openai_optimized._errors import Answered, Errors
+from llmcore_openai_optimized._stream import StreamReader
+from llmcore_openai_optimized.account import Account, OpenAIOptions
+from llmcore_openai_optimized.provider import OpenAIProvider
+
+MODEL = "gpt-5.6-luna"
+MESSAGES: Any = [{"role": "user", "content": "Tell me of rain"}]
+REQUEST = ChatRequest(model=MODEL, messages=MESSAGES, timeout_s=30, idle_s=10)
+
+
+@pytest.fixture
+def upstream() -> Iterator[Simulator]:
+    with Simulator() as simulator:
+        yield simulator
+
+
+@pytest.fixture
+def provider(upstream: Simulator) -> Iterator[OpenAIProvider]:
+    made = OpenAIProvider(OpenAIOptions(api_key=Secret("sk-test"), base_url=upstream.base_url))
+    yield made
+    made.close()
+
+
+@pytest.fixture(params=["sync", "async"])
+def colour(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+def streamed(provider: OpenAIProvider, colour: str, request: ChatRequest = REQUEST) -> list[Delta]:
+    async def collected() -> list[Delta]:
+        return [delta async for delta in provider.astream(request)]
+
+    return list(provider.stream(request)) if colour == "sync" else asyncio.run(collected())
+
+
+def read(pieces: Sequence[bytes]) -> list[Delta]:
+    errors = Errors(Account.of(OpenAIOptions(api_key=Secret("k"))))
+    reader = StreamReader(REQUEST, {}, errors, lambda _: Usage(estimated=True))
+    deltas = [delta for piece in pieces for delta in reader.feed(piece)]
+    return [*deltas, *reader.end()]
+
+
+def failure_of(*pieces: bytes) -> ProviderError:
+    with pytest.raises(Answered) as caught:
+        read(pieces)
+    return caught.value.error
+
+
+def event(value: Any) -> bytes:
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return b"data: " + text.encode() + b"\n\n"
+
+
+def chunk(delta: dict[str, Any] | None = None, finish: str | None = None, **more: Any) -> bytes:
+    choice = {"index": more.pop("index", 0), "delta": delta or {}, "finish_reason": finish}
+    choice |= {name: more.pop(name) for name in ("logprobs",) if name in more}
+    return event({"id": "c1", "created": 7, "model": "m", "choices": [choice], **more})
+
+
+USAGE = {"prompt_tokens": 5, "completion_tokens": 2, "total_tokens": 7}
+WHOLE = b"".join(
+    [
+        b": a comment\r\n\r\n",
+        chunk({"role": "assistant", "content": ""}),
+        chunk({"content": "Grüße, "}),
+        chunk({"content": "Regen \U0001f327"}).replace(b"\n", b"\r\n"),
+        chunk(finish="stop", system_fingerprint="fp"),
+        event(
+            {"id": "c1", "created": 7, "model": "m", "choices": [], "usage": USAGE, "service_tier": "flex"}
+        ),
+        event("[DONE]"),
+    ]
+)
+
+
+def test_a_stream_asks_for_its_usage(upstream: Simulator, provider: OpenAIProvider, colour: str) -> None:
+    streamed(provider, colour)
+    body = upstream.requests[0].body
+    assert body["stream"] is True
+    assert body["stream_options"] == {"include_usage": True}
+
+
+def test_own_stream_options_are_kept(upstream: Simulator, provider: OpenAIProvider, colour: str) -> None:
+    own = {"stream_options": {"include_obfuscation": False}}
+    streamed(provider, colour, ChatRequest(model=MODEL, messages=MESSAGES, parameters=own))
+    assert upstream.requests[0].body["stream_options"] == {
+        "include_usage": True,
+        "include_obfuscation": False,
+    }
+
+
+def test_the_last_delta_alone_bears_reason_usage_and_body(provider: OpenAIProvider, colour: str) -> None:
+    *deltas, last = streamed(provider, colour)
+    assert len(deltas) > 1
+    assert all(delta.text and not delta.finish_reason and delta.usage is None for delta in deltas)
+    assert last.finish_reason == "stop"
+    assert last.usage is not None
+    assert not last.usage.estimated
+    assert last.request_id
+    assert last.model == MODEL
+
+
+def test_the_assembled_body_says_what_a_plain_answer_says(provider: OpenAIProvider, colour: str) -> None:
+    last = streamed(provider, colour)[-1]
+    plain = provider.complete(REQUEST)
+    apart = {"id", "created"}
+    mine = {key: value for key, value in json.loads(last.body).items() if key not in apart}
+    theirs = {key: value for key, value in plain.raw.items() if key not in apart}
+    for body in (mine, theirs):  # what is absent and what is null say the same
+        for choice in body["choices"]:
+            choice["message"] = {name: value for name, value in choice["message"].items() if value}
+            choice.pop("logprobs", None)
+    assert mine == theirs
+
+
+def test_tool_calls_come_in_pieces_and_are_whole_in_the_body(
+    upstream: Simulator, provider: OpenAIProvider, colour: str
+) -> None:
+    calls = [
+        {"function": {"name": "add", "arguments": {"a": 1, "b": [1, 2, 3]}}},
+        {"function": {"name": "now", "arguments": {}}},
+    ]
+    upstream.replies({"tool_calls": calls})
+    tools = [{"type": "function", "function": {"name": name}} for name in ("add", "now")]
+    *deltas, last = streamed(
+        provider, colour, ChatRequest(model=MODEL, messages=MESSAGES, parameters={"tools": tools})
+    )
+    joined = {0: "", 1: ""}
+    for piece in (piece for delta in deltas for piece in delta.tool_calls):
+        joined[piece.index] += piece.arguments
+    made = json.loads(last.body)["choices"][0]["message"]["tool_calls"]
+    assert [json.loads(joined[0]), json.loads(joined[1])] == [{"a": 1, "b": [1, 2, 3]}, {}]
+    assert [call["function"]["name"] for call in made] == ["add", "now"]
+    assert [call["function"]["arguments"] for call in made] == [joined[0], joined[1]]
+    assert all("index" not in call and call["id"] for call in made)
+    assert last.finish_reason == "tool_calls"
+
+
+def test_leaving_a_stream_early_ends_the_request(
+    upstream: Simulator, provider: OpenAIProvider, colour: str
+) -> None:
+    upstream.replies("word " * 200_000)
+
+    async def first() -> Delta:
+        deltas = provider.astream(REQUEST)
+        async for delta in deltas:
+            await deltas.aclose()  # type: ignore[attr-defined]
+            return delta
+        raise AssertionError
+
+    if colour == "sync":
+        deltas = provider.stream(REQUEST)
+        assert next(deltas).text
+        deltas.close()  # type: ignore[attr-defined]
+    else:
+        assert asyncio.run(first()).text
+    assert upstream.wait_for(lambda: upstream.in_flight == 0 and upstream.counts["gone"] == 1)
+
+
+def test_a_stream_is_read_as_it_was_written() -> None:
+    one, two, last = read([WHOLE])
+    assert [one.text, two.text] == ["Grüße, ", "Regen \U0001f327"]
+    assert last.usage == Usage(input_tokens=5, output_tokens=2)
+    assert last.service_tier == "flex"
+    assert json.loads(last.body)["choices"][0]["message"]["content"] == "Grüße, Regen \U0001f327"
+
+
+@given(st.lists(st.integers(0, len(WHOLE)), max_size=40))
+def test_where_the_network_cuts_a_stream_does_not_matter(cuts: list[int]) -> None:
+    edges = [0, *sorted(cuts), len(WHOLE)]
+    assert read([WHOLE[start:end] for start, end in pairwise(edges)]) == read([WHOLE])
+
+
+@given(st.integers(0, WHOLE.index(b'"stop"')))
+def test_a_stream_cut_before_its_end_is_never_a_short_success(end: int) -> None:
+    failure = failure_of(WHOLE[:end])
+    assert isinstance(failure, IncompleteReply | MalformedReply)
+    assert "Grüße, Regen \U0001f327".startswith(failure.partial or "")
+
+
+def test_a_stream_without_done_is_whole_where_it_bears_a_reason() -> None:
+    *_, last = read([chunk({"content": "Rain"}), chunk(finish="stop").rstrip(b"\n")])
+    assert last.finish_reason == "stop"
+    assert last.usage == Usage(estimated=True)
+
+
+def test_what_comes_after_the_end_is_ignored() -> None:
+    assert read([WHOLE, chunk({"content": "more"}), b"data: {no json}\n\n"]) == read([WHOLE])
+
+
+def test_done_without_a_reason_is_incomplete() -> None:
+    failure = failure_of(chunk({"content": "Rain"}), event("[DONE]"))
+    assert isinstance(failure, IncompleteReply)
+    assert failure.partial == "Rain"
+
+
+def test_every_choice_must_end() -> None:
+    both = chunk({"content": "a"}) + chunk({"content": "b"}, index=1) + chunk(finish="stop")
+    assert isinstance(failure_of(both), IncompleteReply)
+    *deltas, last = read([both, chunk(finish="length", index=1)])
+    assert [delta.text for delta in deltas] == ["a"]
+    choices = json.loads(last.body)["choices"]
+    assert [(c["message"]["content"], c["finish_reason"]) for c in choices] == [
+        ("a", "stop"),
+        ("b", "length"),
+    ]
+
+
+def test_fields_of_a_vendors_own_are_joined_into_the_body() -> None:
+    pieces = [
+        chunk({"role": "assistant", "reasoning_content": "Hm"}, logprobs={"content": [{"token": "a"}]}),
+        chunk({"role": "assistant", "reasoning_content": "m."}, logprobs={"content": [{"token": "b"}]}),
+        chunk({"refusal": "No", "audio": {"id": "x", "transcript": "la"}}),
+        chunk({"refusal": ".", "audio": {"id": "x", "transcript": "la"}}, "stop"),
+    ]
+    choice = json.loads(read(pieces)[-1].body)["choices"][0]
+    assert choice["message"] == {
+        "role": "assistant", "content": None, "reasoning_content": "Hmm.", "refusal": "No.",
+        "audio": {"id": "x", "transcript": "lala"},
+    }  # fmt: skip
+    assert choice["logprobs"] == {"content": [{"token": "a"}, {"token": "b"}]}
+
+
+def test_an_event_of_several_lines_is_one() -> None:
+    spread = chunk({"content": "Rain"}, "stop").replace(b', "created"', b',\ndata: "created"')
+    assert spread.count(b"data:") == 2
+    assert [delta.text for delta in read([spread])] == ["Rain", ""]
+
+
+@pytest.mark.parametrize(
+    ("sent", "said"),
+    [
+        (b"", "an empty body"),
+        (b"Hello\n\n", "no stream of chunks"),
+        (event({"hello": 1}), "no stream of chunks"),
+        (event({"choices": []}) + event("[DONE]"), "without a choice"),
+        (event('{"choices": [{"delta": 7}]}'), "cannot be read"),
+        (event("{cut"), "cannot be read"),
+    ],
+)
+def test_what_is_no_stream_of_chunks_is_malformed(sent: bytes, said: str) -> None:
+    failure = failure_of(sent)
+    assert isinstance(failure, MalformedReply)
+    assert said in failure.message
+
+
+def test_an_error_event_ends_the_stream_with_what_had_come() -> None:
+    sent = chunk({"content": "Rain"}) + event({"error": {"message": "Overloaded", "code": 529}})
+    failure = failure_of(sent)
+    assert (type(failure).__name__, failure.status, failure.partial) == ("Unavailable", 529, "Rain")
+    named = failure_of(b"event: error\n" + event({"message": "quota", "code": "insufficient_quota"}))
+    assert type(named).__name__ == "QuotaExhausted"
+
+
+def test_a_stream_without_an_end_is_not_read_on_for_ever() -> None:
+    failure = failure_of(chunk({"content": "Rain"}), b"x" * 32_000_001)
+    assert isinstance(failure, MalformedReply)
+    assert failure.partial == "Rain"
