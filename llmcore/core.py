@@ -160,7 +160,9 @@ class Core:
     def _store(self) -> CacheStore:
         from llmcore.cache import CacheStore
 
-        return CacheStore(self.backend("cache"), ttl=self.settings.cache.ttl)
+        return CacheStore(
+            self.backend("cache"), ttl=self.settings.cache.ttl, memory=self.settings.cache.memory
+        )
 
     def _cache(self) -> CacheManager:
         from llmcore.cache import CacheManager
@@ -198,7 +200,10 @@ class Core:
     def _closed(self) -> Act[None]:
         with self._lock:
             backends, self._backends = list(self._backends.values()), {}
+            store: CacheStore | None = self._parts.pop("store", None)
             self._parts.clear()
+        if store is not None:
+            yield from store.closing()
         for backend in backends:
             closing = backend.closing()
             if closing is not None:

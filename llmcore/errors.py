@@ -8,7 +8,7 @@
       ProviderError          AuthenticationFailed, QuotaExhausted, RateLimited, BadRequest, NotFound,
                              ContentFiltered, Timeout, Unavailable, IncompleteReply, MalformedReply
       BudgetError            BudgetExceeded, PriceUnknown
-      CacheError
+      CacheError             CacheUnavailable
       StorageError           StorageKeyError, StorageNotFound, StorageExists, StorageReadOnly, StorageFull
       VoiceError             VoiceNotFound, TextTooLong, NotAudio
 
@@ -27,6 +27,7 @@ __all__ = [
     "BudgetError",
     "BudgetExceeded",
     "CacheError",
+    "CacheUnavailable",
     "ConfigError",
     "ContentFiltered",
     "IncompleteReply",
@@ -311,6 +312,12 @@ class CacheError(LLMCoreError):
     """A cache could not be managed; a call is never failed by one."""
 
     code = "LC700"
+
+
+class CacheUnavailable(CacheError):
+    """The cache's backend cannot be reached, or does not answer in time."""
+
+    code = "LC710"
 
 
 class StorageError(LLMCoreError):

@@ -96,10 +96,8 @@ def test_a_key_outside_its_section_is_told_where_it_belongs(tmp_path: Path) -> N
 
 
 def test_what_this_version_would_not_hold_is_refused(tmp_path: Path) -> None:
-    error = faults_of(
-        '[budget]\nlimit = "5 USD"\n[[budgets]]\n[limits]\n[cache]\nmemory = 0\neviction = "lru"', tmp_path
-    )
-    assert [fault.code for fault in error.faults] == ["LC111"] * 5
+    error = faults_of('[budget]\nlimit = "5 USD"\n[[budgets]]\n[limits]\n[cache]\neviction = "lru"', tmp_path)
+    assert [fault.code for fault in error.faults] == ["LC111"] * 4
     assert error.faults[0].render() == (
         "error[LC111]: [budget] is not available in llmcore 0.1.0: nothing would hold it\n"
         " --> llmcore.toml:1:2\n"
@@ -108,7 +106,7 @@ def test_what_this_version_would_not_hold_is_refused(tmp_path: Path) -> None:
         "  = fix: llmcore config unset budget"
     )
     assert error.faults[3].message == (
-        "`memory` in [cache] is not available in llmcore 0.1.0: nothing would hold it"
+        "`eviction` in [cache] is not available in llmcore 0.1.0: nothing would hold it"
     )
 
 

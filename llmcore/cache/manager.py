@@ -15,7 +15,7 @@ from llmcore.calls.backend import Backend
 from llmcore.calls.drivers import arun, run
 from llmcore.calls.steps import Act
 from llmcore.errors import CacheError
-from llmcore.units import Duration
+from llmcore.units import Duration, Size
 
 __all__ = ["CacheManager", "Ttl"]
 
@@ -39,13 +39,20 @@ class CacheManager:
     """
 
     def __init__(
-        self, backend: str = "file", *, ttl: Ttl = None, store: CacheStore | None = None, **options: Any
+        self,
+        backend: str = "file",
+        *,
+        ttl: Ttl = None,
+        memory: int | str = "64MB",
+        store: CacheStore | None = None,
+        **options: Any,
     ) -> None:
         """Open the cache.
 
         Args:
             backend: "memory", "file" or any installed provider.
             ttl: How long values live where `set` does not say; None: until they are evicted.
+            memory: Size of the memory tier in front of the backend; 0 turns it off.
             store: An open one to share, in place of *backend*.
             options: The provider's own, such as `cache_dir="./cache"` or `url="redis://..."`.
 
@@ -54,7 +61,7 @@ class CacheManager:
             ConfigError: An option is unknown or does not fit.
         """
         if store is None:
-            store = CacheStore(_opened(backend, options), ttl=_seconds(ttl))
+            store = CacheStore(_opened(backend, options), ttl=_seconds(ttl), memory=Size.parse(memory))
         self._store = store
         self._codec = Codec()
 
@@ -140,11 +147,11 @@ class CacheManager:
 
     def close(self) -> None:
         """Close the backend; nothing that was kept is lost."""
-        run(_closed(self._store.backend))
+        run(self._store.closing())
 
     async def aclose(self) -> None:
         """See `close`."""
-        await arun(_closed(self._store.backend))
+        await arun(self._store.closing())
 
     def __enter__(self) -> Self:
         return self
@@ -170,16 +177,16 @@ class CacheManager:
         return (yield from self._store.keep(_backend_key(key), codec.encode(value), _seconds(ttl)))
 
     def _invalidate(self, pattern: str | None) -> Act[int]:
-        backend = self._store.backend
         if pattern is None:
-            yield backend.must("clear")()
+            yield from self._store.managed("clear")
             return -1
-        listing = backend.must("keys")
-        found = [key for key in (yield listing()) if fnmatch.fnmatchcase(key, PREFIX + pattern)]
-        delete = backend.must("delete")
+        if self._store.backend.ability("delete_matching") is not None:
+            gone: int = yield from self._store.managed("delete_matching", PREFIX + pattern)
+            return gone
+        keys = yield from self._store.managed("keys")
         gone = 0
-        for key in found:
-            gone += bool((yield delete(key)))
+        for key in [key for key in keys if fnmatch.fnmatchcase(key, PREFIX + pattern)]:
+            gone += bool((yield from self._store.managed("delete", key)))
         return gone
 
 
@@ -215,9 +222,3 @@ def _opened(name: str, options: dict[str, Any]) -> Backend:
     entry = Catalogue().provider("cache", name)
     settings = load_settings({}, arguments={"cache": {"provider": entry.name, entry.name: options}})
     return Backend("cache", entry, settings)
-
-
-def _closed(backend: Backend) -> Act[None]:
-    closing = backend.closing()
-    if closing is not None:
-        yield closing()

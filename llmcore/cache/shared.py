@@ -29,5 +29,7 @@ def get_cache() -> CacheManager:
 
             settings = load_settings()
             backend = Backend("cache", Catalogue().provider("cache", settings.cache.provider), settings)
-            _shared = CacheManager(store=CacheStore(backend, ttl=settings.cache.ttl))
+            _shared = CacheManager(
+                store=CacheStore(backend, ttl=settings.cache.ttl, memory=settings.cache.memory)
+            )
         return _shared

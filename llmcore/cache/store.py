@@ -2,75 +2,176 @@
 
 from __future__ import annotations
 
-import logging
-from typing import Final
+import struct
+import time
+from collections.abc import Callable, Generator
+from typing import Any, Final
 
+from llmcore.cache.breaker import Breaker
 from llmcore.cache.stats import Stats
+from llmcore.cache.tier import Tier
 from llmcore.calls.backend import Backend
-from llmcore.calls.steps import Act
+from llmcore.calls.drivers import run
+from llmcore.calls.steps import Act, Step
 from llmcore.errors import CacheError, ConfigError, PluginError
 
 __all__ = ["CacheStore"]
 
-_log: Final = logging.getLogger(__name__)
+_HEAD: Final = struct.Struct("<4sd")
+_MAGIC: Final = b"llm1"
+_PROBE_KEY: Final = "probe"
 
 
 class CacheStore:
-    """One configured cache. Its backend's failures are counted, logged once a change of state, and outlived."""
+    """One configured cache: memory tier, backend, and what is known of its health.
 
-    def __init__(self, backend: Backend, *, ttl: float | None = None) -> None:
+    The backend's failures are counted, logged once a change of state, and outlived.
+    """
+
+    def __init__(self, backend: Backend, *, ttl: float | None = None, memory: int = 0) -> None:
+        """Prepare it; the backend is created at the first look-up.
+
+        Args:
+            backend: Whose it is.
+            ttl: Seconds that an entry lives where the caller does not say; None: until it is evicted.
+            memory: Bytes of the memory tier; 0 for none.
+        """
         self.backend = backend
         self.ttl = ttl
-        """Seconds that an entry lives where the caller does not say; None: until it is evicted."""
         self.stats = Stats()
-        self._failing = False
+        self._memory = memory
+        self._tier: Tier | None = None
+        self._prepared = False
+        self._breaker = Breaker(self._answers, self._works)
 
     def lookup(self, key: str) -> Act[bytes | None]:
         """Return what is kept under *key*, or None: a miss, or a backend that failed."""
-        try:
-            value: bytes | None = yield self.backend.must("get")(key)
-        except (ConfigError, PluginError):
-            raise
-        except Exception as error:  # noqa: BLE001 - a stranger's backend, which must not fail the call
-            self._failed(error)
-            self.stats.looked_up(hit=False)
-            return None
-        self._works()
+        value = None
+        if self._ready():
+            value = None if self._tier is None else self._tier.get(key)
+            if value is None:
+                value = yield from self._read(key)
         self.stats.looked_up(hit=value is not None)
         return value
 
     def keep(self, key: str, value: bytes, ttl: float | None = None) -> Act[bool]:
         """Keep *value*; return whether that was done."""
-        try:
-            yield self.backend.must("set")(key, value, self.ttl if ttl is None else ttl)
-        except (ConfigError, PluginError):
-            raise
-        except Exception as error:  # noqa: BLE001 - as above
-            self._failed(error)
+        if not self._ready():
             return False
-        self._works()
-        return True
+        ttl = self.ttl if ttl is None else ttl
+        expires = time.time() + ttl if ttl is not None else 0.0
+        if self._tier is not None:
+            self._tier.drop(key)
+        epoch = 0 if self._tier is None else self._tier.epoch()
+        done = yield from self._attempted("set", key, _HEAD.pack(_MAGIC, expires) + value, ttl)
+        if done and self._tier is not None:
+            self._tier.put(key, value, expires, self._tier.wrote(epoch))
+        return done
 
     def forget(self, key: str) -> Act[bool]:
         """Delete *key*; return whether it was there."""
+        if not self._ready():
+            return False
+        if self._tier is not None:
+            self._tier.drop(key)
+        found: list[Any] = []
+        yield from self._attempted("delete", key, into=found.append)
+        return bool(found and found[0])
+
+    def managed(self, name: str, *args: Any) -> Act[Any]:
+        """Have the backend do what its manager asked for; return its answer.
+
+        Raises:
+            CacheError: It failed; nobody else's call is at stake.
+        """
+        if self._tier is not None:
+            self._tier.clear()
+        failure: CacheError
         try:
-            found: bool = yield self.backend.must("delete")(key)
+            return (yield self.backend.must(name)(*args))
+        except (CacheError, ConfigError, PluginError):
+            raise
+        except Exception as error:  # noqa: BLE001 - a stranger's backend
+            failure = CacheError(f"cache `{self.backend.name}` failed: {type(error).__name__}: {error}")
+        raise failure
+
+    def closing(self) -> Act[None]:
+        """Close the backend, the tier and the breaker."""
+        self._breaker.close()
+        self._tier, self._prepared = None, False
+        closing = self.backend.closing()
+        if closing is not None:
+            yield closing()
+
+    def _read(self, key: str) -> Act[bytes | None]:
+        epoch = 0 if self._tier is None else self._tier.epoch()
+        found: list[bytes | None] = []
+        yield from self._attempted("get", key, into=found.append)
+        data = found[0] if found else None
+        if data is None or len(data) < _HEAD.size:
+            return None
+        magic, expires = _HEAD.unpack_from(data)
+        if magic != _MAGIC or (expires and expires <= time.time()):
+            return None
+        value = data[_HEAD.size :]
+        if self._tier is not None:
+            self._tier.put(key, value, expires, epoch)
+        return value
+
+    def _attempted(
+        self, name: str, *args: Any, into: Callable[[Any], None] | None = None
+    ) -> Generator[Step, Any, bool]:
+        """Ask the backend; return whether it did what it was asked."""
+        try:
+            result = yield self.backend.must(name)(*args)
         except (ConfigError, PluginError):
             raise
-        except Exception as error:  # noqa: BLE001 - as above
+        except Exception as error:  # noqa: BLE001 - a stranger's backend, which must not fail the call
             self._failed(error)
             return False
-        self._works()
-        return bool(found)
+        self._breaker.worked()
+        if into is not None:
+            into(result)
+        return True
+
+    def _ready(self) -> bool:
+        """Create the backend at its first use; return whether it may be asked."""
+        if self._breaker.is_open:
+            return False
+        if not self._prepared:
+            try:
+                self._tier = Tier.in_front_of(self.backend.provider, self._memory)
+            except (ConfigError, PluginError):
+                raise
+            except Exception as error:  # noqa: BLE001 - as below
+                self._failed(error)
+                return False
+            self._prepared = True
+        return True
 
     def _failed(self, error: Exception) -> None:
         self.stats.failed()
-        if not self._failing:
-            self._failing = True
-            message = error.message if isinstance(error, CacheError) else f"{type(error).__name__}: {error}"
-            _log.warning("cache `%s` fails, calls go on without it: %s", self.backend.name, message)
+        if self._breaker.failed(error):
+            said = error.message if isinstance(error, CacheError) else f"{type(error).__name__}: {error}"
+            _warn("cache `%s` fails, calls go on without it: %s", self.backend.name, said)
+
+    def _answers(self) -> bool:
+        def asking() -> Act[Any]:
+            return (yield self.backend.must("get")(_PROBE_KEY))
+
+        try:
+            run(asking())
+        except Exception:  # noqa: BLE001 - it does not answer, however it says so
+            return False
+        return True
 
     def _works(self) -> None:
-        if self._failing:
-            self._failing = False
-            _log.warning("cache `%s` works again", self.backend.name)
+        if self._tier is not None:
+            self._tier.clear()
+        _warn("cache `%s` works again", self.backend.name)
+
+
+def _warn(message: str, *args: object) -> None:
+    import logging  # only where there is something to say: importing it costs more than a hit
+
+    logging.getLogger(__name__).warning(message, *args)

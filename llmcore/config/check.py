@@ -8,7 +8,7 @@ from typing import Any, Final
 from llmcore.config.keys import Path, dotted, nearest
 from llmcore.config.layers import FileLayer, Layer
 from llmcore.config.mask import HIDDEN, is_secret_name, mask_text, shown
-from llmcore.config.schema import OPTION_KINDS, PRICE_KEYS, SECTIONS, UNAVAILABLE, Reader, reader_of
+from llmcore.config.schema import OPTION_KINDS, PRICE_KEYS, SECTIONS, TIER, UNAVAILABLE, Reader, reader_of
 from llmcore.errors import ConfigError
 
 __all__ = ["check_layer", "unknown_key"]
@@ -65,11 +65,9 @@ class _Check:
         known = SECTIONS[section]
         for name, value in table.items():
             key = (*path, str(name))
-            if (section, name) in UNAVAILABLE and not isinstance(
-                value, Mapping
-            ):  # [cache.memory] is a provider's
+            if (section, name) in UNAVAILABLE:
                 self._unavailable(key)
-            elif name in known:
+            elif name in known and not ((section, name) == TIER and isinstance(value, Mapping)):
                 self._value(key, value)
             elif not isinstance(value, Mapping) or section not in OPTION_KINDS:
                 self.faults.append(unknown_key(self.layer, key, value, known))

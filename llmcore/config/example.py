@@ -24,6 +24,7 @@ provider = "echo"                         # answers without a key and costs noth
 provider = "file"                         # memory, file, redis, or any installed provider
 ttl = "1h"                                # or "never"
 # max_size = "1GB"
+# memory = "64MB"                         # the tier in front of it; 0 turns it off
 
 # [cache.redis]                           # may stay here while another provider is chosen
 # url = "redis://localhost:6379/0"

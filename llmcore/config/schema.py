@@ -118,6 +118,7 @@ SECTIONS: Final[Mapping[str, Mapping[str, Reader]]] = MappingProxyType(
         },
         "models": {},
         "cache": {
+            "memory": Reader(_size, "a size", f"{Size.expected}; 0 turns the tier off", "64MB"),
             "max_size": Reader(_size, "a size", Size.expected, "1GB"),
             "namespace": _named("default", "text without which other applications' entries are left alone"),
             "provider": _named("file", "the name of an installed provider, in quotes"),
@@ -140,6 +141,9 @@ SECTIONS: Final[Mapping[str, Mapping[str, Reader]]] = MappingProxyType(
 )
 """Section -> key -> how it is read. [models] and [prices] take any name: see `reader_of`."""
 
+TIER: Final = ("cache", "memory")
+"""The size of the memory tier; as a table, the options of the embedded provider that shares its name."""
+
 OPTION_KINDS: Final = frozenset({"llm", "cache", "storage", "voice", "observers"})
 """Sections with a table for each provider, [kind.name], which is checked against the provider's own options."""
 
@@ -148,7 +152,7 @@ PRICE_KEYS: Final[Mapping[str, Reader]] = MappingProxyType(
 )
 
 UNAVAILABLE: Final[frozenset[Path]] = frozenset(
-    {("budget",), ("budgets",), ("limits",), ("cache", "eviction"), ("cache", "memory")}
+    {("budget",), ("budgets",), ("limits",), ("cache", "eviction")}
 )
 """Known, and not acted on by this version. To take a limit and hold nobody to it would be worse than refusing it."""
 

@@ -6,18 +6,21 @@ from collections.abc import Mapping
 from copy import deepcopy
 from decimal import Decimal
 from types import MappingProxyType
-from typing import Any, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 import msgspec
 
 from llmcore.config.keys import Path, dotted, nearest, split
 from llmcore.config.layers import MISSING, Layer, leaves, lookup
 from llmcore.config.mask import shown
-from llmcore.config.schema import PRICE_KEYS, SECTIONS
+from llmcore.config.schema import PRICE_KEYS, SECTIONS, TIER
 from llmcore.errors import ConfigError
 from llmcore.hookspecs import Provider
 
 __all__ = ["Cache", "Explained", "Item", "Llm", "Price", "Retry", "Selected", "Settings"]
+
+
+MEMORY_TIER: Final = 64 * 10**6
 
 
 class Llm(msgspec.Struct, frozen=True):
@@ -36,6 +39,8 @@ class Cache(msgspec.Struct, frozen=True):
     namespace: str
     max_size: int | None
     """Bytes; None leaves it to the provider."""
+    memory: int
+    """Bytes of the memory tier; 0 turns it off."""
 
 
 class Selected(msgspec.Struct, frozen=True):
@@ -117,6 +122,8 @@ class Settings:
     ) -> None:
         def read(section: str, key: str) -> Any:
             value = lookup(tree, (section, key))
+            if (section, key) == TIER and (value is MISSING or isinstance(value, Mapping)):
+                return MEMORY_TIER
             return None if value is MISSING else SECTIONS[section][key].read(value)
 
         def keep(name: str, value: object) -> None:
