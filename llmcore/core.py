@@ -129,6 +129,7 @@ class Core:
         return part
 
     def _llm(self) -> LLMClient:
+        from llmcore.cache.lease import Leases
         from llmcore.calls.flight import Flights
         from llmcore.ledger.told import Told
         from llmcore.llm.client import LLMClient
@@ -136,9 +137,11 @@ class Core:
         from llmcore.llm.models import Models
 
         settings = self.settings
+        store = self._part("store", self._store)
         house = House(
-            cache=self._part("store", self._store),
+            cache=store,
             flights=Flights(),
+            leases=Leases(store),
             policy=RetryPolicy(
                 attempts=settings.retry.attempts,
                 deadline_s=settings.retry.deadline_s,

@@ -78,6 +78,18 @@ class CacheStore:
         yield from self._attempted("delete", key, into=found.append)
         return bool(found and found[0])
 
+    def look(self, key: str) -> Act[bytes | None]:
+        """Return what the backend has under *key*, uncounted: for those who wait until it is there."""
+        return (yield from self._read(key)) if self._ready() else None
+
+    def leased(self, name: str, *args: Any) -> Act[bool | None]:
+        """Take or give back a lease; return the backend's answer, None where it has no leases or failed."""
+        if not self._ready() or self.backend.ability(name) is None:
+            return None
+        answer: list[bool | None] = []
+        yield from self._attempted(name, *args, into=answer.append)
+        return answer[0] if answer else None
+
     def managed(self, name: str, *args: Any) -> Act[Any]:
         """Have the backend do what its manager asked for; return its answer.
 

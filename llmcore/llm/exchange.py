@@ -9,13 +9,14 @@ from typing import Any, Final, TypeAlias
 
 import msgspec
 
+from llmcore.cache.lease import Leases
 from llmcore.cache.store import CacheStore
 from llmcore.calls.asking import asked, within
 from llmcore.calls.attempts import Deadline, RetryPolicy, attempts
 from llmcore.calls.backend import Backend
 from llmcore.calls.bridges import END
 from llmcore.calls.flight import Flights
-from llmcore.calls.steps import Step
+from llmcore.calls.steps import Act, Step
 from llmcore.errors import IncompleteReply, ProviderError, Timeout
 from llmcore.ledger.prices import PriceLike, cost_at, known_cost
 from llmcore.ledger.told import Told
@@ -35,6 +36,7 @@ class House(msgspec.Struct, frozen=True, kw_only=True):
 
     cache: CacheStore
     flights: Flights
+    leases: Leases
     policy: RetryPolicy
     prices: Mapping[str, PriceLike]
     told: Told
@@ -91,18 +93,36 @@ def exchange(call: ChatCall, house: House) -> Exchange:
 
 
 def _asked(call: ChatCall, house: House, started: float) -> Exchange:
-    """Ask the backend; book and keep its answer.
+    """Ask the backend, unless another process is asking the same; book and keep its answer.
 
     The last delta is emitted when all that is done, since a consumer may stop after it.
     """
-    reply, pieces = yield from attempts(
-        lambda: _once(call, house), house.policy, call.deadline, again=lambda _: not call.begun
-    )
-    reply = _settled(call, house, reply, time.monotonic() - started)
-    if call.key is not None and reply.finish_reason in KEEPABLE:
-        yield from house.cache.keep(call.key, pack(call.key, reply))
+    key = call.key
+    if key is not None and call.reads:
+        data = yield from house.leases.lead(key, call.deadline.left)
+        found = None if data is None else unpack(key, data)
+        if found is not None:
+            return found
+    try:
+        reply, pieces = yield from attempts(
+            lambda: _once(call, house), house.policy, call.deadline, again=lambda _: not call.begun
+        )
+        reply = _settled(call, house, reply, time.monotonic() - started)
+        if key is not None and reply.finish_reason in KEEPABLE:
+            yield from house.cache.keep(key, pack(key, reply))
+    except GeneratorExit:  # which allows no further step: the lease runs out by itself
+        raise
+    except BaseException:
+        yield from _given_back(key, house)
+        raise
+    yield from _given_back(key, house)
     yield from pieces
     return reply
+
+
+def _given_back(key: str | None, house: House) -> Act[None]:
+    if key is not None:
+        yield from house.leases.give_back(key)
 
 
 def _replayed(call: ChatCall, house: House, reply: Reply, *, emitted: int = 0) -> Exchange:

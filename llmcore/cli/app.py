@@ -1,0 +1,95 @@
+"""From the arguments of a process to its exit code: finds the command, runs it, and tells what went wrong."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Any
+
+from llmcore.cli import parser
+
+__all__ = ["run"]
+
+_INTERRUPTED = 130
+
+
+def run(arguments: list[str]) -> int:
+    """Carry out *arguments* and return the exit code. Nothing is raised."""
+    _encodable()
+    try:
+        code = _called(arguments)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        return _reader_left()
+    except KeyboardInterrupt:
+        return _INTERRUPTED
+    except SystemExit as stop:  # argparse, after --help
+        return stop.code if isinstance(stop.code, int) else 0
+    except Exception as error:  # noqa: BLE001 - the end of the line: whatever it is, a person reads it
+        if isinstance(error, OSError) and _stdout_is_closed():
+            return _reader_left()
+        return _told(error, arguments)
+    return code
+
+
+def _called(arguments: list[str]) -> int:
+    before, name, after = parser.split(arguments)
+    given = parser.top().parse_args(before, parser.defaults())
+    if given.version:
+        from llmcore import __version__
+
+        print(f"llmcore {__version__}")
+        return 0
+    if name is None:
+        parser.top().print_help()
+        return 0
+    if name in parser.COMMANDS:
+        namespace = parser.of(name).parse_args(after, given)
+        return int(namespace.run(namespace) or 0)
+    return _foreign(name, after)
+
+
+def _foreign(name: str, arguments: list[str]) -> int:
+    """Call the command *name* of a plugin."""
+    from llmcore.errors import PluginNotFound
+    from llmcore.plugins import Catalogue
+
+    catalogue = Catalogue(commands=parser.COMMANDS)
+    try:
+        command: Any = catalogue.command(name)
+    except PluginNotFound as error:
+        from llmcore.cli.usage import no_command
+
+        raise no_command(name, [*parser.COMMANDS, *catalogue.names("commands")], error) from None
+    result = command(arguments)
+    return result if isinstance(result, int) else 0
+
+
+def _told(error: Exception, arguments: list[str]) -> int:
+    from llmcore.cli.report import report
+
+    given = arguments[: arguments.index("--")] if "--" in arguments else arguments
+    return report(error, json="--json" in given, no_color="--no-color" in given)
+
+
+def _encodable() -> None:
+    """Let a terminal that cannot show a character show something in its place; never fail over one."""
+    for stream in (sys.stdout, sys.stderr):
+        reconfigure = getattr(stream, "reconfigure", None)
+        if reconfigure is not None:
+            reconfigure(errors="replace")
+
+
+def _stdout_is_closed() -> bool:
+    """Return whether nobody reads any more; Windows tells it as EINVAL."""
+    try:
+        sys.stdout.flush()
+    except (OSError, ValueError):
+        return True
+    return False
+
+
+def _reader_left() -> int:
+    """Leave quietly: `| head` has what it wanted, and Python's own flush at exit must not complain."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 0

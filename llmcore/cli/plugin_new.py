@@ -1,0 +1,141 @@
+"""`llmcore plugins new`: writes a whole plugin that works as it is, for its author to fill."""
+
+from __future__ import annotations
+
+import argparse
+import keyword
+import re
+import time
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from llmcore import __version__
+from llmcore.cli.show import note, print_json
+from llmcore.cli.usage import UsageError
+from llmcore.discovery import BUILTIN
+
+__all__ = ["write"]
+
+_TEMPLATES: Final = Path(__file__).with_name("templates")
+
+
+class _Kind(NamedTuple):
+    """What differs from kind to kind."""
+
+    kit: str
+    suffix: str
+    """Behind the name of the class."""
+    options: str
+    example: str
+    more: str = ""
+    fresh: str = ""
+    """Options that give a test a store of its own."""
+
+
+_KINDS: Final = {
+    "llm": _Kind(
+        "LLM",
+        "LLM",
+        '    greeting: str = "You said: "\n    """What every answer begins with."""',
+        'greeting = "I heard: "',
+        more=', parameters=frozenset({"max_tokens"})',
+    ),
+    "cache": _Kind(
+        "Cache",
+        "Cache",
+        '    max_entries: int = 10_000\n    """Beyond it the oldest entries go."""',
+        "max_entries = 1000",
+    ),
+    "storage": _Kind(
+        "Storage",
+        "Storage",
+        '    folder: str = "./@name@"\n    """Where the database lies."""',
+        'folder = "./data"',
+        fresh="folder=str(tmp_path)",
+    ),
+    "voice": _Kind(
+        "Voice",
+        "Voice",
+        '    pitch_hz: float = 220.0\n    """Of the lowest letter."""',
+        "pitch_hz = 440.0",
+    ),
+}
+
+
+def write(args: argparse.Namespace) -> int:
+    """Write the plugin `args.name` of `args.kind` into a new folder."""
+    name, kind = args.name, args.kind
+    _check_name(name)
+    distribution = f"llmcore-{name.replace('_', '-')}"
+    folder = Path(args.folder or distribution)
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UsageError(
+            f"{folder} is there already",
+            expected="a folder that does not exist, or an empty one; nothing was written",
+            fix=f"llmcore plugins new {name} --kind {kind} --folder OTHER",
+        )
+    files = _files(name, kind, distribution)
+    for path, text in files.items():
+        file = folder / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text, encoding="utf-8", newline="\n")
+    if args.json:
+        print_json(folder=str(folder), files=list(files))
+    else:
+        print("\n".join(str(folder / path) for path in files))
+        note(f"next: pip install -e {folder} && llmcore plugins check {name}")
+    return 0
+
+
+def _files(name: str, kind: str, distribution: str) -> dict[str, str]:
+    about, package = _KINDS[kind], f"llmcore_{name}"
+    major, minor, *_ = __version__.split(".")
+    words = {
+        "options": about.options,
+        "name": name,
+        "Name": "".join(part.capitalize() for part in name.split("_")),
+        "kind": kind,
+        "Kit": about.kit,
+        "Suffix": about.suffix,
+        "distribution": distribution,
+        "package": package,
+        "example": about.example,
+        "more": about.more,
+        "fresh": about.fresh,
+        "imports": "from pathlib import Path\n\n" if about.fresh else "",
+        "arguments": ", tmp_path: Path" if about.fresh else "",
+        "host": f"{major}.{minor}",
+        "next_host": f"{major}.{int(minor) + 1}",
+        "year": time.strftime("%Y"),
+    }
+    return {
+        "pyproject.toml": _filled("pyproject.toml", words),
+        f"{package}/__init__.py": "",
+        f"{package}/plugin.py": _filled("plugin.py", words),
+        f"{package}/provider.py": _filled(f"provider_{kind}.py", words),
+        f"{package}/py.typed": "",
+        "tests/test_conformance.py": _filled("test_conformance.py", words),
+        "README.md": _filled("README.md", words),
+        "LICENSE": _filled("LICENSE", words),
+    }
+
+
+def _filled(template: str, words: dict[str, str]) -> str:
+    text = (_TEMPLATES / f"{template}.txt").read_text(encoding="utf-8")
+    for word, value in words.items():
+        text = text.replace(f"@{word}@", value)
+    return text
+
+
+def _check_name(name: str) -> None:
+    taken = {claim.name for claim in BUILTIN}
+    if re.fullmatch(r"[a-z][a-z0-9_]*", name) and not keyword.iskeyword(name) and name not in taken:
+        return
+    better = re.sub(r"[^a-z0-9]+", "_", name.lower()).lstrip("_0123456789").rstrip("_")
+    fault = "is built in" if name in taken else "is no name for a provider"
+    good = better if better and better not in taken and not keyword.iskeyword(better) else None
+    raise UsageError(
+        f"`{name}` {fault}",
+        expected="lower case letters, digits and underscores, a letter first",
+        suggestion=good if good != name else None,
+    )
