@@ -144,7 +144,7 @@ class TestTier:
         run(store.keep("k", b"v"))
         run(store.lookup("k"))
         assert reporting.asked == ["set", "get"]
-        reporting.changed(None)
+        reporting.changed([])
         run(store.lookup("k"))
         run(store.lookup("k"))
         assert reporting.asked == ["set", "get", "get"]
@@ -152,7 +152,7 @@ class TestTier:
     def test_a_reported_change_is_seen(self, reporting: Reporting) -> None:
         store = store_of(reporting)
         run(store.lookup("k"))
-        reporting.changed(None)
+        reporting.changed([])
         run(store.keep("k", b"old"))
         run(store_of(reporting, memory=0).keep("k", b"new"))
         reporting.changed(["k"])
@@ -161,10 +161,19 @@ class TestTier:
     def test_lost_reports_empty_it(self, reporting: Reporting) -> None:
         store = store_of(reporting)
         run(store.lookup("k"))
-        reporting.changed(None)
+        reporting.changed([])
         run(store.keep("k", b"v"))
         reporting.kept.clear()
         reporting.changed(None)
+        assert run(store.lookup("k")) is None
+
+    def test_between_lost_reports_and_new_ones_nothing_is_trusted(self, reporting: Reporting) -> None:
+        store = store_of(reporting)
+        run(store.lookup("k"))
+        reporting.changed([])
+        reporting.changed(None)
+        run(store.keep("k", b"v"))
+        reporting.kept.clear()
         assert run(store.lookup("k")) is None
 
     def test_an_entrys_time_is_over_in_the_tier_as_well(self, counting: Counting) -> None:

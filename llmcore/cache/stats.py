@@ -24,6 +24,12 @@ class Stats:
             else:
                 self.misses += 1
 
+    def unusable(self) -> None:
+        """Count the last hit as the miss that it turned out to be."""
+        with self._lock:
+            self.hits -= 1
+            self.misses += 1
+
     def failed(self) -> None:
         """Count one failure of the backend."""
         with self._lock:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import struct
+import threading
 import time
 from collections.abc import Callable, Generator
 from typing import Any, Final
 
+from llmcore.builtin.memory_cache import MemoryCache
 from llmcore.cache.breaker import Breaker
 from llmcore.cache.stats import Stats
 from llmcore.cache.tier import Tier
@@ -42,6 +44,7 @@ class CacheStore:
         self._memory = memory
         self._tier: Tier | None = None
         self._prepared = False
+        self._lock = threading.Lock()
         self._breaker = Breaker(self._answers, self._works)
 
     def lookup(self, key: str) -> Act[bytes | None]:
@@ -82,6 +85,16 @@ class CacheStore:
         """Return what the backend has under *key*, uncounted: for those who wait until it is there."""
         return (yield from self._read(key)) if self._ready() else None
 
+    def peek(self, key: str) -> bytes | None:
+        """Return, uncounted and without waiting, the object that this process's own memory has under *key*.
+
+        It is the same object until the key is written anew, and may have the store's head in front of the value. None
+        says nothing: `lookup` does.
+        """
+        if self._near is None or (self._tier is not None and self._breaker.is_open):
+            return None
+        return self._near(key)
+
     def leased(self, name: str, *args: Any) -> Act[bool | None]:
         """Take or give back a lease; return the backend's answer, None where it has no leases or failed."""
         if not self._ready() or self.backend.ability(name) is None:
@@ -110,7 +123,7 @@ class CacheStore:
     def closing(self) -> Act[None]:
         """Close the backend, the tier and the breaker."""
         self._breaker.close()
-        self._tier, self._prepared = None, False
+        self._tier, self._near, self._prepared = None, None, False
         closing = self.backend.closing()
         if closing is not None:
             yield closing()
@@ -150,7 +163,12 @@ class CacheStore:
         """Create the backend at its first use; return whether it may be asked."""
         if self._breaker.is_open:
             return False
-        if not self._prepared:
+        return self._prepared or self._prepare()
+
+    def _prepare(self) -> bool:
+        with self._lock:
+            if self._prepared:
+                return True
             try:
                 self._tier = Tier.in_front_of(self.backend.provider, self._memory)
             except (ConfigError, PluginError):
@@ -159,7 +177,7 @@ class CacheStore:
                 self._failed(error)
                 return False
             self._prepared = True
-        return True
+            return True
 
     def _failed(self, error: Exception) -> None:
         self.stats.failed()

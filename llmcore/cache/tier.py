@@ -99,7 +99,7 @@ class Tier:
         """Hear what others wrote; see `CacheChanges.watch`."""
         with self._lock:
             self._epoch += 1
-            self._listening = True
+            self._listening = keys is not None
             if keys is None:
                 self._kept.clear()
             else:

@@ -126,7 +126,8 @@ class CacheChanges(Protocol):
     def watch(self, changed: Callable[[Sequence[str] | None], None]) -> bool:
         """Call *changed* from now on, from any thread, with keys that were written or deleted by anybody.
 
-        None in place of keys says that any may have changed: reports were lost, or have just begun. Returns whether
-        reports can be had at all; until *changed* was first called nothing may be trusted.
+        None in place of keys says that reports are lost: any key may have changed, and nothing may be trusted until
+        *changed* is next called with keys, possibly none. The first call says so too: reports have begun. Returns
+        whether reports can be had at all.
         """
         ...

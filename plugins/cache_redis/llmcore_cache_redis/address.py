@@ -1,0 +1,145 @@
+"""Reads the address of a server, a group of Sentinels or a Cluster; shows no password, whatever is wrong with it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Final, Literal, NamedTuple
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+from llmcore.errors import ConfigError
+from llmcore.types import Secret
+from llmcore_cache_redis.plugin import RedisOptions
+
+__all__ = ["Address", "Target", "parse"]
+
+Kind = Literal["standalone", "sentinel", "cluster"]
+_SCHEMES: Final[dict[str, tuple[Kind, bool]]] = {
+    "redis": ("standalone", False),
+    "rediss": ("standalone", True),
+    "unix": ("standalone", False),
+    "redis+sentinel": ("sentinel", False),
+    "rediss+sentinel": ("sentinel", True),
+    "redis+cluster": ("cluster", False),
+    "rediss+cluster": ("cluster", True),
+}
+_PORT: Final = {"standalone": 6379, "sentinel": 26379, "cluster": 6379}
+_PARAMETERS: Final = ("cluster", "db")
+_LAST_PORT: Final = 65_535
+_FIX: Final = 'llmcore config set cache.redis.url "redis://localhost:6379/0"'
+
+
+class Address(NamedTuple):
+    """Where one server listens."""
+
+    host: str
+    """A path, where the port is 0."""
+    port: int
+
+    def __str__(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{host}:{self.port}" if self.port else self.host
+
+
+@dataclass(frozen=True)
+class Target:
+    """What an address says."""
+
+    kind: Kind
+    nodes: tuple[Address, ...]
+    tls: bool
+    db: int
+    username: str | None
+    password: Secret | None
+    master: str
+    """Sentinel: by what name it knows the master."""
+    shown: str
+    """The address as it may be told."""
+
+
+class _Unreadable(Exception):
+    def __init__(self, what: str, expected: str, near: str | None = None) -> None:
+        super().__init__(what)
+        self.what, self.expected, self.near = what, expected, near
+
+
+def parse(options: RedisOptions) -> Target:
+    """Return what the options say of the server.
+
+    Raises:
+        ConfigError: The address cannot be read.
+    """
+    try:
+        return _target(options)
+    except _Unreadable as error:
+        fault = ConfigError(
+            f"the address of the Redis server cannot be read: {error.what}",
+            where="url in [cache.redis]",
+            expected=error.expected,
+            suggestion=error.near,
+            fix=_FIX,
+            notes=["a password in it is written with %40 for @, %2F for /, %3A for :, %23 for #"],
+        )
+    # Outside the block above: what failed may hold the password.
+    raise fault
+
+
+def _target(options: RedisOptions) -> Target:
+    scheme, _, rest = options.url.partition("://")
+    if scheme.lower() not in _SCHEMES:
+        near = get_close_matches(scheme.lower(), _SCHEMES, 1, 0.6)
+        expected = "one of " + ", ".join(f"{name}://" for name in _SCHEMES)
+        raise _Unreadable("it begins with none of the schemes", expected, f"{near[0]}://" if near else None)
+    kind, tls = _SCHEMES[scheme.lower()]
+    try:
+        parts = urlsplit(f"//{rest}")
+    except ValueError:
+        raise _Unreadable("its brackets do not close", "redis://[::1]:6379/0") from None
+    given = dict(parse_qsl(parts.query, keep_blank_values=True))
+    if set(given) - set(_PARAMETERS) or parts.fragment:
+        raise _Unreadable("it has unknown parameters behind ? or #", "?db=0 or ?cluster=true, or none")
+    if given.get("cluster", "").lower() in {"1", "true", "yes"}:
+        kind = "cluster"
+    user, _, hosts = parts.netloc.rpartition("@")
+    if scheme.lower() == "unix":
+        nodes: tuple[Address, ...] = (Address(hosts + unquote(parts.path), 0),)
+        path: list[str] = []
+        shown = f"unix://{nodes[0]}"
+    else:
+        nodes = tuple(_node(text, _PORT[kind]) for text in hosts.split(",")) if hosts else ()
+        path = [unquote(part) for part in parts.path.strip("/").split("/") if part]
+        shown = f"{scheme.lower()}://{','.join(map(str, nodes))}" + "".join(f"/{part}" for part in path)
+    if not nodes or not nodes[0].host:
+        raise _Unreadable("it names no server", "redis://host:port/0")
+    master = path.pop(0) if kind == "sentinel" and path else ""
+    if kind == "sentinel" and not master:
+        raise _Unreadable("it does not say which master", "redis+sentinel://host:26379,host:26379/mymaster/0")
+    name, _, password = user.partition(":")
+    return Target(
+        kind=kind,
+        nodes=nodes,
+        tls=tls,
+        db=_db(path, given, kind),
+        username=options.username or unquote(name) or None,
+        password=options.password or (Secret(unquote(password)) if password else None),
+        master=master,
+        shown=shown,
+    )
+
+
+def _node(text: str, default: int) -> Address:
+    host, colon, port = text.rpartition(":")
+    if not colon or text.endswith("]"):
+        host, port = text, str(default)
+    if not port.isdecimal() or not 0 < int(port) <= _LAST_PORT:
+        raise _Unreadable("the port is no number", f"a number from 1 to {_LAST_PORT}")
+    return Address(host.removeprefix("[").removesuffix("]"), int(port))
+
+
+def _db(path: list[str], given: dict[str, str], kind: Kind) -> int:
+    text = given.get("db", path.pop(0) if path else "0")
+    if path or not text.isdecimal():
+        raise _Unreadable("what follows the server is no number of a database", "redis://host:port/0")
+    if kind == "cluster" and int(text):
+        raise _Unreadable("a Cluster has the database 0 alone", "redis+cluster://host:port")
+    return int(text)

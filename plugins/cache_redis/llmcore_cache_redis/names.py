@@ -1,0 +1,58 @@
+"""What keys are called on the server: `llmcore:<namespace>:v1:<key>`, leases `llmcore:<namespace>:lease:<key>`."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+from urllib.parse import quote
+
+from llmcore.errors import ConfigError
+
+__all__ = ["Names", "matcher"]
+
+_LONGEST_NAMESPACE: Final = 64
+
+
+class Names:
+    """The names of one namespace. It stands in them quoted, so none begins like another."""
+
+    def __init__(self, namespace: str) -> None:
+        if not 0 < len(namespace) <= _LONGEST_NAMESPACE:
+            raise ConfigError(
+                "the namespace of a cache is empty or too long",
+                where="namespace in [cache.redis]",
+                expected=f"1 to {_LONGEST_NAMESPACE} characters",
+                fix="llmcore config set cache.redis.namespace default",
+            )
+        base = f"llmcore:{quote(namespace, safe='', errors='surrogatepass')}:"
+        self.prefix: Final = f"{base}v1:".encode()
+        self._lease: Final = f"{base}lease:".encode()
+
+    def of(self, key: str) -> bytes:
+        """Return the name of a key."""
+        return self.prefix + key.encode("utf-8", "surrogatepass")
+
+    def lease(self, key: str) -> bytes:
+        """Return the name of the lease on a key."""
+        return self._lease + key.encode("utf-8", "surrogatepass")
+
+    def key(self, name: bytes) -> str | None:
+        """Return the key of a name; None where it is none of ours."""
+        if not name.startswith(self.prefix):
+            return None
+        try:
+            return name[len(self.prefix) :].decode("utf-8", "surrogatepass")
+        except UnicodeDecodeError:
+            return None
+
+    def glob(self, pattern: str = "*") -> bytes:
+        """Return the server's pattern for ours; it may match more, as `matcher` tells."""
+        # The server's `?` is one byte, ours one character; all else that it gives a meaning is escaped.
+        text = re.sub(r"([\[\]\\])", r"\\\1", pattern.replace("?", "*"))
+        return self.prefix + text.encode("utf-8", "surrogatepass")
+
+
+def matcher(pattern: str) -> re.Pattern[str]:
+    """Return what a key must match wholly: `*` is any text, `?` one character."""
+    parts = {"*": ".*", "?": "."}
+    return re.compile("".join(parts.get(char) or re.escape(char) for char in pattern), re.DOTALL)

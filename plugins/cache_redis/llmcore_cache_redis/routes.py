@@ -1,0 +1,246 @@
+"""Which server holds a name: the one there is, the master that Sentinels tell, or a Cluster's node.
+
+Whatever asks a server is a generator that yields steps, so that both colours share it.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Generator, Sequence
+from typing import Any, Final, Protocol, TypeVar
+
+from redis.crc import key_slot
+
+from llmcore_cache_redis.address import Address, Target
+from llmcore_cache_redis.faults import Broken, ReplyError
+from llmcore_cache_redis.wire import Step, command
+
+__all__ = ["Cluster", "Plan", "Route", "Sentinels", "Standalone", "call", "route_of"]
+
+T = TypeVar("T")
+_REDIRECT: Final = re.compile(r"(?:MOVED|ASK) \d+ (.*):(\d+)")
+Plan = Generator[Step, list[Any], T]
+"""Yields what is to be asked, is sent the replies, and returns the result; a broken connection is raised in it."""
+
+
+class Route(Protocol):
+    """Knows the servers."""
+
+    def at(self, name: bytes) -> Address | None:
+        """Return the server of *name* where it is known without asking."""
+        ...
+
+    def find(self, name: bytes) -> Plan[Address]:
+        """Return the server of *name*."""
+        ...
+
+    def masters(self) -> Plan[Sequence[Address]]:
+        """Return every server that is written to."""
+        ...
+
+    def doubt(self, address: Address) -> None:
+        """Learn that the server does not answer, or not as what it was taken for."""
+        ...
+
+
+class Standalone:
+    """One server."""
+
+    def __init__(self, address: Address) -> None:
+        self._address = address
+
+    def at(self, name: bytes) -> Address | None:  # noqa: ARG002 - it holds them all
+        """See `Route.at`."""
+        return self._address
+
+    def find(self, name: bytes) -> Plan[Address]:  # noqa: ARG002 - as above
+        """See `Route.find`."""
+        yield from ()
+        return self._address
+
+    def masters(self) -> Plan[Sequence[Address]]:
+        """See `Route.masters`."""
+        yield from ()
+        return [self._address]
+
+    def doubt(self, address: Address) -> None:
+        """See `Route.doubt`."""
+
+
+class Sentinels:
+    """The master that the Sentinels agree on; asked again when it fails."""
+
+    def __init__(self, sentinels: Sequence[Address], master: str, patience: float) -> None:
+        self._sentinels = list(sentinels)
+        self._master = master
+        self._patience = patience
+        self._address: Address | None = None
+
+    def at(self, name: bytes) -> Address | None:  # noqa: ARG002 - the master holds them all
+        """See `Route.at`."""
+        return self._address
+
+    def find(self, name: bytes) -> Plan[Address]:  # noqa: ARG002 - as above
+        """See `Route.find`."""
+        deadline = time.monotonic() + self._patience
+        trouble: Exception = Broken("no Sentinel was asked")
+        for sentinel in list(self._sentinels):
+            if time.monotonic() > deadline:
+                break
+            try:
+                address = yield from self._told_by(sentinel)
+                yield from _checked_master(address)
+            except (Broken, ReplyError) as error:
+                trouble = error
+                self._last(sentinel)
+                continue
+            self._address = address
+            return address
+        raise trouble
+
+    def masters(self) -> Plan[Sequence[Address]]:
+        """See `Route.masters`."""
+        return [self._address or (yield from self.find(b""))]
+
+    def doubt(self, address: Address) -> None:
+        """See `Route.doubt`."""
+        if self._address == address:
+            self._address = None
+
+    def _told_by(self, sentinel: Address) -> Plan[Address]:
+        asked = command((b"SENTINEL", b"GET-MASTER-ADDR-BY-NAME", self._master))
+        told = yield from call_at(sentinel, asked, sentinel=True)
+        if not told:
+            raise Broken(f"the Sentinel {sentinel} does not know that master")
+        return Address(told[0].decode(), int(told[1]))
+
+    def _last(self, sentinel: Address) -> None:
+        """Ask this one last from now on."""
+        others = [other for other in self._sentinels if other != sentinel]
+        self._sentinels = [*others, sentinel]
+
+
+class Cluster:
+    """The masters of a Cluster, by slot."""
+
+    def __init__(self, nodes: Sequence[Address], patience: float) -> None:
+        self._nodes = list(nodes)
+        self._patience = patience
+        self._slots: dict[int, Address] = {}
+
+    def at(self, name: bytes) -> Address | None:
+        """See `Route.at`."""
+        return self._slots.get(key_slot(name))
+
+    def find(self, name: bytes) -> Plan[Address]:
+        """See `Route.find`."""
+        yield from self._learn()
+        address = self.at(name)
+        if address is None:
+            raise ReplyError("CLUSTERDOWN a slot is served by no node")
+        return address
+
+    def masters(self) -> Plan[Sequence[Address]]:
+        """See `Route.masters`."""
+        yield from self._learn()
+        return sorted(set(self._slots.values()))
+
+    def doubt(self, address: Address) -> None:
+        """See `Route.doubt`."""
+        self._slots = {}
+        others = [node for node in self._nodes if node != address]
+        if len(others) < len(self._nodes):
+            self._nodes = [*others, address]
+
+    def moved(self, name: bytes, address: Address) -> None:
+        """Learn from the Cluster itself where *name* is."""
+        self._slots[key_slot(name)] = address
+
+    def _learn(self) -> Plan[None]:
+        deadline = time.monotonic() + self._patience
+        trouble: Exception = Broken("no node was asked")
+        for node in list(self._nodes):
+            if time.monotonic() > deadline:
+                break
+            try:
+                ranges = yield from call_at(node, command((b"CLUSTER", b"SLOTS")))
+            except (Broken, ReplyError) as error:
+                trouble = error
+                self.doubt(node)
+                continue
+            slots: dict[int, Address] = {}
+            for first, last, (host, port, *_), *_ in ranges:
+                address = Address(host.decode() if host else node.host, int(port))
+                slots |= dict.fromkeys(range(first, last + 1), address)
+            self._slots = slots
+            seeds = [known for known in self._nodes if known not in slots.values()]
+            self._nodes = [*sorted(set(slots.values())), *seeds][:64]
+            return
+        raise trouble
+
+
+def route_of(target: Target, patience: float) -> Route:
+    """Return the way to the servers of *target*; *patience* is how long they may be looked for, in seconds."""
+    if target.kind == "sentinel":
+        return Sentinels(target.nodes, target.master, patience)
+    if target.kind == "cluster":
+        return Cluster(target.nodes, patience)
+    return Standalone(target.nodes[0])
+
+
+def _checked_master(address: Address) -> Plan[None]:
+    role = yield from call_at(address, command((b"ROLE",)))
+    if role[0] != b"master":
+        raise Broken(f"{address}, which the Sentinels name, is not the master yet")
+
+
+def call_at(address: Address, payload: bytes, *, sentinel: bool = False) -> Plan[Any]:
+    """Ask one server one thing; its error is raised."""
+    (reply,) = yield Step(address, payload, sentinel=sentinel)
+    if isinstance(reply, ReplyError):
+        raise reply
+    return reply
+
+
+def call(route: Route, name: bytes, payload: bytes, timeout: float | None = None) -> Plan[Any]:
+    """Ask the server of *name* one thing, and follow it once where a Cluster says so.
+
+    Raises:
+        Broken: No answer came.
+        ReplyError: The server refused.
+    """
+    stale = False
+    address = route.at(name) or (yield from route.find(name))
+    try:
+        (reply,) = yield Step(address, payload, 1, timeout)
+    except Broken as error:
+        route.doubt(address)
+        if not error.stale:
+            raise
+        stale = True
+    if stale:  # the server had closed an idle connection, as after a restart: nothing was asked yet
+        address = route.at(name) or (yield from route.find(name))
+        (reply,) = yield Step(address, payload, 1, timeout)
+    if not isinstance(reply, ReplyError):
+        return reply
+    reply = yield from _followed(route, name, payload, address, reply)
+    if isinstance(reply, ReplyError):
+        if reply.code in {"READONLY", "MASTERDOWN", "CLUSTERDOWN", "MOVED"}:
+            route.doubt(address)
+        raise reply
+    return reply
+
+
+def _followed(route: Route, name: bytes, payload: bytes, address: Address, reply: ReplyError) -> Plan[Any]:
+    where = _REDIRECT.fullmatch(str(reply))
+    if not isinstance(route, Cluster) or where is None:
+        return reply
+    host, port = where.groups()
+    there = Address(host or address.host, int(port))
+    if reply.code == "MOVED":
+        route.moved(name, there)
+        (answer,) = yield Step(there, payload)
+    else:
+        _, answer = yield Step(there, command((b"ASKING",)) + payload, 2)
+    return answer

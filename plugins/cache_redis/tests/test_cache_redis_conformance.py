@@ -1,0 +1,152 @@
+"""`CacheConformance` and the abilities against real servers: one alone, under Sentinels, in a Cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from llmcore.testing import CacheConformance
+from llmcore.testing.redis_server import (
+    RedisServer,
+    find_redis_server,
+    redis_cluster,
+    redis_server_version,
+    redis_under_sentinels,
+)
+from llmcore.types import Duration
+from llmcore_cache_redis.plugin import RedisOptions
+from llmcore_cache_redis.provider import RedisCache
+
+PATIENT = Duration(5)
+needs_server = pytest.mark.skipif(find_redis_server() is None, reason="no redis-server")
+needs_seven = pytest.mark.skipif(
+    redis_server_version() < (7,), reason="no redis-server of version 7 or newer"
+)
+
+
+def cache(url: str, **options: Any) -> RedisCache:
+    return RedisCache(RedisOptions(url=url, **{"timeout": PATIENT, "connect_timeout": PATIENT, **options}))
+
+
+@pytest.fixture(scope="module")
+def standalone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with RedisServer(tmp_path_factory.mktemp("redis"), password="pa:ss") as server:  # noqa: S106 - of this server
+        yield server.url.replace("pa:ss", "pa%3Ass")
+
+
+@pytest.fixture(scope="module")
+def unix_socket(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    folder = tmp_path_factory.mktemp("s")
+    with RedisServer(folder, unixsocket=str(folder / "s")):
+        yield f"unix://{folder}/s?db=3"
+
+
+@pytest.fixture(scope="module")
+def sentinels(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with redis_under_sentinels(tmp_path_factory.mktemp("redis")) as servers:
+        yield servers.url
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with redis_cluster(tmp_path_factory.mktemp("redis")) as nodes:
+        yield f"redis+cluster://127.0.0.1:{nodes[0].port},127.0.0.1:{nodes[1].port}"
+
+
+class OnServers(CacheConformance):
+    """What the three kinds of servers share; the cache that a test gets is emptied before."""
+
+    @pytest.fixture
+    def provider(self, url: str) -> RedisCache:
+        provider = cache(url)
+        provider.clear()
+        provider.close()
+        return provider
+
+    @pytest.fixture
+    def sibling(self, url: str) -> RedisCache:
+        sibling = cache(url, namespace="default:v1")
+        sibling.clear()
+        sibling.close()
+        return sibling
+
+    def test_many_values_come_at_once(self) -> None:
+        self.needs("get_many")
+        wanted = {f"key {i}": b"value" * i for i in range(150)}
+        for key, value in wanted.items():
+            self.call("set", key, value)
+        self.call("set", "large", b"x" * 300_000)
+        found = self.call("get_many", [*wanted, "missing", "large", "key 1"])
+        assert found == {**wanted, "large": b"x" * 300_000}
+        assert self.call("get_many", []) == {}
+
+    @pytest.mark.parametrize(
+        ("pattern", "forgotten"),
+        [
+            ("user:*", ["user:1", "user:22", "user:[3]"]),
+            ("user:?", ["user:1"]),
+            ("user:[3]", ["user:[3]"]),
+            ("\u043a?\u044e\u0447", ["\u043a\u043b\u044e\u0447"]),
+            ("a\\*b", ["a\\b", "a\\xb"]),
+            ("none*", []),
+            ("*", ["user:1", "user:22", "user:[3]", "\u043a\u043b\u044e\u0447", "a\\b", "a\\xb", "3", "line\nline"]),
+            ("line*line", ["line\nline"]),
+        ],
+    )  # fmt: skip
+    def test_a_pattern_forgets_what_it_matches(self, pattern: str, forgotten: list[str]) -> None:
+        everything = ["user:1", "user:22", "user:[3]", "\u043a\u043b\u044e\u0447", "a\\b", "a\\xb", "3", "line\nline"]  # fmt: skip
+        for key in everything:
+            self.call("set", key, b"value")
+        assert self.call("delete_matching", pattern) == len(forgotten)
+        left = [key for key in everything if self.call("get", key) is not None]
+        assert left == [key for key in everything if key not in forgotten]
+
+    def test_a_lease_is_had_by_one_and_is_no_entry(self) -> None:
+        assert self.call("acquire", "work", "one", 60.0) is True
+        assert self.call("acquire", "work", "one", 60.0) is True, "its holder may renew it"
+        assert self.call("acquire", "work", "two", 60.0) is False
+        assert self.call("get", "work") is None
+        assert list(self.caller.provider.keys()) == []
+        self.call("clear")
+        assert self.call("acquire", "work", "two", 60.0) is False, "clear knows nothing of leases"
+        self.call("release", "work", "two")
+        assert self.call("acquire", "work", "two", 60.0) is False, "only its holder gives it back"
+        self.call("release", "work", "one")
+        assert self.call("acquire", "work", "two", 0.05) is True
+        assert self._awaited(lambda: self.call("acquire", "work", "three", 60.0))
+        self.call("release", "work", "three")
+
+    def test_of_many_one_gets_the_lease(self) -> None:
+        answers = self.together([("acquire", "rare", f"holder {i}", 60.0) for i in range(16)])
+        assert answers.count(True) == 1
+        self.call("release", "rare", f"holder {answers.index(True)}")
+
+
+@needs_server
+class TestStandalone(OnServers):
+    @pytest.fixture
+    def url(self, standalone: str) -> str:
+        return standalone
+
+
+@needs_server
+class TestOnAUnixSocket(OnServers):
+    @pytest.fixture
+    def url(self, unix_socket: str) -> str:
+        return unix_socket
+
+
+@needs_seven
+class TestSentinel(OnServers):
+    @pytest.fixture
+    def url(self, sentinels: str) -> str:
+        return sentinels
+
+
+@needs_seven
+class TestCluster(OnServers):
+    @pytest.fixture
+    def url(self, cluster: str) -> str:
+        return cluster

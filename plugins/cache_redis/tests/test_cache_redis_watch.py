@@ -1,0 +1,197 @@
+"""What a watcher hears: every write and delete by anybody, and that reports were lost."""
+
+from __future__ import annotations
+
+import os
+import queue
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from llmcore.testing.redis_server import (
+    RedisServer,
+    find_redis_server,
+    redis_cluster,
+    redis_server_version,
+    redis_under_sentinels,
+)
+from llmcore.types import Duration
+from llmcore_cache_redis.plugin import RedisOptions
+from llmcore_cache_redis.provider import RedisCache
+
+pytestmark = pytest.mark.skipif(find_redis_server() is None, reason="no redis-server")
+needs_seven = pytest.mark.skipif(
+    redis_server_version() < (7,), reason="no redis-server of version 7 or newer"
+)
+
+Heard = queue.Queue[Sequence[str] | None]
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[RedisServer]:
+    with RedisServer(tmp_path) as server:
+        yield server
+
+
+@pytest.fixture
+def make() -> Iterator[Callable[..., RedisCache]]:
+    made: list[RedisCache] = []
+
+    def one(url: str, **options: Any) -> RedisCache:
+        made.append(
+            RedisCache(RedisOptions(url=url, timeout=Duration(3), connect_timeout=Duration(3), **options))
+        )
+        return made[-1]
+
+    yield one
+    for cache in made:
+        cache.close()
+
+
+def until(heard: Heard, wanted: Sequence[str] | None) -> list[Sequence[str] | None]:
+    """Return what was heard before *wanted*, which must come."""
+    before: list[Sequence[str] | None] = []
+    while (told := heard.get(timeout=20)) != wanted:
+        before.append(told)
+    return before
+
+
+def test_writes_and_deletes_of_others_are_told(server: RedisServer, make: Callable[..., RedisCache]) -> None:
+    heard: Heard = queue.Queue()
+    watching, writing = make(server.url), make(server.url)
+    writing.set("before", b"1")
+    assert watching.watch(heard.put) is True
+    assert heard.get(timeout=20) == [], "first it is told that reports begin"
+    make(server.url, namespace="elsewhere").set("not ours", b"1")
+    writing.acquire("lease", "me", 60)
+    writing.set("k\u00fcche", b"1")
+    assert heard.get(timeout=20) == ["k\u00fcche"]
+    writing.delete("before")
+    assert heard.get(timeout=20) == ["before"]
+    writing.set("short", b"1", 0.05)
+    assert [heard.get(timeout=20), heard.get(timeout=20)] == [["short"], ["short"]], "written, then over"
+    watching.set("own", b"1")
+    assert heard.get(timeout=20) == ["own"]
+    for i in range(300):
+        writing.set(f"key {i}", b"1")
+    told: set[str] = set()
+    while len(told) < 300:
+        told.update(heard.get(timeout=20) or ())
+    writing.clear()
+    while "key 7" not in (heard.get(timeout=20) or ()):
+        pass
+    server.ask("FLUSHALL")
+    until(heard, None)
+
+
+def test_a_lost_connection_is_told_and_made_anew(
+    server: RedisServer, make: Callable[..., RedisCache]
+) -> None:
+    heard: Heard = queue.Queue()
+    watching, writing = make(server.url), make(server.url)
+    watching.watch(heard.put)
+    assert heard.get(timeout=20) == []
+    server.kill()
+    assert heard.get(timeout=20) is None, "that reports are lost is told at once"
+    server.start()
+    assert heard.get(timeout=20) == [], "and that they begin again"
+    writing.set("key", b"1")
+    assert heard.get(timeout=20) == ["key"]
+
+
+def test_a_server_that_is_down_at_first_is_waited_for(
+    server: RedisServer, make: Callable[..., RedisCache]
+) -> None:
+    heard: Heard = queue.Queue()
+    server.kill()
+    assert make(server.url).watch(heard.put) is True
+    server.start()
+    assert heard.get(timeout=20) == []
+
+
+def test_a_listener_that_fails_hears_on(server: RedisServer, make: Callable[..., RedisCache]) -> None:
+    heard: Heard = queue.Queue()
+
+    def listen(keys: Sequence[str] | None) -> None:
+        heard.put(keys)
+        if keys == ["bad"]:
+            raise ValueError("bad")
+
+    watching = make(server.url)
+    watching.watch(listen)
+    assert heard.get(timeout=20) == []
+    watching.set("bad", b"1")
+    watching.set("good", b"1")
+    assert [heard.get(timeout=20), heard.get(timeout=20)] == [["bad"], ["good"]]
+
+
+def test_close_ends_the_thread_even_where_the_server_hangs(
+    server: RedisServer, make: Callable[..., RedisCache]
+) -> None:
+    heard: Heard = queue.Queue()
+    watching = make(server.url)
+    before = threading.active_count()
+    watching.watch(heard.put)
+    assert heard.get(timeout=20) == []
+    assert threading.active_count() == before + 1
+    server.pause()
+    started = time.monotonic()
+    watching.close()
+    assert time.monotonic() - started < 4.0, "close waited for the server"
+    assert threading.active_count() == before
+    server.resume()
+    make(server.url).set("key", b"1")
+    assert heard.empty(), "nothing is told after close"
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+def test_a_forked_child_hears_for_itself(server: RedisServer) -> None:
+    code = (
+        "import os, queue, sys\n"
+        "from llmcore_cache_redis.plugin import RedisOptions\n"
+        "from llmcore_cache_redis.provider import RedisCache\n"
+        "cache = RedisCache(RedisOptions(url=sys.argv[1], timeout=3.0, connect_timeout=3.0))\n"
+        "heard = queue.Queue()\n"
+        "assert cache.watch(heard.put)\n"
+        "assert heard.get(timeout=20) == []\n"
+        "child = os.fork()\n"
+        "if child: os._exit(os.waitpid(child, 0)[1] != 0)\n"
+        "assert [heard.get(timeout=20), heard.get(timeout=20)] == [None, []]\n"
+        "cache.set('key', b'1')\n"
+        "os._exit(heard.get(timeout=20) != ['key'])\n"
+    )
+    command = [sys.executable, "-c", code, server.url]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@needs_seven
+def test_a_cluster_tells_nothing(tmp_path: Path, make: Callable[..., RedisCache]) -> None:
+    with redis_cluster(tmp_path) as nodes:
+        assert make(f"redis+cluster://127.0.0.1:{nodes[0].port}").watch(lambda _: None) is False
+
+
+@needs_seven
+def test_a_failover_is_outlived_and_told(tmp_path: Path, make: Callable[..., RedisCache]) -> None:
+    heard: Heard = queue.Queue()
+    with redis_under_sentinels(tmp_path) as servers:
+        cache = make(servers.url)
+        cache.set("key", b"1")
+        cache.watch(heard.put)
+        assert heard.get(timeout=20) == []
+        servers.master.kill()
+        until(heard, None)
+        assert heard.get(timeout=30) == [], "the new master is listened to"
+        assert servers.replica.ask("ROLE")[0] == "master"
+        cache.set("after", b"2")
+        assert (cache.get("after"), servers.replica.ask("DBSIZE") > 0) == (b"2", True)
+        assert "after" in str(until(heard, ["after"]) or "after")
+        # The old master comes back, as a replica in the end: nothing is read from it again.
+        servers.master.start()
+        assert cache.get("after") == b"2"
