@@ -161,7 +161,7 @@ class Core:
         return LLMClient(models, house)
 
     def _store(self) -> CacheStore:
-        from llmcore.cache import CacheStore
+        from llmcore.cache.store import CacheStore
 
         return CacheStore(
             self.backend("cache"), ttl=self.settings.cache.ttl, memory=self.settings.cache.memory

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import time
 from collections.abc import Callable, Generator
 from typing import Any, Final, TypeVar
@@ -51,7 +50,7 @@ def attempts(
     deadline: Deadline,
     *,
     again: Callable[[ProviderError], bool] = lambda _: True,
-    jitter: Callable[[], float] = random.random,
+    jitter: Callable[[], float] | None = None,
 ) -> Generator[Any, Any, T]:
     """Carry out *once* until it succeeds, the attempts are used up or the deadline would pass.
 
@@ -78,8 +77,12 @@ def attempts(
     raise Timeout("no attempt was allowed", expected="[retry] attempts of at least 1")
 
 
-def _pause(attempt: int, retry_after: float | None, jitter: Callable[[], float]) -> float:
+def _pause(attempt: int, retry_after: float | None, jitter: Callable[[], float] | None) -> float:
     """Return the seconds to wait: what the backend asked for, else doubling, a quarter of it by chance."""
     if retry_after is not None:
         return max(0.0, retry_after)
+    if jitter is None:
+        import random  # only after a failure: it costs more than a cached answer
+
+        jitter = random.random
     return min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2.0 ** (attempt - 1)) * (0.75 + 0.25 * jitter())

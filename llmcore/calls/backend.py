@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 import weakref
 from collections.abc import Callable
-from typing import Any, Final, Protocol
+from typing import Any, Protocol
 
 from llmcore.calls.bridges import Ability, Source, can
 from llmcore.calls.drivers import run
@@ -15,8 +14,6 @@ from llmcore.errors import LLMCoreError, PluginBroken, PluginError
 from llmcore.hookspecs import Provider
 
 __all__ = ["Backend", "OptionsSource"]
-
-_log: Final = logging.getLogger(__name__)
 
 
 class OptionsSource(Protocol):
@@ -140,4 +137,7 @@ def _close_quietly(provider: object) -> None:
     try:
         run(closed())
     except Exception as error:  # noqa: BLE001 - nobody is left to tell
-        _log.debug("%s did not close: %s", type(provider).__qualname__, type(error).__name__)
+        import logging  # only here: it costs more than a cached answer
+
+        log = logging.getLogger(__name__)
+        log.debug("%s did not close: %s", type(provider).__qualname__, type(error).__name__)

@@ -34,7 +34,9 @@ def run(arguments: list[str]) -> int:
 
 def _called(arguments: list[str]) -> int:
     before, name, after = parser.split(arguments)
-    given = parser.top().parse_args(before, parser.defaults())
+    given = parser.defaults()
+    if before or name is None:
+        given = parser.top().parse_args(before, given)
     if given.version:
         from llmcore import __version__
 

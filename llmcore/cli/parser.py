@@ -97,7 +97,7 @@ def common(parser: argparse.ArgumentParser) -> None:
 
 def defaults() -> argparse.Namespace:
     """Return what holds where no common option is given."""
-    return argparse.Namespace(json=False, no_color=False, profile=None, config=None)
+    return argparse.Namespace(version=False, json=False, no_color=False, profile=None, config=None)
 
 
 def actions(parser: argparse.ArgumentParser) -> Callable[[str, str, Callable[..., Any]], Parser]:

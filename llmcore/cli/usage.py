@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import re
 from collections.abc import Sequence
-from difflib import get_close_matches
 
 from llmcore.errors import LLMCoreError, PluginNotFound
 
 __all__ = ["UsageError", "no_command", "usage_error"]
 
-_CHOICE = re.compile(r"argument (?:[^:]+): invalid choice: '([^']*)' \(choose from (.*)\)")
+_CHOICE = r"argument (?:[^:]+): invalid choice: '([^']*)' \(choose from (.*)\)"
 
 
 class UsageError(LLMCoreError):
@@ -22,6 +20,8 @@ class UsageError(LLMCoreError):
 
 def usage_error(parser: argparse.ArgumentParser, message: str) -> UsageError:
     """Return the error for what argparse complains of."""
+    import re
+
     fix = f"{parser.prog} --help"
     expected = parser.format_usage().removeprefix("usage: ").strip()
     expected = " ".join(expected.split())
@@ -31,7 +31,7 @@ def usage_error(parser: argparse.ArgumentParser, message: str) -> UsageError:
         message = f"{parser.prog} does not take {' '.join(unknown)}"
         options = [option for action in parser._actions for option in action.option_strings]  # noqa: SLF001 - argparse has no public way
         suggestion = _nearest(unknown[0], options)
-    elif choice := _CHOICE.fullmatch(message):
+    elif choice := re.fullmatch(_CHOICE, message):
         names = [name.strip("' ") for name in choice[2].split(",")]
         message, expected = f"`{parser.prog}` does not know `{choice[1]}`", ", ".join(names)
         suggestion = _nearest(choice[1], names)
@@ -52,4 +52,6 @@ def no_command(name: str, names: Sequence[str], missing: PluginNotFound) -> Usag
 
 
 def _nearest(name: str, names: Sequence[str]) -> str | None:
+    from difflib import get_close_matches
+
     return next(iter(get_close_matches(name, names, n=1, cutoff=0.6)), None)

@@ -1,9 +1,13 @@
 """Reads `llmcore.toml`, the environment and arguments into checked settings, each with its source."""
 
-from llmcore.config.edit import set_value, unset, write_example
+from typing import TYPE_CHECKING
+
 from llmcore.config.load import load_settings
 from llmcore.config.settings import Cache, Explained, Item, Llm, Price, Retry, Selected, Settings
 from llmcore.config.sources import project_file, user_file
+
+if TYPE_CHECKING:
+    from llmcore.config.edit import set_value, unset, write_example
 
 __all__ = [
     "Cache",
@@ -21,3 +25,13 @@ __all__ = [
     "user_file",
     "write_example",
 ]
+
+
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> object:
+        if name not in {"set_value", "unset", "write_example"}:
+            raise AttributeError(f"module 'llmcore.config' has no attribute {name!r}")
+        from llmcore.config import edit  # whoever reads a configuration seldom changes one
+
+        return getattr(edit, name)

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path as FilePath
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from llmcore.config.keys import Path
-from llmcore.config.locate import Place, locate
 from llmcore.config.mask import mask_line, stars
+
+if TYPE_CHECKING:
+    from llmcore.config.locate import Place
 
 __all__ = ["Document"]
 
@@ -43,6 +45,8 @@ class Document:
 
     @cached_property
     def _places(self) -> dict[Path, Place]:
+        from llmcore.config.locate import locate
+
         return locate(self.text)
 
     def place(self, path: Path) -> Place | None:

@@ -11,13 +11,13 @@ __all__ = ["Path", "dotted", "nearest", "split"]
 
 Path = tuple[str, ...]
 
-_BARE = re.compile(r"[A-Za-z0-9_-]+")
-_SEGMENT = re.compile(r"""\s*(?:([^\s."'=]+)|"([^"\\]*)"|'([^']*)')\s*(\.|$)""")
+_BARE = r"[A-Za-z0-9_-]+"
+_SEGMENT = r"""\s*(?:([^\s."'=]+)|"([^"\\]*)"|'([^']*)')\s*(\.|$)"""
 
 
 def dotted(path: Iterable[str]) -> str:
     """Return the key as TOML writes it, quoted where it must be."""
-    return ".".join(part if _BARE.fullmatch(part) else f'"{part}"' for part in path)
+    return ".".join(part if re.fullmatch(_BARE, part) else f'"{part}"' for part in path)
 
 
 def split(key: str | Path) -> Path:
@@ -28,8 +28,8 @@ def split(key: str | Path) -> Path:
     """
     if isinstance(key, tuple):
         return key
-    parts, at = [], 0
-    while match := _SEGMENT.match(key, at):
+    parts, at, segment = [], 0, re.compile(_SEGMENT)
+    while match := segment.match(key, at):
         parts.append(match[1] or match[2] or match[3] or "")
         at = match.end()
         if match[4] != ".":

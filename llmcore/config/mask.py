@@ -22,14 +22,13 @@ __all__ = [
 HIDDEN: Final = "…"
 _LONGEST: Final = 72
 
-_SECRET_NAME = re.compile(
-    r"(?:key|token|secret|passw(?:or)?d|passphrase|pwd|credential|authorization|auth|bearer)[\d_]*$"
-    r"|(?:key|secret|password|credential)s$",
-    re.IGNORECASE,
+# Kept as text: `re` compiles each at its first use, and a start-up without faults uses hardly one.
+_TELLTALE_NAME = (
+    r"(?i:(?:key|token|secret|passw(?:or)?d|passphrase|pwd|credential|authorization|auth|bearer)[\d_]*$"
+    r"|(?:key|secret|password|credential)s$)"
 )
-_REFERENCE = re.compile(r"env:[A-Za-z_]\w*|file:.+|keyring:[^/]+/.+")
-_SECRET_VALUE = re.compile(
-    r"""(?x)
+_REFERENCE = r"env:[A-Za-z_]\w*|file:.+|keyring:[^/]+/.+"
+_TELLTALE_VALUE = r"""(?x)
       (?<![A-Za-z0-9])(?:sk|pk|rk|gsk|hf|ghp|gho|glpat|xox[abprs]|github_pat|whsec)[-_][A-Za-z0-9][\w-]{7,}
     | (?<![A-Za-z0-9])(?:AKIA|ASIA|AIza)[A-Za-z0-9_-]{12,}
     | (?<![A-Za-z0-9])eyJ[A-Za-z0-9_-]{10,}(?:\.[A-Za-z0-9_-]*)*
@@ -37,31 +36,30 @@ _SECRET_VALUE = re.compile(
     | (?<=://)[^\s/"'@]*:[^\s/"']*(?=@)
     | (?<=[?&])[\w-]*(?:key|token|secret|password|sig)=[^&\s"']+
     """
-)
-_NAMED = re.compile(r"""([\w.-]+|"[^"]*"|'[^']*')\s*=\s*""")
-_QUOTED = re.compile(r""""(?:\\.|[^"\\])*"|'[^']*'""")
+_NAMED = r"""([\w.-]+|"[^"]*"|'[^']*')\s*=\s*"""
+_QUOTED = r""""(?:\\.|[^"\\])*"|'[^']*'"""
 
 
 def is_secret_name(name: str) -> bool:
     """Tell whether a key of this name holds a secret: api_key, token, password, ..."""
-    return _SECRET_NAME.search(name.strip("\"' ")) is not None
+    return re.search(_TELLTALE_NAME, name.strip("\"' ")) is not None
 
 
 def is_reference(value: object) -> bool:
     """Tell whether the value says where a secret is, and is none itself."""
-    if not isinstance(value, str) or _REFERENCE.fullmatch(value) is None:
+    if not isinstance(value, str) or re.fullmatch(_REFERENCE, value) is None:
         return False
     return not (value.startswith("env:") and looks_secret(value[4:]))
 
 
 def looks_secret(text: str) -> bool:
     """Tell whether some part of the text has the look of a vendor's key or a password in an address."""
-    return any(not _is_variable(match[0]) for match in _SECRET_VALUE.finditer(text))
+    return any(not _is_variable(match[0]) for match in re.finditer(_TELLTALE_VALUE, text))
 
 
 def mask_text(text: str) -> str:
     """Return the text with what looks secret hidden."""
-    return _SECRET_VALUE.sub(lambda match: match[0] if _is_variable(match[0]) else HIDDEN, text)
+    return re.sub(_TELLTALE_VALUE, lambda match: match[0] if _is_variable(match[0]) else HIDDEN, text)
 
 
 def shown(name: str, value: Any, *, secret: bool = False) -> str:
@@ -89,19 +87,19 @@ def mask_line(line: str, *, broken: bool = False) -> str:
 
     *broken* is for a line that is no TOML: nothing behind the name of a secret is shown.
     """
-    for match in _NAMED.finditer(line):
+    for match in re.finditer(_NAMED, line):
         if is_secret_name(match[1]):
-            quoted = None if broken else _QUOTED.match(line, match.end())
+            quoted = None if broken else re.compile(_QUOTED).match(line, match.end())
             start, end = quoted.span() if quoted else (match.end(), len(line))
             if not is_reference(line[start + 1 : end - 1]):
                 line = stars(line, start, end)
-    return _SECRET_VALUE.sub(lambda m: m[0] if _is_variable(m[0]) else "*" * len(m[0]), line)
+    return re.sub(_TELLTALE_VALUE, lambda m: m[0] if _is_variable(m[0]) else "*" * len(m[0]), line)
 
 
 def stars(line: str, start: int, end: int) -> str:
     """Return the line with a part starred out, its quotes kept."""
     part = line[start:end]
-    hidden = re.sub(r"[^\"']", "*", part) if _QUOTED.fullmatch(part) else "*" * len(part)
+    hidden = re.sub(r"[^\"']", "*", part) if re.fullmatch(_QUOTED, part) else "*" * len(part)
     return line[:start] + hidden + line[end:]
 
 

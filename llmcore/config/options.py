@@ -22,8 +22,8 @@ from llmcore.types import Secret
 
 __all__ = ["Stack", "check_options"]
 
-_BOUND = re.compile(r" (?:<=?|>=?|matching|of length) ")
-_AT = re.compile(r" - at `\$(.*)`$")
+_BOUND = r" (?:<=?|>=?|matching|of length) "
+_AT = r" - at `\$(.*)`$"
 
 
 class Stack(Protocol):
@@ -191,14 +191,14 @@ class _Check:
         return value
 
     def _misfit(self, field: Field, given: _Given, error: str) -> ConfigError:
-        inner = _AT.search(error)
+        inner = re.search(_AT, error)
         path = (*given.path, *re.findall(r"\w+", inner[1])) if inner else given.path
         secret = mentions(field.type, Secret)
         if secret:
             message = f"`{field.key}` in [{dotted(given.path[:-1])}] is not a reference to a secret"
             what: str | None = references.FORMS
         else:
-            called = None if inner or _BOUND.search(error) else noun(field.type)
+            called = None if inner or re.search(_BOUND, error) else noun(field.type)
             text = shown(field.key, given.value)
             message = (
                 f"`{field.key}` is not {called}: {text}" if called else f"`{field.key}` does not fit: {text}"

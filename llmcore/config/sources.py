@@ -17,8 +17,8 @@ __all__ = ["MOST_BYTES", "given_path", "project_file", "read", "user_file"]
 MOST_BYTES: Final = 1_000_000
 """A configuration is far smaller; what is larger was named by mistake."""
 
-_POSITION = re.compile(r" \(at (?:line (\d+), column (\d+)|end of document)\)$")
-_OUR_TABLE = re.compile(rb"""^\s*\[+\s*tool\s*\.\s*["']?llmcore\b""", re.MULTILINE)
+_POSITION = r" \(at (?:line (\d+), column (\d+)|end of document)\)$"
+_OUR_TABLE = rb"""(?m)^\s*\[+\s*tool\s*\.\s*["']?llmcore\b"""
 
 
 def user_file(env: Mapping[str, str]) -> Path | None:
@@ -141,7 +141,7 @@ def _not_utf8(data: bytes, at: int, label: str) -> ConfigError:
 
 
 def _not_toml(message: str, document: Document) -> ConfigError:
-    match = _POSITION.search(message)
+    match = re.search(_POSITION, message)
     lines = document.lines
     if match is not None and match[1] and int(match[1]) <= len(lines):
         line, column = int(match[1]), int(match[2])
@@ -171,7 +171,7 @@ def _speaks_of_us(path: Path) -> bool:
     try:
         tool = tomllib.loads(data.decode("utf-8-sig")).get("tool")
     except (ValueError, RecursionError):  # broken: its fault is ours to tell only where it means us
-        return _OUR_TABLE.search(data) is not None
+        return re.search(_OUR_TABLE, data) is not None
     return isinstance(tool, dict) and "llmcore" in tool
 
 

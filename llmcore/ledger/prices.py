@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 from decimal import Decimal
 from typing import Final, Protocol
 
-from llmcore.contracts import PricingProvider
 from llmcore.types import Reply, Usage
 
 __all__ = ["PriceLike", "cost_at", "known_cost"]
-
-_log: Final = logging.getLogger(__name__)
 
 _MILLION: Final = Decimal(1_000_000)
 
@@ -56,10 +52,15 @@ def cost_at(price: PriceLike, usage: Usage) -> Decimal:
 
 def known_cost(provider: object, model: str, reply: Reply) -> Decimal | None:
     """Return what *provider* says that *reply* cost, or None: it does not know, or failed to say."""
+    from llmcore.contracts import PricingProvider  # here, since a cached answer is not priced again
+
     if not isinstance(provider, PricingProvider):
         return None
     try:
         return provider.price(model, reply.usage, reply.service_tier)
     except Exception as error:  # noqa: BLE001 - a paid answer is not lost over its price
-        _log.warning("the price of %s is not known: %s: %s", model, type(error).__name__, error)
+        import logging  # only here: it costs more than a cached answer
+
+        log = logging.getLogger(__name__)
+        log.warning("the price of %s is not known: %s: %s", model, type(error).__name__, error)
         return None

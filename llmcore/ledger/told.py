@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any
 
 from llmcore.ledger.meter import Meter
 from llmcore.types import CallEvent
 
 __all__ = ["Told"]
-
-_log: Final = logging.getLogger(__name__)
 
 
 class Told:
@@ -29,5 +26,7 @@ class Told:
                 observer.on_call(event)
             except Exception as error:  # noqa: BLE001 - a stranger's code, which must not fail the call
                 self._observers.remove(observer)
-                name = type(observer).__qualname__
-                _log.warning("observer %s raised %s and is told no more", name, type(error).__name__)
+                import logging  # only here: it costs more than a cached answer
+
+                name, log = type(observer).__qualname__, logging.getLogger(__name__)
+                log.warning("observer %s raised %s and is told no more", name, type(error).__name__)

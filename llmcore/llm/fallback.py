@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Generator, Sequence
-from typing import Any, Final
+from typing import Any
 
 from llmcore.errors import BadRequest, ContentFiltered, ProviderError
 from llmcore.llm.exchange import ChatCall, House, exchange
 from llmcore.types import Reply
 
 __all__ = ["along"]
-
-_log: Final = logging.getLogger(__name__)
 
 
 def along(calls: Sequence[ChatCall], house: House) -> Generator[Any, Any, Reply]:
@@ -26,7 +23,11 @@ def along(calls: Sequence[ChatCall], house: House) -> Generator[Any, Any, Reply]
         except ProviderError as error:
             if call.begun or isinstance(error, BadRequest | ContentFiltered):
                 raise
-            _log.warning(
-                "%s:%s failed (%s), trying the next", call.backend.name, call.request.model, error.code
-            )
+            _warn("%s:%s failed (%s), trying the next", call.backend.name, call.request.model, error.code)
     return (yield from exchange(calls[-1], house))
+
+
+def _warn(message: str, *args: object) -> None:
+    import logging  # only here: it costs more than a cached answer
+
+    logging.getLogger(__name__).warning(message, *args)

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from llmcore.calls.backend import Backend
-from llmcore.contracts import TokenCounter
 from llmcore.errors import ConfigError, PluginError
 from llmcore.llm.key import STATEFUL, KeyMaker, identity_of
 from llmcore.llm.request import checked_parameters
@@ -94,6 +93,8 @@ class Models:
             body = {key: value for key, value in content.items() if key not in {"model", "messages"}}
             model = model or content.get("model")
             content = content.get("messages", ())
+        from llmcore.contracts import TokenCounter  # here, since protocols are dear to make
+
         target = self.targets(model)[0]
         counted: Any = content
         if not isinstance(content, str) or given:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, Literal
 
@@ -56,7 +55,7 @@ def checked_parameters(given: Mapping[str, Any], entry: Provider) -> dict[str, A
     unknown = given.keys() - entry.parameters
     if unknown:
         name = min(unknown)
-        near = difflib.get_close_matches(name, entry.parameters, n=1, cutoff=0.6)
+        near = _nearest(name, entry.parameters)
         raise BadRequest(
             f"unknown parameter `{name}` for the llm provider `{entry.name}`",
             provider=entry.name,
@@ -150,7 +149,7 @@ def _fault(message: object) -> tuple[str, str, str | None] | None:
         return f"it is a {type(message).__name__}", shape, None
     role = message.get("role")
     if role not in ROLES:
-        near = difflib.get_close_matches(str(role), ROLES, n=1, cutoff=0.6)
+        near = _nearest(str(role), ROLES)
         said = f"there is no role `{role}`" if "role" in message else "it has no role"
         return said, ", ".join(ROLES), near[0] if near else None
     return _content_fault(role, message.get("content"))
@@ -173,3 +172,9 @@ def _content_fault(role: str, content: object) -> tuple[str, str, str | None] | 
         return None if content else ("its content is empty", "at least one part", None)
     expected = 'a text, or parts such as [{"type": "text", "text": "Hello"}]'
     return f"its content is a {type(content).__name__}", expected, None
+
+
+def _nearest(name: str, known: Iterable[str]) -> list[str]:
+    from difflib import get_close_matches  # only for a fault: it costs more than a cached answer
+
+    return get_close_matches(name, list(known), n=1, cutoff=0.6)

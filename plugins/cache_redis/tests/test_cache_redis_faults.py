@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 import pytest
 
-from llmcore.errors import CacheError, LLMCoreError
+from llmcore.errors import CacheError, CacheUnavailable, LLMCoreError
 from llmcore.testing.conformance import Conformance
 from llmcore.testing.redis_server import RedisServer, find_redis_server
 from llmcore.types import Duration, Secret
