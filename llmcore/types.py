@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
-from typing import Any, Literal, TypedDict
+from typing import Any, Literal, Self, TypedDict
 
 import msgspec
 
@@ -66,7 +66,8 @@ class TokenCount(int):
 
     exact: bool
 
-    def __new__(cls, value: int, *, exact: bool) -> TokenCount:
+    def __new__(cls, value: int, *, exact: bool) -> Self:
+        """Return *value* as a count that is *exact*, or an estimate."""
         count = super().__new__(cls, value)
         count.exact = exact
         return count

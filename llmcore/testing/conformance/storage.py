@@ -1,7 +1,6 @@
 """What every storage must do: `StorageConformance`, to be inherited by the tests of a backend."""
 
 # The name of each test is the promise it holds.
-# ruff: noqa: D102
 
 from __future__ import annotations
 

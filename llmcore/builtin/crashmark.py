@@ -1,0 +1,110 @@
+"""Knows whether a data file that is not synced can be trusted after the machine went down.
+
+What a killed process wrote is safe with the kernel; what the kernel had not yet written when the power failed is
+not. A small file beside the data says in which boot the data was last written, and whether it was synced since.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+__all__ = ["CrashMark", "boot_id", "one_at_a_time"]
+
+NAME = "boot.mark"
+
+if sys.platform == "win32":  # no flock there: the last to close cannot be told, and the mark stays open
+
+    def _flock(fd: int, *, exclusive: bool, wait: bool) -> bool:  # noqa: ARG001 - as below
+        return not exclusive or wait
+else:
+    import fcntl
+
+    def _flock(fd: int, *, exclusive: bool, wait: bool) -> bool:
+        kind = fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH
+        try:
+            fcntl.flock(fd, kind if wait else kind | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
+
+
+class CrashMark:
+    """The mark beside one data file, held open as long as the process uses the data."""
+
+    def __init__(self, folder: Path, boot: str) -> None:
+        self._boot = boot
+        self._fd = os.open(folder / NAME, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o600)
+        _flock(self._fd, exclusive=False, wait=True)
+
+    def is_trusted(self) -> bool:
+        """Return whether the data was synced when it was last closed, or was written in this boot."""
+        state, boot = self._read()
+        return state in ("", "clean") or boot == self._boot
+
+    def writing(self) -> None:
+        """Say, durably and before the first write, that the data is not synced."""
+        if self._read() != ("open", self._boot):
+            self._write("open")
+
+    def is_last(self) -> bool:
+        """Return whether no other process uses the data; nobody else can begin before `release` if so."""
+        return _flock(self._fd, exclusive=True, wait=False)
+
+    def needs_sync(self) -> bool:
+        """Return whether somebody wrote since the last sync."""
+        return self._read()[0] not in ("", "clean")
+
+    def synced(self) -> None:
+        """Say that all data is on the disk."""
+        self._write("clean")
+
+    def release(self) -> None:
+        """Let go of the mark; also in a forked child, whose parent keeps its own hold."""
+        os.close(self._fd)
+
+    def _read(self) -> tuple[str, str]:
+        os.lseek(self._fd, 0, os.SEEK_SET)
+        state, _, boot = os.read(self._fd, 200).decode("ascii", "replace").strip().partition(" ")
+        return state, boot
+
+    def _write(self, state: str) -> None:
+        os.lseek(self._fd, 0, os.SEEK_SET)
+        text = f"{state} {self._boot}\n".encode("ascii")
+        os.write(self._fd, text)
+        os.ftruncate(self._fd, len(text))
+        os.fsync(self._fd)
+
+
+@contextlib.contextmanager
+def one_at_a_time(folder: Path) -> Iterator[None]:
+    """Let one process at a time open or close what lies in *folder*."""
+    if sys.platform == "win32":
+        yield
+        return
+    fd = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        _flock(fd, exclusive=True, wait=True)
+        yield
+    finally:
+        os.close(fd)
+
+
+def boot_id() -> str:
+    """Return a name of the time since the machine started; empty where the system does not tell."""
+    if sys.platform == "darwin":
+        return _sysctl("kern.bootsessionuuid")
+    with contextlib.suppress(OSError):
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    return ""
+
+
+def _sysctl(name: str) -> str:
+    import ctypes
+
+    text, length = ctypes.create_string_buffer(64), ctypes.c_size_t(64)
+    failed = ctypes.CDLL(None).sysctlbyname(name.encode(), text, ctypes.byref(length), None, 0)
+    return "" if failed else text.value.decode("ascii", "replace")

@@ -1,0 +1,109 @@
+"""Judges an LMDB data file before LMDB maps it, and sets it aside where it cannot be trusted."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from struct import Struct, error
+from typing import NamedTuple
+
+__all__ = ["fault_of", "set_aside"]
+
+DATA, LOCK = "data.mdb", "lock.mdb"
+
+_MAGIC = 0xBEEFC0DE
+_HEAD_BYTES = 64 * 1024
+_PAGE_SIZES = frozenset(2**power for power in range(8, 17))
+_LARGEST_MAP = 2**46
+_ENDLESS = 2**64 - 1
+
+
+class _Layout(NamedTuple):
+    """Where a format of LMDB keeps what decides: the page header's length, and the head of a meta page."""
+
+    page_header: int
+    version: int
+
+
+# 64-bit LMDB 0.9 and 1.0. The meta page begins, after its header, with: magic, version, address, size of the map,
+# two database records of 48 bytes (the first begins with the page size, each ends with its root), last page, txn id.
+_LAYOUTS = (_Layout(16, 1), _Layout(24, 3))
+_META = Struct("=IIQQ I36xQ I36xQ QQ")
+
+
+class _Meta(NamedTuple):
+    magic: int
+    version: int
+    address: int
+    map_size: int
+    page_size: int
+    free_root: int
+    pad: int
+    main_root: int
+    last_page: int
+    txn_id: int
+
+
+def fault_of(folder: Path) -> str | None:
+    """Return what is wrong with the folder's data file, in words; None where it may be opened, or is not there.
+
+    LMDB kills the process that reads a mapped page beyond the end of the file, so the size is compared with the
+    last page in use. Meta pages are read first: a writer of another process extends the file before it says so.
+    """
+    try:
+        with (folder / DATA).open("rb") as file:
+            head = file.read(_HEAD_BYTES * 2)
+            size = os.fstat(file.fileno()).st_size
+    except FileNotFoundError:
+        return None
+    if not head:
+        return None  # made, and not yet begun
+    metas = _metas(head)
+    if isinstance(metas, str):
+        return metas
+    newest = max(metas, key=lambda meta: meta.txn_id)
+    needed = (newest.last_page + 1) * newest.page_size
+    if size < needed:
+        return f"it is cut short: {size:,} bytes of {needed:,}"
+    for root in (newest.free_root, newest.main_root):
+        if root != _ENDLESS and not 1 < root <= newest.last_page:
+            return "its first pages are damaged"
+    return None
+
+
+def set_aside(folder: Path) -> Path:
+    """Rename the data file, remove the lock file that belonged to it, and return the new name.
+
+    Only the last one set aside is kept, so that damage that comes back does not fill the disk.
+    """
+    for older in folder.glob(f"{DATA}.damaged-*"):
+        older.unlink(missing_ok=True)
+    aside = folder / f"{DATA}.damaged-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}"
+    (folder / DATA).rename(aside)
+    # A new data file must never share the old one's table of readers.
+    (folder / LOCK).unlink(missing_ok=True)
+    return aside
+
+
+def _metas(head: bytes) -> list[_Meta] | str:
+    for layout in _LAYOUTS:
+        first = _meta(head, layout.page_header)
+        if first is not None and first.magic == _MAGIC and first.version == layout.version:
+            break
+    else:
+        return "it does not begin like an LMDB file"
+    size = first.page_size
+    second = _meta(head, size + layout.page_header) if size in _PAGE_SIZES else None
+    if second is None or (second.magic, second.version, second.page_size) != (_MAGIC, layout.version, size):
+        return "its second page is damaged"
+    if max(first.map_size, second.map_size) > _LARGEST_MAP or min(first.last_page, second.last_page) < 1:
+        return "its first pages are damaged"
+    return [first, second]
+
+
+def _meta(head: bytes, at: int) -> _Meta | None:
+    try:
+        return _Meta(*_META.unpack_from(head, at))
+    except error:
+        return None

@@ -1,0 +1,76 @@
+"""The language model `echo`: says what it was told, costs nothing, and needs no network."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator, Iterator, Sequence
+from decimal import Decimal
+from typing import Final
+
+from llmcore.builtin import echo_answer
+from llmcore.builtin.plugin import EchoOptions
+from llmcore.types import ChatRequest, Delta, Message, Reply, TokenCount, Usage
+
+__all__ = ["EchoProvider"]
+
+_PIECE: Final = re.compile(r"\s*\S+\s*")
+
+
+class EchoProvider:
+    """Keeps every protocol of `llmcore.contracts.llm`, in both colours.
+
+    The answer is "You said: " and the text of the last user message. `max_tokens` and `stop` cut it; a
+    `tool_choice` that demands a call gets one, and a JSON `response_format` gets JSON that fits, all of it made
+    from that text alone: the same request has the same answer everywhere.
+    """
+
+    def __init__(self, options: EchoOptions | None = None) -> None:
+        self._options = options or EchoOptions()
+
+    def complete(self, request: ChatRequest) -> Reply:
+        """See `LLMProvider.complete`."""
+        return echo_answer.reply_to(request)
+
+    async def acomplete(self, request: ChatRequest) -> Reply:
+        """See `LLMProvider.complete`."""
+        return echo_answer.reply_to(request)
+
+    def stream(self, request: ChatRequest) -> Iterator[Delta]:
+        """See `StreamingLLMProvider.stream`: one piece a word."""
+        reply = echo_answer.reply_to(request)
+        for piece in _PIECE.findall(reply.text) or [reply.text] * bool(reply.text):
+            yield Delta(text=piece, model=reply.model)
+        if reply.tool_calls:
+            yield Delta(tool_calls=reply.tool_calls, model=reply.model)
+        yield Delta(
+            finish_reason=reply.finish_reason,
+            usage=reply.usage,
+            model=reply.model,
+            request_id=reply.request_id,
+            body=reply.body,
+        )
+
+    async def astream(self, request: ChatRequest) -> AsyncIterator[Delta]:
+        """See `StreamingLLMProvider.stream`."""
+        for delta in self.stream(request):
+            yield delta
+
+    def count_tokens(
+        self,
+        content: str | Sequence[Message] | ChatRequest,
+        model: str | None = None,  # noqa: ARG002 - one tokenizer
+    ) -> TokenCount:
+        """See `TokenCounter.count_tokens`; the rule is `echo_answer.count`."""
+        return echo_answer.count(content)
+
+    def price(self, model: str, usage: Usage, service_tier: str | None = None) -> Decimal | None:  # noqa: ARG002 - free in every case
+        """See `PricingProvider.price`."""
+        return Decimal(0)
+
+    def list_models(self) -> Sequence[str]:
+        """See `ModelListing.list_models`."""
+        return ["echo"]
+
+    async def alist_models(self) -> Sequence[str]:
+        """See `ModelListing.list_models`."""
+        return ["echo"]

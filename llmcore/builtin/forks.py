@@ -1,0 +1,59 @@
+"""Keeps objects with locks and open files whole over a fork: none is forked in the middle of its work."""
+
+from __future__ import annotations
+
+import os
+import threading
+import weakref
+from collections.abc import Sequence
+from typing import Protocol
+
+__all__ = ["ForkAware", "watch"]
+
+_PATIENCE_S = 2.0
+"""Longer than any work under a lock takes; a lock that is not had by then belongs to the forking thread itself."""
+
+
+class ForkAware(Protocol):
+    """Holds something that a forked child must not use as it is."""
+
+    def fork_locks(self) -> Sequence[threading.Lock]:
+        """Return the locks under which all work is done, in the order in which they are taken."""
+        ...
+
+    def after_fork(self, *, at_rest: bool) -> None:
+        """Put fresh locks and handles in place; called in the child. *at_rest*: nobody was at work."""
+        ...
+
+
+_watched: weakref.WeakSet[ForkAware] = weakref.WeakSet()
+_held: list[tuple[ForkAware, list[threading.Lock], bool]] = []
+
+
+def watch(thing: ForkAware) -> None:
+    """Look after *thing* over every fork, while it lives."""
+    _watched.add(thing)
+
+
+def _before() -> None:
+    for thing in list(_watched):
+        wanted = thing.fork_locks()
+        taken = [lock for lock in wanted if lock.acquire(timeout=_PATIENCE_S)]
+        _held.append((thing, taken, len(taken) == len(wanted)))
+
+
+def _in_parent() -> None:
+    for _, taken, _ in _held:
+        for lock in taken:
+            lock.release()
+    _held.clear()
+
+
+def _in_child() -> None:
+    for thing, _, at_rest in _held:
+        thing.after_fork(at_rest=at_rest)
+    _held.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_before, after_in_parent=_in_parent, after_in_child=_in_child)

@@ -1,0 +1,43 @@
+"""Leases in the file of a cache: who may do what all processes want done, until when."""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+from collections.abc import Callable
+from typing import Any, Final
+
+__all__ = ["acquired", "lease_slot", "released"]
+
+_UNTIL: Final = struct.Struct("<Q")
+"""Nanoseconds since 1970; the holder's name follows."""
+
+
+def lease_slot(namespace: str, key: str) -> bytes:
+    """Return where the lease on *key* lies: apart from every entry, so that nothing else meets it."""
+    return b"\0lease\0" + hashlib.sha256(f"{namespace}\0{key}".encode("utf-8", "surrogatepass")).digest()
+
+
+def acquired(slot: bytes, holder: str, now: int, ttl: float) -> Callable[[Any], bool]:
+    """Return the work that takes or renews a lease, and tells whether *holder* has it then."""
+
+    def work(txn: Any) -> bool:
+        there = txn.get(slot)
+        if there is not None and len(there) >= _UNTIL.size:
+            (until,) = _UNTIL.unpack_from(there)
+            if until > now and bytes(there[_UNTIL.size :]) != holder.encode():
+                return False
+        txn.put(slot, _UNTIL.pack(now + int(ttl * 10**9)) + holder.encode())
+        return True
+
+    return work
+
+
+def released(slot: bytes, holder: str) -> Callable[[Any], bool]:
+    """Return the work that ends a lease, if *holder* has it."""
+
+    def work(txn: Any) -> bool:
+        there = txn.get(slot)
+        return there is not None and bytes(there[_UNTIL.size :]) == holder.encode() and bool(txn.delete(slot))
+
+    return work

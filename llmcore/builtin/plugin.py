@@ -1,0 +1,65 @@
+"""Offers the embedded backends through the same hooks as any plugin: `echo`, `memory` and `file`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from llmcore.hookspecs import Options, Provider, hookimpl
+from llmcore.types import Size
+
+__all__ = ["LLMCORE_API", "EchoOptions", "FileOptions", "MemoryOptions"]
+
+LLMCORE_API = 1
+
+
+class EchoOptions(Options):
+    """`[llm.echo]`: there is nothing to set."""
+
+
+class MemoryOptions(Options):
+    """`[cache.memory]`."""
+
+    max_size: Size = Size(64 * 10**6)
+    """Bytes of keys, values and their bookkeeping; beyond it the entries that were used longest ago go."""
+
+
+class FileOptions(Options):
+    """`[cache.file]`."""
+
+    cache_dir: str | None = None
+    """Folder of the cache; None takes llmcore's folder among the user's caches."""
+    max_size: Size = Size(10**9)
+    """Bytes that the file may take on the disk; before it is full, expired and the oldest entries go."""
+    namespace: str = "default"
+    """Entries of different namespaces share the file and never meet; `clear` empties one namespace."""
+
+
+def _echo(options: EchoOptions) -> object:
+    from llmcore.builtin.echo import EchoProvider
+
+    return EchoProvider(options)
+
+
+def _memory(options: MemoryOptions) -> object:
+    from llmcore.builtin.memory_cache import MemoryCache
+
+    return MemoryCache(options)
+
+
+def _file(options: FileOptions) -> object:
+    from llmcore.builtin.file_cache import FileCache
+
+    return FileCache(options)
+
+
+@hookimpl
+def llmcore_llm_providers() -> Iterator[Provider]:
+    """Offer `echo`, which answers with what it was told and costs nothing."""
+    yield Provider(name="echo", options=EchoOptions, create=_echo)
+
+
+@hookimpl
+def llmcore_cache_providers() -> Iterator[Provider]:
+    """Offer `memory`, for one process, and `file`, for all of a machine."""
+    yield Provider(name="memory", options=MemoryOptions, create=_memory)
+    yield Provider(name="file", options=FileOptions, create=_file)

@@ -1,0 +1,66 @@
+"""The conformance kit of voices passes what keeps the contract and finds what does not."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.kit_runner import Outcomes, complaints, ended, run_kit
+
+FOUND_BY = {
+    "CallsAWavMp3": "this is no mp3",
+    "ClaimsAnotherRate": "Speech.sample_rate_hz is not that of the wav",
+    "CountsBytesAsCharacters": "Speech.characters counts what was spoken",
+    "CutsTheFile": "the wav is cut",
+    "IgnoresItsSettings": "unexpected settings",
+    "IsSilent": "the wav has no samples",
+    "ListsInAnyOrder": "the order changed between two calls",
+    "ListsTwice": "a voice was listed twice",
+    "ListsWhatItDoesNotKnow": "VoiceNotFound: there is no such voice",
+    "MixesUpTexts": "a text got another one's audio",
+    "NoVoice": "define synthesize, list_voices, get_voice_info",
+    "RaisesKeyError": "must raise VoiceNotFound, raised KeyError",
+    "ReturnsBytes": "synthesize returns a Speech, got bytes",
+    "SaysAlwaysTheSame": "two texts sound the same",
+    "SendsAnErrorPage": "this is no wav: it begins with b'<html>",
+    "SendsJsonAsSamples": "this is no pcm",
+    "SendsNothing": "there is no audio",
+    "SendsPcmOfNoRate": "pcm is unplayable without its sample_rate_hz",
+    "SpeaksTheEmptyText": "must raise VoiceError or BadRequest, returned Speech",
+    "SpeaksTheFirstHundred": "a part of the long text is missing",
+    "TakesAnyVoice": "must raise VoiceNotFound, returned Speech",
+    "TellsMilliseconds": "duration_s is wrong",
+    "TellsOfAnother": "get_voice_info tells of another voice",
+}
+
+
+@pytest.fixture(scope="module")
+def outcomes(tmp_path_factory: pytest.TempPathFactory) -> Outcomes:
+    return run_kit("kit_voice_backends.py", tmp_path_factory.mktemp("stranger"))
+
+
+def test_a_correct_voice_passes_wholly_in_both_colours(outcomes: Outcomes) -> None:
+    both = outcomes["Both"]
+    assert {how for how, _ in both.values()} == {"passed"}, complaints(both)
+    assert sum("[sync" in name for name in both) == sum("[async" in name for name in both) > 20
+
+
+@pytest.mark.parametrize(("backend", "lacking"), [("Tone", "async"), ("AsyncTone", "sync")])
+def test_one_colour_is_enough_and_the_other_is_skipped(
+    outcomes: Outcomes, backend: str, lacking: str
+) -> None:
+    assert complaints(outcomes[backend]) == []
+    for name, (how, said) in outcomes[backend].items():
+        assert (how == "skipped") == (f"[{lacking}" in name), name
+        assert how == "passed" or f"has no {lacking} colour" in said
+    assert ended(outcomes[backend], "passed") > 20
+
+
+@pytest.mark.parametrize(("backend", "reason"), FOUND_BY.items(), ids=FOUND_BY)
+def test_a_broken_voice_fails_and_the_failure_says_why(outcomes: Outcomes, backend: str, reason: str) -> None:
+    said = complaints(outcomes[backend])
+    assert said, f"{backend} passed the kit"
+    assert any(reason in text for text in said), said[0]
+
+
+def test_every_broken_voice_is_named_here(outcomes: Outcomes) -> None:
+    assert set(outcomes) - {"Both", "Tone", "AsyncTone"} == set(FOUND_BY)
