@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable
 from decimal import Decimal
 from typing import Any, ClassVar
@@ -191,6 +192,22 @@ def test_usage_adds_up_what_was_asked_and_counts_hits_apart(chat: Chat, core: ll
     assert (totals.calls, totals.cached, totals.failures) == (1, 2, 0)
     assert (totals.input_tokens, totals.output_tokens, totals.total_tokens) == (10, 4, 14)
     assert totals.cost == Decimal("0.000018")
+
+
+def test_namespaces_keep_answers_apart(chat: Chat) -> None:
+    chat("Hello", cache_namespace="one")
+    assert not chat("Hello", cache_namespace="two").cached
+    assert not chat("Hello").cached
+    assert chat("Hello", cache_namespace="one").cached
+
+
+def test_an_answer_lives_as_long_as_the_call_says(chat: Chat) -> None:
+    chat("Hello", cache_ttl=0.05)
+    chat("Goodbye", cache_ttl="1h")
+    end = time.monotonic() + 10
+    while chat("Hello", cache_ttl=0.05).cached:
+        assert time.monotonic() < end
+    assert chat("Goodbye").cached
 
 
 def test_an_unknown_price_is_none_and_never_zero(scripted: Any) -> None:

@@ -31,6 +31,8 @@ class Ask(NamedTuple):
     user: str | None
     tags: str | Sequence[str]
     timeout: float | str | timedelta | None
+    cache_ttl: float | str | timedelta | None
+    cache_namespace: str | None
     parameters: dict[str, Any]
 
 
@@ -52,6 +54,8 @@ class LLMClient:
         user: str | None = None,
         tags: str | Sequence[str] = (),
         timeout: float | str | timedelta | None = None,
+        cache_ttl: float | str | timedelta | None = None,
+        cache_namespace: str | None = None,
         **parameters: Any,
     ) -> Reply:
         """Return the answer.
@@ -65,6 +69,8 @@ class LLMClient:
             user: For the books; not on the wire, and not in the cache's key.
             tags: For the books, as *user*.
             timeout: Seconds, or "30s", in place of the configured deadline.
+            cache_ttl: How long this answer is kept: seconds, "1h"; None takes the configured time.
+            cache_namespace: Keeps answers apart from those of other namespaces; None takes the configured one.
             parameters: Any that the provider declares: `temperature`, `max_tokens`, `tools`, `response_format`, ...
 
         Raises:
@@ -72,7 +78,23 @@ class LLMClient:
             ProviderError: The backend refused or failed, after the attempts that the configuration allows.
             ConfigError: The provider's options do not fit, or its key is missing.
         """
-        return run(self._chat(Ask(prompt, messages, system, model, cache, user, tags, timeout, parameters)))
+        return run(
+            self._chat(
+                Ask(
+                    prompt,
+                    messages,
+                    system,
+                    model,
+                    cache,
+                    user,
+                    tags,
+                    timeout,
+                    cache_ttl,
+                    cache_namespace,
+                    parameters,
+                )
+            )
+        )
 
     async def achat(
         self,
@@ -85,11 +107,27 @@ class LLMClient:
         user: str | None = None,
         tags: str | Sequence[str] = (),
         timeout: float | str | timedelta | None = None,  # noqa: ASYNC109 - of all attempts together, which the host holds
+        cache_ttl: float | str | timedelta | None = None,
+        cache_namespace: str | None = None,
         **parameters: Any,
     ) -> Reply:
         """See `chat`."""
         return await arun(
-            self._chat(Ask(prompt, messages, system, model, cache, user, tags, timeout, parameters))
+            self._chat(
+                Ask(
+                    prompt,
+                    messages,
+                    system,
+                    model,
+                    cache,
+                    user,
+                    tags,
+                    timeout,
+                    cache_ttl,
+                    cache_namespace,
+                    parameters,
+                )
+            )
         )
 
     def stream(
@@ -103,12 +141,27 @@ class LLMClient:
         user: str | None = None,
         tags: str | Sequence[str] = (),
         timeout: float | str | timedelta | None = None,
+        cache_ttl: float | str | timedelta | None = None,
+        cache_namespace: str | None = None,
         **parameters: Any,
     ) -> Generator[Delta, None, None]:
         """Yield the answer as it arrives; the last piece bears `finish_reason` and `usage`. Otherwise as `chat`."""
         return iterate(
             self._prepared(
-                Ask(prompt, messages, system, model, cache, user, tags, timeout, parameters), streaming=True
+                Ask(
+                    prompt,
+                    messages,
+                    system,
+                    model,
+                    cache,
+                    user,
+                    tags,
+                    timeout,
+                    cache_ttl,
+                    cache_namespace,
+                    parameters,
+                ),
+                streaming=True,
             )[0]
         )
 
@@ -123,12 +176,27 @@ class LLMClient:
         user: str | None = None,
         tags: str | Sequence[str] = (),
         timeout: float | str | timedelta | None = None,
+        cache_ttl: float | str | timedelta | None = None,
+        cache_namespace: str | None = None,
         **parameters: Any,
     ) -> AsyncGenerator[Delta, None]:
         """See `stream`."""
         return aiterate(
             self._prepared(
-                Ask(prompt, messages, system, model, cache, user, tags, timeout, parameters), streaming=True
+                Ask(
+                    prompt,
+                    messages,
+                    system,
+                    model,
+                    cache,
+                    user,
+                    tags,
+                    timeout,
+                    cache_ttl,
+                    cache_namespace,
+                    parameters,
+                ),
+                streaming=True,
             )[0]
         )
 
@@ -196,7 +264,9 @@ class LLMClient:
             cache_use(ask.cache),
             (ask.tags,) if isinstance(ask.tags, str) else tuple(ask.tags),
         )
-        deadline = Deadline(self._house.policy.deadline_s if ask.timeout is None else seconds(ask.timeout))
+        deadline = Deadline(
+            self._house.policy.deadline_s if ask.timeout is None else seconds(ask.timeout, "timeout")
+        )
         calls = []
         for target in self._models.targets(ask.model):
             request = ChatRequest(
@@ -207,8 +277,9 @@ class LLMClient:
                     backend=target.backend,
                     request=request,
                     deadline=deadline,
-                    key=target.key(request) if cache else None,
+                    key=target.key(request, ask.cache_namespace) if cache else None,
                     reads=cache != "refresh",
+                    ttl=None if ask.cache_ttl is None else seconds(ask.cache_ttl, "cache_ttl"),
                     streaming=streaming,
                     user=ask.user,
                     tags=tags,

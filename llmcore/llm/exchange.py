@@ -50,6 +50,8 @@ class ChatCall(msgspec.Struct, kw_only=True):
     deadline: Deadline
     key: str | None = None
     """None for a call that the cache has no part in."""
+    ttl: float | None = None
+    """Seconds that the answer is kept; None takes the cache's own."""
     reads: bool = True
     """False to answer afresh and keep the answer."""
     streaming: bool = False
@@ -109,7 +111,7 @@ def _asked(call: ChatCall, house: House, started: float) -> Exchange:
         )
         reply = _settled(call, house, reply, time.monotonic() - started)
         if key is not None and reply.finish_reason in KEEPABLE:
-            yield from house.cache.keep(key, pack(key, reply))
+            yield from house.cache.keep(key, pack(key, reply), call.ttl)
     except GeneratorExit:  # which allows no further step: the lease runs out by itself
         raise
     except BaseException:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from llmcore.calls.backend import Backend
@@ -28,7 +29,7 @@ class Target:
 
     __slots__ = ("_keys", "backend", "model")
 
-    def __init__(self, backend: Backend, model: str, keys: KeyMaker) -> None:
+    def __init__(self, backend: Backend, model: str, keys: Callable[[str | None], KeyMaker]) -> None:
         self.backend = backend
         self.model = model
         self._keys = keys
@@ -37,11 +38,11 @@ class Target:
         """Return *parameters* as this backend takes them, or raise `BadRequest`."""
         return checked_parameters(parameters, self.backend.entry)
 
-    def key(self, request: ChatRequest) -> str | None:
+    def key(self, request: ChatRequest, namespace: str | None) -> str | None:
         """Return the request's key in the cache; None where the server's own state decides the answer."""
         if not STATEFUL.isdisjoint(request.parameters):
             return None
-        return self._keys.key(request)
+        return self._keys(namespace).key(request)
 
 
 class Models:
@@ -65,7 +66,7 @@ class Models:
         self._namespace = namespace
         self._lock = threading.Lock()
         self._targets: dict[str | None, tuple[Target, ...]] = {}
-        self._keys: dict[str, KeyMaker] = {}
+        self._keys: dict[tuple[str, str], KeyMaker] = {}
 
     def targets(self, name: str | None) -> tuple[Target, ...]:
         """Return what *name* means, in the order in which it is to be tried; None is the configured model.
@@ -132,12 +133,13 @@ class Models:
                 expected="the name of a model",
                 fix="llmcore config set llm.model NAME",
             )
-        return Target(backend, model, self._key_maker(backend))
+        return Target(backend, model, functools.partial(self._key_maker, backend))
 
-    def _key_maker(self, backend: Backend) -> KeyMaker:
-        if backend.name not in self._keys:
+    def _key_maker(self, backend: Backend, namespace: str | None) -> KeyMaker:
+        namespace = namespace or self._namespace
+        found = self._keys.get((backend.name, namespace))
+        if found is None:
             identify = backend.entry.identity or identity_of
-            self._keys[backend.name] = KeyMaker(
-                provider=backend.name, identity=identify(backend.options), namespace=self._namespace
-            )
-        return self._keys[backend.name]
+            found = KeyMaker(provider=backend.name, identity=identify(backend.options), namespace=namespace)
+            self._keys[backend.name, namespace] = found
+        return found

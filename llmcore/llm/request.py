@@ -79,18 +79,18 @@ def cache_use(asked: object) -> CacheUse:
     )
 
 
-def seconds(timeout: object) -> float:
-    """Return the time that a call may take, or raise `BadRequest`."""
+def seconds(value: object, name: str) -> float:
+    """Return the time that the argument *name* says, or raise `BadRequest`."""
     allowed = 0.0
     with contextlib.suppress(ValueError):
-        allowed = Duration.parse(timeout)
+        allowed = Duration.parse(value)
     if allowed:
         return allowed
     raise BadRequest(
-        f"timeout={timeout!r} leaves no time",
+        f"{name}={value!r} leaves no time",
         code="LC308",
         expected=f"above zero: {Duration.expected}",
-        fix="timeout=30",
+        fix=f"{name}=30",
     )
 
 
