@@ -18,6 +18,7 @@ from llmcore.plugins import Catalogue
 
 if TYPE_CHECKING:
     from llmcore.cache import CacheManager, CacheStore
+    from llmcore.cache.lease import Leases
     from llmcore.llm.client import LLMClient
     from llmcore.storage import StorageClient
     from llmcore.voice import VoiceClient
@@ -129,6 +130,7 @@ class Core:
         return part
 
     def _llm(self) -> LLMClient:
+        from llmcore.absence import KNOWN
         from llmcore.cache.lease import Leases
         from llmcore.calls.flight import Flights
         from llmcore.ledger.told import Told
@@ -141,7 +143,7 @@ class Core:
         house = House(
             cache=store,
             flights=Flights(),
-            leases=Leases(store),
+            leases=self._part("leases", lambda: Leases(store)),
             policy=RetryPolicy(
                 attempts=settings.retry.attempts,
                 deadline_s=settings.retry.deadline_s,
@@ -155,7 +157,7 @@ class Core:
             provider=settings.llm.provider,
             model=settings.llm.model,
             aliases=settings.models,
-            known_providers=self.catalogue.names("llm"),
+            known_providers=[*self.catalogue.names("llm"), *(name for kind, name in KNOWN if kind == "llm")],
             namespace=settings.cache.namespace,
         )
         return LLMClient(models, house)
@@ -204,7 +206,10 @@ class Core:
         with self._lock:
             backends, self._backends = list(self._backends.values()), {}
             store: CacheStore | None = self._parts.pop("store", None)
+            leases: Leases | None = self._parts.pop("leases", None)
             self._parts.clear()
+        if leases is not None:
+            leases.close()
         if store is not None:
             yield from store.closing()
         for backend in backends:

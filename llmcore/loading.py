@@ -15,6 +15,7 @@ from llmcore import hookspecs
 from llmcore.discovery import Claim, normalised, requirements
 from llmcore.errors import PluginBroken
 from llmcore.hookspecs import API_VERSION, Provider
+from llmcore.log import logger
 
 __all__ = ["HOOKS", "Loader"]
 
@@ -305,9 +306,7 @@ def _copy(error: PluginBroken) -> PluginBroken:
 
 def _log(what: str, exc: BaseException) -> None:
     """Leave the whole traceback, which the error does without, to whoever listens at DEBUG."""
-    import logging  # only here: every start-up loads a plugin, and few of them fail
-
-    logging.getLogger(__name__).debug(what, exc_info=exc)
+    logger(__name__).debug(what, exc_info=exc)
 
 
 def _told(exc: BaseException) -> str:

@@ -15,7 +15,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 FLOORS = (
-    ("errors", "types", "units"),
+    ("errors", "log", "types", "units"),
     ("contracts",),
     ("hookspecs",),
     ("absence", "builtin", "config", "discovery", "loading", "plugins"),

@@ -16,14 +16,16 @@ from llmcore.errors import (
     BadRequest,
     ConfigError,
     LLMCoreError,
+    MalformedReply,
     PluginBroken,
+    PluginNotFound,
     ProviderError,
     QuotaExhausted,
     RateLimited,
     Timeout,
     Unavailable,
 )
-from llmcore.types import Reply, ToolCall, Usage
+from llmcore.types import ChatRequest, Reply, ToolCall, Usage
 
 CONFIG: dict[str, Any] = {
     "llm": {"provider": "scripted"},
@@ -284,3 +286,80 @@ class TestAliases:
         scripted.script.append(BadRequest("too long"))
         with pytest.raises(BadRequest, match="too long"):
             llmcore.load(self.CONFIG).llm.chat("Hello", model="safe")
+
+
+def test_an_alias_of_a_provider_that_is_not_installed_is_refused_by_name(scripted: Any) -> None:
+    del scripted
+    with pytest.raises(PluginNotFound, match="anthropic") as caught:
+        llmcore.load(CONFIG).llm.chat("Hello", model="anthropic:claude-sonnet-5")
+    assert caught.value.fix == "pip install llmcore-anthropic"
+
+
+def test_a_model_may_have_colons_of_its_own(chat: Chat) -> None:
+    assert chat("Hello", model="ft:gpt-4o:org").model == "ft:gpt-4o:org"
+
+
+def test_what_is_changed_after_the_call_began_changes_nothing(core: llmcore.Core, scripted: Any) -> None:
+    messages = [{"role": "user", "content": "Question A"}]
+    stream = core.llm.stream(messages)
+    messages[0]["content"] = "Question B"
+    list(stream)
+    assert scripted.requests[0].messages == [{"role": "user", "content": "Question A"}]
+    assert core.llm.chat("Question A").cached
+    assert not core.llm.chat("Question B").cached
+
+
+def test_an_answer_that_is_not_what_was_asked_for_is_not_kept(chat: Chat, scripted: Any) -> None:
+    scripted.script += [Reply(text="not json"), Reply(text='{"input_tokens":1}')]
+    with pytest.raises(MalformedReply):
+        chat("Which?", response_format=Usage)
+    assert chat("Which?", response_format=Usage).parsed == Usage(input_tokens=1)
+
+
+def test_an_answer_with_an_unfinished_choice_is_not_kept() -> None:
+    body = b'{"choices":[{"finish_reason":"stop"},{"finish_reason":"length"}]}'
+    whole = body.replace(b"length", b"stop")
+    from llmcore.llm.exchange import _keepable
+
+    request = ChatRequest(model="m", messages=[], parameters={"n": 2})
+    call: Any = type("Call", (), {"kind": None, "request": request})
+    assert not _keepable(call, Reply(text="a", body=body))
+    assert _keepable(call, Reply(text="a", body=whole))
+
+
+def test_a_reader_who_stops_at_the_end_is_no_failure(core: llmcore.Core) -> None:
+    for delta in core.llm.stream("Hello"):
+        if delta.finish_reason:
+            break
+    totals = core.usage.totals()
+    assert (totals.calls, totals.failures) == (1, 0)
+
+
+@pytest.mark.parametrize("given", [{"model": 5}, {"tags": None}])
+def test_arguments_of_a_wrong_type_are_told_or_harmless(chat: Chat, given: dict[str, Any]) -> None:
+    if "model" in given:
+        with pytest.raises(BadRequest, match="model=5"):
+            chat("Hello", **given)
+    else:
+        assert chat("Hello", **given).text
+
+
+class TestCounting:
+    def test_a_text_messages_and_bodies_of_both_apis_are_counted(self) -> None:
+        llm = llmcore.load({}).llm
+        assert llm.count_tokens("hello there").exact
+        assert llm.count_tokens([{"role": "user", "content": "hello there"}]) > llm.count_tokens(
+            "hello there"
+        )
+        talk = [{"role": "user", "content": "hello there"}]
+        assert llm.count_tokens({"model": "m", "messages": talk}) == llm.count_tokens(talk)
+        responses = llm.count_tokens({"model": "m", "input": "hello there", "instructions": "Be brief."})
+        assert responses > llm.count_tokens("hello there")
+        assert not responses.exact
+
+    @pytest.mark.parametrize(
+        "content", [5, b"x", [None], {"neither": 1}, [{"role": "user", "content": 5}], None]
+    )
+    def test_what_cannot_be_counted_is_refused(self, content: Any) -> None:
+        with pytest.raises(BadRequest):
+            llmcore.load({}).llm.count_tokens(content)

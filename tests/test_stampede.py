@@ -45,7 +45,7 @@ def released_when(upstream: Simulator, all_aboard: Callable[[], bool]) -> None:
 
 
 def aboard(core: llmcore.Core) -> int:
-    return sum(flight.aboard for flight in core.llm._house.flights._flights.values())
+    return sum(len(flight.aboard) for flight in core.llm._house.flights._flights.values())
 
 
 def test_threads(upstream: Simulator, tmp_path: Path) -> None:

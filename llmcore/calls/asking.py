@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Generator
-from typing import Any, Final
+from typing import Any
 
 from llmcore.calls.backend import Backend
-from llmcore.calls.options import secrets_of
+from llmcore.calls.options import scrubbed
 from llmcore.calls.steps import Step
 from llmcore.errors import LLMCoreError, ProviderError, Timeout, Unavailable
 
 __all__ = ["asked", "within"]
-
-_LONGEST_CAUSE: Final = 500
 
 
 def asked(
@@ -57,17 +55,10 @@ def within(step: Step, seconds: float) -> Step:
 
 
 def _translated(backend: Backend, error: Exception, otherwise: type[LLMCoreError]) -> LLMCoreError:
-    cause = f"{type(error).__name__}: {_scrubbed(str(error), backend)}"
+    cause = f"{type(error).__name__}: {scrubbed(str(error), backend.options)}"
     message = f"the {backend.kind} provider `{backend.name}` failed: {cause}"
     if otherwise is ProviderError and isinstance(error, TimeoutError):
         return Timeout(f"the {backend.kind} provider `{backend.name}` did not answer in time")
     if otherwise is ProviderError and isinstance(error, OSError):
         return Unavailable(message)
     return otherwise(message, expected="one of llmcore.errors, for what a backend cannot do")
-
-
-def _scrubbed(text: str, backend: Backend) -> str:
-    """Return *text*, shortened, without the secrets that the backend's options hold."""
-    for secret in secrets_of(backend.options):
-        text = text.replace(secret, "…")
-    return text[:_LONGEST_CAUSE]

@@ -11,7 +11,7 @@ import msgspec
 from llmcore.calls.steps import sleep
 from llmcore.errors import ProviderError, Timeout
 
-__all__ = ["Deadline", "RetryPolicy", "attempts"]
+__all__ = ["Deadline", "RetryPolicy", "Shared", "attempts"]
 
 T = TypeVar("T")
 
@@ -33,15 +33,34 @@ class RetryPolicy(msgspec.Struct, frozen=True, kw_only=True):
 class Deadline:
     """The moment at which a call must have ended."""
 
-    __slots__ = ("_at", "_clock")
+    __slots__ = ("_at", "_clock", "_seconds")
 
     def __init__(self, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._at = clock() + seconds
+        self._seconds = seconds
+        self.start()
+
+    def start(self) -> None:
+        """Begin to count now."""
+        self._at = self._clock() + self._seconds
 
     def left(self) -> float:
         """Return the seconds that are left; below zero when it has passed."""
         return self._at - self._clock()
+
+
+class Shared(Deadline):
+    """A deadline that others decide."""
+
+    __slots__ = ("_left",)
+
+    def __init__(self, left: Callable[[], float]) -> None:
+        super().__init__(0.0)
+        self._left = left
+
+    def left(self) -> float:
+        """See `Deadline.left`."""
+        return self._left()
 
 
 def attempts(

@@ -9,9 +9,11 @@ from typing import Any, Protocol
 
 from llmcore.calls.bridges import Ability, Source, can
 from llmcore.calls.drivers import run
+from llmcore.calls.options import scrubbed
 from llmcore.calls.steps import Act
 from llmcore.errors import LLMCoreError, PluginBroken, PluginError
 from llmcore.hookspecs import Provider
+from llmcore.log import logger
 
 __all__ = ["Backend", "OptionsSource"]
 
@@ -121,7 +123,7 @@ class Backend:
         except LLMCoreError:
             raise
         except Exception as error:  # noqa: BLE001 - a stranger's code
-            cause = f"{type(error).__name__}: {error}"
+            cause = f"{type(error).__name__}: {scrubbed(str(error), options)}"
         raise PluginBroken(
             f"the {self.kind} provider `{self.name}` could not be created: {cause}",
             expected=f"its `{make.__name__}` to return it",
@@ -137,7 +139,5 @@ def _close_quietly(provider: object) -> None:
     try:
         run(closed())
     except Exception as error:  # noqa: BLE001 - nobody is left to tell
-        import logging  # only here: it costs more than a cached answer
-
-        log = logging.getLogger(__name__)
+        log = logger(__name__)
         log.debug("%s did not close: %s", type(provider).__qualname__, type(error).__name__)

@@ -1,30 +1,30 @@
 """Single flight: identical calls under way become one, whose pieces and result all of them share.
 
-The work is a call like any other, a generator. Whoever is aboard and finds nobody driving drives it on, in its own
-colour; the others wait for pieces. So a caller that is cancelled or leaves takes nothing from the rest: the step it was
-waiting for goes on, and the next one takes over.
+The work is a call like any other, a generator. Whoever is aboard and finds nobody driving drives it on; the others wait
+for pieces. So a caller that is cancelled or leaves takes nothing from the rest: the step that it was waiting for goes on
+where it began, in its event loop or in a thread, and the next one takes over.
 """
 
 from __future__ import annotations
 
-import copy
+import os
 import threading
+import weakref
 from collections.abc import Callable, Generator
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
+from llmcore.calls.carrier import Carrier, OutOfTime
 from llmcore.calls.drivers import Abandoned
 from llmcore.calls.steps import Step
-from llmcore.errors import Timeout
-
-if TYPE_CHECKING:
-    import asyncio
+from llmcore.errors import IncompleteReply, Timeout
 
 __all__ = ["Flights", "Landed"]
 
 Work = Callable[[], Generator[Any, Any, Any]]
+Left = Callable[[], float | None]
 
 RETRIES: Final = 1
-"""How often a follower tries again what its leader failed at, before all are given the error."""
+"""How often followers try again what their leader failed at, before all are given the error."""
 
 
 class Landed:
@@ -35,27 +35,35 @@ class Landed:
     def __init__(self, value: Any, *, led: bool, pieces: int) -> None:
         self.value = value
         self.led = led
-        """Whether this caller drove the work to its end."""
+        """Whether this caller drove the work on."""
         self.pieces = pieces
         """How many pieces the work gave."""
+
+
+class _Caller:
+    """One of those aboard."""
+
+    __slots__ = ("left",)
+
+    def __init__(self, left: Left) -> None:
+        self.left = left
+        """Tells how long the caller can still wait."""
 
 
 class Flights:
     """The calls under way in this process, by key. Threads, tasks and event loops share them."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._flights: dict[str, Flight] = {}
+        self._forget()
+        _all.add(self)
 
     def together(
-        self,
-        key: str,
-        work: Work,
-        *,
-        emit: Callable[[], object] | None = None,
-        left: Callable[[], float | None] = lambda: None,
+        self, key: str, work: Work, *, emit: Callable[[], object] | None = None, left: Left = lambda: None
     ) -> Generator[Any, Any, Landed]:
         """Carry out *work* once for all who ask for *key* at the same time.
+
+        A flight that broke off or failed is tried again by those to whom it had given nothing; what failed twice is
+        everybody's.
 
         Args:
             key: Equal for calls with equal results.
@@ -66,61 +74,100 @@ class Flights:
         Raises:
             Timeout: The caller's time is over, not the flight's.
         """
-        flight = self._boarded(key)
-        seen, led = 0, False
-        try:
-            while True:
-                while seen < len(flight.pieces):
-                    piece = flight.pieces[seen]
-                    seen += 1
-                    if emit is not None:
-                        emit()
-                        yield piece
-                if flight.over:
-                    return Landed(flight.outcome(), led=led, pieces=seen)
-                if flight.take():
-                    led = True
-                    yield from flight.drive(work)
-                elif not (yield flight.waiting(seen, left())):
-                    return Landed((yield from work()), led=True, pieces=seen)  # it would wait for itself
-        finally:
-            if self._left(flight):
-                yield from flight.abandoned()
+        failures = 0
+        while True:
+            caller = _Caller(left)
+            flight = self._boarded(key, caller, failures)
+            landed = yield from self._ride(flight, work, emit, caller)
+            if landed is not None:
+                return landed
+            failures = flight.failures
 
-    def _boarded(self, key: str) -> Flight:
+    def left(self, key: str) -> float:
+        """Return the seconds that the most patient of those aboard can still wait."""
+        with self._lock:
+            flight = self._flights.get(key)
+            lefts = [] if flight is None else [caller.left() for caller in flight.aboard]
+        return max((float("inf") if left is None else left for left in lefts), default=0.0)
+
+    def _ride(
+        self, flight: Flight, work: Work, emit: Callable[[], object] | None, caller: _Caller
+    ) -> Generator[Any, Any, Landed | None]:
+        """Stay aboard to the end, or leave; return None to try again with another flight."""
+        try:
+            return (yield from self._rode(flight, work, emit, caller))
+        except GeneratorExit:  # which allows no further step
+            if self._gone(flight, caller):
+                flight.drop()
+            raise
+        except BaseException:
+            if self._gone(flight, caller):
+                yield from flight.abandoned()
+            raise
+        finally:
+            self._gone(flight, caller)
+
+    def _rode(
+        self, flight: Flight, work: Work, emit: Callable[[], object] | None, caller: _Caller
+    ) -> Generator[Any, Any, Landed | None]:
+        seen, led = 0, False
+        while True:
+            while seen < len(flight.pieces):
+                piece = flight.pieces[seen]
+                seen += 1
+                if emit is not None:
+                    emit()
+                    yield piece
+            if flight.over:
+                if flight.may_be_tried_again() and not (emit and seen):
+                    return None
+                return Landed(flight.outcome(), led=led, pieces=seen)
+            if flight.take():
+                led = True
+                yield from flight.drive(work, caller.left)
+            elif not (yield flight.waiting(seen, caller.left())):
+                return Landed((yield from work()), led=True, pieces=seen)  # it would wait for itself
+
+    def _boarded(self, key: str, caller: _Caller, failures: int) -> Flight:
         with self._lock:
             flight = self._flights.get(key)
             if flight is None or flight.over:
-                flight = self._flights[key] = Flight(key)
-            flight.aboard += 1
+                flight = self._flights[key] = Flight(key, failures)
+            flight.aboard.append(caller)
             return flight
 
-    def _left(self, flight: Flight) -> bool:
+    def _gone(self, flight: Flight, caller: _Caller) -> bool:
         """Take one off board; return whether the work is now nobody's and has to be ended."""
         with self._lock:
-            flight.aboard -= 1
+            if caller not in flight.aboard:
+                return False
+            flight.aboard.remove(caller)
             if flight.aboard and not flight.over:
                 return False
             if self._flights.get(flight.key) is flight:
                 del self._flights[flight.key]
             return not flight.over
 
+    def _forget(self) -> None:
+        self._lock = threading.Lock()
+        self._flights: dict[str, Flight] = {}
+
 
 class Flight:
     """One piece of work, what it has given so far, and who waits for more."""
 
-    def __init__(self, key: str) -> None:
+    def __init__(self, key: str, failures: int) -> None:
         self.key = key
-        self.aboard = 0
+        self.aboard: list[_Caller] = []
         self.pieces: list[Any] = []
         self.over = False
+        self.failures = failures
+        """How often the work failed, earlier flights of the same callers included."""
         self._value: Any = None
         self._error: Exception | None = None
-        self._failures = 0
+        self._broken = False
         self._work: Generator[Any, Any, Any] | None = None
-        self._step: Step | None = None
-        """What the work waits for; still to be carried out where its driver left."""
-        self._task: asyncio.Future[Any] | None = None
+        self._carrier = Carrier()
         self._lock = threading.Lock()
         self._driver: int | None = None
         """The thread that drives; None where nobody does."""
@@ -130,9 +177,11 @@ class Flight:
         """Return the result, or raise a copy of the error, since every caller adds its own traceback."""
         if self._error is None:
             return self._value
-        error = copy.copy(self._error)
-        error.__dict__.update(self._error.__dict__)
-        raise error.with_traceback(None)
+        raise _copied(self._error)
+
+    def may_be_tried_again(self) -> bool:
+        """Return whether it ended without a result, and not for the last time."""
+        return self._error is not None and (self._broken or self.failures <= RETRIES)
 
     # -- driving
 
@@ -144,83 +193,80 @@ class Flight:
             self._driver = threading.get_ident()
             return True
 
-    def drive(self, begin: Work) -> Generator[Step, Any, None]:
-        """Drive the work on to its next piece, or to its end."""
+    def drive(self, begin: Work, left: Left) -> Generator[Step, Any, None]:
+        """Drive the work on to its next piece, or to its end; the driver waits no longer than it may."""
+        carrier = self._carrier
         try:
             work = self._work = self._work or begin()
-            step = self._step or work.send(None)
-            while type(step) is Step:
-                value, failure = yield from self._carried(step)
-                step = work.send(value) if failure is None else work.throw(failure)
-            self.pieces.append(step)
+            item = carrier.step or work.send(None)
+            while type(item) is Step:
+                value, failure = yield from self._carried(item, left)
+                item = work.send(value) if failure is None else work.throw(failure)
+            self.pieces.append(item)
         except StopIteration as stop:
             self._value, self.over = stop.value, True
         except Exception as error:
-            self._failed(error)
+            if carrier.step is None:  # the work failed, not its driver alone
+                self.failures += 1
+                self._ended(error, for_good=self.failures > RETRIES)
             raise
         except BaseException:
-            if self._step is None:  # the work itself was ended: the next driver begins anew
-                self._work = None
+            if carrier.step is None:  # the work was ended with its driver
+                self._broken = True
+                self._ended(IncompleteReply("the call that was shared broke off"), for_good=False)
             raise
         finally:
             self._give_back()
 
-    def abandoned(self) -> Generator[Step, Any, None]:
-        """End the work that nobody waits for any more, letting it clean up."""
-        work, self._work = self._work, None
-        task, self._task = self._task, None
-        if task is not None:
-            task.get_loop().call_soon_threadsafe(task.cancel)
-        if work is None:
-            return
-        try:
-            step = work.throw(Abandoned())
-            while True:
-                step = work.send((yield step) if type(step) is Step else None)
-        except (StopIteration, Abandoned):
-            return
-
-    def _carried(self, step: Step) -> Generator[Step, Any, tuple[Any, BaseException | None]]:
-        """Carry out *step*; return its result and what it raised."""
-        self._step = step
+    def _carried(self, step: Step, left: Left) -> Generator[Step, Any, tuple[Any, BaseException | None]]:
+        """Carry out *step*; return its result and what it raised. Raises where it goes on without this driver."""
         failure: BaseException | None = None
         value: Any = None
+        late = False
         try:
-            value = yield Step(self._blocking, self._awaiting, step)
+            value = yield self._carrier.carried(step, left)
+        except OutOfTime:
+            late = True
         except BaseException as error:
-            if self._task is not None and self.aboard > 1 and not isinstance(error, Exception):
-                raise  # the step goes on without this driver
+            if self._carrier.goes_on(error) and len(self.aboard) > 1:
+                raise
             failure = error
-        self._step = self._task = None
+        if late:
+            raise _late()
+        self._carrier.step = None
         return value, failure
 
-    def _blocking(self, step: Step) -> Any:
-        if self._task is None:
-            return step.blocking(*step.args)
-        return _elsewhere(self._task).result()
-
-    async def _awaiting(self, step: Step) -> Any:
-        import asyncio
-
-        if step.awaiting is None and self._task is None:
-            return step.blocking(*step.args)
-        if self._task is None:
-            assert step.awaiting is not None  # noqa: S101 - for the type checker
-            self._task = asyncio.ensure_future(step.awaiting(*step.args))
-        if self._task.get_loop() is not asyncio.get_running_loop():
-            return await asyncio.wrap_future(_elsewhere(self._task))
-        task = self._task
+    def abandoned(self) -> Generator[Step, Any, None]:
+        """End the work that nobody waits for any more, letting it clean up."""
+        work, self._work, self.over = self._work, None, True
+        failure: BaseException | None = Abandoned()
+        value: Any = None
         try:
-            return await asyncio.shield(task)
-        except asyncio.CancelledError:
-            if self.aboard == 1 and not task.done():
-                task.cancel()
+            yield self._carrier.ended()
+            while work is not None:
+                item = work.send(value) if failure is None else work.throw(failure)
+                value = failure = None
+                if type(item) is Step:
+                    try:
+                        value = yield self._carrier.carried(item, lambda: None)
+                    except GeneratorExit:
+                        raise
+                    except BaseException as error:  # noqa: BLE001 - the work decides
+                        failure = error
+        except GeneratorExit:
             raise
+        except BaseException:  # noqa: BLE001 - however it ended: the caller has its own reason to leave
+            return
 
-    def _failed(self, error: Exception) -> None:
-        self._failures += 1
-        self._work = self._step = None
-        if self._failures > RETRIES or self.pieces or self.aboard == 1:
+    def drop(self) -> None:
+        """End the work without a step more: its caller is being collected."""
+        self.over = True
+        self._carrier.drop()
+
+    def _ended(self, error: Exception, *, for_good: bool) -> None:
+        """Note that the work ended without a result. Where it gave nothing yet, the next driver begins it anew."""
+        self._work, self._carrier = None, Carrier()
+        if for_good or self.pieces or len(self.aboard) == 1:
             self._error, self.over = error, True
 
     def _give_back(self) -> None:
@@ -244,7 +290,7 @@ class Flight:
             return False
         woken = threading.Event()
         if self._asleep(seen, woken.set) and not woken.wait(seconds):
-            raise self._late()
+            raise _late()
         return True
 
     async def _await(self, seen: int, seconds: float | None) -> bool:
@@ -252,12 +298,15 @@ class Flight:
 
         loop = asyncio.get_running_loop()
         woken = asyncio.Event()
+        late = False
         if self._asleep(seen, lambda: _call_in(loop, woken.set)):
             try:
                 async with asyncio.timeout(seconds):
                     await woken.wait()
             except TimeoutError:
-                raise self._late() from None
+                late = True
+        if late:
+            raise _late()
         return True
 
     def _asleep(self, seen: int, wake: Callable[[], None]) -> bool:
@@ -268,28 +317,36 @@ class Flight:
             self._wakers.append(wake)
             return True
 
-    def _late(self) -> Timeout:
-        return Timeout(
-            "the deadline of the call passed while it waited for an identical one",
-            expected="an answer within the deadline of [retry], or timeout=",
-            fix="chat(..., timeout=seconds)",
-        )
+
+def _late() -> Timeout:
+    return Timeout(
+        "the deadline of the call passed while it shared an identical one",
+        expected="an answer within the deadline of [retry], or timeout=",
+        fix="chat(..., timeout=seconds)",
+    )
 
 
-def _call_in(loop: asyncio.AbstractEventLoop, function: Callable[[], None]) -> None:
+def _copied(error: Exception) -> Exception:
+    copy: Exception = type(error).__new__(type(error), *error.args)
+    copy.args = error.args
+    copy.__dict__.update(error.__dict__)
+    return copy
+
+
+def _call_in(loop: Any, function: Callable[[], None]) -> None:
     try:
         loop.call_soon_threadsafe(function)
     except RuntimeError:  # the loop is closed, and with it whoever waited in it
         return
 
 
-def _elsewhere(task: asyncio.Future[Any]) -> Any:
-    """Return what gives the result of *task*, which runs in another thread's loop."""
-    import asyncio
+_all: weakref.WeakSet[Flights] = weakref.WeakSet()
 
-    async def result() -> Any:
-        return await asyncio.shield(task)
 
-    if task.get_loop().is_closed():
-        raise ConnectionError("the event loop in which the request was made is closed")
-    return asyncio.run_coroutine_threadsafe(result(), task.get_loop())
+def _in_child() -> None:
+    for flights in list(_all):
+        flights._forget()  # noqa: SLF001 - what was under way is the parent's
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_in_child)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Final, Protocol
 
+from llmcore.log import logger
 from llmcore.types import Reply, Usage
 
 __all__ = ["PriceLike", "cost_at", "known_cost"]
@@ -59,8 +60,6 @@ def known_cost(provider: object, model: str, reply: Reply) -> Decimal | None:
     try:
         return provider.price(model, reply.usage, reply.service_tier)
     except Exception as error:  # noqa: BLE001 - a paid answer is not lost over its price
-        import logging  # only here: it costs more than a cached answer
-
-        log = logging.getLogger(__name__)
+        log = logger(__name__)
         log.warning("the price of %s is not known: %s: %s", model, type(error).__name__, error)
         return None

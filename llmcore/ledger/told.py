@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from llmcore.ledger.meter import Meter
+from llmcore.log import logger
 from llmcore.types import CallEvent
 
 __all__ = ["Told"]
@@ -26,7 +27,5 @@ class Told:
                 observer.on_call(event)
             except Exception as error:  # noqa: BLE001 - a stranger's code, which must not fail the call
                 self._observers.remove(observer)
-                import logging  # only here: it costs more than a cached answer
-
-                name, log = type(observer).__qualname__, logging.getLogger(__name__)
+                name, log = type(observer).__qualname__, logger(__name__)
                 log.warning("observer %s raised %s and is told no more", name, type(error).__name__)

@@ -20,8 +20,6 @@ class Assembly:
         self._last = Delta()
         self._usage: Usage | None = None
         self._model = ""
-        self.begun = False
-        """True once a piece was given that the consumer has seen."""
 
     @property
     def text(self) -> str:
@@ -35,7 +33,6 @@ class Assembly:
 
     def add(self, delta: Delta) -> None:
         """Take the next piece."""
-        self.begun = True
         if delta.text:
             self._texts.append(delta.text)
         for piece in delta.tool_calls:

@@ -260,13 +260,10 @@ class LLMClient:
         parameters, kind = ask.parameters, None
         if parameters.get("response_format") is not None:
             parameters["response_format"], kind = wire_format(parameters["response_format"])
-        cache, tags = (
-            cache_use(ask.cache),
-            (ask.tags,) if isinstance(ask.tags, str) else tuple(ask.tags),
-        )
-        deadline = Deadline(
-            self._house.policy.deadline_s if ask.timeout is None else seconds(ask.timeout, "timeout")
-        )
+        cache = cache_use(ask.cache)
+        tags = (ask.tags,) if isinstance(ask.tags, str) else tuple(ask.tags or ())
+        allowed = self._house.policy.deadline_s if ask.timeout is None else seconds(ask.timeout, "timeout")
+        deadline = Deadline(allowed)
         calls = []
         for target in self._models.targets(ask.model):
             request = ChatRequest(
@@ -280,6 +277,7 @@ class LLMClient:
                     key=target.key(request, ask.cache_namespace) if cache else None,
                     reads=cache != "refresh",
                     ttl=None if ask.cache_ttl is None else seconds(ask.cache_ttl, "cache_ttl"),
+                    kind=kind,
                     streaming=streaming,
                     user=ask.user,
                     tags=tags,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Generator, Mapping
 from decimal import Decimal
@@ -12,16 +13,17 @@ import msgspec
 from llmcore.cache.lease import Leases
 from llmcore.cache.store import CacheStore
 from llmcore.calls.asking import asked, within
-from llmcore.calls.attempts import Deadline, RetryPolicy, attempts
+from llmcore.calls.attempts import Deadline, RetryPolicy, Shared, attempts
 from llmcore.calls.backend import Backend
 from llmcore.calls.bridges import END
-from llmcore.calls.flight import Flights
-from llmcore.calls.steps import Act, Step
+from llmcore.calls.flight import Flights, Landed
+from llmcore.calls.steps import Step
 from llmcore.errors import IncompleteReply, ProviderError, Timeout
 from llmcore.ledger.prices import PriceLike, cost_at, known_cost
 from llmcore.ledger.told import Told
 from llmcore.llm.assembly import Assembly, as_deltas
 from llmcore.llm.entry import KEEPABLE, pack, unpack
+from llmcore.llm.structured import fits
 from llmcore.types import CallEvent, ChatRequest, Delta, Reply, Usage
 
 __all__ = ["ChatCall", "House", "exchange"]
@@ -57,7 +59,10 @@ class ChatCall(msgspec.Struct, kw_only=True):
     streaming: bool = False
     user: str | None = None
     tags: tuple[str, ...] = ()
+    kind: type | None = None
+    """What the answer is to be an instance of."""
     attempts: int = 0
+    settled: bool = False
     begun: bool = False
     """Whether the consumer has seen a piece: from then on nothing is tried again."""
 
@@ -77,14 +82,10 @@ def exchange(call: ChatCall, house: House) -> Exchange:
     try:
         if call.key is None:
             return (yield from _asked(call, house, started))
-        landed = yield from house.flights.together(
-            call.key if call.reads else call.key + " refresh",
-            lambda: _asked(call, house, started),
-            emit=call.begin if call.streaming else None,
-            left=call.deadline.left,
-        )
+        landed = yield from _together(call, call.key, house, started)
     except BaseException as error:
-        house.told.hear(_event(call, None, type(error).__name__, time.monotonic() - started))
+        if not call.settled:
+            house.told.hear(_event(call, None, type(error).__name__, time.monotonic() - started))
         raise
     if call.attempts:
         if call.streaming and not landed.pieces:
@@ -94,37 +95,58 @@ def exchange(call: ChatCall, house: House) -> Exchange:
     return (yield from _replayed(call, house, landed.value, emitted=landed.pieces))
 
 
+def _together(call: ChatCall, key: str, house: House, started: float) -> Generator[Any, Any, Landed]:
+    """Ask once for all who ask the same now, for as long as the most patient of them can wait."""
+    own, flight = call.deadline, key if call.reads else key + " refresh"
+    call.deadline = Shared(lambda: house.flights.left(flight))
+    return (
+        yield from house.flights.together(
+            flight,
+            lambda: _asked(call, house, started),
+            emit=call.begin if call.streaming else None,
+            left=own.left,
+        )
+    )
+
+
 def _asked(call: ChatCall, house: House, started: float) -> Exchange:
     """Ask the backend, unless another process is asking the same; book and keep its answer.
 
     The last delta is emitted when all that is done, since a consumer may stop after it.
     """
     key = call.key
-    if key is not None and call.reads:
-        data = yield from house.leases.lead(key, call.deadline.left)
-        found = None if data is None else unpack(key, data)
-        if found is not None:
-            return found
     try:
+        if key is not None and call.reads:
+            data = yield from house.leases.lead(key, call.deadline.left)
+            found = None if data is None else unpack(key, data)
+            if found is not None:
+                return found
         reply, pieces = yield from attempts(
             lambda: _once(call, house), house.policy, call.deadline, again=lambda _: not call.begun
         )
         reply = _settled(call, house, reply, time.monotonic() - started)
-        if key is not None and reply.finish_reason in KEEPABLE:
+        if key is not None and _keepable(call, reply):
             yield from house.cache.keep(key, pack(key, reply), call.ttl)
-    except GeneratorExit:  # which allows no further step: the lease runs out by itself
+    except GeneratorExit:  # which allows no further step
+        house.leases.forgo(key)
         raise
     except BaseException:
-        yield from _given_back(key, house)
+        yield from house.leases.give_back(key)
         raise
-    yield from _given_back(key, house)
+    yield from house.leases.give_back(key)
     yield from pieces
     return reply
 
 
-def _given_back(key: str | None, house: House) -> Act[None]:
-    if key is not None:
-        yield from house.leases.give_back(key)
+def _keepable(call: ChatCall, reply: Reply) -> bool:
+    """Return whether *reply* is finished in every choice, and what was asked for."""
+    if reply.finish_reason not in KEEPABLE or (call.kind is not None and not fits(reply, call.kind)):
+        return False
+    if call.request.parameters.get("n") in {None, 1}:
+        return True
+    document: Any = reply.raw
+    choices = document.get("choices", ()) if isinstance(document, dict) else ()
+    return bool(choices) and all(choice.get("finish_reason") in KEEPABLE for choice in choices)
 
 
 def _replayed(call: ChatCall, house: House, reply: Reply, *, emitted: int = 0) -> Exchange:
@@ -176,7 +198,8 @@ def _streamed(call: ChatCall, request: ChatRequest) -> Generator[Any, Any, tuple
         if isinstance(error, ProviderError) and error.partial is None:
             error.partial = assembly.text
         if not isinstance(error, GeneratorExit):  # which allows no further step
-            yield source.close
+            with contextlib.suppress(Exception):  # the first error is the one to tell
+                yield source.close
         raise
     return whole, held
 
@@ -225,6 +248,7 @@ def _settled(call: ChatCall, house: House, reply: Reply, latency_s: float) -> Re
         cost=cost,
         latency_s=latency_s,
     )
+    call.settled = True
     house.told.hear(_event(call, reply, None, latency_s))
     return reply
 

@@ -5,15 +5,19 @@ from __future__ import annotations
 import functools
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from llmcore.calls.backend import Backend
-from llmcore.errors import ConfigError, PluginError
+from llmcore.errors import BadRequest, ConfigError, PluginError
+from llmcore.llm.countable import countable
 from llmcore.llm.key import STATEFUL, KeyMaker, identity_of
 from llmcore.llm.request import checked_parameters
 from llmcore.types import ChatRequest, TokenCount
 
 __all__ = ["Models", "Target"]
+
+_MOST: Final = 1024
+"""Names that are remembered at a time."""
 
 
 class Opener(Protocol):
@@ -79,7 +83,11 @@ class Models:
             return self._targets[name]
         except KeyError:
             pass
+        if name is not None and not isinstance(name, str):
+            raise BadRequest(f"model={name!r} is no name", code="LC308", expected="a text, or None")
         with self._lock:
+            if len(self._targets) >= _MOST:
+                self._targets.clear()
             spelt = self._aliases.get(name, (name,)) if name else (self._model,)
             return self._targets.setdefault(name, tuple(self._target(each) for each in self._flat(spelt)))
 
@@ -89,25 +97,23 @@ class Models:
 
     def count(self, content: Any, model: str | None, given: Mapping[str, Any]) -> TokenCount:
         """Count the tokens of *content* for *model*."""
-        body: dict[str, Any] = {}
-        if isinstance(content, Mapping):
-            body = {key: value for key, value in content.items() if key not in {"model", "messages"}}
-            model = model or content.get("model")
-            content = content.get("messages", ())
         from llmcore.contracts import TokenCounter  # here, since protocols are dear to make
 
-        target = self.targets(model)[0]
-        counted: Any = content
-        if not isinstance(content, str) or given:
-            messages: Any = [{"role": "user", "content": content}] if isinstance(content, str) else content
-            counted = ChatRequest(model=target.model, messages=messages, parameters={**body, **given})
+        wanted = countable(content, given)
+        target = self.targets(model or wanted.model)[0]
         counter = target.backend.offline
         if not isinstance(counter, TokenCounter):
             raise PluginError(
                 f"the llm provider `{target.backend.name}` cannot count tokens",
                 expected="a provider with the ability TokenCounter",
             )
-        return counter.count_tokens(counted, target.model)
+        if wanted.text is not None:
+            return counter.count_tokens(wanted.text, target.model)
+        request = ChatRequest(
+            model=target.model, messages=wanted.messages or (), parameters=wanted.parameters
+        )
+        counted = counter.count_tokens(request, target.model)
+        return counted if wanted.chat else TokenCount(counted, exact=False)
 
     def _flat(self, names: Sequence[str | None]) -> list[str | None]:
         """Follow aliases that name aliases; the configuration has checked that they end."""
@@ -120,8 +126,8 @@ class Models:
         return flat
 
     def _target(self, name: str | None) -> Target:
-        provider, colon, model = (name or "").partition(":")
-        if not colon or provider not in self._known:  # a model may have colons of its own: ft:gpt-4o:org
+        provider, _, model = (name or "").partition(":")
+        if provider not in self._known:  # a model may have colons of its own: ft:gpt-4o:org
             provider, model = self._provider, name or ""
         backend = self._open(provider)
         model = model or backend.entry.default_model or ""
@@ -139,6 +145,8 @@ class Models:
         namespace = namespace or self._namespace
         found = self._keys.get((backend.name, namespace))
         if found is None:
+            if len(self._keys) >= _MOST:
+                self._keys.clear()
             identify = backend.entry.identity or identity_of
             found = KeyMaker(provider=backend.name, identity=identify(backend.options), namespace=namespace)
             self._keys[backend.name, namespace] = found

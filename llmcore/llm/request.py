@@ -11,7 +11,7 @@ from llmcore.hookspecs import Provider
 from llmcore.types import Message
 from llmcore.units import Duration
 
-__all__ = ["CacheUse", "Prompt", "cache_use", "checked_parameters", "conversation", "seconds"]
+__all__ = ["CacheUse", "Prompt", "cache_use", "checked_parameters", "conversation", "frozen", "seconds"]
 
 CacheUse = bool | Literal["refresh"]
 Prompt = str | Sequence[Message] | Sequence[Mapping[str, Any]] | None
@@ -31,11 +31,11 @@ def conversation(
     if system is not None:
         talk.append({"role": "system", "content": _text(system, "system")})
     if messages is not None:
-        talk.extend(_listed(messages))
+        talk.extend(frozen(_listed(messages)))
     if isinstance(prompt, str):
         talk.append({"role": "user", "content": _text(prompt, "prompt")})
     elif prompt is not None:
-        talk.extend(_listed(prompt))
+        talk.extend(frozen(_listed(prompt)))
     if len(talk) == (system is not None):
         raise BadRequest(
             "there is no message to answer",
@@ -64,7 +64,16 @@ def checked_parameters(given: Mapping[str, Any], entry: Provider) -> dict[str, A
             suggestion=near[0] if near else None,
             fix=f"chat(..., {near[0]}={given[name]!r})" if near else f"chat(...) without {name}=",
         )
-    return {name: value for name, value in given.items() if value is not None}
+    return {name: frozen(value) for name, value in given.items() if value is not None}
+
+
+def frozen(value: Any) -> Any:
+    """Return *value* with its dicts and lists copied: what is sent is what the key was made of, whatever happens since."""
+    if isinstance(value, dict):
+        return {name: frozen(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [frozen(item) for item in value]
+    return value
 
 
 def cache_use(asked: object) -> CacheUse:

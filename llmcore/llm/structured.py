@@ -11,7 +11,7 @@ import msgspec
 from llmcore.errors import BadRequest, MalformedReply
 from llmcore.types import Reply
 
-__all__ = ["parsed", "wire_format"]
+__all__ = ["fits", "parsed", "wire_format"]
 
 
 def wire_format(asked: object) -> tuple[Mapping[str, Any], type | None]:
@@ -51,6 +51,15 @@ def wire_format(asked: object) -> tuple[Mapping[str, Any], type | None]:
         code="LC307",
         expected="a dataclass, TypedDict, msgspec or pydantic model",
     )
+
+
+def fits(reply: Reply, kind: type) -> bool:
+    """Return whether the answer can be read as *kind*."""
+    try:
+        parsed(reply, kind)
+    except MalformedReply:
+        return False
+    return True
 
 
 def parsed(reply: Reply, kind: type) -> Reply:
