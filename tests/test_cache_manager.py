@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import enum
 import time
+from collections import OrderedDict
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -74,7 +77,7 @@ def test_a_pattern_invalidates_what_it_matches_and_nothing_else(cache: CacheMana
 def test_invalidating_without_a_pattern_clears_everything(cache: CacheManager) -> None:
     cache.set("user:1", 1)
     cache.set("order:1", 1)
-    cache.invalidate()
+    assert cache.invalidate() == -1
     assert (cache.get("user:1"), cache.get("order:1")) == (None, None)
 
 
@@ -102,23 +105,50 @@ def test_both_colours_see_the_same_values(cache: CacheManager) -> None:
     assert cache.get("b") is None
 
 
-plain_values = st.recursive(
+class Colour(enum.IntEnum):
+    RED = 1
+
+
+hashable = st.recursive(
     st.none()
     | st.booleans()
-    | st.integers(-(2**63), 2**64 - 1)
+    | st.integers(-(2**70), 2**70)
     | st.floats(allow_nan=False)
-    | st.text()
-    | st.binary(),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    | st.complex_numbers(allow_nan=False)
+    | st.text(st.characters(exclude_categories=["Cs"]))
+    | st.binary()
+    | st.decimals(allow_nan=False)
+    | st.uuids()
+    | st.dates()
+    | st.times()
+    | st.timedeltas()
+    | st.datetimes(timezones=st.none() | st.just(UTC) | st.just(ZoneInfo("Europe/Paris"))),
+    lambda inner: st.lists(inner, max_size=3).map(tuple) | st.frozensets(inner, max_size=3),
+    max_leaves=5,
+)
+plain_values = st.recursive(
+    hashable | st.sets(hashable, max_size=3),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(hashable, inner, max_size=4),
     max_leaves=10,
 )
+
+
+def typed(value: Any) -> Any:
+    """Return *value* so that == tells types apart too."""
+    if isinstance(value, dict):
+        return dict, [(typed(key), typed(each)) for key, each in value.items()]
+    if isinstance(value, list | tuple):
+        return type(value), [typed(each) for each in value]
+    if isinstance(value, set | frozenset):
+        return type(value), sorted(repr(typed(each)) for each in value)
+    return type(value), value, repr(value)
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(st.text(st.characters(exclude_categories=["Cs"]), min_size=1), plain_values)
 def test_whatever_is_taken_comes_back_as_itself(cache: CacheManager, key: str, value: object) -> None:
     assert cache.set(key, value)
-    assert cache.get(key) == value
+    assert typed(cache.get(key)) == typed(value)
 
 
 def test_times_come_back_as_times(cache: CacheManager) -> None:
@@ -127,7 +157,10 @@ def test_times_come_back_as_times(cache: CacheManager) -> None:
     assert cache.get("now") == now
 
 
-@pytest.mark.parametrize("value", [(1, 2), {1, 2}, object(), lambda: None, 2**70, {"deep": (1,)}, "\ud800"])
+@pytest.mark.parametrize(
+    "value",
+    [object(), lambda: None, OrderedDict(a=1), {"deep": [object()]}, Colour.RED, Path("x"), "\ud800"],
+)
 def test_what_would_come_back_as_something_else_is_refused_at_once(
     cache: CacheManager, value: object
 ) -> None:
@@ -153,6 +186,38 @@ def test_long_keys_that_begin_alike_stay_apart(cache: CacheManager) -> None:
     cache.set(one, 1)
     cache.set(other, 2)
     assert (cache.get(one), cache.get(other)) == (1, 2)
+
+
+@pytest.mark.parametrize(("pattern", "left"), [("a[1]*", ["a1"]), ("a?", ["a[1]x"]), ("*", [])])
+def test_a_pattern_has_two_wild_cards_and_no_more(cache: CacheManager, pattern: str, left: list[str]) -> None:
+    cache.set_many({"a[1]x": 1, "a1": 2})
+    cache.invalidate(pattern)
+    assert list(cache.get_many(["a[1]x", "a1"])) == left
+
+
+def test_many_are_set_and_got_at_once(cache: CacheManager) -> None:
+    assert cache.set_many({"a": 1, "b": None}, ttl="1h")
+    assert cache.get_many(["b", "c", "a"]) == {"b": None, "a": 1}
+    with pytest.raises(CacheError):
+        cache.set_many({"x": 1, "y": object()})
+    assert cache.get("x") is None
+
+
+def test_many_in_the_other_colour(cache: CacheManager) -> None:
+    async def main() -> dict[str, Any]:
+        async with cache:
+            await cache.aset_many({"a": 1, "b": 2})
+            return await cache.aget_many(["a", "b", "c"])
+
+    assert asyncio.run(main()) == {"a": 1, "b": 2}
+
+
+def test_managing_a_backend_that_fails_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("not a folder")
+    cache = CacheManager(backend="file", cache_dir=str(tmp_path / "file"))
+    for manage in (cache.clear, lambda: cache.invalidate("*"), lambda: cache.invalidate(tags="a")):
+        with pytest.raises(CacheError):
+            manage()
 
 
 class TestCached:

@@ -85,3 +85,4 @@ def _probing(watched: weakref.ref[Breaker], stop: threading.Event, pause_s: floa
                 breaker._works()  # noqa: SLF001 - as above
                 breaker.close()
             return
+        del breaker  # so that one whom nobody needs any more goes, and this thread with it

@@ -2,100 +2,196 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
-import hashlib
 import inspect
-import typing
+import time
 from collections.abc import Callable
-from typing import Any, ParamSpec, TypeVar, cast
+from types import FunctionType
+from typing import Any
 
-import msgspec
-
-from llmcore.cache.codec import Codec
+from llmcore.cache.function import CachedFunction, Call, Options, Outcome, calling
+from llmcore.cache.pieces import Pieces
+from llmcore.cache.refresh import Refresher
+from llmcore.cache.shortcut import MISSED, Shortcut
+from llmcore.cache.typed import Decorator
+from llmcore.cache.values import Values
 from llmcore.calls.drivers import arun, run
+from llmcore.calls.steps import Act
 from llmcore.errors import CacheError
 
-if typing.TYPE_CHECKING:
-    from llmcore.cache.manager import CacheManager, Ttl
+__all__ = ["Options", "decorator"]
 
-__all__ = ["cached"]
-
-P = ParamSpec("P")
-R = TypeVar("R")
-
-_encoder = msgspec.msgpack.Encoder(order="sorted")
+Made = tuple[Callable[..., Any], Callable[..., Any]]
+"""The wrapper, and its `refresh`."""
 
 
-def cached(
-    cache: CacheManager, *, ttl: Ttl, key: Callable[..., str] | None
-) -> Callable[[Callable[P, R]], Callable[P, R]]:
+def decorator(values: Values, options: Options) -> Decorator:
     """Return the decorator that `CacheManager.cached` speaks of."""
 
-    def decorate(function: Callable[P, R]) -> Callable[P, R]:
-        named = key or _by_arguments(function)
-        prefix = f"{function.__module__}.{function.__qualname__}:"
-        codec = Codec(_returned(function))
-
-        if inspect.iscoroutinefunction(function):
-
-            @functools.wraps(function)
-            async def awaited(*args: P.args, **kwargs: P.kwargs) -> Any:
-                name = prefix + named(*args, **kwargs)
-                found, value = await arun(cache.look_up(name, codec))
-                if not found:
-                    value = await function(*args, **kwargs)
-                    await arun(cache.keep(name, value, ttl, codec))
-                return value
-
-            return cast("Callable[P, R]", awaited)
-
-        @functools.wraps(function)
-        def called(*args: P.args, **kwargs: P.kwargs) -> R:
-            name = prefix + named(*args, **kwargs)
-            found, value = run(cache.look_up(name, codec))
-            if not found:
-                value = function(*args, **kwargs)
-                run(cache.keep(name, value, ttl, codec))
-            return cast("R", value)
-
-        return called
+    def decorate(function: Any) -> Any:
+        if isinstance(function, staticmethod | classmethod):
+            return type(function)(decorate(function.__func__))
+        if not isinstance(function, FunctionType):
+            raise CacheError(
+                f"cached() does not take a {type(function).__name__}",
+                code="LC705",
+                expected="a function, coroutine function, generator function or method",
+                fix="@cache.cached()\ndef f(...): ...",
+            )
+        generator, agenerator = inspect.isgeneratorfunction(function), inspect.isasyncgenfunction(function)
+        cached = CachedFunction(function, values, options, yields=generator or agenerator)
+        if generator:
+            wrapper, refresh = _generator(cached)
+        elif agenerator:
+            wrapper, refresh = _async_generator(cached)
+        elif inspect.iscoroutinefunction(function):
+            wrapper, refresh = _coroutine(cached)
+        else:
+            wrapper, refresh = _plain(cached)
+        return _furnished(functools.wraps(function)(wrapper), refresh, cached)
 
     return decorate
 
 
-def _by_arguments(function: Callable[..., Any]) -> Callable[..., str]:
-    """Return what makes a key of the arguments: the same for f(1), f(x=1) and a default of 1."""
-    signature = inspect.signature(function)
+def _furnished(wrapper: Any, refresh: Callable[..., Any], cached: CachedFunction) -> Any:
+    def invalidate(*args: Any, **kwargs: Any) -> int:
+        return run(cached.invalidated(args, kwargs))
 
-    def named(*args: Any, **kwargs: Any) -> str:
-        bound = signature.bind(*args, **kwargs)
-        bound.apply_defaults()
-        cause = ""
-        try:
-            data = _encoder.encode([_typed(value) for value in bound.arguments.values()])
-            return hashlib.sha256(data).hexdigest()
-        except (TypeError, ValueError, OverflowError, RecursionError) as error:
-            cause = str(error)
-        raise CacheError(
-            f"the arguments of {function.__qualname__} do not make a key: {cause}",
-            code="LC704",
-            expected="arguments that are data",
-            fix="@cache.cached(key=lambda ...: '...')",
-        )
+    async def ainvalidate(*args: Any, **kwargs: Any) -> int:
+        return await arun(cached.invalidated(args, kwargs))
 
-    return named
+    wrapper.invalidate, wrapper.ainvalidate = invalidate, ainvalidate
+    wrapper.refresh, wrapper.uncached, wrapper.cache_key = refresh, cached.function, cached.key
+    return wrapper
 
 
-def _typed(value: object) -> object:
-    """Return *value* with its type's name beside it, so that 1, True, 1.0, "1" and (1,) stay apart."""
-    return type(value).__qualname__, value
+def _plain(cached: CachedFunction) -> Made:
+    def once(call: Call) -> Act[Outcome]:
+        return calling(cached.function, call, awaits=False)
+
+    shortcut, refresher = Shortcut(cached.values.store), Refresher(cached, once)
+    spots, find, store, hit = (
+        shortcut.spots,
+        shortcut.find,
+        cached.values.store,
+        cached.values.store.stats.hit,
+    )
+
+    def called(*args: Any, **kwargs: Any) -> Any:
+        try:  # as `Shortcut.find` does it, without the price of a call
+            spot = None if kwargs else spots.get(args)
+        except TypeError:
+            spot = None
+        if spot is not None:
+            lone, kinds, key, kept, value, due = spot
+            if (
+                (type(args[0]) is lone if lone else kinds == (*map(type, args),))
+                and store.peek(key) is kept
+                and (not due or time.time() < due)
+            ):
+                hit()
+                return value
+        if kwargs and (value := find(args, kwargs)) is not MISSED:
+            return value
+        call = Call(cached.key(*args, **kwargs), args, kwargs)
+        return _value(run(_life(cached, call, once, shortcut, refresher.begin)))
+
+    def refresh(*args: Any, **kwargs: Any) -> Any:
+        call = Call(cached.key(*args, **kwargs), args, kwargs)
+        return _value(run(cached.made(call, lambda: once(call), reads=False)))
+
+    return called, refresh
 
 
-def _returned(function: Callable[..., Any]) -> Any:
-    """Return what the function says that it returns; anything where it does not say or the name is not known."""
-    try:
-        kind = typing.get_type_hints(function).get("return", Any)
-        Codec(kind)
-    except (NameError, TypeError, AttributeError):
-        return Any
-    return kind
+def _coroutine(cached: CachedFunction) -> Made:
+    def once(call: Call) -> Act[Outcome]:
+        return calling(cached.function, call, awaits=True)
+
+    shortcut, refresher = Shortcut(cached.values.store), Refresher(cached, once)
+    spots, find, store, hit = (
+        shortcut.spots,
+        shortcut.find,
+        cached.values.store,
+        cached.values.store.stats.hit,
+    )
+
+    async def awaited(*args: Any, **kwargs: Any) -> Any:
+        try:  # as `Shortcut.find` does it, without the price of a call
+            spot = None if kwargs else spots.get(args)
+        except TypeError:
+            spot = None
+        if spot is not None:
+            lone, kinds, key, kept, value, due = spot
+            if (
+                (type(args[0]) is lone if lone else kinds == (*map(type, args),))
+                and store.peek(key) is kept
+                and (not due or time.time() < due)
+            ):
+                hit()
+                return value
+        if kwargs and (value := find(args, kwargs)) is not MISSED:
+            return value
+        call = Call(cached.key(*args, **kwargs), args, kwargs)
+        return _value(await arun(_life(cached, call, once, shortcut, refresher.abegin)))
+
+    async def refresh(*args: Any, **kwargs: Any) -> Any:
+        call = Call(cached.key(*args, **kwargs), args, kwargs)
+        return _value(await arun(cached.made(call, lambda: once(call), reads=False)))
+
+    return awaited, refresh
+
+
+def _generator(cached: CachedFunction) -> Made:
+    pieces = Pieces(cached, awaits=False)
+
+    def iterated(*args: Any, **kwargs: Any) -> Any:
+        yield from pieces.each(Call(cached.key(*args, **kwargs), args, kwargs))
+
+    def refresh(*args: Any, **kwargs: Any) -> Any:
+        yield from pieces.each(Call(cached.key(*args, **kwargs), args, kwargs), reads=False)
+
+    return iterated, refresh
+
+
+def _async_generator(cached: CachedFunction) -> Made:
+    pieces = Pieces(cached, awaits=True)
+
+    async def iterated(*args: Any, **kwargs: Any) -> Any:
+        async with contextlib.aclosing(
+            pieces.aeach(Call(cached.key(*args, **kwargs), args, kwargs))
+        ) as all_of_them:
+            async for piece in all_of_them:
+                yield piece
+
+    async def refresh(*args: Any, **kwargs: Any) -> Any:
+        call = Call(cached.key(*args, **kwargs), args, kwargs)
+        async with contextlib.aclosing(pieces.aeach(call, reads=False)) as all_of_them:
+            async for piece in all_of_them:
+                yield piece
+
+    return iterated, refresh
+
+
+def _life(
+    cached: CachedFunction,
+    call: Call,
+    once: Callable[[Call], Act[Outcome]],
+    shortcut: Shortcut,
+    refresh: Callable[[Call], None],
+) -> Act[Outcome]:
+    """Return the kept result, or have it made."""
+    found = yield from cached.found(call)
+    if not found.hit:
+        return (yield from cached.made(call, lambda: once(call), reads=True))
+    if cached.is_due(found):
+        refresh(call)
+    else:
+        shortcut.learn(call.args, call.kwargs, call.key, found)
+    return Outcome(found.value)
+
+
+def _value(outcome: Outcome) -> Any:
+    if outcome.error is not None:
+        outcome.raise_()
+    return outcome.value

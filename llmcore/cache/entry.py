@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
@@ -26,7 +26,7 @@ class Found(NamedTuple):
     """What a look-up came to."""
 
     hit: bool
-    value: object = None
+    value: Any = None
     due: float = 0.0
     plain: bool = False
     """Whether nothing but the value is kept: it needs no look at a stamp or a clock."""

@@ -41,7 +41,7 @@ class Leases:
             left: Seconds that the caller can still wait; afterwards it goes ahead by itself.
         """
         pause = FIRST_PAUSE_S
-        while not (taken := (yield from self._taken(key))):
+        while not (taken := (yield from self.take(key))):
             if taken is None:
                 return None
             yield sleep(max(0.0, min(pause, left())))
@@ -54,17 +54,30 @@ class Leases:
             yield from self.give_back(key)
         return data
 
-    def give_back(self, key: str) -> Act[None]:
+    def give_back(self, key: str | None) -> Act[None]:
         """End the lease, if it is ours, when the result is kept or will not be."""
-        with self._lock:
-            held = key in self._held
-            self._held.discard(key)
-        if held:
+        if self.forgo(key):
             yield from self._store.leased("release", key, self._holder)
 
-    def _taken(self, key: str) -> Act[bool | None]:
+    def forgo(self, key: str | None) -> bool:
+        """Renew the lease no more; return whether it was held. It runs out by itself."""
+        with self._lock:
+            held = key in self._held
+            self._held.discard(key or "")
+        return held
+
+    def close(self) -> None:
+        """Renew nothing any more."""
+        with self._lock:
+            self._held.clear()
+            if self._renewing is not None:
+                self._renewing.set()
+            self._renewing = None
+
+    def take(self, key: str) -> Act[bool | None]:
         """Take the lease; return whether this process has it, None where there are no leases."""
         if self._pid != os.getpid():
+            self._lock = threading.Lock()  # the parent's may be held by a thread that is not here
             with self._lock:
                 self._pid, self._holder = os.getpid(), uuid.uuid4().hex
                 self._held, self._renewing = set(), None

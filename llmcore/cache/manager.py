@@ -2,40 +2,26 @@
 
 from __future__ import annotations
 
-import contextlib
-import fnmatch
-import hashlib
-from collections.abc import Callable
-from datetime import timedelta
-from typing import Any, Final, ParamSpec, Self, TypeVar
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Self
 
 from llmcore.cache.codec import Codec
+from llmcore.cache.keys import Ttl, seconds
 from llmcore.cache.store import CacheStore
+from llmcore.cache.typed import Decorator
+from llmcore.cache.values import Values
 from llmcore.calls.backend import Backend
 from llmcore.calls.drivers import arun, run
-from llmcore.calls.steps import Act
-from llmcore.errors import CacheError
-from llmcore.units import Duration, Size
+from llmcore.units import Size
 
 __all__ = ["CacheManager", "Ttl"]
-
-P = ParamSpec("P")
-R = TypeVar("R")
-
-Ttl = float | str | timedelta | None
-"""How long a value lives: seconds, "1h", a timedelta; None takes the configured time."""
-
-PREFIX: Final = "v:"
-"""In front of users' keys in the backend, which also keeps replies."""
-_LONGEST: Final = 400
-_MISS: Final = object()
 
 
 class CacheManager:
     """Keeps values under text keys for a while, in the backend that is named.
 
-    A backend that fails is a miss, counted in `errors`; a value that cannot be kept raises `CacheError` at once.
-    Each blocking method has an async twin with the prefix `a`.
+    A backend that fails is a miss, counted in `errors`; a value that cannot be kept raises `CacheError` at once, and so
+    does managing (`invalidate`, `clear`) that fails. Each blocking method has an async twin with the prefix `a`.
     """
 
     def __init__(
@@ -61,79 +47,136 @@ class CacheManager:
             ConfigError: An option is unknown or does not fit.
         """
         if store is None:
-            store = CacheStore(_opened(backend, options), ttl=_seconds(ttl), memory=Size.parse(memory))
+            store = CacheStore(_opened(backend, options), ttl=seconds(ttl), memory=Size.parse(memory))
         self._store = store
+        self._values = Values(store)
         self._codec = Codec()
 
     # -- one value
 
     def get(self, key: str, default: Any = None) -> Any:
         """Return the value, or *default* where there is none."""
-        return _or(run(self.look_up(key, self._codec)), default)
+        found = run(self._values.look_up(key, self._codec))
+        return found.value if found.hit else default
 
     async def aget(self, key: str, default: Any = None) -> Any:
         """See `get`."""
-        return _or(await arun(self.look_up(key, self._codec)), default)
+        found = await arun(self._values.look_up(key, self._codec))
+        return found.value if found.hit else default
 
-    def set(self, key: str, value: Any, ttl: Ttl = None) -> bool:
+    def set(self, key: str, value: Any, ttl: Ttl = None, *, tags: str | Iterable[str] | None = None) -> bool:
         """Keep *value*; return whether the backend took it.
+
+        Args:
+            key: Any text that is not empty.
+            value: Plain data: JSON types, bytes, tuples, sets, dates and times, Decimal, UUID.
+            ttl: How long it lives; None takes the cache's.
+            tags: What `invalidate(tags=...)` may later forget it by.
 
         Raises:
             CacheError: The value would not come back as itself.
         """
-        return run(self.keep(key, value, ttl, self._codec))
+        return run(self._values.set({key: value}, ttl, tags, self._codec))
 
-    async def aset(self, key: str, value: Any, ttl: Ttl = None) -> bool:
+    async def aset(
+        self, key: str, value: Any, ttl: Ttl = None, *, tags: str | Iterable[str] | None = None
+    ) -> bool:
         """See `set`."""
-        return await arun(self.keep(key, value, ttl, self._codec))
+        return await arun(self._values.set({key: value}, ttl, tags, self._codec))
 
     def delete(self, key: str) -> bool:
         """Forget the key; return whether it was there."""
-        return run(self._store.forget(_backend_key(key)))
+        return run(self._values.forget(key))
 
     async def adelete(self, key: str) -> bool:
         """See `delete`."""
-        return await arun(self._store.forget(_backend_key(key)))
+        return await arun(self._values.forget(key))
 
     # -- many
 
-    def invalidate(self, pattern: str | None = None) -> int:
-        """Forget the keys that match *pattern*, such as "user:*"; without one, clear the cache's namespace.
+    def get_many(self, keys: Iterable[str]) -> dict[str, Any]:
+        """Return the values that are there, by key, in the order of *keys*."""
+        return run(self._values.look_up_many(keys, self._codec))
+
+    async def aget_many(self, keys: Iterable[str]) -> dict[str, Any]:
+        """See `get_many`."""
+        return await arun(self._values.look_up_many(keys, self._codec))
+
+    def set_many(
+        self, values: Mapping[str, Any], ttl: Ttl = None, *, tags: str | Iterable[str] | None = None
+    ) -> bool:
+        """Keep all *values*, or raise before any is kept; return whether the backend took all. See `set`."""
+        return run(self._values.set(values, ttl, tags, self._codec))
+
+    async def aset_many(
+        self, values: Mapping[str, Any], ttl: Ttl = None, *, tags: str | Iterable[str] | None = None
+    ) -> bool:
+        """See `set_many`."""
+        return await arun(self._values.set(values, ttl, tags, self._codec))
+
+    def invalidate(self, pattern: str | None = None, *, tags: str | Iterable[str] | None = None) -> int:
+        """Forget the keys that match *pattern*, such as "user:*", and what bears one of *tags*.
+
+        Without either, clear the cache's namespace, replies included. Tags take the same time however many values bear
+        them.
 
         Returns:
-            How many keys were forgotten; -1 where everything was cleared and nobody counted.
+            How many keys matched the pattern; -1 where there was none and nobody counted.
 
         Raises:
             CacheError: The backend failed, or cannot tell its keys.
         """
-        return run(self._invalidate(pattern))
+        return run(self._values.invalidate(pattern, tags))
 
-    async def ainvalidate(self, pattern: str | None = None) -> int:
+    async def ainvalidate(
+        self, pattern: str | None = None, *, tags: str | Iterable[str] | None = None
+    ) -> int:
         """See `invalidate`."""
-        return await arun(self._invalidate(pattern))
+        return await arun(self._values.invalidate(pattern, tags))
 
     def clear(self) -> None:
-        """Forget everything in this cache's namespace, replies included."""
-        run(self._invalidate(None))
+        """Forget everything in this cache's namespace, replies included. Raises as `invalidate`."""
+        run(self._values.invalidate(None, None))
 
     async def aclear(self) -> None:
         """See `clear`."""
-        await arun(self._invalidate(None))
+        await arun(self._values.invalidate(None, None))
 
     # -- functions
 
     def cached(
-        self, ttl: Ttl = None, *, key: Callable[..., str] | None = None
-    ) -> Callable[[Callable[P, R]], Callable[P, R]]:
-        """Return a decorator that keeps what a function or coroutine function returns.
+        self,
+        ttl: Ttl = None,
+        *,
+        key: Callable[..., str] | None = None,
+        tags: str | Iterable[str] | Callable[..., str | Iterable[str]] | None = None,
+        condition: Callable[[Any], object] | None = None,
+        refresh: float | None = None,
+        name: str | None = None,
+    ) -> Decorator:
+        """Return a decorator that keeps what a function returns, by its arguments.
+
+        For functions, coroutine functions, generators and async generators, and methods of all these. Identical calls
+        at the same time become one. What a function raises is never kept.
 
         Args:
             ttl: How long a result lives; None takes the cache's.
             key: Makes the key from the arguments, in place of all of them.
-        """
-        from llmcore.cache.decorator import cached
+            tags: What `invalidate(tags=...)` forgets the results by; or what returns them for the arguments.
+            condition: Told a result (of a generator the list of what it yielded), says whether to keep it.
+            refresh: Between 0 and 1: after this part of the ttl, one caller has the result made anew in the background
+                while all are served the old one.
+            name: What the function is called in the cache, in place of its module and qualified name.
 
-        return cached(self, ttl=ttl, key=key)
+        Raises:
+            CacheError: An argument, or the function, does not fit.
+        """
+        from llmcore.cache.decorator import Options, decorator
+
+        return decorator(
+            self._values,
+            Options(ttl=seconds(ttl), key=key, tags=tags, condition=condition, refresh=refresh, name=name),
+        )
 
     # -- statistics, end
 
@@ -164,55 +207,6 @@ class CacheManager:
 
     async def __aexit__(self, *_: object) -> None:
         await self.aclose()
-
-    # -- once for both colours
-
-    def look_up(self, key: str, codec: Codec) -> Act[tuple[bool, Any]]:
-        """Return (True, value), or (False, None) for a miss."""
-        data = yield from self._store.lookup(_backend_key(key))
-        return (False, None) if data is None else codec.decode(data)
-
-    def keep(self, key: str, value: Any, ttl: Ttl, codec: Codec) -> Act[bool]:
-        """Encode and keep *value*."""
-        return (yield from self._store.keep(_backend_key(key), codec.encode(value), _seconds(ttl)))
-
-    def _invalidate(self, pattern: str | None) -> Act[int]:
-        if pattern is None:
-            yield from self._store.managed("clear")
-            return -1
-        if self._store.backend.ability("delete_matching") is not None:
-            gone: int = yield from self._store.managed("delete_matching", PREFIX + pattern)
-            return gone
-        keys = yield from self._store.managed("keys")
-        gone = 0
-        for key in [key for key in keys if fnmatch.fnmatchcase(key, PREFIX + pattern)]:
-            gone += bool((yield from self._store.managed("delete", key)))
-        return gone
-
-
-def _or(found: tuple[bool, Any], default: Any) -> Any:
-    return found[1] if found[0] else default
-
-
-def _seconds(ttl: Ttl) -> float | None:
-    if ttl is None:
-        return None
-    seconds = 0.0
-    with contextlib.suppress(ValueError):
-        seconds = float(Duration.parse(ttl))
-    if not seconds:
-        raise CacheError(
-            f"not a time to live: {ttl!r}", code="LC702", expected=f"above zero: {Duration.expected}"
-        )
-    return seconds
-
-
-def _backend_key(key: str) -> str:
-    if not isinstance(key, str) or not key:
-        raise CacheError(f"not a key: {key!r}", code="LC703", expected="a text that is not empty")
-    if len(key) > _LONGEST:
-        key = f"{key[:_LONGEST]}#{hashlib.sha256(key.encode('utf-8', 'surrogatepass')).hexdigest()}"
-    return PREFIX + key
 
 
 def _opened(name: str, options: dict[str, Any]) -> Backend:

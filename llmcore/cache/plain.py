@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta, timezone
 from decimal import Decimal
 from typing import Any, Final
 from uuid import UUID
@@ -33,11 +33,11 @@ def wrapped(value: Any) -> Any:
     if kind is list:
         return [wrapped(each) for each in value]
     if kind is dict:
-        return {wrapped(key): wrapped(each) for key, each in value.items()}
+        return _mapped(value)
     if kind is int:
         return value if value in _INT64 else Ext(_INT, str(value).encode())
-    if kind is datetime:
-        return Ext(_DATETIME, _packed([value.isoformat(), value.fold])) if _odd(value) else value
+    if kind is datetime and value.tzinfo is UTC and not value.fold:
+        return value
     known = _EXTENSIONS.get(kind)
     if known is None:
         raise NotPlain(f"objects of type {kind.__name__} are not plain data")
@@ -54,11 +54,31 @@ def _packed(told: Any) -> bytes:
     return _encoder.encode(told)
 
 
-def _odd(value: datetime) -> bool:
-    """Return whether msgpack's timestamp, an instant read as UTC, would lose something."""
-    from datetime import UTC
+def _mapped(value: dict[Any, Any]) -> Any:
+    pairs = [(wrapped(key), wrapped(each)) for key, each in value.items()]
+    if any(type(key) is Ext for key, _ in pairs):  # which msgpack does not take for a key
+        return Ext(_PAIRS, _packed(pairs))
+    return dict(pairs)
 
-    return value.tzinfo is not UTC or value.fold != 0
+
+def _moment(value: datetime) -> list[Any]:
+    zone = value.tzinfo
+    if zone is None or type(zone) is timezone:
+        return [value.isoformat(), value.fold, None]
+    name = getattr(zone, "key", None)
+    if type(zone).__name__ != "ZoneInfo" or not name:
+        raise NotPlain(f"a datetime in a zone of type {type(zone).__name__} is not plain data")
+    return [value.replace(tzinfo=None).isoformat(), value.fold, name]
+
+
+def _as_moment(told: list[Any]) -> datetime:
+    text, fold, zone = told
+    value = datetime.fromisoformat(text).replace(fold=fold)
+    if zone is None:
+        return value
+    from zoneinfo import ZoneInfo
+
+    return value.replace(tzinfo=ZoneInfo(zone))
 
 
 def _parts(value: Any) -> list[Any]:
@@ -72,7 +92,7 @@ def _zoned(value: time) -> list[Any]:
 
 
 _NATIVE: Final = frozenset({str, float, bool, bytes, type(None)})
-_INT, _DATETIME = 10, 11
+_INT, _DATETIME, _PAIRS = 10, 11, 13
 _EXTENSIONS: Final[dict[type, tuple[int, Callable[[Any], Any]]]] = {
     tuple: (1, _parts),
     set: (2, _parts),
@@ -83,6 +103,7 @@ _EXTENSIONS: Final[dict[type, tuple[int, Callable[[Any], Any]]]] = {
     timedelta: (7, lambda value: [value.days, value.seconds, value.microseconds]),
     time: (8, _zoned),
     complex: (9, lambda value: [value.real, value.imag]),
+    datetime: (_DATETIME, _moment),
     bytearray: (12, bytes),
 }
 _BACK: Final[dict[int, Callable[[Any], Any]]] = {
@@ -95,8 +116,9 @@ _BACK: Final[dict[int, Callable[[Any], Any]]] = {
     7: lambda told: timedelta(*told),
     8: lambda told: time.fromisoformat(told[0]).replace(fold=told[1]),
     9: lambda told: complex(*told),
-    _DATETIME: lambda told: datetime.fromisoformat(told[0]).replace(fold=told[1]),
+    _DATETIME: _as_moment,
     12: bytearray,
+    _PAIRS: dict,
 }
 
 

@@ -14,8 +14,10 @@ from llmcore.cache.stats import Stats
 from llmcore.cache.tier import Tier
 from llmcore.calls.backend import Backend
 from llmcore.calls.drivers import run
+from llmcore.calls.options import scrubbed
 from llmcore.calls.steps import Act, Step
 from llmcore.errors import CacheError, ConfigError, PluginError
+from llmcore.log import logger
 
 __all__ = ["CacheStore"]
 
@@ -44,6 +46,12 @@ class CacheStore:
         self._memory = memory
         self._tier: Tier | None = None
         self._prepared = False
+        self.peek: Callable[[str], bytes | None] = _nothing
+        """Returns, uncounted and without waiting, the object that this process's own memory has under a key.
+
+        It is the same object until the key is written anew, and may have the store's head in front of the value. None
+        says nothing: `lookup` does. To be taken from here at each use.
+        """
         self._lock = threading.Lock()
         self._breaker = Breaker(self._answers, self._works)
 
@@ -85,16 +93,6 @@ class CacheStore:
         """Return what the backend has under *key*, uncounted: for those who wait until it is there."""
         return (yield from self._read(key)) if self._ready() else None
 
-    def peek(self, key: str) -> bytes | None:
-        """Return, uncounted and without waiting, the object that this process's own memory has under *key*.
-
-        It is the same object until the key is written anew, and may have the store's head in front of the value. None
-        says nothing: `lookup` does.
-        """
-        if self._near is None or (self._tier is not None and self._breaker.is_open):
-            return None
-        return self._near(key)
-
     def leased(self, name: str, *args: Any) -> Act[bool | None]:
         """Take or give back a lease; return the backend's answer, None where it has no leases or failed."""
         if not self._ready() or self.backend.ability(name) is None:
@@ -117,16 +115,21 @@ class CacheStore:
         except (CacheError, ConfigError, PluginError):
             raise
         except Exception as error:  # noqa: BLE001 - a stranger's backend
-            failure = CacheError(f"cache `{self.backend.name}` failed: {type(error).__name__}: {error}")
+            said = scrubbed(str(error), self.backend.options)
+            failure = CacheError(f"cache `{self.backend.name}` failed: {type(error).__name__}: {said}")
         raise failure
 
     def closing(self) -> Act[None]:
         """Close the backend, the tier and the breaker."""
         self._breaker.close()
-        self._tier, self._near, self._prepared = None, None, False
+        self._tier, self.peek, self._prepared = None, _nothing, False
         closing = self.backend.closing()
         if closing is not None:
             yield closing()
+
+    def _peek(self, key: str) -> bytes | None:
+        tier = self._tier
+        return None if tier is None or self._breaker.is_open else tier.get(key)
 
     def _read(self, key: str) -> Act[bytes | None]:
         epoch = 0 if self._tier is None else self._tier.epoch()
@@ -176,6 +179,10 @@ class CacheStore:
             except Exception as error:  # noqa: BLE001 - as below
                 self._failed(error)
                 return False
+            if self._tier is not None:
+                self.peek = self._peek
+            elif isinstance(self.backend.provider, MemoryCache):
+                self.peek = self.backend.provider.get
             self._prepared = True
             return True
 
@@ -183,6 +190,7 @@ class CacheStore:
         self.stats.failed()
         if self._breaker.failed(error):
             said = error.message if isinstance(error, CacheError) else f"{type(error).__name__}: {error}"
+            said = scrubbed(said, self.backend.options)
             _warn("cache `%s` fails, calls go on without it: %s", self.backend.name, said)
 
     def _answers(self) -> bool:
@@ -201,7 +209,9 @@ class CacheStore:
         _warn("cache `%s` works again", self.backend.name)
 
 
-def _warn(message: str, *args: object) -> None:
-    import logging  # only where there is something to say: importing it costs more than a hit
+def _nothing(_: str) -> None:
+    """Have nothing in memory."""
 
-    logging.getLogger(__name__).warning(message, *args)
+
+def _warn(message: str, *args: object) -> None:
+    logger(__name__).warning(message, *args)

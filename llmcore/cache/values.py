@@ -1,0 +1,100 @@
+"""The values of one cache: looked up, kept and forgotten, once for both colours."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from llmcore.cache.codec import Codec
+from llmcore.cache.entry import Entry, Found, pack, unpack
+from llmcore.cache.keys import PREFIX, Ttl, backend_key, matcher, seconds
+from llmcore.cache.lease import Leases
+from llmcore.cache.store import CacheStore
+from llmcore.cache.tags import Tags, listed
+from llmcore.calls.flight import Flights
+from llmcore.calls.steps import Act
+
+__all__ = ["Values"]
+
+_MISS = Found(hit=False)
+
+
+class Values:
+    """What a CacheManager and the functions that it caches share."""
+
+    def __init__(self, store: CacheStore) -> None:
+        self.store = store
+        self.tags = Tags(store)
+        self.flights = Flights()
+        self.leases = Leases(store)
+        self.invalidations = 0
+        """Of patterns and of everything: what began before one of them is not kept after it."""
+
+    def look_up(self, key: str, codec: Codec) -> Act[Found]:
+        """Return what is kept under *key*, counted."""
+        kept = yield from self.store.lookup(backend_key(key))
+        if kept is None:
+            return _MISS
+        found = yield from self.opened(kept, codec)
+        if not found.hit:
+            self.store.stats.unusable()
+        return found
+
+    def look_up_many(self, keys: Iterable[str], codec: Codec) -> Act[dict[str, Any]]:
+        """Return what is kept, by key."""
+        values = {}
+        for key in dict.fromkeys(keys):
+            found = yield from self.look_up(key, codec)
+            if found.hit:
+                values[key] = found.value
+        return values
+
+    def opened(self, kept: bytes, codec: Codec) -> Act[Found]:
+        """Return what the bytes in the cache are worth."""
+        entry = unpack(kept)
+        if entry is None or (entry.stamps and not (yield from self.tags.hold(entry.stamps))):
+            return Found(hit=False, unusable=True)
+        hit, value = codec.decode(entry.data)
+        return Found(hit, value, entry.due, plain=not entry.stamps, unusable=not hit)
+
+    def set(
+        self, values: Mapping[str, Any], ttl: Ttl, tags: str | Iterable[str] | None, codec: Codec
+    ) -> Act[bool]:
+        """Encode and keep *values*; return whether all were."""
+        ttl = seconds(ttl)
+        encoded = {backend_key(key): codec.encode(value) for key, value in values.items()}
+        stamps = yield from self.tags.taken(listed(tags))
+        if stamps is None:
+            return False
+        done = True
+        for key, data in encoded.items():
+            done &= yield from self.store.keep(key, pack(Entry(0.0, stamps, data)), ttl)
+        return done
+
+    def forget(self, key: str) -> Act[bool]:
+        """Forget one key; return whether it was there."""
+        return (yield from self.store.forget(backend_key(key)))
+
+    def invalidate(self, pattern: str | None, tags: str | Iterable[str] | None) -> Act[int]:
+        """See `CacheManager.invalidate`."""
+        named = listed(tags)
+        if pattern is not None or tags is None:
+            self.invalidations += 1
+        yield from self.tags.change(named)
+        if pattern is not None:
+            return (yield from self.matching(pattern))
+        if tags is None:
+            yield from self.store.managed("clear")
+        return -1
+
+    def matching(self, pattern: str) -> Act[int]:
+        """Forget the keys that match; return how many."""
+        pattern = PREFIX + pattern
+        if self.store.backend.ability("delete_matching") is not None:
+            gone: int = yield from self.store.managed("delete_matching", pattern)
+            return gone
+        keys = yield from self.store.managed("keys")
+        matches, gone = matcher(pattern).fullmatch, 0
+        for key in [key for key in keys if matches(key)]:
+            gone += bool((yield from self.store.managed("delete", key)))
+        return gone

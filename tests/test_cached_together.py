@@ -1,0 +1,383 @@
+"""cached() in company: one run for all who ask at once, in threads, tasks and processes; early refresh."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from llmcore.cache import CacheManager
+
+
+@pytest.fixture
+def cache() -> Iterator[CacheManager]:
+    with CacheManager(backend="memory") as manager:
+        yield manager
+
+
+def until(condition: Callable[[], bool]) -> None:
+    end = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < end, "it never came true"
+        threading.Event().wait(0.001)
+
+
+async def auntil(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(20):
+        while not condition():  # noqa: ASYNC110 - what is waited for happens in other threads too
+            await asyncio.sleep(0.001)
+
+
+def aboard(cache: CacheManager) -> int:
+    return sum(len(flight.aboard) for flight in cache._values.flights._flights.values())
+
+
+def test_two_hundred_threads_are_one_run(cache: CacheManager) -> None:
+    ran, gate = [], threading.Event()
+
+    @cache.cached()
+    def slow(x: int) -> list[int]:
+        ran.append(x)
+        assert gate.wait(20)
+        return [x]
+
+    with ThreadPoolExecutor(200) as pool:
+        asked = [pool.submit(slow, 1) for _ in range(200)]
+        until(lambda: aboard(cache) == 200)
+        gate.set()
+        results = [each.result() for each in asked]
+    assert results == [[1]] * 200
+    assert ran == [1]
+    assert len({id(each) for each in results}) == 200  # nobody changes another's
+
+
+def test_two_hundred_tasks_are_one_run(cache: CacheManager) -> None:
+    ran: list[int] = []
+
+    @cache.cached()
+    async def slow(x: int) -> int:
+        ran.append(x)
+        await auntil(lambda: aboard(cache) == 200)
+        return x
+
+    async def main() -> list[int]:
+        return await asyncio.gather(*(slow(1) for _ in range(200)))
+
+    assert asyncio.run(main()) == [1] * 200
+    assert ran == [1]
+
+
+def test_eight_processes_are_one_run(tmp_path: Path) -> None:
+    program = tmp_path / "program.py"
+    program.write_text(
+        """
+import sys, time
+from pathlib import Path
+from llmcore.cache import CacheManager
+
+here = Path(__file__).parent
+cache = CacheManager(backend="file", cache_dir=str(here / "cache"))
+
+@cache.cached(ttl=60)
+def slow(x: int) -> int:
+    with (here / "ran").open("a") as file:
+        file.write("x")
+    while len(list(here.glob("ready.*"))) < 8:
+        time.sleep(0.005)
+    return 2 * x
+
+cache.get("warm")
+(here / f"ready.{sys.argv[1]}").touch()
+assert slow(21) == 42
+cache.close()
+"""
+    )
+    started = [subprocess.Popen([sys.executable, str(program), str(each)]) for each in range(8)]
+    assert [each.wait(60) for each in started] == [0] * 8
+    assert (tmp_path / "ran").read_text() == "x"
+
+
+def test_a_failing_leader_does_not_fail_its_followers(cache: CacheManager) -> None:
+    ran = itertools.count(1)
+
+    class Odd(Exception):  # one that copy.copy() cannot copy
+        def __init__(self, one: int, two: int) -> None:
+            super().__init__(one + two)
+
+    @cache.cached()
+    def slow() -> int:
+        turn = next(ran)
+        until(lambda: aboard(cache) == (5 if turn == 1 else 4))
+        if turn == 1:
+            raise Odd(1, 2)
+        return turn
+
+    with ThreadPoolExecutor(5) as pool:
+        asked = [pool.submit(slow) for _ in range(5)]
+        errors = [each.exception() for each in asked]
+    assert [type(each) for each in errors if each] == [Odd]
+    assert slow() == 2
+
+
+def test_when_the_second_run_fails_too_all_are_told(cache: CacheManager) -> None:
+    ran = itertools.count(1)
+
+    @cache.cached()
+    def slow() -> int:
+        turn = next(ran)
+        until(lambda: aboard(cache) == (5 if turn == 1 else 4))
+        raise ValueError(turn)
+
+    with ThreadPoolExecutor(5) as pool:
+        errors = [each.exception() for each in [pool.submit(slow) for _ in range(5)]]
+    assert sorted(str(each) for each in errors) == ["1", "2", "2", "2", "2"]
+
+
+def test_a_cancelled_leader_does_not_cancel_its_followers(cache: CacheManager) -> None:
+    ran: list[int] = []
+
+    @cache.cached()
+    async def slow() -> int:
+        ran.append(1)
+        await auntil(lambda: aboard(cache) == 20)
+        return 7
+
+    async def main() -> list[int]:
+        leader = asyncio.create_task(slow())
+        await auntil(lambda: bool(ran))
+        followers = [asyncio.create_task(slow()) for _ in range(20)]
+        leader.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await leader
+        return await asyncio.gather(*followers)
+
+    assert asyncio.run(main()) == [7] * 20
+    assert len(ran) <= 2
+
+
+def test_a_function_may_call_itself(cache: CacheManager) -> None:
+    ran: list[int] = []
+
+    @cache.cached()
+    def fibonacci(n: int) -> int:
+        ran.append(n)
+        return n if n < 2 else fibonacci(n - 1) + fibonacci(n - 2)
+
+    @cache.cached()
+    async def afibonacci(n: int) -> int:
+        return n if n < 2 else sum(await asyncio.gather(afibonacci(n - 1), afibonacci(n - 2)))
+
+    assert fibonacci(20) == asyncio.run(afibonacci(20)) == 6765
+    assert len(ran) == 21
+
+
+def test_a_function_that_calls_itself_with_the_same_arguments_does_not_wait_for_itself(
+    cache: CacheManager,
+) -> None:
+    depth = itertools.count()
+
+    @cache.cached()
+    def again(x: int) -> int:
+        return x if next(depth) >= 2 else again(x)
+
+    @cache.cached()
+    async def aagain(x: int) -> int:
+        return x if next(depth) >= 5 else await asyncio.create_task(aagain(x))
+
+    async def main() -> int:
+        async with asyncio.timeout(20):
+            return await aagain(5)
+
+    assert again(5) == asyncio.run(main()) == 5
+
+
+class TestRefresh:
+    @pytest.fixture
+    def clock(self, monkeypatch: pytest.MonkeyPatch) -> list[float]:
+        """Let a test move the wall clock; entries in memory expire by another."""
+        moved = [0.0]
+        real = time.time
+        monkeypatch.setattr(time, "time", lambda: real() + moved[0])
+        return moved
+
+    def test_one_caller_refreshes_while_all_are_served_the_old_value(
+        self, cache: CacheManager, clock: list[float]
+    ) -> None:
+        ran, gate, threads = itertools.count(1), threading.Event(), []
+
+        @cache.cached(ttl=1000, refresh=0.8)
+        def slow(x: int) -> int:
+            turn = next(ran)
+            threads.append(threading.current_thread().name)
+            if turn > 1:
+                assert gate.wait(20)
+            return x + turn
+
+        assert [slow(10) for _ in range(3)] == [11] * 3
+        clock[0] = 900.0
+        with ThreadPoolExecutor(20) as pool:
+            assert list(pool.map(slow, [10] * 20)) == [11] * 20
+        gate.set()
+        until(lambda: slow(10) == 12)
+        assert len(threads) == 2
+        assert threads[1] == "llmcore-refresh"
+
+    def test_a_refresh_that_fails_leaves_the_old_value(
+        self, cache: CacheManager, clock: list[float], caplog: pytest.LogCaptureFixture
+    ) -> None:
+        ran = itertools.count(1)
+
+        @cache.cached(ttl=1000, refresh=0.5)
+        def slow() -> int:
+            turn = next(ran)
+            if turn > 1:
+                raise ValueError("secret")
+            return turn
+
+        assert slow() == 1
+        clock[0] = 600.0
+        assert slow() == 1
+        until(lambda: bool(caplog.records))
+        assert slow() == 1
+        assert "ValueError" in caplog.text
+        assert "secret" not in caplog.text
+
+    def test_a_task_refreshes_for_tasks(self, cache: CacheManager, clock: list[float]) -> None:
+        ran = itertools.count(1)
+
+        @cache.cached(ttl=1000, refresh=0.5)
+        async def slow() -> int:
+            return next(ran)
+
+        async def main() -> None:
+            assert await slow() == 1
+            clock[0] = 600.0
+            assert [await slow(), await slow()] == [1, 1]
+            async with asyncio.timeout(20):
+                while await slow() == 1:  # noqa: ASYNC110 - what is waited for is what slow() returns
+                    await asyncio.sleep(0)
+            assert [await slow(), next(ran)] == [2, 3]
+
+        asyncio.run(main())
+
+    def test_another_process_that_refreshes_is_left_to_it(self, tmp_path: Path, clock: list[float]) -> None:
+        caches = [CacheManager(backend="file", cache_dir=str(tmp_path)) for _ in range(2)]
+        ran, gate = itertools.count(1), threading.Event()
+
+        def slow() -> int:
+            turn = next(ran)
+            assert turn == 1 or gate.wait(20)
+            return turn
+
+        one, other = (cache.cached(ttl=1000, refresh=0.5, name="slow")(slow) for cache in caches)
+        assert [one(), other()] == [1, 1]
+        clock[0] = 600.0
+        assert one() == 1
+        until(lambda: next(iter(caches[0]._values.leases._held), "").endswith(" refresh"))
+        assert [other() for _ in range(5)] == [1] * 5
+        gate.set()
+        until(lambda: one() == 2)
+        assert other() == 2
+        assert next(ran) == 3
+        for cache in caches:
+            cache.close()
+
+
+class TestGenerators:
+    def test_what_was_yielded_is_replayed(self, cache: CacheManager) -> None:
+        ran: list[int] = []
+
+        @cache.cached()
+        def count(n: int) -> Iterator[Any]:
+            ran.append(n)
+            for each in range(n):
+                yield [each]
+
+        first = list(count(3))
+        first[0].append("mine")
+        assert list(count(3)) == [[0], [1], [2]]
+        assert list(count(0)) == list(count(0)) == []
+        assert ran == [3, 0]
+
+    def test_what_was_left_before_its_end_is_not_kept(self, cache: CacheManager) -> None:
+        ran, closed = [], []
+
+        @cache.cached()
+        def count(n: int) -> Iterator[int]:
+            ran.append(n)
+            try:
+                yield from range(n)
+            finally:
+                closed.append(n)
+
+        pieces = count(3)
+        assert next(iter(pieces)) == 0
+        pieces.close()  # type: ignore[attr-defined]  # declared as an Iterator, as people do
+        assert closed == [3]
+        assert list(count(3)) == [0, 1, 2]
+        assert ran == [3, 3]
+
+    def test_a_failure_comes_where_it_came_and_is_not_kept(self, cache: CacheManager) -> None:
+        @cache.cached()
+        def fails() -> Iterator[int]:
+            yield 1
+            raise ValueError("no")
+
+        for _ in range(2):
+            pieces = fails()
+            assert next(iter(pieces)) == 1
+            with pytest.raises(ValueError, match="no"):
+                next(iter(pieces))
+
+    def test_two_who_iterate_in_turn_share_one_run(self, cache: CacheManager) -> None:
+        ran: list[int] = []
+
+        @cache.cached()
+        def count(n: int) -> Iterator[int]:
+            ran.append(n)
+            yield from range(n)
+
+        assert list(zip(count(3), count(3), strict=True)) == [(0, 0), (1, 1), (2, 2)]
+        assert ran == [3]
+
+    def test_async_generators_are_one_run_and_replayed(self, cache: CacheManager) -> None:
+        ran: list[int] = []
+
+        @cache.cached()
+        async def count(n: int) -> AsyncIterator[int]:
+            ran.append(n)
+            for each in range(n):
+                await asyncio.sleep(0)
+                yield each
+
+        async def gathered() -> list[int]:
+            return [each async for each in count(3)]
+
+        async def main() -> list[list[int]]:
+            return [*await asyncio.gather(*(gathered() for _ in range(20))), await gathered()]
+
+        assert asyncio.run(main()) == [[0, 1, 2]] * 21
+        assert ran == [3]
+
+    def test_a_refreshed_generator_runs_again(self, cache: CacheManager) -> None:
+        ran = itertools.count(1)
+
+        @cache.cached()
+        def turns() -> Iterator[int]:
+            yield next(ran)
+
+        assert [list(turns()), list(turns.refresh()), list(turns()), list(turns.uncached())] == [
+            [1],
+            [2],
+            [2],
+            [3],
+        ]
