@@ -16,6 +16,8 @@ from llmcore.types import Size
 
 
 class TestMemoryCache(CacheConformance):
+    lacks = ("acquire", "version", "watch")
+
     @pytest.fixture
     def provider(self) -> MemoryCache:
         return MemoryCache()
@@ -25,7 +27,15 @@ class TestMemoryCache(CacheConformance):
         return MemoryCache()
 
 
+class TestFrequencyCache(TestMemoryCache):
+    @pytest.fixture
+    def provider(self) -> MemoryCache:
+        return MemoryCache(MemoryOptions(eviction="lfu"))
+
+
 class TestFileCache(CacheConformance):
+    lacks = ("watch",)
+
     @pytest.fixture
     def provider(self, tmp_path: Path) -> FileCache:
         return FileCache(FileOptions(cache_dir=str(tmp_path / "cache"), namespace="one"))
@@ -33,6 +43,10 @@ class TestFileCache(CacheConformance):
     @pytest.fixture
     def sibling(self, tmp_path: Path) -> FileCache:
         return FileCache(FileOptions(cache_dir=str(tmp_path / "cache"), namespace="on"))
+
+    @pytest.fixture
+    def twin(self, tmp_path: Path) -> FileCache:
+        return FileCache(FileOptions(cache_dir=str(tmp_path / "cache"), namespace="one", eviction="lfu"))
 
 
 class Clock:

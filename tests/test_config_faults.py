@@ -96,8 +96,8 @@ def test_a_key_outside_its_section_is_told_where_it_belongs(tmp_path: Path) -> N
 
 
 def test_what_this_version_would_not_hold_is_refused(tmp_path: Path) -> None:
-    error = faults_of('[budget]\nlimit = "5 USD"\n[[budgets]]\n[limits]\n[cache]\neviction = "lru"', tmp_path)
-    assert [fault.code for fault in error.faults] == ["LC111"] * 4
+    error = faults_of('[budget]\nlimit = "5 USD"\n[[budgets]]\n[limits]\n', tmp_path)
+    assert [fault.code for fault in error.faults] == ["LC111"] * 3
     assert error.faults[0].render() == (
         "error[LC111]: [budget] is not available in llmcore 0.1.0: nothing would hold it\n"
         " --> llmcore.toml:1:2\n"
@@ -105,9 +105,13 @@ def test_what_this_version_would_not_hold_is_refused(tmp_path: Path) -> None:
         "  |  ^^^^^^\n"
         "  = fix: llmcore config unset budget"
     )
-    assert error.faults[3].message == (
-        "`eviction` in [cache] is not available in llmcore 0.1.0: nothing would hold it"
-    )
+
+
+def test_an_eviction_that_nobody_knows_is_told_with_those_there_are(tmp_path: Path) -> None:
+    error = faults_of('[cache]\neviction = "fifo"\n', tmp_path)
+    assert error.message == '`eviction` is not a way to choose what goes from a full cache: "fifo"'
+    assert error.expected == '"lru", what was used longest ago; or "lfu", what is used least often'
+    assert error.fix == "llmcore config set cache.eviction lru"
 
 
 def test_a_loop_in_models_is_told_with_both_ends(tmp_path: Path) -> None:
@@ -181,7 +185,8 @@ def test_toml_that_is_none_is_told_with_line_and_pointer(tmp_path: Path) -> None
         " --> llmcore.toml:2:12\n"
         "2 | provider = openai\n"
         "  |            ^\n"
-        '  = expected: [section] or key = value; text stands in quotes: provider = "openai"'
+        '  = expected: [section] or key = value; text stands in quotes: provider = "openai"\n'
+        '  = fix: provider = "openai"'
     )
 
 

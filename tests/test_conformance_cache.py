@@ -17,6 +17,7 @@ FOUND_BY = {
     "DeleteTellsEverybodyYes": "one delete removes the value, the others find none",
     "DeletesWhatHasExpired": "what has expired is not there to be deleted",
     "FindsByPrefix": "assert b'' is None",
+    "HalfALease": "still to define: release",
     "HalfAColour": "still to define: aset, adelete, aclear",
     "IgnoresTtl": "the value was still there",
     "KeepsTheFirst": "set must replace what was there",
@@ -24,8 +25,24 @@ FOUND_BY = {
     "KeysBearTheNamespace": "keys tells exactly the keys that are alive",
     "KeysBreakWhenChanged": "dictionary changed size during iteration",
     "KeysTellTheExpired": "keys tells exactly the keys that are alive",
+    "LacksWhatItHas": "`lacks` names what the backend has: version",
+    "LeasesAreEntries": "get must not see a lease",
+    "LeasesAreNotRenewed": "a lease that was renewed has ended",
+    "LeasesAreReleasedByAnybody": "another than its holder gave it back",
+    "LeasesAreTakenOneAfterAnother": "a lease that several got at once is none",
+    "LeasesForbidRenewal": "its holder may renew it",
+    "LeasesGoWithClear": "the lease went with the entries",
+    "LeasesNeverEnd": "a lease must end with its ttl",
+    "LeasesToEverybody": "two holders have one lease",
     "LongTtlOverflows": "a ttl of 1e+11 s ended at once",
     "LosesWhatIsSetAtOnce": "values set at once were lost or mixed up",
+    "ManyTellsMissesToo": "exactly what is there",
+    "ManyTellsTheExpired": "what is over or deleted is not there",
+    "MatchesABackslashAsAnEscape": "after 'a\\\\*b'",
+    "MatchesAndCountsTheExpired": "assert 701 == 700",
+    "MatchesBeginnings": "after 'user'",
+    "MatchesLikeAShell": "after 'user:[3]'",
+    "MatchesOneLineOnly": "after 'a?b'",
     "NoCache": "define get, set, delete, clear, or their asynchronous twins aget",
     "NormalisesKeys": "the value of another key was returned",
     "RefusesLongKeys": "CacheError: the key is too long",
@@ -38,30 +55,43 @@ FOUND_BY = {
     "TakesAShortTtlForNone": "the value was still there",
     "TakesEmptyForAMiss": "get must return bytes, got NoneType",
     "TakesSecondsForMilliseconds": "a ttl is in seconds",
+    "VersionCountsReads": "reading changed the version",
+    "VersionIgnoresClear": "clear did not change the version",
+    "VersionStays": "set did not change the version",
+    "WatchDoesNotBegin": "that reports begin is told",
+    "WatchIsDeafToDeletes": "delete of 'two' was not reported",
     "WritesInPieces": "a reader got a value that nobody set",
 }
 
 
 @pytest.fixture(scope="module")
 def outcomes(tmp_path_factory: pytest.TempPathFactory) -> Outcomes:
-    return run_kit("kit_cache_backends.py", tmp_path_factory.mktemp("stranger"))
+    return {
+        **run_kit("kit_cache_backends.py", tmp_path_factory.mktemp("stranger")),
+        **run_kit("kit_cache_abilities.py", tmp_path_factory.mktemp("stranger")),
+    }
 
 
-def test_a_correct_cache_passes_wholly_in_both_colours(outcomes: Outcomes) -> None:
-    both = outcomes["Both"]
+@pytest.mark.parametrize("backend", ["Both", "AbleInBoth"])
+def test_a_correct_cache_passes_wholly_in_both_colours(outcomes: Outcomes, backend: str) -> None:
+    both = outcomes[backend]
     assert {how for how, _ in both.values()} == {"passed"}, complaints(both)
     assert sum("[sync" in name for name in both) == sum("[async" in name for name in both) > 40
 
 
-@pytest.mark.parametrize(("backend", "lacking"), [("Memory", "async"), ("AsyncMemory", "sync")])
-def test_one_colour_without_abilities_is_enough(outcomes: Outcomes, backend: str, lacking: str) -> None:
+@pytest.mark.parametrize(
+    ("backend", "lacking"), [("Memory", "async"), ("AsyncMemory", "sync"), ("Able", "async")]
+)
+def test_one_colour_is_enough_with_and_without_abilities(
+    outcomes: Outcomes, backend: str, lacking: str
+) -> None:
     assert complaints(outcomes[backend]) == []
     for name, (how, said) in outcomes[backend].items():
         if f"[{lacking}" in name:
             assert how == "skipped", name
             assert f"has no {lacking} colour" in said
         elif how == "skipped":
-            assert "does not offer keys" in said or "gives no second namespace" in said
+            assert "does not offer" in said or "gives no second namespace" in said
     assert ended(outcomes[backend], "passed") > 40
 
 
@@ -73,4 +103,4 @@ def test_a_broken_cache_fails_and_the_failure_says_why(outcomes: Outcomes, backe
 
 
 def test_every_broken_cache_is_named_here(outcomes: Outcomes) -> None:
-    assert set(outcomes) - {"Memory", "AsyncMemory", "Both"} == set(FOUND_BY)
+    assert set(outcomes) - {"Memory", "AsyncMemory", "Both", "Able", "AbleInBoth"} == set(FOUND_BY)

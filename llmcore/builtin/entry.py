@@ -19,7 +19,7 @@ from struct import Struct
 from typing import Final
 from zlib import crc32
 
-__all__ = ["MAX_VALUE_BYTES", "head_of", "is_over", "name_prefix", "pack", "unpack"]
+__all__ = ["MAX_VALUE_BYTES", "head_of", "is_over", "name_prefix", "pack", "unpack", "written_of"]
 
 MAX_VALUE_BYTES: Final = 2**31
 
@@ -55,6 +55,12 @@ def unpack(data: bytes, name: bytes, now: int) -> bytes | None:
     if expires and not (written - _CLOCK_SLACK_NS <= now < expires):  # `is_over`, without its call
         return None
     return data[start:-_TAIL]
+
+
+def written_of(data: bytes) -> int:
+    """Return when an entry that `unpack` found whole was written."""
+    written: int = _head(data)[0]
+    return written
 
 
 def is_over(written: int, expires: int, now: int) -> bool:

@@ -1,9 +1,12 @@
-"""Makes room in a file cache: what has expired goes first, then what was written longest ago.
+"""Makes room in a file cache: what has expired goes first, then what was used least, lately or at all.
 
-A hand goes round the entries in the order of their slots, one window at a time, takes the oldest away and writes the
-others again side by side, since LMDB joins pages only when they are nearly empty. Slots are scattered over the ages
-(see `file_cache`), so the oldest of a window are among the oldest of all, and no index of the ages has to be written
-with every entry. That would cost a third of a write again, or a second lookup in every read.
+A hand goes round the entries in the order of their slots, one window at a time, takes the least worth keeping away and
+writes the others again side by side, since LMDB joins pages only when they are nearly empty. Slots are scattered over
+the ages (see `file_cache`), so the least of a window are among the least of all, and no index of them has to be
+written with every entry. That would cost a third of a write again, or a second lookup in every read.
+
+`lru` keeps what was used last, to be exact: written, or noted by `uses`. `lfu` keeps what is used often: it goes by the
+count there, which time wears away, and by the last use between equal counts.
 """
 
 from __future__ import annotations
@@ -15,7 +18,9 @@ from functools import partial
 from typing import Any, Final, NamedTuple
 
 from llmcore.builtin.entry import head_of, is_over
+from llmcore.builtin.lease_slots import is_lease, lease_is_over
 from llmcore.builtin.lmdb_store import FullError, Store
+from llmcore.builtin.uses import Uses
 
 __all__ = ["Evictor"]
 
@@ -30,7 +35,8 @@ _TICK: Final = b"\0tick"
 
 
 class _Seen(NamedTuple):
-    written: int
+    rank: tuple[int, int]
+    """Count and last use: see `Uses.rank`."""
     slot: bytes
     size: int
     data: bytes | None
@@ -44,8 +50,11 @@ class Evictor:
     file a third, to the others and to LMDB, which must write new pages in order to free old ones.
     """
 
-    def __init__(self, store: Store, max_size: int, start: bytes, clock: Callable[[], int]) -> None:
+    def __init__(
+        self, store: Store, uses: Uses, max_size: int, start: bytes, clock: Callable[[], int]
+    ) -> None:
         self._store = store
+        self._uses = uses
         self._limit = max_size - max(max_size // 8, min(max_size // 3, _SMALL_RESERVE))
         self._step = max_size // 256
         self._clock = clock
@@ -94,12 +103,15 @@ class Evictor:
     def _evict_window(self, txn: Any, wanted: int, most: int) -> int:
         expired, alive = self._look(txn, most)
         doomed = {entry.slot for entry in expired}
-        freed = sum(entry.size for entry in expired)
+        freed, last = sum(entry.size for entry in expired), 0
         for entry in sorted(alive)[: max(1, len(alive) // 3)]:
             if freed >= wanted:
                 break
             doomed.add(entry.slot)
             freed += entry.size
+            last = entry.rank[1]
+        if last:
+            self._uses.turned_over(self._clock() - last)
         for entry in expired + alive:
             if entry.data is not None or entry.slot in doomed:
                 txn.delete(entry.slot)
@@ -118,10 +130,16 @@ class Evictor:
                 if len(expired) + len(alive) == most:
                     self._hand = slot
                     break
+                if is_lease(slot):
+                    if lease_is_over(data, now):
+                        expired.append(_Seen((0, 0), slot, len(data), None))
+                    continue
                 written, expires, _ = head_of(data) or (0, 1, b"")  # what is no entry goes with the expired
-                over = is_over(written, expires, now)
-                again = None if over or len(data) > _INLINE else bytes(data)
-                (expired if over else alive).append(_Seen(written, slot, len(data), again))
+                if is_over(written, expires, now):
+                    expired.append(_Seen((0, 0), slot, len(data), None))
+                    continue
+                again = None if len(data) > _INLINE else bytes(data)
+                alive.append(_Seen(self._uses.rank(data, written, now), slot, len(data), again))
         return expired, alive
 
 

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import hashlib
+import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from llmcore.builtin.entry import MAX_VALUE_BYTES, head_of, name_prefix, pack, unpack
+from llmcore.builtin.entry import MAX_VALUE_BYTES, head_of, name_prefix, pack, unpack, written_of
 from llmcore.builtin.eviction import Evictor
 from llmcore.builtin.lease_slots import acquired, lease_slot, released
 from llmcore.builtin.lmdb_store import MAX_SLOT_BYTES, FullError
+from llmcore.builtin.patterns import matcher
 from llmcore.builtin.plugin import FileOptions
 from llmcore.builtin.shared_stores import borrow, give_back
+from llmcore.builtin.uses import SAMPLE, Uses
 from llmcore.errors import CacheError, ConfigError
 
 __all__ = ["FileCache"]
@@ -34,6 +37,7 @@ class FileCache:
     Args:
         options: Folder, bounds and namespace.
         clock: Nanoseconds since 1970-01-01 UTC, the same for all processes; entries expire by it.
+        chance: Numbers from 0 to 1; they decide which hits the eviction learns of. None takes its own.
 
     Raises:
         CacheError: The folder cannot be used.
@@ -41,7 +45,11 @@ class FileCache:
     """
 
     def __init__(
-        self, options: FileOptions | None = None, *, clock: Callable[[], int] = time.time_ns
+        self,
+        options: FileOptions | None = None,
+        *,
+        clock: Callable[[], int] = time.time_ns,
+        chance: Callable[[], float] | None = None,
     ) -> None:
         options = options or FileOptions()
         _check(options)
@@ -53,7 +61,11 @@ class FileCache:
         self._plain = self._range + b"k"
         self._hashed = self._range + b"h"
         self._store = borrow(_folder(options.cache_dir), self._max_size // 65536 * 65536)
-        self._evictor = Evictor(self._store, self._max_size, self._plain, clock)
+        # Of its own: the application's may be seeded, and must stay as it was.
+        self._chance = chance or random.Random().random  # noqa: S311 - no secret
+        counted = options.eviction == "lfu"
+        self._uses = Uses(self._store.folder, self._max_size, counted=counted, chance=self._chance)
+        self._evictor = Evictor(self._store, self._uses, self._max_size, self._plain, clock)
         self._closed = False
 
     def get(self, key: str) -> bytes | None:
@@ -63,7 +75,14 @@ class FileCache:
         data = self._store.get(slot if len(slot) <= MAX_SLOT_BYTES else self._slot(raw))
         if data is None:
             return None
-        return unpack(data, self._name + raw, self._clock())
+        now = self._clock()
+        value = unpack(data, self._name + raw, now)
+        if value is None:
+            return None
+        uses = self._uses
+        if self._chance() * SAMPLE < 1 if uses.counted else key not in uses.recent or now >= uses.until:
+            uses.hit(key, data, written_of(data), now)
+        return value
 
     def set(self, key: str, value: bytes, ttl: float | None = None) -> None:
         """See `CacheProvider.set`."""
@@ -105,6 +124,16 @@ class FileCache:
         while self._write(self._clear_batch):
             pass
 
+    def get_many(self, keys: Sequence[str]) -> dict[str, bytes]:
+        """See `CacheBatches.get_many`."""
+        return {key: value for key in keys if (value := self.get(key)) is not None}
+
+    def delete_matching(self, pattern: str) -> int:
+        """See `CacheMatching.delete_matching`."""
+        matches = matcher(pattern)
+        slots = [self._slot(key.encode("utf-8", "surrogatepass")) for key in self.keys() if matches(key)]
+        return sum(self._write(_delete(slots[at : at + _BATCH])) for at in range(0, len(slots), _BATCH))
+
     def keys(self) -> Iterator[str]:
         """See `CacheKeys.keys`."""
         after = self._range
@@ -143,6 +172,14 @@ class FileCache:
         """See `CacheProvider.clear`."""
         self.clear()
 
+    async def aget_many(self, keys: Sequence[str]) -> dict[str, bytes]:
+        """See `CacheBatches.get_many`."""
+        return self.get_many(keys)
+
+    async def adelete_matching(self, pattern: str) -> int:
+        """See `CacheMatching.delete_matching`."""
+        return self.delete_matching(pattern)
+
     async def aacquire(self, key: str, holder: str, ttl: float) -> bool:
         """See `CacheLeases.acquire`."""
         return self.acquire(key, holder, ttl)
@@ -155,6 +192,7 @@ class FileCache:
         """Let go of the file; the last one of a process to do so closes it."""
         if not self._closed:
             self._closed = True
+            self._uses.close()
             give_back(self._store)
 
     async def aclose(self) -> None:
@@ -222,6 +260,10 @@ class FileCache:
 
 def _put(slot: bytes, data: bytes) -> Callable[[Any], object]:
     return lambda txn: txn.put(slot, data)
+
+
+def _delete(slots: Sequence[bytes]) -> Callable[[Any], int]:
+    return lambda txn: sum(txn.delete(slot) for slot in slots)
 
 
 def _folder(cache_dir: str | None) -> Path:

@@ -7,15 +7,26 @@ import struct
 from collections.abc import Callable
 from typing import Any, Final
 
-__all__ = ["acquired", "lease_slot", "released"]
+__all__ = ["acquired", "is_lease", "lease_is_over", "lease_slot", "released"]
 
 _UNTIL: Final = struct.Struct("<Q")
 """Nanoseconds since 1970; the holder's name follows."""
+_PREFIX: Final = b"\0lease\0"
 
 
 def lease_slot(namespace: str, key: str) -> bytes:
     """Return where the lease on *key* lies: apart from every entry, so that nothing else meets it."""
-    return b"\0lease\0" + hashlib.sha256(f"{namespace}\0{key}".encode("utf-8", "surrogatepass")).digest()
+    return _PREFIX + hashlib.sha256(f"{namespace}\0{key}".encode("utf-8", "surrogatepass")).digest()
+
+
+def is_lease(slot: bytes) -> bool:
+    """Return whether a lease may lie in *slot*, and no entry ever."""
+    return slot.startswith(_PREFIX)
+
+
+def lease_is_over(data: bytes | memoryview, now: int) -> bool:
+    """Return whether the lease is anybody's for the taking; also one that is damaged."""
+    return len(data) < _UNTIL.size or bool(_UNTIL.unpack_from(data)[0] <= now)
 
 
 def acquired(slot: bytes, holder: str, now: int, ttl: float) -> Callable[[Any], bool]:
@@ -23,10 +34,8 @@ def acquired(slot: bytes, holder: str, now: int, ttl: float) -> Callable[[Any], 
 
     def work(txn: Any) -> bool:
         there = txn.get(slot)
-        if there is not None and len(there) >= _UNTIL.size:
-            (until,) = _UNTIL.unpack_from(there)
-            if until > now and bytes(there[_UNTIL.size :]) != holder.encode():
-                return False
+        if there is not None and not lease_is_over(there, now) and _holder(there) != holder.encode():
+            return False
         txn.put(slot, _UNTIL.pack(now + int(ttl * 10**9)) + holder.encode())
         return True
 
@@ -38,6 +47,10 @@ def released(slot: bytes, holder: str) -> Callable[[Any], bool]:
 
     def work(txn: Any) -> bool:
         there = txn.get(slot)
-        return there is not None and bytes(there[_UNTIL.size :]) == holder.encode() and bool(txn.delete(slot))
+        return there is not None and _holder(there) == holder.encode() and bool(txn.delete(slot))
 
     return work
+
+
+def _holder(data: memoryview) -> bytes:
+    return bytes(data[_UNTIL.size :])

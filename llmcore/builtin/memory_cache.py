@@ -5,9 +5,11 @@ from __future__ import annotations
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 from llmcore.builtin import forks
+from llmcore.builtin.frequencies import Frequencies
+from llmcore.builtin.patterns import matcher
 from llmcore.builtin.plugin import MemoryOptions
 from llmcore.errors import CacheError
 
@@ -28,8 +30,10 @@ class MemoryCache:
     def __init__(
         self, options: MemoryOptions | None = None, *, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        self._max_size = (options or MemoryOptions()).max_size
+        options = options or MemoryOptions()
+        self._max_size = options.max_size
         self._clock = clock
+        self._often = Frequencies() if options.eviction == "lfu" else None
         self._entries: OrderedDict[str, tuple[bytes, float | None]] = OrderedDict()
         self._size = 0
         self._lock = threading.Lock()
@@ -37,6 +41,14 @@ class MemoryCache:
 
     def get(self, key: str) -> bytes | None:
         """See `CacheProvider.get`."""
+        if self._often is None:  # without the lock, which costs more than the rest: each step is one C call
+            found = self._entries.get(key)
+            if found is not None and (found[1] is None or found[1] > self._clock()):
+                try:
+                    self._entries.move_to_end(key)
+                except KeyError:  # another thread was quicker to delete it
+                    return None
+                return found[0]
         with self._lock:
             entry = self._entries.get(key)
             if entry is None:
@@ -45,7 +57,10 @@ class MemoryCache:
             if expires is not None and expires <= self._clock():
                 self._forget(key)
                 return None
-            self._entries.move_to_end(key)
+            if self._often is None:
+                self._entries.move_to_end(key)
+            else:
+                self._often.used(key)
             return value
 
     def set(self, key: str, value: bytes, ttl: float | None = None) -> None:
@@ -62,10 +77,12 @@ class MemoryCache:
         with self._lock:
             if key in self._entries:
                 self._forget(key)
-            self._entries[key] = (kept, expires)
             self._size += cost
             while self._size > self._max_size:
-                self._forget(next(iter(self._entries)))
+                self._forget(next(iter(self._entries)) if self._often is None else self._often.least())
+            self._entries[key] = (kept, expires)
+            if self._often is not None:
+                self._often.add(key)
 
     def delete(self, key: str) -> bool:
         """See `CacheProvider.delete`."""
@@ -79,8 +96,16 @@ class MemoryCache:
     def clear(self) -> None:
         """See `CacheProvider.clear`."""
         with self._lock:
-            self._entries.clear()
-            self._size = 0
+            self._empty()
+
+    def get_many(self, keys: Sequence[str]) -> dict[str, bytes]:
+        """See `CacheBatches.get_many`."""
+        return {key: value for key in keys if (value := self.get(key)) is not None}
+
+    def delete_matching(self, pattern: str) -> int:
+        """See `CacheMatching.delete_matching`."""
+        matches = matcher(pattern)
+        return sum(self.delete(key) for key in self.keys() if matches(key))
 
     def keys(self) -> Iterator[str]:
         """See `CacheKeys.keys`."""
@@ -105,6 +130,14 @@ class MemoryCache:
         """See `CacheProvider.clear`."""
         self.clear()
 
+    async def aget_many(self, keys: Sequence[str]) -> dict[str, bytes]:
+        """See `CacheBatches.get_many`."""
+        return self.get_many(keys)
+
+    async def adelete_matching(self, pattern: str) -> int:
+        """See `CacheMatching.delete_matching`."""
+        return self.delete_matching(pattern)
+
     @property
     def size_bytes(self) -> int:
         """What the entries take, never more than `max_size`; expired ones count until they are met."""
@@ -118,10 +151,17 @@ class MemoryCache:
         """See `forks.ForkAware`."""
         self._lock = threading.Lock()
         if not at_rest:
-            self._entries.clear()
-            self._size = 0
+            self._empty()
+
+    def _empty(self) -> None:
+        self._entries.clear()
+        self._size = 0
+        if self._often is not None:
+            self._often = Frequencies()
 
     def _forget(self, key: str) -> None:
+        if self._often is not None:
+            self._often.remove(key)
         self._size -= _cost(key, self._entries.pop(key)[0])
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Literal
 
 from llmcore.hookspecs import Options, Provider, hookimpl
 from llmcore.types import Size
@@ -20,7 +21,9 @@ class MemoryOptions(Options):
     """`[cache.memory]`."""
 
     max_size: Size = Size(64 * 10**6)
-    """Bytes of keys, values and their bookkeeping; beyond it the entries that were used longest ago go."""
+    """Bytes of keys, values and their bookkeeping; beyond it entries go."""
+    eviction: Literal["lru", "lfu"] = "lru"
+    """Which go first: those used longest ago, or those used least often."""
 
 
 class FileOptions(Options):
@@ -29,7 +32,9 @@ class FileOptions(Options):
     cache_dir: str | None = None
     """Folder of the cache; None takes llmcore's folder among the user's caches."""
     max_size: Size = Size(10**9)
-    """Bytes that the file may take on the disk; before it is full, expired and the oldest entries go."""
+    """Bytes that the file may take on the disk; before it is full, entries go, the expired ones first."""
+    eviction: Literal["lru", "lfu"] = "lru"
+    """Which go then: those used longest ago, or those used least often, by and large."""
     namespace: str = "default"
     """Entries of different namespaces share the file and never meet; `clear` empties one namespace."""
 

@@ -65,9 +65,7 @@ class _Check:
         known = SECTIONS[section]
         for name, value in table.items():
             key = (*path, str(name))
-            if (section, name) in UNAVAILABLE:
-                self._unavailable(key)
-            elif name in known and not ((section, name) == TIER and isinstance(value, Mapping)):
+            if name in known and not ((section, name) == TIER and isinstance(value, Mapping)):
                 self._value(key, value)
             elif not isinstance(value, Mapping) or section not in OPTION_KINDS:
                 self.faults.append(unknown_key(self.layer, key, value, known))
@@ -137,11 +135,10 @@ class _Check:
             )
 
     def _unavailable(self, path: Path) -> None:
-        what = f"[{dotted(path)}]" if (path[-1],) in UNAVAILABLE else f"`{path[-1]}` in [{dotted(path[:-1])}]"
         self.faults.append(
             self.layer.fault(
                 path,
-                f"{what} is not available in llmcore {_version()}: nothing would hold it",
+                f"[{dotted(path)}] is not available in llmcore {_version()}: nothing would hold it",
                 code="LC111",
                 at="key",
                 fix=self.layer.to_unset(path),
@@ -247,7 +244,7 @@ def _element(reader: Reader, value: Any) -> int | None:
 
 
 def _unavailable_sections() -> list[str]:
-    return [path[0] for path in UNAVAILABLE if len(path) == 1]
+    return [path[0] for path in UNAVAILABLE]
 
 
 def _version() -> str:

@@ -51,7 +51,7 @@ def set_value(path: str | os.PathLike[str], key: str, text: str) -> None:
         table = _table_for(tree, parts)
         wrong = None if parts[-1] in table else _misspelt(parts, table)
         if wrong is None:
-            table[parts[-1]] = value
+            _put(table, parts[-1], value)
         else:
             _replace(table, wrong, parts[-1], value)
 
@@ -152,6 +152,18 @@ def _table_for(tree: MutableMapping[str, Any], parts: Key) -> MutableMapping[str
             tree[part] = {}
         tree = tree[part]
     return tree
+
+
+def _put(table: MutableMapping[str, Any], name: str, value: Any) -> None:
+    """Set a key; a new one stands behind the last that has a value, not behind comments that come after that."""
+    container: Any = getattr(table, "value", None)
+    above = [str(key) for key, item in table.items() if not isinstance(item, Mapping | list)]
+    if name in table or not above or not hasattr(container, "_insert_after"):
+        table[name] = value
+        return
+    import tomlkit
+
+    container._insert_after(above[-1], name, tomlkit.item(value))  # noqa: SLF001 - tomlkit has no public way
 
 
 def _misspelt(parts: Key, table: Mapping[str, Any]) -> str | None:

@@ -9,7 +9,7 @@ EXAMPLE: Final = """\
 # `llmcore config check` finds its faults; `llmcore config explain KEY` tells where a value comes from.
 
 [llm]
-provider = "echo"                         # answers without a key and costs nothing; openai, ...
+provider = "echo"                         # echo needs no key and costs nothing; openai, or any installed provider
 # model = "gpt-5.6-luna"
 
 # [llm.openai]
@@ -24,6 +24,7 @@ provider = "echo"                         # answers without a key and costs noth
 provider = "file"                         # memory, file, redis, or any installed provider
 ttl = "1h"                                # or "never"
 # max_size = "1GB"
+# eviction = "lru"                        # or "lfu": what goes when it is full
 # memory = "64MB"                         # the tier in front of it; 0 turns it off
 
 # [cache.redis]                           # may stay here while another provider is chosen

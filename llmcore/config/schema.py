@@ -68,6 +68,12 @@ def _count(value: Any) -> int:
     return value
 
 
+def _eviction(value: Any) -> str:
+    if value not in ("lru", "lfu"):
+        raise ValueError
+    return str(value)
+
+
 def _names(value: Any) -> tuple[str, ...]:
     if not isinstance(value, list | tuple):
         raise TypeError
@@ -118,6 +124,13 @@ SECTIONS: Final[Mapping[str, Mapping[str, Reader]]] = MappingProxyType(
         },
         "models": {},
         "cache": {
+            "eviction": Reader(
+                _eviction,
+                "a way to choose what goes from a full cache",
+                '"lru", what was used longest ago; or "lfu", what is used least often',
+                "lru",
+                text=True,
+            ),
             "memory": Reader(_size, "a size", f"{Size.expected}; 0 turns the tier off", "64MB"),
             "max_size": Reader(_size, "a size", Size.expected, "1GB"),
             "namespace": _named("default", "text without which other applications' entries are left alone"),
@@ -151,9 +164,7 @@ PRICE_KEYS: Final[Mapping[str, Reader]] = MappingProxyType(
     {"cache_write": _USD, "cached_input": _USD, "input": _USD, "output": _USD}
 )
 
-UNAVAILABLE: Final[frozenset[Path]] = frozenset(
-    {("budget",), ("budgets",), ("limits",), ("cache", "eviction")}
-)
+UNAVAILABLE: Final[frozenset[Path]] = frozenset({("budget",), ("budgets",), ("limits",)})
 """Known, and not acted on by this version. To take a limit and hold nobody to it would be worse than refusing it."""
 
 BUILT_IN: Final[Mapping[str, Any]] = MappingProxyType(

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from llmcore.config.document import Document
+from llmcore.config.mask import is_secret_name, looks_secret
 from llmcore.errors import ConfigError
 
 __all__ = ["MOST_BYTES", "given_path", "project_file", "read", "user_file"]
@@ -61,11 +62,14 @@ def given_path(name: str | os.PathLike[str], cwd: Path, *, origin: str, env: Map
     if path.is_dir():
         raise ConfigError(
             f"a folder is no configuration file: {text}",
+            code="LC107",
             where=origin,
             expected="the path of a TOML file",
             fix=str(Path(text, "llmcore.toml")) if (path / "llmcore.toml").is_file() else None,
         )
     if not path.exists():
+        import shlex
+
         near = sorted(item.name for item in path.parent.glob("*.toml")) if path.parent.is_dir() else []
         raise ConfigError(
             f"there is no configuration file {text}",
@@ -73,7 +77,7 @@ def given_path(name: str | os.PathLike[str], cwd: Path, *, origin: str, env: Map
             where=origin,
             expected="the path of a TOML file that exists"
             + (f"; beside it: {', '.join(near[:5])}" if near else ""),
-            fix="llmcore config init",
+            fix=f"llmcore --config {shlex.quote(text)} config init",
         )
     return path
 
@@ -149,13 +153,23 @@ def _not_toml(message: str, document: Document) -> ConfigError:
         line = max((n for n, text in enumerate(lines, 1) if text.strip()), default=1)
         column = len(lines[line - 1].rstrip()) + 1 if lines else 1
     what = message[: match.start()] if match else message
+    words = lines[line - 1] if lines else ""
     return ConfigError(
         f"not TOML: {what[:1].lower()}{what[1:]}",
         code="LC107",
         where=f"{document.label}:{line}:{column}",
         excerpt=document.excerpt(line, column, 1, broken=True),
         expected='[section] or key = value; text stands in quotes: provider = "openai"',
+        fix=_in_quotes(words),
     )
+
+
+def _in_quotes(line: str) -> str | None:
+    """Return the line with its value in quotes, where that is all it lacks and the value is no secret."""
+    match = re.fullmatch(r"\s*([\w-]+)\s*=\s*([A-Za-z][\w.:/-]*)\s*", line)
+    if match is None or is_secret_name(match[1]) or looks_secret(match[2]):
+        return None
+    return f'{match[1]} = "{match[2]}"'
 
 
 def _speaks_of_us(path: Path) -> bool:

@@ -34,7 +34,9 @@ _MODULES = {
 }
 
 # Before any of them is imported: so a stranger's failure shows both sides of the comparison.
-pytest.register_assert_rewrite(*(f"{__name__}.{module}" for module in sorted(set(_MODULES.values()))))
+pytest.register_assert_rewrite(
+    *(f"{__name__}.{module}" for module in sorted({*_MODULES.values(), "cache_abilities"}))
+)
 
 
 def __getattr__(name: str) -> Any:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from typing import Any, ClassVar
 
 import pytest
 
-from llmcore.testing.conformance.base import Conformance
+from llmcore.testing.conformance.cache_abilities import CacheAbilities, of
 
 __all__ = ["CacheConformance"]
 
@@ -36,17 +35,15 @@ _MOMENT_S = 0.1
 _LONG_S = 3600.0
 
 
-class CacheConformance(Conformance):
+class CacheConformance(CacheAbilities):
     """The promises of `llmcore.contracts.cache`; the cache that `provider` returns is empty.
 
-    A backend that knows namespaces overrides the fixture `sibling` too.
+    A backend that knows namespaces overrides the fixture `sibling` too, one that processes share the fixture `twin`.
     """
 
     kind: ClassVar[str] = "cache"
     must: ClassVar[tuple[str, ...]] = ("get", "set", "delete", "clear")
     example: ClassVar[str] = "MyCache(tmp_path)"
-    patience_s: ClassVar[float] = 10.0
-    """How long the end of a short ttl is waited for; a backend of whole seconds needs two of them."""
 
     @pytest.fixture
     def sibling(self, provider: Any) -> Any:  # noqa: ARG002 - an override builds on it
@@ -193,6 +190,7 @@ class CacheConformance(Conformance):
         assert sorted(answers) == [False] * 5 + [True], "one delete removes the value, the others find none"
         assert self.call("get", "key") is None
 
+    @of("keys")
     def test_keys_are_those_that_are_alive(self) -> None:
         self._keys()
         assert self._keys() == []
@@ -207,6 +205,7 @@ class CacheConformance(Conformance):
         self.call("clear")
         assert self._keys() == []
 
+    @of("keys")
     def test_keys_may_be_set_and_deleted_while_they_are_read(self) -> None:
         self._keys()
         for i in range(600):
@@ -224,9 +223,3 @@ class CacheConformance(Conformance):
     def _until_gone(self, key: str) -> None:
         gone = self._awaited(lambda: self.call("get", key) is None)
         assert gone, f"the value was still there {self.patience_s:g} s after it was set with a short ttl"
-
-    def _awaited(self, condition: Callable[[], bool]) -> bool:
-        deadline = time.monotonic() + self.patience_s
-        while not (met := condition()) and time.monotonic() < deadline:
-            time.sleep(0.01)
-        return met
