@@ -12,7 +12,7 @@ from pkgutil import iter_modules
 
 from benchmarks import rows
 from benchmarks.environments import ROOT, build_wheels
-from benchmarks.harness import Prepare, Workshop, machine, measure, table
+from benchmarks.harness import Prepare, Row, Workshop, machine, measure, table
 
 FOLDER = ROOT / ".cache/bench"
 
@@ -27,19 +27,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("rows", nargs="*", metavar="ROW", help=f"of {', '.join(row_names())}; default: all")
     parser.add_argument("--rounds", type=int, help="how often each side is taken; default: the row's own")
+    parser.add_argument("--large", action="store_true", help="measure what takes many minutes too")
     parser.add_argument("--json", type=Path, default=FOLDER / "results.json", metavar="FILE")
     told = parser.parse_args(arguments)
     if unknown := set(told.rows) - set(row_names()):
         parser.error(f"no row is called {', '.join(sorted(unknown))}; there are: {', '.join(row_names())}")
 
-    shop = Workshop(FOLDER, build_wheels(FOLDER / "wheels"))
+    shop = Workshop(FOLDER, build_wheels(FOLDER / "wheels"), large=told.large)
     results = {}
     for name in told.rows or row_names():
         prepare: Prepare = import_module(f"benchmarks.rows.{name}").prepare
-        with prepare(shop) as row:
-            results[name] = measure(row, rounds=told.rounds)
-        sys.stdout.write("\n".join([*table(results[name]), "", ""]))
-        sys.stdout.flush()
+        with prepare(shop) as prepared:
+            for row in [prepared] if isinstance(prepared, Row) else prepared:
+                key = name if row is prepared else f"{name}: {row.title}"
+                results[key] = measure(row, rounds=told.rounds)
+                sys.stdout.write("\n".join([*table(results[key]), "", ""]))
+                sys.stdout.flush()
     told.json.parent.mkdir(parents=True, exist_ok=True)
     told.json.write_text(json.dumps({"machine": machine(), "rows": results}, indent=2) + "\n")
     sys.stdout.write(f"also in {told.json}\n")

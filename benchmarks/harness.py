@@ -21,12 +21,19 @@ class Side:
     """One way to do it: a program for the interpreter of an environment."""
 
     name: str
-    environment: Environment
+    environment: Environment | str
+    """Where it runs, or why it cannot."""
     arguments: tuple[str, ...]
     """What the interpreter is given; `{calls}` in them is replaced by a number of calls."""
     env: Mapping[str, str] = field(default_factory=dict)
     at_most: float | None = None
     """The ratio to the base that the design promises."""
+    limit: float | None = None
+    """The figure that it promises, in the row's unit; what it adds to the ratio, where both are given."""
+    peer: bool = False
+    """Whether it is another's: where it fails, its line says why, and the rest is measured."""
+    rounds: int | None = None
+    """At most so many, for one that takes long."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,23 +45,29 @@ class Row:
     calls: tuple[int, int] | None = None
     """Measure each side with so few and with so many calls: the difference is the calls' own, start-up cancels."""
     rounds: int = 7
+    unit: str | None = None
+    """What the figure is that each program prints on its last line; None: the CPU time is taken from outside."""
+    exact: bool = False
+    """Whether the figures are counts: there is nothing to warm, and the base counts for nothing."""
 
 
 class Prepare(Protocol):
     """What the module of a row offers as `prepare`."""
 
-    def __call__(self, shop: Workshop) -> AbstractContextManager[Row]:
-        """Make what the row needs, yield it, and clear up."""
+    def __call__(self, shop: Workshop) -> AbstractContextManager[Row | Sequence[Row]]:
+        """Make what the row needs, yield it, and clear up; it may be several, each with a base of its own."""
         ...
 
 
 class Workshop:
     """Makes the environments of the rows, below one folder that git ignores, and keeps them for the next time."""
 
-    def __init__(self, folder: Path, wheels: Sequence[Path]) -> None:
+    def __init__(self, folder: Path, wheels: Sequence[Path], *, large: bool = False) -> None:
         self._folder = folder
         self._wheels = wheels
         self._host: Environment | None = None
+        self.large = large
+        """Whether to measure what takes minutes too."""
 
     def host(self) -> Environment:
         """Return an environment with our wheels, as they are now."""
@@ -73,6 +86,13 @@ class Workshop:
             made.touch()
         return environment
 
+    def rival(self, *requirements: str) -> Environment | str:
+        """Return what `peer` does, or the reason why it cannot be installed."""
+        try:
+            return self.peer(*requirements)
+        except RuntimeError as error:
+            return f"cannot be installed: {_last_line(str(error))}"
+
     def version(self, distribution: str) -> str:
         """Return the version of *distribution* that our wheels brought: a peer of the same is a fair one."""
         code = "import importlib.metadata, sys; print(importlib.metadata.version(sys.argv[1]))"
@@ -88,8 +108,18 @@ def cpu_seconds(side: Side, calls: int | None) -> float:
     Raises:
         RuntimeError: It failed.
     """
+    return _ran(side, calls)[0]
+
+
+def _ran(side: Side, calls: int | None) -> tuple[float, str]:
+    """Return the CPU time of a new process, and what it said."""
+    if isinstance(side.environment, str):
+        raise RuntimeError(side.environment)  # noqa: TRY004 - it is the reason, not a wrong type
     arguments = [argument.replace("{calls}", str(calls)) for argument in side.arguments]
-    with tempfile.TemporaryDirectory(prefix="llmcore-bench-") as home, tempfile.TemporaryFile() as said:
+    with (
+        tempfile.TemporaryDirectory(prefix="llmcore-bench-", ignore_cleanup_errors=True) as home,
+        tempfile.TemporaryFile() as said,
+    ):
         child = subprocess.Popen(
             [side.environment.python, *arguments],
             cwd=home,
@@ -101,17 +131,20 @@ def cpu_seconds(side: Side, calls: int | None) -> float:
         # wait4 tells what this child and its own children used, and nobody else.
         _, status, usage = os.wait4(child.pid, 0)
         child.returncode = os.waitstatus_to_exitcode(status)
-        if child.returncode:
-            said.seek(0)
-            raise RuntimeError(f"{side.name} ended with {child.returncode}:\n{said.read().decode()}")
-    return usage.ru_utime + usage.ru_stime
+        said.seek(0)
+        words = said.read().decode(errors="replace")
+    if child.returncode:
+        raise RuntimeError(f"{side.name} ended with {child.returncode}:\n{words}")
+    return usage.ru_utime + usage.ru_stime, words
 
 
-def _sample(side: Side, calls: tuple[int, int] | None) -> float:
-    if calls is None:
-        return cpu_seconds(side, None)
-    few, many = calls
-    return (cpu_seconds(side, many) - cpu_seconds(side, few)) / (many - few)
+def _sample(side: Side, row: Row) -> float:
+    if row.unit is not None:
+        return float(_ran(side, None)[1].split()[-1])
+    if row.calls is None:
+        return cpu_seconds(side, None) * 1e6
+    few, many = row.calls
+    return (cpu_seconds(side, many) - cpu_seconds(side, few)) / (many - few) * 1e6
 
 
 def measure(row: Row, *, rounds: int | None = None) -> dict[str, Any]:
@@ -122,24 +155,37 @@ def measure(row: Row, *, rounds: int | None = None) -> dict[str, Any]:
     """
     wanted = rounds or row.rounds
     seen: dict[str, list[float]] = {side.name: [] for side in row.sides}
-    for number in range(-1, wanted):
+    reasons: dict[str, str] = {}
+    for number in range(0 if row.exact else -1, wanted):
         for side in row.sides if number % 2 else reversed(row.sides):
-            sample = _sample(side, row.calls) * 1e6
+            if side.name in reasons or number >= (side.rounds or wanted) or (number < 0 and side.rounds):
+                continue
+            try:
+                sample = _sample(side, row)
+            except RuntimeError as error:
+                if not side.peer:
+                    raise
+                reasons[side.name] = _last_line(str(error))
+                continue
             if number >= 0:
                 seen[side.name].append(sample)
     base = median(seen[row.sides[0].name])
     return {
         "title": row.title,
-        "unit": "us of CPU a call" if row.calls else "us of CPU a process",
+        "unit": row.unit or ("us of CPU a call" if row.calls else "us of CPU a process"),
         "rounds": wanted,
         "sides": [
-            {
+            {"name": side.name, "reason": reasons[side.name]}
+            if side.name in reasons
+            else {
                 "name": side.name,
-                "median": round(median(seen[side.name]), 1),
-                "lowest": round(min(seen[side.name]), 1),
-                "highest": round(max(seen[side.name]), 1),
+                "median": round(median(seen[side.name]), 3),
+                "lowest": round(min(seen[side.name]), 3),
+                "highest": round(max(seen[side.name]), 3),
                 "ratio": round(median(seen[side.name]) / base, 3),
+                "base": round(base, 3),
                 "at_most": side.at_most,
+                "limit": side.limit,
             }
             for side in row.sides
         ],
@@ -151,12 +197,41 @@ def table(result: Mapping[str, Any]) -> Iterator[str]:
     yield f"{result['title']}: {result['unit']}, median of {result['rounds']} rounds"
     width = max(len(side["name"]) for side in result["sides"])
     for side in result["sides"]:
-        line = f"  {side['name']:<{width}}  {side['median']:>11,.1f}  {side['ratio']:>7.2f}x"
-        line += f"  ({side['lowest']:,.0f} to {side['highest']:,.0f})"
-        if side["at_most"] is not None:
-            held = side["ratio"] <= side["at_most"]
-            line += f"  {'within' if held else 'OVER'} {side['at_most']}x"
-        yield line
+        line = f"  {side['name']:<{width}}  "
+        if "reason" in side:
+            yield f"{line}no figure: {side['reason']}"
+            continue
+        line += f"{_shown(side['median']):>11}  {side['ratio']:>7.2f}x"
+        line += f"  ({_shown(side['lowest'])} to {_shown(side['highest'])})"
+        yield line + _verdict(side)
+
+
+def _verdict(side: Mapping[str, Any]) -> str:
+    """Return how *side* stands to what the design promises; nothing where it promises nothing."""
+    at_most, limit = side["at_most"], side["limit"]
+    if at_most is None and limit is None:
+        return ""
+    told = " + ".join(
+        [*([] if at_most is None else [f"{at_most}x"]), *([] if limit is None else [f"{limit}"])]
+    )
+    most = _most(at_most, limit, side["base"])
+    if side["median"] <= most:
+        return f"  within {told}"
+    over = side["ratio"] - at_most if limit is None else side["median"] - most
+    return f"  OVER {told} by {_shown(over)}{'x' if limit is None else ''}"
+
+
+def _most(at_most: float | None, limit: float | None, base: float) -> float:
+    return (at_most or 0.0) * base + (limit or 0.0)
+
+
+def _shown(figure: float) -> str:
+    """Return *figure* with three digits or all that stand before the point."""
+    return f"{figure:,.{max(0, 2 - len(str(int(figure))) + 1)}f}"
+
+
+def _last_line(text: str) -> str:
+    return text.strip().splitlines()[-1][:300]
 
 
 def machine() -> dict[str, Any]:

@@ -1,4 +1,7 @@
-"""A server that gives every POST one and the same chat completion, as fast as it can: `python -m benchmarks.upstream`."""
+"""A server that gives every POST one and the same chat completion: `python -m benchmarks.upstream [seconds]`.
+
+It answers as fast as it can, or so many seconds late. A GET is told how many POSTs there were.
+"""
 
 from __future__ import annotations
 
@@ -54,8 +57,14 @@ ANSWER = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 
 LENGTH = re.compile(rb"content-length: *(\d+)", re.IGNORECASE)
 
 
+COUNT = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: %d\r\n\r\n%s"
+
+
 class Answering(asyncio.Protocol):
     """One connection: requests with a Content-Length, kept alive."""
+
+    delay = 0.0
+    posts = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin."""
@@ -71,21 +80,33 @@ class Answering(asyncio.Protocol):
             whole = end + 4 + (int(length[1]) if length else 0)
             if len(self._held) < whole:
                 return
-            self._held = self._held[whole:]
+            asked, self._held = self._held[:whole], self._held[whole:]
+            self._answer(asked)
+
+    def _answer(self, asked: bytes) -> None:
+        if asked.startswith(b"GET"):
+            posts = str(Answering.posts).encode()
+            self._transport.write(COUNT % (len(posts), posts))
+            return
+        Answering.posts += 1
+        if self.delay:
+            asyncio.get_running_loop().call_later(self.delay, self._transport.write, ANSWER)
+        else:
             self._transport.write(ANSWER)
 
 
-async def _serve() -> None:
-    server = await asyncio.get_running_loop().create_server(Answering, "127.0.0.1", 0)
+async def _serve(delay: float) -> None:
+    Answering.delay = delay
+    server = await asyncio.get_running_loop().create_server(Answering, "127.0.0.1", 0, backlog=1024)
     sys.stdout.write(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1\n")
     sys.stdout.flush()
     await server.serve_forever()
 
 
 @contextmanager
-def serving() -> Iterator[str]:
-    """Run the server in a process of its own; yield its base URL."""
-    command = [sys.executable, "-m", "benchmarks.upstream"]
+def serving(delay: float = 0.0) -> Iterator[str]:
+    """Run the server in a process of its own, each answer *delay* seconds late; yield its base URL."""
+    command = [sys.executable, "-m", "benchmarks.upstream", str(delay)]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as server:
         assert server.stdout is not None
         try:
@@ -95,4 +116,4 @@ def serving() -> Iterator[str]:
 
 
 if __name__ == "__main__":
-    asyncio.run(_serve())
+    asyncio.run(_serve(float(sys.argv[1]) if sys.argv[1:] else 0.0))

@@ -52,6 +52,30 @@ def test_a_side_that_fails_is_an_error_with_what_it_said() -> None:
         cpu_seconds(_side("bad", "-c", "raise SystemExit('out of paper')"), None)
 
 
+def test_a_peer_that_fails_or_is_not_there_has_a_reason_in_place_of_a_number() -> None:
+    broken = Side(name="broken", environment=HERE, arguments=("-c", "raise SystemExit('no ink')"), peer=True)
+    absent = Side(name="absent", environment="cannot be installed: no wheel", arguments=(), peer=True)
+    row = Row(
+        title="peers", sides=[_side("ours", "-c", "print(3)"), broken, absent], unit="pages", exact=True
+    )
+    lines = list(table(measure(row, rounds=1)))
+    assert lines[2].endswith("broken  no figure: no ink")
+    assert lines[3].endswith("absent  no figure: cannot be installed: no wheel")
+
+
+def test_a_program_that_measures_itself_is_held_to_a_figure_and_a_ratio() -> None:
+    sides = [
+        Side(name=name, environment=HERE, arguments=("-S", "-c", f"print({figure})"), at_most=ratio, limit=limit)
+        for name, figure, ratio, limit in [
+            ("base", 2, None, None), ("little", 8.9, None, 9.0), ("much", 9.5, None, 9.0),
+            ("sum", 6.4, 3.0, 0.4), ("over", 6.5, 3.0, 0.4),
+        ]
+    ]  # fmt: skip
+    lines = list(table(measure(Row(title="told", sides=sides, unit="pages"), rounds=1)))
+    ends = ["within 9.0", "OVER 9.0 by 0.50", "within 3.0x + 0.4", "OVER 3.0x + 0.4 by 0.10"]
+    assert [line.rpartition("  ")[2] for line in lines[2:]] == ends
+
+
 def test_a_side_runs_in_a_home_of_its_own_without_the_developers_settings(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

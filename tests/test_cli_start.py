@@ -11,6 +11,7 @@ import pytest
 
 import llmcore
 from llmcore.cli.parser import COMMANDS, EXIT_CODES, of
+from llmcore.testing.simulator import Simulator
 from tests.kit_cli import CommandLine
 
 # Runs the command line and tells, on stderr, which modules that brought.
@@ -23,6 +24,16 @@ brought = sorted(set(sys.modules) - before)
 print("\\n".join(brought), file=sys.stderr)
 sys.exit(code)
 """
+
+NOT_FOR_A_CACHED_ANSWER = {
+    # other people's, each dearer than all that is needed
+    "asyncio", "httpx", "httpx2", "importlib.metadata", "openai", "pydantic", "tiktoken", "tomlkit", "typing_extensions",
+    # Python's own, for faults and for those who write
+    "dataclasses", "difflib", "json", "shlex", "unicodedata",
+    # ours, for other commands
+    "llmcore.cache.manager", "llmcore.config.edit", "llmcore.config.example", "llmcore.config.locate",
+    "llmcore.contracts", "llmcore.storage", "llmcore.testing", "llmcore.voice",
+}  # fmt: skip
 
 
 @pytest.fixture
@@ -62,18 +73,37 @@ def test_help_of_a_command_loads_no_plugin() -> None:
     assert brought.isdisjoint({"pluggy", "openai", "asyncio", "lmdb", "llmcore.core", "llmcore.config"})
 
 
-def test_a_cached_answer_loads_no_sdk(cli: CommandLine) -> None:
-    code = "import sys; from llmcore.cli import main; main(['ask', 'Hi']); print('openai' in sys.modules, 'asyncio' in sys.modules)"
-    for _ in range(2):
+def test_what_a_cached_answer_loads(cli: CommandLine) -> None:
+    with Simulator() as upstream:
+        settings = {
+            "LLMCORE__LLM__PROVIDER": "openai",
+            "LLMCORE__LLM__MODEL": "gpt-4o-mini",
+            "OPENAI_BASE_URL": upstream.base_url,
+            "OPENAI_API_KEY": "sk-test",
+        }
+        first = cli("ask", "Hi", **settings)
+        assert first.returncode == 0, first.stderr
         done = subprocess.run(
-            [sys.executable, "-c", code],
-            env=cli.env,
+            [sys.executable, "-c", PROBE, "ask", "Hi"],
+            cwd=cli.folder,
+            env=cli.env | settings,
             capture_output=True,
             encoding="utf-8",
             check=True,
             timeout=60,
         )
-        assert done.stdout == "You said: Hi\nFalse False\n"
+        assert len(upstream.requests) == 1
+    assert done.stdout == first.stdout
+    brought = set(done.stderr.split())
+    assert brought.isdisjoint(NOT_FOR_A_CACHED_ANSWER)
+    foreign = {name.partition(".")[0] for name in brought} - sys.stdlib_module_names
+    assert foreign <= {"llmcore", "llmcore_openai_optimized", "lmdb", "msgspec", "platformdirs", "pluggy"}
+
+
+def test_a_command_leaves_typing_extensions_to_those_who_want_it(cli: CommandLine) -> None:
+    pytest.importorskip("typing_extensions", reason="comes with pydantic")
+    code = "from llmcore.cli import main; main(['ask', 'Hi']); import typing_extensions"
+    subprocess.run([sys.executable, "-c", code], cwd=cli.folder, env=cli.env, check=True, timeout=60)
 
 
 def test_version_is_that_of_the_package_wherever_it_is_asked_for(cli: CommandLine) -> None:

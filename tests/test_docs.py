@@ -29,6 +29,8 @@ PAGES = sorted(
 
 RUN = {"cat", "echo", "llmcore", "ls", "printf", "python", "test"}
 """Commands that are run, in a folder of the page's own."""
+INSTALL = re.compile(r"pip install -e (llmcore-[a-z0-9-]+)")
+"""Installs a plugin that the page itself has begun: done, without pip and where nothing but the page sees it."""
 NOT_RUN = ("cd ", "export ", "git clone ", "make ", "pip install ", "python -m pip install ")
 """What a page may tell without our running it; the target of a `make` must exist."""
 SERVER = "python -m llmcore.testing.simulator"
@@ -97,6 +99,8 @@ def _plan(command: str) -> dict[str, Any] | None:
     """Return how to run *command*, or None where a page may tell it without our running it."""
     if command.startswith(SERVER):
         return {"text": command.rstrip(" &"), "server": True}
+    if made := INSTALL.fullmatch(command.partition(" #")[0].strip()):
+        return {"text": f"python {ROOT / 'tests/install_made.py'} {made[1]} ../site", "server": False}
     parts = _parts(command)
     told = [part for part in parts if " ".join([*part, ""]).startswith(NOT_RUN)]
     for part in told:
@@ -160,11 +164,13 @@ def steps_of(page: str) -> list[dict[str, Any]]:
 def run_page(name: str, steps: list[dict[str, Any]], home: Path) -> subprocess.CompletedProcess[str]:
     work = home / "work"
     work.mkdir()
+    (home / "site").mkdir()  # before Python starts, which forgets folders of its path that are not there
     with Simulator() as upstream:
         env = {
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
             "LANG": "C.UTF-8",
             "HOME": str(home),
+            "PYTHONPATH": str(home / "site"),
             "OPENAI_API_KEY": "sk-test",
             "OPENAI_BASE_URL": upstream.base_url,
         }

@@ -139,6 +139,6 @@ def for_a_shell(error: LLMCoreError) -> LLMCoreError:
         error.fix = f"-p {error.suggestion}=VALUE" if error.suggestion else None
     elif error.fix and error.fix.startswith("chat(..., timeout"):
         error.fix = "--timeout 2m"
-    elif error.fix and error.fix.startswith("chat("):
+    elif error.code == "LC303" or (error.fix and error.fix.startswith("chat(")):
         error.fix = 'llmcore ask "Write a haiku about rain"'
     return error

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
 import sys
 from pathlib import Path
 from typing import Any
 
 from llmcore.cli.parser import actions
 from llmcore.cli.show import Paint, note, print_json, table
+from llmcore.errors import ConfigError
 
 __all__ = ["configure"]
 
@@ -64,7 +66,12 @@ def _explain(args: argparse.Namespace) -> int:
 
     settings = load_settings(args.config, profile=args.profile)
     hide_secrets(settings)
-    rows = settings.explain(args.key)
+    try:
+        rows = settings.explain(args.key)
+    except ConfigError as error:
+        if error.suggestion:
+            error.fix = f"llmcore config explain {shlex.quote(error.suggestion)}"
+        raise
     if args.json:
         print_json(key=args.key, layers=[row._asdict() | {"value": _value(row.value)} for row in rows])
     elif rows:
@@ -79,7 +86,15 @@ def _set(args: argparse.Namespace) -> int:
     from llmcore.config import set_value
 
     file = _file(args)
-    set_value(file, args.key, args.value)
+    try:
+        set_value(file, args.key, args.value)
+    except ConfigError as error:
+        section, dot, rest = args.key.partition(".")
+        if dot and error.suggestion and error.fix == f"[{error.suggestion}]" and section != "profiles":
+            error.fix = (
+                f"llmcore config set {shlex.quote(f'{error.suggestion}.{rest}')} {shlex.quote(args.value)}"
+            )
+        raise
     note(f"set {args.key} in {_label(file)}")
     return 0
 
@@ -123,7 +138,10 @@ def _init(args: argparse.Namespace) -> int:
         file = user_file(os.environ) or file
     write_example(file)
     note(f"wrote {_label(file)}")
-    note("next: llmcore config set llm.provider openai, and export OPENAI_API_KEY=...")
+    which = " --user" if args.user else ""
+    command = f"llmcore{f' --config {shlex.quote(args.config)}' if args.config else ''} config set{which}"
+    note(f"next: {command} llm.provider openai && {command} llm.model gpt-5.6-luna")
+    note("      export OPENAI_API_KEY=sk-...")
     return 0
 
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from llmcore.cli.opening import file_bytes, opened, prompt_text, utf8
-from llmcore.cli.show import print_json
+from llmcore.cli.show import note, print_json
 from llmcore.cli.usage import UsageError
 
 __all__ = ["configure", "run"]
@@ -49,6 +49,8 @@ def run(args: argparse.Namespace) -> int:
 def _content(words: Sequence[str]) -> str:
     if len(words) == 1 and words[0] != "-" and os.path.isfile(words[0]):  # noqa: PTH113 - any text may be no path
         return utf8(file_bytes(words[0]), words[0])
+    if len(words) == 1 and os.path.splitext(words[0])[1][1:].isalnum() and not words[0].split()[1:]:  # noqa: PTH122 - see above
+        note(f"note: there is no file {words[0]}; its name is what was counted")
     return prompt_text(words, "llmcore count")
 
 

@@ -19,6 +19,7 @@ def opened(args: argparse.Namespace) -> Core:
     """Return the Core as the configuration and the common options say."""
     import logging
 
+    _import_msgspec()
     from llmcore.core import load
 
     heard = logging.StreamHandler(sys.stderr)
@@ -26,6 +27,22 @@ def opened(args: argparse.Namespace) -> Core:
     heard.setLevel(logging.WARNING)
     logging.getLogger("llmcore").addHandler(heard)
     return load(args.config, profile=args.profile)
+
+
+def _import_msgspec() -> None:
+    """Import msgspec as it is where typing_extensions is not installed; others may import that later as ever.
+
+    msgspec takes two functions from it, and from `typing`, which has both, where it is absent. Importing it,
+    with inspect, costs as much as Python's own start.
+    """
+    if "msgspec" in sys.modules or "typing_extensions" in sys.modules:
+        return
+    absent: Any = None
+    sys.modules["typing_extensions"] = absent
+    try:
+        import msgspec  # noqa: F401 - for its being there
+    finally:
+        del sys.modules["typing_extensions"]
 
 
 def prompt_text(words: Sequence[str], command: str) -> str:

@@ -65,7 +65,7 @@ _KINDS: Final = {
 def write(args: argparse.Namespace) -> int:
     """Write the plugin `args.name` of `args.kind` into a new folder."""
     name, kind = args.name, args.kind
-    _check_name(name)
+    _check_name(name, kind)
     distribution = f"llmcore-{name.replace('_', '-')}"
     folder = Path(args.folder or distribution)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
@@ -127,15 +127,20 @@ def _filled(template: str, words: dict[str, str]) -> str:
     return text
 
 
-def _check_name(name: str) -> None:
+def _check_name(name: str, kind: str) -> None:
     taken = {claim.name for claim in BUILTIN}
     if re.fullmatch(r"[a-z][a-z0-9_]*", name) and not keyword.iskeyword(name) and name not in taken:
         return
     better = re.sub(r"[^a-z0-9]+", "_", name.lower()).lstrip("_0123456789").rstrip("_")
     fault = "is built in" if name in taken else "is no name for a provider"
     good = better if better and better not in taken and not keyword.iskeyword(better) else None
+    if good == name:
+        good = None
     raise UsageError(
         f"`{name}` {fault}",
-        expected="lower case letters, digits and underscores, a letter first",
-        suggestion=good if good != name else None,
+        expected=f"any other name than {', '.join(sorted(taken))}"
+        if name in taken
+        else "lower case letters, digits and underscores, a letter first",
+        suggestion=good,
+        fix=f"llmcore plugins new {good or f'my_{name}'} --kind {kind}" if good or name in taken else None,
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from pathlib import Path
 
 from llmcore.cli.parser import COMMANDS, actions
 from llmcore.cli.show import Paint, note, print_json, table
@@ -104,8 +105,11 @@ def _one(name: str, kind: str | None) -> tuple[str, str]:
     try:
         catalogue.provider(kind, name)
     except PluginNotFound as error:
+        made = Path(f"llmcore-{name.replace('_', '-')}")
         if error.suggestion in catalogue.names(kind):
             error.fix = f"llmcore plugins info {error.suggestion}"
+        elif (made / "pyproject.toml").is_file():  # as `llmcore plugins new` left it
+            error.fix = f"pip install -e {made}"
         raise
     return kind, name
 

@@ -30,6 +30,8 @@ _CODES: tuple[tuple[type[LLMCoreError], int], ...] = (
     (Timeout, 7),
     (Unavailable, 7),
 )
+_OPTIONS = {"LC107": "--config", "LC108": "--profile"}
+"""What an application hands over as an argument, a person at a shell gives as an option."""
 _KEY_CODES = {"LC201", "LC202", "LC204"}
 """Faults of the configuration that are a key's."""
 
@@ -41,6 +43,8 @@ def report(error: Exception, *, json: bool, no_color: bool) -> int:
 
         traceback.print_exception(error)
     told = error if isinstance(error, LLMCoreError) else _internal(error)
+    if told.where == "argument" and told.code in _OPTIONS:
+        told.where = _OPTIONS[told.code]
     if json:
         print(_json(told), file=sys.stderr)
     else:

@@ -57,7 +57,11 @@ def _put(args: argparse.Namespace) -> int:
 
 def _get(args: argparse.Namespace) -> int:
     with opened(args) as core:
-        data = core.storage.load(args.key)
+        try:
+            data = core.storage.load(args.key)
+        except StorageNotFound as error:
+            error.fix = "llmcore store ls"
+            raise
     if args.output != "-":
         Path(args.output).write_bytes(data)
         note(f"wrote {bytes_text(len(data))} to {args.output}")
