@@ -129,8 +129,13 @@ class Store:
 
     def version(self) -> int:
         """Return a number that changes with every write, by whichever process."""
-        with self._reading:
-            written: int = (self._env or self._open_late()).info()["last_txnid"]
+        try:
+            with self._reading:
+                txn = (self._env or self._open_late()).begin()
+                written: int = txn.id()
+                txn.abort()
+        except lmdb.Error:
+            written = self.read(lambda txn: txn.id())  # it mends what can be mended
         return self._generation << 48 | written
 
     def forget_dead_readers(self) -> None:

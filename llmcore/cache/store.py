@@ -55,6 +55,14 @@ class CacheStore:
         self._lock = threading.Lock()
         self._breaker = Breaker(self._answers, self._works)
 
+    def near(self, key: str) -> bytes | None:
+        """Return the value that this process's own memory has, uncounted; None says nothing: `lookup` does."""
+        data = self.peek(key)
+        if data is None or self._tier is not None:
+            return data
+        opened = _opened(data)
+        return None if opened is None else opened[0]
+
     def lookup(self, key: str) -> Act[bytes | None]:
         """Return what is kept under *key*, or None: a miss, or a backend that failed."""
         value = None
@@ -135,13 +143,10 @@ class CacheStore:
         epoch = 0 if self._tier is None else self._tier.epoch()
         found: list[bytes | None] = []
         yield from self._attempted("get", key, into=found.append)
-        data = found[0] if found else None
-        if data is None or len(data) < _HEAD.size:
+        opened = _opened(found[0]) if found else None
+        if opened is None:
             return None
-        magic, expires = _HEAD.unpack_from(data)
-        if magic != _MAGIC or (expires and expires <= time.time()):
-            return None
-        value = data[_HEAD.size :]
+        value, expires = opened
         if self._tier is not None:
             self._tier.put(key, value, expires, epoch)
         return value
@@ -211,6 +216,16 @@ class CacheStore:
 
 def _nothing(_: str) -> None:
     """Have nothing in memory."""
+
+
+def _opened(data: bytes | None) -> tuple[bytes, float] | None:
+    """Return the value and when its time is over, 0 for never; None where it is, or *data* is not ours."""
+    if data is None or len(data) < _HEAD.size:
+        return None
+    magic, expires = _HEAD.unpack_from(data)
+    if magic != _MAGIC or (expires and expires <= time.time()):
+        return None
+    return data[_HEAD.size :], expires
 
 
 def _warn(message: str, *args: object) -> None:

@@ -29,7 +29,7 @@ class Tier:
         self._listening = False
         self._version: Callable[[], int] | None = getattr(provider, "version", None)
         if self._version is not None:
-            self._epoch = self._version()
+            self._epoch = self._said()
             self._listening = True
 
     @classmethod
@@ -47,13 +47,13 @@ class Tier:
     def epoch(self) -> int:
         """Return the state that a value read from now on belongs to; see `put`."""
         if self._version is not None:
-            self._synchronise(self._version())
+            self._synchronise(self._said())
         return self._epoch
 
     def get(self, key: str) -> bytes | None:
         """Return the value, or None where it is not here or may not be true any more."""
         if self._version is not None:
-            self._synchronise(self._version())
+            self._synchronise(self._said())
         return self._kept.get(key) if self._listening else None
 
     def put(self, key: str, value: bytes, expires: float, epoch: int) -> None:
@@ -84,7 +84,7 @@ class Tier:
         if self._version is None:
             return epoch
         with self._lock:
-            now = self._version()
+            now = self._said()
             if self._epoch == epoch and now == epoch + 1:  # ours was the only one
                 self._epoch = now
         return now
@@ -105,6 +105,14 @@ class Tier:
             else:
                 for key in keys:
                     self._kept.delete(key)
+
+    def _said(self) -> int:
+        """Return the backend's version; where it cannot tell, one that nothing here belongs to."""
+        assert self._version is not None  # noqa: S101 - for the type checker
+        try:
+            return self._version()
+        except Exception:  # noqa: BLE001 - a stranger's backend; what it is asked next tells what is wrong
+            return -1
 
     def _synchronise(self, version: int) -> None:
         if version != self._epoch:

@@ -10,7 +10,7 @@ from llmcore.calls.asking import asked
 from llmcore.calls.attempts import Deadline
 from llmcore.calls.drivers import aiterate, arun, iterate, run
 from llmcore.calls.steps import Act
-from llmcore.llm.exchange import ChatCall, House
+from llmcore.llm.exchange import ChatCall, House, known
 from llmcore.llm.fallback import along
 from llmcore.llm.models import Models
 from llmcore.llm.request import CacheUse, Prompt, cache_use, conversation, seconds
@@ -147,7 +147,7 @@ class LLMClient:
     ) -> Generator[Delta, None, None]:
         """Yield the answer as it arrives; the last piece bears `finish_reason` and `usage`. Otherwise as `chat`."""
         return iterate(
-            self._prepared(
+            self._streamed(
                 Ask(
                     prompt,
                     messages,
@@ -160,9 +160,8 @@ class LLMClient:
                     cache_ttl,
                     cache_namespace,
                     parameters,
-                ),
-                streaming=True,
-            )[0]
+                )
+            )
         )
 
     def astream(
@@ -182,7 +181,7 @@ class LLMClient:
     ) -> AsyncGenerator[Delta, None]:
         """See `stream`."""
         return aiterate(
-            self._prepared(
+            self._streamed(
                 Ask(
                     prompt,
                     messages,
@@ -195,9 +194,8 @@ class LLMClient:
                     cache_ttl,
                     cache_namespace,
                     parameters,
-                ),
-                streaming=True,
-            )[0]
+                )
+            )
         )
 
     def generate_completion(self, prompt: str, **given: Any) -> str:
@@ -247,14 +245,20 @@ class LLMClient:
 
     def _chat(self, ask: Ask) -> Act[Reply]:
         calls, kind = self._prepared(ask, streaming=False)
-        reply: Reply = yield from calls
+        reply = known(calls[0], self._house)
+        if reply is None:
+            reply = yield from along(calls, self._house)
         return reply if kind is None else parsed(reply, kind)
+
+    def _streamed(self, ask: Ask) -> Generator[Any, Any, Reply]:
+        calls, _ = self._prepared(ask, streaming=True)
+        return along(calls, self._house)
 
     def _listed(self, provider: str | None) -> Act[list[str]]:
         backend = self._models.backend(provider)
         return list((yield from asked(backend, backend.must("list_models")())))
 
-    def _prepared(self, ask: Ask, *, streaming: bool) -> tuple[Generator[Any, Any, Reply], type | None]:
+    def _prepared(self, ask: Ask, *, streaming: bool) -> tuple[list[ChatCall], type | None]:
         """Check everything that can be checked before anything is sent."""
         messages = conversation(ask.prompt, ask.messages, ask.system)
         parameters, kind = ask.parameters, None
@@ -264,7 +268,7 @@ class LLMClient:
         tags = (ask.tags,) if isinstance(ask.tags, str) else tuple(ask.tags or ())
         allowed = self._house.policy.deadline_s if ask.timeout is None else seconds(ask.timeout, "timeout")
         deadline = Deadline(allowed)
-        calls = []
+        calls: list[ChatCall] = []
         for target in self._models.targets(ask.model):
             request = ChatRequest(
                 model=target.model, messages=messages, parameters=target.checked(parameters)
@@ -283,4 +287,4 @@ class LLMClient:
                     tags=tags,
                 )
             )
-        return along(calls, self._house), kind
+        return calls, kind

@@ -29,7 +29,8 @@ NOT_IN_KEY: Final = frozenset(
 STATEFUL: Final = frozenset({"background", "conversation", "previous_response_id"})
 """Parameters that lean on what the server remembers: such a request is never answered from the cache."""
 
-_SPELT_AS_FLOAT: Final = re.compile(rb"\d(?:\.0[,}\]]|e)")
+_POINT_ZERO: Final = re.compile(rb"\.0[,}\]]")
+_EXPONENT: Final = re.compile(rb"e\d")
 """A float that may equal an integer: only then are the numbers looked at one by one."""
 
 _json = msgspec.json.Encoder(order="sorted")
@@ -75,7 +76,7 @@ def _canonical(request: ChatRequest) -> bytes:
     cause = ""
     try:
         data = _json.encode(body)
-        return _json.encode(_respelt(body)) if _SPELT_AS_FLOAT.search(data) else data
+        return _json.encode(_respelt(body)) if _POINT_ZERO.search(data) or _EXPONENT.search(data) else data
     except (TypeError, ValueError, RecursionError) as error:
         cause = str(error)
     raise BadRequest(
