@@ -62,7 +62,7 @@ class Carrier:
     def drop(self) -> None:
         """Stop what is under way, without waiting."""
         running, self._running = self._running, None
-        if running is not None and self._home is not None:
+        if running is not None and not running.done() and self._home is not None:
             with contextlib.suppress(RuntimeError):  # a closed loop has nothing under way
                 self._home.call_soon_threadsafe(running.cancel)
 
@@ -76,18 +76,23 @@ class Carrier:
                 return step.blocking(*step.args)
             return self._result(self._running, left)
         if self._thread == threading.get_ident():
-            raise LostError("an event loop cannot be waited for from within")
+            raise self._homeless()  # a loop cannot be waited for from within
         return self._result(self._at_home(step), left)
 
     def _result(self, running: Any, left: Left) -> Any:
         import concurrent.futures
 
+        lost = False
         try:
             result = running.result(left())
+        except concurrent.futures.CancelledError:
+            lost = True  # its loop was shut down
         except concurrent.futures.TimeoutError:
             if not running.done():
                 raise OutOfTime from None
             raise
+        if lost:
+            raise self._homeless()
         self._running = None
         return result
 
@@ -112,6 +117,8 @@ class Carrier:
         done, _ = await asyncio.wait([waited], timeout=left())
         if not done:
             raise OutOfTime
+        if waited.cancelled() and self._home is not here:
+            raise self._homeless()
         self._running = None
         return waited.result()
 
@@ -134,8 +141,13 @@ class Carrier:
             return await asyncio.shield(self._started(step))
 
         if self._home is None or not self._home.is_running():
-            raise LostError("the event loop in which the request was made does not run any more")
+            raise self._homeless()
         return asyncio.run_coroutine_threadsafe(at_home(), self._home)
+
+    def _homeless(self) -> LostError:
+        """Return the error for a step that cannot be had any more; what follows is carried out wherever it is asked for."""
+        self._begun, self._home, self._running = False, None, None
+        return LostError("the event loop in which the request was made does not run any more")
 
     # -- the end
 

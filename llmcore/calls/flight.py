@@ -7,6 +7,7 @@ where it began, in its event loop or in a thread, and the next one takes over.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 import weakref
@@ -124,7 +125,7 @@ class Flights:
                 return Landed(flight.outcome(), led=led, pieces=seen)
             if flight.take():
                 led = True
-                yield from flight.drive(work, caller.left)
+                yield from flight.drive(work, caller)
             elif not (yield flight.waiting(seen, caller.left())):
                 return Landed((yield from work()), led=True, pieces=seen)  # it would wait for itself
 
@@ -167,6 +168,7 @@ class Flight:
         self._error: Exception | None = None
         self._broken = False
         self._work: Generator[Any, Any, Any] | None = None
+        self._beginner: _Caller | None = None
         self._carrier = Carrier()
         self._lock = threading.Lock()
         self._driver: int | None = None
@@ -193,14 +195,19 @@ class Flight:
             self._driver = threading.get_ident()
             return True
 
-    def drive(self, begin: Work, left: Left) -> Generator[Step, Any, None]:
-        """Drive the work on to its next piece, or to its end; the driver waits no longer than it may."""
+    def drive(self, begin: Work, caller: _Caller) -> Generator[Step, Any, None]:
+        """Drive the work on to its next piece, or to its end; the driver waits no longer than it may.
+
+        What another's work failed at is not raised to its driver, as long as it may be tried again.
+        """
         carrier = self._carrier
         try:
-            work = self._work = self._work or begin()
+            if self._work is None:
+                self._work, self._beginner = begin(), caller
+            work = self._work
             item = carrier.step or work.send(None)
             while type(item) is Step:
-                value, failure = yield from self._carried(item, left)
+                value, failure = yield from self._carried(item, caller.left)
                 item = work.send(value) if failure is None else work.throw(failure)
             self.pieces.append(item)
         except StopIteration as stop:
@@ -209,6 +216,8 @@ class Flight:
             if carrier.step is None:  # the work failed, not its driver alone
                 self.failures += 1
                 self._ended(error, for_good=self.failures > RETRIES)
+                if caller is not self._beginner and self.failures <= RETRIES:
+                    return
             raise
         except BaseException:
             if carrier.step is None:  # the work was ended with its driver
@@ -228,8 +237,10 @@ class Flight:
         except OutOfTime:
             late = True
         except BaseException as error:
-            if self._carrier.goes_on(error) and len(self.aboard) > 1:
-                raise
+            if self._carrier.goes_on(error):
+                if len(self.aboard) > 1:
+                    raise
+                self._carrier.drop()
             failure = error
         if late:
             raise _late()
@@ -260,8 +271,11 @@ class Flight:
 
     def drop(self) -> None:
         """End the work without a step more: its caller is being collected."""
-        self.over = True
+        work, self._work, self.over = self._work, None, True
         self._carrier.drop()
+        if work is not None:
+            with contextlib.suppress(RuntimeError):  # it wanted to do more than is allowed now
+                work.close()
 
     def _ended(self, error: Exception, *, for_good: bool) -> None:
         """Note that the work ended without a result. Where it gave nothing yet, the next driver begins it anew."""
