@@ -29,7 +29,7 @@ The host imports the module only where the configuration names one of its provid
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Final, dataclass_transform
+from typing import TYPE_CHECKING, Any, ClassVar, Final, dataclass_transform
 
 import msgspec
 import pluggy
@@ -70,6 +70,8 @@ if TYPE_CHECKING:
     @dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(msgspec.field,))
     class Options:
         """See below; here type checkers are told that every subclass is frozen without saying so."""
+
+        __struct_fields__: ClassVar[tuple[str, ...]]
 
         def __init_subclass__(cls, *, frozen: bool = True, kw_only: bool = True) -> None: ...
 

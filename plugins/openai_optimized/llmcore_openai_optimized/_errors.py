@@ -89,7 +89,7 @@ class Errors:
         """Describe an answer with another status than 200."""
         if status in _REDIRECTS:
             return ProviderError(
-                f"{self._account.base_url} sends its callers elsewhere (status {status}); the key stays here",
+                f"{self._account.shown_url} sends its callers elsewhere (status {status}); the key stays here",
                 provider="openai",
                 status=status,
                 expected="the address that answers itself",
@@ -117,7 +117,7 @@ class Errors:
         """
         if isinstance(raised, Answered):
             return raised.error
-        address = self._account.base_url
+        address = self._account.shown_url
         if isinstance(raised, TimeoutError):
             return Timeout(f"{address} fell silent, or did not end its answer in time", provider="openai")
         what = self.scrubbed(f"{type(raised).__name__}: {raised}".removesuffix(": "))
@@ -135,7 +135,7 @@ class Errors:
         if begun:
             return IncompleteReply(f"the connection broke inside the answer ({what})", provider="openai")
         return Unavailable(
-            f"{self._account.base_url} cannot be reached ({what})",
+            f"{self._account.shown_url} cannot be reached ({what})",
             provider="openai",
             notes=("is base_url right, and is the network there?",),
         )
@@ -147,7 +147,7 @@ class Errors:
         kind = headers.get("content-type", "").partition(";")[0].strip()
         page = "html" in kind
         return MalformedReply(
-            f"{self._account.base_url} answered with {what}",
+            f"{self._account.shown_url} answered with {what}",
             provider="openai",
             status=200,
             partial=partial,
@@ -176,9 +176,9 @@ class Errors:
         if kind is AuthenticationFailed:
             did = "was not accepted" if status == _UNAUTHORIZED else "may not do this"
             said = f"the key from {self._account.key_source} {did}: {said}"
-            expected = f"a key that {self._account.base_url} accepts for this"
+            expected = f"a key that {self._account.shown_url} accepts for this"
         elif kind is NotFound:
-            said = f"{self._account.base_url} does not find it: {said}"
+            said = f"{self._account.shown_url} does not find it: {said}"
             notes = (f"the model asked for is `{self.scrubbed(model)}`",)
             fix = "llmcore models"
         elif kind is QuotaExhausted:

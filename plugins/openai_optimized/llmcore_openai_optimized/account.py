@@ -43,6 +43,13 @@ class OpenAIOptions(Options, frozen=True, kw_only=True):
     headers: dict[str, str] = msgspec.field(default_factory=dict)
     """Sent along with every request."""
 
+    def __repr__(self) -> str:
+        """Show every option but what may hold a key: the values of headers, and a query."""
+        shown = {name: getattr(self, name) for name in self.__struct_fields__}
+        shown["headers"] = dict.fromkeys(self.headers, "…")
+        shown["base_url"] = self.base_url and self.base_url.partition("?")[0]
+        return f"OpenAIOptions({', '.join(f'{name}={value!r}' for name, value in shown.items())})"
+
 
 class Account(msgspec.Struct, frozen=True, kw_only=True):
     """Where requests go and who pays, with nothing left open."""
@@ -57,6 +64,11 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
     """Where the key stands, or would have to."""
     bearer: bool = True
     """Whether the key goes into `Authorization`; Azure's own keys have a header of theirs."""
+
+    @property
+    def shown_url(self) -> str:
+        """The address as it may be shown: without a query, which may hold a key."""
+        return self.base_url.partition("?")[0]
 
     @classmethod
     def of(cls, options: OpenAIOptions) -> Account:

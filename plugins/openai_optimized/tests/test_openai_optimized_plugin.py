@@ -142,3 +142,10 @@ def test_keys_of_one_project_share_their_answers() -> None:
 
 def test_the_identity_needs_no_key() -> None:
     assert identity(OpenAIOptions())["key"] == ""
+
+
+def test_what_headers_and_a_query_hold_is_not_shown() -> None:
+    options = OpenAIOptions(headers={"Authorization": "Bearer canary"}, base_url="http://host/v1?key=canary")
+    assert "canary" not in repr(options)
+    assert "Authorization" in repr(options)
+    assert Account.of(options).shown_url == "http://host/v1"
