@@ -92,16 +92,14 @@ def test_an_answer_that_is_not_finished_is_not_kept(chat: Chat, scripted: Any, r
     assert not chat("Hello").cached
 
 
-def test_a_request_that_leans_on_the_servers_state_is_not_kept(scripted: Any) -> None:
-    core = llmcore.load(CONFIG)
-    entry = core.backend("llm").entry
-    assert "previous_response_id" not in entry.parameters
-    from llmcore.llm.key import (
-        STATEFUL,
-    )  # the rule has no public door until a provider takes such a parameter
-
-    assert "previous_response_id" in STATEFUL
-    del scripted
+def test_a_request_that_leans_on_the_servers_state_has_no_key(core: llmcore.Core) -> None:
+    (target,) = core.llm._models.targets(
+        None
+    )  # no provider of ours takes such a parameter through the public door
+    plain = ChatRequest(model="m", messages=[{"role": "user", "content": "Hello"}])
+    leaning = ChatRequest(model="m", messages=plain.messages, parameters={"previous_response_id": "r1"})
+    assert target.key(plain, None) is not None
+    assert target.key(leaning, None) is None
 
 
 def test_tool_calls_are_kept_with_the_answer(chat: Chat, scripted: Any) -> None:
