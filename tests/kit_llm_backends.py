@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator
+from decimal import Decimal
 from typing import Any
 
 import msgspec
@@ -59,6 +60,13 @@ class Full(Plain, AsyncPlain):
             return TokenCount(len(content.split()), exact=True)
         messages = content.messages if isinstance(content, ChatRequest) else content
         return TokenCount(sum(1 + len(str(one["content"]).split()) for one in messages), exact=True)
+
+    def most_usage(self, request: ChatRequest, *, exact: bool = False) -> Usage | None:  # noqa: ARG002
+        words = sum(len(str(one.get("content")).split()) for one in request.messages)
+        return Usage(input_tokens=1 + words, output_tokens=1 + words)
+
+    def price(self, model: str, usage: Usage, service_tier: str | None = None) -> Decimal | None:  # noqa: ARG002
+        return usage.input_tokens + 4 * usage.output_tokens + 2 * Decimal(usage.cache_write_tokens)
 
     def list_models(self) -> list[str]:
         return ["parrot"]
@@ -232,6 +240,31 @@ class ClaimsToBeExact(Full):
         return TokenCount(super().count_tokens(content) * 2, exact=True)
 
 
+class GuessesTooLittle(Full):
+    def most_usage(self, request: ChatRequest, *, exact: bool = False) -> Usage | None:  # noqa: ARG002
+        return Usage(input_tokens=1, output_tokens=1000)
+
+
+class CountsMoreThanItGuessed(Full):
+    def most_usage(self, request: ChatRequest, *, exact: bool = False) -> Usage | None:
+        most = super().most_usage(request)
+        return msgspec.structs.replace(most, input_tokens=10**6) if exact and most else most
+
+
+class ForgetsWhatCostsMore(Full):
+    """All that it reads is written to its cache at three times the price, and it does not say so beforehand."""
+
+    def complete(self, request: ChatRequest) -> Reply:
+        reply = super().complete(request)
+        usage = msgspec.structs.replace(reply.usage, cache_write_tokens=reply.usage.input_tokens)
+        return msgspec.structs.replace(reply, usage=usage)
+
+
+class TellsANumber(Full):
+    def most_usage(self, request: ChatRequest, *, exact: bool = False) -> Any:  # noqa: ARG002
+        return 1000
+
+
 class ListsOneText(Full):
     def list_models(self) -> Any:
         return "parrot"
@@ -302,7 +335,8 @@ for _backend in (
     KnowsNoUsage, CountsBackwards, LeavesCachedTokensOut, CutsSilently, RaisesKeyError, ChainsTheSdksError,
     ChangesTheRequest, DecodesToolArguments, SendsPiecesForABody, StreamsInOnePiece, StreamsNoEnd,
     StreamsTheTextSoFar, StreamsUsageInEveryPiece, CutsCharacters, StreamsStrings, HoldsOnToAbandonedStreams,
-    CountsPlainInts, ClaimsToBeExact, ListsOneText, ShowsItsKey, KeepsItsKeyInTheOpen, TellsItsKeyInErrors,
+    CountsPlainInts, ClaimsToBeExact, GuessesTooLittle, CountsMoreThanItGuessed, ForgetsWhatCostsMore, TellsANumber,
+    ListsOneText, ShowsItsKey, KeepsItsKeyInTheOpen, TellsItsKeyInErrors,
     HalfAColour, NoModel,
 ):  # fmt: skip
     globals()[f"Test{_backend.__name__}"] = type(f"Test{_backend.__name__}", (Broken,), {"backend": _backend})

@@ -10,7 +10,14 @@ from llmcore.builtin import plugin
 from llmcore.builtin.echo import EchoProvider
 from llmcore.builtin.file_cache import FileCache
 from llmcore.builtin.memory_cache import MemoryCache
-from llmcore.contracts import AsyncCacheProvider, CacheKeys, CacheProvider, LLMProvider, TokenCounter
+from llmcore.contracts import (
+    AsyncCacheProvider,
+    CacheKeys,
+    CacheProvider,
+    LLMProvider,
+    TokenCounter,
+    UsageBounds,
+)
 from llmcore.hookspecs import API_VERSION
 
 
@@ -27,6 +34,7 @@ def test_create_returns_what_keeps_the_contract(tmp_path: Path) -> None:
     assert isinstance(model, EchoProvider)
     assert isinstance(model, LLMProvider)
     assert isinstance(model, TokenCounter)
+    assert isinstance(model, UsageBounds)
     assert isinstance(memory.create(memory.options()), MemoryCache)
     cache = file.create(plugin.FileOptions(cache_dir=str(tmp_path)))
     assert isinstance(cache, FileCache)

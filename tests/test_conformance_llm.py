@@ -11,10 +11,13 @@ FOUND_BY = {
     "ChangesTheRequest": "the request belongs to the caller",
     "ClaimsToBeExact": "not exact for",
     "CountsBackwards": "input_tokens is -3",
+    "CountsMoreThanItGuessed": "a count must not exceed the bound",
     "CountsPlainInts": "count_tokens returns a TokenCount",
     "CutsCharacters": "a character was cut in two and replaced",
     "CutsSilently": "an answer that was cut must not say stop",
     "DecodesToolArguments": "arguments are the JSON text",
+    "ForgetsWhatCostsMore": "the answer costs",
+    "GuessesTooLittle": "input_tokens, of which there were to be 1 at most",
     "HalfAColour": "name the asynchronous method acomplete",
     "HoldsOnToAbandonedStreams": "the connection is busy",
     "KeepsItsKeyInTheOpen": "the key stands in the repr of: headers",
@@ -37,6 +40,7 @@ FOUND_BY = {
     "StreamsStrings": "stream yields Delta, got str",
     "StreamsTheTextSoFar": "the pieces joined are not the answer",
     "StreamsUsageInEveryPiece": "usage was told 3 times in one stream",
+    "TellsANumber": "most_usage returns a Usage, or None; got int",
     "TellsItsKeyInErrors": "the key stands in an error",
 }
 

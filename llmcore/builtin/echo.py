@@ -9,6 +9,7 @@ from typing import Final
 
 from llmcore.builtin import echo_answer
 from llmcore.builtin.plugin import EchoOptions
+from llmcore.errors import BadRequest
 from llmcore.types import ChatRequest, Delta, Message, Reply, TokenCount, Usage
 
 __all__ = ["EchoProvider"]
@@ -66,6 +67,13 @@ class EchoProvider:
     def price(self, model: str, usage: Usage, service_tier: str | None = None) -> Decimal | None:  # noqa: ARG002 - free in every case
         """See `PricingProvider.price`."""
         return Decimal(0)
+
+    def most_usage(self, request: ChatRequest, *, exact: bool = False) -> Usage | None:  # noqa: ARG002 - always exact
+        """See `UsageBounds.most_usage`. The answer is known beforehand, and with it what it uses."""
+        try:
+            return echo_answer.reply_to(request).usage
+        except BadRequest:
+            return Usage()
 
     def list_models(self) -> Sequence[str]:
         """See `ModelListing.list_models`."""

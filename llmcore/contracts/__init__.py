@@ -23,6 +23,7 @@ from llmcore.contracts.llm import (
     PricingProvider,
     StreamingLLMProvider,
     TokenCounter,
+    UsageBounds,
 )
 from llmcore.contracts.storage import (
     AsyncFileSystemProvider,
@@ -60,6 +61,7 @@ __all__ = [
     "StorageProvider",
     "StreamingLLMProvider",
     "TokenCounter",
+    "UsageBounds",
     "VoiceCloningProvider",
     "VoiceProvider",
 ]

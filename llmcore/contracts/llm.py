@@ -95,6 +95,25 @@ class PricingProvider(Protocol):
 
 
 @runtime_checkable
+class UsageBounds(Protocol):
+    """Knows the most that a request can use, so that a budget can reserve it before a byte is sent."""
+
+    def most_usage(self, request: ChatRequest, *, exact: bool = False) -> Usage | None:
+        """Return a usage that costs no less than any answer to *request* can; None where nothing bounds it.
+
+        Never touches the network, and never raises over a request that is odd: the backend will refuse it.
+        `input_tokens` and `output_tokens` are upper bounds over all choices; their parts stand where they
+        cost most, such as all input as `cache_write_tokens` where writing is billed above reading.
+
+        Args:
+            request: What is about to be sent.
+            exact: Whether it may take a tokenizer. Without, it must be cheap and may be loose, such as the
+                bytes of the prompt; with, the prompt is counted where a count is known to be the server's.
+        """
+        ...
+
+
+@runtime_checkable
 class ModelListing(Protocol):
     """Lists its models."""
 

@@ -244,6 +244,28 @@ class LLMConformance(Conformance):
                 pytest.skip("the count does not claim to be exact")
             assert counted == self._complete(text).usage.input_tokens, f"not exact for {text!r}"
 
+    @pytest.mark.parametrize("asked", ["plain", "long", "limited", "tool"])
+    def test_no_answer_uses_more_than_the_most_that_was_told(self, asked: str) -> None:
+        self.needs("most_usage", plain=True)
+        request = self._bounded(asked)
+        self._check_most(self.caller.provider.most_usage(request), request)
+
+    def test_the_most_that_was_counted_is_enough_and_no_more_than_the_most_that_was_guessed(self) -> None:
+        self.needs("most_usage", plain=True)
+        request = self._bounded("plain")
+        loose, close = (self.caller.provider.most_usage(request, exact=exact) for exact in (False, True))
+        if loose is not None:
+            assert close is not None, "with exact=True less is known than without"
+            assert close.input_tokens <= loose.input_tokens, "a count must not exceed the bound"
+        self._check_most(close, request)
+
+    @pytest.mark.parametrize("messages", _ODD.values(), ids=_ODD)
+    def test_the_most_is_told_of_odd_messages_too(self, messages: list[Any]) -> None:
+        self.needs("most_usage", plain=True)
+        for exact in (False, True):
+            most = self.caller.provider.most_usage(self.request(messages), exact=exact)
+            assert most is None or isinstance(most, Usage), "most_usage returns a Usage, or None"
+
     def test_models_are_listed_by_name(self) -> None:
         self.needs("list_models")
         models = self.call("list_models")
@@ -266,6 +288,33 @@ class LLMConformance(Conformance):
             assert canary not in said, "the key stands in an error"
         else:
             assert canary.encode() not in reply.body
+
+    def _bounded(self, asked: str) -> ChatRequest:
+        return {
+            "plain": lambda: self.request("Say something."),
+            "long": lambda: self.request(" ".join([*_TEXTS.values()] * 20)),
+            "limited": lambda: self.request("word " * 60, max_tokens=3),
+            "tool": lambda: self.request("Weather in Oslo?", tools=[_TOOL], tool_choice="required"),
+        }[asked]()
+
+    def _check_most(self, most: Any, request: ChatRequest) -> None:
+        __tracebackhide__ = True
+        if most is None:
+            pytest.skip("nothing bounds this request")
+        assert isinstance(most, Usage), f"most_usage returns a Usage, or None; got {type(most).__name__}"
+        try:
+            reply = self.call("complete", request)
+        except LLMCoreError as error:
+            pytest.skip(f"this backend does not take the request: {error.message}")
+        for name in ("input_tokens", "output_tokens"):
+            used, told = getattr(reply.usage, name), getattr(most, name)
+            assert used <= told, f"the answer has {used} {name}, of which there were to be {told} at most"
+        price = getattr(self.caller.provider, "price", None)
+        if price is not None:
+            cost, dearest = price(request.model, reply.usage), price(request.model, most)
+            assert cost is None or dearest is None or cost <= dearest, (
+                f"the answer costs {cost}, which was to be {dearest} at most"
+            )
 
     def _in_our_words(self, error: LLMCoreError) -> None:
         __tracebackhide__ = True

@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from decimal import Decimal
 
 from llmcore.types import ChatRequest, Message, TokenCount, Usage
-from llmcore_openai_optimized import prices, tokens
+from llmcore_openai_optimized import bounds, prices, tokens
 from llmcore_openai_optimized.account import PricingTier
 
 __all__ = ["Offline"]
 
 
 class Offline:
-    """Keeps `llmcore.contracts.TokenCounter` and `PricingProvider`."""
+    """Keeps `llmcore.contracts.TokenCounter`, `PricingProvider` and `UsageBounds`."""
 
     def __init__(self, pricing_tier: PricingTier = "standard") -> None:
         self._tier = pricing_tier
@@ -27,3 +27,7 @@ class Offline:
     def price(self, model: str, usage: Usage, service_tier: str | None = None) -> Decimal | None:
         """See `PricingProvider.price`. The tier that served decides; where none is named, the configured one."""
         return prices.price(model, usage, service_tier, self._tier)
+
+    def most_usage(self, request: ChatRequest, *, exact: bool = False) -> Usage | None:
+        """See `UsageBounds.most_usage`. Fees that are no tokens, such as those of searches, are not in it."""
+        return bounds.most_usage(request, exact=exact)

@@ -20,6 +20,7 @@ from llmcore.contracts import (
     PricingProvider,
     StreamingLLMProvider,
     TokenCounter,
+    UsageBounds,
 )
 from llmcore.errors import BadRequest
 from llmcore.testing.simulator import Fault, Simulator
@@ -67,7 +68,7 @@ def completion(message: dict[str, Any], **more: Any) -> dict[str, Any]:
 def test_it_keeps_every_contract(provider: OpenAIProvider) -> None:
     for contract in (
         LLMProvider, AsyncLLMProvider, StreamingLLMProvider, AsyncStreamingLLMProvider, TokenCounter,
-        PricingProvider, ModelListing, AsyncModelListing,
+        PricingProvider, ModelListing, AsyncModelListing, UsageBounds,
     ):  # fmt: skip
         assert isinstance(provider, contract)
 

@@ -33,3 +33,10 @@ class TestOpenAIProvider(LLMConformance):
         france = self.request("What is the capital of France?")
         count = self.caller.provider.count_tokens(france)
         assert (int(count), count.exact) == (14, True)
+
+    def test_the_most_that_was_counted_is_enough_and_no_more_than_the_most_that_was_guessed(self) -> None:
+        france = self.request("What is the capital of France?")
+        most, loose = (self.caller.provider.most_usage(france, exact=exact) for exact in (True, False))
+        assert most is not None
+        assert loose is not None
+        assert 14 == most.input_tokens < loose.input_tokens

@@ -1,0 +1,132 @@
+"""The most that a request can use: never below what an answer used, never above what the model can."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from llmcore.types import ChatRequest, Usage
+from llmcore_openai_optimized import prices, tokens
+from llmcore_openai_optimized.offline import Offline
+from llmcore_openai_optimized.windows import window_of
+
+URL_IMAGE = [{"type": "image_url", "image_url": {"url": "https://example.com/a.png"}}]
+SOUND = [{"type": "input_audio", "input_audio": {"data": "AAAA", "format": "wav"}}]
+
+
+def asked(content: Any = "Hello", model: str = "gpt-5.6-luna", **parameters: Any) -> ChatRequest:
+    return ChatRequest(model=model, messages=[{"role": "user", "content": content}], parameters=parameters)
+
+
+def most(request: ChatRequest, *, exact: bool = False) -> Usage:
+    usage = Offline().most_usage(request, exact=exact)
+    assert usage is not None
+    return usage
+
+
+@pytest.mark.parametrize(
+    ("parameters", "output"),
+    [
+        ({}, 128_000),
+        ({"max_completion_tokens": 50}, 50),
+        ({"max_tokens": 50}, 50),
+        ({"max_tokens": 50, "max_completion_tokens": 70}, 70),
+        ({"max_completion_tokens": 50, "n": 4}, 200),
+        ({"n": 2}, 256_000),
+        ({"max_completion_tokens": None}, 128_000),
+        ({"max_completion_tokens": 10**9}, 1_050_000),
+        ({"max_completion_tokens": -1, "n": -1}, 128_000),
+        ({"max_completion_tokens": True, "n": "many"}, 128_000),
+    ],
+)
+def test_the_answer_is_bounded_by_the_request_or_else_by_the_model(
+    parameters: dict[str, Any], output: int
+) -> None:
+    assert most(asked(**parameters)).output_tokens == output
+
+
+def test_an_unknown_model_is_bounded_only_by_the_request() -> None:
+    assert Offline().most_usage(asked(model="my-deployment")) is None
+    assert Offline().most_usage(asked(URL_IMAGE, "my-deployment", max_tokens=5)) is None
+    assert most(asked(model="my-deployment", max_tokens=5)).output_tokens == 5
+
+
+@pytest.mark.parametrize(
+    "model", ["gpt-4", "gpt-4o", "gpt-5", "ft:gpt-4o-2024-08-06:acme::1", "gpt-5-6-luna"]
+)
+def test_no_prompt_is_beyond_the_models_window(model: str) -> None:
+    window = window_of(model)
+    assert window is not None
+    assert most(asked("word " * 1_000_000, model)).input_tokens == window.context
+    assert most(asked(URL_IMAGE, model)).input_tokens == window.context
+    assert most(asked(web_search_options={}, model=model)).input_tokens == window.context
+
+
+@given(
+    text=st.text(), exact=st.booleans(), model=st.sampled_from(["gpt-4", "gpt-4o", "gpt-6-sol", "unheard-of"])
+)
+def test_the_bound_of_a_prompt_is_never_below_its_count(text: str, exact: bool, model: str) -> None:  # noqa: FBT001
+    request = asked(text, model, max_tokens=1)
+    assert most(request, exact=exact).input_tokens >= tokens.count(request)
+
+
+def test_near_the_limit_the_prompt_is_counted_where_the_count_is_exact() -> None:
+    question = asked("What is the capital of France?", "gpt-4o-mini")
+    assert most(question, exact=True).input_tokens == 14  # as OpenAI counted it
+    guessed = asked("What is the capital of France?", "my-deployment", max_tokens=1)
+    assert most(guessed, exact=True) == most(guessed)
+
+
+def test_every_token_stands_where_it_costs_most() -> None:
+    written, plain, heard = (
+        most(asked()),
+        most(asked(model="gpt-5.5")),
+        most(asked(SOUND, "gpt-audio", modalities=["text", "audio"])),
+    )
+    assert written.cache_write_tokens == written.input_tokens
+    assert (plain.cache_write_tokens, plain.audio_input_tokens, plain.audio_output_tokens) == (0, 0, 0)
+    assert heard.audio_input_tokens == heard.input_tokens == 128_000
+    assert heard.audio_output_tokens == heard.output_tokens
+    assert heard.cache_write_tokens == 0
+
+
+@given(
+    model=st.sampled_from(["gpt-4o", "gpt-5.5", "gpt-5.6-luna", "gpt-6-astra"]),
+    tier=st.sampled_from([None, "default", "priority"]),
+    shares=st.tuples(st.floats(0, 1), st.floats(0, 1), st.floats(0, 1), st.floats(0, 1)),
+    length=st.integers(0, 300_000),
+)
+def test_no_answer_within_the_bounds_costs_more(
+    model: str, tier: str | None, shares: tuple[float, ...], length: int
+) -> None:
+    bound = most(asked("é" * length, model, max_completion_tokens=10_000))
+    used = int(bound.input_tokens * shares[0])
+    cached = int(used * shares[1])
+    usage = Usage(
+        input_tokens=used,
+        output_tokens=int(bound.output_tokens * shares[2]),
+        cached_tokens=cached,
+        cache_write_tokens=int((used - cached) * shares[3]),
+    )
+    cost, dearest = prices.price(model, usage, tier), prices.price(model, bound, tier)
+    assert cost is not None
+    assert dearest is not None
+    assert cost <= dearest
+
+
+def test_without_exact_no_tokenizer_is_loaded() -> None:
+    code = (
+        "import sys\n"
+        "from llmcore.types import ChatRequest\n"
+        "from llmcore_openai_optimized.offline import Offline\n"
+        "request = ChatRequest(model='gpt-5.6-luna', messages=[{'role': 'user', 'content': 'Hello'}])\n"
+        "assert Offline().most_usage(request).input_tokens\n"
+        "print(sorted({'tiktoken', 'openai', 'httpx2'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
