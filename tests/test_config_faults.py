@@ -83,7 +83,8 @@ def test_a_misspelt_section_is_told_with_its_nearest(tmp_path: Path) -> None:
         " --> llmcore.toml:1:2\n"
         "1 | [cahce]\n"
         "  |  ^^^^^\n"
-        "  = expected: cache, llm, models, observers, prices, profiles, retry, storage, voice\n"
+        "  = expected: budget, budgets, cache, ledger, limits, llm, models, observers, prices, profiles, retry, "
+        "storage, voice\n"
         "  = help: did you mean `cache`?\n"
         "  = fix: [cache]"
     )
@@ -93,18 +94,6 @@ def test_a_key_outside_its_section_is_told_where_it_belongs(tmp_path: Path) -> N
     error = faults_of('model = "x"\n', tmp_path)
     assert error.suggestion == "llm.model"
     assert error.fix == "llmcore config unset model && llmcore config set llm.model x"
-
-
-def test_what_this_version_would_not_hold_is_refused(tmp_path: Path) -> None:
-    error = faults_of('[budget]\nlimit = "5 USD"\n[[budgets]]\n[limits]\n', tmp_path)
-    assert [fault.code for fault in error.faults] == ["LC111"] * 3
-    assert error.faults[0].render() == (
-        "error[LC111]: [budget] is not available in llmcore 0.1.0: nothing would hold it\n"
-        " --> llmcore.toml:1:2\n"
-        "1 | [budget]\n"
-        "  |  ^^^^^^\n"
-        "  = fix: llmcore config unset budget"
-    )
 
 
 def test_an_eviction_that_nobody_knows_is_told_with_those_there_are(tmp_path: Path) -> None:

@@ -28,6 +28,10 @@ def faults_of(config: str | None, profile: str | None) -> list[LLMCoreError]:
         return list(error.faults or (error,))
     catalogue = Catalogue()
     faults: list[LLMCoreError] = []
+    try:
+        _ = settings.budgets
+    except ConfigError as error:
+        faults += error.faults or (error,)
     for kind, name in _named(settings, catalogue):
         faults += _faults_of_provider(settings, catalogue, kind, name)
     return faults

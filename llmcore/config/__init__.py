@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from llmcore.config.load import load_settings
+from llmcore.config.money import Budget, LedgerSettings, Limit
 from llmcore.config.settings import Cache, Explained, Item, Llm, Price, Retry, Selected, Settings
 from llmcore.config.sources import project_file, user_file
 
@@ -10,9 +11,12 @@ if TYPE_CHECKING:
     from llmcore.config.edit import set_value, unset, write_example
 
 __all__ = [
+    "Budget",
     "Cache",
     "Explained",
     "Item",
+    "LedgerSettings",
+    "Limit",
     "Llm",
     "Price",
     "Retry",

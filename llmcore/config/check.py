@@ -5,10 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
-from llmcore.config.keys import Path, dotted, nearest
-from llmcore.config.layers import FileLayer, Layer
+from llmcore.config.keys import Path, dotted, index_of, nearest
+from llmcore.config.layers import FileLayer, Layer, tables_in
 from llmcore.config.mask import HIDDEN, is_secret_name, mask_text, shown
-from llmcore.config.schema import OPTION_KINDS, PRICE_KEYS, SECTIONS, TIER, UNAVAILABLE, Reader, reader_of
+from llmcore.config.readers import Reader
+from llmcore.config.schema import (
+    BUDGETS_KEYS,
+    LIMIT_KEYS,
+    LISTS,
+    OPTION_KINDS,
+    PRICE_KEYS,
+    SECTIONS,
+    TIER,
+    keys_of,
+    reader_of,
+)
 from llmcore.errors import ConfigError
 
 __all__ = ["check_layer", "unknown_key"]
@@ -35,15 +46,16 @@ class _Check:
         checks: dict[str, Callable[[Path, Mapping[Any, Any]], None]] = {
             "models": self._models,
             "prices": self._prices,
+            "limits": self._limits,
         }
         for name, value in tree.items():
             path = (*base, str(name))
             if name == "profiles" and not base:
                 self._profiles(value)
-            elif (name,) in UNAVAILABLE:
-                self._unavailable(path)
             elif name not in SECTIONS:
                 self._unknown_section(path, value, base)
+            elif name in LISTS:
+                self._list(path, value)
             elif not isinstance(value, Mapping):
                 self._not_a_table(path, value)
             else:
@@ -68,6 +80,72 @@ class _Check:
             if name in known and not ((section, name) == TIER and isinstance(value, Mapping)):
                 self._value(key, value)
             elif not isinstance(value, Mapping) or section not in OPTION_KINDS:
+                self.faults.append(unknown_key(self.layer, key, value, known))
+
+    def _limits(self, path: Path, table: Mapping[Any, Any]) -> None:
+        for name, value in table.items():
+            key = (*path, str(name))
+            if name in LIMIT_KEYS:
+                self._value(key, value)
+            elif not isinstance(value, Mapping):
+                self.faults.append(unknown_key(self.layer, key, value, LIMIT_KEYS))
+            elif not all(part and part == part.strip() for part in str(name).split(":", 1)):
+                self.faults.append(
+                    self.layer.fault(
+                        key,
+                        f"`{name}` in [{dotted(path)}] is not the name of a provider or model",
+                        code="LC104",
+                        at="key",
+                        expected=f'[{dotted(path)}.openai] for a provider, [{dotted(path)}."openai:gpt-6"] for a model',
+                        fix=self.layer.to_unset(key),
+                    )
+                )
+            else:
+                self._table(key, value, LIMIT_KEYS)
+
+    def _list(self, path: Path, value: Any) -> None:
+        """Check a list of tables, or single entries of it by their index, as variables name them."""
+        tables = tables_in(value)
+        in_file = isinstance(self.layer, FileLayer)
+        one_table = in_file and isinstance(value, Mapping) and any(index_of(key) is None for key in value)
+        if one_table or not (tables or value == []):
+            name = dotted(path)
+            self.faults.append(
+                self.layer.fault(
+                    path,
+                    f"`{path[-1]}` is not a list of tables: {shown(path[-1], value)}",
+                    code="LC104",
+                    at="key",
+                    expected=f"[[{name}]], in two brackets, above the keys of each",
+                    fix=f"[[{name}]]" if in_file else None,
+                )
+            )
+            return
+        for index, table in tables.items():
+            key = (*path, index)
+            known = keys_of(key)
+            if known is None:
+                self.faults.append(
+                    self.layer.fault(
+                        key,
+                        f"`{index}` is not the number of an entry of [[{dotted(path)}]]",
+                        code="LC102",
+                        at="key",
+                        expected="0 for the first one, 1 for the second",
+                        fix=self.layer.to_unset(key),
+                    )
+                )
+            elif isinstance(table, Mapping):
+                self._table(key, table, known)
+            else:
+                self._wrong(key, table, "a table", f"the keys: {', '.join(known)}", self.layer.to_unset(key))
+
+    def _table(self, path: Path, table: Mapping[Any, Any], known: Mapping[str, Reader]) -> None:
+        for name, value in table.items():
+            key = (*path, str(name))
+            if name in known:
+                self._value(key, value)
+            else:
                 self.faults.append(unknown_key(self.layer, key, value, known))
 
     def _models(self, path: Path, table: Mapping[Any, Any]) -> None:
@@ -96,11 +174,7 @@ class _Check:
                 self._price(key, price)
 
     def _price(self, path: Path, price: Mapping[Any, Any]) -> None:
-        for name, value in price.items():
-            if name in PRICE_KEYS:
-                self._value((*path, name), value)
-            else:
-                self.faults.append(unknown_key(self.layer, (*path, str(name)), value, PRICE_KEYS))
+        self._table(path, price, PRICE_KEYS)
         for name in _PRICES_NEEDED:
             # A typing mistake is one fault, not two.
             if name not in price and not any(nearest(str(key), [name]) for key in price):
@@ -131,22 +205,12 @@ class _Check:
                     code="LC104",
                     expected=reader.expected,
                     fix=self.layer.to_set(path, reader.example),
+                    secret=is_secret_name(path[-1]),
                 )
             )
 
-    def _unavailable(self, path: Path) -> None:
-        self.faults.append(
-            self.layer.fault(
-                path,
-                f"[{dotted(path)}] is not available in llmcore {_version()}: nothing would hold it",
-                code="LC111",
-                at="key",
-                fix=self.layer.to_unset(path),
-            )
-        )
-
     def _unknown_section(self, path: Path, value: Any, base: Path) -> None:
-        sections = [*SECTIONS, *_unavailable_sections(), *(() if base else _TOP)]
+        sections = [*SECTIONS, *(() if base else _TOP)]
         name = path[-1]
         if isinstance(value, Mapping | list):
             meant = nearest(name, sections)
@@ -156,14 +220,19 @@ class _Check:
             owner = next((section for section, keys in SECTIONS.items() if name in keys), None)
             meant = f"{owner}.{name}" if owner else nearest(name, sections)
             message = f"unknown key `{name}` outside any section"
-            fix = self.layer.to_rename(path, (*base, owner, name), _plain(name, value)) if owner else None
+            if owner:
+                right = (*base, owner, name)
+                text = _reference(right) if is_secret_name(name) else _plain(name, value)
+                fix = self.layer.to_rename(path, right, text)
+            else:
+                fix = None
         self.faults.append(
             self.layer.fault(
                 path,
                 message,
                 code="LC102",
                 at="key",
-                expected=", ".join(sorted(set(sections) - set(_unavailable_sections()))),
+                expected=", ".join(sorted(sections)),
                 suggestion=meant,
                 fix=fix or (None if meant else self.layer.to_unset(path)),
             )
@@ -198,14 +267,17 @@ def unknown_key(
     """
     name, table = path[-1], path[:-1]
     meant = nearest(name, known)
-    secret = is_secret_name(name) or meant in secrets
+    secret = is_secret_name(name) or (meant is not None and is_secret_name(meant)) or meant in secrets
     if meant is None:
         fix = layer.to_unset(path)
     else:
         right = (*table, meant)
         fix = layer.to_rename(path, right, _reference(right) if secret else _plain(name, value))
     notes: tuple[str, ...] = ()
-    if len(table) == 1 and table[0] in OPTION_KINDS and meant is None and isinstance(layer, FileLayer):
+    if table[-1:] == ("budget",) and name in BUDGETS_KEYS:
+        meant, fix = None, layer.to_unset(path)
+        notes = ("a budget of one model, tag or user is one of the [[budgets]]",)
+    elif len(table) == 1 and table[0] in OPTION_KINDS and meant is None and isinstance(layer, FileLayer):
         notes = (f"a provider's own options stand in a table of their own: [{dotted((*table, 'NAME'))}]",)
     return layer.fault(
         path,
@@ -241,16 +313,3 @@ def _element(reader: Reader, value: Any) -> int | None:
         except (ValueError, TypeError):
             return index
     return None
-
-
-def _unavailable_sections() -> list[str]:
-    return [path[0] for path in UNAVAILABLE]
-
-
-def _version() -> str:
-    from importlib.metadata import PackageNotFoundError, version
-
-    try:
-        return version("llmcore-host")
-    except PackageNotFoundError:
-        return "0.1.0"

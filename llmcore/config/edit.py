@@ -13,11 +13,12 @@ from llmcore.config.check import check_layer
 from llmcore.config.document import Document
 from llmcore.config.example import EXAMPLE
 from llmcore.config.keys import Path as Key
-from llmcore.config.keys import dotted, nearest, split
+from llmcore.config.keys import dotted, index_of, nearest, split
 from llmcore.config.layers import MISSING, FileLayer, lookup, scalar
 from llmcore.config.mask import HIDDEN, is_reference, is_secret_name
+from llmcore.config.money import check_budgets
 from llmcore.config.references import FORMS
-from llmcore.config.schema import wants_text
+from llmcore.config.schema import BUDGETS_KEYS, keys_of, reader_of, wants_text
 from llmcore.errors import ConfigError
 
 __all__ = ["set_value", "unset", "write_example"]
@@ -37,7 +38,7 @@ def set_value(path: str | os.PathLike[str], key: str, text: str) -> None:
         ConfigError: The file would not load, or a secret would stand in it. Nothing was changed.
     """
     parts = split(key)
-    if is_secret_name(parts[-1]) and not is_reference(text):
+    if is_secret_name(parts[-1]) and not is_reference(text) and reader_of(parts) is None:
         text = HIDDEN  # a crash report may show local variables
         raise ConfigError(
             f"a secret does not belong into a file: `{parts[-1]}`",
@@ -56,6 +57,8 @@ def set_value(path: str | os.PathLike[str], key: str, text: str) -> None:
             _replace(table, wrong, parts[-1], value)
 
     if error := _edit(Path(path), parts, change):
+        if is_secret_name(parts[-1]):
+            text = value = HIDDEN
         raise error
 
 
@@ -71,9 +74,10 @@ def unset(path: str | os.PathLike[str], key: str) -> bool:
         return False
 
     def change(tree: MutableMapping[str, Any]) -> None:
-        for part in parts[:-1]:
-            tree = tree[part]
-        del tree[parts[-1]]
+        table: Any = lookup(tree, parts[:-1])
+        del table[int(parts[-1]) if isinstance(table, list) else parts[-1]]
+        if table == [] and len(parts) > 1:  # the last entry of a list takes the list with it
+            del lookup(tree, parts[:-2])[parts[-2]]
 
     if error := _edit(file, parts, change):
         raise error
@@ -106,7 +110,10 @@ def _edit(file: Path, parts: Key, change: Callable[[MutableMapping[str, Any]], N
 
     before = _read(file)
     wanted = _plain(before.tree)
-    change(wanted)
+    try:
+        change(wanted)
+    except IndexError:
+        return _unchanged(file, parts, "the list has no such entry, nor is it the next one")
     document = tomlkit.parse(before.text)
     try:
         tree: Any = document
@@ -143,15 +150,36 @@ def _faults(document: Document) -> list[ConfigError]:
     models = document.tree.get("models")
     if isinstance(models, Mapping):
         faults += [fault for fault in resolve(models, lambda _: layer, "echo")[1] if fault.code == "LC105"]
-    return faults
+    return faults + check_budgets(document.tree, lambda _: layer)
 
 
 def _table_for(tree: MutableMapping[str, Any], parts: Key) -> MutableMapping[str, Any]:
-    for part in parts[:-1]:
+    for depth, part in enumerate(parts[:-1]):
+        if isinstance(tree.get(part), list):
+            return _entry_for(tree[part], parts[depth + 1 :])
         if not isinstance(tree.get(part), MutableMapping):
+            if keys_of(parts[: depth + 2]) is BUDGETS_KEYS:
+                if parts[depth + 1] != "0":
+                    raise IndexError
+                tree[part] = [{}]  # tomlkit makes [[tables]] of a list that has one
+                return _table_for(tree[part][0], parts[depth + 2 :])
             tree[part] = {}
         tree = tree[part]
     return tree
+
+
+def _entry_for(entries: Any, parts: Key) -> MutableMapping[str, Any]:
+    """Return the table within a list that *parts* begin with the index of; the next one is made.
+
+    Raises:
+        IndexError: There is no such entry, or it is no table.
+    """
+    index = index_of(parts[0])
+    if index == len(entries):
+        entries.append({})
+    if index is None or len(parts) < 2 or not isinstance(lookup(entries, parts[:1]), MutableMapping):  # noqa: PLR2004
+        raise IndexError
+    return _table_for(entries[index], parts[1:])
 
 
 def _put(table: MutableMapping[str, Any], name: str, value: Any) -> None:
@@ -168,10 +196,10 @@ def _put(table: MutableMapping[str, Any], name: str, value: Any) -> None:
 
 def _misspelt(parts: Key, table: Mapping[str, Any]) -> str | None:
     """Return the key of *table* that a person who wrote it meant as the last of *parts*, where the check says so."""
-    document_like: dict[str, Any] = {}
-    inner = document_like
-    for part in parts[:-1]:
-        inner = inner.setdefault(part, {})
+    inner: dict[str, Any] = {}
+    document_like = inner
+    for part in reversed(parts[:-1]):
+        document_like = {part: document_like}
     for name, value in table.items():
         if not isinstance(value, Mapping) and nearest(name, [parts[-1]]):
             inner[name] = value
@@ -199,8 +227,10 @@ def _replace(table: MutableMapping[str, Any], wrong: str, right: str, value: Any
         table[right] = value
 
 
-def _plain(tree: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: _plain(value) if isinstance(value, Mapping) else value for key, value in tree.items()}
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, list) else value
 
 
 def _unchanged(file: Path, parts: Key, why: str) -> ConfigError:

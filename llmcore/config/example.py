@@ -38,6 +38,31 @@ ttl = "1h"                                # or "never"
 # [voice]
 # provider = "espeak"
 
+# [budget]                                # a call that does not fit is not made
+# limit = "5.00 USD"
+# per = "day"                             # day, month (UTC) or total
+# on_exceed = "refuse"                    # or "warn"
+# unknown_price = "refuse"                # or "allow": what a call does whose price nobody knows
+# alert_at = [0.5, 0.8, 1.0]
+# alert_url = "env:ALERT_WEBHOOK"
+# alert_command = ["notify-send", "llmcore"]
+
+# [[budgets]]                             # more of them, each of one model, tag or user, or of another period
+# limit = "1.00 USD"
+# model = "openai:gpt-6-sol"              # "openai:" is all of its models
+
+# [ledger]                                # what was used and spent
+# path = "./ledger.sqlite3"               # from this file's folder; without it, in the user's state folder
+# durability = "normal"                   # or "full": safe when the power goes, too, and slower
+
+# [limits]                                # of every provider, each by itself
+# requests_per_minute = 500
+# tokens_per_minute = 200_000
+# concurrency = 64                        # calls at once
+
+# [limits."openai:gpt-6-sol"]             # of one model, or of one provider: [limits.openai]
+# requests_per_minute = 50
+
 # [prices."openai:my-deployment"]         # USD per million tokens; beats every table
 # input = 0.25
 # output = 2.00

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from llmcore.errors import ConfigError
 
-__all__ = ["Path", "dotted", "nearest", "split"]
+__all__ = ["Path", "dotted", "index_of", "nearest", "split"]
 
 Path = tuple[str, ...]
 
@@ -49,3 +49,8 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
 
     found = get_close_matches(name.lower(), list(known), n=1, cutoff=0.6)
     return found[0] if found else None
+
+
+def index_of(part: str) -> int | None:
+    """Return the number that *part* of a key is, for an entry of a list; None where it is a name."""
+    return int(part) if re.fullmatch(r"0|[1-9][0-9]{0,8}", part) else None

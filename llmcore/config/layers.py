@@ -7,12 +7,24 @@ from pathlib import Path as FilePath
 from typing import Any, Final, Literal
 
 from llmcore.config.document import Document
-from llmcore.config.keys import Path, dotted
+from llmcore.config.keys import Path, dotted, index_of
 from llmcore.config.mask import mask_text, quoted
-from llmcore.config.schema import BUILT_IN, reader_of, wants_text
+from llmcore.config.schema import BUILT_IN, LISTS, reader_of, wants_text
 from llmcore.errors import ConfigError
 
-__all__ = ["MISSING", "BuiltIn", "EnvLayer", "FileLayer", "GivenLayer", "Layer", "leaves", "lookup", "merge"]
+__all__ = [
+    "MISSING",
+    "BuiltIn",
+    "EnvLayer",
+    "FileLayer",
+    "GivenLayer",
+    "Layer",
+    "leaves",
+    "lookup",
+    "merge",
+    "merge_lists",
+    "tables_in",
+]
 
 MISSING: Final = object()
 _PREFIX: Final = "LLMCORE__"
@@ -234,11 +246,17 @@ def scalar(text: str) -> Any:
 
 
 def lookup(tree: Any, path: Path) -> Any:
-    """Return the value at *path* in nested tables, or MISSING."""
+    """Return the value at *path* in nested tables and lists, or MISSING."""
     for part in path:
-        if not isinstance(tree, Mapping) or part not in tree:
+        if isinstance(tree, list):
+            index = index_of(part)
+            if index is None or index >= len(tree):
+                return MISSING
+            tree = tree[index]
+        elif isinstance(tree, Mapping) and part in tree:
+            tree = tree[part]
+        else:
             return MISSING
-        tree = tree[part]
     return tree
 
 
@@ -253,13 +271,46 @@ def merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def leaves(tree: Mapping[str, Any], path: Path = ()) -> Iterator[tuple[Path, Any]]:
-    """Yield every value that is no table, with its path."""
-    for key, value in tree.items():
-        if isinstance(value, Mapping) and value:
+def merge_lists(below: Mapping[str, Any], tree: dict[str, Any]) -> list[Path]:
+    """Put single entries of `LISTS`, which *tree* holds by index, into the lists of *below*.
+
+    Returns:
+        Paths of entries that are neither in their list nor the next one.
+    """
+    gaps: list[Path] = []
+    for name in LISTS & tree.keys():
+        changes, under = tree[name], below.get(name)
+        if not isinstance(changes, Mapping):
+            continue
+        entries = list(under) if isinstance(under, list) else []
+        numbered = {index: entry for part, entry in changes.items() if (index := index_of(part)) is not None}
+        for index, entry in sorted(numbered.items()):
+            if index > len(entries):
+                gaps.append((name, str(index)))
+            elif index == len(entries):
+                entries.append(entry)
+            elif isinstance(entries[index], Mapping) and isinstance(entry, Mapping):
+                entries[index] = merge(entries[index], entry)
+        tree[name] = entries
+    return gaps
+
+
+def leaves(tree: Any, path: Path = ()) -> Iterator[tuple[Path, Any]]:
+    """Yield every value that is no table and no list of tables, with its path."""
+    for key, value in tables_in(tree).items():
+        if tables_in(value):
             yield from leaves(value, (*path, key))
         else:
             yield (*path, key), value
+
+
+def tables_in(value: Any) -> Mapping[str, Any]:
+    """Return a table as it is, a list of tables by index, and of anything else nothing."""
+    if isinstance(value, Mapping):
+        return value
+    if isinstance(value, list) and value and all(isinstance(item, Mapping) for item in value):
+        return {str(index): item for index, item in enumerate(value)}
+    return {}
 
 
 def _misnamed(name: str, what: str) -> ConfigError:

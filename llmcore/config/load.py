@@ -10,8 +10,20 @@ from typing import Any
 from llmcore.config import sources
 from llmcore.config.aliases import resolve
 from llmcore.config.check import check_layer
+from llmcore.config.keys import Path as Key
 from llmcore.config.keys import nearest
-from llmcore.config.layers import MISSING, BuiltIn, EnvLayer, FileLayer, GivenLayer, Layer, lookup, merge
+from llmcore.config.layers import (
+    MISSING,
+    BuiltIn,
+    EnvLayer,
+    FileLayer,
+    GivenLayer,
+    Layer,
+    lookup,
+    merge,
+    merge_lists,
+)
+from llmcore.config.money import check_budgets
 from llmcore.config.settings import Settings
 from llmcore.errors import ConfigError
 
@@ -79,7 +91,8 @@ class _Loader:
                 self.faults += check_layer(layer)
         tree: dict[str, Any] = {}
         for layer in layers:
-            tree = merge(tree, layer.tree)
+            below, tree = tree, merge(tree, layer.tree)
+            self.faults += [_gap(layer, path, below) for path in merge_lists(below, tree)]
         tree.pop("profiles", None)
         return self._settled(tuple(layers), tree)
 
@@ -90,12 +103,12 @@ class _Loader:
         return ConfigError.of(self.faults)
 
     def _settled(self, layers: tuple[Layer, ...], tree: dict[str, Any]) -> Settings | None:
+        def owner(path: tuple[str, ...]) -> Layer:
+            return next(layer for layer in reversed(layers) if layer.get(path) is not MISSING)
+
+        self.faults += check_budgets(tree, owner)
         models: dict[str, tuple[str, ...]] = {}
         if isinstance(tree.get("models", {}), Mapping):
-
-            def owner(path: tuple[str, ...]) -> Layer:
-                return next(layer for layer in reversed(layers) if layer.get(path) is not MISSING)
-
             provider = lookup(tree, ("llm", "provider"))
             models, faults = resolve(tree.get("models", {}), owner, str(provider))
             self.faults += faults
@@ -167,6 +180,19 @@ def _view(layer: Layer, profile: str, tree: Mapping[str, Any]) -> Layer:
     return GivenLayer(name, tree)
 
 
+def _gap(layer: Layer, path: Key, below: Mapping[str, Any]) -> ConfigError:
+    under = below.get(path[0])
+    last = len(under) if isinstance(under, list) else 0
+    return layer.fault(
+        path,
+        f"[[{path[0]}]] has no entry {path[1]}, nor is it the next one",
+        code="LC102",
+        at="key",
+        expected=f"a number from 0 to {last}, which is the next entry",
+        fix=layer.to_unset(path),
+    )
+
+
 def _no_profile(name: str, known: list[str], argument: str | None) -> ConfigError:
     meant = nearest(name, known)
     fix = None
@@ -190,8 +216,11 @@ def _copied(tree: Mapping[Any, Any]) -> dict[str, Any]:
             raise ConfigError(
                 f"a key of the configuration is not text: {key!r}", code="LC102", where="argument"
             )
-        if isinstance(value, Mapping):
-            copied[key] = _copied(value)
-        else:
-            copied[key] = list(value) if isinstance(value, list | tuple) else value
+        copied[key] = _copied_value(value)
     return copied
+
+
+def _copied_value(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return _copied(value)
+    return [_copied_value(item) for item in value] if isinstance(value, list | tuple) else value

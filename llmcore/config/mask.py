@@ -25,7 +25,7 @@ _LONGEST: Final = 72
 # Kept as text: `re` compiles each at its first use, and a start-up without faults uses hardly one.
 _TELLTALE_NAME = (
     r"(?i:(?:key|token|secret|passw(?:or)?d|passphrase|pwd|credential|authorization|auth|bearer)[\d_]*$"
-    r"|(?:key|secret|password|credential)s$)"
+    r"|(?:key|secret|password|credential)s$|^alert_url$)"
 )
 _REFERENCE = r"env:[A-Za-z_]\w*|file:.+|keyring:[^/]+/.+"
 _TELLTALE_VALUE = r"""(?x)

@@ -11,9 +11,10 @@ from typing import Any, Final, Literal, NamedTuple
 import msgspec
 
 from llmcore.config.keys import Path, dotted, nearest, split
-from llmcore.config.layers import MISSING, Layer, leaves, lookup
-from llmcore.config.mask import shown
-from llmcore.config.schema import PRICE_KEYS, SECTIONS, TIER
+from llmcore.config.layers import MISSING, Layer, leaves, lookup, tables_in
+from llmcore.config.mask import is_secret_name, shown
+from llmcore.config.money import Budget, LedgerSettings, Limit, read_budgets, read_ledger, read_limits
+from llmcore.config.schema import OPTION_KINDS, PRICE_KEYS, SECTIONS, TIER, keys_of
 from llmcore.errors import ConfigError
 from llmcore.hookspecs import Provider
 
@@ -94,10 +95,11 @@ class Settings:
     """A checked configuration. It does not change."""
 
     __slots__ = (
-        "_env", "_layers", "_secret", "_tree", "cache", "llm", "models", "observers", "prices", "retry", "storage",
-        "voice",
+        "_budgets", "_env", "_layers", "_secret", "_tree", "cache", "ledger", "limits", "llm", "models", "observers",
+        "prices", "retry", "storage", "voice",
     )  # fmt: skip
 
+    _budgets: tuple[Budget, ...] | None
     _env: Mapping[str, str]
     _layers: tuple[Layer, ...]
     _secret: set[Path]
@@ -111,6 +113,9 @@ class Settings:
     retry: Retry
     prices: Mapping[str, Price]
     """By "provider:model"."""
+    limits: Mapping[str, Limit]
+    """By "provider" or "provider:model"; what holds for every provider, each by itself, is ""."""
+    ledger: LedgerSettings
     observers: tuple[str, ...]
 
     def __init__(
@@ -133,6 +138,7 @@ class Settings:
         keep("_tree", tree)
         keep("_env", env)
         keep("_secret", set())
+        keep("_budgets", None)
         keep("llm", Llm(read("llm", "provider"), read("llm", "model")))
         keep("models", MappingProxyType(dict(models)))
         keep("cache", Cache(*(read("cache", key) for key in Cache.__struct_fields__)))
@@ -143,6 +149,8 @@ class Settings:
             "prices",
             MappingProxyType({name: _price(table) for name, table in tree.get("prices", {}).items()}),
         )
+        keep("limits", MappingProxyType(read_limits(tree)))
+        keep("ledger", read_ledger(tree, self.owner, env))
         keep("observers", read("observers", "use"))
 
     def __setattr__(self, name: str, value: object) -> None:
@@ -158,6 +166,21 @@ class Settings:
     def env(self) -> Mapping[str, str]:
         """The variables that `env:` references see."""
         return self._env
+
+    @property
+    def budgets(self) -> tuple[Budget, ...]:
+        """The budgets, [budget] first. The references in them are followed when they are first asked for.
+
+        Raises:
+            ConfigError: An `alert_url` leads nowhere; `faults` tells all of it.
+        """
+        if self._budgets is None:
+            budgets, faults = read_budgets(self._tree, self.owner, self._env)
+            if faults:
+                raise ConfigError.of(faults)
+            object.__setattr__(self, "_budgets", budgets)
+            return budgets
+        return self._budgets
 
     def options(self, kind: str, provider: Provider) -> object:
         """Return the table [kind.name] as the provider's own options, its secrets resolved.
@@ -242,8 +265,11 @@ class Settings:
         ]
         if not rows:
             _must_exist(path)
+        effective = self.get(path) is not MISSING  # a layer above may have another list, of fewer entries
         return [
-            Explained(layer.name, layer.where(path), self._shown(path, value), index == len(rows) - 1)
+            Explained(
+                layer.name, layer.where(path), self._shown(path, value), index == len(rows) - 1 and effective
+            )
             for index, (layer, value) in enumerate(rows)
         ]
 
@@ -259,7 +285,13 @@ class Settings:
         if isinstance(value, Mapping):
             inner = [f"{dotted(key)} = {self._shown(path + key, item)}" for key, item in leaves(value)]
             return "{ " + ", ".join(inner) + " }" if inner else "{}"
+        if tables := tables_in(value):
+            return (
+                "[" + ", ".join(self._shown((*path, index), table) for index, table in tables.items()) + "]"
+            )
         secret = any(path[:depth] in self._secret for depth in range(1, len(path) + 1))
+        if path[0] in OPTION_KINDS:
+            secret = secret or any(is_secret_name(part) for part in path)
         return shown(path[-1], value, secret=secret)
 
 
@@ -281,12 +313,13 @@ def _must_exist(path: Path) -> None:
             expected=", ".join(SECTIONS),
             suggestion=meant and dotted((meant, *path[1:])),
         )
-    known = SECTIONS[section]
-    if len(path) == 2 and known and path[1] not in known:  # noqa: PLR2004 - section.key
-        meant = nearest(path[1], known)
+    table, name = path[:-1], path[-1]
+    known = keys_of(table)
+    if known and name not in known and table != ("limits",):  # there, names of providers are keys, too
+        meant = nearest(name, known)
         raise ConfigError(
-            f"there is no key `{path[1]}` in [{section}]",
+            f"there is no key `{name}` in [{dotted(table)}]",
             code="LC102",
             expected=", ".join(sorted(known)),
-            suggestion=meant and dotted((section, meant)),
+            suggestion=meant and dotted((*table, meant)),
         )

@@ -13,7 +13,7 @@ from llmcore.config.document import Document
 from llmcore.config.mask import is_secret_name, looks_secret
 from llmcore.errors import ConfigError
 
-__all__ = ["MOST_BYTES", "given_path", "project_file", "read", "user_file"]
+__all__ = ["MOST_BYTES", "given_path", "project_file", "read", "state_file", "user_file"]
 
 MOST_BYTES: Final = 1_000_000
 """A configuration is far smaller; what is larger was named by mistake."""
@@ -35,6 +35,21 @@ def user_file(env: Mapping[str, str]) -> Path | None:
     import platformdirs
 
     return Path(platformdirs.user_config_dir("llmcore", appauthor=False), "config.toml")
+
+
+def state_file(env: Mapping[str, str], name: str) -> Path | None:
+    """Return where *name* would be in the user's state folder; None where *env* names no home."""
+    base = env.get("XDG_STATE_HOME", "")
+    if Path(base).is_absolute():
+        return Path(base, "llmcore", name)
+    if env is not os.environ:
+        home = env.get("HOME")
+        return Path(home, ".local/state/llmcore", name) if home else None
+    if sys.platform == "linux":
+        return Path("~/.local/state/llmcore", name).expanduser()
+    import platformdirs
+
+    return Path(platformdirs.user_state_dir("llmcore", appauthor=False), name)
 
 
 def project_file(cwd: Path) -> Path | None:
