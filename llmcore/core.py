@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping
 from os import PathLike
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 
 from llmcore.calls.attempts import RetryPolicy
@@ -14,11 +15,15 @@ from llmcore.calls.steps import Act
 from llmcore.config import Settings, load_settings
 from llmcore.errors import PluginNotFound
 from llmcore.ledger.meter import Meter
+from llmcore.ledger.usage import UsageBook
 from llmcore.plugins import Catalogue
 
 if TYPE_CHECKING:
     from llmcore.cache import CacheManager, CacheStore
     from llmcore.cache.lease import Leases
+    from llmcore.ledger.hits import Hits
+    from llmcore.ledger.spending import Spending
+    from llmcore.ledger.told import Told
     from llmcore.llm.client import LLMClient
     from llmcore.storage import StorageClient
     from llmcore.voice import VoiceClient
@@ -61,8 +66,8 @@ class Core:
     def __init__(self, settings: Settings, catalogue: Catalogue) -> None:
         self.settings = settings
         self.catalogue = catalogue
-        self.usage = Meter()
-        """Totals of the calls of this Core: `usage.totals()`."""
+        self.usage = UsageBook(Meter(), lambda: self._part("spending", self._spending))
+        """What the calls of this Core came to, `usage.totals()`, and what the ledger has: `usage.by("day")`."""
         self._lock = threading.RLock()
         self._backends: dict[tuple[str, str], Backend] = {}
         self._parts: dict[str, Any] = {}
@@ -133,9 +138,8 @@ class Core:
         from llmcore.absence import KNOWN
         from llmcore.cache.lease import Leases
         from llmcore.calls.flight import Flights
-        from llmcore.ledger.told import Told
+        from llmcore.llm.call import House
         from llmcore.llm.client import LLMClient
-        from llmcore.llm.exchange import House
         from llmcore.llm.models import Models
 
         settings = self.settings
@@ -150,7 +154,8 @@ class Core:
                 idle_s=settings.retry.idle_s,
             ),
             prices=settings.prices,
-            told=Told(self.usage, [self.backend("observers", name).provider for name in settings.observers]),
+            spending=self._part("spending", self._spending),
+            told=self._part("told", self._told),
         )
         models = Models(
             lambda name: self.backend("llm", name),
@@ -161,6 +166,32 @@ class Core:
             namespace=settings.cache.namespace,
         )
         return LLMClient(models, house)
+
+    def _spending(self) -> Spending:
+        """Return the ledger and the budgets. What needs a database is imported when a call is about to be sent."""
+        from llmcore.ledger.spending import Spending
+
+        settings = self.settings
+        return Spending(
+            settings.ledger,
+            settings.budgets,
+            hits=self._part("hits", self._hits),
+            observers=self._observers(),
+        )
+
+    def _hits(self) -> Hits:
+        from llmcore.ledger.hits import Hits
+
+        ledger = self.settings.ledger
+        return Hits(Path(ledger.path) if ledger.enabled and ledger.path else None)
+
+    def _told(self) -> Told:
+        from llmcore.ledger.told import Told
+
+        return Told(self.usage.meter, self._part("hits", self._hits), self._observers())
+
+    def _observers(self) -> list[Any]:
+        return [self.backend("observers", name).provider for name in self.settings.observers]
 
     def _store(self) -> CacheStore:
         from llmcore.cache.store import CacheStore
@@ -207,9 +238,15 @@ class Core:
             backends, self._backends = list(self._backends.values()), {}
             store: CacheStore | None = self._parts.pop("store", None)
             leases: Leases | None = self._parts.pop("leases", None)
+            hits: Hits | None = self._parts.pop("hits", None)
+            spending: Spending | None = self._parts.pop("spending", None)
             self._parts.clear()
         if leases is not None:
             leases.close()
+        if hits is not None:
+            hits.note()
+        if spending is not None:
+            spending.close()
         if store is not None:
             yield from store.closing()
         for backend in backends:

@@ -8,6 +8,7 @@
       ProviderError          AuthenticationFailed, QuotaExhausted, RateLimited, BadRequest, NotFound,
                              ContentFiltered, Timeout, Unavailable, IncompleteReply, MalformedReply
       BudgetError            BudgetExceeded, PriceUnknown
+      LedgerError            for those who read the ledger; a call is only failed by one where a budget applies
       CacheError             CacheUnavailable
       StorageError           StorageKeyError, StorageNotFound, StorageExists, StorageReadOnly, StorageFull
       VoiceError             VoiceNotFound, TextTooLong, NotAudio
@@ -32,6 +33,7 @@ __all__ = [
     "ContentFiltered",
     "IncompleteReply",
     "LLMCoreError",
+    "LedgerError",
     "MalformedReply",
     "NotAudio",
     "NotFound",
@@ -183,6 +185,7 @@ class ProviderError(LLMCoreError):
         retry_after: float | None = None,
         partial: str | None = None,
         request_id: str | None = None,
+        sent: bool = True,
         code: str | None = None,
         where: str | None = None,
         expected: str | None = None,
@@ -202,6 +205,8 @@ class ProviderError(LLMCoreError):
         """Text that had arrived before the failure."""
         self.request_id = request_id
         """The backend's own name for the request, for its support."""
+        self.sent = sent
+        """False where it is certain that no byte of the request reached the backend: then it cannot have cost anything."""
 
 
 class AuthenticationFailed(ProviderError):
@@ -306,6 +311,12 @@ class PriceUnknown(BudgetError):
     """A budget applies and nobody knows what the model costs."""
 
     code = "LC602"
+
+
+class LedgerError(LLMCoreError):
+    """The ledger was asked for what it does not have, or cannot be read."""
+
+    code = "LC610"
 
 
 class CacheError(LLMCoreError):

@@ -34,7 +34,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, dataclass_transform
 import msgspec
 import pluggy
 
-from llmcore.types import CallEvent
+from llmcore.types import AlertEvent, CallEvent
 
 __all__ = [
     "API_VERSION",
@@ -111,10 +111,13 @@ class Provider(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Observer:
-    """Base of an observer: told of calls, it cannot change or stop one. One that raises is reported once."""
+    """Base of an observer: told of calls and alerts, it cannot change or stop one. One that raises is reported once."""
 
     def on_call(self, event: CallEvent) -> None:
         """Hear that a call has ended. Called on the caller's thread: be quick."""
+
+    def on_alert(self, event: AlertEvent) -> None:
+        """Hear that a budget has come to one of its `alert_at`, once a period among all processes. Be quick, too."""
 
 
 @hookspec

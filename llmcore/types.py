@@ -11,6 +11,7 @@ import msgspec
 from llmcore.units import Duration, Size
 
 __all__ = [
+    "AlertEvent",
     "AudioFormat",
     "CallEvent",
     "ChatRequest",
@@ -208,10 +209,28 @@ class CallEvent(msgspec.Struct, frozen=True, kw_only=True):
     latency_s: float = 0.0
     attempts: int = 0
     """Requests that reached for the backend; 0 for an answer from the cache."""
+    call: str = ""
+    """In the ledger, the name of the call: its attempts and fallbacks share it."""
     user: str | None = None
     tags: tuple[str, ...] = ()
     error: str | None = None
     """Name of the exception that ended the call; None where it was answered."""
+
+
+class AlertEvent(msgspec.Struct, frozen=True, kw_only=True):
+    """What observers, webhooks and commands are told when a budget has come to one of its fractions."""
+
+    budget: str
+    """What people call it: "day", "month openai:gpt-6-sol"."""
+    fraction: float
+    """The highest of `alert_at` that is reached."""
+    limit: Decimal
+    """USD, as are `spent` and `reserved`."""
+    spent: Decimal
+    reserved: Decimal
+    """For requests under way."""
+    period: str
+    """2026-11-25, 2026-11 or total."""
 
 
 class FileInfo(msgspec.Struct, frozen=True, kw_only=True):

@@ -60,7 +60,7 @@ def _foreign(name: str, arguments: list[str]) -> int:
     try:
         command: Any = catalogue.command(name)
     except PluginNotFound as error:
-        from llmcore.cli.usage import no_command
+        from llmcore.cli.misuse import no_command
 
         raise no_command(name, [*parser.COMMANDS, *catalogue.names("commands")], error) from None
     result = command(arguments)

@@ -8,9 +8,9 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from llmcore.cli.answering import Asked, add_options, for_a_shell, given_of, print_tool_calls
+from llmcore.cli.misuse import UsageError
 from llmcore.cli.opening import file_bytes, opened, prompt_text, utf8
 from llmcore.cli.show import note, print_json, safe
-from llmcore.cli.usage import UsageError
 from llmcore.errors import LLMCoreError
 
 if TYPE_CHECKING:

@@ -7,9 +7,9 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from llmcore.cli.misuse import UsageError
 from llmcore.cli.opening import file_bytes, opened, prompt_text, utf8
 from llmcore.cli.show import note, print_json
-from llmcore.cli.usage import UsageError
 
 __all__ = ["configure", "run"]
 

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from llmcore.cli.usage import UsageError
+from llmcore.cli.misuse import UsageError
 
 if TYPE_CHECKING:
     from llmcore.core import Core

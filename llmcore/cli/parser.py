@@ -17,6 +17,7 @@ COMMANDS = {
     "models": "list the models on offer",
     "store": "keep files: put, get, ls, rm",
     "cache": "look at the cache, or clear it",
+    "usage": "see what calls used and cost, and what budgets have left",
     "config": "show, explain, change and check the configuration",
     "plugins": "list plugins, look into one, check one, begin one",
     "doctor": "find what is wrong with this installation",
@@ -55,7 +56,7 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Raise the `UsageError` for *message*."""
-        from llmcore.cli.usage import usage_error
+        from llmcore.cli.misuse import usage_error
 
         raise usage_error(self, message)
 

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from llmcore.cli import plugin_subject
+from llmcore.cli.misuse import UsageError
 from llmcore.cli.plugin_subject import Subject
 from llmcore.cli.show import Paint, note, print_json
-from llmcore.cli.usage import UsageError
 from llmcore.config import load_settings
 from llmcore.plugins import Catalogue
 

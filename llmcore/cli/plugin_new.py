@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from llmcore import __version__
+from llmcore.cli.misuse import UsageError
 from llmcore.cli.show import note, print_json
-from llmcore.cli.usage import UsageError
 from llmcore.discovery import BUILTIN
 
 __all__ = ["write"]

@@ -17,8 +17,8 @@ from typing import Any, Final
 from llmcore.calls.backend import Backend
 from llmcore.calls.drivers import run
 from llmcore.calls.options import secrets_of
+from llmcore.cli.misuse import UsageError
 from llmcore.cli.opening import named_values
-from llmcore.cli.usage import UsageError
 from llmcore.config import load_settings
 from llmcore.config.fields import fields_of
 from llmcore.errors import LLMCoreError

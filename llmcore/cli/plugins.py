@@ -6,9 +6,9 @@ import argparse
 import sys
 from pathlib import Path
 
+from llmcore.cli.misuse import UsageError
 from llmcore.cli.parser import COMMANDS, actions
 from llmcore.cli.show import Paint, note, print_json, table
-from llmcore.cli.usage import UsageError
 from llmcore.errors import PluginNotFound
 from llmcore.hookspecs import KINDS
 from llmcore.plugins import Catalogue

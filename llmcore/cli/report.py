@@ -6,13 +6,14 @@ import os
 import sys
 from typing import Any
 
+from llmcore.cli.misuse import UsageError
 from llmcore.cli.show import Paint, as_json
-from llmcore.cli.usage import UsageError
 from llmcore.errors import (
     AuthenticationFailed,
     BadRequest,
     BudgetError,
     ConfigError,
+    LedgerError,
     LLMCoreError,
     PluginError,
     Timeout,
@@ -26,6 +27,7 @@ _CODES: tuple[tuple[type[LLMCoreError], int], ...] = (
     (ConfigError, 3),
     (AuthenticationFailed, 4),
     (BudgetError, 5),
+    (LedgerError, 2),
     (PluginError, 6),
     (Timeout, 7),
     (Unavailable, 7),

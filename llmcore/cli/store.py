@@ -8,10 +8,10 @@ import time
 from pathlib import Path
 from typing import Any
 
+from llmcore.cli.misuse import UsageError
 from llmcore.cli.opening import file_bytes, opened
 from llmcore.cli.parser import actions
 from llmcore.cli.show import Paint, bytes_text, note, print_json, table
-from llmcore.cli.usage import UsageError
 from llmcore.errors import PluginError, StorageNotFound
 
 __all__ = ["configure"]

@@ -27,6 +27,10 @@ class Totals(msgspec.Struct, frozen=True, kw_only=True):
     """USD of the calls whose price is known."""
     unpriced: int = 0
     """Calls that were answered at an unknown price; `cost` does not hold them."""
+    uncertain: Decimal = Decimal(0)
+    """USD at most, beside `cost`, of requests whose end nobody told: cancelled, cut off, timed out."""
+    saved: Decimal = Decimal(0)
+    """USD that the cache saved."""
 
     @property
     def total_tokens(self) -> int:
@@ -39,32 +43,51 @@ class Meter:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._totals = Totals()
+        self.reset()
 
     def book(self, event: CallEvent) -> None:
         """Add one call that has ended."""
         with self._lock:
-            old = self._totals
             if event.error is not None:
-                self._totals = msgspec.structs.replace(old, failures=old.failures + 1)
-            elif event.cached:
-                self._totals = msgspec.structs.replace(old, cached=old.cached + 1)
+                self._failures += 1
+                return
+            self._calls += 1
+            self._input += event.usage.input_tokens
+            self._output += event.usage.output_tokens
+            if event.cost is None:
+                self._unpriced += 1
             else:
-                self._totals = Totals(
-                    calls=old.calls + 1,
-                    failures=old.failures,
-                    cached=old.cached,
-                    input_tokens=old.input_tokens + event.usage.input_tokens,
-                    output_tokens=old.output_tokens + event.usage.output_tokens,
-                    cost=old.cost + (event.cost or 0),
-                    unpriced=old.unpriced + (event.cost is None),
-                )
+                self._cost += event.cost
+
+    def hit(self, saved: Decimal | None) -> None:
+        """Add one answer from the cache."""
+        with self._lock:
+            self._cached += 1
+            if saved:
+                self._saved += saved
+
+    def lost(self, cost: Decimal | None) -> None:
+        """Add what a request can have cost whose end nobody told."""
+        with self._lock:
+            self._uncertain += cost or 0
 
     def totals(self) -> Totals:
         """Return the sums since the beginning, or since `reset`."""
-        return self._totals
+        with self._lock:
+            return Totals(
+                calls=self._calls,
+                failures=self._failures,
+                cached=self._cached,
+                input_tokens=self._input,
+                output_tokens=self._output,
+                cost=self._cost,
+                unpriced=self._unpriced,
+                uncertain=self._uncertain,
+                saved=self._saved,
+            )
 
     def reset(self) -> None:
         """Begin again at zero."""
         with self._lock:
-            self._totals = Totals()
+            self._calls = self._failures = self._cached = self._input = self._output = self._unpriced = 0
+            self._cost = self._uncertain = self._saved = Decimal(0)

@@ -6,9 +6,9 @@ from decimal import Decimal
 from typing import Final, Protocol
 
 from llmcore.log import logger
-from llmcore.types import Reply, Usage
+from llmcore.types import Usage
 
-__all__ = ["PriceLike", "cost_at", "known_cost"]
+__all__ = ["PriceLike", "cost_at", "known_price", "most_at"]
 
 _MILLION: Final = Decimal(1_000_000)
 
@@ -51,15 +51,21 @@ def cost_at(price: PriceLike, usage: Usage) -> Decimal:
     return total / _MILLION
 
 
-def known_cost(provider: object, model: str, reply: Reply) -> Decimal | None:
-    """Return what *provider* says that *reply* cost, or None: it does not know, or failed to say."""
-    from llmcore.contracts import PricingProvider  # here, since a cached answer is not priced again
+def most_at(price: PriceLike, usage: Usage) -> Decimal:
+    """Return the most in USD that *usage* can cost at *price*: every token at the dearest rate that may apply."""
+    into = max(rate for rate in (price.input, price.cached_input, price.cache_write) if rate is not None)
+    return (usage.input_tokens * into + usage.output_tokens * price.output) / _MILLION
 
-    if not isinstance(provider, PricingProvider):
+
+def known_price(provider: object, model: str, usage: Usage, service_tier: str | None) -> Decimal | None:
+    """Return what *provider* says that *usage* costs in USD, or None: it does not know, or failed to say."""
+    price = getattr(provider, "price", None)
+    if price is None:
         return None
     try:
-        return provider.price(model, reply.usage, reply.service_tier)
+        cost: Decimal | None = price(model, usage, service_tier)
     except Exception as error:  # noqa: BLE001 - a paid answer is not lost over its price
         log = logger(__name__)
         log.warning("the price of %s is not known: %s: %s", model, type(error).__name__, error)
         return None
+    return cost

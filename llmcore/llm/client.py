@@ -10,7 +10,8 @@ from llmcore.calls.asking import asked
 from llmcore.calls.attempts import Deadline
 from llmcore.calls.drivers import aiterate, arun, iterate, run
 from llmcore.calls.steps import Act
-from llmcore.llm.exchange import ChatCall, House, known
+from llmcore.llm.call import ChatCall, House
+from llmcore.llm.exchange import known
 from llmcore.llm.fallback import along
 from llmcore.llm.models import Models
 from llmcore.llm.request import CacheUse, Prompt, cache_use, conversation, seconds

@@ -2,73 +2,29 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
-from collections.abc import Generator, Mapping
+from collections.abc import Generator
 from decimal import Decimal
 from typing import Any, Final, TypeAlias
 
 import msgspec
 
-from llmcore.cache.lease import Leases
-from llmcore.cache.store import CacheStore
-from llmcore.calls.asking import asked, within
-from llmcore.calls.attempts import Deadline, RetryPolicy, Shared, attempts
-from llmcore.calls.backend import Backend
-from llmcore.calls.bridges import END
-from llmcore.calls.flight import Flights, Landed
+from llmcore.calls.attempts import Shared, attempts
+from llmcore.calls.flight import Landed
 from llmcore.calls.steps import Step
-from llmcore.errors import IncompleteReply, ProviderError, Timeout
-from llmcore.ledger.prices import PriceLike, cost_at, known_cost
-from llmcore.ledger.told import Told
-from llmcore.llm.assembly import Assembly, as_deltas
+from llmcore.ledger.hits import Whose
+from llmcore.llm.assembly import as_deltas
+from llmcore.llm.attempt import attempt
+from llmcore.llm.call import ChatCall, House, event_of
 from llmcore.llm.entry import KEEPABLE, pack, unpack
 from llmcore.llm.structured import fits
-from llmcore.types import CallEvent, ChatRequest, Delta, Reply, Usage
+from llmcore.types import Delta, Reply
 
-__all__ = ["ChatCall", "House", "exchange", "known"]
+__all__ = ["exchange", "known"]
 
 Exchange: TypeAlias = Generator[Step | Delta, Any, Reply]
 
 _NOTHING: Final = Decimal(0)
-
-
-class House(msgspec.Struct, frozen=True, kw_only=True):
-    """What all calls of one Core share."""
-
-    cache: CacheStore
-    flights: Flights
-    leases: Leases
-    policy: RetryPolicy
-    prices: Mapping[str, PriceLike]
-    told: Told
-
-
-class ChatCall(msgspec.Struct, kw_only=True):
-    """One call to one model, and how far it has come."""
-
-    backend: Backend
-    request: ChatRequest
-    deadline: Deadline
-    key: str | None = None
-    """None for a call that the cache has no part in."""
-    ttl: float | None = None
-    """Seconds that the answer is kept; None takes the cache's own."""
-    reads: bool = True
-    """False to answer afresh and keep the answer."""
-    streaming: bool = False
-    user: str | None = None
-    tags: tuple[str, ...] = ()
-    kind: type | None = None
-    """What the answer is to be an instance of."""
-    attempts: int = 0
-    settled: bool = False
-    begun: bool = False
-    """Whether the consumer has seen a piece: from then on nothing is tried again."""
-
-    def begin(self) -> None:
-        """Note that a piece is given."""
-        self.begun = True
 
 
 def known(call: ChatCall, house: House) -> Reply | None:
@@ -97,7 +53,7 @@ def exchange(call: ChatCall, house: House) -> Exchange:
         landed = yield from _together(call, call.key, house, started)
     except BaseException as error:
         if not call.settled:
-            house.told.hear(_event(call, None, type(error).__name__, time.monotonic() - started))
+            house.told.hear(event_of(call, None, type(error).__name__, time.monotonic() - started))
         raise
     if call.attempts:
         if call.streaming and not landed.pieces:
@@ -134,7 +90,7 @@ def _asked(call: ChatCall, house: House, started: float) -> Exchange:
             if found is not None:
                 return found
         reply, pieces = yield from attempts(
-            lambda: _once(call, house), house.policy, call.deadline, again=lambda _: not call.begun
+            lambda: attempt(call, house), house.policy, call.deadline, again=lambda _: not call.begun
         )
         reply = _settled(call, house, reply, time.monotonic() - started)
         if key is not None and _keepable(call, reply):
@@ -171,116 +127,19 @@ def _replayed(call: ChatCall, house: House, reply: Reply, *, emitted: int = 0) -
 
 def _given(call: ChatCall, house: House, reply: Reply) -> Reply:
     reply = msgspec.structs.replace(reply, cached=True, cost=_NOTHING, saved=reply.cost)
-    house.told.hear(_event(call, reply, None, 0.0))
+    whose = Whose("llm", call.backend.name, call.request.model, call.user, call.tags)
+    house.told.hit(whose, reply.saved, lambda: event_of(call, reply, None, 0.0))
     return reply
-
-
-def _once(call: ChatCall, house: House) -> Generator[Any, Any, tuple[Reply, list[Delta]]]:
-    """Make one attempt; return the reply, and the deltas that are still to be emitted."""
-    call.attempts += 1
-    left = _left(call)
-    request = msgspec.structs.replace(call.request, timeout_s=left, idle_s=house.policy.idle_s)
-    if call.streaming and call.backend.ability("stream") is not None:
-        return (yield from _streamed(call, request))
-    complete = call.backend.must("complete")
-    reply = yield from asked(call.backend, within(complete(request), left))
-    if not isinstance(reply, Reply):
-        raise ProviderError(
-            f"the llm provider `{call.backend.name}` answered with a {type(reply).__name__}",
-            provider=call.backend.name,
-            expected="a llmcore.types.Reply",
-            fix=f"llmcore plugins check {call.backend.name}",
-        )
-    return reply, list(as_deltas(reply)) if call.streaming else []
-
-
-def _streamed(call: ChatCall, request: ChatRequest) -> Generator[Any, Any, tuple[Reply, list[Delta]]]:
-    source = call.backend.source("stream", request)
-    assembly = Assembly()
-    held: list[Delta] = []
-    try:
-        while True:
-            left = _left(call)
-            delta = yield from asked(call.backend, within(source.next, min(left, request.idle_s or left)))
-            if delta is END:
-                break
-            assembly.add(delta)
-            if assembly.finished:
-                held.append(delta)
-            else:
-                call.begin()
-                yield delta
-        whole = _whole(assembly, call)
-    except BaseException as error:
-        if isinstance(error, ProviderError) and error.partial is None:
-            error.partial = assembly.text
-        if not isinstance(error, GeneratorExit):  # which allows no further step
-            with contextlib.suppress(Exception):  # the first error is the one to tell
-                yield source.close
-        raise
-    return whole, held
-
-
-def _whole(assembly: Assembly, call: ChatCall) -> Reply:
-    if assembly.finished:
-        return assembly.reply()
-    raise IncompleteReply(
-        "the answer broke off before its end",
-        provider=call.backend.name,
-        expected="a last piece with a finish_reason",
-    )
-
-
-def _left(call: ChatCall) -> float:
-    """Return the seconds until the deadline.
-
-    Raises:
-        Timeout: There are none.
-    """
-    left = call.deadline.left()
-    if left > 0:
-        return left
-    raise Timeout(
-        "the deadline of the call has passed",
-        provider=call.backend.name,
-        expected="an answer within the deadline of [retry], or timeout=",
-        fix="chat(..., timeout=seconds)",
-    )
 
 
 def _settled(call: ChatCall, house: House, reply: Reply, latency_s: float) -> Reply:
-    """Return *reply* with what the host knows of it, after booking it."""
-    model = reply.model or call.request.model
-    own_price = house.prices.get(f"{call.backend.name}:{call.request.model}")
-    if own_price is not None:
-        cost: Decimal | None = cost_at(own_price, reply.usage)
-    elif reply.cost is not None:
-        cost = reply.cost
-    else:
-        cost = known_cost(call.backend.offline, model, reply)
+    """Return *reply* with what the host knows of it, and tell of it."""
     reply = msgspec.structs.replace(
         reply,
         provider=call.backend.name,
-        model=model,
-        cost=cost,
+        model=reply.model or call.request.model,
         latency_s=latency_s,
     )
     call.settled = True
-    house.told.hear(_event(call, reply, None, latency_s))
+    house.told.hear(event_of(call, reply, None, latency_s))
     return reply
-
-
-def _event(call: ChatCall, reply: Reply | None, error: str | None, latency_s: float) -> CallEvent:
-    return CallEvent(
-        kind="llm",
-        provider=call.backend.name,
-        model=call.request.model if reply is None else reply.model,
-        usage=Usage() if reply is None else reply.usage,
-        cost=None if reply is None else reply.cost,
-        cached=reply is not None and reply.cached,
-        latency_s=latency_s,
-        attempts=call.attempts,
-        user=call.user,
-        tags=call.tags,
-        error=error,
-    )

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
+from itertools import pairwise
 from typing import Any
 
 from llmcore.errors import BadRequest, ContentFiltered, ProviderError
-from llmcore.llm.exchange import ChatCall, House, exchange
+from llmcore.llm.call import ChatCall, House
+from llmcore.llm.exchange import exchange
 from llmcore.log import logger
 from llmcore.types import Reply
 
@@ -20,7 +22,7 @@ def along(calls: Sequence[ChatCall], house: House) -> Generator[Any, Any, Reply]
     """
     for call in calls:
         call.deadline.start()  # a stream may be read long after it was asked for
-    for call in calls[:-1]:
+    for call, following in pairwise(calls):
         try:
             return (yield from exchange(call, house))
         except ProviderError as error:
@@ -29,4 +31,5 @@ def along(calls: Sequence[ChatCall], house: House) -> Generator[Any, Any, Reply]
             logger(__name__).warning(
                 "%s:%s failed (%s), trying the next", call.backend.name, call.request.model, error.code
             )
+        following.group = call.group
     return (yield from exchange(calls[-1], house))

@@ -1,0 +1,31 @@
+"""Calls at a price: the plugin of the tests' own, whose answers cost exactly a cent and a quarter each."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, Final
+
+import llmcore
+from llmcore.ledger.report import UsageRow
+
+EACH: Final = Decimal("0.0125")
+"""USD: four tokens, as many as `max_tokens` allows."""
+
+ASK: Final[dict[str, Any]] = {"cache": False, "max_tokens": 4}
+
+
+def config(folder: Path, **budget: Any) -> dict[str, Any]:
+    """Return a configuration whose ledger lies in *folder*, under a budget of $1.00 unless *budget* says otherwise."""
+    return {
+        "llm": {"provider": "scripted"},
+        "cache": {"provider": "memory"},
+        "prices": {"scripted:default": {"input": 0, "output": "3125"}},
+        "budget": {"limit": "1.00 USD", **budget},
+        "ledger": {"path": str(folder / "ledger.sqlite3")},
+    }
+
+
+def total(core: llmcore.Core) -> UsageRow:
+    """Return the sum of everything in the ledger."""
+    return core.usage.by("total")[0]

@@ -1,0 +1,133 @@
+"""A budget of a dollar buys eighty calls of a cent and a quarter: in threads, tasks, streams, and four processes."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import llmcore
+from llmcore.errors import BudgetExceeded
+from tests.conftest import FIXTURES
+from tests.kit_money import ASK, EACH, config, total
+
+AFFORDED = 80
+
+
+@pytest.fixture
+def core(scripted: Any, tmp_path: Path) -> llmcore.Core:
+    del scripted
+    return llmcore.load(config(tmp_path))
+
+
+def tried(ask: Callable[[], object]) -> bool:
+    try:
+        ask()
+    except BudgetExceeded:
+        return False
+    return True
+
+
+async def atried(ask: Any) -> bool:
+    try:
+        await ask
+    except BudgetExceeded:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("many", [200, 2000])
+def test_threads_spend_all_of_it_and_no_more(core: llmcore.Core, many: int) -> None:
+    with ThreadPoolExecutor(200) as pool:
+        answered = list(pool.map(lambda n: tried(lambda: core.llm.chat(f"{n}", **ASK)), range(many)))
+    assert sum(answered) == AFFORDED
+    assert total(core).cost == Decimal(1)
+
+
+@pytest.mark.parametrize("many", [200, 2000])
+def test_tasks_spend_all_of_it_and_no_more(core: llmcore.Core, many: int) -> None:
+    async def main() -> list[bool]:
+        return await asyncio.gather(*(atried(core.llm.achat(f"{n}", **ASK)) for n in range(many)))
+
+    assert sum(asyncio.run(main())) == AFFORDED
+    assert total(core).cost == Decimal(1)
+
+
+def test_streams_spend_all_of_it_and_no_more(core: llmcore.Core) -> None:
+    with ThreadPoolExecutor(100) as pool:
+        answered = list(pool.map(lambda n: tried(lambda: list(core.llm.stream(f"{n}", **ASK))), range(200)))
+    assert sum(answered) == AFFORDED
+    assert total(core).cost == Decimal(1)
+
+
+def test_a_loose_bound_strands_less_than_itself(core: llmcore.Core) -> None:
+    """Calls may cost three times what they do: they take turns near the limit, and the rest is less than one bound."""
+    given = {**ASK, "max_tokens": 12}
+    with ThreadPoolExecutor(50) as pool:
+        list(pool.map(lambda n: tried(lambda: core.llm.chat(f"{n}", **given)), range(200)))
+    assert Decimal(1) - 3 * EACH < total(core).cost <= Decimal(1)
+
+
+PROGRAM = """
+import json, sys, llmcore
+from concurrent.futures import ThreadPoolExecutor
+from llmcore.errors import BudgetExceeded
+
+core = llmcore.load(json.loads(sys.argv[1]))
+
+def ask(n):
+    try:
+        core.llm.chat(str(n), cache=False, max_tokens=4)
+    except BudgetExceeded:
+        return 0
+    return 1
+
+with ThreadPoolExecutor(25) as pool:
+    print(sum(pool.map(ask, range(100))))
+"""
+
+
+def test_four_processes_spend_all_of_it_and_no_more(core: llmcore.Core, tmp_path: Path) -> None:
+    import json
+
+    env = {**os.environ, "PYTHONPATH": str(FIXTURES / "scripted")}
+    arguments = [sys.executable, "-c", PROGRAM, json.dumps(config(tmp_path))]
+    running = [subprocess.Popen(arguments, env=env, stdout=subprocess.PIPE, text=True) for _ in range(4)]
+    assert sum(int(process.communicate(timeout=90)[0]) for process in running) == AFFORDED
+    assert total(core).cost == Decimal(1)
+
+
+def test_a_refusal_says_which_budget_and_when_it_begins_anew(scripted: Any, tmp_path: Path) -> None:
+    del scripted
+    core = llmcore.load(config(tmp_path, limit="0.02 USD", per="day"))
+    core.llm.chat("one", **ASK)
+    with pytest.raises(BudgetExceeded) as caught:
+        core.llm.chat("two", **ASK)
+    error = caught.value
+    assert (error.budget, error.limit, error.spent, error.reserved) == (
+        "day",
+        Decimal("0.02"),
+        EACH,
+        Decimal(0),
+    )
+    assert error.resets_at is not None
+    assert error.resets_at.endswith("T00:00:00Z")
+    assert "up to $0.0125" in error.message
+    assert "$0.0075 left of $0.02" in error.message
+
+
+def test_what_is_refused_was_never_sent(scripted: Any, tmp_path: Path) -> None:
+    core = llmcore.load(config(tmp_path, limit="0.01 USD"))
+    before = len(scripted.requests)
+    with pytest.raises(BudgetExceeded):
+        core.llm.chat("one", **ASK)
+    assert len(scripted.requests) == before
+    assert core.usage.by("total") == []
