@@ -1,0 +1,112 @@
+"""A request as the server reads it: one shape for the bodies of Chat Completions and of Responses."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import msgspec
+
+__all__ = [
+    "Asked",
+    "Called",
+    "Item",
+    "Picture",
+    "Result",
+    "Said",
+    "arguments_of",
+    "json_text",
+    "mappings",
+    "named",
+    "retold",
+]
+
+
+class Picture(NamedTuple):
+    """An image in a message."""
+
+    url: str
+    detail: str
+
+
+class Said(NamedTuple):
+    """A message of somebody."""
+
+    role: str
+    text: str
+    pictures: tuple[Picture, ...] = ()
+    name: str = ""
+
+
+class Called(NamedTuple):
+    """Calls that the model made in one turn: the name and the arguments of each."""
+
+    calls: list[tuple[str, str]]
+
+
+class Result(NamedTuple):
+    """What a tool answered."""
+
+    name: str
+    text: str
+    pictures: tuple[Picture, ...] = ()
+
+
+Item = Said | Called | Result
+
+
+class Asked(msgspec.Struct, kw_only=True):
+    """A request taken apart. What is not understood is told in `doubts` or, where nothing bounds it, `boundless`."""
+
+    model: str | None
+    responses: bool
+    """Whether it is a body of Responses, not of Chat Completions."""
+    items: list[Item] = []
+    functions: list[Mapping[str, Any]] = []
+    schema: Mapping[str, Any] | None = None
+    """What the answer must be: `name`, `schema`, `description`."""
+    choice: Any = None
+    """`tool_choice`, or `function_call` of old."""
+    doubts: set[str] = set()
+    """What makes the sum an estimate."""
+    boundless: set[str] = set()
+    """What the server fetches, or knows already: of any length."""
+    loose: list[str] = []
+    """Texts that are rendered nobody knows how; their lengths bound their tokens."""
+
+
+def named(function: Mapping[str, Any]) -> str:
+    """Return the name in *function*, or nothing."""
+    name = function.get("name")
+    return name if isinstance(name, str) else ""
+
+
+def json_text(value: Any) -> str:
+    """Return *value* as compact JSON, in the order in which it is."""
+    try:
+        return msgspec.json.encode(value, enc_hook=repr).decode()
+    except (UnicodeEncodeError, TypeError, ValueError, msgspec.MsgspecError):  # half characters, odd keys
+        return json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=repr, skipkeys=True)
+
+
+def arguments_of(call: Mapping[str, Any]) -> str:
+    """Return the arguments of a call as they were written."""
+    arguments = call.get("arguments")
+    if isinstance(arguments, str):
+        return arguments
+    return "" if arguments is None else json_text(arguments)
+
+
+def retold(arguments: str) -> str:
+    """Return the arguments of a call as the server writes them again: compact JSON, where it is JSON at all."""
+    try:
+        return json_text(msgspec.json.decode(arguments))
+    except (ValueError, RecursionError):
+        return arguments
+
+
+def mappings(value: Any) -> Iterable[Mapping[str, Any]]:
+    """Yield the objects of a list; nothing where it is none."""
+    if isinstance(value, Sequence) and not isinstance(value, str | bytes):
+        yield from (one for one in value if isinstance(one, Mapping))

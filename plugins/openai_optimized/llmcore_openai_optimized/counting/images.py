@@ -1,0 +1,152 @@
+"""What pictures cost, by their size in pixels, which stands in the first bytes of a data URL."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import math
+import re
+from typing import Final, NamedTuple
+
+from llmcore_openai_optimized.counting.asked import Picture
+from llmcore_openai_optimized.counting.models import Family
+
+__all__ = ["Cost", "cost_of", "most_of", "size_of"]
+
+_TILES: Final = (
+    # name, base, each tile of 512 by 512
+    (re.compile(r"gpt-4o-mini"), 2833, 5667),
+    (re.compile(r"o[13](?:$|-)"), 75, 150),
+    (re.compile(r"gpt-5"), 70, 140),
+    (re.compile(r"computer-use"), 65, 129),
+    (re.compile(r"gpt-4|chatgpt-4o"), 85, 170),
+)
+_PATCHES: Final = (
+    # name, tokens for each patch of 32 by 32, more for each picture
+    (re.compile(r"gpt-4\.1-mini"), 1.62, 1),
+    (re.compile(r"gpt-4\.1-nano"), 2.46, 1),
+    (re.compile(r"o4-mini"), 1.72, 1),
+    (re.compile(r"gpt-5(?:\.\d+)?-mini"), 1.2, 0),
+    (re.compile(r"gpt-5(?:\.\d+)?-nano"), 1.5, 0),
+)
+_MOST_PATCHES: Final = 1536
+_MOST: Final = 48_200
+"""The most that a picture costs on any model: eight tiles on gpt-4o-mini."""
+
+
+_MARK: Final = 0xFF
+_FRAMES: Final = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+"""Segments of a JPEG that begin with its size."""
+_ALONE: Final = frozenset({0x01, *range(0xD0, 0xD9)})
+"""Segments of a JPEG that have no length."""
+
+
+class Cost(NamedTuple):
+    """What a picture costs."""
+
+    tokens: int
+    known: bool
+    most: int
+
+
+def cost_of(picture: Picture, family: Family) -> Cost:
+    """Return what *picture* costs; of one whose size stands nowhere, a usual cost and the most it can be."""
+    size = size_of(picture.url)
+    for pattern, multiplier, more in _PATCHES:
+        if pattern.match(family.name):
+            most = math.ceil(_MOST_PATCHES * 2.46) + 1
+            if size is None:
+                return Cost(most // 2, known=False, most=most)
+            tokens = math.ceil(_patches(*size) * multiplier) + more
+            return Cost(tokens, known=not family.gpt5, most=max(most, tokens))
+    for pattern, base, tile in _TILES:
+        if pattern.match(family.name):
+            most = _MOST if family.gpt5 else base + 8 * tile
+            if picture.detail == "low":
+                return Cost(base, known=not family.gpt5, most=most)
+            if size is None:
+                return Cost(base + 4 * tile, known=False, most=most)
+            return Cost(base + tile * _tiles(*size), known=not family.gpt5, most=most)
+    return Cost(765, known=False, most=_MOST)
+
+
+def most_of(picture: Picture, family: Family) -> int:
+    """Return the most that *picture* can cost."""
+    cost = cost_of(picture, family)
+    return cost.tokens if cost.known else cost.most
+
+
+def _tiles(width: float, height: float) -> int:
+    shrink = min(1.0, 2048 / max(width, height))
+    width, height = width * shrink, height * shrink
+    shrink = min(1.0, 768 / min(width, height))
+    return math.ceil(round(width * shrink, 3) / 512) * math.ceil(round(height * shrink, 3) / 512)
+
+
+def _patches(width: float, height: float) -> int:
+    patches = math.ceil(width / 32) * math.ceil(height / 32)
+    if patches <= _MOST_PATCHES:
+        return patches
+    shrink = math.sqrt(32 * 32 * _MOST_PATCHES / (width * height))
+    across, down = width * shrink / 32, height * shrink / 32
+    shrink *= min(math.floor(across) / across, math.floor(down) / down)
+    return math.ceil(width * shrink / 32 - 1e-9) * math.ceil(height * shrink / 32 - 1e-9)
+
+
+def size_of(url: str) -> tuple[int, int] | None:
+    """Return width and height of the picture in a data URL; None where it is none, or does not say."""
+    head, _, data = url.partition(",")
+    if not head.startswith("data:") or not head.endswith(";base64"):
+        return None
+    # A JPEG may bear a preview and colours before its size; nothing else needs more than 32 bytes.
+    start = "".join(data[: 1 << 20].split()).rstrip("=")
+    try:
+        size = _size(base64.b64decode(start[: len(start) // 4 * 4]))
+    except (binascii.Error, ValueError):
+        return None
+    return size if size and min(size) > 0 else None
+
+
+def _size(data: bytes) -> tuple[int, int] | None:
+    if data.startswith(b"\x89PNG\r\n\x1a\n"):
+        return _big(data[16:20]), _big(data[20:24])
+    if data.startswith(b"GIF8"):
+        return _little(data[6:8]), _little(data[8:10])
+    if data.startswith(b"RIFF") and data[8:12] == b"WEBP":
+        return _webp(data)
+    if data.startswith(b"\xff\xd8"):
+        return _jpeg(data)
+    return None
+
+
+def _webp(data: bytes) -> tuple[int, int] | None:
+    kind = data[12:16]
+    if kind == b"VP8 ":
+        return _little(data[26:28]) & 0x3FFF, _little(data[28:30]) & 0x3FFF
+    if kind == b"VP8L":
+        both = _little(data[21:25])
+        return (both & 0x3FFF) + 1, (both >> 14 & 0x3FFF) + 1
+    if kind == b"VP8X":
+        return _little(data[24:27]) + 1, _little(data[27:30]) + 1
+    return None
+
+
+def _jpeg(data: bytes) -> tuple[int, int] | None:
+    at = 2
+    while at + 9 <= len(data):
+        if data[at] != _MARK or data[at + 1] == _MARK:
+            at += 1
+            continue
+        marker = data[at + 1]
+        if marker in _FRAMES:
+            return _big(data[at + 7 : at + 9]), _big(data[at + 5 : at + 7])
+        at += 2 if marker in _ALONE else 2 + _big(data[at + 2 : at + 4])
+    return None
+
+
+def _big(data: bytes) -> int:
+    return int.from_bytes(data, "big")
+
+
+def _little(data: bytes) -> int:
+    return int.from_bytes(data, "little")
