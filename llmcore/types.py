@@ -107,10 +107,14 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, repr_
     """Part of `input_tokens` that the vendor read from its own prompt cache."""
     cache_write_tokens: int = 0
     """Part of `input_tokens` that the vendor wrote to its prompt cache."""
+    cache_write_12h_tokens: int = 0
+    """Part of `cache_write_tokens` that is kept for 12 hours, which costs more."""
     reasoning_tokens: int = 0
     """Part of `output_tokens` that is not shown."""
     audio_input_tokens: int = 0
     audio_output_tokens: int = 0
+    image_input_tokens: int = 0
+    image_output_tokens: int = 0
     estimated: bool = False
     """True where the backend sent no count and a local one stands in."""
 

@@ -14,7 +14,6 @@ import msgspec
 
 from llmcore.errors import ProviderError
 from llmcore.types import ChatRequest, Delta, Reply
-from llmcore_openai_optimized import tokens
 from llmcore_openai_optimized._errors import Answered, Errors
 from llmcore_openai_optimized._http import Patience
 from llmcore_openai_optimized._wire import LARGEST_BODY, reply_from
@@ -66,18 +65,15 @@ class Body:
 
 
 def reply_in(answer: Answer | ProviderError, request: ChatRequest, errors: Errors) -> Reply | ProviderError:
-    """Return the reply to *request*; where the server counted nothing, local counts stand in."""
+    """Return the reply to *request*."""
     if isinstance(answer, ProviderError):
         return answer
     if answer.status != _OK:
         return errors.refused(answer.status, answer.headers, answer.body, request.model)
     try:
-        reply = reply_from(answer.body, answer.headers, request, errors)
+        return reply_from(answer.body, answer.headers, request, errors)
     except Answered as answered:
         return answered.error
-    if reply.usage.estimated:
-        reply = msgspec.structs.replace(reply, usage=tokens.estimated(request, reply.text))
-    return reply
 
 
 class _Model(msgspec.Struct):

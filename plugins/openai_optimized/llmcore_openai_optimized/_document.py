@@ -37,6 +37,11 @@ class Choice:
                 if isinstance(value, list):
                     self.logprobs[name] = [*(self.logprobs.get(name) or ()), *value]
 
+    @property
+    def spoke(self) -> bool:
+        """Whether it holds a text or a call."""
+        return any(self.texts) or bool(self.message.get("tool_calls") or self.message.get("function_call"))
+
     def whole(self, index: int) -> dict[str, Any]:
         """Return the choice as a completion holds it."""
         content = "".join(self.texts) if self.texts else None

@@ -5,7 +5,7 @@ The `finish_reason` is held back until the end, so that exactly one last delta b
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -13,7 +13,7 @@ import msgspec
 from llmcore.types import ChatRequest, Delta, ToolCall, Usage
 from llmcore_openai_optimized._document import Choice, document
 from llmcore_openai_optimized._errors import Answered, Errors
-from llmcore_openai_optimized._usage import usage_from
+from llmcore_openai_optimized._usage import usage_of
 from llmcore_openai_optimized._wire import LARGEST_BODY, call_from, decode, text_from
 
 __all__ = ["StreamReader"]
@@ -51,12 +51,10 @@ class StreamReader:
         request: ChatRequest,
         headers: Mapping[str, str],
         errors: Errors,
-        estimate: Callable[[str], Usage],
     ) -> None:
         self._request = request
         self._headers = headers
         self._errors = errors
-        self._estimate = estimate
         self._rest = bytearray()
         self._data: bytes | None = None
         self._event = b""
@@ -184,13 +182,20 @@ class StreamReader:
         deltas.append(
             Delta(
                 finish_reason=first.finish_reason,
-                usage=usage_from(self._usage) or self._estimate(self.text),
+                usage=self._used(head["model"]),
                 model=head["model"],
                 service_tier=self._service_tier,
                 request_id=self._headers.get("x-request-id"),
                 body=document(head, self._choices, self._usage),
             )
         )
+
+    def _used(self, model: str) -> Usage:
+        def messages() -> list[Mapping[str, Any]]:
+            return [choice.whole(index)["message"] for index, choice in self._choices.items()]
+
+        spoke = any(choice.spoke for choice in self._choices.values())
+        return usage_of(self._usage, self._request, model, messages, spoke=spoke)
 
     def _mended(self, payload: bytes) -> _Chunk:
         try:

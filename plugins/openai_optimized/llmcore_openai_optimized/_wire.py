@@ -9,9 +9,9 @@ from typing import Any, Final
 import msgspec
 
 from llmcore.errors import BadRequest
-from llmcore.types import ChatRequest, Reply, ToolCall, Usage
+from llmcore.types import ChatRequest, Reply, ToolCall
 from llmcore_openai_optimized._errors import Answered, Errors
-from llmcore_openai_optimized._usage import usage_from
+from llmcore_openai_optimized._usage import usage_of
 
 __all__ = ["LARGEST_BODY", "call_from", "decode", "encode", "reply_from", "text_from"]
 
@@ -67,8 +67,6 @@ def encode(request: ChatRequest, *, stream: bool) -> bytes:
 def reply_from(body: bytes, headers: Mapping[str, str], request: ChatRequest, errors: Errors) -> Reply:
     """Return the reply that *body*, an answer with status 200, holds.
 
-    `usage` is marked as estimated, and empty, where the server sent none that can be true.
-
     Raises:
         Answered: It is no chat completion, or says that something went wrong.
     """
@@ -87,11 +85,18 @@ def reply_from(body: bytes, headers: Mapping[str, str], request: ChatRequest, er
     made = tuple(call_from(call, position) for position, call in enumerate(calls))
     if message.function_call is not None:
         made = (*made, call_from({"function": message.function_call}, len(made)))
+    text = text_from(message.content)
     return Reply(
-        text=text_from(message.content),
+        text=text,
         model=completion.model or request.model,
         finish_reason=choice.finish_reason,
-        usage=usage_from(completion.usage) or Usage(estimated=True),
+        usage=usage_of(
+            completion.usage,
+            request,
+            completion.model or "",
+            lambda: _messages(body),
+            spoke=bool(text or made),
+        ),
         tool_calls=made,
         service_tier=completion.service_tier,
         request_id=headers.get("x-request-id"),
@@ -114,6 +119,11 @@ def decode(body: bytes, decoder: msgspec.json.Decoder[Any]) -> tuple[Any, bytes]
             raise
     mended = _encoder.encode(json.loads(body))
     return decoder.decode(mended), mended
+
+
+def _messages(body: bytes) -> list[Mapping[str, Any]]:
+    choices: list[dict[str, Any]] = msgspec.json.decode(body)["choices"]
+    return [choice["message"] for choice in choices]
 
 
 def text_from(content: str | Sequence[Any] | None) -> str:

@@ -9,7 +9,6 @@ import httpx2
 
 from llmcore.errors import ProviderError
 from llmcore.types import ChatRequest, Delta, Reply
-from llmcore_openai_optimized import tokens
 from llmcore_openai_optimized._answers import (
     Answer,
     Body,
@@ -214,9 +213,7 @@ class OpenAIProvider(Offline):
         return mould.request(content, patience)
 
     def _reader(self, request: ChatRequest, response: httpx2.Response) -> StreamReader:
-        return StreamReader(
-            request, response.headers, self._errors, lambda text: tokens.estimated(request, text)
-        )
+        return StreamReader(request, response.headers, self._errors)
 
     def _broken(self, error: Exception, reader: StreamReader | None, *, begun: bool) -> ProviderError | None:
         """Describe what ended a stream; None where the answer was whole before it happened."""

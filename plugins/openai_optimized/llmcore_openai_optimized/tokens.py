@@ -8,10 +8,10 @@ from typing import Any, Final
 
 import msgspec
 
-from llmcore.types import ChatRequest, Message, TokenCount, Usage
+from llmcore.types import ChatRequest, Message, TokenCount
 from llmcore_openai_optimized._ranks import encoding
 
-__all__ = ["count", "estimated"]
+__all__ = ["count"]
 
 _ROLES: Final = frozenset({"system", "developer", "user", "assistant"})
 _COUNTED_APART: Final = frozenset(
@@ -82,12 +82,6 @@ def count(content: str | Sequence[Message] | ChatRequest, model: str | None = No
             continue
         total, exact = total + rules.text(_json(value)), False
     return TokenCount(total, exact=exact)
-
-
-def estimated(request: ChatRequest, text: str) -> Usage:
-    """Return the usage of an answer of which the server counted nothing."""
-    rules = _Rules.of(request.model)
-    return Usage(input_tokens=int(count(request)), output_tokens=rules.text(text), estimated=True)
 
 
 def _message(message: Mapping[str, Any], rules: _Rules) -> tuple[int, bool]:

@@ -7,7 +7,7 @@ import sys
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llmcore.types import ChatRequest, Usage
@@ -67,6 +67,7 @@ def test_no_prompt_is_beyond_the_models_window(model: str) -> None:
     assert most(asked(web_search_options={}, model=model)).input_tokens == window.context
 
 
+@settings(deadline=None)  # the first example loads the tables
 @given(
     text=st.text(), exact=st.booleans(), model=st.sampled_from(["gpt-4", "gpt-4o", "gpt-6-sol", "unheard-of"])
 )

@@ -52,7 +52,7 @@ def streamed(provider: OpenAIProvider, colour: str, request: ChatRequest = REQUE
 
 def read(pieces: Sequence[bytes]) -> list[Delta]:
     errors = Errors(Account.of(OpenAIOptions(api_key=Secret("k"))))
-    reader = StreamReader(REQUEST, {}, errors, lambda _: Usage(estimated=True))
+    reader = StreamReader(REQUEST, {}, errors)
     deltas = [delta for piece in pieces for delta in reader.feed(piece)]
     return [*deltas, *reader.end()]
 
@@ -198,7 +198,7 @@ def test_a_stream_cut_before_its_end_is_never_a_short_success(end: int) -> None:
 def test_a_stream_without_done_is_whole_where_it_bears_a_reason() -> None:
     *_, last = read([chunk({"content": "Rain"}), chunk(finish="stop").rstrip(b"\n")])
     assert last.finish_reason == "stop"
-    assert last.usage == Usage(estimated=True)
+    assert last.usage == Usage(input_tokens=10, output_tokens=1, estimated=True)
 
 
 def test_what_comes_after_the_end_is_ignored() -> None:
