@@ -57,10 +57,10 @@ class CacheStore:
 
     def near(self, key: str) -> bytes | None:
         """Return the value that this process's own memory has, uncounted; None says nothing: `lookup` does."""
-        data = self.peek(key)
-        if data is None or self._tier is not None:
-            return data
-        opened = _opened(data)
+        tier = self._tier
+        if tier is not None:
+            return None if self._breaker.is_open else tier.get(key)
+        opened = _opened(self.peek(key))
         return None if opened is None else opened[0]
 
     def lookup(self, key: str) -> Act[bytes | None]:

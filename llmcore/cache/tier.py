@@ -52,8 +52,8 @@ class Tier:
 
     def get(self, key: str) -> bytes | None:
         """Return the value, or None where it is not here or may not be true any more."""
-        if self._version is not None:
-            self._synchronise(self._said())
+        if self._version is not None and (now := self._said()) != self._epoch:
+            self._synchronise(now)
         return self._kept.get(key) if self._listening else None
 
     def put(self, key: str, value: bytes, expires: float, epoch: int) -> None:

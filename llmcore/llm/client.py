@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Generator, Mapping, Sequence
 from datetime import timedelta
-from typing import Any, NamedTuple
+from typing import Any
+
+import msgspec
 
 from llmcore.calls.asking import asked
 from llmcore.calls.attempts import Deadline
@@ -21,7 +23,7 @@ from llmcore.types import ChatRequest, Delta, Reply, TokenCount
 __all__ = ["LLMClient"]
 
 
-class Ask(NamedTuple):
+class Ask(msgspec.Struct, frozen=True):
     """What the caller of `chat` or `stream` wrote."""
 
     prompt: Prompt
@@ -79,23 +81,22 @@ class LLMClient:
             ProviderError: The backend refused or failed, after the attempts that the configuration allows.
             ConfigError: The provider's options do not fit, or its key is missing.
         """
-        return run(
-            self._chat(
-                Ask(
-                    prompt,
-                    messages,
-                    system,
-                    model,
-                    cache,
-                    user,
-                    tags,
-                    timeout,
-                    cache_ttl,
-                    cache_namespace,
-                    parameters,
-                )
+        reply = self._chat(
+            Ask(
+                prompt,
+                messages,
+                system,
+                model,
+                cache,
+                user,
+                tags,
+                timeout,
+                cache_ttl,
+                cache_namespace,
+                parameters,
             )
         )
+        return reply if isinstance(reply, Reply) else run(reply)
 
     async def achat(
         self,
@@ -113,23 +114,22 @@ class LLMClient:
         **parameters: Any,
     ) -> Reply:
         """See `chat`."""
-        return await arun(
-            self._chat(
-                Ask(
-                    prompt,
-                    messages,
-                    system,
-                    model,
-                    cache,
-                    user,
-                    tags,
-                    timeout,
-                    cache_ttl,
-                    cache_namespace,
-                    parameters,
-                )
+        reply = self._chat(
+            Ask(
+                prompt,
+                messages,
+                system,
+                model,
+                cache,
+                user,
+                tags,
+                timeout,
+                cache_ttl,
+                cache_namespace,
+                parameters,
             )
         )
+        return reply if isinstance(reply, Reply) else await arun(reply)
 
     def stream(
         self,
@@ -244,11 +244,16 @@ class LLMClient:
 
     # -- once for both colours
 
-    def _chat(self, ask: Ask) -> Act[Reply]:
+    def _chat(self, ask: Ask) -> Reply | Act[Reply]:
+        """Return the answer, where this process's own memory has it, or the call that gets it."""
         calls, kind = self._prepared(ask, streaming=False)
         reply = known(calls[0], self._house)
         if reply is None:
-            reply = yield from along(calls, self._house)
+            return self._got(calls, kind)
+        return reply if kind is None else parsed(reply, kind)
+
+    def _got(self, calls: list[ChatCall], kind: type | None) -> Act[Reply]:
+        reply = yield from along(calls, self._house)
         return reply if kind is None else parsed(reply, kind)
 
     def _streamed(self, ask: Ask) -> Generator[Any, Any, Reply]:

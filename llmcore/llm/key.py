@@ -76,7 +76,8 @@ def _canonical(request: ChatRequest) -> bytes:
     cause = ""
     try:
         data = _json.encode(body)
-        return _json.encode(_respelt(body)) if _POINT_ZERO.search(data) or _EXPONENT.search(data) else data
+        odd = (b".0" in data and _POINT_ZERO.search(data)) or _EXPONENT.search(data)
+        return _json.encode(_respelt(body)) if odd else data
     except (TypeError, ValueError, RecursionError) as error:
         cause = str(error)
     raise BadRequest(

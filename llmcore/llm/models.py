@@ -31,12 +31,14 @@ class Opener(Protocol):
 class Target:
     """One model of one backend."""
 
-    __slots__ = ("_keys", "backend", "model")
+    __slots__ = ("_key", "_keys", "backend", "model")
 
     def __init__(self, backend: Backend, model: str, keys: Callable[[str | None], KeyMaker]) -> None:
         self.backend = backend
         self.model = model
         self._keys = keys
+        self._key: Callable[[ChatRequest], str] | None = None
+        """Makes the keys of the configured namespace, from the first one on."""
 
     def checked(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
         """Return *parameters* as this backend takes them, or raise `BadRequest`."""
@@ -46,7 +48,11 @@ class Target:
         """Return the request's key in the cache; None where the server's own state decides the answer."""
         if not STATEFUL.isdisjoint(request.parameters):
             return None
-        return self._keys(namespace).key(request)
+        if namespace:
+            return self._keys(namespace).key(request)
+        if self._key is None:
+            self._key = self._keys(None).key
+        return self._key(request)
 
 
 class Models:

@@ -16,6 +16,7 @@ __all__ = ["CacheUse", "Prompt", "cache_use", "checked_parameters", "conversatio
 CacheUse = bool | Literal["refresh"]
 Prompt = str | Sequence[Message] | Sequence[Mapping[str, Any]] | None
 
+_ATOMS: Final = frozenset({bool, float, int, str})
 ROLES: Final = ("system", "developer", "user", "assistant", "tool", "function")
 
 
@@ -52,9 +53,8 @@ def checked_parameters(given: Mapping[str, Any], entry: Provider) -> dict[str, A
     Raises:
         BadRequest: One is not declared by the provider; nothing was sent.
     """
-    unknown = given.keys() - entry.parameters
-    if unknown:
-        name = min(unknown)
+    if not entry.parameters.issuperset(given):
+        name = min(given.keys() - entry.parameters)
         near = _nearest(name, entry.parameters)
         raise BadRequest(
             f"unknown parameter `{name}` for the llm provider `{entry.name}`",
@@ -64,7 +64,11 @@ def checked_parameters(given: Mapping[str, Any], entry: Provider) -> dict[str, A
             suggestion=near[0] if near else None,
             fix=f"chat(..., {near[0]}={given[name]!r})" if near else f"chat(...) without {name}=",
         )
-    return {name: frozen(value) for name, value in given.items() if value is not None}
+    return {
+        name: value if type(value) in _ATOMS else frozen(value)
+        for name, value in given.items()
+        if value is not None
+    }
 
 
 def frozen(value: Any) -> Any:
