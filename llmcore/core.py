@@ -154,7 +154,7 @@ class Core:
                 idle_s=settings.retry.idle_s,
             ),
             prices=settings.prices,
-            spending=self._part("spending", self._spending),
+            spending=lambda: self._part("spending", self._spending),
             told=self._part("told", self._told),
         )
         models = Models(

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import threading
 import time
-import uuid
 import weakref
 from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+import msgspec
 
 from llmcore.builtin.forks import watch
 
@@ -23,6 +23,8 @@ __all__ = ["Hits", "Whose"]
 
 _PAUSE_S: Final = 1.0
 """How long hits are gathered before they are noted."""
+
+_json: Final = msgspec.json.Encoder()
 
 
 class Whose(NamedTuple):
@@ -82,10 +84,11 @@ class Hits:
         if gathered and self._path is not None:
             at = self._clock()
             lines = [
-                json.dumps([at, count, *whose, str(saved)]) for whose, (count, saved) in gathered.items()
+                _json.encode([at, count, *whose, str(saved)]) + b"\n"
+                for whose, (count, saved) in gathered.items()
             ]
             with contextlib.suppress(OSError):
-                _append(self._path, "".join(line + "\n" for line in lines).encode())
+                _append(self._path, b"".join(lines))
 
     def absorb(self, db: apsw.Connection) -> None:
         """Take the files over into the ledger, each once, however often this is interrupted."""
@@ -95,8 +98,10 @@ class Hits:
             _set_aside(self._path)
         for path in self._path.parent.glob(self._path.name + ".*"):
             if db.execute("SELECT 1 FROM absorbed WHERE name = ?", (path.name,)).get is None:
-                for line in path.read_text("utf-8").splitlines():
-                    with contextlib.suppress(ValueError):  # a line that a full disk cut short
+                for line in path.read_bytes().splitlines():
+                    with contextlib.suppress(
+                        msgspec.MsgspecError, ValueError
+                    ):  # a line that a full disk cut short
                         _insert(db, line)
                 db.execute("INSERT INTO absorbed VALUES (?)", (path.name,))
             else:  # its transaction is through
@@ -118,12 +123,22 @@ def _noting(hits: weakref.ref[Hits]) -> None:
         found.note()
 
 
-def _insert(db: apsw.Connection, line: str) -> None:
-    at, count, kind, provider, model, user, tags, saved = json.loads(line)
+def _insert(db: apsw.Connection, line: bytes) -> None:
+    at, count, kind, provider, model, user, tags, saved = msgspec.json.decode(line)
     nanos = int(Decimal(saved).scaleb(9))
     db.execute(
         _INSERT,
-        (int(at * 1e6), at, count, kind, provider, model, nanos, user, json.dumps(tags) if tags else None),
+        (
+            int(at * 1e6),
+            at,
+            count,
+            kind,
+            provider,
+            model,
+            nanos,
+            user,
+            _json.encode(tags).decode() if tags else None,
+        ),
     )
 
 
@@ -149,7 +164,7 @@ def _set_aside(path: Path) -> None:
     try:
         with _alone(file):
             if _is_at(file, path):
-                path.rename(path.with_name(f"{path.name}.{uuid.uuid4().hex}"))
+                path.rename(path.with_name(f"{path.name}.{os.urandom(16).hex()}"))
     finally:
         os.close(file)
 

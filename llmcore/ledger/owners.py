@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-import uuid
 from pathlib import Path
 
 from llmcore.builtin.forks import watch
@@ -26,7 +25,7 @@ class Owners:
         """Return the name of this process, known to be alive from now on."""
         if self._file is None:
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._name = uuid.uuid4().hex
+            self._name = os.urandom(16).hex()
             self._file = os.open(self._folder / self._name, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
             _locked(self._file)
         return self._name

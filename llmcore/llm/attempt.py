@@ -7,14 +7,13 @@ import os
 import time
 from collections.abc import Generator
 from decimal import Decimal
-from typing import Any
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
 from llmcore.calls.asking import asked, within
 from llmcore.calls.bridges import END
 from llmcore.errors import IncompleteReply, LLMCoreError, ProviderError, Timeout
-from llmcore.ledger.book import Hold
 from llmcore.ledger.charge import Charge, Outcome
 from llmcore.ledger.money import usd
 from llmcore.llm.assembly import Assembly, as_deltas
@@ -22,13 +21,16 @@ from llmcore.llm.call import ChatCall, House
 from llmcore.llm.quote import ChatQuote, counted
 from llmcore.types import ChatRequest, Delta, Reply
 
+if TYPE_CHECKING:
+    from llmcore.ledger.book import Hold
+
 __all__ = ["attempt"]
 
 Answer = tuple[Reply, list[Delta]]
 """The reply, and the deltas that are still to be emitted."""
 
-_NOTHING = Decimal(0)
-_REFUSED = 400
+_NOTHING: Final = Decimal(0)
+_REFUSED: Final = 400
 """An answer of this status or above says that nothing was done, and is not billed."""
 
 
@@ -37,9 +39,9 @@ def attempt(call: ChatCall, house: House) -> Generator[Any, Any, Answer]:
     call.attempts += 1
     call.group = call.group or os.urandom(8).hex()
     backend, request = call.backend, call.request
-    quote = ChatQuote(backend, request, house.prices)
+    quote, spending = ChatQuote(backend, request, house.prices), house.spending()
     started = time.monotonic()
-    hold = yield from house.spending.reserve(_charge(call), quote, call.deadline.left)
+    hold = yield from spending.reserve(_charge(call), quote, call.deadline.left)
     sent = False
     try:
         left = _left(call)
@@ -48,12 +50,12 @@ def attempt(call: ChatCall, house: House) -> Generator[Any, Any, Answer]:
         reply = msgspec.structs.replace(reply, usage=counted(backend, request, reply))
         reply = msgspec.structs.replace(reply, cost=quote.cost(reply))
     except GeneratorExit:  # which allows no further step
-        house.spending.settle_now(hold, _failed(house, hold, quote, None, sent=sent, started=started))
+        spending.settle_now(hold, _failed(house, hold, quote, None, sent=sent, started=started))
         raise
     except BaseException as error:
-        yield from house.spending.settle(hold, _failed(house, hold, quote, error, sent=sent, started=started))
+        yield from spending.settle(hold, _failed(house, hold, quote, error, sent=sent, started=started))
         raise
-    yield from house.spending.settle(hold, _done(house, hold, quote, reply, started))
+    yield from spending.settle(hold, _done(house, hold, quote, reply, started))
     return reply, pieces
 
 

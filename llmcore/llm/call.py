@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -12,9 +13,11 @@ from llmcore.calls.attempts import Deadline, RetryPolicy
 from llmcore.calls.backend import Backend
 from llmcore.calls.flight import Flights
 from llmcore.ledger.prices import PriceLike
-from llmcore.ledger.spending import Spending
 from llmcore.ledger.told import Told
 from llmcore.types import CallEvent, ChatRequest, Reply, Usage
+
+if TYPE_CHECKING:
+    from llmcore.ledger.spending import Spending
 
 __all__ = ["ChatCall", "House", "event_of"]
 
@@ -27,7 +30,8 @@ class House(msgspec.Struct, frozen=True, kw_only=True):
     leases: Leases
     policy: RetryPolicy
     prices: Mapping[str, PriceLike]
-    spending: Spending
+    spending: Callable[[], Spending]
+    """Opened when a request is about to be sent, since a cached answer needs no database."""
     told: Told
 
 
