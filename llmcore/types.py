@@ -63,18 +63,22 @@ class Secret:
 
 
 class TokenCount(int):
-    """A number of tokens that knows whether it is exact."""
+    """A number of tokens that knows whether it is exact, and what it can be at most."""
 
     exact: bool
+    bound: int | None
+    """The backend counts no more than this: the number itself where it is exact; None where nothing bounds it."""
 
-    def __new__(cls, value: int, *, exact: bool) -> Self:
-        """Return *value* as a count that is *exact*, or an estimate."""
+    def __new__(cls, value: int, *, exact: bool, bound: int | None = None) -> Self:
+        """Return *value* as a count that is *exact*, or an estimate, which a *bound* may go with."""
         count = super().__new__(cls, value)
         count.exact = exact
+        count.bound = int(count) if exact else bound
         return count
 
     def __repr__(self) -> str:
-        return f"TokenCount({int(self)}, exact={self.exact})"
+        bound = "" if self.exact or self.bound is None else f", bound={self.bound}"
+        return f"TokenCount({int(self)}, exact={self.exact}{bound})"
 
     def __str__(self) -> str:
         return int.__repr__(self)

@@ -11,11 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llmcore.types import ChatRequest
-from llmcore_openai_optimized import _ranks
 from llmcore_openai_optimized.counting import bound
+from llmcore_openai_optimized.counting.counts import measure, total
 from llmcore_openai_optimized.counting.models import family
 from llmcore_openai_optimized.counting.reading import asked
-from llmcore_openai_optimized.counting.sums import total
 
 TEXTS = st.text(st.characters(codec="utf-8") | st.sampled_from("\n 0aé字"), max_size=30)
 NAMES = st.text("abc_xyz", min_size=1, max_size=12)
@@ -101,8 +100,7 @@ def as_responses(chat: dict[str, Any]) -> dict[str, Any]:
 
 def counted(body: dict[str, Any]) -> int:
     kind = family(body["model"])
-    encode = _ranks.encoding(kind.encoding).encode_ordinary
-    return total(asked(body), kind, lambda text: len(encode(text)))
+    return total(asked(body), kind, measure(kind))
 
 
 @settings(deadline=None)  # the first count of a process loads a table

@@ -10,12 +10,14 @@ import msgspec
 
 __all__ = [
     "Asked",
+    "Call",
     "Called",
     "Item",
     "Picture",
     "Result",
     "Said",
     "arguments_of",
+    "ascii_json",
     "json_text",
     "mappings",
     "named",
@@ -39,10 +41,21 @@ class Said(NamedTuple):
     name: str = ""
 
 
-class Called(NamedTuple):
-    """Calls that the model made in one turn: the name and the arguments of each."""
+class Call(NamedTuple):
+    """A call of a tool."""
 
-    calls: list[tuple[str, str]]
+    name: str
+    arguments: str
+    """As they were written."""
+    returned: bool = False
+    """Whether it is an item of an answer, given back with its `id`."""
+
+
+class Called(NamedTuple):
+    """Calls that the model made in one turn."""
+
+    calls: list[Call]
+    name: str = ""
 
 
 class Result(NamedTuple):
@@ -64,6 +77,8 @@ class Asked(msgspec.Struct, kw_only=True):
     """Whether it is a body of Responses, not of Chat Completions."""
     items: list[Item] = []
     functions: list[Mapping[str, Any]] = []
+    item_comments: bool = True
+    """Whether descriptions of a list's items are told."""
     schema: Mapping[str, Any] | None = None
     """What the answer must be: `name`, `schema`, `description`."""
     choice: Any = None
@@ -72,6 +87,8 @@ class Asked(msgspec.Struct, kw_only=True):
     """What makes the sum an estimate."""
     boundless: set[str] = set()
     """What the server fetches, or knows already: of any length."""
+    hidden: int = 0
+    """Characters of encrypted reasoning, which bound its tokens."""
     loose: list[str] = []
     """Texts that are rendered nobody knows how; their lengths bound their tokens."""
 
@@ -88,6 +105,11 @@ def json_text(value: Any) -> str:
         return msgspec.json.encode(value, enc_hook=repr).decode()
     except (UnicodeEncodeError, TypeError, ValueError, msgspec.MsgspecError):  # half characters, odd keys
         return json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=repr, skipkeys=True)
+
+
+def ascii_json(value: Any) -> str:
+    """Return *value* as compact JSON with every other character escaped."""
+    return json.dumps(value, separators=(",", ":"), default=repr, skipkeys=True)
 
 
 def arguments_of(call: Mapping[str, Any]) -> str:

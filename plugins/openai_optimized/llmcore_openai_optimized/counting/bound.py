@@ -5,11 +5,11 @@ What the server writes around the texts is covered by allowances, each larger th
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from llmcore.types import ChatRequest
-from llmcore_openai_optimized.counting.asked import Asked, Called, Item, json_text, named
+from llmcore_openai_optimized.counting.asked import Asked, Called, Item, Result, ascii_json, json_text, named
 from llmcore_openai_optimized.counting.images import most_of
 from llmcore_openai_optimized.counting.models import Family, family
 from llmcore_openai_optimized.counting.reading import asked
@@ -32,22 +32,25 @@ def bound(request: ChatRequest | Mapping[str, Any]) -> int | None:
     None where nothing bounds them: files, what the server's own tools find, what the server remembers.
     """
     whole = asked(request.body() if isinstance(request, ChatRequest) else request)
-    return most(whole, family(whole.model))
+    return most(whole, family(whole.model), bytes_of)
 
 
-def most(whole: Asked, kind: Family) -> int | None:
-    """Return the bound of a request that was taken apart."""
+def most(whole: Asked, kind: Family, measure: Callable[[str], int]) -> int | None:
+    """Return the bound of a request that was taken apart; *measure* gives each text's tokens, or a bound of them."""
     if whole.boundless:
         return None
-    sum_ = _REQUEST + sum(_ITEM + bytes_of(text) for text in whole.loose)
-    sum_ += sum(_item(item, kind) for item in whole.items)
+    sum_ = _REQUEST + whole.hidden + sum(_ITEM + bytes_of(text) for text in whole.loose)
+    sum_ += sum(_item(item, kind, measure) for item in whole.items)
+    if any(isinstance(item, Called) and len(item.calls) > 1 for item in whole.items):
+        # Results of calls that were made at once are written as JSON, escaped.
+        sum_ += sum(_ITEM + len(ascii_json(item.text)) for item in whole.items if isinstance(item, Result))
     if whole.functions:
         tools = _tools(whole)
         if tools is None:
             return None
         sum_ += tools
     if whole.schema is not None:
-        sum_ += _ITEM + 2 * bytes_of(json_text(whole.schema))
+        sum_ += _ITEM + len(ascii_json(whole.schema)) + bytes_of(named(whole.schema))
     if isinstance(whole.choice, Mapping):
         sum_ += _ITEM + bytes_of(json_text(whole.choice))
     return sum_
@@ -58,12 +61,12 @@ def bytes_of(text: str) -> int:
     return len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
 
 
-def _item(item: Item, kind: Family) -> int:
+def _item(item: Item, kind: Family, measure: Callable[[str], int]) -> int:
     if isinstance(item, Called):
         # Arguments are written anew: 1e5 becomes 100000.0, which has more tokens than that has bytes.
-        return sum(2 * (_ITEM + bytes_of(name) + bytes_of(arguments)) for name, arguments in item.calls)
+        return sum(2 * (_ITEM + bytes_of(call.name) + bytes_of(call.arguments)) for call in item.calls)
     pictures = sum(_ITEM + most_of(picture, kind) for picture in item.pictures)
-    return _ITEM + bytes_of(item.name) + bytes_of(item.text) + pictures
+    return _ITEM + bytes_of(item.name) + measure(item.text) + pictures
 
 
 def _tools(whole: Asked) -> int | None:
@@ -72,7 +75,7 @@ def _tools(whole: Asked) -> int | None:
     sum_ = _TOOLS + _FUNCTION * len(whole.functions) + 2 * bytes_of(written)
     if '"$ref"' in written:
         try:
-            sum_ += bytes_of(namespace(whole.functions, inline=False))
+            sum_ += bytes_of(namespace(whole.functions).text)
         except TooLarge:
             return None
     return sum_ + sum(bytes_of(named(function)) for function in whole.functions)

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from llmcore_openai_optimized.counting.asked import (
     Asked,
+    Call,
     Called,
     Result,
     Said,
@@ -81,7 +82,7 @@ def _message(message: Mapping[str, Any], whole: Asked, names: dict[Any, str]) ->
 def _calls(
     message: Mapping[str, Any], calls: list[Mapping[str, Any]], whole: Asked, names: dict[Any, str]
 ) -> None:
-    made: list[tuple[str, str]] = []
+    made: list[Call] = []
     for call in calls:
         function = call.get("function")
         if not isinstance(function, Mapping):  # a custom tool's, or a stranger's
@@ -89,12 +90,12 @@ def _calls(
             whole.loose.append(json_text(call))
             continue
         names[call.get("id")] = named(function)
-        made.append((named(function), arguments_of(function)))
+        made.append(Call(named(function), arguments_of(function)))
     old = message.get("function_call")
     if not calls and isinstance(old, Mapping):
-        made.append((named(old), arguments_of(old)))
+        made.append(Call(named(old), arguments_of(old)))
     if made:
-        whole.items.append(Called(made))
+        whole.items.append(Called(made, named(message)))
 
 
 def _functions(body: Mapping[str, Any], whole: Asked) -> None:
@@ -105,7 +106,9 @@ def _functions(body: Mapping[str, Any], whole: Asked) -> None:
         else:
             whole.doubts.add("tool")
             whole.loose.append(json_text(tool))
-    whole.functions.extend(mappings(body.get("functions")))
+    old = list(mappings(body.get("functions")))
+    whole.functions += old
+    whole.item_comments = not old  # nor of the models of that time: 3 rows
 
 
 def _form(wanted: Any, whole: Asked) -> None:

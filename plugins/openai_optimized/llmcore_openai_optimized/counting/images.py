@@ -22,12 +22,12 @@ _TILES: Final = (
     (re.compile(r"gpt-4|chatgpt-4o"), 85, 170),
 )
 _PATCHES: Final = (
-    # name, tokens for each patch of 32 by 32, more for each picture
-    (re.compile(r"gpt-4\.1-mini"), 1.62, 1),
-    (re.compile(r"gpt-4\.1-nano"), 2.46, 1),
-    (re.compile(r"o4-mini"), 1.72, 1),
-    (re.compile(r"gpt-5(?:\.\d+)?-mini"), 1.2, 0),
-    (re.compile(r"gpt-5(?:\.\d+)?-nano"), 1.5, 0),
+    # name, hundredths of a token for each patch of 32 by 32, more for each picture
+    (re.compile(r"gpt-4\.1-mini"), 162, 2),  # 300 patches 488, 110 patches 181
+    (re.compile(r"gpt-4\.1-nano"), 246, 1),  # 204 patches 503
+    (re.compile(r"o4-mini"), 172, 1),  # 300 patches 517
+    (re.compile(r"gpt-5(?:\.\d+)?-mini"), 120, 2),  # 342 patches 413, 130 patches 158
+    (re.compile(r"gpt-5(?:\.\d+)?-nano"), 150, 2),
 )
 _MOST_PATCHES: Final = 1536
 _MOST: Final = 48_200
@@ -52,12 +52,12 @@ class Cost(NamedTuple):
 def cost_of(picture: Picture, family: Family) -> Cost:
     """Return what *picture* costs; of one whose size stands nowhere, a usual cost and the most it can be."""
     size = size_of(picture.url)
-    for pattern, multiplier, more in _PATCHES:
+    for pattern, hundredths, more in _PATCHES:
         if pattern.match(family.name):
             most = math.ceil(_MOST_PATCHES * 2.46) + 1
             if size is None:
                 return Cost(most // 2, known=False, most=most)
-            tokens = math.ceil(_patches(*size) * multiplier) + more
+            tokens = -(-_patches(*size) * hundredths // 100) + more
             return Cost(tokens, known=not family.gpt5, most=max(most, tokens))
     for pattern, base, tile in _TILES:
         if pattern.match(family.name):

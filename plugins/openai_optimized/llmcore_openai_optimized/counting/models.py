@@ -38,6 +38,16 @@ class Family(NamedTuple):
         """Whether it is of the family gpt-5, whose prompts are laid out otherwise."""
         return self.name.startswith("gpt-5")
 
+    @property
+    def before_5_4(self) -> bool:
+        """Whether it is of gpt-5 to gpt-5.3."""
+        return bool(re.match(r"gpt-5(?!\.[4-9])", self.name))
+
+    @property
+    def early(self) -> bool:
+        """Whether it is of the first that had tools, in spring 2023."""
+        return self.name.endswith(("-0301", "-0314", "-0613"))
+
 
 @functools.lru_cache(256)
 def family(model: str | None) -> Family:
