@@ -108,8 +108,7 @@ def _prompt(request: ChatRequest) -> int:
     try:
         return int(tokens.count(request))
     except Exception:  # noqa: BLE001 - see above
-        most = bounds.most_usage(request)
-        return most.input_tokens if most else 0
+        return bounds.most_prompt(request) or 0
 
 
 def _said(messages: Iterable[Mapping[str, Any]], model: str) -> int:

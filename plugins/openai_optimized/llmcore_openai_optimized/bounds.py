@@ -5,20 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
-import msgspec
-
 from llmcore.types import ChatRequest, Usage
 from llmcore_openai_optimized import tokens
+from llmcore_openai_optimized.counting import bound
 from llmcore_openai_optimized.windows import Window, bills_cache_writes, window_of
 
-__all__ = ["most_usage"]
+__all__ = ["most_prompt", "most_usage"]
 
 _LIMITS: Final = ("max_completion_tokens", "max_tokens")
-_COUNTED: Final = ("tools", "functions", "tool_choice", "function_call", "response_format")
-_UNBOUNDED: Final = frozenset({"audio", "prediction", "web_search_options"})
-_PER_MESSAGE: Final = 16
-_PREAMBLE: Final = 512
-"""More than what servers were seen to add on their own: 216 tokens before tools."""
 
 
 def most_usage(request: ChatRequest, *, exact: bool = False) -> Usage | None:
@@ -28,32 +22,43 @@ def most_usage(request: ChatRequest, *, exact: bool = False) -> Usage | None:
     where that is billed.
     """
     window = window_of(request.model)
-    prompt = _prompt(request, window, exact=exact)
+    prompt = most_prompt(request, exact=exact)
     answer = _answer(request.parameters, window)
     if prompt is None or answer is None:
         return None
-    listens, writes = _listens(request.messages), bills_cache_writes(request.model)
+    listens = _listens(request.messages)
+    written = prompt if bills_cache_writes(request.model) and not listens else 0
     return Usage(
         input_tokens=prompt,
         output_tokens=answer,
-        cache_write_tokens=prompt if writes and not listens else 0,
+        cache_write_tokens=written,
+        cache_write_12h_tokens=written if _for_long(request.parameters) else 0,
         audio_input_tokens=prompt if listens else 0,
         audio_output_tokens=answer if _speaks(request.parameters) else 0,
         estimated=True,
     )
 
 
-def _prompt(request: ChatRequest, window: Window | None, *, exact: bool) -> int | None:
-    found = [_bound(request), window and window.context]
+def most_prompt(request: ChatRequest, *, exact: bool = False) -> int | None:
+    """Return what the prompt of *request* cannot exceed; None where nothing bounds it."""
+    window = window_of(request.model)
+    found = [None if _remembers(request.messages) else _bound(request), window and window.context]
     if exact:
         found.append(_counted(request))
     return min((each for each in found if each is not None), default=None)
 
 
+def _bound(request: ChatRequest) -> int | None:
+    try:
+        return bound(request)
+    except Exception:  # noqa: BLE001 - what is odd about a request is the server's to refuse
+        return None
+
+
 def _counted(request: ChatRequest) -> int | None:
     try:
         count = tokens.count(request)
-    except Exception:  # noqa: BLE001 - what is odd about a request is the server's to refuse
+    except Exception:  # noqa: BLE001 - as above
         return None
     return int(count) if count.exact else None
 
@@ -72,26 +77,19 @@ def _answer(parameters: Mapping[str, Any], window: Window | None) -> int | None:
     return one * (choices if isinstance(choices, int) and choices > 1 else 1)
 
 
-def _bound(request: ChatRequest) -> int | None:
-    """Return what a prompt of text cannot exceed: no token is shorter than a byte of what it encodes."""
-    if not _UNBOUNDED.isdisjoint(request.parameters) or any(
-        part.get("type") != "text" for part in _parts(request.messages)
-    ):
-        return None
-    around = [request.parameters[name] for name in _COUNTED if name in request.parameters]
-    try:
-        size = len(msgspec.json.encode([request.messages, around]))
-    except (TypeError, ValueError, msgspec.MsgspecError):
-        return None
-    return size + _PER_MESSAGE * len(request.messages) + _PREAMBLE
+def _for_long(parameters: Mapping[str, Any]) -> bool:
+    options = parameters.get("prompt_cache_options")
+    return isinstance(options, Mapping) and options.get("ttl") == "12h"
+
+
+def _remembers(messages: Iterable[Any]) -> bool:
+    """Whether an earlier answer is named by the number under which the server keeps its sound."""
+    return any(isinstance(each, Mapping) and each.get("audio") for each in messages)
 
 
 def _listens(messages: Iterable[Any]) -> bool:
-    """Whether some of the prompt is sound: sent, or an earlier answer's."""
-    messages = list(messages)
-    return any(isinstance(each, Mapping) and each.get("audio") for each in messages) or any(
-        part.get("type") == "input_audio" for part in _parts(messages)
-    )
+    """Whether some of the prompt is sound."""
+    return any(part.get("type") == "input_audio" for part in _parts(messages)) or _remembers(messages)
 
 
 def _speaks(parameters: Mapping[str, Any]) -> bool:

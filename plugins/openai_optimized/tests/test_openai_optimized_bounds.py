@@ -15,7 +15,7 @@ from llmcore_openai_optimized import prices, tokens
 from llmcore_openai_optimized.offline import Offline
 from llmcore_openai_optimized.windows import window_of
 
-URL_IMAGE = [{"type": "image_url", "image_url": {"url": "https://example.com/a.png"}}]
+FILE = [{"type": "file", "file": {"file_id": "file-1"}}]
 SOUND = [{"type": "input_audio", "input_audio": {"data": "AAAA", "format": "wav"}}]
 
 
@@ -52,7 +52,7 @@ def test_the_answer_is_bounded_by_the_request_or_else_by_the_model(
 
 def test_an_unknown_model_is_bounded_only_by_the_request() -> None:
     assert Offline().most_usage(asked(model="my-deployment")) is None
-    assert Offline().most_usage(asked(URL_IMAGE, "my-deployment", max_tokens=5)) is None
+    assert Offline().most_usage(asked(FILE, "my-deployment", max_tokens=5)) is None
     assert most(asked(model="my-deployment", max_tokens=5)).output_tokens == 5
 
 
@@ -63,7 +63,7 @@ def test_no_prompt_is_beyond_the_models_window(model: str) -> None:
     window = window_of(model)
     assert window is not None
     assert most(asked("word " * 1_000_000, model)).input_tokens == window.context
-    assert most(asked(URL_IMAGE, model)).input_tokens == window.context
+    assert most(asked(FILE, model)).input_tokens == window.context
     assert most(asked(web_search_options={}, model=model)).input_tokens == window.context
 
 
@@ -83,6 +83,18 @@ def test_near_the_limit_the_prompt_is_counted_where_the_count_is_exact() -> None
     assert most(guessed, exact=True) == most(guessed)
 
 
+def test_sound_that_the_server_keeps_is_bounded_by_the_window_alone() -> None:
+    spoken: Any = [{"role": "assistant", "audio": {"id": "audio_1"}}, {"role": "user", "content": "And?"}]
+    usage = most(ChatRequest(model="gpt-audio", messages=spoken))
+    assert usage.audio_input_tokens == usage.input_tokens == 128_000
+
+
+def test_what_may_be_kept_for_12_hours_is_reserved_so() -> None:
+    usage = most(asked(prompt_cache_options={"ttl": "12h"}))
+    assert usage.cache_write_12h_tokens == usage.cache_write_tokens == usage.input_tokens
+    assert most(asked()).cache_write_12h_tokens == 0
+
+
 def test_every_token_stands_where_it_costs_most() -> None:
     written, plain, heard = (
         most(asked()),
@@ -91,7 +103,7 @@ def test_every_token_stands_where_it_costs_most() -> None:
     )
     assert written.cache_write_tokens == written.input_tokens
     assert (plain.cache_write_tokens, plain.audio_input_tokens, plain.audio_output_tokens) == (0, 0, 0)
-    assert heard.audio_input_tokens == heard.input_tokens == 128_000
+    assert 0 < heard.audio_input_tokens == heard.input_tokens
     assert heard.audio_output_tokens == heard.output_tokens
     assert heard.cache_write_tokens == 0
 
