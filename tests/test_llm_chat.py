@@ -210,6 +210,13 @@ def test_an_answer_lives_as_long_as_the_call_says(chat: Chat) -> None:
     assert chat("Goodbye").cached
 
 
+def test_the_price_of_a_usage_is_told_without_a_call(core: llmcore.Core) -> None:
+    usage = Usage(input_tokens=10, output_tokens=4)
+    assert core.llm.price(usage) == core.llm.chat("Hello").cost == Decimal("0.000018")
+    assert core.llm.price(usage, model="echo:echo") == 0
+    assert core.llm.price(usage, model="scripted:other") is None
+
+
 def test_an_unknown_price_is_none_and_never_zero(scripted: Any) -> None:
     core = llmcore.load({"llm": {"provider": "scripted"}, "cache": {"provider": "memory"}})
     assert core.llm.chat("Hello").cost is None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncIterator, Iterator, Sequence
+from datetime import datetime
 from decimal import Decimal
 from typing import Final
 
@@ -64,7 +65,14 @@ class EchoProvider:
         """See `TokenCounter.count_tokens`; the rule is `echo_answer.count`."""
         return echo_answer.count(content)
 
-    def price(self, model: str, usage: Usage, service_tier: str | None = None) -> Decimal | None:  # noqa: ARG002 - free in every case
+    def price(  # free in every case
+        self,
+        model: str,  # noqa: ARG002
+        usage: Usage,  # noqa: ARG002
+        service_tier: str | None = None,  # noqa: ARG002
+        *,
+        at: datetime | None = None,  # noqa: ARG002
+    ) -> Decimal | None:
         """See `PricingProvider.price`."""
         return Decimal(0)
 

@@ -180,7 +180,16 @@ OPTION_KINDS: Final = frozenset({"llm", "cache", "storage", "voice", "observers"
 """Sections with a table for each provider, [kind.name], which is checked against the provider's own options."""
 
 PRICE_KEYS: Final[Mapping[str, Reader]] = MappingProxyType(
-    {"cache_write": _USD, "cached_input": _USD, "input": _USD, "output": _USD}
+    {
+        "audio_input": _USD,
+        "audio_output": _USD,
+        "cache_write": _USD,
+        "cache_write_12h": _USD,
+        "cached_input": _USD,
+        "characters": _USD,
+        "input": _USD,
+        "output": _USD,
+    }
 )
 
 BUILT_IN: Final[Mapping[str, Any]] = MappingProxyType(

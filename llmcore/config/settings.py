@@ -63,12 +63,17 @@ class Retry(msgspec.Struct, frozen=True):
 
 
 class Price(msgspec.Struct, frozen=True):
-    """[prices."provider:model"], in USD per million tokens."""
+    """[prices."provider:model"], in USD per million tokens; `ledger.prices` says what stands in for None."""
 
     input: Decimal
     output: Decimal
     cached_input: Decimal | None = None
     cache_write: Decimal | None = None
+    cache_write_12h: Decimal | None = None
+    audio_input: Decimal | None = None
+    audio_output: Decimal | None = None
+    characters: Decimal | None = None
+    """USD per million characters that are spoken."""
 
 
 class Explained(NamedTuple):

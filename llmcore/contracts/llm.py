@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator, Sequence
+from datetime import datetime
 from decimal import Decimal
 from typing import Protocol, runtime_checkable
 
@@ -89,8 +90,18 @@ class TokenCounter(Protocol):
 class PricingProvider(Protocol):
     """Knows what its models cost."""
 
-    def price(self, model: str, usage: Usage, service_tier: str | None = None) -> Decimal | None:
-        """Return what *usage* costs in USD, or None where the price is not known; never 0 for unknown."""
+    def price(
+        self, model: str, usage: Usage, service_tier: str | None = None, *, at: datetime | None = None
+    ) -> Decimal | None:
+        """Return what *usage* costs in USD, or None where the price is not known; never 0 for unknown.
+
+        Args:
+            model: As the backend names it.
+            usage: What is to be paid.
+            service_tier: The tier that served, as the backend names it; None where it did not say.
+            at: When the call was made: prices change. None is now, and a provider without this argument is asked
+                about now alone.
+        """
         ...
 
 

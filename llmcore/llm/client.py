@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Generator, Mapping, Sequence
 from datetime import timedelta
+from decimal import Decimal
 from typing import Any
 
 import msgspec
@@ -12,13 +13,14 @@ from llmcore.calls.asking import asked
 from llmcore.calls.attempts import Deadline
 from llmcore.calls.drivers import aiterate, arun, iterate, run
 from llmcore.calls.steps import Act
+from llmcore.ledger.prices import cost_at, known_price
 from llmcore.llm.call import ChatCall, House
 from llmcore.llm.exchange import known
 from llmcore.llm.fallback import along
 from llmcore.llm.models import Models
 from llmcore.llm.request import CacheUse, Prompt, cache_use, conversation, seconds
 from llmcore.llm.structured import parsed, wire_format
-from llmcore.types import ChatRequest, Delta, Reply, TokenCount
+from llmcore.types import ChatRequest, Delta, Reply, TokenCount, Usage
 
 __all__ = ["LLMClient"]
 
@@ -233,6 +235,22 @@ class LLMClient:
             PluginError: The provider cannot count.
         """
         return self._models.count(content, model, given)
+
+    def price(
+        self, usage: Usage, *, model: str | None = None, service_tier: str | None = None
+    ) -> Decimal | None:
+        """Return what *usage* costs in USD now, by `[prices]` first; None where nobody knows.
+
+        Args:
+            usage: What is to be paid.
+            model: As in `chat`; of a list, the first.
+            service_tier: As the provider names it; None is what its options say.
+        """
+        target = self._models.targets(model)[0]
+        own = self._house.prices.get(f"{target.backend.name}:{target.model}")
+        if own is not None:
+            return cost_at(own, usage)
+        return known_price(target.backend.offline, target.model, usage, service_tier)
 
     def models(self, provider: str | None = None) -> list[str]:
         """Return the names of the models on offer, as the backend lists them; None asks the configured provider."""

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, Self
 
 from llmcore.errors import PriceUnknown
 from llmcore.types import Secret, TokenCount, Usage
-from llmcore_openai_optimized import prices
 from llmcore_openai_optimized.account import Account, OpenAIOptions, PricingTier
 
 if TYPE_CHECKING:
@@ -119,13 +118,17 @@ class OptimizedOpenAIProvider:
         usage = Usage(input_tokens=input_tokens, output_tokens=output_tokens, cached_tokens=cached_tokens)
         return self._cost(usage, self.pricing_tier)
 
-    def compare_pricing_tiers(self, input_tokens: int, output_tokens: int) -> dict[str, float]:
+    def compare_pricing_tiers(
+        self, input_tokens: int, output_tokens: int, cached_tokens: int = 0
+    ) -> dict[str, float]:
         """Return `standard_cost`, `batch_cost` and `savings` in USD, and `savings_percent`.
+
+        A price of the configuration is one for all tiers.
 
         Raises:
             PriceUnknown: Nobody knows what the model costs in one of the two tiers.
         """
-        usage = Usage(input_tokens=input_tokens, output_tokens=output_tokens)
+        usage = Usage(input_tokens=input_tokens, output_tokens=output_tokens, cached_tokens=cached_tokens)
         standard, batch = self._cost(usage, "standard"), self._cost(usage, "batch")
         savings = standard - batch
         return {
@@ -178,7 +181,7 @@ class OptimizedOpenAIProvider:
         return {"model": f"openai:{self.model_name}"}
 
     def _cost(self, usage: Usage, tier: PricingTier) -> float:
-        cost = prices.price(self.model_name, usage, None, tier)
+        cost = self._core.llm.price(usage, **self._model(), service_tier=tier)
         if cost is None:
             raise PriceUnknown(
                 f"nobody knows what `{self.model_name}` costs in the tier `{tier}`",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from decimal import Decimal
 
 from llmcore.types import ChatRequest, Message, TokenCount, Usage
@@ -24,9 +25,15 @@ class Offline:
         """See `TokenCounter.count_tokens`."""
         return tokens.count(content, model)
 
-    def price(self, model: str, usage: Usage, service_tier: str | None = None) -> Decimal | None:
+    def price(
+        self, model: str, usage: Usage, service_tier: str | None = None, *, at: datetime | None = None
+    ) -> Decimal | None:
         """See `PricingProvider.price`. The tier that served decides; where none is named, the configured one."""
-        return prices.price(model, usage, service_tier, self._tier)
+        return prices.price(model, usage, service_tier, self._tier, at)
+
+    def speech_price(self, model: str, characters: int, at: datetime | None = None) -> Decimal | None:
+        """Return what it costs in USD to have *characters* spoken; None of a model that is not billed by them."""
+        return prices.speech_price(model, characters, at)
 
     def most_usage(self, request: ChatRequest, *, exact: bool = False) -> Usage | None:
         """See `UsageBounds.most_usage`. Fees that are no tokens, such as those of searches, are not in it."""

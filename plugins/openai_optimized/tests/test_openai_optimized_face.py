@@ -78,6 +78,31 @@ def test_tiers_are_compared(provider: OptimizedOpenAIProvider) -> None:
     )
 
 
+def test_long_prompts_and_other_tiers_are_estimated_as_they_are_billed(upstream: Simulator) -> None:
+    assert upstream.requests == []
+    for tier, usd in (("standard", 0.12), ("batch", 0.06), ("flex", 0.06), ("priority", 0.24)):
+        with OptimizedOpenAIProvider("gpt-5.6-luna", pricing_tier=tier) as face:  # type: ignore[arg-type]
+            assert face.estimate_cost(300_000, 0) == pytest.approx(usd)
+    with OptimizedOpenAIProvider("gpt-5.6-luna") as face:
+        compared = face.compare_pricing_tiers(300_000, 1_000, cached_tokens=300_000)
+        assert compared["standard_cost"] == pytest.approx(300_000 * 0.04e-6 + 1_000 * 1.8e-6)
+        assert compared["savings_percent"] == pytest.approx(50)
+
+
+def test_the_configurations_own_price_is_everybodys(upstream: Simulator, tmp_path: Path) -> None:
+    config = tmp_path / "config" / "llmcore" / "config.toml"
+    config.parent.mkdir(parents=True)
+    config.write_text('[prices."openai:my-deployment"]\ninput = 2\noutput = 10\ncached_input = 0.5\n')
+    with OptimizedOpenAIProvider("my-deployment", enable_cache=False) as face:
+        assert face.estimate_cost(1_000_000, 0, cached_tokens=400_000) == pytest.approx(1.4)
+        assert face.compare_pricing_tiers(10, 10)["savings_percent"] == 0
+        face.generate_completion("Hello")
+        stats = face.get_usage_stats()
+        expected = face.estimate_cost(stats["total_input_tokens"], stats["total_output_tokens"])
+        assert stats["total_cost"] == pytest.approx(expected)
+    assert len(upstream.requests) == 1
+
+
 def test_the_configured_tier_prices_estimates_and_calls(upstream: Simulator) -> None:
     upstream.replies({"content": "Rain"})
     with OptimizedOpenAIProvider("gpt-4o-mini", pricing_tier="batch", enable_cache=False) as face:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
 from typing import Any
 
@@ -12,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llmcore.types import Usage
-from llmcore_openai_optimized.prices import price
+from llmcore_openai_optimized.prices import price, speech_price
 
 USAGE = Usage(input_tokens=1000, output_tokens=500)
 
@@ -79,6 +80,99 @@ def test_cached_tokens_are_cheaper_and_long_prompts_dearer() -> None:
     assert price("gpt-5.6-luna", long) == (272_001 * Decimal("0.4") + Decimal("1.8")) / 1_000_000
 
 
+@pytest.mark.parametrize(
+    ("model", "at", "cost"),
+    [
+        ("gpt-5.6-luna", datetime(2026, 7, 29, 23, 59, tzinfo=UTC), "0.004"),
+        ("gpt-5.6-luna", datetime(2026, 7, 30, tzinfo=UTC), "0.0008"),
+        (
+            "gpt-5.6-luna",
+            datetime(2026, 7, 30, 1, tzinfo=timezone(timedelta(hours=2))),
+            "0.004",
+        ),  # still the 29th
+        ("gpt-5.6-sol", datetime(2026, 8, 20, tzinfo=UTC), "0.02"),
+        ("gpt-5.6-sol", datetime(2026, 8, 21, tzinfo=UTC), "0.014"),
+        ("o3", datetime(2025, 6, 9, tzinfo=UTC), "0.03"),
+        ("o3", datetime(2025, 6, 10, tzinfo=UTC), "0.006"),
+    ],
+)
+def test_a_call_costs_what_it_cost_when_it_was_made(model: str, at: datetime, cost: str) -> None:
+    assert price(model, USAGE, at=at) == Decimal(cost)
+
+
+def test_a_tier_is_unknown_before_it_had_a_price() -> None:
+    before, after = datetime(2026, 10, 11, tzinfo=UTC), datetime(2026, 10, 12, tzinfo=UTC)
+    for tier in ("flex", "priority", "fast", "ultrafast"):
+        assert price("gpt-6-astra", USAGE, tier, at=before) is None
+        assert price("gpt-6-astra", USAGE, tier, at=after) is not None
+
+
+@pytest.mark.parametrize(
+    ("usage", "usd_per_million"),
+    [
+        (Usage(input_tokens=1000), 60),
+        (Usage(input_tokens=1000, cached_tokens=1000), 6),
+        (Usage(input_tokens=1000, cache_write_tokens=1000), 75),
+        (Usage(input_tokens=1000, cache_write_tokens=1000, cache_write_12h_tokens=1000), 150),
+        (Usage(input_tokens=300_000), 120),
+        (Usage(input_tokens=300_000, cache_write_tokens=300_000, cache_write_12h_tokens=300_000), 300),
+        (Usage(output_tokens=1000), 300),
+    ],
+)
+def test_the_ultrafast_tier_costs_what_it_is_listed_at(usage: Usage, usd_per_million: int) -> None:
+    for model in ("gpt-6-astra", "gpt-6-astra-2026-10-12"):
+        cost = price(model, usage, "ultrafast")
+        assert cost == Decimal(usd_per_million) * usage.total_tokens / 1_000_000
+    assert price("gpt-6.1-sol", Usage(input_tokens=1000), "ultrafast") == Decimal("0.012")
+    assert price("gpt-6.1-terra", usage, "ultrafast") is None
+
+
+@pytest.mark.parametrize(
+    ("tier", "cost"), [("default", "5"), ("flex", "2.5"), ("priority", "10"), ("batch", "2.5")]
+)
+def test_writes_that_are_kept_for_12_hours_cost_two_and_a_half_times_the_input(tier: str, cost: str) -> None:
+    served, configured = (None, "batch") if tier == "batch" else (tier, "standard")
+    kept = Usage(input_tokens=10**5, cache_write_tokens=10**5, cache_write_12h_tokens=10**5)
+    assert price("gpt-6.1-sol", kept, served, configured) == Decimal(cost) / 10
+    half = Usage(input_tokens=10**5, cache_write_tokens=10**5, cache_write_12h_tokens=5 * 10**4)
+    assert price("gpt-6.1-sol", half, served, configured) == Decimal(cost) / 10 * Decimal("0.75")
+
+
+def test_writes_that_a_model_has_no_price_for() -> None:
+    assert price("gpt-4o", Usage(input_tokens=1000, cache_write_tokens=1000)) == Decimal("0.0025")
+    kept = Usage(input_tokens=1000, cache_write_tokens=1000, cache_write_12h_tokens=1000)
+    assert price("gpt-4o", kept) is None
+
+
+def test_speech_is_billed_by_its_characters() -> None:
+    assert speech_price("tts-1", 1_000) == Decimal("0.015")
+    assert speech_price("tts-1-hd", 1_000) == Decimal("0.03")
+    assert speech_price("gpt-4o-mini-tts", 1_000) is None  # billed by tokens
+    assert speech_price("my-voice", 1_000) is None
+
+
+def test_audio_costs_what_it_cost_at_the_time() -> None:
+    audio = Usage(input_tokens=1000, output_tokens=1000, audio_input_tokens=1000, audio_output_tokens=1000)
+    new, old = datetime(2024, 12, 17, tzinfo=UTC), datetime(2024, 12, 16, tzinfo=UTC)
+    assert price("gpt-4o-audio-preview-2024-12-17", audio, at=new) == Decimal("0.12")
+    assert price("gpt-4o-audio-preview", audio, at=old) == Decimal("0.3")
+
+
+def test_what_is_told_twice_is_paid_once_at_the_dearer_price() -> None:
+    heard = Usage(input_tokens=1000, audio_input_tokens=1000, cached_tokens=1000)
+    assert price("gpt-audio-mini", heard) == Decimal("0.01")
+    written = Usage(input_tokens=1000, cache_write_tokens=800, cached_tokens=900)
+    assert price("gpt-5.6-luna", written) == (800 * Decimal("0.25") + 200 * Decimal("0.02")) / 1_000_000
+
+
+def test_pictures_that_are_read_are_text_and_those_that_are_made_have_a_price_of_their_own() -> None:
+    seen, plain = Usage(input_tokens=1000, image_input_tokens=900), Usage(input_tokens=1000)
+    assert price("gpt-4o", seen) == price("gpt-4o", plain)
+    assert price("gpt-4o", Usage(input_tokens=10, output_tokens=100, image_output_tokens=90)) is None
+    made = Usage(input_tokens=1000, output_tokens=1000, image_output_tokens=1000)
+    assert price("chatgpt-image-latest", made) == (5 + 32) / Decimal(1000)
+
+
 def test_audio_without_a_price_of_its_own_is_unknown() -> None:
     audio = Usage(input_tokens=100, output_tokens=100, audio_input_tokens=50)
     assert price("gpt-4o", audio) is None
@@ -91,14 +185,21 @@ def test_audio_without_a_price_of_its_own_is_unknown() -> None:
     model=st.sampled_from(["gpt-4o", "gpt-4o-mini", "gpt-5.6-luna", "gpt-6-sol", "gpt-5"]),
     tier=st.sampled_from(["standard", "batch", "priority"]),
     plain=st.integers(0, 400_000),
-    cached=st.integers(0, 100_000),
+    parts=st.tuples(st.integers(0, 100_000), st.integers(0, 100_000)),
     output=st.integers(0, 100_000),
 )
-def test_the_quick_sum_is_the_tables_own(model: str, tier: str, plain: int, cached: int, output: int) -> None:
-    usage = Usage(input_tokens=plain + cached, cached_tokens=cached, output_tokens=output)
+def test_the_quick_sum_is_the_tables_own(
+    model: str, tier: str, plain: int, parts: tuple[int, int], output: int
+) -> None:
+    cached, written = parts
+    written = written if model.startswith(("gpt-5.6", "gpt-6")) else 0
+    whole = plain + cached + written
+    usage = Usage(input_tokens=whole, cached_tokens=cached, cache_write_tokens=written, output_tokens=output)
     context: Any = {"batch": {"processing": "batch"}, "priority": {"service_tier": "priority"}}.get(tier)
     theirs = calc_price(
-        TheirUsage(input_tokens=plain + cached, cache_read_tokens=cached, output_tokens=output),
+        TheirUsage(
+            input_tokens=whole, cache_read_tokens=cached, cache_write_tokens=written, output_tokens=output
+        ),
         model,
         provider_id="openai",
         price_context=context,
