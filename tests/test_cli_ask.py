@@ -207,5 +207,5 @@ def test_count_prints_the_number_alone(cli: CommandLine, tmp_path: Path) -> None
 def test_models_are_listed_one_a_line(cli: CommandLine) -> None:
     assert cli("models", KEY="right").stdout == "gpt-5.6-luna\n"
     told = json.loads(cli("models", "--provider", "echo", "--json").stdout)
-    assert told == {"schema": 1, "provider": "echo", "models": ["echo"]}
+    assert told == {"schema": 1, "provider": "echo", "models": ["echo"], "warnings": []}
     assert cli("models", "--provider", "nobody").returncode == 6

@@ -139,7 +139,8 @@ def test_a_good_configuration_is_told_to_be_one(cli: CommandLine, project: Path)
     project.write_text('[cache]\nprovider = "memory"\n')
     done = cli("config", "check")
     assert (done.returncode, done.stdout) == (0, "no fault in llmcore.toml\n")
-    assert json.loads(cli("config", "check", "--json").stdout) == {"schema": 1, "ok": True, "faults": []}
+    told = json.loads(cli("config", "check", "--json").stdout)
+    assert told == {"schema": 1, "ok": True, "faults": [], "warnings": []}
 
 
 def test_init_writes_a_file_that_has_no_fault_and_never_overwrites_one(

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from llmcore.calls.backend import Backend
+from llmcore.cli.lifetimes import endings
 from llmcore.config import Settings, load_settings, project_file, user_file
 from llmcore.config.fields import fields_of, mentions
 from llmcore.errors import ConfigError, LLMCoreError, PluginError, PluginNotFound
@@ -14,7 +15,7 @@ from llmcore.hookspecs import KINDS
 from llmcore.plugins import Catalogue
 from llmcore.types import Secret
 
-__all__ = ["faults_of", "files_read", "hide_secrets", "places"]
+__all__ = ["faults_of", "files_read", "hide_secrets", "places", "warnings_of"]
 
 _TRIED = ("llm", "voice")
 """Kinds whose chosen providers are created to see whether they could serve: it is then that they miss a key."""
@@ -35,6 +36,17 @@ def faults_of(config: str | None, profile: str | None) -> list[LLMCoreError]:
     for kind, name in _named(settings, catalogue):
         faults += _faults_of_provider(settings, catalogue, kind, name)
     return faults
+
+
+def warnings_of(config: str | None, profile: str | None) -> list[str]:
+    """Return what is no fault of a faultless configuration yet, but will be one."""
+    settings = load_settings(config, profile=profile)
+    catalogue = Catalogue()
+    return endings(
+        settings,
+        catalogue.names("llm"),
+        lambda name: Backend("llm", catalogue.provider("llm", name), settings),
+    )
 
 
 def hide_secrets(settings: Settings) -> None:

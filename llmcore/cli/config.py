@@ -111,12 +111,13 @@ def _unset(args: argparse.Namespace) -> int:
 
 
 def _check(args: argparse.Namespace) -> int:
-    from llmcore.cli.checking import faults_of, files_read
+    from llmcore.cli.checking import faults_of, files_read, warnings_of
     from llmcore.cli.report import parts_of, shown_error
 
     faults = faults_of(args.config, args.profile)
+    warnings = [] if faults else warnings_of(args.config, args.profile)
     if args.json:
-        print_json(ok=not faults, faults=[parts_of(fault) for fault in faults])
+        print_json(ok=not faults, faults=[parts_of(fault) for fault in faults], warnings=warnings)
     elif faults:
         paint = Paint.of(sys.stderr, no_color=args.no_color)
         note("\n\n".join(shown_error(fault, paint) for fault in faults))
@@ -127,6 +128,8 @@ def _check(args: argparse.Namespace) -> int:
             if read
             else "no fault; there is no file, the defaults serve"
         )
+        for warning in warnings:
+            note(f"warning: {warning}")
     return 3 if faults else 0
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator, Sequence
-from datetime import datetime
+from datetime import date, datetime
 from decimal import Decimal
 from typing import Protocol, runtime_checkable
 
@@ -120,6 +120,18 @@ class UsageBounds(Protocol):
             request: What is about to be sent.
             exact: Whether it may take a tokenizer. Without, it must be cheap and may be loose, such as the
                 bytes of the prompt; with, the prompt is counted where a count is known to be the server's.
+        """
+        ...
+
+
+@runtime_checkable
+class ModelLifetimes(Protocol):
+    """Knows when its models go."""
+
+    def shutdown_date(self, model: str) -> date | None:
+        """Return the day from which on *model* answers no more; None where none was announced.
+
+        Never touches the network.
         """
         ...
 

@@ -1,23 +1,24 @@
-"""What needs no SDK, key or network: token counts and prices."""
+"""What needs no SDK, key or network: token counts, bounds, prices, and how long models live."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import date, datetime
 from decimal import Decimal
 
 from llmcore.types import ChatRequest, Message, TokenCount, Usage
-from llmcore_openai_optimized import bounds, prices, tokens
+from llmcore_openai_optimized import bounds, lifetimes, prices, tokens
 from llmcore_openai_optimized.account import PricingTier
 
 __all__ = ["Offline"]
 
 
 class Offline:
-    """Keeps `llmcore.contracts.TokenCounter`, `PricingProvider` and `UsageBounds`."""
+    """Keeps `llmcore.contracts.TokenCounter`, `PricingProvider`, `UsageBounds` and `ModelLifetimes`."""
 
-    def __init__(self, pricing_tier: PricingTier = "standard") -> None:
+    def __init__(self, pricing_tier: PricingTier = "standard", *, azure: bool = False) -> None:
         self._tier = pricing_tier
+        self._azure = azure
 
     def count_tokens(
         self, content: str | Sequence[Message] | ChatRequest, model: str | None = None
@@ -38,3 +39,7 @@ class Offline:
     def most_usage(self, request: ChatRequest, *, exact: bool = False) -> Usage | None:
         """See `UsageBounds.most_usage`. Fees that are no tokens, such as those of searches, are not in it."""
         return bounds.most_usage(request, exact=exact)
+
+    def shutdown_date(self, model: str) -> date | None:
+        """See `ModelLifetimes.shutdown_date`. Azure keeps dates of its own, which nobody here knows."""
+        return None if self._azure else lifetimes.shutdown_date(model)

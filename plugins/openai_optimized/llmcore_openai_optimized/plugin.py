@@ -49,10 +49,10 @@ def create(options: OpenAIOptions) -> OpenAIProvider:
 
 
 def offline(options: OpenAIOptions) -> Offline:
-    """Return what counts and prices."""
+    """Return what counts and prices, and knows how long models live."""
     from llmcore_openai_optimized.offline import Offline
 
-    return Offline(options.pricing_tier)
+    return Offline(options.pricing_tier, azure=bool(options.azure_endpoint or options.api_version))
 
 
 def identity(options: OpenAIOptions) -> Mapping[str, str]:

@@ -41,8 +41,8 @@ class OpenAIProvider(Offline):
         Raises:
             ConfigError: There is no key, or the options contradict one another.
         """
-        super().__init__(options.pricing_tier)
         account = Account.of(options).signed()
+        super().__init__(options.pricing_tier, azure=account.azure_endpoint is not None)
         self._errors = Errors(account)
         self._moulds = Moulds(account, options.headers)
         self._client = SyncClient()

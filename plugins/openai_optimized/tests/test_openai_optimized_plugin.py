@@ -5,14 +5,16 @@ from __future__ import annotations
 import inspect
 import subprocess
 import sys
+from datetime import date
 
 import pytest
 
+from llmcore.contracts import ModelLifetimes
 from llmcore.errors import ConfigError
 from llmcore.types import Secret
 from llmcore_openai_optimized import plugin
 from llmcore_openai_optimized.account import Account
-from llmcore_openai_optimized.plugin import OpenAIOptions, create, identity
+from llmcore_openai_optimized.plugin import OpenAIOptions, create, identity, offline
 
 VARIABLES = (
     "OPENAI_API_KEY", "OPENAI_BASE_URL", "OPENAI_ORG_ID", "OPENAI_PROJECT_ID", "OPENAI_API_VERSION",
@@ -149,3 +151,23 @@ def test_what_headers_and_a_query_hold_is_not_shown() -> None:
     assert "canary" not in repr(options)
     assert "Authorization" in repr(options)
     assert Account.of(options).shown_url == "http://host/v1"
+
+
+@pytest.mark.parametrize(
+    ("model", "day"),
+    [
+        ("gpt-4", date(2026, 10, 23)),
+        ("gpt-5-mini-2025-08-07", date(2026, 12, 11)),
+        ("gpt-4o", date(2027, 1, 14)),
+        ("ft:gpt-4o-2024-08-06:acme::1", date(2027, 1, 14)),
+        ("tts-1", date(2027, 1, 6)),
+        ("gpt-5.6-luna", None),
+        ("my-deployment", None),
+    ],
+)
+def test_it_knows_when_models_are_shut_down(model: str, day: date | None) -> None:
+    knows: object = offline(OpenAIOptions())
+    assert isinstance(knows, ModelLifetimes)
+    assert knows.shutdown_date(model) == day
+    azure = OpenAIOptions(azure_endpoint="https://a.openai.azure.com", api_version="2024-10-21")
+    assert offline(azure).shutdown_date(model) is None
