@@ -150,6 +150,26 @@ def test_a_hit_writes_nothing_to_the_data(tmp_path: Path) -> None:
     cache.close()
 
 
+def test_uses_are_noted_only_where_something_may_have_to_go(tmp_path: Path) -> None:
+    clock = Clock(10**9)
+    cache = file_cache(tmp_path / "cache", eviction="lru", clock=clock)
+    cache.set("key", VALUE)
+
+    def noted_after_an_hour() -> bool:
+        before = (cache.folder / "use.map").read_bytes()
+        clock.now += 3600 * 10**9
+        for _ in range(10):
+            assert cache.get("key") == VALUE
+        return (cache.folder / "use.map").read_bytes() != before
+
+    assert not noted_after_an_hour()
+    for n in range(1000):
+        cache.set(f"{n * 2654435761 % 2**32:08x}", VALUE)
+        assert cache.get("key") == VALUE
+    assert noted_after_an_hour()
+    cache.close()
+
+
 def test_one_process_knows_what_another_used(tmp_path: Path) -> None:
     clock = Clock(10**9)
     one = file_cache(tmp_path / "cache", eviction="lru", clock=clock)

@@ -64,7 +64,13 @@ class FileCache:
         # Of its own: the application's may be seeded, and must stay as it was.
         self._chance = chance or random.Random().random  # noqa: S311 - no secret
         counted = options.eviction == "lfu"
-        self._uses = Uses(self._store.folder, self._max_size, counted=counted, chance=self._chance)
+        self._uses = Uses(
+            self._store.folder,
+            self._max_size,
+            counted=counted,
+            chance=self._chance,
+            live_bytes=self._store.live_bytes,
+        )
         self._evictor = Evictor(self._store, self._uses, self._max_size, self._plain, clock)
         self._closed = False
 
@@ -80,7 +86,11 @@ class FileCache:
         if value is None:
             return None
         uses = self._uses
-        if self._chance() * SAMPLE < 1 if uses.counted else key not in uses.recent or now >= uses.until:
+        if (
+            self._chance() * SAMPLE < 1
+            if uses.counted
+            else now >= uses.until or not (uses.roomy or key in uses.recent)
+        ):
             uses.hit(key, data, written_of(data), now)
         return value
 

@@ -122,8 +122,13 @@ class Store:
 
     def live_bytes(self) -> int:
         """Return the size of all pages that hold entries."""
-        with self._reading:
-            stat = (self._env or self._open_late()).stat()
+        try:
+            with self._reading:
+                stat = (self._env or self._open_late()).stat()
+        except lmdb.Error:
+            self.read(lambda txn: txn.id())  # it mends what can be mended
+            with self._reading:
+                stat = (self._env or self._open_late()).stat()
         pages: int = stat["leaf_pages"] + stat["branch_pages"] + stat["overflow_pages"]
         return pages * int(stat["psize"])
 

@@ -9,7 +9,8 @@ machine's order, from the lowest bit on::
     time     40 bits, units of 2**24 ns since 1970-01-01 UTC
 
 Nothing here is checked or locked. A note that is lost, torn, flipped or overwritten by another entry's costs that
-entry its rank in the eviction, and never its value.
+entry its rank in the eviction, and never its value. While the cache is not half full, nothing will have to go soon, and
+the last use is not noted at all.
 """
 
 from __future__ import annotations
@@ -43,6 +44,8 @@ _FRESH: Final = 16
 """A note is renewed after this part of that age, so that what is always in use never looks like what is not."""
 _DECAY: Final = 16
 """A count goes down by one in as many such ages without a note."""
+_ROOMY_NS: Final = 5 * 10**9
+"""How long a file that has room is taken to have it."""
 _SLOWNESS: Final = 10
 _MOST_RECENT: Final = 2**14
 SAMPLE: Final = 8
@@ -52,7 +55,15 @@ SAMPLE: Final = 8
 class Uses:
     """The notes of one folder; without effect where the file cannot be had."""
 
-    def __init__(self, folder: Path, max_size: int, *, counted: bool, chance: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        max_size: int,
+        *,
+        counted: bool,
+        chance: Callable[[], float],
+        live_bytes: Callable[[], int],
+    ) -> None:
         """Open or make the file.
 
         Args:
@@ -60,13 +71,18 @@ class Uses:
             max_size: Of the cache, in bytes.
             counted: Whether frequency matters, or the time of the last use alone.
             chance: Returns numbers from 0 to 1.
+            live_bytes: Tells how many bytes of the cache are in use.
         """
         self.counted = counted
+        self.roomy = False
+        """Whether the last use needs no note: the cache is not half full, and until it is, all in use is used again."""
         self.recent: set[str] = set()
         """Keys of which a note was taken lately, or need not be."""
         self.until = 0
         """When that is over."""
         self._chance = chance
+        self._live_bytes = live_bytes
+        self._half = max_size // 2
         self._file: _File | None = None
         self._cells = memoryview(bytes(_CELL)).cast("Q")
         self._mask = 0
@@ -80,8 +96,8 @@ class Uses:
     def hit(self, key: str, data: bytes, written: int, now: int) -> None:
         """Note that the entry *data* of *key* was used.
 
-        Not to be called each time: where uses are counted for one in `SAMPLE`, else where *key* is not in `recent` or
-        `until` is over.
+        Not to be called each time: where uses are counted for one in `SAMPLE`, else where `until` is over, or *key* is
+        not in `recent` and the cache is not `roomy`.
         """
         if self._file is None:
             return
@@ -96,7 +112,10 @@ class Uses:
             return
         if now >= self.until or len(self.recent) >= _MOST_RECENT:
             self._learn(self._cells[_AGE_CELL])
-            self.recent, self.until = set(), now + fresh
+            self.roomy = self._live_bytes() < self._half
+            self.recent, self.until = set(), now + (min(fresh, _ROOMY_NS) if self.roomy else fresh)
+        if self.roomy:
+            return
         self.recent.add(key)
         if now - written < fresh:
             return
