@@ -92,6 +92,8 @@ class Spending:
             counters = yield from self._opened(hold, limits, quote, left)
         except FAULTS as error:
             failure = error
+        except BudgetError:  # a verdict: nothing was written
+            raise
         except BaseException:
             self._forsake(hold)
             raise

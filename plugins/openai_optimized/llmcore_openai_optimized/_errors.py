@@ -79,6 +79,19 @@ class Answered(Exception):
         self.error = error
 
 
+_NO_CONNECTION: Final = frozenset(
+    {
+        "ClientConnectorError",
+        "ConnectError",
+        "ConnectTimeout",
+        "ConnectionRefusedError",
+        "PoolTimeout",
+        "gaierror",
+    }
+)
+"""Names of what is raised while there is no connection yet, so that nothing can have been billed."""
+
+
 class Errors:
     """Makes the errors of one account."""
 
@@ -117,6 +130,11 @@ class Errors:
         """
         if isinstance(raised, Answered):
             return raised.error
+        failure = self._described(raised, begun=begun)
+        failure.sent = not _found_nobody(raised)
+        return failure
+
+    def _described(self, raised: Exception, *, begun: bool) -> ProviderError:
         address = self._account.shown_url
         if isinstance(raised, TimeoutError):
             return Timeout(f"{address} fell silent, or did not end its answer in time", provider="openai")
@@ -242,3 +260,11 @@ def _document(body: bytes) -> Any:
 
 def _request_id(headers: Headers) -> str | None:
     return headers.get("x-request-id") or headers.get("apim-request-id")
+
+
+def _found_nobody(raised: BaseException) -> bool:
+    """Return whether there was no connection. The first cause decides: aiohttp's transport calls a reset a ConnectTimeout."""
+    cause = raised
+    while cause.__cause__ is not None and not isinstance(cause.__cause__, TimeoutError):
+        cause = cause.__cause__
+    return type(cause).__name__ in _NO_CONNECTION

@@ -110,6 +110,7 @@ def test_every_fault_is_a_typed_error(
     upstream.fail(fault)
     error = failure(provider, way)
     assert type(error) is kind
+    assert error.sent
     if streams_partial and "stream" in way:
         assert error.partial
         assert START.startswith(error.partial)
@@ -180,6 +181,7 @@ def test_a_server_that_is_not_there_is_unavailable(way: str) -> None:
         error = failure(provider, way)
         provider.close()
     assert type(error) is Unavailable
+    assert not error.sent, "nothing can have been billed"
     assert f"127.0.0.1:{port}" in error.message
 
 
