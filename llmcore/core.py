@@ -21,6 +21,7 @@ from llmcore.plugins import Catalogue
 if TYPE_CHECKING:
     from llmcore.cache import CacheManager, CacheStore
     from llmcore.cache.lease import Leases
+    from llmcore.cache.refresh import Refresher
     from llmcore.ledger.hits import Hits
     from llmcore.ledger.spending import Spending
     from llmcore.ledger.told import Told
@@ -137,6 +138,7 @@ class Core:
     def _llm(self) -> LLMClient:
         from llmcore.absence import KNOWN
         from llmcore.cache.lease import Leases
+        from llmcore.cache.refresh import Refresher
         from llmcore.calls.flight import Flights
         from llmcore.llm.call import House
         from llmcore.llm.client import LLMClient
@@ -144,10 +146,12 @@ class Core:
 
         settings = self.settings
         store = self._part("store", self._store)
+        leases = self._part("leases", lambda: Leases(store))
         house = House(
             cache=store,
             flights=Flights(),
-            leases=self._part("leases", lambda: Leases(store)),
+            leases=leases,
+            refresher=self._part("refresher", lambda: Refresher(store, leases)),
             policy=RetryPolicy(
                 attempts=settings.retry.attempts,
                 deadline_s=settings.retry.deadline_s,
@@ -165,7 +169,7 @@ class Core:
             known_providers=[*self.catalogue.names("llm"), *(name for kind, name in KNOWN if kind == "llm")],
             namespace=settings.cache.namespace,
         )
-        return LLMClient(models, house)
+        return LLMClient(models, house, refresh=settings.cache.refresh)
 
     def _spending(self) -> Spending:
         """Return the ledger and the budgets. What needs a database is imported when a call is about to be sent."""
@@ -240,7 +244,10 @@ class Core:
             leases: Leases | None = self._parts.pop("leases", None)
             hits: Hits | None = self._parts.pop("hits", None)
             spending: Spending | None = self._parts.pop("spending", None)
+            refresher: Refresher | None = self._parts.pop("refresher", None)
             self._parts.clear()
+        if refresher is not None:
+            refresher.close()
         if leases is not None:
             leases.close()
         if hits is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import timedelta
-from typing import Final
+from typing import Final, TypeGuard
 
 _SECONDS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
 _BYTES: Final = {
@@ -52,6 +52,11 @@ class Size(int):
         if not 0 <= size < float("inf"):
             raise ValueError(f"not a size: {value!r}")
         return cls(size)
+
+
+def is_part(value: object) -> TypeGuard[float]:
+    """Return whether *value* is a number between 0 and 1, both left out."""
+    return not isinstance(value, bool) and isinstance(value, int | float) and 0 < value < 1
 
 
 def _read(value: object, units: dict[str, float] | dict[str, int], *, default: str) -> float:

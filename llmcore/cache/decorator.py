@@ -12,7 +12,6 @@ from typing import Any
 
 from llmcore.cache.function import CachedFunction, Call, Options, Outcome, calling
 from llmcore.cache.pieces import Pieces
-from llmcore.cache.refresh import Refresher
 from llmcore.cache.shortcut import MISSED, Shortcut
 from llmcore.cache.typed import Decorator
 from llmcore.cache.values import Values
@@ -70,7 +69,7 @@ def _plain(cached: CachedFunction) -> Made:
     def once(call: Call) -> Act[Outcome]:
         return calling(cached.function, call, awaits=False)
 
-    shortcut, refresher = Shortcut(cached.values.store), Refresher(cached, once)
+    shortcut = Shortcut(cached.values.store)
     spots, find, store, hit = (
         shortcut.spots,
         shortcut.find,
@@ -95,7 +94,7 @@ def _plain(cached: CachedFunction) -> Made:
         if kwargs and (value := find(args, kwargs)) is not MISSED:
             return value
         call = Call(cached.key(*args, **kwargs), args, kwargs)
-        return _value(run(_life(cached, call, once, shortcut, refresher.begin)))
+        return _value(run(_life(cached, call, once, shortcut)))
 
     def refresh(*args: Any, **kwargs: Any) -> Any:
         call = Call(cached.key(*args, **kwargs), args, kwargs)
@@ -108,7 +107,7 @@ def _coroutine(cached: CachedFunction) -> Made:
     def once(call: Call) -> Act[Outcome]:
         return calling(cached.function, call, awaits=True)
 
-    shortcut, refresher = Shortcut(cached.values.store), Refresher(cached, once)
+    shortcut = Shortcut(cached.values.store)
     spots, find, store, hit = (
         shortcut.spots,
         shortcut.find,
@@ -133,7 +132,7 @@ def _coroutine(cached: CachedFunction) -> Made:
         if kwargs and (value := find(args, kwargs)) is not MISSED:
             return value
         call = Call(cached.key(*args, **kwargs), args, kwargs)
-        return _value(await arun(_life(cached, call, once, shortcut, refresher.abegin)))
+        return _value(await arun(_life(cached, call, once, shortcut)))
 
     async def refresh(*args: Any, **kwargs: Any) -> Any:
         call = Call(cached.key(*args, **kwargs), args, kwargs)
@@ -174,18 +173,14 @@ def _async_generator(cached: CachedFunction) -> Made:
 
 
 def _life(
-    cached: CachedFunction,
-    call: Call,
-    once: Callable[[Call], Act[Outcome]],
-    shortcut: Shortcut,
-    refresh: Callable[[Call], None],
+    cached: CachedFunction, call: Call, once: Callable[[Call], Act[Outcome]], shortcut: Shortcut
 ) -> Act[Outcome]:
     """Return the kept result, or have it made."""
     found = yield from cached.found(call)
     if not found.hit:
         return (yield from cached.made(call, lambda: once(call), reads=True))
     if cached.is_due(found):
-        refresh(call)
+        yield cached.values.refresher.step(cached.renewal(call, lambda: once(call)))
     else:
         shortcut.learn(call.args, call.kwargs, call.key, found)
     return Outcome(found.value)

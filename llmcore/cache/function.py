@@ -17,10 +17,12 @@ from llmcore.cache.codec import IMMUTABLE, Codec
 from llmcore.cache.entry import Entry, Found, pack
 from llmcore.cache.keys import backend_key
 from llmcore.cache.naming import name_of
+from llmcore.cache.refresh import Renewal
 from llmcore.cache.tags import listed
 from llmcore.cache.values import Values
 from llmcore.calls.steps import Act, Step
 from llmcore.errors import CacheError
+from llmcore.units import is_part
 
 __all__ = ["CachedFunction", "Call", "Options", "Outcome", "calling", "within"]
 
@@ -113,7 +115,20 @@ class CachedFunction:
 
     def is_due(self, found: Found) -> bool:
         """Return whether the result is to be made anew while it is still served."""
-        return bool(found.due) and found.due <= time.time()
+        return found.hit and bool(found.due) and found.due <= time.time()
+
+    def renewal(self, call: Call, run: Callable[[], Generator[Any, Any, Outcome]]) -> Renewal:
+        """Return how the result is made anew; *run* runs the function."""
+
+        def due(kept: bytes) -> Act[bool]:
+            return self.is_due((yield from self.values.opened(kept, self.codec)))
+
+        def make() -> Act[None]:
+            outcome = yield from self.made(call, run, reads=False)
+            if outcome.error is not None:
+                outcome.raise_()
+
+        return Renewal(backend_key(call.key), f"a result of {self.function.__qualname__}", due, make)
 
     def made(
         self, call: Call, run: Callable[[], Generator[Any, Any, Outcome]], *, reads: bool
@@ -153,7 +168,8 @@ class CachedFunction:
             outcome = yield from self._made_now(call, run)
         except Exception as error:  # noqa: BLE001 - a condition's, or what cannot be kept: every caller is told
             outcome = Outcome(error=error)
-        except GeneratorExit:  # which allows no further step: the lease runs out by itself
+        except GeneratorExit:  # which allows no further step
+            self.values.leases.forgo(key)
             raise
         except BaseException:
             yield from self.values.leases.give_back(key)
@@ -262,7 +278,7 @@ def _checked(options: Options, ttl: float | None) -> None:
         listed(options.tags)
     if options.refresh is None:
         return
-    if not 0 < options.refresh < 1:
+    if not is_part(options.refresh):
         raise CacheError(
             f"not a part of the time to live: refresh={options.refresh!r}",
             code="LC702",

@@ -8,7 +8,6 @@ from typing import Any
 
 from llmcore.cache.codec import IMMUTABLE
 from llmcore.cache.function import CachedFunction, Call, Outcome, within
-from llmcore.cache.refresh import Refresher
 from llmcore.calls.bridges import END
 from llmcore.calls.drivers import aiterate, iterate
 from llmcore.calls.steps import Step
@@ -32,27 +31,27 @@ class Pieces:
         self._cached = cached
         self._awaits = awaits
         self._codec = cached.piece_codec
-        self._refresher = Refresher(cached, self._exhausted)
 
     def each(self, call: Call, *, reads: bool = True) -> Generator[Any, None, None]:
         """Yield what the function yields, or yielded."""
-        with closing(iterate(self._life(call, self._refresher.begin, reads=reads))) as pieces:
+        with closing(iterate(self._life(call, reads=reads))) as pieces:
             for piece in pieces:
                 yield self._opened(piece)
 
     async def aeach(self, call: Call, *, reads: bool = True) -> AsyncGenerator[Any, None]:
         """See `each`."""
-        async with aclosing(aiterate(self._life(call, self._refresher.abegin, reads=reads))) as pieces:
+        async with aclosing(aiterate(self._life(call, reads=reads))) as pieces:
             async for piece in pieces:
                 yield self._opened(piece)
 
-    def _life(self, call: Call, refresh: Callable[[Call], None], *, reads: bool) -> Generator[Any, Any, None]:
+    def _life(self, call: Call, *, reads: bool) -> Generator[Any, Any, None]:
         cached = self._cached
         if reads:
             found = yield from cached.found(call)
             if found.hit:
                 if cached.is_due(found):
-                    refresh(call)
+                    renewal = cached.renewal(call, lambda: self._exhausted(call))
+                    yield cached.values.refresher.step(renewal)
                 yield from found.value
                 return
         if call.key in within.get():

@@ -9,6 +9,7 @@ from llmcore.cache.codec import Codec
 from llmcore.cache.entry import Entry, Found, pack, unpack
 from llmcore.cache.keys import PREFIX, Ttl, backend_key, matcher, seconds
 from llmcore.cache.lease import Leases
+from llmcore.cache.refresh import Refresher
 from llmcore.cache.store import CacheStore
 from llmcore.cache.tags import Tags, listed
 from llmcore.calls.flight import Flights
@@ -27,6 +28,7 @@ class Values:
         self.tags = Tags(store)
         self.flights = Flights()
         self.leases = Leases(store)
+        self.refresher = Refresher(store, self.leases)
         self.invalidations = 0
         """Of patterns and of everything: what began before one of them is not kept after it."""
 

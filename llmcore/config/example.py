@@ -23,6 +23,7 @@ provider = "echo"                         # echo needs no key and costs nothing;
 [cache]
 provider = "file"                         # memory, file, redis, or any installed provider
 ttl = "1h"                                # or "never"
+# refresh = 0.8                           # after this part of the ttl a reply is asked for anew, in the background
 # max_size = "1GB"
 # eviction = "lru"                        # or "lfu": what goes when it is full
 # memory = "64MB"                         # the tier in front of it; 0 turns it off

@@ -12,7 +12,7 @@ import msgspec
 
 from llmcore.config.mask import is_reference
 from llmcore.types import Secret
-from llmcore.units import Duration, Size
+from llmcore.units import Duration, Size, is_part
 
 __all__ = [
     "MOST_FRACTION",
@@ -30,6 +30,7 @@ __all__ = [
     "money",
     "named",
     "names",
+    "part",
     "period",
     "price",
     "scope",
@@ -78,6 +79,15 @@ def period(value: Any) -> float:
     if seconds <= 0:
         raise ValueError
     return seconds
+
+
+def part(value: Any) -> float | None:
+    """Return a number between 0 and 1; None for "never"."""
+    if value == "never":
+        return None
+    if not is_part(value):
+        raise ValueError
+    return float(value)
 
 
 def size(value: Any) -> int:

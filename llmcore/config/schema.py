@@ -132,6 +132,9 @@ SECTIONS: Final[Mapping[str, Mapping[str, Reader]]] = MappingProxyType(
             "max_size": Reader(readers.size, "a size", Size.expected, "1GB"),
             "namespace": named("default", "text without which other applications' entries are left alone"),
             "provider": named("file", "the name of an installed provider, in quotes"),
+            "refresh": Reader(
+                readers.part, "a part of the ttl", 'a number between 0 and 1; or "never"', "0.8"
+            ),
             "ttl": Reader(readers.lifetime, "a duration", f'{Duration.expected}; or "never"', "1h"),
         },
         "storage": {"provider": named("fs", "the name of an installed provider, in quotes")},

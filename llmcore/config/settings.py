@@ -42,6 +42,8 @@ class Cache(msgspec.Struct, frozen=True):
     """Bytes; None leaves it to the provider."""
     memory: int
     """Bytes of the memory tier; 0 turns it off."""
+    refresh: float | None
+    """After which part of its ttl a reply is asked for anew, in the background; None for never."""
 
 
 class Selected(msgspec.Struct, frozen=True):

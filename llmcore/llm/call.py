@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from llmcore.cache.lease import Leases
+from llmcore.cache.refresh import Refresher
 from llmcore.cache.store import CacheStore
 from llmcore.calls.attempts import Deadline, RetryPolicy
 from llmcore.calls.backend import Backend
@@ -33,6 +34,7 @@ class House(msgspec.Struct, frozen=True, kw_only=True):
     spending: Callable[[], Spending]
     """Opened when a request is about to be sent, since a cached answer needs no database."""
     told: Told
+    refresher: Refresher
 
 
 class ChatCall(msgspec.Struct, kw_only=True):
@@ -45,6 +47,8 @@ class ChatCall(msgspec.Struct, kw_only=True):
     """None for a call that the cache has no part in."""
     ttl: float | None = None
     """Seconds that the answer is kept; None takes the cache's own."""
+    refresh: float | None = None
+    """After which part of its ttl the answer is asked for anew, in the background; None for never."""
     reads: bool = True
     """False to answer afresh and keep the answer."""
     streaming: bool = False

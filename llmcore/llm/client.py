@@ -18,7 +18,7 @@ from llmcore.llm.call import ChatCall, House
 from llmcore.llm.exchange import known
 from llmcore.llm.fallback import along
 from llmcore.llm.models import Models
-from llmcore.llm.request import CacheUse, Prompt, cache_use, conversation, seconds
+from llmcore.llm.request import CacheUse, Prompt, cache_use, conversation, part, seconds
 from llmcore.llm.structured import parsed, wire_format
 from llmcore.types import ChatRequest, Delta, Reply, TokenCount, Usage
 
@@ -38,15 +38,17 @@ class Ask(msgspec.Struct, frozen=True):
     timeout: float | str | timedelta | None
     cache_ttl: float | str | timedelta | None
     cache_namespace: str | None
+    cache_refresh: float | None
     parameters: dict[str, Any]
 
 
 class LLMClient:
     """Asks the configured language models. Each blocking method has an async twin with the prefix `a`."""
 
-    def __init__(self, models: Models, house: House) -> None:
+    def __init__(self, models: Models, house: House, *, refresh: float | None = None) -> None:
         self._models = models
         self._house = house
+        self._refresh = refresh
 
     def chat(
         self,
@@ -61,6 +63,7 @@ class LLMClient:
         timeout: float | str | timedelta | None = None,
         cache_ttl: float | str | timedelta | None = None,
         cache_namespace: str | None = None,
+        cache_refresh: float | None = None,
         **parameters: Any,
     ) -> Reply:
         """Return the answer.
@@ -76,6 +79,8 @@ class LLMClient:
             timeout: Seconds, or "30s", in place of the configured deadline.
             cache_ttl: How long this answer is kept: seconds, "1h"; None takes the configured time.
             cache_namespace: Keeps answers apart from those of other namespaces; None takes the configured one.
+            cache_refresh: Between 0 and 1: after this part of its time, the answer is still given while it is asked for
+                anew in the background; None takes the configured part.
             parameters: Any that the provider declares: `temperature`, `max_tokens`, `tools`, `response_format`, ...
 
         Raises:
@@ -95,6 +100,7 @@ class LLMClient:
                 timeout,
                 cache_ttl,
                 cache_namespace,
+                cache_refresh,
                 parameters,
             )
         )
@@ -113,6 +119,7 @@ class LLMClient:
         timeout: float | str | timedelta | None = None,  # noqa: ASYNC109 - of all attempts together, which the host holds
         cache_ttl: float | str | timedelta | None = None,
         cache_namespace: str | None = None,
+        cache_refresh: float | None = None,
         **parameters: Any,
     ) -> Reply:
         """See `chat`."""
@@ -128,6 +135,7 @@ class LLMClient:
                 timeout,
                 cache_ttl,
                 cache_namespace,
+                cache_refresh,
                 parameters,
             )
         )
@@ -146,6 +154,7 @@ class LLMClient:
         timeout: float | str | timedelta | None = None,
         cache_ttl: float | str | timedelta | None = None,
         cache_namespace: str | None = None,
+        cache_refresh: float | None = None,
         **parameters: Any,
     ) -> Generator[Delta, None, None]:
         """Yield the answer as it arrives; the last piece bears `finish_reason` and `usage`. Otherwise as `chat`."""
@@ -162,6 +171,7 @@ class LLMClient:
                     timeout,
                     cache_ttl,
                     cache_namespace,
+                    cache_refresh,
                     parameters,
                 )
             )
@@ -180,6 +190,7 @@ class LLMClient:
         timeout: float | str | timedelta | None = None,
         cache_ttl: float | str | timedelta | None = None,
         cache_namespace: str | None = None,
+        cache_refresh: float | None = None,
         **parameters: Any,
     ) -> AsyncGenerator[Delta, None]:
         """See `stream`."""
@@ -196,6 +207,7 @@ class LLMClient:
                     timeout,
                     cache_ttl,
                     cache_namespace,
+                    cache_refresh,
                     parameters,
                 )
             )
@@ -292,6 +304,10 @@ class LLMClient:
         tags = (ask.tags,) if isinstance(ask.tags, str) else tuple(ask.tags or ())
         allowed = self._house.policy.deadline_s if ask.timeout is None else seconds(ask.timeout, "timeout")
         deadline = Deadline(allowed)
+        ttl = None if ask.cache_ttl is None else seconds(ask.cache_ttl, "cache_ttl")
+        refresh = self._refresh
+        if ask.cache_refresh is not None:
+            refresh = part(ask.cache_refresh, self._house.cache.ttl if ttl is None else ttl, "cache_refresh")
         calls: list[ChatCall] = []
         for target in self._models.targets(ask.model):
             request = ChatRequest(
@@ -304,7 +320,8 @@ class LLMClient:
                     deadline=deadline,
                     key=target.key(request, ask.cache_namespace) if cache else None,
                     reads=cache != "refresh",
-                    ttl=None if ask.cache_ttl is None else seconds(ask.cache_ttl, "cache_ttl"),
+                    ttl=ttl,
+                    refresh=refresh,
                     kind=kind,
                     streaming=streaming,
                     user=ask.user,

@@ -17,6 +17,7 @@ from llmcore.llm.assembly import as_deltas
 from llmcore.llm.attempt import attempt
 from llmcore.llm.call import ChatCall, House, event_of
 from llmcore.llm.entry import KEEPABLE, pack, unpack
+from llmcore.llm.refresh import due_at, is_due, renewal
 from llmcore.llm.structured import fits
 from llmcore.types import Delta, Reply
 
@@ -33,7 +34,7 @@ def known(call: ChatCall, house: House) -> Reply | None:
         return None
     data = house.cache.near(call.key)
     reply = None if data is None else unpack(call.key, data)
-    if reply is None:
+    if reply is None or (call.refresh is not None and is_due(call, data)):
         return None
     house.cache.stats.hit()
     return _given(call, house, reply)
@@ -46,6 +47,8 @@ def exchange(call: ChatCall, house: House) -> Exchange:
         data = yield from house.cache.lookup(call.key)
         reply = None if data is None else unpack(call.key, data)
         if reply is not None:
+            if is_due(call, data):
+                yield house.refresher.step(renewal(call, house, exchange))
             return (yield from _replayed(call, house, reply))
     try:
         if call.key is None:
@@ -94,7 +97,7 @@ def _asked(call: ChatCall, house: House, started: float) -> Exchange:
         )
         reply = _settled(call, house, reply, time.monotonic() - started)
         if key is not None and _keepable(call, reply):
-            yield from house.cache.keep(key, pack(key, reply), call.ttl)
+            yield from house.cache.keep(key, pack(key, reply, due_at(call, house)), call.ttl)
     except GeneratorExit:  # which allows no further step
         house.leases.forgo(key)
         raise

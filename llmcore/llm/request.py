@@ -9,9 +9,18 @@ from typing import Any, Final, Literal
 from llmcore.errors import BadRequest
 from llmcore.hookspecs import Provider
 from llmcore.types import Message
-from llmcore.units import Duration
+from llmcore.units import Duration, is_part
 
-__all__ = ["CacheUse", "Prompt", "cache_use", "checked_parameters", "conversation", "frozen", "seconds"]
+__all__ = [
+    "CacheUse",
+    "Prompt",
+    "cache_use",
+    "checked_parameters",
+    "conversation",
+    "frozen",
+    "part",
+    "seconds",
+]
 
 CacheUse = bool | Literal["refresh"]
 Prompt = str | Sequence[Message] | Sequence[Mapping[str, Any]] | None
@@ -105,6 +114,25 @@ def seconds(value: object, name: str) -> float:
         expected=f"above zero: {Duration.expected}",
         fix=f"{name}=30",
     )
+
+
+def part(value: object, ttl: float | None, name: str) -> float:
+    """Return the part of *ttl* that the argument *name* says, or raise `BadRequest`."""
+    if not is_part(value):
+        raise BadRequest(
+            f"{name}={value!r} is no part of a time",
+            code="LC308",
+            expected="between 0 and 1",
+            fix=f"{name}=0.8",
+        )
+    if ttl is None:
+        raise BadRequest(
+            f"{name}= needs a time to live, of which it is a part",
+            code="LC308",
+            expected="a ttl of the cache, or cache_ttl=",
+            fix=f'{name}={value}, cache_ttl="1h"',
+        )
+    return value
 
 
 def _text(value: object, what: str) -> str:
