@@ -71,8 +71,9 @@ class Hits:
                 found[1] += saved
             if self._timer is None:
                 self._timer = threading.Timer(_PAUSE_S, _noting, (weakref.ref(self),))
-                self._timer.daemon = True
-                self._timer.start()
+                self._timer.daemon, self._timer.name = True, "llmcore-hits"
+                with contextlib.suppress(RuntimeError):  # no thread to spare: noted at the end
+                    self._timer.start()
 
     def note(self) -> None:
         """Append what was gathered to the file; what cannot be written is dropped."""
