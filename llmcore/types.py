@@ -19,6 +19,7 @@ __all__ = [
     "Duration",
     "FileInfo",
     "Message",
+    "RateLimits",
     "Reply",
     "Secret",
     "Size",
@@ -140,6 +141,18 @@ class ToolCall(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, re
     """Position among the calls of one answer; pieces of a streamed call share it."""
 
 
+class RateLimits(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, repr_omit_defaults=True):
+    """What a backend said of its rate limits; None where it said nothing."""
+
+    requests_limit: int | None = None
+    requests_remaining: int | None = None
+    requests_reset_s: float | None = None
+    """Seconds until all of the limit is there again, if nothing more is sent."""
+    tokens_limit: int | None = None
+    tokens_remaining: int | None = None
+    tokens_reset_s: float | None = None
+
+
 class ChatRequest(msgspec.Struct, frozen=True, kw_only=True):
     """One question to a language model, checked; what a provider's `complete` and `stream` take."""
 
@@ -182,6 +195,8 @@ class Reply(msgspec.Struct, frozen=True, omit_defaults=True, repr_omit_defaults=
     """What the upstream sent, byte for byte where it sent one JSON document."""
     parsed: Any = None
     """The answer as an instance of what `response_format=` asked for."""
+    limits: RateLimits | None = None
+    """What the backend said of its rate limits; never of an answer from the cache."""
 
     @property
     def raw(self) -> Any:
@@ -202,6 +217,8 @@ class Delta(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, repr_
     request_id: str | None = None
     body: bytes = b""
     """On the last piece: the whole answer as one document, where the provider assembles it."""
+    limits: RateLimits | None = None
+    """On the last piece."""
 
 
 class CallEvent(msgspec.Struct, frozen=True, kw_only=True):
