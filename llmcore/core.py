@@ -140,6 +140,7 @@ class Core:
         from llmcore.cache.lease import Leases
         from llmcore.cache.refresh import Refresher
         from llmcore.calls.flight import Flights
+        from llmcore.calls.limits import Limits
         from llmcore.llm.call import House
         from llmcore.llm.client import LLMClient
         from llmcore.llm.models import Models
@@ -158,6 +159,7 @@ class Core:
                 idle_s=settings.retry.idle_s,
             ),
             prices=settings.prices,
+            limits=self._part("limits", lambda: Limits(settings.limits)),
             spending=lambda: self._part("spending", self._spending),
             told=self._part("told", self._told),
         )

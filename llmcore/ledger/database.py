@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import threading
@@ -37,7 +38,7 @@ class Database:
         self._durable = durable
         self._connection: apsw.Connection | None = None
         self._patience_ends = 0.0
-        self._checkpointing = False
+        self._checkpoint_at = _LONGEST_WAL
         watch(self)
 
     def connection(self, *, patience_s: float) -> apsw.Connection:
@@ -77,7 +78,7 @@ class Database:
         """See `ForkAware`."""
         self.lock = threading.Lock()
         _left_to_parents.append(self._connection)
-        self._connection, self._checkpointing = None, False
+        self._connection, self._checkpoint_at = None, _LONGEST_WAL
 
     # -- opening
 
@@ -105,19 +106,23 @@ class Database:
         return True
 
     def _grown(self, _: apsw.Connection, name: str, pages: int) -> int:
-        if pages >= _LONGEST_WAL and name == "main" and not self._checkpointing:
-            self._checkpointing = True
-            threading.Thread(target=self._checkpoint, name="llmcore-ledger", daemon=True).start()
+        if name == "main" and pages < _LONGEST_WAL:  # it began anew
+            self._checkpoint_at = _LONGEST_WAL
+        elif name == "main" and pages >= self._checkpoint_at:
+            self._checkpoint_at = (
+                pages + _LONGEST_WAL
+            )  # in case somebody reads, so that not all can be moved yet
+            with contextlib.suppress(RuntimeError):  # no thread to spare
+                threading.Thread(target=self._checkpoint, name="llmcore-ledger", daemon=True).start()
         return apsw.SQLITE_OK
 
     def _checkpoint(self) -> None:
-        try:
+        with contextlib.suppress(apsw.Error):  # a later commit asks for another
             connection = apsw.Connection(str(self.path))
             try:
+                connection.execute(
+                    "SELECT 1 FROM swept"
+                ).fetchall()  # before its first look a connection knows of no WAL
                 connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
             finally:
                 connection.close()
-        except apsw.Error:
-            return  # the next commit asks for another
-        finally:
-            self._checkpointing = False

@@ -44,11 +44,19 @@ def attempt(call: ChatCall, house: House) -> Generator[Any, Any, Answer]:
     hold = yield from spending.reserve(_charge(call), quote, call.deadline.left)
     sent = False
     try:
-        left = _left(call)
-        sent = True
-        reply, pieces = yield from _answered(call, house, left)
-        reply = msgspec.structs.replace(reply, usage=counted(backend, request, reply))
-        reply = msgspec.structs.replace(reply, cost=quote.cost(reply))
+        turn = yield from house.limits.turn(backend.name, request.model, _tokens(request), call.deadline.left)
+        used: int | None = None
+        try:
+            left = _left(call)
+            sent = True
+            reply, pieces = yield from _answered(call, house, left)
+            reply = msgspec.structs.replace(reply, usage=counted(backend, request, reply))
+            reply = msgspec.structs.replace(reply, cost=quote.cost(reply))
+            used = reply.usage.total_tokens
+            if reply.limits is not None:
+                house.limits.learn(backend.name, request.model, reply.limits)
+        finally:
+            house.limits.done(turn, used)
     except GeneratorExit:  # which allows no further step
         spending.settle_now(hold, _failed(house, hold, quote, None, sent=sent, started=started))
         raise
@@ -71,6 +79,13 @@ def _charge(call: ChatCall) -> Charge:
         tags=call.tags,
         tier=tier if isinstance(tier, str) else None,
     )
+
+
+def _tokens(request: ChatRequest) -> int:
+    """Return about how many tokens the server will count against a rate, before anybody has counted."""
+    most = request.parameters.get("max_completion_tokens", request.parameters.get("max_tokens"))
+    said = sum(len(str(message.get("content") or "")) for message in request.messages)
+    return said // 4 + (most if isinstance(most, int) else 0) + 1
 
 
 # -- settling

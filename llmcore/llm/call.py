@@ -13,6 +13,7 @@ from llmcore.cache.store import CacheStore
 from llmcore.calls.attempts import Deadline, RetryPolicy
 from llmcore.calls.backend import Backend
 from llmcore.calls.flight import Flights
+from llmcore.calls.limits import Limits
 from llmcore.ledger.prices import PriceLike
 from llmcore.ledger.told import Told
 from llmcore.types import CallEvent, ChatRequest, Reply, Usage
@@ -31,6 +32,7 @@ class House(msgspec.Struct, frozen=True, kw_only=True):
     leases: Leases
     policy: RetryPolicy
     prices: Mapping[str, PriceLike]
+    limits: Limits
     spending: Callable[[], Spending]
     """Opened when a request is about to be sent, since a cached answer needs no database."""
     told: Told
