@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 
 from llmcore.calls.drivers import arun, run
 from llmcore.calls.flight import Flights, Landed
+from llmcore.calls.steps import Step
 from llmcore.errors import Timeout, Unavailable
 from tests.kit_flights import Upstream, aboard, auntil, until
 
@@ -190,3 +193,28 @@ def test_a_blocking_call_inside_the_loop_that_leads_does_not_wait_for_itself() -
     assert inside.led
     assert leader.led
     assert upstream.asked == 2
+
+
+def test_when_nobody_else_waits_the_work_ends_by_its_own_words_and_cleans_up() -> None:
+    flights, upstream = Flights(), Upstream()
+    said: list[str] = []
+
+    async def tidy() -> str:
+        await asyncio.sleep(0)
+        return "tidy"
+
+    def work() -> Generator[Any, Any, Any]:
+        late = False
+        try:
+            return (yield from upstream.work())
+        except TimeoutError:
+            late = True
+        said.append((yield Step(lambda: "tidy", tidy)))  # there is time for it although there is none left
+        assert late
+        raise Timeout("what had come was this", partial="Rain", provider="upstream")
+
+    with pytest.raises(Timeout, match="what had come") as caught:
+        asyncio.run(arun(flights.together("k", work, left=lambda: 0.01)))
+    assert caught.value.partial == "Rain"
+    assert (said, upstream.closed) == (["tidy"], 1)
+    assert flights._flights == {}

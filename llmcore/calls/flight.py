@@ -167,6 +167,8 @@ class Flight:
         self._value: Any = None
         self._error: Exception | None = None
         self._broken = False
+        self._overtime = False
+        """Whether the time of all who were aboard is over, and the work about to end."""
         self._work: Generator[Any, Any, Any] | None = None
         self._beginner: _Caller | None = None
         self._carrier = Carrier()
@@ -233,7 +235,7 @@ class Flight:
         value: Any = None
         late = False
         try:
-            value = yield self._carrier.carried(step, left)
+            value = yield self._carrier.carried(step, _for_ever if self._overtime else left)
         except OutOfTime:
             late = True
         except BaseException as error:
@@ -243,7 +245,11 @@ class Flight:
                 self._carrier.drop()
             failure = error
         if late:
-            raise _late()
+            if len(self.aboard) > 1:
+                raise _late()
+            # Nobody else waits: the work ends by its own words, with what it had, and has the time to clean up.
+            yield self._carrier.ended()
+            self._overtime, failure = True, TimeoutError()
         self._carrier.step = None
         return value, failure
 
@@ -259,7 +265,7 @@ class Flight:
                 value = failure = None
                 if type(item) is Step:
                     try:
-                        value = yield self._carrier.carried(item, lambda: None)
+                        value = yield self._carrier.carried(item, _for_ever)
                     except GeneratorExit:
                         raise
                     except BaseException as error:  # noqa: BLE001 - the work decides
@@ -330,6 +336,10 @@ class Flight:
                 return False
             self._wakers.append(wake)
             return True
+
+
+def _for_ever() -> None:
+    """Say that there is no end to the waiting."""
 
 
 def _late() -> Timeout:

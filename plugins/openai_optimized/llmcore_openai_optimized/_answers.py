@@ -16,7 +16,7 @@ from llmcore.errors import ProviderError
 from llmcore.types import ChatRequest, Delta, Reply
 from llmcore_openai_optimized._errors import Answered, Errors
 from llmcore_openai_optimized._http import Patience
-from llmcore_openai_optimized._wire import LARGEST_BODY, reply_from
+from llmcore_openai_optimized._wire import LARGEST_BODY, begun_text, reply_from
 
 __all__ = ["Answer", "Body", "as_deltas", "ends_by_itself", "is_stream", "names_in", "reply_in"]
 
@@ -59,9 +59,17 @@ class Body:
 
     def answer(self) -> Answer:
         """Return the answer, whose body is at its end."""
+        return Answer(self._response.status_code, self._response.headers, self._whole())
+
+    def broken(self, failure: ProviderError) -> ProviderError:
+        """Return *failure*, which ended the body too early, with the text that had come."""
+        if failure.partial is None and self._pieces:
+            failure.partial = begun_text(self._whole())
+        return failure
+
+    def _whole(self) -> bytes:
         pieces = self._pieces
-        body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
-        return Answer(self._response.status_code, self._response.headers, body)
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
 
 def reply_in(answer: Answer | ProviderError, request: ChatRequest, errors: Errors) -> Reply | ProviderError:

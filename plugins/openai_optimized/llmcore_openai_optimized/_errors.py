@@ -31,9 +31,10 @@ Headers = Mapping[str, str]
 
 _BY_STATUS: Final[Mapping[int, type[ProviderError]]] = {
     401: AuthenticationFailed, 402: QuotaExhausted, 403: AuthenticationFailed, 404: NotFound, 408: Timeout,
-    409: Unavailable, 410: NotFound, 425: Unavailable, 429: RateLimited, 501: BadRequest,
+    409: Unavailable, 410: NotFound, 425: Unavailable, 429: RateLimited, 498: Unavailable, 501: BadRequest,
 }  # fmt: skip
-"""409 is a lock that the server could not get in time: the vendor's own SDK tries it again."""
+"""409 is a lock that the server could not get in time: the vendor's own SDK tries it again. 498 is Groq's word for a tier
+that is full."""
 
 _BY_CODE: Final[Mapping[str, type[ProviderError]]] = {
     "insufficient_quota": QuotaExhausted,
@@ -42,11 +43,17 @@ _BY_CODE: Final[Mapping[str, type[ProviderError]]] = {
     "model_not_found": NotFound,
     "deploymentnotfound": NotFound,
     "invalid_api_key": AuthenticationFailed,
+    "api_key_invalid": AuthenticationFailed,
+    "authentication_error": AuthenticationFailed,
+    "permission_error": AuthenticationFailed,
+    "not_found_error": NotFound,
     "content_filter": ContentFiltered,
     "content_policy_violation": ContentFiltered,
     "responsibleaipolicyviolation": ContentFiltered,
     "context_length_exceeded": BadRequest,
     "rate_limit_exceeded": RateLimited,
+    "rate_limit_error": RateLimited,
+    "overloaded_error": Unavailable,
     "server_error": Unavailable,
     "invalid_request_error": BadRequest,
 }
@@ -55,12 +62,15 @@ _BY_CODE: Final[Mapping[str, type[ProviderError]]] = {
 _VAGUE: Final = frozenset({"rate_limit_exceeded", "server_error", "invalid_request_error"})
 """Codes and types that stand beside many statuses: believed only where there is no status."""
 
-_UNAUTHORIZED: Final = 401
+_FORBIDDEN: Final = 403
 _REDIRECTS: Final = range(300, 400)
 _REFUSALS: Final = range(400, 600)
 _SERVER_SIDE: Final = 500
 
 _LONGEST: Final = 600
+
+_KEY_REFUSED: Final = re.compile(r"(?:incorrect|invalid) api key", re.IGNORECASE)
+"""How xAI says with status 400 what others say with 401."""
 
 _KEYLIKE: Final = re.compile(
     r"\S*\*{3,}\S*"  # how the vendor abridges a key that it repeats
@@ -116,6 +126,7 @@ class Errors:
         """Describe an error that came inside an answer with status 200."""
         inner = document.get("error") if isinstance(document, Mapping) else None
         code = inner.get("code") if isinstance(inner, Mapping) else None
+        code = int(code) if isinstance(code, str) and code.isascii() and code.isdecimal() else code
         status = code if isinstance(code, int) and code in _REFUSALS else None
         error = self._told(document, status, headers, model)
         error.partial = partial
@@ -188,11 +199,13 @@ class Errors:
     def _told(self, document: Any, status: int | None, headers: Headers, model: str) -> ProviderError:
         message, codes = _parts(document)
         kind = _kind(status, codes)
+        if kind is BadRequest and _KEY_REFUSED.match(message):
+            kind = AuthenticationFailed
         said = self.scrubbed(message) if message else f"status {status}, without a word"
         notes: tuple[str, ...] = ()
         fix = expected = None
         if kind is AuthenticationFailed:
-            did = "was not accepted" if status == _UNAUTHORIZED else "may not do this"
+            did = "may not do this" if status == _FORBIDDEN else "was not accepted"
             said = f"the key from {self._account.key_source} {did}: {said}"
             expected = f"a key that {self._account.shown_url} accepts for this"
         elif kind is NotFound:
@@ -233,6 +246,8 @@ def _kind(status: int | None, codes: tuple[str, ...]) -> type[ProviderError]:
 
 def _parts(document: Any) -> tuple[str, tuple[str, ...]]:
     """Return the message and the codes, the most exact first, from whatever shape the server chose."""
+    if isinstance(document, list) and len(document) == 1:  # how Gemini's door for this protocol refuses
+        document = document[0]
     if isinstance(document, str):
         return document, ()
     if not isinstance(document, Mapping):
@@ -244,9 +259,20 @@ def _parts(document: Any) -> tuple[str, tuple[str, ...]]:
         return "", ()
     message = error.get("message") or error.get("detail") or ""
     inner = error.get("innererror")
-    found = [inner.get("code") if isinstance(inner, Mapping) else None, error.get("code"), error.get("type")]
+    found = [
+        *_reasons(error.get("details")),
+        inner.get("code") if isinstance(inner, Mapping) else None,
+        error.get("code"),
+        error.get("type"),
+    ]
     codes = tuple(str(each).lower() for each in found if isinstance(each, str | int))
     return message if isinstance(message, str) else msgspec.json.encode(message).decode(), codes
+
+
+def _reasons(details: Any) -> list[Any]:
+    """Return what Google adds to its statuses, which are vague."""
+    parts = details if isinstance(details, list) else ()
+    return [part.get("reason") for part in parts if isinstance(part, Mapping)]
 
 
 def _document(body: bytes) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -13,10 +14,13 @@ from llmcore.types import ChatRequest, Reply, ToolCall
 from llmcore_openai_optimized._errors import Answered, Errors
 from llmcore_openai_optimized._usage import usage_of
 
-__all__ = ["LARGEST_BODY", "call_from", "decode", "encode", "reply_from", "text_from"]
+__all__ = ["LARGEST_BODY", "begun_text", "call_from", "decode", "encode", "reply_from", "text_from"]
 
 LARGEST_BODY: Final = 32_000_000
 """Bytes of an answer beyond which it is not read on."""
+
+
+_BEGUN: Final = re.compile(rb'"content"\s*:\s*"((?:[^"\\]+|\\.)*\\?)', re.DOTALL)
 
 
 class _Message(msgspec.Struct):
@@ -74,7 +78,7 @@ def reply_from(body: bytes, headers: Mapping[str, str], request: ChatRequest, er
         completion, body = decode(body, _decoder)
     except ValueError as error:  # msgspec's and json's errors are ValueErrors
         what = f"something that is no chat completion ({error})" if body.strip() else "an empty body"
-        raise Answered(errors.malformed(what, headers)) from None
+        raise Answered(errors.malformed(what, headers, partial=begun_text(body))) from None
     if not completion.choices:
         if completion.error is not None:
             raise Answered(errors.reported({"error": completion.error}, headers, request.model))
@@ -102,6 +106,21 @@ def reply_from(body: bytes, headers: Mapping[str, str], request: ChatRequest, er
         request_id=headers.get("x-request-id"),
         body=body,
     )
+
+
+def begun_text(body: bytes) -> str | None:
+    """Return the text of an answer as far as *body*, which is broken, holds it; None where it has not begun."""
+    found = _BEGUN.search(body)
+    if found is None:
+        return None
+    text = found[1].decode(errors="ignore")
+    for end in (None, -1, -2, -3, -4, -5):  # an escape may be cut in two
+        try:
+            begun: str = json.loads(f'"{text[:end]}"', strict=False)
+        except ValueError:
+            continue
+        return begun.encode(errors="ignore").decode()  # half a character may be left of two escapes
+    return None
 
 
 def decode(body: bytes, decoder: msgspec.json.Decoder[Any]) -> tuple[Any, bytes]:

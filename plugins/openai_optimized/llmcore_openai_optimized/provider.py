@@ -78,21 +78,21 @@ class OpenAIProvider(Offline):
 
     def _fetched(self, request: ChatRequest | None, content: bytes) -> Answer | ProviderError:
         """Return the answer to a chat, or to the question for models; failures are returned, see `_answers`."""
-        begun = False
+        body: Body | None = None
         patience = _patience(request)
         try:
             response = self._client.get().send(self._message(request, content, patience), stream=True)
-            begun = True
+            body = Body(response, patience, self._errors)
             patience.listen(request.idle_s if request else None)
             try:
-                body = Body(response, patience, self._errors)
                 for piece in response.iter_bytes():
                     body.add(piece)
                 return body.answer()
             finally:
                 response.close()
         except Exception as error:  # noqa: BLE001 - nothing foreign leaves a call
-            return self._errors.failed(error, begun=begun)
+            failure = self._errors.failed(error, begun=body is not None)
+            return failure if body is None else body.broken(failure)
 
     def _streamed(self, request: ChatRequest, content: bytes) -> Generator[Delta, None, ProviderError | None]:
         """Yield the deltas; return what went wrong."""
@@ -154,15 +154,14 @@ class OpenAIProvider(Offline):
 
     async def _afetched(self, request: ChatRequest | None, content: bytes) -> Answer | ProviderError:
         """See `_fetched`."""
-        begun = False
+        body: Body | None = None
         patience = _patience(request)
         try:
             client = await self._clients.get()
             response = await client.send(self._message(request, content, patience), stream=True)
-            begun = True
+            body = Body(response, patience, self._errors)
             patience.listen(request.idle_s if request else None)
             try:
-                body = Body(response, patience, self._errors)
                 async with Listening(patience) as listening:
                     async for piece in response.aiter_bytes():
                         body.add(piece)
@@ -171,7 +170,8 @@ class OpenAIProvider(Offline):
             finally:
                 await response.aclose()
         except Exception as error:  # noqa: BLE001 - nothing foreign leaves a call
-            return self._errors.failed(error, begun=begun)
+            failure = self._errors.failed(error, begun=body is not None)
+            return failure if body is None else body.broken(failure)
 
     async def _astreamed(
         self, request: ChatRequest, content: bytes, failures: list[ProviderError]

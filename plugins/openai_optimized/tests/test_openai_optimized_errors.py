@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import httpx2
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from llmcore import errors as ours
 from llmcore.errors import ProviderError
 from llmcore.types import Secret
 from llmcore_openai_optimized._errors import Errors
 from llmcore_openai_optimized._retry_after import retry_after
+from llmcore_openai_optimized._wire import begun_text
 from llmcore_openai_optimized.account import Account, OpenAIOptions
 
 KEY = "not-a-usual-key"
@@ -170,3 +174,55 @@ def test_what_nobody_foresaw_is_still_ours() -> None:
     assert type(told) is ProviderError
     assert KEY not in str(told)
     assert "RuntimeError" in told.message
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "kind"),
+    [
+        (498, error("Flex tier capacity exceeded"), "Unavailable"),
+        (400, {"code": "invalid-argument", "error": "Incorrect API key provided."}, "AuthenticationFailed"),
+        (400, error("The field `api key` is invalid"), "BadRequest"),
+        (400, [error("No."), error("No.")], "BadRequest"),
+    ],
+)
+def test_other_servers_ways_to_refuse_are_known(status: int, body: Any, kind: str) -> None:
+    assert type(refused(status, body)) is getattr(ours, kind)
+
+
+@pytest.mark.parametrize(
+    ("inner", "kind"),
+    [
+        ({"type": "overloaded_error", "message": "Overloaded"}, "Unavailable"),
+        ({"type": "rate_limit_error", "message": "Slow down"}, "RateLimited"),
+        ({"type": "authentication_error", "message": "Who?"}, "AuthenticationFailed"),
+        ({"code": "429", "message": "Slow down"}, "RateLimited"),
+        ({"code": "402", "message": "Pay"}, "QuotaExhausted"),
+        ({"code": "insufficient_quota", "message": "Pay"}, "QuotaExhausted"),
+    ],
+)
+def test_an_error_inside_a_stream_is_told_by_its_code(inner: dict[str, Any], kind: str) -> None:
+    assert type(ERRORS.reported({"error": inner}, {}, "gpt-6-sol")) is getattr(ours, kind)
+
+
+def body_of(text: str, *, ascii_only: bool) -> bytes:
+    choices = [{"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}]
+    return json.dumps({"model": "m", "choices": choices}, ensure_ascii=ascii_only).encode()
+
+
+@given(text=st.text(), ascii_only=st.booleans(), share=st.floats(0, 1))
+def test_the_text_of_a_broken_body_is_a_beginning_of_the_whole(
+    text: str,
+    ascii_only: bool,  # noqa: FBT001
+    share: float,
+) -> None:
+    body = body_of(text, ascii_only=ascii_only)
+    begun = begun_text(body[: int(len(body) * share)])
+    assert begun is None or text.startswith(begun)
+    assert begun_text(body) == text
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"<html>", b"null", b'{"content": null', b'{"content', b'{"content": 7']
+)
+def test_where_no_text_has_begun_there_is_none(body: bytes) -> None:
+    assert begun_text(body) is None
