@@ -99,9 +99,9 @@ class Provider(msgspec.Struct, frozen=True, kw_only=True):
     default_model: str | None = "default"
     """llm: the model where the configuration names none; None makes it a must."""
     offline: Callable[[Any], object] | None = None
-    """llm: takes the checked options and returns what needs no SDK, key or network: token counts and prices.
+    """Takes the checked options and returns what needs no SDK, key or network.
 
-    None: the provider itself counts and prices, once it is created.
+    llm: token counts and prices. voice: what keeps `VoiceOffline`. None: the provider itself does it, once it is created.
     """
     identity: Callable[[Any], Mapping[str, str]] | None = None
     """llm: what, besides the request, decides the answer: address, account. It goes into the cache's key.

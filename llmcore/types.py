@@ -28,6 +28,9 @@ __all__ = [
     "ToolCall",
     "Usage",
     "VoiceInfo",
+    "VoiceModel",
+    "VoicePage",
+    "VoiceTraits",
 ]
 
 AudioFormat = Literal["wav", "mp3", "ogg", "opus", "flac", "aac", "pcm", "ulaw", "alaw"]
@@ -278,6 +281,49 @@ class VoiceInfo(msgspec.Struct, frozen=True, kw_only=True):
     labels: Mapping[str, str] = msgspec.field(default_factory=dict)
 
 
+class VoicePage(msgspec.Struct, frozen=True, kw_only=True):
+    """Some of the voices that a search found."""
+
+    voices: tuple[VoiceInfo, ...]
+    next: str | None = None
+    """What `after=` takes for the following page; None at the end."""
+
+
+class VoiceModel(msgspec.Struct, frozen=True, kw_only=True):
+    """One model that speaks."""
+
+    model_id: str
+    name: str = ""
+    max_characters: int | None = None
+    """Most that it takes in one request; None where nobody says."""
+    languages: tuple[str, ...] = ()
+    """BCP 47, such as "en"; empty where nobody says."""
+    description: str | None = None
+
+
+class VoiceTraits(msgspec.Struct, frozen=True, kw_only=True):
+    """What is known of a speech before it is spoken, without the network."""
+
+    voice: str = ""
+    """The voice that will speak: the configured one's id where the caller named none."""
+    model: str = ""
+    format: AudioFormat
+    sample_rate_hz: int | None = None
+    """None where only the audio tells."""
+    max_characters: int | None = None
+    """Most that one request takes, in characters of Python's `len`; None for any number."""
+    identity: Mapping[str, str] = msgspec.field(default_factory=dict)
+    """What decides the audio beside the text, the caller's settings and the fields here.
+
+    Address, account, and every option that `synthesize` adds to the request; a secret as a digest. It goes into the
+    audio cache's key.
+    """
+    stitches: bool = False
+    """Whether `synthesize` takes `previous_text`, `next_text` and `previous_request_ids`."""
+    concurrency: int = 1
+    """How many requests for the pieces of one text may be under way at once."""
+
+
 class Speech(msgspec.Struct, frozen=True, kw_only=True):
     """Spoken text."""
 
@@ -285,13 +331,25 @@ class Speech(msgspec.Struct, frozen=True, kw_only=True):
     format: AudioFormat
     sample_rate_hz: int | None = None
     duration_s: float | None = None
+    """Seconds; None where nobody says. The host reads it from the audio."""
     characters: int = 0
-    """Characters that were spoken, as the vendor bills them."""
+    """Characters that were spoken, as the vendor counts them; a provider may leave the counting to the host."""
+    billed_characters: int = 0
+    """Part of `characters` that this call paid for; the rest came from the cache. Filled in by the host."""
     cost: Decimal | None = None
-    """USD; None where the price is not known."""
+    """USD; None where the price is not known, 0 for a speech from the cache."""
     cached: bool = False
+    """Whether all of it came from the cache."""
+    saved: Decimal | None = None
+    """USD that the cache saved; None where nothing was saved or the price is not known."""
     voice: str = ""
     model: str = ""
     provider: str = ""
     alignment: tuple[tuple[str, float, float], ...] = ()
-    """(character, start, end), times in seconds, where the provider tells."""
+    """(character, start, end), times in seconds, where the provider tells; the characters joined are the text."""
+    request_id: str | None = None
+    """The backend's own name for the request; of a speech in several pieces the last one's."""
+
+    def __repr__(self) -> str:
+        length = "" if self.duration_s is None else f", {self.duration_s:.2f} s"
+        return f"Speech({len(self.audio)} bytes of {self.format}{length}, {self.characters} characters)"

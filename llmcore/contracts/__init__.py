@@ -34,9 +34,18 @@ from llmcore.contracts.storage import (
 )
 from llmcore.contracts.voice import (
     AsyncVoiceCloningProvider,
+    AsyncVoiceModels,
     AsyncVoiceProvider,
+    AsyncVoiceSearch,
+    AsyncVoiceStreaming,
+    AsyncVoiceTimestamps,
     VoiceCloningProvider,
+    VoiceModels,
+    VoiceOffline,
     VoiceProvider,
+    VoiceSearch,
+    VoiceStreaming,
+    VoiceTimestamps,
 )
 
 __all__ = [
@@ -47,7 +56,11 @@ __all__ = [
     "AsyncStorageProvider",
     "AsyncStreamingLLMProvider",
     "AsyncVoiceCloningProvider",
+    "AsyncVoiceModels",
     "AsyncVoiceProvider",
+    "AsyncVoiceSearch",
+    "AsyncVoiceStreaming",
+    "AsyncVoiceTimestamps",
     "CacheBatches",
     "CacheChanges",
     "CacheKeys",
@@ -65,5 +78,10 @@ __all__ = [
     "TokenCounter",
     "UsageBounds",
     "VoiceCloningProvider",
+    "VoiceModels",
+    "VoiceOffline",
     "VoiceProvider",
+    "VoiceSearch",
+    "VoiceStreaming",
+    "VoiceTimestamps",
 ]
