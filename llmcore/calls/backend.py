@@ -100,9 +100,9 @@ class Backend:
             )
         return found
 
-    def source(self, name: str, *args: Any) -> Source:
+    def source(self, name: str, *args: Any, **named: Any) -> Source:
         """Return the pieces of the provider's streaming method *name*."""
-        return Source(self.provider, name, *args)
+        return Source(self.provider, name, *args, **named)
 
     def closing(self) -> Ability | None:
         """Return how to close the provider; None where it was never created or holds nothing.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Final
 
 from llmcore.calls.steps import Step
@@ -29,8 +30,10 @@ class Ability:
         self._blocking: Callable[..., Any] = blocking or _blocking_from(awaiting)
         self._awaiting: Callable[..., Any] = awaiting or _awaiting_from(blocking)
 
-    def __call__(self, *args: Any) -> Step:
+    def __call__(self, *args: Any, **named: Any) -> Step:
         """Return the step that calls the method."""
+        if named:
+            return Step(partial(self._blocking, **named), partial(self._awaiting, **named), *args)
         return Step(self._blocking, self._awaiting, *args)
 
 
@@ -42,12 +45,12 @@ def ability(provider: object, name: str) -> Ability | None:
 class Source:
     """The pieces that a provider's streaming method yields, as steps of either colour."""
 
-    __slots__ = ("_args", "_awaiting", "_blocking", "_pieces", "close", "next")
+    __slots__ = ("_args", "_awaiting", "_blocking", "_named", "_pieces", "close", "next")
 
-    def __init__(self, provider: object, name: str, *args: Any) -> None:
+    def __init__(self, provider: object, name: str, *args: Any, **named: Any) -> None:
         self._blocking: Any = getattr(provider, name, None)
         self._awaiting: Any = getattr(provider, "a" + name, None)
-        self._args = args
+        self._args, self._named = args, named
         self._pieces: Any = None
         self.next = Step(self._next, self._anext)
         """Opens the stream at its first use; gives a piece, or `END`."""
@@ -56,12 +59,12 @@ class Source:
 
     def _opened(self) -> Any:
         if self._pieces is None:
-            self._pieces = iter(self._blocking(*self._args))
+            self._pieces = iter(self._blocking(*self._args, **self._named))
         return self._pieces
 
     def _aopened(self) -> Any:
         if self._pieces is None:
-            self._pieces = aiter(self._awaiting(*self._args))
+            self._pieces = aiter(self._awaiting(*self._args, **self._named))
         return self._pieces
 
     def _next(self) -> Any:
@@ -106,8 +109,8 @@ async def _in_thread(function: Callable[..., Any], *args: Any) -> Any:
 
 
 def _blocking_from(awaiting: Callable[..., Any]) -> Callable[..., Any]:
-    return lambda *args: _in_loop(awaiting, *args)
+    return lambda *args, **named: _in_loop(partial(awaiting, **named), *args)
 
 
 def _awaiting_from(blocking: Callable[..., Any]) -> Callable[..., Any]:
-    return lambda *args: _in_thread(blocking, *args)
+    return lambda *args, **named: _in_thread(partial(blocking, **named), *args)
