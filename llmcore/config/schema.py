@@ -138,7 +138,15 @@ SECTIONS: Final[Mapping[str, Mapping[str, Reader]]] = MappingProxyType(
             "ttl": Reader(readers.lifetime, "a duration", f'{Duration.expected}; or "never"', "1h"),
         },
         "storage": {"provider": named("fs", "the name of an installed provider, in quotes")},
-        "voice": {"provider": named("espeak", "the name of an installed provider, in quotes")},
+        "voice": {
+            "fallback": Reader(
+                readers.names,
+                "a list of providers",
+                'names of installed providers, in the order in which to try them: ["espeak"]',
+                '["espeak"]',
+            ),
+            "provider": named("espeak", "the name of an installed provider, in quotes"),
+        },
         "budget": BUDGET_KEYS,
         "budgets": {},
         "prices": {},
@@ -202,6 +210,7 @@ BUILT_IN: Final[Mapping[str, Any]] = MappingProxyType(
         "ledger": {"durability": "normal", "enabled": True},
         "retry": {"attempts": 4, "deadline": "10m", "idle": "60s"},
         "observers": {"use": []},
+        "voice": {"fallback": []},
     }
 )
 

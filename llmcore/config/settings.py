@@ -18,7 +18,7 @@ from llmcore.config.schema import OPTION_KINDS, PRICE_KEYS, SECTIONS, TIER, keys
 from llmcore.errors import ConfigError
 from llmcore.hookspecs import Provider
 
-__all__ = ["Cache", "Explained", "Item", "Llm", "Price", "Retry", "Selected", "Settings"]
+__all__ = ["Cache", "Explained", "Item", "Llm", "Price", "Retry", "Selected", "Settings", "Voice"]
 
 
 MEMORY_TIER: Final = 64 * 10**6
@@ -47,10 +47,19 @@ class Cache(msgspec.Struct, frozen=True):
 
 
 class Selected(msgspec.Struct, frozen=True):
-    """[storage] or [voice]."""
+    """[storage]."""
 
     provider: str | None
     """None where nothing is configured."""
+
+
+class Voice(msgspec.Struct, frozen=True):
+    """[voice]."""
+
+    provider: str | None
+    """None where nothing is configured."""
+    fallback: tuple[str, ...]
+    """Providers that are tried in order where that one fails."""
 
 
 class Retry(msgspec.Struct, frozen=True):
@@ -116,7 +125,7 @@ class Settings:
     """Name -> "provider:model", in the order in which to try them."""
     cache: Cache
     storage: Selected
-    voice: Selected
+    voice: Voice
     retry: Retry
     prices: Mapping[str, Price]
     """By "provider:model"."""
@@ -150,7 +159,7 @@ class Settings:
         keep("models", MappingProxyType(dict(models)))
         keep("cache", Cache(*(read("cache", key) for key in Cache.__struct_fields__)))
         keep("storage", Selected(read("storage", "provider")))
-        keep("voice", Selected(read("voice", "provider")))
+        keep("voice", Voice(read("voice", "provider"), read("voice", "fallback")))
         keep("retry", Retry(read("retry", "attempts"), read("retry", "deadline"), read("retry", "idle")))
         keep(
             "prices",
