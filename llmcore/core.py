@@ -137,7 +137,6 @@ class Core:
 
     def _llm(self) -> LLMClient:
         from llmcore.absence import KNOWN
-        from llmcore.cache.lease import Leases
         from llmcore.cache.refresh import Refresher
         from llmcore.calls.flight import Flights
         from llmcore.calls.limits import Limits
@@ -147,17 +146,13 @@ class Core:
 
         settings = self.settings
         store = self._part("store", self._store)
-        leases = self._part("leases", lambda: Leases(store))
+        leases = self._part("leases", self._leases)
         house = House(
             cache=store,
             flights=Flights(),
             leases=leases,
             refresher=self._part("refresher", lambda: Refresher(store, leases)),
-            policy=RetryPolicy(
-                attempts=settings.retry.attempts,
-                deadline_s=settings.retry.deadline_s,
-                idle_s=settings.retry.idle_s,
-            ),
+            policy=self._policy(),
             prices=settings.prices,
             limits=self._part("limits", lambda: Limits(settings.limits)),
             spending=lambda: self._part("spending", self._spending),
@@ -199,6 +194,15 @@ class Core:
     def _observers(self) -> list[Any]:
         return [self.backend("observers", name).provider for name in self.settings.observers]
 
+    def _policy(self) -> RetryPolicy:
+        retry = self.settings.retry
+        return RetryPolicy(attempts=retry.attempts, deadline_s=retry.deadline_s, idle_s=retry.idle_s)
+
+    def _leases(self) -> Leases:
+        from llmcore.cache.lease import Leases
+
+        return Leases(self._part("store", self._store))
+
     def _store(self) -> CacheStore:
         from llmcore.cache.store import CacheStore
 
@@ -217,9 +221,20 @@ class Core:
         return StorageClient(lambda: self.backend("storage"))
 
     def _voice(self) -> VoiceClient:
+        from llmcore.calls.flight import Flights
         from llmcore.voice import VoiceClient
+        from llmcore.voice.exchange import House
 
-        return VoiceClient(lambda: self.backend("voice"))
+        house = House(
+            cache=self._part("store", self._store),
+            flights=Flights(),
+            leases=self._part("leases", self._leases),
+            policy=self._policy(),
+            prices=self.settings.prices,
+            told=self._part("told", self._told),
+            namespace=self.settings.cache.namespace,
+        )
+        return VoiceClient(lambda name: self.backend("voice", name), self.settings.voice.fallback, house)
 
     def _configured(self, kind: str) -> str:
         name: str | None = getattr(self.settings, kind).provider
@@ -229,15 +244,20 @@ class Core:
         """Refuse, from metadata alone, a configuration that names what is not installed."""
         for kind in ("llm", "cache", "storage", "voice"):
             name = getattr(self.settings, kind).provider
-            if name is None or ":" in name or name in self.catalogue.names(kind):
-                continue
-            try:
-                self.catalogue.provider(kind, name)
-            except PluginNotFound as error:
-                fault = self.settings.fault(f"{kind}.provider", error.message, suggestion=error.suggestion)
-                error.where, error.excerpt = fault.where, fault.excerpt
-                error.fix = fault.fix or error.fix
-                raise
+            self._check_name(kind, f"{kind}.provider", name)
+        for name in self.settings.voice.fallback:
+            self._check_name("voice", "voice.fallback", name)
+
+    def _check_name(self, kind: str, key: str, name: str | None) -> None:
+        if name is None or ":" in name or name in self.catalogue.names(kind):
+            return
+        try:
+            self.catalogue.provider(kind, name)
+        except PluginNotFound as error:
+            fault = self.settings.fault(key, error.message, suggestion=error.suggestion)
+            error.where, error.excerpt = fault.where, fault.excerpt
+            error.fix = fault.fix or error.fix
+            raise
 
     def _closed(self) -> Act[None]:
         with self._lock:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
+from os import PathLike
+from pathlib import Path
 from typing import Any, Literal, Self, TypedDict
 
 import msgspec
@@ -232,6 +234,8 @@ class CallEvent(msgspec.Struct, frozen=True, kw_only=True):
     provider: str
     model: str
     usage: Usage = Usage()
+    characters: int = 0
+    """voice: characters that this call paid for."""
     cost: Decimal | None = None
     cached: bool = False
     latency_s: float = 0.0
@@ -350,6 +354,33 @@ class Speech(msgspec.Struct, frozen=True, kw_only=True):
     request_id: str | None = None
     """The backend's own name for the request; of a speech in several pieces the last one's."""
 
+    def save(self, path: str | PathLike[str]) -> Path:
+        """Write the audio to the file *path*, in place of what was there: wholly or not at all.
+
+        Raises:
+            OSError: It cannot be written; what was there is as it was.
+        """
+        return _saved(Path(path), self.audio)
+
     def __repr__(self) -> str:
         length = "" if self.duration_s is None else f", {self.duration_s:.2f} s"
         return f"Speech({len(self.audio)} bytes of {self.format}{length}, {self.characters} characters)"
+
+
+def _saved(path: Path, data: bytes) -> Path:
+    import contextlib
+    import os
+    import secrets
+
+    beside = path.with_name(f".{path.name[:100]}.{secrets.token_hex(6)}.part")
+    try:
+        with open(beside, "xb") as file:  # noqa: PTH123 - as the process's umask says, which tempfile would not
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            beside.unlink()
+        raise
+    return path

@@ -42,6 +42,15 @@ def scripted(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
     sys.modules.pop("llmcore_scripted", None)
 
 
+@pytest.fixture
+def speaker(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
+    """Install the plugin `llmcore-speaker` for one test and give its module."""
+    monkeypatch.syspath_prepend(str(FIXTURES / "speaker"))
+    sys.modules.pop("llmcore_speaker", None)
+    yield importlib.import_module("llmcore_speaker")
+    sys.modules.pop("llmcore_speaker", None)
+
+
 @pytest.fixture(scope="session")
 def wheels(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     """Build the wheel of the host and of every plugin."""

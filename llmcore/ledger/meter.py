@@ -23,6 +23,8 @@ class Totals(msgspec.Struct, frozen=True, kw_only=True):
     """Calls that the cache answered."""
     input_tokens: int = 0
     output_tokens: int = 0
+    characters: int = 0
+    """Characters that were spoken."""
     cost: Decimal = Decimal(0)
     """USD of the calls whose price is known."""
     unpriced: int = 0
@@ -54,6 +56,7 @@ class Meter:
             self._calls += 1
             self._input += event.usage.input_tokens
             self._output += event.usage.output_tokens
+            self._characters += event.characters
             if event.cost is None:
                 self._unpriced += 1
             else:
@@ -80,6 +83,7 @@ class Meter:
                 cached=self._cached,
                 input_tokens=self._input,
                 output_tokens=self._output,
+                characters=self._characters,
                 cost=self._cost,
                 unpriced=self._unpriced,
                 uncertain=self._uncertain,
@@ -89,5 +93,6 @@ class Meter:
     def reset(self) -> None:
         """Begin again at zero."""
         with self._lock:
-            self._calls = self._failures = self._cached = self._input = self._output = self._unpriced = 0
+            self._calls = self._failures = self._cached = self._input = self._output = 0
+            self._characters = self._unpriced = 0
             self._cost = self._uncertain = self._saved = Decimal(0)

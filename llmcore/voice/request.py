@@ -1,0 +1,100 @@
+"""From what an application writes to what may be spoken."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import timedelta
+from typing import Any, Final, NamedTuple
+from xml.parsers import expat
+
+from llmcore.errors import BadRequest, VoiceError
+from llmcore.llm.request import CacheUse
+
+__all__ = ["HOST_SETTINGS", "SHARED_SETTINGS", "Ask", "checked_settings", "checked_text", "is_ssml"]
+
+HOST_SETTINGS: Final = frozenset(
+    {"idle_s", "next_text", "previous_request_ids", "previous_text", "timeout_s"}
+)
+"""What the host itself tells a provider."""
+
+SHARED_SETTINGS: Final = frozenset({"format", "language", "speed"})
+"""What means the same to every provider, so that the next one of a fallback is given it too."""
+
+
+class Ask(NamedTuple):
+    """What the caller wrote."""
+
+    text: str
+    voice: str | None
+    model: str | None
+    cache: CacheUse
+    timeout: float | str | timedelta | None
+    tags: str | Sequence[str]
+    user: str | None
+    progress: Callable[[int, int], object] | None
+    settings: dict[str, Any]
+
+
+def checked_text(text: object) -> str:
+    """Return *text*, or raise: nothing is sent of what cannot be said.
+
+    Raises:
+        VoiceError: It is empty, no text, holds half a character, or is SSML that is not well-formed.
+    """
+    if not isinstance(text, str) or not text.strip():
+        raise VoiceError("there is nothing to say", code="LC904", expected="a text with at least one letter")
+    if not text.isascii():
+        at = next((at for at, letter in enumerate(text) if "\ud800" <= letter <= "\udfff"), None)
+        if at is not None:
+            raise VoiceError(
+                f"the text holds half a character: a lone surrogate U+{ord(text[at]):04X} at position {at}",
+                code="LC905",
+                expected="text that can be encoded as UTF-8",
+                fix='text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")',
+            )
+    if is_ssml(text):
+        _well_formed(text)
+    return text
+
+
+def is_ssml(text: str) -> bool:
+    """Return whether *text* is a document of SSML, which is spoken in one piece."""
+    start = text.lstrip()
+    return start.startswith("<speak") and start[6:7] in (" ", ">", "/", "\t", "\n", "\r", "")
+
+
+def checked_settings(settings: Mapping[str, Any], model: str | None) -> dict[str, Any]:
+    """Return *settings* with *model* among them, less what is None.
+
+    Raises:
+        BadRequest: One of them is the host's own.
+    """
+    own = sorted(HOST_SETTINGS & settings.keys())
+    if own:
+        raise BadRequest(
+            f"`{own[0]}` is not for an application to set",
+            code="LC302",
+            expected="llmcore to tell the provider of deadlines, and of what is said before and after",
+            fix="synthesize(..., timeout=seconds)" if own[0].endswith("_s") else None,
+        )
+    return {name: value for name, value in {**settings, "model": model}.items() if value is not None}
+
+
+def _well_formed(text: str) -> None:
+    parser = expat.ParserCreate()
+
+    def refuse(*_: object) -> None:
+        raise VoiceError("SSML with a DOCTYPE is not spoken", code="LC905", expected="<speak>...</speak>")
+
+    parser.StartDoctypeDeclHandler = refuse
+    fault = ""
+    try:
+        parser.Parse(text.strip().encode(), True)  # noqa: FBT003 - expat takes it by position
+    except expat.ExpatError as error:
+        fault = f"{expat.ErrorString(error.code)}, at line {error.lineno}, column {error.offset + 1}"
+    if fault:
+        raise VoiceError(
+            f"the SSML is not well-formed: {fault}",
+            code="LC905",
+            expected="<speak>...</speak>, each tag closed; < and & in the text as &lt; and &amp;",
+        )

@@ -1,0 +1,223 @@
+"""Audio as bytes: what is none is refused, what is cut is refused, and joined pieces play to their end."""
+
+from __future__ import annotations
+
+import io
+import struct
+import wave
+from typing import Any
+
+import pytest
+import soundfile
+from hypothesis import given
+from hypothesis import strategies as st
+
+from llmcore.errors import NotAudio
+from llmcore.types import AudioFormat
+from llmcore.voice.audio.check import heard
+from llmcore.voice.audio.joining import JOINABLE, body_of, joined
+
+RATE = 22_050
+HTML = b"<!DOCTYPE html><html><body>Bad gateway</body></html>"
+JSON = b'{"detail": {"status": "quota_exceeded"}}'
+WRITTEN: dict[str, tuple[str, str]] = {
+    "mp3": ("MP3", "MPEG_LAYER_III"),
+    "ogg": ("OGG", "VORBIS"),
+    "opus": ("OGG", "OPUS"),
+    "flac": ("FLAC", "PCM_16"),
+}
+FORMATS: tuple[AudioFormat, ...] = ("wav", "mp3", "ogg", "opus", "flac", "pcm", "ulaw", "alaw", "aac")
+
+
+def tone(seconds: float, rate: int = RATE, pitch: int = 7) -> bytes:
+    return b"".join(struct.pack("<h", (at * pitch % 200 - 100) * 80) for at in range(int(seconds * rate)))
+
+
+def wav(data: bytes, rate: int = RATE) -> bytes:
+    held = io.BytesIO()
+    with wave.open(held, "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(rate)
+        file.writeframes(data)
+    return held.getvalue()
+
+
+def adts(frames: int) -> bytes:
+    body = bytes(57)
+    return frames * (bytes([0xFF, 0xF1, 0x50, 0x40, 64 >> 3, (64 & 7) << 5 | 0x1F, 0xFC]) + body)
+
+
+def file_of(kind: str, seconds: float = 1.0) -> bytes:
+    rate = 48_000 if kind == "opus" else RATE
+    data = tone(seconds, rate)
+    if kind in ("pcm", "ulaw", "alaw"):
+        return data
+    if kind == "wav":
+        return wav(data)
+    if kind == "aac":
+        return adts(round(seconds * 44_100 / 1024))
+    container, subtype = WRITTEN[kind]
+    held = io.BytesIO()
+    with soundfile.SoundFile(
+        held, "w", samplerate=rate, channels=1, format=container, subtype=subtype
+    ) as file:
+        file.buffer_write(data, dtype="int16")
+    return held.getvalue()
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_what_plays_is_accepted_and_its_length_is_read(kind: AudioFormat) -> None:
+    found = heard(file_of(kind), kind, RATE)
+    expected = 2.0 if kind in ("ulaw", "alaw") else 1.0
+    assert found.duration_s == pytest.approx(expected, abs=0.12)
+    assert found.sample_rate_hz == {"opus": 48_000, "aac": 44_100}.get(kind, RATE)
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+@pytest.mark.parametrize("body", [b"", HTML, JSON, b"Internal Server Error", b"<?xml version='1.0'?><a/>"])
+def test_what_is_no_audio_is_refused_for_every_format(kind: AudioFormat, body: bytes) -> None:
+    with pytest.raises(NotAudio):
+        heard(body, kind, RATE)
+
+
+@pytest.mark.parametrize(("body", "said"), [(b"", "is empty"), (HTML, "an HTML page"), (JSON, "JSON")])
+def test_the_refusal_says_what_came_instead(body: bytes, said: str) -> None:
+    with pytest.raises(NotAudio, match=said):
+        heard(body, "mp3")
+
+
+@pytest.mark.parametrize("kind", ["wav", "mp3", "ogg", "opus", "flac", "aac", "pcm"])
+@pytest.mark.parametrize("share", [0.3, 0.95])
+def test_what_is_cut_short_is_refused(kind: AudioFormat, share: float) -> None:
+    whole = file_of(kind)
+    cut = whole[: int(len(whole) * share) | 1]
+    with pytest.raises(NotAudio):
+        heard(cut, kind, RATE)
+
+
+@pytest.mark.parametrize("kind", ["wav", "ogg", "opus", "flac", "aac"])
+def test_a_cut_of_one_byte_is_refused(kind: AudioFormat) -> None:
+    with pytest.raises(NotAudio, match=r"cut short|half a head"):
+        heard(file_of(kind)[:-1], kind)
+
+
+def test_an_mp3_that_is_cut_between_two_frames_is_found_by_the_number_that_it_announces() -> None:
+    whole = file_of("mp3", 3.0)
+    count = struct.unpack_from(
+        ">I", whole, whole.index(b"Xing") + 8 if b"Xing" in whole else whole.index(b"Info") + 8
+    )[0]
+    heard(whole, "mp3")
+    from llmcore.voice.audio.frames import mp3_frame
+
+    at, starts = 0, []
+    while (frame := mp3_frame(whole, at)) is not None:
+        starts.append(at)
+        at += frame.size
+    assert len(starts) == count + 1
+    with pytest.raises(NotAudio, match=r"of .* frames"):
+        heard(whole[: starts[-5]], "mp3")
+
+
+@pytest.mark.parametrize("said", ["wav", "mp3", "ogg", "flac"])
+@pytest.mark.parametrize("kind", ["wav", "mp3", "ogg", "flac"])
+def test_one_format_is_not_taken_for_another(kind: str, said: Any) -> None:
+    if kind == said:
+        return
+    with pytest.raises(NotAudio, match=f"{kind}, not {said}|no {said}"):
+        heard(file_of(kind), said)
+
+
+def test_vorbis_is_no_opus() -> None:
+    with pytest.raises(NotAudio, match="no opus"):
+        heard(file_of("ogg"), "opus")
+
+
+@pytest.mark.parametrize("size", [0, 0xFFFFFFFF, 0x7FFFF000])
+def test_a_wav_that_did_not_know_its_length_is_mended(size: int) -> None:
+    whole = wav(tone(1.0))
+    streamed = whole[:4] + struct.pack("<I", 0xFFFFFFFF) + whole[8:40] + struct.pack("<I", size) + whole[44:]
+    assert heard(streamed, "wav").audio == whole
+
+
+def test_a_wav_may_have_notes_before_and_behind_its_samples() -> None:
+    whole = wav(tone(0.5))
+    note = b"LIST" + struct.pack("<I", 5) + b"INFO!\0"
+    noted = whole[:12] + note + whole[12:] + note
+    found = heard(noted, "wav")
+    assert found.duration_s == pytest.approx(0.5)
+    assert heard(joined("wav", [noted, noted]), "wav").duration_s == pytest.approx(1.0)
+    assert joined("wav", [noted, noted]) == joined("wav", [whole, whole])
+
+
+def test_a_silent_wav_of_no_samples_is_refused() -> None:
+    with pytest.raises(NotAudio, match="no samples"):
+        heard(wav(b""), "wav")
+
+
+@pytest.mark.parametrize("kind", sorted(JOINABLE))
+def test_joined_pieces_are_one_file_as_long_as_all_of_them(kind: AudioFormat) -> None:
+    pieces = [file_of(kind, seconds) for seconds in (0.5, 1.0, 0.25)]
+    lengths = [heard(piece, kind, RATE).duration_s or 0 for piece in pieces]
+    found = heard(joined(kind, pieces), kind, RATE)
+    assert found.duration_s == pytest.approx(sum(lengths), abs=0.001)
+
+
+def test_a_joined_mp3_is_decoded_to_its_end_by_a_library_that_is_not_ours() -> None:
+    pieces = [
+        file_of("mp3", 1.0),
+        b"ID3\x04\0\0\0\0\0\x0a" + bytes(10) + file_of("mp3", 2.0) + b"TAG" + bytes(125),
+    ]
+    with soundfile.SoundFile(io.BytesIO(joined("mp3", pieces))) as file:
+        assert file.frames / file.samplerate == pytest.approx(3.1, abs=0.2)
+        assert len(file.buffer_read(dtype="int16")) / 2 == pytest.approx(file.frames, abs=3000)
+
+
+@pytest.mark.parametrize("kind", ["ogg", "opus", "flac"])
+def test_what_cannot_be_joined_says_so(kind: AudioFormat) -> None:
+    with pytest.raises(NotAudio, match="cannot be joined"):
+        joined(kind, [file_of(kind), file_of(kind)])
+    assert joined(kind, [file_of(kind)])
+
+
+def test_pieces_whose_samples_are_coded_differently_are_not_joined() -> None:
+    with pytest.raises(NotAudio, match="do not fit together"):
+        joined("wav", [wav(tone(0.1)), wav(tone(0.1), 8000)])
+
+
+@given(
+    st.lists(st.integers(min_value=1, max_value=600), min_size=1, max_size=30),
+    st.sampled_from(["wav", "mp3"]),
+)
+def test_a_body_is_the_same_however_its_bytes_are_cut(cuts: list[int], kind: AudioFormat) -> None:
+    audio = FILES[kind]
+    whole = body_of(kind, first=False)
+    expected = whole.feed(audio) + whole.end()
+    body, given_out, at = body_of(kind, first=False), b"", 0
+    for size in cuts:
+        given_out += body.feed(audio[at : at + size])
+        at += size
+    given_out += body.feed(audio[at:]) + body.end()
+    assert given_out == expected
+
+
+FILES: dict[str, bytes] = {
+    "wav": wav(tone(0.1)) + b"LIST" + struct.pack("<I", 4) + b"INFO",
+    "mp3": b"ID3\x04\0\0\0\0\0\x0a" + bytes(10) + file_of("mp3", 0.3) + b"TAG" + bytes(125),
+}
+
+
+@given(st.binary(max_size=300), st.sampled_from(FORMATS))
+def test_whatever_the_bytes_are_nothing_but_not_audio_is_raised(data: bytes, kind: AudioFormat) -> None:
+    for start in (
+        b"",
+        b"RIFF\0\0\0\0WAVEfmt ",
+        b"OggS\0\2",
+        b"fLaC\0\0\0\x22",
+        b"\xff\xfb\x90\x00",
+        b"\xff\xf1\x50",
+    ):
+        try:
+            heard(start + data, kind, RATE)
+        except NotAudio:
+            continue
