@@ -17,6 +17,8 @@ FOLDERS = [
     path for path in sorted((ROOT / "plugins").iterdir()) if path.is_dir() and path.name != "__pycache__"
 ]
 PROJECTS = [ROOT, *FOLDERS]
+LICENCES = {"voice_espeak": "GPL-3.0-or-later"}
+"""Of those that are not under the host's: what they load is not, and nobody else needs them."""
 KINDS = ("llm", "cache", "storage", "voice", "observers")
 
 # Prints what importing a plugin's module brought with it, besides the standard library.
@@ -61,7 +63,7 @@ def test_every_project_may_not_be_uploaded_and_needs_the_same_python(folder: Pat
     project = read(folder)["project"]
     assert "Private :: Do Not Upload" in project["classifiers"]
     assert "Typing :: Typed" in project["classifiers"]
-    assert (project["license"], project["requires-python"]) == ("MIT", ">=3.11")
+    assert (project["license"], project["requires-python"]) == (LICENCES.get(folder.name, "MIT"), ">=3.11")
 
 
 @pytest.mark.parametrize("folder", PROJECTS, ids=["host", *(folder.name for folder in FOLDERS)])
@@ -71,7 +73,20 @@ def test_every_distribution_carries_its_papers(folder: Path) -> None:
     if folder == ROOT:
         papers += [ROOT / "CHANGELOG.md", ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md"]
     assert [str(paper) for paper in papers if not paper.is_file()] == []
-    assert (folder / "LICENSE").read_bytes() == (ROOT / "LICENSE").read_bytes()
+    own = (folder / "LICENSE").read_bytes() != (ROOT / "LICENSE").read_bytes()
+    assert own == (folder.name in LICENCES)
+
+
+def test_nobody_depends_on_what_is_under_another_licence() -> None:
+    others = {f"llmcore-{name.replace('_', '-')}" for name in LICENCES}
+    lines = [line for folder in PROJECTS for line in read(folder)["project"]["dependencies"]]
+    extras = [
+        line
+        for folder in PROJECTS
+        for lines in read(folder)["project"].get("optional-dependencies", {}).values()
+        for line in lines
+    ]
+    assert [line for line in lines + extras if re.split(r"[^\w-]", line)[0] in others] == []
 
 
 @pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)

@@ -1,0 +1,1 @@
+"""The voice `espeak` for llmcore."""

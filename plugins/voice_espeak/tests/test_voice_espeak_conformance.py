@@ -1,0 +1,30 @@
+"""The published kit, run on the voice `espeak`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import pytest
+
+from llmcore.testing import VoiceConformance
+from llmcore_voice_espeak.plugin import EspeakOptions
+from llmcore_voice_espeak.provider import EspeakVoice
+
+
+class TestEspeak(VoiceConformance):
+    settings: ClassVar[Mapping[str, Any]] = {"speed": 1.5, "pitch": 70}
+
+    @pytest.fixture
+    def provider(self) -> EspeakVoice:
+        return EspeakVoice()
+
+    @pytest.fixture(params=["sync"])
+    def colour(self, request: pytest.FixtureRequest) -> Any:
+        return request.param
+
+
+class TestEspeakAsMp3(TestEspeak):
+    @pytest.fixture
+    def provider(self) -> EspeakVoice:
+        return EspeakVoice(EspeakOptions(format="mp3", voice="en-gb+f2"))
