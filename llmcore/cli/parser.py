@@ -15,6 +15,8 @@ COMMANDS = {
     "chat": "hold a conversation",
     "count": "count tokens without asking anybody",
     "models": "list the models on offer",
+    "say": "speak a text into a file, or aloud",
+    "voices": "list and search the voices on offer",
     "store": "keep files: put, get, ls, rm",
     "cache": "look at the cache, or clear it",
     "usage": "see what calls used and cost, and what budgets have left",

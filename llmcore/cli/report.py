@@ -36,6 +36,8 @@ _OPTIONS = {"LC107": "--config", "LC108": "--profile"}
 """What an application hands over as an argument, a person at a shell gives as an option."""
 _KEY_CODES = {"LC201", "LC202", "LC204"}
 """Faults of the configuration that are a key's."""
+_UNSAYABLE = {"LC904", "LC905", "LC906"}
+"""Faults of what was to be said, found before anything was sent."""
 
 
 def report(error: Exception, *, json: bool, no_color: bool) -> int:
@@ -59,6 +61,8 @@ def exit_code(error: LLMCoreError) -> int:
     if isinstance(error, ConfigError):
         codes = {fault.code for fault in error.faults or (error,)}
         return 4 if codes <= _KEY_CODES else 3
+    if error.code in _UNSAYABLE:
+        return 2
     if isinstance(error, BadRequest):
         return 1 if error.status else 2
     return next((code for kind, code in _CODES if isinstance(error, kind)), 1)

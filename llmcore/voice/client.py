@@ -10,11 +10,12 @@ from llmcore.calls.attempts import Deadline
 from llmcore.calls.backend import Backend
 from llmcore.calls.drivers import aiterate, arun, iterate, run
 from llmcore.llm.request import CacheUse, cache_use, frozen, seconds
-from llmcore.types import Speech, VoiceInfo, VoiceModel, VoicePage
+from llmcore.types import Speech, VoiceInfo, VoiceModel, VoicePage, VoiceTraits
 from llmcore.voice.catalogue import Voices
 from llmcore.voice.exchange import House
 from llmcore.voice.fallback import along
 from llmcore.voice.request import SHARED_SETTINGS, Ask, checked_settings, checked_text
+from llmcore.voice.speaker import traits_of
 from llmcore.voice.speaking import TextCall
 
 __all__ = ["VoiceClient"]
@@ -172,6 +173,16 @@ class VoiceClient:
         """See `stream`."""
         ask = Ask(text, voice, model, cache, timeout, tags, user, progress, settings)
         return aiterate(along(self._texts(ask, streaming=True), self._house))
+
+    def traits(
+        self, voice: str | None = None, *, model: str | None = None, **settings: Any
+    ) -> VoiceTraits | None:
+        """Return what `synthesize` with these settings will be, without asking anybody; None where nobody can tell.
+
+        Raises:
+            BadRequest: A setting does not fit.
+        """
+        return run(traits_of(self._opener(None), voice, frozen(checked_settings(settings, model))))
 
     # -- the voices themselves
 

@@ -1,0 +1,78 @@
+"""Plays audio through whichever player the machine has."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from llmcore.cli.usage import UsageError
+
+if TYPE_CHECKING:
+    from llmcore.types import Speech
+
+__all__ = ["Player"]
+
+_PLAYERS: Final[dict[str, tuple[tuple[str, ...], frozenset[str] | None]]] = {
+    "afplay": ((), frozenset({"wav", "mp3", "aac", "flac"})),
+    "mpv": (("--no-video", "--really-quiet"), None),
+    "ffplay": (("-nodisp", "-autoexit", "-loglevel", "error"), None),
+    "play": (("-q",), frozenset({"wav", "mp3", "ogg", "flac"})),
+    "pw-play": ((), frozenset({"wav", "ogg", "flac"})),
+    "paplay": ((), frozenset({"wav", "ogg", "flac"})),
+    "aplay": (("-q",), frozenset({"wav"})),
+}
+"""Program -> its options, and the formats that it plays; None plays all that have a head."""
+_HEADLESS: Final = frozenset({"pcm", "ulaw", "alaw"})
+
+
+class Player(NamedTuple):
+    """The players of this machine, in the order in which they are tried."""
+
+    programs: tuple[str, ...]
+
+    @classmethod
+    def found(cls) -> Player:
+        """Return the players that are installed.
+
+        Raises:
+            UsageError: There is none.
+        """
+        programs = tuple(name for name in _PLAYERS if shutil.which(name))
+        if programs:
+            return cls(programs)
+        raise UsageError(
+            "there is no player on this machine",
+            where="--play",
+            expected=f"one of {', '.join(_PLAYERS)}",
+            fix='llmcore say "Hello" -o hello.wav',
+        )
+
+    def play(self, speech: Speech) -> None:
+        """Play *speech* to its end.
+
+        Raises:
+            UsageError: None of the players knows its format, or the player failed.
+        """
+        fitting = [name for name in self.programs if _plays(name, speech.format)]
+        if not fitting:
+            raise UsageError(
+                f"none of {', '.join(self.programs)} plays {speech.format}",
+                where="--play",
+                expected="wav, which all of them play",
+                fix="--format wav",
+            )
+        name = fitting[0]
+        with tempfile.TemporaryDirectory(prefix="llmcore-say-") as folder:
+            file = speech.save(Path(folder) / f"speech.{speech.format}")
+            done = subprocess.run([name, *_PLAYERS[name][0], str(file)], stdout=sys.stderr, check=False)  # noqa: S603 - of the table above
+        if done.returncode:
+            raise UsageError(f"{name} failed with exit code {done.returncode}", where="--play")
+
+
+def _plays(name: str, kind: str) -> bool:
+    formats = _PLAYERS[name][1]
+    return kind not in _HEADLESS if formats is None else kind in formats
