@@ -40,7 +40,7 @@ def test_the_demo_shows_the_main_job_on_one_screen(
         r"gpt-5\.6-luna · \d+ tokens in, \d+ out · \$0\.0\d+ · \d+\.\d\d s, import included",
         r"cached, \$0, in \d+ µs, then \d+ µs \(median of 200\); upstream requests: 1",
         r"answered at attempt 2, after [1-9]\d*\.\d\d s",
-        r"\d+ bytes read back, the same as in the file",
+        r"[1-9]\.\d s of speech; \d+ bytes read back, the same as in the file",
         r"> You said: Why is the sky blue\?",
         r"answered by echo, \$0, with 0 requests to the upstream",
         r"export OPENAI_API_KEY=sk-\.\.\.",
@@ -48,6 +48,13 @@ def test_the_demo_shows_the_main_job_on_one_screen(
         assert re.search(told, done.stdout), told
     assert "sk-their-own" not in done.stdout
     assert [path.name for path in tmp_path.iterdir()] == ["llmcore.toml"]
+
+
+def test_without_a_voice_the_demo_keeps_a_text(cli: CommandLine) -> None:
+    done = cli("demo", LLMCORE_PLUGINS="openai,fs")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "Keep an answer as a file" in done.stdout
+    assert "of speech" not in done.stdout
 
 
 @pytest.mark.parametrize(

@@ -80,7 +80,10 @@ class _Demo:
             self._cached(core)
             self._stream(core)
             self._busy(core)
-            self._files(core)
+            if "espeak" in Catalogue().names("voice"):
+                self._speech(core)
+            else:
+                self._files(core)
         self._another(file)
         self._next()
 
@@ -132,6 +135,18 @@ class _Demo:
         path = self._folder / "data" / "answers" / "sky.txt"
         same = "the same" if path.read_bytes() == loaded else "not the same"
         self._say(f"{len(loaded)} bytes read back, {same} as in the file data/answers/sky.txt")
+
+    def _speech(self, core: Any) -> None:
+        import wave
+
+        self._step("Speak an answer, offline, and keep it through the storage fs", *_body(steps.speak))
+        steps.speak(core)
+        loaded = core.storage.load("answers/sky.wav")
+        path = self._folder / "data" / "answers" / "sky.wav"
+        same = "the same" if path.read_bytes() == loaded else "not the same"
+        with wave.open(str(path)) as file:
+            length = file.getnframes() / file.getframerate()
+        self._say(f"{length:.1f} s of speech; {len(loaded)} bytes read back, {same} as in the file")
 
     def _another(self, file: Path) -> None:
         import llmcore

@@ -11,7 +11,7 @@ from inspect import getsource
 from pathlib import Path
 from typing import Any
 
-__all__ = ["NEXT", "ask", "configuration", "keep", "name", "source", "tell", "timed"]
+__all__ = ["NEXT", "ask", "configuration", "keep", "name", "source", "speak", "tell", "timed"]
 
 NEXT = """\
 export OPENAI_API_KEY=sk-...                      # a local server: any text
@@ -72,3 +72,8 @@ def name(core: Any) -> Any:
 def keep(core: Any) -> Any:
     core.storage.save("answers/sky.txt", ask(core).text)
     return core.storage.load("answers/sky.txt")
+
+
+def speak(core: Any) -> Any:
+    speech = core.voice.synthesize(ask(core).text)
+    core.storage.save("answers/sky.wav", speech.audio)
