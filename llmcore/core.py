@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from llmcore.cache.lease import Leases
     from llmcore.cache.refresh import Refresher
     from llmcore.ledger.hits import Hits
+    from llmcore.ledger.paying import Paying
     from llmcore.ledger.spending import Spending
     from llmcore.ledger.told import Told
     from llmcore.llm.client import LLMClient
@@ -139,7 +140,6 @@ class Core:
         from llmcore.absence import KNOWN
         from llmcore.cache.refresh import Refresher
         from llmcore.calls.flight import Flights
-        from llmcore.calls.limits import Limits
         from llmcore.llm.call import House
         from llmcore.llm.client import LLMClient
         from llmcore.llm.models import Models
@@ -154,8 +154,7 @@ class Core:
             refresher=self._part("refresher", lambda: Refresher(store, leases)),
             policy=self._policy(),
             prices=settings.prices,
-            limits=self._part("limits", lambda: Limits(settings.limits)),
-            spending=lambda: self._part("spending", self._spending),
+            paying=self._part("paying", self._paying),
             told=self._part("told", self._told),
         )
         models = Models(
@@ -167,6 +166,16 @@ class Core:
             namespace=settings.cache.namespace,
         )
         return LLMClient(models, house, refresh=settings.cache.refresh)
+
+    def _paying(self) -> Paying:
+        from llmcore.calls.limits import Limits
+        from llmcore.ledger.paying import Paying
+
+        return Paying(
+            limits=Limits(self.settings.limits),
+            spending=lambda: self._part("spending", self._spending),
+            told=self._part("told", self._told),
+        )
 
     def _spending(self) -> Spending:
         """Return the ledger and the budgets. What needs a database is imported when a call is about to be sent."""
@@ -231,6 +240,7 @@ class Core:
             leases=self._part("leases", self._leases),
             policy=self._policy(),
             prices=self.settings.prices,
+            paying=self._part("paying", self._paying),
             told=self._part("told", self._told),
             namespace=self.settings.cache.namespace,
         )

@@ -21,6 +21,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from decimal import Decimal
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from llmcore.types import RateLimits
 
 __all__ = [
     "AuthenticationFailed",
@@ -67,6 +71,8 @@ class LLMCoreError(Exception):
 
     code = "LC000"
     """Stable name of this kind of failure, for searches and for `--json`."""
+    answered = False
+    """Whether a backend had answered when this came up, so that it may have to be paid."""
 
     def __init__(
         self,
@@ -226,6 +232,8 @@ class RateLimited(ProviderError):
 
     code = "LC402"
     retryable = True
+    limits: RateLimits | None = None
+    """What the backend said of its rate limits."""
 
 
 class BadRequest(ProviderError):
@@ -389,3 +397,4 @@ class NotAudio(VoiceError):
     """What arrived cannot be played."""
 
     code = "LC903"
+    answered = True

@@ -320,7 +320,7 @@ def test_timestamps_of_a_provider_that_has_none_are_refused_in_words(speaker: An
 
 def test_a_price_of_the_configuration_wins_and_an_unknown_one_is_never_nothing(speaker: Any) -> None:
     del speaker
-    prices = {"speaker:m1": {"input": 50, "output": 0}}
+    prices = {"speaker:m1": {"input": 0, "output": 0, "characters": 50}}
     assert core_of(prices=prices).voice.synthesize("Hello.").cost == Decimal("0.0003")
     assert core_of({"price": ""}).voice.synthesize("Hello.").cost is None  # its price cannot be read
     assert core_of().voice.synthesize("Hello.").cost == 6

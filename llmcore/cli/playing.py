@@ -9,7 +9,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from llmcore.cli.usage import UsageError
+from llmcore.cli.misuse import UsageError
 
 if TYPE_CHECKING:
     from llmcore.types import Speech

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llmcore.cli.answering import for_a_shell
+from llmcore.cli.misuse import UsageError
 from llmcore.cli.opening import named_values, opened, prompt_text, seconds_of
 from llmcore.cli.show import Paint, bytes_text, dollars, note, print_json, seconds
-from llmcore.cli.usage import UsageError
 from llmcore.errors import LLMCoreError
 
 if TYPE_CHECKING:

@@ -1,70 +1,43 @@
-"""One attempt at a chat: reserve what it can cost, wait for its turn, send, settle. Every request goes this way."""
+"""One attempt at a chat: the request, the answer or the stream put together, and what it cost."""
 
 from __future__ import annotations
 
 import contextlib
 import os
-import time
 from collections.abc import Generator
-from decimal import Decimal
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any
 
 import msgspec
 
 from llmcore.calls.asking import asked, within
 from llmcore.calls.bridges import END
-from llmcore.errors import IncompleteReply, LLMCoreError, ProviderError, Timeout
+from llmcore.errors import IncompleteReply, ProviderError, RateLimited, Timeout
 from llmcore.ledger.charge import Charge, Outcome
-from llmcore.ledger.money import usd
 from llmcore.llm.assembly import Assembly, as_deltas
 from llmcore.llm.call import ChatCall, House
 from llmcore.llm.quote import ChatQuote, counted
 from llmcore.types import ChatRequest, Delta, Reply
-
-if TYPE_CHECKING:
-    from llmcore.ledger.book import Hold
 
 __all__ = ["attempt"]
 
 Answer = tuple[Reply, list[Delta]]
 """The reply, and the deltas that are still to be emitted."""
 
-_NOTHING: Final = Decimal(0)
-_REFUSED: Final = 400
-"""An answer of this status or above says that nothing was done, and is not billed."""
-
 
 def attempt(call: ChatCall, house: House) -> Generator[Any, Any, Answer]:
-    """Make one attempt and book it, however it ends."""
+    """Make one attempt, paid for and booked."""
     call.attempts += 1
     call.group = call.group or os.urandom(8).hex()
-    backend, request = call.backend, call.request
-    quote, spending = ChatQuote(backend, request, house.prices), house.spending()
-    started = time.monotonic()
-    hold = yield from spending.reserve(_charge(call), quote, call.deadline.left)
-    sent = False
-    try:
-        turn = yield from house.limits.turn(backend.name, request.model, _tokens(request), call.deadline.left)
-        used: int | None = None
-        try:
-            left = _left(call)
-            sent = True
-            reply, pieces = yield from _answered(call, house, left)
-            reply = msgspec.structs.replace(reply, usage=counted(backend, request, reply))
-            reply = msgspec.structs.replace(reply, cost=quote.cost(reply))
-            used = reply.usage.total_tokens
-            if reply.limits is not None:
-                house.limits.learn(backend.name, request.model, reply.limits)
-        finally:
-            house.limits.done(turn, used)
-    except GeneratorExit:  # which allows no further step
-        spending.settle_now(hold, _failed(house, hold, quote, None, sent=sent, started=started))
-        raise
-    except BaseException as error:
-        yield from spending.settle(hold, _failed(house, hold, quote, error, sent=sent, started=started))
-        raise
-    yield from spending.settle(hold, _done(house, hold, quote, reply, started))
-    return reply, pieces
+    quote = ChatQuote(call.backend, call.request, house.prices)
+    return (
+        yield from house.paying.paid(
+            _charge(call),
+            quote,
+            lambda: _sent(call, house, quote),
+            tokens=_tokens(call.request),
+            left=call.deadline.left,
+        )
+    )
 
 
 def _charge(call: ChatCall) -> Charge:
@@ -88,62 +61,32 @@ def _tokens(request: ChatRequest) -> int:
     return said // 4 + (most if isinstance(most, int) else 0) + 1
 
 
-# -- settling
-
-
-def _done(house: House, hold: Hold, quote: ChatQuote, reply: Reply, started: float) -> Outcome:
-    cost, uncertain = reply.cost, False
-    if cost is None and reply.usage.estimated and not reply.usage.total_tokens:
-        cost, uncertain = _most(hold, quote), True
-        house.told.lost(cost)
-    return Outcome(
-        cost=cost,
-        uncertain=uncertain,
+def _sent(call: ChatCall, house: House, quote: ChatQuote) -> Generator[Any, Any, tuple[Answer, Outcome]]:
+    """Send the request; return the answer, and what it cost."""
+    backend, request = call.backend, call.request
+    try:
+        reply, pieces = yield from _answered(call, house)
+    except RateLimited as error:
+        if error.limits is not None:
+            house.paying.limits.learn(backend.name, request.model, error.limits)
+        raise
+    if reply.limits is not None:
+        house.paying.limits.learn(backend.name, request.model, reply.limits)
+    reply = msgspec.structs.replace(reply, usage=counted(backend, request, reply))
+    reply = msgspec.structs.replace(reply, cost=quote.cost(reply))
+    outcome = Outcome(
+        cost=reply.cost,
+        uncertain=reply.cost is None and reply.usage.estimated and not reply.usage.total_tokens,
         usage=reply.usage,
         model=reply.model,
         tier=reply.service_tier,
         request_id=reply.request_id,
-        latency_s=time.monotonic() - started,
     )
+    return (reply, pieces), outcome
 
 
-def _failed(
-    house: House, hold: Hold, quote: ChatQuote, error: BaseException | None, *, sent: bool, started: float
-) -> Outcome:
-    """Return what to book for a request that was not answered: where nobody told what it did, the most it can cost."""
-    uncertain = sent and not _was_refused(error)
-    cost = _most(hold, quote) if uncertain else _NOTHING
-    if uncertain:
-        house.told.lost(cost)
-    name = "cancelled" if error is None or not isinstance(error, Exception) else type(error).__name__
-    return Outcome(
-        cost=cost,
-        uncertain=uncertain,
-        request_id=getattr(error, "request_id", None),
-        latency_s=time.monotonic() - started,
-        error=f"{error.code} {name}" if isinstance(error, LLMCoreError) else name,
-    )
-
-
-def _was_refused(error: BaseException | None) -> bool:
-    if isinstance(error, ProviderError):
-        return not error.sent or (error.status is not None and error.status >= _REFUSED)
-    return isinstance(error, LLMCoreError)  # of ours, from before anything was sent
-
-
-def _most(hold: Hold, quote: ChatQuote) -> Decimal | None:
-    if hold.reserved:
-        return usd(hold.reserved)
-    try:
-        return quote.most(exact=False)
-    except LLMCoreError:
-        return None
-
-
-# -- sending
-
-
-def _answered(call: ChatCall, house: House, left: float) -> Generator[Any, Any, Answer]:
+def _answered(call: ChatCall, house: House) -> Generator[Any, Any, Answer]:
+    left = _left(call, sent=False)
     request = msgspec.structs.replace(call.request, timeout_s=left, idle_s=house.policy.idle_s)
     if call.streaming and call.backend.ability("stream") is not None:
         return (yield from _streamed(call, request))
@@ -165,7 +108,7 @@ def _streamed(call: ChatCall, request: ChatRequest) -> Generator[Any, Any, Answe
     held: list[Delta] = []
     try:
         while True:
-            left = _left(call)
+            left = _left(call, sent=True)
             delta = yield from asked(call.backend, within(source.next, min(left, request.idle_s or left)))
             if delta is END:
                 break
@@ -196,7 +139,7 @@ def _whole(assembly: Assembly, call: ChatCall) -> Reply:
     )
 
 
-def _left(call: ChatCall) -> float:
+def _left(call: ChatCall, *, sent: bool) -> float:
     """Return the seconds until the deadline.
 
     Raises:
@@ -208,6 +151,7 @@ def _left(call: ChatCall) -> float:
     raise Timeout(
         "the deadline of the call has passed",
         provider=call.backend.name,
+        sent=sent,
         expected="an answer within the deadline of [retry], or timeout=",
         fix="chat(..., timeout=seconds)",
     )

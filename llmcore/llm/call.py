@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
 
 import msgspec
 
@@ -13,13 +12,10 @@ from llmcore.cache.store import CacheStore
 from llmcore.calls.attempts import Deadline, RetryPolicy
 from llmcore.calls.backend import Backend
 from llmcore.calls.flight import Flights
-from llmcore.calls.limits import Limits
+from llmcore.ledger.paying import Paying
 from llmcore.ledger.prices import PriceLike
 from llmcore.ledger.told import Told
 from llmcore.types import CallEvent, ChatRequest, Reply, Usage
-
-if TYPE_CHECKING:
-    from llmcore.ledger.spending import Spending
 
 __all__ = ["ChatCall", "House", "event_of"]
 
@@ -32,9 +28,7 @@ class House(msgspec.Struct, frozen=True, kw_only=True):
     leases: Leases
     policy: RetryPolicy
     prices: Mapping[str, PriceLike]
-    limits: Limits
-    spending: Callable[[], Spending]
-    """Opened when a request is about to be sent, since a cached answer needs no database."""
+    paying: Paying
     told: Told
     refresher: Refresher
 

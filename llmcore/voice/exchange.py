@@ -17,12 +17,14 @@ from llmcore.calls.bridges import END
 from llmcore.calls.flight import Flights, Landed
 from llmcore.calls.steps import Act, Step
 from llmcore.errors import ProviderError, Timeout
+from llmcore.ledger.charge import Charge, Outcome
+from llmcore.ledger.paying import Paying
 from llmcore.ledger.prices import PriceLike
 from llmcore.ledger.told import Told
 from llmcore.types import Speech, VoiceTraits
 from llmcore.voice.audio.check import HEAD_BYTES, plausible
 from llmcore.voice.entry import pack, unpack
-from llmcore.voice.settle import given, refused, settled
+from llmcore.voice.settle import SpeechQuote, given, refused, settled
 
 __all__ = ["House", "PieceCall", "exchange", "looked_up", "sliced"]
 
@@ -39,6 +41,7 @@ class House(msgspec.Struct, frozen=True, kw_only=True):
     leases: Leases
     policy: RetryPolicy
     prices: Mapping[str, PriceLike]
+    paying: Paying
     told: Told
     namespace: str
 
@@ -61,6 +64,10 @@ class PieceCall(msgspec.Struct, kw_only=True):
     """Whether the audio comes with timestamps."""
     around: dict[str, Any] = msgspec.field(default_factory=dict)
     """What is said before and after, for a provider that stitches."""
+    user: str | None = None
+    tags: tuple[str, ...] = ()
+    group: str = ""
+    """In the ledger: shared by the pieces of one text."""
     attempts: int = 0
     begun: bool = False
     """Whether the consumer has been given a byte: from then on nothing is tried again."""
@@ -133,9 +140,8 @@ def _asked(call: PieceCall, house: House) -> Exchange:
             if found is not None:
                 return found
         speech = yield from attempts(
-            lambda: _sent(call, house), house.policy, call.deadline, again=lambda _: not call.begun
+            lambda: _paid(call, house), house.policy, call.deadline, again=lambda _: not call.begun
         )
-        speech = settled(speech, call, house.prices)
         if key is not None:
             yield from house.cache.keep(key, pack(key, speech))
     except GeneratorExit:  # which allows no further step
@@ -150,13 +156,36 @@ def _asked(call: PieceCall, house: House) -> Exchange:
     return speech
 
 
-def _sent(call: PieceCall, house: House) -> Generator[Any, Any, Speech]:
-    """Make one request to the backend: the only place that does.
-
-    What it may cost is known before (`call.traits`, `len(call.text)`), what it did cost after, in `settled`.
-    """
+def _paid(call: PieceCall, house: House) -> Generator[Any, Any, Speech]:
+    """Make one request to the backend, paid for and booked: the only place that does."""
     call.attempts += 1
-    left = _left(call)
+    model = "" if call.traits is None else call.traits.model
+    charge = Charge(
+        kind="voice",
+        provider=call.backend.name,
+        model=model,
+        call=call.group,
+        attempt=call.attempts,
+        user=call.user,
+        tags=call.tags,
+    )
+
+    def send() -> Generator[Any, Any, tuple[Speech, Outcome]]:
+        speech = settled((yield from _sent(call, house)), call, house.prices)
+        outcome = Outcome(
+            cost=speech.cost,
+            characters=speech.billed_characters,
+            model=speech.model,
+            request_id=speech.request_id,
+        )
+        return speech, outcome
+
+    quote = SpeechQuote(call, house.prices)
+    return (yield from house.paying.paid(charge, quote, send, tokens=0, left=call.deadline.left))
+
+
+def _sent(call: PieceCall, house: House) -> Generator[Any, Any, Speech]:
+    left = _left(call, sent=False)
     settings = {**call.settings, **call.around}
     traits = call.traits
     if traits is not None:
@@ -179,7 +208,7 @@ def _streamed(
     held = b""
     try:
         while True:
-            piece = yield from asked(call.backend, within(source.next, min(_left(call), idle_s)))
+            piece = yield from asked(call.backend, within(source.next, min(_left(call, sent=True), idle_s)))
             if piece is END:
                 break
             pieces.append(_bytes(call, piece))
@@ -222,7 +251,7 @@ def _misfit(call: PieceCall, what: str, expected: str) -> ProviderError:
     )
 
 
-def _left(call: PieceCall) -> float:
+def _left(call: PieceCall, *, sent: bool) -> float:
     """Return the seconds until the deadline.
 
     Raises:
@@ -234,6 +263,7 @@ def _left(call: PieceCall) -> float:
     raise Timeout(
         "the deadline of the call has passed",
         provider=call.backend.name,
+        sent=sent,
         expected="speech within the deadline of [retry], or timeout=; what is spoken by then stays in the cache",
         fix="synthesize(..., timeout=seconds)",
     )

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 import msgspec
 
-from llmcore.errors import LLMCoreError, NotAudio
-from llmcore.ledger.prices import PriceLike
+from llmcore.errors import LLMCoreError, NotAudio, PriceUnknown
+from llmcore.ledger.prices import PriceLike, speech_cost_at
 from llmcore.log import logger
 from llmcore.types import Speech
 from llmcore.voice.audio.check import heard
@@ -17,12 +17,11 @@ from llmcore.voice.audio.check import heard
 if TYPE_CHECKING:
     from llmcore.voice.exchange import PieceCall
 
-__all__ = ["given", "refused", "settled"]
+__all__ = ["SpeechQuote", "given", "refused", "settled"]
 
 T = TypeVar("T")
 
 _NOTHING: Final = Decimal(0)
-_MILLION: Final = Decimal(1_000_000)
 
 
 def settled(speech: Speech, call: PieceCall, prices: Mapping[str, PriceLike]) -> Speech:
@@ -36,6 +35,7 @@ def settled(speech: Speech, call: PieceCall, prices: Mapping[str, PriceLike]) ->
     found = refused(call, lambda: heard(speech.audio, speech.format, rate))
     characters = speech.characters or len(call.text)
     model = speech.model or ("" if traits is None else traits.model)
+    own = f"{call.backend.name}:{model}" in prices
     return msgspec.structs.replace(
         speech,
         audio=found.audio,
@@ -43,7 +43,7 @@ def settled(speech: Speech, call: PieceCall, prices: Mapping[str, PriceLike]) ->
         duration_s=speech.duration_s if found.duration_s is None else found.duration_s,
         characters=characters,
         billed_characters=characters,
-        cost=_cost(speech, call, model, prices),
+        cost=_price(call, model, characters, prices) if own or speech.cost is None else speech.cost,
         cached=False,
         saved=None,
         voice=speech.voice or (call.voice if traits is None else traits.voice) or "",
@@ -69,18 +69,37 @@ def refused(call: PieceCall, check: Callable[[], T]) -> T:
     )
 
 
-def _cost(speech: Speech, call: PieceCall, model: str, prices: Mapping[str, PriceLike]) -> Decimal | None:
-    """Return USD: at the configuration's own price, else as the provider told, else as it knows."""
+class SpeechQuote:
+    """Keeps `llmcore.ledger.charge.Quote`: characters are known before they are spoken."""
+
+    def __init__(self, call: PieceCall, prices: Mapping[str, PriceLike]) -> None:
+        self._call = call
+        self._prices = prices
+
+    def most(self, *, exact: bool) -> Decimal:  # noqa: ARG002 - a text has one length
+        """See `Quote.most`."""
+        model = "" if self._call.traits is None else self._call.traits.model
+        cost = _price(self._call, model, len(self._call.text), self._prices)
+        if cost is not None:
+            return cost
+        name = f"{self._call.backend.name}:{model}"
+        raise PriceUnknown(
+            f"a budget applies, and nobody knows what speech of `{name}` costs",
+            expected='its price in USD per million characters, or unknown_price = "allow" in [budget]',
+            fix=f'prices."{name}" = {{ input = 0, output = 0, characters = 80 }}',
+        )
+
+
+def _price(call: PieceCall, model: str, characters: int, prices: Mapping[str, PriceLike]) -> Decimal | None:
+    """Return USD: at the configuration's own price, else as the provider knows."""
     own = prices.get(f"{call.backend.name}:{model}")
     if own is not None:
-        return len(call.text) * own.input / _MILLION
-    if speech.cost is not None:
-        return speech.cost
+        return speech_cost_at(own, characters)
     price = getattr(call.backend.offline, "speech_price", None)
     if price is None:
         return None
     try:
-        cost: Decimal | None = price(model, len(call.text))
+        cost: Decimal | None = price(model, characters)
     except LLMCoreError as error:
         logger(__name__).warning("the price of %s is not known: %s", model, error.message)
         return None

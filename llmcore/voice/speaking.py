@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Generator, Sequence
 from typing import Any, Final, TypeAlias
@@ -12,6 +13,7 @@ from llmcore.calls.abreast import abreast
 from llmcore.calls.attempts import Deadline
 from llmcore.calls.backend import Backend
 from llmcore.calls.steps import Act, Step
+from llmcore.ledger.hits import Whose
 from llmcore.types import CallEvent, Speech
 from llmcore.voice.audio.joining import Body, body_of
 from llmcore.voice.exchange import House, PieceCall, exchange, looked_up, sliced
@@ -79,6 +81,9 @@ def spoken(text: TextCall, house: House) -> Speaking:
             reads=text.ask.cache != "refresh",
             streaming=text.streaming,
             timed=text.timed,
+            user=text.ask.user,
+            tags=_tags(text),
+            group=os.urandom(8).hex(),
         )
         text.pieces = calls_of(pieces, like, house.namespace, cache=bool(text.ask.cache))
         for call in text.pieces:
@@ -90,8 +95,21 @@ def spoken(text: TextCall, house: House) -> Speaking:
         error = type(failure).__name__
         raise
     finally:
-        house.told.hear(_event(text, speech, error, time.monotonic() - started))
+        _tell(text, house, _event(text, speech, error, time.monotonic() - started), speech)
     return speech
+
+
+def _tell(text: TextCall, house: House, event: CallEvent, speech: Speech | None) -> None:
+    if speech is None or not speech.cached:
+        house.told.hear(event)
+        return
+    whose = Whose("voice", text.backend.name, speech.model, text.ask.user, _tags(text))
+    house.told.hit(whose, speech.saved, lambda: event)
+
+
+def _tags(text: TextCall) -> tuple[str, ...]:
+    tags: str | Sequence[str] = text.ask.tags
+    return (tags,) if isinstance(tags, str) else tuple(tags)
 
 
 def _whole(text: TextCall, house: House) -> Generator[Any, Any, None]:
@@ -187,7 +205,6 @@ def _chain(text: TextCall, at: int) -> None:
 
 def _event(text: TextCall, speech: Speech | None, error: str | None, latency_s: float) -> CallEvent:
     """Return what is told of the call. One that failed may have paid for pieces, which the cache has now."""
-    tags: str | Sequence[str] = text.ask.tags
     there = [each for each in text.found if each is not None]
     return CallEvent(
         kind="voice",
@@ -199,6 +216,6 @@ def _event(text: TextCall, speech: Speech | None, error: str | None, latency_s: 
         latency_s=latency_s,
         attempts=sum(piece.attempts for piece in text.pieces),
         user=text.ask.user,
-        tags=(tags,) if isinstance(tags, str) else tuple(tags),
+        tags=_tags(text),
         error=error,
     )
