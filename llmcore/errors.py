@@ -10,7 +10,8 @@
       BudgetError            BudgetExceeded, PriceUnknown
       LedgerError            for those who read the ledger; a call is only failed by one where a budget applies
       CacheError             CacheUnavailable
-      StorageError           StorageKeyError, StorageNotFound, StorageExists, StorageReadOnly, StorageFull
+      StorageError           StorageKeyError, StorageNotFound, StorageExists, StorageReadOnly, StorageFull,
+                             StorageChanged
       VoiceError             VoiceNotFound, TextTooLong, NotAudio
 
 Nothing foreign leaves a call: what an SDK, a database or the operating system raised arrives as one of
@@ -49,6 +50,7 @@ __all__ = [
     "ProviderError",
     "QuotaExhausted",
     "RateLimited",
+    "StorageChanged",
     "StorageError",
     "StorageExists",
     "StorageFull",
@@ -373,6 +375,12 @@ class StorageFull(StorageError):
     """The storage has no room."""
 
     code = "LC805"
+
+
+class StorageChanged(StorageError):
+    """What is stored under the key is not, or no longer, what was expected there."""
+
+    code = "LC806"
 
 
 class VoiceError(LLMCoreError):

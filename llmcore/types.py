@@ -272,6 +272,10 @@ class FileInfo(msgspec.Struct, frozen=True, kw_only=True):
     size_bytes: int
     modified: float
     """Seconds since 1970-01-01 UTC."""
+    content_type: str | None = None
+    """The media type, such as "text/plain"; None where it is not known."""
+    etag: str | None = None
+    """Names what is stored now: other bytes, another etag. None where the backend, or this listing, has none."""
 
 
 class VoiceInfo(msgspec.Struct, frozen=True, kw_only=True):

@@ -13,14 +13,14 @@ Outcomes = Mapping[str, Mapping[str, tuple[str, str]]]
 """Class -> test -> (passed, failure, error or skipped; what was said)."""
 
 
-def run_kit(backends: str, folder: Path) -> Outcomes:
+def run_kit(backends: str, folder: Path, *arguments: str) -> Outcomes:
     """Run the file *backends* of this folder, away from this project and with pytest alone."""
     report = folder / "report.xml"
     (folder / "pytest.ini").write_text("[pytest]\nfilterwarnings = error\njunit_logging = no\n")
     command = [
         sys.executable, "-m", "pytest", "-q", "--tb=line", "-p", "no:cacheprovider", "--import-mode=importlib",
         "-c", str(folder / "pytest.ini"), f"--rootdir={folder}", f"--junitxml={report}",
-        str(Path(__file__).with_name(backends)),
+        str(Path(__file__).with_name(backends)), *arguments,
     ]  # fmt: skip
     alone = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTEST_ADDOPTS": ""}
     done = subprocess.run(command, cwd=folder, env=alone, capture_output=True, text=True, check=False)

@@ -262,6 +262,7 @@ BROKEN = (
     ListsUnsorted, ListsWithoutLookingAtThePrefix, LosesTheLastByte, MilliSeconds, NoStorage, NormalisesKeys,
     RaisesKeyError, ReturnsText, TakesAnyKey, TakesFoldersForFiles, TakesThePrefixForAFolder, WritesInPlace,
 )  # fmt: skip
+ABILITIES = ("get_file_info", "list_page", "copy", "load_stream", "save_if_absent", "sign_url")
 TWO_COLOURED = (BlocksUnderAnAsyncName, HalfAColour, MilliSeconds)
 
 
@@ -276,7 +277,9 @@ def _under_the_kit(backend: type) -> type[StorageConformance]:
 
     # A fault of the sync colour alone needs no second run in which everything is skipped.
     one = {} if backend in (*GOOD, *TWO_COLOURED) else {"colour": colour}
-    return type(f"Test{backend.__name__}", (StorageConformance,), {"provider": provider, **one})
+    # What may be there besides is the matter of kit_storage_abilities.py.
+    lacks = {"lacks": ABILITIES} if backend is Both else {}
+    return type(f"Test{backend.__name__}", (StorageConformance,), {"provider": provider, **one, **lacks})
 
 
 globals().update({f"Test{backend.__name__}": _under_the_kit(backend) for backend in (*GOOD, *BROKEN)})

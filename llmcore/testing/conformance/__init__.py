@@ -35,7 +35,12 @@ _MODULES = {
 
 # Before any of them is imported: so a stranger's failure shows both sides of the comparison.
 pytest.register_assert_rewrite(
-    *(f"{__name__}.{module}" for module in sorted({*_MODULES.values(), "cache_abilities"}))
+    *(
+        f"{__name__}.{module}"
+        for module in sorted(
+            {*_MODULES.values(), "abilities", "cache_abilities", "storage_abilities", "storage_writing"}
+        )
+    )
 )
 
 

@@ -6,16 +6,14 @@ import queue
 import secrets
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar
 
 import pytest
 
-from llmcore.testing.conformance.base import Conformance
+from llmcore.testing.conformance.abilities import Abilities, of
 from llmcore.testing.conformance.calling import Caller
 
 __all__ = ["CacheAbilities", "of"]
-
-T = TypeVar("T", bound=Callable[..., None])
 
 _STORED = (
     "user:1", "user:22", "user:[3]", "user:3", "User:1", "xuser:1", "a*b", "a\\b", "a\\xb", "axb", "a\nb", "a.b",
@@ -44,30 +42,14 @@ _MOMENT_S = 0.1
 _LONG_S = 3600.0
 
 
-def of(ability: str) -> Callable[[T], T]:
-    """Mark a test with the ability that it is about, by a method of that: see `CacheAbilities.lacks`."""
+class CacheAbilities(Abilities):
+    """The optional protocols of `llmcore.contracts.cache`, each tested where the backend has its methods.
 
-    def mark(test: T) -> T:
-        test.ability = ability  # type: ignore[attr-defined]
-        return test
-
-    return mark
-
-
-class CacheAbilities(Conformance):
-    """The optional protocols of `llmcore.contracts.cache`, each tested where the backend has its methods."""
+    What `lacks` may name: "keys", "get_many", "delete_matching", "acquire", "version", "watch".
+    """
 
     patience_s: ClassVar[float] = 10.0
     """How long the end of a short ttl is waited for; a backend of whole seconds needs two of them."""
-    lacks: ClassVar[tuple[str, ...]] = ()
-    """Abilities that the backend is known not to have, by a method: "keys", "get_many", "delete_matching", "acquire",
-    "version", "watch". Their tests are left out; otherwise they are skipped."""
-
-    def __init_subclass__(cls, **options: Any) -> None:
-        super().__init_subclass__(**options)
-        for name in dir(cls):
-            if getattr(getattr(cls, name), "ability", None) in cls.lacks:
-                setattr(cls, name, None)
 
     @pytest.fixture
     def twin(self, provider: Any) -> Any:  # noqa: ARG002 - an override builds on it
@@ -81,10 +63,6 @@ class CacheAbilities(Conformance):
         yield caller
         if twin is not None:
             caller.close()
-
-    def test_what_is_said_to_be_lacking_is_not_there(self) -> None:
-        there = [name for name in self.lacks if hasattr(self.caller.provider, name)]
-        assert there == [], f"`lacks` names what the backend has: {', '.join(there)}"
 
     @of("get_many")
     def test_many_values_come_by_their_keys(self) -> None:

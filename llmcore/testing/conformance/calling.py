@@ -6,7 +6,7 @@ import asyncio  # noqa: TID253 - loaded only by tests
 import inspect
 import itertools
 import threading
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from typing import Any, Literal
 
 import pytest
@@ -16,6 +16,9 @@ __all__ = ["Call", "Caller", "Colour"]
 Colour = Literal["sync", "async"]
 Call = tuple[Any, ...]
 """A method's sync name, then its positional arguments: `("save", key, data)`."""
+
+
+_END = object()
 
 
 class Caller:
@@ -63,6 +66,18 @@ class Caller:
             if hasattr(source, "close"):
                 source.close()
 
+    def pieces(self, name: str, /, *args: Any) -> Iterator[Any]:
+        """Call a method that returns an iterator, and yield its items one by one; close it at the end."""
+        source = self._method(name)(*args)
+        try:
+            while (item := self._next(source)) is not _END:
+                yield item
+        finally:
+            if self.colour == "async" and hasattr(source, "aclose"):
+                self.run(_await(source.aclose()))
+            elif hasattr(source, "close"):
+                source.close()
+
     def together(self, calls: Sequence[Call], *, errors: bool = False) -> list[Any]:
         """Make all calls at once, from threads or tasks, and return the results in order.
 
@@ -97,6 +112,15 @@ class Caller:
             self.run(_await(aclose()))
         elif callable(close):
             _discard(close())
+
+    def _next(self, source: Any) -> Any:
+        if self.colour == "sync":
+            return next(source, _END)
+
+        async def fetched() -> Any:
+            return await anext(source, _END)
+
+        return self.run(fetched())
 
     def _label(self, name: str) -> str:
         return f"{type(self.provider).__name__}.{self.spelt(name)}"

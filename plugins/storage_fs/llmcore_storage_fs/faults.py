@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 import errno
+from collections.abc import Sequence
 from typing import Final
 
-from llmcore.errors import StorageError, StorageFull, StorageKeyError, StorageNotFound, StorageReadOnly
+from llmcore.errors import (
+    StorageChanged,
+    StorageError,
+    StorageExists,
+    StorageFull,
+    StorageKeyError,
+    StorageNotFound,
+    StorageReadOnly,
+)
 
-__all__ = ["RootError", "absent", "translate", "unwritable"]
+__all__ = ["RootError", "absent", "changed", "exists", "translate", "unwritable"]
 
 _DENIED: Final = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+_LOCKS: Final = frozenset({errno.EAGAIN, errno.ENOLCK})
 _NO_FILE: Final = frozenset(
     {errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.EILSEQ, errno.ENXIO, errno.EEXIST, errno.EINVAL}
 )  # fmt: skip
@@ -50,7 +60,7 @@ def translate(error: OSError, key: str, root: str, *, writing: bool) -> StorageE
             f"the file is too large to be loaded in one piece: {error.strerror}",
             where=where,
             expected="a file that was saved here",
-            fix="read it from the disk, piece by piece",
+            fix="load_stream() reads it piece by piece",
         )
     return _general(error, where, writing=writing)
 
@@ -62,6 +72,25 @@ def unwritable(key: str, root: str) -> StorageKeyError:
         where=root,
         expected="characters of the encoding in use",
         fix="export PYTHONUTF8=1",
+    )
+
+
+def exists(parts: Sequence[str]) -> StorageExists:
+    """Return the error for a key that was to be new."""
+    return StorageExists(
+        f"something is already stored under {'/'.join(parts)!a}",
+        expected="a key under which nothing is stored",
+        fix="choose another key, or save() to replace what is there",
+    )
+
+
+def changed(parts: Sequence[str], *, there: bool) -> StorageChanged:
+    """Return the error for a file that is not the one with the expected etag."""
+    what = "another version" if there else "nothing"
+    return StorageChanged(
+        f"{what} is stored under {'/'.join(parts)!a}",
+        expected="the version with the etag that was given",
+        fix="load_with_etag() again, and decide anew",
     )
 
 
@@ -98,6 +127,13 @@ def _general(error: OSError, where: str, *, writing: bool) -> StorageError:
             where=where,
             expected="a folder and files that this user may read",
             fix="give the user the right to read there",
+        )
+    if number in _LOCKS:
+        return StorageError(
+            f"the storage cannot be locked: {_words(error)}",
+            where=where,
+            expected="a file system with locks (flock), and no stopped process that holds one",
+            fix="end the process that holds it, or set storage.fs.root to a folder on a local disk",
         )
     return StorageError(
         f"the storage failed: {_words(error)}",

@@ -12,7 +12,7 @@ from typing import Final
 from llmcore_storage_fs.folders import Folder
 from llmcore_storage_fs.listing import known_as
 
-__all__ = ["MAX_FILE_BYTES", "NotAFile", "check_target", "describe", "read", "walk"]
+__all__ = ["MAX_FILE_BYTES", "NotAFile", "check_target", "describe", "etag", "opened", "read", "walk"]
 
 MAX_FILE_BYTES: Final = 4 << 30
 """What is saved and loaded in one piece; a file of ten gigabytes would take all the memory of the machine."""
@@ -75,21 +75,41 @@ def check_target(folder: Folder, name: str) -> None:
         return
 
 
-def read(folder: Folder, name: str) -> bytes:
-    """Return the bytes of the file.
+def opened(folder: Folder, name: str) -> io.FileIO:
+    """Open the file for reading.
+
+    Raises:
+        FileNotFoundError: There is nothing.
+        NotAFile: There is something else.
+    """
+    describe(folder, name)  # first, since even to open a device may do something
+    file = io.FileIO(folder.open(name, os.O_RDONLY), closefd=True)
+    try:
+        _check_kind(os.fstat(file.fileno()))
+    except BaseException:
+        file.close()
+        raise
+    return file
+
+
+def read(folder: Folder, name: str) -> tuple[bytes, os.stat_result]:
+    """Return the bytes of the file, and what describes exactly those.
 
     Raises:
         FileNotFoundError: There is nothing.
         NotAFile: There is something else.
         OSError: With EFBIG, it is larger than `MAX_FILE_BYTES`.
     """
-    describe(folder, name)  # first, since even to open a device may do something
-    with io.FileIO(folder.open(name, os.O_RDONLY), closefd=True) as file:
+    with opened(folder, name) as file:
         described = os.fstat(file.fileno())
-        _check_kind(described)
         if described.st_size > MAX_FILE_BYTES:
             raise OSError(errno.EFBIG, f"{described.st_size} bytes")
-        return file.readall()
+        return file.readall(), described
+
+
+def etag(described: os.stat_result) -> str:
+    """Return what names this version of a file: each save makes a file of its own, at a time of its own."""
+    return f"{described.st_mtime_ns:x}-{described.st_ino:x}-{described.st_size:x}"
 
 
 def _check_kind(described: os.stat_result) -> None:

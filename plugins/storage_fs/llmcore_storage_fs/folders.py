@@ -5,10 +5,12 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Protocol, Self
+from typing import Any, Final, Protocol, Self
+
+from llmcore_storage_fs import locks
 
 __all__ = ["SUPPORTED", "Descriptor", "Folder", "make_folders", "open_root"]
 
@@ -45,8 +47,16 @@ class Folder(Protocol):
         """Yield what is in the folder."""
         ...
 
-    def rename(self, old: str, new: str) -> None:
-        """Put the file *old* in place of *new*, in one step."""
+    def rename(self, old: str, new: str, into: Any = None) -> None:
+        """Put the file *old* in place of *new*, here or in the folder *into* of the same kind, in one step."""
+        ...
+
+    def lock(self, *, must: bool = False) -> AbstractContextManager[None]:
+        """Keep others from renaming and removing here meanwhile; see `locks.held`."""
+        ...
+
+    def identity(self) -> tuple[int, int]:
+        """Return what tells this folder from every other."""
         ...
 
     def unlink(self, name: str) -> None:
@@ -103,9 +113,18 @@ class Descriptor:
         with os.scandir(self._fd) as entries:
             yield from entries
 
-    def rename(self, old: str, new: str) -> None:
+    def rename(self, old: str, new: str, into: Descriptor | None = None) -> None:
         """See `Folder.rename`."""
-        os.rename(old, new, src_dir_fd=self._fd, dst_dir_fd=self._fd)
+        os.rename(old, new, src_dir_fd=self._fd, dst_dir_fd=(into or self)._fd)  # noqa: SLF001 - one of its own kind
+
+    def lock(self, *, must: bool = False) -> AbstractContextManager[None]:
+        """See `Folder.lock`."""
+        return locks.held(self._fd, must=must)
+
+    def identity(self) -> tuple[int, int]:
+        """See `Folder.identity`."""
+        described = os.fstat(self._fd)
+        return described.st_dev, described.st_ino
 
     def unlink(self, name: str) -> None:
         """See `Folder.unlink`."""

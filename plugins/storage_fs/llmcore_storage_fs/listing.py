@@ -4,44 +4,57 @@ from __future__ import annotations
 
 import os
 import unicodedata
+from collections.abc import Generator
 
+from llmcore.contracts.storage_keys import MAX_PARTS, fault_of_part
 from llmcore_storage_fs.faults import absent
 from llmcore_storage_fs.folders import Folder
-from llmcore_storage_fs.keys import MAX_PARTS, fault_of_part
 
-__all__ = ["find", "known_as"]
+__all__ = ["in_order", "known_as"]
 
 
-def find(folder: Folder, base: str, beginning: str, depth: int = MAX_PARTS) -> list[str]:
-    """Return the keys of the files in and below *folder*, whose own key is *base*, in no order.
+def in_order(
+    folder: Folder, base: str, beginning: str = "", after: str = "", depth: int = MAX_PARTS
+) -> Generator[tuple[Folder, str, str], None, None]:
+    """Yield the files in and below *folder*, whose own key is *base*: the folder of each, its name and its key, sorted.
 
-    Only names that begin with *beginning* count, here but not below. Links, devices, unfinished files and names
-    that cannot be a key's are passed over.
+    Only names that begin with *beginning* count, here but not below, and only keys that come after *after*. Links,
+    devices, unfinished files and names that cannot be a key's are passed over.
     """
-    found: list[str] = []
-    folders: list[str] = []
+    for name, is_file in _entries(folder, beginning, folders=depth > 1):
+        key = base + name
+        if is_file:
+            if key > after:
+                yield folder, name, key
+        elif (below := f"{key}/") > after or after.startswith(below):
+            yield from _below(folder, name, below, after, depth - 1)
+
+
+def _entries(folder: Folder, beginning: str, *, folders: bool) -> list[tuple[str, bool]]:
+    found: list[tuple[str, str, bool]] = []
     for entry in folder.scan():
         name = entry.name
         if not name.startswith(beginning) or fault_of_part(name):
             continue
         if entry.is_file(follow_symlinks=False):
-            found.append(base + name)
-        elif entry.is_dir(follow_symlinks=False):
-            folders.append(name)
-    for name in folders if depth > 1 else ():
-        found += _below(folder, name, f"{base}{name}/", depth - 1)
-    return found
+            found.append((name, name, True))
+        elif folders and entry.is_dir(follow_symlinks=False):
+            found.append((f"{name}/", name, False))  # so sorts what is below it among its neighbours
+    found.sort()
+    return [(name, is_file) for _, name, is_file in found]
 
 
-def _below(folder: Folder, name: str, base: str, depth: int) -> list[str]:
+def _below(
+    folder: Folder, name: str, base: str, after: str, depth: int
+) -> Generator[tuple[Folder, str, str], None, None]:
     try:
         deeper = folder.child(name, create=False)
     except OSError as error:
         if absent(error):  # removed meanwhile, or swapped for a link
-            return []
+            return
         raise
     with deeper:
-        return find(deeper, base, "", depth)
+        yield from in_order(deeper, base, "", after, depth)
 
 
 def known_as(folder: Folder, name: str, described: os.stat_result) -> str:

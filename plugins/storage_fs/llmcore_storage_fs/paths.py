@@ -10,11 +10,12 @@ import errno
 import os
 import stat
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
+from llmcore_storage_fs import locks
 from llmcore_storage_fs.folders import make_folders
 
 __all__ = ["Checked", "open_root"]
@@ -68,9 +69,29 @@ class Checked:
         with os.scandir(self._path) as entries:
             yield from entries
 
-    def rename(self, old: str, new: str) -> None:
+    def rename(self, old: str, new: str, into: Checked | None = None) -> None:
         """See `Folder.rename`."""
-        self._at(old).replace(self._at(new))
+        self._at(old).replace((into or self)._at(new))  # noqa: SLF001 - one of its own kind
+
+    @contextmanager
+    def lock(self, *, must: bool = False) -> Iterator[None]:
+        """See `Folder.lock`."""
+        if not locks.AMONG_PROCESSES:
+            with locks.exclusively():
+                yield
+            return
+        self._check()
+        fd = os.open(self._path, os.O_RDONLY)
+        try:
+            with locks.held(fd, must=must):
+                yield
+        finally:
+            os.close(fd)
+
+    def identity(self) -> tuple[int, int]:
+        """See `Folder.identity`."""
+        described = self._path.lstat()
+        return described.st_dev, described.st_ino
 
     def unlink(self, name: str) -> None:
         """See `Folder.unlink`."""

@@ -2,33 +2,22 @@
 
 from __future__ import annotations
 
-import errno
-import os
-from collections.abc import Callable, Sequence
-from contextlib import suppress
-from functools import partial
-from pathlib import Path
-from typing import Protocol, TypeVar
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Sequence
+from typing import TypeVar
 
-from llmcore.errors import ConfigError, StorageError
-from llmcore_storage_fs import faults, files, folders, keys, listing, paths, temporary
-from llmcore_storage_fs.folders import Folder
+from llmcore.types import FileInfo
+from llmcore_storage_fs.blocking import BlockingFs
 
 __all__ = ["FsStorage"]
 
 T = TypeVar("T")
 
 
-class OpenRoot(Protocol):
-    """Opens the root, made first if *create*."""
+class FsStorage(BlockingFs):
+    """Keeps every protocol of `llmcore.contracts` for storages but signed addresses, in both colours.
 
-    def __call__(self, path: str, *, create: bool) -> Folder: ...
-
-
-class FsStorage:
-    """Keeps `StorageProvider` and `FileSystemProvider` of `llmcore.contracts`, in both colours.
-
-    The blocking methods may be called from several threads and processes at once.
+    The blocking methods may be called from several threads and processes at once. The asynchronous ones work in
+    threads; when one is cancelled, the file is still written wholly or not at all.
 
     Args:
         root: The folder that holds the files. A relative one counts from the working directory of now.
@@ -38,57 +27,8 @@ class FsStorage:
         ConfigError: *root* is not a path.
     """
 
-    def __init__(self, root: str | os.PathLike[str], *, open_root: OpenRoot | None = None) -> None:
-        self._root = _absolute(root)
-        self._open_root = open_root or (folders.open_root if folders.SUPPORTED else paths.open_root)
-        try:
-            with self._open_root(self._root, create=False) as folder:
-                temporary.sweep(folder)
-        except OSError:
-            return  # there is no root yet; or it cannot be used, which the first call will tell
-
-    def save(self, key: str, data: bytes) -> None:
-        """See `StorageProvider.save`."""
-        parts = keys.parse(key)
-        self._guarded(key, partial(self._save, parts, _checked(data)), writing=True)
-
-    def load(self, key: str) -> bytes:
-        """See `StorageProvider.load`."""
-        parts = keys.parse(key)
-        return self._guarded(key, partial(self._load, parts))
-
-    def exists(self, key: str) -> bool:
-        """See `StorageProvider.exists`."""
-        parts = keys.parse(key)
-        return self._guarded(key, partial(self._exists, parts))
-
-    def delete(self, key: str) -> bool:
-        """See `StorageProvider.delete`."""
-        parts = keys.parse(key)
-        return self._guarded(key, partial(self._delete, parts), writing=True)
-
-    def list_files(self, prefix: str = "") -> Sequence[str]:
-        """See `StorageProvider.list_files`."""
-        parts, beginning = keys.parse_prefix(prefix)
-        return self._guarded(prefix, partial(self._list, parts, beginning))
-
-    def create_directory(self, key: str) -> None:
-        """See `FileSystemProvider.create_directory`."""
-        parts = keys.parse(key)
-        self._guarded(key, lambda: self._walk(parts, create=True).close(), writing=True)
-
-    def get_file_size(self, key: str) -> int:
-        """See `FileSystemProvider.get_file_size`."""
-        parts = keys.parse(key)
-        return self._guarded(key, partial(self._describe, parts)).st_size
-
-    def get_modified_time(self, key: str) -> float:
-        """See `FileSystemProvider.get_modified_time`."""
-        parts = keys.parse(key)
-        return self._guarded(key, partial(self._describe, parts)).st_mtime
-
     async def asave(self, key: str, data: bytes) -> None:
-        """See `StorageProvider.save`. When cancelled, the file is still written wholly or not at all."""
+        """See `StorageProvider.save`."""
         await _in_thread(self.save, key, data)
 
     async def aload(self, key: str) -> bytes:
@@ -107,6 +47,10 @@ class FsStorage:
         """See `StorageProvider.list_files`."""
         return await _in_thread(self.list_files, prefix)
 
+    async def alist_page(self, prefix: str = "", limit: int = 1000, after: str = "") -> Sequence[FileInfo]:
+        """See `StorageListing.list_page`."""
+        return await _in_thread(self.list_page, prefix, limit, after)
+
     async def acreate_directory(self, key: str) -> None:
         """See `FileSystemProvider.create_directory`."""
         await _in_thread(self.create_directory, key)
@@ -119,102 +63,41 @@ class FsStorage:
         """See `FileSystemProvider.get_modified_time`."""
         return await _in_thread(self.get_modified_time, key)
 
-    def _save(self, parts: tuple[str, ...], data: bytes) -> None:
-        with self._walk(parts[:-1], create=True) as folder:
-            files.check_target(folder, parts[-1])
-            temporary.write(folder, parts[-1], data)
+    async def aget_file_info(self, key: str) -> FileInfo:
+        """See `StorageInfo.get_file_info`."""
+        return await _in_thread(self.get_file_info, key)
 
-    def _load(self, parts: tuple[str, ...]) -> bytes:
-        with self._walk(parts[:-1]) as folder:
-            return files.read(folder, parts[-1])
+    async def acopy(self, source: str, target: str) -> None:
+        """See `StorageCopying.copy`."""
+        await _in_thread(self.copy, source, target)
 
-    def _describe(self, parts: tuple[str, ...]) -> os.stat_result:
-        with self._walk(parts[:-1]) as folder:
-            return files.describe(folder, parts[-1])
+    async def amove(self, source: str, target: str) -> None:
+        """See `StorageCopying.move`."""
+        await _in_thread(self.move, source, target)
 
-    def _exists(self, parts: tuple[str, ...]) -> bool:
-        try:
-            self._describe(parts)
-        except OSError as error:
-            if faults.absent(error) or isinstance(error, files.NotAFile):
-                return False
-            raise
-        return True
+    async def aload_with_etag(self, key: str) -> tuple[bytes, str]:
+        """See `StorageConditional.load_with_etag`."""
+        return await _in_thread(self.load_with_etag, key)
 
-    def _delete(self, parts: tuple[str, ...]) -> bool:
-        try:
-            with self._walk(parts[:-1]) as folder:
-                files.describe(folder, parts[-1])
-                folder.unlink(parts[-1])
-                folder.sync()
-        except OSError as error:
-            if faults.absent(error) or isinstance(error, files.NotAFile):
-                return False
-            raise
-        return True
+    async def asave_if_absent(self, key: str, data: bytes) -> str:
+        """See `StorageConditional.save_if_absent`."""
+        return await _in_thread(self.save_if_absent, key, data)
 
-    def _list(self, parts: tuple[str, ...], beginning: str) -> list[str]:
-        base = "".join(f"{part}/" for part in parts)
-        try:
-            with self._walk(parts) as folder:
-                return sorted(listing.find(folder, base, beginning, keys.MAX_PARTS - len(parts)))
-        except OSError as error:
-            if faults.absent(error) or isinstance(error, files.NotAFile):
-                return []
-            raise
+    async def asave_if_match(self, key: str, data: bytes, etag: str) -> str:
+        """See `StorageConditional.save_if_match`."""
+        return await _in_thread(self.save_if_match, key, data, etag)
 
-    def _walk(self, parts: tuple[str, ...], *, create: bool = False) -> Folder:
-        try:
-            root = self._open_root(self._root, create=create)
-        except OSError as error:
-            if error.errno == errno.ENOENT and not create:
-                raise
-            raise faults.RootError(error.errno, error.strerror) from None
-        return files.walk(root, parts, create=create)
+    def aload_stream(self, key: str, start: int = 0, stop: int | None = None) -> AsyncIterator[bytes]:
+        """See `StorageStreams.load_stream`."""
+        from llmcore_storage_fs import streaming
 
-    def _guarded(self, key: str, work: Callable[[], T], *, writing: bool = False) -> T:
-        try:
-            return work()
-        except OSError as error:
-            fault = faults.translate(error, key, self._root, writing=writing)
-        except UnicodeError:
-            fault = faults.unwritable(key, self._root)
-        # Outside the block above, so that the system's exception does not hang on ours.
-        raise fault
+        return streaming.loaded(self.load_stream(key, start, stop))
 
+    async def asave_stream(self, key: str, pieces: AsyncIterable[bytes]) -> None:
+        """See `StorageStreams.save_stream`."""
+        from llmcore_storage_fs import streaming
 
-def _absolute(root: str | os.PathLike[str]) -> str:
-    path: object = os.fspath(root) if isinstance(root, str | os.PathLike) else root
-    if isinstance(path, str) and path and "\0" not in path:
-        with suppress(RuntimeError):  # there is no such user's home
-            return os.path.abspath(Path(path).expanduser())  # noqa: PTH100 - resolve() would follow links
-    raise ConfigError(
-        f"{root!a} is no folder's path",
-        where="storage.fs.root",
-        expected="a path as text, not empty",
-        fix="llmcore config set storage.fs.root ./data",
-    )
-
-
-def _checked(data: object) -> bytes:
-    if not isinstance(data, bytes | bytearray | memoryview):
-        text = isinstance(data, str)
-        raise StorageError(
-            f"save takes bytes, got {type(data).__name__}",
-            where="argument data",
-            expected="bytes",
-            fix="save(key, text.encode())"
-            if text
-            else "turn it into bytes first, for example with json.dumps",
-        )
-    if memoryview(data).nbytes > files.MAX_FILE_BYTES:
-        raise StorageError(
-            f"{memoryview(data).nbytes} bytes are too many to be saved in one piece",
-            where="argument data",
-            expected=f"at most {files.MAX_FILE_BYTES} bytes",
-            fix="save it in several files",
-        )
-    return bytes(data)
+        await streaming.saved(self.save_stream, key, pieces)
 
 
 async def _in_thread(work: Callable[..., T], *arguments: object) -> T:

@@ -11,35 +11,76 @@ import errno
 import os
 import secrets
 import stat
+import sys
+import time
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack, suppress
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Final, Self, TypeAlias
 
+from llmcore.contracts.storage_keys import MAX_PARTS, TEMPORARY
 from llmcore_storage_fs.folders import Folder
-from llmcore_storage_fs.keys import MAX_PARTS, TEMPORARY
+from llmcore_storage_fs.locks import AMONG_PROCESSES, try_lock
 
-__all__ = ["sweep", "write"]
+__all__ = ["Buffer", "Writing", "sweep", "write"]
+
+Buffer: TypeAlias = bytes | bytearray | memoryview
 
 _CREATE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL
 _TRIES: Final = 100
 _PIECE: Final = 1 << 24
-_fcntl: Any
-try:
-    import fcntl as _fcntl
-except ImportError:  # Windows removes no open file, which does as well, and renames none, which does not
-    _fcntl = None
 
 
-def write(folder: Folder, name: str, data: bytes) -> None:
-    """Put *data* under *name*: when it returns, the disk has it; when it raises, a file is there whole.
+class Writing:
+    """A file that is being written. Until `publish` nobody sees it; `abandon` leaves nothing behind.
 
-    Raises:
-        OSError: It was not written, or the disk did not say that it was.
+    Args:
+        folder: Where it is to stand. It stays the caller's.
+        name: The name that it is to have.
+        allowed: Called last, with the folder locked; raises what speaks against it.
+        must_lock: Whether a condition has to be held, for which the file system must have locks.
     """
-    with _create(folder) as unfinished:
-        unfinished.write(data)
-        unfinished.rename(name)
-    folder.sync()
+
+    def __init__(
+        self, folder: Folder, name: str, allowed: Callable[[], None], *, must_lock: bool = False
+    ) -> None:
+        self._folder = folder
+        self._name = name
+        self._allowed = allowed
+        self._must_lock = must_lock
+        self._unfinished = _create(folder)
+
+    def write(self, data: Buffer) -> None:
+        """Append *data*."""
+        self._unfinished.write(data)
+
+    def publish(self) -> os.stat_result:
+        """Give the file its name: when it returns, the disk has it; when it raises, a file is there whole.
+
+        Raises:
+            OSError: It was not written, or the disk did not say that it was.
+        """
+        with self._unfinished as unfinished:
+            described = unfinished.finished()
+            with self._folder.lock(must=self._must_lock):
+                self._allowed()
+                unfinished.rename(self._name)
+        self._folder.sync()
+        return described
+
+    def abandon(self) -> None:
+        """Remove what was written so far; harmless after `publish`."""
+        self._unfinished.remove()
+
+
+def write(writing: Writing, pieces: Iterable[Buffer]) -> os.stat_result:
+    """Write the *pieces* and publish them, or abandon the file where one cannot be had or written."""
+    try:
+        for piece in pieces:
+            writing.write(piece)
+        return writing.publish()
+    finally:
+        writing.abandon()
 
 
 def sweep(folder: Folder, depth: int = MAX_PARTS) -> None:
@@ -64,16 +105,33 @@ class _Unfinished:
 
     def taken(self) -> bool:
         """Lock the file; return whether it is ours: a sweep that came in between holds it, or has removed it."""
-        return _lock(self._fd) is not False and (_fcntl is None or os.fstat(self._fd).st_nlink > 0)
+        return try_lock(self._fd) is not False and (not AMONG_PROCESSES or os.fstat(self._fd).st_nlink > 0)
 
-    def write(self, data: bytes) -> None:
-        rest = memoryview(data)
+    def write(self, data: Buffer) -> None:
+        rest = memoryview(data).cast("B")
         while rest:
             rest = rest[os.write(self._fd, rest[:_PIECE]) :]
+
+    def finished(self) -> os.stat_result:
+        """Bring it to the disk; return what describes it from now on."""
+        # The system's own stamp moves on only every few milliseconds: too coarse to tell two files apart.
+        now = time.time_ns()
+        if os.utime in os.supports_fd:
+            os.utime(self._fd, ns=(now, now))
         _flush(self._fd)
+        return os.fstat(self._fd)
+
+    def remove(self) -> None:
+        """Close the file, and remove it unless it has another name by now."""
+        with suppress(OSError):
+            self._close()
+        if not self._renamed:
+            self._renamed = True
+            with suppress(OSError):
+                self._folder.unlink(self.name)
 
     def rename(self, name: str) -> None:
-        if _fcntl is None:
+        if not AMONG_PROCESSES:
             self._close()
         self._folder.rename(self.name, name)
         self._renamed = True
@@ -84,11 +142,7 @@ class _Unfinished:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        with suppress(OSError):
-            self._close()
-        if not self._renamed:
-            with suppress(OSError):
-                self._folder.unlink(self.name)
+        self.remove()
 
     def _close(self) -> None:
         fd, self._fd = self._fd, -1
@@ -111,34 +165,22 @@ def _remove_if_dead(folder: Folder, name: str) -> None:
         if not stat.S_ISREG(folder.stat(name).st_mode):
             return
         fd = folder.open(name, os.O_RDWR)
-        if _fcntl is None:
+        if not AMONG_PROCESSES:
             os.close(fd)
             folder.unlink(name)  # which fails where somebody has it open
             return
         try:
-            if _lock(fd):
+            if try_lock(fd):
                 folder.unlink(name)
         finally:
             os.close(fd)
 
 
-def _lock(fd: int) -> bool | None:
-    """Take the lock; return whether it was free, None where the file system has no locks."""
-    if _fcntl is None:
-        return None
-    try:
-        _fcntl.flock(fd, _fcntl.LOCK_EX | _fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError:
-        return None
-    return True
-
-
 def _flush(fd: int) -> None:
-    full = getattr(_fcntl, "F_FULLFSYNC", None)
-    if full is not None:  # macOS: fsync alone leaves the data in the drive's own cache
+    if sys.platform == "darwin":  # where fsync alone leaves the data in the drive's own cache
+        import fcntl
+
         with suppress(OSError):
-            _fcntl.fcntl(fd, full)
+            fcntl.fcntl(fd, fcntl.F_FULLFSYNC)
             return
     os.fsync(fd)

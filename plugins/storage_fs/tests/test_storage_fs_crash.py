@@ -9,25 +9,37 @@ import random
 import stat
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from llmcore.contracts import storage_keys as keys
 from llmcore.errors import StorageError, StorageFull
-from llmcore_storage_fs import folders, keys, paths
+from llmcore_storage_fs import folders, locks, paths
 from llmcore_storage_fs.provider import FsStorage
 
 START = "import sys\nfrom llmcore_storage_fs.provider import FsStorage\nstorage = FsStorage(sys.argv[1])\n"
 WRITE_AND_TELL = """
 for n in range(int(sys.argv[2]), 1_000_000):
-    storage.save(f"folder/{n % 3}", b"%012d" % n * 20_000)
+    key, data = f"folder/{n % 3}", b"%012d" % n * 20_000
+    if n % 4 == 0:
+        storage.save(key, data)
+    elif n % 4 == 1:
+        storage.save_stream(key, (data[at : at + 50_000] for at in range(0, len(data), 50_000)))
+    elif n % 4 == 2:
+        storage.save("spare/file", data)
+        storage.move("spare/file", key)
+    else:
+        old = storage.load_with_etag(key)[1] if storage.exists(key) else None
+        storage.save_if_match(key, data, old) if old else storage.save_if_absent(key, data)
     print(n, flush=True)
 """
 HOLD_AN_UNFINISHED_FILE = """
 from llmcore_storage_fs import temporary
-folder = storage._walk(("folder",), create=True)
+folder = storage._root.walk(("folder",), create=True)
 temporary._create(folder)
 print("ready", flush=True)
 sys.stdin.read()
@@ -52,7 +64,7 @@ def leftovers(root: Path) -> list[Path]:
 def test_everything_acknowledged_is_readable_after_kill_9(tmp_path: Path) -> None:
     acknowledged: dict[str, int] = {}
     n, chance = 0, random.Random(7)  # noqa: S311 - when to kill
-    for _ in range(20):
+    for _ in range(30):
         with child(WRITE_AND_TELL, tmp_path, n) as writer:
             assert writer.stdout
             assert writer.stdin
@@ -65,6 +77,7 @@ def test_everything_acknowledged_is_readable_after_kill_9(tmp_path: Path) -> Non
                 acknowledged[f"folder/{n % 3}"] = n
         storage = FsStorage(tmp_path)
         assert leftovers(tmp_path) == []
+        storage.delete("spare/file")
         for key in storage.list_files():
             data = storage.load(key)
             found = int(data[:12])
@@ -106,8 +119,8 @@ def test_the_sweep_leaves_what_is_not_its_own(tmp_path: Path) -> None:
 
 
 def test_many_processes_write_and_readers_see_whole_files(tmp_path: Path) -> None:
-    writers = [child(WRITE_MUCH, tmp_path, n) for n in range(1, 5)]
-    whole = {bytes([n]) * 200_000 for n in range(1, 5)}
+    writers = [child(WRITE_MUCH, tmp_path, n) for n in range(1, 9)]
+    whole = {bytes([n]) * 200_000 for n in range(1, 9)}
     seen = 0
     while any(writer.poll() is None for writer in writers):
         storage = FsStorage(tmp_path)  # each opening sweeps: what lives must not be swept away
@@ -120,6 +133,112 @@ def test_many_processes_write_and_readers_see_whole_files(tmp_path: Path) -> Non
     assert seen > 0
     assert storage.list_files() == ["folder/0", "folder/1", "folder/2"]
     assert leftovers(tmp_path) == []
+
+
+COUNT = """
+for _ in range(int(sys.argv[2])):
+    while True:
+        data, etag = storage.load_with_etag("counter")
+        try:
+            storage.save_if_match("counter", b"%d" % (int(data) + 1), etag)
+            break
+        except StorageChanged:
+            pass
+"""
+
+
+def test_eight_processes_count_together_and_none_is_lost(tmp_path: Path) -> None:
+    FsStorage(tmp_path).save("counter", b"0")
+    counters = [child("from llmcore.errors import StorageChanged\n" + COUNT, tmp_path, 25) for _ in range(8)]
+    for counter in counters:
+        _, said = counter.communicate()
+        assert counter.returncode == 0, said
+    assert FsStorage(tmp_path).load("counter") == b"200"
+    assert leftovers(tmp_path) == []
+
+
+def test_a_plain_save_is_never_lost_to_a_condition_that_held_before_it(tmp_path: Path) -> None:
+    """Let a plain save come between the look at the etag and the rename: it must wait for the lock."""
+    storage = FsStorage(tmp_path)
+    etag = storage.save_if_absent("file", b"old")
+    plain = threading.Thread(target=lambda: FsStorage(tmp_path).save("file", b"plain"))
+
+    class Late(folders.Descriptor):
+        def rename(self, old: str, new: str, into: folders.Descriptor | None = None) -> None:
+            plain.start()
+            plain.join(0.3)  # it would be done by then, were it not locked out
+            super().rename(old, new, into)
+
+    def open_late(path: str, *, create: bool) -> Late:
+        opened = folders.open_root(path, create=create)
+        fd, opened._fd = opened._fd, -1
+        return Late(fd)
+
+    FsStorage(tmp_path, open_root=open_late).save_if_match("file", b"conditional", etag)
+    plain.join()
+    assert storage.load("file") == b"plain", "the later of the two was acknowledged, and is gone"
+
+
+def test_who_holds_a_folder_for_good_does_not_hang_others_for_good(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storage = FsStorage(tmp_path)
+    storage.save("file", b"old")
+    monkeypatch.setattr(locks, "PATIENCE_S", 0.05)
+    fd = os.open(tmp_path, os.O_RDONLY)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        for write in (lambda: storage.save("file", b"new"), lambda: storage.delete("file")):
+            with pytest.raises(StorageError, match="another process holds the folder locked") as caught:
+                write()
+            assert caught.value.fix
+        assert storage.load("file") == b"old", "readers need no lock"
+    finally:
+        os.close(fd)
+    storage.save("file", b"new")
+    assert storage.load("file") == b"new"
+    assert leftovers(tmp_path) == []
+
+
+def test_two_moves_in_opposite_directions_do_not_wait_for_each_other(tmp_path: Path) -> None:
+    storage = FsStorage(tmp_path)
+    for key in ("a/1", "b/2"):
+        storage.save(key, key.encode())
+
+    def swing(there: str, back: str) -> None:
+        for _ in range(200):
+            storage.move(there, back)
+            storage.move(back, there)
+
+    threads = [threading.Thread(target=swing, args=way) for way in (("a/1", "b/1"), ("b/2", "a/2"))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+        assert not thread.is_alive()
+    assert storage.list_files() == ["a/1", "b/2"]
+
+
+def test_a_file_system_without_locks_saves_and_refuses_conditions(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_locks(_fd: int, _operation: int) -> None:
+        raise OSError(errno.ENOTSUP, "no locks here")
+
+    monkeypatch.setattr(fcntl, "flock", no_locks)
+    storage = FsStorage(tmp_path)
+    storage.save("file", b"old")
+    storage.move("file", "moved")
+    saves: list[Callable[[], object]] = [
+        lambda: storage.save_if_absent("new", b"1"),
+        lambda: storage.save_if_match("moved", b"1", storage.load_with_etag("moved")[1]),
+    ]
+    for save in saves:
+        with pytest.raises(StorageError, match="no condition can be held") as caught:
+            save()
+        assert type(caught.value) is StorageError
+    assert storage.list_files() == ["moved"]
+    assert storage.load("moved") == b"old"
 
 
 NAMES = ("open", "mkdir", "write", "fsync", "rename", "replace", "stat", "lstat", "fstat", "scandir")

@@ -2,94 +2,19 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 import unicodedata
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from llmcore.contracts import storage_keys as keys
 from llmcore.errors import ConfigError, StorageError, StorageKeyError
-from llmcore_storage_fs import folders, keys, paths
+from llmcore_storage_fs import folders, paths
 from llmcore_storage_fs.provider import FsStorage
-
-PIECES = (
-    "", ".", "..", "...", "~", "~root", "a", "A", "link", "up", "secret", "file", "folder", "C:", "c:a", "\\", "..\\..",
-    "\\\\host\\share", "con", "NUL.txt", "com1", "lpt\xb9.log", "COM0 .x", "conin$", "a.", "a ", " a", "a:stream", "nul\0byte",
-    "\n", "\x7f", "\x85", "\u2028", "\ud800", "\udce9", "e\u0301", "\xe9", "\ufb01", "\u202e", "\u2025", "\uff0e\uff0e",
-    "\uff0f", "%2e%2e", "%2f", "..%c0%af", "file:", "zip:", "http:", "*", "?", "<x>", "$HOME", "`id`", "-rf", "x" * 255,
-    "x" * 256, "\xe9" * 128, ".llmcore-tmp-1-00", ".LLMCORE-TMP-1-00",
-)  # fmt: skip
-WHOLE = (
-    "/etc/passwd", "//etc/passwd", "/".join([".."] * 30) + "/etc/passwd", "file:///etc/passwd", "zip://::/etc/passwd",
-    "a/" * 100 + "b", "x/" * 60 + "y" * 255, "k" * 1025, "/".join(["x" * 200] * 6), "\\\\?\\C:\\x", "//?/C:/x", "CON/a", "a/NUL",
-)  # fmt: skip
-
-
-def hostile_keys() -> Iterator[str]:
-    yield from WHOLE
-    yield from ("/".join(pair) for pair in itertools.product(PIECES, PIECES))
-    for piece in PIECES:
-        yield from (
-            f"folder/link/{piece}",
-            f"folder/{piece}/x",
-            f"{piece}/../{piece}",
-            f"a/{piece}/../../x",
-            f"{piece}/",
-        )
-    yield from PIECES
-
-
-class Trap:
-    """A root full of links to a folder beside it, in which nothing may ever change."""
-
-    def __init__(self, above: Path) -> None:
-        self.outside = above / "outside"
-        self.root = above / "root"
-        self.outside.mkdir()
-        (self.root / "folder").mkdir(parents=True)
-        (self.outside / "secret").write_bytes(b"not yours")
-        for name, target in {
-            "link": "outside",
-            "up": ".",
-            "file": "outside/secret",
-            "new": "outside/new",
-        }.items():
-            (self.root / name).symlink_to(above / target)
-            (self.root / "folder" / name).symlink_to(above / target)
-        self.before = self.look()
-
-    def look(self) -> dict[str, object]:
-        above = self.root.parent
-        seen = {str(path): path.lstat().st_mtime_ns for path in self.outside.rglob("*")}
-        links = {str(path): path.readlink() for path in self.root.rglob("*") if path.is_symlink()}
-        return {**seen, **links, "above": sorted(path.name for path in above.iterdir())}
-
-    def check(self) -> None:
-        assert self.look() == self.before
-
-
-def save_or_refuse(storage: FsStorage, key: str) -> bool:
-    data = key.encode("utf-8", "surrogatepass")
-    refused = None
-    try:
-        storage.save(key, data)
-    except StorageKeyError as error:
-        refused = error
-    if refused:
-        assert refused.expected
-        assert refused.where
-        assert refused.__context__ is None
-        for method in (storage.load, storage.get_file_size, storage.get_modified_time):
-            with pytest.raises(StorageError):
-                method(key)
-        return False
-    assert storage.load(key) == data
-    assert storage.exists(key)
-    return True
+from tests.kit_storage_hostile import PIECES, Trap, hostile_keys, save_or_refuse
 
 
 @pytest.mark.parametrize("ways", [folders, paths], ids=["descriptors", "paths"])
@@ -195,8 +120,8 @@ class Folding(folders.Descriptor):
         fd, deeper._fd = deeper._fd, -1
         return Folding(fd)
 
-    def rename(self, old: str, new: str) -> None:
-        super().rename(old, self._known(new))
+    def rename(self, old: str, new: str, into: folders.Descriptor | None = None) -> None:
+        super().rename(old, self._known(new), into)
 
 
 def open_folding(path: str, *, create: bool) -> Folding:

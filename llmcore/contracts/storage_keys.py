@@ -1,7 +1,11 @@
-"""Checks keys: what is accepted names one file, the same on every system, and never leaves the root."""
+"""What every storage agrees on: which keys are acceptable, and which content type their endings tell.
+
+A key that is accepted names one file, the same on every system and in every object store, and never leaves its root.
+"""
 
 from __future__ import annotations
 
+import mimetypes
 import re
 import unicodedata
 from collections.abc import Iterator
@@ -14,17 +18,18 @@ __all__ = [
     "MAX_PARTS",
     "MAX_PART_BYTES",
     "TEMPORARY",
+    "content_type",
     "fault_of_part",
     "parse",
     "parse_prefix",
 ]
 
 MAX_KEY_BYTES: Final = 1024
-"""As long as the object stores allow, so that a key fits there too."""
+"""As long as the object stores allow."""
 MAX_PARTS: Final = 64
 MAX_PART_BYTES: Final = 255
 TEMPORARY: Final = ".llmcore-tmp-"
-"""How the names of unfinished files begin. They are of one length, so a key needs to leave them no room."""
+"""How the names begin that a storage keeps to itself: unfinished files, probes. No key's part begins so."""
 
 _EXPECTED: Final = 'parts joined by "/", such as "reports/2026/november.txt"'
 _PLAIN: Final = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_\-]{4,200}(?:\.[A-Za-z0-9_\-]{1,20})?")
@@ -33,6 +38,12 @@ _RESERVED: Final = re.compile(
     r"(?:con|prn|aux|nul|conin\$|conout\$|(?:com|lpt)[0-9\xb9\xb2\xb3])[ ]*(?:\..*)?",
     re.IGNORECASE | re.DOTALL,
 )
+_TYPES: Final = mimetypes.MimeTypes()
+for _type, _ending in (  # what older Pythons do not know
+    ("audio/flac", ".flac"), ("audio/ogg", ".ogg"), ("audio/ogg", ".opus"), ("image/webp", ".webp"),
+    ("text/markdown", ".md"),
+):  # fmt: skip
+    _TYPES.add_type(_type, _ending)
 _SHOWN: Final = 80
 _FORBIDDEN: Final = re.compile(r'[<>:"|?*\\/]')
 
@@ -70,6 +81,15 @@ def fault_of_part(part: str) -> str | None:
     return None if _PLAIN.fullmatch(part) else next(_faults_of_part(part), None)
 
 
+def content_type(key: str) -> str | None:
+    """Return the media type that the key's ending tells, such as "text/plain"; None where it tells none.
+
+    It comes from Python's own table, not from the machine's, so that all machines agree.
+    """
+    kind, packed = _TYPES.guess_type(key.rpartition("/")[2].lower())
+    return f"application/{packed}" if packed else kind
+
+
 def _faults_of_part(part: str) -> Iterator[str]:
     if not part:
         yield 'a key has no "/" at its begin or end, nor two in a row'
@@ -84,7 +104,7 @@ def _faults_of_part(part: str) -> Iterator[str]:
     if _RESERVED.fullmatch(part):
         yield f"{part!r} is a device on some systems"
     if part.casefold().startswith(TEMPORARY):
-        yield f"names that begin with {TEMPORARY!r} are those of unfinished files"
+        yield f"names that begin with {TEMPORARY!r} are the storage's own"
     if len(part.encode()) > MAX_PART_BYTES:
         yield f"a part is longer than {MAX_PART_BYTES} bytes"
 

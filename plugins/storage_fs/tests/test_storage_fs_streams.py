@@ -1,0 +1,133 @@
+"""Streams take little memory whatever the file's size, end cleanly when cancelled, and pages go over many files."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from llmcore.errors import StorageError
+from llmcore_storage_fs import files
+from llmcore_storage_fs.provider import FsStorage
+
+MEMORY = """
+import asyncio, resource, sys
+from llmcore_storage_fs.provider import FsStorage
+storage, block = FsStorage(sys.argv[1]), bytes(1 << 20)
+storage.save_stream("small", [block])
+len(b"".join(storage.load_stream("small")))
+COUNT = 300
+
+async def given():
+    for _ in range(COUNT):
+        yield block
+
+async def both_ways():
+    await storage.asave_stream("async", given())
+    assert [len(piece) async for piece in storage.aload_stream("async")] == [1 << 20] * COUNT
+
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+storage.save_stream("large", (block for _ in range(COUNT)))
+storage.copy("large", "copy")
+assert sum(map(len, storage.load_stream("copy"))) == COUNT << 20
+asyncio.run(both_ways())
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+"""
+
+
+def test_a_stream_of_300_megabytes_takes_a_few(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", MEMORY, str(tmp_path)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) < 30_000  # kilobytes; asyncio is in it
+
+
+def test_a_cancelled_stream_leaves_what_was_there_and_no_thread(tmp_path: Path) -> None:
+    storage = FsStorage(tmp_path)
+    storage.save("file", b"old")
+    closed = []
+
+    async def endless() -> AsyncIterator[bytes]:
+        try:
+            while True:
+                yield b"x" * 100_000
+                await asyncio.sleep(0)
+        finally:
+            closed.append(True)
+
+    async def cancelled() -> None:
+        for pause in (0, 1, 5, 20):
+            source = endless()
+            task = asyncio.create_task(storage.asave_stream("file", source))
+            for _ in range(pause):
+                await asyncio.sleep(0.001)
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            await source.aclose()  # type: ignore[attr-defined]  # it is a generator
+            assert await storage.aload("file") == b"old"
+            assert os.listdir(tmp_path) == ["file"], "the thread has cleared up before we go on"
+
+    asyncio.run(cancelled())
+    assert closed
+
+
+def test_a_reader_that_is_cancelled_holds_no_file_open(tmp_path: Path) -> None:
+    storage = FsStorage(tmp_path)
+    storage.save("file", bytes(10 << 20))
+
+    async def first() -> None:
+        reader = storage.aload_stream("file")
+        assert len(await anext(reader)) == 1 << 20
+        task = asyncio.ensure_future(anext(reader))
+        await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(first())
+    held = Path("/proc/self/fd")
+    if held.is_dir():
+        links = [str(link.readlink()) for link in held.iterdir() if link.is_symlink()]
+        assert str(tmp_path / "file") not in links
+
+
+def test_a_file_too_large_for_the_memory_is_streamed(tmp_path: Path) -> None:
+    storage = FsStorage(tmp_path)
+    with (tmp_path / "huge").open("wb") as file:
+        file.truncate(10 << 30)
+    with pytest.raises(StorageError, match="too large"):
+        storage.load("huge")
+    reader = storage.load_stream("huge", start=(10 << 30) - 5)
+    assert list(reader) == [bytes(5)]
+    assert storage.get_file_info("huge").size_bytes == 10 << 30 > files.MAX_FILE_BYTES
+
+
+def test_the_etags_of_files_saved_one_after_another_all_differ(tmp_path: Path) -> None:
+    storage = FsStorage(tmp_path)
+    etags = set()
+    for _ in range(
+        300
+    ):  # the system's own clock of files stands still meanwhile, and the file numbers come again
+        storage.save("file", b"the same")
+        etags.add(storage.get_file_info("file").etag)
+    assert len(etags) == 300
+
+
+def test_pages_go_over_a_folder_full_of_files(tmp_path: Path) -> None:
+    storage = FsStorage(tmp_path)
+    for place in ("a", "a-b", "z"):
+        (tmp_path / place).mkdir()
+        for number in range(700):
+            (tmp_path / place / f"{number:04}").write_bytes(b"1")
+    found: list[str] = []
+    while page := storage.list_page("", 256, found[-1] if found else ""):
+        found += [info.key for info in page]
+    assert found == storage.list_files()
+    assert len(found) == 2100
