@@ -1,0 +1,197 @@
+"""Turns what the SDK raised into our errors, in words, without secrets and without the original."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Final
+
+from obstore.exceptions import (
+    AlreadyExistsError,
+    PermissionDeniedError,
+    PreconditionError,
+    UnauthenticatedError,
+)
+
+from llmcore.errors import (
+    StorageChanged,
+    StorageError,
+    StorageExists,
+    StorageFull,
+    StorageKeyError,
+    StorageNotFound,
+    StorageReadOnly,
+)
+from llmcore.types import Secret
+
+__all__ = [
+    "changed",
+    "conflicting",
+    "exists",
+    "file_there",
+    "folder_there",
+    "not_found",
+    "status_of",
+    "translate",
+    "unheld",
+]
+
+_STATUS: Final = re.compile(r"status code: (\d{3})|status: (\d{3}),")
+_CODE: Final = re.compile(r"<Code>\s*(\w+)\s*</Code>|\"(?:code|reason)\":\s*\"(\w+)\"")
+_SAID: Final = re.compile(r"<Message>\s*(.*?)\s*</Message>|\"message\":\s*\"(.*?)\"", re.DOTALL)
+_REQUEST: Final = re.compile(r"Error performing (\w+) \S+ in [^ ,]+(?:, after [^-]*)? *- ")
+_NO_PLACE: Final = re.compile(
+    r"NoSuchBucket|ContainerNotFound|bucket does not exist|BucketNotFound", re.IGNORECASE
+)
+_FULL: Final = re.compile(
+    r"QuotaExceeded|InsufficientStorage|EntityTooLarge|no space left|StorageFull", re.IGNORECASE
+)
+_REFUSED: Final = (PermissionDeniedError, UnauthenticatedError)
+_MAY_NOT: Final = frozenset(
+    {
+        "AccessDenied",
+        "AllAccessDisabled",
+        "AuthorizationPermissionMismatch",
+        "MethodNotAllowed",
+        "forbidden",
+        "",
+    }
+)
+"""Codes of a 403 that tell of rights rather than of credentials."""
+_CONFLICT, _NOT_ALLOWED, _NO_ROOM = 409, 405, 507
+_LONGEST: Final = 300
+
+
+def translate(
+    error: Exception, key: str, place: str, secrets: Iterable[Secret], *, writing: bool
+) -> StorageError:
+    """Return our error for the SDK's *error* that arose over *key* in the bucket or container *place*."""
+    text = str(error)
+    code, status, where = _code(text), status_of(error), f"{place}/{key}" if key else place
+    if isinstance(error, FileNotFoundError) or _NO_PLACE.search(text):
+        if writing or _NO_PLACE.search(text):
+            return StorageError(
+                f"there is no bucket or container {place}",
+                where=place,
+                expected="one that exists",
+                fix="make it with the tools of its vendor, or correct the configuration",
+            )
+        return not_found(key, where)
+    said = _words(text, secrets)
+    if isinstance(error, _REFUSED) or status in (401, 403, _NOT_ALLOWED):
+        return _refused(said, code, where, writing=writing)
+    if status == _NO_ROOM or _FULL.search(text):
+        return StorageFull(
+            f"the storage has no room: {said}",
+            where=where,
+            expected="free space and quota",
+            fix="free some space there",
+        )
+    return StorageError(
+        f"the object store failed: {said}",
+        where=where,
+        expected="a server that can be reached and answers",
+        fix="`llmcore config show` tells the address in use",
+    )
+
+
+def not_found(key: str, where: str) -> StorageNotFound:
+    """Return the error for a key under which there is nothing."""
+    return StorageNotFound(
+        f"nothing is stored under {key!a}",
+        where=where,
+        expected="a key that was saved before",
+        fix="list_files() tells which keys there are",
+    )
+
+
+def exists(key: str) -> StorageExists:
+    """Return the error for a key that was to be new."""
+    return StorageExists(
+        f"something is already stored under {key!a}",
+        expected="a key under which nothing is stored",
+        fix="choose another key, or save() to replace what is there",
+    )
+
+
+def changed(key: str) -> StorageChanged:
+    """Return the error for a file that is not the one with the expected etag."""
+    return StorageChanged(
+        f"another version, or nothing, is stored under {key!a}",
+        expected="the version with the etag that was given",
+        fix="load_with_etag() again, and decide anew",
+    )
+
+
+def unheld(place: str) -> StorageError:
+    """Return the error for a server that would ignore a condition."""
+    return StorageError(
+        "this server ignores the conditions of a save (If-None-Match, If-Match): nothing was saved",
+        where=place,
+        expected="a server that answers a condition which does not hold with 412",
+        fix="save() without a condition, or use another server",
+    )
+
+
+def folder_there(key: str) -> StorageKeyError:
+    """Return the error for a key that cannot be beside another one on a server that keeps files in folders."""
+    return StorageKeyError(
+        f"the key {key!a} cannot be used: this server keeps files in folders, and one of both is there already",
+        expected="no key that is the folder of another one",
+        fix="choose another key",
+    )
+
+
+def file_there(key: str) -> StorageKeyError:
+    """Return the error for a folder that is to be where a file stands."""
+    return StorageKeyError(
+        f"no folder can be made under {key!a}: a file stands there",
+        expected="a key under which no file is stored",
+        fix="choose another key, or delete the file",
+    )
+
+
+def conflicting(error: Exception) -> bool:
+    """Return whether the server refused a condition, or another writer was faster."""
+    return isinstance(error, AlreadyExistsError | PreconditionError) or status_of(error) == _CONFLICT
+
+
+def status_of(error: Exception) -> int | None:
+    """Return the HTTP status that the SDK tells of, if any."""
+    found = _STATUS.search(str(error))
+    return int(found[1] or found[2]) if found else None
+
+
+def _refused(said: str, code: str, where: str, *, writing: bool) -> StorageError:
+    if writing and code in _MAY_NOT:
+        return StorageReadOnly(
+            f"the storage may not be written: {said}",
+            where=where,
+            expected="credentials that may write there",
+            fix="give them the right to put, get and delete objects, or use others",
+        )
+    return StorageError(
+        f"the object store refuses these credentials: {said}",
+        where=where,
+        expected="credentials that are valid and may read there",
+        fix="llmcore config show storage",
+    )
+
+
+def _code(text: str) -> str:
+    found = _CODE.search(text)
+    return (found[1] or found[2]) if found else ""
+
+
+def _words(text: str, secrets: Iterable[Secret]) -> str:
+    """Return the server's code and message, or what the SDK says of the way there."""
+    code, said = _code(text), _SAID.search(text)
+    if code or said:
+        words = ": ".join(part for part in (code, (said[1] or said[2]) if said else "") if part)
+    else:
+        words = _REQUEST.sub(r"\1: ", text.partition("\n\nDebug source")[0])
+        words = f"{words}{' (connection)' if 'kind: Connect' in text else ''}"
+    for secret in secrets:
+        if secret.reveal():
+            words = words.replace(secret.reveal(), "\u2026")
+    return " ".join(words.split())[:_LONGEST]

@@ -1,0 +1,214 @@
+"""The storages of object stores, in both colours: `ObjectStorage`, and `SigningStorage` where addresses can be signed."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Sequence
+
+from llmcore.errors import StorageError
+from llmcore.types import FileInfo
+from llmcore_storage_object import listing, streams
+from llmcore_storage_object.steps import Work, aiterate, arun, iterate, run
+from llmcore_storage_object.work import MAX_FILE_BYTES, Bucket
+
+__all__ = ["ObjectStorage", "SigningStorage"]
+
+
+class ObjectStorage:
+    """Keeps every protocol of `llmcore.contracts` for storages but signed addresses.
+
+    Args:
+        bucket: Where the objects are.
+    """
+
+    def __init__(self, bucket: Bucket) -> None:
+        self._bucket = bucket
+
+    def save(self, key: str, data: bytes) -> None:
+        """See `StorageProvider.save`."""
+        run(self._saved(key, data))
+
+    async def asave(self, key: str, data: bytes) -> None:
+        """See `StorageProvider.save`."""
+        await arun(self._saved(key, data))
+
+    def load(self, key: str) -> bytes:
+        """See `StorageProvider.load`."""
+        return self.load_with_etag(key)[0]
+
+    async def aload(self, key: str) -> bytes:
+        """See `StorageProvider.load`."""
+        return (await self.aload_with_etag(key))[0]
+
+    def exists(self, key: str) -> bool:
+        """See `StorageProvider.exists`."""
+        return run(self._bucket.guarded(key, self._bucket.exists(key)))
+
+    async def aexists(self, key: str) -> bool:
+        """See `StorageProvider.exists`."""
+        return await arun(self._bucket.guarded(key, self._bucket.exists(key)))
+
+    def delete(self, key: str) -> bool:
+        """See `StorageProvider.delete`."""
+        return run(self._bucket.guarded(key, self._bucket.delete(key), writing=True))
+
+    async def adelete(self, key: str) -> bool:
+        """See `StorageProvider.delete`."""
+        return await arun(self._bucket.guarded(key, self._bucket.delete(key), writing=True))
+
+    def list_files(self, prefix: str = "") -> Sequence[str]:
+        """See `StorageProvider.list_files`."""
+        return run(self._bucket.guarded(prefix, listing.keys(self._bucket, prefix)))
+
+    async def alist_files(self, prefix: str = "") -> Sequence[str]:
+        """See `StorageProvider.list_files`."""
+        return await arun(self._bucket.guarded(prefix, listing.keys(self._bucket, prefix)))
+
+    def list_page(self, prefix: str = "", limit: int = 1000, after: str = "") -> Sequence[FileInfo]:
+        """See `StorageListing.list_page`."""
+        return run(self._bucket.guarded(prefix, listing.page(self._bucket, prefix, limit, after)))
+
+    async def alist_page(self, prefix: str = "", limit: int = 1000, after: str = "") -> Sequence[FileInfo]:
+        """See `StorageListing.list_page`."""
+        return await arun(self._bucket.guarded(prefix, listing.page(self._bucket, prefix, limit, after)))
+
+    def create_directory(self, key: str) -> None:
+        """See `FileSystemProvider.create_directory`. Nothing is made: here a folder is there with its files."""
+        run(self._bucket.guarded(key, self._bucket.make_folder(key)))
+
+    async def acreate_directory(self, key: str) -> None:
+        """See `create_directory`."""
+        await arun(self._bucket.guarded(key, self._bucket.make_folder(key)))
+
+    def get_file_size(self, key: str) -> int:
+        """See `FileSystemProvider.get_file_size`."""
+        return self.get_file_info(key).size_bytes
+
+    async def aget_file_size(self, key: str) -> int:
+        """See `FileSystemProvider.get_file_size`."""
+        return (await self.aget_file_info(key)).size_bytes
+
+    def get_modified_time(self, key: str) -> float:
+        """See `FileSystemProvider.get_modified_time`."""
+        return self.get_file_info(key).modified
+
+    async def aget_modified_time(self, key: str) -> float:
+        """See `FileSystemProvider.get_modified_time`."""
+        return (await self.aget_file_info(key)).modified
+
+    def get_file_info(self, key: str) -> FileInfo:
+        """See `StorageInfo.get_file_info`."""
+        return run(self._bucket.guarded(key, self._bucket.info(key)))
+
+    async def aget_file_info(self, key: str) -> FileInfo:
+        """See `StorageInfo.get_file_info`."""
+        return await arun(self._bucket.guarded(key, self._bucket.info(key)))
+
+    def copy(self, source: str, target: str) -> None:
+        """See `StorageCopying.copy`."""
+        run(self._bucket.guarded(source, self._bucket.copy(source, target)))
+
+    async def acopy(self, source: str, target: str) -> None:
+        """See `StorageCopying.copy`."""
+        await arun(self._bucket.guarded(source, self._bucket.copy(source, target)))
+
+    def move(self, source: str, target: str) -> None:
+        """See `StorageCopying.move`."""
+        run(self._bucket.guarded(source, self._bucket.move(source, target)))
+
+    async def amove(self, source: str, target: str) -> None:
+        """See `StorageCopying.move`."""
+        await arun(self._bucket.guarded(source, self._bucket.move(source, target)))
+
+    def load_stream(self, key: str, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
+        """See `StorageStreams.load_stream`."""
+        return iterate(self._bucket.guarded(key, streams.pieces(self._bucket, key, start, stop)))
+
+    def aload_stream(self, key: str, start: int = 0, stop: int | None = None) -> AsyncIterator[bytes]:
+        """See `StorageStreams.load_stream`."""
+        return aiterate(self._bucket.guarded(key, streams.pieces(self._bucket, key, start, stop)))
+
+    def save_stream(self, key: str, pieces: Iterable[bytes]) -> None:
+        """See `StorageStreams.save_stream`."""
+        theirs: list[Exception] = []
+        try:
+            run(self._streamed(key, streams.handed(pieces, theirs)))
+        except StorageError:
+            if not theirs:
+                raise
+        if theirs:
+            raise theirs[0]
+
+    async def asave_stream(self, key: str, pieces: AsyncIterable[bytes]) -> None:
+        """See `StorageStreams.save_stream`."""
+        theirs: list[Exception] = []
+        try:
+            await arun(self._streamed(key, streams.ahanded(pieces, theirs)))
+        except StorageError:
+            if not theirs:
+                raise
+        if theirs:
+            raise theirs[0]
+
+    def load_with_etag(self, key: str) -> tuple[bytes, str]:
+        """See `StorageConditional.load_with_etag`."""
+        return run(self._bucket.guarded(key, self._bucket.load(key)))
+
+    async def aload_with_etag(self, key: str) -> tuple[bytes, str]:
+        """See `StorageConditional.load_with_etag`."""
+        return await arun(self._bucket.guarded(key, self._bucket.load(key)))
+
+    def save_if_absent(self, key: str, data: bytes) -> str:
+        """See `StorageConditional.save_if_absent`."""
+        return run(self._saved_if(key, data, None))
+
+    async def asave_if_absent(self, key: str, data: bytes) -> str:
+        """See `StorageConditional.save_if_absent`."""
+        return await arun(self._saved_if(key, data, None))
+
+    def save_if_match(self, key: str, data: bytes, etag: str) -> str:
+        """See `StorageConditional.save_if_match`."""
+        return run(self._saved_if(key, data, etag))
+
+    async def asave_if_match(self, key: str, data: bytes, etag: str) -> str:
+        """See `StorageConditional.save_if_match`."""
+        return await arun(self._saved_if(key, data, etag))
+
+    def _saved(self, key: str, data: object) -> Work[None]:
+        yield from self._bucket.guarded(key, self._bucket.save(key, _checked(data)), writing=True)
+
+    def _streamed(self, key: str, pieces: Iterable[bytes] | AsyncIterable[bytes]) -> Work[None]:
+        yield from self._bucket.guarded(key, self._bucket.save(key, pieces), writing=True)
+
+    def _saved_if(self, key: str, data: object, etag: str | None) -> Work[str]:
+        work = self._bucket.save_if(key, _checked(data), etag)
+        return (yield from self._bucket.guarded(key, work, writing=True))
+
+
+class SigningStorage(ObjectStorage):
+    """Keeps `StorageSigning` too."""
+
+    def sign_url(self, key: str, expires_s: float = 3600.0, method: str = "GET") -> str:
+        """See `StorageSigning.sign_url`."""
+        return run(self._bucket.guarded(key, self._bucket.sign(key, expires_s, method)))
+
+    async def asign_url(self, key: str, expires_s: float = 3600.0, method: str = "GET") -> str:
+        """See `StorageSigning.sign_url`."""
+        return await arun(self._bucket.guarded(key, self._bucket.sign(key, expires_s, method)))
+
+
+def _checked(data: object) -> bytes:
+    if not isinstance(data, bytes | bytearray | memoryview):
+        raise StorageError(
+            f"save takes bytes, got {type(data).__name__}",
+            where="argument data",
+            expected="bytes",
+            fix="save(key, text.encode())",
+        )
+    if memoryview(data).nbytes > MAX_FILE_BYTES:
+        raise StorageError(
+            f"{memoryview(data).nbytes} bytes are too many to be saved in one piece",
+            where="argument data",
+            expected=f"at most {MAX_FILE_BYTES} bytes",
+            fix="save_stream() takes it piece by piece",
+        )
+    return bytes(data)

@@ -1,0 +1,150 @@
+"""One text for both colours: work yields what it needs done by the SDK, and two small drivers do it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterator
+from typing import Any, Final, TypeAlias, TypeVar
+
+import obstore
+
+from llmcore.errors import StorageError
+
+__all__ = ["END", "Step", "Work", "aiterate", "arun", "ask", "chunk", "iterate", "run"]
+
+T = TypeVar("T")
+
+END: Final = object()
+"""What `chunk` gives after the last one."""
+
+_used_in = 0
+
+
+class Step:
+    """One call of the SDK, in both colours."""
+
+    __slots__ = ("awaiting", "blocking")
+
+    def __init__(self, blocking: Callable[[], Any], awaiting: Callable[[], Awaitable[Any]]) -> None:
+        self.blocking = blocking
+        self.awaiting = awaiting
+
+
+Work: TypeAlias = Generator[Step, Any, T]
+"""Yields steps and returns a T."""
+
+
+def ask(name: str, *args: Any, on: Any = obstore, **options: Any) -> Step:
+    """Return the step that calls the SDK's function *name*, whose asynchronous twin ends in `_async`."""
+    blocking, awaiting = getattr(on, name), getattr(on, f"{name}_async")
+    return Step(lambda: blocking(*args, **options), lambda: awaiting(*args, **options))
+
+
+def chunk(stream: Any) -> Step:
+    """Return the step that fetches the next item of a stream of the SDK, or `END`."""
+
+    async def fetched() -> Any:
+        try:
+            return await anext(stream)
+        except StopAsyncIteration:
+            return END
+
+    return Step(lambda: next(stream, END), fetched)
+
+
+def run(work: Work[T]) -> T:
+    """Do the *work*, blocking."""
+    _check_process()
+    failure: BaseException | None = None
+    value: Any = None
+    try:
+        while True:
+            step = work.send(value) if failure is None else work.throw(failure)
+            failure = value = None
+            try:
+                value = step.blocking()
+            except Exception as raised:  # noqa: BLE001 - the work decides
+                failure = raised
+    except StopIteration as stop:
+        result: T = stop.value
+        return result
+    finally:
+        failure = None  # else the frame and the traceback would keep each other alive
+
+
+async def arun(work: Work[T]) -> T:
+    """Do the *work*, asynchronously."""
+    _check_process()
+    failure: BaseException | None = None
+    value: Any = None
+    try:
+        while True:
+            step = work.send(value) if failure is None else work.throw(failure)
+            failure = value = None
+            try:
+                value = await step.awaiting()
+            except BaseException as raised:  # noqa: BLE001 - the work decides, on cancellation too
+                failure = raised
+    except StopIteration as stop:
+        result: T = stop.value
+        return result
+    finally:
+        failure = None
+
+
+def iterate(work: Generator[Any, Any, None]) -> Iterator[bytes]:
+    """Do the *work*, blocking, and yield what it yields besides steps."""
+    _check_process()
+    failure: BaseException | None = None
+    value: Any = None
+    try:
+        while True:
+            item = work.send(value) if failure is None else work.throw(failure)
+            failure = value = None
+            if not isinstance(item, Step):
+                yield item
+                continue
+            try:
+                value = item.blocking()
+            except Exception as raised:  # noqa: BLE001 - the work decides
+                failure = raised
+    except StopIteration:
+        return
+    finally:
+        failure = None
+        work.close()
+
+
+async def aiterate(work: Generator[Any, Any, None]) -> AsyncGenerator[bytes, None]:
+    """Do the *work*, asynchronously, and yield what it yields besides steps."""
+    _check_process()
+    failure: BaseException | None = None
+    value: Any = None
+    try:
+        while True:
+            item = work.send(value) if failure is None else work.throw(failure)
+            failure = value = None
+            if not isinstance(item, Step):
+                yield item
+                continue
+            try:
+                value = await item.awaiting()
+            except BaseException as raised:  # noqa: BLE001 - the work decides, on cancellation too
+                failure = raised
+    except StopIteration:
+        return
+    finally:
+        failure = None
+        work.close()
+
+
+def _check_process() -> None:
+    """Refuse what would hang: a fork takes the SDK along and leaves its threads behind."""
+    global _used_in
+    if _used_in not in (0, os.getpid()):
+        raise StorageError(
+            "the object store was in use before this process was forked, and its client does not survive that",
+            expected="a first use after the fork, or a process that was spawned",
+            fix='multiprocessing.set_start_method("spawn")',
+        )
+    _used_in = os.getpid()

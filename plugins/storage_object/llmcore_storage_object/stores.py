@@ -1,0 +1,119 @@
+"""Builds the SDK's stores from the options."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from datetime import timedelta
+from typing import Any
+
+from obstore.store import AzureStore, GCSStore, MemoryStore, S3Store
+
+from llmcore.errors import ConfigError
+from llmcore.types import Secret
+from llmcore_storage_object.plugin import AzureOptions, CommonOptions, GcsOptions, MemoryOptions, S3Options
+from llmcore_storage_object.provider import ObjectStorage, SigningStorage
+from llmcore_storage_object.work import Bucket
+
+__all__ = ["azure", "gcs", "memory", "s3"]
+
+
+def s3(options: S3Options) -> SigningStorage:
+    """Return a storage in an S3 bucket."""
+    keys = (options.access_key_id, options.secret_access_key, options.session_token)
+    store = _built(
+        "s3", keys, S3Store, options.bucket, **_common(options, options.endpoint),
+        region=options.region, endpoint=options.endpoint, access_key_id=_shown(options.access_key_id),
+        secret_access_key=_shown(options.secret_access_key), session_token=_shown(options.session_token),
+        skip_signature=options.anonymous or None,
+        # One object a request: some servers that speak the protocol know no other way.
+        disable_bulk_delete=True,
+    )  # fmt: skip
+    return SigningStorage(
+        Bucket(
+            store,
+            f"s3://{options.bucket}",
+            prefix=options.prefix,
+            secrets=keys,
+            vendors=options.endpoint is None,
+        )
+    )
+
+
+def gcs(options: GcsOptions) -> SigningStorage:
+    """Return a storage in a bucket of Google's."""
+    keys = (options.service_account_key,)
+    store = _built(
+        "gcs", keys, GCSStore, options.bucket, **_common(options, options.endpoint),
+        base_url=options.endpoint, service_account_key=_shown(options.service_account_key),
+        skip_signature=options.anonymous or None,
+    )  # fmt: skip
+    return SigningStorage(
+        Bucket(
+            store,
+            f"gs://{options.bucket}",
+            prefix=options.prefix,
+            secrets=keys,
+            vendors=options.endpoint is None,
+            by_version=True,
+        )
+    )
+
+
+def azure(options: AzureOptions) -> SigningStorage:
+    """Return a storage in a container of Azure's."""
+    keys = (options.access_key, options.sas_token)
+    store = _built(
+        "azure", keys, AzureStore, options.container, **_common(options, options.endpoint),
+        account_name=options.account, account_key=_shown(options.access_key), sas_key=_shown(options.sas_token),
+        endpoint=options.endpoint, skip_signature=options.anonymous or None,
+    )  # fmt: skip
+    return SigningStorage(
+        Bucket(
+            store,
+            f"az://{options.account}/{options.container}",
+            prefix=options.prefix,
+            secrets=keys,
+            vendors=options.endpoint is None,
+        )
+    )
+
+
+def memory(options: MemoryOptions) -> ObjectStorage:
+    """Return a storage in this process's memory."""
+    return ObjectStorage(Bucket(MemoryStore(), "memory://", prefix=options.prefix))
+
+
+def _common(options: CommonOptions, endpoint: str | None) -> dict[str, Any]:
+    silence = timedelta(seconds=options.timeout)
+    return {
+        "client_options": {
+            "connect_timeout": silence,
+            "read_timeout": silence,
+            "timeout": timedelta(days=1),  # of a whole transfer, which takes what a large file takes
+            "allow_http": (endpoint or "").startswith("http://"),
+        },
+        "retry_config": {"max_retries": options.retries, "retry_timeout": timedelta(minutes=3)},
+    }
+
+
+def _built(
+    name: str, secrets: Iterable[Secret | None], kind: Callable[..., Any], *args: Any, **options: Any
+) -> Any:
+    """Return the store; what is None is not said, so that the SDK looks for it itself."""
+    try:
+        return kind(*args, **{key: value for key, value in options.items() if value is not None})
+    except Exception as error:  # noqa: BLE001 - the SDK has no common base for these
+        fault = " ".join(str(error).partition("\n\nDebug source")[0].split())
+    for secret in secrets:
+        if secret is not None and secret.reveal():
+            fault = fault.replace(secret.reveal(), "\u2026")
+    raise ConfigError(
+        f"the options of [storage.{name}] do not fit together: {fault}",
+        where=f"storage.{name}",
+        expected="a bucket or container and credentials as its vendor gives them",
+        fix=f"llmcore config show storage.{name}",
+    )
+
+
+def _shown(secret: Secret | None) -> str | None:
+    return None if secret is None else secret.reveal()

@@ -1,0 +1,196 @@
+"""The work on whole objects, key by key, once for both colours."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import timedelta
+from typing import Any, Final, TypeVar
+
+import obstore
+
+from llmcore.contracts.storage_keys import content_type, parse
+from llmcore.errors import LLMCoreError, StorageError
+from llmcore.types import FileInfo, Secret
+from llmcore_storage_object import faults
+from llmcore_storage_object.steps import END, Work, ask, chunk
+from llmcore_storage_object.traits import Traits
+
+__all__ = ["MAX_FILE_BYTES", "Bucket"]
+
+T = TypeVar("T")
+
+MAX_FILE_BYTES: Final = 4 << 30
+"""What is saved and loaded in one piece."""
+
+
+class Bucket:
+    """One bucket or container, and how its objects are asked for.
+
+    Args:
+        store: The SDK's store.
+        place: What errors call it.
+        prefix: What every object's name begins with.
+        secrets: What must be in no error.
+        vendors: Whether it is the vendor's own service.
+        by_version: Whether the store tells versions apart by number rather than by etag.
+    """
+
+    def __init__(
+        self,
+        store: Any,
+        place: str,
+        *,
+        prefix: str = "",
+        secrets: Iterable[Secret | None] = (),
+        vendors: bool = True,
+        by_version: bool = False,
+    ) -> None:
+        self.store = store
+        self.place = place
+        self.base = f"{prefix.strip('/')}/" if prefix.strip("/") else ""
+        self.traits = Traits(store, self.base, vendors=vendors, by_version=by_version)
+        self._by_version = by_version
+        self._secrets = [secret for secret in secrets if secret is not None]
+
+    def path(self, key: str) -> str:
+        """Return the object's name.
+
+        Raises:
+            StorageKeyError: The key is not acceptable.
+        """
+        parse(key)
+        return self.base + key
+
+    def guarded(self, key: str, work: Work[T], *, writing: bool = False) -> Work[T]:
+        """Do the *work*; what the SDK raises becomes one of our errors."""
+        try:
+            return (yield from work)
+        except LLMCoreError:
+            raise
+        except Exception as error:  # noqa: BLE001 - the SDK raises built-in ones too
+            fault = faults.translate(error, key, self.place, self._secrets, writing=writing)
+        # Outside the block above, so that the SDK's exception does not hang on ours.
+        raise fault
+
+    def save(self, key: str, data: Any, **options: Any) -> Work[Any]:
+        """Put *data*, bytes or an iterator of them, whatever is there."""
+        path = self.path(key)
+        attributes = {"Content-Type": content_type(key) or "application/octet-stream"}
+        try:
+            yield from self._free(key)
+            return (yield ask("put", self.store, path, data, attributes=attributes, **options))
+        except Exception as error:
+            if isinstance(error, LLMCoreError) or faults.status_of(error) is None:
+                raise
+            if not ((yield from self.traits.folders()) and (yield from self._below_a_file(key))):
+                raise
+        raise faults.folder_there(key)
+
+    def load(self, key: str) -> Work[tuple[bytes, str]]:
+        """Return the object's bytes and etag."""
+        found = yield ask("get", self.store, self.path(key))
+        size = found.meta["size"]
+        if size > MAX_FILE_BYTES:
+            raise StorageError(
+                f"{key!a} is too large to be loaded in one piece: {size} bytes",
+                where=self.place,
+                expected=f"at most {MAX_FILE_BYTES} bytes",
+                fix="load_stream() reads it piece by piece",
+            )
+        return bytes((yield ask("bytes", on=found))), self.etag(found.meta) or ""
+
+    def exists(self, key: str) -> Work[bool]:
+        """Return whether there is such an object."""
+        try:
+            yield ask("head", self.store, self.path(key))
+        except FileNotFoundError:
+            return False
+        return True
+
+    def delete(self, key: str) -> Work[bool]:
+        """Delete the object; stores do not tell whether there was one, so it is looked for first."""
+        if not (yield from self.exists(key)):
+            return False
+        yield ask("delete", self.store, self.path(key))
+        return True
+
+    def info(self, key: str) -> Work[FileInfo]:
+        """Return what is known of the object."""
+        found = yield ask("get", self.store, self.path(key), options={"head": True})
+        return self.info_of(key, found.meta, found.attributes.get("Content-Type"))
+
+    def make_folder(self, key: str) -> Work[None]:
+        """Check that the folder may be there; an object store has folders by their files alone."""
+        if (yield from self.exists(key)):
+            raise faults.file_there(key)
+
+    def copy(self, source: str, target: str) -> Work[None]:
+        """Have the store copy the object."""
+        old, new = self.path(source), self.path(target)
+        yield ask("head", self.store, old)
+        if old != new:
+            yield from self._free(target)
+            yield ask("copy", self.store, old, new)
+
+    def move(self, source: str, target: str) -> Work[None]:
+        """Copy, then delete."""
+        yield from self.copy(source, target)
+        if source != target:
+            yield ask("delete", self.store, self.path(source))
+
+    def save_if(self, key: str, data: bytes, etag: str | None) -> Work[str]:
+        """Put *data* if the etag of what is there is *etag*, None meaning that there is nothing."""
+        self.path(key)
+        if not (yield from self.traits.conditions()):
+            raise faults.unheld(self.place)
+        mode: Any = "create" if etag is None else {"version" if self._by_version else "e_tag": etag}
+        try:
+            put = yield from self.save(key, data, mode=mode)
+        except Exception as error:
+            gone = isinstance(error, FileNotFoundError) and etag is not None
+            if not (gone or faults.conflicting(error)):
+                raise
+        else:
+            return self.etag(put) or ""
+        raise faults.exists(key) if etag is None else faults.changed(key)
+
+    def sign(self, key: str, expires_s: float, method: str) -> Work[str]:
+        """Return an address that is good for a while."""
+        path = self.path(key)
+        if method not in ("GET", "PUT", "HEAD") or expires_s <= 0:
+            raise StorageError(
+                f"no address can be signed for {method!a} and {expires_s} seconds",
+                expected="GET, PUT or HEAD, and more than 0 seconds",
+            )
+        url: str = yield ask("sign", self.store, method, path, timedelta(seconds=expires_s))
+        return url
+
+    def etag(self, meta: Any) -> str | None:
+        """Return what names the version that *meta* describes."""
+        found: str | None = meta["version" if self._by_version else "e_tag"]
+        return found
+
+    def info_of(self, key: str, meta: Any, kind: str | None = None) -> FileInfo:
+        """Return what *meta* tells."""
+        return FileInfo(
+            key=key,
+            size_bytes=meta["size"],
+            modified=meta["last_modified"].timestamp(),
+            content_type=kind or content_type(key),
+            etag=self.etag(meta),
+        )
+
+    def _free(self, key: str) -> Work[None]:
+        """Check that no folder stands under *key*, where the server would put the file in its place."""
+        if not (yield from self.traits.folders()):
+            return
+        below = yield chunk(obstore.list(self.store, f"{self.path(key)}/", chunk_size=1))
+        if below is not END and below:
+            raise faults.folder_there(key)
+
+    def _below_a_file(self, key: str) -> Work[bool]:
+        parts = key.split("/")
+        for end in range(1, len(parts)):
+            if (yield from self.exists("/".join(parts[:end]))):
+                return True
+        return False
