@@ -32,8 +32,10 @@ __all__ = [
     "folder_there",
     "not_found",
     "status_of",
+    "too_large",
     "translate",
     "unheld",
+    "unsteady",
 ]
 
 _STATUS: Final = re.compile(r"status code: (\d{3})|status: (\d{3}),")
@@ -139,6 +141,26 @@ def folder_there(key: str) -> StorageKeyError:
         f"the key {key!a} cannot be used: this server keeps files in folders, and one of both is there already",
         expected="no key that is the folder of another one",
         fix="choose another key",
+    )
+
+
+def too_large(key: str, place: str, size: int, most: int) -> StorageError:
+    """Return the error for an object that would take all the memory."""
+    return StorageError(
+        f"{key!a} is too large to be loaded in one piece: {size} bytes",
+        where=place,
+        expected=f"at most {most} bytes",
+        fix="load_stream() reads it piece by piece",
+    )
+
+
+def unsteady(key: str, place: str) -> StorageError:
+    """Return the error for an object that is another one each time it is read."""
+    return StorageError(
+        f"{key!a} is replaced all the time: none of several reads gave a whole file",
+        where=place,
+        expected="a moment in which it stays",
+        fix="load it again",
     )
 
 

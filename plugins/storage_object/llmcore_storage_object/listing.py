@@ -23,7 +23,7 @@ def keys(bucket: Bucket, prefix: str) -> Work[list[str]]:
     """Return all keys that begin with *prefix*, sorted."""
     stream = obstore.list(bucket.store, _folder(bucket, prefix), chunk_size=_AT_ONCE)
     found = yield ask("collect", on=stream)
-    return sorted(key for key, _ in _ours(bucket, prefix, "", found))
+    return sorted({key for key, _ in _ours(bucket, prefix, "", found)})
 
 
 def page(bucket: Bucket, prefix: str, limit: int, after: str) -> Work[list[FileInfo]]:
@@ -33,14 +33,13 @@ def page(bucket: Bucket, prefix: str, limit: int, after: str) -> Work[list[FileI
     start = _acceptable(max(after, prefix[:-1]))
     offset = bucket.base + start if start else None
     stream = obstore.list(bucket.store, folder, offset=offset, chunk_size=min(limit + 1, _AT_ONCE) or 1)
-    infos: list[FileInfo] = []
+    infos: dict[str, FileInfo] = {}
     while len(infos) < limit and (found := (yield chunk(stream))) is not END:
-        infos += [bucket.info_of(key, meta) for key, meta in _ours(bucket, prefix, after, found)]
+        infos |= {key: bucket.info_of(key, meta) for key, meta in _ours(bucket, prefix, after, found)}
         last = found[-1]["path"][len(bucket.base) :] if found else ""
         if last > prefix and not last.startswith(prefix):
             break
-    infos.sort(key=lambda info: info.key)
-    return infos[: max(limit, 0)]
+    return [infos[key] for key in sorted(infos)[: max(limit, 0)]]
 
 
 def _folder(bucket: Bucket, prefix: str) -> str | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
 from collections.abc import Iterable
 from datetime import timedelta
 from typing import Any, Final, TypeVar
@@ -21,6 +23,8 @@ T = TypeVar("T")
 
 MAX_FILE_BYTES: Final = 4 << 30
 """What is saved and loaded in one piece."""
+_READS: Final = 8
+_MD5: Final = re.compile(r"[0-9a-f]{32}")
 
 
 class Bucket:
@@ -50,6 +54,8 @@ class Bucket:
         self.base = f"{prefix.strip('/')}/" if prefix.strip("/") else ""
         self.traits = Traits(store, self.base, vendors=vendors, by_version=by_version)
         self._by_version = by_version
+        self._digests = not vendors
+        """Whether etags may be digests: where a server writes files in place, that alone tells a torn one."""
         self._secrets = [secret for secret in secrets if secret is not None]
 
     def path(self, key: str) -> str:
@@ -88,16 +94,31 @@ class Bucket:
 
     def load(self, key: str) -> Work[tuple[bytes, str]]:
         """Return the object's bytes and etag."""
-        found = yield ask("get", self.store, self.path(key))
-        size = found.meta["size"]
-        if size > MAX_FILE_BYTES:
-            raise StorageError(
-                f"{key!a} is too large to be loaded in one piece: {size} bytes",
-                where=self.place,
-                expected=f"at most {MAX_FILE_BYTES} bytes",
-                fix="load_stream() reads it piece by piece",
-            )
-        return bytes((yield ask("bytes", on=found))), self.etag(found.meta) or ""
+        before: tuple[bytes, str] | None = None
+        for left in reversed(range(_READS)):
+            found = yield ask("get", self.store, self.path(key))
+            if found.meta["size"] > MAX_FILE_BYTES:
+                raise faults.too_large(key, self.place, found.meta["size"], MAX_FILE_BYTES)
+            try:
+                read = bytes((yield ask("bytes", on=found))), self.etag(found.meta) or ""
+            except Exception as error:
+                # The body broke off, as it does where a server replaces the file while it sends it.
+                if not left or faults.status_of(error) is not None:
+                    raise
+                continue
+            if self._is_whole(*read):
+                return read
+            if read == before:
+                self._digests = False  # the same twice: this server's etag is no digest
+                return read
+            before = read
+        raise faults.unsteady(key, self.place)
+
+    def _is_whole(self, data: bytes, etag: str) -> bool:
+        """Return whether this is what was saved; of two halves of two files the digest fits neither."""
+        if not self._digests or not _MD5.fullmatch(etag):
+            return True
+        return hashlib.md5(data, usedforsecurity=False).hexdigest() == etag
 
     def exists(self, key: str) -> Work[bool]:
         """Return whether there is such an object."""
@@ -143,7 +164,7 @@ class Bucket:
         self.path(key)
         if not (yield from self.traits.conditions()):
             raise faults.unheld(self.place)
-        mode: Any = "create" if etag is None else {"version" if self._by_version else "e_tag": etag}
+        mode = "create" if etag is None else self._matching(etag)
         try:
             put = yield from self.save(key, data, mode=mode)
         except Exception as error:
@@ -168,7 +189,15 @@ class Bucket:
     def etag(self, meta: Any) -> str | None:
         """Return what names the version that *meta* describes."""
         found: str | None = meta["version" if self._by_version else "e_tag"]
-        return found
+        quoted = found and found.startswith('"') and found.endswith('"')
+        return (
+            found[1:-1] if found and quoted else found
+        )  # some servers quote it in one answer and not in the other
+
+    def _matching(self, etag: str) -> dict[str, str]:
+        if self._by_version:
+            return {"version": etag}
+        return {"e_tag": etag if etag.startswith("W/") else f'"{etag}"'}
 
     def info_of(self, key: str, meta: Any, kind: str | None = None) -> FileInfo:
         """Return what *meta* tells."""
