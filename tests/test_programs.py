@@ -110,6 +110,28 @@ def test_the_familiar_names_work_as_printed(address: str) -> None:
     assert out[8] == "gpt-4o-mini"
 
 
+def test_the_six_scenarios_of_openai_come_out(address: str) -> None:
+    out = run(
+        EXAMPLES / "openai_optimized.py", OPENAI_API_KEY="sk-test", OPENAI_BASE_URL=address
+    ).splitlines()
+    usd = r"\$0\.\d{6}"
+    for line, said in zip(
+        out,
+        (
+            r"basic use: .+",
+            r"counting: 2 tokens of text, \d+ of a request \((exact|about)\)",
+            r"caching: the same answer, 1 request",
+            r"cost tracking: 10,000 tokens in and 1,000 out cost " + usd,
+            r"cost tracking: a batch saves 50 %, " + usd,
+            r"cost tracking: 2 requests, " + usd + " so far",
+            r"batch of prompts: 3 answers",
+            r"chat: 5 messages, the last one: .+",
+        ),
+        strict=True,
+    ):
+        assert re.fullmatch(said, line), line
+
+
 def test_one_application_runs_unchanged_under_three_configurations() -> None:
     program = EXAMPLES / "first_program.py"
     echo = run(program, config='[llm]\nprovider = "echo"\n\n[cache]\nprovider = "memory"\n').splitlines()
