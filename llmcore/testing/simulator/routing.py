@@ -60,6 +60,8 @@ class Route:
     group: Group
     chat: bool = False
     """Whether it answers a chat, so that the faults of answers can befall it."""
+    header: str | None = None
+    """Only requests that bear it: it tells apart vendors that share an address."""
 
 
 class Table:
@@ -76,9 +78,12 @@ class Table:
             else:
                 self._fixed.setdefault(route.path, []).append(route)
 
-    def find(self, path: str) -> Sequence[tuple[Route, Mapping[str, str]]]:
-        """Return the routes of *path*, one a method, with the names that its pattern took."""
+    def find(
+        self, path: str, headers: Mapping[str, str] | None = None
+    ) -> Sequence[tuple[Route, Mapping[str, str]]]:
+        """Return the routes of *path*, the first of a method before others, with the names that its pattern took."""
+        borne = headers or {}
         if fixed := self._fixed.get(path):
-            return [(route, {}) for route in fixed]
+            return [(route, {}) for route in fixed if route.header is None or route.header in borne]
         found = ((pattern.fullmatch(path), route) for pattern, route in self._patterns)
         return [(route, match.groupdict()) for match, route in found if match]

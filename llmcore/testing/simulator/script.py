@@ -49,6 +49,14 @@ class Script:
         self._requests: deque[RecordedRequest] = deque(maxlen=keep_requests)
         self._faults: list[Planned] = []
         self._replies: deque[Scripted] = deque()
+        self._kept: dict[str, object] = {}
+
+    def kept(self, name: str, make: Callable[[], object]) -> object:
+        """Return what an endpoint keeps under *name* until the reset; made at its first use."""
+        with self.changed:
+            if name not in self._kept:
+                self._kept[name] = make()
+            return self._kept[name]
 
     def plan(self, planned: Planned) -> None:
         """Queue a fault."""
@@ -121,6 +129,7 @@ class Script:
             self._requests.clear()
             self._faults.clear()
             self._replies.clear()
+            self._kept.clear()
             self.max_in_flight = self.in_flight
             self.changed.notify_all()
 

@@ -44,7 +44,7 @@ class Service:
 
     def begin(self, request: RecordedRequest) -> Plan:
         """Record *request* and return its answer; what was queued is taken in the order of arrival."""
-        found = _TABLE.find(request.path)
+        found = _TABLE.find(request.path, request.headers)
         group = found[0][0].group if found else OPENAI
         epoch = self._script.arrived(request) if group.recorded else None
         for route, names in found:

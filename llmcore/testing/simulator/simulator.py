@@ -23,7 +23,7 @@ _BACKLOG: Final = 1024
 
 
 class Simulator:
-    """An OpenAI-compatible server on 127.0.0.1, for tests, demonstrations and benchmarks.
+    """A server on 127.0.0.1 that speaks OpenAI's protocol and ElevenLabs', for tests, demonstrations and benchmarks.
 
     It answers from the moment of `start` (or `with`) until `close`, deterministically and without a key of your
     own. All methods may be called from any thread, while requests are being answered.
@@ -80,7 +80,7 @@ class Simulator:
 
     @property
     def url(self) -> str:
-        """The root, such as Azure's clients take as their `azure_endpoint`: "http://127.0.0.1:PORT"."""
+        """The root, which clients of Azure take as `azure_endpoint`, and of ElevenLabs as `base_url`."""
         if self._port is None:
             raise ConfigError(
                 "the simulator has no address before it is started", fix="with Simulator() as upstream: ..."
@@ -96,8 +96,8 @@ class Simulator:
     def counts(self) -> Counter[str]:
         """What happened so often; what never happened counts 0.
 
-        requests, connections; chat, streams, embeddings, models: right answers that were sent to their end; faults
-        that struck; gone: clients that left before their answer's end; status_200, status_429, ...: answers by status.
+        requests, connections; chat, streams, embeddings, models, speech, voices, cloned, deleted, dictionaries: right
+        answers that were sent to their end; faults that struck; gone: clients that left before their answer's end; status_200, status_429, ...: answers by status.
         A number is right before the client has the answer that it counts.
         """
         return self._script.snapshot()

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from typing import Final
 
-from llmcore.testing.simulator.endpoints import azure, control, openai
+from llmcore.testing.simulator.endpoints import azure, control, elevenlabs, openai
 from llmcore.testing.simulator.routing import Route
 
-ALL_ROUTES: Final[tuple[Route, ...]] = (*openai.ROUTES, *azure.ROUTES, *control.ROUTES)
+ALL_ROUTES: Final[tuple[Route, ...]] = (
+    *elevenlabs.ROUTES,
+    *openai.ROUTES,
+    *azure.ROUTES,
+    *control.ROUTES,
+)

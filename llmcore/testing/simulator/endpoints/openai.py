@@ -1,4 +1,4 @@
-"""OpenAI's own endpoints: chat, embeddings and models, below /v1."""
+"""OpenAI's own endpoints: chat, embeddings, speech and models, below /v1."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Final
 from llmcore.testing.simulator.endpoints.chat import answer_chat
 from llmcore.testing.simulator.endpoints.embeddings import answer_embeddings
 from llmcore.testing.simulator.endpoints.models import answer_model, answer_models
+from llmcore.testing.simulator.endpoints.speech import answer_speech
 from llmcore.testing.simulator.refusals import refusal
 from llmcore.testing.simulator.routing import Group, Route
 from llmcore.testing.simulator.wire import RecordedRequest
@@ -23,6 +24,7 @@ GROUP: Final = Group(name="openai", key=bearer_key, refuse=refusal)
 ROUTES: Final = (
     Route("POST", "/v1/chat/completions", answer_chat, GROUP, chat=True),
     Route("POST", "/v1/embeddings", answer_embeddings, GROUP),
+    Route("POST", "/v1/audio/speech", answer_speech, GROUP),
     Route("GET", "/v1/models", answer_models, GROUP),
     Route("GET", "/v1/models/{model}", answer_model, GROUP),
 )
