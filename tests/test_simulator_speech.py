@@ -162,8 +162,11 @@ def test_voices_are_searched_page_by_page(eleven: ElevenLabs) -> None:
         if not page.has_more:
             break
     assert names == [voice.name for voice in eleven.voices.get_all().voices]
-    assert len(names) == page.total_count == 12
-    assert [voice.name for voice in eleven.voices.search(search="brit", gender="male").voices] == ["Daniel"]
+    assert len(names) == page.total_count == 13
+    assert [voice.name for voice in eleven.voices.search(search="brit", gender="male").voices] == [
+        "Daniel",
+        "George",
+    ]
     assert eleven.voices.get(ADAM).name == "Adam"
 
 

@@ -22,7 +22,7 @@ MODELS: Final = {
     "eleven_flash_v2_5": Model("Eleven Flash v2.5", 40_000, 0.5),
     "eleven_v3": Model("Eleven v3", 5_000, 1.0),
     "eleven_v4": Model("Eleven v4", 10_000, 1.0),
-    "eleven_v4_turbo": Model("Eleven v4 Turbo", 40_000, 0.5),
+    "eleven_v4_turbo": Model("Eleven v4 Turbo", 10_000, 0.5),
     "eleven_english_sts_v2": Model("Eleven English v2", 10_000, 1.0, speaks=False),
 }
 

@@ -17,6 +17,8 @@ _NAMES: Final = (
     ("Ines", "female", "es", "mexican"), ("Jonas", "male", "de", "standard"), ("Klara", "female", "cs", "standard"),
 )  # fmt: skip
 _ID_LENGTH: Final = 20
+USUAL_VOICE: Final = "JBFqnCBsd6RMkjVDRZzb"
+"""The id of a voice that the vendor's own examples speak with."""
 
 
 @dataclass(slots=True)
@@ -32,9 +34,11 @@ class Shelf:
         number = f"{next(iter(self.numbers)):x}"
         return prefix + "0" * (_ID_LENGTH - len(prefix) - len(number)) + number
 
-    def add_voice(self, name: str, category: str, description: str, labels: dict[str, str]) -> str:
+    def add_voice(
+        self, name: str, category: str, description: str, labels: dict[str, str], voice_id: str | None = None
+    ) -> str:
         """Keep a voice; return its id."""
-        voice_id = self.new_id("Voice")
+        voice_id = voice_id or self.new_id("Voice")
         self.voices[voice_id] = {
             "voice_id": voice_id,
             "name": name,
@@ -80,4 +84,6 @@ def _stocked() -> Shelf:
     for name, gender, language, accent in _NAMES:
         labels = {"gender": gender, "language": language, "accent": accent}
         shelf.add_voice(name, "premade", f"A {gender} voice, {accent}", labels)
+    usual = {"gender": "male", "language": "en", "accent": "british"}
+    shelf.add_voice("George", "premade", "A warm male voice, british", usual, USUAL_VOICE)
     return shelf
