@@ -45,6 +45,8 @@ class Group:
     """Reads the key that came with a request; None where these endpoints want none."""
     refuse: Callable[..., Answer]
     """Makes an error: `refuse(status, message=None, code=..., headers=...)`."""
+    repeats_keys: bool = True
+    """Whether it says of a key that it refuses which one, as OpenAI does."""
     recorded: bool = True
     """Whether requests are recorded, counted, held and may fail."""
 

@@ -90,8 +90,9 @@ class Service:
             return None
         key = group.key(request)
         if key is None:
-            return group.refuse(401, _NO_KEY, code="")
+            return group.refuse(401, _NO_KEY if group.repeats_keys else None, code="")
         if self._settings.api_keys is not None and key not in self._settings.api_keys:
             shown = f"{key[:3]}{'*' * 8}{key[-4:]}" if len(key) > 16 else "*" * 8
-            return group.refuse(401, f"Incorrect API key provided: {shown}.", code="invalid_api_key")
+            said = f"Incorrect API key provided: {shown}." if group.repeats_keys else None
+            return group.refuse(401, said, code="invalid_api_key")
         return None

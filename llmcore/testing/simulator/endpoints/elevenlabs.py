@@ -30,7 +30,7 @@ def _key(request: RecordedRequest) -> str | None:
     return request.headers.get(KEY_HEADER) or None
 
 
-GROUP: Final = Group(name="elevenlabs", key=_key, refuse=eleven_refusal)
+GROUP: Final = Group(name="elevenlabs", key=_key, refuse=eleven_refusal, repeats_keys=False)
 
 _SPEECH: Final = "/v1/text-to-speech/{voice}"
 ROUTES: Final = (
