@@ -1,0 +1,1 @@
+"""llmcore plugin: ElevenLabs' voices, spoken, streamed, timed, searched and cloned."""

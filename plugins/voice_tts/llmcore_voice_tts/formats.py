@@ -1,0 +1,66 @@
+"""The vendor's output formats, and what their names say of the audio."""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+from typing import Final, cast
+
+import msgspec
+
+from llmcore.errors import BadRequest
+from llmcore.types import AudioFormat
+
+__all__ = ["Format", "format_named"]
+
+_SHORT: Final = {
+    "alaw": "alaw_8000",
+    "mp3": "mp3_44100_128",
+    "opus": "opus_48000_128",
+    "pcm": "pcm_24000",
+    "ulaw": "ulaw_8000",
+    "wav": "wav_24000",
+}
+"""What a format of llmcore's becomes: what every plan may have."""
+
+_RATES: Final = (8000, 16000, 22050, 24000, 32000, 44100, 48000)
+_KBPS: Final = (32, 64, 96, 128, 192)
+_ALL: Final = frozenset(
+    [f"{kind}_{rate}" for kind in ("pcm", "wav") for rate in _RATES]
+    + [f"mp3_44100_{kbps}" for kbps in _KBPS]
+    + [f"opus_48000_{kbps}" for kbps in _KBPS]
+    + ["mp3_22050_32", "mp3_24000_48", "ulaw_8000", "alaw_8000"]
+)
+_BYTES_PER_SAMPLE: Final = {"pcm": 2, "ulaw": 1, "alaw": 1}
+
+
+class Format(msgspec.Struct, frozen=True):
+    """One output format."""
+
+    name: str
+    """As the vendor calls it."""
+    kind: AudioFormat
+    sample_rate_hz: int
+
+    def duration_s(self, audio: bytes) -> float | None:
+        """Return how long *audio* is, where its size alone says so."""
+        width = _BYTES_PER_SAMPLE.get(self.kind)
+        return None if width is None else len(audio) / width / self.sample_rate_hz
+
+
+def format_named(name: object) -> Format:
+    """Return the format that is called *name*, by llmcore or by the vendor.
+
+    Raises:
+        BadRequest: There is none.
+    """
+    full = _SHORT.get(name, name) if isinstance(name, str) else ""
+    if full not in _ALL:
+        near = get_close_matches(str(name), [*_SHORT, *sorted(_ALL)], n=1)
+        raise BadRequest(
+            f"elevenlabs knows no format {name!r}",
+            provider="elevenlabs",
+            expected=f"{', '.join(_SHORT)}, or a name of the vendor's such as mp3_44100_192",
+            suggestion=near[0] if near else None,
+        )
+    kind, rate, *_ = full.split("_")
+    return Format(full, cast("AudioFormat", kind), int(rate))  # the vendor's words for kinds are llmcore's

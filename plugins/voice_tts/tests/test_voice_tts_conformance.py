@@ -1,0 +1,38 @@
+"""The published promises of a voice, kept against the simulated upstream."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, ClassVar
+
+import pytest
+
+from llmcore.testing.conformance import VoiceConformance
+from llmcore.testing.simulator import Simulator
+from llmcore.types import Secret
+from llmcore_voice_tts.plugin import ElevenLabsOptions
+from llmcore_voice_tts.provider import ElevenLabsVoice
+
+
+class ElevenLabsConformance(VoiceConformance):
+    settings: ClassVar[Mapping[str, Any]] = {"speed": 1.1, "stability": 0.4, "seed": 7, "language": "de-AT"}
+    format: ClassVar[str]
+
+    @pytest.fixture
+    def provider(self) -> Iterator[ElevenLabsVoice]:
+        with Simulator() as upstream:
+            yield ElevenLabsVoice(
+                ElevenLabsOptions(api_key=Secret("k"), base_url=upstream.url, format=self.format)
+            )
+
+
+class TestMp3(ElevenLabsConformance):
+    format = "mp3"
+
+
+class TestWav(ElevenLabsConformance):
+    format = "wav"
+
+
+class TestPcm(ElevenLabsConformance):
+    format = "pcm_16000"

@@ -1,0 +1,104 @@
+"""Spoken by a server that we did not write: the same calls, the same checks."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import os
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from llmcore.errors import AuthenticationFailed, BadRequest, RateLimited, Unavailable
+from llmcore.testing.simulator.sounds import Codec, spoken
+from llmcore.types import Secret
+from llmcore_voice_tts.account import ElevenLabsOptions
+from llmcore_voice_tts.provider import ElevenLabsVoice
+
+TEXT = "It rains. Take an umbrella, please!"
+AUDIO = spoken(TEXT, Codec("mp3", 44100, 128))
+FAILING = {"too fast": 429, "not well": 500, "not so": 422}
+
+
+def fixtures() -> list[object]:
+    endpoint = "elevenlabs-tts"
+    failing = [
+        {
+            "match": {"endpoint": endpoint, "userMessage": words},
+            "response": {"error": {"message": words, "type": "an_error"}, "status": status},
+        }
+        for words, status in FAILING.items()
+    ]
+    audio = {"audio": base64.b64encode(AUDIO).decode(), "format": "mp3"}
+    return [*failing, {"match": {"endpoint": endpoint}, "response": audio}]
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    command = os.environ.get("LLMCORE_AIMOCK")
+    if not command:
+        pytest.skip("aimock is not installed (make aimock)")
+    folder = tmp_path_factory.mktemp("aimock")
+    (folder / "speech.json").write_text(json.dumps({"fixtures": fixtures()}))
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    server = subprocess.Popen(
+        ["node", command, "-p", str(port), "-f", str(folder), "--log-level", "warn"],
+        stdout=subprocess.DEVNULL,
+        env={**os.environ, "AIMOCK_API_KEYS": "sk_right"},
+    )
+    try:
+        wait_for(port)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        server.terminate()
+        server.wait(timeout=10)
+
+
+def wait_for(port: int) -> None:
+    """Return when something listens on *port*."""
+    end = time.monotonic() + 30
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+        except OSError:
+            assert time.monotonic() < end, "the server did not start"
+            time.sleep(0.02)
+        else:
+            return
+
+
+@pytest.fixture
+def voice(address: str) -> Iterator[ElevenLabsVoice]:
+    made = ElevenLabsVoice(ElevenLabsOptions(api_key=Secret("sk_right"), base_url=address))
+    yield made
+    made.close()
+
+
+def test_a_text_comes_back_as_its_audio_in_both_colours(voice: ElevenLabsVoice) -> None:
+    for speech in (voice.synthesize(TEXT), asyncio.run(voice.asynthesize(TEXT))):
+        assert speech.audio == AUDIO
+        assert (speech.format, speech.characters) == ("mp3", len(TEXT))
+        assert str(speech.cost) == "0.00280"  # no header tells the credits: by the table
+
+
+@pytest.mark.parametrize(
+    ("words", "kind"), [("too fast", RateLimited), ("not well", Unavailable), ("not so", BadRequest)]
+)
+def test_its_refusals_are_typed_by_their_status(
+    voice: ElevenLabsVoice, words: str, kind: type[Exception]
+) -> None:
+    with pytest.raises(kind, match=words):
+        voice.synthesize(words)
+
+
+def test_a_wrong_key_is_told(address: str) -> None:
+    voice = ElevenLabsVoice(ElevenLabsOptions(api_key=Secret("sk_wrong"), base_url=address))
+    with pytest.raises(AuthenticationFailed):
+        voice.synthesize(TEXT)
+    voice.close()

@@ -1,0 +1,158 @@
+"""Neither the key nor a recording shows anywhere: not in what is shown, logged, raised or left in an error's frames."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import traceback
+from collections.abc import Iterator
+from types import FunctionType, ModuleType
+from typing import Any
+
+import pytest
+
+from llmcore.errors import LLMCoreError
+from llmcore.testing.simulator import Fault, Simulator
+from llmcore.types import Secret
+from llmcore_voice_tts.account import ElevenLabsOptions
+from llmcore_voice_tts.provider import ElevenLabsVoice
+
+KEY = "sk_canary-4f1d9c"
+RECORDING = b"RIFFcanary-of-a-voice"
+CANARIES = (KEY, RECORDING.decode())
+WAYS = ("whole", "awhole", "stream", "astream", "timed", "atimed", "list", "alist", "clone", "aclone")
+SHORT: Any = {"timeout_s": 0.3, "idle_s": 0.3}
+
+
+@pytest.fixture
+def upstream() -> Iterator[Simulator]:
+    with Simulator() as simulator:
+        yield simulator
+
+
+@pytest.fixture
+def voice(upstream: Simulator) -> Iterator[ElevenLabsVoice]:
+    made = ElevenLabsVoice(ElevenLabsOptions(api_key=Secret(KEY), base_url=upstream.url))
+    yield made
+    made.close()
+
+
+def leaks(root: object) -> list[str]:
+    """Return the paths from *root*, through attributes and containers, to a text that holds a canary."""
+    found: list[str] = []
+    seen: set[int] = set()
+    pending: list[tuple[str, object, int]] = [("root", root, 0)]
+    while pending:
+        path, value, depth = pending.pop()
+        if isinstance(value, str | bytes | bytearray):
+            text = value if isinstance(value, str) else value.decode("latin-1")
+            found += [path] if any(canary in text for canary in CANARIES) else []
+        elif id(value) not in seen and depth < 12 and not isinstance(value, ModuleType | FunctionType | type):
+            seen.add(id(value))
+            found += [f"repr {path}"] if any(canary in repr(value) for canary in CANARIES) else []
+            pending += [(f"{path}{step}", each, depth + 1) for step, each in _inside(value)]
+    return found
+
+
+def _inside(value: Any) -> Iterator[tuple[str, object]]:
+    if isinstance(value, Secret):
+        return
+    if isinstance(value, dict):
+        yield from ((f"[{key!r}]", each) for key, each in value.items())
+    elif isinstance(value, list | tuple | set | frozenset):
+        yield from ((f"[{at}]", each) for at, each in enumerate(value))
+    slots = [name for kind in type(value).__mro__ for name in getattr(kind, "__slots__", ())]
+    for name in {*getattr(value, "__dict__", ()), *([slots] if isinstance(slots, str) else slots)}:
+        try:
+            yield f".{name}", getattr(value, name)
+        except Exception:  # noqa: BLE001, S112 - an attribute that cannot be read shows nothing
+            continue
+
+
+def everything_about(error: BaseException) -> list[Any]:
+    """Return the error, its words, and the local variables of every frame of ours that it passed."""
+    frames = [
+        (frame.f_code.co_name, dict(frame.f_locals))
+        for frame, _ in traceback.walk_tb(error.__traceback__)
+        if "llmcore" in frame.f_code.co_filename and "tests" not in frame.f_code.co_filename
+    ]
+    words = [str(error), repr(error), *traceback.format_exception(error)]
+    return [vars(error), error.__cause__, error.__context__, words, frames]
+
+
+def ask(voice: ElevenLabsVoice, way: str) -> None:
+    async def drained() -> None:
+        async for _ in voice.astream_speech("Hello", **SHORT):
+            pass
+
+    calls: dict[str, Any] = {
+        "whole": lambda: voice.synthesize("Hello", **SHORT),
+        "awhole": lambda: asyncio.run(voice.asynthesize("Hello", **SHORT)),
+        "stream": lambda: list(voice.stream_speech("Hello", **SHORT)),
+        "astream": lambda: asyncio.run(drained()),
+        "timed": lambda: voice.synthesize_with_timestamps("Hello", **SHORT),
+        "atimed": lambda: asyncio.run(voice.asynthesize_with_timestamps("Hello", **SHORT)),
+        "list": voice.list_voices,
+        "alist": lambda: asyncio.run(voice.alist_voices()),
+        "clone": lambda: voice.clone_voice("Ann", [RECORDING], consent="yes"),
+        "aclone": lambda: asyncio.run(voice.aclone_voice("Ann", [RECORDING], consent="yes")),
+    }
+    calls[way]()
+
+
+def test_the_search_finds_what_lies_open() -> None:
+    class Holder:
+        def __init__(self) -> None:
+            self.inner = {"deep": [KEY]}
+
+    assert leaks([Holder()])
+    assert leaks([{"samples": [RECORDING]}])
+
+
+def test_the_key_reaches_the_server_and_nothing_else(
+    upstream: Simulator, voice: ElevenLabsVoice, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.DEBUG):
+        for way in WAYS:
+            ask(voice, way)
+    assert all(request.headers["xi-api-key"] == KEY for request in upstream.requests)
+    assert not any(canary in caplog.text for canary in CANARIES)
+    assert caplog.text  # the HTTP client did log
+    shown = {name: value for name, value in vars(voice).items() if name != "_options"}
+    assert leaks([shown, repr(voice), repr(voice._options), str(voice._account)]) == []
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Fault.status(401, code="invalid_api_key", message=f"Invalid API key {KEY}"),
+        Fault.status(422, body={"detail": [{"loc": ["body"], "msg": f"bad {KEY}", "input": RECORDING.decode()}]}),
+        Fault.status(500, body=f"<p>{KEY}</p>"),
+        Fault.reset(),
+        Fault.reset(after=3),
+        Fault.hang(),
+        Fault.bad_json(),
+        Fault.redirect("http://127.0.0.1:9/"),
+    ],
+    ids=["echoed", "found", "page", "reset", "broken", "hang", "json", "redirect"],
+)  # fmt: skip
+def test_no_error_holds_the_key_or_a_recording_anywhere(
+    upstream: Simulator, voice: ElevenLabsVoice, way: str, fault: Fault, caplog: pytest.LogCaptureFixture
+) -> None:
+    if fault.kind == "hang" and ("list" in way or "clone" in way):
+        fault = Fault.status(503)  # these have no deadline of the caller's
+    upstream.fail(fault)
+    with caplog.at_level(logging.DEBUG), pytest.raises(LLMCoreError) as caught:
+        ask(voice, way)
+    assert not any(canary in caplog.text for canary in CANARIES)
+    told = everything_about(caught.value)
+    assert told[-1], "the error passed our frames"
+    assert leaks(told) == []
+
+
+@pytest.mark.parametrize("consent", ["", "yes"])
+def test_recordings_that_are_refused_here_show_nowhere_either(voice: ElevenLabsVoice, consent: str) -> None:
+    with pytest.raises(LLMCoreError) as caught:
+        voice.clone_voice("Ann", [RECORDING[4:]], consent=consent)
+    assert leaks(everything_about(caught.value)) == []
