@@ -9,6 +9,7 @@ from llmcore.testing.simulator.endpoints.chat import answer_chat
 from llmcore.testing.simulator.endpoints.embeddings import answer_embeddings
 from llmcore.testing.simulator.endpoints.models import answer_models
 from llmcore.testing.simulator.endpoints.openai import bearer_key
+from llmcore.testing.simulator.endpoints.speech import answer_speech
 from llmcore.testing.simulator.refusals import refusal
 from llmcore.testing.simulator.routing import Call, Group, Route
 from llmcore.testing.simulator.wire import Answer, RecordedRequest
@@ -34,6 +35,7 @@ _DEPLOYMENT: Final = "/openai/deployments/{model}"
 ROUTES: Final = (
     Route("POST", f"{_DEPLOYMENT}/chat/completions", _versioned(answer_chat), GROUP, chat=True),
     Route("POST", f"{_DEPLOYMENT}/embeddings", _versioned(answer_embeddings), GROUP),
+    Route("POST", f"{_DEPLOYMENT}/audio/speech", _versioned(answer_speech), GROUP),
     Route("GET", "/openai/models", _versioned(answer_models), GROUP),
     Route("POST", "/openai/v1/chat/completions", answer_chat, GROUP, chat=True),
     Route("POST", "/openai/v1/embeddings", answer_embeddings, GROUP),
