@@ -93,10 +93,10 @@ def test_the_sdk_never_takes_a_key_by_itself(upstream: Simulator) -> None:
         "import os; os.environ['ELEVENLABS_API_KEY'] = 'sk_wrong'; import elevenlabs;"
         "from llmcore.types import Secret; from llmcore_voice_tts.plugin import *;"
         f"v = create(ElevenLabsOptions(api_key=Secret('sk_right'), base_url={upstream.url!r}));"
-        "print(v.synthesize('Hello').characters)"
+        "print(v.synthesize('Hello').characters, v._sdk.get()._client_wrapper._api_key)"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "5"
+    assert done.stdout.strip() == "5 None"
 
 
 def test_traits_need_no_key() -> None:
