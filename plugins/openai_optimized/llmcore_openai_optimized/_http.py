@@ -109,6 +109,10 @@ class Moulds:
         """Return the mould of a chat. On Azure the model is part of the address."""
         return self._mould("/chat/completions", model if self._account.azure_endpoint else "")
 
+    def speech(self, model: str) -> Mould:
+        """Return the mould of a request for speech; see `chat`."""
+        return self._mould("/audio/speech", model if self._account.azure_endpoint else "")
+
     def models(self) -> Mould:
         """Return the mould of the request for the list of models."""
         return self._mould("/models", "")

@@ -1,4 +1,4 @@
-"""Offers the language model provider `openai`; the SDK is imported when it is first used."""
+"""Offers `openai`, a language model and a voice; the SDK is imported when one is first used."""
 
 from __future__ import annotations
 
@@ -7,18 +7,23 @@ from typing import TYPE_CHECKING, Final
 
 from llmcore.hookspecs import Provider, hookimpl
 from llmcore_openai_optimized.account import OpenAIOptions, identity_of
+from llmcore_openai_optimized.speech_options import SpeechOptions
 
 if TYPE_CHECKING:
     from llmcore_openai_optimized.offline import Offline
     from llmcore_openai_optimized.provider import OpenAIProvider
+    from llmcore_openai_optimized.speech import OpenAIVoice
+    from llmcore_openai_optimized.speech_offline import SpeechOffline
 
 __all__ = [
     "LLMCORE_API",
     "PARAMETERS",
     "OpenAIOptions",
+    "SpeechOptions",
     "create",
     "identity",
     "llmcore_llm_providers",
+    "llmcore_voice_providers",
     "offline",
 ]
 
@@ -72,3 +77,23 @@ def llmcore_llm_providers() -> Iterable[Provider]:
         offline=offline,
         identity=identity,
     )
+
+
+def create_voice(options: SpeechOptions) -> OpenAIVoice:
+    """Return the voice; see `create`."""
+    from llmcore_openai_optimized.speech import OpenAIVoice
+
+    return OpenAIVoice(options)
+
+
+def offline_voice(options: SpeechOptions) -> SpeechOffline:
+    """Return what knows a speech beforehand; needs no key."""
+    from llmcore_openai_optimized.speech_offline import SpeechOffline
+
+    return SpeechOffline(options)
+
+
+@hookimpl
+def llmcore_voice_providers() -> Iterable[Provider]:
+    """Offer `openai`."""
+    yield Provider(name="openai", create=create_voice, options=SpeechOptions, offline=offline_voice)

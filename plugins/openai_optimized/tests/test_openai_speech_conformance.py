@@ -1,0 +1,42 @@
+"""The published promises of a voice, kept by `openai` against the simulated upstream."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, ClassVar
+
+import pytest
+
+from llmcore.testing.conformance import VoiceConformance
+from llmcore.testing.simulator import Simulator
+from llmcore.types import Secret
+from llmcore_openai_optimized.speech import OpenAIVoice
+from llmcore_openai_optimized.speech_options import SpeechOptions
+
+
+class SpeechConformance(VoiceConformance):
+    settings: ClassVar[Mapping[str, Any]] = {
+        "speed": 1.5,
+        "model": "gpt-4o-mini-tts",
+        "instructions": "calmly",
+    }
+    format: ClassVar[str]
+
+    @pytest.fixture
+    def provider(self) -> Iterator[OpenAIVoice]:
+        with Simulator() as upstream:
+            yield OpenAIVoice(
+                SpeechOptions(api_key=Secret("k"), base_url=upstream.base_url, format=self.format)
+            )
+
+
+class TestMp3(SpeechConformance):
+    format = "mp3"
+
+
+class TestWav(SpeechConformance):
+    format = "wav"
+
+
+class TestPcm(SpeechConformance):
+    format = "pcm"

@@ -1,0 +1,76 @@
+"""Spoken by a server that we did not write, through the voice `openai`."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import os
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from llmcore.errors import AuthenticationFailed
+from llmcore.testing.simulator.sounds import Codec, spoken
+from llmcore.types import Secret
+from llmcore_openai_optimized.speech import OpenAIVoice
+from llmcore_openai_optimized.speech_options import SpeechOptions
+
+TEXT = "It rains. Take an umbrella, please!"
+AUDIO = spoken(TEXT, Codec("mp3", 24000, 128))
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    command = os.environ.get("LLMCORE_AIMOCK")
+    if not command:
+        pytest.skip("aimock is not installed (make aimock)")
+    folder = tmp_path_factory.mktemp("aimock")
+    audio = {"audio": base64.b64encode(AUDIO).decode(), "format": "mp3"}
+    told = {"fixtures": [{"match": {"endpoint": "speech"}, "response": audio}]}
+    (folder / "speech.json").write_text(json.dumps(told))
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    server = subprocess.Popen(
+        ["node", command, "-p", str(port), "-f", str(folder), "--log-level", "warn"],
+        stdout=subprocess.DEVNULL,
+        env={**os.environ, "AIMOCK_API_KEYS": "sk-right"},
+    )
+    try:
+        wait_for(port)
+        yield f"http://127.0.0.1:{port}/v1"
+    finally:
+        server.terminate()
+        server.wait(timeout=10)
+
+
+def wait_for(port: int) -> None:
+    """Return when something listens on *port*."""
+    end = time.monotonic() + 30
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+        except OSError:
+            assert time.monotonic() < end, "the server did not start"
+            time.sleep(0.02)
+        else:
+            return
+
+
+def test_a_text_comes_back_as_its_audio_in_both_colours(address: str) -> None:
+    voice = OpenAIVoice(SpeechOptions(api_key=Secret("sk-right"), base_url=address))
+    for speech in (voice.synthesize(TEXT), asyncio.run(voice.asynthesize(TEXT))):
+        assert (speech.audio, speech.characters) == (AUDIO, len(TEXT))
+    assert b"".join(voice.stream_speech(TEXT)) == AUDIO
+    voice.close()
+
+
+def test_a_wrong_key_is_told(address: str) -> None:
+    voice = OpenAIVoice(SpeechOptions(api_key=Secret("sk-wrong"), base_url=address))
+    with pytest.raises(AuthenticationFailed):
+        voice.synthesize(TEXT)
+    voice.close()
