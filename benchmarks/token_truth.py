@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from llmcore_openai_optimized.counting.counts import count
+from llmcore_openai_optimized.tokens import count
 
 
 def predict(body: Mapping[str, Any]) -> int:

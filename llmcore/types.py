@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from os import PathLike
 from pathlib import Path
-from typing import Any, Literal, Self, TypedDict
+from typing import Any, Literal, TypedDict
 
 import msgspec
 
-from llmcore.units import Duration, Size
+from llmcore.units import Duration, Size, TokenCount
 
 __all__ = [
     "AlertEvent",
@@ -66,28 +66,6 @@ class Secret:
 
     def __reduce__(self) -> tuple[Any, ...]:
         raise TypeError("a Secret is not copied out of its process")
-
-
-class TokenCount(int):
-    """A number of tokens that knows whether it is exact, and what it can be at most."""
-
-    exact: bool
-    bound: int | None
-    """The backend counts no more than this: the number itself where it is exact; None where nothing bounds it."""
-
-    def __new__(cls, value: int, *, exact: bool, bound: int | None = None) -> Self:
-        """Return *value* as a count that is *exact*, or an estimate, which a *bound* may go with."""
-        count = super().__new__(cls, value)
-        count.exact = exact
-        count.bound = int(count) if exact else bound
-        return count
-
-    def __repr__(self) -> str:
-        bound = "" if self.exact or self.bound is None else f", bound={self.bound}"
-        return f"TokenCount({int(self)}, exact={self.exact}{bound})"
-
-    def __str__(self) -> str:
-        return int.__repr__(self)
 
 
 class Message(TypedDict, total=False):

@@ -1,10 +1,10 @@
-"""Durations and sizes as people write them: "90s", "1h", "64MB"."""
+"""Durations and sizes as people write them: "90s", "1h", "64MB"; and numbers of tokens."""
 
 from __future__ import annotations
 
 import re
 from datetime import timedelta
-from typing import Final, TypeGuard
+from typing import Final, Self, TypeGuard
 
 _SECONDS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
 _BYTES: Final = {
@@ -69,3 +69,25 @@ def _read(value: object, units: dict[str, float] | dict[str, int], *, default: s
     if match is None or unit is None:
         raise ValueError(f"expected a number and a unit, got {value!r}")
     return float(match[1]) * unit
+
+
+class TokenCount(int):
+    """A number of tokens that knows whether it is exact, and what it can be at most."""
+
+    exact: bool
+    bound: int | None
+    """The backend counts no more than this: the number itself where it is exact; None where nothing bounds it."""
+
+    def __new__(cls, value: int, *, exact: bool, bound: int | None = None) -> Self:
+        """Return *value* as a count that is *exact*, or an estimate, which a *bound* may go with."""
+        count = super().__new__(cls, value)
+        count.exact = exact
+        count.bound = int(count) if exact else bound
+        return count
+
+    def __repr__(self) -> str:
+        bound = "" if self.exact or self.bound is None else f", bound={self.bound}"
+        return f"TokenCount({int(self)}, exact={self.exact}{bound})"
+
+    def __str__(self) -> str:
+        return int.__repr__(self)

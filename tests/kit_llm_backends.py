@@ -68,6 +68,10 @@ class Full(Plain, AsyncPlain):
     def price(self, model: str, usage: Usage, service_tier: str | None = None) -> Decimal | None:  # noqa: ARG002
         return usage.input_tokens + 4 * usage.output_tokens + 2 * Decimal(usage.cache_write_tokens)
 
+    def count_body(self, body: dict[str, Any]) -> TokenCount:
+        messages = body.get("messages")
+        return self.count_tokens(messages if isinstance(messages, list) else str(body.get("input") or ""))
+
     def list_models(self) -> list[str]:
         return ["parrot"]
 
@@ -265,6 +269,16 @@ class TellsANumber(Full):
         return 1000
 
 
+class CountsBodiesOtherwise(Full):
+    def count_body(self, body: dict[str, Any]) -> TokenCount:
+        return TokenCount(super().count_body(body) + 1, exact=True)
+
+
+class BoundsBelowItsCount(Full):
+    def count_tokens(self, content: Any) -> TokenCount:
+        return TokenCount(super().count_tokens(content), exact=False, bound=0)
+
+
 class ListsOneText(Full):
     def list_models(self) -> Any:
         return "parrot"
@@ -335,7 +349,7 @@ for _backend in (
     KnowsNoUsage, CountsBackwards, LeavesCachedTokensOut, CutsSilently, RaisesKeyError, ChainsTheSdksError,
     ChangesTheRequest, DecodesToolArguments, SendsPiecesForABody, StreamsInOnePiece, StreamsNoEnd,
     StreamsTheTextSoFar, StreamsUsageInEveryPiece, CutsCharacters, StreamsStrings, HoldsOnToAbandonedStreams,
-    CountsPlainInts, ClaimsToBeExact, GuessesTooLittle, CountsMoreThanItGuessed, ForgetsWhatCostsMore, TellsANumber,
+    CountsPlainInts, ClaimsToBeExact, BoundsBelowItsCount, CountsBodiesOtherwise, GuessesTooLittle, CountsMoreThanItGuessed, ForgetsWhatCostsMore, TellsANumber,
     ListsOneText, ShowsItsKey, KeepsItsKeyInTheOpen, TellsItsKeyInErrors,
     HalfAColour, NoModel,
 ):  # fmt: skip

@@ -196,11 +196,26 @@ def test_count_prints_the_number_alone(cli: CommandLine, tmp_path: Path) -> None
     assert cli("count", "notes.txt").stdout == of_text.stdout
     assert cli("count", "-", stdin="Hello world").stdout == of_text.stdout
     told = json.loads(cli("count", "--json", "Hello world").stdout)
-    assert sorted(told) == ["exact", "model", "schema", "tokens"]
+    assert sorted(told) == ["bound", "exact", "model", "schema", "tokens"]
     assert of_text.stdout == f"{'' if told['exact'] else '~'}{told['tokens']}\n"
     request = cli("count", "--request", "body.json")
     assert int(request.stdout.strip("~\n")) >= told["tokens"]
     assert cli("count", "--request", "notes.txt").returncode == 2
+
+
+def test_count_tells_an_estimate_and_what_it_is_at_most(cli: CommandLine, tmp_path: Path) -> None:
+    asked = {"input": [{"role": "user", "content": "Hello world"}], "model": "gpt-4o-mini"}
+    (tmp_path / "body.json").write_text(json.dumps(asked))
+    (tmp_path / "new.json").write_text(json.dumps({**asked, "model": "gpt-6-sol"}))
+    (tmp_path / "rest.json").write_text(json.dumps({**asked, "previous_response_id": "resp_1"}))
+    exact = cli("count", "--request", "body.json", "-m", "openai:gpt-4o-mini")
+    assert (exact.stdout, exact.stderr) == ("9\n", "")
+    told = json.loads(cli("count", "--json", "--request", "new.json", "-m", "openai:gpt-6-sol").stdout)
+    estimate = cli("count", "--request", "new.json", "-m", "openai:gpt-6-sol")
+    assert estimate.stdout == f"~{told['tokens']}\n"
+    assert estimate.stderr == f"note: an estimate; the server counts at most {told['bound']}\n"
+    rest = cli("count", "--request", "rest.json", "-m", "openai:gpt-4o")
+    assert rest.stderr == "note: an estimate; nothing bounds it\n"
 
 
 @pytest.mark.usefixtures("upstream")

@@ -7,10 +7,12 @@ import pytest
 from tests.kit_runner import Outcomes, complaints, ended, run_kit
 
 FOUND_BY = {
+    "BoundsBelowItsCount": "the bound is never below the count",
     "ChainsTheSdksError": "an SDK's error is chained",
     "ChangesTheRequest": "the request belongs to the caller",
     "ClaimsToBeExact": "not exact for",
     "CountsBackwards": "input_tokens is -3",
+    "CountsBodiesOtherwise": "a chat's body comes to what its request comes to",
     "CountsMoreThanItGuessed": "a count must not exceed the bound",
     "CountsPlainInts": "count_tokens returns a TokenCount",
     "CutsCharacters": "a character was cut in two and replaced",

@@ -362,6 +362,17 @@ class TestCounting:
         assert responses > llm.count_tokens("hello there")
         assert not responses.exact
 
+    def test_a_counter_of_bodies_is_given_them_whole(self) -> None:
+        llm = llmcore.load({"llm": {"provider": "openai", "model": "gpt-4o"}}).llm
+        call = {"type": "function_call", "call_id": "call_1", "name": "add", "arguments": '{"a": 1}'}
+        result = {"type": "function_call_output", "call_id": "call_1", "output": "2"}
+        counted = llm.count_tokens({"input": [{"role": "user", "content": "1 + 1"}, call, result]})
+        assert (int(counted), counted.exact) == (30, True)
+        assert not llm.count_tokens({"input": "Hello", "model": "gpt-6-sol"}).exact
+        assert llm.count_tokens({"input": "Hello"}, instructions="Be brief.") > llm.count_tokens(
+            {"input": "Hello"}
+        )
+
     @pytest.mark.parametrize(
         "content", [5, b"x", [None], {"neither": 1}, [{"role": "user", "content": 5}], None]
     )

@@ -17,8 +17,9 @@ __all__ = ["configure", "run"]
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add what `count` takes."""
     parser.epilog = (
-        "The number stands alone, with ~ in front where it is not exact.\n\n"
-        "examples:\n  llmcore count Hello world\n  llmcore count notes.txt -m openai:gpt-4o-mini"
+        "The number stands alone, with ~ in front where it is an estimate; what it is at most goes to stderr.\n\n"
+        "examples:\n  llmcore count Hello world\n  llmcore count notes.txt -m openai:gpt-4o-mini\n"
+        "  llmcore count --request body.json -m openai:gpt-4o-mini"
     )
     parser.add_argument(
         "content", nargs="*", metavar="TEXT|FILE", help="a text, the name of a file, or - for stdin"
@@ -40,10 +41,21 @@ def run(args: argparse.Namespace) -> int:
     with opened(args) as core:
         count = core.llm.count_tokens(content, model=args.model)
         if args.json:
-            print_json(tokens=int(count), exact=count.exact, model=args.model or core.settings.llm.model)
+            print_json(
+                tokens=int(count),
+                exact=count.exact,
+                bound=count.bound,
+                model=args.model or core.settings.llm.model,
+            )
         else:
             print(f"{'' if count.exact else '~'}{int(count)}")
+            if not count.exact:
+                note(f"note: an estimate; {_at_most(count.bound)}")
     return 0
+
+
+def _at_most(bound: int | None) -> str:
+    return "nothing bounds it" if bound is None else f"the server counts at most {bound}"
 
 
 def _content(words: Sequence[str]) -> str:

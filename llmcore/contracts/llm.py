@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from datetime import date, datetime
 from decimal import Decimal
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from llmcore.types import ChatRequest, Delta, Message, Reply, TokenCount, Usage
 
@@ -77,11 +77,24 @@ class TokenCounter(Protocol):
     ) -> TokenCount:
         """Count a text alone, or what the server would count for messages or a whole request.
 
-        Never touches the network. `exact` is True only where the server is known to count the same.
+        Never touches the network. `exact` is True only where the server is known to count the same. An estimate has
+        a `bound`, which the server's count is never above, where anything bounds it.
 
         Args:
             content: What to count.
             model: Whose tokens are counted; of a `ChatRequest` it is its own.
+        """
+        ...
+
+
+@runtime_checkable
+class BodyCounter(Protocol):
+    """Counts recorded request bodies, of whichever of the vendor's APIs."""
+
+    def count_body(self, body: Mapping[str, Any]) -> TokenCount:
+        """Count what the server would count for *body*, which is as it went over the wire, `model` in it.
+
+        See `TokenCounter.count_tokens`. What a chat's body comes to is what its `ChatRequest` comes to.
         """
         ...
 

@@ -9,7 +9,7 @@ from llmcore.errors import BadRequest
 from llmcore.llm.request import conversation
 from llmcore.types import Message
 
-__all__ = ["Countable", "countable"]
+__all__ = ["Countable", "body_of", "countable"]
 
 
 class Countable(NamedTuple):
@@ -22,6 +22,17 @@ class Countable(NamedTuple):
     model: str | None
     chat: bool
     """Whether it is a request of Chat Completions, whose rules are known."""
+
+
+def body_of(content: Any, given: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return a recorded request body with the *given* parameters in it; None where *content* is none."""
+    if (
+        isinstance(content, Mapping)
+        and "role" not in content
+        and ("messages" in content or "input" in content)
+    ):
+        return {**content, **given}
+    return None
 
 
 def countable(content: Any, given: Mapping[str, Any]) -> Countable:

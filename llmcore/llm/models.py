@@ -9,7 +9,7 @@ from typing import Any, Final, Protocol
 
 from llmcore.calls.backend import Backend
 from llmcore.errors import BadRequest, ConfigError, PluginError
-from llmcore.llm.countable import countable
+from llmcore.llm.countable import Countable, body_of, countable
 from llmcore.llm.key import STATEFUL, KeyMaker, identity_of
 from llmcore.llm.request import checked_parameters
 from llmcore.types import ChatRequest, TokenCount
@@ -103,23 +103,15 @@ class Models:
 
     def count(self, content: Any, model: str | None, given: Mapping[str, Any]) -> TokenCount:
         """Count the tokens of *content* for *model*."""
-        from llmcore.contracts import TokenCounter  # here, since protocols are dear to make
+        from llmcore.contracts import BodyCounter  # here, since protocols are dear to make
 
-        wanted = countable(content, given)
-        target = self.targets(model or wanted.model)[0]
+        body = body_of(content, given)
+        wanted = None if body else countable(content, given)
+        target = self.targets(model or (body or {}).get("model"))[0]
         counter = target.backend.offline
-        if not isinstance(counter, TokenCounter):
-            raise PluginError(
-                f"the llm provider `{target.backend.name}` cannot count tokens",
-                expected="a provider with the ability TokenCounter",
-            )
-        if wanted.text is not None:
-            return counter.count_tokens(wanted.text, target.model)
-        request = ChatRequest(
-            model=target.model, messages=wanted.messages or (), parameters=wanted.parameters
-        )
-        counted = counter.count_tokens(request, target.model)
-        return counted if wanted.chat else TokenCount(counted, exact=False)
+        if body and isinstance(counter, BodyCounter):
+            return counter.count_body({**body, "model": target.model})
+        return _counted(target, wanted or countable(content, given))
 
     def _flat(self, names: Sequence[str | None]) -> list[str | None]:
         """Follow aliases that name aliases; the configuration has checked that they end."""
@@ -157,3 +149,20 @@ class Models:
             found = KeyMaker(provider=backend.name, identity=identify(backend.options), namespace=namespace)
             self._keys[backend.name, namespace] = found
         return found
+
+
+def _counted(target: Target, wanted: Countable) -> TokenCount:
+    """Count what is a text, or as good as a chat."""
+    from llmcore.contracts import TokenCounter
+
+    counter = target.backend.offline
+    if not isinstance(counter, TokenCounter):
+        raise PluginError(
+            f"the llm provider `{target.backend.name}` cannot count tokens",
+            expected="a provider with the ability TokenCounter",
+        )
+    if wanted.text is not None:
+        return counter.count_tokens(wanted.text, target.model)
+    request = ChatRequest(model=target.model, messages=wanted.messages or (), parameters=wanted.parameters)
+    counted = counter.count_tokens(request, target.model)
+    return counted if wanted.chat else TokenCount(counted, exact=False)

@@ -232,6 +232,8 @@ class LLMConformance(Conformance):
         for number in (text, longer, messages, request):
             assert isinstance(number, TokenCount), "count_tokens returns a TokenCount, which knows .exact"
             assert number > 0
+            assert number.bound is None or number.bound >= number, "the bound is never below the count"
+            assert not number.exact or number.bound == number, "an exact count is its own bound"
         assert longer > text
         assert messages >= text, "a message has at least the tokens of its text"
         assert count("") == 0, "no text has no tokens"
@@ -265,6 +267,18 @@ class LLMConformance(Conformance):
         for exact in (False, True):
             most = self.caller.provider.most_usage(self.request(messages), exact=exact)
             assert most is None or isinstance(most, Usage), "most_usage returns a Usage, or None"
+
+    def test_a_recorded_body_is_counted_as_its_request(self) -> None:
+        self.needs("count_body", plain=True)
+        request = self.request("Hello world", temperature=0.5)
+        count_body = self.caller.provider.count_body
+        number, again = count_body(request.body()), self.caller.provider.count_tokens(request)
+        assert isinstance(number, TokenCount), "count_body returns a TokenCount, which knows .exact"
+        assert (number, number.exact) == (again, again.exact), (
+            "a chat's body comes to what its request comes to"
+        )
+        for odd in ({}, {"model": None}, {"input": None}, {"messages": 7}, {"input": [7, {"type": 7}]}):
+            assert count_body({"model": self.model, **odd}) >= 0, "whatever a record holds, it is counted"
 
     def test_models_are_listed_by_name(self) -> None:
         self.needs("list_models")

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date, datetime
 from decimal import Decimal
+from typing import Any
 
 from llmcore.types import ChatRequest, Message, TokenCount, Usage
 from llmcore_openai_optimized import bounds, lifetimes, prices, tokens
@@ -14,7 +15,7 @@ __all__ = ["Offline"]
 
 
 class Offline:
-    """Keeps `llmcore.contracts.TokenCounter`, `PricingProvider`, `UsageBounds` and `ModelLifetimes`."""
+    """Keeps `TokenCounter`, `BodyCounter`, `PricingProvider`, `UsageBounds` and `ModelLifetimes` of `llmcore.contracts`."""
 
     def __init__(self, pricing_tier: PricingTier = "standard", *, azure: bool = False) -> None:
         self._tier = pricing_tier
@@ -25,6 +26,10 @@ class Offline:
     ) -> TokenCount:
         """See `TokenCounter.count_tokens`."""
         return tokens.count(content, model)
+
+    def count_body(self, body: Mapping[str, Any]) -> TokenCount:
+        """See `BodyCounter.count_body`: bodies of Chat Completions and of Responses."""
+        return tokens.count(body)
 
     def price(
         self, model: str, usage: Usage, service_tier: str | None = None, *, at: datetime | None = None

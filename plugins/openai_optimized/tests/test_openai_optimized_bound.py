@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 
 from llmcore.types import ChatRequest
 from llmcore_openai_optimized.counting import bound
-from llmcore_openai_optimized.counting.counts import measure, total
+from llmcore_openai_optimized.counting.counts import total
 from llmcore_openai_optimized.counting.models import family
 from llmcore_openai_optimized.counting.reading import asked
+from llmcore_openai_optimized.tokenizer import counter
 
 TEXTS = st.text(st.characters(codec="utf-8") | st.sampled_from("\n 0aé字"), max_size=30)
 NAMES = st.text("abc_xyz", min_size=1, max_size=12)
@@ -100,7 +101,7 @@ def as_responses(chat: dict[str, Any]) -> dict[str, Any]:
 
 def counted(body: dict[str, Any]) -> int:
     kind = family(body["model"])
-    return total(asked(body), kind, measure(kind))
+    return total(asked(body), kind, counter(kind.encoding).count)
 
 
 @settings(deadline=None)  # the first count of a process loads a table

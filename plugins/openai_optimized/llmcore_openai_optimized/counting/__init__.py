@@ -1,7 +1,18 @@
-"""Token counts without the network: what OpenAI's servers would count for a text, messages, or a whole request."""
+"""What OpenAI's servers would count for a whole request, by rules that were found in recorded answers."""
 
 from __future__ import annotations
 
-from llmcore_openai_optimized.counting.bound import bound
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from llmcore_openai_optimized.counting.bounding import bound
 
 __all__ = ["bound"]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "bound":  # here, so that a text alone is counted without all that requests need
+        from llmcore_openai_optimized.counting.bounding import bound
+
+        return bound
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -104,11 +103,15 @@ def json_text(value: Any) -> str:
     try:
         return msgspec.json.encode(value, enc_hook=repr).decode()
     except (UnicodeEncodeError, TypeError, ValueError, msgspec.MsgspecError):  # half characters, odd keys
+        import json
+
         return json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=repr, skipkeys=True)
 
 
 def ascii_json(value: Any) -> str:
     """Return *value* as compact JSON with every other character escaped."""
+    import json  # here: plain messages need none
+
     return json.dumps(value, separators=(",", ":"), default=repr, skipkeys=True)
 
 

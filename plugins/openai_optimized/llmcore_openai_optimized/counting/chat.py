@@ -96,7 +96,7 @@ class ChatSum(Sum):
         if isinstance(item, Said):
             return self.said(item)
         if isinstance(item, Result):
-            name = self.tokens("functions." + item.name)
+            name = self.result_name(item)
             return _RESULT + name + self.tokens(item.text) + self.pictures(item.pictures)
         if len(item.calls) > 1:
             return self._parallel(item, results)

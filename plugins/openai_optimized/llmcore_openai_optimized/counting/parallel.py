@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 
 import msgspec
@@ -24,6 +23,8 @@ def calls_text(called: Called) -> str:
 
 def results_text(texts: Sequence[str], family: Family) -> str:
     """Return the text of the results: a list, in ASCII for the older encoding (one row, with a picture sign)."""
+    import json
+
     return json.dumps(texts, ensure_ascii=family.encoding == "cl100k_base")
 
 

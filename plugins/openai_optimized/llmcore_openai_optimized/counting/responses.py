@@ -65,7 +65,7 @@ class ResponsesSum(Sum):
         if isinstance(item, Said):
             return self.said(item)
         if isinstance(item, Result):
-            name = self.tokens("functions." + item.name)
+            name = self.result_name(item)
             sum_ = name + self.tokens(item.text) + self.pictures(item.pictures)
             return sum_ + (_RESULT_GPT5 if self.family.gpt5 else 0)
         if self.family.gpt5 and len(item.calls) > 1:

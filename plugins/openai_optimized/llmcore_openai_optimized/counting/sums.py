@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from llmcore_openai_optimized.counting.asked import Asked, Picture, Said, named
+from llmcore_openai_optimized.counting.asked import Asked, Picture, Result, Said, named
 from llmcore_openai_optimized.counting.images import cost_of
 from llmcore_openai_optimized.counting.models import Family
 from llmcore_openai_optimized.counting.render import TooLarge, namespace
@@ -56,6 +56,12 @@ class Sum:
     def speaker(self, name: str) -> int:
         """Return what a message's `name` costs: no token more than its own has, in six rows."""
         return self.tokens(name) if name else 0
+
+    def result_name(self, result: Result) -> int:
+        """Return what the author of a result costs; of a call that is not there, nobody knows the name."""
+        if not result.name:
+            self.whole.doubts.add("result")
+        return self.tokens("functions." + result.name)
 
     def pictures(self, pictures: tuple[Picture, ...]) -> int:
         """Return what pictures cost."""

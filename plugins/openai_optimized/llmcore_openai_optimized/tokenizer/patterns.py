@@ -1,0 +1,55 @@
+"""How texts are cut into pieces before they are encoded.
+
+Source: tiktoken_ext/openai_public.py of tiktoken 0.14 (MIT). `STOCK` is for tiktoken's own engine. `FULL` is the same for
+the package `regex`, where `$` may stand before a last line end. `ASCII` is the same for the standard `re`, of texts in
+ASCII: there each class has few members.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+__all__ = ["ASCII", "FULL", "STOCK"]
+
+STOCK: Final = {
+    "cl100k_base": r"'(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?+\p{L}++|\p{N}{1,3}+| ?[^\s\p{L}\p{N}]++[\r\n]*+"
+    r"|\s++$|\s*[\r\n]|\s+(?!\S)|\s",
+    "o200k_base": r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+"
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)?"
+    r"|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*"
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)?"
+    r"|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+",
+}
+
+FULL: Final = {name: pattern.replace("$", r"\Z") for name, pattern in STOCK.items()}
+
+_SPACE: Final = r"\t\n\x0b\f\r "  # of re, \s has four characters more
+
+ASCII: Final = {
+    "cl100k_base": r"'(?i:[sdmt]|ll|ve|re)|[^\r\nA-Za-z0-9]?+[A-Za-z]++|[0-9]{1,3}+| ?[^"
+    + _SPACE
+    + r"A-Za-z0-9]++[\r\n]*+"
+    r"|["
+    + _SPACE
+    + r"]++\Z|["
+    + _SPACE
+    + r"]*[\r\n]|["
+    + _SPACE
+    + r"]+(?![^"
+    + _SPACE
+    + r"])|["
+    + _SPACE
+    + r"]",
+    "o200k_base": r"[^\r\nA-Za-z0-9]?[A-Z]*[a-z]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?"
+    r"|[^\r\nA-Za-z0-9]?[A-Z]+[a-z]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?"
+    r"|[0-9]{1,3}| ?[^"
+    + _SPACE
+    + r"A-Za-z0-9]+[\r\n/]*|["
+    + _SPACE
+    + r"]*[\r\n]+|["
+    + _SPACE
+    + r"]+(?![^"
+    + _SPACE
+    + r"])"
+    r"|[" + _SPACE + r"]+",
+}
