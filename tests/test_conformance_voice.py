@@ -7,10 +7,10 @@ import pytest
 from tests.kit_runner import Outcomes, complaints, ended, run_kit
 
 FOUND_BY = {
-    "CallsAWavMp3": "this is no mp3",
-    "ClaimsAnotherRate": "Speech.sample_rate_hz is not that of the wav",
+    "CallsAWavMp3": "what arrived is wav, not mp3",
+    "ClaimsAnotherRate": "Speech.sample_rate_hz is not that of the audio",
     "CountsBytesAsCharacters": "Speech.characters counts what was spoken",
-    "CutsTheFile": "the wav is cut",
+    "CutsTheFile": "the wav is cut short",
     "IgnoresItsSettings": "unexpected settings",
     "IsSilent": "the wav has no samples",
     "ListsInAnyOrder": "the order changed between two calls",
@@ -21,8 +21,8 @@ FOUND_BY = {
     "RaisesKeyError": "must raise VoiceNotFound, raised KeyError",
     "ReturnsBytes": "synthesize returns a Speech, got bytes",
     "SaysAlwaysTheSame": "two texts sound the same",
-    "SendsAnErrorPage": "this is no wav: it begins with b'<html>",
-    "SendsJsonAsSamples": "this is no pcm",
+    "SendsAnErrorPage": "what arrived is an HTML page",
+    "SendsJsonAsSamples": "what arrived is JSON",
     "SendsNothing": "there is no audio",
     "SendsPcmOfNoRate": "pcm is unplayable without its sample_rate_hz",
     "SpeaksTheEmptyText": "must raise VoiceError or BadRequest, returned Speech",
@@ -32,10 +32,40 @@ FOUND_BY = {
     "TellsOfAnother": "get_voice_info tells of another voice",
 }
 
+ABILITIES_FOUND_BY = {
+    "AlignsOtherText": "Speech.alignment is of",
+    "AlignsInMilliseconds": "are those seconds?",
+    "AlignsBackwards": "begins before the one before it",
+    "ClonesWithoutConsent": "must raise VoiceError or BadRequest, returned VoiceInfo",
+    "DeletesTwice": "delete_voice tells that there was none",
+    "FindsAnything": "a search for what no voice is called found some",
+    "ForgetsTheHost": "unexpected keyword argument",
+    "ListsModelsTwice": "a model was listed twice",
+    "ModelOfNoCharacters": "a limit is above 0, or None",
+    "PagesForever": "the pages have no end",
+    "PagesOverlap": "a voice stands on two pages",
+    "PagesTooLong": "asked for 2 voices, got",
+    "PricesUnknownModels": "the price of an unknown model is None",
+    "PricesInFloats": "a price is a Decimal, got float",
+    "StreamsCut": "this does not play: the wav is cut short",
+    "StreamsHalf": "speak the text at different lengths",
+    "StreamsNothingToSay": "must raise VoiceError or BadRequest",
+    "StreamsText": "stream_speech yields bytes, got str",
+    "TraitsOfAnotherFormat": "the traits tell another format than the speech has",
+    "TraitsOfAnotherRate": "the traits tell another rate",
+    "TraitsThatChange": "the traits change from one call to the next",
+    "IdentityOfNumbers": "identity holds texts, `version` is a int",
+}
+
 
 @pytest.fixture(scope="module")
 def outcomes(tmp_path_factory: pytest.TempPathFactory) -> Outcomes:
     return run_kit("kit_voice_backends.py", tmp_path_factory.mktemp("stranger"))
+
+
+@pytest.fixture(scope="module")
+def abilities(tmp_path_factory: pytest.TempPathFactory) -> Outcomes:
+    return run_kit("kit_voice_abilities.py", tmp_path_factory.mktemp("able"))
 
 
 def test_a_correct_voice_passes_wholly_in_both_colours(outcomes: Outcomes) -> None:
@@ -64,3 +94,19 @@ def test_a_broken_voice_fails_and_the_failure_says_why(outcomes: Outcomes, backe
 
 def test_every_broken_voice_is_named_here(outcomes: Outcomes) -> None:
     assert set(outcomes) - {"Both", "Tone", "AsyncTone"} == set(FOUND_BY)
+
+
+def test_a_voice_with_every_ability_passes_and_nothing_is_skipped(abilities: Outcomes) -> None:
+    assert {how for how, _ in abilities["Able"].values()} == {"passed"}, complaints(abilities["Able"])
+    assert ended(abilities["Able"], "passed") > 70
+
+
+@pytest.mark.parametrize(("backend", "reason"), ABILITIES_FOUND_BY.items(), ids=ABILITIES_FOUND_BY)
+def test_a_broken_ability_is_found(abilities: Outcomes, backend: str, reason: str) -> None:
+    said = complaints(abilities[backend])
+    assert said, f"{backend} passed the kit"
+    assert any(reason in text for text in said), said[0]
+
+
+def test_a_part_of_an_ability_is_no_ability(abilities: Outcomes) -> None:
+    assert any("still to define: delete_voice" in said for said in complaints(abilities["ClonesOnly"]))

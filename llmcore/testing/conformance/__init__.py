@@ -38,7 +38,15 @@ pytest.register_assert_rewrite(
     *(
         f"{__name__}.{module}"
         for module in sorted(
-            {*_MODULES.values(), "abilities", "cache_abilities", "storage_abilities", "storage_writing"}
+            {
+                *_MODULES.values(),
+                "abilities",
+                "cache_abilities",
+                "storage_abilities",
+                "storage_writing",
+                "voice_abilities",
+                "voice_check",
+            }
         )
     )
 )

@@ -7,7 +7,8 @@ from typing import Any, ClassVar
 
 import pytest
 
-from llmcore.testing.conformance.cache_abilities import CacheAbilities, of
+from llmcore.testing.conformance.abilities import of
+from llmcore.testing.conformance.cache_abilities import CacheAbilities
 
 __all__ = ["CacheConformance"]
 

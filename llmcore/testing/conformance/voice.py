@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import io
-import wave
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, ClassVar
+from collections.abc import Sequence
+from typing import ClassVar
 
 import pytest
 
 from llmcore.errors import BadRequest, LLMCoreError, TextTooLong, VoiceError, VoiceNotFound
-from llmcore.testing.conformance.base import Conformance
+from llmcore.testing.conformance.voice_abilities import VoiceAbilities
+from llmcore.testing.conformance.voice_check import check
 from llmcore.types import Speech, VoiceInfo
 
 __all__ = ["VoiceConformance"]
@@ -26,34 +25,7 @@ _TEXTS = {
 }
 
 
-def _mp3(audio: bytes) -> bool:
-    return audio[:3] == b"ID3" or (len(audio) > 1 and audio[0] == 0xFF and audio[1] & 0xE6 == 0xE2)
-
-
-def _aac(audio: bytes) -> bool:
-    framed = len(audio) > 1 and audio[0] == 0xFF and audio[1] & 0xF6 == 0xF0
-    return framed or audio[:4] == b"ADIF" or audio[4:8] == b"ftyp"
-
-
-def _raw(audio: bytes) -> bool:
-    start = audio.lstrip()[:9].lower()
-    return not start.startswith((b"{", b"<!doctype", b"<html", b"<?xml", b"riff"))
-
-
-_MAGIC: Mapping[str, Callable[[bytes], bool]] = {
-    "wav": lambda audio: audio[:4] in (b"RIFF", b"RF64") and audio[8:12] == b"WAVE",
-    "mp3": _mp3,
-    "ogg": lambda audio: audio[:4] == b"OggS",
-    "opus": lambda audio: audio[:4] == b"OggS" and b"OpusHead" in audio[:128],
-    "flac": lambda audio: audio[:4] == b"fLaC",
-    "aac": _aac,
-    "pcm": lambda audio: len(audio) % 2 == 0 and _raw(audio),
-    "ulaw": _raw,
-    "alaw": _raw,
-}
-
-
-class VoiceConformance(Conformance):
+class VoiceConformance(VoiceAbilities):
     """The promises of `llmcore.contracts.voice`."""
 
     kind: ClassVar[str] = "voice"
@@ -61,8 +33,6 @@ class VoiceConformance(Conformance):
     example: ClassVar[str] = "MyVoice()"
     long_text: ClassVar[str] = "It rains, and it does not stop to rain. " * 50
     """A text that the backend either speaks wholly or refuses with `TextTooLong`."""
-    settings: ClassVar[Mapping[str, Any]] = {}
-    """Settings of the backend's own that `synthesize` takes, such as `{"speed": 1.2}`."""
 
     @pytest.mark.parametrize("text", _TEXTS.values(), ids=_TEXTS)
     def test_a_text_becomes_audio_that_plays(self, text: str) -> None:
@@ -125,7 +95,7 @@ class VoiceConformance(Conformance):
     def test_settings_of_its_own_are_taken(self) -> None:
         if not self.settings:
             pytest.skip("the class names no `settings`")
-        self._check(self.call("synthesize", "Hello there.", None, **self.settings))
+        check(self.call("synthesize", "Hello there.", None, **self.settings))
 
     def test_an_unknown_setting_is_refused_in_our_words_or_passed_over(self) -> None:
         try:
@@ -133,7 +103,7 @@ class VoiceConformance(Conformance):
         except LLMCoreError as error:
             self._in_our_words(error)
         else:
-            self._check(speech)
+            check(speech)
 
     def test_texts_spoken_at_once_are_not_mixed_up(self) -> None:
         texts = [
@@ -143,7 +113,7 @@ class VoiceConformance(Conformance):
         ] * 2
         spoken = self.together([("synthesize", text) for text in texts])
         for speech in spoken:
-            self._check(speech)
+            check(speech)
         sizes = [len(speech.audio) for speech in spoken]
         assert sizes[0] < sizes[1] < sizes[2], "a text got another one's audio"
         assert sizes[3] < sizes[4] < sizes[5], "a text got another one's audio"
@@ -167,35 +137,4 @@ class VoiceConformance(Conformance):
     def _speak(self, text: str, voice: str | None = None) -> Speech:
         __tracebackhide__ = True
         speech = self.call("synthesize", text, *([] if voice is None else [voice]))
-        return self._check(speech)
-
-    @staticmethod
-    def _check(speech: Any) -> Speech:
-        __tracebackhide__ = True
-        assert isinstance(speech, Speech), f"synthesize returns a Speech, got {type(speech).__name__}"
-        assert type(speech.audio) is bytes, f"Speech.audio is bytes, got {type(speech.audio).__name__}"
-        assert speech.audio, "there is no audio"
-        assert speech.format in _MAGIC, f"{speech.format!r} is no format of llmcore.types.AudioFormat"
-        start = speech.audio[:16]
-        assert _MAGIC[speech.format](speech.audio), f"this is no {speech.format}: it begins with {start!r}"
-        if speech.format == "pcm":
-            assert speech.sample_rate_hz, "pcm is unplayable without its sample_rate_hz"
-        if speech.format == "wav":
-            _check_wav(speech)
-        return speech
-
-
-def _check_wav(speech: Speech) -> None:
-    try:
-        with wave.open(io.BytesIO(speech.audio)) as file:
-            frames, rate = file.getnframes(), file.getframerate()
-            data = file.readframes(frames)
-            width = file.getsampwidth() * file.getnchannels()
-    except (wave.Error, EOFError) as error:
-        pytest.fail(f"the wav cannot be read: {error}")
-    assert frames, "the wav has no samples"
-    assert len(data) == frames * width, f"the wav is cut: {len(data)} bytes of {frames * width}"
-    if speech.sample_rate_hz is not None:
-        assert speech.sample_rate_hz == rate, "Speech.sample_rate_hz is not that of the wav"
-    if speech.duration_s is not None:
-        assert speech.duration_s == pytest.approx(frames / rate, rel=0.05, abs=0.05), "duration_s is wrong"
+        return check(speech)
