@@ -37,6 +37,7 @@ SERVER = "python -m llmcore.testing.simulator"
 """Started where it stands, and ended after the page."""
 
 VENDOR = "https://api.openai.com/v1"
+SPEAKER = "https://api.elevenlabs.io"
 """Wherever a page says it, the simulator answers."""
 
 FENCE = re.compile(r"^(?P<indent> *)(?P<fence>`{3,}|~{3,})(?P<info>[^`\n]*)$")
@@ -173,11 +174,12 @@ def run_page(name: str, steps: list[dict[str, Any]], home: Path) -> subprocess.C
             "PYTHONPATH": str(home / "site"),
             "OPENAI_API_KEY": "sk-test",
             "OPENAI_BASE_URL": upstream.base_url,
+            "ELEVENLABS_API_KEY": "sk_test",
         }
         command = [sys.executable, str(ROOT / "tests/run_page.py")]
         return subprocess.run(
             command,
-            input=json.dumps([name, steps]).replace(VENDOR, upstream.base_url),
+            input=json.dumps([name, steps]).replace(VENDOR, upstream.base_url).replace(SPEAKER, upstream.url),
             cwd=work,
             env=env,
             capture_output=True,
