@@ -38,8 +38,9 @@ _TEXTS = {
     "quotes_and_slashes": '"quoted" \\ back / and {braces} </s> <|endoftext|>',
     "lines": "one\r\ntwo\n\nthree\t.",
 }
-_USAGE = ("input_tokens", "output_tokens", "cached_tokens", "cache_write_tokens", "reasoning_tokens",
-          "audio_input_tokens", "audio_output_tokens")  # fmt: skip
+_USAGE = ("input_tokens", "output_tokens", "cached_tokens", "cache_write_tokens", "cache_write_12h_tokens",
+          "reasoning_tokens", "audio_input_tokens", "audio_output_tokens", "image_input_tokens",
+          "image_output_tokens")  # fmt: skip
 
 
 class LLMConformance(Conformance):
@@ -365,6 +366,7 @@ class LLMConformance(Conformance):
         assert usage.cached_tokens + usage.cache_write_tokens <= usage.input_tokens, (
             "input includes cached tokens"
         )
+        assert usage.cache_write_12h_tokens <= usage.cache_write_tokens, "writes include those kept for long"
         assert usage.reasoning_tokens <= usage.output_tokens, "output includes reasoning tokens"
 
 
