@@ -126,14 +126,66 @@ class AbleInBoth(Able):
         self.release(key, holder)
 
 
-class ManyTellsMissesToo(Able):
+class Batches(Memory):
+    """Correct, with the one ability."""
+
+    def get_many(self, keys: Sequence[str]) -> dict[str, bytes]:
+        return {key: value for key in keys if (value := self.get(key)) is not None}
+
+
+class ManyTellsMissesToo(Batches):
     def get_many(self, keys: Sequence[str]) -> Any:
         return {key: self.get(key) for key in keys}
 
 
-class ManyTellsTheExpired(Able):
+class ManyTellsTheExpired(Batches):
     def get_many(self, keys: Sequence[str]) -> dict[str, bytes]:
         return {key: self.entries[key][0] for key in keys if key in self.entries}
+
+
+class ManyTakesEmptyForAMiss(Batches):
+    def get_many(self, keys: Sequence[str]) -> dict[str, bytes]:
+        return {key: value for key in keys if (value := self.get(key))}
+
+
+class ManyReturnsPairs(Batches):
+    def get_many(self, keys: Sequence[str]) -> Any:
+        return list(super().get_many(keys).items())
+
+
+class ManyReturnsItsOwnBuffer(Batches):
+    def get_many(self, keys: Sequence[str]) -> Any:
+        return {key: bytearray(value) for key, value in super().get_many(keys).items()}
+
+
+class ManyTellsValuesInTheirOrder(Batches):
+    def get_many(self, keys: Sequence[str]) -> dict[str, bytes]:
+        return dict(zip(keys, super().get_many(keys).values(), strict=False))
+
+
+class ManyIsAThousandAtMost(Batches):
+    def get_many(self, keys: Sequence[str]) -> dict[str, bytes]:
+        return super().get_many(keys[:1000])
+
+
+class ManyUsesUpTheList(Batches):
+    def get_many(self, keys: Sequence[str]) -> dict[str, bytes]:
+        found = super().get_many(keys)
+        if isinstance(keys, list):
+            keys.clear()
+        return found
+
+
+class ManyTakesAListOnly(Batches):
+    def get_many(self, keys: Any) -> dict[str, bytes]:
+        return super().get_many(keys.copy())
+
+
+class ManySeesEverybody(Batches):
+    others: Any = None
+
+    def get_many(self, keys: Sequence[str]) -> dict[str, bytes]:
+        return {**({} if self.others is None else self.others.get_many(keys)), **super().get_many(keys)}
 
 
 class MatchesLikeAShell(Able):
@@ -288,11 +340,34 @@ class TestAbleInBoth(Good):
         return other
 
 
+class KitOfMany(Kit):
+    """What is about batches alone, since the rest takes seconds."""
+
+
+for _name in dir(KitOfMany):
+    if _name.startswith("test_") and getattr(getattr(KitOfMany, _name), "ability", None) != "get_many":
+        setattr(KitOfMany, _name, None)
+
+
+class TestManySeesEverybody(KitOfMany):
+    backend = ManySeesEverybody
+
+    @pytest.fixture
+    def sibling(self, provider: Any) -> Any:
+        provider.others = Batches()
+        return provider.others
+
+
+for _many in (
+    ManyTellsMissesToo, ManyTellsTheExpired, ManyTakesEmptyForAMiss, ManyReturnsPairs, ManyReturnsItsOwnBuffer,
+    ManyTellsValuesInTheirOrder, ManyIsAThousandAtMost, ManyUsesUpTheList, ManyTakesAListOnly,
+):  # fmt: skip
+    globals()[f"Test{_many.__name__}"] = type(f"Test{_many.__name__}", (KitOfMany,), {"backend": _many})
+
 for _backend in (
-    ManyTellsMissesToo, ManyTellsTheExpired, MatchesLikeAShell, MatchesABackslashAsAnEscape,
-    MatchesOneLineOnly, MatchesBeginnings, MatchesAndCountsTheExpired, LeasesToEverybody,
-    LeasesAreNotRenewed, LeasesForbidRenewal, LeasesNeverEnd, LeasesAreReleasedByAnybody,
-    LeasesAreTakenOneAfterAnother, LeasesAreEntries, LeasesGoWithClear, HalfALease, VersionStays,
-    VersionCountsReads, VersionIgnoresClear, WatchDoesNotBegin, WatchIsDeafToDeletes,
+    MatchesLikeAShell, MatchesABackslashAsAnEscape, MatchesOneLineOnly, MatchesBeginnings,
+    MatchesAndCountsTheExpired, LeasesToEverybody, LeasesAreNotRenewed, LeasesForbidRenewal, LeasesNeverEnd,
+    LeasesAreReleasedByAnybody, LeasesAreTakenOneAfterAnother, LeasesAreEntries, LeasesGoWithClear, HalfALease,
+    VersionStays, VersionCountsReads, VersionIgnoresClear, WatchDoesNotBegin, WatchIsDeafToDeletes,
 ):  # fmt: skip
     globals()[f"Test{_backend.__name__}"] = type(f"Test{_backend.__name__}", (Kit,), {"backend": _backend})

@@ -36,8 +36,16 @@ FOUND_BY = {
     "LeasesToEverybody": "two holders have one lease",
     "LongTtlOverflows": "a ttl of 1e+11 s ended at once",
     "LosesWhatIsSetAtOnce": "values set at once were lost or mixed up",
+    "ManyIsAThousandAtMost": "all that are there, however many",
+    "ManyReturnsItsOwnBuffer": "values must be bytes, got bytearray",
+    "ManyReturnsPairs": "get_many must return a mapping, got list",
+    "ManySeesEverybody": "it is another namespace's",
+    "ManyTakesAListOnly": "has no attribute 'copy'",
+    "ManyTakesEmptyForAMiss": "an empty value is there",
     "ManyTellsMissesToo": "exactly what is there",
     "ManyTellsTheExpired": "what is over or deleted is not there",
+    "ManyTellsValuesInTheirOrder": "exactly what is there",
+    "ManyUsesUpTheList": "the caller's list was changed",
     "MatchesABackslashAsAnEscape": "after 'a\\\\*b'",
     "MatchesAndCountsTheExpired": "assert 701 == 700",
     "MatchesBeginnings": "after 'user'",
@@ -62,6 +70,10 @@ FOUND_BY = {
     "WatchIsDeafToDeletes": "delete of 'two' was not reported",
     "WritesInPieces": "a reader got a value that nobody set",
 }
+
+
+pytestmark = pytest.mark.timeout(400)
+"""The first test waits for two kits to run, each with some twenty broken backends, of which many wait for a ttl."""
 
 
 @pytest.fixture(scope="module")

@@ -25,6 +25,7 @@ _SMALLEST: Final = 10**6
 _LONGEST_NAMESPACE: Final = 64
 _FOR_EVER_S: Final = 10**9
 _BATCH: Final = 256
+_MANY: Final = 2048
 _ATTEMPTS: Final = 8
 
 
@@ -79,8 +80,10 @@ class FileCache:
         raw = key.encode("utf-8", "surrogatepass")
         slot = self._plain + raw[::-1]
         data = self._store.get(slot if len(slot) <= MAX_SLOT_BYTES else self._slot(raw))
-        if data is None:
-            return None
+        return None if data is None else self._opened(key, raw, data)
+
+    def _opened(self, key: str, raw: bytes, data: bytes) -> bytes | None:
+        """Return the value in what lies in the slot of *key*, whose bytes are *raw*, and note the use of it."""
         now = self._clock()
         value = unpack(data, self._name + raw, now)
         if value is None:
@@ -136,7 +139,16 @@ class FileCache:
 
     def get_many(self, keys: Sequence[str]) -> dict[str, bytes]:
         """See `CacheBatches.get_many`."""
-        return {key: value for key in keys if (value := self.get(key)) is not None}
+        raws = {key: key.encode("utf-8", "surrogatepass") for key in keys}
+        slots = [self._slot(raw) for raw in raws.values()]
+        found: list[bytes | None] = []
+        for at in range(0, len(slots), _MANY):  # the lock that a fork waits for is not held for long
+            found += self._store.read(_gets(slots[at : at + _MANY]))
+        return {
+            key: value
+            for (key, raw), data in zip(raws.items(), found, strict=True)
+            if data is not None and (value := self._opened(key, raw, data)) is not None
+        }
 
     def delete_matching(self, pattern: str) -> int:
         """See `CacheMatching.delete_matching`."""
@@ -270,6 +282,10 @@ class FileCache:
 
 def _put(slot: bytes, data: bytes) -> Callable[[Any], object]:
     return lambda txn: txn.put(slot, data)
+
+
+def _gets(slots: Sequence[bytes]) -> Callable[[Any], list[bytes | None]]:
+    return lambda txn: [txn.get(slot) for slot in slots]
 
 
 def _delete(slots: Sequence[bytes]) -> Callable[[Any], int]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 import threading
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import Any, Final
 
 from llmcore.builtin.memory_cache import MemoryCache
@@ -73,6 +73,20 @@ class CacheStore:
         self.stats.looked_up(hit=value is not None)
         return value
 
+    def lookup_many(self, keys: Sequence[str]) -> Act[dict[str, bytes]]:
+        """Return what is kept under *keys*, each of which is counted as by `lookup`.
+
+        The backend is asked once, and only for what the memory tier has not.
+        """
+        values: dict[str, bytes] = {}
+        if self._ready():
+            if self._tier is not None:
+                values = {key: value for key in keys if (value := self._tier.get(key)) is not None}
+            values |= yield from self._read_many([key for key in keys if key not in values])
+        for key in keys:
+            self.stats.looked_up(hit=key in values)
+        return values
+
     def keep(self, key: str, value: bytes, ttl: float | None = None) -> Act[bool]:
         """Keep *value*; return whether that was done."""
         if not self._ready():
@@ -100,6 +114,10 @@ class CacheStore:
     def look(self, key: str) -> Act[bytes | None]:
         """Return what the backend has under *key*, uncounted: for those who wait until it is there."""
         return (yield from self._read(key)) if self._ready() else None
+
+    def look_many(self, keys: Sequence[str]) -> Act[dict[str, bytes]]:
+        """Return what the backend has under *keys*, asked once and uncounted."""
+        return (yield from self._read_many(keys)) if self._ready() else {}
 
     def leased(self, name: str, *args: Any) -> Act[bool | None]:
         """Take or give back a lease; return the backend's answer, None where it has no leases or failed."""
@@ -141,9 +159,31 @@ class CacheStore:
 
     def _read(self, key: str) -> Act[bytes | None]:
         epoch = 0 if self._tier is None else self._tier.epoch()
-        found: list[bytes | None] = []
+        found: list[object] = []
         yield from self._attempted("get", key, into=found.append)
-        opened = _opened(found[0]) if found else None
+        return self._taken(key, found[0], epoch) if found else None
+
+    def _read_many(self, keys: Sequence[str]) -> Act[dict[str, bytes]]:
+        values: dict[str, bytes] = {}
+        if len(keys) > 1 and self.backend.ability("get_many") is not None:
+            epoch = 0 if self._tier is None else self._tier.epoch()
+            found: list[object] = []
+            yield from self._attempted("get_many", keys, into=found.append)
+            kept = found[0] if found and isinstance(found[0], Mapping) else {}
+            for key in keys:
+                value = self._taken(key, kept.get(key), epoch)
+                if value is not None:
+                    values[key] = value
+            return values
+        for key in keys:
+            value = None if self._breaker.is_open else (yield from self._read(key))
+            if value is not None:
+                values[key] = value
+        return values
+
+    def _taken(self, key: str, data: object, epoch: int) -> bytes | None:
+        """Return the value in what the backend gave for *key*, which the tier keeps from now on."""
+        opened = _opened(data)
         if opened is None:
             return None
         value, expires = opened
@@ -218,9 +258,9 @@ def _nothing(_: str) -> None:
     """Have nothing in memory."""
 
 
-def _opened(data: bytes | None) -> tuple[bytes, float] | None:
+def _opened(data: object) -> tuple[bytes, float] | None:
     """Return the value and when its time is over, 0 for never; None where it is, or *data* is not ours."""
-    if data is None or len(data) < _HEAD.size:
+    if not isinstance(data, bytes) or len(data) < _HEAD.size:
         return None
     magic, expires = _HEAD.unpack_from(data)
     if magic != _MAGIC or (expires and expires <= time.time()):

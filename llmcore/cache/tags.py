@@ -47,23 +47,27 @@ class Tags:
 
         To be called before the value is made: what is invalidated meanwhile must not be kept as fresh.
         """
-        stamps: dict[str, bytes] = {}
+        tags = tuple(tags)
+        stamps = yield from self.stamps(tags)
         for tag in tags:
-            stamp = yield from self._stamp(tag)
-            if stamp is None:
-                yield from self._store.keep(stamp_key(tag), secrets.token_bytes(_SIZE), _LIFE_S)
-                stamp = yield from self._store.look(stamp_key(tag))  # another process may have been later
+            if tag in stamps:
+                continue
+            yield from self._store.keep(stamp_key(tag), secrets.token_bytes(_SIZE), _LIFE_S)
+            stamp = yield from self._store.look(stamp_key(tag))  # another process may have been later
             if stamp is None:
                 return None
             stamps[tag] = stamp
         return stamps
 
-    def hold(self, stamps: Mapping[str, bytes]) -> Act[bool]:
-        """Return whether all of *stamps* are still those of their tags."""
-        for tag, stamp in stamps.items():
-            if (yield from self._stamp(tag)) != stamp:
-                return False
-        return True
+    def stamps(self, tags: Iterable[str]) -> Act[dict[str, bytes]]:
+        """Return the stamps that there are; the backend is asked once for what is not in memory."""
+        stamps = {
+            tag: near[-_SIZE:] for tag in tags if (near := self._store.peek(stamp_key(tag))) is not None
+        }
+        # What is kept in memory may have the store's own head in front.
+        keys = {tag: stamp_key(tag) for tag in tags if tag not in stamps}
+        kept = (yield from self._store.look_many(list(keys.values()))) if keys else {}
+        return stamps | {tag: kept[key] for tag, key in keys.items() if key in kept}
 
     def change(self, tags: Iterable[str]) -> Act[None]:
         """Make every value that bears one of *tags* a miss.
@@ -73,10 +77,3 @@ class Tags:
         """
         for tag in tags:
             yield from self._store.managed("delete", stamp_key(tag))
-
-    def _stamp(self, tag: str) -> Act[bytes | None]:
-        key = stamp_key(tag)
-        near = self._store.peek(key)
-        if near is not None:
-            return near[-_SIZE:]  # what is kept in memory may have the store's own head in front
-        return (yield from self._store.look(key))

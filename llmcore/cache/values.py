@@ -43,21 +43,28 @@ class Values:
         return found
 
     def look_up_many(self, keys: Iterable[str], codec: Codec) -> Act[dict[str, Any]]:
-        """Return what is kept, by key."""
+        """Return what is kept, by key, each counted; the backend is asked once for them, and once for their tags."""
+        names = {key: backend_key(key) for key in keys}
+        kept = yield from self.store.lookup_many(list(names.values()))
+        entries = {name: unpack(data) for name, data in kept.items()}
+        tags = {tag for entry in entries.values() if entry is not None for tag in entry.stamps}
+        stamps = yield from self.tags.stamps(tags)
         values = {}
-        for key in dict.fromkeys(keys):
-            found = yield from self.look_up(key, codec)
+        for key, name in names.items():
+            if name not in entries:
+                continue
+            found = _found(entries[name], stamps, codec)
             if found.hit:
                 values[key] = found.value
+            else:
+                self.store.stats.unusable()
         return values
 
     def opened(self, kept: bytes, codec: Codec) -> Act[Found]:
         """Return what the bytes in the cache are worth."""
         entry = unpack(kept)
-        if entry is None or (entry.stamps and not (yield from self.tags.hold(entry.stamps))):
-            return Found(hit=False, unusable=True)
-        hit, value = codec.decode(entry.data)
-        return Found(hit, value, entry.due, plain=not entry.stamps, unusable=not hit)
+        stamps = (yield from self.tags.stamps(entry.stamps)) if entry is not None and entry.stamps else {}
+        return _found(entry, stamps, codec)
 
     def set(
         self, values: Mapping[str, Any], ttl: Ttl, tags: str | Iterable[str] | None, codec: Codec
@@ -100,3 +107,11 @@ class Values:
         for key in [key for key in keys if matches(key)]:
             gone += bool((yield from self.store.managed("delete", key)))
         return gone
+
+
+def _found(entry: Entry | None, stamps: Mapping[str, bytes], codec: Codec) -> Found:
+    """Return what *entry* is worth, where *stamps* are those that its tags have now."""
+    if entry is None or any(stamps.get(tag) != stamp for tag, stamp in entry.stamps.items()):
+        return Found(hit=False, unusable=True)
+    hit, value = codec.decode(entry.data)
+    return Found(hit, value, entry.due, plain=not entry.stamps, unusable=not hit)

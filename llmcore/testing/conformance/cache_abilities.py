@@ -5,7 +5,7 @@ from __future__ import annotations
 import queue
 import secrets
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 import pytest
@@ -79,6 +79,39 @@ class CacheAbilities(Abilities):
         assert dict(self.call("get_many", ["key 1", "key 2", "key 3"])) == {"key 3": wanted["key 3"]}, (
             "what is over or deleted is not there"
         )
+
+    @of("get_many")
+    def test_many_values_are_those_that_get_returns(self, sibling: Any) -> None:
+        self.needs("get_many")
+        keys = [*_STORED, "empty", "long " + "k" * 500]
+        for key in keys:
+            self.call("set", key, b"" if key == "empty" else key.encode())
+        neighbour = None if sibling is None else self.another(sibling)
+        try:
+            if neighbour is not None:
+                neighbour.call("set", "theirs", b"theirs")
+            asked = [each for key in keys for each in (f"{key} is not there", key)] + ["theirs"]
+            found = self.call("get_many", asked)
+        finally:
+            if neighbour is not None:
+                neighbour.close()
+        assert isinstance(found, Mapping), f"get_many must return a mapping, got {type(found).__name__}"
+        assert "theirs" not in found, "it is another namespace's"
+        assert "empty" in found, "an empty value is there"
+        for key in keys:
+            value = found.get(key)
+            assert type(value) is bytes, f"values must be bytes, got {type(value).__name__} for {key!r}"
+            assert value == self.call("get", key), f"get_many and get differ for {key!r}"
+
+    @of("get_many")
+    def test_many_keys_are_any_sequence_which_is_left_as_it_was(self) -> None:
+        self.needs("get_many")
+        for i in range(1500):
+            self.call("set", f"{i}", b"value")
+        keys = [f"{i}" for i in range(1600)]
+        assert len(self.call("get_many", keys)) == 1500, "all that are there, however many"
+        assert keys == [f"{i}" for i in range(1600)], "the caller's list was changed"
+        assert dict(self.call("get_many", ("1", "1600"))) == {"1": b"value"}
 
     @of("delete_matching")
     @pytest.mark.parametrize(("pattern", "matching"), _PATTERNS.items(), ids=map(ascii, _PATTERNS))
