@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from llmcore.cache import CacheManager
+from llmcore.testing.redis_server import RedisServer, find_redis_server
 
 
 @pytest.fixture
@@ -76,34 +77,63 @@ def test_two_hundred_tasks_are_one_run(cache: CacheManager) -> None:
     assert ran == [1]
 
 
-def test_eight_processes_are_one_run(tmp_path: Path) -> None:
-    program = tmp_path / "program.py"
-    program.write_text(
-        """
-import sys, time
+PROGRAM = """
+import asyncio, sys, time
 from pathlib import Path
 from llmcore.cache import CacheManager
 
 here = Path(__file__).parent
-cache = CacheManager(backend="file", cache_dir=str(here / "cache"))
+cache = CacheManager(**{options!r})
+
+def ran(what):
+    with (here / "ran").open("a") as file:
+        file.write(what + " ")
+    while len(list(here.glob("ready.*"))) < 8:
+        time.sleep(0.005)
 
 @cache.cached(ttl=60)
 def slow(x: int) -> int:
-    with (here / "ran").open("a") as file:
-        file.write("x")
-    while len(list(here.glob("ready.*"))) < 8:
-        time.sleep(0.005)
+    ran("function")
     return 2 * x
 
+@cache.cached(ttl=60)
+async def aslow(x: int) -> int:
+    await asyncio.to_thread(ran, "coroutine")
+    return 3 * x
+
+@cache.cached(ttl=60)
+def pieces(x: int):
+    ran("generator")
+    yield from range(x)
+
 cache.get("warm")
-(here / f"ready.{sys.argv[1]}").touch()
+(here / f"ready.{{sys.argv[1]}}").touch()
 assert slow(21) == 42
+assert asyncio.run(aslow(21)) == 63
+assert list(pieces(3)) == [0, 1, 2]
+assert cache.get_stats()["errors"] == 0
 cache.close()
 """
-    )
+
+
+def eight_processes_are_one_run(folder: Path, **options: Any) -> None:
+    program = folder / "program.py"
+    program.write_text(PROGRAM.format(options=options))
     started = [subprocess.Popen([sys.executable, str(program), str(each)]) for each in range(8)]
     assert [each.wait(60) for each in started] == [0] * 8
-    assert (tmp_path / "ran").read_text() == "x"
+    assert (folder / "ran").read_text().split() == ["function", "coroutine", "generator"]
+
+
+def test_eight_processes_on_one_file_are_one_run(tmp_path: Path) -> None:
+    eight_processes_are_one_run(tmp_path, backend="file", cache_dir=str(tmp_path / "cache"))
+
+
+@pytest.mark.skipif(find_redis_server() is None, reason="no redis-server")
+def test_eight_processes_on_one_redis_are_one_run(tmp_path: Path) -> None:
+    with RedisServer(tmp_path) as server:
+        eight_processes_are_one_run(
+            tmp_path, backend="redis", url=server.url, timeout=20.0, connect_timeout=20.0
+        )
 
 
 def test_a_failing_leader_does_not_fail_its_followers(cache: CacheManager) -> None:
