@@ -1,0 +1,128 @@
+"""What is there: lists, pages, patterns, facts, folders."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from llmcore.calls.drivers import arun, run
+from llmcore.calls.steps import Act
+from llmcore.errors import StorageError
+from llmcore.storage.asking import Asking
+from llmcore.storage.globs import beginning, matcher
+from llmcore.types import FileInfo
+
+__all__ = ["ListedFiles"]
+
+_AT_ONCE: Final = 1000
+
+
+class ListedFiles(Asking):
+    """What tells of files rather than carries them."""
+
+    def exists(self, key: str) -> bool:
+        """Return whether a file is stored under *key*."""
+        return bool(run(self._ask("exists", key)))
+
+    async def aexists(self, key: str) -> bool:
+        """See `exists`."""
+        return bool(await arun(self._ask("exists", key)))
+
+    def delete(self, key: str) -> bool:
+        """Remove the file; return whether there was one."""
+        return bool(run(self._ask("delete", key)))
+
+    async def adelete(self, key: str) -> bool:
+        """See `delete`."""
+        return bool(await arun(self._ask("delete", key)))
+
+    def list_files(self, prefix: str = "") -> list[str]:
+        """Return the keys that begin with *prefix*, at any depth, sorted."""
+        return list(run(self._ask("list_files", prefix)))
+
+    async def alist_files(self, prefix: str = "") -> list[str]:
+        """See `list_files`."""
+        return list(await arun(self._ask("list_files", prefix)))
+
+    def list_page(self, prefix: str = "", limit: int = 1000, after: str = "") -> list[FileInfo]:
+        """Return the first *limit* files that begin with *prefix* and come after the key *after*, sorted.
+
+        The last key of a page is the *after* of the next; a page of fewer than *limit* files is the last.
+        """
+        return run(self._page(prefix, limit, after))
+
+    async def alist_page(self, prefix: str = "", limit: int = 1000, after: str = "") -> list[FileInfo]:
+        """See `list_page`."""
+        return await arun(self._page(prefix, limit, after))
+
+    def glob(self, pattern: str, limit: int | None = None, after: str = "") -> list[str]:
+        """Return the keys that match, sorted: at most *limit* of them, those after the key *after*.
+
+        `*` stands for any text within a part, `?` for one character, `**` for any text: "reports/**/*.txt".
+        """
+        return run(self._matching(pattern, limit, after))
+
+    async def aglob(self, pattern: str, limit: int | None = None, after: str = "") -> list[str]:
+        """See `glob`."""
+        return await arun(self._matching(pattern, limit, after))
+
+    def create_directory(self, key: str) -> None:
+        """Make the folder and those above it."""
+        run(self._ask("create_directory", key))
+
+    async def acreate_directory(self, key: str) -> None:
+        """See `create_directory`."""
+        await arun(self._ask("create_directory", key))
+
+    def get_file_size(self, key: str) -> int:
+        """Return the size of the file in bytes."""
+        return int(run(self._ask("get_file_size", key)))
+
+    async def aget_file_size(self, key: str) -> int:
+        """See `get_file_size`."""
+        return int(await arun(self._ask("get_file_size", key)))
+
+    def get_modified_time(self, key: str) -> float:
+        """Return when the file was last saved, in seconds since 1970-01-01 UTC."""
+        return float(run(self._ask("get_modified_time", key)))
+
+    async def aget_modified_time(self, key: str) -> float:
+        """See `get_modified_time`."""
+        return float(await arun(self._ask("get_modified_time", key)))
+
+    def get_file_info(self, key: str) -> FileInfo:
+        """Return size and time of the file, and where the backend knows them content type and etag."""
+        return run(self._info(key))
+
+    async def aget_file_info(self, key: str) -> FileInfo:
+        """See `get_file_info`."""
+        return await arun(self._info(key))
+
+    def info(self, keys: Sequence[str]) -> list[FileInfo]:
+        """Return what `get_file_info` tells of each of *keys*."""
+        return [self.get_file_info(key) for key in keys]
+
+    def _page(self, prefix: str, limit: int, after: str) -> Act[list[FileInfo]]:
+        if limit < 1:
+            raise StorageError(f"a page has at least one file, not {limit}", where="argument limit")
+        if self._has("list_page"):
+            return list((yield from self._ask("list_page", prefix, limit, after)))
+        found = [key for key in (yield from self._ask("list_files", prefix)) if key > after]
+        infos: list[FileInfo] = []
+        for key in found[:limit]:
+            infos.append((yield from self._info(key)))  # noqa: PERF401 - a comprehension cannot yield
+        return infos
+
+    def _matching(self, pattern: str, limit: int | None, after: str) -> Act[list[str]]:
+        matches, prefix = matcher(pattern), beginning(pattern)
+        if limit is None or not self._has("list_page"):
+            keys = yield from self._ask("list_files", prefix)
+            return [key for key in keys if key > after and matches(key)][:limit]
+        found: list[str] = []
+        while len(found) < limit:
+            page = yield from self._ask("list_page", prefix, _AT_ONCE, after)
+            found += [info.key for info in page if matches(info.key)]
+            if len(page) < _AT_ONCE:
+                break
+            after = page[-1].key
+        return found[:limit]

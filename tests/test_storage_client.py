@@ -1,0 +1,314 @@
+"""The storage client over backends of each colour and with each set of abilities: the same calls, the same answers."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import datetime as dt
+import io
+import sys
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import llmcore
+from llmcore.calls.backend import Backend
+from llmcore.errors import (
+    PluginError,
+    StorageChanged,
+    StorageError,
+    StorageExists,
+    StorageKeyError,
+    StorageNotFound,
+)
+from llmcore.hookspecs import Provider
+from llmcore.storage import StorageClient
+from llmcore.storage.globs import beginning, matcher
+from tests.kit_storage_abilities import Able, AbleInBoth
+from tests.kit_storage_backends import AsyncMemory, Memory
+
+
+class AsyncAble:
+    """The asynchronous colour alone, with every ability."""
+
+    def __init__(self) -> None:
+        self._inner = AbleInBoth()
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("a"):
+            return getattr(self._inner, name)
+        raise AttributeError(name)
+
+
+class NoOptions:
+    def options(self, kind: str, provider: Provider) -> object:
+        del kind, provider
+        return {}
+
+
+def client(kind: type) -> StorageClient:
+    backend = Backend("storage", Provider(name=kind.__name__.lower(), create=lambda _: kind()), NoOptions())
+    return StorageClient(lambda: backend)
+
+
+KINDS = (Memory, AsyncMemory, Able, AsyncAble, AbleInBoth)
+ABLE = (Able, AsyncAble, AbleInBoth)
+
+
+@pytest.fixture(params=KINDS, ids=lambda kind: kind.__name__)
+def storage(request: pytest.FixtureRequest) -> StorageClient:
+    return client(request.param)
+
+
+@dataclasses.dataclass
+class Point:
+    x: int
+    y: int
+
+
+def test_text_and_json_are_bytes_with_a_meaning(storage: StorageClient) -> None:
+    storage.save_text("a.txt", "Gr\xfc\xdfe")
+    assert (storage.load("a.txt"), storage.load_text("a.txt")) == ("Gr\xfc\xdfe".encode(), "Gr\xfc\xdfe")
+    value = {"list": [1, 2.5, None, True], "text": "\u6587"}
+    storage.save_json("a.json", value)
+    assert storage.load_json("a.json") == value
+    storage.save_json("point.json", Point(1, 2))
+    assert storage.load("point.json") == b'{"x":1,"y":2}'
+    assert storage.load_json("point.json", Point) == Point(1, 2)
+    storage.save_json("day.json", dt.date(2026, 11, 25))
+    assert storage.load_json("day.json", dt.date) == dt.date(2026, 11, 25)
+
+
+def test_what_is_no_text_or_json_says_so(storage: StorageClient) -> None:
+    storage.save("raw", b"\xff\x00")
+    storage.save_json("point", {"x": "one"})
+    faults: list[tuple[Callable[[], object], str]] = [
+        (lambda: storage.load_text("raw"), "is no text: byte 0xff at 0"),
+        (lambda: storage.load_json("raw"), "is no JSON"),
+        (lambda: storage.load_json("point", Point), "does not fit Point"),
+        (lambda: storage.save_json("new", object()), "cannot be saved as JSON"),
+        (lambda: storage.save_text("new", b"bytes"), "takes a text, got bytes"),  # type: ignore[arg-type]
+        (lambda: storage.save("new", 5), "cannot be saved as it is"),  # type: ignore[arg-type]
+        (lambda: storage.save_stream("new", b"bytes"), "is no stream"),  # type: ignore[arg-type]
+        (lambda: storage.save_stream("new", 5), "is no stream"),  # type: ignore[arg-type]
+        (lambda: list(storage.load_stream("raw", -1)), "no position in a file"),
+        (lambda: storage.list_page(limit=0), "at least one file"),
+    ]
+    for call, said in faults:
+        with pytest.raises(StorageError, match=said) as caught:
+            call()
+        assert caught.value.__context__ is None
+    assert storage.list_files() == ["point", "raw"]
+
+
+def test_streams_copies_and_moves_work_with_every_backend(storage: StorageClient) -> None:
+    pieces = [b"x" * 100_000, b"", b"y" * 7]
+    for source in (pieces, iter(pieces), (piece for piece in pieces), io.BytesIO(b"".join(pieces))):
+        storage.save_stream("a/file", source)
+        assert b"".join(storage.load_stream("a/file")) == b"".join(pieces)
+    assert b"".join(storage.load_stream("a/file", 99_999, 100_001)) == b"xy"
+    storage.copy("a/file", "a/twin")
+    storage.move("a/file", "b/file")
+    storage.move("b/file", "b/file")
+    assert storage.list_files() == ["a/twin", "b/file"]
+    calls: list[Callable[[], object]] = [
+        lambda: list(storage.load_stream("nothing")),
+        lambda: storage.copy("nothing", "a"),
+        lambda: storage.move("nothing", "a"),
+    ]
+    for call in calls:
+        with pytest.raises(StorageNotFound):
+            call()
+
+
+def test_the_asynchronous_twins_do_the_same(storage: StorageClient) -> None:
+    async def given() -> AsyncIterator[bytes]:
+        for piece in (b"one ", b"two"):
+            await asyncio.sleep(0)
+            yield piece
+
+    async def main() -> None:
+        for source in (given(), [b"one ", b"two"], io.BytesIO(b"one two")):
+            await storage.asave_stream("a/file.txt", source)
+            assert b"".join([piece async for piece in storage.aload_stream("a/file.txt")]) == b"one two"
+        await storage.acopy("a/file.txt", "a/twin.txt")
+        await storage.amove("a/file.txt", "b/file.txt")
+        assert await storage.aload_text("b/file.txt") == "one two"
+        await storage.asave_text("c", "text")
+        await storage.asave_json("d.json", [1])
+        assert await storage.aload_json("d.json") == [1]
+        assert await storage.aglob("**/*.txt") == ["a/twin.txt", "b/file.txt"]
+        assert await storage.alist_files() == ["a/twin.txt", "b/file.txt", "c", "d.json"]
+        with pytest.raises(StorageNotFound):
+            [piece async for piece in storage.aload_stream("nothing")]
+
+    asyncio.run(main())
+
+
+class Own(Exception):
+    pass
+
+
+def test_what_a_source_raises_is_the_application_s(storage: StorageClient) -> None:
+    def broken() -> Iterator[bytes]:
+        yield b"x"
+        raise Own
+
+    async def abroken() -> AsyncIterator[bytes]:
+        yield b"x"
+        raise Own
+
+    storage.save("file", b"old")
+    with pytest.raises(Own):
+        storage.save_stream("file", broken())
+    for source in (broken(), abroken()):
+        with pytest.raises(Own):
+            asyncio.run(storage.asave_stream("file", source))
+    assert storage.load("file") == b"old"
+    assert storage.list_files() == ["file"]
+
+
+@pytest.mark.parametrize("kind", [Memory, Able, AsyncAble], ids=lambda kind: kind.__name__)
+def test_a_cancelled_stream_saves_nothing(kind: type) -> None:
+    storage = client(kind)
+    storage.save("file", b"old")
+    closed: list[str] = []
+
+    async def endless() -> AsyncIterator[bytes]:
+        try:
+            while True:
+                yield b"x"
+                await asyncio.sleep(0.001)
+        finally:
+            closed.append("source")
+
+    async def main() -> None:
+        source = endless()
+        task = asyncio.create_task(storage.asave_stream("file", source))
+        await asyncio.sleep(0.05)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        await source.aclose()  # type: ignore[attr-defined]
+        assert await storage.aload("file") == b"old"
+
+    asyncio.run(main())
+    assert closed == ["source"]
+
+
+KEYS = ("a", "a.txt", "a1/x.txt", "a1/b/y.txt", "a1/b/c/z.txt", "b/x.md", "b/y.txt", "bb.txt")
+
+
+@pytest.mark.parametrize(
+    ("pattern", "expected"),
+    [
+        ("*", ["a", "a.txt", "bb.txt"]),
+        ("**", list(KEYS)),
+        ("*.txt", ["a.txt", "bb.txt"]),
+        ("**/*.txt", ["a.txt", "a1/b/c/z.txt", "a1/b/y.txt", "a1/x.txt", "b/y.txt", "bb.txt"]),
+        ("a1/**", ["a1/b/c/z.txt", "a1/b/y.txt", "a1/x.txt"]),
+        ("a1/*/*.txt", ["a1/b/y.txt"]),
+        ("?/?.*", ["b/x.md", "b/y.txt"]),
+        ("b*", ["bb.txt"]),
+        ("a", ["a"]),
+        ("a1/", []),
+        ("", []),
+        ("[a]*", []),
+        ("nothing/**", []),
+    ],
+)
+def test_a_pattern_finds_what_it_matches(
+    storage: StorageClient, pattern: str, expected: Sequence[str]
+) -> None:
+    for key in KEYS:
+        storage.save(key, b"1")
+    expected = sorted(expected)
+    assert storage.glob(pattern) == expected
+    paged: list[str] = []
+    while page := storage.glob(pattern, limit=2, after=paged[-1] if paged else ""):
+        assert len(page) <= 2
+        paged += page
+    assert paged == expected
+    assert all(key.startswith(beginning(pattern)) for key in expected)
+    assert [key for key in KEYS if matcher(pattern)(key)] == [key for key in KEYS if key in expected]
+
+
+@pytest.mark.parametrize("kind", ABLE, ids=lambda kind: kind.__name__)
+def test_conditions_facts_pages_and_addresses_are_the_backend_s(kind: type) -> None:
+    storage = client(kind)
+    etag = storage.save_if_absent("a.txt", "one")
+    with pytest.raises(StorageExists):
+        storage.save_if_absent("a.txt", "two")
+    assert storage.load_with_etag("a.txt") == (b"one", etag)
+    second = storage.save_if_match("a.txt", "two", etag)
+    with pytest.raises(StorageChanged):
+        storage.save_if_match("a.txt", "three", etag)
+    info = storage.get_file_info("a.txt")
+    assert (info.size_bytes, info.content_type, info.etag) == (3, "text/plain", second)
+    assert [info.key for info in storage.list_page(limit=1)] == ["a.txt"]
+    assert storage.sign_url("a.txt", 60).startswith("https://")
+
+    async def main() -> None:
+        third = await storage.asave_if_match("a.txt", "three", second)
+        assert await storage.aload_with_etag("a.txt") == (b"three", third)
+        await storage.asave_if_absent("b.txt", b"")
+        assert [info.key for info in await storage.alist_page(after="a.txt")] == ["b.txt"]
+        assert (await storage.aget_file_info("b.txt")).size_bytes == 0
+        assert "PUT" in await storage.asign_url("a.txt", method="PUT")
+
+    asyncio.run(main())
+
+
+def test_what_cannot_be_made_up_for_is_named() -> None:
+    storage = client(Memory)
+    storage.save("a", b"1")
+    calls: list[tuple[Callable[[], object], str]] = [
+        (lambda: storage.save_if_absent("b", b""), "save if absent"),
+        (lambda: storage.sign_url("a"), "sign url"),
+        (lambda: storage.create_directory("b"), "create directory"),
+        (lambda: storage.get_file_info("a"), "get file size"),
+    ]
+    for call, ability in calls:
+        with pytest.raises(PluginError, match=f"`memory` cannot {ability}"):
+            call()
+
+
+@pytest.mark.parametrize("key", [None, 7, b"a", Path("a")])
+def test_a_key_that_is_no_text_is_refused_by_every_method(storage: StorageClient, key: Any) -> None:
+    calls: list[Callable[[], object]] = [
+        lambda: storage.load_json(key),
+        lambda: storage.save_stream(key, []),
+        lambda: list(storage.load_stream(key)),
+        lambda: storage.copy("a", key),
+        lambda: storage.move(key, "a"),
+    ]
+    for call in calls:
+        with pytest.raises(StorageKeyError, match="not a key"):
+            call()
+
+
+def test_an_open_file_is_saved_and_read_on_a_disk(tmp_path: Path) -> None:
+    (tmp_path / "in.bin").write_bytes(bytes(range(256)) * 10_000)
+    with llmcore.load({"storage": {"provider": "fs", "fs": {"root": str(tmp_path / "kept")}}}) as core:
+        with (tmp_path / "in.bin").open("rb") as file:
+            core.storage.save_stream("data/in.bin", file)
+        assert b"".join(core.storage.load_stream("data/in.bin")) == (tmp_path / "in.bin").read_bytes()
+        info = core.storage.get_file_info("data/in.bin")
+        assert (info.size_bytes, info.content_type) == (2_560_000, "application/octet-stream")
+
+
+def test_the_client_brings_no_asyncio_to_blocking_callers(tmp_path: Path) -> None:
+    import subprocess
+
+    code = (
+        "import sys, llmcore\n"
+        f"core = llmcore.load({{'storage': {{'provider': 'fs', 'fs': {{'root': {str(tmp_path)!r}}}}}}})\n"
+        "core.storage.save_stream('a', [b'1'])\n"
+        "assert b''.join(core.storage.load_stream('a')) == b'1'\n"
+        "core.storage.save_json('b', [1])\n"
+        "print('asyncio' in sys.modules)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
