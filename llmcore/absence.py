@@ -20,6 +20,7 @@ KNOWN: Final = {
     ("storage", "azure"): "llmcore-storage-object",
     ("storage", "fs"): "llmcore-storage-fs",
     ("storage", "gcs"): "llmcore-storage-object",
+    ("storage", "object_memory"): "llmcore-storage-object",
     ("storage", "s3"): "llmcore-storage-object",
     ("voice", "elevenlabs"): "llmcore-voice-tts",
     ("voice", "espeak"): "llmcore-voice-espeak",

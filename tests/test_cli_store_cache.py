@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import pty
 import subprocess
 from pathlib import Path
 
@@ -51,7 +53,11 @@ def test_ls_lists_keys_one_a_line_or_with_size_and_time(cli: CommandLine) -> Non
     assert long[1].startswith("5 B ")
     told = json.loads(cli("store", "ls", "--json").stdout)["files"]
     assert [(file["key"], file["size_bytes"]) for file in told] == [("a", 5), ("b/1", 5), ("b/2", 5)]
-    assert sorted(told[0]) == ["key", "modified", "size_bytes"]
+    assert sorted(told[0]) == ["content_type", "etag", "key", "modified", "size_bytes"]
+    assert cli("store", "ls", "b/*").stdout == "b/1\nb/2\n"
+    assert [file["key"] for file in json.loads(cli("store", "ls", "**/2", "--json").stdout)["files"]] == [
+        "b/2"
+    ]
 
 
 def test_rm_removes_what_is_there_and_tells_what_is_not(cli: CommandLine) -> None:
@@ -60,6 +66,63 @@ def test_rm_removes_what_is_there_and_tells_what_is_not(cli: CommandLine) -> Non
     assert (done.returncode, done.stdout) == (1, "")
     assert "nothing was kept under b\n" in done.stderr
     assert cli("store", "ls").stdout == ""
+
+
+def test_cp_and_mv_work_without_the_bytes_going_through(cli: CommandLine) -> None:
+    cli("store", "put", "a", stdin="12345")
+    assert cli("store", "cp", "a", "folder/b").returncode == 0
+    assert cli("store", "mv", "a", "folder/c").returncode == 0
+    assert cli("store", "ls").stdout == "folder/b\nfolder/c\n"
+    assert cli("store", "get", "folder/c").stdout == "12345"
+    done = cli("store", "mv", "a", "b")
+    assert (done.returncode, "error[LC802]" in done.stderr) == (1, True)
+
+
+def on_a_terminal(cli: CommandLine, *arguments: str) -> tuple[int, str]:
+    """Run with a terminal as stderr; return the exit code and what it showed."""
+    there, here = pty.openpty()
+    with subprocess.Popen(
+        [*cli.command, *arguments], cwd=cli.folder, env=cli.env | {"TERM": "xterm"},
+        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=here,
+    ) as process:  # fmt: skip
+        os.close(here)
+        shown = b""
+        try:
+            while piece := os.read(there, 4096):
+                shown += piece
+        except OSError:  # so Linux says that the other side is closed
+            pass
+        finally:
+            os.close(there)
+    return process.returncode, shown.decode()
+
+
+def test_a_large_file_shows_its_progress_on_a_terminal_and_nowhere_else(
+    cli: CommandLine, tmp_path: Path
+) -> None:
+    (tmp_path / "large").write_bytes(bytes(30_000_000))
+    code, shown = on_a_terminal(cli, "store", "put", "large", "large")
+    assert code == 0
+    assert "MB of 30.0 MB, " in shown
+    assert shown.splitlines()[-1].split("\r")[-1] == "kept 30.0 MB under large", "the line is wiped off"
+    code, shown = on_a_terminal(cli, "store", "get", "large", "-o", "again")
+    assert "MB of 30.0 MB, " in shown
+    assert (tmp_path / "again").read_bytes() == bytes(30_000_000)
+    assert cli("store", "put", "large", "large").stderr == "kept 30.0 MB under large\n"
+    (tmp_path / "small").write_bytes(bytes(1000))
+    assert on_a_terminal(cli, "store", "put", "small", "small")[1] == "kept 1.0 KB under small\r\n"
+
+
+def test_what_cannot_be_got_leaves_the_file_that_was_there(cli: CommandLine, tmp_path: Path) -> None:
+    (tmp_path / "out").write_bytes(b"old")
+    assert cli("store", "get", "nothing", "-o", "out").returncode == 1
+    assert (tmp_path / "out").read_bytes() == b"old"
+    cli("store", "put", "a", stdin="new")
+    assert cli("store", "get", "a", "-o", "no/such/folder").returncode == 2
+    assert cli("store", "get", "a", "-o", "out").returncode == 0
+    assert (tmp_path / "out").read_bytes() == b"new"
+    assert cli("store", "put", "b", "data").returncode == 2, "a folder is no file"
+    assert [path.name for path in tmp_path.iterdir() if path.name.endswith(".part")] == []
 
 
 @pytest.mark.parametrize(
@@ -77,7 +140,7 @@ def test_what_cannot_be_is_told(cli: CommandLine, arguments: list[str], code: in
 
 
 def test_a_storage_that_is_not_installed_is_6(cli: CommandLine) -> None:
-    done = cli("store", "ls", LLMCORE__STORAGE__PROVIDER="s3")
+    done = cli("store", "ls", LLMCORE__STORAGE__PROVIDER="s3", LLMCORE_PLUGINS="none")
     assert done.returncode == 6
     assert "llmcore-storage-object" in done.stderr
 

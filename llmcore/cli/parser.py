@@ -17,7 +17,7 @@ COMMANDS = {
     "models": "list the models on offer",
     "say": "speak a text into a file, or aloud",
     "voices": "list and search the voices on offer",
-    "store": "keep files: put, get, ls, rm",
+    "store": "keep files: put, get, ls, rm, cp, mv",
     "cache": "look at the cache, or clear it",
     "usage": "see what calls used and cost, and what budgets have left",
     "config": "show, explain, change and check the configuration",
