@@ -132,6 +132,17 @@ def test_the_six_scenarios_of_openai_come_out(address: str) -> None:
         assert re.fullmatch(said, line), line
 
 
+def test_a_voice_speaks_as_printed() -> None:
+    out = run(EXAMPLES / "voice.py").splitlines()
+    assert re.fullmatch(r"espeak: \d+\.\d s, 77 characters, 0 USD", out[0])
+    assert out[1] == "wrote story.wav"
+    assert out[2] == "after one change, paid for 25 of 80 characters"
+    assert re.fullmatch(r"streamed \d{5,} bytes", out[3])
+    assert out[4] == "the first word begins at {'O': 0.0}"
+    assert out[5].startswith("refused: the SSML is not well-formed")
+    assert Path("story.wav").read_bytes()[:4] == b"RIFF"
+
+
 def test_one_application_runs_unchanged_under_three_configurations() -> None:
     program = EXAMPLES / "first_program.py"
     echo = run(program, config='[llm]\nprovider = "echo"\n\n[cache]\nprovider = "memory"\n').splitlines()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime
 from decimal import Decimal
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from typing import Any, Final, NamedTuple
@@ -127,6 +128,7 @@ def _unknown(name: str) -> BadRequest:
     )
 
 
+@cache
 def _version() -> str:
     try:
         return version("espeakng-loader")
