@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Final
 
-__all__ = ["AIOCACHE", "CACHETOOLS", "CASHEWS", "DISKCACHE", "LANGCHAIN", "LITELLM", "OFFLINE"]
+__all__ = ["AIOCACHE", "AIOLIMITER", "CACHETOOLS", "CASHEWS", "DISKCACHE", "LANGCHAIN", "LITELLM", "OFFLINE"]
 
 AIOCACHE: Final = ("aiocache==0.12.3",)
+AIOLIMITER: Final = ("aiolimiter==1.2.1",)
 CACHETOOLS: Final = ("cachetools==6.2.2",)
 CASHEWS: Final = ("cashews[redis]==7.6.0",)
 DISKCACHE: Final = ("diskcache==5.6.3",)

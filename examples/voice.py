@@ -18,8 +18,7 @@ with llmcore.load() as core:
     print("after one change, paid for", changed.billed_characters, "of", changed.characters, "characters")
 
     with Path("stream.wav").open("wb") as file:
-        for piece in voice.stream("And as it comes. Piece by piece."):
-            file.write(piece)
+        file.writelines(voice.stream("And as it comes. Piece by piece."))
     print("streamed", Path("stream.wav").stat().st_size, "bytes")
 
     timed = voice.synthesize_with_timestamps("One, two, three.")

@@ -66,8 +66,8 @@ def test_what_was_piped_in_and_not_read_is_told(cli: CommandLine) -> None:
 def test_json_is_the_whole_reply(cli: CommandLine) -> None:
     first, second = (json.loads(cli("ask", "--json", "Hello").stdout) for _ in range(2))
     assert sorted(first) == [
-        "cached", "cost", "finish_reason", "latency_s", "model", "provider", "request_id", "saved", "schema",
-        "service_tier", "text", "tool_calls", "usage",
+        "cached", "cost", "finish_reason", "latency_s", "limits", "model", "provider", "request_id", "saved",
+        "schema", "service_tier", "text", "tool_calls", "usage",
     ]  # fmt: skip
     assert (first["schema"], first["text"], first["provider"]) == (1, "You said: Hello", "echo")
     assert (first["cached"], second["cached"]) == (False, True)

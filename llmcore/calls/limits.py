@@ -23,7 +23,7 @@ from llmcore.types import RateLimits
 
 __all__ = ["Limits", "Turn"]
 
-_FREE: Final = Turn(None, 0)
+_FREE: Final = Turn(None, 0, granted=True, over=True)
 
 
 class Limits:
@@ -60,7 +60,8 @@ class Limits:
             now = self._clock()
             if not place.enter(turn, lane, now):
                 at = place.queue(turn, lane, now)
-        place.tidy()
+        if place.posted:
+            place.tidy()
         if not turn.granted:
             yield from self._wait(turn, lane, left, at - now)
         return turn
@@ -79,12 +80,14 @@ class Limits:
             return
         place = lane.provider
         if not place.lock.acquire(blocking=False):
-            place.post(partial(self._done, turn, lane, tokens))
+            place.post(lambda: self._done(turn, lane, tokens))
             return
         try:
             self._done(turn, lane, tokens)
         finally:
-            place.let_go()
+            place.lock.release()
+        if place.posted:
+            place.tidy()
 
     def learn(self, provider: str, model: str, seen: RateLimits) -> None:
         """Slow down where a server says that less remains than was believed. It is believed of its own model alone."""
@@ -116,14 +119,16 @@ class Limits:
     def _done(self, turn: Turn, lane: Lane, tokens: int | None) -> None:
         if turn.over:
             return
-        unused = 0 if tokens is None else turn.tokens - tokens
-        if unused:
+        turn.over = True
+        if tokens is not None and tokens != turn.tokens:
+            unused = turn.tokens - tokens
             for bucket, ticket in turn.taken:
                 if bucket.of_tokens and unused > 0:
                     bucket.give_back(ticket, unused)
                 elif bucket.of_tokens:
                     bucket.take(-unused, self._clock())
-        lane.provider.free(turn, lane)
+        lane.own.busy -= 1
+        lane.provider.shared.busy -= 1
         if lane.provider.busy:
             lane.provider.serve(self._clock())
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final
+
+import msgspec
 
 from llmcore.calls.bucket import Bucket
 from llmcore.calls.steps import Step
@@ -107,35 +109,24 @@ class Lane:
         bucket.restate(interval, most * interval, now + missing * interval)
 
 
-class Turn:
+class Turn(msgspec.Struct, eq=False):
     """One call's right to be sent, or its wait for it. Whoever changes one holds its provider."""
 
-    __slots__ = (
-        "_news", "_wake", "armed", "counted", "granted", "lane", "number", "over", "taken", "tokens",
-    )  # fmt: skip
-
-    def __init__(self, lane: Lane | None, tokens: int) -> None:
-        self.lane = lane
-        """None where no rule applies."""
-        self.tokens = tokens
-        """What is booked."""
-        self.granted = self.over = lane is None
-
-    taken: list[tuple[Bucket, int]]
+    lane: Lane | None
+    """None where no rule applies."""
+    tokens: int
+    """What is booked."""
+    granted: bool = False
+    over: bool = False
+    taken: Sequence[tuple[Bucket, int]] = ()
     """What was booked, and the tickets for it."""
-    # What follows is set for those that wait, alone: most do not.
-    number: int
-    counted: bool
+    number: int = 0
+    counted: bool = False
     """Whether it is counted among those that wait for what all models share."""
-    armed: float
+    armed: float = 0.0
     """When it looks by itself."""
-    _news: bool
-    _wake: Callable[[], object] | None
-
-    def queued(self, number: int, armed: float, *, counted: bool) -> None:
-        """Note that it has to wait."""
-        self.number, self.armed, self.counted = number, armed, counted
-        self._news, self._wake = False, None
+    _news: bool = False
+    _wake: Callable[[], object] | None = None
 
     def wait(self, seconds: float) -> Step:
         """Return the step that waits until it is roused, or *seconds* have passed."""
@@ -239,7 +230,7 @@ class Provider:
         own, shared = lane.own.ready_behind(turn.tokens, now), self.shared.ready_behind(turn.tokens, now)
         at = max(own, shared)
         self._number += 1
-        turn.queued(self._number, at, counted=shared >= own)
+        turn.number, turn.armed, turn.counted = self._number, at, shared >= own
         lane.waiting.append(turn)
         self.busy[lane] = None
         self._count(turn, lane, 1)
@@ -272,12 +263,13 @@ class Provider:
             self.serve(now)
 
     def _forget(self, turn: Turn, lane: Lane) -> None:
+        turn.over = True
         if turn.granted:
             for bucket, ticket in turn.taken:
                 bucket.give_back(ticket, turn.tokens if bucket.of_tokens else 1)
-            self.free(turn, lane)
+            lane.own.busy -= 1
+            self.shared.busy -= 1
         else:
-            turn.over = True
             self._remove(turn, lane)
 
     def _remove(self, turn: Turn, lane: Lane) -> None:
@@ -292,12 +284,6 @@ class Provider:
         turn.armed = NEVER
         self.serve(now)
         turn.calm()
-
-    def free(self, turn: Turn, lane: Lane) -> None:
-        """Give the place of *turn* to others."""
-        turn.over = True
-        lane.own.busy -= 1
-        self.shared.busy -= 1
 
     def _next(self, now: float) -> tuple[Turn | None, float]:
         """Return who goes next, and when.

@@ -82,6 +82,7 @@ def _print(reply: Reply, *, json: bool) -> None:
     plain: dict[str, Any] = msgspec.structs.asdict(reply)
     del plain["body"], plain["parsed"]
     plain["usage"] = msgspec.structs.asdict(reply.usage) | {"total_tokens": reply.usage.total_tokens}
+    plain["limits"] = None if reply.limits is None else msgspec.structs.asdict(reply.limits)
     plain["tool_calls"] = [msgspec.structs.asdict(call) for call in reply.tool_calls]
     print_json(**plain)
 

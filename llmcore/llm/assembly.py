@@ -55,6 +55,7 @@ class Assembly:
             service_tier=last.service_tier,
             request_id=last.request_id,
             body=last.body,
+            limits=last.limits,
         )
 
 
@@ -70,6 +71,7 @@ def as_deltas(reply: Reply) -> Iterator[Delta]:
         service_tier=reply.service_tier,
         request_id=reply.request_id,
         body=reply.body,
+        limits=reply.limits,
     )
 
 

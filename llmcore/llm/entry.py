@@ -31,6 +31,8 @@ def pack(key: str, reply: Reply, due: float = 0.0) -> bytes:
         reply: What is kept.
         due: When it is to be asked for anew, in seconds since 1970; 0 for never.
     """
+    if reply.limits is not None:  # true of one moment
+        reply = msgspec.structs.replace(reply, limits=None)
     if due:
         return _DUE_MAGIC + key.encode() + _DUE.pack(due) + _encoder.encode(reply)
     return _MAGIC + key.encode() + _encoder.encode(reply)

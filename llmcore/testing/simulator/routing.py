@@ -19,6 +19,8 @@ class Settings:
     models: Sequence[str] | None = None
     latency_s: float = 0.0
     reply: Scripted | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+    """Sent with every right answer, in the place of its own of these names."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from llmcore.testing.simulator.broken import broken_answer
@@ -76,6 +76,8 @@ class Service:
         )
         try:
             answer = route.answer(call)
+            if self._settings.headers:
+                answer = replace(answer, headers={**answer.headers, **self._settings.headers})
         except Refused as exc:
             answer = exc.answer
         except Exception as exc:  # noqa: BLE001 - a scripted answer of the wrong shape must tell its author

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio  # noqa: TID253 - loaded only when a simulator is
 from collections import Counter
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from threading import Event, Thread
 from types import TracebackType
 from typing import Final, Self
@@ -34,6 +34,8 @@ class Simulator:
         models: The only models that exist; None knows every name.
         latency_s: Seconds that every answer takes.
         reply: Answers every request that has none of its own in `replies`.
+        headers: Sent with every right answer, in the place of the usual ones of these names:
+            `{"x-ratelimit-remaining-requests": "0"}`.
         keep_requests: How many of the latest requests are recorded.
     """
 
@@ -45,6 +47,7 @@ class Simulator:
         models: Sequence[str] | None = None,
         latency_s: float = 0.0,
         reply: Scripted | None = None,
+        headers: Mapping[str, str] | None = None,
         keep_requests: int = 10_000,
     ) -> None:
         if not 0 <= port <= 65535:
@@ -55,7 +58,8 @@ class Simulator:
         known = None if models is None else tuple([models] if isinstance(models, str) else models)
         self._script = Script(keep_requests=keep_requests)
         self._gate = Gate()
-        settings = Settings(api_keys=keys, models=known, latency_s=latency_s, reply=reply)
+        own = {name.lower(): value for name, value in (headers or {}).items()}
+        settings = Settings(api_keys=keys, models=known, latency_s=latency_s, reply=reply, headers=own)
         service = Service(settings, self._script, self._control)
         self._premises = Premises(service, self._script, self._gate, latency_s)
         self._loop: asyncio.AbstractEventLoop | None = None

@@ -123,6 +123,7 @@ def as_deltas(reply: Reply | ProviderError) -> Iterator[Delta]:
         service_tier=reply.service_tier,
         request_id=reply.request_id,
         body=reply.body,
+        limits=reply.limits,
     )
 
 

@@ -22,6 +22,7 @@ from llmcore.errors import (
     Timeout,
     Unavailable,
 )
+from llmcore_openai_optimized._rate_limits import rate_limits
 from llmcore_openai_optimized._retry_after import retry_after
 from llmcore_openai_optimized.account import Account
 
@@ -216,7 +217,7 @@ class Errors:
             notes = ("waiting does not help: the account has no quota left",)
         elif "context_length_exceeded" in codes:
             notes = ("the conversation is longer than the model can read: shorten it, or take another model",)
-        return kind(
+        error = kind(
             said,
             provider="openai",
             status=status,
@@ -226,6 +227,9 @@ class Errors:
             notes=notes,
             fix=fix,
         )
+        if isinstance(error, RateLimited):
+            error.limits = rate_limits(headers)
+        return error
 
 
 def _is_no_timeout(cause: BaseException | None) -> bool:

@@ -13,6 +13,7 @@ import msgspec
 from llmcore.types import ChatRequest, Delta, ToolCall, Usage
 from llmcore_openai_optimized._document import Choice, document
 from llmcore_openai_optimized._errors import Answered, Errors
+from llmcore_openai_optimized._rate_limits import rate_limits
 from llmcore_openai_optimized._usage import usage_of
 from llmcore_openai_optimized._wire import LARGEST_BODY, call_from, decode, text_from
 
@@ -187,6 +188,7 @@ class StreamReader:
                 service_tier=self._service_tier,
                 request_id=self._headers.get("x-request-id"),
                 body=document(head, self._choices, self._usage),
+                limits=rate_limits(self._headers),
             )
         )
 

@@ -12,6 +12,7 @@ import msgspec
 from llmcore.errors import BadRequest
 from llmcore.types import ChatRequest, Reply, ToolCall
 from llmcore_openai_optimized._errors import Answered, Errors
+from llmcore_openai_optimized._rate_limits import rate_limits
 from llmcore_openai_optimized._usage import usage_of
 
 __all__ = ["LARGEST_BODY", "begun_text", "call_from", "decode", "encode", "reply_from", "text_from"]
@@ -105,6 +106,7 @@ def reply_from(body: bytes, headers: Mapping[str, str], request: ChatRequest, er
         service_tier=completion.service_tier,
         request_id=headers.get("x-request-id"),
         body=body,
+        limits=rate_limits(headers),
     )
 
 
