@@ -1,0 +1,129 @@
+"""Keeps files, one scenario after the other, in whichever storage llmcore.toml names: none of this knows which."""
+
+import asyncio  # noqa: TID253 - a program of its own
+import hashlib
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import llmcore
+from llmcore.errors import (
+    PluginError,
+    StorageChanged,
+    StorageError,
+    StorageExists,
+    StorageKeyError,
+    StorageNotFound,
+)
+from llmcore.storage import StorageClient
+
+
+@dataclass
+class Report:
+    """What is kept as JSON and comes back as it was."""
+
+    title: str
+    pages: int
+
+
+def values(storage: StorageClient) -> None:
+    """Keep bytes, text and JSON."""
+    storage.save("raw/data.bin", bytes(range(256)))
+    storage.save_text("notes/november.txt", "Grüße")
+    storage.save_json("reports/november.json", Report("November", 12))
+    report = storage.load_json("reports/november.json", Report)
+    print("values:", len(storage.load("raw/data.bin")), storage.load_text("notes/november.txt"), report)
+
+
+def names(storage: StorageClient) -> None:
+    """List, by beginning and by pattern, and ask what is known of a file."""
+    print("names:", storage.list_files("re"), storage.glob("**/*.txt"))
+    info = storage.get_file_info("notes/november.txt")
+    print("facts:", info.size_bytes, info.content_type, [page.key for page in storage.list_page(limit=2)])
+
+
+def large(storage: StorageClient) -> None:
+    """Write and read what need not fit into the memory."""
+
+    def produced() -> Iterator[bytes]:
+        for number in range(24):
+            yield bytes([number]) * 1_000_000
+
+    storage.save_stream("large/file.bin", produced())
+    digest = hashlib.sha256()
+    for piece in storage.load_stream("large/file.bin"):
+        digest.update(piece)
+    part = b"".join(storage.load_stream("large/file.bin", 999_999, 1_000_001))
+    print("large:", storage.get_file_size("large/file.bin"), digest.hexdigest()[:8], part)
+
+
+def places(storage: StorageClient) -> None:
+    """Copy, move and delete."""
+    storage.copy("notes/november.txt", "archive/2026/november.txt")
+    storage.move("notes/november.txt", "notes/old.txt")
+    print(
+        "places:",
+        storage.list_files("notes/"),
+        storage.delete("notes/old.txt"),
+        storage.exists("notes/old.txt"),
+    )
+
+
+def conditions(storage: StorageClient) -> None:
+    """Let one of several writers win; a server that cannot hold a condition says so."""
+    try:
+        storage.save_if_absent("counter", "1")
+        data, etag = storage.load_with_etag("counter")
+        storage.save_if_match("counter", str(int(data) + 1), etag)
+    except StorageError as error:
+        print("conditions:", error.message.partition(":")[0])
+        return
+    try:
+        storage.save_if_absent("counter", "1")
+    except StorageExists:
+        print("conditions: StorageExists", storage.load_text("counter"))
+    try:
+        storage.save_if_match("counter", "9", etag)
+    except StorageChanged:
+        print("conditions: StorageChanged", storage.load_text("counter"))
+
+
+def errors(storage: StorageClient) -> None:
+    """See what is refused."""
+    for key in ("nothing/here", "../outside"):
+        try:
+            storage.load(key)
+        except (StorageNotFound, StorageKeyError) as error:
+            print("errors:", type(error).__name__)
+
+
+def links(storage: StorageClient) -> None:
+    """Hand out an address for a while, where the storage is one that others can reach."""
+    try:
+        url = storage.sign_url("archive/2026/november.txt", expires_s=60)
+    except PluginError:
+        print("links: none")
+    else:
+        print("links:", url.startswith("http"))
+
+
+async def at_once(storage: StorageClient) -> None:
+    """Do many things at once."""
+    await asyncio.gather(*(storage.asave_json(f"many/{n}.json", {"n": n}) for n in range(20)))
+    loaded = await asyncio.gather(*(storage.aload_json(f"many/{n}.json") for n in range(20)))
+    print("at once:", sum(item["n"] for item in loaded), len(await storage.alist_files("many/")))
+
+
+def main(config: str | None = None) -> None:
+    """Run every scenario."""
+    with llmcore.load(config) as core:
+        storage = core.storage
+        for scenario in (values, names, large, places, conditions, errors, links):
+            scenario(storage)
+        asyncio.run(at_once(storage))
+        for key in storage.list_files():
+            storage.delete(key)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
