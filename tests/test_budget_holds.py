@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import subprocess
 import sys
@@ -61,9 +62,10 @@ def test_tasks_spend_all_of_it_and_no_more(core: llmcore.Core, many: int) -> Non
     assert total(core).cost == Decimal(1)
 
 
-def test_streams_spend_all_of_it_and_no_more(core: llmcore.Core) -> None:
-    with ThreadPoolExecutor(100) as pool:
-        answered = list(pool.map(lambda n: tried(lambda: list(core.llm.stream(f"{n}", **ASK))), range(200)))
+@pytest.mark.parametrize("many", [200, 2000])
+def test_streams_spend_all_of_it_and_no_more(core: llmcore.Core, many: int) -> None:
+    with ThreadPoolExecutor(200) as pool:
+        answered = list(pool.map(lambda n: tried(lambda: list(core.llm.stream(f"{n}", **ASK))), range(many)))
     assert sum(answered) == AFFORDED
     assert total(core).cost == Decimal(1)
 
@@ -90,16 +92,15 @@ def ask(n):
         return 0
     return 1
 
-with ThreadPoolExecutor(25) as pool:
-    print(sum(pool.map(ask, range(100))))
+with ThreadPoolExecutor(50) as pool:
+    print(sum(pool.map(ask, range(int(sys.argv[2])))))
 """
 
 
-def test_four_processes_spend_all_of_it_and_no_more(core: llmcore.Core, tmp_path: Path) -> None:
-    import json
-
+@pytest.mark.parametrize("many", [200, 2000])
+def test_four_processes_spend_all_of_it_and_no_more(core: llmcore.Core, tmp_path: Path, many: int) -> None:
     env = {**os.environ, "PYTHONPATH": str(FIXTURES / "scripted")}
-    arguments = [sys.executable, "-c", PROGRAM, json.dumps(config(tmp_path))]
+    arguments = [sys.executable, "-c", PROGRAM, json.dumps(config(tmp_path)), str(many // 4)]
     running = [subprocess.Popen(arguments, env=env, stdout=subprocess.PIPE, text=True) for _ in range(4)]
     assert sum(int(process.communicate(timeout=90)[0]) for process in running) == AFFORDED
     assert total(core).cost == Decimal(1)

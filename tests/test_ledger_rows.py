@@ -139,6 +139,27 @@ def test_a_hundred_cancelled_calls_leave_nothing_unbooked(scripted: Any, tmp_pat
     assert (state.spent, state.reserved) == (100 * EACH, Decimal(0))
 
 
+def test_a_hundred_streams_that_are_left_leave_nothing_unbooked(scripted: Any, tmp_path: Path) -> None:
+    core = llmcore.load(config(tmp_path, limit=2))
+    scripted.script[:] = [
+        [Delta(text="one "), Delta(text="two "), Delta(finish_reason="stop", usage=Usage(output_tokens=2))]
+        for _ in range(100)
+    ]
+
+    async def left(n: int) -> None:
+        async for _ in core.llm.astream(f"{n}", **ASK):
+            raise RuntimeError
+
+    async def main() -> None:
+        ended = await asyncio.gather(*(left(n) for n in range(100)), return_exceptions=True)
+        assert all(isinstance(each, RuntimeError) for each in ended)
+
+    asyncio.run(main())
+    assert {(row["cost"], row["uncertain"]) for row in rows(core)} == {("0.0125", 1)}
+    (state,) = core.usage.budgets()
+    assert (state.spent, state.reserved) == (100 * EACH, Decimal(0))
+
+
 def test_calls_cancelled_while_they_reserve_hold_nothing(core: llmcore.Core) -> None:
     async def main() -> None:
         core.llm.chat("warm", **ASK)
