@@ -149,7 +149,7 @@ def test_a_check_touches_nothing_that_is_in_use(cli: CommandLine, tmp_path: Path
 
 
 def test_a_check_without_the_key_says_so_once(cli: CommandLine) -> None:
-    done = cli("plugins", "check", "openai", "-m", "gpt-5.6-luna")
+    done = cli("plugins", "check", "openai", "--kind", "llm", "-m", "gpt-5.6-luna")
     assert (done.returncode, done.stdout) == (4, "")
     assert done.stderr.startswith("error[LC201]")
 

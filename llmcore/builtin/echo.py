@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
-from typing import Final
+from typing import Any, Final
 
 from llmcore.builtin import echo_answer
 from llmcore.builtin.plugin import EchoOptions
@@ -64,6 +64,10 @@ class EchoProvider:
     ) -> TokenCount:
         """See `TokenCounter.count_tokens`; the rule is `echo_answer.count`."""
         return echo_answer.count(content)
+
+    def count_body(self, body: Mapping[str, Any]) -> TokenCount:
+        """See `BodyCounter.count_body`; what is no chat counts as the JSON that it is."""
+        return echo_answer.count_body(body)
 
     def price(  # free in every case
         self,

@@ -13,7 +13,7 @@ from llmcore.builtin.schema_sample import sample
 from llmcore.errors import BadRequest
 from llmcore.types import ChatRequest, Message, Reply, TokenCount, ToolCall, Usage
 
-__all__ = ["count", "reply_to"]
+__all__ = ["count", "count_body", "reply_to"]
 
 _TOKEN: Final = re.compile(r"\w+|[^\w\s]")
 _PER_MESSAGE: Final = 3
@@ -69,6 +69,15 @@ def count(content: str | Sequence[Message] | ChatRequest) -> TokenCount:
     extra = [content.parameters.get(name) for name in ("tools", "response_format")]
     around = sum(_tokens(msgspec.json.encode(one).decode()) for one in extra if one)
     return TokenCount(around + count(content.messages), exact=True)
+
+
+def count_body(body: Mapping[str, Any]) -> TokenCount:
+    """Count a recorded body: of a chat as its request, of anything else the JSON that it is."""
+    messages = body.get("messages")
+    if isinstance(messages, list) and all(isinstance(each, Mapping) for each in messages):
+        parameters = {name: value for name, value in body.items() if name not in {"model", "messages"}}
+        return count(ChatRequest(model=str(body.get("model")), messages=messages, parameters=parameters))
+    return TokenCount(_tokens(msgspec.json.encode(body, enc_hook=repr).decode()), exact=True)
 
 
 def _answer(request: ChatRequest) -> _Answer:
