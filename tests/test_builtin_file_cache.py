@@ -193,6 +193,29 @@ def test_expired_entries_go_before_those_that_are_alive(folder: Path) -> None:
     cache.close()
 
 
+def test_what_has_expired_is_swept_out_long_before_the_room_is_needed(folder: Path) -> None:
+    now = 10**18
+    cache = FileCache(FileOptions(cache_dir=str(folder), max_size=Size(100 * MB)), clock=lambda: now)
+    for i in range(1000):
+        cache.set(f"soon over {i}", b"x" * 100, 10)
+        cache.set(f"stays {i}", b"x" * 100)
+        assert cache.acquire(f"lease {i}", "me", 10)
+    now += 20 * 10**9
+    assert cache.acquire("of now", "me", 10)
+    for i in range(4000):
+        if i % 40 == 0:
+            cache.set(f"{i} is long ".ljust(502, "x"), b"x", 10)  # the longest slot that there is
+        before = cache.version()
+        cache.set(f"new {i}", b"x" * 100, 3600)
+        assert cache.version() == before + 1, "a memory tier in front would be emptied"
+    slots = cache._store.read(lambda txn: txn.stat(cache._store._env.open_db())["entries"])
+    assert slots <= 4000 + 1000 + 1 + 100 + 64, "what is over is still there"
+    assert sum(cache.get(f"stays {i}") is not None for i in range(1000)) == 1000
+    assert sum(cache.get(f"new {i}") is not None for i in range(4000)) == 4000
+    assert not cache.acquire("of now", "you", 10)
+    cache.close()
+
+
 def test_a_value_larger_than_a_quarter_of_the_cache_is_refused_and_nothing_is_lost(folder: Path) -> None:
     cache = open_cache(folder, size=2 * MB)
     cache.set("small", b"1")

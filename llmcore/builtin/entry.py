@@ -19,7 +19,7 @@ from struct import Struct
 from typing import Final
 from zlib import crc32
 
-__all__ = ["MAX_VALUE_BYTES", "head_of", "is_over", "name_prefix", "pack", "unpack", "written_of"]
+__all__ = ["MAX_VALUE_BYTES", "head_of", "is_over", "is_spent", "name_prefix", "pack", "unpack", "written_of"]
 
 MAX_VALUE_BYTES: Final = 2**31
 
@@ -66,6 +66,14 @@ def written_of(data: bytes) -> int:
 def is_over(written: int, expires: int, now: int) -> bool:
     """Return whether an entry's time is over; one written after *now* has outlived a clock that was set back."""
     return bool(expires) and not (written - _CLOCK_SLACK_NS <= now < expires)
+
+
+def is_spent(data: bytes | memoryview, now: int) -> bool:
+    """Return whether what lies in a slot is of no use: its time is over, or it is no entry."""
+    if len(data) < _NAME_AT + _TAIL or data[_NAME_AT : _NAME_AT + len(_MAGIC)] != _MAGIC:
+        return True
+    written, expires, _ = _head(data)
+    return is_over(written, expires, now)
 
 
 def head_of(data: bytes | memoryview) -> tuple[int, int, bytes] | None:

@@ -16,6 +16,7 @@ from llmcore.builtin.lmdb_store import MAX_SLOT_BYTES, FullError
 from llmcore.builtin.patterns import matcher
 from llmcore.builtin.plugin import FileOptions
 from llmcore.builtin.shared_stores import borrow, give_back
+from llmcore.builtin.sweep import Sweeper, removed
 from llmcore.builtin.uses import SAMPLE, Uses
 from llmcore.errors import CacheError, ConfigError
 
@@ -73,6 +74,7 @@ class FileCache:
             live_bytes=self._store.live_bytes,
         )
         self._evictor = Evictor(self._store, self._uses, self._max_size, self._plain, clock)
+        self._sweeper = Sweeper(self._store, self._plain, clock)
         self._closed = False
 
     def get(self, key: str) -> bytes | None:
@@ -104,6 +106,7 @@ class FileCache:
         size = len(value) + len(raw)
         if size > min(self._max_size // 4, MAX_VALUE_BYTES):
             raise self._too_large(size)
+        spent = self._sweeper.before_write()
         for attempt in range(_ATTEMPTS):
             self._evictor.before(size)
             written = self._clock()
@@ -112,7 +115,7 @@ class FileCache:
                 expires = written + max(1, int(ttl * 10**9))
             data = pack(self._name + raw, value, written, expires)
             try:
-                self._store.write(_put(slot, data))
+                self._store.write(_put(slot, data, spent, written))
             except FullError:
                 self._evictor.after_full(size, attempt)
             else:
@@ -280,8 +283,13 @@ class FileCache:
         )
 
 
-def _put(slot: bytes, data: bytes) -> Callable[[Any], object]:
-    return lambda txn: txn.put(slot, data)
+def _put(slot: bytes, data: bytes, spent: Sequence[bytes], now: int) -> Callable[[Any], object]:
+    def work(txn: Any) -> object:
+        if spent:
+            removed(txn, spent, now)
+        return txn.put(slot, data)
+
+    return work
 
 
 def _gets(slots: Sequence[bytes]) -> Callable[[Any], list[bytes | None]]:

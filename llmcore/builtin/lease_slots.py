@@ -19,9 +19,9 @@ def lease_slot(namespace: str, key: str) -> bytes:
     return _PREFIX + hashlib.sha256(f"{namespace}\0{key}".encode("utf-8", "surrogatepass")).digest()
 
 
-def is_lease(slot: bytes) -> bool:
+def is_lease(slot: bytes | memoryview) -> bool:
     """Return whether a lease may lie in *slot*, and no entry ever."""
-    return slot.startswith(_PREFIX)
+    return slot[: len(_PREFIX)] == _PREFIX
 
 
 def lease_is_over(data: bytes | memoryview, now: int) -> bool:

@@ -80,8 +80,10 @@ class Store:
             data = self.read(lambda txn: txn.get(slot))  # it mends what can be mended
         return data
 
-    def read(self, work: Callable[[Any], T]) -> T:
+    def read(self, work: Callable[[Any], T], *, buffers: bool = False) -> T:
         """Return what *work* makes of a read transaction; it must be quick, and keep nothing of it.
+
+        Keys and values are bytes; with *buffers* memoryviews, which end with the transaction.
 
         Raises:
             CacheError: The file cannot be read. One that is damaged is set aside instead, and is empty then.
@@ -89,7 +91,7 @@ class Store:
         for _ in range(_TRIES):
             try:
                 with self._reading:
-                    return self._attempt(work, write=False)
+                    return self._attempt(work, write=False, buffers=buffers)
             except _TroubleError as trouble:
                 env, problem = trouble.env, trouble.problem
             if not self._mended(env, problem):
@@ -108,7 +110,7 @@ class Store:
         for _ in range(_TRIES):
             try:
                 with self._writing:
-                    result = self._attempt(work, write=True)
+                    result = self._attempt(work, write=True, buffers=True)
                     self._refused = False
                     return result
             except _TroubleError as trouble:
@@ -171,12 +173,12 @@ class Store:
         self._reading = threading.Lock()
         self._opening = threading.Lock()
 
-    def _attempt(self, work: Callable[[Any], T], *, write: bool) -> T:
+    def _attempt(self, work: Callable[[Any], T], *, write: bool, buffers: bool) -> T:
         env = self._env or self._open_late()
         try:
             if write and self._opened is not None:
                 self._opened.mark_writing()
-            with env.begin(write=write, buffers=write) as txn:
+            with env.begin(write=write, buffers=buffers) as txn:
                 return work(txn)
         except lmdb.Error as error:
             # Without its frames, which hold the transaction: LMDB must not be remapped under it.
