@@ -6,6 +6,8 @@ import pytest
 
 from tests.kit_runner import Outcomes, complaints, ended, run_kit
 
+pytestmark = pytest.mark.timeout(400)  # the kit runs over every backend in one go
+
 FOUND_BY = {
     "Appends": "must replace what was there",
     "BlocksUnderAnAsyncName": "must be awaitable: write `async def aload`",

@@ -81,7 +81,10 @@ def translate(
         return not_found(key, where)
     said = _words(text, secrets)
     if isinstance(error, _REFUSED) or status in (401, 403, _NOT_ALLOWED):
-        return _refused(said, code, where, writing=writing)
+        asked = _REQUEST.search(text)
+        return _refused(
+            said, code, where, writing=writing and (asked is None or asked[1] not in ("GET", "HEAD"))
+        )
     if status == _NO_ROOM or _FULL.search(text):
         return StorageFull(
             f"the storage has no room: {said}",
