@@ -119,6 +119,13 @@ def test_an_mp3_that_is_cut_between_two_frames_is_found_by_the_number_that_it_an
         heard(whole[: starts[-5]], "mp3")
 
 
+@pytest.mark.parametrize("kind", ["ogg", "opus"])
+def test_an_ogg_that_is_cut_between_two_pages_is_found(kind: AudioFormat) -> None:
+    whole = file_of(kind, 3.0)
+    with pytest.raises(NotAudio, match="its last page is missing"):
+        heard(whole[: whole.rindex(b"OggS")], kind)
+
+
 @pytest.mark.parametrize("said", ["wav", "mp3", "ogg", "flac"])
 @pytest.mark.parametrize("kind", ["wav", "mp3", "ogg", "flac"])
 def test_one_format_is_not_taken_for_another(kind: str, said: Any) -> None:

@@ -80,13 +80,21 @@ def test_a_stream_that_is_left_is_not_kept(speaker: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "body", [b"", b"<html>no</html>", b'{"error": "quota"}'], ids=["empty", "html", "json"]
+    "body",
+    [b"", b"<html>no</html>", b'{"error": "quota"}', b"Bad gateway. " * 100],
+    ids=["empty", "html", "json", "text"],
 )
-def test_of_what_is_no_audio_not_a_byte_is_given(speaker: Any, colour: str, body: bytes) -> None:
-    speaker.script.append(body)
+def test_of_what_is_no_audio_not_a_byte_is_given(speaker: Any, body: bytes) -> None:
+    async def read() -> None:
+        async for piece in core_of().voice.astream("Hello."):
+            given.append(piece)  # noqa: PERF401 - what came before the error counts
+
     given: list[bytes] = []
+    speaker.script.extend([body, body])
     with pytest.raises(NotAudio):
-        given += streamed(core_of(), colour, "Hello.")
+        given.extend(core_of().voice.stream("Hello."))
+    with pytest.raises(NotAudio):
+        asyncio.run(read())
     assert given == []
 
 
