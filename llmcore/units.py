@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
-from datetime import timedelta
-from typing import Final, Self, TypeGuard
+
+TYPE_CHECKING = False  # as `typing` has it, which costs more than counting a text
+if TYPE_CHECKING:
+    from typing import Final, Self, TypeGuard
 
 _SECONDS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
 _BYTES: Final = {
@@ -27,8 +29,10 @@ class Duration(float):
         Raises:
             ValueError: It is neither, or below zero.
         """
-        if isinstance(value, timedelta):
-            value = value.total_seconds()
+        if not isinstance(value, str | float):
+            from datetime import timedelta
+
+            value = value.total_seconds() if isinstance(value, timedelta) else value
         seconds = _read(value, _SECONDS, default="s")
         if not 0 <= seconds < float("inf"):
             raise ValueError(f"not a duration: {value!r}")

@@ -67,10 +67,20 @@ ASCII = st.text(st.characters(max_codepoint=127), max_size=60) | st.lists(
 REFERENCES = {name: build(name, Table(DATA / f"{name}.table")) for name in NAMES}
 
 
+class Subject(Counter):
+    """Hands over to the reference, and so goes on with its table."""
+
+    def stock(self) -> tiktoken.Encoding:
+        return REFERENCES[self.name]
+
+
+SUBJECTS = {name: Subject(name) for name in NAMES}
+
+
 def both_agree(text: str) -> None:
     for name in NAMES:
-        reference = REFERENCES[name].encode_ordinary(text)
-        assert Counter(name).count(text) == len(reference), (name, text)
+        SUBJECTS[name]._left = 1_000_000
+        assert SUBJECTS[name].count(text) == len(REFERENCES[name].encode_ordinary(text)), (name, text)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -6,19 +6,21 @@ import functools
 import os
 import re
 import threading
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+import weakref
 
 from llmcore_openai_optimized.tokenizer.patterns import ASCII, FULL
 from llmcore_openai_optimized.tokenizer.pieces import tokens_in
 from llmcore_openai_optimized.tokenizer.table import Damaged, Table
 
+TYPE_CHECKING = False  # as `typing` has it, whose import would be a fifth of a first count
 if TYPE_CHECKING:
+    from typing import Any, Final
+
     import tiktoken
 
 __all__ = ["Counter", "counter"]
 
-_DATA: Final = Path(__file__).parents[1] / "data"
+_DATA: Final = os.path.join(os.path.dirname(os.path.dirname(__file__)), "data")  # noqa: PTH118, PTH120 - pathlib is dear
 _LONGEST_TEXT: Final = 32_768
 """Characters. Longer ones go to tiktoken, as do those that come when `_MOST` are counted."""
 _LONGEST_PIECE: Final = 400
@@ -34,14 +36,14 @@ _PIECES: Final = 16_384
 class Counter:
     """Counts the tokens of one encoding. Threads may share it."""
 
-    def __init__(self, name: str, folder: Path = _DATA) -> None:
+    def __init__(self, name: str, folder: str | os.PathLike[str] = _DATA) -> None:
         """Map the table of *name*, `o200k_base` or `cl100k_base`, in *folder*.
 
         Raises:
             PluginBroken: The table is missing or damaged.
         """
         self.name = name
-        self._table = _open(folder / f"{name}.table")
+        self._table = _open(os.path.join(folder, f"{name}.table"))  # noqa: PTH118 - see _DATA
         self._ascii = re.compile(ASCII[name]).findall
         self._full: Any = None
         self._stock: tiktoken.Encoding | None = None
@@ -50,8 +52,7 @@ class Counter:
         self._pieces: dict[str, int] = {}
         self._settled: set[str] = set()
         self._remembered = functools.lru_cache(_REMEMBERED)(self._count)
-        if hasattr(os, "register_at_fork"):
-            os.register_at_fork(after_in_child=self._forked)
+        _alive.add(self)
 
     def count(self, text: str) -> int:
         """Return how many tokens *text* has; what looks like a special token is ordinary text to the server."""
@@ -108,8 +109,21 @@ class Counter:
             sum_ += tokens
         return sum_
 
-    def _forked(self) -> None:
-        self._lock = threading.Lock()  # another thread of the parent may have held it
+    def forked(self) -> None:
+        """Take a new lock: a thread of the parent, which is not here, may hold the old one."""
+        self._lock = threading.Lock()
+
+
+_alive: weakref.WeakSet[Counter] = weakref.WeakSet()
+
+
+def _forked() -> None:
+    for each in _alive:
+        each.forked()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forked)
 
 
 @functools.cache
@@ -122,15 +136,15 @@ def counter(name: str) -> Counter:
     return Counter(name)
 
 
-def _open(path: Path) -> Table:
+def _open(path: str) -> Table:
     try:
         return Table(path)
     except (OSError, Damaged) as error:
         from llmcore.errors import PluginBroken
 
         raise PluginBroken(
-            f"the table of tokens {path.name} is missing or damaged: {error}",
-            where=str(path),
+            f"the table of tokens is missing or damaged: {error}",
+            where=path,
             expected="the file as it was installed",
             fix="install llmcore-openai-optimized again",
         ) from None

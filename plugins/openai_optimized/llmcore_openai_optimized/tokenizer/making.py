@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final
 from zlib import crc32
 
-from llmcore_openai_optimized.tokenizer.table import MAGIC, Head, pack_head
+from llmcore_openai_optimized.tokenizer.table import MAGIC, Head
 
 __all__ = ["rank_file", "ranks_in", "settled_characters", "table"]
 
@@ -51,8 +51,15 @@ def table(ranks: Mapping[bytes, int], settled: Iterable[int]) -> bytes:
     body = (
         struct.pack(f"<{len(numbers)}I", *numbers) + struct.pack(f"<{len(index)}I", *index) + bytes(records)
     )
-    head = Head(MAGIC, crc32(body), len(numbers), bits, len(ranks), len(records))
-    return pack_head(head) + body
+    head = Head(
+        settled=len(numbers),
+        bits=bits,
+        tokens=len(ranks),
+        records=len(records),
+        checksum=crc32(body),
+        magic=MAGIC,
+    )
+    return head.packed() + body
 
 
 def settled_characters() -> list[int]:

@@ -7,7 +7,9 @@ ASCII: there each class has few members.
 
 from __future__ import annotations
 
-from typing import Final
+TYPE_CHECKING = False  # as `typing` has it, whose import would be a fifth of a first count
+if TYPE_CHECKING:
+    from typing import Final
 
 __all__ = ["ASCII", "FULL", "STOCK"]
 

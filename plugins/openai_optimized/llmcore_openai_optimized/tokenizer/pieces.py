@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Final
+TYPE_CHECKING = False  # as `typing` has it, whose import would be a fifth of a first count
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Final
 
 __all__ = ["tokens_in"]
 

@@ -9,14 +9,16 @@ from __future__ import annotations
 import mmap
 import struct
 import sys
-from array import array
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
-from pathlib import Path
-from typing import Final, NamedTuple
 from zlib import crc32
 
-__all__ = ["MAGIC", "Damaged", "Head", "Table", "pack_head"]
+TYPE_CHECKING = False  # as `typing` has it, whose import would be a fifth of a first count
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from os import PathLike
+    from typing import Final
+
+__all__ = ["MAGIC", "Damaged", "Head", "Table"]
 
 MAGIC: Final = b"llmcoreT"
 _HEAD: Final = struct.Struct("<8sIIIII")
@@ -26,37 +28,47 @@ class Damaged(Exception):
     """The file is not what was made."""
 
 
-class Head(NamedTuple):
+class Head:
     """What a table begins with."""
 
-    magic: bytes
-    checksum: int
-    """CRC-32 of everything that follows the head."""
-    settled: int
-    """How many numbers of four bytes tell the settled characters: where a range begins, where it ends, and so on."""
-    bits: int
-    """The index has two to this power places, and one that says where the records end."""
-    tokens: int
-    records: int
-    """Bytes of all records."""
+    __slots__ = ("bits", "checksum", "magic", "records", "settled", "tokens")
 
+    def __init__(
+        self, *, settled: int, bits: int, tokens: int, records: int, checksum: int, magic: bytes
+    ) -> None:
+        """Describe a table.
 
-def pack_head(head: Head) -> bytes:
-    """Return *head* as it stands in the file."""
-    return _HEAD.pack(*head)
+        Args:
+            settled: How many numbers of four bytes tell the settled characters: where a range begins, where it ends.
+            bits: The index has two to this power places, and one that says where the records end.
+            tokens: How many there are.
+            records: Bytes of all records.
+            checksum: CRC-32 of everything that follows the head.
+            magic: `MAGIC`.
+        """
+        self.magic = magic
+        self.checksum = checksum
+        self.settled = settled
+        self.bits = bits
+        self.tokens = tokens
+        self.records = records
+
+    def packed(self) -> bytes:
+        """Return the head as it stands in the file."""
+        return _HEAD.pack(self.magic, self.checksum, self.settled, self.bits, self.tokens, self.records)
 
 
 class Table:
     """The tokens of one encoding. Any number of threads may look up at once, and processes that fork share it."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: str | PathLike[str]) -> None:
         """Map *path*.
 
         Raises:
             Damaged: It is cut short, or not what was made.
             OSError: It cannot be opened.
         """
-        with path.open("rb") as file:
+        with open(path, "rb") as file:  # noqa: PTH123 - pathlib is dear
             try:
                 self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
             except ValueError:
@@ -79,7 +91,10 @@ class Table:
     def _head(view: memoryview) -> Head:
         if len(view) < _HEAD.size:
             raise Damaged("it is cut short")
-        head = Head(*_HEAD.unpack_from(view))
+        magic, checksum, settled, bits, tokens, records = _HEAD.unpack_from(view)
+        head = Head(
+            settled=settled, bits=bits, tokens=tokens, records=records, checksum=checksum, magic=magic
+        )
         if head.magic != MAGIC:
             raise Damaged("it does not begin as one")
         return head
@@ -118,6 +133,8 @@ def _numbers(view: memoryview) -> Sequence[int]:
     """Return the numbers in *view*, which are little-endian."""
     if sys.byteorder == "little":
         return view.cast("I")
+    from array import array
+
     swapped = array("I", view.tobytes())
     swapped.byteswap()
     return swapped
