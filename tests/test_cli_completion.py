@@ -27,7 +27,7 @@ def cli(tmp_path: Path) -> CommandLine:
         ("config s", ["show", "set"]),
         (
             "--profile prod store ",
-            ["put", "get", "ls", "rm", "--help", "--json", "--no-color", "--profile", "--config"],
+            ["put", "get", "ls", "rm", "cp", "mv", "--help", "--json", "--no-color", "--profile", "--config"],
         ),
         ("ask --no", ["--no-cache", "--no-stream", "--no-color"]),
         ("completion ", ["bash", "zsh", "fish", "--help", "--json", "--no-color", "--profile", "--config"]),
