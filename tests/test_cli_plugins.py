@@ -111,14 +111,14 @@ def test_info_tells_options_parameters_and_abilities(cli: CommandLine) -> None:
     told = json.loads(cli("plugins", "info", "file", "--json").stdout)
     assert {"name": "max_size", "type": "Size", "required": False, "default": 10**9} in told["options"]
     assert "CacheProvider" in told["abilities"]
-    text = cli("plugins", "info", "openai").stdout
+    text = cli("plugins", "info", "openai", "--kind", "llm").stdout
     assert "  base_url: str | None " in text
     assert "parallel_tool_calls" in text
     assert "OPENAI_API_KEY is not set" in text
 
 
 def test_info_shows_no_key(cli: CommandLine) -> None:
-    done = cli("plugins", "info", "openai", OPENAI_API_KEY="sk-0123456789abcdef")
+    done = cli("plugins", "info", "openai", "--kind", "llm", OPENAI_API_KEY="sk-0123456789abcdef")
     assert "StreamingLLMProvider" in done.stdout
     assert "sk-0123" not in done.stdout + done.stderr
 
