@@ -13,7 +13,7 @@ from llmcore.errors import ConfigError
 from llmcore.hookspecs import Options
 from llmcore.types import Secret
 
-__all__ = ["Account", "OpenAIOptions", "PricingTier", "identity_of"]
+__all__ = ["Account", "AccountOptions", "OpenAIOptions", "PricingTier", "identity_of"]
 
 PricingTier = Literal["standard", "batch", "flex", "priority", "fast"]
 
@@ -23,8 +23,8 @@ _ADDRESS: Final = re.compile(r"https?://[^\s/@?#]+([/?#]|$)")
 """A password in an address would show in errors, and go where the key goes."""
 
 
-class OpenAIOptions(Options, frozen=True, kw_only=True):
-    """The table `[llm.openai]`. What is left out comes from the variables that the vendor's SDK reads."""
+class AccountOptions(Options, frozen=True, kw_only=True):
+    """Whose server, and whose account. What is left out comes from the variables that the vendor's SDK reads."""
 
     api_key: Secret | None = None
     """A reference such as "env:OPENAI_API_KEY", which is also what is read when it is left out."""
@@ -38,8 +38,6 @@ class OpenAIOptions(Options, frozen=True, kw_only=True):
     """Such as "https://example.openai.azure.com": asks Azure, where the model is a deployment's name."""
     api_version: str | None = None
     """Azure's; else OPENAI_API_VERSION."""
-    pricing_tier: PricingTier = "standard"
-    """What the account pays where an answer does not name the tier that served it."""
     headers: dict[str, str] = msgspec.field(default_factory=dict)
     """Sent along with every request."""
 
@@ -48,7 +46,14 @@ class OpenAIOptions(Options, frozen=True, kw_only=True):
         shown = {name: getattr(self, name) for name in self.__struct_fields__}
         shown["headers"] = dict.fromkeys(self.headers, "…")
         shown["base_url"] = self.base_url and self.base_url.partition("?")[0]
-        return f"OpenAIOptions({', '.join(f'{name}={value!r}' for name, value in shown.items())})"
+        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in shown.items())})"
+
+
+class OpenAIOptions(AccountOptions, frozen=True, kw_only=True):
+    """The table `[llm.openai]`."""
+
+    pricing_tier: PricingTier = "standard"
+    """What the account pays where an answer does not name the tier that served it."""
 
 
 class Account(msgspec.Struct, frozen=True, kw_only=True):
@@ -71,7 +76,7 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
         return self.base_url.partition("?")[0]
 
     @classmethod
-    def of(cls, options: OpenAIOptions) -> Account:
+    def of(cls, options: AccountOptions) -> Account:
         """Complete *options* from the environment.
 
         Raises:
@@ -92,7 +97,7 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
         )
 
     @classmethod
-    def _azure(cls, options: OpenAIOptions, endpoint: str | None) -> Account:
+    def _azure(cls, options: AccountOptions, endpoint: str | None) -> Account:
         version = options.api_version or _variable("OPENAI_API_VERSION")
         if not endpoint or not version:
             missing = "api_version" if endpoint else "azure_endpoint"
@@ -164,7 +169,7 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
         return self
 
 
-def identity_of(options: OpenAIOptions) -> dict[str, str]:
+def identity_of(options: AccountOptions) -> dict[str, str]:
     """Return what decides an answer besides the request: the address and the account."""
     account = Account.of(options)
     identity = {"base_url": account.base_url}
@@ -179,7 +184,7 @@ def identity_of(options: OpenAIOptions) -> dict[str, str]:
     return identity
 
 
-def _key(options: OpenAIOptions, variables: tuple[str, ...]) -> tuple[Secret | None, str]:
+def _key(options: AccountOptions, variables: tuple[str, ...]) -> tuple[Secret | None, str]:
     """Return the key and where it stands; without one, the variable that is to hold it."""
     if options.api_key is not None and options.api_key.reveal().strip():
         return Secret(options.api_key.reveal().strip()), "[llm.openai] api_key"

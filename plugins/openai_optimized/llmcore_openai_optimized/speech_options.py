@@ -5,12 +5,12 @@ from __future__ import annotations
 import msgspec
 
 from llmcore.errors import ConfigError
-from llmcore_openai_optimized.account import Account, OpenAIOptions
+from llmcore_openai_optimized.account import Account, AccountOptions
 
 __all__ = ["SpeechOptions", "speech_account"]
 
 
-class SpeechOptions(OpenAIOptions, frozen=True, kw_only=True):
+class SpeechOptions(AccountOptions, frozen=True, kw_only=True):
     """The table `[voice.openai]`. The server and the account have the same keys as in `[llm.openai]`."""
 
     voice: str = "alloy"
