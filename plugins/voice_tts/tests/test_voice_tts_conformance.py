@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 import pytest
 
 from llmcore.testing.conformance import VoiceConformance
 from llmcore.testing.simulator import Simulator
+from llmcore.testing.simulator.sounds import Codec, spoken
 from llmcore.types import Secret
 from llmcore_voice_tts.plugin import ElevenLabsOptions
 from llmcore_voice_tts.provider import ElevenLabsVoice
@@ -16,6 +17,7 @@ from llmcore_voice_tts.provider import ElevenLabsVoice
 
 class ElevenLabsConformance(VoiceConformance):
     settings: ClassVar[Mapping[str, Any]] = {"speed": 1.1, "stability": 0.4, "seed": 7, "language": "de-AT"}
+    samples: ClassVar[Sequence[bytes]] = (spoken("A recording of a person.", Codec("mp3", 44100, 128)),)
     format: ClassVar[str]
 
     @pytest.fixture
