@@ -259,6 +259,9 @@ def test_without_a_ledger_calls_go_on_and_nothing_is_written(scripted: Any, tmp_
     assert list(tmp_path.iterdir()) == []
     with pytest.raises(LedgerError, match="no ledger is kept"):
         core.usage.by("day")
+    budgeted = {**config(tmp_path), "ledger": {"enabled": False}}
+    with pytest.raises(BudgetError, match="enabled is false"):
+        llmcore.load(budgeted).llm.chat("two", **ASK)
 
 
 def test_a_forked_child_and_its_parent_both_go_on(core: llmcore.Core) -> None:

@@ -55,7 +55,7 @@ class Spending:
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.kept = ledger.enabled
-        """Whether there is a ledger; without one there are no budgets either, which the configuration has checked."""
+        """Whether there is a ledger; without one nothing that a budget counts is sent."""
         self.database = Database(Path(ledger.path or "ledger.sqlite3"), durable=ledger.durability == "full")
         self._writer = Writer(self.database)
         self._owners = Owners(self.database.path)
@@ -82,9 +82,11 @@ class Spending:
             BudgetError: A budget applies, and the ledger cannot be written, or nothing bounds what is used.
         """
         hold = Hold(charge, self._clock())
-        if not self.kept:
-            return hold
         limits = [limit for limit in self._limits if limit.scope.covers(charge)]
+        if not self.kept:
+            if any(limit.refuses for limit in limits):
+                self._refuse("[ledger] enabled is false")
+            return hold
         failure: Exception | None = None
         try:
             if not self._begun:
