@@ -28,41 +28,13 @@ if TYPE_CHECKING:
     from llmcore.types import RateLimits
 
 __all__ = [
-    "AuthenticationFailed",
-    "BadRequest",
-    "BudgetError",
-    "BudgetExceeded",
-    "CacheError",
-    "CacheUnavailable",
-    "ConfigError",
-    "ContentFiltered",
-    "IncompleteReply",
-    "LLMCoreError",
-    "LedgerError",
-    "MalformedReply",
-    "NotAudio",
-    "NotFound",
-    "PluginBroken",
-    "PluginConflict",
-    "PluginError",
-    "PluginNotFound",
-    "PriceUnknown",
-    "ProviderError",
-    "QuotaExhausted",
-    "RateLimited",
-    "StorageChanged",
-    "StorageError",
-    "StorageExists",
-    "StorageFull",
-    "StorageKeyError",
-    "StorageNotFound",
-    "StorageReadOnly",
-    "TextTooLong",
-    "Timeout",
-    "Unavailable",
-    "VoiceError",
-    "VoiceNotFound",
-]
+    "AuthenticationFailed", "BadRequest", "BudgetError", "BudgetExceeded", "CacheError",
+    "CacheUnavailable", "ConfigError", "ContentFiltered", "IncompleteReply", "LLMCoreError", "LedgerError",
+    "MalformedReply", "NotAudio", "NotFound", "PluginBroken", "PluginConflict", "PluginError",
+    "PluginNotFound", "PriceUnknown", "ProviderError", "QuotaExhausted", "RateLimited", "StorageChanged",
+    "StorageError", "StorageExists", "StorageFull", "StorageKeyError", "StorageNotFound",
+    "StorageReadOnly", "TextTooLong", "Timeout", "Unavailable", "VoiceError", "VoiceNotFound",
+]  # fmt: skip
 
 
 class LLMCoreError(Exception):
