@@ -72,12 +72,12 @@ def count(content: str | Sequence[Message] | ChatRequest) -> TokenCount:
 
 
 def count_body(body: Mapping[str, Any]) -> TokenCount:
-    """Count a recorded body: of a chat as its request, of anything else the JSON that it is."""
+    """Count a recorded body: of a chat as its request; of anything else, which echo is never sent, the JSON that it is."""
     messages = body.get("messages")
     if isinstance(messages, list) and all(isinstance(each, Mapping) for each in messages):
         parameters = {name: value for name, value in body.items() if name not in {"model", "messages"}}
         return count(ChatRequest(model=str(body.get("model")), messages=messages, parameters=parameters))
-    return TokenCount(_tokens(msgspec.json.encode(body, enc_hook=repr).decode()), exact=True)
+    return TokenCount(_tokens(msgspec.json.encode(body, enc_hook=repr).decode()), exact=False)
 
 
 def _answer(request: ChatRequest) -> _Answer:
