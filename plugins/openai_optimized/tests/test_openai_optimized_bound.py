@@ -54,7 +54,8 @@ MESSAGES = (
         {"role": st.sampled_from(["system", "user", "assistant"]), "content": TEXTS}, optional={"name": NAMES}
     )
     | st.fixed_dictionaries(
-        {"role": st.just("assistant"), "tool_calls": st.lists(CALLS, min_size=1, max_size=4)}
+        {"role": st.just("assistant"), "tool_calls": st.lists(CALLS, min_size=1, max_size=4)},
+        optional={"name": TEXTS},
     )
     | st.fixed_dictionaries({"role": st.just("tool"), "content": TEXTS, "tool_call_id": NAMES})
 )

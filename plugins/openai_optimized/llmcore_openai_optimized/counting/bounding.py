@@ -64,7 +64,8 @@ def bytes_of(text: str) -> int:
 def _item(item: Item, kind: Family, measure: Callable[[str], int]) -> int:
     if isinstance(item, Called):
         # Arguments are written anew: 1e5 becomes 100000.0, which has more tokens than that has bytes.
-        return sum(2 * (_ITEM + bytes_of(call.name) + bytes_of(call.arguments)) for call in item.calls)
+        calls = sum(_ITEM + bytes_of(call.name) + bytes_of(call.arguments) for call in item.calls)
+        return bytes_of(item.name) + 2 * calls
     pictures = sum(_ITEM + most_of(picture, kind) for picture in item.pictures)
     return _ITEM + bytes_of(item.name) + measure(item.text) + pictures
 
