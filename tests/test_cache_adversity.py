@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import logging
 import time
@@ -13,10 +14,19 @@ import pytest
 import redis
 
 import llmcore
-from llmcore.testing.redis_server import RedisServer, find_redis_server
+from llmcore.testing.redis_server import (
+    RedisServer,
+    find_redis_server,
+    redis_cluster,
+    redis_server_version,
+    redis_under_sentinels,
+)
 from llmcore.types import Reply
 
 pytestmark = pytest.mark.skipif(find_redis_server() is None, reason="no redis-server")
+needs_seven = pytest.mark.skipif(
+    redis_server_version() < (7,), reason="no redis-server of version 7 or newer"
+)
 
 
 @pytest.fixture
@@ -25,8 +35,9 @@ def server(tmp_path: Path) -> Iterator[RedisServer]:
         yield server
 
 
-def core_on(server: RedisServer, **options: Any) -> llmcore.Core:
-    redis = {"url": server.url, "timeout": "1s", "connect_timeout": "1s", **options}
+def core_on(server: RedisServer | str, **options: Any) -> llmcore.Core:
+    url = server if isinstance(server, str) else server.url
+    redis = {"url": url, "timeout": "1s", "connect_timeout": "1s", **options}
     return llmcore.load({"cache": {"provider": "redis", "redis": redis}})
 
 
@@ -131,6 +142,74 @@ def test_flushed(server: RedisServer) -> None:
         server.ask("FLUSHALL")
         until(lambda: not answered(core).cached)
         assert in_use(core)()
+
+
+def test_tasks_are_answered_whatever_happens(server: RedisServer) -> None:
+    numbers = itertools.count()
+
+    async def asked(core: llmcore.Core) -> list[bool]:
+        """Ask two new questions, each ten times at once and then again; return whether the last answers were cached."""
+        texts = [f"question {next(numbers)}" for _ in range(2)]
+        replies = await asyncio.gather(*(core.llm.achat(text) for text in texts * 10))
+        assert {reply.text for reply in replies} == {f"You said: {text}" for text in texts}
+        return [(await core.llm.achat(text)).cached for text in texts]
+
+    async def main() -> None:
+        async with asyncio.timeout(60), core_on(server, timeout="100ms", connect_timeout="100ms") as core:
+            await used_again(core)
+            server.pause()
+            assert await asked(core) == [False, False]
+            server.resume()
+            await used_again(core)
+            server.kill()
+            assert await asked(core) == [False, False]
+            server.start()
+            await used_again(core)
+            server.ask("CLIENT", "KILL", "TYPE", "normal")
+            await asked(core)
+            await used_again(core)
+
+    async def used_again(core: llmcore.Core) -> None:
+        while not all(await asked(core)):  # noqa: ASYNC110 - what is waited for is how it answers
+            await asyncio.sleep(0.01)
+
+    asyncio.run(main())
+
+
+@needs_seven
+def test_a_failover_under_sentinels(tmp_path: Path) -> None:
+    with redis_under_sentinels(tmp_path) as servers, core_on(servers.url) as core:
+        until(in_use(core))
+        servers.master.kill()
+        for number in range(20):
+            answered(core, f"while there is no master {number}")
+        until(in_use(core))
+        assert servers.replica.ask("ROLE")[0] == "master"
+        assert servers.replica.ask("DBSIZE") > 0
+
+
+@needs_seven
+def test_a_failover_in_a_cluster(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with (
+        redis_cluster(tmp_path) as nodes,
+        RedisServer(tmp_path, cluster_enabled="yes", cluster_node_timeout="2000") as replica,
+        core_on(f"redis+cluster://127.0.0.1:{nodes[0].port},127.0.0.1:{nodes[1].port}") as core,
+    ):
+        replica.ask("CLUSTER", "MEET", "127.0.0.1", str(nodes[0].port))
+        until(lambda: "cluster_known_nodes:4" in replica.ask("CLUSTER", "INFO"))
+        replica.ask("CLUSTER", "REPLICATE", nodes[0].ask("CLUSTER", "MYID"))
+        until(lambda: "master_link_status:up" in replica.ask("INFO", "replication"))
+        until(lambda: all(" slave " in node.ask("CLUSTER", "NODES") for node in nodes))
+        used = in_use(core)
+        until(lambda: all(used() for _ in range(10)))
+        nodes[0].kill()
+        for number in range(30):
+            answered(core, f"while a third of the slots has no master {number}")
+        until(lambda: replica.ask("ROLE")[0] == "master")
+        until(lambda: all(used() for _ in range(10)))
+        before = replica.ask("DBSIZE")
+        until(lambda: used() and replica.ask("DBSIZE") > before)
+    assert len([record for record in caplog.records if "works again" in record.message]) == 1, "it flapped"
 
 
 def test_another_machines_write_and_delete_are_seen(server: RedisServer) -> None:

@@ -23,7 +23,6 @@ __all__ = ["CacheStore"]
 
 _HEAD: Final = struct.Struct("<4sd")
 _MAGIC: Final = b"llm1"
-_PROBE_KEY: Final = "probe"
 
 
 class CacheStore:
@@ -53,6 +52,8 @@ class CacheStore:
         says nothing: `lookup` does. To be taken from here at each use.
         """
         self._lock = threading.Lock()
+        self._probed = "probe"
+        """The key that failed last: of a Cluster, the other nodes may well answer."""
         self._breaker = Breaker(self._answers, self._works)
 
     def near(self, key: str) -> bytes | None:
@@ -200,7 +201,7 @@ class CacheStore:
         except (ConfigError, PluginError):
             raise
         except Exception as error:  # noqa: BLE001 - a stranger's backend, which must not fail the call
-            self._failed(error)
+            self._failed(error, args[0])
             return False
         self._breaker.worked()
         if into is not None:
@@ -231,8 +232,11 @@ class CacheStore:
             self._prepared = True
             return True
 
-    def _failed(self, error: Exception) -> None:
+    def _failed(self, error: Exception, at: object = None) -> None:
+        """Note what went wrong with the key, or the keys, *at*."""
         self.stats.failed()
+        if isinstance(at, str) and not self._breaker.is_open:
+            self._probed = at
         if self._breaker.failed(error):
             said = error.message if isinstance(error, CacheError) else f"{type(error).__name__}: {error}"
             said = scrubbed(said, self.backend.options)
@@ -240,7 +244,7 @@ class CacheStore:
 
     def _answers(self) -> bool:
         def asking() -> Act[Any]:
-            return (yield self.backend.must("get")(_PROBE_KEY))
+            return (yield self.backend.must("get")(self._probed))
 
         try:
             run(asking())
