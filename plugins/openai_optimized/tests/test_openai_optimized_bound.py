@@ -16,8 +16,18 @@ from llmcore_openai_optimized.counting.counts import total
 from llmcore_openai_optimized.counting.models import family
 from llmcore_openai_optimized.counting.reading import asked
 from llmcore_openai_optimized.tokenizer import counter
+from llmcore_openai_optimized.tokens import count
 
 TEXTS = st.text(st.characters(codec="utf-8") | st.sampled_from("\n 0aé字"), max_size=30)
+KEYS = [
+    "type", "role", "content", "text", "image_url", "url", "detail", "tool_calls", "function", "name", "arguments", "id",
+    "call_id", "output", "parameters", "properties", "items", "enum", "anyOf", "$ref", "required", "description", "title",
+    "default", "schema", "format", "json_schema", "encrypted_content", "refusal", "file", "allOf",
+]  # fmt: skip
+BODY_KEYS = [
+    "model", "messages", "input", "instructions", "tools", "functions", "tool_choice", "response_format", "text",
+    "reasoning", "audio", "prediction", "function_call",
+]  # fmt: skip
 NAMES = st.text("abc_xyz", min_size=1, max_size=12)
 LEAVES = st.fixed_dictionaries(
     {"type": st.sampled_from(["string", "integer", "null", "array", ["string", "null"]])},
@@ -165,3 +175,22 @@ def test_no_tokenizer_is_loaded_for_a_bound() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
+
+
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | TEXTS,
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(KEYS) | NAMES, inner, max_size=4)
+    ),
+    max_leaves=12,
+)
+
+
+@settings(deadline=None, max_examples=400)
+@given(st.dictionaries(st.sampled_from(BODY_KEYS), ANYTHING))
+def test_a_body_that_holds_anything_is_counted_and_bounded(body: dict[str, Any]) -> None:
+    counted = count(body, "gpt-4o")
+    most = bound(body)
+    assert counted >= 0
+    assert most is None or most >= counted
+    assert counted.bound is None or counted.bound >= counted

@@ -21,6 +21,7 @@ __all__ = [
     "mappings",
     "named",
     "retold",
+    "text_of",
 ]
 
 
@@ -94,8 +95,7 @@ class Asked(msgspec.Struct, kw_only=True):
 
 def named(function: Mapping[str, Any]) -> str:
     """Return the name in *function*, or nothing."""
-    name = function.get("name")
-    return name if isinstance(name, str) else ""
+    return text_of(function, "name")
 
 
 def json_text(value: Any) -> str:
@@ -106,6 +106,12 @@ def json_text(value: Any) -> str:
         import json
 
         return json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=repr, skipkeys=True)
+
+
+def text_of(of: Mapping[str, Any], key: str) -> str:
+    """Return the text under *key*; nothing where there is none, or something else."""
+    value = of.get(key)
+    return value if isinstance(value, str) else ""
 
 
 def ascii_json(value: Any) -> str:

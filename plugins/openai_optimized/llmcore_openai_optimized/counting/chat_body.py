@@ -15,6 +15,7 @@ from llmcore_openai_optimized.counting.asked import (
     json_text,
     mappings,
     named,
+    text_of,
 )
 from llmcore_openai_optimized.counting.content import texts_and_pictures
 
@@ -38,7 +39,7 @@ _KEYS: Final = frozenset(
 
 def read(body: Mapping[str, Any], whole: Asked) -> None:
     """Take *body* apart into *whole*."""
-    names: dict[Any, str] = {}
+    names: dict[str, str] = {}
     for message in mappings(body.get("messages")):
         _message(message, whole, names)
     _functions(body, whole)
@@ -52,8 +53,8 @@ def read(body: Mapping[str, Any], whole: Asked) -> None:
         whole.boundless.add("web_search")
 
 
-def _message(message: Mapping[str, Any], whole: Asked, names: dict[Any, str]) -> None:
-    role, content = message.get("role"), message.get("content")
+def _message(message: Mapping[str, Any], whole: Asked, names: dict[str, str]) -> None:
+    role, content = text_of(message, "role"), message.get("content")
     text, pictures = texts_and_pictures(content, whole)
     calls = list(mappings(message.get("tool_calls")))
     strange = {key: message[key] for key in message.keys() - _KEYS if message[key] is not None}
@@ -62,7 +63,7 @@ def _message(message: Mapping[str, Any], whole: Asked, names: dict[Any, str]) ->
         whole.loose.append(json_text(strange))
     if role in ("tool", "function"):
         whole.items.append(
-            Result(names.get(message.get("tool_call_id"), "") or named(message), text, pictures)
+            Result(names.get(text_of(message, "tool_call_id"), "") or named(message), text, pictures)
         )
         return
     if calls or message.get("function_call"):
@@ -76,11 +77,11 @@ def _message(message: Mapping[str, Any], whole: Asked, names: dict[Any, str]) ->
     if isinstance(refusal, str) and refusal:
         whole.doubts.add("refusal")
         whole.loose.append(refusal)
-    whole.items.append(Said(str(role), text, pictures, named(message)))
+    whole.items.append(Said(role, text, pictures, named(message)))
 
 
 def _calls(
-    message: Mapping[str, Any], calls: list[Mapping[str, Any]], whole: Asked, names: dict[Any, str]
+    message: Mapping[str, Any], calls: list[Mapping[str, Any]], whole: Asked, names: dict[str, str]
 ) -> None:
     made: list[Call] = []
     for call in calls:
@@ -89,7 +90,7 @@ def _calls(
             whole.doubts.add("call")
             whole.loose.append(json_text(call))
             continue
-        names[call.get("id")] = named(function)
+        names[text_of(call, "id")] = named(function)
         made.append(Call(named(function), arguments_of(function)))
     old = message.get("function_call")
     if not calls and isinstance(old, Mapping):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from llmcore_openai_optimized.counting.asked import Asked, Picture, json_text
+from llmcore_openai_optimized.counting.asked import Asked, Picture, json_text, text_of
 
 __all__ = ["texts_and_pictures"]
 
@@ -39,7 +39,7 @@ def texts_and_pictures(content: Any, whole: Asked) -> tuple[str, tuple[Picture, 
 
 
 def _part(part: Mapping[str, Any], whole: Asked) -> tuple[str, Picture | None]:
-    kind = part.get("type", "text")
+    kind = text_of(part, "type") or "text"
     if kind in _PICTURES:
         return "", _picture(part, whole)
     if kind in _FILES:  # a page costs its text and a picture of it; a file of an id is the server's own
@@ -52,7 +52,7 @@ def _part(part: Mapping[str, Any], whole: Asked) -> tuple[str, Picture | None]:
         if part.get("id"):
             whole.boundless.add("audio")
         return "", None
-    text = part.get(_TEXT_OF.get(kind, "")) if isinstance(kind, str) else None
+    text = part.get(_TEXT_OF.get(kind, ""))
     return (text, None) if isinstance(text, str) else (_strange(part, whole), None)
 
 

@@ -15,6 +15,7 @@ from llmcore_openai_optimized.counting.asked import (
     json_text,
     mappings,
     named,
+    text_of,
 )
 from llmcore_openai_optimized.counting.content import texts_and_pictures
 
@@ -26,7 +27,7 @@ _SERVER_STATE: Final = ("previous_response_id", "conversation", "prompt")
 
 def read(body: Mapping[str, Any], whole: Asked) -> None:
     """Take *body* apart into *whole*."""
-    names: dict[Any, str] = {}
+    names: dict[str, str] = {}
     instructions, given = body.get("instructions"), body.get("input")
     if instructions:
         whole.items.append(Said("system", *texts_and_pictures(instructions, whole)))
@@ -47,13 +48,13 @@ def _text(text: Any, whole: Asked) -> None:
     form = text.get("format")
     if isinstance(form, Mapping) and form.get("type") == "json_schema":
         whole.schema = form
-    if text.get("verbosity") not in (None, "medium"):
+    if text_of(text, "verbosity") not in ("", "medium"):
         whole.doubts.add("verbosity")  # "low" came to three tokens less, 1 row
 
 
 def _state(body: Mapping[str, Any], whole: Asked) -> None:
     reasoning = body.get("reasoning")
-    if isinstance(reasoning, Mapping) and reasoning.get("mode") not in (None, "standard"):
+    if isinstance(reasoning, Mapping) and text_of(reasoning, "mode") not in ("", "standard"):
         # Of mode "pro" 1,522 tokens were counted where the request has 20: it asks more than once.
         whole.doubts.add("mode")
         whole.boundless.add("mode")
@@ -65,17 +66,17 @@ def _state(body: Mapping[str, Any], whole: Asked) -> None:
             whole.boundless.add(name)
 
 
-def _item(item: Mapping[str, Any], whole: Asked, names: dict[Any, str]) -> None:
-    kind = item.get("type") or "message"
+def _item(item: Mapping[str, Any], whole: Asked, names: dict[str, str]) -> None:
+    kind = text_of(item, "type") or "message"
     if kind == "message":
-        role = item.get("role")
+        role = text_of(item, "role")
         if role not in _ROLES:
             whole.doubts.add("role")
-        whole.items.append(Said(str(role), *texts_and_pictures(item.get("content"), whole)))
+        whole.items.append(Said(role, *texts_and_pictures(item.get("content"), whole)))
         if role == "user":
             whole.hidden = 0  # what was thought before is left out: 2 rows
     elif kind == "function_call":
-        names[item.get("call_id")] = named(item)
+        names[text_of(item, "call_id")] = named(item)
         call = Call(named(item), arguments_of(item), returned=bool(item.get("id")))
         if whole.items and isinstance(whole.items[-1], Called):
             whole.items[-1].calls.append(call)
@@ -84,7 +85,9 @@ def _item(item: Mapping[str, Any], whole: Asked, names: dict[Any, str]) -> None:
     elif kind == "function_call_output":
         output = item.get("output")
         output = json_text(output) if isinstance(output, Mapping) else output
-        whole.items.append(Result(names.get(item.get("call_id"), ""), *texts_and_pictures(output, whole)))
+        whole.items.append(
+            Result(names.get(text_of(item, "call_id"), ""), *texts_and_pictures(output, whole))
+        )
     else:
         _unknown(kind, item, whole)
 
@@ -103,7 +106,7 @@ def _unknown(kind: Any, item: Mapping[str, Any], whole: Asked) -> None:
 
 
 def _tool(tool: Mapping[str, Any], whole: Asked) -> None:
-    kind = tool.get("type", "function")
+    kind = text_of(tool, "type") or "function"
     if kind == "function":
         whole.functions.append(tool)
         return
