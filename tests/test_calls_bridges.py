@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import os
+import threading
 from collections.abc import AsyncIterator, Generator, Iterator
 from typing import Any
 
 import pytest
 
+from llmcore.calls.backend import Backend
 from llmcore.calls.bridges import END, Source, ability
 from llmcore.calls.drivers import aiterate, arun, iterate, run
+from llmcore.calls.loop import run_in_loop
 from llmcore.calls.steps import Step
+from llmcore.hookspecs import Provider
 
 
 class OnlySync:
@@ -110,3 +114,24 @@ def test_the_bridge_works_again_in_a_forked_child() -> None:
     os.waitpid(child, 0)
     with os.fdopen(read) as result:
         assert result.read() == "42"
+
+
+def test_a_backend_that_is_collected_in_the_background_loop_does_not_hold_it_up() -> None:
+    closed = threading.Event()
+
+    class Closes:
+        async def aclose(self) -> None:
+            closed.set()
+
+    class NoOptions:
+        def options(self, kind: str, provider: Provider) -> object:
+            del kind, provider
+            return {}
+
+    async def dropped() -> None:
+        backend = Backend("storage", Provider(name="closes", create=lambda _: Closes()), NoOptions())
+        assert backend.provider
+        del backend  # here, in the loop's own thread, it is closed
+
+    run_in_loop(dropped())
+    assert closed.wait(10)

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from llmcore.calls.bridges import Ability, Source, can
 from llmcore.calls.drivers import run
 from llmcore.calls.options import scrubbed
-from llmcore.calls.steps import Act
+from llmcore.calls.steps import LOOP_THREAD, Act
 from llmcore.errors import LLMCoreError, PluginBroken, PluginError
 from llmcore.hookspecs import Provider
 from llmcore.log import logger
@@ -132,6 +132,11 @@ class Backend:
 
 
 def _close_quietly(provider: object) -> None:
+    if threading.current_thread().name == LOOP_THREAD:
+        # Collected there, it would wait for the loop that it holds up.
+        threading.Thread(target=_close_quietly, args=(provider,), daemon=True).start()
+        return
+
     def closed() -> Act[None]:
         if can(provider, "close"):
             yield Ability(provider, "close")()
