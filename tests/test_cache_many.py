@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+import gc
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -82,10 +84,14 @@ def backend() -> Batching:
 
 
 @pytest.fixture(params=["sync", "async"])
-def get_many(request: pytest.FixtureRequest) -> GetMany:
+def get_many(request: pytest.FixtureRequest) -> Iterator[GetMany]:
     if request.param == "sync":
-        return lambda cache, keys: cache.get_many(keys)
-    return lambda cache, keys: asyncio.run(cache.aget_many(keys))
+        yield lambda cache, keys: cache.get_many(keys)
+        return
+    yield lambda cache, keys: asyncio.run(cache.aget_many(keys))
+    with warnings.catch_warnings():  # each loop took its connection with it
+        warnings.simplefilter("ignore", ResourceWarning)
+        gc.collect()
 
 
 def counts(cache: CacheManager) -> tuple[float, float, float]:
