@@ -75,6 +75,7 @@ def warned(done: subprocess.CompletedProcess[str]) -> list[str]:
     return of_the_cache
 
 
+@pytest.mark.timeout(120 + KILLS)
 def test_no_acknowledged_entry_is_lost_or_wrong_whichever_writer_is_killed(tmp_path: Path) -> None:
     """Kills `LLMCORE_KILLS` writers, 50 if not said, while the next is at work; looks at all entries after each 50."""
     folder = tmp_path / "cache"

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import random
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from llmcore.llm.key import NOT_IN_KEY, KeyMaker
+from llmcore.llm.key import NOT_IN_KEY, STATEFUL, KeyMaker
 from llmcore.types import ChatRequest
 
+GUIDE = Path(__file__).parents[1] / "docs/guides/caching.md"
 KEYS = KeyMaker(provider="openai", identity={"base_url": "https://a", "account": "x"}, namespace="default")
 
 json_values = st.recursive(
@@ -64,12 +67,19 @@ def plain(value: Any) -> Any:
     return value
 
 
-@given(requests, st.randoms(use_true_random=False))
-def test_order_and_the_spelling_of_numbers_do_not_matter(request: ChatRequest, chance: random.Random) -> None:
+streaming = st.sampled_from(
+    [{}, {"stream": True}, {"stream": True, "stream_options": {"include_usage": True}}]
+)
+
+
+@given(requests, st.randoms(use_true_random=False), streaming)
+def test_order_the_spelling_of_numbers_and_streaming_do_not_matter(
+    request: ChatRequest, chance: random.Random, streamed: dict[str, Any]
+) -> None:
     other = ChatRequest(
         model=request.model,
         messages=[reordered(dict(message), chance) for message in request.messages],
-        parameters=reordered(dict(request.parameters), chance),
+        parameters=reordered({**request.parameters, **streamed}, chance),
     )
     assert KEYS.key(other) == KEYS.key(request)
 
@@ -99,6 +109,11 @@ def test_one_changed_field_is_another_key(request: ChatRequest, data: st.DataObj
 def test_what_does_not_decide_the_answer_is_not_in_the_key(name: str) -> None:
     bare = ChatRequest(model="m", messages=[{"role": "user", "content": "a"}])
     assert KEYS.key(ChatRequest(model="m", messages=bare.messages, parameters={name: "x"})) == KEYS.key(bare)
+
+
+def test_the_guide_tells_everything_that_is_not_in_the_key_or_keeps_a_reply_out() -> None:
+    told = re.findall(r"`(\w+)`", GUIDE.read_text(encoding="utf-8"))
+    assert set(told) >= NOT_IN_KEY | STATEFUL
 
 
 @pytest.mark.parametrize(
