@@ -8,7 +8,7 @@ import weakref
 from collections.abc import Sequence
 from typing import Protocol
 
-__all__ = ["ForkAware", "watch"]
+__all__ = ["ForkAware", "Renewable", "renew", "watch"]
 
 _PATIENCE_S = 2.0
 """Longer than any work under a lock takes; a lock that is not had by then belongs to the forking thread itself."""
@@ -26,13 +26,27 @@ class ForkAware(Protocol):
         ...
 
 
+class Renewable(Protocol):
+    """Holds locks that a forked child may find taken by a thread which it has not, and what they guard is no loss."""
+
+    def renewed(self) -> None:
+        """Put fresh locks in place, and let go of what they guarded; called in the child."""
+        ...
+
+
 _watched: weakref.WeakSet[ForkAware] = weakref.WeakSet()
+_renewed: weakref.WeakSet[Renewable] = weakref.WeakSet()
 _held: list[tuple[ForkAware, list[threading.Lock], bool]] = []
 
 
 def watch(thing: ForkAware) -> None:
     """Look after *thing* over every fork, while it lives."""
     _watched.add(thing)
+
+
+def renew(thing: Renewable) -> None:
+    """Have *thing* renewed in every forked child, while it lives; nobody waits for its locks before the fork."""
+    _renewed.add(thing)
 
 
 def _before() -> None:
@@ -53,6 +67,8 @@ def _in_child() -> None:
     for thing, _, at_rest in _held:
         thing.after_fork(at_rest=at_rest)
     _held.clear()
+    for renewable in list(_renewed):
+        renewable.renewed()
 
 
 if hasattr(os, "register_at_fork"):

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import weakref
 from collections.abc import Callable
 from typing import Final
 
+from llmcore.builtin import forks
 from llmcore.errors import CacheUnavailable
 
 __all__ = ["Breaker"]
@@ -37,15 +37,18 @@ class Breaker:
         self._lock = threading.Lock()
         self._failures = 0
         self._stop: threading.Event | None = None
-        self._pid = 0
+        forks.renew(self)
 
     @property
     def is_open(self) -> bool:
         """Whether the backend is left alone."""
-        if self._stop is not None and self._pid != os.getpid():
-            with self._lock:
-                self._watch()  # a fork left the probing thread behind
         return self._stop is not None
+
+    def renewed(self) -> None:
+        """See `forks.Renewable`: the probing thread is the parent's."""
+        self._lock = threading.Lock()
+        if self._stop is not None:
+            self._watch()
 
     def worked(self) -> None:
         """Note an answer."""
@@ -69,7 +72,7 @@ class Breaker:
             self._stop, self._failures = None, 0
 
     def _watch(self) -> None:
-        self._stop, self._pid = threading.Event(), os.getpid()
+        self._stop = threading.Event()
         arguments = (weakref.ref(self), self._stop, self._pause_s)
         threading.Thread(target=_probing, args=arguments, name="llmcore-probe", daemon=True).start()
 

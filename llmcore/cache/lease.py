@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 import uuid
 from collections.abc import Callable
 from typing import Final
 
+from llmcore.builtin import forks
 from llmcore.cache.store import CacheStore
 from llmcore.calls.drivers import run
 from llmcore.calls.steps import Act, sleep
@@ -27,10 +27,14 @@ class Leases:
     def __init__(self, store: CacheStore, *, lease_s: float = LEASE_S) -> None:
         self._store = store
         self._lease_s = lease_s
+        self.renewed()
+        forks.renew(self)
+
+    def renewed(self) -> None:
+        """See `forks.Renewable`: what is held is the parent's."""
         self._lock = threading.Lock()
         self._held: set[str] = set()
-        self._pid = 0
-        self._holder = ""
+        self._holder = uuid.uuid4().hex
         self._renewing: threading.Event | None = None
 
     def lead(self, key: str, left: Callable[[], float]) -> Act[bytes | None]:
@@ -76,11 +80,6 @@ class Leases:
 
     def take(self, key: str) -> Act[bool | None]:
         """Take the lease; return whether this process has it, None where there are no leases."""
-        if self._pid != os.getpid():
-            self._lock = threading.Lock()  # the parent's may be held by a thread that is not here
-            with self._lock:
-                self._pid, self._holder = os.getpid(), uuid.uuid4().hex
-                self._held, self._renewing = set(), None
         taken = yield from self._store.leased("acquire", key, self._holder, self._lease_s)
         if taken:
             self._hold(key)

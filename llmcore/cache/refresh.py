@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import contextvars
-import os
 import threading
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from llmcore.builtin import forks
 from llmcore.cache.lease import Leases
 from llmcore.cache.store import CacheStore
 from llmcore.calls.drivers import arun, run
@@ -58,14 +58,14 @@ class Refresher:
         self._store = store
         self._leases = leases
         self._closed = False
-        self._reset()
+        self.renewed()
+        forks.renew(self)
 
-    def _reset(self) -> None:
-        """Begin anew; in a forked child the parent's refreshes are not under way."""
+    def renewed(self) -> None:
+        """See `forks.Renewable`: the refreshes under way are the parent's."""
         self._lock = threading.Lock()
         self._turns: dict[str, _Turn] = {}
         self._quiet_until = 0.0
-        self._pid = os.getpid()
         self._tasks: set[asyncio.Task[None]] = set()
 
     def step(self, renewal: Renewal) -> Step:
@@ -105,8 +105,6 @@ class Refresher:
 
     def _take(self, key: str) -> _Turn | None:
         """Return a turn, which `_give_back` ends; None where this is not the time."""
-        if self._pid != os.getpid():
-            self._reset()
         now = time.monotonic()
         with self._lock:
             before = self._turns.get(key)

@@ -5,13 +5,15 @@ from __future__ import annotations
 import itertools
 import threading
 
+from llmcore.builtin import forks
+
 __all__ = ["Stats"]
 
 
 class Stats:
     """Counts look-ups and failures. Threads may use it at once."""
 
-    __slots__ = ("_hits", "_lock", "_read", "errors", "hit", "misses")
+    __slots__ = ("__weakref__", "_hits", "_lock", "_read", "errors", "hit", "misses")
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -21,6 +23,11 @@ class Stats:
         self._read = 0
         """How far the hits are to be read from: each reading takes a number too."""
         self.misses = self.errors = 0
+        forks.renew(self)
+
+    def renewed(self) -> None:
+        """See `forks.Renewable`."""
+        self._lock = threading.Lock()
 
     @property
     def hits(self) -> int:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import Any, Final
 
+from llmcore.builtin import forks
 from llmcore.builtin.memory_cache import MemoryCache
 from llmcore.cache.breaker import Breaker
 from llmcore.cache.stats import Stats
@@ -55,6 +56,11 @@ class CacheStore:
         self._probed = "probe"
         """The key that failed last: of a Cluster, the other nodes may well answer."""
         self._breaker = Breaker(self._answers, self._works)
+        forks.renew(self)
+
+    def renewed(self) -> None:
+        """See `forks.Renewable`."""
+        self._lock = threading.Lock()
 
     def near(self, key: str) -> bytes | None:
         """Return the value that this process's own memory has, uncounted; None says nothing: `lookup` does."""

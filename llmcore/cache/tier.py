@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from llmcore.builtin import forks
 from llmcore.builtin.memory_cache import MemoryCache
 from llmcore.builtin.plugin import MemoryOptions
 from llmcore.errors import CacheError
@@ -23,14 +24,20 @@ class Tier:
     """
 
     def __init__(self, provider: Any, size: int) -> None:
-        self._kept = MemoryCache(MemoryOptions(max_size=Size(size)))
-        self._lock = threading.Lock()
+        self._size = Size(size)
         self._epoch = 0
+        self.renewed()
+        forks.renew(self)
         self._listening = False
         self._version: Callable[[], int] | None = getattr(provider, "version", None)
         if self._version is not None:
             self._epoch = self._said()
             self._listening = True
+
+    def renewed(self) -> None:
+        """See `forks.Renewable`."""
+        self._kept = MemoryCache(MemoryOptions(max_size=self._size))
+        self._lock = threading.Lock()
 
     @classmethod
     def in_front_of(cls, provider: Any, size: int) -> Tier | None:

@@ -7,6 +7,7 @@ import weakref
 from collections.abc import Callable
 from typing import Any, Protocol
 
+from llmcore.builtin import forks
 from llmcore.calls.bridges import Ability, Source, can
 from llmcore.calls.drivers import run
 from llmcore.calls.options import scrubbed
@@ -40,6 +41,11 @@ class Backend:
         self._offline: object = None
         self._finalizer: weakref.finalize[..., Backend] | None = None
         self._abilities: dict[str, Ability | None] = {}
+        forks.renew(self)
+
+    def renewed(self) -> None:
+        """See `forks.Renewable`."""
+        self._lock = threading.Lock()
 
     @property
     def options(self) -> Any:
