@@ -201,6 +201,18 @@ def test_a_lease_outlives_the_eviction_of_all_entries_and_ends_with_its_time(tmp
     cache.close()
 
 
+def test_a_lease_of_a_clock_that_was_set_back_does_not_last_as_much_longer(tmp_path: Path) -> None:
+    clock = Clock(1)
+    cache = file_cache(tmp_path / "cache", eviction="lru", clock=clock)
+    assert cache.acquire("of one that died", "me", 5)
+    clock.now -= 86_400 * 10**9
+    assert cache.acquire("of one that died", "you", 5)
+    assert not cache.acquire("of one that died", "me", 5)
+    clock.now -= 10**8
+    assert not cache.acquire("of one that died", "me", 5), "clocks are corrected by a little all the time"
+    cache.close()
+
+
 @pytest.mark.parametrize("damage", [b"", b"\0", b"\xff" * 4096, os.urandom(65_536)], ids=["cut", "byte", "ones", "noise"])  # fmt: skip
 def test_damaged_notes_cost_ranks_and_never_values(tmp_path: Path, damage: bytes) -> None:
     folder = tmp_path / "cache"

@@ -9,8 +9,9 @@ from typing import Any, Final
 
 __all__ = ["acquired", "is_lease", "lease_is_over", "lease_slot", "released"]
 
-_UNTIL: Final = struct.Struct("<Q")
-"""Nanoseconds since 1970; the holder's name follows."""
+_HEAD: Final = struct.Struct("<QQ")
+"""When it was taken or renewed, and until when, in nanoseconds since 1970; the holder's name follows."""
+_SLACK_NS: Final = 10**9
 _PREFIX: Final = b"\0lease\0"
 
 
@@ -25,8 +26,14 @@ def is_lease(slot: bytes | memoryview) -> bool:
 
 
 def lease_is_over(data: bytes | memoryview, now: int) -> bool:
-    """Return whether the lease is anybody's for the taking; also one that is damaged."""
-    return len(data) < _UNTIL.size or bool(_UNTIL.unpack_from(data)[0] <= now)
+    """Return whether the lease is anybody's for the taking; also one that is damaged, or of a clock that was set back.
+
+    Else it would last as much longer; a holder that lives renews it by the new clock.
+    """
+    if len(data) < _HEAD.size:
+        return True
+    taken, until = _HEAD.unpack_from(data)
+    return bool(until <= now or taken > now + _SLACK_NS)
 
 
 def acquired(slot: bytes, holder: str, now: int, ttl: float) -> Callable[[Any], bool]:
@@ -36,7 +43,7 @@ def acquired(slot: bytes, holder: str, now: int, ttl: float) -> Callable[[Any], 
         there = txn.get(slot)
         if there is not None and not lease_is_over(there, now) and _holder(there) != holder.encode():
             return False
-        txn.put(slot, _UNTIL.pack(now + int(ttl * 10**9)) + holder.encode())
+        txn.put(slot, _HEAD.pack(now, now + int(ttl * 10**9)) + holder.encode())
         return True
 
     return work
@@ -53,4 +60,4 @@ def released(slot: bytes, holder: str) -> Callable[[Any], bool]:
 
 
 def _holder(data: memoryview) -> bytes:
-    return bytes(data[_UNTIL.size :])
+    return bytes(data[_HEAD.size :])

@@ -50,7 +50,7 @@ def renewal(
 
     def due(kept: bytes) -> Act[bool]:
         yield from ()
-        return is_due(call, kept) and unpack(key, kept) is not None
+        return unpack(key, kept) is not None and is_due(call, kept)
 
     def make() -> Act[None]:
         again.deadline.start()

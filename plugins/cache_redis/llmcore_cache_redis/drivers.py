@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncGenerator
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
-from weakref import WeakKeyDictionary
 
 from llmcore_cache_redis.address import Address, Target
 from llmcore_cache_redis.faults import Broken, ReplyError
@@ -78,8 +79,7 @@ class Asynchronous:
         self._target = target
         self._options = options
         self._timeout = float(options.timeout)
-        self._loops: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[Server, AsyncPool]]
-        self._loops = WeakKeyDictionary()
+        self._loops: dict[asyncio.AbstractEventLoop, _InLoop] = {}
 
     async def run(self, plan: Plan[T]) -> T:
         """Return the plan's result."""
@@ -103,22 +103,25 @@ class Asynchronous:
         """Close every connection of the running loop."""
         import asyncio
 
-        for pool in list(self._loops.pop(asyncio.get_running_loop(), {}).values()):
-            await pool.drop()
+        mine = self._loops.pop(asyncio.get_running_loop(), None)
+        if mine is not None:
+            await mine.end.aclose()
 
     def _pool(self, step: Step) -> AsyncPool:
         import asyncio
 
         loop = asyncio.get_running_loop()
-        pools = self._loops.get(loop)
-        if pools is None:
-            pools = self._loops.setdefault(loop, {})
+        mine = self._loops.get(loop)
+        if mine is None:
+            for other in [each for each in list(self._loops) if each.is_closed()]:
+                self._loops.pop(other, None)  # closed by hand: its connections go with it
+            mine = self._loops[loop] = _InLoop()
         server = (step.address, step.sentinel)
-        pool = pools.get(server)
+        pool = mine.pools.get(server)
         if pool is None:
             from llmcore_cache_redis.alink import AsyncPool
 
-            pool = pools[server] = AsyncPool(lambda: self._link(step), self._options.max_connections)
+            pool = mine.pools[server] = AsyncPool(lambda: self._link(step), self._options.max_connections)
         return pool
 
     async def _link(self, step: Step) -> AsyncLink:
@@ -127,6 +130,24 @@ class Asynchronous:
         made = settings(self._target, self._options, step)
         timeout = float(self._options.connect_timeout)
         return await AsyncLink.connect(step.address, made, timeout, tls=self._target.tls)
+
+
+class _InLoop:
+    """The connections of one event loop, which `asyncio.run` closes where nobody else does."""
+
+    def __init__(self) -> None:
+        self.pools: dict[Server, AsyncPool] = {}
+        self.end = self._ending()
+        with suppress(StopIteration):
+            # Begun: what ends a loop closes all asynchronous generators first.
+            self.end.__anext__().send(None)
+
+    async def _ending(self) -> AsyncGenerator[None, None]:
+        try:
+            yield
+        finally:
+            for pool in list(self.pools.values()):
+                await pool.drop()
 
 
 class Done(Generic[T]):

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import random
 import subprocess
 import sys
+import time
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Self
@@ -131,3 +134,38 @@ def test_one_cache_serves_several_event_loops_and_threads(server: RedisServer) -
     assert [asyncio.run(once()) for _ in range(3)] == [b"value"] * 3
     assert shared.get("key") == b"value"
     shared.close()
+
+
+@pytest.mark.parametrize("by_hand", [False, True], ids=["ended_well", "closed_by_hand"])
+def test_an_event_loop_that_ends_takes_its_connections_along(server: RedisServer, *, by_hand: bool) -> None:
+    shared = cache(server.url)
+
+    async def several() -> None:
+        await asyncio.gather(*(shared.aget(f"key {n}") for n in range(5)))
+
+    def used() -> None:
+        if not by_hand:
+            asyncio.run(several())
+            return
+        loop = asyncio.new_event_loop()
+        loop.run_until_complete(several())
+        with warnings.catch_warnings():
+            warnings.simplefilter(
+                "ignore", ResourceWarning
+            )  # which whoever closes a loop like that has earned
+            loop.close()
+            asyncio.run(shared.aget("key"))
+            gc.collect()
+
+    for _ in range(20):
+        used()
+    end = time.monotonic() + 20
+    while (there := _clients(server)) > 6 and time.monotonic() < end:
+        time.sleep(0.01)
+    assert there <= 6, "connections are left behind"
+    shared.close()
+
+
+def _clients(server: RedisServer) -> int:
+    lines = server.ask("INFO", "clients").splitlines()
+    return int(next(line.partition(":")[2] for line in lines if line.startswith("connected_clients")))
