@@ -172,7 +172,7 @@ def test_a_full_disk_costs_one_warning_and_no_answer(tmp_path: Path, way: str) -
         before = ("unshare", "-m", "sh", "-c", mounted, str(place))
     done = run(FULL, place / "cache", way, before=before)
     (line,) = warned(done)
-    assert "cannot keep anything new for now" in line
+    assert "cache `file` refuses to keep a value, calls go on: the cache in" in line
 
 
 READ_ONLY = """

@@ -117,13 +117,17 @@ def test_wrong_password(tmp_path: Path) -> None:
             assert in_use(core)()
 
 
-def test_out_of_memory(server: RedisServer) -> None:
+def test_out_of_memory(server: RedisServer, caplog: pytest.LogCaptureFixture) -> None:
     server.ask("CONFIG", "SET", "maxmemory", "1")
     with core_on(server) as core:
         for number in range(5):
             assert not answered(core, f"{number}").cached
         server.ask("CONFIG", "SET", "maxmemory", "0")
         until(in_use(core))
+    (line,) = [record.getMessage() for record in caplog.records]
+    assert line.startswith(
+        "cache `redis` refuses to keep a value, calls go on: Redis refuses: it is out of memory"
+    )
 
 
 def test_a_read_only_replica(server: RedisServer, tmp_path: Path) -> None:

@@ -209,24 +209,39 @@ class TestBreaker:
         assert fake.asked == ["get"]
         assert store.stats.as_dict()["errors"] == 1
 
+    def test_one_that_refuses_what_it_is_to_keep_is_asked_on_and_told_of_once(
+        self, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        fake = Fake()
+        store = store_of(fake)
+        run(store.keep("k", b"v"))
+        fake.error = CacheError("too large")
+        assert [run(store.keep("k", b"v")) for _ in range(10)] == [False] * 10
+        fake.error = None
+        assert run(store.lookup("k")) == b"v"
+        assert store.stats.errors == 10
+        assert [record.getMessage() for record in caplog.records] == [
+            "cache `fake` refuses to keep a value, calls go on: too large"
+        ]
+
     def test_one_that_fails_otherwise_is_left_alone_after_three_in_a_row(self) -> None:
         fake = Fake()
-        fake.error = CacheError("out of memory")
+        fake.error = CacheError("something odd")
         store = store_of(fake)
         for _ in range(5):
-            run(store.keep("k", b"v"))
-        assert fake.asked == ["set"] * 3
+            run(store.lookup("k"))
+        assert fake.asked == ["get"] * 3
 
     def test_a_success_in_between_begins_the_count_again(self) -> None:
         fake = Fake()
         store = store_of(fake)
         for _ in range(3):
-            fake.error = CacheError("out of memory")
-            run(store.keep("k", b"v"))
-            run(store.keep("k", b"v"))
+            fake.error = CacheError("something odd")
+            run(store.lookup("k"))
+            run(store.lookup("k"))
             fake.error = None
             run(store.lookup("k"))
-        assert fake.asked == ["set", "set", "get"] * 3
+        assert fake.asked == ["get"] * 9
 
     def test_it_is_used_again_when_it_answers_and_each_change_is_one_line(
         self, caplog: pytest.LogCaptureFixture

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import logging
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -17,15 +15,10 @@ from llmcore.errors import CacheError
 
 __all__ = ["MAX_SLOT_BYTES", "FullError", "Store"]
 
-log = logging.getLogger(__name__)
-
 MAX_SLOT_BYTES: Final = 511
 """LMDB's own limit on the length of a key."""
 _TRIES: Final = 64
 """More than a file can be doubled, or another process can double it."""
-
-_QUIET_S: Final = 60.0
-"""Between two warnings, on a disk that is full by turns."""
 
 T = TypeVar("T")
 
@@ -53,8 +46,6 @@ class Store:
         self._opened: Opened | None = None
         self._env: Any = None
         self._closed = False
-        self._refused = False
-        self._quiet_until = 0.0
         self._generation = 0
         """How often the file was opened: one that was set aside begins to count anew."""
         self._make_locks()
@@ -110,16 +101,13 @@ class Store:
         for _ in range(_TRIES):
             try:
                 with self._writing:
-                    result = self._attempt(work, write=True, buffers=True)
-                    self._refused = False
-                    return result
+                    return self._attempt(work, write=True, buffers=True)
             except _TroubleError as trouble:
                 env, problem = trouble.env, trouble.problem
             if not self._mended(env, problem):
                 break
         if isinstance(problem, lmdb.MapFullError):
             raise FullError
-        self._warn(problem)
         raise self._failure(problem)
 
     def live_bytes(self) -> int:
@@ -231,14 +219,6 @@ class Store:
         opened, self._opened, self._env = self._opened, None, None
         if opened is not None:
             opened.close()
-
-    def _warn(self, problem: lmdb.Error) -> None:
-        """Say once that nothing is kept: reading goes on, so whoever uses the cache would not notice."""
-        now = time.monotonic()
-        if not self._refused and now >= self._quiet_until:
-            self._quiet_until = now + _QUIET_S
-            log.warning("the cache in %s cannot keep anything new for now: %s", self.folder, problem)
-        self._refused = True
 
     def _failure(self, problem: lmdb.Error) -> CacheError:
         return CacheError(f"the cache in {self.folder} failed: {problem}", fix="llmcore doctor")

@@ -17,13 +17,15 @@ from llmcore.calls.backend import Backend
 from llmcore.calls.drivers import run
 from llmcore.calls.options import scrubbed
 from llmcore.calls.steps import Act, Step
-from llmcore.errors import CacheError, ConfigError, PluginError
+from llmcore.errors import CacheError, CacheUnavailable, ConfigError, PluginError
 from llmcore.log import logger
 
 __all__ = ["CacheStore"]
 
 _HEAD: Final = struct.Struct("<4sd")
 _MAGIC: Final = b"llm1"
+_QUIET_S: Final = 60.0
+"""Between two lines about a cache that refuses to keep by turns."""
 
 
 class CacheStore:
@@ -55,6 +57,8 @@ class CacheStore:
         self._lock = threading.Lock()
         self._probed = "probe"
         """The key that failed last: of a Cluster, the other nodes may well answer."""
+        self._refusing = False
+        self._quiet_until = 0.0
         self._breaker = Breaker(self._answers, self._works)
         forks.renew(self)
 
@@ -207,9 +211,14 @@ class CacheStore:
         except (ConfigError, PluginError):
             raise
         except Exception as error:  # noqa: BLE001 - a stranger's backend, which must not fail the call
-            self._failed(error, args[0])
+            if name == "set" and isinstance(error, CacheError) and not isinstance(error, CacheUnavailable):
+                self._refused(error)
+            else:
+                self._failed(error, args[0])
             return False
         self._breaker.worked()
+        if name == "set":
+            self._refusing = False
         if into is not None:
             into(result)
         return True
@@ -247,6 +256,19 @@ class CacheStore:
             said = error.message if isinstance(error, CacheError) else f"{type(error).__name__}: {error}"
             said = scrubbed(said, self.backend.options)
             _warn("cache `%s` fails, calls go on without it: %s", self.backend.name, said)
+
+    def _refused(self, error: CacheError) -> None:
+        """Note that it answers and does not take what it is to keep: it is full, or the value too large.
+
+        That is told once, and no reason to leave it alone: what it has, it gives.
+        """
+        self.stats.failed()
+        now = time.monotonic()
+        if not self._refusing and now >= self._quiet_until:
+            self._quiet_until = now + _QUIET_S
+            said = scrubbed(error.message, self.backend.options)
+            _warn("cache `%s` refuses to keep a value, calls go on: %s", self.backend.name, said)
+        self._refusing = True
 
     def _answers(self) -> bool:
         def asking() -> Act[Any]:
