@@ -1,7 +1,7 @@
 """Removes from a file cache what has expired, a little with every so many writes, long before the room is needed.
 
 A broom goes round the slots and looks at a window of them at a time: once in as many writes while it finds something,
-more often while it finds much, more rarely while it finds nothing. What it finds goes with the next write, in the same
+more often while it finds much, ever more rarely while it finds nothing. What it finds goes with the next write, in the same
 transaction: so nothing is written for it alone, and a memory tier in front stays.
 """
 
@@ -20,6 +20,7 @@ __all__ = ["Sweeper", "removed"]
 
 _WINDOW: Final = 64
 """Small, since on a cold disk each of its entries may be a read."""
+_LONGEST: Final = 8 * _WINDOW
 
 
 class Sweeper:
@@ -29,7 +30,7 @@ class Sweeper:
         self._store = store
         self._clock = clock
         self._at = start + secrets.token_hex(2).encode()
-        self._left = _WINDOW
+        self._pause = self._left = _WINDOW
 
     def before_write(self) -> Sequence[bytes]:
         """Return the slots that the coming write is to free."""
@@ -37,10 +38,11 @@ class Sweeper:
         if self._left > 0:
             return ()
         found = self._store.read(self._look, buffers=True)
-        if len(found) > _WINDOW // 4:
-            self._left = _WINDOW // 4
+        if not found:
+            self._pause = min(_LONGEST, 2 * self._pause)
         else:
-            self._left = _WINDOW if found else 2 * _WINDOW
+            self._pause = _WINDOW if len(found) <= _WINDOW // 4 else _WINDOW // 4
+        self._left = self._pause
         return found
 
     def _look(self, txn: Any) -> list[bytes]:
