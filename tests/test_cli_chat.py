@@ -70,6 +70,7 @@ def test_ctrl_c_interrupts_the_answer_and_ctrl_d_ends(cli: CommandLine, upstream
     with subprocess.Popen(
         [*cli.command, "chat"],
         cwd=cli.folder, env=cli.env | {"TERM": "dumb"}, stdin=child, stdout=child, stderr=child, start_new_session=True,
+        preexec_fn=_as_at_a_terminal,  # noqa: PLW1509 - nothing is locked here
     ) as process, os.fdopen(parent, "r+b", buffering=0) as terminal:  # fmt: skip
         os.close(child)
         try:
@@ -86,6 +87,11 @@ def test_ctrl_c_interrupts_the_answer_and_ctrl_d_ends(cli: CommandLine, upstream
             process.kill()
     roles = [message["role"] for message in upstream.requests[-1].body["messages"]]
     assert roles == ["user", "assistant", "user"], "half an answer is a part of the conversation"
+
+
+def _as_at_a_terminal() -> None:
+    """Let Ctrl-C interrupt, even where whoever started the tests did so in the background, which ignores it."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def _until(terminal: int, *texts: str) -> None:
