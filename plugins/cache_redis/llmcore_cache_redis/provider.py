@@ -108,10 +108,11 @@ class RedisCache:
             return False
         if self._watcher is not None:
             self._watcher.close()
-        self._watcher = Watcher(
+        watcher = Watcher(
             self._tracking_address, self._route.doubt, self._blocking.link, self._names, changed
         )
-        self._watcher.start()
+        watcher.start()
+        self._watcher = watcher  # only now: whoever closes meanwhile cannot end a thread that has not begun
         return True
 
     async def aget(self, key: str) -> bytes | None:
@@ -157,9 +158,9 @@ class RedisCache:
 
     def close(self) -> None:
         """End the watching and every blocking connection."""
-        if self._watcher is not None:
-            self._watcher.close()
-            self._watcher = None
+        watcher, self._watcher = self._watcher, None
+        if watcher is not None:
+            watcher.close()
         self._blocking.close()
 
     async def aclose(self) -> None:

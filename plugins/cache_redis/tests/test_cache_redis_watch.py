@@ -195,3 +195,19 @@ def test_a_failover_is_outlived_and_told(tmp_path: Path, make: Callable[..., Red
         # The old master comes back, as a replica in the end: nothing is read from it again.
         servers.master.start()
         assert cache.get("after") == b"2"
+
+
+def test_who_closes_while_listening_begins_is_not_in_its_way(
+    server: RedisServer, make: Callable[..., RedisCache], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heard: Heard = queue.Queue()
+    cache, start = make(server.url), threading.Thread.start
+
+    def closed_meanwhile(thread: threading.Thread) -> None:
+        cache.close()
+        start(thread)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", closed_meanwhile)
+        assert cache.watch(heard.put) is True
+    assert heard.get(timeout=20) == []
