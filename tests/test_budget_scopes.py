@@ -60,25 +60,14 @@ def test_a_budget_that_comes_later_counts_what_was_spent_before(load: Any) -> No
         later.llm.chat("five", tags="x", **ASK)
 
 
-def test_a_budget_counts_what_others_spend_who_know_nothing_of_it(load: Any) -> None:
-    mine, other = load(budget={"limit": "0.03"}), load()
-    del other
+def test_a_budget_counts_what_others_spend_who_know_nothing_of_it(load: Any, tmp_path: Path) -> None:
+    mine = load(budget={"limit": "0.03"})
     mine.llm.chat("one", **ASK)
-    with llmcore.load({**mine_without_budget(load)}) as stranger:
+    others = {name: value for name, value in config(tmp_path).items() if name != "budget"}
+    with llmcore.load(others) as stranger:
         stranger.llm.chat("two", **ASK)
     with pytest.raises(BudgetExceeded):
         mine.llm.chat("three", **ASK)
-
-
-def mine_without_budget(load: Any) -> dict[str, Any]:
-    core = load()
-    settings = core.settings
-    return {
-        "llm": {"provider": "scripted"},
-        "cache": {"provider": "memory"},
-        "prices": {"scripted:default": {"input": 0, "output": "3125"}},
-        "ledger": {"path": settings.ledger.path},
-    }
 
 
 def test_a_budget_that_warns_warns_once_and_lets_pass(load: Any, caplog: pytest.LogCaptureFixture) -> None:

@@ -3,21 +3,32 @@
 from __future__ import annotations
 
 import os
-import threading
 import weakref
 from collections.abc import Sequence
 from typing import Protocol
 
-__all__ = ["ForkAware", "Renewable", "renew", "watch"]
+__all__ = ["ForkAware", "Lock", "Renewable", "renew", "watch"]
 
 _PATIENCE_S = 2.0
 """Longer than any work under a lock takes; a lock that is not had by then belongs to the forking thread itself."""
 
 
+class Lock(Protocol):
+    """A lock of `threading`, re-entrant or not."""
+
+    def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:  # noqa: FBT001, FBT002 - as threading has it
+        """Take it; return whether that was done."""
+        ...
+
+    def release(self) -> None:
+        """Give it back."""
+        ...
+
+
 class ForkAware(Protocol):
     """Holds something that a forked child must not use as it is."""
 
-    def fork_locks(self) -> Sequence[threading.Lock]:
+    def fork_locks(self) -> Sequence[Lock]:
         """Return the locks under which all work is done, in the order in which they are taken."""
         ...
 
@@ -36,7 +47,7 @@ class Renewable(Protocol):
 
 _watched: weakref.WeakSet[ForkAware] = weakref.WeakSet()
 _renewed: weakref.WeakSet[Renewable] = weakref.WeakSet()
-_held: list[tuple[ForkAware, list[threading.Lock], bool]] = []
+_held: list[tuple[ForkAware, list[Lock], bool]] = []
 
 
 def watch(thing: ForkAware) -> None:

@@ -46,10 +46,11 @@ class Alerts:
                 continue
             limit = nano(budget.limit)
             reached = max((part for part in budget.alert_at if counter.spent >= part * limit), default=0.0)
-            if reached > counter.alerted:
+            amount = int(reached * limit)
+            if amount > counter.alerted:
                 db.execute(
                     "UPDATE budgets SET alerted = ? WHERE period = ? AND scope = ?",
-                    (reached, counter.period, counter.scope.text()),
+                    (amount, counter.period, counter.scope.text()),
                 )
                 due.append((budget, _event(budget, counter, reached)))
         return due

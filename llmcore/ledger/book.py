@@ -23,7 +23,8 @@ _OPEN: Final = """
 _CLOSE: Final = """
     UPDATE calls SET state = ?, cost = ?, uncertain = ?, estimated = ?, served = ?, latency_ms = ?, tier = ?,
         request_id = ?, error = ?, characters = ?, input_tokens = ?, output_tokens = ?, cached_tokens = ?,
-        cache_write_tokens = ?, reasoning_tokens = ?, audio_input_tokens = ?, audio_output_tokens = ?, owner = NULL
+        cache_write_tokens = ?, cache_write_12h_tokens = ?, reasoning_tokens = ?, audio_input_tokens = ?,
+        audio_output_tokens = ?, image_input_tokens = ?, image_output_tokens = ?, owner = NULL
     WHERE id = ? AND state = 'open'
 """
 
@@ -77,6 +78,7 @@ def open_row(
     Returns the counters as they are now, those of budgets that only warn among them.
     """
     charge = hold.charge
+    hold.id = None  # of a transaction that was undone
     budgets.ensure(db, [limit.scope for limit in limits], hold.at)
     before = {counter.scope: counter for counter in budgets.counters_of(db, charge, hold.at)}
     for limit in limits:
@@ -105,8 +107,9 @@ def close_row(db: apsw.Connection, hold: Hold, outcome: Outcome, state: str) -> 
         _CLOSE,
         (state, cost, outcome.uncertain, usage.estimated, outcome.model or None, outcome.latency_s * 1000, outcome.tier,
          outcome.request_id, outcome.error, outcome.characters, usage.input_tokens, usage.output_tokens,
-         usage.cached_tokens, usage.cache_write_tokens, usage.reasoning_tokens, usage.audio_input_tokens,
-         usage.audio_output_tokens, hold.id),
+         usage.cached_tokens, usage.cache_write_tokens, usage.cache_write_12h_tokens, usage.reasoning_tokens,
+         usage.audio_input_tokens, usage.audio_output_tokens, usage.image_input_tokens, usage.image_output_tokens,
+         hold.id),
     )  # fmt: skip
     if not db.changes():
         return []

@@ -67,7 +67,8 @@ class Counter(NamedTuple):
     scope: Scope
     spent: int
     reserved: int
-    alerted: float
+    alerted: int
+    """The highest amount that alerts have told of."""
 
 
 _encoder: Final = msgspec.json.Encoder()

@@ -12,7 +12,7 @@ from typing import Final
 
 import apsw
 
-from llmcore.builtin.forks import watch
+from llmcore.builtin.forks import Lock, watch
 from llmcore.ledger.schema import prepare
 
 __all__ = ["Database"]
@@ -34,7 +34,8 @@ class Database:
 
     def __init__(self, path: Path, *, durable: bool = False) -> None:
         self.path = path
-        self.lock = threading.Lock()
+        # The garbage collector may have a call settled in a thread that is at work here already.
+        self.lock = threading.RLock()
         self._durable = durable
         self._connection: apsw.Connection | None = None
         self._patience_ends = 0.0
@@ -70,13 +71,13 @@ class Database:
 
     # -- over a fork
 
-    def fork_locks(self) -> tuple[threading.Lock, ...]:
+    def fork_locks(self) -> tuple[Lock, ...]:
         """See `ForkAware`."""
         return (self.lock,)
 
     def after_fork(self, *, at_rest: bool) -> None:  # noqa: ARG002 - the connection is the parent's in either case
         """See `ForkAware`."""
-        self.lock = threading.Lock()
+        self.lock = threading.RLock()
         _left_to_parents.append(self._connection)
         self._connection, self._checkpoint_at = None, _LONGEST_WAL
 
@@ -109,9 +110,8 @@ class Database:
         if name == "main" and pages < _LONGEST_WAL:  # it began anew
             self._checkpoint_at = _LONGEST_WAL
         elif name == "main" and pages >= self._checkpoint_at:
-            self._checkpoint_at = (
-                pages + _LONGEST_WAL
-            )  # in case somebody reads, so that not all can be moved yet
+            # Somebody may be reading, so that not all can be moved yet.
+            self._checkpoint_at = pages + _LONGEST_WAL
             with contextlib.suppress(RuntimeError):  # no thread to spare
                 threading.Thread(target=self._checkpoint, name="llmcore-ledger", daemon=True).start()
         return apsw.SQLITE_OK
@@ -120,9 +120,8 @@ class Database:
         with contextlib.suppress(apsw.Error):  # a later commit asks for another
             connection = apsw.Connection(str(self.path))
             try:
-                connection.execute(
-                    "SELECT 1 FROM swept"
-                ).fetchall()  # before its first look a connection knows of no WAL
+                # Before its first look a connection knows of no WAL.
+                connection.execute("SELECT 1 FROM swept").fetchall()
                 connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
             finally:
                 connection.close()

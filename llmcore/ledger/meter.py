@@ -44,7 +44,8 @@ class Meter:
     """Adds up the calls of one Core. Threads may use it at once."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        # The garbage collector may end a call in a thread that is adding up already.
+        self._lock = threading.RLock()
         self.reset()
 
     def book(self, event: CallEvent) -> None:

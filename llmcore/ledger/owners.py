@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+import threading
 from pathlib import Path
 
 from llmcore.builtin.forks import watch
@@ -19,15 +20,19 @@ class Owners:
         self._folder = ledger.with_name(ledger.name + ".owners")
         self._file: int | None = None
         self._name = ""
+        self._lock = threading.Lock()
         watch(self)
 
     def me(self) -> str:
         """Return the name of this process, known to be alive from now on."""
         if self._file is None:
-            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._name = os.urandom(16).hex()
-            self._file = os.open(self._folder / self._name, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
-            _locked(self._file)
+            with self._lock:
+                if self._file is None:
+                    self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+                    self._name = os.urandom(16).hex()
+                    file = os.open(self._folder / self._name, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+                    _locked(file)
+                    self._file = file
         return self._name
 
     def is_dead(self, name: str) -> bool:
@@ -58,13 +63,14 @@ class Owners:
                 (self._folder / self._name).unlink()
             os.close(file)
 
-    def fork_locks(self) -> tuple[()]:
+    def fork_locks(self) -> tuple[threading.Lock, ...]:
         """See `ForkAware`."""
-        return ()
+        return (self._lock,)
 
     def after_fork(self, *, at_rest: bool) -> None:  # noqa: ARG002 - a child has a name of its own in either case
         """See `ForkAware`."""
         file, self._file, self._name = self._file, None, ""
+        self._lock = threading.Lock()
         if file is not None:
             os.close(file)  # the parent's lock is the parent's; a copy of it would outlive the parent
 

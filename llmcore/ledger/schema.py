@@ -36,9 +36,12 @@ MIGRATIONS: Final = (
         output_tokens INTEGER NOT NULL DEFAULT 0,
         cached_tokens INTEGER NOT NULL DEFAULT 0,
         cache_write_tokens INTEGER NOT NULL DEFAULT 0,
+        cache_write_12h_tokens INTEGER NOT NULL DEFAULT 0,
         reasoning_tokens INTEGER NOT NULL DEFAULT 0,
         audio_input_tokens INTEGER NOT NULL DEFAULT 0,
         audio_output_tokens INTEGER NOT NULL DEFAULT 0,
+        image_input_tokens INTEGER NOT NULL DEFAULT 0,
+        image_output_tokens INTEGER NOT NULL DEFAULT 0,
         characters INTEGER NOT NULL DEFAULT 0,
         latency_ms REAL,
         tier_asked TEXT,
@@ -54,7 +57,7 @@ MIGRATIONS: Final = (
         scope TEXT NOT NULL,                 -- a JSON list: per, model, tag, user
         spent INTEGER NOT NULL,
         reserved INTEGER NOT NULL,
-        alerted REAL NOT NULL DEFAULT 0,     -- the highest fraction that was told
+        alerted INTEGER NOT NULL DEFAULT 0,  -- nano-dollars, the highest amount that was told: limits may change
         PRIMARY KEY (period, scope)
     ) STRICT, WITHOUT ROWID;
     CREATE TABLE absorbed (name TEXT PRIMARY KEY) STRICT, WITHOUT ROWID;    -- files of hits that are in `calls`

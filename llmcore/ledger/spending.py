@@ -100,6 +100,7 @@ class Spending:
             self._forsake(hold)
             raise
         if failure is not None:
+            hold.id = None
             self._could_not_write(failure, limits)
         else:
             self._failing = False
@@ -115,14 +116,14 @@ class Spending:
         except FAULTS as error:  # the row stays open, and is counted as spent when this process has ended
             self._could_not_write(error, ())
         else:
-            self._alerts.tell(due)
+            self._alerts.tell(due or ())
 
     def settle_now(self, hold: Hold, outcome: Outcome) -> None:
         """Book it without a step, for a call that is being collected."""
         if hold.id is None:
             return
         try:
-            self._alerts.tell(self._writer.now(partial(self._close, hold, outcome)))
+            self._alerts.tell(self._writer.now(partial(self._close, hold, outcome)) or ())
         except FAULTS as error:
             self._could_not_write(error, ())
 

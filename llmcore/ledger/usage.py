@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -78,13 +78,20 @@ class UsageBook:
         where = "AND state IN ('open', 'lost')"
         return self._read(lambda db: list(exported(db, 0.0, math.inf, where=where)))
 
-    def export(self, *, since: When = None, until: When = None) -> Iterator[dict[str, Any]]:
+    def export(self, *, since: When = None, until: When = None) -> Generator[dict[str, Any], None, None]:
         """Yield every row of the ledger, oldest first."""
         from llmcore.ledger.report import exported
 
-        yield from self._read(lambda db: list(exported(db, _moment(since, 0.0), _moment(until, math.inf))))
+        start, end = _moment(since, 0.0), _moment(until, math.inf)
+        reader = self._managed(self._reader)
+        try:
+            rows = exported(reader, start, end)
+            while (row := self._managed(lambda: next(rows, None))) is not None:
+                yield row
+        finally:
+            reader.close()
 
-    def prune(self, before: When) -> int:
+    def prune(self, before: str | float | datetime | date | timedelta) -> int:
         """Delete the settled rows from before *before*, such as "90d"; return how many. Budgets keep their sums."""
         from llmcore.ledger.report import pruned
 
@@ -93,17 +100,19 @@ class UsageBook:
         return gone
 
     def _read(self, question: Callable[[Any], T], *, ensure: bool = False) -> T:
-        spending = self._spending()
-
         def asked() -> T:
-            spending.settle_up(ensure=ensure)
-            reader = spending.database.reader()
+            reader = self._reader(ensure=ensure)
             try:
                 return question(reader)
             finally:
                 reader.close()
 
         return self._managed(asked)
+
+    def _reader(self, *, ensure: bool = False) -> Any:
+        spending = self._spending()
+        spending.settle_up(ensure=ensure)
+        return spending.database.reader()
 
     def _managed(self, act: Callable[[], T]) -> T:
         from llmcore.ledger.spending import FAULTS

@@ -47,6 +47,7 @@ class Writer:
         self._database = database
         self._waiting: deque[_Job] = deque()  # its own steps are atomic, and need no lock
         self._flushing: set[int] = set()
+        self._committing = False
         watch(self)
 
     def step(self, work: Work) -> Step:
@@ -54,10 +55,16 @@ class Writer:
         return Step(self.now, self._awaited, work)
 
     def now(self, work: Work) -> Any:
-        """Do *work*, blocking: for cleaning up where no step may be taken."""
+        """Do *work*, blocking: for cleaning up where no step may be taken.
+
+        Where the garbage collector asks for it in the middle of this thread's own commit, that commit does it later,
+        and the result is None.
+        """
         job = _Job(work, None)
         self._waiting.append(job)
         with self._database.lock:
+            if self._committing:
+                return None
             if not job.done:
                 self._commit(PATIENCE_S)
         if job.error is not None:
@@ -97,6 +104,7 @@ class Writer:
         """See `ForkAware`."""
         self._waiting.clear()
         self._flushing.clear()
+        self._committing = False
 
     def _drain(self) -> None:
         with self._database.lock:
@@ -104,11 +112,17 @@ class Writer:
 
     def _commit(self, patience_s: float) -> bool:
         """Do all that is queued; return False where other processes were in the way and there was no patience."""
-        jobs = []
-        while self._waiting:
-            jobs.append(self._waiting.popleft())
-        if not jobs:
-            return True
+        self._committing = True
+        try:
+            while self._waiting:
+                if not self._committed(patience_s):
+                    return False
+        finally:
+            self._committing = False
+        return True
+
+    def _committed(self, patience_s: float) -> bool:
+        jobs = [self._waiting.popleft() for _ in range(len(self._waiting))]
         try:
             self._together(jobs, patience_s)
         except apsw.BusyError as error:
@@ -121,6 +135,9 @@ class Writer:
                 _fail(jobs, error)
             else:
                 self._one_by_one(jobs)
+        except BaseException:  # a Ctrl-C: it is one caller's, and what others wait for is still to be done
+            self._waiting.extendleft(reversed([job for job in jobs if not job.done]))
+            raise
         return True
 
     def _one_by_one(self, jobs: list[_Job]) -> None:

@@ -9,8 +9,10 @@ from typing import Any, Final
 import msgspec
 
 from llmcore.calls.backend import Backend
+from llmcore.calls.options import scrubbed
 from llmcore.errors import BudgetError, PriceUnknown
 from llmcore.ledger.prices import PriceLike, cost_at, known_price, most_at
+from llmcore.log import logger
 from llmcore.types import ChatRequest, Reply, Usage
 
 __all__ = ["ChatQuote", "counted"]
@@ -30,8 +32,7 @@ class ChatQuote:
     def most(self, *, exact: bool) -> Decimal:
         """See `Quote.most`."""
         provider, request = self._backend.offline, self._request
-        bounds = getattr(provider, "most_usage", None)
-        usage: Usage | None = _most_usage(request) if bounds is None else bounds(request, exact=exact)
+        usage = _bounded(self._backend, request, exact=exact)
         if usage is None:
             raise BudgetError(
                 f"a budget applies, and nothing bounds what `{self._backend.name}:{request.model}` can use",
@@ -68,12 +69,33 @@ def counted(backend: Backend, request: ChatRequest, reply: Reply) -> Usage:
     usage = reply.usage
     if usage.total_tokens or not (reply.text or reply.tool_calls):
         return usage
-    count: Any = getattr(backend.offline, "count_tokens", None)
-    if count is None:
-        return Usage(estimated=True)
     said = reply.text + "".join(call.name + call.arguments for call in reply.tool_calls)
-    return Usage(
-        input_tokens=int(count(request)), output_tokens=int(count(said, request.model)), estimated=True
+    try:
+        count: Any = getattr(backend.offline, "count_tokens", None)
+        if count is not None:
+            into, out = int(count(request)), int(count(said, request.model))
+            return Usage(input_tokens=into, output_tokens=out, estimated=True)
+    except Exception as error:  # noqa: BLE001 - a paid answer is not lost over its count
+        _cannot(backend, "count", error)
+    return Usage(estimated=True)
+
+
+def _bounded(backend: Backend, request: ChatRequest, *, exact: bool) -> Usage | None:
+    bounds: Any = getattr(backend.offline, "most_usage", None)
+    if bounds is None:
+        return _most_usage(request)
+    try:
+        usage: Usage | None = bounds(request, exact=exact)
+    except Exception as error:  # noqa: BLE001 - a stranger's code
+        _cannot(backend, "bound", error)
+        return _most_usage(request)
+    return usage
+
+
+def _cannot(backend: Backend, what: str, error: Exception) -> None:
+    said = scrubbed(str(error), backend.options)
+    logger(__name__).warning(
+        "the llm provider `%s` cannot %s its tokens: %s: %s", backend.name, what, type(error).__name__, said
     )
 
 
