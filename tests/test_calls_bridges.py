@@ -116,6 +116,12 @@ def test_the_bridge_works_again_in_a_forked_child() -> None:
         assert result.read() == "42"
 
 
+class NoOptions:
+    def options(self, kind: str, provider: Provider) -> object:
+        del kind, provider
+        return {}
+
+
 def test_a_backend_that_is_collected_in_the_background_loop_does_not_hold_it_up() -> None:
     closed = threading.Event()
 
@@ -123,15 +129,26 @@ def test_a_backend_that_is_collected_in_the_background_loop_does_not_hold_it_up(
         async def aclose(self) -> None:
             closed.set()
 
-    class NoOptions:
-        def options(self, kind: str, provider: Provider) -> object:
-            del kind, provider
-            return {}
-
     async def dropped() -> None:
         backend = Backend("storage", Provider(name="closes", create=lambda _: Closes()), NoOptions())
         assert backend.provider
         del backend  # here, in the loop's own thread, it is closed
 
     run_in_loop(dropped())
+    assert closed.wait(10)
+
+
+def test_a_backend_that_is_collected_waits_for_nothing_that_the_same_thread_holds() -> None:
+    at_work, closed = threading.Lock(), threading.Event()
+
+    class Closes:
+        def close(self) -> None:
+            with at_work:
+                closed.set()
+
+    backend = Backend("storage", Provider(name="closes", create=lambda _: Closes()), NoOptions())
+    assert backend.provider
+    with at_work:
+        del backend
+        assert not closed.is_set()
     assert closed.wait(10)

@@ -32,7 +32,8 @@ class Leases:
 
     def renewed(self) -> None:
         """See `forks.Renewable`: what is held is the parent's."""
-        self._lock = threading.Lock()
+        # The garbage collector may end a call, and forgo its lease, in a thread that is at work here already.
+        self._lock = threading.RLock()
         self._held: set[str] = set()
         self._holder = uuid.uuid4().hex
         self._renewing: threading.Event | None = None

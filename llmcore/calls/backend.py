@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import _thread
+import contextlib
 import threading
 import weakref
 from collections.abc import Callable
@@ -11,7 +13,7 @@ from llmcore.builtin import forks
 from llmcore.calls.bridges import Ability, Source, can
 from llmcore.calls.drivers import run
 from llmcore.calls.options import scrubbed
-from llmcore.calls.steps import LOOP_THREAD, Act
+from llmcore.calls.steps import Act
 from llmcore.errors import LLMCoreError, PluginBroken, PluginError
 from llmcore.hookspecs import Provider
 from llmcore.log import logger
@@ -69,7 +71,7 @@ class Backend:
             with self._lock:
                 if self._provider is None:
                     self._provider = provider = self._made(self.entry.create)
-                    self._finalizer = weakref.finalize(self, _close_quietly, provider)
+                    self._finalizer = weakref.finalize(self, _closed_late, provider, weakref.ref(self))
         return self._provider
 
     @property
@@ -113,7 +115,7 @@ class Backend:
     def closing(self) -> Ability | None:
         """Return how to close the provider; None where it was never created or holds nothing.
 
-        A later use creates another. One that is never closed is closed with the Backend, or when Python ends.
+        A later use creates another. One that is never closed is closed soon after the Backend has gone, or when Python ends.
         """
         provider, self._provider = self._provider, None
         if self._finalizer is not None:
@@ -137,12 +139,20 @@ class Backend:
         )
 
 
-def _close_quietly(provider: object) -> None:
-    if threading.current_thread().name == LOOP_THREAD:
-        # Collected there, it would wait for the loop that it holds up.
-        threading.Thread(target=_close_quietly, args=(provider,), daemon=True).start()
-        return
+def _closed_late(provider: object, backend: weakref.ref[Backend]) -> None:
+    """Close what nobody closed: now where Python ends, else in a thread of its own.
 
+    The garbage collector may run in the middle of any work of any thread: whatever closing waits for, a lock or an event
+    loop, that very thread may hold. `threading.Thread` itself waits, for a lock of that kind too.
+    """
+    if backend() is None:
+        with contextlib.suppress(RuntimeError):  # no thread to spare, or Python ends
+            _thread.start_new_thread(_close_quietly, (provider,))
+    else:
+        _close_quietly(provider)
+
+
+def _close_quietly(provider: object) -> None:
     def closed() -> Act[None]:
         if can(provider, "close"):
             yield Ability(provider, "close")()

@@ -131,11 +131,13 @@ class Flights:
 
     def _boarded(self, key: str, caller: _Caller, failures: int) -> Flight:
         with self._lock:
-            flight = self._flights.get(key)
-            if flight is None or flight.over:
-                flight = self._flights[key] = Flight(key, failures)
-            flight.aboard.append(caller)
-            return flight
+            while True:
+                flight = self._flights.get(key)
+                if flight is None or flight.over:
+                    flight = self._flights[key] = Flight(key, failures)
+                flight.aboard.append(caller)
+                if not flight.over:  # by the garbage collector, which took the last one off board just now
+                    return flight
 
     def _gone(self, flight: Flight, caller: _Caller) -> bool:
         """Take one off board; return whether the work is now nobody's and has to be ended."""
@@ -150,7 +152,8 @@ class Flights:
             return not flight.over
 
     def _forget(self) -> None:
-        self._lock = threading.Lock()
+        # The garbage collector may take a caller off board in a thread that is at work here already.
+        self._lock = threading.RLock()
         self._flights: dict[str, Flight] = {}
 
 
@@ -172,7 +175,7 @@ class Flight:
         self._work: Generator[Any, Any, Any] | None = None
         self._beginner: _Caller | None = None
         self._carrier = Carrier()
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # as of Flights
         self._driver: int | None = None
         """The thread that drives; None where nobody does."""
         self._wakers: list[Callable[[], None]] = []
@@ -332,10 +335,8 @@ class Flight:
     def _asleep(self, seen: int, wake: Callable[[], None]) -> bool:
         """Ask to be woken; return False where there is nothing to wait for."""
         with self._lock:
-            if len(self.pieces) > seen or self.over or self._driver is None:
-                return False
-            self._wakers.append(wake)
-            return True
+            self._wakers.append(wake)  # before looking: the garbage collector may end the driving in between
+            return len(self.pieces) <= seen and not self.over and self._driver is not None
 
 
 def _for_ever() -> None:

@@ -8,8 +8,6 @@ import threading
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
-from llmcore.calls.steps import LOOP_THREAD
-
 __all__ = ["run_in_loop"]
 
 T = TypeVar("T")
@@ -37,5 +35,5 @@ def _running_loop() -> asyncio.AbstractEventLoop:
     with _lock:
         if _loop is None or _pid != os.getpid():  # a fork takes the loop along and leaves its thread behind
             _loop, _pid = asyncio.new_event_loop(), os.getpid()
-            threading.Thread(target=_loop.run_forever, name=LOOP_THREAD, daemon=True).start()
+            threading.Thread(target=_loop.run_forever, name="llmcore-loop", daemon=True).start()
         return _loop

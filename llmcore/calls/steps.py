@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable, Generator
-from typing import Any, Final, TypeAlias, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
-__all__ = ["LOOP_THREAD", "Act", "Step", "sleep"]
+__all__ = ["Act", "Step", "sleep"]
 
 T = TypeVar("T")
-
-LOOP_THREAD: Final = "llmcore-loop"
-"""Name of the thread of `llmcore.calls.loop`."""
 
 
 class Step:
