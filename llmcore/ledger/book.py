@@ -79,8 +79,11 @@ def open_row(
     """
     charge = hold.charge
     hold.id = None  # of a transaction that was undone
-    budgets.ensure(db, [limit.scope for limit in limits], hold.at)
     before = {counter.scope: counter for counter in budgets.counters_of(db, charge, hold.at)}
+    new = [limit.scope for limit in limits if limit.scope not in before]
+    if new:
+        budgets.ensure(db, new, hold.at)
+        before = {counter.scope: counter for counter in budgets.counters_of(db, charge, hold.at)}
     for limit in limits:
         counter = before.get(limit.scope)
         if counter is not None and limit.refuses and counter.spent + counter.reserved + most > limit.nanos:
@@ -94,7 +97,7 @@ def open_row(
          charge.user, tags, owner),
     )  # fmt: skip
     hold.id, hold.reserved = db.last_insert_rowid(), most
-    return budgets.move(db, charge, hold.at, spent=0, reserved=most) if before else []
+    return budgets.move(db, before.values(), spent=0, reserved=most)
 
 
 def close_row(db: apsw.Connection, hold: Hold, outcome: Outcome, state: str) -> list[Counter]:
@@ -113,7 +116,8 @@ def close_row(db: apsw.Connection, hold: Hold, outcome: Outcome, state: str) -> 
     )  # fmt: skip
     if not db.changes():
         return []
-    return budgets.move(db, hold.charge, hold.at, spent=cost or 0, reserved=-hold.reserved)
+    counters = budgets.counters_of(db, hold.charge, hold.at)
+    return budgets.move(db, counters, spent=cost or 0, reserved=-hold.reserved)
 
 
 def recover(db: apsw.Connection, is_dead: Callable[[str], bool]) -> int:
@@ -135,7 +139,7 @@ def recover(db: apsw.Connection, is_dead: Callable[[str], bool]) -> int:
                 "UPDATE calls SET state = 'lost', cost = nullif(reserved, 0), uncertain = 1, owner = NULL WHERE id = ?",
                 (row_id,),
             )
-            budgets.move(db, charge, at, spent=reserved, reserved=-reserved)
+            budgets.move(db, budgets.counters_of(db, charge, at), spent=reserved, reserved=-reserved)
             lost += 1
     db.execute(
         "UPDATE swept SET id = ?", (min((row[0] for row in rows if row[-1] not in dead), default=_last(db)),)

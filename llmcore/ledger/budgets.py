@@ -108,10 +108,10 @@ def resets_at(per: str, at: float) -> str | None:
     return None
 
 
-def move(db: apsw.Connection, charge: Charge, at: float, *, spent: int, reserved: int) -> list[Counter]:
-    """Change all counters that count *charge*, which was made at *at*; return what they have come to."""
+def move(db: apsw.Connection, counters: Iterable[Counter], *, spent: int, reserved: int) -> list[Counter]:
+    """Change *counters*, which are as this transaction read them; return what they have come to."""
     moved = []
-    for counter in counters_of(db, charge, at):
+    for counter in counters:
         now = counter._replace(spent=counter.spent + spent, reserved=counter.reserved + reserved)
         db.execute(
             "UPDATE budgets SET spent = ?, reserved = ? WHERE period = ? AND scope = ?",
