@@ -263,7 +263,7 @@ class BudgetError(LLMCoreError):
 
 
 class BudgetExceeded(BudgetError):
-    """The most that the call can cost does not fit what is left."""
+    """The most that the call can cost, or the characters that it has spoken, do not fit what is left."""
 
     code = "LC601"
 
@@ -275,6 +275,7 @@ class BudgetExceeded(BudgetError):
         limit: Decimal | None = None,
         spent: Decimal | None = None,
         reserved: Decimal | None = None,
+        unit: str = "USD",
         resets_at: str | None = None,
         expected: str | None = None,
         fix: str | None = None,
@@ -282,9 +283,11 @@ class BudgetExceeded(BudgetError):
         super().__init__(message, expected=expected, fix=fix)
         self.budget = budget
         self.limit = limit
-        """USD, as are `spent` and `reserved`."""
+        """In `unit`, as are `spent` and `reserved`."""
         self.spent = spent
         self.reserved = reserved
+        self.unit = unit
+        """USD, or characters."""
         self.resets_at = resets_at
         """ISO 8601 in UTC; None where it never does."""
 

@@ -235,12 +235,14 @@ class AlertEvent(msgspec.Struct, frozen=True, kw_only=True):
     fraction: float
     """The highest of `alert_at` that is reached."""
     limit: Decimal
-    """USD, as are `spent` and `reserved`."""
+    """In `unit`, as are `spent` and `reserved`."""
     spent: Decimal
     reserved: Decimal
     """For requests under way."""
     period: str
     """2026-11-25, 2026-11 or total."""
+    unit: str = "USD"
+    """USD, or characters."""
 
 
 class FileInfo(msgspec.Struct, frozen=True, kw_only=True):

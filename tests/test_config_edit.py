@@ -87,7 +87,7 @@ def test_the_mode_and_a_link_are_kept_and_nothing_is_left_behind(file: Path) -> 
         ("cahce.ttl", "1h", "unknown section [cahce]"),
         ("retry.attempts", "0", "`attempts` is not a number of attempts: 0"),
         ("models.a", '["a"]', "models.a leads back to itself: a -> a"),
-        ("budget.limit", "5 EUR", '`limit` is not an amount of US dollars: "5 EUR"'),
+        ("budget.limit", "5 EUR", '`limit` is not an amount of US dollars, or of characters: "5 EUR"'),
         ("budget.per", "day", "`limit` is missing in [budget]"),
         (
             "budgets.1.limit",

@@ -23,12 +23,25 @@ def faults_of(text: str, tmp_path: Path, **env: str) -> list[ConfigError]:
 @pytest.mark.parametrize(
     ("text", "message", "where"),
     [
-        ('[budget]\nlimit = "5 EUR"', '`limit` is not an amount of US dollars: "5 EUR"', "2:9"),
-        ('[budget]\nlimit = "-5"', '`limit` is not an amount of US dollars: "-5"', "2:9"),
-        ("[budget]\nlimit = -0.1", "`limit` is not an amount of US dollars: -0.1", "2:9"),
-        ("[budget]\nlimit = nan", "`limit` is not an amount of US dollars: nan", "2:9"),
-        ("[budget]\nlimit = 1e12", "`limit` is not an amount of US dollars: 1000000000000.0", "2:9"),
-        ("[budget]\nlimit = true", "`limit` is not an amount of US dollars: true", "2:9"),
+        (
+            '[budget]\nlimit = "1.5 characters"',
+            '`limit` is not an amount of US dollars, or of characters: "1.5 characters"',
+            "2:9",
+        ),
+        (
+            '[budget]\nlimit = "5 EUR"',
+            '`limit` is not an amount of US dollars, or of characters: "5 EUR"',
+            "2:9",
+        ),
+        ('[budget]\nlimit = "-5"', '`limit` is not an amount of US dollars, or of characters: "-5"', "2:9"),
+        ("[budget]\nlimit = -0.1", "`limit` is not an amount of US dollars, or of characters: -0.1", "2:9"),
+        ("[budget]\nlimit = nan", "`limit` is not an amount of US dollars, or of characters: nan", "2:9"),
+        (
+            "[budget]\nlimit = 1e12",
+            "`limit` is not an amount of US dollars, or of characters: 1000000000000.0",
+            "2:9",
+        ),
+        ("[budget]\nlimit = true", "`limit` is not an amount of US dollars, or of characters: true", "2:9"),
         ('[budget]\nlimit = 1\nper = "week"', '`per` is not a period: "week"', "3:7"),
         (
             '[budget]\nlimit = 1\non_exceed = "stop"',
@@ -71,7 +84,7 @@ def faults_of(text: str, tmp_path: Path, **env: str) -> list[ConfigError]:
         ("budgets = [3]", "`budgets` is not a list of tables: [3]", "1:1"),
         (
             "[profiles.prod]\n[[profiles.prod.budgets]]\nlimit = 1\n[[profiles.prod.budgets]]\nlimit = 'x'",
-            '`limit` is not an amount of US dollars: "x"',
+            '`limit` is not an amount of US dollars, or of characters: "x"',
             "5:9",
         ),
         ("[limits]\nconcurrency = 0", "`concurrency` is not a number of calls: 0", "2:15"),
@@ -125,7 +138,7 @@ def test_two_budgets_for_the_same_calls_and_period_are_told_with_both_places(tmp
         " --> llmcore.toml:6:3\n"
         "6 | [[budgets]]\n"
         "  |   ^^^^^^^\n"
-        "  = expected: budgets that differ in per, model, tag or user\n"
+        "  = expected: budgets that differ in per, model, tag, user, or what they count\n"
         "  = note: [budget] stands at llmcore.toml:1:2\n"
         "  = fix: llmcore config unset budgets.1"
     )

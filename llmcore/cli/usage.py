@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 
 from llmcore.cli.opening import opened
@@ -169,18 +170,19 @@ def _told_beneath(rows: Sequence[UsageRow]) -> None:
 
 
 def _budget_cells(state: BudgetState) -> Sequence[str]:
-    left = (
-        ""
-        if state.limit is None
-        else dollars(max(state.limit - state.spent - state.reserved, state.limit * 0))
-    )
+    def told(amount: Decimal | None) -> str:
+        if amount is None:
+            return ""
+        return dollars(amount) if state.unit == "USD" else f"{amount:,} {state.unit}"
+
+    left = None if state.limit is None else max(state.limit - state.spent - state.reserved, Decimal(0))
     return (
         state.name,
         state.period,
-        "" if state.limit is None else dollars(state.limit),
-        dollars(state.spent),
-        dollars(state.reserved) if state.reserved else "",
-        left,
+        told(state.limit),
+        told(state.spent),
+        told(state.reserved or None),
+        told(left),
         state.resets_at or "",
     )
 

@@ -39,7 +39,9 @@ class Budget(msgspec.Struct, frozen=True, kw_only=True):
     """[budget], or one of the [[budgets]]; it holds for the calls that fit all of `model`, `tag` and `user`."""
 
     limit: Decimal
-    """USD, 0 or more."""
+    """In `unit`, 0 or more."""
+    unit: str = "USD"
+    """USD, or characters: that are spoken."""
     per: str = "total"
     """day, month (both by UTC) or total."""
     on_exceed: str = "refuse"
@@ -60,6 +62,8 @@ class Budget(msgspec.Struct, frozen=True, kw_only=True):
     def name(self) -> str:
         """What tells people which one it is: "day", "month openai:gpt-6-sol", "total tag=nightly"."""
         parts = [self.per]
+        if self.unit != "USD":
+            parts.append(self.unit)
         if self.model is not None:
             parts.append(self.model)
         parts += [
@@ -110,13 +114,21 @@ def check_budgets(tree: Mapping[str, Any], owner: Owner) -> list[ConfigError]:
         if "limit" not in table:
             faults.append(_without_limit(layer, path))
             continue
-        kind = (table.get("per", "total"), *(table.get(key) for key in _SCOPES))
+        kind = (_unit(table["limit"]), table.get("per", "total"), *(table.get(key) for key in _SCOPES))
         if not all(part is None or isinstance(part, str) for part in kind):
             continue  # told already, by the check of its layer
         if kind in seen:
             faults.append(_second(layer, path, seen[kind], owner(seen[kind])))
         seen.setdefault(kind, path)
     return faults
+
+
+def _unit(limit: Any) -> str | None:
+    try:
+        unit: str = BUDGETS_KEYS["limit"].read(limit)[1]
+    except (TypeError, ValueError):  # told already, by the check of its layer
+        return None
+    return unit
 
 
 def _without_limit(layer: Layer, path: Path) -> ConfigError:
@@ -137,7 +149,7 @@ def _second(layer: Layer, path: Path, first: Path, owner: Layer) -> ConfigError:
         f"[{dotted(path)}] is a second budget for the same calls and period as [{dotted(first)}]",
         code="LC113",
         at="key",
-        expected="budgets that differ in per, model, tag or user",
+        expected="budgets that differ in per, model, tag, user, or what they count",
         fix=layer.to_unset(path),
         notes=(f"[{dotted(first)}] stands at {owner.where(first)}",),
     )
@@ -151,6 +163,7 @@ def read_budgets(
     budgets = []
     for path, table in _entries(tree):
         values = {key: BUDGETS_KEYS[key].read(value) for key, value in table.items()}
+        values["limit"], values["unit"] = values["limit"]
         if "alert_url" in values:
             values["alert_url"] = _address((*path, "alert_url"), values["alert_url"], owner, env, faults)
         budgets.append(Budget(**values))

@@ -19,6 +19,7 @@ __all__ = [
     "MOST_USD",
     "Reader",
     "address",
+    "allowance",
     "choice",
     "command",
     "count",
@@ -27,7 +28,6 @@ __all__ = [
     "is_web_address",
     "lifetime",
     "models",
-    "money",
     "named",
     "names",
     "part",
@@ -134,17 +134,18 @@ def price(value: Any) -> Decimal:
     return usd
 
 
-def money(value: Any) -> Decimal:
-    """Return an amount of US dollars: a number, or text such as "5.00 USD"."""
+def allowance(value: Any) -> tuple[Decimal, str]:
+    """Return an amount and its unit: a number of US dollars, or text such as "5.00 USD" or "100_000 characters"."""
+    unit = "USD"
     if isinstance(value, str):
-        match = re.fullmatch(r"\s*([0-9][0-9_]*(?:\.[0-9]+)?)\s*(?:USD)?\s*", value)
+        match = re.fullmatch(r"\s*([0-9][0-9_]*(?:\.[0-9]+)?)\s*(USD|characters)?\s*", value)
         if match is None:
             raise ValueError
-        value = match[1].replace("_", "")
-    usd = price(value)
-    if usd > MOST_USD:
+        value, unit = match[1].replace("_", ""), match[2] or unit
+    amount = price(value)
+    if amount > MOST_USD or (unit == "characters" and amount != int(amount)):
         raise ValueError
-    return usd
+    return amount, unit
 
 
 def fractions(value: Any) -> tuple[float, ...]:

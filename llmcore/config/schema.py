@@ -58,9 +58,9 @@ BUDGET_KEYS: Final[Mapping[str, Reader]] = MappingProxyType(
             text=True,
         ),
         "limit": Reader(
-            readers.money,
-            "an amount of US dollars",
-            f'0 or more, at most {readers.MOST_USD:,}: "5.00 USD", or the number alone',
+            readers.allowance,
+            "an amount of US dollars, or of characters",
+            f'0 or more, at most {readers.MOST_USD:,}: "5.00 USD", or the number alone; of speech also "100_000 characters"',
             "5.00 USD",
             text=True,
         ),

@@ -10,7 +10,7 @@ import msgspec
 
 from llmcore.config.money import Budget
 from llmcore.ledger.budgets import Counter, Scope
-from llmcore.ledger.money import nano, shown, usd
+from llmcore.ledger.money import shown, told, whole
 from llmcore.log import logger
 from llmcore.types import AlertEvent
 
@@ -25,7 +25,7 @@ _PATIENCE_S: Final = 10.0
 
 def scope_of(budget: Budget) -> Scope:
     """Return what *budget* counts."""
-    return Scope(budget.per, budget.model, budget.tag, budget.user)
+    return Scope(budget.per, budget.model, budget.tag, budget.user, budget.unit)
 
 
 class Alerts:
@@ -44,7 +44,7 @@ class Alerts:
             budget = self._budgets.get(counter.scope)
             if budget is None:
                 continue
-            limit = nano(budget.limit)
+            limit = whole(budget.limit, budget.unit)
             reached = max((part for part in budget.alert_at if counter.spent >= part * limit), default=0.0)
             amount = int(reached * limit)
             if amount > counter.alerted:
@@ -59,7 +59,10 @@ class Alerts:
         """Tell everybody, each in its way; nobody who fails is in the way of a call."""
         for budget, event in due:
             logger(__name__).warning(
-                "budget `%s`: %s of %s spent", event.budget, shown(event.spent), shown(event.limit)
+                "budget `%s`: %s of %s spent",
+                event.budget,
+                shown(event.spent, event.unit),
+                shown(event.limit, event.unit),
             )
             for observer in self._observers:
                 hear = getattr(observer, "on_alert", None)
@@ -78,9 +81,10 @@ def _event(budget: Budget, counter: Counter, fraction: float) -> AlertEvent:
         budget=budget.name,
         fraction=fraction,
         limit=budget.limit,
-        spent=usd(counter.spent),
-        reserved=usd(counter.reserved),
+        spent=told(counter.spent, budget.unit),
+        reserved=told(counter.reserved, budget.unit),
         period=counter.period,
+        unit=budget.unit,
     )
 
 

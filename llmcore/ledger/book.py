@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from llmcore.ledger import budgets
 from llmcore.ledger.budgets import Counter, Scope
 from llmcore.ledger.charge import Charge, Outcome
-from llmcore.ledger.money import nano
+from llmcore.ledger.money import Amount, nano
 
 if TYPE_CHECKING:
     import apsw
 
-__all__ = ["Hold", "Limit", "Refused", "close_row", "open_row", "recover"]
+__all__ = ["Hold", "Limit", "Refused", "close_row", "open_row", "recover", "refusal"]
 
 _OPEN: Final = """
-    INSERT INTO calls (id, at, call, attempt, state, kind, provider, model, reserved, tier_asked, user, tags, owner)
-    VALUES ((SELECT max(?, ifnull(max(id) + 1, 0)) FROM calls), ?, ?, ?, 'open', ?, ?, ?, ?, ?, ?, ?, ?)
+    INSERT INTO calls
+        (id, at, call, attempt, state, kind, provider, model, reserved, characters, tier_asked, user, tags, owner)
+    VALUES ((SELECT max(?, ifnull(max(id) + 1, 0)) FROM calls), ?, ?, ?, 'open', ?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
 _CLOSE: Final = """
     UPDATE calls SET state = ?, cost = ?, uncertain = ?, estimated = ?, served = ?, latency_ms = ?, tier = ?,
@@ -29,7 +30,7 @@ _CLOSE: Final = """
 """
 
 _UNDER_WAY: Final = """
-    SELECT id, at, kind, provider, model, call, user, tags, reserved, owner FROM calls
+    SELECT id, at, kind, provider, model, call, user, tags, reserved, characters, owner FROM calls
     WHERE id >= (SELECT id FROM swept) AND state = 'open'
 """
 
@@ -38,7 +39,8 @@ class Limit(NamedTuple):
     """One configured budget, as a transaction needs it."""
 
     scope: Scope
-    nanos: int
+    amount: int
+    """Nano-dollars, or characters."""
     refuses: bool
     """False where it only warns."""
 
@@ -48,10 +50,13 @@ class Refused(NamedTuple):
 
     limit: Limit
     counter: Counter
+    most: int
+    """What did not fit, in the budget's unit."""
 
-    def for_good(self, most: int) -> bool:
-        """Return whether waiting for what others have reserved cannot help."""
-        return self.counter.spent + most > self.limit.nanos
+    @property
+    def for_good(self) -> bool:
+        """Whether waiting for what others have reserved cannot help."""
+        return self.counter.spent + self.most > self.limit.amount
 
 
 class Hold:
@@ -73,31 +78,39 @@ class Hold:
 def open_row(
     db: apsw.Connection, hold: Hold, most: int, limits: Sequence[Limit], owner: str
 ) -> Refused | list[Counter]:
-    """Reserve *most* nano-dollars and write the row, or say which budget refuses; atomic with all else.
+    """Reserve *most* nano-dollars and the characters, and write the row, or say which budget refuses; atomic with all else.
 
     Returns the counters as they are now, those of budgets that only warn among them.
     """
     charge = hold.charge
     hold.id = None  # of a transaction that was undone
-    before = {counter.scope: counter for counter in budgets.counters_of(db, charge, hold.at)}
-    new = [limit.scope for limit in limits if limit.scope not in before]
-    if new:
-        budgets.ensure(db, new, hold.at)
-        before = {counter.scope: counter for counter in budgets.counters_of(db, charge, hold.at)}
-    for limit in limits:
-        counter = before.get(limit.scope)
-        if counter is not None and limit.refuses and counter.spent + counter.reserved + most > limit.nanos:
-            return Refused(limit, counter)
+    amount = Amount(most, charge.characters)
+    counters = budgets.counted(db, charge, hold.at, [limit.scope for limit in limits])
+    refused = refusal(counters, amount, limits)
+    if refused is not None:
+        return refused
     if hold.forsaken:
         return []
     tags = json.dumps(charge.tags) if charge.tags else None
     db.execute(
         _OPEN,
-        (int(hold.at * 1e6), hold.at, charge.call, charge.attempt, charge.kind, charge.provider, charge.model, most, charge.tier,
-         charge.user, tags, owner),
+        (int(hold.at * 1e6), hold.at, charge.call, charge.attempt, charge.kind, charge.provider, charge.model, most,
+         charge.characters, charge.tier, charge.user, tags, owner),
     )  # fmt: skip
     hold.id, hold.reserved = db.last_insert_rowid(), most
-    return budgets.move(db, before.values(), spent=0, reserved=most)
+    return budgets.move(db, counters, spent=Amount(), reserved=amount)
+
+
+def refusal(counters: Iterable[Counter], amount: Amount, limits: Sequence[Limit]) -> Refused | None:
+    """Return the first of *limits* that leaves no room for *amount*."""
+    there = {counter.scope: counter for counter in counters}
+    for limit in limits:
+        counter = there.get(limit.scope)
+        if counter is not None and limit.refuses:
+            most = amount.of(limit.scope.unit)
+            if counter.spent + counter.reserved + most > limit.amount:
+                return Refused(limit, counter, most)
+    return None
 
 
 def close_row(db: apsw.Connection, hold: Hold, outcome: Outcome, state: str) -> list[Counter]:
@@ -117,7 +130,12 @@ def close_row(db: apsw.Connection, hold: Hold, outcome: Outcome, state: str) -> 
     if not db.changes():
         return []
     counters = budgets.counters_of(db, hold.charge, hold.at)
-    return budgets.move(db, counters, spent=cost or 0, reserved=-hold.reserved)
+    return budgets.move(
+        db,
+        counters,
+        spent=Amount(cost or 0, outcome.characters),
+        reserved=Amount(-hold.reserved, -hold.charge.characters),
+    )
 
 
 def recover(db: apsw.Connection, is_dead: Callable[[str], bool]) -> int:
@@ -125,7 +143,7 @@ def recover(db: apsw.Connection, is_dead: Callable[[str], bool]) -> int:
     rows: list[Any] = db.execute(_UNDER_WAY).fetchall()
     dead = set(filter(is_dead, {row[-1] for row in rows}))
     lost = 0
-    for row_id, at, kind, provider, model, call, user, tags, reserved, owner in rows:
+    for row_id, at, kind, provider, model, call, user, tags, reserved, characters, owner in rows:
         if owner in dead:
             charge = Charge(
                 kind=kind,
@@ -134,12 +152,15 @@ def recover(db: apsw.Connection, is_dead: Callable[[str], bool]) -> int:
                 call=call,
                 user=user,
                 tags=tuple(json.loads(tags)) if tags else (),
+                characters=characters,
             )
             db.execute(
                 "UPDATE calls SET state = 'lost', cost = nullif(reserved, 0), uncertain = 1, owner = NULL WHERE id = ?",
                 (row_id,),
             )
-            budgets.move(db, budgets.counters_of(db, charge, at), spent=reserved, reserved=-reserved)
+            counters = budgets.counters_of(db, charge, at)
+            freed = Amount(-reserved, -characters)
+            budgets.move(db, counters, spent=Amount(reserved, characters), reserved=freed)
             lost += 1
     db.execute(
         "UPDATE swept SET id = ?", (min((row[0] for row in rows if row[-1] not in dead), default=_last(db)),)

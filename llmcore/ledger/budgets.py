@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import msgspec
 
 from llmcore.ledger.charge import Charge
+from llmcore.ledger.money import CHARACTERS, USD, Amount
 
 if TYPE_CHECKING:
     import apsw
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Counter",
     "Scope",
+    "counted",
     "counters_of",
     "ensure",
     "move",
@@ -38,6 +40,8 @@ class Scope(msgspec.Struct, frozen=True, array_like=True):
     """`provider:model`, or `provider:` for all of that provider."""
     tag: str | None = None
     user: str | None = None
+    unit: str = USD
+    """What is counted: USD, or characters that are spoken."""
 
     def covers(self, charge: Charge) -> bool:
         """Return whether *charge* is counted."""
@@ -52,7 +56,14 @@ class Scope(msgspec.Struct, frozen=True, array_like=True):
     @property
     def name(self) -> str:
         """What people call it: "day", "month openai:gpt-6-sol", "total tag=nightly"."""
-        parts = [self.per, self.model, self.tag and f"tag={self.tag}", self.user and f"user={self.user}"]
+        unit = self.unit if self.unit != USD else None
+        parts = [
+            self.per,
+            unit,
+            self.model,
+            self.tag and f"tag={self.tag}",
+            self.user and f"user={self.user}",
+        ]
         return " ".join(part for part in parts if part)
 
     def text(self) -> str:
@@ -61,7 +72,7 @@ class Scope(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Counter(NamedTuple):
-    """What one budget has come to in one period, in nano-dollars."""
+    """What one budget has come to in one period: nano-dollars, or characters."""
 
     period: str
     scope: Scope
@@ -108,11 +119,16 @@ def resets_at(per: str, at: float) -> str | None:
     return None
 
 
-def move(db: apsw.Connection, counters: Iterable[Counter], *, spent: int, reserved: int) -> list[Counter]:
+def move(
+    db: apsw.Connection, counters: Iterable[Counter], *, spent: Amount, reserved: Amount
+) -> list[Counter]:
     """Change *counters*, which are as this transaction read them; return what they have come to."""
     moved = []
     for counter in counters:
-        now = counter._replace(spent=counter.spent + spent, reserved=counter.reserved + reserved)
+        unit = counter.scope.unit
+        now = counter._replace(
+            spent=counter.spent + spent.of(unit), reserved=counter.reserved + reserved.of(unit)
+        )
         db.execute(
             "UPDATE budgets SET spent = ?, reserved = ? WHERE period = ? AND scope = ?",
             (now.spent, now.reserved, now.period, now.scope.text()),
@@ -128,6 +144,16 @@ def ensure(db: apsw.Connection, scopes: Iterable[Scope], at: float) -> None:
         if db.execute("SELECT 1 FROM budgets WHERE period = ? AND scope = ?", key).get is None:
             spent, reserved = _summed(db, scope, at)
             db.execute("INSERT INTO budgets VALUES (?, ?, ?, ?, 0)", (*key, spent, reserved))
+
+
+def counted(db: apsw.Connection, charge: Charge, at: float, scopes: Sequence[Scope]) -> Sequence[Counter]:
+    """Return the counters that count *charge*, those of *scopes* among them, which are begun where nobody counts yet."""
+    counters = counters_of(db, charge, at)
+    known = {counter.scope for counter in counters}
+    if known.issuperset(scopes):
+        return counters
+    ensure(db, (scope for scope in scopes if scope not in known), at)
+    return counters_of(db, charge, at)
 
 
 def counters_of(db: apsw.Connection, charge: Charge, at: float) -> list[Counter]:
@@ -156,7 +182,11 @@ def _summed(db: apsw.Connection, scope: Scope, at: float) -> tuple[int, int]:
     if scope.tag is not None:
         where.append("EXISTS (SELECT 1 FROM json_each(tags) WHERE value = ?)")
         values.append(scope.tag)
-    sums = "ifnull(sum(cost), 0), ifnull(sum(CASE state WHEN 'open' THEN reserved END), 0)"
+    spent, reserved = ("characters", "characters") if scope.unit == CHARACTERS else ("cost", "reserved")
+    sums = ", ".join(
+        f"ifnull(sum(CASE WHEN state {which} 'open' THEN {column} END), 0)"
+        for which, column in (("<>", spent), ("=", reserved))
+    )
     row: Sequence[int] = db.execute(f"SELECT {sums} FROM calls WHERE {' AND '.join(where)}", values).get  # noqa: S608 - constants
     return row[0], row[1]
 

@@ -27,6 +27,8 @@ class Charge(msgspec.Struct, frozen=True, kw_only=True):
     tags: tuple[str, ...] = ()
     tier: str | None = None
     """The service tier that was asked for."""
+    characters: int = 0
+    """That are to be spoken."""
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):

@@ -51,17 +51,16 @@ class Meter:
     def book(self, event: CallEvent) -> None:
         """Add one call that has ended."""
         with self._lock:
-            if event.error is not None:
-                self._failures += 1
-                return
-            self._calls += 1
             self._input += event.usage.input_tokens
             self._output += event.usage.output_tokens
             self._characters += event.characters
+            self._cost += event.cost or 0
+            if event.error is not None:  # of a text that broke off, what was spoken before is paid for
+                self._failures += 1
+                return
+            self._calls += 1
             if event.cost is None:
                 self._unpriced += 1
-            else:
-                self._cost += event.cost
 
     def hit(self, saved: Decimal | None) -> None:
         """Add one answer from the cache."""

@@ -1,13 +1,27 @@
-"""Money as the ledger keeps it: whole nano-dollars, so that sums are exact."""
+"""Amounts as the ledger keeps them, whole numbers, so that sums are exact: nano-dollars, and characters that are spoken."""
 
 from __future__ import annotations
 
 from decimal import ROUND_CEILING, Decimal
-from typing import Final
+from typing import Final, NamedTuple
 
-__all__ = ["nano", "shown", "usd"]
+__all__ = ["CHARACTERS", "USD", "Amount", "nano", "shown", "told", "usd", "whole"]
+
+USD: Final = "USD"
+CHARACTERS: Final = "characters"
 
 _NANO: Final = Decimal(10**9)
+
+
+class Amount(NamedTuple):
+    """What one request takes of every kind of budget."""
+
+    nanos: int = 0
+    characters: int = 0
+
+    def of(self, unit: str) -> int:
+        """Return what a budget in *unit* counts."""
+        return self.characters if unit == CHARACTERS else self.nanos
 
 
 def nano(dollars: Decimal) -> int:
@@ -21,9 +35,21 @@ def usd(nanos: int) -> Decimal:
     return dollars if dollars.as_tuple().exponent in range(-9, 1) else dollars.quantize(Decimal(1))
 
 
-def shown(dollars: Decimal | None) -> str:
-    """Return *dollars* for people: at least cents, and every digit that is not zero."""
-    if dollars is None:
+def whole(amount: Decimal, unit: str) -> int:
+    """Return an amount of *unit* as the ledger counts it."""
+    return int(amount) if unit == CHARACTERS else nano(amount)
+
+
+def told(count: int, unit: str) -> Decimal:
+    """Return what the ledger counts in *unit* as people are told it: dollars, or characters."""
+    return Decimal(count) if unit == CHARACTERS else usd(count)
+
+
+def shown(amount: Decimal | None, unit: str = USD) -> str:
+    """Return *amount* for people: of dollars at least cents, and every digit that is not zero."""
+    if amount is None:
         return "unknown"
-    cents = dollars.quantize(Decimal("0.01"))
-    return f"${cents if cents == dollars else dollars.normalize():f}"
+    if unit == CHARACTERS:
+        return f"{amount:,} characters"
+    cents = amount.quantize(Decimal("0.01"))
+    return f"${cents if cents == amount else amount.normalize():f}"

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import msgspec
 
 from llmcore.calls.limits import Limits
+from llmcore.calls.steps import Act
 from llmcore.errors import LLMCoreError, ProviderError
 from llmcore.ledger.charge import Charge, Outcome, Quote
 from llmcore.ledger.money import usd
@@ -82,6 +83,14 @@ class Paying(msgspec.Struct, frozen=True, kw_only=True):
         yield from spending.settle(hold, self._done(hold, quote, outcome, started))
         return answer
 
+    def checked(self, charge: Charge, quote: Quote) -> Act[None]:
+        """Check beforehand that the budgets leave room for what a call will send in several requests.
+
+        Raises:
+            BudgetError: They do not, whatever becomes of calls under way.
+        """
+        yield from self.spending().check(charge, quote)
+
     def _done(self, hold: Hold, quote: Quote, outcome: Outcome, started: float) -> Outcome:
         outcome = msgspec.structs.replace(outcome, latency_s=time.monotonic() - started)
         if outcome.uncertain:
@@ -103,6 +112,7 @@ class Paying(msgspec.Struct, frozen=True, kw_only=True):
             uncertain=uncertain,
             request_id=getattr(error, "request_id", None),
             latency_s=time.monotonic() - started,
+            characters=hold.charge.characters if uncertain else 0,
             error=f"{error.code} {name}" if isinstance(error, LLMCoreError) else name,
         )
 

@@ -38,7 +38,8 @@ _MONEY: Final = frozenset({"cost", "saved", "reserved"})
 _SUMS: Final = """
     sum(CASE WHEN state <> 'hit' THEN count ELSE 0 END), sum(CASE WHEN state = 'failed' THEN 1 ELSE 0 END),
     sum(CASE WHEN state = 'hit' THEN count ELSE 0 END), sum(CASE WHEN state IN ('open', 'lost') THEN 1 ELSE 0 END),
-    sum(input_tokens), sum(output_tokens), sum(cached_tokens), sum(reasoning_tokens), sum(characters),
+    sum(input_tokens), sum(output_tokens), sum(cached_tokens), sum(reasoning_tokens),
+    sum(CASE WHEN state = 'open' OR uncertain THEN 0 ELSE characters END),
     ifnull(sum(CASE WHEN NOT uncertain THEN cost END), 0), ifnull(sum(CASE WHEN uncertain THEN cost END), 0),
     ifnull(sum(saved), 0),
     sum(CASE WHEN state IN ('done', 'lost') AND cost IS NULL THEN 1 ELSE 0 END)
@@ -63,6 +64,7 @@ class UsageRow(msgspec.Struct, frozen=True, kw_only=True):
     reasoning_tokens: int
     """Part of `output_tokens`."""
     characters: int
+    """That were spoken."""
     cost: Decimal
     """USD of the requests that were answered at a known price."""
     uncertain: Decimal
@@ -78,8 +80,10 @@ class BudgetState(msgspec.Struct, frozen=True, kw_only=True):
 
     name: str
     period: str
+    unit: str
+    """USD, or characters."""
     limit: Decimal | None
-    """USD, as all amounts; None for a budget that somebody else configured."""
+    """In `unit`, as all amounts; None for a budget that somebody else configured."""
     spent: Decimal
     reserved: Decimal
     """For requests under way."""
@@ -113,7 +117,7 @@ def _row(name: str, *sums: Any) -> UsageRow:
 
 
 def budget_states(db: apsw.Connection, at: float) -> Iterator[tuple[str, str, int, int]]:
-    """Yield scope, period, spent and reserved (nano-dollars) of every budget of the current periods."""
+    """Yield scope, period, spent and reserved of every budget of the current periods: nano-dollars, or characters."""
     rows = db.execute("SELECT scope, period, spent, reserved FROM budgets ORDER BY scope")
     for scope, period, spent, reserved in rows:
         if period == period_of(scope_in(scope).per, at):

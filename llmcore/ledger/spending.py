@@ -15,11 +15,11 @@ from llmcore.config.money import Budget, LedgerSettings
 from llmcore.errors import BudgetError, BudgetExceeded
 from llmcore.ledger import budgets
 from llmcore.ledger.alerts import Alerts, scope_of
-from llmcore.ledger.book import Hold, Limit, Refused, close_row, open_row, recover
+from llmcore.ledger.book import Hold, Limit, Refused, close_row, open_row, recover, refusal
 from llmcore.ledger.budgets import Counter
 from llmcore.ledger.charge import Charge, Outcome, Quote
 from llmcore.ledger.database import Database
-from llmcore.ledger.money import nano, shown, usd
+from llmcore.ledger.money import USD, Amount, nano, shown, told, usd, whole
 from llmcore.ledger.owners import Owners
 from llmcore.ledger.report import BudgetState
 from llmcore.ledger.schema import NewerLedger
@@ -61,7 +61,7 @@ class Spending:
         self._owners = Owners(self.database.path)
         self._budgets = {scope_of(budget): budget for budget in configured}
         self._limits = [
-            Limit(scope, nano(budget.limit), budget.on_exceed == "refuse")
+            Limit(scope, whole(budget.limit, budget.unit), budget.on_exceed == "refuse")
             for scope, budget in self._budgets.items()
         ]
         self._alerts = Alerts(configured, observers)
@@ -106,6 +106,29 @@ class Spending:
             self._failing = False
             self._warn(limits, counters)
         return hold
+
+    def check(self, charge: Charge, quote: Quote) -> Act[None]:
+        """Check that what *charge* takes in several requests fits; nothing is reserved, each request does that.
+
+        Raises:
+            BudgetExceeded: A budget has not so much left, whatever becomes of calls under way.
+            BudgetError: As in `reserve`.
+        """
+        limits = [limit for limit in self._limits if limit.refuses and limit.scope.covers(charge)]
+        if not limits or not self.kept:
+            return
+        at, most = self._clock(), self._most(quote, limits, exact=True) or 0
+
+        def look(db: apsw.Connection) -> Refused | None:
+            counters = budgets.counted(db, charge, at, [limit.scope for limit in limits])
+            return refusal(counters, Amount(most, charge.characters), limits)
+
+        try:
+            answer = yield self._writer.step(look)
+        except FAULTS:  # the first request will tell
+            return
+        if answer is not None and answer.for_good:
+            raise self._exceeded(answer, charge.kind, at)
 
     def settle(self, hold: Hold, outcome: Outcome) -> Act[None]:
         """Book what the request came to and end the reservation."""
@@ -155,9 +178,10 @@ class Spending:
                 BudgetState(
                     name=scope.name,
                     period=period,
+                    unit=scope.unit,
                     limit=None if budget is None else budget.limit,
-                    spent=usd(spent),
-                    reserved=usd(reserved),
+                    spent=told(spent, scope.unit),
+                    reserved=told(reserved, scope.unit),
                     resets_at=budgets.resets_at(scope.per, self._clock()),
                 )
             )
@@ -200,8 +224,8 @@ class Spending:
             if not exact:  # the cheap bound does not fit; the tight one may
                 exact = True
                 continue
-            if answer.for_good(most) or waited >= min(LONGEST_WAIT_S, left()):
-                raise self._exceeded(answer, most, hold.at)
+            if answer.for_good or waited >= min(LONGEST_WAIT_S, left()):
+                raise self._exceeded(answer, hold.charge.kind, hold.at)
             if not swept or waited - swept >= SWEEP_S:
                 swept = waited or pause
                 yield self._writer.step(partial(recover, is_dead=self._owners.is_dead))
@@ -217,7 +241,10 @@ class Spending:
             if not exact:
                 return None
             if any(
-                self._budgets[limit.scope].unknown_price == "refuse" and limit.refuses for limit in limits
+                limit.refuses
+                and limit.scope.unit == USD
+                and self._budgets[limit.scope].unknown_price == "refuse"
+                for limit in limits
             ):
                 raise
             return 0
@@ -247,29 +274,38 @@ class Spending:
             return
         for counter in counters:
             limit = warning.get(counter.scope)
-            over = limit is not None and counter.spent + counter.reserved > limit.nanos
+            over = limit is not None and counter.spent + counter.reserved > limit.amount
             if over and (counter.period, counter.scope.text()) not in self._warned:
                 self._warned.add((counter.period, counter.scope.text()))
                 budget = self._budgets[counter.scope]
                 logger(__name__).warning(
                     "budget `%s` of %s is exceeded, calls go on: on_exceed is warn",
                     budget.name,
-                    shown(budget.limit),
+                    shown(budget.limit, budget.unit),
                 )
 
-    def _exceeded(self, refused: Refused, most: int, at: float) -> BudgetExceeded:
-        budget, counter = self._budgets[refused.limit.scope], refused.counter
-        free = max(0, refused.limit.nanos - counter.spent - counter.reserved)
-        waiting = f", {shown(usd(counter.reserved))} reserved by calls under way" if counter.reserved else ""
+    def _exceeded(self, refused: Refused, kind: str, at: float) -> BudgetExceeded:
+        budget, counter, unit = self._budgets[refused.limit.scope], refused.counter, refused.limit.scope.unit
+
+        def words(count: int) -> str:
+            return shown(told(count, unit), unit)
+
+        takes = f"can cost up to {words(refused.most)}" if unit == USD else f"speaks {words(refused.most)}"
+        free = max(0, refused.limit.amount - counter.spent - counter.reserved)
+        waiting = f", {words(counter.reserved)} reserved by calls under way" if counter.reserved else ""
+        less = (
+            "a shorter text" if kind == "voice" else "a call that costs less (max_tokens= bounds the answer)"
+        )
         return BudgetExceeded(
-            f"the call can cost up to {shown(usd(most))}, and the budget `{budget.name}` has {shown(usd(free))}"
-            f" left of {shown(budget.limit)} ({shown(usd(counter.spent))} spent{waiting})",
+            f"the call {takes}, and the budget `{budget.name}` has {words(free)}"
+            f" left of {words(refused.limit.amount)} ({words(counter.spent)} spent{waiting})",
             budget=budget.name,
             limit=budget.limit,
-            spent=usd(counter.spent),
-            reserved=usd(counter.reserved),
+            spent=told(counter.spent, unit),
+            reserved=told(counter.reserved, unit),
+            unit=unit,
             resets_at=budgets.resets_at(budget.per, at),
-            expected="a call that costs less (max_tokens= bounds the answer), a larger limit, or another period",
+            expected=f"{less}, a larger limit, or another period",
             fix="llmcore usage budget",
         )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
 import msgspec
@@ -26,7 +26,7 @@ from llmcore.voice.audio.check import HEAD_BYTES, plausible
 from llmcore.voice.entry import pack, unpack
 from llmcore.voice.settle import SpeechQuote, given, refused, settled
 
-__all__ = ["House", "PieceCall", "exchange", "looked_up", "sliced"]
+__all__ = ["House", "PieceCall", "affordable", "exchange", "looked_up", "sliced"]
 
 Exchange: TypeAlias = Generator[Step | bytes, Any, Speech]
 
@@ -96,6 +96,17 @@ def looked_up(call: PieceCall, house: House) -> Act[Speech | None]:
     return None if data is None else unpack(call.key, data)
 
 
+def affordable(calls: Sequence[PieceCall], house: House) -> Act[None]:
+    """Check that the budgets leave room for all of *calls*: a text is not refused when half of it is paid for.
+
+    Raises:
+        BudgetError: They do not.
+    """
+    characters = sum(len(call.text) for call in calls)
+    quote = SpeechQuote(calls[0], house.prices, characters)
+    yield from house.paying.checked(_charge(calls[0], characters), quote)
+
+
 def exchange(call: PieceCall, house: House) -> Exchange:
     """Have *call* spoken, of which the cache has nothing; a streaming one emits its bytes on the way.
 
@@ -159,16 +170,7 @@ def _asked(call: PieceCall, house: House) -> Exchange:
 def _paid(call: PieceCall, house: House) -> Generator[Any, Any, Speech]:
     """Make one request to the backend, paid for and booked: the only place that does."""
     call.attempts += 1
-    model = "" if call.traits is None else call.traits.model
-    charge = Charge(
-        kind="voice",
-        provider=call.backend.name,
-        model=model,
-        call=call.group,
-        attempt=call.attempts,
-        user=call.user,
-        tags=call.tags,
-    )
+    charge = _charge(call, len(call.text))
 
     def send() -> Generator[Any, Any, tuple[Speech, Outcome]]:
         speech = settled((yield from _sent(call, house)), call, house.prices)
@@ -180,8 +182,21 @@ def _paid(call: PieceCall, house: House) -> Generator[Any, Any, Speech]:
         )
         return speech, outcome
 
-    quote = SpeechQuote(call, house.prices)
+    quote = SpeechQuote(call, house.prices, charge.characters)
     return (yield from house.paying.paid(charge, quote, send, tokens=0, left=call.deadline.left))
+
+
+def _charge(call: PieceCall, characters: int) -> Charge:
+    return Charge(
+        kind="voice",
+        provider=call.backend.name,
+        model="" if call.traits is None else call.traits.model,
+        call=call.group,
+        attempt=call.attempts,
+        user=call.user,
+        tags=call.tags,
+        characters=characters,
+    )
 
 
 def _sent(call: PieceCall, house: House) -> Generator[Any, Any, Speech]:

@@ -72,14 +72,15 @@ def refused(call: PieceCall, check: Callable[[], T]) -> T:
 class SpeechQuote:
     """Keeps `llmcore.ledger.charge.Quote`: characters are known before they are spoken."""
 
-    def __init__(self, call: PieceCall, prices: Mapping[str, PriceLike]) -> None:
+    def __init__(self, call: PieceCall, prices: Mapping[str, PriceLike], characters: int) -> None:
         self._call = call
         self._prices = prices
+        self._characters = characters
 
     def most(self, *, exact: bool) -> Decimal:  # noqa: ARG002 - a text has one length
         """See `Quote.most`."""
         model = "" if self._call.traits is None else self._call.traits.model
-        cost = _price(self._call, model, len(self._call.text), self._prices)
+        cost = _price(self._call, model, self._characters, self._prices)
         if cost is not None:
             return cost
         name = f"{self._call.backend.name}:{model}"

@@ -16,7 +16,7 @@ from llmcore.calls.steps import Act, Step
 from llmcore.ledger.hits import Whose
 from llmcore.types import CallEvent, Speech
 from llmcore.voice.audio.joining import Body, body_of
-from llmcore.voice.exchange import House, PieceCall, exchange, looked_up, sliced
+from llmcore.voice.exchange import House, PieceCall, affordable, exchange, looked_up, sliced
 from llmcore.voice.merge import merged, money
 from llmcore.voice.request import Ask
 from llmcore.voice.settle import given
@@ -89,6 +89,11 @@ def spoken(text: TextCall, house: House) -> Speaking:
         for call in text.pieces:
             kept = yield from looked_up(call, house)
             text.found.append(None if kept is None else given(kept))
+        missing = {
+            text.pieces[at].key or at: text.pieces[at] for at, kept in enumerate(text.found) if kept is None
+        }
+        if len(missing) > 1:
+            yield from affordable(list(missing.values()), house)
         yield from _streamed(text, house) if text.streaming else _whole(text, house)
         speech = merged(pieces, [each for each in text.found if each is not None])
     except BaseException as failure:
