@@ -30,10 +30,13 @@ __all__ = [
     "exists",
     "file_there",
     "folder_there",
+    "never_done",
     "not_found",
     "status_of",
     "too_large",
+    "transient",
     "translate",
+    "uncertain",
     "unheld",
     "unsteady",
 ]
@@ -60,7 +63,8 @@ _MAY_NOT: Final = frozenset(
     }
 )
 """Codes of a 403 that tell of rights rather than of credentials."""
-_CONFLICT, _NOT_ALLOWED, _NO_ROOM = 409, 405, 507
+_CONFLICT, _NOT_ALLOWED, _NO_ROOM, _SERVER_SIDE, _TOO_MANY = 409, 405, 507, 500, 429
+_LATER: Final = (408, _TOO_MANY)
 _LONGEST: Final = 300
 
 
@@ -128,6 +132,16 @@ def changed(key: str) -> StorageChanged:
     )
 
 
+def uncertain(key: str, place: str) -> StorageError:
+    """Return the error for a save that may have been done, and whose answer was lost."""
+    return StorageError(
+        f"it is not known whether {key!a} was saved: the answer was lost, and what is there now does not tell",
+        where=place,
+        expected="an answer",
+        fix="load_with_etag() tells what is there",
+    )
+
+
 def unheld(place: str) -> StorageError:
     """Return the error for a server that would ignore a condition."""
     return StorageError(
@@ -179,6 +193,19 @@ def file_there(key: str) -> StorageKeyError:
 def conflicting(error: Exception) -> bool:
     """Return whether the server refused a condition, or another writer was faster."""
     return isinstance(error, AlreadyExistsError | PreconditionError) or status_of(error) == _CONFLICT
+
+
+def transient(error: Exception) -> bool:
+    """Return whether the same request may succeed a moment later."""
+    status = status_of(error)
+    if status is None:
+        return _REQUEST.search(str(error)) is not None
+    return status >= _SERVER_SIDE or status in _LATER
+
+
+def never_done(error: Exception) -> bool:
+    """Return whether the server certainly did not do what failed: it was not reached, or put it off."""
+    return status_of(error) == _TOO_MANY or "kind: Connect" in str(error)
 
 
 def status_of(error: Exception) -> int | None:

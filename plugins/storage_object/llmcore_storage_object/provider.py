@@ -6,7 +6,7 @@ from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Se
 
 from llmcore.errors import StorageError
 from llmcore.types import FileInfo
-from llmcore_storage_object import listing, streams
+from llmcore_storage_object import conditional, listing, streams
 from llmcore_storage_object.steps import Work, aiterate, arun, iterate, run
 from llmcore_storage_object.work import MAX_FILE_BYTES, Bucket
 
@@ -180,7 +180,7 @@ class ObjectStorage:
         yield from self._bucket.guarded(key, self._bucket.save(key, pieces), writing=True)
 
     def _saved_if(self, key: str, data: object, etag: str | None) -> Work[str]:
-        work = self._bucket.save_if(key, _checked(data), etag)
+        work = conditional.save_if(self._bucket, key, _checked(data), etag)
         return (yield from self._bucket.guarded(key, work, writing=True))
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio  # noqa: TID253 - this module is imported when a store is first used
 import os
+import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterator
 from typing import Any, Final, TypeAlias, TypeVar
 
@@ -10,7 +12,7 @@ import obstore
 
 from llmcore.errors import StorageError
 
-__all__ = ["END", "Step", "Work", "aiterate", "arun", "ask", "chunk", "iterate", "run"]
+__all__ = ["END", "Step", "Work", "aiterate", "arun", "ask", "chunk", "iterate", "pause", "run"]
 
 T = TypeVar("T")
 
@@ -50,6 +52,11 @@ def chunk(stream: Any) -> Step:
             return END
 
     return Step(lambda: next(stream, END), fetched)
+
+
+def pause(seconds: float) -> Step:
+    """Return the step that waits."""
+    return Step(lambda: time.sleep(seconds), lambda: asyncio.sleep(seconds))
 
 
 def run(work: Work[T]) -> T:

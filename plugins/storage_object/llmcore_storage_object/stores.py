@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from datetime import timedelta
-from typing import Any
+from typing import Any, Final
 
 from obstore.store import AzureStore, GCSStore, MemoryStore, S3Store
 
@@ -16,11 +16,14 @@ from llmcore_storage_object.work import Bucket
 
 __all__ = ["azure", "gcs", "memory", "s3"]
 
+_PATIENCE: Final = timedelta(minutes=3)
+_NEVER_AGAIN: Final = {"max_retries": 0, "retry_timeout": _PATIENCE}
+
 
 def s3(options: S3Options) -> SigningStorage:
     """Return a storage in an S3 bucket."""
     keys = (options.access_key_id, options.secret_access_key, options.session_token)
-    store = _built(
+    store, once = _built(
         "s3", keys, S3Store, options.bucket, **_common(options, options.endpoint),
         region=options.region, endpoint=options.endpoint, access_key_id=_shown(options.access_key_id),
         secret_access_key=_shown(options.secret_access_key), session_token=_shown(options.session_token),
@@ -35,6 +38,8 @@ def s3(options: S3Options) -> SigningStorage:
             prefix=options.prefix,
             secrets=keys,
             vendors=options.endpoint is None,
+            once=once,
+            retries=options.retries,
         )
     )
 
@@ -42,7 +47,7 @@ def s3(options: S3Options) -> SigningStorage:
 def gcs(options: GcsOptions) -> SigningStorage:
     """Return a storage in a bucket of Google's."""
     keys = (options.service_account_key,)
-    store = _built(
+    store, once = _built(
         "gcs", keys, GCSStore, options.bucket, **_common(options, options.endpoint),
         base_url=options.endpoint, service_account_key=_shown(options.service_account_key),
         skip_signature=options.anonymous or None,
@@ -54,6 +59,8 @@ def gcs(options: GcsOptions) -> SigningStorage:
             prefix=options.prefix,
             secrets=keys,
             vendors=options.endpoint is None,
+            once=once,
+            retries=options.retries,
             by_version=True,
         )
     )
@@ -62,7 +69,7 @@ def gcs(options: GcsOptions) -> SigningStorage:
 def azure(options: AzureOptions) -> SigningStorage:
     """Return a storage in a container of Azure's."""
     keys = (options.access_key, options.sas_token)
-    store = _built(
+    store, once = _built(
         "azure", keys, AzureStore, options.container, **_common(options, options.endpoint),
         account_name=options.account, account_key=_shown(options.access_key), sas_key=_shown(options.sas_token),
         endpoint=options.endpoint, skip_signature=options.anonymous or None,
@@ -74,6 +81,8 @@ def azure(options: AzureOptions) -> SigningStorage:
             prefix=options.prefix,
             secrets=keys,
             vendors=options.endpoint is None,
+            once=once,
+            retries=options.retries,
         )
     )
 
@@ -92,16 +101,20 @@ def _common(options: CommonOptions, endpoint: str | None) -> dict[str, Any]:
             "timeout": timedelta(days=1),  # of a whole transfer, which takes what a large file takes
             "allow_http": (endpoint or "").startswith("http://"),
         },
-        "retry_config": {"max_retries": options.retries, "retry_timeout": timedelta(minutes=3)},
+        "retry_config": {"max_retries": options.retries, "retry_timeout": _PATIENCE},
     }
 
 
 def _built(
     name: str, secrets: Iterable[Secret | None], kind: Callable[..., Any], *args: Any, **options: Any
-) -> Any:
-    """Return the store; what is None is not said, so that the SDK looks for it itself."""
+) -> tuple[Any, Any]:
+    """Return the store, and its twin that makes no request again.
+
+    What is None is not said, so that the SDK looks for it itself.
+    """
+    said = {key: value for key, value in options.items() if value is not None}
     try:
-        return kind(*args, **{key: value for key, value in options.items() if value is not None})
+        return kind(*args, **said), kind(*args, **said | {"retry_config": _NEVER_AGAIN})
     except Exception as error:  # noqa: BLE001 - the SDK has no common base for these
         fault = " ".join(str(error).partition("\n\nDebug source")[0].split())
     for secret in secrets:

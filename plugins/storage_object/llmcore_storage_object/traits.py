@@ -67,7 +67,7 @@ class Traits:
 
     def _refuses(self, name: str) -> Work[bool]:
         wrong = {"version": "1"} if self._by_version else {"e_tag": _NO_ETAG}
-        yield ask("put", self._store, name, b"", mode="create")
+        yield ask("put", self._store, name, b"")
         for mode in ("create", wrong):
             try:
                 yield ask("put", self._store, name, b"", mode=mode)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import timedelta
+from types import MappingProxyType
 from typing import Any, Final, TypeVar
 
 import obstore
@@ -24,6 +25,7 @@ T = TypeVar("T")
 MAX_FILE_BYTES: Final = 4 << 30
 """What is saved and loaded in one piece."""
 _READS: Final = 8
+_NO_MARK: Final[Mapping[str, str]] = MappingProxyType({})
 _MD5: Final = re.compile(r"[0-9a-f]{32}")
 
 
@@ -37,6 +39,8 @@ class Bucket:
         secrets: What must be in no error.
         vendors: Whether it is the vendor's own service.
         by_version: Whether the store tells versions apart by number rather than by etag.
+        once: The store of the SDK that makes no request again; None where none needs that.
+        retries: How often a failed request is made again.
     """
 
     def __init__(
@@ -48,8 +52,12 @@ class Bucket:
         secrets: Iterable[Secret | None] = (),
         vendors: bool = True,
         by_version: bool = False,
+        once: Any = None,
+        retries: int = 0,
     ) -> None:
         self.store = store
+        self._once = once or store
+        self.retries = retries
         self.place = place
         self.base = f"{prefix.strip('/')}/" if prefix.strip("/") else ""
         self.traits = Traits(store, self.base, vendors=vendors, by_version=by_version)
@@ -78,15 +86,21 @@ class Bucket:
         # Outside the block above, so that the SDK's exception does not hang on ours.
         raise fault
 
-    def save(self, key: str, data: Any, **options: Any) -> Work[Any]:
-        """Put *data*, bytes or an iterator of them, whatever is there."""
-        path = self.path(key)
-        attributes = {"Content-Type": content_type(key) or "application/octet-stream"}
+    def save(
+        self, key: str, data: Any, *, once: bool = False, mark: Mapping[str, str] = _NO_MARK, **options: Any
+    ) -> Work[Any]:
+        """Put *data*, bytes or an iterator of them, whatever is there; *once* makes no failed request again."""
+        path, store = self.path(key), self._once if once else self.store
+        attributes = {"Content-Type": content_type(key) or "application/octet-stream", **mark}
         try:
             yield from self._free(key)
-            return (yield ask("put", self.store, path, data, attributes=attributes, **options))
+            return (yield ask("put", store, path, data, attributes=attributes, **options))
         except Exception as error:
-            if isinstance(error, LLMCoreError) or faults.status_of(error) is None:
+            if (
+                isinstance(error, LLMCoreError)
+                or faults.status_of(error) is None
+                or faults.conflicting(error)
+            ):
                 raise
             if not ((yield from self.traits.folders()) and (yield from self._below_a_file(key))):
                 raise
@@ -159,22 +173,6 @@ class Bucket:
         if source != target:
             yield ask("delete", self.store, self.path(source))
 
-    def save_if(self, key: str, data: bytes, etag: str | None) -> Work[str]:
-        """Put *data* if the etag of what is there is *etag*, None meaning that there is nothing."""
-        self.path(key)
-        if not (yield from self.traits.conditions()):
-            raise faults.unheld(self.place)
-        mode = "create" if etag is None else self._matching(etag)
-        try:
-            put = yield from self.save(key, data, mode=mode)
-        except Exception as error:
-            gone = isinstance(error, FileNotFoundError) and etag is not None
-            if not (gone or faults.conflicting(error)):
-                raise
-        else:
-            return self.etag(put) or ""
-        raise faults.exists(key) if etag is None else faults.changed(key)
-
     def sign(self, key: str, expires_s: float, method: str) -> Work[str]:
         """Return an address that is good for a while."""
         path = self.path(key)
@@ -194,7 +192,8 @@ class Bucket:
             found[1:-1] if found and quoted else found
         )  # some servers quote it in one answer and not in the other
 
-    def _matching(self, etag: str) -> dict[str, str]:
+    def matching(self, etag: str) -> dict[str, str]:
+        """Return the condition that the version is the one with this *etag*."""
         if self._by_version:
             return {"version": etag}
         return {"e_tag": etag if etag.startswith("W/") else f'"{etag}"'}

@@ -1,0 +1,88 @@
+"""What a server may do at the worst moment: lose its answer, put off, hang. The servers are real ones on loopback."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from llmcore.errors import StorageChanged, StorageError, StorageExists
+from llmcore.types import Duration, Secret
+from llmcore_storage_object import stores
+from llmcore_storage_object.plugin import S3Options
+from llmcore_storage_object.provider import SigningStorage
+from tests.kit_object_meddling import AFTER, Asked, Keeping, keeping, meddled
+
+
+@pytest.fixture
+def server() -> Iterator[Keeping]:
+    with keeping() as server:
+        yield server
+
+
+def storage(endpoint: str, **options: Any) -> SigningStorage:
+    known = {"access_key_id": Secret("any"), "secret_access_key": Secret("thing"), "timeout": Duration(20)}
+    return stores.s3(S3Options(**{"bucket": "b", "endpoint": endpoint, "retries": 3, **known, **options}))
+
+
+@pytest.mark.parametrize("answer", ["drop after", AFTER + 500, AFTER + 503])
+def test_a_winner_whose_answer_is_lost_is_told_that_it_won(server: Keeping, answer: str | int) -> None:
+    kept = storage(server.endpoint)
+    with meddled(server, answer):
+        first = kept.save_if_absent("mine", b"one")
+    assert kept.load_with_etag("mine") == (b"one", first)
+    with meddled(server, answer):
+        second = kept.save_if_match("mine", b"two", first)
+    assert kept.load_with_etag("mine") == (b"two", second)
+    with meddled(server, answer):
+        third = asyncio.run(kept.asave_if_match("mine", b"three", second))
+    assert kept.load_with_etag("mine") == (b"three", third)
+
+
+@pytest.mark.parametrize("answer", ["drop", 500, 503, 429])
+def test_a_request_that_was_not_carried_out_is_made_again(server: Keeping, answer: str | int) -> None:
+    kept = storage(server.endpoint)
+    with meddled(server, answer, answer) as seen:
+        etag = kept.save_if_absent("mine", b"one")
+    assert seen.count("PUT /b/mine") == 3
+    assert kept.load_with_etag("mine") == (b"one", etag)
+
+
+def test_a_loser_is_told_that_it_lost_after_one_request(server: Keeping) -> None:
+    kept = storage(server.endpoint)
+    kept.save("mine", b"theirs")
+    kept.save_if_absent("other", b"")
+    with meddled(server) as seen:
+        with pytest.raises(StorageExists):
+            kept.save_if_absent("mine", b"ours")
+        with pytest.raises(StorageChanged):
+            kept.save_if_match("mine", b"ours", "wrong")
+    assert seen.count("PUT /b/mine") == 2
+    with meddled(server, 429), pytest.raises(StorageExists):
+        kept.save_if_absent("mine", b"ours")
+    assert kept.load("mine") == b"theirs"
+
+
+def test_what_cannot_be_known_is_said_so(server: Keeping) -> None:
+    kept = storage(server.endpoint, retries=1)
+    kept.save_if_absent("other", b"")
+    with meddled(server, "drop", "drop"), pytest.raises(StorageError, match="not known whether") as caught:
+        kept.save_if_absent("mine", b"ours")
+    assert type(caught.value) is StorageError
+    assert caught.value.__context__ is None
+
+    def by_another(asked: Asked) -> None:
+        server.kept[asked.key] = {"ETag": '"9"'}, b"theirs"
+
+    def replaced(asked: Asked) -> str | int | None:
+        if asked.command != "PUT" or "/b/mine" in server.kept:
+            return None
+        server.meddle = by_another
+        return AFTER + 500
+
+    server.meddle = replaced
+    with pytest.raises(StorageError, match="not known whether") as caught:
+        kept.save_if_absent("mine", b"ours")
+    assert not isinstance(caught.value, StorageExists), "it had won, and somebody replaced what it saved"
