@@ -41,6 +41,11 @@ class Asked(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self._answer(self._got)
 
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"] or 0))
+        begun = b"<InitiateMultipartUploadResult><UploadId>1</UploadId></InitiateMultipartUploadResult>"
+        self._answer(lambda: (200, {}, begun))
+
     def do_DELETE(self) -> None:
         self._answer(lambda: (204, {}, str(self.server.kept.pop(self.key, "")).encode() and b""))
 

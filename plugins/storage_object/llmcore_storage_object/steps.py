@@ -6,18 +6,18 @@ import asyncio  # noqa: TID253 - this module is imported when a store is first u
 import os
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterator
-from typing import Any, Final, TypeAlias, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import obstore
 
 from llmcore.errors import StorageError
+from llmcore_storage_object import feeding, waiting
+from llmcore_storage_object.feeding import END
+from llmcore_storage_object.waiting import waited
 
-__all__ = ["END", "Step", "Work", "aiterate", "arun", "ask", "chunk", "iterate", "pause", "run"]
+__all__ = ["END", "Step", "Work", "aiterate", "arun", "ask", "chunk", "iterate", "pause", "run", "send"]
 
 T = TypeVar("T")
-
-END: Final = object()
-"""What `chunk` gives after the last one."""
 
 _used_in = 0
 
@@ -39,7 +39,15 @@ Work: TypeAlias = Generator[Step, Any, T]
 def ask(name: str, *args: Any, on: Any = obstore, **options: Any) -> Step:
     """Return the step that calls the SDK's function *name*, whose asynchronous twin ends in `_async`."""
     blocking, awaiting = getattr(on, name), getattr(on, f"{name}_async")
-    return Step(lambda: blocking(*args, **options), lambda: awaiting(*args, **options))
+    return Step(lambda: waited(lambda: blocking(*args, **options)), lambda: awaiting(*args, **options))
+
+
+def send(store: Any, path: str, pieces: Any, **options: Any) -> Step:
+    """Return the step that puts a stream, an iterable of the colour that it is saved in."""
+    return Step(
+        lambda: waiting.fed(lambda given: obstore.put(store, path, given, **options), iter(pieces)),
+        lambda: feeding.fed(lambda given: obstore.put_async(store, path, given, **options), aiter(pieces)),
+    )
 
 
 def chunk(stream: Any) -> Step:
@@ -51,7 +59,7 @@ def chunk(stream: Any) -> Step:
         except StopAsyncIteration:
             return END
 
-    return Step(lambda: next(stream, END), fetched)
+    return Step(lambda: waited(lambda: next(stream, END)), fetched)
 
 
 def pause(seconds: float) -> Step:
@@ -70,7 +78,7 @@ def run(work: Work[T]) -> T:
             failure = value = None
             try:
                 value = step.blocking()
-            except Exception as raised:  # noqa: BLE001 - the work decides
+            except BaseException as raised:  # noqa: BLE001 - the work decides, on Ctrl-C too
                 failure = raised
     except StopIteration as stop:
         result: T = stop.value
@@ -113,7 +121,7 @@ def iterate(work: Generator[Any, Any, None]) -> Iterator[bytes]:
                 continue
             try:
                 value = item.blocking()
-            except Exception as raised:  # noqa: BLE001 - the work decides
+            except BaseException as raised:  # noqa: BLE001 - the work decides, on Ctrl-C too
                 failure = raised
     except StopIteration:
         return

@@ -49,10 +49,13 @@ def pieces(bucket: Bucket, key: str, start: int, stop: int | None) -> Generator[
 
 
 def handed(pieces: Iterable[bytes], theirs: list[Exception]) -> Iterator[bytes]:
-    """Yield the *pieces*, checked; what they raise is noted in *theirs* before it goes through the SDK."""
+    """Yield the *pieces*, checked, small ones together; what they raise is noted in *theirs* before it goes on."""
+    held = _Held()
     try:
         for piece in pieces:
-            yield _checked(piece)
+            if held.full(_checked(piece)):
+                yield held.taken()
+        yield held.taken()
     except Exception as error:
         theirs.append(error)
         raise
@@ -60,12 +63,35 @@ def handed(pieces: Iterable[bytes], theirs: list[Exception]) -> Iterator[bytes]:
 
 async def ahanded(pieces: AsyncIterable[bytes], theirs: list[Exception]) -> AsyncIterator[bytes]:
     """See `handed`."""
+    held = _Held()
     try:
         async for piece in pieces:
-            yield _checked(piece)
+            if held.full(_checked(piece)):
+                yield held.taken()
+        yield held.taken()
     except Exception as error:
         theirs.append(error)
         raise
+
+
+class _Held:
+    """Pieces that wait for others, since each hand-over costs as much as many bytes."""
+
+    def __init__(self) -> None:
+        self._pieces: list[bytes] = []
+        self._size = 0
+
+    def full(self, piece: bytes) -> bool:
+        """Add the *piece*, and return whether it is time to go on."""
+        self._pieces.append(piece)
+        self._size += len(piece)
+        return self._size >= PIECE
+
+    def taken(self) -> bytes:
+        """Return all in one, and begin anew."""
+        whole = b"".join(self._pieces)
+        self._pieces, self._size = [], 0
+        return whole
 
 
 def _checked(piece: object) -> bytes:

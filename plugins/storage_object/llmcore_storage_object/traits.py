@@ -40,30 +40,27 @@ class Traits:
         """Find out whether the server holds conditions."""
         if self._conditions is None:
             name = self._name()
-            try:
-                self._conditions = yield from self._refuses(name)
-            finally:
-                yield from self._removed(name)
+            self._conditions = yield from self._cleared(self._refuses(name), name)
         return self._conditions
 
     def folders(self) -> Work[bool]:
         """Find out whether the server keeps objects as files in folders."""
         if self._folders is None:
             name = self._name()
-            yield ask("put", self._store, name, b"")
-            try:
-                # The other way round would harm such a server: it may take the file and lose the folder.
-                yield ask("put", self._store, f"{name}/file", b"")
-            except Exception as error:
-                if faults.status_of(error) is None:
-                    raise
-                self._folders = True
-            else:
-                self._folders = False
-                yield from self._removed(f"{name}/file")
-            finally:
-                yield from self._removed(name)
+            self._folders = yield from self._cleared(self._nests_not(name), name)
         return self._folders
+
+    def _nests_not(self, name: str) -> Work[bool]:
+        yield ask("put", self._store, name, b"")
+        try:
+            # The other way round would harm such a server: it may take the file and lose the folder.
+            yield ask("put", self._store, f"{name}/file", b"")
+        except Exception as error:
+            if faults.status_of(error) is None:
+                raise
+            return True
+        yield from self._removed(f"{name}/file")
+        return False
 
     def _refuses(self, name: str) -> Work[bool]:
         wrong = {"version": "1"} if self._by_version else {"e_tag": _NO_ETAG}
@@ -77,6 +74,16 @@ class Traits:
             else:
                 return False
         return True
+
+    def _cleared(self, probing: Work[bool], name: str) -> Work[bool]:
+        """Do the *probing*, then remove the probe; not when it was interrupted, which leaves no time for that."""
+        try:
+            found = yield from probing
+        except Exception:
+            yield from self._removed(name)
+            raise
+        yield from self._removed(name)
+        return found
 
     def _removed(self, name: str) -> Work[None]:
         with suppress(Exception):  # what is left is listed to nobody

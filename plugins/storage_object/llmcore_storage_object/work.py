@@ -15,7 +15,7 @@ from llmcore.contracts.storage_keys import content_type, parse
 from llmcore.errors import LLMCoreError, StorageError
 from llmcore.types import FileInfo, Secret
 from llmcore_storage_object import faults
-from llmcore_storage_object.steps import END, Work, ask, chunk
+from llmcore_storage_object.steps import END, Work, ask, chunk, send
 from llmcore_storage_object.traits import Traits
 
 __all__ = ["MAX_FILE_BYTES", "Bucket"]
@@ -91,10 +91,15 @@ class Bucket:
     ) -> Work[Any]:
         """Put *data*, bytes or an iterator of them, whatever is there; *once* makes no failed request again."""
         path, store = self.path(key), self._once if once else self.store
-        attributes = {"Content-Type": content_type(key) or "application/octet-stream", **mark}
+        options["attributes"] = {"Content-Type": content_type(key) or "application/octet-stream", **mark}
         try:
             yield from self._free(key)
-            return (yield ask("put", store, path, data, attributes=attributes, **options))
+            put = (
+                ask("put", store, path, data, **options)
+                if isinstance(data, bytes)
+                else send(store, path, data, **options)
+            )
+            return (yield put)
         except Exception as error:
             if (
                 isinstance(error, LLMCoreError)
