@@ -32,6 +32,7 @@ __all__ = [
     "folder_there",
     "never_done",
     "not_found",
+    "panicked",
     "status_of",
     "too_large",
     "transient",
@@ -69,7 +70,7 @@ _LONGEST: Final = 300
 
 
 def translate(
-    error: Exception, key: str, place: str, secrets: Iterable[Secret], *, writing: bool
+    error: BaseException, key: str, place: str, secrets: Iterable[Secret], *, writing: bool
 ) -> StorageError:
     """Return our error for the SDK's *error* that arose over *key* in the bucket or container *place*."""
     text = str(error)
@@ -195,6 +196,11 @@ def conflicting(error: Exception) -> bool:
     return isinstance(error, AlreadyExistsError | PreconditionError) or status_of(error) == _CONFLICT
 
 
+def panicked(error: BaseException) -> bool:
+    """Return whether the SDK ran into a fault of its own, which it raises as no `Exception`."""
+    return type(error).__name__ == "PanicException"
+
+
 def transient(error: Exception) -> bool:
     """Return whether the same request may succeed a moment later."""
     status = status_of(error)
@@ -208,7 +214,7 @@ def never_done(error: Exception) -> bool:
     return status_of(error) == _TOO_MANY or "kind: Connect" in str(error)
 
 
-def status_of(error: Exception) -> int | None:
+def status_of(error: BaseException) -> int | None:
     """Return the HTTP status that the SDK tells of, if any."""
     found = _STATUS.search(str(error))
     return int(found[1] or found[2]) if found else None

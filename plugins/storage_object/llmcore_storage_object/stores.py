@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from datetime import timedelta
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from obstore.store import AzureStore, GCSStore, MemoryStore, S3Store
 
@@ -16,12 +18,14 @@ from llmcore_storage_object.work import Bucket
 
 __all__ = ["azure", "gcs", "memory", "s3"]
 
+_HOST: Final = re.compile(r"[a-z0-9._-]+|[0-9a-f:.]+(%[a-z0-9]+)?")
 _PATIENCE: Final = timedelta(minutes=3)
 _NEVER_AGAIN: Final = {"max_retries": 0, "retry_timeout": _PATIENCE}
 
 
 def s3(options: S3Options) -> SigningStorage:
     """Return a storage in an S3 bucket."""
+    _check_endpoint("s3", options.endpoint)
     keys = (options.access_key_id, options.secret_access_key, options.session_token)
     store, once = _built(
         "s3", keys, S3Store, options.bucket, **_common(options, options.endpoint),
@@ -46,6 +50,7 @@ def s3(options: S3Options) -> SigningStorage:
 
 def gcs(options: GcsOptions) -> SigningStorage:
     """Return a storage in a bucket of Google's."""
+    _check_endpoint("gcs", options.endpoint)
     keys = (options.service_account_key,)
     store, once = _built(
         "gcs", keys, GCSStore, options.bucket, **_common(options, options.endpoint),
@@ -68,6 +73,7 @@ def gcs(options: GcsOptions) -> SigningStorage:
 
 def azure(options: AzureOptions) -> SigningStorage:
     """Return a storage in a container of Azure's."""
+    _check_endpoint("azure", options.endpoint)
     keys = (options.access_key, options.sas_token)
     store, once = _built(
         "azure", keys, AzureStore, options.container, **_common(options, options.endpoint),
@@ -126,6 +132,37 @@ def _built(
         expected="a bucket or container and credentials as its vendor gives them",
         fix=f"llmcore config show storage.{name}",
     )
+
+
+def _check_endpoint(name: str, endpoint: str | None) -> None:
+    """Refuse what the SDK would take, and die of at the first call."""
+    if endpoint is None or (fault := _fault_of(endpoint)) is None:
+        return
+    told = "" if "@" in endpoint else f" {endpoint!a}"  # what stands before an @ may be a password
+    raise ConfigError(
+        f"the endpoint{told} is no address of a server: {fault}",
+        where=f"storage.{name}.endpoint",
+        expected="http:// or https://, a host, and a port where it is not the usual one",
+        fix='endpoint = "http://127.0.0.1:9000"',
+        notes=["without an endpoint it is the vendor's own service"],
+    )
+
+
+def _fault_of(endpoint: str) -> str | None:
+    if not endpoint.isascii() or any(not "!" <= sign <= "~" for sign in endpoint):
+        return "it has a blank, or a sign that is not ASCII"
+    try:
+        parts = urlsplit(endpoint)
+        port = parts.port
+    except ValueError as error:
+        return str(error)
+    if parts.scheme not in ("http", "https"):
+        return "it does not begin with http:// or https://"
+    if not _HOST.fullmatch(parts.hostname or "") or port == 0 or parts.netloc.endswith(":"):
+        return "it names no host, or no port after the colon"
+    if parts.username is not None or parts.query or parts.fragment:
+        return "it may have a host, a port and a path, and nothing else"
+    return None
 
 
 def _shown(secret: Secret | None) -> str | None:

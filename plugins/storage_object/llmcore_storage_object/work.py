@@ -81,7 +81,9 @@ class Bucket:
             return (yield from work)
         except LLMCoreError:
             raise
-        except Exception as error:  # noqa: BLE001 - the SDK raises built-in ones too
+        except BaseException as error:
+            if not (isinstance(error, Exception) or faults.panicked(error)):
+                raise
             fault = faults.translate(error, key, self.place, self._secrets, writing=writing)
         # Outside the block above, so that the SDK's exception does not hang on ours.
         raise fault

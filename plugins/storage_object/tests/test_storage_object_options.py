@@ -1,0 +1,80 @@
+"""What is configured wrongly is told when the storage is made, in our words."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+import llmcore
+from llmcore.errors import ConfigError, StorageError
+from llmcore_storage_object import stores
+from llmcore_storage_object.plugin import AzureOptions, GcsOptions, S3Options
+from llmcore_storage_object.steps import Step, arun, run
+from llmcore_storage_object.work import Bucket
+
+NO_ADDRESSES = [
+    "", "localhost:9", "127.0.0.1:9", "http://", "http://:9", "http://127.0.0.1:99999", "http://127.0.0.1:0", "http://a:",
+    "http://127.0.0.1:x", "http://ex ample", "http://h\u00f6st.example", "http://host\n", "ftp://host", "//host", "http:/host",
+    "http://[::1", "http://ho<st", "http://user:CANARY@host", "http://host?query", "https://host#part",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("endpoint", NO_ADDRESSES)
+def test_an_endpoint_that_is_no_address_is_a_fault_of_the_configuration(endpoint: str) -> None:
+    makers: dict[str, Any] = {
+        "s3": lambda: stores.s3(S3Options(bucket="b", endpoint=endpoint, anonymous=True)),
+        "gcs": lambda: stores.gcs(GcsOptions(bucket="b", endpoint=endpoint, anonymous=True)),
+        "azure": lambda: stores.azure(
+            AzureOptions(account="a", container="c", endpoint=endpoint, anonymous=True)
+        ),
+    }
+    for name, make in makers.items():
+        with pytest.raises(ConfigError) as caught:
+            make()
+        assert caught.value.where == f"storage.{name}.endpoint"
+        assert caught.value.fix
+        assert caught.value.expected
+        assert "CANARY" not in str(caught.value)
+
+
+def test_the_host_tells_it_too() -> None:
+    s3 = {"bucket": "b", "endpoint": "localhost:9", "anonymous": True}
+    with (
+        pytest.raises(ConfigError, match="does not begin with http://"),
+        llmcore.load({"storage": {"provider": "s3", "s3": s3}}) as core,
+    ):
+        core.storage.load("a")
+
+
+@pytest.mark.parametrize(
+    "endpoint",
+    ["http://127.0.0.1:1", "http://localhost:1/", "http://[::1]:1", "http://a_host.invalid:1/path"],
+)
+def test_an_endpoint_that_is_an_address_is_asked(endpoint: str) -> None:
+    kept = stores.s3(S3Options(bucket="b", endpoint=endpoint, anonymous=True, retries=0))
+    with pytest.raises(StorageError, match="the object store failed"):
+        kept.load("a")
+
+
+class PanicException(BaseException):
+    """As the SDK's own is called."""
+
+
+def test_a_panic_of_the_sdk_is_an_error_like_any_other() -> None:
+    bucket = Bucket(None, "s3://b")
+
+    def panics() -> None:
+        raise PanicException("request valid: InvalidUri")
+
+    async def apanics() -> None:
+        panics()
+
+    def work() -> Any:
+        yield Step(panics, apanics)
+
+    with pytest.raises(StorageError, match="InvalidUri"):
+        run(bucket.guarded("a", work()))
+    with pytest.raises(StorageError, match="InvalidUri"):
+        asyncio.run(arun(bucket.guarded("a", work())))
