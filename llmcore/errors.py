@@ -11,7 +11,7 @@
       LedgerError            for those who read the ledger; a call is only failed by one where a budget applies
       CacheError             CacheUnavailable
       StorageError           StorageKeyError, StorageNotFound, StorageExists, StorageReadOnly, StorageFull,
-                             StorageChanged
+                             StorageChanged, StorageUnavailable, StorageDenied
       VoiceError             VoiceNotFound, TextTooLong, NotAudio
 
 Nothing foreign leaves a call: what an SDK, a database or the operating system raised arrives as one of
@@ -29,11 +29,12 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AuthenticationFailed", "BadRequest", "BudgetError", "BudgetExceeded", "CacheError",
-    "CacheUnavailable", "ConfigError", "ContentFiltered", "IncompleteReply", "LLMCoreError", "LedgerError",
-    "MalformedReply", "NotAudio", "NotFound", "PluginBroken", "PluginConflict", "PluginError",
-    "PluginNotFound", "PriceUnknown", "ProviderError", "QuotaExhausted", "RateLimited", "StorageChanged",
-    "StorageError", "StorageExists", "StorageFull", "StorageKeyError", "StorageNotFound",
-    "StorageReadOnly", "TextTooLong", "Timeout", "Unavailable", "VoiceError", "VoiceNotFound",
+    "CacheUnavailable", "ConfigError", "ContentFiltered", "IncompleteReply", "LLMCoreError",
+    "LedgerError", "MalformedReply", "NotAudio", "NotFound", "PluginBroken", "PluginConflict",
+    "PluginError", "PluginNotFound", "PriceUnknown", "ProviderError", "QuotaExhausted", "RateLimited",
+    "StorageChanged", "StorageDenied", "StorageError", "StorageExists", "StorageFull",
+    "StorageKeyError", "StorageNotFound", "StorageReadOnly", "StorageUnavailable", "TextTooLong",
+    "Timeout", "Unavailable", "VoiceError", "VoiceNotFound",
 ]  # fmt: skip
 
 
@@ -356,6 +357,18 @@ class StorageChanged(StorageError):
     """What is stored under the key is not, or no longer, what was expected there."""
 
     code = "LC806"
+
+
+class StorageUnavailable(StorageError):
+    """The storage's server cannot be reached, failed on its side, or does not answer in time."""
+
+    code = "LC807"
+
+
+class StorageDenied(StorageError):
+    """The storage's server does not accept the credentials, or they may not read there."""
+
+    code = "LC808"
 
 
 class VoiceError(LLMCoreError):

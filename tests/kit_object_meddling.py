@@ -13,7 +13,7 @@ from urllib.parse import parse_qs, urlsplit
 Meddling = Callable[["Asked"], str | int | None]
 """Told of every request: "drop" or "drop after" close the connection, a number is the status of a refusal; 1000 more, after it."""
 
-AFTER = 1000
+AFTER, FORBIDDEN = 1000, 403
 
 
 Answer = tuple[int, dict[str, str], bytes]
@@ -61,7 +61,7 @@ class Asked(BaseHTTPRequestHandler):
     def _answer(self, done: Callable[[], Answer]) -> None:
         meddled = self.server.meddle(self)
         if isinstance(meddled, int) and meddled < AFTER:
-            status, headers, body = refused(meddled)
+            status, headers, body = refused(meddled, "AccessDenied" if meddled == FORBIDDEN else "Meddled")
         elif meddled != "drop":
             status, headers, body = done()
             if isinstance(meddled, int):

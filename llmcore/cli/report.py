@@ -16,6 +16,8 @@ from llmcore.errors import (
     LedgerError,
     LLMCoreError,
     PluginError,
+    StorageDenied,
+    StorageUnavailable,
     Timeout,
     Unavailable,
 )
@@ -31,6 +33,8 @@ _CODES: tuple[tuple[type[LLMCoreError], int], ...] = (
     (PluginError, 6),
     (Timeout, 7),
     (Unavailable, 7),
+    (StorageDenied, 4),
+    (StorageUnavailable, 7),
 )
 _OPTIONS = {"LC107": "--config", "LC108": "--profile"}
 """What an application hands over as an argument, a person at a shell gives as an option."""

@@ -15,12 +15,14 @@ from obstore.exceptions import (
 
 from llmcore.errors import (
     StorageChanged,
+    StorageDenied,
     StorageError,
     StorageExists,
     StorageFull,
     StorageKeyError,
     StorageNotFound,
     StorageReadOnly,
+    StorageUnavailable,
 )
 from llmcore.types import Secret
 
@@ -31,6 +33,7 @@ __all__ = [
     "file_there",
     "folder_there",
     "never_done",
+    "no_place",
     "not_found",
     "panicked",
     "status_of",
@@ -65,6 +68,7 @@ _MAY_NOT: Final = frozenset(
 )
 """Codes of a 403 that tell of rights rather than of credentials."""
 _CONFLICT, _NOT_ALLOWED, _NO_ROOM, _SERVER_SIDE, _TOO_MANY = 409, 405, 507, 500, 429
+_BROKEN: Final = re.compile(r"HTTP error: request or response body error|error decoding response body")
 _LATER: Final = (408, _TOO_MANY)
 _LONGEST: Final = 300
 
@@ -75,8 +79,8 @@ def translate(
     """Return our error for the SDK's *error* that arose over *key* in the bucket or container *place*."""
     text = str(error)
     code, status, where = _code(text), status_of(error), f"{place}/{key}" if key else place
-    if isinstance(error, FileNotFoundError) or _NO_PLACE.search(text):
-        if writing or _NO_PLACE.search(text):
+    if isinstance(error, FileNotFoundError) or no_place(error):
+        if writing or no_place(error):
             return StorageError(
                 f"there is no bucket or container {place}",
                 where=place,
@@ -97,7 +101,7 @@ def translate(
             expected="free space and quota",
             fix="free some space there",
         )
-    return StorageError(
+    return (StorageUnavailable if _away(error) else StorageError)(
         f"the object store failed: {said}",
         where=where,
         expected="a server that can be reached and answers",
@@ -196,12 +200,17 @@ def conflicting(error: Exception) -> bool:
     return isinstance(error, AlreadyExistsError | PreconditionError) or status_of(error) == _CONFLICT
 
 
+def no_place(error: BaseException) -> bool:
+    """Return whether the server tells that there is no such bucket or container."""
+    return _NO_PLACE.search(str(error)) is not None
+
+
 def panicked(error: BaseException) -> bool:
     """Return whether the SDK ran into a fault of its own, which it raises as no `Exception`."""
     return type(error).__name__ == "PanicException"
 
 
-def transient(error: Exception) -> bool:
+def transient(error: BaseException) -> bool:
     """Return whether the same request may succeed a moment later."""
     status = status_of(error)
     if status is None:
@@ -228,12 +237,17 @@ def _refused(said: str, code: str, where: str, *, writing: bool) -> StorageError
             expected="credentials that may write there",
             fix="give them the right to put, get and delete objects, or use others",
         )
-    return StorageError(
+    return StorageDenied(
         f"the object store refuses these credentials: {said}",
         where=where,
         expected="credentials that are valid and may read there",
         fix="llmcore config show storage",
     )
+
+
+def _away(error: BaseException) -> bool:
+    """Return whether the server was not there, or not well, or broke off."""
+    return not panicked(error) and (transient(error) or _BROKEN.search(str(error)) is not None)
 
 
 def _code(text: str) -> str:

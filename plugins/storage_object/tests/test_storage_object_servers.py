@@ -20,7 +20,7 @@ import pytest
 from obstore.store import S3Store
 
 import llmcore
-from llmcore.errors import LLMCoreError, StorageError, StorageKeyError
+from llmcore.errors import LLMCoreError, StorageDenied, StorageError, StorageKeyError, StorageUnavailable
 from llmcore.types import Duration, Secret
 from llmcore_storage_object import stores
 from llmcore_storage_object.plugin import AzureOptions, GcsOptions, S3Options
@@ -183,6 +183,7 @@ def test_credentials_that_are_not_accepted_are_told_and_shown_nowhere(on_rclone:
         on_rclone, access_key_id=Secret(CANARY + "-id"), secret_access_key=Secret(CANARY + "-secret")
     )
     for error in _failures(kept):
+        assert isinstance(error, StorageDenied)
         assert "refuses these credentials" in error.message
         assert CANARY not in str(error)
     assert CANARY not in repr(kept) + repr(vars(kept)) + repr(vars(kept._bucket))
@@ -215,6 +216,7 @@ def test_a_server_that_is_not_there_is_told() -> None:
         free.bind(("127.0.0.1", 0))
         server = Server(f"http://127.0.0.1:{free.getsockname()[1]}", "any", CANARY)
     for error in _failures(storage(server, retries=0)):
+        assert isinstance(error, StorageUnavailable)
         assert "the object store failed" in error.message
         assert error.fix
         assert CANARY not in str(error)
@@ -227,9 +229,9 @@ def test_a_server_that_does_not_answer_is_left_after_the_timeout() -> None:
             retries=0,
             timeout=Duration(0.3),
         )
-        with pytest.raises(StorageError, match="the object store failed"):
+        with pytest.raises(StorageUnavailable, match="the object store failed"):
             kept.load("a")
-        with pytest.raises(StorageError, match="the object store failed"):
+        with pytest.raises(StorageUnavailable, match="the object store failed"):
             asyncio.run(kept.asave("a", b"1"))
 
 
