@@ -105,19 +105,19 @@ class ObjectStorage:
 
     def copy(self, source: str, target: str) -> None:
         """See `StorageCopying.copy`."""
-        run(self._bucket.guarded(source, self._bucket.copy(source, target)))
+        run(self._bucket.guarded(source, self._bucket.copy(source, target), writing=True))
 
     async def acopy(self, source: str, target: str) -> None:
         """See `StorageCopying.copy`."""
-        await arun(self._bucket.guarded(source, self._bucket.copy(source, target)))
+        await arun(self._bucket.guarded(source, self._bucket.copy(source, target), writing=True))
 
     def move(self, source: str, target: str) -> None:
         """See `StorageCopying.move`."""
-        run(self._bucket.guarded(source, self._bucket.move(source, target)))
+        run(self._bucket.guarded(source, self._bucket.move(source, target), writing=True))
 
     async def amove(self, source: str, target: str) -> None:
         """See `StorageCopying.move`."""
-        await arun(self._bucket.guarded(source, self._bucket.move(source, target)))
+        await arun(self._bucket.guarded(source, self._bucket.move(source, target), writing=True))
 
     def load_stream(self, key: str, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
         """See `StorageStreams.load_stream`."""

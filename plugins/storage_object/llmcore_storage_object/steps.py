@@ -15,7 +15,20 @@ from llmcore_storage_object import feeding, waiting
 from llmcore_storage_object.feeding import END
 from llmcore_storage_object.waiting import waited
 
-__all__ = ["END", "Step", "Work", "aiterate", "arun", "ask", "chunk", "iterate", "pause", "run", "send"]
+__all__ = [
+    "END",
+    "Step",
+    "Work",
+    "aiterate",
+    "arun",
+    "ask",
+    "chunk",
+    "iterate",
+    "one",
+    "pause",
+    "run",
+    "send",
+]
 
 T = TypeVar("T")
 
@@ -60,6 +73,11 @@ def chunk(stream: Any) -> Step:
             return END
 
     return Step(lambda: waited(lambda: next(stream, END)), fetched)
+
+
+def one(step: Step) -> Work[Any]:
+    """Return the work that is this one *step*."""
+    return (yield step)
 
 
 def pause(seconds: float) -> Step:

@@ -15,7 +15,7 @@ from llmcore.contracts.storage_keys import content_type, parse
 from llmcore.errors import LLMCoreError, StorageError
 from llmcore.types import FileInfo, Secret
 from llmcore_storage_object import faults
-from llmcore_storage_object.steps import END, Work, ask, chunk, send
+from llmcore_storage_object.steps import END, Work, ask, chunk, one, send
 from llmcore_storage_object.traits import Traits
 
 __all__ = ["MAX_FILE_BYTES", "Bucket"]
@@ -94,14 +94,18 @@ class Bucket:
         """Put *data*, bytes or an iterator of them, whatever is there; *once* makes no failed request again."""
         path, store = self.path(key), self._once if once else self.store
         options["attributes"] = {"Content-Type": content_type(key) or "application/octet-stream", **mark}
+        step = (
+            ask("put", store, path, data, **options)
+            if isinstance(data, bytes)
+            else send(store, path, data, **options)
+        )
+        return (yield from self._beside(key, one(step)))
+
+    def _beside(self, key: str, work: Work[T]) -> Work[T]:
+        """Do the *work* that puts something under *key*, if the server can keep it beside the others."""
         try:
             yield from self._free(key)
-            put = (
-                ask("put", store, path, data, **options)
-                if isinstance(data, bytes)
-                else send(store, path, data, **options)
-            )
-            return (yield put)
+            return (yield from work)
         except Exception as error:
             if (
                 isinstance(error, LLMCoreError)
@@ -151,9 +155,15 @@ class Bucket:
 
     def delete(self, key: str) -> Work[bool]:
         """Delete the object; stores do not tell whether there was one, so it is looked for first."""
-        if not (yield from self.exists(key)):
+        return (yield from self.exists(key)) and (yield from self._deleted(key))
+
+    def _deleted(self, key: str) -> Work[bool]:
+        try:
+            yield ask("delete", self.store, self.path(key))
+        except FileNotFoundError as error:
+            if faults.no_place(error):
+                raise
             return False
-        yield ask("delete", self.store, self.path(key))
         return True
 
     def info(self, key: str) -> Work[FileInfo]:
@@ -169,16 +179,29 @@ class Bucket:
     def copy(self, source: str, target: str) -> Work[None]:
         """Have the store copy the object."""
         old, new = self.path(source), self.path(target)
-        yield ask("head", self.store, old)
+        yield from self.guarded(source, self._there(source))
         if old != new:
-            yield from self._free(target)
-            yield ask("copy", self.store, old, new)
+            copied = self._copied(source, target)
+            yield from self.guarded(target, self._beside(target, copied), writing=True)
+
+    def _there(self, key: str) -> Work[None]:
+        yield ask("head", self.store, self.path(key))
+
+    def _copied(self, source: str, target: str) -> Work[None]:
+        try:
+            yield ask("copy", self.store, self.path(source), self.path(target))
+        except FileNotFoundError as error:
+            if faults.no_place(error):
+                raise
+        else:
+            return
+        raise faults.not_found(source, f"{self.place}/{source}")
 
     def move(self, source: str, target: str) -> Work[None]:
         """Copy, then delete."""
         yield from self.copy(source, target)
         if source != target:
-            yield ask("delete", self.store, self.path(source))
+            yield from self._deleted(source)
 
     def sign(self, key: str, expires_s: float, method: str) -> Work[str]:
         """Return an address that is good for a while."""

@@ -49,3 +49,12 @@ def test_a_server_that_fails_is_a_fault_of_the_network(tmp_path: Path) -> None:
 @needs_rclone
 def test_credentials_that_are_refused_are_a_fault_of_the_key(on_rclone: Server, tmp_path: Path) -> None:
     assert set(told(tmp_path, on_rclone.endpoint, key_id="wrong")) == {(4, "error[LC808")}
+
+
+def test_a_right_that_is_missing_is_told_by_what_it_is_for(tmp_path: Path) -> None:
+    with keeping() as server:
+        server.meddle = lambda asked: 403 if asked.command in ("PUT", "POST") else None
+        server.kept[f"/{BUCKET}/x"] = {"ETag": '"1"', "Last-Modified": "Wed, 21 Oct 2015 07:28:00 GMT"}, b""
+        seen = dict(zip((command[0] for command in COMMANDS), told(tmp_path, server.endpoint), strict=True))
+    del seen["ls"], seen["rm"]
+    assert seen == {"get": (0, ""), "put": (1, "error[LC804"), "cp": (1, "error[LC804")}

@@ -1,0 +1,94 @@
+"""Copies and moves: what they fail with is what a save to the target fails with."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from llmcore.errors import StorageKeyError, StorageNotFound, StorageReadOnly
+from llmcore.types import Secret
+from llmcore_storage_object import stores
+from llmcore_storage_object.plugin import S3Options
+from llmcore_storage_object.provider import SigningStorage
+from tests.kit_object_meddling import Asked, Keeping, keeping
+from tests.kit_object_servers import BUCKET, Server, needs_rclone, rclone
+
+
+@pytest.fixture(scope="module")
+def on_rclone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with rclone(tmp_path_factory.mktemp("rclone")) as server:
+        yield server
+
+
+@pytest.fixture
+def server() -> Iterator[Keeping]:
+    with keeping() as server:
+        yield server
+
+
+def storage(server: Server, **options: Any) -> SigningStorage:
+    return stores.s3(
+        S3Options(
+            bucket=BUCKET, endpoint=server.endpoint, access_key_id=Secret(server.access_key_id),
+            secret_access_key=Secret(server.secret_access_key), retries=1, **options,
+        )
+    )  # fmt: skip
+
+
+def kept_on(server: Keeping) -> SigningStorage:
+    return storage(Server(server.endpoint, "any", "thing"))
+
+
+def both(kept: SigningStorage, source: str, target: str) -> Iterator[Callable[[], None]]:
+    yield lambda: kept.copy(source, target)
+    yield lambda: kept.move(source, target)
+    yield lambda: asyncio.run(kept.acopy(source, target))
+    yield lambda: asyncio.run(kept.amove(source, target))
+
+
+def test_where_the_target_may_not_be_written_the_storage_is_read_only(server: Keeping) -> None:
+    kept = kept_on(server)
+    kept.save("a", b"1")
+    server.meddle = lambda asked: 403 if asked.command == "PUT" and asked.key.endswith("/b") else None
+    for call in both(kept, "a", "b"):
+        with pytest.raises(StorageReadOnly, match="may not be written"):
+            call()
+    assert kept.load("a") == b"1"
+
+
+def test_where_the_source_may_not_be_removed_a_move_tells_so(server: Keeping) -> None:
+    kept = kept_on(server)
+    kept.save("a", b"1")
+    server.meddle = lambda asked: 403 if asked.command == "DELETE" and asked.key.endswith("/a") else None
+    with pytest.raises(StorageReadOnly):
+        kept.move("a", "b")
+
+
+def test_a_source_that_is_gone_is_not_found(server: Keeping) -> None:
+    kept = kept_on(server)
+    for call in both(kept, "a", "b"):
+        with pytest.raises(StorageNotFound, match="'a'"):
+            call()
+    kept.save("a", b"1")
+
+    def gone(asked: Asked) -> int | None:
+        return 404 if "x-amz-copy-source" in asked.headers else None
+
+    server.meddle = gone
+    for call in both(kept, "a", "b"):
+        with pytest.raises(StorageNotFound, match="'a'"):
+            call()
+
+
+@needs_rclone
+def test_a_target_below_a_file_is_refused_as_a_save_refuses_it(on_rclone: Server) -> None:
+    kept = storage(on_rclone, prefix="below")
+    kept.save("file", b"1")
+    kept.save("other", b"2")
+    for call in both(kept, "other", "file/below"):
+        with pytest.raises(StorageKeyError, match="keeps files in folders"):
+            call()
+    assert (kept.load("file"), kept.load("other")) == (b"1", b"2")
