@@ -16,6 +16,8 @@ from llmcore_storage_object.steps import Work, ask
 
 __all__ = ["Traits"]
 
+_NOT_NOW: Final = (408, 429, 503)
+"""What tells nothing of the name that was asked for."""
 _NO_ETAG: Final = '"00000000000000000000000000000000"'
 
 
@@ -52,14 +54,22 @@ class Traits:
 
     def _nests_not(self, name: str) -> Work[bool]:
         yield ask("put", self._store, name, b"")
+        # The other way round would harm such a server: it may take the file and lose the folder.
+        if not (yield from self._fails(f"{name}/file")):
+            return False
+        # A server that is not well refuses once what it would take; this one takes another name and refuses again.
+        yield ask("put", self._store, f"{name}-beside", b"")
+        yield from self._removed(f"{name}-beside")
+        return (yield from self._fails(f"{name}/file"))
+
+    def _fails(self, below: str) -> Work[bool]:
         try:
-            # The other way round would harm such a server: it may take the file and lose the folder.
-            yield ask("put", self._store, f"{name}/file", b"")
+            yield ask("put", self._store, below, b"")
         except Exception as error:
-            if faults.status_of(error) is None:
+            if faults.status_of(error) in (None, *_NOT_NOW):
                 raise
             return True
-        yield from self._removed(f"{name}/file")
+        yield from self._removed(below)
         return False
 
     def _refuses(self, name: str) -> Work[bool]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from llmcore.errors import StorageChanged, StorageError, StorageExists
+from llmcore.errors import StorageChanged, StorageError, StorageExists, StorageUnavailable
 from llmcore.types import Duration, Secret
 from llmcore_storage_object import stores
 from llmcore_storage_object.plugin import S3Options
@@ -86,3 +86,37 @@ def test_what_cannot_be_known_is_said_so(server: Keeping) -> None:
     with pytest.raises(StorageError, match="not known whether") as caught:
         kept.save_if_absent("mine", b"ours")
     assert not isinstance(caught.value, StorageExists), "it had won, and somebody replaced what it saved"
+
+
+@pytest.mark.parametrize("answer", [500, 502, 429, 503])
+def test_a_server_that_was_not_well_once_is_not_taken_for_one_that_keeps_folders(
+    server: Keeping, answer: int
+) -> None:
+    fails = answer in (429, 503)
+    kept = storage(server.endpoint, retries=0)
+    with meddled(server, answer, ending="/file"):
+        if fails:
+            with pytest.raises(StorageUnavailable):
+                kept.save("first", b"1")
+        else:
+            kept.save("first", b"1")
+    kept.save("a/b", b"1")
+    kept.save("a", b"2")
+    assert (kept.load("a"), kept.load("a/b")) == (b"2", b"1")
+    assert kept.list_files() == ["a", "a/b"] + ([] if fails else ["first"])
+    assert [name for name in server.kept if name not in ("/b/a", "/b/a/b", "/b/first")] == []
+
+
+def test_a_server_that_is_not_well_for_longer_is_asked_again_later(server: Keeping) -> None:
+    kept = storage(server.endpoint, retries=0)
+
+    def unwell(asked: Asked) -> int | None:
+        return 500 if asked.command == "PUT" and asked.key.endswith(("/file", "-beside")) else None
+
+    server.meddle = unwell
+    with pytest.raises(StorageUnavailable):
+        kept.save("a", b"1")
+    server.meddle = lambda _: None
+    kept.save("a/b", b"1")
+    kept.save("a", b"2")
+    assert kept.list_files() == ["a", "a/b"]
