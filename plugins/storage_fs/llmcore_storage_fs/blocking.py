@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import NoReturn, TypeVar
+from typing import Final, NoReturn, TypeVar
 
 from llmcore.contracts import storage_keys as keys
 from llmcore.errors import ConfigError, StorageError
@@ -17,6 +17,8 @@ from llmcore_storage_fs.root import OpenRoot, Root, info_of
 __all__ = ["BlockingFs", "checked", "checked_piece", "checked_range"]
 
 T = TypeVar("T")
+
+_TRIES: Final = 100
 
 
 class BlockingFs:
@@ -144,9 +146,21 @@ class BlockingFs:
 
     def _transferred(self, work: Callable[..., None], source: str, target: str) -> None:
         parts, into = keys.parse(source), keys.parse(target)
-        # What fails while the source is looked at is the source's fault, and that it is not there no fault of writing.
-        self._guarded(source, lambda: self._root.describe(parts))
-        self._guarded(target, lambda: work(parts, into), writing=True)
+
+        def done() -> bool:
+            try:
+                work(parts, into)
+            except FileNotFoundError:
+                return False
+            return True
+
+        for _ in range(_TRIES):
+            # What fails while the source is looked at is the source's fault, and that it is not there no fault of writing.
+            self._guarded(source, lambda: self._root.describe(parts))
+            if self._guarded(target, done, writing=True):
+                return
+            # Somebody was faster: either the source is gone, which the next look tells, or the target's folder.
+        raise faults.restless(target, self._root.path)
 
     def _guarded(self, key: str, work: Callable[[], T], *, writing: bool = False) -> T:
         try:

@@ -16,7 +16,7 @@ from llmcore.errors import (
     StorageReadOnly,
 )
 
-__all__ = ["RootError", "absent", "changed", "exists", "translate", "unwritable"]
+__all__ = ["RootError", "absent", "changed", "exists", "restless", "translate", "unwritable"]
 
 _DENIED: Final = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
@@ -91,6 +91,16 @@ def changed(parts: Sequence[str], *, there: bool) -> StorageChanged:
         f"{what} is stored under {'/'.join(parts)!a}",
         expected="the version with the etag that was given",
         fix="load_with_etag() again, and decide anew",
+    )
+
+
+def restless(key: str, root: str) -> StorageError:
+    """Return the error for a file or folder that others take away and put back all the time."""
+    return StorageError(
+        f"what belongs to {key!a} is removed and made again all the time",
+        where=f"{root}/{key}",
+        expected="files that stay for a moment",
+        fix="let the writers agree on who removes what",
     )
 
 

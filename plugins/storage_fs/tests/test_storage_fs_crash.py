@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from llmcore.contracts import storage_keys as keys
-from llmcore.errors import StorageError, StorageFull
+from llmcore.errors import StorageError, StorageFull, StorageNotFound
 from llmcore_storage_fs import folders, locks, paths
 from llmcore_storage_fs.provider import FsStorage
 
@@ -217,6 +217,62 @@ def test_two_moves_in_opposite_directions_do_not_wait_for_each_other(tmp_path: P
         thread.join(60)
         assert not thread.is_alive()
     assert storage.list_files() == ["a/1", "b/2"]
+
+
+@pytest.mark.parametrize("ways", [folders, paths], ids=["descriptors", "paths"])
+@pytest.mark.parametrize("method", ["move", "copy"])
+def test_who_loses_the_race_for_a_file_is_told_that_it_is_gone(
+    tmp_path: Path, ways: Any, method: str
+) -> None:
+    """Let another take the source away after the last look at it, before it is opened or renamed."""
+    rounds = 0
+
+    class Late(ways.open_root(str(tmp_path), create=False).__class__):  # type: ignore[misc]
+        def stat(self, name: str) -> os.stat_result:
+            nonlocal rounds
+            found: os.stat_result = super().stat(name)
+            if name == "source":
+                rounds += 1
+                if rounds == 3 - (method == "copy"):
+                    (tmp_path / "a" / "source").unlink()
+            return found
+
+        def child(self, name: str, *, create: bool) -> Any:
+            return late(super().child(name, create=create))
+
+    def late(folder: Any) -> Any:
+        folder.__class__ = Late
+        return folder
+
+    storage = FsStorage(tmp_path, open_root=lambda path, *, create: late(ways.open_root(path, create=create)))
+    storage.save("a/source", b"1")
+    rounds = 0
+    with pytest.raises(StorageNotFound, match="nothing is stored under 'a/source'"):
+        getattr(storage, method)("a/source", "b/target")
+    assert storage.list_files() == []
+    assert leftovers(tmp_path) == []
+
+
+def test_of_many_that_move_one_file_at_once_one_does_and_the_others_find_nothing(tmp_path: Path) -> None:
+    storage, told = FsStorage(tmp_path), []
+
+    def move(n: int, start: threading.Barrier) -> None:
+        start.wait(10)
+        try:
+            storage.move("source", f"target/{n}")
+            told.append("moved")
+        except Exception as error:  # noqa: BLE001 - whatever comes out is looked at
+            told.append(type(error).__name__)
+
+    for _ in range(30):
+        storage.save("source", b"1")
+        start, told = threading.Barrier(6), []
+        movers = [threading.Thread(target=move, args=(n, start)) for n in range(6)]
+        for mover in movers:
+            mover.start()
+        for mover in movers:
+            mover.join(60)
+        assert sorted(told) == ["StorageNotFound"] * 5 + ["moved"]
 
 
 def test_a_file_system_without_locks_saves_and_refuses_conditions(
