@@ -11,7 +11,7 @@ from llmcore.calls.steps import Act
 from llmcore.errors import StorageError, StorageKeyError
 from llmcore.types import FileInfo
 
-__all__ = ["Asking", "as_bytes", "as_text", "checked_key"]
+__all__ = ["Asking", "as_bytes", "as_text", "checked_key", "checked_number", "checked_text"]
 
 
 class Asking:
@@ -49,20 +49,61 @@ def checked_key(key: object) -> None:
         )
 
 
+def checked_text(name: str, value: object, example: str) -> None:
+    """Check that the argument *name* is a text.
+
+    Raises:
+        StorageError: It is not.
+    """
+    if not isinstance(value, str):
+        raise StorageError(
+            f"{name} is text, got {type(value).__name__}",
+            where=f"argument {name}",
+            expected=f"a text such as {example!r}",
+        )
+
+
+def checked_number(name: str, value: object, least: int, fault: str) -> None:
+    """Check that the argument *name* is a whole number of at least *least*.
+
+    Raises:
+        StorageError: It is not, which *fault* says.
+    """
+    if not isinstance(value, int) or value < least:
+        raise StorageError(
+            f"{fault}: {value!a}", where=f"argument {name}", expected=f"a whole number, {least} or more"
+        )
+
+
 def as_bytes(data: object) -> bytes:
     """Return *data* as bytes, a text as UTF-8.
 
     Raises:
-        StorageError: It is neither.
+        StorageError: It is neither, or a text with half a character in it.
     """
     if isinstance(data, str):
-        return data.encode()
+        return _encoded(data)
     if isinstance(data, bytes | bytearray | memoryview):
         return bytes(data)
     raise StorageError(
         f"a {type(data).__name__} cannot be saved as it is",
         expected="bytes or str",
         fix="save_json(key, data)",
+    )
+
+
+def _encoded(text: str) -> bytes:
+    try:
+        return text.encode()
+    except UnicodeEncodeError as error:
+        fault = (
+            f"the text cannot be written as UTF-8: {text[error.start]!a} at {error.start} is half a character"
+        )
+    raise StorageError(
+        fault,
+        where="the data to save",
+        expected="text that UTF-8 can write",
+        fix='save(key, text.encode(errors="replace"))',
     )
 
 

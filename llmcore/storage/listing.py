@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from llmcore.calls.drivers import arun, run
 from llmcore.calls.steps import Act
 from llmcore.errors import StorageError
-from llmcore.storage.asking import Asking
+from llmcore.storage.asking import Asking, checked_number, checked_text
 from llmcore.storage.globs import beginning, matcher
 from llmcore.types import FileInfo
 
@@ -100,20 +100,38 @@ class ListedFiles(Asking):
 
     def info(self, keys: Sequence[str]) -> list[FileInfo]:
         """Return what `get_file_info` tells of each of *keys*."""
-        return [self.get_file_info(key) for key in keys]
+        return run(self._infos(keys))
 
-    def _page(self, prefix: str, limit: int, after: str) -> Act[list[FileInfo]]:
-        if limit < 1:
-            raise StorageError(f"a page has at least one file, not {limit}", where="argument limit")
-        if self._has("list_page"):
-            return list((yield from self._ask("list_page", prefix, limit, after)))
-        found = [key for key in (yield from self._ask("list_files", prefix)) if key > after]
+    async def ainfo(self, keys: Sequence[str]) -> list[FileInfo]:
+        """See `info`."""
+        return await arun(self._infos(keys))
+
+    def _infos(self, keys: Sequence[str]) -> Act[list[FileInfo]]:
+        if isinstance(keys, str) or not isinstance(keys, Iterable):
+            raise StorageError(
+                f"keys are several, got {type(keys).__name__}",
+                where="argument keys",
+                expected="a list of keys",
+                fix="get_file_info(key)" if isinstance(keys, str) else None,
+            )
         infos: list[FileInfo] = []
-        for key in found[:limit]:
+        for key in keys:
             infos.append((yield from self._info(key)))  # noqa: PERF401 - a comprehension cannot yield
         return infos
 
+    def _page(self, prefix: str, limit: int, after: str) -> Act[list[FileInfo]]:
+        checked_number("limit", limit, 1, "a page has at least one file, not this")
+        checked_text("after", after, "reports/november.txt")
+        if self._has("list_page"):
+            return list((yield from self._ask("list_page", prefix, limit, after)))
+        found = [key for key in (yield from self._ask("list_files", prefix)) if key > after]
+        return (yield from self._infos(found[:limit]))
+
     def _matching(self, pattern: str, limit: int | None, after: str) -> Act[list[str]]:
+        checked_text("pattern", pattern, "reports/**/*.txt")
+        checked_text("after", after, "reports/november.txt")
+        if limit is not None:
+            checked_number("limit", limit, 0, "no number of keys")
         matches, prefix = matcher(pattern), beginning(pattern)
         if limit is None or not self._has("list_page"):
             keys = yield from self._ask("list_files", prefix)

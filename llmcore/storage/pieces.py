@@ -23,10 +23,11 @@ class Given:
     """The pieces that an application gives for one stream.
 
     Raises:
-        StorageError: *source* is neither an iterable of bytes nor a file that is open for reading bytes.
+        StorageError: *source* is neither an iterable of bytes nor a file that is open for reading bytes; or it can only
+            be awaited, and *blocking* says that nobody does.
     """
 
-    def __init__(self, source: Any) -> None:
+    def __init__(self, source: Any, *, blocking: bool = False) -> None:
         self._source = source
         self._cancel: Callable[[], object] | None = None
         self.theirs: Exception | None = None
@@ -38,6 +39,13 @@ class Given:
                 f"a {type(source).__name__} is no stream",
                 expected="an iterable of bytes, or a file opened with 'rb'",
                 fix="save(key, data)" if isinstance(source, str | bytes) else None,
+            )
+        if blocking and hasattr(source, "__aiter__") and not hasattr(source, "__iter__"):
+            raise StorageError(
+                f"a {type(source).__name__} is an asynchronous stream, which a blocking call cannot read",
+                where="argument pieces",
+                expected="an iterable of bytes, or a file opened with 'rb'",
+                fix="await storage.asave_stream(key, pieces)",
             )
 
     def step(self, provider: Any, key: str) -> Step:

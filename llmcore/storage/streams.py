@@ -10,12 +10,13 @@ from llmcore.calls.bridges import END, Ability
 from llmcore.calls.drivers import aiterate, arun, iterate, run
 from llmcore.calls.steps import Act
 from llmcore.errors import StorageError
-from llmcore.storage.asking import Asking, checked_key
+from llmcore.storage.asking import Asking, checked_key, checked_number
 from llmcore.storage.pieces import ASource, Given, Source
 
 __all__ = ["StreamedFiles"]
 
 _PIECE: Final = 1 << 20
+_NO_POSITION: Final = "no position in a file"
 
 
 class StreamedFiles(Asking):
@@ -37,7 +38,7 @@ class StreamedFiles(Asking):
 
         What *pieces* raises is let through, and then what was there is untouched.
         """
-        run(self._streamed(key, Given(pieces)))
+        run(self._streamed(key, Given(pieces, blocking=True)))
 
     async def asave_stream(self, key: str, pieces: ASource) -> None:
         """See `save_stream`; *pieces* may be an asynchronous iterable too."""
@@ -69,12 +70,9 @@ class StreamedFiles(Asking):
 
     def _pieces(self, key: str, start: int, stop: int | None) -> Generator[Any, Any, None]:
         checked_key(key)
-        if start < 0 or (stop is not None and stop < 0):
-            raise StorageError(
-                f"no position in a file: {min(start, stop or 0)}",
-                where="arguments start and stop",
-                expected="bytes from the begin of the file, 0 or more",
-            )
+        checked_number("start", start, 0, _NO_POSITION)
+        if stop is not None:
+            checked_number("stop", stop, 0, _NO_POSITION)
         backend = self._opener()
         if not self._has("load_stream"):
             data = bytes((yield from self._ask("load", key)))[start:stop]

@@ -109,11 +109,21 @@ class WholeFiles(Asking):
             StorageChanged: It has another, or nothing is stored.
             StorageError: The backend or its server cannot hold a condition; nothing was saved.
         """
-        return str(run(self._ask("save_if_match", key, as_bytes(data), etag)))
+        return str(run(self._matched(key, data, etag)))
 
     async def asave_if_match(self, key: str, data: bytes | str, etag: str) -> str:
         """See `save_if_match`."""
-        return str(await arun(self._ask("save_if_match", key, as_bytes(data), etag)))
+        return str(await arun(self._matched(key, data, etag)))
+
+    def _matched(self, key: str, data: bytes | str, etag: str) -> Act[Any]:
+        if not isinstance(etag, str):
+            raise StorageError(
+                f"etag is text, got {type(etag).__name__}",
+                where="argument etag",
+                expected="the etag that load_with_etag() returned",
+                fix="save_if_absent(key, data)" if etag is None else None,
+            )
+        return (yield from self._ask("save_if_match", key, as_bytes(data), etag))
 
     def _tagged(self, key: str) -> Act[tuple[bytes, str]]:
         data, etag = yield from self._ask("load_with_etag", key)
@@ -122,7 +132,7 @@ class WholeFiles(Asking):
 
 def _text(text: object) -> bytes:
     if isinstance(text, str):
-        return text.encode()
+        return as_bytes(text)
     raise StorageError(
         f"save_text takes a text, got {type(text).__name__}", expected="a str", fix="save(key, data)"
     )
@@ -141,10 +151,17 @@ def _encoded(value: Any) -> bytes:
 def _decoded(key: str, data: bytes, wanted: Any) -> Any:
     import msgspec
 
+    unreadable = ""
     try:
-        return msgspec.json.decode(data, type=wanted)
+        value = msgspec.json.decode(data, type=wanted)
     except msgspec.ValidationError as error:
         fault = f"what is stored under {key!a} does not fit {getattr(wanted, '__name__', wanted)}: {error}"
     except msgspec.DecodeError as error:
         fault = f"what is stored under {key!a} is no JSON: {error}"
+    except TypeError as error:
+        unreadable = f"nothing can be read as {wanted!r}: {error}"
+    else:
+        return value
+    if unreadable:
+        raise StorageError(unreadable, where="argument type", expected="a type such as dict, or a dataclass")
     raise StorageError(fault, expected="JSON as save_json() writes it", fix="load(key) returns the bytes")
