@@ -134,6 +134,7 @@ class BlockingFs:
     def save_if_match(self, key: str, data: bytes, etag: str) -> str:
         """See `StorageConditional.save_if_match`."""
         parts, whole = keys.parse(key), checked(data)
+        checked_etag(etag)
 
         def save() -> str:
             try:
@@ -233,6 +234,21 @@ def checked(data: object) -> bytes:
             fix="save_stream() takes it piece by piece",
         )
     return bytes(data)
+
+
+def checked_etag(etag: object) -> None:
+    """Check that *etag* is a text, and so cannot be taken for "there is no file".
+
+    Raises:
+        StorageError: It is not.
+    """
+    if not isinstance(etag, str):
+        raise StorageError(
+            f"an etag is text, got {type(etag).__name__}",
+            where="argument etag",
+            expected="the etag that load_with_etag() returned",
+            fix="save_if_absent(key, data)" if etag is None else None,
+        )
 
 
 def checked_piece(piece: object) -> bytes:

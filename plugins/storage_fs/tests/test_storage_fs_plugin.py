@@ -79,6 +79,16 @@ def test_bytes_in_any_guise_are_saved(tmp_path: Path) -> None:
         assert storage.load("a") == b"abc"
 
 
+@pytest.mark.parametrize("etag", [None, 5, b"etag"])
+def test_an_etag_that_is_no_text_is_refused_rather_than_taken_for_no_file(tmp_path: Path, etag: str) -> None:
+    storage = FsStorage(tmp_path)
+    storage.save("old", b"1")
+    for key in ("old", "new"):
+        with pytest.raises(StorageError, match="an etag is text, got"):
+            storage.save_if_match(key, b"2", etag)
+    assert (storage.list_files(), storage.load("old")) == (["old"], b"1")
+
+
 def test_a_cancelled_write_is_whole_or_was_not(tmp_path: Path) -> None:
     storage = FsStorage(tmp_path)
     storage.save("a", b"old")
