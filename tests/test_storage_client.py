@@ -6,6 +6,7 @@ import asyncio
 import dataclasses
 import datetime as dt
 import io
+import json
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from pathlib import Path
@@ -154,6 +155,36 @@ def test_facts_of_several_files_are_told_in_their_order_in_both_colours(kind: ty
     assert asyncio.run(storage.ainfo(key for key in ("c", "a"))) == storage.info(("c", "a"))  # type: ignore[arg-type]
     with pytest.raises(StorageNotFound):
         asyncio.run(storage.ainfo(["a", "nothing"]))
+
+
+@dataclasses.dataclass
+class Reading:
+    values: tuple[float, ...]
+    note: str | None = None
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf"), -float("inf")])
+def test_a_number_that_json_does_not_have_is_refused_and_never_kept_as_null(number: float) -> None:
+    storage = client(Memory)
+    around: list[Callable[[float], Any]] = [
+        lambda n: n,
+        lambda n: [1, [2.5, {"deep": (None, n)}]],
+        lambda n: {"a": None, "b": {n}, "large": 1 << 70},
+        lambda n: [Reading((1.0, n))],
+    ]
+    for build in around:
+        with pytest.raises(StorageError, match=f"JSON has no {number}") as caught:
+            storage.save_json("new", build(number))
+        assert caught.value.__context__ is None
+        storage.save_json("good", build(1.5))
+        assert storage.load_json("good") == json.loads(json.dumps(build(1.5), default=_as_json))
+    assert storage.list_files() == ["good"]
+    storage.save_json("good", ["null", None, "nan", {"nan": "inf"}])
+    assert storage.load_json("good") == ["null", None, "nan", {"nan": "inf"}]
+
+
+def _as_json(value: Any) -> Any:
+    return list(value) if isinstance(value, set) else dataclasses.asdict(value)
 
 
 def test_streams_copies_and_moves_work_with_every_backend(storage: StorageClient) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeVar, overload
+import math
+import re
+from typing import Any, Final, TypeVar, overload
 
 from llmcore.calls.drivers import arun, run
 from llmcore.calls.steps import Act
@@ -12,6 +14,9 @@ from llmcore.storage.asking import Asking, as_bytes, as_text
 __all__ = ["WholeFiles"]
 
 T = TypeVar("T")
+
+_NOT_FINITE: Final = re.compile(rb"\xcb[\x7f\xff][\xf0-\xff]")
+"""How MessagePack writes such a number, and now and then something else: a look that costs little beside a walk."""
 
 
 class WholeFiles(Asking):
@@ -142,10 +147,40 @@ def _encoded(value: Any) -> bytes:
     import msgspec
 
     try:
-        return msgspec.json.encode(value)
+        encoded = msgspec.json.encode(value)
+        # What JSON has no number for is written as null: only where one stands, one may have been meant.
+        strange = _not_finite(value) if b"null" in encoded else None
     except (TypeError, ValueError, RecursionError) as error:
         fault = f"a {type(value).__name__} cannot be saved as JSON: {error}"
-    raise StorageError(fault, expected="what JSON has, dates, dataclasses or msgspec structures")
+    else:
+        if strange is None:
+            return encoded
+        fault = f"a {type(value).__name__} cannot be saved as JSON: JSON has no {strange}"
+    raise StorageError(
+        fault, expected="what JSON has, dates, dataclasses or msgspec structures; each number finite, or None"
+    )
+
+
+def _not_finite(value: Any) -> float | None:
+    """Return a number that is infinite or none at all, anywhere in *value*."""
+    import msgspec
+
+    try:
+        if _NOT_FINITE.search(msgspec.msgpack.encode(value)) is None:
+            return None
+    except (TypeError, ValueError, OverflowError):  # MessagePack has no number beyond 64 bits
+        pass
+    left = [msgspec.to_builtins(value)]
+    while left:
+        item = left.pop()
+        if isinstance(item, float):
+            if not math.isfinite(item):
+                return item
+        elif isinstance(item, dict):
+            left.extend(item.values())
+        elif isinstance(item, list | tuple | set | frozenset):
+            left.extend(item)
+    return None
 
 
 def _decoded(key: str, data: bytes, wanted: Any) -> Any:
