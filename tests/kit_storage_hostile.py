@@ -287,7 +287,7 @@ def files(scratch: Path) -> dict[str, int]:
     """Put what is no file of a storage's under a key; nothing is waited for, read, or harmed."""
     kinds: dict[str, Callable[[Path], Any]] = {
         "fifo": os.mkfifo,
-        "folder": Path.mkdir,
+        "folder": _filled_folder,
         "link": lambda path: path.symlink_to("/dev/zero"),
         "null": lambda path: os.mknod(path, 0o600 | stat.S_IFCHR, os.makedev(1, 3)),
         "zero": lambda path: os.mknod(path, 0o600 | stat.S_IFCHR, os.makedev(1, 5)),
@@ -312,7 +312,7 @@ def files(scratch: Path) -> dict[str, int]:
                 continue
             before = (root / kind).lstat()
             for call in _every_way(storage, kind):
-                _only_ours(call, StorageKeyError)
+                _only_ours(call, StorageError if kind == "folder" else StorageKeyError)
                 tried += 1
             assert storage.exists(kind) is False
             assert storage.delete(kind) is False
@@ -320,6 +320,11 @@ def files(scratch: Path) -> dict[str, int]:
             assert (after.st_ino, after.st_mode) == (before.st_ino, before.st_mode)
         assert storage.list_files() == ["mine", "sparse"]
     return {"tried": tried}
+
+
+def _filled_folder(path: Path) -> None:
+    path.mkdir()
+    os.mkfifo(path / "inside")
 
 
 def _only_the_scratch_can_be_written(scratch: Path) -> None:

@@ -30,7 +30,7 @@ class StorageProvider(Protocol):
         """Return what was saved.
 
         Raises:
-            StorageNotFound: Nothing is stored under *key*.
+            StorageNotFound: Nothing is stored under *key*; of a folder that is said too, and of what is below a file.
             StorageKeyError: The key is not acceptable.
         """
         ...

@@ -74,10 +74,28 @@ class StorageConformance(StorageAbilities):
         self.call("save", "a/b/file", b"1")
         for folder in ("a", "a/b"):
             assert self.call("exists", folder) is False, f"exists({folder!r}): a folder is no file"
-            self.fails((StorageNotFound, StorageKeyError), "load", folder)
+            self.fails(StorageNotFound, "load", folder)
             assert self.call("delete", folder) is False, f"delete({folder!r}): there was no file to delete"
         assert self.call("exists", "a/b/file") is True, "deleting a folder's name must not touch its files"
         assert self.call("load", "a/b/file") == b"1"
+
+    def test_there_is_nothing_below_a_file(self) -> None:
+        self.call("save", "a/file", b"1")
+        for below in ("a/file/below", "a/file/far/below"):
+            self.fails(StorageNotFound, "load", below)
+            assert self.call("exists", below) is False
+            assert self.call("delete", below) is False
+            assert self._listed(f"{below}/") == []
+        assert self.call("load", "a/file") == b"1"
+
+    def test_a_file_may_stand_where_a_folder_was_emptied(self) -> None:
+        self.call("save", "a/b/c/file", b"1")
+        self.call("delete", "a/b/c/file")
+        self.call("save", "a/b", b"2")
+        assert self.call("load", "a/b") == b"2", "a folder without a file is not there"
+        self.call("delete", "a/b")
+        self.call("save", "a/b/c/file", b"3")
+        assert self._listed() == ["a/b/c/file"]
 
     def test_delete_tells_whether_there_was_a_file(self) -> None:
         assert self.call("delete", "a/file") is False

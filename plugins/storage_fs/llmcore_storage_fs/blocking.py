@@ -64,7 +64,7 @@ class BlockingFs:
     def create_directory(self, key: str) -> None:
         """See `FileSystemProvider.create_directory`."""
         parts = keys.parse(key)
-        self._guarded(key, lambda: self._root.walk(parts, create=True).close(), writing=True)
+        self._guarded(key, lambda: self._root.make(parts), writing=True)
 
     def get_file_size(self, key: str) -> int:
         """See `FileSystemProvider.get_file_size`."""

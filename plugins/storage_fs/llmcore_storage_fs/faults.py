@@ -24,6 +24,8 @@ _LOCKS: Final = frozenset({errno.EAGAIN, errno.ENOLCK})
 _NO_FILE: Final = frozenset(
     {errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.EILSEQ, errno.ENXIO, errno.EEXIST, errno.EINVAL}
 )  # fmt: skip
+_NO_FILE_TO_READ: Final = frozenset({errno.ENOENT, errno.EISDIR})
+"""A folder is no file, and is seen by nobody who asks for files."""
 _ABSENT: Final = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP})
 
 
@@ -41,7 +43,7 @@ def translate(error: OSError, key: str, root: str, *, writing: bool) -> StorageE
     if isinstance(error, RootError):
         return _of_root(error, root, writing=writing)
     number, where = error.errno, f"{root}/{key}"
-    if number == errno.ENOENT and not writing:
+    if number in _NO_FILE_TO_READ and not writing:
         return StorageNotFound(
             f"nothing is stored under {key!a}",
             where=where,

@@ -9,10 +9,13 @@ import stat
 from collections.abc import Sequence
 from typing import Final
 
+from llmcore_storage_fs import hollow
 from llmcore_storage_fs.folders import Folder
 from llmcore_storage_fs.listing import known_as
 
-__all__ = ["MAX_FILE_BYTES", "NotAFile", "check_target", "describe", "etag", "opened", "read", "walk"]
+__all__ = [
+    "MAX_FILE_BYTES", "NotAFile", "check_target", "describe", "etag", "make_way", "opened", "read", "standing", "walk",
+]  # fmt: skip
 
 MAX_FILE_BYTES: Final = 4 << 30
 """What is saved and loaded in one piece; a file of ten gigabytes would take all the memory of the machine."""
@@ -28,7 +31,7 @@ _KINDS: Final = (
 
 
 class NotAFile(OSError):
-    """What stands there is no regular file of exactly that name."""
+    """What stands there is no regular file of exactly that name: with EISDIR a folder, else something stranger."""
 
 
 def walk(root: Folder, parts: Sequence[str], *, create: bool) -> Folder:
@@ -40,7 +43,16 @@ def walk(root: Folder, parts: Sequence[str], *, create: bool) -> Folder:
     folder = root
     for part in parts:
         with folder:
-            deeper = folder.child(part, create=create)
+            try:
+                deeper = folder.child(part, create=create)
+            except OSError as error:
+                if create or error.errno not in (errno.ENOTDIR, errno.ELOOP) or not _is_file(folder, part):
+                    raise
+                missing = True
+            else:
+                missing = False
+            if missing:  # below a file there is nothing, and that is all
+                raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
             try:
                 _check_name(folder, part, folder.stat(part))
             except BaseException:
@@ -63,8 +75,33 @@ def describe(folder: Folder, name: str) -> os.stat_result:
     return described
 
 
+def standing(folder: Folder, name: str) -> os.stat_result | None:
+    """Return what is known of the file, or None where one may be made: nothing is there, or folders without a file.
+
+    Raises:
+        NotAFile: There is something else.
+    """
+    try:
+        return describe(folder, name)
+    except FileNotFoundError:
+        return None
+    except NotAFile as error:
+        if error.errno != errno.EISDIR or not hollow.is_hollow(folder, name):
+            raise
+    return None
+
+
 def check_target(folder: Folder, name: str) -> None:
-    """Check that a file may be put under *name*: there is nothing yet, or a file.
+    """Check that a file may be put under *name*.
+
+    Raises:
+        NotAFile: There is something else than a file or folders without one.
+    """
+    standing(folder, name)
+
+
+def make_way(folder: Folder, name: str) -> None:
+    """Check it once more, with *folder* locked, and remove folders without a file.
 
     Raises:
         NotAFile: There is something else.
@@ -73,6 +110,9 @@ def check_target(folder: Folder, name: str) -> None:
         describe(folder, name)
     except FileNotFoundError:
         return
+    except NotAFile as error:
+        if error.errno != errno.EISDIR or not hollow.remove(folder, name):
+            raise
 
 
 def opened(folder: Folder, name: str) -> io.FileIO:
@@ -116,7 +156,14 @@ def _check_kind(described: os.stat_result) -> None:
     if stat.S_ISREG(described.st_mode):
         return
     kind = next((words for test, words in _KINDS if test(described.st_mode)), "something else")
-    raise NotAFile(errno.EISDIR, f"{kind} stands there")
+    raise NotAFile(errno.EISDIR if kind == _KINDS[0][1] else errno.EINVAL, f"{kind} stands there")
+
+
+def _is_file(folder: Folder, name: str) -> bool:
+    try:
+        return stat.S_ISREG(folder.stat(name).st_mode)
+    except OSError:
+        return False
 
 
 def _check_name(folder: Folder, name: str, described: os.stat_result) -> None:

@@ -15,7 +15,7 @@ from llmcore_storage_fs import locks
 __all__ = ["SUPPORTED", "Descriptor", "Folder", "make_folders", "open_root"]
 
 SUPPORTED: Final = (
-    {os.open, os.mkdir, os.stat, os.unlink, os.rename} <= os.supports_dir_fd
+    {os.open, os.mkdir, os.rmdir, os.stat, os.unlink, os.rename} <= os.supports_dir_fd
     and os.scandir in os.supports_fd
     and hasattr(os, "O_NOFOLLOW")
     and hasattr(os, "O_DIRECTORY")
@@ -61,6 +61,10 @@ class Folder(Protocol):
 
     def unlink(self, name: str) -> None:
         """Remove the file."""
+        ...
+
+    def rmdir(self, name: str) -> None:
+        """Remove the folder *name*, which must be empty."""
         ...
 
     def sync(self) -> None:
@@ -129,6 +133,10 @@ class Descriptor:
     def unlink(self, name: str) -> None:
         """See `Folder.unlink`."""
         os.unlink(name, dir_fd=self._fd)
+
+    def rmdir(self, name: str) -> None:
+        """See `Folder.rmdir`."""
+        os.rmdir(name, dir_fd=self._fd)
 
     def sync(self) -> None:
         """See `Folder.sync`."""

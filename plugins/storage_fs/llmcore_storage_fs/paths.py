@@ -97,6 +97,10 @@ class Checked:
         """See `Folder.unlink`."""
         self._at(name).unlink()
 
+    def rmdir(self, name: str) -> None:
+        """See `Folder.rmdir`."""
+        self._at(name).rmdir()
+
     def sync(self) -> None:
         """See `Folder.sync`. Windows opens no folders; there the entries reach the disk in their own time."""
         with suppress(PermissionError):

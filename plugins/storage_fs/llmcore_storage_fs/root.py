@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from itertools import islice
-from typing import Final, Protocol
+from typing import Final, Protocol, TypeVar
 
 from llmcore.contracts import storage_keys as keys
 from llmcore.types import FileInfo
@@ -21,7 +21,10 @@ __all__ = ["PIECE", "OpenRoot", "Parts", "Root", "info_of"]
 PIECE: Final = 1 << 20
 """Bytes that a stream reads at a time."""
 
+_TRIES: Final = 100
+
 Parts = tuple[str, ...]
+T = TypeVar("T")
 
 
 class OpenRoot(Protocol):
@@ -59,6 +62,10 @@ class Root:
             raise faults.RootError(error.errno, error.strerror) from None
         return files.walk(root, parts, create=create)
 
+    def make(self, parts: Parts) -> None:
+        """Make the folder of *parts*."""
+        self._begun(parts, lambda _: None)[0].close()
+
     def load(self, parts: Parts) -> tuple[bytes, str]:
         """Return the file's bytes and etag."""
         with self.walk(parts[:-1]) as folder:
@@ -88,22 +95,30 @@ class Root:
 
     def save(self, parts: Parts, pieces: Iterable[Buffer]) -> str:
         """Keep the *pieces* whatever was there; return their etag."""
-        with self.writing(parts) as writing:
-            return files.etag(temporary.write(writing, pieces))
 
-    @contextmanager
-    def writing(self, parts: Parts) -> Iterator[Writing]:
-        """Give what writes the file, whatever is there."""
-        with self.walk(parts[:-1], create=True) as folder:
+        def begin(folder: Folder) -> Writing:
             files.check_target(folder, parts[-1])
-            yield Writing(folder, parts[-1], lambda: files.check_target(folder, parts[-1]))
+            return Writing(folder, parts[-1], lambda: files.make_way(folder, parts[-1]))
+
+        folder, writing = self._begun(parts[:-1], begin)
+        with folder:
+            return files.etag(temporary.write(writing, pieces))
 
     def save_if(self, parts: Parts, data: Buffer, etag: str | None) -> str:
         """Keep *data* if the file's etag is *etag*, None meaning that there is no file; return the new one."""
-        with self.walk(parts[:-1], create=etag is None) as folder:
+
+        def begin(folder: Folder) -> Writing:
             check = _condition(folder, parts, etag)
             check()
-            writing = Writing(folder, parts[-1], check, must_lock=True)
+
+            def allowed() -> None:
+                check()
+                files.make_way(folder, parts[-1])
+
+            return Writing(folder, parts[-1], allowed, must_lock=True)
+
+        folder, writing = self._begun(parts[:-1], begin, create=etag is None)
+        with folder:
             return files.etag(temporary.write(writing, [data]))
 
     def delete(self, parts: Parts) -> None:
@@ -129,10 +144,28 @@ class Root:
             with self.walk(target[:-1], create=True) as new:
                 with _both_locked(old, new):
                     files.describe(old, source[-1])
-                    files.check_target(new, target[-1])
+                    files.make_way(new, target[-1])
                     old.rename(source[-1], target[-1], new)
                 new.sync()
                 old.sync()
+
+    def _begun(self, parts: Parts, begin: Callable[[Folder], T], *, create: bool = True) -> tuple[Folder, T]:
+        """Open the folder of *parts* and let *begin* put something into it, from when on nobody can remove the folder.
+
+        Where somebody does before, because no file is in it, both are done again.
+        """
+        for left in reversed(range(_TRIES)):
+            try:
+                folder = self.walk(parts, create=create)
+                try:
+                    return folder, begin(folder)
+                except BaseException:
+                    folder.close()
+                    raise
+            except FileNotFoundError:
+                if not create or not left:
+                    raise
+        raise AssertionError
 
     def keys(self, parts: Parts, beginning: str) -> list[str]:
         """Return the keys below the folder of *parts* whose next part begins so."""
@@ -174,9 +207,12 @@ def _place(parts: Parts, beginning: str) -> tuple[str, str, str, int]:
 def _condition(folder: Folder, parts: Parts, etag: str | None) -> Callable[[], None]:
     def check() -> None:
         try:
-            now = files.etag(files.describe(folder, parts[-1]))
-        except FileNotFoundError:
-            now = None
+            described = files.standing(folder, parts[-1])
+        except files.NotAFile as error:
+            if etag is None or error.errno != errno.EISDIR:
+                raise
+            described = None  # a folder is no version of a file
+        now = None if described is None else files.etag(described)
         if now != etag:
             raise faults.exists(parts) if etag is None else faults.changed(parts, there=now is not None)
 

@@ -31,8 +31,13 @@ def _device(path: Path) -> None:
     os.mknod(path, 0o600 | stat.S_IFCHR, os.makedev(1, 5))
 
 
+def _filled(path: Path) -> None:
+    path.mkdir()
+    os.mkfifo(path / "inside")
+
+
 KINDS: dict[str, Callable[[Path], None]] = {
-    "a folder": Path.mkdir,
+    "a folder": _filled,
     "a pipe": os.mkfifo,
     "a socket": _socket,
     "a link to a file": lambda path: path.symlink_to(path.parent.parent / "outside"),
@@ -57,14 +62,19 @@ def test_what_is_no_file_is_refused_at_once(tmp_path: Path, kind: str, ways: obj
         return
     before = (root / "it").lstat()
     storage = FsStorage(root, open_root=ways.open_root)  # type: ignore[attr-defined]
-    calls: list[Callable[[], object]] = [
+    reads: list[Callable[[], object]] = [
         lambda: storage.load("it"),
-        lambda: storage.save("it", b"1"),
         lambda: storage.get_file_size("it"),
         lambda: storage.get_modified_time("it"),
     ]
+    calls: list[Callable[[], object]] = [lambda: storage.save("it", b"1")]
     if kind != "a folder":
         calls += [lambda: storage.create_directory("it"), lambda: storage.save("it/below", b"1")]
+        calls += reads
+    else:  # which nobody sees who asks for files
+        for read in reads:
+            with pytest.raises(StorageNotFound):
+                read()
     for call in calls:
         with pytest.raises(StorageKeyError, match="cannot be used") as caught:
             call()
@@ -166,7 +176,7 @@ def test_what_takes_the_file_s_place_between_look_and_open_is_refused_too(tmp_pa
 
     (tmp_path / "outside").write_bytes(b"not yours")
     FsStorage(root).save("file", b"1")
-    with pytest.raises(StorageKeyError):
+    with pytest.raises(StorageNotFound if kind == "a folder" else StorageKeyError):
         FsStorage(root, open_root=open_late).load("file")
 
 
