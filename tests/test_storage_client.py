@@ -27,6 +27,7 @@ from llmcore.errors import (
 from llmcore.hookspecs import Provider
 from llmcore.storage import StorageClient
 from llmcore.storage.globs import beginning, matcher
+from llmcore.types import FileInfo
 from tests.kit_storage_abilities import Able, AbleInBoth
 from tests.kit_storage_backends import AsyncMemory, Memory
 
@@ -317,6 +318,25 @@ def test_a_pattern_finds_what_it_matches(
     assert paged == expected
     assert all(key.startswith(beginning(pattern)) for key in expected)
     assert [key for key in KEYS if matcher(pattern)(key)] == [key for key in KEYS if key in expected]
+
+
+def test_a_pattern_that_few_keys_match_asks_for_few_and_growing_pages() -> None:
+    asked: list[int] = []
+
+    class Large(Able):
+        def list_page(self, prefix: str = "", limit: int = 1000, after: str = "") -> Sequence[FileInfo]:
+            asked.append(limit)
+            return super().list_page(prefix, limit, after)
+
+    storage = client(Large)
+    for number in range(20_000):
+        storage.save(f"{number:05}", b"")
+    assert storage.glob("*9999", limit=2) == ["09999", "19999"]
+    assert asked == sorted(asked)
+    assert len(asked) == 5, "1000, 2000, 4000, 8000, 16000"
+    asked.clear()
+    assert storage.glob("0000*", limit=3) == ["00000", "00001", "00002"]
+    assert len(asked) == 1
 
 
 @pytest.mark.parametrize("kind", ABLE, ids=lambda kind: kind.__name__)

@@ -17,6 +17,7 @@ from llmcore.cli.parser import actions
 from llmcore.cli.progress import watched
 from llmcore.cli.show import Paint, bytes_text, note, print_json, table
 from llmcore.errors import PluginError, StorageNotFound
+from llmcore.storage.listing import page_sizes
 
 if TYPE_CHECKING:
     from llmcore.types import FileInfo
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 __all__ = ["configure"]
 
 _PIECE = 1 << 20
-_PAGE = 1000
 _FACTS = ("key", "size_bytes", "modified", "content_type", "etag")
 
 
@@ -222,9 +222,10 @@ def _written(path: Path, pieces: Iterator[bytes]) -> None:
 def _paged(storage: Any, prefix: str) -> list[dict[str, Any]]:
     files: list[dict[str, Any]] = []
     try:
-        while page := storage.list_page(prefix, _PAGE, files[-1]["key"] if files else ""):
+        for size in page_sizes():
+            page = storage.list_page(prefix, size, files[-1]["key"] if files else "")
             files += map(_facts, page)
-            if len(page) < _PAGE:
+            if len(page) < size:
                 break
     except PluginError:
         return _known(storage, storage.list_files(prefix))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 from llmcore.calls.drivers import arun, run
@@ -12,9 +12,22 @@ from llmcore.storage.asking import Asking, checked_number, checked_text
 from llmcore.storage.globs import beginning, matcher
 from llmcore.types import FileInfo
 
-__all__ = ["ListedFiles"]
+__all__ = ["ListedFiles", "page_sizes"]
 
-_AT_ONCE: Final = 1000
+_FIRST_PAGE: Final = 1000
+_LARGEST_PAGE: Final = 64_000
+
+
+def page_sizes() -> Iterator[int]:
+    """Yield how many files to ask for in the first page, the second and so on.
+
+    They grow, since a disk must look at all names of a folder for each page: many small ones of a large folder would
+    take the square of the time.
+    """
+    size = _FIRST_PAGE
+    while True:
+        yield size
+        size = min(size * 2, _LARGEST_PAGE)
 
 
 class ListedFiles(Asking):
@@ -137,10 +150,12 @@ class ListedFiles(Asking):
             keys = yield from self._ask("list_files", prefix)
             return [key for key in keys if key > after and matches(key)][:limit]
         found: list[str] = []
-        while len(found) < limit:
-            page = yield from self._ask("list_page", prefix, _AT_ONCE, after)
+        if not limit:
+            return found
+        for size in page_sizes():
+            page = yield from self._ask("list_page", prefix, size, after)
             found += [info.key for info in page if matches(info.key)]
-            if len(page) < _AT_ONCE:
+            if len(page) < size or len(found) >= limit:
                 break
             after = page[-1].key
         return found[:limit]

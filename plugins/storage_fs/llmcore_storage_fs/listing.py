@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import unicodedata
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
+from heapq import heapify, heappop
+from typing import TypeAlias
 
 from llmcore.contracts.storage_keys import MAX_PARTS, fault_of_part
 from llmcore_storage_fs.faults import absent
@@ -12,40 +14,64 @@ from llmcore_storage_fs.folders import Folder
 
 __all__ = ["in_order", "known_as"]
 
+_Found: TypeAlias = tuple[str, str, bool]
+
 
 def in_order(
-    folder: Folder, base: str, beginning: str = "", after: str = "", depth: int = MAX_PARTS
+    folder: Folder,
+    base: str,
+    beginning: str = "",
+    after: str = "",
+    depth: int = MAX_PARTS,
+    *,
+    few: bool = False,
 ) -> Generator[tuple[Folder, str, str], None, None]:
     """Yield the files in and below *folder*, whose own key is *base*: the folder of each, its name and its key, sorted.
 
     Only names that begin with *beginning* count, here but not below, and only keys that come after *after*. Links,
-    devices, unfinished files and names that cannot be a key's are passed over.
+    devices, unfinished files and names that cannot be a key's are passed over. *few* says that the caller will stop early.
     """
-    for name, is_file in _entries(folder, beginning, folders=depth > 1):
+    for name, is_file in _entries(folder, beginning, _rest(base, after), folders=depth > 1, few=few):
         key = base + name
         if is_file:
             if key > after:
                 yield folder, name, key
         elif (below := f"{key}/") > after or after.startswith(below):
-            yield from _below(folder, name, below, after, depth - 1)
+            yield from _below(folder, name, below, after, depth - 1, few=few)
 
 
-def _entries(folder: Folder, beginning: str, *, folders: bool) -> list[tuple[str, bool]]:
-    found: list[tuple[str, str, bool]] = []
+def _rest(base: str, after: str) -> str:
+    """Return what names in the folder of *base* come after or begin: nothing where all of its keys come after."""
+    return after[len(base) :] if after.startswith(base) else ""
+
+
+def _entries(
+    folder: Folder, beginning: str, rest: str, *, folders: bool, few: bool
+) -> Iterator[tuple[str, bool]]:
+    found: list[_Found] = []
     for entry in folder.scan():
         name = entry.name
-        if not name.startswith(beginning) or fault_of_part(name):
+        # What is on pages before is dropped first, unlooked at: of a large folder that is nearly all.
+        if (name <= rest and not rest.startswith(name)) or not name.startswith(beginning):
             continue
         if entry.is_file(follow_symlinks=False):
             found.append((name, name, True))
         elif folders and entry.is_dir(follow_symlinks=False):
             found.append((f"{name}/", name, False))  # so sorts what is below it among its neighbours
-    found.sort()
-    return [(name, is_file) for _, name, is_file in found]
+    for _, name, is_file in _few_of(found) if few else sorted(found):
+        if not fault_of_part(name):
+            yield name, is_file
+
+
+def _few_of(found: list[_Found]) -> Iterator[_Found]:
+    """Yield in order without sorting what nobody asks for."""
+    heapify(found)
+    while found:
+        yield heappop(found)
 
 
 def _below(
-    folder: Folder, name: str, base: str, after: str, depth: int
+    folder: Folder, name: str, base: str, after: str, depth: int, *, few: bool
 ) -> Generator[tuple[Folder, str, str], None, None]:
     try:
         deeper = folder.child(name, create=False)
@@ -54,7 +80,7 @@ def _below(
             return
         raise
     with deeper:
-        yield from in_order(deeper, base, "", after, depth)
+        yield from in_order(deeper, base, "", after, depth, few=few)
 
 
 def known_as(folder: Folder, name: str, described: os.stat_result) -> str:

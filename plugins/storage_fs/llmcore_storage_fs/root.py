@@ -176,7 +176,7 @@ class Root:
         """Return what is known of the first *limit* files after *after*."""
         with self.walk(parts) as folder:
             base, beginning, _, depth = _place(parts, beginning)
-            with closing(listing.in_order(folder, base, beginning, after, depth)) as found:
+            with closing(listing.in_order(folder, base, beginning, after, depth, few=True)) as found:
                 return list(islice((info for place in found if (info := _info_in(*place))), limit))
 
 

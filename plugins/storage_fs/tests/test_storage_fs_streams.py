@@ -6,12 +6,16 @@ import asyncio
 import subprocess
 import sys
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from llmcore.errors import StorageError
-from llmcore_storage_fs import files
+from llmcore.contracts.storage_keys import fault_of_part
+from llmcore.errors import StorageError, StorageKeyError
+from llmcore_storage_fs import files, listing
 from llmcore_storage_fs.provider import FsStorage
 
 MEMORY = """
@@ -134,3 +138,43 @@ def test_pages_go_over_a_folder_full_of_files(tmp_path: Path) -> None:
         found += [info.key for info in page]
     assert found == storage.list_files()
     assert len(found) == 2100
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    keys=st.sets(
+        st.lists(st.sampled_from(["a", "a-b", "a.b", "ab", "b", "aa"]), min_size=1, max_size=3).map("/".join)
+    ),
+    after=st.text("ab-./", max_size=6),
+    prefix=st.sampled_from(["", "a", "a/", "a/a", "ab/", "b"]),
+    limit=st.integers(1, 12),
+)
+def test_a_page_is_what_the_list_has_after_its_key(
+    tmp_path_factory: pytest.TempPathFactory, keys: set[str], after: str, prefix: str, limit: int
+) -> None:
+    storage = FsStorage(tmp_path_factory.mktemp("pages"))
+    for key in sorted(keys, key=len, reverse=True):
+        with suppress(StorageKeyError):  # there is a folder of that name
+            storage.save(key, b"1")
+    everything = [key for key in storage.list_files() if key.startswith(prefix)]
+    page = [info.key for info in storage.list_page(prefix, limit, after)]
+    assert page == [key for key in everything if key > after][:limit]
+
+
+def test_the_last_page_of_a_large_folder_looks_at_its_own_names_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storage, looked = FsStorage(tmp_path), 0
+    for number in range(2000):
+        (tmp_path / f"{number:04}").write_bytes(b"1")
+
+    def counted(part: str) -> str | None:
+        nonlocal looked
+        looked += 1
+        return fault_of_part(part)
+
+    monkeypatch.setattr(listing, "fault_of_part", counted)
+    for after in ("1989", "0009"):
+        looked = 0
+        assert len(storage.list_page("", 10, after)) == 10
+        assert looked < 20
