@@ -14,6 +14,7 @@ import soundfile
 import llmcore
 from llmcore.errors import (
     AuthenticationFailed,
+    BadRequest,
     LLMCoreError,
     NotAudio,
     QuotaExhausted,
@@ -86,6 +87,16 @@ def test_one_application_speaks_with_each_vendor_by_one_word(upstream: Simulator
         assert upstream.counts["speech"] == SENTENCES + 1
 
 
+def test_what_means_the_same_to_every_provider_is_taken_by_each(upstream: Simulator, provider: str) -> None:
+    with llmcore.load(configured(upstream, provider)) as core:
+        speech = core.voice.synthesize("Guten Tag.", format="wav", speed=1.1, language="de")
+        with pytest.raises(BadRequest):
+            core.voice.synthesize("Guten Tag.", language=7)
+    assert (speech.provider, speech.format) == (provider, "wav")
+    if provider == "openai":  # which has no field for it
+        assert "language" not in upstream.requests[-1].body
+
+
 @pytest.mark.parametrize("provider", ["elevenlabs", "openai"])
 @pytest.mark.parametrize("form", ["mp3", "opus", "wav"])
 def test_what_the_vendors_send_decodes_in_every_format(upstream: Simulator, provider: str, form: str) -> None:
@@ -150,6 +161,7 @@ def test_a_voice_that_fails_is_followed_by_another(upstream: Simulator) -> None:
         assert core.voice.synthesize("Hello.").provider == "openai"
         upstream.fail(Fault.status(401), times=None, path="audio/speech")
         assert core.voice.synthesize("Hello there.").provider == "espeak"
+        assert core.voice.synthesize("Guten Tag.", language="de").provider == "espeak"
 
 
 @pytest.mark.parametrize("provider", ["elevenlabs", "openai"])

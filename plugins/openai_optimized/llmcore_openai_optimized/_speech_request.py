@@ -19,11 +19,12 @@ MOST_CHARACTERS: Final = 4096
 """Of one request, whatever the model."""
 _FORMATS: Final = {"aac": None, "flac": None, "mp3": None, "opus": 48_000, "pcm": 24_000, "wav": 24_000}
 """The rate of each, where it is known before the audio is there."""
-_OWN: Final = ("format", "instructions", "model", "speed")
+_OWN: Final = ("format", "instructions", "language", "model", "speed")
 _FROM_THE_HOST: Final = frozenset({"idle_s", "timeout_s"})
 _SPEEDS: Final = (0.25, 4.0)
 _UNINSTRUCTED: Final = frozenset({"tts-1", "tts-1-hd"})
 _VOICE: Final = re.compile(r"\w[\w.-]{0,99}", re.ASCII)
+_LANGUAGE: Final = re.compile(r"[A-Za-z]{2,3}(?:[-_][A-Za-z0-9]+)*")
 _CUSTOM: Final = "voice_"
 
 
@@ -67,6 +68,7 @@ def speech_request(options: SpeechOptions, voice: str | None, settings: Mapping[
                 suggestion=near[0] if near else None,
             )
     given = {name: value for name, value in settings.items() if value is not None}
+    _check_language(given.get("language"))
     model = given.get("model", options.model)
     if not isinstance(model, str) or not model:
         raise _bad(f"`model` cannot be {model!r}", expected="a model's name, such as tts-1")
@@ -119,6 +121,12 @@ def check_speech(text: str, request: SpeechRequest) -> None:
         )
     if not isinstance(request.voice, str) or not _VOICE.fullmatch(request.voice):
         raise VoiceNotFound(f"openai has no voice {str(request.voice)[:80]!r}", fix="llmcore voices")
+
+
+def _check_language(value: Any) -> None:
+    """Raise for what names no language; one that does is not sent, for these models hear it from the text."""
+    if value is not None and not (isinstance(value, str) and _LANGUAGE.fullmatch(value)):
+        raise _bad(f"`language` cannot be {value!r}", expected='a tag such as "de" or "en-GB"')
 
 
 def _speed(value: Any) -> float | None:

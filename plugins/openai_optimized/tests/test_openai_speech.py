@@ -150,6 +150,8 @@ def test_the_first_piece_comes_before_the_last_is_sent(upstream: Simulator, voic
         ({"instructions": 3, "model": "gpt-4o-mini-tts"}, "in words"),
         ({"model": ""}, "model's name"),
         ({"seed": 3}, "no setting `seed`"),
+        ({"language": "German!"}, 'such as "de"'),
+        ({"language": 7}, 'such as "de"'),
     ],
 )
 def test_what_does_not_fit_is_refused_before_it_is_sent(
