@@ -72,6 +72,50 @@ def test_a_text_is_spoken_by_one_voice_from_beginning_to_end(speaker: Any) -> No
     assert [request.provider for request in speaker.requests] == ["speaker", "speaker", "second", "second"]
 
 
+@pytest.mark.parametrize(
+    ("given", "method"),
+    [({"speed": 2.0}, "synthesize"), ({"language": "xx"}, "synthesize"), ({}, "synthesize_with_timestamps")],
+    ids=["setting", "voice", "ability"],
+)
+@pytest.mark.parametrize("colour", ["sync", "async"])
+def test_a_fallback_that_cannot_do_it_is_passed_over_for_a_later_one(
+    speaker: Any, given: dict[str, Any], method: str, colour: str
+) -> None:
+    async def refuses(_: Any, text: str, voice: str | None = None, **settings: Any) -> Any:
+        raise BadRequest(text) if "speed" in settings else VoiceNotFound(f"{voice}")
+
+    speaker.Mute.asynthesize = refuses
+    speaker.script.append(QuotaExhausted("empty"))
+    voice = core_of(voice={"provider": "speaker", "fallback": ["mute", "second"]}).voice
+    if colour == "sync":
+        speech = getattr(voice, method)("Hello.", **given)
+    else:
+        speech = asyncio.run(getattr(voice, "a" + method)("Hello.", **given))
+    assert speech.provider == "second"
+
+
+def test_where_none_speaks_the_error_is_of_the_first_and_names_the_others(speaker: Any) -> None:
+    async def refuses(*_: Any, **__: Any) -> Any:
+        raise BadRequest("`mute` has one format")
+
+    speaker.Mute.asynthesize = refuses
+    speaker.script.extend([QuotaExhausted("empty"), AuthenticationFailed("who")])
+    voice = core_of(voice={"provider": "speaker", "fallback": ["mute", "second"]}).voice
+    with pytest.raises(QuotaExhausted) as caught:
+        voice.synthesize("Hello.", format="wav")
+    assert caught.value.notes == (
+        "nor did the fallback `mute` speak: `mute` has one format",
+        "nor did the fallback `second` speak: who",
+    )
+
+
+def test_a_stream_that_has_begun_is_not_taken_over(speaker: Any) -> None:
+    whole = speaker.wav(speaker.samples("Hello."))
+    speaker.script.extend([QuotaExhausted("empty"), [whole[:200], BadRequest("odd")]])
+    with pytest.raises(BadRequest, match="odd"):
+        list(core_of().voice.stream("Hello."))
+
+
 def test_a_fallback_that_is_not_installed_is_refused_at_once(speaker: Any) -> None:
     del speaker
     with pytest.raises(PluginNotFound, match="no voice provider"):

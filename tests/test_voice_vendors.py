@@ -164,6 +164,25 @@ def test_a_voice_that_fails_is_followed_by_another(upstream: Simulator) -> None:
         assert core.voice.synthesize("Guten Tag.", language="de").provider == "espeak"
 
 
+@pytest.mark.parametrize("given", [{"speed": 0.6}, {"format": "flac"}, {"language": "en-GB", "speed": 2.5}])
+def test_a_fallback_that_cannot_say_it_so_does_not_keep_a_later_one_from_it(
+    upstream: Simulator, given: dict[str, Any]
+) -> None:
+    settings = configured(upstream, "openai")
+    settings["voice"]["fallback"] = ["elevenlabs", "espeak"]
+    upstream.fail(Fault.status(401), times=None, path="audio/speech")
+    with llmcore.load(settings) as core:
+        assert core.voice.synthesize("Hello.", **given).provider == "espeak"
+
+
+def test_moments_are_told_by_the_fallback_that_can(upstream: Simulator) -> None:
+    settings = configured(upstream, "elevenlabs")
+    settings["voice"]["fallback"] = ["openai", "espeak"]
+    upstream.fail(Fault.status(401), times=None, path="text-to-speech")
+    with llmcore.load(settings) as core:
+        assert core.voice.synthesize_with_timestamps("Hello.").provider == "espeak"
+
+
 @pytest.mark.parametrize("provider", ["elevenlabs", "openai"])
 @pytest.mark.parametrize(
     ("fault", "kinds"),
