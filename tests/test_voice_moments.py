@@ -1,0 +1,37 @@
+"""When each character is spoken: in order, within the speech, whatever a vendor's times are like."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import llmcore
+from llmcore.types import Speech
+
+_SENTENCES = st.lists(st.text("ab \n", min_size=1, max_size=5), min_size=1, max_size=4)
+_TIMES = st.floats(-0.2, 2.0) | st.just(float("nan"))
+
+
+@given(sentences=_SENTENCES, data=st.data(), cache=st.booleans())
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_moments_never_run_backwards_and_end_with_the_speech(
+    speaker: Any, *, sentences: list[str], data: st.DataObject, cache: bool
+) -> None:
+    text = "".join(f"{sentence}x. " for sentence in sentences)
+
+    def told(self: Any, text: str, voice: str | None = None, **given: Any) -> Speech:
+        speech: Speech = self.synthesize(text, voice, **given)
+        times = tuple((letter, data.draw(_TIMES), data.draw(_TIMES)) for letter in text)
+        return msgspec.structs.replace(speech, alignment=times)
+
+    speaker.Speaker.synthesize_with_timestamps = told
+    voice = llmcore.load({"voice": {"provider": "speaker"}, "cache": {"provider": "memory"}}).voice
+    speech = voice.synthesize_with_timestamps(text, cache=cache)
+    times = [time for _, begins, ends in speech.alignment for time in (begins, ends)]
+    assert "".join(letter for letter, _, _ in speech.alignment) == text
+    assert times == sorted(times)
+    assert times[0] >= 0
+    assert times[-1] <= (speech.duration_s or 0)
