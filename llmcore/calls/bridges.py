@@ -22,11 +22,12 @@ def can(provider: object, name: str) -> bool:
 class Ability:
     """One method of a provider, to be called as a step of either colour."""
 
-    __slots__ = ("_awaiting", "_blocking")
+    __slots__ = ("_awaiting", "_blocking", "_written")
 
     def __init__(self, provider: object, name: str) -> None:
         blocking: Any = getattr(provider, name, None)
         awaiting: Any = getattr(provider, "a" + name, None)
+        self._written = tuple(method for method in (blocking, awaiting) if method)
         self._blocking: Callable[..., Any] = blocking or _blocking_from(awaiting)
         self._awaiting: Callable[..., Any] = awaiting or _awaiting_from(blocking)
 
@@ -35,6 +36,10 @@ class Ability:
         if named:
             return Step(partial(self._blocking, **named), partial(self._awaiting, **named), *args)
         return Step(self._blocking, self._awaiting, *args)
+
+    def takes(self, keyword: str) -> bool:
+        """Return whether the method names *keyword*, in each colour that its author wrote."""
+        return all(_names(method, keyword) for method in self._written)
 
 
 def ability(provider: object, name: str) -> Ability | None:
@@ -90,6 +95,16 @@ class Source:
             await aclose()
         elif (close := getattr(self._pieces, "close", None)) is not None:
             await _in_thread(close)
+
+
+def _names(method: Callable[..., Any], keyword: str) -> bool:
+    import inspect
+
+    try:
+        found = inspect.signature(method).parameters.get(keyword)
+    except (TypeError, ValueError):  # one that tells nothing of itself
+        return False
+    return found is not None and found.kind in (found.POSITIONAL_OR_KEYWORD, found.KEYWORD_ONLY)
 
 
 async def _piece(pieces: Any) -> Any:

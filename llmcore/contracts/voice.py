@@ -8,6 +8,10 @@ is left of the deadline, and `idle_s`, the longest silence, both in seconds and 
 `stitches`, it takes as well `previous_text` and `next_text`, what is said before and after (left out at the ends), and
 `previous_request_ids`, at most three, oldest first, the `Speech.request_id` of pieces just spoken. None of these change
 what is said, and none is ever passed to a provider that tells no traits.
+
+Any other method may name a keyword `timeout_s` as well, as in `def list_voices(self, *, timeout_s: float = 60)`: the
+seconds that are left. The host passes it to those that name it; a blocking one that does not is waited for until it
+returns.
 """
 
 from __future__ import annotations

@@ -29,8 +29,7 @@ class Voices:
         backend, deadline = self._opener(), Deadline(self._policy.deadline_s)
 
         def once() -> Act[Any]:
-            step = backend.must(method)(*args, **named)
-            return (yield from asked(backend, within(step, max(deadline.left(), 0.001))))
+            return (yield from _asked(backend, max(deadline.left(), 0.001), method, *args, **named))
 
         return (yield from attempts(once, self._policy, deadline))
 
@@ -60,15 +59,23 @@ class Voices:
         if fault is not None:
             raise VoiceError(fault[0], code="LC906", expected=fault[1])
         backend = self._opener()
-        step = backend.must("clone_voice")(
-            name, list(samples), consent=consent, description=description, labels=labels
+        given = {"consent": consent, "description": description, "labels": labels}
+        info: VoiceInfo = yield from _asked(
+            backend, self._policy.deadline_s, "clone_voice", name, list(samples), **given
         )
-        info: VoiceInfo = yield from asked(backend, within(step, self._policy.deadline_s))
         return info
 
     def delete(self, voice_id: str) -> Act[bool]:
         """Delete a voice."""
         return bool((yield from self.told("delete_voice", voice_id)))
+
+
+def _asked(backend: Backend, left: float, method: str, *args: Any, **named: Any) -> Act[Any]:
+    """Ask once, for at most *left* seconds: a blocking call ends by itself, where it takes the time that it has."""
+    ability = backend.must(method)
+    if ability.takes("timeout_s"):
+        named["timeout_s"] = left
+    return (yield from asked(backend, within(ability(*args, **named), left)))
 
 
 def _unfit(name: object, samples: object, consent: object) -> tuple[str, str] | None:

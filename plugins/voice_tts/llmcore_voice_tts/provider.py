@@ -65,23 +65,29 @@ class ElevenLabsVoice(Offline):
         request = self._request(text, voice, settings)
         return _done(self._run(_timed(text, request), request.timeout_s, request.idle_s, request.voice))
 
-    def list_voices(self) -> Sequence[VoiceInfo]:
+    def list_voices(self, *, timeout_s: float = _LISTS_S) -> Sequence[VoiceInfo]:
         """See `VoiceProvider.list_voices`. All pages, by name."""
-        return _done(self._run(voices.all_voices()))
+        return _done(self._run(voices.all_voices(), timeout_s))
 
     def search_voices(
-        self, query: str | None = None, *, limit: int = 100, after: str | None = None, **filters: Any
+        self,
+        query: str | None = None,
+        *,
+        limit: int = 100,
+        after: str | None = None,
+        timeout_s: float = _LISTS_S,
+        **filters: Any,
     ) -> VoicePage:
         """See `VoiceSearch.search_voices`. The vendor's first page may hold some more voices than *limit*."""
-        return _done(self._run(voices.page_of_voices(query, limit, after, filters)))
+        return _done(self._run(voices.page_of_voices(query, limit, after, filters), timeout_s))
 
-    def get_voice_info(self, voice_id: str) -> VoiceInfo:
+    def get_voice_info(self, voice_id: str, *, timeout_s: float = _LISTS_S) -> VoiceInfo:
         """See `VoiceProvider.get_voice_info`."""
-        return _done(self._run(voices.one_voice(voice_id), voice=voice_id))
+        return _done(self._run(voices.one_voice(voice_id), timeout_s, voice=voice_id))
 
-    def list_voice_models(self) -> Sequence[VoiceModel]:
+    def list_voice_models(self, *, timeout_s: float = _LISTS_S) -> Sequence[VoiceModel]:
         """See `VoiceModels.list_voice_models`."""
-        return _done(self._run(voices.models()))
+        return _done(self._run(voices.models(), timeout_s))
 
     def clone_voice(
         self,
@@ -91,15 +97,16 @@ class ElevenLabsVoice(Offline):
         consent: str,
         description: str = "",
         labels: Mapping[str, str] | None = None,
+        timeout_s: float = _UPLOADS_S,
     ) -> VoiceInfo:
         """See `VoiceCloningProvider.clone_voice`. The consent is kept in the voice's description."""
         plan = voices.clone(name, samples, consent, description, labels)
         del samples  # a traceback shows what its frames hold
-        return _done(self._run(plan, _UPLOADS_S))
+        return _done(self._run(plan, timeout_s))
 
-    def delete_voice(self, voice_id: str) -> bool:
+    def delete_voice(self, voice_id: str, *, timeout_s: float = _LISTS_S) -> bool:
         """See `VoiceCloningProvider.delete_voice`."""
-        return _done(self._run(voices.deletion(voice_id), voice=voice_id))
+        return _done(self._run(voices.deletion(voice_id), timeout_s, voice=voice_id))
 
     def close(self) -> None:
         """Close the connections."""
@@ -107,14 +114,15 @@ class ElevenLabsVoice(Offline):
         self._sdks.close()
 
     def _run(
-        self, plan: Plan[T], timeout_s: float | None = _LISTS_S, idle_s: float | None = None, voice: str = ""
+        self, plan: Plan[T], timeout_s: float | None, idle_s: float | None = None, voice: str = ""
     ) -> T | LLMCoreError:
         """Carry out a plan; failures are returned, see `voices`."""
         outcome: Any = None
+        patience = Patience(timeout_s, idle_s)
         try:
             while True:
                 ask = plan.send(outcome)
-                patience = Patience(timeout_s, idle_s)
+                patience.begun = False
                 try:
                     with patience.governing():
                         outcome = ask(self._sdk.get())
@@ -181,23 +189,29 @@ class ElevenLabsVoice(Offline):
             await self._arun(_timed(text, request), request.timeout_s, request.idle_s, request.voice)
         )
 
-    async def alist_voices(self) -> Sequence[VoiceInfo]:
+    async def alist_voices(self, *, timeout_s: float = _LISTS_S) -> Sequence[VoiceInfo]:
         """See `list_voices`."""
-        return _done(await self._arun(voices.all_voices()))
+        return _done(await self._arun(voices.all_voices(), timeout_s))
 
     async def asearch_voices(
-        self, query: str | None = None, *, limit: int = 100, after: str | None = None, **filters: Any
+        self,
+        query: str | None = None,
+        *,
+        limit: int = 100,
+        after: str | None = None,
+        timeout_s: float = _LISTS_S,
+        **filters: Any,
     ) -> VoicePage:
         """See `search_voices`."""
-        return _done(await self._arun(voices.page_of_voices(query, limit, after, filters)))
+        return _done(await self._arun(voices.page_of_voices(query, limit, after, filters), timeout_s))
 
-    async def aget_voice_info(self, voice_id: str) -> VoiceInfo:
+    async def aget_voice_info(self, voice_id: str, *, timeout_s: float = _LISTS_S) -> VoiceInfo:
         """See `VoiceProvider.get_voice_info`."""
-        return _done(await self._arun(voices.one_voice(voice_id), voice=voice_id))
+        return _done(await self._arun(voices.one_voice(voice_id), timeout_s, voice=voice_id))
 
-    async def alist_voice_models(self) -> Sequence[VoiceModel]:
+    async def alist_voice_models(self, *, timeout_s: float = _LISTS_S) -> Sequence[VoiceModel]:
         """See `VoiceModels.list_voice_models`."""
-        return _done(await self._arun(voices.models()))
+        return _done(await self._arun(voices.models(), timeout_s))
 
     async def aclone_voice(
         self,
@@ -207,15 +221,16 @@ class ElevenLabsVoice(Offline):
         consent: str,
         description: str = "",
         labels: Mapping[str, str] | None = None,
+        timeout_s: float = _UPLOADS_S,
     ) -> VoiceInfo:
         """See `clone_voice`."""
         plan = voices.clone(name, samples, consent, description, labels)
         del samples
-        return _done(await self._arun(plan, _UPLOADS_S))
+        return _done(await self._arun(plan, timeout_s))
 
-    async def adelete_voice(self, voice_id: str) -> bool:
+    async def adelete_voice(self, voice_id: str, *, timeout_s: float = _LISTS_S) -> bool:
         """See `VoiceCloningProvider.delete_voice`."""
-        return _done(await self._arun(voices.deletion(voice_id), voice=voice_id))
+        return _done(await self._arun(voices.deletion(voice_id), timeout_s, voice=voice_id))
 
     async def aclose(self) -> None:
         """Close the connections, those of other event loops too."""
@@ -223,14 +238,15 @@ class ElevenLabsVoice(Offline):
         await self._sdks.aclose()
 
     async def _arun(
-        self, plan: Plan[T], timeout_s: float | None = _LISTS_S, idle_s: float | None = None, voice: str = ""
+        self, plan: Plan[T], timeout_s: float | None, idle_s: float | None = None, voice: str = ""
     ) -> T | LLMCoreError:
         """See `_run`."""
         outcome: Any = None
+        patience = Patience(timeout_s, idle_s)
         try:
             while True:
                 ask = plan.send(outcome)
-                patience = Patience(timeout_s, idle_s)
+                patience.begun = False
                 try:
                     with patience.governing():
                         outcome = await ask(await self._sdks.get())

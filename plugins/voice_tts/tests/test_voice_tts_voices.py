@@ -23,7 +23,15 @@ from llmcore.contracts import (
     VoiceStreaming,
     VoiceTimestamps,
 )
-from llmcore.errors import BadRequest, MalformedReply, ProviderError, Unavailable, VoiceError, VoiceNotFound
+from llmcore.errors import (
+    BadRequest,
+    MalformedReply,
+    ProviderError,
+    Timeout,
+    Unavailable,
+    VoiceError,
+    VoiceNotFound,
+)
 from llmcore.testing.simulator import Fault, Simulator
 from llmcore.types import Secret, VoicePage
 from llmcore_voice_tts.account import ElevenLabsOptions
@@ -110,6 +118,15 @@ def test_a_list_without_an_end_is_an_error(upstream: Simulator, call: Callable[.
     with pytest.raises(MalformedReply, match="without an end"):
         call("list_voices")
     assert upstream.counts["requests"] == 2
+
+
+def test_a_list_ends_at_the_deadline_over_all_its_pages(
+    upstream: Simulator, call: Callable[..., Any]
+) -> None:
+    upstream.fail(Fault.slow(bytes_per_second=300), times=None)
+    for name in ("list_voices", "list_voice_models", "search_voices"):
+        with pytest.raises(Timeout):
+            call(name, timeout_s=0.2)
 
 
 @pytest.mark.parametrize(
