@@ -3,6 +3,8 @@
 Settings that several providers have bear the same names: `model`; `format`, an `AudioFormat` or the vendor's own name
 of one; `speed`, where 1.0 is normal; `language`, BCP 47; `seed`.
 
+A text is SSML where `llmcore.contracts.ssml.document` says so; the host hands it over from `<speak` on.
+
 A provider that tells its traits (`VoiceOffline`) also takes, as settings, what only the host knows: `timeout_s`, what
 is left of the deadline, and `idle_s`, the longest silence, both in seconds and never None. Where its traits say
 `stitches`, it takes as well `previous_text` and `next_text`, what is said before and after (left out at the ends), and

@@ -46,7 +46,7 @@ def merged(pieces: Pieces, speeches: Sequence[Speech]) -> Speech:
 def _alignment(
     pieces: Pieces, speeches: Sequence[Speech], duration_s: float | None
 ) -> tuple[tuple[str, float, float], ...]:
-    """Return when each character of the text is spoken; the space between pieces takes no time.
+    """Return when each character of the text is spoken; what stands between pieces takes no time.
 
     A vendor's times are not as exact as the length of its audio: no character begins before the one before it has ended,
     and none ends after the speech.
@@ -57,7 +57,7 @@ def _alignment(
     begins = 0.0
     for part, said, speech in zip(pieces.parts, pieces.said, speeches, strict=True):
         ends = begins + (speech.duration_s or 0.0)
-        lead = len(part) - len(part.lstrip())
+        lead = len(part.rstrip()) - len(said)
         told += [(character, begins, begins) for character in part[:lead]]
         told += [(character, begins + start, begins + end) for character, start, end in speech.alignment]
         told += [(character, ends, ends) for character in part[lead + len(said) :]]

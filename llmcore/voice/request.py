@@ -7,10 +7,11 @@ from datetime import timedelta
 from typing import Any, Final, NamedTuple
 from xml.parsers import expat
 
+from llmcore.contracts.ssml import document
 from llmcore.errors import BadRequest, VoiceError
 from llmcore.llm.request import CacheUse
 
-__all__ = ["HOST_SETTINGS", "SHARED_SETTINGS", "Ask", "checked_settings", "checked_text", "is_ssml"]
+__all__ = ["HOST_SETTINGS", "SHARED_SETTINGS", "Ask", "checked_settings", "checked_text"]
 
 HOST_SETTINGS: Final = frozenset(
     {"idle_s", "next_text", "previous_request_ids", "previous_text", "timeout_s"}
@@ -19,6 +20,9 @@ HOST_SETTINGS: Final = frozenset(
 
 SHARED_SETTINGS: Final = frozenset({"format", "language", "speed"})
 """What means the same to every provider, so that the next one of a fallback is given it too."""
+
+_STRUCTURE: Final = frozenset({"p", "s", "speak"})
+"""Elements of SSML in which nothing is heard but their text."""
 
 
 class Ask(NamedTuple):
@@ -41,8 +45,8 @@ def checked_text(text: object) -> str:
     Raises:
         VoiceError: It is empty, no text, holds half a character, or is SSML that is not well-formed.
     """
-    if not isinstance(text, str) or not text.strip():
-        raise VoiceError("there is nothing to say", code="LC904", expected="a text with at least one letter")
+    if not isinstance(text, str) or not text.lstrip("\ufeff").strip():
+        raise _nothing("a text with at least one letter")
     if not text.isascii():
         at = next((at for at, letter in enumerate(text) if "\ud800" <= letter <= "\udfff"), None)
         if at is not None:
@@ -52,15 +56,9 @@ def checked_text(text: object) -> str:
                 expected="text that can be encoded as UTF-8",
                 fix='text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")',
             )
-    if is_ssml(text):
+    if document(text) is not None:
         _well_formed(text)
     return text
-
-
-def is_ssml(text: str) -> bool:
-    """Return whether *text* is a document of SSML, which is spoken in one piece."""
-    start = text.lstrip()
-    return start.startswith("<speak") and start[6:7] in (" ", ">", "/", "\t", "\n", "\r", "")
 
 
 def checked_settings(settings: Mapping[str, Any], model: str | None) -> dict[str, Any]:
@@ -80,16 +78,28 @@ def checked_settings(settings: Mapping[str, Any], model: str | None) -> dict[str
     return {name: value for name, value in {**settings, "model": model}.items() if value is not None}
 
 
+def _nothing(expected: str) -> VoiceError:
+    return VoiceError("there is nothing to say", code="LC904", expected=expected)
+
+
 def _well_formed(text: str) -> None:
-    parser = expat.ParserCreate()
+    """Raise for SSML that is none, and for a document of which nothing would be heard."""
+    parser = expat.ParserCreate("utf-8")  # whatever encoding it had where it came from
+    heard: list[str] = []
 
     def refuse(*_: object) -> None:
         raise VoiceError("SSML with a DOCTYPE is not spoken", code="LC905", expected="<speak>...</speak>")
 
+    def element(name: str, _: object) -> None:
+        if name not in _STRUCTURE:  # a pause, a recording, a substitute
+            heard.append(name)
+
     parser.StartDoctypeDeclHandler = refuse
+    parser.StartElementHandler = element
+    parser.CharacterDataHandler = lambda said: heard.append(said.strip())
     fault = ""
     try:
-        parser.Parse(text.strip().encode(), True)  # noqa: FBT003 - expat takes it by position
+        parser.Parse(text.strip().lstrip("\ufeff").lstrip().encode(), True)  # noqa: FBT003 - expat takes it by position
     except expat.ExpatError as error:
         fault = f"{expat.ErrorString(error.code)}, at line {error.lineno}, column {error.offset + 1}"
     if fault:
@@ -98,3 +108,5 @@ def _well_formed(text: str) -> None:
             code="LC905",
             expected="<speak>...</speak>, each tag closed; < and & in the text as &lt; and &amp;",
         )
+    if not any(heard):
+        raise _nothing("SSML with at least one letter")

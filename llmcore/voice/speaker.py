@@ -10,13 +10,13 @@ import msgspec
 from llmcore.calls.asking import asked
 from llmcore.calls.backend import Backend
 from llmcore.calls.steps import Act, Step
+from llmcore.contracts.ssml import document
 from llmcore.errors import PluginError, TextTooLong
 from llmcore.llm.key import identity_of
 from llmcore.types import VoiceTraits
 from llmcore.voice.audio.joining import JOINABLE
 from llmcore.voice.entry import KeyMaker
 from llmcore.voice.exchange import PieceCall
-from llmcore.voice.request import is_ssml
 from llmcore.voice.sentences import packed, sentences, within_limit
 
 __all__ = ["Pieces", "calls_of", "divided", "traits_of"]
@@ -26,11 +26,11 @@ AROUND_CHARACTERS: Final = 300
 
 
 class Pieces:
-    """A text, divided: what is said in each piece, and the space around it."""
+    """A text, divided: what is said in each piece, and what stands around it: space, or the prologue of SSML."""
 
-    def __init__(self, parts: list[str]) -> None:
+    def __init__(self, parts: list[str], ssml: str | None = None) -> None:
         self.parts = parts
-        self.said = [part.strip() for part in parts]
+        self.said = [part.strip() for part in parts] if ssml is None else [ssml]
 
     def __len__(self) -> int:
         return len(self.parts)
@@ -69,13 +69,15 @@ def divided(text: str, traits: VoiceTraits | None, *, by_sentence: bool) -> Piec
     Raises:
         TextTooLong: It does not go into one request and cannot be divided.
     """
+    ssml = document(text)
+    whole = Pieces([text], ssml)
     if traits is None:
-        return Pieces([text])
+        return whole
     limit = traits.max_characters
-    if is_ssml(text) or traits.format not in JOINABLE:
-        if limit is not None and len(text.strip()) > limit:
-            raise _undividable(text, traits, limit)
-        return Pieces([text])
+    if ssml is not None or traits.format not in JOINABLE:
+        if limit is not None and len(whole.said[0]) > limit:
+            raise _undividable(whole.said[0], traits, limit, ssml=ssml is not None)
+        return whole
     parts = sentences(text)
     if limit is not None:
         parts = [piece for part in parts for piece in within_limit(part, limit)]
@@ -120,12 +122,10 @@ def _spoken(parts: list[str]) -> list[str]:
     return kept
 
 
-def _undividable(text: str, traits: VoiceTraits, limit: int) -> TextTooLong:
-    why = "SSML is spoken in one piece" if is_ssml(text) else f"pieces of {traits.format} cannot be joined"
+def _undividable(said: str, traits: VoiceTraits, limit: int, *, ssml: bool) -> TextTooLong:
+    why = "SSML is spoken in one piece" if ssml else f"pieces of {traits.format} cannot be joined"
     return TextTooLong(
-        f"the text has {len(text.strip()):,} characters, {traits.model or 'the model'} takes {limit:,}, and {why}",
-        expected=f"at most {limit:,} characters"
-        if is_ssml(text)
-        else f"one of {', '.join(sorted(JOINABLE))}",
-        fix=None if is_ssml(text) else 'synthesize(..., format="mp3")',
+        f"the text has {len(said):,} characters, {traits.model or 'the model'} takes {limit:,}, and {why}",
+        expected=f"at most {limit:,} characters" if ssml else f"one of {', '.join(sorted(JOINABLE))}",
+        fix=None if ssml else 'synthesize(..., format="mp3")',
     )

@@ -11,6 +11,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any, Final
 
+from llmcore.contracts.ssml import document
 from llmcore.errors import VoiceError
 from llmcore.types import Speech, VoiceInfo, VoiceModel, VoiceTraits
 from llmcore_voice_espeak.encoding import STREAM_HEAD, encoded, little_endian
@@ -108,13 +109,16 @@ class EspeakVoice:
 
 
 def _speak(text: str, found: Found, wanted: Wanted, heard: Any) -> list[Word]:
+    ssml = document(text)
     with loaded() as library:
         return library.speak(
-            _said(text),
+            _said(
+                text if ssml is None else ssml.rjust(len(text.rstrip()))
+            ),  # so that words keep their places
             found.file,
             speed=wanted.speed,
             pitch=wanted.pitch,
-            ssml=text.lstrip().startswith("<speak"),
+            ssml=ssml is not None,
             heard=heard,
         )
 

@@ -120,6 +120,9 @@ def test_ssml_is_understood_and_other_markup_is_read_out() -> None:
     paused = voice.synthesize("<speak>Hello <break time='2s'/> you</speak>")
     assert (paused.duration_s or 0) > 2 + (voice.synthesize("Hello you").duration_s or 0) * 0.5
     assert voice.synthesize("a <b> c").audio != voice.synthesize("a  c").audio
+    assert voice.synthesize("<speaker> a").audio != voice.synthesize("<speak> a</speak>").audio
+    plain = voice.synthesize("<speak>Hello</speak>").audio
+    assert voice.synthesize("\ufeff<?xml version='1.0'?><!-- no --><speak>Hello</speak>").audio == plain
 
 
 def test_control_characters_are_no_commands() -> None:
