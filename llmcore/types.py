@@ -341,32 +341,17 @@ class Speech(msgspec.Struct, frozen=True, kw_only=True):
     def save(self, path: str | PathLike[str]) -> Path:
         """Write the audio to the file *path*, in place of what was there: wholly or not at all.
 
+        The file keeps the mode that it had. A link is followed; a pipe or device is written to as it is.
+
         Raises:
             OSError: It cannot be written; what was there is as it was.
         """
-        return _saved(Path(path), self.audio)
+        from llmcore.writing import written
+
+        target = Path(path)
+        written(target, [self.audio])
+        return target
 
     def __repr__(self) -> str:
         length = "" if self.duration_s is None else f", {self.duration_s:.2f} s"
         return f"Speech({len(self.audio)} bytes of {self.format}{length}, {self.characters} characters)"
-
-
-def _saved(path: Path, data: bytes) -> Path:
-    import contextlib
-    import os
-    import secrets
-
-    beside = path.with_name(f".{path.name[:100]}.{secrets.token_hex(6)}.part")
-    try:
-        with open(beside, "xb") as file:  # noqa: PTH123 - as the process's umask says, which tempfile would not
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(path)
-    except BaseException as error:
-        with contextlib.suppress(OSError):
-            beside.unlink()
-        if isinstance(error, OSError):
-            error.filename, error.filename2 = str(path), None
-        raise
-    return path

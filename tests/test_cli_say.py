@@ -81,6 +81,7 @@ def test_voice_and_settings_are_heard(cli: CommandLine) -> None:
         ((" ", "-o", "a.wav"), 2, "there is nothing to say"),
         (("<speak>", "-o", "a.wav"), 2, "not well-formed"),
         (("hi", "-o", "none/a.wav"), 2, "there is no folder none"),
+        (("hi", "-o", ".", "--play"), 2, ". is a folder"),
         (("hi", "-o", "a.wav", "-p", "sped=2"), 2, "did you mean `speed`?"),
         (("hi", "-o", "a.wav", "-v", "nobody"), 1, "espeak has no voice 'nobody'"),
         (("hi", "-o", "a.wav", "--refresh", "--no-cache"), 2, "one of them"),
@@ -95,6 +96,25 @@ def test_what_cannot_be_done_says_so_and_leaves_no_file(
     assert done.returncode == code
     assert said in done.stderr
     assert [path.name for path in cli.folder.iterdir() if path.suffix == ".wav"] == []
+
+
+def test_a_file_that_cannot_be_written_is_told(cli: CommandLine) -> None:
+    (cli.folder / "round.wav").symlink_to("round.wav")
+    done = cli("say", "hi", "-o", "round.wav")
+    assert done.returncode == 2
+    assert "the file round.wav cannot be written: Too many levels of symbolic links" in done.stderr
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="the system names no streams so")
+def test_a_stream_of_the_process_is_written_to_as_it_is(cli: CommandLine) -> None:
+    done = subprocess.run(
+        [*cli.command, "say", "hi", "-o", "/proc/self/fd/1"],
+        cwd=cli.folder,
+        env=cli.env,
+        capture_output=True,
+        check=True,
+    )
+    assert done.stdout.startswith(b"RIFF")
 
 
 def test_what_is_no_audio_never_becomes_a_file(cli: CommandLine) -> None:

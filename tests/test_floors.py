@@ -15,7 +15,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 FLOORS = (
-    ("errors", "log", "types", "units"),
+    ("errors", "log", "types", "units", "writing"),
     ("contracts",),
     ("hookspecs",),
     ("absence", "builtin", "config", "discovery", "loading", "plugins"),

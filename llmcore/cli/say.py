@@ -116,10 +116,20 @@ def _check(args: argparse.Namespace) -> None:
             raise UsageError("a terminal cannot show audio", expected="-o FILE, or a pipe")
         if args.json:
             raise UsageError("-o - and --json both want stdout", expected="one of them")
-    elif args.output is not None and not Path(args.output).absolute().parent.is_dir():
+    elif args.output is not None:
+        _check_output(Path(args.output))
+
+
+def _check_output(path: Path) -> None:
+    if path.is_dir():
         raise UsageError(
-            f"there is no folder {Path(args.output).parent}", where="-o", expected="a folder that exists"
+            f"{path} is a folder",
+            where="-o",
+            expected="a file",
+            fix=f'llmcore say "Hello" -o {path / "hello.wav"}',
         )
+    if not path.absolute().parent.is_dir():
+        raise UsageError(f"there is no folder {path.parent}", where="-o", expected="a folder that exists")
 
 
 def _given(args: argparse.Namespace, core: Core) -> dict[str, Any]:
@@ -153,7 +163,15 @@ def _put(speech: Speech, args: argparse.Namespace) -> None:
         sys.stdout.buffer.write(speech.audio)
         sys.stdout.buffer.flush()
     elif args.output is not None:
-        speech.save(args.output)
+        fault = ""
+        try:
+            speech.save(args.output)
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            fault = f"the file {args.output} cannot be written: {error.strerror or type(error).__name__}"
+        if fault:
+            raise UsageError(fault, where="-o", expected="a file that can be written")
 
 
 def _tell(speech: Speech, args: argparse.Namespace, took_s: float) -> None:
