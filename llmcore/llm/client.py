@@ -13,6 +13,7 @@ from llmcore.calls.asking import asked
 from llmcore.calls.attempts import Deadline
 from llmcore.calls.drivers import aiterate, arun, iterate, run
 from llmcore.calls.steps import Act
+from llmcore.calls.texts import labelled, who
 from llmcore.ledger.prices import cost_at, known_price
 from llmcore.llm.call import ChatCall, House
 from llmcore.llm.exchange import known
@@ -301,7 +302,7 @@ class LLMClient:
         if parameters.get("response_format") is not None:
             parameters["response_format"], kind = wire_format(parameters["response_format"])
         cache = cache_use(ask.cache)
-        tags = (ask.tags,) if isinstance(ask.tags, str) else tuple(ask.tags or ())
+        user, tags = who(ask.user), labelled(ask.tags)
         allowed = self._house.policy.deadline_s if ask.timeout is None else seconds(ask.timeout, "timeout")
         deadline = Deadline(allowed)
         ttl = None if ask.cache_ttl is None else seconds(ask.cache_ttl, "cache_ttl")
@@ -324,7 +325,7 @@ class LLMClient:
                     refresh=refresh,
                     kind=kind,
                     streaming=streaming,
-                    user=ask.user,
+                    user=user,
                     tags=tags,
                 )
             )

@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, Literal
 
+from llmcore.calls.texts import half
 from llmcore.errors import BadRequest
 from llmcore.hookspecs import Provider
 from llmcore.types import Message
@@ -151,7 +152,7 @@ def _text(value: object, what: str) -> str:
 
 
 def _encodable(value: str, what: str) -> None:
-    at = next((at for at, letter in enumerate(value) if "\ud800" <= letter <= "\udfff"), None)
+    at = half(value)
     if at is not None:
         raise BadRequest(
             f"the {what} holds half a character: a lone surrogate U+{ord(value[at]):04X} at position {at}",

@@ -9,6 +9,7 @@ from llmcore.calls.asking import asked, within
 from llmcore.calls.attempts import Deadline, RetryPolicy, attempts
 from llmcore.calls.backend import Backend
 from llmcore.calls.steps import Act
+from llmcore.calls.texts import half, of_texts, text
 from llmcore.errors import BadRequest, VoiceError
 from llmcore.types import VoiceInfo, VoicePage
 
@@ -39,27 +40,35 @@ class Voices:
         """Search where the provider can, else among all that it lists."""
         if isinstance(limit, bool) or not isinstance(limit, int) or limit < 1:
             raise BadRequest(f"limit={limit!r} is no number of voices", code="LC308", expected="1 or more")
-        named = {name: value for name, value in filters.items() if value is not None}
+        for name, given in (("query", query), ("after", after)):
+            if given is not None:
+                text(given, name)
+        named = {name: _filter(name, value) for name, value in filters.items() if value is not None}
         if self._opener().ability("search_voices") is not None:
             found: VoicePage = yield from self.told("search_voices", query, limit=limit, after=after, **named)
             return found
         listed = yield from self.told("list_voices")
         return _page([voice for voice in listed if _fits(voice, query, named)], limit, after)
 
+    def info(self, voice_id: str) -> Act[VoiceInfo]:
+        """Return one voice."""
+        found: VoiceInfo = yield from self.told("get_voice_info", text(voice_id, "voice_id"))
+        return found
+
     def clone(
         self,
         name: str,
         samples: Sequence[bytes],
         consent: str,
-        description: str,
+        description: str | None,
         labels: Mapping[str, str] | None,
     ) -> Act[VoiceInfo]:
         """Make a voice, once: a second attempt might make a second one."""
-        fault = _unfit(name, samples, consent)
+        given = {"consent": consent, "description": description or "", "labels": labels}
+        fault = _unfit(name, samples, consent) or _unsayable({"name": name, **given})
         if fault is not None:
             raise VoiceError(fault[0], code="LC906", expected=fault[1])
         backend = self._opener()
-        given = {"consent": consent, "description": description, "labels": labels}
         info: VoiceInfo = yield from _asked(
             backend, self._policy.deadline_s, "clone_voice", name, list(samples), **given
         )
@@ -67,7 +76,7 @@ class Voices:
 
     def delete(self, voice_id: str) -> Act[bool]:
         """Delete a voice."""
-        return bool((yield from self.told("delete_voice", voice_id)))
+        return bool((yield from self.told("delete_voice", text(voice_id, "voice_id"))))
 
 
 def _asked(backend: Backend, left: float, method: str, *args: Any, **named: Any) -> Act[Any]:
@@ -99,6 +108,40 @@ def _unfit(name: object, samples: object, consent: object) -> tuple[str, str] | 
             kind = "empty" if sample == b"" else f"a {type(sample).__name__}"
             return f"sample {at} is {kind}", "a whole audio file as bytes"
     return None
+
+
+def _unsayable(told: Mapping[str, object]) -> tuple[str, str] | None:
+    """Return what is wrong with what is told of a voice, and what was expected."""
+    labels = told["labels"]
+    if labels is not None and not isinstance(labels, Mapping):
+        return (
+            f"the labels are a {type(labels).__name__}",
+            'texts by their names, such as {"accent": "Irish"}',
+        )
+    words = [(name, value) for name, value in told.items() if name != "labels"]
+    words += [("labels", each) for pair in (labels or {}).items() for each in pair]
+    for name, value in words:
+        if not isinstance(value, str):
+            return f"the {name} of the voice: a {type(value).__name__} is no text", "texts"
+        if half(value) is not None:
+            return (
+                f"the {name} of the voice: half a character, which cannot be sent",
+                "text that UTF-8 can hold",
+            )
+    return None
+
+
+def _filter(name: str, value: object) -> object:
+    """Return the value of a filter, or raise `BadRequest`."""
+    for each in value if isinstance(value, list | tuple) else [value]:
+        if not isinstance(each, str | bool | int | float):
+            raise BadRequest(
+                f"{name}= is a {type(each).__name__}, by which no voice can be searched",
+                code="LC308",
+                expected="texts, numbers, true or false",
+            )
+    of_texts(value, name)
+    return value
 
 
 def _page(voices: Sequence[VoiceInfo], limit: int, after: str | None) -> VoicePage:

@@ -9,12 +9,13 @@ from typing import Any, TypeAlias
 from llmcore.calls.attempts import Deadline
 from llmcore.calls.backend import Backend
 from llmcore.calls.drivers import aiterate, arun, iterate, run
-from llmcore.llm.request import CacheUse, cache_use, frozen, seconds
+from llmcore.calls.texts import text
+from llmcore.llm.request import CacheUse, frozen, seconds
 from llmcore.types import Speech, VoiceInfo, VoiceModel, VoicePage, VoiceTraits
 from llmcore.voice.catalogue import Voices
 from llmcore.voice.exchange import House
 from llmcore.voice.fallback import along
-from llmcore.voice.request import SHARED_SETTINGS, Ask, checked_settings, checked_text
+from llmcore.voice.request import SHARED_SETTINGS, Ask, checked, checked_settings
 from llmcore.voice.speaker import traits_of
 from llmcore.voice.speaking import TextCall
 
@@ -182,7 +183,8 @@ class VoiceClient:
         Raises:
             BadRequest: A setting does not fit.
         """
-        return run(traits_of(self._opener(None), voice, frozen(checked_settings(settings, model))))
+        speaks = None if voice is None else text(voice, "voice")
+        return run(traits_of(self._opener(None), speaks, frozen(checked_settings(settings, model))))
 
     # -- the voices themselves
 
@@ -215,13 +217,11 @@ class VoiceClient:
 
     def get_voice_info(self, voice_id: str) -> VoiceInfo:
         """Return one voice, or raise `VoiceNotFound`."""
-        info: VoiceInfo = run(self._voices.told("get_voice_info", voice_id))
-        return info
+        return run(self._voices.info(voice_id))
 
     async def aget_voice_info(self, voice_id: str) -> VoiceInfo:
         """See `get_voice_info`."""
-        info: VoiceInfo = await arun(self._voices.told("get_voice_info", voice_id))
-        return info
+        return await arun(self._voices.info(voice_id))
 
     def models(self) -> list[VoiceModel]:
         """Return the models that speak, with the longest text that each takes in one request."""
@@ -272,10 +272,8 @@ class VoiceClient:
 
     def _texts(self, ask: Ask, *, streaming: bool = False, timed: bool = False) -> list[TextCall]:
         """Check everything that can be checked before anything is sent; return the text for each provider in turn."""
-        text = checked_text(ask.text)
+        ask = checked(ask)
         allowed = self._house.policy.deadline_s if ask.timeout is None else seconds(ask.timeout, "timeout")
-        settings = frozen(checked_settings(ask.settings, ask.model))
-        ask = ask._replace(text=text, cache=cache_use(ask.cache), settings=settings)
         deadline = Deadline(allowed)
         texts = []
         for name in (None, *self._fallback):
@@ -285,7 +283,7 @@ class VoiceClient:
                     backend=self._opener(name),
                     ask=ask,
                     voice=ask.voice if own else None,
-                    settings=settings if own else _shared(settings),
+                    settings=ask.settings if own else _shared(ask.settings),
                     deadline=deadline,
                     streaming=streaming,
                     timed=timed,

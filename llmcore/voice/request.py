@@ -7,11 +7,13 @@ from datetime import timedelta
 from typing import Any, Final, NamedTuple
 from xml.parsers import expat
 
+from llmcore.calls.texts import half, labelled, of_texts, who
+from llmcore.calls.texts import text as text_of
 from llmcore.contracts.ssml import document
 from llmcore.errors import BadRequest, VoiceError
-from llmcore.llm.request import CacheUse
+from llmcore.llm.request import CacheUse, cache_use, frozen
 
-__all__ = ["HOST_SETTINGS", "SHARED_SETTINGS", "Ask", "checked_settings", "checked_text"]
+__all__ = ["HOST_SETTINGS", "SHARED_SETTINGS", "Ask", "checked", "checked_settings"]
 
 HOST_SETTINGS: Final = frozenset(
     {"idle_s", "next_text", "previous_request_ids", "previous_text", "timeout_s"}
@@ -39,7 +41,7 @@ class Ask(NamedTuple):
     settings: dict[str, Any]
 
 
-def checked_text(text: object) -> str:
+def _said(text: object) -> str:
     """Return *text*, or raise: nothing is sent of what cannot be said.
 
     Raises:
@@ -47,26 +49,52 @@ def checked_text(text: object) -> str:
     """
     if not isinstance(text, str) or not text.lstrip("\ufeff").strip():
         raise _nothing("a text with at least one letter")
-    if not text.isascii():
-        at = next((at for at, letter in enumerate(text) if "\ud800" <= letter <= "\udfff"), None)
-        if at is not None:
-            raise VoiceError(
-                f"the text holds half a character: a lone surrogate U+{ord(text[at]):04X} at position {at}",
-                code="LC905",
-                expected="text that can be encoded as UTF-8",
-                fix='text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")',
-            )
+    at = half(text)
+    if at is not None:
+        raise VoiceError(
+            f"the text holds half a character: a lone surrogate U+{ord(text[at]):04X} at position {at}",
+            code="LC905",
+            expected="text that can be encoded as UTF-8",
+            fix='text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")',
+        )
     if document(text) is not None:
         _well_formed(text)
     return text
+
+
+def checked(ask: Ask) -> Ask:
+    """Return what the caller wrote, checked; its settings are a copy, with the model among them.
+
+    Raises:
+        VoiceError: The text cannot be said.
+        BadRequest: Anything else does not fit.
+    """
+    if ask.progress is not None and not callable(ask.progress):
+        raise BadRequest(
+            f"progress= is a {type(ask.progress).__name__}, which cannot be called",
+            code="LC308",
+            expected="a function of two numbers: the characters that are done, and all of them",
+        )
+    return ask._replace(
+        text=_said(ask.text),
+        voice=None if ask.voice is None else text_of(ask.voice, "voice"),
+        cache=cache_use(ask.cache),
+        tags=labelled(ask.tags),
+        user=who(ask.user),
+        settings=frozen(checked_settings(ask.settings, ask.model)),
+    )
 
 
 def checked_settings(settings: Mapping[str, Any], model: str | None) -> dict[str, Any]:
     """Return *settings* with *model* among them, less what is None.
 
     Raises:
-        BadRequest: One of them is the host's own.
+        BadRequest: One of them is the host's own, or holds half a character.
     """
+    for name, value in settings.items():
+        of_texts(value, name)
+    if model is not None:
+        text_of(model, "model")
     own = sorted(HOST_SETTINGS & settings.keys())
     if own:
         raise BadRequest(

@@ -73,7 +73,7 @@ def speech_request(options: SpeechOptions, voice: str | None, settings: Mapping[
     if not isinstance(model, str) or not model:
         raise _bad(f"`model` cannot be {model!r}", expected="a model's name, such as tts-1")
     form = given.get("format", options.format)
-    if form not in _FORMATS:
+    if not isinstance(form, str) or form not in _FORMATS:
         near = get_close_matches(str(form), _FORMATS, n=1)
         raise _bad(
             f"openai's voices know no format {form!r}",

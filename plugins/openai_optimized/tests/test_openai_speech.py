@@ -146,6 +146,7 @@ def test_the_first_piece_comes_before_the_last_is_sent(upstream: Simulator, voic
         ({"speed": True}, "0.25 to 4"),
         ({"format": "mp4"}, "did you mean `mp3`"),
         ({"format": "ulaw"}, "mp3, opus"),
+        ({"format": []}, "mp3, opus"),
         ({"instructions": "x"}, "tts-1 takes no `instructions`"),
         ({"instructions": 3, "model": "gpt-4o-mini-tts"}, "in words"),
         ({"model": ""}, "model's name"),
