@@ -18,6 +18,8 @@ _SUBTYPES: Final = {
     "ogg": ("OGG", "VORBIS"),
     "flac": ("FLAC", "PCM_16"),
 }
+_SLICE: Final = 2 * 65_536
+"""Bytes. The Vorbis encoder keeps on its stack what it is given at once, and kills the process with more than that holds."""
 
 
 def little_endian(samples: bytes) -> bytes:
@@ -39,10 +41,12 @@ def encoded(samples: bytes, kind: AudioFormat) -> bytes:
 
     container, subtype = _SUBTYPES[kind]
     held = io.BytesIO()
+    there = memoryview(little_endian(samples))
     with soundfile.SoundFile(
         held, "w", samplerate=RATE_HZ, channels=1, format=container, subtype=subtype
     ) as file:
-        file.buffer_write(little_endian(samples), dtype="int16")
+        for at in range(0, len(there), _SLICE):
+            file.buffer_write(there[at : at + _SLICE], dtype="int16")
     return held.getvalue()
 
 

@@ -76,6 +76,20 @@ def test_every_format_is_whole_and_as_long_as_the_speech(kind: str) -> None:
     assert speech.duration_s == pytest.approx(EspeakVoice().synthesize(TEXT).duration_s or 0, abs=0.15)
 
 
+@pytest.mark.parametrize("kind", ["mp3", "ogg", "flac"])
+def test_a_long_text_is_encoded_as_a_short_one_is(kind: str) -> None:
+    """In a process of its own: an encoder that is given too much at once kills it."""
+    code = (
+        "import llmcore\n"
+        "with llmcore.load({'voice': {'provider': 'espeak'}}) as core:\n"
+        f"    speech = core.voice.synthesize({TEXT!r} * 200, format={kind!r}, cache=False)\n"
+        "print(speech.duration_s)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
+    raw = EspeakVoice().synthesize(TEXT * 200, format="pcm")
+    assert float(done.stdout) == pytest.approx(raw.duration_s or 0, abs=0.15)
+
+
 @pytest.mark.parametrize("kind", ["wav", "pcm", "mp3"])
 def test_a_stream_is_what_is_spoken_in_one_piece(kind: str) -> None:
     voice = EspeakVoice(EspeakOptions(format=kind))
