@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Sequence
 
+from llmcore.contracts.storage_keys import content_type
 from llmcore.errors import StorageError
 from llmcore.types import FileInfo
 from llmcore_storage_object import conditional, listing, streams
@@ -104,20 +105,30 @@ class ObjectStorage:
         return await arun(self._bucket.guarded(key, self._bucket.info(key)))
 
     def copy(self, source: str, target: str) -> None:
-        """See `StorageCopying.copy`."""
-        run(self._bucket.guarded(source, self._bucket.copy(source, target), writing=True))
+        """See `StorageCopying.copy`. The bytes come through here where another ending calls for another content type."""
+        if _retyped(source, target):
+            self.save_stream(target, self.load_stream(source))
+        else:
+            run(self._bucket.guarded(source, self._bucket.copy(source, target), writing=True))
 
     async def acopy(self, source: str, target: str) -> None:
-        """See `StorageCopying.copy`."""
-        await arun(self._bucket.guarded(source, self._bucket.copy(source, target), writing=True))
+        """See `copy`."""
+        if _retyped(source, target):
+            await self.asave_stream(target, self.aload_stream(source))
+        else:
+            await arun(self._bucket.guarded(source, self._bucket.copy(source, target), writing=True))
 
     def move(self, source: str, target: str) -> None:
-        """See `StorageCopying.move`."""
-        run(self._bucket.guarded(source, self._bucket.move(source, target), writing=True))
+        """See `StorageCopying.move`: a copy, then a delete."""
+        self.copy(source, target)
+        if source != target:
+            run(self._bucket.guarded(source, self._bucket.removed(source), writing=True))
 
     async def amove(self, source: str, target: str) -> None:
-        """See `StorageCopying.move`."""
-        await arun(self._bucket.guarded(source, self._bucket.move(source, target), writing=True))
+        """See `move`."""
+        await self.acopy(source, target)
+        if source != target:
+            await arun(self._bucket.guarded(source, self._bucket.removed(source), writing=True))
 
     def load_stream(self, key: str, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
         """See `StorageStreams.load_stream`."""
@@ -194,6 +205,11 @@ class SigningStorage(ObjectStorage):
     async def asign_url(self, key: str, expires_s: float = 3600.0, method: str = "GET") -> str:
         """See `StorageSigning.sign_url`."""
         return await arun(self._bucket.guarded(key, self._bucket.sign(key, expires_s, method)))
+
+
+def _retyped(source: str, target: str) -> bool:
+    """Return whether a copy by the store, which keeps the content type, would not fit the target's ending."""
+    return content_type(source) != content_type(target)
 
 
 def _checked(data: object) -> bytes:

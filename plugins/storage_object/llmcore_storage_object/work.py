@@ -24,6 +24,8 @@ T = TypeVar("T")
 
 MAX_FILE_BYTES: Final = 4 << 30
 """What is saved and loaded in one piece."""
+_UNKNOWN_TYPE: Final = "application/octet-stream"
+"""What is stored where the ending tells no content type, since a store needs one."""
 _READS: Final = 8
 _NO_MARK: Final[Mapping[str, str]] = MappingProxyType({})
 _MD5: Final = re.compile(r"[0-9a-f]{32}")
@@ -93,7 +95,7 @@ class Bucket:
     ) -> Work[Any]:
         """Put *data*, bytes or an iterator of them, whatever is there; *once* makes no failed request again."""
         path, store = self.path(key), self._once if once else self.store
-        options["attributes"] = {"Content-Type": content_type(key) or "application/octet-stream", **mark}
+        options["attributes"] = {"Content-Type": content_type(key) or _UNKNOWN_TYPE, **mark}
         step = (
             ask("put", store, path, data, **options)
             if isinstance(data, bytes)
@@ -155,9 +157,10 @@ class Bucket:
 
     def delete(self, key: str) -> Work[bool]:
         """Delete the object; stores do not tell whether there was one, so it is looked for first."""
-        return (yield from self.exists(key)) and (yield from self._deleted(key))
+        return (yield from self.exists(key)) and (yield from self.removed(key))
 
-    def _deleted(self, key: str) -> Work[bool]:
+    def removed(self, key: str) -> Work[bool]:
+        """Delete the object, and return whether the store does not tell that there was none."""
         try:
             yield ask("delete", self.store, self.path(key))
         except FileNotFoundError as error:
@@ -197,12 +200,6 @@ class Bucket:
             return
         raise faults.not_found(source, f"{self.place}/{source}")
 
-    def move(self, source: str, target: str) -> Work[None]:
-        """Copy, then delete."""
-        yield from self.copy(source, target)
-        if source != target:
-            yield from self._deleted(source)
-
     def sign(self, key: str, expires_s: float, method: str) -> Work[str]:
         """Return an address that is good for a while."""
         path = self.path(key)
@@ -234,7 +231,7 @@ class Bucket:
             key=key,
             size_bytes=meta["size"],
             modified=meta["last_modified"].timestamp(),
-            content_type=kind or content_type(key),
+            content_type=content_type(key) if kind in (None, _UNKNOWN_TYPE) else kind,
             etag=self.etag(meta),
         )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import urllib.request
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -14,7 +15,13 @@ from llmcore_storage_object import stores
 from llmcore_storage_object.plugin import S3Options
 from llmcore_storage_object.provider import SigningStorage
 from tests.kit_object_meddling import Asked, Keeping, keeping
-from tests.kit_object_servers import BUCKET, Server, needs_rclone, rclone
+from tests.kit_object_servers import BUCKET, Server, moto, needs_moto, needs_rclone, rclone
+
+
+@pytest.fixture(scope="module")
+def on_moto(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with moto(tmp_path_factory.mktemp("moto")) as server:
+        yield server
 
 
 @pytest.fixture(scope="module")
@@ -92,3 +99,50 @@ def test_a_target_below_a_file_is_refused_as_a_save_refuses_it(on_rclone: Server
         with pytest.raises(StorageKeyError, match="keeps files in folders"):
             call()
     assert (kept.load("file"), kept.load("other")) == (b"1", b"2")
+
+
+@needs_moto
+@pytest.mark.parametrize("size", [0, 11, 6 << 20])
+def test_the_content_type_follows_the_ending_of_the_target(on_moto: Server, size: int) -> None:
+    kept, data = storage(on_moto, prefix=f"types{size}"), b"<" * size
+
+    def stored(key: str) -> str:
+        with urllib.request.urlopen(kept.sign_url(key, 60)) as answer:  # noqa: S310 - our own server
+            assert answer.read() == data
+            return str(answer.headers["Content-Type"])
+
+    kept.save("page.tmp", data)
+    kept.copy("page.tmp", "copied.html")
+    asyncio.run(kept.acopy("page.tmp", "acopied.css"))
+    kept.move("copied.html", "moved.txt")
+    asyncio.run(kept.amove("page.tmp", "amoved.html"))
+    kept.copy("amoved.html", "same.html")
+    kept.copy("same.html", "unknown")
+    expected = {
+        "acopied.css": "text/css",
+        "amoved.html": "text/html",
+        "moved.txt": "text/plain",
+        "same.html": "text/html",
+    }
+    assert {key: stored(key) for key in kept.list_files()} == expected | {
+        "unknown": "application/octet-stream"
+    }
+    listed = {info.key: info.content_type for info in kept.list_page()}
+    assert (
+        listed
+        == {key: kept.get_file_info(key).content_type for key in listed}
+        == expected | {"unknown": None}
+    )
+
+
+@needs_moto
+def test_a_source_that_is_not_there_leaves_the_target_of_another_type_as_it_was(on_moto: Server) -> None:
+    kept = storage(on_moto, prefix="missing")
+    kept.save("b.html", b"1")
+    for call in both(kept, "a", "b.html"):
+        with pytest.raises(StorageNotFound, match="'a'"):
+            call()
+    for call in both(kept, "../a", "b.html"):
+        with pytest.raises(StorageKeyError):
+            call()
+    assert (kept.load("b.html"), kept.list_files()) == (b"1", ["b.html"])
