@@ -8,6 +8,7 @@ from typing import Final
 
 from obstore.exceptions import (
     AlreadyExistsError,
+    InvalidPathError,
     PermissionDeniedError,
     PreconditionError,
     UnauthenticatedError,
@@ -89,6 +90,8 @@ def translate(
             )
         return not_found(key, where)
     said = _words(text, secrets)
+    if isinstance(error, InvalidPathError):
+        return _unlisted(said, place)
     if isinstance(error, _REFUSED) or status in (401, 403, _NOT_ALLOWED):
         asked = _REQUEST.search(text)
         return _refused(
@@ -227,6 +230,15 @@ def status_of(error: BaseException) -> int | None:
     """Return the HTTP status that the SDK tells of, if any."""
     found = _STATUS.search(str(error))
     return int(found[1] or found[2]) if found else None
+
+
+def _unlisted(said: str, place: str) -> StorageError:
+    return StorageError(
+        f"there is an object whose name the SDK cannot list, and so none of its neighbours: {said}",
+        where=place,
+        expected='names without "//", "." and ".." as parts',
+        fix="rename or remove that object with the tools of the vendor, or set `prefix` to a folder without it",
+    )
 
 
 def _refused(said: str, code: str, where: str, *, writing: bool) -> StorageError:

@@ -120,3 +120,19 @@ def test_a_server_that_is_not_well_for_longer_is_asked_again_later(server: Keepi
     kept.save("a/b", b"1")
     kept.save("a", b"2")
     assert kept.list_files() == ["a", "a/b"]
+
+
+@pytest.mark.parametrize("name", ["a//b", "./x", "a/../b"])
+def test_a_foreign_name_that_cannot_be_listed_is_told_and_avoided_by_a_prefix(
+    server: Keeping, name: str
+) -> None:
+    kept, apart = storage(server.endpoint), storage(server.endpoint, prefix="ours")
+    apart.save("a", b"1")
+    server.kept[f"/b/{name}"] = {"ETag": '"1"'}, b""
+    for call in (kept.list_files, kept.list_page, lambda: asyncio.run(kept.alist_files())):
+        with pytest.raises(StorageError, match="cannot list") as caught:
+            call()
+        assert type(caught.value) is StorageError
+        assert name in caught.value.message
+        assert "prefix" in (caught.value.fix or "")
+    assert apart.list_files() == [info.key for info in apart.list_page()] == ["a"]
