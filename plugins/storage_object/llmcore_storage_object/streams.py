@@ -22,7 +22,7 @@ def pieces(bucket: Bucket, key: str, start: int, stop: int | None) -> Generator[
     path = bucket.path(key)
     _check_range(start, stop)
     if stop is not None and stop <= start:
-        yield ask("head", bucket.store, path)
+        yield from bucket.looked(key, ask("head", bucket.store, path))
         return
     whole = start == 0 and stop is None
     options: Any = None if whole else {"range": {"offset": start} if stop is None else (start, stop)}

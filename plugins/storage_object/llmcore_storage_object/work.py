@@ -15,7 +15,7 @@ from llmcore.contracts.storage_keys import content_type, parse
 from llmcore.errors import LLMCoreError, StorageError
 from llmcore.types import FileInfo, Secret
 from llmcore_storage_object import faults
-from llmcore_storage_object.steps import END, Work, ask, chunk, one, send
+from llmcore_storage_object.steps import END, Step, Work, ask, chunk, one, send
 from llmcore_storage_object.traits import Traits
 
 __all__ = ["MAX_FILE_BYTES", "Bucket"]
@@ -26,6 +26,7 @@ MAX_FILE_BYTES: Final = 4 << 30
 """What is saved and loaded in one piece."""
 _UNKNOWN_TYPE: Final = "application/octet-stream"
 """What is stored where the ending tells no content type, since a store needs one."""
+_LONGEST_SIGNED_S: Final = 7 * 24 * 3600
 _READS: Final = 8
 _NO_MARK: Final[Mapping[str, str]] = MappingProxyType({})
 _MD5: Final = re.compile(r"[0-9a-f]{32}")
@@ -64,6 +65,7 @@ class Bucket:
         self.base = f"{prefix.strip('/')}/" if prefix.strip("/") else ""
         self.traits = Traits(store, self.base, vendors=vendors, by_version=by_version)
         self._by_version = by_version
+        self._place_seen = False
         self._digests = not vendors
         """Whether etags may be digests: where a server writes files in place, that alone tells a torn one."""
         self._secrets = [secret for secret in secrets if secret is not None]
@@ -150,10 +152,31 @@ class Bucket:
     def exists(self, key: str) -> Work[bool]:
         """Return whether there is such an object."""
         try:
-            yield ask("head", self.store, self.path(key))
-        except FileNotFoundError:
+            yield from self.looked(key, ask("head", self.store, self.path(key)))
+        except FileNotFoundError as error:
+            if faults.no_place(error):
+                raise
             return False
         return True
+
+    def looked(self, key: str, step: Step) -> Work[Any]:
+        """Do the *step*, a HEAD. Its refusal has no body, so a GET tells once whether there is a bucket at all."""
+        try:
+            found = yield step
+        except FileNotFoundError:
+            if not self._place_seen:
+                yield from self._see_place(key)
+            raise
+        self._place_seen = True
+        return found
+
+    def _see_place(self, key: str) -> Work[None]:
+        try:
+            yield ask("get", self.store, self.path(key))
+        except FileNotFoundError as error:
+            if faults.no_place(error):
+                raise
+        self._place_seen = True
 
     def delete(self, key: str) -> Work[bool]:
         """Delete the object; stores do not tell whether there was one, so it is looked for first."""
@@ -171,7 +194,8 @@ class Bucket:
 
     def info(self, key: str) -> Work[FileInfo]:
         """Return what is known of the object."""
-        found = yield ask("get", self.store, self.path(key), options={"head": True})
+        head = ask("get", self.store, self.path(key), options={"head": True})
+        found = yield from self.looked(key, head)
         return self.info_of(key, found.meta, found.attributes.get("Content-Type"))
 
     def make_folder(self, key: str) -> Work[None]:
@@ -188,7 +212,7 @@ class Bucket:
             yield from self.guarded(target, self._beside(target, copied), writing=True)
 
     def _there(self, key: str) -> Work[None]:
-        yield ask("head", self.store, self.path(key))
+        yield from self.looked(key, ask("head", self.store, self.path(key)))
 
     def _copied(self, source: str, target: str) -> Work[None]:
         try:
@@ -203,10 +227,11 @@ class Bucket:
     def sign(self, key: str, expires_s: float, method: str) -> Work[str]:
         """Return an address that is good for a while."""
         path = self.path(key)
-        if method not in ("GET", "PUT", "HEAD") or expires_s <= 0:
+        if method not in ("GET", "PUT", "HEAD") or not 1 <= expires_s <= _LONGEST_SIGNED_S:
             raise StorageError(
                 f"no address can be signed for {method!a} and {expires_s} seconds",
-                expected="GET, PUT or HEAD, and more than 0 seconds",
+                expected=f"GET, PUT or HEAD, and 1 to {_LONGEST_SIGNED_S} seconds, which are 7 days",
+                fix='sign_url(key, 3600.0, "GET")',
             )
         url: str = yield ask("sign", self.store, method, path, timedelta(seconds=expires_s))
         return url

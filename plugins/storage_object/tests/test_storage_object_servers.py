@@ -83,9 +83,20 @@ def test_a_signed_address_lets_anybody_get_and_put_that_file(on_moto: Server) ->
     urllib.request.urlopen(put).close()  # noqa: S310
     assert kept.load("b.txt") == b"by another"
     assert "X-Amz-Expires=60&" in kept.sign_url("a.txt", 60)
-    for wrong in ((0.0, "GET"), (60.0, "DELETE"), (-1.0, "PUT")):
-        with pytest.raises(StorageError, match="no address can be signed"):
+    nan = float("nan")
+    for wrong in (
+        (0.0, "GET"),
+        (0.9, "GET"),
+        (604_801.0, "GET"),
+        (nan, "GET"),
+        (60.0, "DELETE"),
+        (-1.0, "PUT"),
+    ):
+        with pytest.raises(StorageError, match="no address can be signed") as caught:
             kept.sign_url("a.txt", *wrong)
+        assert "7 days" in (caught.value.expected or "")
+    for seconds in (1.0, 604_800.0):
+        assert f"X-Amz-Expires={seconds:.0f}&" in kept.sign_url("a.txt", seconds)
 
 
 @needs_moto
@@ -190,25 +201,33 @@ def test_credentials_that_are_not_accepted_are_told_and_shown_nowhere(on_rclone:
 
 
 @needs_moto
-def test_a_bucket_that_is_not_there_is_told(on_moto: Server) -> None:
-    kept = storage(on_moto, bucket="no-such-bucket")
-    told = [error.message for error in _failures_but_missing(kept)]
-    assert told
-    assert all("there is no bucket or container s3://no-such-bucket" in message for message in told)
+@needs_rclone
+def test_a_bucket_that_is_not_there_is_told(on_moto: Server, on_rclone: Server) -> None:
+    for server in (on_moto, on_rclone):
+        kept = storage(server, bucket="no-such-bucket")
+        for call in _all_calls(kept):
+            with pytest.raises(
+                StorageError, match="there is no bucket or container s3://no-such-bucket"
+            ) as caught:
+                call()
+            assert type(caught.value) is StorageError
+            assert caught.value.__context__ is None
 
 
-def _failures_but_missing(kept: ObjectStorage) -> Iterator[StorageError]:
-    """Yield what every call fails with that reads the answer's body: a HEAD has none that tells."""
-    for call in (
-        lambda: kept.save("a", b"1"),
+def _all_calls(kept: ObjectStorage) -> list[Callable[[], Any]]:
+    return [
+        lambda: kept.exists("a"),
+        lambda: kept.get_file_info("a"),
+        lambda: kept.delete("a"),
+        lambda: kept.copy("a", "b"),
+        lambda: list(kept.load_stream("a", 1, 1)),
+        lambda: asyncio.run(kept.aexists("a")),
         lambda: kept.load("a"),
         kept.list_files,
+        lambda: kept.save("a", b"1"),
         lambda: kept.save_stream("a", [b"1"]),
         lambda: kept.save_if_absent("a", b"1"),
-    ):
-        with pytest.raises(StorageError) as caught:
-            call()
-        yield caught.value
+    ]
 
 
 def test_a_server_that_is_not_there_is_told() -> None:
