@@ -36,12 +36,13 @@ def save_if(bucket: Bucket, key: str, data: bytes, etag: str | None) -> Work[str
             return bucket.etag(put) or ""
         except Exception as error:
             refused = faults.conflicting(error) or (isinstance(error, FileNotFoundError) and etag is not None)
-            if not (refused or faults.transient(error)):
+            again = faults.transient(error) and not refused
+            if not (refused or again or doubt):
                 raise
             failure = error
-        doubt = doubt or not (refused or faults.never_done(failure))
-        if refused:
+        if not again:
             break
+        doubt = doubt or not faults.never_done(failure)
     if doubt:
         if (ours := (yield from _ours(bucket, key, mark))) is not None:
             return ours

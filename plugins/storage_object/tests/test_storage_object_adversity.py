@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from llmcore.errors import StorageChanged, StorageError, StorageExists, StorageUnavailable
+from llmcore.errors import StorageChanged, StorageError, StorageExists, StorageReadOnly, StorageUnavailable
 from llmcore.types import Duration, Secret
 from llmcore_storage_object import stores
 from llmcore_storage_object.plugin import S3Options
@@ -63,6 +63,19 @@ def test_a_loser_is_told_that_it_lost_after_one_request(server: Keeping) -> None
     with meddled(server, 429), pytest.raises(StorageExists):
         kept.save_if_absent("mine", b"ours")
     assert kept.load("mine") == b"theirs"
+
+
+def test_a_refusal_of_the_second_request_does_not_hide_that_the_first_was_carried_out(
+    server: Keeping,
+) -> None:
+    kept = storage(server.endpoint)
+    with meddled(server, AFTER + 500, 403):
+        etag = kept.save_if_absent("mine", b"one")
+    assert kept.load_with_etag("mine") == (b"one", etag)
+    with meddled(server, 500, 403), pytest.raises(StorageError, match="not known whether"):
+        kept.save_if_match("mine", b"two", etag)
+    with meddled(server, 403), pytest.raises(StorageReadOnly):
+        kept.save_if_match("mine", b"two", etag)
 
 
 def test_what_cannot_be_known_is_said_so(server: Keeping) -> None:
