@@ -16,9 +16,19 @@ from llmcore.errors import (
     StorageReadOnly,
 )
 
-__all__ = ["RootError", "absent", "changed", "exists", "restless", "translate", "unwritable"]
+__all__ = [
+    "DENIED",
+    "InFolder",
+    "RootError",
+    "absent",
+    "changed",
+    "exists",
+    "restless",
+    "translate",
+    "unwritable",
+]
 
-_DENIED: Final = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
+DENIED: Final = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _LOCKS: Final = frozenset({errno.EAGAIN, errno.ENOLCK})
 _NO_FILE: Final = frozenset(
@@ -27,6 +37,10 @@ _NO_FILE: Final = frozenset(
 _NO_FILE_TO_READ: Final = frozenset({errno.ENOENT, errno.EISDIR})
 """A folder is no file, and is seen by nobody who asks for files."""
 _ABSENT: Final = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP})
+
+
+class InFolder(OSError):
+    """A folder that was come across, whose key is the `filename`, cannot be used."""
 
 
 class RootError(OSError):
@@ -42,7 +56,7 @@ def translate(error: OSError, key: str, root: str, *, writing: bool) -> StorageE
     """Return our error for one that arose while the file of *key* was read or written."""
     if isinstance(error, RootError):
         return _of_root(error, root, writing=writing)
-    number, where = error.errno, f"{root}/{key}"
+    number, where = error.errno, f"{root}/{error.filename if isinstance(error, InFolder) else key}"
     if number in _NO_FILE_TO_READ and not writing:
         return StorageNotFound(
             f"nothing is stored under {key!a}",
@@ -126,14 +140,14 @@ def _general(error: OSError, where: str, *, writing: bool) -> StorageError:
             expected="free space, quota and a limit of file sizes that let the file in",
             fix="free some space there, or set storage.fs.root to a folder on another disk",
         )
-    if number in _DENIED and writing:
+    if number in DENIED and writing:
         return StorageReadOnly(
             f"the storage may not be written: {_words(error)}",
             where=where,
             expected="a folder in which this user may write",
             fix="give the user the right to write there, or set storage.fs.root to another folder",
         )
-    if number in _DENIED:
+    if number in DENIED:
         return StorageError(
             f"the storage may not be read: {_words(error)}",
             where=where,

@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import unicodedata
 from collections.abc import Generator, Iterator
+from contextlib import suppress
 from heapq import heapify, heappop
 from typing import TypeAlias
 
 from llmcore.contracts.storage_keys import MAX_PARTS, fault_of_part
-from llmcore_storage_fs.faults import absent
+from llmcore_storage_fs.faults import DENIED, InFolder, absent
 from llmcore_storage_fs.folders import Folder
 
 __all__ = ["in_order", "known_as"]
@@ -29,7 +30,7 @@ def in_order(
     """Yield the files in and below *folder*, whose own key is *base*: the folder of each, its name and its key, sorted.
 
     Only names that begin with *beginning* count, here but not below, and only keys that come after *after*. Links,
-    devices, unfinished files and names that cannot be a key's are passed over. *few* says that the caller will stop early.
+    devices, other people's folders that may not be read, unfinished files and names that cannot be a key's are passed over. *few* says that the caller will stop early.
     """
     for name, is_file in _entries(folder, beginning, _rest(base, after), folders=depth > 1, few=few):
         key = base + name
@@ -74,13 +75,33 @@ def _below(
     folder: Folder, name: str, base: str, after: str, depth: int, *, few: bool
 ) -> Generator[tuple[Folder, str, str], None, None]:
     try:
-        deeper = folder.child(name, create=False)
+        deeper = _readable(folder, name)
     except OSError as error:
         if absent(error):  # removed meanwhile, or swapped for a link
             return
-        raise
+        if error.errno not in DENIED:
+            raise
+        if _is_anothers(folder, name):  # such as lost+found at the root of a disk
+            return
+        raise InFolder(error.errno, error.strerror, base.rstrip("/")) from None
     with deeper:
         yield from in_order(deeper, base, "", after, depth, few=few)
+
+
+def _readable(folder: Folder, name: str) -> Folder:
+    deeper = folder.child(name, create=False)
+    try:
+        deeper.stat(".")  # to read the names is one right, to look at what they name another
+    except BaseException:
+        deeper.close()
+        raise
+    return deeper
+
+
+def _is_anothers(folder: Folder, name: str) -> bool:
+    with suppress(OSError):
+        return hasattr(os, "geteuid") and folder.stat(name).st_uid != os.geteuid()
+    return True  # it is gone
 
 
 def known_as(folder: Folder, name: str, described: os.stat_result) -> str:

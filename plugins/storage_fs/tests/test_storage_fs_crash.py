@@ -526,3 +526,45 @@ def test_a_folder_that_may_not_be_written_is_read_only(tmp_path: Path) -> None:
     assert lines[:4] == ["StorageReadOnly None True True"] * 4, said
     assert lines[4] == "b'old' ['closed', 'file', 'folder/other']"
     assert lines[5].startswith("StorageError the storage may not be read")
+
+
+LISTS = """
+def told(call):
+    try:
+        print(call())
+    except Exception as error:
+        print(type(error).__name__, error.message, error.where, error.__context__)
+
+told(lambda: storage.list_files())
+told(lambda: [info.key for info in storage.list_page()])
+told(lambda: storage.list_files("lost+found/"))
+"""
+OWN = """
+import os
+os.mkdir(sys.argv[1] + "/mine"), os.chmod(sys.argv[1] + "/mine", int(sys.argv[2], 8))
+"""
+
+
+@pytest.mark.parametrize("mode", [0o000, 0o700, 0o711, 0o744])
+def test_another_user_s_closed_folder_is_passed_over_and_one_s_own_is_named(
+    tmp_path: Path, mode: int
+) -> None:
+    root = tmp_path / "root"
+    storage, become = FsStorage(root), ""
+    for key in ("a", "lost+found/b", "z"):
+        storage.save(key, b"1")
+    if os.geteuid() == 0:  # who may read everything; so ask somebody else
+        become = BECOME_NOBODY
+        for above in (tmp_path, *tmp_path.parents[:2]):
+            above.chmod(0o755)
+        root.chmod(0o777)
+        (root / "lost+found").chmod(mode)
+        out, said = child(become + LISTS, root).communicate()
+        assert out.splitlines()[:2] == ["['a', 'z']"] * 2, said
+        explicit = out.splitlines()[2]
+        assert "StorageError the storage may not be read" in explicit or mode == 0o744
+        assert "lost+found" in explicit
+    out, said = child(become + OWN + LISTS, root, f"{mode & 0o466:o}").communicate()
+    fault = f"StorageError the storage may not be read: Permission denied (EACCES) {root}/mine None"
+    (root / "mine").chmod(0o700)
+    assert out.splitlines()[:2] == [fault] * 2, said
