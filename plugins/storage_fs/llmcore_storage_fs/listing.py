@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 import unicodedata
 from collections.abc import Generator, Iterator
 from contextlib import suppress
 from heapq import heapify, heappop
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from llmcore.contracts.storage_keys import MAX_PARTS, fault_of_part
 from llmcore_storage_fs.faults import DENIED, InFolder, absent
@@ -15,6 +16,11 @@ from llmcore_storage_fs.folders import Folder
 
 __all__ = ["in_order", "known_as"]
 
+_UNSEEN: Final = re.compile(
+    "[\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff"
+    "\uffa0\ufff0-\ufff8\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
+)
+"""What Unicode calls default ignorable. Keys may hold it: emoji, Persian and Hindi are written with it."""
 _Found: TypeAlias = tuple[str, str, bool]
 
 
@@ -107,9 +113,10 @@ def _is_anothers(folder: Folder, name: str) -> bool:
 def known_as(folder: Folder, name: str, described: os.stat_result) -> str:
     """Return the name that stands in *folder* for what was found under *name*.
 
-    It differs where the file system takes upper and lower case, or two spellings of an accent, for the same.
+    It differs where the file system takes upper and lower case, or two spellings of an accent, for the same, or sees no
+    characters without a width.
     """
-    for spelling in {name.swapcase(), unicodedata.normalize("NFD", name)} - {name}:
+    for spelling in _spellings(name):
         try:
             other = folder.stat(spelling)
         except OSError:
@@ -121,5 +128,15 @@ def known_as(folder: Folder, name: str, described: os.stat_result) -> str:
     return name
 
 
+def _spellings(name: str) -> set[str]:
+    """Return other names that some file system takes for the same."""
+    others = {name.swapcase(), unicodedata.normalize("NFD", name)}
+    if others == {
+        name
+    }:  # who sees no such characters folds case as well, so only names without case need more
+        others = {_UNSEEN.sub("", name), f"{name}\u200b"}
+    return others - {name, ""}
+
+
 def _folded(name: str) -> str:
-    return unicodedata.normalize("NFC", unicodedata.normalize("NFD", name).casefold())
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFD", _UNSEEN.sub("", name)).casefold())

@@ -104,10 +104,16 @@ def test_a_root_that_is_no_path_is_a_fault_of_the_configuration(root: str) -> No
 
 
 class Folding(folders.Descriptor):
-    """A folder of a file system that takes upper and lower case for the same, as those of macOS do."""
+    """A folder of a file system that takes upper and lower case for the same and sees no zero-width characters.
+
+    So do those of macOS the one, and Linux's folders that fold case both.
+    """
 
     def _known(self, name: str) -> str:
-        return next((entry.name for entry in super().scan() if entry.name.lower() == name.lower()), name)
+        def folded(text: str) -> str:
+            return text.lower().translate(dict.fromkeys((0x200B, 0x200D, 0xFE0F)))
+
+        return next((entry.name for entry in super().scan() if folded(entry.name) == folded(name)), name)
 
     def stat(self, name: str) -> os.stat_result:
         return super().stat(self._known(name))
@@ -145,3 +151,36 @@ def test_keys_that_differ_in_case_do_not_share_a_file_where_the_file_system_woul
     assert storage.list_files("folder/") == []
     assert storage.list_files() == ["Folder/Name"]
     assert storage.load("Folder/Name") == b"1"
+
+
+@pytest.mark.parametrize(
+    ("name", "twins"),
+    [
+        ("1", ["1\u200b", "\u200b1", "1\u200d\u200d"]),
+        ("1\u200b2", ["12", "1\u200d2", "12\ufe0f"]),
+        ("\u6587.1", ["\u6587\u200b.1"]),
+        ("\u2764\ufe0f", ["\u2764"]),
+        ("a", ["a\u200b", "A\u200b"]),
+        ("1" * 252 + "\u200b", ["1" * 252]),
+    ],
+)
+def test_keys_that_differ_in_what_cannot_be_seen_do_not_share_a_file_either(
+    tmp_path: Path, name: str, twins: list[str]
+) -> None:
+    storage = FsStorage(tmp_path / "folding", open_root=open_folding)
+    storage.save(name, b"1")
+    storage.save(f"in/{name}/x", b"1")
+    for twin in twins:
+        for key in (twin, f"in/{twin}/x"):
+            with pytest.raises(StorageKeyError, match=r"takes '.*' for '.*', which is another key"):
+                storage.save(key, b"2")
+            with pytest.raises(StorageKeyError):
+                storage.load(key)
+            assert not storage.delete(key)
+    storage.save(name, b"3")
+    assert (storage.load(name), storage.list_files()) == (b"3", sorted([name, f"in/{name}/x"]))
+    elsewhere = FsStorage(tmp_path / "exact")
+    for key in (name, *twins):
+        elsewhere.save(key, key.encode())
+    assert elsewhere.list_files() == sorted([name, *twins])
+    assert all(elsewhere.load(key) == key.encode() for key in (name, *twins))
