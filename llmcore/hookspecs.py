@@ -81,7 +81,8 @@ else:
         """Base of a provider's options: one annotated field for each key of its table `[kind.name]`.
 
         Besides plain types, `Duration` ("90s"), `Size` ("64MB") and `Secret` ("env:NAME") of `llmcore.types` are
-        understood. A frozen dataclass does as well.
+        understood, and `pathlib.Path`: a relative one counts from the folder of the file that says it, as does everything
+        else in that file; from a dict, a variable or as a default it stays relative. A frozen dataclass does as well.
         """
 
 

@@ -38,15 +38,15 @@ class TestFileCache(CacheConformance):
 
     @pytest.fixture
     def provider(self, tmp_path: Path) -> FileCache:
-        return FileCache(FileOptions(cache_dir=str(tmp_path / "cache"), namespace="one"))
+        return FileCache(FileOptions(cache_dir=tmp_path / "cache", namespace="one"))
 
     @pytest.fixture
     def sibling(self, tmp_path: Path) -> FileCache:
-        return FileCache(FileOptions(cache_dir=str(tmp_path / "cache"), namespace="on"))
+        return FileCache(FileOptions(cache_dir=tmp_path / "cache", namespace="on"))
 
     @pytest.fixture
     def twin(self, tmp_path: Path) -> FileCache:
-        return FileCache(FileOptions(cache_dir=str(tmp_path / "cache"), namespace="one", eviction="lfu"))
+        return FileCache(FileOptions(cache_dir=tmp_path / "cache", namespace="one", eviction="lfu"))
 
 
 class Clock:

@@ -38,7 +38,7 @@ class Clock:
 
 
 def file_cache(folder: Path, *, eviction: Any, clock: Callable[[], int]) -> FileCache:
-    options = FileOptions(cache_dir=str(folder), max_size=Size(2 * MB), eviction=eviction)
+    options = FileOptions(cache_dir=folder, max_size=Size(2 * MB), eviction=eviction)
     return FileCache(options, clock=clock, chance=random.Random(5).random)  # noqa: S311 - no secret
 
 

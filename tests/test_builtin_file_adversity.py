@@ -318,7 +318,7 @@ def test_of_several_processes_one_gets_each_lease(tmp_path: Path) -> None:
 def test_the_version_tells_of_another_process_writes_and_not_of_its_reads(tmp_path: Path) -> None:
     folder = tmp_path / "cache"
     manage = "from llmcore.cache import CacheManager\ncache = CacheManager(cache_dir=folder, memory=0)\n"
-    cache = FileCache(FileOptions(cache_dir=str(folder)))
+    cache = FileCache(FileOptions(cache_dir=folder))
     versions = [cache.version()]
     for work in ("cache.set('key', 1)", "cache.delete('key')", "cache.set('key', 2)", "cache.clear()"):
         run(manage + work, folder)

@@ -35,7 +35,7 @@ def cache(folder: Path) -> Iterator[FileCache]:
 
 
 def open_cache(folder: Path, *, size: int = 10**9, namespace: str = "default") -> FileCache:
-    return FileCache(FileOptions(cache_dir=str(folder), max_size=Size(size), namespace=namespace))
+    return FileCache(FileOptions(cache_dir=folder, max_size=Size(size), namespace=namespace))
 
 
 def run(code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -179,7 +179,7 @@ def test_the_file_stays_within_its_size_and_keeps_the_newest(folder: Path, value
 
 def test_expired_entries_go_before_those_that_are_alive(folder: Path) -> None:
     now = 10**18
-    options = FileOptions(cache_dir=str(folder), max_size=Size(2 * MB))
+    options = FileOptions(cache_dir=folder, max_size=Size(2 * MB))
     cache = FileCache(options, clock=lambda: now)
     for i in range(200):
         cache.set(f"old and wanted {i}", b"x" * 1000)
@@ -195,7 +195,7 @@ def test_expired_entries_go_before_those_that_are_alive(folder: Path) -> None:
 
 def test_what_has_expired_is_swept_out_long_before_the_room_is_needed(folder: Path) -> None:
     now = 10**18
-    cache = FileCache(FileOptions(cache_dir=str(folder), max_size=Size(100 * MB)), clock=lambda: now)
+    cache = FileCache(FileOptions(cache_dir=folder, max_size=Size(100 * MB)), clock=lambda: now)
     for i in range(1000):
         cache.set(f"soon over {i}", b"x" * 100, 10)
         cache.set(f"stays {i}", b"x" * 100)

@@ -72,7 +72,7 @@ def warnings(caplog: pytest.LogCaptureFixture) -> Iterator[list[str]]:
 
 
 def open_cache(folder: Path) -> FileCache:
-    return FileCache(FileOptions(cache_dir=str(folder)))
+    return FileCache(FileOptions(cache_dir=folder))
 
 
 def read_all(folder: Path) -> tuple[int, int, str]:
@@ -128,7 +128,7 @@ print(txn.get(b"x"), flush=True)
 sys.stdin.read()
 """
     )
-    cache = FileCache(FileOptions(cache_dir=str(folder), max_size=2_000_000))  # type: ignore[arg-type]
+    cache = FileCache(FileOptions(cache_dir=folder, max_size=2_000_000))  # type: ignore[arg-type]
     cache.set("key", b"value")
     with subprocess.Popen(
         [sys.executable, "-c", code, str(folder)], stdin=subprocess.PIPE, stdout=subprocess.PIPE

@@ -36,7 +36,7 @@ def test_create_returns_what_keeps_the_contract(tmp_path: Path) -> None:
     assert isinstance(model, TokenCounter)
     assert isinstance(model, UsageBounds)
     assert isinstance(memory.create(memory.options()), MemoryCache)
-    cache = file.create(plugin.FileOptions(cache_dir=str(tmp_path)))
+    cache = file.create(plugin.FileOptions(cache_dir=tmp_path))
     assert isinstance(cache, FileCache)
     for protocol in (CacheProvider, AsyncCacheProvider, CacheKeys):
         assert isinstance(cache, protocol)

@@ -99,7 +99,7 @@ def test_values_become_what_the_fields_say(tmp_path: Path) -> None:
         pool=3,
         mode="cluster",
         nodes=("a", "b"),
-        folder=Path("data"),
+        folder=tmp_path / "data",
     )
     assert isinstance(options.timeout, Duration)
 
@@ -216,3 +216,44 @@ def test_a_field_type_that_cannot_be_read_is_the_plugins_fault(tmp_path: Path) -
 
     with pytest.raises(PluginBroken, match="option `both`"):
         read('[cache.redis]\nboth = "x"\n', Odd, tmp_path)
+
+
+def test_a_relative_path_counts_from_the_folder_of_the_file_that_says_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project, deep, home = tmp_path / "project", tmp_path / "project" / "deep" / "er", tmp_path / "home"
+    deep.mkdir(parents=True)
+    (home / ".config" / "llmcore").mkdir(parents=True)
+    monkeypatch.chdir(deep)
+
+    def folder(text: str, *, profile: str | None = None, **env: str) -> Path | None:
+        (project / "llmcore.toml").write_text(text, encoding="utf-8")
+        options: Any = load_settings(env={"HOME": str(home)} | env, profile=profile).options(
+            "cache", provider(RedisOptions)
+        )
+        return options.folder  # type: ignore[no-any-return]
+
+    said = '[cache.redis]\nfolder = "data"'
+    assert folder(said) == project / "data"
+    assert folder('[profiles.p.cache.redis]\nfolder = "./p/../q"', profile="p") == project / "p" / ".." / "q"
+    assert folder('[cache.redis]\nfolder = "/abs"') == Path("/abs")
+    assert folder('[cache.redis]\nfolder = "~/data"') == home / "data"
+    assert folder('[cache.redis]\nfolder = "env:DATA"', DATA="data") == Path("data")
+    assert folder('[cache.redis]\nfolder = "env:DATA"', DATA="/abs") == Path("/abs")
+    assert folder(said, LLMCORE__CACHE__REDIS__FOLDER="other") == Path("other")
+    assert folder(said, LLMCORE__CACHE__REDIS__FOLDER="7") == Path("7")
+    assert folder("") is None
+    (home / ".config" / "llmcore" / "config.toml").write_text(said, encoding="utf-8")
+    assert folder("") == home / ".config" / "llmcore" / "data"
+    given: Any = load_settings({"cache": {"redis": {"folder": "data"}}}, env={}).options(
+        "cache", provider(RedisOptions)
+    )
+    assert given.folder == Path("data")
+
+
+@pytest.mark.parametrize("value", ['""', "5", "true", '["a"]', '"nul\\u0000"'])
+def test_what_is_no_path_is_a_fault_of_the_user_s(tmp_path: Path, value: str) -> None:
+    error = faults_of(f"[cache.redis]\nfolder = {value}", RedisOptions, tmp_path)
+    assert error.code == "LC104"
+    assert "`folder` is not a path" in str(error)
+    assert error.expected == "a path in quotes, not empty"

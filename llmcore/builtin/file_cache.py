@@ -300,7 +300,7 @@ def _delete(slots: Sequence[bytes]) -> Callable[[Any], int]:
     return lambda txn: sum(txn.delete(slot) for slot in slots)
 
 
-def _folder(cache_dir: str | None) -> Path:
+def _folder(cache_dir: Path | None) -> Path:
     if cache_dir is not None:
         return Path(cache_dir).expanduser()
     import platformdirs

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Literal
 
 from llmcore.hookspecs import Options, Provider, hookimpl
@@ -29,8 +30,8 @@ class MemoryOptions(Options):
 class FileOptions(Options):
     """`[cache.file]`."""
 
-    cache_dir: str | None = None
-    """Folder of the cache; None takes llmcore's folder among the user's caches."""
+    cache_dir: Path | None = None
+    """Folder of the cache; a relative one counts from that of the file that says it. None takes llmcore's folder among the user's caches."""
     max_size: Size = Size(10**9)
     """Bytes that the file may take on the disk; before it is full, entries go, the expired ones first."""
     eviction: Literal["lru", "lfu"] = "lru"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import types
 import typing
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, NotRequired, Required, Union
 
 import msgspec
@@ -103,6 +104,7 @@ _NOUNS: dict[Any, tuple[str, str]] = {
     int: ("a whole number", "a whole number, without quotes"),
     float: ("a number", "a number, without quotes"),
     str: ("text", "text in quotes"),
+    Path: ("a path", "a path in quotes, not empty"),
     list: ("a list", "a list in square brackets"),
     tuple: ("a list", "a list in square brackets"),
     dict: ("a table", "a table of names and values"),

@@ -13,6 +13,7 @@ from llmcore.config import references
 from llmcore.config.keys import Path, dotted
 from llmcore.config.layers import Layer, tables_in
 from llmcore.config.mask import is_reference
+from llmcore.config.paths import located
 from llmcore.config.readers import is_web_address
 from llmcore.config.schema import BUDGETS_KEYS, LIMIT_KEYS, SECTIONS
 from llmcore.config.sources import state_file
@@ -225,13 +226,7 @@ def read_ledger(tree: Mapping[str, Any], owner: Owner, env: Mapping[str, str]) -
     }
     path: FilePath | None
     if "path" in values:
-        path = _expanded(values["path"], env)
-        if not path.is_absolute():
-            path = (owner(("ledger", "path")).folder or FilePath()).absolute() / path
+        path = located(values["path"], env=env, folder=owner(("ledger", "path")).folder or FilePath())
     else:
         path = state_file(env, "ledger.sqlite3")
     return LedgerSettings(None if path is None else str(path), values["durability"], values["enabled"])
-
-
-def _expanded(text: str, env: Mapping[str, str]) -> FilePath:
-    return FilePath(env["HOME"], text[2:]) if text.startswith("~/") and env.get("HOME") else FilePath(text)

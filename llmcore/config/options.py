@@ -15,6 +15,7 @@ from llmcore.config.fields import Field, build, expected, fields_of, mentions, n
 from llmcore.config.keys import Path, dotted
 from llmcore.config.layers import MISSING, BuiltIn, Layer
 from llmcore.config.mask import is_reference, shown
+from llmcore.config.paths import located
 from llmcore.config.schema import reader_of
 from llmcore.errors import ConfigError, PluginBroken
 from llmcore.hookspecs import Provider
@@ -155,8 +156,8 @@ class _Check:
         def custom(wanted: type, item: Any) -> Any:
             if wanted is Secret:
                 return self._secret(item, given.layer)
-            if wanted is FilePath and isinstance(item, str | FilePath):
-                return FilePath(item)
+            if wanted is FilePath:
+                return _path(item, env=self.stack.env, folder=folder)
             parse = getattr(wanted, "parse", None)
             if parse is None:
                 raise TypeError(f"`{wanted.__name__}` has no `parse`")
@@ -165,8 +166,12 @@ class _Check:
             except Exception as error:  # noqa: BLE001 - a stranger's parser; msgspec passes on ValueError alone
                 raise ValueError(str(error)) from None
 
-        if not mentions(hint, Secret) and mentions(hint, str):
-            value = self._followed(value, given.layer)
+        folder = given.layer.folder
+        if not mentions(hint, Secret) and (mentions(hint, str) or mentions(hint, FilePath)):
+            followed = self._followed(value, given.layer)
+            # What a variable says counts from the working directory, whoever asked it.
+            folder = folder if followed == value else None
+            value = followed
         return msgspec.convert(value, hint, dec_hook=custom)
 
     def _secret(self, value: Any, layer: Layer) -> Secret:
@@ -252,3 +257,11 @@ class _Check:
 
     def _holds_secret(self) -> bool:
         return any(mentions(field.type, Secret) for field in self.fields.values())
+
+
+def _path(item: Any, *, env: Mapping[str, str], folder: FilePath | None) -> FilePath:
+    """Return the path that an option says. A ValueError tells the user, a TypeError would blame the plugin."""
+    text = str(item) if isinstance(item, FilePath) else item
+    if not isinstance(text, str) or not text or "\0" in text:
+        raise ValueError("a path is text, and not empty")
+    return located(text, env=env, folder=folder)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from llmcore.hookspecs import Options, Provider, hookimpl
@@ -16,8 +17,9 @@ LLMCORE_API = 1
 class FsOptions(Options, frozen=True):
     """Options of `[storage.fs]`."""
 
-    root: str = "./data"
-    """The folder that holds the files; made at the first write. `~` is the home folder."""
+    root: Path = Path("data")
+    """The folder that holds the files; made at the first write. `~` is the home folder; a relative path in a file counts from
+    that file's folder, any other from the working directory."""
 
 
 def create(options: FsOptions) -> FsStorage:

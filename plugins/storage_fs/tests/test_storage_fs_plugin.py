@@ -10,6 +10,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+import llmcore
 from llmcore.errors import StorageError
 from llmcore.hookspecs import API_VERSION
 from llmcore_storage_fs import plugin
@@ -20,8 +21,8 @@ def test_the_plugin_offers_fs_with_its_options(tmp_path: Path) -> None:
     assert plugin.LLMCORE_API == API_VERSION
     (entry,) = plugin.llmcore_storage_providers()
     assert entry.name == "fs"
-    assert msgspec.convert({}, entry.options).root == "./data"
-    storage = entry.create(msgspec.convert({"root": str(tmp_path / "kept")}, entry.options))
+    assert msgspec.convert({}, entry.options).root == Path("data")
+    storage = entry.create(plugin.FsOptions(root=tmp_path / "kept"))
     assert isinstance(storage, FsStorage)
     storage.save("a", b"1")
     assert (tmp_path / "kept" / "a").read_bytes() == b"1"
@@ -106,3 +107,28 @@ def test_a_cancelled_write_is_whole_or_was_not(tmp_path: Path) -> None:
     asyncio.run(cancel())
     assert FsStorage(tmp_path).list_files() == ["a"]
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
+
+
+def test_a_project_has_one_storage_and_one_cache_from_wherever_it_is_called(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    below = tmp_path / "below" / "it"
+    below.mkdir(parents=True)
+    (tmp_path / "llmcore.toml").write_text(
+        '[storage]\nprovider = "fs"\n[storage.fs]\nroot = "./kept"\n'
+        '[cache]\nprovider = "file"\n[cache.file]\ncache_dir = "cached"\n'
+    )
+    for folder in (tmp_path, below):
+        monkeypatch.chdir(folder)
+        with llmcore.load() as core:
+            core.storage.save(folder.name, b"1")
+            core.cache.set("key", folder.name)
+    with llmcore.load() as core:
+        assert core.storage.list_files() == sorted([tmp_path.name, "it"])
+        assert core.cache.get("key") == "it"
+    assert list(below.iterdir()) == []
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["below", "cached", "kept", "llmcore.toml"]
+    monkeypatch.chdir(below)
+    with llmcore.load({"storage": {"provider": "fs", "fs": {"root": "here"}}}) as core:
+        core.storage.save("a", b"1")
+    assert (below / "here" / "a").read_bytes() == b"1"
