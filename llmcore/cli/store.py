@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import os
 import stat
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -97,9 +99,7 @@ def _get(args: argparse.Namespace) -> int:
                 expected="a file, or a pipe",
                 fix=f"llmcore store get {args.key} -o FILE",
             )
-        for piece in _joined(first, pieces) if sys.stdout.isatty() else whole:
-            sys.stdout.buffer.write(piece)
-    sys.stdout.buffer.flush()
+        _shown(_joined(first, pieces) if sys.stdout.isatty() else whole)
     return 0
 
 
@@ -198,23 +198,43 @@ def _told_size(storage: Any, key: str) -> int | None:
         return None
 
 
-def _written(path: Path, pieces: Iterator[bytes]) -> None:
-    """Write the file whole or not at all, unless it is a pipe or device."""
+def _shown(pieces: Iterator[bytes]) -> None:
     fault = ""
-    unfinished = (
-        path if path.exists() and not path.is_file() else path.with_name(f".{path.name}.{os.getpid()}.part")
-    )
     try:
-        with unfinished.open("wb") as file:
-            for piece in pieces:
-                file.write(piece)
-        if unfinished != path:
-            unfinished.replace(path)
+        for piece in pieces:
+            sys.stdout.buffer.write(piece)
+        sys.stdout.buffer.flush()
     except OSError as error:
-        fault = f"the file {path} cannot be written: {error.strerror or type(error).__name__}"
+        if error.errno in (errno.EPIPE, errno.EINVAL):  # who reads has had enough
+            raise
+        fault = f"stdout cannot be written: {error.strerror or type(error).__name__}"
+    if fault:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # where Python's flush at exit goes
+        raise UsageError(fault, expected="a file, pipe or terminal that takes what is kept there")
+
+
+def _written(path: Path, pieces: Iterator[bytes]) -> None:
+    """Write the file, or the one that a link leads to, whole or not at all; a pipe or device as it comes."""
+    fault, unfinished = "", None
+    try:
+        if path.exists() and not path.is_file():
+            with path.open("wb") as file:
+                file.writelines(pieces)
+        else:
+            target = path.resolve()
+            unfinished = target.with_name(f".{os.getpid()}-{time.time_ns():x}.part")
+            with unfinished.open("xb") as file:
+                file.writelines(pieces)
+            if target.exists():
+                unfinished.chmod(stat.S_IMODE(target.stat().st_mode))
+            unfinished.replace(target)
+            unfinished = None
+    except (OSError, RuntimeError) as error:  # a RuntimeError of links that lead to each other
+        fault = f"the file {path} cannot be written: {getattr(error, 'strerror', None) or error}"
     finally:
-        if unfinished != path:
-            unfinished.unlink(missing_ok=True)
+        if unfinished is not None:
+            with suppress(OSError):
+                unfinished.unlink()
     if fault:
         raise UsageError(fault, expected="a file that can be written")
 
@@ -233,11 +253,16 @@ def _paged(storage: Any, prefix: str) -> list[dict[str, Any]]:
 
 
 def _known(storage: Any, keys: Sequence[str]) -> list[dict[str, Any]]:
-    """Return what the storage can tell of each file; one without sizes and times tells the keys."""
-    try:
-        return [_facts(info) for info in storage.info(keys)]
-    except PluginError:
-        return [dict.fromkeys(_FACTS) | {"key": key} for key in keys]
+    """Return what the storage can tell of each file that is still there; one without sizes and times tells the keys."""
+    files: list[dict[str, Any]] = []
+    for key in keys:
+        try:
+            files.append(_facts(storage.get_file_info(key)))
+        except StorageNotFound:  # deleted since it was listed
+            continue
+        except PluginError:
+            return [dict.fromkeys(_FACTS) | {"key": key} for key in keys]
+    return files
 
 
 def _facts(info: FileInfo) -> dict[str, Any]:
