@@ -144,6 +144,13 @@ def test_pieces_are_joined_by_what_came_before(upstream: Simulator) -> None:
     assert any("previous_text" in body or "previous_request_ids" in body for body in bodies)
 
 
+def test_what_comes_after_the_whole_text_is_told_with_its_last_piece_alone(upstream: Simulator) -> None:
+    with llmcore.load(configured(upstream, "elevenlabs")) as core:
+        core.voice.synthesize("One. Two. Three.", next_request_ids=["later"])
+    told = {sent.body["text"]: sent.body.get("next_request_ids") for sent in upstream.requests}
+    assert told == {"One.": None, "Two.": None, "Three.": ["later"]}
+
+
 def test_every_character_has_its_moment_across_the_pieces(upstream: Simulator) -> None:
     with llmcore.load(configured(upstream, "elevenlabs")) as core:
         speech = core.voice.synthesize_with_timestamps(STORY, format="wav")

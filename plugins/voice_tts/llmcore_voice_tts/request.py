@@ -35,6 +35,7 @@ _NORMALIZATION: Final = ("auto", "on", "off")
 _MOST_SEED: Final = 2**32 - 1
 _MOST_LISTED: Final = 3
 _VOICE_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+_DICTIONARY: Final = re.compile(r"[\w-]+(:[\w-]+)?", re.ASCII)
 _LANGUAGE: Final = re.compile(r"([A-Za-z]{2,3})(?:[-_][A-Za-z0-9]+)*")
 
 
@@ -87,7 +88,7 @@ def speech_request(
         model=model,
         format=format_named(chosen("format")),
         body=_set(body),
-        around=_around(given, model_named(model)),
+        around=_around(given, model),
         timeout_s=given.get("timeout_s"),
         idle_s=given.get("idle_s"),
     )
@@ -205,11 +206,13 @@ def _language(value: Any) -> str | None:
 
 
 def _locators(value: Any) -> list[dict[str, str]] | None:
-    if not value:
+    if value is None or value == []:
         return None
     names = [value] if isinstance(value, str) else value
     fits = (
-        isinstance(names, Sequence) and len(names) <= _MOST_LISTED and all(isinstance(n, str) for n in names)
+        isinstance(names, list | tuple)
+        and len(names) <= _MOST_LISTED
+        and all(isinstance(name, str) and _DICTIONARY.fullmatch(name) for name in names)
     )
     _held(
         "pronunciation_dictionaries", value, lambda: fits, f'at most {_MOST_LISTED} of "ID" or "ID:VERSION"'
@@ -221,18 +224,37 @@ def _locators(value: Any) -> list[dict[str, str]] | None:
     ]
 
 
-def _around(given: Mapping[str, Any], model: Model) -> dict[str, Any]:
-    """Return the pieces beside this one, in the form that the model joins by."""
-    if not model.stitching:
+def _around(given: Mapping[str, Any], model: str) -> dict[str, Any]:
+    """Return the pieces beside this one, in the form that the model joins by.
+
+    The vendor passes over the text where ids are given, and would still count it as sent. What is asked for after the
+    whole text is joined to its last piece: the one after which no more of it is said.
+    """
+    before, after = _ids("previous_request_ids", given), _ids("next_request_ids", given)
+    joins = model_named(model).stitching
+    if after and joins != "ids":
+        raise bad(
+            f"{model} joins nothing by `next_request_ids`", expected="a model such as eleven_multilingual_v2"
+        )
+    if not joins:
         return {}
     around = {name: given[name] for name in ("previous_text", "next_text") if given.get(name)}
-    for name in ("previous_request_ids", "next_request_ids"):
-        ids = [each for each in given.get(name) or () if each]
-        if ids and model.stitching == "ids":
-            around[name] = ids[-_MOST_LISTED:]
-            # The vendor passes over the text where ids are given, and would still count it as sent.
-            around.pop("previous_text" if name.startswith("previous") else "next_text", None)
+    if before and joins == "ids":
+        around["previous_request_ids"] = before[-_MOST_LISTED:]
+        around.pop("previous_text", None)
+    if after and "next_text" not in around:
+        around["next_request_ids"] = after
     return around
+
+
+def _ids(name: str, given: Mapping[str, Any]) -> list[str]:
+    ids = given.get(name)
+    if ids is None:
+        return []
+    fits = isinstance(ids, list | tuple) and all(isinstance(each, str) and each for each in ids)
+    most = _MOST_LISTED if name == "next_request_ids" else len(ids) if fits else 0
+    _held(name, ids, lambda: fits and len(ids) <= most, f"a list of at most {_MOST_LISTED} ids of requests")
+    return list(ids)
 
 
 def _held(name: str, value: Any, holds: Callable[[], bool], expected: str) -> Any:
