@@ -128,6 +128,8 @@ def _type_text(hint: Any) -> str:
         return "None" if hint is type(None) else hint.__name__
     if typing.get_origin(hint) in {typing.Union, type(int | str)}:
         return " | ".join(map(_type_text, args))
+    if typing.get_origin(hint) in {list, dict, tuple, set, frozenset}:
+        return f"{typing.get_origin(hint).__name__}[{', '.join(map(_type_text, args))}]"
     return str(hint).replace("typing.", "")
 
 

@@ -158,4 +158,5 @@ def _bounds(hint: Any) -> str:
                     for name, word in words.items()
                     if getattr(meta, name) is not None
                 ]
+                found += [meta.description] if meta.description else []
     return ", ".join(found)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Annotated, Literal
+
 import msgspec
 
 from llmcore.errors import ConfigError
@@ -13,16 +15,18 @@ __all__ = ["SpeechOptions", "speech_account"]
 class SpeechOptions(AccountOptions, frozen=True, kw_only=True):
     """The table `[voice.openai]`. The server and the account have the same keys as in `[llm.openai]`."""
 
-    voice: str = "alloy"
-    model: str = "tts-1"
+    voice: Annotated[
+        str, msgspec.Meta(pattern=r"\A[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}\Z", description="the id of a voice")
+    ] = "alloy"
+    model: Annotated[str, msgspec.Meta(min_length=1)] = "tts-1"
     """OpenAI shuts down tts-1, tts-1-hd and gpt-4o-mini-tts on 2027-01-06."""
-    format: str = "mp3"
+    format: Literal["mp3", "wav", "pcm", "opus", "aac", "flac"] = "mp3"
     """mp3, wav, pcm, opus, aac or flac."""
-    speed: float | None = None
+    speed: Annotated[float, msgspec.Meta(ge=0.25, le=4)] | None = None
     """0.25 to 4.0."""
     instructions: str | None = None
     """How to speak, in words; not for tts-1 and tts-1-hd."""
-    concurrency: int = 4
+    concurrency: Annotated[int, msgspec.Meta(ge=1)] = 4
     """Requests at once for the pieces of one text."""
 
 

@@ -21,7 +21,7 @@ class SpeechConformance(VoiceConformance):
         "instructions": "calmly",
     }
     lacks = ("synthesize_with_timestamps", "search_voices", "clone_voice")
-    format: ClassVar[str]
+    format: ClassVar[Any]
 
     @pytest.fixture
     def provider(self) -> Iterator[OpenAIVoice]:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from typing import Final
+from typing import Annotated, Final
 
 import msgspec
 
 from llmcore.errors import ConfigError
 from llmcore.hookspecs import Options
 from llmcore.types import Secret
+from llmcore_voice_tts.formats import NAMES, SAID
 
 __all__ = ["Account", "ElevenLabsOptions"]
 
@@ -22,6 +23,9 @@ _ADDRESS: Final = re.compile(r"https?://[^\s/@?#]+(/[^\s?#]*)?")
 """No password and no query: either would show in errors, and go where the key goes."""
 
 
+Part = Annotated[float, msgspec.Meta(ge=0, le=1)]
+
+
 class ElevenLabsOptions(Options, frozen=True, kw_only=True):
     """The table `[voice.elevenlabs]`: the server, the account, and what a call that does not say so takes."""
 
@@ -29,27 +33,40 @@ class ElevenLabsOptions(Options, frozen=True, kw_only=True):
     """A reference such as "env:ELEVENLABS_API_KEY", which is also what is read when it is left out."""
     base_url: str = OFFICIAL
     """Another region's address, such as "https://api.eu.residency.elevenlabs.io", or a simulator's."""
-    voice: str = "JBFqnCBsd6RMkjVDRZzb"
+    voice: Annotated[
+        str, msgspec.Meta(pattern=r"\A[A-Za-z0-9][A-Za-z0-9_-]{0,63}\Z", description="the id of a voice")
+    ] = "JBFqnCBsd6RMkjVDRZzb"
     """The id of a voice; this is George, one of those that every account has."""
-    model: str = "eleven_multilingual_v2"
-    format: str = "mp3"
+    model: Annotated[str, msgspec.Meta(min_length=1)] = "eleven_multilingual_v2"
+    format: Annotated[str, msgspec.Meta(pattern=rf"\A(?:{'|'.join(NAMES)})\Z", description=SAID)] = "mp3"
     """mp3, wav, pcm, opus, ulaw or alaw, or the vendor's own name of one, such as "mp3_44100_192"."""
-    language: str | None = None
+    language: (
+        Annotated[
+            str,
+            msgspec.Meta(
+                pattern=r"\A[A-Za-z]{2,3}([-_][A-Za-z0-9]+)*\Z", description='such as "de" or "en-GB"'
+            ),
+        ]
+        | None
+    ) = None
     """BCP 47, such as "de"; not for models that find it out by themselves."""
-    stability: float | None = None
+    stability: Part | None = None
     """0 to 1. What is left out is as the voice has it set."""
-    similarity_boost: float | None = None
+    similarity_boost: Part | None = None
     """0 to 1."""
-    style: float | None = None
+    style: Part | None = None
     """0 to 1."""
-    speed: float | None = None
+    speed: Annotated[float, msgspec.Meta(ge=0.7, le=1.2)] | None = None
     """0.7 to 1.2."""
     use_speaker_boost: bool | None = None
-    seed: int | None = None
+    seed: Annotated[int, msgspec.Meta(ge=0, le=2**32 - 1)] | None = None
     """0 to 4294967295: the same seed sounds about the same."""
-    pronunciation_dictionaries: list[str] = msgspec.field(default_factory=list)
+    pronunciation_dictionaries: Annotated[
+        list[Annotated[str, msgspec.Meta(pattern=r"\A[A-Za-z0-9_-]+(:[A-Za-z0-9_-]+)?\Z")]],
+        msgspec.Meta(max_length=3, description='at most three of "ID" or "ID:VERSION"'),
+    ] = msgspec.field(default_factory=list)
     """Up to three, each "ID" or "ID:VERSION"."""
-    concurrency: int = 2
+    concurrency: Annotated[int, msgspec.Meta(ge=1)] = 2
     """Requests at once for the pieces of one text: the smallest plan allows two."""
 
 

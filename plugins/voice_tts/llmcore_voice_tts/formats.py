@@ -10,7 +10,7 @@ import msgspec
 from llmcore.errors import BadRequest
 from llmcore.types import AudioFormat
 
-__all__ = ["Format", "format_named"]
+__all__ = ["NAMES", "SAID", "Format", "format_named"]
 
 _SHORT: Final = {
     "alaw": "alaw_8000",
@@ -30,6 +30,8 @@ _ALL: Final = frozenset(
     + [f"opus_48000_{kbps}" for kbps in _KBPS]
     + ["mp3_22050_32", "mp3_24000_48", "ulaw_8000", "alaw_8000"]
 )
+NAMES: Final = (*_SHORT, *sorted(_ALL))
+SAID: Final = f"{', '.join(_SHORT)}, or a name of the vendor's such as mp3_44100_192"
 _BYTES_PER_SAMPLE: Final = {"pcm": 2, "ulaw": 1, "alaw": 1}
 
 
@@ -55,11 +57,11 @@ def format_named(name: object) -> Format:
     """
     full = _SHORT.get(name, name) if isinstance(name, str) else ""
     if full not in _ALL:
-        near = get_close_matches(str(name), [*_SHORT, *sorted(_ALL)], n=1)
+        near = get_close_matches(str(name), NAMES, n=1)
         raise BadRequest(
             f"elevenlabs knows no format {name!r}",
             provider="elevenlabs",
-            expected=f"{', '.join(_SHORT)}, or a name of the vendor's such as mp3_44100_192",
+            expected=SAID,
             suggestion=near[0] if near else None,
         )
     kind, rate, *_ = full.split("_")
