@@ -82,6 +82,9 @@ def test_voice_and_settings_are_heard(cli: CommandLine) -> None:
         (("<speak>", "-o", "a.wav"), 2, "not well-formed"),
         (("hi", "-o", "none/a.wav"), 2, "there is no folder none"),
         (("hi", "-o", ".", "--play"), 2, ". is a folder"),
+        (("hi", "-o", "a.m4a"), 2, "-o a.mp3"),
+        (("hi", "-o", "a.WEBM"), 2, "no voice makes audio of the kind that .WEBM names"),
+        (("hi", "-o", "a.wav", "-p", "speed"), 2, "fix: -p speed=1.2"),
         (("hi", "-o", "a.wav", "-p", "sped=2"), 2, "did you mean `speed`?"),
         (("hi", "-o", "a.wav", "-v", "nobody"), 1, "espeak has no voice 'nobody'"),
         (("hi", "-o", "a.wav", "--refresh", "--no-cache"), 2, "one of them"),
@@ -96,6 +99,14 @@ def test_what_cannot_be_done_says_so_and_leaves_no_file(
     assert done.returncode == code
     assert said in done.stderr
     assert [path.name for path in cli.folder.iterdir() if path.suffix == ".wav"] == []
+
+
+def test_an_ending_that_names_no_format_is_told_with_what_was_written(cli: CommandLine) -> None:
+    done = cli("say", "hello", "-o", "hello.xyz")
+    assert done.stderr.startswith("wrote ")
+    assert " of wav, " in done.stderr
+    assert done.stderr.endswith(" to hello.xyz, whose ending names no format\n")
+    assert cli("say", "hello", "-o", "hello.m4a", "-f", "mp3").returncode == 0  # whoever says so knows
 
 
 def test_a_file_that_cannot_be_written_is_told(cli: CommandLine) -> None:
@@ -188,6 +199,13 @@ def test_voices_are_listed_and_searched(cli: CommandLine) -> None:
     assert "there are more than these 2" in cli("voices", "--limit", "2").stderr
     assert cli("voices", "xyzzy").stderr == "no voice fits\n"
     assert cli("voices", "--limit", "0").returncode == 2
+
+
+def test_a_filter_that_no_voice_has_is_told_with_its_neighbour(cli: CommandLine) -> None:
+    done = cli("voices", "-p", "gendre=female")
+    assert done.returncode == 2
+    assert "did you mean `gender`?" in done.stderr
+    assert "fix: -p gender=female" in cli("voices", "-p", "gender").stderr
 
 
 def test_all_pages_are_listed(cli: CommandLine) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 import llmcore
 import llmcore.types
-from llmcore.errors import Timeout
+from llmcore.errors import BadRequest, Timeout
 from llmcore.testing import Fault, Simulator
 
 ASKED: dict[str, tuple[Any, ...]] = {
@@ -93,3 +93,28 @@ def test_the_time_that_is_left_is_told_to_those_who_name_it(speaker: Any, colour
         assert asyncio.run(voice.asearch_voices()).voices == ()
     assert len(told) == 1
     assert 0 < told[0] <= 7
+
+
+@pytest.mark.parametrize("provider", ["elevenlabs", "openai", "espeak"])
+def test_a_misspelt_filter_is_an_error_and_no_empty_page(provider: str) -> None:
+    with Simulator() as upstream:
+        voices = {
+            "elevenlabs": {"api_key": "k", "base_url": upstream.url},
+            "openai": {"api_key": "k", "base_url": upstream.base_url},
+        }
+        voice = llmcore.load({"voice": {"provider": provider, **voices}}).voice
+        with pytest.raises(BadRequest) as caught:
+            voice.search_voices(langage="en")
+        assert caught.value.suggestion == "language"
+        assert upstream.requests == []
+
+
+def test_a_language_with_a_country_finds_voices_of_the_language() -> None:
+    with Simulator() as upstream:
+        settings = {"api_key": "k", "base_url": upstream.url}
+        voice = llmcore.load({"voice": {"provider": "elevenlabs", "elevenlabs": settings}}).voice
+        plain = voice.search_voices(language="en").voices
+        assert plain
+        assert voice.search_voices(language="en-GB").voices == plain
+        with pytest.raises(BadRequest):
+            voice.search_voices(language="English, please")

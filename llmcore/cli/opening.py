@@ -102,8 +102,13 @@ def utf8(data: bytes, name: str) -> str:
     raise UsageError(fault, expected="text in UTF-8")
 
 
-def named_values(given: Sequence[str], option: str) -> dict[str, Any]:
+def named_values(given: Sequence[str], option: str, example: str = "temperature=0.2") -> dict[str, Any]:
     """Return the values of NAME=VALUE; a value is JSON or TOML where it reads as that, and else text.
+
+    Args:
+        given: As on the command line.
+        option: What they followed.
+        example: One that the command takes, for whoever forgot the value.
 
     Raises:
         UsageError: There is no name, or no value.
@@ -122,7 +127,7 @@ def named_values(given: Sequence[str], option: str) -> dict[str, Any]:
                 f"`{pair}` is not NAME=VALUE",
                 where=option,
                 expected="NAME=VALUE",
-                fix=f"{option} temperature=0.2",
+                fix=f"{option} {example}",
             )
         try:
             values[name.strip()] = json.loads(text)

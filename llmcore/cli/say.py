@@ -23,6 +23,13 @@ __all__ = ["configure", "run"]
 
 _ENDINGS = {"raw": "pcm", "wave": "wav", "oga": "ogg", "ul": "ulaw", "al": "alaw"}
 _FORMATS = ("wav", "mp3", "ogg", "opus", "flac", "aac", "pcm", "ulaw", "alaw")
+_OTHERS = frozenset(
+    {
+        "3gp", "aif", "aifc", "aiff", "amr", "ape", "au", "caf", "m4a", "m4b", "mid", "mka", "mp2", "mp4", "snd",
+        "spx", "tta", "weba", "webm", "wma", "wv",
+    }
+)  # fmt: skip
+"""Endings of audio that no voice makes."""
 _BAR = 30
 
 
@@ -117,10 +124,10 @@ def _check(args: argparse.Namespace) -> None:
         if args.json:
             raise UsageError("-o - and --json both want stdout", expected="one of them")
     elif args.output is not None:
-        _check_output(Path(args.output))
+        _check_output(Path(args.output), args.format)
 
 
-def _check_output(path: Path) -> None:
+def _check_output(path: Path, form: str | None) -> None:
     if path.is_dir():
         raise UsageError(
             f"{path} is a folder",
@@ -130,10 +137,17 @@ def _check_output(path: Path) -> None:
         )
     if not path.absolute().parent.is_dir():
         raise UsageError(f"there is no folder {path.parent}", where="-o", expected="a folder that exists")
+    if form is None and _ending(path) in _OTHERS:
+        raise UsageError(
+            f"no voice makes audio of the kind that {path.suffix} names",
+            where="-o",
+            expected=f"a name that ends in one of {', '.join(_FORMATS)}, or --format beside it",
+            fix=f"-o {path.with_suffix('.mp3')}",
+        )
 
 
 def _given(args: argparse.Namespace, core: Core) -> dict[str, Any]:
-    given = named_values(args.parameter, "-p")
+    given = named_values(args.parameter, "-p", "speed=1.2")
     given |= {"voice": args.voice, "model": args.model, "timeout": args.timeout, "format": args.format}
     if args.no_cache:
         given["cache"] = False
@@ -153,9 +167,13 @@ def _by_ending(output: str | None) -> str | None:
     """Return the format that the file's ending names, None where it names none."""
     if output in (None, "-"):
         return None
-    ending = Path(output or "").suffix.lstrip(".").lower()
-    ending = _ENDINGS.get(ending, ending)
+    ending = _ending(Path(output or ""))
     return ending if ending in _FORMATS else None
+
+
+def _ending(path: Path) -> str:
+    ending = path.suffix.lstrip(".").lower()
+    return _ENDINGS.get(ending, ending)
 
 
 def _put(speech: Speech, args: argparse.Namespace) -> None:
@@ -184,7 +202,9 @@ def _tell(speech: Speech, args: argparse.Namespace, took_s: float) -> None:
         return
     length = "" if speech.duration_s is None else f"{speech.duration_s:.1f} s of "
     if args.output not in (None, "-"):
-        note(f"wrote {length}{speech.format}, {bytes_text(len(speech.audio))}, to {args.output}")
+        odd = _by_ending(args.output) is None and Path(args.output).is_file()
+        named = ", whose ending names no format" if odd else ""
+        note(f"wrote {length}{speech.format}, {bytes_text(len(speech.audio))}, to {args.output}{named}")
     if sys.stderr.isatty():
         cached = speech.characters - speech.billed_characters
         parts = [

@@ -49,7 +49,7 @@ def run(args: argparse.Namespace) -> int:
     with opened(args) as core:
         if args.models:
             return _models(core.voice, args)
-        filters = named_values(args.parameter, "-p")
+        filters = named_values(args.parameter, "-p", "gender=female")
         if args.language:
             filters["language"] = args.language
         voices, more = _found(core.voice, " ".join(args.query) or None, args.limit, filters)

@@ -48,6 +48,7 @@ class Voices:
             found: VoicePage = yield from self.told("search_voices", query, limit=limit, after=after, **named)
             return found
         listed = yield from self.told("list_voices")
+        _check_names(named, listed)
         return _page([voice for voice in listed if _fits(voice, query, named)], limit, after)
 
     def info(self, voice_id: str) -> Act[VoiceInfo]:
@@ -142,6 +143,22 @@ def _filter(name: str, value: object) -> object:
             )
     of_texts(value, name)
     return value
+
+
+def _check_names(filters: Mapping[str, Any], voices: Sequence[VoiceInfo]) -> None:
+    """Raise `BadRequest` for a filter by which none of *voices* could ever be found."""
+    known = sorted({"language"}.union(*(voice.labels for voice in voices)))
+    for name in filters:
+        if name not in known:
+            from difflib import get_close_matches
+
+            near = get_close_matches(name, known, n=1)
+            raise BadRequest(
+                f"these voices cannot be searched by `{name}`",
+                code="LC302",
+                expected=", ".join(known),
+                suggestion=near[0] if near else None,
+            )
 
 
 def _page(voices: Sequence[VoiceInfo], limit: int, after: str | None) -> VoicePage:

@@ -205,7 +205,7 @@ class VoiceClient:
             query: Words; None for all voices.
             limit: Most voices of one page.
             after: `VoicePage.next` of the page before.
-            filters: `language`, and what else the provider knows or labels its voices with.
+            filters: `language`, and what else the provider knows or labels its voices with; another is a `BadRequest`.
         """
         return run(self._voices.search(query, limit, after, filters))
 

@@ -14,7 +14,7 @@ from llmcore_voice_tts.account import ElevenLabsOptions
 from llmcore_voice_tts.formats import Format, format_named
 from llmcore_voice_tts.models import Model, model_named
 
-__all__ = ["SpeechRequest", "bad", "checked_voice", "speech_request"]
+__all__ = ["SpeechRequest", "bad", "checked_voice", "language", "speech_request"]
 
 _RANGES: Final = {
     "stability": (0.0, 1.0),
@@ -74,7 +74,7 @@ def speech_request(
 
     voice_settings = _set({name: _setting(name, chosen(name)) for name in _VOICE_SETTINGS})
     body: dict[str, Any] = {
-        "language_code": _language(chosen("language")),
+        "language_code": language(chosen("language")),
         "voice_settings": voice_settings or None,
         "seed": _seed(chosen("seed")),
         "pronunciation_dictionary_locators": _locators(chosen("pronunciation_dictionaries")),
@@ -196,7 +196,7 @@ def _normalization(value: Any) -> Any:
     )
 
 
-def _language(value: Any) -> str | None:
+def language(value: Any) -> str | None:
     """Return the part of a BCP 47 tag that the vendor takes."""
     if value is None:
         return None

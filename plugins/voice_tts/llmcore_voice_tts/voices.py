@@ -13,7 +13,7 @@ from typing import Any, Final, TypeVar
 from llmcore.errors import LLMCoreError, MalformedReply, VoiceError, VoiceNotFound
 from llmcore.types import VoiceInfo, VoiceModel, VoicePage
 from llmcore_voice_tts._answers import listed, model_from, voice_from
-from llmcore_voice_tts.request import bad, check_filters, checked_voice
+from llmcore_voice_tts.request import bad, check_filters, checked_voice, language
 
 __all__ = ["Ask", "Plan", "all_voices", "clone", "deletion", "models", "one_voice", "page_of_voices"]
 
@@ -60,6 +60,10 @@ def page_of_voices(
     """Ask for one page."""
     try:
         check_filters(filters, FILTERS)
+        filters = {
+            **filters,
+            **({"language": language(filters["language"])} if filters.get("language") else {}),
+        }
     except LLMCoreError as error:
         return error
     if limit < 1:
