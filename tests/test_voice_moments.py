@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -35,3 +36,33 @@ def test_moments_never_run_backwards_and_end_with_the_speech(
     assert times == sorted(times)
     assert times[0] >= 0
     assert times[-1] <= (speech.duration_s or 0)
+
+
+@pytest.mark.parametrize("method", ["synthesize", "stream"])
+@pytest.mark.parametrize("cache", ["memory", "file"])
+def test_what_was_spoken_with_its_moments_is_not_paid_for_without_them(
+    speaker: Any, cache: str, method: str
+) -> None:
+    core = llmcore.load({"voice": {"provider": "speaker"}, "cache": {"provider": cache}})
+    timed = core.voice.synthesize_with_timestamps("One. Two.")
+    asked = len(speaker.requests)
+    if method == "stream":
+        assert len(b"".join(core.voice.stream("One. Two."))) == len(timed.audio)
+    else:
+        plain = core.voice.synthesize("One. Two. Three.")
+        assert [request.text for request in speaker.requests[asked:]] == ["Three."]
+        assert plain.billed_characters == len("Three.")
+        assert plain.alignment == ()
+        asked += 1
+    assert len(speaker.requests) == asked
+    # The other way round there is nothing to give: nobody has told the moments.
+    assert core.voice.synthesize("Four.").alignment == ()
+    assert core.voice.synthesize_with_timestamps("Four.").billed_characters == len("Four.")
+
+
+def test_a_speech_that_is_to_be_afresh_is_not_the_timed_one(speaker: Any) -> None:
+    voice = llmcore.load({"voice": {"provider": "speaker"}, "cache": {"provider": "memory"}}).voice
+    voice.synthesize_with_timestamps("One.")
+    assert voice.synthesize("One.", cache="refresh").billed_characters == len("One.")
+    assert voice.synthesize("One.", cache=False).billed_characters == len("One.")
+    assert len(speaker.requests) == 3

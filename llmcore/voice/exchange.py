@@ -57,6 +57,8 @@ class PieceCall(msgspec.Struct, kw_only=True):
     deadline: Deadline
     key: str | None = None
     """None for a piece that the cache has no part in."""
+    timed_key: str | None = None
+    """Under which the same audio stands where it was spoken with timestamps; None for a call that asks for them."""
     reads: bool = True
     """False to speak afresh and keep the audio."""
     streaming: bool = False
@@ -93,7 +95,23 @@ def looked_up(call: PieceCall, house: House) -> Act[Speech | None]:
         house.cache.stats.hit()
     else:
         data = yield from house.cache.lookup(call.key)
-    return None if data is None else unpack(call.key, data)
+    found = None if data is None else unpack(call.key, data)
+    return found if found is not None else (yield from _spoken_with_times(call, house))
+
+
+def _spoken_with_times(call: PieceCall, house: House) -> Act[Speech | None]:
+    """Return the piece as it was spoken for a call that wanted timestamps too, of which this one wants none.
+
+    Looked for by those whose own entry is missing, where the provider tells times at all; as one look-up, it counts once.
+    """
+    key = call.timed_key
+    if key is None or call.backend.ability("synthesize_with_timestamps") is None:
+        return None
+    data = house.cache.near(key)
+    if data is None:
+        data = yield from house.cache.look(key)
+    speech = None if data is None else unpack(key, data)
+    return None if speech is None else msgspec.structs.replace(speech, alignment=())
 
 
 def affordable(calls: Sequence[PieceCall], house: House) -> Act[None]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, Final
 
 import msgspec
@@ -86,23 +87,26 @@ def divided(text: str, traits: VoiceTraits | None, *, by_sentence: bool) -> Piec
 
 def calls_of(pieces: Pieces, like: PieceCall, namespace: str, *, cache: bool) -> list[PieceCall]:
     """Return the call of each piece: as *like*, with its own text, key and surroundings."""
-    traits, keys = like.traits, None
+    traits, keys, timed = like.traits, None, None
     if cache:
-        keys = KeyMaker(
+        makes = partial(
+            KeyMaker,
             provider=like.backend.name,
             namespace=namespace,
             voice=like.voice,
             settings=like.settings,
             traits=traits,
             identity=identity_of(like.backend.options) if traits is None else traits.identity,
-            timed=like.timed,
         )
+        keys = makes(timed=like.timed)
+        timed = None if like.timed else makes(timed=True)
     stitches = traits is not None and traits.stitches
     return [
         msgspec.structs.replace(
             like,
             text=said,
             key=None if keys is None else keys.key(said),
+            timed_key=None if timed is None else timed.key(said),
             around=pieces.around(at) if stitches else {},
         )
         for at, said in enumerate(pieces.said)
