@@ -6,6 +6,7 @@ import io
 import sys
 import wave
 from array import array
+from collections.abc import Callable
 from typing import Final
 
 from llmcore.types import AudioFormat
@@ -31,8 +32,8 @@ def little_endian(samples: bytes) -> bytes:
     return swapped.tobytes()
 
 
-def encoded(samples: bytes, kind: AudioFormat) -> bytes:
-    """Return little-endian *samples* as a whole file of *kind*."""
+def encoded(samples: bytes, kind: AudioFormat, look: Callable[[], None]) -> bytes:
+    """Return little-endian *samples* as a whole file of *kind*; *look* is called between slices and may raise."""
     if kind == "pcm":
         return samples
     if kind == "wav":
@@ -46,7 +47,9 @@ def encoded(samples: bytes, kind: AudioFormat) -> bytes:
         held, "w", samplerate=RATE_HZ, channels=1, format=container, subtype=subtype
     ) as file:
         for at in range(0, len(there), _SLICE):
+            look()
             file.buffer_write(there[at : at + _SLICE], dtype="int16")
+    look()
     return held.getvalue()
 
 

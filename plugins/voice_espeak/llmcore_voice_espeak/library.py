@@ -19,6 +19,7 @@ from typing import Any, Final, NamedTuple
 import espeakng_loader
 
 from llmcore.errors import VoiceError
+from llmcore_voice_espeak.patience import Patience
 
 __all__ = ["Library", "RawVoice", "Word", "loaded", "variants"]
 
@@ -117,7 +118,7 @@ class Library:
         speed: float,
         pitch: int,
         ssml: bool,
-        heard: Callable[[bytes], bool],
+        heard: Callable[[bytes], None],
     ) -> list[Word]:
         """Speak *text* and return when its words begin.
 
@@ -127,19 +128,26 @@ class Library:
             speed: 1.0 is normal.
             pitch: From 0 to 99.
             ssml: Whether *text* is SSML.
-            heard: Is given samples, 16-bit in the machine's order, as they come; returns whether to go on.
+            heard: Is given samples, 16-bit in the machine's order, as they come, none among them; what it raises ends
+                the speech and is raised.
         """
         words: list[Word] = []
+        failed: list[BaseException] = []
 
         def callback(samples: int | None, count: int, events: Any) -> int:
+            try:
+                note(events)
+                heard(ctypes.string_at(samples, 2 * count) if samples and count > 0 else b"")
+            except BaseException as error:  # noqa: BLE001 - what is raised into C is lost
+                failed.append(error)
+            return 1 if failed else 0
+
+        def note(events: Any) -> None:
             at = 0
             while events[at].kind:
                 if events[at].kind == _WORD:
                     words.append(Word(max(0, events[at].position - 1), events[at].audio_ms / 1000))
                 at += 1
-            if samples and count > 0:
-                return 0 if heard(ctypes.string_at(samples, 2 * count)) else 1
-            return 0
 
         kept = _Heard(callback)  # as long as the library may call it
         self._c.espeak_SetSynthCallback(kept)
@@ -153,15 +161,19 @@ class Library:
         synth.argtypes = [ctypes.c_char_p, ctypes.c_size_t, ctypes.c_uint, ctypes.c_int, ctypes.c_uint]
         synth.argtypes += [ctypes.c_uint, ctypes.c_void_p, ctypes.c_void_p]
         status = synth(data, len(data), 0, 0, 0, flags, None, None)
+        if failed:
+            raise failed.pop()
         if status:
             raise VoiceError(f"espeak-ng failed with status {status}")
         return words
 
 
 @contextmanager
-def loaded() -> Iterator[Library]:
+def loaded(patience: Patience) -> Iterator[Library]:
     """Load the library, which serves one caller at a time, and unload it afterwards."""
-    with _lock:
+    lock = _lock
+    patience.acquire(lock)
+    try:
         handle = ctypes.CDLL(espeakng_loader.get_library_path())
         try:
             if handle.espeak_Initialize(_SYNCHRONOUS, 0, os.fsencode(_data_path()), _DO_NOT_EXIT) <= 0:
@@ -172,6 +184,8 @@ def loaded() -> Iterator[Library]:
                 handle.espeak_Terminate()
         finally:
             _unload(handle._handle)  # noqa: SLF001 - ctypes has no other name for it
+    finally:
+        lock.release()
 
 
 @cache

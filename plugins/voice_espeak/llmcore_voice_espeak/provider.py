@@ -5,7 +5,8 @@ from __future__ import annotations
 import itertools
 import queue
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 from decimal import Decimal
@@ -17,6 +18,7 @@ from llmcore.types import Speech, VoiceInfo, VoiceModel, VoiceTraits
 from llmcore_voice_espeak.encoding import STREAM_HEAD, encoded, little_endian
 from llmcore_voice_espeak.library import Word, loaded
 from llmcore_voice_espeak.offline import MODEL, RATE_HZ, EspeakOffline, Wanted
+from llmcore_voice_espeak.patience import Patience, carried
 from llmcore_voice_espeak.plugin import EspeakOptions
 from llmcore_voice_espeak.voices import Found, by_language, find, listed
 
@@ -32,8 +34,11 @@ class EspeakVoice:
     The same text sounds the same, always. One text is spoken at a time, several hundred times faster than it is heard.
     """
 
-    def __init__(self, options: EspeakOptions | None = None) -> None:
+    def __init__(
+        self, options: EspeakOptions | None = None, *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._offline = EspeakOffline(options or EspeakOptions())
+        self._clock = clock
 
     def synthesize(self, text: str, voice: str | None = None, **settings: Any) -> Speech:
         """See `VoiceProvider.synthesize`. Its settings are `format`, `speed`, `pitch` and `language`."""
@@ -48,25 +53,26 @@ class EspeakVoice:
 
     def stream_speech(self, text: str, voice: str | None = None, **settings: Any) -> Iterator[bytes]:
         """See `VoiceStreaming.stream_speech`. What has to be encoded comes in one piece."""
-        wanted, found = self._checked(text, voice, settings)
+        patience = Patience(settings, self._clock)
+        wanted, found = self._checked(text, voice, settings, patience)
         if wanted.format not in ("wav", "pcm"):
             yield self._spoken(text, voice, settings)[0].audio
             return
         if wanted.format == "wav":
             yield STREAM_HEAD
-        yield from _as_they_come(text, found, wanted)
+        yield from _as_they_come(text, found, wanted, patience)
 
     def list_voices(self) -> Sequence[VoiceInfo]:
         """See `VoiceProvider.list_voices`. Each can be given a variant, such as "en-us+f3"."""
-        return [found.info for found in listed().values()]
+        return [found.info for found in listed(Patience({})).values()]
 
     def get_voice_info(self, voice_id: str) -> VoiceInfo:
         """See `VoiceProvider.get_voice_info`."""
-        return find(voice_id).info
+        return find(voice_id, Patience({})).info
 
     def list_voice_models(self) -> Sequence[VoiceModel]:
         """See `VoiceModels.list_voice_models`."""
-        languages = {found.info.language for found in listed().values() if found.info.language}
+        languages = {found.info.language for found in listed(Patience({})).values() if found.info.language}
         return [VoiceModel(model_id=MODEL, name="eSpeak NG", languages=tuple(sorted(languages)))]
 
     def voice_traits(self, voice: str | None, settings: Mapping[str, Any]) -> VoiceTraits:
@@ -77,40 +83,50 @@ class EspeakVoice:
         """See `VoiceOffline.speech_price`."""
         return self._offline.speech_price(model, characters, at)
 
-    def _checked(self, text: str, voice: str | None, settings: Mapping[str, Any]) -> tuple[Wanted, Found]:
+    def _checked(
+        self, text: str, voice: str | None, settings: Mapping[str, Any], patience: Patience
+    ) -> tuple[Wanted, Found]:
         if not text.strip():
             raise VoiceError(
                 "there is nothing to say", code="LC904", expected="a text with at least one letter"
             )
         wanted = self._offline.wanted(voice, settings)
-        by_id = voice is not None or not wanted.language
-        return wanted, find(wanted.voice) if by_id else by_language(wanted.language or "")
+        if voice is None and wanted.language:
+            return wanted, by_language(wanted.language, patience)
+        return wanted, find(wanted.voice, patience)
 
     def _spoken(self, text: str, voice: str | None, settings: Mapping[str, Any]) -> tuple[Speech, list[Word]]:
-        wanted, found = self._checked(text, voice, settings)
-        samples: list[bytes] = []
+        patience = Patience(settings, self._clock)
+        wanted, found = self._checked(text, voice, settings, patience)
 
-        def heard(some: bytes) -> bool:
-            samples.append(some)
-            return True
+        def work() -> tuple[Speech, list[Word]]:
+            samples: list[bytes] = []
+            words = _speak(text, found, wanted, samples.append, patience)
+            data = little_endian(b"".join(samples)) or _SILENCE
+            speech = Speech(
+                audio=encoded(data, wanted.format, patience.look),
+                format=wanted.format,
+                sample_rate_hz=RATE_HZ,
+                duration_s=len(data) / 2 / RATE_HZ,
+                characters=len(text),
+                voice=found.info.voice_id,
+                model=MODEL,
+            )
+            return speech, words
 
-        words = _speak(text, found, wanted, heard)
-        data = little_endian(b"".join(samples)) or _SILENCE
-        speech = Speech(
-            audio=encoded(data, wanted.format),
-            format=wanted.format,
-            sample_rate_hz=RATE_HZ,
-            duration_s=len(data) / 2 / RATE_HZ,
-            characters=len(text),
-            voice=found.info.voice_id,
-            model=MODEL,
-        )
-        return speech, words
+        return carried(work, patience)
 
 
-def _speak(text: str, found: Found, wanted: Wanted, heard: Any) -> list[Word]:
+def _speak(
+    text: str, found: Found, wanted: Wanted, take: Callable[[bytes], object], patience: Patience
+) -> list[Word]:
+    def heard(some: bytes) -> None:
+        patience.look()
+        if some:
+            take(some)
+
     ssml = document(text)
-    with loaded() as library:
+    with loaded(patience) as library:
         return library.speak(
             _said(
                 text if ssml is None else ssml.rjust(len(text.rstrip()))
@@ -128,18 +144,13 @@ def _said(text: str) -> str:
     return "".join(letter if letter >= " " or letter in "\t\n\r" else " " for letter in text)
 
 
-def _as_they_come(text: str, found: Found, wanted: Wanted) -> Iterator[bytes]:
+def _as_they_come(text: str, found: Found, wanted: Wanted, patience: Patience) -> Iterator[bytes]:
     """Yield samples while a thread speaks on; leaving early stops it."""
     there: queue.SimpleQueue[bytes | BaseException | None] = queue.SimpleQueue()
-    stopped = threading.Event()
-
-    def heard(some: bytes) -> bool:
-        there.put(little_endian(some))
-        return not stopped.is_set()
 
     def carry() -> None:
         try:
-            _speak(text, found, wanted, heard)
+            _speak(text, found, wanted, lambda some: there.put(little_endian(some)), patience)
         except BaseException as error:  # noqa: BLE001 - it is raised to the reader
             there.put(error)
         there.put(None)
@@ -156,7 +167,7 @@ def _as_they_come(text: str, found: Found, wanted: Wanted) -> Iterator[bytes]:
         if silent:
             yield _SILENCE
     finally:
-        stopped.set()
+        patience.give_up()
         with suppress(RuntimeError):
             thread.join()
 

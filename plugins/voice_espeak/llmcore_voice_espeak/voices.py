@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from functools import cache
+from collections.abc import Iterable, Mapping
 from typing import Final, NamedTuple
 
 from llmcore.errors import VoiceNotFound
 from llmcore.types import VoiceInfo
 from llmcore_voice_espeak.library import loaded, variants
+from llmcore_voice_espeak.patience import Patience
 
 __all__ = ["Found", "by_language", "find", "listed"]
 
@@ -22,10 +22,18 @@ class Found(NamedTuple):
     file: str
 
 
-@cache
-def listed() -> Mapping[str, Found]:
-    """Return every voice by its id, in a stable order."""
-    with loaded() as library:
+_kept: list[Mapping[str, Found]] = []
+
+
+def listed(patience: Patience) -> Mapping[str, Found]:
+    """Return every voice by its id, in a stable order; the library is asked once."""
+    if not _kept:
+        _kept.append(_listed(patience))
+    return _kept[0]
+
+
+def _listed(patience: Patience) -> Mapping[str, Found]:
+    with loaded(patience) as library:
         raw = library.voices()
     found: dict[str, Found] = {}
     for voice in sorted(raw, key=lambda voice: voice.file.casefold()):
@@ -41,16 +49,20 @@ def listed() -> Mapping[str, Found]:
     return dict(sorted(found.items()))
 
 
-def find(voice_id: str) -> Found:
+def find(voice_id: str, patience: Patience) -> Found:
     """Return the voice *voice_id*, which may name a variant behind a plus.
 
     Raises:
         VoiceNotFound: There is none.
     """
     base, plus, variant = voice_id.partition("+")
-    found = listed().get(base.casefold())
-    if found is None or (plus and variant not in variants()):
-        raise _missing(voice_id, base, variant, known=found is not None)
+    voices = listed(patience)
+    found = voices.get(base.casefold())
+    if found is None:
+        raise _missing(voice_id, _nearest(base.casefold(), voices))
+    if plus and variant not in variants():
+        near = _nearest(variant, variants())
+        raise _missing(voice_id, near and f"{base}+{near}")
     if not plus:
         return found
     info = VoiceInfo(
@@ -61,14 +73,14 @@ def find(voice_id: str) -> Found:
     return Found(info, f"{found.file}+{variant}")
 
 
-def by_language(language: str) -> Found:
+def by_language(language: str, patience: Patience) -> Found:
     """Return the voice that speaks *language*, or what is nearest to it: "en-AU" is spoken as English.
 
     Raises:
         VoiceNotFound: None does.
     """
     wanted = language.casefold()
-    voices = listed()
+    voices = listed(patience)
     while wanted:
         if wanted in voices:
             return voices[wanted]
@@ -76,14 +88,16 @@ def by_language(language: str) -> Found:
             if found.file.rpartition("/")[2].casefold() == wanted:
                 return found
         wanted = wanted.rpartition("-")[0]
-    raise _missing(language, language, "", known=False)
+    raise _missing(language, _nearest(language.casefold(), voices))
 
 
-def _missing(voice_id: str, base: str, variant: str, *, known: bool) -> VoiceNotFound:
+def _nearest(name: str, known: Iterable[str]) -> str | None:
     from difflib import get_close_matches
 
-    near = get_close_matches(variant if known else base.casefold(), variants() if known else listed(), n=1)
-    suggestion = (f"{base}+{near[0]}" if known else near[0]) if near else None
+    return next(iter(get_close_matches(name, known, n=1)), None)
+
+
+def _missing(voice_id: str, suggestion: str | None) -> VoiceNotFound:
     return VoiceNotFound(
         f"espeak has no voice {voice_id!r}",
         expected="an id that `llmcore voices` shows, with a variant such as +f3 if you like",
