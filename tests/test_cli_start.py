@@ -196,6 +196,24 @@ def test_a_reader_that_leaves_early_is_no_error(cli: CommandLine) -> None:
     assert process.wait(60) == 0
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no device that is always full")
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_an_output_that_takes_no_more_is_told_in_words(cli: CommandLine, unbuffered: str) -> None:
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(
+            [*cli.command, "plugins", "list"],
+            env={**cli.env, "PYTHONUNBUFFERED": unbuffered},
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+    assert done.returncode == 2
+    assert done.stderr.startswith("error[LC001]: stdout cannot be written: No space left on device\n")
+    assert "Exception ignored" not in done.stderr
+
+
 def test_what_the_output_cannot_show_is_replaced(cli: CommandLine) -> None:
     done = cli("ask", "Grüße 😀", PYTHONIOENCODING="ascii", PYTHONUTF8="0")
     assert (done.stdout, done.returncode) == ("You said: Gr??e ?\n", 0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from typing import Any
@@ -19,16 +20,16 @@ def run(arguments: list[str]) -> int:
     try:
         code = _called(arguments)
         sys.stdout.flush()
-    except BrokenPipeError:
-        return _reader_left()
     except KeyboardInterrupt:
         return _INTERRUPTED
     except SystemExit as stop:  # argparse, after --help
         return stop.code if isinstance(stop.code, int) else 0
     except Exception as error:  # noqa: BLE001 - the end of the line: whatever it is, a person reads it
-        if isinstance(error, OSError) and _stdout_is_closed():
-            return _reader_left()
-        return _told(error, arguments)
+        fault = _fault_of_stdout(error) if isinstance(error, OSError) else None
+        if fault is None:
+            return _told(error, arguments)
+        _forsake_stdout()
+        return 0 if _reader_left(fault) else _told(_unwritable(fault), arguments)
     return code
 
 
@@ -82,16 +83,32 @@ def _encodable() -> None:
             reconfigure(errors="replace")
 
 
-def _stdout_is_closed() -> bool:
-    """Return whether nobody reads any more; Windows tells it as EINVAL."""
+def _fault_of_stdout(error: OSError) -> OSError | ValueError | None:
+    """Return why nothing more can be written to stdout, if so; *error* says it where stdout has no buffer."""
+    if error.filename is None and error.errno in (errno.EPIPE, errno.ENOSPC):
+        return error
     try:
         sys.stdout.flush()
-    except (OSError, ValueError):
-        return True
-    return False
+    except (OSError, ValueError) as again:
+        return again
+    return None
 
 
-def _reader_left() -> int:
-    """Leave quietly: `| head` has what it wanted, and Python's own flush at exit must not complain."""
+def _reader_left(fault: OSError | ValueError) -> bool:
+    """Return whether *fault* says that nobody reads any more, as `| head`, which has what it wanted."""
+    return not isinstance(fault, OSError) or fault.errno in (
+        errno.EPIPE,
+        errno.EINVAL,
+    )  # Windows tells it as EINVAL
+
+
+def _forsake_stdout() -> None:
+    """Let what is still to be written go nowhere: Python's own flush at exit must not complain."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return 0
+
+
+def _unwritable(fault: OSError | ValueError) -> Exception:
+    from llmcore.cli.misuse import UsageError
+
+    said = getattr(fault, "strerror", None) or type(fault).__name__
+    return UsageError(f"stdout cannot be written: {said}", expected="a file, pipe or terminal that takes it")

@@ -9,7 +9,6 @@ import stat
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -20,6 +19,7 @@ from llmcore.cli.progress import watched
 from llmcore.cli.show import Paint, bytes_text, note, print_json, table
 from llmcore.errors import PluginError, StorageNotFound
 from llmcore.storage.listing import page_sizes
+from llmcore.writing import written
 
 if TYPE_CHECKING:
     from llmcore.types import FileInfo
@@ -214,29 +214,13 @@ def _shown(pieces: Iterator[bytes]) -> None:
 
 
 def _written(path: Path, pieces: Iterator[bytes]) -> None:
-    """Write the file, or the one that a link leads to, whole or not at all; a pipe or device as it comes."""
-    fault, unfinished = "", None
     try:
-        if path.exists() and not path.is_file():
-            with path.open("wb") as file:
-                file.writelines(pieces)
-        else:
-            target = path.resolve()
-            unfinished = target.with_name(f".{os.getpid()}-{time.time_ns():x}.part")
-            with unfinished.open("xb") as file:
-                file.writelines(pieces)
-            if target.exists():
-                unfinished.chmod(stat.S_IMODE(target.stat().st_mode))
-            unfinished.replace(target)
-            unfinished = None
-    except (OSError, RuntimeError) as error:  # a RuntimeError of links that lead to each other
-        fault = f"the file {path} cannot be written: {getattr(error, 'strerror', None) or error}"
-    finally:
-        if unfinished is not None:
-            with suppress(OSError):
-                unfinished.unlink()
-    if fault:
-        raise UsageError(fault, expected="a file that can be written")
+        written(path, pieces)
+    except OSError as error:
+        fault = f"the file {path} cannot be written: {error.strerror or error}"
+    else:
+        return
+    raise UsageError(fault, expected="a file that can be written")
 
 
 def _paged(storage: Any, prefix: str) -> list[dict[str, Any]]:

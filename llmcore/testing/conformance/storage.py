@@ -91,7 +91,13 @@ class StorageConformance(StorageAbilities):
     def test_a_file_may_stand_where_a_folder_was_emptied(self) -> None:
         self.call("save", "a/b/c/file", b"1")
         self.call("delete", "a/b/c/file")
-        self.call("save", "a/b", b"2")
+        try:
+            self.call("save", "a/b", b"2")
+        except (
+            StorageKeyError
+        ):  # a server that never lets go of a folder may say so; it may not lose what it took
+            assert self._listed() == []
+            return
         assert self.call("load", "a/b") == b"2", "a folder without a file is not there"
         self.call("delete", "a/b")
         self.call("save", "a/b/c/file", b"3")

@@ -61,6 +61,9 @@ class ConditionalSaving(Abilities):
         self.call("delete", "a/file")
         self.fails(StorageChanged, "save_if_match", "a/file", b"third", second)
         self.fails(StorageChanged, "save_if_match", "never/saved", b"third", second)
+        self.fails(
+            StorageError, "save_if_match", "never/saved", b"third", None
+        )  # it does not mean "nothing is there"
         assert list(self.call("list_files")) == []
 
     @of("save_if_absent")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from llmcore.hookspecs import Options, Provider, hookimpl
@@ -37,7 +38,7 @@ class RedisOptions(Options, frozen=True):
     """To one server, and for each event loop apart."""
     max_value: Size = Size(16 * 10**6)
     """Bytes; a larger value is neither written nor fetched."""
-    tls_ca_file: str | None = None
+    tls_ca_file: Path | None = None
     """Certificates to trust in place of the system's own."""
     tls_check_hostname: bool = True
     """Whether the certificate must be of the host in the address."""

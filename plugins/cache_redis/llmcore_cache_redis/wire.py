@@ -67,7 +67,7 @@ def settings(target: Target, options: RedisOptions, step: Step) -> dict[str, Any
     if target.tls:
         made |= {"ssl_check_hostname": options.tls_check_hostname}
         if options.tls_ca_file is not None:
-            made["ssl_ca_certs"] = options.tls_ca_file
+            made["ssl_ca_certs"] = str(options.tls_ca_file)
     return made
 
 

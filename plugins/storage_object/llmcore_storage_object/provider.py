@@ -178,11 +178,11 @@ class ObjectStorage:
 
     def save_if_match(self, key: str, data: bytes, etag: str) -> str:
         """See `StorageConditional.save_if_match`."""
-        return run(self._saved_if(key, data, etag))
+        return run(self._saved_if(key, data, _checked_etag(etag)))
 
     async def asave_if_match(self, key: str, data: bytes, etag: str) -> str:
         """See `StorageConditional.save_if_match`."""
-        return await arun(self._saved_if(key, data, etag))
+        return await arun(self._saved_if(key, data, _checked_etag(etag)))
 
     def _saved(self, key: str, data: object) -> Work[None]:
         yield from self._bucket.guarded(key, self._bucket.save(key, _checked(data)), writing=True)
@@ -210,6 +210,18 @@ class SigningStorage(ObjectStorage):
 def _retyped(source: str, target: str) -> bool:
     """Return whether a copy by the store, which keeps the content type, would not fit the target's ending."""
     return content_type(source) != content_type(target)
+
+
+def _checked_etag(etag: object) -> str:
+    """Return *etag*, which must be a text: None would mean that nothing is there."""
+    if isinstance(etag, str):
+        return etag
+    raise StorageError(
+        f"an etag is a text, got {type(etag).__name__}",
+        where="argument etag",
+        expected="what load_with_etag() or get_file_info() gave",
+        fix="save_if_absent() saves where nothing is",
+    )
 
 
 def _checked(data: object) -> bytes:

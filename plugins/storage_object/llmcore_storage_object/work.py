@@ -109,7 +109,8 @@ class Bucket:
         """Do the *work* that puts something under *key*, if the server can keep it beside the others."""
         try:
             yield from self._free(key)
-            return (yield from work)
+            done = yield from work
+            yield from self._kept(key)
         except Exception as error:
             if (
                 isinstance(error, LLMCoreError)
@@ -119,6 +120,8 @@ class Bucket:
                 raise
             if not ((yield from self.traits.folders()) and (yield from self._below_a_file(key))):
                 raise
+        else:
+            return done
         raise faults.folder_there(key)
 
     def load(self, key: str) -> Work[tuple[bytes, str]]:
@@ -267,6 +270,24 @@ class Bucket:
         below = yield chunk(obstore.list(self.store, f"{self.path(key)}/", chunk_size=1))
         if below is not END and below:
             raise faults.folder_there(key)
+
+    def _kept(self, key: str) -> Work[None]:
+        """Check that what was saved can be had again, where the server may have put it on a folder without files."""
+        if not (yield from self.traits.folders()):
+            return
+        for _ in range(_READS):
+            try:
+                found = yield ask("get", self._once, self.path(key))
+                yield chunk(found.stream(1))
+            except FileNotFoundError:  # deleted meanwhile
+                return
+            except Exception as error:
+                if faults.status_of(error) is not None:
+                    raise
+            else:
+                return
+        yield from self.removed(key)
+        raise faults.folder_there(key)
 
     def _below_a_file(self, key: str) -> Work[bool]:
         parts = key.split("/")
