@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
-__all__ = ["CommandLine"]
+__all__ = ["CommandLine", "as_at_a_terminal", "press_ctrl_c"]
 
 _SHELLS = ("NO_COLOR", "FORCE_COLOR", "TERM", "COLUMNS", "PYTHONPATH", "PYTHONIOENCODING", "PYTHONUTF8")
+_AT_REST = 20
+"""So many looks in a row that find a process asleep."""
 
 
 class CommandLine:
@@ -52,3 +56,23 @@ class CommandLine:
         (metadata / "entry_points.txt").write_text("\n".join(lines))
         for module, text in modules.items():
             (self.site / f"{module}.py").write_text(text)
+
+
+def as_at_a_terminal() -> None:
+    """Let Ctrl-C interrupt, even where whoever started the tests did so in the background, which ignores it.
+
+    To be called in a child before it is one: `preexec_fn=`.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+def press_ctrl_c(process: subprocess.Popen[bytes]) -> None:
+    """Interrupt *process* when it waits for something.
+
+    Python looks for Ctrl-C before it waits, and misses one that comes in between; a person presses again.
+    """
+    state, idle = Path(f"/proc/{process.pid}/task/{process.pid}/stat"), 0
+    while idle < _AT_REST and process.poll() is None and state.exists():
+        idle = idle + 1 if state.read_text().rpartition(")")[2].split()[0] == "S" else 0
+        threading.Event().wait(0.001)
+    process.send_signal(signal.SIGINT)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from llmcore.testing import Fault, Simulator
-from tests.kit_cli import CommandLine
+from tests.kit_cli import CommandLine, as_at_a_terminal, press_ctrl_c
 
 
 @pytest.fixture
@@ -70,14 +69,14 @@ def test_ctrl_c_interrupts_the_answer_and_ctrl_d_ends(cli: CommandLine, upstream
     with subprocess.Popen(
         [*cli.command, "chat"],
         cwd=cli.folder, env=cli.env | {"TERM": "dumb"}, stdin=child, stdout=child, stderr=child, start_new_session=True,
-        preexec_fn=_as_at_a_terminal,  # noqa: PLW1509 - nothing is locked here
+        preexec_fn=as_at_a_terminal,  # noqa: PLW1509 - nothing is locked here
     ) as process, os.fdopen(parent, "r+b", buffering=0) as terminal:  # fmt: skip
         os.close(child)
         try:
             _until(terminal.fileno(), "> ")
             terminal.write(b"Tell me a story\n")
             _until(terminal.fileno(), "This is")
-            process.send_signal(signal.SIGINT)
+            press_ctrl_c(process)
             _until(terminal.fileno(), "(interrupted)", "> ")
             terminal.write(b"Go on\n")
             _until(terminal.fileno(), "to: Go on", "> ")
@@ -87,11 +86,6 @@ def test_ctrl_c_interrupts_the_answer_and_ctrl_d_ends(cli: CommandLine, upstream
             process.kill()
     roles = [message["role"] for message in upstream.requests[-1].body["messages"]]
     assert roles == ["user", "assistant", "user"], "half an answer is a part of the conversation"
-
-
-def _as_at_a_terminal() -> None:
-    """Let Ctrl-C interrupt, even where whoever started the tests did so in the background, which ignores it."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def _until(terminal: int, *texts: str) -> None:

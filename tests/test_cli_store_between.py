@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 from pathlib import Path
 
 import pytest
 
-from tests.kit_cli import CommandLine
+from tests.kit_cli import CommandLine, as_at_a_terminal, press_ctrl_c
 
 VANISHING = """
 from llmcore.hookspecs import Provider, hookimpl
@@ -102,7 +101,7 @@ def test_a_put_that_is_interrupted_keeps_nothing(cli: CommandLine, tmp_path: Pat
     cli("store", "put", "big", stdin="old")
     with subprocess.Popen(
         [*cli.command, "store", "put", "big"], cwd=tmp_path, env=cli.env, stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=_as_at_a_terminal,  # noqa: PLW1509 - nothing is locked here
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=as_at_a_terminal,  # noqa: PLW1509 - nothing is locked here
     ) as put:  # fmt: skip
         assert put.stdin
         put.stdin.write(bytes(3 << 20))
@@ -113,7 +112,7 @@ def test_a_put_that_is_interrupted_keeps_nothing(cli: CommandLine, tmp_path: Pat
         ):
             assert put.poll() is None
             os.sched_yield()
-        put.send_signal(signal.SIGINT)
+        press_ctrl_c(put)
         assert put.wait(60) == 130
         assert put.stdout
         assert put.stderr
@@ -122,8 +121,3 @@ def test_a_put_that_is_interrupted_keeps_nothing(cli: CommandLine, tmp_path: Pat
     assert cli("store", "get", "big").stdout == "old"
     assert cli("store", "ls").stdout == "big\n"
     assert [path.name for path in data.iterdir()] == ["big"]
-
-
-def _as_at_a_terminal() -> None:
-    """Let Ctrl-C interrupt, even where whoever started the tests did so in the background, which ignores it."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)

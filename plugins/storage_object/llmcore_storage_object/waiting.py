@@ -20,6 +20,7 @@ T = TypeVar("T")
 
 _ASKED: Final = object()
 _STOP: Final = object()
+_LOOK_S: Final = 0.5
 
 
 def waited(call: Callable[[], T]) -> T:
@@ -28,7 +29,7 @@ def waited(call: Callable[[], T]) -> T:
         return call()
     told: queue.SimpleQueue[Any] = queue.SimpleQueue()
     _Beside.begin(call, told)
-    result: T = _result(told.get())
+    result: T = _result(_got(told))
     return result
 
 
@@ -41,7 +42,7 @@ def fed(put: Callable[[Iterator[Any]], T], pieces: Iterator[Any]) -> T:
     given = _Given(told)
     _Beside.begin(lambda: put(given), told)
     try:
-        while (said := told.get()) is _ASKED:
+        while (said := _got(told)) is _ASKED:
             given.answers.put(next(pieces, END))
     except BaseException:
         given.answers.put(_STOP)
@@ -52,6 +53,13 @@ def fed(put: Callable[[Iterator[Any]], T], pieces: Iterator[Any]) -> T:
         raise
     result: T = _result(said)
     return result
+
+
+def _got(told: queue.SimpleQueue[Any]) -> Any:
+    """Return what comes next. A Ctrl-C that arrives just before the waiting begins is seen when the waiting is looked after."""
+    while True:
+        with suppress(queue.Empty):
+            return told.get(timeout=_LOOK_S)
 
 
 class _Given:

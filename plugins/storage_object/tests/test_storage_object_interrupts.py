@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import re
-import signal
 import subprocess
 import threading
 import urllib.request
@@ -18,7 +17,7 @@ from llmcore.types import Secret
 from llmcore_storage_object import feeding, stores
 from llmcore_storage_object.plugin import MemoryOptions, S3Options
 from llmcore_storage_object.provider import SigningStorage
-from tests.kit_cli import CommandLine
+from tests.kit_cli import CommandLine, as_at_a_terminal, press_ctrl_c
 from tests.kit_object_meddling import Asked, Keeping, keeping
 from tests.kit_object_servers import BUCKET, Server, moto, needs_moto
 
@@ -83,13 +82,8 @@ def begun(cli: CommandLine, endpoint: str, bucket: str, arguments: Sequence[str]
         [*cli.command, "store", *arguments],
         cwd=cli.folder, env=cli.env | {"ID": "any", "KEY": "thing"}, stdin=subprocess.PIPE,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        preexec_fn=_as_at_a_terminal,  # noqa: PLW1509 - nothing is locked here
+        preexec_fn=as_at_a_terminal,  # noqa: PLW1509 - nothing is locked here
     )  # fmt: skip
-
-
-def _as_at_a_terminal() -> None:
-    """Let Ctrl-C interrupt, even where whoever started the tests did so in the background, which ignores it."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 @pytest.mark.parametrize(
@@ -104,7 +98,7 @@ def test_ctrl_c_ends_a_command_while_the_server_hangs(
         begun(CommandLine(tmp_path), server.endpoint, "b", arguments) as process,
     ):
         assert hanging.reached.wait(60)
-        process.send_signal(signal.SIGINT)
+        press_ctrl_c(process)
         out, told = process.communicate(
             timeout=20
         )  # the server would be given up after 30 seconds, four times
@@ -121,7 +115,7 @@ def test_ctrl_c_takes_back_what_a_command_has_sent(on_moto: Server, tmp_path: Pa
         process.stdin.flush()
         while not uploads(on_moto):
             assert process.poll() is None
-        process.send_signal(signal.SIGINT)
+        press_ctrl_c(process)
         _, told = process.communicate(timeout=30)
     assert process.returncode == 130, told
     assert (uploads(on_moto), kept.load("large")) == (0, b"before")
