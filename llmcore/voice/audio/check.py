@@ -1,22 +1,17 @@
 """Whether bytes are the audio that they are said to be, and whole."""
 
-# ruff: noqa: PLR2004 - the sizes, offsets and marks of the format
-
 from __future__ import annotations
 
 from typing import Final
 
+from llmcore.contracts.voice_signs import HEAD_BYTES, RAW, is_text, kind_of
 from llmcore.types import AudioFormat
 from llmcore.voice.audio import flac, frames, ogg, wav
 from llmcore.voice.audio.heard import Heard, broken, cut
 
 __all__ = ["HEAD_BYTES", "heard", "plausible"]
 
-HEAD_BYTES: Final = 64
-"""So much of a stream is looked at before any of it is passed on."""
 _TELEPHONE_HZ: Final = 8_000
-
-_PRINTABLE: Final = bytes([9, 10, 12, 13, *range(32, 127)])
 
 
 def heard(audio: bytes, kind: AudioFormat, sample_rate_hz: int | None = None) -> Heard:
@@ -48,17 +43,10 @@ def plausible(head: bytes, kind: AudioFormat) -> None:
     """Raise `NotAudio` where *head*, the beginning of a file, shows that it is no audio of *kind*."""
     if not head:
         raise broken("what arrived is empty")
-    start = head[:HEAD_BYTES].lstrip().lower()
-    text = not head[: 4 * HEAD_BYTES].translate(None, _PRINTABLE)
-    if text or start.startswith((b"<!doctype", b"<html", b"<?xml", b'{"')):
-        raise broken(
-            f"what arrived is {_named(start)} of {len(head):,} bytes, not {kind}", f"audio as {kind}"
-        )
-    found = _sniffed(head)
-    raw = kind in ("pcm", "ulaw", "alaw")
-    if raw and found in ("wav", "ogg", "flac"):
-        raise broken(f"what arrived is {found}, not {kind}", f"audio as {kind}")
-    if not raw and found is not None and found != {"opus": "ogg"}.get(kind, kind):
+    if is_text(head):
+        raise broken(f"what arrived is {_named(head)} of {len(head):,} bytes, not {kind}", f"audio as {kind}")
+    found = kind_of(head, frames=2 if kind in RAW else 1)
+    if found is not None and found != {"opus": "ogg"}.get(kind, kind):
         raise broken(f"what arrived is {found}, not {kind}", f"audio as {kind}")
 
 
@@ -70,18 +58,8 @@ def _raw(audio: bytes, kind: AudioFormat, sample_rate_hz: int | None) -> Heard:
     return Heard(audio, rate, 1, len(audio) / width / rate if rate else None)
 
 
-def _sniffed(head: bytes) -> str | None:
-    """Return the kind that a file with a beginning like *head* must be; None where its bytes do not say."""
-    if head[:4] in (b"RIFF", b"RF64") and head[8:12] == b"WAVE":
-        return "wav"
-    if head[:4] in (b"OggS", b"fLaC"):
-        return "ogg" if head[:4] == b"OggS" else "flac"
-    if len(head) > 3 and frames.mp3_frame(head, 0) is not None:
-        return "mp3"
-    return None
-
-
-def _named(start: bytes) -> str:
+def _named(head: bytes) -> str:
+    start = head[:HEAD_BYTES].translate(None, b"\0\xff\xfe\xef\xbb\xbf").lstrip().lower()
     if start.startswith((b"<!doctype", b"<html")):
         return "an HTML page"
     if start.startswith((b"{", b"[")):

@@ -5,17 +5,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Final, NamedTuple
+from typing import Final
 
+from llmcore.contracts.voice_signs import Mp3Frame, mp3_frame
 from llmcore.voice.audio.heard import Heard, broken, cut
 
 __all__ = [
     "HEAD_BYTES",
-    "Frame",
     "announcing",
     "hear_adts",
     "hear_mp3",
-    "mp3_frame",
     "tag_bytes",
     "tells_only",
 ]
@@ -24,22 +23,9 @@ HEAD_BYTES: Final = 10
 """Enough of a frame or a tag to know its length."""
 _LAST_TAG: Final = 128
 
-_MPEG1: Final = (0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320)
-_MPEG2: Final = (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160)
-_RATES: Final = {3: (44_100, 48_000, 32_000), 2: (22_050, 24_000, 16_000), 0: (11_025, 12_000, 8_000)}
 _ADTS_RATES: Final = (
     96_000, 88_200, 64_000, 48_000, 44_100, 32_000, 24_000, 22_050, 16_000, 12_000, 11_025, 8_000, 7_350,
 )  # fmt: skip
-
-
-class Frame(NamedTuple):
-    """What the head of one frame says."""
-
-    size: int
-    """Bytes, its head included."""
-    samples: int
-    sample_rate_hz: int
-    channels: int
 
 
 def tag_bytes(data: bytes | bytearray, at: int) -> int:
@@ -52,20 +38,7 @@ def tag_bytes(data: bytes | bytearray, at: int) -> int:
     return size + (20 if data[at + 5] & 0x10 else 10)
 
 
-def mp3_frame(data: bytes | bytearray, at: int) -> Frame | None:
-    """Return the frame of layer III whose head stands at *at*, None where there is none."""
-    if len(data) < at + 4 or data[at] != 0xFF or data[at + 1] & 0xE6 != 0xE2:
-        return None
-    version, rate, bits = data[at + 1] >> 3 & 3, data[at + 2] >> 2 & 3, data[at + 2] >> 4
-    if version == 1 or rate == 3 or bits in (0, 15):
-        return None
-    hertz = _RATES[version][rate]
-    kilobits, samples = (_MPEG1[bits], 1152) if version == 3 else (_MPEG2[bits], 576)
-    size = samples // 8 * kilobits * 1000 // hertz + (data[at + 2] >> 1 & 1)
-    return Frame(size, samples, hertz, 1 if data[at + 3] >> 6 == 3 else 2)
-
-
-def tells_only(data: bytes | bytearray, at: int, frame: Frame) -> int | None:
+def tells_only(data: bytes | bytearray, at: int, frame: Mp3Frame) -> int | None:
     """Return how many frames the one at *at* announces where it holds no sound but facts (Xing, Info, VBRI).
 
     Returns None for a frame of sound, 0 where facts are there and no number among them.
@@ -109,7 +82,7 @@ def hear_mp3(audio: bytes) -> Heard:
         NotAudio: There are none, one is cut, or fewer than the file announces.
     """
     count, announced, samples = 0, 0, 0
-    first: Frame | None = None
+    first: Mp3Frame | None = None
     for at, frame in _mp3_frames(audio):
         told = tells_only(audio, at, frame) if first is None and not announced else None
         if told is not None:
@@ -125,7 +98,7 @@ def hear_mp3(audio: bytes) -> Heard:
     return Heard(audio, first.sample_rate_hz, first.channels, samples / first.sample_rate_hz)
 
 
-def _mp3_frames(audio: bytes) -> Iterator[tuple[int, Frame]]:
+def _mp3_frames(audio: bytes) -> Iterator[tuple[int, Mp3Frame]]:
     at, end = 0, len(audio)
     if audio[-_LAST_TAG:-125] == b"TAG":
         end -= _LAST_TAG

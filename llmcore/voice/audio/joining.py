@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
+from llmcore.contracts.voice_signs import mp3_frame
 from llmcore.errors import NotAudio
 from llmcore.types import AudioFormat
 from llmcore.voice.audio import frames, wav
@@ -92,7 +93,7 @@ class Mp3Body(Body):
                 return False
             del held[:tag]
             return self._opened(all_there=all_there)
-        frame = frames.mp3_frame(held, 0)
+        frame = mp3_frame(held, 0)
         if frame is not None:
             if len(held) < frame.size and not all_there:
                 return False

@@ -8,13 +8,13 @@ from typing import Any, Final
 
 import httpx2
 
+from llmcore.contracts.voice_answers import Ear, mended_wav
 from llmcore.errors import BadRequest, LLMCoreError, NotFound, TextTooLong, VoiceNotFound
 from llmcore.types import Speech, VoiceInfo, VoiceModel
 from llmcore_openai_optimized._answers import Body
 from llmcore_openai_optimized._errors import Errors
 from llmcore_openai_optimized._http import Moulds, Patience, SyncClient
 from llmcore_openai_optimized._loops import AsyncClients, Listening
-from llmcore_openai_optimized._speech_audio import Ear, mended_wav
 from llmcore_openai_optimized._speech_request import SpeechRequest, check_speech, speech_request
 from llmcore_openai_optimized.speech_offline import SpeechOffline, known_models, known_voice, known_voices
 from llmcore_openai_optimized.speech_options import SpeechOptions, signed, speech_account
@@ -22,6 +22,7 @@ from llmcore_openai_optimized.speech_options import SpeechOptions, signed, speec
 __all__ = ["OpenAIVoice"]
 
 _OK: Final = 200
+_MOST_BYTES: Final = 128_000_000
 _BYTES_PER_SAMPLE: Final = 2
 
 
@@ -91,7 +92,7 @@ class OpenAIVoice(SpeechOffline):
                     body.add(piece)
                 return self._refused(body, request)
             told.update(response.headers)
-            ear = Ear(response.headers, request.format)
+            ear = Ear(response.headers, request.format, "openai", _MOST_BYTES)
             for piece in response.iter_bytes():
                 patience.check()
                 if heard := ear.hear(piece):
@@ -162,7 +163,7 @@ class OpenAIVoice(SpeechOffline):
                 failures.append(self._refused(body, request))
                 return
             told.update(response.headers)
-            ear = Ear(response.headers, request.format)
+            ear = Ear(response.headers, request.format, "openai", _MOST_BYTES)
             pieces = response.aiter_bytes()
             while (piece := await _next(pieces, patience)) is not None:
                 patience.check()
@@ -219,7 +220,7 @@ class OpenAIVoice(SpeechOffline):
             raise failure.with_traceback(None)
         audio, duration = b"".join(pieces), None
         if request.format == "wav":
-            audio, duration = mended_wav(audio)
+            audio, duration = mended_wav(audio, "openai")
         elif request.format == "pcm" and request.sample_rate_hz:
             duration = len(audio) / _BYTES_PER_SAMPLE / request.sample_rate_hz
         return Speech(

@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
+from llmcore.contracts.voice_answers import Ear, mended_wav
 from llmcore.errors import MalformedReply
 from llmcore.types import Speech, VoiceInfo, VoiceModel
-from llmcore_voice_tts._audio import Ear, mended_wav, wav_duration_s
 from llmcore_voice_tts.models import credits_cost
 from llmcore_voice_tts.request import SpeechRequest
 
@@ -30,8 +30,7 @@ def speech_from(
     """
     duration = request.format.duration_s(audio)
     if request.format.kind == "wav":
-        audio = mended_wav(audio)
-        duration = wav_duration_s(audio)
+        audio, duration = mended_wav(audio, "elevenlabs")
     characters, cost = _billed(headers, text, request)
     return Speech(
         audio=audio,
@@ -62,7 +61,7 @@ def timed_speech(answer: Any, headers: Mapping[str, str], text: str, request: Sp
         audio = None
     if audio is None:
         raise _malformed("audio that cannot be decoded")
-    ear = Ear({"content-length": str(len(audio))}, request.format)
+    ear = Ear({"content-length": str(len(audio))}, request.format.kind, "elevenlabs")
     ear.hear(audio)
     ear.end()
     return speech_from(audio, headers, text, request, _aligned(getattr(answer, "alignment", None), text))

@@ -6,11 +6,11 @@ from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator, 
 from contextlib import AsyncExitStack, ExitStack, aclosing, closing
 from typing import Any, Final, TypeVar
 
+from llmcore.contracts.voice_answers import Ear
 from llmcore.errors import LLMCoreError
 from llmcore.types import Speech, VoiceInfo, VoiceModel, VoicePage
 from llmcore_voice_tts import voices
 from llmcore_voice_tts._answers import speech_from, timed_speech
-from llmcore_voice_tts._audio import Ear
 from llmcore_voice_tts._errors import Errors
 from llmcore_voice_tts._http import Patience, SyncSdk
 from llmcore_voice_tts._loops import AsyncSdks
@@ -138,7 +138,7 @@ class ElevenLabsVoice(Offline):
             with ExitStack() as stack:
                 with patience.governing():
                     answer = stack.enter_context(ask(self._sdk.get()))
-                ear = Ear(answer.headers, request.format)
+                ear = Ear(answer.headers, request.format.kind, "elevenlabs")
                 pieces = [ear.hear(piece) for piece in stack.enter_context(closing(answer.data))]
                 return speech_from(b"".join([*pieces, ear.end()]), answer.headers, text, request)
         except Exception as error:  # noqa: BLE001 - nothing foreign leaves a call
@@ -151,7 +151,7 @@ class ElevenLabsVoice(Offline):
             with ExitStack() as stack:
                 with patience.governing():
                     answer = stack.enter_context(ask(self._sdk.get()))
-                ear = Ear(answer.headers, request.format)
+                ear = Ear(answer.headers, request.format.kind, "elevenlabs")
                 for piece in stack.enter_context(closing(answer.data)):
                     if heard := ear.hear(piece):
                         yield heard
@@ -262,7 +262,7 @@ class ElevenLabsVoice(Offline):
             async with AsyncExitStack() as stack:
                 with patience.governing():
                     answer = await stack.enter_async_context(ask(await self._sdks.get()))
-                ear = Ear(answer.headers, request.format)
+                ear = Ear(answer.headers, request.format.kind, "elevenlabs")
                 data = await stack.enter_async_context(aclosing(answer.data))
                 pieces = [ear.hear(piece) async for piece in data]
                 return speech_from(b"".join([*pieces, ear.end()]), answer.headers, text, request)
@@ -278,7 +278,7 @@ class ElevenLabsVoice(Offline):
             async with AsyncExitStack() as stack:
                 with patience.governing():
                     answer = await stack.enter_async_context(ask(await self._sdks.get()))
-                ear = Ear(answer.headers, request.format)
+                ear = Ear(answer.headers, request.format.kind, "elevenlabs")
                 async for piece in await stack.enter_async_context(aclosing(answer.data)):
                     if heard := ear.hear(piece):
                         yield heard

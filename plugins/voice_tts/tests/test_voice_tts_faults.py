@@ -221,7 +221,16 @@ def test_a_clean_end_within_the_audio_is_no_end(way: str, head: str, audio: byte
 
 
 @pytest.mark.parametrize(
-    "body", [b'{"json": 1}\n', b"<!doctype html>\n<p>", b"RIFFxxxxWAVE", b"ID3", b"\0\0\0"]
+    "body",
+    [
+        b'{"json": 1}\n',
+        b"<!doctype html>\n<p>",
+        b"RIFFxxxxWAVE",
+        b"ID3",
+        b"\0\0\0",
+        MP3 * 3,
+        '{"detail": "\u00fc"}'.encode(),
+    ],
 )
 def test_raw_samples_are_told_from_text_and_from_other_formats(body: bytes) -> None:
     head = f"content-length: {len(body)}\r\ncontent-type: audio/pcm"

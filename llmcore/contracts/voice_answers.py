@@ -1,4 +1,4 @@
-"""Audio as it arrives: what is none, or not all of it, is an error and never passed on as sound."""
+"""Audio as a server sends it: what is none, or not all of it, is an error and never passed on as sound."""
 
 from __future__ import annotations
 
@@ -6,63 +6,69 @@ import struct
 from collections.abc import Callable, Mapping
 from typing import Final
 
+from llmcore.contracts.voice_signs import RAW, is_text, kind_of, looked_at, mp3_frame
 from llmcore.errors import IncompleteReply, MalformedReply, NotAudio
 from llmcore.types import AudioFormat
 
 __all__ = ["Ear", "mended_wav"]
 
-_MOST_BYTES: Final = 128_000_000
-_ENOUGH: Final = 64
-"""Bytes by which sound is told from text."""
 _UNKNOWN: Final = (0, 0xFFFFFFFF)
-"""How a wav that was written on the go gives its length, as OpenAI's are."""
+"""How a wav that was written on the go gives its length."""
 _HEAD: Final = 12
-_SYNC: Final = 0xFFE2
-"""Eleven bits that begin a frame of MPEG audio, and two that say layer III."""
-_LAYER_3: Final = 0xFFE6
 _ADTS: Final = 0xFFF0
 _ADTS_BITS: Final = 0xFFF6
 
 
-def _starts(head: bytes) -> int:
-    return int.from_bytes(head[:2], "big")
+def _is_mp3(head: bytes) -> bool:
+    return head[:3] == b"ID3" or mp3_frame(head, 0) is not None
 
 
-def _is_raw(head: bytes) -> bool:
-    """Raw samples have no sign of their own: they are whatever is neither text nor another format."""
-    opens = head.lstrip()[:1] in (b"{", b"[", b"<")
-    text = opens and all(byte >= ord(" ") or byte in b"\t\r\n" for byte in head) and head.isascii()
-    return not text and not head.startswith((b"RIFF", b"OggS", b"ID3", b"fLaC"))
+def _is_adts(head: bytes) -> bool:
+    return int.from_bytes(head[:2], "big") & _ADTS_BITS == _ADTS
 
 
-_SIGNS: Final[Mapping[str, Callable[[bytes], bool]]] = {
-    "aac": lambda head: _starts(head) & _ADTS_BITS == _ADTS,
-    "flac": lambda head: head[:4] == b"fLaC",
-    "mp3": lambda head: head[:3] == b"ID3" or _starts(head) & _LAYER_3 == _SYNC,
-    "opus": lambda head: head[:4] == b"OggS",
-    "pcm": _is_raw,
-    "wav": lambda head: head[:4] == b"RIFF" and head[8:12] == b"WAVE",
+_SIGNS: Final[Mapping[AudioFormat, Callable[[bytes], bool]]] = {
+    "aac": _is_adts,
+    "flac": lambda head: kind_of(head) == "flac",
+    "mp3": _is_mp3,
+    "ogg": lambda head: kind_of(head) == "ogg",
+    "opus": lambda head: kind_of(head) == "ogg",
+    "wav": lambda head: kind_of(head) == "wav",
 }
+
+
+def _fits(head: bytes, kind: AudioFormat) -> bool:
+    if kind in RAW:
+        return not is_text(head) and kind_of(head, frames=2) is None
+    return _SIGNS[kind](head)
 
 
 class Ear:
     """Listens to one answer, piece by piece."""
 
-    def __init__(self, headers: Mapping[str, str], form: AudioFormat) -> None:
+    def __init__(
+        self, headers: Mapping[str, str], kind: AudioFormat, provider: str, most_bytes: int | None = None
+    ) -> None:
         """Begin to listen.
+
+        Args:
+            headers: Of the answer, their names in small letters.
+            kind: What was asked for.
+            provider: Who is asked, for errors.
+            most_bytes: More than this is no speech.
 
         Raises:
             NotAudio: The headers speak of something else.
         """
-        self._form = form
+        self._kind, self._provider, self._most = kind, provider, most_bytes
         # Without either, HTTP does not say where the body ends, and a broken connection looks like its end.
         self._ends_by_itself = "content-length" in headers or "transfer-encoding" in headers
         self._waiting = b""
         self._known = False
         self._size = 0
-        kind = headers.get("content-type", "").partition(";")[0].strip().lower()
-        if kind.startswith("text/") or kind.rpartition("/")[2] in {"json", "html", "xml"}:
-            raise _none(f"{kind} came in place of {form}")
+        told = headers.get("content-type", "").partition(";")[0].strip().lower()
+        if told.startswith("text/") or told.rpartition("/")[2] in {"json", "html", "xml"}:
+            raise _none(provider, f"{told} came in place of {kind}")
 
     def hear(self, piece: bytes) -> bytes:
         """Take a piece; return what may be passed on.
@@ -72,12 +78,12 @@ class Ear:
             MalformedReply: It is more than any speech.
         """
         self._size += len(piece)
-        if self._size > _MOST_BYTES:
-            raise MalformedReply(f"more than {_MOST_BYTES:,} bytes came", provider="openai")
+        if self._most is not None and self._size > self._most:
+            raise MalformedReply(f"more than {self._most:,} bytes came", provider=self._provider)
         if self._known:
             return piece
         self._waiting += piece
-        return self._judged() if len(self._waiting) >= _ENOUGH else b""
+        return self._judged() if looked_at(self._waiting, self._kind) else b""
 
     def end(self) -> bytes:
         """Hear that no more comes; return what was held back.
@@ -87,27 +93,27 @@ class Ear:
             IncompleteReply: Something is missing.
         """
         if not self._size:
-            raise _none("an empty body came")
+            raise _none(self._provider, "an empty body came")
         rest = b"" if self._known else self._judged()
         if not self._ends_by_itself:
             raise IncompleteReply(
                 "the connection ended, and nothing says whether the audio did",
-                provider="openai",
+                provider=self._provider,
                 expected="an answer with content-length or in chunks",
             )
-        if self._form == "pcm" and self._size % 2:
-            raise IncompleteReply("the audio ends within a sample", provider="openai")
+        if self._kind == "pcm" and self._size % 2:
+            raise IncompleteReply("the audio ends within a sample", provider=self._provider)
         return rest
 
     def _judged(self) -> bytes:
         head, self._waiting = self._waiting, b""
-        if not _SIGNS[self._form](head):
-            raise _none(f"what came is no {self._form}")
+        if not _fits(head, self._kind):
+            raise _none(self._provider, f"what came is no {self._kind}")
         self._known = True
         return head
 
 
-def mended_wav(audio: bytes) -> tuple[bytes, float]:
+def mended_wav(audio: bytes, provider: str) -> tuple[bytes, float]:
     """Return the wav with its lengths in its header, and how many seconds it takes.
 
     Raises:
@@ -119,23 +125,23 @@ def mended_wav(audio: bytes) -> tuple[bytes, float]:
         name, size = struct.unpack_from("<4sI", audio, at)
         if name == b"data":
             break
-        if name == b"fmt ":
+        if name == b"fmt " and at + 20 <= len(audio):
             (per_second,) = struct.unpack_from("<I", audio, at + 16)
         at += 8 + size + size % 2
     else:
-        raise _none("the wav has no samples")
+        raise _none(provider, "the wav has no samples")
     left = len(audio) - at - 8
     if size in _UNKNOWN:
         whole, samples = struct.pack("<I", len(audio) - 8), struct.pack("<I", left)
         audio, size = b"RIFF" + whole + audio[8 : at + 4] + samples + audio[at + 8 :], left
     elif size > left:
-        raise IncompleteReply(f"the wav holds {left} bytes of {size}", provider="openai")
+        raise IncompleteReply(f"the wav holds {left} bytes of {size}", provider=provider)
     return audio, size / per_second if per_second else 0.0
 
 
-def _none(what: str) -> NotAudio:
+def _none(provider: str, what: str) -> NotAudio:
     return NotAudio(
-        f"openai sent no audio: {what}",
+        f"{provider} sent no audio: {what}",
         expected="audio in the format that was asked for",
         notes=("is base_url right, path included?",),
     )
