@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import struct
 import wave
 from typing import Any
@@ -94,6 +95,34 @@ def test_what_is_cut_short_is_refused(kind: AudioFormat, share: float) -> None:
     cut = whole[: int(len(whole) * share) | 1]
     with pytest.raises(NotAudio):
         heard(cut, kind, RATE)
+
+
+def flac_frames(whole: bytes) -> list[int]:
+    """Return where each frame begins, by the numbers that they count up."""
+    places: list[int] = []
+    at = 4
+    while (at := whole.find(b"\xff\xf8", at + 1)) >= 0:
+        if whole[at + 4] == len(places):  # below 128 a number is one byte
+            places.append(at)
+    return places
+
+
+@pytest.mark.parametrize("seconds", [0.5, 1.0, 3.0])
+def test_a_flac_that_is_cut_between_two_frames_is_found_by_the_number_of_its_samples(seconds: float) -> None:
+    whole = file_of("flac", seconds)
+    assert heard(whole, "flac").duration_s == pytest.approx(seconds, abs=0.001)
+    places = flac_frames(whole)
+    assert len(places) == math.ceil(int(seconds * RATE) / 4096)
+    for at in places[1:]:
+        with pytest.raises(NotAudio, match=r"cut short: [\d,]+ of [\d,]+ samples"):
+            heard(whole[:at], "flac")
+
+
+def test_a_flac_that_does_not_tell_its_length_is_accepted() -> None:
+    whole = bytearray(file_of("flac"))
+    whole[21] &= 0xF0
+    whole[22:26] = bytes(4)
+    assert heard(bytes(whole), "flac").duration_s is None
 
 
 @pytest.mark.parametrize("kind", ["wav", "ogg", "opus", "flac", "aac"])

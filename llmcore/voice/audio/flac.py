@@ -1,5 +1,7 @@
 """FLAC: its head tells the length, its last frame whether the end is there."""
 
+# ruff: noqa: PLR2004 - the sizes, offsets and marks of the format
+
 from __future__ import annotations
 
 from functools import cache
@@ -19,7 +21,7 @@ def hear(audio: bytes) -> Heard:
     """Return what the head says.
 
     Raises:
-        NotAudio: It is no FLAC, or its last frame is not whole.
+        NotAudio: It is no FLAC, its last frame is not whole, or frames are missing behind it.
     """
     if audio[:4] != b"fLaC":
         raise broken("this is no flac: its head does not say so")
@@ -39,13 +41,17 @@ def hear(audio: bytes) -> Heard:
     channels = (info[12] >> 1 & 7) + 1
     if not rate:
         raise broken("the flac does not say its rate")
-    if not _ends_whole(audio, at, int.from_bytes(info[7:10], "big")):
+    frame = _last_frame(audio, at, int.from_bytes(info[7:10], "big"))
+    if frame is None:
         raise cut("flac", "its last frame is not whole")
+    there = _samples_to_the_end_of(audio[frame:], int.from_bytes(info[2:4], "big"))
+    if there < samples:
+        raise cut("flac", f"{there:,} of {samples:,} samples")
     return Heard(audio, rate, channels, samples / rate if samples else None)
 
 
-def _ends_whole(audio: bytes, begins: int, longest: int) -> bool:
-    """Return whether the bytes at the end are a frame with the sum of its bytes behind it.
+def _last_frame(audio: bytes, begins: int, longest: int) -> int | None:
+    """Return where the frame begins that the file ends with, None where the sum of its bytes is not behind it.
 
     Args:
         audio: The file.
@@ -57,9 +63,36 @@ def _ends_whole(audio: bytes, begins: int, longest: int) -> bool:
     while at >= 0:
         sync = audio[at + 1 : at + 2] in (b"\xf8", b"\xf9")
         if sync and _is_head(audio, at) and _crc16(audio[at:]) == 0:
-            return True
+            return at
         at = audio.rfind(b"\xff", floor, at)
-    return False
+    return None
+
+
+def _samples_to_the_end_of(frame: bytes, block: int) -> int:
+    """Return how many samples of the file have been when *frame* ends.
+
+    Args:
+        frame: From its head on.
+        block: Samples of each frame but the last, where all are of one size.
+    """
+    ones = (
+        8 - (~frame[4] & 0xFF).bit_length()
+    )  # its number is written as a character is in UTF-8, only longer
+    more = max(0, ones - 1)
+    number = frame[4] & 0x7F >> ones
+    for byte in frame[5 : 5 + more]:
+        number = number << 6 | byte & 0x3F
+    size, behind = frame[2] >> 4, 5 + more
+    if size == 1:
+        own = 192
+    elif size < 6:
+        own = 144 << size
+    elif size < 8:
+        own = int.from_bytes(frame[behind : behind + size - 5], "big") + 1
+    else:
+        own = 1 << size
+    counts_samples = bool(frame[1] & 1)
+    return (number if counts_samples else number * block) + own
 
 
 def _is_head(audio: bytes, at: int) -> bool:
