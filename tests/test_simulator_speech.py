@@ -16,6 +16,7 @@ import pytest
 from elevenlabs import ElevenLabs
 from elevenlabs.core.api_error import ApiError
 
+from llmcore.errors import ConfigError
 from llmcore.testing import Fault, Simulator
 
 TEXT = "It rains. Take an umbrella, please!"
@@ -255,3 +256,8 @@ def test_openais_limit_and_voices_are_held(client: openai.OpenAI) -> None:
         said(client, "x" * 4097)
     with pytest.raises(openai.BadRequestError, match="marin"):
         client.audio.speech.create(model="tts-1", voice="nobody", input=TEXT)
+
+
+def test_a_voice_that_is_not_installed_is_told() -> None:
+    with pytest.raises(ConfigError, match="no voice 'espaek'"):
+        Simulator(voice="espaek")

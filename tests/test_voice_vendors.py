@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
 
+import numpy as np
 import pytest
 import soundfile
 
@@ -95,6 +96,41 @@ def test_what_means_the_same_to_every_provider_is_taken_by_each(upstream: Simula
     assert (speech.provider, speech.format) == (provider, "wav")
     if provider == "openai":  # which has no field for it
         assert "language" not in upstream.requests[-1].body
+
+
+@pytest.mark.parametrize("provider", ["elevenlabs", "openai"])
+@pytest.mark.parametrize("form", ["wav", "mp3", "opus", "pcm"])
+def test_words_that_a_vendor_speaks_arrive_as_they_were_said(provider: str, form: str) -> None:
+    """Held against the same words of the voice itself: length, rate, and when it is loud and when quiet."""
+    with Simulator(api_keys={KEY}, voice="espeak") as speaking:
+        with llmcore.load(configured(speaking, provider)) as core:
+            speech = core.voice.synthesize(STORY, format=form, cache=False)
+            streamed = b"".join(core.voice.stream(STORY, format=form, cache=False))
+        pieces = speaking.counts["speech"]
+    assert pieces == 2
+    with llmcore.load({"voice": {"provider": "espeak"}}) as core:
+        said = core.voice.synthesize(STORY, format="wav", cache=False)
+    if form != "wav":  # whose head does not know its length when it is streamed
+        assert streamed == speech.audio
+    expected = loudness(said.audio)
+    got = loudness(speech.audio, raw_hz=speech.sample_rate_hz if form == "pcm" else None)
+    assert speech.duration_s == pytest.approx(said.duration_s, abs=0.12)
+    assert len(got) == pytest.approx(len(expected), abs=2)
+    assert likeness(expected, got) > 0.9
+
+
+def loudness(audio: bytes, raw_hz: int | None = None) -> Any:
+    """Return how loud each twentieth of a second is."""
+    raw = {"format": "RAW", "subtype": "PCM_16", "channels": 1, "samplerate": raw_hz} if raw_hz else {}
+    samples, rate = soundfile.read(io.BytesIO(audio), **raw)
+    step = rate // 20
+    return (samples[: len(samples) // step * step].reshape(-1, step) ** 2).mean(axis=1) ** 0.5
+
+
+def likeness(one: Any, other: Any) -> float:
+    """Return how alike two courses are, 1.0 for the same, at whichever of the few shifts that an encoder may add."""
+    size = min(len(one), len(other)) - 3
+    return max(float(np.corrcoef(one[:size], other[at : at + size])[0, 1]) for at in range(4))
 
 
 @pytest.mark.parametrize("provider", ["elevenlabs", "openai"])

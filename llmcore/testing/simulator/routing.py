@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from llmcore.testing.simulator.faults import Fault
+from llmcore.testing.simulator.mouths import TONE, Mouth
 from llmcore.testing.simulator.script import Script, Scripted
 from llmcore.testing.simulator.wire import Answer, RecordedRequest
 
@@ -19,6 +20,7 @@ class Settings:
     models: Sequence[str] | None = None
     latency_s: float = 0.0
     reply: Scripted | None = None
+    mouth: Mouth = TONE
     headers: Mapping[str, str] = field(default_factory=dict)
     """Sent with every right answer, in the place of its own of these names."""
 

@@ -71,7 +71,7 @@ def spoken(text: str, codec: Codec, *, speed: float = 1.0, sized: bool = True) -
         case "ulaw" | "alaw":
             return _repeated(_square(mark), round(seconds * codec.rate_hz))
     samples = _repeated(_sine(mark), 2 * round(seconds * codec.rate_hz))
-    return samples if codec.name == "pcm" else _wav_head(codec.rate_hz, len(samples), sized=sized) + samples
+    return samples if codec.name == "pcm" else wav_head(codec.rate_hz, len(samples), sized=sized) + samples
 
 
 def in_pieces(audio: bytes) -> Iterator[bytes]:
@@ -96,7 +96,8 @@ def _repeated(period: bytes, size: int) -> bytes:
     return (period * (size // len(period) + 1))[:size]
 
 
-def _wav_head(rate_hz: int, size: int, *, sized: bool) -> bytes:
+def wav_head(rate_hz: int, size: int, *, sized: bool) -> bytes:
+    """Return what stands before *size* bytes of samples in a wav; not *sized*, it does not know how many they are."""
     whole, data = (size + 36, size) if sized else (_UNKNOWN, _UNKNOWN)
     form = struct.pack("<4sIHHIIHH", b"fmt ", 16, 1, 1, rate_hz, 2 * rate_hz, 2, 16)
     return struct.pack("<4sI4s", b"RIFF", whole, b"WAVE") + form + struct.pack("<4sI", b"data", data)

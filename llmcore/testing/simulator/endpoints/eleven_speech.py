@@ -11,8 +11,9 @@ from llmcore.testing.simulator.common import new_id
 from llmcore.testing.simulator.endpoints.eleven_errors import refused, unprocessable
 from llmcore.testing.simulator.endpoints.eleven_models import MODELS
 from llmcore.testing.simulator.endpoints.eleven_shelf import shelf_of
+from llmcore.testing.simulator.mouths import Mouth
 from llmcore.testing.simulator.routing import Call
-from llmcore.testing.simulator.sounds import Codec, in_pieces, seconds_of, spoken
+from llmcore.testing.simulator.sounds import Codec, in_pieces
 from llmcore.testing.simulator.wire import Answer, encode
 
 _DEFAULT_FORMAT: Final = "mp3_44100_128"
@@ -42,6 +43,11 @@ class _Asked:
     codec: Codec
     speed: float
     credits: int
+    mouth: Mouth
+
+    def audio(self, *, sized: bool = True) -> bytes:
+        """Return what is heard."""
+        return self.mouth.spoken(self.text, self.codec, speed=self.speed, sized=sized)
 
     def headers(self) -> dict[str, str]:
         """Return what comes with the audio."""
@@ -51,7 +57,7 @@ class _Asked:
 def convert(call: Call) -> Answer:
     """Send the audio whole."""
     asked = _asked(call)
-    audio = spoken(asked.text, asked.codec, speed=asked.speed)
+    audio = asked.audio()
     return Answer(
         pieces=(audio,),
         content_type=asked.codec.content_type,
@@ -63,7 +69,7 @@ def convert(call: Call) -> Answer:
 def stream(call: Call) -> Answer:
     """Send the audio in pieces."""
     asked = _asked(call)
-    audio = spoken(asked.text, asked.codec, speed=asked.speed, sized=False)
+    audio = asked.audio(sized=False)
     return Answer(
         pieces=tuple(in_pieces(audio)),
         content_type=asked.codec.content_type,
@@ -76,7 +82,7 @@ def stream(call: Call) -> Answer:
 def convert_with_timestamps(call: Call) -> Answer:
     """Send the audio within JSON, beside the moment of every character."""
     asked = _asked(call)
-    audio = spoken(asked.text, asked.codec, speed=asked.speed)
+    audio = asked.audio()
     body = _timed(audio, _alignment(asked, 0, len(asked.text)))
     return Answer(pieces=(encode(body),), headers=asked.headers(), counted="speech")
 
@@ -89,7 +95,7 @@ def stream_with_timestamps(call: Call) -> Answer:
 
 
 def _lines(asked: _Asked) -> Iterator[dict[str, Any]]:
-    audio = spoken(asked.text, asked.codec, speed=asked.speed, sized=False)
+    audio = asked.audio(sized=False)
     starts = range(0, len(asked.text), _GROUP)
     for index, start in enumerate(starts):
         part = audio[len(audio) * index // len(starts) : len(audio) * (index + 1) // len(starts)]
@@ -102,7 +108,7 @@ def _timed(audio: bytes, alignment: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _alignment(asked: _Asked, start: int, end: int) -> dict[str, Any]:
-    each = seconds_of(asked.text, asked.speed) / len(asked.text)
+    each = asked.mouth.seconds_of(asked.text, asked.speed) / len(asked.text)
     return {
         "characters": list(asked.text[start:end]),
         "character_start_times_seconds": [round(at * each, 3) for at in range(start, end)],
@@ -132,7 +138,8 @@ def _asked(call: Call) -> _Asked:
         )
     for locator in locators:
         shelf_of(call).dictionary(locator.get("pronunciation_dictionary_id", ""))
-    return _Asked(text, _codec(call), _speed(body), round(len(text) * model.credits_per_character))
+    spent = round(len(text) * model.credits_per_character)
+    return _Asked(text, _codec(call), _speed(body), spent, call.settings.mouth)
 
 
 def _codec(call: Call) -> Codec:

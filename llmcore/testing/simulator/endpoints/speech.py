@@ -8,7 +8,7 @@ from typing import Any, Final
 from llmcore.testing.simulator.common import body_of, headers, model_of
 from llmcore.testing.simulator.refusals import Refused, invalid
 from llmcore.testing.simulator.routing import Call
-from llmcore.testing.simulator.sounds import Codec, in_pieces, spoken
+from llmcore.testing.simulator.sounds import Codec, in_pieces
 from llmcore.testing.simulator.wire import Answer
 
 VOICES: Final = (
@@ -26,7 +26,7 @@ def answer_speech(call: Call) -> Answer:
     model_of(call, body)
     text, form, speed = _checked(body)
     codec = Codec(form, 48_000 if form == "opus" else _RATE)
-    audio = spoken(text, codec, speed=speed, sized=False)
+    audio = call.settings.mouth.spoken(text, codec, speed=speed, sized=False)
     return Answer(
         pieces=tuple(in_pieces(audio)),
         content_type=codec.content_type,
