@@ -1,4 +1,7 @@
-"""Spoken by a server that we did not write: the same calls, the same checks."""
+"""Spoken by a server that we did not write: the same calls, the same checks.
+
+It offers speech that is whole, and voices one at a time; neither streams nor timestamps, lists, models or clones.
+"""
 
 from __future__ import annotations
 
@@ -11,9 +14,10 @@ import subprocess
 import time
 from collections.abc import Iterator
 
+import httpx
 import pytest
 
-from llmcore.errors import AuthenticationFailed, BadRequest, RateLimited, Unavailable
+from llmcore.errors import AuthenticationFailed, BadRequest, RateLimited, Unavailable, VoiceNotFound
 from llmcore.testing.simulator.sounds import Codec, spoken
 from llmcore.types import Secret
 from llmcore_voice_tts.account import ElevenLabsOptions
@@ -102,3 +106,27 @@ def test_a_wrong_key_is_told(address: str) -> None:
     with pytest.raises(AuthenticationFailed):
         voice.synthesize(TEXT)
     voice.close()
+
+
+@pytest.mark.parametrize("colour", ["sync", "async"])
+def test_a_voice_is_told_of_and_deleted(address: str, voice: ElevenLabsVoice, colour: str) -> None:
+    designed = {
+        "voice_name": "Ann",
+        "voice_description": "A calm voice that reads out the weather of tomorrow.",
+        "generated_voice_id": f"gen{colour}0000000000001",
+        "labels": {"accent": "british"},
+    }
+    made = httpx.post(f"{address}/v1/text-to-voice", json=designed, headers={"xi-api-key": "sk_right"})
+    voice_id = made.json()["voice_id"]
+    if colour == "sync":
+        info = voice.get_voice_info(voice_id)
+        assert voice.delete_voice(voice_id)
+        with pytest.raises(VoiceNotFound):
+            voice.get_voice_info(voice_id)
+    else:
+        info = asyncio.run(voice.aget_voice_info(voice_id))
+        assert asyncio.run(voice.adelete_voice(voice_id))
+        with pytest.raises(VoiceNotFound):
+            asyncio.run(voice.aget_voice_info(voice_id))
+    assert (info.voice_id, info.name, info.description) == (voice_id, "Ann", designed["voice_description"])
+    assert info.labels == {"accent": "british", "category": "generated"}
