@@ -1,12 +1,16 @@
-"""Speech: a hit of the audio cache, what the client adds to its provider, and the first bytes of a stream."""
+"""Speech: a hit of the audio cache, what the client adds to its provider and to the vendors' SDKs, and first bytes."""
 
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import TypeAlias
 
 from benchmarks.clients import TIMED
+from benchmarks.environments import ROOT
 from benchmarks.harness import Row, Side, Workshop
 
 SAID = f"""
@@ -29,13 +33,49 @@ HOST = f"""
 {SAID}
 import llmcore
 
-core = llmcore.load({{"voice": {{"provider": "espeak"}}, "cache": json.loads(sys.argv[1])}})
+core = llmcore.load({{"voice": json.loads(sys.argv[2]), "cache": json.loads(sys.argv[1])}})
 voice = core.voice
+"""
+
+ELEVENLABS = f"""
+{SAID}
+from elevenlabs import ElevenLabs
+
+client = ElevenLabs(api_key="sk_any", base_url=sys.argv[1])
+
+class voice:
+    def stream(each):
+        return client.text_to_speech.stream(
+            "JBFqnCBsd6RMkjVDRZzb", text=each, model_id="eleven_multilingual_v2", output_format="mp3_44100_128"
+        )
+
+    def synthesize(each):
+        return b"".join(
+            client.text_to_speech.convert(
+                "JBFqnCBsd6RMkjVDRZzb", text=each, model_id="eleven_multilingual_v2", output_format="mp3_44100_128"
+            )
+        )
+"""
+
+OPENAI = f"""
+{SAID}
+from openai import OpenAI
+
+client = OpenAI(api_key="sk_any", base_url=sys.argv[1] + "/v1")
+given = {{"model": "tts-1", "voice": "alloy", "response_format": "mp3"}}
+
+class voice:
+    def stream(each):
+        with client.audio.speech.with_streaming_response.create(input=each, **given) as answer:
+            yield from answer.iter_bytes()
+
+    def synthesize(each):
+        return client.audio.speech.create(input=each, **given).content
 """
 
 SPOKEN = """
 for each in TEXTS:
-    assert voice.synthesize(each).audio
+    assert voice.synthesize(each)
 timed("say(text())", %s, say=%s, text=text)
 """
 
@@ -58,48 +98,92 @@ print(median(first(%(stream)s) for _ in range(200)))
 """
 
 
+Settings: TypeAlias = Mapping[str, object]
+
+ESPEAK: Settings = {"provider": "espeak"}
+FILE: Settings = {"provider": "file", "ttl": "1h", "file": {"cache_dir": "cache"}}
+UNCACHED = {
+    "synthesize": "lambda each: voice.synthesize(each, cache=False)",
+    "stream": "lambda each: voice.stream(each, cache=False)",
+}
+
+
+@contextmanager
+def speaking() -> Iterator[str]:
+    """Run the simulated upstream in a process of its own; yield its root."""
+    command = [sys.executable, "-m", "llmcore.testing.simulator", "--port", "0"]
+    with subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    ) as server:
+        assert server.stdout is not None
+        try:
+            yield server.stdout.readline().strip().removesuffix("/v1")
+        finally:
+            server.terminate()
+
+
 @contextmanager
 def prepare(shop: Workshop) -> Iterator[Sequence[Row]]:
-    """Compare with the provider alone, which speaks in this process: whatever is slower would hide the difference."""
-    file = {"provider": "file", "ttl": "1h", "file": {"cache_dir": "cache"}}
+    """Compare with espeak in this process, where whatever is slower would hide it, and with the vendors' SDKs over HTTP."""
+    with speaking() as root:
+        yield [*_alone(shop), *_over_http(shop, "elevenlabs", root), *_over_http(shop, "openai", root)]
 
-    def raw(name: str, code: str) -> Side:
-        return Side(name=name, environment=shop.host(), arguments=("-c", RAW + code))
 
-    def host(name: str, code: str, cache: Mapping[str, object]) -> Side:
-        return Side(name=name, environment=shop.host(), arguments=("-c", HOST + code, json.dumps(cache)))
+def _side(shop: Workshop, name: str, code: str, *arguments: str) -> Side:
+    return Side(name=name, environment=shop.host(), arguments=("-c", code, *arguments))
 
-    uncached = "lambda each: voice.synthesize(each, cache=False)"
-    yield [
-        Row(
-            title="a sentence of speech",
-            unit="us of CPU",
-            sides=[
-                raw("espeak, called as it is", SPOKEN % (100, "voice.synthesize")),
-                host("llmcore, without the cache", SPOKEN % (100, uncached), file),
-                host("llmcore, memory tier before file", SPOKEN % (5000, "voice.synthesize"), file),
-                host(
-                    "llmcore, file, no memory tier",
-                    SPOKEN % (2000, "voice.synthesize"),
-                    {**file, "memory": 0},
-                ),
-            ],
+
+def _host(shop: Workshop, name: str, code: str, cache: Settings = FILE, voice: Settings = ESPEAK) -> Side:
+    return _side(shop, name, HOST + code, json.dumps(cache), json.dumps(voice))
+
+
+def _alone(shop: Workshop) -> Iterator[Row]:
+    said, cached = SPOKEN % (100, UNCACHED["synthesize"]), SPOKEN % (2000, "voice.synthesize")
+    yield Row(
+        title="a sentence of speech",
+        unit="us of CPU",
+        sides=[
+            _side(shop, "espeak, called as it is", RAW + SPOKEN % (100, "voice.synthesize")),
+            _host(shop, "llmcore, without the cache", said),
+            _host(shop, "llmcore, memory tier before file", SPOKEN % (5000, "voice.synthesize")),
+            _host(shop, "llmcore, file, no memory tier", cached, {**FILE, "memory": 0}),
+        ],
+    )
+    kept = "for each in TEXTS: voice.synthesize(each)\n"
+    yield Row(
+        title="first bytes of a stream",
+        unit="us of time",
+        sides=[
+            _side(shop, "espeak, called as it is", RAW + FIRST % {"stream": "voice.stream_speech"}),
+            _host(shop, "llmcore, without the cache", FIRST % {"stream": UNCACHED["stream"]}),
+            _host(shop, "llmcore, from the cache", kept + FIRST % {"stream": "voice.stream"}),
+        ],
+    )
+
+
+def _over_http(shop: Workshop, provider: str, root: str) -> Iterator[Row]:
+    sdk, address = (OPENAI, root + "/v1") if provider == "openai" else (ELEVENLABS, root)
+    told = {"api_key": "sk_any", "base_url": address, "format": "mp3"}
+    settings = {"provider": provider, provider: told}
+    for title, unit, ours, theirs in (
+        (
+            "a sentence over HTTP",
+            "us of CPU",
+            SPOKEN % (300, UNCACHED["synthesize"]),
+            SPOKEN % (300, "voice.synthesize"),
         ),
-        Row(
-            title="first bytes of a stream",
-            unit="us of time",
-            sides=[
-                raw("espeak, called as it is", FIRST % {"stream": "voice.stream_speech"}),
-                host(
-                    "llmcore, without the cache",
-                    FIRST % {"stream": "lambda each: voice.stream(each, cache=False)"},
-                    file,
-                ),
-                host(
-                    "llmcore, from the cache",
-                    "for each in TEXTS: voice.synthesize(each)\n" + FIRST % {"stream": "voice.stream"},
-                    file,
-                ),
-            ],
+        (
+            "first bytes of a stream over HTTP",
+            "us of time",
+            FIRST % {"stream": UNCACHED["stream"]},
+            FIRST % {"stream": "voice.stream"},
         ),
-    ]
+    ):
+        yield Row(
+            title=f"{title}, {provider}",
+            unit=unit,
+            sides=[
+                _side(shop, "the vendor's SDK", sdk + theirs, root),
+                _host(shop, "llmcore, without the cache", ours, voice=settings),
+            ],
+        )
