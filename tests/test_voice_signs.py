@@ -98,8 +98,8 @@ def test_what_sounds_is_passed_on_whole(body: bytes, kind: AudioFormat) -> None:
 
 @given(st.text(st.characters(exclude_categories=["Cc", "Cs"]), min_size=2, max_size=600), st.data())
 def test_text_is_text_wherever_its_beginning_is_cut(text: str, data: Any) -> None:
-    coded = ("x" + text).encode()
-    assert is_text(coded[: data.draw(st.integers(1, len(coded)))]) or len(set(coded)) == 1
+    coded = ("xy" + text).encode()  # one letter again and again would be silence
+    assert is_text(coded[: data.draw(st.integers(2, len(coded)))])
 
 
 @given(st.integers(0, 2**32), st.integers(2, 30_000))
