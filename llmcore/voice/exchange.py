@@ -16,13 +16,14 @@ from llmcore.calls.backend import Backend
 from llmcore.calls.bridges import END
 from llmcore.calls.flight import Flights, Landed
 from llmcore.calls.steps import Act, Step
+from llmcore.contracts.voice_signs import looked_at
 from llmcore.errors import ProviderError, Timeout
 from llmcore.ledger.charge import Charge, Outcome
 from llmcore.ledger.paying import Paying
 from llmcore.ledger.prices import PriceLike
 from llmcore.ledger.told import Told
 from llmcore.types import Speech, VoiceTraits
-from llmcore.voice.audio.check import HEAD_BYTES, plausible
+from llmcore.voice.audio.check import plausible
 from llmcore.voice.entry import pack, unpack
 from llmcore.voice.settle import SpeechQuote, given, refused, settled
 
@@ -246,7 +247,7 @@ def _streamed(
                 break
             pieces.append(_bytes(call, piece))
             held += piece
-            if held and (call.begun or len(held) >= HEAD_BYTES):
+            if held and (call.begun or looked_at(held, traits.format)):
                 _looked_at(call, held, traits)
                 given, held = held, b""
                 yield given

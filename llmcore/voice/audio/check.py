@@ -9,7 +9,7 @@ from llmcore.types import AudioFormat
 from llmcore.voice.audio import flac, frames, ogg, wav
 from llmcore.voice.audio.heard import Heard, broken, cut
 
-__all__ = ["HEAD_BYTES", "heard", "plausible"]
+__all__ = ["heard", "plausible"]
 
 _TELEPHONE_HZ: Final = 8_000
 
