@@ -50,7 +50,7 @@ class Alerts:
             if amount > counter.alerted:
                 db.execute(
                     "UPDATE budgets SET alerted = ? WHERE period = ? AND scope = ?",
-                    (amount, counter.period, counter.scope.text()),
+                    (amount, counter.period, counter.text),
                 )
                 due.append((budget, _event(budget, counter, reached)))
         return due

@@ -76,6 +76,8 @@ class Counter(NamedTuple):
 
     period: str
     scope: Scope
+    text: str
+    """The scope as the ledger keeps it."""
     spent: int
     reserved: int
     alerted: int
@@ -124,14 +126,13 @@ def move(
 ) -> list[Counter]:
     """Change *counters*, which are as this transaction read them; return what they have come to."""
     moved = []
-    for counter in counters:
-        unit = counter.scope.unit
-        now = counter._replace(
-            spent=counter.spent + spent.of(unit), reserved=counter.reserved + reserved.of(unit)
+    for period, scope, text, had, held, alerted in counters:
+        now = Counter(
+            period, scope, text, had + spent.of(scope.unit), held + reserved.of(scope.unit), alerted
         )
         db.execute(
             "UPDATE budgets SET spent = ?, reserved = ? WHERE period = ? AND scope = ?",
-            (now.spent, now.reserved, now.period, now.scope.text()),
+            (now.spent, now.reserved, period, text),
         )
         moved.append(now)
     return moved
@@ -161,8 +162,11 @@ def counters_of(db: apsw.Connection, charge: Charge, at: float) -> list[Counter]
     rows = db.execute(
         "SELECT period, scope, spent, reserved, alerted FROM budgets WHERE period IN (?, ?, ?)", periods(at)
     )
-    found = (Counter(row[0], scope_in(row[1]), *row[2:]) for row in rows)
-    return [counter for counter in found if counter.scope.covers(charge)]
+    return [
+        Counter(period, scope, text, spent, reserved, alerted)
+        for period, text, spent, reserved, alerted in rows
+        if (scope := scope_in(text)).covers(charge)
+    ]
 
 
 def _summed(db: apsw.Connection, scope: Scope, at: float) -> tuple[int, int]:

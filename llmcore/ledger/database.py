@@ -89,6 +89,7 @@ class Database:
         connection = apsw.Connection(str(self.path))
         try:
             connection.set_busy_handler(self._wait)
+            connection.execute("PRAGMA page_size = 2048")  # of a new file: a call changes little of two pages
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute(f"PRAGMA synchronous = {'FULL' if self._durable else 'NORMAL'}")
             connection.wal_autocheckpoint(0)

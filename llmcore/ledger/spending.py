@@ -275,8 +275,8 @@ class Spending:
         for counter in counters:
             limit = warning.get(counter.scope)
             over = limit is not None and counter.spent + counter.reserved > limit.amount
-            if over and (counter.period, counter.scope.text()) not in self._warned:
-                self._warned.add((counter.period, counter.scope.text()))
+            if over and (counter.period, counter.text) not in self._warned:
+                self._warned.add((counter.period, counter.text))
                 budget = self._budgets[counter.scope]
                 logger(__name__).warning(
                     "budget `%s` of %s is exceeded, calls go on: on_exceed is warn",
