@@ -38,7 +38,7 @@ class Deadline:
     def __init__(self, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._seconds = seconds
-        self.start()
+        self._at = clock() + seconds
 
     def start(self) -> None:
         """Begin to count now."""

@@ -10,7 +10,7 @@ import weakref
 from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
@@ -27,7 +27,7 @@ _PAUSE_S: Final = 1.0
 _json: Final = msgspec.json.Encoder()
 
 
-class Whose(NamedTuple):
+class Whose(msgspec.Struct, frozen=True, gc=False):
     """Whose answer came from the cache."""
 
     kind: str
@@ -85,7 +85,7 @@ class Hits:
         if gathered and self._path is not None:
             at = self._clock()
             lines = [
-                _json.encode([at, count, *whose, str(saved)]) + b"\n"
+                _json.encode([at, count, *msgspec.structs.astuple(whose), str(saved)]) + b"\n"
                 for whose, (count, saved) in gathered.items()
             ]
             with contextlib.suppress(OSError):

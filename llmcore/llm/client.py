@@ -302,7 +302,8 @@ class LLMClient:
         if parameters.get("response_format") is not None:
             parameters["response_format"], kind = wire_format(parameters["response_format"])
         cache = cache_use(ask.cache)
-        user, tags = who(ask.user), labelled(ask.tags)
+        user = None if ask.user is None else who(ask.user)
+        tags = () if ask.tags == () else labelled(ask.tags)
         allowed = self._house.policy.deadline_s if ask.timeout is None else seconds(ask.timeout, "timeout")
         deadline = Deadline(allowed)
         ttl = None if ask.cache_ttl is None else seconds(ask.cache_ttl, "cache_ttl")
