@@ -32,8 +32,10 @@ def written(path: Path, pieces: Iterable[bytes]) -> None:
             with path.open("wb") as file:
                 file.writelines(pieces)
     except OSError as error:
-        error.filename, error.filename2 = str(path), None
-        raise
+        fault = OSError(error.errno, error.strerror, str(path))
+    else:
+        return
+    raise fault
 
 
 def _found(path: Path) -> os.stat_result | None:

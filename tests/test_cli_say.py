@@ -101,6 +101,11 @@ def test_what_cannot_be_done_says_so_and_leaves_no_file(
     assert [path.name for path in cli.folder.iterdir() if path.suffix == ".wav"] == []
 
 
+def test_a_format_among_the_settings_is_one(cli: CommandLine) -> None:
+    assert cli("say", "Hello", "-o", "x.unknown", "-p", "format=mp3").returncode == 0
+    assert (cli.folder / "x.unknown").read_bytes()[:2] in (b"\xff\xf3", b"\xff\xfb", b"ID")
+
+
 def test_an_ending_that_names_no_format_is_told_with_what_was_written(cli: CommandLine) -> None:
     done = cli("say", "hello", "-o", "hello.xyz")
     assert done.stderr.startswith("wrote ")

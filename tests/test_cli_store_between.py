@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -121,3 +122,24 @@ def test_a_put_that_is_interrupted_keeps_nothing(cli: CommandLine, tmp_path: Pat
     assert cli("store", "get", "big").stdout == "old"
     assert cli("store", "ls").stdout == "big\n"
     assert [path.name for path in data.iterdir()] == ["big"]
+
+
+def test_with_json_each_action_says_what_it_did(cli: CommandLine) -> None:
+    def told(*arguments: str, stdin: str = "") -> Any:
+        return json.loads(cli("store", *arguments, "--json", stdin=stdin).stdout)
+
+    assert told("put", "k", stdin="three") == {"schema": 1, "key": "k", "size_bytes": 5}
+    assert told("cp", "k", "l") == {"schema": 1, "source": "k", "target": "l"}
+    assert told("mv", "l", "m") == {"schema": 1, "source": "l", "target": "m"}
+    assert told("rm", "m", "nothing") == {"schema": 1, "deleted": ["m"]}
+
+
+def test_what_is_not_there_is_told_in_the_words_of_the_shell(cli: CommandLine) -> None:
+    cli("store", "put", "k", stdin="1")
+    done = cli("store", "cp", "nothing", "x")
+    assert (done.returncode, "fix: llmcore store ls" in done.stderr) == (1, True)
+    done = cli("store", "rm", "k", "nothing")
+    assert "nothing was kept under nothing; deleted k" in done.stderr
+    assert cli("store", "put", "../up", stdin="1").returncode == 2, (
+        "the request is not acceptable; nothing was done"
+    )

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from llmcore.calls.backend import Backend
-from llmcore.errors import StorageError
+from llmcore.errors import StorageError, StorageKeyError
 from llmcore.hookspecs import Provider
 from llmcore.storage import StorageClient
 from tests.kit_storage_abilities import AbleInBoth
@@ -103,3 +103,10 @@ def test_a_number_that_json_does_not_have_is_refused_and_never_kept_as_null(numb
 
 def _as_json(value: Any) -> Any:
     return list(value) if isinstance(value, set) else dataclasses.asdict(value)
+
+
+def test_a_pattern_is_no_prefix_and_the_error_names_what_takes_one(storage: StorageClient) -> None:
+    for ask in (storage.list_files, storage.list_page):
+        with pytest.raises(StorageKeyError) as refused:
+            ask("a/*.json")
+        assert refused.value.fix == "glob('a/*.json')"

@@ -83,3 +83,9 @@ def test_what_breaks_off_leaves_what_was_there(tmp_path: Path) -> None:
         written(path, pieces())
     assert path.read_bytes() == b"old"
     assert [each.name for each in tmp_path.iterdir()] == ["a.wav"]
+
+
+def test_what_is_wrong_is_told_with_the_file_that_was_named(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError) as missing:
+        written(tmp_path / "nowhere" / "file", [b"1"])
+    assert str(missing.value) == f"[Errno 2] No such file or directory: '{tmp_path / 'nowhere' / 'file'}'"

@@ -17,6 +17,7 @@ from llmcore.errors import (
     LLMCoreError,
     PluginError,
     StorageDenied,
+    StorageKeyError,
     StorageUnavailable,
     Timeout,
     Unavailable,
@@ -33,6 +34,7 @@ _CODES: tuple[tuple[type[LLMCoreError], int], ...] = (
     (PluginError, 6),
     (Timeout, 7),
     (Unavailable, 7),
+    (StorageKeyError, 2),
     (StorageDenied, 4),
     (StorageUnavailable, 7),
 )

@@ -148,12 +148,12 @@ def _check_output(path: Path, form: str | None) -> None:
 
 def _given(args: argparse.Namespace, core: Core) -> dict[str, Any]:
     given = named_values(args.parameter, "-p", "speed=1.2")
-    given |= {"voice": args.voice, "model": args.model, "timeout": args.timeout, "format": args.format}
+    told = {"voice": args.voice, "model": args.model, "timeout": args.timeout, "format": args.format}
+    given |= {name: value for name, value in told.items() if value is not None}
     if args.no_cache:
         given["cache"] = False
     if args.refresh:
         given["cache"] = "refresh"
-    given = {name: value for name, value in given.items() if value is not None}
     wanted = _by_ending(args.output)
     if wanted is not None and "format" not in given:
         asked = {name: value for name, value in given.items() if name not in ("timeout", "cache")}

@@ -76,6 +76,8 @@ def _put(args: argparse.Namespace) -> int:
     with sys.stdin.buffer if args.file == "-" else _open(args.file) as file, opened(args) as core:
         counted = _Counted(_read(file, args.file))
         core.storage.save_stream(args.key, watched(counted, _size_of(file)))
+    if args.json:
+        print_json(key=args.key, size_bytes=counted.size)
     note(f"kept {bytes_text(counted.size)} under {args.key}")
     return 0
 
@@ -108,8 +110,11 @@ def _ls(args: argparse.Namespace) -> int:
     with opened(args) as core:
         storage = core.storage
         if not (args.json or args.long):
-            for key in storage.glob(args.prefix) if pattern else storage.list_files(args.prefix):
+            keys = storage.glob(args.prefix) if pattern else storage.list_files(args.prefix)
+            for key in keys:
                 print(key)
+            if not keys:
+                _told_nothing(args.prefix)
             return 0
         files = _known(storage, storage.glob(args.prefix)) if pattern else _paged(storage, args.prefix)
     if args.json:
@@ -117,15 +122,26 @@ def _ls(args: argparse.Namespace) -> int:
     elif files:
         rows = [(_size(file), _time(file), file["key"]) for file in files]
         print(table(("SIZE", "MODIFIED", "KEY"), rows, Paint.of(sys.stdout, no_color=args.no_color)))
+    else:
+        _told_nothing(args.prefix)
     return 0
+
+
+def _told_nothing(prefix: str) -> None:
+    if sys.stderr.isatty():
+        note(f"nothing is kept whose key fits {prefix}" if prefix else "nothing is kept")
 
 
 def _rm(args: argparse.Namespace) -> int:
     with opened(args) as core:
-        missing = [key for key in args.keys if not core.storage.delete(key)]
+        deleted = [key for key in args.keys if core.storage.delete(key)]
+    if args.json:
+        print_json(deleted=deleted)
+    missing = [key for key in args.keys if key not in deleted]
     if missing:
+        rest = f"; deleted {', '.join(deleted)}" if deleted else ""
         raise StorageNotFound(
-            f"nothing was kept under {', '.join(missing)}",
+            f"nothing was kept under {', '.join(missing)}{rest}",
             expected="a key that `llmcore store ls` shows",
             fix="llmcore store ls",
         )
@@ -133,14 +149,23 @@ def _rm(args: argparse.Namespace) -> int:
 
 
 def _cp(args: argparse.Namespace) -> int:
-    with opened(args) as core:
-        core.storage.copy(args.source, args.target)
-    return 0
+    return _transferred(args, "copy", "copied")
 
 
 def _mv(args: argparse.Namespace) -> int:
+    return _transferred(args, "move", "moved")
+
+
+def _transferred(args: argparse.Namespace, method: str, done: str) -> int:
     with opened(args) as core:
-        core.storage.move(args.source, args.target)
+        try:
+            getattr(core.storage, method)(args.source, args.target)
+        except StorageNotFound as error:
+            error.fix = "llmcore store ls"
+            raise
+    if args.json:
+        print_json(source=args.source, target=args.target)
+    note(f"{done} {args.source} to {args.target}")
     return 0
 
 

@@ -162,7 +162,10 @@ def _cells(row: UsageRow) -> Sequence[str]:
 
 def _told_beneath(rows: Sequence[UsageRow]) -> None:
     if unpriced := sum(row.unpriced for row in rows):
-        note(f"+?: {unpriced} requests at a price that nobody knows; [prices] in llmcore.toml can say it")
+        note(
+            f"+?: {unpriced} of the requests cost nobody knows what: [prices] in llmcore.toml can say it, "
+            "or their process died (llmcore usage open)"
+        )
     if any(row.uncertain for row in rows):
         note(
             "uncertain: requests whose end nobody told, at the most that they can have cost; budgets count it"

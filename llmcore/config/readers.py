@@ -138,10 +138,11 @@ def allowance(value: Any) -> tuple[Decimal, str]:
     """Return an amount and its unit: a number of US dollars, or text such as "5.00 USD" or "100_000 characters"."""
     unit = "USD"
     if isinstance(value, str):
-        match = re.fullmatch(r"\s*([0-9][0-9_]*(?:\.[0-9]+)?)\s*(USD|characters)?\s*", value)
+        match = re.fullmatch(r"\s*([0-9][0-9_]*(?:\.[0-9]+)?)\s*(USD|characters?|chars?)?\s*", value)
         if match is None:
             raise ValueError
-        value, unit = match[1].replace("_", ""), match[2] or unit
+        value = match[1].replace("_", "")
+        unit = "characters" if (match[2] or unit).startswith("char") else "USD"
     amount = price(value)
     if amount > MOST_USD or (unit == "characters" and amount != int(amount)):
         raise ValueError

@@ -7,7 +7,7 @@ from typing import Final
 
 from llmcore.calls.drivers import arun, run
 from llmcore.calls.steps import Act
-from llmcore.errors import StorageError
+from llmcore.errors import StorageError, StorageKeyError
 from llmcore.storage.asking import Asking, checked_number, checked_text
 from llmcore.storage.globs import beginning, matcher
 from llmcore.types import FileInfo
@@ -51,11 +51,11 @@ class ListedFiles(Asking):
 
     def list_files(self, prefix: str = "") -> list[str]:
         """Return the keys that begin with *prefix*, at any depth, sorted."""
-        return list(run(self._ask("list_files", prefix)))
+        return run(self._listed(prefix))
 
     async def alist_files(self, prefix: str = "") -> list[str]:
         """See `list_files`."""
-        return list(await arun(self._ask("list_files", prefix)))
+        return await arun(self._listed(prefix))
 
     def list_page(self, prefix: str = "", limit: int = 1000, after: str = "") -> list[FileInfo]:
         """Return the first *limit* files that begin with *prefix* and come after the key *after*, sorted.
@@ -132,9 +132,14 @@ class ListedFiles(Asking):
             infos.append((yield from self._info(key)))  # noqa: PERF401 - a comprehension cannot yield
         return infos
 
+    def _listed(self, prefix: str) -> Act[list[str]]:
+        _check_prefix(prefix)
+        return list((yield from self._ask("list_files", prefix)))
+
     def _page(self, prefix: str, limit: int, after: str) -> Act[list[FileInfo]]:
         checked_number("limit", limit, 1, "a page has at least one file, not this")
         checked_text("after", after, "reports/november.txt")
+        _check_prefix(prefix)
         if self._has("list_page"):
             return list((yield from self._ask("list_page", prefix, limit, after)))
         found = [key for key in (yield from self._ask("list_files", prefix)) if key > after]
@@ -159,3 +164,12 @@ class ListedFiles(Asking):
                 break
             after = page[-1].key
         return found[:limit]
+
+
+def _check_prefix(prefix: object) -> None:
+    if isinstance(prefix, str) and not {"*", "?"}.isdisjoint(prefix):
+        raise StorageKeyError(
+            f"the prefix {prefix!a} begins no key: it is a pattern",
+            expected="what keys begin with",
+            fix=f"glob({prefix!r})",
+        )

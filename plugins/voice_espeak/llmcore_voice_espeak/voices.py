@@ -88,7 +88,11 @@ def by_language(language: str, patience: Patience) -> Found:
             if found.file.rpartition("/")[2].casefold() == wanted:
                 return found
         wanted = wanted.rpartition("-")[0]
-    raise _missing(language, _nearest(language.casefold(), voices))
+    raise VoiceNotFound(
+        f"espeak speaks no language {language!r}",
+        expected='a code that `llmcore voices` shows, such as "de" or "en-GB"',
+        suggestion=_nearest(language.casefold(), (voice.info.language or "" for voice in voices.values())),
+    )
 
 
 def _nearest(name: str, known: Iterable[str]) -> str | None:
