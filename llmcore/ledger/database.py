@@ -90,7 +90,7 @@ class Database:
         try:
             connection.set_busy_handler(self._wait)
             connection.execute("PRAGMA page_size = 2048")  # of a new file: a call changes little of two pages
-            connection.execute("PRAGMA journal_mode = WAL")
+            self._turn_to_wal(connection)
             connection.execute(f"PRAGMA synchronous = {'FULL' if self._durable else 'NORMAL'}")
             connection.wal_autocheckpoint(0)
             prepare(connection)
@@ -99,6 +99,17 @@ class Database:
             connection.close()
             raise
         return connection
+
+    def _turn_to_wal(self, connection: apsw.Connection) -> None:
+        """Have the file written by way of a log. SQLite itself does not wait for others who are just doing the same."""
+        while True:
+            try:
+                connection.execute("PRAGMA journal_mode = WAL")
+            except apsw.BusyError:
+                if not self._wait(0):
+                    raise
+            else:
+                return
 
     def _wait(self, _: int) -> bool:
         """Wait a moment for another process. SQLite's own waiting is so unfair that it takes seconds in company."""
