@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import gc
 import logging
+import os
+import subprocess
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
@@ -21,6 +24,7 @@ from llmcore.ledger.owners import Owners
 from llmcore.ledger.report import exported
 from llmcore.ledger.spending import Spending
 from llmcore.types import Delta, Reply
+from tests.kit_flights import until
 from tests.kit_money import ASK, EACH, config
 
 
@@ -156,3 +160,32 @@ class Nothing:
     def most(self, *, exact: bool) -> Decimal:
         del exact
         return Decimal(0)
+
+
+OPEN = Path("/proc/self/fd")
+HOLDING = """
+import sqlite3, sys
+
+db = sqlite3.connect(sys.argv[1], isolation_level=None)
+db.execute("CREATE TABLE theirs (x)")
+db.execute("BEGIN IMMEDIATE")
+print("held", flush=True)
+sys.stdin.readline()
+"""
+
+
+@pytest.mark.skipif(not OPEN.exists(), reason="this system does not show which files are open")
+def test_another_process_that_begins_the_same_ledger_is_waited_for(
+    core: llmcore.Core, tmp_path: Path
+) -> None:
+    ledger = tmp_path / "ledger.sqlite3"
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLDING, str(ledger)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as holding:
+        assert holding.stdout
+        assert holding.stdout.readline() == "held\n"
+        with ThreadPoolExecutor(1) as pool:
+            asked = pool.submit(core.llm.chat, "one", **ASK)
+            until(lambda: asked.done() or any(os.path.realpath(fd) == str(ledger) for fd in OPEN.iterdir()))
+            holding.communicate("go on\n")
+            assert asked.result(60).text
