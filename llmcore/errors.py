@@ -264,7 +264,7 @@ class BudgetError(LLMCoreError):
 
 
 class BudgetExceeded(BudgetError):
-    """The most that the call can cost, or the characters that it has spoken, do not fit what is left."""
+    """What the call can cost at most, or the characters that it speaks, do not fit what is left."""
 
     code = "LC601"
 

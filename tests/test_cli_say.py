@@ -133,6 +133,19 @@ def test_a_stream_of_the_process_is_written_to_as_it_is(cli: CommandLine) -> Non
     assert done.stdout.startswith(b"RIFF")
 
 
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="the system names no streams so")
+def test_a_reader_that_leaves_a_stream_early_is_no_error(cli: CommandLine) -> None:
+    with subprocess.Popen(
+        [*cli.command, "say", "A sentence of words. " * 100, "-o", "/proc/self/fd/1"],
+        cwd=cli.folder, env=cli.env, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    ) as saying:  # fmt: skip
+        assert saying.stdout
+        assert saying.stderr
+        assert saying.stdout.read(4) == b"RIFF"
+        saying.stdout.close()
+        assert (saying.wait(60), saying.stderr.read()) == (0, b"")
+
+
 def test_what_is_no_audio_never_becomes_a_file(cli: CommandLine) -> None:
     (cli.folder / "llmcore.toml").write_text(
         '[voice]\nprovider = "speaker"\n[voice.speaker]\nformat = "mp3"\n'

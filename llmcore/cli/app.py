@@ -84,8 +84,11 @@ def _encodable() -> None:
 
 
 def _fault_of_stdout(error: OSError) -> OSError | ValueError | None:
-    """Return why nothing more can be written to stdout, if so; *error* says it where stdout has no buffer."""
-    if error.filename is None and error.errno in (errno.EPIPE, errno.ENOSPC):
+    """Return why nothing more can be written to stdout, if so; *error* says it where stdout has no buffer.
+
+    A pipe whose reader has left is one, under whatever name it was written to.
+    """
+    if isinstance(error, BrokenPipeError) or (error.filename is None and error.errno == errno.ENOSPC):
         return error
     try:
         sys.stdout.flush()
@@ -95,11 +98,11 @@ def _fault_of_stdout(error: OSError) -> OSError | ValueError | None:
 
 
 def _reader_left(fault: OSError | ValueError) -> bool:
-    """Return whether *fault* says that nobody reads any more, as `| head`, which has what it wanted."""
-    return not isinstance(fault, OSError) or fault.errno in (
-        errno.EPIPE,
-        errno.EINVAL,
-    )  # Windows tells it as EINVAL
+    """Return whether *fault* says that nobody reads any more, as `| head`, which has what it wanted.
+
+    Windows tells it as EINVAL.
+    """
+    return not isinstance(fault, OSError) or fault.errno in (errno.EPIPE, errno.EINVAL)
 
 
 def _forsake_stdout() -> None:

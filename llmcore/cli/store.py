@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import errno
 import os
 import stat
 import sys
@@ -101,7 +100,9 @@ def _get(args: argparse.Namespace) -> int:
                 expected="a file, or a pipe",
                 fix=f"llmcore store get {args.key} -o FILE",
             )
-        _shown(_joined(first, pieces) if sys.stdout.isatty() else whole)
+        for piece in _joined(first, pieces) if sys.stdout.isatty() else whole:
+            sys.stdout.buffer.write(piece)
+    sys.stdout.buffer.flush()
     return 0
 
 
@@ -221,21 +222,6 @@ def _told_size(storage: Any, key: str) -> int | None:
         return int(storage.get_file_info(key).size_bytes)
     except PluginError:
         return None
-
-
-def _shown(pieces: Iterator[bytes]) -> None:
-    fault = ""
-    try:
-        for piece in pieces:
-            sys.stdout.buffer.write(piece)
-        sys.stdout.buffer.flush()
-    except OSError as error:
-        if error.errno in (errno.EPIPE, errno.EINVAL):  # who reads has had enough
-            raise
-        fault = f"stdout cannot be written: {error.strerror or type(error).__name__}"
-    if fault:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # where Python's flush at exit goes
-        raise UsageError(fault, expected="a file, pipe or terminal that takes what is kept there")
 
 
 def _written(path: Path, pieces: Iterator[bytes]) -> None:

@@ -54,10 +54,10 @@ MIGRATIONS: Final = (
     ) STRICT;
     CREATE TABLE budgets (                   -- each the sum of the rows that it covers
         period TEXT NOT NULL,                -- 2026-11-25, 2026-11 or total
-        scope TEXT NOT NULL,                 -- a JSON list: per, model, tag, user
+        scope TEXT NOT NULL,                 -- a JSON list: per, model, tag, user, unit
         spent INTEGER NOT NULL,
         reserved INTEGER NOT NULL,
-        alerted INTEGER NOT NULL DEFAULT 0,  -- nano-dollars, the highest amount that was told: limits may change
+        alerted INTEGER NOT NULL DEFAULT 0,  -- the highest amount that was told: limits may change
         PRIMARY KEY (period, scope)
     ) STRICT, WITHOUT ROWID;
     CREATE TABLE absorbed (name TEXT PRIMARY KEY) STRICT, WITHOUT ROWID;    -- files of hits that are in `calls`

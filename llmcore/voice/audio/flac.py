@@ -75,9 +75,8 @@ def _samples_to_the_end_of(frame: bytes, block: int) -> int:
         frame: From its head on.
         block: Samples of each frame but the last, where all are of one size.
     """
-    ones = (
-        8 - (~frame[4] & 0xFF).bit_length()
-    )  # its number is written as a character is in UTF-8, only longer
+    # Its number is written as a character is in UTF-8, only longer.
+    ones = 8 - (~frame[4] & 0xFF).bit_length()
     more = max(0, ones - 1)
     number = frame[4] & 0x7F >> ones
     for byte in frame[5 : 5 + more]:
