@@ -249,3 +249,25 @@ def test_a_forked_child_does_not_wait_for_its_parents_calls() -> None:
             assert result.read() == "answer 2"
         upstream.open.set()
         assert parent.result(20).value == "answer 1"
+
+
+def test_a_stream_that_is_collected_while_the_flights_are_looked_at_is_taken_off_board() -> None:
+    flights = Flights()
+
+    def work() -> Generator[str, Any, int]:
+        yield "one"
+        yield "two"
+        return 3
+
+    forgotten = flights.together("other", work, emit=lambda: None)
+    assert next(forgotten) == "one"
+
+    def left() -> float:
+        forgotten.close()  # as the garbage collector may, in the middle of anything
+        return 5.0
+
+    aboard = flights.together("key", work, emit=lambda: None, left=left)
+    assert next(aboard) == "one"
+    assert flights.left("key") == 5.0
+    assert flights.left("other") == 0.0
+    aboard.close()
