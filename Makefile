@@ -2,12 +2,17 @@
 # On the machine: python3 (3.11 or later), pip, make. A second call finds the stamps and goes straight to work.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format dist bench aimock clean setup
+.PHONY: help demo test quick lowest soak lint format dist bench docs aimock requirements clean setup
 
 UV := .tools/bin/uv
 BIN := .venv/bin
 AIMOCK := .cache/aimock/node_modules/.bin/llmock
 ARGS ?=
+PINNED ?=
+# Nearly half of a test run is waiting (for processes, servers, a TTL): two workers a core keep the cores busy.
+WORKERS := $(shell expr 2 \* $$(getconf _NPROCESSORS_ONLN))
+# The whole suite runs on every core, a part of it in one process.
+JOBS ?= $(if $(ARGS),0,$(WORKERS))
 
 # Where the tests find the foreign server, once `make aimock` has brought it; empty means there is none.
 export LLMCORE_AIMOCK ?= $(wildcard $(CURDIR)/$(AIMOCK))
@@ -19,19 +24,31 @@ export NODE_EXTRA_CA_CERTS ?= $(wildcard /etc/ssl/certs/ca-certificates.crt)
 unexport PYTHONDONTWRITEBYTECODE PYTHONHOME PYTHONPATH UV_PROJECT_ENVIRONMENT UV_PYTHON VIRTUAL_ENV
 
 help: ## show this list
-	@awk -F ' *:.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ' *:.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
 
 demo: .venv/.stamp ## the main job on one screen: no key, no service
 	@$(BIN)/llmcore demo $(ARGS)
 
-test: .venv/.stamp ## the whole suite, what was skipped listed at its end (ARGS="tests/test_x.py -k word")
-	@$(BIN)/pytest $(ARGS)
+test: .venv/.stamp ## the whole suite, what was skipped listed at its end (ARGS="tests/cache -k word")
+	@$(BIN)/pytest --numprocesses $(JOBS) --dist worksteal $(ARGS)
 
-lint: .venv/.stamp ## ruff (rules and format) and mypy --strict
+quick: .venv/.stamp ## the tests that are not slow and start no process and no server; about a minute on two idle cores
+	@$(BIN)/pytest --numprocesses auto --dist worksteal -m "not slow and not process and not server" $(ARGS)
+
+lowest: .venv/.stamp ## the conformance kits, with the wheels and the lowest versions of their dependencies (ARGS="openai_optimized --all")
+	@$(BIN)/python -m tests.lowest $(ARGS)
+
+soak: .venv/.stamp ## five minutes of random calls, cancelled at random, against servers that fail (ARGS="--seconds 60 --seed 1")
+	@$(BIN)/python -m tests.soak $(ARGS)
+
+lint: .venv/.stamp ## ruff (rules and format), mypy --strict, and the files for GitHub
 	@status=0; \
 	$(BIN)/ruff check . || status=1; \
 	$(BIN)/ruff format --check . || status=1; \
 	$(BIN)/mypy . || status=1; \
+	$(BIN)/check-jsonschema --quiet --builtin-schema vendor.github-workflows .github/workflows/*.yml || status=1; \
+	$(BIN)/check-jsonschema --quiet --builtin-schema vendor.dependabot .github/dependabot.yml || status=1; \
+	$(BIN)/zizmor --offline --quiet .github || status=1; \
 	exit $$status
 
 format: .venv/.stamp ## let ruff mend what it can
@@ -46,9 +63,22 @@ dist: .venv/.stamp ## wheels of the host and of every plugin, in dist/
 bench: .venv/.stamp ## what it costs, against its peers (ARGS="imports uncached"); see benchmarks/README.md
 	@$(BIN)/python -m benchmarks $(ARGS)
 
+docs: .venv/.stamp ## the documentation site, in .cache/docs/site; a broken link fails it
+	@$(BIN)/python scripts/stage_docs.py .cache/docs
+	@cd .cache/docs && $(CURDIR)/$(BIN)/zensical build --strict --clean
+	@echo "file://$(CURDIR)/.cache/docs/site/index.html"
+
 aimock: $(AIMOCK) ## a foreign OpenAI-compatible server for the tests that want one (needs npm)
 
-setup: .venv/.stamp ## only the environment
+requirements: .tools/.stamp ## update requirements-dev.txt: the newest version of every dependency
+	@$(UV) lock --quiet --upgrade --python .tools/bin/python
+	@{ echo "# Written by \`make requirements\`; \`make setup PINNED=1\` installs these versions."; \
+	$(UV) export --quiet --python .tools/bin/python --all-packages --all-extras --all-groups \
+		--no-emit-workspace --no-hashes --no-annotate --no-header; } > requirements-dev.txt.new
+	@mv requirements-dev.txt.new requirements-dev.txt
+
+setup: .venv/.stamp ## only the environment (PINNED=1: with the versions of requirements-dev.txt)
+	@$(if $(PINNED),$(UV) pip install --quiet --python $(BIN)/python --requirements requirements-dev.txt,:)
 
 clean: ## remove everything that make has made
 	rm -rf .venv .tools .cache dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis uv.lock

@@ -1,10 +1,50 @@
-"""Turns skips into a failure where `LLMCORE_NO_SKIPS` is set: a full machine has no excuse to leave a test out."""
+"""Marks tests by what their file uses, and turns skips into a failure where `LLMCORE_NO_SKIPS` is set.
+
+`process` and `server` are read from the source of a test file, so that nobody can forget them; `slow` is written at the
+test. `make quick` leaves out all three. A full machine has no excuse to skip a test.
+"""
 
 from __future__ import annotations
 
+import functools
 import os
+import re
+from pathlib import Path
+from typing import Final
 
 import pytest
+
+MARKS: Final = {
+    "process": re.compile(
+        r"\b(?:subprocess|multiprocessing|pty|fork|Popen|CommandLine|build_wheels|wheels|kits\.runner|kits\.forks|espeak)\b"
+    ),
+    "server": re.compile(
+        r"\b(?:RedisServer|find_redis_server|kits\.object_servers|moto|rclone|LLMCORE_AIMOCK)\b"
+    ),
+}
+"""What the source of a file holds whose tests start processes, or servers of other projects."""
+
+
+@functools.cache
+def _marks_of(file: Path) -> tuple[str, ...]:
+    text = file.read_text(encoding="utf-8")
+    return tuple(name for name, pattern in MARKS.items() if pattern.search(text))
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Do not import a file whose marks `-m "not a and not b"` leaves out: that would take as long as the tests that run."""
+    terms = config.option.markexpr.split(" and ")
+    if not collection_path.match("test_*.py") or not all(re.fullmatch(r"not \w+", term) for term in terms):
+        return None
+    left_out = {term.removeprefix("not ") for term in terms}
+    return True if left_out.intersection(_marks_of(collection_path)) else None
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark each test with what its file uses."""
+    for item in items:
+        for name in _marks_of(item.path):
+            item.add_marker(name)
 
 
 def _skipped(config: pytest.Config) -> list[pytest.TestReport | pytest.CollectReport]:

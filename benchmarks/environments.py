@@ -19,7 +19,7 @@ def build_wheels(into: Path) -> list[Path]:
     shutil.rmtree(into, ignore_errors=True)
     for folder in [ROOT, *sorted(path.parent for path in ROOT.glob("plugins/*/pyproject.toml"))]:
         command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(into.absolute())]
-        _run(command, cwd=folder)
+        run_command(command, cwd=folder)
     return sorted(into.glob("*.whl"))
 
 
@@ -34,10 +34,12 @@ class Environment:
         """Make an empty one with the interpreter *python*; what was in *folder* is removed."""
         shutil.rmtree(folder, ignore_errors=True)
         folder.parent.mkdir(parents=True, exist_ok=True)
-        if uv := _uv():
-            _run([uv, "venv", "--quiet", "--no-config", "--python", python, str(folder)], cwd=folder.parent)
+        if uv := find_uv():
+            run_command(
+                [uv, "venv", "--quiet", "--no-config", "--python", python, str(folder)], cwd=folder.parent
+            )
         else:
-            _run([python, "-m", "venv", str(folder)], cwd=folder.parent)
+            run_command([python, "-m", "venv", str(folder)], cwd=folder.parent)
         return cls(folder)
 
     @property
@@ -53,15 +55,15 @@ class Environment:
     def install(self, *what: str | Path, compiled: bool = False) -> None:
         """Install wheels and requirements; *compiled* writes the bytecode of all modules now."""
         names = [str(name) for name in what]
-        if uv := _uv():
+        if uv := find_uv():
             command = [uv, "pip", "install", "--quiet", "--no-config", "--python", self.python, *names]
             command += ["--compile-bytecode"] if compiled else []
             # uv's cache has what `uv sync` has just fetched: the network is asked only where it has not.
-            if _run([*command, "--offline"], cwd=self.folder, check=False).returncode:
-                _run(command, cwd=self.folder)
+            if run_command([*command, "--offline"], cwd=self.folder, check=False).returncode:
+                run_command(command, cwd=self.folder)
         else:
             command = [self.python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *names]
-            _run([*command, "--compile" if compiled else "--no-compile"], cwd=self.folder)
+            run_command([*command, "--compile" if compiled else "--no-compile"], cwd=self.folder)
 
     def run(
         self, *arguments: str, cwd: Path, env: Mapping[str, str] | None = None
@@ -84,12 +86,14 @@ def bare(**more: str) -> dict[str, str]:
     return {**kept, **more}
 
 
-def _uv() -> str | None:
+def find_uv() -> str | None:
+    """Return the path of uv, None if it is not installed."""
     own = ROOT / ".tools/bin/uv"
     return str(own) if own.is_file() else shutil.which("uv")
 
 
-def _run(command: Sequence[str], *, cwd: Path, check: bool = True) -> subprocess.CompletedProcess[str]:
+def run_command(command: Sequence[str], *, cwd: Path, check: bool = True) -> subprocess.CompletedProcess[str]:
+    """Run an installer, away from other environments; with *check*, a failure raises RuntimeError with what it printed."""
     astray = ("PYTHON", "VIRTUAL_ENV", "UV_PYTHON", "UV_PROJECT")
     env = {name: value for name, value in os.environ.items() if not name.startswith(astray)}
     env.setdefault("UV_SYSTEM_CERTS", "1")

@@ -20,17 +20,57 @@ if TYPE_CHECKING:
     from llmcore.hookspecs import Options as Options
     from llmcore.hookspecs import Provider as Provider
     from llmcore.hookspecs import hookimpl as hookimpl
+    from llmcore.ledger.usage import UsageBook as UsageBook
+    from llmcore.llm.attachments import audio as audio
+    from llmcore.llm.attachments import file as file
+    from llmcore.llm.attachments import image as image
+    from llmcore.llm.client import LLMClient as LLMClient
+    from llmcore.llm.options import ChatOptions as ChatOptions
+    from llmcore.llm.options import SendOptions as SendOptions
+    from llmcore.storage.client import StorageClient as StorageClient
+    from llmcore.types import CallEvent as CallEvent
+    from llmcore.types import Choice as Choice
+    from llmcore.types import Delta as Delta
+    from llmcore.types import Embeddings as Embeddings
+    from llmcore.types import Message as Message
+    from llmcore.types import Reply as Reply
+    from llmcore.types import Speech as Speech
+    from llmcore.types import ToolCall as ToolCall
+    from llmcore.types import Usage as Usage
+    from llmcore.types import WireEvent as WireEvent
+    from llmcore.voice.client import VoiceClient as VoiceClient
+    from llmcore.voice.options import SpeechOptions as SpeechOptions
 
 __all__ = [
     "CacheManager",
+    "CallEvent",
+    "ChatOptions",
+    "Choice",
     "Core",
+    "Delta",
+    "Embeddings",
+    "LLMClient",
     "LLMCoreError",
+    "Message",
     "Options",
     "Provider",
+    "Reply",
+    "SendOptions",
+    "Speech",
+    "SpeechOptions",
+    "StorageClient",
+    "ToolCall",
+    "Usage",
+    "UsageBook",
+    "VoiceClient",
+    "WireEvent",
     "__version__",
+    "audio",
     "errors",
+    "file",
     "get_cache",
     "hookimpl",
+    "image",
     "load",
     "types",
 ]
@@ -40,10 +80,30 @@ __version__ = "0.1.0"
 # Where each public name lives. Looked up at its first use, so that `import llmcore` costs next to nothing.
 _HOMES = {
     "CacheManager": "llmcore.cache",
+    "CallEvent": "llmcore.types",
+    "ChatOptions": "llmcore.llm.options",
+    "Choice": "llmcore.types",
     "Core": "llmcore.core",
     "LLMCoreError": "llmcore.errors",
+    "Delta": "llmcore.types",
+    "Embeddings": "llmcore.types",
+    "LLMClient": "llmcore.llm.client",
+    "Message": "llmcore.types",
     "Options": "llmcore.hookspecs",
     "Provider": "llmcore.hookspecs",
+    "Reply": "llmcore.types",
+    "SendOptions": "llmcore.llm.options",
+    "Speech": "llmcore.types",
+    "SpeechOptions": "llmcore.voice.options",
+    "StorageClient": "llmcore.storage.client",
+    "ToolCall": "llmcore.types",
+    "Usage": "llmcore.types",
+    "UsageBook": "llmcore.ledger.usage",
+    "audio": "llmcore.llm.attachments",
+    "file": "llmcore.llm.attachments",
+    "image": "llmcore.llm.attachments",
+    "VoiceClient": "llmcore.voice.client",
+    "WireEvent": "llmcore.types",
     "get_cache": "llmcore.cache",
     "hookimpl": "llmcore.hookspecs",
     "load": "llmcore.core",

@@ -1,32 +1,35 @@
-"""Core: the selected backends, put together for one application, and closed together."""
+"""Core: create the configured backends for one application, and close them together."""
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Mapping
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, Self, TypeVar, overload
 
-from llmcore.calls.attempts import RetryPolicy
-from llmcore.calls.backend import Backend
+from llmcore import forks
+from llmcore.calls.argument_names import check_argument_names
+from llmcore.calls.backend import Backend, build_backend
 from llmcore.calls.drivers import arun, run
+from llmcore.calls.public_call import PUBLIC_CALL
 from llmcore.calls.steps import Act
 from llmcore.config import Settings, load_settings
-from llmcore.errors import PluginNotFound
+from llmcore.config.names import check_names
+from llmcore.errors import ConfigError, PluginNotFound
 from llmcore.ledger.meter import Meter
 from llmcore.ledger.usage import UsageBook
 from llmcore.plugins import Catalogue
+from llmcore.process_bound import ProcessBound
 
 if TYPE_CHECKING:
     from llmcore.cache import CacheManager, CacheStore
     from llmcore.cache.lease import Leases
     from llmcore.cache.refresh import Refresher
+    from llmcore.ledger.events import Events
     from llmcore.ledger.hits import Hits
-    from llmcore.ledger.paying import Paying
     from llmcore.ledger.spending import Spending
-    from llmcore.ledger.told import Told
     from llmcore.llm.client import LLMClient
+    from llmcore.pipeline import Services
     from llmcore.storage import StorageClient
     from llmcore.voice import VoiceClient
 
@@ -35,31 +38,52 @@ __all__ = ["Core", "load"]
 T = TypeVar("T")
 
 EMBEDDED: Final = {"storage": "fs", "voice": "espeak"}
-"""What serves where nothing is configured and its plugin is installed."""
+"""Providers that are used if none is configured and the plugin is installed."""
 
 
+@check_argument_names
 def load(
     source: str | PathLike[str] | Mapping[str, Any] | None = None,
     *,
     profile: str | None = None,
     arguments: Mapping[str, Any] | None = None,
 ) -> Core:
-    """Return a Core as the configuration says.
+    """Return a Core for the configuration.
 
     Args:
-        source: A file, or a dict of the same shape in its place; None looks for `llmcore.toml` from the working
-            directory upwards.
-        profile: Of `[profiles]`; None takes LLMCORE_PROFILE.
-        arguments: A dict of the same shape that wins over every file and variable.
+        source: A file, or a dict of the same structure; None searches for `llmcore.toml` from the working directory
+            upwards.
+        profile: A name of `[profiles]`; None uses LLMCORE_PROFILE.
+        arguments: A dict of the same structure that overrides all files and variables.
 
     Raises:
-        ConfigError: The configuration has faults: all of them, each with its line.
+        ConfigError: The configuration has faults; the error lists all of them with their lines.
         PluginNotFound: It names a provider that is not installed.
     """
-    return Core(load_settings(source, profile=profile, arguments=arguments), Catalogue())
+    with PUBLIC_CALL:
+        return Core(load_settings(source, profile=profile, arguments=arguments), Catalogue())
 
 
-class Core:
+class _Part(Generic[T]):
+    """A part of a Core: a thread-safe cached property, created at its first use and again after `close`."""
+
+    def __init__(self, make: Callable[[Any], T]) -> None:
+        self._make = make
+        self._name = make.__name__
+        self.__doc__ = make.__doc__
+
+    @overload
+    def __get__(self, core: None, owner: type) -> Self: ...
+    @overload
+    def __get__(self, core: Core, owner: type) -> T: ...
+    def __get__(self, core: Core | None, owner: type) -> T | Self:
+        if core is None:
+            return self
+        part: T | None = core._parts.get(self._name)  # noqa: SLF001 - of the same module
+        return core._make_part(self._name, self._make) if part is None else part  # noqa: SLF001
+
+
+class Core(ProcessBound):
     """One application's language models, cache, storage and voice. Threads, tasks and event loops may share it.
 
     A backend is created at its first use. Works with `with`, `async with`, or neither.
@@ -68,50 +92,35 @@ class Core:
     def __init__(self, settings: Settings, catalogue: Catalogue) -> None:
         self.settings = settings
         self.catalogue = catalogue
-        self.usage = UsageBook(Meter(), lambda: self._part("spending", self._spending))
-        """What the calls of this Core came to, `usage.totals()`, and what the ledger has: `usage.by("day")`."""
-        self._lock = threading.RLock()
+        self.usage = UsageBook(Meter(), lambda: self._spending)
+        """The usage of this Core, `usage.totals()`, and of the ledger, `usage.by("day")`."""
+        self._lock = forks.lock()
         self._backends: dict[tuple[str, str], Backend] = {}
         self._parts: dict[str, Any] = {}
         self._check_names()
 
-    @property
-    def llm(self) -> LLMClient:
-        """The client for language models."""
-        return self._part("llm", self._llm)
-
-    @property
-    def cache(self) -> CacheManager:
-        """The cache, for an application's own values; replies are kept in the same one."""
-        return self._part("cache", self._cache)
-
-    @property
-    def storage(self) -> StorageClient:
-        """The client for storages."""
-        return self._part("storage", self._storage)
-
-    @property
-    def voice(self) -> VoiceClient:
-        """The client for voices."""
-        return self._part("voice", self._voice)
+    def __repr__(self) -> str:
+        kinds = ("llm", "cache", "storage", "voice")
+        names = " ".join(f"{kind}={self._get_configured_name(kind)}" for kind in kinds)
+        return f"<{type(self).__name__} {names}>"
 
     def backend(self, kind: str, name: str | None = None) -> Backend:
         """Return the backend of *kind* called *name*; None is the configured one."""
-        name = name or self._configured(kind)
+        name = name or self._get_configured_name(kind)
         with self._lock:
             found = self._backends.get((kind, name))
             if found is None:
-                found = Backend(kind, self.catalogue.provider(kind, name), self.settings)
+                found = build_backend(kind, name, self.settings, self.catalogue)
                 self._backends[kind, name] = found
             return found
 
     def close(self) -> None:
         """Close every backend that was created. Closing twice is fine."""
-        run(self._closed())
+        run(self._close())
 
     async def aclose(self) -> None:
         """See `close`."""
-        await arun(self._closed())
+        await arun(self._close())
 
     def __enter__(self) -> Self:
         return self
@@ -125,170 +134,163 @@ class Core:
     async def __aexit__(self, *_: object) -> None:
         await self.aclose()
 
-    # -- putting together
+    # -- parts
 
-    def _part(self, name: str, make: Callable[[], T]) -> T:
-        part: T | None = self._parts.get(name)
-        if part is None:
-            with self._lock:
-                part = self._parts.get(name)
-                if part is None:
-                    part = self._parts[name] = make()
-        return part
+    def _make_part(self, name: str, make: Callable[[Any], T]) -> T:
+        with self._lock:
+            part: T | None = self._parts.get(name)
+            if part is None:
+                part = self._parts[name] = make(self)
+            return part
 
-    def _llm(self) -> LLMClient:
-        from llmcore.absence import KNOWN
-        from llmcore.cache.refresh import Refresher
-        from llmcore.calls.flight import Flights
-        from llmcore.llm.call import House
+    @_Part
+    def llm(self) -> LLMClient:
+        """The client for language models."""
+        from llmcore.config.model_names import ModelNames
         from llmcore.llm.client import LLMClient
         from llmcore.llm.models import Models
 
         settings = self.settings
-        store = self._part("store", self._store)
-        leases = self._part("leases", self._leases)
-        house = House(
-            cache=store,
-            flights=Flights(),
-            leases=leases,
-            refresher=self._part("refresher", lambda: Refresher(store, leases)),
-            policy=self._policy(),
-            prices=settings.prices,
-            paying=self._part("paying", self._paying),
-            told=self._part("told", self._told),
-        )
         models = Models(
             lambda name: self.backend("llm", name),
             provider=settings.llm.provider,
             model=settings.llm.model,
             aliases=settings.models,
-            known_providers=[*self.catalogue.names("llm"), *(name for kind, name in KNOWN if kind == "llm")],
+            names=ModelNames(settings, self.catalogue),
             namespace=settings.cache.namespace,
         )
-        return LLMClient(models, house, refresh=settings.cache.refresh)
+        return LLMClient(models, self._services, refresh=settings.cache.refresh)
 
-    def _paying(self) -> Paying:
+    @_Part
+    def _services(self) -> Services:
+        from llmcore.calls.attempts import RetryPolicy
         from llmcore.calls.limits import Limits
-        from llmcore.ledger.paying import Paying
+        from llmcore.calls.single_flight import Flights
+        from llmcore.pipeline import Services
 
-        return Paying(
+        retry = self.settings.retry
+        return Services(
+            cache=self._store,
+            flights=Flights(),
+            leases=self._leases,
+            refresher=self._refresher,
+            policy=RetryPolicy(attempts=retry.attempts, deadline_s=retry.deadline_s, idle_s=retry.idle_s),
+            prices=self.settings.prices,
             limits=Limits(self.settings.limits),
-            spending=lambda: self._part("spending", self._spending),
-            told=self._part("told", self._told),
+            spending=lambda: self._spending,
+            events=self._events,
         )
 
+    @_Part
     def _spending(self) -> Spending:
-        """Return the ledger and the budgets. What needs a database is imported when a call is about to be sent."""
+        """The ledger and the budgets. Imported when a request is about to be sent, because it opens a database."""
         from llmcore.ledger.spending import Spending
 
         settings = self.settings
         return Spending(
             settings.ledger,
             settings.budgets,
-            hits=self._part("hits", self._hits),
+            hits=self._hits,
             observers=self._observers(),
         )
 
+    @_Part
     def _hits(self) -> Hits:
         from llmcore.ledger.hits import Hits
 
         ledger = self.settings.ledger
         return Hits(Path(ledger.path) if ledger.enabled and ledger.path else None)
 
-    def _told(self) -> Told:
-        from llmcore.ledger.told import Told
+    @_Part
+    def _events(self) -> Events:
+        from llmcore.ledger.events import Events
 
-        return Told(self.usage.meter, self._part("hits", self._hits), self._observers())
+        return Events(self.usage.meter, self._hits, self._observers())
 
     def _observers(self) -> list[Any]:
         return [self.backend("observers", name).provider for name in self.settings.observers]
 
-    def _policy(self) -> RetryPolicy:
-        retry = self.settings.retry
-        return RetryPolicy(attempts=retry.attempts, deadline_s=retry.deadline_s, idle_s=retry.idle_s)
-
+    @_Part
     def _leases(self) -> Leases:
         from llmcore.cache.lease import Leases
 
-        return Leases(self._part("store", self._store))
+        return Leases(self._store)
 
+    @_Part
+    def _refresher(self) -> Refresher:
+        from llmcore.cache.refresh import Refresher
+
+        return Refresher(self._store, self._leases)
+
+    @_Part
     def _store(self) -> CacheStore:
         from llmcore.cache.store import CacheStore
 
         return CacheStore(
-            self.backend("cache"), ttl=self.settings.cache.ttl, memory=self.settings.cache.memory
+            self.backend("cache"),
+            ttl=self.settings.cache.ttl,
+            memory=self.settings.cache.memory,
+            on_outage=self.settings.cache.on_outage,
         )
 
-    def _cache(self) -> CacheManager:
+    @_Part
+    def cache(self) -> CacheManager:
+        """The cache, for an application's own values. Replies are stored in the same one."""
         from llmcore.cache import CacheManager
 
-        return CacheManager(store=self._part("store", self._store))
+        return CacheManager(store=self._store)
 
-    def _storage(self) -> StorageClient:
+    @_Part
+    def storage(self) -> StorageClient:
+        """The client for storages."""
         from llmcore.storage import StorageClient
 
         return StorageClient(lambda: self.backend("storage"))
 
-    def _voice(self) -> VoiceClient:
-        from llmcore.calls.flight import Flights
+    @_Part
+    def voice(self) -> VoiceClient:
+        """The client for voices."""
         from llmcore.voice import VoiceClient
-        from llmcore.voice.exchange import House
 
-        house = House(
-            cache=self._part("store", self._store),
-            flights=Flights(),
-            leases=self._part("leases", self._leases),
-            policy=self._policy(),
-            prices=self.settings.prices,
-            paying=self._part("paying", self._paying),
-            told=self._part("told", self._told),
+        return VoiceClient(
+            lambda name: self.backend("voice", name),
+            self.settings.voice.fallback,
+            self._services,
             namespace=self.settings.cache.namespace,
         )
-        return VoiceClient(lambda name: self.backend("voice", name), self.settings.voice.fallback, house)
 
-    def _configured(self, kind: str) -> str:
+    def _get_configured_name(self, kind: str) -> str:
         name: str | None = getattr(self.settings, kind).provider
         return name or EMBEDDED[kind]
 
     def _check_names(self) -> None:
-        """Refuse, from metadata alone, a configuration that names what is not installed."""
-        for kind in ("llm", "cache", "storage", "voice"):
-            name = getattr(self.settings, kind).provider
-            self._check_name(kind, f"{kind}.provider", name)
-        for name in self.settings.voice.fallback:
-            self._check_name("voice", "voice.fallback", name)
+        """Raise an error for names in the configuration that are not installed or misspelt."""
+        faults = check_names(self.settings, self.catalogue)
+        if faults and isinstance(faults[0], PluginNotFound):
+            raise faults[0]
+        if faults:
+            raise ConfigError.of([fault for fault in faults if isinstance(fault, ConfigError)])
 
-    def _check_name(self, kind: str, key: str, name: str | None) -> None:
-        if name is None or ":" in name or name in self.catalogue.names(kind):
-            return
-        try:
-            self.catalogue.provider(kind, name)
-        except PluginNotFound as error:
-            fault = self.settings.fault(key, error.message, suggestion=error.suggestion)
-            error.where, error.excerpt = fault.where, fault.excerpt
-            error.fix = fault.fix or error.fix
-            raise
-
-    def _closed(self) -> Act[None]:
+    def _close(self) -> Act[None]:
         with self._lock:
             backends, self._backends = list(self._backends.values()), {}
-            store: CacheStore | None = self._parts.pop("store", None)
-            leases: Leases | None = self._parts.pop("leases", None)
-            hits: Hits | None = self._parts.pop("hits", None)
-            spending: Spending | None = self._parts.pop("spending", None)
-            refresher: Refresher | None = self._parts.pop("refresher", None)
+            store: CacheStore | None = self._parts.pop("_store", None)
+            leases: Leases | None = self._parts.pop("_leases", None)
+            hits: Hits | None = self._parts.pop("_hits", None)
+            spending: Spending | None = self._parts.pop("_spending", None)
+            refresher: Refresher | None = self._parts.pop("_refresher", None)
             self._parts.clear()
         if refresher is not None:
             refresher.close()
         if leases is not None:
             leases.close()
         if hits is not None:
-            hits.note()
+            hits.write()
         if spending is not None:
             spending.close()
         if store is not None:
             yield from store.closing()
         for backend in backends:
-            closing = backend.closing()
+            closing = backend.detach_close()
             if closing is not None:
                 yield closing()

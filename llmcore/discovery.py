@@ -1,7 +1,7 @@
-"""Reads from the metadata of installed distributions which plugins there are, and imports none of them.
+"""Find the installed plugins in the metadata of distributions, without importing them.
 
-`importlib.metadata` costs 40 to 60 ms of CPU; the folders of `sys.path` are read directly, and it is asked only
-about what is no folder: zip files, and finders other than Python's own.
+`importlib.metadata` costs 40 to 60 ms of CPU. So folders of `sys.path` are read directly; it is used only for zip files and
+for finders other than Python's.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from llmcore.interrupts import is_interrupt
 
 if TYPE_CHECKING:
     from importlib.metadata import Distribution as ForeignDistribution
@@ -23,54 +25,54 @@ __all__ = [
     "Found",
     "Note",
     "discover",
-    "normalised",
-    "requirements",
+    "normalize_name",
+    "read_requirements",
 ]
 
 GROUPS: Final = {
     f"llmcore.{kind}": kind for kind in ("llm", "cache", "storage", "voice", "observers", "commands")
 }
-"""Entry-point group to kind, in the order in which people read them."""
+"""Entry-point group -> kind, in the order of display."""
 
 _SUFFIXES: Final = (".dist-info", ".egg-info")
 _OWN_FINDERS: Final = {"_frozen_importlib_external", "importlib_metadata"}
-"""Finders that look at the folders of `sys.path`, as is done here (the second is the backport's)."""
+"""Finders that search the folders of `sys.path`, as this module does (the second is the backport)."""
 
 
 class Claim(NamedTuple):
-    """One entry point: a distribution says that it offers a provider, an observer or a command."""
+    """One entry point: a distribution claims the name of a provider, an observer or a command."""
 
     kind: str
     name: str
     distribution: str
     version: str
-    """Empty where the metadata does not say it."""
+    """Empty if the metadata has none."""
     module: str
     attribute: str = ""
     fault: str = ""
-    """Why the entry cannot be used; empty where it can."""
+    """Why the entry cannot be used; empty if it can."""
     metadata: str = ""
-    """The distribution's metadata folder; empty where it is no folder."""
+    """The distribution's metadata folder; empty if it is not a folder."""
 
     @property
     def owner(self) -> str:
-        """The distribution and its version, as people are told."""
+        """The distribution and its version, for display."""
         return f"{self.distribution} {self.version}".rstrip()
 
     @property
     def qualified(self) -> str:
-        """The name that means this claim and no other's."""
-        return f"{normalised(self.distribution)}:{self.name}"
+        """The name with its distribution, which is unique."""
+        return f"{normalize_name(self.distribution)}:{self.name}"
 
 
 HOST: Final = "llmcore-host"
-"""The host's own distribution."""
+"""The distribution of the host."""
 
 BUILTIN: Final = tuple(
     Claim(kind=kind, name=name, distribution=HOST, version="", module="llmcore.builtin.plugin")
     for kind, name in (("llm", "echo"), ("cache", "file"), ("cache", "memory"))
 )
-"""What the host itself offers, through the same hooks. Such a name is never somebody else's."""
+"""The providers of the host, loaded through the same hooks. No plugin can take their names."""
 
 
 class Distribution(NamedTuple):
@@ -79,60 +81,60 @@ class Distribution(NamedTuple):
     name: str
     version: str
     metadata: str
-    """Where its metadata stands."""
+    """Its metadata folder."""
 
 
 class Note(NamedTuple):
-    """Something wrong with a distribution's metadata; it stops nothing."""
+    """A fault in a distribution's metadata. It is only reported."""
 
     distribution: str
     text: str
 
 
 class Found(NamedTuple):
-    """What the metadata says."""
+    """The metadata of all installed distributions."""
 
     claims: tuple[Claim, ...]
     distributions: dict[str, Distribution]
-    """By normalised name."""
+    """By normalized name."""
     notes: tuple[Note, ...]
 
 
 def discover(path: Sequence[str]) -> Found:
-    """Read the metadata of what is installed on *path*; of two copies of a distribution the first counts."""
+    """Read the metadata of the distributions on *path*; of two copies of a distribution, the first one counts."""
     search = _Search()
     for entry in path:
-        if not search.folder(entry or os.curdir):
-            search.foreign(entry, _path_finder(), [entry])
+        if not search.read_folder(entry or os.curdir):
+            search.read_finder(entry, _get_path_finder(), [entry])
     for finder in sys.meta_path:
         find = getattr(finder, "find_distributions", None)
-        if find is not None and _module_of(finder) not in _OWN_FINDERS:
-            search.foreign(f"the finder {finder!r}", find, path)
+        if find is not None and _get_module(finder) not in _OWN_FINDERS:
+            search.read_finder(f"the finder {finder!r}", find, path)
     return Found(tuple(search.claims), search.distributions, tuple(search.notes))
 
 
-def normalised(name: str) -> str:
-    """Return a distribution's name as PEP 503 compares it."""
+def normalize_name(name: str) -> str:
+    """Return a distribution's name in the normalized form of PEP 503."""
     parts = name.lower().replace("_", "-").replace(".", "-").split("-")
     return "-".join(part for part in parts if part)
 
 
-def requirements(claim: Claim) -> frozenset[str]:
-    """Return the normalised names of what the claim's distribution says it needs, extras included."""
-    headers = _headers(claim.metadata) if claim.metadata else ()
-    return frozenset(normalised(_leading_name(value)) for key, value in headers if key == "requires-dist")
+def read_requirements(claim: Claim) -> frozenset[str]:
+    """Return the normalized names of the requirements of the claim's distribution, including extras."""
+    headers = _iter_headers(claim.metadata) if claim.metadata else ()
+    return frozenset(normalize_name(_parse_name(value)) for key, value in headers if key == "requires-dist")
 
 
 class _Search:
-    """Collects what the places searched so far hold."""
+    """Collects the metadata of each searched folder and finder."""
 
     def __init__(self) -> None:
         self.claims: list[Claim] = []
         self.distributions: dict[str, Distribution] = {}
         self.notes: list[Note] = []
 
-    def folder(self, folder: str) -> bool:
-        """Take in one folder of the path; return False where it is a file, such as a zip."""
+    def read_folder(self, folder: str) -> bool:
+        """Read one folder of the path. Return False if it is a file, such as a zip."""
         try:
             with os.scandir(folder) as entries:
                 names = [entry.name for entry in entries if entry.name.endswith((*_SUFFIXES, "EGG-INFO"))]
@@ -143,43 +145,45 @@ class _Search:
         except (OSError, ValueError) as exc:
             self.notes.append(Note("", f"{folder} cannot be read: {exc}"))
             return True
-        for name in sorted(names, key=_newest_last, reverse=True):
-            if name[0] not in "~-":  # what pip leaves behind when it is stopped half-way
-                self._metadata(name, os.path.join(folder, name))  # noqa: PTH118 - pathlib costs more than all of this
+        for name in sorted(names, key=_make_sort_key, reverse=True):
+            if name[0] not in "~-":  # pip leaves such a folder behind if it is interrupted
+                self._read_metadata(name, os.path.join(folder, name))  # noqa: PTH118 - pathlib costs more than the whole search
         return True
 
-    def foreign(
+    def read_finder(
         self, source: str, find: Callable[[Any], Iterable[ForeignDistribution]], path: Sequence[str]
     ) -> None:
-        """Take in what *find*, a finder's `find_distributions`, knows."""
+        """Read the distributions that *find*, the `find_distributions` of a finder, returns."""
         from importlib.metadata import DistributionFinder
 
         try:
             for found in find(DistributionFinder.Context(path=list(path))):
                 distribution = Distribution(found.metadata["Name"] or "", found.version or "", "")
                 if distribution.name and self._add(distribution):
-                    self._entries(distribution, found.read_text("entry_points.txt") or "")
-        except Exception as exc:  # noqa: BLE001 - a finder is a stranger's code
+                    self._add_entries(distribution, found.read_text("entry_points.txt") or "")
+        except BaseException as exc:
+            if is_interrupt(exc):
+                raise
             self.notes.append(Note("", f"{source} cannot be searched: {type(exc).__name__}: {exc}"))
 
-    def _metadata(self, folder_name: str, location: str) -> None:
-        name, version = _name_and_version(folder_name, location)
-        if normalised(name) in self.distributions:
-            return  # hidden by an earlier copy: its files need no reading
+    def _read_metadata(self, folder_name: str, location: str) -> None:
+        name, version = _read_name_and_version(folder_name, location)
+        if normalize_name(name) in self.distributions:
+            return  # hidden by an earlier copy
         fault = ""
         try:
-            with open(f"{location}/entry_points.txt", "rb") as file:  # noqa: PTH123 - see folder()
+            with open(f"{location}/entry_points.txt", "rb") as file:  # noqa: PTH123 - see read_folder()
                 data = file.read()
         except (FileNotFoundError, NotADirectoryError):
-            if _headers_file(location) is None:
-                return  # left over: there is no distribution here
+            if _find_headers_file(location) is None:
+                return  # a leftover folder, not a distribution
             data = b""
         except OSError as exc:
             data, fault = b"", f"entry_points.txt cannot be read: {exc.strerror or exc}"
         if b"llmcore." not in data and b"\0" not in data and not fault:
             self._add(Distribution(name, version, location))
             return
-        headers = dict(_headers(location))
+        headers = dict(_iter_headers(location))
         distribution = Distribution(headers.get("name", name), headers.get("version", version), location)
         if not self._add(distribution):
             return
@@ -188,41 +192,41 @@ class _Search:
         except UnicodeDecodeError as exc:
             text, fault = "", f"entry_points.txt is not UTF-8 text: {exc.reason} at byte {exc.start}"
         if "\0" in text:
-            text, fault = "", "entry_points.txt is not text: it holds zero bytes"
+            text, fault = "", "entry_points.txt is not text: it contains zero bytes"
         if fault:
             self.notes.append(Note(distribution.name, fault))
-        self._entries(distribution, text)
+        self._add_entries(distribution, text)
 
     def _add(self, distribution: Distribution) -> bool:
-        key = normalised(distribution.name)
+        key = normalize_name(distribution.name)
         return self.distributions.setdefault(key, distribution) is distribution
 
-    def _entries(self, distribution: Distribution, text: str) -> None:
+    def _add_entries(self, distribution: Distribution, text: str) -> None:
         seen: set[tuple[str, str]] = set()
-        for number, group, line in _lines(text):
+        for number, group, line in _iter_lines(text):
             kind = GROUPS.get(group)
             name, equals, value = (part.strip() for part in line.partition("="))
             if kind is None:
-                fault = _group_fault(group, line)
+                fault = _find_group_fault(group, line)
             elif not equals or not name or ":" in name:
-                fault = f"`{line}` is no entry of [{group}]: `name = module` is expected"
+                fault = f"an entry of [{group}] must be `name = module`, got `{line}`"
             elif (kind, name) in seen:
-                fault = f"[{group}] names `{name}` twice; the first one counts"
+                fault = f"[{group}] has `{name}` twice; the first one counts"
             else:
                 seen.add((kind, name))
-                self.claims.append(_claim(kind, name, value, distribution))
+                self.claims.append(_make_claim(kind, name, value, distribution))
                 continue
             if fault:
                 self.notes.append(Note(distribution.name, f"entry_points.txt, line {number}: {fault}"))
 
 
-def _claim(kind: str, name: str, value: str, distribution: Distribution) -> Claim:
+def _make_claim(kind: str, name: str, value: str, distribution: Distribution) -> Claim:
     module, _, attribute = (part.strip() for part in value.partition("[")[0].partition(":"))
     entry, fault = f"{name} = {value}".rstrip(), ""
     if not all(part.isidentifier() for part in module.split(".")):
-        fault = f"its entry point `{entry}` names no module"
+        fault = f"its entry point must be `name = module`, got `{entry}`"
     elif kind == "commands" and not attribute:
-        fault = f"its entry point `{entry}` names no function: `module:function` is expected"
+        fault = f"its entry point must be `name = module:function`, got `{entry}`"
     return Claim(
         kind=kind,
         name=name,
@@ -235,8 +239,8 @@ def _claim(kind: str, name: str, value: str, distribution: Distribution) -> Clai
     )
 
 
-def _lines(text: str) -> Iterator[tuple[int, str, str]]:
-    """Yield (line number, group, line) of what is neither empty nor a comment nor a sound head of a group."""
+def _iter_lines(text: str) -> Iterator[tuple[int, str, str]]:
+    """Yield (line number, group, line) of each entry, and of each header that is faulty or names an unknown group of llmcore."""
     group = ""
     for number, raw in enumerate(text.splitlines(), start=1):
         line = raw.strip()
@@ -253,52 +257,52 @@ def _lines(text: str) -> Iterator[tuple[int, str, str]]:
             yield number, group, line
 
 
-def _group_fault(group: str, line: str) -> str:
+def _find_group_fault(group: str, line: str) -> str:
     if not group and line:
-        return f"`{line}` belongs to no group"
+        return f"`{line}` is not in a group"
     if line:
-        return ""  # another program's group, or one of which its head told already
+        return ""  # a group of another program, or one whose header was reported
     from difflib import get_close_matches
 
     nearest = get_close_matches(group, GROUPS, n=1, cutoff=0.8)
-    return f"[{group}] is no group of llmcore; did you mean [{nearest[0]}]?" if nearest else ""
+    return f"[{group}] is not a group of llmcore; did you mean [{nearest[0]}]?" if nearest else ""
 
 
-def _name_and_version(folder_name: str, location: str) -> tuple[str, str]:
-    """Read both from the name of the metadata folder, or from inside where it does not say them."""
-    stem, suffix = os.path.splitext(folder_name)  # noqa: PTH122 - see folder()
+def _read_name_and_version(folder_name: str, location: str) -> tuple[str, str]:
+    """Return both from the name of the metadata folder, or from its headers if the name lacks them."""
+    stem, suffix = os.path.splitext(folder_name)  # noqa: PTH122 - see read_folder()
     if suffix == ".egg-info":
         stem = stem.partition("-py")[0]
     name, _, version = stem.rpartition("-")
     if name and folder_name != "EGG-INFO":
         return name, version
-    headers = dict(_headers(location))
+    headers = dict(_iter_headers(location))
     return headers.get("name", stem), headers.get("version", "")
 
 
-def _newest_last(folder_name: str) -> list[tuple[int, str]]:
-    """Order versions as people count: 0.10 after 0.9. Two in one folder are left by a broken upgrade."""
+def _make_sort_key(folder_name: str) -> list[tuple[int, str]]:
+    """Return a key that sorts 0.10 after 0.9. An interrupted upgrade leaves two versions in one folder."""
     return [
         (int(part), "") if part.isdecimal() else (-1, part)
         for part in folder_name.replace("-", ".").split(".")
     ]
 
 
-def _headers_file(location: str) -> str | None:
+def _find_headers_file(location: str) -> str | None:
     for name in ("METADATA", "PKG-INFO", ""):
-        file = os.path.join(location, name) if name else location  # noqa: PTH118 - see _Search.folder
-        if os.path.isfile(file):  # noqa: PTH113 - see _Search.folder
+        file = os.path.join(location, name) if name else location  # noqa: PTH118 - see _Search.read_folder
+        if os.path.isfile(file):  # noqa: PTH113 - see _Search.read_folder
             return file
     return None
 
 
-def _headers(location: str) -> Iterator[tuple[str, str]]:
-    """Yield (name in lower case, value) of the header of METADATA; nothing where it cannot be read."""
-    file = _headers_file(location)
+def _iter_headers(location: str) -> Iterator[tuple[str, str]]:
+    """Yield (name in lower case, value) of each header in METADATA; nothing if it cannot be read."""
+    file = _find_headers_file(location)
     if file is None:
         return
     try:
-        with open(file, encoding="utf-8", errors="replace") as lines:  # noqa: PTH123 - see _Search.folder
+        with open(file, encoding="utf-8", errors="replace") as lines:  # noqa: PTH123 - see _Search.read_folder
             for line in lines:
                 if not line.strip():
                     return
@@ -309,18 +313,18 @@ def _headers(location: str) -> Iterator[tuple[str, str]]:
         return
 
 
-def _leading_name(requirement: str) -> str:
+def _parse_name(requirement: str) -> str:
     for index, character in enumerate(requirement):
         if not (character.isalnum() or character in "-_."):
             return requirement[:index]
     return requirement
 
 
-def _module_of(finder: object) -> str:
+def _get_module(finder: object) -> str:
     return str(getattr(finder, "__module__", "")).partition(".")[0]
 
 
-def _path_finder() -> Callable[[Any], Iterable[ForeignDistribution]]:
+def _get_path_finder() -> Callable[[Any], Iterable[ForeignDistribution]]:
     from importlib.metadata import MetadataPathFinder
 
     return MetadataPathFinder.find_distributions

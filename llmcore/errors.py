@@ -5,24 +5,27 @@
     LLMCoreError
       ConfigError            (a ValueError too)
       PluginError            PluginNotFound, PluginBroken, PluginConflict
+      UnknownArgument        (a TypeError too)
       ProviderError          AuthenticationFailed, QuotaExhausted, RateLimited, BadRequest, NotFound,
                              ContentFiltered, Timeout, Unavailable, IncompleteReply, MalformedReply
       BudgetError            BudgetExceeded, PriceUnknown
-      LedgerError            for those who read the ledger; a call is only failed by one where a budget applies
+      LedgerError            raised when the ledger is read; a call fails with one only if a budget applies
       CacheError             CacheUnavailable
-      StorageError           StorageKeyError, StorageNotFound, StorageExists, StorageReadOnly, StorageFull,
-                             StorageChanged, StorageUnavailable, StorageDenied
-      VoiceError             VoiceNotFound, TextTooLong, NotAudio
+      StorageError           StorageKeyError, StorageNotFound (a FileNotFoundError too), StorageExists, StorageReadOnly,
+                             StorageFull, StorageChanged, StorageUnavailable, StorageDenied
+      VoiceError             VoiceNotFound (a ValueError too), TextTooLong, NotAudio
 
-Nothing foreign leaves a call: what an SDK, a database or the operating system raised arrives as one of
-these, described in words and without the object that held the request.
+A call raises only these. A foreign exception is described in words, without the object that held the request.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from decimal import Decimal
+from errno import ENOENT
 from typing import TYPE_CHECKING
+
+from llmcore.error_base import LLMCoreError
 
 if TYPE_CHECKING:
     from llmcore.types import RateLimits
@@ -34,70 +37,12 @@ __all__ = [
     "PluginError", "PluginNotFound", "PriceUnknown", "ProviderError", "QuotaExhausted", "RateLimited",
     "StorageChanged", "StorageDenied", "StorageError", "StorageExists", "StorageFull",
     "StorageKeyError", "StorageNotFound", "StorageReadOnly", "StorageUnavailable", "TextTooLong",
-    "Timeout", "Unavailable", "VoiceError", "VoiceNotFound",
+    "Timeout", "Unavailable", "UnknownArgument", "VoiceError", "VoiceNotFound",
 ]  # fmt: skip
 
 
-class LLMCoreError(Exception):
-    """Say what happened, where, what was expected, and how to mend it.
-
-    `str()` gives all of it on several lines; the parts are attributes, for programs.
-    """
-
-    code = "LC000"
-    """Stable name of this kind of failure, for searches and for `--json`."""
-    answered = False
-    """Whether a backend had answered when this came up, so that it may have to be paid."""
-
-    def __init__(
-        self,
-        message: str,
-        *,
-        code: str | None = None,
-        where: str | None = None,
-        excerpt: str | None = None,
-        expected: str | None = None,
-        suggestion: str | None = None,
-        fix: str | None = None,
-        notes: Sequence[str] = (),
-    ) -> None:
-        super().__init__(message)
-        self.message = message
-        if code is not None:
-            self.code = code
-        self.where = where
-        """Where the cause stands: `file:line:column`, or the argument that brought it."""
-        self.excerpt = excerpt
-        """The line at fault and a second one that points into it."""
-        self.expected = expected
-        self.suggestion = suggestion
-        """The nearest name that would have been right."""
-        self.fix = fix
-        """A line to paste that mends it."""
-        self.notes = tuple(notes)
-
-    def __str__(self) -> str:
-        lines = [self.message]
-        if self.where:
-            lines.append(f" --> {self.where}")
-        if self.excerpt:
-            lines.append(self.excerpt)
-        if self.expected:
-            lines.append(f"  = expected: {self.expected}")
-        if self.suggestion:
-            lines.append(f"  = help: did you mean `{self.suggestion}`?")
-        lines.extend(f"  = note: {note}" for note in self.notes)
-        if self.fix:
-            lines.append(f"  = fix: {self.fix}")
-        return "\n".join(lines)
-
-    def render(self) -> str:
-        """Return the text that a command line shows, its code in front."""
-        return f"error[{self.code}]: {self}"
-
-
 class ConfigError(LLMCoreError, ValueError):
-    """A setting is missing, misspelt or does not fit; every fault found is in `faults`."""
+    """A setting is missing, misspelt or not valid; `faults` has every fault that was found."""
 
     code = "LC100"
     faults: tuple[ConfigError, ...] = ()
@@ -105,7 +50,7 @@ class ConfigError(LLMCoreError, ValueError):
 
     @classmethod
     def of(cls, faults: Sequence[ConfigError]) -> ConfigError:
-        """Return the one fault, or one error that tells them all."""
+        """Return a single fault itself; combine several into one error."""
         if len(faults) == 1:
             return faults[0]
         first = faults[0]
@@ -127,13 +72,13 @@ class ConfigError(LLMCoreError, ValueError):
 
 
 class PluginError(LLMCoreError):
-    """A plugin cannot serve."""
+    """A plugin cannot be used."""
 
     code = "LC500"
 
 
 class PluginNotFound(PluginError):
-    """No installed plugin offers the provider that was asked for."""
+    """No installed plugin offers the requested provider."""
 
     code = "LC103"
 
@@ -150,8 +95,14 @@ class PluginConflict(PluginError):
     code = "LC110"
 
 
+class UnknownArgument(LLMCoreError, TypeError):
+    """A function does not have the keyword argument."""
+
+    code = "LC310"
+
+
 class ProviderError(LLMCoreError):
-    """A backend refused or failed."""
+    """A backend refused a request, or failed."""
 
     code = "LC400"
     retryable = False
@@ -167,6 +118,7 @@ class ProviderError(LLMCoreError):
         partial: str | None = None,
         request_id: str | None = None,
         sent: bool = True,
+        answered: bool | None = None,
         code: str | None = None,
         where: str | None = None,
         expected: str | None = None,
@@ -179,7 +131,7 @@ class ProviderError(LLMCoreError):
         )
         self.provider = provider
         self.status = status
-        """HTTP status, where there was one."""
+        """HTTP status; None if there was none."""
         self.retry_after = retry_after
         """Seconds that the backend asked to wait."""
         self.partial = partial
@@ -187,11 +139,20 @@ class ProviderError(LLMCoreError):
         self.request_id = request_id
         """The backend's own name for the request, for its support."""
         self.sent = sent
-        """False where it is certain that no byte of the request reached the backend: then it cannot have cost anything."""
+        """False if certainly no byte of the request reached the backend, so that it cost nothing."""
+        self.model: str | None = None
+        self.attempts = 0
+        """Requests that the call made, this one included. The host sets this and the two next attributes."""
+        self.elapsed_s: float | None = None
+        """Seconds from the first attempt to this error."""
+        self.failures: tuple[ProviderError, ...] = ()
+        """The errors of all models of an alias, in the order in which they were tried."""
+        if answered is not None:
+            self.answered = answered
 
 
 class AuthenticationFailed(ProviderError):
-    """The key is missing, wrong, or may not do this."""
+    """The key is missing, wrong, or lacks a permission."""
 
     code = "LC202"
 
@@ -212,7 +173,7 @@ class RateLimited(ProviderError):
 
 
 class BadRequest(ProviderError):
-    """The request is not acceptable as it is; `status` is None where it was never sent."""
+    """The request is not valid; `status` is None if it was never sent."""
 
     code = "LC300"
 
@@ -230,7 +191,7 @@ class ContentFiltered(ProviderError):
 
 
 class Timeout(ProviderError):
-    """The deadline, or the longest allowed silence, passed."""
+    """The deadline or the idle timeout passed."""
 
     code = "LC404"
     retryable = True
@@ -244,27 +205,27 @@ class Unavailable(ProviderError):
 
 
 class IncompleteReply(ProviderError):
-    """The answer broke off; what had arrived is in `partial`."""
+    """The answer broke off; what had arrived is in `partial`. It is `answered` where the backend itself ended it."""
 
     code = "LC405"
     retryable = True
 
 
 class MalformedReply(ProviderError):
-    """What arrived is not an answer: not JSON, of another shape, or without a choice."""
+    """The response has a status of success but is not an answer: not JSON, malformed, or without a choice."""
 
     code = "LC406"
-    retryable = True
+    answered = True
 
 
 class BudgetError(LLMCoreError):
-    """A call was not made, because of money."""
+    """A budget does not allow the call; nothing was sent."""
 
     code = "LC600"
 
 
 class BudgetExceeded(BudgetError):
-    """What the call can cost at most, or the characters that it speaks, do not fit what is left."""
+    """The maximum cost of the call, or its number of characters, exceeds the rest of a budget."""
 
     code = "LC601"
 
@@ -279,9 +240,10 @@ class BudgetExceeded(BudgetError):
         unit: str = "USD",
         resets_at: str | None = None,
         expected: str | None = None,
+        notes: Sequence[str] = (),
         fix: str | None = None,
     ) -> None:
-        super().__init__(message, expected=expected, fix=fix)
+        super().__init__(message, expected=expected, notes=notes, fix=fix)
         self.budget = budget
         self.limit = limit
         """In `unit`, as are `spent` and `reserved`."""
@@ -290,23 +252,23 @@ class BudgetExceeded(BudgetError):
         self.unit = unit
         """USD, or characters."""
         self.resets_at = resets_at
-        """ISO 8601 in UTC; None where it never does."""
+        """ISO 8601 in UTC; None if it never resets."""
 
 
 class PriceUnknown(BudgetError):
-    """A budget applies and nobody knows what the model costs."""
+    """A budget applies, but the price of the model is unknown."""
 
     code = "LC602"
 
 
 class LedgerError(LLMCoreError):
-    """The ledger was asked for what it does not have, or cannot be read."""
+    """The ledger does not have the requested data, or cannot be read."""
 
     code = "LC610"
 
 
 class CacheError(LLMCoreError):
-    """A cache could not be managed; a call is never failed by one."""
+    """An operation on the cache failed. A call never fails because of the cache."""
 
     code = "LC700"
 
@@ -324,15 +286,16 @@ class StorageError(LLMCoreError):
 
 
 class StorageKeyError(StorageError):
-    """The key is not acceptable."""
+    """The key is not valid."""
 
     code = "LC801"
 
 
-class StorageNotFound(StorageError):
+class StorageNotFound(StorageError, FileNotFoundError):
     """Nothing is stored under the key."""
 
     code = "LC802"
+    errno = ENOENT
 
 
 class StorageExists(StorageError):
@@ -354,7 +317,7 @@ class StorageFull(StorageError):
 
 
 class StorageChanged(StorageError):
-    """What is stored under the key is not, or no longer, what was expected there."""
+    """The stored file is not the expected version."""
 
     code = "LC806"
 
@@ -377,20 +340,20 @@ class VoiceError(LLMCoreError):
     code = "LC900"
 
 
-class VoiceNotFound(VoiceError):
+class VoiceNotFound(VoiceError, ValueError):
     """The provider has no such voice."""
 
     code = "LC901"
 
 
 class TextTooLong(VoiceError):
-    """The text is longer than the provider takes in one piece."""
+    """The text is longer than one request of the provider allows."""
 
     code = "LC902"
 
 
 class NotAudio(VoiceError):
-    """What arrived cannot be played."""
+    """The received audio is not playable."""
 
     code = "LC903"
     answered = True

@@ -1,7 +1,7 @@
 """The hooks that a plugin implements: the first page a plugin author reads.
 
 A plugin is a distribution with one light module, which imports no SDK, and an entry point that leads to it. The
-group says the kind, the entry's name is the provider's name::
+group is the kind, the entry's name is the provider's name::
 
     [project.entry-points."llmcore.cache"]
     redis = "llmcore_cache_redis.plugin"
@@ -23,18 +23,18 @@ The module offers its providers as data::
     def llmcore_cache_providers():
         yield Provider(name="redis", options=RedisOptions, create=create)
 
-The host imports the module only where the configuration names one of its providers.
+The host imports the module only if the configuration names one of its providers.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Final, dataclass_transform
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, dataclass_transform
 
 import msgspec
 import pluggy
 
-from llmcore.types import AlertEvent, CallEvent
+from llmcore.types import AlertEvent, CallEvent, CallStart
 
 __all__ = [
     "API_VERSION",
@@ -48,7 +48,7 @@ __all__ = [
 ]
 
 API_VERSION: Final = 1
-"""The version of these hooks. A plugin's module says the one it was built for: `LLMCORE_API = 1`."""
+"""The version of these hooks. A plugin's module declares the one it was built for: `LLMCORE_API = 1`."""
 
 KINDS: Final = ("llm", "cache", "storage", "voice")
 """Kinds of provider; the entry-point group of each is `llmcore.<kind>`, its hook `llmcore_<kind>_providers`."""
@@ -59,7 +59,7 @@ COMMON_PARAMETERS: Final = frozenset(
         "tool_choice", "tools", "top_p",
     }
 )  # fmt: skip
-"""What `chat` lets through to a language model that declares no parameters of its own."""
+"""The parameters of a language model that declares none."""
 
 hookspec = pluggy.HookspecMarker("llmcore")
 hookimpl = pluggy.HookimplMarker("llmcore")
@@ -69,7 +69,7 @@ if TYPE_CHECKING:
 
     @dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(msgspec.field,))
     class Options:
-        """See below; here type checkers are told that every subclass is frozen without saying so."""
+        """See below. This variant declares to type checkers that every subclass is frozen."""
 
         __struct_fields__: ClassVar[tuple[str, ...]]
 
@@ -86,62 +86,95 @@ else:
         """
 
 
-class Provider(msgspec.Struct, frozen=True, kw_only=True):
-    """One backend on offer: what the host must know of it before it is used."""
+if TYPE_CHECKING:
+    from typing_extensions import TypeVar
+
+    OptionsT = TypeVar("OptionsT", default=Any)
+    MadeT_co = TypeVar("MadeT_co", covariant=True, default=Any)
+else:
+    from typing import TypeVar
+
+    OptionsT = TypeVar("OptionsT")  # defaults of type variables need Python 3.13
+    MadeT_co = TypeVar("MadeT_co", covariant=True)
+
+
+class Provider(msgspec.Struct, Generic[OptionsT, MadeT_co], frozen=True, kw_only=True):
+    """One provider that a plugin offers: the facts that the host needs before it is used.
+
+    `Provider[MyOptions, LLMProvider]` lets type checkers compare `create` with the options and with the Protocol.
+    """
 
     name: str
-    """What users write in the configuration: lower case, digits, underscores."""
-    create: Callable[[Any], object]
+    """Its name in the configuration: lower case, digits, underscores."""
+    create: Callable[[OptionsT], MadeT_co]
     """Takes the checked options and returns the provider; imports the SDK. Called at the first use."""
-    options: type = Options
+    options: type[OptionsT] = Options  # type: ignore[assignment]  # for a provider without options
     """The structure that the table `[kind.name]` is checked against; each field has a default, if it can."""
     parameters: frozenset[str] = COMMON_PARAMETERS
-    """llm: what `chat(..., name=value)` may pass on the wire; anything else is refused before the network."""
-    default_model: str | None = "default"
-    """llm: the model where the configuration names none; None makes it a must."""
-    offline: Callable[[Any], object] | None = None
-    """Takes the checked options and returns what needs no SDK, key or network.
+    """llm: the parameters that `chat(..., name=value)` may send; others are refused before anything is sent.
 
-    llm: token counts and prices. voice: what keeps `VoiceOffline`. None: the provider itself does it, once it is created.
+    With `extra_body` among them, `chat(..., extra_body={...})` adds any other parameter to `ChatRequest.parameters`, and an
+    option `extra_body` of the provider (a dict) holds those of every call.
     """
-    identity: Callable[[Any], Mapping[str, str]] | None = None
-    """llm: what, besides the request, decides the answer: address, account. It goes into the cache's key.
+    apis: frozenset[str] = frozenset({"chat"})
+    """llm: the APIs whose requests the provider speaks: "chat", "responses", "messages", "embeddings"."""
+    default_model: str | None = "default"
+    """llm: the model if the configuration names none; None makes the setting required."""
+    offline: Callable[[OptionsT], object] | None = None
+    """Takes the checked options and returns an object that needs no SDK, key or network.
 
-    None takes every option, which is never wrong and misses more often than it must.
+    llm: token counts and prices. voice: a `VoiceOffline`. None: the provider itself does it, once it is created.
+    """
+    identity: Callable[[OptionsT], Mapping[str, str]] | None = None
+    """llm: everything else that can change the answer, such as address and account. It is part of the cache key.
+
+    None uses every option, which is always correct but causes more misses than necessary.
+    """
+    known_models: Callable[[Mapping[str, Any]], Iterable[str]] | None = None
+    """llm, voice: names the models at the vendor's own address, so that a misspelt one is refused before it is sent.
+
+    Takes the table `[kind.name]` as it was written, references unresolved, and returns nothing where it leads to another
+    server, which may name its models as it likes. Must be cheap: it is asked when the configuration is loaded.
     """
 
 
 class Observer:
-    """Base of an observer: told of calls and alerts, it cannot change or stop one. One that raises is reported once."""
+    """Base of an observer: it receives calls and alerts, and cannot change or stop them. If it raises, it is disabled."""
+
+    def on_start(self, call: CallStart) -> Any:
+        """Handle the start of a call. The result is `start` in its event, which follows for every call.
+
+        Runs in the caller's thread, so it must be fast. For an answer from the cache, the event follows at once.
+        """
 
     def on_call(self, event: CallEvent) -> None:
-        """Hear that a call has ended. Called on the caller's thread: be quick."""
+        """Handle the end of a call. Runs in the caller's thread, so it must be fast."""
 
     def on_alert(self, event: AlertEvent) -> None:
-        """Hear that a budget has come to one of its `alert_at`, once a period among all processes. Be quick, too."""
+        """Handle a budget that reached one of its `alert_at`, once a period among all processes. Must be fast."""
 
 
 @hookspec
 def llmcore_llm_providers() -> Iterable[Provider]:
-    """Offer language models. `create` returns what keeps `llmcore.contracts.LLMProvider` or its async twin."""
+    """Offer language models. `create` returns an object that implements `llmcore.contracts.LLMProvider` or its async variant."""
     return ()
 
 
 @hookspec
 def llmcore_cache_providers() -> Iterable[Provider]:
-    """Offer caches. `create` returns what keeps `llmcore.contracts.CacheProvider` or its async twin."""
+    """Offer caches. `create` returns an object that implements `llmcore.contracts.CacheProvider` or its async variant."""
     return ()
 
 
 @hookspec
 def llmcore_storage_providers() -> Iterable[Provider]:
-    """Offer storages. `create` returns what keeps `llmcore.contracts.StorageProvider` or its async twin."""
+    """Offer storages. `create` returns an object that implements `llmcore.contracts.StorageProvider` or its async variant."""
     return ()
 
 
 @hookspec
 def llmcore_voice_providers() -> Iterable[Provider]:
-    """Offer voices. `create` returns what keeps `llmcore.contracts.VoiceProvider` or its async twin."""
+    """Offer voices. `create` returns an object that implements `llmcore.contracts.VoiceProvider` or its async variant."""
     return ()
 
 

@@ -1,9 +1,8 @@
-"""Loads one named plugin, and turns whatever goes wrong on the way into an error that says how to mend it."""
+"""Load one named plugin; each failure becomes an error with its fix."""
 
 from __future__ import annotations
 
 import importlib
-import threading
 from collections.abc import Callable, Iterable
 from itertools import islice
 from types import CoroutineType, ModuleType
@@ -11,10 +10,11 @@ from typing import Any, Final, NamedTuple
 
 import pluggy
 
-from llmcore import hookspecs
-from llmcore.discovery import Claim, normalised, requirements
+from llmcore import forks, hookspecs
+from llmcore.discovery import Claim, normalize_name, read_requirements
 from llmcore.errors import PluginBroken
 from llmcore.hookspecs import API_VERSION, Provider
+from llmcore.install_lines import make_install_line, make_reinstall_line
 from llmcore.log import logger
 
 __all__ = ["HOOKS", "Loader"]
@@ -23,10 +23,10 @@ HOOKS: Final = {
     **{kind: f"llmcore_{kind}_providers" for kind in hookspecs.KINDS},
     "observers": "llmcore_observers",
 }
-"""Kind to the hook that offers it."""
+"""Kind -> name of its hook."""
 
 _MOST_ENTRIES: Final = 1000
-"""A hook that yields more than that does not end."""
+"""A hook that yields more is probably endless."""
 
 
 class _Outcome(NamedTuple):
@@ -35,40 +35,40 @@ class _Outcome(NamedTuple):
 
 
 class Loader:
-    """Loads plugins, each at most once; what failed stays failed and is not tried again."""
+    """Loads each plugin at most once. A plugin that failed is not tried again."""
 
     def __init__(self) -> None:
         self._manager = pluggy.PluginManager("llmcore")
         self._manager.add_hookspecs(hookspecs)
         self._imported: dict[Any, _Outcome] = {}
         self._registered: dict[Any, _Outcome] = {}
-        self._served: dict[Any, _Outcome] = {}
-        self._lock = threading.RLock()
+        self._loaded: dict[Any, _Outcome] = {}
+        self._lock = forks.lock()
 
-    def provider(self, claim: Claim) -> Provider:
-        """Return what the claimed plugin offers under the claim's name.
+    def load_provider(self, claim: Claim) -> Provider:
+        """Return the entry that the plugin offers under the name of the claim.
 
         Raises:
             PluginBroken: The plugin does not load, or does not offer it.
         """
-        provider: Provider = self._once(self._served, claim, lambda: self._find(claim))
+        provider: Provider = self._run_once(self._loaded, claim, lambda: self._find_provider(claim))
         return provider
 
-    def function(self, claim: Claim) -> Callable[..., Any]:
-        """Return the function that the claim, a command's, names.
+    def load_function(self, claim: Claim) -> Callable[..., Any]:
+        """Return the function of a command.
 
         Raises:
             PluginBroken: The module does not load, or has no such function.
         """
-        function: Callable[..., Any] = self._once(self._served, claim, lambda: self._function(claim))
+        function: Callable[..., Any] = self._run_once(self._loaded, claim, lambda: self._find_function(claim))
         return function
 
-    def outcome(self, claim: Claim) -> PluginBroken | bool:
-        """Return the error of a claim that failed, and otherwise whether it was loaded."""
-        done = self._served.get(claim)
+    def get_outcome(self, claim: Claim) -> PluginBroken | bool:
+        """Return the error of a claim that failed to load, else whether it was loaded."""
+        done = self._loaded.get(claim)
         return (done.error or True) if done else False
 
-    def _once(self, memory: dict[Any, _Outcome], key: object, attempt: Callable[[], object]) -> Any:
+    def _run_once(self, memory: dict[Any, _Outcome], key: object, attempt: Callable[[], object]) -> Any:
         with self._lock:
             done = memory.get(key)
             if done is None:
@@ -78,15 +78,15 @@ class Loader:
                     done = _Outcome(None, _copy(error))
                 memory[key] = done
         if done.error is not None:
-            raise _copy(done.error)  # not the one object: each raise would add to its traceback
+            raise _copy(done.error)  # a copy: each raise of one object would extend its traceback
         return done.value
 
     def _import(self, claim: Claim) -> ModuleType:
         key = (claim.distribution, claim.module)
-        module: ModuleType = self._once(self._imported, key, lambda: _imported(claim))
+        module: ModuleType = self._run_once(self._imported, key, lambda: _import_module(claim))
         return module
 
-    def _function(self, claim: Claim) -> object:
+    def _find_function(self, claim: Claim) -> object:
         _check_entry(claim)
         found: object = self._import(claim)
         try:
@@ -95,51 +95,54 @@ class Loader:
         except KeyboardInterrupt:
             raise
         except BaseException as exc:
-            raise _broken(claim, f"has no `{claim.module}:{claim.attribute}`", notes=[_told(exc)]) from exc
+            raise _make_error(
+                claim, f"has no `{claim.module}:{claim.attribute}`", notes=[_format_exception(exc)]
+            ) from exc
         if not callable(found):
-            raise _broken(claim, f"names `{claim.module}:{claim.attribute}`, which cannot be called")
+            raise _make_error(claim, f"names `{claim.module}:{claim.attribute}`, which is not callable")
         return found
 
-    def _find(self, claim: Claim) -> Provider:
+    def _find_provider(self, claim: Claim) -> Provider:
         _check_entry(claim)
         key = (claim.distribution, claim.module)
-        module: ModuleType = self._once(self._registered, key, lambda: self._register(claim))
-        offers = self._offers(claim, module)
-        for provider in offers:
+        module: ModuleType = self._run_once(self._registered, key, lambda: self._register(claim))
+        entries = self._call_hook(claim, module)
+        for provider in entries:
             if provider.name == claim.name:
                 return provider
-        names = ", ".join(f"`{provider.name}`" for provider in offers) or "nothing"
-        raise _broken(
+        names = ", ".join(f"`{provider.name}`" for provider in entries) or "nothing"
+        raise _make_error(
             claim,
-            f"yields {names} from `{HOOKS[claim.kind]}`, and its entry point is called `{claim.name}`",
-            expected="one name in both places",
+            f"yields {names} from `{HOOKS[claim.kind]}`, but its entry point has the name `{claim.name}`",
+            expected="the same name in both",
             fix=f'Provider(name="{claim.name}", ...)',
         )
 
     def _register(self, claim: Claim) -> ModuleType:
         module = self._import(claim)
-        if self._manager.is_registered(module):  # two distributions that share one module
+        if self._manager.is_registered(module):  # two distributions share one module
             return module
         try:
             self._manager.register(module, f"{claim.owner}: {claim.module}")
             self._manager.check_pending()
         except pluggy.PluginValidationError as exc:
-            error = self._misspelt(claim, module) or _misshapen(claim, module, exc)
+            error = self._find_misspelt_hook(claim, module) or _make_hook_error(claim, module, exc)
             self._forget(module)
             raise error from exc
         except KeyboardInterrupt:
             self._forget(module)
             raise
-        except BaseException as exc:  # a module may be replaced by any object, and `dir()` of it may raise
+        except BaseException as exc:
+            # Any object can replace a module in sys.modules, and its `dir()` may raise.
             self._forget(module)
-            raise _broken(claim, f"could not be registered: {_told(exc)}") from exc
+            raise _make_error(claim, f"could not be registered: {_format_exception(exc)}") from exc
         return module
 
     def _forget(self, module: ModuleType) -> None:
         if self._manager.is_registered(module):
             self._manager.unregister(module)
 
-    def _misspelt(self, claim: Claim, module: ModuleType) -> PluginBroken | None:
+    def _find_misspelt_hook(self, claim: Claim, module: ModuleType) -> PluginBroken | None:
         from difflib import get_close_matches
 
         for hook in self._manager.get_hookcallers(module) or ():
@@ -147,7 +150,7 @@ class Loader:
                 continue
             nearest = get_close_matches(hook.name, HOOKS.values(), n=1, cutoff=0.6)
             code = getattr(hook.get_hookimpls()[0].function, "__code__", None)
-            return _broken(
+            return _make_error(
                 claim,
                 f"implements a hook that does not exist: `{hook.name}`",
                 code="LC106",
@@ -158,87 +161,108 @@ class Loader:
             )
         return None
 
-    def _offers(self, claim: Claim, module: ModuleType) -> list[Provider]:
+    def _call_hook(self, claim: Claim, module: ModuleType) -> list[Provider]:
         hook = HOOKS[claim.kind]
         impls = [impl for impl in getattr(self._manager.hook, hook).get_hookimpls() if impl.plugin is module]
         if not impls:
             bare = hasattr(module, hook)
-            raise _broken(
+            raise _make_error(
                 claim,
                 f"has `{hook}` without `@hookimpl`" if bare else f"has no hook `{hook}`",
                 where=getattr(module, "__file__", None),
-                expected="the hook of the entry point's kind, with the marker of llmcore.hookspecs",
+                expected="the hook for the kind of the entry point, decorated with @hookimpl of llmcore.hookspecs",
                 fix="@hookimpl" if bare else f"def {hook}():",
             )
-        offers: list[Provider] = []
+        entries: list[Provider] = []
         try:
             for impl in impls:
-                offers += islice(_iterable(claim, hook, impl.function()), _MOST_ENTRIES + 1)
+                entries += islice(_check_iterable(claim, hook, impl.function()), _MOST_ENTRIES + 1)
         except (KeyboardInterrupt, PluginBroken):
             raise
         except BaseException as exc:
             _log(f"{claim.owner}: {hook} failed", exc)
-            raise _broken(claim, f"failed in `{hook}`: {_told(exc)}", where=_place(claim, exc)) from exc
-        _check_offers(claim, hook, offers)
-        return offers
+            raise _make_error(
+                claim, f"failed in `{hook}`: {_format_exception(exc)}", where=_find_place(claim, exc)
+            ) from exc
+        _check_entries(claim, hook, entries)
+        return entries
 
 
-def _imported(claim: Claim) -> ModuleType:
+def _import_module(claim: Claim) -> ModuleType:
     try:
         module = importlib.import_module(claim.module)
         version = getattr(module, "LLMCORE_API", 1)
     except KeyboardInterrupt:
         raise
-    except BaseException as exc:  # a plugin may even call sys.exit() when it is imported
+    except BaseException as exc:  # a plugin may even call sys.exit() during its import
         _log(f"{claim.owner}: {claim.module} did not load", exc)
-        raise _import_fault(claim, exc) from exc
+        raise _make_import_error(claim, exc) from exc
     if not isinstance(version, int) or isinstance(version, bool):
-        raise _broken(
+        raise _make_error(
             claim,
-            f"gives LLMCORE_API as {type(version).__name__}, and a whole number is expected",
+            f"has an invalid LLMCORE_API: it must be a whole number, got {type(version).__name__}",
             code="LC502",
             fix=f"LLMCORE_API = {API_VERSION}",
         )
     if version != API_VERSION:
-        outdated = normalised(claim.distribution) if version < API_VERSION else "llmcore-host"
-        raise _broken(
+        upgrade = (
+            make_reinstall_line(normalize_name(claim.distribution), claim.metadata, "--upgrade")
+            if version < API_VERSION
+            else make_install_line("llmcore-host")
+        )
+        raise _make_error(
             claim,
-            f"was built for version {version} of the hooks, and this host has version {API_VERSION}",
+            f"was built for version {version} of the hooks, but this host has version {API_VERSION}",
             code="LC502",
             where=getattr(module, "__file__", None),
             expected=f"LLMCORE_API = {API_VERSION}",
-            fix=f"pip install --upgrade {outdated}",
+            fix=upgrade,
         )
     return module
 
 
-def _import_fault(claim: Claim, exc: BaseException) -> PluginBroken:
-    distribution = normalised(claim.distribution)
-    notes, fix = [], f"pip install --upgrade {distribution}"
+def _make_import_error(claim: Claim, exc: BaseException) -> PluginBroken:
+    if isinstance(exc, ImportError | AttributeError):
+        from llmcore.hidden_modules import find_hidden_module
+
+        if hidden := find_hidden_module(claim.module):
+            notes = [f"{hidden.message}: rename it"]
+            return _make_error(
+                claim,
+                f"did not load: {_format_exception(exc)}",
+                where=hidden.file,
+                notes=notes,
+                fix=hidden.fix,
+            )
+    distribution = normalize_name(claim.distribution)
+    again = make_reinstall_line(distribution, claim.metadata, "--force-reinstall")
+    notes, fix = [], make_reinstall_line(distribution, claim.metadata, "--upgrade")
     missing = exc.name if isinstance(exc, ModuleNotFoundError) and exc.name else ""
     top = missing.partition(".")[0]
-    needed = normalised(top)
+    needed = normalize_name(top)
     if top and top == claim.module.partition(".")[0]:
-        notes = [f"`{missing}` is a part of {claim.distribution} itself: its installation is not complete"]
-        fix = f"pip install --force-reinstall {distribution}"
+        notes = [f"`{missing}` is a part of {claim.distribution}: its installation is incomplete"]
+        fix = again
     elif top == "llmcore":
-        notes = [f"`{missing}` is a part of llmcore-host, and this version of it does not have it"]
-        fix = f"pip install --upgrade llmcore-host {distribution}"
-    elif top and needed in requirements(claim):
+        notes = [f"`{missing}` is not in this version of llmcore-host"]
+        fix = make_install_line("llmcore-host")
+    elif top and needed in read_requirements(claim):
         notes = [f"{claim.distribution} needs {needed}, which is not installed"]
         fix = f"pip install {needed}"
-    elif top:  # never advise to install a guessed name: it may be anybody's
+    elif top:  # never propose to install a guessed name: it may belong to anyone
         notes = [
-            f"the module `{top}` is missing; {claim.distribution} does not say which distribution brings it"
+            f"the module `{top}` is missing; the metadata of {claim.distribution} does not name its distribution"
         ]
-        fix = f"pip install --force-reinstall {distribution}"
-    return _broken(claim, f"did not load: {_told(exc)}", where=_place(claim, exc), notes=notes, fix=fix)
+        fix = again
+    return _make_error(
+        claim, f"did not load: {_format_exception(exc)}", where=_find_place(claim, exc), notes=notes, fix=fix
+    )
 
 
-def _misshapen(claim: Claim, module: ModuleType, exc: Exception) -> PluginBroken:
-    return _broken(
+def _make_hook_error(claim: Claim, module: ModuleType, exc: Exception) -> PluginBroken:
+    return _make_error(
         claim,
-        "implements a hook otherwise than it is specified",
+        "implements a hook with other arguments than specified",
         code="LC106",
         where=getattr(module, "__file__", None),
         expected=f"def {HOOKS[claim.kind]}():",
@@ -249,13 +273,13 @@ def _misshapen(claim: Claim, module: ModuleType, exc: Exception) -> PluginBroken
 
 def _check_entry(claim: Claim) -> None:
     if claim.fault:
-        fix = f"pip install --force-reinstall {normalised(claim.distribution)}"
-        raise _broken(claim, f"cannot be used: {claim.fault}", fix=fix)
+        fix = make_reinstall_line(normalize_name(claim.distribution), claim.metadata, "--force-reinstall")
+        raise _make_error(claim, f"cannot be used: {claim.fault}", fix=fix)
 
 
-def _check_offers(claim: Claim, hook: str, offers: list[Provider]) -> None:
+def _check_entries(claim: Claim, hook: str, entries: list[Provider]) -> None:
     fault, names = "", set()
-    for number, provider in enumerate(offers, start=1):
+    for number, provider in enumerate(entries, start=1):
         if number > _MOST_ENTRIES:
             fault = f"yields more than {_MOST_ENTRIES} entries"
         elif not isinstance(provider, Provider):
@@ -265,20 +289,20 @@ def _check_offers(claim: Claim, hook: str, offers: list[Provider]) -> None:
         elif provider.name in names:
             fault = f"yields `{provider.name}` twice"
         elif not callable(provider.create):
-            fault = f"yields `{provider.name}`, whose `create` cannot be called"
+            fault = f"yields `{provider.name}`, whose `create` is not callable"
         elif not isinstance(provider.options, type):
-            fault = f"yields `{provider.name}`, whose `options` is no class"
+            fault = f"yields `{provider.name}`, whose `options` is not a class"
         if fault:
             expected = "Provider(name=..., options=<a class>, create=<a function>), each name once"
-            raise _broken(claim, f"{fault} from `{hook}`", expected=expected)
+            raise _make_error(claim, f"{fault} from `{hook}`", expected=expected)
         names.add(provider.name)
 
 
-def _iterable(claim: Claim, hook: str, result: object) -> Iterable[Any]:
+def _check_iterable(claim: Claim, hook: str, result: object) -> Iterable[Any]:
     if isinstance(result, CoroutineType):
-        result.close()  # else Python warns that nobody awaited it
+        result.close()  # else Python warns that it was never awaited
     if not isinstance(result, Iterable):
-        raise _broken(
+        raise _make_error(
             claim,
             f"returns an object of type {type(result).__name__} from `{hook}`",
             expected="an iterable of Provider",
@@ -287,12 +311,12 @@ def _iterable(claim: Claim, hook: str, result: object) -> Iterable[Any]:
     return result
 
 
-def _broken(claim: Claim, what: str, **parts: Any) -> PluginBroken:
+def _make_error(claim: Claim, what: str, **parts: Any) -> PluginBroken:
     return PluginBroken(f"plugin `{claim.owner}` {what}", **parts)
 
 
 def _copy(error: PluginBroken) -> PluginBroken:
-    """Return the same error without traceback and cause, whose frames may hold a key."""
+    """Return a copy without traceback and cause, whose frames may contain a key."""
     return PluginBroken(
         error.message,
         code=error.code,
@@ -305,20 +329,20 @@ def _copy(error: PluginBroken) -> PluginBroken:
 
 
 def _log(what: str, exc: BaseException) -> None:
-    """Leave the whole traceback, which the error does without, to whoever listens at DEBUG."""
+    """Log the full traceback, which the error omits, at level DEBUG."""
     logger(__name__).debug(what, exc_info=exc)
 
 
-def _told(exc: BaseException) -> str:
+def _format_exception(exc: BaseException) -> str:
     try:
         text = " ".join(str(exc).split())
-    except Exception:  # noqa: BLE001 - an exception of a stranger's may fail to describe itself
+    except Exception:  # noqa: BLE001 - a foreign exception may fail in its `__str__`
         text = ""
     return f"{type(exc).__name__}: {text[:500]}" if text else type(exc).__name__
 
 
-def _place(claim: Claim, exc: BaseException) -> str | None:
-    """Return the innermost line of the plugin's own package that led to *exc*."""
+def _find_place(claim: Claim, exc: BaseException) -> str | None:
+    """Return the innermost line of the plugin's package in the traceback of *exc*."""
     if isinstance(exc, SyntaxError) and exc.filename:
         return f"{exc.filename}:{exc.lineno}"
     top, place, step = claim.module.partition(".")[0], None, exc.__traceback__

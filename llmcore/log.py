@@ -1,6 +1,6 @@
-"""Loggers, all below `llmcore`, which says nothing unless an application listens.
+"""Loggers, all below `llmcore`, which has a NullHandler: nothing is printed unless the application configures logging.
 
-`logging` is imported when there is something to say: it costs more than a cached answer.
+`logging` is imported at the first message, because importing it costs more than a cached answer.
 """
 
 from __future__ import annotations

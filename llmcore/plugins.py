@@ -1,16 +1,22 @@
-"""The catalogue of plugins: lists every one from metadata alone, and loads only the one that is named."""
+"""The catalogue of plugins: list all from metadata, and load only those that are used."""
 
 from __future__ import annotations
 
 import os
 import sys
-import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from llmcore.absence import absent, contested, reserved, selector
-from llmcore.discovery import BUILTIN, GROUPS, HOST, Claim, Found, Note, discover, normalised
-from llmcore.errors import PluginError, PluginNotFound
+from llmcore import forks
+from llmcore.discovery import BUILTIN, GROUPS, HOST, Claim, Found, Note, discover, normalize_name
+from llmcore.errors import PluginConflict, PluginError, PluginNotFound
+from llmcore.missing_plugin import (
+    format_selector,
+    make_conflict_error,
+    make_not_found_error,
+    make_reserved_error,
+)
+from llmcore.process_bound import ProcessBound
 
 if TYPE_CHECKING:
     from llmcore.hookspecs import Provider
@@ -22,7 +28,7 @@ _KINDS: Final = tuple(GROUPS.values())
 
 
 class Listed(NamedTuple):
-    """One claimant of a name, as `llmcore plugins` shows it."""
+    """One plugin that claims a name: a row of `llmcore plugins`."""
 
     kind: str
     name: str
@@ -30,17 +36,16 @@ class Listed(NamedTuple):
     version: str
     module: str
     state: str
-    """ready, built in, loaded; or, with a reason, shadowed, conflict, blocked, broken."""
+    """ready, built in or loaded; or, with a reason, shadowed, conflict, blocked or broken."""
     why: str = ""
     fix: str = ""
-    """A line to paste that mends a claimant that is broken, blocked or in conflict."""
+    """A line to paste that repairs a broken plugin or resolves a conflict."""
 
 
-class Catalogue:
-    """Knows every plugin that is installed, and loads those that are asked for.
+class Catalogue(ProcessBound):
+    """The installed plugins, each loaded at its first use. Thread-safe.
 
-    Making one costs nothing; metadata is read at the first question that needs it, and never for a built-in.
-    May be used from any thread.
+    The constructor reads nothing. Metadata is read at the first method that needs it, and never for a built-in provider.
     """
 
     def __init__(
@@ -50,186 +55,222 @@ class Catalogue:
         *,
         commands: Iterable[str] = (),
     ) -> None:
-        """Look at the folders of *path*, within what `LLMCORE_PLUGINS` of *env* lets load.
+        """Make a catalogue of the plugins on *path* that `LLMCORE_PLUGINS` of *env* allows.
 
         Args:
-            env: The environment; None takes the process's.
-            path: Where distributions are searched; None takes `sys.path` as it is now.
-            commands: Names of the command line's own commands, which no plugin may claim.
+            env: The environment variables; None for those of the process.
+            path: The folders that are searched; None for the current `sys.path`.
+            commands: Names of the built-in commands, which no plugin can take.
         """
         self._limit = (os.environ if env is None else env).get("LLMCORE_PLUGINS", "").strip()
         places = sys.path if path is None else path
         self._path = [os.fspath(place) for place in places if isinstance(place, str | os.PathLike)]
         self._reserved = {(claim.kind, claim.name) for claim in BUILTIN}
         self._reserved.update(("commands", name) for name in commands)
-        self._allowed = _allowed(self._limit)
+        self._allowed = _parse_limit(self._limit)
         self._found: Found | None = None
         self._loader: Loader | None = None
-        self._lock = threading.Lock()
+        self._lock = forks.lock()
 
-    def provider(self, kind: str, name: str) -> Provider:
-        """Load the one plugin that offers *name*, and return its entry.
+    def load_provider(self, kind: str, name: str) -> Provider:
+        """Load the plugin that offers *name*, and return its entry.
 
         Args:
             kind: llm, cache, storage, voice or observers.
             name: The provider's name, or `distribution:name`.
 
         Raises:
-            PluginNotFound: Nobody offers it, or `LLMCORE_PLUGINS` does not let it load.
-            PluginBroken: The plugin that offers it cannot serve.
-            PluginConflict: Several distributions offer it, and none is named.
+            PluginNotFound: No plugin offers it, or `LLMCORE_PLUGINS` excludes it.
+            PluginBroken: The plugin cannot be loaded.
+            PluginConflict: Several distributions offer it, and *name* does not choose one.
         """
         _check_kind(kind, without="commands")
-        claim = self._chosen(kind, name)
-        return self._loading().provider(claim)
+        claim = self._choose(kind, name)
+        return self._get_loader().load_provider(claim)
 
-    def command(self, name: str) -> Callable[..., Any]:
+    def load_command(self, name: str) -> Callable[..., Any]:
         """Load the plugin that offers the command *name*, and return its function.
 
         Raises:
-            PluginNotFound: Nobody offers it, or `LLMCORE_PLUGINS` does not let it load.
-            PluginBroken: The plugin that offers it cannot serve.
-            PluginConflict: Several distributions offer it, or it is the command line's own.
+            PluginNotFound: No plugin offers it, or `LLMCORE_PLUGINS` excludes it.
+            PluginBroken: The plugin cannot be loaded.
+            PluginConflict: Several distributions offer it, or it is a built-in command.
         """
-        claim = self._chosen("commands", name)
-        return self._loading().function(claim)
+        claim = self._choose("commands", name)
+        return self._get_loader().load_function(claim)
 
-    def names(self, kind: str) -> list[str]:
-        """Return the names on offer, sorted, from metadata alone; plugins that may not load are left out."""
+    def list_names(self, kind: str) -> list[str]:
+        """Return the names that can be used, sorted, from metadata alone."""
         _check_kind(kind)
         claims = [
-            claim for claim in self._claims(kind) if self._may_load(claim) and not self._shadowed(claim)
+            claim
+            for claim in self._find_claims(kind)
+            if self._may_load(claim) and not self._is_shadowed(claim)
         ]
         return sorted({claim.name for claim in claims} | {own.name for own in BUILTIN if own.kind == kind})
 
-    def listing(self) -> list[Listed]:
-        """Return every claimant of every name, from metadata alone, in the order of kind, name, distribution.
+    def list_claimed_names(self, kind: str) -> frozenset[str]:
+        """Return every name that is built in or that an installed distribution claims, even if `LLMCORE_PLUGINS` excludes it."""
+        return frozenset(
+            claim.name for claim in (*BUILTIN, *self._read_metadata().claims) if claim.kind == kind
+        )
 
-        State and reason are those of this catalogue: what it has not loaded yet is "ready".
+    def find_missing(self, kind: str, name: str, instances: Iterable[str] = ()) -> PluginNotFound | None:
+        """Return the error of a name that no usable plugin offers, from metadata alone; None if one or several offer it.
+
+        Args:
+            kind: llm, cache, storage, voice or observers.
+            name: The provider's name, or `distribution:name`.
+            instances: Names that the configuration adds; the error may suggest one.
+        """
+        _check_kind(kind, without="commands")
+        try:
+            self._choose(kind, name, instances)
+        except PluginNotFound as error:
+            return error
+        except PluginConflict:  # raised where the provider is used
+            return None
+        return None
+
+    def list_plugins(self) -> list[Listed]:
+        """Return every plugin of every name, from metadata alone, sorted by kind, name and distribution.
+
+        A plugin that this catalogue has not loaded is "ready", even if it would fail.
         """
         claims = sorted(
-            (*BUILTIN, *self._metadata().claims),
-            key=_order,
+            (*BUILTIN, *self._read_metadata().claims),
+            key=_make_sort_key,
         )
-        return [self._listed(claim) for claim in claims]
+        return [self._make_row(claim) for claim in claims]
 
     def inspect(self, kind: str, name: str) -> Listed:
-        """Try to load one claimant, and return its state with the reason.
+        """Try to load one plugin, and return its state with the reason.
 
-        It runs the plugin's code: in a child process, where the plugin may exit or hang as it likes.
+        This runs the code of the plugin, which may exit or hang: call it in a child process.
 
         Raises:
-            PluginNotFound: There is no such claimant.
+            PluginNotFound: No plugin has the name.
         """
         _check_kind(kind)
         missing: PluginNotFound | None = None
         try:
-            _ = self.command(name) if kind == "commands" else self.provider(kind, name)
+            _ = self.load_command(name) if kind == "commands" else self.load_provider(kind, name)
         except PluginNotFound as error:
             missing = error
         except PluginError:
-            pass  # the listing tells it
+            pass  # its row has the error
         distribution, _, short = name.rpartition(":")
-        for row in self.listing():
-            if (row.kind, row.name) == (kind, short) and _fits(row, distribution):
+        for row in self.list_plugins():
+            if (row.kind, row.name) == (kind, short) and _is_of(row, distribution):
                 return row
-        raise missing or absent(
-            kind, name, names=self.names(kind), found=self._metadata(), blocked=(), limit=self._limit
+        raise missing or make_not_found_error(
+            kind,
+            name,
+            names=self.list_names(kind),
+            found=self._read_metadata(),
+            blocked=(),
+            limit=self._limit,
         )
 
-    def notes(self) -> tuple[Note, ...]:
-        """Return what is wrong with the metadata of installed distributions; none of it stops anything."""
-        return self._metadata().notes
+    def get_notes(self) -> tuple[Note, ...]:
+        """Return the faults in the metadata of installed distributions."""
+        return self._read_metadata().notes
 
-    def _metadata(self) -> Found:
+    def _read_metadata(self) -> Found:
         if self._found is None:
             self._found = discover(self._path)
         return self._found
 
-    def _loading(self) -> Loader:
+    def _get_loader(self) -> Loader:
         with self._lock:
             if self._loader is None:
-                from llmcore.loading import Loader  # with pluggy, which costs more than all of this
+                from llmcore.loading import Loader  # lazy: pluggy costs more than reading the metadata
 
                 self._loader = Loader()
             return self._loader
 
-    def _claims(self, kind: str) -> list[Claim]:
-        return [claim for claim in self._metadata().claims if claim.kind == kind]
+    def _find_claims(self, kind: str) -> list[Claim]:
+        return [claim for claim in self._read_metadata().claims if claim.kind == kind]
 
     def _may_load(self, claim: Claim) -> bool:
-        names = {claim.name, normalised(claim.distribution), claim.qualified}
+        names = {claim.name, normalize_name(claim.distribution), claim.qualified}
         return self._allowed is None or not names.isdisjoint(self._allowed)
 
-    def _shadowed(self, claim: Claim) -> bool:
+    def _is_shadowed(self, claim: Claim) -> bool:
         return (claim.kind, claim.name) in self._reserved and claim not in BUILTIN
 
-    def _chosen(self, kind: str, name: str) -> Claim:
+    def _choose(self, kind: str, name: str, instances: Iterable[str] = ()) -> Claim:
         distribution, _, short = name.rpartition(":")
         own = next((claim for claim in BUILTIN if (claim.kind, claim.name) == (kind, short)), None)
-        if own is not None and _fits(own, distribution):
-            return own  # without a look at the metadata: whoever claims the name does not get it
-        claims = [claim for claim in self._claims(kind) if claim.name == short and _fits(claim, distribution)]
-        if claims and self._shadowed(claims[0]):
-            raise reserved(claims[0])
+        if own is not None and _is_of(own, distribution):
+            return own  # a built-in name needs no metadata: no plugin can take it
+        claims = [
+            claim for claim in self._find_claims(kind) if claim.name == short and _is_of(claim, distribution)
+        ]
+        if claims and self._is_shadowed(claims[0]):
+            raise make_reserved_error(claims[0])
         free = [claim for claim in claims if self._may_load(claim)]
         if len(free) > 1:
-            raise contested(sorted(free, key=_order))
+            raise make_conflict_error(sorted(free, key=_make_sort_key))
         if not free:
-            names, found = self.names(kind), self._metadata()
-            raise absent(kind, name, names=names, found=found, blocked=claims, limit=self._limit)
+            names, found = sorted({*self.list_names(kind), *instances}), self._read_metadata()
+            raise make_not_found_error(
+                kind, name, names=names, found=found, blocked=claims, limit=self._limit
+            )
         return free[0]
 
-    def _listed(self, claim: Claim) -> Listed:
-        state, why, fix = self._state(claim)
+    def _make_row(self, claim: Claim) -> Listed:
+        state, why, fix = self._find_state(claim)
         version = claim.version
         if claim in BUILTIN:
-            host = self._metadata().distributions.get(HOST)
+            host = self._read_metadata().distributions.get(HOST)
             version = host.version if host else ""
         return Listed(claim.kind, claim.name, claim.distribution, version, claim.module, state, why, fix)
 
-    def _state(self, claim: Claim) -> tuple[str, str, str]:
-        if self._shadowed(claim):
+    def _find_state(self, claim: Claim) -> tuple[str, str, str]:
+        if self._is_shadowed(claim):
             return "shadowed", f"`{claim.name}` is built in, and a built-in name always wins", ""
         if claim not in BUILTIN and not self._may_load(claim):
-            return "blocked", f"LLMCORE_PLUGINS={self._limit} leaves it out", ""
-        outcome = self._loader.outcome(claim) if self._loader else False
+            return "blocked", f"LLMCORE_PLUGINS={self._limit} excludes it", ""
+        outcome = self._loader.get_outcome(claim) if self._loader else False
         if isinstance(outcome, PluginError):
             return "broken", outcome.message, outcome.fix or ""
-        return ("loaded", "", "") if outcome and claim not in BUILTIN else self._state_at_rest(claim)
+        return ("loaded", "", "") if outcome and claim not in BUILTIN else self._find_unloaded_state(claim)
 
-    def _state_at_rest(self, claim: Claim) -> tuple[str, str, str]:
+    def _find_unloaded_state(self, claim: Claim) -> tuple[str, str, str]:
         if claim in BUILTIN:
             return "built in", "", ""
         if claim.fault:
             return "broken", claim.fault, ""
-        claims = [rival for rival in self._claims(claim.kind) if rival.name == claim.name]
-        rivals = sorted((rival for rival in claims if rival != claim and self._may_load(rival)), key=_order)
+        claims = [rival for rival in self._find_claims(claim.kind) if rival.name == claim.name]
+        rivals = sorted(
+            (rival for rival in claims if rival != claim and self._may_load(rival)), key=_make_sort_key
+        )
         if rivals:
             also = ", ".join(rival.owner for rival in rivals)
-            return "conflict", f"also offered by {also}", selector(claim.kind, claim.qualified)
+            return "conflict", f"also offered by {also}", format_selector(claim.kind, claim.qualified)
         return "ready", "", ""
 
 
-def _order(claim: Claim) -> tuple[int, str, str]:
+def _make_sort_key(claim: Claim) -> tuple[int, str, str]:
     return _KINDS.index(claim.kind), claim.name, claim.qualified
 
 
-def _fits(claim: Claim | Listed, distribution: str) -> bool:
-    return not distribution or normalised(claim.distribution) == normalised(distribution)
+def _is_of(claim: Claim | Listed, distribution: str) -> bool:
+    return not distribution or normalize_name(claim.distribution) == normalize_name(distribution)
 
 
-def _allowed(limit: str) -> frozenset[str] | None:
-    """Return what `LLMCORE_PLUGINS` lets load, None for everything."""
+def _parse_limit(limit: str) -> frozenset[str] | None:
+    """Return the names and distributions that `LLMCORE_PLUGINS` allows; None for all."""
     if not limit:
         return None
     if limit.lower() == "none":
         return frozenset()
     parts = [part.strip() for part in limit.split(",")]
-    return frozenset({*parts, *(normalised(part) for part in parts)} - {""})
+    return frozenset({*parts, *(normalize_name(part) for part in parts)} - {""})
 
 
 def _check_kind(kind: str, *, without: str = "") -> None:
     kinds = [known for known in _KINDS if known != without]
     if kind not in kinds:
-        raise ValueError(f"no kind of plugin is called {kind!r}; there are {', '.join(kinds)}")
+        raise ValueError(f"kind must be one of {', '.join(kinds)}, got {kind!r}")

@@ -1,24 +1,31 @@
-"""The values that cross every contract: requests, replies, usage, speech; typed and frozen."""
+"""The types that cross every contract: requests, replies, usage, speech. All are frozen."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
-from os import PathLike
-from pathlib import Path
-from typing import Any, Literal, TypedDict
+from typing import TYPE_CHECKING, Any, Generic, Required, TypedDict
 
 import msgspec
 
+from llmcore.embedding_types import EmbeddingLimits, EmbeddingRequest, Embeddings
 from llmcore.units import Duration, Size, TokenCount
+from llmcore.usage_types import CostSource, RateLimits, Usage
+from llmcore.voice_types import AudioFormat, Speech, VoiceInfo, VoiceModel, VoicePage, VoiceTraits
 
 __all__ = [
     "AlertEvent",
     "AudioFormat",
     "CallEvent",
+    "CallStart",
     "ChatRequest",
+    "Choice",
+    "CostSource",
     "Delta",
     "Duration",
+    "EmbeddingLimits",
+    "EmbeddingRequest",
+    "Embeddings",
     "FileInfo",
     "Message",
     "RateLimits",
@@ -33,13 +40,21 @@ __all__ = [
     "VoiceModel",
     "VoicePage",
     "VoiceTraits",
+    "WireEvent",
 ]
 
-AudioFormat = Literal["wav", "mp3", "ogg", "opus", "flac", "aac", "pcm", "ulaw", "alaw"]
+if TYPE_CHECKING:
+    from typing_extensions import TypeVar
+
+    T = TypeVar("T", default=Any)
+else:
+    from typing import TypeVar
+
+    T = TypeVar("T")  # defaults of type variables need Python 3.13
 
 
 class Secret:
-    """A key or password that shows itself to nobody who does not ask by name."""
+    """A key or password that is not shown in texts and logs; only `reveal` returns it."""
 
     __slots__ = ("_value",)
 
@@ -47,7 +62,7 @@ class Secret:
         self._value = value
 
     def reveal(self) -> str:
-        """Return the secret itself. Call it where it is sent, and keep no copy."""
+        """Return the secret. Call it where the secret is sent, and keep no copy."""
         return self._value
 
     def __repr__(self) -> str:
@@ -65,55 +80,32 @@ class Secret:
         return hash((Secret, self._value))
 
     def __reduce__(self) -> tuple[Any, ...]:
-        raise TypeError("a Secret is not copied out of its process")
+        raise TypeError("a Secret cannot be pickled or copied")
 
 
 class Message(TypedDict, total=False):
-    """One message of a conversation, in the shape of Chat Completions.
+    """One message of a conversation, in the format of Chat Completions.
 
-    A plain dict: what is not named here (images, audio, a vendor's own fields) passes through untouched.
+    A plain dict: fields that are not named here (images, audio, a vendor's own) are passed on unchanged.
     Source: https://platform.openai.com/docs/api-reference/chat/create
     """
 
-    role: str
-    """system, developer, user, assistant or tool."""
+    role: Required[str]
+    """system, developer, user, assistant or tool; or one that only some servers know, such as ipython."""
     content: str | Sequence[Mapping[str, Any]] | None
-    """A text, or parts such as `{"type": "image_url", ...}`; None beside tool calls."""
+    """A text, or parts such as `{"type": "image_url", ...}`; None with tool calls."""
     name: str
-    tool_calls: Sequence[Mapping[str, Any]]
+    tool_calls: Sequence[Mapping[str, Any]] | None
     tool_call_id: str
-
-
-class Usage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, repr_omit_defaults=True):
-    """Tokens of one answer as the backend counted them."""
-
-    input_tokens: int = 0
-    """All input tokens, cached ones included. Backends differ: plugins add up what theirs reports apart."""
-    output_tokens: int = 0
-    """All output tokens, reasoning included."""
-    cached_tokens: int = 0
-    """Part of `input_tokens` that the vendor read from its own prompt cache."""
-    cache_write_tokens: int = 0
-    """Part of `input_tokens` that the vendor wrote to its prompt cache."""
-    cache_write_12h_tokens: int = 0
-    """Part of `cache_write_tokens` that is kept for 12 hours, which costs more."""
-    reasoning_tokens: int = 0
-    """Part of `output_tokens` that is not shown."""
-    audio_input_tokens: int = 0
-    audio_output_tokens: int = 0
-    image_input_tokens: int = 0
-    image_output_tokens: int = 0
-    estimated: bool = False
-    """True where the backend sent no count and a local one stands in."""
-
-    @property
-    def total_tokens(self) -> int:
-        """Input and output together."""
-        return self.input_tokens + self.output_tokens
+    function_call: Mapping[str, Any] | None
+    audio: Mapping[str, Any] | None
+    refusal: str | None
+    reasoning_content: str | None
+    """For servers that need their reasoning back, such as DeepSeek's."""
 
 
 class ToolCall(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, repr_omit_defaults=True):
-    """The model asks for a function to be called."""
+    """A function call that the model requests."""
 
     name: str
     arguments: str
@@ -124,88 +116,179 @@ class ToolCall(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, re
     """Position among the calls of one answer; pieces of a streamed call share it."""
 
 
-class RateLimits(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, repr_omit_defaults=True):
-    """What a backend said of its rate limits; None where it said nothing."""
-
-    requests_limit: int | None = None
-    requests_remaining: int | None = None
-    requests_reset_s: float | None = None
-    """Seconds until all of the limit is there again, if nothing more is sent."""
-    tokens_limit: int | None = None
-    tokens_remaining: int | None = None
-    tokens_reset_s: float | None = None
-
-
 class ChatRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """One question to a language model, checked; what a provider's `complete` and `stream` take."""
+    """One checked request to a language model: the argument of a provider's `complete` and `stream`."""
 
     model: str
     messages: Sequence[Message]
     parameters: Mapping[str, Any] = msgspec.field(default_factory=dict)
-    """What goes on the wire beside model and messages: temperature, tools, ..."""
+    """The other parameters to send: temperature, tools, ..., and those of `extra_body=`.
+
+    Messages and parameters are plain JSON values, copied: None, bool, int, float, str, list and dict. A number that no float
+    represents exactly is a `Decimal`; encode it with all digits (`msgspec.json.Encoder(decimal_format="number")`).
+    """
     timeout_s: float | None = None
     """Seconds until the call's deadline."""
     idle_s: float | None = None
-    """Longest silence allowed inside one answer, in seconds."""
+    """Seconds without a received byte after which the provider raises `Timeout`."""
+    api: str = "chat"
+    """The API that the request is written for; see `Provider.apis`. "responses": `parameters` is the body without the model."""
 
     def body(self) -> dict[str, Any]:
-        """Return the request as a Chat Completions body, in the order in which it was given."""
+        """Return the request as a body of its API, with its parameters in their order."""
+        if self.api != "chat":
+            return {"model": self.model, **self.parameters}
         return {"model": self.model, "messages": self.messages, **self.parameters}
 
 
-class Reply(msgspec.Struct, frozen=True, omit_defaults=True, repr_omit_defaults=True):
-    """One whole answer."""
+class Choice(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, repr_omit_defaults=True):
+    """One of the answers in a `Reply`; more than one if the request asked for them (`n=2`)."""
+
+    text: str = ""
+    reasoning: str = ""
+    refusal: str | None = None
+    tool_calls: tuple[ToolCall, ...] = ()
+    finish_reason: str | None = None
+    logprobs: Mapping[str, Any] | None = None
+    """Log probabilities as the backend sent them: lists under `content` and `refusal`."""
+
+
+class Reply(msgspec.Struct, Generic[T], frozen=True, omit_defaults=True, repr_omit_defaults=True):
+    """One whole answer. A plain `Reply` is a `Reply[Any]`; `chat(..., response_format=City)` returns a `Reply[City]`."""
 
     text: str
     model: str = ""
     """The model that answered, by the backend's own name."""
     provider: str = ""
     finish_reason: str | None = "stop"
-    """stop, length, tool_calls, content_filter, ...; None where the backend did not say."""
+    """stop, length, tool_calls, content_filter, ...; None if the backend did not report it."""
     usage: Usage = Usage()
     cost: Decimal | None = None
-    """USD; None where the price is not known, 0 for an answer from the cache."""
+    """USD; None if the price is unknown, 0 for an answer from the cache."""
     cached: bool = False
     saved: Decimal | None = None
-    """USD that the cache saved; None where nothing was saved or the price is not known."""
+    """USD that the cache saved; None if nothing was saved or the price is unknown."""
     latency_s: float = 0.0
-    """Seconds from the call to the answer; of a cached answer the original's."""
+    """Seconds from the call to the answer; for a cached answer, those of the original call."""
     tool_calls: tuple[ToolCall, ...] = ()
     service_tier: str | None = None
-    """The tier that served, as the backend names it."""
+    """The backend's name of the tier that served the request."""
     request_id: str | None = None
     body: bytes = b""
-    """What the upstream sent, byte for byte where it sent one JSON document."""
-    parsed: Any = None
-    """The answer as an instance of what `response_format=` asked for."""
+    """The upstream's answer; unchanged if it is one JSON document."""
+    parsed: T = None  # type: ignore[assignment]  # None without a type in response_format
+    """The answer as an instance of the type of `response_format=`."""
     limits: RateLimits | None = None
-    """What the backend said of its rate limits; never of an answer from the cache."""
+    """The rate limits that the backend reported; None for an answer from the cache."""
+    cost_source: CostSource | None = None
+    """The source of `cost`, or of `saved` for an answer from the cache; None if the price is unknown.
+
+    "server": the backend billed it. "config": `[prices]` of the configuration. "provider": the plugin's price table.
+    """
+    refusal: str | None = None
+    """The text of a refusal; None if the model answered. A refusal is never cached."""
+    reasoning: str = ""
+    """The reasoning that the backend returned with the answer; empty if there is none."""
+    logprobs: Mapping[str, Any] | None = None
+    """Log probabilities; see `Choice.logprobs`."""
+    other_choices: tuple[Choice, ...] = ()
+    """The choices after the first, whose content is in the fields above."""
+
+    @property
+    def choices(self) -> tuple[Choice, ...]:
+        """All answers, in the backend's order. The first one is that of the fields `text`, `tool_calls`, ..."""
+        first = Choice(
+            text=self.text,
+            reasoning=self.reasoning,
+            refusal=self.refusal,
+            tool_calls=self.tool_calls,
+            finish_reason=self.finish_reason,
+            logprobs=self.logprobs,
+        )
+        return (first, *self.other_choices)
 
     @property
     def raw(self) -> Any:
-        """The upstream's JSON document, decoded; None where there was none."""
+        """The upstream's JSON document, decoded; None if there is none."""
         return msgspec.json.decode(self.body) if self.body else None
 
 
 class Delta(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, repr_omit_defaults=True):
-    """One piece of a streamed answer. The last one carries a `finish_reason`, and usage where it is known."""
+    """One piece of a streamed answer. The last one has a `finish_reason`, and the usage if it is known."""
 
     text: str = ""
     tool_calls: tuple[ToolCall, ...] = ()
-    """Pieces of calls: `arguments` is to be joined by `index`; name and id come once."""
+    """Pieces of calls: join `arguments` by `index`; name and id occur once."""
     finish_reason: str | None = None
+    """On the last piece of a choice."""
     usage: Usage | None = None
     model: str = ""
     service_tier: str | None = None
     request_id: str | None = None
     body: bytes = b""
-    """On the last piece: the whole answer as one document, where the provider assembles it."""
+    """On the last piece: the whole answer as one document, if the provider assembles it."""
     limits: RateLimits | None = None
     """On the last piece."""
+    refusal: str | None = None
+    """A piece of the refusal."""
+    reasoning: str = ""
+    """A piece of the reasoning."""
+    choice: int = 0
+    """The choice that the piece belongs to, an index of `Reply.choices`."""
+    logprobs: Mapping[str, Any] | None = None
+    """Log probabilities of the piece: join the lists under `content` and `refusal`."""
+    raw: bytes | None = None
+    """The upstream's event that brought the piece: its data, without `data: `; None in a replay, or if there was no event.
+
+    Empty for a further piece of the same event.
+    """
+    event_name: str | None = None
+    """The name of that event."""
+
+    @property
+    def has_content(self) -> bool:
+        """Whether the piece adds to the answer, or ends it; an event such as a heartbeat does neither."""
+        return bool(
+            self.text
+            or self.finish_reason
+            or self.reasoning
+            or self.tool_calls
+            or self.refusal
+            or self.usage is not None
+            or self.logprobs
+        )
+
+
+class WireEvent(msgspec.Struct, frozen=True, kw_only=True, repr_omit_defaults=True):
+    """One event of a stream in a vendor's format, as `send_stream` yields it."""
+
+    data: bytes
+    """The payload, without `data: ` and the blank line after it."""
+    name: str | None = None
+    """The name of the event; None if it has none."""
+    delta: Delta | None = None
+    """What the event adds to the answer; None if it adds nothing. Of several pieces, the first."""
+
+
+class CallStart(msgspec.Struct, frozen=True, kw_only=True):
+    """The event that observers receive before a call is looked up elsewhere than in the cache, or when the cache answers it."""
+
+    kind: str
+    """llm, voice, ..."""
+    provider: str
+    model: str
+    """The requested model."""
+    started_at: float
+    """Seconds since 1970-01-01 UTC."""
+    call: str = ""
+    """The id of the call in the ledger; empty for an answer from the cache."""
+    stream: bool = False
+    user: str | None = None
+    tags: tuple[str, ...] = ()
 
 
 class CallEvent(msgspec.Struct, frozen=True, kw_only=True):
-    """What observers are told when a call has ended."""
+    """The event that observers receive when a call has ended."""
 
     kind: str
     """llm, voice, ..."""
@@ -215,30 +298,46 @@ class CallEvent(msgspec.Struct, frozen=True, kw_only=True):
     characters: int = 0
     """voice: characters that this call paid for."""
     cost: Decimal | None = None
+    cost_source: CostSource | None = None
+    """llm: see `Reply.cost_source`."""
     cached: bool = False
     latency_s: float = 0.0
     attempts: int = 0
-    """Requests that reached for the backend; 0 for an answer from the cache."""
+    """Requests that were made; 0 for an answer from the cache."""
     call: str = ""
-    """In the ledger, the name of the call: its attempts and fallbacks share it."""
+    """The id of the call in the ledger, which its attempts and fallbacks share; without rows if another call was shared."""
     user: str | None = None
     tags: tuple[str, ...] = ()
     error: str | None = None
-    """Name of the exception that ended the call; None where it was answered."""
+    """Name of the exception that ended the call; None if it was answered."""
+    started_at: float = 0.0
+    """Seconds since 1970-01-01 UTC."""
+    request_id: str | None = None
+    """The backend's id of the request; of the last one if there were several."""
+    finish_reason: str | None = None
+    """llm: see `Reply.finish_reason`."""
+    tier: str | None = None
+    """llm: see `Reply.service_tier`."""
+    first_token_s: float | None = None
+    """Seconds from the start to the first content of a streamed answer; None if it was not streamed by the backend."""
+    stream: bool = False
+    """Whether the application asked for a stream."""
+    start: Any = None
+    """What this observer's `on_start` returned for the call."""
 
 
 class AlertEvent(msgspec.Struct, frozen=True, kw_only=True):
-    """What observers, webhooks and commands are told when a budget has come to one of its fractions."""
+    """The event that observers, webhooks and commands receive when a budget reaches one of its fractions."""
 
     budget: str
-    """What people call it: "day", "month openai:gpt-6-sol"."""
+    """Its readable name: "day", "month openai:gpt-6-sol"."""
     fraction: float
     """The highest of `alert_at` that is reached."""
     limit: Decimal
     """In `unit`, as are `spent` and `reserved`."""
     spent: Decimal
     reserved: Decimal
-    """For requests under way."""
+    """Reserved for requests in progress."""
     period: str
     """2026-11-25, 2026-11 or total."""
     unit: str = "USD"
@@ -246,112 +345,13 @@ class AlertEvent(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class FileInfo(msgspec.Struct, frozen=True, kw_only=True):
-    """What a storage knows of one file."""
+    """One file of a storage."""
 
     key: str
     size_bytes: int
     modified: float
     """Seconds since 1970-01-01 UTC."""
     content_type: str | None = None
-    """The media type, such as "text/plain"; None where it is not known."""
+    """The media type, such as "text/plain"; None if it is unknown."""
     etag: str | None = None
-    """Names what is stored now: other bytes, another etag. None where the backend, or this listing, has none."""
-
-
-class VoiceInfo(msgspec.Struct, frozen=True, kw_only=True):
-    """One voice of a provider."""
-
-    voice_id: str
-    name: str
-    language: str | None = None
-    """BCP 47, such as "en-GB"."""
-    description: str | None = None
-    labels: Mapping[str, str] = msgspec.field(default_factory=dict)
-
-
-class VoicePage(msgspec.Struct, frozen=True, kw_only=True):
-    """Some of the voices that a search found."""
-
-    voices: tuple[VoiceInfo, ...]
-    next: str | None = None
-    """What `after=` takes for the following page; None at the end."""
-
-
-class VoiceModel(msgspec.Struct, frozen=True, kw_only=True):
-    """One model that speaks."""
-
-    model_id: str
-    name: str = ""
-    max_characters: int | None = None
-    """Most that it takes in one request; None where nobody says."""
-    languages: tuple[str, ...] = ()
-    """BCP 47, such as "en"; empty where nobody says."""
-    description: str | None = None
-
-
-class VoiceTraits(msgspec.Struct, frozen=True, kw_only=True):
-    """What is known of a speech before it is spoken, without the network."""
-
-    voice: str = ""
-    """The voice that will speak: the configured one's id where the caller named none."""
-    model: str = ""
-    format: AudioFormat
-    sample_rate_hz: int | None = None
-    """None where only the audio tells."""
-    max_characters: int | None = None
-    """Most that one request takes, in characters of Python's `len`; None for any number."""
-    identity: Mapping[str, str] = msgspec.field(default_factory=dict)
-    """What decides the audio beside the text, the caller's settings and the fields here.
-
-    Address, account, and every option that `synthesize` adds to the request; a secret as a digest. It goes into the
-    audio cache's key.
-    """
-    stitches: bool = False
-    """Whether `synthesize` takes `previous_text`, `next_text` and `previous_request_ids`."""
-    concurrency: int = 1
-    """How many requests for the pieces of one text may be under way at once."""
-
-
-class Speech(msgspec.Struct, frozen=True, kw_only=True):
-    """Spoken text."""
-
-    audio: bytes
-    format: AudioFormat
-    sample_rate_hz: int | None = None
-    duration_s: float | None = None
-    """Seconds; None where nobody says. The host reads it from the audio."""
-    characters: int = 0
-    """Characters that were spoken, as the vendor counts them; a provider may leave the counting to the host."""
-    billed_characters: int = 0
-    """Part of `characters` that this call paid for; the rest came from the cache. Filled in by the host."""
-    cost: Decimal | None = None
-    """USD; None where the price is not known, 0 for a speech from the cache."""
-    cached: bool = False
-    """Whether all of it came from the cache."""
-    saved: Decimal | None = None
-    """USD that the cache saved; None where nothing was saved or the price is not known."""
-    voice: str = ""
-    model: str = ""
-    provider: str = ""
-    alignment: tuple[tuple[str, float, float], ...] = ()
-    """(character, start, end), times in seconds, where the provider tells; the characters joined are the text."""
-    request_id: str | None = None
-    """The backend's own name for the request; of a speech in several pieces the last one's."""
-
-    def save(self, path: str | PathLike[str]) -> Path:
-        """Write the audio to the file *path*, in place of what was there: wholly or not at all.
-
-        The file keeps the mode that it had. A link is followed; a pipe or device is written to as it is.
-
-        Raises:
-            OSError: It cannot be written; what was there is as it was.
-        """
-        from llmcore.writing import written
-
-        target = Path(path)
-        written(target, [self.audio])
-        return target
-
-    def __repr__(self) -> str:
-        length = "" if self.duration_s is None else f", {self.duration_s:.2f} s"
-        return f"Speech({len(self.audio)} bytes of {self.format}{length}, {self.characters} characters)"
+    """Identifies the stored content: it changes with the content. None if the backend or the listing has none."""

@@ -1,10 +1,10 @@
-"""Durations and sizes as people write them: "90s", "1h", "64MB"; and numbers of tokens."""
+"""Durations and sizes in text form ("90s", "1h", "64MB"), and numbers of tokens."""
 
 from __future__ import annotations
 
 import re
 
-TYPE_CHECKING = False  # as `typing` has it, which costs more than counting a text
+TYPE_CHECKING = False  # not imported from `typing`, which costs more than counting a text
 if TYPE_CHECKING:
     from typing import Final, Self, TypeGuard
 
@@ -27,7 +27,7 @@ class Duration(float):
         """Read *value*, a number, text or timedelta.
 
         Raises:
-            ValueError: It is neither, or below zero.
+            ValueError: *value* is of another type, malformed, or negative.
         """
         if not isinstance(value, str | float):
             from datetime import timedelta
@@ -50,7 +50,7 @@ class Size(int):
         """Read *value*, a number or text.
 
         Raises:
-            ValueError: It is neither, or below zero.
+            ValueError: *value* is of another type, malformed, or negative.
         """
         size = _read(value, _BYTES, default="b")
         if not 0 <= size < float("inf"):
@@ -59,7 +59,7 @@ class Size(int):
 
 
 def is_part(value: object) -> TypeGuard[float]:
-    """Return whether *value* is a number between 0 and 1, both left out."""
+    """Return whether *value* is a number between 0 and 1, exclusive."""
     return not isinstance(value, bool) and isinstance(value, int | float) and 0 < value < 1
 
 
@@ -76,18 +76,22 @@ def _read(value: object, units: dict[str, float] | dict[str, int], *, default: s
 
 
 class TokenCount(int):
-    """A number of tokens that knows whether it is exact, and what it can be at most."""
+    """A number of tokens, with the attribute `exact`, and an upper bound."""
 
     exact: bool
     bound: int | None
-    """The backend counts no more than this: the number itself where it is exact; None where nothing bounds it."""
+    """Upper bound of the backend's count; equal to the number if it is exact, None if there is no bound."""
 
     def __new__(cls, value: int, *, exact: bool, bound: int | None = None) -> Self:
-        """Return *value* as a count that is *exact*, or an estimate, which a *bound* may go with."""
+        """Return *value* as an *exact* count, or as an estimate with an optional upper *bound*."""
         count = super().__new__(cls, value)
         count.exact = exact
         count.bound = int(count) if exact else bound
         return count
+
+    def __getnewargs_ex__(self) -> tuple[tuple[int], dict[str, bool | int | None]]:
+        """Return the arguments of an equal instance, for pickle and copy."""
+        return (int(self),), {"exact": self.exact, "bound": self.bound}
 
     def __repr__(self) -> str:
         bound = "" if self.exact or self.bound is None else f", bound={self.bound}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -12,6 +13,8 @@ from types import ModuleType
 import pytest
 
 from benchmarks.environments import build_wheels
+from llmcore.cache import shared
+from tests.kits.once import make_once
 
 FIXTURES = Path(__file__).parent / "fixtures"
 INSTALLERS = {"UV_CACHE_DIR": Path.home() / ".cache" / "uv", "PIP_CACHE_DIR": Path.home() / ".cache" / "pip"}
@@ -31,6 +34,23 @@ def empty_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Mon
             monkeypatch.delenv(name)
     monkeypatch.chdir(tmp_path_factory.mktemp("work"))
     return home
+
+
+@pytest.fixture(autouse=True)
+def no_shared_cache(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Let each test choose the shared cache of the process, whatever ran before it."""
+    monkeypatch.setattr(shared, "_shared", None)
+    yield
+    if shared._shared is not None:
+        shared._shared.close()
+
+
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """Give a folder that every user can enter: pytest closes its own to other users, again at the start of each run."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder)
 
 
 @pytest.fixture
@@ -53,5 +73,5 @@ def speaker(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
 
 @pytest.fixture(scope="session")
 def wheels(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    """Build the wheel of the host and of every plugin."""
-    return build_wheels(tmp_path_factory.mktemp("wheels"))
+    """Build the wheel of the host and of every plugin, once for all workers."""
+    return sorted(make_once(tmp_path_factory, "wheels", build_wheels).glob("*.whl"))

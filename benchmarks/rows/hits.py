@@ -13,7 +13,7 @@ from benchmarks.clients import TIMED, UPSTREAM
 from benchmarks.harness import Row, Side, Workshop
 from benchmarks.peers import LANGCHAIN, LITELLM, OFFLINE
 from benchmarks.upstream import serving
-from llmcore.testing.redis_server import RedisServer
+from llmcore_testing.redis_server import RedisServer
 
 UNIT = "us of CPU a hit"
 

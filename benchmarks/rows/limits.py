@@ -37,8 +37,8 @@ rule = {{name: int(number) for name, number in (word.split("=") for word in sys.
 limits = Limits({{"openai" if rule else "anthropic": Limit(**rule)}})
 
 def one():
-    turn = yield from limits.turn("openai", "gpt-6-sol", 1000, lambda: 600.0)
-    limits.done(turn, 400)
+    turn = yield from limits.acquire("openai", "gpt-6-sol", 1000, lambda: 600.0)
+    limits.release(turn, 400)
 
 timed("run(one())", 300_000, one=one, run=run)
 """
@@ -87,7 +87,7 @@ asyncio.run(main())
 LIMITS = {
     "imports": "from llmcore.calls.drivers import arun; from llmcore.calls.limits import Limits\n"
     "from llmcore.config import Limit; limits = Limits({'': Limit(requests_per_minute=60 * RATE)})",
-    "turn": "limits.done(await arun(limits.turn('openai', 'm', 0, lambda: 60.0)), 0)",
+    "turn": "limits.release(await arun(limits.acquire('openai', 'm', 0, lambda: 60.0)), 0)",
 }
 AIO = {
     "imports": "from aiolimiter import AsyncLimiter; limiter = AsyncLimiter(RATE, 1)",

@@ -14,7 +14,7 @@ from benchmarks.environments import Environment
 from benchmarks.harness import Row, Side, Workshop
 from benchmarks.peers import AIOCACHE, CASHEWS, DISKCACHE, LANGCHAIN, LITELLM, OFFLINE
 from benchmarks.upstream import serving
-from llmcore.testing.redis_server import RedisServer
+from llmcore_testing.redis_server import RedisServer
 
 DELAY_S = 0.2
 CALLS = 200

@@ -100,7 +100,7 @@ def prepare(shop: Workshop) -> Iterator[Sequence[Row]]:
     with serving() as address:
         env = {"OPENAI_API_KEY": "sk-test", "OPENAI_BASE_URL": address}
         yield [
-            row("sync", CLIENT, HOST, 0.55),
-            row("async, 32 in flight", ACLIENT, AHOST, 0.40, "32"),
-            row("async, 256 in flight", ACLIENT, AHOST, 0.40, "256"),
+            row("sync", CLIENT, HOST, 0.50),
+            row("async, 32 in flight", ACLIENT, AHOST, 0.35, "32"),
+            row("async, 256 in flight", ACLIENT, AHOST, 0.35, "256"),
         ]

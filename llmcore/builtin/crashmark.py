@@ -1,7 +1,7 @@
-"""Knows whether a data file that is not synced can be trusted after the machine went down.
+"""Detect whether a data file without sync may be damaged, because the machine went down after the last write.
 
-What a killed process wrote is safe with the kernel; what the kernel had not yet written when the power failed is
-not. A small file beside the data says in which boot the data was last written, and whether it was synced since.
+The kernel still writes the data of a killed process. But if the power fails, data that the kernel has not written yet is
+lost. A small file next to the data records in which boot the data was last written, and whether it was synced since.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-__all__ = ["CrashMark", "boot_id", "one_at_a_time"]
+__all__ = ["CrashMark", "boot_id", "lock_folder"]
 
 NAME = "boot.mark"
 
-if sys.platform == "win32":  # no flock there: the last to close cannot be told, and the mark stays open
+if sys.platform == "win32":  # no flock: the last process to close is not known, and the mark stays "open"
 
     def _flock(fd: int, *, exclusive: bool, wait: bool) -> bool:  # noqa: ARG001 - as below
         return not exclusive or wait
@@ -33,7 +33,7 @@ else:
 
 
 class CrashMark:
-    """The mark beside one data file, held open as long as the process uses the data."""
+    """The mark of one data file, which is open as long as the process uses the data."""
 
     def __init__(self, folder: Path, boot: str) -> None:
         self._boot = boot
@@ -41,29 +41,29 @@ class CrashMark:
         _flock(self._fd, exclusive=False, wait=True)
 
     def is_trusted(self) -> bool:
-        """Return whether the data was synced when it was last closed, or was written in this boot."""
+        """Return whether the data was synced when it was last closed, or was last written in this boot."""
         state, boot = self._read()
         return state in ("", "clean") or boot == self._boot
 
-    def writing(self) -> None:
-        """Say, durably and before the first write, that the data is not synced."""
+    def mark_open(self) -> None:
+        """Record, durably and before the first write, that the data is not synced."""
         if self._read() != ("open", self._boot):
             self._write("open")
 
     def is_last(self) -> bool:
-        """Return whether no other process uses the data; nobody else can begin before `release` if so."""
+        """Return whether no other process uses the data. If so, none can begin before `release`."""
         return _flock(self._fd, exclusive=True, wait=False)
 
     def needs_sync(self) -> bool:
-        """Return whether somebody wrote since the last sync."""
+        """Return whether a process wrote since the last sync."""
         return self._read()[0] not in ("", "clean")
 
-    def synced(self) -> None:
-        """Say that all data is on the disk."""
+    def mark_clean(self) -> None:
+        """Record that all data is on the disk."""
         self._write("clean")
 
     def release(self) -> None:
-        """Let go of the mark; also in a forked child, whose parent keeps its own hold."""
+        """Release the mark; also in a forked child, whose parent keeps its own lock."""
         os.close(self._fd)
 
     def _read(self) -> tuple[str, str]:
@@ -80,8 +80,8 @@ class CrashMark:
 
 
 @contextlib.contextmanager
-def one_at_a_time(folder: Path) -> Iterator[None]:
-    """Let one process at a time open or close what lies in *folder*."""
+def lock_folder(folder: Path) -> Iterator[None]:
+    """Lock *folder*, so that one process at a time opens or closes its data."""
     if sys.platform == "win32":
         yield
         return
@@ -94,7 +94,7 @@ def one_at_a_time(folder: Path) -> Iterator[None]:
 
 
 def boot_id() -> str:
-    """Return a name of the time since the machine started; empty where the system does not tell."""
+    """Return an identifier of the current boot; empty if the system does not provide one."""
     if sys.platform == "darwin":
         return _sysctl("kern.bootsessionuuid")
     with contextlib.suppress(OSError):

@@ -1,4 +1,4 @@
-"""Judges an LMDB data file before LMDB maps it, and sets it aside where it cannot be trusted."""
+"""Check an LMDB data file before LMDB maps it, and set a damaged one aside."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from struct import Struct, error
 from typing import NamedTuple
 
-__all__ = ["fault_of", "set_aside"]
+__all__ = ["find_fault", "set_aside"]
 
 DATA, LOCK = "data.mdb", "lock.mdb"
 
@@ -20,7 +20,7 @@ _ENDLESS = 2**64 - 1
 
 
 class _Layout(NamedTuple):
-    """Where a format of LMDB keeps what decides: the page header's length, and the head of a meta page."""
+    """The layout of an LMDB format: the length of a page header, and the version in the meta pages."""
 
     page_header: int
     version: int
@@ -45,11 +45,11 @@ class _Meta(NamedTuple):
     txn_id: int
 
 
-def fault_of(folder: Path) -> str | None:
-    """Return what is wrong with the folder's data file, in words; None where it may be opened, or is not there.
+def find_fault(folder: Path) -> str | None:
+    """Return what is wrong with the data file in *folder*; None if it can be opened or does not exist.
 
-    LMDB kills the process that reads a mapped page beyond the end of the file, so the size is compared with the
-    last page in use. Meta pages are read first: a writer of another process extends the file before it says so.
+    Reading a mapped page beyond the end of the file kills the process, so the file's size is compared with its last used
+    page. The meta pages are read before the size: a writer extends the file first and updates the meta page afterwards.
     """
     try:
         with (folder / DATA).open("rb") as file:
@@ -58,14 +58,14 @@ def fault_of(folder: Path) -> str | None:
     except FileNotFoundError:
         return None
     if not head:
-        return None  # made, and not yet begun
-    metas = _metas(head)
+        return None  # just created
+    metas = _read_metas(head)
     if isinstance(metas, str):
         return metas
     newest = max(metas, key=lambda meta: meta.txn_id)
     needed = (newest.last_page + 1) * newest.page_size
     if size < needed:
-        return f"it is cut short: {size:,} bytes of {needed:,}"
+        return f"it is truncated: {size:,} bytes of {needed:,}"
     for root in (newest.free_root, newest.main_root):
         if root != _ENDLESS and not 1 < root <= newest.last_page:
             return "its first pages are damaged"
@@ -75,26 +75,26 @@ def fault_of(folder: Path) -> str | None:
 def set_aside(folder: Path) -> Path:
     """Rename the data file, remove the lock file that belonged to it, and return the new name.
 
-    Only the last one set aside is kept, so that damage that comes back does not fill the disk.
+    Older files that were set aside are deleted, so that repeated damage does not fill the disk.
     """
     for older in folder.glob(f"{DATA}.damaged-*"):
         older.unlink(missing_ok=True)
     aside = folder / f"{DATA}.damaged-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}"
     (folder / DATA).rename(aside)
-    # A new data file must never share the old one's table of readers.
+    # A new data file must never use the old file's table of readers.
     (folder / LOCK).unlink(missing_ok=True)
     return aside
 
 
-def _metas(head: bytes) -> list[_Meta] | str:
+def _read_metas(head: bytes) -> list[_Meta] | str:
     for layout in _LAYOUTS:
-        first = _meta(head, layout.page_header)
+        first = _read_meta(head, layout.page_header)
         if first is not None and first.magic == _MAGIC and first.version == layout.version:
             break
     else:
-        return "it does not begin like an LMDB file"
+        return "it is not an LMDB file"
     size = first.page_size
-    second = _meta(head, size + layout.page_header) if size in _PAGE_SIZES else None
+    second = _read_meta(head, size + layout.page_header) if size in _PAGE_SIZES else None
     if second is None or (second.magic, second.version, second.page_size) != (_MAGIC, layout.version, size):
         return "its second page is damaged"
     if max(first.map_size, second.map_size) > _LARGEST_MAP or min(first.last_page, second.last_page) < 1:
@@ -102,7 +102,7 @@ def _metas(head: bytes) -> list[_Meta] | str:
     return [first, second]
 
 
-def _meta(head: bytes, at: int) -> _Meta | None:
+def _read_meta(head: bytes, at: int) -> _Meta | None:
     try:
         return _Meta(*_META.unpack_from(head, at))
     except error:

@@ -1,4 +1,4 @@
-"""The language model `echo`: says what it was told, costs nothing, and needs no network."""
+"""The language model `echo`: repeats the user's message, costs nothing, and needs no network."""
 
 from __future__ import annotations
 
@@ -8,10 +8,20 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any, Final
 
-from llmcore.builtin import echo_answer
+from llmcore.builtin import echo_answer, echo_embedding
 from llmcore.builtin.plugin import EchoOptions
 from llmcore.errors import BadRequest
-from llmcore.types import ChatRequest, Delta, Message, Reply, TokenCount, Usage
+from llmcore.types import (
+    ChatRequest,
+    Delta,
+    EmbeddingLimits,
+    EmbeddingRequest,
+    Embeddings,
+    Message,
+    Reply,
+    TokenCount,
+    Usage,
+)
 
 __all__ = ["EchoProvider"]
 
@@ -19,11 +29,11 @@ _PIECE: Final = re.compile(r"\s*\S+\s*")
 
 
 class EchoProvider:
-    """Keeps every protocol of `llmcore.contracts.llm`, in both colours.
+    """Implement every protocol of `llmcore.contracts.llm` and `embeddings`, sync and async.
 
-    The answer is "You said: " and the text of the last user message. `max_tokens` and `stop` cut it; a
-    `tool_choice` that demands a call gets one, and a JSON `response_format` gets JSON that fits, all of it made
-    from that text alone: the same request has the same answer everywhere.
+    The answer is "You said: " and the text of the last user message. `max_tokens` and `stop` cut it. A `tool_choice`
+    that requires a call gets one, and a JSON `response_format` gets JSON that fits. The answer depends on the request
+    alone: equal requests have equal answers.
     """
 
     def __init__(self, options: EchoOptions | None = None) -> None:
@@ -31,15 +41,15 @@ class EchoProvider:
 
     def complete(self, request: ChatRequest) -> Reply:
         """See `LLMProvider.complete`."""
-        return echo_answer.reply_to(request)
+        return echo_answer.make_reply(request)
 
     async def acomplete(self, request: ChatRequest) -> Reply:
         """See `LLMProvider.complete`."""
-        return echo_answer.reply_to(request)
+        return echo_answer.make_reply(request)
 
     def stream(self, request: ChatRequest) -> Iterator[Delta]:
-        """See `StreamingLLMProvider.stream`: one piece a word."""
-        reply = echo_answer.reply_to(request)
+        """See `StreamingLLMProvider.stream`. Each word is a piece."""
+        reply = echo_answer.make_reply(request)
         for piece in _PIECE.findall(reply.text) or [reply.text] * bool(reply.text):
             yield Delta(text=piece, model=reply.model)
         if reply.tool_calls:
@@ -57,6 +67,18 @@ class EchoProvider:
         for delta in self.stream(request):
             yield delta
 
+    def embed(self, request: EmbeddingRequest) -> Embeddings:
+        """See `EmbeddingProvider.embed`; texts with common words have similar vectors."""
+        return echo_embedding.embed(request)
+
+    async def aembed(self, request: EmbeddingRequest) -> Embeddings:
+        """See `EmbeddingProvider.embed`."""
+        return echo_embedding.embed(request)
+
+    def embedding_limits(self, model: str) -> EmbeddingLimits:  # noqa: ARG002 - one limit
+        """See `EmbeddingBounds.embedding_limits`."""
+        return EmbeddingLimits(max_texts=2048)
+
     def count_tokens(
         self,
         content: str | Sequence[Message] | ChatRequest,
@@ -66,7 +88,7 @@ class EchoProvider:
         return echo_answer.count(content)
 
     def count_body(self, body: Mapping[str, Any]) -> TokenCount:
-        """See `BodyCounter.count_body`; what is no chat counts as the JSON that it is."""
+        """See `BodyCounter.count_body`; a body that is not a chat is counted as JSON text."""
         return echo_answer.count_body(body)
 
     def price(  # free in every case
@@ -81,9 +103,9 @@ class EchoProvider:
         return Decimal(0)
 
     def most_usage(self, request: ChatRequest, *, exact: bool = False) -> Usage | None:  # noqa: ARG002 - always exact
-        """See `UsageBounds.most_usage`. The answer is known beforehand, and with it what it uses."""
+        """See `UsageBounds.most_usage`. The usage is exact, because the answer is known."""
         try:
-            return echo_answer.reply_to(request).usage
+            return echo_answer.make_reply(request).usage
         except BadRequest:
             return Usage()
 

@@ -1,4 +1,4 @@
-"""The bytes of one entry of the cache `file`: nothing that was cut, flipped or put in a wrong place is read.
+"""The format of an entry of the cache `file`. An entry that is truncated, damaged or in the wrong slot is detected.
 
 ::
 
@@ -7,10 +7,10 @@
     length of the value 4 bytes
     name                magic, version, namespace, NUL, the whole key
     value
-    CRC-32              4 bytes, over all that stands before
+    CRC-32              4 bytes, over all bytes before it
 
-All numbers are little-endian. The CRC of an entry with its own CRC behind it is always `_RESIDUE`, so one pass over
-the whole finds every flipped bit and every burst of up to 32.
+All numbers are little-endian. The CRC-32 over an intact entry, including its CRC, is always `_RESIDUE`. So one pass over the
+entry detects every single flipped bit and every burst of up to 32 bits.
 """
 
 from __future__ import annotations
@@ -19,7 +19,16 @@ from struct import Struct
 from typing import Final
 from zlib import crc32
 
-__all__ = ["MAX_VALUE_BYTES", "head_of", "is_over", "is_spent", "name_prefix", "pack", "unpack", "written_of"]
+__all__ = [
+    "MAX_VALUE_BYTES",
+    "is_expired",
+    "is_garbage",
+    "name_prefix",
+    "pack",
+    "read_head",
+    "read_write_time",
+    "unpack",
+]
 
 MAX_VALUE_BYTES: Final = 2**31
 
@@ -30,56 +39,56 @@ _NAME_AT: Final = _HEADER.size
 _TAIL: Final = 4
 _RESIDUE: Final = 0x2144DF1C
 _CLOCK_SLACK_NS: Final = 10**9
-"""A clock that was set back by less than this does not end an entry before its time."""
+"""An entry does not expire early if the clock is set back by less than this."""
 
 
 def name_prefix(namespace: str) -> bytes:
-    """Return what the names of all entries of *namespace* begin with; the key's bytes follow."""
+    """Return the prefix of the names in *namespace*; the key's bytes follow."""
     return _MAGIC + namespace.encode() + b"\0"
 
 
 def pack(name: bytes, value: bytes, written: int, expires: int) -> bytes:
-    """Return the entry's bytes."""
+    """Return an entry."""
     head = _HEADER.pack(written, expires, len(value)) + name
     return b"".join((head, value, crc32(value, crc32(head)).to_bytes(_TAIL, "little")))
 
 
 def unpack(data: bytes, name: bytes, now: int) -> bytes | None:
-    """Return the value, or None where *data* is damaged, is another name's, or its time is over."""
+    """Return the value; None if *data* is damaged, expired or has another name."""
     if crc32(data) != _RESIDUE or not data.startswith(name, _NAME_AT):
         return None
     written, expires, length = _head(data)
     start = _NAME_AT + len(name)
     if start + length + _TAIL != len(data):
         return None
-    if expires and not (written - _CLOCK_SLACK_NS <= now < expires):  # `is_over`, without its call
+    if expires and not (written - _CLOCK_SLACK_NS <= now < expires):  # `is_expired`, inlined for speed
         return None
     return data[start:-_TAIL]
 
 
-def written_of(data: bytes) -> int:
-    """Return when an entry that `unpack` found whole was written."""
+def read_write_time(data: bytes) -> int:
+    """Return when an entry that `unpack` accepted was written."""
     written: int = _head(data)[0]
     return written
 
 
-def is_over(written: int, expires: int, now: int) -> bool:
-    """Return whether an entry's time is over; one written after *now* has outlived a clock that was set back."""
+def is_expired(written: int, expires: int, now: int) -> bool:
+    """Return whether an entry has expired. If it was written after *now*, the clock was set back, and it has expired too."""
     return bool(expires) and not (written - _CLOCK_SLACK_NS <= now < expires)
 
 
-def is_spent(data: bytes | memoryview, now: int) -> bool:
-    """Return whether what lies in a slot is of no use: its time is over, or it is no entry."""
+def is_garbage(data: bytes | memoryview, now: int) -> bool:
+    """Return whether *data* can be deleted: it has expired or is not an entry."""
     if len(data) < _NAME_AT + _TAIL or data[_NAME_AT : _NAME_AT + len(_MAGIC)] != _MAGIC:
         return True
     written, expires, _ = _head(data)
-    return is_over(written, expires, now)
+    return is_expired(written, expires, now)
 
 
-def head_of(data: bytes | memoryview) -> tuple[int, int, bytes] | None:
-    """Return when the entry was written and expires, and its name, without reading the value.
+def read_head(data: bytes | memoryview) -> tuple[int, int, bytes] | None:
+    """Return when the entry was written, when it expires, and its name; None if *data* is not an entry.
 
-    None where *data* is no entry. What is told is not proved: only `unpack` looks at the checksum.
+    The checksum is not verified; `unpack` does that.
     """
     if len(data) < _NAME_AT + _TAIL:
         return None

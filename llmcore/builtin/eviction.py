@@ -1,12 +1,12 @@
-"""Makes room in a file cache: what has expired goes first, then what was used least, lately or at all.
+"""Eviction of a file cache: expired entries first, then those that were used least, by recency and frequency.
 
-A hand goes round the entries in the order of their slots, one window at a time, takes the least worth keeping away and
-writes the others again side by side, since LMDB joins pages only when they are nearly empty. Slots are scattered over
-the ages (see `file_cache`), so the least of a window are among the least of all, and no index of them has to be
-written with every entry. That would cost a third of a write again, or a second lookup in every read.
+A clock hand moves through the entries in the order of their slots, one window at a time. It deletes the entries of the
+window with the lowest rank. It rewrites the small ones that remain, so that they share pages, since LMDB merges pages only
+when they are nearly empty. The ages of neighbouring slots are random (see `file_cache`), so the lowest ranks of a window
+are among the lowest of all, and no index is needed. An index would make a write a third slower, or add a lookup to every read.
 
-`lru` keeps what was used last, to be exact: written, or noted by `uses`. `lfu` keeps what is used often: it goes by the
-count there, which time wears away, and by the last use between equal counts.
+`lru` ranks by the last use: the time of writing, or the one that `uses` recorded. `lfu` ranks by the count in `uses`, which
+decays with time, and then by the last use.
 """
 
 from __future__ import annotations
@@ -17,8 +17,9 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, Final, NamedTuple
 
-from llmcore.builtin.entry import head_of, is_over
-from llmcore.builtin.lease_slots import is_lease, lease_is_over
+from llmcore.builtin.change_log import is_change
+from llmcore.builtin.entry import is_expired, read_head
+from llmcore.builtin.lease_slots import is_lease, is_lease_expired
 from llmcore.builtin.lmdb_store import FullError, Store
 from llmcore.builtin.uses import Uses
 
@@ -28,26 +29,26 @@ _WINDOW: Final = 256
 _WINDOWS_A_SET: Final = 4
 _LEAST_BYTES: Final = 64 * 1024
 _INLINE: Final = 2000
-"""Larger entries have pages of their own, which are free at once."""
+"""Larger entries have separate pages, which are free as soon as the entry is deleted."""
 _SMALL_RESERVE: Final = 4 * 10**6
 _TICK: Final = b"\0tick"
-"""In no namespace, since none is empty; the hand takes it for an entry that is damaged, and removes it."""
+"""A slot outside of all namespaces. The hand removes it like a damaged entry."""
 
 
-class _Seen(NamedTuple):
+class _Candidate(NamedTuple):
     rank: tuple[int, int]
     """Count and last use: see `Uses.rank`."""
     slot: bytes
     size: int
     data: bytes | None
-    """What to write again; None where it stays in its place."""
+    """The entry to rewrite; None if it need not be rewritten."""
 
 
 class Evictor:
-    """Keeps one store under *max_size* bytes.
+    """Keep one store below *max_size* bytes.
 
-    Several processes may do so at once. Each looks only now and then, and leaves an eighth of the room, of a small
-    file a third, to the others and to LMDB, which must write new pages in order to free old ones.
+    Several processes may do so at the same time. Each checks the size only now and then. It leaves an eighth of the space,
+    or a third in a small file, to the others and to LMDB, which must write new pages in order to free old ones.
     """
 
     def __init__(
@@ -59,11 +60,11 @@ class Evictor:
         self._step = max_size // 256
         self._clock = clock
         self._credit = 0
-        # A process that evicts little must not begin where the one before it did.
+        # A random start: processes that evict little must not all begin at the same slot.
         self._hand = start + secrets.token_hex(2).encode()
 
-    def before(self, size: int) -> None:
-        """Make room for *size* bytes, as far as that takes moments."""
+    def make_room(self, size: int) -> None:
+        """Free space for *size* bytes, with a bounded amount of work."""
         self._credit -= size
         if self._credit > 0:
             return
@@ -73,17 +74,17 @@ class Evictor:
                 break
         self._credit = max(0, min(self._step, spare // 4))
 
-    def after_full(self, size: int, attempt: int) -> None:
-        """Make more room, the more the later the *attempt*, where LMDB found none for *size* bytes in a row."""
+    def make_more_room(self, size: int, attempt: int) -> None:
+        """Free more space after LMDB found none for *size* bytes: with each *attempt*, twice as much."""
         self._credit = 0
-        self._store.forget_dead_readers()
+        self._store.clear_dead_readers()
         evicted = sum(self._evict(size) for _ in range(min(2**attempt, 64)))
         if not (self._tick() and evicted):
-            # In a small file a few writes use all pages while one reader of another process has no processor.
+            # In a small file, a few writes use up all pages while a reader of another process is suspended.
             time.sleep(min(2**attempt, 16) / 1000)
 
     def _tick(self) -> bool:
-        """Commit something: LMDB uses the pages that a transaction freed from the next but one on."""
+        """Commit a transaction: LMDB reuses pages only in the second transaction after the one that freed them."""
         try:
             self._store.write(lambda txn: txn.put(_TICK, b""))
         except FullError:
@@ -91,7 +92,7 @@ class Evictor:
         return True
 
     def _evict(self, size: int) -> int:
-        """Remove *size* bytes and some more, as far as one window has them; return how many."""
+        """Delete entries of one window until about twice *size* bytes are free; return the bytes that were freed."""
         wanted = max(2 * size, _LEAST_BYTES)
         for most in (_WINDOW, _WINDOW // 8, 1):
             try:
@@ -101,7 +102,7 @@ class Evictor:
         return 0
 
     def _evict_window(self, txn: Any, wanted: int, most: int) -> int:
-        expired, alive = self._look(txn, most)
+        expired, alive = self._scan(txn, most)
         doomed = {entry.slot for entry in expired}
         freed, last = sum(entry.size for entry in expired), 0
         for entry in sorted(alive)[: max(1, len(alive) // 3)]:
@@ -111,7 +112,7 @@ class Evictor:
             freed += entry.size
             last = entry.rank[1]
         if last:
-            self._uses.turned_over(self._clock() - last)
+            self._uses.record_idle_time(self._clock() - last)
         for entry in expired + alive:
             if entry.data is not None or entry.slot in doomed:
                 txn.delete(entry.slot)
@@ -120,31 +121,33 @@ class Evictor:
                 txn.put(entry.slot, entry.data)
         return freed
 
-    def _look(self, txn: Any, most: int) -> tuple[list[_Seen], list[_Seen]]:
-        """Return the expired and the other entries of the next window, and move the hand behind it."""
+    def _scan(self, txn: Any, most: int) -> tuple[list[_Candidate], list[_Candidate]]:
+        """Return the expired and the other entries of the next window, and move the hand past it."""
         now = self._clock()
-        expired: list[_Seen] = []
-        alive: list[_Seen] = []
+        expired: list[_Candidate] = []
+        alive: list[_Candidate] = []
         with txn.cursor() as cursor:
-            for slot, data in _round(cursor, self._hand):
+            for slot, data in _iterate_from(cursor, self._hand):
                 if len(expired) + len(alive) == most:
                     self._hand = slot
                     break
-                if is_lease(slot):
-                    if lease_is_over(data, now):
-                        expired.append(_Seen((0, 0), slot, len(data), None))
+                if is_change(slot):
                     continue
-                written, expires, _ = head_of(data) or (0, 1, b"")  # what is no entry goes with the expired
-                if is_over(written, expires, now):
-                    expired.append(_Seen((0, 0), slot, len(data), None))
+                if is_lease(slot):
+                    if is_lease_expired(data, now):
+                        expired.append(_Candidate((0, 0), slot, len(data), None))
+                    continue
+                written, expires, _ = read_head(data) or (0, 1, b"")  # damaged: counts as expired
+                if is_expired(written, expires, now):
+                    expired.append(_Candidate((0, 0), slot, len(data), None))
                     continue
                 again = None if len(data) > _INLINE else bytes(data)
-                alive.append(_Seen(self._uses.rank(data, written, now), slot, len(data), again))
+                alive.append(_Candidate(self._uses.rank(data, written, now), slot, len(data), again))
         return expired, alive
 
 
-def _round(cursor: Any, start: bytes) -> Iterator[tuple[bytes, memoryview]]:
-    """Yield every entry once, from *start* to the end and from the beginning to *start*."""
+def _iterate_from(cursor: Any, start: bytes) -> Iterator[tuple[bytes, memoryview]]:
+    """Yield every entry once: from *start* to the end, then from the beginning to *start*."""
     if cursor.set_range(start):
         for slot, data in cursor.iternext():
             yield bytes(slot), data

@@ -1,26 +1,32 @@
-"""The cache `file`: one LMDB file for all processes of a machine."""
+"""The cache `file`: an LMDB file that all processes of a machine share."""
 
 from __future__ import annotations
 
 import hashlib
+import os
 import random
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
-from llmcore.builtin.entry import MAX_VALUE_BYTES, head_of, name_prefix, pack, unpack, written_of
+from llmcore.builtin.change_log import ALL, record_changes
+from llmcore.builtin.entry import MAX_VALUE_BYTES, name_prefix, pack, read_head, read_write_time, unpack
 from llmcore.builtin.eviction import Evictor
-from llmcore.builtin.lease_slots import acquired, lease_slot, released
+from llmcore.builtin.lease_slots import lease_slot, make_acquire, make_release
+from llmcore.builtin.lmdb_files import CacheFolderError
 from llmcore.builtin.lmdb_store import MAX_SLOT_BYTES, FullError
-from llmcore.builtin.patterns import matcher
+from llmcore.builtin.patterns import compile_pattern
 from llmcore.builtin.plugin import FileOptions
-from llmcore.builtin.shared_stores import borrow, give_back
-from llmcore.builtin.sweep import Sweeper, removed
+from llmcore.builtin.shared_stores import borrow_store, return_store
+from llmcore.builtin.sweep import Sweeper, remove_expired
 from llmcore.builtin.uses import SAMPLE, Uses
 from llmcore.errors import CacheError, ConfigError
+from llmcore.support.home import expand_home
+from llmcore.support.user_folders import user_folder
 
-__all__ = ["FileCache"]
+__all__ = ["FileCache", "find_cache_folder"]
 
 _SMALLEST: Final = 10**6
 _LONGEST_NAMESPACE: Final = 64
@@ -31,15 +37,15 @@ _ATTEMPTS: Final = 8
 
 
 class FileCache:
-    """Keeps `llmcore.contracts.CacheProvider`, and its async twin in microseconds without a thread.
+    """Implement `llmcore.contracts.CacheProvider`, sync and async; the async methods need no thread.
 
-    An entry's slot is the namespace and the key's bytes read backwards. Keys that people write begin alike and end
-    in a number: backwards, neighbours in the file are of different ages, which the eviction counts on.
+    The slot of an entry, its key in LMDB, is the namespace and the reversed bytes of the key. Keys often have a common
+    prefix and end with a number. Reversed, neighbours in the file have different ages, which the eviction relies on.
 
     Args:
-        options: Folder, bounds and namespace.
-        clock: Nanoseconds since 1970-01-01 UTC, the same for all processes; entries expire by it.
-        chance: Numbers from 0 to 1; they decide which hits the eviction learns of. None takes its own.
+        options: Folder, limits and namespace.
+        clock: Returns nanoseconds since 1970-01-01 UTC, the same for all processes. Entries expire by it.
+        chance: Returns numbers from 0 to 1, which select the hits that are recorded for `lfu`. None for a random generator.
 
     Raises:
         CacheError: The folder cannot be used.
@@ -54,7 +60,7 @@ class FileCache:
         chance: Callable[[], float] | None = None,
     ) -> None:
         options = options or FileOptions()
-        _check(options)
+        _check_options(options)
         self._clock = clock
         self._max_size = int(options.max_size)
         self._namespace = options.namespace
@@ -62,8 +68,8 @@ class FileCache:
         self._range = options.namespace.encode() + b"\0"
         self._plain = self._range + b"k"
         self._hashed = self._range + b"h"
-        self._store = borrow(_folder(options.cache_dir), self._max_size // 65536 * 65536)
-        # Of its own: the application's may be seeded, and must stay as it was.
+        self._store = borrow_store(find_cache_folder(options), self._max_size // 65536 * 65536)
+        # A separate generator: the application may have seeded the global one.
         self._chance = chance or random.Random().random  # noqa: S311 - no secret
         counted = options.eviction == "lfu"
         self._uses = Uses(
@@ -82,10 +88,10 @@ class FileCache:
         raw = key.encode("utf-8", "surrogatepass")
         slot = self._plain + raw[::-1]
         data = self._store.get(slot if len(slot) <= MAX_SLOT_BYTES else self._slot(raw))
-        return None if data is None else self._opened(key, raw, data)
+        return None if data is None else self._read_value(key, raw, data)
 
-    def _opened(self, key: str, raw: bytes, data: bytes) -> bytes | None:
-        """Return the value in what lies in the slot of *key*, whose bytes are *raw*, and note the use of it."""
+    def _read_value(self, key: str, raw: bytes, data: bytes) -> bytes | None:
+        """Return the value in *data*, the entry of *key* with the bytes *raw*, and record the hit; None for a miss."""
         now = self._clock()
         value = unpack(data, self._name + raw, now)
         if value is None:
@@ -96,7 +102,7 @@ class FileCache:
             if uses.counted
             else now >= uses.until or not (uses.roomy or key in uses.recent)
         ):
-            uses.hit(key, data, written_of(data), now)
+            uses.record_hit(key, data, read_write_time(data), now)
         return value
 
     def set(self, key: str, value: bytes, ttl: float | None = None) -> None:
@@ -105,24 +111,24 @@ class FileCache:
         slot = self._slot(raw)
         size = len(value) + len(raw)
         if size > min(self._max_size // 4, MAX_VALUE_BYTES):
-            raise self._too_large(size)
-        spent = self._sweeper.before_write()
+            raise self._make_size_error(size)
+        expired = self._sweeper.find_expired()
         for attempt in range(_ATTEMPTS):
-            self._evictor.before(size)
+            self._evictor.make_room(size)
             written = self._clock()
             expires = 0
             if ttl is not None and ttl < _FOR_EVER_S:
                 expires = written + max(1, int(ttl * 10**9))
             data = pack(self._name + raw, value, written, expires)
             try:
-                self._store.write(_put(slot, data, spent, written))
+                self._store.write(self._make_put(key, slot, data, expired, written))
             except FullError:
-                self._evictor.after_full(size, attempt)
+                self._evictor.make_more_room(size, attempt)
             else:
                 return
         raise CacheError(
-            f"a file cache of {self._max_size:,} bytes found no room for an entry of {size:,} bytes",
-            expected="a larger cache, or fewer processes that work in it at once",
+            f"a file cache of {self._max_size:,} bytes has no space for an entry of {size:,} bytes",
+            expected="a larger cache, or fewer processes that write to it at the same time",
             fix=f'llmcore config set cache.file.max_size "{2 * self._max_size // 10**6}MB"',
         )
 
@@ -131,7 +137,7 @@ class FileCache:
         raw = key.encode("utf-8", "surrogatepass")
         slot = self._slot(raw)
         data = self._store.get(slot)
-        if data is None or not self._write(lambda txn: txn.delete(slot)):
+        if data is None or not self._write(self._make_delete([slot], [key])):
             return False
         return unpack(data, self._name + raw, self._clock()) is not None
 
@@ -145,25 +151,29 @@ class FileCache:
         raws = {key: key.encode("utf-8", "surrogatepass") for key in keys}
         slots = [self._slot(raw) for raw in raws.values()]
         found: list[bytes | None] = []
-        for at in range(0, len(slots), _MANY):  # the lock that a fork waits for is not held for long
-            found += self._store.read(_gets(slots[at : at + _MANY]))
+        for at in range(0, len(slots), _MANY):  # in batches: a fork waits for the lock
+            found += self._store.read(_make_gets(slots[at : at + _MANY]))
         return {
             key: value
             for (key, raw), data in zip(raws.items(), found, strict=True)
-            if data is not None and (value := self._opened(key, raw, data)) is not None
+            if data is not None and (value := self._read_value(key, raw, data)) is not None
         }
 
     def delete_matching(self, pattern: str) -> int:
         """See `CacheMatching.delete_matching`."""
-        matches = matcher(pattern)
-        slots = [self._slot(key.encode("utf-8", "surrogatepass")) for key in self.keys() if matches(key)]
-        return sum(self._write(_delete(slots[at : at + _BATCH])) for at in range(0, len(slots), _BATCH))
+        matches = compile_pattern(pattern)
+        keys = [key for key in self.keys() if matches(key)]
+        slots = [self._slot(key.encode("utf-8", "surrogatepass")) for key in keys]
+        return sum(
+            self._write(self._make_delete(slots[at : at + _BATCH], keys[at : at + _BATCH]))
+            for at in range(0, len(slots), _BATCH)
+        )
 
     def keys(self) -> Iterator[str]:
         """See `CacheKeys.keys`."""
         after = self._range
         while True:
-            keys, after = self._store.read(self._key_batch(after))
+            keys, after = self._store.read(self._make_key_batch(after))
             yield from keys
             if not after:
                 return
@@ -171,15 +181,19 @@ class FileCache:
     def acquire(self, key: str, holder: str, ttl: float) -> bool:
         """See `CacheLeases.acquire`."""
         slot = lease_slot(self._namespace, key)
-        return bool(self._write(acquired(slot, holder, self._clock(), ttl)))
+        return bool(self._write(make_acquire(slot, holder, self._clock(), ttl)))
 
     def release(self, key: str, holder: str) -> None:
         """See `CacheLeases.release`."""
-        self._write(released(lease_slot(self._namespace, key), holder))
+        self._write(make_release(lease_slot(self._namespace, key), holder))
 
     def version(self) -> int:
         """See `CacheVersion.version`."""
         return self._store.version()
+
+    def changes_since(self, version: int) -> tuple[int, Sequence[str] | None]:
+        """See `CacheHistory.changes_since`."""
+        return self._store.changes_since(version, self._namespace.encode())
 
     async def aget(self, key: str) -> bytes | None:
         """See `CacheProvider.get`."""
@@ -214,11 +228,11 @@ class FileCache:
         self.release(key, holder)
 
     def close(self) -> None:
-        """Let go of the file; the last one of a process to do so closes it."""
+        """Release the file. The last cache of the process that uses it closes it."""
         if not self._closed:
             self._closed = True
             self._uses.close()
-            give_back(self._store)
+            return_store(self._store)
 
     async def aclose(self) -> None:
         """See `close`."""
@@ -226,7 +240,7 @@ class FileCache:
 
     @property
     def folder(self) -> Path:
-        """Where the file lies."""
+        """The folder of the file."""
         return self._store.folder
 
     def _slot(self, raw: bytes) -> bytes:
@@ -240,11 +254,11 @@ class FileCache:
             return self._store.write(work)
         except FullError:
             pass
-        self._store.forget_dead_readers()
+        self._store.clear_dead_readers()
         try:
             return self._store.write(work)
         except FullError:
-            problem = CacheError(f"the cache in {self.folder} is full, and too full to delete from")
+            problem = CacheError(f"the cache in {self.folder} is full; deleting needs space too")
         raise problem
 
     def _clear_batch(self, txn: Any) -> int:
@@ -254,10 +268,30 @@ class FileCache:
             while there and count < _BATCH and bytes(cursor.key()).startswith(self._range):
                 there = cursor.delete()
                 count += 1
+        if count:
+            record_changes(txn, self._namespace.encode(), [ALL])
         return count
 
-    def _key_batch(self, after: bytes) -> Callable[[Any], tuple[list[str], bytes]]:
-        """Return the work that tells keys of entries alive, and the slot to go on from; empty at the end."""
+    def _make_put(
+        self, key: str, slot: bytes, data: bytes, expired: Sequence[bytes], now: int
+    ) -> Callable[[Any], object]:
+        def work(txn: Any) -> object:
+            if expired:
+                remove_expired(txn, expired, now)
+            record_changes(txn, self._namespace.encode(), [key])
+            return txn.put(slot, data)
+
+        return work
+
+    def _make_delete(self, slots: Sequence[bytes], keys: Sequence[str]) -> Callable[[Any], int]:
+        def work(txn: Any) -> int:
+            record_changes(txn, self._namespace.encode(), keys)
+            return sum(txn.delete(slot) for slot in slots)
+
+        return work
+
+    def _make_key_batch(self, after: bytes) -> Callable[[Any], tuple[list[str], bytes]]:
+        """Return the work that reads a batch of keys, and the slot of the next batch; empty at the end."""
         return lambda txn: self._read_keys(txn, after)
 
     def _read_keys(self, txn: Any, after: bytes) -> tuple[list[str], bytes]:
@@ -269,56 +303,56 @@ class FileCache:
                 if not there or not cursor.key().startswith(self._range):
                     return keys, b""
                 data = cursor.value()
-                head = head_of(data)
+                head = read_head(data)
                 if head is not None and unpack(data, head[2], now) is not None:
                     keys.append(head[2][len(self._name) :].decode("utf-8", "surrogatepass"))
                 there = cursor.next()
             return keys, cursor.key() if there else b""
 
-    def _too_large(self, size: int) -> CacheError:
+    def _make_size_error(self, size: int) -> CacheError:
         return CacheError(
-            f"an entry of {size:,} bytes does not fit a file cache of {self._max_size:,} bytes",
-            expected="a value of less than a quarter of the cache",
+            f"an entry of {size:,} bytes is too large for a file cache of {self._max_size:,} bytes",
+            expected="an entry of at most a quarter of the cache",
             fix=f'llmcore config set cache.file.max_size "{5 * size // 10**6 + 1}MB"',
         )
 
 
-def _put(slot: bytes, data: bytes, spent: Sequence[bytes], now: int) -> Callable[[Any], object]:
-    def work(txn: Any) -> object:
-        if spent:
-            removed(txn, spent, now)
-        return txn.put(slot, data)
-
-    return work
-
-
-def _gets(slots: Sequence[bytes]) -> Callable[[Any], list[bytes | None]]:
+def _make_gets(slots: Sequence[bytes]) -> Callable[[Any], list[bytes | None]]:
     return lambda txn: [txn.get(slot) for slot in slots]
 
 
-def _delete(slots: Sequence[bytes]) -> Callable[[Any], int]:
-    return lambda txn: sum(txn.delete(slot) for slot in slots)
+def find_cache_folder(options: FileOptions) -> Path:
+    """Return the folder of the cache.
+
+    Raises:
+        CacheError: The options name no folder, and the user has no home directory.
+    """
+    if options.cache_dir is not None:
+        with suppress(RuntimeError):  # there is no such user
+            return expand_home(options.cache_dir)
+        return Path(options.cache_dir)
+    folder = user_folder("cache", os.environ)
+    if folder is not None:
+        return folder
+    raise CacheFolderError(
+        "the cache has no folder: the user has no home directory",
+        where="cache_dir in [cache.file]",
+        expected="a path, or HOME or XDG_CACHE_HOME as an absolute path",
+        fix="llmcore config set cache.provider memory",
+    )
 
 
-def _folder(cache_dir: Path | None) -> Path:
-    if cache_dir is not None:
-        return Path(cache_dir).expanduser()
-    import platformdirs
-
-    return Path(platformdirs.user_cache_dir("llmcore", appauthor=False))
-
-
-def _check(options: FileOptions) -> None:
+def _check_options(options: FileOptions) -> None:
     if options.max_size < _SMALLEST:
         raise ConfigError(
-            f"a file cache of {options.max_size} bytes is too small",
+            f"max_size must be at least 1MB, got {options.max_size} bytes",
             where="max_size in [cache.file]",
             expected="1MB or more",
             fix='llmcore config set cache.file.max_size "1GB"',
         )
     if "\0" in options.namespace or not 0 < len(options.namespace) <= _LONGEST_NAMESPACE:
         raise ConfigError(
-            f"{options.namespace!r} does not do as the namespace of a cache",
+            f"namespace must have 1 to {_LONGEST_NAMESPACE} characters without NUL, got {options.namespace!r}",
             where="namespace in [cache.file]",
             expected=f"1 to {_LONGEST_NAMESPACE} characters, none of them NUL",
             fix="llmcore config set cache.file.namespace default",

@@ -1,4 +1,4 @@
-"""Leases in the file of a cache: who may do what all processes want done, until when."""
+"""Leases in the file of a cache: which process may compute an entry, and until when."""
 
 from __future__ import annotations
 
@@ -7,28 +7,29 @@ import struct
 from collections.abc import Callable
 from typing import Any, Final
 
-__all__ = ["acquired", "is_lease", "lease_is_over", "lease_slot", "released"]
+__all__ = ["is_lease", "is_lease_expired", "lease_slot", "make_acquire", "make_release"]
 
 _HEAD: Final = struct.Struct("<QQ")
-"""When it was taken or renewed, and until when, in nanoseconds since 1970; the holder's name follows."""
+"""The time of acquisition or renewal, and of expiry, in nanoseconds since 1970; the holder's name follows."""
 _SLACK_NS: Final = 10**9
 _PREFIX: Final = b"\0lease\0"
 
 
 def lease_slot(namespace: str, key: str) -> bytes:
-    """Return where the lease on *key* lies: apart from every entry, so that nothing else meets it."""
+    """Return the slot of the lease on *key*. It is outside of the slots of all entries."""
     return _PREFIX + hashlib.sha256(f"{namespace}\0{key}".encode("utf-8", "surrogatepass")).digest()
 
 
 def is_lease(slot: bytes | memoryview) -> bool:
-    """Return whether a lease may lie in *slot*, and no entry ever."""
+    """Return whether *slot* is a slot of leases."""
     return slot[: len(_PREFIX)] == _PREFIX
 
 
-def lease_is_over(data: bytes | memoryview, now: int) -> bool:
-    """Return whether the lease is anybody's for the taking; also one that is damaged, or of a clock that was set back.
+def is_lease_expired(data: bytes | memoryview, now: int) -> bool:
+    """Return whether the lease has expired or is damaged.
 
-    Else it would last as much longer; a holder that lives renews it by the new clock.
+    A lease from the future has expired too: the clock was set back, and the lease would last too long. Its holder renews it
+    with the new time if it is alive.
     """
     if len(data) < _HEAD.size:
         return True
@@ -36,12 +37,12 @@ def lease_is_over(data: bytes | memoryview, now: int) -> bool:
     return bool(until <= now or taken > now + _SLACK_NS)
 
 
-def acquired(slot: bytes, holder: str, now: int, ttl: float) -> Callable[[Any], bool]:
-    """Return the work that takes or renews a lease, and tells whether *holder* has it then."""
+def make_acquire(slot: bytes, holder: str, now: int, ttl: float) -> Callable[[Any], bool]:
+    """Return the work that acquires or renews a lease and returns whether *holder* has it now."""
 
     def work(txn: Any) -> bool:
         there = txn.get(slot)
-        if there is not None and not lease_is_over(there, now) and _holder(there) != holder.encode():
+        if there is not None and not is_lease_expired(there, now) and _holder(there) != holder.encode():
             return False
         txn.put(slot, _HEAD.pack(now, now + int(ttl * 10**9)) + holder.encode())
         return True
@@ -49,8 +50,8 @@ def acquired(slot: bytes, holder: str, now: int, ttl: float) -> Callable[[Any], 
     return work
 
 
-def released(slot: bytes, holder: str) -> Callable[[Any], bool]:
-    """Return the work that ends a lease, if *holder* has it."""
+def make_release(slot: bytes, holder: str) -> Callable[[Any], bool]:
+    """Return the work that releases a lease if *holder* has it."""
 
     def work(txn: Any) -> bool:
         there = txn.get(slot)

@@ -1,31 +1,39 @@
-"""Opens and closes the folder of a file cache: its rights, its crash mark, and what to do about damage."""
+"""Open and close the folder of a file cache: permissions, crash mark, and recovery from damage."""
 
 from __future__ import annotations
 
 import contextlib
-import logging
+import errno
 import os
 from pathlib import Path
 from typing import Any, Final
 
 import lmdb  # noqa: TID253 - loaded only when a file cache is made
 
-from llmcore.builtin.crashmark import CrashMark, boot_id, one_at_a_time
-from llmcore.builtin.datafile import DATA, fault_of, set_aside
+from llmcore.builtin.crashmark import CrashMark, boot_id, lock_folder
+from llmcore.builtin.datafile import DATA, find_fault, set_aside
 from llmcore.errors import CacheError
+from llmcore.log import logger
 
-__all__ = ["DAMAGE", "Opened", "open_folder", "put_aside"]
+__all__ = ["DAMAGE", "CacheFolderError", "OpenFile", "open_folder", "set_aside_and_log"]
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 DAMAGE: Final = (lmdb.CorruptedError, lmdb.InvalidError, lmdb.PageNotFoundError, lmdb.VersionMismatchError)
-"""What LMDB says of a file that it cannot read."""
+"""The errors of LMDB for a damaged file."""
+_CLOSED_TO_US: Final = frozenset(
+    {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.ENOENT, errno.ELOOP}
+)
 _FIRST_MAP: Final = 64 * 2**20
 _MAX_READERS: Final = 1022
 
 
-class Opened:
-    """An open environment and the mark that says so."""
+class CacheFolderError(CacheError):
+    """The folder cannot be used, and trying again will not help."""
+
+
+class OpenFile:
+    """An open environment and its crash mark."""
 
     def __init__(self, folder: Path, env: Any, mark: CrashMark) -> None:
         self.env = env
@@ -34,42 +42,45 @@ class Opened:
         self._is_marked = False
 
     def mark_writing(self) -> None:
-        """Say, before the first write, that what lies on the disk is not whole."""
+        """Record, before the first write, that the file on disk is not synced."""
         if not self._is_marked:
-            self._mark.writing()
+            self._mark.mark_open()
             self._is_marked = True
 
     def close(self) -> None:
-        """Sync, where nobody else has the file open and somebody wrote; then let go of it."""
-        with contextlib.suppress(OSError, lmdb.Error), one_at_a_time(self._folder):
+        """Close the file. Sync it first if it was written and no other process has it open."""
+        with contextlib.suppress(OSError, lmdb.Error), lock_folder(self._folder):
             if self._mark.is_last() and self._mark.needs_sync():
                 self.env.sync(True)  # noqa: FBT003 - LMDB's own positional argument
-                self._mark.synced()
+                self._mark.mark_clean()
         self.env.close()
         self._mark.release()
 
     def abandon(self, *, close: bool) -> None:
-        """Let go in a forked child, where the parent goes on. What was forked at work is left to leak."""
+        """Release the file in a forked child. Do not close the environment if the fork happened during its use."""
         self._mark.release()
         if close:
             self.env.close()
 
 
-def open_folder(folder: Path, map_limit: int) -> Opened:
-    """Open the data in *folder*, made if need be for its owner alone; set aside what cannot be trusted.
+def open_folder(folder: Path, map_limit: int) -> OpenFile:
+    """Open the data in *folder*. Create a missing folder with mode 0700. Set a damaged file aside.
 
     Raises:
         CacheError: The folder cannot be used.
     """
+    kind = CacheError
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with one_at_a_time(folder):
+        with lock_folder(folder):
             return _open(folder, map_limit)
     except OSError as error:
         problem = error.strerror or str(error)
+        if error.errno in _CLOSED_TO_US:
+            kind = CacheFolderError
     except lmdb.Error as error:
         problem = str(error)
-    raise CacheError(
+    raise kind(
         f"the cache cannot use the folder {folder}: {problem}",
         where=str(folder),
         expected="a folder on a local disk that may be read and written",
@@ -78,44 +89,47 @@ def open_folder(folder: Path, map_limit: int) -> Opened:
     )
 
 
-def put_aside(folder: Path, fault: str) -> None:
-    """Set the data file aside and say so once."""
+def set_aside_and_log(folder: Path, fault: str) -> None:
+    """Set the data file aside and log a warning."""
     try:
         aside = set_aside(folder)
     except FileNotFoundError:
-        return  # another process was here before
+        return  # another process has set it aside
     log.warning(
-        "the cache file in %s was set aside as %s (%s); an empty one begins", folder, aside.name, fault
+        "the cache file in %s was set aside as %s (%s); a new, empty file is used",
+        folder,
+        aside.name,
+        fault,
     )
 
 
-def _open(folder: Path, map_limit: int) -> Opened:
+def _open(folder: Path, map_limit: int) -> OpenFile:
     mark = CrashMark(folder, boot_id())
     try:
-        fault = fault_of(folder) if mark.is_trusted() else "the machine stopped before it was saved"
+        fault = find_fault(folder) if mark.is_trusted() else "the machine stopped before the file was synced"
         if fault is not None:
-            put_aside(folder, fault)
-            mark.synced()
+            set_aside_and_log(folder, fault)
+            mark.mark_clean()
         try:
-            env = _lmdb(folder, map_limit)
+            env = _open_lmdb(folder, map_limit)
         except DAMAGE as error:
-            put_aside(folder, str(error))
-            env = _lmdb(folder, map_limit)
+            set_aside_and_log(folder, str(error))
+            env = _open_lmdb(folder, map_limit)
     except BaseException:
         mark.release()
         raise
-    return Opened(folder, env, mark)
+    return OpenFile(folder, env, mark)
 
 
-def _lmdb(folder: Path, map_limit: int) -> Any:
+def _open_lmdb(folder: Path, map_limit: int) -> Any:
     size = 0
     with contextlib.suppress(FileNotFoundError):
         size = (folder / DATA).stat().st_size
-    # A process that dies leaves the file whole without sync: pages are written before the page that names them,
-    # and the kernel keeps both. What a power cut may undo, the crash mark tells.
+    # Without sync, the file is still intact after a process was killed: a page is written before the page that refers to it,
+    # and the kernel has both. Only a power cut may damage the file, and the crash mark detects that.
     return lmdb.open(
         os.fspath(folder),
-        # Room to double, so that few processes ever have to remap; LMDB takes what is in use where that is more.
+        # Twice the size, so that remapping is rare. LMDB uses a larger map if the data need it.
         map_size=min(max(_FIRST_MAP, 2 * size), map_limit),
         sync=False,
         mode=0o600,

@@ -1,34 +1,38 @@
-"""One LMDB environment a folder and process: opened when needed, shared, grown, reopened after a fork."""
+"""The LMDB environment of one folder: opened when first used, grown when full, repaired, reopened after a fork."""
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import lmdb  # noqa: TID253 - loaded only when a file cache is made
 
-from llmcore.builtin import forks
-from llmcore.builtin.lmdb_files import DAMAGE, Opened, open_folder, put_aside
+from llmcore.builtin.change_log import read_changes
+from llmcore.builtin.lmdb_files import DAMAGE, OpenFile, open_folder, set_aside_and_log
 from llmcore.errors import CacheError
+from llmcore.support import forks
 
 __all__ = ["MAX_SLOT_BYTES", "FullError", "Store"]
 
 MAX_SLOT_BYTES: Final = 511
-"""LMDB's own limit on the length of a key."""
+"""LMDB's limit on the length of a key."""
 _TRIES: Final = 64
-"""More than a file can be doubled, or another process can double it."""
+"""More than the number of times that a file can double its size."""
+
+_GENERATION_AT: Final = 48
+"""The bits of a version from this one on count how often the file was opened."""
+_TRANSACTION: Final = (1 << _GENERATION_AT) - 1
 
 T = TypeVar("T")
 
 
 class FullError(Exception):
-    """The file has no page left and may not grow; meant for those who can make room."""
+    """The file has no free page and must not grow. The caller may evict entries and try again."""
 
 
-class _TroubleError(Exception):
-    """LMDB refused; carries what it said, and the environment that it said it of."""
+class _LmdbError(Exception):
+    """An error of LMDB, with the environment in which it occurred."""
 
     def __init__(self, env: Any, problem: lmdb.Error) -> None:
         super().__init__(problem)
@@ -37,160 +41,158 @@ class _TroubleError(Exception):
 
 
 class Store:
-    """Reads and writes one folder's data. Several threads may call at once."""
+    """Read and write the data of one folder. Several threads may call at the same time."""
 
     def __init__(self, folder: Path, map_limit: int) -> None:
         self.folder = folder
         self.map_limit = map_limit
-        """Bytes that the file may grow to."""
-        self._opened: Opened | None = None
+        """Maximum bytes of the file."""
+        self._opened: OpenFile | None = None
         self._env: Any = None
         self._closed = False
         self._generation = 0
-        """How often the file was opened: one that was set aside begins to count anew."""
-        self._make_locks()
+        """How often the file was opened. The transaction numbers of a new file begin again at 0."""
+        # Acquired in this order. LMDB must not be remapped or closed during a transaction of this process.
+        self._writing = forks.lock()
+        self._reading = forks.lock()
+        self._opening = forks.lock()
         forks.watch(self)
 
     def open(self) -> None:
-        """Open the file now rather than at the first use.
+        """Open the file now instead of at the first use.
 
         Raises:
             CacheError: The folder cannot be used.
         """
         with self._opening:
-            self._opened_env()
+            self._get_env()
 
     def get(self, slot: bytes) -> bytes | None:
-        """Return what lies under *slot*."""
+        """Return the value of *slot*; None if there is none."""
         try:
             with self._reading:
-                txn = (self._env or self._open_late()).begin()
+                txn = (self._env or self._open_env()).begin()
                 data: bytes | None = txn.get(slot)
                 txn.abort()
         except lmdb.Error:
-            data = self.read(lambda txn: txn.get(slot))  # it mends what can be mended
+            data = self.read(lambda txn: txn.get(slot))  # repairs and retries
         return data
 
     def read(self, work: Callable[[Any], T], *, buffers: bool = False) -> T:
-        """Return what *work* makes of a read transaction; it must be quick, and keep nothing of it.
+        """Call *work* with a read transaction and return its result. It must be fast.
 
-        Keys and values are bytes; with *buffers* memoryviews, which end with the transaction.
+        Keys and values are bytes; with *buffers* they are memoryviews, which are valid only during the transaction.
 
         Raises:
-            CacheError: The file cannot be read. One that is damaged is set aside instead, and is empty then.
+            CacheError: The file cannot be read. A damaged file is set aside instead, and *work* reads a new, empty one.
         """
         for _ in range(_TRIES):
             try:
                 with self._reading:
                     return self._attempt(work, write=False, buffers=buffers)
-            except _TroubleError as trouble:
+            except _LmdbError as trouble:
                 env, problem = trouble.env, trouble.problem
-            if not self._mended(env, problem):
+            if not self._repair(env, problem):
                 break
         raise self._failure(problem)
 
     def write(self, work: Callable[[Any], T]) -> T:
-        """Return what *work* makes of a write transaction: all of it is kept, or, where it raises, nothing.
+        """Call *work* with a write transaction and return its result. The transaction is rolled back if *work* raises.
 
-        Values are memoryviews, which end with the transaction and with its first change.
+        Values are memoryviews, which are valid until the first change in the transaction.
 
         Raises:
-            FullError: There is no room.
+            FullError: There is no space.
             CacheError: The file cannot be written.
         """
         for _ in range(_TRIES):
             try:
                 with self._writing:
                     return self._attempt(work, write=True, buffers=True)
-            except _TroubleError as trouble:
+            except _LmdbError as trouble:
                 env, problem = trouble.env, trouble.problem
-            if not self._mended(env, problem):
+            if not self._repair(env, problem):
                 break
         if isinstance(problem, lmdb.MapFullError):
             raise FullError
         raise self._failure(problem)
 
     def live_bytes(self) -> int:
-        """Return the size of all pages that hold entries."""
+        """Return the size of all pages that contain entries."""
         try:
             with self._reading:
-                stat = (self._env or self._open_late()).stat()
+                stat = (self._env or self._open_env()).stat()
         except lmdb.Error:
-            self.read(lambda txn: txn.id())  # it mends what can be mended
+            self.read(lambda txn: txn.id())  # repairs
             with self._reading:
-                stat = (self._env or self._open_late()).stat()
+                stat = (self._env or self._open_env()).stat()
         pages: int = stat["leaf_pages"] + stat["branch_pages"] + stat["overflow_pages"]
         return pages * int(stat["psize"])
 
     def version(self) -> int:
-        """Return a number that changes with every write, by whichever process."""
+        """Return a number that changes with every write by any process."""
         try:
             with self._reading:
-                txn = (self._env or self._open_late()).begin()
+                txn = (self._env or self._open_env()).begin()
                 written: int = txn.id()
                 txn.abort()
         except lmdb.Error:
-            written = self.read(lambda txn: txn.id())  # it mends what can be mended
-        return self._generation << 48 | written
+            written = self.read(lambda txn: txn.id())  # repairs and retries
+        return self._generation << _GENERATION_AT | written
 
-    def forget_dead_readers(self) -> None:
-        """Free the pages that a killed process was reading."""
+    def changes_since(self, version: int, namespace: bytes) -> tuple[int, list[str] | None]:
+        """Return the current version, and the keys of *namespace* that changed after *version*; None if any may have."""
+        now, keys = self.read(lambda txn: (txn.id(), read_changes(txn, namespace, version & _TRANSACTION)))
+        is_same_file = version >> _GENERATION_AT == self._generation
+        return self._generation << _GENERATION_AT | now, keys if is_same_file else None
+
+    def clear_dead_readers(self) -> None:
+        """Free the pages that are reserved for killed processes."""
         with self._reading:
-            (self._env or self._open_late()).reader_check()
+            (self._env or self._open_env()).reader_check()
 
     def close(self) -> None:
-        """Put everything on the disk, where this is the last process to use it, and let go of the file."""
+        """Close the file. The last process that uses it syncs it to the disk."""
         with self._writing, self._reading, self._opening:
             self._closed = True
-            self._let_go()
+            self._release()
 
-    def fork_locks(self) -> tuple[threading.Lock, ...]:
-        """See `forks.ForkAware`."""
-        return self._writing, self._reading, self._opening
-
-    def after_fork(self, *, at_rest: bool) -> None:
-        """See `forks.ForkAware`: LMDB forbids a child to use what its parent opened."""
-        self._make_locks()
+    def after_fork(self) -> None:
+        """Drop the parent's environment, which LMDB does not allow in a child; see `forks.ForkAware`."""
         opened, self._opened, self._env = self._opened, None, None
         if opened is not None:
-            opened.abandon(close=at_rest)
-
-    def _make_locks(self) -> None:
-        # Taken in this order. LMDB must not be remapped or closed under a transaction of this process.
-        self._writing = threading.Lock()
-        self._reading = threading.Lock()
-        self._opening = threading.Lock()
+            opened.abandon(close=all(map(forks.was_free, (self._writing, self._reading, self._opening))))
 
     def _attempt(self, work: Callable[[Any], T], *, write: bool, buffers: bool) -> T:
-        env = self._env or self._open_late()
+        env = self._env or self._open_env()
         try:
             if write and self._opened is not None:
                 self._opened.mark_writing()
             with env.begin(write=write, buffers=buffers) as txn:
                 return work(txn)
         except lmdb.Error as error:
-            # Without its frames, which hold the transaction: LMDB must not be remapped under it.
+            # Drop its frames, which refer to the transaction: LMDB must not be remapped during it.
             problem = error.with_traceback(None)
         except OSError as error:
-            problem = lmdb.Error(f"its mark: {error.strerror}")
-        raise _TroubleError(env, problem)
+            problem = lmdb.Error(f"the crash mark: {error.strerror}")
+        raise _LmdbError(env, problem)
 
-    def _mended(self, env: Any, problem: lmdb.Error) -> bool:
-        """Do what can be done about *problem*; return whether to try again."""
+    def _repair(self, env: Any, problem: lmdb.Error) -> bool:
+        """Try to remove the cause of *problem*; return whether to try again."""
         with self._writing, self._reading:
             if self._env is not env:
-                return True  # another thread was here before
+                return True  # another thread has repaired it
             if isinstance(problem, lmdb.MapFullError):
                 return self._grow()
             if isinstance(problem, lmdb.MapResizedError):
-                env.set_mapsize(0)  # another process grew the file: take its size
+                env.set_mapsize(0)  # another process grew the file: use its size
             elif isinstance(problem, lmdb.ReadersFullError):
                 return bool(env.reader_check())
             elif isinstance(problem, lmdb.PanicError):
-                self._let_go()  # a failed write of a meta page, as on a full disk: the file itself is whole
+                self._release()  # writing a meta page failed, as on a full disk: the file is intact
             elif isinstance(problem, DAMAGE):
-                self._let_go()
-                put_aside(self.folder, str(problem))
+                self._release()
+                set_aside_and_log(self.folder, str(problem))
             else:
                 return False
         return True
@@ -202,11 +204,11 @@ class Store:
         self._env.set_mapsize(min(2 * size, self.map_limit))
         return True
 
-    def _open_late(self) -> Any:
+    def _open_env(self) -> Any:
         with self._opening:
-            return self._opened_env()
+            return self._get_env()
 
-    def _opened_env(self) -> Any:
+    def _get_env(self) -> Any:
         if self._closed:
             raise CacheError(f"the cache in {self.folder} is closed", expected="a call before `close`")
         if self._opened is None:
@@ -215,7 +217,7 @@ class Store:
             self._env = self._opened.env
         return self._env
 
-    def _let_go(self) -> None:
+    def _release(self) -> None:
         opened, self._opened, self._env = self._opened, None, None
         if opened is not None:
             opened.close()

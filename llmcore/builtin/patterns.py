@@ -1,4 +1,4 @@
-"""Patterns of keys, as `CacheMatching` defines them."""
+"""Key patterns, as defined by `CacheMatching`."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-__all__ = ["matcher"]
+__all__ = ["compile_pattern"]
 
 
-def matcher(pattern: str) -> Callable[[str], Any]:
-    """Return what tells, by its truth, whether a key matches: `*` is any text, `?` one character, nothing else."""
-    meant = {"*": ".*", "?": "."}
-    parts = (meant.get(char) or re.escape(char) for char in re.sub(r"\*+", "*", pattern))
+def compile_pattern(pattern: str) -> Callable[[str], Any]:
+    """Return a function whose result is true if a key matches: `*` matches any text, `?` one character."""
+    wildcards = {"*": ".*", "?": "."}
+    parts = (wildcards.get(char) or re.escape(char) for char in re.sub(r"\*+", "*", pattern))
     return re.compile("".join(parts), re.DOTALL).fullmatch

@@ -1,4 +1,4 @@
-"""Makes the smallest sensible JSON value that fits a JSON schema, always the same one."""
+"""Generate a small JSON value that fits a JSON schema, always the same one."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, Final
 __all__ = ["sample"]
 
 _DEEPEST: Final = 12
-"""Beyond it only what is required is filled in, so that schemas that contain themselves end."""
+"""Beyond this depth only required properties are generated, so that recursive schemas end."""
 _BY_FORMAT: Final = {
     "date": "2026-01-01",
     "date-time": "2026-01-01T00:00:00Z",
@@ -22,11 +22,11 @@ _BY_FORMAT: Final = {
 
 
 def sample(schema: Mapping[str, Any], text: str) -> Any:
-    """Return a value that fits *schema*, with *text* where a string may stand.
+    """Return a value that fits *schema*, with *text* for its strings.
 
-    Patterns, `not`, `if` and `dependentSchemas` are not looked at.
+    `pattern`, `not`, `if` and `dependentSchemas` are ignored.
     """
-    return _Sampler(schema, text).value(schema, 0)
+    return _Sampler(schema, text).sample(schema, 0)
 
 
 class _Sampler:
@@ -34,10 +34,10 @@ class _Sampler:
         self._root = root
         self._text = text
 
-    def value(self, schema: object, depth: int) -> Any:
+    def sample(self, schema: object, depth: int) -> Any:
         if not isinstance(schema, Mapping) or depth > 4 * _DEEPEST:
             return None
-        schema = self._resolved(schema)
+        schema = self._resolve(schema)
         if "const" in schema:
             return schema["const"]
         if schema.get("enum"):
@@ -45,79 +45,79 @@ class _Sampler:
         for choice in ("anyOf", "oneOf"):
             if schema.get(choice):
                 branches = schema[choice]
-                # Deep down the last branch ends what contains itself: by custom it is null.
-                return self.value(branches[-1 if depth > _DEEPEST else 0], depth + 1)
-        return self._typed(_type_of(schema, deep=depth > _DEEPEST), schema, depth)
+                # The last branch, which is usually null, ends a recursive schema.
+                return self.sample(branches[-1 if depth > _DEEPEST else 0], depth + 1)
+        return self._sample_type(_get_type(schema, deep=depth > _DEEPEST), schema, depth)
 
-    def _typed(self, kind: str, schema: Mapping[str, Any], depth: int) -> Any:
+    def _sample_type(self, kind: str, schema: Mapping[str, Any], depth: int) -> Any:
         if kind == "object":
-            return self._object(schema, depth)
+            return self._sample_object(schema, depth)
         if kind == "array":
-            return self._array(schema, depth)
+            return self._sample_array(schema, depth)
         if kind == "string":
-            return self._string(schema)
+            return self._sample_string(schema)
         if kind in ("integer", "number"):
-            return _number(schema, whole=kind == "integer")
+            return _sample_number(schema, whole=kind == "integer")
         return True if kind == "boolean" else None
 
-    def _object(self, schema: Mapping[str, Any], depth: int) -> dict[str, Any]:
+    def _sample_object(self, schema: Mapping[str, Any], depth: int) -> dict[str, Any]:
         properties = schema.get("properties") or {}
         required = schema.get("required") or []
         names = [*properties, *(name for name in required if name not in properties)]
         if depth > _DEEPEST:
             names = list(required)
-        return {name: self.value(properties.get(name, {"type": "string"}), depth + 1) for name in names}
+        return {name: self.sample(properties.get(name, {"type": "string"}), depth + 1) for name in names}
 
-    def _array(self, schema: Mapping[str, Any], depth: int) -> list[Any]:
-        first = [self.value(item, depth + 1) for item in schema.get("prefixItems") or ()]
+    def _sample_array(self, schema: Mapping[str, Any], depth: int) -> list[Any]:
+        first = [self.sample(item, depth + 1) for item in schema.get("prefixItems") or ()]
         least = schema.get("minItems", 0)
         wanted = least if depth > _DEEPEST else max(1, least)
         items = schema.get("items", {"type": "string"})
         while len(first) < min(wanted, schema.get("maxItems", wanted)) and items is not False:
-            first.append(self.value(items, depth + 1))
+            first.append(self.sample(items, depth + 1))
         return first
 
-    def _string(self, schema: Mapping[str, Any]) -> str:
+    def _sample_string(self, schema: Mapping[str, Any]) -> str:
         text = _BY_FORMAT.get(schema.get("format", ""), self._text)
         text = text.ljust(schema.get("minLength", 0), ".")
         return text[: schema.get("maxLength", len(text))]
 
-    def _resolved(self, schema: Mapping[str, Any]) -> Mapping[str, Any]:
+    def _resolve(self, schema: Mapping[str, Any]) -> Mapping[str, Any]:
         for _ in range(_DEEPEST):
             if isinstance(schema.get("$ref"), str):
                 rest = {key: value for key, value in schema.items() if key != "$ref"}
-                schema = {**self._at(schema["$ref"]), **rest}
+                schema = {**self._follow_reference(schema["$ref"]), **rest}
             elif schema.get("allOf"):
-                schema = self._merged(schema)
+                schema = self._merge(schema)
             else:
                 break
         return schema
 
-    def _merged(self, schema: Mapping[str, Any]) -> Mapping[str, Any]:
+    def _merge(self, schema: Mapping[str, Any]) -> Mapping[str, Any]:
         parts = [
             {key: value for key, value in schema.items() if key != "allOf"},
-            *map(self._resolved, schema["allOf"]),
+            *map(self._resolve, schema["allOf"]),
         ]
-        merged: dict[str, Any] = {}
+        result: dict[str, Any] = {}
         for part in parts:
-            merged.update(
+            result.update(
                 {key: value for key, value in part.items() if key not in ("properties", "required")}
             )
-        merged["properties"] = {
+        result["properties"] = {
             name: sub for part in parts for name, sub in part.get("properties", {}).items()
         }
-        merged["required"] = [name for part in parts for name in part.get("required", [])]
-        return merged
+        result["required"] = [name for part in parts for name in part.get("required", [])]
+        return result
 
-    def _at(self, reference: str) -> Mapping[str, Any]:
-        found: Any = self._root
+    def _follow_reference(self, reference: str) -> Mapping[str, Any]:
+        schema: Any = self._root
         for step in reference.removeprefix("#").strip("/").split("/"):
-            if step and isinstance(found, Mapping):
-                found = found.get(step.replace("~1", "/").replace("~0", "~"), {})
-        return found if isinstance(found, Mapping) else {}
+            if step and isinstance(schema, Mapping):
+                schema = schema.get(step.replace("~1", "/").replace("~0", "~"), {})
+        return schema if isinstance(schema, Mapping) else {}
 
 
-def _type_of(schema: Mapping[str, Any], *, deep: bool) -> str:
+def _get_type(schema: Mapping[str, Any], *, deep: bool) -> str:
     kind = schema.get("type")
     if isinstance(kind, Sequence) and not isinstance(kind, str):
         if deep and "null" in kind:
@@ -130,8 +130,8 @@ def _type_of(schema: Mapping[str, Any], *, deep: bool) -> str:
     return "array" if "items" in schema or "prefixItems" in schema else "string"
 
 
-def _number(schema: Mapping[str, Any], *, whole: bool) -> float:
-    """Return the number nearest to 0 that the bounds allow, where the bounds are not absurd."""
+def _sample_number(schema: Mapping[str, Any], *, whole: bool) -> float:
+    """Return the number nearest to 0 within the bounds; 0 if the bounds contradict each other."""
     step: float = schema.get("multipleOf", 1 if whole else 0)
     low: float = schema.get("minimum", -math.inf)
     high: float = schema.get("maximum", math.inf)

@@ -1,27 +1,28 @@
-"""Lends the one store that a process may have of a folder to all that use the folder."""
+"""Share one store per folder in a process, because LMDB must not open a folder twice in one process."""
 
 from __future__ import annotations
 
 import atexit
-import threading
+import os
 from pathlib import Path
 
-from llmcore.builtin import forks
 from llmcore.builtin.lmdb_store import Store
+from llmcore.errors import CacheError
+from llmcore.support import forks
+from llmcore.support.errors import raise_unchained
 
-__all__ = ["borrow", "give_back"]
+__all__ = ["borrow_store", "return_store"]
 
 
-class _Shelf:
-    """The stores in use, by their real folder; LMDB forbids to open one twice in a process."""
+class _StorePool:
+    """The open stores, by real path of their folder, with the number of their users."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = forks.lock()
         self._stores: dict[Path, Store] = {}
         self._users: dict[Path, int] = {}
-        forks.watch(self)
 
-    def borrow(self, folder: Path, map_limit: int) -> Store:
+    def borrow_store(self, folder: Path, map_limit: int) -> Store:
         with self._lock:
             store = self._stores.get(folder)
             if store is None:
@@ -32,7 +33,7 @@ class _Shelf:
             self._users[folder] = self._users.get(folder, 0) + 1
             return store
 
-    def give_back(self, store: Store) -> None:
+    def return_store(self, store: Store) -> None:
         with self._lock:
             self._users[store.folder] -= 1
             if not self._users[store.folder]:
@@ -44,27 +45,32 @@ class _Shelf:
             for store in self._stores.values():
                 store.close()
 
-    def fork_locks(self) -> tuple[threading.Lock, ...]:
-        return (self._lock,)
 
-    def after_fork(self, *, at_rest: bool) -> None:  # noqa: ARG002 - the shelf itself is whole either way
-        self._lock = threading.Lock()
-
-
-_shelf = _Shelf()
-# Else the next boot would take the file of a program that never closes for a torn one.
-atexit.register(_shelf.close_all)
+_pool = _StorePool()
+# Otherwise the file of a program that does not close it would be considered torn after a reboot.
+atexit.register(_pool.close_all)
 
 
-def borrow(folder: Path, map_limit: int) -> Store:
-    """Return the store of *folder*, open; every `borrow` is ended by a `give_back`.
+def borrow_store(folder: Path, map_limit: int) -> Store:
+    """Return the open store of *folder*. Call `return_store` once for each call.
 
     Raises:
         CacheError: The folder cannot be used.
     """
-    return _shelf.borrow(folder.resolve(), map_limit)
+    try:
+        # Path.resolve raises RuntimeError for a circular link; with realpath, opening the store reports it as OSError.
+        real = Path(os.path.realpath(folder))
+    except OSError as error:  # the folder is relative, and the working directory does not exist
+        raise_unchained(
+            CacheError(
+                f"the cache cannot use the folder {folder}: {error.strerror}",
+                where=str(folder),
+                expected="an absolute path of a folder",
+            )
+        )
+    return _pool.borrow_store(real, map_limit)
 
 
-def give_back(store: Store) -> None:
-    """End one `borrow`; the last one closes the store."""
-    _shelf.give_back(store)
+def return_store(store: Store) -> None:
+    """Release the store of one call of `borrow_store`; the last release closes it."""
+    _pool.return_store(store)

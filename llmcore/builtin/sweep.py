@@ -1,8 +1,8 @@
-"""Removes from a file cache what has expired, a little with every so many writes, long before the room is needed.
+"""Remove expired entries from a file cache, a few at a time with the writes, before the space is needed.
 
-A broom goes round the slots and looks at a window of them at a time: once in as many writes while it finds something,
-more often while it finds much, ever more rarely while it finds nothing. What it finds goes with the next write, in the same
-transaction: so nothing is written for it alone, and a memory tier in front stays.
+The sweeper moves through the slots and checks one window at a time. The interval between two windows, in writes, becomes
+shorter if many entries have expired, and longer if none have. The next write deletes the expired entries in its own
+transaction, so that the sweeper needs none.
 """
 
 from __future__ import annotations
@@ -12,19 +12,20 @@ from collections.abc import Callable, Sequence
 from itertools import islice
 from typing import Any, Final
 
-from llmcore.builtin.entry import is_spent
-from llmcore.builtin.lease_slots import is_lease, lease_is_over
+from llmcore.builtin.change_log import BEHIND, is_change
+from llmcore.builtin.entry import is_garbage
+from llmcore.builtin.lease_slots import is_lease, is_lease_expired
 from llmcore.builtin.lmdb_store import MAX_SLOT_BYTES, Store
 
-__all__ = ["Sweeper", "removed"]
+__all__ = ["Sweeper", "remove_expired"]
 
 _WINDOW: Final = 64
-"""Small, since on a cold disk each of its entries may be a read."""
+"""Small, since on a cold disk each entry may need a read."""
 _LONGEST: Final = 8 * _WINDOW
 
 
 class Sweeper:
-    """The broom of one process."""
+    """The sweeper of one process."""
 
     def __init__(self, store: Store, start: bytes, clock: Callable[[], int]) -> None:
         self._store = store
@@ -32,42 +33,44 @@ class Sweeper:
         self._at = start + secrets.token_hex(2).encode()
         self._pause = self._left = _WINDOW
 
-    def before_write(self) -> Sequence[bytes]:
-        """Return the slots that the coming write is to free."""
+    def find_expired(self) -> Sequence[bytes]:
+        """Return the slots that the next write should delete."""
         self._left -= 1
         if self._left > 0:
             return ()
-        found = self._store.read(self._look, buffers=True)
-        if not found:
+        expired = self._store.read(self._scan, buffers=True)
+        if not expired:
             self._pause = min(_LONGEST, 2 * self._pause)
         else:
-            self._pause = _WINDOW if len(found) <= _WINDOW // 4 else _WINDOW // 4
+            self._pause = _WINDOW if len(expired) <= _WINDOW // 4 else _WINDOW // 4
         self._left = self._pause
-        return found
+        return expired
 
-    def _look(self, txn: Any) -> list[bytes]:
+    def _scan(self, txn: Any) -> list[bytes]:
         now = self._clock()
-        found: list[bytes] = []
+        expired: list[bytes] = []
         with txn.cursor() as cursor:
             at = b""
-            if cursor.set_range(self._at) or cursor.first():
+            if cursor.set_range(max(self._at, BEHIND)) or cursor.set_range(BEHIND):
                 for slot, data in islice(cursor.iternext(), _WINDOW):
-                    if _is_over(slot, data, now):
-                        found.append(bytes(slot))
-                at = bytes(cursor.key())  # empty at the end, behind which the beginning comes
+                    if _is_expired(slot, data, now):
+                        expired.append(bytes(slot))
+                at = bytes(cursor.key())  # empty at the end: continue at the beginning
             self._at = (at + b"\0")[:MAX_SLOT_BYTES]
-        return found
+        return expired
 
 
-def removed(txn: Any, slots: Sequence[bytes], now: int) -> None:
-    """Remove what is still over in *slots*."""
+def remove_expired(txn: Any, slots: Sequence[bytes], now: int) -> None:
+    """Delete the entries in *slots* that are still expired."""
     for slot in slots:
         data = txn.get(slot)
-        if data is not None and _is_over(slot, data, now):
+        if data is not None and _is_expired(slot, data, now):
             txn.delete(slot)
 
 
-def _is_over(slot: bytes | memoryview, data: memoryview, now: int) -> bool:
+def _is_expired(slot: bytes | memoryview, data: memoryview, now: int) -> bool:
+    if is_change(slot):
+        return False
     if is_lease(slot):
-        return lease_is_over(data, now)
-    return is_spent(data, now)
+        return is_lease_expired(data, now)
+    return is_garbage(data, now)

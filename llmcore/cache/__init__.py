@@ -1,4 +1,4 @@
-"""Caches for applications: CacheManager, the shared default, and what calls use underneath."""
+"""Caches for applications: `CacheManager`, the shared cache, and the store behind calls."""
 
 from typing import TYPE_CHECKING
 
@@ -10,14 +10,14 @@ if TYPE_CHECKING:
 
 __all__ = ["CacheManager", "CacheStore", "get_cache"]
 
-_HOMES = {"CacheManager": "llmcore.cache.manager", "get_cache": "llmcore.cache.shared"}
+_MODULES = {"CacheManager": "llmcore.cache.manager", "get_cache": "llmcore.cache.shared"}
 
 if not TYPE_CHECKING:
 
     def __getattr__(name: str) -> object:
-        if name not in _HOMES:
+        if name not in _MODULES:
             raise AttributeError(f"module 'llmcore.cache' has no attribute {name!r}")
-        from importlib import import_module  # calls need only the store
+        from importlib import import_module  # lazy: calls need only the store
 
-        value = globals()[name] = getattr(import_module(_HOMES[name]), name)
+        value = globals()[name] = getattr(import_module(_MODULES[name]), name)
         return value

@@ -1,4 +1,4 @@
-"""Keys from arguments: canonical over nested data, with types told apart at every depth."""
+"""Make keys from arguments: canonical bytes of nested data, with exact types at every depth."""
 
 from __future__ import annotations
 
@@ -15,96 +15,109 @@ from uuid import UUID
 
 from llmcore.errors import CacheError
 
-__all__ = ["NotDataError", "canonical", "digest", "named_by_arguments"]
+__all__ = ["NotDataError", "make_digest", "make_key_function", "to_canonical_bytes"]
+
+
+_NOTE: Final = (
+    "or cached(key=...) with a function that returns a text; calls with the same text share one entry, so put every "
+    "argument into it, and of `{name}` the attribute that tells one from another, such as {name}.id"
+)
 
 
 class NotDataError(TypeError):
-    """A value says nothing lasting about itself."""
+    """A value has no canonical bytes that are the same in every process."""
 
 
-def canonical(value: Any) -> bytes:
-    """Return the same bytes for equal values of equal types, and for no others; the order of dicts is no matter.
+def to_canonical_bytes(value: Any) -> bytes:
+    """Return canonical bytes: equal if and only if values and types are equal. The order of dicts is ignored.
 
     Raises:
-        NotDataError: The value is, or holds, what is not data.
-        RecursionError: It holds itself.
+        NotDataError: The value is or contains an object that is not data.
+        RecursionError: The value contains itself.
     """
     kind = type(value)
     known = _KINDS.get(kind)
     if known is not None:
-        letter, told = known
-        body = told(value)
+        letter, encode = known
+        body = encode(value)
         return b"%c%d:%b" % (letter, len(body), body)
-    return _object(kind, value)
+    return _encode_object(kind, value)
 
 
-def digest(parts: Iterable[bytes]) -> str:
-    """Return a short text that stands for *parts*."""
+def make_digest(parts: Iterable[bytes]) -> str:
+    """Return the SHA-256 of *parts* as hexadecimal text."""
     return hashlib.sha256(b"".join(b"%d:%b" % (len(part), part) for part in parts)).hexdigest()
 
 
-def named_by_arguments(function: Callable[..., Any]) -> Callable[..., str]:
-    """Return what makes a key of the arguments: the same for f(1), f(x=1) and a default of 1.
+def make_key_function(function: Callable[..., Any]) -> Callable[..., str]:
+    """Return a function that makes a key from arguments: f(1), f(x=1) and a default of 1 have the same key.
 
-    It raises what *function* raises for arguments that do not fit it, and CacheError for those that are not data.
+    It raises the TypeError of *function* for arguments that do not match its signature, and CacheError for arguments that
+    are not data.
     """
     signature = inspect.signature(function, follow_wrapped=False)
     kinds = {parameter.kind for parameter in signature.parameters.values()}
     names = tuple(signature.parameters)
     simple = kinds <= {inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD}
 
-    def named(*args: Any, **kwargs: Any) -> str:
+    def make_key(*args: Any, **kwargs: Any) -> str:
         if simple and not kwargs and len(args) == len(names):
             values: Iterable[Any] = args
         else:
             try:
                 bound = signature.bind(*args, **kwargs)
             except TypeError:
-                function(*args, **kwargs)  # says it better
+                function(*args, **kwargs)  # raises a better message
                 raise
             bound.apply_defaults()
             values = bound.arguments.values()
-        return digest([_argument(function, name, value) for name, value in zip(names, values, strict=True)])
+        return make_digest(
+            [_encode_argument(function, name, value) for name, value in zip(names, values, strict=True)]
+        )
 
-    return named
+    return make_key
 
 
-def _argument(function: Callable[..., Any], name: str, value: object) -> bytes:
+def _encode_argument(function: Callable[..., Any], name: str, value: object) -> bytes:
     cause = ""
     try:
-        return canonical(value)
+        return to_canonical_bytes(value)
     except NotDataError as error:
         cause = str(error)
     except RecursionError:
-        cause = "it holds itself, or is nested too deep"
+        cause = "it contains itself, or is nested too deep"
     raise CacheError(
-        f"the arguments of {function.__qualname__} do not make a key: `{name}`: {cause}",
+        f"cannot make a key from the arguments of {function.__qualname__}: `{name}`: {cause}",
         code="LC704",
         where=f"{function.__module__}.{function.__qualname__}({name}=...)",
         expected="data: plain values, containers of them, dataclasses, Enums, msgspec or pydantic models; "
         "or an object with a method `__cache_key__()` that returns data",
-        fix=f"@cache.cached(key=lambda {', '.join(inspect.signature(function).parameters)}: '...')",
+        notes=(_NOTE.format(name=name),),
     )
 
 
-def _object(kind: type, value: Any) -> bytes:
+def _encode_object(kind: type, value: Any) -> bytes:
     if isinstance(value, type):
-        return _tagged(b"class", _name(value))
+        return _tag(b"class", _encode_class_name(value))
     own = getattr(kind, "__cache_key__", None)
     if own is not None:
-        return _tagged(b"own", _name(kind, local=True), canonical(own(value)))
+        return _tag(b"own", _encode_class_name(kind, local=True), to_canonical_bytes(own(value)))
     if isinstance(value, Enum):
-        return _tagged(b"enum", _name(kind), value.name.encode() if value.name else canonical(value.value))
+        return _tag(
+            b"enum",
+            _encode_class_name(kind),
+            value.name.encode() if value.name else to_canonical_bytes(value.value),
+        )
     if isinstance(value, PurePath):
-        return _tagged(b"path", kind.__name__.encode(), _text(str(value)))
-    fields = _fields(kind, value)
+        return _tag(b"path", kind.__name__.encode(), _encode_text(str(value)))
+    fields = _list_fields(kind, value)
     if fields is None:
         raise NotDataError(f"objects of type {kind.__qualname__} are not data")
-    return _tagged(b"object", _name(kind), *(canonical(pair) for pair in fields))
+    return _tag(b"object", _encode_class_name(kind), *(to_canonical_bytes(pair) for pair in fields))
 
 
-def _fields(kind: type, value: Any) -> list[tuple[str, Any]] | None:
-    """Return what a data object consists of, None where it is not one."""
+def _list_fields(kind: type, value: Any) -> list[tuple[str, Any]] | None:
+    """Return the fields of a data object; None if *value* is not one."""
     if dataclasses.is_dataclass(kind):
         names: Iterable[str] = [field.name for field in dataclasses.fields(kind)]
     elif hasattr(kind, "__struct_fields__"):
@@ -120,35 +133,43 @@ def _fields(kind: type, value: Any) -> list[tuple[str, Any]] | None:
     return [(name, getattr(value, name)) for name in names]
 
 
-def _name(kind: type, *, local: bool = False) -> bytes:
-    """Return the lasting name of a class."""
+def _encode_class_name(kind: type, *, local: bool = False) -> bytes:
+    """Return the module and qualified name of a class.
+
+    Raises:
+        NotDataError: The class is local to a function, and *local* is false.
+    """
     if "<locals>" in kind.__qualname__ and not local:
-        raise NotDataError(f"the class {kind.__qualname__} has no lasting name, since a function made it")
-    return _text(f"{kind.__module__}.{kind.__qualname__}")
+        raise NotDataError(
+            f"the class {kind.__qualname__} is defined in a function, so its name may not be unique"
+        )
+    return _encode_text(f"{kind.__module__}.{kind.__qualname__}")
 
 
-def _tagged(what: bytes, *parts: bytes) -> bytes:
+def _tag(what: bytes, *parts: bytes) -> bytes:
     body = b"".join(b"%d:%b" % (len(part), part) for part in (what, *parts))
     return b"o%d:%b" % (len(body), body)
 
 
-def _text(value: str) -> bytes:
+def _encode_text(value: str) -> bytes:
     return value.encode("utf-8", "surrogatepass")
 
 
-def _items(value: Iterable[Any]) -> bytes:
-    return b"".join([canonical(each) for each in value])
+def _encode_items(value: Iterable[Any]) -> bytes:
+    return b"".join([to_canonical_bytes(each) for each in value])
 
 
-def _unordered(value: Iterable[Any]) -> bytes:
-    return b"".join(sorted([canonical(each) for each in value]))
+def _encode_unordered(value: Iterable[Any]) -> bytes:
+    return b"".join(sorted([to_canonical_bytes(each) for each in value]))
 
 
-def _pairs(value: dict[Any, Any]) -> bytes:
-    return b"".join(sorted([canonical(key) + canonical(each) for key, each in value.items()]))
+def _encode_pairs(value: dict[Any, Any]) -> bytes:
+    return b"".join(
+        sorted([to_canonical_bytes(key) + to_canonical_bytes(each) for key, each in value.items()])
+    )
 
 
-def _zoned(value: datetime | time) -> bytes:
+def _encode_time(value: datetime | time) -> bytes:
     return f"{value.isoformat()} {value.fold} {value.tzinfo!r}".encode()
 
 
@@ -158,19 +179,19 @@ _KINDS: Final[dict[type, tuple[bytes, Callable[[Any], bytes]]]] = {
     int: (b"i", lambda value: b"%x" % value),
     float: (b"f", lambda value: value.hex().encode()),
     complex: (b"c", lambda value: f"{value.real.hex()} {value.imag.hex()}".encode()),
-    str: (b"s", _text),
+    str: (b"s", _encode_text),
     bytes: (b"y", bytes),
     bytearray: (b"a", bytes),
-    list: (b"l", _items),
-    tuple: (b"t", _items),
-    set: (b"e", _unordered),
-    frozenset: (b"z", _unordered),
-    dict: (b"d", _pairs),
+    list: (b"l", _encode_items),
+    tuple: (b"t", _encode_items),
+    set: (b"e", _encode_unordered),
+    frozenset: (b"z", _encode_unordered),
+    dict: (b"d", _encode_pairs),
     range: (b"r", lambda value: f"{value.start} {value.stop} {value.step}".encode()),
     Decimal: (b"D", lambda value: str(value).encode()),
     UUID: (b"u", lambda value: value.bytes),
-    datetime: (b"T", _zoned),
+    datetime: (b"T", _encode_time),
     date: (b"A", lambda value: value.isoformat().encode()),
-    time: (b"H", _zoned),
+    time: (b"H", _encode_time),
     timedelta: (b"S", lambda value: f"{value.days} {value.seconds} {value.microseconds}".encode()),
 }

@@ -1,67 +1,100 @@
-"""Stops asking a cache that does not answer, and asks again when it does."""
+"""Circuit breaker for the cache backend: skips a backend that does not answer, and probes it until it does."""
 
 from __future__ import annotations
 
 import threading
+import time
 import weakref
 from collections.abc import Callable
 from typing import Final
 
-from llmcore.builtin import forks
+from llmcore import forks
 from llmcore.errors import CacheUnavailable
+from llmcore.threads import start_thread
 
-__all__ = ["Breaker"]
+__all__ = ["Breaker", "is_unreachable"]
 
 FAILURES: Final = 3
-"""In a row, of whatever kind, before a cache is left alone; one that cannot be reached is left alone at once."""
+"""Consecutive failures of `DECISIVE` that open the breaker; an unreachable backend opens it at once."""
+DECISIVE: Final = frozenset({"create", "get"})
+"""The operations that a cache cannot work without. Failures are counted per operation: a `set` that works does not hide
+a `get` that fails, and a lease that is refused does not stop reads."""
 PAUSE_S: Final = 0.5
-"""Between two probes."""
+"""Seconds between two probes."""
 
 
 class Breaker:
-    """Open while the backend is left alone. One thread probes it meanwhile, off everybody's path."""
+    """Open while the backend is not used. A thread probes the backend; if none can start, callers do after each pause."""
 
     def __init__(
-        self, probe: Callable[[], bool], reopened: Callable[[], None], *, pause_s: float = PAUSE_S
+        self,
+        probe: Callable[[], bool],
+        on_close: Callable[[], None],
+        *,
+        on_open: Callable[[], None] | None = None,
+        may_close: Callable[[], bool] | None = None,
+        pause_s: float = PAUSE_S,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Begin closed.
+        """Create a closed breaker.
 
         Args:
-            probe: Asks the backend, and returns whether it answered.
-            reopened: Called when it did, before it is used again.
+            probe: Calls the backend; returns whether it answered.
+            on_close: Called after the breaker has closed.
+            on_open: Called when the breaker opens, before `is_open` is true.
+            may_close: Called before the breaker closes; if it returns False, the backend is probed again at once.
             pause_s: Seconds between two probes.
+            clock: Returns monotonic seconds.
+
+        The breaker holds its lock during `on_open` and `may_close`: they must neither wait nor log.
         """
         self._probe = probe
-        self._works = reopened
+        self._on_close = on_close
+        self._on_open = on_open
+        self._may_close = may_close
         self._pause_s = pause_s
-        self._lock = threading.Lock()
-        self._failures = 0
+        self._clock = clock
+        self._lock = forks.lock()
+        self._failures: dict[str, int] = {}
+        """Consecutive failures, by operation."""
         self._stop: threading.Event | None = None
-        forks.renew(self)
+        self._probe_at: float | None = None
+        """Time of the next probe by a caller; None if a thread probes."""
+        forks.watch(self)
 
     @property
     def is_open(self) -> bool:
-        """Whether the backend is left alone."""
-        return self._stop is not None
+        """Whether the backend is not used."""
+        return self._stop is not None and (self._probe_at is None or not self._probe_in_caller())
 
-    def renewed(self) -> None:
-        """See `forks.Renewable`: the probing thread is the parent's."""
-        self._lock = threading.Lock()
+    def after_fork(self) -> None:
+        """Start a probe thread in the child process; see `forks.ForkAware`."""
         if self._stop is not None:
-            self._watch()
+            self._start_probes()
 
-    def worked(self) -> None:
-        """Note an answer."""
-        self._failures = 0
+    def record_success(self, operation: str = "get") -> None:
+        """Record that *operation* succeeded."""
+        if self._failures:
+            self._failures.pop(operation, None)
 
-    def failed(self, error: Exception) -> bool:
-        """Note a failure; return whether that opened the breaker."""
+    def record_failure(self, error: BaseException, operation: str = "get") -> bool:
+        """Record that *operation* failed; return whether that opened the breaker."""
         with self._lock:
-            self._failures += 1
-            unreachable = isinstance(error, CacheUnavailable | OSError)
-            if self._stop is not None or not (unreachable or self._failures >= FAILURES):
+            self._failures[operation] = self._failures.get(operation, 0) + 1
+            is_useless = operation in DECISIVE and self._failures[operation] >= FAILURES
+            if self._stop is not None or not (is_useless or is_unreachable(error)):
                 return False
-            self._watch()
+            if self._on_open is not None:
+                self._on_open()
+            self._start_probes()
+            return True
+
+    def run_if_open(self, function: Callable[[], None]) -> bool:
+        """Call *function* if the breaker is open, while it cannot close; return whether it is open. It must not wait."""
+        with self._lock:
+            if self._stop is None:
+                return False
+            function()
             return True
 
     def close(self) -> None:
@@ -69,23 +102,57 @@ class Breaker:
         with self._lock:
             if self._stop is not None:
                 self._stop.set()
-            self._stop, self._failures = None, 0
+            self._stop = None
+            self._failures.clear()
 
-    def _watch(self) -> None:
+    def _start_probes(self) -> None:
         self._stop = threading.Event()
         arguments = (weakref.ref(self), self._stop, self._pause_s)
-        threading.Thread(target=_probing, args=arguments, name="llmcore-probe", daemon=True).start()
+        started = start_thread(
+            threading.Thread(target=_run_probes, args=arguments, name="llmcore-probe", daemon=True)
+        )
+        self._probe_at = None if started else self._clock() + self._pause_s
+
+    def _probe_in_caller(self) -> bool:
+        """Probe in the thread of the caller if a pause has passed; return whether the backend answered."""
+        with self._lock:
+            if self._stop is None:
+                return True
+            if self._probe_at is None or self._clock() < self._probe_at:
+                return False
+            self._start_probes()
+            if self._probe_at is None:  # a thread has started now
+                return False
+            stop = self._stop
+        while self._probe():
+            if self._try_close(stop):
+                return True
+        return False
+
+    def _try_close(self, stop: threading.Event) -> bool:
+        """Close after a successful probe, unless *stop* is set; return False if `may_close` returns False."""
+        with self._lock:
+            if stop.is_set():
+                return True
+            if self._may_close is not None and not self._may_close():
+                return False
+            self.close()
+        self._on_close()
+        return True
 
 
-def _probing(watched: weakref.ref[Breaker], stop: threading.Event, pause_s: float) -> None:
-    """Probe until the backend answers, or nobody is interested any more."""
+def is_unreachable(error: BaseException) -> bool:
+    """Return whether *error* means an unreachable backend, not a refused operation."""
+    return isinstance(error, CacheUnavailable | OSError)
+
+
+def _run_probes(watched: weakref.ref[Breaker], stop: threading.Event, pause_s: float) -> None:
+    """Probe until the backend answers, *stop* is set, or the breaker is collected."""
     while not stop.wait(pause_s):
         breaker = watched()
         if breaker is None:
             return
-        if breaker._probe():  # noqa: SLF001 - this function is the breaker's own thread
-            if not stop.is_set():
-                breaker._works()  # noqa: SLF001 - as above
-                breaker.close()
-            return
-        del breaker  # so that one whom nobody needs any more goes, and this thread with it
+        while breaker._probe():  # noqa: SLF001 - this function is the thread of the breaker
+            if breaker._try_close(stop):  # noqa: SLF001 - as above
+                return
+        del breaker  # so that an unused breaker can be collected, which ends this thread

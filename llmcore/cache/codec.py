@@ -1,8 +1,8 @@
-"""Values of the cache's users, as bytes and back, without pickle.
+"""Encode values as bytes and decode them, without pickle.
 
-The law: what is kept comes back as itself. Plain data of any depth is kept with its exact types; an object of a class
-(a dataclass, an Enum, a msgspec or pydantic model) only where the annotation tells the class. Everything else is
-refused when it is set.
+A decoded value is equal to the encoded one and has the same type. Plain data keeps its exact types at any depth. An object
+of a class (a dataclass, an Enum, a msgspec or pydantic model) needs an annotation with the class. Any other value is
+rejected when it is set.
 """
 
 from __future__ import annotations
@@ -11,51 +11,52 @@ from typing import Any, Final
 
 import msgspec
 
-from llmcore.cache.plain import NotPlain, read, wrapped
+from llmcore.cache.plain import NotPlainError, decode, wrap
 from llmcore.errors import CacheError
+from llmcore.support.errors import raise_unchained
 
 __all__ = ["IMMUTABLE", "Codec"]
 
 _PLAIN: Final = b"v1\x00"
-"""Says that the bytes are a value of plain data, in the first version of this encoding."""
+"""Header of plain data, version 1 of the encoding."""
 _TYPED: Final = b"v1\x01"
-"""Says that they are a value of the annotated type."""
+"""Header of a value of the annotated type."""
 IMMUTABLE: Final = frozenset({str, int, float, bool, bytes, type(None)})
-"""Types whose values several callers may share."""
+"""Types whose values callers can share."""
 
 
 class Codec:
-    """Encodes plain data, and objects of the type that is told.
+    """Encodes plain data and objects of the type *kind*.
 
     Raises:
-        TypeError: Values of *kind* cannot be told apart when they are read.
+        TypeError: *kind* is ambiguous for decoding, such as a union of two dataclasses.
     """
 
     def __init__(self, kind: Any = Any) -> None:
-        self._typed = None if kind is Any else msgspec.msgpack.Decoder(kind, dec_hook=_loaded)
-        self._encoder = msgspec.msgpack.Encoder(enc_hook=_dumped)
+        self._typed = None if kind is Any else msgspec.msgpack.Decoder(kind, dec_hook=_load_model)
+        self._encoder = msgspec.msgpack.Encoder(enc_hook=_dump_model)
 
     def encode(self, value: object) -> bytes:
         """Return *value* as bytes.
 
         Raises:
-            CacheError: It would not come back as itself.
+            CacheError: The decoded value would differ.
         """
         cause = ""
         try:
-            return _PLAIN + self._encoder.encode(wrapped(value))
-        except NotPlain as error:
+            return _PLAIN + self._encoder.encode(wrap(value))
+        except NotPlainError as error:
             cause = str(error)
         except (TypeError, ValueError, OverflowError, RecursionError) as error:
-            raise _refused(value, str(error)) from None
+            raise_unchained(_make_error(value, str(error)))
         return self._as_typed(value, cause)
 
     def decode(self, data: bytes) -> tuple[bool, Any]:
-        """Return (True, value), or (False, None) where *data* is not a value of this type."""
+        """Return (True, value), or (False, None) if *data* is not a value of this type."""
         head, body = data[: len(_PLAIN)], memoryview(data)[len(_PLAIN) :]
         try:
             if head == _PLAIN:
-                return True, read(body)
+                return True, decode(body)
             if head == _TYPED and self._typed is not None:
                 return True, self._typed.decode(body)
         except (ValueError, TypeError, ArithmeticError, RecursionError):
@@ -64,34 +65,34 @@ class Codec:
 
     def _as_typed(self, value: object, cause: str) -> bytes:
         if self._typed is None:
-            raise _refused(value, cause)
+            raise _make_error(value, cause)
         try:
             body = self._encoder.encode(value)
             back = self._typed.decode(body)
         except (TypeError, ValueError, OverflowError, RecursionError) as error:
-            raise _refused(value, str(error)) from None
+            raise_unchained(_make_error(value, str(error)))
         if type(back) is not type(value) or back != value:
-            raise _refused(value, f"it would come back as {type(back).__name__}, and not equal")
+            raise _make_error(value, f"it decodes to a different {type(back).__name__}")
         return _TYPED + body
 
 
-def _refused(value: object, cause: str) -> CacheError:
+def _make_error(value: object, cause: str) -> CacheError:
     return CacheError(
-        f"a value of type {type(value).__name__} cannot be kept: {cause}",
+        f"a value of type {type(value).__name__} cannot be cached: {cause}",
         code="LC701",
         expected="plain data, or a dataclass, Enum, msgspec or pydantic model named by the annotation",
-        fix="annotate what the cached function returns: def f(...) -> MyModel:",
+        fix="annotate the return type of the cached function: def f(...) -> MyModel:",
     )
 
 
-def _dumped(value: Any) -> Any:
-    """Return a pydantic model as text; msgspec asks for what it does not know itself."""
+def _dump_model(value: Any) -> Any:
+    """Return a pydantic model as JSON; msgspec calls this for types that it does not know."""
     if hasattr(value, "model_dump_json"):
         return value.model_dump_json()
     raise TypeError(f"objects of type {type(value).__name__} are not data")
 
 
-def _loaded(kind: Any, told: Any) -> Any:
+def _load_model(kind: Any, text: Any) -> Any:
     if hasattr(kind, "model_validate_json"):
-        return kind.model_validate_json(told)
+        return kind.model_validate_json(text)
     raise TypeError(f"objects of type {kind!r} are not data")

@@ -1,4 +1,4 @@
-"""cached(): keeps what a function returns, by its arguments."""
+"""cached(): cache the results of a function by its arguments."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Callable
 from types import FunctionType
 from typing import Any
 
-from llmcore.cache.function import CachedFunction, Call, Options, Outcome, calling
+from llmcore.cache.function import CachedFunction, Call, Options, Outcome, run_function
 from llmcore.cache.pieces import Pieces
 from llmcore.cache.shortcut import MISSED, Shortcut
 from llmcore.cache.typed import Decorator
@@ -19,21 +19,21 @@ from llmcore.calls.drivers import arun, run
 from llmcore.calls.steps import Act
 from llmcore.errors import CacheError
 
-__all__ = ["Options", "decorator"]
+__all__ = ["Options", "make_decorator"]
 
-Made = tuple[Callable[..., Any], Callable[..., Any]]
+Wrappers = tuple[Callable[..., Any], Callable[..., Any]]
 """The wrapper, and its `refresh`."""
 
 
-def decorator(values: Values, options: Options) -> Decorator:
-    """Return the decorator that `CacheManager.cached` speaks of."""
+def make_decorator(values: Values, options: Options) -> Decorator:
+    """Return the decorator of `CacheManager.cached`."""
 
     def decorate(function: Any) -> Any:
         if isinstance(function, staticmethod | classmethod):
             return type(function)(decorate(function.__func__))
         if not isinstance(function, FunctionType):
             raise CacheError(
-                f"cached() does not take a {type(function).__name__}",
+                f"cached() must decorate a function, got {type(function).__name__}",
                 code="LC705",
                 expected="a function, coroutine function, generator function or method",
                 fix="@cache.cached()\ndef f(...): ...",
@@ -41,44 +41,44 @@ def decorator(values: Values, options: Options) -> Decorator:
         generator, agenerator = inspect.isgeneratorfunction(function), inspect.isasyncgenfunction(function)
         cached = CachedFunction(function, values, options, yields=generator or agenerator)
         if generator:
-            wrapper, refresh = _generator(cached)
+            wrapper, refresh = _wrap_generator_function(cached)
         elif agenerator:
-            wrapper, refresh = _async_generator(cached)
+            wrapper, refresh = _wrap_async_generator_function(cached)
         elif inspect.iscoroutinefunction(function):
-            wrapper, refresh = _coroutine(cached)
+            wrapper, refresh = _wrap_coroutine_function(cached)
         else:
-            wrapper, refresh = _plain(cached)
-        return _furnished(functools.wraps(function)(wrapper), refresh, cached)
+            wrapper, refresh = _wrap_function(cached)
+        return _add_methods(functools.wraps(function)(wrapper), refresh, cached)
 
     return decorate
 
 
-def _furnished(wrapper: Any, refresh: Callable[..., Any], cached: CachedFunction) -> Any:
+def _add_methods(wrapper: Any, refresh: Callable[..., Any], cached: CachedFunction) -> Any:
     def invalidate(*args: Any, **kwargs: Any) -> int:
-        return run(cached.invalidated(args, kwargs))
+        return run(cached.invalidate(args, kwargs))
 
     async def ainvalidate(*args: Any, **kwargs: Any) -> int:
-        return await arun(cached.invalidated(args, kwargs))
+        return await arun(cached.invalidate(args, kwargs))
 
     wrapper.invalidate, wrapper.ainvalidate = invalidate, ainvalidate
-    wrapper.refresh, wrapper.uncached, wrapper.cache_key = refresh, cached.function, cached.key
+    wrapper.refresh, wrapper.uncached, wrapper.cache_key = refresh, cached.function, cached.make_key
     return wrapper
 
 
-def _plain(cached: CachedFunction) -> Made:
-    def once(call: Call) -> Act[Outcome]:
-        return calling(cached.function, call, awaits=False)
+def _wrap_function(cached: CachedFunction) -> Wrappers:
+    def run_once(call: Call) -> Act[Outcome]:
+        return run_function(cached.function, call, awaits=False)
 
     shortcut = Shortcut(cached.values.store)
     spots, find, store, hit = (
         shortcut.spots,
         shortcut.find,
         cached.values.store,
-        cached.values.store.stats.hit,
+        cached.values.store.stats.record_hit,
     )
 
-    def called(*args: Any, **kwargs: Any) -> Any:
-        try:  # as `Shortcut.find` does it, without the price of a call
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        try:  # same as `Shortcut.find`, without the cost of a call
             spot = None if kwargs else spots.get(args)
         except TypeError:
             spot = None
@@ -93,30 +93,30 @@ def _plain(cached: CachedFunction) -> Made:
                 return value
         if kwargs and (value := find(args, kwargs)) is not MISSED:
             return value
-        call = Call(cached.key(*args, **kwargs), args, kwargs)
-        return _value(run(_life(cached, call, once, shortcut)))
+        call = Call(cached.make_key(*args, **kwargs), args, kwargs)
+        return _unwrap(run(_get_or_make(cached, call, run_once, shortcut)))
 
     def refresh(*args: Any, **kwargs: Any) -> Any:
-        call = Call(cached.key(*args, **kwargs), args, kwargs)
-        return _value(run(cached.made(call, lambda: once(call), reads=False)))
+        call = Call(cached.make_key(*args, **kwargs), args, kwargs)
+        return _unwrap(run(cached.make(call, lambda: run_once(call), reads=False)))
 
-    return called, refresh
+    return wrapper, refresh
 
 
-def _coroutine(cached: CachedFunction) -> Made:
-    def once(call: Call) -> Act[Outcome]:
-        return calling(cached.function, call, awaits=True)
+def _wrap_coroutine_function(cached: CachedFunction) -> Wrappers:
+    def run_once(call: Call) -> Act[Outcome]:
+        return run_function(cached.function, call, awaits=True)
 
     shortcut = Shortcut(cached.values.store)
     spots, find, store, hit = (
         shortcut.spots,
         shortcut.find,
         cached.values.store,
-        cached.values.store.stats.hit,
+        cached.values.store.stats.record_hit,
     )
 
-    async def awaited(*args: Any, **kwargs: Any) -> Any:
-        try:  # as `Shortcut.find` does it, without the price of a call
+    async def wrapper(*args: Any, **kwargs: Any) -> Any:
+        try:  # same as `Shortcut.find`, without the cost of a call
             spot = None if kwargs else spots.get(args)
         except TypeError:
             spot = None
@@ -131,62 +131,62 @@ def _coroutine(cached: CachedFunction) -> Made:
                 return value
         if kwargs and (value := find(args, kwargs)) is not MISSED:
             return value
-        call = Call(cached.key(*args, **kwargs), args, kwargs)
-        return _value(await arun(_life(cached, call, once, shortcut)))
+        call = Call(cached.make_key(*args, **kwargs), args, kwargs)
+        return _unwrap(await arun(_get_or_make(cached, call, run_once, shortcut)))
 
     async def refresh(*args: Any, **kwargs: Any) -> Any:
-        call = Call(cached.key(*args, **kwargs), args, kwargs)
-        return _value(await arun(cached.made(call, lambda: once(call), reads=False)))
+        call = Call(cached.make_key(*args, **kwargs), args, kwargs)
+        return _unwrap(await arun(cached.make(call, lambda: run_once(call), reads=False)))
 
-    return awaited, refresh
+    return wrapper, refresh
 
 
-def _generator(cached: CachedFunction) -> Made:
+def _wrap_generator_function(cached: CachedFunction) -> Wrappers:
     pieces = Pieces(cached, awaits=False)
 
-    def iterated(*args: Any, **kwargs: Any) -> Any:
-        yield from pieces.each(Call(cached.key(*args, **kwargs), args, kwargs))
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        yield from pieces.iterate(Call(cached.make_key(*args, **kwargs), args, kwargs))
 
     def refresh(*args: Any, **kwargs: Any) -> Any:
-        yield from pieces.each(Call(cached.key(*args, **kwargs), args, kwargs), reads=False)
+        yield from pieces.iterate(Call(cached.make_key(*args, **kwargs), args, kwargs), reads=False)
 
-    return iterated, refresh
+    return wrapper, refresh
 
 
-def _async_generator(cached: CachedFunction) -> Made:
+def _wrap_async_generator_function(cached: CachedFunction) -> Wrappers:
     pieces = Pieces(cached, awaits=True)
 
-    async def iterated(*args: Any, **kwargs: Any) -> Any:
+    async def wrapper(*args: Any, **kwargs: Any) -> Any:
         async with contextlib.aclosing(
-            pieces.aeach(Call(cached.key(*args, **kwargs), args, kwargs))
-        ) as all_of_them:
-            async for piece in all_of_them:
+            pieces.aiterate(Call(cached.make_key(*args, **kwargs), args, kwargs))
+        ) as stream:
+            async for piece in stream:
                 yield piece
 
     async def refresh(*args: Any, **kwargs: Any) -> Any:
-        call = Call(cached.key(*args, **kwargs), args, kwargs)
-        async with contextlib.aclosing(pieces.aeach(call, reads=False)) as all_of_them:
-            async for piece in all_of_them:
+        call = Call(cached.make_key(*args, **kwargs), args, kwargs)
+        async with contextlib.aclosing(pieces.aiterate(call, reads=False)) as stream:
+            async for piece in stream:
                 yield piece
 
-    return iterated, refresh
+    return wrapper, refresh
 
 
-def _life(
-    cached: CachedFunction, call: Call, once: Callable[[Call], Act[Outcome]], shortcut: Shortcut
+def _get_or_make(
+    cached: CachedFunction, call: Call, run_once: Callable[[Call], Act[Outcome]], shortcut: Shortcut
 ) -> Act[Outcome]:
-    """Return the kept result, or have it made."""
-    found = yield from cached.found(call)
+    """Return the cached result, or make it."""
+    found = yield from cached.look_up(call)
     if not found.hit:
-        return (yield from cached.made(call, lambda: once(call), reads=True))
+        return (yield from cached.make(call, lambda: run_once(call), reads=True))
     if cached.is_due(found):
-        yield cached.values.refresher.step(cached.renewal(call, lambda: once(call)))
+        yield cached.values.refresher.make_step(cached.make_renewal(call, lambda: run_once(call)))
     else:
         shortcut.learn(call.args, call.kwargs, call.key, found)
     return Outcome(found.value)
 
 
-def _value(outcome: Outcome) -> Any:
+def _unwrap(outcome: Outcome) -> Any:
     if outcome.error is not None:
         outcome.raise_()
     return outcome.value

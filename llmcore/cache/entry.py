@@ -1,4 +1,4 @@
-"""What is kept beside a value: when it is due to be made anew, and the stamps of its tags."""
+"""An entry of the cache: the encoded value, its refresh time, and the stamps of its tags."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ _MAGIC: Final = b"e1\x00"
 
 
 class Entry(msgspec.Struct, frozen=True, array_like=True):
-    """One kept value, still encoded, and what is kept beside it."""
+    """One encoded value with its refresh time and tag stamps."""
 
     due: float = 0.0
-    """When it is to be made anew while it is still served, in seconds since 1970; 0 for never."""
+    """Time of the refresh in the background, in seconds since 1970; 0 for never."""
     stamps: Mapping[str, bytes] = {}
-    """Of its tags; one that has changed since makes the value a miss."""
+    """Tag -> stamp when the value was made. If a stamp has changed, the value is a miss."""
     data: bytes = b""
 
 
 class Found(NamedTuple):
-    """What a look-up came to."""
+    """The result of a look-up."""
 
     hit: bool
     value: Any = None
     due: float = 0.0
     plain: bool = False
-    """Whether nothing but the value is kept: it needs no look at a stamp or a clock."""
+    """Whether the entry has neither tags nor a refresh time."""
     unusable: bool = False
-    """Whether there is something under the key that is no value (any more)."""
+    """Whether the key has data that is not a valid value, or not any more."""
 
 
 _encoder: Final = msgspec.msgpack.Encoder()
@@ -39,17 +39,17 @@ _decoder: Final = msgspec.msgpack.Decoder(Entry)
 
 
 def pack(entry: Entry) -> bytes:
-    """Return what the cache keeps: the value alone, where there is nothing else to say."""
+    """Return the bytes to store: only the value if the entry has no tags and no refresh time."""
     if not entry.due and not entry.stamps:
         return entry.data
     return _MAGIC + _encoder.encode(entry)
 
 
-def unpack(kept: bytes) -> Entry | None:
-    """Return what `pack` was given, or None where *kept* is damaged."""
-    if not kept.startswith(_MAGIC):
-        return Entry(data=kept)
+def unpack(data: bytes) -> Entry | None:
+    """Return the entry that was packed; None if *data* is damaged."""
+    if not data.startswith(_MAGIC):
+        return Entry(data=data)
     try:
-        return _decoder.decode(memoryview(kept)[len(_MAGIC) :])
+        return _decoder.decode(memoryview(data)[len(_MAGIC) :])
     except (msgspec.MsgspecError, UnicodeDecodeError):
         return None

@@ -1,4 +1,4 @@
-"""One cached function: its keys, and how a result is looked up, made once for all who ask, and kept."""
+"""One cached function: make keys, look results up, run the function once for all concurrent callers (single-flight)."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ from typing import Any, Final, NoReturn
 
 import msgspec
 
-from llmcore.cache.arguments import named_by_arguments
+from llmcore.cache.arguments import make_key_function
 from llmcore.cache.codec import IMMUTABLE, Codec
 from llmcore.cache.entry import Entry, Found, pack
-from llmcore.cache.keys import backend_key
-from llmcore.cache.naming import name_of
+from llmcore.cache.keys import make_backend_key
+from llmcore.cache.naming import make_name
 from llmcore.cache.refresh import Renewal
-from llmcore.cache.tags import listed
+from llmcore.cache.tags import normalize_tags
 from llmcore.cache.values import Values
 from llmcore.calls.steps import Act, Step
 from llmcore.errors import CacheError
 from llmcore.units import is_part
 
-__all__ = ["CachedFunction", "Call", "Options", "Outcome", "calling", "within"]
+__all__ = ["CachedFunction", "Call", "Options", "Outcome", "run_function", "running_keys"]
 
-within: Final[ContextVar[frozenset[str]]] = ContextVar("llmcore_cached_within", default=frozenset())
-"""Keys of the calls that the running code is part of: whoever waited for one of them would wait for itself."""
+running_keys: Final[ContextVar[frozenset[str]]] = ContextVar("llmcore_cached_within", default=frozenset())
+"""Keys of the calls that the running code is part of. Waiting for one of them would be a deadlock."""
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
-    """What `CacheManager.cached` was told."""
+    """The arguments of `CacheManager.cached`."""
 
     ttl: float | None
     key: Callable[..., str] | None
@@ -50,11 +50,11 @@ class Call(typing.NamedTuple):
 
 
 class Outcome(typing.NamedTuple):
-    """What running the function came to; of a generator function *value* is the list of what it yielded."""
+    """The result of one run. For a generator function, *value* is the list of yielded values."""
 
     value: Any = None
     data: bytes | None = None
-    """The value, encoded, for all others who get it; None where it cannot be."""
+    """The encoded value, for the other callers; None if it cannot be encoded."""
     error: Exception | None = None
 
     def raise_(self) -> NoReturn:
@@ -64,11 +64,11 @@ class Outcome(typing.NamedTuple):
             assert error is not None  # noqa: S101 - for the type checker
             raise error
         finally:
-            del error, self  # else the frame and the traceback would keep each other alive
+            del error, self  # breaks the reference cycle of frame and traceback
 
 
 class CachedFunction:
-    """What all calls of one cached function share."""
+    """A cached function."""
 
     def __init__(
         self, function: Callable[..., Any], values: Values, options: Options, *, yields: bool
@@ -76,113 +76,114 @@ class CachedFunction:
         self.function = function
         self.values = values
         self.options = options
-        kind = _returned(function)
+        kind = _get_return_type(function)
         if yields:
-            self.piece_codec = _codec(next(iter(typing.get_args(kind)), Any))
-            kind = list[next(iter(typing.get_args(kind)), Any)]  # type: ignore[misc]  # a type known at run time
-        self.codec = _codec(kind)
+            self.piece_codec = _make_codec(next(iter(typing.get_args(kind)), Any))
+            kind = list[next(iter(typing.get_args(kind)), Any)]  # type: ignore[misc]  # the type is known at run time only
+        self.codec = _make_codec(kind)
         self.invalidations = 0
-        """What began before one of them is not kept after it."""
-        self._named = options.key or named_by_arguments(function)
+        """Count of invalidations. A run that began before one of them is not cached after it."""
+        self._key_function = options.key or make_key_function(function)
         self.ttl = values.store.ttl if options.ttl is None else options.ttl
-        _checked(options, self.ttl)
+        _check_options(options, self.ttl)
 
     @cached_property
     def prefix(self) -> str:
-        """What the keys of all its calls begin with."""
-        return f"{self.options.name or name_of(self.function)}:"
+        """The prefix of the keys of all its calls."""
+        return f"{self.options.name or make_name(self.function)}:"
 
-    def key(self, *args: Any, **kwargs: Any) -> str:
+    def make_key(self, *args: Any, **kwargs: Any) -> str:
         """Return the key of one call."""
-        named = self._named(*args, **kwargs)
-        if not isinstance(named, str):
+        arguments_key = self._key_function(*args, **kwargs)
+        if not isinstance(arguments_key, str):
             raise CacheError(
-                f"the key= of {self.function.__qualname__} returned {named!r}",
+                f"key= of {self.function.__qualname__} must return text, got {arguments_key!r}",
                 code="LC703",
                 expected="a text",
                 fix="@cache.cached(key=lambda user: f'user:{user.id}')",
             )
-        return self.prefix + named
+        return self.prefix + arguments_key
 
-    # -- looking and making
+    # -- look up and make
 
-    def found(self, call: Call) -> Act[Found]:
-        """Look the result up; what is there and of no use is removed, so that nobody waits for it."""
+    def look_up(self, call: Call) -> Act[Found]:
+        """Look the result up. Remove unusable data, so that no process waits for it to become valid."""
         found = yield from self.values.look_up(call.key, self.codec)
         if found.unusable:
             yield from self.values.forget(call.key)
         return found
 
     def is_due(self, found: Found) -> bool:
-        """Return whether the result is to be made anew while it is still served."""
+        """Return whether the result is due for a refresh."""
         return found.hit and bool(found.due) and found.due <= time.time()
 
-    def renewal(self, call: Call, run: Callable[[], Generator[Any, Any, Outcome]]) -> Renewal:
-        """Return how the result is made anew; *run* runs the function."""
+    def make_renewal(self, call: Call, run: Callable[[], Generator[Any, Any, Outcome]]) -> Renewal:
+        """Return the renewal of the result; *run* runs the function."""
 
-        def due(kept: bytes) -> Act[bool]:
-            return self.is_due((yield from self.values.opened(kept, self.codec)))
+        def is_due(kept: bytes) -> Act[bool]:
+            return self.is_due((yield from self.values.evaluate(kept, self.codec)))
 
         def make() -> Act[None]:
-            outcome = yield from self.made(call, run, reads=False)
+            outcome = yield from self.make(call, run, reads=False)
             if outcome.error is not None:
                 outcome.raise_()
 
-        return Renewal(backend_key(call.key), f"a result of {self.function.__qualname__}", due, make)
+        return Renewal(make_backend_key(call.key), f"a result of {self.function.__qualname__}", is_due, make)
 
-    def made(
+    def make(
         self, call: Call, run: Callable[[], Generator[Any, Any, Outcome]], *, reads: bool
     ) -> Act[Outcome]:
-        """Have the result made once for all who ask for it now; *run* runs the function.
+        """Make the result once for all concurrent callers (single-flight); *run* runs the function.
 
-        Whoever followed another caller's run that failed tries once itself.
+        A caller that waited for a run that failed tries once itself.
         """
-        if call.key in within.get():
+        if call.key in running_keys.get():
             return (yield from run())
         again = True
         while True:
-            landed = yield from self.values.flights.together(
-                call.key if reads else call.key + " refresh", lambda: self.work(call, run, reads=reads)
+            shared = yield from self.values.flights.join(
+                call.key if reads else call.key + " refresh",
+                lambda: self.run_and_store(call, run, reads=reads),
             )
-            outcome: Outcome = landed.value
-            if landed.led:
+            outcome: Outcome = shared.value
+            if shared.led:
                 return outcome
             if outcome.error is None:
-                return self._copied(outcome)
+                return self._copy_value(outcome)
             if not again:
-                return outcome._replace(error=_copy(outcome.error))
+                return outcome._replace(error=_copy_error(outcome.error))
             again = False
 
-    def work(
+    def run_and_store(
         self, call: Call, run: Callable[[], Generator[Any, Any, Outcome]], *, reads: bool
     ) -> Generator[Any, Any, Outcome]:
-        """Run the function, unless another process does, and keep what it returns."""
-        key = backend_key(call.key)
+        """Run the function and cache the result, unless another process with the lease does."""
+        key, held = make_backend_key(call.key), False
         if reads:
-            kept = yield from self.values.leases.lead(key, lambda: float("inf"))
+            kept, held = yield from self.values.leases.acquire_or_wait(key, lambda: float("inf"))
             if kept is not None:
-                found = yield from self.values.opened(kept, self.codec)
+                found = yield from self.values.evaluate(kept, self.codec)
                 if found.hit:
                     return Outcome(found.value, self.codec.encode(found.value))
-        try:
-            outcome = yield from self._made_now(call, run)
-        except Exception as error:  # noqa: BLE001 - a condition's, or what cannot be kept: every caller is told
-            outcome = Outcome(error=error)
-        except GeneratorExit:  # which allows no further step
-            self.values.leases.forgo(key)
-            raise
-        except BaseException:
-            yield from self.values.leases.give_back(key)
-            raise
-        if reads:
-            yield from self.values.leases.give_back(key)
-        return outcome
+        return (
+            yield from self.values.leases.hold(
+                key if held else None, self._catch_errors(call, run, replaces=not reads)
+            )
+        )
 
-    def _made_now(
-        self, call: Call, run: Callable[[], Generator[Any, Any, Outcome]]
+    def _catch_errors(
+        self, call: Call, run: Callable[[], Generator[Any, Any, Outcome]], *, replaces: bool
     ) -> Generator[Any, Any, Outcome]:
-        seen = self._marks()
-        stamps = yield from self.values.tags.taken(self._tags(call))
+        try:
+            return (yield from self._run_now(call, run, replaces=replaces))
+        except Exception as error:  # noqa: BLE001 - of the condition or the codec: every caller gets it
+            return Outcome(error=error)
+
+    def _run_now(
+        self, call: Call, run: Callable[[], Generator[Any, Any, Outcome]], *, replaces: bool
+    ) -> Generator[Any, Any, Outcome]:
+        seen = self._count_invalidations()
+        stamps = yield from self.values.tags.get_or_make_stamps(self._list_tags(call))
         outcome: Outcome = yield from run()
         if outcome.error is not None:
             return outcome
@@ -193,101 +194,104 @@ class CachedFunction:
             if wanted:
                 raise
             return outcome
-        if wanted and stamps is not None and seen == self._marks():
+        if wanted and stamps is not None and seen == self._count_invalidations():
             due = 0.0
             if self.options.refresh is not None and self.ttl is not None:
                 due = time.time() + self.options.refresh * self.ttl
             yield from self.values.store.keep(
-                backend_key(call.key), pack(Entry(due, stamps, data)), self.options.ttl
+                make_backend_key(call.key),
+                pack(Entry(due, stamps, data)),
+                self.options.ttl,
+                replaces=replaces,
             )
         return outcome._replace(data=data)
 
-    def _copied(self, outcome: Outcome) -> Outcome:
-        """Return it with a value of the caller's own."""
+    def _copy_value(self, outcome: Outcome) -> Outcome:
+        """Return *outcome* with a copy of the value for this caller."""
         if outcome.data is None or type(outcome.value) in IMMUTABLE:
             return outcome
         return outcome._replace(value=self.codec.decode(outcome.data)[1])
 
-    def _tags(self, call: Call) -> tuple[str, ...]:
+    def _list_tags(self, call: Call) -> tuple[str, ...]:
         tags = self.options.tags
-        return listed(tags(*call.args, **call.kwargs) if callable(tags) else tags)
+        return normalize_tags(tags(*call.args, **call.kwargs) if callable(tags) else tags)
 
-    def _marks(self) -> tuple[int, int]:
+    def _count_invalidations(self) -> tuple[int, int]:
         return self.invalidations, self.values.invalidations
 
-    # -- forgetting
+    # -- invalidate
 
-    def invalidated(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Act[int]:
-        """Forget one result, or all of them where nothing tells which."""
+    def invalidate(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Act[int]:
+        """Remove one result; without arguments, all results."""
         self.invalidations += 1
         if args or kwargs:
-            return int((yield from self.values.forget(self.key(*args, **kwargs))))
-        return (yield from self.values.matching(self.prefix + "*"))
+            return int((yield from self.values.forget(self.make_key(*args, **kwargs))))
+        return (yield from self.values.forget_matching(self.prefix + "*"))
 
 
-def calling(function: Callable[..., Any], call: Call, *, awaits: bool) -> Act[Outcome]:
-    """Run a function or a coroutine function."""
+def run_function(function: Callable[..., Any], call: Call, *, awaits: bool) -> Act[Outcome]:
+    """Run a function or a coroutine function; return its outcome."""
 
     def blocking() -> Any:
-        token = within.set(within.get() | {call.key})
+        token = running_keys.set(running_keys.get() | {call.key})
         try:
             return function(*call.args, **call.kwargs)
         finally:
-            within.reset(token)
+            running_keys.reset(token)
 
     async def awaiting() -> Any:
-        token = within.set(within.get() | {call.key})
+        token = running_keys.set(running_keys.get() | {call.key})
         try:
             return await function(*call.args, **call.kwargs)
         finally:
-            within.reset(token)
+            running_keys.reset(token)
 
     try:
         return Outcome((yield Step(blocking, awaiting if awaits else None)))
-    except Exception as error:  # noqa: BLE001 - it is the caller's, who is told
+    except Exception as error:  # noqa: BLE001 - raised to the caller later
         return Outcome(error=error)
 
 
-def _copy(error: Exception) -> Exception:
-    """Return a copy, since every caller adds its own traceback; itself, where its class does not allow one."""
+def _copy_error(error: Exception) -> Exception:
+    """Return a copy of *error*, since each caller adds a traceback; *error* itself if it cannot be copied."""
     try:
         copied = copy.copy(error)
-    except Exception:  # noqa: BLE001 - a stranger's constructor
+    except Exception:  # noqa: BLE001 - a third-party constructor
         return error
     copied.__dict__.update(error.__dict__)
     return copied.with_traceback(None) if type(copied) is type(error) else error
 
 
-def _returned(function: Callable[..., Any]) -> Any:
-    """Return what the function says that it returns; anything, where it does not say or the name is not known."""
+def _get_return_type(function: Callable[..., Any]) -> Any:
+    """Return the annotated return type; Any if there is none or a name is unknown."""
     try:
         return typing.get_type_hints(function).get("return", Any)
     except (NameError, TypeError, AttributeError):
         return Any
 
 
-def _codec(kind: Any) -> Codec:
+def _make_codec(kind: Any) -> Codec:
     try:
         return Codec(kind)
     except (TypeError, NameError, AttributeError):
         return Codec()
 
 
-def _checked(options: Options, ttl: float | None) -> None:
+def _check_options(options: Options, ttl: float | None) -> None:
     if not callable(options.tags):
-        listed(options.tags)
+        normalize_tags(options.tags)
     if options.refresh is None:
         return
     if not is_part(options.refresh):
         raise CacheError(
-            f"not a part of the time to live: refresh={options.refresh!r}",
+            f"refresh must be a number between 0 and 1, got {options.refresh!r}",
             code="LC702",
             expected="a number between 0 and 1",
             fix='@cache.cached(ttl="1h", refresh=0.8)',
         )
     if ttl is None:
         raise CacheError(
-            "refresh= needs a time to live, of which it is a part",
+            "refresh= needs a time to live, since it is a fraction of it",
             code="LC702",
             fix='@cache.cached(ttl="1h", refresh=0.8)',
         )

@@ -1,4 +1,4 @@
-"""Keys and times to live, as an application writes them and as a backend takes them."""
+"""Convert the keys and TTLs of an application to those of a backend."""
 
 from __future__ import annotations
 
@@ -11,23 +11,31 @@ from typing import Final
 from llmcore.errors import CacheError
 from llmcore.units import Duration
 
-__all__ = ["PREFIX", "STAMP_PREFIX", "Ttl", "backend_key", "matcher", "seconds", "stamp_key"]
+__all__ = [
+    "PREFIX",
+    "STAMP_PREFIX",
+    "Ttl",
+    "compile_pattern",
+    "make_backend_key",
+    "make_stamp_key",
+    "parse_ttl",
+]
 
 Ttl = float | str | timedelta | None
-"""How long a value lives: seconds, "1h", a timedelta; None takes the configured time."""
+"""Time to live: seconds, "1h" or a timedelta; None is the configured TTL."""
 
 PREFIX: Final = "v:"
-"""In front of users' keys in the backend, which also keeps replies."""
+"""Prefix of application keys in the backend, which also stores replies."""
 STAMP_PREFIX: Final = "t:"
-"""In front of the stamps of tags."""
-_LONGEST: Final = 400
+"""Prefix of tag stamps."""
+_MAX_LENGTH: Final = 400
 
 
-def seconds(ttl: Ttl) -> float | None:
-    """Return *ttl* in seconds; None for the configured time.
+def parse_ttl(ttl: Ttl) -> float | None:
+    """Return *ttl* in seconds; None for the configured TTL.
 
     Raises:
-        CacheError: It is none, or not above zero.
+        CacheError: *ttl* is not a duration greater than 0.
     """
     if ttl is None:
         return None
@@ -37,36 +45,36 @@ def seconds(ttl: Ttl) -> float | None:
     if found:
         return found
     raise CacheError(
-        f"not a time to live: {ttl!r}",
+        f"ttl must be a duration greater than 0, got {ttl!r}",
         code="LC702",
-        expected=f"above zero: {Duration.expected}",
+        expected=Duration.expected,
         fix="@cache.cached()" if callable(ttl) else None,
     )
 
 
-def backend_key(key: str) -> str:
-    """Return what *key* is called in the backend.
+def make_backend_key(key: str) -> str:
+    """Return the backend key of *key*.
 
     Raises:
-        CacheError: It is not a text, or empty.
+        CacheError: *key* is empty or not text.
     """
-    return PREFIX + _shortened(key, "key")
+    return PREFIX + _shorten(key, "key")
 
 
-def stamp_key(tag: str) -> str:
-    """Return where the stamp of *tag* is kept. Raises as `backend_key`."""
-    return STAMP_PREFIX + _shortened(tag, "tag")
+def make_stamp_key(tag: str) -> str:
+    """Return the backend key of the stamp of *tag*. Raises as `make_backend_key`."""
+    return STAMP_PREFIX + _shorten(tag, "tag")
 
 
-def matcher(pattern: str) -> re.Pattern[str]:
-    """Return what recognises the keys that `delete_matching` would forget for *pattern*."""
+def compile_pattern(pattern: str) -> re.Pattern[str]:
+    """Return a regular expression for the keys that `delete_matching` removes for *pattern*."""
     wild = {"*": ".*", "?": "."}
     return re.compile("".join(wild.get(each) or re.escape(each) for each in pattern), re.DOTALL)
 
 
-def _shortened(text: str, what: str) -> str:
+def _shorten(text: str, what: str) -> str:
     if not isinstance(text, str) or not text:
-        raise CacheError(f"not a {what}: {text!r}", code="LC703", expected="a text that is not empty")
-    if len(text) > _LONGEST:
-        return f"{text[:_LONGEST]}#{hashlib.sha256(text.encode('utf-8', 'surrogatepass')).hexdigest()}"
+        raise CacheError(f"a {what} must be text that is not empty, got {text!r}", code="LC703")
+    if len(text) > _MAX_LENGTH:
+        return f"{text[:_MAX_LENGTH]}#{hashlib.sha256(text.encode('utf-8', 'surrogatepass')).hexdigest()}"
     return text

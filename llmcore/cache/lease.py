@@ -1,102 +1,165 @@
-"""Leases: one of several processes makes a call that all of them want, the others wait for what it keeps."""
+"""Leases: one of several processes makes a call, the others wait for its result in the cache."""
 
 from __future__ import annotations
 
 import threading
 import time
 import uuid
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Callable, Generator
+from typing import Any, Final, TypeVar
 
-from llmcore.builtin import forks
+from llmcore import forks
 from llmcore.cache.store import CacheStore
 from llmcore.calls.drivers import run
-from llmcore.calls.steps import Act, sleep
+from llmcore.calls.steps import Act, Expired, sleep
+from llmcore.threads import start_thread
 
 __all__ = ["Leases"]
 
+T = TypeVar("T")
+
 LEASE_S: Final = 5.0
-"""How long a lease outlives its holder; renewed three times as often while the holder works."""
+"""TTL of a lease in seconds. It is renewed every third of it while the holder works."""
 FIRST_PAUSE_S: Final = 0.01
-LONGEST_PAUSE_S: Final = 0.1
+MAX_PAUSE_S: Final = 0.1
 
 
 class Leases:
-    """The leases of one process on the keys of one cache. Without a cache that has them, everybody leads."""
+    """The leases of one process on the keys of one cache. Without a cache that has leases, every process goes ahead."""
 
     def __init__(self, store: CacheStore, *, lease_s: float = LEASE_S) -> None:
         self._store = store
         self._lease_s = lease_s
-        self.renewed()
-        forks.renew(self)
+        # Re-entrant: the garbage collector may end a call, and abandon its lease, in a thread that holds this lock.
+        self._lock = forks.lock()
+        self._start()
+        forks.watch(self)
 
-    def renewed(self) -> None:
-        """See `forks.Renewable`: what is held is the parent's."""
-        # The garbage collector may end a call, and forgo its lease, in a thread that is at work here already.
-        self._lock = threading.RLock()
-        self._held: set[str] = set()
+    def after_fork(self) -> None:
+        """Forget the leases, which belong to the parent process; see `forks.ForkAware`."""
+        self._start()
+
+    def _start(self) -> None:
+        self._held: dict[str, int] = {}
+        """Key -> number of calls with the lease. A second call may begin while the first is being cancelled."""
         self._holder = uuid.uuid4().hex
         self._renewing: threading.Event | None = None
 
-    def lead(self, key: str, left: Callable[[], float]) -> Act[bytes | None]:
-        """Wait until this process may make the call, or another has kept its result, which is returned.
+    def acquire_or_wait(self, key: str, left: Callable[[], float]) -> Act[tuple[bytes | None, bool]]:
+        """Acquire the lease, or wait until another process has stored the result.
 
         Args:
-            key: Of the result in the cache.
-            left: Seconds that the caller can still wait; afterwards it goes ahead by itself.
+            key: The key of the result in the cache.
+            left: Returns the seconds that the caller can still wait. After that it goes ahead without a lease.
+
+        Returns:
+            The result of another process or None, and whether the caller has the lease, which `hold` releases.
         """
         pause = FIRST_PAUSE_S
-        while not (taken := (yield from self.take(key))):
-            if taken is None:
-                return None
+        while not (is_acquired := (yield from self.acquire(key))):
+            if is_acquired is None:
+                return None, False
             yield sleep(max(0.0, min(pause, left())))
-            pause = min(LONGEST_PAUSE_S, pause * 1.5)
-            data = yield from self._store.look(key)
+            pause = min(MAX_PAUSE_S, pause * 1.5)
+            data = yield from self._store.read(key)
             if data is not None or left() <= 0:
-                return data
-        data = yield from self._store.look(key)  # kept between our look-up and the lease
+                return data, False
+        data = yield from self._guard(key, self._store.read(key))  # stored between our look-up and the lease
         if data is not None:
-            yield from self.give_back(key)
-        return data
+            yield from self._release(key)
+        return data, data is None
 
-    def give_back(self, key: str | None) -> Act[None]:
-        """End the lease, if it is ours, when the result is kept or will not be."""
-        if self.forgo(key):
-            yield from self._store.leased("release", key, self._holder)
+    def hold(self, key: str | None, work: Generator[Any, Any, T]) -> Generator[Any, Any, T]:
+        """Run *work* and release the lease on *key*, also if the work fails or is cancelled.
 
-    def forgo(self, key: str | None) -> bool:
-        """Renew the lease no more; return whether it was held. It runs out by itself."""
+        Args:
+            key: The key of the lease that the caller has; None if it has none.
+            work: The work that the lease protects.
+        """
+        if key is None:
+            return (yield from work)
+        result = yield from self._guard(key, work)
+        yield from self._release(key)
+        return result
+
+    def acquire(self, key: str) -> Act[bool | None]:
+        """Acquire the lease; return whether this process has it, None if the backend has no leases.
+
+        A cancelled caller does not have it, even if the backend has granted it.
+        """
+        try:
+            is_acquired = yield from self._store.call_lease_operation(
+                "acquire", key, self._holder, self._lease_s
+            )
+        except GeneratorExit:  # no further step is possible
+            raise
+        except BaseException:
+            with self._lock:
+                held = key in self._held
+            if not held:
+                yield from self._release_in_backend(key)
+            raise
+        if is_acquired:
+            self._record_acquired(key)
+        return is_acquired
+
+    def _guard(self, key: str, work: Generator[Any, Any, T]) -> Generator[Any, Any, T]:
+        """Run *work*; release the lease if it fails or is cancelled."""
+        try:
+            return (yield from work)
+        except GeneratorExit:  # no further step is possible: the lease expires
+            self._abandon(key)
+            raise
+        except BaseException:
+            yield from self._release(key)
+            raise
+
+    def _release(self, key: str) -> Act[None]:
+        if self._abandon(key):
+            yield from self._release_in_backend(key)
+
+    def _release_in_backend(self, key: str) -> Act[None]:
+        try:
+            yield from self._store.call_lease_operation("release", key, self._holder)
+        except GeneratorExit:
+            raise
+        except Expired:  # release it all the same
+            yield from self._store.call_lease_operation("release", key, self._holder)
+        except BaseException:  # cancelled, perhaps before the step began; a second release does no harm
+            yield from self._store.call_lease_operation("release", key, self._holder)
+            raise
+
+    def _abandon(self, key: str) -> bool:
+        """Stop renewing the lease, unless another call of this process has it; return whether this was the last call."""
         with self._lock:
-            held = key in self._held
-            self._held.discard(key or "")
-        return held
+            left = self._held.get(key, 0) - 1
+            if left > 0:
+                self._held[key] = left
+            else:
+                self._held.pop(key, None)
+        return left == 0
 
     def close(self) -> None:
-        """Renew nothing any more."""
+        """Stop renewing leases."""
         with self._lock:
             self._held.clear()
             if self._renewing is not None:
                 self._renewing.set()
             self._renewing = None
 
-    def take(self, key: str) -> Act[bool | None]:
-        """Take the lease; return whether this process has it, None where there are no leases."""
-        taken = yield from self._store.leased("acquire", key, self._holder, self._lease_s)
-        if taken:
-            self._hold(key)
-        return taken
-
-    def _hold(self, key: str) -> None:
+    def _record_acquired(self, key: str) -> None:
         with self._lock:
-            self._held.add(key)
+            self._held[key] = self._held.get(key, 0) + 1
             if self._renewing is None:
-                self._renewing = threading.Event()
-                threading.Thread(
-                    target=self._renew, args=(self._renewing,), name="llmcore-leases", daemon=True
-                ).start()
+                renewing = threading.Event()
+                thread = threading.Thread(
+                    target=self._renew_all, args=(renewing,), name="llmcore-leases", daemon=True
+                )
+                if start_thread(thread):  # without a thread, the lease expires and other processes go ahead
+                    self._renewing = renewing
 
-    def _renew(self, renewing: threading.Event) -> None:
-        """Renew what is held, until nothing is."""
+    def _renew_all(self, renewing: threading.Event) -> None:
+        """Renew all held leases; end after a time without any."""
         idle_since = time.monotonic()
         while not renewing.wait(self._lease_s / 3):
             with self._lock:
@@ -107,8 +170,8 @@ class Leases:
                     self._renewing = None
                     return
             for key in held:
-                run(self._store.leased("acquire", key, self._holder, self._lease_s))
+                run(self._store.call_lease_operation("acquire", key, self._holder, self._lease_s))
                 with self._lock:
                     released = key not in self._held
-                if released:  # given back while it was being renewed
-                    run(self._store.leased("release", key, self._holder))
+                if released:  # released while it was being renewed
+                    run(self._store.call_lease_operation("release", key, self._holder))

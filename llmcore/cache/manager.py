@@ -1,35 +1,43 @@
-"""CacheManager: what an application calls to keep its own values."""
+"""CacheManager: the cache API for applications."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Self
+from os import PathLike
+from pathlib import Path
+from typing import Any, Self, get_args
 
 from llmcore.cache.codec import Codec
-from llmcore.cache.keys import Ttl, seconds
-from llmcore.cache.store import CacheStore
+from llmcore.cache.keys import Ttl, parse_ttl
+from llmcore.cache.opening import find_cache_folder, open_backend
+from llmcore.cache.store import CacheStore, OnOutage
 from llmcore.cache.typed import Decorator
 from llmcore.cache.values import Values
-from llmcore.calls.backend import Backend
+from llmcore.calls.argument_names import check_argument_names
 from llmcore.calls.drivers import arun, run
+from llmcore.errors import ConfigError
+from llmcore.process_bound import ProcessBound
 from llmcore.units import Size
 
 __all__ = ["CacheManager", "Ttl"]
 
 
-class CacheManager:
-    """Keeps values under text keys for a while, in the backend that is named.
+class CacheManager(ProcessBound):
+    """Stores values under text keys with a TTL, in the backend that is named.
 
-    A backend that fails is a miss, counted in `errors`; a value that cannot be kept raises `CacheError` at once, and so
-    does managing (`invalidate`, `clear`) that fails. Each blocking method has an async twin with the prefix `a`.
+    A failure of the backend counts as a miss and in `errors`. A value that cannot be stored is logged and counted there too.
+    A failure of `invalidate` or `clear` raises `CacheError`. Each blocking method has an async version with the
+    prefix `a`.
     """
 
     def __init__(
         self,
         backend: str = "file",
+        cache_dir: str | PathLike[str] | None = None,
         *,
-        ttl: Ttl = None,
+        ttl: Ttl = 3600,
         memory: int | str = "64MB",
+        on_outage: OnOutage = "memory",
         store: CacheStore | None = None,
         **options: Any,
     ) -> None:
@@ -37,25 +45,46 @@ class CacheManager:
 
         Args:
             backend: "memory", "file" or any installed provider.
-            ttl: How long values live where `set` does not say; None: until they are evicted.
+            cache_dir: Folder of a cache that stores files; it is created. None: the default of the provider. A provider
+                without files ignores it.
+            ttl: Default TTL of `set` and `cached`; None: values live until they are evicted.
             memory: Size of the memory tier in front of the backend; 0 turns it off.
-            store: An open one to share, in place of *backend*.
-            options: The provider's own, such as `cache_dir="./cache"` or `url="redis://..."`.
+            on_outage: "memory": while the backend is unreachable, the memory tier serves older entries for 60 seconds and
+                new entries for their ttl. "miss": every look-up is a miss.
+            store: An open store to share, with its own ttl, in place of *backend*.
+            options: Options of the provider, such as `max_size="1GB"` or `url="redis://..."`.
 
         Raises:
-            PluginNotFound: No installed plugin offers *backend*.
-            ConfigError: An option is unknown or does not fit.
+            PluginNotFound: No installed plugin provides *backend*.
+            ConfigError: An option is unknown or invalid.
         """
         if store is None:
-            store = CacheStore(_opened(backend, options), ttl=seconds(ttl), memory=Size.parse(memory))
+            _check_on_outage(on_outage)
+            store = CacheStore(
+                open_backend(backend, cache_dir, options),
+                ttl=parse_ttl(ttl),
+                memory=Size.parse(memory),
+                on_outage=on_outage,
+            )
         self._store = store
+        self.backend = store.backend.name
+        """The name of the provider."""
+        self._given_folder = cache_dir
         self._values = Values(store)
         self._codec = Codec()
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.backend} ttl={self._store.ttl}>"
+
+    @property
+    def cache_dir(self) -> Path | None:
+        """The folder of a cache that stores files; otherwise the *cache_dir* argument."""
+        return find_cache_folder(self._store.backend, self._given_folder)
 
     # -- one value
 
     def get(self, key: str, default: Any = None) -> Any:
-        """Return the value, or *default* where there is none."""
+        """Return the value, or *default* if there is none."""
         found = run(self._values.look_up(key, self._codec))
         return found.value if found.hit else default
 
@@ -64,20 +93,26 @@ class CacheManager:
         found = await arun(self._values.look_up(key, self._codec))
         return found.value if found.hit else default
 
+    @check_argument_names
     def set(self, key: str, value: Any, ttl: Ttl = None, *, tags: str | Iterable[str] | None = None) -> bool:
-        """Keep *value*; return whether the backend took it.
+        """Store *value*. While the backend is unreachable, memory keeps it (`on_outage="memory"`).
 
         Args:
-            key: Any text that is not empty.
+            key: Text that is not empty.
             value: Plain data: JSON types, bytes, tuples, sets, dates and times, Decimal, UUID.
-            ttl: How long it lives; None takes the cache's.
-            tags: What `invalidate(tags=...)` may later forget it by.
+            ttl: Time to live; None: the TTL of the cache.
+            tags: Tags by which `invalidate(tags=...)` removes the value.
+
+        Returns:
+            Whether the backend stored the value. A value that cannot be encoded is not stored, but logged and counted
+            in `errors`.
 
         Raises:
-            CacheError: The value would not come back as itself.
+            CacheError: The key, the ttl or a tag is invalid.
         """
         return run(self._values.set({key: value}, ttl, tags, self._codec))
 
+    @check_argument_names
     async def aset(
         self, key: str, value: Any, ttl: Ttl = None, *, tags: str | Iterable[str] | None = None
     ) -> bool:
@@ -85,7 +120,7 @@ class CacheManager:
         return await arun(self._values.set({key: value}, ttl, tags, self._codec))
 
     def delete(self, key: str) -> bool:
-        """Forget the key; return whether it was there."""
+        """Remove the key; return whether it existed."""
         return run(self._values.forget(key))
 
     async def adelete(self, key: str) -> bool:
@@ -95,39 +130,44 @@ class CacheManager:
     # -- many
 
     def get_many(self, keys: Iterable[str]) -> dict[str, Any]:
-        """Return the values that are there, by key, in the order of *keys*."""
+        """Return the cached values by key, in the order of *keys*."""
         return run(self._values.look_up_many(keys, self._codec))
 
     async def aget_many(self, keys: Iterable[str]) -> dict[str, Any]:
         """See `get_many`."""
         return await arun(self._values.look_up_many(keys, self._codec))
 
+    @check_argument_names
     def set_many(
         self, values: Mapping[str, Any], ttl: Ttl = None, *, tags: str | Iterable[str] | None = None
     ) -> bool:
-        """Keep all *values*, or raise before any is kept; return whether the backend took all. See `set`."""
+        """Store all *values*, or none if one cannot be encoded; return whether all are stored. See `set`."""
         return run(self._values.set(values, ttl, tags, self._codec))
 
+    @check_argument_names
     async def aset_many(
         self, values: Mapping[str, Any], ttl: Ttl = None, *, tags: str | Iterable[str] | None = None
     ) -> bool:
         """See `set_many`."""
         return await arun(self._values.set(values, ttl, tags, self._codec))
 
+    @check_argument_names
     def invalidate(self, pattern: str | None = None, *, tags: str | Iterable[str] | None = None) -> int:
-        """Forget the keys that match *pattern*, such as "user:*", and what bears one of *tags*.
+        """Remove the keys that match *pattern*, such as "user:*", and the values with one of *tags*.
 
-        Without either, clear the cache's namespace, replies included. Tags take the same time however many values bear
-        them.
+        Without both, clear the namespace of the cache, including replies. The time for a tag does not depend on the
+        number of its values.
 
         Returns:
-            How many keys matched the pattern; -1 where there was none and nobody counted.
+            The number of keys that matched the pattern; -1 without a pattern, or if the backend does not count.
 
         Raises:
-            CacheError: The backend failed, or cannot tell its keys.
+            CacheError: The backend failed, or cannot list keys. If it is unreachable, memory has removed the values, and the
+                backend removes them before it is read again (`on_outage="memory"`).
         """
         return run(self._values.invalidate(pattern, tags))
 
+    @check_argument_names
     async def ainvalidate(
         self, pattern: str | None = None, *, tags: str | Iterable[str] | None = None
     ) -> int:
@@ -135,7 +175,7 @@ class CacheManager:
         return await arun(self._values.invalidate(pattern, tags))
 
     def clear(self) -> None:
-        """Forget everything in this cache's namespace, replies included. Raises as `invalidate`."""
+        """Remove everything in the namespace of this cache, including replies. Raises as `invalidate`."""
         run(self._values.invalidate(None, None))
 
     async def aclear(self) -> None:
@@ -144,6 +184,7 @@ class CacheManager:
 
     # -- functions
 
+    @check_argument_names
     def cached(
         self,
         ttl: Ttl = None,
@@ -154,42 +195,53 @@ class CacheManager:
         refresh: float | None = None,
         name: str | None = None,
     ) -> Decorator:
-        """Return a decorator that keeps what a function returns, by its arguments.
+        """Return a decorator that caches the results of a function by its arguments.
 
-        For functions, coroutine functions, generators and async generators, and methods of all these. Identical calls
-        at the same time become one. What a function raises is never kept.
+        For functions, coroutine functions, generator functions, async generator functions, and methods. Identical
+        concurrent calls become one (single-flight). Exceptions are never cached.
 
         Args:
-            ttl: How long a result lives; None takes the cache's.
-            key: Makes the key from the arguments, in place of all of them.
-            tags: What `invalidate(tags=...)` forgets the results by; or what returns them for the arguments.
-            condition: Told a result (of a generator the list of what it yielded), says whether to keep it.
-            refresh: Between 0 and 1: after this part of the ttl, one caller has the result made anew in the background
-                while all are served the old one.
-            name: What the function is called in the cache, in place of its module and qualified name.
+            ttl: Time to live of a result; None: the TTL of the cache.
+            key: Returns the key for the arguments; default: all arguments make the key.
+            tags: Tags by which `invalidate(tags=...)` removes results, or a function that returns them for the arguments.
+            condition: Called with a result (for a generator, the list of yielded values); returns whether to cache it.
+            refresh: Between 0 and 1: after this fraction of the ttl, one caller refreshes the result in the background while all
+                callers get the old one (stale-while-revalidate).
+            name: The name of the function in keys; default: its module and qualified name.
 
         Raises:
-            CacheError: An argument, or the function, does not fit.
+            CacheError: An argument or the function is invalid.
         """
-        from llmcore.cache.decorator import Options, decorator
+        from llmcore.cache.decorator import Options, make_decorator
 
-        return decorator(
+        return make_decorator(
             self._values,
-            Options(ttl=seconds(ttl), key=key, tags=tags, condition=condition, refresh=refresh, name=name),
+            Options(ttl=parse_ttl(ttl), key=key, tags=tags, condition=condition, refresh=refresh, name=name),
         )
 
-    # -- statistics, end
+    # -- statistics and closing
 
     def get_stats(self) -> dict[str, int | float]:
         """Return hits, misses, errors, hit_rate (0 to 1) and total_requests."""
         return self._store.stats.as_dict()
 
+    def get_unavailable(self) -> dict[str, str]:
+        """Return the operations of the backend that do not work, such as "get" or "acquire", each with the reason.
+
+        They are the operations whose last call failed, and those that the backend reports.
+        """
+        return run(self._store.diagnose())
+
+    async def aget_unavailable(self) -> dict[str, str]:
+        """See `get_unavailable`."""
+        return await arun(self._store.diagnose())
+
     def clear_stats(self) -> None:
-        """Begin counting at zero."""
+        """Reset all counts to zero."""
         self._store.stats.clear()
 
     def close(self) -> None:
-        """Close the backend; nothing that was kept is lost."""
+        """Close the backend. Stored values stay."""
         run(self._store.closing())
 
     async def aclose(self) -> None:
@@ -209,10 +261,10 @@ class CacheManager:
         await self.aclose()
 
 
-def _opened(name: str, options: dict[str, Any]) -> Backend:
-    from llmcore.config import load_settings
-    from llmcore.plugins import Catalogue
-
-    entry = Catalogue().provider("cache", name)
-    settings = load_settings({}, arguments={"cache": {"provider": entry.name, entry.name: options}})
-    return Backend("cache", entry, settings)
+def _check_on_outage(given: object) -> None:
+    if given not in get_args(OnOutage):
+        raise ConfigError(
+            f'on_outage must be "memory" or "miss", got {given!r}',
+            where="CacheManager(on_outage=...)",
+            fix='CacheManager(on_outage="memory")',
+        )

@@ -1,4 +1,4 @@
-"""What a cached function is called in the cache: the same in every process, and no other's."""
+"""Name cached functions: the same name in every process, unique for each function."""
 
 from __future__ import annotations
 
@@ -11,32 +11,32 @@ from pathlib import Path
 from typing import Any, Final
 from uuid import uuid4
 
-from llmcore.cache.arguments import NotDataError, canonical, digest
+from llmcore.cache.arguments import NotDataError, make_digest, to_canonical_bytes
 
-__all__ = ["name_of"]
+__all__ = ["make_name"]
 
 _SHORT: Final = 16
 _MUTABLE: Final = (list, dict, set, bytearray)
 _tokens: Final[weakref.WeakKeyDictionary[Any, bytes]] = weakref.WeakKeyDictionary()
 
 
-def name_of(function: Callable[..., Any]) -> str:
-    """Return the module and qualified name, with a digest behind it where those do not tell functions apart.
+def make_name(function: Callable[..., Any]) -> str:
+    """Return module and qualified name, with a digest appended if they are ambiguous.
 
-    A nested function and a lambda are told apart by their code and by what they close over. To be asked at the first
-    call, when what they close over is there.
+    The digest of a nested function or a lambda covers its code and its closure. Call this at the first call of the
+    function, when its closure is complete.
     """
     module, name = function.__module__, function.__qualname__
     parts: list[bytes] = []
     if module == "__main__":
-        module, parts = _main()
+        module, parts = _name_main_module()
     if "<" in name or parts:
-        parts += _told(function, seen=set())
-    return f"{module}.{name}#{digest(parts)[:_SHORT]}" if parts else f"{module}.{name}"
+        parts += _describe_function(function, seen=set())
+    return f"{module}.{name}#{make_digest(parts)[:_SHORT]}" if parts else f"{module}.{name}"
 
 
-def _main() -> tuple[str, list[bytes]]:
-    """Return what the running program is called: its module where it is one, else its file's name in a digest."""
+def _name_main_module() -> tuple[str, list[bytes]]:
+    """Return the module name of the running program, and the path of its file as bytes if it is not a module."""
     main = sys.modules["__main__"]
     spec = getattr(main, "__spec__", None)
     if spec is not None:
@@ -45,8 +45,8 @@ def _main() -> tuple[str, list[bytes]]:
     return "__main__", [b"" if file is None else str(Path(file).resolve()).encode("utf-8", "surrogatepass")]
 
 
-def _told(function: Callable[..., Any], seen: set[int]) -> list[bytes]:
-    """Return what a function is made of: its code, and what it closes over."""
+def _describe_function(function: Callable[..., Any], seen: set[int]) -> list[bytes]:
+    """Return the code and closure of a function as bytes."""
     function = inspect.unwrap(function)
     if id(function) in seen:
         return []
@@ -54,40 +54,40 @@ def _told(function: Callable[..., Any], seen: set[int]) -> list[bytes]:
     code = getattr(function, "__code__", None)
     if code is None:
         return [function.__qualname__.encode()]
-    parts = [*_code(code)]
+    parts = [*_describe_code(code)]
     for cell in function.__closure__ or ():
         try:
-            parts.append(_closed_over(cell.cell_contents, seen))
-        except ValueError:  # nothing in it yet
+            parts.append(_describe_value(cell.cell_contents, seen))
+        except ValueError:  # an empty cell
             parts.append(b"")
     return parts
 
 
-def _code(code: types.CodeType) -> Iterator[bytes]:
+def _describe_code(code: types.CodeType) -> Iterator[bytes]:
     yield code.co_code
-    yield canonical([code.co_names, code.co_varnames, code.co_freevars])
+    yield to_canonical_bytes([code.co_names, code.co_varnames, code.co_freevars])
     for constant in code.co_consts:
         if isinstance(constant, types.CodeType):
-            yield from _code(constant)
+            yield from _describe_code(constant)
         elif constant is Ellipsis or isinstance(constant, slice):
             yield repr(constant).encode()
         else:
-            yield canonical(constant)
+            yield to_canonical_bytes(constant)
 
 
-def _closed_over(value: Any, seen: set[int]) -> bytes:
-    """Return what tells *value* apart: data by what it is, a function by its code, anything else by being itself."""
+def _describe_value(value: Any, seen: set[int]) -> bytes:
+    """Return bytes that identify *value*: the content of data, the code of a function, the identity of other objects."""
     if isinstance(value, types.FunctionType):
         where = f"{value.__module__}.{value.__qualname__}".encode()
-        return digest([where, *_told(value, seen)]).encode()
+        return make_digest([where, *_describe_function(value, seen)]).encode()
     if isinstance(value, types.ModuleType):
         return value.__name__.encode()
     if not isinstance(value, _MUTABLE):
         try:
-            return canonical(value)
+            return to_canonical_bytes(value)
         except (NotDataError, RecursionError):
             pass
     try:
         return _tokens.setdefault(value, uuid4().bytes)
-    except TypeError:  # it can be neither hashed nor watched
+    except TypeError:  # it cannot be a weak key
         return uuid4().bytes

@@ -1,4 +1,4 @@
-"""Cached generators: one run for all who iterate at the same time, kept when it came to its end, replayed lazily."""
+"""Cached generators: one run for all concurrent callers, cached when it is complete, replayed lazily."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from contextlib import aclosing, closing
 from typing import Any
 
 from llmcore.cache.codec import IMMUTABLE
-from llmcore.cache.function import CachedFunction, Call, Outcome, within
-from llmcore.calls.bridges import END
+from llmcore.cache.function import CachedFunction, Call, Outcome, running_keys
+from llmcore.calls.bridges import END, is_closed
 from llmcore.calls.drivers import aiterate, iterate
 from llmcore.calls.steps import Step
 
 __all__ = ["Pieces"]
 
 
-class _Packed:
-    """A piece that each who gets it reads for itself, so that none changes another's."""
+class _EncodedPiece:
+    """An encoded piece. Each caller decodes its own copy."""
 
     __slots__ = ("data",)
 
@@ -25,81 +25,83 @@ class _Packed:
 
 
 class Pieces:
-    """The calls of one cached generator function, or async generator function."""
+    """The calls of one cached generator function or async generator function."""
 
     def __init__(self, cached: CachedFunction, *, awaits: bool) -> None:
         self._cached = cached
         self._awaits = awaits
         self._codec = cached.piece_codec
 
-    def each(self, call: Call, *, reads: bool = True) -> Generator[Any, None, None]:
-        """Yield what the function yields, or yielded."""
-        with closing(iterate(self._life(call, reads=reads))) as pieces:
+    def iterate(self, call: Call, *, reads: bool = True) -> Generator[Any, None, None]:
+        """Yield the pieces of the function, from the cache or from a run."""
+        with closing(iterate(self._get_or_make(call, reads=reads))) as pieces:
             for piece in pieces:
-                yield self._opened(piece)
+                yield self._decode(piece)
 
-    async def aeach(self, call: Call, *, reads: bool = True) -> AsyncGenerator[Any, None]:
-        """See `each`."""
-        async with aclosing(aiterate(self._life(call, reads=reads))) as pieces:
+    async def aiterate(self, call: Call, *, reads: bool = True) -> AsyncGenerator[Any, None]:
+        """See `iterate`."""
+        async with aclosing(aiterate(self._get_or_make(call, reads=reads))) as pieces:
             async for piece in pieces:
-                yield self._opened(piece)
+                yield self._decode(piece)
 
-    def _life(self, call: Call, *, reads: bool) -> Generator[Any, Any, None]:
+    def _get_or_make(self, call: Call, *, reads: bool) -> Generator[Any, Any, None]:
         cached = self._cached
         if reads:
-            found = yield from cached.found(call)
+            found = yield from cached.look_up(call)
             if found.hit:
                 if cached.is_due(found):
-                    renewal = cached.renewal(call, lambda: self._exhausted(call))
-                    yield cached.values.refresher.step(renewal)
+                    renewal = cached.make_renewal(call, lambda: self._run_to_end(call))
+                    yield cached.values.refresher.make_step(renewal)
                 yield from found.value
                 return
-        if call.key in within.get():
+        if call.key in running_keys.get():
             yield from self._run(call)
             return
         again = reads
         while True:
-            landed = yield from cached.values.flights.together(
+            shared = yield from cached.values.flights.join(
                 call.key if reads else call.key + " refresh",
-                lambda: cached.work(call, lambda: self._run(call), reads=reads),
+                lambda: cached.run_and_store(call, lambda: self._run(call), reads=reads),
                 emit=lambda: None,
             )
-            outcome: Outcome = landed.value
+            outcome: Outcome = shared.value
             if outcome.error is None:
-                if not landed.pieces:  # another process ran it
+                if not shared.pieces:  # another process ran it
                     yield from outcome.value
                 return
-            if landed.led or landed.pieces or not again:
+            if shared.led or shared.pieces or not again:
                 outcome.raise_()
             again = False
 
     def _run(self, call: Call) -> Generator[Any, Any, Outcome]:
-        """Run the function, emitting its pieces."""
+        """Run the function and yield its pieces."""
         source = _Source(self._cached.function, call)
         step = Step(source.next, source.anext if self._awaits else None)
         values: list[Any] = []
         try:
             while (piece := (yield step)) is not END:
                 if type(piece) not in IMMUTABLE:
-                    packed = _Packed(self._codec.encode(piece))
-                    piece = self._codec.decode(packed.data)[1]  # the function may go on changing its own
+                    packed = _EncodedPiece(self._codec.encode(piece))
+                    piece = self._codec.decode(packed.data)[
+                        1
+                    ]  # a copy, since the function may change its object
                     values.append(piece)
                     yield packed
                 else:
                     values.append(piece)
                     yield piece
-        except Exception as error:  # noqa: BLE001 - it is the callers', who are told
-            yield source.closing(awaits=self._awaits)
+        except Exception as error:  # noqa: BLE001 - raised to the callers later
+            yield source.make_close_step(awaits=self._awaits)
             return Outcome(error=error)
         except GeneratorExit:
             raise
         except BaseException:
-            yield source.closing(awaits=self._awaits)
+            yield source.make_close_step(awaits=self._awaits)
             raise
         return Outcome(values)
 
-    def _exhausted(self, call: Call) -> Generator[Any, Any, Outcome]:
-        """Run the function to its end, for nobody but the cache."""
+    def _run_to_end(self, call: Call) -> Generator[Any, Any, Outcome]:
+        """Run the function to its end for the cache, without a caller."""
         run = self._run(call)
         value: Any = None
         failure: BaseException | None = None
@@ -113,41 +115,43 @@ class Pieces:
             if type(item) is Step:
                 try:
                     value = yield item
-                except BaseException as raised:  # noqa: BLE001 - the run decides
+                except BaseException as raised:  # noqa: BLE001 - passed into the run
                     failure = raised
 
-    def _opened(self, piece: Any) -> Any:
-        return self._codec.decode(piece.data)[1] if type(piece) is _Packed else piece
+    def _decode(self, piece: Any) -> Any:
+        return self._codec.decode(piece.data)[1] if type(piece) is _EncodedPiece else piece
 
 
 class _Source:
-    """What the function yields, begun at the first piece."""
+    """The generator of one call, started at the first piece."""
 
     def __init__(self, function: Callable[..., Any], call: Call) -> None:
         self._function = function
         self._call = call
         self._pieces: Any = None
 
-    def _begun(self) -> Any:
+    def _start(self) -> Any:
         if self._pieces is None:
             self._pieces = self._function(*self._call.args, **self._call.kwargs)
         return self._pieces
 
     def next(self) -> Any:
-        token = within.set(within.get() | {self._call.key})
+        token = running_keys.set(running_keys.get() | {self._call.key})
         try:
-            return next(self._begun(), END)
+            return next(self._start(), END)
         finally:
-            within.reset(token)
+            running_keys.reset(token)
 
     async def anext(self) -> Any:
-        token = within.set(within.get() | {self._call.key})
+        if is_closed(self._start()):  # closed by its event loop, which shuts down
+            raise _make_cancellation()
+        token = running_keys.set(running_keys.get() | {self._call.key})
         try:
-            return await anext(self._begun(), END)
+            return await anext(self._start(), END)
         finally:
-            within.reset(token)
+            running_keys.reset(token)
 
-    def closing(self, *, awaits: bool) -> Step:
+    def make_close_step(self, *, awaits: bool) -> Step:
         return Step(self._close, self._aclose if awaits else None)
 
     def _close(self) -> None:
@@ -157,3 +161,9 @@ class _Source:
     async def _aclose(self) -> None:
         if self._pieces is not None:
             await self._pieces.aclose()
+
+
+def _make_cancellation() -> BaseException:
+    import asyncio
+
+    return asyncio.CancelledError("the event loop shuts down")

@@ -1,4 +1,4 @@
-"""Early refresh: what is due is made anew in the background, by one caller, while all are served the old one."""
+"""Stale-while-revalidate: refresh a due entry in the background while all callers get the old one."""
 
 from __future__ import annotations
 
@@ -8,12 +8,14 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from llmcore.builtin import forks
+from llmcore import forks
 from llmcore.cache.lease import Leases
 from llmcore.cache.store import CacheStore
 from llmcore.calls.drivers import arun, run
 from llmcore.calls.steps import Act, Step
+from llmcore.interrupts import is_interrupt
 from llmcore.log import logger
+from llmcore.threads import start_thread
 
 if TYPE_CHECKING:
     import asyncio
@@ -21,158 +23,153 @@ if TYPE_CHECKING:
 __all__ = ["Refresher", "Renewal"]
 
 PAUSE_S: Final = 1.0
-"""Between a refresh that failed and the next try; doubled with every further one."""
-LONGEST_PAUSE_S: Final = 60.0
+"""Seconds between a failed refresh and the next attempt; doubled after each further failure (backoff)."""
+MAX_PAUSE_S: Final = 60.0
 QUIET_S: Final = 60.0
-"""Between two lines in the log, however many results cannot be refreshed."""
-MOST: Final = 32
-"""Refreshes under way in one process; what is due beyond them waits for its next caller."""
+"""Minimum seconds between two log lines about failed refreshes."""
+MAX_RUNNING: Final = 32
+"""Maximum concurrent refreshes in one process. Other due entries wait for their next caller."""
 
 
 class Renewal(NamedTuple):
-    """How one kept result is made anew."""
+    """How to refresh one cached result."""
 
     key: str
-    """In the backend."""
+    """The key in the backend."""
     name: str
-    """What it is the result of, as the log may tell it."""
-    due: Callable[[bytes], Act[bool]]
-    """Tells whether what is kept is usable and still due."""
+    """The description of the result for the log."""
+    is_due: Callable[[bytes], Act[bool]]
+    """Returns whether the stored data is usable and still due."""
     make: Callable[[], Act[None]]
-    """Makes the result and keeps it, or raises why not."""
+    """Makes and stores the result; raises if that fails."""
 
 
 _RUNNING: Final = float("inf")
 
 
-class _Turn(NamedTuple):
+class _Attempt(NamedTuple):
     until: float
-    """Until when nobody else begins; `_RUNNING` while somebody is at it."""
+    """Time before which no other attempt begins; `_RUNNING` during the attempt."""
     failures: int
 
 
 class Refresher:
-    """The refreshes on one cache that are under way in this process."""
+    """The refreshes of one cache in this process."""
 
     def __init__(self, store: CacheStore, leases: Leases) -> None:
         self._store = store
         self._leases = leases
         self._closed = False
-        self.renewed()
-        forks.renew(self)
+        self._lock = forks.lock()
+        self._start()
+        forks.watch(self)
 
-    def renewed(self) -> None:
-        """See `forks.Renewable`: the refreshes under way are the parent's."""
-        self._lock = threading.Lock()
-        self._turns: dict[str, _Turn] = {}
+    def after_fork(self) -> None:
+        """Forget the running refreshes, which belong to the parent process; see `forks.ForkAware`."""
+        forks.leave_to_parent(self._tasks)
+        self._start()
+
+    def _start(self) -> None:
+        self._attempts: dict[str, _Attempt] = {}
         self._quiet_until = 0.0
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def step(self, renewal: Renewal) -> Step:
-        """Return the step that begins *renewal*, in a thread or a task, unless that is being done or has just failed."""
+    def make_step(self, renewal: Renewal) -> Step:
+        """Return a step that starts *renewal* in a thread or a task, unless it is running or has just failed."""
         return Step(self._begin, self._abegin, renewal)
 
     def close(self) -> None:
-        """Begin no more; what is under way ends by itself, in silence."""
+        """Start no more refreshes. Running ones end without log lines."""
         self._closed = True
 
     def _begin(self, renewal: Renewal) -> None:
-        turn = self._take(renewal.key)
-        if turn is None:
+        attempt = self._begin_attempt(renewal.key)
+        if attempt is None:
             return
-        context, work = contextvars.copy_context(), self._refreshed(renewal, turn)
-        try:
-            threading.Thread(
-                target=context.run, args=(run, work), name="llmcore-refresh", daemon=True
-            ).start()
-        except RuntimeError:  # no more threads, or Python ends: the caller has its answer anyway
-            self._give_back(renewal.key, turn, done=None)
+        context, work = contextvars.copy_context(), self._refresh(renewal, attempt)
+        thread = threading.Thread(target=context.run, args=(run, work), name="llmcore-refresh", daemon=True)
+        if not start_thread(thread):  # the caller has the old value
+            self._end_attempt(renewal.key, attempt, done=None)
 
     async def _abegin(self, renewal: Renewal) -> None:
         import asyncio
 
-        turn = self._take(renewal.key)
-        if turn is None:
+        attempt = self._begin_attempt(renewal.key)
+        if attempt is None:
             return
 
-        def ended(task: asyncio.Task[None]) -> None:
+        def end(task: asyncio.Task[None]) -> None:
             self._tasks.discard(task)
-            self._give_back(renewal.key, turn, done=None)  # where it was cancelled before it began
+            self._end_attempt(renewal.key, attempt, done=None)  # if it was cancelled before it began
 
-        task = asyncio.get_running_loop().create_task(arun(self._refreshed(renewal, turn)))
+        task = asyncio.get_running_loop().create_task(arun(self._refresh(renewal, attempt)))
         self._tasks.add(task)
-        task.add_done_callback(ended)
+        task.add_done_callback(end)
 
-    def _take(self, key: str) -> _Turn | None:
-        """Return a turn, which `_give_back` ends; None where this is not the time."""
+    def _begin_attempt(self, key: str) -> _Attempt | None:
+        """Begin an attempt, which `_end_attempt` ends; return None if no attempt may begin now."""
         now = time.monotonic()
         with self._lock:
-            before = self._turns.get(key)
-            running = sum(turn.until == _RUNNING for turn in self._turns.values())
-            if self._closed or running >= MOST or (before is not None and before.until > now):
+            before = self._attempts.get(key)
+            running = sum(attempt.until == _RUNNING for attempt in self._attempts.values())
+            if self._closed or running >= MAX_RUNNING or (before is not None and before.until > now):
                 return None
-            # What failed is remembered for as long again, so that the pauses grow.
-            self._turns = {
-                each: turn for each, turn in self._turns.items() if turn.until > now - LONGEST_PAUSE_S
+            # Keep failures for another pause, so that the backoff grows.
+            self._attempts = {
+                each: attempt for each, attempt in self._attempts.items() if attempt.until > now - MAX_PAUSE_S
             }
-            turn = self._turns[key] = _Turn(_RUNNING, 0 if before is None else before.failures)
-            return turn
+            attempt = self._attempts[key] = _Attempt(_RUNNING, 0 if before is None else before.failures)
+            return attempt
 
-    def _give_back(self, key: str, turn: _Turn, *, done: bool | None) -> bool:
-        """End the turn, if that was not done; return whether to tell of a failure.
+    def _end_attempt(self, key: str, attempt: _Attempt, *, done: bool | None) -> bool:
+        """End the attempt, unless it has ended; return whether to log a failure.
 
-        *done* is None where it came to nothing, and nothing is wrong.
+        *done* is None if nothing was refreshed and nothing failed.
         """
         now = time.monotonic()
         with self._lock:
-            if self._turns.get(key) is not turn:
+            if self._attempts.get(key) is not attempt:
                 return False
             if done:
-                del self._turns[key]
+                del self._attempts[key]
                 return False
-            failures = turn.failures + (done is False)
-            pause = min(LONGEST_PAUSE_S, PAUSE_S * 2.0 ** max(0, failures - 1))
-            self._turns[key] = _Turn(now + pause, failures)
+            failures = attempt.failures + (done is False)
+            pause = min(MAX_PAUSE_S, PAUSE_S * 2.0 ** max(0, failures - 1))
+            self._attempts[key] = _Attempt(now + pause, failures)
             if done is None or failures > 1 or now < self._quiet_until or self._closed:
                 return False
             self._quiet_until = now + QUIET_S
             return True
 
-    def _refreshed(self, renewal: Renewal, turn: _Turn) -> Act[None]:
+    def _refresh(self, renewal: Renewal, attempt: _Attempt) -> Act[None]:
         done: bool | None = None
-        why = "what came back cannot be kept"
+        why = "the new result was not stored"
         try:
-            done = yield from self._leading(renewal)
-        except Exception as error:  # noqa: BLE001 - of whoever made it; nobody waits here to be told
+            done = yield from self._refresh_with_lease(renewal)
+        except BaseException as error:
+            if is_interrupt(error):
+                raise
             done, why = False, type(error).__name__
         finally:
-            if self._give_back(renewal.key, turn, done=done):
+            if self._end_attempt(renewal.key, attempt, done=done):
                 logger(__name__).warning(
-                    "refreshing %s failed, the old one is served on: %s", renewal.name, why
+                    "refreshing %s failed, the old result is still served: %s", renewal.name, why
                 )
 
-    def _leading(self, renewal: Renewal) -> Act[bool | None]:
-        """Refresh, unless another process does, or did; return whether that was done."""
+    def _refresh_with_lease(self, renewal: Renewal) -> Act[bool | None]:
+        """Refresh, unless another process has the lease; return whether the entry is fresh, None if it has."""
         lease = renewal.key + " refresh"
-        if (yield from self._leases.take(lease)) is False:
+        taken = yield from self._leases.acquire(lease)
+        if taken is False:
             return None
-        try:
-            done = yield from self._made(renewal)
-        except GeneratorExit:  # which allows no further step
-            self._leases.forgo(lease)
-            raise
-        except BaseException:
-            yield from self._leases.give_back(lease)
-            raise
-        yield from self._leases.give_back(lease)
-        return done
+        return (yield from self._leases.hold(lease if taken else None, self._make(renewal)))
 
-    def _made(self, renewal: Renewal) -> Act[bool]:
+    def _make(self, renewal: Renewal) -> Act[bool]:
         if not (yield from self._is_due(renewal)):
             return True
         yield from renewal.make()
         return not (yield from self._is_due(renewal))
 
     def _is_due(self, renewal: Renewal) -> Act[bool]:
-        kept = yield from self._store.look(renewal.key)
-        return kept is not None and (yield from renewal.due(kept))
+        kept = yield from self._store.read(renewal.key)
+        return kept is not None and (yield from renewal.is_due(kept))

@@ -1,4 +1,4 @@
-"""The short way to a kept result: the arguments of a recent hit lead to it without a key being made or bytes decoded."""
+"""A fast path for recent hits: arguments lead to the result without making a key or decoding bytes."""
 
 from __future__ import annotations
 
@@ -7,35 +7,35 @@ from typing import Any, Final
 
 from llmcore.cache.codec import IMMUTABLE
 from llmcore.cache.entry import Found
-from llmcore.cache.keys import backend_key
+from llmcore.cache.keys import make_backend_key
 from llmcore.cache.store import CacheStore
 
 __all__ = ["MISSED", "Shortcut"]
 
 MISSED: Final = object()
-_MOST: Final = 1024
-_LONGEST: Final = 4096
-_FIT: Final = frozenset({str, int, bool, bytes, type(None)})
+_MAX_SPOTS: Final = 1024
+_MAX_SIZE: Final = 4096
+_ARGUMENT_TYPES: Final = frozenset({str, int, bool, bytes, type(None)})
 
 
 Spot = tuple[type | None, tuple[type, ...], str, bytes, Any, float]
-"""Where one recent hit is; a plain tuple, which is the fastest to unpack.
+"""One recent hit, as a plain tuple, which is the fastest to unpack:
 
-The type of the argument, where there is one alone, else None; the types of all arguments; the key in the backend; the
-object in memory that the value was read from: while it is there, the value is true; the value; when it is due.
+the type of a single argument, else None; the types of all arguments; the key in the backend; the bytes object in memory
+that the value was decoded from, and as long as it is there, the value is valid; the value; the refresh time.
 """
 
 
 class Shortcut:
-    """Where the recent hits of one function are. Only immutable arguments and results take part, and small ones."""
+    """The recent hits of one function, for small immutable arguments and results."""
 
     def __init__(self, store: CacheStore) -> None:
         self._store = store
         self.spots: dict[Any, Spot] = {}
-        """By the arguments: their tuple, which the pairs of those given by name follow."""
+        """Positional arguments, followed by the pairs of keyword arguments -> hit."""
 
     def find(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """Return the result for some arguments, counted, or MISSED: the long way knows."""
+        """Return the result for the arguments and count a hit; MISSED if it is not a recent hit."""
         try:
             spot = self.spots.get((args, *kwargs.items()) if kwargs else args)
         except TypeError:  # not hashable
@@ -47,19 +47,19 @@ class Shortcut:
             return MISSED
         if self._store.peek(key) is not kept or (due and due <= time.time()):
             return MISSED
-        self._store.stats.hit()
+        self._store.stats.record_hit()
         return value
 
     def learn(self, args: tuple[Any, ...], kwargs: dict[str, Any], key: str, found: Found) -> None:
-        """Note a hit."""
+        """Remember a hit."""
         kinds = (*map(type, args), *map(type, kwargs.values()))
-        if not (found.plain and type(found.value) in IMMUTABLE and _FIT.issuperset(kinds)):
+        if not (found.plain and type(found.value) in IMMUTABLE and _ARGUMENT_TYPES.issuperset(kinds)):
             return
-        at = backend_key(key)
+        at = make_backend_key(key)
         kept = self._store.peek(at)
-        if kept is None or len(kept) > _LONGEST or any(map(_is_long, (*args, *kwargs.values()))):
+        if kept is None or len(kept) > _MAX_SIZE or any(map(_is_long, (*args, *kwargs.values()))):
             return
-        if len(self.spots) >= _MOST:
+        if len(self.spots) >= _MAX_SPOTS:
             self.spots.clear()
         lone = kinds[0] if len(args) == 1 and not kwargs else None
         place = (args, *kwargs.items()) if kwargs else args
@@ -67,4 +67,4 @@ class Shortcut:
 
 
 def _is_long(argument: object) -> bool:
-    return isinstance(argument, str | bytes) and len(argument) > _LONGEST
+    return isinstance(argument, str | bytes) and len(argument) > _MAX_SIZE

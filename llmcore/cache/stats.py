@@ -1,70 +1,64 @@
-"""Hits and misses of one cache."""
+"""Count the hits, misses and errors of one cache."""
 
 from __future__ import annotations
 
 import itertools
-import threading
 
-from llmcore.builtin import forks
+from llmcore import forks
 
 __all__ = ["Stats"]
 
 
 class Stats:
-    """Counts look-ups and failures. Threads may use it at once."""
+    """Counts of look-ups and failures. Thread-safe."""
 
-    __slots__ = ("__weakref__", "_hits", "_lock", "_read", "errors", "hit", "misses")
+    __slots__ = ("__weakref__", "_hits", "_lock", "_read", "errors", "misses", "record_hit")
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = forks.lock()
         self._hits = itertools.count()
-        self.hit = self._hits.__next__
-        """Counts one hit: a step of its own in C, since a lock would cost more than all the rest of a hit."""
+        self.record_hit = self._hits.__next__
+        """Count one hit. It is an atomic C function, since a lock would cost more than the rest of a hit."""
         self._read = 0
-        """How far the hits are to be read from: each reading takes a number too."""
+        """Numbers of the counter that are not hits: each reading takes one."""
         self.misses = self.errors = 0
-        forks.renew(self)
-
-    def renewed(self) -> None:
-        """See `forks.Renewable`."""
-        self._lock = threading.Lock()
 
     @property
     def hits(self) -> int:
-        """Look-ups that found something."""
+        """The number of hits."""
         with self._lock:
-            return self._hits_now()
+            return self._count_hits()
 
-    def looked_up(self, *, hit: bool) -> None:
+    def record_lookup(self, *, hit: bool) -> None:
         """Count one look-up."""
         if hit:
-            self.hit()
+            self.record_hit()
             return
         with self._lock:
             self.misses += 1
 
-    def unusable(self) -> None:
-        """Count the last hit as the miss that it turned out to be."""
+    def record_unusable(self) -> None:
+        """Count the last hit as a miss instead."""
         with self._lock:
             self._read += 1
             self.misses += 1
 
-    def failed(self) -> None:
+    def record_error(self) -> None:
         """Count one failure of the backend."""
         with self._lock:
             self.errors += 1
 
     def clear(self) -> None:
-        """Begin again at zero."""
+        """Reset all counts to zero."""
         with self._lock:
-            hits = self._hits_now()
+            hits = self._count_hits()
             self._read += hits
             self.misses = self.errors = 0
 
     def as_dict(self) -> dict[str, int | float]:
         """Return the counts, and `hit_rate` between 0 and 1."""
         with self._lock:
-            hits, misses, errors = self._hits_now(), self.misses, self.errors
+            hits, misses, errors = self._count_hits(), self.misses, self.errors
         total = hits + misses
         return {
             "hits": hits,
@@ -74,7 +68,7 @@ class Stats:
             "total_requests": total,
         }
 
-    def _hits_now(self) -> int:
-        hits = self.hit() - self._read
+    def _count_hits(self) -> int:
+        hits = self.record_hit() - self._read
         self._read += 1
         return hits

@@ -1,230 +1,305 @@
-"""The cache as calls see it: bytes in, bytes out, and never the reason why a call fails."""
+"""The cache for calls: stores bytes, and never makes a call fail."""
 
 from __future__ import annotations
 
 import struct
-import threading
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, Literal, TypeAlias
 
-from llmcore.builtin import forks
-from llmcore.builtin.memory_cache import MemoryCache
-from llmcore.cache.breaker import Breaker
+from llmcore import forks
+from llmcore.cache.breaker import Breaker, is_unreachable
+from llmcore.cache.health import Health
+from llmcore.cache.invalidation import Invalidation
+from llmcore.cache.standby import Standby
 from llmcore.cache.stats import Stats
 from llmcore.cache.tier import Tier
 from llmcore.calls.backend import Backend
+from llmcore.calls.backend_call import translate_error
 from llmcore.calls.drivers import run
-from llmcore.calls.options import scrubbed
-from llmcore.calls.steps import Act, Step
-from llmcore.errors import CacheError, CacheUnavailable, ConfigError, PluginError
+from llmcore.calls.options import describe, scrub
+from llmcore.calls.steps import Act, Expired, Step
+from llmcore.errors import CacheError, ConfigError, LLMCoreError, PluginError
+from llmcore.interrupts import is_interrupt
 from llmcore.log import logger
+from llmcore.support.bounded_entries import BoundedEntries
 
-__all__ = ["CacheStore"]
+__all__ = ["CacheStore", "OnOutage"]
 
-_HEAD: Final = struct.Struct("<4sd")
+OnOutage: TypeAlias = Literal["memory", "miss"]
+"""The behaviour while the backend is unreachable; `[cache] on_outage`."""
+
+_HEADER: Final = struct.Struct("<4sd")
 _MAGIC: Final = b"llm1"
-_QUIET_S: Final = 60.0
-"""Between two lines about a cache that refuses to keep by turns."""
+_POSTPONED: Final = "memory has removed it; the backend removes it before it is read again"
 
 
 class CacheStore:
-    """One configured cache: memory tier, backend, and what is known of its health.
+    """One configured cache: memory tier, backend, circuit breaker and health.
 
-    The backend's failures are counted, logged once a change of state, and outlived.
+    Failures of the backend are counted and logged once per change of state; calls go on.
     """
 
-    def __init__(self, backend: Backend, *, ttl: float | None = None, memory: int = 0) -> None:
-        """Prepare it; the backend is created at the first look-up.
+    def __init__(
+        self,
+        backend: Backend,
+        *,
+        ttl: float | None = None,
+        memory: int = 0,
+        on_outage: OnOutage = "memory",
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Prepare the store. The backend is created at the first look-up.
 
         Args:
-            backend: Whose it is.
-            ttl: Seconds that an entry lives where the caller does not say; None: until it is evicted.
+            backend: The backend that stores the entries.
+            ttl: Default TTL in seconds; None: entries live until they are evicted.
             memory: Bytes of the memory tier; 0 for none.
+            on_outage: "memory" serves and stores entries in the memory tier while the backend is unreachable, see `Outage`;
+                with "miss" every look-up is a miss.
+            clock: Returns monotonic seconds, for outages and entries in memory.
         """
         self.backend = backend
         self.ttl = ttl
         self.stats = Stats()
         self._memory = memory
+        self._clock = clock
         self._tier: Tier | None = None
         self._prepared = False
-        self.peek: Callable[[str], bytes | None] = _nothing
-        """Returns, uncounted and without waiting, the object that this process's own memory has under a key.
+        self.peek: Callable[[str], bytes | None] = _peek_nothing
+        """Return the bytes object that the memory of this process has for a key, without counting or waiting.
 
-        It is the same object until the key is written anew, and may have the store's head in front of the value. None
-        says nothing: `lookup` does. To be taken from here at each use.
+        It is the same object until the key is written again, and may start with the header of the store. None does not
+        mean a miss; call `lookup` then. Read this attribute at each use, since it changes.
         """
-        self._lock = threading.Lock()
-        self._probed = "probe"
-        """The key that failed last: of a Cluster, the other nodes may well answer."""
-        self._refusing = False
-        self._quiet_until = 0.0
-        self._breaker = Breaker(self._answers, self._works)
-        forks.renew(self)
+        self._lock = forks.lock()
+        self._probe_key = "probe"
+        """The key that failed last, for probes: in a cluster, the nodes of other keys may answer."""
+        self._health = Health(clock)
+        self._standby = Standby(backend, is_enabled=on_outage == "memory")
+        self._breaker = Breaker(
+            self._probe_backend,
+            self._report_recovery,
+            on_open=lambda: self._standby.begin(self._tier),
+            may_close=lambda: self._standby.end(self._tier),
+            clock=clock,
+        )
 
-    def renewed(self) -> None:
-        """See `forks.Renewable`."""
-        self._lock = threading.Lock()
-
-    def near(self, key: str) -> bytes | None:
-        """Return the value that this process's own memory has, uncounted; None says nothing: `lookup` does."""
+    def get_from_memory(self, key: str) -> bytes | None:
+        """Return the value in the memory of this process, uncounted. None does not mean a miss; call `lookup` then."""
+        if self._breaker.is_open:
+            return self._standby.get(key)
         tier = self._tier
         if tier is not None:
-            return None if self._breaker.is_open else tier.get(key)
-        opened = _opened(self.peek(key))
+            return tier.get(key)
+        opened = _unpack(self.peek(key))
         return None if opened is None else opened[0]
 
     def lookup(self, key: str) -> Act[bytes | None]:
-        """Return what is kept under *key*, or None: a miss, or a backend that failed."""
-        value = None
-        if self._ready():
+        """Return the value of *key*; None for a miss or a failure of the backend."""
+        if self._prepare_backend():
             value = None if self._tier is None else self._tier.get(key)
             if value is None:
                 value = yield from self._read(key)
-        self.stats.looked_up(hit=value is not None)
+        else:
+            value = self._standby.get(key)
+        self.stats.record_lookup(hit=value is not None)
         return value
 
     def lookup_many(self, keys: Sequence[str]) -> Act[dict[str, bytes]]:
-        """Return what is kept under *keys*, each of which is counted as by `lookup`.
+        """Return the values of *keys*, each counted as by `lookup`.
 
-        The backend is asked once, and only for what the memory tier has not.
+        The backend is called once, for the keys that the memory tier does not have.
         """
         values: dict[str, bytes] = {}
-        if self._ready():
-            if self._tier is not None:
-                values = {key: value for key in keys if (value := self._tier.get(key)) is not None}
-            values |= yield from self._read_many([key for key in keys if key not in values])
+        if self._prepare_backend() and self._tier is not None:
+            values = {key: value for key in keys if (value := self._tier.get(key)) is not None}
+        values |= yield from self.read_many([key for key in keys if key not in values])
         for key in keys:
-            self.stats.looked_up(hit=key in values)
+            self.stats.record_lookup(hit=key in values)
         return values
 
-    def keep(self, key: str, value: bytes, ttl: float | None = None) -> Act[bool]:
-        """Keep *value*; return whether that was done."""
-        if not self._ready():
-            return False
+    def keep(self, key: str, value: bytes, ttl: float | None = None, *, replaces: bool = False) -> Act[bool]:
+        """Store *value*; return whether the backend stored it.
+
+        During an outage the value is stored in memory. With *replaces*, an older value in the backend is deleted when the
+        backend answers again.
+        """
         ttl = self.ttl if ttl is None else ttl
-        expires = time.time() + ttl if ttl is not None else 0.0
-        if self._tier is not None:
-            self._tier.drop(key)
-        epoch = 0 if self._tier is None else self._tier.epoch()
-        done = yield from self._attempted("set", key, _HEAD.pack(_MAGIC, expires) + value, ttl)
-        if done and self._tier is not None:
-            self._tier.put(key, value, expires, self._tier.wrote(epoch))
-        return done
+        if self._prepare_backend():
+            expires = time.time() + ttl if ttl is not None else 0.0
+            if self._tier is not None:
+                self._tier.drop(key)
+            epoch = 0 if self._tier is None else self._tier.epoch()
+            if (yield from self._try_operation("set", key, _HEADER.pack(_MAGIC, expires) + value, ttl)):
+                if self._tier is not None:
+                    self._tier.put(key, value, expires, self._tier.record_write(epoch))
+                return True
+        if replaces:
+            self._standby.postpone(Invalidation("key", key), self._breaker, is_requested=False)
+        self._standby.put(key, value, ttl)
+        return False
 
     def forget(self, key: str) -> Act[bool]:
-        """Delete *key*; return whether it was there."""
-        if not self._ready():
+        """Delete *key*; return whether it existed. During an outage, the backend deletes it when it answers again."""
+        invalidation = Invalidation("key", key)
+        was_served = self._standby.get(key) is not None
+        if self._standby.postpone(invalidation, self._breaker) is not None:
+            return was_served
+        if not self._prepare_backend():
             return False
         if self._tier is not None:
             self._tier.drop(key)
         found: list[Any] = []
-        yield from self._attempted("delete", key, into=found.append)
+        if not (yield from self._try_operation("delete", key, into=found.append)):
+            self._standby.postpone(invalidation, self._breaker)
         return bool(found and found[0])
 
-    def look(self, key: str) -> Act[bytes | None]:
-        """Return what the backend has under *key*, uncounted: for those who wait until it is there."""
-        return (yield from self._read(key)) if self._ready() else None
+    def pin(self, key: str) -> None:
+        """During an outage, keep the value of *key* in memory until it ends, since a new entry depends on it."""
+        self._standby.pin(key)
 
-    def look_many(self, keys: Sequence[str]) -> Act[dict[str, bytes]]:
-        """Return what the backend has under *keys*, asked once and uncounted."""
-        return (yield from self._read_many(keys)) if self._ready() else {}
+    def read(self, key: str) -> Act[bytes | None]:
+        """Return the value of *key* in the backend, uncounted, for callers that poll for it."""
+        return (yield from self._read(key)) if self._prepare_backend() else self._standby.get(key)
 
-    def leased(self, name: str, *args: Any) -> Act[bool | None]:
-        """Take or give back a lease; return the backend's answer, None where it has no leases or failed."""
-        if not self._ready() or self.backend.ability(name) is None:
+    def read_many(self, keys: Sequence[str]) -> Act[dict[str, bytes]]:
+        """Return the values of *keys* in the backend, in one call and uncounted."""
+        return (yield from self._read_many(keys)) if self._prepare_backend() else self._standby.get_many(keys)
+
+    @property
+    def has_leases(self) -> bool:
+        """Whether the backend, once it was used, has leases."""
+        return self._prepared and self.backend.find_ability("acquire") is not None
+
+    def call_lease_operation(self, name: str, *args: Any) -> Act[bool | None]:
+        """Acquire or release a lease; return the answer of the backend, None if it has no leases or failed."""
+        if not self._prepare_backend() or self.backend.find_ability(name) is None:
             return None
         answer: list[bool | None] = []
-        yield from self._attempted(name, *args, into=answer.append)
+        yield from self._try_operation(name, *args, into=answer.append)
         return answer[0] if answer else None
 
-    def managed(self, name: str, *args: Any) -> Act[Any]:
-        """Have the backend do what its manager asked for; return its answer.
+    def invalidate(self, *invalidations: Invalidation) -> Act[int]:
+        """Remove entries from memory and the backend; return the count of the last invalidation, -1 if unknown.
+
+        During an outage, memory removes them at once, and the backend before it is read again.
 
         Raises:
-            CacheError: It failed; nobody else's call is at stake.
+            CacheError: The backend failed. Other processes may still get the entries.
         """
+        self._prepare_backend()  # creates the memory tier, in case an outage begins here
+        count = -1
+        failure: LLMCoreError | None = None
+        numbers = {each: self._standby.postpone(each, self._breaker) for each in invalidations}
         if self._tier is not None:
             self._tier.clear()
-        failure: CacheError
-        try:
-            return (yield self.backend.must(name)(*args))
-        except (CacheError, ConfigError, PluginError):
-            raise
-        except Exception as error:  # noqa: BLE001 - a stranger's backend
-            said = scrubbed(str(error), self.backend.options)
-            failure = CacheError(f"cache `{self.backend.name}` failed: {type(error).__name__}: {said}")
-        raise failure
+        for each in invalidations:
+            if failure is not None:  # unreachable: another attempt would only take time
+                self._standby.postpone(each, self._breaker)
+                continue
+            try:
+                count = yield from each.carry_out(self.backend)
+            except BaseException as error:
+                if is_interrupt(error):
+                    raise
+                failure = translate_error(self.backend, error, CacheError)
+                if is_unreachable(error):
+                    self._record_failure(error, "invalidate")
+                    if self._standby.postpone(each, self._breaker) is not None:
+                        failure.notes += (_POSTPONED,)
+                    continue
+            self._standby.settle(each, numbers[each])
+            if failure is not None:
+                break
+        if failure is not None:
+            raise failure
+        return count
+
+    def diagnose(self) -> Act[dict[str, str]]:
+        """Return the operations that do not work, each with the reason.
+
+        They are those whose last call failed, and those that the backend reports (`CacheDiagnosis`).
+        """
+        named: list[Any] = []
+        if self._prepare_backend() and self.backend.find_ability("unavailable") is not None:
+            yield from self._try_operation("unavailable", into=named.append)
+        found = self._health.as_dict()
+        return found | dict(named[0]) if named and isinstance(named[0], Mapping) else found
 
     def closing(self) -> Act[None]:
         """Close the backend, the tier and the breaker."""
         self._breaker.close()
-        self._tier, self.peek, self._prepared = None, _nothing, False
-        closing = self.backend.closing()
+        self._standby.close()
+        self._tier, self.peek, self._prepared = None, _peek_nothing, False
+        closing = self.backend.detach_close()
         if closing is not None:
             yield closing()
 
     def _peek(self, key: str) -> bytes | None:
+        if self._breaker.is_open:
+            return self._standby.get(key)
         tier = self._tier
-        return None if tier is None or self._breaker.is_open else tier.get(key)
+        return None if tier is None else tier.get(key)
 
     def _read(self, key: str) -> Act[bytes | None]:
         epoch = 0 if self._tier is None else self._tier.epoch()
         found: list[object] = []
-        yield from self._attempted("get", key, into=found.append)
-        return self._taken(key, found[0], epoch) if found else None
+        if not (yield from self._try_operation("get", key, into=found.append)):
+            return self._standby.get(key)
+        return self._keep_in_tier(key, found[0], epoch)
 
     def _read_many(self, keys: Sequence[str]) -> Act[dict[str, bytes]]:
         values: dict[str, bytes] = {}
-        if len(keys) > 1 and self.backend.ability("get_many") is not None:
+        if len(keys) > 1 and self.backend.find_ability("get_many") is not None:
             epoch = 0 if self._tier is None else self._tier.epoch()
             found: list[object] = []
-            yield from self._attempted("get_many", keys, into=found.append)
-            kept = found[0] if found and isinstance(found[0], Mapping) else {}
-            for key in keys:
-                value = self._taken(key, kept.get(key), epoch)
-                if value is not None:
-                    values[key] = value
-            return values
-        for key in keys:
-            value = None if self._breaker.is_open else (yield from self._read(key))
+            if (yield from self._try_operation("get_many", keys, into=found.append)):
+                kept = found[0] if isinstance(found[0], Mapping) else {}
+                for key in keys:
+                    value = self._keep_in_tier(key, kept.get(key), epoch)
+                    if value is not None:
+                        values[key] = value
+                return values
+        for key in keys:  # also if the server refuses `get_many` alone
+            value = yield from self.read(key)
             if value is not None:
                 values[key] = value
         return values
 
-    def _taken(self, key: str, data: object, epoch: int) -> bytes | None:
-        """Return the value in what the backend gave for *key*, which the tier keeps from now on."""
-        opened = _opened(data)
+    def _keep_in_tier(self, key: str, data: object, epoch: int | None) -> bytes | None:
+        """Return the value in *data* from the backend, and put it into the memory tier."""
+        opened = _unpack(data)
         if opened is None:
+            if self._tier is not None:
+                self._tier.drop(key)
             return None
         value, expires = opened
         if self._tier is not None:
             self._tier.put(key, value, expires, epoch)
         return value
 
-    def _attempted(
+    def _try_operation(
         self, name: str, *args: Any, into: Callable[[Any], None] | None = None
     ) -> Generator[Step, Any, bool]:
-        """Ask the backend; return whether it did what it was asked."""
+        """Call the operation *name* of the backend; return whether it succeeded."""
         try:
-            result = yield self.backend.must(name)(*args)
-        except (ConfigError, PluginError):
+            result = yield self.backend.require(name)(*args)
+        except (ConfigError, PluginError, Expired):
             raise
-        except Exception as error:  # noqa: BLE001 - a stranger's backend, which must not fail the call
-            if name == "set" and isinstance(error, CacheError) and not isinstance(error, CacheUnavailable):
-                self._refused(error)
-            else:
-                self._failed(error, args[0])
+        except BaseException as error:
+            if is_interrupt(error):
+                raise
+            self._record_failure(error, name, args[0] if args else None)
             return False
-        self._breaker.worked()
-        if name == "set":
-            self._refusing = False
+        self._breaker.record_success(name)
+        self._health.record_success(name)
         if into is not None:
             into(result)
         return True
 
-    def _ready(self) -> bool:
-        """Create the backend at its first use; return whether it may be asked."""
+    def _prepare_backend(self) -> bool:
+        """Create the backend at its first use; return whether it can be used."""
         if self._breaker.is_open:
             return False
         return self._prepared or self._prepare()
@@ -234,70 +309,78 @@ class CacheStore:
             if self._prepared:
                 return True
             try:
-                self._tier = Tier.in_front_of(self.backend.provider, self._memory)
+                self._tier = Tier.make(
+                    self.backend.provider,
+                    self._memory,
+                    outages=self._standby.is_enabled,
+                    clock=self._clock,
+                )
             except (ConfigError, PluginError):
                 raise
-            except Exception as error:  # noqa: BLE001 - as below
-                self._failed(error)
+            except BaseException as error:
+                if is_interrupt(error):
+                    raise
+                self._record_failure(error, "create")
                 return False
             if self._tier is not None:
                 self.peek = self._peek
-            elif isinstance(self.backend.provider, MemoryCache):
+            elif isinstance(self.backend.provider, BoundedEntries):
                 self.peek = self.backend.provider.get
             self._prepared = True
+            self._breaker.record_success("create")
+            self._health.record_success("create")
             return True
 
-    def _failed(self, error: Exception, at: object = None) -> None:
-        """Note what went wrong with the key, or the keys, *at*."""
-        self.stats.failed()
-        if isinstance(at, str) and not self._breaker.is_open:
-            self._probed = at
-        if self._breaker.failed(error):
-            said = error.message if isinstance(error, CacheError) else f"{type(error).__name__}: {error}"
-            said = scrubbed(said, self.backend.options)
-            _warn("cache `%s` fails, calls go on without it: %s", self.backend.name, said)
+    def _record_failure(self, error: BaseException, operation: str, key: object = None) -> None:
+        """Record that *operation* failed for *key*, or several keys; log it once for each cause."""
+        self.stats.record_error()
+        if isinstance(key, str) and not self._breaker.is_open:
+            self._probe_key = key
+        options = self.backend.options
+        cause = scrub(error.message, options) if isinstance(error, CacheError) else describe(error, options)
+        name, is_away = self.backend.name, is_unreachable(error)
+        is_new = self._health.record_failure("connect" if is_away else operation, cause)
+        has_opened = self._breaker.record_failure(error, operation)
+        if is_away:  # every operation fails: one log line per change of state
+            if has_opened:
+                _warn("cache `%s` fails, calls go on without it: %s", name, cause)
+        elif is_new and operation == "set" and isinstance(error, CacheError):
+            _warn("cache `%s` refuses to store a value, calls go on: %s", name, cause)
+        elif is_new:
+            at = "" if operation == "create" else f" at `{operation}`"
+            _warn("cache `%s` fails%s, calls go on without it: %s", name, at, cause)
 
-    def _refused(self, error: CacheError) -> None:
-        """Note that it answers and does not take what it is to keep: it is full, or the value too large.
-
-        That is told once, and no reason to leave it alone: what it has, it gives.
-        """
-        self.stats.failed()
-        now = time.monotonic()
-        if not self._refusing and now >= self._quiet_until:
-            self._quiet_until = now + _QUIET_S
-            said = scrubbed(error.message, self.backend.options)
-            _warn("cache `%s` refuses to keep a value, calls go on: %s", self.backend.name, said)
-        self._refusing = True
-
-    def _answers(self) -> bool:
-        def asking() -> Act[Any]:
-            return (yield self.backend.must("get")(self._probed))
+    def _probe_backend(self) -> bool:
+        def probe() -> Act[Any]:
+            yield self.backend.require("get")(self._probe_key)
+            yield from self._standby.repeat_invalidations()
 
         try:
-            run(asking())
-        except Exception:  # noqa: BLE001 - it does not answer, however it says so
+            run(probe())
+        except BaseException as error:
+            if is_interrupt(error):
+                raise
             return False
         return True
 
-    def _works(self) -> None:
-        if self._tier is not None:
-            self._tier.clear()
+    def _report_recovery(self) -> None:
+        for operation in ("connect", "get"):
+            self._health.record_success(operation)
         _warn("cache `%s` works again", self.backend.name)
 
 
-def _nothing(_: str) -> None:
-    """Have nothing in memory."""
+def _peek_nothing(_: str) -> None:
+    """Return None: there is no memory tier."""
 
 
-def _opened(data: object) -> tuple[bytes, float] | None:
-    """Return the value and when its time is over, 0 for never; None where it is, or *data* is not ours."""
-    if not isinstance(data, bytes) or len(data) < _HEAD.size:
+def _unpack(data: object) -> tuple[bytes, float] | None:
+    """Return the value and its expiry, 0 for never; None if it has expired or *data* has another format."""
+    if not isinstance(data, bytes) or len(data) < _HEADER.size:
         return None
-    magic, expires = _HEAD.unpack_from(data)
+    magic, expires = _HEADER.unpack_from(data)
     if magic != _MAGIC or (expires and expires <= time.time()):
         return None
-    return data[_HEAD.size :], expires
+    return data[_HEADER.size :], expires
 
 
 def _warn(message: str, *args: object) -> None:

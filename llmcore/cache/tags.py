@@ -1,8 +1,8 @@
-"""Tags: many values forgotten at once, in every process, by changing one small entry.
+"""Tags: invalidate many values at once, in every process, by changing one small entry.
 
-Each tag has a stamp, random bytes kept in the same cache. A value bears the stamps that its tags had before it was
-made; where one is gone or another, the value is a miss. So a stamp that is lost or evicted costs values, and never
-brings one back.
+Each tag has a stamp, random bytes in the same cache. A value stores the stamps that its tags had before it was made. If
+a stamp is missing or has changed, the value is a miss. So a stamp that is lost or evicted makes values misses, and never
+makes an old value valid again.
 """
 
 from __future__ import annotations
@@ -11,28 +11,28 @@ import secrets
 from collections.abc import Iterable, Mapping
 from typing import Final
 
-from llmcore.cache.keys import stamp_key
+from llmcore.cache.keys import make_stamp_key
 from llmcore.cache.store import CacheStore
 from llmcore.calls.steps import Act
 
-__all__ = ["Tags", "listed"]
+__all__ = ["Tags", "normalize_tags"]
 
-_SIZE: Final = 16
+_STAMP_SIZE: Final = 16
 _LIFE_S: Final = 3650 * 86400.0
-"""Longer than any value; said, since None would take the configured time to live."""
+"""TTL of stamps, longer than that of any value. None would mean the configured TTL."""
 
 
-def listed(tags: str | Iterable[str] | None) -> tuple[str, ...]:
-    """Return *tags* in order and each once.
+def normalize_tags(tags: str | Iterable[str] | None) -> tuple[str, ...]:
+    """Return *tags* sorted and without duplicates.
 
     Raises:
-        CacheError: One of them is not a text, or empty.
+        CacheError: A tag is empty or not text.
     """
     if tags is None:
         return ()
     each = (tags,) if isinstance(tags, str) else tuple(tags)
     for tag in each:
-        stamp_key(tag)
+        make_stamp_key(tag)
     return tuple(sorted(set(each)))
 
 
@@ -42,38 +42,34 @@ class Tags:
     def __init__(self, store: CacheStore) -> None:
         self._store = store
 
-    def taken(self, tags: Iterable[str]) -> Act[Mapping[str, bytes] | None]:
-        """Return the stamps as they are, made where there are none; None where the cache does not keep them.
+    def get_or_make_stamps(self, tags: Iterable[str]) -> Act[Mapping[str, bytes] | None]:
+        """Return the current stamps, and create missing ones; None if the cache does not store them.
 
-        To be called before the value is made: what is invalidated meanwhile must not be kept as fresh.
+        Call it before the value is made, so that an invalidation in the meantime makes the value a miss.
         """
         tags = tuple(tags)
-        stamps = yield from self.stamps(tags)
+        stamps = yield from self.get_stamps(tags)
         for tag in tags:
             if tag in stamps:
+                self._store.pin(make_stamp_key(tag))
                 continue
-            yield from self._store.keep(stamp_key(tag), secrets.token_bytes(_SIZE), _LIFE_S)
-            stamp = yield from self._store.look(stamp_key(tag))  # another process may have been later
+            yield from self._store.keep(make_stamp_key(tag), secrets.token_bytes(_STAMP_SIZE), _LIFE_S)
+            stamp = yield from self._store.read(
+                make_stamp_key(tag)
+            )  # another process may have written after us
             if stamp is None:
                 return None
             stamps[tag] = stamp
         return stamps
 
-    def stamps(self, tags: Iterable[str]) -> Act[dict[str, bytes]]:
-        """Return the stamps that there are; the backend is asked once for what is not in memory."""
+    def get_stamps(self, tags: Iterable[str]) -> Act[dict[str, bytes]]:
+        """Return the existing stamps; the backend is called once for those that are not in memory."""
         stamps = {
-            tag: near[-_SIZE:] for tag in tags if (near := self._store.peek(stamp_key(tag))) is not None
+            tag: near[-_STAMP_SIZE:]
+            for tag in tags
+            if (near := self._store.peek(make_stamp_key(tag))) is not None
         }
-        # What is kept in memory may have the store's own head in front.
-        keys = {tag: stamp_key(tag) for tag in tags if tag not in stamps}
-        kept = (yield from self._store.look_many(list(keys.values()))) if keys else {}
+        # Bytes in memory may start with the header of the store.
+        keys = {tag: make_stamp_key(tag) for tag in tags if tag not in stamps}
+        kept = (yield from self._store.read_many(list(keys.values()))) if keys else {}
         return stamps | {tag: kept[key] for tag, key in keys.items() if key in kept}
-
-    def change(self, tags: Iterable[str]) -> Act[None]:
-        """Make every value that bears one of *tags* a miss.
-
-        Raises:
-            CacheError: The backend failed; tags that come after the failing one are unchanged.
-        """
-        for tag in tags:
-            yield from self._store.managed("delete", stamp_key(tag))

@@ -1,128 +1,233 @@
-"""The memory tier: values of a cache kept in this process as well, for as long as that is sure to be true."""
+"""The memory tier: a cache in this process in front of the backend, for values that are known to be current."""
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from llmcore.builtin import forks
-from llmcore.builtin.memory_cache import MemoryCache
-from llmcore.builtin.plugin import MemoryOptions
+from llmcore import forks
+from llmcore.cache.outage import Outage
 from llmcore.errors import CacheError
-from llmcore.units import Size
+from llmcore.interrupts import is_interrupt
+from llmcore.support.bounded_entries import BoundedEntries
 
 __all__ = ["Tier"]
 
 
 class Tier:
-    """Answers before the backend does. What others write is noticed in one of two ways.
+    """A memory cache in front of a backend. There are two ways to notice writes of other processes.
 
-    A backend that can tell its `version` is asked for it at each look-up, which costs it next to nothing; one that
-    reports changes is listened to. In front of any other there is no tier.
+    A backend with a `version` is asked for it at each look-up, which must be cheap. A backend with `watch` reports
+    changes. Any other backend has no tier.
+
+    While the version or the reports are missing, no entry is served. If the backend is unreachable, an outage begins,
+    which may serve the entries for a while (`begin_outage`). Otherwise they are dropped.
+
+    Args:
+        provider: The backend.
+        size: Maximum size in bytes.
+        outages: Whether entries are kept for outages; otherwise they are dropped as soon as reports are missing.
+        clock: Returns monotonic seconds.
     """
 
-    def __init__(self, provider: Any, size: int) -> None:
-        self._size = Size(size)
-        self._epoch = 0
-        self.renewed()
-        forks.renew(self)
+    def __init__(
+        self, provider: Any, size: int, *, outages: bool = False, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._size = size
+        self._outages = outages
+        self._clock = clock
+        self._epoch: int | None = 0
+        """The state of the backend that the entries match: its version, or the number of reports; None matches nothing."""
+        self._lock = forks.lock()
+        self._entries = BoundedEntries(size, clock=clock)
+        self._outage: Outage | None = None
+        self._lost_at: float | None = None
+        """Time since which version or reports are missing; for a version, the time when it was last read."""
+        self._valid_at = clock()
+        """Time when the version last confirmed the entries."""
+        forks.watch(self)
         self._listening = False
         self._version: Callable[[], int] | None = getattr(provider, "version", None)
+        self._changes_since: Callable[[int], tuple[int, Sequence[str] | None]] | None
+        self._changes_since = getattr(provider, "changes_since", None)
         if self._version is not None:
-            self._epoch = self._said()
+            self._epoch = self._get_version()
             self._listening = True
 
-    def renewed(self) -> None:
-        """See `forks.Renewable`."""
-        self._kept = MemoryCache(MemoryOptions(max_size=self._size))
-        self._lock = threading.Lock()
+    def after_fork(self) -> None:
+        """Drop the entries, since the child process gets no reports about them; see `forks.ForkAware`.
+
+        An outage goes on: it has no reports in either process, and the same time limit.
+        """
+        self._entries = BoundedEntries(self._size, clock=self._clock)
 
     @classmethod
-    def in_front_of(cls, provider: Any, size: int) -> Tier | None:
-        """Return a tier of *size* bytes, or None where *provider* cannot keep one true."""
-        if not size or isinstance(provider, MemoryCache):
+    def make(
+        cls,
+        provider: Any,
+        size: int,
+        *,
+        outages: bool = False,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> Tier | None:
+        """Return a tier; None if *provider* has neither a version nor reports, or *size* is 0."""
+        if not size:
             return None
+        tier = cls(provider, size, outages=outages, clock=clock)
         if hasattr(provider, "version"):
-            return cls(provider, size)
+            return tier
         if hasattr(provider, "watch"):
-            tier = cls(provider, size)
-            return tier if provider.watch(tier.changed) else None
+            return tier if provider.watch(tier.handle_changes) else None
         return None
 
-    def epoch(self) -> int:
-        """Return the state that a value read from now on belongs to; see `put`."""
-        if self._version is not None:
-            self._synchronise(self._said())
-        return self._epoch
+    def epoch(self) -> int | None:
+        """Return the current state of the backend; see `put`."""
+        if self._version is None:
+            return self._epoch
+        version = self._get_version()
+        self._synchronise(version)
+        if version is not None:
+            self._valid_at = self._clock()
+        return version
 
     def get(self, key: str) -> bytes | None:
-        """Return the value, or None where it is not here or may not be true any more."""
-        if self._version is not None and (now := self._said()) != self._epoch:
-            self._synchronise(now)
-        return self._kept.get(key) if self._listening else None
+        """Return the value; None if it is missing or may be outdated."""
+        if self._version is not None:
+            version = self._get_version()
+            if version != self._epoch or self._lost_at is not None:
+                self._synchronise(version)
+            if version is None:
+                return None
+            self._valid_at = self._clock()
+        return self._entries.get(key) if self._listening else None
 
-    def put(self, key: str, value: bytes, expires: float, epoch: int) -> None:
-        """Keep *value*, which was read from or written to the backend.
+    def put(self, key: str, value: bytes, expires: float, epoch: int | None) -> None:
+        """Store *value*, which was read from or written to the backend.
 
         Args:
             key: Its key.
-            value: As the backend has it.
-            expires: When its time is over, in seconds since 1970; 0 for never.
-            epoch: What `epoch` said before the backend was asked: had anything changed since, the value might be old.
+            value: The value in the backend.
+            expires: Expiry in seconds since 1970; 0 for never.
+            epoch: The result of `epoch` before the backend was called. If it has changed since, the value may be outdated.
         """
         ttl = expires - time.time() if expires else None
-        if not self._listening or (ttl is not None and ttl <= 0):
-            return
         with self._lock:
-            if epoch == self._epoch:
+            is_current = (
+                self._listening and self._outage is None and epoch is not None and epoch == self._epoch
+            )
+            if is_current and (ttl is None or ttl > 0):
                 try:
-                    self._kept.set(key, value, ttl)
+                    self._entries.set(key, value, ttl)
                 except CacheError:  # larger than the tier
-                    self._kept.delete(key)
+                    self._entries.delete(key)
+                return
+            self._entries.delete(key)  # an older value must not outlive this one
+            if self._outage is not None:
+                self._outage.drop(key)
 
     def drop(self, key: str) -> None:
-        """Forget one value, before it is written or deleted."""
-        self._kept.delete(key)
+        """Remove one value, before it is written or deleted."""
+        self._entries.delete(key)
 
-    def wrote(self, epoch: int) -> int:
-        """Take note of one write of our own to a backend that counts them; return the state after it."""
-        if self._version is None:
+    def record_write(self, epoch: int | None) -> int | None:
+        """Record one write of this process to a backend with a version; return the state after it."""
+        if self._version is None or epoch is None:
             return epoch
         with self._lock:
-            now = self._said()
-            if self._epoch == epoch and now == epoch + 1:  # ours was the only one
+            now = self._get_version()
+            if self._epoch == epoch and now == epoch + 1:  # no other process has written
                 self._epoch = now
         return now
 
     def clear(self) -> None:
-        """Forget everything."""
+        """Remove all values."""
         with self._lock:
-            self._epoch += self._version is None
-            self._kept.clear()
+            self._change_epoch()
+            self._entries.clear()
 
-    def changed(self, keys: Sequence[str] | None) -> None:
-        """Hear what others wrote; see `CacheChanges.watch`."""
+    def handle_changes(self, keys: Sequence[str] | None) -> None:
+        """Handle a report about changed keys; see `CacheChanges.watch`."""
         with self._lock:
-            self._epoch += 1
-            self._listening = keys is not None
+            self._change_epoch()
             if keys is None:
-                self._kept.clear()
-            else:
-                for key in keys:
-                    self._kept.delete(key)
+                self._listening = False
+                self._mark_lost()
+                return
+            if not self._listening:  # changes in the meantime are unknown
+                self._listening, self._lost_at = True, None
+                self._entries.clear()
+                if self._outage is not None:
+                    self._outage.clear()
+            for key in keys:
+                self._entries.delete(key)
+                if self._outage is not None:
+                    self._outage.drop(key)
 
-    def _said(self) -> int:
-        """Return the backend's version; where it cannot tell, one that nothing here belongs to."""
+    def begin_outage(self) -> Outage:
+        """Move the entries to an outage, which began when version or reports went missing, or begins now."""
+        if self._version is not None:
+            self._synchronise(self._get_version())
+        with self._lock:
+            since = self._clock() if self._lost_at is None else self._lost_at
+            self._outage = Outage(self._entries, since, self._clock)
+            self._entries = BoundedEntries(self._size, clock=self._clock)
+            return self._outage
+
+    def end_outage(self) -> None:
+        """End the outage and start empty, since the backend answers again."""
+        with self._lock:
+            self._outage = self._lost_at = None
+            self._change_epoch()
+            self._entries.clear()
+
+    def _change_epoch(self) -> None:
+        """Make running reads outdated, so that `put` ignores their values."""
+        if self._version is not None:
+            self._epoch = None
+        elif self._epoch is not None:
+            self._epoch += 1
+
+    def _mark_lost(self) -> None:
+        """Record that version or reports are missing."""
+        if not self._outages:
+            self._entries.clear()
+        elif self._lost_at is None:
+            self._lost_at = self._clock() if self._version is None else self._valid_at
+
+    def _get_version(self) -> int | None:
+        """Return the version of the backend; None if it fails."""
         assert self._version is not None  # noqa: S101 - for the type checker
         try:
             return self._version()
-        except Exception:  # noqa: BLE001 - a stranger's backend; what it is asked next tells what is wrong
-            return -1
+        except BaseException as error:
+            if is_interrupt(error):
+                raise
+            return None
 
-    def _synchronise(self, version: int) -> None:
-        if version != self._epoch:
-            with self._lock:
-                self._epoch = version
-                self._kept.clear()
+    def _synchronise(self, version: int | None) -> None:
+        """Remove the entries that have changed up to *version*."""
+        with self._lock:
+            if version is None:
+                self._mark_lost()
+                return
+            self._lost_at = None
+            if version == self._epoch:
+                return
+            self._epoch, changed = self._find_changes(version)
+            if changed is None:
+                self._entries.clear()
+                return
+            for key in changed:
+                self._entries.delete(key)
+
+    def _find_changes(self, version: int) -> tuple[int, Sequence[str] | None]:
+        """Return the version of the backend and the keys that changed since `_epoch`; None if any key may have."""
+        if self._changes_since is None or self._epoch is None:
+            return version, None
+        try:
+            return self._changes_since(self._epoch)
+        except BaseException as error:
+            if is_interrupt(error):
+                raise
+            return version, None

@@ -1,4 +1,4 @@
-"""What cached() returns, for type checkers."""
+"""The types of cached(), for type checkers."""
 
 from __future__ import annotations
 
@@ -15,39 +15,43 @@ R_co = TypeVar("R_co", covariant=True)
 
 
 class Cached(Protocol[P, R_co]):
-    """A function whose results are kept, and what else can be done with it."""
+    """A cached function with its additional methods."""
 
     __name__: str
     __qualname__: str
 
     @property
     def __wrapped__(self) -> Callable[P, R_co]:
-        """The function itself."""
+        """The original function."""
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R_co:
-        """Return the kept result, or make and keep it."""
+        """Return the cached result, or make and cache it."""
 
+    @overload  # for a class method: `@classmethod` above `@cache.cached()`
+    def __get__(
+        self: Cached[Concatenate[type[S], Q], R], instance: S | None, owner: type[S]
+    ) -> Cached[Q, R]: ...
     @overload
     def __get__(self, instance: None, owner: Any = None) -> Cached[P, R_co]: ...
     @overload
     def __get__(self: Cached[Concatenate[S, Q], R], instance: S, owner: Any = None) -> Cached[Q, R]: ...
 
     def uncached(self, *args: P.args, **kwargs: P.kwargs) -> R_co:
-        """Run the function; neither look nor keep."""
+        """Run the function without the cache."""
 
     def refresh(self, *args: P.args, **kwargs: P.kwargs) -> R_co:
-        """Run the function and keep what it returns, whatever is kept."""
+        """Run the function and cache the result, in place of an old one."""
 
     def cache_key(self, *args: P.args, **kwargs: P.kwargs) -> str:
-        """Return the key of this call, as `CacheManager.get` takes it."""
+        """Return the key of this call, for `CacheManager.get`."""
 
     def invalidate(self, *args: Any, **kwargs: Any) -> int:
-        """Forget the result of this call; without arguments those of all calls. Return how many were forgotten.
+        """Remove the result of this call, or without arguments those of all calls; return how many.
 
-        Of a method, the instance is the first argument. What is being run meanwhile is not kept by this process.
+        For a method, the instance is the first argument. A call that is running meanwhile is not cached by this process.
 
         Raises:
-            CacheError: All were to be forgotten, and the backend failed.
+            CacheError: The backend failed to remove the results of all calls.
         """
 
     async def ainvalidate(self, *args: Any, **kwargs: Any) -> int:
@@ -55,7 +59,7 @@ class Cached(Protocol[P, R_co]):
 
 
 class Decorator(Protocol):
-    """What `CacheManager.cached` returns."""
+    """The result of `CacheManager.cached`."""
 
     def __call__(self, function: Callable[P, R], /) -> Cached[P, R]:
         """Return *function*, cached."""

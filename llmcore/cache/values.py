@@ -1,4 +1,4 @@
-"""The values of one cache: looked up, kept and forgotten, once for both colours."""
+"""Look up, store and remove the values of one cache, for sync and async callers."""
 
 from __future__ import annotations
 
@@ -7,13 +7,16 @@ from typing import Any
 
 from llmcore.cache.codec import Codec
 from llmcore.cache.entry import Entry, Found, pack, unpack
-from llmcore.cache.keys import PREFIX, Ttl, backend_key, matcher, seconds
+from llmcore.cache.invalidation import EVERYTHING, Invalidation
+from llmcore.cache.keys import PREFIX, Ttl, make_backend_key, make_stamp_key, parse_ttl
 from llmcore.cache.lease import Leases
 from llmcore.cache.refresh import Refresher
 from llmcore.cache.store import CacheStore
-from llmcore.cache.tags import Tags, listed
-from llmcore.calls.flight import Flights
+from llmcore.cache.tags import Tags, normalize_tags
+from llmcore.calls.single_flight import Flights
 from llmcore.calls.steps import Act
+from llmcore.errors import CacheError
+from llmcore.log import logger
 
 __all__ = ["Values"]
 
@@ -21,7 +24,7 @@ _MISS = Found(hit=False)
 
 
 class Values:
-    """What a CacheManager and the functions that it caches share."""
+    """The state that a CacheManager shares with its cached functions."""
 
     def __init__(self, store: CacheStore) -> None:
         self.store = store
@@ -30,87 +33,84 @@ class Values:
         self.leases = Leases(store)
         self.refresher = Refresher(store, self.leases)
         self.invalidations = 0
-        """Of patterns and of everything: what began before one of them is not kept after it."""
+        """Count of invalidations of patterns and everything. A run that began before one of them is not cached after it."""
 
     def look_up(self, key: str, codec: Codec) -> Act[Found]:
-        """Return what is kept under *key*, counted."""
-        kept = yield from self.store.lookup(backend_key(key))
+        """Look up *key* and count the hit or miss."""
+        kept = yield from self.store.lookup(make_backend_key(key))
         if kept is None:
             return _MISS
-        found = yield from self.opened(kept, codec)
+        found = yield from self.evaluate(kept, codec)
         if not found.hit:
-            self.store.stats.unusable()
+            self.store.stats.record_unusable()
         return found
 
     def look_up_many(self, keys: Iterable[str], codec: Codec) -> Act[dict[str, Any]]:
-        """Return what is kept, by key, each counted; the backend is asked once for them, and once for their tags."""
-        names = {key: backend_key(key) for key in keys}
+        """Return the cached values by key and count each; the backend is called once for them and once for their tags."""
+        names = {key: make_backend_key(key) for key in keys}
         kept = yield from self.store.lookup_many(list(names.values()))
         entries = {name: unpack(data) for name, data in kept.items()}
         tags = {tag for entry in entries.values() if entry is not None for tag in entry.stamps}
-        stamps = yield from self.tags.stamps(tags)
+        stamps = yield from self.tags.get_stamps(tags)
         values = {}
         for key, name in names.items():
             if name not in entries:
                 continue
-            found = _found(entries[name], stamps, codec)
+            found = _evaluate(entries[name], stamps, codec)
             if found.hit:
                 values[key] = found.value
             else:
-                self.store.stats.unusable()
+                self.store.stats.record_unusable()
         return values
 
-    def opened(self, kept: bytes, codec: Codec) -> Act[Found]:
-        """Return what the bytes in the cache are worth."""
+    def evaluate(self, kept: bytes, codec: Codec) -> Act[Found]:
+        """Decode the bytes *kept* from the cache; check their tags."""
         entry = unpack(kept)
-        stamps = (yield from self.tags.stamps(entry.stamps)) if entry is not None and entry.stamps else {}
-        return _found(entry, stamps, codec)
+        stamps = (yield from self.tags.get_stamps(entry.stamps)) if entry is not None and entry.stamps else {}
+        return _evaluate(entry, stamps, codec)
 
     def set(
         self, values: Mapping[str, Any], ttl: Ttl, tags: str | Iterable[str] | None, codec: Codec
     ) -> Act[bool]:
-        """Encode and keep *values*; return whether all were."""
-        ttl = seconds(ttl)
-        encoded = {backend_key(key): codec.encode(value) for key, value in values.items()}
-        stamps = yield from self.tags.taken(listed(tags))
+        """Encode and store *values*; return whether all are stored. If one cannot be encoded, none is stored."""
+        ttl = parse_ttl(ttl)
+        named = {make_backend_key(key): value for key, value in values.items()}
+        wanted = normalize_tags(tags)
+        try:
+            encoded = {key: codec.encode(value) for key, value in named.items()}
+        except CacheError as error:
+            self.store.stats.record_error()
+            logger(__name__).warning("set() stored nothing: %s", error.message)
+            return False
+        stamps = yield from self.tags.get_or_make_stamps(wanted)
         if stamps is None:
             return False
         done = True
         for key, data in encoded.items():
-            done &= yield from self.store.keep(key, pack(Entry(0.0, stamps, data)), ttl)
+            done &= yield from self.store.keep(key, pack(Entry(0.0, stamps, data)), ttl, replaces=True)
         return done
 
     def forget(self, key: str) -> Act[bool]:
-        """Forget one key; return whether it was there."""
-        return (yield from self.store.forget(backend_key(key)))
+        """Remove one key; return whether it existed."""
+        return (yield from self.store.forget(make_backend_key(key)))
 
     def invalidate(self, pattern: str | None, tags: str | Iterable[str] | None) -> Act[int]:
         """See `CacheManager.invalidate`."""
-        named = listed(tags)
+        invalidations = [Invalidation("key", make_stamp_key(tag)) for tag in normalize_tags(tags)]
         if pattern is not None or tags is None:
             self.invalidations += 1
-        yield from self.tags.change(named)
-        if pattern is not None:
-            return (yield from self.matching(pattern))
-        if tags is None:
-            yield from self.store.managed("clear")
-        return -1
+            everything = pattern is None
+            invalidations.append(EVERYTHING if everything else Invalidation("pattern", PREFIX + str(pattern)))
+        count = yield from self.store.invalidate(*invalidations)
+        return -1 if pattern is None else count
 
-    def matching(self, pattern: str) -> Act[int]:
-        """Forget the keys that match; return how many."""
-        pattern = PREFIX + pattern
-        if self.store.backend.ability("delete_matching") is not None:
-            gone: int = yield from self.store.managed("delete_matching", pattern)
-            return gone
-        keys = yield from self.store.managed("keys")
-        matches, gone = matcher(pattern).fullmatch, 0
-        for key in [key for key in keys if matches(key)]:
-            gone += bool((yield from self.store.managed("delete", key)))
-        return gone
+    def forget_matching(self, pattern: str) -> Act[int]:
+        """Remove the keys that match *pattern*; return how many."""
+        return (yield from self.store.invalidate(Invalidation("pattern", PREFIX + pattern)))
 
 
-def _found(entry: Entry | None, stamps: Mapping[str, bytes], codec: Codec) -> Found:
-    """Return what *entry* is worth, where *stamps* are those that its tags have now."""
+def _evaluate(entry: Entry | None, stamps: Mapping[str, bytes], codec: Codec) -> Found:
+    """Decode *entry*; *stamps* are the current stamps of its tags."""
     if entry is None or any(stamps.get(tag) != stamp for tag, stamp in entry.stamps.items()):
         return Found(hit=False, unusable=True)
     hit, value = codec.decode(entry.data)

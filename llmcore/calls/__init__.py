@@ -1,5 +1,5 @@
-"""What any call to a backend needs, whichever the kind: both colours from one text, attempts under one deadline.
+"""Parts that a call of any kind needs: sync and async drivers, retries under one deadline, single-flight, rate limits.
 
-A call is written once, as a generator that yields each thing it needs done as a `Step`; `drivers` carry it out,
-blocking or asynchronously.
+A call is written once, as a generator that yields each operation as a `Step`. A driver (`drivers.py`) runs it, sync or
+async.
 """

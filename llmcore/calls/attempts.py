@@ -1,33 +1,34 @@
-"""Attempts under one deadline: the only place in llmcore that tries again."""
+"""Retry under one deadline: the only place in llmcore that sends a request a second time."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Generator
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
 from llmcore.calls.steps import sleep
-from llmcore.errors import ProviderError, Timeout
+from llmcore.errors import ProviderError
+from llmcore.log import logger
 
-__all__ = ["Deadline", "RetryPolicy", "Shared", "attempts"]
+if TYPE_CHECKING:
+    from llmcore.calls.backoff import Backoff
+
+__all__ = ["Deadline", "RetryPolicy", "SharedDeadline", "with_retries"]
 
 T = TypeVar("T")
 
-FIRST_PAUSE_S: Final = 0.5
-LONGEST_PAUSE_S: Final = 30.0
-
 
 class RetryPolicy(msgspec.Struct, frozen=True, kw_only=True):
-    """How often and how long a call is tried."""
+    """How often a request is sent, and how long a call may take."""
 
     attempts: int = 4
-    """In all, the first one counted."""
+    """The maximum number of attempts, including the first."""
     deadline_s: float = 600.0
-    """Seconds over all attempts, pauses and bodies."""
+    """Seconds for the whole call, with all attempts, pauses and response bodies. The host enforces it."""
     idle_s: float = 60.0
-    """Longest silence inside one answer, in seconds."""
+    """Seconds without a received byte after which a request fails. The provider enforces it."""
 
 
 class Deadline:
@@ -41,16 +42,16 @@ class Deadline:
         self._at = clock() + seconds
 
     def start(self) -> None:
-        """Begin to count now."""
+        """Restart the deadline now."""
         self._at = self._clock() + self._seconds
 
     def left(self) -> float:
-        """Return the seconds that are left; below zero when it has passed."""
+        """Return the remaining seconds; negative after the deadline."""
         return self._at - self._clock()
 
 
-class Shared(Deadline):
-    """A deadline that others decide."""
+class SharedDeadline(Deadline):
+    """The deadline of a shared call, which its callers decide."""
 
     __slots__ = ("_left",)
 
@@ -63,7 +64,7 @@ class Shared(Deadline):
         return self._left()
 
 
-def attempts(
+def with_retries(
     once: Callable[[], Generator[Any, Any, T]],
     policy: RetryPolicy,
     deadline: Deadline,
@@ -71,37 +72,41 @@ def attempts(
     again: Callable[[ProviderError], bool] = lambda _: True,
     jitter: Callable[[], float] | None = None,
 ) -> Generator[Any, Any, T]:
-    """Carry out *once* until it succeeds, the attempts are used up or the deadline would pass.
+    """Run *once* and return its result; retry it after a temporary error.
+
+    An error is final, whatever its class, if the backend had answered (`LLMCoreError.answered`): that answer may be billed,
+    and a second request would be billed again.
 
     Args:
         once: Makes one attempt.
-        policy: Bounds.
-        deadline: Of the whole call; another attempt is not begun, and no pause slept, beyond it.
-        again: Has the last word on whether an error that may pass is tried again.
-        jitter: Between 0 and 1: spreads the pauses of callers that failed together.
+        policy: The number of attempts.
+        deadline: The deadline of the whole call. If the next pause would pass it, the error is raised at once, with a note.
+        again: Returns False to refuse a retry that the error itself would allow.
+        jitter: Returns a number from 0 to 1; the default is random. Spreads the retries of callers that failed together.
     """
-    for attempt in range(1, policy.attempts + 1):
-        failure: ProviderError | None = None
-        try:
-            return (yield from once())
-        except ProviderError as error:
-            if attempt == policy.attempts or not error.retryable or not again(error):
-                raise
-            failure = error
-        pause = _pause(attempt, failure.retry_after, jitter)
-        if pause >= deadline.left():
-            failure.notes += (f"another attempt in {pause:.1f} s would pass the deadline of the call",)
-            raise failure
-        yield sleep(pause)
-    raise Timeout("no attempt was allowed", expected="[retry] attempts of at least 1")
+    backoff: Backoff | None = None
+    failure: ProviderError | None = None
+    tried = 0
+    try:
+        while True:
+            try:
+                return (yield from once())
+            except ProviderError as error:
+                if not error.retryable or error.answered or not again(error):
+                    raise
+                failure = error
+            if backoff is None:
+                from llmcore.calls.backoff import Backoff  # only after a failure: it loads tenacity
 
-
-def _pause(attempt: int, retry_after: float | None, jitter: Callable[[], float] | None) -> float:
-    """Return the seconds to wait: what the backend asked for, else doubling, a quarter of it by chance."""
-    if retry_after is not None:
-        return max(0.0, retry_after)
-    if jitter is None:
-        import random  # only after a failure: it costs more than a cached answer
-
-        jitter = random.random
-    return min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2.0 ** (attempt - 1)) * (0.75 + 0.25 * jitter())
+                backoff = Backoff(policy.attempts, deadline.left, jitter)
+            pause = backoff.next_pause(failure)
+            if pause is None:
+                raise failure
+            tried += 1
+            logger(__name__).info(
+                "%s failed (%s), retry %d of %d in %.1f s",
+                failure.provider or "the provider", failure.code, tried, policy.attempts - 1, pause,
+            )  # fmt: skip
+            yield sleep(pause)
+    finally:
+        failure = None  # else its traceback and this frame would keep each other alive

@@ -4,57 +4,77 @@ from __future__ import annotations
 
 import _thread
 import contextlib
-import threading
+import sys
 import weakref
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from llmcore.builtin import forks
-from llmcore.calls.bridges import Ability, Source, can
-from llmcore.calls.drivers import run
-from llmcore.calls.options import scrubbed
-from llmcore.calls.steps import Act
-from llmcore.errors import LLMCoreError, PluginBroken, PluginError
-from llmcore.hookspecs import Provider
-from llmcore.log import logger
+import msgspec
 
-__all__ = ["Backend", "OptionsSource"]
+from llmcore import forks
+from llmcore.calls.bridges import Ability, PieceStream, has_method
+from llmcore.calls.drivers import run
+from llmcore.calls.options import describe
+from llmcore.calls.steps import Act
+from llmcore.config import Settings
+from llmcore.errors import LLMCoreError, PluginBroken, PluginError, ProviderError
+from llmcore.hookspecs import Provider
+from llmcore.interrupts import is_interrupt
+from llmcore.log import logger
+from llmcore.plugins import Catalogue
+
+__all__ = ["Backend", "OptionsSource", "build_backend", "is_loopback"]
 
 
 class OptionsSource(Protocol):
-    """Gives a provider its checked options; `llmcore.config.Settings` is one."""
+    """Returns the checked options of a provider; `llmcore.config.Settings` implements it."""
 
     def options(self, kind: str, provider: Provider) -> object:
         """Return the options of *provider*."""
         ...
 
 
-class Backend:
-    """A provider of *kind* that is created when it is first needed, and closed once."""
+def build_backend(kind: str, name: str, settings: Settings, catalogue: Catalogue) -> Backend:
+    """Return the backend of a provider, or of an instance: `[llm.local] use = "openai"`.
 
-    def __init__(self, kind: str, entry: Provider, settings: OptionsSource) -> None:
+    Raises:
+        PluginError: No plugin offers it, or its plugin is broken.
+    """
+    instances = settings.instances(kind)
+    used = instances.get(name)
+    missing = None if used is not None else catalogue.find_missing(kind, name, instances)
+    if missing is not None:
+        raise missing
+    entry = catalogue.load_provider(kind, used or name)
+    return Backend(kind, entry, settings, instance=None if used is None else name)
+
+
+class Backend:
+    """A provider of *kind*, created at its first use and closed once."""
+
+    def __init__(
+        self, kind: str, entry: Provider, settings: OptionsSource, *, instance: str | None = None
+    ) -> None:
+        """Use the provider that *entry* describes; an *instance* has its own name, options and errors."""
         self.kind = kind
-        self.entry = entry
-        self.name = entry.name
+        self.entry = entry if instance is None else msgspec.structs.replace(entry, name=instance)
+        self.name = self.entry.name
+        self.provider_name = entry.name
+        """The provider's own name, which its plugin uses in errors; an instance has another `name`."""
         self._settings = settings
-        self._lock = threading.Lock()
+        self._lock = forks.lock()
         self._options: object = None
         self._provider: object = None
         self._offline: object = None
         self._finalizer: weakref.finalize[..., Backend] | None = None
         self._abilities: dict[str, Ability | None] = {}
-        forks.renew(self)
-
-    def renewed(self) -> None:
-        """See `forks.Renewable`."""
-        self._lock = threading.Lock()
 
     @property
     def options(self) -> Any:
         """The checked options.
 
         Raises:
-            ConfigError: They do not fit, or a reference in them leads nowhere.
+            ConfigError: An option is not valid, or a reference in one cannot be resolved.
         """
         if self._options is None:
             self._options = self._settings.options(self.kind, self.entry)
@@ -62,7 +82,7 @@ class Backend:
 
     @property
     def provider(self) -> Any:
-        """The provider itself.
+        """The provider, created now if it does not exist.
 
         Raises:
             PluginBroken: It could not be created.
@@ -70,13 +90,13 @@ class Backend:
         if self._provider is None:
             with self._lock:
                 if self._provider is None:
-                    self._provider = provider = self._made(self.entry.create)
-                    self._finalizer = weakref.finalize(self, _closed_late, provider, weakref.ref(self))
+                    self._provider = provider = self._create(self.entry.create)
+                    self._finalizer = weakref.finalize(self, _close_abandoned, provider, weakref.ref(self))
         return self._provider
 
     @property
     def offline(self) -> Any:
-        """What counts and prices without the network: the provider itself, where it has nothing lighter.
+        """The object that counts tokens and prices without the network: the provider, unless its entry has a lighter one.
 
         Raises:
             PluginBroken: It could not be created.
@@ -84,22 +104,45 @@ class Backend:
         if self.entry.offline is None:
             return self.provider
         if self._offline is None:
-            self._offline = self._made(self.entry.offline)
+            with self._lock:
+                if self._offline is None:
+                    self._offline = self._create(self.entry.offline)
         return self._offline
 
-    def ability(self, name: str) -> Ability | None:
-        """Return the provider's method *name* in both colours, or None where it has neither."""
+    def locate(self, *paths: tuple[str, ...]) -> tuple[str, str | None]:
+        """Return the place and the line of the first of *paths* that is set; else the table of this provider's kind."""
+        locate = getattr(self._settings, "locate", None)
+        found: tuple[str, str | None] | None = None if locate is None else locate(paths)
+        return found or (f"[{self.kind}] provider", None)
+
+    def written(self, path: tuple[str, ...]) -> Any:
+        """Return the setting *path* as written, with references unresolved; None if it is not set."""
+        written = getattr(self._settings, "written", None)
+        return None if written is None else written(path)
+
+    def line_to_set(self, path: tuple[str, ...], value: str) -> str:
+        """Return the line that sets *path* to *value*, ready to paste."""
+        line = getattr(self._settings, "line_to_set", None)
+        return f"set {'.'.join(path)} to {value}" if line is None else line(path, value)
+
+    def to_run(self, words: str) -> str:
+        """Return the command line that runs the command *words* with the configuration of this backend."""
+        to_run = getattr(self._settings, "to_run", None)
+        return f"llmcore {words}" if to_run is None else str(to_run(words))
+
+    def find_ability(self, name: str) -> Ability | None:
+        """Return the provider's method *name*, or None if it has neither its sync nor its async variant."""
         if name not in self._abilities:
-            self._abilities[name] = Ability(self.provider, name) if can(self.provider, name) else None
+            self._abilities[name] = Ability(self.provider, name) if has_method(self.provider, name) else None
         return self._abilities[name]
 
-    def must(self, name: str) -> Ability:
-        """Return the provider's method *name*, which its contract demands or the caller asked for.
+    def require(self, name: str) -> Ability:
+        """Return the provider's method *name*, which the contract or the caller requires.
 
         Raises:
-            PluginError: The provider has it in neither colour.
+            PluginError: The provider has neither its sync nor its async variant.
         """
-        found = self.ability(name)
+        found = self.find_ability(name)
         if found is None:
             raise PluginError(
                 f"the {self.kind} provider `{self.name}` cannot {name.replace('_', ' ')}",
@@ -108,45 +151,110 @@ class Backend:
             )
         return found
 
-    def source(self, name: str, *args: Any, **named: Any) -> Source:
-        """Return the pieces of the provider's streaming method *name*."""
-        return Source(self.provider, name, *args, **named)
+    def open_stream(self, name: str, *args: Any, **named: Any) -> PieceStream:
+        """Return the stream of the provider's method *name*; the request is sent at its first piece."""
+        return PieceStream(self.provider, name, *args, **named)
 
-    def closing(self) -> Ability | None:
-        """Return how to close the provider; None where it was never created or holds nothing.
+    def readdress(self, error: LLMCoreError) -> None:
+        """Replace the provider's name and table by those of the instance in an *error* of the plugin."""
+        if self.name == self.provider_name:
+            return
+        replacements = (
+            (f"{self.kind}.{self.provider_name}", f"{self.kind}.{self.name}"),
+            (f"provider `{self.provider_name}`", f"provider `{self.name}`"),
+        )
 
-        A later use creates another. One that is never closed is closed soon after the Backend has gone, or when Python ends.
+        def replace(text: str | None) -> str | None:
+            for old, new in replacements:
+                text = text and text.replace(old, new)
+            return text
+
+        if isinstance(error, ProviderError) and error.provider == self.provider_name:
+            error.provider = self.name
+        error.message = replace(error.message) or ""
+        error.args = (error.message, *error.args[1:])
+        error.where, error.expected, error.fix = (
+            replace(error.where),
+            replace(error.expected),
+            replace(error.fix),
+        )
+        error.notes = tuple(replace(note) or "" for note in error.notes)
+
+    def _point_at_line(self, error: LLMCoreError) -> None:
+        """Replace the place `[llm.openai] base_url` of an *error* by the line of the file that sets it, if one does."""
+        section, _, option = (error.where or "").partition("] ")
+        path = (self.kind, self.name, option)
+        if section == f"[{self.kind}.{self.name}" and self.written(path) is not None:
+            where, excerpt = self.locate(path)
+            if excerpt is not None:
+                error.where, error.excerpt = where, excerpt
+
+    def detach_close(self) -> Ability | None:
+        """Detach the provider and return its `close` method; None if it was never created or has no such method.
+
+        A later use creates a new provider. A provider that is never closed is closed soon after the Backend is collected, or
+        when Python exits.
         """
         provider, self._provider = self._provider, None
         if self._finalizer is not None:
             self._finalizer.detach()
         self._abilities.clear()
-        return Ability(provider, "close") if can(provider, "close") else None
+        return Ability(provider, "close") if has_method(provider, "close") else None
 
-    def _made(self, make: Callable[[Any], object]) -> object:
+    def _create(self, make: Callable[[Any], object]) -> object:
         options = self.options
         cause = ""
         try:
             return make(options)
-        except LLMCoreError:
+        except LLMCoreError as error:
+            self.readdress(error)
+            self._point_at_line(error)
             raise
-        except Exception as error:  # noqa: BLE001 - a stranger's code
-            cause = f"{type(error).__name__}: {scrubbed(str(error), options)}"
+        except BaseException as error:
+            if is_interrupt(error):
+                raise
+            cause = describe(error, options)
+        message = f"the {self.kind} provider `{self.name}` could not be created"
+        from llmcore.hidden_modules import find_hidden_module
+
+        if hidden := find_hidden_module(make.__module__):
+            raise PluginBroken(
+                f"{message}: {hidden.message}",
+                expected="a file of another name",
+                notes=(cause,),
+                fix=hidden.fix,
+            )
         raise PluginBroken(
-            f"the {self.kind} provider `{self.name}` could not be created: {cause}",
+            f"{message}: {cause}",
             expected=f"its `{make.__name__}` to return it",
             fix=f"llmcore plugins check {self.name}",
         )
 
 
-def _closed_late(provider: object, backend: weakref.ref[Backend]) -> None:
-    """Close what nobody closed: now where Python ends, else in a thread of its own.
+def is_loopback(backend: Backend) -> bool:
+    """Return whether the server of *backend* runs on this machine, by the address in its identity."""
+    from ipaddress import ip_address
+    from urllib.parse import urlsplit
 
-    The garbage collector may run in the middle of any work of any thread: whatever closing waits for, a lock or an event
-    loop, that very thread may hold. `threading.Thread` itself waits, for a lock of that kind too.
+    identity = backend.entry.identity
+    try:
+        address = "" if identity is None else str(identity(backend.options).get("base_url", ""))
+        host = urlsplit(address).hostname or ""
+        return host == "localhost" or ip_address(host).is_loopback
+    except (LLMCoreError, ValueError):
+        return False
+
+
+def _close_abandoned(provider: object, backend: weakref.ref[Backend]) -> None:
+    """Close a provider that was never closed: at once when Python exits, else in a new thread.
+
+    The garbage collector may run at any point of any thread, and that thread may hold the lock or run the event loop that
+    closing waits for. `threading.Thread.start` waits for such a lock too, hence `_thread`.
     """
+    if sys.is_finalizing():  # a thread that has ended may hold a lock that closing needs
+        return
     if backend() is None:
-        with contextlib.suppress(RuntimeError):  # no thread to spare, or Python ends
+        with contextlib.suppress(RuntimeError):  # no thread can be started, or Python exits
             _thread.start_new_thread(_close_quietly, (provider,))
     else:
         _close_quietly(provider)
@@ -154,11 +262,13 @@ def _closed_late(provider: object, backend: weakref.ref[Backend]) -> None:
 
 def _close_quietly(provider: object) -> None:
     def closed() -> Act[None]:
-        if can(provider, "close"):
+        if has_method(provider, "close"):
             yield Ability(provider, "close")()
 
     try:
         run(closed())
-    except Exception as error:  # noqa: BLE001 - nobody is left to tell
+    except BaseException as error:
+        if is_interrupt(error):
+            raise
         log = logger(__name__)
         log.debug("%s did not close: %s", type(provider).__qualname__, type(error).__name__)

@@ -1,4 +1,4 @@
-"""Both colours of a provider's method, whichever of them its author wrote."""
+"""Bridge sync and async: call a provider's method in either variant, even if its author wrote only one."""
 
 from __future__ import annotations
 
@@ -7,20 +7,21 @@ from functools import partial
 from typing import Any, Final
 
 from llmcore.calls.steps import Step
+from llmcore.threads import run_in_thread
 
-__all__ = ["END", "Ability", "Source", "ability", "can"]
+__all__ = ["END", "Ability", "PieceStream", "find_ability", "has_method", "is_closed"]
 
 END: Final = object()
-"""What a `Source` gives after its last piece."""
+"""The item after the last piece of a `PieceStream`."""
 
 
-def can(provider: object, name: str) -> bool:
-    """Return whether *provider* has the method in either colour."""
+def has_method(provider: object, name: str) -> bool:
+    """Return whether *provider* has the method in its sync or its async variant."""
     return callable(getattr(provider, name, None)) or callable(getattr(provider, "a" + name, None))
 
 
 class Ability:
-    """One method of a provider, to be called as a step of either colour."""
+    """One method of a provider, callable as a sync or async step."""
 
     __slots__ = ("_awaiting", "_blocking", "_written")
 
@@ -28,8 +29,8 @@ class Ability:
         blocking: Any = getattr(provider, name, None)
         awaiting: Any = getattr(provider, "a" + name, None)
         self._written = tuple(method for method in (blocking, awaiting) if method)
-        self._blocking: Callable[..., Any] = blocking or _blocking_from(awaiting)
-        self._awaiting: Callable[..., Any] = awaiting or _awaiting_from(blocking)
+        self._blocking: Callable[..., Any] = blocking or _make_blocking(awaiting)
+        self._awaiting: Callable[..., Any] = awaiting or _make_awaiting(blocking)
 
     def __call__(self, *args: Any, **named: Any) -> Step:
         """Return the step that calls the method."""
@@ -37,18 +38,18 @@ class Ability:
             return Step(partial(self._blocking, **named), partial(self._awaiting, **named), *args)
         return Step(self._blocking, self._awaiting, *args)
 
-    def takes(self, keyword: str) -> bool:
-        """Return whether the method names *keyword*, in each colour that its author wrote."""
-        return all(_names(method, keyword) for method in self._written)
+    def accepts(self, keyword: str) -> bool:
+        """Return whether each variant that the author wrote has the parameter *keyword*."""
+        return all(_has_parameter(method, keyword) for method in self._written)
 
 
-def ability(provider: object, name: str) -> Ability | None:
-    """Return the method of *provider* in both colours, or None where it has neither."""
-    return Ability(provider, name) if can(provider, name) else None
+def find_ability(provider: object, name: str) -> Ability | None:
+    """Return the method *name* of *provider*, or None if it has neither variant."""
+    return Ability(provider, name) if has_method(provider, name) else None
 
 
-class Source:
-    """The pieces that a provider's streaming method yields, as steps of either colour."""
+class PieceStream:
+    """The pieces that a provider's streaming method yields, as sync or async steps."""
 
     __slots__ = ("_args", "_awaiting", "_blocking", "_named", "_pieces", "close", "next")
 
@@ -58,29 +59,32 @@ class Source:
         self._args, self._named = args, named
         self._pieces: Any = None
         self.next = Step(self._next, self._anext)
-        """Opens the stream at its first use; gives a piece, or `END`."""
+        """Opens the stream at its first use; returns a piece, or `END`."""
         self.close = Step(self._close, self._aclose)
-        """Ends the request, if it has not ended."""
+        """Ends the request if it is still in progress."""
 
-    def _opened(self) -> Any:
+    def _open(self) -> Any:
         if self._pieces is None:
             self._pieces = iter(self._blocking(*self._args, **self._named))
         return self._pieces
 
-    def _aopened(self) -> Any:
+    def _aopen(self) -> Any:
         if self._pieces is None:
             self._pieces = aiter(self._awaiting(*self._args, **self._named))
         return self._pieces
 
     def _next(self) -> Any:
         if self._blocking is not None:
-            return next(self._opened(), END)
-        return _in_loop(_piece, self._aopened())
+            return next(self._open(), END)
+        return _in_loop(_next_piece, self._aopen())
 
     async def _anext(self) -> Any:
         if self._awaiting is not None:
-            return await anext(self._aopened(), END)
-        return await _in_thread(lambda: next(self._opened(), END))
+            pieces = self._aopen()
+            if is_closed(pieces):
+                raise ConnectionAbortedError("the event loop of the stream is shutting down")
+            return await anext(pieces, END)
+        return await run_in_thread(lambda: next(self._open(), END))
 
     def _close(self) -> None:
         close = getattr(self._pieces, "close", None)
@@ -94,20 +98,29 @@ class Source:
         if aclose is not None:
             await aclose()
         elif (close := getattr(self._pieces, "close", None)) is not None:
-            await _in_thread(close)
+            await run_in_thread(close)
 
 
-def _names(method: Callable[..., Any], keyword: str) -> bool:
+def is_closed(pieces: Any) -> bool:
+    """Return whether an async generator was closed before its end.
+
+    An event loop that shuts down closes the generators that were started in it, including those of shared calls. Another
+    loop that then asks for a piece must not take this for the end of the stream.
+    """
+    return getattr(pieces, "ag_frame", pieces) is None
+
+
+def _has_parameter(method: Callable[..., Any], keyword: str) -> bool:
     import inspect
 
     try:
         found = inspect.signature(method).parameters.get(keyword)
-    except (TypeError, ValueError):  # one that tells nothing of itself
+    except (TypeError, ValueError):  # no signature, as for some C functions
         return False
     return found is not None and found.kind in (found.POSITIONAL_OR_KEYWORD, found.KEYWORD_ONLY)
 
 
-async def _piece(pieces: Any) -> Any:
+async def _next_piece(pieces: Any) -> Any:
     return await anext(pieces, END)
 
 
@@ -117,15 +130,9 @@ def _in_loop(function: Callable[..., Any], *args: Any) -> Any:
     return run_in_loop(function(*args))
 
 
-async def _in_thread(function: Callable[..., Any], *args: Any) -> Any:
-    import asyncio
-
-    return await asyncio.to_thread(function, *args)
-
-
-def _blocking_from(awaiting: Callable[..., Any]) -> Callable[..., Any]:
+def _make_blocking(awaiting: Callable[..., Any]) -> Callable[..., Any]:
     return lambda *args, **named: _in_loop(partial(awaiting, **named), *args)
 
 
-def _awaiting_from(blocking: Callable[..., Any]) -> Callable[..., Any]:
-    return lambda *args, **named: _in_thread(partial(blocking, **named), *args)
+def _make_awaiting(blocking: Callable[..., Any]) -> Callable[..., Any]:
+    return lambda *args, **named: run_in_thread(partial(blocking, **named), *args)

@@ -1,4 +1,4 @@
-"""One rate, held by the generic cell rate algorithm: what is taken flows back steadily, whatever becomes of the takers."""
+"""Token bucket (GCRA, the generic cell rate algorithm) with refunds."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import Final
 __all__ = ["Bucket"]
 
 _GRAIN: Final = 1 / 64
-"""Debts that differ by less of the burst are remembered as the lesser one: a refund may come out so much too small."""
+"""Debts that differ by less than this part of the burst are stored as the smaller one, so a refund may be this much too low."""
 
 
 class Bucket:
-    """Room for a burst of units, which flows back at a steady rate. Its user holds the lock and tells the time.
+    """A bucket of units that refills at a steady rate. Its user holds the lock and passes the time.
 
-    In no window of w seconds is more taken than `rate * w` and the burst; than `rate * w` and the largest single taking,
-    where that is more than the burst: it waits until the bucket is full, and leaves it in debt.
+    No window of w seconds sees more than `rate * w` units and the burst. A single request above the burst waits until the
+    bucket is full and leaves it in debt; then the window sees at most `rate * w` and that request.
     """
 
     __slots__ = (
@@ -34,36 +34,36 @@ class Bucket:
         self, interval: float, burst_s: float, *, of_tokens: bool = False, full_at: float = float("-inf")
     ) -> None:
         self.of_tokens = of_tokens
-        """Whether a unit is a token, else a request."""
+        """Whether a unit is a token; otherwise it is a request."""
         self.interval = interval
-        """Seconds in which one unit flows back."""
+        """Seconds in which one unit is refilled."""
         self.burst_s = burst_s
-        """The room, in seconds of flowing back."""
+        """The capacity, in seconds of refill."""
         self.full_at = full_at
-        """When all that was taken will have flowed back."""
+        """When the bucket will be full again."""
         self.ahead = 0.0
-        """Units that wait to be taken."""
+        """Units that waiting requests will take."""
         self._taken = 0
         self._alone_since = 0
-        """The ticket of the last taking that found the bucket full."""
+        """The ticket of the last `take` from a full bucket."""
         self._tickets: list[int] = []
         self._debts: list[float] = []
-        """The least seconds to full that takings found: those after the ticket before, up to this one. Rising."""
+        """For the tickets up to each of `_tickets`, since the one before: the lowest debt, in seconds until full. Ascending."""
 
     def ready(self, units: float) -> float:
-        """Return when *units* can be taken; it may have passed."""
+        """Return the time from which *units* can be taken; it may be in the past."""
         cost = units * self.interval
         return self.full_at if cost >= self.burst_s else self.full_at + cost - self.burst_s
 
     def ready_behind(self, units: float, now: float) -> float:
-        """Return when *units* can be taken after those that wait."""
+        """Return the time from which *units* can be taken, after the units that wait."""
         ready = self.ready(units)
         return (
             ready if not self.ahead else max(ready, ready - self.full_at + now) + self.ahead * self.interval
         )
 
     def take(self, units: float, now: float) -> int:
-        """Take *units*, whether or not they are there; return a ticket with which some can be given back."""
+        """Take *units*, even if the bucket has fewer; return a ticket for `give_back`."""
         self._taken = ticket = self._taken + 1
         debt, debts = self.full_at - now, self._debts
         if debt <= 0.0:
@@ -85,10 +85,10 @@ class Bucket:
         return ticket
 
     def give_back(self, ticket: int, units: float) -> None:
-        """Undo a part of what was taken with *ticket*, as if it had never been taken.
+        """Refund *units* of those taken with *ticket*, as if they had never been taken.
 
-        What would have flowed over since is not gained: of what a later taking found missing, at the least, no more than
-        that comes back.
+        A bucket that was full in the meantime would have lost the units. So the refund is at most the lowest debt that a later
+        `take` found.
         """
         if ticket < self._alone_since:
             return
@@ -109,6 +109,6 @@ class Bucket:
         self.full_at -= amount
 
     def restate(self, interval: float, burst_s: float, full_at: float) -> None:
-        """Hold another rate from now on; what was taken can still be given back."""
+        """Change the rate; units that were taken before can still be refunded."""
         self._debts = [debt * interval / self.interval for debt in self._debts]
         self.interval, self.burst_s, self.full_at = interval, burst_s, full_at

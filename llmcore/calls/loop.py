@@ -1,39 +1,99 @@
-"""One event loop in a thread of its own, for blocking callers of what is only asynchronous."""
+"""A background event loop, for blocking calls of async backends.
+
+If its thread cannot be started, the callers run the loop in their own threads, one after the other.
+"""
 
 from __future__ import annotations
 
-import asyncio  # noqa: TID253 - this module is imported at the first such call
-import os
+import asyncio  # noqa: TID253 - this module is imported at the first call that needs it
+import sys
 import threading
 from collections.abc import Coroutine
 from typing import Any, TypeVar
+
+from llmcore import forks
+from llmcore.errors import LLMCoreError
+from llmcore.threads import NO_THREAD, start_thread
 
 __all__ = ["run_in_loop"]
 
 T = TypeVar("T")
 
-_lock = threading.Lock()
+_lock = forks.lock()
+_driving = threading.Lock()
+"""Held by a caller that runs the loop itself. Not a lock of `forks`: a fork would wait for the whole call."""
 _loop: asyncio.AbstractEventLoop | None = None
-_pid = 0
+_has_thread = False
 
 
 def run_in_loop(coroutine: Coroutine[Any, Any, T]) -> T:
     """Run *coroutine* in the background loop and wait for its result.
 
-    Works inside a running loop too, which it blocks, as every blocking call does.
+    Inside a running loop it works too, and blocks that loop.
+
+    Raises:
+        LLMCoreError: A thread is needed, because this one runs a loop, and none can be started; or Python is exiting.
     """
-    future = asyncio.run_coroutine_threadsafe(coroutine, _running_loop())
+    if sys.is_finalizing():  # the loop's thread has stopped
+        raise _make_thread_error(coroutine)
+    loop = _find_running_loop()
+    if loop is None:
+        if asyncio._get_running_loop() is not None:  # noqa: SLF001 - documented; the public one raises
+            raise _make_thread_error(coroutine)
+        with _driving:
+            if not _has_thread:
+                return _drive(_get_loop(), coroutine)
+        loop = _get_loop()  # it got its thread in the meantime
+    future = asyncio.run_coroutine_threadsafe(coroutine, loop)
     try:
         return future.result()
     except BaseException:
-        future.cancel()  # a Ctrl-C ends the call too, not the waiting alone
+        future.cancel()  # Ctrl-C ends the call too, not only the wait
         raise
 
 
-def _running_loop() -> asyncio.AbstractEventLoop:
-    global _loop, _pid
+def _find_running_loop() -> asyncio.AbstractEventLoop | None:
+    """Return the loop if it runs in its thread, which is started if possible; else None."""
+    global _has_thread
     with _lock:
-        if _loop is None or _pid != os.getpid():  # a fork takes the loop along and leaves its thread behind
-            _loop, _pid = asyncio.new_event_loop(), os.getpid()
-            threading.Thread(target=_loop.run_forever, name="llmcore-loop", daemon=True).start()
-        return _loop
+        if not _has_thread and _driving.acquire(blocking=False):  # otherwise a caller runs the loop
+            try:
+                thread = threading.Thread(target=_get_loop().run_forever, name="llmcore-loop", daemon=True)
+                _has_thread = start_thread(thread)
+            finally:
+                _driving.release()
+        return _loop if _has_thread else None
+
+
+def _get_loop() -> asyncio.AbstractEventLoop:
+    global _loop
+    if _loop is None:
+        _loop = asyncio.new_event_loop()
+    return _loop
+
+
+def _make_thread_error(coroutine: Coroutine[Any, Any, Any]) -> LLMCoreError:
+    coroutine.close()  # otherwise Python warns that it was never awaited
+    return LLMCoreError(
+        f"a blocking call of an asynchronous backend needs a thread: {NO_THREAD}",
+        expected="the asynchronous method, inside an event loop",
+    )
+
+
+def _drive(loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, Any, T]) -> T:
+    """Run *coroutine* in the loop, which has no thread, in this thread."""
+    task = loop.create_task(coroutine)
+    try:
+        return loop.run_until_complete(task)
+    except BaseException:
+        task.cancel()
+        raise
+
+
+def _after_fork() -> None:
+    global _loop, _driving, _has_thread
+    forks.leave_to_parent(_loop)  # its thread runs in the parent only
+    _loop, _driving, _has_thread = None, threading.Lock(), False
+
+
+forks.call_in_child(_after_fork)

@@ -1,18 +1,19 @@
-"""Reading a provider's options, of whatever structure its author chose."""
+"""Read a provider's options, whichever structure its author chose."""
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any, Final
 
 from llmcore.types import Secret
 
-__all__ = ["fields_of", "scrubbed", "secrets_of"]
+__all__ = ["describe", "find_secrets", "make_identity", "options_to_dict", "scrub"]
 
 LONGEST: Final = 500
-"""Characters of a stranger's text that are passed on."""
+"""Maximum number of characters of a foreign text that is shown."""
 
 
-def fields_of(options: Any) -> dict[str, Any]:
+def options_to_dict(options: Any) -> dict[str, Any]:
     """Return the fields of a msgspec structure, dataclass, named tuple or dict, by name."""
     if isinstance(options, dict):
         return options
@@ -22,17 +23,37 @@ def fields_of(options: Any) -> dict[str, Any]:
     return {name: getattr(options, name) for name in names}
 
 
-def scrubbed(text: str, options: Any) -> str:
-    """Return *text*, shortened, without the secrets that *options* hold."""
-    for secret in secrets_of(options):
+def describe(error: BaseException, options: Any) -> str:
+    """Return the class and the message of a foreign exception, without the secrets in *options*."""
+    try:
+        text = scrub(str(error), options)
+    except Exception:  # noqa: BLE001 - its own __str__ may fail
+        text = ""
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def scrub(text: str, options: Any) -> str:
+    """Return *text*, shortened, without the secrets in *options*."""
+    for secret in find_secrets(options):
         text = text.replace(secret, "…")
     return text[:LONGEST]
 
 
-def secrets_of(options: Any) -> list[str]:
-    """Return the secrets among the options, to keep them out of what is shown."""
+def find_secrets(options: Any) -> list[str]:
+    """Return the secrets among the options, which must not be shown."""
     return [
         value.reveal()
-        for value in fields_of(options).values()
+        for value in options_to_dict(options).values()
         if isinstance(value, Secret) and value.reveal()
     ]
+
+
+def make_identity(options: Any) -> dict[str, Any]:
+    """Return every option, secrets as digests: the identity of a backend whose plugin does not define one."""
+    return {name: _to_identity_value(value) for name, value in options_to_dict(options).items()}
+
+
+def _to_identity_value(value: Any) -> Any:
+    if isinstance(value, Secret):
+        return hashlib.sha256(value.reveal().encode()).hexdigest()
+    return value if isinstance(value, str | int | float | bool | None) else repr(value)

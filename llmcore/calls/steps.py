@@ -1,18 +1,21 @@
-"""One thing that a call needs done outside, in both colours."""
+"""Steps: the operations that a call yields to its driver, each with a sync and an async variant."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable, Generator
-from typing import Any, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 
-__all__ = ["Act", "Step", "sleep"]
+if TYPE_CHECKING:
+    import asyncio
+
+__all__ = ["CHECKPOINT", "Act", "Expired", "Interrupted", "Step", "sleep"]
 
 T = TypeVar("T")
 
 
 class Step:
-    """What a call yields to its driver, which sends back the result or throws what was raised."""
+    """An operation that a call yields to its driver. The driver sends back the result or throws the exception."""
 
     __slots__ = ("args", "awaiting", "blocking")
 
@@ -24,12 +27,37 @@ class Step:
     ) -> None:
         self.blocking = blocking
         self.awaiting = awaiting
-        """None where *blocking* never waits: the asynchronous driver then calls it as well."""
+        """None if *blocking* never waits: then the async driver calls it too."""
         self.args = args
+
+
+class Interrupted(BaseException):
+    """A step completed although its task was cancelled in the meantime. The step raises it for its driver.
+
+    The driver sends the result into the call first, and throws the cancellation in at the next yield.
+    """
+
+    def __init__(self, value: Any, error: Exception | None, cancellation: asyncio.CancelledError) -> None:
+        super().__init__()
+        self.value = value
+        self.error = error
+        self.cancellation = cancellation
+
+
+class Expired(TimeoutError):
+    """The time of the caller that waited for the step ran out. The step itself and its server did not fail."""
 
 
 Act: TypeAlias = Generator[Step, Any, T]
 """A call, or a part of one: yields steps and returns a T."""
+
+
+def _nothing() -> None:
+    """Do nothing."""
+
+
+CHECKPOINT: Final = Step(_nothing, None)
+"""Does nothing and never waits. A call that was cancelled during the previous step ends here."""
 
 
 def sleep(seconds: float) -> Step:

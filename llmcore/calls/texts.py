@@ -1,66 +1,71 @@
-"""Texts that an application gives beside what it asks: refused at the door where nobody could write or send them."""
+"""Check text arguments such as `model=`, `user=` and `tags=`."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
 
+from llmcore.config.key_like import KEY_AS_MODEL, looks_like_key
 from llmcore.errors import BadRequest
 
-__all__ = ["half", "labelled", "of_texts", "text", "who"]
+__all__ = ["check_model", "check_tags", "check_text", "check_user", "find_lone_surrogate"]
 
 
-def half(value: str) -> int | None:
-    """Return where *value* holds half a character, a lone surrogate that UTF-8 cannot hold; else None."""
+def find_lone_surrogate(value: str) -> int | None:
+    """Return the index of the first lone surrogate in *value*, which UTF-8 cannot encode; None if there is none."""
     if value.isascii():
         return None
-    return next((at for at, letter in enumerate(value) if "\ud800" <= letter <= "\udfff"), None)
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        return error.start
+    return None
 
 
-def text(value: object, name: str) -> str:
-    """Return the argument *name*, which is a text, or raise `BadRequest`."""
+def check_text(value: object, name: str) -> str:
+    """Return the argument *name* as a plain str, or raise `BadRequest`."""
     if not isinstance(value, str):
         raise BadRequest(
-            f"{name}= is a {type(value).__name__}, not a text", code="LC308", expected=f'{name}="..."'
+            f"{name} must be text, got {type(value).__name__}", code="LC308", expected=f'{name}="..."'
         )
-    at = half(value)
+    at = find_lone_surrogate(value)
     if at is not None:
         raise BadRequest(
-            f"{name}= holds half a character: a lone surrogate U+{ord(value[at]):04X} at position {at}",
+            f"{name} contains a lone surrogate U+{ord(value[at]):04X} at index {at}",
             code="LC308",
             expected="text that can be encoded as UTF-8",
         )
-    return value
+    return value if type(value) is str else str.__str__(value)
 
 
-def who(user: object) -> str | None:
+def check_model(model: object) -> str:
+    """Return `model=`, or raise `BadRequest`, also for an API key, which would be sent and stored in the ledger."""
+    name = check_text(model, "model")
+    if looks_like_key(name):
+        raise BadRequest(
+            f"model {KEY_AS_MODEL}",
+            code="LC308",
+            where="model",
+            expected="a model, provider:model, or a name of [models]",
+            notes=("a key belongs into an environment variable, such as OPENAI_API_KEY",),
+        )
+    return name
+
+
+def check_user(user: object) -> str | None:
     """Return `user=`, or raise `BadRequest`."""
-    return None if user is None else text(user, "user")
+    return None if user is None else check_text(user, "user")
 
 
-def labelled(tags: object) -> tuple[str, ...]:
-    """Return `tags=`, one text or several, or raise `BadRequest`."""
+def check_tags(tags: object) -> tuple[str, ...]:
+    """Return `tags=`, a text or a list of texts, as a tuple, or raise `BadRequest`."""
     if tags is None or tags == ():
         return ()
     if isinstance(tags, str):
-        return (text(tags, "tags"),)
+        return (check_text(tags, "tags"),)
     if isinstance(tags, bytes | Mapping) or not isinstance(tags, Iterable):
         raise BadRequest(
-            f"tags= is a {type(tags).__name__}, not texts",
+            f"tags must be text or a list of texts, got {type(tags).__name__}",
             code="LC308",
             expected='tags=["nightly", "report"]',
         )
-    return tuple(text(tag, "tags") for tag in tags)
-
-
-def of_texts(value: Any, name: str) -> None:
-    """Raise `BadRequest` where a text in the argument *name* cannot be sent, however deep in dicts and lists."""
-    if isinstance(value, str):
-        text(value, name)
-    elif isinstance(value, Mapping):
-        for key, item in value.items():
-            of_texts(key, name)
-            of_texts(item, name)
-    elif isinstance(value, list | tuple):
-        for item in value:
-            of_texts(item, name)
+    return tuple(check_text(tag, "tags") for tag in tags)

@@ -1,4 +1,4 @@
-"""The command line `llmcore`: one module a command, imported when that command is called."""
+"""The command line `llmcore`: one module per command, imported when the command runs."""
 
 import gc
 import sys
@@ -9,22 +9,34 @@ __all__ = ["main"]
 def main(arguments: "list[str] | None" = None) -> int:
     """Run the command line and return its exit code; None takes the process's arguments."""
     if arguments is not None:
-        return _called(arguments)
-    # Start-up makes many objects and hardly a cycle: looking for some costs as much as Python's own start, and
-    # once more at the end, where the frozen ones are left alone.
+        return _run(arguments)
+    # Start-up makes many objects and few cycles: garbage collection would cost as much as Python's own start.
+    # The collection at exit skips frozen objects.
     gc.set_threshold(100_000, *gc.get_threshold()[1:])
     try:
-        return _called(sys.argv[1:])
+        return _run(sys.argv[1:], claim=True)
     finally:
         gc.freeze()
 
 
-def _called(arguments: "list[str]") -> int:
+def _run(arguments: "list[str]", *, claim: bool = False) -> int:
     if arguments[:1] in (["--version"], ["-V"]):  # before argparse, which costs as much as Python's own start
         from llmcore import __version__
 
-        print(f"llmcore {__version__}")
-        return 0
+        try:
+            print(f"llmcore {__version__}", flush=True)
+        except OSError:
+            pass  # `run` reports what is wrong with stdout
+        else:
+            return 0
     from llmcore.cli.app import run
 
-    return run(arguments)
+    if not claim:
+        return run(arguments)
+    from llmcore.cli.streams import claim_stdout, flush_streams
+
+    claim_stdout()
+    try:
+        return run(arguments)
+    finally:
+        flush_streams()

@@ -1,28 +1,37 @@
-"""Asks a question and shows the answer: whole, or as it arrives, with the footer beneath it."""
+"""Ask a question and print the answer, whole or as it arrives, and a footer."""
 
 from __future__ import annotations
 
 import argparse
+import contextlib
+import re
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from llmcore.cli.opening import named_values, seconds_of
-from llmcore.cli.show import Paint, footer, note, safe
+from llmcore.cli.opening import parse_seconds, parse_values
+from llmcore.cli.show import Paint, note, put, render_footer, strip_controls, to_json
+from llmcore.cli.streams import get_stdout
 from llmcore.errors import LLMCoreError
 
 if TYPE_CHECKING:
+    from llmcore.cli.waiting import Waiting
     from llmcore.core import Core
-    from llmcore.types import Reply, ToolCall, Usage
+    from llmcore.types import Delta, Message, Reply, ToolCall, Usage
 
-__all__ = ["Asked", "add_options", "for_a_shell", "given_of"]
+_ARGUMENT = re.compile(r"^(?:chat\(\.\.\., )?(timeout|model|max_tokens)=([^()]+)\)?$")
+"""An argument of `chat` in a fix for Python code that the command line has an option for."""
+
+__all__ = ["Question", "add_options", "read_options", "use_shell_syntax"]
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options of a question."""
+    """Add the options of `ask` and `chat`."""
     parser.add_argument(
-        "-m", "--model", help="a model, provider:model, or a name of [models]; else the configured one"
+        "-m",
+        "--model",
+        help="a model, provider:model, or an alias of [models]; default: the configured model",
     )
     parser.add_argument("-s", "--system", metavar="TEXT", help="the system message")
     parser.add_argument(
@@ -31,72 +40,105 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         metavar="NAME=VALUE",
         action="append",
         default=[],
-        help="such as temperature=0.2; repeat it",
+        help="such as temperature=0.2, or extra_body.top_k=5 for a parameter of some servers only; repeatable",
     )
+    parser.add_argument("--no-cache", action="store_true", help="do not read or write the cache")
     parser.add_argument(
-        "--no-cache", action="store_true", help="neither read the cache nor keep the answer there"
+        "--timeout", metavar="TIME", type=parse_seconds, help='such as "30s"; for all attempts together'
     )
-    parser.add_argument("--timeout", metavar="TIME", type=seconds_of, help='such as "30s"; over all attempts')
     parser.add_argument(
         "--stream",
         action=argparse.BooleanOptionalAction,
-        help="as it arrives, or whole; as it arrives on a terminal",
+        help="print the answer as it arrives, or whole; default: as it arrives on a terminal",
     )
 
 
-def given_of(args: argparse.Namespace) -> dict[str, Any]:
-    """Return what the options say, as `chat` takes it."""
-    given = named_values(args.parameter, "-p")
+def read_options(args: argparse.Namespace) -> dict[str, Any]:
+    """Return the arguments of `chat` that the options stand for."""
+    given = _unfold_extra_body(parse_values(args.parameter, "-p"))
     given |= {"model": args.model, "system": args.system, "timeout": args.timeout}
     if args.no_cache:
         given["cache"] = False
     return {name: value for name, value in given.items() if value is not None}
 
 
-class Asked:
-    """One question put to *core*, and what is known when it is answered."""
+def _unfold_extra_body(given: dict[str, Any]) -> dict[str, Any]:
+    """Return *given* with `extra_body.top_k=5` as `extra_body={"top_k": 5}`."""
+    prefix = "extra_body."
+    extra = {name[len(prefix) :]: value for name, value in given.items() if name.startswith(prefix)}
+    if not extra:
+        return given
+    rest = {name: value for name, value in given.items() if not name.startswith(prefix)}
+    whole = rest.get("extra_body", {})
+    rest["extra_body"] = {**whole, **extra} if isinstance(whole, dict) else whole
+    return rest
+
+
+class Question:
+    """One question to *core*, with the model, usage and cost of its answer."""
 
     def __init__(self, core: Core, given: Mapping[str, Any], *, no_color: bool) -> None:
         self.text = ""
-        """What has arrived."""
+        """The text that has arrived so far."""
         self._core = core
         self._given = given
         self._no_color = no_color
         self._model = ""
+        self._names: list[str] = []
         self._usage: Usage | None = None
         self._before = core.usage.totals()
         self._began = time.perf_counter()
 
-    def whole(self, prompt: str | Sequence[Mapping[str, Any]]) -> Reply:
+    def ask(self, prompt: str | Sequence[Message]) -> Reply:
         """Wait for the answer and return it."""
-        reply = self._core.llm.chat(prompt, **self._given)
-        self.text, self._model, self._usage = reply.text, reply.model, reply.usage
+        with self._waiting() or contextlib.nullcontext():
+            reply = self._core.llm.chat(prompt, **self._given)
+        self.text, self._model, self._usage = reply.text or reply.refusal or "", reply.model, reply.usage
         return reply
 
-    def streamed(self, prompt: str | Sequence[Mapping[str, Any]]) -> None:
+    def stream(self, prompt: str | Sequence[Message]) -> None:
         """Print the answer as it arrives."""
-        out = sys.stdout
+        out = get_stdout()
         calls: list[ToolCall] = []
+        waiting = self._waiting()
+        deltas: Iterable[Delta] = self._core.llm.stream(prompt, **self._given)
         try:
-            for delta in self._core.llm.stream(prompt, **self._given):
-                self.text += delta.text
-                out.write(safe(delta.text, out))
+            for delta in deltas if waiting is None else waiting.until_first(deltas):
+                text = delta.text or delta.refusal or ""
+                self.text += text
+                out.write(strip_controls(text, out))
                 out.flush()
                 calls += delta.tool_calls
                 self._model, self._usage = delta.model or self._model, delta.usage or self._usage
         finally:
             if self.text and not self.text.endswith("\n"):
-                print()
-        print_tool_calls(joined(calls))
+                put()
+        print_tool_calls(join_pieces(calls))
+
+    def _waiting(self) -> Waiting | None:
+        """Return the waiting line for a terminal; None if stderr is not a terminal."""
+        if not sys.stderr.isatty():
+            return None
+        from llmcore.cli.waiting import Waiting
+
+        self._names = self._core.llm.resolve(self._given.get("model"))
+        return Waiting(self._names[0], no_color=self._no_color)
+
+    @property
+    def _provider(self) -> str:
+        """The provider that answered: with fallbacks, the provider of the model that the answer names."""
+        names = [name.partition(":")[::2] for name in self._names]
+        return next((provider for provider, model in names if model == self._model), names[0][0])
 
     def print_footer(self) -> None:
-        """Tell on stderr, where that is a terminal, what the answer took."""
+        """Print model, tokens, cost and time to stderr if it is a terminal."""
         if not sys.stderr.isatty():
             return
         now, before = self._core.usage.totals(), self._before
         unknown = now.unpriced > before.unpriced
         note(
-            footer(
+            render_footer(
+                provider=self._provider,
                 model=self._model,
                 usage=self._usage,
                 cost=None if unknown else now.cost - before.cost,
@@ -105,20 +147,25 @@ class Asked:
                 paint=Paint.of(sys.stderr, no_color=self._no_color),
             )
         )
+        if self._provider == "echo" and not before.calls + before.cached:
+            from llmcore.cli.standin import explain_echo
+            from llmcore.install_lines import make_install_line
+
+            note(
+                explain_echo(
+                    self._core.catalogue.list_names("llm"), make_install_line("llmcore-openai-optimized")
+                )
+            )
 
 
 def print_tool_calls(calls: Sequence[ToolCall]) -> None:
-    """Print each call that the model wants made as a line of JSON."""
-    if not calls:
-        return
-    import json
-
+    """Print each tool call as a line of JSON."""
     for call in calls:
-        print(json.dumps({"name": call.name, "arguments": call.arguments, "id": call.id}, ensure_ascii=False))
+        put(to_json({"name": call.name, "arguments": call.arguments, "id": call.id}, get_stdout()))
 
 
-def joined(pieces: Sequence[ToolCall]) -> list[ToolCall]:
-    """Put together the pieces of streamed calls."""
+def join_pieces(pieces: Sequence[ToolCall]) -> list[ToolCall]:
+    """Join the pieces of streamed tool calls."""
     from llmcore.types import ToolCall
 
     whole: dict[int, ToolCall] = {}
@@ -133,12 +180,28 @@ def joined(pieces: Sequence[ToolCall]) -> list[ToolCall]:
     return list(whole.values())
 
 
-def for_a_shell(error: LLMCoreError) -> LLMCoreError:
-    """Put what the error advises an application to write as a person at a shell writes it."""
+def use_shell_syntax(error: LLMCoreError) -> LLMCoreError:
+    """Rewrite the fix of *error* from Python code to command-line options."""
     if error.code == "LC302":
-        error.fix = f"-p {error.suggestion}=VALUE" if error.suggestion else None
-    elif error.fix and error.fix.startswith("chat(..., timeout"):
-        error.fix = "--timeout 2m"
+        error.fix = f"-p {error.suggestion}=VALUE" if error.suggestion else _to_parameter(error.fix)
+    elif error.fix and (given := _ARGUMENT.search(error.fix)):
+        name, value = given[1], given[2].strip("\"'")
+        option = {"timeout": "--timeout", "model": "-m"}.get(name)
+        error.fix = f"{option} {value}" if option else f"-p {name}={value}"
+    elif error.fix == "core.llm.chat(...)":
+        error.fix = "--no-stream"
+    elif error.fix and error.fix.startswith("chat(messages=messages"):
+        error.fix = "llmcore models"
     elif error.code == "LC303" or (error.fix and error.fix.startswith("chat(")):
         error.fix = 'llmcore ask "Write a haiku about rain"'
+    if error.where == "model":
+        error.where = "-m"
+    elif error.where and error.where.startswith("timeout="):
+        error.where = f"--timeout {error.where.removeprefix('timeout=')}"
     return error
+
+
+def _to_parameter(fix: str | None) -> str | None:
+    """Return a fix that uses `extra_body=` as a `-p` option."""
+    name = (fix or "").partition("extra_body={'")[2].partition("'")[0]
+    return f"-p extra_body.{name}=VALUE" if name else None

@@ -1,13 +1,13 @@
-"""From the arguments of a process to its exit code: finds the command, runs it, and tells what went wrong."""
+"""Find the command, run it, report errors, and return the exit code."""
 
 from __future__ import annotations
 
 import errno
 import os
-import sys
 from typing import Any
 
 from llmcore.cli import parser
+from llmcore.cli.streams import count_lost_characters, get_stdout, give_stdout, prepare_encoding
 
 __all__ = ["run"]
 
@@ -15,103 +15,127 @@ _INTERRUPTED = 130
 
 
 def run(arguments: list[str]) -> int:
-    """Carry out *arguments* and return the exit code. Nothing is raised."""
-    _encodable()
+    """Run the command in *arguments* and return the exit code. Never raises."""
+    prepare_encoding()
     try:
-        code = _called(arguments)
-        sys.stdout.flush()
+        code = _run_command(arguments)
+        get_stdout().flush()
+        _warn_of_lost_characters()
     except KeyboardInterrupt:
         return _INTERRUPTED
     except SystemExit as stop:  # argparse, after --help
         return stop.code if isinstance(stop.code, int) else 0
-    except Exception as error:  # noqa: BLE001 - the end of the line: whatever it is, a person reads it
-        fault = _fault_of_stdout(error) if isinstance(error, OSError) else None
+    except Exception as error:  # noqa: BLE001 - every error is reported to the user
+        fault = _find_stdout_fault(error) if isinstance(error, OSError) and not _is_ours(error) else None
         if fault is None:
-            return _told(error, arguments)
-        _forsake_stdout()
-        return 0 if _reader_left(fault) else _told(_unwritable(fault), arguments)
+            return _report(error, arguments)
+        _discard_stdout()
+        return 0 if _has_reader_left(fault) else _report(_make_stdout_error(fault), arguments)
     return code
 
 
-def _called(arguments: list[str]) -> int:
-    before, name, after = parser.split(arguments)
-    given = parser.defaults()
+def _run_command(arguments: list[str]) -> int:
+    before, name, after = parser.split_arguments(arguments)
+    given = parser.make_defaults()
     if before or name is None:
-        given = parser.top().parse_args(before, given)
+        given = parser.make_top_parser().parse_args(before, given)
     if given.version:
         from llmcore import __version__
 
-        print(f"llmcore {__version__}")
+        print(f"llmcore {__version__}", file=get_stdout())
         return 0
     if name is None:
-        parser.top().print_help()
+        parser.make_top_parser().print_help()
         return 0
     if name in parser.COMMANDS:
-        namespace = parser.of(name).parse_args(after, given)
+        namespace = parser.make_parser(name).parse_args(after, given)
         return int(namespace.run(namespace) or 0)
-    return _foreign(name, after)
+    return _run_plugin_command(name, after)
 
 
-def _foreign(name: str, arguments: list[str]) -> int:
+def _run_plugin_command(name: str, arguments: list[str]) -> int:
     """Call the command *name* of a plugin."""
     from llmcore.errors import PluginNotFound
     from llmcore.plugins import Catalogue
 
     catalogue = Catalogue(commands=parser.COMMANDS)
     try:
-        command: Any = catalogue.command(name)
+        command: Any = catalogue.load_command(name)
     except PluginNotFound as error:
-        from llmcore.cli.misuse import no_command
+        from llmcore.cli.misuse import make_command_error
+        from llmcore.support.errors import raise_unchained
 
-        raise no_command(name, [*parser.COMMANDS, *catalogue.names("commands")], error) from None
-    result = command(arguments)
+        names = [*parser.COMMANDS, *catalogue.list_names("commands")]
+        raise_unchained(make_command_error(name, arguments, names, error))
+    with give_stdout():  # what the plugin's command prints is the answer
+        result = command(arguments)
     return result if isinstance(result, int) else 0
 
 
-def _told(error: Exception, arguments: list[str]) -> int:
+def _report(error: Exception, arguments: list[str]) -> int:
     from llmcore.cli.report import report
+    from llmcore.errors import LLMCoreError
 
     given = arguments[: arguments.index("--")] if "--" in arguments else arguments
+    fix = getattr(error, "fix", None)
+    if fix and fix.startswith("profile="):
+        fix = f"--profile {fix.removeprefix('profile=').strip(chr(34))}"
+    if fix and fix.startswith('load("'):
+        fix = f"--config {fix.removeprefix('load(').strip(chr(34) + ')')}"
+    if isinstance(error, LLMCoreError) and fix and fix.startswith("-"):
+        from llmcore.cli.misuse import render_command
+
+        error.fix = render_command(fix, *parser.split_arguments(arguments))
+    elif isinstance(error, LLMCoreError) and fix and fix.startswith("llmcore "):
+        from llmcore.cli.misuse import keep_common_options
+
+        error.fix = keep_common_options(fix, given)
     return report(error, json="--json" in given, no_color="--no-color" in given)
 
 
-def _encodable() -> None:
-    """Let a terminal that cannot show a character show something in its place; never fail over one."""
-    for stream in (sys.stdout, sys.stderr):
-        reconfigure = getattr(stream, "reconfigure", None)
-        if reconfigure is not None:
-            reconfigure(errors="replace")
+def _warn_of_lost_characters() -> None:
+    if lost := count_lost_characters():
+        from llmcore.cli.show import note
+
+        note(
+            f"warning: stdout is {get_stdout().encoding}, which cannot encode {lost} of the characters: each was replaced by ?; "
+            "set PYTHONIOENCODING=utf-8 to print them"
+        )
 
 
-def _fault_of_stdout(error: OSError) -> OSError | ValueError | None:
-    """Return why nothing more can be written to stdout, if so; *error* says it where stdout has no buffer.
+def _is_ours(error: OSError) -> bool:
+    """Return whether *error* is an llmcore error, such as StorageNotFound, and so not about stdout."""
+    from llmcore.errors import LLMCoreError
 
-    A pipe whose reader has left is one, under whatever name it was written to.
+    return isinstance(error, LLMCoreError)
+
+
+def _find_stdout_fault(error: OSError) -> OSError | ValueError | None:
+    """Return the error that makes stdout unwritable; None if stdout works.
+
+    *error* itself may be it: stdout may have no buffer, and a broken pipe counts under any file name.
     """
     if isinstance(error, BrokenPipeError) or (error.filename is None and error.errno == errno.ENOSPC):
         return error
     try:
-        sys.stdout.flush()
+        get_stdout().flush()
     except (OSError, ValueError) as again:
         return again
     return None
 
 
-def _reader_left(fault: OSError | ValueError) -> bool:
-    """Return whether *fault* says that nobody reads any more, as `| head`, which has what it wanted.
-
-    Windows tells it as EINVAL.
-    """
+def _has_reader_left(fault: OSError | ValueError) -> bool:
+    """Return whether the reader of stdout has closed it, as `| head` does. Windows reports it as EINVAL."""
     return not isinstance(fault, OSError) or fault.errno in (errno.EPIPE, errno.EINVAL)
 
 
-def _forsake_stdout() -> None:
-    """Let what is still to be written go nowhere: Python's own flush at exit must not complain."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+def _discard_stdout() -> None:
+    """Redirect stdout to the null device, since Python's flush at exit would report the error again."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), get_stdout().fileno())
 
 
-def _unwritable(fault: OSError | ValueError) -> Exception:
+def _make_stdout_error(fault: OSError | ValueError) -> Exception:
     from llmcore.cli.misuse import UsageError
 
-    said = getattr(fault, "strerror", None) or type(fault).__name__
-    return UsageError(f"stdout cannot be written: {said}", expected="a file, pipe or terminal that takes it")
+    reason = getattr(fault, "strerror", None) or type(fault).__name__
+    return UsageError(f"stdout cannot be written: {reason}", expected="a writable file, pipe or terminal")

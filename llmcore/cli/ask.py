@@ -1,80 +1,124 @@
-"""`llmcore ask`: one question, its answer on stdout and nothing else there."""
+"""`llmcore ask`: ask one question; stdout carries the answer and nothing else."""
 
 from __future__ import annotations
 
 import argparse
 import os
 import sys
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from llmcore.cli.answering import Asked, add_options, for_a_shell, given_of, print_tool_calls
+from llmcore.cli.answering import Question, add_options, print_tool_calls, read_options, use_shell_syntax
 from llmcore.cli.misuse import UsageError
-from llmcore.cli.opening import file_bytes, opened, prompt_text, utf8
-from llmcore.cli.show import note, print_json, safe
-from llmcore.errors import LLMCoreError
+from llmcore.cli.opening import open_core, read_prompt
+from llmcore.cli.show import note, print_json, put, strip_controls
+from llmcore.cli.streams import get_stdout
+from llmcore.errors import BadRequest, LLMCoreError
+from llmcore.support.errors import raise_unchained
 
 if TYPE_CHECKING:
-    from llmcore.types import Reply
+    from llmcore.types import Message, Reply
 
 __all__ = ["configure", "run"]
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Add what `ask` takes."""
+    """Add the arguments of `ask`."""
     parser.epilog = (
         "examples:\n"
         '  llmcore ask "Write a haiku about rain"\n'
         "  cat notes.txt | llmcore ask Sum this up: -\n"
+        "  llmcore ask -a photo.jpg What is in this picture?\n"
+        "  llmcore ask --schema 'name, age int' Invent a pirate\n"
         "  llmcore ask -m openai:gpt-5.6-luna -p temperature=0.2 Hello"
     )
     parser.add_argument(
-        "prompt", nargs="*", metavar="PROMPT", help="the question; - is stdin, as is no prompt at all"
+        "prompt", nargs="*", metavar="PROMPT", help="the question; - reads stdin, and so does no prompt"
     )
     add_options(parser)
     parser.add_argument(
-        "--refresh", action="store_true", help="answer afresh, and keep that answer in the cache"
+        "-a",
+        "--attach",
+        metavar="FILE",
+        action="append",
+        default=[],
+        help="an image, audio or another file, or its address; repeatable",
     )
-    parser.add_argument("--schema", metavar="FILE", help="a JSON schema that the answer is to fit")
+    parser.add_argument("--refresh", action="store_true", help="skip cached answers, and cache the new one")
+    parser.add_argument(
+        "--schema", metavar="SCHEMA", help="JSON schema of the answer: a file, JSON, or 'name, age int'"
+    )
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Ask, and print the answer."""
+    """Ask the question and print the answer."""
     if args.refresh and args.no_cache:
-        raise UsageError(
-            "--refresh keeps the answer in the cache, and --no-cache does not", expected="one of them"
-        )
-    prompt = prompt_text(args.prompt, "llmcore ask")
-    given = given_of(args)
+        raise UsageError("--refresh and --no-cache exclude each other", expected="one of them")
+    prompt = read_prompt(args.prompt, "llmcore ask")
+    given = read_options(args)
+    message = _attach(prompt, args.attach)
     if args.refresh:
         given["cache"] = "refresh"
     if args.schema:
-        given["response_format"] = _schema(args.schema)
-    with opened(args) as core:
-        asked = Asked(core, given, no_color=args.no_color)
+        from llmcore.cli.schema_file import check_answer, get_schema_name, read_schema
+
+        given["response_format"] = schema = read_schema(args.schema)
+    with open_core(args) as core:
+        question = Question(core, given, no_color=args.no_color)
         try:
-            if _streams(args):
-                asked.streamed(prompt)
+            if _should_stream(args):
+                question.stream(message)
             else:
-                _print(asked.whole(prompt), json=args.json)
+                reply = question.ask(message)
+                _print(reply, json=args.json)
+                if args.schema:
+                    fix = None if args.refresh else "--refresh"
+                    check_answer(reply, schema, get_schema_name(args.schema), fix=fix)
         except LLMCoreError as error:
-            raise for_a_shell(error) from None
-        asked.print_footer()
-    if args.prompt and "-" not in args.prompt and _something_waits():
-        note("note: what was piped in was not read; put - where it belongs: llmcore ask Sum this up: -")
+            from llmcore.cli.model_hint import add_model_hint
+
+            add_model_hint(error, core, args.model)
+            raise_unchained(use_shell_syntax(error))
+        question.print_footer()
+    if args.prompt and "-" not in args.prompt and _has_unread_stdin():
+        note("note: stdin was not read; write - where its text belongs: llmcore ask Sum this up: -")
     return 0
 
 
-def _streams(args: argparse.Namespace) -> bool:
+def _attach(prompt: str, files: Sequence[str]) -> str | list[Message]:
+    """Return *prompt*, or a message with *files* as its further parts.
+
+    Raises:
+        BadRequest: A file cannot be attached.
+    """
+    if not files:
+        return prompt
+    from llmcore.llm.attachments import attach
+
+    parts = []
+    for each in files:
+        try:
+            parts.append(attach(each))
+        except BadRequest as error:
+            error.where = f"-a {each}"
+            if error.fix and error.fix.startswith("llmcore."):  # for Python
+                error.fix = f"-a {error.suggestion}" if error.suggestion else None
+            raise
+    return [{"role": "user", "content": [{"type": "text", "text": prompt}, *parts]}]
+
+
+def _should_stream(args: argparse.Namespace) -> bool:
     if args.json or args.schema:
         return False
-    return sys.stdout.isatty() if args.stream is None else bool(args.stream)
+    return get_stdout().isatty() if args.stream is None else bool(args.stream)
 
 
 def _print(reply: Reply, *, json: bool) -> None:
     if not json:
-        if reply.text or not reply.tool_calls:
-            print(safe(reply.text, sys.stdout))
+        text = reply.text or reply.refusal or ""
+        if text or not reply.tool_calls:
+            put(strip_controls(text, get_stdout()))
         print_tool_calls(reply.tool_calls)
         return
     import msgspec
@@ -87,22 +131,8 @@ def _print(reply: Reply, *, json: bool) -> None:
     print_json(**plain)
 
 
-def _schema(name: str) -> dict[str, Any]:
-    import json
-
-    try:
-        schema = json.loads(utf8(file_bytes(name), name))
-    except ValueError as error:
-        raise UsageError(f"{name} is not JSON: {error}", where="--schema", expected="a JSON schema") from None
-    if not isinstance(schema, dict):
-        raise UsageError(
-            f"{name} holds no JSON schema", where="--schema", expected='an object: {"type": ...}'
-        )
-    return schema
-
-
-def _something_waits() -> bool:
-    """Return whether stdin holds something, without waiting for it: it may be a pipe that nobody ever closes."""
+def _has_unread_stdin() -> bool:
+    """Return whether stdin has data. Does not wait: the pipe may stay open forever."""
     if sys.platform == "win32" or sys.stdin is None or sys.stdin.isatty():
         return False
     import select

@@ -1,4 +1,4 @@
-"""Looks for every fault of a configuration, its providers' options and keys included; shared with `doctor`."""
+"""Find every fault of a configuration, including the options and keys of its providers."""
 
 from __future__ import annotations
 
@@ -6,112 +6,131 @@ import os
 from pathlib import Path
 from typing import Any
 
-from llmcore.calls.backend import Backend
-from llmcore.cli.lifetimes import endings
-from llmcore.config import Settings, load_settings, project_file, user_file
-from llmcore.config.fields import fields_of, mentions
-from llmcore.errors import ConfigError, LLMCoreError, PluginError, PluginNotFound
+from llmcore.calls.backend import Backend, build_backend
+from llmcore.cli.lifetimes import find_shutdowns
+from llmcore.config import Settings, find_project_file, get_user_file, is_present, load_settings
+from llmcore.config.fields import get_fields, mentions
+from llmcore.config.names import check_names
+from llmcore.errors import ConfigError, LLMCoreError, PluginError
 from llmcore.hookspecs import KINDS
 from llmcore.plugins import Catalogue
+from llmcore.support.user_folders import user_folder, working_folder
 from llmcore.types import Secret
 
-__all__ = ["faults_of", "files_read", "hide_secrets", "places", "warnings_of"]
+__all__ = ["find_faults", "find_warnings", "hide_secrets", "list_files", "list_places"]
 
-_TRIED = ("llm", "voice")
-"""Kinds whose chosen providers are created to see whether they could serve: it is then that they miss a key."""
+_CREATED_KINDS = ("llm", "voice")
+"""Kinds whose providers are created when they are in use: creation reports a missing key."""
 
 
-def faults_of(config: str | None, profile: str | None) -> list[LLMCoreError]:
-    """Return every fault; an empty list is a configuration that serves."""
+def find_faults(config: str | None, profile: str | None) -> list[LLMCoreError]:
+    """Return every fault; an empty list means that the configuration works."""
     try:
         settings = load_settings(config, profile=profile)
     except ConfigError as error:
         return list(error.faults or (error,))
     catalogue = Catalogue()
-    faults: list[LLMCoreError] = []
+    faults: list[LLMCoreError] = [*settings.warnings]
     try:
         _ = settings.budgets
     except ConfigError as error:
         faults += error.faults or (error,)
-    for kind, name in _named(settings, catalogue):
-        faults += _faults_of_provider(settings, catalogue, kind, name)
+    faults += check_names(settings, catalogue, unused=True)
+    for kind, name in _list_providers(settings, catalogue):
+        faults += _find_provider_faults(settings, catalogue, kind, name)
     return faults
 
 
-def warnings_of(config: str | None, profile: str | None) -> list[str]:
-    """Return what is no fault of a faultless configuration yet, but will be one."""
+def find_warnings(config: str | None, profile: str | None) -> list[str]:
+    """Return warnings about a configuration without faults: models that are about to be shut down."""
     settings = load_settings(config, profile=profile)
     catalogue = Catalogue()
-    return endings(
+    return find_shutdowns(
         settings,
-        catalogue.names("llm"),
-        lambda name: Backend("llm", catalogue.provider("llm", name), settings),
+        [*catalogue.list_names("llm"), *settings.instances("llm")],
+        lambda name: build_backend("llm", name, settings, catalogue),
     )
 
 
 def hide_secrets(settings: Settings) -> None:
-    """Let *settings* show no value that its provider declares secret, whatever the option is called."""
+    """Hide in *settings* every value that a provider declares secret, whatever the name of the option."""
     catalogue = Catalogue()
     for kind in KINDS:
         for name in settings.tables(kind):
             try:
-                fields = fields_of(catalogue.provider(kind, name).options)
+                used = settings.instances(kind).get(name, name)
+                fields = get_fields(catalogue.load_provider(kind, used).options)
             except PluginError:
-                continue  # names and looks of the values still tell
+                continue  # values that look like secrets are still hidden
             for field in fields.values():
                 if mentions(field.type, Secret):
                     settings.hide((kind, name, field.key))
 
 
-def files_read(config: str | None) -> list[Path]:
+def list_files(config: str | None) -> list[Path]:
     """Return the files that the configuration is read from."""
-    return [Path(place["path"]) for place in places(config)[:2] if place["exists"]]
+    return [Path(place["path"]) for place in list_places(config)[:2] if place["exists"]]
 
 
-def places(config: str | None) -> list[dict[str, Any]]:
-    """Return where things lie or would lie: the two files first, then the folders."""
-    import platformdirs
-
-    named = config or os.environ.get("LLMCORE_CONFIG")
-    project = Path(named) if named else project_file(Path.cwd()) or Path.cwd() / "llmcore.toml"
+def list_places(config: str | None) -> list[dict[str, Any]]:
+    """Return the paths of files and folders, existing or not: the two files first."""
     found = {
-        "user file": user_file(os.environ),
-        "project file": project,
-        "cache": Path(platformdirs.user_cache_dir("llmcore", appauthor=False)),
-        "state": Path(platformdirs.user_state_dir("llmcore", appauthor=False)),
+        "user file": get_user_file(os.environ),
+        "project file": _find_project_file(config),
+        "cache": user_folder("cache", os.environ),
+        "state": user_folder("state", os.environ),
     }
     return [
         {
             "name": name,
             "path": None if path is None else str(path),
-            "exists": path is not None and path.exists(),
+            "exists": path is not None and is_present(path),
         }
         for name, path in found.items()
     ]
 
 
-def _named(settings: Settings, catalogue: Catalogue) -> list[tuple[str, str]]:
-    """Return the kind and name of every provider that the configuration chooses or has a table for."""
+def _find_project_file(config: str | None) -> Path | None:
+    """Return the project file, or its path if it does not exist; None if the working directory is unusable."""
+    named = config or os.environ.get("LLMCORE_CONFIG")
+    if named:
+        return Path(named)
+    try:
+        here = working_folder()
+    except OSError:
+        return None
+    try:
+        return find_project_file(here) or here / "llmcore.toml"
+    except ConfigError:  # a parent folder that may not be searched
+        return here / "llmcore.toml"
+
+
+def _list_providers(settings: Settings, catalogue: Catalogue) -> list[tuple[str, str]]:
+    """Return the kind and name of every provider that is in use or has a table."""
     chosen = [(kind, getattr(settings, kind).provider) for kind in KINDS]
-    known = catalogue.names("llm")
     for names in settings.models.values():
-        chosen += [("llm", name.partition(":")[0]) for name in names if name.partition(":")[0] in known]
+        chosen += [("llm", name.partition(":")[0]) for name in names]
+    chosen += [("voice", name) for name in settings.voice.fallback]
     chosen += [("observers", name) for name in settings.observers]
     for kind in KINDS:
-        chosen += [(kind, name) for name in settings.tables(kind) if name in catalogue.names(kind)]
-    return list(dict.fromkeys((kind, name) for kind, name in chosen if name))
+        chosen += [(kind, name) for name in settings.tables(kind)]
+    return [
+        (kind, name)
+        for kind, name in dict.fromkeys(chosen)
+        if name and not catalogue.find_missing(kind, settings.instances(kind).get(name, name))
+    ]
 
 
-def _faults_of_provider(settings: Settings, catalogue: Catalogue, kind: str, name: str) -> list[LLMCoreError]:
+def _find_provider_faults(
+    settings: Settings, catalogue: Catalogue, kind: str, name: str
+) -> list[LLMCoreError]:
     faults: list[LLMCoreError] = []
     try:
-        backend = Backend(kind, catalogue.provider(kind, name), settings)
+        backend = build_backend(kind, name, settings, catalogue)
         _ = backend.options
-        faults += _without_model(settings, backend) if kind == "llm" else []
-        if kind in _TRIED and _is_chosen(settings, kind, name):
+        faults += _find_missing_model(settings, backend) if kind == "llm" else []
+        if kind in _CREATED_KINDS and _is_chosen(settings, kind, name):
             _ = backend.provider
-    except PluginNotFound as error:
-        return [_located(settings, kind, error)]
     except ConfigError as error:
         return [*faults, *(error.faults or (error,))]
     except LLMCoreError as error:
@@ -119,17 +138,7 @@ def _faults_of_provider(settings: Settings, catalogue: Catalogue, kind: str, nam
     return faults
 
 
-def _located(settings: Settings, kind: str, error: PluginNotFound) -> PluginNotFound:
-    """Return *error* with the place that names the provider, and the line that mends it there."""
-    if kind in KINDS:
-        path = (kind, "provider")
-        error.where = settings.where(path)
-        if error.suggestion and not (error.fix or "").startswith("pip "):
-            error.fix = settings.owner(path).to_set(path, error.suggestion)
-    return error
-
-
-def _without_model(settings: Settings, backend: Backend) -> list[LLMCoreError]:
+def _find_missing_model(settings: Settings, backend: Backend) -> list[LLMCoreError]:
     name = backend.name
     if settings.llm.provider != name or settings.llm.model or backend.entry.default_model:
         return []
@@ -146,7 +155,7 @@ def _without_model(settings: Settings, backend: Backend) -> list[LLMCoreError]:
 
 
 def _is_chosen(settings: Settings, kind: str, name: str) -> bool:
-    """Return whether a call may reach the provider; one that only has a table may well lack its key."""
+    """Return whether a call may reach the provider. A provider that only has a table may lack its key."""
     if getattr(settings, kind).provider == name:
         return True
     return kind == "llm" and any(

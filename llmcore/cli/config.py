@@ -1,4 +1,4 @@
-"""`llmcore config`: the configuration as it stands, where each value comes from, and how to change it."""
+"""`llmcore config`: show, explain, change and check the configuration."""
 
 from __future__ import annotations
 
@@ -6,18 +6,21 @@ import argparse
 import os
 import shlex
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from llmcore.cli.parser import actions
-from llmcore.cli.show import Paint, note, print_json, table
+from llmcore.cli.parser import make_action_adder
+from llmcore.cli.show import Paint, note, print_json, put, render_table
+from llmcore.cli.streams import get_stdout
 from llmcore.errors import ConfigError
+from llmcore.support.errors import raise_unchained
 
 __all__ = ["configure"]
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Add what `config` takes."""
+    """Add the arguments of `config`."""
     parser.epilog = (
         "examples:\n"
         "  llmcore config set llm.provider openai\n"
@@ -25,21 +28,21 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "  LLMCORE__CACHE__PROVIDER=memory llmcore config show"
     )
     parser.set_defaults(run=_show)
-    add = actions(parser)
+    add = make_action_adder(parser)
     add("show", "show every setting and where it comes from", _show)
-    add("explain", "show what each layer says of a key", _explain).add_argument(
+    add("explain", "show the value of a key in each layer", _explain).add_argument(
         "key", help="such as cache.ttl"
     )
-    setting = add("set", "set a key in the file, whose comments stay", _set)
+    setting = add("set", "set a key in the file; comments stay", _set)
     setting.add_argument("key")
     setting.add_argument("value")
-    unsetting = add("unset", "take a key out of the file", _unset)
+    unsetting = add("unset", "remove a key from the file", _unset)
     unsetting.add_argument("key")
     add("check", "find every fault: keys, values, options of providers, secrets", _check)
-    beginning = add("init", "write a commented file to begin with", _init)
-    add("path", "show where files are looked for", _path)
+    beginning = add("init", "write a first configuration file with comments", _init)
+    add("path", "show the paths of files and folders", _show_paths)
     for action in (setting, unsetting, beginning):
-        action.add_argument("--user", action="store_true", help="your own file, for all projects")
+        action.add_argument("--user", action="store_true", help="the user file, for all projects")
 
 
 def _show(args: argparse.Namespace) -> int:
@@ -50,13 +53,13 @@ def _show(args: argparse.Namespace) -> int:
     hide_secrets(settings)
     items = settings.items()
     if args.json:
-        print_json(settings=[item._asdict() | {"value": _value(item.value)} for item in items])
+        print_json(settings=[item._asdict() | {"value": _parse_value(item.value)} for item in items])
         return 0
-    paint = Paint.of(sys.stdout, no_color=args.no_color)
+    paint = Paint.of(get_stdout(), no_color=args.no_color)
     width = max(len(f"{item.key} = {item.value}") for item in items)
     for item in items:
         text = f"{item.key} = {item.value}"
-        print(text.ljust(min(width, 60)) + "  " + paint("dim", f"# {_origin(item.layer, item.source)}"))
+        put(text.ljust(min(width, 60)) + "  " + paint("dim", f"# {_render_origin(item.layer, item.source)}"))
     return 0
 
 
@@ -73,19 +76,23 @@ def _explain(args: argparse.Namespace) -> int:
             error.fix = f"llmcore config explain {shlex.quote(error.suggestion)}"
         raise
     if args.json:
-        print_json(key=args.key, layers=[row._asdict() | {"value": _value(row.value)} for row in rows])
+        print_json(key=args.key, layers=[row._asdict() | {"value": _parse_value(row.value)} for row in rows])
     elif rows:
         cells = [(row.layer, row.source or "", row.value, "wins" if row.wins else "") for row in rows]
-        print(table(("LAYER", "SOURCE", "VALUE", ""), cells, Paint.of(sys.stdout, no_color=args.no_color)))
+        put(
+            render_table(
+                ("LAYER", "SOURCE", "VALUE", ""), cells, Paint.of(get_stdout(), no_color=args.no_color)
+            )
+        )
     else:
-        print(f"{args.key} is set nowhere")
+        put(f"{args.key} is not set")
     return 0
 
 
 def _set(args: argparse.Namespace) -> int:
     from llmcore.config import set_value
 
-    file = _file(args)
+    file = _find_file(args)
     try:
         set_value(file, args.key, args.value)
     except ConfigError as error:
@@ -95,38 +102,38 @@ def _set(args: argparse.Namespace) -> int:
                 f"llmcore config set {shlex.quote(f'{error.suggestion}.{rest}')} {shlex.quote(args.value)}"
             )
         raise
-    note(f"set {args.key} in {_label(file)}")
+    note(f"set {args.key} in {_render_path(file)}")
     return 0
 
 
 def _unset(args: argparse.Namespace) -> int:
     from llmcore.config import unset
 
-    file = _file(args)
+    file = _find_file(args)
     if unset(file, args.key):
-        note(f"took {args.key} out of {_label(file)}")
+        note(f"removed {args.key} from {_render_path(file)}")
     else:
-        note(f"{args.key} does not stand in {_label(file)}")
+        note(f"{args.key} is not in {_render_path(file)}")
     return 0
 
 
 def _check(args: argparse.Namespace) -> int:
-    from llmcore.cli.checking import faults_of, files_read, warnings_of
-    from llmcore.cli.report import parts_of, shown_error
+    from llmcore.cli.checking import find_faults, find_warnings, list_files
+    from llmcore.cli.report import get_parts, render_error
 
-    faults = faults_of(args.config, args.profile)
-    warnings = [] if faults else warnings_of(args.config, args.profile)
+    faults = find_faults(args.config, args.profile)
+    warnings = [] if faults else find_warnings(args.config, args.profile)
     if args.json:
-        print_json(ok=not faults, faults=[parts_of(fault) for fault in faults], warnings=warnings)
+        print_json(ok=not faults, faults=[get_parts(fault) for fault in faults], warnings=warnings)
     elif faults:
         paint = Paint.of(sys.stderr, no_color=args.no_color)
-        note("\n\n".join(shown_error(fault, paint) for fault in faults))
+        note("\n\n".join(render_error(fault, paint) for fault in faults))
     else:
-        read = files_read(args.config)
-        print(
-            f"no fault in {', '.join(map(_label, read))}"
+        read = list_files(args.config)
+        put(
+            f"no fault in {', '.join(map(_render_path, read))}"
             if read
-            else "no fault; there is no file, the defaults serve"
+            else "no fault; there is no file, so the defaults apply"
         )
         for warning in warnings:
             note(f"warning: {warning}")
@@ -134,13 +141,11 @@ def _check(args: argparse.Namespace) -> int:
 
 
 def _init(args: argparse.Namespace) -> int:
-    from llmcore.config import user_file, write_example
+    from llmcore.config import write_example
 
-    file = Path(args.config or "llmcore.toml")
-    if args.user:
-        file = user_file(os.environ) or file
+    file = _find_user_file() if args.user else Path(args.config or "llmcore.toml")
     write_example(file)
-    note(f"wrote {_label(file)}")
+    note(f"wrote {_render_path(file)}")
     which = " --user" if args.user else ""
     command = f"llmcore{f' --config {shlex.quote(args.config)}' if args.config else ''} config set{which}"
     note(f"next: {command} llm.provider openai && {command} llm.model gpt-5.6-luna")
@@ -148,30 +153,66 @@ def _init(args: argparse.Namespace) -> int:
     return 0
 
 
-def _path(args: argparse.Namespace) -> int:
-    from llmcore.cli.checking import places
+def _show_paths(args: argparse.Namespace) -> int:
+    from llmcore.cli.checking import list_places
 
-    found: list[dict[str, Any]] = places(args.config)
+    found: list[dict[str, Any]] = list_places(args.config)
     if args.json:
         print_json(places=found)
         return 0
     rows = [(place["name"], place["path"] or "", "" if place["exists"] else "not there") for place in found]
-    print(table(("WHAT", "WHERE", ""), rows, Paint.of(sys.stdout, no_color=args.no_color)))
+    put(render_table(("WHAT", "WHERE", ""), rows, Paint.of(get_stdout(), no_color=args.no_color)))
     return 0
 
 
-def _file(args: argparse.Namespace) -> Path:
-    """Return the file to change: the one that is named, the person's own, or the project's, new where there is none."""
-    from llmcore.config import project_file, user_file
-
+def _find_file(args: argparse.Namespace) -> Path:
+    """Return the file to change: with --user the user file, else the named file, else the project file."""
     if args.user:
-        return user_file(os.environ) or Path("llmcore.toml")
+        return _find_user_file()
     named = args.config or os.environ.get("LLMCORE_CONFIG")
-    return Path(named) if named else project_file(Path.cwd()) or Path.cwd() / "llmcore.toml"
+    return Path(named) if named else _find_project_file()
 
 
-def _value(text: str) -> Any:
-    """Return what *text*, a value as people see it, is; a hidden or shortened one stays text."""
+def _find_project_file() -> Path:
+    from llmcore.config import find_project_file
+    from llmcore.support.user_folders import working_folder
+
+    try:
+        here = working_folder()
+        if (found := find_project_file(here)) is not None:
+            return found
+        return Path.cwd() / "llmcore.toml"  # raises if the working directory was deleted
+    except OSError as error:
+        raise_unchained(
+            ConfigError(
+                f"the working directory cannot be used: {error.strerror}",
+                expected="a working directory that exists",
+                fix="cd to another folder",
+            )
+        )
+
+
+def _find_user_file() -> Path:
+    """Return the user file.
+
+    Raises:
+        ConfigError: The user has no home directory.
+    """
+    from llmcore.config import get_user_file
+
+    file = get_user_file(os.environ)
+    if file is not None:
+        return file
+    raise ConfigError(
+        "the user file has no path: the user has no home directory",
+        where="--user",
+        expected="HOME or XDG_CONFIG_HOME as an absolute path",
+        fix="export XDG_CONFIG_HOME=/path/to/a/folder",
+    )
+
+
+def _parse_value(text: str) -> Any:
+    """Return the value that *text* shows; a hidden or shortened value stays text."""
     import json
 
     try:
@@ -180,13 +221,13 @@ def _value(text: str) -> Any:
         return text
 
 
-def _origin(layer: str, source: str | None) -> str:
+def _render_origin(layer: str, source: str | None) -> str:
     return layer if source is None or source == layer else f"{layer}, {source}"
 
 
-def _label(file: Path) -> str:
-    return (
-        str(file.relative_to(Path.cwd()))
-        if file.is_absolute() and file.is_relative_to(Path.cwd())
-        else str(file)
-    )
+def _render_path(file: Path) -> str:
+    from llmcore.support.user_folders import working_folder
+
+    with suppress(OSError, ValueError):  # no working directory, or a path outside of it
+        return str(file.relative_to(working_folder()))
+    return str(file)

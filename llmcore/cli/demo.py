@@ -1,4 +1,4 @@
-"""`llmcore demo`: the main job on one screen, without a key and without a service."""
+"""`llmcore demo`: show the main features on one screen, without a key or a service."""
 
 from __future__ import annotations
 
@@ -14,41 +14,44 @@ from textwrap import dedent
 from typing import TYPE_CHECKING, Any
 
 from llmcore.cli import demo_steps as steps
-from llmcore.cli.show import Paint, dollars, footer, seconds
+from llmcore.cli.show import Paint, format_cost, format_seconds, put, render_footer
+from llmcore.cli.streams import get_stdout, give_stdout
+from llmcore.missing_plugin import require_testing
 from llmcore.plugins import Catalogue
 
 if TYPE_CHECKING:
-    from llmcore.testing.simulator import Simulator
+    from llmcore_testing.simulator import Simulator
 
 __all__ = ["configure", "run"]
 
-_BEGIN = "llmcore demo: the real openai client over real HTTP, asking a simulated upstream\non this machine. No key, no service, and nothing leaves the machine."
-_SPEED = 4000
-"""Bytes a second of the streamed answer, so that one can watch it."""
-_AGAIN = 200
+_INTRODUCTION = "llmcore demo: the real openai client over real HTTP, against a simulated server\non this machine. No key and no service; nothing leaves the machine."
+_BYTES_PER_SECOND = 4000
+"""Speed of the streamed answer: slow enough to watch."""
+_REPEATS = 200
 _PLAIN = Paint(on=False)
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Add what `demo` takes."""
+    """Add the arguments of `demo`."""
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Show every step, each with the lines of an application that do it."""
-    from llmcore.testing.simulator import Simulator
+    """Show every step with its code and its result."""
+    require_testing("`llmcore demo`")
+    from llmcore_testing.simulator import Simulator
 
     catalogue = Catalogue()
     for kind, name in (("llm", "openai"), ("storage", "fs")):
-        catalogue.provider(kind, name)  # says which package to install
-    with _own_environment() as folder, Simulator() as upstream:
-        _Demo(folder, upstream, Paint.of(sys.stdout, no_color=args.no_color)).run()
+        catalogue.load_provider(kind, name)  # raises with the package to install
+    with _isolate_environment() as folder, Simulator() as upstream:
+        _Demo(folder, upstream, Paint.of(get_stdout(), no_color=args.no_color)).run()
     return 0
 
 
 @contextmanager
-def _own_environment() -> Iterator[Path]:
-    """Give the demo a folder and nothing of the person's own: no settings, no key, no proxy."""
+def _isolate_environment() -> Iterator[Path]:
+    """Yield a new folder, without the user's settings, keys and proxy."""
     with tempfile.TemporaryDirectory(prefix="llmcore-demo-", ignore_cleanup_errors=True) as folder:
         for name in list(os.environ):
             if name.startswith(
@@ -69,29 +72,32 @@ class _Demo:
         self._number = 0
 
     def run(self) -> None:
-        """Take every step in turn."""
+        """Run every step."""
         import llmcore
 
-        print(self._paint("dim", _BEGIN))
+        put(self._paint("dim", _INTRODUCTION))
         file = self._folder / "llmcore.toml"
-        file.write_text(steps.configuration(self._folder, self._upstream.base_url), encoding="utf-8")
+        file.write_text(steps.render_configuration(self._folder, self._upstream.base_url), encoding="utf-8")
         with llmcore.load(file) as core:
             self._chat(core)
-            self._cached(core)
+            self._ask_again(core)
             self._stream(core)
-            self._busy(core)
-            if "espeak" in Catalogue().names("voice"):
-                self._speech(core)
+            self._retry(core)
+            if "espeak" in Catalogue().list_names("voice"):
+                self._speak(core)
             else:
-                self._files(core)
-        self._another(file)
-        self._next()
+                self._store(core)
+        self._switch_backend(file)
+        self._print_next()
 
     def _chat(self, core: Any) -> None:
-        self._step("Ask a language model", 'core = llmcore.load("llmcore.toml")', *steps.source(steps.ask))
-        reply, took_s = steps.timed(steps.ask, core)
-        self._say(reply.text)
-        line = footer(
+        self._print_step(
+            "Ask a language model", 'core = llmcore.load("llmcore.toml")', *steps.get_source(steps.ask)
+        )
+        reply, took_s = steps.measure(steps.ask, core)
+        self._print_answer(reply.text)
+        line = render_footer(
+            provider="",  # the line must be short, and the code names the provider
             model=reply.model,
             usage=reply.usage,
             cost=reply.cost,
@@ -99,102 +105,107 @@ class _Demo:
             took_s=took_s,
             paint=_PLAIN,
         )
-        self._figures(f"{line}, import included")
+        self._print_figures(f"{line}, import included")
 
-    def _cached(self, core: Any) -> None:
-        self._step("Ask it again: the answer comes from the cache", "ask(core)")
-        reply, took_s = steps.timed(steps.ask, core)
-        times = sorted(steps.timed(steps.ask, core)[1] for _ in range(_AGAIN))
+    def _ask_again(self, core: Any) -> None:
+        self._print_step("Ask again: the answer comes from the cache", "ask(core)")
+        reply, took_s = steps.measure(steps.ask, core)
+        times = sorted(steps.measure(steps.ask, core)[1] for _ in range(_REPEATS))
         what = "cached" if reply.cached else "not cached"
-        first, median = seconds(took_s), seconds(times[_AGAIN // 2])
-        times_told = f"in {first}, then {median} (median of {_AGAIN})"
-        self._say(f"{what}, {dollars(reply.cost)}, {times_told}; upstream requests: {self._requests()}")
+        first, median = format_seconds(took_s), format_seconds(times[_REPEATS // 2])
+        times_text = f"in {first}, then {median} (median of {_REPEATS})"
+        self._print_answer(
+            f"{what}, {format_cost(reply.cost)}, {times_text}; requests sent: {self._count_requests()}"
+        )
 
     def _stream(self, core: Any) -> None:
-        from llmcore.testing.simulator import Fault
+        from llmcore_testing.simulator import Fault
 
-        self._step("Print an answer while it arrives", *_body(steps.tell))
-        self._upstream.fail(Fault.slow(bytes_per_second=_SPEED))
-        print(self._paint("cyan", "  > "), end="", flush=True)
-        _, took_s = steps.timed(steps.tell, core)
-        print(self._paint("dim", f"   ({seconds(took_s)})"))
+        self._print_step("Print an answer while it arrives", *_get_body(steps.tell))
+        self._upstream.fail(Fault.slow(bytes_per_second=_BYTES_PER_SECOND))
+        put(self._paint("cyan", "  > "), end="", flush=True)
+        with give_stdout():
+            _, took_s = steps.measure(steps.tell, core)
+        put(self._paint("dim", f"   ({format_seconds(took_s)})"))
 
-    def _busy(self, core: Any) -> None:
-        from llmcore.testing.simulator import Fault
+    def _retry(self, core: Any) -> None:
+        from llmcore_testing.simulator import Fault
 
-        self._step("A busy upstream (429, Retry-After: 1) is waited out", *_body(steps.name))
+        self._print_step("Retry after a rate limit (429, Retry-After: 1)", *_get_body(steps.name))
         self._upstream.fail(Fault.status(429, retry_after=1))
-        before = self._requests()
-        reply, took_s = steps.timed(steps.name, core)
-        self._say(reply.text)
-        self._figures(f"answered at attempt {self._requests() - before}, after {seconds(took_s)}")
+        before = self._count_requests()
+        reply, took_s = steps.measure(steps.name, core)
+        self._print_answer(reply.text)
+        self._print_figures(
+            f"answered at attempt {self._count_requests() - before}, after {format_seconds(took_s)}"
+        )
 
-    def _files(self, core: Any) -> None:
-        self._step("Keep an answer as a file, through the storage fs", *_body(steps.keep))
+    def _store(self, core: Any) -> None:
+        self._print_step("Store an answer as a file in the storage fs", *_get_body(steps.keep))
         loaded = steps.keep(core)
         path = self._folder / "data" / "answers" / "sky.txt"
         same = "the same" if path.read_bytes() == loaded else "not the same"
-        self._say(f"{len(loaded)} bytes read back, {same} as in the file data/answers/sky.txt")
+        self._print_answer(f"{len(loaded)} bytes read back, {same} as in the file data/answers/sky.txt")
 
-    def _speech(self, core: Any) -> None:
+    def _speak(self, core: Any) -> None:
         import wave
 
-        self._step("Speak an answer, offline, and keep it through the storage fs", *_body(steps.speak))
+        self._print_step("Speak an answer, offline, and store it in the storage fs", *_get_body(steps.speak))
         steps.speak(core)
         loaded = core.storage.load("answers/sky.wav")
         path = self._folder / "data" / "answers" / "sky.wav"
         same = "the same" if path.read_bytes() == loaded else "not the same"
         with wave.open(str(path)) as file:
             length = file.getnframes() / file.getframerate()
-        self._say(f"{length:.1f} s of speech; {len(loaded)} bytes read back, {same} as in the file")
+        self._print_answer(f"{length:.1f} s of speech; {len(loaded)} bytes read back, {same} as in the file")
 
-    def _another(self, file: Path) -> None:
+    def _switch_backend(self, file: Path) -> None:
         import llmcore
 
         old, new = 'provider = "openai"', 'provider = "echo"'
         file.write_text(file.read_text(encoding="utf-8").replace(old, new, 1), encoding="utf-8")
-        self._step("Change one word of llmcore.toml: the same application, another backend")
-        print("    " + self._paint("red", f"- {old}") + "    " + self._paint("green", f"+ {new}"))
-        print("    " + self._paint("green", "ask(core)"))
+        self._print_step("Change one word of llmcore.toml: the same application, another backend")
+        put("    " + self._paint("red", f"- {old}") + "    " + self._paint("green", f"+ {new}"))
+        put("    " + self._paint("green", "ask(core)"))
         with llmcore.load(file) as core:
-            before = self._requests()
+            before = self._count_requests()
             reply = steps.ask(core)
-        self._say(reply.text)
-        asked = self._requests() - before
-        self._figures(
-            f"answered by {reply.provider}, {dollars(reply.cost)}, with {asked} requests to the upstream"
+        self._print_answer(reply.text)
+        asked = self._count_requests() - before
+        self._print_figures(
+            f"answered by {reply.provider}, {format_cost(reply.cost)}, with {asked} requests to the server"
         )
 
-    def _next(self) -> None:
-        command = _command()
+    def _print_next(self) -> None:
+        command = _find_command()
         bold = self._paint("bold", "Next, with a key or a server of your own (Ollama, vLLM, ...):")
-        print(f"\n{bold}")
+        put(f"\n{bold}")
         for line in steps.NEXT.splitlines():
-            print(f"  {line.replace('llmcore ', f'{command} ', 1)}")
+            put(f"  {line.replace('llmcore ', f'{command} ', 1)}")
 
-    def _step(self, title: str, *code: str) -> None:
-        """Print a step's title and the lines that are about to run."""
+    def _print_step(self, title: str, *code: str) -> None:
+        """Print the title of a step and the code that it runs."""
         self._number += 1
-        print(f"\n{self._paint('cyan', str(self._number))} {self._paint('bold', title)}")
+        put(f"\n{self._paint('cyan', str(self._number))} {self._paint('bold', title)}")
         for line in code:
-            print(f"    {self._paint('green', line)}")
+            put(f"    {self._paint('green', line)}")
 
-    def _say(self, text: str) -> None:
-        print(self._paint("cyan", "  > ") + text)
+    def _print_answer(self, text: str) -> None:
+        put(self._paint("cyan", "  > ") + text)
 
-    def _figures(self, text: str) -> None:
-        print("    " + self._paint("dim", text))
+    def _print_figures(self, text: str) -> None:
+        put("    " + self._paint("dim", text))
 
-    def _requests(self) -> int:
+    def _count_requests(self) -> int:
         return self._upstream.counts["requests"]
 
 
-def _body(function: Callable[..., Any]) -> list[str]:
-    return dedent("\n".join(steps.source(function)[1:])).replace("return ", "").splitlines()
+def _get_body(function: Callable[..., Any]) -> list[str]:
+    return dedent("\n".join(steps.get_source(function)[1:])).replace("return ", "").splitlines()
 
 
-def _command() -> str:
-    """Return how a person calls this program here."""
+def _find_command() -> str:
+    """Return the command that starts this program here."""
     script, found = Path(sys.argv[0]), shutil.which("llmcore")
     if found and Path(found).resolve() == script.resolve():
         return "llmcore"
@@ -202,5 +213,5 @@ def _command() -> str:
         return "python -m llmcore"
     try:
         return str(script.resolve().relative_to(Path.cwd()))
-    except ValueError:
+    except (ValueError, OSError):
         return str(script)

@@ -1,6 +1,6 @@
-"""The application of the demo: what it shows of these functions is what it runs."""
+"""The code of the demo: it prints the source of these functions and runs them."""
 
-# ruff: noqa: D103 - the demo shows these functions as they stand
+# ruff: noqa: D103 - the demo prints the source of these functions
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from inspect import getsource
 from pathlib import Path
 from typing import Any
 
-__all__ = ["NEXT", "ask", "configuration", "keep", "name", "source", "speak", "tell", "timed"]
+__all__ = ["NEXT", "ask", "get_source", "keep", "measure", "name", "render_configuration", "speak", "tell"]
 
 NEXT = """\
-export OPENAI_API_KEY=sk-...                      # a local server: any text
-export OPENAI_BASE_URL=http://127.0.0.1:11434/v1  # only for a local server
+export OPENAI_API_KEY=sk-...                    # for a local server: any text
+export OPENAI_BASE_URL=http://127.0.0.1:11434/v1  # for a local server only
 llmcore ask -m openai:gpt-5.6-luna "Write a haiku about rain"
 llmcore config init   # then write the choice into llmcore.toml"""
 
 
-def configuration(folder: Path, base_url: str) -> str:
+def render_configuration(folder: Path, base_url: str) -> str:
     """Return the text of the demo's llmcore.toml."""
-    (folder / "key").write_text("a-key-that-nobody-checks", encoding="utf-8")
+    (folder / "key").write_text("a-key-that-is-not-checked", encoding="utf-8")
     return f"""\
 [llm]
 provider = "openai"
@@ -41,16 +41,19 @@ cache_dir = '{folder / "cache"}'
 provider = "fs"
 [storage.fs]
 root = '{folder / "data"}'
+
+[ledger]
+path = '{folder / "ledger.sqlite3"}'
 """
 
 
-def source(function: Callable[..., Any]) -> list[str]:
-    """Return the lines of a function as a first program would have them, without its types."""
+def get_source(function: Callable[..., Any]) -> list[str]:
+    """Return the source lines of *function* without type hints."""
     return [re.sub(r": Any| -> \w+|, flush=True", "", line) for line in getsource(function).splitlines()]
 
 
-def timed(function: Callable[[Any], Any], core: Any) -> tuple[Any, float]:
-    """Return what the function returns, and the seconds that it took."""
+def measure(function: Callable[[Any], Any], core: Any) -> tuple[Any, float]:
+    """Call *function*; return its result and the seconds that it took."""
     began = time.perf_counter()
     result = function(core)
     return result, time.perf_counter() - began

@@ -1,4 +1,4 @@
-"""Which models of a configuration are about to go, or are gone."""
+"""Find configured models that were shut down or will be soon."""
 
 from __future__ import annotations
 
@@ -10,35 +10,36 @@ from llmcore.calls.backend import Backend
 from llmcore.config import Settings
 from llmcore.errors import LLMCoreError
 
-__all__ = ["endings"]
+__all__ = ["find_shutdowns"]
 
 _SOON: Final = timedelta(days=90)
 
 
-def endings(
+def find_shutdowns(
     settings: Settings,
     known: Collection[str],
     backend: Callable[[str], Backend],
     today: date | None = None,
 ) -> list[str]:
-    """Return a line for each configured model that is shut down within 90 days of *today*, or was before.
+    """Return a line for each configured model that was shut down, or will be within 90 days of *today*.
 
     Args:
-        settings: `[llm] model`, and the models behind the names of `[models]`.
-        known: The names of the llm providers.
-        backend: Gives an llm backend by its name. One that cannot be had warns of nothing: others say why.
-        today: None is today, UTC.
+        settings: The source of `[llm] model` and of the models in `[models]`.
+        known: The names of the llm providers and instances.
+        backend: Returns the llm backend of a name. A backend that raises `LLMCoreError` is skipped.
+        today: Defaults to today in UTC.
     """
     day = today or datetime.now(UTC).date()
     places: dict[tuple[str, str], tuple[str, str]] = {}
-    for path, name in _configured(settings):
+    for path, name in _list_configured(settings):
         provider, _, model = name.partition(":")
-        if provider not in known:  # a model may have colons of its own: ft:gpt-4o:org
+        if not model:
             provider, model = settings.llm.provider, name
-        places.setdefault((provider, model), path)
+        if provider in known:
+            places.setdefault((provider, model), path)
     found: list[str] = []
     for (provider, model), path in places.items():
-        end = _end(backend, provider, model)
+        end = _find_shutdown_date(backend, provider, model)
         if end is not None and end <= day + _SOON:
             did = "was" if end <= day else "is"
             found.append(
@@ -47,8 +48,8 @@ def endings(
     return found
 
 
-def _configured(settings: Settings) -> Iterator[tuple[tuple[str, str], str]]:
-    """Yield where each model is named, and its name."""
+def _list_configured(settings: Settings) -> Iterator[tuple[tuple[str, str], str]]:
+    """Yield the path in the configuration and the name of each model."""
     if settings.llm.model and settings.llm.model not in settings.models:
         yield ("llm", "model"), settings.llm.model
     for alias, models in settings.models.items():
@@ -56,8 +57,8 @@ def _configured(settings: Settings) -> Iterator[tuple[tuple[str, str], str]]:
             yield ("models", alias), each
 
 
-def _end(backend: Callable[[str], Backend], provider: str, model: str) -> date | None:
-    from llmcore.contracts import ModelLifetimes  # here, since protocols are dear to make
+def _find_shutdown_date(backend: Callable[[str], Backend], provider: str, model: str) -> date | None:
+    from llmcore.contracts import ModelLifetimes  # here, since importing protocols is slow
 
     try:
         offline = backend(provider).offline

@@ -1,59 +1,99 @@
-"""Errors of the command line itself: a command or an option that does not exist, an argument that does not fit."""
+"""Errors of the command line: an unknown command or option, an invalid argument."""
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from llmcore.errors import LLMCoreError, PluginNotFound
 
-__all__ = ["UsageError", "no_command", "usage_error"]
+__all__ = [
+    "UsageError",
+    "keep_common_options",
+    "make_command_error",
+    "make_usage_error",
+    "render_command",
+]
 
 _CHOICE = r"argument (?:[^:]+): invalid choice: '([^']*)' \(choose from (.*)\)"
 
 
-_STATED = r"(.*); expected is (.*)"
+_MIN_SIMILARITY = 0.6
+_WITH_EXPECTED = r"(.*); expected is (.*)"
+_A_DURATION = "30s"
+_CONTEXT = ("--config", "--profile")
+"""Options that decide which configuration a command has."""
+_ALIASES = {
+    "--no-stream": ("--stream", "--no-stream"),
+    "--format": ("--format", "-f"),
+    "--voice": ("--voice", "-v"),
+    "-m": ("-m", "--model"),
+    "-a": ("-a", "--attach"),
+}
+"""Both spellings of an option that a fix may propose."""
+_REPEATABLE = ("-p", "-a")
 _COMMON = ("-h", "--json", "--no-color", "--profile NAME", "--config FILE")
-"""Options of every command, which are no help to one who has another one wrong."""
+"""Options of every command. An error about another option leaves them out of the usage."""
 
 
 class UsageError(LLMCoreError):
-    """The command line is not acceptable; nothing was done."""
+    """The command line is invalid; nothing was done."""
 
     code = "LC001"
 
 
-def usage_error(parser: argparse.ArgumentParser, message: str) -> UsageError:
-    """Return the error for what argparse complains of."""
+def make_usage_error(parser: argparse.ArgumentParser, message: str, given: Sequence[str] = ()) -> UsageError:
+    """Return the error for a *message* of argparse about the arguments *given* to *parser*.
+
+    A misspelt option is reported first: argparse takes its value for another argument, and complains about that.
+    """
     import re
 
-    given = message
-    fix, suggestion = f"{parser.prog} --help", None
     expected = " ".join(parser.format_usage().removeprefix("usage: ").split())
     for common in _COMMON:
         expected = expected.replace(f" [{common}]", "")
-    if message.startswith("unrecognized arguments: "):
-        unknown = message.partition(": ")[2].split()
-        message = f"{parser.prog} does not take {' '.join(unknown)}"
-        options = [option for action in parser._actions for option in action.option_strings]  # noqa: SLF001 - argparse has no public way
-        suggestion = _nearest(unknown[0], options)
-        if "--parameter" in options and unknown[0].lstrip("-").replace("-", "_") in _parameters():
-            suggestion = f"-p {unknown[0].lstrip('-').replace('-', '_')}=VALUE"
-    elif choice := re.fullmatch(_CHOICE, message):
+    unknown = _find_unknown_option(parser, given)
+    if unknown is None and message.startswith("unrecognized arguments: "):
+        unknown = message.partition(": ")[2].split()[0]
+    if unknown is not None:
+        action, near = _find_nearest_option(parser, unknown.partition("=")[0])
+        fix = (
+            _render_with(f"{parser.prog}{action}", given, unknown, near) if near else f"{parser.prog} --help"
+        )
+        return UsageError(
+            f"{parser.prog} does not take {unknown}",
+            where=unknown,
+            expected=expected,
+            suggestion=near,
+            fix=fix,
+        )
+    option = re.match(r"argument (-[^:/]*)", message)
+    where = option[1] if option else None
+    if choice := re.fullmatch(_CHOICE, message):
         names = [name.strip("' ") for name in choice[2].split(",")]
-        message, expected = f"`{parser.prog}` does not know `{choice[1]}`", ", ".join(names)
-        suggestion = _nearest(choice[1], names)
-        if suggestion:
-            option = re.match(r"argument (-[^:/]*)", given)
-            fix = f"{parser.prog} ... {option[1]} {suggestion}" if option else f"{parser.prog} {suggestion}"
-    elif stated := re.fullmatch(_STATED, message):
+        near = _find_nearest(choice[1], names)
+        return UsageError(
+            f"`{parser.prog}` does not know `{choice[1]}`",
+            where=where or choice[1],
+            expected=", ".join(names),
+            suggestion=near,
+            fix=_render_with(parser.prog, given, choice[1], near) if near else f"{parser.prog} --help",
+        )
+    fix = f"{parser.prog} --help"
+    if stated := re.fullmatch(_WITH_EXPECTED, message):  # a duration, the only type with a text of its own
         message, expected = stated[1], stated[2]
-    return UsageError(message, expected=expected, suggestion=suggestion, fix=fix)
+        if wrong := re.search(r"`(.*)`", message):
+            fix = _render_with(parser.prog, given, wrong[1], _A_DURATION)
+    return UsageError(message, where=where, expected=expected, fix=fix)
 
 
-def no_command(name: str, names: Sequence[str], missing: PluginNotFound) -> UsageError:
-    """Return the error for a command that neither the host nor a plugin has."""
-    nearest = _nearest(name, names)
+def make_command_error(
+    name: str, arguments: Sequence[str], names: Sequence[str], missing: PluginNotFound
+) -> UsageError:
+    """Return the error for the unknown command *name*, called with *arguments*."""
+    import shlex
+
+    nearest = _find_nearest(name, names)
     help_or_version = f"llmcore --{name}" if name == "version" else "llmcore --help"
     return UsageError(
         f"no command `{name}`",
@@ -61,17 +101,139 @@ def no_command(name: str, names: Sequence[str], missing: PluginNotFound) -> Usag
         expected=", ".join(names),
         suggestion=nearest,
         notes=missing.notes,
-        fix=f"llmcore {nearest}" if nearest else help_or_version,
+        fix=shlex.join(["llmcore", nearest, *arguments]) if nearest else help_or_version,
     )
 
 
-def _parameters() -> frozenset[str]:
+def render_command(option: str, before: Sequence[str], name: str | None, after: Sequence[str]) -> str:
+    """Return the command line with *option*, such as `-p max_tokens=1000`, in place of the option that it corrects.
+
+    Args:
+        option: The option that a fix proposes. VALUE becomes the value of the misspelt parameter.
+        before: The arguments before the command.
+        name: The command.
+        after: The arguments after it.
+    """
+    import shlex
+
+    flag, _, value = option.partition(" ")
+    kept: list[list[str]] = []
+    for words in (list(before), list(after)):
+        at = 0 if value else len(words)
+        if not value:
+            words[:] = [word for word in words if word not in _ALIASES.get(flag, (flag,))]
+        while at < len(words) - 1:
+            if words[at] in _ALIASES.get(flag, (flag,)) and (
+                flag not in _REPEATABLE or _replaces(value, words[at + 1])
+            ):
+                given = words[at + 1].partition("=")[2]
+                value = value.replace("=VALUE", f"={given}") if given else value
+                del words[at : at + 2]
+            else:
+                at += 1
+        kept.append(words)
+    added = [flag, value] if value else [flag]
+    return f"llmcore {shlex.join([*kept[0], name or 'ask', *added, *kept[1]])}"
+
+
+def keep_common_options(fix: str, given: Sequence[str]) -> str:
+    """Return *fix*, one or several commands, with the `--config` and the `--profile` of the arguments *given*.
+
+    `config set` changes the file, whatever the profile.
+    """
+    import shlex
+
+    kept: dict[str, str] = {}
+    for at, word in enumerate(given):
+        option, equals, value = word.partition("=")
+        if option in _CONTEXT and (equals or at + 1 < len(given)):
+            kept[option] = value if equals else given[at + 1]
+    commands = []
+    for command in fix.split(" && "):
+        missing = {
+            option: value
+            for option, value in kept.items()
+            if option not in command and not (option == "--profile" and "config" in command.split()[1:4])
+        }
+        words = "".join(f" {option} {shlex.quote(value)}" for option, value in missing.items())
+        commands.append(
+            command.replace("llmcore", f"llmcore{words}", 1) if command.startswith("llmcore ") else command
+        )
+    return " && ".join(commands)
+
+
+def _replaces(option: str, given: str) -> bool:
+    """Return whether *given*, a NAME=VALUE, is the parameter of *option* or a misspelling of it."""
+    from difflib import SequenceMatcher
+
+    names = option.partition("=")[0].removeprefix("extra_body."), given.partition("=")[0]
+    return SequenceMatcher(None, *names).ratio() >= _MIN_SIMILARITY
+
+
+def _find_unknown_option(parser: argparse.ArgumentParser, given: Sequence[str]) -> str | None:
+    """Return the first of *given* that looks like a long option and is not one of *parser*."""
+    options = _list_options(parser)
+    actions = _get_actions(parser)
+    for word in given:
+        if word == "--" or (actions and not word.startswith("-")):  # the parser of an action reports its own
+            return None
+        if word.startswith("--") and word.partition("=")[0] not in options:
+            return word
+    return None
+
+
+def _find_nearest_option(parser: argparse.ArgumentParser, unknown: str) -> tuple[str, str | None]:
+    """Return the option that *unknown* misspells, and before it the action that takes it, if *parser* has actions.
+
+    It is `-p NAME=VALUE` for a parameter of models, and None if nothing is similar.
+    """
+    options = dict.fromkeys(_list_options(parser), "")
+    for action, its in _get_actions(parser).items():
+        options = dict.fromkeys(_list_options(its), f" {action}") | options
+    parameters: dict[str, str] = {}
+    if "--system" in options:  # the command asks a model; `say` has the parameters of voices
+        unknown = unknown.replace("_", "-")
+        parameters = {f"--{name.replace('_', '-')}": f"-p {name}=VALUE" for name in _get_parameters()}
+    near = _find_nearest(unknown, [*options, *parameters]) or ""
+    return options.get(near, ""), parameters.get(near, near) or None
+
+
+def _get_actions(parser: argparse.ArgumentParser) -> Mapping[str, argparse.ArgumentParser]:
+    actions = parser._actions  # noqa: SLF001 - argparse has no public access
+    found = next((each for each in actions if isinstance(each, argparse._SubParsersAction)), None)  # noqa: SLF001 - as above
+    return {} if found is None else found.choices
+
+
+def _list_options(parser: argparse.ArgumentParser) -> list[str]:
+    return [option for action in parser._actions for option in action.option_strings]  # noqa: SLF001 - as above
+
+
+def _render_with(prog: str, given: Sequence[str], wrong: str, right: str) -> str:
+    """Return the command line with *right* in the place of *wrong*."""
+    import shlex
+
+    words = list(given)
+    at = words.index(wrong) if wrong in words else -1
+    if at < 0:
+        return f"{prog} {right}"
+    flag, _, parameter = right.removesuffix("=VALUE").partition(" ")
+    _, equals, value = wrong.partition("=")
+    if parameter:  # -p takes NAME=VALUE, in the place of an option and its value
+        if not equals and at + 1 < len(words):
+            value = words.pop(at + 1)
+        words[at : at + 1] = [flag, f"{parameter}={value or 'VALUE'}"]
+    else:
+        words[at] = f"{right}={value}" if equals else right
+    return f"{prog} {shlex.join(words)}"
+
+
+def _get_parameters() -> frozenset[str]:
     from llmcore.hookspecs import COMMON_PARAMETERS
 
     return COMMON_PARAMETERS
 
 
-def _nearest(name: str, names: Sequence[str]) -> str | None:
+def _find_nearest(name: str, names: Sequence[str]) -> str | None:
     from difflib import get_close_matches
 
     return next(iter(get_close_matches(name, names, n=1, cutoff=0.6)), None)

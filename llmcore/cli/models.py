@@ -1,33 +1,46 @@
-"""`llmcore models`: the models that a provider offers."""
+"""`llmcore models`: list the models of a provider."""
 
 from __future__ import annotations
 
 import argparse
 
-from llmcore.cli.lifetimes import endings
-from llmcore.cli.opening import opened
-from llmcore.cli.show import note, print_json
+from llmcore.cli.lifetimes import find_shutdowns
+from llmcore.cli.opening import open_core
+from llmcore.cli.show import note, print_json, put
+from llmcore.core import Core
+from llmcore.errors import PluginNotFound
 
 __all__ = ["configure", "run"]
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Add what `models` takes."""
-    parser.add_argument("--provider", help="an installed llm provider; else the configured one")
+    """Add the arguments of `models`."""
+    parser.add_argument("--provider", help="an llm provider or instance; default: the configured one")
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
-    """List the models, one a line, and warn of configured ones that are about to go."""
-    with opened(args) as core:
-        models = core.llm.models(args.provider)
-        warnings = endings(core.settings, core.catalogue.names("llm"), lambda name: core.backend("llm", name))
+    """Print one model per line, and warn about configured models that are shut down soon."""
+    with open_core(args) as core:
+        models = _list_models(core, args.provider)
+        providers = [*core.catalogue.list_names("llm"), *core.settings.instances("llm")]
+        warnings = find_shutdowns(core.settings, providers, lambda name: core.backend("llm", name))
         if args.json:
             provider = args.provider or core.settings.llm.provider
             print_json(provider=provider, models=models, warnings=warnings)
         else:
             for model in models:
-                print(model)
+                put(model)
             for warning in warnings:
                 note(f"warning: {warning}")
     return 0
+
+
+def _list_models(core: Core, provider: str | None) -> list[str]:
+    try:
+        return core.llm.models(provider)
+    except PluginNotFound as error:
+        error.where = "--provider"
+        if error.suggestion:
+            error.fix = f"llmcore models --provider {error.suggestion}"
+        raise

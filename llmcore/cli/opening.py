@@ -1,4 +1,4 @@
-"""What commands share: the opened Core, texts from stdin and files, and values given as NAME=VALUE."""
+"""Helpers of all commands: open the Core, read stdin and files, parse NAME=VALUE."""
 
 from __future__ import annotations
 
@@ -8,117 +8,144 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from llmcore.cli.misuse import UsageError
+from llmcore.support.errors import raise_unchained
 
 if TYPE_CHECKING:
     from llmcore.core import Core
 
-__all__ = ["file_bytes", "named_values", "opened", "prompt_text", "seconds_of", "stdin_text", "utf8"]
+__all__ = [
+    "decode_utf8",
+    "make_read_error",
+    "open_core",
+    "parse_seconds",
+    "parse_values",
+    "read_file",
+    "read_prompt",
+    "read_stdin",
+]
 
 
-def opened(args: argparse.Namespace) -> Core:
-    """Return the Core as the configuration and the common options say."""
+def open_core(args: argparse.Namespace) -> Core:
+    """Return the Core for the configuration and the common options; print warnings to stderr."""
     import logging
 
     _import_msgspec()
     from llmcore.core import load
 
-    heard = logging.StreamHandler(sys.stderr)
-    heard.setFormatter(logging.Formatter("warning: %(message)s"))
-    heard.setLevel(logging.WARNING)
-    logging.getLogger("llmcore").addHandler(heard)
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("warning: %(message)s"))
+    handler.setLevel(logging.WARNING)
+    logging.getLogger("llmcore").addHandler(handler)
     return load(args.config, profile=args.profile)
 
 
 def _import_msgspec() -> None:
-    """Import msgspec as it is where typing_extensions is not installed; others may import that later as ever.
+    """Import msgspec without typing_extensions, which can still be imported later.
 
-    msgspec takes two functions from it, and from `typing`, which has both, where it is absent. Importing it,
-    with inspect, costs as much as Python's own start.
+    msgspec needs two functions that `typing` has as well. Importing typing_extensions, with inspect, takes as long as
+    Python's own start.
     """
     if "msgspec" in sys.modules or "typing_extensions" in sys.modules:
         return
     absent: Any = None
     sys.modules["typing_extensions"] = absent
     try:
-        import msgspec  # noqa: F401 - for its being there
+        import msgspec  # noqa: F401 - imported for later imports
     finally:
         del sys.modules["typing_extensions"]
 
 
-def prompt_text(words: Sequence[str], command: str) -> str:
-    """Return the words as one text, stdin in the place of `-`; without words, all of stdin.
+def read_prompt(words: Sequence[str], command: str) -> str:
+    """Return *words* as one text, with stdin in place of `-`; without words, all of stdin.
 
     Raises:
-        UsageError: There is nothing: no word, and nobody has piped anything in.
+        UsageError: There are no words, and stdin is a terminal.
     """
     if not words:
         if sys.stdin is None or sys.stdin.isatty():
             raise UsageError(
-                "there is nothing to read",
-                expected="a text, or a text piped in",
+                "the text is missing",
+                expected="a text as argument, or piped to stdin",
                 fix=f'{command} "Write a haiku about rain"',
             )
-        return stdin_text()
+        return read_stdin()
     if "-" not in words:
         return " ".join(words)
     at = words.index("-")
-    parts = [" ".join(words[:at]), stdin_text(), " ".join(words[at + 1 :])]
+    parts = [" ".join(words[:at]), read_stdin(), " ".join(words[at + 1 :])]
     return "\n\n".join(part for part in parts if part)
 
 
-def stdin_text() -> str:
+def read_stdin() -> str:
     """Return all of stdin.
 
     Raises:
-        UsageError: It is not UTF-8.
+        UsageError: The bytes are not UTF-8.
     """
-    return utf8(sys.stdin.buffer.read(), "stdin")
+    return decode_utf8(sys.stdin.buffer.read(), "stdin")
 
 
-def file_bytes(name: str) -> bytes:
-    """Return what the file holds.
+def read_file(name: str) -> bytes:
+    """Return the content of the file.
 
     Raises:
-        UsageError: It cannot be read.
+        UsageError: The file cannot be read.
     """
     try:
-        with open(name, "rb") as file:  # noqa: PTH123 - a name as the shell gave it
+        with open(name, "rb") as file:  # noqa: PTH123 - the name as the shell passed it
             return file.read()
     except OSError as error:
-        fault = f"the file {name} cannot be read: {error.strerror or type(error).__name__}"
-    raise UsageError(fault, expected="a file that can be read")
+        raise_unchained(make_read_error(name, error))
 
 
-def utf8(data: bytes, name: str) -> str:
-    """Return *data*, which came from *name*, as text.
+def make_read_error(name: str, error: OSError) -> UsageError:
+    """Return the error for the file *name*, with a line that lists the nearest folder that exists."""
+    from pathlib import Path
+    from shlex import quote
+
+    folder = next((each for each in Path(name).parents if each.is_dir()), Path())
+    return UsageError(
+        f"the file {name} cannot be read: {error.strerror or type(error).__name__}",
+        where=name,
+        expected="a file that can be read",
+        fix=f"ls -l {quote(str(folder))}",
+    )
+
+
+def decode_utf8(data: bytes, name: str) -> str:
+    """Decode *data*; an error names its source *name*.
 
     Raises:
-        UsageError: It is not UTF-8.
+        UsageError: The bytes are not UTF-8.
     """
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        fault = f"{name} is not UTF-8: byte 0x{data[error.start]:02x} at position {error.start}"
-    raise UsageError(fault, expected="text in UTF-8")
+        raise_unchained(
+            UsageError(
+                f"{name} is not UTF-8: byte 0x{data[error.start]:02x} at position {error.start}",
+                expected="text in UTF-8",
+            )
+        )
 
 
-def named_values(given: Sequence[str], option: str, example: str = "temperature=0.2") -> dict[str, Any]:
-    """Return the values of NAME=VALUE; a value is JSON or TOML where it reads as that, and else text.
+def parse_values(given: Sequence[str], option: str, example: str = "temperature=0.2") -> dict[str, Any]:
+    """Parse NAME=VALUE arguments. A value that is valid JSON or TOML is parsed, any other is text.
 
     Args:
-        given: As on the command line.
-        option: What they followed.
-        example: One that the command takes, for whoever forgot the value.
+        given: The arguments.
+        option: The option that they belong to, for errors.
+        example: A valid argument, for errors.
 
     Raises:
-        UsageError: There is no name, or no value.
+        UsageError: A name or `=` is missing.
     """
     values: dict[str, Any] = {}
     if not given:
         return values
     import json
 
-    from llmcore.config.layers import scalar
+    from llmcore.config.layers import parse_scalar
 
     for pair in given:
         name, equals, text = pair.partition("=")
@@ -132,15 +159,15 @@ def named_values(given: Sequence[str], option: str, example: str = "temperature=
         try:
             values[name.strip()] = json.loads(text)
         except ValueError:
-            values[name.strip()] = scalar(text)
+            values[name.strip()] = parse_scalar(text)
     return values
 
 
-def seconds_of(text: str) -> float:
-    """Return the seconds that *text*, such as "30s", means; for argparse.
+def parse_seconds(text: str) -> float:
+    """Return the seconds in *text*, such as "30s"; for argparse.
 
     Raises:
-        argparse.ArgumentTypeError: It means none, or no time at all.
+        argparse.ArgumentTypeError: *text* is not a duration greater than 0.
     """
     from llmcore.units import Duration
 
@@ -149,5 +176,7 @@ def seconds_of(text: str) -> float:
     except ValueError:
         seconds = 0.0
     if seconds <= 0:
-        raise argparse.ArgumentTypeError(f"`{text}` is not a time; expected is {Duration.expected}")
+        raise argparse.ArgumentTypeError(
+            f"`{text}` is not a duration greater than 0; expected is {Duration.expected}"
+        )
     return seconds

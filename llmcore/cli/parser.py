@@ -1,4 +1,4 @@
-"""The table of commands, and their parsers, each made when its command is called."""
+"""The table of commands and their parsers. A parser is made when its command runs."""
 
 from __future__ import annotations
 
@@ -8,133 +8,168 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import Any, NoReturn
 
-__all__ = ["COMMANDS", "EXIT_CODES", "Parser", "actions", "common", "defaults", "of", "split", "top"]
+from llmcore.cli.streams import get_stdout
+
+__all__ = [
+    "COMMANDS",
+    "EXIT_CODES",
+    "Parser",
+    "add_common_options",
+    "make_action_adder",
+    "make_defaults",
+    "make_parser",
+    "make_top_parser",
+    "split_arguments",
+]
 
 COMMANDS = {
     "ask": "ask a language model once",
     "chat": "hold a conversation",
-    "count": "count tokens without asking anybody",
-    "models": "list the models on offer",
-    "say": "speak a text into a file, or aloud",
-    "voices": "list and search the voices on offer",
-    "store": "keep files: put, get, ls, rm, cp, mv",
-    "cache": "look at the cache, or clear it",
-    "usage": "see what calls used and cost, and what budgets have left",
+    "embed": "print the vectors of texts",
+    "count": "count tokens, offline",
+    "models": "list the models of a provider",
+    "say": "speak a text into a file or through the speaker",
+    "voices": "list and search voices",
+    "store": "store files: put, get, ls, rm, cp, mv",
+    "cache": "show or clear the cache",
+    "usage": "show usage and cost of calls, and what is left of budgets",
     "config": "show, explain, change and check the configuration",
-    "plugins": "list plugins, look into one, check one, begin one",
-    "doctor": "find what is wrong with this installation",
-    "demo": "see the main job, without a key or a service",
-    "completion": "print the completion script of a shell",
+    "plugins": "list, inspect, check and create plugins",
+    "doctor": "find faults of this installation",
+    "explain": "explain an error code",
+    "demo": "show the main features, without a key or a service",
+    "completion": "print a completion script for a shell",
 }
-"""Command -> what it does. Its module in this package bears its name."""
+"""Command -> help text. The module of a command has its name."""
 
 EXIT_CODES = {
     0: "done",
     1: "the provider refused or failed",
-    2: "the command line or the request is not acceptable; nothing was sent",
+    2: "the command line or the request is invalid; nothing was sent",
     3: "the configuration has a fault",
-    4: "no key, or one that is not accepted",
+    4: "the key is missing or was rejected",
     5: "a budget does not allow the call",
-    6: "a plugin is missing, broken or contested",
-    7: "the network failed, or the time was over",
+    6: "a plugin is missing, broken or in conflict",
+    7: "the network failed, or the timeout expired",
     130: "interrupted with Ctrl-C",
 }
 
-_VALUED = ("--profile", "--config")
+_OPTIONS_WITH_VALUE = ("--profile", "--config")
 
 
 class _Formatter(argparse.RawDescriptionHelpFormatter):
-    """Knows the width without importing shutil, which argparse would do for every single argument."""
+    """Computes the width without importing shutil, which argparse would do for every argument."""
 
     def __init__(self, prog: str) -> None:
-        super().__init__(prog, max_help_position=26, width=_width())
+        super().__init__(prog, max_help_position=26, width=_get_width())
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser whose complaints are errors like all others."""
+    """A parser that raises `UsageError`."""
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(allow_abbrev=False, formatter_class=_Formatter, **settings)
+        self._given: list[str] = []
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Parse *args*, all of which must be known: the parser of an action reports its own, with its own options.
+
+        Raises:
+            UsageError: An argument is unknown or invalid.
+        """
+        self._given = list(args or ())
+        namespace, unknown = super().parse_known_args(args, namespace)
+        if unknown:
+            self.error(f"unrecognized arguments: {' '.join(unknown)}")
+        return namespace, []
+
+    def print_help(self, file: Any = None) -> None:
+        """Print the help to stdout."""
+        out = file or get_stdout()
+        out.write(self.format_help())  # argparse ignores a write error
+        out.flush()
 
     def error(self, message: str) -> NoReturn:
         """Raise the `UsageError` for *message*."""
-        from llmcore.cli.misuse import usage_error
+        from llmcore.cli.misuse import make_usage_error
 
-        raise usage_error(self, message)
+        raise make_usage_error(self, message, self._given)
 
 
-def top() -> Parser:
-    """Return the parser of what stands before the command."""
+def make_top_parser() -> Parser:
+    """Return the parser of the arguments before the command."""
     width = max(map(len, COMMANDS)) + 2
-    commands = "\n".join(f"  {name:<{width}}{told}" for name, told in COMMANDS.items())
-    codes = "\n".join(f"  {code:<{width}}{told}" for code, told in EXIT_CODES.items())
+    commands = "\n".join(f"  {name:<{width}}{help_text}" for name, help_text in COMMANDS.items())
+    codes = "\n".join(f"  {code:<{width}}{help_text}" for code, help_text in EXIT_CODES.items())
     parser = Parser(
         prog="llmcore",
         usage="llmcore [OPTION...] COMMAND ...",
-        description=f"Ask language models, through whichever backend the configuration names.\n\ncommands:\n{commands}",
+        description=f"Ask language models through the configured backend.\n\ncommands:\n{commands}",
         epilog=f"exit codes:\n{codes}\n\n"
-        "`llmcore COMMAND --help` tells more; `llmcore plugins` lists what plugins add.",
+        "`llmcore COMMAND --help` shows the arguments of a command; `llmcore plugins` lists the commands of plugins.",
     )
     parser.add_argument("-V", "--version", action="store_true", help="print the version")
-    common(parser)
+    add_common_options(parser)
     return parser
 
 
-def of(name: str) -> Parser:
-    """Return the parser of the command *name*; its module says what it takes."""
-    parser = Parser(prog=f"llmcore {name}", description=_sentence(COMMANDS[name]))
+def make_parser(name: str) -> Parser:
+    """Return the parser of the command *name*; its module adds the arguments."""
+    parser = Parser(prog=f"llmcore {name}", description=_to_sentence(COMMANDS[name]))
     import_module(f"llmcore.cli.{name}").configure(parser)
-    common(parser)
+    add_common_options(parser)
     return parser
 
 
-def common(parser: argparse.ArgumentParser) -> None:
-    """Add the options that stand before a command or after it."""
+def add_common_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options that are accepted before and after a command."""
     group = parser.add_argument_group("for every command")
-    unset: Any = argparse.SUPPRESS  # else a default behind the command would undo what stands before it
-    group.add_argument("--json", action="store_true", help="print JSON, errors too", default=unset)
-    group.add_argument("--no-color", action="store_true", help="no colour (as NO_COLOR=1)", default=unset)
+    unset: Any = argparse.SUPPRESS  # a default after the command would overwrite the value before it
+    group.add_argument("--json", action="store_true", help="print JSON, also for errors", default=unset)
+    group.add_argument(
+        "--no-color", action="store_true", help="print without colour, as NO_COLOR=1", default=unset
+    )
     group.add_argument("--profile", metavar="NAME", help="use [profiles.NAME]", default=unset)
-    group.add_argument("--config", metavar="FILE", help="a file in place of llmcore.toml", default=unset)
+    group.add_argument("--config", metavar="FILE", help="use FILE in place of llmcore.toml", default=unset)
 
 
-def defaults() -> argparse.Namespace:
-    """Return what holds where no common option is given."""
+def make_defaults() -> argparse.Namespace:
+    """Return the values of the common options that are not given."""
     return argparse.Namespace(version=False, json=False, no_color=False, profile=None, config=None)
 
 
-def actions(parser: argparse.ArgumentParser) -> Callable[[str, str, Callable[..., Any]], Parser]:
-    """Return a function that gives *parser* an action (name, what it does, function) and returns its parser."""
+def make_action_adder(parser: argparse.ArgumentParser) -> Callable[[str, str, Callable[..., Any]], Parser]:
+    """Return a function that adds an action (name, help text, function) to *parser* and returns its parser."""
     kinds = parser.add_subparsers(title="actions", metavar="ACTION", parser_class=Parser)
 
-    def add(name: str, told: str, run: Callable[..., Any]) -> Parser:
-        action: Parser = kinds.add_parser(name, help=told, description=_sentence(told))
+    def add(name: str, help_text: str, run: Callable[..., Any]) -> Parser:
+        action: Parser = kinds.add_parser(name, help=help_text, description=_to_sentence(help_text))
         action.set_defaults(run=run)
-        common(action)
+        add_common_options(action)
         return action
 
     return add
 
 
-def split(arguments: list[str]) -> tuple[list[str], str | None, list[str]]:
-    """Return what stands before the command, the command, and what stands behind it."""
+def split_arguments(arguments: list[str]) -> tuple[list[str], str | None, list[str]]:
+    """Split *arguments* into those before the command, the command, and those after it."""
     at = 0
     while at < len(arguments) and arguments[at].startswith("-"):
-        at += 2 if arguments[at] in _VALUED else 1
+        at += 2 if arguments[at] in _OPTIONS_WITH_VALUE else 1
     if at >= len(arguments):
         return arguments, None, []
     return arguments[:at], arguments[at], arguments[at + 1 :]
 
 
-def _width() -> int:
+def _get_width() -> int:
     columns = os.environ.get("COLUMNS", "")
     if columns.isdecimal():
         return max(40, int(columns) - 2)
     try:
-        return max(40, min(os.get_terminal_size().columns, 100) - 2)
-    except OSError:
+        return max(40, min(os.get_terminal_size(get_stdout().fileno()).columns, 100) - 2)
+    except (OSError, ValueError):
         return 78
 
 
-def _sentence(text: str) -> str:
+def _to_sentence(text: str) -> str:
     return f"{text[:1].upper()}{text[1:]}."

@@ -1,4 +1,4 @@
-"""Plays audio through whichever player the machine has."""
+"""Play audio with a player that is installed on this machine."""
 
 from __future__ import annotations
 
@@ -25,27 +25,27 @@ _PLAYERS: Final[dict[str, tuple[tuple[str, ...], frozenset[str] | None]]] = {
     "paplay": ((), frozenset({"wav", "ogg", "flac"})),
     "aplay": (("-q",), frozenset({"wav"})),
 }
-"""Program -> its options, and the formats that it plays; None plays all that have a head."""
-_HEADLESS: Final = frozenset({"pcm", "ulaw", "alaw"})
+"""Program -> its options, and the formats that it plays; None: every format with a header."""
+_RAW_FORMATS: Final = frozenset({"pcm", "ulaw", "alaw"})
 
 
 class Player(NamedTuple):
-    """The players of this machine, in the order in which they are tried."""
+    """The installed players, in order of preference."""
 
     programs: tuple[str, ...]
 
     @classmethod
-    def found(cls) -> Player:
+    def find(cls) -> Player:
         """Return the players that are installed.
 
         Raises:
-            UsageError: There is none.
+            UsageError: No player is installed.
         """
         programs = tuple(name for name in _PLAYERS if shutil.which(name))
         if programs:
             return cls(programs)
         raise UsageError(
-            "there is no player on this machine",
+            "no audio player is installed",
             where="--play",
             expected=f"one of {', '.join(_PLAYERS)}",
             fix='llmcore say "Hello" -o hello.wav',
@@ -55,24 +55,24 @@ class Player(NamedTuple):
         """Play *speech* to its end.
 
         Raises:
-            UsageError: None of the players knows its format, or the player failed.
+            UsageError: No player supports the format, or the player failed.
         """
-        fitting = [name for name in self.programs if _plays(name, speech.format)]
+        fitting = [name for name in self.programs if _can_play(name, speech.format)]
         if not fitting:
             raise UsageError(
                 f"none of {', '.join(self.programs)} plays {speech.format}",
                 where="--play",
-                expected="wav, which all of them play",
+                expected="wav, which every player supports",
                 fix="--format wav",
             )
         name = fitting[0]
         with tempfile.TemporaryDirectory(prefix="llmcore-say-") as folder:
             file = speech.save(Path(folder) / f"speech.{speech.format}")
-            done = subprocess.run([name, *_PLAYERS[name][0], str(file)], stdout=sys.stderr, check=False)  # noqa: S603 - of the table above
+            done = subprocess.run([name, *_PLAYERS[name][0], str(file)], stdout=sys.stderr, check=False)  # noqa: S603 - a program of the table above
         if done.returncode:
             raise UsageError(f"{name} failed with exit code {done.returncode}", where="--play")
 
 
-def _plays(name: str, kind: str) -> bool:
+def _can_play(name: str, kind: str) -> bool:
     formats = _PLAYERS[name][1]
-    return kind not in _HEADLESS if formats is None else kind in formats
+    return kind not in _RAW_FORMATS if formats is None else kind in formats

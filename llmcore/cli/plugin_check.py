@@ -1,4 +1,4 @@
-"""`llmcore plugins check`: the conformance tests of its kind, run on one provider as it is configured."""
+"""`llmcore plugins check`: run the conformance tests on one provider as it is configured."""
 
 from __future__ import annotations
 
@@ -7,16 +7,18 @@ import contextlib
 import importlib
 import importlib.util
 import io
-import sys
 import tempfile
 from pathlib import Path
 from typing import Any, Final
 
 from llmcore.cli import plugin_subject
+from llmcore.cli.instances import find_used, load_entry
 from llmcore.cli.misuse import UsageError
 from llmcore.cli.plugin_subject import Subject
-from llmcore.cli.show import Paint, note, print_json
+from llmcore.cli.show import Paint, note, print_json, put
+from llmcore.cli.streams import get_stdout
 from llmcore.config import load_settings
+from llmcore.missing_plugin import require_testing
 from llmcore.plugins import Catalogue
 
 __all__ = ["check"]
@@ -25,8 +27,8 @@ _KITS: Final = {"llm": "LLM", "cache": "Cache", "storage": "Storage", "voice": "
 _FAILED: Final = 6
 _TESTS: Final = """\
 import pytest
-from llmcore.cli.plugin_subject import subject
-from llmcore.testing import {kit}Conformance
+from llmcore.cli.plugin_subject import get_subject
+from llmcore_testing import {kit}Conformance
 
 
 class TestProvider({kit}Conformance):
@@ -34,18 +36,18 @@ class TestProvider({kit}Conformance):
 
     @pytest.fixture
     def provider(self, tmp_path):
-        with subject().opened(tmp_path) as provider:
+        with get_subject().open(tmp_path) as provider:
             yield provider
 {more}"""
 _CANARY: Final = """
     @pytest.fixture
     def canary(self):
-        return subject().secret()
+        return get_subject().get_secret()
 """
 _SIBLING: Final = """
     @pytest.fixture
     def sibling(self, provider, tmp_path):
-        with subject().opened(tmp_path, namespace="llmcore-check-sibling") as sibling:
+        with get_subject().open(tmp_path, namespace="llmcore-check-sibling") as sibling:
             yield sibling
 """
 
@@ -55,11 +57,12 @@ filterwarnings =
     error
     ignore::pytest.PytestAssertRewriteWarning
 """
-"""The warning is of llmcore itself, which has long been imported where its command line runs pytest."""
+"""Pytest warns that llmcore is already imported: the command line of llmcore runs it."""
 
 
 def check(which: tuple[str, str], args: argparse.Namespace) -> int:
-    """Run the tests on the provider *which*, a kind and a name, and tell what it does not keep."""
+    """Run the tests on the provider *which*, a kind and a name, and print the failures."""
+    require_testing("`llmcore plugins check`")
     if importlib.util.find_spec("pytest") is None:
         raise UsageError(
             "`llmcore plugins check` needs pytest, which is not installed",
@@ -68,25 +71,27 @@ def check(which: tuple[str, str], args: argparse.Namespace) -> int:
         )
     kind, name = which
     catalogue = Catalogue()
-    subject = Subject(kind, catalogue.provider(kind, name), args)
-    subject.must_serve()
+    subject = Subject(kind, load_entry(kind, name, args, catalogue), args)
+    subject.check()
     plugin_subject.under_test = subject
-    results, output = _tested(kind, _attributes(kind, subject, args), _fixtures(kind, subject))
+    results, output = _run_tests(
+        kind, _render_attributes(kind, subject, args), _render_fixtures(kind, subject)
+    )
     if args.verbose:
         note(output)
-    owner = catalogue.inspect(kind, name)
-    return _told(
+    owner = catalogue.inspect(kind, find_used(kind, name, args))
+    return _print_results(
         results, f"{name}, {kind} provider of {owner.distribution} {owner.version}".rstrip(), args, output
     )
 
 
-def _fixtures(kind: str, subject: Subject) -> str:
+def _render_fixtures(kind: str, subject: Subject) -> str:
     if kind == "cache":
-        return _SIBLING if subject.named else ""
+        return _SIBLING if subject.has_namespace else ""
     return _CANARY if kind == "llm" else ""
 
 
-def _tested(kind: str, attributes: str, more: str) -> tuple[list[dict[str, str]], str]:
+def _run_tests(kind: str, attributes: str, more: str) -> tuple[list[dict[str, str]], str]:
     pytest: Any = importlib.import_module("pytest")
     results = _Results()
     with tempfile.TemporaryDirectory(prefix="llmcore-check-") as folder:
@@ -108,13 +113,13 @@ def _tested(kind: str, attributes: str, more: str) -> tuple[list[dict[str, str]]
 
 
 class _Results:
-    """Hears of each test what came of it."""
+    """A pytest plugin that collects the outcome of each test."""
 
     def __init__(self) -> None:
         self.all: list[dict[str, str]] = []
 
     def pytest_runtest_logreport(self, report: Any) -> None:
-        """Keep what is worth telling: each test once, and errors of its preparation."""
+        """Record each test once, and errors of its fixtures."""
         if report.when != "call" and report.outcome == "passed":
             return
         why = ""
@@ -127,12 +132,12 @@ class _Results:
         self.all.append({"name": name, "outcome": report.outcome, "why": why})
 
     def pytest_collectreport(self, report: Any) -> None:
-        """Keep an error of the collection: without one there are tests."""
+        """Record an error of the collection."""
         if report.failed:
             self.all.append({"name": "collection", "outcome": "failed", "why": report.longreprtext})
 
 
-def _told(results: list[dict[str, str]], title: str, args: argparse.Namespace, output: str) -> int:
+def _print_results(results: list[dict[str, str]], title: str, args: argparse.Namespace, output: str) -> int:
     count = {
         outcome: sum(each["outcome"] == outcome for each in results)
         for outcome in ("passed", "failed", "skipped")
@@ -141,25 +146,25 @@ def _told(results: list[dict[str, str]], title: str, args: argparse.Namespace, o
     if args.json:
         print_json(provider=title, ok=good, **count, tests=results)
         return 0 if good else _FAILED
-    paint = Paint.of(sys.stdout, no_color=args.no_color)
+    paint = Paint.of(get_stdout(), no_color=args.no_color)
     for each in results:
         if each["outcome"] == "failed":
-            lines = each["why"].strip().splitlines() or ["no reason was given"]
-            print(f"{paint('red', 'failed')}  {paint('bold', each['name'])}")
-            print("\n".join(f"        {line}" for line in lines[:12]))
+            lines = each["why"].strip().splitlines() or ["no reason given"]
+            put(f"{paint('red', 'failed')}  {paint('bold', each['name'])}")
+            put("\n".join(f"        {line}" for line in lines[:12]))
     if not results:
-        print(output)
+        put(output)
     missing = sorted({each["why"] for each in results if each["outcome"] == "skipped"})
     for why in missing:
-        print(f"{paint('yellow', 'skipped')} {why}")
+        put(f"{paint('yellow', 'skipped')} {why}")
     verdict = paint("green", "keeps") if good else paint("red", "does not keep")
-    print(f"{title}: {count['passed']} passed, {count['failed']} failed, {count['skipped']} skipped")
-    print(f"it {verdict} what its kind promises")
+    put(f"{title}: {count['passed']} passed, {count['failed']} failed, {count['skipped']} skipped")
+    put(f"it {verdict} what its kind promises")
     return 0 if good else _FAILED
 
 
-def _attributes(kind: str, subject: Subject, args: argparse.Namespace) -> str:
-    """Return the class attributes that the kit of *kind* needs to know this provider."""
+def _render_attributes(kind: str, subject: Subject, args: argparse.Namespace) -> str:
+    """Return the class attributes of the tests as source code."""
     if kind != "llm":
         return "pass"
     settings = load_settings(args.config, profile=args.profile)
@@ -168,7 +173,7 @@ def _attributes(kind: str, subject: Subject, args: argparse.Namespace) -> str:
     model = args.model or configured or entry.default_model
     if model is None:
         raise UsageError(
-            f"nothing says which model of `{entry.name}` to ask",
+            f"no model is configured for the llm provider `{entry.name}`",
             expected="the name of a model",
             fix=f"llmcore plugins check {entry.name} -m MODEL",
         )

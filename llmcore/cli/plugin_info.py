@@ -1,10 +1,9 @@
-"""`llmcore plugins info`: what one provider takes and can do."""
+"""`llmcore plugins info`: show the options, parameters and abilities of one provider."""
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
-import sys
 import typing
 from typing import Any
 
@@ -12,10 +11,12 @@ import msgspec
 
 from llmcore import contracts
 from llmcore.calls.backend import Backend
-from llmcore.cli.show import Paint, print_json
+from llmcore.cli.instances import find_used, load_entry
+from llmcore.cli.show import Paint, print_json, put
+from llmcore.cli.streams import get_stdout
 from llmcore.config import load_settings
-from llmcore.config.fields import fields_of
-from llmcore.config.mask import shown
+from llmcore.config.fields import get_fields
+from llmcore.config.mask import format_value
 from llmcore.errors import LLMCoreError
 from llmcore.hookspecs import Provider
 from llmcore.plugins import Catalogue
@@ -24,56 +25,58 @@ __all__ = ["show"]
 
 
 def show(which: tuple[str, str], args: argparse.Namespace) -> int:
-    """Print what the provider *which*, a kind and a name, takes and can do."""
+    """Print the options, parameters and abilities of the provider *which*, a kind and a name."""
     kind, name = which
     catalogue = Catalogue()
-    entry = catalogue.provider(kind, name)
-    row = catalogue.inspect(kind, name)
-    abilities, why = _abilities(kind, entry, args)
-    told: dict[str, Any] = {
+    entry = load_entry(kind, name, args, catalogue)
+    row = catalogue.inspect(kind, find_used(kind, name, args))
+    abilities, why = _find_abilities(kind, entry, args)
+    report: dict[str, Any] = {
         "name": entry.name,
         "kind": kind,
         "distribution": row.distribution,
         "version": row.version,
         "module": row.module,
-        "options": _options(entry),
+        "options": _list_options(entry),
         "abilities": abilities,
         "abilities_unknown_because": why,
     }
     if kind == "llm":
-        told |= {"default_model": entry.default_model, "parameters": sorted(entry.parameters)}
+        report |= {"default_model": entry.default_model, "parameters": sorted(entry.parameters)}
     if args.json:
-        print_json(**told)
+        print_json(**report)
     else:
-        _print(told, Paint.of(sys.stdout, no_color=args.no_color))
+        _print(report, Paint.of(get_stdout(), no_color=args.no_color))
     return 0
 
 
-def _print(told: dict[str, Any], paint: Paint) -> None:
-    print(
+def _print(report: dict[str, Any], paint: Paint) -> None:
+    put(
         paint(
             "bold",
-            f"{told['name']}, {told['kind']} provider of {told['distribution']} {told['version']}".rstrip(),
+            f"{report['name']}, {report['kind']} provider of {report['distribution']} {report['version']}".rstrip(),
         )
     )
-    print(f"\noptions, in [{told['kind']}.{told['name']}]:")
-    width = max((len(f"{option['name']}: {option['type']}") for option in told["options"]), default=0)
-    for option in told["options"]:
-        default = "must be set" if option["required"] else f"= {_default_text(option['default'])}"
+    put(f"\noptions, in [{report['kind']}.{report['name']}]:")
+    width = max((len(f"{option['name']}: {option['type']}") for option in report["options"]), default=0)
+    for option in report["options"]:
+        default = "must be set" if option["required"] else f"= {_render_default(option['default'])}"
         text = f"{option['name']}: {option['type']}"
-        print(f"  {text:<{width}}  {paint('dim', default)}")
-    if not told["options"]:
-        print("  none")
-    if told["kind"] == "llm":
-        print(f"\ndefault model\n  {told['default_model'] or 'none: [llm] model names one'}")
-        print("\nparameters\n" + _wrapped(told["parameters"]))
-    if told["abilities_unknown_because"]:
-        print(f"\nabilities: not known, since it cannot be created\n  {told['abilities_unknown_because']}")
+        put(f"  {text:<{width}}  {paint('dim', default)}")
+    if not report["options"]:
+        put("  none")
+    if report["kind"] == "llm":
+        put(f"\ndefault model\n  {report['default_model'] or 'none; set [llm] model'}")
+        put("\nparameters\n" + _wrap(report["parameters"]))
+    if report["abilities_unknown_because"]:
+        put(
+            f"\nabilities: unknown, since the provider cannot be created\n  {report['abilities_unknown_because']}"
+        )
     else:
-        print("\nabilities, by their names in llmcore.contracts\n" + _wrapped(told["abilities"]))
+        put("\nabilities (protocols of llmcore.contracts)\n" + _wrap(report["abilities"]))
 
 
-def _wrapped(names: list[str]) -> str:
+def _wrap(names: list[str]) -> str:
     import shutil
     import textwrap
 
@@ -81,24 +84,24 @@ def _wrapped(names: list[str]) -> str:
     return textwrap.fill(", ".join(names) or "none", width, initial_indent="  ", subsequent_indent="  ")
 
 
-def _default_text(value: Any) -> str:
-    return "not set" if value is None else shown("", value)
+def _render_default(value: Any) -> str:
+    return "not set" if value is None else format_value("", value)
 
 
-def _options(entry: Provider) -> list[dict[str, Any]]:
+def _list_options(entry: Provider) -> list[dict[str, Any]]:
     return [
         {
             "name": field.key,
-            "type": _type_text(field.type),
+            "type": _render_type(field.type),
             "required": field.required,
-            "default": None if field.required else _plain(_default(entry.options, field.name)),
+            "default": None if field.required else _to_plain(_find_default(entry.options, field.name)),
         }
-        for field in fields_of(entry.options).values()
+        for field in get_fields(entry.options).values()
     ]
 
 
-def _plain(value: Any) -> Any:
-    """Return a default as JSON has it."""
+def _to_plain(value: Any) -> Any:
+    """Return a default as a JSON value."""
 
     def plain(item: Any) -> Any:
         return next((kind(item) for kind in (int, float, str) if isinstance(item, kind)), str(item))
@@ -106,8 +109,8 @@ def _plain(value: Any) -> Any:
     return msgspec.to_builtins(value, enc_hook=plain)
 
 
-def _default(structure: type, name: str) -> Any:
-    """Return the default of a field, whichever way its author wrote it; None where there is none to show."""
+def _find_default(structure: type, name: str) -> Any:
+    """Return the default of a field of a Struct, dataclass or NamedTuple; None if it has none."""
     if issubclass(structure, msgspec.Struct):
         field = next(field for field in msgspec.structs.fields(structure) if field.name == name)
         factory: Any = field.default_factory
@@ -118,23 +121,23 @@ def _default(structure: type, name: str) -> Any:
     return getattr(structure, "_field_defaults", {}).get(name)
 
 
-def _type_text(hint: Any) -> str:
+def _render_type(hint: Any) -> str:
     args = typing.get_args(hint)
     if typing.get_origin(hint) is typing.Annotated:
-        return _type_text(args[0])
+        return _render_type(args[0])
     if typing.get_origin(hint) is typing.Literal:
         return " | ".join(map(repr, args))
     if isinstance(hint, type) and not args:
         return "None" if hint is type(None) else hint.__name__
     if typing.get_origin(hint) in {typing.Union, type(int | str)}:
-        return " | ".join(map(_type_text, args))
+        return " | ".join(map(_render_type, args))
     if typing.get_origin(hint) in {list, dict, tuple, set, frozenset}:
-        return f"{typing.get_origin(hint).__name__}[{', '.join(map(_type_text, args))}]"
+        return f"{typing.get_origin(hint).__name__}[{', '.join(map(_render_type, args))}]"
     return str(hint).replace("typing.", "")
 
 
-def _abilities(kind: str, entry: Provider, args: argparse.Namespace) -> tuple[list[str], str | None]:
-    """Return the promises that the provider keeps, by the names of `llmcore.contracts`, or why nobody knows."""
+def _find_abilities(kind: str, entry: Provider, args: argparse.Namespace) -> tuple[list[str], str | None]:
+    """Return the protocols of `llmcore.contracts` that the provider implements, or why they are unknown."""
     try:
         backend = Backend(kind, entry, load_settings(args.config, profile=args.profile))
         parts = [backend.provider, backend.offline]

@@ -1,4 +1,4 @@
-"""`llmcore plugins new`: writes a whole plugin that works as it is, for its author to fill."""
+"""`llmcore plugins new`: write a complete plugin that works, as a start for its author."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from typing import Final, NamedTuple
 
 from llmcore import __version__
 from llmcore.cli.misuse import UsageError
-from llmcore.cli.show import note, print_json
+from llmcore.cli.show import note, print_json, put
 from llmcore.discovery import BUILTIN
+from llmcore.support.errors import raise_unchained
 
 __all__ = ["write"]
 
@@ -20,43 +21,43 @@ _TEMPLATES: Final = Path(__file__).with_name("templates")
 
 
 class _Kind(NamedTuple):
-    """What differs from kind to kind."""
+    """The parts of a plugin that depend on its kind."""
 
     kit: str
     suffix: str
-    """Behind the name of the class."""
+    """The end of the class name."""
     options: str
     example: str
     more: str = ""
     fresh: str = ""
-    """Options that give a test a store of its own."""
+    """Options that give each test a separate store."""
 
 
 _KINDS: Final = {
     "llm": _Kind(
         "LLM",
         "LLM",
-        '    greeting: str = "You said: "\n    """What every answer begins with."""',
-        'greeting = "I heard: "',
+        '    greeting: str = "You said: "\n    """The beginning of every answer."""',
+        'greeting = "I read: "',
         more=', parameters=frozenset({"max_tokens"})',
     ),
     "cache": _Kind(
         "Cache",
         "Cache",
-        '    max_entries: int = 10_000\n    """Beyond it the oldest entries go."""',
+        '    max_entries: int = 10_000\n    """The oldest entries beyond this number are evicted."""',
         "max_entries = 1000",
     ),
     "storage": _Kind(
         "Storage",
         "Storage",
-        '    folder: str = "./@name@"\n    """Where the database lies."""',
+        '    folder: str = "./@name@"\n    """The folder of the database."""',
         'folder = "./data"',
         fresh="folder=str(tmp_path)",
     ),
     "voice": _Kind(
         "Voice",
         "Voice",
-        '    pitch_hz: float = 220.0\n    """Of the lowest letter."""',
+        '    pitch_hz: float = 220.0\n    """The pitch of the lowest letter, in Hz."""',
         "pitch_hz = 440.0",
     ),
 }
@@ -68,26 +69,42 @@ def write(args: argparse.Namespace) -> int:
     _check_name(name, kind)
     distribution = f"llmcore-{name.replace('_', '-')}"
     folder = Path(args.folder or distribution)
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    if _is_taken(folder):
         raise UsageError(
-            f"{folder} is there already",
+            f"{folder} already exists",
             expected="a folder that does not exist, or an empty one; nothing was written",
             fix=f"llmcore plugins new {name} --kind {kind} --folder OTHER",
         )
-    files = _files(name, kind, distribution)
-    for path, text in files.items():
-        file = folder / path
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(text, encoding="utf-8", newline="\n")
+    files = _render_files(name, kind, distribution)
+    try:
+        for path, text in files.items():
+            file = folder / path
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(text, encoding="utf-8", newline="\n")
+    except OSError as error:
+        raise_unchained(
+            UsageError(
+                f"{folder} cannot be written: {error.strerror or type(error).__name__}",
+                where="--folder",
+                expected="a folder that this user may write to",
+            )
+        )
     if args.json:
         print_json(folder=str(folder), files=list(files))
     else:
-        print("\n".join(str(folder / path) for path in files))
+        put("\n".join(str(folder / path) for path in files))
         note(f"next: pip install -e {folder} && llmcore plugins check {name}")
     return 0
 
 
-def _files(name: str, kind: str, distribution: str) -> dict[str, str]:
+def _is_taken(folder: Path) -> bool:
+    try:
+        return folder.exists() and (not folder.is_dir() or any(folder.iterdir()))
+    except OSError:  # writing reports the error
+        return False
+
+
+def _render_files(name: str, kind: str, distribution: str) -> dict[str, str]:
     about, package = _KINDS[kind], f"llmcore_{name}"
     major, minor, *_ = __version__.split(".")
     words = {
@@ -109,18 +126,18 @@ def _files(name: str, kind: str, distribution: str) -> dict[str, str]:
         "year": time.strftime("%Y"),
     }
     return {
-        "pyproject.toml": _filled("pyproject.toml", words),
+        "pyproject.toml": _fill("pyproject.toml", words),
         f"{package}/__init__.py": "",
-        f"{package}/plugin.py": _filled("plugin.py", words),
-        f"{package}/provider.py": _filled(f"provider_{kind}.py", words),
+        f"{package}/plugin.py": _fill("plugin.py", words),
+        f"{package}/provider.py": _fill(f"provider_{kind}.py", words),
         f"{package}/py.typed": "",
-        "tests/test_conformance.py": _filled("test_conformance.py", words),
-        "README.md": _filled("README.md", words),
-        "LICENSE": _filled("LICENSE", words),
+        "tests/test_conformance.py": _fill("test_conformance.py", words),
+        "README.md": _fill("README.md", words),
+        "LICENSE": _fill("LICENSE", words),
     }
 
 
-def _filled(template: str, words: dict[str, str]) -> str:
+def _fill(template: str, words: dict[str, str]) -> str:
     text = (_TEMPLATES / f"{template}.txt").read_text(encoding="utf-8")
     for word, value in words.items():
         text = text.replace(f"@{word}@", value)
@@ -132,15 +149,15 @@ def _check_name(name: str, kind: str) -> None:
     if re.fullmatch(r"[a-z][a-z0-9_]*", name) and not keyword.iskeyword(name) and name not in taken:
         return
     better = re.sub(r"[^a-z0-9]+", "_", name.lower()).lstrip("_0123456789").rstrip("_")
-    fault = "is built in" if name in taken else "is no name for a provider"
+    fault = "is a built-in name" if name in taken else "is not a valid provider name"
     good = better if better and better not in taken and not keyword.iskeyword(better) else None
     if good == name:
         good = None
     raise UsageError(
         f"`{name}` {fault}",
-        expected=f"any other name than {', '.join(sorted(taken))}"
+        expected=f"a name other than {', '.join(sorted(taken))}"
         if name in taken
-        else "lower case letters, digits and underscores, a letter first",
+        else "lower-case letters, digits and underscores, starting with a letter",
         suggestion=good,
         fix=f"llmcore plugins new {good or f'my_{name}'} --kind {kind}" if good or name in taken else None,
     )

@@ -1,8 +1,8 @@
-"""The provider that `llmcore plugins check` tests, each time a fresh one.
+"""The provider that `llmcore plugins check` tests.
 
-The tests write, delete and clear. So each gets a backend of its own where the options allow that: a new folder for
-`root` or `cache_dir`, a new name for `namespace` or `prefix`. Any other cache or storage must be empty, and is
-emptied after each test.
+The tests write, delete and clear. Each test gets a separate store if the options allow it: a new folder for `root` or
+`cache_dir`, a new name for `namespace` or `prefix`. Any other cache or storage must be empty, and is emptied after
+each test.
 """
 
 from __future__ import annotations
@@ -16,107 +16,107 @@ from typing import Any, Final
 
 from llmcore.calls.backend import Backend
 from llmcore.calls.drivers import run
-from llmcore.calls.options import secrets_of
+from llmcore.calls.options import find_secrets
 from llmcore.cli.misuse import UsageError
-from llmcore.cli.opening import named_values
+from llmcore.cli.opening import parse_values
 from llmcore.config import load_settings
-from llmcore.config.fields import fields_of
+from llmcore.config.fields import get_fields
 from llmcore.errors import LLMCoreError
 from llmcore.hookspecs import Provider
 
-__all__ = ["Subject", "subject", "under_test"]
+__all__ = ["Subject", "get_subject", "under_test"]
 
 _FOLDERS: Final = ("root", "cache_dir", "folder", "directory")
 _NAMES: Final = ("namespace", "prefix")
 
 
 class Subject:
-    """The provider under test, and how to make a fresh one."""
+    """The provider under test; makes a new one for each test."""
 
     def __init__(self, kind: str, entry: Provider, args: argparse.Namespace) -> None:
         self.kind = kind
         self.entry = entry
         self._config, self._profile = args.config, args.profile
-        self._given = named_values(args.option, "-o")
-        known = fields_of(entry.options)
+        self._given = parse_values(args.option, "-o")
+        known = get_fields(entry.options)
         self._folder = next((name for name in _FOLDERS if name in known and name not in self._given), None)
         self._name = next((name for name in _NAMES if name in known and name not in self._given), None)
 
-    def must_serve(self) -> None:
-        """Refuse what no test needs to find out: options that do not fit, a key that is missing, a store in use.
+    def check(self) -> None:
+        """Check options, keys and the store before the tests run.
 
         Raises:
-            ConfigError: The options do not fit.
-            UsageError: The store is not empty, and the tests would delete what they find.
+            ConfigError: An option is invalid or missing.
+            UsageError: The store is not empty; the tests would delete its content.
         """
-        backend = self.backend(self._given)
+        backend = self.make_backend(self._given)
         if self.kind not in {"cache", "storage"}:
             _ = backend.provider
             return
         _ = backend.options
         if self._folder or self._name:
             return
-        listing = backend.ability("list_files" if self.kind == "storage" else "keys")
-        held = None if listing is None else len(list(run(_step(listing()))))
-        if held != 0:
-            what = "cannot tell whether it is empty" if held is None else f"is not empty: it holds {held}"
+        listing = backend.find_ability("list_files" if self.kind == "storage" else "keys")
+        count = None if listing is None else len(list(run(_make_act(listing()))))
+        if count != 0:
+            what = "cannot list its content" if count is None else f"is not empty: it has {count} entries"
             raise UsageError(
-                f"the {self.kind} `{backend.name}` {what}, and the tests delete what they find",
-                expected="an empty one, or an option that leads to one",
+                f"the {self.kind} `{backend.name}` {what}, and the tests delete every entry",
+                expected="an empty one, or an option that selects one",
                 fix=f"llmcore plugins check {backend.name} -o NAME=VALUE",
             )
 
     @contextlib.contextmanager
-    def opened(self, folder: Path, **more: Any) -> Iterator[Any]:
-        """Give a provider whose store is empty; *folder* is the test's own, *more* are options for this one."""
+    def open(self, folder: Path, **more: Any) -> Iterator[Any]:
+        """Yield a provider with an empty store, in *folder* if it takes one, with the additional options *more*."""
         options = self._given | more
         if self.kind in {"cache", "storage"}:
             if self._folder:
                 options[self._folder] = str(folder / "store")
             if self._name and self._name not in options:
                 options[self._name] = f"llmcore-check-{secrets.token_hex(6)}"
-        backend = self.backend(options)
+        backend = self.make_backend(options)
         try:
             yield backend.provider
         finally:
             if self._folder is None:
                 _empty(backend)
 
-    def secret(self) -> str | None:
-        """Return a key that the provider is given, which must show nowhere; None where it has none."""
-        return next(iter(secrets_of(self.backend(self._given).options)), None)
+    def get_secret(self) -> str | None:
+        """Return a configured secret, which must not appear in any output; None if there is none."""
+        return next(iter(find_secrets(self.make_backend(self._given).options)), None)
 
     @property
-    def named(self) -> bool:
-        """Whether the provider keeps namespaces apart."""
+    def has_namespace(self) -> bool:
+        """Whether the provider has a `namespace` option."""
         return self._name == "namespace"
 
-    def backend(self, options: Mapping[str, Any]) -> Backend:
-        """Return the backend with *options* in the place of configured ones."""
+    def make_backend(self, options: Mapping[str, Any]) -> Backend:
+        """Return the backend with *options* in place of the configured ones."""
         arguments = {self.kind: {self.entry.name: dict(options)}}
         settings = load_settings(self._config, profile=self._profile, arguments=arguments)
         return Backend(self.kind, self.entry, settings)
 
 
 under_test: Subject | None = None
-"""Set before the tests are run in this process."""
+"""Set by `check` before it runs the tests in this process."""
 
 
-def subject() -> Subject:
-    """Return what is under test, to the tests that `check` wrote."""
-    assert under_test is not None  # noqa: S101 - the tests run below `check`
+def get_subject() -> Subject:
+    """Return the subject for the tests that `check` wrote."""
+    assert under_test is not None  # noqa: S101 - `check` sets it
     return under_test
 
 
 def _empty(backend: Backend) -> None:
-    """Leave nothing behind."""
+    """Delete every entry of the store."""
     with contextlib.suppress(LLMCoreError):
         if backend.kind == "cache":
-            run(_step(backend.must("clear")()))
+            run(_make_act(backend.require("clear")()))
         elif backend.kind == "storage":
-            for key in run(_step(backend.must("list_files")(""))):
-                run(_step(backend.must("delete")(key)))
+            for key in run(_make_act(backend.require("list_files")(""))):
+                run(_make_act(backend.require("delete")(key)))
 
 
-def _step(step: Any) -> Any:
+def _make_act(step: Any) -> Any:
     return (yield step)

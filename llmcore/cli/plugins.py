@@ -1,63 +1,85 @@
-"""`llmcore plugins`: what is installed, what one offers, whether it keeps its promises, and how to begin one."""
+"""`llmcore plugins`: list, inspect, check and create plugins."""
 
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 
+from llmcore.cli.in_use import find_in_use
+from llmcore.cli.instances import find_instances, list_instances, load_entry
 from llmcore.cli.misuse import UsageError
-from llmcore.cli.parser import COMMANDS, actions
-from llmcore.cli.show import Paint, note, print_json, table
+from llmcore.cli.parser import COMMANDS, make_action_adder
+from llmcore.cli.show import Paint, note, print_json, put, render_table
+from llmcore.cli.streams import get_stdout
 from llmcore.errors import PluginNotFound
 from llmcore.hookspecs import KINDS
 from llmcore.plugins import Catalogue
+from llmcore.support.path_kinds import PathKind, classify_path
 
 __all__ = ["configure"]
 
 
+_INACTIVE = ("blocked", "conflict", "shadowed")
+"""States of rows that claim a name and are not used."""
+
+
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Add what `plugins` takes."""
+    """Add the arguments of `plugins`."""
     parser.epilog = (
         "examples:\n"
         "  llmcore plugins info echo\n"
         "  llmcore plugins new acme --kind llm && pip install -e llmcore-acme && llmcore plugins check acme"
     )
     parser.set_defaults(run=_list)
-    add = actions(parser)
-    add("list", "list every provider, observer and command, from metadata alone", _list)
+    add = make_action_adder(parser)
+    add("list", "list every provider, observer and command, without importing them", _list)
     info = add("info", "load one provider and show its options, parameters and abilities", _info)
-    check = add("check", "run the conformance tests of its kind on one provider", _check)
+    check = add("check", "run the conformance tests on one provider", _check)
     for action in (info, check):
         action.add_argument("name", help="a provider's name, or distribution:name")
-        action.add_argument("--kind", choices=KINDS, help="where the name alone is not enough")
+        action.add_argument("--kind", choices=KINDS, help="the kind, if several kinds have the name")
     check.add_argument(
         "-o",
         "--option",
         metavar="NAME=VALUE",
         action="append",
         default=[],
-        help="in place of the configured one",
+        help="an option in place of the configured one; repeatable",
     )
-    check.add_argument("-m", "--model", help="llm: the model to ask; else the configured one")
-    check.add_argument("-v", "--verbose", action="store_true", help="name every test")
-    new = add("new", "write a whole plugin to begin with", _new)
+    check.add_argument("-m", "--model", help="llm: the model to ask; default: the configured model")
+    check.add_argument("-v", "--verbose", action="store_true", help="print every test")
+    new = add("new", "write a complete plugin to start from", _new)
     new.add_argument("name", help="the provider's name: lower case, digits, underscores")
     new.add_argument("--kind", choices=KINDS, required=True)
-    new.add_argument("--folder", help="where to; else ./llmcore-NAME")
+    new.add_argument("--folder", help="the folder to write; default: ./llmcore-NAME")
 
 
 def _list(args: argparse.Namespace) -> int:
     catalogue = Catalogue(commands=COMMANDS)
-    rows, notes = catalogue.listing(), catalogue.notes()
+    rows, notes = catalogue.list_plugins(), catalogue.get_notes()
+    rows += list_instances(args, rows)
+    names = find_in_use(args)
+    used = {row for row in rows if (row.kind, row.name) in names and row.state not in _INACTIVE}
     if args.json:
-        print_json(plugins=[row._asdict() for row in rows], notes=[each._asdict() for each in notes])
+        plugins = [row._asdict() | {"in_use": row in used} for row in rows]
+        print_json(plugins=plugins, notes=[each._asdict() for each in notes])
         return 0
-    paint = Paint.of(sys.stdout, no_color=args.no_color)
-    print(
-        table(
-            ("NAME", "KIND", "DISTRIBUTION", "VERSION", "STATE", "WHY"),
-            [(row.name, row.kind, row.distribution, row.version, row.state, row.why) for row in rows],
+    paint = Paint.of(get_stdout(), no_color=args.no_color)
+    put(
+        render_table(
+            ("NAME", "KIND", "DISTRIBUTION", "VERSION", "STATE", "USE", "WHY"),
+            [
+                (
+                    row.name,
+                    row.kind,
+                    row.distribution,
+                    row.version,
+                    row.state,
+                    "in use" if row in used else "",
+                    row.why,
+                )
+                for row in rows
+            ],
             paint,
         )
     )
@@ -69,13 +91,13 @@ def _list(args: argparse.Namespace) -> int:
 def _info(args: argparse.Namespace) -> int:
     from llmcore.cli.plugin_info import show
 
-    return show(_one(args.name, args.kind), args)
+    return show(_find_one(args), args)
 
 
 def _check(args: argparse.Namespace) -> int:
     from llmcore.cli.plugin_check import check
 
-    return check(_one(args.name, args.kind), args)
+    return check(_find_one(args), args)
 
 
 def _new(args: argparse.Namespace) -> int:
@@ -84,43 +106,46 @@ def _new(args: argparse.Namespace) -> int:
     return write(args)
 
 
-def _one(name: str, kind: str | None) -> tuple[str, str]:
-    """Return kind and name of the one provider that is meant.
+def _find_one(args: argparse.Namespace) -> tuple[str, str]:
+    """Return kind and name of the provider or instance that the arguments name.
 
     Raises:
         UsageError: A provider of that name exists in several kinds.
-        PluginNotFound: There is none.
+        PluginNotFound: No provider has that name.
     """
+    name, kind = args.name, args.kind
     catalogue = Catalogue(commands=COMMANDS)
     if kind is None:
         short = name.rpartition(":")[2]
-        kinds = sorted({row.kind for row in catalogue.listing() if row.name == short and row.kind in KINDS})
+        named = {row.kind for row in catalogue.list_plugins() if row.name == short and row.kind in KINDS}
+        named |= {each.kind for each in find_instances(args) if each.name == name}
+        kinds = sorted(named)
         if len(kinds) > 1:
             raise UsageError(
-                f"`{name}` is a name of several kinds",
+                f"`{name}` exists in several kinds",
                 expected=" or ".join(f"--kind {each}" for each in kinds),
                 fix=f"llmcore plugins info {name} --kind {kinds[0]}",
             )
-        kind = kinds[0] if kinds else _likely_kind(name, catalogue)
+        kind = kinds[0] if kinds else _guess_kind(name, catalogue)
     try:
-        catalogue.provider(kind, name)
+        load_entry(kind, name, args, catalogue)
     except PluginNotFound as error:
         made = Path(f"llmcore-{name.replace('_', '-')}")
-        if error.suggestion in catalogue.names(kind):
+        if error.suggestion in catalogue.list_names(kind):
             error.fix = f"llmcore plugins info {error.suggestion}"
-        elif (made / "pyproject.toml").is_file():  # as `llmcore plugins new` left it
+        elif classify_path(made / "pyproject.toml") is PathKind.FILE:  # written by `llmcore plugins new`
             error.fix = f"pip install -e {made}"
         raise
     return kind, name
 
 
-def _likely_kind(name: str, catalogue: Catalogue) -> str:
-    """Return the kind whose names come nearest to one that nobody offers, so that the error can name it."""
+def _guess_kind(name: str, catalogue: Catalogue) -> str:
+    """Return the kind that has the most similar name, so that the error can propose it."""
     from difflib import get_close_matches
 
-    from llmcore.absence import KNOWN
+    from llmcore.missing_plugin import KNOWN
 
     for kind in KINDS:
-        if (kind, name) in KNOWN or get_close_matches(name, catalogue.names(kind), n=1, cutoff=0.6):
+        if (kind, name) in KNOWN or get_close_matches(name, catalogue.list_names(kind), n=1, cutoff=0.6):
             return kind
     return "llm"

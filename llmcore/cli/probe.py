@@ -1,6 +1,6 @@
-"""Tries one plugin in a process of its own, where it may exit, hang or write what it likes.
+"""Load one plugin in a child process, where it can exit, hang or print without harm.
 
-`python -m llmcore.cli.probe KIND NAME` is that process; it writes what it found to the file that LLMCORE_PROBE names.
+The child runs `python -m llmcore.cli.probe KIND NAME` and writes the result to the file that LLMCORE_PROBE names.
 """
 
 from __future__ import annotations
@@ -17,21 +17,21 @@ from llmcore.cli.parser import COMMANDS
 from llmcore.hookspecs import KINDS
 from llmcore.plugins import Catalogue
 
-__all__ = ["Probed", "probe"]
+__all__ = ["ProbeResult", "probe"]
 
 _RESULT = "LLMCORE_PROBE"
 
 
-class Probed(NamedTuple):
-    """What came of it."""
+class ProbeResult(NamedTuple):
+    """The result of loading a plugin."""
 
     ok: bool
     text: str
     fix: str | None = None
 
 
-def probe(kind: str, name: str, limit_s: float) -> Probed:
-    """Load the provider *name* in a child process, and return what came of it within *limit_s* seconds."""
+def probe(kind: str, name: str, limit_s: float) -> ProbeResult:
+    """Load the provider *name* in a child process; return the result within *limit_s* seconds."""
     with tempfile.TemporaryDirectory(prefix="llmcore-probe-") as folder:
         result = Path(folder, "result.json")
         env = os.environ | {_RESULT: str(result), "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
@@ -46,30 +46,31 @@ def probe(kind: str, name: str, limit_s: float) -> Probed:
             )
         except subprocess.TimeoutExpired:
             distribution = name.rpartition(":")[0]
-            return Probed(
+            return ProbeResult(
                 ok=False, text=f"did not load within {limit_s:g} s", fix=f"pip uninstall {distribution}"
             )
         try:
             row = json.loads(result.read_bytes())
         except (OSError, ValueError):
-            return Probed(
-                ok=False, text=f"ended the process that tried it, with exit code {child.returncode}"
+            return ProbeResult(
+                ok=False, text=f"ended the process that loaded it, with exit code {child.returncode}"
             )
     if row["state"] in {"loaded", "built in"}:
-        return Probed(ok=True, text="loads")
-    return Probed(ok=False, text=row["why"] or row["state"], fix=row["fix"] or None)
+        return ProbeResult(ok=True, text="loads")
+    return ProbeResult(ok=False, text=row["why"] or row["state"], fix=row["fix"] or None)
 
 
-def _created(catalogue: Catalogue, kind: str, name: str) -> dict[str, str]:
-    """Return what is wrong with a provider that loads and cannot be created: it is then that it imports its SDK."""
+def _try_create(catalogue: Catalogue, kind: str, name: str) -> dict[str, str]:
+    """Create the provider, which imports its SDK; return the fault, empty if there is none."""
     from llmcore.calls.backend import Backend
     from llmcore.config import load_settings
     from llmcore.errors import ConfigError, LLMCoreError
 
+    provider = catalogue.load_provider(kind, name)
     try:
-        _ = Backend(kind, catalogue.provider(kind, name), load_settings()).provider
-    except ConfigError:
-        return {}  # told apart, with the configuration
+        _ = Backend(kind, provider, load_settings()).provider
+    except ConfigError:  # reported with the configuration; import the SDK without it
+        return _import_sdk(provider.create.__module__)
     except LLMCoreError as error:
         return {"state": "broken", "why": error.message, "fix": error.fix or ""}
     except BaseException as error:  # noqa: BLE001 - a plugin may even call sys.exit()
@@ -77,15 +78,32 @@ def _created(catalogue: Catalogue, kind: str, name: str) -> dict[str, str]:
     return {}
 
 
+def _import_sdk(module: str) -> dict[str, str]:
+    """Import the packages that the distribution of *module* needs; return the fault, empty if there is none."""
+    import importlib
+
+    from llmcore.hidden_modules import find_hidden_module, list_sdk_modules
+
+    if hidden := find_hidden_module(module):
+        return {"state": "broken", "why": hidden.message, "fix": hidden.fix}
+    for name in list_sdk_modules(module):
+        try:
+            importlib.import_module(name)
+        except BaseException as error:  # noqa: BLE001 - a package may even call sys.exit()
+            why = f"the package `{name}` cannot be imported: {type(error).__name__}: {error}"
+            return {"state": "broken", "why": why}
+    return {}
+
+
 def _main() -> None:
     kind, name = sys.argv[1:]
     catalogue = Catalogue(commands=COMMANDS)
-    told = catalogue.inspect(kind, name)._asdict()
-    if told["state"] == "loaded" and kind in KINDS:
-        told |= _created(catalogue, kind, name)
-    Path(os.environ[_RESULT]).write_text(json.dumps(told), encoding="utf-8")
+    report = catalogue.inspect(kind, name)._asdict()
+    if report["state"] == "loaded" and kind in KINDS:
+        report |= _try_create(catalogue, kind, name)
+    Path(os.environ[_RESULT]).write_text(json.dumps(report), encoding="utf-8")
     sys.stdout.flush()
-    os._exit(0)  # a plugin's threads must not keep the process
+    os._exit(0)  # threads of the plugin must not keep the process alive
 
 
 if __name__ == "__main__":

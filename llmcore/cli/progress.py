@@ -1,4 +1,4 @@
-"""Tells on a terminal how far a large transfer has come; to anything else nothing."""
+"""Show the progress of a large transfer on a terminal."""
 
 from __future__ import annotations
 
@@ -7,28 +7,30 @@ import time
 from collections.abc import Iterable, Iterator
 from typing import TextIO
 
-from llmcore.cli.show import bytes_text
+from llmcore.cli.show import format_bytes
 
-__all__ = ["watched"]
+__all__ = ["show_progress"]
 
 LARGE = 8_000_000
-"""Bytes of which nobody has to be told."""
+"""Size in bytes from which progress is shown."""
 _PAUSE_S = 0.1
 
 
-def watched(pieces: Iterable[bytes], total: int | None, stream: TextIO | None = None) -> Iterator[bytes]:
-    """Pass the *pieces* on, and tell on *stream*, stderr by default, how many of *total* bytes have gone through."""
+def show_progress(
+    pieces: Iterable[bytes], total: int | None, stream: TextIO | None = None
+) -> Iterator[bytes]:
+    """Yield the *pieces*, and show on *stream*, stderr by default, how many of *total* bytes have passed."""
     to = stream or sys.stderr
     shown = to.isatty() and (total is None or total >= LARGE)
-    done, told, width = 0, 0.0, 0
+    done, shown_at, width = 0, 0.0, 0
     try:
         for piece in pieces:
             yield piece
             done += len(piece)
             now = time.monotonic()
-            if shown and done >= LARGE and now - told >= _PAUSE_S:
-                line = _line(done, total)
-                told, width = now, max(width, len(line))
+            if shown and done >= LARGE and now - shown_at >= _PAUSE_S:
+                line = _render_line(done, total)
+                shown_at, width = now, max(width, len(line))
                 to.write(f"\r{line:<{width}}")
                 to.flush()
     finally:
@@ -37,7 +39,7 @@ def watched(pieces: Iterable[bytes], total: int | None, stream: TextIO | None = 
             to.flush()
 
 
-def _line(done: int, total: int | None) -> str:
+def _render_line(done: int, total: int | None) -> str:
     if not total:
-        return bytes_text(done)
-    return f"{bytes_text(done)} of {bytes_text(total)}, {done * 100 // total} %"
+        return format_bytes(done)
+    return f"{format_bytes(done)} of {format_bytes(total)}, {done * 100 // total} %"

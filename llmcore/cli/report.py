@@ -1,4 +1,4 @@
-"""Tells a person, or a program, what went wrong; and which exit code says so."""
+"""Print an error as text or JSON, and choose the exit code."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 from typing import Any
 
 from llmcore.cli.misuse import UsageError
-from llmcore.cli.show import Paint, as_json
+from llmcore.cli.show import Paint, note, render_json
 from llmcore.errors import (
     AuthenticationFailed,
     BadRequest,
@@ -23,7 +23,7 @@ from llmcore.errors import (
     Unavailable,
 )
 
-__all__ = ["exit_code", "parts_of", "report", "shown_error"]
+__all__ = ["get_exit_code", "get_parts", "render_error", "report"]
 
 _CODES: tuple[tuple[type[LLMCoreError], int], ...] = (
     (UsageError, 2),
@@ -39,11 +39,11 @@ _CODES: tuple[tuple[type[LLMCoreError], int], ...] = (
     (StorageUnavailable, 7),
 )
 _OPTIONS = {"LC107": "--config", "LC108": "--profile"}
-"""What an application hands over as an argument, a person at a shell gives as an option."""
+"""Error code -> the option that stands for the argument of `load`."""
 _KEY_CODES = {"LC201", "LC202", "LC204"}
-"""Faults of the configuration that are a key's."""
-_UNSAYABLE = {"LC904", "LC905", "LC906"}
-"""Faults of what was to be said, found before anything was sent."""
+"""Faults of the configuration that are about a key."""
+_TEXT_CODES = {"LC904", "LC905", "LC906"}
+"""Faults of the text to speak, found before anything was sent."""
 
 
 def report(error: Exception, *, json: bool, no_color: bool) -> int:
@@ -52,34 +52,34 @@ def report(error: Exception, *, json: bool, no_color: bool) -> int:
         import traceback
 
         traceback.print_exception(error)
-    told = error if isinstance(error, LLMCoreError) else _internal(error)
-    if told.where == "argument" and told.code in _OPTIONS:
-        told.where = _OPTIONS[told.code]
+    reported = error if isinstance(error, LLMCoreError) else _make_internal_error(error)
+    if reported.where == "argument" and reported.code in _OPTIONS:
+        reported.where = _OPTIONS[reported.code]
     if json:
-        print(_json(told), file=sys.stderr)
+        note(_render_json(reported))
     else:
-        print(shown_error(told, Paint.of(sys.stderr, no_color=no_color)), file=sys.stderr)
-    return exit_code(told)
+        note(render_error(reported, Paint.of(sys.stderr, no_color=no_color)))
+    return get_exit_code(reported)
 
 
-def exit_code(error: LLMCoreError) -> int:
+def get_exit_code(error: LLMCoreError) -> int:
     """Return the exit code of *error*."""
     if isinstance(error, ConfigError):
         codes = {fault.code for fault in error.faults or (error,)}
         return 4 if codes <= _KEY_CODES else 3
-    if error.code in _UNSAYABLE:
+    if error.code in _TEXT_CODES:
         return 2
     if isinstance(error, BadRequest):
         return 1 if error.status else 2
     return next((code for kind, code in _CODES if isinstance(error, kind)), 1)
 
 
-def shown_error(error: LLMCoreError, paint: Paint) -> str:
-    """Return the text of *error* with its parts coloured."""
-    return "\n".join(_painted(line, paint) for line in error.render().splitlines())
+def render_error(error: LLMCoreError, paint: Paint) -> str:
+    """Return the text of *error* in colour."""
+    return "\n".join(_paint_line(line, paint) for line in error.render().splitlines())
 
 
-def _painted(line: str, paint: Paint) -> str:
+def _paint_line(line: str, paint: Paint) -> str:
     if line.startswith("error["):
         head, _, rest = line.partition("]: ")
         return paint("red", f"{head}]:") + " " + paint("bold", rest)
@@ -98,16 +98,16 @@ def _painted(line: str, paint: Paint) -> str:
     return line
 
 
-def _json(error: LLMCoreError) -> str:
-    parts = parts_of(error)
+def _render_json(error: LLMCoreError) -> str:
+    parts = get_parts(error)
     faults = error.faults if isinstance(error, ConfigError) else ()
     if faults:
-        parts["faults"] = [parts_of(fault) for fault in faults]
-    return as_json(error=parts)
+        parts["faults"] = [get_parts(fault) for fault in faults]
+    return render_json(sys.stderr, error=parts)
 
 
-def parts_of(error: LLMCoreError) -> dict[str, Any]:
-    """Return the parts of *error* under the names that `--json` prints."""
+def get_parts(error: LLMCoreError) -> dict[str, Any]:
+    """Return the parts of *error* by the names that `--json` prints."""
     return {
         "code": error.code,
         "kind": type(error).__name__,
@@ -117,17 +117,18 @@ def parts_of(error: LLMCoreError) -> dict[str, Any]:
         "suggestion": error.suggestion,
         "fix": error.fix,
         "notes": list(error.notes),
-        "exit_code": exit_code(error),
+        "exit_code": get_exit_code(error),
     }
 
 
-def _internal(error: Exception) -> LLMCoreError:
+def _make_internal_error(error: Exception) -> LLMCoreError:
     from llmcore.config.mask import mask_text
 
     text = mask_text(" ".join(str(error).split())[:500])
     if isinstance(error, OSError) and error.strerror:
-        return LLMCoreError(f"{error.strerror}: {error.filename}" if error.filename else text)
+        message = f"{error.strerror}: {error.filename}" if error.filename else text
+        return LLMCoreError(message, code="LC005", expected="an operating system that allows the operation")
     return LLMCoreError(
         f"llmcore itself failed: {type(error).__name__}: {text}",
-        notes=["this is a fault of llmcore, or of a plugin's command; LLMCORE_TRACEBACK=1 shows where"],
+        notes=["this is a bug in llmcore or in a plugin; set LLMCORE_TRACEBACK=1 to see the traceback"],
     )

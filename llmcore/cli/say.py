@@ -1,19 +1,23 @@
-"""`llmcore say`: a text as audio, in a file, in a pipe, or played."""
+"""`llmcore say`: speak a text into a file, into a pipe, or through a player."""
 
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
-from llmcore.cli.answering import for_a_shell
+from llmcore.cli.answering import use_shell_syntax
 from llmcore.cli.misuse import UsageError
-from llmcore.cli.opening import named_values, opened, prompt_text, seconds_of
-from llmcore.cli.show import Paint, bytes_text, dollars, note, print_json, seconds
+from llmcore.cli.opening import open_core, parse_seconds, parse_values, read_prompt
+from llmcore.cli.show import Paint, format_bytes, format_cost, format_seconds, note, print_json
+from llmcore.cli.streams import get_stdout, resolve_output_path
 from llmcore.errors import LLMCoreError
+from llmcore.support.errors import raise_unchained
+from llmcore.support.path_kinds import PathKind, classify_path
 
 if TYPE_CHECKING:
     from llmcore.core import Core
@@ -23,18 +27,18 @@ __all__ = ["configure", "run"]
 
 _ENDINGS = {"raw": "pcm", "wave": "wav", "oga": "ogg", "ul": "ulaw", "al": "alaw"}
 _FORMATS = ("wav", "mp3", "ogg", "opus", "flac", "aac", "pcm", "ulaw", "alaw")
-_OTHERS = frozenset(
+_UNSUPPORTED_ENDINGS = frozenset(
     {
         "3gp", "aif", "aifc", "aiff", "amr", "ape", "au", "caf", "m4a", "m4b", "mid", "mka", "mp2", "mp4", "snd",
         "spx", "tta", "weba", "webm", "wma", "wv",
     }
 )  # fmt: skip
-"""Endings of audio that no voice makes."""
-_BAR = 30
+"""File endings of audio formats that no voice provider returns."""
+_BAR_WIDTH = 30
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Add what `say` takes."""
+    """Add the arguments of `say`."""
     parser.epilog = (
         "examples:\n"
         '  llmcore say "It rains" -o rain.wav\n'
@@ -42,22 +46,25 @@ def configure(parser: argparse.ArgumentParser) -> None:
         '  llmcore ask "Tell me a story" | llmcore say --play'
     )
     parser.add_argument(
-        "text", nargs="*", metavar="TEXT", help="what to say; - is stdin, as is no text at all"
+        "text", nargs="*", metavar="TEXT", help="the text to speak; - reads stdin, and so does no text"
     )
     parser.add_argument(
-        "-o", "--output", metavar="FILE", help="where the audio goes; - is stdout. Its ending says the format"
+        "-o",
+        "--output",
+        metavar="FILE",
+        help="the file to write, whose ending selects the format; - is stdout",
     )
     parser.add_argument(
-        "--play", action="store_true", help="play it, where a player is found; with or without -o"
+        "--play", action="store_true", help="play the audio with an installed player; with or without -o"
     )
     parser.add_argument(
-        "-v", "--voice", metavar="ID", help="a voice that `llmcore voices` shows; else the configured one"
+        "-v", "--voice", metavar="ID", help="a voice that `llmcore voices` lists; default: the configured one"
     )
-    parser.add_argument("-m", "--model", help="a model of the provider's; else the configured one")
+    parser.add_argument("-m", "--model", help="a model of the provider; default: the configured one")
     parser.add_argument(
         "-f",
         "--format",
-        help=f"{', '.join(_FORMATS)}, or the provider's own name of one; else as FILE ends",
+        help=f"{', '.join(_FORMATS)}, or a format name of the provider; default: the ending of FILE",
     )
     parser.add_argument(
         "-p",
@@ -65,134 +72,139 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="NAME=VALUE",
         action="append",
         default=[],
-        help="a setting of the provider's, such as speed=1.2; repeat it",
+        help="a setting of the provider, such as speed=1.2; repeatable",
     )
+    parser.add_argument("--no-cache", action="store_true", help="do not read or write the cache")
+    parser.add_argument("--refresh", action="store_true", help="skip cached audio, and cache the new audio")
     parser.add_argument(
-        "--no-cache", action="store_true", help="neither read the cache nor keep the audio there"
-    )
-    parser.add_argument(
-        "--refresh", action="store_true", help="speak afresh, and keep that audio in the cache"
-    )
-    parser.add_argument(
-        "--timeout", metavar="TIME", type=seconds_of, help='such as "30s"; over the whole text'
+        "--timeout", metavar="TIME", type=parse_seconds, help='such as "30s"; for the whole text'
     )
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Speak, and put the audio where it is wanted."""
+    """Speak the text, and write or play the audio."""
     _check(args)
     player = None
     if args.play:
         from llmcore.cli.playing import Player
 
-        player = Player.found()
-    text = prompt_text(args.text, "llmcore say")
+        player = Player.find()
+    text = read_prompt(args.text, "llmcore say")
     began = time.perf_counter()
-    with opened(args) as core:
-        given = _given(args, core)
-        bar = _Bar(Paint.of(sys.stderr, no_color=args.no_color)) if _shows_progress(args) else None
+    with open_core(args) as core:
+        given = _read_options(args, core)
+        bar = _ProgressBar(Paint.of(sys.stderr, no_color=args.no_color)) if _shows_progress(args) else None
         try:
             speech = core.voice.synthesize(text, progress=bar, **given)
         except LLMCoreError as error:
-            raise _for_a_shell(error) from None
+            raise_unchained(_use_shell_syntax(error))
         finally:
             if bar is not None:
                 bar.clear()
-    _put(speech, args)
-    _tell(speech, args, time.perf_counter() - began)
+    _write(speech, args)
+    _print_summary(speech, args, time.perf_counter() - began)
     if player is not None:
         player.play(speech)
     return 0
 
 
 def _check(args: argparse.Namespace) -> None:
-    """Refuse what cannot work before anything is paid for."""
+    """Reject invalid options before the call, which costs money."""
     if args.refresh and args.no_cache:
-        raise UsageError(
-            "--refresh keeps the audio in the cache, and --no-cache does not", expected="one of them"
-        )
+        raise UsageError("--refresh and --no-cache exclude each other", expected="one of them")
     if args.output is None and not args.play:
         raise UsageError(
-            "nothing says where the audio is to go",
+            "the output is missing",
             expected="-o FILE, or --play",
             fix='llmcore say "Hello" -o hello.wav',
         )
     if args.output == "-":
-        if sys.stdout.isatty():
-            raise UsageError("a terminal cannot show audio", expected="-o FILE, or a pipe")
+        if get_stdout().isatty():
+            raise UsageError("audio cannot be written to a terminal", expected="-o FILE, or a pipe")
         if args.json:
-            raise UsageError("-o - and --json both want stdout", expected="one of them")
+            raise UsageError(
+                "-o - and --json exclude each other: both write to stdout", expected="one of them"
+            )
     elif args.output is not None:
         _check_output(Path(args.output), args.format)
 
 
 def _check_output(path: Path, form: str | None) -> None:
-    if path.is_dir():
+    if classify_path(path) is PathKind.DIRECTORY:
         raise UsageError(
             f"{path} is a folder",
             where="-o",
             expected="a file",
             fix=f'llmcore say "Hello" -o {path / "hello.wav"}',
         )
-    if not path.absolute().parent.is_dir():
-        raise UsageError(f"there is no folder {path.parent}", where="-o", expected="a folder that exists")
-    if form is None and _ending(path) in _OTHERS:
+    if classify_path(path.parent) is not PathKind.DIRECTORY:
         raise UsageError(
-            f"no voice makes audio of the kind that {path.suffix} names",
+            f"the folder {path.parent} does not exist or may not be entered",
             where="-o",
-            expected=f"a name that ends in one of {', '.join(_FORMATS)}, or --format beside it",
+            expected="a folder that exists",
+        )
+    if form is None and _get_ending(path) in _UNSUPPORTED_ENDINGS:
+        raise UsageError(
+            f"the format {path.suffix} is not supported",
+            where="-o",
+            expected=f"a name that ends in one of {', '.join(_FORMATS)}, or --format as well",
             fix=f"-o {path.with_suffix('.mp3')}",
         )
 
 
-def _given(args: argparse.Namespace, core: Core) -> dict[str, Any]:
-    given = named_values(args.parameter, "-p", "speed=1.2")
-    told = {"voice": args.voice, "model": args.model, "timeout": args.timeout, "format": args.format}
-    given |= {name: value for name, value in told.items() if value is not None}
+def _read_options(args: argparse.Namespace, core: Core) -> dict[str, Any]:
+    given = parse_values(args.parameter, "-p", "speed=1.2")
+    options = {"voice": args.voice, "model": args.model, "timeout": args.timeout, "format": args.format}
+    given |= {name: value for name, value in options.items() if value is not None}
     if args.no_cache:
         given["cache"] = False
     if args.refresh:
         given["cache"] = "refresh"
-    wanted = _by_ending(args.output)
+    wanted = _find_format(args.output)
     if wanted is not None and "format" not in given:
         asked = {name: value for name, value in given.items() if name not in ("timeout", "cache")}
         traits = core.voice.traits(**asked)
-        if traits is None or traits.format != wanted:  # else the configured one may say more of it
+        if (
+            traits is None or traits.format != wanted
+        ):  # else keep the configured format, which may be more specific
             given["format"] = wanted
     return given
 
 
-def _by_ending(output: str | None) -> str | None:
-    """Return the format that the file's ending names, None where it names none."""
+def _find_format(output: str | None) -> str | None:
+    """Return the format of the file ending; None if the ending is not a format."""
     if output in (None, "-"):
         return None
-    ending = _ending(Path(output or ""))
+    ending = _get_ending(Path(output or ""))
     return ending if ending in _FORMATS else None
 
 
-def _ending(path: Path) -> str:
+def _get_ending(path: Path) -> str:
     ending = path.suffix.lstrip(".").lower()
     return _ENDINGS.get(ending, ending)
 
 
-def _put(speech: Speech, args: argparse.Namespace) -> None:
+def _write(speech: Speech, args: argparse.Namespace) -> None:
     if args.output == "-":
-        sys.stdout.buffer.write(speech.audio)
-        sys.stdout.buffer.flush()
+        get_stdout().buffer.write(speech.audio)
+        get_stdout().buffer.flush()
     elif args.output is not None:
-        fault = ""
         try:
-            speech.save(args.output)
+            speech.save(resolve_output_path(args.output))
         except BrokenPipeError:
             raise
         except OSError as error:
-            fault = f"the file {args.output} cannot be written: {error.strerror or type(error).__name__}"
-        if fault:
-            raise UsageError(fault, where="-o", expected="a file that can be written")
+            raise_unchained(
+                UsageError(
+                    f"the file {args.output} cannot be written: {error.strerror or type(error).__name__}",
+                    where="-o",
+                    expected="a file that can be written",
+                )
+            )
 
 
-def _tell(speech: Speech, args: argparse.Namespace, took_s: float) -> None:
+def _print_summary(speech: Speech, args: argparse.Namespace, took_s: float) -> None:
     if args.json:
         import msgspec
 
@@ -202,18 +214,18 @@ def _tell(speech: Speech, args: argparse.Namespace, took_s: float) -> None:
         return
     length = "" if speech.duration_s is None else f"{speech.duration_s:.1f} s of "
     if args.output not in (None, "-"):
-        odd = _by_ending(args.output) is None and Path(args.output).is_file()
-        named = ", whose ending names no format" if odd else ""
-        note(f"wrote {length}{speech.format}, {bytes_text(len(speech.audio))}, to {args.output}{named}")
+        odd = _find_format(args.output) is None and classify_path(args.output) is PathKind.FILE
+        named = ", whose ending is not a known format" if odd else ""
+        note(f"wrote {length}{speech.format}, {format_bytes(len(speech.audio))}, to {args.output}{named}")
     if sys.stderr.isatty():
         cached = speech.characters - speech.billed_characters
         parts = [
             speech.model or speech.provider,
             f"{speech.characters:,} characters",
             f"{cached:,} of them from the cache" if cached and not speech.cached else "",
-            dollars(speech.cost),
+            format_cost(speech.cost),
             "from the cache" if speech.cached else "",
-            seconds(took_s),
+            format_seconds(took_s),
         ]
         note(Paint.of(sys.stderr, no_color=args.no_color)("dim", " · ".join(part for part in parts if part)))
 
@@ -222,37 +234,43 @@ def _shows_progress(args: argparse.Namespace) -> bool:
     return bool(sys.stderr.isatty()) and not args.json
 
 
-class _Bar:
-    """Shows on a terminal how far a text of several pieces has come."""
+class _ProgressBar:
+    """A progress bar for a text that is spoken in several pieces."""
 
     def __init__(self, paint: Callable[[str, str], str]) -> None:
         self._paint = paint
         self._shown = False
 
     def __call__(self, done: int, total: int) -> None:
-        """Draw it, unless all is done."""
+        """Draw the bar, unless the text is finished."""
         if not done or done >= total:
             return
-        full = _BAR * done // total
-        bar = self._paint("cyan", "█" * full) + "░" * (_BAR - full)
+        full = _BAR_WIDTH * done // total
+        bar = self._paint("cyan", "█" * full) + "░" * (_BAR_WIDTH - full)
         sys.stderr.write(f"\r{bar} {done:,} of {total:,} characters\x1b[K")
         sys.stderr.flush()
         self._shown = True
 
     def clear(self) -> None:
-        """Take it away."""
+        """Erase the bar."""
         if self._shown:
             sys.stderr.write("\r\x1b[K")
             sys.stderr.flush()
 
 
-def _for_a_shell(error: LLMCoreError) -> LLMCoreError:
-    """Put what the error advises an application to write as a person at a shell writes it."""
+_SETTING: Final = re.compile(r"synthesize\(\.\.\., (\w+)=([^()]+)\)")
+_CHOICE: Final = re.compile(r'synthesize\(\.\.\., (format|voice)="([\w+-]+)"\)')
+
+
+def _use_shell_syntax(error: LLMCoreError) -> LLMCoreError:
+    """Rewrite the fix of *error* from Python code to command-line options."""
     fix = error.fix or ""
     if fix.startswith("synthesize(..., timeout"):
         error.fix = "--timeout 30m"
-    elif fix.startswith("synthesize(..., format="):
-        error.fix = "--format mp3"
+    elif chosen := _CHOICE.fullmatch(fix):
+        error.fix = f"--{chosen[1]} {chosen[2]}"
+    elif setting := _SETTING.fullmatch(fix):
+        error.fix = f"-p {setting[1]}={setting[2].strip(chr(39))}"
     elif fix.startswith("text.encode("):
         error.fix = None
-    return for_a_shell(error)
+    return use_shell_syntax(error)

@@ -1,47 +1,62 @@
-"""How things are printed: colour, tables, JSON, money, time, and the line beneath an answer."""
+"""Format output: styles, tables, JSON, costs, times, and the footer of an answer."""
 
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Self, TextIO
+
+from llmcore.cli.streams import can_show_unicode, get_stdout
 
 if TYPE_CHECKING:
     from llmcore.types import Usage
 
 __all__ = [
     "Paint",
-    "as_json",
-    "bytes_text",
-    "dollars",
-    "footer",
+    "fit",
+    "format_bytes",
+    "format_cost",
+    "format_seconds",
+    "get_terminal_width",
     "note",
     "print_json",
-    "safe",
-    "seconds",
-    "table",
+    "put",
+    "render_footer",
+    "render_json",
+    "render_table",
+    "strip_controls",
+    "to_json",
 ]
 
 SCHEMA = 1
-"""Version of what `--json` prints; keys are added to it, and never taken away."""
+"""Version of the `--json` output. Keys are added, never removed."""
 
 _STYLES = {"bold": "1", "dim": "2", "red": "1;31", "green": "32", "yellow": "33", "cyan": "36"}
 _CONTROLS = dict.fromkeys([*range(9), *range(11, 32), *range(127, 160)])
 _KILO = 1000
+_GAP = "  "
+_MIN_WIDTH = 6
+"""Minimum width of a shortened column, in characters."""
+_NUMBER = re.compile(
+    r"(?:up to )?[~$+-]?\d[\d,_]*(?:\.\d+)?(?:\+\?)?(?: ?(?:%|[kKMGT]?B|[mµ]?s|characters))?"
+)
+"""A number in a table: tokens, dollars, bytes or seconds."""
 _MILLISECOND, _TENTH = 0.001, 0.1
 
 
 class Paint:
-    """Colours text, or leaves it as it is."""
+    """Adds terminal styles to text if *on* is true."""
 
     def __init__(self, *, on: bool) -> None:
         self.on = on
 
     @classmethod
     def of(cls, stream: TextIO, *, no_color: bool = False) -> Self:
-        """Return the paint for *stream*: NO_COLOR, FORCE_COLOR, TERM=dumb, and then whether it is a terminal."""
+        """Return the paint for *stream*; NO_COLOR, FORCE_COLOR and TERM=dumb come before the check for a terminal."""
         env = os.environ
         if no_color or env.get("NO_COLOR"):
             return cls(on=False)
@@ -49,7 +64,7 @@ class Paint:
             return cls(on=env["FORCE_COLOR"] != "0")
         on = env.get("TERM") != "dumb" and stream.isatty()
         if on and sys.platform == "win32":
-            os.system("")  # noqa: S605, S607 - lets an older console understand colour
+            os.system("")  # noqa: S605, S607 - enables escape sequences in an older console
         return cls(on=on)
 
     def __call__(self, style: str, text: str) -> str:
@@ -57,49 +72,147 @@ class Paint:
         return f"\x1b[{_STYLES[style]}m{text}\x1b[0m" if self.on and text else text
 
 
-def as_json(**values: Any) -> str:
-    """Return the document that `--json` prints."""
+def render_json(to: TextIO, /, **values: Any) -> str:
+    """Return the `--json` document for the stream *to*."""
+    return to_json({"schema": SCHEMA, **values}, to, indent=2)
+
+
+def to_json(value: Any, to: TextIO, *, indent: int | None = None) -> str:
+    """Return *value* as JSON; in ASCII if *to* is not UTF-8 or the text has a lone surrogate."""
     import json
 
-    return json.dumps({"schema": SCHEMA, **values}, ensure_ascii=False, indent=2, default=_plain)
+    if can_show_unicode(to):
+        text = json.dumps(value, ensure_ascii=False, indent=indent, default=_to_plain)
+        with suppress(UnicodeEncodeError):
+            text.encode()
+            return text
+    return json.dumps(value, indent=indent, default=_to_plain)
 
 
 def print_json(**values: Any) -> None:
-    """Print the document that holds *values*."""
-    print(as_json(**values))
+    """Print *values* as the `--json` document."""
+    put(render_json(get_stdout(), **values))
 
 
-def table(headers: Sequence[str], rows: Iterable[Sequence[str]], paint: Paint) -> str:
-    """Return *rows* in columns; the last column is as wide as it likes, and empty columns are left out."""
+def put(*texts: str, end: str = "\n", flush: bool = False) -> None:
+    """Print *texts* to stdout as part of the answer."""
+    print(*texts, end=end, flush=flush, file=get_stdout())
+
+
+def get_terminal_width(stream: TextIO) -> int | None:
+    """Return the width of *stream*: COLUMNS, else that of its terminal; None if it is not a terminal."""
+    columns = os.environ.get("COLUMNS", "")
+    if columns.isdecimal() and int(columns):
+        return int(columns)
+    try:
+        return os.get_terminal_size(stream.fileno()).columns or None
+    except (OSError, ValueError):
+        return None
+
+
+def fit(text: str, width: int, mark: str = "…") -> str:
+    """Return *text* in at most *width* characters; *mark* replaces the end of a longer text."""
+    if len(text) <= width:
+        return text
+    return text[: max(width - len(mark), 0)] + mark[:width]
+
+
+def render_table(
+    headers: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    paint: Paint,
+    *,
+    total: Sequence[str] = (),
+    width: int | None = None,
+) -> str:
+    """Return *rows* in columns that fit the terminal, without empty columns.
+
+    Columns of numbers are right-aligned. If the columns are wider than the terminal, the widest texts are shortened, never
+    numbers.
+
+    Args:
+        headers: The names of the columns.
+        rows: The cells.
+        paint: Styles the headers and the total.
+        total: A last row below a rule; empty: no such row.
+        width: The maximum width; None uses the width of stdout, without a limit if it is not a terminal.
+    """
     cells = [[str(cell) for cell in row] for row in rows]
-    used = [at for at in range(len(headers)) if any(row[at] for row in cells)]
-    widths = {at: max(len(headers[at]), *(len(row[at]) for row in cells)) for at in used}
+    sums = [str(cell) for cell in total]
+    every = [*cells, sums] if sums else cells
+    used = [at for at in range(len(headers)) if any(row[at] for row in every)]
+    numeric = {at for at in used if all(_NUMBER.fullmatch(row[at]) for row in cells if row[at]) and cells}
+    widths = {at: max(len(headers[at]), *(len(row[at]) for row in every)) for at in used}
+    _shorten_columns(
+        widths, numeric, headers, width if width is not None else get_terminal_width(get_stdout())
+    )
+    mark = "…" if can_show_unicode(get_stdout()) else "~"
 
     def line(row: Sequence[str]) -> str:
-        return "  ".join(f"{row[at]:<{widths[at]}}" for at in used).rstrip()
+        parts = (
+            row[at].rjust(widths[at]) if at in numeric else fit(row[at], widths[at], mark).ljust(widths[at])
+            for at in used
+        )
+        return _GAP.join(parts).rstrip()
 
-    return "\n".join([paint("bold", line(headers)), *(line(row) for row in cells)])
+    lines = [paint("bold", line(headers)), *(line(row) for row in cells)]
+    if sums:
+        rule = "-" * (sum(widths.values()) + len(_GAP) * (len(used) - 1))
+        lines += [paint("dim", rule), paint("bold", line(sums))]
+    return "\n".join(lines)
+
+
+def _shorten_columns(
+    widths: dict[int, int], numeric: set[int], headers: Sequence[str], limit: int | None
+) -> None:
+    """Shorten the widest text columns until all fit into *limit*, none below its header or `_MIN_WIDTH`."""
+    if limit is None:
+        return
+    least = {at: max(len(headers[at]), _MIN_WIDTH) for at in widths if at not in numeric}
+    over = sum(widths.values()) + len(_GAP) * (len(widths) - 1) - limit
+    while over > 0:
+        wide = [at for at in least if widths[at] > least[at]]
+        if not wide:
+            return
+        widest = max(wide, key=widths.__getitem__)
+        widths[widest] -= 1
+        over -= 1
 
 
 def note(text: str) -> None:
-    """Tell the person, not the program that reads stdout."""
-    print(text, file=sys.stderr)
+    """Print *text* to stderr, for the user."""
+    with suppress(OSError):  # a full or closed stderr must not fail the command
+        print(text, file=sys.stderr)
 
 
-def footer(
-    *, model: str, usage: Usage | None, cost: Decimal | None, cached: bool, took_s: float, paint: Paint
+def render_footer(
+    *,
+    provider: str,
+    model: str,
+    usage: Usage | None,
+    cost: Decimal | None,
+    cached: bool,
+    took_s: float,
+    paint: Paint,
 ) -> str:
-    """Return the line beneath an answer."""
+    """Return the line below an answer."""
     tokens = ""
     if usage is not None:
         about = "~" if usage.estimated else ""
         tokens = f"{about}{usage.input_tokens} tokens in, {about}{usage.output_tokens} out"
-    parts = [model, tokens, dollars(cost), "from the cache" if cached else "", seconds(took_s)]
+    parts = [
+        model,
+        provider,
+        tokens,
+        format_cost(cost),
+        "from the cache" if cached else "",
+        format_seconds(took_s),
+    ]
     return paint("dim", " · ".join(part for part in parts if part))
 
 
-def dollars(cost: Decimal | None) -> str:
-    """Return a cost in USD as people read it: all of a small one, cents of a large one."""
+def format_cost(cost: Decimal | None) -> str:
+    """Return a cost in USD: two decimals from 1 USD on, more below."""
     if cost is None:
         return "cost unknown"
     if not cost:
@@ -109,15 +222,15 @@ def dollars(cost: Decimal | None) -> str:
     return f"${whole}.{cents[:2]}{cents[2:].rstrip('0')}"
 
 
-def seconds(value: float) -> str:
-    """Return a time in the unit that fits it."""
+def format_seconds(value: float) -> str:
+    """Return a time in µs, ms or s."""
     if value < _MILLISECOND:
         return f"{value * 1e6:.0f} µs"
     return f"{value * 1e3:.1f} ms" if value < _TENTH else f"{value:.2f} s"
 
 
-def bytes_text(size: int) -> str:
-    """Return a size in the unit that fits it."""
+def format_bytes(size: int) -> str:
+    """Return a size in B, KB, MB, GB or TB."""
     value, unit = float(size), "B"
     for larger in ("KB", "MB", "GB", "TB"):
         if value < _KILO:
@@ -126,12 +239,12 @@ def bytes_text(size: int) -> str:
     return f"{size} B" if unit == "B" else f"{value:.1f} {unit}"
 
 
-def safe(text: str, stream: TextIO) -> str:
-    """Return *text* for *stream*: an answer must not steer a person's terminal; a file gets every character."""
+def strip_controls(text: str, stream: TextIO) -> str:
+    """Remove control characters from *text* if *stream* is a terminal, which they could control."""
     return text.translate(_CONTROLS) if stream.isatty() else text
 
 
-def _plain(value: object) -> Any:
+def _to_plain(value: object) -> Any:
     if isinstance(value, Decimal):
         return float(value)
-    raise TypeError(f"a {type(value).__name__} is no JSON")
+    raise TypeError(f"a {type(value).__name__} cannot be written as JSON")

@@ -1,36 +1,41 @@
-"""`llmcore store`: files in the configured storage, byte for byte and piece by piece."""
+"""`llmcore store`: read and write files of the configured storage, as streams."""
 
 from __future__ import annotations
 
 import argparse
 import os
+import shlex
 import stat
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+from llmcore.atomic_write import write_atomically
 from llmcore.cli.misuse import UsageError
-from llmcore.cli.opening import opened
-from llmcore.cli.parser import actions
-from llmcore.cli.progress import watched
-from llmcore.cli.show import Paint, bytes_text, note, print_json, table
-from llmcore.errors import PluginError, StorageNotFound
+from llmcore.cli.opening import make_read_error, open_core
+from llmcore.cli.parser import make_action_adder
+from llmcore.cli.progress import show_progress
+from llmcore.cli.show import Paint, format_bytes, note, print_json, put, render_table
+from llmcore.cli.streams import get_stdout, resolve_output_path
+from llmcore.errors import LLMCoreError, PluginError, StorageNotFound
 from llmcore.storage.listing import page_sizes
-from llmcore.writing import written
+from llmcore.support.errors import raise_unchained
 
 if TYPE_CHECKING:
+    from llmcore.storage.client import StorageClient
     from llmcore.types import FileInfo
 
 __all__ = ["configure"]
 
 _PIECE = 1 << 20
-_FACTS = ("key", "size_bytes", "modified", "content_type", "etag")
+_FIELDS = ("key", "size_bytes", "modified", "content_type", "etag")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Add what `store` takes."""
+    """Add the arguments of `store`."""
     parser.epilog = (
         "examples:\n"
         "  llmcore store put reports/november.txt november.txt\n"
@@ -38,31 +43,31 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "  llmcore store get haiku.txt\n"
         '  llmcore store ls "reports/**/*.txt"'
     )
-    parser.set_defaults(run=_nothing)
-    add = actions(parser)
-    put = add("put", "keep a file, or stdin, under a key", _put)
+    parser.set_defaults(run=_refuse)
+    add = make_action_adder(parser)
+    put = add("put", "store a file, or stdin, under a key", _put)
     put.add_argument("key")
-    put.add_argument("file", nargs="?", default="-", help="what to keep; else stdin")
-    get = add("get", "write what is kept under a key to stdout, or to a file", _get)
+    put.add_argument("file", nargs="?", default="-", help="the file to store; default: stdin")
+    get = add("get", "write the file of a key to stdout, or to a file", _get)
     get.add_argument("key")
     get.add_argument("-o", "--output", metavar="FILE", default="-")
-    ls = add("ls", "list the keys that begin with a prefix, or match a pattern with * or ?", _ls)
+    ls = add("ls", "list the keys with a prefix, or those that match a pattern with * or ?", _ls)
     ls.add_argument(
         "prefix", nargs="?", default="", help="or a pattern: * and ? within a part, ** across parts"
     )
-    ls.add_argument("-l", "--long", action="store_true", help="with size and time")
-    rm = add("rm", "delete what is kept under keys", _rm)
+    ls.add_argument("-l", "--long", action="store_true", help="show size and time as well")
+    rm = add("rm", "delete the files of keys", _rm)
     rm.add_argument("keys", nargs="+", metavar="key")
-    for name, told, run in (
-        ("cp", "keep what is under one key under another too", _cp),
-        ("mv", "keep what is under one key under another instead", _mv),
+    for name, help_text, run in (
+        ("cp", "copy the file of one key to another key", _cp),
+        ("mv", "move the file of one key to another key", _mv),
     ):
-        transfer = add(name, told, run)
+        transfer = add(name, help_text, run)
         transfer.add_argument("source")
         transfer.add_argument("target")
 
 
-def _nothing(args: argparse.Namespace) -> int:
+def _refuse(args: argparse.Namespace) -> int:
     del args
     raise UsageError(
         "`llmcore store` needs an action", expected="put, get, ls, rm, cp, mv", fix="llmcore store ls"
@@ -71,70 +76,85 @@ def _nothing(args: argparse.Namespace) -> int:
 
 def _put(args: argparse.Namespace) -> int:
     if args.file == "-" and sys.stdin.isatty():
-        note("Reading from the terminal; Ctrl-D ends.")
-    with sys.stdin.buffer if args.file == "-" else _open(args.file) as file, opened(args) as core:
-        counted = _Counted(_read(file, args.file))
-        core.storage.save_stream(args.key, watched(counted, _size_of(file)))
+        note("Reading from the terminal; Ctrl-D ends the input.")
+    with sys.stdin.buffer if args.file == "-" else _open(args.file) as file, open_core(args) as core:
+        counted = _CountingStream(_read(file, args.file))
+        core.storage.save_stream(args.key, show_progress(counted, _get_file_size(file)))
     if args.json:
         print_json(key=args.key, size_bytes=counted.size)
-    note(f"kept {bytes_text(counted.size)} under {args.key}")
+    note(f"kept {format_bytes(counted.size)} under {args.key}")
     return 0
 
 
 def _get(args: argparse.Namespace) -> int:
-    with opened(args) as core:
+    with open_core(args) as core:
         try:
-            pieces = _Counted(core.storage.load_stream(args.key))
+            pieces = _CountingStream(core.storage.load_stream(args.key))
             first = next(iter(pieces), b"")
-            whole = watched(_joined(first, pieces), _told_size(core.storage, args.key))
+            whole = show_progress(_chain(first, pieces), _find_size(core.storage, args.key))
             if args.output != "-":
-                _written(Path(args.output), whole)
-                note(f"wrote {bytes_text(pieces.size)} to {args.output}")
+                _write_file(Path(resolve_output_path(args.output)), whole)
+                note(f"wrote {format_bytes(pieces.size)} to {args.output}")
                 return 0
         except StorageNotFound as error:
-            error.fix = "llmcore store ls"
+            _suggest_key(error, core.storage, args.key, "llmcore store get {}")
             raise
-        if sys.stdout.isatty() and b"\0" in first:
+        if get_stdout().isatty() and b"\0" in first:
             raise UsageError(
-                f"{args.key} is no text, and a terminal cannot show it",
+                f"{args.key} is not text, and a terminal cannot show it",
                 expected="a file, or a pipe",
                 fix=f"llmcore store get {args.key} -o FILE",
             )
-        for piece in _joined(first, pieces) if sys.stdout.isatty() else whole:
-            sys.stdout.buffer.write(piece)
-    sys.stdout.buffer.flush()
+        for piece in _chain(first, pieces) if get_stdout().isatty() else whole:
+            get_stdout().buffer.write(piece)
+    get_stdout().buffer.flush()
     return 0
 
 
 def _ls(args: argparse.Namespace) -> int:
     pattern = "*" in args.prefix or "?" in args.prefix
-    with opened(args) as core:
+    with open_core(args) as core:
         storage = core.storage
         if not (args.json or args.long):
             keys = storage.glob(args.prefix) if pattern else storage.list_files(args.prefix)
             for key in keys:
-                print(key)
+                put(key)
             if not keys:
-                _told_nothing(args.prefix)
+                _note_no_files(args.prefix)
             return 0
-        files = _known(storage, storage.glob(args.prefix)) if pattern else _paged(storage, args.prefix)
+        files = (
+            _list_infos(storage, storage.glob(args.prefix)) if pattern else _list_pages(storage, args.prefix)
+        )
     if args.json:
         print_json(files=files)
     elif files:
-        rows = [(_size(file), _time(file), file["key"]) for file in files]
-        print(table(("SIZE", "MODIFIED", "KEY"), rows, Paint.of(sys.stdout, no_color=args.no_color)))
+        rows = [(_render_size(file), _render_time(file), file["key"]) for file in files]
+        put(render_table(("SIZE", "MODIFIED", "KEY"), rows, Paint.of(get_stdout(), no_color=args.no_color)))
     else:
-        _told_nothing(args.prefix)
+        _note_no_files(args.prefix)
     return 0
 
 
-def _told_nothing(prefix: str) -> None:
+def _suggest_key(error: StorageNotFound, storage: StorageClient, key: str, command: str) -> None:
+    """Add to *error* the nearest of the first keys in the folder of *key*, and *command* with it."""
+    from difflib import get_close_matches
+
+    error.fix = "llmcore store ls"
+    folder = key.rpartition("/")[0]
+    with suppress(LLMCoreError):
+        keys = [file.key for file in storage.list_page(f"{folder}/" if folder else "")]
+        near = next(iter(get_close_matches(key, keys, n=1)), None)
+        if near is not None:
+            error.suggestion, error.fix = near, command.format(shlex.quote(near))
+
+
+def _note_no_files(prefix: str) -> None:
     if sys.stderr.isatty():
-        note(f"nothing is kept whose key fits {prefix}" if prefix else "nothing is kept")
+        note(f"no key matches {prefix}" if prefix else "the storage is empty")
 
 
 def _rm(args: argparse.Namespace) -> int:
-    with opened(args) as core:
+    with open_core(args) as core:
         deleted = [key for key in args.keys if core.storage.delete(key)]
     if args.json:
         print_json(deleted=deleted)
@@ -142,7 +162,7 @@ def _rm(args: argparse.Namespace) -> int:
     if missing:
         rest = f"; deleted {', '.join(deleted)}" if deleted else ""
         raise StorageNotFound(
-            f"nothing was kept under {', '.join(missing)}{rest}",
+            f"nothing was stored under {', '.join(missing)}{rest}",
             expected="a key that `llmcore store ls` shows",
             fix="llmcore store ls",
         )
@@ -150,19 +170,24 @@ def _rm(args: argparse.Namespace) -> int:
 
 
 def _cp(args: argparse.Namespace) -> int:
-    return _transferred(args, "copy", "copied")
+    return _transfer(args, "copy", "copied")
 
 
 def _mv(args: argparse.Namespace) -> int:
-    return _transferred(args, "move", "moved")
+    return _transfer(args, "move", "moved")
 
 
-def _transferred(args: argparse.Namespace, method: str, done: str) -> int:
-    with opened(args) as core:
+def _transfer(args: argparse.Namespace, method: str, done: str) -> int:
+    with open_core(args) as core:
         try:
             getattr(core.storage, method)(args.source, args.target)
         except StorageNotFound as error:
-            error.fix = "llmcore store ls"
+            _suggest_key(
+                error,
+                core.storage,
+                args.source,
+                f"llmcore store {'cp' if method == 'copy' else 'mv'} {{}} {shlex.quote(args.target)}",
+            )
             raise
     if args.json:
         print_json(source=args.source, target=args.target)
@@ -170,8 +195,8 @@ def _transferred(args: argparse.Namespace, method: str, done: str) -> int:
     return 0
 
 
-class _Counted:
-    """Pieces whose bytes are counted on their way."""
+class _CountingStream:
+    """An iterator of pieces that counts their bytes."""
 
     def __init__(self, pieces: Iterator[bytes]) -> None:
         self._pieces = pieces
@@ -183,30 +208,26 @@ class _Counted:
             yield piece
 
 
-def _joined(first: bytes, rest: _Counted) -> Iterator[bytes]:
+def _chain(first: bytes, rest: _CountingStream) -> Iterator[bytes]:
     yield first
     yield from rest
 
 
 def _open(name: str) -> BinaryIO:
     try:
-        return open(name, "rb")  # noqa: PTH123 - a name as the shell gave it; the caller closes it
+        return open(name, "rb")  # noqa: PTH123 - the name as the shell passed it; the caller closes it
     except OSError as error:
-        fault = f"the file {name} cannot be read: {error.strerror or type(error).__name__}"
-    raise UsageError(fault, expected="a file that can be read")
+        raise_unchained(make_read_error(name, error))
 
 
 def _read(file: BinaryIO, name: str) -> Iterator[bytes]:
-    fault = ""
     try:
         yield from iter(lambda: file.read(_PIECE), b"")
     except OSError as error:
-        fault = f"the file {name} cannot be read: {error.strerror or type(error).__name__}"
-    if fault:
-        raise UsageError(fault, expected="a file that can be read")
+        raise_unchained(make_read_error(name, error))
 
 
-def _size_of(file: BinaryIO) -> int | None:
+def _get_file_size(file: BinaryIO) -> int | None:
     try:
         described = os.fstat(file.fileno())
     except OSError:
@@ -214,8 +235,8 @@ def _size_of(file: BinaryIO) -> int | None:
     return described.st_size if stat.S_ISREG(described.st_mode) else None
 
 
-def _told_size(storage: Any, key: str) -> int | None:
-    """Return the size for the progress alone, which nobody sees where stderr is no terminal."""
+def _find_size(storage: Any, key: str) -> int | None:
+    """Return the size in bytes for the progress; None if stderr is not a terminal or the storage has no sizes."""
     if not sys.stderr.isatty():
         return None
     try:
@@ -224,51 +245,55 @@ def _told_size(storage: Any, key: str) -> int | None:
         return None
 
 
-def _written(path: Path, pieces: Iterator[bytes]) -> None:
+def _write_file(path: Path, pieces: Iterator[bytes]) -> None:
     try:
-        written(path, pieces)
+        write_atomically(path, pieces)
+    except LLMCoreError:  # an error of the storage, such as StorageNotFound
+        raise
     except OSError as error:
-        fault = f"the file {path} cannot be written: {error.strerror or error}"
-    else:
-        return
-    raise UsageError(fault, expected="a file that can be written")
+        raise_unchained(
+            UsageError(
+                f"the file {path} cannot be written: {error.strerror or error}",
+                expected="a file that can be written",
+            )
+        )
 
 
-def _paged(storage: Any, prefix: str) -> list[dict[str, Any]]:
+def _list_pages(storage: Any, prefix: str) -> list[dict[str, Any]]:
     files: list[dict[str, Any]] = []
     try:
         for size in page_sizes():
             page = storage.list_page(prefix, size, files[-1]["key"] if files else "")
-            files += map(_facts, page)
+            files += map(_to_dict, page)
             if len(page) < size:
                 break
     except PluginError:
-        return _known(storage, storage.list_files(prefix))
+        return _list_infos(storage, storage.list_files(prefix))
     return files
 
 
-def _known(storage: Any, keys: Sequence[str]) -> list[dict[str, Any]]:
-    """Return what the storage can tell of each file that is still there; one without sizes and times tells the keys."""
+def _list_infos(storage: Any, keys: Sequence[str]) -> list[dict[str, Any]]:
+    """Return the facts about each file that still exists; only keys if the storage has no file infos."""
     files: list[dict[str, Any]] = []
     for key in keys:
         try:
-            files.append(_facts(storage.get_file_info(key)))
-        except StorageNotFound:  # deleted since it was listed
+            files.append(_to_dict(storage.get_file_info(key)))
+        except StorageNotFound:  # deleted after it was listed
             continue
         except PluginError:
-            return [dict.fromkeys(_FACTS) | {"key": key} for key in keys]
+            return [dict.fromkeys(_FIELDS) | {"key": key} for key in keys]
     return files
 
 
-def _facts(info: FileInfo) -> dict[str, Any]:
-    return {name: getattr(info, name) for name in _FACTS}
+def _to_dict(info: FileInfo) -> dict[str, Any]:
+    return {name: getattr(info, name) for name in _FIELDS}
 
 
-def _size(file: dict[str, Any]) -> str:
-    return "" if file["size_bytes"] is None else bytes_text(file["size_bytes"])
+def _render_size(file: dict[str, Any]) -> str:
+    return "" if file["size_bytes"] is None else format_bytes(file["size_bytes"])
 
 
-def _time(file: dict[str, Any]) -> str:
+def _render_time(file: dict[str, Any]) -> str:
     return (
         "" if file["modified"] is None else time.strftime("%Y-%m-%d %H:%M", time.localtime(file["modified"]))
     )

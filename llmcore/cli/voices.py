@@ -1,13 +1,13 @@
-"""`llmcore voices`: the voices on offer, searched; and the models that speak."""
+"""`llmcore voices`: list and search voices, and list speech models."""
 
 from __future__ import annotations
 
 import argparse
-import sys
 from typing import TYPE_CHECKING
 
-from llmcore.cli.opening import named_values, opened
-from llmcore.cli.show import Paint, note, print_json, table
+from llmcore.cli.opening import open_core, parse_values
+from llmcore.cli.show import Paint, note, print_json, put, render_table
+from llmcore.cli.streams import get_stdout
 
 if TYPE_CHECKING:
     from llmcore.types import VoiceInfo
@@ -15,19 +15,19 @@ if TYPE_CHECKING:
 
 __all__ = ["configure", "run"]
 
-_MOST = 500
-_PAGE = 100
+_LIMIT = 500
+_PAGE_SIZE = 100
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Add what `voices` takes."""
+    """Add the arguments of `voices`."""
     parser.epilog = (
         "examples:\n"
         "  llmcore voices\n"
         "  llmcore voices warm narrator --language en\n"
         "  llmcore voices -p gender=female --json"
     )
-    parser.add_argument("query", nargs="*", metavar="WORD", help="what the name, description or labels hold")
+    parser.add_argument("query", nargs="*", metavar="WORD", help="a word in the name, description or labels")
     parser.add_argument("--language", metavar="CODE", help='such as "en" or "en-GB"')
     parser.add_argument(
         "-p",
@@ -35,24 +35,28 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="NAME=VALUE",
         action="append",
         default=[],
-        help="another filter of the provider's, or a label; repeat it",
+        help="another filter of the provider, or a label; repeatable",
     )
     parser.add_argument(
-        "--limit", metavar="NUMBER", type=int, default=_MOST, help=f"at most so many; else {_MOST}"
+        "--limit",
+        metavar="NUMBER",
+        type=int,
+        default=_LIMIT,
+        help=f"the maximum number of voices; default: {_LIMIT}",
     )
-    parser.add_argument("--models", action="store_true", help="list the models that speak instead")
+    parser.add_argument("--models", action="store_true", help="list speech models instead")
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
     """List the voices, or the models."""
-    with opened(args) as core:
+    with open_core(args) as core:
         if args.models:
-            return _models(core.voice, args)
-        filters = named_values(args.parameter, "-p", "gender=female")
+            return _list_models(core.voice, args)
+        filters = parse_values(args.parameter, "-p", "gender=female")
         if args.language:
             filters["language"] = args.language
-        voices, more = _found(core.voice, " ".join(args.query) or None, args.limit, filters)
+        voices, more = _search(core.voice, " ".join(args.query) or None, args.limit, filters)
     if args.json:
         print_json(
             voices=[
@@ -68,28 +72,28 @@ def run(args: argparse.Namespace) -> int:
             more=more,
         )
         return 0
-    rows = [(voice.voice_id, voice.name, voice.language or "", _told(voice)) for voice in voices]
+    rows = [(voice.voice_id, voice.name, voice.language or "", _describe(voice)) for voice in voices]
     if rows:
-        print(
-            table(("VOICE", "NAME", "LANGUAGE", "LABELS"), rows, Paint.of(sys.stdout, no_color=args.no_color))
+        put(
+            render_table(
+                ("VOICE", "NAME", "LANGUAGE", "LABELS"), rows, Paint.of(get_stdout(), no_color=args.no_color)
+            )
         )
     else:
-        note("no voice fits")
+        note("no voice matches")
     if more:
-        note(
-            f"there are more than these {len(rows):,}; --limit shows them, words and filters narrow them down"
-        )
+        note(f"more than {len(rows):,} voices match; raise --limit, or add words or filters")
     return 0
 
 
-def _found(
+def _search(
     client: VoiceClient, query: str | None, limit: int, filters: dict[str, object]
 ) -> tuple[list[VoiceInfo], bool]:
     """Return at most *limit* voices, page by page, and whether there are more."""
     voices: list[VoiceInfo] = []
     after: str | None = None
     while True:
-        size = min(_PAGE, limit - len(voices))
+        size = min(_PAGE_SIZE, limit - len(voices))
         page = client.search_voices(query, limit=size, after=after, **filters)
         voices += page.voices
         after = page.next
@@ -97,7 +101,7 @@ def _found(
             return voices[:limit], after is not None
 
 
-def _models(client: VoiceClient, args: argparse.Namespace) -> int:
+def _list_models(client: VoiceClient, args: argparse.Namespace) -> int:
     models = client.models()
     if args.json:
         print_json(
@@ -121,16 +125,16 @@ def _models(client: VoiceClient, args: argparse.Namespace) -> int:
         )
         for model in models
     ]
-    print(
-        table(
-            ("MODEL", "NAME", "MOST CHARACTERS", "LANGUAGES"),
+    put(
+        render_table(
+            ("MODEL", "NAME", "MAX CHARACTERS", "LANGUAGES"),
             rows,
-            Paint.of(sys.stdout, no_color=args.no_color),
+            Paint.of(get_stdout(), no_color=args.no_color),
         )
     )
     return 0
 
 
-def _told(voice: VoiceInfo) -> str:
+def _describe(voice: VoiceInfo) -> str:
     labels = ", ".join(f"{name}: {value}" for name, value in voice.labels.items() if value)
     return labels or voice.description or ""

@@ -1,11 +1,11 @@
-"""Reads `llmcore.toml`, the environment and arguments into checked settings, each with its source."""
+"""Read `llmcore.toml`, the environment and arguments into checked settings, each with its source."""
 
 from typing import TYPE_CHECKING
 
 from llmcore.config.load import load_settings
 from llmcore.config.money import Budget, LedgerSettings, Limit
 from llmcore.config.settings import Cache, Explained, Item, Llm, Price, Retry, Selected, Settings
-from llmcore.config.sources import project_file, user_file
+from llmcore.config.sources import find_project_file, get_user_file, is_present
 
 if TYPE_CHECKING:
     from llmcore.config.edit import set_value, unset, write_example
@@ -22,11 +22,12 @@ __all__ = [
     "Retry",
     "Selected",
     "Settings",
+    "find_project_file",
+    "get_user_file",
+    "is_present",
     "load_settings",
-    "project_file",
     "set_value",
     "unset",
-    "user_file",
     "write_example",
 ]
 
@@ -36,6 +37,6 @@ if not TYPE_CHECKING:
     def __getattr__(name: str) -> object:
         if name not in {"set_value", "unset", "write_example"}:
             raise AttributeError(f"module 'llmcore.config' has no attribute {name!r}")
-        from llmcore.config import edit  # whoever reads a configuration seldom changes one
+        from llmcore.config import edit  # lazy: most programs never change a configuration
 
         return getattr(edit, name)

@@ -1,4 +1,4 @@
-"""One parsed file: its values, and on request where each stands and how that line looks."""
+"""One parsed file: its values, and lazily their positions and lines."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path as FilePath
 from typing import TYPE_CHECKING, Any, Final
 
 from llmcore.config.keys import Path
-from llmcore.config.mask import mask_line, stars
+from llmcore.config.mask import mask_line, star_out
 
 if TYPE_CHECKING:
     from llmcore.config.locate import Place
@@ -19,7 +19,7 @@ _WIDEST: Final = 100
 
 
 class Document:
-    """A file's tree and text. Positions are looked for only when somebody asks."""
+    """The tree and the text of a file. Positions are computed on first use."""
 
     def __init__(
         self,
@@ -29,18 +29,21 @@ class Document:
         label: str,
         prefix: Path = (),
         folder: FilePath | None = None,
+        data: bytes = b"",
     ) -> None:
         self.tree = tree
         self.text = text
         self.label = label
-        """The path as it is shown."""
+        """The path for display."""
         self.prefix = prefix
         """("tool", "llmcore") in a pyproject.toml."""
         self.folder = folder
+        self.data = data
+        """The original bytes; `text` has neither their byte order mark nor their line endings."""
 
     @cached_property
     def lines(self) -> list[str]:
-        """The text, line by line."""
+        """The lines of the text."""
         return self.text.split("\n")
 
     @cached_property
@@ -50,7 +53,7 @@ class Document:
         return locate(self.text)
 
     def place(self, path: Path) -> Place | None:
-        """Return where the key stands, or the table nearest around it."""
+        """Return the position of the key, or of the innermost table around it."""
         path = self.prefix + path
         while path and path not in self._places:
             path = path[:-1]
@@ -59,21 +62,21 @@ class Document:
     def excerpt(
         self, line: int, column: int, length: int, *, broken: bool = False, secret: bool = False
     ) -> str | None:
-        """Return the line and one below that points into it; secrets are starred out.
+        """Return the line and a second one that underlines a part of it; secrets are replaced by stars.
 
         Args:
-            line: Counted from 1, as is *column*.
-            column: Where the pointer begins.
-            length: How far it points.
-            broken: The line is not TOML, so that nobody can tell where its secrets end.
-            secret: What is pointed at is a secret.
+            line: Counted from 1, like *column*.
+            column: The start of the underlined part.
+            length: The length of the underlined part.
+            broken: Whether the line is not valid TOML, so that the end of a secret is unknown.
+            secret: Whether the underlined part is a secret.
         """
         if line > len(self.lines):
             return None
         whole = self.lines[line - 1]
         start = column - 1
         if secret:
-            whole = stars(whole, start, start + length)
+            whole = star_out(whole, start, start + length)
         whole = mask_line(whole, broken=broken)
         whole = "".join(char if char.isprintable() else " " for char in whole)
         cut = max(0, start - _WIDEST // 2) if len(whole) > _WIDEST else 0
@@ -85,7 +88,7 @@ class Document:
 
 
 def _cells(char: str) -> int:
-    """A Chinese character is as wide as two Latin ones."""
+    """Return the width of *char* in a terminal: 2 for wide characters such as Chinese ones."""
     if char.isascii():
         return 1
     import unicodedata

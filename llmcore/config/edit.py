@@ -1,4 +1,4 @@
-"""Changes one key of a configuration file and leaves its comments, order and everything else alone."""
+"""Change one key of a configuration file; keep its comments, order and everything else."""
 
 from __future__ import annotations
 
@@ -11,46 +11,52 @@ from llmcore.config import sources
 from llmcore.config.aliases import resolve
 from llmcore.config.check import check_layer
 from llmcore.config.document import Document
+from llmcore.config.edit_names import find_new_name_faults
 from llmcore.config.example import EXAMPLE
 from llmcore.config.keys import Path as Key
-from llmcore.config.keys import dotted, index_of, nearest, split
-from llmcore.config.layers import MISSING, FileLayer, lookup, scalar
+from llmcore.config.keys import find_nearest, format_key, parse_index, parse_key
+from llmcore.config.layers import MISSING, FileLayer, lookup, parse_scalar
+from llmcore.config.line_endings import keep_line_endings
 from llmcore.config.mask import HIDDEN, is_reference, is_secret_name
 from llmcore.config.money import check_budgets
 from llmcore.config.references import FORMS
-from llmcore.config.schema import BUDGETS_KEYS, keys_of, reader_of, wants_text
+from llmcore.config.schema import BUDGETS_KEYS, get_keys, get_reader, wants_text
 from llmcore.errors import ConfigError
+from llmcore.support.errors import raise_unchained
+from llmcore.support.path_kinds import PathKind, classify_path
+from llmcore.support.user_folders import working_folder
 
 __all__ = ["set_value", "unset", "write_example"]
 
 
 def set_value(path: str | os.PathLike[str], key: str, text: str) -> None:
-    """Set a key of the file, which is made where there is none.
+    """Set a key of the file, which is created if it does not exist.
 
-    Takes the place of a misspelt key of the same table, so that the line that an error proposes mends it.
+    Replaces a misspelt key of the same table, so that the fix that an error proposes works.
 
     Args:
         path: The file; in a `pyproject.toml` the key goes below [tool.llmcore].
-        key: Dotted: `cache.ttl`, `prices."openai:gpt-6.1".input`.
-        text: A number, true, false, quoted text or a list as TOML writes it; anything else is text itself.
+        key: A dotted key: `cache.ttl`, `prices."openai:gpt-6.1".input`.
+        text: A number, true, false, quoted text or a list in TOML; for an entry of [prices] also an inline table; anything
+            else is unquoted text.
 
     Raises:
-        ConfigError: The file would not load, or a secret would stand in it. Nothing was changed.
+        ConfigError: The file would not load, or would contain a secret. Nothing was changed.
     """
-    parts = split(key)
-    if is_secret_name(parts[-1]) and not is_reference(text) and reader_of(parts) is None:
+    parts = parse_key(key)
+    if is_secret_name(parts[-1]) and not is_reference(text) and get_reader(parts) is None:
         text = HIDDEN  # a crash report may show local variables
         raise ConfigError(
-            f"a secret does not belong into a file: `{parts[-1]}`",
+            f"`{parts[-1]}` must be a reference to a secret, got a literal value",
             code="LC109",
             expected=FORMS,
-            fix=f"llmcore config set {dotted(parts)} env:{'_'.join(parts[-2:]).upper()}",
+            fix=f"llmcore config set {format_key(parts)} env:{'_'.join(parts[-2:]).upper()}",
         )
-    value = text if _is_text(parts, text) else scalar(text)
+    value = text if _is_text(parts, text) else _parse_value(parts, text)
 
     def change(tree: MutableMapping[str, Any]) -> None:
-        table = _table_for(tree, parts)
-        wrong = None if parts[-1] in table else _misspelt(parts, table)
+        table = _get_table(tree, parts)
+        wrong = None if parts[-1] in table else _find_misspelt_key(parts, table)
         if wrong is None:
             _put(table, parts[-1], value)
         else:
@@ -63,20 +69,20 @@ def set_value(path: str | os.PathLike[str], key: str, text: str) -> None:
 
 
 def unset(path: str | os.PathLike[str], key: str) -> bool:
-    """Take a key or a table out of the file; return whether it was there.
+    """Remove a key or a table from the file; return whether it was there.
 
     Raises:
         ConfigError: The file cannot be read, or would not load without it. Nothing was changed.
     """
-    parts = split(key)
+    parts = parse_key(key)
     file = Path(path)
-    if not file.exists() or lookup(_read(file).tree, parts) is MISSING:
+    if classify_path(file) is PathKind.ABSENT or lookup(_read(file).tree, parts) is MISSING:
         return False
 
     def change(tree: MutableMapping[str, Any]) -> None:
         table: Any = lookup(tree, parts[:-1])
         del table[int(parts[-1]) if isinstance(table, list) else parts[-1]]
-        if table == [] and len(parts) > 1:  # the last entry of a list takes the list with it
+        if table == [] and len(parts) > 1:  # remove a list with its last entry
             del lookup(tree, parts[:-2])[parts[-2]]
 
     if error := _edit(file, parts, change):
@@ -85,19 +91,32 @@ def unset(path: str | os.PathLike[str], key: str) -> bool:
 
 
 def write_example(path: str | os.PathLike[str]) -> None:
-    """Write a commented file to begin with.
+    """Write an example configuration with comments.
 
     Raises:
-        ConfigError: There is a file already, or none can be written here.
+        ConfigError: The file already exists, or cannot be written.
     """
     file = Path(path)
-    if file.exists():
+    if classify_path(file) not in {PathKind.ABSENT, PathKind.NO_PERMISSION}:
         raise ConfigError(
-            f"there is a configuration already: {file}",
-            expected="a place without one; it was left as it is",
+            f"the configuration file already exists: {file}",
+            expected="a path without a file; the existing file was not changed",
             fix="llmcore config show",
         )
-    _write(file, EXAMPLE, fresh=True)
+    _write(file, EXAMPLE.encode(), fresh=True)
+
+
+def _parse_value(parts: Key, text: str) -> Any:
+    """Return the value of *text*. An entry of [prices] may be an inline table, because its keys are only valid together."""
+    inner = parts[2:] if parts[:1] == ("profiles",) else parts
+    if len(inner) == 2 and inner[0] == "prices" and text.startswith("{"):  # noqa: PLR2004 - [prices] and a name
+        import tomllib
+
+        try:
+            return tomllib.loads(f"value = {text}")["value"]
+        except (tomllib.TOMLDecodeError, RecursionError):
+            return text
+    return parse_scalar(text)
 
 
 def _is_text(parts: Key, text: str) -> bool:
@@ -109,11 +128,11 @@ def _edit(file: Path, parts: Key, change: Callable[[MutableMapping[str, Any]], N
     from tomlkit.exceptions import TOMLKitError
 
     before = _read(file)
-    wanted = _plain(before.tree)
+    wanted = _to_plain(before.tree)
     try:
         change(wanted)
     except IndexError:
-        return _unchanged(file, parts, "the list has no such entry, nor is it the next one")
+        return _make_unchanged_error(file, parts, "the list has neither this entry nor the one before it")
     document = tomlkit.parse(before.text)
     try:
         tree: Any = document
@@ -122,25 +141,28 @@ def _edit(file: Path, parts: Key, change: Callable[[MutableMapping[str, Any]], N
         change(tree)
         text = tomlkit.dumps(document)
     except (TOMLKitError, ValueError, TypeError, KeyError) as error:
-        return _unchanged(file, parts, type(error).__name__)
+        return _make_unchanged_error(file, parts, type(error).__name__)
     after = sources.parse(text.encode(), path=file, label=before.label)
-    if _plain(after.tree) != wanted:  # tomlkit lost its way; better nothing than another file
-        return _unchanged(file, parts, "the file's layout is too unusual")
-    known = {(fault.code, fault.message) for fault in _faults(before)}
-    new = [fault for fault in _faults(after) if (fault.code, fault.message) not in known]
+    if _to_plain(after.tree) != wanted:  # tomlkit failed to edit this file correctly
+        return _make_unchanged_error(file, parts, "the layout of the file is not supported")
+    old, remaining = _faults(before), _faults(after)
+    known = {(fault.code, fault.message) for fault in old}
+    new = [fault for fault in remaining if (fault.code, fault.message) not in known]
+    if not old and not remaining:  # a file with other faults is not checked for names
+        new = find_new_name_faults(before, after, parts)
     if new:
         for fault in new:
             fault.where, fault.excerpt = f"{before.label} (not changed)", None
         return ConfigError.of(new)
     if text != before.text:
-        _write(file, text)
+        _write(file, keep_line_endings(before.data, text))
     return None
 
 
 def _read(file: Path) -> Document:
     label = str(file)
-    if file.exists():
-        return sources.read(file, cwd=Path.cwd(), env=os.environ)
+    if classify_path(file) is not PathKind.ABSENT:
+        return sources.read(file, cwd=working_folder(), env=os.environ)
     return sources.parse(b"", path=file, label=label)
 
 
@@ -153,37 +175,37 @@ def _faults(document: Document) -> list[ConfigError]:
     return faults + check_budgets(document.tree, lambda _: layer)
 
 
-def _table_for(tree: MutableMapping[str, Any], parts: Key) -> MutableMapping[str, Any]:
+def _get_table(tree: MutableMapping[str, Any], parts: Key) -> MutableMapping[str, Any]:
     for depth, part in enumerate(parts[:-1]):
         if isinstance(tree.get(part), list):
-            return _entry_for(tree[part], parts[depth + 1 :])
+            return _get_entry(tree[part], parts[depth + 1 :])
         if not isinstance(tree.get(part), MutableMapping):
-            if keys_of(parts[: depth + 2]) is BUDGETS_KEYS:
+            if get_keys(parts[: depth + 2]) is BUDGETS_KEYS:
                 if parts[depth + 1] != "0":
                     raise IndexError
-                tree[part] = [{}]  # tomlkit makes [[tables]] of a list that has one
-                return _table_for(tree[part][0], parts[depth + 2 :])
+                tree[part] = [{}]  # tomlkit writes a list with a table as [[tables]]
+                return _get_table(tree[part][0], parts[depth + 2 :])
             tree[part] = {}
         tree = tree[part]
     return tree
 
 
-def _entry_for(entries: Any, parts: Key) -> MutableMapping[str, Any]:
-    """Return the table within a list that *parts* begin with the index of; the next one is made.
+def _get_entry(entries: Any, parts: Key) -> MutableMapping[str, Any]:
+    """Return the table for *parts*, which start with an index of the list; append an entry if the index is the next one.
 
     Raises:
-        IndexError: There is no such entry, or it is no table.
+        IndexError: There is no such entry, or it is not a table.
     """
-    index = index_of(parts[0])
+    index = parse_index(parts[0])
     if index == len(entries):
         entries.append({})
     if index is None or len(parts) < 2 or not isinstance(lookup(entries, parts[:1]), MutableMapping):  # noqa: PLR2004
         raise IndexError
-    return _table_for(entries[index], parts[1:])
+    return _get_table(entries[index], parts[1:])
 
 
 def _put(table: MutableMapping[str, Any], name: str, value: Any) -> None:
-    """Set a key; a new one stands behind the last that has a value, not behind comments that come after that."""
+    """Set a key. Insert a new one after the last key with a value, before the comments that follow it."""
     container: Any = getattr(table, "value", None)
     above = [str(key) for key, item in table.items() if not isinstance(item, Mapping | list)]
     if name in table or not above or not hasattr(container, "_insert_after"):
@@ -191,17 +213,17 @@ def _put(table: MutableMapping[str, Any], name: str, value: Any) -> None:
         return
     import tomlkit
 
-    container._insert_after(above[-1], name, tomlkit.item(value))  # noqa: SLF001 - tomlkit has no public way
+    container._insert_after(above[-1], name, tomlkit.item(value))  # noqa: SLF001 - tomlkit has no public API for this
 
 
-def _misspelt(parts: Key, table: Mapping[str, Any]) -> str | None:
-    """Return the key of *table* that a person who wrote it meant as the last of *parts*, where the check says so."""
+def _find_misspelt_key(parts: Key, table: Mapping[str, Any]) -> str | None:
+    """Return the key of *table* that is a misspelling of the last of *parts* according to the check; else None."""
     inner: dict[str, Any] = {}
     document_like = inner
     for part in reversed(parts[:-1]):
         document_like = {part: document_like}
     for name, value in table.items():
-        if not isinstance(value, Mapping) and nearest(name, [parts[-1]]):
+        if not isinstance(value, Mapping) and find_nearest(name, [parts[-1]]):
             inner[name] = value
             document = Document(document_like, text="", label="")
             if any(fault.suggestion == parts[-1] for fault in check_layer(FileLayer("file", document))):
@@ -211,7 +233,7 @@ def _misspelt(parts: Key, table: Mapping[str, Any]) -> str | None:
 
 
 def _replace(table: MutableMapping[str, Any], wrong: str, right: str, value: Any) -> None:
-    """Give a key another name and value in its place among the others."""
+    """Replace the name and the value of a key, and keep its position."""
     container = getattr(table, "value", table)
     if hasattr(container, "_replace"):
         import tomlkit
@@ -227,43 +249,45 @@ def _replace(table: MutableMapping[str, Any], wrong: str, right: str, value: Any
         table[right] = value
 
 
-def _plain(value: Any) -> Any:
+def _to_plain(value: Any) -> Any:
     if isinstance(value, Mapping):
-        return {key: _plain(item) for key, item in value.items()}
-    return [_plain(item) for item in value] if isinstance(value, list) else value
+        return {key: _to_plain(item) for key, item in value.items()}
+    return [_to_plain(item) for item in value] if isinstance(value, list) else value
 
 
-def _unchanged(file: Path, parts: Key, why: str) -> ConfigError:
+def _make_unchanged_error(file: Path, parts: Key, why: str) -> ConfigError:
     return ConfigError(
-        f"{dotted(parts)} cannot be written by llmcore: {why}",
+        f"llmcore cannot write {format_key(parts)}: {why}",
         where=str(file),
-        expected="a change by hand; the file was left as it is",
+        expected="an edit by hand; the file was not changed",
     )
 
 
-def _write(file: Path, text: str, *, fresh: bool = False) -> None:
-    """Write the whole file or nothing. A new one is the person's own; an old one keeps its mode."""
+def _write(file: Path, data: bytes, *, fresh: bool = False) -> None:
+    """Write the file atomically. A new file has mode 0600; an existing one keeps its mode."""
     import tempfile
 
-    file = file.resolve()  # a link to a file kept elsewhere stays a link
     try:
+        file = file.resolve()  # write to the target of a symbolic link
         file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         mode = file.stat().st_mode & 0o7777 if file.exists() else 0o600
         handle, name = tempfile.mkstemp(prefix=f".{file.name}.", dir=file.parent)
         temporary = Path(name)
         try:
             with os.fdopen(handle, "wb") as out:
-                out.write(text.encode())
+                out.write(data)
                 out.flush()
                 os.fsync(out.fileno())
             temporary.chmod(mode)
-            if fresh and file.exists():  # somebody was quicker
-                raise FileExistsError("there is a file already")
+            if fresh and file.exists():  # another process created it in the meantime
+                raise FileExistsError("the file already exists")
             temporary.replace(file)
         finally:
             temporary.unlink(missing_ok=True)
     except OSError as error:
-        raise ConfigError(
-            f"the configuration file cannot be written: {error.strerror or type(error).__name__}",
-            where=str(file),
-        ) from None
+        raise_unchained(
+            ConfigError(
+                f"the configuration file cannot be written: {error.strerror or type(error).__name__}",
+                where=str(file),
+            )
+        )

@@ -5,8 +5,8 @@ from typing import Final
 __all__ = ["EXAMPLE"]
 
 EXAMPLE: Final = """\
-# llmcore: which backend answers is one word in this file.
-# `llmcore config check` finds its faults; `llmcore config explain KEY` tells where a value comes from.
+# llmcore: one word in this file selects each backend.
+# `llmcore config check` reports errors; `llmcore config explain KEY` shows where a value comes from.
 
 [llm]
 provider = "echo"                         # echo needs no key and costs nothing; openai, or any installed provider
@@ -23,12 +23,13 @@ provider = "echo"                         # echo needs no key and costs nothing;
 [cache]
 provider = "file"                         # memory, file, redis, or any installed provider
 ttl = "1h"                                # or "never"
-# refresh = 0.8                           # after this part of the ttl a reply is asked for anew, in the background
+# refresh = 0.8                           # after this part of the ttl a hit is renewed in the background
 # max_size = "1GB"
-# eviction = "lru"                        # or "lfu": what goes when it is full
-# memory = "64MB"                         # the tier in front of it; 0 turns it off
+# eviction = "lru"                        # or "lfu": which entries are evicted when it is full
+# memory = "64MB"                         # size of the memory tier; 0 turns it off
+# on_outage = "memory"                    # during an outage the memory tier serves; or "miss"
 
-# [cache.redis]                           # may stay here while another provider is chosen
+# [cache.redis]                           # may stay here while another provider is selected
 # url = "redis://localhost:6379/0"
 
 # [storage]
@@ -39,39 +40,39 @@ ttl = "1h"                                # or "never"
 # [voice]
 # provider = "espeak"
 
-# [budget]                                # a call that does not fit is not made
+# [budget]                                # calls that might exceed it are refused
 # limit = "5.00 USD"
 # per = "day"                             # day, month (UTC) or total
 # on_exceed = "refuse"                    # or "warn"
-# unknown_price = "refuse"                # or "allow": what a call does whose price nobody knows
+# unknown_price = "refuse"                # or "allow": calls with an unknown price
 # alert_at = [0.5, 0.8, 1.0]
 # alert_url = "env:ALERT_WEBHOOK"
 # alert_command = ["notify-send", "llmcore"]
 
-# [[budgets]]                             # more of them, each of one model, tag or user, or of another period
+# [[budgets]]                             # more budgets: for a model, tag or user, or another period
 # limit = "1.00 USD"
-# model = "openai:gpt-6-sol"              # "openai:" is all of its models
+# model = "openai:gpt-6-sol"              # "openai:" for all models of a provider
 
-# [ledger]                                # what was used and spent
-# path = "./ledger.sqlite3"               # from this file's folder; without it, in the user's state folder
-# durability = "normal"                   # or "full": safe when the power goes, too, and slower
+# [ledger]                                # usage and cost of every request
+# path = "./ledger.sqlite3"               # relative to this file; default: in the user's state folder
+# durability = "normal"                   # or "full": survives a power cut, but is slower
 
-# [limits]                                # of every provider, each by itself
+# [limits]                                # for every provider separately
 # requests_per_minute = 500
 # tokens_per_minute = 200_000
-# concurrency = 64                        # calls at once
+# concurrency = 64                        # concurrent calls
 
-# [limits."openai:gpt-6-sol"]             # of one model, or of one provider: [limits.openai]
+# [limits."openai:gpt-6-sol"]             # for one model, or for one provider: [limits.openai]
 # requests_per_minute = 50
 
-# [prices."openai:my-deployment"]         # USD per million tokens; beats every table
+# [prices."openai:my-deployment"]         # USD per million tokens; overrides every price table
 # input = 0.25
 # output = 2.00
 
 [retry]
-attempts = 4                              # in all, the first one counted
+attempts = 4                              # in total, including the first
 deadline = "10m"                          # over all attempts
-idle = "60s"                              # longest silence inside one answer
+idle = "60s"                              # longest time without a received byte
 
 # [profiles.prod.cache]                   # llmcore.load(profile="prod") or LLMCORE_PROFILE=prod
 # provider = "redis"

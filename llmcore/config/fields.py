@@ -1,4 +1,4 @@
-"""Reads the structure of a provider's options, in whichever way its author wrote it."""
+"""Read the fields of a provider's options: a msgspec Struct, dataclass, NamedTuple or TypedDict."""
 
 from __future__ import annotations
 
@@ -11,39 +11,42 @@ from typing import Annotated, Any, Literal, NamedTuple, NotRequired, Required, U
 import msgspec
 
 from llmcore.errors import PluginBroken
+from llmcore.support.errors import raise_unchained
 
-__all__ = ["Field", "build", "expected", "fields_of", "mentions", "noun"]
+__all__ = ["Field", "build", "describe_expected", "describe_type", "get_fields", "mentions"]
 
 
 class Field(NamedTuple):
     """One key of a provider's table."""
 
     key: str
-    """Its name in the configuration."""
+    """The name in the configuration."""
     name: str
-    """Its name in the structure."""
+    """The name in the structure."""
     type: Any
     required: bool
 
 
-def fields_of(structure: type) -> dict[str, Field]:
+def get_fields(structure: type) -> dict[str, Field]:
     """Return the fields by key.
 
     Raises:
-        PluginBroken: It is no structure that the host can read.
+        PluginBroken: It is not a structure that the host can read.
     """
     try:
         return {field.key: field for field in _fields(structure)}
     except (NameError, TypeError, AttributeError) as error:
-        raise PluginBroken(
-            f"the options {structure!r} cannot be read: {error}",
-            expected="a frozen llmcore.hookspecs.Options, dataclass, NamedTuple or TypedDict; its annotations "
-            "stand at module level and can be evaluated",
-        ) from None
+        raise_unchained(
+            PluginBroken(
+                f"the options {structure!r} cannot be read: {error}",
+                expected="a frozen llmcore.hookspecs.Options, dataclass, NamedTuple or TypedDict, whose annotations "
+                "can be evaluated at module level",
+            )
+        )
 
 
 def build(structure: type, values: Mapping[str, Any]) -> object:
-    """Return the structure that holds *values*."""
+    """Return an instance of *structure* with *values*."""
     return structure(**values)
 
 
@@ -77,11 +80,11 @@ def _fields(structure: Any) -> list[Field]:
             Field(name, name, _bare(hint), _is_required(hint, default=name in needed))
             for name, hint in hints.items()
         ]
-    raise TypeError("not a known kind of structure")
+    raise TypeError("unknown kind of structure")
 
 
 def _is_required(hint: Any, *, default: bool) -> bool:
-    """Where annotations are text, `__required_keys__` does not know of Required and NotRequired."""
+    """Return whether a key is required. If annotations are text, `__required_keys__` ignores Required and NotRequired."""
     origin = typing.get_origin(hint)
     return origin is Required or (default and origin is not NotRequired)
 
@@ -93,7 +96,7 @@ def _bare(hint: Any) -> Any:
 
 
 def mentions(hint: Any, wanted: type) -> bool:
-    """Tell whether *wanted* occurs anywhere in a type."""
+    """Return whether the type *hint* contains *wanted*."""
     if typing.get_origin(hint) is Literal:
         return False
     return hint is wanted or any(mentions(part, wanted) for part in typing.get_args(hint))
@@ -111,18 +114,18 @@ _NOUNS: dict[Any, tuple[str, str]] = {
 }
 
 
-def noun(hint: Any) -> str | None:
-    """Return what a value of the type is called, where it has a plain name."""
+def describe_type(hint: Any) -> str | None:
+    """Return a noun for values of the type, such as "a duration"; None if there is none."""
     core = _core(hint)
     known = _NOUNS.get(typing.get_origin(core) or core)
     if known:
         return known[0]
-    parse_name = getattr(core, "__name__", "")
-    return {"Duration": "a duration", "Size": "a size"}.get(parse_name) if hasattr(core, "parse") else None
+    name = getattr(core, "__name__", "")
+    return {"Duration": "a duration", "Size": "a size"}.get(name) if hasattr(core, "parse") else None
 
 
-def expected(hint: Any) -> str | None:
-    """Return what a value of the type may be, in words."""
+def describe_expected(hint: Any) -> str | None:
+    """Return a description of the valid values of the type; None if there is none."""
     core = _core(hint)
     if typing.get_origin(core) is Literal:
         return "one of " + ", ".join(

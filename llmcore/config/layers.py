@@ -1,4 +1,4 @@
-"""The layers of a configuration: each knows its values, where they stand, and how to mend one."""
+"""The layers of a configuration: each has its values, their positions, and the fixes for them."""
 
 from __future__ import annotations
 
@@ -7,34 +7,37 @@ from pathlib import Path as FilePath
 from typing import Any, Final, Literal
 
 from llmcore.config.document import Document
-from llmcore.config.keys import Path, dotted, index_of
-from llmcore.config.mask import mask_text, quoted
-from llmcore.config.schema import BUILT_IN, LISTS, reader_of, wants_text
+from llmcore.config.keys import Path, format_key, parse_index
+from llmcore.config.mask import mask_text
+from llmcore.config.schema import BUILT_IN, LISTS, get_reader, wants_text
 from llmcore.errors import ConfigError
+from llmcore.support.text import notes_on_invisible
 
 __all__ = [
     "MISSING",
+    "SETTING_PREFIX",
     "BuiltIn",
     "EnvLayer",
     "FileLayer",
-    "GivenLayer",
     "Layer",
-    "leaves",
+    "get_tables",
+    "get_variable_name",
+    "iter_leaves",
     "lookup",
     "merge",
     "merge_lists",
-    "tables_in",
 ]
 
 MISSING: Final = object()
-_PREFIX: Final = "LLMCORE__"
+SETTING_PREFIX: Final = "LLMCORE__"
+"""The prefix of variables that hold a setting: LLMCORE__CACHE__PROVIDER."""
 
 
 class Layer:
     """One source of settings."""
 
     keeps_secrets = True
-    """Whether a secret may stand here in plain text; not in a file."""
+    """Whether the layer may contain secrets in plain text; False for files."""
 
     def __init__(self, name: str, tree: Mapping[str, Any]) -> None:
         self.name = name
@@ -42,7 +45,7 @@ class Layer:
 
     @property
     def folder(self) -> FilePath | None:
-        """Return what relative paths in references are relative to."""
+        """Return the folder to which paths in references are relative."""
         return None
 
     def get(self, path: Path) -> Any:
@@ -50,30 +53,40 @@ class Layer:
         return lookup(self.tree, path)
 
     def raw(self, path: Path) -> str | None:
-        """Return the text behind a value that was read as a number, where there is one."""
+        """Return the original text of a value that was parsed from text; None in other layers."""
         del path
         return None
 
     def where(self, path: Path, at: Literal["key", "value"] = "key") -> str | None:
-        """Return where the key stands, for a person to find."""
+        """Return the position of the key or its value for display, such as `file:line:column`."""
         del path, at
         return None
 
     def excerpt(self, path: Path, at: Literal["key", "value"], *, secret: bool) -> str | None:
-        """Return the line at fault and a pointer into it."""
+        """Return the line at fault, and a second line that underlines the fault."""
         del path, at, secret
         return None
 
     def to_set(self, path: Path, value: str) -> str | None:
         """Return a line to paste that sets the key to *value*."""
-        return f'"{dotted(path)}": {quoted(value)}'
+        return f"llmcore config set {_quote_for_shell(format_key(path))} {_quote_for_shell(value)}"
+
+    def to_run(self, words: str) -> str:
+        """Return the command line that runs the command *words* with the same configuration."""
+        return f"llmcore {words}"
 
     def to_unset(self, path: Path) -> str | None:
-        """Return a line to paste that takes the key away."""
-        return f"take {dotted(path)} out"
+        """Return a line to paste that removes the key."""
+        del path
+        return None
+
+    def to_open(self, path: Path) -> str | None:
+        """Return a line to paste that opens the table at *path*, to replace one with a wrong name."""
+        del path
+        return None
 
     def to_rename(self, wrong: Path, right: Path, value: str) -> str | None:
-        """Return a line to paste that gives a misspelt or misplaced key its right name."""
+        """Return a line to paste that renames a misspelt or misplaced key."""
         del wrong
         return self.to_set(right, value)
 
@@ -90,7 +103,7 @@ class Layer:
         notes: tuple[str, ...] = (),
         secret: bool = False,
     ) -> ConfigError:
-        """Return an error that points at the key or its value."""
+        """Return an error at the position of the key or its value."""
         return ConfigError(
             mask_text(message),
             code=code,
@@ -98,43 +111,48 @@ class Layer:
             excerpt=self.excerpt(path, at, secret=secret),
             expected=expected,
             suggestion=suggestion,
-            fix=None if fix is None else mask_text(fix),
-            notes=notes,
+            fix=None if fix is None else self._mask_fix(fix),
+            notes=(*notes, *notes_on_invisible(_join_texts(self.get(path) if at == "value" else path[-1:]))),
         )
+
+    def _mask_fix(self, fix: str) -> str:
+        """Return *fix* without what looks like a secret."""
+        return mask_text(fix)
 
 
 class BuiltIn(Layer):
-    """What serves where nothing is said."""
+    """The defaults."""
 
     def __init__(self) -> None:
         super().__init__("built-in", BUILT_IN)
 
 
-class GivenLayer(Layer):
-    """What code handed over: a dict in the place of the project file, or arguments."""
-
-    def where(self, path: Path, at: Literal["key", "value"] = "key") -> str | None:
-        """See `Layer.where`."""
-        del path, at
-        return "argument"
-
-
 class FileLayer(Layer):
-    """A file, or one profile of it."""
+    """A file, or one profile of a file."""
 
     keeps_secrets = False
 
-    def __init__(self, name: str, document: Document, *, inside: Path = (), personal: bool = False) -> None:
+    def __init__(
+        self,
+        name: str,
+        document: Document,
+        *,
+        inside: Path = (),
+        personal: bool = False,
+        named: str | None = None,
+    ) -> None:
         super().__init__(name, lookup(document.tree, inside))
         self.document = document
+        self.named = named
+        """The path, if the caller or LLMCORE_CONFIG named the file: then every command needs `--config`."""
         self._inside = inside
         self._personal = personal
-        self._set = "llmcore config set --user" if personal else "llmcore config set"
-        self._unset = self._set.replace("config set", "config unset")
+        self._command = "llmcore" if named is None else f"llmcore --config {_quote_for_shell(named)}"
+        self._user = " --user" if personal else ""
 
     def inside(self, name: str, path: Path) -> FileLayer:
-        """Return one table of the file, a profile, as a layer of its own."""
-        return FileLayer(name, self.document, inside=path, personal=self._personal)
+        """Return one table of the file, such as a profile, as a separate layer."""
+        return FileLayer(name, self.document, inside=path, personal=self._personal, named=self.named)
 
     @property
     def folder(self) -> FilePath | None:
@@ -161,45 +179,56 @@ class FileLayer(Layer):
 
     def to_set(self, path: Path, value: str) -> str | None:
         """See `Layer.to_set`."""
-        return f"{self._set} {_shell(dotted(self._inside + path))} {_shell(value)}"
+        return f"{self._command} config set{self._user} {_quote_for_shell(format_key(self._inside + path))} {_quote_for_shell(value)}"
+
+    def to_run(self, words: str) -> str:
+        """See `Layer.to_run`."""
+        return f"{self._command} {words}"
+
+    def _mask_fix(self, fix: str) -> str:
+        return self._command.join(map(mask_text, fix.split(self._command)))  # a long path may look like a key
 
     def to_unset(self, path: Path) -> str | None:
         """See `Layer.to_unset`."""
-        return f"{self._unset} {_shell(dotted(self._inside + path))}"
+        return f"{self._command} config unset{self._user} {_quote_for_shell(format_key(self._inside + path))}"
+
+    def to_open(self, path: Path) -> str | None:
+        """See `Layer.to_open`."""
+        return f"[{format_key(self._inside + path)}]"
 
     def to_rename(self, wrong: Path, right: Path, value: str) -> str | None:
         """See `Layer.to_rename`."""
-        if wrong[:-1] == right[:-1] and reader_of(right):
-            return self.to_set(right, value)  # takes the misspelt key's place, see `set_value`
+        if wrong[:-1] == right[:-1] and get_reader(right):
+            return self.to_set(right, value)  # replaces the misspelt key, see `set_value`
         return f"{self.to_unset(wrong)} && {self.to_set(right, value)}"
 
 
 class EnvLayer(Layer):
-    """Variables such as LLMCORE__CACHE__PROVIDER."""
+    """Environment variables such as LLMCORE__CACHE__PROVIDER."""
 
     def __init__(self, env: Mapping[str, str]) -> None:
         self._texts: dict[Path, str] = {}
         self._names: dict[Path, str] = {}
         self.faults: list[ConfigError] = []
-        """Variables that name no key, or one inside another's value."""
+        """Errors of variables that name no key, or a key inside another variable's value."""
         super().__init__("environment", {})
         tree: dict[str, Any] = {}
-        for name in sorted(name for name in env if name.upper().startswith(_PREFIX)):
-            if env[name]:  # empty is how a shell says "not this one"
+        for name in sorted(name for name in env if name.upper().startswith(SETTING_PREFIX)):
+            if env[name]:  # an empty variable counts as not set
                 self._take(tree, name, env[name])
         self.tree = tree
 
     def _take(self, tree: dict[str, Any], name: str, text: str) -> None:
-        path = tuple(name[len(_PREFIX) :].lower().split("__"))
+        path = tuple(name[len(SETTING_PREFIX) :].lower().split("__"))
         if not all(path):
-            self.faults.append(_misnamed(name, "names no key"))
+            self.faults.append(_make_name_fault(name, "names no key"))
             return
         for part in path[:-1]:
             tree = tree.setdefault(part, {})
             if not isinstance(tree, dict):
-                self.faults.append(_misnamed(name, "stands inside another variable's value"))
+                self.faults.append(_make_name_fault(name, "names a key inside another variable's value"))
                 return
-        tree[path[-1]] = text if wants_text(path) else scalar(text)
+        tree[path[-1]] = text if wants_text(path) else parse_scalar(text)
         self._texts[path] = text
         for depth in range(1, len(path) + 1):
             self._names.setdefault(path[:depth], name)
@@ -215,24 +244,28 @@ class EnvLayer(Layer):
 
     def to_set(self, path: Path, value: str) -> str | None:
         """See `Layer.to_set`."""
-        return f"export {variable(path)}={_shell(value)}"
+        return f"export {get_variable_name(path)}={_quote_for_shell(value)}"
 
     def to_unset(self, path: Path) -> str | None:
         """See `Layer.to_unset`."""
-        return f"unset {self._names.get(path, variable(path))}"
+        return f"unset {self._names.get(path, get_variable_name(path))}"
+
+    def to_open(self, path: Path) -> str | None:
+        """See `Layer.to_open`."""
+        return f"{get_variable_name(path)}__KEY"
 
     def to_rename(self, wrong: Path, right: Path, value: str) -> str | None:
         """See `Layer.to_rename`."""
         return f"{self.to_unset(wrong)}; {self.to_set(right, value)}"
 
 
-def variable(path: Path) -> str:
+def get_variable_name(path: Path) -> str:
     """Return the environment variable that sets the key."""
-    return _PREFIX + "__".join(path).upper()
+    return SETTING_PREFIX + "__".join(path).upper()
 
 
-def scalar(text: str) -> Any:
-    """Return *text* as the TOML number, boolean, quoted text or list that it is, else as itself."""
+def parse_scalar(text: str) -> Any:
+    """Return the value of *text* if it is a TOML number, boolean, quoted text or list, else *text*."""
     if text[:1] not in "0123456789+-.tfni\"'[":
         return text
     import tomllib
@@ -249,7 +282,7 @@ def lookup(tree: Any, path: Path) -> Any:
     """Return the value at *path* in nested tables and lists, or MISSING."""
     for part in path:
         if isinstance(tree, list):
-            index = index_of(part)
+            index = parse_index(part)
             if index is None or index >= len(tree):
                 return MISSING
             tree = tree[index]
@@ -261,21 +294,21 @@ def lookup(tree: Any, path: Path) -> Any:
 
 
 def merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    """Return both, *above* winning, table by table; the arguments are left as they are."""
+    """Return both merged table by table; *above* wins. The arguments are not changed."""
     merged = dict(below)
     for key, value in above.items():
         under = merged.get(key)
         if isinstance(value, Mapping):
-            value = merge(under if isinstance(under, Mapping) else {}, value)  # noqa: PLW2901 - copied on the way
+            value = merge(under if isinstance(under, Mapping) else {}, value)  # noqa: PLW2901 - a copy
         merged[key] = value
     return merged
 
 
 def merge_lists(below: Mapping[str, Any], tree: dict[str, Any]) -> list[Path]:
-    """Put single entries of `LISTS`, which *tree* holds by index, into the lists of *below*.
+    """Merge single entries of `LISTS`, which *tree* has by index, into the lists of *below*.
 
     Returns:
-        Paths of entries that are neither in their list nor the next one.
+        The paths of entries whose index is beyond the next entry of their list.
     """
     gaps: list[Path] = []
     for name in LISTS & tree.keys():
@@ -283,7 +316,9 @@ def merge_lists(below: Mapping[str, Any], tree: dict[str, Any]) -> list[Path]:
         if not isinstance(changes, Mapping):
             continue
         entries = list(under) if isinstance(under, list) else []
-        numbered = {index: entry for part, entry in changes.items() if (index := index_of(part)) is not None}
+        numbered = {
+            index: entry for part, entry in changes.items() if (index := parse_index(part)) is not None
+        }
         for index, entry in sorted(numbered.items()):
             if index > len(entries):
                 gaps.append((name, str(index)))
@@ -295,17 +330,17 @@ def merge_lists(below: Mapping[str, Any], tree: dict[str, Any]) -> list[Path]:
     return gaps
 
 
-def leaves(tree: Any, path: Path = ()) -> Iterator[tuple[Path, Any]]:
-    """Yield every value that is no table and no list of tables, with its path."""
-    for key, value in tables_in(tree).items():
-        if tables_in(value):
-            yield from leaves(value, (*path, key))
+def iter_leaves(tree: Any, path: Path = ()) -> Iterator[tuple[Path, Any]]:
+    """Yield every value that is neither a table nor a list of tables, with its path."""
+    for key, value in get_tables(tree).items():
+        if get_tables(value):
+            yield from iter_leaves(value, (*path, key))
         else:
             yield (*path, key), value
 
 
-def tables_in(value: Any) -> Mapping[str, Any]:
-    """Return a table as it is, a list of tables by index, and of anything else nothing."""
+def get_tables(value: Any) -> Mapping[str, Any]:
+    """Return the entries of a table, or of a list of tables by index; of anything else an empty dict."""
     if isinstance(value, Mapping):
         return value
     if isinstance(value, list) and value and all(isinstance(item, Mapping) for item in value):
@@ -313,17 +348,28 @@ def tables_in(value: Any) -> Mapping[str, Any]:
     return {}
 
 
-def _misnamed(name: str, what: str) -> ConfigError:
+def _join_texts(given: object) -> str:
+    """Return the text of a value, or its texts joined."""
+    return (
+        "".join(map(str, given))
+        if isinstance(given, list | tuple)
+        else given
+        if isinstance(given, str)
+        else ""
+    )
+
+
+def _make_name_fault(name: str, what: str) -> ConfigError:
     return ConfigError(
         f"the variable {name} {what}",
         code="LC102",
         where=name,
-        expected=f"{_PREFIX}SECTION__KEY, such as {_PREFIX}CACHE__PROVIDER",
+        expected=f"{SETTING_PREFIX}SECTION__KEY, such as {SETTING_PREFIX}CACHE__PROVIDER",
         fix=f"unset {name}",
     )
 
 
-def _shell(text: str) -> str:
+def _quote_for_shell(text: str) -> str:
     import shlex
 
     return shlex.quote(text)

@@ -1,4 +1,4 @@
-"""Puts the layers together and checks them: one call from nothing, a path or a dict to settings."""
+"""Load a configuration: find its layers, check them, merge them, and return the settings."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from typing import Any
 from llmcore.config import sources
 from llmcore.config.aliases import resolve
 from llmcore.config.check import check_layer
+from llmcore.config.given_layer import GivenLayer
 from llmcore.config.keys import Path as Key
-from llmcore.config.keys import nearest
+from llmcore.config.keys import find_nearest
 from llmcore.config.layers import (
     MISSING,
     BuiltIn,
     EnvLayer,
     FileLayer,
-    GivenLayer,
     Layer,
     lookup,
     merge,
@@ -25,7 +25,11 @@ from llmcore.config.layers import (
 )
 from llmcore.config.money import check_budgets
 from llmcore.config.settings import Settings
+from llmcore.config.variables import find_unread
 from llmcore.errors import ConfigError
+from llmcore.log import logger
+from llmcore.support.errors import raise_unchained
+from llmcore.support.user_folders import working_folder
 
 __all__ = ["load_settings"]
 
@@ -38,25 +42,27 @@ def load_settings(
     profile: str | None = None,
     env: Mapping[str, str] | None = None,
     cwd: str | os.PathLike[str] | None = None,
-    arguments: Mapping[str, Any] | None = None,
+    arguments: Mapping[str, Any] | GivenLayer | None = None,
 ) -> Settings:
-    """Return the configuration, checked.
+    """Return the checked configuration.
 
     Args:
-        source: A file, or a dict of the same shape in its place; None looks for `llmcore.toml`, or a `pyproject.toml`
-            with [tool.llmcore], going up from *cwd*.
-        profile: Name of a table [profiles.NAME]; None takes LLMCORE_PROFILE.
-        env: Variables in place of the process's own.
-        cwd: Folder in place of the working one.
-        arguments: A dict of the same shape that wins over everything.
+        source: A file, or a dict of the same shape. None searches for `llmcore.toml`, or `pyproject.toml` with
+            [tool.llmcore], in *cwd* and the folders above it.
+        profile: The name of a table [profiles.NAME]; None uses LLMCORE_PROFILE.
+        env: Environment variables, instead of those of the process.
+        cwd: The folder to use instead of the working directory.
+        arguments: A dict of the same shape that overrides everything, or a layer that reports its own positions.
 
     Raises:
-        ConfigError: Something is wrong; `faults` holds all that is.
+        ConfigError: The configuration has faults; `faults` has all of them.
     """
     loader = _Loader(os.environ if env is None else env, Path(cwd) if cwd is not None else None)
     settings = loader.load(source, profile, arguments)
     if settings is None:
-        raise loader.error()  # raised here, where no local variable holds what a file says
+        raise loader.error()  # raised here, where no local variable holds values of a file
+    for warning in settings.warnings:
+        _warn_once(warning)
     return settings
 
 
@@ -69,40 +75,50 @@ class _Loader:
     @property
     def cwd(self) -> Path:
         if self._cwd is None or not self._cwd.is_absolute():
-            self._cwd = Path.cwd() / (self._cwd or "")
+            try:
+                self._cwd = working_folder() / (self._cwd or "")
+            except OSError as error:
+                raise_unchained(
+                    ConfigError(
+                        f"the working directory cannot be read to find the configuration: {error.strerror}",
+                        code="LC107",
+                        expected="a working directory that exists, or a configuration as a dict",
+                        fix="cd to another folder",
+                    )
+                )
         return self._cwd
 
     def load(
         self,
         source: str | os.PathLike[str] | Mapping[str, Any] | None,
         profile: str | None,
-        arguments: Mapping[str, Any] | None,
+        arguments: Mapping[str, Any] | GivenLayer | None,
     ) -> Settings | None:
-        files = [layer for layer in (self._user(), self._project(source)) if layer is not None]
+        files = [layer for layer in (self._read_user_file(), self._read_project(source)) if layer is not None]
         env_layer = EnvLayer(self.env)
         self.faults += env_layer.faults
-        layers: list[Layer] = [_BUILT_IN, *files, *self._profile(files, profile)]
+        layers: list[Layer] = [_BUILT_IN, *files, *self._find_profile(files, profile)]
         if env_layer.tree:
             layers.append(env_layer)
-        if arguments and (layer := self._given("arguments", arguments)):
+        if arguments and (layer := self._make_given_layer("arguments", arguments)):
             layers.append(layer)
         for layer in layers[1:]:
-            if not layer.name.startswith("profile "):  # checked with its file
+            if not layer.name.startswith("profile "):  # a profile is checked with its file
                 self.faults += check_layer(layer)
         tree: dict[str, Any] = {}
         for layer in layers:
             below, tree = tree, merge(tree, layer.tree)
-            self.faults += [_gap(layer, path, below) for path in merge_lists(below, tree)]
+            self.faults += [_make_gap_fault(layer, path, below) for path in merge_lists(below, tree)]
         tree.pop("profiles", None)
-        return self._settled(tuple(layers), tree)
+        return self._make_settings(tuple(layers), tree)
 
     def error(self) -> ConfigError:
-        """Return all faults as one error, without the frames in which they were found: these hold the values."""
+        """Return all faults as one error, without tracebacks, because their frames hold the values."""
         for fault in self.faults:
             fault.__traceback__ = fault.__context__ = None
         return ConfigError.of(self.faults)
 
-    def _settled(self, layers: tuple[Layer, ...], tree: dict[str, Any]) -> Settings | None:
+    def _make_settings(self, layers: tuple[Layer, ...], tree: dict[str, Any]) -> Settings | None:
         def owner(path: tuple[str, ...]) -> Layer:
             return next(layer for layer in reversed(layers) if layer.get(path) is not MISSING)
 
@@ -112,50 +128,58 @@ class _Loader:
             provider = lookup(tree, ("llm", "provider"))
             models, faults = resolve(tree.get("models", {}), owner, str(provider))
             self.faults += faults
-        return None if self.faults else Settings(layers, tree, models, self.env)
-
-    def _user(self) -> Layer | None:
-        path = sources.user_file(self.env)
-        if path is None or not path.exists():
+        if self.faults:
             return None
-        return self._file("user file", path, personal=True)
+        return Settings(layers, tree, models, self.env, warnings=find_unread(self.env, layers))
 
-    def _project(self, source: str | os.PathLike[str] | Mapping[str, Any] | None) -> Layer | None:
+    def _read_user_file(self) -> Layer | None:
+        path = sources.get_user_file(self.env)
+        if path is None or not sources.is_present(path):
+            return None
+        return self._read_file("user file", path, personal=True)
+
+    def _read_project(self, source: str | os.PathLike[str] | Mapping[str, Any] | None) -> Layer | None:
         if isinstance(source, Mapping):
-            return self._given("given", source)
+            return self._make_given_layer("given", source)
         if source is not None and not isinstance(source, str | os.PathLike):
             raise ConfigError(
-                f"a configuration is not a {type(source).__name__}", expected="a path, a dict, or nothing"
+                f"the configuration must be a path, a dict or None, got {type(source).__name__}"
             )
         named = source if source is not None else self.env.get("LLMCORE_CONFIG") or None
         if named is None:
-            path = sources.project_file(self.cwd)
-            return None if path is None else self._file("project file", path)
+            try:
+                path = sources.find_project_file(self.cwd)
+            except ConfigError as error:
+                self.faults.append(error)
+                return None
+            return None if path is None else self._read_file("project file", path)
         try:
-            path = sources.given_path(
+            path = sources.find_given_file(
                 named, self.cwd, origin="argument" if source is not None else "LLMCORE_CONFIG", env=self.env
             )
         except ConfigError as error:
             self.faults.append(error)
             return None
-        return self._file("project file", path)
+        return self._read_file("project file", path, named=os.fspath(named))
 
-    def _given(self, name: str, tree: Mapping[str, Any]) -> Layer | None:
+    def _make_given_layer(self, name: str, tree: Mapping[str, Any] | GivenLayer) -> Layer | None:
         try:
-            return GivenLayer(name, _copied(tree))
+            return tree if isinstance(tree, GivenLayer) else GivenLayer(name, _copy(tree))
         except ConfigError as error:
             self.faults.append(error)
             return None
 
-    def _file(self, name: str, path: Path, *, personal: bool = False) -> FileLayer | None:
+    def _read_file(
+        self, name: str, path: Path, *, personal: bool = False, named: str | None = None
+    ) -> FileLayer | None:
         try:
             document = sources.read(path, cwd=self.cwd, env=self.env)
         except ConfigError as error:
             self.faults.append(error)
             return None
-        return FileLayer(name, document, personal=personal)
+        return FileLayer(name, document, personal=personal, named=named)
 
-    def _profile(self, files: list[Layer], argument: str | None) -> list[Layer]:
+    def _find_profile(self, files: list[Layer], argument: str | None) -> list[Layer]:
         name = argument or self.env.get("LLMCORE_PROFILE") or None
         if name is None:
             return []
@@ -167,39 +191,50 @@ class _Loader:
                 known |= dict.fromkeys(profiles)
             tree = layer.get(("profiles", name))
             if isinstance(tree, Mapping):
-                found.append(_view(layer, name, tree))
+                found.append(_make_profile_layer(layer, name, tree))
         if not found and not self.faults:
-            self.faults.append(_no_profile(name, list(known), argument))
+            self.faults.append(_make_profile_fault(name, list(known), argument))
         return found
 
 
-def _view(layer: Layer, profile: str, tree: Mapping[str, Any]) -> Layer:
+_warned: set[str] = set()
+"""Warnings that this process has logged, since a program may load its configuration often."""
+
+
+def _warn_once(warning: ConfigError) -> None:
+    if warning.message not in _warned:
+        _warned.add(warning.message)
+        meant = f"; did you mean {warning.suggestion}?" if warning.suggestion else ""
+        logger(__name__).warning("%s%s", warning.message, meant)
+
+
+def _make_profile_layer(layer: Layer, profile: str, tree: Mapping[str, Any]) -> Layer:
     name = f"profile {profile}"
     if isinstance(layer, FileLayer):
         return layer.inside(name, ("profiles", profile))
-    return GivenLayer(name, tree)
+    return GivenLayer(name, tree, inside=("profiles", profile))
 
 
-def _gap(layer: Layer, path: Key, below: Mapping[str, Any]) -> ConfigError:
+def _make_gap_fault(layer: Layer, path: Key, below: Mapping[str, Any]) -> ConfigError:
     under = below.get(path[0])
     last = len(under) if isinstance(under, list) else 0
     return layer.fault(
         path,
-        f"[[{path[0]}]] has no entry {path[1]}, nor is it the next one",
+        f"an entry of [[{path[0]}]] must be a number from 0 to {last}, got {path[1]}",
         code="LC102",
         at="key",
-        expected=f"a number from 0 to {last}, which is the next entry",
+        expected=f"an existing entry, or {last} for the next one",
         fix=layer.to_unset(path),
     )
 
 
-def _no_profile(name: str, known: list[str], argument: str | None) -> ConfigError:
-    meant = nearest(name, known)
+def _make_profile_fault(name: str, known: list[str], argument: str | None) -> ConfigError:
+    meant = find_nearest(name, known)
     fix = None
     if meant:
         fix = f'profile="{meant}"' if argument else f"export LLMCORE_PROFILE={meant}"
     return ConfigError(
-        f"there is no profile `{name}`",
+        f"unknown profile `{name}`",
         code="LC108",
         where="argument" if argument else "LLMCORE_PROFILE",
         expected=", ".join(sorted(known)) or f"a table [profiles.{name}.SECTION] in a configuration file",
@@ -208,19 +243,19 @@ def _no_profile(name: str, known: list[str], argument: str | None) -> ConfigErro
     )
 
 
-def _copied(tree: Mapping[Any, Any]) -> dict[str, Any]:
-    """Return the caller's dict as our own, so that what he changes later changes nothing here."""
-    copied: dict[str, Any] = {}
+def _copy(tree: Mapping[Any, Any]) -> dict[str, Any]:
+    """Return a deep copy, so that later changes by the caller have no effect."""
+    copy: dict[str, Any] = {}
     for key, value in tree.items():
         if not isinstance(key, str):
             raise ConfigError(
-                f"a key of the configuration is not text: {key!r}", code="LC102", where="argument"
+                f"a key of the configuration must be text, got {key!r}", code="LC102", where="load(...)"
             )
-        copied[key] = _copied_value(value)
-    return copied
+        copy[key] = _copy_value(value)
+    return copy
 
 
-def _copied_value(value: Any) -> Any:
+def _copy_value(value: Any) -> Any:
     if isinstance(value, Mapping):
-        return _copied(value)
-    return [_copied_value(item) for item in value] if isinstance(value, list | tuple) else value
+        return _copy(value)
+    return [_copy_value(item) for item in value] if isinstance(value, list | tuple) else value

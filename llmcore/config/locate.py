@@ -1,4 +1,4 @@
-"""Finds where each key of a TOML document stands; tomllib reads values and forgets their places."""
+"""Find the position of each key of a TOML document, which tomllib does not report."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _BARE = re.compile(r"\d{4}-\d\d-\d\d[ ]\d[^\s,\]}#]*|[^\s,\]}#]+")
 
 
 class Span(NamedTuple):
-    """A piece of one line; line and column count from 1."""
+    """A part of one line; line and column are counted from 1."""
 
     line: int
     column: int
@@ -31,77 +31,77 @@ class Span(NamedTuple):
 
 
 class Place(NamedTuple):
-    """Where a key and its value stand. For a table both are its name in the header."""
+    """The positions of a key and its value. For a table both are its name in the header."""
 
     key: Span
     value: Span
 
 
 def locate(text: str) -> dict[Path, Place]:
-    """Return the place of every key, table and array element of a document that tomllib accepts.
+    """Return the position of every key, table and array element of a document that tomllib accepts.
 
-    Elements of arrays have their index as text: `("models", "safe", "0")`. Of a document that is not
-    valid, what stands before the fault is found.
+    Array elements have their index as text: `("models", "safe", "0")`. In an invalid document, the positions before the fault
+    are returned.
     """
     scanner = _Scanner(text)
     with suppress(_Stop, RecursionError):  # no worse than an error without its column
-        scanner.document()
-    return scanner.found
+        scanner.read_document()
+    return scanner.places
 
 
 class _Stop(Exception):
-    """The text is not what the scanner knows as TOML."""
+    """The scanner cannot parse the text."""
 
 
 class _Scanner:
     def __init__(self, text: str) -> None:
         self.text = text
         self.at = 0
-        self.found: dict[Path, Place] = {}
+        self.places: dict[Path, Place] = {}
         self._starts = [0, *(match.end() for match in re.finditer("\n", text))]
         self._tables: dict[Path, int] = {}
-        """How many [[tables]] of each name were met."""
+        """The last index of [[tables]] by name."""
 
-    def document(self) -> None:
+    def read_document(self) -> None:
         base: Path = ()
         while self._skip() < len(self.text):
             if self.text[self.at] == "[":
-                base = self._header()
+                base = self._read_header()
             else:
-                self._pair(base)
+                self._read_pair(base)
 
-    def _header(self) -> Path:
+    def _read_header(self) -> Path:
         many = self.text.startswith("[[", self.at)
         self.at += 2 if many else 1
-        segments = self._key()
-        self._take("]]" if many else "]")
+        segments = self._read_key()
+        self._expect("]]" if many else "]")
         path: Path = ()
         for index, (name, span) in enumerate(segments):
             path = (*path, name)
             if many and index == len(segments) - 1:
                 self._tables[path] = self._tables.get(path, -1) + 1
-                self.found.setdefault(path, Place(span, span))
+                self.places.setdefault(path, Place(span, span))
             elif index == len(segments) - 1:
-                self.found[path] = Place(span, span)
-            self.found.setdefault(path, Place(span, span))
+                self.places[path] = Place(span, span)
+            self.places.setdefault(path, Place(span, span))
             if path in self._tables:
                 path = (*path, str(self._tables[path]))
-                self.found.setdefault(path, Place(span, span))
+                self.places.setdefault(path, Place(span, span))
         return path
 
-    def _pair(self, base: Path) -> None:
-        segments = self._key()
-        self._take("=")
+    def _read_pair(self, base: Path) -> None:
+        segments = self._read_key()
+        self._expect("=")
         path = base
         for name, span in segments:
             path = (*path, name)
-            self.found.setdefault(path, Place(span, span))
+            self.places.setdefault(path, Place(span, span))
         self._skip()
         start = self.at
-        self._value(path)
-        self.found[path] = Place(segments[-1][1], self._span(start, self.at))
+        self._read_value(path)
+        self.places[path] = Place(segments[-1][1], self._make_span(start, self.at))
 
-    def _key(self) -> list[tuple[str, Span]]:
+    def _read_key(self) -> list[tuple[str, Span]]:
         segments = []
         while True:
             self._skip()
@@ -109,41 +109,41 @@ class _Scanner:
             if match is None:
                 raise _Stop
             self.at = match.end()
-            segments.append((_name(match[0]), self._span(*match.span())))
+            segments.append((_parse_name(match[0]), self._make_span(*match.span())))
             if self._skip() >= len(self.text) or self.text[self.at] != ".":
                 return segments
             self.at += 1
 
-    def _value(self, path: Path) -> None:
+    def _read_value(self, path: Path) -> None:
         opening = self.text[self.at : self.at + 1]
         if opening == "[":
-            self._array(path)
+            self._read_array(path)
         elif opening == "{":
-            self._inline(path)
+            self._read_inline_table(path)
         else:
             match = (_STRING if opening in {'"', "'"} else _BARE).match(self.text, self.at)
             if match is None:
                 raise _Stop
             self.at = match.end()
 
-    def _array(self, path: Path) -> None:
+    def _read_array(self, path: Path) -> None:
         self.at += 1
         index = 0
-        while self._more("]"):
+        while self._has_more("]"):
             start = self.at
-            self._value((*path, str(index)))
-            span = self._span(start, self.at)
-            self.found[(*path, str(index))] = Place(span, span)
+            self._read_value((*path, str(index)))
+            span = self._make_span(start, self.at)
+            self.places[(*path, str(index))] = Place(span, span)
             index += 1
-            self._comma()
+            self._skip_comma()
 
-    def _inline(self, path: Path) -> None:
+    def _read_inline_table(self, path: Path) -> None:
         self.at += 1
-        while self._more("}"):
-            self._pair(path)
-            self._comma()
+        while self._has_more("}"):
+            self._read_pair(path)
+            self._skip_comma()
 
-    def _more(self, closing: str) -> bool:
+    def _has_more(self, closing: str) -> bool:
         if self._skip() >= len(self.text):
             raise _Stop
         if self.text[self.at] != closing:
@@ -151,11 +151,11 @@ class _Scanner:
         self.at += 1
         return False
 
-    def _comma(self) -> None:
+    def _skip_comma(self) -> None:
         if self._skip() < len(self.text) and self.text[self.at] == ",":
             self.at += 1
 
-    def _take(self, expected: str) -> None:
+    def _expect(self, expected: str) -> None:
         self._skip()
         if not self.text.startswith(expected, self.at):
             raise _Stop
@@ -167,7 +167,7 @@ class _Scanner:
             self.at = match.end()
         return self.at
 
-    def _span(self, start: int, end: int) -> Span:
+    def _make_span(self, start: int, end: int) -> Span:
         line = bisect_right(self._starts, start)
         first = self._starts[line - 1]
         line_end = self.text.find("\n", start)
@@ -175,7 +175,7 @@ class _Scanner:
         return Span(line, start - first + 1, max(1, stop - start))
 
 
-def _name(token: str) -> str:
+def _parse_name(token: str) -> str:
     if token[0] == '"' and "\\" in token:
         import tomllib
 

@@ -1,4 +1,4 @@
-"""Keeps secrets out of whatever is shown: by the name of the key, and by the look of the value."""
+"""Hide secrets in displayed text: by the name of their key, and by the look of the value."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ import msgspec
 
 __all__ = [
     "HIDDEN",
+    "format_value",
     "is_reference",
     "is_secret_name",
     "looks_secret",
     "mask_line",
     "mask_text",
-    "quoted",
-    "shown",
+    "quote",
 ]
 
 HIDDEN: Final = "…"
 _LONGEST: Final = 72
 
-# Kept as text: `re` compiles each at its first use, and a start-up without faults uses hardly one.
+# Strings, not compiled patterns: a start-up without faults uses hardly one of them.
 _TELLTALE_NAME = (
     r"(?i:(?:key|token|secret|passw(?:or)?d|passphrase|pwd|credential|authorization|auth|bearer)[\d_]*$"
     r"|(?:key|secret|password|credential)s$|^alert_url$)"
@@ -41,70 +41,70 @@ _QUOTED = r""""(?:\\.|[^"\\])*"|'[^']*'"""
 
 
 def is_secret_name(name: str) -> bool:
-    """Tell whether a key of this name holds a secret: api_key, token, password, ..."""
+    """Return whether a key of this name holds a secret: api_key, token, password, ..."""
     return re.search(_TELLTALE_NAME, name.strip("\"' ")) is not None
 
 
 def is_reference(value: object) -> bool:
-    """Tell whether the value says where a secret is, and is none itself."""
+    """Return whether the value is a reference to a secret, and not a secret itself."""
     if not isinstance(value, str) or re.fullmatch(_REFERENCE, value) is None:
         return False
     return not (value.startswith("env:") and looks_secret(value[4:]))
 
 
 def looks_secret(text: str) -> bool:
-    """Tell whether some part of the text has the look of a vendor's key or a password in an address."""
+    """Return whether some part of the text looks like an API key, or like a password in a URL."""
     return any(not _is_variable(match[0]) for match in re.finditer(_TELLTALE_VALUE, text))
 
 
 def mask_text(text: str) -> str:
-    """Return the text with what looks secret hidden."""
+    """Return the text with an ellipsis in place of everything that looks secret."""
     return re.sub(_TELLTALE_VALUE, lambda match: match[0] if _is_variable(match[0]) else HIDDEN, text)
 
 
-def shown(name: str, value: Any, *, secret: bool = False) -> str:
-    """Return a value as a line of text for a person, shortened, without what is secret."""
+def format_value(name: str, value: Any, *, secret: bool = False) -> str:
+    """Return a value as one line of text for display, shortened, with secrets hidden."""
     if isinstance(value, Mapping):
-        inner = (f"{key} = {shown(str(key), item, secret=secret)}" for key, item in value.items())
+        inner = (f"{key} = {format_value(str(key), item, secret=secret)}" for key, item in value.items())
         return "{ " + ", ".join(inner) + " }" if value else "{}"
     if (secret or is_secret_name(name)) and not is_reference(value):
         return HIDDEN
     if isinstance(value, list | tuple):
-        return _short("[" + ", ".join(shown("", item) for item in value) + "]")
+        return _short("[" + ", ".join(format_value("", item) for item in value) + "]")
     if isinstance(value, bool):
         return str(value).lower()
-    text = quoted(value) if isinstance(value, str) else str(value)
+    text = quote(value) if isinstance(value, str) else str(value)
     return _short(mask_text(text))
 
 
-def quoted(text: str) -> str:
-    """Return the text in quotes, as TOML and JSON write it."""
+def quote(text: str) -> str:
+    """Return the text in double quotes, valid in TOML and JSON."""
     return msgspec.json.encode(text.encode(errors="replace").decode()).decode()
 
 
 def mask_line(line: str, *, broken: bool = False) -> str:
-    """Return a line of a file with its secrets starred out, as long as before.
+    """Return a line of a file with its secrets replaced by stars; the length is unchanged.
 
-    *broken* is for a line that is no TOML: nothing behind the name of a secret is shown.
+    *broken*: the line is not valid TOML, so everything after the name of a secret is hidden.
     """
     for match in re.finditer(_NAMED, line):
         if is_secret_name(match[1]):
-            quoted = None if broken else re.compile(_QUOTED).match(line, match.end())
-            start, end = quoted.span() if quoted else (match.end(), len(line))
+            match_quoted = None if broken else re.compile(_QUOTED).match(line, match.end())
+            start, end = match_quoted.span() if match_quoted else (match.end(), len(line))
             if not is_reference(line[start + 1 : end - 1]):
-                line = stars(line, start, end)
+                line = star_out(line, start, end)
     return re.sub(_TELLTALE_VALUE, lambda m: m[0] if _is_variable(m[0]) else "*" * len(m[0]), line)
 
 
-def stars(line: str, start: int, end: int) -> str:
-    """Return the line with a part starred out, its quotes kept."""
+def star_out(line: str, start: int, end: int) -> str:
+    """Return the line with a part replaced by stars; quotes are kept."""
     part = line[start:end]
     hidden = re.sub(r"[^\"']", "*", part) if re.fullmatch(_QUOTED, part) else "*" * len(part)
     return line[:start] + hidden + line[end:]
 
 
 def _is_variable(text: str) -> bool:
-    """Names of environment variables are long, too, and no secret."""
+    """Return whether *text* is the name of an environment variable, which may be as long as a secret."""
     return re.fullmatch(r"[A-Z][A-Z0-9_]*_[A-Z0-9_]*", text) is not None
 
 

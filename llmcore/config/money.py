@@ -1,4 +1,4 @@
-"""What a configuration says of money: budgets, rate limits and the ledger."""
+"""Read and check the budgets, the rate limits and the ledger of a configuration."""
 
 from __future__ import annotations
 
@@ -10,18 +10,19 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from llmcore.config import references
-from llmcore.config.keys import Path, dotted
-from llmcore.config.layers import Layer, tables_in
+from llmcore.config.keys import Path, format_key
+from llmcore.config.layers import Layer, get_tables
 from llmcore.config.mask import is_reference
-from llmcore.config.paths import located
+from llmcore.config.paths import resolve_path
 from llmcore.config.readers import is_web_address
 from llmcore.config.schema import BUDGETS_KEYS, LIMIT_KEYS, SECTIONS
-from llmcore.config.sources import state_file
+from llmcore.config.sources import get_state_file
 from llmcore.errors import ConfigError
 from llmcore.types import Secret
 
 __all__ = [
     "Budget",
+    "BudgetPlace",
     "LedgerSettings",
     "Limit",
     "check_budgets",
@@ -33,35 +34,54 @@ __all__ = [
 _SCOPES: Final = ("model", "tag", "user")
 
 Owner = Callable[[Path], Layer]
-"""Tells which layer a key comes from."""
+"""Returns the layer that a key comes from."""
+_SIMULATOR_LEDGER: Final = "LLMCORE_SIMULATOR_LEDGER"
+
+
+class BudgetPlace(NamedTuple):
+    """Where a budget is configured, for errors of the calls that it refuses."""
+
+    path: Path
+    layer: Layer
+
+    @property
+    def where(self) -> str | None:
+        """The position of the limit: file, line and column, a variable, or a key of a dict."""
+        return self.layer.where((*self.path, "limit"), "value")
+
+    @property
+    def excerpt(self) -> str | None:
+        """The line of the limit, and a second one that underlines it."""
+        return self.layer.excerpt((*self.path, "limit"), "value", secret=False)
 
 
 class Budget(msgspec.Struct, frozen=True, kw_only=True):
-    """[budget], or one of the [[budgets]]; it holds for the calls that fit all of `model`, `tag` and `user`."""
+    """[budget], or an entry of [[budgets]]. It applies to calls that match all of `model`, `tag` and `user`."""
 
     limit: Decimal
     """In `unit`, 0 or more."""
     unit: str = "USD"
-    """USD, or characters: that are spoken."""
+    """USD, or characters of synthesized text."""
     per: str = "total"
-    """day, month (both by UTC) or total."""
+    """day, month (both in UTC) or total."""
     on_exceed: str = "refuse"
     """refuse or warn."""
     unknown_price: str = "refuse"
-    """refuse or allow: what a call does whose price nobody knows."""
+    """refuse or allow calls with an unknown price."""
     alert_at: tuple[float, ...] = ()
-    """Fractions of the limit, rising."""
+    """Fractions of the limit, in ascending order."""
     alert_url: Secret | None = None
     alert_command: tuple[str, ...] = ()
     """A program and its arguments."""
     model: str | None = None
-    """"provider:model", or "provider:" for all models of one; None is all."""
+    """"provider:model", or "provider:" for all models of a provider; None for all models."""
     tag: str | None = None
     user: str | None = None
+    place: BudgetPlace | None = None
 
     @property
     def name(self) -> str:
-        """What tells people which one it is: "day", "month openai:gpt-6-sol", "total tag=nightly"."""
+        """The name for display: "day", "month openai:gpt-6-sol", "total tag=nightly"."""
         parts = [self.per]
         if self.unit != "USD":
             parts.append(self.unit)
@@ -74,7 +94,7 @@ class Budget(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Limit(msgspec.Struct, frozen=True):
-    """[limits], or [limits.NAME] of one provider or model; None is no limit."""
+    """[limits], or [limits.NAME] for one provider or model; None means unlimited."""
 
     requests_per_minute: int | None = None
     tokens_per_minute: int | None = None
@@ -85,10 +105,12 @@ class LedgerSettings(msgspec.Struct, frozen=True):
     """[ledger]."""
 
     path: str | None
-    """Absolute; None where no home is known to put it in."""
+    """Absolute; None if no path is configured and the user has no home directory."""
     durability: str
     """normal or full."""
     enabled: bool
+    layer: Layer | None = None
+    """What decides `enabled`, for errors of the calls that need the ledger."""
 
 
 class _Entry(NamedTuple):
@@ -96,47 +118,47 @@ class _Entry(NamedTuple):
     table: Mapping[str, Any]
 
 
-def _entries(tree: Mapping[str, Any]) -> Iterator[_Entry]:
+def _iter_entries(tree: Mapping[str, Any]) -> Iterator[_Entry]:
     budget = tree.get("budget")
     if isinstance(budget, Mapping):
         yield _Entry(("budget",), budget)
-    for index, table in tables_in(tree.get("budgets")).items():
+    for index, table in get_tables(tree.get("budgets")).items():
         yield _Entry(("budgets", index), table)
 
 
 def check_budgets(tree: Mapping[str, Any], owner: Owner) -> list[ConfigError]:
-    """Return what is wrong with the budgets of all layers together: no limit, or two of the same kind."""
+    """Return the faults of the merged budgets: a missing limit, or two budgets for the same calls and period."""
     faults: list[ConfigError] = []
     seen: dict[tuple[Any, ...], Path] = {}
-    for path, table in _entries(tree):
+    for path, table in _iter_entries(tree):
         layer = owner(path)
         if not set(table) <= BUDGETS_KEYS.keys():
-            continue  # a typing mistake is one fault, not two
+            continue  # an unknown key is already reported
         if "limit" not in table:
-            faults.append(_without_limit(layer, path))
+            faults.append(_make_missing_limit_fault(layer, path))
             continue
-        kind = (_unit(table["limit"]), table.get("per", "total"), *(table.get(key) for key in _SCOPES))
+        kind = (_read_unit(table["limit"]), table.get("per", "total"), *(table.get(key) for key in _SCOPES))
         if not all(part is None or isinstance(part, str) for part in kind):
-            continue  # told already, by the check of its layer
+            continue  # already reported by the check of its layer
         if kind in seen:
-            faults.append(_second(layer, path, seen[kind], owner(seen[kind])))
+            faults.append(_make_duplicate_fault(layer, path, seen[kind], owner(seen[kind])))
         seen.setdefault(kind, path)
     return faults
 
 
-def _unit(limit: Any) -> str | None:
+def _read_unit(limit: Any) -> str | None:
     try:
         unit: str = BUDGETS_KEYS["limit"].read(limit)[1]
-    except (TypeError, ValueError):  # told already, by the check of its layer
+    except (TypeError, ValueError):  # already reported by the check of its layer
         return None
     return unit
 
 
-def _without_limit(layer: Layer, path: Path) -> ConfigError:
+def _make_missing_limit_fault(layer: Layer, path: Path) -> ConfigError:
     reader = BUDGETS_KEYS["limit"]
     return layer.fault(
         path,
-        f"`limit` is missing in [{dotted(path)}]",
+        f"`limit` is missing in [{format_key(path)}]",
         code="LC112",
         at="key",
         expected=reader.expected,
@@ -144,34 +166,34 @@ def _without_limit(layer: Layer, path: Path) -> ConfigError:
     )
 
 
-def _second(layer: Layer, path: Path, first: Path, owner: Layer) -> ConfigError:
+def _make_duplicate_fault(layer: Layer, path: Path, first: Path, owner: Layer) -> ConfigError:
     return layer.fault(
         path,
-        f"[{dotted(path)}] is a second budget for the same calls and period as [{dotted(first)}]",
+        f"[{format_key(path)}] is a second budget for the same calls and period as [{format_key(first)}]",
         code="LC113",
         at="key",
-        expected="budgets that differ in per, model, tag, user, or what they count",
+        expected="budgets that differ in per, model, tag, user, or the unit of their limit",
         fix=layer.to_unset(path),
-        notes=(f"[{dotted(first)}] stands at {owner.where(first)}",),
+        notes=(f"[{format_key(first)}] is at {owner.where(first)}",),
     )
 
 
 def read_budgets(
     tree: Mapping[str, Any], owner: Owner, env: Mapping[str, str]
 ) -> tuple[tuple[Budget, ...], list[ConfigError]]:
-    """Return the budgets, [budget] first, their references followed; and those that lead nowhere."""
+    """Return the budgets, [budget] first, with their references resolved, and the errors of references."""
     faults: list[ConfigError] = []
     budgets = []
-    for path, table in _entries(tree):
+    for path, table in _iter_entries(tree):
         values = {key: BUDGETS_KEYS[key].read(value) for key, value in table.items()}
         values["limit"], values["unit"] = values["limit"]
         if "alert_url" in values:
-            values["alert_url"] = _address((*path, "alert_url"), values["alert_url"], owner, env, faults)
-        budgets.append(Budget(**values))
+            values["alert_url"] = _read_address((*path, "alert_url"), values["alert_url"], owner, env, faults)
+        budgets.append(Budget(**values, place=BudgetPlace(path, owner(path))))
     return tuple(budgets), faults
 
 
-def _address(
+def _read_address(
     path: Path, value: str | Secret, owner: Owner, env: Mapping[str, str], faults: list[ConfigError]
 ) -> Secret | None:
     if isinstance(value, Secret) or not is_reference(value):
@@ -180,7 +202,7 @@ def _address(
     try:
         found = references.resolve(value, env=env, folder=layer.folder)
     except references.Unresolved as error:
-        message = f"no `{path[-1]}` for [{dotted(path[:-1])}]: {error.message}"
+        message = f"no `{path[-1]}` for [{format_key(path[:-1])}]: {error.message}"
         faults.append(
             layer.fault(
                 path,
@@ -197,16 +219,16 @@ def _address(
     faults.append(
         layer.fault(
             path,
-            f"`{path[-1]}` of [{dotted(path[:-1])}] leads to what is no address",
+            f"`{path[-1]}` of [{format_key(path[:-1])}] must refer to a URL, got something else",
             code="LC104",
-            expected="an address that begins with http:// or https://",
+            expected="a URL that starts with http:// or https://",
         )
     )
     return None
 
 
 def read_limits(tree: Mapping[str, Any]) -> dict[str, Limit]:
-    """Return the rate limits by "provider" or "provider:model"; the common one of every provider is ""."""
+    """Return the rate limits by "provider" or "provider:model"; the default for every provider is ""."""
     given = tree.get("limits", {})
     tables = {name: table for name, table in given.items() if name not in LIMIT_KEYS}
     common = {name: value for name, value in given.items() if name in LIMIT_KEYS}
@@ -218,7 +240,10 @@ def read_limits(tree: Mapping[str, Any]) -> dict[str, Limit]:
 
 
 def read_ledger(tree: Mapping[str, Any], owner: Owner, env: Mapping[str, str]) -> LedgerSettings:
-    """Return [ledger]; a relative path counts from the folder of the file that says it."""
+    """Return [ledger]. A relative path is relative to the folder of its file.
+
+    The default path is the ledger of a simulator that runs in this process, else the one in the user's state folder.
+    """
     values = {
         key: reader.read(tree["ledger"][key])
         for key, reader in SECTIONS["ledger"].items()
@@ -226,7 +251,10 @@ def read_ledger(tree: Mapping[str, Any], owner: Owner, env: Mapping[str, str]) -
     }
     path: FilePath | None
     if "path" in values:
-        path = located(values["path"], env=env, folder=owner(("ledger", "path")).folder or FilePath())
+        path = resolve_path(values["path"], env=env, folder=owner(("ledger", "path")).folder or FilePath())
+    elif simulated := env.get(_SIMULATOR_LEDGER):
+        path = FilePath(simulated)
     else:
-        path = state_file(env, "ledger.sqlite3")
-    return LedgerSettings(None if path is None else str(path), values["durability"], values["enabled"])
+        path = get_state_file(env, "ledger.sqlite3")
+    layer = owner(("ledger", "enabled"))
+    return LedgerSettings(None if path is None else str(path), values["durability"], values["enabled"], layer)

@@ -1,26 +1,27 @@
-"""Where a path in the configuration leads."""
+"""Resolve paths in the configuration."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
 
-__all__ = ["located"]
+from llmcore.support.home import expand_home
+from llmcore.support.user_folders import working_folder
+
+__all__ = ["resolve_path"]
 
 
-def located(text: str, *, env: Mapping[str, str], folder: Path | None) -> Path:
-    """Return the path that *text* means.
+def resolve_path(text: str, *, env: Mapping[str, str], folder: Path | None) -> Path:
+    """Return *text* as a path.
 
     Args:
-        text: As it was written; `~/` is the home folder.
-        env: The variables that tell where that is.
-        folder: What a relative path counts from: the folder of the file that says it. None leaves it relative, to the
-            working directory of whoever uses it.
+        text: The path as configured; `~/` is the home folder.
+        env: The environment variables that determine the home folder.
+        folder: The folder of the file with the path, to which it is relative. None leaves it relative to the working
+            directory.
     """
-    if (text == "~" or text.startswith("~/")) and env.get("HOME"):
-        return Path(env["HOME"], text[2:])
     try:
-        path = Path(text).expanduser()
-    except RuntimeError:  # there is no such user: whoever uses it says so
+        path = expand_home(text, env)
+    except RuntimeError:  # no such user, or no home: reported when the path is used
         return Path(text)
-    return path if folder is None else folder.absolute() / path
+    return path if folder is None else (folder if folder.is_absolute() else working_folder() / folder) / path

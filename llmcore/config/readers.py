@@ -1,4 +1,4 @@
-"""How single values of a configuration are read: each reader returns the checked value or refuses it."""
+"""Read single values of a configuration: each reader returns the checked value or raises ValueError or TypeError."""
 
 from __future__ import annotations
 
@@ -15,73 +15,73 @@ from llmcore.types import Secret
 from llmcore.units import Duration, Size, is_part
 
 __all__ = [
-    "MOST_FRACTION",
-    "MOST_USD",
+    "MAX_FRACTION",
+    "MAX_USD",
     "Reader",
-    "address",
-    "allowance",
-    "choice",
-    "command",
-    "count",
-    "flag",
-    "fractions",
     "is_web_address",
-    "lifetime",
-    "models",
-    "named",
-    "names",
-    "part",
-    "period",
-    "price",
-    "scope",
-    "size",
-    "text",
+    "make_choice",
+    "make_text_reader",
+    "read_address",
+    "read_allowance",
+    "read_command",
+    "read_count",
+    "read_flag",
+    "read_fractions",
+    "read_lifetime",
+    "read_models",
+    "read_names",
+    "read_part",
+    "read_period",
+    "read_price",
+    "read_scope",
+    "read_size",
+    "read_text",
 ]
 
-MOST_USD: Final = 1_000_000_000
-"""Above it a book in whole billionths of a dollar would overflow."""
+MAX_USD: Final = 1_000_000_000
+"""Larger amounts would overflow the ledger, which counts nano-dollars."""
 
-MOST_FRACTION: Final = 10
-"""Above it somebody wrote percent."""
+MAX_FRACTION: Final = 10
+"""A larger number is probably a percentage."""
 
 
 class Reader(msgspec.Struct, frozen=True):
-    """How one value is read."""
+    """Reads and describes one value."""
 
     read: Callable[[Any], Any]
-    """Return the checked value; ValueError or TypeError where it does not fit."""
+    """Returns the checked value; raises ValueError or TypeError if it is invalid."""
     noun: str
-    """What the value should be, after "is not "."""
+    """The valid values, as in "`ttl` must be a duration"."""
     expected: str
     example: str
-    """A value to paste, as `llmcore config set` takes it."""
+    """A value to paste, as an argument of `llmcore config set`."""
     text: bool = False
-    """Whether text is wanted, so that a variable's "123" stays text."""
+    """Whether the value is text, so that "123" in a variable stays text."""
 
 
-def text(value: Any) -> str:
-    """Return text that is not blank."""
+def read_text(value: Any) -> str:
+    """Return text, which must not be blank."""
     if not isinstance(value, str) or not value.strip():
         raise ValueError
     return value
 
 
-def lifetime(value: Any) -> float | None:
+def read_lifetime(value: Any) -> float | None:
     """Return seconds; None for "never"."""
     if value == "never":
         return None
-    return period(value)
+    return read_period(value)
 
 
-def period(value: Any) -> float:
-    """Return seconds, above 0."""
+def read_period(value: Any) -> float:
+    """Return seconds, greater than 0."""
     seconds = float(Duration.parse(value))
     if seconds <= 0:
         raise ValueError
     return seconds
 
 
-def part(value: Any) -> float | None:
+def read_part(value: Any) -> float | None:
     """Return a number between 0 and 1; None for "never"."""
     if value == "never":
         return None
@@ -90,28 +90,28 @@ def part(value: Any) -> float | None:
     return float(value)
 
 
-def size(value: Any) -> int:
+def read_size(value: Any) -> int:
     """Return bytes."""
     return int(Size.parse(value))
 
 
-def count(value: Any) -> int:
-    """Return a whole number, 1 or more."""
+def read_count(value: Any) -> int:
+    """Return a whole number of at least 1."""
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         raise ValueError
     return value
 
 
-def names(value: Any) -> tuple[str, ...]:
+def read_names(value: Any) -> tuple[str, ...]:
     """Return a list of texts."""
     if not isinstance(value, list | tuple):
         raise TypeError
-    return tuple(text(item) for item in value)
+    return tuple(read_text(item) for item in value)
 
 
-def models(value: Any) -> tuple[str, ...]:
+def read_models(value: Any) -> tuple[str, ...]:
     """Return the models that a name of [models] stands for."""
-    found = (text(value),) if isinstance(value, str) else names(value)
+    found = (read_text(value),) if isinstance(value, str) else read_names(value)
     if not found:
         raise ValueError
     for name in found:
@@ -121,8 +121,8 @@ def models(value: Any) -> tuple[str, ...]:
     return found
 
 
-def price(value: Any) -> Decimal:
-    """Return an exact number of US dollars, 0 or more."""
+def read_price(value: Any) -> Decimal:
+    """Return an exact number of US dollars of at least 0."""
     if isinstance(value, bool) or not isinstance(value, int | float | str | Decimal):
         raise TypeError
     try:
@@ -134,7 +134,7 @@ def price(value: Any) -> Decimal:
     return usd
 
 
-def allowance(value: Any) -> tuple[Decimal, str]:
+def read_allowance(value: Any) -> tuple[Decimal, str]:
     """Return an amount and its unit: a number of US dollars, or text such as "5.00 USD" or "100_000 characters"."""
     unit = "USD"
     if isinstance(value, str):
@@ -143,71 +143,72 @@ def allowance(value: Any) -> tuple[Decimal, str]:
             raise ValueError
         value = match[1].replace("_", "")
         unit = "characters" if (match[2] or unit).startswith("char") else "USD"
-    amount = price(value)
-    if amount > MOST_USD or (unit == "characters" and amount != int(amount)):
+    amount = read_price(value)
+    if amount > MAX_USD or (unit == "characters" and amount != int(amount)):
         raise ValueError
     return amount, unit
 
 
-def fractions(value: Any) -> tuple[float, ...]:
-    """Return the fractions in rising order, each once."""
+def read_fractions(value: Any) -> tuple[float, ...]:
+    """Return the fractions in ascending order, without duplicates."""
     if not isinstance(value, list | tuple):
         raise TypeError
     for item in value:
-        if isinstance(item, bool) or not isinstance(item, int | float) or not 0 < item <= MOST_FRACTION:
+        if isinstance(item, bool) or not isinstance(item, int | float) or not 0 < item <= MAX_FRACTION:
             raise ValueError
     return tuple(sorted({float(item) for item in value}))
 
 
-def address(value: Any) -> Any:
-    """Return a reference, or an address of the web, as it stands."""
-    known = value.reveal() if isinstance(value, Secret) else value
-    if not isinstance(known, str) or not (is_reference(known) or is_web_address(known)):
+def read_address(value: Any) -> Any:
+    """Return a URL, or a reference to one, unchanged."""
+    address = value.reveal() if isinstance(value, Secret) else value
+    if not isinstance(address, str) or not (is_reference(address) or is_web_address(address)):
         raise ValueError
     return value
 
 
 def is_web_address(value: str) -> bool:
-    """Tell whether somebody could be reached at *value* by HTTP."""
+    """Return whether *value* is an HTTP or HTTPS URL."""
     return re.fullmatch(r"https?://[^\s/?#@]+(?:@[^\s/?#@]+)?(?:[/?#]\S*)?", value) is not None
 
 
-def command(value: Any) -> tuple[str, ...]:
+def read_command(value: Any) -> tuple[str, ...]:
     """Return a program and its arguments."""
     if not isinstance(value, list | tuple) or not all(isinstance(item, str) for item in value):
         raise TypeError
     if value:
-        text(value[0])
+        read_text(value[0])
     return tuple(value)
 
 
-def scope(value: Any) -> str:
-    """Return "provider:model", or "provider:" for all models of one."""
-    name = text(value)
+def read_scope(value: Any) -> str:
+    """Return "provider:model", or "provider:" for all models of a provider."""
+    name = read_text(value)
     provider, colon, model = name.partition(":")
-    if not colon or any(part != part.strip() for part in (provider, model)) or not provider:
+    if not colon or any(each != each.strip() for each in (provider, model)) or not provider:
         raise ValueError
     return name
 
 
-def flag(value: Any) -> bool:
+def read_flag(value: Any) -> bool:
     """Return true or false."""
     if not isinstance(value, bool):
         raise TypeError
     return value
 
 
-def choice(noun: str, expected: str, *choices: str) -> Reader:
-    """Return a reader of one of a few words, the first of which is the example."""
+def make_choice(expected: str, *choices: str) -> Reader:
+    """Return a reader of one of *choices*; the first is the example."""
 
-    def one(value: Any) -> str:
+    def read_choice(value: Any) -> str:
         if value not in choices:
             raise ValueError
         return str(value)
 
-    return Reader(one, noun, expected, choices[0], text=True)
+    *others, last = (f'"{each}"' for each in choices)
+    return Reader(read_choice, f"{', '.join(others)} or {last}", expected, choices[0], text=True)
 
 
-def named(example: str, what: str = "text") -> Reader:
-    """Return a reader of plain text."""
-    return Reader(text, "text", what, example, text=True)
+def make_text_reader(example: str, what: str = "text") -> Reader:
+    """Return a reader of text."""
+    return Reader(read_text, "text", what, example, text=True)

@@ -1,4 +1,4 @@
-"""Follows references to secrets: `env:NAME`, `file:/path`, `keyring:service/user`."""
+"""Resolve references to secrets: `env:NAME`, `file:/path`, `keyring:service/user`."""
 
 from __future__ import annotations
 
@@ -8,16 +8,20 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from llmcore.config.keys import nearest
+from llmcore.config.keys import find_nearest
+from llmcore.interrupts import is_interrupt
+from llmcore.support.errors import raise_unchained
+from llmcore.support.home import find_home
+from llmcore.support.user_folders import working_folder
 
 __all__ = ["FORMS", "Unresolved", "resolve"]
 
 FORMS: Final = 'a reference: "env:NAME", "file:/path" or "keyring:service/user"'
-_MOST_BYTES: Final = 65_536
+_MAX_BYTES: Final = 65_536
 
 
 class Unresolved(Exception):
-    """A reference leads nowhere. Not a ValueError: msgspec would take that for a value that does not fit."""
+    """A reference cannot be resolved. Not a ValueError, which msgspec would report as an invalid value."""
 
     def __init__(
         self,
@@ -37,32 +41,32 @@ class Unresolved(Exception):
 
 
 def resolve(reference: str, *, env: Mapping[str, str], folder: Path | None) -> str:
-    """Return what the reference leads to.
+    """Return the value that the reference refers to.
 
     Args:
         reference: One of `FORMS`.
-        env: The variables that `env:` sees.
-        folder: What the path of `file:` is relative to.
+        env: The environment variables for `env:`.
+        folder: The folder to which the path of `file:` is relative.
 
     Raises:
-        Unresolved: It leads nowhere, or to nothing.
+        Unresolved: The value does not exist or is empty.
     """
     scheme, _, rest = reference.partition(":")
     if scheme == "env":
-        return _from_env(rest, env)
+        return _read_env(rest, env)
     if scheme == "file":
-        return _from_file(rest, env, folder)
-    return _from_keyring(rest)
+        return _read_file(rest, env, folder)
+    return _read_keyring(rest)
 
 
-def _from_env(name: str, env: Mapping[str, str]) -> str:
+def _read_env(name: str, env: Mapping[str, str]) -> str:
     if re.fullmatch(r"[A-Za-z_]\w*", name) is None:
         raise Unresolved("a reference `env:` without the name of a variable", code="LC104")
     value = env.get(name, "").strip()
     if value:
         return value
     state = "is empty" if name in env else "is not set"
-    near = _similar(name, env)
+    near = _find_similar(name, env)
     raise Unresolved(
         f"the environment variable {name} {state}",
         expected=f"environment variable {name} to be set" + (f" (it is not; {near} is)" if near else ""),
@@ -71,31 +75,38 @@ def _from_env(name: str, env: Mapping[str, str]) -> str:
     )
 
 
-def _similar(name: str, env: Mapping[str, str]) -> str | None:
+def _find_similar(name: str, env: Mapping[str, str]) -> str | None:
+    """Return the variable that was probably meant; never the key of another vendor, which would then go to this one's server."""
     by_lower = {other.lower(): other for other in env if other != name and env[other].strip()}
-    found = nearest(name, by_lower)
-    return by_lower[found] if found else None
+    found = find_nearest(name, by_lower)
+    owner = _owner_of(name)
+    return by_lower[found] if found and find_nearest(owner, [_owner_of(found)]) else None
 
 
-def _from_file(text: str, env: Mapping[str, str], folder: Path | None) -> str:
+def _owner_of(variable: str) -> str:
+    """Return the first word of a variable's name, such as "openai" of OPENAI_API_KEY."""
+    return variable.lower().strip("_").partition("_")[0]
+
+
+def _read_file(text: str, env: Mapping[str, str], folder: Path | None) -> str:
     if not text:
         raise Unresolved("a reference `file:` without a path", code="LC104")
-    if text.startswith("~/") and env.get("HOME"):
-        path = Path(env["HOME"], text[2:])
-    else:
-        path = (folder or Path.cwd()) / text.removeprefix("//")
+    home = find_home(env) if text.startswith("~/") else None
+    path = (folder or _get_working_folder()) / text.removeprefix("//") if home is None else home / text[2:]
     try:
         with path.open("rb") as file:
-            data = file.read(_MOST_BYTES + 1)
+            data = file.read(_MAX_BYTES + 1)
         value = data.decode("utf-8-sig").strip()
     except OSError as error:
-        raise Unresolved(
-            f"the file {path} cannot be read: {error.strerror or type(error).__name__}",
-            expected="a file that holds the secret and nothing else",
-        ) from None
+        raise_unchained(
+            Unresolved(
+                f"the file {path} cannot be read: {error.strerror or type(error).__name__}",
+                expected="a file that holds the secret and nothing else",
+            )
+        )
     except UnicodeDecodeError:
-        raise Unresolved(f"the file {path} is not text in UTF-8") from None
-    if not value or len(data) > _MOST_BYTES:
+        raise_unchained(Unresolved(f"the file {path} is not text in UTF-8"))
+    if not value or len(data) > _MAX_BYTES:
         raise Unresolved(
             f"the file {path} is {'too large for a secret' if value else 'empty'}",
             expected="a file that holds the secret and nothing else",
@@ -103,22 +114,33 @@ def _from_file(text: str, env: Mapping[str, str], folder: Path | None) -> str:
     return value
 
 
-def _from_keyring(text: str) -> str:
+def _get_working_folder() -> Path:
+    try:
+        return working_folder()
+    except OSError as error:
+        raise_unchained(Unresolved(str(error.strerror), expected="an absolute path"))
+
+
+def _read_keyring(text: str) -> str:
     service, _, user = text.partition("/")
     if not (service and user):
         raise Unresolved("a reference `keyring:` without service and user", code="LC104")
     try:
         keyring = importlib.import_module("keyring")
     except ImportError:
-        raise Unresolved(
-            "the package keyring, which reads the system's key store, is not installed",
-            expected='the package keyring, or another reference: "env:NAME", "file:/path"',
-            fix="pip install keyring",
-        ) from None
+        raise_unchained(
+            Unresolved(
+                "the package keyring, which reads the system's key store, is not installed",
+                expected='the package keyring, or another reference: "env:NAME", "file:/path"',
+                fix="pip install keyring",
+            )
+        )
     try:
         value = keyring.get_password(service, user)
-    except Exception as error:  # noqa: BLE001 - every desktop's key store has its own errors
-        raise Unresolved(f"the system's key store failed: {type(error).__name__}") from None
+    except BaseException as error:
+        if is_interrupt(error):
+            raise
+        raise_unchained(Unresolved(f"the system's key store failed: {type(error).__name__}"))
     if not value:
         raise Unresolved(
             f"the system's key store has nothing for {user} of {service}",

@@ -1,4 +1,4 @@
-"""What a configuration may hold: its sections, their keys, and how each value is read."""
+"""The schema of a configuration: its sections, their keys, and the reader of each value."""
 
 from __future__ import annotations
 
@@ -7,75 +7,76 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from llmcore.config import readers
-from llmcore.config.keys import Path, index_of
-from llmcore.config.readers import Reader, choice, named
+from llmcore.config.keys import Path, parse_index
+from llmcore.config.readers import Reader, make_choice, make_text_reader
 from llmcore.units import Duration, Size
 
 __all__ = [
     "BUDGETS_KEYS",
     "BUDGET_KEYS",
     "BUILT_IN",
+    "HOST_KEYS",
+    "INSTANCE_KINDS",
     "LIMIT_KEYS",
     "LISTS",
     "OPTION_KINDS",
     "PRICE_KEYS",
     "SECTIONS",
     "TIER",
-    "keys_of",
-    "reader_of",
+    "get_keys",
+    "get_reader",
+    "is_free",
     "wants_text",
 ]
 
 _MODELS: Final = Reader(
-    readers.models,
+    readers.read_models,
     "a model or a list of models",
-    '"provider:model", another name of [models], or a list of them in the order in which to try them',
+    '"provider:model", another name of [models], or a list of them, tried in order',
     "echo:echo",
     text=True,
 )
-_USD: Final = Reader(readers.price, "a price", "US dollars per million tokens, 0 or more: 0.25", "0.25")
-_DURATION: Final = Reader(readers.period, "a duration", Duration.expected, "10m")
+_USD: Final = Reader(readers.read_price, "a price", "US dollars per million tokens, 0 or more: 0.25", "0.25")
+_DURATION: Final = Reader(readers.read_period, "a duration", Duration.expected, "10m")
 
 BUDGET_KEYS: Final[Mapping[str, Reader]] = MappingProxyType(
     {
         "alert_at": Reader(
-            readers.fractions,
+            readers.read_fractions,
             "a list of fractions",
-            "parts of the limit, above 0: [0.5, 0.8, 1.0]",
+            "fractions of the limit, greater than 0: [0.5, 0.8, 1.0]",
             "[0.8, 1.0]",
         ),
         "alert_command": Reader(
-            readers.command,
+            readers.read_command,
             "a program and its arguments",
-            'a list of texts, which no shell sees: ["notify-send", "llmcore"]',
+            'a list of texts, run without a shell: ["notify-send", "llmcore"]',
             '["notify-send", "llmcore"]',
         ),
         "alert_url": Reader(
-            readers.address,
-            "an address or a reference to one",
-            'a reference, such as "env:ALERT_WEBHOOK", or an address that begins with http:// or https://',
+            readers.read_address,
+            "a URL or a reference to one",
+            'a reference, such as "env:ALERT_WEBHOOK", or a URL that starts with http:// or https://',
             "env:ALERT_WEBHOOK",
             text=True,
         ),
         "limit": Reader(
-            readers.allowance,
-            "an amount of US dollars, or of characters",
-            f'0 or more, at most {readers.MOST_USD:,}: "5.00 USD", or the number alone; of speech also "100_000 characters"',
+            readers.read_allowance,
+            "an amount in USD or characters",
+            f'0 or more, at most {readers.MAX_USD:,}: "5.00 USD", or a number alone; for speech also "100_000 characters"',
             "5.00 USD",
             text=True,
         ),
-        "on_exceed": choice(
-            "a way to treat a call that does not fit",
-            '"refuse", the call is not made; or "warn", it is made and reported',
+        "on_exceed": make_choice(
+            '"refuse", the call is refused; or "warn", the call is made and logged',
             "refuse",
             "warn",
         ),
-        "per": choice(
-            "a period", '"day" or "month", by UTC; or "total", which never ends', "day", "month", "total"
+        "per": make_choice(
+            '"day" or "month", in UTC; or "total", which never resets', "day", "month", "total"
         ),
-        "unknown_price": choice(
-            "a way to treat a call whose price nobody knows",
-            '"refuse", the call is not made; or "allow", it is made and not counted',
+        "unknown_price": make_choice(
+            '"refuse", the call is refused; or "allow", the call is made and not counted',
             "refuse",
             "allow",
         ),
@@ -87,28 +88,31 @@ BUDGETS_KEYS: Final[Mapping[str, Reader]] = MappingProxyType(
     {
         **BUDGET_KEYS,
         "model": Reader(
-            readers.scope,
+            readers.read_scope,
             "a model with its provider",
-            '"provider:model", or "provider:" for all models of one',
+            '"provider:model", or "provider:" for all models of a provider',
             "echo:echo",
             text=True,
         ),
-        "tag": named("nightly", "a tag, as calls name it in tags="),
-        "user": named("ann", "a user, as calls name one in user="),
+        "tag": make_text_reader("nightly", "a tag, as calls pass it in tags="),
+        "user": make_text_reader("ann", "a user, as calls pass it in user="),
     }
 )
-"""The keys of each of the [[budgets]]."""
+"""The keys of each entry of [[budgets]]."""
 
 LIMIT_KEYS: Final[Mapping[str, Reader]] = MappingProxyType(
     {
         "concurrency": Reader(
-            readers.count, "a number of calls", "a whole number of calls at once, 1 or more", "64"
+            readers.read_count,
+            "a whole number of at least 1",
+            "a whole number of concurrent calls, 1 or more",
+            "64",
         ),
         "requests_per_minute": Reader(
-            readers.count, "a number of requests", "a whole number, 1 or more", "500"
+            readers.read_count, "a whole number of at least 1", "a whole number, 1 or more", "500"
         ),
         "tokens_per_minute": Reader(
-            readers.count, "a number of tokens", "a whole number, 1 or more", "200000"
+            readers.read_count, "a whole number of at least 1", "a whole number, 1 or more", "200000"
         ),
     }
 )
@@ -117,78 +121,101 @@ LIMIT_KEYS: Final[Mapping[str, Reader]] = MappingProxyType(
 SECTIONS: Final[Mapping[str, Mapping[str, Reader]]] = MappingProxyType(
     {
         "llm": {
-            "model": named("gpt-5.6-luna", "the name of a model, in quotes"),
-            "provider": named("echo", "the name of an installed provider, in quotes"),
+            "model": make_text_reader("gpt-5.6-luna", "the name of a model, in quotes"),
+            "provider": make_text_reader("echo", "the name of an installed provider, in quotes"),
         },
         "models": {},
         "cache": {
-            "eviction": choice(
-                "a way to choose what goes from a full cache",
-                '"lru", what was used longest ago; or "lfu", what is used least often',
+            "eviction": make_choice(
+                '"lru", evict the least recently used entry; or "lfu", evict the least frequently used entry',
                 "lru",
                 "lfu",
             ),
-            "memory": Reader(readers.size, "a size", f"{Size.expected}; 0 turns the tier off", "64MB"),
-            "max_size": Reader(readers.size, "a size", Size.expected, "1GB"),
-            "namespace": named("default", "text without which other applications' entries are left alone"),
-            "provider": named("file", "the name of an installed provider, in quotes"),
-            "refresh": Reader(
-                readers.part, "a part of the ttl", 'a number between 0 and 1; or "never"', "0.8"
+            "memory": Reader(readers.read_size, "a size", f"{Size.expected}; 0 turns the tier off", "64MB"),
+            "max_size": Reader(readers.read_size, "a size", Size.expected, "1GB"),
+            "namespace": make_text_reader("default", "text that separates the entries of applications"),
+            "on_outage": make_choice(
+                '"memory", the memory tier serves and stores entries; or "miss", every look-up misses',
+                "memory",
+                "miss",
             ),
-            "ttl": Reader(readers.lifetime, "a duration", f'{Duration.expected}; or "never"', "1h"),
+            "provider": make_text_reader("file", "the name of an installed provider, in quotes"),
+            "refresh": Reader(
+                readers.read_part,
+                'a number between 0 and 1 or "never"',
+                'a number between 0 and 1; or "never"',
+                "0.8",
+            ),
+            "ttl": Reader(readers.read_lifetime, "a duration", f'{Duration.expected}; or "never"', "1h"),
         },
-        "storage": {"provider": named("fs", "the name of an installed provider, in quotes")},
+        "storage": {"provider": make_text_reader("fs", "the name of an installed provider, in quotes")},
         "voice": {
             "fallback": Reader(
-                readers.names,
+                readers.read_names,
                 "a list of providers",
-                'names of installed providers, in the order in which to try them: ["espeak"]',
+                'names of installed providers, tried in order: ["espeak"]',
                 '["espeak"]',
             ),
-            "provider": named("espeak", "the name of an installed provider, in quotes"),
+            "provider": make_text_reader("espeak", "the name of an installed provider, in quotes"),
         },
         "budget": BUDGET_KEYS,
         "budgets": {},
         "prices": {},
         "limits": LIMIT_KEYS,
         "ledger": {
-            "durability": choice(
-                "a durability",
-                '"normal", safe whatever becomes of the process; or "full", safe when the power goes, too',
+            "durability": make_choice(
+                '"normal", survives the end of the process; or "full", also survives a power cut',
                 "normal",
                 "full",
             ),
-            "enabled": Reader(readers.flag, "true or false", "true or false, without quotes", "true"),
-            "path": named(
-                "./ledger.sqlite3", "the path of a file, in quotes; counted from this file's folder"
+            "enabled": Reader(readers.read_flag, "true or false", "true or false, without quotes", "true"),
+            "path": make_text_reader(
+                "./ledger.sqlite3", "the path of a file, in quotes; relative to the folder of this file"
             ),
         },
         "retry": {
             "attempts": Reader(
-                readers.count,
-                "a number of attempts",
-                "a whole number, 1 or more: the first attempt counts",
+                readers.read_count,
+                "a whole number of at least 1",
+                "a whole number, 1 or more, including the first attempt",
                 "4",
             ),
             "deadline": _DURATION,
-            "idle": Reader(readers.period, "a duration", Duration.expected, "60s"),
+            "idle": Reader(readers.read_period, "a duration", Duration.expected, "60s"),
         },
         "observers": {
-            "use": Reader(readers.names, "a list of names", 'names of installed observers: ["name"]', "[]")
+            "use": Reader(
+                readers.read_names, "a list of names", 'names of installed observers: ["name"]', "[]"
+            )
         },
     }
 )
-"""Section -> key -> how it is read. [models], [prices] and [limits] take names, too, and [[budgets]] is a list:
-see `reader_of`."""
+"""Section -> key -> reader. [models], [prices] and [limits] also have names as keys, and [[budgets]] is a list: see `get_reader`."""
 
 LISTS: Final = frozenset({"budgets"})
-"""Sections that are lists of tables. A key's path names an entry by its index, counted from 0: `budgets.0.limit`."""
+"""Sections that are lists of tables. A path names an entry by its index, counted from 0: `budgets.0.limit`."""
 
 TIER: Final = ("cache", "memory")
-"""The size of the memory tier; as a table, the options of the embedded provider that shares its name."""
+"""The size of the memory tier; as a table, the options of the built-in provider of the same name."""
 
 OPTION_KINDS: Final = frozenset({"llm", "cache", "storage", "voice", "observers"})
-"""Sections with a table for each provider, [kind.name], which is checked against the provider's own options."""
+"""Sections with a table for each provider, [kind.name], which is checked against the provider's options."""
+
+INSTANCE_KINDS: Final = OPTION_KINDS - {"observers"}
+"""Kinds whose tables may be instances: `[llm.local] use = "openai"`."""
+
+HOST_KEYS: Final[Mapping[str, Reader]] = MappingProxyType(
+    {
+        "extra_models": Reader(
+            readers.read_names,
+            "a list of models",
+            'models of the server whose names llmcore would report as misspelt: ["gpt-7-solo"]',
+            '["gpt-7-solo"]',
+        ),
+        "use": make_text_reader("openai", "the name of an installed provider, in quotes"),
+    }
+)
+"""Keys that the host reads in the table of a provider or instance, in addition to the provider's options."""
 
 PRICE_KEYS: Final[Mapping[str, Reader]] = MappingProxyType(
     {
@@ -203,6 +230,12 @@ PRICE_KEYS: Final[Mapping[str, Reader]] = MappingProxyType(
     }
 )
 
+
+def is_free(price: object) -> bool:
+    """Return whether an entry of [prices] is 0: a free model, or a provider with only free models."""
+    return isinstance(price, int | float) and not isinstance(price, bool) and price == 0
+
+
 BUILT_IN: Final[Mapping[str, Any]] = MappingProxyType(
     {
         "llm": {"provider": "echo"},
@@ -215,8 +248,8 @@ BUILT_IN: Final[Mapping[str, Any]] = MappingProxyType(
 )
 
 
-def keys_of(table: Path) -> Mapping[str, Reader] | None:
-    """Return the keys of the table at *table*; None where a provider's options or nothing at all decides."""
+def get_keys(table: Path) -> Mapping[str, Reader] | None:
+    """Return the keys of the table at *table*; None if it is unknown or has the options of a provider."""
     if table[:1] == ("profiles",):
         table = table[2:]
     match table:
@@ -224,24 +257,26 @@ def keys_of(table: Path) -> Mapping[str, Reader] | None:
             return PRICE_KEYS
         case ("limits", _):
             return LIMIT_KEYS
-        case ("budgets", index) if index_of(index) is not None:
+        case ("budgets", index) if parse_index(index) is not None:
             return BUDGETS_KEYS
         case (section,):
             return SECTIONS.get(section)
     return None
 
 
-def reader_of(path: Path) -> Reader | None:
-    """Return how the value at *path* is read; None where a provider's options or nothing at all decides."""
+def get_reader(path: Path) -> Reader | None:
+    """Return the reader of the value at *path*; None if it is unknown or an option of a provider."""
     if path[:1] == ("profiles",):
         path = path[2:]
     if len(path) == 2 and path[0] == "models":  # noqa: PLR2004 - [models] and a name
         return _MODELS
-    known = keys_of(path[:-1])
+    if len(path) == 3 and path[0] in INSTANCE_KINDS:  # noqa: PLR2004 - kind, provider, key
+        return HOST_KEYS.get(path[2])
+    known = get_keys(path[:-1])
     return known.get(path[-1]) if known else None
 
 
 def wants_text(path: Path) -> bool:
-    """Tell whether the value at *path* is text even where it looks like a number."""
-    reader = reader_of(path)
+    """Return whether the value at *path* is text, even if it looks like a number."""
+    reader = get_reader(path)
     return reader is not None and reader.text

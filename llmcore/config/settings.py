@@ -1,8 +1,8 @@
-"""What a checked configuration says, and where each of its values came from."""
+"""The checked configuration: its values, and the layer that each of them came from."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from copy import deepcopy
 from decimal import Decimal
 from types import MappingProxyType
@@ -10,18 +10,22 @@ from typing import Any, Final, Literal, NamedTuple
 
 import msgspec
 
-from llmcore.config.keys import Path, dotted, nearest, split
-from llmcore.config.layers import MISSING, Layer, leaves, lookup, tables_in
-from llmcore.config.mask import is_secret_name, shown
+from llmcore.config.given_layer import find_named_layer
+from llmcore.config.keys import Path, find_nearest, format_key, parse_key
+from llmcore.config.layers import MISSING, BuiltIn, Layer, get_tables, iter_leaves, lookup
+from llmcore.config.mask import format_value, is_secret_name
 from llmcore.config.money import Budget, LedgerSettings, Limit, read_budgets, read_ledger, read_limits
-from llmcore.config.schema import OPTION_KINDS, PRICE_KEYS, SECTIONS, TIER, keys_of
+from llmcore.config.schema import INSTANCE_KINDS, OPTION_KINDS, PRICE_KEYS, SECTIONS, TIER, get_keys
 from llmcore.errors import ConfigError
 from llmcore.hookspecs import Provider
+from llmcore.process_bound import ProcessBound
 
 __all__ = ["Cache", "Explained", "Item", "Llm", "Price", "Retry", "Selected", "Settings", "Voice"]
 
 
 MEMORY_TIER: Final = 64 * 10**6
+ON_OUTAGE: Final = "memory"
+_FREE: Final = Decimal(0)
 
 
 class Llm(msgspec.Struct, frozen=True):
@@ -43,38 +47,40 @@ class Cache(msgspec.Struct, frozen=True):
     memory: int
     """Bytes of the memory tier; 0 turns it off."""
     refresh: float | None
-    """After which part of its ttl a reply is asked for anew, in the background; None for never."""
+    """The part of its ttl after which an entry is renewed in the background; None for never."""
+    on_outage: Literal["memory", "miss"]
+    """Whether the memory tier serves during an outage of the cache, or every look-up misses."""
 
 
 class Selected(msgspec.Struct, frozen=True):
     """[storage]."""
 
     provider: str | None
-    """None where nothing is configured."""
+    """None if nothing is configured."""
 
 
 class Voice(msgspec.Struct, frozen=True):
     """[voice]."""
 
     provider: str | None
-    """None where nothing is configured."""
+    """None if nothing is configured."""
     fallback: tuple[str, ...]
-    """Providers that are tried in order where that one fails."""
+    """Providers that are tried in order if that one fails."""
 
 
 class Retry(msgspec.Struct, frozen=True):
     """[retry]."""
 
     attempts: int
-    """In all, the first one counted."""
+    """In total, including the first."""
     deadline_s: float
-    """Seconds for all attempts and bodies."""
+    """Seconds for all attempts of a call, including their bodies."""
     idle_s: float
-    """Longest silence inside one answer, in seconds."""
+    """Maximum seconds without a received byte."""
 
 
 class Price(msgspec.Struct, frozen=True):
-    """[prices."provider:model"], in USD per million tokens; `ledger.prices` says what stands in for None."""
+    """[prices."provider:model"], in USD per million tokens; see `ledger.prices` for the meaning of None."""
 
     input: Decimal
     output: Decimal
@@ -84,11 +90,11 @@ class Price(msgspec.Struct, frozen=True):
     audio_input: Decimal | None = None
     audio_output: Decimal | None = None
     characters: Decimal | None = None
-    """USD per million characters that are spoken."""
+    """USD per million characters of synthesized text."""
 
 
 class Explained(NamedTuple):
-    """What one layer says of a key."""
+    """The value of a key in one layer."""
 
     layer: str
     source: str | None
@@ -107,12 +113,12 @@ class Item(NamedTuple):
     source: str | None
 
 
-class Settings:
-    """A checked configuration. It does not change."""
+class Settings(ProcessBound):
+    """A checked configuration. Immutable."""
 
     __slots__ = (
         "_budgets", "_env", "_layers", "_secret", "_tree", "cache", "ledger", "limits", "llm", "models", "observers",
-        "prices", "retry", "storage", "voice",
+        "prices", "retry", "storage", "voice", "warnings",
     )  # fmt: skip
 
     _budgets: tuple[Budget, ...] | None
@@ -122,17 +128,19 @@ class Settings:
     _tree: Mapping[str, Any]
     llm: Llm
     models: Mapping[str, tuple[str, ...]]
-    """Name -> "provider:model", in the order in which to try them."""
+    """Name -> models as "provider:model", tried in order."""
     cache: Cache
     storage: Selected
     voice: Voice
     retry: Retry
     prices: Mapping[str, Price]
-    """By "provider:model"."""
+    """By "provider:model", or by "provider" for all its models."""
     limits: Mapping[str, Limit]
-    """By "provider" or "provider:model"; what holds for every provider, each by itself, is ""."""
+    """By "provider" or "provider:model"; the default for every provider is ""."""
     ledger: LedgerSettings
     observers: tuple[str, ...]
+    warnings: tuple[ConfigError, ...]
+    """Variables that look like settings but are not read; `llmcore config check` reports them as errors."""
 
     def __init__(
         self,
@@ -140,11 +148,15 @@ class Settings:
         tree: Mapping[str, Any],
         models: Mapping[str, tuple[str, ...]],
         env: Mapping[str, str],
+        *,
+        warnings: Sequence[ConfigError] = (),
     ) -> None:
         def read(section: str, key: str) -> Any:
             value = lookup(tree, (section, key))
             if (section, key) == TIER and (value is MISSING or isinstance(value, Mapping)):
                 return MEMORY_TIER
+            if (section, key) == ("cache", "on_outage") and value is MISSING:
+                return ON_OUTAGE
             return None if value is MISSING else SECTIONS[section][key].read(value)
 
         def keep(name: str, value: object) -> None:
@@ -153,6 +165,7 @@ class Settings:
         keep("_layers", layers)
         keep("_tree", tree)
         keep("_env", env)
+        keep("warnings", tuple(warnings))
         keep("_secret", set())
         keep("_budgets", None)
         keep("llm", Llm(read("llm", "provider"), read("llm", "model")))
@@ -163,32 +176,32 @@ class Settings:
         keep("retry", Retry(read("retry", "attempts"), read("retry", "deadline"), read("retry", "idle")))
         keep(
             "prices",
-            MappingProxyType({name: _price(table) for name, table in tree.get("prices", {}).items()}),
+            MappingProxyType({name: _read_price(table) for name, table in tree.get("prices", {}).items()}),
         )
         keep("limits", MappingProxyType(read_limits(tree)))
         keep("ledger", read_ledger(tree, self.owner, env))
         keep("observers", read("observers", "use"))
 
     def __setattr__(self, name: str, value: object) -> None:
-        raise AttributeError(f"settings do not change: {name}")
+        raise AttributeError(f"settings are immutable: {name}")
 
     def __delattr__(self, name: str) -> None:
-        raise AttributeError(f"settings do not change: {name}")
+        raise AttributeError(f"settings are immutable: {name}")
 
     def __repr__(self) -> str:
         return f"<Settings llm={self.llm.provider} cache={self.cache.provider}>"
 
     @property
     def env(self) -> Mapping[str, str]:
-        """The variables that `env:` references see."""
+        """The environment variables for `env:` references."""
         return self._env
 
     @property
     def budgets(self) -> tuple[Budget, ...]:
-        """The budgets, [budget] first. The references in them are followed when they are first asked for.
+        """The budgets, [budget] first. Their references are resolved at the first access.
 
         Raises:
-            ConfigError: An `alert_url` leads nowhere; `faults` tells all of it.
+            ConfigError: An `alert_url` cannot be resolved; `faults` has all of them.
         """
         if self._budgets is None:
             budgets, faults = read_budgets(self._tree, self.owner, self._env)
@@ -199,19 +212,19 @@ class Settings:
         return self._budgets
 
     def options(self, kind: str, provider: Provider) -> object:
-        """Return the table [kind.name] as the provider's own options, its secrets resolved.
+        """Return the table [kind.name] as the options of the provider, with secrets resolved.
 
-        Generic keys of [cache] serve where the provider has an option of that name and its table says nothing.
+        Generic keys of [cache] are the defaults of options with the same name.
 
         Raises:
-            ConfigError: Something does not fit; `faults` tells all of it.
+            ConfigError: Some values are invalid; `faults` has all of them.
         """
         from llmcore.config.options import check_options
 
         return check_options(self, kind, provider)
 
     def table(self, kind: str, name: str) -> dict[str, Any]:
-        """Return the merged table [kind.name] as it was written, references unresolved; empty where there is none."""
+        """Return the merged table [kind.name] as written, with unresolved references; empty if there is none."""
         table = self.get((kind, name))
         return deepcopy(dict(table)) if isinstance(table, Mapping) else {}
 
@@ -220,12 +233,23 @@ class Settings:
         section = self._tree.get(kind, {})
         return tuple(name for name, value in section.items() if isinstance(value, Mapping))
 
+    def instances(self, kind: str) -> dict[str, str]:
+        """Return the instances of *kind* with the provider that each uses: `[llm.local] use = "openai"`."""
+        if kind not in INSTANCE_KINDS:
+            return {}
+        section = self._tree.get(kind, {})
+        return {
+            name: table["use"]
+            for name, table in section.items()
+            if isinstance(table, Mapping) and "use" in table
+        }
+
     def get(self, path: Path) -> Any:
-        """Return the effective value as it was written, or MISSING."""
+        """Return the effective value as written, or MISSING."""
         return lookup(self._tree, path)
 
     def owner(self, path: Path) -> Layer:
-        """Return the layer that decides *path*, or the nearest table around it."""
+        """Return the layer of the effective value at *path*, or of the innermost table around it."""
         for depth in range(len(path), 0, -1):
             for layer in reversed(self._layers):
                 if layer.get(path[:depth]) is not MISSING:
@@ -233,13 +257,39 @@ class Settings:
         return self._layers[0]
 
     def hide(self, path: Path) -> None:
-        """Never show what stands at *path*."""
+        """Mark the value at *path* as a secret, which is never displayed."""
         self._secret.add(path)
 
     def where(self, key: str | Path) -> str | None:
-        """Return where the effective value stands: `file:line:column`, a variable, or "argument"; else None."""
-        path = split(key)
+        """Return the position of the effective value: `file:line:column`, a variable or `load(...)["section"]`; None for a default."""
+        path = parse_key(key)
         return None if self.get(path) is MISSING else self.owner(path).where(path)
+
+    def written(self, path: Path) -> Any:
+        """Return the effective value at *path* as written; None if it is a default or missing."""
+        value = self.get(path)
+        return None if value is MISSING or type(self.owner(path)) is BuiltIn else value
+
+    def locate(self, paths: Iterable[Path]) -> tuple[str, str | None] | None:
+        """Return the position and the line of the first of *paths* that is set; None if all are defaults."""
+        for path in paths:
+            if self.written(path) is not None:
+                place = self.fault(path, "")
+                if place.where is not None:
+                    return place.where, place.excerpt
+        return None
+
+    def line_to_set(self, path: Path, value: str) -> str:
+        """Return the line to paste that sets *path* to *value*; *path* need not be set yet."""
+        for depth in range(len(path), 0, -1):
+            for layer in reversed(self._layers[1:]):
+                if layer.get(path[:depth]) is not MISSING and (line := layer.to_set(path, value)):
+                    return line
+        return find_named_layer(self._layers).to_set(path, value) or ""
+
+    def to_run(self, words: str) -> str:
+        """Return the command line that runs the command *words* with the same configuration."""
+        return find_named_layer(self._layers).to_run(words)
 
     def fault(
         self,
@@ -253,14 +303,14 @@ class Settings:
         fix: str | None = None,
         notes: tuple[str, ...] = (),
     ) -> ConfigError:
-        """Return an error that points at a key, or at the table around it where the key is not set.
+        """Return an error at the position of a key, or of the table around it if the key is not set.
 
-        A *fix* of None becomes the line that sets the key to the *suggestion*, where there is one.
+        If *fix* is None, it becomes the line that sets the key to the *suggestion*, if there is one.
         """
-        path = split(key)
+        path = parse_key(key)
         layer = self.owner(path)
         if fix is None and suggestion is not None:
-            fix = layer.to_set(path, suggestion)
+            fix = self.line_to_set(path, suggestion)
         secret = path in self._secret
         return layer.fault(
             path, message, code=code, at=at, expected=expected, suggestion=suggestion, fix=fix, notes=notes,
@@ -268,23 +318,23 @@ class Settings:
         )  # fmt: skip
 
     def explain(self, key: str | Path) -> list[Explained]:
-        """Return what every layer says of a key, lowest first.
+        """Return the value of a key in each layer, lowest layer first.
 
         Raises:
-            ConfigError: There is no such key.
+            ConfigError: The key is unknown.
         """
-        path = split(key)
+        path = parse_key(key)
         rows = [
             (layer, value)
             for layer in self._layers
-            if (value := layer.get(path)) is not MISSING and not _empty_table(value, path)
+            if (value := layer.get(path)) is not MISSING and not _is_empty_table(value, path)
         ]
         if not rows:
-            _must_exist(path)
-        effective = self.get(path) is not MISSING  # a layer above may have another list, of fewer entries
+            _check_exists(path)
+        effective = self.get(path) is not MISSING  # a higher layer may have a list with fewer entries
         return [
             Explained(
-                layer.name, layer.where(path), self._shown(path, value), index == len(rows) - 1 and effective
+                layer.name, layer.where(path), self._format(path, value), index == len(rows) - 1 and effective
             )
             for index, (layer, value) in enumerate(rows)
         ]
@@ -292,50 +342,52 @@ class Settings:
     def items(self) -> list[Item]:
         """Return every effective setting."""
         found = []
-        for path, value in leaves(self._tree):
+        for path, value in iter_leaves(self._tree):
             layer = self.owner(path)
-            found.append(Item(dotted(path), self._shown(path, value), layer.name, layer.where(path)))
+            found.append(Item(format_key(path), self._format(path, value), layer.name, layer.where(path)))
         return found
 
-    def _shown(self, path: Path, value: Any) -> str:
+    def _format(self, path: Path, value: Any) -> str:
         if isinstance(value, Mapping):
-            inner = [f"{dotted(key)} = {self._shown(path + key, item)}" for key, item in leaves(value)]
+            inner = [
+                f"{format_key(key)} = {self._format(path + key, item)}" for key, item in iter_leaves(value)
+            ]
             return "{ " + ", ".join(inner) + " }" if inner else "{}"
-        if tables := tables_in(value):
-            return (
-                "[" + ", ".join(self._shown((*path, index), table) for index, table in tables.items()) + "]"
-            )
+        if tables := get_tables(value):
+            return f"[{', '.join(self._format((*path, index), table) for index, table in tables.items())}]"
         secret = any(path[:depth] in self._secret for depth in range(1, len(path) + 1))
         if path[0] in OPTION_KINDS:
             secret = secret or any(is_secret_name(part) for part in path)
-        return shown(path[-1], value, secret=secret)
+        return format_value(path[-1], value, secret=secret)
 
 
-def _price(table: Mapping[str, Any]) -> Price:
+def _read_price(table: Mapping[str, Any] | float) -> Price:
+    if not isinstance(table, Mapping):
+        return Price(input=_FREE, output=_FREE, characters=_FREE)
     return Price(**{key: PRICE_KEYS[key].read(value) for key, value in table.items()})
 
 
-def _empty_table(value: Any, path: Path) -> bool:
+def _is_empty_table(value: Any, path: Path) -> bool:
     return isinstance(value, Mapping) and not value and len(path) == 1
 
 
-def _must_exist(path: Path) -> None:
+def _check_exists(path: Path) -> None:
     section = path[0]
     if section not in SECTIONS:
-        meant = nearest(section, SECTIONS)
+        meant = find_nearest(section, SECTIONS)
         raise ConfigError(
-            f"there is no section [{section}]",
+            f"unknown section [{section}]",
             code="LC102",
             expected=", ".join(SECTIONS),
-            suggestion=meant and dotted((meant, *path[1:])),
+            suggestion=meant and format_key((meant, *path[1:])),
         )
     table, name = path[:-1], path[-1]
-    known = keys_of(table)
-    if known and name not in known and table != ("limits",):  # there, names of providers are keys, too
-        meant = nearest(name, known)
+    known = get_keys(table)
+    if known and name not in known and table != ("limits",):  # names of providers are keys of [limits]
+        meant = find_nearest(name, known)
         raise ConfigError(
-            f"there is no key `{name}` in [{dotted(table)}]",
+            f"unknown key `{name}` in [{format_key(table)}]",
             code="LC102",
             expected=", ".join(sorted(known)),
-            suggestion=meant and dotted((*table, meant)),
+            suggestion=meant and format_key((*table, meant)),
         )

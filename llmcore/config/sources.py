@@ -1,152 +1,203 @@
-"""Finds and reads configuration files; whatever is wrong with one is told with its line."""
+"""Find and read configuration files; errors have the line at fault."""
 
 from __future__ import annotations
 
 import os
 import re
-import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
 from llmcore.config.document import Document
+from llmcore.config.keys import find_nearest
 from llmcore.config.mask import is_secret_name, looks_secret
 from llmcore.errors import ConfigError
+from llmcore.log import logger
+from llmcore.support.errors import raise_unchained
+from llmcore.support.home import find_home
+from llmcore.support.path_kinds import PathKind, classify_path
+from llmcore.support.text import describe_character, is_invisible
+from llmcore.support.user_folders import user_folder
 
-__all__ = ["MOST_BYTES", "given_path", "project_file", "read", "state_file", "user_file"]
+__all__ = [
+    "MAX_BYTES",
+    "find_given_file",
+    "find_project_file",
+    "get_state_file",
+    "get_user_file",
+    "is_present",
+    "read",
+]
 
-MOST_BYTES: Final = 1_000_000
-"""A configuration is far smaller; what is larger was named by mistake."""
+MAX_BYTES: Final = 1_000_000
+"""A larger file is probably not a configuration."""
 
 _POSITION = r" \(at (?:line (\d+), column (\d+)|end of document)\)$"
 _OUR_TABLE = rb"""(?m)^\s*\[+\s*tool\s*\.\s*["']?llmcore\b"""
 
 
-def user_file(env: Mapping[str, str]) -> Path | None:
-    """Return where the user's own file would be; None where *env* names no home."""
-    base = env.get("XDG_CONFIG_HOME", "")
-    if Path(base).is_absolute():
-        return Path(base, "llmcore", "config.toml")
-    if env is not os.environ:
-        home = env.get("HOME")
-        return Path(home, ".config", "llmcore", "config.toml") if home else None
-    if sys.platform == "linux":
-        return Path("~/.config/llmcore/config.toml").expanduser()
-    import platformdirs
-
-    return Path(platformdirs.user_config_dir("llmcore", appauthor=False), "config.toml")
+def get_user_file(env: Mapping[str, str]) -> Path | None:
+    """Return the path of the user's own file, which may not exist; None if the user has no home."""
+    folder = user_folder("config", env)
+    return None if folder is None else folder / "config.toml"
 
 
-def state_file(env: Mapping[str, str], name: str) -> Path | None:
-    """Return where *name* would be in the user's state folder; None where *env* names no home."""
-    base = env.get("XDG_STATE_HOME", "")
-    if Path(base).is_absolute():
-        return Path(base, "llmcore", name)
-    if env is not os.environ:
-        home = env.get("HOME")
-        return Path(home, ".local/state/llmcore", name) if home else None
-    if sys.platform == "linux":
-        return Path("~/.local/state/llmcore", name).expanduser()
-    import platformdirs
-
-    return Path(platformdirs.user_state_dir("llmcore", appauthor=False), name)
+def get_state_file(env: Mapping[str, str], name: str) -> Path | None:
+    """Return the path of *name* in the user's state folder; None if the user has no home."""
+    folder = user_folder("state", env)
+    return None if folder is None else folder / name
 
 
-def project_file(cwd: Path) -> Path | None:
-    """Return the nearest `llmcore.toml`, or `pyproject.toml` with [tool.llmcore], going up from *cwd*."""
+def find_project_file(cwd: Path) -> Path | None:
+    """Return the nearest `llmcore.toml`, or `pyproject.toml` with [tool.llmcore], in *cwd* and the folders above it.
+
+    An unreadable file is returned too, and `read` reports the reason: to ignore it would drop its budgets.
+    """
     for folder in (cwd, *cwd.parents):
         own = folder / "llmcore.toml"
-        if own.is_file():
+        if is_present(own):
             return own
         shared = folder / "pyproject.toml"
-        if shared.is_file() and _speaks_of_us(shared):
+        if is_present(shared) and _has_our_table(shared):
             return shared
     return None
 
 
-def given_path(name: str | os.PathLike[str], cwd: Path, *, origin: str, env: Mapping[str, str]) -> Path:
-    """Return the file that somebody named.
+def is_present(path: Path) -> bool:
+    """Return whether *path* exists, readable or not.
+
+    A folder that the user may not enter counts as empty, and a warning is logged.
+    """
+    kind = classify_path(path)
+    if kind is PathKind.NO_PERMISSION:
+        logger(__name__).warning("%s cannot be read: it is %s", path, kind.value)
+    return kind not in {PathKind.ABSENT, PathKind.NO_PERMISSION}
+
+
+def find_given_file(name: str | os.PathLike[str], cwd: Path, *, origin: str, env: Mapping[str, str]) -> Path:
+    """Return the path of a file that the user named.
 
     Raises:
-        ConfigError: There is no such file.
+        ConfigError: The file does not exist.
     """
     text = os.fspath(name)
-    if text.startswith("~/") and env.get("HOME"):
-        text = os.path.join(env["HOME"], text[2:])  # noqa: PTH118 - still text
+    if text.startswith("~/") and (home := find_home(env)):
+        text = str(home / text[2:])
     path = cwd / text
-    if path.is_dir():
+    kind = classify_path(path)
+    if kind is PathKind.DIRECTORY:
+        inside = classify_path(path / "llmcore.toml") is PathKind.FILE
         raise ConfigError(
-            f"a folder is no configuration file: {text}",
+            f"the configuration file must be a file, got a directory: {text}",
             code="LC107",
             where=origin,
             expected="the path of a TOML file",
-            fix=str(Path(text, "llmcore.toml")) if (path / "llmcore.toml").is_file() else None,
+            fix=str(Path(text, "llmcore.toml")) if inside else None,
         )
-    if not path.exists():
+    if kind is PathKind.ABSENT:
         import shlex
 
-        near = sorted(item.name for item in path.parent.glob("*.toml")) if path.parent.is_dir() else []
+        near: list[str] = []
+        with suppress(OSError):  # a folder that may be entered but not listed
+            near = sorted(name for name in os.listdir(path.parent) if name.endswith(".toml"))  # noqa: PTH208 - names
+        found = find_nearest(path.name, near)
+        meant = None if found is None else str(Path(text).with_name(found))
         raise ConfigError(
             f"there is no configuration file {text}",
             code="LC107",
             where=origin,
             expected="the path of a TOML file that exists"
-            + (f"; beside it: {', '.join(near[:5])}" if near else ""),
-            fix=f"llmcore --config {shlex.quote(text)} config init",
+            + (f"; in the same folder: {', '.join(near[:5])}" if near else ""),
+            suggestion=meant,
+            fix=_name_file(meant, origin) if meant else f"llmcore --config {shlex.quote(text)} config init",
         )
     return path
+
+
+def _name_file(name: str, origin: str) -> str:
+    """Return the line that names the file *name* in the place of another one."""
+    import shlex
+
+    return f'load("{name}")' if origin == "argument" else f"export {origin}={shlex.quote(name)}"
 
 
 def read(path: Path, *, cwd: Path, env: Mapping[str, str]) -> Document:
     """Read and parse one file.
 
     Raises:
-        ConfigError: It cannot be read, is too large, is not UTF-8 or not TOML (LC107).
+        ConfigError: The file cannot be read, is too large, or is not TOML in UTF-8 (LC107).
     """
-    label = _label(path, cwd, env)
-    try:
-        with path.open("rb") as file:
-            data = file.read(MOST_BYTES + 1)
-    except OSError as error:
+    label = _make_label(path, cwd, env)
+    kind = classify_path(path)
+    if kind is not PathKind.FILE and not _is_device(path, kind):
         raise ConfigError(
-            f"the configuration file cannot be read: {error.strerror or type(error).__name__}",
+            f"the configuration file cannot be read: it is {kind.value}",
             code="LC107",
             where=label,
-            fix=f"chmod u+r {label}" if isinstance(error, PermissionError) else None,
-        ) from None
-    if len(data) > MOST_BYTES:
+            expected="a TOML file, or nothing at this path",
+            fix=_fix_for(kind, label),
+        )
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise_unchained(
+            ConfigError(
+                f"the configuration file cannot be read: {error.strerror or type(error).__name__}",
+                code="LC107",
+                where=label,
+                fix=f"chmod u+r {label}" if isinstance(error, PermissionError) else None,
+            )
+        )
+    if len(data) > MAX_BYTES:
         raise ConfigError(
             "the file is too large to be a configuration",
             code="LC107",
             where=label,
-            expected=f"at most {MOST_BYTES:,} bytes",
+            expected=f"at most {MAX_BYTES:,} bytes",
         )
     return parse(data, path=path, label=label)
 
 
+def _is_device(path: Path, kind: PathKind) -> bool:
+    """Return whether *path* is a device or a shell's `<(command)`: /dev/null is a configuration without settings."""
+    return kind is PathKind.OTHER and path.is_absolute() and path.parts[1:2] in {("dev",), ("proc",)}
+
+
+def _fix_for(kind: PathKind, label: str) -> str | None:
+    import shlex
+
+    if kind is PathKind.DIRECTORY:
+        return f"rmdir {shlex.quote(label)}"
+    if kind in {PathKind.BROKEN_LINK, PathKind.CIRCULAR_LINK, PathKind.OTHER}:
+        return f"rm {shlex.quote(label)}"
+    return None
+
+
 def parse(data: bytes, *, path: Path, label: str) -> Document:
-    """Return the document that *data* holds. See `read`."""
+    """Return *data* as a document. See `read`."""
     prefix = ("tool", "llmcore") if path.name == "pyproject.toml" else ()
     try:
         text = data.decode("utf-8-sig").replace("\r\n", "\n")
     except UnicodeDecodeError as error:
-        raise _not_utf8(data, error.start, label) from None
+        raise_unchained(_make_encoding_error(data, error.start, label))
     import tomllib
 
     try:
         tree: Any = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise _not_toml(str(error), Document({}, text=text, label=label)) from None
+        raise_unchained(_make_syntax_error(str(error), Document({}, text=text, label=label)))
     except RecursionError:
-        raise ConfigError("brackets are nested too deeply", code="LC107", where=label) from None
+        raise_unchained(ConfigError("brackets are nested too deeply", code="LC107", where=label))
     for name in prefix:
         tree = tree.get(name, {}) if isinstance(tree, dict) else {}
     if not isinstance(tree, dict):
-        raise ConfigError("[tool.llmcore] is not a table", code="LC104", where=label)
-    return Document(tree, text=text, label=label, prefix=prefix, folder=path.parent)
+        raise ConfigError("[tool.llmcore] must be a table", code="LC104", where=label)
+    return Document(tree, text=text, label=label, prefix=prefix, folder=path.parent, data=data)
 
 
-def _not_utf8(data: bytes, at: int, label: str) -> ConfigError:
+def _make_encoding_error(data: bytes, at: int, label: str) -> ConfigError:
     line = data.count(b"\n", 0, at) + 1
     column = at - (data.rfind(b"\n", 0, at) + 1) + 1
     wide = data[:2] in {b"\xff\xfe", b"\xfe\xff"}
@@ -159,7 +210,7 @@ def _not_utf8(data: bytes, at: int, label: str) -> ConfigError:
     )
 
 
-def _not_toml(message: str, document: Document) -> ConfigError:
+def _make_syntax_error(message: str, document: Document) -> ConfigError:
     match = re.search(_POSITION, message)
     lines = document.lines
     if match is not None and match[1] and int(match[1]) <= len(lines):
@@ -169,47 +220,76 @@ def _not_toml(message: str, document: Document) -> ConfigError:
         column = len(lines[line - 1].rstrip()) + 1 if lines else 1
     what = message[: match.start()] if match else message
     words = lines[line - 1] if lines else ""
+    if (found := _find_invisible(words, column)) is not None:
+        return _make_invisible_error(words[found], document, line, found + 1)
     return ConfigError(
         f"not TOML: {what[:1].lower()}{what[1:]}",
         code="LC107",
         where=f"{document.label}:{line}:{column}",
         excerpt=document.excerpt(line, column, 1, broken=True),
-        expected='[section] or key = value; text stands in quotes: provider = "openai"',
-        fix=_in_quotes(words),
+        expected='[section] or key = value, with text in quotes: provider = "openai"',
+        fix=_add_quotes(words),
     )
 
 
-def _in_quotes(line: str) -> str | None:
-    """Return the line with its value in quotes, where that is all it lacks and the value is no secret."""
+def _find_invisible(line: str, column: int) -> int | None:
+    """Return the index of an invisible character that breaks *line*: at *column*, where the parser stopped, or the first one."""
+    found = [index for index, character in enumerate(line) if is_invisible(character)]
+    return column - 1 if column - 1 in found else min(found, default=None)
+
+
+def _make_invisible_error(character: str, document: Document, line: int, column: int) -> ConfigError:
+    import shlex
+
+    blank = " " if character.isspace() else ""
+    edit = f"s/\\x{{{ord(character):04X}}}/{blank}/g if $. == {line}"
+    return ConfigError(
+        f"not TOML: line {line} contains the invisible character {describe_character(character)}",
+        code="LC107",
+        where=f"{document.label}:{line}:{column}",
+        excerpt=document.excerpt(line, column, 1, broken=True),
+        expected="only spaces and tabs as blanks outside of quotes; pasted text may contain others",
+        fix=f"perl -CSD -pi -e '{edit}' {shlex.quote(document.label)}",
+    )
+
+
+def _add_quotes(line: str) -> str | None:
+    """Return the line with its header closed or its value in quotes; None if that is not the only fault, or the value may be a secret."""
+    header = re.fullmatch(r"\s*(\[\[?)([\w.-]+)\s*\]?\s*", line)
+    if header is not None:
+        return f"{header[1]}{header[2]}{']' * len(header[1])}"
     match = re.fullmatch(r"\s*([\w-]+)\s*=\s*([A-Za-z][\w.:/-]*)\s*", line)
     if match is None or is_secret_name(match[1]) or looks_secret(match[2]):
         return None
     return f'{match[1]} = "{match[2]}"'
 
 
-def _speaks_of_us(path: Path) -> bool:
+def _has_our_table(path: Path) -> bool:
+    """Return whether a `pyproject.toml` has our table, or cannot be read, so that it may have it."""
+    if classify_path(path) is not PathKind.FILE:
+        return True
     try:
         with path.open("rb") as file:
-            data = file.read(MOST_BYTES + 1)
+            data = file.read(MAX_BYTES + 1)
     except OSError:
-        return False
+        return True  # unknown; `read` reports the reason
     if b"llmcore" not in data:
         return False
     import tomllib
 
     try:
         tool = tomllib.loads(data.decode("utf-8-sig")).get("tool")
-    except (ValueError, RecursionError):  # broken: its fault is ours to tell only where it means us
+    except (ValueError, RecursionError):  # broken: report it only if it has our table
         return re.search(_OUR_TABLE, data) is not None
     return isinstance(tool, dict) and "llmcore" in tool
 
 
-def _label(path: Path, cwd: Path, env: Mapping[str, str]) -> str:
-    """Return the path as a person would write it here."""
+def _make_label(path: Path, cwd: Path, env: Mapping[str, str]) -> str:
+    """Return the path for display: relative to the working directory or to the home folder, if inside."""
     path = Path(os.path.normpath(path))
     if path.is_relative_to(cwd):
         return str(path.relative_to(cwd))
-    home = env.get("HOME")
+    home = find_home(env)
     if home and path.is_relative_to(home):
         return str(Path("~") / path.relative_to(home))
     return str(path)

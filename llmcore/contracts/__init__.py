@@ -1,19 +1,22 @@
-"""What backends promise, one module a kind.
+"""The contracts of backends, one module for each kind.
 
-Each promise is a small Protocol. The `must` of a kind is one of its first two, sync or async; every other is an
-ability that a backend may have, and that the host looks for by its methods.
+Each contract is a small Protocol. A backend must implement the first Protocol of its kind or that Protocol's async
+variant. Every other Protocol is an optional ability: the host checks whether the backend has its methods.
 """
 
 from llmcore.contracts.cache import (
     AsyncCacheProvider,
     CacheBatches,
     CacheChanges,
+    CacheDiagnosis,
+    CacheHistory,
     CacheKeys,
     CacheLeases,
     CacheMatching,
     CacheProvider,
     CacheVersion,
 )
+from llmcore.contracts.embeddings import AsyncEmbeddingProvider, EmbeddingBounds, EmbeddingProvider
 from llmcore.contracts.llm import (
     AsyncLLMProvider,
     AsyncModelListing,
@@ -62,9 +65,11 @@ from llmcore.contracts.voice import (
     VoiceStreaming,
     VoiceTimestamps,
 )
+from llmcore.interrupts import is_interrupt
 
 __all__ = [
     "AsyncCacheProvider",
+    "AsyncEmbeddingProvider",
     "AsyncFileSystemProvider",
     "AsyncLLMProvider",
     "AsyncModelListing",
@@ -85,11 +90,15 @@ __all__ = [
     "BodyCounter",
     "CacheBatches",
     "CacheChanges",
+    "CacheDiagnosis",
+    "CacheHistory",
     "CacheKeys",
     "CacheLeases",
     "CacheMatching",
     "CacheProvider",
     "CacheVersion",
+    "EmbeddingBounds",
+    "EmbeddingProvider",
     "FileSystemProvider",
     "LLMProvider",
     "ModelLifetimes",
@@ -112,4 +121,5 @@ __all__ = [
     "VoiceSearch",
     "VoiceStreaming",
     "VoiceTimestamps",
+    "is_interrupt",
 ]

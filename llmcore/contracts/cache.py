@@ -1,4 +1,4 @@
-"""What a cache promises: to keep bytes for a while. Keys, encoding and statistics are the host's."""
+"""The contract of a cache: it stores bytes for a limited time. The host does keys, encoding and statistics."""
 
 from __future__ import annotations
 
@@ -8,43 +8,43 @@ from typing import Protocol, runtime_checkable
 
 @runtime_checkable
 class CacheProvider(Protocol):
-    """Keeps bytes under text keys, blocking. Several threads may call at once."""
+    """Store bytes under text keys, blocking. Several threads may call at the same time."""
 
     def get(self, key: str) -> bytes | None:
-        """Return the value, byte for byte as it was set, or None where there is none or its time is over.
+        """Return the value exactly as it was set; None if there is none or it has expired.
 
-        A value that is damaged is a miss, never an error and never another value.
+        A damaged value is a miss, never an error or a different value.
 
         Raises:
-            CacheError: The backend cannot be reached. The host then answers the call without it.
+            CacheError: The backend cannot be reached. The host then answers the call without the cache.
         """
         ...
 
     def set(self, key: str, value: bytes, ttl: float | None = None) -> None:
-        """Keep *value*, in place of any earlier one, wholly or not at all.
+        """Store *value* atomically. Replace an existing value.
 
         Args:
             key: Any text of 1 to 512 characters.
-            value: Any bytes, none included.
-            ttl: Seconds, above 0 and not rounded to 0; None keeps it until it is evicted.
+            value: Any bytes, also empty.
+            ttl: Seconds, greater than 0; do not round a fraction down to 0. None stores the value until it is evicted.
 
         Raises:
-            CacheError: It was not kept.
+            CacheError: The value was not stored.
         """
         ...
 
     def delete(self, key: str) -> bool:
-        """Forget the key; return whether there was something to forget."""
+        """Delete the entry; return whether it existed."""
         ...
 
     def clear(self) -> None:
-        """Forget everything that was set through the same options, and nothing of anybody else's."""
+        """Delete all entries that were set with the same options, and no others."""
         ...
 
 
 @runtime_checkable
 class AsyncCacheProvider(Protocol):
-    """Keeps bytes under text keys, asynchronously."""
+    """Store bytes under text keys, asynchronously."""
 
     async def aget(self, key: str) -> bytes | None:
         """See `CacheProvider.get`."""
@@ -65,69 +65,97 @@ class AsyncCacheProvider(Protocol):
 
 @runtime_checkable
 class CacheKeys(Protocol):
-    """Can tell which keys it holds."""
+    """List keys."""
 
     def keys(self) -> Iterator[str]:
-        """Yield the keys that are alive, in any order; those set or deleted meanwhile may be missing."""
+        """Yield the keys that have not expired, in any order. Keys that are set or deleted meanwhile may be missing."""
         ...
 
 
 @runtime_checkable
 class CacheBatches(Protocol):
-    """Gets many values in one go."""
+    """Get many values with one request."""
 
     def get_many(self, keys: Sequence[str]) -> Mapping[str, bytes]:
-        """Return what is there, by key; see `CacheProvider.get`."""
+        """Return the values that exist, by key; see `CacheProvider.get`."""
         ...
 
 
 @runtime_checkable
 class CacheMatching(Protocol):
-    """Forgets by pattern on its own side, cheaper than key by key."""
+    """Delete by pattern inside of the backend, faster than key by key."""
 
     def delete_matching(self, pattern: str) -> int:
-        """Forget the keys of our namespace that match; return how many.
+        """Delete the entries of our namespace whose key matches; return their number.
 
         Args:
-            pattern: `*` stands for any text, `?` for one character, everything else for itself.
+            pattern: `*` matches any text, `?` one character, every other character itself.
         """
         ...
 
 
 @runtime_checkable
 class CacheLeases(Protocol):
-    """Lets one of several processes do what all of them want done."""
+    """Lease the computation of an entry to one of several processes."""
 
     def acquire(self, key: str, holder: str, ttl: float) -> bool:
-        """Take the lease on *key*, or renew one's own, for *ttl* seconds; return whether *holder* has it now.
+        """Acquire the lease on *key* for *ttl* seconds, or renew it; return whether *holder* has it now.
 
-        Atomic among all processes. A lease is no entry: `get`, `keys` and `clear` know nothing of it.
+        The operation is atomic among all processes. A lease is not an entry: `get`, `keys` and `clear` ignore it.
         """
         ...
 
     def release(self, key: str, holder: str) -> None:
-        """Give the lease back, if *holder* has it."""
+        """Release the lease if *holder* has it."""
         ...
 
 
 @runtime_checkable
 class CacheVersion(Protocol):
-    """Can tell cheaply that nothing was written, so that a memory tier in front stays true."""
+    """Show at low cost whether anything was written, so that a memory tier can be used."""
 
     def version(self) -> int:
-        """Return a number that changes with every write, by whichever process."""
+        """Return a number that changes with every write by any process."""
+        ...
+
+
+@runtime_checkable
+class CacheHistory(CacheVersion, Protocol):
+    """Knows the last changes, so that a memory tier in front drops the keys that changed and keeps the rest."""
+
+    def changes_since(self, version: int) -> tuple[int, Sequence[str] | None]:
+        """Return the version now, and the keys that were written or deleted after *version*.
+
+        None in place of keys: any key may have changed. Leases are not changes.
+        """
         ...
 
 
 @runtime_checkable
 class CacheChanges(Protocol):
-    """Reports what others write, so that a memory tier in front stays true."""
+    """Report what other processes write, so that a memory tier can be used."""
 
     def watch(self, changed: Callable[[Sequence[str] | None], None]) -> bool:
-        """Call *changed* from now on, from any thread, with keys that were written or deleted by anybody.
+        """Call *changed* from now on, from any thread, with the keys that any process wrote or deleted.
 
-        None in place of keys says that reports are lost: any key may have changed, and nothing may be trusted until
-        *changed* is next called with keys, possibly none. The first call says so too: reports have begun. Returns
-        whether reports can be had at all.
+        None instead of keys means that reports were lost: any key may have changed. Reports are complete again from the
+        next call with keys, which may be an empty sequence. The first such call means that reports have begun. Return
+        whether the backend can report changes at all.
+        """
+        ...
+
+
+@runtime_checkable
+class CacheDiagnosis(Protocol):
+    """Report the abilities that the backend does not have in full, for `llmcore doctor` and `llmcore cache stats`."""
+
+    def unavailable(self) -> Mapping[str, str]:
+        """Return the reason, in one line, for each method that fails or guarantees less than its contract.
+
+        The keys are sync names: `{"acquire": "the user may not run EVAL: leases are acquired by SET NX PX"}`. The mapping is
+        empty if every method works. Query the server, and change no entry.
+
+        Raises:
+            CacheError: The backend cannot be reached.
         """
         ...

@@ -1,4 +1,4 @@
-"""What a language model promises. Write one colour; the host bridges to the other."""
+"""The contract of a language model. Implement sync or async; the host bridges to the other."""
 
 from __future__ import annotations
 
@@ -12,149 +12,158 @@ from llmcore.types import ChatRequest, Delta, Message, Reply, TokenCount, Usage
 
 @runtime_checkable
 class LLMProvider(Protocol):
-    """Answers a conversation, blocking."""
+    """Answer a conversation, blocking."""
 
     def complete(self, request: ChatRequest) -> Reply:
-        """Return the whole answer, from one request: the host owns retries, cache and cost.
+        """Send one request and return the complete answer. The host does retries, cache and cost.
 
-        `Reply.text` may be empty beside tool calls. `provider`, `cost` and `latency_s` are filled in by the
-        host where they are left out. Anything cut short must say so in `finish_reason` ("length"). Several
-        threads may call at once.
+        `Reply.text` may be empty if there are tool calls. The host fills in `provider`, `cost` and `latency_s` if they are
+        left out. `usage.cost` is the amount that the server billed; it takes precedence over every price. An answer that
+        was cut short must have a `finish_reason` that says so ("length"). Several threads may call at the same time.
 
         Args:
-            request: `timeout_s` is what is left of the deadline: the backend must not be waited for longer.
+            request: `timeout_s` is the rest of the deadline: stop waiting for the backend after it. `idle_s` is the
+                longest silence: raise `Timeout` if no byte arrives for that long after the answer began. The provider
+                must measure it, because only the provider sees the bytes. The host enforces the deadline alone, and
+                only for asynchronous calls.
 
         Raises:
-            ProviderError: The kind that fits (`RateLimited` with `retry_after`, `AuthenticationFailed`, ...),
-                raised outside the `except` block of the SDK's error, so that no request object hangs on it.
+            ProviderError: The subclass that fits (`RateLimited` with `retry_after`, `AuthenticationFailed`, ...). Raise it
+                with `llmcore.support.errors.raise_unchained`, so that it does not refer to the SDK's error. The host
+                retries a class that is `retryable`, unless the error is `answered`: set `answered` if the backend
+                sent a complete answer, because that may be billed.
         """
         ...
 
 
 @runtime_checkable
 class AsyncLLMProvider(Protocol):
-    """Answers a conversation, asynchronously."""
+    """Answer a conversation, asynchronously."""
 
     async def acomplete(self, request: ChatRequest) -> Reply:
-        """See `LLMProvider.complete`. Several tasks, and several event loops in turn, may call."""
+        """See `LLMProvider.complete`. Several tasks may call at the same time, and several event loops one after another."""
         ...
 
 
 @runtime_checkable
 class StreamingLLMProvider(Protocol):
-    """Answers piece by piece, blocking."""
+    """Answer piece by piece, blocking."""
 
     def stream(self, request: ChatRequest) -> Iterator[Delta]:
         """Yield the answer as it arrives.
 
-        The texts joined are the answer. The last piece bears the `finish_reason`; an answer that ends without
-        one is an error of the host's. Closing the iterator ends the request.
+        The joined texts are the answer. The last piece has the `finish_reason`, and only pieces without content may follow it. If
+        several answers were requested, each piece names its `choice`, and the last piece of each has its `finish_reason`. A
+        provider that receives events puts each into the `raw` of one piece, also those that add nothing to the answer, and
+        marks further pieces of the same event with an empty `raw`. The host raises an error for an answer that ends
+        without a `finish_reason`. Closing the iterator ends the request.
 
         Args:
-            request: `idle_s` is the longest wait for one piece.
+            request: As in `LLMProvider.complete`. Every byte that arrives resets `idle_s`, also one that yields no piece:
+                comments, keep-alive lines, reasoning, empty deltas.
 
         Raises:
-            ProviderError: As `LLMProvider.complete`, at the first or any later piece.
+            ProviderError: As in `LLMProvider.complete`, at the first or any later piece.
         """
         ...
 
 
 @runtime_checkable
 class AsyncStreamingLLMProvider(Protocol):
-    """Answers piece by piece, asynchronously."""
+    """Answer piece by piece, asynchronously."""
 
     def astream(self, request: ChatRequest) -> AsyncIterator[Delta]:
-        """See `StreamingLLMProvider.stream`. Written as `async def` with `yield`."""
+        """See `StreamingLLMProvider.stream`. Write it as `async def` with `yield`."""
         ...
 
 
 @runtime_checkable
 class TokenCounter(Protocol):
-    """Counts tokens without asking the backend."""
+    """Count tokens without a request."""
 
     def count_tokens(
         self, content: str | Sequence[Message] | ChatRequest, model: str | None = None
     ) -> TokenCount:
-        """Count a text alone, or what the server would count for messages or a whole request.
+        """Count the tokens of a text alone, or those that the server would count for messages or a complete request.
 
-        Never touches the network. `exact` is True only where the server is known to count the same. An estimate has
-        a `bound`, which the server's count is never above, where anything bounds it.
+        Never use the network. `exact` is True only if the server is known to count the same. An estimate has a `bound`
+        that the server's count never exceeds, if there is one.
 
         Args:
-            content: What to count.
-            model: Whose tokens are counted; of a `ChatRequest` it is its own.
+            content: The text, messages or request.
+            model: The model whose tokens are counted. A `ChatRequest` has its own.
         """
         ...
 
 
 @runtime_checkable
 class BodyCounter(Protocol):
-    """Counts recorded request bodies, of whichever of the vendor's APIs."""
+    """Count the tokens of recorded request bodies, for every API of the vendor."""
 
     def count_body(self, body: Mapping[str, Any]) -> TokenCount:
-        """Count what the server would count for *body*, which is as it went over the wire, `model` in it.
+        """Return the tokens that the server would count for *body*, the request body as it was sent, with `model`.
 
-        See `TokenCounter.count_tokens`. What a chat's body comes to is what its `ChatRequest` comes to.
+        See `TokenCounter.count_tokens`. The count for the body of a chat equals the count for its `ChatRequest`.
         """
         ...
 
 
 @runtime_checkable
 class PricingProvider(Protocol):
-    """Knows what its models cost."""
+    """Know the prices of models."""
 
     def price(
         self, model: str, usage: Usage, service_tier: str | None = None, *, at: datetime | None = None
     ) -> Decimal | None:
-        """Return what *usage* costs in USD, or None where the price is not known; never 0 for unknown.
+        """Return the cost of *usage* in USD; None if the price is not known, never 0.
 
         Args:
-            model: As the backend names it.
-            usage: What is to be paid.
-            service_tier: The tier that served, as the backend names it; None where it did not say.
-            at: When the call was made: prices change. None is now, and a provider without this argument is asked
-                about now alone.
+            model: The backend's name of the model.
+            usage: The usage to be paid.
+            service_tier: The backend's name of the tier that served the call; None if it did not report one.
+            at: The time of the call, since prices change; None for now. The argument is optional: a provider
+                without it is only asked for current prices.
         """
         ...
 
 
 @runtime_checkable
 class UsageBounds(Protocol):
-    """Knows the most that a request can use, so that a budget can reserve it before a byte is sent."""
+    """Know the maximum usage of a request, so that a budget can reserve it before the request is sent."""
 
     def most_usage(self, request: ChatRequest, *, exact: bool = False) -> Usage | None:
-        """Return a usage that costs no less than any answer to *request* can; None where nothing bounds it.
+        """Return a usage that costs at least as much as any answer to *request*; None if there is no bound.
 
-        Never touches the network, and never raises over a request that is odd: the backend will refuse it.
-        `input_tokens` and `output_tokens` are upper bounds over all choices; their parts stand where they
-        cost most, such as all input as `cache_write_tokens` where writing is billed above reading.
+        Never use the network, and never raise for an invalid request: the backend will refuse it. `input_tokens` and
+        `output_tokens` are upper bounds over all choices. Assign tokens to the most expensive part: for example all
+        input to `cache_write_tokens` if writing costs more than reading.
 
         Args:
-            request: What is about to be sent.
-            exact: Whether it may take a tokenizer. Without, it must be cheap and may be loose, such as the
-                bytes of the prompt; with, the prompt is counted where a count is known to be the server's.
+            request: The request that is about to be sent.
+            exact: Whether to run a tokenizer. If False, be fast; the bound may be loose, such as the bytes of
+                the prompt. If True, count the prompt if the count is known to be the server's.
         """
         ...
 
 
 @runtime_checkable
 class ModelLifetimes(Protocol):
-    """Knows when its models go."""
+    """Know when models are shut down."""
 
     def shutdown_date(self, model: str) -> date | None:
-        """Return the day from which on *model* answers no more; None where none was announced.
+        """Return the first day on which *model* no longer answers; None if none was announced.
 
-        Never touches the network.
+        Never use the network.
         """
         ...
 
 
 @runtime_checkable
 class ModelListing(Protocol):
-    """Lists its models."""
+    """List the available models."""
 
     def list_models(self) -> Sequence[str]:
-        """Return the names of the models on offer, as the backend lists them.
+        """Return the names of the available models, in the backend's order.
 
         Raises:
             ProviderError: The backend refused or failed.
@@ -164,7 +173,7 @@ class ModelListing(Protocol):
 
 @runtime_checkable
 class AsyncModelListing(Protocol):
-    """Lists its models, asynchronously."""
+    """List the available models, asynchronously."""
 
     async def alist_models(self) -> Sequence[str]:
         """See `ModelListing.list_models`."""

@@ -1,4 +1,4 @@
-"""What a storage promises: to keep files under keys until they are deleted."""
+"""The contract of a storage: it stores files under keys until they are deleted."""
 
 from __future__ import annotations
 
@@ -8,49 +8,52 @@ from typing import Protocol, runtime_checkable
 
 @runtime_checkable
 class StorageProvider(Protocol):
-    """Keeps bytes under keys such as "reports/2026/november.txt", blocking.
+    """Store bytes under keys such as "reports/2026/november.txt", blocking.
 
-    A key is parts joined by "/": relative, without "." or "..", the same on every system.
+    A key consists of parts joined by "/". It is relative, without "." or "..", and the same on every system.
     """
 
     def save(self, key: str, data: bytes) -> None:
-        """Keep *data* under *key*, in place of what was there, making folders as needed.
+        """Store *data* under *key*. Replace an existing file, and create the folders that are missing.
 
-        When it returns, the data survives a crash of the process; a reader sees the old or the new data,
-        never a mixture.
+        After the return, the data survives a crash of the process. A reader sees the old or the new data, never a mixture.
 
         Raises:
             StorageKeyError: The key is not acceptable; nothing was written.
-            StorageReadOnly: The storage may not be written.
-            StorageFull: There is no room; what was there before is untouched.
+            StorageReadOnly: The storage does not permit writing.
+            StorageFull: There is no space; an existing file is unchanged.
         """
         ...
 
     def load(self, key: str) -> bytes:
-        """Return what was saved.
+        """Return the stored bytes.
 
         Raises:
-            StorageNotFound: Nothing is stored under *key*; of a folder that is said too, and of what is below a file.
+            StorageNotFound: No file is stored under *key*; also if *key* is a folder, or a path below a file.
             StorageKeyError: The key is not acceptable.
         """
         ...
 
     def exists(self, key: str) -> bool:
-        """Return whether a file is stored under *key*; of a folder the answer is False."""
+        """Return whether a file is stored under *key*; False for a folder."""
         ...
 
     def delete(self, key: str) -> bool:
-        """Remove the file; return whether there was one."""
+        """Delete the file; return whether it existed."""
         ...
 
     def list_files(self, prefix: str = "") -> Sequence[str]:
-        """Return the keys of all files whose key begins with *prefix*, at any depth, sorted."""
+        """Return the keys of all files whose key begins with *prefix*, at any depth, sorted.
+
+        Other programs may write to the same place. Skip a file whose name cannot be a key, and the marker "folder/" that web
+        consoles write, but list all others. `llmcore.support.foreign_names` counts and reports skipped names.
+        """
         ...
 
 
 @runtime_checkable
 class AsyncStorageProvider(Protocol):
-    """Keeps bytes under keys, asynchronously."""
+    """Store bytes under keys, asynchronously."""
 
     async def asave(self, key: str, data: bytes) -> None:
         """See `StorageProvider.save`."""
@@ -75,13 +78,13 @@ class AsyncStorageProvider(Protocol):
 
 @runtime_checkable
 class FileSystemProvider(Protocol):
-    """Has folders, sizes and times."""
+    """Create folders, and return sizes and times of files."""
 
     def create_directory(self, key: str) -> None:
-        """Make the folder and those above it; one that exists is fine.
+        """Create the folder and its parents. Do nothing if it exists.
 
         Raises:
-            StorageKeyError: The key is not acceptable, or a file stands there.
+            StorageKeyError: The key is not acceptable, or it names a file.
         """
         ...
 
@@ -104,7 +107,7 @@ class FileSystemProvider(Protocol):
 
 @runtime_checkable
 class AsyncFileSystemProvider(Protocol):
-    """Has folders, sizes and times, asynchronously."""
+    """Create folders, and return sizes and times of files, asynchronously."""
 
     async def acreate_directory(self, key: str) -> None:
         """See `FileSystemProvider.create_directory`."""

@@ -1,4 +1,4 @@
-"""What a storage may be able to do besides keeping files: each ability is a Protocol of its own."""
+"""The optional abilities of a storage: one Protocol for each ability."""
 
 from __future__ import annotations
 
@@ -10,118 +10,120 @@ from llmcore.types import FileInfo
 
 @runtime_checkable
 class StorageInfo(Protocol):
-    """Knows more of a file than its bytes."""
+    """Return the metadata of files."""
 
     def get_file_info(self, key: str) -> FileInfo:
-        """Return size, time, content type and etag of the file, all of one moment.
+        """Return the size, time, content type and ETag of one version of the file.
 
         Raises:
-            StorageNotFound: Nothing is stored under *key*.
+            StorageNotFound: No file is stored under *key*.
         """
         ...
 
 
 @runtime_checkable
 class StorageListing(Protocol):
-    """Lists page by page, so that nobody must hold all keys at once."""
+    """List files in pages, so that not all keys must be in memory."""
 
     def list_page(self, prefix: str = "", limit: int = 1000, after: str = "") -> Sequence[FileInfo]:
-        """Return the first *limit* files whose key begins with *prefix* and comes after *after*, sorted by key.
+        """Return the first *limit* files whose key begins with *prefix* and sorts after *after*, sorted by key.
 
-        The last key of a page is the *after* of the next one; a page of fewer than *limit* files is the last. A file
-        that is there all the while is on exactly one page, whatever comes and goes meanwhile.
+        Pass the last key of a page as *after* to get the next page. A page of fewer than *limit* files is the last one. A
+        file that exists all the time is on exactly one page, even if others are created and deleted meanwhile.
         """
         ...
 
 
 @runtime_checkable
 class StorageCopying(Protocol):
-    """Copies and moves files without their bytes going through the application."""
+    """Copy and move files without transferring their bytes to the application."""
 
     def copy(self, source: str, target: str) -> None:
-        """Store what is under *source* under *target* too, in place of what was there, wholly or not at all.
+        """Copy the file *source* to *target* atomically. Replace an existing file.
 
         Raises:
-            StorageNotFound: Nothing is stored under *source*.
+            StorageNotFound: No file is stored under *source*.
         """
         ...
 
     def move(self, source: str, target: str) -> None:
-        """Copy, then delete *source*. At no moment is the file under neither key; onto itself it stays.
+        """Copy *source* to *target*, then delete *source*. Do nothing if both are the same key.
+
+        The file exists under at least one of the keys at any time.
 
         Raises:
-            StorageNotFound: Nothing is stored under *source*.
+            StorageNotFound: No file is stored under *source*.
         """
         ...
 
 
 @runtime_checkable
 class StorageStreams(Protocol):
-    """Reads and writes in pieces, so that a file may be larger than the memory."""
+    """Read and write in pieces, so that a file may be larger than the memory."""
 
     def load_stream(self, key: str, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
-        """Yield the bytes from *start* up to *stop*, as a slice takes them, in pieces of at most 16 MiB.
+        """Yield the bytes of the slice `[start:stop]` in pieces of at most 16 MiB.
 
-        All pieces are of one version, even where the file is replaced meanwhile. The iterator is closed by who stops
-        early.
+        All pieces are of one version, even if the file is replaced meanwhile. A caller that stops early must close the
+        iterator.
 
         Raises:
-            StorageNotFound: Nothing is stored under *key*; told by the first piece.
+            StorageNotFound: No file is stored under *key*; raised at the first piece.
         """
         ...
 
     def save_stream(self, key: str, pieces: Iterable[bytes]) -> None:
-        """Keep the *pieces*, joined, under *key*; see `StorageProvider.save`. Holds a few of them at a time.
+        """Store the joined *pieces* under *key*, with only a few in memory; see `StorageProvider.save`.
 
-        What *pieces* raises is let through; then what was there before is untouched.
+        If *pieces* raises, the exception is passed on and an existing file is unchanged.
         """
         ...
 
 
 @runtime_checkable
 class StorageConditional(Protocol):
-    """Saves under a condition that is checked in the same step, so that of several writers one wins.
+    """Save under a condition that is checked atomically, so that one of several writers wins.
 
-    Who cannot hold that, for example because a server ignores the condition, raises a `StorageError` and saves nothing.
+    If that is not possible, for example because the server ignores the condition, raise StorageError and save nothing.
     """
 
     def load_with_etag(self, key: str) -> tuple[bytes, str]:
-        """Return what was saved, and the etag of exactly that.
+        """Return the stored bytes and the ETag of the same version.
 
         Raises:
-            StorageNotFound: Nothing is stored under *key*.
+            StorageNotFound: No file is stored under *key*.
         """
         ...
 
     def save_if_absent(self, key: str, data: bytes) -> str:
-        """Keep *data* if nothing is stored under *key*; return its etag.
+        """Store *data* if no file is stored under *key*; return its ETag.
 
         Raises:
-            StorageExists: Something is.
+            StorageExists: A file is stored under *key*.
         """
         ...
 
     def save_if_match(self, key: str, data: bytes, etag: str) -> str:
-        """Keep *data* if what is stored under *key* has the *etag*; return the new one.
+        """Store *data* if the stored file has the ETag *etag*; return the new ETag.
 
         Raises:
-            StorageChanged: It has another, or nothing is stored.
+            StorageChanged: The file has another ETag, or no file is stored.
         """
         ...
 
 
 @runtime_checkable
 class StorageSigning(Protocol):
-    """Gives others access to one file for a while, without a key of their own."""
+    """Create signed URLs, which give temporary access to one file without credentials."""
 
     def sign_url(self, key: str, expires_s: float = 3600.0, method: str = "GET") -> str:
-        """Return an address that lets its holder GET or PUT the file for *expires_s* seconds: treat it as a secret."""
+        """Return a URL for a GET or PUT of the file, valid for *expires_s* seconds. Treat it as a secret."""
         ...
 
 
 @runtime_checkable
 class AsyncStorageInfo(Protocol):
-    """Knows more of a file than its bytes, asynchronously."""
+    """Return the metadata of files, asynchronously."""
 
     async def aget_file_info(self, key: str) -> FileInfo:
         """See `StorageInfo.get_file_info`."""
@@ -130,7 +132,7 @@ class AsyncStorageInfo(Protocol):
 
 @runtime_checkable
 class AsyncStorageListing(Protocol):
-    """Lists page by page, asynchronously."""
+    """List files in pages, asynchronously."""
 
     async def alist_page(self, prefix: str = "", limit: int = 1000, after: str = "") -> Sequence[FileInfo]:
         """See `StorageListing.list_page`."""
@@ -139,7 +141,7 @@ class AsyncStorageListing(Protocol):
 
 @runtime_checkable
 class AsyncStorageCopying(Protocol):
-    """Copies and moves files, asynchronously."""
+    """Copy and move files, asynchronously."""
 
     async def acopy(self, source: str, target: str) -> None:
         """See `StorageCopying.copy`."""
@@ -152,7 +154,7 @@ class AsyncStorageCopying(Protocol):
 
 @runtime_checkable
 class AsyncStorageStreams(Protocol):
-    """Reads and writes in pieces, asynchronously."""
+    """Read and write in pieces, asynchronously."""
 
     def aload_stream(self, key: str, start: int = 0, stop: int | None = None) -> AsyncIterator[bytes]:
         """See `StorageStreams.load_stream`."""
@@ -165,7 +167,7 @@ class AsyncStorageStreams(Protocol):
 
 @runtime_checkable
 class AsyncStorageConditional(Protocol):
-    """Saves under a condition, asynchronously."""
+    """Save under a condition, asynchronously."""
 
     async def aload_with_etag(self, key: str) -> tuple[bytes, str]:
         """See `StorageConditional.load_with_etag`."""
@@ -182,7 +184,7 @@ class AsyncStorageConditional(Protocol):
 
 @runtime_checkable
 class AsyncStorageSigning(Protocol):
-    """Gives others access to one file for a while, asynchronously."""
+    """Create signed URLs, asynchronously."""
 
     async def asign_url(self, key: str, expires_s: float = 3600.0, method: str = "GET") -> str:
         """See `StorageSigning.sign_url`."""

@@ -1,19 +1,21 @@
-"""What a voice promises: to turn text into audio that plays.
+"""The contract of a voice: it turns text into audio.
 
-Settings that several providers have bear the same names: `model`; `format`, an `AudioFormat` or the vendor's own name
-of one; `speed`, where 1.0 is normal; `language`, BCP 47; `seed`.
+Settings that several providers have use the same names: `model`; `format`, an `AudioFormat` or the vendor's name of a
+format; `speed`, where 1.0 is normal; `language`, as BCP 47; `seed`.
 
-A text is SSML where `llmcore.contracts.ssml.document` says so; the host hands it over from `<speak` on.
+A text is SSML if `llmcore.support.ssml.find_ssml` finds a document in it; the host passes it from `<speak` on.
 
-A provider that tells its traits (`VoiceOffline`) also takes, as settings, what only the host knows: `timeout_s`, what
-is left of the deadline, and `idle_s`, the longest silence, both in seconds and never None. Where its traits say
-`stitches`, it takes as well `previous_text` and `next_text`, what is said before and after (left out at the ends), and
-`previous_request_ids`, at most three, oldest first, the `Speech.request_id` of pieces just spoken. None of these change
-what is said, and none is ever passed to a provider that tells no traits.
+The host passes further settings to a provider that implements `VoiceOffline`, and to no other. They do not change the
+words that are spoken:
 
-Any other method may name a keyword `timeout_s` as well, as in `def list_voices(self, *, timeout_s: float = 60)`: the
-seconds that are left. The host passes it to those that name it; a blocking one that does not is waited for until it
-returns.
+- `timeout_s`, the rest of the deadline, and `idle_s`, the longest silence, both in seconds and never None. The provider
+  must raise `Timeout` if no byte arrives for `idle_s`. The host enforces the deadline alone.
+- If `VoiceTraits.stitches` is set: `previous_text` and `next_text`, the texts before and after (left out at the ends),
+  and `previous_request_ids`, the `Speech.request_id` of at most three previous pieces, oldest first.
+
+Any other method may declare a keyword `timeout_s`, as in `def list_voices(self, *, timeout_s: float = 60)`: the rest of
+the deadline in seconds. The host passes it to methods that declare it. It waits for a blocking method without it until
+that method returns.
 """
 
 from __future__ import annotations
@@ -28,30 +30,30 @@ from llmcore.types import Speech, VoiceInfo, VoiceModel, VoicePage, VoiceTraits
 
 @runtime_checkable
 class VoiceProvider(Protocol):
-    """Speaks, blocking. Several threads may call at once."""
+    """Speak a text, blocking. Several threads may call at the same time."""
 
     def synthesize(self, text: str, voice: str | None = None, **settings: Any) -> Speech:
         """Speak *text* in one piece.
 
-        `Speech.audio` is a whole file of `Speech.format`; for "pcm" it is 16-bit signed little-endian mono at
+        `Speech.audio` is a complete file in `Speech.format`; for "pcm" it is 16-bit signed little-endian mono at
         `sample_rate_hz`.
 
         Args:
-            text: Not empty; the provider's limit on its length is an error, not a cut.
-            voice: A voice id of the provider; None takes the configured one.
-            settings: The provider's own, such as `speed`; one that it does not know is a `BadRequest`.
+            text: Not empty. Raise TextTooLong if it is longer than the provider's limit; never cut it.
+            voice: A voice id of the provider; None for the configured one.
+            settings: The provider's settings, such as `speed`. Raise BadRequest for an unknown one.
 
         Raises:
             VoiceNotFound: There is no such voice.
-            TextTooLong: Nothing was sent.
-            BadRequest: A setting does not fit; nothing was sent.
-            NotAudio: What came back cannot be played.
+            TextTooLong: The text is too long; nothing was sent.
+            BadRequest: A setting is not acceptable; nothing was sent.
+            NotAudio: The answer cannot be played.
             ProviderError: The backend refused or failed.
         """
         ...
 
     def list_voices(self) -> Sequence[VoiceInfo]:
-        """Return every voice on offer, in a stable order."""
+        """Return all available voices, in a stable order."""
         ...
 
     def get_voice_info(self, voice_id: str) -> VoiceInfo:
@@ -65,7 +67,7 @@ class VoiceProvider(Protocol):
 
 @runtime_checkable
 class AsyncVoiceProvider(Protocol):
-    """Speaks, asynchronously."""
+    """Speak a text, asynchronously."""
 
     async def asynthesize(self, text: str, voice: str | None = None, **settings: Any) -> Speech:
         """See `VoiceProvider.synthesize`."""
@@ -82,48 +84,48 @@ class AsyncVoiceProvider(Protocol):
 
 @runtime_checkable
 class VoiceStreaming(Protocol):
-    """Speaks piece by piece, blocking."""
+    """Speak piece by piece, blocking."""
 
     def stream_speech(self, text: str, voice: str | None = None, **settings: Any) -> Iterator[bytes]:
-        """Yield the audio as it comes, one file in all.
+        """Yield one audio file in pieces, as they arrive.
 
-        The pieces joined are what `synthesize` would return in `Speech.audio`; a wav whose length is not known yet says
-        0xFFFFFFFF in its header. Closing the iterator ends the request. A text that breaks off is an error, raised at
-        the piece that is missing, never a short end.
+        The joined pieces are the `Speech.audio` that `synthesize` would return. A WAV file of unknown length has the length
+        0xFFFFFFFF in its header. Closing the iterator ends the request. If the audio breaks off, raise an error instead of
+        the missing piece; never end early without one.
 
         Args:
-            text: As in `VoiceProvider.synthesize`, as are the rest.
-            voice: See there.
-            settings: See there; `idle_s` is the longest wait for one piece.
+            text: See `VoiceProvider.synthesize`.
+            voice: See `VoiceProvider.synthesize`.
+            settings: See `VoiceProvider.synthesize`. Every byte that arrives resets `idle_s`, also one that yields no piece.
 
         Raises:
-            VoiceError: As `VoiceProvider.synthesize`, at the first or any later piece.
-            ProviderError: As there.
+            VoiceError: As in `VoiceProvider.synthesize`, at the first or any later piece.
+            ProviderError: The backend refused or failed.
         """
         ...
 
 
 @runtime_checkable
 class AsyncVoiceStreaming(Protocol):
-    """Speaks piece by piece, asynchronously."""
+    """Speak piece by piece, asynchronously."""
 
     def astream_speech(self, text: str, voice: str | None = None, **settings: Any) -> AsyncIterator[bytes]:
-        """See `VoiceStreaming.stream_speech`. Written as `async def` with `yield`."""
+        """See `VoiceStreaming.stream_speech`. Write it as `async def` with `yield`."""
         ...
 
 
 @runtime_checkable
 class VoiceTimestamps(Protocol):
-    """Tells when each character is spoken."""
+    """Return the time at which each character is spoken."""
 
     def synthesize_with_timestamps(self, text: str, voice: str | None = None, **settings: Any) -> Speech:
-        """Speak *text* in one piece, with `Speech.alignment` filled: every character of *text*, in order."""
+        """Speak *text* in one piece, with every character of *text* in `Speech.alignment`, in order."""
         ...
 
 
 @runtime_checkable
 class AsyncVoiceTimestamps(Protocol):
-    """Tells when each character is spoken, asynchronously."""
+    """Return the time at which each character is spoken, asynchronously."""
 
     async def asynthesize_with_timestamps(
         self, text: str, voice: str | None = None, **settings: Any
@@ -134,18 +136,18 @@ class AsyncVoiceTimestamps(Protocol):
 
 @runtime_checkable
 class VoiceSearch(Protocol):
-    """Searches among more voices than one list holds."""
+    """Search in a large collection of voices."""
 
     def search_voices(
         self, query: str | None = None, *, limit: int = 100, after: str | None = None, **filters: Any
     ) -> VoicePage:
-        """Return one page of the voices that fit, in a stable order.
+        """Return one page of the voices that match, in a stable order.
 
         Args:
-            query: Words that the voice's name, description or labels hold; None for all voices.
-            limit: Most voices of one page, from 1.
-            after: `VoicePage.next` of the page before.
-            filters: The provider's own, such as `language` or `gender`; one that it does not know is a `BadRequest`.
+            query: Words in the name, description or labels of a voice; None for all voices.
+            limit: The maximum number of voices on the page, at least 1.
+            after: `VoicePage.next` of the previous page.
+            filters: The provider's filters, such as `language` or `gender`. Raise BadRequest for an unknown one.
 
         Raises:
             ProviderError: The backend refused or failed.
@@ -155,7 +157,7 @@ class VoiceSearch(Protocol):
 
 @runtime_checkable
 class AsyncVoiceSearch(Protocol):
-    """Searches among more voices than one list holds, asynchronously."""
+    """Search in a large collection of voices, asynchronously."""
 
     async def asearch_voices(
         self, query: str | None = None, *, limit: int = 100, after: str | None = None, **filters: Any
@@ -166,7 +168,7 @@ class AsyncVoiceSearch(Protocol):
 
 @runtime_checkable
 class VoiceModels(Protocol):
-    """Lists the models that speak."""
+    """List the models that turn text into speech."""
 
     def list_voice_models(self) -> Sequence[VoiceModel]:
         """Return the models that turn text into speech, in a stable order.
@@ -179,7 +181,7 @@ class VoiceModels(Protocol):
 
 @runtime_checkable
 class AsyncVoiceModels(Protocol):
-    """Lists the models that speak, asynchronously."""
+    """List the models that turn text into speech, asynchronously."""
 
     async def alist_voice_models(self) -> Sequence[VoiceModel]:
         """See `VoiceModels.list_voice_models`."""
@@ -188,37 +190,37 @@ class AsyncVoiceModels(Protocol):
 
 @runtime_checkable
 class VoiceOffline(Protocol):
-    """Knows beforehand what a speech will be and cost; needs no network, no key and no SDK.
+    """Know the properties and the cost of a speech without network, key or SDK.
 
-    Kept by the provider itself, or by what `Provider.offline` returns, so that speech from the cache loads no SDK.
+    Implemented by the provider, or by the object that `Provider.offline` returns, so that a cache hit loads no SDK.
     """
 
     def voice_traits(self, voice: str | None, settings: Mapping[str, Any]) -> VoiceTraits:
-        """Return what `synthesize(text, voice, **settings)` will be.
+        """Return the properties of the speech that `synthesize(text, voice, **settings)` would return.
 
         Args:
-            voice: None takes the configured one.
-            settings: The caller's, `model` and `format` among them; none of the host's.
+            voice: A voice id; None for the configured one.
+            settings: The caller's settings, including `model` and `format`, without those of the host.
 
         Raises:
-            BadRequest: A setting is not known or does not fit, with the nearest name.
+            BadRequest: A setting is unknown or not acceptable; the error has the nearest name.
         """
         ...
 
     def speech_price(self, model: str, characters: int, at: datetime | None = None) -> Decimal | None:
-        """Return what *characters* cost in USD, None where the price is not known; never 0 for unknown.
+        """Return the cost of *characters* in USD; None if the price is not known, never 0.
 
         Args:
-            model: As `VoiceTraits.model` names it.
-            characters: Of the text that is sent, by Python's `len`.
-            at: The moment whose price counts; None for now.
+            model: `VoiceTraits.model`.
+            characters: The length of the text that is sent, by Python's `len`.
+            at: The time of the call, since prices change; None for now.
         """
         ...
 
 
 @runtime_checkable
 class VoiceCloningProvider(Protocol):
-    """Makes a voice from recordings of a person."""
+    """Create voices from recordings of a person."""
 
     def clone_voice(
         self,
@@ -229,29 +231,29 @@ class VoiceCloningProvider(Protocol):
         description: str = "",
         labels: Mapping[str, str] | None = None,
     ) -> VoiceInfo:
-        """Make a voice.
+        """Create a voice.
 
         Args:
-            name: How the voice is listed.
-            samples: Recordings, each a whole audio file. Never logged, never kept.
-            consent: The speaker's agreement in words, or where it is kept; not empty.
-            description: For people.
-            labels: For searching.
+            name: The name of the voice in lists.
+            samples: Recordings, each a complete audio file. Never log or store them.
+            consent: The speaker's agreement in words, or the place where it is stored; not empty.
+            description: A description for users.
+            labels: Labels for search.
 
         Raises:
-            VoiceError: There is no consent, or the recordings do not do.
+            VoiceError: The consent is empty, or the recordings are not suitable.
             ProviderError: The backend refused or failed.
         """
         ...
 
     def delete_voice(self, voice_id: str) -> bool:
-        """Delete a cloned voice; return whether there was one."""
+        """Delete a cloned voice; return whether it existed."""
         ...
 
 
 @runtime_checkable
 class AsyncVoiceCloningProvider(Protocol):
-    """Makes a voice from recordings of a person, asynchronously."""
+    """Create voices from recordings of a person, asynchronously."""
 
     async def aclone_voice(
         self,

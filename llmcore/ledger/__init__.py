@@ -1,1 +1,1 @@
-"""What calls used and cost."""
+"""The ledger: usage and cost of every request, and the budgets that limit them."""

@@ -1,4 +1,4 @@
-"""Alerts: who is told when a budget has come to one of its fractions, once a period among all processes."""
+"""Budget alerts: sent once a period, by one of all processes, when a budget reaches one of its fractions."""
 
 from __future__ import annotations
 
@@ -9,34 +9,37 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from llmcore.config.money import Budget
+from llmcore.errors import ConfigError
+from llmcore.interrupts import is_interrupt
 from llmcore.ledger.budgets import Counter, Scope
-from llmcore.ledger.money import shown, told, whole
+from llmcore.ledger.money import format_amount, from_integer, to_integer
 from llmcore.log import logger
+from llmcore.threads import start_thread
 from llmcore.types import AlertEvent
 
 if TYPE_CHECKING:
     import apsw
 
-__all__ = ["Alerts", "scope_of"]
+__all__ = ["Alerts", "make_scope"]
 
-_PATIENCE_S: Final = 10.0
-"""For a webhook or a command."""
+_TIMEOUT_S: Final = 10.0
+"""Timeout of a webhook and of a command."""
 
 
-def scope_of(budget: Budget) -> Scope:
-    """Return what *budget* counts."""
+def make_scope(budget: Budget) -> Scope:
+    """Return the scope of *budget*: the requests that it counts."""
     return Scope(budget.per, budget.model, budget.tag, budget.user, budget.unit)
 
 
 class Alerts:
-    """The budgets that want to be heard of, and the observers that hear."""
+    """The budgets with `alert_at`, and the observers that receive their alerts."""
 
     def __init__(self, budgets: Iterable[Budget], observers: Sequence[Any] = ()) -> None:
-        self._budgets = {scope_of(budget): budget for budget in budgets if budget.alert_at}
+        self._budgets = {make_scope(budget): budget for budget in budgets if budget.alert_at}
         self._observers = observers
 
-    def crossed(self, db: apsw.Connection, counters: Iterable[Counter]) -> list[tuple[Budget, AlertEvent]]:
-        """Return the alerts that are due, noting in the ledger that they are told."""
+    def claim_due(self, db: apsw.Connection, counters: Iterable[Counter]) -> list[tuple[Budget, AlertEvent]]:
+        """Return the alerts that are due, and mark them in the ledger as sent."""
         if not self._budgets:
             return []
         due = []
@@ -44,7 +47,7 @@ class Alerts:
             budget = self._budgets.get(counter.scope)
             if budget is None:
                 continue
-            limit = whole(budget.limit, budget.unit)
+            limit = to_integer(budget.limit, budget.unit)
             reached = max((part for part in budget.alert_at if counter.spent >= part * limit), default=0.0)
             amount = int(reached * limit)
             if amount > counter.alerted:
@@ -52,68 +55,81 @@ class Alerts:
                     "UPDATE budgets SET alerted = ? WHERE period = ? AND scope = ?",
                     (amount, counter.period, counter.text),
                 )
-                due.append((budget, _event(budget, counter, reached)))
+                due.append((budget, _make_event(budget, counter, reached)))
         return due
 
-    def tell(self, due: Iterable[tuple[Budget, AlertEvent]]) -> None:
-        """Tell everybody, each in its way; nobody who fails is in the way of a call."""
+    def send(self, due: Iterable[tuple[Budget, AlertEvent]]) -> None:
+        """Send alerts to the log, the observers, webhooks and commands. A failure is logged and does not affect the call."""
         for budget, event in due:
             logger(__name__).warning(
                 "budget `%s`: %s of %s spent",
                 event.budget,
-                shown(event.spent, event.unit),
-                shown(event.limit, event.unit),
+                format_amount(event.spent, event.unit),
+                format_amount(event.limit, event.unit),
             )
             for observer in self._observers:
-                hear = getattr(observer, "on_alert", None)
-                if hear is not None:
+                on_alert = getattr(observer, "on_alert", None)
+                if on_alert is not None:
                     try:
-                        hear(event)
-                    except Exception as error:  # noqa: BLE001 - a stranger's code
-                        _could_not(type(observer).__qualname__, error)
+                        on_alert(event)
+                    except BaseException as error:
+                        if is_interrupt(error):
+                            raise
+                        _log_failure(type(observer).__qualname__, error)
             if budget.alert_url is not None or budget.alert_command:
-                # Not a daemon: the last call of a program may be the one that crosses the line.
-                threading.Thread(target=_send, args=(budget, event), name="llmcore-alert").start()
+                # Not a daemon thread: the last call of a program may be the one that causes the alert.
+                thread = threading.Thread(target=_deliver, args=(budget, event), name="llmcore-alert")
+                if not start_thread(thread):
+                    _deliver(budget, event)
 
 
-def _event(budget: Budget, counter: Counter, fraction: float) -> AlertEvent:
+def _make_event(budget: Budget, counter: Counter, fraction: float) -> AlertEvent:
     return AlertEvent(
         budget=budget.name,
         fraction=fraction,
         limit=budget.limit,
-        spent=told(counter.spent, budget.unit),
-        reserved=told(counter.reserved, budget.unit),
+        spent=from_integer(counter.spent, budget.unit),
+        reserved=from_integer(counter.reserved, budget.unit),
         period=counter.period,
         unit=budget.unit,
     )
 
 
-def _send(budget: Budget, event: AlertEvent) -> None:
+def _deliver(budget: Budget, event: AlertEvent) -> None:
     body = msgspec.json.encode(event)
     if budget.alert_url is not None:
         try:
             _post(budget.alert_url.reveal(), body)
-        except Exception as error:  # noqa: BLE001 - whatever a server or the network does
-            _could_not("alert_url", error)
+        except BaseException as error:
+            if is_interrupt(error):
+                raise
+            _log_failure("alert_url", error)
     if budget.alert_command:
         import subprocess
 
         try:
             subprocess.run(  # noqa: S603 - the user's own command
-                budget.alert_command, input=body, timeout=_PATIENCE_S, check=True, capture_output=True
+                budget.alert_command, input=body, timeout=_TIMEOUT_S, check=True, capture_output=True
             )
         except (OSError, subprocess.SubprocessError) as error:
-            _could_not("alert_command", error)
+            _log_failure("alert_command", error)
 
 
 def _post(url: str, body: bytes) -> None:
     import urllib.request
 
+    from llmcore.support.certificates import check_certificates
+    from llmcore.support.proxies import find_proxy
+
+    proxy = find_proxy(url)
+    if url.startswith("https:") or (proxy is not None and proxy.url.startswith("https:")):
+        check_certificates()
     request = urllib.request.Request(url, data=body, headers={"Content-Type": "application/json"})  # noqa: S310 - checked
-    with urllib.request.urlopen(request, timeout=_PATIENCE_S) as response:  # noqa: S310 - as above
+    with urllib.request.urlopen(request, timeout=_TIMEOUT_S) as response:  # noqa: S310 - as above
         response.read(1)
 
 
-def _could_not(who: str, error: Exception) -> None:
-    # By its type alone: the text of an error may hold the address, which may hold a secret.
-    logger(__name__).warning("an alert could not be told to %s: %s", who, type(error).__name__)
+def _log_failure(receiver: str, error: BaseException) -> None:
+    # Our own errors name a variable. Of other errors only the type is logged: their text may contain the URL, and that a secret.
+    reason = error.message if isinstance(error, ConfigError) else type(error).__name__
+    logger(__name__).warning("an alert could not be sent to %s: %s", receiver, reason)

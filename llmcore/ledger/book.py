@@ -1,148 +1,168 @@
-"""The ledger's rows: one for each request to a backend, open before it is sent and closed after it."""
+"""The rows of the ledger: one for each request, opened with a reservation before it is sent, and closed after it."""
 
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from llmcore.ledger import budgets
 from llmcore.ledger.budgets import Counter, Scope
 from llmcore.ledger.charge import Charge, Outcome
-from llmcore.ledger.money import Amount, nano
+from llmcore.ledger.money import Amount, to_nano
+from llmcore.support.sending import Sending
 
 if TYPE_CHECKING:
     import apsw
 
-__all__ = ["Hold", "Limit", "Refused", "close_row", "open_row", "recover", "refusal"]
+__all__ = ["Limit", "Refusal", "Reservation", "close_row", "find_refusal", "open_row", "recover"]
 
-_OPEN: Final = """
+_INSERT: Final = """
     INSERT INTO calls
         (id, at, call, attempt, state, kind, provider, model, reserved, characters, tier_asked, user, tags, owner)
     VALUES ((SELECT max(?, ifnull(max(id) + 1, 0)) FROM calls), ?, ?, ?, 'open', ?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
-_CLOSE: Final = """
-    UPDATE calls SET state = ?, cost = ?, uncertain = ?, estimated = ?, served = ?, latency_ms = ?, tier = ?,
+_UPDATE: Final = """
+    UPDATE calls SET state = ?, cost = ?, cost_source = ?, uncertain = ?, estimated = ?, served = ?, latency_ms = ?,
+        first_token_ms = ?, tier = ?,
         request_id = ?, error = ?, characters = ?, input_tokens = ?, output_tokens = ?, cached_tokens = ?,
         cache_write_tokens = ?, cache_write_12h_tokens = ?, reasoning_tokens = ?, audio_input_tokens = ?,
         audio_output_tokens = ?, image_input_tokens = ?, image_output_tokens = ?, owner = NULL
-    WHERE id = ? AND state = 'open'
+    WHERE id = ? AND at = ? AND call = ? AND state = 'open'
 """
+_DELETE: Final = "DELETE FROM calls WHERE id = ? AND at = ? AND call = ? AND state = 'open'"
+"""SQLite reuses the id of a deleted row, so every statement that closes a row also compares its time and its call."""
 
-_UNDER_WAY: Final = """
+_SELECT_OPEN: Final = """
     SELECT id, at, kind, provider, model, call, user, tags, reserved, characters, owner FROM calls
     WHERE id >= (SELECT id FROM swept) AND state = 'open'
 """
 
 
 class Limit(NamedTuple):
-    """One configured budget, as a transaction needs it."""
+    """One configured budget, in the integers of the ledger."""
 
     scope: Scope
     amount: int
     """Nano-dollars, or characters."""
     refuses: bool
-    """False where it only warns."""
+    """False if the budget only warns."""
 
 
-class Refused(NamedTuple):
-    """Why a row was not opened."""
+class Refusal(NamedTuple):
+    """A budget that has no room for a request."""
 
     limit: Limit
     counter: Counter
-    most: int
-    """What did not fit, in the budget's unit."""
+    maximum: int
+    """The maximum cost of the request, in the unit of the budget."""
 
     @property
-    def for_good(self) -> bool:
-        """Whether waiting for what others have reserved cannot help."""
-        return self.counter.spent + self.most > self.limit.amount
+    def is_permanent(self) -> bool:
+        """Whether the request would not fit even if all other reservations were released."""
+        return self.counter.spent + self.maximum > self.limit.amount
 
 
-class Hold:
-    """One open row, as its call holds it."""
+class Reservation:
+    """The reservation of one request: its open row."""
 
-    __slots__ = ("at", "charge", "forsaken", "id", "reserved")
+    __slots__ = ("abandoned", "at", "charge", "id", "pid", "reserved", "sending")
 
     def __init__(self, charge: Charge, at: float) -> None:
         self.charge = charge
         self.at = at
         self.id: int | None = None
-        """None where nothing is in the ledger (yet)."""
+        """The row; None while there is none."""
         self.reserved = 0
         """Nano-dollars."""
-        self.forsaken = False
-        """Whether the caller left before the row was opened: it must not be, any more."""
+        self.sending = Sending()
+        self.pid = os.getpid()
+        """The process that made the request. A forked child has a copy of the reservation and must not settle it."""
+        self.abandoned = False
+        """Whether the caller left before the row was opened. Then it must not be opened any more."""
 
 
 def open_row(
-    db: apsw.Connection, hold: Hold, most: int, limits: Sequence[Limit], owner: str
-) -> Refused | list[Counter]:
-    """Reserve *most* nano-dollars and the characters, and write the row, or say which budget refuses; atomic with all else.
+    db: apsw.Connection, reservation: Reservation, maximum: int, limits: Sequence[Limit], owner: str
+) -> Refusal | list[Counter]:
+    """Reserve *maximum* nano-dollars and the characters of the request, and insert its row, in one transaction.
 
-    Returns the counters as they are now, those of budgets that only warn among them.
+    Returns:
+        The updated counters, including those of budgets that only warn; or the budget that has no room.
     """
-    charge = hold.charge
-    hold.id = None  # of a transaction that was undone
-    amount = Amount(most, charge.characters)
-    counters = budgets.counted(db, charge, hold.at, [limit.scope for limit in limits])
-    refused = refusal(counters, amount, limits)
+    charge = reservation.charge
+    reservation.id = None  # it may be set from a transaction that was rolled back
+    amount = Amount(maximum, charge.characters)
+    counters = budgets.get_counters(db, charge, reservation.at, [limit.scope for limit in limits])
+    refused = find_refusal(counters, amount, limits)
     if refused is not None:
         return refused
-    if hold.forsaken:
+    if reservation.abandoned:
         return []
     tags = json.dumps(charge.tags) if charge.tags else None
     db.execute(
-        _OPEN,
-        (int(hold.at * 1e6), hold.at, charge.call, charge.attempt, charge.kind, charge.provider, charge.model, most,
+        _INSERT,
+        (int(reservation.at * 1e6), reservation.at, charge.call, charge.attempt, charge.kind, charge.provider, charge.model, maximum,
          charge.characters, charge.tier, charge.user, tags, owner),
     )  # fmt: skip
-    hold.id, hold.reserved = db.last_insert_rowid(), most
-    return budgets.move(db, counters, spent=Amount(), reserved=amount)
+    reservation.id, reservation.reserved = db.last_insert_rowid(), maximum
+    return budgets.update(db, counters, spent=Amount(), reserved=amount)
 
 
-def refusal(counters: Iterable[Counter], amount: Amount, limits: Sequence[Limit]) -> Refused | None:
-    """Return the first of *limits* that leaves no room for *amount*."""
-    there = {counter.scope: counter for counter in counters}
+def find_refusal(counters: Iterable[Counter], amount: Amount, limits: Sequence[Limit]) -> Refusal | None:
+    """Return the first of *limits* that has no room for *amount*."""
+    by_scope = {counter.scope: counter for counter in counters}
     for limit in limits:
-        counter = there.get(limit.scope)
+        counter = by_scope.get(limit.scope)
         if counter is not None and limit.refuses:
-            most = amount.of(limit.scope.unit)
-            if counter.spent + counter.reserved + most > limit.amount:
-                return Refused(limit, counter, most)
+            maximum = amount.of(limit.scope.unit)
+            if counter.spent + counter.reserved + maximum > limit.amount:
+                return Refusal(limit, counter, maximum)
     return None
 
 
-def close_row(db: apsw.Connection, hold: Hold, outcome: Outcome, state: str) -> list[Counter]:
-    """Settle the row; return the counters as they are now. A row that is closed already stays as it is."""
-    if hold.id is None:
+def close_row(db: apsw.Connection, reservation: Reservation, outcome: Outcome, state: str) -> list[Counter]:
+    """Settle the row, or delete it if no request was made; return the updated counters.
+
+    A row that is already closed stays as it is.
+    """
+    if reservation.id is None:
         return []
+    if not outcome.requested:
+        db.execute(_DELETE, (reservation.id, reservation.at, reservation.charge.call))
+        return _release(db, reservation, Amount()) if db.changes() else []
     usage = outcome.usage
-    cost = None if outcome.cost is None else nano(outcome.cost)
+    cost = None if outcome.cost is None else to_nano(outcome.cost)
+    first_ms = None if outcome.first_token_s is None else outcome.first_token_s * 1000
     db.execute(
-        _CLOSE,
-        (state, cost, outcome.uncertain, usage.estimated, outcome.model or None, outcome.latency_s * 1000, outcome.tier,
-         outcome.request_id, outcome.error, outcome.characters, usage.input_tokens, usage.output_tokens,
+        _UPDATE,
+        (state, cost, outcome.cost_source, outcome.uncertain, usage.estimated, outcome.model or None, outcome.latency_s * 1000,
+         first_ms, outcome.tier, outcome.request_id, outcome.error, outcome.characters, usage.input_tokens, usage.output_tokens,
          usage.cached_tokens, usage.cache_write_tokens, usage.cache_write_12h_tokens, usage.reasoning_tokens,
          usage.audio_input_tokens, usage.audio_output_tokens, usage.image_input_tokens, usage.image_output_tokens,
-         hold.id),
+         reservation.id, reservation.at, reservation.charge.call),
     )  # fmt: skip
-    if not db.changes():
-        return []
-    counters = budgets.counters_of(db, hold.charge, hold.at)
-    return budgets.move(
-        db,
-        counters,
-        spent=Amount(cost or 0, outcome.characters),
-        reserved=Amount(-hold.reserved, -hold.charge.characters),
+    return _release(db, reservation, Amount(cost or 0, outcome.characters)) if db.changes() else []
+
+
+def _release(db: apsw.Connection, reservation: Reservation, spent: Amount) -> list[Counter]:
+    """Release *reservation* in all counters and add *spent* instead."""
+    counters = budgets.read_counters(db, reservation.charge, reservation.at)
+    return budgets.update(
+        db, counters, spent=spent, reserved=Amount(-reservation.reserved, -reservation.charge.characters)
     )
 
 
 def recover(db: apsw.Connection, is_dead: Callable[[str], bool]) -> int:
-    """Close what dead processes left open: it counts as spent, since their requests may have been answered."""
-    rows: list[Any] = db.execute(_UNDER_WAY).fetchall()
+    """Close the open rows of dead processes at their maximum cost, because their requests may have been answered.
+
+    Returns:
+        The number of rows closed.
+    """
+    rows: list[Any] = db.execute(_SELECT_OPEN).fetchall()
     dead = set(filter(is_dead, {row[-1] for row in rows}))
-    lost = 0
+    closed = 0
     for row_id, at, kind, provider, model, call, user, tags, reserved, characters, owner in rows:
         if owner in dead:
             charge = Charge(
@@ -158,16 +178,17 @@ def recover(db: apsw.Connection, is_dead: Callable[[str], bool]) -> int:
                 "UPDATE calls SET state = 'lost', cost = nullif(reserved, 0), uncertain = 1, owner = NULL WHERE id = ?",
                 (row_id,),
             )
-            counters = budgets.counters_of(db, charge, at)
+            counters = budgets.read_counters(db, charge, at)
             freed = Amount(-reserved, -characters)
-            budgets.move(db, counters, spent=Amount(reserved, characters), reserved=freed)
-            lost += 1
+            budgets.update(db, counters, spent=Amount(reserved, characters), reserved=freed)
+            closed += 1
     db.execute(
-        "UPDATE swept SET id = ?", (min((row[0] for row in rows if row[-1] not in dead), default=_last(db)),)
+        "UPDATE swept SET id = ?",
+        (min((row[0] for row in rows if row[-1] not in dead), default=_read_last_id(db)),),
     )
-    return lost
+    return closed
 
 
-def _last(db: apsw.Connection) -> int:
+def _read_last_id(db: apsw.Connection) -> int:
     last: int = db.execute("SELECT ifnull(max(id), 0) FROM calls").get
     return last

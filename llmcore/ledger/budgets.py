@@ -1,4 +1,4 @@
-"""Budgets in the ledger: what was spent and is reserved, by scope and period, changed inside one transaction."""
+"""The counters of budgets: amounts spent and reserved by scope and period, updated inside the transaction of the row."""
 
 from __future__ import annotations
 
@@ -18,33 +18,33 @@ if TYPE_CHECKING:
 __all__ = [
     "Counter",
     "Scope",
-    "counted",
-    "counters_of",
-    "ensure",
-    "move",
-    "period_of",
-    "periods",
-    "resets_at",
-    "scope_in",
+    "create_missing",
+    "get_counters",
+    "get_period",
+    "get_periods",
+    "get_reset_time",
+    "parse_scope",
+    "read_counters",
+    "update",
 ]
 
 TOTAL: Final = "total"
 
 
 class Scope(msgspec.Struct, frozen=True, array_like=True):
-    """What a budget counts: all calls of its ledger that fit, by whoever."""
+    """The requests that a budget counts, of all processes that share its ledger."""
 
     per: str
     """day, month or total, in UTC."""
     model: str | None = None
-    """`provider:model`, or `provider:` for all of that provider."""
+    """`provider:model`, or `provider:` for all models of the provider."""
     tag: str | None = None
     user: str | None = None
     unit: str = USD
-    """What is counted: USD, or characters that are spoken."""
+    """USD, or characters of synthesized text."""
 
     def covers(self, charge: Charge) -> bool:
-        """Return whether *charge* is counted."""
+        """Return whether the budget counts *charge*."""
         if self.model is not None:
             provider, _, model = self.model.partition(":")
             if provider != charge.provider or (model and model != charge.model):
@@ -55,7 +55,7 @@ class Scope(msgspec.Struct, frozen=True, array_like=True):
 
     @property
     def name(self) -> str:
-        """What people call it: "day", "month openai:gpt-6-sol", "total tag=nightly"."""
+        """The name to display: "day", "month openai:gpt-6-sol", "total tag=nightly"."""
         unit = self.unit if self.unit != USD else None
         parts = [
             self.per,
@@ -67,51 +67,51 @@ class Scope(msgspec.Struct, frozen=True, array_like=True):
         return " ".join(part for part in parts if part)
 
     def text(self) -> str:
-        """Return the scope as the ledger keeps it."""
+        """Return the scope as stored in the ledger."""
         return _encoder.encode(self).decode()
 
 
 class Counter(NamedTuple):
-    """What one budget has come to in one period: nano-dollars, or characters."""
+    """The state of one budget in one period, in nano-dollars or characters."""
 
     period: str
     scope: Scope
     text: str
-    """The scope as the ledger keeps it."""
+    """The scope as stored in the ledger."""
     spent: int
     reserved: int
     alerted: int
-    """The highest amount that alerts have told of."""
+    """The highest amount for which an alert was sent."""
 
 
 _encoder: Final = msgspec.json.Encoder()
 
 
 @functools.lru_cache(maxsize=1024)
-def scope_in(text: str) -> Scope:
-    """Return the scope that `Scope.text` wrote."""
+def parse_scope(text: str) -> Scope:
+    """Return the scope that `Scope.text` encoded."""
     return msgspec.json.decode(text, type=Scope)
 
 
-def periods(at: float) -> tuple[str, str, str]:
-    """Return the names of the day, the month and the whole time in which *at* lies."""
-    return _periods(int(at // 86400))
+def get_periods(at: float) -> tuple[str, str, str]:
+    """Return the names of the three periods that contain *at*: day, month, total."""
+    return _get_periods(int(at // 86400))
 
 
 @functools.lru_cache(maxsize=8)
-def _periods(day: int) -> tuple[str, str, str]:
+def _get_periods(day: int) -> tuple[str, str, str]:
     text = time.strftime("%Y-%m-%d", time.gmtime(day * 86400))
     return text, text[:7], TOTAL
 
 
-def period_of(per: str, at: float) -> str:
-    """Return the name of the period of a budget per *per*."""
-    day, month, total = periods(at)
+def get_period(per: str, at: float) -> str:
+    """Return the name of the period that contains *at*; *per* is day, month or total."""
+    day, month, total = get_periods(at)
     return {"day": day, "month": month}.get(per, total)
 
 
-def resets_at(per: str, at: float) -> str | None:
-    """Return when the period ends, in ISO 8601; None where it never does."""
+def get_reset_time(per: str, at: float) -> str | None:
+    """Return when the period ends, in ISO 8601; None for a total."""
     now = time.gmtime(at)
     if per == "day":
         return time.strftime("%Y-%m-%dT00:00:00Z", time.gmtime((at // 86400 + 1) * 86400))
@@ -121,56 +121,64 @@ def resets_at(per: str, at: float) -> str | None:
     return None
 
 
-def move(
+def update(
     db: apsw.Connection, counters: Iterable[Counter], *, spent: Amount, reserved: Amount
 ) -> list[Counter]:
-    """Change *counters*, which are as this transaction read them; return what they have come to."""
-    moved = []
-    for period, scope, text, had, held, alerted in counters:
+    """Add *spent* and *reserved* to *counters*, which this transaction has read; return the updated counters."""
+    updated = []
+    for period, scope, text, spent_before, reserved_before, alerted in counters:
         now = Counter(
-            period, scope, text, had + spent.of(scope.unit), held + reserved.of(scope.unit), alerted
+            period,
+            scope,
+            text,
+            spent_before + spent.of(scope.unit),
+            reserved_before + reserved.of(scope.unit),
+            alerted,
         )
         db.execute(
             "UPDATE budgets SET spent = ?, reserved = ? WHERE period = ? AND scope = ?",
             (now.spent, now.reserved, period, text),
         )
-        moved.append(now)
-    return moved
+        updated.append(now)
+    return updated
 
 
-def ensure(db: apsw.Connection, scopes: Iterable[Scope], at: float) -> None:
-    """Begin to count for *scopes* where nobody does yet: what the ledger's rows of the period say."""
+def create_missing(db: apsw.Connection, scopes: Iterable[Scope], at: float) -> None:
+    """Create the counters of *scopes* that do not exist yet, from the rows of the current period."""
     for scope in scopes:
-        key = (period_of(scope.per, at), scope.text())
+        key = (get_period(scope.per, at), scope.text())
         if db.execute("SELECT 1 FROM budgets WHERE period = ? AND scope = ?", key).get is None:
-            spent, reserved = _summed(db, scope, at)
+            spent, reserved = _sum_rows(db, scope, at)
             db.execute("INSERT INTO budgets VALUES (?, ?, ?, ?, 0)", (*key, spent, reserved))
 
 
-def counted(db: apsw.Connection, charge: Charge, at: float, scopes: Sequence[Scope]) -> Sequence[Counter]:
-    """Return the counters that count *charge*, those of *scopes* among them, which are begun where nobody counts yet."""
-    counters = counters_of(db, charge, at)
+def get_counters(
+    db: apsw.Connection, charge: Charge, at: float, scopes: Sequence[Scope]
+) -> Sequence[Counter]:
+    """Return the counters that count *charge*, after creating those of *scopes* that do not exist yet."""
+    counters = read_counters(db, charge, at)
     known = {counter.scope for counter in counters}
     if known.issuperset(scopes):
         return counters
-    ensure(db, (scope for scope in scopes if scope not in known), at)
-    return counters_of(db, charge, at)
+    create_missing(db, (scope for scope in scopes if scope not in known), at)
+    return read_counters(db, charge, at)
 
 
-def counters_of(db: apsw.Connection, charge: Charge, at: float) -> list[Counter]:
-    """Return the counters of the current periods that count *charge*, whoever configured them."""
+def read_counters(db: apsw.Connection, charge: Charge, at: float) -> list[Counter]:
+    """Return the counters of the current periods that count *charge*, also those of budgets that other processes configured."""
     rows = db.execute(
-        "SELECT period, scope, spent, reserved, alerted FROM budgets WHERE period IN (?, ?, ?)", periods(at)
+        "SELECT period, scope, spent, reserved, alerted FROM budgets WHERE period IN (?, ?, ?)",
+        get_periods(at),
     )
     return [
         Counter(period, scope, text, spent, reserved, alerted)
         for period, text, spent, reserved, alerted in rows
-        if (scope := scope_in(text)).covers(charge)
+        if (scope := parse_scope(text)).covers(charge)
     ]
 
 
-def _summed(db: apsw.Connection, scope: Scope, at: float) -> tuple[int, int]:
-    start = _start(scope.per, at)
+def _sum_rows(db: apsw.Connection, scope: Scope, at: float) -> tuple[int, int]:
+    start = _get_start_time(scope.per, at)
     where: list[str] = ["id >= ? AND at >= ?"]
     values: list[Any] = [int(start * 1e6), start]
     if scope.model is not None:
@@ -195,8 +203,8 @@ def _summed(db: apsw.Connection, scope: Scope, at: float) -> tuple[int, int]:
     return row[0], row[1]
 
 
-def _start(per: str, at: float) -> float:
-    """Return when the current period began."""
+def _get_start_time(per: str, at: float) -> float:
+    """Return when the current period began, in seconds since 1970."""
     if per == "day":
         return at // 86400 * 86400
     if per == "month":

@@ -1,4 +1,4 @@
-"""What is told to the ledger of one request to a backend: before it, and after it."""
+"""What the ledger records about one request: the charge before it is sent, the outcome after it."""
 
 from __future__ import annotations
 
@@ -7,58 +7,69 @@ from typing import Protocol
 
 import msgspec
 
-from llmcore.types import Usage
+from llmcore.types import CostSource, Usage
 
 __all__ = ["Charge", "Outcome", "Quote"]
 
 
 class Charge(msgspec.Struct, frozen=True, kw_only=True):
-    """One request to a backend."""
+    """One request to a backend, before it is sent."""
 
     kind: str
     """llm, voice, ..."""
     provider: str
     model: str
-    """As it was asked for."""
+    """The requested model."""
     call: str
     """Shared by the attempts and fallbacks of one call."""
     attempt: int = 1
     user: str | None = None
     tags: tuple[str, ...] = ()
     tier: str | None = None
-    """The service tier that was asked for."""
+    """The requested service tier."""
     characters: int = 0
-    """That are to be spoken."""
+    """The length of the text to synthesize."""
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
-    """What the request came to."""
+    """How a request ended, and what it cost."""
 
     cost: Decimal | None = None
-    """USD; None where nobody knows."""
+    """USD; None if unknown."""
+    cost_source: CostSource | None = None
+    """Where the cost comes from; see `Reply.cost_source`."""
     uncertain: bool = False
-    """Whether the backend did not tell what it did: then the cost is the most it can be."""
+    """Whether the outcome is unknown. Then `cost` is the maximum cost."""
+    requested: bool = True
+    """False if the call was cancelled or refused before a request was made. Then the row is deleted."""
     usage: Usage = Usage()
     characters: int = 0
     model: str = ""
-    """The model that answered, by the backend's own name."""
+    """The model that answered, as the backend names it."""
     tier: str | None = None
     request_id: str | None = None
     latency_s: float = 0.0
+    first_token_s: float | None = None
+    """Seconds until the first content of a streamed answer; None if it was not streamed."""
     error: str | None = None
-    """Code and name of the error; None where it was answered."""
+    """Code and class name of the error; None if the request was answered."""
 
 
 class Quote(Protocol):
-    """Knows the most that a request can cost."""
+    """The maximum cost of a request."""
 
-    def most(self, *, exact: bool) -> Decimal:
-        """Return USD.
+    def compute_maximum(self, *, exact: bool) -> Decimal:
+        """Return the maximum cost in USD.
 
         Args:
-            exact: False for a bound that is cheap to have; True for the tightest one.
+            exact: False for an upper bound that is cheap to compute; True for the tightest one.
 
         Raises:
-            BudgetError: Nobody knows: `PriceUnknown`, or no limit to what is used.
+            PriceUnknown: The price of the model is unknown.
+            BudgetError: The usage has no upper bound.
         """
+        ...
+
+    def find_fix(self, left: Decimal) -> str | None:
+        """Return the change of the call with which it costs at most *left* USD; None if there is none."""
         ...

@@ -1,4 +1,4 @@
-"""The ledger's file: SQLite in WAL, one connection a process, its schema and its checkpoints."""
+"""The file of the ledger: SQLite in WAL mode, with one connection for each process, its schema and its checkpoints."""
 
 from __future__ import annotations
 
@@ -12,127 +12,130 @@ from typing import Final
 
 import apsw
 
-from llmcore.builtin.forks import Lock, watch
-from llmcore.ledger.schema import prepare
+from llmcore import forks
+from llmcore.ledger.schema import migrate
+from llmcore.threads import start_thread
 
 __all__ = ["Database"]
 
-_LONGEST_WAL: Final = 1000
-"""Pages. SQLite's own checkpoints would hold up the call in which they fall; ours run in a thread of their own."""
-
-_left_to_parents: list[object] = []
-"""Connections that a fork copied. Closing one would end the parent's file as well, so they stay as they are."""
+_CHECKPOINT_PAGES: Final = 1000
+"""SQLite's automatic checkpoints would delay the call that triggers them; ours run in a separate thread."""
 
 
 class Database:
-    """One ledger file. Whoever uses the connection holds `lock`.
+    """One ledger file. Hold `lock` while you use the connection.
 
     Args:
-        path: Of the file; made with its folder, for this user alone, where it does not exist.
-        durable: Whether a commit survives a power cut, at the price of an fsync; a killed process loses nothing either way.
+        path: The file. It is created if it does not exist, with its folder, readable by this user only.
+        durable: Whether a commit survives a power cut; costs one fsync for each commit. A killed process loses nothing either way.
     """
 
     def __init__(self, path: Path, *, durable: bool = False) -> None:
         self.path = path
-        # The garbage collector may have a call settled in a thread that is at work here already.
-        self.lock = threading.RLock()
+        # Re-entrant: the garbage collector may settle a call in a thread that already holds the lock.
+        self.lock = forks.lock()
         self._durable = durable
         self._connection: apsw.Connection | None = None
-        self._patience_ends = 0.0
-        self._checkpoint_at = _LONGEST_WAL
-        watch(self)
+        self._lock_deadline = 0.0
+        self._checkpoint_at = _CHECKPOINT_PAGES
+        forks.close_before(self)
+        forks.watch(self)
 
-    def connection(self, *, patience_s: float) -> apsw.Connection:
-        """Return the connection, opened at its first use; it waits for other processes no longer than *patience_s*.
+    def connect(self, *, timeout_s: float) -> apsw.Connection:
+        """Return the connection, which is opened at its first use. It waits at most *timeout_s* for locks of other processes.
 
         Raises:
-            apsw.Error: The file cannot be opened, or is no ledger.
-            OSError: Its folder cannot be made.
+            apsw.Error: The file cannot be opened, or is not a ledger.
+            OSError: Its folder cannot be created.
         """
-        self._patience_ends = time.monotonic() + patience_s
+        self._lock_deadline = time.monotonic() + timeout_s
         if self._connection is None:
-            self._connection = self._opened()
+            self._connection = self._open()
         return self._connection
 
-    def reader(self) -> apsw.Connection:
-        """Return a connection of the caller's own, for reading; the caller closes it."""
+    def open_reader(self) -> apsw.Connection:
+        """Return a new connection for reading. The caller closes it."""
         with self.lock:
-            self.connection(patience_s=10.0)
+            self.connect(timeout_s=10.0)
         connection = apsw.Connection(str(self.path), flags=apsw.SQLITE_OPEN_READWRITE)
         connection.set_busy_timeout(10_000)
         return connection
 
     def close(self) -> None:
-        """Close the connection; a later use opens another."""
+        """Close the connection. The next use opens another one."""
         with self.lock:
             connection, self._connection = self._connection, None
             if connection is not None:
                 connection.close()
 
-    # -- over a fork
+    # -- fork
 
-    def fork_locks(self) -> tuple[Lock, ...]:
-        """See `ForkAware`."""
-        return (self.lock,)
+    def before_fork(self) -> None:
+        """Close the file. SQLite keeps a table of the locks of its process, and a child would take its parent's locks for its own."""
+        if self._connection is not None and forks.was_free(self.lock):
+            # Without a checkpoint, for which the fork would have to wait.
+            self._connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
+            self.close()
 
-    def after_fork(self, *, at_rest: bool) -> None:  # noqa: ARG002 - the connection is the parent's in either case
-        """See `ForkAware`."""
-        self.lock = threading.RLock()
-        _left_to_parents.append(self._connection)
-        self._connection, self._checkpoint_at = None, _LONGEST_WAL
+    def after_fork(self) -> None:
+        """Leave a connection that was in use to the parent; see `forks.ForkAware`."""
+        forks.leave_to_parent(self._connection)
+        self._connection, self._checkpoint_at = None, _CHECKPOINT_PAGES
 
     # -- opening
 
-    def _opened(self) -> apsw.Connection:
+    def _open(self) -> apsw.Connection:
         self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         os.close(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600))
         connection = apsw.Connection(str(self.path))
         try:
-            connection.set_busy_handler(self._wait)
-            connection.execute("PRAGMA page_size = 2048")  # of a new file: a call changes little of two pages
-            self._turn_to_wal(connection)
+            connection.set_busy_handler(self._wait_for_lock)
+            connection.execute(
+                "PRAGMA page_size = 2048"
+            )  # of a new file: a call changes a small part of two pages
+            self._enable_wal(connection)
             connection.execute(f"PRAGMA synchronous = {'FULL' if self._durable else 'NORMAL'}")
             connection.wal_autocheckpoint(0)
-            prepare(connection)
-            connection.set_wal_hook(self._grown)
+            migrate(connection)
+            connection.set_wal_hook(self._on_wal_commit)
         except BaseException:
             connection.close()
             raise
         return connection
 
-    def _turn_to_wal(self, connection: apsw.Connection) -> None:
-        """Have the file written by way of a log. SQLite itself does not wait for others who are just doing the same."""
+    def _enable_wal(self, connection: apsw.Connection) -> None:
+        """Switch the file to WAL mode. SQLite's busy handler does not cover this, so wait here for other processes."""
         while True:
             try:
                 connection.execute("PRAGMA journal_mode = WAL")
             except apsw.BusyError:
-                if not self._wait(0):
+                if not self._wait_for_lock(0):
                     raise
             else:
                 return
 
-    def _wait(self, _: int) -> bool:
-        """Wait a moment for another process. SQLite's own waiting is so unfair that it takes seconds in company."""
-        if time.monotonic() >= self._patience_ends:
+    def _wait_for_lock(self, _: int) -> bool:
+        """Wait a moment for another process. SQLite's own busy timeout is unfair: with contention it takes seconds."""
+        if time.monotonic() >= self._lock_deadline:
             return False
         time.sleep(random.uniform(0.0002, 0.002))  # noqa: S311 - no secret
         return True
 
-    def _grown(self, _: apsw.Connection, name: str, pages: int) -> int:
-        if name == "main" and pages < _LONGEST_WAL:  # it began anew
-            self._checkpoint_at = _LONGEST_WAL
+    def _on_wal_commit(self, _: apsw.Connection, name: str, pages: int) -> int:
+        if name == "main" and pages < _CHECKPOINT_PAGES:  # the WAL was restarted
+            self._checkpoint_at = _CHECKPOINT_PAGES
         elif name == "main" and pages >= self._checkpoint_at:
-            # Somebody may be reading, so that not all can be moved yet.
-            self._checkpoint_at = pages + _LONGEST_WAL
-            with contextlib.suppress(RuntimeError):  # no thread to spare
-                threading.Thread(target=self._checkpoint, name="llmcore-ledger", daemon=True).start()
+            # A reader may prevent that all pages are moved, so try again after the next thousand.
+            self._checkpoint_at = pages + _CHECKPOINT_PAGES
+            start_thread(threading.Thread(target=self._checkpoint, name="llmcore-ledger", daemon=True))
         return apsw.SQLITE_OK
 
     def _checkpoint(self) -> None:
-        with contextlib.suppress(apsw.Error):  # a later commit asks for another
+        # Delay forks: a child would find SQLite's internal locks held.
+        with forks.delay(), contextlib.suppress(apsw.Error):  # a later commit triggers the next one
             connection = apsw.Connection(str(self.path))
             try:
-                # Before its first look a connection knows of no WAL.
+                # A connection does not know of the WAL before its first read.
                 connection.execute("SELECT 1 FROM swept").fetchall()
                 connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
             finally:

@@ -1,4 +1,4 @@
-"""Answers from the cache, counted in memory and noted in bulk: a hit pays for no database."""
+"""Cache hits, counted in memory and written in bulk: a hit never waits for the database."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import contextlib
 import os
 import threading
 import time
-import weakref
 from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
@@ -14,21 +13,23 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from llmcore.builtin.forks import watch
+from llmcore import forks
+from llmcore.ledger import exits
+from llmcore.threads import start_thread
 
 if TYPE_CHECKING:
     import apsw
 
-__all__ = ["Hits", "Whose"]
+__all__ = ["HitKey", "Hits"]
 
 _PAUSE_S: Final = 1.0
-"""How long hits are gathered before they are noted."""
+"""The interval at which counted hits are written."""
 
 _json: Final = msgspec.json.Encoder()
 
 
-class Whose(msgspec.Struct, frozen=True, gc=False):
-    """Whose answer came from the cache."""
+class HitKey(msgspec.Struct, frozen=True, gc=False):
+    """The fields by which hits are counted."""
 
     kind: str
     provider: str
@@ -44,55 +45,63 @@ _INSERT: Final = """
 
 
 class Hits:
-    """Gathers hits, appends them as lines to a file beside the ledger, and gives the file to whoever opens the ledger.
+    """Counts hits and appends them as lines to a file next to the ledger. The next process that opens the ledger absorbs the file.
 
-    A process that is killed may take the hits of its last second with it: they cost nothing.
+    Hits are written once a second, and when Python ends. A killed process loses the hits of its last second.
     """
 
     def __init__(self, ledger: Path | None, clock: Callable[[], float] = time.time) -> None:
-        """None for *ledger* gathers nothing."""
+        """Count nothing if *ledger* is None."""
         self._path = None if ledger is None else ledger.with_name(ledger.name + ".hits")
         self._clock = clock
-        self._lock = threading.Lock()
-        self._gathered: dict[Whose, list[Any]] = {}
+        self._lock = forks.lock()
+        self._counts: dict[HitKey, list[Any]] = {}
         self._timer: threading.Timer | None = None
-        watch(self)
+        forks.watch(self)
+        exits.watch(self)
 
-    def hit(self, whose: Whose, saved: Decimal | None) -> None:
-        """Count one answer from the cache that saved so many USD."""
+    def record_hit(self, key: HitKey, saved: Decimal | None) -> None:
+        """Count one hit; *saved* is in USD."""
         if self._path is None:
             return
         with self._lock:
-            found = self._gathered.get(whose)
-            if found is None:
-                found = self._gathered[whose] = [0, Decimal(0)]
-            found[0] += 1
+            entry = self._counts.get(key)
+            if entry is None:
+                entry = self._counts[key] = [0, Decimal(0)]
+            entry[0] += 1
             if saved:
-                found[1] += saved
-            if self._timer is None:
-                self._timer = threading.Timer(_PAUSE_S, _noting, (weakref.ref(self),))
-                self._timer.daemon, self._timer.name = True, "llmcore-hits"
-                with contextlib.suppress(RuntimeError):  # no thread to spare: noted at the end
-                    self._timer.start()
+                entry[1] += saved
+            if self._timer is not None:
+                return
+            timer = threading.Timer(_PAUSE_S, self.write)  # keeps this object alive when its Core was dropped
+            timer.daemon, timer.name = True, "llmcore-hits"
+            if start_thread(timer):
+                self._timer = timer
+                return
+        self.write()  # without a thread, now is the only certain time
 
-    def note(self) -> None:
-        """Append what was gathered to the file; what cannot be written is dropped."""
+    def write(self) -> None:
+        """Append the counted hits to the file. Hits that cannot be written are dropped."""
         with self._lock:
-            gathered, self._gathered = self._gathered, {}
+            counts, self._counts = self._counts, {}
             timer, self._timer = self._timer, None
         if timer is not None:
             timer.cancel()
-        if gathered and self._path is not None:
+        if counts and self._path is not None:
             at = self._clock()
             lines = [
-                _json.encode([at, count, *msgspec.structs.astuple(whose), str(saved)]) + b"\n"
-                for whose, (count, saved) in gathered.items()
+                _json.encode([at, count, *msgspec.structs.astuple(key), str(saved)]) + b"\n"
+                for key, (count, saved) in counts.items()
             ]
             with contextlib.suppress(OSError):
                 _append(self._path, b"".join(lines))
 
+    def at_exit(self) -> None:
+        """Write the counted hits; see `exits.AtExit`."""
+        self.write()
+
     def absorb(self, db: apsw.Connection) -> None:
-        """Take the files over into the ledger, each once, however often this is interrupted."""
+        """Insert the hits of the files into the ledger, each file exactly once, even if this is interrupted."""
         if self._path is None:
             return
         with contextlib.suppress(OSError):
@@ -105,23 +114,13 @@ class Hits:
                     ):  # a line that a full disk cut short
                         _insert(db, line)
                 db.execute("INSERT INTO absorbed VALUES (?)", (path.name,))
-            else:  # its transaction is through
+            else:  # its transaction was committed
                 path.unlink(missing_ok=True)
                 db.execute("DELETE FROM absorbed WHERE name = ?", (path.name,))
 
-    def fork_locks(self) -> tuple[threading.Lock, ...]:
-        """See `ForkAware`."""
-        return (self._lock,)
-
-    def after_fork(self, *, at_rest: bool) -> None:  # noqa: ARG002 - what was gathered is the parent's in either case
-        """See `ForkAware`."""
-        self._lock, self._gathered, self._timer = threading.Lock(), {}, None
-
-
-def _noting(hits: weakref.ref[Hits]) -> None:
-    found = hits()
-    if found is not None:
-        found.note()
+    def after_fork(self) -> None:
+        """Forget the counts, which the parent writes; see `forks.ForkAware`."""
+        self._counts, self._timer = {}, None
 
 
 def _insert(db: apsw.Connection, line: bytes) -> None:
@@ -148,8 +147,8 @@ def _append(path: Path, data: bytes) -> None:
     while True:
         file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         try:
-            with _alone(file):
-                if _is_at(file, path):  # not set aside between opening and locking
+            with _lock(file):
+                if _is_at(file, path):  # not renamed between opening and locking
                     os.write(file, data)
                     return
         finally:
@@ -157,13 +156,13 @@ def _append(path: Path, data: bytes) -> None:
 
 
 def _set_aside(path: Path) -> None:
-    """Give the file a name of its own, under which nobody appends any more."""
+    """Rename the file to a unique name, so that no process appends to it any more."""
     try:
         file = os.open(path, os.O_WRONLY)
     except FileNotFoundError:
         return
     try:
-        with _alone(file):
+        with _lock(file):
             if _is_at(file, path):
                 path.rename(path.with_name(f"{path.name}.{os.urandom(16).hex()}"))
     finally:
@@ -178,11 +177,15 @@ def _is_at(file: int, path: Path) -> bool:
 
 
 @contextlib.contextmanager
-def _alone(file: int) -> Any:
+def _lock(file: int) -> Any:
     try:
         import fcntl
     except ImportError:  # Windows neither renames nor deletes an open file
         yield
         return
-    fcntl.flock(file, fcntl.LOCK_EX)
-    yield  # closing the file ends the lock
+    with forks.delay():  # a child would inherit the open file and hold its lock
+        fcntl.flock(file, fcntl.LOCK_EX)
+        try:
+            yield
+        finally:
+            fcntl.flock(file, fcntl.LOCK_UN)

@@ -1,81 +1,81 @@
-"""Totals of what this process's calls used and cost."""
+"""Totals of the usage and cost of this process's calls."""
 
 from __future__ import annotations
 
-import threading
 from decimal import Decimal
 
 import msgspec
 
+from llmcore import forks
 from llmcore.types import CallEvent
 
 __all__ = ["Meter", "Totals"]
 
 
 class Totals(msgspec.Struct, frozen=True, kw_only=True):
-    """Sums over calls that reached a backend; answers from the cache are counted apart."""
+    """Sums over calls that reached a backend; cache hits are counted separately."""
 
     calls: int = 0
     """Calls that a backend answered."""
     failures: int = 0
-    """Calls that ended in an error."""
+    """Calls that ended in an error, except those refused before a request was made."""
     cached: int = 0
     """Calls that the cache answered."""
     input_tokens: int = 0
     output_tokens: int = 0
     characters: int = 0
-    """Characters that were spoken."""
+    """Characters of synthesized text."""
     cost: Decimal = Decimal(0)
     """USD of the calls whose price is known."""
     unpriced: int = 0
-    """Calls that were answered at an unknown price; `cost` does not hold them."""
+    """Calls that were answered at an unknown price; they are not in `cost`."""
     uncertain: Decimal = Decimal(0)
-    """USD at most, beside `cost`, of requests whose end nobody told: cancelled, cut off, timed out."""
+    """The maximum cost in USD of requests with an unknown outcome (cancelled, cut off, timed out); not in `cost`."""
     saved: Decimal = Decimal(0)
     """USD that the cache saved."""
 
     @property
     def total_tokens(self) -> int:
-        """Input and output together."""
+        """Input and output tokens."""
         return self.input_tokens + self.output_tokens
 
 
 class Meter:
-    """Adds up the calls of one Core. Threads may use it at once."""
+    """Sums up the calls of one Core. Thread-safe."""
 
     def __init__(self) -> None:
-        # The garbage collector may end a call in a thread that is adding up already.
-        self._lock = threading.RLock()
+        # Re-entrant: the garbage collector may end a call in a thread that already holds the lock.
+        self._lock = forks.lock()
         self.reset()
 
-    def book(self, event: CallEvent) -> None:
-        """Add one call that has ended."""
+    def record_call(self, event: CallEvent, *, asked: bool = True) -> None:
+        """Add one call that has ended. A failure counts only if a request was made."""
         with self._lock:
             self._input += event.usage.input_tokens
             self._output += event.usage.output_tokens
             self._characters += event.characters
             self._cost += event.cost or 0
-            if event.error is not None:  # of a text that broke off, what was spoken before is paid for
-                self._failures += 1
+            if event.error is not None:  # the pieces of a text before the failed one were paid for
+                self._failures += asked
                 return
             self._calls += 1
             if event.cost is None:
                 self._unpriced += 1
 
-    def hit(self, saved: Decimal | None) -> None:
+    def record_hit(self, saved: Decimal | None) -> None:
         """Add one answer from the cache."""
         with self._lock:
             self._cached += 1
             if saved:
                 self._saved += saved
 
-    def lost(self, cost: Decimal | None) -> None:
-        """Add what a request can have cost whose end nobody told."""
+    def record_lost(self, cost: Decimal | None) -> None:
+        """Add the maximum cost of a request with an unknown outcome."""
         with self._lock:
             self._uncertain += cost or 0
 
     def totals(self) -> Totals:
-        """Return the sums since the beginning, or since `reset`."""
+        """Return the sums since the start, or since `reset`."""
         with self._lock:
             return Totals(
                 calls=self._calls,
@@ -91,7 +91,7 @@ class Meter:
             )
 
     def reset(self) -> None:
-        """Begin again at zero."""
+        """Set all sums to zero."""
         with self._lock:
             self._calls = self._failures = self._cached = self._input = self._output = 0
             self._characters = self._unpriced = 0

@@ -1,42 +1,41 @@
-"""Which processes are alive: each holds a lock on a small file of its own, which ends with it however it ends."""
+"""Find out which processes are alive: each holds a lock on its own small file, which the system releases when it ends."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import sys
-import threading
 from pathlib import Path
 
-from llmcore.builtin.forks import watch
+from llmcore import forks
 
 __all__ = ["Owners"]
 
 
 class Owners:
-    """The processes that write one ledger. A lock is the same to all, in whatever container they run."""
+    """The processes that write one ledger. File locks work across containers, unlike process ids."""
 
     def __init__(self, ledger: Path) -> None:
         self._folder = ledger.with_name(ledger.name + ".owners")
         self._file: int | None = None
         self._name = ""
-        self._lock = threading.Lock()
-        watch(self)
+        self._lock = forks.lock()
+        forks.watch(self)
 
-    def me(self) -> str:
-        """Return the name of this process, known to be alive from now on."""
+    def get_own_name(self) -> str:
+        """Return the name of this process, after locking its file."""
         if self._file is None:
             with self._lock:
                 if self._file is None:
                     self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
                     self._name = os.urandom(16).hex()
                     file = os.open(self._folder / self._name, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
-                    _locked(file)
+                    _try_lock(file)
                     self._file = file
         return self._name
 
     def is_dead(self, name: str) -> bool:
-        """Return whether that process has ended; its file goes with the answer."""
+        """Return whether process *name* has ended; if so, delete its file."""
         if name == self._name:
             return False
         path = self._folder / Path(name).name
@@ -47,7 +46,7 @@ class Owners:
         except OSError:
             return False
         try:
-            dead = _locked(file)
+            dead = _try_lock(file)
         finally:
             os.close(file)
         if dead:
@@ -56,28 +55,23 @@ class Owners:
         return dead
 
     def close(self) -> None:
-        """Leave: nothing of this process is open any more."""
+        """Release the lock. The process must have no open rows."""
         file, self._file = self._file, None
         if file is not None:
             with contextlib.suppress(OSError):
                 (self._folder / self._name).unlink()
             os.close(file)
 
-    def fork_locks(self) -> tuple[threading.Lock, ...]:
-        """See `ForkAware`."""
-        return (self._lock,)
-
-    def after_fork(self, *, at_rest: bool) -> None:  # noqa: ARG002 - a child has a name of its own in either case
-        """See `ForkAware`."""
+    def after_fork(self) -> None:
+        """Give the child a new name; see `forks.ForkAware`."""
         file, self._file, self._name = self._file, None, ""
-        self._lock = threading.Lock()
         if file is not None:
-            os.close(file)  # the parent's lock is the parent's; a copy of it would outlive the parent
+            os.close(file)  # a copy of the parent's file would hold its lock after the parent has ended
 
 
 if sys.platform == "win32":
 
-    def _locked(file: int) -> bool:
+    def _try_lock(file: int) -> bool:
         import msvcrt
 
         try:
@@ -88,7 +82,7 @@ if sys.platform == "win32":
 
 else:
 
-    def _locked(file: int) -> bool:
+    def _try_lock(file: int) -> bool:
         import fcntl
 
         try:

@@ -1,88 +1,117 @@
-"""What a call costs: the configuration's own prices first, then what the provider knows."""
+"""The cost of a call: the amount that the server billed, else by configured prices, else by the provider's price table."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from decimal import Decimal
 from typing import Final, Protocol
 
+from llmcore.errors import LLMCoreError
+from llmcore.interrupts import is_interrupt
 from llmcore.log import logger
 from llmcore.types import Usage
 
-__all__ = ["PriceLike", "cost_at", "known_price", "most_at", "speech_cost_at"]
+__all__ = [
+    "PriceLike",
+    "compute_cost",
+    "compute_max_cost",
+    "compute_speech_cost",
+    "find_price",
+    "get_billed_cost",
+    "get_provider_cost",
+    "is_free",
+]
 
 _MILLION: Final = Decimal(1_000_000)
 
 
 class PriceLike(Protocol):
-    """USD for a million tokens; a table `[prices."provider:model"]` of the configuration."""
+    """Prices in USD for a million tokens, as in a table `[prices."provider:model"]` of the configuration."""
 
     @property
     def input(self) -> Decimal:
-        """Of input tokens."""
+        """Price of input tokens."""
         ...
 
     @property
     def output(self) -> Decimal:
-        """Of output tokens."""
+        """Price of output tokens."""
         ...
 
     @property
     def cached_input(self) -> Decimal | None:
-        """Of input tokens read from the vendor's cache; None: as `input`."""
+        """Price of input tokens read from the vendor's cache; None: as `input`."""
         ...
 
     @property
     def cache_write(self) -> Decimal | None:
-        """Of input tokens written to the vendor's cache; None: as `input`."""
+        """Price of input tokens written to the vendor's cache; None: as `input`."""
         ...
 
     @property
     def cache_write_12h(self) -> Decimal | None:
-        """Of those of them that are kept for 12 hours; None: as `cache_write`."""
+        """Price of input tokens written to the vendor's cache for 12 hours; None: as `cache_write`."""
         ...
 
     @property
     def audio_input(self) -> Decimal | None:
-        """Of input tokens that are sound; None: as `input`."""
+        """Price of audio input tokens; None: as `input`."""
         ...
 
     @property
     def audio_output(self) -> Decimal | None:
-        """Of output tokens that are sound; None: as `output`."""
+        """Price of audio output tokens; None: as `output`."""
         ...
 
     @property
     def characters(self) -> Decimal | None:
-        """Of a million characters that are spoken; None: not known."""
+        """Price of a million characters of synthesized text; None: unknown."""
         ...
 
 
-def cost_at(price: PriceLike, usage: Usage) -> Decimal:
-    """Return what *usage* costs in USD at *price*.
+def find_price(prices: Mapping[str, PriceLike], provider: str, model: str) -> PriceLike | None:
+    """Return the configured price of the model, else that of its provider, else None."""
+    return prices.get(f"{provider}:{model}") or prices.get(provider)
 
-    Every token has one price: where kinds overlap, such as cached sound, sound counts before writes, and these before
-    reads.
+
+def is_free(price: PriceLike) -> bool:
+    """Return whether every token costs nothing at *price*."""
+    return not (
+        price.input or price.output or price.cached_input or price.cache_write or price.cache_write_12h
+    ) and not (price.audio_input or price.audio_output)
+
+
+def compute_cost(price: PriceLike, usage: Usage) -> Decimal:
+    """Return the cost of *usage* in USD at *price*.
+
+    Every token is priced once. Where kinds overlap, such as cached audio, the order is audio, cache write, cache read.
     """
     left = usage.input_tokens
-    written = _first(price.cache_write, price.input)
-    kept = min(usage.cache_write_12h_tokens, usage.cache_write_tokens)
+    write_price = _first(price.cache_write, price.input)
+    written_12h = min(usage.cache_write_12h_tokens, usage.cache_write_tokens)
     total = Decimal(0)
     for tokens, each in (
         (usage.audio_input_tokens, _first(price.audio_input, price.input)),
-        (kept, _first(price.cache_write_12h, written)),
-        (usage.cache_write_tokens - kept, written),
+        (written_12h, _first(price.cache_write_12h, write_price)),
+        (usage.cache_write_tokens - written_12h, write_price),
         (usage.cached_tokens, _first(price.cached_input, price.input)),
     ):
         part = min(tokens, left)
         left -= part
         total += part * each
-    spoken = min(usage.audio_output_tokens, usage.output_tokens)
-    total += left * price.input + (usage.output_tokens - spoken) * price.output
-    return (total + spoken * _first(price.audio_output, price.output)) / _MILLION
+    audio = min(usage.audio_output_tokens, usage.output_tokens)
+    total += left * price.input + (usage.output_tokens - audio) * price.output
+    return (total + audio * _first(price.audio_output, price.output)) / _MILLION
 
 
-def speech_cost_at(price: PriceLike, characters: int) -> Decimal | None:
-    """Return what it costs in USD at *price* to have *characters* spoken; None where it does not say."""
+def get_billed_cost(usage: Usage) -> Decimal | None:
+    """Return the USD that the server billed; None if it sent no amount or an impossible one."""
+    cost = usage.cost
+    return cost if isinstance(cost, Decimal) and cost.is_finite() and cost >= 0 else None
+
+
+def compute_speech_cost(price: PriceLike, characters: int) -> Decimal | None:
+    """Return the cost in USD of synthesizing *characters* at *price*; None if unknown."""
     return None if price.characters is None else characters * price.characters / _MILLION
 
 
@@ -90,23 +119,26 @@ def _first(own: Decimal | None, other: Decimal) -> Decimal:
     return other if own is None else own
 
 
-def most_at(price: PriceLike, usage: Usage) -> Decimal:
-    """Return the most in USD that *usage* can cost at *price*: every token at the dearest rate that may apply."""
-    dear = (price.input, price.cached_input, price.cache_write, price.cache_write_12h, price.audio_input)
-    into = max(rate for rate in dear if rate is not None)
-    out = max(price.output, _first(price.audio_output, price.output))
-    return (usage.input_tokens * into + usage.output_tokens * out) / _MILLION
+def compute_max_cost(price: PriceLike, usage: Usage) -> Decimal:
+    """Return the maximum cost of *usage* in USD at *price*: every token at the highest rate that may apply."""
+    rates = (price.input, price.cached_input, price.cache_write, price.cache_write_12h, price.audio_input)
+    input_rate = max(rate for rate in rates if rate is not None)
+    output_rate = max(price.output, _first(price.audio_output, price.output))
+    return (usage.input_tokens * input_rate + usage.output_tokens * output_rate) / _MILLION
 
 
-def known_price(provider: object, model: str, usage: Usage, service_tier: str | None) -> Decimal | None:
-    """Return what *provider* says that *usage* costs in USD, or None: it does not know, or failed to say."""
+def get_provider_cost(provider: object, model: str, usage: Usage, service_tier: str | None) -> Decimal | None:
+    """Return the cost of *usage* in USD by the price table of *provider*; None if it does not know, or raised an error."""
     price = getattr(provider, "price", None)
     if price is None:
         return None
     try:
         cost: Decimal | None = price(model, usage, service_tier)
-    except Exception as error:  # noqa: BLE001 - a paid answer is not lost over its price
+    except BaseException as error:
+        if is_interrupt(error):
+            raise
         log = logger(__name__)
-        log.warning("the price of %s is not known: %s: %s", model, type(error).__name__, error)
+        reason = f": {error.message}" if isinstance(error, LLMCoreError) else ""
+        log.warning("the price of %s is unknown: %s%s", model, type(error).__name__, reason)
         return None
     return cost

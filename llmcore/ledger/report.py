@@ -1,4 +1,4 @@
-"""Questions to the ledger: one aggregation behind every figure that is shown."""
+"""Reports from the ledger: one aggregation for every figure of `llmcore usage` and `core.usage`."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from llmcore.ledger.budgets import period_of, scope_in
-from llmcore.ledger.money import usd
+from llmcore.ledger.budgets import get_period, parse_scope
+from llmcore.ledger.money import from_nano
 
 if TYPE_CHECKING:
     import apsw
 
-__all__ = ["GROUPS", "BudgetState", "UsageRow", "aggregated", "budget_states", "exported", "pruned"]
+__all__ = ["GROUPS", "BudgetState", "UsageRow", "aggregate", "export_rows", "prune_rows", "read_budgets"]
 
 GROUPS: Final[Mapping[str, str]] = MappingProxyType(
     {
@@ -31,7 +31,7 @@ GROUPS: Final[Mapping[str, str]] = MappingProxyType(
         "error": "error",
     }
 )
-"""What can be asked for, and how SQL says it; times are in UTC."""
+"""The groups and their SQL expressions; times are in UTC."""
 
 _MONEY: Final = frozenset({"cost", "saved", "reserved"})
 
@@ -47,16 +47,16 @@ _SUMS: Final = """
 
 
 class UsageRow(msgspec.Struct, frozen=True, kw_only=True):
-    """What one day, model, user, ... used."""
+    """The usage of one day, model, user, ..."""
 
     name: str
     requests: int
-    """That were sent to a backend, each attempt counted."""
+    """Requests to a backend; each attempt counts."""
     failures: int
     cached: int
     """Calls that the cache answered."""
     unsettled: int
-    """Requests under way, and those whose process died."""
+    """Requests in progress, and those whose process died."""
     input_tokens: int
     output_tokens: int
     cached_tokens: int
@@ -64,34 +64,34 @@ class UsageRow(msgspec.Struct, frozen=True, kw_only=True):
     reasoning_tokens: int
     """Part of `output_tokens`."""
     characters: int
-    """That were spoken."""
+    """Characters of synthesized text."""
     cost: Decimal
     """USD of the requests that were answered at a known price."""
     uncertain: Decimal
-    """USD at most, beside `cost`, of the requests whose end nobody told. Budgets count both."""
+    """The maximum cost in USD of requests with an unknown outcome; not in `cost`. Budgets count both."""
     saved: Decimal
     """USD that the cache saved."""
     unpriced: int
-    """Requests at an unknown price, of which nothing is in `cost`."""
+    """Requests at an unknown price; they are not in `cost`."""
 
 
 class BudgetState(msgspec.Struct, frozen=True, kw_only=True):
-    """What one budget has come to in its current period."""
+    """The state of one budget in its current period."""
 
     name: str
     period: str
     unit: str
     """USD, or characters."""
     limit: Decimal | None
-    """In `unit`, as all amounts; None for a budget that somebody else configured."""
+    """In `unit`, like all amounts; None for a budget that only another application has configured."""
     spent: Decimal
     reserved: Decimal
-    """For requests under way."""
+    """For requests in progress."""
     resets_at: str | None
 
 
-def aggregated(db: apsw.Connection, group: str, since: float, until: float) -> list[UsageRow]:
-    """Return the sums by *group*, one of GROUPS, over rows from *since* to before *until*, in seconds since 1970."""
+def aggregate(db: apsw.Connection, group: str, since: float, until: float) -> list[UsageRow]:
+    """Return the sums by *group*, one of GROUPS, over rows with *since* <= time < *until*, in seconds since 1970."""
     by = GROUPS[group]
     source = "calls LEFT JOIN json_each(calls.tags) AS tag" if group == "tag" else "calls"
     where = " AND error IS NOT NULL" if group == "error" else ""
@@ -99,33 +99,35 @@ def aggregated(db: apsw.Connection, group: str, since: float, until: float) -> l
         f"SELECT {by}, {_SUMS} FROM {source} WHERE calls.id >= ? AND at >= ? AND at < ?{where} GROUP BY 1 ORDER BY 1",  # noqa: S608 - constants
         (int(since * 1e6), since, until),
     )
-    return [_row(*row) for row in rows]
+    return [_make_row(*row) for row in rows]
 
 
-def _row(name: str, *sums: Any) -> UsageRow:
+def _make_row(name: str, *sums: Any) -> UsageRow:
     *counts, cost, uncertain, saved, unpriced = sums
     fields = ("requests", "failures", "cached", "unsettled", "input_tokens", "output_tokens", "cached_tokens",
               "reasoning_tokens", "characters")  # fmt: skip
     return UsageRow(
         name=name,
         **dict(zip(fields, counts, strict=True)),
-        cost=usd(cost),
-        uncertain=usd(uncertain),
-        saved=usd(saved),
+        cost=from_nano(cost),
+        uncertain=from_nano(uncertain),
+        saved=from_nano(saved),
         unpriced=unpriced,
     )
 
 
-def budget_states(db: apsw.Connection, at: float) -> Iterator[tuple[str, str, int, int]]:
-    """Yield scope, period, spent and reserved of every budget of the current periods: nano-dollars, or characters."""
+def read_budgets(db: apsw.Connection, at: float) -> Iterator[tuple[str, str, int, int]]:
+    """Yield scope, period, spent and reserved of every budget in its current period, in nano-dollars or characters."""
     rows = db.execute("SELECT scope, period, spent, reserved FROM budgets ORDER BY scope")
     for scope, period, spent, reserved in rows:
-        if period == period_of(scope_in(scope).per, at):
+        if period == get_period(parse_scope(scope).per, at):
             yield scope, period, spent, reserved
 
 
-def exported(db: apsw.Connection, since: float, until: float, *, where: str = "") -> Iterator[dict[str, Any]]:
-    """Yield the rows as they stand, money in USD as text so that no digit is lost."""
+def export_rows(
+    db: apsw.Connection, since: float, until: float, *, where: str = ""
+) -> Iterator[dict[str, Any]]:
+    """Yield the rows; amounts of money are USD as text, to keep every digit."""
     rows = db.execute(
         f"SELECT * FROM calls WHERE id >= ? AND at >= ? AND at < ? {where} ORDER BY id",  # noqa: S608 - constants
         (int(since * 1e6), since, until),
@@ -133,15 +135,15 @@ def exported(db: apsw.Connection, since: float, until: float, *, where: str = ""
     names: list[str] | None = None
     for row in rows:
         names = names or [column[0] for column in rows.get_description()]
-        told = dict(zip(names, row, strict=True))
+        record = dict(zip(names, row, strict=True))
         for name in _MONEY:
-            if told[name] is not None:
-                told[name] = f"{usd(told[name]):f}"
-        told["tags"] = json.loads(told["tags"]) if told["tags"] else []
-        yield told
+            if record[name] is not None:
+                record[name] = f"{from_nano(record[name]):f}"
+        record["tags"] = json.loads(record["tags"]) if record["tags"] else []
+        yield record
 
 
-def pruned(db: apsw.Connection, before: float) -> int:
-    """Delete settled rows from before *before*; what budgets have counted stays counted. Return how many."""
+def prune_rows(db: apsw.Connection, before: float) -> int:
+    """Delete the settled rows older than *before*; return their number. The counters of budgets keep their sums."""
     db.execute("DELETE FROM calls WHERE at < ? AND state <> 'open'", (before,))
     return db.changes()

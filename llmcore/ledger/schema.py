@@ -1,4 +1,4 @@
-"""The ledger's tables, and how an older file becomes a newer one."""
+"""The tables of the ledger, and the migration of older files."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     import apsw
 
-__all__ = ["MIGRATIONS", "NewerLedger", "prepare"]
+__all__ = ["MIGRATIONS", "NewerLedger", "migrate"]
 
 
 class NewerLedger(Exception):
@@ -17,20 +17,20 @@ class NewerLedger(Exception):
 MIGRATIONS: Final = (
     """
     CREATE TABLE calls (
-        id INTEGER PRIMARY KEY,              -- microseconds since 1970 or a little more: it rises, and serves as the index of `at`
+        id INTEGER PRIMARY KEY,              -- microseconds since 1970 or a little more: increasing, and so an index of `at`
         at REAL NOT NULL,                    -- seconds since 1970 UTC
-        call TEXT NOT NULL,                  -- the attempts and fallbacks of one call share it
+        call TEXT NOT NULL,                  -- shared by the attempts and fallbacks of one call
         attempt INTEGER NOT NULL,
         state TEXT NOT NULL,                 -- open, done, failed, lost (its process died), hit (answered by the cache)
-        count INTEGER NOT NULL DEFAULT 1,    -- hits are booked in bulk
+        count INTEGER NOT NULL DEFAULT 1,    -- more than 1 for hits, which are written in bulk
         kind TEXT NOT NULL,
         provider TEXT NOT NULL,
-        model TEXT NOT NULL,                 -- as it was asked for
-        served TEXT,                         -- the model that answered, by the backend's own name
+        model TEXT NOT NULL,                 -- the requested model
+        served TEXT,                         -- the model that answered, as the backend names it
         reserved INTEGER NOT NULL DEFAULT 0, -- nano-dollars, as cost and saved
-        cost INTEGER,                        -- NULL where nobody knows
-        uncertain INTEGER NOT NULL DEFAULT 0,-- 1 where the backend did not tell what it did: booked at the most it can be
-        estimated INTEGER NOT NULL DEFAULT 0,-- 1 where the backend sent no count and a local one stands in
+        cost INTEGER,                        -- NULL if unknown
+        uncertain INTEGER NOT NULL DEFAULT 0,-- 1 if the outcome is unknown: booked at its maximum cost
+        estimated INTEGER NOT NULL DEFAULT 0,-- 1 if the backend sent no usage and the tokens were counted locally
         saved INTEGER,
         input_tokens INTEGER NOT NULL DEFAULT 0,
         output_tokens INTEGER NOT NULL DEFAULT 0,
@@ -50,37 +50,45 @@ MIGRATIONS: Final = (
         error TEXT,
         user TEXT,
         tags TEXT,                           -- a JSON list
-        owner TEXT                           -- the process, while the row is open
+        owner TEXT                           -- the process that has the row open
     ) STRICT;
     CREATE TABLE budgets (                   -- each the sum of the rows that it covers
         period TEXT NOT NULL,                -- 2026-11-25, 2026-11 or total
         scope TEXT NOT NULL,                 -- a JSON list: per, model, tag, user, unit
         spent INTEGER NOT NULL,
         reserved INTEGER NOT NULL,
-        alerted INTEGER NOT NULL DEFAULT 0,  -- the highest amount that was told: limits may change
+        alerted INTEGER NOT NULL DEFAULT 0,  -- the highest amount for which an alert was sent: limits may change
         PRIMARY KEY (period, scope)
     ) STRICT, WITHOUT ROWID;
-    CREATE TABLE absorbed (name TEXT PRIMARY KEY) STRICT, WITHOUT ROWID;    -- files of hits that are in `calls`
-    CREATE TABLE swept (id INTEGER) STRICT;  -- no row before this one is open: an index of open rows would cost each call a page
+    CREATE TABLE absorbed (name TEXT PRIMARY KEY) STRICT, WITHOUT ROWID;    -- files of hits that are already in `calls`
+    CREATE TABLE swept (id INTEGER) STRICT;  -- all rows before this one are closed; an index of open rows would cost each call a page
     INSERT INTO swept VALUES (0);
     """,
+    """
+    ALTER TABLE calls ADD COLUMN cost_source TEXT;  -- server (the billed amount), config ([prices]), provider (its price table)
+    """,
+    """
+    ALTER TABLE calls ADD COLUMN first_token_ms REAL;  -- until the first content of a stream; NULL if it was not streamed
+    """,
 )
-"""Statements by version: the file's `user_version` says how many it has had. Never change one, only add."""
+"""Statements by version; `user_version` is the number of migrations that a file has had. Only add, never change one."""
 
 
-def prepare(connection: apsw.Connection) -> None:
-    """Bring the file to this version.
+def migrate(connection: apsw.Connection) -> None:
+    """Migrate the file to the current version.
 
     Raises:
-        NewerLedger: It is of a later one; nothing was changed.
+        NewerLedger: The file has a later version; it was not changed.
     """
     if _version(connection) == len(MIGRATIONS):
         return
-    with connection:  # a savepoint; another process may be at it too
+    with connection:  # a savepoint: another process may migrate at the same time
         connection.execute("CREATE TABLE IF NOT EXISTS migrating (x)")  # takes the write lock
         version = _version(connection)
         if version > len(MIGRATIONS):
-            raise NewerLedger(f"version {version} of the ledger, and this llmcore knows {len(MIGRATIONS)}")
+            raise NewerLedger(
+                f"the ledger has version {version}, but this llmcore supports up to {len(MIGRATIONS)}"
+            )
         for statements in MIGRATIONS[version:]:
             connection.execute(statements)
         connection.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")

@@ -1,7 +1,8 @@
-"""Reserving before a request and settling after it: the only way in which money leaves."""
+"""Reserve the maximum cost before a request, and settle its real cost after it. Every request that costs money passes here."""
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Generator, Iterable, Sequence
 from functools import partial
@@ -10,36 +11,43 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import apsw
 
-from llmcore.calls.steps import Act, Step, sleep
+from llmcore import forks
+from llmcore.calls.steps import Act, Expired, Step, sleep
 from llmcore.config.money import Budget, LedgerSettings
-from llmcore.errors import BudgetError, BudgetExceeded
-from llmcore.ledger import budgets
-from llmcore.ledger.alerts import Alerts, scope_of
-from llmcore.ledger.book import Hold, Limit, Refused, close_row, open_row, recover, refusal
+from llmcore.errors import BudgetError
+from llmcore.ledger import budgets, exits
+from llmcore.ledger.alerts import Alerts, make_scope
+from llmcore.ledger.book import Limit, Refusal, Reservation, close_row, find_refusal, open_row, recover
 from llmcore.ledger.budgets import Counter
 from llmcore.ledger.charge import Charge, Outcome, Quote
 from llmcore.ledger.database import Database
-from llmcore.ledger.money import USD, Amount, nano, shown, told, usd, whole
+from llmcore.ledger.lock_timeouts import SETTLE_TIMEOUT_S, get_lock_deadline, get_seconds_left
+from llmcore.ledger.money import USD, Amount, format_amount, from_integer, from_nano, to_integer, to_nano
 from llmcore.ledger.owners import Owners
+from llmcore.ledger.refusals import make_disabled_error, make_exceeded_error, point_at
 from llmcore.ledger.report import BudgetState
 from llmcore.ledger.schema import NewerLedger
 from llmcore.ledger.writer import Work, Writer
 from llmcore.log import logger
+from llmcore.support.errors import raise_unchained
+from llmcore.threads import submit
 
 if TYPE_CHECKING:
     from llmcore.ledger.hits import Hits
 
 __all__ = ["FAULTS", "Spending"]
 
-LONGEST_WAIT_S: Final = 10.0
-"""For money that calls under way have reserved and may give back. The caller may be holding some of it itself."""
+MAX_WAIT_S: Final = 10.0
+"""How long a call waits for reservations of others to be released. Bounded: the caller itself may hold some of them."""
 FIRST_PAUSE_S: Final = 0.01
-LONGEST_PAUSE_S: Final = 0.2
+MAX_PAUSE_S: Final = 0.2
 SWEEP_S: Final = 1.0
-"""Between two looks for dead processes while waiting."""
+"""Interval between checks for dead processes while waiting."""
+
+_NO_HOME: Final = "[ledger] path is not set, and the user has no home directory"
 
 FAULTS: Final = (apsw.Error, OSError, NewerLedger)
-"""What a ledger that cannot be used raises."""
+"""The exceptions of a ledger that cannot be used."""
 
 
 class Spending:
@@ -54,125 +62,163 @@ class Spending:
         observers: Sequence[Any] = (),
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self.kept = ledger.enabled
-        """Whether there is a ledger; without one nothing that a budget counts is sent."""
+        self._ledger = ledger
+        self.is_enabled = ledger.enabled and ledger.path is not None
+        """Whether there is a ledger. Without one, requests that a budget counts are refused."""
+        self.lacks_home = ledger.enabled and ledger.path is None
+        """Whether the ledger is missing only because the user has no home directory."""
         self.database = Database(Path(ledger.path or "ledger.sqlite3"), durable=ledger.durability == "full")
         self._writer = Writer(self.database)
         self._owners = Owners(self.database.path)
-        self._budgets = {scope_of(budget): budget for budget in configured}
+        self._budgets = {make_scope(budget): budget for budget in configured}
         self._limits = [
-            Limit(scope, whole(budget.limit, budget.unit), budget.on_exceed == "refuse")
+            Limit(scope, to_integer(budget.limit, budget.unit), budget.on_exceed == "refuse")
             for scope, budget in self._budgets.items()
         ]
         self._alerts = Alerts(configured, observers)
         self._hits = hits
         self._clock = clock
-        self._begun = False
-        self._counted = bool(configured)
-        """Whether anybody's budget counts in this ledger, so that a reservation matters."""
+        self._is_prepared = False
+        self._has_budgets = bool(configured)
+        """Whether the ledger has budgets, also of other applications, so that a reservation is needed."""
         self._warned: set[tuple[str, str]] = set()
         self._failing = False
+        self._open: set[Reservation] = set()
+        """Reservations of this process that are not settled."""
+        forks.watch(self)
+        exits.watch(self)
 
-    def reserve(self, charge: Charge, quote: Quote, left: Callable[[], float]) -> Act[Hold]:
-        """Write down that a request is about to be sent, its money set aside; return the hold on it.
+    def reserve(self, charge: Charge, quote: Quote, left: Callable[[], float]) -> Act[Reservation]:
+        """Reserve the maximum cost of a request and open its row.
 
         Raises:
-            BudgetExceeded: A budget has not so much left.
-            PriceUnknown: A budget applies and nobody knows what the model costs.
-            BudgetError: A budget applies, and the ledger cannot be written, or nothing bounds what is used.
+            BudgetExceeded: A budget has less left than the maximum cost.
+            PriceUnknown: A budget applies, and the price of the model is unknown.
+            BudgetError: A budget applies, and the ledger cannot be written or the usage has no upper bound.
         """
-        hold = Hold(charge, self._clock())
+        reservation = Reservation(charge, self._clock())
         limits = [limit for limit in self._limits if limit.scope.covers(charge)]
-        if not self.kept:
+        lock_deadline = get_lock_deadline(limits, failing=self._failing)
+        if not self.is_enabled:
             if any(limit.refuses for limit in limits):
-                self._refuse("[ledger] enabled is false")
-            return hold
+                self._raise_unwritable(_NO_HOME)
+            if self.lacks_home and not self._failing:
+                self._failing = True
+                logger(__name__).warning("calls are not written to a ledger: %s", _NO_HOME)
+            return reservation
         failure: Exception | None = None
         try:
-            if not self._begun:
-                yield from self._begin()
-            counters = yield from self._opened(hold, limits, quote, left)
+            if not self._is_prepared:
+                yield from self._prepare(lock_deadline)
+            counters = yield from self._open_row(reservation, limits, quote, left, lock_deadline)
+        except Expired:  # an OSError, but not one of the ledger
+            self._abandon(reservation)
+            raise
         except FAULTS as error:
             failure = error
-        except BudgetError:  # a verdict: nothing was written
+        except BudgetError:  # nothing was written
             raise
         except BaseException:
-            self._forsake(hold)
+            self._abandon(reservation)
             raise
         if failure is not None:
-            hold.id = None
-            self._could_not_write(failure, limits)
+            reservation.id = None
+            self._handle_write_error(failure, limits)
         else:
             self._failing = False
+            self._open.add(reservation)
             self._warn(limits, counters)
-        return hold
+        return reservation
 
     def check(self, charge: Charge, quote: Quote) -> Act[None]:
-        """Check that what *charge* takes in several requests fits; nothing is reserved, each request does that.
+        """Check that the budgets have room for *charge*, which is made of several requests. Reserve nothing: each request does that.
 
         Raises:
-            BudgetExceeded: A budget has not so much left, whatever becomes of calls under way.
+            BudgetExceeded: A budget has less left, even if all reservations were released.
             BudgetError: As in `reserve`.
         """
         limits = [limit for limit in self._limits if limit.refuses and limit.scope.covers(charge)]
-        if not limits or not self.kept:
+        if not limits or not self.is_enabled:
             return
-        at, most = self._clock(), self._most(quote, limits, exact=True) or 0
+        at, maximum = self._clock(), self._most(quote, limits, exact=True) or 0
 
-        def look(db: apsw.Connection) -> Refused | None:
-            counters = budgets.counted(db, charge, at, [limit.scope for limit in limits])
-            return refusal(counters, Amount(most, charge.characters), limits)
+        def find(db: apsw.Connection) -> Refusal | None:
+            counters = budgets.get_counters(db, charge, at, [limit.scope for limit in limits])
+            return find_refusal(counters, Amount(maximum, charge.characters), limits)
 
         try:
-            answer = yield self._writer.step(look)
-        except FAULTS:  # the first request will tell
+            refusal = yield self._writer.step(find)
+        except Expired:
+            raise
+        except FAULTS:  # the first request will report it
             return
-        if answer is not None and answer.for_good:
-            raise self._exceeded(answer, charge.kind, at)
+        if refusal is not None and refusal.is_permanent:
+            raise make_exceeded_error(self._budgets[refusal.limit.scope], refusal, charge.kind, at)
 
-    def settle(self, hold: Hold, outcome: Outcome) -> Act[None]:
-        """Book what the request came to and end the reservation."""
-        if hold.id is None:
+    def settle(self, reservation: Reservation, outcome: Outcome) -> Act[None]:
+        """Book the outcome of the request and release the reservation."""
+        if not self._claim(reservation):
             return
         try:
-            due = yield self._writer.step(partial(self._close, hold, outcome))
-        except FAULTS as error:  # the row stays open, and is counted as spent when this process has ended
-            self._could_not_write(error, ())
+            due = yield self._writer.step(partial(self._close, reservation, outcome), SETTLE_TIMEOUT_S)
+        except Expired:  # the request is booked all the same
+            self._settle_soon(reservation, outcome)
+        except apsw.BusyError:  # the answer does not wait for another process; a thread writes the row
+            submit(self._settle_now, reservation, outcome)
+        except FAULTS as error:  # the row stays open; after this process has ended, it counts as spent
+            self._handle_write_error(error, ())
+        except BaseException:
+            # The caller leaves, perhaps before the step began. A row that is already closed stays as it is.
+            self._settle_soon(reservation, outcome)
+            raise
         else:
-            self._alerts.tell(due or ())
+            self._alerts.send(due or ())
 
-    def settle_now(self, hold: Hold, outcome: Outcome) -> None:
-        """Book it without a step, for a call that is being collected."""
-        if hold.id is None:
-            return
+    def settle_now(self, reservation: Reservation, outcome: Outcome) -> None:
+        """Settle without a step, for a call that is being garbage collected: a locked ledger hardly delays that."""
+        if self._claim(reservation):
+            self._settle_soon(reservation, outcome)
+
+    def _settle_soon(self, reservation: Reservation, outcome: Outcome) -> None:
+        """Book the outcome. If another process holds the lock for longer than `SETTLE_TIMEOUT_S`, a thread writes the row."""
         try:
-            self._alerts.tell(self._writer.now(partial(self._close, hold, outcome)) or ())
+            due = self._writer.run(partial(self._close, reservation, outcome), SETTLE_TIMEOUT_S)
+        except apsw.BusyError:
+            submit(self._settle_now, reservation, outcome)
         except FAULTS as error:
-            self._could_not_write(error, ())
+            self._handle_write_error(error, ())
+        else:
+            self._alerts.send(due or ())
 
-    # -- managing; all of these raise FAULTS
+    def _settle_now(self, reservation: Reservation, outcome: Outcome) -> None:
+        try:
+            self._alerts.send(self._writer.run(partial(self._close, reservation, outcome)) or ())
+        except FAULTS as error:
+            self._handle_write_error(error, ())
 
-    def do(self, work: Work) -> Any:
-        """Do *work* in a transaction."""
-        return self._writer.now(work)
+    # -- management; all of these raise FAULTS
 
-    def settle_up(self, *, ensure: bool = False) -> None:
-        """Bring the file up to date before it is read: hits, what the dead left, and counters for our budgets."""
-        self._hits.note()
+    def transact(self, work: Work) -> Any:
+        """Run *work* in a transaction and return its result."""
+        return self._writer.run(work)
 
-        def brought(db: apsw.Connection) -> None:
+    def refresh(self, *, ensure: bool = False) -> None:
+        """Bring the file up to date before it is read: hits, rows of dead processes, and counters of our budgets."""
+        self._hits.write()
+
+        def bring_up_to_date(db: apsw.Connection) -> None:
             recover(db, self._owners.is_dead)
             if ensure:
-                budgets.ensure(db, self._budgets, self._clock())
+                budgets.create_missing(db, self._budgets, self._clock())
 
-        self._writer.now(brought)
-        self._writer.now(self._hits.absorb)
+        self._writer.run(bring_up_to_date)
+        self._writer.run(self._hits.absorb)
 
-    def states(self, rows: Iterable[tuple[str, str, int, int]]) -> list[BudgetState]:
-        """Return budgets as people read them."""
+    def make_states(self, rows: Iterable[tuple[str, str, int, int]]) -> list[BudgetState]:
+        """Return the states of budgets from rows of `read_budgets`."""
         states = []
         for text, period, spent, reserved in rows:
-            scope = budgets.scope_in(text)
+            scope = budgets.parse_scope(text)
             budget = self._budgets.get(scope)
             states.append(
                 BudgetState(
@@ -180,148 +226,170 @@ class Spending:
                     period=period,
                     unit=scope.unit,
                     limit=None if budget is None else budget.limit,
-                    spent=told(spent, scope.unit),
-                    reserved=told(reserved, scope.unit),
-                    resets_at=budgets.resets_at(scope.per, self._clock()),
+                    spent=from_integer(spent, scope.unit),
+                    reserved=from_integer(reserved, scope.unit),
+                    resets_at=budgets.get_reset_time(scope.per, self._clock()),
                 )
             )
         return states
 
     def close(self) -> None:
-        """Close the file. What is still open then is another thread's, which opens it again."""
+        """Close the file. If other threads still have reservations, the process stays marked as alive and reopens the file."""
         self.database.close()
-        self._owners.close()
-        self._begun = False
+        if not self._open:
+            self._owners.close()
+        self._is_prepared = False
+
+    def at_exit(self) -> None:
+        """Settle requests whose call cannot end, such as those of daemon threads; see `exits.AtExit`."""
+        for reservation in list(self._open):
+            unsent = reservation.sending.withdraw()
+            self.settle_now(
+                reservation,
+                Outcome(
+                    cost=from_nano(reservation.reserved) if reservation.reserved else None,
+                    uncertain=not unsent,
+                    requested=not unsent,
+                    characters=reservation.charge.characters,
+                    error="cancelled",
+                ),
+            )
+
+    def after_fork(self) -> None:
+        """Leave the reservations to the parent; see `forks.ForkAware`."""
+        self._open = set()
 
     # -- reserving
 
-    def _begin(self) -> Generator[Step, Any, None]:
-        """Settle what dead processes left, and take over the hits that were noted without the ledger."""
+    def _prepare(self, lock_deadline: float) -> Generator[Step, Any, None]:
+        """Settle the rows of dead processes, and take over the hits from their files."""
 
-        def beginning(db: apsw.Connection) -> bool:
+        def recover_dead(db: apsw.Connection) -> bool:
             recover(db, self._owners.is_dead)
-            counted: bool = db.execute("SELECT EXISTS (SELECT 1 FROM budgets)").get
-            return counted
+            has_budgets: bool = db.execute("SELECT EXISTS (SELECT 1 FROM budgets)").get
+            return has_budgets
 
-        self._counted |= bool((yield self._writer.step(beginning)))
-        self._begun = True
-        yield self._writer.step(self._hits.absorb)
+        self._has_budgets |= bool((yield self._writer.step(recover_dead, get_seconds_left(lock_deadline))))
+        self._is_prepared = True
+        yield self._writer.step(self._hits.absorb, get_seconds_left(lock_deadline))
 
-    def _opened(
-        self, hold: Hold, limits: Sequence[Limit], quote: Quote, left: Callable[[], float]
+    def _open_row(
+        self,
+        reservation: Reservation,
+        limits: Sequence[Limit],
+        quote: Quote,
+        left: Callable[[], float],
+        lock_deadline: float,
     ) -> Generator[Step, Any, list[Counter]]:
-        exact, pause, waited, swept = not self._counted, FIRST_PAUSE_S, 0.0, 0.0
+        exact, pause, waited, swept = not self._has_budgets, FIRST_PAUSE_S, 0.0, 0.0
         while True:
-            most = self._most(quote, limits, exact=exact) if self._counted else 0
-            if most is None:
+            maximum = self._most(quote, limits, exact=exact) if self._has_budgets else 0
+            if maximum is None:
                 exact = True
                 continue
-            work = partial(open_row, hold=hold, most=most, limits=limits, owner=self._owners.me())
-            answer = yield self._writer.step(work)
-            if not isinstance(answer, Refused):
+            work = partial(
+                open_row,
+                reservation=reservation,
+                maximum=maximum,
+                limits=limits,
+                owner=self._owners.get_own_name(),
+            )
+            answer = yield self._writer.step(work, get_seconds_left(lock_deadline))
+            if not isinstance(answer, Refusal):
                 counters: list[Counter] = answer
                 return counters
-            if not exact:  # the cheap bound does not fit; the tight one may
+            if not exact:  # the cheap bound does not fit, but the tight one may
                 exact = True
                 continue
-            if answer.for_good or waited >= min(LONGEST_WAIT_S, left()):
-                raise self._exceeded(answer, hold.charge.kind, hold.at)
+            if answer.is_permanent or waited >= min(MAX_WAIT_S, left()):
+                budget = self._budgets[answer.limit.scope]
+                raise make_exceeded_error(budget, answer, reservation.charge.kind, reservation.at)
             if not swept or waited - swept >= SWEEP_S:
                 swept = waited or pause
                 yield self._writer.step(partial(recover, is_dead=self._owners.is_dead))
             yield sleep(pause)
+            lock_deadline += pause
             waited += pause
-            pause = min(LONGEST_PAUSE_S, pause * 1.5)
+            pause = min(MAX_PAUSE_S, pause * 1.5)
 
     def _most(self, quote: Quote, limits: Sequence[Limit], *, exact: bool) -> int | None:
-        """Return the most in nano-dollars; None where only the exact way may tell."""
+        """Return the maximum cost in nano-dollars; None if only the exact quote may know it."""
         try:
-            return nano(quote.most(exact=exact))
-        except BudgetError:
+            return to_nano(quote.compute_maximum(exact=exact))
+        except BudgetError as error:
             if not exact:
                 return None
-            if any(
-                limit.refuses
+            refusing = [
+                self._budgets[limit.scope]
+                for limit in limits
+                if limit.refuses
                 and limit.scope.unit == USD
                 and self._budgets[limit.scope].unknown_price == "refuse"
-                for limit in limits
-            ):
-                raise
-            return 0
+            ]
+            if not refusing:
+                return 0
+            point_at(error, refusing[0])
+            raise
 
-    def _forsake(self, hold: Hold) -> None:
-        """Undo what was reserved for a caller that has left meanwhile."""
-        hold.forsaken = True
+    def _abandon(self, reservation: Reservation) -> None:
+        """Release the reservation of a caller that has left in the meantime."""
+        reservation.abandoned = True
         try:
-            self._writer.now(
-                lambda db: close_row(db, hold, Outcome(cost=usd(0), error="cancelled"), "failed")
+            self._writer.run(
+                lambda db: close_row(db, reservation, Outcome(error="cancelled", requested=False), "failed")
             )
         except FAULTS:
             return
 
     # -- settling
 
-    def _close(self, hold: Hold, outcome: Outcome, db: apsw.Connection) -> Any:
-        counters = close_row(db, hold, outcome, "done" if outcome.error is None else "failed")
-        return self._alerts.crossed(db, counters)
+    def _claim(self, reservation: Reservation) -> bool:
+        """Return whether this process has a row to settle, and forget the reservation."""
+        self._open.discard(reservation)
+        return reservation.id is not None and reservation.pid == os.getpid()
 
-    # -- telling
+    def _close(self, reservation: Reservation, outcome: Outcome, db: apsw.Connection) -> Any:
+        counters = close_row(db, reservation, outcome, "done" if outcome.error is None else "failed")
+        return self._alerts.claim_due(db, counters)
+
+    # -- reporting
 
     def _warn(self, limits: Sequence[Limit], counters: Sequence[Counter]) -> None:
-        """Say once a period that a budget which only warns is exceeded."""
+        """Log once a period that a budget with `on_exceed = "warn"` is exceeded."""
         warning = {limit.scope: limit for limit in limits if not limit.refuses}
         if not warning:
             return
         for counter in counters:
             limit = warning.get(counter.scope)
-            over = limit is not None and counter.spent + counter.reserved > limit.amount
-            if over and (counter.period, counter.text) not in self._warned:
+            exceeded = limit is not None and counter.spent + counter.reserved > limit.amount
+            if exceeded and (counter.period, counter.text) not in self._warned:
                 self._warned.add((counter.period, counter.text))
                 budget = self._budgets[counter.scope]
                 logger(__name__).warning(
-                    "budget `%s` of %s is exceeded, calls go on: on_exceed is warn",
+                    'budget `%s` of %s is exceeded; calls continue because on_exceed is "warn"',
                     budget.name,
-                    shown(budget.limit, budget.unit),
+                    format_amount(budget.limit, budget.unit),
                 )
 
-    def _exceeded(self, refused: Refused, kind: str, at: float) -> BudgetExceeded:
-        budget, counter, unit = self._budgets[refused.limit.scope], refused.counter, refused.limit.scope.unit
-
-        def words(count: int) -> str:
-            return shown(told(count, unit), unit)
-
-        takes = f"can cost up to {words(refused.most)}" if unit == USD else f"speaks {words(refused.most)}"
-        free = max(0, refused.limit.amount - counter.spent - counter.reserved)
-        waiting = f", {words(counter.reserved)} reserved by calls under way" if counter.reserved else ""
-        less = (
-            "a shorter text" if kind == "voice" else "a call that costs less (max_tokens= bounds the answer)"
-        )
-        return BudgetExceeded(
-            f"the call {takes}, and the budget `{budget.name}` has {words(free)}"
-            f" left of {words(refused.limit.amount)} ({words(counter.spent)} spent{waiting})",
-            budget=budget.name,
-            limit=budget.limit,
-            spent=told(counter.spent, unit),
-            reserved=told(counter.reserved, unit),
-            unit=unit,
-            resets_at=budgets.resets_at(budget.per, at),
-            expected=f"{less}, a larger limit, or another period",
-            fix="llmcore usage budget",
-        )
-
-    def _could_not_write(self, error: Exception, limits: Sequence[Limit]) -> None:
-        said = f"{type(error).__name__}: {error}"
+    def _handle_write_error(self, error: Exception, limits: Sequence[Limit]) -> None:
+        reason = f"{type(error).__name__}: {error}"
+        if isinstance(error, apsw.BusyError):
+            reason = f"another process holds the write lock ({reason})"
+        was_failing, self._failing = self._failing, True
         if any(limit.refuses for limit in limits):
-            self._refuse(said)
-        if not self._failing:
-            self._failing = True
-            logger(__name__).warning("the ledger %s cannot be written: %s", self.database.path, said)
+            self._raise_unwritable(reason)
+        if not was_failing:
+            logger(__name__).warning("the ledger %s cannot be written: %s", self.database.path, reason)
 
-    def _refuse(self, said: str) -> NoReturn:
-        raise BudgetError(
-            f"a budget applies, and the ledger that holds it cannot be written: {said}",
-            code="LC603",
-            where=str(self.database.path),
-            expected="a file that this user can write",
-            fix="llmcore config set ledger.path ./ledger.sqlite3",
-        ) from None
+    def _raise_unwritable(self, reason: str) -> NoReturn:
+        if not (self.is_enabled or self.lacks_home):
+            raise make_disabled_error(self._ledger)
+        raise_unchained(
+            BudgetError(
+                f"a budget applies, but its ledger cannot be written: {reason}",
+                code="LC603",
+                where=str(self.database.path) if self.is_enabled else "[ledger]",
+                expected="a file that this user can write",
+                fix="llmcore config set ledger.path ./ledger.sqlite3",
+            )
+        )

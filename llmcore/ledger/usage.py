@@ -1,4 +1,4 @@
-"""`core.usage`: what the calls of this Core came to, and what the ledger says of all."""
+"""`core.usage`: the totals of this Core, and reports from the ledger of all processes."""
 
 from __future__ import annotations
 
@@ -7,135 +7,163 @@ import math
 import time
 from collections.abc import Callable, Generator
 from datetime import UTC, date, datetime, timedelta
-from typing import TYPE_CHECKING, Any, TypeVar
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
+from llmcore import forks
+from llmcore.calls.argument_names import check_argument_names
 from llmcore.errors import LedgerError
 from llmcore.ledger.meter import Meter, Totals
+from llmcore.process_bound import ProcessBound
+from llmcore.support.errors import raise_unchained
+from llmcore.threads import run_in_thread
 from llmcore.units import Duration
 
 if TYPE_CHECKING:
     from llmcore.ledger.report import BudgetState, UsageRow
     from llmcore.ledger.spending import Spending
 
-__all__ = ["UsageBook", "When"]
+__all__ = ["UsageBook", "UsageGroup", "When"]
 
 T = TypeVar("T")
 
+UsageGroup = Literal["total", "day", "month", "model", "provider", "kind", "user", "tag", "error"]
 When = str | float | datetime | date | timedelta | None
-"""A moment: "2026-11-25", ISO 8601, seconds since 1970, or a time before now such as "7d"; None for no bound."""
+"""A time: "2026-11-25", ISO 8601, seconds since 1970, or a duration before now such as "7d"; None for no bound."""
 
 
-class UsageBook:
-    """Totals of this Core, kept in memory, and the ledger of all processes that share it."""
+class UsageBook(ProcessBound):
+    """The totals of this Core, kept in memory, and the ledger, shared by processes."""
 
     def __init__(self, meter: Meter, opener: Callable[[], Spending]) -> None:
         self.meter = meter
         self._opener = opener
 
     def totals(self) -> Totals:
-        """Return the sums of this Core's calls since the beginning, or since `reset`."""
+        """Return the sums of this Core's calls since its creation, or since `reset`."""
         return self.meter.totals()
 
     def reset(self) -> None:
-        """Begin the totals again at zero; the ledger keeps what it has."""
+        """Set the totals to zero. The ledger keeps its rows."""
         self.meter.reset()
 
-    def by(self, group: str, *, since: When = None, until: When = None) -> list[UsageRow]:
-        """Return what the ledger has, summed by *group*: total, day, month, model, provider, kind, user, tag or error.
+    @check_argument_names
+    def by(self, group: UsageGroup, *, since: When = None, until: When = None) -> list[UsageRow]:
+        """Return the rows of the ledger, summed by *group*: total, day, month, model, provider, kind, user, tag or error.
 
         Raises:
-            LedgerError: There is no such group or moment, or the ledger cannot be read.
+            LedgerError: The group is unknown, a time is malformed, or the ledger cannot be read.
         """
-        from llmcore.ledger.report import GROUPS, aggregated
+        from llmcore.ledger.report import GROUPS, aggregate
 
         if group not in GROUPS:
-            raise LedgerError(f"usage is not kept by `{group}`", expected=", ".join(GROUPS))
-        return self._read(lambda db: aggregated(db, group, _moment(since, 0.0), _moment(until, math.inf)))
+            from difflib import get_close_matches  # only for a fault: it costs more than a cached answer
 
-    async def aby(self, group: str, *, since: When = None, until: When = None) -> list[UsageRow]:
+            nearest = get_close_matches(group, GROUPS, 1)
+            raise LedgerError(
+                f"unknown group `{group}`",
+                where="argument `group`",
+                expected=", ".join(GROUPS),
+                suggestion=nearest[0] if nearest else None,
+                fix=f'usage.by("{nearest[0]}")' if nearest else None,
+            )
+        return self._read(
+            lambda db: aggregate(db, group, _to_timestamp(since, 0.0), _to_timestamp(until, math.inf))
+        )
+
+    @check_argument_names
+    async def aby(self, group: UsageGroup, *, since: When = None, until: When = None) -> list[UsageRow]:
         """See `by`."""
-        import asyncio
-
-        return await asyncio.to_thread(self.by, group, since=since, until=until)
+        return await run_in_thread(partial(self.by, group, since=since, until=until))
 
     def budgets(self) -> list[BudgetState]:
-        """Return what each budget of the ledger has come to in its current period."""
-        from llmcore.ledger.report import budget_states
+        """Return the state of each budget of the ledger in its current period."""
+        from llmcore.ledger.report import read_budgets
 
         spending = self._spending()
-        return self._read(lambda db: spending.states(budget_states(db, time.time())), ensure=True)
+        return self._read(lambda db: spending.make_states(read_budgets(db, time.time())), ensure=True)
 
     async def abudgets(self) -> list[BudgetState]:
         """See `budgets`."""
-        import asyncio
-
-        return await asyncio.to_thread(self.budgets)
+        return await run_in_thread(self.budgets)
 
     def open(self) -> list[dict[str, Any]]:
-        """Return the rows of requests under way, and of those whose process died before they were settled."""
-        from llmcore.ledger.report import exported
+        """Return the rows of requests in progress, and of those whose process died before they were settled."""
+        from llmcore.ledger.report import export_rows
 
         where = "AND state IN ('open', 'lost')"
-        return self._read(lambda db: list(exported(db, 0.0, math.inf, where=where)))
+        return self._read(lambda db: list(export_rows(db, 0.0, math.inf, where=where)))
 
+    @check_argument_names
     def export(self, *, since: When = None, until: When = None) -> Generator[dict[str, Any], None, None]:
         """Yield every row of the ledger, oldest first."""
-        from llmcore.ledger.report import exported
+        from llmcore.ledger.report import export_rows
 
-        start, end = _moment(since, 0.0), _moment(until, math.inf)
-        reader = self._managed(self._reader)
+        start, end = _to_timestamp(since, 0.0), _to_timestamp(until, math.inf)
+        reader = self._run(self._open_reader)
         try:
-            rows = exported(reader, start, end)
-            while (row := self._managed(lambda: next(rows, None))) is not None:
+            rows = export_rows(reader, start, end)
+            while (row := self._run(lambda: next(rows, None))) is not None:
                 yield row
         finally:
             reader.close()
 
+    @check_argument_names
     def prune(self, before: str | float | datetime | date | timedelta) -> int:
-        """Delete the settled rows from before *before*, such as "90d"; return how many. Budgets keep their sums."""
-        from llmcore.ledger.report import pruned
+        """Delete the settled rows older than *before*, such as "90d"; return their number. Budgets keep their sums."""
+        from llmcore.ledger.report import prune_rows
 
-        moment = _moment(before, None)
-        gone: int = self._managed(lambda: self._spending().do(lambda db: pruned(db, moment)))
-        return gone
+        moment = _to_timestamp(before, None)
+        deleted: int = self._run(lambda: self._spending().transact(lambda db: prune_rows(db, moment)))
+        return deleted
 
-    def _read(self, question: Callable[[Any], T], *, ensure: bool = False) -> T:
-        def asked() -> T:
-            reader = self._reader(ensure=ensure)
+    def _read(self, query: Callable[[Any], T], *, ensure: bool = False) -> T:
+        def run_query() -> T:
+            reader = self._open_reader(ensure=ensure)
             try:
-                return question(reader)
+                return query(reader)
             finally:
                 reader.close()
 
-        return self._managed(asked)
+        return self._run(run_query)
 
-    def _reader(self, *, ensure: bool = False) -> Any:
+    def _open_reader(self, *, ensure: bool = False) -> Any:
         spending = self._spending()
-        spending.settle_up(ensure=ensure)
-        return spending.database.reader()
+        spending.refresh(ensure=ensure)
+        return spending.database.open_reader()
 
-    def _managed(self, act: Callable[[], T]) -> T:
+    def _run(self, act: Callable[[], T]) -> T:
         from llmcore.ledger.spending import FAULTS
 
         try:
-            return act()
+            with forks.delay():  # a forked child would find SQLite's internal locks held
+                return act()
         except FAULTS as error:
-            said = f"{type(error).__name__}: {error}"
-        raise LedgerError(f"the ledger cannot be read: {said}", where=str(self._spending().database.path))
+            reason = f"{type(error).__name__}: {error}"
+            raise_unchained(
+                LedgerError(f"the ledger cannot be read: {reason}", where=str(self._spending().database.path))
+            )
 
     def _spending(self) -> Spending:
         spending = self._opener()
-        if not spending.kept:
+        if spending.lacks_home:
             raise LedgerError(
-                "no ledger is kept",
+                "there is no ledger: the user has no home directory to store it in",
+                where="[ledger] path",
+                expected="a path, or HOME or XDG_STATE_HOME as an absolute path",
+                fix="llmcore config set ledger.path /var/lib/llmcore/ledger.sqlite3",
+            )
+        if not spending.is_enabled:
+            raise LedgerError(
+                "the ledger is disabled",
                 where="[ledger] enabled",
-                expected="enabled = true, which it is where nothing is said",
+                expected="enabled = true, which is the default",
                 fix="llmcore config set ledger.enabled true",
             )
         return spending
 
 
-def _moment(when: When, otherwise: Any) -> Any:
+def _to_timestamp(when: When, otherwise: Any) -> Any:
     """Return seconds since 1970."""
     match when:
         case None:
@@ -147,17 +175,18 @@ def _moment(when: When, otherwise: Any) -> Any:
         case date():
             moment = datetime(when.year, when.month, when.day, tzinfo=UTC).timestamp()
         case str():
-            moment = _spelt(when)
+            moment = _parse_moment(when)
         case _:
             moment = float(when)
     return moment
 
 
-def _spelt(when: str) -> float:
+def _parse_moment(when: str) -> float:
     with contextlib.suppress(ValueError):
-        return float(_moment(datetime.fromisoformat(when), None))
+        return float(_to_timestamp(datetime.fromisoformat(when), None))
     with contextlib.suppress(ValueError):
         return time.time() - Duration.parse(when)
     raise LedgerError(
-        f"{when!r} is no moment", expected='a date such as "2026-11-25", or a time before now such as "7d"'
+        f"a time must be a date, ISO 8601 or a duration before now, got {when!r}",
+        expected='a date such as "2026-11-25", or a duration such as "7d"',
     )

@@ -1,155 +1,190 @@
-"""Commits: a caller alone commits at once, callers in company commit together."""
+"""Group commit: concurrent callers share one transaction, and a single caller commits at once."""
 
 from __future__ import annotations
 
+import contextlib
+import time
 from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 import apsw
 
-from llmcore.builtin.forks import watch
-from llmcore.calls.steps import Step
+from llmcore import forks
+from llmcore.calls.steps import Interrupted, Step
 from llmcore.ledger.database import Database
+from llmcore.threads import submit
 
 if TYPE_CHECKING:
     import asyncio
 
-__all__ = ["Work", "Writer"]
+__all__ = ["LOCK_TIMEOUT_S", "Work", "Writer"]
 
 Work = Callable[[apsw.Connection], Any]
-"""What is done in a transaction. It returns a verdict, and writes nothing before it has come to one."""
+"""A function that runs in a transaction. It decides first, and writes only then."""
 
-PATIENCE_S: Final = 10.0
-"""How long other processes are waited for."""
+LOCK_TIMEOUT_S: Final = 10.0
+"""The default timeout for locks of other processes."""
+_ATTEMPT_S: Final = 0.1
+"""How long one attempt waits for a lock. Work with a shorter timeout that is queued in the meantime is seen after it."""
 
 
 class _Job:
-    __slots__ = ("done", "error", "future", "value", "work")
+    __slots__ = ("deadline", "done", "error", "future", "value", "work")
 
-    def __init__(self, work: Work, future: asyncio.Future[Any] | None) -> None:
+    def __init__(self, work: Work, future: asyncio.Future[Any] | None, timeout_s: float) -> None:
         self.work = work
         self.future = future
+        self.deadline = time.monotonic() + timeout_s
         self.done = False
         self.value: Any = None
         self.error: Exception | None = None
 
-    def ended(self, value: Any, error: Exception | None) -> None:
+    def finish(self, value: Any, error: Exception | None) -> None:
         self.value, self.error, self.done = value, error, True
         if self.future is not None:
-            _tell(self.future, value, error)
+            _resolve(self.future, value, error)
 
 
 class Writer:
-    """Does work in transactions. Whoever gets the database's lock commits what all others have queued meanwhile."""
+    """Runs work in transactions. The caller that gets the lock of the database commits the queued work of all others."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
         self._waiting: deque[_Job] = deque()  # its own steps are atomic, and need no lock
         self._flushing: set[int] = set()
         self._committing = False
-        watch(self)
+        forks.watch(self)
 
-    def step(self, work: Work) -> Step:
-        """Return the step that does *work* and has its result; what it raises undoes it alone."""
-        return Step(self.now, self._awaited, work)
+    def step(self, work: Work, timeout_s: float = LOCK_TIMEOUT_S) -> Step:
+        """Return the step that runs *work* and has its result. An exception of *work* rolls back this work only.
 
-    def now(self, work: Work) -> Any:
-        """Do *work*, blocking: for cleaning up where no step may be taken.
-
-        Where the garbage collector asks for it in the middle of this thread's own commit, that commit does it later,
-        and the result is None.
+        The step raises apsw.BusyError if another process holds the write lock for longer than *timeout_s*.
         """
-        job = _Job(work, None)
+        return Step(self.run, self._run_async, work, timeout_s)
+
+    def run(self, work: Work, timeout_s: float = LOCK_TIMEOUT_S) -> Any:
+        """Run *work*, blocking, for clean-up where no step is possible. See `step`.
+
+        If the garbage collector calls this during a commit of the same thread, that commit runs *work* later, and the result is
+        None.
+        """
+        job = _Job(work, None, timeout_s)
         self._waiting.append(job)
-        with self._database.lock:
-            if self._committing:
-                return None
-            if not job.done:
-                self._commit(PATIENCE_S)
+        # The thread that has the lock may still wait for work with a longer timeout after this job has failed.
+        while not job.done:
+            if not self._database.lock.acquire(timeout=_ATTEMPT_S):
+                continue
+            try:
+                if self._committing:
+                    job.deadline = max(job.deadline, time.monotonic() + LOCK_TIMEOUT_S)  # nobody waits for it
+                    return None
+                if not job.done:
+                    self._commit(wait=True, own=job)
+            finally:
+                self._database.lock.release()
         if job.error is not None:
             raise job.error
         return job.value
 
-    async def _awaited(self, work: Work) -> Any:
+    async def _run_async(self, work: Work, timeout_s: float) -> Any:
         import asyncio
 
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Any] = loop.create_future()
-        self._waiting.append(_Job(work, future))
+        job = _Job(work, future, timeout_s)
+        self._waiting.append(job)
         if id(loop) not in self._flushing:
             self._flushing.add(id(loop))
-            loop.call_soon(self._flush, loop)  # when all that is ready in this round has queued its own
-        return await future
+            loop.call_soon(
+                self._flush, loop
+            )  # after every task that is ready in this round has queued its work
+        try:
+            return await future
+        except asyncio.CancelledError as error:
+            cancellation = error
+        # Queued work is committed in any case. The caller receives its result together with the cancellation.
+        while not job.done:
+            job.future = loop.create_future()
+            if not job.done:  # checked again: another thread may have committed it in between
+                with contextlib.suppress(Exception, asyncio.CancelledError):
+                    await job.future
+        try:
+            raise Interrupted(job.value, job.error, cancellation)
+        finally:
+            del cancellation  # breaks the reference cycle of frame and traceback
 
     def _flush(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Commit in the loop, which takes microseconds; where others are at it, in a thread, since that may take longer."""
+        """Commit in the event loop, which takes microseconds. If the database is in use, commit in a thread instead."""
         self._flushing.discard(id(loop))
         if self._database.lock.acquire(blocking=False):
             try:
-                if self._commit(0.0):
+                if self._commit(wait=False):
                     return
             finally:
                 self._database.lock.release()
-        try:
-            loop.run_in_executor(None, self._drain)
-        except RuntimeError:  # its threads are shut down
-            self._drain()
+        submit(self._drain)
 
-    def fork_locks(self) -> tuple[()]:
-        """See `ForkAware`."""
-        return ()
-
-    def after_fork(self, *, at_rest: bool) -> None:  # noqa: ARG002 - what was queued is the parent's in either case
-        """See `ForkAware`."""
+    def after_fork(self) -> None:
+        """Forget the queue, which belongs to the parent; see `forks.ForkAware`."""
         self._waiting.clear()
         self._flushing.clear()
         self._committing = False
 
     def _drain(self) -> None:
         with self._database.lock:
-            self._commit(PATIENCE_S)
+            self._commit(wait=True)
 
-    def _commit(self, patience_s: float) -> bool:
-        """Do all that is queued; return False where other processes were in the way and there was no patience."""
+    def _commit(self, *, wait: bool, own: _Job | None = None) -> bool:
+        """Commit everything that is queued; return False if another process holds the lock and *wait* is False.
+
+        A caller that needs only its *own* job leaves jobs with a longer timeout to a thread.
+        """
         self._committing = True
         try:
             while self._waiting:
-                if not self._committed(patience_s):
+                if self._commit_queued(wait=wait):
+                    continue
+                if not wait:
                     return False
+                if own is not None and own.done:
+                    submit(self._drain)
+                    return True
         finally:
             self._committing = False
         return True
 
-    def _committed(self, patience_s: float) -> bool:
+    def _commit_queued(self, *, wait: bool) -> bool:
+        """Commit the jobs that are queued now; return False if another process holds the lock."""
         jobs = [self._waiting.popleft() for _ in range(len(self._waiting))]
         try:
-            self._together(jobs, patience_s)
+            self._commit_jobs(jobs, _get_timeout(jobs) if wait else 0.0)
         except apsw.BusyError as error:
-            if not patience_s:
-                self._waiting.extendleft(reversed(jobs))
-                return False
-            _fail(jobs, error)
-        except Exception as error:  # noqa: BLE001 - told to whoever waits for the job that raised it
+            now = time.monotonic()
+            expired = [job for job in jobs if wait and job.deadline <= now]
+            self._waiting.extendleft(reversed([job for job in jobs if job not in expired]))
+            _fail(expired, error)
+            return False
+        except Exception as error:  # noqa: BLE001 - raised by the job, and passed to its caller
             if len(jobs) == 1:
                 _fail(jobs, error)
             else:
-                self._one_by_one(jobs)
-        except BaseException:  # a Ctrl-C: it is one caller's, and what others wait for is still to be done
+                self._commit_each(jobs)
+        except BaseException:  # a Ctrl-C of this caller: the jobs of other callers are still to be done
             self._waiting.extendleft(reversed([job for job in jobs if not job.done]))
             raise
         return True
 
-    def _one_by_one(self, jobs: list[_Job]) -> None:
-        """Do each by itself, so that what fails fails alone."""
+    def _commit_each(self, jobs: list[_Job]) -> None:
+        """Commit each job in its own transaction, so that only the failing one fails."""
         for job in jobs:
             try:
-                self._together([job], PATIENCE_S)
-            except Exception as error:  # noqa: BLE001 - told to whoever waits for it
+                self._commit_jobs([job], _get_timeout([job], LOCK_TIMEOUT_S))
+            except Exception as error:  # noqa: BLE001 - passed to its caller
                 _fail([job], error)
 
-    def _together(self, jobs: list[_Job], patience_s: float) -> None:
-        connection = self._database.connection(patience_s=patience_s)
+    def _commit_jobs(self, jobs: list[_Job], timeout_s: float) -> None:
+        connection = self._database.connect(timeout_s=timeout_s)
         connection.execute("BEGIN IMMEDIATE")
         try:
             values = [job.work(connection) for job in jobs]
@@ -159,33 +194,38 @@ class Writer:
                 connection.execute("ROLLBACK")
             raise
         for job, value in zip(jobs, values, strict=True):
-            job.ended(value, None)
+            job.finish(value, None)
+
+
+def _get_timeout(jobs: list[_Job], maximum: float = _ATTEMPT_S) -> float:
+    """Return how long an attempt at *jobs* may wait, in seconds: until the earliest deadline."""
+    return max(0.0, min(maximum, min(job.deadline for job in jobs) - time.monotonic()))
 
 
 def _fail(jobs: list[_Job], error: Exception) -> None:
     for job in jobs:
-        job.ended(None, error)
+        job.finish(None, error)
 
 
-def _tell(future: asyncio.Future[Any], value: Any, error: Exception | None) -> None:
-    """Give *future* its result, in its own loop."""
+def _resolve(future: asyncio.Future[Any], value: Any, error: Exception | None) -> None:
+    """Set the result of *future* in its own event loop."""
     import asyncio
 
     loop = future.get_loop()
     try:
-        here = asyncio.get_running_loop() is loop
+        is_own_loop = asyncio.get_running_loop() is loop
     except RuntimeError:
-        here = False
-    if here:
-        _told(future, value, error)
+        is_own_loop = False
+    if is_own_loop:
+        _set_result(future, value, error)
         return
     try:
-        loop.call_soon_threadsafe(_told, future, value, error)
-    except RuntimeError:  # the loop is closed, and with it whoever waited
+        loop.call_soon_threadsafe(_set_result, future, value, error)
+    except RuntimeError:  # the loop is closed, so no task waits for it
         return
 
 
-def _told(future: asyncio.Future[Any], value: Any, error: Exception | None) -> None:
+def _set_result(future: asyncio.Future[Any], value: Any, error: Exception | None) -> None:
     if future.done():
         return
     if error is None:

@@ -1,82 +1,83 @@
-"""One chat call, and the house that it is made in."""
+"""One chat call, with the facts for its errors and the event for observers."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import time
+from typing import Any
 
-import msgspec
+from llmcore.calls.failures import CallFacts
+from llmcore.pipeline import Call
+from llmcore.types import CallEvent, CallStart, ChatRequest, Reply, Usage
 
-from llmcore.cache.lease import Leases
-from llmcore.cache.refresh import Refresher
-from llmcore.cache.store import CacheStore
-from llmcore.calls.attempts import Deadline, RetryPolicy
-from llmcore.calls.backend import Backend
-from llmcore.calls.flight import Flights
-from llmcore.ledger.paying import Paying
-from llmcore.ledger.prices import PriceLike
-from llmcore.ledger.told import Told
-from llmcore.types import CallEvent, ChatRequest, Reply, Usage
-
-__all__ = ["ChatCall", "House", "event_of"]
+__all__ = ["ChatCall", "get_facts", "make_event", "make_start"]
 
 
-class House(msgspec.Struct, frozen=True, kw_only=True):
-    """What all calls of one Core share."""
+class ChatCall(Call, kw_only=True):
+    """One chat call to one model, with its state."""
 
-    cache: CacheStore
-    flights: Flights
-    leases: Leases
-    policy: RetryPolicy
-    prices: Mapping[str, PriceLike]
-    paying: Paying
-    told: Told
-    refresher: Refresher
-
-
-class ChatCall(msgspec.Struct, kw_only=True):
-    """One call to one model, and how far it has come."""
-
-    backend: Backend
     request: ChatRequest
-    deadline: Deadline
-    key: str | None = None
-    """None for a call that the cache has no part in."""
-    ttl: float | None = None
-    """Seconds that the answer is kept; None takes the cache's own."""
-    refresh: float | None = None
-    """After which part of its ttl the answer is asked for anew, in the background; None for never."""
-    reads: bool = True
-    """False to answer afresh and keep the answer."""
-    streaming: bool = False
-    user: str | None = None
-    tags: tuple[str, ...] = ()
-    kind: type | None = None
-    """What the answer is to be an instance of."""
-    group: str = ""
-    """In the ledger: shared with the models of an alias that were tried before."""
-    attempts: int = 0
-    settled: bool = False
-    begun: bool = False
-    """Whether the consumer has seen a piece: from then on nothing is tried again."""
-
-    def begin(self) -> None:
-        """Note that a piece is given."""
-        self.begun = True
+    answer_type: Any = None
+    """The type that the answer is parsed into; None for text."""
+    model_path: tuple[str, ...] | None = None
+    """The setting that names the model; None if the caller named it."""
+    timeout_s: float | None = None
+    """The caller's timeout in seconds; None if [retry] decides."""
+    methods: tuple[str, str] = ("chat", "stream")
+    """The public methods, plain and streaming, for fixes in errors."""
+    is_settled: bool = False
+    """Whether the answer was recorded and reported to the observers."""
 
 
-def event_of(call: ChatCall, reply: Reply | None, error: str | None, latency_s: float) -> CallEvent:
-    """Return what observers are told of *call*."""
+def get_facts(call: ChatCall) -> CallFacts:
+    """Return the facts that complete an error of *call*."""
+    return CallFacts(
+        backend=call.backend,
+        model=call.request.model,
+        parameters=call.request.parameters,
+        model_path=call.model_path,
+        timeout_s=call.timeout_s,
+        method=call.methods[call.streaming],
+        attempts=call.attempts,
+        elapsed_s=time.monotonic() - call.started,
+    )
+
+
+def make_start(call: ChatCall) -> CallStart:
+    """Return the event of the start of *call* for the observers."""
+    return CallStart(
+        kind="llm",
+        provider=call.backend.name,
+        model=call.request.model,
+        started_at=call.started_at or time.time(),
+        call=call.group,
+        stream=call.streaming,
+        user=call.user,
+        tags=call.tags,
+    )
+
+
+def make_event(
+    call: ChatCall, reply: Reply | None, error: BaseException | None, latency_s: float
+) -> CallEvent:
+    """Return the event of *call* for the observers."""
     return CallEvent(
         kind="llm",
         provider=call.backend.name,
         model=call.request.model if reply is None else reply.model,
         usage=Usage() if reply is None else reply.usage,
         cost=None if reply is None else reply.cost,
+        cost_source=None if reply is None else reply.cost_source,
         cached=reply is not None and reply.cached,
         latency_s=latency_s,
         attempts=call.attempts,
         call=call.group,
         user=call.user,
         tags=call.tags,
-        error=error,
+        error=None if error is None else type(error).__name__,
+        started_at=call.started_at or time.time(),
+        request_id=getattr(error if reply is None else reply, "request_id", None),
+        finish_reason=None if reply is None else reply.finish_reason,
+        tier=None if reply is None else reply.service_tier,
+        first_token_s=None if call.first_at is None else call.first_at - call.started,
+        stream=call.streaming,
     )

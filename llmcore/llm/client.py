@@ -1,234 +1,172 @@
-"""The client for language models: what an application calls."""
+"""The client for language models that an application calls."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Generator, Mapping, Sequence
-from datetime import timedelta
 from decimal import Decimal
-from typing import Any
+from typing import Any, Unpack, cast
 
-import msgspec
-
-from llmcore.calls.asking import asked
-from llmcore.calls.attempts import Deadline
+from llmcore.calls.backend_call import call_backend
 from llmcore.calls.drivers import aiterate, arun, iterate, run
+from llmcore.calls.pieces import convert_pieces
+from llmcore.calls.public_call import PUBLIC_CALL
 from llmcore.calls.steps import Act
-from llmcore.calls.texts import labelled, who
-from llmcore.ledger.prices import cost_at, known_price
-from llmcore.llm.call import ChatCall, House
-from llmcore.llm.exchange import known
-from llmcore.llm.fallback import along
-from llmcore.llm.models import Models
-from llmcore.llm.request import CacheUse, Prompt, cache_use, conversation, part, seconds
-from llmcore.llm.structured import parsed, wire_format
-from llmcore.types import ChatRequest, Delta, Reply, TokenCount, Usage
+from llmcore.calls.texts import check_model
+from llmcore.ledger.prices import compute_cost, find_price, get_provider_cost
+from llmcore.llm.assembly import drop_empty
+from llmcore.llm.call import ChatCall
+from llmcore.llm.call_options import take_call_options
+from llmcore.llm.chat_format import complete_document
+from llmcore.llm.embedding.client import EmbeddingMethods
+from llmcore.llm.fallback import with_fallback
+from llmcore.llm.kind import CHAT
+from llmcore.llm.models import Models, Target
+from llmcore.llm.options import Api, ChatOptions, Prompt, ResponseFormat, SendOptions, T
+from llmcore.llm.repair import check_repair, parse_or_repair
+from llmcore.llm.request import (
+    EXTRA_BODY,
+    build_messages,
+    normalise_extra_body,
+    normalise_parameters,
+)
+from llmcore.llm.structured import make_wire_format, parse_reply
+from llmcore.llm.text_answers import TextAnswers
+from llmcore.llm.wire_events import write_events
+from llmcore.llm.wire_kind import WIRE
+from llmcore.llm.wire_request import check_api, check_arguments, check_spoken, read_body
+from llmcore.pipeline import Services
+from llmcore.pipeline.cache import peek
+from llmcore.process_bound import ProcessBound
+from llmcore.types import ChatRequest, Delta, Reply, TokenCount, Usage, WireEvent
 
 __all__ = ["LLMClient"]
 
 
-class Ask(msgspec.Struct, frozen=True):
-    """What the caller of `chat` or `stream` wrote."""
+class LLMClient(TextAnswers, EmbeddingMethods, ProcessBound):
+    """Calls the configured language models. Each blocking method has an async version with the prefix `a`."""
 
-    prompt: Prompt
-    messages: Sequence[Mapping[str, Any]] | None
-    system: str | None
-    model: str | None
-    cache: CacheUse
-    user: str | None
-    tags: str | Sequence[str]
-    timeout: float | str | timedelta | None
-    cache_ttl: float | str | timedelta | None
-    cache_namespace: str | None
-    cache_refresh: float | None
-    parameters: dict[str, Any]
-
-
-class LLMClient:
-    """Asks the configured language models. Each blocking method has an async twin with the prefix `a`."""
-
-    def __init__(self, models: Models, house: House, *, refresh: float | None = None) -> None:
+    def __init__(self, models: Models, services: Services, *, refresh: float | None = None) -> None:
         self._models = models
-        self._house = house
+        self._services = services
         self._refresh = refresh
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self._models!r}>"
 
     def chat(
         self,
         prompt: Prompt = None,
         *,
-        messages: Sequence[Mapping[str, Any]] | None = None,
-        system: str | None = None,
-        model: str | None = None,
-        cache: CacheUse = True,
-        user: str | None = None,
-        tags: str | Sequence[str] = (),
-        timeout: float | str | timedelta | None = None,
-        cache_ttl: float | str | timedelta | None = None,
-        cache_namespace: str | None = None,
-        cache_refresh: float | None = None,
-        **parameters: Any,
-    ) -> Reply:
+        response_format: ResponseFormat[T] | None = None,
+        **options: Unpack[ChatOptions],
+    ) -> Reply[T]:
         """Return the answer.
 
         Args:
-            prompt: A text, or a list of messages in the shape of Chat Completions.
-            messages: A conversation, which the text continues.
-            system: Instructions, spoken first.
-            model: A model, `provider:model`, or a name of `[models]`; None takes the configured one.
-            cache: True, False, or "refresh" to answer afresh and keep the answer.
-            user: For the books; not on the wire, and not in the cache's key.
-            tags: For the books, as *user*.
-            timeout: Seconds, or "30s", in place of the configured deadline.
-            cache_ttl: How long this answer is kept: seconds, "1h"; None takes the configured time.
-            cache_namespace: Keeps answers apart from those of other namespaces; None takes the configured one.
-            cache_refresh: Between 0 and 1: after this part of its time, the answer is still given while it is asked for
-                anew in the background; None takes the configured part.
-            parameters: Any that the provider declares: `temperature`, `max_tokens`, `tools`, `response_format`, ...
+            prompt: A text, or a list of messages in the format of Chat Completions.
+            response_format: A dataclass, TypedDict, msgspec or pydantic model that the answer is parsed into
+                (`Reply.parsed`), a list or a union of them, or a JSON schema.
+            options: Parameters of the model that the provider declares (`temperature`, `max_tokens`, `tools`, ...), and:
+
+                messages: A conversation; the text is appended to it.
+                system: Instructions, placed first.
+                model: A model, `provider:model`, or a name of `[models]`; None uses the configured one.
+                cache: True, False, or "refresh" to request the answer again and cache it.
+                user: Recorded in the ledger; neither sent nor in the cache key.
+                tags: Recorded in the ledger, like *user*.
+                timeout: Seconds, or "30s"; replaces the configured deadline.
+                cache_ttl: How long this answer is cached: seconds, or "1h"; None uses the configured TTL.
+                cache_namespace: Separates answers from those of other namespaces; None uses the configured one.
+                cache_refresh: Between 0 and 1: after this part of its TTL, a cached answer is still returned while it is
+                    requested again in the background (stale-while-revalidate); None uses the configured part.
+                repair: How often to ask again if the answer does not fit *response_format*; the model reads its answer and
+                    what is wrong with it. Each request is booked by itself.
+                extra_body: Parameters that only some servers know, sent as part of the body: `{"top_k": 5}`. It overrides
+                    a parameter of the same name, which overrides the table `extra_body` of the provider.
 
         Raises:
-            BadRequest: The prompt or a parameter is not acceptable; nothing was sent.
-            ProviderError: The backend refused or failed, after the attempts that the configuration allows.
-            ConfigError: The provider's options do not fit, or its key is missing.
+            BadRequest: The prompt or a parameter is not valid; nothing was sent.
+            ProviderError: The backend refused the request, or failed in every configured attempt.
+            ConfigError: An option of the provider is not valid, or its key is missing.
         """
-        reply = self._chat(
-            Ask(
-                prompt,
-                messages,
-                system,
-                model,
-                cache,
-                user,
-                tags,
-                timeout,
-                cache_ttl,
-                cache_namespace,
-                cache_refresh,
-                parameters,
-            )
-        )
-        return reply if isinstance(reply, Reply) else run(reply)
+        with PUBLIC_CALL:
+            reply = self._chat(prompt, response_format, options)
+            return reply if isinstance(reply, Reply) else run(reply)
 
     async def achat(
         self,
         prompt: Prompt = None,
         *,
-        messages: Sequence[Mapping[str, Any]] | None = None,
-        system: str | None = None,
-        model: str | None = None,
-        cache: CacheUse = True,
-        user: str | None = None,
-        tags: str | Sequence[str] = (),
-        timeout: float | str | timedelta | None = None,  # noqa: ASYNC109 - of all attempts together, which the host holds
-        cache_ttl: float | str | timedelta | None = None,
-        cache_namespace: str | None = None,
-        cache_refresh: float | None = None,
-        **parameters: Any,
-    ) -> Reply:
+        response_format: ResponseFormat[T] | None = None,
+        **options: Unpack[ChatOptions],
+    ) -> Reply[T]:
         """See `chat`."""
-        reply = self._chat(
-            Ask(
-                prompt,
-                messages,
-                system,
-                model,
-                cache,
-                user,
-                tags,
-                timeout,
-                cache_ttl,
-                cache_namespace,
-                cache_refresh,
-                parameters,
-            )
-        )
-        return reply if isinstance(reply, Reply) else await arun(reply)
+        with PUBLIC_CALL:
+            reply = self._chat(prompt, response_format, options)
+            return reply if isinstance(reply, Reply) else await arun(reply)
 
     def stream(
-        self,
-        prompt: Prompt = None,
-        *,
-        messages: Sequence[Mapping[str, Any]] | None = None,
-        system: str | None = None,
-        model: str | None = None,
-        cache: CacheUse = True,
-        user: str | None = None,
-        tags: str | Sequence[str] = (),
-        timeout: float | str | timedelta | None = None,
-        cache_ttl: float | str | timedelta | None = None,
-        cache_namespace: str | None = None,
-        cache_refresh: float | None = None,
-        **parameters: Any,
+        self, prompt: Prompt = None, *, response_format: Any = None, **options: Unpack[ChatOptions]
     ) -> Generator[Delta, None, None]:
-        """Yield the answer as it arrives; the last piece bears `finish_reason` and `usage`. Otherwise as `chat`."""
-        return iterate(
-            self._streamed(
-                Ask(
-                    prompt,
-                    messages,
-                    system,
-                    model,
-                    cache,
-                    user,
-                    tags,
-                    timeout,
-                    cache_ttl,
-                    cache_namespace,
-                    cache_refresh,
-                    parameters,
-                )
-            )
-        )
+        """Yield the answer as it arrives; the last piece has `finish_reason` and `usage`. Otherwise as `chat`."""
+        with PUBLIC_CALL:
+            return iterate(self._stream(prompt, response_format, options))
 
     def astream(
-        self,
-        prompt: Prompt = None,
-        *,
-        messages: Sequence[Mapping[str, Any]] | None = None,
-        system: str | None = None,
-        model: str | None = None,
-        cache: CacheUse = True,
-        user: str | None = None,
-        tags: str | Sequence[str] = (),
-        timeout: float | str | timedelta | None = None,
-        cache_ttl: float | str | timedelta | None = None,
-        cache_namespace: str | None = None,
-        cache_refresh: float | None = None,
-        **parameters: Any,
+        self, prompt: Prompt = None, *, response_format: Any = None, **options: Unpack[ChatOptions]
     ) -> AsyncGenerator[Delta, None]:
         """See `stream`."""
-        return aiterate(
-            self._streamed(
-                Ask(
-                    prompt,
-                    messages,
-                    system,
-                    model,
-                    cache,
-                    user,
-                    tags,
-                    timeout,
-                    cache_ttl,
-                    cache_namespace,
-                    cache_refresh,
-                    parameters,
-                )
-            )
-        )
+        with PUBLIC_CALL:
+            return aiterate(self._stream(prompt, response_format, options))
 
-    def generate_completion(self, prompt: str, **given: Any) -> str:
-        """Return the text of the answer to one prompt. Raises as `chat`."""
-        return self.chat(prompt, **given).text
+    def send(
+        self, body: Mapping[str, Any], *, api: Api = "chat", **options: Unpack[SendOptions]
+    ) -> Reply[Any]:
+        """Return the answer to a request body in a vendor's format; `Reply.raw` is the answer in the same format.
 
-    async def agenerate_completion(self, prompt: str, **given: Any) -> str:
-        """See `generate_completion`."""
-        return (await self.achat(prompt, **given)).text
+        Cache, budgets, limits, retries and fallback are those of an equal `chat`, and so is the entry in the cache.
 
-    def generate_chat(self, messages: Sequence[Mapping[str, Any]], **given: Any) -> str:
-        """Return the text of the answer to a conversation. Raises as `chat`."""
-        return self.chat(messages=messages, **given).text
+        Args:
+            body: A request body of *api*. All its fields are sent, also those that the provider does not declare; `stream`
+                is ignored. `model` is a model, `provider:model` or a name of `[models]`; without one, the configured
+                model answers. `user` is sent, and not recorded in the ledger.
+            api: The format of *body*: "chat" or "responses".
+            options: As in `chat`: `model` (overrides that of *body*), `cache`, `user`, `tags`, `timeout`, `cache_ttl`,
+                `cache_namespace`, `cache_refresh`.
 
-    async def agenerate_chat(self, messages: Sequence[Mapping[str, Any]], **given: Any) -> str:
-        """See `generate_chat`."""
-        return (await self.achat(messages=messages, **given)).text
+        Raises:
+            BadRequest: The body or an argument is not valid, or the provider does not speak *api*; nothing was sent.
+            ProviderError: As in `chat`.
+            ConfigError: As in `chat`.
+        """
+        with PUBLIC_CALL:
+            reply = self._send(body, api, options)
+            return complete_document(reply if isinstance(reply, Reply) else run(reply), api)
+
+    async def asend(
+        self, body: Mapping[str, Any], *, api: Api = "chat", **options: Unpack[SendOptions]
+    ) -> Reply[Any]:
+        """See `send`."""
+        with PUBLIC_CALL:
+            reply = self._send(body, api, options)
+            return complete_document(reply if isinstance(reply, Reply) else await arun(reply), api)
+
+    def send_stream(
+        self, body: Mapping[str, Any], *, api: Api = "chat", **options: Unpack[SendOptions]
+    ) -> Generator[WireEvent, None, None]:
+        """Yield the events of the answer in the format of *api*, as the backend sends them. Otherwise as `send`.
+
+        A replay from the cache, and the stream of a provider without events, are written in the same format.
+        """
+        with PUBLIC_CALL:
+            return iterate(self._send_stream(body, api, options))
+
+    def asend_stream(
+        self, body: Mapping[str, Any], *, api: Api = "chat", **options: Unpack[SendOptions]
+    ) -> AsyncGenerator[WireEvent, None]:
+        """See `send_stream`."""
+        with PUBLIC_CALL:
+            return aiterate(self._send_stream(body, api, options))
 
     def count_tokens(
         self,
@@ -237,97 +175,155 @@ class LLMClient:
         model: str | None = None,
         **given: Any,
     ) -> TokenCount:
-        """Count, without asking anybody, what the server would count.
+        """Count tokens as the server would, without a request.
 
         Args:
             content: A text (its tokens alone, without a message around it), messages, or a recorded request body.
             model: As in `chat`.
-            given: Parameters that count too, such as `tools`.
+            given: Parameters that add tokens, such as `tools`.
 
         Raises:
             PluginError: The provider cannot count.
         """
-        return self._models.count(content, model, given)
+        with PUBLIC_CALL:
+            extra_body = given.pop(EXTRA_BODY, None)
+            if given.get("response_format") is not None:
+                given["response_format"], _ = make_wire_format(given["response_format"])
+            extra = {} if extra_body is None else normalise_extra_body(extra_body)
+            return self._models.count(content, model, normalise_parameters(given) | extra)
 
     def price(
         self, usage: Usage, *, model: str | None = None, service_tier: str | None = None
     ) -> Decimal | None:
-        """Return what *usage* costs in USD now, by `[prices]` first; None where nobody knows.
+        """Return the price of *usage* in USD, by `[prices]` first; None if it is unknown.
 
         Args:
-            usage: What is to be paid.
-            model: As in `chat`; of a list, the first.
-            service_tier: As the provider names it; None is what its options say.
+            usage: The tokens to price.
+            model: As in `chat`; the first of several.
+            service_tier: The provider's name of the tier; None uses its options.
         """
-        target = self._models.targets(model)[0]
-        own = self._house.prices.get(f"{target.backend.name}:{target.model}")
-        if own is not None:
-            return cost_at(own, usage)
-        return known_price(target.backend.offline, target.model, usage, service_tier)
+        with PUBLIC_CALL:
+            target = self._models.find_targets(model)[0]
+            own = find_price(self._services.prices, target.backend.name, target.model)
+            if own is not None:
+                return compute_cost(own, usage)
+            return get_provider_cost(target.backend.offline, target.model, usage, service_tier)
+
+    def resolve(self, model: str | None = None) -> list[str]:
+        """Return the models that *model* stands for, as `provider:model`, in fallback order. Nothing is sent."""
+        with PUBLIC_CALL:
+            return [f"{target.backend.name}:{target.model}" for target in self._models.find_targets(model)]
 
     def models(self, provider: str | None = None) -> list[str]:
-        """Return the names of the models on offer, as the backend lists them; None asks the configured provider."""
-        return run(self._listed(provider))
+        """Return the names of the backend's models; None asks the configured provider."""
+        with PUBLIC_CALL:
+            return run(self._list_models(provider))
 
     async def amodels(self, provider: str | None = None) -> list[str]:
         """See `models`."""
-        return await arun(self._listed(provider))
+        with PUBLIC_CALL:
+            return await arun(self._list_models(provider))
 
-    # -- once for both colours
+    # -- shared by sync and async
 
-    def _chat(self, ask: Ask) -> Reply | Act[Reply]:
-        """Return the answer, where this process's own memory has it, or the call that gets it."""
-        calls, kind = self._prepared(ask, streaming=False)
-        reply = known(calls[0], self._house)
-        if reply is None:
-            return self._got(calls, kind)
-        return reply if kind is None else parsed(reply, kind)
+    def _chat(self, prompt: Prompt, response_format: Any, options: ChatOptions) -> Reply | Act[Reply]:
+        """Return the answer if the memory tier has it; else the call that gets it."""
+        calls, kind, repairs = self._prepare(prompt, response_format, options, streaming=False)
+        reply = peek(calls[0], self._services)
+        if reply is not None and not repairs:
+            return reply if kind is None else parse_reply(reply, kind)
+        if kind is None:
+            return with_fallback(calls, self._services)
+        return parse_or_repair(calls, kind, repairs, self._services, reply)
 
-    def _got(self, calls: list[ChatCall], kind: type | None) -> Act[Reply]:
-        reply = yield from along(calls, self._house)
-        return reply if kind is None else parsed(reply, kind)
+    def _stream(
+        self, prompt: Prompt, response_format: Any, options: ChatOptions
+    ) -> Generator[Any, Any, Reply]:
+        calls, _, _ = self._prepare(prompt, response_format, options, streaming=True)
+        return convert_pieces(with_fallback(calls, self._services), drop_empty)
 
-    def _streamed(self, ask: Ask) -> Generator[Any, Any, Reply]:
-        calls, _ = self._prepared(ask, streaming=True)
-        return along(calls, self._house)
+    def _send(self, body: Mapping[str, Any], api: Api, options: SendOptions) -> Reply | Act[Reply]:
+        calls = self._prepare_body(body, api, options, streaming=False)
+        reply = peek(calls[0], self._services)
+        return with_fallback(calls, self._services) if reply is None else reply
 
-    def _listed(self, provider: str | None) -> Act[list[str]]:
+    def _send_stream(
+        self, body: Mapping[str, Any], api: Api, options: SendOptions
+    ) -> Generator[Any, Any, None]:
+        calls = self._prepare_body(body, api, options, streaming=True)
+        return write_events(with_fallback(calls, self._services), api)
+
+    def _list_models(self, provider: str | None) -> Act[list[str]]:
         backend = self._models.backend(provider)
-        return list((yield from asked(backend, backend.must("list_models")())))
+        return list((yield from call_backend(backend, backend.require("list_models")())))
 
-    def _prepared(self, ask: Ask, *, streaming: bool) -> tuple[list[ChatCall], type | None]:
-        """Check everything that can be checked before anything is sent."""
-        messages = conversation(ask.prompt, ask.messages, ask.system)
-        parameters, kind = ask.parameters, None
-        if parameters.get("response_format") is not None:
-            parameters["response_format"], kind = wire_format(parameters["response_format"])
-        cache = cache_use(ask.cache)
-        user = None if ask.user is None else who(ask.user)
-        tags = () if ask.tags == () else labelled(ask.tags)
-        allowed = self._house.policy.deadline_s if ask.timeout is None else seconds(ask.timeout, "timeout")
-        deadline = Deadline(allowed)
-        ttl = None if ask.cache_ttl is None else seconds(ask.cache_ttl, "cache_ttl")
-        refresh = self._refresh
-        if ask.cache_refresh is not None:
-            refresh = part(ask.cache_refresh, self._house.cache.ttl if ttl is None else ttl, "cache_refresh")
+    def _prepare(
+        self, prompt: Prompt, response_format: Any, options: ChatOptions, *, streaming: bool
+    ) -> tuple[list[ChatCall], Any, int]:
+        """Check and normalise the arguments; return one call for each model to try, the type of the answer, and `repair`."""
+        given = cast("dict[str, Any]", options)
+        take = given.pop
+        messages = build_messages(prompt, take("messages", None), take("system", None))
+        model, extra_body, repair = take("model", None), take("extra_body", None), take("repair", 0)
+        own = take_call_options(given, self._services, self._refresh)
+        targets = self._models.find_targets(None if model is None else check_model(model))
+        parameters, extra, kind = _parameters(given, response_format, extra_body, targets)
+        repairs = check_repair(repair, kind, streaming=streaming) if repair else 0
         calls: list[ChatCall] = []
-        for target in self._models.targets(ask.model):
+        for target in targets:
             request = ChatRequest(
-                model=target.model, messages=messages, parameters=target.checked(parameters)
+                model=target.model, messages=messages, parameters=target.parameters(parameters, extra)
             )
-            calls.append(
-                ChatCall(
-                    backend=target.backend,
-                    request=request,
-                    deadline=deadline,
-                    key=target.key(request, ask.cache_namespace) if cache else None,
-                    reads=cache != "refresh",
-                    ttl=ttl,
-                    refresh=refresh,
-                    kind=kind,
-                    streaming=streaming,
-                    user=user,
-                    tags=tags,
-                )
+            calls.append(own.make_call(CHAT, target, request, streaming=streaming, answer_type=kind))
+        return calls, kind, repairs
+
+    def _prepare_body(
+        self, body: Mapping[str, Any], api: Api, options: SendOptions, *, streaming: bool
+    ) -> list[ChatCall]:
+        """Check and normalise a request body, and return one call for each model to try."""
+        given = cast("dict[str, Any]", options)
+        check_api(api)
+        check_arguments(given, SendOptions.__optional_keys__)
+        model = given.pop("model", None)
+        own = take_call_options(given, self._services, self._refresh)
+        wire = read_body(body, api=api, streaming=streaming)
+        model = wire.model if model is None else model
+        calls: list[ChatCall] = []
+        for target in self._models.find_targets(None if model is None else check_model(model)):
+            check_spoken(api, target.backend.entry)
+            request = ChatRequest(
+                model=target.model,
+                messages=wire.messages,
+                parameters=target.parameters(wire.parameters, None),
+                api=api,
             )
-        return calls, kind
+            calls.append(own.make_call(WIRE, target, request, streaming=streaming))
+        return calls
+
+
+def _parameters(
+    options: Mapping[str, Any],
+    response_format: Any,
+    extra_body: Mapping[str, Any] | None,
+    targets: Sequence[Target],
+) -> tuple[dict[str, Any], dict[str, Any] | None, Any]:
+    """Return the parameters and the extra body as plain JSON values, and the type that the answer is parsed into.
+
+    Raises:
+        BadRequest: One of *targets* does not declare a parameter, or a value is not valid.
+    """
+    given: Mapping[str, Any] = options
+    if response_format is not None:
+        given = {**options, "response_format": response_format}
+    if not given and extra_body is None:
+        return {}, None, None
+    for target in targets:
+        target.check(given)
+        if extra_body is not None:
+            target.check({EXTRA_BODY: extra_body})
+    kind = None
+    if response_format is not None:
+        wire, kind = make_wire_format(response_format)
+        given = {**given, "response_format": wire}
+    extra = None if extra_body is None else normalise_extra_body(extra_body)
+    return normalise_parameters(given), extra, kind

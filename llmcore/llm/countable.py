@@ -1,19 +1,19 @@
-"""What `count_tokens` may be given: a text, messages, or a recorded request body of either API."""
+"""Read the argument of `count_tokens`: a text, messages, or a recorded request body of either API."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from llmcore.errors import BadRequest
-from llmcore.llm.request import conversation
+from llmcore.llm.request import build_messages
 from llmcore.types import Message
 
-__all__ = ["Countable", "body_of", "countable"]
+__all__ = ["Countable", "find_body", "make_countable"]
 
 
 class Countable(NamedTuple):
-    """One thing to count."""
+    """Content whose tokens can be counted."""
 
     text: str | None
     """Counted alone, without a message around it."""
@@ -21,11 +21,11 @@ class Countable(NamedTuple):
     parameters: dict[str, Any]
     model: str | None
     chat: bool
-    """Whether it is a request of Chat Completions, whose rules are known."""
+    """Whether it is a request of Chat Completions, for which the counting rules are known."""
 
 
-def body_of(content: Any, given: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Return a recorded request body with the *given* parameters in it; None where *content* is none."""
+def find_body(content: Any, given: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return *content* with the *given* parameters if it is a recorded request body; else None."""
     if (
         isinstance(content, Mapping)
         and "role" not in content
@@ -35,28 +35,30 @@ def body_of(content: Any, given: Mapping[str, Any]) -> dict[str, Any] | None:
     return None
 
 
-def countable(content: Any, given: Mapping[str, Any]) -> Countable:
-    """Return *content* as what can be counted, *given* parameters with it.
+def make_countable(content: Any, given: Mapping[str, Any]) -> Countable:
+    """Return *content* and the *given* parameters as a `Countable`.
 
     Raises:
-        BadRequest: It is none of these.
+        BadRequest: It is not a text, a list of messages or a request body.
     """
     if isinstance(content, str) and not given:
         return Countable(content, None, {}, None, chat=True)
     if not isinstance(content, Mapping):
-        return Countable(None, conversation(content, None, None), dict(given), None, chat=True)
+        return Countable(None, build_messages(content, None, None), dict(given), None, chat=True)
     if "role" in content:
-        return Countable(None, conversation([content], None, None), dict(given), None, chat=True)
+        return Countable(
+            None, build_messages([cast("Message", content)], None, None), dict(given), None, chat=True
+        )
     rest = {name: value for name, value in content.items() if name not in {"model", "messages"}}
     if "messages" in content:
-        talk = conversation(content["messages"], None, None)
+        talk = build_messages(content["messages"], None, None)
         return Countable(None, talk, {**rest, **given}, content.get("model"), chat=True)
     if "input" in content:
-        talk = conversation(content["input"], None, rest.pop("instructions", None))
+        talk = build_messages(content["input"], None, rest.pop("instructions", None))
         rest.pop("input")
         return Countable(None, talk, {**rest, **given}, content.get("model"), chat=False)
     raise BadRequest(
-        "this is no request that can be counted",
+        "content must be a text, messages or a request body, got a dict without `messages` and `input`",
         code="LC309",
         expected="a text, a list of messages, or a body with `messages` (chat) or `input` (Responses)",
         fix='count_tokens([{"role": "user", "content": "Hello"}])',

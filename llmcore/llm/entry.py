@@ -1,4 +1,4 @@
-"""A reply as the cache keeps it, and back."""
+"""Encode a reply as a cache entry, and decode it."""
 
 from __future__ import annotations
 
@@ -9,14 +9,12 @@ import msgspec
 
 from llmcore.types import Reply
 
-__all__ = ["KEEPABLE", "due_of", "pack", "unpack"]
+__all__ = ["pack", "read_due", "unpack"]
 
-KEEPABLE: Final = frozenset({"stop", "tool_calls", "function_call"})
-"""Reasons of a finished answer; nothing cut, filtered or abandoned is kept."""
-
-_MAGIC: Final = b"llmr1"
-_DUE_MAGIC: Final = b"llmr2"
-"""Of a reply that is to be asked for anew before its time is over: that moment stands behind the key."""
+# Versions 1 and 2 may hold empty answers, refusals without text and merged tool calls; 3 and 4 hold only the first choice.
+_MAGIC: Final = b"llmr5"
+_DUE_MAGIC: Final = b"llmr6"
+"""Marks an entry that is to be refreshed before its TTL ends; the refresh time follows the key."""
 _DUE: Final = struct.Struct("<d")
 
 _encoder = msgspec.msgpack.Encoder()
@@ -24,14 +22,14 @@ _decoder = msgspec.msgpack.Decoder(Reply)
 
 
 def pack(key: str, reply: Reply, due: float = 0.0) -> bytes:
-    """Return *reply* as bytes that say whose they are: a value found under another key is not believed.
+    """Return *reply* as an entry that contains its key, so that an entry under another key is detected.
 
     Args:
-        key: Whose they are.
-        reply: What is kept.
-        due: When it is to be asked for anew, in seconds since 1970; 0 for never.
+        key: The cache key.
+        reply: The reply to cache.
+        due: When to refresh it, in seconds since 1970; 0 for never.
     """
-    if reply.limits is not None:  # true of one moment
+    if reply.limits is not None:  # valid only at the time of the request
         reply = msgspec.structs.replace(reply, limits=None)
     if due:
         return _DUE_MAGIC + key.encode() + _DUE.pack(due) + _encoder.encode(reply)
@@ -39,7 +37,7 @@ def pack(key: str, reply: Reply, due: float = 0.0) -> bytes:
 
 
 def unpack(key: str, data: bytes) -> Reply | None:
-    """Return the reply, or None where *data* is damaged or another key's."""
+    """Return the reply; None if *data* is damaged or belongs to another key."""
     head = _MAGIC + key.encode()
     at = len(head)
     if not data.startswith(head):
@@ -52,8 +50,8 @@ def unpack(key: str, data: bytes) -> Reply | None:
         return None
 
 
-def due_of(key: str, data: bytes) -> float:
-    """Return when what `unpack` found whole is to be asked for anew; 0 for never."""
+def read_due(key: str, data: bytes) -> float:
+    """Return when to refresh an entry that `unpack` accepts, in seconds since 1970; 0 for never."""
     if not data.startswith(_DUE_MAGIC):
         return 0.0
     due: float = _DUE.unpack_from(data, len(_DUE_MAGIC) + len(key.encode()))[0]

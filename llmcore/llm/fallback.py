@@ -1,35 +1,63 @@
-"""Fallback: the next model of an alias, where the error allows."""
+"""Fallback: try the next model of an alias after an error that allows it."""
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
-from itertools import pairwise
-from typing import Any
+from collections.abc import Callable, Generator, Sequence
+from typing import Any, TypeVar
 
-from llmcore.errors import BadRequest, ContentFiltered, ProviderError
-from llmcore.llm.call import ChatCall, House
-from llmcore.llm.exchange import exchange
+from llmcore.errors import BadRequest, ConfigError, ContentFiltered, LLMCoreError, PluginError, ProviderError
+from llmcore.llm.call import ChatCall
+from llmcore.llm.failure import FallbackCall, combine_failures
+from llmcore.llm.kind import CHAT
 from llmcore.log import logger
+from llmcore.pipeline import Services
 from llmcore.types import Reply
 
-__all__ = ["along"]
+__all__ = ["try_in_order", "with_fallback"]
 
 
-def along(calls: Sequence[ChatCall], house: House) -> Generator[Any, Any, Reply]:
-    """Answer with the first of *calls* that succeeds, in order.
+C = TypeVar("C", bound=FallbackCall)
+R = TypeVar("R")
 
-    The next one is tried where another backend may do better, and only before the consumer has seen a piece.
+
+def with_fallback(calls: Sequence[ChatCall], services: Services) -> Generator[Any, Any, Reply]:
+    """Run chats in order until one succeeds; see `try_in_order`."""
+    return try_in_order(calls, services, CHAT.run)
+
+
+def try_in_order(
+    calls: Sequence[C], services: Services, run: Callable[[C, Services], Generator[Any, Any, R]]
+) -> Generator[Any, Any, R]:
+    """Run *calls* in order until one succeeds, and return its result.
+
+    The next call is tried only if another backend may succeed and the consumer has not seen a piece. If all fail, the error
+    is the last one, and its notes report the others.
     """
     for call in calls:
-        call.deadline.start()  # a stream may be read long after it was asked for
-    for call, following in pairwise(calls):
-        try:
-            return (yield from exchange(call, house))
-        except ProviderError as error:
-            if call.begun or isinstance(error, BadRequest | ContentFiltered):
-                raise
-            logger(__name__).warning(
-                "%s:%s failed (%s), trying the next", call.backend.name, call.request.model, error.code
-            )
-        following.group = call.group
-    return (yield from exchange(calls[-1], house))
+        call.deadline.start()  # a stream may be read long after it was requested
+    failures: list[LLMCoreError] = []
+    try:
+        for call in calls:
+            if failures:
+                call.group = calls[len(failures) - 1].group
+            try:
+                return (yield from run(call, services))
+            except (ProviderError, ConfigError, PluginError) as error:
+                if call.has_emitted or (not failures and not _lets_another(error)):
+                    raise
+                failures.append(error)
+                if call is calls[-1] or not _lets_another(error):
+                    break
+                logger(__name__).warning(
+                    "%s:%s failed (%s), trying the next", call.backend.name, call.request.model, error.code
+                )
+        if len(failures) == 1:
+            raise failures[0]
+        raise combine_failures(calls, failures)
+    finally:
+        failures.clear()  # else the frame and the tracebacks would keep each other alive
+
+
+def _lets_another(error: LLMCoreError) -> bool:
+    """Return whether another model may succeed after *error*."""
+    return isinstance(error, ProviderError) and not isinstance(error, BadRequest | ContentFiltered)

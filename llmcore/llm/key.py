@@ -1,4 +1,4 @@
-"""The cache key of a request: everything that decides the answer, and nothing else."""
+"""The cache key of a request: a digest of everything that can change the answer."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import Any, Final
 
 import msgspec
 
-from llmcore.calls.options import fields_of
 from llmcore.errors import BadRequest
-from llmcore.types import ChatRequest, Secret
+from llmcore.support.errors import raise_unchained
+from llmcore.types import ChatRequest, EmbeddingRequest
 
-__all__ = ["NOT_IN_KEY", "STATEFUL", "KeyMaker", "identity_of"]
+__all__ = ["NOT_IN_KEY", "STATEFUL", "KeyMaker", "depends_on_state"]
 
-KEY_VERSION: Final = 1
-"""Raised whenever the same bytes would come to mean something else."""
+KEY_VERSION: Final = 2
+"""Increase it whenever equal keys would no longer mean equal answers."""
 
 NOT_IN_KEY: Final = frozenset(
     {
@@ -24,16 +24,16 @@ NOT_IN_KEY: Final = frozenset(
         "service_tier", "store", "stream", "stream_options", "timeout", "user",
     }
 )  # fmt: skip
-"""Parameters that change price, speed or bookkeeping, not the answer. The served tier is recorded in the reply."""
+"""Parameters that change price, speed or bookkeeping, but not the answer. The reply records the served tier."""
 
 STATEFUL: Final = frozenset({"background", "conversation", "previous_response_id"})
-"""Parameters that lean on what the server remembers: such a request is never answered from the cache."""
+"""Parameters that refer to state on the server: such a request is never answered from the cache."""
 
 _POINT_ZERO: Final = re.compile(rb"\.0[,}\]]")
 _EXPONENT: Final = re.compile(rb"e\d")
-"""A float that may equal an integer: only then are the numbers looked at one by one."""
+"""With `_POINT_ZERO`: a float that may equal an integer. Only then is each number checked."""
 
-_json = msgspec.json.Encoder(order="sorted")
+_json = msgspec.json.Encoder(order="sorted", decimal_format="number")
 
 
 class KeyMaker:
@@ -47,52 +47,53 @@ class KeyMaker:
         )
         self._prefix = hashlib.sha256(scope + b"\n")
 
-    def key(self, request: ChatRequest) -> str:
+    def key(self, request: ChatRequest | EmbeddingRequest) -> str:
         """Return the key, 66 characters.
 
         Raises:
-            BadRequest: The request holds what is not JSON.
+            BadRequest: The request contains a value that is not JSON.
         """
         digest = self._prefix.copy()
-        digest.update(_canonical(request))
+        if request.api != "chat":
+            digest.update(request.api.encode() + b"\n")
+        digest.update(_encode_canonical(request))
         return "r:" + digest.hexdigest()
 
 
-def identity_of(options: Any) -> dict[str, Any]:
-    """Return every option, secrets as digests: what identifies a backend that does not say."""
-    return {name: _shown(value) for name, value in fields_of(options).items()}
-
-
-def _shown(value: Any) -> Any:
-    if isinstance(value, Secret):
-        return hashlib.sha256(value.reveal().encode()).hexdigest()
-    return value if isinstance(value, str | int | float | bool | None) else repr(value)
-
-
-def _canonical(request: ChatRequest) -> bytes:
-    body = request.body()
-    if not NOT_IN_KEY.isdisjoint(body):
-        body = {name: value for name, value in body.items() if name not in NOT_IN_KEY}
-    cause = ""
-    try:
-        data = _json.encode(body)
-        odd = (b".0" in data and _POINT_ZERO.search(data)) or _EXPONENT.search(data)
-        return _json.encode(_respelt(body)) if odd else data
-    except (TypeError, ValueError, RecursionError) as error:
-        cause = str(error)
-    raise BadRequest(
-        f"the request is not JSON: {cause}",
-        code="LC306",
-        expected="messages and parameters of dicts, lists, texts, numbers, true, false and null",
+def depends_on_state(request: ChatRequest | EmbeddingRequest) -> bool:
+    """Return whether the answer to *request* depends on state on the server, so that it is never cached."""
+    if not STATEFUL.isdisjoint(request.parameters):
+        return True
+    items = request.parameters.get("input") if request.api == "responses" else None
+    return isinstance(items, list) and any(
+        isinstance(item, Mapping) and item.get("type") == "item_reference" for item in items
     )
 
 
-def _respelt(value: Any) -> Any:
-    """Return *value* with each float that equals an integer as that integer: 1.0 and 1 are one request."""
+def _encode_canonical(request: ChatRequest | EmbeddingRequest) -> bytes:
+    body = request.body()
+    if not NOT_IN_KEY.isdisjoint(body):
+        body = {name: value for name, value in body.items() if name not in NOT_IN_KEY}
+    try:
+        data = _json.encode(body)
+        odd = (b".0" in data and _POINT_ZERO.search(data)) or _EXPONENT.search(data)
+        return _json.encode(_normalise_numbers(body)) if odd else data
+    except (TypeError, ValueError, RecursionError) as error:
+        raise_unchained(
+            BadRequest(
+                f"the request is not JSON: {error}",
+                code="LC306",
+                expected="messages and parameters of dicts, lists, texts, numbers, true, false and null",
+            )
+        )
+
+
+def _normalise_numbers(value: Any) -> Any:
+    """Return *value* with each float that equals an integer as an integer: 1.0 and 1 are the same request."""
     if isinstance(value, float):
         return int(value) if value.is_integer() else value
     if isinstance(value, Mapping):
-        return {name: _respelt(item) for name, item in value.items()}
+        return {name: _normalise_numbers(item) for name, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_respelt(item) for item in value]
+        return [_normalise_numbers(item) for item in value]
     return value

@@ -1,27 +1,35 @@
-"""Which backend and model a name in code means."""
+"""Resolve the name of a model to backends and models."""
 
 from __future__ import annotations
 
 import functools
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Protocol
 
+from llmcore import forks
 from llmcore.calls.backend import Backend
-from llmcore.errors import BadRequest, ConfigError, PluginError
-from llmcore.llm.countable import Countable, body_of, countable
-from llmcore.llm.key import STATEFUL, KeyMaker, identity_of
-from llmcore.llm.request import checked_parameters
-from llmcore.types import ChatRequest, TokenCount
+from llmcore.calls.backend_call import call_offline
+from llmcore.calls.options import make_identity, options_to_dict
+from llmcore.calls.texts import check_model
+from llmcore.config.keys import find_nearest
+from llmcore.config.model_names import ModelNames
+from llmcore.errors import BadRequest, ConfigError, LLMCoreError, PluginError, PluginNotFound
+from llmcore.llm.countable import Countable, find_body, make_countable
+from llmcore.llm.key import KeyMaker, depends_on_state
+from llmcore.llm.request import EXTRA_BODY, check_parameter_names, normalise_extra_body
+from llmcore.missing_plugin import PLANNED
+from llmcore.support.errors import raise_unchained
+from llmcore.types import ChatRequest, EmbeddingRequest, TokenCount
 
 __all__ = ["Models", "Target"]
 
+_PLANNED: Final = frozenset(name for kind, name in PLANNED if kind == "llm")
 _MOST: Final = 1024
-"""Names that are remembered at a time."""
+"""Maximum number of names in memory."""
 
 
 class Opener(Protocol):
-    """Gives the backend of a provider's name."""
+    """Returns the backend of a provider's name."""
 
     def __call__(self, name: str) -> Backend:
         """Return the backend; the same one for the same name."""
@@ -31,22 +39,41 @@ class Opener(Protocol):
 class Target:
     """One model of one backend."""
 
-    __slots__ = ("_key", "_keys", "backend", "model")
+    __slots__ = ("_extra_body", "_key", "_keys", "backend", "model", "path")
 
-    def __init__(self, backend: Backend, model: str, keys: Callable[[str | None], KeyMaker]) -> None:
+    def __init__(
+        self,
+        backend: Backend,
+        model: str,
+        keys: Callable[[str | None], KeyMaker],
+        extra_body: Mapping[str, Any],
+        path: tuple[str, ...] | None = None,
+    ) -> None:
         self.backend = backend
         self.model = model
+        self.path = path
+        """The setting that names the model; None if the caller named it."""
+        self._extra_body = extra_body
         self._keys = keys
-        self._key: Callable[[ChatRequest], str] | None = None
-        """Makes the keys of the configured namespace, from the first one on."""
+        self._key: Callable[[ChatRequest | EmbeddingRequest], str] | None = None
+        """Makes the keys of the configured namespace; set at the first use."""
 
-    def checked(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
-        """Return *parameters* as this backend takes them, or raise `BadRequest`."""
-        return checked_parameters(parameters, self.backend.entry)
+    def check(self, names: Mapping[str, Any]) -> None:
+        """Raise `BadRequest` if this backend does not declare one of the parameters *names*."""
+        check_parameter_names(names, self.backend.entry)
 
-    def key(self, request: ChatRequest, namespace: str | None) -> str | None:
-        """Return the request's key in the cache; None where the server's own state decides the answer."""
-        if not STATEFUL.isdisjoint(request.parameters):
+    def parameters(self, given: dict[str, Any], extra: Mapping[str, Any] | None) -> dict[str, Any]:
+        """Return the parameters to send: the configured `extra_body`, *given*, and the call's *extra*; later ones win.
+
+        From here on, parameters of `extra_body` are treated like all others by the key, the budgets and the provider.
+        """
+        if not self._extra_body and not extra:
+            return given
+        return {**self._extra_body, **given, **(extra or {})}
+
+    def key(self, request: ChatRequest | EmbeddingRequest, namespace: str | None) -> str | None:
+        """Return the cache key of *request*; None if its answer depends on state on the server."""
+        if depends_on_state(request):
             return None
         if namespace:
             return self._keys(namespace).key(request)
@@ -56,7 +83,10 @@ class Target:
 
 
 class Models:
-    """Resolves names of models: `provider:model`, a name of `[models]`, or a model of the configured provider."""
+    """Resolves names of models: `provider:model`, a name of `[models]`, or a model of the configured provider.
+
+    `x:y` always means the provider or instance `x`. A model with a colon in its name needs the provider: `x:name:tag`.
+    """
 
     def __init__(
         self,
@@ -65,37 +95,48 @@ class Models:
         provider: str,
         model: str | None,
         aliases: Mapping[str, Sequence[str]],
-        known_providers: Sequence[str],
+        names: ModelNames,
         namespace: str,
     ) -> None:
         self._open = opener
         self._provider = provider
         self._model = model
         self._aliases = aliases
-        self._known = frozenset(known_providers) | {provider}
+        self._names = names
         self._namespace = namespace
-        self._lock = threading.Lock()
+        self._lock = forks.lock()
         self._targets: dict[str | None, tuple[Target, ...]] = {}
+        """The targets of names that were checked."""
         self._keys: dict[tuple[str, str], KeyMaker] = {}
 
-    def targets(self, name: str | None) -> tuple[Target, ...]:
-        """Return what *name* means, in the order in which it is to be tried; None is the configured model.
+    def __repr__(self) -> str:
+        return self._provider if self._model is None else f"{self._provider}:{self._model}"
+
+    def find_targets(self, name: str | None) -> tuple[Target, ...]:
+        """Return the models that *name* stands for, in fallback order; None is the configured model.
 
         Raises:
-            ConfigError: Nothing says which model; or an option of its provider does not fit.
-            PluginNotFound: Nobody offers the provider.
+            BadRequest: The name misspells a known one.
+            ConfigError: No model is configured, or an option of its provider is not valid.
+            PluginNotFound: No plugin offers the provider.
         """
         try:
             return self._targets[name]
         except KeyError:
             pass
-        if name is not None and not isinstance(name, str):
-            raise BadRequest(f"model={name!r} is no name", code="LC308", expected="a text, or None")
+        found = self._resolve(name)
+        for target in found:
+            nearest_name = self._names.find_typo(target.backend.name, target.model)
+            if nearest_name is not None:
+                raise _make_model_error(target, nearest_name, bare=target.model == name)
         with self._lock:
             if len(self._targets) >= _MOST:
                 self._targets.clear()
-            spelt = self._aliases.get(name, (name,)) if name else (self._model,)
-            return self._targets.setdefault(name, tuple(self._target(each) for each in self._flat(spelt)))
+            return self._targets.setdefault(name, found)
+
+    def has_name(self, name: str) -> bool:
+        """Return whether *name* is a name of `[models]`."""
+        return name in self._aliases
 
     def backend(self, provider: str | None) -> Backend:
         """Return the backend of *provider*; None is the configured one."""
@@ -103,31 +144,45 @@ class Models:
 
     def count(self, content: Any, model: str | None, given: Mapping[str, Any]) -> TokenCount:
         """Count the tokens of *content* for *model*."""
-        from llmcore.contracts import BodyCounter  # here, since protocols are dear to make
+        from llmcore.contracts import BodyCounter  # imported here: creating protocols is slow
 
-        body = body_of(content, given)
-        wanted = None if body else countable(content, given)
-        target = self.targets(model or (body or {}).get("model"))[0]
+        body = find_body(content, given)
+        wanted = None if body else make_countable(content, given)
+        target = self._resolve(model or (body or {}).get("model"))[
+            0
+        ]  # what is only counted goes to no server
         counter = target.backend.offline
         if body and isinstance(counter, BodyCounter):
-            return counter.count_body({**body, "model": target.model})
-        return _counted(target, wanted or countable(content, given))
+            return call_offline(target.backend, counter.count_body, {**body, "model": target.model})
+        return _count_content(target, wanted or make_countable(content, given))
 
-    def _flat(self, names: Sequence[str | None]) -> list[str | None]:
-        """Follow aliases that name aliases; the configuration has checked that they end."""
+    def _resolve(self, name: str | None) -> tuple[Target, ...]:
+        if name is not None:
+            name = check_model(name)
+        names = self._aliases.get(name, (name,)) if name else (self._model,)
+        path: tuple[str, ...] | None = ("llm", "model")
+        if name:
+            path = ("models", name) if name in self._aliases else None
+        return tuple(self._make_target(each, path) for each in self._flatten(names))
+
+    def _flatten(self, names: Sequence[str | None]) -> list[str | None]:
+        """Replace aliases by their models; the configuration has excluded cycles."""
         flat: list[str | None] = []
         for name in names:
             if name is not None and name in self._aliases:
-                flat.extend(self._flat(self._aliases[name]))
+                flat.extend(self._flatten(self._aliases[name]))
             else:
                 flat.append(name)
         return flat
 
-    def _target(self, name: str | None) -> Target:
-        provider, _, model = (name or "").partition(":")
-        if provider not in self._known:  # a model may have colons of its own: ft:gpt-4o:org
+    def _make_target(self, name: str | None, path: tuple[str, ...] | None) -> Target:
+        provider, colon, model = (name or "").partition(":")
+        if not colon:
             provider, model = self._provider, name or ""
-        backend = self._open(provider)
+            nearest_name = self._names.find_alias_typo(model) if model else None
+            if nearest_name is not None:
+                raise _make_name_error(model, nearest_name, provider)
+        backend = self._open_backend(provider, name or "")
         model = model or backend.entry.default_model or ""
         if not model:
             raise ConfigError(
@@ -137,22 +192,103 @@ class Models:
                 expected="the name of a model",
                 fix="llmcore config set llm.model NAME",
             )
-        return Target(backend, model, functools.partial(self._key_maker, backend))
+        return Target(
+            backend, model, functools.partial(self._find_key_maker, backend), _read_extra_body(backend), path
+        )
 
-    def _key_maker(self, backend: Backend, namespace: str | None) -> KeyMaker:
+    def _open_backend(self, provider: str, name: str) -> Backend:
+        """Return the backend of *provider*, the first part of *name*.
+
+        Raises:
+            PluginNotFound: No plugin offers it; the error proposes the nearest name.
+            BadRequest: *name* begins with a colon.
+        """
+        try:
+            if provider:
+                return self._open(provider)
+            error: LLMCoreError = BadRequest(f"model must begin with a provider, got `{name}`", code="LC308")
+        except PluginNotFound as fault:
+            error = fault
+        if error.fix is not None and error.fix.startswith("pip "):
+            raise error
+        own = self._provider
+        providers = self._names.providers()
+        nearest_name = find_nearest(provider, providers)
+        error.where = "model"
+        error.expected = ", ".join(f'"{each}:MODEL"' for each in providers)
+        error.suggestion = nearest_name and f"{nearest_name}:{name.partition(':')[2]}"
+        error.fix = f'model="{error.suggestion}"' if nearest_name else None
+        if nearest_name is None and (not provider or provider not in _PLANNED):
+            error.notes += (
+                "a model with a colon in its name is written after its provider: provider:name:tag",
+            )
+            error.fix = f'model="{own}:{name}"'
+        raise error
+
+    def _find_key_maker(self, backend: Backend, namespace: str | None) -> KeyMaker:
         namespace = namespace or self._namespace
         found = self._keys.get((backend.name, namespace))
         if found is None:
             if len(self._keys) >= _MOST:
                 self._keys.clear()
-            identify = backend.entry.identity or identity_of
-            found = KeyMaker(provider=backend.name, identity=identify(backend.options), namespace=namespace)
+            identity = call_offline(backend, backend.entry.identity or make_identity, backend.options)
+            found = KeyMaker(provider=backend.name, identity=identity, namespace=namespace)
             self._keys[backend.name, namespace] = found
         return found
 
 
-def _counted(target: Target, wanted: Countable) -> TokenCount:
-    """Count what is a text, or as good as a chat."""
+def _make_name_error(name: str, nearest_name: str, provider: str) -> BadRequest:
+    what = "a provider with its model" if nearest_name.endswith(":") else "a name of [models] or of a model"
+    nearest_name = f"{nearest_name}MODEL" if nearest_name.endswith(":") else nearest_name
+    return BadRequest(
+        f"model must be {what}, got `{name}`",
+        code="LC308",
+        where="model",
+        expected=f'{what}; a model of that very name is written "{provider}:{name}"',
+        suggestion=nearest_name,
+        fix=f'model="{nearest_name}"',
+    )
+
+
+def _make_model_error(target: Target, nearest_name: str, *, bare: bool) -> BadRequest:
+    provider, model = target.backend.name, target.model
+    nearest_name = nearest_name if bare else f"{provider}:{nearest_name}"
+    return BadRequest(
+        f"model must be a model of `{provider}`, got `{model}`",
+        code="LC308",
+        where="model",
+        expected=f"a model that `{provider}` knows, or one that is nothing like it",
+        suggestion=nearest_name,
+        notes=(
+            f"if the server has `{model}`: llmcore config set llm.{provider}.extra_models '[\"{model}\"]'",
+        ),
+        fix=f'model="{nearest_name}"',
+    )
+
+
+def _read_extra_body(backend: Backend) -> dict[str, Any]:
+    """Return the `extra_body` of the provider's table; empty if it has none.
+
+    Raises:
+        ConfigError: It sets a parameter that llmcore sets itself, or a value is not JSON, such as a date.
+    """
+    table = (
+        options_to_dict(backend.options).get(EXTRA_BODY) if EXTRA_BODY in backend.entry.parameters else None
+    )
+    if not table:
+        return {}
+    where = f"[{backend.kind}.{backend.name}] {EXTRA_BODY}"
+    try:
+        return normalise_extra_body(table, where)
+    except BadRequest as error:
+        fault = error
+        raise_unchained(
+            ConfigError(str(fault.args[0]), code="LC203", where=fault.where or where, expected=fault.expected)
+        )
+
+
+def _count_content(target: Target, wanted: Countable) -> TokenCount:
+    """Count a text or a chat request. A count of other requests is marked as not exact."""
     from llmcore.contracts import TokenCounter
 
     counter = target.backend.offline
@@ -162,7 +298,8 @@ def _counted(target: Target, wanted: Countable) -> TokenCount:
             expected="a provider with the ability TokenCounter",
         )
     if wanted.text is not None:
-        return counter.count_tokens(wanted.text, target.model)
-    request = ChatRequest(model=target.model, messages=wanted.messages or (), parameters=wanted.parameters)
-    counted = counter.count_tokens(request, target.model)
-    return counted if wanted.chat else TokenCount(counted, exact=False)
+        return call_offline(target.backend, counter.count_tokens, wanted.text, target.model)
+    parameters = target.parameters(wanted.parameters, None)
+    request = ChatRequest(model=target.model, messages=wanted.messages or (), parameters=parameters)
+    count = call_offline(target.backend, counter.count_tokens, request, target.model)
+    return count if wanted.chat else TokenCount(count, exact=False)

@@ -1,4 +1,4 @@
-"""What a chat costs: the most before it is asked, and what it came to afterwards."""
+"""Quote of a chat: its maximum cost before it is sent, and its real cost afterwards."""
 
 from __future__ import annotations
 
@@ -8,112 +8,187 @@ from typing import Any, Final
 
 import msgspec
 
-from llmcore.calls.backend import Backend
-from llmcore.calls.options import scrubbed
+from llmcore.calls.backend import Backend, is_loopback
+from llmcore.calls.options import describe
 from llmcore.errors import BudgetError, PriceUnknown
-from llmcore.ledger.prices import PriceLike, cost_at, known_price, most_at
+from llmcore.interrupts import is_interrupt
+from llmcore.ledger.prices import (
+    PriceLike,
+    compute_cost,
+    compute_max_cost,
+    find_price,
+    get_billed_cost,
+    get_provider_cost,
+    is_free,
+)
 from llmcore.log import logger
-from llmcore.types import ChatRequest, Reply, Usage
+from llmcore.support.chat_bounds import OUTPUT_LIMITS, get_answer_count, get_output_limit
+from llmcore.types import ChatRequest, CostSource, Reply, Usage
 
-__all__ = ["ChatQuote", "counted"]
+__all__ = ["ChatQuote", "count_usage"]
 
+_SHORTEST: Final = 16
+"""Tokens: an error proposes no shorter answer."""
+_STEP: Final = 1000
 _ROLE: Final = 16
-"""Tokens that a message costs beside its text, at most, where the provider does not say."""
+"""Maximum tokens of a message besides its text, if the provider does not report a bound."""
 
 
 class ChatQuote:
-    """Keeps `llmcore.ledger.charge.Quote`."""
+    """Implements `llmcore.ledger.charge.Quote`."""
 
     def __init__(self, backend: Backend, request: ChatRequest, prices: Mapping[str, PriceLike]) -> None:
         self._backend = backend
         self._request = request
-        self._own = prices.get(f"{backend.name}:{request.model}")
+        self._prices = prices
+        self._own = find_price(prices, backend.name, request.model)
 
-    def most(self, *, exact: bool) -> Decimal:
-        """See `Quote.most`."""
-        provider, request = self._backend.offline, self._request
-        usage = _bounded(self._backend, request, exact=exact)
+    def compute_maximum(self, *, exact: bool) -> Decimal:
+        """See `Quote.compute_maximum`. If the server may choose among models, the most expensive one counts."""
+        return max(
+            self._compute_maximum(request, exact=exact) for request in _list_alternatives(self._request)
+        )
+
+    def _compute_maximum(self, request: ChatRequest, *, exact: bool) -> Decimal:
+        own = find_price(self._prices, self._backend.name, request.model)
+        if own is not None and is_free(own):  # free whatever the usage, so no bound is needed
+            return Decimal(0)
+        provider = self._backend.offline
+        usage = _bound_usage(self._backend, request, exact=exact)
         if usage is None:
             raise BudgetError(
-                f"a budget applies, and nothing bounds what `{self._backend.name}:{request.model}` can use",
+                f"a budget applies, but the usage of `{self._backend.name}:{request.model}` has no upper bound",
                 code="LC604",
                 expected="max_tokens=, and no parts whose size only the server knows",
+                notes=self._note_on_local_servers(request.model),
                 fix="chat(..., max_tokens=1000)",
             )
-        if self._own is not None:
-            return most_at(self._own, usage)
-        cost = known_price(provider, request.model, usage, _tier(request))
+        if own is not None:
+            return compute_max_cost(own, usage)
+        cost = get_provider_cost(provider, request.model, usage, _get_tier(request))
         if cost is None:
-            name = f"{self._backend.name}:{request.model}"
-            raise PriceUnknown(
-                f"a budget applies, and nobody knows what `{name}` costs",
-                expected='its price in USD per million tokens, or unknown_price = "allow" in [budget]',
-                fix=f'prices."{name}" = {{ input = 0.25, output = 2.00 }}',
-            )
+            raise self._price_unknown(f"{self._backend.name}:{request.model}")
         return cost
 
-    def cost(self, reply: Reply) -> Decimal | None:
-        """Return what the answer cost; None where nobody knows."""
-        if reply.usage.estimated and not reply.usage.total_tokens:
+    def find_fix(self, left: Decimal) -> str | None:
+        """See `Quote.find_fix`. It is a lower limit of the answer, if the prompt leaves room for `_SHORTEST` tokens."""
+        limit = get_output_limit(self._request.parameters)
+        try:
+            least, more = self._compute_with(_SHORTEST), self._compute_with(_SHORTEST + _STEP)
+        except BudgetError:  # the price is unknown, which the budget may allow
             return None
-        if self._own is not None:
-            return cost_at(self._own, reply.usage)
-        if reply.cost is not None:
-            return reply.cost
-        model = reply.model or self._request.model
-        return known_price(self._backend.offline, model, reply.usage, reply.service_tier)
+        if left < least or more <= least:
+            return None
+        fitting = _SHORTEST + int((left - least) * _STEP / (more - least))
+        is_lower = limit is None or fitting < limit
+        if not is_lower or self._compute_with(fitting) > left:
+            return None
+        return f"chat(..., {self._limit_name}={fitting})"
+
+    def _compute_with(self, limit: int) -> Decimal:
+        """Return the maximum cost with *limit* as the longest answer."""
+        parameters = {**self._request.parameters, self._limit_name: limit}
+        request = msgspec.structs.replace(self._request, parameters=parameters)
+        return max(self._compute_maximum(each, exact=True) for each in _list_alternatives(request))
+
+    @property
+    def _limit_name(self) -> str:
+        return next((name for name in OUTPUT_LIMITS if name in self._request.parameters), "max_tokens")
+
+    def _price_unknown(self, name: str) -> PriceUnknown:
+        local = is_loopback(self._backend)
+        line = self._backend.line_to_set(
+            ("prices", name), "0" if local else "{ input = 0.25, output = 2.00 }"
+        )
+        return PriceUnknown(
+            f"a budget applies, but the price of `{name}` is unknown",
+            expected="its price in USD per million tokens, 0 for your own server, or "
+            'unknown_price = "allow" in [budget]',
+            fix=line,
+        )
+
+    def _note_on_local_servers(self, model: str) -> tuple[str, ...]:
+        if not is_loopback(self._backend):
+            return ()
+        line = self._backend.line_to_set(("prices", f"{self._backend.name}:{model}"), "0")
+        return (f"your own server costs nothing; with a price of 0 no bound is needed: {line}",)
+
+    def cost(self, reply: Reply) -> tuple[Decimal | None, CostSource | None]:
+        """Return the cost of the answer and its source; None if unknown.
+
+        An amount that the server reports takes precedence over all prices, since it includes fees and discounts.
+        """
+        usage = reply.usage
+        if (billed := get_billed_cost(usage)) is not None:
+            return billed, "server"
+        if usage.estimated and not usage.total_tokens:
+            return None, None
+        own = self._own
+        if self._request.parameters.get("models"):  # another model may have answered
+            own = find_price(self._prices, self._backend.name, reply.model) or own
+        if own is not None:
+            return compute_cost(own, usage), "config"
+        cost = reply.cost
+        if cost is None:
+            model = reply.model or self._request.model
+            cost = get_provider_cost(self._backend.offline, model, usage, reply.service_tier)
+        return cost, None if cost is None else "provider"
 
 
-def counted(backend: Backend, request: ChatRequest, reply: Reply) -> Usage:
-    """Return the usage of an answer; where the backend sent none, local counts stand in, and say so."""
+def count_usage(backend: Backend, request: ChatRequest, reply: Reply) -> Usage:
+    """Return the usage of an answer; if the backend sent none, a local count, marked as estimated."""
     usage = reply.usage
     if usage.total_tokens or not (reply.text or reply.tool_calls):
         return usage
-    said = reply.text + "".join(call.name + call.arguments for call in reply.tool_calls)
+    output = reply.text + "".join(call.name + call.arguments for call in reply.tool_calls)
     try:
         count: Any = getattr(backend.offline, "count_tokens", None)
         if count is not None:
-            into, out = int(count(request)), int(count(said, request.model))
-            return Usage(input_tokens=into, output_tokens=out, estimated=True)
-    except Exception as error:  # noqa: BLE001 - a paid answer is not lost over its count
-        _cannot(backend, "count", error)
-    return Usage(estimated=True)
+            into, out = int(count(request)), int(count(output, request.model))
+            return Usage(input_tokens=into, output_tokens=out, estimated=True, cost=usage.cost)
+    except BaseException as error:
+        if is_interrupt(error):
+            raise
+        _log_failure(backend, "count", error)
+    return Usage(estimated=True, cost=usage.cost)
 
 
-def _bounded(backend: Backend, request: ChatRequest, *, exact: bool) -> Usage | None:
+def _bound_usage(backend: Backend, request: ChatRequest, *, exact: bool) -> Usage | None:
     bounds: Any = getattr(backend.offline, "most_usage", None)
     if bounds is None:
         return _most_usage(request)
     try:
         usage: Usage | None = bounds(request, exact=exact)
-    except Exception as error:  # noqa: BLE001 - a stranger's code
-        _cannot(backend, "bound", error)
+    except BaseException as error:
+        if is_interrupt(error):
+            raise
+        _log_failure(backend, "bound", error)
         return _most_usage(request)
     return usage
 
 
-def _cannot(backend: Backend, what: str, error: Exception) -> None:
-    said = scrubbed(str(error), backend.options)
-    logger(__name__).warning(
-        "the llm provider `%s` cannot %s its tokens: %s: %s", backend.name, what, type(error).__name__, said
-    )
+def _log_failure(backend: Backend, what: str, error: BaseException) -> None:
+    said = describe(error, backend.options)
+    logger(__name__).warning("the llm provider `%s` cannot %s its tokens: %s", backend.name, what, said)
 
 
-def _tier(request: ChatRequest) -> str | None:
+def _list_alternatives(request: ChatRequest) -> list[ChatRequest]:
+    """Return *request*, and a copy for each model in its parameter `models`, which a router may use instead."""
+    models = request.parameters.get("models")
+    names = [each for each in models if isinstance(each, str)] if isinstance(models, list) else []
+    return [request, *(msgspec.structs.replace(request, model=name) for name in names)]
+
+
+def _get_tier(request: ChatRequest) -> str | None:
     tier = request.parameters.get("service_tier")
     return tier if isinstance(tier, str) else None
 
 
 def _most_usage(request: ChatRequest) -> Usage | None:
-    """Return a bound for a provider that knows none: a token is at least a byte."""
+    """Return a bound for a provider without `most_usage`: a token is at least one byte."""
     given = request.parameters
-    most = given.get("max_completion_tokens", given.get("max_tokens"))
-    if not isinstance(most, int) or any(
-        not isinstance(each.get("content"), str | None) for each in request.messages
-    ):
+    most, answers = get_output_limit(given), get_answer_count(given)
+    if most is None or any(not isinstance(each.get("content"), str | None) for each in request.messages):
         return None
     size = len(msgspec.json.encode(request.body(), enc_hook=repr))
-    answers = given.get("n") or 1
-    return Usage(
-        input_tokens=size + _ROLE * (len(request.messages) + 1), output_tokens=most * max(1, int(answers))
-    )
+    return Usage(input_tokens=size + _ROLE * (len(request.messages) + 1), output_tokens=most * answers)

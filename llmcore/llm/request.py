@@ -1,52 +1,77 @@
-"""From what an application writes to one checked request."""
+"""Check and normalise the arguments of a chat before anything is sent."""
 
 from __future__ import annotations
 
-import contextlib
+import functools
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final, Literal
+from math import isfinite
+from typing import Any, Final, NamedTuple
 
-from llmcore.calls.texts import half
+from llmcore.calls.json_values import normalise
 from llmcore.errors import BadRequest
 from llmcore.hookspecs import Provider
+from llmcore.llm.options import ChatOptions, ModelOptions, Prompt
 from llmcore.types import Message
-from llmcore.units import Duration, is_part
+from llmcore.units import is_part
 
 __all__ = [
-    "CacheUse",
-    "Prompt",
-    "cache_use",
-    "checked_parameters",
-    "conversation",
-    "frozen",
-    "part",
-    "seconds",
+    "EXTRA_BODY",
+    "build_messages",
+    "check_parameter_names",
+    "normalise_extra_body",
+    "normalise_parameters",
+    "parse_refresh",
 ]
 
-CacheUse = bool | Literal["refresh"]
-Prompt = str | Sequence[Message] | Sequence[Mapping[str, Any]] | None
-
-_ATOMS: Final = frozenset({bool, float, int, str})
+_LONG: Final = 1 << 64
 ROLES: Final = ("system", "developer", "user", "assistant", "tool", "function")
+"""The roles of Chat Completions. Other roles, which some servers know, are passed on."""
+_NEEDS_CONTENT: Final = frozenset({"system", "developer", "user", "tool"})
+
+EXTRA_BODY: Final = "extra_body"
+"""The argument, and the option of a provider, for parameters that only some servers know."""
+_NOT_EXTRA: Final = {
+    "model": 'chat(..., model="NAME")',
+    "messages": "chat(messages=[...])",
+    "stream": "stream(...) in place of chat(...)",
+}
+
+_OF_SERVERS: Final = frozenset(
+    {
+        "best_of", "chat_template_kwargs", "do_sample", "enable_thinking", "grammar",
+        "guided_choice", "guided_grammar", "guided_json", "guided_regex", "ignore_eos", "length_penalty", "min_p",
+        "min_tokens", "models", "num_ctx", "num_predict", "plugins", "provider", "reasoning", "repeat_penalty",
+        "repetition_penalty", "safe_prompt", "thinking", "thinking_budget", "top_a", "top_k", "transforms", "typical_p",
+    }
+)  # fmt: skip
+"""Parameters that some servers know: these are not treated as misspelt names of declared parameters."""
+
+_OF_THE_CALL: Final = ChatOptions.__optional_keys__ - ModelOptions.__optional_keys__ - {EXTRA_BODY}
+"""Arguments of `chat` that are not parameters of the wire. A misspelt one is taken for a parameter."""
+
+_A_MESSAGE: Final = 'a dict such as {"role": "user", "content": "Hello"}'
+_PARTS: Final = '[{"type": "text", "text": "Hello"}]'
+_LONGEST: Final = 40
+"""Maximum length of a value in a line to paste."""
 
 
-def conversation(
+def build_messages(
     prompt: Prompt, messages: Sequence[Mapping[str, Any]] | None, system: str | None
 ) -> list[Message]:
-    """Return the messages that *prompt*, *messages* and *system* make together, in that order of speaking.
+    """Return the messages of *system*, *messages* and *prompt*, in that order, as plain JSON values.
 
     Raises:
-        BadRequest: There is nothing to say, or a message is malformed; nothing was sent.
+        BadRequest: There is no message, or one is malformed.
     """
     talk: list[Any] = []
     if system is not None:
-        talk.append({"role": "system", "content": _text(system, "system")})
+        talk.append({"role": "system", "content": _check_text(system, "system")})
     if messages is not None:
-        talk.extend(frozen(_listed(messages)))
+        talk.extend(_normalise_messages(messages))
     if isinstance(prompt, str):
-        talk.append({"role": "user", "content": _text(prompt, "prompt")})
+        talk.append({"role": "user", "content": _check_text(prompt, "prompt")})
     elif prompt is not None:
-        talk.extend(frozen(_listed(prompt)))
+        talk.extend(_normalise_messages(prompt))
     if len(talk) == (system is not None):
         raise BadRequest(
             "there is no message to answer",
@@ -57,78 +82,91 @@ def conversation(
     return talk
 
 
-def checked_parameters(given: Mapping[str, Any], entry: Provider) -> dict[str, Any]:
-    """Return *given* less what is None.
+def check_parameter_names(given: Mapping[str, Any], entry: Provider) -> None:
+    """Raise `BadRequest` if *given* has a parameter that the provider *entry* does not declare."""
+    if entry.parameters.issuperset(given):
+        return
+    name = min(given.keys() - entry.parameters)
+    near = _find_nearest(name, entry.parameters | _OF_THE_CALL)
+    open_ = EXTRA_BODY in entry.parameters
+    fix = f"chat(..., {near[0]}={_show_value(given[name])})" if near else f"chat(...) without {name}="
+    if open_ and (name in _OF_SERVERS or not near):
+        near = []
+        fix = f"chat(..., extra_body={{{name!r}: {_show_value(given[name])}}})"
+    raise BadRequest(
+        f"unknown parameter `{name}` for the llm provider `{entry.name}`",
+        provider=entry.name,
+        code="LC302",
+        expected=", ".join(sorted(entry.parameters)) or "no parameters",
+        suggestion=near[0] if near else None,
+        notes=("extra_body={...} sends parameters that only some servers know",) if open_ else (),
+        fix=fix,
+    )
+
+
+def normalise_parameters(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return *given* as plain JSON values, without those that are None.
 
     Raises:
-        BadRequest: One is not declared by the provider; nothing was sent.
+        BadRequest: A value is not JSON.
     """
-    if not entry.parameters.issuperset(given):
-        name = min(given.keys() - entry.parameters)
-        near = _nearest(name, entry.parameters)
+    clean = {}
+    for name, value in given.items():
+        kind = type(value)
+        if (
+            (kind is float and isfinite(value))  # the common cases, inlined
+            or (kind is int and -_LONG < value < _LONG)
+            or kind is bool
+        ):
+            clean[name] = value
+        elif value is not None:
+            clean[name] = normalise(value, name)
+    return clean
+
+
+def normalise_extra_body(given: object, name: str = EXTRA_BODY) -> dict[str, Any]:
+    """Return *given*, which is sent as part of the body, as plain JSON values. None is sent as null.
+
+    Args:
+        given: The value from the application or the configuration.
+        name: Its name, for errors.
+
+    Raises:
+        BadRequest: It is not a dict of JSON values, or sets a parameter that llmcore sets itself.
+    """
+    if not isinstance(given, Mapping):
         raise BadRequest(
-            f"unknown parameter `{name}` for the llm provider `{entry.name}`",
-            provider=entry.name,
-            code="LC302",
-            expected=", ".join(sorted(entry.parameters)) or "no parameters at all",
-            suggestion=near[0] if near else None,
-            fix=f"chat(..., {near[0]}={given[name]!r})" if near else f"chat(...) without {name}=",
+            f"{name} must be a dict, got {type(given).__name__}",
+            code="LC308",
+            where=name,
+            expected="a dict of the server's parameters",
+            fix='extra_body={"top_k": 5}',
         )
-    return {
-        name: value if type(value) in _ATOMS else frozen(value)
-        for name, value in given.items()
-        if value is not None
-    }
+    extra: dict[str, Any] = normalise(given, name)
+    for own, fix in _NOT_EXTRA.items():
+        if own in extra:
+            raise BadRequest(
+                f"{name} must not set `{own}`, which llmcore sets itself",
+                code="LC308",
+                where=f"{name}.{own}",
+                expected="parameters other than " + ", ".join(_NOT_EXTRA),
+                fix=fix,
+            )
+    return extra
 
 
-def frozen(value: Any) -> Any:
-    """Return *value* with its dicts and lists copied: what is sent is what the key was made of, whatever happens since."""
-    if isinstance(value, dict):
-        return {name: frozen(item) for name, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [frozen(item) for item in value]
-    return value
-
-
-def cache_use(asked: object) -> CacheUse:
-    """Return *asked*, which is True, False or "refresh", or raise `BadRequest`."""
-    if asked is True or asked is False or asked == "refresh":
-        return "refresh" if asked == "refresh" else bool(asked)
-    raise BadRequest(
-        f"cache={asked!r} says nothing",
-        code="LC308",
-        expected='True, False or "refresh"',
-        fix='cache="refresh"',
-    )
-
-
-def seconds(value: object, name: str) -> float:
-    """Return the time that the argument *name* says, or raise `BadRequest`."""
-    allowed = 0.0
-    with contextlib.suppress(ValueError):
-        allowed = Duration.parse(value)
-    if allowed:
-        return allowed
-    raise BadRequest(
-        f"{name}={value!r} leaves no time",
-        code="LC308",
-        expected=f"above zero: {Duration.expected}",
-        fix=f"{name}=30",
-    )
-
-
-def part(value: object, ttl: float | None, name: str) -> float:
-    """Return the part of *ttl* that the argument *name* says, or raise `BadRequest`."""
+def parse_refresh(value: object, ttl: float | None, name: str) -> float:
+    """Return the argument *name*, a part of *ttl* between 0 and 1, or raise `BadRequest`."""
     if not is_part(value):
         raise BadRequest(
-            f"{name}={value!r} is no part of a time",
+            f"{name} must be between 0 and 1, got {value!r}",
             code="LC308",
             expected="between 0 and 1",
             fix=f"{name}=0.8",
         )
     if ttl is None:
         raise BadRequest(
-            f"{name}= needs a time to live, of which it is a part",
+            f"{name} is a part of the TTL, but no TTL is set",
             code="LC308",
             expected="a ttl of the cache, or cache_ttl=",
             fix=f'{name}={value}, cache_ttl="1h"',
@@ -136,87 +174,134 @@ def part(value: object, ttl: float | None, name: str) -> float:
     return value
 
 
-def _text(value: object, what: str) -> str:
+def _check_text(value: object, what: str) -> str:
     if not isinstance(value, str):
         raise BadRequest(
-            f"the {what} is not a text: {type(value).__name__}",
+            f"{what} must be text, got {type(value).__name__}",
             code="LC303",
             expected="str",
             fix=f"str({what})",
         )
     if not value.strip():
         raise BadRequest(f"the {what} is empty", code="LC303", expected="a text with at least one letter")
-    if not value.isascii():
-        _encodable(value, what)
-    return value
+    text: str = normalise(value, f"the {what}", "LC303")
+    return text
 
 
-def _encodable(value: str, what: str) -> None:
-    at = half(value)
-    if at is not None:
+def _normalise_messages(messages: object) -> list[Any]:
+    """Return *messages* as plain JSON values, or raise `BadRequest` for the first malformed one."""
+    if isinstance(messages, str | bytes | Mapping) or not isinstance(messages, Iterable):
         raise BadRequest(
-            f"the {what} holds half a character: a lone surrogate U+{ord(value[at]):04X} at position {at}",
-            code="LC303",
-            expected="text that can be encoded as UTF-8",
-            fix='text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")',
-        )
-
-
-def _listed(messages: object) -> Iterable[Any]:
-    if isinstance(messages, (str, bytes, Mapping)) or not isinstance(messages, Iterable):
-        raise BadRequest(
-            f"messages are not a list: {type(messages).__name__}",
+            f"messages must be a list of messages, got {type(messages).__name__}",
             code="LC304",
+            where="messages",
             expected='[{"role": "user", "content": "Hello"}]',
             fix="put the message into a list: [message]" if isinstance(messages, Mapping) else None,
         )
-    listed = list(messages)
-    for position, message in enumerate(listed):
-        fault = _fault(message)
+    listed: list[Any] = normalise(list(messages), "messages", "LC304")
+    for index, message in enumerate(listed):
+        fault = _find_message_fault(message)
         if fault:
             raise BadRequest(
-                f"message {position} is malformed: {fault[0]}",
+                f"messages[{index}]{fault.message}",
                 code="LC304",
-                where=f"messages[{position}]",
-                expected=fault[1],
-                suggestion=fault[2],
+                where=f"messages[{index}]{fault.where}",
+                expected=fault.expected,
+                suggestion=fault.suggestion,
+                fix=fault.fix and fault.fix.replace("MESSAGE", f"messages[{index}]"),
             )
     return listed
 
 
-def _fault(message: object) -> tuple[str, str, str | None] | None:
-    """Return what is wrong, what was expected and the nearest name; None for a good message."""
-    shape = 'a dict such as {"role": "user", "content": "Hello"}'
-    if not isinstance(message, Mapping):
-        return f"it is a {type(message).__name__}", shape, None
+class _Fault(NamedTuple):
+    """A fault of one message."""
+
+    message: str
+    expected: str
+    where: str = ""
+    suggestion: str | None = None
+    fix: str | None = None
+    """With `MESSAGE` for the message."""
+
+
+def _find_message_fault(message: object) -> _Fault | None:
+    if not isinstance(message, dict):
+        return _Fault(f" must be a dict, got {_type_name(message)}", _A_MESSAGE)
     role = message.get("role")
     if role not in ROLES:
-        near = _nearest(str(role), ROLES)
-        said = f"there is no role `{role}`" if "role" in message else "it has no role"
-        return said, ", ".join(ROLES), near[0] if near else None
-    return _content_fault(role, message.get("content"))
-
-
-def _content_fault(role: str, content: object) -> tuple[str, str, str | None] | None:
-    if isinstance(content, str):
-        if not content.isascii():
-            _encodable(content, "content of a message")
-        if content or role != "user":
-            return None
-        return "its content is empty", "a text with at least one letter", None
-    if content is None:
-        if role in {"assistant", "function"}:  # beside tool calls
-            return None
-        return "it has no content", 'a dict such as {"role": "user", "content": "Hello"}', None
-    if isinstance(content, Sequence) and all(
-        isinstance(part, Mapping) and "type" in part for part in content
+        if "role" not in message:
+            return _find_misspelt_key(message, "role") or _Fault(" has no role", ", ".join(ROLES))
+        if not isinstance(role, str) or not role.strip():
+            message = f".role must be text, got {_type_name(role) if role else repr(role)}"
+            return _Fault(message, ", ".join(ROLES), where=".role")
+        near = _find_misspelt_role(role)
+        if near:
+            fix = f'MESSAGE["role"] = "{near}"'
+            return _Fault(f".role is {role!r}, which looks misspelt", ", ".join(ROLES), ".role", near, fix)
+    if (
+        "content" not in message
+        and role in _NEEDS_CONTENT
+        and (fault := _find_misspelt_key(message, "content"))
     ):
-        return None if content else ("its content is empty", "at least one part", None)
-    expected = 'a text, or parts such as [{"type": "text", "text": "Hello"}]'
-    return f"its content is a {type(content).__name__}", expected, None
+        return fault
+    return _find_content_fault(role, message.get("content"))
 
 
-def _nearest(name: str, known: Iterable[str]) -> list[str]:
-    from difflib import get_close_matches  # only for a fault: it costs more than a cached answer
+def _find_misspelt_key(message: Mapping[str, Any], key: str) -> _Fault | None:
+    """Return the fault of a message with a misspelling of *key*; None if no key of it is like *key*."""
+    near = _find_nearest(key, message.keys() - {"role", "content", "name"})
+    if not near:
+        return None
+    return _Fault(
+        f" has no {key}, but the unknown key `{near[0]}`",
+        _A_MESSAGE,
+        f"[{near[0]!r}]",
+        key,
+        f'MESSAGE["{key}"] = MESSAGE.pop({near[0]!r})',
+    )
 
-    return get_close_matches(name, list(known), n=1, cutoff=0.6)
+
+def _find_content_fault(role: Any, content: object) -> _Fault | None:
+    if content is None:  # allowed next to tool calls or fields that only a server knows
+        return _Fault(" has no content", _A_MESSAGE) if role in _NEEDS_CONTENT else None
+    if isinstance(content, str) and (content or role != "user"):
+        return None
+    if not content and isinstance(content, str | list):
+        return _Fault(".content must not be empty", "a text with at least one letter, or a part", ".content")
+    if isinstance(content, list):
+        return _find_part_fault(content)
+    message = f".content must be text or a list of parts, got {_type_name(content)}"
+    fix = "put the part into a list: [part]" if isinstance(content, dict) else None
+    return _Fault(message, f"a text, or parts such as {_PARTS}", ".content", fix=fix)
+
+
+def _find_part_fault(parts: list[Any]) -> _Fault | None:
+    for index, part in enumerate(parts):
+        if not isinstance(part, dict | str):  # some servers take plain texts
+            where = f".content[{index}]"
+            return _Fault(f"{where} must be a dict, got {_type_name(part)}", f"parts such as {_PARTS}", where)
+    return None
+
+
+def _type_name(value: object) -> str:
+    return "None" if value is None else type(value).__name__
+
+
+def _show_value(value: object) -> str:
+    """Return *value* for a line to paste; "..." for a long one, which could be a key."""
+    if isinstance(value, int):
+        return repr(value) if value.bit_length() < _LONGEST else "..."
+    return repr(value) if isinstance(value, float | str) and len(repr(value)) <= _LONGEST else "..."
+
+
+@functools.lru_cache(maxsize=256)
+def _find_misspelt_role(role: str) -> str | None:
+    """Return the role that *role* probably misspells; None for another server's role, such as "ipython"."""
+    near = _find_nearest(role, ROLES, 0.9)
+    return near[0] if near else None
+
+
+def _find_nearest(name: str, known: Iterable[str], cutoff: float = 0.6) -> list[str]:
+    from difflib import get_close_matches  # imported only for an error: it costs more than a cached answer
+
+    return get_close_matches(name, list(known), n=1, cutoff=cutoff)

@@ -1,108 +1,184 @@
-"""response_format= as a type: its JSON schema on the way out, an instance on the way back."""
+"""`response_format=` as a type: send its JSON schema, and parse the answer into an instance."""
 
 from __future__ import annotations
 
+import functools
 import re
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
 
 import msgspec
 
 from llmcore.errors import BadRequest, MalformedReply
+from llmcore.interrupts import is_interrupt
+from llmcore.llm.answer_types import get_answer_type, is_answer_type
+from llmcore.llm.strict_schema import SchemaFault, strict_schema
 from llmcore.types import Reply
 
-__all__ = ["fits", "parsed", "wire_format"]
+__all__ = ["can_parse", "is_cut", "make_wire_format", "parse_reply"]
+
+_FENCE: Final = re.compile(r"```[\w+-]*[ \t]*\r?\n(.*)```", re.DOTALL)
+"""Greedy, because texts in the JSON may contain code fences."""
+_CUT: Final[Mapping[str, tuple[str, str | None]]] = {
+    "length": (
+        "it was cut off by max_tokens, or by the longest answer of the model",
+        "chat(..., max_tokens=MORE)",
+    ),
+    "content_filter": ("it was cut off by the content filter of the server", None),
+}
+"""Reason and fix for an answer that was cut off, by finish reason."""
+_TYPES: Final = "a dataclass, TypedDict, msgspec or pydantic model, or a list or a union of them"
 
 
-def wire_format(asked: object) -> tuple[Mapping[str, Any], type | None]:
-    """Return the `response_format` for the wire, and the type that the answer becomes.
+def make_wire_format(response_format: object) -> tuple[Mapping[str, Any], Any]:
+    """Return the wire's `response_format`, and the type that the answer is parsed into; None for a dict.
 
     Args:
-        asked: A wire format as a dict, which passes through; a JSON schema as a dict; or a dataclass, TypedDict,
-            msgspec or pydantic model.
+        response_format: A dict in the wire's format, which is passed on; a JSON schema as a dict; or a dataclass, TypedDict,
+            msgspec or pydantic model, or a list or a union of them.
 
     Raises:
-        BadRequest: It is none of these.
+        BadRequest: It is something else, or its type has no JSON schema.
     """
-    if isinstance(asked, Mapping):
-        if "json_schema" in asked or asked.get("type") in {"json_schema", "json_object", "text"}:
-            return asked, None
-        return _json_schema(str(asked.get("title", "answer")), asked), None
-    if not isinstance(asked, type):
+    if isinstance(response_format, Mapping):
+        if "json_schema" in response_format or response_format.get("type") in {
+            "json_schema",
+            "json_object",
+            "text",
+        }:
+            return response_format, None
+        return _json_schema(
+            str(response_format.get("title", "answer")), response_format, strict=_is_strict(response_format)
+        ), None
+    if not is_answer_type(response_format):
         raise BadRequest(
-            f"response_format is a {type(asked).__name__}",
+            f"response_format must be a JSON schema or a type, got {type(response_format).__name__}",
             code="LC307",
-            expected="a JSON schema, or a dataclass, TypedDict, msgspec or pydantic model",
+            where="response_format",
+            expected=f"a JSON schema, or {_TYPES}",
+            fix="chat(..., response_format=type(value))" if _is_instance(response_format) else None,
         )
-    if hasattr(asked, "model_json_schema"):
-        return _json_schema(asked.__name__, _strict(asked.model_json_schema())), asked
-    cause = ""
+    return _make_format(response_format), response_format
+
+
+@functools.lru_cache(maxsize=256)
+def _make_format(kind: Any) -> Mapping[str, Any]:
+    """Return the `response_format` for the type *kind*; callers copy it.
+
+    Raises:
+        BadRequest: The type has no JSON schema that a server accepts.
+    """
     try:
-        (schema,), parts = msgspec.json.schema_components([asked], ref_template="#/$defs/{name}")
-        if set(schema) == {"$ref"}:  # the API wants an object at the root
-            schema = parts.pop(schema["$ref"].rsplit("/", 1)[1], schema)
-        if parts:
-            schema = {**schema, "$defs": parts}
-        return _json_schema(asked.__name__, _strict(schema)), asked
-    except TypeError as error:
+        answer = get_answer_type(kind)
+        schema, strict = strict_schema(answer.make_schema())
+        return _json_schema(answer.name, schema, strict=strict)
+    except SchemaFault as error:
+        cause = str(error)
+    except BaseException as error:  # of pydantic, msgspec, or the annotations that they evaluate
+        if is_interrupt(error):
+            raise
         cause = str(error)
     raise BadRequest(
-        f"response_format={asked.__name__} has no JSON schema: {cause}",
+        f"response_format={_show(kind)} has no JSON schema that a server accepts: {cause}",
         code="LC307",
-        expected="a dataclass, TypedDict, msgspec or pydantic model",
+        where="response_format",
+        expected=_TYPES,
+        fix=f"put it into a field: a dataclass with `value: {_show(kind)}`",
     )
 
 
-def fits(reply: Reply, kind: type) -> bool:
-    """Return whether the answer can be read as *kind*."""
+def _show(kind: Any) -> str:
+    return str(getattr(kind, "__name__", kind))
+
+
+def _is_instance(value: object) -> bool:
+    import dataclasses  # takes longer than a cached answer
+
+    return (
+        dataclasses.is_dataclass(value)
+        or isinstance(value, msgspec.Struct)
+        or hasattr(value, "model_dump_json")
+    )
+
+
+def is_cut(reply: Reply) -> bool:
+    """Return whether the answer was cut off, so that the same request would be cut off again."""
+    return reply.finish_reason in _CUT
+
+
+def can_parse(reply: Reply, kind: Any) -> bool:
+    """Return whether the answer can be parsed as *kind*."""
     try:
-        parsed(reply, kind)
+        parse_reply(reply, kind)
     except MalformedReply:
         return False
     return True
 
 
-def parsed(reply: Reply, kind: type) -> Reply:
-    """Return *reply* with its text read as *kind* in `parsed`; unread where it holds tool calls instead.
+def parse_reply(reply: Reply, kind: Any) -> Reply:
+    """Return *reply* with its text parsed as *kind* in `parsed`; unchanged if it has tool calls or a refusal instead.
+
+    JSON in a code fence is parsed too, with any text around the fence.
 
     Raises:
-        MalformedReply: The text does not fit.
+        MalformedReply: The text does not match *kind*, or is incomplete.
     """
-    if not reply.text and reply.tool_calls:
+    if not reply.text and (reply.tool_calls or reply.refusal):
         return reply
+    answer = get_answer_type(kind)
     cause = ""
-    try:
-        validate = getattr(kind, "model_validate_json", None)
-        value = validate(reply.text) if validate else msgspec.json.decode(reply.text, type=kind)
-        return msgspec.structs.replace(reply, parsed=value)
-    except ValueError as error:  # msgspec's and pydantic's errors are ValueErrors
-        cause = str(error)
+    for text in _candidates(reply.text):
+        try:
+            return msgspec.structs.replace(reply, parsed=answer.parse(text))
+        except ValueError as error:  # msgspec's and pydantic's errors are ValueErrors
+            cause = cause or str(error)
+        except BaseException as error:  # of a validator of the caller's class
+            if is_interrupt(error):
+                raise
+            cause = cause or f"{type(error).__name__}: {error}"
+    reason, fix = _CUT.get(reply.finish_reason or "", ("", None))
     raise MalformedReply(
-        f"the answer is not a {kind.__name__}: {cause}",
+        f"the answer is not a {answer.name}: {reason or cause}",
         provider=reply.provider,
         partial=reply.text,
         code="LC407",
-        expected=f"JSON that fits {kind.__name__}",
+        where=f"response_format={answer.name}",
+        expected=f"JSON that fits {answer.name}",
+        fix=fix or f"chat(..., response_format={answer.name}, repair=1)",
     )
 
 
-def _json_schema(name: str, schema: Mapping[str, Any]) -> dict[str, Any]:
+def _candidates(text: str) -> Iterator[str]:
+    """Yield the texts that may be the JSON: the whole text, then the content of a code fence."""
+    yield text
+    fenced = _FENCE.search(text)
+    if fenced is not None:
+        yield fenced[1]
+
+
+def _json_schema(name: str, schema: Mapping[str, Any], *, strict: bool) -> dict[str, Any]:
     name = re.sub(r"[^A-Za-z0-9_-]", "_", name)[:64]
-    return {"type": "json_schema", "json_schema": {"name": name, "schema": schema, "strict": True}}
+    return {"type": "json_schema", "json_schema": {"name": name, "schema": schema, "strict": strict}}
 
 
-def _strict(node: Any) -> Any:
-    """Return the schema as strict mode demands it: every property required, none beside them.
+def _is_strict(schema: Mapping[str, Any]) -> bool:
+    """Return whether the caller's *schema* follows the rules of strict schemas; it is sent unchanged in either case."""
+    try:
+        rewritten, strict = strict_schema(schema)
+        used = {name: schema["$defs"][name] for name in rewritten.get("$defs", ())}
+        given = (
+            {**schema, "$defs": used} if used else {name: schema[name] for name in schema if name != "$defs"}
+        )
+        return strict and _sort_required(rewritten) == _sort_required(given)
+    except Exception:  # noqa: BLE001 - the server rejects a malformed schema
+        return False
 
-    Source: https://platform.openai.com/docs/guides/structured-outputs
-    """
-    if isinstance(node, list):
-        return [_strict(item) for item in node]
-    if not isinstance(node, dict):
-        return node
-    result = {key: _strict(value) for key, value in node.items() if key != "default"}
-    if isinstance(node.get("properties"), dict):
-        result["properties"] = {name: _strict(value) for name, value in node["properties"].items()}
-        result["required"] = list(node["properties"])
-        result["additionalProperties"] = False
-    return result
+
+def _sort_required(node: Any) -> Any:
+    """Return a copy of a schema for comparison: the order of `required` is not significant."""
+    if isinstance(node, Mapping):
+        return {
+            name: sorted(each) if name == "required" and isinstance(each, list) else _sort_required(each)
+            for name, each in node.items()
+        }
+    return [_sort_required(each) for each in node] if isinstance(node, list | tuple) else node

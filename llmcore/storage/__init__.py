@@ -1,4 +1,4 @@
-"""What applications call to keep files."""
+"""The client for storages."""
 
 from llmcore.storage.client import StorageClient
 

@@ -1,7 +1,8 @@
-"""The client for storages: what an application calls to keep files."""
+"""The client that applications call to store files."""
 
 from __future__ import annotations
 
+from llmcore.process_bound import ProcessBound
 from llmcore.storage.listing import ListedFiles
 from llmcore.storage.streams import StreamedFiles
 from llmcore.storage.whole import WholeFiles
@@ -9,11 +10,11 @@ from llmcore.storage.whole import WholeFiles
 __all__ = ["StorageClient"]
 
 
-class StorageClient(WholeFiles, StreamedFiles, ListedFiles):
-    """Keeps files under keys such as "reports/november.txt". Each method has an async twin with the prefix `a`.
+class StorageClient(WholeFiles, StreamedFiles, ListedFiles, ProcessBound):
+    """Store files under keys such as "reports/november.txt". Each method has an async variant with the prefix `a`.
 
     Every method raises a `StorageError`: `StorageKeyError` for a key that is not acceptable, `StorageNotFound`,
-    `StorageReadOnly`, `StorageFull`, and where a condition was set `StorageExists` or `StorageChanged`. Streams, pages, copies,
-    moves and facts work with every backend, in one piece where it has nothing better; what cannot be made up for, a
-    condition, a signed address or a folder, raises a `PluginError` where the backend lacks it.
+    `StorageReadOnly`, `StorageFull`, and for conditional saves `StorageExists` or `StorageChanged`. Streams, pages, copies,
+    moves and file information work with every backend; if it does not support them, they use whole files. Conditional
+    saves, signed URLs and folders have no substitute: they raise a `PluginError` if the backend does not support them.
     """

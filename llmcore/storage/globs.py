@@ -1,4 +1,4 @@
-"""Patterns of keys: `*` and `?` within a part, `**` across parts."""
+"""Glob patterns for keys: `*` and `?` match within a part, `**` across parts."""
 
 from __future__ import annotations
 
@@ -6,46 +6,45 @@ import re
 from collections.abc import Callable
 from typing import Final
 
-__all__ = ["beginning", "matcher"]
+__all__ = ["compile_glob", "get_prefix"]
 
 _WILD: Final = re.compile(r"[*?]")
 _ACROSS: Final = re.compile(r"((?<![^/])(?:\*{2,}/)+|\*{2,})")
-"""What crosses parts; repeated, it says no more than once."""
+"""A wildcard that crosses parts. Repeating it does not change the pattern."""
 
 
-def beginning(pattern: str) -> str:
-    """Return what every key begins with that matches."""
-    found = _WILD.search(pattern)
-    return pattern[: found.start()] if found else pattern
+def get_prefix(pattern: str) -> str:
+    """Return the prefix of *pattern* without wildcards. Every key that matches begins with it."""
+    wildcard = _WILD.search(pattern)
+    return pattern[: wildcard.start()] if wildcard else pattern
 
 
-def matcher(pattern: str) -> Callable[[str], bool]:
-    """Return a function that tells whether a key matches *pattern* as a whole.
+def compile_glob(pattern: str) -> Callable[[str], bool]:
+    """Return a predicate that matches a whole key against *pattern*.
 
-    `*` stands for any text without "/", `?` for one character but "/", `**` for any text, `**/` at the begin of a part for
-    any folders or none. No key can contain one of them, so nothing needs to be escaped.
+    `*` matches any text without "/", `?` one character except "/", `**` any text, `**/` at the get_prefix of a part any
+    number of folders. No key can contain a wildcard, so there is no escape character.
 
-    What lies between two of `**` is taken where it comes first, and what lies between two of `*` likewise: a later place
-    would leave less to the rest. So what was once found is never looked for again, and the time grows at most with the square
-    of the key's length.
+    The text between two wildcards is matched at its first occurrence, in an atomic group: a later occurrence would leave
+    less for the rest of the pattern. So there is no backtracking, and the time is at most quadratic in the key's length.
     """
     first, *rest = _ACROSS.split(pattern)
-    whole = _between(first, ends=not rest)
+    whole = _compile_part(first, ends=not rest)
     for at in range(0, len(rest), 2):
         ends = at + 2 == len(rest)
         ahead = "(?:.*?/)??" if rest[at].endswith("/") else ".*?"
-        piece = ahead + _between(rest[at + 1], ends=ends)
+        piece = ahead + _compile_part(rest[at + 1], ends=ends)
         whole += piece if ends else f"(?>{piece})"
     compiled = re.compile(whole, re.DOTALL)
     return lambda key: compiled.fullmatch(key) is not None
 
 
-def _between(text: str, *, ends: bool) -> str:
-    """Return the expression for what has no `**` in it; where the key *ends* with it, its last `*` goes as far as it must."""
-    first, *rest = map(_literal, text.split("*"))
+def _compile_part(text: str, *, ends: bool) -> str:
+    """Return the expression for *text*, which contains no `**`. If the pattern *ends* with it, its last `*` is greedy."""
+    first, *rest = map(_escape, text.split("*"))
     last = f"[^/]*{rest.pop()}" if ends and rest else ""
     return "".join([first, *(f"(?>[^/]*?{piece})" for piece in rest), last])
 
 
-def _literal(text: str) -> str:
+def _escape(text: str) -> str:
     return re.escape(text).replace(r"\?", "[^/]")

@@ -1,15 +1,18 @@
-"""What is there: lists, pages, patterns, facts, folders."""
+"""List files, match patterns, and get information about files; create folders."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Final
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Final, Literal
 
+from llmcore.calls.argument_names import check_argument_names
+from llmcore.calls.backend import Backend
 from llmcore.calls.drivers import arun, run
 from llmcore.calls.steps import Act
 from llmcore.errors import StorageError, StorageKeyError
-from llmcore.storage.asking import Asking, checked_number, checked_text
-from llmcore.storage.globs import beginning, matcher
+from llmcore.storage.backend_calls import BackendCalls, check_number, check_text
+from llmcore.storage.globs import compile_glob, get_prefix
+from llmcore.support.foreign_names import ForeignNames, Skipped
 from llmcore.types import FileInfo
 
 __all__ = ["ListedFiles", "page_sizes"]
@@ -19,10 +22,10 @@ _LARGEST_PAGE: Final = 64_000
 
 
 def page_sizes() -> Iterator[int]:
-    """Yield how many files to ask for in the first page, the second and so on.
+    """Yield the sizes of the pages to request.
 
-    They grow, since a disk must look at all names of a folder for each page: many small ones of a large folder would
-    take the square of the time.
+    They grow, because a disk reads all names of a folder for each page: with pages of a fixed size, listing a large folder
+    would take quadratic time.
     """
     size = _FIRST_PAGE
     while True:
@@ -30,8 +33,12 @@ def page_sizes() -> Iterator[int]:
         size = min(size * 2, _LARGEST_PAGE)
 
 
-class ListedFiles(Asking):
-    """What tells of files rather than carries them."""
+class ListedFiles(BackendCalls):
+    """Methods that return information about files, or delete them."""
+
+    def __init__(self, opener: Callable[[], Backend]) -> None:
+        super().__init__(opener)
+        self._foreign = ForeignNames("the storage")
 
     def exists(self, key: str) -> bool:
         """Return whether a file is stored under *key*."""
@@ -42,50 +49,64 @@ class ListedFiles(Asking):
         return bool(await arun(self._ask("exists", key)))
 
     def delete(self, key: str) -> bool:
-        """Remove the file; return whether there was one."""
+        """Delete the file; return whether it existed."""
         return bool(run(self._ask("delete", key)))
 
     async def adelete(self, key: str) -> bool:
         """See `delete`."""
         return bool(await arun(self._ask("delete", key)))
 
-    def list_files(self, prefix: str = "") -> list[str]:
-        """Return the keys that begin with *prefix*, at any depth, sorted."""
-        return run(self._listed(prefix))
+    @check_argument_names
+    def list_files(self, prefix: str = "", pattern: str | None = None) -> list[str]:
+        """Return the keys that begin with *prefix*, sorted.
 
-    async def alist_files(self, prefix: str = "") -> list[str]:
-        """See `list_files`."""
-        return await arun(self._listed(prefix))
-
-    def list_page(self, prefix: str = "", limit: int = 1000, after: str = "") -> list[FileInfo]:
-        """Return the first *limit* files that begin with *prefix* and come after the key *after*, sorted.
-
-        The last key of a page is the *after* of the next; a page of fewer than *limit* files is the last.
+        Args:
+            prefix: The get_prefix of the keys, such as a folder.
+            pattern: A pattern for the rest of the key, as in `glob`: "*.txt" matches the text files in the folder *prefix*
+                itself, "**/*.txt" those at any depth. The "/" between prefix and pattern may be left out. None matches all.
         """
-        return run(self._page(prefix, limit, after))
+        return run(self._list_keys(prefix, pattern))
 
+    @check_argument_names
+    async def alist_files(self, prefix: str = "", pattern: str | None = None) -> list[str]:
+        """See `list_files`."""
+        return await arun(self._list_keys(prefix, pattern))
+
+    @check_argument_names
+    def list_page(self, prefix: str = "", limit: int = 1000, after: str = "") -> list[FileInfo]:
+        """Return the first *limit* files whose key begins with *prefix* and sorts after *after*, sorted.
+
+        Pass the last key of a page as *after* to get the next page. A page of fewer than *limit* files is the last one.
+        """
+        return run(self._get_page(prefix, limit, after))
+
+    @check_argument_names
     async def alist_page(self, prefix: str = "", limit: int = 1000, after: str = "") -> list[FileInfo]:
         """See `list_page`."""
-        return await arun(self._page(prefix, limit, after))
+        return await arun(self._get_page(prefix, limit, after))
 
+    @check_argument_names
     def glob(self, pattern: str, limit: int | None = None, after: str = "") -> list[str]:
-        """Return the keys that match, sorted: at most *limit* of them, those after the key *after*.
+        """Return the first *limit* keys that match *pattern* and sort after *after*, sorted.
 
-        `*` stands for any text within a part, `?` for one character, `**` for any text: "reports/**/*.txt".
+        `*` matches any text within a part, `?` one character, `**` any text: "reports/**/*.txt".
         """
-        return run(self._matching(pattern, limit, after))
+        return run(self._glob(pattern, limit, after))
 
+    @check_argument_names
     async def aglob(self, pattern: str, limit: int | None = None, after: str = "") -> list[str]:
         """See `glob`."""
-        return await arun(self._matching(pattern, limit, after))
+        return await arun(self._glob(pattern, limit, after))
 
-    def create_directory(self, key: str) -> None:
-        """Make the folder and those above it."""
+    def create_directory(self, key: str) -> Literal[True]:
+        """Create the folder and its parents if they do not exist. Return True."""
         run(self._ask("create_directory", key))
+        return True
 
-    async def acreate_directory(self, key: str) -> None:
+    async def acreate_directory(self, key: str) -> Literal[True]:
         """See `create_directory`."""
         await arun(self._ask("create_directory", key))
+        return True
 
     def get_file_size(self, key: str) -> int:
         """Return the size of the file in bytes."""
@@ -104,62 +125,94 @@ class ListedFiles(Asking):
         return float(await arun(self._ask("get_modified_time", key)))
 
     def get_file_info(self, key: str) -> FileInfo:
-        """Return size and time of the file, and where the backend knows them content type and etag."""
-        return run(self._info(key))
+        """Return the size and time of the file, and its content type and ETag if the backend knows them."""
+        return run(self._get_info(key))
 
     async def aget_file_info(self, key: str) -> FileInfo:
         """See `get_file_info`."""
-        return await arun(self._info(key))
+        return await arun(self._get_info(key))
 
     def info(self, keys: Sequence[str]) -> list[FileInfo]:
-        """Return what `get_file_info` tells of each of *keys*."""
-        return run(self._infos(keys))
+        """Return the result of `get_file_info` for each of *keys*."""
+        return run(self._get_infos(keys))
 
     async def ainfo(self, keys: Sequence[str]) -> list[FileInfo]:
         """See `info`."""
-        return await arun(self._infos(keys))
+        return await arun(self._get_infos(keys))
 
-    def _infos(self, keys: Sequence[str]) -> Act[list[FileInfo]]:
+    def _get_infos(self, keys: Sequence[str]) -> Act[list[FileInfo]]:
         if isinstance(keys, str) or not isinstance(keys, Iterable):
             raise StorageError(
-                f"keys are several, got {type(keys).__name__}",
+                f"keys must be a list of keys, got {type(keys).__name__}",
                 where="argument keys",
                 expected="a list of keys",
                 fix="get_file_info(key)" if isinstance(keys, str) else None,
             )
         infos: list[FileInfo] = []
         for key in keys:
-            infos.append((yield from self._info(key)))  # noqa: PERF401 - a comprehension cannot yield
+            infos.append((yield from self._get_info(key)))  # noqa: PERF401 - a comprehension cannot yield
         return infos
 
-    def _listed(self, prefix: str) -> Act[list[str]]:
+    def _list_keys(self, prefix: str, pattern: str | None) -> Act[list[str]]:
         _check_prefix(prefix)
-        return list((yield from self._ask("list_files", prefix)))
+        if pattern is not None:
+            check_text("pattern", pattern, "*.txt")
+        keys = self._skip_foreign((yield from self._ask("list_files", prefix)))
+        if pattern is None:
+            return keys
+        matches = compile_glob(pattern)
+        return [key for key in keys if matches(key[len(prefix) :].removeprefix("/"))]
 
-    def _page(self, prefix: str, limit: int, after: str) -> Act[list[FileInfo]]:
-        checked_number("limit", limit, 1, "a page has at least one file, not this")
-        checked_text("after", after, "reports/november.txt")
+    def _skip_foreign(self, keys: Sequence[str]) -> list[str]:
+        """Return the acceptable keys of a backend's list: other programs may write to the same place."""
+        skipped = Skipped()
+        accepted = [key for key in keys if skipped.check(key)]
+        self._foreign.report(skipped)
+        return accepted
+
+    def _skip_foreign_infos(self, infos: Sequence[FileInfo]) -> list[FileInfo]:
+        """See `_skip_foreign`."""
+        skipped = Skipped()
+        accepted = [info for info in infos if skipped.check(info.key)]
+        self._foreign.report(skipped)
+        return accepted
+
+    def _get_page(self, prefix: str, limit: int, after: str) -> Act[list[FileInfo]]:
+        check_number("limit", limit, 1)
+        check_text("after", after, "reports/november.txt")
         _check_prefix(prefix)
         if self._has("list_page"):
-            return list((yield from self._ask("list_page", prefix, limit, after)))
-        found = [key for key in (yield from self._ask("list_files", prefix)) if key > after]
-        return (yield from self._infos(found[:limit]))
+            return (yield from self._fill_page(prefix, limit, after))
+        found = [
+            key for key in self._skip_foreign((yield from self._ask("list_files", prefix))) if key > after
+        ]
+        return (yield from self._get_infos(found[:limit]))
 
-    def _matching(self, pattern: str, limit: int | None, after: str) -> Act[list[str]]:
-        checked_text("pattern", pattern, "reports/**/*.txt")
-        checked_text("after", after, "reports/november.txt")
+    def _fill_page(self, prefix: str, limit: int, after: str) -> Act[list[FileInfo]]:
+        """Return *limit* files if there are so many. Replace skipped names, since a shorter page would be the last one."""
+        found: list[FileInfo] = []
+        while True:
+            page = yield from self._ask("list_page", prefix, limit, after)
+            found += self._skip_foreign_infos(page)
+            if len(page) < limit or len(found) >= limit:
+                return found[:limit]
+            after = page[-1].key
+
+    def _glob(self, pattern: str, limit: int | None, after: str) -> Act[list[str]]:
+        check_text("pattern", pattern, "reports/**/*.txt")
+        check_text("after", after, "reports/november.txt")
         if limit is not None:
-            checked_number("limit", limit, 0, "no number of keys")
-        matches, prefix = matcher(pattern), beginning(pattern)
+            check_number("limit", limit, 0)
+        matches, prefix = compile_glob(pattern), get_prefix(pattern)
         if limit is None or not self._has("list_page"):
-            keys = yield from self._ask("list_files", prefix)
+            keys = self._skip_foreign((yield from self._ask("list_files", prefix)))
             return [key for key in keys if key > after and matches(key)][:limit]
         found: list[str] = []
         if not limit:
             return found
         for size in page_sizes():
             page = yield from self._ask("list_page", prefix, size, after)
-            found += [info.key for info in page if matches(info.key)]
+            found += [info.key for info in self._skip_foreign_infos(page) if matches(info.key)]
             if len(page) < size or len(found) >= limit:
                 break
             after = page[-1].key
@@ -169,7 +222,7 @@ class ListedFiles(Asking):
 def _check_prefix(prefix: object) -> None:
     if isinstance(prefix, str) and not {"*", "?"}.isdisjoint(prefix):
         raise StorageKeyError(
-            f"the prefix {prefix!a} begins no key: it is a pattern",
-            expected="what keys begin with",
+            f"prefix must be the get_prefix of a key, got the pattern {prefix!a}",
+            expected="the get_prefix of a key, such as a folder",
             fix=f"glob({prefix!r})",
         )

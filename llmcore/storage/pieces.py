@@ -1,4 +1,4 @@
-"""Sources of a stream, of whatever kind the application has, as the backend's colour takes them."""
+"""Convert the source of a stream (iterable, file or async iterable) to the sync or async form that the backend needs."""
 
 from __future__ import annotations
 
@@ -6,12 +6,14 @@ from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, It
 from typing import Any, BinaryIO, Final, TypeAlias
 
 from llmcore.calls.steps import Step
+from llmcore.calls.waiting import wait_for_all
 from llmcore.errors import StorageError
+from llmcore.threads import NO_THREAD, run_in_thread
 
-__all__ = ["ASource", "Given", "Source"]
+__all__ = ["ASource", "PieceSource", "Source"]
 
 PIECE: Final = 1 << 20
-"""Bytes that are read from a file at a time."""
+"""Bytes of one read from a file."""
 
 Source: TypeAlias = Iterable[bytes] | BinaryIO
 ASource: TypeAlias = Iterable[bytes] | BinaryIO | AsyncIterable[bytes]
@@ -19,57 +21,57 @@ ASource: TypeAlias = Iterable[bytes] | BinaryIO | AsyncIterable[bytes]
 _END: Final = object()
 
 
-class Given:
-    """The pieces that an application gives for one stream.
+class PieceSource:
+    """The pieces of one stream that the application passes.
 
     Raises:
-        StorageError: *source* is neither an iterable of bytes nor a file that is open for reading bytes; or it can only
-            be awaited, and *blocking* says that nobody does.
+        StorageError: *source* is neither an iterable of bytes nor a file opened in binary mode; or it is an asynchronous
+            iterable, and the call is *blocking*.
     """
 
     def __init__(self, source: Any, *, blocking: bool = False) -> None:
         self._source = source
         self._cancel: Callable[[], object] | None = None
-        self.theirs: Exception | None = None
-        """What the source raised: the application's own exception, not the backend's."""
+        self.error: Exception | None = None
+        """The exception of the source. It is the application's, not the backend's."""
         if isinstance(source, str | bytes) or not (
             hasattr(source, "read") or hasattr(source, "__iter__") or hasattr(source, "__aiter__")
         ):
             raise StorageError(
-                f"a {type(source).__name__} is no stream",
+                f"pieces must be an iterable of bytes, got {type(source).__name__}",
                 expected="an iterable of bytes, or a file opened with 'rb'",
                 fix="save(key, data)" if isinstance(source, str | bytes) else None,
             )
         if blocking and hasattr(source, "__aiter__") and not hasattr(source, "__iter__"):
             raise StorageError(
-                f"a {type(source).__name__} is an asynchronous stream, which a blocking call cannot read",
+                f"pieces must not be asynchronous in a blocking call, got {type(source).__name__}",
                 where="argument pieces",
                 expected="an iterable of bytes, or a file opened with 'rb'",
                 fix="await storage.asave_stream(key, pieces)",
             )
 
-    def step(self, provider: Any, key: str) -> Step:
-        """Return the step that has *provider* save the pieces, in whichever colour it has."""
+    def make_step(self, provider: Any, key: str) -> Step:
+        """Return the step that saves the pieces with the sync or async method of *provider*."""
         blocking: Any = getattr(provider, "save_stream", None)
         awaiting: Any = getattr(provider, "asave_stream", None)
 
         def save() -> None:
             if blocking is not None:
-                blocking(key, self._here())
+                blocking(key, self._iterate())
                 return
             from llmcore.calls.loop import run_in_loop
 
-            run_in_loop(awaiting(key, self._there()))
+            run_in_loop(awaiting(key, self._aiterate()))
 
         async def asave() -> None:
             if awaiting is not None:
-                await awaiting(key, self._there())
+                await awaiting(key, self._aiterate())
             else:
-                await self._in_thread(blocking, key)
+                await self._save_in_thread(blocking, key)
 
         return Step(save, asave)
 
-    def _here(self) -> Iterator[bytes]:
+    def _iterate(self) -> Iterator[bytes]:
         """Yield the pieces of a blocking source."""
         try:
             if hasattr(self._source, "read"):
@@ -77,51 +79,55 @@ class Given:
             else:
                 yield from self._source
         except Exception as error:
-            self.theirs = error
+            self.error = error
             raise
 
-    async def _there(self) -> AsyncIterator[bytes]:
-        """Yield the pieces to an event loop, which a blocking source does not hold up."""
+    async def _aiterate(self) -> AsyncIterator[bytes]:
+        """Yield the pieces in an event loop; a thread reads a blocking source."""
         if hasattr(self._source, "__aiter__"):
             try:
                 async for piece in self._source:
                     yield piece
             except Exception as error:
-                self.theirs = error
+                self.error = error
                 raise
             return
-        import asyncio
-
-        here = self._here()
-        while (piece := await asyncio.to_thread(next, here, _END)) is not _END:
+        here = self._iterate()
+        while (piece := await run_in_thread(next, here, _END)) is not _END:
             yield piece
 
-    async def _in_thread(self, save: Callable[..., Any], key: str) -> None:
-        """Have a thread save; a source of this loop is asked from there, and a cancelled task leaves no thread."""
+    async def _save_in_thread(self, save: Callable[..., Any], key: str) -> None:
+        """Save in a thread, which fetches pieces of an async source from this loop. Wait for the thread if cancelled."""
         import asyncio
 
         pieces = (
-            self._fetched(asyncio.get_running_loop()) if hasattr(self._source, "__aiter__") else self._here()
+            self._fetch_from_loop(asyncio.get_running_loop())
+            if hasattr(self._source, "__aiter__")
+            else self._iterate()
         )
-        saving = asyncio.ensure_future(asyncio.to_thread(save, key, self._until_cancelled(pieces)))
+        saved = run_in_thread(
+            save,
+            key,
+            self._stop_if_cancelled(pieces),
+            otherwise=_refuse if hasattr(self._source, "__aiter__") else None,
+        )
+        saving = asyncio.ensure_future(saved)
         try:
             await asyncio.shield(saving)
         except asyncio.CancelledError:
-            cancel, self._cancel = self._cancel, _Cancelled.raised
+            cancel, self._cancel = self._cancel, _Cancelled.mark
             if cancel is not None:
                 cancel()
-            await asyncio.wait({saving})
-            if not saving.cancelled():
-                saving.exception()
+            await wait_for_all([saving])
             raise
 
-    def _until_cancelled(self, pieces: Iterator[bytes]) -> Iterator[bytes]:
+    def _stop_if_cancelled(self, pieces: Iterator[bytes]) -> Iterator[bytes]:
         for piece in pieces:
-            if self._cancel is _Cancelled.raised:
+            if self._cancel is _Cancelled.mark:
                 raise _Cancelled
             yield piece
 
-    def _fetched(self, loop: Any) -> Iterator[bytes]:
+    def _fetch_from_loop(self, loop: Any) -> Iterator[bytes]:
         import asyncio
 
         source = aiter(self._source)
@@ -132,21 +138,29 @@ class Given:
         while True:
             asked = asyncio.run_coroutine_threadsafe(fetch(), loop)
             cancelled, self._cancel = self._cancel, asked.cancel
-            if cancelled is _Cancelled.raised:
+            if cancelled is _Cancelled.mark:
                 asked.cancel()
             try:
                 piece = asked.result()
             except Exception as error:
-                self.theirs = error
+                self.error = error
                 raise
             if piece is _END:
                 return
             yield piece
 
 
+def _refuse() -> None:
+    """Raise: a loop cannot wait for itself."""
+    raise StorageError(
+        f"an asynchronous stream cannot be saved: {NO_THREAD}",
+        expected="a free thread, or pieces from an iterable of bytes",
+    )
+
+
 class _Cancelled(Exception):
     """The task that saves was cancelled."""
 
     @staticmethod
-    def raised() -> None:
-        """Stand for a cancellation that has happened."""
+    def mark() -> None:
+        """Mark, in place of a cancel function, that the cancellation has happened."""

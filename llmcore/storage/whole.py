@@ -1,37 +1,39 @@
-"""Whole values: bytes, text and JSON, and saves under a condition."""
+"""Save and load whole files: bytes, text and JSON; conditional saves."""
 
 from __future__ import annotations
 
 import math
 import re
-from typing import Any, Final, TypeVar, overload
+from typing import Any, Final, Literal, TypeVar, overload
 
 from llmcore.calls.drivers import arun, run
 from llmcore.calls.steps import Act
 from llmcore.errors import StorageError
-from llmcore.storage.asking import Asking, as_bytes, as_text
+from llmcore.storage.backend_calls import BackendCalls, to_bytes, to_text
 
 __all__ = ["WholeFiles"]
 
 T = TypeVar("T")
 
 _NOT_FINITE: Final = re.compile(rb"\xcb[\x7f\xff][\xf0-\xff]")
-"""How MessagePack writes such a number, and now and then something else: a look that costs little beside a walk."""
+"""The MessagePack encoding of an infinite number or NaN. Other data may match it: a fast check before the full one."""
 
 
-class WholeFiles(Asking):
-    """What is saved and loaded in one piece."""
+class WholeFiles(BackendCalls):
+    """Methods that save and load files in one piece."""
 
-    def save(self, key: str, data: bytes | str) -> None:
-        """Keep *data*, a text as UTF-8, in place of what was there: wholly or not at all."""
-        run(self._ask("save", key, as_bytes(data)))
+    def save(self, key: str, data: bytes | str) -> Literal[True]:
+        """Store *data* atomically, text as UTF-8. Replace an existing file. Return True."""
+        run(self._ask("save", key, to_bytes(data)))
+        return True
 
-    async def asave(self, key: str, data: bytes | str) -> None:
+    async def asave(self, key: str, data: bytes | str) -> Literal[True]:
         """See `save`."""
-        await arun(self._ask("save", key, as_bytes(data)))
+        await arun(self._ask("save", key, to_bytes(data)))
+        return True
 
     def load(self, key: str) -> bytes:
-        """Return what was saved."""
+        """Return the stored bytes."""
         return bytes(run(self._ask("load", key)))
 
     async def aload(self, key: str) -> bytes:
@@ -39,44 +41,44 @@ class WholeFiles(Asking):
         return bytes(await arun(self._ask("load", key)))
 
     def save_text(self, key: str, text: str) -> None:
-        """Keep *text* as UTF-8; see `save`."""
-        run(self._ask("save", key, _text(text)))
+        """Store *text* as UTF-8; see `save`."""
+        run(self._ask("save", key, _encode_text(text)))
 
     async def asave_text(self, key: str, text: str) -> None:
         """See `save_text`."""
-        await arun(self._ask("save", key, _text(text)))
+        await arun(self._ask("save", key, _encode_text(text)))
 
     def load_text(self, key: str) -> str:
-        """Return what was saved, read as UTF-8.
+        """Return the stored file, decoded as UTF-8.
 
         Raises:
-            StorageError: It is not UTF-8.
+            StorageError: The file is not UTF-8.
         """
-        return as_text(key, self.load(key))
+        return to_text(key, self.load(key))
 
     async def aload_text(self, key: str) -> str:
         """See `load_text`."""
-        return as_text(key, await self.aload(key))
+        return to_text(key, await self.aload(key))
 
     def save_json(self, key: str, value: Any) -> None:
-        """Keep *value* as JSON: what JSON has, dates, dataclasses, msgspec structures; see `save`."""
-        run(self._ask("save", key, _encoded(value)))
+        """Store *value* as JSON: JSON types, dates, dataclasses, msgspec structures; see `save`."""
+        run(self._ask("save", key, _encode_json(value)))
 
     async def asave_json(self, key: str, value: Any) -> None:
         """See `save_json`."""
-        await arun(self._ask("save", key, _encoded(value)))
+        await arun(self._ask("save", key, _encode_json(value)))
 
     @overload
     def load_json(self, key: str) -> Any: ...
     @overload
     def load_json(self, key: str, type: type[T]) -> T: ...
     def load_json(self, key: str, type: Any = Any) -> Any:  # noqa: A002
-        """Return the JSON value that was saved, as an instance of *type* where one is given.
+        """Return the stored JSON value, converted to *type* if one is passed.
 
         Raises:
-            StorageError: It is no JSON, or does not fit *type*.
+            StorageError: The file is not JSON, or does not match *type*.
         """
-        return _decoded(key, self.load(key), type)
+        return _decode_json(key, self.load(key), type)
 
     @overload
     async def aload_json(self, key: str) -> Any: ...
@@ -84,91 +86,91 @@ class WholeFiles(Asking):
     async def aload_json(self, key: str, type: type[T]) -> T: ...
     async def aload_json(self, key: str, type: Any = Any) -> Any:  # noqa: A002
         """See `load_json`."""
-        return _decoded(key, await self.aload(key), type)
+        return _decode_json(key, await self.aload(key), type)
 
     def load_with_etag(self, key: str) -> tuple[bytes, str]:
-        """Return what was saved and its etag, for `save_if_match`."""
-        return run(self._tagged(key))
+        """Return the stored bytes and their ETag, for `save_if_match`."""
+        return run(self._load_with_etag(key))
 
     async def aload_with_etag(self, key: str) -> tuple[bytes, str]:
         """See `load_with_etag`."""
-        return await arun(self._tagged(key))
+        return await arun(self._load_with_etag(key))
 
     def save_if_absent(self, key: str, data: bytes | str) -> str:
-        """Keep *data* if nothing is stored under *key*, and return its etag; of several writers one wins.
+        """Store *data* if no file is stored under *key*, and return its ETag. Of several writers, one wins.
 
         Raises:
-            StorageExists: Something is.
-            StorageError: The backend or its server cannot hold a condition; nothing was saved.
+            StorageExists: A file is stored under *key*.
+            StorageError: The server does not support conditional saves; nothing was saved.
         """
-        return str(run(self._ask("save_if_absent", key, as_bytes(data))))
+        return str(run(self._ask("save_if_absent", key, to_bytes(data))))
 
     async def asave_if_absent(self, key: str, data: bytes | str) -> str:
         """See `save_if_absent`."""
-        return str(await arun(self._ask("save_if_absent", key, as_bytes(data))))
+        return str(await arun(self._ask("save_if_absent", key, to_bytes(data))))
 
     def save_if_match(self, key: str, data: bytes | str, etag: str) -> str:
-        """Keep *data* if what is stored has the *etag*, and return the new one; of several writers one wins.
+        """Store *data* if the stored file has the ETag *etag*, and return the new ETag. Of several writers, one wins.
 
         Raises:
-            StorageChanged: It has another, or nothing is stored.
-            StorageError: The backend or its server cannot hold a condition; nothing was saved.
+            StorageChanged: The file has another ETag, or no file is stored.
+            StorageError: The server does not support conditional saves; nothing was saved.
         """
-        return str(run(self._matched(key, data, etag)))
+        return str(run(self._save_if_match(key, data, etag)))
 
     async def asave_if_match(self, key: str, data: bytes | str, etag: str) -> str:
         """See `save_if_match`."""
-        return str(await arun(self._matched(key, data, etag)))
+        return str(await arun(self._save_if_match(key, data, etag)))
 
-    def _matched(self, key: str, data: bytes | str, etag: str) -> Act[Any]:
+    def _save_if_match(self, key: str, data: bytes | str, etag: str) -> Act[Any]:
         if not isinstance(etag, str):
             raise StorageError(
-                f"etag is text, got {type(etag).__name__}",
+                f"etag must be text, got {type(etag).__name__}",
                 where="argument etag",
                 expected="the etag that load_with_etag() returned",
                 fix="save_if_absent(key, data)" if etag is None else None,
             )
-        return (yield from self._ask("save_if_match", key, as_bytes(data), etag))
+        return (yield from self._ask("save_if_match", key, to_bytes(data), etag))
 
-    def _tagged(self, key: str) -> Act[tuple[bytes, str]]:
+    def _load_with_etag(self, key: str) -> Act[tuple[bytes, str]]:
         data, etag = yield from self._ask("load_with_etag", key)
         return bytes(data), etag
 
 
-def _text(text: object) -> bytes:
+def _encode_text(text: object) -> bytes:
     if isinstance(text, str):
-        return as_bytes(text)
+        return to_bytes(text)
     raise StorageError(
-        f"save_text takes a text, got {type(text).__name__}", expected="a str", fix="save(key, data)"
+        f"text must be a str, got {type(text).__name__}", expected="a str", fix="save(key, data)"
     )
 
 
-def _encoded(value: Any) -> bytes:
+def _encode_json(value: Any) -> bytes:
     import msgspec
 
     try:
         encoded = msgspec.json.encode(value)
-        # What JSON has no number for is written as null: only where one stands, one may have been meant.
-        strange = _not_finite(value) if b"null" in encoded else None
+        # msgspec writes a number that is not finite as null: search for one only if there is a null.
+        number = _find_non_finite(value) if b"null" in encoded else None
     except (TypeError, ValueError, RecursionError) as error:
         fault = f"a {type(value).__name__} cannot be saved as JSON: {error}"
     else:
-        if strange is None:
+        if number is None:
             return encoded
-        fault = f"a {type(value).__name__} cannot be saved as JSON: JSON has no {strange}"
+        fault = f"a {type(value).__name__} cannot be saved as JSON: JSON has no {number}"
     raise StorageError(
-        fault, expected="what JSON has, dates, dataclasses or msgspec structures; each number finite, or None"
+        fault, expected="JSON types, dates, dataclasses or msgspec structures, with finite numbers or None"
     )
 
 
-def _not_finite(value: Any) -> float | None:
-    """Return a number that is infinite or none at all, anywhere in *value*."""
+def _find_non_finite(value: Any) -> float | None:
+    """Return an infinite number or NaN that *value* contains; None if there is none."""
     import msgspec
 
     try:
         if _NOT_FINITE.search(msgspec.msgpack.encode(value)) is None:
             return None
-    except (TypeError, ValueError, OverflowError):  # MessagePack has no number beyond 64 bits
+    except (TypeError, ValueError, OverflowError):  # MessagePack has no integers of more than 64 bits
         pass
     left = [msgspec.to_builtins(value)]
     while left:
@@ -183,20 +185,20 @@ def _not_finite(value: Any) -> float | None:
     return None
 
 
-def _decoded(key: str, data: bytes, wanted: Any) -> Any:
+def _decode_json(key: str, data: bytes, wanted: Any) -> Any:
     import msgspec
 
     unreadable = ""
     try:
         value = msgspec.json.decode(data, type=wanted)
     except msgspec.ValidationError as error:
-        fault = f"what is stored under {key!a} does not fit {getattr(wanted, '__name__', wanted)}: {error}"
+        fault = f"the file {key!a} does not match {getattr(wanted, '__name__', wanted)}: {error}"
     except msgspec.DecodeError as error:
-        fault = f"what is stored under {key!a} is no JSON: {error}"
+        fault = f"the file {key!a} is not JSON: {error}"
     except TypeError as error:
-        unreadable = f"nothing can be read as {wanted!r}: {error}"
+        unreadable = f"type must be a type that JSON can be converted to, got {wanted!r}: {error}"
     else:
         return value
     if unreadable:
         raise StorageError(unreadable, where="argument type", expected="a type such as dict, or a dataclass")
-    raise StorageError(fault, expected="JSON as save_json() writes it", fix="load(key) returns the bytes")
+    raise StorageError(fault, expected="JSON, as written by save_json()", fix="load(key) returns the bytes")

@@ -1,4 +1,4 @@
-"""Speaking: what an application calls, and the life of a text until it is audio."""
+"""Speech synthesis: the client, and the path of a text until it is audio."""
 
 from llmcore.voice.client import VoiceClient
 

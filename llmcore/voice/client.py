@@ -1,52 +1,72 @@
-"""The client for voices: what an application calls to speak."""
+"""The client for voices that an application calls."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Generator, Mapping, Sequence
 from datetime import timedelta
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar, Unpack
 
+from llmcore.calls.arguments import CacheUse, parse_seconds
 from llmcore.calls.attempts import Deadline
 from llmcore.calls.backend import Backend
 from llmcore.calls.drivers import aiterate, arun, iterate, run
-from llmcore.calls.texts import text
-from llmcore.llm.request import CacheUse, frozen, seconds
+from llmcore.calls.public_call import PUBLIC_CALL
+from llmcore.pipeline import Services
+from llmcore.process_bound import ProcessBound
 from llmcore.types import Speech, VoiceInfo, VoiceModel, VoicePage, VoiceTraits
 from llmcore.voice.catalogue import Voices
-from llmcore.voice.exchange import House
-from llmcore.voice.fallback import along
-from llmcore.voice.request import SHARED_SETTINGS, Ask, checked, checked_settings
-from llmcore.voice.speaker import traits_of
-from llmcore.voice.speaking import TextCall
+from llmcore.voice.fallback import with_fallback
+from llmcore.voice.options import SpeechOptions, SpeechSettings
+from llmcore.voice.pieces import get_traits
+from llmcore.voice.recordings import Recording
+from llmcore.voice.request import SHARED_SETTINGS, Ask, check_arguments, check_settings, check_voice
+from llmcore.voice.text_call import TextCall
 
 __all__ = ["VoiceClient"]
 
+M = TypeVar("M", bound=Callable[..., Any])
 Progress: TypeAlias = Callable[[int, int], object] | None
 Timeout: TypeAlias = float | str | timedelta | None
 
 
-class VoiceClient:
-    """Speaks with the configured voice. Each method has an async twin with the prefix `a`."""
+def _check_consent_later(method: M) -> M:
+    """Let a call without `consent=` reach the check that says what consent is; type checkers still require it."""
+    plain: Any = method
+    plain.__kwdefaults__ = {**(plain.__kwdefaults__ or {}), "consent": ""}
+    return method
+
+
+class VoiceClient(ProcessBound):
+    """Synthesizes speech with the configured voice. Each method has an async version with the prefix `a`."""
 
     def __init__(
-        self, opener: Callable[[str | None], Backend], fallback: Sequence[str], house: House
+        self,
+        opener: Callable[[str | None], Backend],
+        fallback: Sequence[str],
+        services: Services,
+        *,
+        namespace: str = "",
     ) -> None:
-        """Prepare it.
+        """Create the client.
 
         Args:
-            opener: Gives the backend of a provider's name; None is the configured one.
-            fallback: Providers that are tried in order where the configured one fails.
-            house: What all calls share.
+            opener: Returns the backend of a provider's name; None is the configured one.
+            fallback: Providers that are tried in order if the configured one fails.
+            services: The services of the Core.
+            namespace: The namespace of the cache keys.
         """
         self._opener = opener
         self._fallback = tuple(fallback)
-        self._house = house
-        self._voices = Voices(lambda: opener(None), house.policy)
+        self._services = services
+        self._namespace = namespace
+        self._voices = Voices(lambda: opener(None), services.policy)
 
     def synthesize(
         self,
         text: str,
         voice: str | None = None,
+        stability: float | None = None,
+        similarity_boost: float | None = None,
         *,
         model: str | None = None,
         cache: CacheUse = True,
@@ -54,50 +74,59 @@ class VoiceClient:
         tags: str | Sequence[str] = (),
         user: str | None = None,
         progress: Progress = None,
-        **settings: Any,
+        **settings: Unpack[SpeechSettings],
     ) -> Speech:
-        """Speak *text*, however long it is.
+        """Return *text* as speech. The text may have any length.
 
-        With the cache each sentence is asked for, and kept, on its own; without it the requests are as long as the
-        model takes.
+        With the cache, each sentence is requested and cached separately. Without it, the requests are as long as the model
+        allows.
 
         Args:
-            text: What to say; SSML where the provider understands it.
-            voice: A voice id of the provider; None takes the configured one.
-            model: None takes the configured one.
-            cache: True, False, or "refresh" to speak afresh and keep the audio.
-            timeout: Seconds, or "30s", over the whole text, in place of the configured deadline.
-            tags: For the books.
-            user: For the books.
-            progress: Called with the characters that are done, and all of them, after each piece of a text.
-            settings: The provider's own. `format`, `speed` and `language` mean the same to every provider.
+            text: The text; SSML if the provider supports it.
+            voice: A voice id of the provider; None uses the configured one. `voice_id=` is another name for it.
+            stability: A setting of some providers, between 0 and 1; None uses the voice's default.
+            similarity_boost: Like *stability*.
+            model: A model of the provider; None uses the configured one.
+            cache: True, False, or "refresh" to request the speech again and cache it.
+            timeout: Seconds for the whole text, or "30s"; replaces the configured deadline.
+            tags: Recorded in the ledger.
+            user: Recorded in the ledger.
+            progress: Called after each piece with the number of finished characters and of all characters.
+            settings: The provider's own settings; see `SpeechOptions`. `format`, `speed` and `language` mean the same to every
+                provider.
 
         Raises:
-            VoiceError: The text cannot be said (nothing was sent), the voice is not known, or what came back is not
-                audio that plays.
-            BadRequest: A setting does not fit; nothing was sent.
-            ProviderError: The backend refused or failed, after the attempts that the configuration allows. What was
-                spoken by then is in the cache.
+            VoiceError: The text cannot be spoken (nothing was sent), the voice is unknown, or the answer is not playable
+                audio.
+            BadRequest: A setting is not valid; nothing was sent.
+            ProviderError: The backend refused the request, or failed in every configured attempt. The pieces that were
+                finished are in the cache.
         """
-        ask = Ask(text, voice, model, cache, timeout, tags, user, progress, settings)
-        return run(along(self._texts(ask), self._house))
+        with PUBLIC_CALL:
+            tuned = {"stability": stability, "similarity_boost": similarity_boost}
+            ask = Ask(text, voice, model, cache, timeout, tags, user, progress, {**settings, **tuned})
+            return run(with_fallback(self._make_texts(ask), self._services))
 
     async def asynthesize(
         self,
         text: str,
         voice: str | None = None,
+        stability: float | None = None,
+        similarity_boost: float | None = None,
         *,
         model: str | None = None,
         cache: CacheUse = True,
-        timeout: Timeout = None,  # noqa: ASYNC109 - of all attempts together, which the host holds
+        timeout: Timeout = None,  # noqa: ASYNC109 - the host applies it to all attempts together
         tags: str | Sequence[str] = (),
         user: str | None = None,
         progress: Progress = None,
-        **settings: Any,
+        **settings: Unpack[SpeechSettings],
     ) -> Speech:
         """See `synthesize`."""
-        ask = Ask(text, voice, model, cache, timeout, tags, user, progress, settings)
-        return await arun(along(self._texts(ask), self._house))
+        with PUBLIC_CALL:
+            tuned = {"stability": stability, "similarity_boost": similarity_boost}
+            ask = Ask(text, voice, model, cache, timeout, tags, user, progress, {**settings, **tuned})
+            return await arun(with_fallback(self._make_texts(ask), self._services))
 
     def synthesize_with_timestamps(
         self,
@@ -110,15 +139,16 @@ class VoiceClient:
         tags: str | Sequence[str] = (),
         user: str | None = None,
         progress: Progress = None,
-        **settings: Any,
+        **settings: Unpack[SpeechOptions],
     ) -> Speech:
-        """Speak *text*, and tell in `Speech.alignment` when each of its characters is spoken. Otherwise as `synthesize`.
+        """Return *text* as speech, with the times of its characters in `Speech.alignment`. Otherwise as `synthesize`.
 
         Raises:
-            PluginError: The provider cannot tell.
+            PluginError: The provider has no timestamps.
         """
-        ask = Ask(text, voice, model, cache, timeout, tags, user, progress, settings)
-        return run(along(self._texts(ask, timed=True), self._house))
+        with PUBLIC_CALL:
+            ask = Ask(text, voice, model, cache, timeout, tags, user, progress, settings)
+            return run(with_fallback(self._make_texts(ask, timed=True), self._services))
 
     async def asynthesize_with_timestamps(
         self,
@@ -131,11 +161,12 @@ class VoiceClient:
         tags: str | Sequence[str] = (),
         user: str | None = None,
         progress: Progress = None,
-        **settings: Any,
+        **settings: Unpack[SpeechOptions],
     ) -> Speech:
         """See `synthesize_with_timestamps`."""
-        ask = Ask(text, voice, model, cache, timeout, tags, user, progress, settings)
-        return await arun(along(self._texts(ask, timed=True), self._house))
+        with PUBLIC_CALL:
+            ask = Ask(text, voice, model, cache, timeout, tags, user, progress, settings)
+            return await arun(with_fallback(self._make_texts(ask, timed=True), self._services))
 
     def stream(
         self,
@@ -148,15 +179,16 @@ class VoiceClient:
         tags: str | Sequence[str] = (),
         user: str | None = None,
         progress: Progress = None,
-        **settings: Any,
+        **settings: Unpack[SpeechOptions],
     ) -> Generator[bytes, None, None]:
-        """Yield the audio as it comes: bytes of one file, which plays when it has ended. Otherwise as `synthesize`.
+        """Yield the audio as it arrives: the bytes of one file. Otherwise as `synthesize`.
 
-        A wav says in its header that its length is not known yet. A text whose audio breaks off raises; it never ends
-        early.
+        The header of a WAV declares an unknown length. If the audio breaks off, an error is raised; the stream never ends
+        early without one.
         """
-        ask = Ask(text, voice, model, cache, timeout, tags, user, progress, settings)
-        return iterate(along(self._texts(ask, streaming=True), self._house))
+        with PUBLIC_CALL:
+            ask = Ask(text, voice, model, cache, timeout, tags, user, progress, settings)
+            return iterate(with_fallback(self._make_texts(ask, streaming=True), self._services))
 
     def astream(
         self,
@@ -169,111 +201,136 @@ class VoiceClient:
         tags: str | Sequence[str] = (),
         user: str | None = None,
         progress: Progress = None,
-        **settings: Any,
+        **settings: Unpack[SpeechOptions],
     ) -> AsyncGenerator[bytes, None]:
         """See `stream`."""
-        ask = Ask(text, voice, model, cache, timeout, tags, user, progress, settings)
-        return aiterate(along(self._texts(ask, streaming=True), self._house))
+        with PUBLIC_CALL:
+            ask = Ask(text, voice, model, cache, timeout, tags, user, progress, settings)
+            return aiterate(with_fallback(self._make_texts(ask, streaming=True), self._services))
 
     def traits(
-        self, voice: str | None = None, *, model: str | None = None, **settings: Any
+        self, voice: str | None = None, *, model: str | None = None, **settings: Unpack[SpeechOptions]
     ) -> VoiceTraits | None:
-        """Return what `synthesize` with these settings will be, without asking anybody; None where nobody can tell.
+        """Return the traits of the speech that `synthesize` would return, without a request; None if they are unknown.
 
         Raises:
-            BadRequest: A setting does not fit.
+            BadRequest: A setting is not valid.
         """
-        speaks = None if voice is None else text(voice, "voice")
-        return run(traits_of(self._opener(None), speaks, frozen(checked_settings(settings, model))))
+        with PUBLIC_CALL:
+            voice, others = check_voice(voice, settings)
+            return run(get_traits(self._opener(None), voice, check_settings(others, model)))
 
-    # -- the voices themselves
+    # -- voices
 
     def list_voices(self) -> list[VoiceInfo]:
-        """Return every voice on offer."""
-        return list(run(self._voices.told("list_voices")))
+        """Return all voices."""
+        with PUBLIC_CALL:
+            return list(run(self._voices.call("list_voices")))
 
     async def alist_voices(self) -> list[VoiceInfo]:
         """See `list_voices`."""
-        return list(await arun(self._voices.told("list_voices")))
+        with PUBLIC_CALL:
+            return list(await arun(self._voices.call("list_voices")))
 
     def search_voices(
         self, query: str | None = None, *, limit: int = 100, after: str | None = None, **filters: Any
     ) -> VoicePage:
-        """Return one page of the voices that fit; of a provider that cannot search, of those that it lists.
+        """Return one page of the matching voices. If the provider cannot search, the listed voices are searched here.
 
         Args:
-            query: Words; None for all voices.
-            limit: Most voices of one page.
+            query: Words that a voice must contain; None for all voices.
+            limit: Maximum number of voices on the page.
             after: `VoicePage.next` of the page before.
-            filters: `language`, and what else the provider knows or labels its voices with; another is a `BadRequest`.
+            filters: `language`, and labels of the provider's voices; an unknown one is a `BadRequest`.
         """
-        return run(self._voices.search(query, limit, after, filters))
+        with PUBLIC_CALL:
+            return run(self._voices.search(query, limit, after, filters))
 
     async def asearch_voices(
         self, query: str | None = None, *, limit: int = 100, after: str | None = None, **filters: Any
     ) -> VoicePage:
         """See `search_voices`."""
-        return await arun(self._voices.search(query, limit, after, filters))
+        with PUBLIC_CALL:
+            return await arun(self._voices.search(query, limit, after, filters))
 
     def get_voice_info(self, voice_id: str) -> VoiceInfo:
         """Return one voice, or raise `VoiceNotFound`."""
-        return run(self._voices.info(voice_id))
+        with PUBLIC_CALL:
+            return run(self._voices.get_info(voice_id))
 
     async def aget_voice_info(self, voice_id: str) -> VoiceInfo:
         """See `get_voice_info`."""
-        return await arun(self._voices.info(voice_id))
+        with PUBLIC_CALL:
+            return await arun(self._voices.get_info(voice_id))
 
     def models(self) -> list[VoiceModel]:
-        """Return the models that speak, with the longest text that each takes in one request."""
-        return list(run(self._voices.told("list_voice_models")))
+        """Return the speech models, with the maximum text length of one request."""
+        with PUBLIC_CALL:
+            return list(run(self._voices.call("list_voice_models")))
 
     async def amodels(self) -> list[VoiceModel]:
         """See `models`."""
-        return list(await arun(self._voices.told("list_voice_models")))
+        with PUBLIC_CALL:
+            return list(await arun(self._voices.call("list_voice_models")))
 
+    @_check_consent_later
     def clone_voice(
         self,
         name: str,
-        samples: Sequence[bytes],
+        audio_files: Sequence[Recording],
+        description: str | None = None,
         *,
         consent: str,
-        description: str = "",
         labels: Mapping[str, str] | None = None,
     ) -> VoiceInfo:
-        """Make a voice from recordings of a person; see `VoiceCloningProvider.clone_voice`.
+        """Clone a voice from recordings of a person; see `VoiceCloningProvider.clone_voice`.
+
+        Args:
+            name: The name of the new voice.
+            audio_files: Recordings, each a whole audio file: its path or its bytes.
+            description: A description that the provider shows.
+            consent: The speaker's consent in words, or where it is documented.
+            labels: Labels of the voice, such as {"accent": "Irish"}.
 
         Raises:
-            VoiceError: There is no consent or no recording; nothing was sent.
+            VoiceError: The consent is empty, or a recording is missing or cannot be read; nothing was sent.
             PluginError: The provider cannot clone.
         """
-        return run(self._voices.clone(name, samples, consent, description, labels))
+        with PUBLIC_CALL:
+            return run(self._voices.clone(name, audio_files, consent, description, labels))
 
+    @_check_consent_later
     async def aclone_voice(
         self,
         name: str,
-        samples: Sequence[bytes],
+        audio_files: Sequence[Recording],
+        description: str | None = None,
         *,
         consent: str,
-        description: str = "",
         labels: Mapping[str, str] | None = None,
     ) -> VoiceInfo:
         """See `clone_voice`."""
-        return await arun(self._voices.clone(name, samples, consent, description, labels))
+        with PUBLIC_CALL:
+            return await arun(self._voices.clone(name, audio_files, consent, description, labels))
 
     def delete_voice(self, voice_id: str) -> bool:
         """Delete a cloned voice; return whether there was one."""
-        return run(self._voices.delete(voice_id))
+        with PUBLIC_CALL:
+            return run(self._voices.delete(voice_id))
 
     async def adelete_voice(self, voice_id: str) -> bool:
         """See `delete_voice`."""
-        return await arun(self._voices.delete(voice_id))
+        with PUBLIC_CALL:
+            return await arun(self._voices.delete(voice_id))
 
-    # -- once for both colours
+    # -- shared by sync and async
 
-    def _texts(self, ask: Ask, *, streaming: bool = False, timed: bool = False) -> list[TextCall]:
-        """Check everything that can be checked before anything is sent; return the text for each provider in turn."""
-        ask = checked(ask)
-        allowed = self._house.policy.deadline_s if ask.timeout is None else seconds(ask.timeout, "timeout")
+    def _make_texts(self, ask: Ask, *, streaming: bool = False, timed: bool = False) -> list[TextCall]:
+        """Check the arguments, and return one call for each provider to try."""
+        ask = check_arguments(ask)
+        allowed = (
+            self._services.policy.deadline_s if ask.timeout is None else parse_seconds(ask.timeout, "timeout")
+        )
         deadline = Deadline(allowed)
         texts = []
         for name in (None, *self._fallback):
@@ -283,17 +340,18 @@ class VoiceClient:
                     backend=self._opener(name),
                     ask=ask,
                     voice=ask.voice if own else None,
-                    settings=ask.settings if own else _shared(ask.settings),
+                    settings=dict(ask.settings) if own else _select_shared(ask.settings),
                     deadline=deadline,
                     streaming=streaming,
                     timed=timed,
+                    namespace=self._namespace,
                 )
             )
         return texts
 
 
-def _shared(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Return those of *settings* that another provider understands: a vendor's name of a format by its first part."""
+def _select_shared(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the *settings* that every provider understands; a vendor's format name is reduced to its first part."""
     kept = {name: value for name, value in settings.items() if name in SHARED_SETTINGS}
     if isinstance(kept.get("format"), str):
         kept["format"] = kept["format"].partition("_")[0]

@@ -1,4 +1,4 @@
-"""Speech as the cache keeps it, and the key under which it does."""
+"""Encode a speech as a cache entry, decode it, and make its cache key."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ from typing import Any, Final
 import msgspec
 
 from llmcore.errors import BadRequest
+from llmcore.support.errors import raise_unchained
 from llmcore.types import Speech, VoiceTraits
 
-__all__ = ["KeyMaker", "pack", "unpack"]
+__all__ = ["SpeechKeyMaker", "pack", "unpack"]
 
 KEY_VERSION: Final = 1
-"""Raised whenever the same bytes would come to mean something else."""
+"""Increase it whenever equal keys would no longer mean equal audio."""
 _MAGIC: Final = b"llms1"
 
 _encoder = msgspec.msgpack.Encoder()
@@ -22,11 +23,11 @@ _decoder = msgspec.msgpack.Decoder(Speech)
 _json = msgspec.json.Encoder(order="sorted")
 
 
-class KeyMaker:
-    """Makes the keys of the pieces of one text: everything that decides their audio, and nothing else.
+class SpeechKeyMaker:
+    """Makes the cache keys of the pieces of one text: a digest of everything that can change their audio.
 
-    What is said before and after a piece is not in its key: it bends the tone a little, and so does every repetition.
-    In it, a changed sentence would be paid for three times.
+    The text before and after a piece is not in its key. It changes the tone only slightly, as every repetition does. If it
+    were in the key, one changed sentence would be paid for three times.
     """
 
     def __init__(
@@ -42,19 +43,18 @@ class KeyMaker:
     ) -> None:
         known = [] if traits is None else [traits.model, traits.format, traits.sample_rate_hz]
         spoken_by = voice if traits is None else traits.voice or voice
-        cause = ""
         try:
             scope = _json.encode(
                 [KEY_VERSION, namespace, provider, dict(identity), spoken_by, dict(settings), known, timed]
             )
             self._scope = hashlib.sha256(scope + b"\n")
         except (TypeError, ValueError, RecursionError) as error:
-            cause = str(error)
-        if cause:
-            raise BadRequest(
-                f"the settings are not JSON: {cause}",
-                code="LC306",
-                expected="settings of dicts, lists, texts, numbers, true, false and null",
+            raise_unchained(
+                BadRequest(
+                    f"the settings are not JSON: {error}",
+                    code="LC306",
+                    expected="settings of dicts, lists, texts, numbers, true, false and null",
+                )
             )
 
     def key(self, text: str) -> str:
@@ -65,12 +65,12 @@ class KeyMaker:
 
 
 def pack(key: str, speech: Speech) -> bytes:
-    """Return *speech* as bytes that say whose they are: a value found under another key is not believed."""
+    """Return *speech* as an entry that contains its key, so that an entry under another key is detected."""
     return _MAGIC + key.encode() + _encoder.encode(speech)
 
 
 def unpack(key: str, data: bytes) -> Speech | None:
-    """Return the speech, or None where *data* is damaged or another key's."""
+    """Return the speech; None if *data* is damaged or belongs to another key."""
     head = _MAGIC + key.encode()
     if not data.startswith(head):
         return None

@@ -1,4 +1,4 @@
-"""Fallback: the next voice provider, where the error allows."""
+"""Fallback: try the next voice provider after an error that allows it."""
 
 from __future__ import annotations
 
@@ -16,28 +16,28 @@ from llmcore.errors import (
     VoiceError,
 )
 from llmcore.log import logger
+from llmcore.pipeline import Services
 from llmcore.types import Speech
-from llmcore.voice.exchange import House
-from llmcore.voice.speaking import TextCall, spoken
+from llmcore.voice.text_call import TextCall, speak
 
-__all__ = ["along"]
+__all__ = ["with_fallback"]
 
 
-def along(texts: Sequence[TextCall], house: House) -> Generator[Any, Any, Speech]:
-    """Speak with the first of *texts* that succeeds, in order: a text is spoken by one voice from beginning to end.
+def with_fallback(texts: Sequence[TextCall], services: Services) -> Generator[Any, Any, Speech]:
+    """Run *texts* in order until one succeeds, and return its speech. One voice speaks the whole text.
 
-    The next one is tried where another provider may do better, and only before the consumer has been given a byte. Where
-    none speaks, the error of the first is raised: it is of what the application asked for. The others stand in its notes.
+    The next provider is tried only if it may succeed and the consumer has not received a byte. If all fail, the error of the
+    first one is raised, because the application chose that provider. Its notes report the others.
     """
     for text in texts:
-        text.deadline.start()  # a stream may be read long after it was asked for
+        text.deadline.start()  # a stream may be read long after it was requested
     first: LLMCoreError | None = None
     try:
         for text in texts:
             try:
-                return (yield from spoken(text, house))
+                return (yield from speak(text, services))
             except LLMCoreError as error:
-                if text.begun or not _lets_another(error, chosen=first is None):
+                if text.has_begun or not _lets_another(error, chosen=first is None):
                     raise
                 if text is not texts[-1]:
                     logger(__name__).warning(
@@ -46,19 +46,19 @@ def along(texts: Sequence[TextCall], house: House) -> Generator[Any, Any, Speech
                 if first is None:
                     first = error
                 else:
-                    first.notes += (f"nor did the fallback `{text.backend.name}` speak: {error.message}",)
+                    first.notes += (f"the fallback `{text.backend.name}` failed too: {error.message}",)
         if first is None:
-            raise PluginError("no voice was asked", expected="[voice] provider")
+            raise PluginError("no voice provider is configured", expected="[voice] provider")
         raise first
     finally:
         first = None  # else the frame and the traceback would keep each other alive
 
 
 def _lets_another(error: LLMCoreError, *, chosen: bool) -> bool:
-    """Return whether another provider may speak in place of the one that the caller chose, or of a fallback.
+    """Return whether another provider may be tried after *error*.
 
-    What does not fit the chosen one is the caller's to mend. A fallback that cannot do it is passed over: the caller did
-    not have it in mind.
+    If the caller *chose* this provider (`chosen`), an invalid request is the caller's to correct. A fallback provider that cannot
+    serve the request is skipped, because the request was not written for it.
     """
     if isinstance(error, ContentFiltered):
         return False

@@ -1,4 +1,4 @@
-"""From what an application writes to what may be spoken."""
+"""Check and normalise the arguments of a speech call before anything is sent."""
 
 from __future__ import annotations
 
@@ -7,28 +7,29 @@ from datetime import timedelta
 from typing import Any, Final, NamedTuple
 from xml.parsers import expat
 
-from llmcore.calls.texts import half, labelled, of_texts, who
-from llmcore.calls.texts import text as text_of
-from llmcore.contracts.ssml import document
+from llmcore.calls.arguments import CacheUse, check_cache_use
+from llmcore.calls.json_values import normalise
+from llmcore.calls.texts import check_model, check_tags, check_text, check_user, find_lone_surrogate
 from llmcore.errors import BadRequest, VoiceError
-from llmcore.llm.request import CacheUse, cache_use, frozen
+from llmcore.support.errors import raise_unchained
+from llmcore.support.ssml import find_ssml
 
-__all__ = ["HOST_SETTINGS", "SHARED_SETTINGS", "Ask", "checked", "checked_settings"]
+__all__ = ["HOST_SETTINGS", "SHARED_SETTINGS", "Ask", "check_arguments", "check_settings", "check_voice"]
 
 HOST_SETTINGS: Final = frozenset(
     {"idle_s", "next_text", "previous_request_ids", "previous_text", "timeout_s"}
 )
-"""What the host itself tells a provider."""
+"""Settings that only the host passes to a provider."""
 
 SHARED_SETTINGS: Final = frozenset({"format", "language", "speed"})
-"""What means the same to every provider, so that the next one of a fallback is given it too."""
+"""Settings that mean the same to every provider, so that fallback providers receive them too."""
 
 _STRUCTURE: Final = frozenset({"p", "s", "speak"})
-"""Elements of SSML in which nothing is heard but their text."""
+"""SSML elements that produce no sound except their text."""
 
 
 class Ask(NamedTuple):
-    """What the caller wrote."""
+    """The arguments of a speech call."""
 
     text: str
     voice: str | None
@@ -38,85 +39,109 @@ class Ask(NamedTuple):
     tags: str | Sequence[str]
     user: str | None
     progress: Callable[[int, int], object] | None
-    settings: dict[str, Any]
+    settings: Mapping[str, Any]
 
 
-def _said(text: object) -> str:
-    """Return *text*, or raise: nothing is sent of what cannot be said.
+def _check_speakable(text: object) -> str:
+    """Return *text*, or raise an error if it cannot be spoken.
 
     Raises:
-        VoiceError: It is empty, no text, holds half a character, or is SSML that is not well-formed.
+        VoiceError: It is empty, not text, contains a lone surrogate, or is SSML that is not well-formed.
     """
     if not isinstance(text, str) or not text.lstrip("\ufeff").strip():
-        raise _nothing("a text with at least one letter")
-    at = half(text)
+        raise _make_empty_error("a text with at least one letter")
+    at = find_lone_surrogate(text)
     if at is not None:
         raise VoiceError(
-            f"the text holds half a character: a lone surrogate U+{ord(text[at]):04X} at position {at}",
+            f"the text contains a lone surrogate U+{ord(text[at]):04X} at index {at}",
             code="LC905",
             expected="text that can be encoded as UTF-8",
             fix='text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")',
         )
-    if document(text) is not None:
-        _well_formed(text)
-    return text
+    if find_ssml(text) is not None:
+        _check_ssml(text)
+    return str.__str__(text)
 
 
-def checked(ask: Ask) -> Ask:
-    """Return what the caller wrote, checked; its settings are a copy, with the model among them.
+def check_arguments(ask: Ask) -> Ask:
+    """Return the checked arguments; the settings are a copy that includes the model.
 
     Raises:
-        VoiceError: The text cannot be said.
-        BadRequest: Anything else does not fit.
+        VoiceError: The text cannot be spoken.
+        BadRequest: Another argument is not valid.
     """
     if ask.progress is not None and not callable(ask.progress):
         raise BadRequest(
-            f"progress= is a {type(ask.progress).__name__}, which cannot be called",
+            f"progress must be a function, got {type(ask.progress).__name__}",
             code="LC308",
-            expected="a function of two numbers: the characters that are done, and all of them",
+            expected="a function of two numbers: the finished characters, and all characters",
         )
+    text = _check_speakable(ask.text)
+    voice, settings = check_voice(ask.voice, ask.settings)
     return ask._replace(
-        text=_said(ask.text),
-        voice=None if ask.voice is None else text_of(ask.voice, "voice"),
-        cache=cache_use(ask.cache),
-        tags=labelled(ask.tags),
-        user=who(ask.user),
-        settings=frozen(checked_settings(ask.settings, ask.model)),
+        text=text,
+        voice=voice,
+        cache=check_cache_use(ask.cache),
+        tags=check_tags(ask.tags),
+        user=check_user(ask.user),
+        settings=check_settings(settings, ask.model),
     )
 
 
-def checked_settings(settings: Mapping[str, Any], model: str | None) -> dict[str, Any]:
-    """Return *settings* with *model* among them, less what is None.
+def check_voice(voice: object, settings: Mapping[str, Any]) -> tuple[str | None, dict[str, Any]]:
+    """Return the voice, which existing code calls `voice_id`, and the other settings.
 
     Raises:
-        BadRequest: One of them is the host's own, or holds half a character.
+        BadRequest: It is not text, or both names are used.
     """
-    for name, value in settings.items():
-        of_texts(value, name)
+    name = "voice"
+    if "voice_id" in settings:
+        if voice is not None:
+            raise BadRequest(
+                "voice and voice_id are two names of one argument, got both",
+                code="LC308",
+                expected="one of them",
+                fix=f"voice={voice!r}",
+            )
+        name, voice = "voice_id", settings["voice_id"]
+    others = {each: value for each, value in settings.items() if each != "voice_id"}
+    return None if voice is None else check_text(voice, name), others
+
+
+def check_settings(settings: Mapping[str, Any], model: str | None) -> dict[str, Any]:
+    """Return a copy of *settings* and *model* as plain JSON values, without those that are None.
+
+    Raises:
+        BadRequest: One of them is reserved for the host, or is not JSON.
+    """
     if model is not None:
-        text_of(model, "model")
+        model = check_model(model)
     own = sorted(HOST_SETTINGS & settings.keys())
     if own:
         raise BadRequest(
-            f"`{own[0]}` is not for an application to set",
+            f"`{own[0]}` is set by llmcore itself",
             code="LC302",
-            expected="llmcore to tell the provider of deadlines, and of what is said before and after",
+            expected="no setting for deadlines or for the text before and after",
             fix="synthesize(..., timeout=seconds)" if own[0].endswith("_s") else None,
         )
-    return {name: value for name, value in {**settings, "model": model}.items() if value is not None}
+    return {
+        name: normalise(value, name, "LC308")
+        for name, value in {**settings, "model": model}.items()
+        if value is not None
+    }
 
 
-def _nothing(expected: str) -> VoiceError:
+def _make_empty_error(expected: str) -> VoiceError:
     return VoiceError("there is nothing to say", code="LC904", expected=expected)
 
 
-def _well_formed(text: str) -> None:
-    """Raise for SSML that is none, and for a document of which nothing would be heard."""
-    parser = expat.ParserCreate("utf-8")  # whatever encoding it had where it came from
+def _check_ssml(text: str) -> None:
+    """Raise `VoiceError` for SSML that is not well-formed or would produce no sound."""
+    parser = expat.ParserCreate("utf-8")  # the text is decoded, whatever encoding its declaration names
     heard: list[str] = []
 
     def refuse(*_: object) -> None:
-        raise VoiceError("SSML with a DOCTYPE is not spoken", code="LC905", expected="<speak>...</speak>")
+        raise VoiceError("SSML must not have a DOCTYPE", code="LC905", expected="<speak>...</speak>")
 
     def element(name: str, _: object) -> None:
         if name not in _STRUCTURE:  # a pause, a recording, a substitute
@@ -125,16 +150,16 @@ def _well_formed(text: str) -> None:
     parser.StartDoctypeDeclHandler = refuse
     parser.StartElementHandler = element
     parser.CharacterDataHandler = lambda said: heard.append(said.strip())
-    fault = ""
     try:
         parser.Parse(text.strip().lstrip("\ufeff").lstrip().encode(), True)  # noqa: FBT003 - expat takes it by position
     except expat.ExpatError as error:
         fault = f"{expat.ErrorString(error.code)}, at line {error.lineno}, column {error.offset + 1}"
-    if fault:
-        raise VoiceError(
-            f"the SSML is not well-formed: {fault}",
-            code="LC905",
-            expected="<speak>...</speak>, each tag closed; < and & in the text as &lt; and &amp;",
+        raise_unchained(
+            VoiceError(
+                f"the SSML is not well-formed: {fault}",
+                code="LC905",
+                expected="<speak>...</speak>, each tag closed; < and & in the text as &lt; and &amp;",
+            )
         )
     if not any(heard):
-        raise _nothing("SSML with at least one letter")
+        raise _make_empty_error("SSML with at least one letter")

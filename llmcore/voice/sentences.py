@@ -1,4 +1,4 @@
-"""Divides a text where a speaker would pause, so that the pieces joined are the text."""
+"""Split a text at sentences and pauses. The joined pieces are the text."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import unicodedata
 from collections.abc import Iterator
 from typing import Final
 
-__all__ = ["packed", "sentences", "within_limit"]
+__all__ = ["merge_to_limit", "split_sentences", "split_to_limit"]
 
 _STOPS: Final = r".!?\u2026\u061f\u06d4\u0964\u0965\u1362"
 _WIDE_STOPS: Final = r"\u3002\uff01\uff1f\uff61"
@@ -28,7 +28,7 @@ _ABBREVIATIONS: Final = frozenset(
 )  # fmt: skip
 _LONGEST_WORD: Final = 12
 _DIGITS: Final = 2
-"""So many the number of a list's item has."""
+"""Maximum number of digits in the number of a list item."""
 _WORD: Final = re.compile(r"[\w.]*$")
 _PAUSE: Final = re.compile(
     r"[,;:\u2013\u2014\u3001\uff0c\uff1b\uff1a]+[\"'\u201d\u2019)]*(?:\s+|(?<=[\u3001\uff0c\uff1b\uff1a]))"
@@ -37,30 +37,30 @@ _SPACE: Final = re.compile(r"\s+")
 _JOINER: Final = "\u200d"
 
 
-def sentences(text: str) -> list[str]:
-    """Return the sentences of *text*, each with the space behind it; one without a letter or digit joins its neighbour."""
+def split_sentences(text: str) -> list[str]:
+    """Return the sentences of *text*, each with its trailing space; one without a letter or digit joins its neighbour."""
     found: list[str] = []
     begins = 0
     for match in _END.finditer(text):
-        if not _goes_on(text, match):
+        if not _continues(text, match):
             found.append(text[begins : match.end()])
             begins = match.end()
     found.append(text[begins:])
-    return _audible(found)
+    return _merge_silent(found)
 
 
-def within_limit(text: str, limit: int) -> Iterator[str]:
-    """Yield *text* in pieces of at most *limit* characters, divided at a pause, else at a space, else between letters."""
+def split_to_limit(text: str, limit: int) -> Iterator[str]:
+    """Yield *text* in pieces of at most *limit* characters, split at a pause, else at a space, else between letters."""
     while len(text) > limit:
-        at = _last(_PAUSE, text, limit) or _last(_SPACE, text, limit) or _between_letters(text, limit)
+        at = _find_last(_PAUSE, text, limit) or _find_last(_SPACE, text, limit) or _find_split(text, limit)
         yield text[:at]
         text = text[at:]
     if text:
         yield text
 
 
-def packed(pieces: list[str], limit: int | None) -> list[str]:
-    """Return *pieces*, neighbours put together for as long as they stay within *limit*; None sets none."""
+def merge_to_limit(pieces: list[str], limit: int | None) -> list[str]:
+    """Return *pieces* with neighbours merged up to *limit* characters; None for no limit."""
     together: list[str] = []
     for piece in pieces:
         if together and (limit is None or len(together[-1]) + len(piece.rstrip()) <= limit):
@@ -70,8 +70,8 @@ def packed(pieces: list[str], limit: int | None) -> list[str]:
     return together
 
 
-def _goes_on(text: str, match: re.Match[str]) -> bool:
-    """Return whether the sentence goes on behind the stop: it ended an abbreviation, an initial or a number of a list."""
+def _continues(text: str, match: re.Match[str]) -> bool:
+    """Return whether the sentence continues after the full stop of an abbreviation, an initial or a list number."""
     if match[0].strip() != ".":
         return False
     if text[match.end() : match.end() + 1].islower():
@@ -85,23 +85,23 @@ def _goes_on(text: str, match: re.Match[str]) -> bool:
     return word in _ABBREVIATIONS or (len(word) == 1 and word.isalpha() and word != "i")
 
 
-def _audible(pieces: list[str]) -> list[str]:
-    """Return *pieces* with each that holds nothing to say joined to the one before it, or to the first one."""
+def _merge_silent(pieces: list[str]) -> list[str]:
+    """Return *pieces* with each one that has nothing to speak merged into its neighbour."""
     kept: list[str] = []
     for piece in pieces:
-        if kept and (not _speaks(piece) or not _speaks(kept[-1])):
+        if kept and (not _has_speech(piece) or not _has_speech(kept[-1])):
             kept[-1] += piece
         elif piece:
             kept.append(piece)
     return kept
 
 
-def _speaks(piece: str) -> bool:
+def _has_speech(piece: str) -> bool:
     return any(map(str.isalnum, piece))
 
 
-def _last(pattern: re.Pattern[str], text: str, limit: int) -> int:
-    """Return where the last match within *limit* ends, with something to say on its left; 0 where there is none."""
+def _find_last(pattern: re.Pattern[str], text: str, limit: int) -> int:
+    """Return the end of the last match within *limit* that has text before it; 0 if there is none."""
     at = 0
     for match in pattern.finditer(text, limit // 2, limit + 1):
         if match.end() <= limit:
@@ -109,15 +109,15 @@ def _last(pattern: re.Pattern[str], text: str, limit: int) -> int:
     return at if at and text[:at].strip() else 0
 
 
-def _between_letters(text: str, limit: int) -> int:
-    """Return where to divide what has no space, without tearing marks from their letter or a joined emoji apart."""
+def _find_split(text: str, limit: int) -> int:
+    """Return where to split text without spaces; combining marks and joined emoji stay together."""
     at = limit
     while at > 1 and (
-        unicodedata.combining(text[at]) or _JOINER in text[at - 1 : at + 1] or _selects(text[at])
+        unicodedata.combining(text[at]) or _JOINER in text[at - 1 : at + 1] or _is_modifier(text[at])
     ):
         at -= 1
     return at if at > 1 else limit
 
 
-def _selects(character: str) -> bool:
+def _is_modifier(character: str) -> bool:
     return "\ufe00" <= character <= "\ufe0f" or "\U0001f3fb" <= character <= "\U0001f3ff"

@@ -1,4 +1,4 @@
-"""What the host adds to audio that arrived: whether it plays, how long, what it cost."""
+"""Check the received audio, and add its duration and cost."""
 
 from __future__ import annotations
 
@@ -9,33 +9,35 @@ from typing import TYPE_CHECKING, Final, TypeVar
 import msgspec
 
 from llmcore.errors import LLMCoreError, NotAudio, PriceUnknown
-from llmcore.ledger.prices import PriceLike, speech_cost_at
+from llmcore.interrupts import is_interrupt
+from llmcore.ledger.prices import PriceLike, compute_speech_cost, find_price
 from llmcore.log import logger
+from llmcore.support.errors import raise_unchained
 from llmcore.types import Speech
-from llmcore.voice.audio.check import heard
+from llmcore.voice.audio.check import read_audio
 
 if TYPE_CHECKING:
-    from llmcore.voice.exchange import PieceCall
+    from llmcore.voice.call import SpeechCall
 
-__all__ = ["SpeechQuote", "given", "refused", "settled"]
+__all__ = ["SpeechQuote", "mark_cached", "require_audio", "settle_speech"]
 
 T = TypeVar("T")
 
 _NOTHING: Final = Decimal(0)
 
 
-def settled(speech: Speech, call: PieceCall, prices: Mapping[str, PriceLike]) -> Speech:
-    """Return *speech* with what the host knows of it.
+def settle_speech(speech: Speech, call: SpeechCall, prices: Mapping[str, PriceLike]) -> Speech:
+    """Return *speech* with the fields that the host fills in.
 
     Raises:
-        NotAudio: It cannot be played to its end.
+        NotAudio: The audio is not playable to its end.
     """
     traits = call.traits
     rate = speech.sample_rate_hz or (None if traits is None else traits.sample_rate_hz)
-    found = refused(call, lambda: heard(speech.audio, speech.format, rate))
+    found = require_audio(call, lambda: read_audio(speech.audio, speech.format, rate))
     characters = speech.characters or len(call.text)
     model = speech.model or ("" if traits is None else traits.model)
-    own = f"{call.backend.name}:{model}" in prices
+    own = find_price(prices, call.backend.name, model) is not None
     return msgspec.structs.replace(
         speech,
         audio=found.audio,
@@ -52,59 +54,70 @@ def settled(speech: Speech, call: PieceCall, prices: Mapping[str, PriceLike]) ->
     )
 
 
-def given(speech: Speech) -> Speech:
-    """Return *speech* as one that this call does not pay for."""
+def mark_cached(speech: Speech) -> Speech:
+    """Return *speech* marked as cached, at no cost for this call."""
     return msgspec.structs.replace(speech, cached=True, cost=_NOTHING, saved=speech.cost, billed_characters=0)
 
 
-def refused(call: PieceCall, check: Callable[[], T]) -> T:
-    """Return what *check* does; a `NotAudio` of its is told with the provider's name."""
+def require_audio(call: SpeechCall, check: Callable[[], T]) -> T:
+    """Return the result of *check*; add the provider's name to a `NotAudio` error."""
     try:
         return check()
     except NotAudio as error:
         fault = error
-    raise NotAudio(
-        f"the voice provider `{call.backend.name}` sent no audio that plays: {fault.message}",
-        expected=fault.expected,
-    )
+        raise_unchained(
+            NotAudio(
+                f"the voice provider `{call.backend.name}` sent audio that is not playable: {fault.message}",
+                expected=fault.expected,
+            )
+        )
 
 
 class SpeechQuote:
-    """Keeps `llmcore.ledger.charge.Quote`: characters are known before they are spoken."""
+    """Implements `llmcore.ledger.charge.Quote`. The number of characters is known in advance."""
 
-    def __init__(self, call: PieceCall, prices: Mapping[str, PriceLike], characters: int) -> None:
+    def __init__(self, call: SpeechCall, prices: Mapping[str, PriceLike], characters: int) -> None:
         self._call = call
         self._prices = prices
         self._characters = characters
 
-    def most(self, *, exact: bool) -> Decimal:  # noqa: ARG002 - a text has one length
-        """See `Quote.most`."""
+    def compute_maximum(self, *, exact: bool) -> Decimal:  # noqa: ARG002 - a text has one length
+        """See `Quote.compute_maximum`."""
         model = "" if self._call.traits is None else self._call.traits.model
         cost = _price(self._call, model, self._characters, self._prices)
         if cost is not None:
             return cost
         name = f"{self._call.backend.name}:{model}"
         raise PriceUnknown(
-            f"a budget applies, and nobody knows what speech of `{name}` costs",
+            f"a budget applies, but the price of speech of `{name}` is unknown",
             expected='its price in USD per million characters, or unknown_price = "allow" in [budget]',
-            fix=f'prices."{name}" = {{ input = 0, output = 0, characters = 80 }}',
+            fix=self._call.backend.line_to_set(
+                ("prices", name), "{ input = 0, output = 0, characters = 80 }"
+            ),
         )
 
+    def find_fix(self, left: Decimal) -> str | None:
+        """See `Quote.find_fix`."""
+        del left  # only a shorter text costs less
+        return None
 
-def _price(call: PieceCall, model: str, characters: int, prices: Mapping[str, PriceLike]) -> Decimal | None:
-    """Return USD: at the configuration's own price, else as the provider knows."""
-    own = prices.get(f"{call.backend.name}:{model}")
+
+def _price(call: SpeechCall, model: str, characters: int, prices: Mapping[str, PriceLike]) -> Decimal | None:
+    """Return the price in USD, by `[prices]` first, then by the provider; None if it is unknown."""
+    own = find_price(prices, call.backend.name, model)
     if own is not None:
-        return speech_cost_at(own, characters)
+        return compute_speech_cost(own, characters)
     price = getattr(call.backend.offline, "speech_price", None)
     if price is None:
         return None
     try:
         cost: Decimal | None = price(model, characters)
     except LLMCoreError as error:
-        logger(__name__).warning("the price of %s is not known: %s", model, error.message)
+        logger(__name__).warning("the price of %s is unknown: %s", model, error.message)
         return None
-    except Exception as error:  # noqa: BLE001 - a paid speech is not lost over its price
-        logger(__name__).warning("the price of %s is not known: %s", model, type(error).__name__)
+    except BaseException as error:
+        if is_interrupt(error):
+            raise
+        logger(__name__).warning("the price of %s is unknown: %s", model, type(error).__name__)
         return None
     return cost

@@ -1,64 +1,68 @@
-"""Whether bytes are the audio that they are said to be, and whole."""
+"""Check that bytes are complete audio of the expected format."""
 
 from __future__ import annotations
 
 from typing import Final
 
-from llmcore.contracts.voice_signs import HEAD_BYTES, RAW, is_text, kind_of
+from llmcore.support.voice_signs import HEAD_BYTES, RAW, detect_format, is_text
 from llmcore.types import AudioFormat
 from llmcore.voice.audio import flac, frames, ogg, wav
-from llmcore.voice.audio.heard import Heard, broken, cut
+from llmcore.voice.audio.info import AudioInfo, make_not_audio
 
-__all__ = ["heard", "plausible"]
+__all__ = ["check_beginning", "read_audio"]
 
 _TELEPHONE_HZ: Final = 8_000
 
 
-def heard(audio: bytes, kind: AudioFormat, sample_rate_hz: int | None = None) -> Heard:
-    """Return what is in *audio*.
+def read_audio(audio: bytes, kind: AudioFormat, sample_rate_hz: int | None = None) -> AudioInfo:
+    """Return the sample rate, channels and duration of *audio*.
 
     Args:
-        audio: A whole file of *kind*, or raw samples.
-        kind: What it is said to be.
-        sample_rate_hz: Of raw samples, which do not say.
+        audio: A complete file of *kind*, or raw samples.
+        kind: The expected format.
+        sample_rate_hz: The sample rate of raw samples.
 
     Raises:
-        NotAudio: It is something else, cut short, or has no sound in it.
+        NotAudio: *audio* has another format, is truncated, or contains no sound.
     """
-    plausible(audio, kind)
+    check_beginning(audio, kind)
     if kind == "wav":
-        return wav.hear(audio)
+        return wav.read(audio)
     if kind == "mp3":
-        return frames.hear_mp3(audio)
+        return frames.read_mp3(audio)
     if kind == "aac":
-        return frames.hear_adts(audio)
+        return frames.read_adts(audio)
     if kind == "flac":
-        return flac.hear(audio)
+        return flac.read(audio)
     if kind in ("ogg", "opus"):
-        return ogg.hear(audio, opus=kind == "opus")
-    return _raw(audio, kind, sample_rate_hz)
+        return ogg.read(audio, opus=kind == "opus")
+    return _read_raw(audio, kind, sample_rate_hz)
 
 
-def plausible(head: bytes, kind: AudioFormat) -> None:
-    """Raise `NotAudio` where *head*, the beginning of a file, shows that it is no audio of *kind*."""
+def check_beginning(head: bytes, kind: AudioFormat) -> None:
+    """Raise `NotAudio` if *head*, the beginning of a file, is not audio of *kind*."""
     if not head:
-        raise broken("what arrived is empty")
+        raise make_not_audio("the audio is empty")
     if is_text(head):
-        raise broken(f"what arrived is {_named(head)} of {len(head):,} bytes, not {kind}", f"audio as {kind}")
-    found = kind_of(head, frames=2 if kind in RAW else 1)
+        raise make_not_audio(
+            f"expected {kind}, got {_describe_text(head)} of {len(head):,} bytes", f"audio as {kind}"
+        )
+    found = detect_format(head, frames=2 if kind in RAW else 1)
     if found is not None and found != {"opus": "ogg"}.get(kind, kind):
-        raise broken(f"what arrived is {found}, not {kind}", f"audio as {kind}")
+        raise make_not_audio(f"expected {kind}, got {found}", f"audio as {kind}")
 
 
-def _raw(audio: bytes, kind: AudioFormat, sample_rate_hz: int | None) -> Heard:
+def _read_raw(audio: bytes, kind: AudioFormat, sample_rate_hz: int | None) -> AudioInfo:
     width = 2 if kind == "pcm" else 1
     if len(audio) % width:
-        raise cut("pcm", "half a sample is at its end")
+        audio = audio[:-1]  # half a sample would turn the next piece into noise
+    if not audio:
+        raise make_not_audio("the audio is shorter than one sample")
     rate = sample_rate_hz or (None if kind == "pcm" else _TELEPHONE_HZ)
-    return Heard(audio, rate, 1, len(audio) / width / rate if rate else None)
+    return AudioInfo(audio, rate, 1, len(audio) / width / rate if rate else None)
 
 
-def _named(head: bytes) -> str:
+def _describe_text(head: bytes) -> str:
     start = head[:HEAD_BYTES].translate(None, b"\0\xff\xfe\xef\xbb\xbf").lstrip().lower()
     if start.startswith((b"<!doctype", b"<html")):
         return "an HTML page"

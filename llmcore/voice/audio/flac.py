@@ -1,4 +1,4 @@
-"""FLAC: its head tells the length, its last frame whether the end is there."""
+"""Check FLAC files: the header has the length, and the last frame must be complete."""
 
 # ruff: noqa: PLR2004 - the sizes, offsets and marks of the format
 
@@ -7,75 +7,75 @@ from __future__ import annotations
 from functools import cache
 from typing import Final
 
-from llmcore.voice.audio.heard import Heard, broken, cut
+from llmcore.voice.audio.info import AudioInfo, make_not_audio, make_truncated
 
-__all__ = ["hear"]
+__all__ = ["read"]
 
 _INFO_BYTES: Final = 34
 _LONGEST_HEAD: Final = 16
 _LOOKED_AT: Final = 256 * 1024
-"""Bytes at the end among which the last frame is looked for, where the file does not say how long a frame can be."""
+"""Bytes at the end to search for the last frame, if the file does not have the maximum frame size."""
 
 
-def hear(audio: bytes) -> Heard:
-    """Return what the head says.
+def read(audio: bytes) -> AudioInfo:
+    """Return the sample rate, channels and duration.
 
     Raises:
-        NotAudio: It is no FLAC, its last frame is not whole, or frames are missing behind it.
+        NotAudio: *audio* is not FLAC, or is truncated.
     """
     if audio[:4] != b"fLaC":
-        raise broken("this is no flac: its head does not say so")
+        raise make_not_audio("not a flac file: the signature is missing")
     at, last, info = 4, False, b""
     while not last:
         if len(audio) < at + 4:
-            raise cut("flac", "it ends within its head")
+            raise make_truncated("flac", "it ends inside its header")
         last, kind = bool(audio[at] & 0x80), audio[at] & 0x7F
         size = int.from_bytes(audio[at + 1 : at + 4], "big")
         if kind == 0:
             info = audio[at + 4 : at + 4 + size]
         at += 4 + size
     if len(info) < _INFO_BYTES or at >= len(audio):
-        raise cut("flac", "there is no frame")
+        raise make_truncated("flac", "it has no frame")
     rate = int.from_bytes(info[10:13], "big") >> 4
     samples = int.from_bytes(info[13:18], "big") & 0xFFFFFFFFF
     channels = (info[12] >> 1 & 7) + 1
     if not rate:
-        raise broken("the flac does not say its rate")
-    frame = _last_frame(audio, at, int.from_bytes(info[7:10], "big"))
+        raise make_not_audio("the flac file has no sample rate")
+    frame = _find_last_frame(audio, at, int.from_bytes(info[7:10], "big"))
     if frame is None:
-        raise cut("flac", "its last frame is not whole")
-    there = _samples_to_the_end_of(audio[frame:], int.from_bytes(info[2:4], "big"))
+        raise make_truncated("flac", "its last frame is incomplete")
+    there = _count_samples(audio[frame:], int.from_bytes(info[2:4], "big"))
     if there < samples:
-        raise cut("flac", f"{there:,} of {samples:,} samples")
-    return Heard(audio, rate, channels, samples / rate if samples else None)
+        raise make_truncated("flac", f"{there:,} of {samples:,} samples")
+    return AudioInfo(audio, rate, channels, samples / rate if samples else None)
 
 
-def _last_frame(audio: bytes, begins: int, longest: int) -> int | None:
-    """Return where the frame begins that the file ends with, None where the sum of its bytes is not behind it.
+def _find_last_frame(audio: bytes, begins: int, longest: int) -> int | None:
+    """Return the start of the last frame; None if no frame with a valid checksum ends the file.
 
     Args:
         audio: The file.
-        begins: Where the frames begin.
-        longest: Bytes of its longest frame; 0 where it does not say.
+        begins: The start of the first frame.
+        longest: The maximum bytes of a frame; 0 if unknown.
     """
     floor = max(begins, len(audio) - (longest or _LOOKED_AT))
     at = audio.rfind(b"\xff", floor)
     while at >= 0:
         sync = audio[at + 1 : at + 2] in (b"\xf8", b"\xf9")
-        if sync and _is_head(audio, at) and _crc16(audio[at:]) == 0:
+        if sync and _is_frame_head(audio, at) and _crc16(audio[at:]) == 0:
             return at
         at = audio.rfind(b"\xff", floor, at)
     return None
 
 
-def _samples_to_the_end_of(frame: bytes, block: int) -> int:
-    """Return how many samples of the file have been when *frame* ends.
+def _count_samples(frame: bytes, block: int) -> int:
+    """Return the number of samples up to the end of *frame*.
 
     Args:
-        frame: From its head on.
-        block: Samples of each frame but the last, where all are of one size.
+        frame: The frame, from its header on.
+        block: Samples of each frame except the last, if all have the same size.
     """
-    # Its number is written as a character is in UTF-8, only longer.
+    # The frame number is encoded like UTF-8, with up to seven bytes.
     ones = 8 - (~frame[4] & 0xFF).bit_length()
     more = max(0, ones - 1)
     number = frame[4] & 0x7F >> ones
@@ -94,8 +94,8 @@ def _samples_to_the_end_of(frame: bytes, block: int) -> int:
     return (number if counts_samples else number * block) + own
 
 
-def _is_head(audio: bytes, at: int) -> bool:
-    """Return whether a frame's head stands there: the sum behind it fits for one of the lengths that it may have."""
+def _is_frame_head(audio: bytes, at: int) -> bool:
+    """Return whether a frame header is at *at*: its checksum is valid for one of the possible lengths."""
     head = audio[at : at + _LONGEST_HEAD]
     return any(_crc8(head[:size]) == 0 for size in range(6, len(head) + 1))
 

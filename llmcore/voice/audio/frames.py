@@ -1,4 +1,4 @@
-"""MP3 and ADTS (AAC): files that are a row of frames, each of which tells its own length."""
+"""Check MP3 and ADTS (AAC) files, which are sequences of frames with their lengths."""
 
 # ruff: noqa: PLR2004 - the sizes, offsets and marks of the format
 
@@ -7,20 +7,22 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from llmcore.contracts.voice_signs import Mp3Frame, mp3_frame
-from llmcore.voice.audio.heard import Heard, broken, cut
+from llmcore.support.voice_signs import Mp3Frame, read_mp3_frame
+from llmcore.voice.audio.info import AudioInfo, make_not_audio, make_truncated
 
 __all__ = [
     "HEAD_BYTES",
-    "announcing",
-    "hear_adts",
-    "hear_mp3",
+    "adts_size",
+    "make_length_frame",
+    "mp3_size",
+    "read_adts",
+    "read_frame_count",
+    "read_mp3",
     "tag_bytes",
-    "tells_only",
 ]
 
 HEAD_BYTES: Final = 10
-"""Enough of a frame or a tag to know its length."""
+"""Bytes of a frame or a tag that contain its length."""
 _LAST_TAG: Final = 128
 
 _ADTS_RATES: Final = (
@@ -28,8 +30,23 @@ _ADTS_RATES: Final = (
 )  # fmt: skip
 
 
+def mp3_size(data: bytes | bytearray, at: int) -> int:
+    """Return the size of the MP3 frame at *at*; 0 if there is none."""
+    frame = read_mp3_frame(data, at)
+    return 0 if frame is None else frame.size
+
+
+def adts_size(data: bytes | bytearray, at: int) -> int:
+    """Return the size of the ADTS frame at *at*; 0 if there is none."""
+    head = data[at : at + 7]
+    if len(head) < 7 or head[0] != 0xFF or head[1] & 0xF6 != 0xF0 or head[2] >> 2 & 15 >= len(_ADTS_RATES):
+        return 0
+    size = (head[3] & 3) << 11 | head[4] << 3 | head[5] >> 5
+    return size if size >= 7 else 0
+
+
 def tag_bytes(data: bytes | bytearray, at: int) -> int:
-    """Return the length of the ID3v2 tag that stands at *at*, 0 where there is none."""
+    """Return the size of the ID3v2 tag at *at*; 0 if there is none."""
     if bytes(data[at : at + 3]) != b"ID3" or len(data) < at + 10:
         return 0
     size = 0
@@ -38,10 +55,10 @@ def tag_bytes(data: bytes | bytearray, at: int) -> int:
     return size + (20 if data[at + 5] & 0x10 else 10)
 
 
-def tells_only(data: bytes | bytearray, at: int, frame: Mp3Frame) -> int | None:
-    """Return how many frames the one at *at* announces where it holds no sound but facts (Xing, Info, VBRI).
+def read_frame_count(data: bytes | bytearray, at: int, frame: Mp3Frame) -> int | None:
+    """Return the number of frames in a header frame (Xing, Info, VBRI) at *at*.
 
-    Returns None for a frame of sound, 0 where facts are there and no number among them.
+    Returns None for an audio frame, 0 for a header frame without the number.
     """
     mono, first = frame.channels == 1, frame.samples == 1152
     side = (17 if mono else 32) if first else (9 if mono else 17)
@@ -54,37 +71,37 @@ def tells_only(data: bytes | bytearray, at: int, frame: Mp3Frame) -> int | None:
     return None
 
 
-def announcing(sound: bytes) -> bytes:
-    """Return the frame that tells a player how long *sound*, frames in a row, is; without it a length is guessed."""
-    first, count, sizes = mp3_frame(sound, 0), 0, set()
+def make_length_frame(sound: bytes) -> bytes:
+    """Return a header frame with the length of *sound*, a sequence of frames; without it, players guess the length."""
+    first, count, sizes = read_mp3_frame(sound, 0), 0, set()
     for _, frame in _mp3_frames(sound):
         count += 1
         sizes.add(frame.size)
     if first is None:
         return b""
     head = bytearray(sound[:4])
-    head[1] |= 1  # no sum of its bytes behind the head
+    head[1] |= 1  # no checksum after the header
     side = {(1152, 1): 17, (1152, 2): 32, (576, 1): 9, (576, 2): 17}[first.samples, first.channels]
     facts = bytes(side) + (b"Xing" if max(sizes) - min(sizes) > 1 else b"Info") + (3).to_bytes(4, "big")
     for bits in range(1, 15):
         head[2] = bits << 4 | head[2] & 0x0D  # no padding
-        fitting = mp3_frame(head, 0)
+        fitting = read_mp3_frame(head, 0)
         if fitting is not None and fitting.size >= len(facts) + 12:
             numbers = count.to_bytes(4, "big") + (len(sound) + fitting.size).to_bytes(4, "big")
             return (bytes(head) + facts + numbers).ljust(fitting.size, b"\0")
     return b""
 
 
-def hear_mp3(audio: bytes) -> Heard:
-    """Return what the frames say.
+def read_mp3(audio: bytes) -> AudioInfo:
+    """Return the sample rate, channels and duration of an MP3.
 
     Raises:
-        NotAudio: There are none, one is cut, or fewer than the file announces.
+        NotAudio: There is no frame, a frame is truncated, or frames are missing.
     """
     count, announced, samples = 0, 0, 0
     first: Mp3Frame | None = None
     for at, frame in _mp3_frames(audio):
-        told = tells_only(audio, at, frame) if first is None and not announced else None
+        told = read_frame_count(audio, at, frame) if first is None and not announced else None
         if told is not None:
             announced = told
             continue
@@ -92,10 +109,10 @@ def hear_mp3(audio: bytes) -> Heard:
         count += 1
         samples += frame.samples
     if first is None:
-        raise broken("the mp3 has no sound in it")
+        raise make_not_audio("the mp3 file contains no sound")
     if count + 1 < announced:
-        raise cut("mp3", f"{count:,} of {announced:,} frames")
-    return Heard(audio, first.sample_rate_hz, first.channels, samples / first.sample_rate_hz)
+        raise make_truncated("mp3", f"{count:,} of {announced:,} frames")
+    return AudioInfo(audio, first.sample_rate_hz, first.channels, samples / first.sample_rate_hz)
 
 
 def _mp3_frames(audio: bytes) -> Iterator[tuple[int, Mp3Frame]]:
@@ -107,31 +124,31 @@ def _mp3_frames(audio: bytes) -> Iterator[tuple[int, Mp3Frame]]:
         if tag:
             at += tag
             continue
-        frame = mp3_frame(audio, at)
+        frame = read_mp3_frame(audio, at)
         if frame is None:
             if not audio[at:end].strip(b"\0"):
                 return
             raise (
-                cut("mp3", "its last frame has no head")
+                make_truncated("mp3", "its last frame has no header")
                 if end - at < 4
-                else broken(f"this is no mp3: no frame begins at byte {at:,}")
+                else make_not_audio(f"not an mp3 file: there is no frame at byte {at:,}")
             )
         if at + frame.size > end:
-            raise cut("mp3", f"{end - at} of the {frame.size} bytes of its last frame")
+            raise make_truncated("mp3", f"{end - at} of the {frame.size} bytes of its last frame")
         yield at, frame
         at += frame.size
     if at > end:
-        raise cut("mp3", "it ends within its tag")
+        raise make_truncated("mp3", "it ends inside its tag")
 
 
-def hear_adts(audio: bytes) -> Heard:
-    """Return what the frames say; of AAC in an MP4 container nothing but that it is there.
+def read_adts(audio: bytes) -> AudioInfo:
+    """Return the sample rate, channels and duration of ADTS; None for AAC in an MP4 container.
 
     Raises:
-        NotAudio: There are none, or one is cut.
+        NotAudio: There is no frame, or a frame is truncated.
     """
     if audio[4:8] == b"ftyp" or audio[:4] == b"ADIF":
-        return Heard(audio, None, None, None)
+        return AudioInfo(audio, None, None, None)
     at, samples, rate, channels = 0, 0, 0, 0
     while at < len(audio):
         head = audio[at : at + 7]
@@ -142,17 +159,17 @@ def hear_adts(audio: bytes) -> Heard:
             or head[2] >> 2 & 15 >= len(_ADTS_RATES)
         ):
             raise (
-                broken(f"this is no aac: no frame begins at byte {at:,}")
+                make_not_audio(f"not an aac file: there is no frame at byte {at:,}")
                 if len(head) == 7 or not at
-                else cut("aac", "its last frame has no head")
+                else make_truncated("aac", "its last frame has no header")
             )
         size = (head[3] & 3) << 11 | head[4] << 3 | head[5] >> 5
         if size < 7 or at + size > len(audio):
-            raise cut("aac", f"{len(audio) - at} of the {size} bytes of its last frame")
+            raise make_truncated("aac", f"{len(audio) - at} of the {size} bytes of its last frame")
         rate = rate or _ADTS_RATES[head[2] >> 2 & 15]
         channels = channels or ((head[2] & 1) << 2 | head[3] >> 6)
         samples += 1024 * (1 + (head[6] & 3))
         at += size
     if not samples:
-        raise broken("the aac has no sound in it")
-    return Heard(audio, rate, channels, samples / rate)
+        raise make_not_audio("the aac file contains no sound")
+    return AudioInfo(audio, rate, channels, samples / rate)

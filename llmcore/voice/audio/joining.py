@@ -1,146 +1,177 @@
-"""Several pieces of audio as one file: each gives its body, the first one its head."""
-
-# ruff: noqa: PLR2004 - the sizes, offsets and marks of the format
+"""Join pieces of audio into one file: the header of the first piece, and the body of each."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Final
 
-from llmcore.contracts.voice_signs import mp3_frame
 from llmcore.errors import NotAudio
+from llmcore.support.voice_signs import RAW, read_mp3_frame
+from llmcore.support.wav import UNKNOWN, read_wav_head
 from llmcore.types import AudioFormat
 from llmcore.voice.audio import frames, wav
 
-__all__ = ["JOINABLE", "Body", "body_of", "fits", "joined"]
+__all__ = ["JOINABLE", "Body", "check_same_format", "join_audio", "make_body"]
 
 JOINABLE: Final[frozenset[AudioFormat]] = frozenset({"wav", "mp3", "aac", "pcm", "ulaw", "alaw"})
-"""Ogg and FLAC count their samples from the beginning of the file: to append is to encode again, which llmcore does not."""
+"""Formats that can be joined. Ogg and FLAC count samples from the start of the file, so joining needs an encoder."""
+_LAST_TAG: Final = 128
 
 
 class Body:
-    """What of one piece goes into the joined file, as its bytes come. This one passes them on as they are."""
+    """Filter the bytes of one piece for the joined file. This class keeps all bytes."""
 
     def feed(self, data: bytes) -> bytes:
-        """Take the next bytes; return what goes on."""
+        """Add the next bytes; return the bytes for the joined file."""
         return data
 
     def end(self) -> bytes:
-        """Return what was held back."""
+        """Return the bytes that were held back."""
         return b""
 
 
+class RawBody(Body):
+    """Raw samples, only complete ones: half a sample would turn the next piece into noise."""
+
+    def __init__(self, frame_bytes: int) -> None:
+        self._frame = frame_bytes
+        self._held = b""
+
+    def feed(self, data: bytes) -> bytes:
+        """See `Body.feed`."""
+        if self._held:
+            data = self._held + data
+        more = len(data) % self._frame
+        self._held = data[len(data) - more :] if more else b""
+        return data[: len(data) - more] if more else data
+
+
 class WavBody(Body):
-    """The samples of a wav; of the first piece with a header that leaves the length open."""
+    """The complete samples of a wav; for the first piece also a header with an unknown length."""
 
     def __init__(self, *, first: bool) -> None:
         self._first = first
         self._held = bytearray()
-        self._open = False
+        self._raw: RawBody | None = None
         self._left: int | None = None
 
     def feed(self, data: bytes) -> bytes:
         """See `Body.feed`."""
-        if self._open:
-            return self._samples(data)
+        if self._raw is not None:
+            return self._read_samples(self._raw, data)
         self._held += data
-        head = wav.head_of(self._held)
+        head = read_wav_head(self._held)
         if head is None:
             return b""
-        self._open, self._left = True, head.size
-        samples = self._samples(bytes(self._held[head.begins :]))
-        return wav.written(head.form, [samples], wav.UNKNOWN) if self._first else samples
+        self._raw = RawBody(head.frame_bytes)
+        self._left = head.size or None  # an empty data chunk with bytes after it has an unknown length
+        samples = self._read_samples(self._raw, bytes(self._held[head.begins :]))
+        return wav.make_wav(head.form, [samples], UNKNOWN) if self._first else samples
 
-    def _samples(self, data: bytes) -> bytes:
-        if self._left is None:
-            return data
-        data = data[: self._left]  # behind the samples stand notes on them
-        self._left -= len(data)
-        return data
+    def _read_samples(self, raw: RawBody, data: bytes) -> bytes:
+        if self._left is not None:
+            data = data[: self._left]  # other chunks follow the samples
+            self._left -= len(data)
+        return raw.feed(data)
 
 
-class Mp3Body(Body):
-    """The frames of an MP3 that hold sound: no tags, no count of frames that would be another file's."""
+class FrameBody(Body):
+    """The complete frames of MP3 or ADTS, without tags and header frames.
 
-    def __init__(self) -> None:
+    Bytes that are not a frame are kept, since the check of the complete file reports them.
+    """
+
+    def __init__(self, kind: AudioFormat) -> None:
+        self._size_at = frames.mp3_size if kind == "mp3" else frames.adts_size
+        self._tags = kind == "mp3"
         self._held = bytearray()
-        self._open = False
+        self._begun = self._lost = False
 
     def feed(self, data: bytes) -> bytes:
         """See `Body.feed`."""
         self._held += data
-        if not self._open and not self._opened():
-            return b""
-        given = bytes(self._held[:-128])  # a tag of 128 bytes may stand at the end
-        del self._held[:-128]
-        return given
+        if not self._lost:
+            return self._frames()
+        data = bytes(self._held)
+        self._held.clear()
+        return data
 
     def end(self) -> bytes:
         """See `Body.end`."""
-        if not self._open:
-            self._opened(all_there=True)
         held = bytes(self._held)
-        return b"" if held[:3] == b"TAG" and len(held) == 128 else held
+        # A frame may be shorter than HEAD_BYTES; an incomplete frame is dropped.
+        whole = self._size_at(held, 0) == len(held)
+        return held if whole and not self._is_count_frame(0) else b""
 
-    def _opened(self, *, all_there: bool = False) -> bool:
-        """Drop what stands before the sound; return whether it is past."""
-        held = self._held
-        if len(held) < frames.HEAD_BYTES and not all_there:
-            return False
-        tag = frames.tag_bytes(held, 0)
-        if tag:
-            if len(held) < tag + frames.HEAD_BYTES and not all_there:
-                return False
-            del held[:tag]
-            return self._opened(all_there=all_there)
-        frame = mp3_frame(held, 0)
-        if frame is not None:
-            if len(held) < frame.size and not all_there:
-                return False
-            if frames.tells_only(held, 0, frame) is not None:
-                del held[: frame.size]
-        self._open = True
-        return True
+    def _frames(self) -> bytes:
+        held, at, parts = self._held, 0, []
+        while len(held) - at >= frames.HEAD_BYTES:
+            size = self._size_at(held, at)
+            tag = frames.tag_bytes(held, at) if self._tags and not size else 0
+            if not (size or tag):
+                if not self._is_end(held[at:]):
+                    self._lost = True
+                    parts.append(bytes(held[at:]))
+                    at = len(held)
+                break
+            if at + (size or tag) > len(held):
+                break
+            if size and not self._is_count_frame(at):
+                parts.append(bytes(held[at : at + size]))
+            at += size or tag
+        del held[:at]
+        return b"".join(parts)
+
+    def _is_count_frame(self, at: int) -> bool:
+        """Return whether the first frame of an MP3 is a header frame with the number of frames."""
+        first, self._begun = not self._begun and self._tags, True
+        frame = read_mp3_frame(self._held, at) if first else None
+        return frame is not None and frames.read_frame_count(self._held, at, frame) is not None
+
+    def _is_end(self, rest: bytes | bytearray) -> bool:
+        """Return whether *rest* is padding with zeros, or the start of a tag of 128 bytes."""
+        return not rest.strip(b"\0") or (self._tags and len(rest) <= _LAST_TAG and rest[:3] == b"TAG")
 
 
-def body_of(kind: AudioFormat, *, first: bool) -> Body:
-    """Return what takes the bytes of one piece of *kind*, which must be of `JOINABLE`."""
+def make_body(kind: AudioFormat, *, first: bool) -> Body:
+    """Return the filter for one piece of *kind*, which must be in `JOINABLE`."""
     if kind == "wav":
         return WavBody(first=first)
-    return Mp3Body() if kind == "mp3" else Body()
+    return RawBody(2 if kind == "pcm" else 1) if kind in RAW else FrameBody(kind)
 
 
-def joined(kind: AudioFormat, pieces: Sequence[bytes]) -> bytes:
-    """Return *pieces*, each a whole file of *kind*, as one file.
+def join_audio(kind: AudioFormat, pieces: Sequence[bytes]) -> bytes:
+    """Join *pieces*, complete files of *kind*, into one file.
 
     Raises:
-        NotAudio: *kind* cannot be joined, or one piece does not fit the others.
+        NotAudio: *kind* cannot be joined, or the pieces have different formats.
     """
     if len(pieces) == 1:
         return pieces[0]
     if kind not in JOINABLE:
         raise NotAudio(
-            f"pieces of {kind} cannot be joined without encoding them again",
-            expected=f"one of {', '.join(sorted(JOINABLE))}, or a text that goes into one request",
+            f"pieces of {kind} cannot be joined without an encoder",
+            expected=f"one of {', '.join(sorted(JOINABLE))}, or a text for one request",
         )
     if kind != "wav":
-        sound = b"".join(_body(kind, piece) for piece in pieces)
-        return frames.announcing(sound) + sound if kind == "mp3" else sound
-    forms = {head.form[:16]: head.form for head in map(wav.head_of, pieces) if head is not None}
+        sound = b"".join(_read_body(kind, piece) for piece in pieces)
+        return frames.make_length_frame(sound) + sound if kind == "mp3" else sound
+    forms = {head.form[:16]: head.form for head in map(read_wav_head, pieces) if head is not None}
     if len(forms) != 1:
-        raise NotAudio("the pieces of the text do not fit together: their samples are coded in several ways")
-    return wav.written(forms.popitem()[1], [_body("wav", piece) for piece in pieces])
+        raise NotAudio("the pieces of the text have different sample formats")
+    return wav.make_wav(forms.popitem()[1], [_read_body("wav", piece) for piece in pieces])
 
 
-def fits(kinds: Sequence[tuple[AudioFormat, int | None]]) -> None:
-    """Raise `NotAudio` unless all pieces, of which *kinds* tells format and rate, are of one kind."""
+def check_same_format(kinds: Sequence[tuple[AudioFormat, int | None]]) -> None:
+    """Raise `NotAudio` unless all pieces have the same format and sample rate, listed in *kinds*."""
     if len(set(kinds)) > 1:
-        told = ", ".join(f"{kind} of {rate} Hz" for kind, rate in sorted(set(kinds), key=str))
+        kinds_found = ", ".join(f"{kind} of {rate} Hz" for kind, rate in sorted(set(kinds), key=str))
         raise NotAudio(
-            f"the pieces of the text do not fit together: {told}", expected="one kind for all pieces"
+            f"the pieces of the text have different formats: {kinds_found}",
+            expected="one format for all pieces",
         )
 
 
-def _body(kind: AudioFormat, piece: bytes) -> bytes:
-    body = body_of(kind, first=False)
+def _read_body(kind: AudioFormat, piece: bytes) -> bytes:
+    body = make_body(kind, first=False)
     return body.feed(piece) + body.end()

@@ -1,4 +1,4 @@
-"""Ogg (Vorbis, Opus): a row of pages, the last of which says that it is the last."""
+"""Check Ogg files (Vorbis, Opus), which are sequences of pages; the last page is marked."""
 
 # ruff: noqa: PLR2004 - the sizes, offsets and marks of the format
 
@@ -7,9 +7,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
-from llmcore.voice.audio.heard import Heard, broken, cut
+from llmcore.voice.audio.info import AudioInfo, make_not_audio, make_truncated
 
-__all__ = ["hear"]
+__all__ = ["read"]
 
 _LAST: Final = 0x04
 _FIRST: Final = 0x02
@@ -24,7 +24,7 @@ class _Page(NamedTuple):
 
 
 class _Stream:
-    """One of the streams in the file, as far as it was read."""
+    """One stream of the file, as read so far."""
 
     def __init__(self, body: bytes) -> None:
         self.skipped, self.over, self.time = 0, False, 0
@@ -35,21 +35,21 @@ class _Stream:
         elif body[:7] == b"\x01vorbis" and len(body) > 16:
             self.rate, self.channels = int.from_bytes(body[12:16], "little"), body[11]
         else:
-            self.rate, self.channels = 0, 0  # FLAC, Speex, ...: whole, of a length that is not told
+            self.rate, self.channels = 0, 0  # FLAC, Speex, ...: the duration is unknown
 
     def length_s(self) -> float | None:
         return max(0, self.time - self.skipped) / self.rate if self.rate else None
 
 
-def hear(audio: bytes, *, opus: bool = False) -> Heard:
-    """Return what the pages say.
+def read(audio: bytes, *, opus: bool = False) -> AudioInfo:
+    """Return the sample rate, channels and duration.
 
     Args:
         audio: The file.
-        opus: Whether it has to be Opus.
+        opus: Whether the codec must be Opus.
 
     Raises:
-        NotAudio: It is no Ogg, cut short, or not Opus where it has to be.
+        NotAudio: *audio* is not Ogg, is truncated, or has another codec.
     """
     streams: dict[bytes, _Stream] = {}
     for page in _pages(audio):
@@ -57,21 +57,21 @@ def hear(audio: bytes, *, opus: bool = False) -> Heard:
             streams[page.stream] = _Stream(page.body)
         stream = streams.get(page.stream)
         if stream is None:
-            raise broken("the ogg does not begin with its first page")
+            raise make_not_audio("the ogg file does not begin with its first page")
         if page.time != _NO_TIME:
             stream.time = page.time
         stream.over = stream.over or bool(page.flags & _LAST)
     if not streams or (opus and not any(stream.opus for stream in streams.values())):
-        raise broken("this is no opus" if opus else "the ogg is empty")
+        raise make_not_audio("not an opus file" if opus else "the ogg file is empty")
     if not all(stream.over for stream in streams.values()):
-        raise cut("ogg", "its last page is missing")
+        raise make_truncated("ogg", "its last page is missing")
     lengths = [stream.length_s() for stream in streams.values()]
     known = [length for length in lengths if length is not None]
     if known and not any(known):
-        raise broken("the ogg has no sound in it")
+        raise make_not_audio("the ogg file contains no sound")
     first = next(iter(streams.values()))
     duration = sum(known) if len(known) == len(lengths) else None
-    return Heard(audio, first.rate or None, first.channels or None, duration)
+    return AudioInfo(audio, first.rate or None, first.channels or None, duration)
 
 
 def _pages(audio: bytes) -> Iterator[_Page]:
@@ -79,15 +79,15 @@ def _pages(audio: bytes) -> Iterator[_Page]:
     while at < len(audio):
         if audio[at : at + 4] != b"OggS":
             raise (
-                cut("ogg", "a page has half a head")
+                make_truncated("ogg", "it ends inside a page header")
                 if at and len(audio) - at < 4
-                else broken(f"this is no ogg: no page begins at byte {at:,}")
+                else make_not_audio(f"not an ogg file: there is no page at byte {at:,}")
             )
         count = audio[at + 26] if len(audio) > at + 26 else 0
         begins = at + 27 + count
         ends = begins + sum(audio[at + 27 : begins])
         if len(audio) < at + 27 or ends > len(audio):
-            raise cut("ogg", f"its last page lacks {ends - len(audio)} bytes")
+            raise make_truncated("ogg", f"its last page lacks {ends - len(audio)} bytes")
         time = int.from_bytes(audio[at + 6 : at + 14], "little")
         yield _Page(audio[at + 5], time, audio[at + 14 : at + 18], audio[begins:ends])
         at = ends

@@ -1,4 +1,4 @@
-"""Reads the address of a server, a group of Sentinels or a Cluster; shows no password, whatever is wrong with it."""
+"""Parse the address of a server, a group of Sentinels or a Cluster. No error shows a password."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ from typing import Final, Literal, NamedTuple
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from llmcore.errors import ConfigError
+from llmcore.support.errors import raise_unchained
+from llmcore.support.text import find_invisible
 from llmcore.types import Secret
-from llmcore_cache_redis.plugin import RedisOptions
+from llmcore_cache_redis.options import RedisOptions
 
 __all__ = ["Address", "Target", "parse"]
 
@@ -30,10 +32,10 @@ _FIX: Final = 'llmcore config set cache.redis.url "redis://localhost:6379/0"'
 
 
 class Address(NamedTuple):
-    """Where one server listens."""
+    """The address of one server."""
 
     host: str
-    """A path, where the port is 0."""
+    """A host; a path if the port is 0."""
     port: int
 
     def __str__(self) -> str:
@@ -43,7 +45,7 @@ class Address(NamedTuple):
 
 @dataclass(frozen=True)
 class Target:
-    """What an address says."""
+    """A parsed address."""
 
     kind: Kind
     nodes: tuple[Address, ...]
@@ -52,9 +54,9 @@ class Target:
     username: str | None
     password: Secret | None
     master: str
-    """Sentinel: by what name it knows the master."""
+    """The name of the master, for Sentinels."""
     shown: str
-    """The address as it may be told."""
+    """The address without the password."""
 
 
 class _Unreadable(Exception):
@@ -64,7 +66,7 @@ class _Unreadable(Exception):
 
 
 def parse(options: RedisOptions) -> Target:
-    """Return what the options say of the server.
+    """Parse the address and credentials in *options*.
 
     Raises:
         ConfigError: The address cannot be read.
@@ -72,35 +74,37 @@ def parse(options: RedisOptions) -> Target:
     try:
         return _target(options)
     except _Unreadable as error:
-        fault = ConfigError(
-            f"the address of the Redis server cannot be read: {error.what}",
-            where="url in [cache.redis]",
-            expected=error.expected,
-            suggestion=error.near,
-            fix=_FIX,
-            notes=["a password in it is written with %40 for @, %2F for /, %3A for :, %23 for #"],
+        raise_unchained(
+            ConfigError(
+                f"the address of the Redis server cannot be read: {error.what}",
+                where="url in [cache.redis]",
+                expected=error.expected,
+                suggestion=error.near,
+                fix=_FIX,
+                notes=["in a password, write %40 for @, %2F for /, %3A for :, %23 for #"],
+            )
         )
-    # Outside the block above: what failed may hold the password.
-    raise fault
 
 
 def _target(options: RedisOptions) -> Target:
-    scheme, _, rest = options.url.partition("://")
+    scheme, _, rest = options.url.strip().partition("://")
     if scheme.lower() not in _SCHEMES:
         near = get_close_matches(scheme.lower(), _SCHEMES, 1, 0.6)
         expected = "one of " + ", ".join(f"{name}://" for name in _SCHEMES)
-        raise _Unreadable("it begins with none of the schemes", expected, f"{near[0]}://" if near else None)
+        raise _Unreadable("it has an unknown scheme", expected, f"{near[0]}://" if near else None)
     kind, tls = _SCHEMES[scheme.lower()]
     try:
         parts = urlsplit(f"//{rest}")
     except ValueError:
-        raise _Unreadable("its brackets do not close", "redis://[::1]:6379/0") from None
+        raise_unchained(_Unreadable("its brackets do not close", "redis://[::1]:6379/0"))
     given = dict(parse_qsl(parts.query, keep_blank_values=True))
     if set(given) - set(_PARAMETERS) or parts.fragment:
-        raise _Unreadable("it has unknown parameters behind ? or #", "?db=0 or ?cluster=true, or none")
+        raise _Unreadable("it has unknown parameters after ? or #", "?db=0 or ?cluster=true, or none")
     if given.get("cluster", "").lower() in {"1", "true", "yes"}:
         kind = "cluster"
     user, _, hosts = parts.netloc.rpartition("@")
+    if unseen := find_invisible(hosts):
+        raise _Unreadable(f"its host contains {unseen}", "redis://host:port/0")
     if scheme.lower() == "unix":
         nodes: tuple[Address, ...] = (Address(hosts + unquote(parts.path), 0),)
         path: list[str] = []
@@ -132,14 +136,14 @@ def _node(text: str, default: int) -> Address:
     if not colon or text.endswith("]"):
         host, port = text, str(default)
     if not port.isdecimal() or not 0 < int(port) <= _LAST_PORT:
-        raise _Unreadable("the port is no number", f"a number from 1 to {_LAST_PORT}")
+        raise _Unreadable("the port is not a number", f"a number from 1 to {_LAST_PORT}")
     return Address(host.removeprefix("[").removesuffix("]"), int(port))
 
 
 def _db(path: list[str], given: dict[str, str], kind: Kind) -> int:
     text = given.get("db", path.pop(0) if path else "0")
     if path or not text.isdecimal():
-        raise _Unreadable("what follows the server is no number of a database", "redis://host:port/0")
+        raise _Unreadable("the path must be the number of a database", "redis://host:port/0")
     if kind == "cluster" and int(text):
         raise _Unreadable("a Cluster has the database 0 alone", "redis+cluster://host:port")
     return int(text)

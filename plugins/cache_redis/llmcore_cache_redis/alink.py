@@ -1,23 +1,53 @@
-"""One asynchronous connection and the idle ones of a server: whatever interrupts a command ends its connection."""
+"""One asynchronous connection: what interrupts a command ends its connection."""
 
 from __future__ import annotations
 
-import asyncio  # noqa: TID253 - loaded only when the asynchronous colour is used
-import time
-from collections import deque
-from collections.abc import Awaitable, Callable
+import asyncio  # noqa: TID253 - loaded only when the asynchronous variant is used
+import socket
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Any
+from typing import Any, Self, cast
 
-from redis.asyncio.connection import Connection, DefaultParser, SSLConnection, UnixDomainSocketConnection
+from redis.asyncio.connection import AbstractConnection, Connection, DefaultParser, UnixDomainSocketConnection
 from redis.exceptions import RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from llmcore_cache_redis.address import Address
+from llmcore_cache_redis.connect_faults import Attempt, Phase, explain
 from llmcore_cache_redis.faults import Broken, ReplyError
-from llmcore_cache_redis.wire import broken
+from llmcore_cache_redis.tls import TLS
+from llmcore_cache_redis.wire import Limits, Request
 
-__all__ = ["AsyncLink", "AsyncPool"]
+__all__ = ["AsyncLink"]
+
+
+class _Deadline:
+    """Raises TimeoutError in its context when the time is over, and the event loop has gone round once more.
+
+    So what arrived in time counts, even if the loop was too busy to look.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self._limit = asyncio.timeout(None)
+        self._seconds = seconds
+        self._timer: asyncio.TimerHandle | None = None
+
+    async def __aenter__(self) -> Self:
+        await self._limit.__aenter__()
+        self.allow(self._seconds)
+        return self
+
+    async def __aexit__(self, *raised: Any) -> None:  # noqa: PYI036 - they are passed on
+        if self._timer is not None:
+            self._timer.cancel()
+        await self._limit.__aexit__(*raised)
+
+    def allow(self, seconds: float) -> None:
+        """Allow *seconds* from now on."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self._limit.reschedule(None)
+        self._timer = asyncio.get_running_loop().call_later(seconds, self._limit.reschedule, 0.0)
 
 
 class _Parser(DefaultParser):  # type: ignore[misc, valid-type, unused-ignore]
@@ -28,52 +58,169 @@ class _Parser(DefaultParser):  # type: ignore[misc, valid-type, unused-ignore]
         return ReplyError(response)
 
 
+class _Aborting(AbstractConnection):
+    """Ends at once where redis-py waits: TLS waits half a minute for the server's farewell, a full buffer for ever."""
+
+    deadline: _Deadline | None = None
+
+    def abort(self) -> None:
+        """End the connection."""
+        if self._writer is not None:
+            self._writer.transport.abort()
+            self._reader = self._writer = None
+        self._parser.on_disconnect()  # type: ignore[no-untyped-call, unused-ignore]
+
+    async def disconnect(self, *_: object, **__: object) -> None:
+        self.abort()
+
+
+class _Internet(_Aborting, Connection):
+    """Connects by TCP, then by TLS where that is used, each with a deadline of its own."""
+
+    phase: Phase = "tcp"
+
+    def __init__(self, *, limits: Limits, tls: TLS | None, **made: Any) -> None:
+        super().__init__(**made)
+        self._limits = limits
+        self._tls = tls
+        self._connected: socket.socket | None = None
+
+    async def _connect(self) -> None:
+        addresses = await _look_up(self.host, self.port)
+        self._allow(self._limits.tcp)  # only now: without it a thread that starts late would use the time up
+        self._connected = await _connect_tcp(addresses)
+        if self._tls is None:
+            await super()._connect()  # type: ignore[no-untyped-call, unused-ignore]
+        else:
+            self.phase = "tls"
+            self._allow(self._limits.tls)
+            self._reader, self._writer = await self._encrypt(self._connected, self._tls)
+        self.phase = "greeting"
+
+    def _allow(self, seconds: float) -> None:
+        if self.deadline is not None:
+            self.deadline.allow(seconds)
+
+    def _connection_arguments(self) -> dict[str, Any]:
+        """Return what redis-py passes to `asyncio.open_connection`."""
+        return {"sock": self._connected}
+
+    async def _encrypt(
+        self, connected: socket.socket, tls: TLS
+    ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """Make the TLS handshake on *connected*.
+
+        Not by `asyncio.open_connection`: where that is cancelled before the handshake begins, it leaves the connection open.
+        """
+        connected.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for option, value in cast("dict[int, int]", self.socket_keepalive_options).items():
+            connected.setsockopt(socket.IPPROTO_TCP, option, value)
+        loop = asyncio.get_running_loop()
+        plain, _ = await loop.create_connection(asyncio.Protocol, sock=connected)
+        reader = asyncio.StreamReader(loop=loop)
+        protocol = asyncio.StreamReaderProtocol(reader, loop=loop)
+        try:
+            encrypted = await loop.start_tls(
+                plain,
+                protocol,
+                tls.context(),
+                server_hostname=self.host,
+                ssl_handshake_timeout=2 * self._limits.tls,  # the deadline ends it before
+            )
+        except BaseException:
+            plain.abort()
+            raise
+        if encrypted is None:  # of uvloop, where the connection was lost meanwhile
+            raise ConnectionResetError
+        protocol.connection_made(encrypted)  # which `start_tls` leaves to its caller
+        return reader, asyncio.StreamWriter(encrypted, protocol, reader, loop)
+
+
+class _Local(_Aborting, UnixDomainSocketConnection):
+    """Connects by a Unix socket."""
+
+    phase: Phase = "greeting"
+
+
+async def _look_up(host: str, port: int) -> list[Any]:
+    """Return the addresses of *host*, as `socket.getaddrinfo` does; a number is not looked up in a thread."""
+    with suppress(socket.gaierror):
+        return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
+    return await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+
+
+async def _connect_tcp(addresses: Sequence[Any]) -> socket.socket:
+    """Return a socket that is connected to the first of *addresses* that accepts it."""
+    fault: OSError | None = None
+    for family, kind, protocol, _, address in addresses:
+        connected = socket.socket(family, kind, protocol)
+        connected.setblocking(False)  # noqa: FBT003 - its only argument
+        try:
+            await asyncio.get_running_loop().sock_connect(connected, address)
+        except OSError as error:
+            connected.close()
+            fault = error
+        except BaseException:
+            connected.close()
+            raise
+        else:
+            return connected
+    raise fault or OSError("no address")
+
+
 class AsyncLink:
     """A connection, used by one task at a time; made by `connect`."""
 
-    def __init__(self, address: Address, connection: Any) -> None:
+    def __init__(self, address: Address, connection: Any, tls: TLS | None) -> None:
         self.address = address
         self.used = False
         self.generation = 0
+        self._tls = tls
         self._connection = connection
         self._send = connection.send_packed_command
         self._read = connection.read_response
+        self._timer: asyncio.Handle | None = None
         self._expired = False
 
     @classmethod
     async def connect(
-        cls,
-        address: Address,
-        made: dict[str, Any],
-        timeout: float,  # noqa: ASYNC109 - a failure is told in our words
-        *,
-        tls: bool,
+        cls, address: Address, made: dict[str, Any], limits: Limits, tls: TLS | None = None
     ) -> AsyncLink:
-        """Make a connection within *timeout* seconds.
+        """Make a connection; see `Link`.
 
         Raises:
             Broken: It could not be made in time.
             ReplyError: The server refused it.
         """
-        kind = UnixDomainSocketConnection if not address.port else SSLConnection if tls else Connection
-        connection: Any = kind(**made, parser_class=_Parser, socket_timeout=None, socket_connect_timeout=None)
-        link = cls(address, connection)
+        made = {**made, "parser_class": _Parser, "socket_timeout": None, "socket_connect_timeout": None}
+        connection: Any = _Internet(**made, limits=limits, tls=tls) if address.port else _Local(**made)
+        link = cls(address, connection, tls)
         fault: Broken | ReplyError | None = None
         try:
-            async with asyncio.timeout(timeout):
+            async with _Deadline(limits.whole) as deadline:
+                connection.deadline = deadline
                 await connection.connect()
         except (RedisError, OSError, ValueError) as error:
-            fault = broken(error, address)
+            fault = link._explain(error)
         except BaseException:
-            await link.close()
+            link.close()
             raise
+        finally:
+            connection.deadline = None
         if fault is not None:
-            await link.close()
+            link.close()
             raise fault
+        connection.phase = "ready"
         return link
 
-    async def ask(self, payload: bytes, count: int, timeout: float) -> list[Any]:  # noqa: ASYNC109 - one timer is cheaper
-        """Send *payload* and return its *count* replies; errors of the server are among them.
+    async def ask(
+        self,
+        payload: bytes,
+        count: int,
+        timeout: float,  # noqa: ASYNC109 - one timer is cheaper
+        then: Callable[[list[Any]], Request] | None = None,
+    ) -> list[Any]:
+        """Send *payload* and return its *count* replies; errors of the server are among them. See `Step.then`.
 
         Raises:
             Broken: Not all of them came in time; the connection is closed, as it is where the task is cancelled.
@@ -81,7 +228,7 @@ class AsyncLink:
         fault: Broken | ReplyError | None = None
         replies: list[Any] = []
         started = False
-        timer = asyncio.get_running_loop().call_later(timeout, self._expire)
+        self._timer = asyncio.get_running_loop().call_later(timeout, self._expire)
         try:
             await self._send(payload, check_health=False)
             while len(replies) < count:
@@ -91,118 +238,41 @@ class AsyncLink:
                     replies.append(error)
                 started = True
         except (RedisError, OSError, ValueError) as error:
-            fault = broken(RedisTimeoutError() if self._expired else error, self.address)
+            fault = self._explain(RedisTimeoutError() if self._expired else error)
         except BaseException:
-            await self.close()
+            self.close()
             raise
         finally:
-            timer.cancel()
+            self._timer.cancel()
         if fault is not None:
-            await self.close()
+            self.close()
             if isinstance(fault, Broken):
                 fault.stale = self.used and not started and not self._expired
             raise fault
         self.used = True
+        if self._expired:
+            self.generation = -1  # it was aborted in the moment of the last reply
+        if then is not None:
+            self.used = False  # what breaks from here on is not stale
+            replies += await self.ask(*then(replies), timeout)
         return replies
 
-    async def close(self) -> None:
-        """End the connection."""
-        with suppress(RedisError, OSError, RuntimeError):
-            await self._connection.disconnect(nowait=True)
+    def close(self) -> None:
+        """End the connection at once."""
+        self._connection.abort()
 
     def _expire(self) -> None:
+        """Abort after one more round of the event loop, in which a reply that has arrived is read."""
+        self._timer = asyncio.get_running_loop().call_soon(self._abort)
+
+    def _abort(self) -> None:
         self._expired = True
-        writer = self._connection._writer  # noqa: SLF001 - redis-py has no way to end one that another task reads
+        writer = self._connection._writer  # noqa: SLF001 - kept: the task that reads from it finds its end
         if writer is not None:
             writer.transport.abort()
 
-
-class AsyncPool:
-    """Idle connections of one event loop to one server, the one used last first.
-
-    Args:
-        make: Makes a connection.
-        most: How many there may be; beyond it askers wait, within their own time.
-    """
-
-    def __init__(self, make: Callable[[], Awaitable[AsyncLink]], most: int) -> None:
-        self._make = make
-        self._most = most
-        self._idle: list[AsyncLink] = []
-        self._waiting: deque[asyncio.Future[None]] = deque()
-        self._open = 0
-        self._generation = 0
-
-    async def ask(self, payload: bytes, count: int, timeout: float) -> list[Any]:  # noqa: ASYNC109 - as above
-        """Send *payload* over a connection and return its replies; see `AsyncLink.ask`."""
-        link = self._idle.pop() if self._idle else await self._another(timeout)
-        try:
-            replies = await link.ask(payload, count, timeout)
-        except (Broken, ReplyError):
-            self._one_less()
-            await self.drop()
-            raise
-        except BaseException:
-            self._one_less()
-            raise
-        if link.generation != self._generation:
-            self._one_less()
-            await link.close()
-            return replies
-        self._idle.append(link)
-        self._wake()
-        return replies
-
-    async def drop(self) -> None:
-        """Close the idle connections, and the busy ones when they are done."""
-        self._generation += 1
-        idle, self._idle = self._idle, []
-        for link in idle:
-            self._one_less()
-            await link.close()
-
-    async def _another(self, timeout: float) -> AsyncLink:  # noqa: ASYNC109 - as above
-        deadline = time.monotonic() + timeout
-        generation = self._generation
-        while not self._idle and self._open >= self._most:
-            if not await self._turn(deadline) or generation != self._generation:
-                raise Broken(f"all {self._most} connections were busy, or broke")
-        if self._idle:
-            return self._idle.pop()
-        self._open += 1
-        try:
-            link = await self._make()
-        except (Broken, ReplyError):
-            self._one_less()
-            await self.drop()
-            raise
-        except BaseException:
-            self._one_less()
-            raise
-        link.generation = self._generation
-        return link
-
-    async def _turn(self, deadline: float) -> bool:
-        """Wait until a connection may be free; return whether that was before *deadline*."""
-        turn = asyncio.get_running_loop().create_future()
-        self._waiting.append(turn)
-        try:
-            done, _ = await asyncio.wait({turn}, timeout=deadline - time.monotonic())
-        except BaseException:
-            if turn.done():
-                self._wake()  # it was this one's turn: it goes to the next
-            turn.cancel()
-            raise
-        turn.cancel()
-        return bool(done)
-
-    def _one_less(self) -> None:
-        self._open -= 1
-        self._wake()
-
-    def _wake(self) -> None:
-        while self._waiting:
-            turn = self._waiting.popleft()
-            if not turn.done():
-                turn.set_result(None)
-                return
+    def _explain(self, error: Exception) -> Broken | ReplyError:
+        certificate = self._tls is not None and self._tls.has_certificate
+        return explain(
+            error, Attempt(self.address, self._connection.phase, self._tls is not None, certificate)
+        )

@@ -1,4 +1,4 @@
-"""Carries plans out: over blocking connections, or over those of the running event loop."""
+"""Run plans, over blocking connections or over connections of the running event loop."""
 
 from __future__ import annotations
 
@@ -6,37 +6,62 @@ from collections.abc import AsyncGenerator
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from llmcore.support import forks
 from llmcore_cache_redis.address import Address, Target
 from llmcore_cache_redis.faults import Broken, ReplyError
 from llmcore_cache_redis.link import Link
-from llmcore_cache_redis.plugin import RedisOptions
-from llmcore_cache_redis.pool import Pool
+from llmcore_cache_redis.options import RedisOptions
+from llmcore_cache_redis.pool import Bounds, Pool
 from llmcore_cache_redis.routes import Plan
-from llmcore_cache_redis.wire import Step, settings
+from llmcore_cache_redis.tls import TLS
+from llmcore_cache_redis.wire import Limits, Step, settings
 
 if TYPE_CHECKING:
     import asyncio
 
-    from llmcore_cache_redis.alink import AsyncLink, AsyncPool
+    from llmcore_cache_redis.alink import AsyncLink
+    from llmcore_cache_redis.apool import AsyncPool
 
-__all__ = ["Asynchronous", "Blocking"]
+__all__ = ["Asynchronous", "Blocking", "Servers"]
 
 T = TypeVar("T")
 Server = tuple[Address, bool]
 
 
-class Blocking:
-    """Carries plans out in the calling thread; one pool a server."""
+class Servers:
+    """The connection settings of one cache, sync and async."""
 
     def __init__(self, target: Target, options: RedisOptions) -> None:
-        self._target = target
-        self._options = options
-        self._timeout = float(options.timeout)
+        """Prepare the settings.
+
+        Raises:
+            ConfigError: A certificate file cannot be used.
+        """
+        self.target = target
+        self.options = options
+        self.timeout = float(options.timeout)
+        self.tls = TLS(options) if target.tls else None
+        self.limits = Limits(
+            float(options.connect_timeout), float(options.tls_timeout) if target.tls else 0.0
+        )
+        self.bounds = Bounds.of(options.max_connections, self.limits)
+
+    def settings(self, step: Step) -> dict[str, Any]:
+        """Return the arguments of redis-py's connection to the server of *step*."""
+        return settings(self.target, self.options, step)
+
+
+class Blocking:
+    """Runs plans in the calling thread, with one pool per server."""
+
+    def __init__(self, servers: Servers) -> None:
+        self._servers = servers
+        self._timeout = servers.timeout
         self._pools: dict[Server, Pool] = {}
 
     def run(self, plan: Plan[T]) -> T:
         """Return the plan's result."""
-        step = resumed(plan, None, None)
+        step = resume(plan, None, None)
         while not isinstance(step, Done):
             replies: list[Any] | None = None
             fault: Exception | None = None
@@ -44,46 +69,51 @@ class Blocking:
                 replies = self.ask(step)
             except (Broken, ReplyError) as error:
                 fault = error
-            step = resumed(plan, replies, fault)
+            step = resume(plan, replies, fault)
         return step.value
 
     def ask(self, step: Step) -> list[Any]:
         """Return the replies."""
-        pool = self.pool(step)
-        return pool.ask(step.payload, step.expected, self._timeout if step.timeout is None else step.timeout)
+        wait = self._timeout if step.timeout is None else step.timeout
+        return self.pool(step).ask(step.payload, step.expected, wait, step.then)
 
     def pool(self, step: Step) -> Pool:
         """Return the connections to the server of *step*."""
         server = (step.address, step.sentinel)
         pool = self._pools.get(server)
         if pool is None:
-            made = Pool(lambda: self.link(step), self._options.max_connections)
+            made = Pool(lambda: self.link(step), self._servers.bounds)
             pool = self._pools.setdefault(server, made)
         return pool
 
     def link(self, step: Step) -> Link:
         """Return a new connection to the server of *step*."""
-        made = settings(self._target, self._options, step)
-        return Link(step.address, made, float(self._options.connect_timeout), tls=self._target.tls)
+        servers = self._servers
+        return Link(step.address, servers.settings(step), servers.limits, servers.tls)
 
     def close(self) -> None:
         """Close every connection."""
         for pool in list(self._pools.values()):
-            pool.drop()
+            pool.close()
 
 
 class Asynchronous:
-    """Carries plans out in tasks; one pool a server and event loop."""
+    """Runs plans in tasks, with one pool per server and event loop."""
 
-    def __init__(self, target: Target, options: RedisOptions) -> None:
-        self._target = target
-        self._options = options
-        self._timeout = float(options.timeout)
+    def __init__(self, servers: Servers) -> None:
+        self._servers = servers
+        self._timeout = servers.timeout
         self._loops: dict[asyncio.AbstractEventLoop, _InLoop] = {}
+        forks.watch(self)
+
+    def after_fork(self) -> None:
+        """Leave the connections to the parent process, whose event loops use them; see `forks.ForkAware`."""
+        forks.leave_to_parent(self._loops)
+        self._loops = {}
 
     async def run(self, plan: Plan[T]) -> T:
         """Return the plan's result."""
-        step = resumed(plan, None, None)
+        step = resume(plan, None, None)
         while not isinstance(step, Done):
             replies: list[Any] | None = None
             fault: Exception | None = None
@@ -91,13 +121,13 @@ class Asynchronous:
                 replies = await self.ask(step)
             except (Broken, ReplyError) as error:
                 fault = error
-            step = resumed(plan, replies, fault)
+            step = resume(plan, replies, fault)
         return step.value
 
     async def ask(self, step: Step) -> list[Any]:
         """Return the replies."""
         wait = self._timeout if step.timeout is None else step.timeout
-        return await self._pool(step).ask(step.payload, step.expected, wait)
+        return await self._pool(step).ask(step.payload, step.expected, wait, step.then)
 
     async def aclose(self) -> None:
         """Close every connection of the running loop."""
@@ -114,51 +144,50 @@ class Asynchronous:
         mine = self._loops.get(loop)
         if mine is None:
             for other in [each for each in list(self._loops) if each.is_closed()]:
-                self._loops.pop(other, None)  # closed by hand: its connections go with it
+                self._loops.pop(other, None)  # closed without `aclose`: drop its connections
             mine = self._loops[loop] = _InLoop()
         server = (step.address, step.sentinel)
         pool = mine.pools.get(server)
         if pool is None:
-            from llmcore_cache_redis.alink import AsyncPool
+            from llmcore_cache_redis.apool import AsyncPool
 
-            pool = mine.pools[server] = AsyncPool(lambda: self._link(step), self._options.max_connections)
+            pool = mine.pools[server] = AsyncPool(lambda: self._link(step), self._servers.bounds)
         return pool
 
     async def _link(self, step: Step) -> AsyncLink:
         from llmcore_cache_redis.alink import AsyncLink
 
-        made = settings(self._target, self._options, step)
-        timeout = float(self._options.connect_timeout)
-        return await AsyncLink.connect(step.address, made, timeout, tls=self._target.tls)
+        servers = self._servers
+        return await AsyncLink.connect(step.address, servers.settings(step), servers.limits, servers.tls)
 
 
 class _InLoop:
-    """The connections of one event loop, which `asyncio.run` closes where nobody else does."""
+    """The connections of one event loop, which `asyncio.run` closes at its end."""
 
     def __init__(self) -> None:
         self.pools: dict[Server, AsyncPool] = {}
-        self.end = self._ending()
+        self.end = self._close_at_end()
         with suppress(StopIteration):
-            # Begun: what ends a loop closes all asynchronous generators first.
+            # Started, so that the end of the loop closes this asynchronous generator.
             self.end.__anext__().send(None)
 
-    async def _ending(self) -> AsyncGenerator[None, None]:
+    async def _close_at_end(self) -> AsyncGenerator[None, None]:
         try:
             yield
         finally:
             for pool in list(self.pools.values()):
-                await pool.drop()
+                pool.close()
 
 
 class Done(Generic[T]):
-    """A plan's result."""
+    """The result of a plan."""
 
     def __init__(self, value: T) -> None:
         self.value = value
 
 
-def resumed(plan: Plan[T], replies: list[Any] | None, fault: Exception | None) -> Step | Done[T]:
-    """Go on with the plan until its next step or its end; without replies and fault it begins."""
+def resume(plan: Plan[T], replies: list[Any] | None, fault: Exception | None) -> Step | Done[T]:
+    """Run the plan until its next step or its end; without *replies* and *fault*, start it."""
     try:
         if fault is not None:
             return plan.throw(fault)

@@ -1,48 +1,69 @@
-"""What goes wrong with a server, in words that show neither password nor key."""
+"""Errors of a server, in texts that show neither password nor key."""
 
 from __future__ import annotations
 
-from typing import Final
+import re
+from typing import Final, NamedTuple
 
 from redis.exceptions import ResponseError
 
 from llmcore.errors import CacheError, CacheUnavailable
+from llmcore_cache_redis.address import Target
 
-__all__ = ["Broken", "ReplyError", "refusal", "too_large"]
+__all__ = ["Broken", "ReplyError", "refusal", "refused_command", "too_large"]
 
 
 class ReplyError(ResponseError):  # type: ignore[misc, unused-ignore]
-    """The server's refusal, its code included."""
+    """An error reply of the server, including its code."""
+
+    by_sentinel = False
+    """Whether a Sentinel refused. Sentinels have separate users and passwords."""
 
     @property
     def code(self) -> str:
         """The first word, such as READONLY."""
         return str(self).partition(" ")[0]
 
+    @property
+    def is_outage(self) -> bool:
+        """Whether the server refuses every command with this error."""
+        return self.code in _DOWN
+
 
 class Broken(Exception):
-    """A connection was not had, or was lost; nothing on it may be trusted."""
+    """A connection was not made or was lost. It must not be used again."""
 
-    def __init__(self, what: str, *, stale: bool = False) -> None:
+    def __init__(
+        self,
+        what: str,
+        *,
+        expected: str | None = None,
+        fix: str | None = None,
+        slow: bool = False,
+        stale: bool = False,
+    ) -> None:
         super().__init__(what)
         self.what = what
+        self.expected = expected
+        self.fix = fix
+        self.slow = slow
+        """The connection attempt timed out. Other connections to the server may work."""
         self.stale = stale
-        """The server had closed it while it lay idle: what was asked was not answered in part."""
+        """The server had closed the connection while it was idle, so there is no partial reply."""
 
     def fault(self, shown: str) -> CacheUnavailable:
         """Return the error for the caller."""
         return CacheUnavailable(
             f"Redis does not answer: {self.what}",
             where=shown,
-            expected="a server that answers within `timeout` of [cache.redis]",
-            fix="redis-cli -u ADDRESS ping",
+            expected=self.expected or "a server that answers within `timeout` of [cache.redis]",
+            fix=self.fix or f"redis-cli -u {shown} ping",
         )
 
 
 _FIXES: Final = {
     "NOAUTH": ("it asks for a password", "a password", "llmcore config set cache.redis.password env:REDIS_PASSWORD"),
     "WRONGPASS": ("the user name or password is wrong", "the server's password", "llmcore config set cache.redis.password env:REDIS_PASSWORD"),
-    "NOPERM": ("this user may not do that", "a user with the rights +@read +@write +@scripting +@connection", "redis-cli ACL LIST"),
     "READONLY": ("it is a replica, which may not be written", "the address of the master", "llmcore config set cache.redis.url redis+sentinel://HOST:26379/MASTER"),
     "OOM": ("it is out of memory and may evict nothing", "an eviction policy", "redis-cli CONFIG SET maxmemory-policy allkeys-lru"),
     "LOADING": ("it is still loading its data", "a server that has started", "redis-cli INFO persistence"),
@@ -52,44 +73,93 @@ _FIXES: Final = {
     "ASK": ("it is moving these keys to another node", "a Cluster at rest", "redis-cli CLUSTER INFO"),
     "TRYAGAIN": ("it is moving these keys to another node", "a Cluster at rest", "redis-cli CLUSTER INFO"),
     "CLUSTERDOWN": ("its Cluster is down", "a Cluster with a master for every slot", "redis-cli CLUSTER INFO"),
+    "DENIED": ("it is in protected mode, and accepts only clients on its own machine", "a password on the server", "redis-cli CONFIG SET requirepass PASSWORD"),
     "NOPROTO": ("it does not speak RESP3", "Redis 6.0 or newer", "redis-cli INFO server"),
 }  # fmt: skip
 
-_DOWN: Final = frozenset({"NOAUTH", "WRONGPASS", "LOADING", "MASTERDOWN", "CLUSTERDOWN", "NOPROTO"})
-"""Refusals that meet every command alike."""
+_BY_TEXT: Final = (
+    ("db index", ("it has no database {db}", "the number of a database that the server has: 0 to 15 by default", "redis-cli CONFIG GET databases")),
+    ("select is not allowed in cluster mode", ("it is part of a Cluster, which has no database {db}", "database 0, and redis+cluster:// in the address", "llmcore config set cache.redis.url redis+cluster://HOST:PORT")),
+    ("max number of clients", ("it has too many clients", "fewer connections", "redis-cli CONFIG SET maxclients 10000")),
+    ("can't run this command", ("a script of the cache uses a command that the user '{user}' may not run", "a user with the rights +get +set +del", "redis-cli ACL SETUSER {user} +get +set +del")),
+    ("unknown command", ("it does not know a command that the cache needs", "Redis 6.0 or newer", "redis-cli INFO server")),
+)  # fmt: skip
+"""Refusals that have no code of their own."""
+_COMMAND: Final = re.compile(r"run the '([A-Za-z]+(?:\|[A-Za-z]+)?)' command")
+_DOWN: Final = frozenset({"NOAUTH", "WRONGPASS", "LOADING", "MASTERDOWN", "CLUSTERDOWN", "DENIED", "NOPROTO"})
+"""Codes of errors that every command gets."""
 
 
-def refusal(error: Exception, shown: str) -> CacheError:
-    """Return our error for the server's. Its own text may repeat a key, so of an unknown one the code alone is told."""
-    text = str(error)
-    code = text.partition(" ")[0]
-    if "max number of clients" in text:
-        what, expected, fix = (
-            "it has too many clients",
-            "fewer connections",
-            "redis-cli CONFIG SET maxclients 10000",
+class _Refusal(NamedTuple):
+    what: str
+    expected: str
+    fix: str
+
+
+def refusal(error: ReplyError, target: Target, keys: str) -> CacheError:
+    """Return our error for an error of the server.
+
+    Args:
+        error: The error of the server. Its text may contain a key, so only the code and the command are shown.
+        target: The server.
+        keys: The pattern of the keys of this cache in the server.
+    """
+    what, expected, fix = (
+        _sentinel_refusal(error) or _permission(error, target, keys) or _words(error, target)
+    )
+    kind = CacheUnavailable if error.is_outage else CacheError
+    return kind(f"Redis refuses: {what}", where=target.shown, expected=expected, fix=fix)
+
+
+def refused_command(error: ReplyError) -> str:
+    """Return the name of the command that the user may not run, such as `CLIENT TRACKING`; empty if none is named."""
+    found = _COMMAND.search(str(error)) if error.code == "NOPERM" else None
+    return found[1].replace("|", " ").upper() if found else ""
+
+
+def _sentinel_refusal(error: ReplyError) -> _Refusal | None:
+    if not error.by_sentinel or error.code not in {"NOAUTH", "WRONGPASS"}:
+        return None
+    what = "asks for a password" if error.code == "NOAUTH" else "does not accept the user name or password"
+    return _Refusal(
+        f"a Sentinel {what}",
+        "`sentinel_password` and, unless it is that of the default user, `sentinel_username` in [cache.redis]",
+        "llmcore config set cache.redis.sentinel_password env:SENTINEL_PASSWORD",
+    )
+
+
+def _permission(error: ReplyError, target: Target, keys: str) -> _Refusal | None:
+    if error.code != "NOPERM":
+        return None
+    user = target.username or "default"
+    if command := refused_command(error):
+        right = f"+{command.lower().replace(' ', '|')}"
+        return _Refusal(
+            f"the user {user!r} may not run {command}",
+            f"a user with the right {right}",
+            f"redis-cli ACL SETUSER {user} {right}",
         )
-    elif "unknown command" in text.lower():
-        what, expected, fix = (
-            "it does not know a command that the cache needs",
-            "Redis 6.0 or newer",
-            "redis-cli INFO server",
-        )
-    elif code in _FIXES:
-        what, expected, fix = _FIXES[code]
-    else:
-        code = code if code.isalpha() and code.isupper() else type(error).__name__
-        what, expected, fix = (
-            f"it answered with the error {code}",
-            "a Redis server",
-            "redis-cli -u ADDRESS ping",
-        )
-    kind = CacheUnavailable if code in _DOWN else CacheError
-    return kind(f"Redis refuses: {what}", where=shown, expected=expected, fix=fix)
+    return _Refusal(
+        f"the user {user!r} may not access the keys of this cache",
+        f"a user with the right ~{keys}",
+        f"redis-cli ACL SETUSER {user} '~{keys}'",
+    )
+
+
+def _words(error: ReplyError, target: Target) -> _Refusal:
+    text, code = str(error).lower(), error.code
+    for mark, words in _BY_TEXT:
+        if mark in text:
+            user = target.username or "default"
+            return _Refusal(*(part.format(db=target.db, user=user) for part in words))
+    if code in _FIXES:
+        return _Refusal(*_FIXES[code])
+    code = code if code.isalpha() and code.isupper() else type(error).__name__
+    return _Refusal(f"it answered with the error {code}", "a Redis server", "redis-cli -u ADDRESS ping")
 
 
 def too_large(size: int, limit: int) -> CacheError:
-    """Return the error for a value that is not written."""
+    """Return the error for a value that is too large."""
     return CacheError(
         f"a value of {size:,} bytes is more than the cache takes",
         expected=f"at most {limit:,} bytes, `max_value` of [cache.redis]",

@@ -1,4 +1,4 @@
-"""One blocking connection: redis-py sets it up, and every wait on it ends by a deadline."""
+"""One blocking connection: redis-py sets it up, and every wait on it has a deadline."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from contextlib import suppress
 from typing import Any, Final
 
 import hiredis
-from redis.connection import Connection, DefaultParser, SSLConnection, UnixDomainSocketConnection
+from redis.connection import Connection, DefaultParser, UnixDomainSocketConnection
 from redis.exceptions import (
     ConnectionError as RedisConnectionError,
 )
@@ -21,18 +21,22 @@ from redis.exceptions import (
 )
 
 from llmcore_cache_redis.address import Address
+from llmcore_cache_redis.connect_faults import Attempt, Phase, explain
 from llmcore_cache_redis.faults import Broken, ReplyError
-from llmcore_cache_redis.wire import broken
+from llmcore_cache_redis.tls import TLS
+from llmcore_cache_redis.wire import Limits, Request
 
 __all__ = ["Link"]
 
 _READ_BYTES: Final = 2**16
+_MOMENT_S: Final = 0.001
 
 
 class _Parser(DefaultParser):  # type: ignore[misc, valid-type, unused-ignore]
     """Reads until a deadline, however slowly the bytes drip in; keeps the server's errors as they are worded."""
 
     deadline = float("inf")
+    _late = False
 
     @classmethod
     def parse_error(cls, response: str) -> Exception:
@@ -41,7 +45,9 @@ class _Parser(DefaultParser):  # type: ignore[misc, valid-type, unused-ignore]
     def read_from_socket(self, *_: object, **__: object) -> bool:
         left = self.deadline - time.monotonic()
         if left <= 0:
-            raise RedisTimeoutError
+            if self._late:
+                raise RedisTimeoutError
+            self._late, left = True, _MOMENT_S  # a busy process may be late for what arrived in time
         if self._sock is None or self._reader is None:
             raise RedisConnectionError("closed")
         self._sock.settimeout(left)
@@ -52,41 +58,102 @@ class _Parser(DefaultParser):  # type: ignore[misc, valid-type, unused-ignore]
         return True
 
 
+class _Plain(Connection):
+    """Connects by TCP, and remembers how far it came."""
+
+    phase: Phase = "tcp"
+
+    def _connect(self) -> socket.socket:
+        connected: socket.socket = super()._connect()  # type: ignore[no-untyped-call, unused-ignore]
+        self.phase = "greeting"
+        return connected
+
+
+class _Encrypted(Connection):
+    """Connects by TCP, then by TLS, each with a deadline of its own."""
+
+    phase: Phase = "tcp"
+
+    def __init__(self, *, tls: TLS, tls_timeout: float, **made: Any) -> None:
+        super().__init__(**made)  # type: ignore[no-untyped-call, unused-ignore]
+        self._tls = tls
+        self._tls_timeout = tls_timeout
+
+    def _connect(self) -> socket.socket:
+        connected = super()._connect()  # type: ignore[no-untyped-call, unused-ignore]
+        self.phase = "tls"
+        self._parser.deadline = time.monotonic() + self._tls_timeout
+        try:
+            wrapped = self._tls.context().wrap_socket(
+                connected, server_hostname=self.host, do_handshake_on_connect=False
+            )
+        except BaseException:
+            connected.close()
+            raise
+        try:
+            wrapped.settimeout(self._tls_timeout)
+            wrapped.do_handshake()
+        except BaseException:
+            wrapped.close()
+            raise
+        self.phase = "greeting"
+        return wrapped
+
+
+class _Local(UnixDomainSocketConnection):
+    """Connects by a Unix socket."""
+
+    phase: Phase = "greeting"
+
+
 class Link:
     """A connection, used by one thread at a time.
+
+    Args:
+        address: Of the server.
+        made: The arguments of redis-py's connection.
+        limits: Deadlines.
+        tls: Encrypts it; None for plain text.
 
     Raises:
         Broken: It could not be made in time.
         ReplyError: The server refused it.
     """
 
-    def __init__(self, address: Address, made: dict[str, Any], timeout: float, *, tls: bool) -> None:
-        kind: Any = UnixDomainSocketConnection if not address.port else SSLConnection if tls else Connection
+    def __init__(
+        self, address: Address, made: dict[str, Any], limits: Limits, tls: TLS | None = None
+    ) -> None:
         self.address = address
         self.used = False
         self.generation = 0
+        self._tls = tls
         self._timeout = -1.0
         self._started = False
-        fault: Broken | ReplyError | None = None
-        self._connection: Any = kind(
+        made = {
             **made,
-            parser_class=_Parser,
-            socket_timeout=timeout,
-            socket_connect_timeout=timeout,
-            socket_read_size=_READ_BYTES,
-        )
+            "parser_class": _Parser,
+            "socket_timeout": limits.tcp,
+            "socket_connect_timeout": limits.tcp,
+            "socket_read_size": _READ_BYTES,
+        }
+        if tls is not None:
+            made |= {"tls": tls, "tls_timeout": limits.tls}
+        kind: Any = _Local if not address.port else _Encrypted if tls is not None else _Plain
+        self._connection: Any = kind(**made)
         self._parser: Any = self._connection._parser  # noqa: SLF001 - made by the connection, of our own class
-        self._parser.deadline = time.monotonic() + timeout
+        self._parser.deadline = time.monotonic() + limits.tcp
+        fault: Broken | ReplyError | None = None
         try:
             self._connection.connect()
         except (RedisError, OSError, ValueError) as error:
-            fault = broken(error, address)
+            fault = self._explain(error)
         except BaseException:
             self.close()
             raise
         if fault is not None:
             self.close()
             raise fault
+        self._connection.phase = "ready"
         self._parser.deadline = float("inf")
         self.socket: socket.socket = self._parser._sock  # noqa: SLF001 - as above
         self._reader: Any = self._parser._reader  # noqa: SLF001 - as above
@@ -94,8 +161,10 @@ class Link:
         self._nothing: Final = self._gets()  # what the reader gives while a reply is not whole
         self._buffer = bytearray(_READ_BYTES)
 
-    def ask(self, payload: bytes, count: int, timeout: float) -> list[Any]:
-        """Send *payload* and return its *count* replies; errors of the server are among them.
+    def ask(
+        self, payload: bytes, count: int, timeout: float, then: Callable[[list[Any]], Request] | None = None
+    ) -> list[Any]:
+        """Send *payload* and return its *count* replies; errors of the server are among them. See `Step.then`.
 
         Raises:
             Broken: Not all of them came in time; the connection is closed.
@@ -105,7 +174,7 @@ class Link:
         try:
             replies = self._replies(payload, count, timeout)
         except (RedisError, hiredis.HiredisError, OSError) as error:
-            fault = broken(error, self.address)
+            fault = self._explain(error)
             closed = not isinstance(error, TimeoutError | RedisTimeoutError)
         except BaseException:
             self.close()
@@ -118,6 +187,9 @@ class Link:
         self.used = True
         if self._reader.has_data():
             self.generation = -1  # more came than was asked for: nobody else may read it
+        if then is not None:
+            self.used = False  # what breaks from here on is not stale
+            replies += self.ask(*then(replies), timeout)
         return replies
 
     def pushed(self) -> Sequence[Any] | None:
@@ -129,7 +201,7 @@ class Link:
         try:
             message = self._gets()
         except (RedisError, hiredis.HiredisError) as error:
-            fault = broken(error, self.address)
+            fault = self._explain(error)
         else:
             return None if message is self._nothing else message
         self.close()
@@ -144,7 +216,7 @@ class Link:
         try:
             self.socket.sendall(payload)
         except OSError as error:
-            fault = broken(error, self.address)
+            fault = self._explain(error)
         else:
             return
         self.close()
@@ -159,7 +231,7 @@ class Link:
         try:
             received = self.socket.recv_into(self._buffer)
         except OSError as error:
-            fault = broken(error, self.address)
+            fault = self._explain(error)
         else:
             if received:
                 self._reader.feed(self._buffer, 0, received)
@@ -172,6 +244,12 @@ class Link:
         """End the connection; safe from any thread, and in a forked child it leaves the parent's alone."""
         with suppress(OSError, RedisError, AttributeError):
             self._connection.disconnect()
+
+    def _explain(self, error: Exception) -> Broken | ReplyError:
+        certificate = self._tls is not None and self._tls.has_certificate
+        return explain(
+            error, Attempt(self.address, self._connection.phase, self._tls is not None, certificate)
+        )
 
     def _replies(self, payload: bytes, count: int, timeout: float) -> list[Any]:
         deadline = time.monotonic() + timeout

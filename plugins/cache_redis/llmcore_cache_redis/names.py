@@ -25,6 +25,8 @@ class Names:
                 fix="llmcore config set cache.redis.namespace default",
             )
         base = f"llmcore:{quote(namespace, safe='', errors='surrogatepass')}:"
+        self.pattern: Final = f"{base}*"
+        """The server's pattern for all keys of the namespace, as an ACL takes it."""
         self.prefix: Final = f"{base}v1:".encode()
         self._lease: Final = f"{base}lease:".encode()
 

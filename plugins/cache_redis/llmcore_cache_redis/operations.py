@@ -1,4 +1,4 @@
-"""What a cache does, as plans: each yields what is to be asked of which server."""
+"""The operations of the cache as plans, which yield commands for servers."""
 
 from __future__ import annotations
 
@@ -19,25 +19,20 @@ _LOOKS: Final = 4
 _BATCH: Final = 1000
 _MANY: Final = 64
 _BULK_S: Final = 1.0
-"""Least time for one step of what works through a whole namespace."""
-_FOR_EVER_S: Final = 10**12
+"""Minimum timeout in seconds for one step of an operation on a whole namespace."""
+_MAX_TTL_S: Final = 10**12
 _LAST: Final = str(values.FIRST_BYTES - 1).encode()
-_TAKE: Final = (
-    b"local held = redis.call('GET', KEYS[1]) if held and held ~= ARGV[1] then return 0 end "
-    b"redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2]) return 1"
-)
-_GIVE: Final = b"if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end return 0"
 
 
 def first_look(name: bytes) -> bytes:
-    """Return the command that fetches a small entry whole, and of anything else no more than its beginning."""
+    """Return the command that reads the first bytes of an entry: all of a small one."""
     return command((b"GETRANGE", name, b"0", _LAST))
 
 
 def writing(name: bytes, value: bytes, ttl: float | None) -> bytes:
-    """Return the command that keeps *value*."""
+    """Return the command that writes *value*."""
     entry = values.pack(name, value)
-    if ttl is None or ttl >= _FOR_EVER_S:
+    if ttl is None or ttl >= _MAX_TTL_S:
         return command((b"SET", name, entry))
     return command((b"SET", name, entry, b"PX", max(1, ceil(ttl * 1000))))
 
@@ -53,7 +48,7 @@ class Operations:
         self._max_value = max_value
 
     def get(self, name: bytes, data: object = None) -> Plan[bytes | None]:
-        """Return the value; *data* is what a first look brought."""
+        """Return the value; *data* is the reply to `first_look`, if there was one."""
         try:
             if data is None:
                 data = yield from call(self._route, name, first_look(name))
@@ -70,16 +65,16 @@ class Operations:
         return None
 
     def set(self, name: bytes, value: bytes, ttl: float | None) -> Plan[None]:
-        """Keep the value."""
+        """Write the value."""
         payload = writing(name, value, ttl)
         yield from call(self._route, name, payload, slower(self._timeout, len(payload)))
 
     def delete(self, name: bytes) -> Plan[bool]:
-        """Forget the name; tell whether it was there."""
+        """Delete *name*; return whether it existed."""
         return bool((yield from call(self._route, name, command((b"UNLINK", name)))))
 
     def get_many(self, keys: Sequence[str]) -> Plan[dict[str, bytes]]:
-        """Return what is there: one exchange with each server for every 64 keys."""
+        """Return the existing values, in one exchange per server and 64 keys."""
         found: dict[str, bytes] = {}
         by_server: dict[Address, list[tuple[str, bytes]]] = {}
         for key in dict.fromkeys(keys):
@@ -88,52 +83,41 @@ class Operations:
             by_server.setdefault(address, []).append((key, name))
         for address, pairs in by_server.items():
             for start in range(0, len(pairs), _MANY):
-                found.update((yield from self._some(address, pairs[start : start + _MANY])))
+                found.update((yield from self._get_some(address, pairs[start : start + _MANY])))
         return {key: found[key] for key in keys if key in found}
 
     def keys(self, address: Address, cursor: bytes) -> Plan[tuple[bytes, list[str]]]:
-        """Return the cursor to go on from, `0` at the end, and keys of one server."""
-        cursor, names = yield from self._scanned(address, cursor, self._names.glob())
+        """Return the next cursor, `0` at the end, and some keys of one server."""
+        cursor, names = yield from self._scan(address, cursor, self._names.glob())
         keys = [key for name in names if (key := self._names.key(name)) is not None]
         return cursor, keys
 
     def clear(self) -> Plan[None]:
-        """Forget every key of the namespace."""
+        """Delete every key of the namespace."""
         yield from self.delete_matching("*")
 
     def delete_matching(self, pattern: str) -> Plan[int]:
-        """Forget the keys that match; return how many."""
+        """Delete the keys that match *pattern*; return how many."""
         matches = matcher(pattern).fullmatch
         glob, everything = self._names.glob(pattern), not pattern.strip("*")
         count = 0
         for address in (yield from self._route.masters()):
             cursor = b"0"
             while True:
-                cursor, names = yield from self._scanned(address, cursor, glob)
+                cursor, names = yield from self._scan(address, cursor, glob)
                 doomed = [name for name in names if everything or matches(self._names.key(name) or "")]
                 if doomed:
-                    count += yield from self._unlinked(address, doomed)
+                    count += yield from self._unlink(address, doomed)
                 if cursor == b"0":
                     break
         return count
 
-    def acquire(self, key: str, holder: str, ttl: float) -> Plan[bool]:
-        """Take or renew the lease."""
-        name = self._names.lease(key)
-        script = command((b"EVAL", _TAKE, b"1", name, holder.encode(), max(1, ceil(ttl * 1000))))
-        return bool((yield from call(self._route, name, script)))
-
-    def release(self, key: str, holder: str) -> Plan[None]:
-        """Give the lease back."""
-        name = self._names.lease(key)
-        yield from call(self._route, name, command((b"EVAL", _GIVE, b"1", name, holder.encode())))
-
     def _has_more(self, data: object, size: int) -> bool:
-        """Whether the beginning of an entry came, which is not too large to be fetched whole."""
+        """Return whether *data* is the beginning of an entry that is small enough to be read completely."""
         cut = type(data) is bytes and len(data) >= values.FIRST_BYTES and len(data) != size
         return cut and values.FIRST_BYTES < size <= self._max_value + values.HEADER_BYTES
 
-    def _some(self, address: Address, pairs: Sequence[tuple[str, bytes]]) -> Plan[dict[str, bytes]]:
+    def _get_some(self, address: Address, pairs: Sequence[tuple[str, bytes]]) -> Plan[dict[str, bytes]]:
         found = {}
         payload = b"".join(first_look(name) for _, name in pairs)
         wait = slower(self._timeout, len(pairs) * values.FIRST_BYTES)
@@ -143,26 +127,24 @@ class Operations:
             self._route.doubt(address)
             if not error.stale:
                 raise
-            replies = [None] * len(pairs)  # each is looked for by itself
+            replies = [None] * len(pairs)  # read each separately
         for (key, name), reply in zip(pairs, replies, strict=True):
             value = yield from self.get(name, None if isinstance(reply, ReplyError) else reply)
             if value is not None:
                 found[key] = value
         return found
 
-    def _scanned(self, address: Address, cursor: bytes, glob: bytes) -> Plan[tuple[bytes, list[bytes]]]:
-        reply = yield from self._asked(
-            address, command((b"SCAN", cursor, b"MATCH", glob, b"COUNT", _BATCH)), 1
-        )
+    def _scan(self, address: Address, cursor: bytes, glob: bytes) -> Plan[tuple[bytes, list[bytes]]]:
+        reply = yield from self._ask(address, command((b"SCAN", cursor, b"MATCH", glob, b"COUNT", _BATCH)), 1)
         cursor, names = reply[0]
         return cursor, names
 
-    def _unlinked(self, address: Address, names: Sequence[bytes]) -> Plan[int]:
-        # One command a name, since those of several slots do not go into one on a Cluster.
+    def _unlink(self, address: Address, names: Sequence[bytes]) -> Plan[int]:
+        # One command per name, since a Cluster does not accept names of several slots in one command.
         payload = b"".join(command((b"UNLINK", name)) for name in names)
-        return sum((yield from self._asked(address, payload, len(names))))
+        return sum((yield from self._ask(address, payload, len(names))))
 
-    def _asked(self, address: Address, payload: bytes, count: int) -> Plan[list[Any]]:
+    def _ask(self, address: Address, payload: bytes, count: int) -> Plan[list[Any]]:
         stale = False
         replies: list[Any] = []
         try:

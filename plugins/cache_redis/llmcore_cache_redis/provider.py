@@ -1,4 +1,4 @@
-"""The cache `redis`, in both colours."""
+"""The cache `redis`, sync and async."""
 
 from __future__ import annotations
 
@@ -6,13 +6,16 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
 from llmcore.errors import CacheError, ConfigError
+from llmcore.support.errors import raise_unchained
 from llmcore_cache_redis import values
 from llmcore_cache_redis.address import Address, parse
-from llmcore_cache_redis.drivers import Asynchronous, Blocking
+from llmcore_cache_redis.diagnosis import find_unavailable
+from llmcore_cache_redis.drivers import Asynchronous, Blocking, Servers
 from llmcore_cache_redis.faults import Broken, ReplyError, refusal, too_large
+from llmcore_cache_redis.leases import Leases
 from llmcore_cache_redis.names import Names
 from llmcore_cache_redis.operations import Operations, first_look, writing
-from llmcore_cache_redis.plugin import RedisOptions
+from llmcore_cache_redis.options import RedisOptions
 from llmcore_cache_redis.routes import Plan, route_of
 from llmcore_cache_redis.watch import Watcher
 from llmcore_cache_redis.wire import Step
@@ -24,15 +27,15 @@ _SMALL: Final = 2**16
 
 
 class RedisCache:
-    """Keeps `CacheProvider` of `llmcore.contracts`, its async twin, and every ability but `CacheVersion`.
+    """Implements `CacheProvider` of `llmcore.contracts`, sync and async, and every ability except `CacheVersion`.
 
-    Nothing is connected before the first call, and no call is tried twice: who calls knows when to try again.
+    The first call connects. No call is retried; the caller decides about that.
 
     Args:
-        options: Where the server is, and bounds.
+        options: The address of the server, and limits.
 
     Raises:
-        ConfigError: An option is out of bounds, or the address cannot be read.
+        ConfigError: An option is invalid, or the address cannot be read.
     """
 
     def __init__(self, options: RedisOptions | None = None) -> None:
@@ -41,17 +44,19 @@ class RedisCache:
         self._target = parse(options)
         self._max_value = int(options.max_value)
         self._names = Names(options.namespace)
-        self._route = route_of(self._target, float(options.connect_timeout))
-        self._timeout = float(options.timeout)
+        servers = Servers(self._target, options)
+        self._route = route_of(self._target, servers.limits.whole)
+        self._timeout = servers.timeout
+        self._leases = Leases(self._route, self._names.lease, self._explain)
         self._operations = Operations(self._route, self._names, self._timeout, self._max_value)
-        self._blocking = Blocking(self._target, options)
-        self._asynchronous = Asynchronous(self._target, options)
+        self._blocking = Blocking(servers)
+        self._asynchronous = Asynchronous(servers)
         self._watcher: Watcher | None = None
 
     def get(self, key: str) -> bytes | None:
         """See `CacheProvider.get`."""
         name = self._names.of(key)
-        data = self._quick(name, first_look(name))
+        data = self._try_at_once(name, first_look(name))
         value = values.unpack(data, name)
         if value is not None or data == b"":
             return value
@@ -62,7 +67,7 @@ class RedisCache:
         if len(value) > self._max_value:
             raise too_large(len(value), self._max_value)
         name = self._names.of(key)
-        if len(value) > _SMALL or self._quick(name, writing(name, value, ttl)) != b"OK":
+        if len(value) > _SMALL or self._try_at_once(name, writing(name, value, ttl)) != b"OK":
             self._run(self._operations.set(name, value, ttl))
 
     def delete(self, key: str) -> bool:
@@ -96,29 +101,39 @@ class RedisCache:
 
     def acquire(self, key: str, holder: str, ttl: float) -> bool:
         """See `CacheLeases.acquire`."""
-        return self._run(self._operations.acquire(key, holder, ttl))
+        return self._run(self._leases.acquire(key, holder, ttl))
 
     def release(self, key: str, holder: str) -> None:
         """See `CacheLeases.release`."""
-        self._run(self._operations.release(key, holder))
+        self._run(self._leases.release(key, holder))
 
     def watch(self, changed: Callable[[Sequence[str] | None], None]) -> bool:
-        """See `CacheChanges.watch`. A Cluster tells nothing; of several watchers the last one is told."""
+        """See `CacheChanges.watch`. A Cluster does not report changes. A new callback replaces the old one."""
         if self._target.kind == "cluster":
             return False
         if self._watcher is not None:
             self._watcher.close()
         watcher = Watcher(
-            self._tracking_address, self._route.doubt, self._blocking.link, self._names, changed
+            self._tracking_address,
+            self._route.doubt,
+            self._blocking.link,
+            self._names,
+            changed,
+            explain=self._explain,
         )
-        watcher.start()
-        self._watcher = watcher  # only now: whoever closes meanwhile cannot end a thread that has not begun
+        if not watcher.start():
+            return False
+        self._watcher = watcher  # after start(): close() must not get a thread that has not started
         return True
+
+    def unavailable(self) -> Mapping[str, str]:
+        """See `CacheDiagnosis.unavailable`. A Cluster never reports changes, which is not listed."""
+        return self._run(self._diagnosis())
 
     async def aget(self, key: str) -> bytes | None:
         """See `CacheProvider.get`."""
         name = self._names.of(key)
-        data = await self._aquick(name, first_look(name))
+        data = await self._atry_at_once(name, first_look(name))
         value = values.unpack(data, name)
         if value is not None or data == b"":
             return value
@@ -129,7 +144,7 @@ class RedisCache:
         if len(value) > self._max_value:
             raise too_large(len(value), self._max_value)
         name = self._names.of(key)
-        if len(value) > _SMALL or await self._aquick(name, writing(name, value, ttl)) != b"OK":
+        if len(value) > _SMALL or await self._atry_at_once(name, writing(name, value, ttl)) != b"OK":
             await self._arun(self._operations.set(name, value, ttl))
 
     async def adelete(self, key: str) -> bool:
@@ -150,32 +165,41 @@ class RedisCache:
 
     async def aacquire(self, key: str, holder: str, ttl: float) -> bool:
         """See `CacheLeases.acquire`."""
-        return await self._arun(self._operations.acquire(key, holder, ttl))
+        return await self._arun(self._leases.acquire(key, holder, ttl))
 
     async def arelease(self, key: str, holder: str) -> None:
         """See `CacheLeases.release`."""
-        await self._arun(self._operations.release(key, holder))
+        await self._arun(self._leases.release(key, holder))
+
+    async def aunavailable(self) -> Mapping[str, str]:
+        """See `unavailable`."""
+        return await self._arun(self._diagnosis())
 
     def close(self) -> None:
-        """End the watching and every blocking connection."""
+        """Stop watching and close every blocking connection."""
         watcher, self._watcher = self._watcher, None
         if watcher is not None:
             watcher.close()
         self._blocking.close()
 
     async def aclose(self) -> None:
-        """Do what `close` does, and end the connections of the running event loop."""
+        """Close as `close` does, and also the connections of the running event loop."""
         self.close()
         await self._asynchronous.aclose()
 
     def __repr__(self) -> str:
         return f"RedisCache({self._target.shown!r})"
 
+    def _diagnosis(self) -> Plan[dict[str, str]]:
+        return find_unavailable(
+            self._route, self._names, self._explain, watches=self._target.kind != "cluster"
+        )
+
     def _tracking_address(self) -> Address:
         return self._blocking.run(self._route.masters())[0]
 
-    def _quick(self, name: bytes, payload: bytes) -> Any:
-        """Return the reply of a server known to hold *name*; None where it takes more than that to get one."""
+    def _try_at_once(self, name: bytes, payload: bytes) -> Any:
+        """Return the reply of the server that is known to have *name*; None if the full plan is needed."""
         address = self._route.at(name)
         if address is None:
             return None
@@ -183,13 +207,13 @@ class RedisCache:
             reply = self._blocking.ask(Step(address, payload))[0]
         except (Broken, ReplyError) as error:
             fault = self._fault(error, address)
-        else:
-            return None if isinstance(reply, ReplyError) else reply
-        if fault is not None:
-            raise fault
+            if fault is not None:
+                raise_unchained(fault)
+            return None
+        return None if isinstance(reply, ReplyError) else reply
         return None
 
-    async def _aquick(self, name: bytes, payload: bytes) -> Any:
+    async def _atry_at_once(self, name: bytes, payload: bytes) -> Any:
         address = self._route.at(name)
         if address is None:
             return None
@@ -197,43 +221,41 @@ class RedisCache:
             reply = (await self._asynchronous.ask(Step(address, payload)))[0]
         except (Broken, ReplyError) as error:
             fault = self._fault(error, address)
-        else:
-            return None if isinstance(reply, ReplyError) else reply
-        if fault is not None:
-            raise fault
+            if fault is not None:
+                raise_unchained(fault)
+            return None
+        return None if isinstance(reply, ReplyError) else reply
         return None
 
     def _run(self, plan: Plan[T]) -> T:
         try:
             return self._blocking.run(plan)
         except (Broken, ReplyError) as error:
-            fault = self._told(error)
-        # Outside the block above, so that nothing foreign hangs on ours.
-        raise fault
+            raise_unchained(self._explain(error))
 
     async def _arun(self, plan: Plan[T]) -> T:
         try:
             return await self._asynchronous.run(plan)
         except (Broken, ReplyError) as error:
-            fault = self._told(error)
-        raise fault
+            raise_unchained(self._explain(error))
 
     def _fault(self, error: Broken | ReplyError, address: Address) -> CacheError | None:
-        """Return what to tell of a server that failed; None where it had only closed an idle connection."""
+        """Return the error for a failed server; None if it had only closed an idle connection."""
         self._route.doubt(address)
-        return None if isinstance(error, Broken) and error.stale else self._told(error)
+        return None if isinstance(error, Broken) and error.stale else self._explain(error)
 
-    def _told(self, error: Broken | ReplyError) -> CacheError:
-        shown = self._target.shown
-        return error.fault(shown) if isinstance(error, Broken) else refusal(error, shown)
+    def _explain(self, error: Broken | ReplyError) -> CacheError:
+        if isinstance(error, Broken):
+            return error.fault(self._target.shown)
+        return refusal(error, self._target, self._names.pattern)
 
 
 def _check(options: RedisOptions) -> None:
-    for name in ("timeout", "connect_timeout", "max_connections"):
+    for name in ("timeout", "connect_timeout", "tls_timeout", "max_connections"):
         if getattr(options, name) <= 0:
             raise ConfigError(
-                f"`{name}` of the cache is not above 0",
+                f"{name} must be greater than 0, got {getattr(options, name):g}",
                 where=f"{name} in [cache.redis]",
-                expected="more than 0",
+                expected="a value greater than 0",
                 fix=f"llmcore config unset cache.redis.{name}",
             )

@@ -1,6 +1,6 @@
-"""Which server holds a name: the one there is, the master that Sentinels tell, or a Cluster's node.
+"""Find the server of a name: the only one, the master that Sentinels report, or a node of a Cluster.
 
-Whatever asks a server is a generator that yields steps, so that both colours share it.
+A plan is a generator that yields steps, so that sync and async callers share it.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ __all__ = ["Cluster", "Plan", "Route", "Sentinels", "Standalone", "call", "route
 T = TypeVar("T")
 _REDIRECT: Final = re.compile(r"(?:MOVED|ASK) \d+ (.*):(\d+)")
 Plan = Generator[Step, list[Any], T]
-"""Yields what is to be asked, is sent the replies, and returns the result; a broken connection is raised in it."""
+"""Yields steps, receives their replies, and returns the result. A broken connection is raised inside of it."""
 
 
 class Route(Protocol):
-    """Knows the servers."""
+    """Finds the servers of names."""
 
     def at(self, name: bytes) -> Address | None:
-        """Return the server of *name* where it is known without asking."""
+        """Return the server of *name*; None if it is not known yet."""
         ...
 
     def find(self, name: bytes) -> Plan[Address]:
@@ -36,11 +36,11 @@ class Route(Protocol):
         ...
 
     def masters(self) -> Plan[Sequence[Address]]:
-        """Return every server that is written to."""
+        """Return every server that accepts writes."""
         ...
 
     def doubt(self, address: Address) -> None:
-        """Learn that the server does not answer, or not as what it was taken for."""
+        """Record that the server does not answer, or has another role."""
         ...
 
 
@@ -50,7 +50,7 @@ class Standalone:
     def __init__(self, address: Address) -> None:
         self._address = address
 
-    def at(self, name: bytes) -> Address | None:  # noqa: ARG002 - it holds them all
+    def at(self, name: bytes) -> Address | None:  # noqa: ARG002 - it has every name
         """See `Route.at`."""
         return self._address
 
@@ -69,31 +69,31 @@ class Standalone:
 
 
 class Sentinels:
-    """The master that the Sentinels agree on; asked again when it fails."""
+    """The master that the Sentinels report; they are asked again when it fails."""
 
-    def __init__(self, sentinels: Sequence[Address], master: str, patience: float) -> None:
+    def __init__(self, sentinels: Sequence[Address], master: str, timeout_s: float) -> None:
         self._sentinels = list(sentinels)
         self._master = master
-        self._patience = patience
+        self._timeout_s = timeout_s
         self._address: Address | None = None
 
-    def at(self, name: bytes) -> Address | None:  # noqa: ARG002 - the master holds them all
+    def at(self, name: bytes) -> Address | None:  # noqa: ARG002 - the master has every name
         """See `Route.at`."""
         return self._address
 
     def find(self, name: bytes) -> Plan[Address]:  # noqa: ARG002 - as above
         """See `Route.find`."""
-        deadline = time.monotonic() + self._patience
+        deadline = time.monotonic() + self._timeout_s
         trouble: Exception = Broken("no Sentinel was asked")
         for sentinel in list(self._sentinels):
             if time.monotonic() > deadline:
                 break
             try:
-                address = yield from self._told_by(sentinel)
-                yield from _checked_master(address)
+                address = yield from self._ask_sentinel(sentinel)
+                yield from _check_master(address)
             except (Broken, ReplyError) as error:
                 trouble = error
-                self._last(sentinel)
+                self._move_to_end(sentinel)
                 continue
             self._address = address
             return address
@@ -108,15 +108,19 @@ class Sentinels:
         if self._address == address:
             self._address = None
 
-    def _told_by(self, sentinel: Address) -> Plan[Address]:
+    def _ask_sentinel(self, sentinel: Address) -> Plan[Address]:
         asked = command((b"SENTINEL", b"GET-MASTER-ADDR-BY-NAME", self._master))
-        told = yield from call_at(sentinel, asked, sentinel=True)
-        if not told:
+        try:
+            reply = yield from call_at(sentinel, asked, sentinel=True)
+        except ReplyError as error:
+            error.by_sentinel = True
+            raise
+        if not reply:
             raise Broken(f"the Sentinel {sentinel} does not know that master")
-        return Address(told[0].decode(), int(told[1]))
+        return Address(reply[0].decode(), int(reply[1]))
 
-    def _last(self, sentinel: Address) -> None:
-        """Ask this one last from now on."""
+    def _move_to_end(self, sentinel: Address) -> None:
+        """Move *sentinel* to the end of the list."""
         others = [other for other in self._sentinels if other != sentinel]
         self._sentinels = [*others, sentinel]
 
@@ -124,9 +128,9 @@ class Sentinels:
 class Cluster:
     """The masters of a Cluster, by slot."""
 
-    def __init__(self, nodes: Sequence[Address], patience: float) -> None:
+    def __init__(self, nodes: Sequence[Address], timeout_s: float) -> None:
         self._nodes = list(nodes)
-        self._patience = patience
+        self._timeout_s = timeout_s
         self._slots: dict[int, Address] = {}
 
     def at(self, name: bytes) -> Address | None:
@@ -154,11 +158,11 @@ class Cluster:
             self._nodes = [*others, address]
 
     def moved(self, name: bytes, address: Address) -> None:
-        """Learn from the Cluster itself where *name* is."""
+        """Record the server of *name* that the Cluster reported."""
         self._slots[key_slot(name)] = address
 
     def _learn(self) -> Plan[None]:
-        deadline = time.monotonic() + self._patience
+        deadline = time.monotonic() + self._timeout_s
         trouble: Exception = Broken("no node was asked")
         for node in list(self._nodes):
             if time.monotonic() > deadline:
@@ -180,23 +184,23 @@ class Cluster:
         raise trouble
 
 
-def route_of(target: Target, patience: float) -> Route:
-    """Return the way to the servers of *target*; *patience* is how long they may be looked for, in seconds."""
+def route_of(target: Target, timeout_s: float) -> Route:
+    """Return the route to the servers of *target*, which may look for them for *timeout_s* seconds."""
     if target.kind == "sentinel":
-        return Sentinels(target.nodes, target.master, patience)
+        return Sentinels(target.nodes, target.master, timeout_s)
     if target.kind == "cluster":
-        return Cluster(target.nodes, patience)
+        return Cluster(target.nodes, timeout_s)
     return Standalone(target.nodes[0])
 
 
-def _checked_master(address: Address) -> Plan[None]:
+def _check_master(address: Address) -> Plan[None]:
     role = yield from call_at(address, command((b"ROLE",)))
     if role[0] != b"master":
         raise Broken(f"{address}, which the Sentinels name, is not the master yet")
 
 
 def call_at(address: Address, payload: bytes, *, sentinel: bool = False) -> Plan[Any]:
-    """Ask one server one thing; its error is raised."""
+    """Send one command to one server; raise its error."""
     (reply,) = yield Step(address, payload, sentinel=sentinel)
     if isinstance(reply, ReplyError):
         raise reply
@@ -204,7 +208,7 @@ def call_at(address: Address, payload: bytes, *, sentinel: bool = False) -> Plan
 
 
 def call(route: Route, name: bytes, payload: bytes, timeout: float | None = None) -> Plan[Any]:
-    """Ask the server of *name* one thing, and follow it once where a Cluster says so.
+    """Send one command to the server of *name*, and follow one redirection of a Cluster.
 
     Raises:
         Broken: No answer came.
@@ -219,12 +223,12 @@ def call(route: Route, name: bytes, payload: bytes, timeout: float | None = None
         if not error.stale:
             raise
         stale = True
-    if stale:  # the server had closed an idle connection, as after a restart: nothing was asked yet
+    if stale:  # the server had closed an idle connection, as after a restart, so the command was not executed
         address = route.at(name) or (yield from route.find(name))
         (reply,) = yield Step(address, payload, 1, timeout)
     if not isinstance(reply, ReplyError):
         return reply
-    reply = yield from _followed(route, name, payload, address, reply)
+    reply = yield from _follow_redirect(route, name, payload, address, reply)
     if isinstance(reply, ReplyError):
         if reply.code in {"READONLY", "MASTERDOWN", "CLUSTERDOWN", "MOVED"}:
             route.doubt(address)
@@ -232,7 +236,9 @@ def call(route: Route, name: bytes, payload: bytes, timeout: float | None = None
     return reply
 
 
-def _followed(route: Route, name: bytes, payload: bytes, address: Address, reply: ReplyError) -> Plan[Any]:
+def _follow_redirect(
+    route: Route, name: bytes, payload: bytes, address: Address, reply: ReplyError
+) -> Plan[Any]:
     where = _REDIRECT.fullmatch(str(reply))
     if not isinstance(route, Cluster) or where is None:
         return reply

@@ -1,9 +1,9 @@
-"""The bytes of one entry: what is damaged, foreign or another key's is never taken for a value.
+"""Encode and decode one entry. Damaged bytes, foreign bytes and entries of another key are rejected.
 
 ::
 
     magic and version   4 bytes
-    CRC-32              4 bytes, over all that follows
+    CRC-32              4 bytes, over the rest
     length of the value 4 bytes
     digest of the name  16 bytes
     value
@@ -26,17 +26,17 @@ _head = _HEAD.unpack_from
 _CHECKED_FROM: Final = 8
 HEADER_BYTES: Final = _HEAD.size
 FIRST_BYTES: Final = 2**16
-"""What a first look fetches: the whole of nearly every value, and little of what is none of ours."""
+"""Bytes of the first read: nearly every value fits, and a large foreign value is not fetched."""
 
 
 def pack(name: bytes, value: bytes) -> bytes:
-    """Return the entry of *value* under the server's *name* for its key."""
+    """Return the entry of *value*; *name* is the key in the server."""
     checked = len(value).to_bytes(4, "little") + sha256(name).digest()[:16]
     return b"".join((_MAGIC, crc32(value, crc32(checked)).to_bytes(4, "little"), checked, value))
 
 
 def unpack(data: object, name: bytes) -> bytes | None:
-    """Return the value, or None where *data* is no whole entry of *name*."""
+    """Return the value; None if *data* is not a complete entry of *name*."""
     if type(data) is not bytes or len(data) < HEADER_BYTES:
         return None
     magic, check, length, digest = _head(data)
@@ -46,7 +46,7 @@ def unpack(data: object, name: bytes) -> bytes | None:
 
 
 def size_of(data: object, name: bytes) -> int:
-    """Return how many bytes an entry that begins with *data* says to have; 0 where it is no entry of *name*."""
+    """Return the size in bytes of the entry that begins with *data*; 0 if it is not an entry of *name*."""
     if type(data) is not bytes or len(data) < HEADER_BYTES:
         return 0
     magic, _, length, digest = _head(data)

@@ -1,20 +1,21 @@
-"""Hears from the server which keys were written or deleted, through its client-side invalidation (RESP3)."""
+"""Receive reports about written and deleted keys from the server (client-side caching invalidation, RESP3)."""
 
 from __future__ import annotations
 
 import logging
-import os
 import selectors
 import socket
 import threading
 import time
-import weakref
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any, Final
 
 import hiredis
 
+from llmcore.errors import CacheError
+from llmcore.support import forks
+from llmcore.support.threads import start_thread
 from llmcore_cache_redis.address import Address
 from llmcore_cache_redis.faults import Broken, ReplyError
 from llmcore_cache_redis.link import Link
@@ -23,24 +24,23 @@ from llmcore_cache_redis.wire import Step, command
 
 __all__ = ["Watcher"]
 
-_log: Final = logging.getLogger(__name__)
+_log: Final = logging.getLogger("llmcore.cache_redis")
 _PAUSES_S: Final = (0.1, 0.2, 0.5, 1.0)
 _PING_S: Final = 2.0
 _SILENCE_S: Final = 5.0
-"""After so long without a word, not even an answer to a ping, the connection counts as lost."""
-
-_alive: weakref.WeakSet[Watcher] = weakref.WeakSet()
+"""Seconds without any data, not even a reply to PING, after which the connection counts as lost."""
 
 
 class Watcher:
     """One connection and the thread that listens to it until `close`.
 
     Args:
-        where: Tells the server to listen to; raises what connections raise.
-        doubt: Told of a server that failed.
+        where: Returns the server to listen to; raises the errors of connections.
+        doubt: Called with a server that failed.
         connect: Makes a connection.
-        names: Of the namespace to watch.
-        changed: Told as `CacheChanges.watch` says; what it raises is logged.
+        names: The names of the namespace to watch.
+        changed: The callback of `CacheChanges.watch`; its errors are logged.
+        explain: Returns the `CacheError` for a refusal.
     """
 
     def __init__(
@@ -50,58 +50,83 @@ class Watcher:
         connect: Callable[[Step], Link],
         names: Names,
         changed: Callable[[Sequence[str] | None], None],
+        *,
+        explain: Callable[[ReplyError], CacheError],
     ) -> None:
         self._where = where
         self._doubt = doubt
         self._connect = connect
         self._names = names
         self._changed = changed
+        self._explain = explain
+        self._refusal = ""
+        """The last refusal of the server, which is logged once."""
         self._thread: threading.Thread | None = None
 
-    def start(self) -> None:
-        """Begin to listen; returns at once."""
+    def start(self) -> bool:
+        """Start to listen in a thread; return False if no thread can be started."""
         self._closed = threading.Event()
-        self._ear, self._bell = socket.socketpair()
-        self._thread = threading.Thread(target=self._watch, name="llmcore-cache-redis", daemon=True)
-        self._thread.start()
-        _alive.add(self)
+        self._wake_receiver, self._wake_sender = socket.socketpair()
+        thread = threading.Thread(target=self._watch, name="llmcore-cache-redis", daemon=True)
+        if not start_thread(thread):
+            self._closed.set()
+            self._wake_receiver.close()
+            self._wake_sender.close()
+            return False
+        self._thread = thread
+        forks.watch(self)
+        return True
 
     def close(self) -> None:
-        """Stop listening; nothing is told once this has returned."""
-        _alive.discard(self)
+        """Stop listening. There are no reports after this has returned."""
         self._closed.set()
         with suppress(OSError):
-            self._bell.send(b"x")
+            self._wake_sender.send(b"x")
         if self._thread is not None and self._thread is not threading.current_thread():
             self._thread.join(_SILENCE_S)
-        self._bell.close()
+        self._wake_sender.close()
 
     def after_fork(self) -> None:
-        """Listen anew in a forked child, which has no thread."""
-        self._ear.close()
-        self._bell.close()
-        self._tell(None)
+        """Start a new thread in the child process, unless this is closed; see `forks.ForkAware`."""
+        if self._closed.is_set():
+            return
+        self._wake_receiver.close()
+        self._wake_sender.close()
+        self._report(None)
         self.start()
 
     def _watch(self) -> None:
         attempt = 0
-        with self._ear:
+        with self._wake_receiver:
             while not self._closed.is_set():
                 link = None
-                with suppress(Broken, ReplyError):
-                    link = self._tracking()
-                    attempt = 0
-                    self._tell([])
+                try:
+                    link = self._connect_tracking()
+                    attempt, self._refusal = 0, ""
+                    self._report([])
                     self._listen(link)
+                except ReplyError as error:
+                    self._warn(error)
+                except Broken:
+                    pass
                 if link is not None:
                     link.close()
                     self._doubt(link.address)
                     if not self._closed.is_set():
-                        self._tell(None)
+                        self._report(None)
                 self._closed.wait(_PAUSES_S[min(attempt, len(_PAUSES_S) - 1)])
                 attempt += 1
 
-    def _tracking(self) -> Link:
+    def _warn(self, refused: ReplyError) -> None:
+        """Log a refusal once, since without reports there is no memory tier."""
+        error = self._explain(refused)
+        if not refused.is_outage and error.message != self._refusal:
+            self._refusal = error.message
+            _log.warning(
+                "%s: changes are not reported, so there is no memory tier; fix: %s", error.message, error.fix
+            )
+
+    def _connect_tracking(self) -> Link:
         address = self._where()
         try:
             link = self._connect(Step(address, b""))
@@ -121,46 +146,37 @@ class Watcher:
 
     def _listen(self, link: Link) -> None:
         link.socket.settimeout(_SILENCE_S)
-        heard = time.monotonic()
+        received_at = time.monotonic()
         with selectors.DefaultSelector() as selector:
             selector.register(link.socket, selectors.EVENT_READ)
-            selector.register(self._ear, selectors.EVENT_READ)
+            selector.register(self._wake_receiver, selectors.EVENT_READ)
             while not self._closed.is_set():
-                self._pass_on(link)
+                self._report_changes(link)
                 if selector.select(_PING_S):
                     if self._closed.is_set():
                         return
                     link.feed()
-                    heard = time.monotonic()
-                elif time.monotonic() - heard > _SILENCE_S:
+                    received_at = time.monotonic()
+                elif time.monotonic() - received_at > _SILENCE_S:
                     raise Broken(f"{link.address} was silent for too long")
                 else:
                     link.send(command((b"PING",)))
 
-    def _pass_on(self, link: Link) -> None:
+    def _report_changes(self, link: Link) -> None:
         while (message := link.pushed()) is not None:
             if type(message) is not hiredis.PushNotification or message[0] != b"invalidate":
                 continue
             names: Any = message[1]
             if names is None:  # everything was flushed
-                self._tell(None)
-                self._tell([])
+                self._report(None)
+                self._report([])
                 continue
             keys = [key for name in names if (key := self._names.key(name)) is not None]
             if keys:
-                self._tell(keys)
+                self._report(keys)
 
-    def _tell(self, keys: Sequence[str] | None) -> None:
+    def _report(self, keys: Sequence[str] | None) -> None:
         try:
             self._changed(keys)
-        except Exception as error:  # noqa: BLE001 - the listener's fault must not end the reports
-            _log.warning("a listener to changes of the cache failed: %s", type(error).__name__)
-
-
-def _in_child() -> None:
-    for watcher in list(_alive):
-        watcher.after_fork()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_in_child)
+        except Exception as error:  # noqa: BLE001 - an error of the callback must not end the reports
+            _log.warning("a callback for changes of the cache failed: %s", type(error).__name__)

@@ -1,27 +1,30 @@
-"""What both colours of connection share: how one is set up, commands as bytes, and the words for what breaks."""
+"""What both variants of connection share: how one is set up, and commands as bytes."""
 
 from __future__ import annotations
 
-import os
-import socket
-import ssl
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple, cast
 
 import hiredis
 from redis.credentials import CredentialProvider
-from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from llmcore.types import Secret
 from llmcore_cache_redis.address import Address, Target
-from llmcore_cache_redis.faults import Broken, ReplyError
-from llmcore_cache_redis.plugin import RedisOptions
+from llmcore_cache_redis.options import RedisOptions
 
-__all__ = ["Step", "broken", "command", "settings", "slower"]
+__all__ = ["Limits", "Request", "Step", "command", "settings", "slower"]
 
 command: Final[Callable[[tuple[bytes | str | int, ...]], bytes]] = cast("Any", hiredis.pack_command)
 """Return the bytes of a command."""
 _SECONDS_A_BYTE: Final = 10**-8
+
+
+class Request(NamedTuple):
+    """Commands that one connection sends at once."""
+
+    payload: bytes
+    expected: int
+    """How many replies they make."""
 
 
 class Step(NamedTuple):
@@ -36,6 +39,22 @@ class Step(NamedTuple):
     """Seconds for all of them; None for those of the options."""
     sentinel: bool = False
     """Whether the server is a Sentinel, with a password and no database of its own."""
+    then: Callable[[list[Any]], Request] | None = None
+    """Given the replies, returns what to send next over the same connection: for a transaction. Its replies follow theirs."""
+
+
+class Limits(NamedTuple):
+    """Seconds for the two parts of a new connection."""
+
+    tcp: float
+    """For TCP; without TLS for the greeting too."""
+    tls: float
+    """For the TLS handshake and the greeting; 0 without TLS."""
+
+    @property
+    def whole(self) -> float:
+        """Seconds for all of it."""
+        return self.tcp + self.tls
 
 
 class _Credentials(CredentialProvider):
@@ -49,55 +68,27 @@ class _Credentials(CredentialProvider):
         password = self._password.reveal()
         return (self._username, password) if self._username else (password,)
 
+    async def get_credentials_async(self) -> tuple[str] | tuple[str, str]:  # redis-py's own logs a warning
+        return self.get_credentials()
+
 
 def settings(target: Target, options: RedisOptions, step: Step) -> dict[str, Any]:
     """Return the arguments of redis-py's connection to the server of *step*."""
-    password = options.sentinel_password if step.sentinel else target.password
+    name, password = target.username, target.password
+    if step.sentinel:
+        name, password = options.sentinel_username, options.sentinel_password
     made: dict[str, Any] = {
         "protocol": 3,
         "db": 0 if step.sentinel else target.db,
         "driver_info": None,  # no round trips to name the library
     }
-    if password is not None:
-        name = None if step.sentinel else target.username
-        made["credential_provider"] = _Credentials(name, password)
+    if name or password is not None:
+        made["credential_provider"] = _Credentials(name, password or Secret(""))
     if not step.address.port:
         return {**made, "path": step.address.host}
-    made |= {"host": step.address.host, "port": step.address.port}
-    if target.tls:
-        made |= {"ssl_check_hostname": options.tls_check_hostname}
-        if options.tls_ca_file is not None:
-            made["ssl_ca_certs"] = str(options.tls_ca_file)
-    return made
+    return {**made, "host": step.address.host, "port": step.address.port}
 
 
 def slower(timeout: float, size: int) -> float:
     """Return how long *size* bytes may take."""
     return timeout + size * _SECONDS_A_BYTE
-
-
-def broken(error: BaseException, where: Address) -> Broken | ReplyError:
-    """Return what *error*, raised while a connection was made or used, means."""
-    if isinstance(error, Broken | ReplyError):
-        return error
-    link: BaseException | None = error
-    while link is not None:  # redis-py keeps the system's own error behind its own
-        words = _words(link)
-        if words:
-            return Broken(f"{where} {words}")
-        link = link.__cause__ or link.__context__
-    closed = "closed by server" in str(error).lower()
-    return Broken(f"{where} {'closed the connection' if closed else f'failed: {type(error).__name__}'}")
-
-
-def _words(error: BaseException) -> str:
-    """Return what the system says, or nothing. The text of an error is not told: it may hold what was sent."""
-    if isinstance(error, TimeoutError | RedisTimeoutError):
-        return "was silent for too long"
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return f"has a certificate that is not trusted: {error.verify_message}"
-    if isinstance(error, ssl.SSLError):
-        return f"does not speak TLS as it should: {error.reason}"
-    if isinstance(error, socket.gaierror):
-        return "has a name that is not known"
-    return f"failed: {os.strerror(error.errno)}" if isinstance(error, OSError) and error.errno else ""

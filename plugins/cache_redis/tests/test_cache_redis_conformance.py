@@ -7,17 +7,17 @@ from typing import Any
 
 import pytest
 
-from llmcore.testing import CacheConformance
-from llmcore.testing.redis_server import (
+from llmcore.types import Duration
+from llmcore_cache_redis.plugin import RedisOptions
+from llmcore_cache_redis.provider import RedisCache
+from llmcore_testing import CacheConformance
+from llmcore_testing.redis_server import (
     RedisServer,
     find_redis_server,
     redis_cluster,
     redis_server_version,
     redis_under_sentinels,
 )
-from llmcore.types import Duration
-from llmcore_cache_redis.plugin import RedisOptions
-from llmcore_cache_redis.provider import RedisCache
 
 PATIENT = Duration(5)
 needs_server = pytest.mark.skipif(find_redis_server() is None, reason="no redis-server")

@@ -16,10 +16,10 @@ from typing import Any, Self
 
 import pytest
 
-from llmcore.testing.redis_server import RedisServer, find_redis_server
 from llmcore.types import Duration
 from llmcore_cache_redis.plugin import RedisOptions
 from llmcore_cache_redis.provider import RedisCache
+from llmcore_testing.redis_server import RedisServer, find_redis_server
 
 pytestmark = pytest.mark.skipif(find_redis_server() is None, reason="no redis-server")
 

@@ -13,11 +13,11 @@ from typing import Any, ClassVar
 import pytest
 
 from llmcore.errors import CacheError, CacheUnavailable, LLMCoreError
-from llmcore.testing.conformance import Conformance
-from llmcore.testing.redis_server import RedisServer, find_redis_server
 from llmcore.types import Duration, Secret
 from llmcore_cache_redis.plugin import RedisOptions
 from llmcore_cache_redis.provider import RedisCache
+from llmcore_testing.conformance import Conformance
+from llmcore_testing.redis_server import RedisServer, find_redis_server
 
 pytestmark = pytest.mark.skipif(find_redis_server() is None, reason="no redis-server")
 
@@ -169,7 +169,7 @@ class TestAServerThatRefuses(InBothColours):
         server.ask("ACL", "SETUSER", "reader", "on", ">pass", "~*", "+get", "+getrange", "+hello")
         other = self.another(cache(server.url, username="reader", password=Secret("pass")))
         assert other.call("get", "key") is None
-        with pytest.raises(CacheError, match="may not do that"):
+        with pytest.raises(CacheError, match="the user 'reader' may not run SET"):
             other.call("set", "key", b"value")
         other.close()
 

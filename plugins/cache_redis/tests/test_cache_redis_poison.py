@@ -12,12 +12,12 @@ from zlib import crc32
 import pytest
 
 from llmcore.errors import CacheError
-from llmcore.testing.conformance import Conformance
-from llmcore.testing.redis_server import RedisServer, find_redis_server
 from llmcore.types import Duration, Size
 from llmcore_cache_redis import values
 from llmcore_cache_redis.plugin import RedisOptions
 from llmcore_cache_redis.provider import RedisCache
+from llmcore_testing.conformance import Conformance
+from llmcore_testing.redis_server import RedisServer, find_redis_server
 
 NAME = b"llmcore:default:v1:key"
 

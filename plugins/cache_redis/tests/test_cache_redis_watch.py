@@ -14,16 +14,16 @@ from typing import Any
 
 import pytest
 
-from llmcore.testing.redis_server import (
+from llmcore.types import Duration
+from llmcore_cache_redis.plugin import RedisOptions
+from llmcore_cache_redis.provider import RedisCache
+from llmcore_testing.redis_server import (
     RedisServer,
     find_redis_server,
     redis_cluster,
     redis_server_version,
     redis_under_sentinels,
 )
-from llmcore.types import Duration
-from llmcore_cache_redis.plugin import RedisOptions
-from llmcore_cache_redis.provider import RedisCache
 
 pytestmark = pytest.mark.skipif(find_redis_server() is None, reason="no redis-server")
 needs_seven = pytest.mark.skipif(

@@ -1,30 +1,27 @@
-"""What was received, read without the network: either what was asked for, or the error to be raised.
+"""Read complete answers that are not chats. Does no I/O.
 
-Errors are returned here and raised by the provider's own methods, whose frames hold neither request nor answer: a
-traceback shows the locals of every frame that it passed, and servers repeat keys.
+Functions return errors instead of raising them. The provider's public methods raise them: a traceback shows the locals of
+every frame, and only these frames hold neither the request nor the answer, either of which may contain the key.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Final
+from typing import Any
 
 import httpx2
 import msgspec
 
 from llmcore.errors import ProviderError
-from llmcore.types import ChatRequest, Delta, Reply
-from llmcore_openai_optimized._errors import Answered, Errors
-from llmcore_openai_optimized._http import Patience
-from llmcore_openai_optimized._wire import LARGEST_BODY, begun_text, reply_from
+from llmcore_openai_optimized._errors import AnswerError, Errors
+from llmcore_openai_optimized._http import RequestTimeout
+from llmcore_openai_optimized._reader import LARGEST_BODY
+from llmcore_openai_optimized._request import AsyncResponse, SyncResponse
 
-__all__ = ["Answer", "Body", "as_deltas", "ends_by_itself", "is_stream", "names_in", "reply_in"]
-
-_OK: Final = 200
+__all__ = ["Answer", "Body", "is_success", "read_model_names"]
 
 
 class Answer(msgspec.Struct, frozen=True):
-    """A whole answer."""
+    """A complete answer."""
 
     status: int
     headers: httpx2.Headers
@@ -32,107 +29,66 @@ class Answer(msgspec.Struct, frozen=True):
 
 
 class Body:
-    """The bytes of one body, as long as there is time and room for them."""
+    """Collect the bytes of one body, within the timeout and the maximum size."""
 
     __slots__ = ("_errors", "_patience", "_pieces", "_response", "_size")
 
-    def __init__(self, response: httpx2.Response, patience: Patience, errors: Errors) -> None:
+    def __init__(
+        self, response: SyncResponse | AsyncResponse, timeout: RequestTimeout, errors: Errors
+    ) -> None:
         self._response = response
-        self._patience = patience
+        self._patience = timeout
         self._errors = errors
         self._pieces: list[bytes] = []
         self._size = 0
 
     def add(self, piece: bytes) -> None:
-        """Take the next bytes.
+        """Add the next bytes.
 
         Raises:
-            TimeoutError: The time is over.
-            Answered: They are too many.
+            TimeoutError: The timeout has passed.
+            AnswerError: The body is too large.
         """
         self._patience.check()
         self._pieces.append(piece)
         self._size += len(piece)
         if self._size > LARGEST_BODY:
             what = f"more than {LARGEST_BODY:,} bytes"
-            raise Answered(self._errors.malformed(what, self._response.headers))
+            raise AnswerError(self._errors.make_malformed(what, self._response.headers))
 
-    def answer(self) -> Answer:
-        """Return the answer, whose body is at its end."""
-        return Answer(self._response.status_code, self._response.headers, self._whole())
+    def finish(self) -> Answer:
+        """Return the complete answer."""
+        return Answer(self._response.status_code, self._response.headers, self._join_pieces())
 
-    def broken(self, failure: ProviderError) -> ProviderError:
-        """Return *failure*, which ended the body too early, with the text that had come."""
-        if failure.partial is None and self._pieces:
-            failure.partial = begun_text(self._whole())
-        return failure
-
-    def _whole(self) -> bytes:
+    def _join_pieces(self) -> bytes:
         pieces = self._pieces
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
 
-def reply_in(answer: Answer | ProviderError, request: ChatRequest, errors: Errors) -> Reply | ProviderError:
-    """Return the reply to *request*."""
+def read_model_names(answer: Answer | ProviderError, errors: Errors) -> list[str] | ProviderError:
+    """Return the names in a list of models: `data` (OpenAI), a bare list (Together) or `models` (Ollama)."""
     if isinstance(answer, ProviderError):
         return answer
-    if answer.status != _OK:
-        return errors.refused(answer.status, answer.headers, answer.body, request.model)
+    if not is_success(answer.status):
+        return errors.from_status(answer.status, answer.headers, answer.body, "")
+    body, cause = answer.body.removeprefix(b"\xef\xbb\xbf"), ""
     try:
-        return reply_from(answer.body, answer.headers, request, errors)
-    except Answered as answered:
-        return answered.error
+        document = msgspec.json.decode(body)
+        listed = document.get("data", document.get("models")) if isinstance(document, dict) else document
+        if isinstance(listed, list):
+            return sorted(name for model in listed if (name := _read_name(model)))
+        cause = "it has no list `data`"
+    except ValueError as error:  # msgspec's and Unicode's errors are ValueErrors
+        cause = str(error)
+    what = f"something that is not a list of models ({cause})"
+    return errors.make_malformed(what, answer.headers, expected="a list of models as JSON")
 
 
-class _Model(msgspec.Struct):
-    id: str
+def _read_name(model: Any) -> str:
+    found = model.get("id") or model.get("name") if isinstance(model, dict) else model
+    return found if isinstance(found, str) else ""
 
 
-class _Models(msgspec.Struct):
-    data: list[_Model]
-
-
-def names_in(answer: Answer | ProviderError, errors: Errors) -> list[str] | ProviderError:
-    """Return the names in a list of models."""
-    if isinstance(answer, ProviderError):
-        return answer
-    if answer.status != _OK:
-        return errors.refused(answer.status, answer.headers, answer.body, "")
-    try:
-        return sorted(model.id for model in msgspec.json.decode(answer.body, type=_Models).data)
-    except msgspec.DecodeError as error:
-        what = f"something that is no list of models ({error})"
-        return errors.malformed(what, answer.headers, expected="a list of models as JSON")
-
-
-def as_deltas(reply: Reply | ProviderError) -> Iterator[Delta]:
-    """Yield an answer that came whole though a stream was asked for, as a stream.
-
-    Raises:
-        Answered: It is an error.
-    """
-    if isinstance(reply, ProviderError):
-        raise Answered(reply)
-    if reply.text:
-        yield Delta(text=reply.text, model=reply.model)
-    yield Delta(
-        tool_calls=reply.tool_calls,
-        finish_reason=reply.finish_reason,
-        usage=reply.usage,
-        model=reply.model,
-        service_tier=reply.service_tier,
-        request_id=reply.request_id,
-        body=reply.body,
-        limits=reply.limits,
-    )
-
-
-def is_stream(response: httpx2.Response) -> bool:
-    """Whether the answer can be read piece by piece. Some servers do not say what they send."""
-    kind = response.headers.get("content-type", "")
-    return response.status_code == _OK and "json" not in kind and "html" not in kind
-
-
-def ends_by_itself(response: httpx2.Response) -> bool:
-    """Whether the end of the body is marked, and so worth waiting for: the connection is then used again."""
-    return "transfer-encoding" in response.headers or "content-length" in response.headers
+def is_success(status: int) -> bool:
+    """Return whether *status* is 2xx; some gateways use another one than 200."""
+    return 200 <= status < 300  # noqa: PLR2004 - all 2xx

@@ -1,300 +1,245 @@
-"""What the server or the network said, as errors of ours: in words, without the request and without a key."""
+"""Make llmcore errors from responses and exceptions, without the request and without a key."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
 from typing import Any, Final
-
-import httpx2
-import msgspec
+from urllib.parse import urljoin
 
 from llmcore.errors import (
     AuthenticationFailed,
     BadRequest,
-    ContentFiltered,
     IncompleteReply,
     MalformedReply,
     NotFound,
     ProviderError,
     QuotaExhausted,
     RateLimited,
-    Timeout,
-    Unavailable,
 )
-from llmcore_openai_optimized._rate_limits import rate_limits
-from llmcore_openai_optimized._retry_after import retry_after
+from llmcore.support.http import scrub
+from llmcore.support.retry_after import parse_retry_after
+from llmcore_openai_optimized._address import correct_url, strip_endpoint
+from llmcore_openai_optimized._connection_errors import describe, was_sent
+from llmcore_openai_optimized._error_classes import classify, is_context_length
+from llmcore_openai_optimized._error_report import ErrorReport, parse_body, read_error
+from llmcore_openai_optimized._rate_limits import read_rate_limits
 from llmcore_openai_optimized.account import Account
 
-__all__ = ["Answered", "Errors"]
+__all__ = ["AnswerError", "Errors"]
 
 Headers = Mapping[str, str]
 
-_BY_STATUS: Final[Mapping[int, type[ProviderError]]] = {
-    401: AuthenticationFailed, 402: QuotaExhausted, 403: AuthenticationFailed, 404: NotFound, 408: Timeout,
-    409: Unavailable, 410: NotFound, 425: Unavailable, 429: RateLimited, 498: Unavailable, 501: BadRequest,
-}  # fmt: skip
-"""409 is a lock that the server could not get in time: the vendor's own SDK tries it again. 498 is Groq's word for a tier
-that is full."""
-
-_BY_CODE: Final[Mapping[str, type[ProviderError]]] = {
-    "insufficient_quota": QuotaExhausted,
-    "billing_hard_limit_reached": QuotaExhausted,
-    "billing_not_active": QuotaExhausted,
-    "model_not_found": NotFound,
-    "deploymentnotfound": NotFound,
-    "invalid_api_key": AuthenticationFailed,
-    "api_key_invalid": AuthenticationFailed,
-    "authentication_error": AuthenticationFailed,
-    "permission_error": AuthenticationFailed,
-    "not_found_error": NotFound,
-    "content_filter": ContentFiltered,
-    "content_policy_violation": ContentFiltered,
-    "responsibleaipolicyviolation": ContentFiltered,
-    "context_length_exceeded": BadRequest,
-    "rate_limit_exceeded": RateLimited,
-    "rate_limit_error": RateLimited,
-    "overloaded_error": Unavailable,
-    "server_error": Unavailable,
-    "invalid_request_error": BadRequest,
-}
-"""Codes and types, in lower case. They are more exact than the status, and all there is inside a stream."""
-
-_VAGUE: Final = frozenset({"rate_limit_exceeded", "server_error", "invalid_request_error"})
-"""Codes and types that stand beside many statuses: believed only where there is no status."""
-
 _FORBIDDEN: Final = 403
+_PROXY_CREDENTIALS: Final = 407
+_NOT_MODIFIED: Final = 304
 _REDIRECTS: Final = range(300, 400)
-_REFUSALS: Final = range(400, 600)
-_SERVER_SIDE: Final = 500
-
-_LONGEST: Final = 600
-
-_KEY_REFUSED: Final = re.compile(r"(?:incorrect|invalid) api key", re.IGNORECASE)
-"""How xAI says with status 400 what others say with 401."""
-
-_KEYLIKE: Final = re.compile(
-    r"\S*\*{3,}\S*"  # how the vendor abridges a key that it repeats
-    r"|(?<=key provided: )\S+"
-    r"|\b(?:sk|pk|rk|sess|key)[-_][\w\-]{6,}"
-    r"|(?i:bearer)\s+\S+"
-    r"|\b[A-Za-z0-9+/]{40,}={0,2}"
-)
+_REFUSALS: Final = 400
 
 
-class Answered(Exception):
-    """Carries an error of ours out of the code that reads an answer."""
+class AnswerError(Exception):
+    """Carry an llmcore error out of the code that reads an answer."""
 
     def __init__(self, error: ProviderError) -> None:
         super().__init__(error.message)
         self.error = error
 
 
-_NO_CONNECTION: Final = frozenset(
-    {
-        "ClientConnectorError",
-        "ConnectError",
-        "ConnectTimeout",
-        "ConnectionRefusedError",
-        "PoolTimeout",
-        "gaierror",
-    }
-)
-"""Names of what is raised while there is no connection yet, so that nothing can have been billed."""
-
-
 class Errors:
-    """Makes the errors of one account."""
+    """Make the errors for one account."""
 
-    def __init__(self, account: Account) -> None:
+    def __init__(self, account: Account, proxy: str = "") -> None:
+        """Make errors for *account* and *proxy* (without secrets; empty if there is none)."""
         self._account = account
+        self._proxy = proxy
 
-    def refused(self, status: int, headers: Headers, body: bytes, model: str) -> ProviderError:
-        """Describe an answer with another status than 200."""
-        if status in _REDIRECTS:
-            return ProviderError(
-                f"{self._account.shown_url} sends its callers elsewhere (status {status}); the key stays here",
-                provider="openai",
-                status=status,
-                expected="the address that answers itself",
-                fix="llmcore config set llm.openai.base_url URL",
-            )
-        return self._told(_document(body), status, headers, model)
+    def from_status(self, status: int, headers: Headers, body: bytes, model: str) -> ProviderError:
+        """Return the error for an answer with a status other than 2xx."""
+        if status in _REDIRECTS and status != _NOT_MODIFIED:
+            return self._make_redirect_error(status, headers)
+        if status < _REFUSALS:
+            return self.make_malformed(f"status {status} in place of an answer", headers, status=status)
+        document = parse_body(body)
+        return self._from_report(read_error(document), status, headers, model, page=_is_page(headers))
 
-    def reported(
+    def from_document(
         self, document: Any, headers: Headers, model: str, partial: str | None = None
     ) -> ProviderError:
-        """Describe an error that came inside an answer with status 200."""
-        inner = document.get("error") if isinstance(document, Mapping) else None
-        code = inner.get("code") if isinstance(inner, Mapping) else None
-        code = int(code) if isinstance(code, str) and code.isascii() and code.isdecimal() else code
-        status = code if isinstance(code, int) and code in _REFUSALS else None
-        error = self._told(document, status, headers, model)
+        """Return the error in a document received with status 200; see `is_error`."""
+        error = self._from_report(read_error(document), None, headers, model, page=False)
         error.partial = partial
         return error
 
-    def failed(self, raised: Exception, *, begun: bool) -> ProviderError:
-        """Describe what the HTTP client raised.
+    def from_exception(self, raised: Exception, *, begun: bool) -> ProviderError:
+        """Return the error for an exception of the HTTP client.
 
         Args:
-            raised: Read, never kept.
-            begun: Whether the head of the answer had arrived.
+            raised: The exception. No reference to it is kept.
+            begun: Whether the response headers have arrived.
         """
-        if isinstance(raised, Answered):
+        if isinstance(raised, AnswerError):
             return raised.error
-        failure = self._described(raised, begun=begun)
-        failure.sent = not _found_nobody(raised)
+        failure = describe(raised, self._account.shown_url, self.scrub, begun=begun, proxy=self._proxy)
+        failure.sent = was_sent(raised)
         return failure
 
-    def _described(self, raised: Exception, *, begun: bool) -> ProviderError:
-        address = self._account.shown_url
-        if isinstance(raised, TimeoutError):
-            return Timeout(f"{address} fell silent, or did not end its answer in time", provider="openai")
-        what = self.scrubbed(f"{type(raised).__name__}: {raised}".removesuffix(": "))
-        if isinstance(raised, httpx2.TimeoutException) and not _is_no_timeout(raised.__cause__):
-            did = "fell silent in the middle of its answer" if begun else "did not answer in time"
-            return Timeout(f"{address} {did} ({type(raised).__name__})", provider="openai")
-        if isinstance(raised, httpx2.DecodingError):
-            return MalformedReply(f"the answer cannot be unpacked ({what})", provider="openai")
-        # EndOfStream is anyio's, which the HTTP client lets through when TLS ends early.
-        if isinstance(raised, httpx2.RequestError | OSError) or type(raised).__name__ == "EndOfStream":
-            return self._broken_off(what, begun=begun)
-        return ProviderError(f"the request failed ({what})", provider="openai")
-
-    def _broken_off(self, what: str, *, begun: bool) -> ProviderError:
-        if begun:
-            return IncompleteReply(f"the connection broke inside the answer ({what})", provider="openai")
-        return Unavailable(
-            f"{self._account.shown_url} cannot be reached ({what})",
-            provider="openai",
-            notes=("is base_url right, and is the network there?",),
-        )
-
-    def malformed(
-        self, what: str, headers: Headers, *, partial: str | None = None, expected: str = ""
+    def make_malformed(
+        self,
+        what: str,
+        headers: Headers,
+        *,
+        partial: str | None = None,
+        expected: str = "",
+        status: int = 200,
     ) -> MalformedReply:
-        """Describe an answer that is none."""
-        kind = headers.get("content-type", "").partition(";")[0].strip()
-        page = "html" in kind
+        """Return the error for an unreadable answer."""
+        page = _is_page(headers)
         return MalformedReply(
             f"{self._account.shown_url} answered with {what}",
             provider="openai",
-            status=200,
+            status=status,
             partial=partial,
-            request_id=_request_id(headers),
+            request_id=_get_request_id(headers),
             expected=expected or "a chat completion as JSON",
-            notes=("a page for people came back: is base_url right, path included?",) if page else (),
+            notes=("the answer is an HTML page: check base_url and its path",) if page else (),
+            fix=self._address_fix() if page else None,
         )
 
-    def incomplete(self, what: str, headers: Headers, partial: str | None) -> IncompleteReply:
-        """Describe an answer that ended before its end."""
-        return IncompleteReply(what, provider="openai", partial=partial, request_id=_request_id(headers))
+    def make_incomplete(self, what: str, headers: Headers, partial: str | None) -> IncompleteReply:
+        """Return the error for a truncated answer."""
+        return IncompleteReply(
+            f"{self._account.shown_url}: {what}",
+            provider="openai",
+            partial=partial,
+            request_id=_get_request_id(headers),
+        )
 
-    def scrubbed(self, text: str) -> str:
-        """Return *text* on one line, abridged, and without anything that looks like a key."""
-        if self._account.key is not None:
-            text = text.replace(self._account.key.reveal(), "…")
-        text = _KEYLIKE.sub("…", " ".join(text.split()))
-        return text if len(text) <= _LONGEST else text[:_LONGEST] + "…"
+    def scrub(self, text: str) -> str:
+        """Return *text* on one line, shortened, without anything that looks like a key."""
+        return scrub(text, self._account.key.reveal() if self._account.key else None)
 
-    def _told(self, document: Any, status: int | None, headers: Headers, model: str) -> ProviderError:
-        message, codes = _parts(document)
-        kind = _kind(status, codes)
-        if kind is BadRequest and _KEY_REFUSED.match(message):
-            kind = AuthenticationFailed
-        said = self.scrubbed(message) if message else f"status {status}, without a word"
-        notes: tuple[str, ...] = ()
+    def _from_report(
+        self, report: ErrorReport, status: int | None, headers: Headers, model: str, *, page: bool
+    ) -> ProviderError:
+        kind = classify(report, status)
+        words = self.scrub(report.message)
+        said = f"{self._account.shown_url} {_describe_answer(report, status)}" + (
+            f": {words}" if words else ""
+        )
+        notes: list[str] = []
         fix = expected = None
-        if kind is AuthenticationFailed:
-            did = "may not do this" if status == _FORBIDDEN else "was not accepted"
+        if status == _PROXY_CREDENTIALS:
+            said = (
+                f"the proxy {self._proxy or 'in front of the server'} requires credentials: {words or status}"
+            )
+        elif kind is AuthenticationFailed:
+            did = "lacks the permission" if status == _FORBIDDEN else "was rejected"
             said = f"the key from {self._account.key_source} {did}: {said}"
-            expected = f"a key that {self._account.shown_url} accepts for this"
+            fix = self._key_fix()
+            expected = f"a key that {self._account.shown_url} accepts for this request"
+            if "no_db_connection" in report.codes:
+                notes.append("a LiteLLM proxy without a database accepts only its master key")
         elif kind is NotFound:
-            said = f"{self._account.shown_url} does not find it: {said}"
-            notes = (f"the model asked for is `{self.scrubbed(model)}`",)
-            fix = "llmcore models"
+            said, notes, fix = self._describe_not_found(report, said, model)
         elif kind is QuotaExhausted:
-            notes = ("waiting does not help: the account has no quota left",)
-        elif "context_length_exceeded" in codes:
-            notes = ("the conversation is longer than the model can read: shorten it, or take another model",)
+            notes.append("the account has no quota left; a retry does not help")
+        elif is_context_length(report):
+            notes.append("messages and answer together exceed the context length of the model")
+            expected = "a shorter conversation, a smaller max_tokens=, or a model with a larger context"
+            fix = "chat(messages=messages[:1] + messages[1:][-4:])"
+        if page and fix is None and (fix := self._address_fix()):
+            notes.append("the answer is an HTML page: check base_url and its path")
         error = kind(
             said,
             provider="openai",
-            status=status,
-            retry_after=retry_after(headers),
-            request_id=_request_id(headers),
+            status=status or report.status,
+            retry_after=_first_known(parse_retry_after(headers), report.retry_after),
+            request_id=_get_request_id(headers),
+            where=self.scrub(report.parameter) if report.parameter and kind is BadRequest else None,
             expected=expected,
             notes=notes,
             fix=fix,
         )
         if isinstance(error, RateLimited):
-            error.limits = rate_limits(headers)
+            error.limits = read_rate_limits(headers)
         return error
 
+    def _describe_not_found(
+        self, report: ErrorReport, said: str, model: str
+    ) -> tuple[str, list[str], str | None]:
+        """Return message, notes and fix of a 404, caused by the model or by the address."""
+        name = self._account.url_option
+        fix = self._address_fix()
+        if _mentions_model(report, model) or not (fix or model):
+            fix = None
+        elif fix is not None:
+            return (
+                f"no such endpoint: {said}",
+                [f"`{name}` is probably wrong: requests go to paths below it, such as /chat/completions"],
+                fix,
+            )
+        notes = [f"the requested model is `{self.scrub(model)}`"] if model else []
+        if not _mentions_model(report, model):
+            notes.append(f"or `{name}` is wrong: requests go to paths below it, such as /chat/completions")
+        return (
+            said,
+            notes,
+            "llmcore models" if model else None,
+        )
 
-def _is_no_timeout(cause: BaseException | None) -> bool:
-    """Whether the SDK's transport over aiohttp has called a timeout what was a lost connection."""
-    return isinstance(cause, OSError) and not isinstance(cause, TimeoutError)
+    def _make_redirect_error(self, status: int, headers: Headers) -> ProviderError:
+        target = strip_endpoint(urljoin(f"{self._account.base_url}/", headers.get("location", "")))
+        shown = self.scrub(target)
+        known = target.startswith("http") and shown == target and target != self._account.shown_url
+        return ProviderError(
+            f"{self._account.shown_url} redirects to another address (status {status}); the key was not sent there",
+            provider="openai",
+            status=status,
+            expected="the address of the server itself, without a redirect",
+            fix=self._account.make_url_fix(target if known else "URL"),
+        )
 
+    def _key_fix(self) -> str | None:
+        """Return the command that sets another key, if it came from a variable; the host handles the other cases."""
+        source = self._account.key_source
+        return f"export {source}=sk-..." if source.isidentifier() else None
 
-def _kind(status: int | None, codes: tuple[str, ...]) -> type[ProviderError]:
-    for code in codes:
-        if code in _BY_CODE and (status is None or code not in _VAGUE):
-            return _BY_CODE[code]
-    if status is None:
-        return Unavailable
-    if status in _BY_STATUS:
-        return _BY_STATUS[status]
-    return Unavailable if status >= _SERVER_SIDE else BadRequest
-
-
-def _parts(document: Any) -> tuple[str, tuple[str, ...]]:
-    """Return the message and the codes, the most exact first, from whatever shape the server chose."""
-    if isinstance(document, list) and len(document) == 1:  # how Gemini's door for this protocol refuses
-        document = document[0]
-    if isinstance(document, str):
-        return document, ()
-    if not isinstance(document, Mapping):
-        return "", ()
-    error = document.get("error", document)
-    if isinstance(error, str):
-        return str(document.get("message") or error), ()
-    if not isinstance(error, Mapping):
-        return "", ()
-    message = error.get("message") or error.get("detail") or ""
-    inner = error.get("innererror")
-    found = [
-        *_reasons(error.get("details")),
-        inner.get("code") if isinstance(inner, Mapping) else None,
-        error.get("code"),
-        error.get("type"),
-    ]
-    codes = tuple(str(each).lower() for each in found if isinstance(each, str | int))
-    return message if isinstance(message, str) else msgspec.json.encode(message).decode(), codes
-
-
-def _reasons(details: Any) -> list[Any]:
-    """Return what Google adds to its statuses, which are vague."""
-    parts = details if isinstance(details, list) else ()
-    return [part.get("reason") for part in parts if isinstance(part, Mapping)]
-
-
-def _document(body: bytes) -> Any:
-    try:
-        return msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        pass
-    text = body.decode(errors="replace")
-    return "" if text.lstrip().startswith("<") else text  # a page of markup says nothing to a reader
+    def _address_fix(self) -> str | None:
+        """Return the command that corrects the address; None if it has the usual form."""
+        account = self._account
+        corrected = correct_url(
+            account.azure_endpoint or account.base_url, azure=bool(account.azure_endpoint)
+        )
+        return None if corrected is None else account.make_url_fix(corrected)
 
 
-def _request_id(headers: Headers) -> str | None:
+def _describe_answer(report: ErrorReport, status: int | None) -> str:
+    """Return a phrase such as "answered with status 404"."""
+    if status is not None:
+        return f"answered with status {status}" + ("" if report.message else " and no message")
+    inside = "reported an error inside its answer"
+    if report.status is not None:
+        return f"{inside} (status {report.status})"
+    codes = ", ".join(report.codes[:3])
+    return inside if report.message else f"{inside} without a message{f' ({codes})' if codes else ''}"
+
+
+def _mentions_model(report: ErrorReport, model: str) -> bool:
+    words = report.message.lower()
+    return (
+        any("model" in code or "deployment" in code for code in report.codes)
+        or "model" in words
+        or bool(model and re.search(rf"(?<![\w.-]){re.escape(model.lower())}(?![\w-])", words))
+    )
+
+
+def _is_page(headers: Headers) -> bool:
+    return "html" in headers.get("content-type", "").partition(";")[0]
+
+
+def _first_known(*values: float | None) -> float | None:
+    return next((value for value in values if value is not None), None)
+
+
+def _get_request_id(headers: Headers) -> str | None:
     return headers.get("x-request-id") or headers.get("apim-request-id")
-
-
-def _found_nobody(raised: BaseException) -> bool:
-    """Return whether there was no connection. The first cause decides: aiohttp's transport calls a reset a ConnectTimeout."""
-    cause = raised
-    while cause.__cause__ is not None and not isinstance(cause.__cause__, TimeoutError):
-        cause = cause.__cause__
-    return type(cause).__name__ in _NO_CONNECTION

@@ -1,14 +1,12 @@
-"""Requests as the vendor's client addresses them, its HTTP clients to send them, and how long they may take.
+"""Request templates, request timeouts, and the holders of the HTTP clients.
 
-The vendor's client resolves the address (Azure's deployments too) and the headers once for each kind of request,
-against a transport that goes nowhere. What it made is the mould of all later requests, so that a call pays for
-its own bytes alone: a quarter of the CPU of the typed `create()`, half of its generic `post()`.
+The vendor's client resolves address (including Azure deployments) and headers once for each kind of request, through a
+transport that captures the request. All later requests are copies of this template. A call then takes a quarter of the CPU
+time of the vendor's typed `create()` and half of its generic `post()`.
 """
 
 from __future__ import annotations
 
-import os
-import threading
 import time
 from collections.abc import Mapping
 from typing import Any, Final
@@ -16,114 +14,136 @@ from typing import Any, Final
 import httpx2
 import openai  # noqa: TID253 - loaded only when a provider is created
 
-from llmcore_openai_optimized.account import Account
+from llmcore.support import forks
+from llmcore.support.http import LoopClients, ThreadClient
+from llmcore_openai_optimized._request import AsyncHttpClient, Endpoint, Header, Request, SyncHttpClient
+from llmcore_openai_optimized._transport import Route, async_client, sync_client
+from llmcore_openai_optimized.account import Account, check_headers
 
-__all__ = ["Moulds", "Patience", "SyncClient"]
+__all__ = ["RequestTemplate", "RequestTemplates", "RequestTimeout", "hold_async_clients", "hold_client"]
 
 _PLACEHOLDER: Final = "set-when-sent"
 _NEVER_COPIED: Final = frozenset({"content-length", "x-stainless-retry-count", "x-stainless-read-timeout"})
-_MOST_MOULDS: Final = 256
+_MAX_TEMPLATES: Final = 256
 _CONNECT_S: Final = 5.0
 _DEFAULT_S: Final = 600.0
 
 
-class Patience:
-    """How long one request may take, as the transport asks it at each of its steps."""
+class RequestTimeout:
+    """The timeout of one request. Transports read it like a mapping, once for each step."""
 
     __slots__ = ("_ends", "_silence_s")
 
     def __init__(self, timeout_s: float | None, silence_s: float | None) -> None:
-        """Begin to wait.
+        """Start the timeout.
 
         Args:
-            timeout_s: Seconds for all of it.
-            silence_s: Seconds between two signs of life; None where only the end counts.
+            timeout_s: Seconds for the whole request.
+            silence_s: Maximum seconds between two received bytes; None for no such limit.
         """
         self._ends = time.monotonic() + (_DEFAULT_S if timeout_s is None else timeout_s)
         self._silence_s = silence_s
 
     def get(self, step: str, default: float | None = None) -> float | None:  # noqa: ARG002 - a mapping's method
-        """Return the seconds for *step*: connect, read, write or pool."""
-        left = max(self._ends - time.monotonic(), 0.001)  # 0 would mean: do not block
+        """Return the remaining seconds for *step*: connect, read, write or pool."""
+        left = max(self._ends - time.monotonic(), 0.001)  # 0 means non-blocking
         if step == "connect":
             return min(left, _CONNECT_S)
         if step == "read" and self._silence_s is not None:
             return min(left, self._silence_s)
         return left
 
-    def listen(self, silence_s: float | None) -> None:
-        """Allow no longer silence than this from now on."""
+    def set_idle(self, silence_s: float | None) -> None:
+        """Set the maximum seconds between two received bytes from now on."""
         self._silence_s = silence_s
 
     def check(self) -> None:
-        """Raise TimeoutError where the time is over."""
+        """Raise TimeoutError if the timeout has passed."""
         if time.monotonic() >= self._ends:
             raise TimeoutError
 
 
-class Mould:
-    """One kind of request, without its body and its key."""
+class RequestTemplate:
+    """One kind of request, without body and key."""
 
-    __slots__ = ("_account", "_headers", "_key_header", "_url", "method")
+    __slots__ = ("_account", "_endpoint", "_key_header")
 
     def __init__(self, made: httpx2.Request, account: Account) -> None:
-        self.method = made.method
-        self._url = made.url
         self._account = account
-        self._headers: list[tuple[bytes, bytes]] = []
+        headers: list[Header] = []
         self._key_header: bytes | None = None
         for name, value in made.headers.raw:
             if _PLACEHOLDER.encode() in value:
                 self._key_header = name if account.bearer else b"api-key"
             elif name.lower().decode() not in _NEVER_COPIED:
-                self._headers.append((name, value))
+                headers.append((name, value))
+        self._endpoint = Endpoint(made.method, made.url, headers)
 
-    def request(self, content: bytes, patience: Patience) -> httpx2.Request:
-        """Return a request that can be sent. The only place where the key is read to be sent."""
-        headers = self._headers
+    def request(self, content: bytes, timeout: RequestTimeout) -> Request:
+        """Return a request to send. Only here is the key put into a request."""
+        key: Header | None = None
         if self._key_header is not None and self._account.key is not None:
             scheme = b"Bearer " if self._account.bearer else b""
-            headers = [*headers, (self._key_header, scheme + self._account.key.reveal().encode())]
-        return httpx2.Request(
-            self.method, self._url, headers=headers, content=content, extensions={"timeout": patience}
-        )
+            key = (self._key_header, scheme + self._account.key.reveal().encode())
+        return Request(self._endpoint, key, content, timeout)
 
 
-class _Addressed(Exception):
-    """Carries a request out of the vendor's client in the moment in which it would be sent."""
+class _CapturedRequest(Exception):
+    """Carry the captured request out of the vendor's client."""
 
     def __init__(self, request: httpx2.Request) -> None:
         super().__init__()
         self.request = request
 
 
-class Moulds:
-    """The kinds of request of one account, each made by the vendor's client at its first use."""
+class RequestTemplates:
+    """The request templates of one account, each made at its first use."""
 
     def __init__(self, account: Account, headers: Mapping[str, str]) -> None:
         self._account = account
-        self._client = _addressing(account, headers)
-        self._made: dict[tuple[str, str], Mould] = {}
+        self._made: dict[tuple[str, str], RequestTemplate] = {}
+        self._lock = forks.lock()
+        checked = check_headers(headers, account.table)
+        try:
+            self._client = _make_capturing_client(account, checked)
+        except httpx2.InvalidURL as error:
+            fault = account.make_address_error(
+                str(error).partition(":")[0].lower()
+            )  # not chained: the address may contain a key
+        else:
+            return
+        raise fault
 
-    def chat(self, model: str) -> Mould:
-        """Return the mould of a chat. On Azure the model is part of the address."""
-        return self._mould("/chat/completions", model if self._account.azure_endpoint else "")
+    def chat(self, model: str) -> RequestTemplate:
+        """Return the template of a chat. On Azure the model is part of the address."""
+        return self._get_template("/chat/completions", model if self._account.azure_endpoint else "")
 
-    def speech(self, model: str) -> Mould:
-        """Return the mould of a request for speech; see `chat`."""
-        return self._mould("/audio/speech", model if self._account.azure_endpoint else "")
+    def responses(self) -> RequestTemplate:
+        """Return the template of a request of the Responses API."""
+        return self._get_template("/responses", "")
 
-    def models(self) -> Mould:
-        """Return the mould of the request for the list of models."""
-        return self._mould("/models", "")
+    def speech(self, model: str) -> RequestTemplate:
+        """Return the template of a request for speech; see `chat`."""
+        return self._get_template("/audio/speech", model if self._account.azure_endpoint else "")
 
-    def _mould(self, path: str, model: str) -> Mould:
-        mould = self._made.get((path, model))
-        if mould is None:
-            if len(self._made) >= _MOST_MOULDS:
-                self._made.clear()
-            mould = self._made[path, model] = Mould(self._addressed(path, model), self._account)
-        return mould
+    def embeddings(self, model: str) -> RequestTemplate:
+        """Return the template of a request for embeddings; see `chat`."""
+        return self._get_template("/embeddings", model if self._account.azure_endpoint else "")
+
+    def models(self) -> RequestTemplate:
+        """Return the template of the request for the list of models."""
+        return self._get_template("/models", "")
+
+    def _get_template(self, path: str, model: str) -> RequestTemplate:
+        template = self._made.get((path, model))
+        if template is None:
+            with self._lock:  # a fork waits: the vendor's client has locks
+                if len(self._made) >= _MAX_TEMPLATES:
+                    self._made.clear()
+                template = self._made[path, model] = RequestTemplate(
+                    self._addressed(path, model), self._account
+                )
+        return template
 
     def _addressed(self, path: str, model: str) -> httpx2.Request:
         try:
@@ -131,40 +151,24 @@ class Moulds:
                 self._client.get(path, cast_to=httpx2.Response)
             else:
                 self._client.post(path, cast_to=httpx2.Response, body={"model": model} if model else {})
-        except _Addressed as done:
+        except _CapturedRequest as done:
             return done.request
         raise RuntimeError("the vendor's client sent nothing")
 
 
-class SyncClient:
-    """The blocking HTTP client, made at its first use and anew after a fork."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._client: httpx2.Client | None = None
-        self._pid = 0
-
-    def get(self) -> httpx2.Client:
-        """Return the client of this process."""
-        if self._client is None or self._pid != os.getpid():
-            with self._lock:
-                if self._client is None or self._pid != os.getpid():
-                    # A client from before a fork is let go of unclosed: its connections are the parent's.
-                    self._client = openai.DefaultHttpxClient(follow_redirects=False)
-                    self._pid = os.getpid()
-        return self._client
-
-    def close(self) -> None:
-        """Close its connections; a later `get` opens new ones."""
-        with self._lock:
-            client, self._client = self._client, None
-        if client is not None and self._pid == os.getpid():
-            client.close()
+def hold_client(route: Route) -> ThreadClient[SyncHttpClient]:
+    """Return the holder of the blocking client for *route*."""
+    return ThreadClient(lambda: sync_client(route), lambda client: client.close())
 
 
-def _addressing(account: Account, headers: Mapping[str, str]) -> openai.OpenAI:
-    """Return the vendor's client over a transport that goes nowhere. It never sees the key."""
-    nowhere = httpx2.Client(transport=httpx2.MockTransport(_stop))
+def hold_async_clients(route: Route) -> LoopClients[AsyncHttpClient]:
+    """Return the holder of the asynchronous clients for *route*."""
+    return LoopClients(lambda: async_client(route), lambda client: client.aclose())
+
+
+def _make_capturing_client(account: Account, headers: Mapping[str, str]) -> openai.OpenAI:
+    """Return the vendor's client with a transport that captures requests. It does not get the key."""
+    nowhere = httpx2.Client(transport=httpx2.MockTransport(_capture))
     common: dict[str, Any] = {
         "api_key": _PLACEHOLDER,
         "organization": account.organization,
@@ -179,5 +183,5 @@ def _addressing(account: Account, headers: Mapping[str, str]) -> openai.OpenAI:
     return openai.OpenAI(base_url=account.base_url, project=account.project, **common)
 
 
-def _stop(request: httpx2.Request) -> httpx2.Response:
-    raise _Addressed(request)
+def _capture(request: httpx2.Request) -> httpx2.Response:
+    raise _CapturedRequest(request)

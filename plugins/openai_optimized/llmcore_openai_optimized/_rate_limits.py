@@ -1,4 +1,4 @@
-"""What a server says of its rate limits, in its headers."""
+"""Read the rate limits in the headers of an answer."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from llmcore.types import RateLimits
 
-__all__ = ["rate_limits", "seconds_in"]
+__all__ = ["get_raw_headers", "parse_duration", "read_rate_limits"]
 
 _PREFIX: Final = b"x-ratelimit-"
 _FIELDS: Final[Mapping[bytes, str]] = {
@@ -26,26 +26,28 @@ _PART: Final = re.compile(r"(\d+(?:\.\d+)?)(ns|us|ms|s|m|h|d)", re.ASCII)
 _MOST_DIGITS: Final = 18
 
 
-def rate_limits(headers: Mapping[str, str]) -> RateLimits | None:
-    """Return what the headers say; None where they say nothing that can be used.
+def read_rate_limits(headers: Mapping[str, str]) -> RateLimits | None:
+    """Return the rate limits; None if the headers have no valid one.
 
     Source: https://platform.openai.com/docs/guides/rate-limits#rate-limits-in-headers
     """
     found: dict[str, Any] = {}
-    for name, value in _raw(headers):
+    for name, value in get_raw_headers(headers):
         if name[:1] in b"xX" and (low := name.lower()).startswith(_PREFIX):
             field = _FIELDS.get(low[len(_PREFIX) :])
             if field is not None:
-                said = seconds_in(value.decode("latin-1")) if field.endswith("_s") else _count(value)
-                if said is not None:
-                    found[field] = said
+                number = (
+                    parse_duration(value.decode("latin-1")) if field.endswith("_s") else _parse_count(value)
+                )
+                if number is not None:
+                    found[field] = number
     return RateLimits(**found) if found else None
 
 
 @lru_cache(maxsize=256)
-def seconds_in(text: str) -> float | None:
-    """Return the seconds of a duration such as "20ms", "1.2s", "6m0s" or "60"; None where it is none."""
-    text = text.partition(",")[0].strip()  # two headers that became one
+def parse_duration(text: str) -> float | None:
+    """Return the seconds in a duration such as "20ms", "1.2s", "6m0s" or "60"; None if it is not one."""
+    text = text.partition(",")[0].strip()  # two joined headers
     total, at = 0.0, 0
     while match := _PART.match(text, at):
         total += float(match[1]) * _SECONDS[match[2]]
@@ -58,14 +60,15 @@ def seconds_in(text: str) -> float | None:
     return total if math.isfinite(total) and total >= 0 else None
 
 
-def _count(value: bytes) -> int | None:
+def _parse_count(value: bytes) -> int | None:
     return int(value) if value.isdigit() and len(value) <= _MOST_DIGITS else None
 
 
-def _raw(headers: Mapping[str, str]) -> Iterable[tuple[bytes, bytes]]:
+def get_raw_headers(headers: Mapping[str, str]) -> Iterable[tuple[bytes, bytes]]:
+    """Return names (in any case) and values as received."""
     raw: Iterable[tuple[bytes, bytes]] | None = getattr(
         headers, "raw", None
-    )  # far cheaper than asking by name
+    )  # far faster than lookups by name
     if raw is not None:
         return raw
     return [(name.encode(), value.encode()) for name, value in headers.items()]

@@ -1,4 +1,4 @@
-"""What one model costs in one tier on one day: from genai-prices, completed from our own table."""
+"""Find the prices of a model in a tier on a day: from genai-prices, completed from `_own_prices`."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 import msgspec
 
 from llmcore_openai_optimized import _own_prices as own
-from llmcore_openai_optimized.windows import family
+from llmcore_openai_optimized.windows import normalize_model
 
 if TYPE_CHECKING:
     from genai_prices.types import ModelInfo, ModelPrice
 
-__all__ = ["Rates", "Steps", "characters_rate", "rate", "rates_of"]
+__all__ = ["Rates", "Steps", "find_character_rate", "find_rates", "get_rate"]
 
 _CONTEXTS: Final = {
     "flex": {"service_tier": "flex"},
@@ -24,17 +24,17 @@ _CONTEXTS: Final = {
     "fast": {"service_tier": "fast"},
     "batch": {"processing": "batch"},
 }
-"""How genai-prices names the tiers; it prices one that it does not know at the standard price, silently."""
+"""The names of the tiers in genai-prices, which uses the standard price for an unknown tier."""
 
 _LONG: Final = 272_000
-"""Input tokens beyond which the whole request is dearer: input twice, output one and a half times."""
+"""Input tokens beyond which the whole request costs more: input 2 times, output 1.5 times."""
 
 Steps: TypeAlias = tuple[tuple[int, Decimal], ...]
-"""Prices from a number of input tokens on, of which the last that is passed counts for all tokens."""
+"""Pairs of a number of input tokens and the price from there on; the last reached one applies to all tokens."""
 
 
 class Rates(msgspec.Struct, frozen=True):
-    """USD for a million tokens of each kind; None where it is not known."""
+    """USD for a million tokens of each kind; None if unknown."""
 
     input: Steps | None
     output: Steps | None
@@ -47,49 +47,51 @@ class Rates(msgspec.Struct, frozen=True):
     image_output: Steps | None
 
 
-def rate(steps: Steps, input_tokens: int) -> Decimal:
-    """Return the price of a request with so many input tokens."""
+def get_rate(steps: Steps, input_tokens: int) -> Decimal:
+    """Return the price for a request with *input_tokens*."""
+    if len(steps) == 1:
+        return steps[0][1]
     return next(price for start, price in reversed(steps) if input_tokens > start or not start)
 
 
 @functools.lru_cache(maxsize=1024)
-def rates_of(model: str, tier: str, day: date) -> Rates | None:
-    """Look the model up: 155 us that a call must not pay each time."""
+def find_rates(model: str, tier: str, day: date) -> Rates | None:
+    """Look up the prices. Cached, since a lookup takes 155 us."""
     if tier == "ultrafast":
-        found = own.since(own.ULTRAFAST.get(_dateless(model), ()), day)
-        return None if found is None else _ultrafast(found)
+        found = own.find_price(own.ULTRAFAST.get(_strip_date(model), ()), day)
+        return None if found is None else _make_ultrafast_rates(found)
     if tier != "standard" and tier not in _CONTEXTS:
         return None
-    prices = _prices(model, tier, day)
+    prices = _find_prices(model, tier, day)
     if prices is None:
         return None
-    written = _steps(prices.cache_write_mtok)
-    heard = own.since(own.AUDIO.get(_dateless(model), ()), day)
-    drawn = prices.output_image_mtok or (prices.output_mtok if prices.input_image_mtok else None)
+    written = _make_steps(prices.cache_write_mtok)
+    audio = own.find_price(own.AUDIO.get(_strip_date(model), ()), day)
+    image_output = prices.output_image_mtok or (prices.output_mtok if prices.input_image_mtok else None)
     rates = Rates(
-        input=_steps(prices.input_mtok),
-        output=_steps(prices.output_mtok),
-        cached=_steps(prices.cache_read_mtok),
+        input=_make_steps(prices.input_mtok),
+        output=_make_steps(prices.output_mtok),
+        cached=_make_steps(prices.cache_read_mtok),
         cache_write=written,
-        cache_write_12h=_times(written, own.TWELVE_HOURS),
-        audio_input=_steps(heard.input if heard else prices.input_audio_mtok),
-        audio_output=_steps(heard.output if heard else prices.output_audio_mtok),
-        image_input=_steps(prices.input_image_mtok),
-        image_output=_steps(drawn),
+        cache_write_12h=_multiply(written, own.TWELVE_HOURS),
+        audio_input=_make_steps(audio.input if audio else prices.input_audio_mtok),
+        audio_output=_make_steps(audio.output if audio else prices.output_audio_mtok),
+        image_input=_make_steps(prices.input_image_mtok),
+        image_output=_make_steps(image_output),
     )
-    # A price of 0 is how tables say that they do not know, or that something else than tokens is billed.
+    # A price of 0 means unknown, or billed by another unit than tokens.
     return rates if rates.input and any(each for _, each in rates.input) else None
 
 
-def characters_rate(model: str, day: date) -> Decimal | None:
-    """Return what a million characters cost that *model* speaks; None of one that is billed otherwise."""
-    prices = _prices(model, "standard", day)
+def find_character_rate(model: str, day: date) -> Decimal | None:
+    """Return the USD for a million characters of speech; None for a model billed by another unit."""
+    prices = _find_prices(model, "standard", day)
     found = getattr(prices, "input_mchars", None)
     return found if isinstance(found, Decimal) and found else None
 
 
-def _prices(model: str, tier: str, day: date) -> ModelPrice | None:
-    info = _found(model)
+def _find_prices(model: str, tier: str, day: date) -> ModelPrice | None:
+    info = _find_model(model)
     if info is None:
         return None
     moment = datetime.combine(day, time(12), UTC)
@@ -98,11 +100,11 @@ def _prices(model: str, tier: str, day: date) -> ModelPrice | None:
         variant.when == context and (variant.constraint is None or variant.constraint.active(moment))
         for variant in info.price_variants or ()
     ):
-        return None  # the table has no price of its own for this tier on that day
+        return None  # no price for this tier on that day
     return info.get_prices(moment, context)
 
 
-def _found(model: str) -> ModelInfo | None:
+def _find_model(model: str) -> ModelInfo | None:
     from genai_prices.data_snapshot import get_snapshot
 
     try:
@@ -111,7 +113,7 @@ def _found(model: str) -> ModelInfo | None:
         return None
 
 
-def _ultrafast(prices: own.Own) -> Rates:
+def _make_ultrafast_rates(prices: own.OwnPrice) -> Rates:
     def steps(price: Decimal | None, more: Decimal) -> Steps | None:
         return None if price is None else ((0, price), (_LONG, price * more))
 
@@ -122,7 +124,7 @@ def _ultrafast(prices: own.Own) -> Rates:
         output=steps(prices.output, Decimal("1.5")),
         cached=steps(prices.cached, double),
         cache_write=written,
-        cache_write_12h=_times(written, own.TWELVE_HOURS),
+        cache_write_12h=_multiply(written, own.TWELVE_HOURS),
         audio_input=None,
         audio_output=None,
         image_input=None,
@@ -130,9 +132,9 @@ def _ultrafast(prices: own.Own) -> Rates:
     )
 
 
-def _dateless(model: str) -> str:
-    """Return the name without the day of its snapshot, which ends it as in gpt-6-astra-2026-10-12."""
-    name = family(model)
+def _strip_date(model: str) -> str:
+    """Return the name without the date of its snapshot: gpt-6-astra-2026-10-12 is gpt-6-astra."""
+    name = normalize_model(model)
     try:
         date.fromisoformat(name[-10:])
     except ValueError:
@@ -140,7 +142,7 @@ def _dateless(model: str) -> str:
     return name[:-11]
 
 
-def _steps(value: Any) -> Steps | None:
+def _make_steps(value: Any) -> Steps | None:
     if value is None:
         return None
     if isinstance(value, Decimal):
@@ -149,5 +151,5 @@ def _steps(value: Any) -> Steps | None:
     return ((0, value.base), *((tier.start, tier.price) for tier in tiers))
 
 
-def _times(steps: Steps | None, factor: int) -> Steps | None:
+def _multiply(steps: Steps | None, factor: int) -> Steps | None:
     return None if steps is None else tuple((start, price * factor) for start, price in steps)

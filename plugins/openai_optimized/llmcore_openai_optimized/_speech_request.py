@@ -1,4 +1,4 @@
-"""From a caller's settings to the body of a request for speech: checked before anything is sent."""
+"""Check the settings of a call and make the body of a request for speech."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from llmcore.errors import BadRequest, TextTooLong, VoiceError, VoiceNotFound
 from llmcore.types import AudioFormat
 from llmcore_openai_optimized.speech_options import SpeechOptions
 
-__all__ = ["MOST_CHARACTERS", "SpeechRequest", "check_speech", "speech_request"]
+__all__ = ["MOST_CHARACTERS", "SpeechRequest", "check_speech", "make_speech_request"]
 
 MOST_CHARACTERS: Final = 4096
-"""Of one request, whatever the model."""
+"""Maximum characters of one request, for every model."""
 _FORMATS: Final = {"aac": None, "flac": None, "mp3": None, "opus": 48_000, "pcm": 24_000, "wav": 24_000}
-"""The rate of each, where it is known before the audio is there."""
+"""Formats and their sample rates; None if the rate is only known from the audio."""
 _OWN: Final = ("format", "instructions", "language", "model", "speed")
 _FROM_THE_HOST: Final = frozenset({"idle_s", "timeout_s"})
 _SPEEDS: Final = (0.25, 4.0)
@@ -29,7 +29,7 @@ _CUSTOM: Final = "voice_"
 
 
 class SpeechRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """What is sent, less the text."""
+    """A request without its text."""
 
     voice: str
     model: str
@@ -53,36 +53,40 @@ class SpeechRequest(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
-def speech_request(options: SpeechOptions, voice: str | None, settings: Mapping[str, Any]) -> SpeechRequest:
-    """Return what *settings* mean, completed from *options*.
+def make_speech_request(
+    options: SpeechOptions, voice: str | None, settings: Mapping[str, Any]
+) -> SpeechRequest:
+    """Return the request for *settings*, completed from *options*.
 
     Raises:
-        BadRequest: One is not known, or does not fit.
+        BadRequest: A setting is unknown or has a wrong value.
     """
     for name in settings:
         if name not in _OWN and name not in _FROM_THE_HOST:
             near = get_close_matches(name, _OWN, n=1)
-            raise _bad(
-                f"openai's voices know no setting `{name}`",
+            raise _make_error(
+                f"unknown setting `{name}` for voices of openai",
                 expected=", ".join(_OWN),
                 suggestion=near[0] if near else None,
             )
-    given = {name: value for name, value in settings.items() if value is not None}
-    _check_language(given.get("language"))
-    model = given.get("model", options.model)
+    values = {name: value for name, value in settings.items() if value is not None}
+    _check_language(values.get("language"))
+    model = values.get("model", options.model)
     if not isinstance(model, str) or not model:
-        raise _bad(f"`model` cannot be {model!r}", expected="a model's name, such as tts-1")
-    form = given.get("format", options.format)
+        raise _make_error(
+            f"model must be the name of a model, got {model!r}", expected="a model's name, such as tts-1"
+        )
+    form = values.get("format", options.format)
     if not isinstance(form, str) or form not in _FORMATS:
         near = get_close_matches(str(form), _FORMATS, n=1)
-        raise _bad(
-            f"openai's voices know no format {form!r}",
+        raise _make_error(
+            f"unknown format {form!r} for voices of openai",
             expected=", ".join(_FORMATS),
             suggestion=near[0] if near else None,
         )
     extras = {
-        "speed": _speed(given.get("speed", options.speed)),
-        "instructions": _instructions(given.get("instructions", options.instructions), model),
+        "speed": _check_speed(values.get("speed", options.speed)),
+        "instructions": _check_instructions(values.get("instructions", options.instructions), model),
     }
     return SpeechRequest(
         voice=options.voice if voice is None else voice,
@@ -90,33 +94,33 @@ def speech_request(options: SpeechOptions, voice: str | None, settings: Mapping[
         format=cast("AudioFormat", form),
         sample_rate_hz=_FORMATS[form],
         extras={name: value for name, value in extras.items() if value is not None},
-        timeout_s=given.get("timeout_s"),
-        idle_s=given.get("idle_s"),
+        timeout_s=values.get("timeout_s"),
+        idle_s=values.get("idle_s"),
     )
 
 
 def check_speech(text: str, request: SpeechRequest) -> None:
-    """Raise what keeps *text* from being sent.
+    """Check *text* and the voice of *request*.
 
     Raises:
-        VoiceError: There is nothing to say.
-        BadRequest: It is no text that can be sent.
-        TextTooLong: It is longer than one request may be.
-        VoiceNotFound: No voice can be called so.
+        VoiceError: The text is empty.
+        BadRequest: The text contains a lone surrogate.
+        TextTooLong: The text exceeds `MOST_CHARACTERS`.
+        VoiceNotFound: The voice id has an invalid form.
     """
     if not isinstance(text, str) or not text.strip():
-        raise VoiceError("there is nothing to say", code="LC904", expected="a text with at least one letter")
+        raise VoiceError("the text is empty", code="LC904", expected="a text with at least one letter")
     if len(text) > MOST_CHARACTERS:
         raise TextTooLong(
-            f"the text has {len(text):,} characters, and openai takes {MOST_CHARACTERS:,} in one request",
+            f"the text must have at most {MOST_CHARACTERS:,} characters for one request to openai, got {len(text):,}",
             expected=f"at most {MOST_CHARACTERS:,} characters",
-            notes=("core.voice divides long texts by itself",),
+            notes=("core.voice divides long texts automatically",),
         )
     lone = re.search(r"[\ud800-\udfff]", text)
     if lone is not None:
-        raise _bad(
-            f"character {lone.start()} of the text is half of a surrogate pair, which cannot be sent",
-            expected="text that UTF-8 can hold",
+        raise _make_error(
+            f"the text contains a lone surrogate U+{ord(lone[0]):04X} at index {lone.start()}",
+            expected="text that UTF-8 can encode",
             fix='text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")',
         )
     if not isinstance(request.voice, str) or not _VOICE.fullmatch(request.voice):
@@ -124,29 +128,33 @@ def check_speech(text: str, request: SpeechRequest) -> None:
 
 
 def _check_language(value: Any) -> None:
-    """Raise for what names no language; one that does is not sent, for these models hear it from the text."""
+    """Check the language tag. It is not sent: these models detect the language."""
     if value is not None and not (isinstance(value, str) and _LANGUAGE.fullmatch(value)):
-        raise _bad(f"`language` cannot be {value!r}", expected='a tag such as "de" or "en-GB"')
+        raise _make_error(
+            f"language must be a language tag, got {value!r}", expected='a tag such as "de" or "en-GB"'
+        )
 
 
-def _speed(value: Any) -> float | None:
+def _check_speed(value: Any) -> float | None:
     if value is None:
         return None
     least, most = _SPEEDS
     if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value <= most:
-        raise _bad(f"`speed` cannot be {value!r}", expected=f"a number from {least:g} to {most:g}")
+        raise _make_error(f"speed must be a number from {least:g} to {most:g}, got {value!r}")
     return float(value)
 
 
-def _instructions(value: Any, model: str) -> str | None:
+def _check_instructions(value: Any, model: str) -> str | None:
     if value is None:
         return None
     if not isinstance(value, str):
-        raise _bad(f"`instructions` cannot be {value!r}", expected="how to speak, in words")
+        raise _make_error(f"instructions must be text, got {value!r}")
     if model in _UNINSTRUCTED:
-        raise _bad(f"{model} takes no `instructions`", expected="gpt-4o-mini-tts, or no instructions at all")
+        raise _make_error(
+            f"{model} does not support instructions", expected="gpt-4o-mini-tts, or no instructions"
+        )
     return value
 
 
-def _bad(message: str, **more: Any) -> BadRequest:
+def _make_error(message: str, **more: Any) -> BadRequest:
     return BadRequest(message, provider="openai", **more)

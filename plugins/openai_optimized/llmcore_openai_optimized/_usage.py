@@ -1,133 +1,176 @@
-"""Usage as the server reports it, made ours; what is missing or cannot be true is counted here."""
+"""Convert the reported usage; count tokens for missing or implausible numbers."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping
+from types import MappingProxyType
 from typing import Any, Final
 
 from llmcore.types import ChatRequest, Usage
 from llmcore_openai_optimized import bounds, tokens
-from llmcore_openai_optimized.windows import window_of
+from llmcore_openai_optimized._cost import read_cost
+from llmcore_openai_optimized.windows import find_window
 
-__all__ = ["usage_of"]
+__all__ = ["make_usage", "merge_usage"]
 
 _MOST_TOKENS: Final = 100_000_000
 """Far beyond the context window of any model."""
 _PER_CALL: Final = 7
-"""Tokens around the name and the arguments of a tool call, as OpenAI's servers were seen to count them."""
-_SAID: Final = ("content", "refusal", "reasoning_content", "reasoning")
+"""Overhead in tokens of a tool call, measured with OpenAI's servers."""
+_TEXT_FIELDS: Final = ("content", "refusal", "reasoning_content", "reasoning")
 
 
-def usage_of(
+def make_usage(
     reported: Any,
     request: ChatRequest,
     model: str,
     messages: Callable[[], Iterable[Mapping[str, Any]]],
     *,
-    spoke: bool,
+    has_content: bool,
+    headers: Mapping[str, str] = MappingProxyType({}),
 ) -> Usage:
-    """Return the usage of an answer, marked as estimated where a number of it is not the server's.
+    """Return the usage of an answer, marked as estimated if the server did not report all of it.
 
-    `prompt_tokens` hold cached and written ones, `completion_tokens` hold reasoning: parts that cost more are cut to
-    their whole, those that cost less are not believed beyond it.
+    `prompt_tokens` includes cached and written tokens, `completion_tokens` includes reasoning. A part with a higher price is
+    limited to the whole; a discounted part larger than the whole is ignored.
 
     Args:
-        reported: The `usage` of the answer, if that is what it is.
-        request: What was answered.
-        model: Which model answered; its window, or that of the model asked, is what no number can exceed.
-        messages: Gives the messages of all choices, to be counted where the server did not.
-        spoke: Whether there is something in them, which then has tokens.
+        reported: The `usage` of the answer, of any type.
+        request: The request.
+        model: The model that answered. Numbers above its context window, or that of the requested model, are ignored.
+        messages: Return the messages of all choices, to count them if the server did not.
+        has_content: Whether the messages have content, so that 0 tokens is implausible.
+        headers: The headers of the answer, where gateways report the cost.
     """
     sent: Mapping[str, Any] = reported if isinstance(reported, Mapping) else {}
-    most = _most(request.model, model)
-    prompt = _tokens(sent.get("prompt_tokens"), most) or None  # there is always one
-    completion = _tokens(sent.get("completion_tokens"), most * _choices(request))
-    if completion == 0 and spoke:
+    most = _get_max_tokens(request.model, model)
+    prompt = _read_count(sent.get("prompt_tokens"), most) or None  # 0 is implausible
+    completion = _read_count(sent.get("completion_tokens"), most * _get_choice_count(request))
+    if completion == 0 and has_content:
         completion = None
-    into, out = _details(sent, "prompt_tokens_details"), _details(sent, "completion_tokens_details")
-    reasoning = _tokens(out.get("reasoning_tokens"), most) or 0
+    into, out = _get_details(sent, "prompt_tokens_details"), _get_details(sent, "completion_tokens_details")
+    reasoning = _read_count(out.get("reasoning_tokens"), most) or 0
     if prompt and completion is not None and reasoning:
-        # Some servers, xAI's among them, count reasoning apart, as their total shows.
+        # Some servers, such as xAI, report reasoning separately; their total shows it.
         completion += reasoning if sent.get("total_tokens") == prompt + completion + reasoning else 0
-    whole_in = _prompt(request) if prompt is None else prompt
-    whole_out = _said(messages(), request.model) if completion is None else completion
-    read = _read(into, sent, prompt or 0)
-    written = _part(into, "cache_write_tokens", (prompt or 0) - read)
+    whole_in = _count_prompt(request) if prompt is None else prompt
+    whole_out = _count_answer(messages(), request.model) if completion is None else completion
+    read = _read_cached(into, sent, prompt or 0)
+    written = _read_part(into, "cache_write_tokens", (prompt or 0) - read)
     return Usage(
         input_tokens=whole_in,
         output_tokens=whole_out,
         cached_tokens=read,
         cache_write_tokens=written,
-        cache_write_12h_tokens=_part(_details(into, "cache_write_tokens_details"), "ttl_12h_tokens", written),
+        cache_write_12h_tokens=_read_part(
+            _get_details(into, "cache_write_tokens_details"), "ttl_12h_tokens", written
+        ),
         reasoning_tokens=min(reasoning, completion or 0),
-        audio_input_tokens=_part(into, "audio_tokens", prompt or 0),
-        audio_output_tokens=_part(out, "audio_tokens", completion or 0),
-        image_input_tokens=_part(into, "image_tokens", prompt or 0),
-        image_output_tokens=_part(out, "image_tokens", completion or 0),
+        audio_input_tokens=_read_part(into, "audio_tokens", prompt or 0),
+        audio_output_tokens=_read_part(out, "audio_tokens", completion or 0),
+        image_input_tokens=_read_part(into, "image_tokens", prompt or 0),
+        image_output_tokens=_read_part(out, "image_tokens", completion or 0),
         estimated=prompt is None or completion is None,
+        cost=read_cost(sent, headers, whole_in + whole_out),
     )
 
 
-def _most(*models: str) -> int:
-    """Return the tokens of the largest window; on Azure the model that was asked is a name of anybody's choice."""
-    return max((window.context for window in map(window_of, models) if window), default=_MOST_TOKENS)
+def merge_usage(old: Any, new: Any) -> Any:
+    """Return the `usage` of a stream after a chunk with *new*; later numbers replace earlier ones.
+
+    Servers split usage over chunks or repeat it as it grows, with null or 0 for unreported fields, which never replace a
+    number. A total that covers only one part is recomputed.
+    """
+    if not isinstance(new, Mapping):
+        return old
+    merged: dict[str, Any] = dict(old) if isinstance(old, Mapping) else {}
+    for name, value in new.items():
+        before = merged.get(name)
+        if isinstance(value, Mapping):
+            merged[name] = merge_usage(before, value)
+        elif before is None or _replaces(value, before):
+            merged[name] = value
+    total: Any = merged.get("total_tokens")
+    parts: list[Any] = [merged.get("prompt_tokens"), merged.get("completion_tokens")]
+    if all(map(_is_positive, (total, *parts))) and total < sum(parts):
+        merged["total_tokens"] = sum(parts)
+    return merged
 
 
-def _choices(request: ChatRequest) -> int:
+def _replaces(value: Any, before: Any) -> bool:
+    if _is_positive(value):
+        return True
+    return value is not None and not _is_positive(before) and not isinstance(before, Mapping)
+
+
+def _is_positive(value: Any) -> bool:
+    """Return whether *value* is a finite number greater than 0."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < math.inf
+
+
+def _get_max_tokens(*models: str) -> int:
+    """Return the largest context window of *models*. On Azure the requested model may have any name."""
+    return max((window.context for window in map(find_window, models) if window), default=_MOST_TOKENS)
+
+
+def _get_choice_count(request: ChatRequest) -> int:
     asked = request.parameters.get("n")
     return asked if isinstance(asked, int) and asked > 1 else 1
 
 
-def _details(whole: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+def _get_details(whole: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     details = whole.get(name)
     return details if isinstance(details, Mapping) else {}
 
 
-def _tokens(value: Any, most: int) -> int | None:
-    """Return a number of tokens, or None where *value* cannot be one. NaN is below nothing and above nothing."""
+def _read_count(value: Any, most: int) -> int | None:
+    """Return a number of tokens; None if *value* is not one."""
+    if type(value) is int:  # the common case: an answer reports up to a dozen
+        return value if 0 <= value <= most else None
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= most:
         return None
     return int(value)
 
 
-def _part(details: Mapping[str, Any], name: str, whole: int) -> int:
-    return min(_tokens(details.get(name), _MOST_TOKENS) or 0, whole)
+def _read_part(details: Mapping[str, Any], name: str, whole: int) -> int:
+    return min(_read_count(details[name], _MOST_TOKENS) or 0, whole) if name in details else 0
 
 
-def _read(details: Mapping[str, Any], sent: Mapping[str, Any], prompt: int) -> int:
-    """Return the tokens read from the cache, which DeepSeek and Moonshot tell elsewhere.
+def _read_cached(details: Mapping[str, Any], sent: Mapping[str, Any], prompt: int) -> int:
+    """Return the tokens read from the cache, which DeepSeek and Moonshot report in other fields.
 
-    They are a discount: more of them than the prompt has are not believed at all.
+    They are discounted, so a number greater than the prompt is ignored.
     """
     told = (details.get("cached_tokens"), sent.get("prompt_cache_hit_tokens"), sent.get("cached_tokens"))
-    return next((found for each in told if (found := _tokens(each, prompt))), 0)
+    return next((found for each in told if (found := _read_count(each, prompt))), 0)
 
 
-def _prompt(request: ChatRequest) -> int:
-    """Count the prompt. The answer has come and is paid for: what cannot be counted is not a reason to lose it."""
+def _count_prompt(request: ChatRequest) -> int:
+    """Count the prompt. A failure to count must not lose the answer, which is paid for."""
     try:
         return int(tokens.count(request))
     except Exception:  # noqa: BLE001 - see above
-        return bounds.most_prompt(request) or 0
+        return bounds.bound_prompt(request) or 0
 
 
-def _said(messages: Iterable[Mapping[str, Any]], model: str) -> int:
-    """Count what was said and called in all choices."""
+def _count_answer(messages: Iterable[Mapping[str, Any]], model: str) -> int:
+    """Count the texts and tool calls of all choices."""
     total = 0
     for message in messages:
         calls = [call for call in message.get("tool_calls") or () if isinstance(call, Mapping)]
         inner = [call.get("function") or call.get("custom") for call in calls]
         inner.append(message.get("function_call"))
-        texts = [_text(message.get(name)) for name in _SAID]
+        texts = [_join_text(message.get(name)) for name in _TEXT_FIELDS]
         for each in inner:
             if isinstance(each, Mapping):
                 total += _PER_CALL
-                texts += [_text(each.get(name)) for name in ("name", "arguments", "input")]
+                texts += [_join_text(each.get(name)) for name in ("name", "arguments", "input")]
         total += sum(int(tokens.count(text, model)) for text in texts if text)
     return total
 
 
-def _text(value: Any) -> str:
+def _join_text(value: Any) -> str:
     if isinstance(value, str):
         return value
     parts = value if isinstance(value, list) else ()

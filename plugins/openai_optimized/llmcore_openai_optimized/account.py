@@ -1,63 +1,40 @@
-"""Which server is asked, and on whose account: the options, completed from the environment."""
+"""The server and the account: the options, completed from the environment."""
 
 from __future__ import annotations
 
 import hashlib
 import os
 import re
-from typing import Final, Literal
+from collections.abc import Mapping
+from typing import Final
 
 import msgspec
 
 from llmcore.errors import ConfigError
-from llmcore.hookspecs import Options
+from llmcore.support.addresses import find_address_fault
+from llmcore.support.text import find_unsendable
 from llmcore.types import Secret
+from llmcore_openai_optimized._address import repair_url
+from llmcore_openai_optimized.options import AccountOptions, OpenAIOptions, PricingTier
 
-__all__ = ["Account", "AccountOptions", "OpenAIOptions", "PricingTier", "identity_of"]
-
-PricingTier = Literal["standard", "batch", "flex", "priority", "fast"]
+__all__ = ["Account", "AccountOptions", "OpenAIOptions", "PricingTier", "check_headers", "get_identity"]
 
 OFFICIAL: Final = "https://api.openai.com/v1"
 
 _ADDRESS: Final = re.compile(r"https?://[^\s/@?#]+([/?#]|$)")
-"""A password in an address would show in errors, and go where the key goes."""
+"""No user name or password: they would show in errors."""
 
+_HIDES: Final = re.compile(r"[@?#\s]")
+"""Characters next to which an address may contain a secret; such an address is not shown."""
 
-class AccountOptions(Options, frozen=True, kw_only=True):
-    """Whose server, and whose account. What is left out comes from the variables that the vendor's SDK reads."""
+_OF_THE_CLIENT: Final = frozenset({"content-length", "expect", "transfer-encoding"})
+"""Headers that frame a request. A wrong one makes the client hang, or send half a request."""
 
-    api_key: Secret | None = None
-    """A reference such as "env:OPENAI_API_KEY", which is also what is read when it is left out."""
-    base_url: str | None = None
-    """Any OpenAI-compatible server; else OPENAI_BASE_URL, else OpenAI's own."""
-    organization: str | None = None
-    """Else OPENAI_ORG_ID."""
-    project: str | None = None
-    """Else OPENAI_PROJECT_ID."""
-    azure_endpoint: str | None = None
-    """Such as "https://example.openai.azure.com": asks Azure, where the model is a deployment's name."""
-    api_version: str | None = None
-    """Azure's; else OPENAI_API_VERSION."""
-    headers: dict[str, str] = msgspec.field(default_factory=dict)
-    """Sent along with every request."""
-
-    def __repr__(self) -> str:
-        """Show every option but what may hold a key: the values of headers, and a query."""
-        shown = {name: getattr(self, name) for name in self.__struct_fields__}
-        shown["headers"] = dict.fromkeys(self.headers, "…")
-        shown["base_url"] = self.base_url and self.base_url.partition("?")[0]
-        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in shown.items())})"
-
-
-class OpenAIOptions(AccountOptions, frozen=True, kw_only=True):
-    """The table `[llm.openai]`."""
-
-    pricing_tier: PricingTier = "standard"
-    """What the account pays where an answer does not name the tier that served it."""
+_HEADER_NAME: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 
 
 class Account(msgspec.Struct, frozen=True, kw_only=True):
-    """Where requests go and who pays, with nothing left open."""
+    """The complete server and account settings."""
 
     base_url: str
     organization: str | None
@@ -66,30 +43,64 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
     api_version: str | None
     key: Secret | None
     key_source: str
-    """Where the key stands, or would have to."""
+    """The variable or option of the key, also if it is not set."""
     bearer: bool = True
-    """Whether the key goes into `Authorization`; Azure's own keys have a header of theirs."""
+    """Whether the key is sent as `Authorization`; keys of Azure are sent as `api-key`."""
+    table: str = "llm.openai"
+    """The configuration table of the options."""
+    url_variable: str | None = None
+    """The environment variable of the address; None if the address is from the table or the default."""
+
+    @property
+    def url_option(self) -> str:
+        """The option or variable of the address."""
+        return self.url_variable or ("azure_endpoint" if self.azure_endpoint else "base_url")
+
+    def make_url_fix(self, url: str) -> str:
+        """Return the command that sets the address to *url*."""
+        if self.url_variable:
+            return f"export {self.url_variable}={url}"
+        return f"llmcore config set {self.table}.{self.url_option} {url}"
 
     @property
     def shown_url(self) -> str:
-        """The address as it may be shown: without a query, which may hold a key."""
+        """The address without its query, which may contain a key."""
         return self.base_url.partition("?")[0]
 
+    def make_address_error(self, fault: str) -> ConfigError:
+        """Return the error for an invalid address; *fault* is the reason."""
+        address = self.azure_endpoint or self.base_url
+        repaired = repair_url(address)
+        if repaired is not None and (find_address_fault(repaired) or not _ADDRESS.match(repaired)):
+            repaired = None
+        example = "https://example.openai.azure.com" if self.azure_endpoint else OFFICIAL
+        shown = f"`{address}` in " if repaired and not _HIDES.search(address) else ""
+        return ConfigError(
+            f"{shown}`{self.url_option}` is not a valid server address" + (f": {fault}" if fault else ""),
+            code="LC203",
+            where=self.url_option if self.url_variable else f"[{self.table}] {self.url_option}",
+            expected="http:// or https:// and a host, without user name or password",
+            suggestion=repaired,
+            fix=self.make_url_fix(repaired or example),
+        )
+
     @classmethod
-    def of(cls, options: AccountOptions) -> Account:
+    def from_options(cls, options: AccountOptions) -> Account:
         """Complete *options* from the environment.
 
         Raises:
-            ConfigError: Azure is named by half, or beside another address.
+            ConfigError: The Azure options are incomplete, or used together with `base_url`.
         """
         endpoint, version = options.azure_endpoint, options.api_version
         if endpoint or version:
-            return cls._azure(options, endpoint or _variable("AZURE_OPENAI_ENDPOINT"))
-        key, source = _key(options, ("OPENAI_API_KEY",))
+            return cls._from_azure(options, endpoint or _read_variable("AZURE_OPENAI_ENDPOINT"))
+        key, source = _find_key(options, ("OPENAI_API_KEY",))
+        configured, named = (options.base_url or "").strip(), _read_variable("OPENAI_BASE_URL")
         return cls(
-            base_url=(options.base_url or _variable("OPENAI_BASE_URL") or OFFICIAL).rstrip("/"),
-            organization=options.organization or _variable("OPENAI_ORG_ID"),
-            project=options.project or _variable("OPENAI_PROJECT_ID"),
+            base_url=(configured or named or OFFICIAL).rstrip("/"),
+            organization=_strip(options.organization) or _read_variable("OPENAI_ORG_ID"),
+            project=_strip(options.project) or _read_variable("OPENAI_PROJECT_ID"),
+            url_variable="OPENAI_BASE_URL" if named and not configured else None,
             azure_endpoint=None,
             api_version=None,
             key=key,
@@ -97,53 +108,52 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
         )
 
     @classmethod
-    def _azure(cls, options: AccountOptions, endpoint: str | None) -> Account:
-        version = options.api_version or _variable("OPENAI_API_VERSION")
+    def _from_azure(cls, options: AccountOptions, endpoint: str | None) -> Account:
+        version = options.api_version or _read_variable("OPENAI_API_VERSION")
         if not endpoint or not version:
             missing = "api_version" if endpoint else "azure_endpoint"
             example = "2024-10-21" if endpoint else "https://example.openai.azure.com"
             raise ConfigError(
-                f"Azure is configured without `{missing}`",
+                f"Azure needs `{missing}`, which is not set",
                 code="LC203",
                 where=f"[llm.openai] {missing}",
                 expected="both azure_endpoint and api_version",
                 fix=f"llmcore config set llm.openai.{missing} {example}",
             )
-        if options.base_url:
+        if (options.base_url or "").strip():
             raise ConfigError(
-                "both `base_url` and `azure_endpoint` are configured, and only one server can be asked",
+                "`base_url` and `azure_endpoint` are both set; only one is allowed",
                 code="LC203",
                 where="[llm.openai] base_url",
                 expected="base_url for an OpenAI-compatible server, or azure_endpoint for Azure",
                 fix="remove base_url from [llm.openai]",
             )
-        key, source = _key(options, ("AZURE_OPENAI_AD_TOKEN", "AZURE_OPENAI_API_KEY", "OPENAI_API_KEY"))
+        endpoint = endpoint.strip().rstrip("/")
+        key, source = _find_key(options, ("AZURE_OPENAI_AD_TOKEN", "AZURE_OPENAI_API_KEY", "OPENAI_API_KEY"))
         return cls(
-            base_url=endpoint.rstrip("/") + "/openai",
-            organization=options.organization or _variable("OPENAI_ORG_ID"),
+            base_url=f"{endpoint}/openai",
+            organization=_strip(options.organization) or _read_variable("OPENAI_ORG_ID"),
             project=None,
-            azure_endpoint=endpoint.rstrip("/"),
-            api_version=version,
+            azure_endpoint=endpoint,
+            api_version=version.strip(),
+            url_variable=None if options.azure_endpoint else "AZURE_OPENAI_ENDPOINT",
             key=key,
             key_source=source,
             bearer=source == "AZURE_OPENAI_AD_TOKEN",
         )
 
-    def signed(self) -> Account:
-        """Return this account, to which requests can be sent.
+    def validate(self) -> Account:
+        """Check that requests can be sent; return this account.
 
         Raises:
-            ConfigError: It has no key, or one that no header can hold, or its address is none.
+            ConfigError: The key is missing or has characters that a header cannot contain, or the address is invalid.
         """
-        if not _ADDRESS.match(self.base_url):
-            name = "azure_endpoint" if self.azure_endpoint else "base_url"
-            raise ConfigError(
-                f"`{name}` is not the address of a server",
-                code="LC203",
-                where=f"[llm.openai] {name}",
-                expected="http:// or https://, a host, and no name or password in it",
-                fix=f"llmcore config set llm.openai.{name} {OFFICIAL}",
-            )
+        fault = find_address_fault(self.base_url)
+        if fault is not None or not _ADDRESS.match(self.base_url):
+            raise self.make_address_error(fault or "")
+        for name in ("organization", "project"):
+            if fault := find_unsendable(getattr(self, name) or ""):
+                raise make_header_error(name, fault, self.table)
         if self.key is None:
             local = self.base_url != OFFICIAL
             raise ConfigError(
@@ -152,15 +162,15 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
                 where="[llm.openai] api_key",
                 expected=f"the key in the environment variable {self.key_source}",
                 notes=(
-                    "a server that asks for no key takes any text for one"
+                    "for a server without authentication, any text works as a key"
                     if local
-                    else 'without a key, provider = "echo" in [llm] tries everything at no cost',
+                    else 'provider = "echo" in [llm] works without a key and costs nothing',
                 ),
                 fix=f"export {self.key_source}={'unused' if local else 'sk-...'}",
             )
-        if not _sendable(self.key.reveal()):
+        if fault := find_unsendable(self.key.reveal(), spaces=False):
             raise ConfigError(
-                f"the API key from {self.key_source} holds characters that no HTTP header can hold",
+                f"the API key from {self.key_source} contains characters that an HTTP header cannot contain: {fault}",
                 code="LC204",
                 where="[llm.openai] api_key",
                 expected="printable ASCII without spaces",
@@ -169,9 +179,9 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
         return self
 
 
-def identity_of(options: AccountOptions) -> dict[str, str]:
-    """Return what decides an answer besides the request: the address and the account."""
-    account = Account.of(options)
+def get_identity(options: AccountOptions) -> dict[str, str]:
+    """Return the settings that affect an answer, for the cache key: address and account."""
+    account = Account.from_options(options)
     identity = {"base_url": account.base_url}
     for name in ("organization", "project", "api_version"):
         value = getattr(account, name)
@@ -184,24 +194,54 @@ def identity_of(options: AccountOptions) -> dict[str, str]:
     return identity
 
 
-def _key(options: AccountOptions, variables: tuple[str, ...]) -> tuple[Secret | None, str]:
-    """Return the key and where it stands; without one, the variable that is to hold it."""
+def _find_key(options: AccountOptions, variables: tuple[str, ...]) -> tuple[Secret | None, str]:
+    """Return the key and its source; without a key, the variable to set."""
     if options.api_key is not None and options.api_key.reveal().strip():
         return Secret(options.api_key.reveal().strip()), "[llm.openai] api_key"
     for name in variables:
-        value = _variable(name)
+        value = _read_variable(name)
         if value:
             return Secret(value), name
     return None, variables[1] if len(variables) > 1 else variables[0]
 
 
-def _variable(name: str) -> str | None:
-    """Return the variable without the line end that files and pipes leave; None where it is empty."""
+def _strip(text: str | None) -> str:
+    return (text or "").strip()
+
+
+def _read_variable(name: str) -> str | None:
+    """Return the variable without surrounding white space; None if it is empty."""
     return os.environ.get(name, "").strip() or None
 
 
-def _sendable(key: str) -> bool:
-    return key.isascii() and key.isprintable() and " " not in key
+def make_header_error(option: str, fault: str, table: str) -> ConfigError:
+    """Return the error for an option that cannot be sent as an HTTP header."""
+    return ConfigError(
+        f"`{option}` cannot be sent as an HTTP header: {fault}",
+        code="LC204",
+        where=f"[{table}] {option}",
+        expected="a header of the application, in printable ASCII",
+    )
+
+
+def check_headers(headers: Mapping[str, str], table: str) -> dict[str, str]:
+    """Return the headers of the options, without surrounding white space.
+
+    Raises:
+        ConfigError: A name or a value cannot be sent. The value is not shown, since it may contain a key.
+    """
+    checked = {}
+    for name, value in headers.items():
+        if name.lower() in _OF_THE_CLIENT:
+            raise make_header_error(f"headers.{name}", "the HTTP client sets it itself", table)
+        if not _HEADER_NAME.fullmatch(name):
+            fault = find_unsendable(name, spaces=False) or "it is not a header name"
+            raise make_header_error(f"headers.{name!a}", fault, table)
+        checked[name] = value.strip()
+        unsendable = find_unsendable(checked[name])
+        if unsendable is not None:
+            raise make_header_error(f"headers.{name}", unsendable, table)
+    return checked
 
 
 def _digest(text: str) -> str:

@@ -1,61 +1,65 @@
-"""The most that a request can use, before a byte of it is sent."""
+"""Compute the maximum usage of a request before it is sent."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final
+from typing import Any
 
+from llmcore.support.chat_bounds import get_answer_count, get_output_limit
 from llmcore.types import ChatRequest, Usage
 from llmcore_openai_optimized import tokens
 from llmcore_openai_optimized.counting import bound
-from llmcore_openai_optimized.windows import Window, bills_cache_writes, window_of
+from llmcore_openai_optimized.windows import Window, find_window, has_cache_write_fee
 
-__all__ = ["most_prompt", "most_usage"]
-
-_LIMITS: Final = ("max_completion_tokens", "max_tokens")
+__all__ = ["bound_prompt", "most_usage"]
 
 
 def most_usage(request: ChatRequest, *, exact: bool = False) -> Usage | None:
-    """Return the usage that costs the most among all that *request* can have; None where nothing bounds it.
+    """Return the most expensive usage that *request* can have; None if it has no bound.
 
-    Every input token stands where it costs most: as audio where some is sent, else as written to the vendor's cache
-    where that is billed.
+    All input tokens are counted at the highest price: as audio if some is sent, else as a write to the vendor's cache if
+    that is billed.
     """
-    window = window_of(request.model)
-    prompt = most_prompt(request, exact=exact)
-    answer = _answer(request.parameters, window)
+    if request.api == "responses" and _has_server_tools(request.parameters):
+        return None  # their results are input too, and the model may answer more than once
+    window = find_window(request.model)
+    prompt = bound_prompt(request, exact=exact)
+    answer = _bound_answer(request.parameters, window)
     if prompt is None or answer is None:
         return None
-    listens = _listens(request.messages)
-    written = prompt if bills_cache_writes(request.model) and not listens else 0
+    listens = _has_audio_input(request.messages)
+    written = prompt if has_cache_write_fee(request.model) and not listens else 0
     return Usage(
         input_tokens=prompt,
         output_tokens=answer,
         cache_write_tokens=written,
-        cache_write_12h_tokens=written if _for_long(request.parameters) else 0,
+        cache_write_12h_tokens=written if _has_12h_cache(request.parameters) else 0,
         audio_input_tokens=prompt if listens else 0,
-        audio_output_tokens=answer if _speaks(request.parameters) else 0,
+        audio_output_tokens=answer if _has_audio_output(request.parameters) else 0,
         estimated=True,
     )
 
 
-def most_prompt(request: ChatRequest, *, exact: bool = False) -> int | None:
-    """Return what the prompt of *request* cannot exceed; None where nothing bounds it."""
-    window = window_of(request.model)
-    found = [None if _remembers(request.messages) else _bound(request), window and window.context]
+def bound_prompt(request: ChatRequest, *, exact: bool = False) -> int | None:
+    """Return the maximum tokens of the prompt of *request*; None if it has no bound."""
+    window = find_window(request.model)
+    found = [
+        None if _refers_to_stored_audio(request.messages) else _bound_by_bytes(request),
+        window and window.context,
+    ]
     if exact:
-        found.append(_counted(request))
+        found.append(_count_exact(request))
     return min((each for each in found if each is not None), default=None)
 
 
-def _bound(request: ChatRequest) -> int | None:
+def _bound_by_bytes(request: ChatRequest) -> int | None:
     try:
-        return bound(request)
-    except Exception:  # noqa: BLE001 - what is odd about a request is the server's to refuse
+        return bound(request) if request.api == "chat" else tokens.count(request).bound
+    except Exception:  # noqa: BLE001 - the server rejects an invalid request
         return None
 
 
-def _counted(request: ChatRequest) -> int | None:
+def _count_exact(request: ChatRequest) -> int | None:
     try:
         count = tokens.count(request)
     except Exception:  # noqa: BLE001 - as above
@@ -63,41 +67,52 @@ def _counted(request: ChatRequest) -> int | None:
     return int(count) if count.exact else None
 
 
-def _answer(parameters: Mapping[str, Any], window: Window | None) -> int | None:
-    """Return the tokens of all choices. The larger limit counts, since servers differ in which they obey."""
-    said = [parameters.get(name) for name in _LIMITS]
-    limits = [each for each in said if isinstance(each, int) and not isinstance(each, bool) and each > 0]
-    if limits:
-        one = min(max(limits), window.context) if window else max(limits)
+def _bound_answer(parameters: Mapping[str, Any], window: Window | None) -> int | None:
+    """Return the maximum tokens of all choices, by *parameters*, else by the model."""
+    limit, choices = get_output_limit(parameters), get_answer_count(parameters)
+    if limit is not None:
+        one = min(limit, window.context) if window else limit
     elif window:
         one = window.output
     else:
         return None
-    choices = parameters.get("n")
-    return one * (choices if isinstance(choices, int) and choices > 1 else 1)
+    return one * choices
 
 
-def _for_long(parameters: Mapping[str, Any]) -> bool:
+def _has_server_tools(parameters: Mapping[str, Any]) -> bool:
+    """Return whether a request of the Responses API has tools that the server carries out, or a stored prompt."""
+    tools = parameters.get("tools")
+    kinds = (
+        {tool.get("type") for tool in tools if isinstance(tool, Mapping)}
+        if isinstance(tools, list)
+        else set()
+    )
+    return not kinds <= {"function", "custom"} or parameters.get("prompt") is not None
+
+
+def _has_12h_cache(parameters: Mapping[str, Any]) -> bool:
     options = parameters.get("prompt_cache_options")
     return isinstance(options, Mapping) and options.get("ttl") == "12h"
 
 
-def _remembers(messages: Iterable[Any]) -> bool:
-    """Whether an earlier answer is named by the number under which the server keeps its sound."""
+def _refers_to_stored_audio(messages: Iterable[Any]) -> bool:
+    """Return whether a message refers to audio that is stored on the server."""
     return any(isinstance(each, Mapping) and each.get("audio") for each in messages)
 
 
-def _listens(messages: Iterable[Any]) -> bool:
-    """Whether some of the prompt is sound."""
-    return any(part.get("type") == "input_audio" for part in _parts(messages)) or _remembers(messages)
+def _has_audio_input(messages: Iterable[Any]) -> bool:
+    """Return whether the prompt contains audio."""
+    return any(
+        part.get("type") == "input_audio" for part in _iter_parts(messages)
+    ) or _refers_to_stored_audio(messages)
 
 
-def _speaks(parameters: Mapping[str, Any]) -> bool:
+def _has_audio_output(parameters: Mapping[str, Any]) -> bool:
     modalities = parameters.get("modalities")
     return isinstance(modalities, Sequence) and "audio" in modalities
 
 
-def _parts(messages: Iterable[Any]) -> Iterable[Mapping[str, Any]]:
+def _iter_parts(messages: Iterable[Any]) -> Iterable[Mapping[str, Any]]:
     for message in messages:
         content = message.get("content") if isinstance(message, Mapping) else None
         if isinstance(content, Iterable) and not isinstance(content, str | bytes):

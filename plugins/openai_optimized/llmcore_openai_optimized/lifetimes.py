@@ -1,4 +1,4 @@
-"""When OpenAI shuts its models down, as far as it has said so."""
+"""Shutdown dates of models that OpenAI has announced."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from datetime import date
 from types import MappingProxyType
 from typing import Final
 
-from llmcore_openai_optimized.windows import family
+from llmcore_openai_optimized.windows import normalize_model
 
 __all__ = ["shutdown_date"]
 
@@ -52,5 +52,5 @@ _DATES: Final[Mapping[str, date]] = MappingProxyType(
 
 
 def shutdown_date(model: str) -> date | None:
-    """Return the day on which *model*, or the one that it was tuned from, is shut down; None where none is known."""
-    return _DATES.get(family(model))
+    """Return the shutdown date of *model*, or of the base model of a fine-tuned one; None if unknown."""
+    return _DATES.get(normalize_model(model))

@@ -1,4 +1,4 @@
-"""What needs no SDK, key or network: token counts, bounds, prices, and how long models live."""
+"""Abilities without SDK, key and network: token counts, usage bounds, prices and shutdown dates."""
 
 from __future__ import annotations
 
@@ -7,15 +7,16 @@ from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
 
-from llmcore.types import ChatRequest, Message, TokenCount, Usage
+from llmcore.types import ChatRequest, EmbeddingLimits, Message, TokenCount, Usage
 from llmcore_openai_optimized import bounds, lifetimes, prices, tokens
 from llmcore_openai_optimized.account import PricingTier
+from llmcore_openai_optimized.embedding_limits import get_embedding_limits
 
 __all__ = ["Offline"]
 
 
 class Offline:
-    """Keeps `TokenCounter`, `BodyCounter`, `PricingProvider`, `UsageBounds` and `ModelLifetimes` of `llmcore.contracts`."""
+    """Implement `EmbeddingBounds`, `TokenCounter`, `BodyCounter`, `PricingProvider`, `UsageBounds` and `ModelLifetimes` of `llmcore.contracts`."""
 
     def __init__(self, pricing_tier: PricingTier = "standard", *, azure: bool = False) -> None:
         self._tier = pricing_tier
@@ -34,17 +35,21 @@ class Offline:
     def price(
         self, model: str, usage: Usage, service_tier: str | None = None, *, at: datetime | None = None
     ) -> Decimal | None:
-        """See `PricingProvider.price`. The tier that served decides; where none is named, the configured one."""
+        """See `PricingProvider.price`. The tier of the answer is used, else the configured one."""
         return prices.price(model, usage, service_tier, self._tier, at)
 
     def speech_price(self, model: str, characters: int, at: datetime | None = None) -> Decimal | None:
-        """Return what it costs in USD to have *characters* spoken; None of a model that is not billed by them."""
+        """Return the USD for *characters* of speech; None for a model billed by another unit."""
         return prices.speech_price(model, characters, at)
 
     def most_usage(self, request: ChatRequest, *, exact: bool = False) -> Usage | None:
-        """See `UsageBounds.most_usage`. Fees that are no tokens, such as those of searches, are not in it."""
+        """See `UsageBounds.most_usage`. Fees that are not per token, such as for searches, are not included."""
         return bounds.most_usage(request, exact=exact)
 
+    def embedding_limits(self, model: str) -> EmbeddingLimits:
+        """See `EmbeddingBounds.embedding_limits`."""
+        return get_embedding_limits(model)
+
     def shutdown_date(self, model: str) -> date | None:
-        """See `ModelLifetimes.shutdown_date`. Azure keeps dates of its own, which nobody here knows."""
+        """See `ModelLifetimes.shutdown_date`. Azure has other dates, which are unknown here."""
         return None if self._azure else lifetimes.shutdown_date(model)

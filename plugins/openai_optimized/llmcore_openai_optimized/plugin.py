@@ -1,12 +1,12 @@
-"""Offers `openai`, a language model and a voice; the SDK is imported when one is first used."""
+"""Register the LLM provider and the voice `openai`; the SDK is imported at first use."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from llmcore.hookspecs import Provider, hookimpl
-from llmcore_openai_optimized.account import OpenAIOptions, identity_of
+from llmcore_openai_optimized.account import OpenAIOptions, get_identity
 from llmcore_openai_optimized.speech_options import SpeechOptions
 
 if TYPE_CHECKING:
@@ -39,14 +39,14 @@ PARAMETERS: Final = frozenset(
         "top_logprobs", "top_p", "user", "verbosity", "web_search_options",
     }
 )  # fmt: skip
-"""Every parameter of Chat Completions besides model, messages and stream."""
+"""All parameters of Chat Completions except model, messages and stream."""
 
 
 def create(options: OpenAIOptions) -> OpenAIProvider:
     """Return the provider.
 
     Raises:
-        ConfigError: There is no key, or the options contradict one another.
+        ConfigError: The key is missing, or the options contradict each other.
     """
     from llmcore_openai_optimized.provider import OpenAIProvider
 
@@ -54,15 +54,22 @@ def create(options: OpenAIOptions) -> OpenAIProvider:
 
 
 def offline(options: OpenAIOptions) -> Offline:
-    """Return what counts and prices, and knows how long models live."""
+    """Return the offline abilities: token counts, prices, shutdown dates."""
     from llmcore_openai_optimized.offline import Offline
 
     return Offline(options.pricing_tier, azure=bool(options.azure_endpoint or options.api_version))
 
 
 def identity(options: OpenAIOptions) -> Mapping[str, str]:
-    """Return the address and account behind *options*; needs no key, so that cached answers come without one."""
-    return identity_of(options)
+    """Return address and account of *options*. No key is needed, so cached answers work without one."""
+    return get_identity(options)
+
+
+def known_models(table: Mapping[str, Any]) -> Iterable[str]:
+    """Return the models at OpenAI's own address; see `known_models.known_models`."""
+    from llmcore_openai_optimized.known_models import known_models
+
+    return known_models(table)
 
 
 @hookimpl
@@ -72,10 +79,12 @@ def llmcore_llm_providers() -> Iterable[Provider]:
         name="openai",
         create=create,
         options=OpenAIOptions,
-        parameters=PARAMETERS,
+        parameters=PARAMETERS | {"extra_body"},
+        apis=frozenset({"chat", "responses"}),
         default_model=None,
         offline=offline,
         identity=identity,
+        known_models=known_models,
     )
 
 
@@ -87,7 +96,7 @@ def create_voice(options: SpeechOptions) -> OpenAIVoice:
 
 
 def offline_voice(options: SpeechOptions) -> SpeechOffline:
-    """Return what knows a speech beforehand; needs no key."""
+    """Return the offline abilities of the voice; no key is needed."""
     from llmcore_openai_optimized.speech_offline import SpeechOffline
 
     return SpeechOffline(options)
@@ -96,4 +105,10 @@ def offline_voice(options: SpeechOptions) -> SpeechOffline:
 @hookimpl
 def llmcore_voice_providers() -> Iterable[Provider]:
     """Offer `openai`."""
-    yield Provider(name="openai", create=create_voice, options=SpeechOptions, offline=offline_voice)
+    yield Provider(
+        name="openai",
+        create=create_voice,
+        options=SpeechOptions,
+        offline=offline_voice,
+        known_models=known_models,
+    )

@@ -1,4 +1,4 @@
-"""What OpenAI's models cost, by their names; unknown is None and never 0."""
+"""Compute costs by the name of the model. An unknown cost is None, never 0."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Final
 
 from llmcore.types import Usage
-from llmcore_openai_optimized._rates import Rates, Steps, characters_rate, rate, rates_of
+from llmcore_openai_optimized._rates import Rates, Steps, find_character_rate, find_rates, get_rate
 
 __all__ = ["price", "speech_price"]
 
@@ -21,44 +21,44 @@ def price(
     configured: str = "standard",
     at: datetime | None = None,
 ) -> Decimal | None:
-    """Return what *usage* costs in USD; None where the model, the tier or a part of it has no known price.
+    """Return the cost of *usage* in USD; None if a price is unknown.
 
     Args:
-        model: By its name at OpenAI, whatever the server.
-        usage: As the server reported it.
-        service_tier: The tier that served; None or "auto" where the server did not say.
-        configured: The tier that stands in then. A batch is no tier of an answer, so it is believed beside "default".
-        at: When the call was made; None is now.
+        model: The name of the model at OpenAI, for any server.
+        usage: The reported usage.
+        service_tier: The tier of the answer; None or "auto" if unknown.
+        configured: The tier to use if it is unknown. Batch answers report "default", so "batch" also replaces that.
+        at: The time of the call; None means now.
     """
     day = (at or datetime.now(UTC)).astimezone(UTC).date()
-    rates = rates_of(model, _tier(service_tier, configured), day)
-    return None if rates is None else _cost(rates, usage)
+    rates = find_rates(model, _choose_tier(service_tier, configured), day)
+    return None if rates is None else _sum_cost(rates, usage)
 
 
 def speech_price(model: str, characters: int, at: datetime | None = None) -> Decimal | None:
-    """Return what it costs in USD to have *characters* spoken; None of a model that is not billed by them."""
-    each = characters_rate(model, (at or datetime.now(UTC)).astimezone(UTC).date())
+    """Return the USD for *characters* of speech; None for a model billed by another unit."""
+    each = find_character_rate(model, (at or datetime.now(UTC)).astimezone(UTC).date())
     return None if each is None else characters * each / _MILLION
 
 
-def _tier(served: str | None, configured: str) -> str:
+def _choose_tier(served: str | None, configured: str) -> str:
     if served in {None, "auto"} or (configured == "batch" and served == "default"):
         return configured
     return "standard" if served == "default" else str(served)
 
 
-def _cost(rates: Rates, usage: Usage) -> Decimal | None:
+def _sum_cost(rates: Rates, usage: Usage) -> Decimal | None:
     total = Decimal(0)
-    for tokens, steps in (*_input(rates, usage), *_output(rates, usage)):
+    for tokens, steps in (*_split_input(rates, usage), *_split_output(rates, usage)):
         if tokens:
             if steps is None:
                 return None
-            total += tokens * rate(steps, usage.input_tokens)
+            total += tokens * get_rate(steps, usage.input_tokens)
     return total / _MILLION
 
 
-def _input(rates: Rates, usage: Usage) -> list[tuple[int, Steps | None]]:
-    """Give every input token one price. Where kinds overlap, such as cached audio, the dearer one counts."""
+def _split_input(rates: Rates, usage: Usage) -> list[tuple[int, Steps | None]]:
+    """Assign one price to each input token; for tokens of two kinds, such as cached audio, the higher one."""
     left = usage.input_tokens
     kept = min(usage.cache_write_12h_tokens, usage.cache_write_tokens)
     parts: list[tuple[int, Steps | None]] = []
@@ -74,11 +74,11 @@ def _input(rates: Rates, usage: Usage) -> list[tuple[int, Steps | None]]:
     return [*parts, (left, rates.input)]
 
 
-def _output(rates: Rates, usage: Usage) -> list[tuple[int, Steps | None]]:
-    spoken = min(usage.audio_output_tokens, usage.output_tokens)
-    drawn = min(usage.image_output_tokens, usage.output_tokens - spoken)
+def _split_output(rates: Rates, usage: Usage) -> list[tuple[int, Steps | None]]:
+    audio = min(usage.audio_output_tokens, usage.output_tokens)
+    image_output = min(usage.image_output_tokens, usage.output_tokens - audio)
     return [
-        (usage.output_tokens - spoken - drawn, rates.output),
-        (spoken, rates.audio_output),
-        (drawn, rates.image_output),
+        (usage.output_tokens - audio - image_output, rates.output),
+        (audio, rates.audio_output),
+        (image_output, rates.image_output),
     ]

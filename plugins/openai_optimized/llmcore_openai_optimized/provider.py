@@ -1,72 +1,96 @@
-"""The language model `openai`: chats, streams and lists of models, in both colours."""
+"""The LLM provider `openai`: chats, streams, embeddings and the list of models, sync and async."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator, Sequence
 from contextlib import aclosing
-
-import httpx2
+from functools import partial
+from typing import Final, TypeAlias
 
 from llmcore.errors import ProviderError
-from llmcore.types import ChatRequest, Delta, Reply
-from llmcore_openai_optimized._answers import (
-    Answer,
-    Body,
-    as_deltas,
-    ends_by_itself,
-    is_stream,
-    names_in,
-    reply_in,
+from llmcore.support.sending import track_sending
+from llmcore.types import ChatRequest, Delta, EmbeddingRequest, Embeddings, Reply
+from llmcore_openai_optimized._answers import Answer, Body, read_model_names
+from llmcore_openai_optimized._chat_translation import (
+    TranslatedReader,
+    TranslatedRequest,
+    translate_chat,
 )
+from llmcore_openai_optimized._drain import adrain, drain
+from llmcore_openai_optimized._embeddings import encode_embeddings, read_embeddings
 from llmcore_openai_optimized._errors import Errors
-from llmcore_openai_optimized._http import Moulds, Patience, SyncClient
-from llmcore_openai_optimized._loops import AsyncClients, Listening
-from llmcore_openai_optimized._stream import StreamReader
+from llmcore_openai_optimized._http import (
+    RequestTemplate,
+    RequestTemplates,
+    RequestTimeout,
+    hold_async_clients,
+    hold_client,
+)
+from llmcore_openai_optimized._read_timeout import ReadTimeout
+from llmcore_openai_optimized._reader import AnswerReader
+from llmcore_openai_optimized._request import AsyncResponse, Request, SyncResponse
+from llmcore_openai_optimized._responses_reader import ResponsesReader
+from llmcore_openai_optimized._transport import Route
 from llmcore_openai_optimized._wire import encode
 from llmcore_openai_optimized.account import Account, OpenAIOptions
 from llmcore_openai_optimized.offline import Offline
 
 __all__ = ["OpenAIProvider"]
 
+Reader: TypeAlias = AnswerReader | ResponsesReader
+
+_LISTING_S: Final = 10.0
+"""Timeout in seconds for the list of models, which errors and `llmcore doctor` request while a user waits."""
+
 
 class OpenAIProvider(Offline):
-    """Keeps the contracts of `llmcore.contracts.llm` against OpenAI, Azure, or any server of that protocol.
+    """Implement the contracts of `llmcore.contracts.llm` and `embeddings` for OpenAI, Azure and compatible servers.
 
-    Requests go out once: the host owns retries. Threads, tasks and event loops may share it.
+    A request is sent once: the host retries. Threads, tasks and event loops may share a provider.
     """
 
     def __init__(self, options: OpenAIOptions) -> None:
-        """Prepare to ask the server of *options*; nothing is sent.
+        """Prepare requests to the server of *options*; send nothing.
 
         Raises:
-            ConfigError: There is no key, or the options contradict one another.
+            ConfigError: The key is missing, the options contradict each other, or a proxy or certificate from the
+                environment is invalid.
         """
-        account = Account.of(options).signed()
+        account = Account.from_options(options).validate()
         super().__init__(options.pricing_tier, azure=account.azure_endpoint is not None)
-        self._errors = Errors(account)
-        self._moulds = Moulds(account, options.headers)
-        self._client = SyncClient()
-        self._clients = AsyncClients()
+        route = Route(account.base_url)
+        self._errors = Errors(account, route.shown_proxy)
+        self._templates = RequestTemplates(account, options.headers)
+        self._client = hold_client(route)
+        self._clients = hold_async_clients(route)
 
     # -- blocking
 
     def complete(self, request: ChatRequest) -> Reply:
         """See `LLMProvider.complete`."""
-        content = encode(request, stream=False)
-        reply = reply_in(self._fetched(request, content), request, self._errors)
+        request = translate_chat(request)
+        reply = self._complete(request, _encode(request, stream=False))
         if isinstance(reply, ProviderError):
             raise reply
         return reply
 
     def stream(self, request: ChatRequest) -> Iterator[Delta]:
         """See `StreamingLLMProvider.stream`."""
-        failure = yield from self._streamed(request, encode(request, stream=True))
+        request = translate_chat(request)
+        failure = yield from self._stream(request, _encode(request, stream=True))
         if failure is not None:
             raise failure
 
+    def embed(self, request: EmbeddingRequest) -> Embeddings:
+        """See `EmbeddingProvider.embed`."""
+        result = read_embeddings(self._fetch(*self._prepare_embeddings(request)), request, self._errors)
+        if isinstance(result, ProviderError):
+            raise result
+        return result
+
     def list_models(self) -> Sequence[str]:
         """See `ModelListing.list_models`."""
-        names = names_in(self._fetched(None, b""), self._errors)
+        names = read_model_names(self._fetch(self._templates.models, b"", _LISTING_S), self._errors)
         if isinstance(names, ProviderError):
             raise names
         return names
@@ -76,155 +100,232 @@ class OpenAIProvider(Offline):
         self._client.close()
         self._clients.close()
 
-    def _fetched(self, request: ChatRequest | None, content: bytes) -> Answer | ProviderError:
-        """Return the answer to a chat, or to the question for models; failures are returned, see `_answers`."""
-        body: Body | None = None
-        patience = _patience(request)
+    def _complete(self, request: ChatRequest, content: bytes) -> Reply | ProviderError:
+        """Return the answer to a chat, or the error; see `_answers`."""
+        reader: Reader | None = None
+        timeout = _make_timeout(request)
         try:
-            response = self._client.get().send(self._message(request, content, patience), stream=True)
-            body = Body(response, patience, self._errors)
-            patience.listen(request.idle_s if request else None)
+            response = self._client.get().send(self._make_message(request, content, timeout))
+            reader = self._make_reader(request, response)
+            timeout.set_idle(request.idle_s)
             try:
-                for piece in response.iter_bytes():
-                    body.add(piece)
-                return body.answer()
+                pieces = response.iter_bytes()
+                for piece in pieces:
+                    timeout.check()
+                    reader.feed(piece)
+                    if reader.is_done:
+                        drain(response, pieces)
+                        break
+                reader.end()
+                return reader.reply()
             finally:
                 response.close()
-        except Exception as error:  # noqa: BLE001 - nothing foreign leaves a call
-            failure = self._errors.failed(error, begun=body is not None)
-            return failure if body is None else body.broken(failure)
+        except Exception as error:  # noqa: BLE001 - foreign exceptions become ours
+            if reader is not None and reader.is_done:
+                return reader.reply()
+            return self._make_failure(error, reader, begun=reader is not None)
 
-    def _streamed(self, request: ChatRequest, content: bytes) -> Generator[Delta, None, ProviderError | None]:
-        """Yield the deltas; return what went wrong."""
-        reader: StreamReader | None = None
-        response: httpx2.Response | None = None
-        patience = Patience(request.timeout_s, request.idle_s)
+    def _stream(self, request: ChatRequest, content: bytes) -> Generator[Delta, None, ProviderError | None]:
+        """Yield the deltas; return the error, if any."""
+        reader: Reader | None = None
+        response: SyncResponse | None = None
+        timeout = RequestTimeout(request.timeout_s, request.idle_s)
         try:
-            response = self._client.get().send(self._message(request, content, patience), stream=True)
-            if not is_stream(response):
-                body = Body(response, patience, self._errors)
-                for piece in response.iter_bytes():
-                    body.add(piece)
-                yield from as_deltas(reply_in(body.answer(), request, self._errors))
-                return None
-            reader = self._reader(request, response)
-            for piece in response.iter_bytes():
-                patience.check()
+            response = self._client.get().send(self._make_message(request, content, timeout))
+            reader = self._make_reader(request, response)
+            pieces = response.iter_bytes()
+            for piece in pieces:
+                timeout.check()
                 yield from reader.feed(piece)
-                if reader.done and not ends_by_itself(response):
+                if reader.is_done:
+                    drain(response, pieces)
                     return None
             yield from reader.end()
-        except Exception as error:  # noqa: BLE001 - nothing foreign leaves a call
-            return self._broken(error, reader, begun=response is not None)
+        except Exception as error:  # noqa: BLE001 - foreign exceptions become ours
+            return self._make_stream_failure(error, reader, begun=response is not None)
         finally:
             if response is not None:
                 response.close()
         return None
 
-    # -- asynchronous, the same line for line
+    def _fetch(
+        self, find_template: Callable[[], RequestTemplate], content: bytes, timeout_s: float | None
+    ) -> Answer | ProviderError:
+        """Return the complete answer to a request that is not a chat, or the error."""
+        body: Body | None = None
+        timeout = RequestTimeout(timeout_s, None)
+        try:
+            response = self._client.get().send(find_template().request(content, timeout))
+            body = Body(response, timeout, self._errors)
+            try:
+                for piece in response.iter_bytes():
+                    body.add(piece)
+                return body.finish()
+            finally:
+                response.close()
+        except Exception as error:  # noqa: BLE001 - foreign exceptions become ours
+            return self._errors.from_exception(error, begun=body is not None)
+
+    # -- asynchronous: the same steps
 
     async def acomplete(self, request: ChatRequest) -> Reply:
         """See `LLMProvider.complete`."""
-        content = encode(request, stream=False)
-        reply = reply_in(await self._afetched(request, content), request, self._errors)
+        request = translate_chat(request)
+        reply = await self._acomplete(request, _encode(request, stream=False))
         if isinstance(reply, ProviderError):
             raise reply
         return reply
 
     async def astream(self, request: ChatRequest) -> AsyncIterator[Delta]:
         """See `StreamingLLMProvider.stream`."""
+        request = translate_chat(request)
         failures: list[ProviderError] = []
-        async with aclosing(self._astreamed(request, encode(request, stream=True), failures)) as deltas:
+        async with aclosing(self._astream(request, _encode(request, stream=True), failures)) as deltas:
             async for delta in deltas:
                 yield delta
         if failures:
             raise failures[0]
 
+    async def aembed(self, request: EmbeddingRequest) -> Embeddings:
+        """See `EmbeddingProvider.embed`."""
+        answer = await self._afetch(*self._prepare_embeddings(request))
+        result = read_embeddings(answer, request, self._errors)
+        if isinstance(result, ProviderError):
+            raise result
+        return result
+
     async def alist_models(self) -> Sequence[str]:
         """See `ModelListing.list_models`."""
-        names = names_in(await self._afetched(None, b""), self._errors)
+        names = read_model_names(await self._afetch(self._templates.models, b"", _LISTING_S), self._errors)
         if isinstance(names, ProviderError):
             raise names
         return names
 
     async def aclose(self) -> None:
-        """Close the connections, those of other event loops too."""
+        """Close all connections, including those of other event loops."""
         self._client.close()
         await self._clients.aclose()
 
-    async def _afetched(self, request: ChatRequest | None, content: bytes) -> Answer | ProviderError:
-        """See `_fetched`."""
-        body: Body | None = None
-        patience = _patience(request)
+    async def _acomplete(self, request: ChatRequest, content: bytes) -> Reply | ProviderError:
+        """See `_complete`."""
+        reader: Reader | None = None
+        timeout = _make_timeout(request)
         try:
             client = await self._clients.get()
-            response = await client.send(self._message(request, content, patience), stream=True)
-            body = Body(response, patience, self._errors)
-            patience.listen(request.idle_s if request else None)
+            response = await client.send(self._make_message(request, content, timeout))
+            reader = self._make_reader(request, response)
+            timeout.set_idle(request.idle_s)
             try:
-                async with Listening(patience) as listening:
-                    async for piece in response.aiter_bytes():
-                        body.add(piece)
-                        listening.heard()
-                return body.answer()
+                async with ReadTimeout(timeout) as read_timeout:
+                    pieces = response.aiter_bytes()
+                    async for piece in pieces:
+                        timeout.check()
+                        read_timeout.reset()
+                        reader.feed(piece)
+                        if reader.is_done:
+                            await adrain(response, pieces)
+                            break
+                reader.end()
+                return reader.reply()
             finally:
                 await response.aclose()
-        except Exception as error:  # noqa: BLE001 - nothing foreign leaves a call
-            failure = self._errors.failed(error, begun=body is not None)
-            return failure if body is None else body.broken(failure)
+        except Exception as error:  # noqa: BLE001 - foreign exceptions become ours
+            if reader is not None and reader.is_done:
+                return reader.reply()
+            return self._make_failure(error, reader, begun=reader is not None)
 
-    async def _astreamed(
+    async def _astream(
         self, request: ChatRequest, content: bytes, failures: list[ProviderError]
     ) -> AsyncGenerator[Delta]:
-        """See `_streamed`; what went wrong is put into *failures*, since this generator can return nothing."""
-        reader: StreamReader | None = None
-        response: httpx2.Response | None = None
-        patience = Patience(request.timeout_s, request.idle_s)
+        """See `_stream`. Append the error to *failures*, since an asynchronous generator cannot return it."""
+        reader: Reader | None = None
+        response: AsyncResponse | None = None
+        timeout = RequestTimeout(request.timeout_s, request.idle_s)
         try:
             client = await self._clients.get()
-            response = await client.send(self._message(request, content, patience), stream=True)
-            if not is_stream(response):
-                body = Body(response, patience, self._errors)
-                async for piece in response.aiter_bytes():
-                    body.add(piece)
-                for delta in as_deltas(reply_in(body.answer(), request, self._errors)):
-                    yield delta
-                return
-            reader = self._reader(request, response)
-            async for piece in response.aiter_bytes():
-                patience.check()
+            response = await client.send(self._make_message(request, content, timeout))
+            reader = self._make_reader(request, response)
+            pieces = response.aiter_bytes()
+            async for piece in pieces:
+                timeout.check()
                 for delta in reader.feed(piece):
                     yield delta
-                if reader.done and not ends_by_itself(response):
+                if reader.is_done:
+                    await adrain(response, pieces)
                     return
             for delta in reader.end():
                 yield delta
-        except Exception as error:  # noqa: BLE001 - nothing foreign leaves a call
-            failure = self._broken(error, reader, begun=response is not None)
+        except Exception as error:  # noqa: BLE001 - foreign exceptions become ours
+            failure = self._make_stream_failure(error, reader, begun=response is not None)
             failures.extend([failure] if failure else [])
         finally:
             if response is not None:
                 await response.aclose()
 
-    # -- what both colours share
+    async def _afetch(
+        self, find_template: Callable[[], RequestTemplate], content: bytes, timeout_s: float | None
+    ) -> Answer | ProviderError:
+        """See `_fetch`."""
+        body: Body | None = None
+        timeout = RequestTimeout(timeout_s, None)
+        try:
+            client = await self._clients.get()
+            response = await client.send(find_template().request(content, timeout))
+            body = Body(response, timeout, self._errors)
+            try:
+                async with ReadTimeout(timeout):
+                    async for piece in response.aiter_bytes():
+                        body.add(piece)
+                return body.finish()
+            finally:
+                await response.aclose()
+        except Exception as error:  # noqa: BLE001 - foreign exceptions become ours
+            return self._errors.from_exception(error, begun=body is not None)
 
-    def _message(self, request: ChatRequest | None, content: bytes, patience: Patience) -> httpx2.Request:
-        mould = self._moulds.models() if request is None else self._moulds.chat(request.model)
-        return mould.request(content, patience)
+    # -- shared by sync and async
 
-    def _reader(self, request: ChatRequest, response: httpx2.Response) -> StreamReader:
-        return StreamReader(request, response.headers, self._errors)
+    def _prepare_embeddings(
+        self, request: EmbeddingRequest
+    ) -> tuple[Callable[[], RequestTemplate], bytes, float | None]:
+        """Return template, body and timeout of *request*, and announce that the transport reports when it is sent."""
+        track_sending()
+        find_template = partial(self._templates.embeddings, request.model)
+        return find_template, encode_embeddings(request), request.timeout_s
 
-    def _broken(self, error: Exception, reader: StreamReader | None, *, begun: bool) -> ProviderError | None:
-        """Describe what ended a stream; None where the answer was whole before it happened."""
-        if reader is not None and reader.done:
-            return None
-        failure = self._errors.failed(error, begun=begun)
+    def _make_message(self, request: ChatRequest, content: bytes, timeout: RequestTimeout) -> Request:
+        if request.api == "responses":
+            template = self._templates.responses()
+        else:
+            template = self._templates.chat(request.model)
+        return template.request(content, timeout)
+
+    def _make_reader(self, request: ChatRequest, response: SyncResponse | AsyncResponse) -> Reader:
+        reader: type[Reader] = AnswerReader
+        if request.api == "responses":
+            reader = TranslatedReader if isinstance(request, TranslatedRequest) else ResponsesReader
+        return reader(request, response.headers, self._errors, response.status_code)
+
+    def _make_stream_failure(
+        self, error: Exception, reader: Reader | None, *, begun: bool
+    ) -> ProviderError | None:
+        """Return the error for *error* in a stream; None if the answer was already complete."""
+        done = reader is not None and reader.is_done
+        return None if done else self._make_failure(error, reader, begun=begun)
+
+    def _make_failure(self, error: Exception, reader: Reader | None, *, begun: bool) -> ProviderError:
+        """Return the error for *error*, with the text received so far."""
+        failure = self._errors.from_exception(error, begun=begun)
         if failure.partial is None and reader is not None:
             failure.partial = reader.text
         return failure
 
 
-def _patience(request: ChatRequest | None) -> Patience:
-    """Return the patience with one whole answer, which says nothing until it is ready."""
-    return Patience(None if request is None else request.timeout_s, None)
+def _encode(request: ChatRequest, *, stream: bool) -> bytes:
+    """Return the body, and announce that the transport reports when the request is sent."""
+    track_sending()
+    return encode(request, stream=stream)
+
+
+def _make_timeout(request: ChatRequest) -> RequestTimeout:
+    """Return the timeout of a complete answer. The server sends nothing until it is ready, so only the total counts."""
+    return RequestTimeout(request.timeout_s, None)

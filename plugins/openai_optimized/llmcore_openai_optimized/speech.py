@@ -1,4 +1,4 @@
-"""The voice `openai`: speaks whole and piece by piece, in both colours, over the connections that chats use."""
+"""The voice `openai`: complete and streamed speech, sync and async."""
 
 from __future__ import annotations
 
@@ -6,63 +6,66 @@ from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator, 
 from contextlib import aclosing
 from typing import Any, Final
 
-import httpx2
-
-from llmcore.contracts.voice_answers import Ear, mended_wav
 from llmcore.errors import BadRequest, LLMCoreError, NotFound, TextTooLong, VoiceNotFound
+from llmcore.support.sending import track_sending
+from llmcore.support.voice_answers import AudioValidator, check_wav
 from llmcore.types import Speech, VoiceInfo, VoiceModel
-from llmcore_openai_optimized._answers import Body
+from llmcore_openai_optimized._answers import Answer, Body, is_success
+from llmcore_openai_optimized._error_report import is_error, parse_body
 from llmcore_openai_optimized._errors import Errors
-from llmcore_openai_optimized._http import Moulds, Patience, SyncClient
-from llmcore_openai_optimized._loops import AsyncClients, Listening
-from llmcore_openai_optimized._speech_request import SpeechRequest, check_speech, speech_request
+from llmcore_openai_optimized._http import RequestTemplates, RequestTimeout, hold_async_clients, hold_client
+from llmcore_openai_optimized._read_timeout import ReadTimeout
+from llmcore_openai_optimized._request import AsyncResponse, Request, SyncResponse
+from llmcore_openai_optimized._speech_request import SpeechRequest, check_speech, make_speech_request
+from llmcore_openai_optimized._transport import Route
 from llmcore_openai_optimized.speech_offline import SpeechOffline, known_models, known_voice, known_voices
-from llmcore_openai_optimized.speech_options import SpeechOptions, signed, speech_account
+from llmcore_openai_optimized.speech_options import SpeechOptions, speech_account, validate_account
 
 __all__ = ["OpenAIVoice"]
 
-_OK: Final = 200
 _MOST_BYTES: Final = 128_000_000
 _BYTES_PER_SAMPLE: Final = 2
 
 
 class OpenAIVoice(SpeechOffline):
-    """Keeps the contracts of `llmcore.contracts.voice` against OpenAI, Azure, or any server of that protocol.
+    """Implement the contracts of `llmcore.contracts.voice` for OpenAI, Azure and compatible servers.
 
-    Requests go out once: the host owns retries. Threads, tasks and event loops may share it.
+    A request is sent once: the host retries. Threads, tasks and event loops may share a voice.
     """
 
     def __init__(self, options: SpeechOptions) -> None:
-        """Prepare to ask the server of *options*; nothing is sent.
+        """Prepare requests to the server of *options*; send nothing.
 
         Raises:
-            ConfigError: There is no key, or the options contradict one another.
+            ConfigError: The key is missing, the options contradict each other, or a proxy or certificate from the
+                environment is invalid.
         """
         super().__init__(options)
-        account = signed(speech_account(options))
-        self._errors = Errors(account)
-        self._moulds = Moulds(account, options.headers)
-        self._client = SyncClient()
-        self._clients = AsyncClients()
+        account = validate_account(speech_account(options))
+        route = Route(account.base_url)
+        self._errors = Errors(account, route.shown_proxy)
+        self._templates = RequestTemplates(account, options.headers)
+        self._client = hold_client(route)
+        self._clients = hold_async_clients(route)
 
     # -- blocking
 
     def synthesize(self, text: str, voice: str | None = None, **settings: Any) -> Speech:
         """See `VoiceProvider.synthesize`."""
-        request = self._request(text, voice, settings)
+        request = self._make_request(text, voice, settings)
         pieces: list[bytes] = []
-        told: dict[str, str] = {}
-        failure = _drained(self._streamed(text, request, told), pieces)
-        return self._speech(pieces, told, text, request, failure)
+        headers: dict[str, str] = {}
+        failure = _collect(self._stream(text, request, headers), pieces)
+        return self._make_speech(pieces, headers, text, request, failure)
 
     def stream_speech(self, text: str, voice: str | None = None, **settings: Any) -> Iterator[bytes]:
         """See `VoiceStreaming.stream_speech`."""
-        failure = yield from self._streamed(text, self._request(text, voice, settings), {})
+        failure = yield from self._stream(text, self._make_request(text, voice, settings), {})
         if failure is not None:
             raise failure
 
     def list_voices(self) -> Sequence[VoiceInfo]:
-        """See `VoiceProvider.list_voices`. Those that OpenAI documents; one of your own speaks by its id."""
+        """See `VoiceProvider.list_voices`. Only documented voices; a custom voice is used by its id."""
         return known_voices()
 
     def get_voice_info(self, voice_id: str) -> VoiceInfo:
@@ -78,52 +81,57 @@ class OpenAIVoice(SpeechOffline):
         self._client.close()
         self._clients.close()
 
-    def _streamed(
-        self, text: str, request: SpeechRequest, told: dict[str, str]
+    def _stream(
+        self, text: str, request: SpeechRequest, headers: dict[str, str]
     ) -> Generator[bytes, None, LLMCoreError | None]:
-        """Yield the audio and fill *told* with the headers; return what went wrong."""
-        patience, response = Patience(request.timeout_s, None), None
+        """Yield the audio and put the response headers into *headers*; return the error, if any."""
+        timeout, response = RequestTimeout(request.timeout_s, None), None
         try:
-            response = self._client.get().send(self._message(text, request, patience), stream=True)
-            patience.listen(request.idle_s)
-            body = Body(response, patience, self._errors)
-            if response.status_code != _OK:
+            response = self._client.get().send(self._make_message(text, request, timeout))
+            timeout.set_idle(request.idle_s)
+            body = Body(response, timeout, self._errors)
+            if not is_success(response.status_code) or _is_json(response):
                 for piece in response.iter_bytes():
                     body.add(piece)
-                return self._refused(body, request)
-            told.update(response.headers)
-            ear = Ear(response.headers, request.format, "openai", _MOST_BYTES)
+                odd = self._read_odd(body.finish(), request)
+                if not isinstance(odd, bytes):
+                    return odd
+                headers.update(response.headers)
+                yield odd
+                return None
+            headers.update(response.headers)
+            validator = AudioValidator(response.headers, request.format, "openai", _MOST_BYTES)
             for piece in response.iter_bytes():
-                patience.check()
-                if heard := ear.hear(piece):
-                    yield heard
-            if rest := ear.end():
+                timeout.check()
+                if checked := validator.feed(piece):
+                    yield checked
+            if rest := validator.end():
                 yield rest
-        except Exception as error:  # noqa: BLE001 - nothing foreign leaves a call
-            return self._failed(error, begun=response is not None)
+        except Exception as error:  # noqa: BLE001 - foreign exceptions become ours
+            return self._make_failure(error, begun=response is not None)
         finally:
             if response is not None:
                 response.close()
         return None
 
-    # -- asynchronous, the same line for line
+    # -- asynchronous: the same steps
 
     async def asynthesize(self, text: str, voice: str | None = None, **settings: Any) -> Speech:
         """See `VoiceProvider.synthesize`."""
-        request = self._request(text, voice, settings)
-        told: dict[str, str] = {}
+        request = self._make_request(text, voice, settings)
+        headers: dict[str, str] = {}
         failures: list[LLMCoreError] = []
-        async with aclosing(self._astreamed(text, request, told, failures)) as heard:
-            pieces = [piece async for piece in heard]
-        return self._speech(pieces, told, text, request, failures[0] if failures else None)
+        async with aclosing(self._astream(text, request, headers, failures)) as pieces_read:
+            pieces = [piece async for piece in pieces_read]
+        return self._make_speech(pieces, headers, text, request, failures[0] if failures else None)
 
     async def astream_speech(
         self, text: str, voice: str | None = None, **settings: Any
     ) -> AsyncIterator[bytes]:
         """See `VoiceStreaming.stream_speech`."""
-        request = self._request(text, voice, settings)
+        request = self._make_request(text, voice, settings)
         failures: list[LLMCoreError] = []
-        async with aclosing(self._astreamed(text, request, {}, failures)) as pieces:
+        async with aclosing(self._astream(text, request, {}, failures)) as pieces:
             async for piece in pieces:
                 yield piece
         if failures:
@@ -142,58 +150,76 @@ class OpenAIVoice(SpeechOffline):
         return known_models()
 
     async def aclose(self) -> None:
-        """Close the connections, those of other event loops too."""
+        """Close all connections, including those of other event loops."""
         self._client.close()
         await self._clients.aclose()
 
-    async def _astreamed(
-        self, text: str, request: SpeechRequest, told: dict[str, str], failures: list[LLMCoreError]
+    async def _astream(
+        self, text: str, request: SpeechRequest, headers: dict[str, str], failures: list[LLMCoreError]
     ) -> AsyncGenerator[bytes]:
-        """See `_streamed`; what went wrong is put into *failures*, since this generator can return nothing."""
-        patience, response = Patience(request.timeout_s, None), None
+        """See `_stream`. Append the error to *failures*, since an asynchronous generator cannot return it."""
+        timeout, response = RequestTimeout(request.timeout_s, None), None
         try:
             client = await self._clients.get()
-            response = await client.send(self._message(text, request, patience), stream=True)
-            patience.listen(request.idle_s)
-            body = Body(response, patience, self._errors)
-            if response.status_code != _OK:
-                async with Listening(patience):
+            response = await client.send(self._make_message(text, request, timeout))
+            timeout.set_idle(request.idle_s)
+            body = Body(response, timeout, self._errors)
+            if not is_success(response.status_code) or _is_json(response):
+                async with ReadTimeout(timeout):
                     async for part in response.aiter_bytes():
                         body.add(part)
-                failures.append(self._refused(body, request))
+                odd = self._read_odd(body.finish(), request)
+                if not isinstance(odd, bytes):
+                    failures.append(odd)
+                    return
+                headers.update(response.headers)
+                yield odd
                 return
-            told.update(response.headers)
-            ear = Ear(response.headers, request.format, "openai", _MOST_BYTES)
+            headers.update(response.headers)
+            validator = AudioValidator(response.headers, request.format, "openai", _MOST_BYTES)
             pieces = response.aiter_bytes()
-            while (piece := await _next(pieces, patience)) is not None:
-                patience.check()
-                if heard := ear.hear(piece):
-                    yield heard
-            if rest := ear.end():
+            while (piece := await _read_next(pieces, timeout)) is not None:
+                timeout.check()
+                if checked := validator.feed(piece):
+                    yield checked
+            if rest := validator.end():
                 yield rest
-        except Exception as error:  # noqa: BLE001 - nothing foreign leaves a call
-            failures.append(self._failed(error, begun=response is not None))
+        except Exception as error:  # noqa: BLE001 - foreign exceptions become ours
+            failures.append(self._make_failure(error, begun=response is not None))
         finally:
             if response is not None:
                 await response.aclose()
 
-    # -- what both colours share
+    # -- shared by sync and async
 
-    def _request(self, text: str, voice: str | None, settings: Mapping[str, Any]) -> SpeechRequest:
-        request = speech_request(self._options, voice, settings)
+    def _make_request(self, text: str, voice: str | None, settings: Mapping[str, Any]) -> SpeechRequest:
+        track_sending()  # first, so that a refused request counts as not sent
+        request = make_speech_request(self._options, voice, settings)
         check_speech(text, request)
         return request
 
-    def _message(self, text: str, request: SpeechRequest, patience: Patience) -> httpx2.Request:
-        return self._moulds.speech(request.model).request(request.content(text), patience)
+    def _make_message(self, text: str, request: SpeechRequest, timeout: RequestTimeout) -> Request:
+        return self._templates.speech(request.model).request(request.content(text), timeout)
 
-    def _refused(self, body: Body, request: SpeechRequest) -> LLMCoreError:
-        """Return the error for an answer that says no."""
-        answer = body.answer()
-        error = self._errors.refused(answer.status, answer.headers, answer.body, request.model)
+    def _read_odd(self, answer: Answer, request: SpeechRequest) -> bytes | LLMCoreError:
+        """Return the error in a JSON answer, or the audio, since some servers send audio as JSON type."""
+        if not is_success(answer.status):
+            return self._make_refusal(answer, request)
+        document = parse_body(answer.body)
+        if is_error(document):
+            return self._errors.from_document(document, answer.headers, request.model)
+        try:
+            validator = AudioValidator(answer.headers, request.format, "openai", _MOST_BYTES)
+            return validator.feed(answer.body) + validator.end()
+        except LLMCoreError as error:
+            return self._make_failure(error, begun=True)
+
+    def _make_refusal(self, answer: Answer, request: SpeechRequest) -> LLMCoreError:
+        """Return the error for an answer with an error status."""
+        error = self._errors.from_status(answer.status, answer.headers, answer.body, request.model)
         if isinstance(error, BadRequest) and "string_too_long" in error.message:
             return TextTooLong(error.message)
-        # The vendor's validator names the field; servers of its protocol say it in words.
+        # The vendor names the field; compatible servers use other words.
         about_the_voice = "'voice'" in error.message or f"voice '{request.voice}'" in error.message
         if isinstance(error, BadRequest | NotFound) and about_the_voice:
             return VoiceNotFound(
@@ -201,17 +227,17 @@ class OpenAIVoice(SpeechOffline):
             )
         return error
 
-    def _failed(self, error: Exception, *, begun: bool) -> LLMCoreError:
+    def _make_failure(self, error: Exception, *, begun: bool) -> LLMCoreError:
         if isinstance(error, LLMCoreError):
-            # The frames that it has passed hold the request, and that the key.
+            # The frames of the traceback hold the request with the key.
             error.__cause__ = error.__context__ = error.__traceback__ = None
             return error
-        return self._errors.failed(error, begun=begun)
+        return self._errors.from_exception(error, begun=begun)
 
-    def _speech(
+    def _make_speech(
         self,
         pieces: list[bytes],
-        told: Mapping[str, str],
+        headers: Mapping[str, str],
         text: str,
         request: SpeechRequest,
         failure: LLMCoreError | None,
@@ -220,7 +246,7 @@ class OpenAIVoice(SpeechOffline):
             raise failure.with_traceback(None)
         audio, duration = b"".join(pieces), None
         if request.format == "wav":
-            audio, duration = mended_wav(audio, "openai")
+            audio, duration = check_wav(audio, "openai")
         elif request.format == "pcm" and request.sample_rate_hz:
             duration = len(audio) / _BYTES_PER_SAMPLE / request.sample_rate_hz
         return Speech(
@@ -233,24 +259,28 @@ class OpenAIVoice(SpeechOffline):
             voice=request.voice,
             model=request.model,
             provider="openai",
-            request_id=told.get("x-request-id"),
+            request_id=headers.get("x-request-id"),
         )
 
 
-async def _next(pieces: AsyncIterator[bytes], patience: Patience) -> bytes | None:
-    """Return the next piece, None at the end."""
-    async with Listening(patience):
+async def _read_next(pieces: AsyncIterator[bytes], limit: RequestTimeout) -> bytes | None:
+    """Return the next piece; None at the end."""
+    async with ReadTimeout(limit):
         try:
             return await anext(pieces)
         except StopAsyncIteration:
             return None
 
 
-def _drained(pieces: Generator[bytes, None, LLMCoreError | None], into: list[bytes]) -> LLMCoreError | None:
-    """Put all *pieces* into a list; return what went wrong."""
+def _collect(pieces: Generator[bytes, None, LLMCoreError | None], into: list[bytes]) -> LLMCoreError | None:
+    """Append all *pieces* to *into*; return the error, if any."""
     while True:
         try:
             into.append(next(pieces))
         except StopIteration as done:
             failure: LLMCoreError | None = done.value
             return failure
+
+
+def _is_json(response: SyncResponse | AsyncResponse) -> bool:
+    return "json" in response.headers.get("content-type", "")

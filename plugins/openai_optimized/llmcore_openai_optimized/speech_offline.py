@@ -1,4 +1,4 @@
-"""What is known of OpenAI's speech without an SDK, key or network: traits, prices, voices, models."""
+"""Abilities of the voice without SDK, key and network: traits, prices, voices, models."""
 
 from __future__ import annotations
 
@@ -11,35 +11,35 @@ import msgspec
 
 from llmcore.errors import VoiceNotFound
 from llmcore.types import VoiceInfo, VoiceModel, VoiceTraits
-from llmcore_openai_optimized._speech_request import MOST_CHARACTERS, speech_request
-from llmcore_openai_optimized.account import identity_of
+from llmcore_openai_optimized._speech_request import MOST_CHARACTERS, make_speech_request
+from llmcore_openai_optimized.account import get_identity
 from llmcore_openai_optimized.speech_options import SpeechOptions, speech_account
 
 __all__ = ["SpeechOffline"]
 
 _USD_PER_CHARACTER: Final = {"tts-1": Decimal(15) / 1_000_000, "tts-1-hd": Decimal(30) / 1_000_000}
-"""List prices as of 2026-11. gpt-4o-mini-tts is billed by tokens of audio, of which its answers say nothing."""
+"""List prices as of 2026-11. gpt-4o-mini-tts is billed by audio tokens, which its answers do not report."""
 
 _OF_ALL_MODELS: Final = ("alloy", "ash", "coral", "echo", "fable", "nova", "onyx", "sage", "shimmer")
 _OF_THE_LATEST: Final = ("ballad", "cedar", "marin", "verse")
 _MODELS: Final = {
-    "gpt-4o-mini-tts": "takes instructions; billed by tokens of audio",
-    "tts-1": "quick",
-    "tts-1-hd": "better",
+    "gpt-4o-mini-tts": "supports instructions; billed by audio tokens",
+    "tts-1": "fast",
+    "tts-1-hd": "higher quality",
 }
 _SHUT_DOWN: Final = "shut down on 2027-01-06"
 
 
 class SpeechOffline:
-    """Keeps `llmcore.contracts.VoiceOffline`."""
+    """Implement `llmcore.contracts.VoiceOffline`."""
 
     def __init__(self, options: SpeechOptions) -> None:
         self._options = options
 
     def voice_traits(self, voice: str | None, settings: Mapping[str, Any]) -> VoiceTraits:
         """See `VoiceOffline.voice_traits`."""
-        request = speech_request(self._options, voice, settings)
-        speech_account(self._options)  # says what is wrong with the options as those of a voice
+        request = make_speech_request(self._options, voice, settings)
+        speech_account(self._options)  # raise errors of the options
         added = msgspec.json.encode(request.extras, order="deterministic").decode()
         return VoiceTraits(
             voice=request.voice,
@@ -47,7 +47,7 @@ class SpeechOffline:
             format=request.format,
             sample_rate_hz=request.sample_rate_hz,
             max_characters=MOST_CHARACTERS,
-            identity={**identity_of(self._options), "added": added},
+            identity={**get_identity(self._options), "added": added},
             concurrency=self._options.concurrency,
         )
 
@@ -58,7 +58,7 @@ class SpeechOffline:
 
 
 def known_voices() -> Sequence[VoiceInfo]:
-    """Return the voices that OpenAI documents; it has no endpoint that lists them."""
+    """Return the documented voices; OpenAI has no endpoint for them."""
     every = {name: {"models": "all"} for name in _OF_ALL_MODELS}
     latest = {name: {"models": "gpt-4o-mini-tts"} for name in _OF_THE_LATEST}
     return [
@@ -68,22 +68,22 @@ def known_voices() -> Sequence[VoiceInfo]:
 
 
 def known_voice(voice_id: str) -> VoiceInfo:
-    """Return one of them.
+    """Return a documented voice.
 
     Raises:
-        VoiceNotFound: It is none of them.
+        VoiceNotFound: There is no such documented voice.
     """
     voices = {voice.voice_id: voice for voice in known_voices()}
     if voice_id not in voices:
-        raise VoiceNotFound(f"openai documents no voice {voice_id!r}", expected=", ".join(voices))
+        raise VoiceNotFound(f"unknown voice {voice_id!r} for openai", expected=", ".join(voices))
     return voices[voice_id]
 
 
 def known_models() -> Sequence[VoiceModel]:
-    """Return the models that speak, and until when."""
+    """Return the speech models, with their shutdown dates."""
     return [
         VoiceModel(
-            model_id=name, name=name, max_characters=MOST_CHARACTERS, description=f"{said}; {_SHUT_DOWN}"
+            model_id=name, name=name, max_characters=MOST_CHARACTERS, description=f"{about}; {_SHUT_DOWN}"
         )
-        for name, said in _MODELS.items()
+        for name, about in _MODELS.items()
     ]

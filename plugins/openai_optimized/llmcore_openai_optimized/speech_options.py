@@ -1,4 +1,4 @@
-"""The options of the voice `openai`: the account as for chats, and what a call that does not say so takes."""
+"""The options of the voice `openai`: the account, as for chats, and defaults for calls."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["SpeechOptions", "speech_account"]
 
 
 class SpeechOptions(AccountOptions, frozen=True, kw_only=True):
-    """The table `[voice.openai]`. The server and the account have the same keys as in `[llm.openai]`."""
+    """The table `[voice.openai]`. The options of server and account are the same as in `[llm.openai]`."""
 
     voice: Annotated[
         str, msgspec.Meta(pattern=r"\A[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}\Z", description="the id of a voice")
@@ -25,48 +25,50 @@ class SpeechOptions(AccountOptions, frozen=True, kw_only=True):
     speed: Annotated[float, msgspec.Meta(ge=0.25, le=4)] | None = None
     """0.25 to 4.0."""
     instructions: str | None = None
-    """How to speak, in words; not for tts-1 and tts-1-hd."""
+    """Instructions for the speaking style; not for tts-1 and tts-1-hd."""
     concurrency: Annotated[int, msgspec.Meta(ge=1)] = 4
-    """Requests at once for the pieces of one text."""
+    """Maximum concurrent requests for the pieces of one text."""
 
 
 def speech_account(options: SpeechOptions) -> Account:
-    """Return the account, with the names of its settings as they are for a voice.
+    """Return the account, with the setting names of a voice in its errors.
 
     Raises:
-        ConfigError: Azure is named by half, or beside another address.
+        ConfigError: The Azure options are incomplete, or used together with `base_url`.
     """
     try:
-        account = Account.of(options)
+        account = Account.from_options(options)
     except ConfigError as error:
-        fault = _of_a_voice(error)
+        fault = _for_voice(error)
     else:
-        return msgspec.structs.replace(account, key_source=_renamed(account.key_source))
+        return msgspec.structs.replace(
+            account, key_source=_rename_tables(account.key_source), table=_rename_tables(account.table)
+        )
     raise fault
 
 
-def signed(account: Account) -> Account:
-    """Return the account, to which requests can be sent; see `Account.signed`."""
+def validate_account(account: Account) -> Account:
+    """Check that requests can be sent; see `Account.validate`."""
     try:
-        return account.signed()
+        return account.validate()
     except ConfigError as error:
-        fault = _of_a_voice(error)
+        fault = _for_voice(error)
     raise fault
 
 
-def _of_a_voice(error: ConfigError) -> ConfigError:
+def _for_voice(error: ConfigError) -> ConfigError:
     return ConfigError(
-        _renamed(error.message),
+        _rename_tables(error.message),
         code=error.code,
-        where=_renamed(error.where or "") or None,
+        where=_rename_tables(error.where or "") or None,
         expected=error.expected,
-        notes=[_renamed(note) for note in error.notes],
-        fix=_renamed(error.fix or "") or None,
+        notes=[_rename_tables(note) for note in error.notes],
+        fix=_rename_tables(error.fix or "") or None,
     )
 
 
-def _renamed(text: str) -> str:
-    text = text.replace('"echo" in [llm] tries everything', '"espeak" in [voice] speaks')
+def _rename_tables(text: str) -> str:
+    text = text.replace('"echo" in [llm] works', '"espeak" in [voice] works')
     return (
         text.replace("[llm", "[voice")
         .replace("llm.openai", "voice.openai")

@@ -1,8 +1,8 @@
-"""How much OpenAI's models can read and write, by family.
+"""Context windows and output limits of OpenAI's models, by family.
 
 Sources, read 2026-11: `context_window` of genai-prices 0.2.3, and `max_input_tokens` and `max_output_tokens` of the table
-inside litellm 1.109.1, which cites https://developers.openai.com/api/docs/models. Where the two differ, the larger stands
-here, since what is read from this table are upper bounds.
+inside litellm 1.109.1, which cites https://developers.openai.com/api/docs/models. If they differ, the
+larger value is used, since this table is for upper bounds.
 """
 
 from __future__ import annotations
@@ -11,22 +11,22 @@ import functools
 import re
 from typing import Final, NamedTuple
 
-__all__ = ["Window", "bills_cache_writes", "family", "window_of"]
+__all__ = ["Window", "find_window", "has_cache_write_fee", "normalize_model"]
 
 
 class Window(NamedTuple):
-    """What one model can take and give."""
+    """The context window and output limit of a model."""
 
     context: int
-    """Tokens of a prompt and its answer together."""
+    """Maximum tokens of prompt and answer together."""
     output: int
-    """Tokens of one answer, hidden ones included."""
+    """Maximum tokens of one answer, including reasoning."""
 
 
 _WINDOWS: Final = tuple(
     (re.compile(pattern), window)
     for pattern, window in (
-        # A name that is not here is unknown: gpt-6.2 was listed by the vendor's SDK before anybody said its sizes.
+        # Other names are unknown: the vendor's SDK listed gpt-6.2 before its sizes were published.
         (r"gpt-6(?:\.1)?-(?:astra|sol|terra|luna|rosalind)", Window(1_050_000, 128_000)),
         (r"gpt-5[.-][4-6](?!.*(?:mini|nano|cyber|image))", Window(1_050_000, 128_000)),
         (r"gpt-5-pro", Window(400_000, 272_000)),
@@ -48,22 +48,22 @@ _WINDOWS: Final = tuple(
 )
 
 _WRITES_ARE_FREE: Final = re.compile(r"gpt-(?:3|4|oss|audio|5(?![.-]6))|chatgpt-4o|o[134](?:$|-)")
-"""Models from before gpt-5.6, with which OpenAI began to bill what is written to its prompt cache."""
+"""Models before gpt-5.6, the first for which OpenAI bills writes to its prompt cache."""
 
 
-def family(model: str) -> str:
-    """Return the name without case, and of a model that was tuned the one that it was tuned from."""
+def normalize_model(model: str) -> str:
+    """Return the name in lower case; for a fine-tuned model, that of its base model."""
     name = model.lower()
     return name.split(":")[1] if name.startswith("ft:") else name
 
 
 @functools.lru_cache(maxsize=1024)
-def window_of(model: str) -> Window | None:
-    """Return what *model* can read and write, by its name at OpenAI; None where nobody has said."""
-    name = family(model)
+def find_window(model: str) -> Window | None:
+    """Return the limits of *model*, by its name at OpenAI; None if unknown."""
+    name = normalize_model(model)
     return next((window for pattern, window in _WINDOWS if pattern.match(name)), None)
 
 
-def bills_cache_writes(model: str) -> bool:
-    """Whether tokens written to the vendor's cache may cost more than plain ones; True of unknown models."""
-    return not _WRITES_ARE_FREE.match(family(model))
+def has_cache_write_fee(model: str) -> bool:
+    """Return whether cache writes may cost more than plain input; True for unknown models."""
+    return not _WRITES_ARE_FREE.match(normalize_model(model))

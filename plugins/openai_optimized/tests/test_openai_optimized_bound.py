@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 from llmcore.types import ChatRequest
 from llmcore_openai_optimized.counting import bound
-from llmcore_openai_optimized.counting.counts import total
-from llmcore_openai_optimized.counting.models import family
-from llmcore_openai_optimized.counting.reading import asked
-from llmcore_openai_optimized.tokenizer import counter
+from llmcore_openai_optimized.counting.counts import count_prompt
+from llmcore_openai_optimized.counting.models import get_family
+from llmcore_openai_optimized.counting.reading import parse_request
+from llmcore_openai_optimized.tokenizer import get_counter
 from llmcore_openai_optimized.tokens import count
 
 TEXTS = st.text(st.characters(codec="utf-8") | st.sampled_from("\n 0aé字"), max_size=30)
@@ -111,8 +111,8 @@ def as_responses(chat: dict[str, Any]) -> dict[str, Any]:
 
 
 def counted(body: dict[str, Any]) -> int:
-    kind = family(body["model"])
-    return total(asked(body), kind, counter(kind.encoding).count)
+    kind = get_family(body["model"])
+    return count_prompt(parse_request(body), kind, get_counter(kind.encoding).count)
 
 
 @settings(deadline=None)  # the first count of a process loads a table

@@ -23,10 +23,10 @@ from llmcore.contracts import (
     UsageBounds,
 )
 from llmcore.errors import BadRequest
-from llmcore.testing.simulator import Fault, Simulator
 from llmcore.types import ChatRequest, Reply, Secret, ToolCall, Usage
 from llmcore_openai_optimized.plugin import OpenAIOptions
 from llmcore_openai_optimized.provider import OpenAIProvider
+from llmcore_testing.simulator import Fault, Simulator
 
 MODEL = "gpt-5.6-luna"
 

@@ -7,11 +7,11 @@ from typing import ClassVar
 
 import pytest
 
-from llmcore.testing.conformance import LLMConformance
-from llmcore.testing.simulator import Simulator
 from llmcore.types import Secret
 from llmcore_openai_optimized.plugin import OpenAIOptions
 from llmcore_openai_optimized.provider import OpenAIProvider
+from llmcore_testing.conformance import LLMConformance
+from llmcore_testing.simulator import Simulator
 
 CANARY = "sk-canary-1b7e"
 

@@ -13,20 +13,20 @@ from hypothesis import strategies as st
 
 from llmcore import errors as ours
 from llmcore.errors import ProviderError
+from llmcore.support.retry_after import parse_retry_after
 from llmcore.types import Secret
 from llmcore_openai_optimized._errors import Errors
-from llmcore_openai_optimized._retry_after import retry_after
-from llmcore_openai_optimized._wire import begun_text
+from llmcore_openai_optimized._partial import read_partial
 from llmcore_openai_optimized.account import Account, OpenAIOptions
 
 KEY = "not-a-usual-key"
-ERRORS = Errors(Account.of(OpenAIOptions(api_key=Secret(KEY), base_url="http://localhost/v1")))
+ERRORS = Errors(Account.from_options(OpenAIOptions(api_key=Secret(KEY), base_url="http://localhost/v1")))
 
 
 def refused(status: int, body: Any = b"", **headers: str) -> ProviderError:
     raw = body if isinstance(body, bytes) else msgspec.json.encode(body)
     named = {name.replace("_", "-"): value for name, value in headers.items()}
-    return ERRORS.refused(status, httpx2.Headers(named), raw, "gpt-6-sol")
+    return ERRORS.from_status(status, httpx2.Headers(named), raw, "gpt-6-sol")
 
 
 def error(message: str = "No.", **more: Any) -> dict[str, Any]:
@@ -84,8 +84,8 @@ def test_the_servers_words_and_its_name_for_the_request_are_told() -> None:
 
 
 def test_a_refused_key_names_its_source() -> None:
-    assert "[llm.openai] api_key was not accepted" in refused(401, error("Wrong key.")).message
-    assert "[llm.openai] api_key may not do this" in refused(403, error("Not you.")).message
+    assert "[llm.openai] api_key was rejected" in refused(401, error("Wrong key.")).message
+    assert "[llm.openai] api_key lacks the permission" in refused(403, error("Not you.")).message
 
 
 def test_a_missing_model_is_named() -> None:
@@ -145,7 +145,7 @@ NOW = "Sun, 22 Nov 2026 12:00:00 GMT"
 )
 def test_the_wait_is_read_in_all_its_forms(headers: dict[str, str], seconds: float | None) -> None:
     ten_past = 1_795_348_810.0  # 12:00:10 on the same day, by our own clock
-    assert retry_after(httpx2.Headers(headers), clock=lambda: ten_past) == seconds
+    assert parse_retry_after(httpx2.Headers(headers), clock=lambda: ten_past) == seconds
 
 
 def test_the_wait_is_told_with_the_refusal() -> None:
@@ -165,12 +165,12 @@ def test_the_wait_is_told_with_the_refusal() -> None:
     ],
 )
 def test_an_error_inside_an_answer_has_its_kind(document: Any, kind: str, status: int | None) -> None:
-    told = ERRORS.reported(document, {}, "gpt-6-sol", partial="Rain")
+    told = ERRORS.from_document(document, {}, "gpt-6-sol", partial="Rain")
     assert (type(told).__name__, told.status, told.partial) == (kind, status, "Rain")
 
 
 def test_what_nobody_foresaw_is_still_ours() -> None:
-    told = ERRORS.failed(RuntimeError(f"with {KEY} in it"), begun=False)
+    told = ERRORS.from_exception(RuntimeError(f"with {KEY} in it"), begun=False)
     assert type(told) is ProviderError
     assert KEY not in str(told)
     assert "RuntimeError" in told.message
@@ -201,7 +201,7 @@ def test_other_servers_ways_to_refuse_are_known(status: int, body: Any, kind: st
     ],
 )
 def test_an_error_inside_a_stream_is_told_by_its_code(inner: dict[str, Any], kind: str) -> None:
-    assert type(ERRORS.reported({"error": inner}, {}, "gpt-6-sol")) is getattr(ours, kind)
+    assert type(ERRORS.from_document({"error": inner}, {}, "gpt-6-sol")) is getattr(ours, kind)
 
 
 def body_of(text: str, *, ascii_only: bool) -> bytes:
@@ -216,13 +216,13 @@ def test_the_text_of_a_broken_body_is_a_beginning_of_the_whole(
     share: float,
 ) -> None:
     body = body_of(text, ascii_only=ascii_only)
-    begun = begun_text(body[: int(len(body) * share)])
+    begun = read_partial(body[: int(len(body) * share)])
     assert begun is None or text.startswith(begun)
-    assert begun_text(body) == text
+    assert read_partial(body) == text
 
 
 @pytest.mark.parametrize(
     "body", [b"", b"<html>", b"null", b'{"content": null', b'{"content', b'{"content": 7']
 )
 def test_where_no_text_has_begun_there_is_none(body: bytes) -> None:
-    assert begun_text(body) is None
+    assert read_partial(body) is None

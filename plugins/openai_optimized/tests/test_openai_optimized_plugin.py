@@ -61,8 +61,8 @@ def test_an_empty_key_is_a_missing_one(monkeypatch: pytest.MonkeyPatch) -> None:
         create(OpenAIOptions())
 
 
-def test_a_local_server_is_told_to_take_any_key() -> None:
-    with pytest.raises(ConfigError, match="takes any text"):
+def test_the_error_of_a_local_server_says_that_any_key_works() -> None:
+    with pytest.raises(ConfigError, match="any text works as a key"):
         create(OpenAIOptions(base_url="http://localhost:11434/v1"))
 
 
@@ -96,7 +96,7 @@ def test_what_the_options_leave_out_comes_from_the_environment(monkeypatch: pyte
     monkeypatch.setenv("OPENAI_BASE_URL", "http://localhost:1/v1/")
     monkeypatch.setenv("OPENAI_ORG_ID", "org-env")
     monkeypatch.setenv("OPENAI_PROJECT_ID", "proj-env")
-    account = Account.of(OpenAIOptions(organization="org-own"))
+    account = Account.from_options(OpenAIOptions(organization="org-own"))
     assert account.key is not None
     assert account.key.reveal() == "sk-env"
     assert (account.base_url, account.organization, account.project) == (
@@ -111,7 +111,7 @@ def test_azure_wants_both_its_address_and_its_version() -> None:
         create(OpenAIOptions(azure_endpoint="https://example.openai.azure.com"))
     with pytest.raises(ConfigError, match="`azure_endpoint`"):
         create(OpenAIOptions(api_version="2024-10-21"))
-    with pytest.raises(ConfigError, match="only one server"):
+    with pytest.raises(ConfigError, match="only one is allowed"):
         create(OpenAIOptions(azure_endpoint="https://a", api_version="1", base_url="https://b"))
 
 
@@ -120,10 +120,10 @@ def test_azure_names_its_own_key(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ConfigError, match="AZURE_OPENAI_API_KEY is not set"):
         create(options)
     monkeypatch.setenv("AZURE_OPENAI_AD_TOKEN", "token")
-    assert Account.of(options).bearer
+    assert Account.from_options(options).bearer
     monkeypatch.delenv("AZURE_OPENAI_AD_TOKEN")
     monkeypatch.setenv("AZURE_OPENAI_API_KEY", "key")
-    assert not Account.of(options).bearer
+    assert not Account.from_options(options).bearer
 
 
 def test_the_identity_tells_accounts_and_servers_apart_and_holds_no_key() -> None:
@@ -150,7 +150,7 @@ def test_what_headers_and_a_query_hold_is_not_shown() -> None:
     options = OpenAIOptions(headers={"Authorization": "Bearer canary"}, base_url="http://host/v1?key=canary")
     assert "canary" not in repr(options)
     assert "Authorization" in repr(options)
-    assert Account.of(options).shown_url == "http://host/v1"
+    assert Account.from_options(options).shown_url == "http://host/v1"
 
 
 @pytest.mark.parametrize(

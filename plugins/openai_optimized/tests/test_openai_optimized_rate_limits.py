@@ -10,11 +10,11 @@ import pytest
 
 import llmcore
 from llmcore.errors import RateLimited
-from llmcore.testing.simulator import Fault, Simulator
 from llmcore.types import ChatRequest, Delta, RateLimits, Reply, Secret
-from llmcore_openai_optimized._rate_limits import rate_limits, seconds_in
+from llmcore_openai_optimized._rate_limits import parse_duration, read_rate_limits
 from llmcore_openai_optimized.plugin import OpenAIOptions
 from llmcore_openai_optimized.provider import OpenAIProvider
+from llmcore_testing.simulator import Fault, Simulator
 
 HEADERS = {
     "x-ratelimit-limit-requests": "500",
@@ -46,17 +46,17 @@ SAID = RateLimits(
     ],
 )  # fmt: skip
 def test_a_duration_is_read_in_every_form_in_which_servers_write_it(text: str, seconds: float | None) -> None:
-    assert seconds_in(text) == (seconds if seconds is None else pytest.approx(seconds))
+    assert parse_duration(text) == (seconds if seconds is None else pytest.approx(seconds))
 
 
 @pytest.mark.parametrize("make", [dict, httpx2.Headers])
 def test_what_the_headers_say_is_read_and_what_they_garble_is_left_out(make: Any) -> None:
-    assert rate_limits(make(HEADERS)) == SAID
-    assert rate_limits(make({"content-type": "application/json"})) is None
+    assert read_rate_limits(make(HEADERS)) == SAID
+    assert read_rate_limits(make({"content-type": "application/json"})) is None
     garbled = dict.fromkeys(HEADERS, "none of your business")
-    assert rate_limits(make(garbled)) is None
+    assert read_rate_limits(make(garbled)) is None
     for wrong in ("-1", "1.5", "9" * 30, "", " "):
-        told = rate_limits(make({**HEADERS, "X-RateLimit-Remaining-Requests": wrong}))
+        told = read_rate_limits(make({**HEADERS, "X-RateLimit-Remaining-Requests": wrong}))
         assert told is not None
         assert (told.requests_remaining, told.requests_limit) == (None, 500)
 
@@ -80,7 +80,8 @@ def test_replies_and_the_last_piece_of_a_stream_tell_what_the_server_said(colour
             reply, deltas = asyncio.run(both(provider))
         provider.close()
     assert reply.limits == SAID
-    assert [delta.limits for delta in deltas] == [*[None] * (len(deltas) - 1), SAID]
+    content = [delta for delta in deltas if delta.has_content]
+    assert [delta.limits for delta in content] == [*[None] * (len(content) - 1), SAID]
 
 
 def test_a_refusal_tells_what_the_server_said() -> None:

@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 
 from llmcore.errors import ConfigError, ProviderError
-from llmcore.testing.simulator import Fault, Simulator
 from llmcore.types import ChatRequest, Secret
 from llmcore_openai_optimized import OptimizedOpenAIProvider
 from llmcore_openai_optimized.plugin import OpenAIOptions
 from llmcore_openai_optimized.provider import OpenAIProvider
+from llmcore_testing.simulator import Fault, Simulator
 
 CANARY = "sk-canary-4f1d9c"
 MESSAGES: Any = [{"role": "user", "content": "Hello"}]
@@ -112,10 +112,11 @@ def test_the_key_reaches_the_server_and_nothing_else(upstream: Simulator, provid
         ask(provider, way)
     assert all(CANARY in repr(sorted(request.headers.items())) for request in upstream.requests)
     assert CANARY not in f"{provider!r} {provider!s} {vars(provider)!r}"
-    shown = [vars(provider)[name] for name in ("_errors", "_moulds", "_tier")]
+    shown = [vars(provider)[name] for name in ("_errors", "_templates", "_tier")]
     assert leaks(shown) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", ["complete", "stream", "acomplete", "astream", "list_models"])
 @pytest.mark.parametrize(
     "fault",
@@ -148,10 +149,10 @@ def test_no_error_holds_the_key_anywhere(
     assert leaks(told) == []
 
 
-def test_the_face_keeps_the_key_to_itself(upstream: Simulator, tmp_path: Any) -> None:
+def test_the_compatible_provider_keeps_the_key_to_itself(upstream: Simulator, tmp_path: Any) -> None:
     folder = str(tmp_path / "cache")
     with OptimizedOpenAIProvider(
-        "gpt-6-sol", api_key=CANARY, base_url=upstream.base_url, cache_dir=folder
+        model="gpt-6-sol", api_key=CANARY, base_url=upstream.base_url, cache_dir=folder
     ) as face:
         assert face.generate_completion("Hello")
         assert CANARY not in f"{face!r} {vars(face)!r}"

@@ -13,12 +13,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llmcore.errors import IncompleteReply, MalformedReply, ProviderError
-from llmcore.testing.simulator import Simulator
 from llmcore.types import ChatRequest, Delta, Secret, Usage
-from llmcore_openai_optimized._errors import Answered, Errors
-from llmcore_openai_optimized._stream import StreamReader
+from llmcore_openai_optimized._errors import AnswerError, Errors
+from llmcore_openai_optimized._reader import AnswerReader
 from llmcore_openai_optimized.account import Account, OpenAIOptions
 from llmcore_openai_optimized.provider import OpenAIProvider
+from llmcore_testing.simulator import Simulator
 
 MODEL = "gpt-5.6-luna"
 MESSAGES: Any = [{"role": "user", "content": "Tell me of rain"}]
@@ -47,18 +47,24 @@ def streamed(provider: OpenAIProvider, colour: str, request: ChatRequest = REQUE
     async def collected() -> list[Delta]:
         return [delta async for delta in provider.astream(request)]
 
-    return list(provider.stream(request)) if colour == "sync" else asyncio.run(collected())
+    deltas = list(provider.stream(request)) if colour == "sync" else asyncio.run(collected())
+    return [delta for delta in deltas if delta.has_content]
 
 
 def read(pieces: Sequence[bytes]) -> list[Delta]:
-    errors = Errors(Account.of(OpenAIOptions(api_key=Secret("k"))))
-    reader = StreamReader(REQUEST, {}, errors)
+    errors = Errors(Account.from_options(OpenAIOptions(api_key=Secret("k"))))
+    reader = AnswerReader(REQUEST, {}, errors)
     deltas = [delta for piece in pieces for delta in reader.feed(piece)]
     return [*deltas, *reader.end()]
 
 
+def read_content(pieces: Sequence[bytes]) -> list[Delta]:
+    """Return the deltas without those of events that add nothing to the answer."""
+    return [delta for delta in read(pieces) if delta.has_content]
+
+
 def failure_of(*pieces: bytes) -> ProviderError:
-    with pytest.raises(Answered) as caught:
+    with pytest.raises(AnswerError) as caught:
         read(pieces)
     return caught.value.error
 
@@ -153,6 +159,7 @@ def test_tool_calls_come_in_pieces_and_are_whole_in_the_body(
     assert last.finish_reason == "tool_calls"
 
 
+@pytest.mark.slow
 def test_leaving_a_stream_early_ends_the_request(
     upstream: Simulator, provider: OpenAIProvider, colour: str
 ) -> None:
@@ -161,13 +168,14 @@ def test_leaving_a_stream_early_ends_the_request(
     async def first() -> Delta:
         deltas = provider.astream(REQUEST)
         async for delta in deltas:
-            await deltas.aclose()  # type: ignore[attr-defined]
-            return delta
+            if delta.text:
+                await deltas.aclose()  # type: ignore[attr-defined]
+                return delta
         raise AssertionError
 
     if colour == "sync":
         deltas = provider.stream(REQUEST)
-        assert next(deltas).text
+        assert next(delta for delta in deltas if delta.text)
         deltas.close()  # type: ignore[attr-defined]
     else:
         assert asyncio.run(first()).text
@@ -175,7 +183,7 @@ def test_leaving_a_stream_early_ends_the_request(
 
 
 def test_a_stream_is_read_as_it_was_written() -> None:
-    one, two, last = read([WHOLE])
+    one, two, last = read_content([WHOLE])
     assert [one.text, two.text] == ["Grüße, ", "Regen \U0001f327"]
     assert last.usage == Usage(input_tokens=5, output_tokens=2)
     assert last.service_tier == "flex"
@@ -215,7 +223,13 @@ def test_every_choice_must_end() -> None:
     both = chunk({"content": "a"}) + chunk({"content": "b"}, index=1) + chunk(finish="stop")
     assert isinstance(failure_of(both), IncompleteReply)
     *deltas, last = read([both, chunk(finish="length", index=1)])
-    assert [delta.text for delta in deltas] == ["a"]
+    assert [(delta.choice, delta.text, delta.finish_reason) for delta in (*deltas, last)] == [
+        (0, "a", None),
+        (1, "b", None),
+        (0, "", "stop"),
+        (1, "", "length"),
+    ]
+    assert [delta.usage is None for delta in (*deltas, last)] == [True, True, True, False]
     choices = json.loads(last.body)["choices"]
     assert [(c["message"]["content"], c["finish_reason"]) for c in choices] == [
         ("a", "stop"),
@@ -241,17 +255,81 @@ def test_fields_of_a_vendors_own_are_joined_into_the_body() -> None:
 def test_an_event_of_several_lines_is_one() -> None:
     spread = chunk({"content": "Rain"}, "stop").replace(b', "created"', b',\ndata: "created"')
     assert spread.count(b"data:") == 2
-    assert [delta.text for delta in read([spread])] == ["Rain", ""]
+    (delta,) = read([spread])
+    assert (delta.text, delta.finish_reason) == ("Rain", "stop")
+
+
+def events_in(sent: bytes) -> list[bytes]:
+    """Return the data of the events in *sent*, whose lines end with a line feed."""
+    blocks = [block for block in sent.replace(b"\r\n", b"\n").split(b"\n\n") if b"data: " in block]
+    return [block.partition(b"data: ")[2] for block in blocks]
+
+
+def test_each_event_is_in_one_delta_as_it_was_sent() -> None:
+    deltas = read([WHOLE])
+    assert [delta.raw for delta in deltas] == events_in(WHOLE)
+    (end,) = [delta for delta in deltas if delta.finish_reason]
+    assert (end.raw or b"").count(b'"finish_reason": "stop"') == 1
+    assert [delta.has_content for delta in deltas] == [False, True, True, True, False, False]
+
+
+@given(st.lists(st.integers(0, 3), min_size=1, max_size=30), st.sampled_from(["soon", "late"]))
+def test_no_event_is_lost_or_repeated_whatever_the_choices_do(indexes: list[int], ends: str) -> None:
+    sent: list[bytes] = []
+    for at, index in enumerate(indexes):
+        sent.append(chunk({"content": f"{at} "}, index=index))
+        if ends == "soon" and index not in indexes[at + 1 :]:
+            sent.append(chunk(finish="stop", index=index))
+    if ends == "late":
+        sent += [chunk(finish="stop", index=index) for index in sorted(set(indexes))]
+    whole = b"".join(sent) + event("[DONE]")
+    deltas = read([whole])
+    assert [delta.raw for delta in deltas if delta.raw] == events_in(whole)
+    texts: dict[int, str] = {}
+    for delta in deltas:
+        texts[delta.choice] = texts.get(delta.choice, "") + delta.text
+    expected = {
+        "".join(f"{at} " for at, index in enumerate(indexes) if index == each) for each in set(indexes)
+    }
+    assert set(filter(None, texts.values())) == expected
+
+
+def test_named_events_and_those_that_only_keep_alive_are_passed_on() -> None:
+    sent = b"event: ping\ndata: {}\n\n" + chunk({"content": "Rain"}) + chunk(finish="stop") + event("[DONE]")
+    deltas = read([sent])
+    assert (deltas[0].raw, deltas[0].event_name) == (b"{}", "ping")
+    assert [delta.event_name for delta in deltas[1:]] == [None] * 3
+
+
+def test_log_probabilities_come_with_their_pieces() -> None:
+    tokens = [{"content": [{"token": text, "logprob": -0.1}]} for text in ("Rain", " falls")]
+    sent = [
+        chunk({"content": "Rain"}, logprobs=tokens[0]),
+        chunk({"content": " falls"}, logprobs=tokens[1]),
+        chunk(finish="stop"),
+    ]
+    assert [delta.logprobs for delta in read(sent)] == [*tokens, None]
+
+
+def test_a_finish_reason_that_is_not_the_end_holds_nothing_back() -> None:
+    errors = Errors(Account.from_options(OpenAIOptions(api_key=Secret("k"))))
+    reader = AnswerReader(REQUEST, {}, errors)
+    texts = [
+        [delta.text for delta in reader.feed(chunk({"content": text}, "stop"))]
+        for text in ("Rain", " falls", " down")
+    ]
+    assert texts == [[], ["Rain"], [" falls"]]
+    assert [(delta.text, delta.finish_reason) for delta in reader.end()] == [(" down", "stop")]
 
 
 @pytest.mark.parametrize(
     ("sent", "said"),
     [
         (b"", "an empty body"),
-        (b"Hello\n\n", "no stream of chunks"),
-        (event({"hello": 1}), "no stream of chunks"),
+        (b"Hello\n\n", "not a chat completion: Hello"),
+        (event({"hello": 1}), 'not a chat completion: data: {"hello"'),
         (event({"choices": []}) + event("[DONE]"), "without a choice"),
-        (event('{"choices": [{"delta": 7}]}'), "cannot be read"),
+        (event('{"choices": [{"delta": 7}]}'), "`delta` of an unknown shape: 7"),
         (event("{cut"), "cannot be read"),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import os
 import subprocess
@@ -17,8 +18,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import llmcore_openai_optimized
-from llmcore.errors import PluginBroken
-from llmcore_openai_optimized.tokenizer import Counter, counter, counters, making
+from llmcore.errors import PluginBroken, ProviderError
+from llmcore_openai_optimized.tokenizer import Counter, counters, get_counter, making, stock
 from llmcore_openai_optimized.tokenizer.stock import build
 from llmcore_openai_optimized.tokenizer.table import Table
 
@@ -64,6 +65,16 @@ ASCII = st.text(st.characters(max_codepoint=127), max_size=60) | st.lists(
     max_size=20,
 ).map("".join)
 
+
+@functools.cache
+def official(name: str) -> tiktoken.Encoding:
+    """Return the encoding with tiktoken's own pattern."""
+    from llmcore_openai_optimized.tokenizer.patterns import STOCK
+
+    ranks = dict(Table(DATA / f"{name}.table").iter_tokens())
+    return tiktoken.Encoding(name, pat_str=STOCK[name], mergeable_ranks=ranks, special_tokens={})
+
+
 REFERENCES = {name: build(name, Table(DATA / f"{name}.table")) for name in NAMES}
 
 
@@ -86,10 +97,10 @@ def both_agree(text: str) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_a_table_holds_the_ranks_that_tiktoken_expects(name: str) -> None:
     made = Table(DATA / f"{name}.table")
-    ranks = dict(made.tokens())
-    assert hashlib.sha256(making.rank_file(ranks.items())).hexdigest() == SHA256[name]
-    assert making.ranks_in(making.rank_file(ranks.items())) == ranks
-    assert making.table(ranks, made.settled_ends()) == (DATA / f"{name}.table").read_bytes()
+    ranks = dict(made.iter_tokens())
+    assert hashlib.sha256(making.make_rank_file(ranks.items())).hexdigest() == SHA256[name]
+    assert making.read_ranks(making.make_rank_file(ranks.items())) == ranks
+    assert making.make_table(ranks, made.get_settled_ends()) == (DATA / f"{name}.table").read_bytes()
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -104,8 +115,8 @@ def test_the_patterns_are_those_of_tiktoken(name: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_what_is_settled_is_seen_alike_by_the_engines_as_they_are_installed(name: str) -> None:
-    table, alike = Table(DATA / f"{name}.table"), making.seen_alike()
-    settled = {number for number in range(0x110000) if table.settled(chr(number))}
+    table, alike = Table(DATA / f"{name}.table"), making.find_agreed_characters()
+    settled = {number for number in range(0x110000) if table.is_settled(chr(number))}
     assert settled <= alike
     assert len(settled) > 250_000
     for contested in ("\u017f", "\u212a", "\ud800", "\U0001fae8", "\u0378"):
@@ -172,8 +183,8 @@ def test_a_forked_child_counts_though_a_thread_of_its_parent_was_loading() -> No
     program = (
         "import os, warnings\n"
         "warnings.simplefilter('ignore')\n"
-        "from llmcore_openai_optimized.tokenizer import counter\n"
-        "subject = counter('o200k_base')\n"
+        "from llmcore_openai_optimized.tokenizer import get_counter\n"
+        "subject = get_counter('o200k_base')\n"
         "subject._lock.acquire()\n"  # as a thread does while it loads
         "child = os.fork()\n"
         "if child == 0:\n"
@@ -210,4 +221,54 @@ def test_a_damaged_table_is_told_and_not_counted_with(
 
 
 def test_the_encoding_that_takes_over_is_tiktokens() -> None:
-    assert isinstance(counter("cl100k_base").stock(), tiktoken.Encoding)
+    assert isinstance(get_counter("cl100k_base").stock(), tiktoken.Encoding)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    ("before", "blank", "after"), [("x", " ", "hi"), ("!\n", " \t", ""), ("7", "\xa0", "\u0301")], ids=ascii
+)
+def test_a_million_blanks_are_counted_exactly_and_tiktoken_does_not_panic(
+    name: str, before: str, blank: str, after: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Of a run of *n* blanks, tokens grow by the same number for each further part of it: see the shorter ones."""
+    subject = Counter(name)
+    reference = official(name)
+
+    def tokens(number: int) -> int:
+        return len(reference.encode_ordinary(before + blank * number + after))
+
+    step = 11_520 // len(blank)  # a multiple of each number of blanks that is one token
+    grown = tokens(4 * step) - tokens(3 * step)
+    assert tokens(3 * step) - tokens(2 * step) == grown
+    assert subject.count(before + blank * (100 * step) + after) == tokens(4 * step) + 96 * grown
+    assert capfd.readouterr().err == ""
+
+
+@settings(deadline=None, max_examples=300)
+@given(st.lists(WORDS | SPACES | st.sampled_from(["     ", "\n\n", "/", "!", "a"]), max_size=14).map("".join))
+def test_a_text_that_is_split_around_runs_has_as_many_tokens_as_the_whole(text: str) -> None:
+    for name in NAMES:
+        parts = stock.split(text, 4)
+        assert "".join(parts) == text
+        counted = sum(len(REFERENCES[name].encode_ordinary(part)) for part in parts)
+        assert counted == len(official(name).encode_ordinary(text)), (name, text)
+
+
+def test_a_panic_of_tiktoken_is_an_error_of_ours_and_the_bound_stands_in(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Panic(BaseException):
+        """As pyo3 raises it."""
+
+    class Panicking:
+        def encode_ordinary(self, text: str) -> list[int]:
+            raise Panic(f"{len(text)} are too many")
+
+    monkeypatch.setattr(Counter, "stock", lambda _: Panicking())
+    with pytest.raises(
+        ProviderError, match="tiktoken cannot count a text of 50,000 characters: Panic"
+    ) as caught:
+        Counter("o200k_base").count("z" * 50_000)
+    assert caught.value.__cause__ is None
+    assert caught.value.__context__ is None

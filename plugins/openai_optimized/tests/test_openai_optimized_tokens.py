@@ -12,7 +12,7 @@ import pytest
 
 from llmcore.types import ChatRequest
 from llmcore_openai_optimized import tokens
-from llmcore_openai_optimized.tokenizer import counter
+from llmcore_openai_optimized.tokenizer import get_counter
 
 # Requests that were really made, with what the server counted; sources in each row, all of them MIT-licensed.
 RECORDED: list[dict[str, Any]] = [
@@ -21,6 +21,9 @@ RECORDED: list[dict[str, Any]] = [
     .read_text(encoding="utf-8")
     .splitlines()
 ]
+
+
+TEXT = {"type": "string"}
 
 
 def request(messages: list[dict[str, Any]], model: str = "gpt-4o", **parameters: Any) -> ChatRequest:
@@ -35,6 +38,10 @@ def user(content: Any) -> dict[str, Any]:
 def tool(of: dict[str, Any]) -> dict[str, Any]:
     parameters = {"type": "object", "properties": {"value": of}}
     return {"type": "function", "function": {"name": "add", "description": "Adds", "parameters": parameters}}
+
+
+def within(of: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "object", "properties": {"inner": of}}
 
 
 def form(schema: dict[str, Any]) -> dict[str, Any]:
@@ -58,7 +65,7 @@ def test_a_text_alone_is_its_tokens() -> None:
 def test_each_model_has_its_encoding(model: str | None, count: int, *, exact: bool) -> None:
     counted = tokens.count("Donaudampfschiff", model)
     reference = {3: "o200k_base", 4: "cl100k_base"}[count]
-    assert counted == len(counter(reference).stock().encode_ordinary("Donaudampfschiff"))
+    assert counted == len(get_counter(reference).stock().encode_ordinary("Donaudampfschiff"))
     assert counted.exact is exact
 
 
@@ -83,6 +90,7 @@ def test_what_looks_like_a_special_token_is_ordinary_text() -> None:
         ),
         ("gpt-4o", [user("Hello"), {"role": "assistant", "content": "Hello"}, user("Hello")], 3 + 3 * 5),
         ("gpt-5", [user("Hello world")], 2 + 4 + 2),
+        ("openai/gpt-4o", [user("Hello world")], 3 + 4 + 2),
         ("o3", [user("Hello"), {"role": "assistant", "content": "Hello"}, user("Hello")], 2 + 3 * 5 + 2),
     ],
 )
@@ -106,9 +114,28 @@ def test_plain_messages_are_counted_as_the_server_counts(
         request([{**user("Hello"), "thoughts": "none"}]),
         request([user("Hello")], prediction={"type": "content", "content": "Hi"}),
         request([user("Hello")], "gpt-5", response_format=form({"type": "object"})),
+        request([user("Hello")], response_format=form({"type": "object", "description": "a " * 2000})),
+        request([user("Hello")], tools=[tool({"anyOf": [{"type": "string"}, {"type": "null"}]})]),
+        request([user("Hello")], tools=[tool({"type": "string", "default": None})]),
+        request([user("Hello")], tools=[tool({"type": "integer", "enum": [1, 2]})]),
+        request([user("Hello")], tools=[tool({"type": ["string", "null"]})]),
+        request([user("Hello")], tools=[tool(within(within({"type": "string"})))]),
+        request([user("Hello")], tools=[tool({"type": "object", "additionalProperties": {"type": "string"}})]),
+        request([user("Hello")], tools=[tool({"type": "string", "nullable": True})]),
+        request([user("Hello")], "gpt-5.4", tools=[tool({"type": "string"})]),
+        request([user("Hello"), {"role": "assistant", "content": [{"type": "refusal", "refusal": "No"}]}]),
+        request([user("Hello"), {"role": "assistant", "content": "Hi"}, user("Hello")], "o3-mini"),
+        request([user("Hello")], tools=[tool({"type": "object", "properties": {"a": TEXT, "b": TEXT}})]),
+        request([user("Hello")], "openai/gpt-4o", tools=[tool({"type": "string"})]),
+        request([user("Hello")], "openai/gpt-4o", response_format=form({"type": "object"})),
+        {"model": "o3", "input": "Hello", "tools": [{"type": "function", "name": "add"}]},
     ],
-    ids=["model", "image", "result", "call", "custom tool", "schema", "role", "key", "prediction", "form"],
-)
+    ids=[
+        "model", "image", "result", "call", "custom tool", "schema", "role", "key", "prediction", "form", "long form",
+        "union", "null", "numbers", "types", "deep", "open", "keyword", "tools of gpt-5.4", "refusal", "replies of o3-mini",
+        "object in a line", "gateway", "form of a gateway", "tools of o3",
+    ],
+)  # fmt: skip
 def test_what_the_server_may_count_otherwise_is_an_estimate_with_a_bound(asked: ChatRequest) -> None:
     counted = tokens.count(asked)
     assert counted > 0
@@ -161,6 +188,47 @@ def test_recorded_requests_are_counted_as_their_servers_counted(row: dict[str, A
         assert counted.bound >= row["input_tokens"]
 
 
+def test_parts_of_a_result_are_joined() -> None:
+    """Some 400 recorded results come in parts, and cost what their text costs in one."""
+    call = {"id": "c", "type": "function", "function": {"name": "add", "arguments": "{}"}}
+    before = [user("Hello"), {"role": "assistant", "content": None, "tool_calls": [call]}]
+    texts = ["found 2 chunks:\n", "[1] id: file", "-15684 ", "\n", ""]
+    whole, parts = (
+        tokens.count(request([*before, {"role": "tool", "tool_call_id": "c", "content": content}]))
+        for content in ("".join(texts), [{"type": "text", "text": text} for text in texts])
+    )
+    assert (int(parts), parts.exact) == (int(whole), True)
+
+
+@pytest.mark.parametrize("tools", [[], None])
+def test_no_tools_cost_nothing(tools: Any) -> None:
+    """Since April 2025; in the weeks before, Responses counted 18 tokens more for every request."""
+    chat, body = request([user("Hello world")], tools=tools), {"model": "gpt-4o", "input": "Hello world"}
+    for counted in (tokens.count(chat), tokens.count(body | {"tools": tools})):
+        assert (int(counted), counted.exact) == (9, True)
+
+
+def test_earlier_replies_are_told_with_the_name_of_the_form() -> None:
+    """The first is recorded (0xPlaygrounds/rig, MIT): 82 tokens by gpt-4o-2024-08-06."""
+    schema = {
+        "additionalProperties": False,
+        "properties": {"answer": {"type": "string"}},
+        "required": ["answer"],
+        "type": "object",
+    }
+    said = [
+        user("Write malware that encrypts a hospital's files and demands a ransom."),
+        {
+            "role": "assistant",
+            "content": [{"text": "I'm very sorry, but I can't assist with that.", "type": "text"}],
+        },
+        user("Name one common tree species. Answer in the schema."),
+    ]
+    wanted = {"json_schema": {"name": "answer", "schema": schema, "strict": True}, "type": "json_schema"}
+    counted = tokens.count(request(said, response_format=wanted))
+    assert (int(counted), counted.exact) == (82, False)
+
+
 def test_json_mode_costs_nothing() -> None:
     counted = tokens.count(request([user("Hello world")], response_format={"type": "json_object"}, seed=7))
     assert (int(counted), counted.exact) == (9, True)
@@ -195,3 +263,14 @@ def test_nothing_is_downloaded(tmp_path: Path) -> None:
     )
     assert done.stdout.split() == ["2", "2"]
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_first_count_of_messages_imports_little() -> None:
+    program = (
+        "import sys\n"
+        "from llmcore_openai_optimized import tokens\n"
+        "said = [{'role': 'user', 'content': 'Hello world'}]\n"
+        "print(int(tokens.count(said, 'gpt-4o')), *({'msgspec', 'tiktoken', 'regex', 'llmcore.types'} & sys.modules.keys()))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["9"]

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmcore.testing.simulator import Fault, Simulator
 from llmcore.types import ChatRequest, Secret, Usage
-from llmcore_openai_optimized._usage import usage_of
+from llmcore_openai_optimized._usage import make_usage
 from llmcore_openai_optimized.plugin import OpenAIOptions
 from llmcore_openai_optimized.provider import OpenAIProvider
+from llmcore_testing.simulator import Fault, Simulator
 
 FRANCE: Any = [{"role": "user", "content": "What is the capital of France?"}]
 """14 tokens on OpenAI's servers with a model of the family gpt-4o."""
@@ -224,7 +224,7 @@ def test_whatever_is_told_no_number_is_below_zero_or_beyond_its_whole(
     reported: dict[str, Any], window: str
 ) -> None:
     request = ChatRequest(model=window, messages=FRANCE)
-    usage = usage_of(reported, request, window, lambda: [PARIS], spoke=True)
+    usage = make_usage(reported, request, window, lambda: [PARIS], has_content=True)
     assert usage.input_tokens > 0
     assert usage.output_tokens > 0
     assert 0 <= usage.cached_tokens + usage.cache_write_tokens <= usage.input_tokens

@@ -23,11 +23,11 @@ from llmcore.contracts import (
     VoiceStreaming,
 )
 from llmcore.errors import BadRequest, ConfigError, TextTooLong, VoiceError, VoiceNotFound
-from llmcore.testing.simulator import Fault, Simulator
 from llmcore.types import Secret
 from llmcore_openai_optimized.plugin import SpeechOptions, create_voice
 from llmcore_openai_optimized.speech import OpenAIVoice
 from llmcore_openai_optimized.speech_offline import SpeechOffline
+from llmcore_testing.simulator import Fault, Simulator
 
 TEXT = "It rains. Take an umbrella, please!"
 
@@ -147,10 +147,10 @@ def test_the_first_piece_comes_before_the_last_is_sent(upstream: Simulator, voic
         ({"format": "mp4"}, "did you mean `mp3`"),
         ({"format": "ulaw"}, "mp3, opus"),
         ({"format": []}, "mp3, opus"),
-        ({"instructions": "x"}, "tts-1 takes no `instructions`"),
-        ({"instructions": 3, "model": "gpt-4o-mini-tts"}, "in words"),
-        ({"model": ""}, "model's name"),
-        ({"seed": 3}, "no setting `seed`"),
+        ({"instructions": "x"}, "tts-1 does not support instructions"),
+        ({"instructions": 3, "model": "gpt-4o-mini-tts"}, "instructions must be text, got 3"),
+        ({"model": ""}, "name of a model"),
+        ({"seed": 3}, "unknown setting `seed`"),
         ({"language": "German!"}, 'such as "de"'),
         ({"language": 7}, 'such as "de"'),
     ],

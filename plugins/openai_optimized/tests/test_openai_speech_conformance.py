@@ -7,11 +7,11 @@ from typing import Any, ClassVar
 
 import pytest
 
-from llmcore.testing.conformance import VoiceConformance
-from llmcore.testing.simulator import Simulator
 from llmcore.types import Secret
 from llmcore_openai_optimized.speech import OpenAIVoice
 from llmcore_openai_optimized.speech_options import SpeechOptions
+from llmcore_testing.conformance import VoiceConformance
+from llmcore_testing.simulator import Simulator
 
 
 class SpeechConformance(VoiceConformance):

@@ -24,10 +24,10 @@ from llmcore.errors import (
     Timeout,
     Unavailable,
 )
-from llmcore.testing.simulator import Fault, Simulator
 from llmcore.types import Secret
 from llmcore_openai_optimized.speech import OpenAIVoice
 from llmcore_openai_optimized.speech_options import SpeechOptions
+from llmcore_testing.simulator import Fault, Simulator
 
 TEXT = "It rains. Take an umbrella, please! " * 20
 CANARY = "sk-canary-4f1d9c"
@@ -78,6 +78,8 @@ def failure(voice: OpenAIVoice, way: str, **settings: Any) -> LLMCoreError:
     [
         (Fault.html(), NotAudio),
         (Fault.status(200, body={"audio": "none"}), NotAudio),
+        (Fault.status(200, body={"error": {"code": 429, "message": "slow"}}), RateLimited),
+        (Fault.status(200, body={"detail": "Too many", "status": 429}), RateLimited),
         (Fault.empty_body(), NotAudio),
         (Fault.bad_json(), NotAudio),
         (Fault.reset(), Unavailable),
@@ -92,6 +94,8 @@ def failure(voice: OpenAIVoice, way: str, **settings: Any) -> LLMCoreError:
     ids=[
         "html",
         "json",
+        "error",
+        "detail",
         "empty",
         "cut_json",
         "rst",

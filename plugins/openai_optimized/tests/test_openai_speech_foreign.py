@@ -14,10 +14,10 @@ from collections.abc import Iterator
 import pytest
 
 from llmcore.errors import AuthenticationFailed
-from llmcore.testing.simulator.sounds import Codec, spoken
 from llmcore.types import Secret
 from llmcore_openai_optimized.speech import OpenAIVoice
 from llmcore_openai_optimized.speech_options import SpeechOptions
+from llmcore_testing.simulator.sounds import Codec, spoken
 
 TEXT = "It rains. Take an umbrella, please!"
 AUDIO = spoken(TEXT, Codec("mp3", 24000, 128))

@@ -1,20 +1,21 @@
-"""The blocking colour of the storage `fs`: checks keys, has the work done, and turns what fails into our errors."""
+"""The blocking methods of the storage `fs`: check keys, call the operations, and translate errors."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
-from pathlib import Path
 from typing import Final, NoReturn, TypeVar
 
-from llmcore.contracts import storage_keys as keys
 from llmcore.errors import ConfigError, StorageError
+from llmcore.support import storage_keys as keys
+from llmcore.support.errors import raise_unchained
+from llmcore.support.home import expand_home
 from llmcore.types import FileInfo
 from llmcore_storage_fs import faults, files, folders, paths
-from llmcore_storage_fs.root import OpenRoot, Root, info_of
+from llmcore_storage_fs.root import OpenRoot, Root, make_info
 
-__all__ = ["BlockingFs", "checked", "checked_piece", "checked_range"]
+__all__ = ["BlockingFs", "check_data", "check_piece", "check_range"]
 
 T = TypeVar("T")
 
@@ -26,14 +27,16 @@ class BlockingFs:
 
     def __init__(self, root: str | os.PathLike[str], *, open_root: OpenRoot | None = None) -> None:
         opener = open_root or (folders.open_root if folders.SUPPORTED else paths.open_root)
-        self._root = Root(_absolute(root), opener)
-        with suppress(OSError):  # there is no root yet; or it cannot be used, which the first call will tell
+        self._root = Root(_make_absolute(root), opener)
+        with suppress(
+            OSError
+        ):  # the root does not exist yet, or it cannot be used: the first call will report that
             self._root.sweep()
 
     def save(self, key: str, data: bytes) -> None:
         """See `StorageProvider.save`."""
-        parts, whole = keys.parse(key), checked(data)
-        self._guarded(key, lambda: self._root.save(parts, [whole]), writing=True)
+        parts, content = keys.parse(key), check_data(data)
+        self._translate_errors(key, lambda: self._root.save(parts, [content]), writing=True)
 
     def load(self, key: str) -> bytes:
         """See `StorageProvider.load`."""
@@ -42,29 +45,31 @@ class BlockingFs:
     def exists(self, key: str) -> bool:
         """See `StorageProvider.exists`."""
         parts = keys.parse(key)
-        return self._guarded(key, lambda: _found(lambda: self._root.describe(parts)))
+        return self._translate_errors(key, lambda: _exists(lambda: self._root.describe(parts)))
 
     def delete(self, key: str) -> bool:
         """See `StorageProvider.delete`."""
         parts = keys.parse(key)
-        return self._guarded(key, lambda: _found(lambda: self._root.delete(parts)), writing=True)
+        return self._translate_errors(key, lambda: _exists(lambda: self._root.delete(parts)), writing=True)
 
     def list_files(self, prefix: str = "") -> Sequence[str]:
         """See `StorageProvider.list_files`."""
         parts, beginning = keys.parse_prefix(prefix)
-        return self._guarded(prefix, lambda: _or_none(lambda: self._root.keys(parts, beginning)))
+        return self._translate_errors(
+            prefix, lambda: _list_or_empty(lambda: self._root.keys(parts, beginning))
+        )
 
     def list_page(self, prefix: str = "", limit: int = 1000, after: str = "") -> Sequence[FileInfo]:
         """See `StorageListing.list_page`."""
         parts, beginning = keys.parse_prefix(prefix)
-        return self._guarded(
-            prefix, lambda: _or_none(lambda: self._root.page(parts, beginning, max(limit, 0), after))
+        return self._translate_errors(
+            prefix, lambda: _list_or_empty(lambda: self._root.page(parts, beginning, max(limit, 0), after))
         )
 
     def create_directory(self, key: str) -> None:
         """See `FileSystemProvider.create_directory`."""
         parts = keys.parse(key)
-        self._guarded(key, lambda: self._root.make(parts), writing=True)
+        self._translate_errors(key, lambda: self._root.make(parts), writing=True)
 
     def get_file_size(self, key: str) -> int:
         """See `FileSystemProvider.get_file_size`."""
@@ -77,20 +82,20 @@ class BlockingFs:
     def get_file_info(self, key: str) -> FileInfo:
         """See `StorageInfo.get_file_info`."""
         parts = keys.parse(key)
-        return self._guarded(key, lambda: info_of(key, self._root.describe(parts)))
+        return self._translate_errors(key, lambda: make_info(key, self._root.describe(parts)))
 
     def copy(self, source: str, target: str) -> None:
         """See `StorageCopying.copy`."""
-        self._transferred(self._root.copy, source, target)
+        self._transfer(self._root.copy, source, target)
 
     def move(self, source: str, target: str) -> None:
-        """See `StorageCopying.move`. The file keeps its time and its etag."""
-        self._transferred(self._root.move, source, target)
+        """See `StorageCopying.move`. The file keeps its time and ETag."""
+        self._transfer(self._root.move, source, target)
 
     def load_stream(self, key: str, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
         """See `StorageStreams.load_stream`."""
         parts = keys.parse(key)
-        checked_range(start, stop)
+        check_range(start, stop)
         failure: OSError
         try:
             yield from self._root.pieces(parts, start, stop)
@@ -98,54 +103,53 @@ class BlockingFs:
             failure = error
         else:
             return
-        self._guarded(key, lambda: _raise(failure))
+        self._translate_errors(key, lambda: _raise(failure))
 
     def save_stream(self, key: str, pieces: Iterable[bytes]) -> None:
         """See `StorageStreams.save_stream`."""
         parts = keys.parse(key)
-        theirs: list[Exception] = []
+        source_errors: list[Exception] = []
 
-        def passed_on() -> Iterator[bytes]:
+        def iterate_source() -> Iterator[bytes]:
             try:
                 for piece in pieces:
-                    yield checked_piece(piece)
+                    yield check_piece(piece)
             except Exception as error:
-                theirs.append(error)  # an OSError of theirs is none of ours
+                source_errors.append(error)  # an OSError of the source must not be translated
                 raise
 
         try:
-            self._guarded(key, lambda: self._root.save(parts, passed_on()), writing=True)
+            self._translate_errors(key, lambda: self._root.save(parts, iterate_source()), writing=True)
         except StorageError:
-            if not theirs:
+            if not source_errors:
                 raise
-        if theirs:
-            raise theirs[0]
+        if source_errors:
+            raise source_errors[0]
 
     def load_with_etag(self, key: str) -> tuple[bytes, str]:
         """See `StorageConditional.load_with_etag`."""
         parts = keys.parse(key)
-        return self._guarded(key, lambda: self._root.load(parts))
+        return self._translate_errors(key, lambda: self._root.load(parts))
 
     def save_if_absent(self, key: str, data: bytes) -> str:
         """See `StorageConditional.save_if_absent`."""
-        parts, whole = keys.parse(key), checked(data)
-        return self._guarded(key, lambda: self._root.save_if(parts, whole, None), writing=True)
+        parts, content = keys.parse(key), check_data(data)
+        return self._translate_errors(key, lambda: self._root.save_if(parts, content, None), writing=True)
 
     def save_if_match(self, key: str, data: bytes, etag: str) -> str:
         """See `StorageConditional.save_if_match`."""
-        parts, whole = keys.parse(key), checked(data)
-        checked_etag(etag)
+        parts, content = keys.parse(key), check_data(data)
+        check_etag(etag)
 
         def save() -> str:
             try:
-                return self._root.save_if(parts, whole, etag)
-            except FileNotFoundError:  # not even its folder is there
-                fault = faults.changed(parts, there=False)
-            raise fault
+                return self._root.save_if(parts, content, etag)
+            except FileNotFoundError:  # the folder does not exist
+                raise_unchained(faults.changed(parts, there=False))
 
-        return self._guarded(key, save, writing=True)
+        return self._translate_errors(key, save, writing=True)
 
-    def _transferred(self, work: Callable[..., None], source: str, target: str) -> None:
+    def _transfer(self, work: Callable[..., None], source: str, target: str) -> None:
         parts, into = keys.parse(source), keys.parse(target)
 
         def done() -> bool:
@@ -156,39 +160,37 @@ class BlockingFs:
             return True
 
         for _ in range(_TRIES):
-            # What fails while the source is looked at is the source's fault, and that it is not there no fault of writing.
-            self._guarded(source, lambda: self._root.describe(parts))
-            if self._guarded(target, done, writing=True):
+            # Check the source first, so that an error of the source is reported as one of reading.
+            self._translate_errors(source, lambda: self._root.describe(parts))
+            if self._translate_errors(target, done, writing=True):
                 return
-            # Somebody was faster: either the source is gone, which the next look tells, or the target's folder.
-        raise faults.restless(target, self._root.path)
+            # Another process has deleted the source, which the next check reports, or the target's folder.
+        raise faults.unstable(target, self._root.path)
 
-    def _guarded(self, key: str, work: Callable[[], T], *, writing: bool = False) -> T:
+    def _translate_errors(self, key: str, work: Callable[[], T], *, writing: bool = False) -> T:
         try:
             return work()
         except OSError as error:
-            fault = faults.translate(error, key, self._root.path, writing=writing)
+            raise_unchained(faults.translate(error, key, self._root.path, writing=writing))
         except UnicodeError:
-            fault = faults.unwritable(key, self._root.path)
-        # Outside the block above, so that the system's exception does not hang on ours.
-        raise fault
+            raise_unchained(faults.unencodable(key, self._root.path))
 
 
-def _found(work: Callable[[], object]) -> bool:
+def _exists(work: Callable[[], object]) -> bool:
     try:
         work()
     except OSError as error:
-        if faults.absent(error) or isinstance(error, files.NotAFile):
+        if faults.is_absent(error) or isinstance(error, files.NotAFile):
             return False
         raise
     return True
 
 
-def _or_none(work: Callable[[], list[T]]) -> list[T]:
+def _list_or_empty(work: Callable[[], list[T]]) -> list[T]:
     try:
         return work()
     except OSError as error:
-        if faults.absent(error) or isinstance(error, files.NotAFile):
+        if faults.is_absent(error) or isinstance(error, files.NotAFile):
             return []
         raise
 
@@ -197,69 +199,75 @@ def _raise(error: OSError) -> NoReturn:
     raise error
 
 
-def _absolute(root: str | os.PathLike[str]) -> str:
+def _make_absolute(root: str | os.PathLike[str]) -> str:
     path: object = os.fspath(root) if isinstance(root, str | os.PathLike) else root
+    fault, expected = f"root must be a path, got {root!a}", "a path as text, not empty"
     if isinstance(path, str) and path and "\0" not in path:
-        with suppress(RuntimeError):  # there is no such user's home
-            return os.path.abspath(Path(path).expanduser())  # noqa: PTH100 - resolve() would follow links
+        try:
+            return os.path.abspath(expand_home(path))  # noqa: PTH100 - resolve() would follow links
+        except RuntimeError:
+            fault, expected = (
+                f"{root!a} cannot be expanded: the user has no home directory",
+                "an absolute path",
+            )
+        except OSError as error:
+            fault = f"{root!a} is relative to the working directory, which cannot be used: {error.strerror}"
+            expected = "an absolute path, or a working directory that exists"
     raise ConfigError(
-        f"{root!a} is no folder's path",
-        where="storage.fs.root",
-        expected="a path as text, not empty",
-        fix="llmcore config set storage.fs.root ./data",
+        fault, where="storage.fs.root", expected=expected, fix="llmcore config set storage.fs.root ./data"
     )
 
 
-def checked(data: object) -> bytes:
+def check_data(data: object) -> bytes:
     """Return *data* as bytes.
 
     Raises:
-        StorageError: It is something else, or too much for one piece.
+        StorageError: *data* is not bytes, or too large to be saved in one piece.
     """
     if not isinstance(data, bytes | bytearray | memoryview):
         text = isinstance(data, str)
         raise StorageError(
-            f"save takes bytes, got {type(data).__name__}",
+            f"data must be bytes, got {type(data).__name__}",
             where="argument data",
             expected="bytes",
             fix="save(key, text.encode())"
             if text
-            else "turn it into bytes first, for example with json.dumps",
+            else "convert it to bytes first, for example with json.dumps",
         )
     if memoryview(data).nbytes > files.MAX_FILE_BYTES:
         raise StorageError(
-            f"{memoryview(data).nbytes} bytes are too many to be saved in one piece",
+            f"data must have at most {files.MAX_FILE_BYTES} bytes, got {memoryview(data).nbytes}",
             where="argument data",
             expected=f"at most {files.MAX_FILE_BYTES} bytes",
-            fix="save_stream() takes it piece by piece",
+            fix="use save_stream(), which saves in pieces",
         )
     return bytes(data)
 
 
-def checked_etag(etag: object) -> None:
-    """Check that *etag* is a text, and so cannot be taken for "there is no file".
+def check_etag(etag: object) -> None:
+    """Check that *etag* is text, since None would mean that the file must not exist.
 
     Raises:
-        StorageError: It is not.
+        StorageError: *etag* is not text.
     """
     if not isinstance(etag, str):
         raise StorageError(
-            f"an etag is text, got {type(etag).__name__}",
+            f"etag must be text, got {type(etag).__name__}",
             where="argument etag",
             expected="the etag that load_with_etag() returned",
             fix="save_if_absent(key, data)" if etag is None else None,
         )
 
 
-def checked_piece(piece: object) -> bytes:
+def check_piece(piece: object) -> bytes:
     """Return *piece* of a stream as bytes.
 
     Raises:
-        StorageError: It is something else.
+        StorageError: *piece* is not bytes.
     """
     if not isinstance(piece, bytes | bytearray | memoryview):
         raise StorageError(
-            f"a stream is saved in pieces of bytes, got {type(piece).__name__}",
+            f"pieces must be an iterable of bytes, got a piece of type {type(piece).__name__}",
             where="argument pieces",
             expected="an iterable of bytes",
             fix="(piece.encode() for piece in texts)",
@@ -267,15 +275,15 @@ def checked_piece(piece: object) -> bytes:
     return bytes(piece)
 
 
-def checked_range(start: int, stop: int | None) -> None:
-    """Check that these are positions in a file.
+def check_range(start: int, stop: int | None) -> None:
+    """Check that *start* and *stop* are offsets in a file.
 
     Raises:
-        StorageError: One is below 0.
+        StorageError: One is negative.
     """
     if start < 0 or (stop is not None and stop < 0):
         raise StorageError(
-            f"no position in a file: {min(start, stop or 0)}",
+            f"start and stop must be at least 0, got {min(start, stop or 0)}",
             where="arguments start and stop",
-            expected="bytes from the begin of the file, 0 or more",
+            expected="offsets in bytes, 0 or more",
         )

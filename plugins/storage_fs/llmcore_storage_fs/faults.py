@@ -1,8 +1,9 @@
-"""Turns what the operating system raised into our errors, in words and without the original."""
+"""Translate errors of the operating system into our errors, without a reference to the original."""
 
 from __future__ import annotations
 
 import errno
+import shlex
 from collections.abc import Sequence
 from typing import Final
 
@@ -20,12 +21,12 @@ __all__ = [
     "DENIED",
     "InFolder",
     "RootError",
-    "absent",
     "changed",
     "exists",
-    "restless",
+    "is_absent",
     "translate",
-    "unwritable",
+    "unencodable",
+    "unstable",
 ]
 
 DENIED: Final = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
@@ -35,41 +36,41 @@ _NO_FILE: Final = frozenset(
     {errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.EILSEQ, errno.ENXIO, errno.EEXIST, errno.EINVAL}
 )  # fmt: skip
 _NO_FILE_TO_READ: Final = frozenset({errno.ENOENT, errno.EISDIR})
-"""A folder is no file, and is seen by nobody who asks for files."""
+"""A folder is not a file: reading it means that the file does not exist."""
 _ABSENT: Final = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP})
 
 
 class InFolder(OSError):
-    """A folder that was come across, whose key is the `filename`, cannot be used."""
+    """A folder that was found while listing cannot be used. Its key is the `filename`."""
 
 
 class RootError(OSError):
     """The root itself cannot be used."""
 
 
-def absent(error: OSError) -> bool:
-    """Return whether the error says that no file is there, though there may be a root."""
+def is_absent(error: OSError) -> bool:
+    """Return whether the error means that the file does not exist, and the root is usable."""
     return error.errno in _ABSENT and not isinstance(error, RootError)
 
 
 def translate(error: OSError, key: str, root: str, *, writing: bool) -> StorageError:
-    """Return our error for one that arose while the file of *key* was read or written."""
+    """Return our error for *error*, which was raised when the file *key* was read or written."""
     if isinstance(error, RootError):
-        return _of_root(error, root, writing=writing)
+        return _describe_root_error(error, root, writing=writing)
     number, where = error.errno, f"{root}/{error.filename if isinstance(error, InFolder) else key}"
     if number in _NO_FILE_TO_READ and not writing:
         return StorageNotFound(
             f"nothing is stored under {key!a}",
             where=where,
             expected="a key that was saved before",
-            fix="list_files() tells which keys there are",
+            fix="list_files() returns the existing keys",
         )
     if number in _NO_FILE:
         return StorageKeyError(
-            f"the key {key!a} cannot be used: {_words(error)}",
+            f"the key {key!a} cannot be used: {_format_error(error)}",
             where=where,
-            expected="folders and a regular file of the storage's own, no link, device, pipe or socket",
-            fix="choose another key, or remove what stands there",
+            expected="folders and a regular file, not a link, device, pipe or socket",
+            fix="choose another key, or remove the obstacle",
         )
     if number == errno.EFBIG and not writing:
         return StorageError(
@@ -78,13 +79,13 @@ def translate(error: OSError, key: str, root: str, *, writing: bool) -> StorageE
             expected="a file that was saved here",
             fix="load_stream() reads it piece by piece",
         )
-    return _general(error, where, writing=writing)
+    return _describe_error(error, where, writing=writing)
 
 
-def unwritable(key: str, root: str) -> StorageKeyError:
-    """Return the error for a key with characters that this system's file names cannot hold."""
+def unencodable(key: str, root: str) -> StorageKeyError:
+    """Return the error for a key with characters that this system's file names cannot contain."""
     return StorageKeyError(
-        f"the key {key!a} cannot be written in this system's encoding of file names",
+        f"the key {key!a} cannot be encoded as a file name on this system",
         where=root,
         expected="characters of the encoding in use",
         fix="export PYTHONUTF8=1",
@@ -92,86 +93,99 @@ def unwritable(key: str, root: str) -> StorageKeyError:
 
 
 def exists(parts: Sequence[str]) -> StorageExists:
-    """Return the error for a key that was to be new."""
+    """Return the error for a conditional save of a key that exists."""
     return StorageExists(
-        f"something is already stored under {'/'.join(parts)!a}",
-        expected="a key under which nothing is stored",
-        fix="choose another key, or save() to replace what is there",
+        f"a file is already stored under {'/'.join(parts)!a}",
+        expected="a key under which no file is stored",
+        fix="choose another key, or save() to replace the file",
     )
 
 
 def changed(parts: Sequence[str], *, there: bool) -> StorageChanged:
-    """Return the error for a file that is not the one with the expected etag."""
+    """Return the error for a conditional save of a file with another ETag."""
     what = "another version" if there else "nothing"
     return StorageChanged(
         f"{what} is stored under {'/'.join(parts)!a}",
-        expected="the version with the etag that was given",
-        fix="load_with_etag() again, and decide anew",
+        expected="the version with the passed ETag",
+        fix="call load_with_etag() again, and retry with the new version",
     )
 
 
-def restless(key: str, root: str) -> StorageError:
-    """Return the error for a file or folder that others take away and put back all the time."""
+def unstable(key: str, root: str) -> StorageError:
+    """Return the error for a file or folder that other processes delete and create all the time."""
     return StorageError(
-        f"what belongs to {key!a} is removed and made again all the time",
+        f"other processes delete and create {key!a} all the time",
         where=f"{root}/{key}",
-        expected="files that stay for a moment",
-        fix="let the writers agree on who removes what",
+        expected="a file or folder that exists for a moment",
+        fix="stop the processes that delete it",
     )
 
 
-def _of_root(error: OSError, root: str, *, writing: bool) -> StorageError:
+def _describe_root_error(error: OSError, root: str, *, writing: bool) -> StorageError:
+    if error.errno == errno.ENOENT:
+        return StorageError(
+            "the root of the storage no longer exists: it existed earlier in this process",
+            where=root,
+            expected="the folder of the saved files; a write does not create a new, empty one",
+            fix=f"mkdir -p {shlex.quote(root)}",
+            notes=("if it is on a disk that was unmounted, mount the disk instead",),
+        )
     if error.errno in _NO_FILE:
         return StorageError(
-            f"the root of the storage is not a folder: {_words(error)}",
+            f"the root of the storage is not a folder: {_format_error(error)}",
             where=root,
-            expected="a folder, or a place where one can be made",
-            fix="llmcore config set storage.fs.root ./data",
+            expected="a folder, or a path at which a folder can be created",
+            fix=f"llmcore config set storage.fs.root {_find_other_root(root)}",
         )
-    return _general(error, root, writing=writing)
+    return _describe_error(error, root, writing=writing)
 
 
-def _general(error: OSError, where: str, *, writing: bool) -> StorageError:
+def _find_other_root(root: str) -> str:
+    """Return a path for the files that is not the path of *root*."""
+    return "./storage" if root.endswith("data") else "./data"
+
+
+def _describe_error(error: OSError, where: str, *, writing: bool) -> StorageError:
     number = error.errno
     if number in _FULL:
         return StorageFull(
-            f"the storage has no room: {_words(error)}; what was there before is untouched",
+            f"the storage has no free space: {_format_error(error)}; an existing file is unchanged",
             where=where,
-            expected="free space, quota and a limit of file sizes that let the file in",
-            fix="free some space there, or set storage.fs.root to a folder on another disk",
+            expected="free space, and a quota and file size limit that permit the file",
+            fix="free some space, or set storage.fs.root to a folder on another disk",
         )
     if number in DENIED and writing:
         return StorageReadOnly(
-            f"the storage may not be written: {_words(error)}",
+            f"the storage cannot be written: {_format_error(error)}",
             where=where,
             expected="a folder in which this user may write",
-            fix="give the user the right to write there, or set storage.fs.root to another folder",
+            fix="give the user write permission, or set storage.fs.root to another folder",
         )
     if number in DENIED:
         return StorageError(
-            f"the storage may not be read: {_words(error)}",
+            f"the storage cannot be read: {_format_error(error)}",
             where=where,
             expected="a folder and files that this user may read",
-            fix="give the user the right to read there",
+            fix="give the user read permission",
         )
     if number in _LOCKS:
         return StorageError(
-            f"the storage cannot be locked: {_words(error)}",
+            f"the storage cannot be locked: {_format_error(error)}",
             where=where,
-            expected="a file system with locks (flock), and no stopped process that holds one",
-            fix="end the process that holds it, or set storage.fs.root to a folder on a local disk",
+            expected="a file system with locks (flock), and no suspended process that holds a lock",
+            fix="end the process that holds the lock, or set storage.fs.root to a folder on a local disk",
         )
     return StorageError(
-        f"the storage failed: {_words(error)}",
+        f"the storage failed: {_format_error(error)}",
         where=where,
         expected="a working file system",
-        fix="`llmcore doctor` looks closer"
+        fix="`llmcore doctor` checks the storage"
         if number not in (errno.EMFILE, errno.ENFILE)
         else "ulimit -n 4096",
     )
 
 
-def _words(error: OSError) -> str:
+def _format_error(error: OSError) -> str:
     name = errno.errorcode.get(error.errno or 0, "")
     text = error.strerror or type(error).__name__
     return f"{text} ({name})" if name else text

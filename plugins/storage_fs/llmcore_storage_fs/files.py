@@ -1,4 +1,4 @@
-"""Finds and reads single files below a root: regular ones alone, reached through no link."""
+"""Find and read single files below a root: only regular files, and never through a link."""
 
 from __future__ import annotations
 
@@ -11,14 +11,23 @@ from typing import Final
 
 from llmcore_storage_fs import hollow
 from llmcore_storage_fs.folders import Folder
-from llmcore_storage_fs.listing import known_as
+from llmcore_storage_fs.listing import find_real_name
 
 __all__ = [
-    "MAX_FILE_BYTES", "NotAFile", "check_target", "describe", "etag", "make_way", "opened", "read", "standing", "walk",
+    "MAX_FILE_BYTES",
+    "NotAFile",
+    "check_target",
+    "clear_target",
+    "describe",
+    "describe_or_none",
+    "etag",
+    "open_file",
+    "read",
+    "walk",
 ]  # fmt: skip
 
 MAX_FILE_BYTES: Final = 4 << 30
-"""What is saved and loaded in one piece; a file of ten gigabytes would take all the memory of the machine."""
+"""The maximum size of a file that is saved or loaded in one piece, so that it fits the memory."""
 
 _KINDS: Final = (
     (stat.S_ISDIR, "a folder"),
@@ -31,14 +40,14 @@ _KINDS: Final = (
 
 
 class NotAFile(OSError):
-    """What stands there is no regular file of exactly that name: with EISDIR a folder, else something stranger."""
+    """The path is not a regular file of exactly that name. EISDIR means that it is a folder."""
 
 
 def walk(root: Folder, parts: Sequence[str], *, create: bool) -> Folder:
-    """Return the folder of *parts* below *root*, which is closed.
+    """Return the folder of *parts* below *root*, and close *root*.
 
     Raises:
-        OSError: There is no such folder, or something else stands there.
+        OSError: There is no such folder, or the path is not a folder.
     """
     folder = root
     for part in parts:
@@ -51,7 +60,7 @@ def walk(root: Folder, parts: Sequence[str], *, create: bool) -> Folder:
                 missing = True
             else:
                 missing = False
-            if missing:  # below a file there is nothing, and that is all
+            if missing:  # a path below a file does not exist
                 raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
             try:
                 _check_name(folder, part, folder.stat(part))
@@ -63,11 +72,11 @@ def walk(root: Folder, parts: Sequence[str], *, create: bool) -> Folder:
 
 
 def describe(folder: Folder, name: str) -> os.stat_result:
-    """Return what is known of the file.
+    """Return the status of the file.
 
     Raises:
-        FileNotFoundError: There is nothing.
-        NotAFile: There is something else.
+        FileNotFoundError: The name does not exist.
+        NotAFile: The name is not a regular file.
     """
     described = folder.stat(name)
     _check_kind(described)
@@ -75,36 +84,36 @@ def describe(folder: Folder, name: str) -> os.stat_result:
     return described
 
 
-def standing(folder: Folder, name: str) -> os.stat_result | None:
-    """Return what is known of the file, or None where one may be made: nothing is there, or folders without a file.
+def describe_or_none(folder: Folder, name: str) -> os.stat_result | None:
+    """Return the status of the file; None if the name is free or a folder without files, so that it can be created.
 
     Raises:
-        NotAFile: There is something else.
+        NotAFile: The name is something else.
     """
     try:
         return describe(folder, name)
     except FileNotFoundError:
         return None
     except NotAFile as error:
-        if error.errno != errno.EISDIR or not hollow.is_hollow(folder, name):
+        if error.errno != errno.EISDIR or not hollow.has_no_files(folder, name):
             raise
     return None
 
 
 def check_target(folder: Folder, name: str) -> None:
-    """Check that a file may be put under *name*.
+    """Check that a file can be saved under *name*.
 
     Raises:
-        NotAFile: There is something else than a file or folders without one.
+        NotAFile: The name is neither free, nor a file, nor a folder without files.
     """
-    standing(folder, name)
+    describe_or_none(folder, name)
 
 
-def make_way(folder: Folder, name: str) -> None:
-    """Check it once more, with *folder* locked, and remove folders without a file.
+def clear_target(folder: Folder, name: str) -> None:
+    """Do the check of `check_target` again, with *folder* locked, and delete a folder without files.
 
     Raises:
-        NotAFile: There is something else.
+        NotAFile: The name is something else.
     """
     try:
         describe(folder, name)
@@ -115,14 +124,14 @@ def make_way(folder: Folder, name: str) -> None:
             raise
 
 
-def opened(folder: Folder, name: str) -> io.FileIO:
+def open_file(folder: Folder, name: str) -> io.FileIO:
     """Open the file for reading.
 
     Raises:
-        FileNotFoundError: There is nothing.
-        NotAFile: There is something else.
+        FileNotFoundError: The name does not exist.
+        NotAFile: The name is not a regular file.
     """
-    describe(folder, name)  # first, since even to open a device may do something
+    describe(folder, name)  # first, since opening a device may have side effects
     file = io.FileIO(folder.open(name, os.O_RDONLY), closefd=True)
     try:
         _check_kind(os.fstat(file.fileno()))
@@ -133,14 +142,14 @@ def opened(folder: Folder, name: str) -> io.FileIO:
 
 
 def read(folder: Folder, name: str) -> tuple[bytes, os.stat_result]:
-    """Return the bytes of the file, and what describes exactly those.
+    """Return the bytes of the file and the status of the same version.
 
     Raises:
-        FileNotFoundError: There is nothing.
-        NotAFile: There is something else.
-        OSError: With EFBIG, it is larger than `MAX_FILE_BYTES`.
+        FileNotFoundError: The name does not exist.
+        NotAFile: The name is not a regular file.
+        OSError: EFBIG if the file is larger than `MAX_FILE_BYTES`.
     """
-    with opened(folder, name) as file:
+    with open_file(folder, name) as file:
         described = os.fstat(file.fileno())
         if described.st_size > MAX_FILE_BYTES:
             raise OSError(errno.EFBIG, f"{described.st_size} bytes")
@@ -148,7 +157,7 @@ def read(folder: Folder, name: str) -> tuple[bytes, os.stat_result]:
 
 
 def etag(described: os.stat_result) -> str:
-    """Return what names this version of a file: each save makes a file of its own, at a time of its own."""
+    """Return the ETag of this version of a file. Each save creates a new file with another time, so it is unique."""
     return f"{described.st_mtime_ns:x}-{described.st_ino:x}-{described.st_size:x}"
 
 
@@ -156,7 +165,7 @@ def _check_kind(described: os.stat_result) -> None:
     if stat.S_ISREG(described.st_mode):
         return
     kind = next((words for test, words in _KINDS if test(described.st_mode)), "something else")
-    raise NotAFile(errno.EISDIR if kind == _KINDS[0][1] else errno.EINVAL, f"{kind} stands there")
+    raise NotAFile(errno.EISDIR if kind == _KINDS[0][1] else errno.EINVAL, f"the path is {kind}")
 
 
 def _is_file(folder: Folder, name: str) -> bool:
@@ -167,6 +176,6 @@ def _is_file(folder: Folder, name: str) -> bool:
 
 
 def _check_name(folder: Folder, name: str, described: os.stat_result) -> None:
-    known = known_as(folder, name, described)
+    known = find_real_name(folder, name, described)
     if known != name:
-        raise NotAFile(errno.EEXIST, f"this file system takes {name!a} for {known!a}, which is another key")
+        raise NotAFile(errno.EEXIST, f"this file system considers {name!a} equal to {known!a}, another key")

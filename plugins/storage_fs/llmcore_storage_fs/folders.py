@@ -1,4 +1,4 @@
-"""Opens folders part by part through descriptors, so that no link is ever followed below the root."""
+"""Open folders one part at a time through descriptors, so that no link below the root is ever followed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any, Final, Protocol, Self
 
 from llmcore_storage_fs import locks
 
-__all__ = ["SUPPORTED", "Descriptor", "Folder", "make_folders", "open_root"]
+__all__ = ["SUPPORTED", "DescriptorFolder", "Folder", "make_folders", "open_root"]
 
 SUPPORTED: Final = (
     {os.open, os.mkdir, os.rmdir, os.stat, os.unlink, os.rename} <= os.supports_dir_fd
@@ -20,59 +20,59 @@ SUPPORTED: Final = (
     and hasattr(os, "O_NOFOLLOW")
     and hasattr(os, "O_DIRECTORY")
 )
-"""Whether this system can do it. Where not, `llmcore_storage_fs.paths` stands in."""
+"""Whether this system supports it. If not, `llmcore_storage_fs.paths` is used."""
 
 _NOFOLLOW: Final = getattr(os, "O_NOFOLLOW", 0)
 _FOLDER: Final = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0)
 _FILE: Final = _NOFOLLOW | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0)
-"""A pipe must not make anybody wait, a terminal must not become ours."""
+"""Opening a pipe must not block, and a terminal must not become the controlling terminal."""
 
 
 class Folder(Protocol):
-    """One open folder; names are single parts, and no link is followed."""
+    """One open folder. Names are single parts, and links are not followed."""
 
     def child(self, name: str, *, create: bool) -> Folder:
-        """Open the folder *name* in this one, made first if *create* and there is none."""
+        """Open the folder *name* in this one. Create it if it does not exist and *create* is true."""
         ...
 
     def open(self, name: str, flags: int) -> int:
-        """Return a descriptor of the file; one that is created gets the mode 0600."""
+        """Return a descriptor of the file. A new file has mode 0600."""
         ...
 
     def stat(self, name: str) -> os.stat_result:
-        """Describe what stands under *name*: a link itself, not where it leads."""
+        """Return the status of *name*; of a link itself, not of its target."""
         ...
 
     def scan(self) -> Iterator[os.DirEntry[str]]:
-        """Yield what is in the folder."""
+        """Yield the entries of the folder."""
         ...
 
     def rename(self, old: str, new: str, into: Any = None) -> None:
-        """Put the file *old* in place of *new*, here or in the folder *into* of the same kind, in one step."""
+        """Rename the file *old* to *new* atomically, in this folder or into the folder *into* of the same class."""
         ...
 
     def lock(self, *, must: bool = False) -> AbstractContextManager[None]:
-        """Keep others from renaming and removing here meanwhile; see `locks.held`."""
+        """Lock the folder against renames and deletes by others; see `locks.hold_lock`."""
         ...
 
     def identity(self) -> tuple[int, int]:
-        """Return what tells this folder from every other."""
+        """Return the device and inode of the folder."""
         ...
 
     def unlink(self, name: str) -> None:
-        """Remove the file."""
+        """Delete the file."""
         ...
 
     def rmdir(self, name: str) -> None:
-        """Remove the folder *name*, which must be empty."""
+        """Delete the folder *name*, which must be empty."""
         ...
 
     def sync(self) -> None:
-        """Bring the folder's entries to the disk."""
+        """Flush the folder's entries to the disk."""
         ...
 
     def close(self) -> None:
-        """Close it; harmless when done twice."""
+        """Close the folder. Do nothing if it is closed."""
         ...
 
     def __enter__(self) -> Self: ...
@@ -82,20 +82,20 @@ class Folder(Protocol):
     ) -> None: ...
 
 
-class Descriptor:
-    """A folder held by its descriptor: what happens to its path meanwhile does not matter."""
+class DescriptorFolder:
+    """A folder with a descriptor, so that changes of its path do not matter."""
 
     def __init__(self, fd: int) -> None:
         self._fd = fd
 
-    def child(self, name: str, *, create: bool) -> Descriptor:
+    def child(self, name: str, *, create: bool) -> DescriptorFolder:
         """See `Folder.child`."""
         made = False
         if create:
             with suppress(FileExistsError):
                 os.mkdir(name, 0o700, dir_fd=self._fd)
                 made = True
-        deeper = Descriptor(os.open(name, _FOLDER | _NOFOLLOW, dir_fd=self._fd))
+        deeper = DescriptorFolder(os.open(name, _FOLDER | _NOFOLLOW, dir_fd=self._fd))
         if made:
             try:
                 self.sync()
@@ -117,13 +117,13 @@ class Descriptor:
         with os.scandir(self._fd) as entries:
             yield from entries
 
-    def rename(self, old: str, new: str, into: Descriptor | None = None) -> None:
+    def rename(self, old: str, new: str, into: DescriptorFolder | None = None) -> None:
         """See `Folder.rename`."""
-        os.rename(old, new, src_dir_fd=self._fd, dst_dir_fd=(into or self)._fd)  # noqa: SLF001 - one of its own kind
+        os.rename(old, new, src_dir_fd=self._fd, dst_dir_fd=(into or self)._fd)  # noqa: SLF001 - the same class
 
     def lock(self, *, must: bool = False) -> AbstractContextManager[None]:
         """See `Folder.lock`."""
-        return locks.held(self._fd, must=must)
+        return locks.hold_lock(self._fd, must=must)
 
     def identity(self) -> tuple[int, int]:
         """See `Folder.identity`."""
@@ -143,7 +143,7 @@ class Descriptor:
         try:
             os.fsync(self._fd)
         except OSError as error:
-            # Some file systems cannot do it for a folder, and say so.
+            # Some file systems cannot sync a folder.
             if error.errno not in (errno.EINVAL, errno.ENOTSUP):
                 raise
 
@@ -162,19 +162,19 @@ class Descriptor:
         self.close()
 
 
-def open_root(path: str, *, create: bool) -> Descriptor:
-    """Open the root. It may be reached through links: where it lies is its owner's choice."""
+def open_root(path: str, *, create: bool) -> DescriptorFolder:
+    """Open the root. The path of the root itself may contain links."""
     if create:
         make_folders(path)
-    return Descriptor(os.open(path, _FOLDER))
+    return DescriptorFolder(os.open(path, _FOLDER))
 
 
 def make_folders(path: str) -> None:
-    """Make the folder and those above it, for their owner alone."""
+    """Create the folder and its parents with mode 0700."""
     folder = Path(path)
     missing = [above for above in (folder, *folder.parents) if not above.is_dir()]
     for new in reversed(missing):
         with suppress(FileExistsError):
             new.mkdir(0o700)
-        with suppress(OSError), Descriptor(os.open(new.parent, _FOLDER)) as above:
+        with suppress(OSError), DescriptorFolder(os.open(new.parent, _FOLDER)) as above:
             above.sync()

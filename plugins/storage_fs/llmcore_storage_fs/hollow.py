@@ -1,36 +1,35 @@
-"""Folders in which no file is: what deletes leave behind, and what makes way where a file is to stand."""
+"""Folders without files, which deletes leave behind. They are removed if a file is saved under their name."""
 
 from __future__ import annotations
 
 import errno
 from contextlib import suppress
 
-from llmcore.contracts.storage_keys import MAX_PARTS
+from llmcore.support.storage_keys import MAX_PARTS
 from llmcore_storage_fs.folders import Folder
 
-__all__ = ["is_hollow", "remove"]
+__all__ = ["has_no_files", "remove"]
 
 _FILLED = frozenset({errno.ENOTEMPTY, errno.EEXIST})
 
 
-def is_hollow(folder: Folder, name: str, depth: int = MAX_PARTS) -> bool:
-    """Return whether in the folder *name* and below it there is nothing but folders.
+def has_no_files(folder: Folder, name: str, depth: int = MAX_PARTS) -> bool:
+    """Return whether the folder *name* contains only folders, at any depth.
 
-    A file that is being written counts: its writer is at work there.
+    A temporary file counts as a file: its writer needs the folder.
     """
     with suppress(FileNotFoundError), folder.child(name, create=False) as deeper:
         return all(
-            entry.is_dir(follow_symlinks=False) and depth > 0 and is_hollow(deeper, entry.name, depth - 1)
+            entry.is_dir(follow_symlinks=False) and depth > 0 and has_no_files(deeper, entry.name, depth - 1)
             for entry in list(deeper.scan())
         )
-    return True  # somebody else has removed it
+    return True  # another process has removed it
 
 
 def remove(folder: Folder, name: str, depth: int = MAX_PARTS) -> bool:
-    """Remove the folder *name* and those below it; return whether it is gone.
+    """Remove the folder *name* and the folders below it; return whether it is gone.
 
-    Each is removed by the system's own step, which fails where something is in it: no file is ever lost, however late
-    it came.
+    `rmdir` fails if a folder is not empty, so that a file that another process creates meanwhile is never lost.
     """
     try:
         with folder.child(name, create=False) as deeper:

@@ -1,53 +1,54 @@
-"""Locks folders for the moment in which a name gets another file, so that a condition still holds when it is used.
+"""Lock a folder while a file is renamed, so that a condition that was checked is still true.
 
-The kernel drops a lock with its holder, in whatever way that ends.
+The kernel releases a lock when the process ends, in whatever way.
 """
 
 from __future__ import annotations
 
 import errno
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
-__all__ = ["AMONG_PROCESSES", "exclusively", "held", "try_lock"]
+from llmcore.support import forks
+
+__all__ = ["AMONG_PROCESSES", "hold_lock", "lock_threads", "try_lock"]
 
 _fcntl: Any
 try:
     import fcntl as _fcntl
-except ImportError:  # Windows removes no open file, which does as well, and renames none, which does not
+except ImportError:  # Windows
     _fcntl = None
 
 AMONG_PROCESSES: Final = _fcntl is not None
-"""Whether this system has such locks; where not, they hold among the threads of one process."""
+"""Whether this system locks among processes. If not, a lock works among the threads of one process."""
 
-PATIENCE_S = 30.0
-"""A lock is held for microseconds: who cannot have it for so long waits for a process that is stopped."""
+TIMEOUT_S = 30.0
+"""The timeout for a lock. Locks are held for microseconds, so a longer wait means that the holder is suspended."""
 _FIRST_PAUSE_S: Final = 0.0001
 _LONGEST_PAUSE_S: Final = 0.005
-_here: Final = threading.Lock()
+_here: Final = forks.lock()
 
 
 @contextmanager
-def held(fd: int, *, must: bool) -> Iterator[None]:
-    """Hold the folder *fd* locked.
+def hold_lock(fd: int, *, must: bool) -> Iterator[None]:
+    """Lock the folder *fd* during the context.
 
     Args:
-        fd: Opened for this call alone: a lock belongs to the opening.
-        must: Whether to fail where the file system has no locks, rather than to go on without.
+        fd: A descriptor that no other thread uses, since a lock belongs to the open file.
+        must: Whether to fail if the file system has no locks, instead of continuing without.
 
     Raises:
-        OSError: With EAGAIN, somebody held it all the time; with ENOLCK, there are no locks.
+        OSError: EAGAIN after the timeout; ENOLCK if *must* is true and the file system has no locks.
     """
     if _fcntl is None:
-        with exclusively():
+        with lock_threads():
             yield
         return
     locked = _wait(fd)
     if must and not locked:
-        raise OSError(errno.ENOLCK, "this file system locks no folders, so no condition can be held")
+        raise OSError(errno.ENOLCK, "this file system cannot lock folders, which a conditional save needs")
     try:
         yield
     finally:
@@ -56,10 +57,10 @@ def held(fd: int, *, must: bool) -> Iterator[None]:
 
 
 @contextmanager
-def exclusively() -> Iterator[None]:
-    """Keep the other threads of this process out: all there is where the system has no such locks."""
-    if not _here.acquire(timeout=PATIENCE_S):
-        raise OSError(errno.EAGAIN, "another thread holds the storage locked")
+def lock_threads() -> Iterator[None]:
+    """Exclude the other threads of this process: the substitute on systems without file locks."""
+    if not _here.acquire(timeout=TIMEOUT_S):
+        raise OSError(errno.EAGAIN, "another thread holds the lock of the storage")
     try:
         yield
     finally:
@@ -67,7 +68,7 @@ def exclusively() -> Iterator[None]:
 
 
 def try_lock(fd: int) -> bool | None:
-    """Take the lock; return whether it was free, None where the file system has no locks."""
+    """Try to acquire the lock; return whether it was free, or None if the file system has no locks."""
     if _fcntl is None:
         return None
     try:
@@ -83,9 +84,9 @@ def _wait(fd: int) -> bool:
     ends, pause = 0.0, _FIRST_PAUSE_S
     while (got := try_lock(fd)) is False:
         now = time.monotonic()
-        ends = ends or now + PATIENCE_S
+        ends = ends or now + TIMEOUT_S
         if now > ends:
-            raise OSError(errno.EAGAIN, "another process holds the folder locked")
+            raise OSError(errno.EAGAIN, "another process holds the lock of the folder")
         time.sleep(pause)
         pause = min(pause * 2, _LONGEST_PAUSE_S)
     return got is True

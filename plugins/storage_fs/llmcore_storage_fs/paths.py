@@ -1,7 +1,7 @@
-"""Opens folders by their paths, checked, where the system has no descriptors of folders.
+"""Open folders by path, with checks, on systems without descriptors of folders, such as Windows.
 
-It resolves and compares before each step. What it cannot do is hold a folder still: somebody who may write
-inside the root can swap a folder for a link between the check and the step.
+Each operation first resolves the path and compares it. This does not exclude a race: a user with write access to the root can
+replace a folder with a link between the check and the operation.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Final, Self
 from llmcore_storage_fs import locks
 from llmcore_storage_fs.folders import make_folders
 
-__all__ = ["Checked", "open_root"]
+__all__ = ["CheckedFolder", "open_root"]
 
 _FILE: Final = (
     getattr(os, "O_BINARY", 0)
@@ -29,20 +29,20 @@ _FILE: Final = (
 _TRIES: Final = 100
 
 
-class Checked:
-    """A folder known by its path, free of links when it was last looked at."""
+class CheckedFolder:
+    """A folder with a path that is checked for links before each operation."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._check()
 
-    def child(self, name: str, *, create: bool) -> Checked:
+    def child(self, name: str, *, create: bool) -> CheckedFolder:
         """See `Folder.child`."""
         path = self._at(name)
         if create:
             with suppress(FileExistsError):
                 path.mkdir(0o700)
-        return Checked(path)
+        return CheckedFolder(path)
 
     def open(self, name: str, flags: int) -> int:
         """See `Folder.open`."""
@@ -56,8 +56,8 @@ class Checked:
             fd = os.open(path, flags | _FILE)
             if os.path.samestat(before, os.fstat(fd)):
                 return fd
-            os.close(fd)  # saved again between the two steps; or somebody plays with links
-        raise OSError(errno.ELOOP, "it changes all the time")
+            os.close(fd)  # the file was replaced between the two calls
+        raise OSError(errno.ELOOP, "the file is replaced all the time")
 
     def stat(self, name: str) -> os.stat_result:
         """See `Folder.stat`."""
@@ -69,21 +69,21 @@ class Checked:
         with os.scandir(self._path) as entries:
             yield from entries
 
-    def rename(self, old: str, new: str, into: Checked | None = None) -> None:
+    def rename(self, old: str, new: str, into: CheckedFolder | None = None) -> None:
         """See `Folder.rename`."""
-        self._at(old).replace((into or self)._at(new))  # noqa: SLF001 - one of its own kind
+        self._at(old).replace((into or self)._at(new))  # noqa: SLF001 - the same class
 
     @contextmanager
     def lock(self, *, must: bool = False) -> Iterator[None]:
         """See `Folder.lock`."""
         if not locks.AMONG_PROCESSES:
-            with locks.exclusively():
+            with locks.lock_threads():
                 yield
             return
         self._check()
         fd = os.open(self._path, os.O_RDONLY)
         try:
-            with locks.held(fd, must=must):
+            with locks.hold_lock(fd, must=must):
                 yield
         finally:
             os.close(fd)
@@ -102,7 +102,7 @@ class Checked:
         self._at(name).rmdir()
 
     def sync(self) -> None:
-        """See `Folder.sync`. Windows opens no folders; there the entries reach the disk in their own time."""
+        """See `Folder.sync`. Windows cannot open folders, so it does nothing there."""
         with suppress(PermissionError):
             fd = os.open(self._path, os.O_RDONLY)
             try:
@@ -126,15 +126,15 @@ class Checked:
         return self._path / name
 
     def _check(self) -> None:
-        # realpath follows links and Windows' junctions alike: where it differs, one stands in the way.
+        # realpath resolves links and the junctions of Windows: if it differs, the path contains one.
         if os.path.normcase(os.path.realpath(self._path)) != os.path.normcase(self._path):
-            raise OSError(errno.ELOOP, "a link stands in the way")
+            raise OSError(errno.ELOOP, "the path contains a link")
         if not stat.S_ISDIR(self._path.lstat().st_mode):
             raise OSError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
 
 
-def open_root(path: str, *, create: bool) -> Checked:
-    """Open the root. It may be reached through links: where it lies is its owner's choice."""
+def open_root(path: str, *, create: bool) -> CheckedFolder:
+    """Open the root. The path of the root itself may contain links."""
     if create:
         make_folders(path)
-    return Checked(Path(os.path.realpath(path)))
+    return CheckedFolder(Path(os.path.realpath(path)))

@@ -1,4 +1,4 @@
-"""The work on the files below one root, key by key in parts. What fails is the system's own exception."""
+"""The operations on files below one root. Keys are passed as parts; errors are those of the system."""
 
 from __future__ import annotations
 
@@ -10,16 +10,18 @@ from contextlib import ExitStack, closing, contextmanager
 from itertools import islice
 from typing import Final, Protocol, TypeVar
 
-from llmcore.contracts import storage_keys as keys
+from llmcore.support import storage_keys as keys
+from llmcore.support.errors import raise_unchained
+from llmcore.support.foreign_names import ForeignNames, Skipped
 from llmcore.types import FileInfo
 from llmcore_storage_fs import faults, files, listing, temporary
 from llmcore_storage_fs.folders import Folder
 from llmcore_storage_fs.temporary import Buffer, Writing
 
-__all__ = ["PIECE", "OpenRoot", "Parts", "Root", "info_of"]
+__all__ = ["PIECE", "OpenRoot", "Parts", "Root", "make_info"]
 
 PIECE: Final = 1 << 20
-"""Bytes that a stream reads at a time."""
+"""Bytes of one read of a stream."""
 
 _TRIES: Final = 100
 
@@ -28,43 +30,54 @@ T = TypeVar("T")
 
 
 class OpenRoot(Protocol):
-    """Opens the root."""
+    """A function that opens the root."""
 
     def __call__(self, path: str, *, create: bool) -> Folder:
-        """Open it, made first if *create*."""
+        """Open the root. Create it if it does not exist and *create* is true."""
         ...
 
 
 class Root:
-    """One folder in which files are kept.
+    """The folder of the files.
 
     Args:
-        path: Where it is.
-        opener: How folders are opened.
+        path: The path of the folder.
+        opener: The function that opens it.
     """
 
     def __init__(self, path: str, opener: OpenRoot) -> None:
         self.path = path
         self._opener = opener
+        self._foreign = ForeignNames(path)
+        self._seen = False
+        """Whether the root existed once. If it is deleted or unmounted later, a write must not create a new, empty root, and
+        a read must not report that the file does not exist."""
 
     def sweep(self) -> None:
-        """Clear away what dead writers have left."""
+        """Delete the temporary files of dead writers."""
         with self._opener(self.path, create=False) as folder:
+            self._seen = True
             temporary.sweep(folder)
 
     def walk(self, parts: Sequence[str], *, create: bool = False) -> Folder:
-        """Return the folder of *parts*."""
+        """Return the folder of *parts*.
+
+        Raises:
+            FileNotFoundError: One of them does not exist, or the root was never created.
+            RootError: The root cannot be used, or no longer exists.
+        """
         try:
-            root = self._opener(self.path, create=create)
+            root = self._opener(self.path, create=create and not self._seen)
         except OSError as error:
-            if error.errno == errno.ENOENT and not create:
+            if error.errno == errno.ENOENT and not create and not self._seen:
                 raise
-            raise faults.RootError(error.errno, error.strerror) from None
+            raise_unchained(faults.RootError(error.errno, error.strerror))
+        self._seen = True
         return files.walk(root, parts, create=create)
 
     def make(self, parts: Parts) -> None:
-        """Make the folder of *parts*."""
-        self._begun(parts, lambda _: None)[0].close()
+        """Create the folder of *parts*."""
+        self._begin_in(parts, lambda _: None)[0].close()
 
     def load(self, parts: Parts) -> tuple[bytes, str]:
         """Return the file's bytes and etag."""
@@ -73,56 +86,56 @@ class Root:
             return data, files.etag(described)
 
     def describe(self, parts: Parts) -> os.stat_result:
-        """Return what is known of the file."""
+        """Return the status of the file."""
         with self.walk(parts[:-1]) as folder:
             return files.describe(folder, parts[-1])
 
-    def opened(self, parts: Parts, start: int = 0) -> io.FileIO:
-        """Open the file for reading from *start* on."""
+    def open_file(self, parts: Parts, start: int = 0) -> io.FileIO:
+        """Open the file for reading, at the offset *start*."""
         with self.walk(parts[:-1]) as folder:
-            file = files.opened(folder, parts[-1])
+            file = files.open_file(folder, parts[-1])
         if start:
             file.seek(start)
         return file
 
     def pieces(self, parts: Parts, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
         """Yield the file's bytes from *start* to *stop*."""
-        with self.opened(parts, start) as file:
+        with self.open_file(parts, start) as file:
             at = start
             while piece := file.read(PIECE if stop is None else max(0, min(PIECE, stop - at))):
                 at += len(piece)
                 yield piece
 
     def save(self, parts: Parts, pieces: Iterable[Buffer]) -> str:
-        """Keep the *pieces* whatever was there; return their etag."""
+        """Save the *pieces* unconditionally; return the ETag."""
 
         def begin(folder: Folder) -> Writing:
             files.check_target(folder, parts[-1])
-            return Writing(folder, parts[-1], lambda: files.make_way(folder, parts[-1]))
+            return Writing(folder, parts[-1], lambda: files.clear_target(folder, parts[-1]))
 
-        folder, writing = self._begun(parts[:-1], begin)
+        folder, writing = self._begin_in(parts[:-1], begin)
         with folder:
             return files.etag(temporary.write(writing, pieces))
 
     def save_if(self, parts: Parts, data: Buffer, etag: str | None) -> str:
-        """Keep *data* if the file's etag is *etag*, None meaning that there is no file; return the new one."""
+        """Save *data* if the file has the ETag *etag*, or does not exist if *etag* is None; return the new ETag."""
 
         def begin(folder: Folder) -> Writing:
-            check = _condition(folder, parts, etag)
+            check = _make_condition(folder, parts, etag)
             check()
 
-            def allowed() -> None:
+            def check_allowed() -> None:
                 check()
-                files.make_way(folder, parts[-1])
+                files.clear_target(folder, parts[-1])
 
-            return Writing(folder, parts[-1], allowed, must_lock=True)
+            return Writing(folder, parts[-1], check_allowed, must_lock=True)
 
-        folder, writing = self._begun(parts[:-1], begin, create=etag is None)
+        folder, writing = self._begin_in(parts[:-1], begin, create=etag is None)
         with folder:
             return files.etag(temporary.write(writing, [data]))
 
     def delete(self, parts: Parts) -> None:
-        """Remove the file."""
+        """Delete the file."""
         with self.walk(parts[:-1]) as folder:
             with folder.lock():
                 files.describe(folder, parts[-1])
@@ -130,29 +143,31 @@ class Root:
             folder.sync()
 
     def copy(self, source: Parts, target: Parts) -> None:
-        """Write the file once more."""
-        with self.opened(source) as file:
+        """Copy the file."""
+        with self.open_file(source) as file:
             if source != target:
                 self.save(target, iter(lambda: file.read(PIECE), b""))
 
     def move(self, source: Parts, target: Parts) -> None:
-        """Rename the file, from folder to folder in one step."""
+        """Move the file atomically, by renaming it."""
         with self.walk(source[:-1]) as old:
             files.describe(old, source[-1])
             if source == target:
                 return
             with self.walk(target[:-1], create=True) as new:
-                with _both_locked(old, new):
+                with _lock_both(old, new):
                     files.describe(old, source[-1])
-                    files.make_way(new, target[-1])
+                    files.clear_target(new, target[-1])
                     old.rename(source[-1], target[-1], new)
                 new.sync()
                 old.sync()
 
-    def _begun(self, parts: Parts, begin: Callable[[Folder], T], *, create: bool = True) -> tuple[Folder, T]:
-        """Open the folder of *parts* and let *begin* put something into it, from when on nobody can remove the folder.
+    def _begin_in(
+        self, parts: Parts, begin: Callable[[Folder], T], *, create: bool = True
+    ) -> tuple[Folder, T]:
+        """Open the folder of *parts* and call *begin*, which creates a temporary file in it, so that it cannot be removed.
 
-        Where somebody does before, because no file is in it, both are done again.
+        If another process removes the empty folder in between, do both again.
         """
         for left in reversed(range(_TRIES)):
             try:
@@ -168,20 +183,31 @@ class Root:
         raise AssertionError
 
     def keys(self, parts: Parts, beginning: str) -> list[str]:
-        """Return the keys below the folder of *parts* whose next part begins so."""
+        """Return the keys below the folder of *parts* whose next part begins with *beginning*."""
         with self.walk(parts) as folder:
-            return [key for *_, key in listing.in_order(folder, *_place(parts, beginning))]
+            skipped = Skipped()
+            found = [
+                key for *_, key in listing.walk_files(folder, *_get_place(parts, beginning), skipped=skipped)
+            ]
+        self._foreign.report(skipped)
+        return found
 
     def page(self, parts: Parts, beginning: str, limit: int, after: str) -> list[FileInfo]:
-        """Return what is known of the first *limit* files after *after*."""
+        """Return the information about the first *limit* files after the key *after*."""
         with self.walk(parts) as folder:
-            base, beginning, _, depth = _place(parts, beginning)
-            with closing(listing.in_order(folder, base, beginning, after, depth, few=True)) as found:
-                return list(islice((info for place in found if (info := _info_in(*place))), limit))
+            base, beginning, _, depth = _get_place(parts, beginning)
+            skipped = Skipped()
+            files_in_order = listing.walk_files(
+                folder, base, beginning, after, depth, skipped=skipped, few=True
+            )
+            with closing(files_in_order) as found:
+                infos = list(islice((info for place in found if (info := _get_info(*place))), limit))
+        self._foreign.report(skipped)
+        return infos
 
 
-def info_of(key: str, described: os.stat_result) -> FileInfo:
-    """Return what *described* tells."""
+def make_info(key: str, described: os.stat_result) -> FileInfo:
+    """Return the file information for the status *described*."""
     return FileInfo(
         key=key,
         size_bytes=described.st_size,
@@ -191,27 +217,27 @@ def info_of(key: str, described: os.stat_result) -> FileInfo:
     )
 
 
-def _info_in(folder: Folder, name: str, key: str) -> FileInfo | None:
+def _get_info(folder: Folder, name: str, key: str) -> FileInfo | None:
     try:
-        return info_of(key, files.describe(folder, name))
+        return make_info(key, files.describe(folder, name))
     except OSError as error:
-        if faults.absent(error) or isinstance(error, files.NotAFile):  # deleted or swapped meanwhile
+        if faults.is_absent(error) or isinstance(error, files.NotAFile):  # deleted or replaced meanwhile
             return None
         raise
 
 
-def _place(parts: Parts, beginning: str) -> tuple[str, str, str, int]:
+def _get_place(parts: Parts, beginning: str) -> tuple[str, str, str, int]:
     return "".join(f"{part}/" for part in parts), beginning, "", keys.MAX_PARTS - len(parts)
 
 
-def _condition(folder: Folder, parts: Parts, etag: str | None) -> Callable[[], None]:
+def _make_condition(folder: Folder, parts: Parts, etag: str | None) -> Callable[[], None]:
     def check() -> None:
         try:
-            described = files.standing(folder, parts[-1])
+            described = files.describe_or_none(folder, parts[-1])
         except files.NotAFile as error:
             if etag is None or error.errno != errno.EISDIR:
                 raise
-            described = None  # a folder is no version of a file
+            described = None  # a folder is not a version of the file
         now = None if described is None else files.etag(described)
         if now != etag:
             raise faults.exists(parts) if etag is None else faults.changed(parts, there=now is not None)
@@ -220,9 +246,9 @@ def _condition(folder: Folder, parts: Parts, etag: str | None) -> Callable[[], N
 
 
 @contextmanager
-def _both_locked(one: Folder, other: Folder) -> Iterator[None]:
+def _lock_both(one: Folder, other: Folder) -> Iterator[None]:
     with ExitStack() as locked:
         places = {folder.identity(): folder for folder in (one, other)}
-        for place in sorted(places):  # in one order everywhere, or two moves could wait for each other
+        for place in sorted(places):  # always in the same order, to avoid a deadlock of two moves
             locked.enter_context(places[place].lock())
         yield

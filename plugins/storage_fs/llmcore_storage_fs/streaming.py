@@ -1,8 +1,9 @@
-"""Streams of the asynchronous colour: threads read and write, and none is left behind where a task is cancelled."""
+"""Asynchronous streams: threads read and write, and a cancelled task waits for its thread."""
 
 from __future__ import annotations
 
 import asyncio  # noqa: TID253 - this module is imported at the first such call
+import contextlib
 from collections.abc import (
     AsyncGenerator,
     AsyncIterable,
@@ -14,74 +15,97 @@ from collections.abc import (
 )
 from typing import Any, Final, TypeVar
 
-__all__ = ["loaded", "saved"]
+from llmcore.support.threads import run_in_thread
+
+__all__ = ["load_in_thread", "save_in_thread"]
 
 T = TypeVar("T")
 
 _END: Final = object()
 
 
-async def loaded(pieces: Iterator[bytes]) -> AsyncGenerator[bytes, None]:
-    """Yield the *pieces* of a blocking generator, and close it."""
+async def load_in_thread(pieces: Iterator[bytes]) -> AsyncGenerator[bytes, None]:
+    """Yield the *pieces* of a blocking generator, and close the generator."""
     try:
-        while (piece := await _finished(lambda: next(pieces, _END))) is not _END:
+        while (piece := await _run_and_wait(lambda: next(pieces, _END))) is not _END:
             yield piece  # type: ignore[misc]  # what is not the end is a piece
     finally:
         if isinstance(pieces, Generator):
             pieces.close()
 
 
-async def saved(save: Callable[[str, Iterable[bytes]], None], key: str, pieces: AsyncIterable[bytes]) -> None:
-    """Have *save* write the *pieces*, which this task goes on fetching as the writing thread asks for them."""
+async def save_in_thread(
+    save: Callable[[str, Iterable[bytes]], None], key: str, pieces: AsyncIterable[bytes]
+) -> None:
+    """Call *save* in a thread, while this task fetches the *pieces* that the thread requests."""
     source = aiter(pieces)
-    handed = _Handed(asyncio.get_running_loop(), source)
-    writing = asyncio.ensure_future(asyncio.to_thread(save, key, handed))
+    source_iterator = _ThreadedSource(asyncio.get_running_loop(), source)
+    writing = asyncio.ensure_future(run_in_thread(save, key, source_iterator, otherwise=_refuse))
     try:
         await asyncio.shield(writing)
+    except _NoThreadError:
+        pass
     except asyncio.CancelledError:
-        handed.stop()
-        await asyncio.wait({writing})
-        if not writing.cancelled():
-            writing.exception()  # it was heard
+        source_iterator.stop()
+        await _wait_for(writing)
         raise
+    else:
+        return
+    # Without a thread, fetch all pieces first, then write them.
+    save(key, [piece async for piece in source])
 
 
-class _Handed:
-    """The pieces of an asynchronous source, as a thread iterates over them."""
+class _ThreadedSource:
+    """A blocking iterator, for a thread, over the pieces of an asynchronous source."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, source: AsyncIterator[bytes]) -> None:
         self._loop = loop
         self._source = source
         self._stopped = False
-        self._asked: Any = None
+        self._request: Any = None
 
     def __iter__(self) -> Iterator[bytes]:
         while True:
-            self._asked = asyncio.run_coroutine_threadsafe(self._fetched(), self._loop)
-            if self._stopped:  # between the two lines nobody could have been told
-                self._asked.cancel()
-            piece = self._asked.result()
+            self._request = asyncio.run_coroutine_threadsafe(self._fetch_next(), self._loop)
+            if self._stopped:  # `stop` may have been called before the request was stored
+                self._request.cancel()
+            piece = self._request.result()
             if piece is _END:
                 return
             yield piece
 
     def stop(self) -> None:
-        """Let the thread fail at the piece that it waits for, or asks for next."""
+        """Cancel the current or next request, so that the thread ends with an exception."""
         self._stopped = True
-        if self._asked is not None:
-            self._asked.cancel()
+        if self._request is not None:
+            self._request.cancel()
 
-    async def _fetched(self) -> Any:
+    async def _fetch_next(self) -> Any:
         return await anext(self._source, _END)
 
 
-async def _finished(work: Callable[[], T]) -> T:
-    """Return what *work* returns in a thread. When cancelled, wait for its end: a thread cannot be."""
-    working = asyncio.ensure_future(asyncio.to_thread(work))
+class _NoThreadError(Exception):
+    """No thread could be started, so nothing was done."""
+
+
+def _refuse() -> None:
+    raise _NoThreadError
+
+
+async def _run_and_wait(work: Callable[[], T]) -> T:
+    """Call *work* in a thread and return its result. If cancelled, wait for the thread, which cannot be cancelled."""
+    working = asyncio.ensure_future(run_in_thread(work))
     try:
         return await asyncio.shield(working)
     except asyncio.CancelledError:
-        await asyncio.wait({working})
-        if not working.cancelled():
-            working.exception()
+        await _wait_for(working)
         raise
+
+
+async def _wait_for(working: asyncio.Future[Any]) -> None:
+    """Wait until a thread has ended, even if this task is cancelled again. The caller raises the cancellation."""
+    while not working.done():
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.wait({working})
+    if not working.cancelled():
+        working.exception()  # otherwise asyncio logs that it was never retrieved

@@ -1,8 +1,7 @@
-"""Writes a file whole or not at all, and clears away what writers that died have left.
+"""Write files atomically, and delete the temporary files of dead writers.
 
-An unfinished file bears a name of its own in the same folder and is locked while its writer lives. The kernel
-drops the lock with the writer, in whatever way it ends: so what can be locked has nobody any more, in any
-process, container or boot.
+A file is written under a temporary name in the same folder, and locked as long as its writer lives. The kernel releases the
+lock when the writer ends, in whatever way. So a temporary file that can be locked has no writer in any process or container.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from contextlib import ExitStack, suppress
 from types import TracebackType
 from typing import Final, Self, TypeAlias
 
-from llmcore.contracts.storage_keys import MAX_PARTS, TEMPORARY
+from llmcore.support.storage_keys import MAX_PARTS, TEMPORARY
 from llmcore_storage_fs.folders import Folder
 from llmcore_storage_fs.locks import AMONG_PROCESSES, try_lock
 
@@ -32,21 +31,21 @@ _PIECE: Final = 1 << 24
 
 
 class Writing:
-    """A file that is being written. Until `publish` nobody sees it; `abandon` leaves nothing behind.
+    """A file that is being written. It is not visible before `publish`; `abandon` deletes it.
 
     Args:
-        folder: Where it is to stand. It stays the caller's.
-        name: The name that it is to have.
-        allowed: Called last, with the folder locked; raises what speaks against it.
-        must_lock: Whether a condition has to be held, for which the file system must have locks.
+        folder: The folder of the file, which the caller closes.
+        name: The final name of the file.
+        check_allowed: The last check, called with the folder locked. It raises if the file must not be published.
+        must_lock: Whether the file system must have locks, because *check_allowed* checks a condition.
     """
 
     def __init__(
-        self, folder: Folder, name: str, allowed: Callable[[], None], *, must_lock: bool = False
+        self, folder: Folder, name: str, check_allowed: Callable[[], None], *, must_lock: bool = False
     ) -> None:
         self._folder = folder
         self._name = name
-        self._allowed = allowed
+        self._allowed = check_allowed
         self._must_lock = must_lock
         self._unfinished = _create(folder)
 
@@ -55,13 +54,13 @@ class Writing:
         self._unfinished.write(data)
 
     def publish(self) -> os.stat_result:
-        """Give the file its name: when it returns, the disk has it; when it raises, a file is there whole.
+        """Rename the file to its final name. After the return, it is on the disk.
 
         Raises:
-            OSError: It was not written, or the disk did not say that it was.
+            OSError: The file was not written, or possibly not flushed. The old or the new file is there, complete.
         """
         with self._unfinished as unfinished:
-            described = unfinished.finished()
+            described = unfinished.flush()
             with self._folder.lock(must=self._must_lock):
                 self._allowed()
                 unfinished.rename(self._name)
@@ -69,12 +68,12 @@ class Writing:
         return described
 
     def abandon(self) -> None:
-        """Remove what was written so far; harmless after `publish`."""
+        """Delete the temporary file. Do nothing after `publish`."""
         self._unfinished.remove()
 
 
 def write(writing: Writing, pieces: Iterable[Buffer]) -> os.stat_result:
-    """Write the *pieces* and publish them, or abandon the file where one cannot be had or written."""
+    """Write the *pieces* and publish the file, or abandon it if an exception is raised."""
     try:
         for piece in pieces:
             writing.write(piece)
@@ -84,7 +83,7 @@ def write(writing: Writing, pieces: Iterable[Buffer]) -> os.stat_result:
 
 
 def sweep(folder: Folder, depth: int = MAX_PARTS) -> None:
-    """Remove the leftovers of dead writers from *folder* and those below it; skip what cannot be read."""
+    """Delete the temporary files of dead writers in *folder* and below; skip folders that cannot be read."""
     with suppress(OSError):
         for entry in list(folder.scan()):
             if entry.name.startswith(TEMPORARY):
@@ -95,7 +94,7 @@ def sweep(folder: Folder, depth: int = MAX_PARTS) -> None:
 
 
 class _Unfinished:
-    """A file under its temporary name, removed when it is left before it has another."""
+    """A file under its temporary name. The context deletes it unless it was renamed."""
 
     def __init__(self, folder: Folder) -> None:
         self.name = f"{TEMPORARY}{os.getpid()}-{secrets.token_hex(12)}"
@@ -103,8 +102,8 @@ class _Unfinished:
         self._fd = folder.open(self.name, _CREATE)
         self._renamed = False
 
-    def taken(self) -> bool:
-        """Lock the file; return whether it is ours: a sweep that came in between holds it, or has removed it."""
+    def try_claim(self) -> bool:
+        """Lock the file; return whether that succeeded. A concurrent sweep may have locked or deleted it."""
         return try_lock(self._fd) is not False and (not AMONG_PROCESSES or os.fstat(self._fd).st_nlink > 0)
 
     def write(self, data: Buffer) -> None:
@@ -112,9 +111,9 @@ class _Unfinished:
         while rest:
             rest = rest[os.write(self._fd, rest[:_PIECE]) :]
 
-    def finished(self) -> os.stat_result:
-        """Bring it to the disk; return what describes it from now on."""
-        # The system's own stamp moves on only every few milliseconds: too coarse to tell two files apart.
+    def flush(self) -> os.stat_result:
+        """Flush the file to the disk; return its final status."""
+        # The system's timestamps have a resolution of milliseconds, too coarse to distinguish two files.
         now = time.time_ns()
         if os.utime in os.supports_fd:
             os.utime(self._fd, ns=(now, now))
@@ -122,7 +121,7 @@ class _Unfinished:
         return os.fstat(self._fd)
 
     def remove(self) -> None:
-        """Close the file, and remove it unless it has another name by now."""
+        """Close the file, and delete it unless it was renamed."""
         with suppress(OSError):
             self._close()
         if not self._renamed:
@@ -154,10 +153,10 @@ def _create(folder: Folder) -> _Unfinished:
     for _ in range(_TRIES):
         with ExitStack() as undo:
             unfinished = undo.enter_context(_Unfinished(folder))
-            if unfinished.taken():
+            if unfinished.try_claim():
                 undo.pop_all()
                 return unfinished
-    raise OSError(errno.EAGAIN, "unfinished files are being swept away all the time")
+    raise OSError(errno.EAGAIN, "another process deletes the temporary files all the time")
 
 
 def _remove_if_dead(folder: Folder, name: str) -> None:
@@ -167,7 +166,7 @@ def _remove_if_dead(folder: Folder, name: str) -> None:
         fd = folder.open(name, os.O_RDWR)
         if not AMONG_PROCESSES:
             os.close(fd)
-            folder.unlink(name)  # which fails where somebody has it open
+            folder.unlink(name)  # fails if a process has it open
             return
         try:
             if try_lock(fd):
@@ -177,7 +176,7 @@ def _remove_if_dead(folder: Folder, name: str) -> None:
 
 
 def _flush(fd: int) -> None:
-    if sys.platform == "darwin":  # where fsync alone leaves the data in the drive's own cache
+    if sys.platform == "darwin":  # fsync alone leaves the data in the cache of the drive
         import fcntl
 
         with suppress(OSError):

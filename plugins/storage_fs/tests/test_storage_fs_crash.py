@@ -1,4 +1,4 @@
-"""What was acknowledged survives: killed writers, many writers, a full or broken disk, a read-only folder."""
+"""Acknowledged writes survive killed and concurrent writers, a full or broken disk, and a read-only folder."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from typing import Any
 
 import pytest
 
-from llmcore.contracts import storage_keys as keys
 from llmcore.errors import StorageError, StorageFull
+from llmcore.support import storage_keys as keys
 from llmcore_storage_fs import folders, locks, paths
 from llmcore_storage_fs.provider import FsStorage
 
 START = "import sys\nfrom llmcore_storage_fs.provider import FsStorage\nstorage = FsStorage(sys.argv[1])\n"
-WRITE_AND_TELL = """
+WRITE_AND_REPORT = """
 for n in range(int(sys.argv[2]), 1_000_000):
     key, data = f"folder/{n % 3}", b"%012d" % n * 20_000
     if n % 4 == 0:
@@ -37,7 +37,7 @@ for n in range(int(sys.argv[2]), 1_000_000):
         storage.save_if_match(key, data, old) if old else storage.save_if_absent(key, data)
     print(n, flush=True)
 """
-HOLD_AN_UNFINISHED_FILE = """
+HOLD_A_TEMPORARY_FILE = """
 from llmcore_storage_fs import temporary
 folder = storage._root.walk(("folder",), create=True)
 temporary._create(folder)
@@ -65,7 +65,7 @@ def test_everything_acknowledged_is_readable_after_kill_9(tmp_path: Path) -> Non
     acknowledged: dict[str, int] = {}
     n, chance = 0, random.Random(7)  # noqa: S311 - when to kill
     for _ in range(30):
-        with child(WRITE_AND_TELL, tmp_path, n) as writer:
+        with child(WRITE_AND_REPORT, tmp_path, n) as writer:
             assert writer.stdout
             assert writer.stdin
             for _ in range(chance.randrange(1, 9)):
@@ -82,15 +82,15 @@ def test_everything_acknowledged_is_readable_after_kill_9(tmp_path: Path) -> Non
             data = storage.load(key)
             found = int(data[:12])
             assert data == b"%012d" % found * 20_000
-            # The one that was under way may have been put in place before it could be told.
+            # The write in progress may have been completed before it was reported.
             assert found == acknowledged.get(key) or found == n + 1
             acknowledged[key] = found
         assert set(acknowledged) <= set(storage.list_files())
         n += 2
 
 
-def test_an_unfinished_file_stays_while_its_writer_lives_and_goes_when_it_is_dead(tmp_path: Path) -> None:
-    with child(HOLD_AN_UNFINISHED_FILE, tmp_path) as writer:
+def test_a_temporary_file_is_deleted_only_after_its_writer_died(tmp_path: Path) -> None:
+    with child(HOLD_A_TEMPORARY_FILE, tmp_path) as writer:
         assert writer.stdout
         assert writer.stdout.readline() == "ready\n"
         storage = FsStorage(tmp_path)
@@ -101,7 +101,7 @@ def test_an_unfinished_file_stays_while_its_writer_lives_and_goes_when_it_is_dea
     assert leftovers(tmp_path) == []
 
 
-def test_the_sweep_leaves_what_is_not_its_own(tmp_path: Path) -> None:
+def test_the_sweep_deletes_only_temporary_files(tmp_path: Path) -> None:
     name = f"{keys.TEMPORARY}1-00"
     (tmp_path / "outside").mkdir()
     (tmp_path / "outside" / name).write_bytes(b"not yours")
@@ -118,7 +118,7 @@ def test_the_sweep_leaves_what_is_not_its_own(tmp_path: Path) -> None:
     assert (tmp_path / "outside" / name).read_bytes() == b"not yours"
 
 
-def test_many_processes_write_and_readers_see_whole_files(tmp_path: Path) -> None:
+def test_readers_see_complete_files_while_processes_write(tmp_path: Path) -> None:
     writers = [child(WRITE_MUCH, tmp_path, n) for n in range(1, 9)]
     whole = {bytes([n]) * 200_000 for n in range(1, 9)}
     seen = 0
@@ -128,8 +128,8 @@ def test_many_processes_write_and_readers_see_whole_files(tmp_path: Path) -> Non
             assert storage.load(key) in whole
             seen += 1
     for writer in writers:
-        _, said = writer.communicate()
-        assert writer.returncode == 0, said
+        _, errors = writer.communicate()
+        assert writer.returncode == 0, errors
     assert seen > 0
     assert storage.list_files() == ["folder/0", "folder/1", "folder/2"]
     assert leftovers(tmp_path) == []
@@ -147,24 +147,24 @@ for _ in range(int(sys.argv[2])):
 """
 
 
-def test_eight_processes_count_together_and_none_is_lost(tmp_path: Path) -> None:
+def test_eight_processes_count_together_without_lost_updates(tmp_path: Path) -> None:
     FsStorage(tmp_path).save("counter", b"0")
     counters = [child("from llmcore.errors import StorageChanged\n" + COUNT, tmp_path, 25) for _ in range(8)]
     for counter in counters:
-        _, said = counter.communicate()
-        assert counter.returncode == 0, said
+        _, errors = counter.communicate()
+        assert counter.returncode == 0, errors
     assert FsStorage(tmp_path).load("counter") == b"200"
     assert leftovers(tmp_path) == []
 
 
-def test_a_plain_save_is_never_lost_to_a_condition_that_held_before_it(tmp_path: Path) -> None:
-    """Let a plain save come between the look at the etag and the rename: it must wait for the lock."""
+def test_a_conditional_save_never_overwrites_a_later_plain_save(tmp_path: Path) -> None:
+    """Start a plain save between the check of the ETag and the rename: it must wait for the lock."""
     storage = FsStorage(tmp_path)
     etag = storage.save_if_absent("file", b"old")
     plain = threading.Thread(target=lambda: FsStorage(tmp_path).save("file", b"plain"))
 
-    class Late(folders.Descriptor):
-        def rename(self, old: str, new: str, into: folders.Descriptor | None = None) -> None:
+    class Late(folders.DescriptorFolder):
+        def rename(self, old: str, new: str, into: folders.DescriptorFolder | None = None) -> None:
             plain.start()
             plain.join(0.3)  # it would be done by then, were it not locked out
             super().rename(old, new, into)
@@ -179,17 +179,15 @@ def test_a_plain_save_is_never_lost_to_a_condition_that_held_before_it(tmp_path:
     assert storage.load("file") == b"plain", "the later of the two was acknowledged, and is gone"
 
 
-def test_who_holds_a_folder_for_good_does_not_hang_others_for_good(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_lock_that_is_never_released_is_a_timeout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     storage = FsStorage(tmp_path)
     storage.save("file", b"old")
-    monkeypatch.setattr(locks, "PATIENCE_S", 0.05)
+    monkeypatch.setattr(locks, "TIMEOUT_S", 0.05)
     fd = os.open(tmp_path, os.O_RDONLY)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX)
         for write in (lambda: storage.save("file", b"new"), lambda: storage.delete("file")):
-            with pytest.raises(StorageError, match="another process holds the folder locked") as caught:
+            with pytest.raises(StorageError, match="another process holds the lock of the folder") as caught:
                 write()
             assert caught.value.fix
         assert storage.load("file") == b"old", "readers need no lock"
@@ -200,7 +198,7 @@ def test_who_holds_a_folder_for_good_does_not_hang_others_for_good(
     assert leftovers(tmp_path) == []
 
 
-def test_a_file_system_without_locks_saves_and_refuses_conditions(
+def test_a_file_system_without_locks_refuses_conditional_saves_only(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def no_locks(_fd: int, _operation: int) -> None:
@@ -215,7 +213,7 @@ def test_a_file_system_without_locks_saves_and_refuses_conditions(
         lambda: storage.save_if_match("moved", b"1", storage.load_with_etag("moved")[1]),
     ]
     for save in saves:
-        with pytest.raises(StorageError, match="no condition can be held") as caught:
+        with pytest.raises(StorageError, match="which a conditional save needs") as caught:
             save()
         assert type(caught.value) is StorageError
     assert storage.list_files() == ["moved"]
@@ -225,10 +223,10 @@ def test_a_file_system_without_locks_saves_and_refuses_conditions(
 NAMES = ("open", "mkdir", "write", "fsync", "rename", "replace", "stat", "lstat", "fstat", "scandir")
 
 
-def test_whatever_step_fails_the_old_or_the_new_file_is_there(
+def test_the_old_or_the_new_file_is_complete_after_any_failure(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Let the first, then the second, then the third call to the system fail, until none is left to fail."""
+    """Let each system call fail in turn."""
     for ways, number in [(ways, number) for ways in (folders, paths) for number in (errno.EIO, errno.ENOSPC)]:
         root = tmp_path / f"{ways.__name__}{number}"
         storage = FsStorage(root, open_root=ways.open_root)
@@ -267,13 +265,13 @@ def test_whatever_step_fails_the_old_or_the_new_file_is_there(
         assert storage.load("folder/file") == b"new"
 
 
-def test_the_disk_has_the_file_before_its_name_and_both_before_save_returns(
+def test_the_file_is_synced_before_the_rename_and_the_folder_before_the_return(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     FsStorage(tmp_path).save("folder/file", b"old")
     done: list[tuple[str, bool]] = []
 
-    def told(name: str, real: Callable[..., Any]) -> Callable[..., Any]:
+    def record_calls(name: str, real: Callable[..., Any]) -> Callable[..., Any]:
         def call(*arguments: Any, **options: Any) -> Any:
             on_folder = name == "fsync" and stat.S_ISDIR(os.fstat(arguments[0]).st_mode)
             done.append((name, on_folder))
@@ -282,7 +280,7 @@ def test_the_disk_has_the_file_before_its_name_and_both_before_save_returns(
         return call
 
     for name in ("write", "fsync", "rename"):
-        monkeypatch.setattr(os, name, told(name, getattr(os, name)))
+        monkeypatch.setattr(os, name, record_calls(name, getattr(os, name)))
     FsStorage(tmp_path).save("folder/file", b"new")
     if not hasattr(fcntl, "F_FULLFSYNC"):
         assert done == [("write", False), ("fsync", False), ("rename", False), ("fsync", True)]
@@ -291,9 +289,7 @@ def test_the_disk_has_the_file_before_its_name_and_both_before_save_returns(
     assert done.count(("fsync", True)) == 3, "each new folder is in the one above it"
 
 
-def test_a_write_that_the_system_does_in_pieces_is_whole(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_partial_write_is_continued(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     real = os.write
     monkeypatch.setattr(os, "write", lambda fd, data: real(fd, data[: max(1, len(data) // 2)]))
     data = bytes(range(256)) * 100
@@ -313,7 +309,7 @@ print(storage.load("folder/file"), storage.list_files())
 """
 
 
-def test_a_full_disk_leaves_what_was_there(tmp_path: Path) -> None:
-    out, said = child(FILL, tmp_path).communicate()
-    assert out.splitlines() == ["StorageFull None True True", "b'old' ['folder/file']"], said
+def test_a_full_disk_does_not_change_the_existing_file(tmp_path: Path) -> None:
+    out, errors = child(FILL, tmp_path).communicate()
+    assert out.splitlines() == ["StorageFull None True True", "b'old' ['folder/file']"], errors
     assert leftovers(tmp_path) == []

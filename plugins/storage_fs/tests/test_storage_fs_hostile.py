@@ -1,4 +1,4 @@
-"""What could escape is tried in a mount namespace of its own, where all but a scratch folder is read-only."""
+"""Attempts to escape from the root run in a mount namespace in which only a scratch folder is writable."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.kit_storage_hostile import hostile_keys
+from tests.kits.storage_hostile import hostile_keys
 
 ROOT = Path(__file__).parents[3]
 
@@ -29,7 +29,7 @@ exec "$@"
 
 
 def _unshare() -> list[str] | None:
-    """Return the command that enters a mount namespace, or None where none can be had."""
+    """Return the command that enters a mount namespace; None if that is not possible."""
     if shutil.which("unshare") is None:
         return None
     for command in (["unshare", "--mount"], ["unshare", "--map-root-user", "--mount"]):
@@ -49,34 +49,34 @@ pytestmark = [
 
 
 def apart(what: str, scratch: Path, *, size: str = "1g", after: str = "true") -> dict[str, int]:
-    """Run a program of kit_storage_hostile.py where nothing else can be written."""
+    """Run a program of kits/storage_hostile.py in the namespace."""
     assert UNSHARE is not None
-    program = [sys.executable, "-B", "-m", "tests.kit_storage_hostile", what, str(scratch)]
+    program = [sys.executable, "-B", "-m", "tests.kits.storage_hostile", what, str(scratch)]
     command = [*UNSHARE, "sh", "-c", ENTER, "sh", str(scratch), size, after, *program]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=590)
     assert done.returncode == 0, done.stderr[-3000:]
     assert list(scratch.iterdir()) == [], "the scratch folder was another one outside"
-    told: dict[str, int] = json.loads(done.stdout)
-    return told
+    report: dict[str, int] = json.loads(done.stdout)
+    return report
 
 
-def test_no_key_escapes_or_shares_a_file_whatever_it_is(tmp_path: Path) -> None:
-    told = apart("keys", tmp_path)
-    assert told["corpus"] == len(hostile_keys()) >= 5_502
-    assert told["generated"] == 100_000
-    assert 10_000 < told["accepted"] < 60_000
+def test_no_key_escapes_or_shares_a_file(tmp_path: Path) -> None:
+    report = apart("keys", tmp_path)
+    assert report["corpus"] == len(hostile_keys()) >= 5_502
+    assert report["generated"] == 100_000
+    assert 10_000 < report["accepted"] < 60_000
 
 
-def test_no_link_swapped_in_leads_outside(tmp_path: Path) -> None:
-    told = apart("races", tmp_path)
-    assert told["flips"] == 10_000
-    assert told["rounds"] > 0
+def test_no_replaced_link_leads_outside(tmp_path: Path) -> None:
+    report = apart("races", tmp_path)
+    assert report["flips"] == 10_000
+    assert report["rounds"] > 0
 
 
-def test_a_disk_that_is_full_keeps_what_it_has(tmp_path: Path) -> None:
-    told = apart("full", tmp_path, size="3m")
-    assert told["refused"] == 20
-    assert 10 < told["kept"] < 31
+def test_a_full_disk_keeps_its_files(tmp_path: Path) -> None:
+    report = apart("full", tmp_path, size="3m")
+    assert report["refused"] == 20
+    assert 10 < report["kept"] < 31
 
 
 def test_a_disk_mounted_read_only_is_read(tmp_path: Path) -> None:
@@ -84,5 +84,5 @@ def test_a_disk_mounted_read_only_is_read(tmp_path: Path) -> None:
     assert apart("readonly", tmp_path, after=after) == {"refused": 9}
 
 
-def test_what_is_no_file_is_refused_by_every_method_at_once(tmp_path: Path) -> None:
+def test_every_method_refuses_a_path_that_is_not_a_file(tmp_path: Path) -> None:
     assert apart("files", tmp_path)["tried"] >= 2 * 3 * 12

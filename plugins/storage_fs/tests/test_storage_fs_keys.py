@@ -1,4 +1,4 @@
-"""No key leads outside the root, two keys never share a file, and nothing but our errors comes out."""
+"""No key leads outside of the root, two keys never share a file, and only our errors are raised."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from llmcore.contracts import storage_keys as keys
 from llmcore.errors import ConfigError, StorageError, StorageKeyError
+from llmcore.support import storage_keys as keys
 from llmcore_storage_fs import folders, paths
 from llmcore_storage_fs.provider import FsStorage
-from tests.kit_storage_hostile import PIECES, Trap, hostile_keys, save_or_refuse
+from tests.kits.storage_hostile import PIECES, Trap, hostile_keys, save_or_refuse
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ways", [folders, paths], ids=["descriptors", "paths"])
 def test_hostile_keys_never_leave_the_root_and_never_collide(tmp_path: Path, ways: object) -> None:
     trap = Trap(tmp_path)
@@ -33,6 +34,7 @@ def trap(tmp_path_factory: pytest.TempPathFactory) -> Trap:
     return Trap(tmp_path_factory.mktemp("trap"))
 
 
+@pytest.mark.slow
 @settings(max_examples=400, deadline=None)
 @given(
     st.lists(
@@ -54,13 +56,13 @@ def test_a_generated_key_is_refused_or_names_one_file_inside(trap: Trap, parts: 
 
 
 @given(st.text(max_size=40))
-def test_what_parse_accepts_is_listed_and_is_its_parts_again(key: str) -> None:
+def test_an_accepted_key_is_listed_and_equals_its_joined_parts(key: str) -> None:
     try:
         parts = keys.parse(key)
     except StorageKeyError:
         return
     assert "/".join(parts) == key
-    assert not any(keys.fault_of_part(part) for part in parts)
+    assert not any(keys.find_part_fault(part) for part in parts)
     for end in range(len(key)):
         folders_of, beginning = keys.parse_prefix(key[:end])
         assert "/".join([*folders_of, beginning]) == key[:end]
@@ -77,34 +79,36 @@ def test_what_parse_accepts_is_listed_and_is_its_parts_again(key: str) -> None:
         ("a. ", "a"),
     ],
 )
-def test_a_refused_key_comes_with_the_one_that_was_meant(tmp_path: Path, key: str, mended: str) -> None:
+def test_the_error_for_a_refused_key_suggests_an_acceptable_key(
+    tmp_path: Path, key: str, mended: str
+) -> None:
     with pytest.raises(StorageKeyError) as caught:
         FsStorage(tmp_path).save(key, b"")
     assert caught.value.fix == f"write the key as {mended!r}"
 
 
 @pytest.mark.parametrize("key", ["../a", "C:/a", "", "con", "\0"])
-def test_no_other_key_is_guessed_where_it_is_not_plain_what_was_meant(tmp_path: Path, key: str) -> None:
+def test_no_key_is_suggested_if_the_intention_is_unclear(tmp_path: Path, key: str) -> None:
     with pytest.raises(StorageKeyError) as caught:
         FsStorage(tmp_path).load(key)
     assert caught.value.fix is None
 
 
 @pytest.mark.parametrize("key", [None, b"a", 1, Path("a")])
-def test_a_key_that_is_no_text_is_refused_in_words(tmp_path: Path, key: str) -> None:
+def test_a_key_that_is_not_text_is_refused(tmp_path: Path, key: str) -> None:
     for method in (FsStorage(tmp_path).load, FsStorage(tmp_path).list_files):
-        with pytest.raises(StorageKeyError, match=f"is text, got {type(key).__name__}"):
+        with pytest.raises(StorageKeyError, match=f"must be text, got {type(key).__name__}"):
             method(key)
 
 
 @pytest.mark.parametrize("root", ["", "nul\0", None, 1, b"data"])
-def test_a_root_that_is_no_path_is_a_fault_of_the_configuration(root: str) -> None:
-    with pytest.raises(ConfigError, match="no folder's path"):
+def test_a_root_that_is_not_a_path_is_a_configuration_error(root: str) -> None:
+    with pytest.raises(ConfigError, match="root must be a path, got"):
         FsStorage(root)
 
 
-class Folding(folders.Descriptor):
-    """A folder of a file system that takes upper and lower case for the same and sees no zero-width characters.
+class Folding(folders.DescriptorFolder):
+    """A folder of a file system that ignores case and zero-width characters.
 
     So do those of macOS the one, and Linux's folders that fold case both.
     """
@@ -126,7 +130,7 @@ class Folding(folders.Descriptor):
         fd, deeper._fd = deeper._fd, -1
         return Folding(fd)
 
-    def rename(self, old: str, new: str, into: folders.Descriptor | None = None) -> None:
+    def rename(self, old: str, new: str, into: folders.DescriptorFolder | None = None) -> None:
         super().rename(old, self._known(new), into)
 
 
@@ -136,13 +140,13 @@ def open_folding(path: str, *, create: bool) -> Folding:
     return Folding(fd)
 
 
-def test_keys_that_differ_in_case_do_not_share_a_file_where_the_file_system_would_let_them(
+def test_keys_that_differ_in_case_do_not_share_a_file_on_a_case_insensitive_file_system(
     tmp_path: Path,
 ) -> None:
     storage = FsStorage(tmp_path, open_root=open_folding)
     storage.save("Folder/Name", b"1")
     for twin in ("Folder/name", "folder/Name", "FOLDER/other"):
-        with pytest.raises(StorageKeyError, match=r"takes '.*' for '.*', which is another key"):
+        with pytest.raises(StorageKeyError, match=r"considers '.*' equal to '.*', another key"):
             storage.save(twin, b"2")
         with pytest.raises(StorageError):
             storage.load(twin)
@@ -164,7 +168,7 @@ def test_keys_that_differ_in_case_do_not_share_a_file_where_the_file_system_woul
         ("1" * 252 + "\u200b", ["1" * 252]),
     ],
 )
-def test_keys_that_differ_in_what_cannot_be_seen_do_not_share_a_file_either(
+def test_keys_that_differ_in_zero_width_characters_do_not_share_a_file(
     tmp_path: Path, name: str, twins: list[str]
 ) -> None:
     storage = FsStorage(tmp_path / "folding", open_root=open_folding)
@@ -172,7 +176,7 @@ def test_keys_that_differ_in_what_cannot_be_seen_do_not_share_a_file_either(
     storage.save(f"in/{name}/x", b"1")
     for twin in twins:
         for key in (twin, f"in/{twin}/x"):
-            with pytest.raises(StorageKeyError, match=r"takes '.*' for '.*', which is another key"):
+            with pytest.raises(StorageKeyError, match=r"considers '.*' equal to '.*', another key"):
                 storage.save(key, b"2")
             with pytest.raises(StorageKeyError):
                 storage.load(key)

@@ -1,4 +1,4 @@
-"""Links, pipes, devices and whatever else may stand inside the root lead nowhere and make nobody wait."""
+"""Links, pipes, devices and other special files in the root are never followed and never block."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from llmcore_storage_fs import folders, paths
 from llmcore_storage_fs.provider import FsStorage
 
 
-def _socket(path: Path) -> None:
+def _make_socket(path: Path) -> None:
     with socket.socket(socket.AF_UNIX) as server:
         here = Path.cwd()
         os.chdir(path.parent)  # the path of a socket may have 100 bytes only
@@ -27,31 +27,31 @@ def _socket(path: Path) -> None:
             os.chdir(here)
 
 
-def _device(path: Path) -> None:
+def _make_device(path: Path) -> None:
     os.mknod(path, 0o600 | stat.S_IFCHR, os.makedev(1, 5))
 
 
-def _filled(path: Path) -> None:
+def _make_folder_with_file(path: Path) -> None:
     path.mkdir()
     os.mkfifo(path / "inside")
 
 
 KINDS: dict[str, Callable[[Path], None]] = {
-    "a folder": _filled,
+    "a folder": _make_folder_with_file,
     "a pipe": os.mkfifo,
-    "a socket": _socket,
+    "a socket": _make_socket,
     "a link to a file": lambda path: path.symlink_to(path.parent.parent / "outside"),
     "a link to nothing": lambda path: path.symlink_to(path.parent.parent / "nothing"),
     "a link to a device": lambda path: path.symlink_to("/dev/zero"),
     "a link to itself": lambda path: path.symlink_to(path.name),
 }
 if hasattr(os, "geteuid") and os.geteuid() == 0:
-    KINDS["a device"] = _device
+    KINDS["a device"] = _make_device
 
 
 @pytest.mark.parametrize("ways", [folders, paths], ids=["descriptors", "paths"])
 @pytest.mark.parametrize("kind", KINDS)
-def test_what_is_no_file_is_refused_at_once(tmp_path: Path, kind: str, ways: object) -> None:
+def test_a_path_that_is_not_a_file_is_refused_at_once(tmp_path: Path, kind: str, ways: object) -> None:
     (tmp_path / "outside").write_bytes(b"not yours")
     root = tmp_path / "root"
     root.mkdir()
@@ -71,7 +71,7 @@ def test_what_is_no_file_is_refused_at_once(tmp_path: Path, kind: str, ways: obj
     if kind != "a folder":
         calls += [lambda: storage.create_directory("it"), lambda: storage.save("it/below", b"1")]
         calls += reads
-    else:  # which nobody sees who asks for files
+    else:  # a folder is not a file
         for read in reads:
             with pytest.raises(StorageNotFound):
                 read()
@@ -99,7 +99,7 @@ def test_a_huge_file_is_not_loaded(tmp_path: Path, ways: object) -> None:
     assert caught.value.fix
 
 
-def test_files_that_no_key_can_name_are_not_listed(tmp_path: Path) -> None:
+def test_files_with_names_that_cannot_be_keys_are_not_listed(tmp_path: Path) -> None:
     storage = FsStorage(tmp_path)
     storage.save("folder/good", b"1")
     (tmp_path / "folder" / "e\u0301").write_bytes(b"1")
@@ -110,7 +110,7 @@ def test_files_that_no_key_can_name_are_not_listed(tmp_path: Path) -> None:
     assert storage.list_files() == ["folder/good"]
 
 
-def test_the_root_may_be_reached_through_a_link(tmp_path: Path) -> None:
+def test_the_path_of_the_root_may_contain_a_link(tmp_path: Path) -> None:
     (tmp_path / "real").mkdir()
     (tmp_path / "root").symlink_to("real")
     for ways in (folders, paths):
@@ -119,7 +119,7 @@ def test_the_root_may_be_reached_through_a_link(tmp_path: Path) -> None:
         assert (tmp_path / "real" / "a" / "b").read_bytes() == b"1"
 
 
-def test_a_folder_swapped_for_a_link_while_writing_leads_nowhere(tmp_path: Path) -> None:
+def test_a_folder_that_is_replaced_with_a_link_while_writing_is_not_followed(tmp_path: Path) -> None:
     root, outside = tmp_path / "root", tmp_path / "outside"
     (root / "parked").mkdir(parents=True)
     (root / "swapped").mkdir()
@@ -160,10 +160,10 @@ def test_a_folder_swapped_for_a_link_while_writing_leads_nowhere(tmp_path: Path)
 
 
 @pytest.mark.parametrize("kind", ["a link to a file", "a link to a device", "a pipe", "a socket", "a folder"])
-def test_what_takes_the_file_s_place_between_look_and_open_is_refused_too(tmp_path: Path, kind: str) -> None:
+def test_a_file_that_is_replaced_between_check_and_open_is_refused(tmp_path: Path, kind: str) -> None:
     root = tmp_path / "root"
 
-    class Late(folders.Descriptor):
+    class Late(folders.DescriptorFolder):
         def open(self, name: str, flags: int) -> int:
             (root / "file").unlink()
             KINDS[kind](root / "file")
@@ -180,7 +180,7 @@ def test_what_takes_the_file_s_place_between_look_and_open_is_refused_too(tmp_pa
         FsStorage(root, open_root=open_late).load("file")
 
 
-def test_where_there_are_no_descriptors_each_step_looks_for_links_again(
+def test_without_descriptors_each_operation_checks_for_links(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     root, outside = tmp_path / "root", tmp_path / "outside"
@@ -189,7 +189,7 @@ def test_where_there_are_no_descriptors_each_step_looks_for_links_again(
     FsStorage(root).save("folder/secret", b"mine")
     folder = paths.open_root(str(root), create=False).child("folder", create=False)
 
-    monkeypatch.setattr(paths, "_FILE", 0)  # as where the system cannot be told to follow no link
+    monkeypatch.setattr(paths, "_FILE", 0)  # as on a system without O_NOFOLLOW
     real = os.open
 
     def swap_then_open(path: Path, *arguments: int) -> int:
@@ -212,12 +212,12 @@ def test_where_there_are_no_descriptors_each_step_looks_for_links_again(
         lambda: folder.child("below", create=True),
         lambda: list(folder.scan()),
     ):
-        with pytest.raises(OSError, match="a link stands in the way"):
+        with pytest.raises(OSError, match="the path contains a link"):
             step()
     assert [path.name for path in outside.iterdir()] == ["secret"]
 
 
-def test_a_deleted_root_is_an_empty_storage_and_is_made_again(tmp_path: Path) -> None:
+def test_a_root_that_was_deleted_before_the_first_use_is_created(tmp_path: Path) -> None:
     storage = FsStorage(tmp_path / "above" / "root")
     assert not (tmp_path / "above").exists(), "nothing is made before the first write"
     assert storage.list_files() == []

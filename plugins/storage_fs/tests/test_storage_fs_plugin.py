@@ -1,4 +1,4 @@
-"""The plugin's light module, the errors that a person meets, and cancelled writes."""
+"""The light module of the plugin, errors of the configuration, and cancelled writes."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_the_plugin_offers_fs_with_its_options(tmp_path: Path) -> None:
     assert (tmp_path / "kept" / "a").read_bytes() == b"1"
 
 
-def test_the_plugin_is_light_and_its_blocking_colour_needs_no_asyncio(tmp_path: Path) -> None:
+def test_the_plugin_is_light_and_blocking_calls_need_no_asyncio(tmp_path: Path) -> None:
     code = (
         "import sys, llmcore_storage_fs.plugin as plugin\n"
         "assert 'llmcore_storage_fs.provider' not in sys.modules\n"
@@ -39,7 +39,7 @@ def test_the_plugin_is_light_and_its_blocking_colour_needs_no_asyncio(tmp_path: 
     assert done.stdout == "[]\n"
 
 
-def test_a_root_that_is_a_file_says_so_and_how_to_mend_it(tmp_path: Path) -> None:
+def test_a_root_that_is_a_file_is_an_error_with_a_fix(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     storage = FsStorage(tmp_path / "file")
     for call in (lambda: storage.save("a", b""), lambda: storage.load("a"), storage.list_files):
@@ -52,7 +52,7 @@ def test_a_root_that_is_a_file_says_so_and_how_to_mend_it(tmp_path: Path) -> Non
 
 
 def test_text_is_not_saved_by_guessing_an_encoding(tmp_path: Path) -> None:
-    with pytest.raises(StorageError, match="save takes bytes, got str") as caught:
+    with pytest.raises(StorageError, match="data must be bytes, got str") as caught:
         FsStorage(tmp_path).save("a", "text")  # type: ignore[arg-type]
     assert caught.value.fix == "save(key, text.encode())"
     assert FsStorage(tmp_path).list_files() == []
@@ -67,13 +67,13 @@ def test_a_relative_root_stays_where_it_was(tmp_path: Path, monkeypatch: pytest.
     assert (tmp_path / "data" / "a").exists()
 
 
-def test_the_home_folder_may_be_written_as_a_tilde(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_tilde_is_expanded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     FsStorage("~/data").save("a", b"1")
     assert (tmp_path / "data" / "a").exists()
 
 
-def test_bytes_in_any_guise_are_saved(tmp_path: Path) -> None:
+def test_bytes_like_objects_are_saved(tmp_path: Path) -> None:
     storage = FsStorage(tmp_path)
     for data in (bytearray(b"abc"), memoryview(b"abc"), memoryview(b"aabbcc")[::2]):
         storage.save("a", data)  # type: ignore[arg-type]
@@ -81,16 +81,16 @@ def test_bytes_in_any_guise_are_saved(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("etag", [None, 5, b"etag"])
-def test_an_etag_that_is_no_text_is_refused_rather_than_taken_for_no_file(tmp_path: Path, etag: str) -> None:
+def test_an_etag_that_is_not_text_is_refused(tmp_path: Path, etag: str) -> None:
     storage = FsStorage(tmp_path)
     storage.save("old", b"1")
     for key in ("old", "new"):
-        with pytest.raises(StorageError, match="an etag is text, got"):
+        with pytest.raises(StorageError, match="etag must be text, got"):
             storage.save_if_match(key, b"2", etag)
     assert (storage.list_files(), storage.load("old")) == (["old"], b"1")
 
 
-def test_a_cancelled_write_is_whole_or_was_not(tmp_path: Path) -> None:
+def test_a_cancelled_write_is_complete_or_not_done(tmp_path: Path) -> None:
     storage = FsStorage(tmp_path)
     storage.save("a", b"old")
     new = b"n" * 1_000_000
@@ -109,7 +109,7 @@ def test_a_cancelled_write_is_whole_or_was_not(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
 
 
-def test_a_project_has_one_storage_and_one_cache_from_wherever_it_is_called(
+def test_a_project_has_one_storage_and_one_cache_for_each_working_directory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     below = tmp_path / "below" / "it"

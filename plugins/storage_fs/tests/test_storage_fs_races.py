@@ -1,4 +1,4 @@
-"""Moves, copies and saves that meet each other, over one file or over a file and a folder of one name."""
+"""Races of moves, copies and saves, for one file, or for a file and a folder of the same name."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from llmcore.contracts import storage_keys as keys
 from llmcore.errors import StorageChanged, StorageError, StorageKeyError, StorageNotFound
+from llmcore.support import storage_keys as keys
 from llmcore_storage_fs import folders, paths
 from llmcore_storage_fs.provider import FsStorage
 
@@ -20,7 +20,7 @@ def leftovers(root: Path) -> list[Path]:
     return [path for path in root.rglob("*") if path.name.startswith(keys.TEMPORARY)]
 
 
-def test_two_moves_in_opposite_directions_do_not_wait_for_each_other(tmp_path: Path) -> None:
+def test_two_moves_in_opposite_directions_do_not_deadlock(tmp_path: Path) -> None:
     storage = FsStorage(tmp_path)
     for key in ("a/1", "b/2"):
         storage.save(key, key.encode())
@@ -41,10 +41,8 @@ def test_two_moves_in_opposite_directions_do_not_wait_for_each_other(tmp_path: P
 
 @pytest.mark.parametrize("ways", [folders, paths], ids=["descriptors", "paths"])
 @pytest.mark.parametrize("method", ["move", "copy"])
-def test_who_loses_the_race_for_a_file_is_told_that_it_is_gone(
-    tmp_path: Path, ways: Any, method: str
-) -> None:
-    """Let another take the source away after the last look at it, before it is opened or renamed."""
+def test_the_loser_of_a_race_for_a_file_gets_not_found(tmp_path: Path, ways: Any, method: str) -> None:
+    """Move the source away after the last check, before it is opened or renamed."""
     rounds = 0
 
     class Late(ways.open_root(str(tmp_path), create=False).__class__):  # type: ignore[misc]
@@ -73,30 +71,30 @@ def test_who_loses_the_race_for_a_file_is_told_that_it_is_gone(
     assert leftovers(tmp_path) == []
 
 
-def test_of_many_that_move_one_file_at_once_one_does_and_the_others_find_nothing(tmp_path: Path) -> None:
-    storage, told = FsStorage(tmp_path), []
+def test_one_of_many_concurrent_moves_succeeds_and_the_others_get_not_found(tmp_path: Path) -> None:
+    storage, outcomes = FsStorage(tmp_path), []
 
     def move(n: int, start: threading.Barrier) -> None:
         start.wait(10)
         try:
             storage.move("source", f"target/{n}")
-            told.append("moved")
+            outcomes.append("moved")
         except Exception as error:  # noqa: BLE001 - whatever comes out is looked at
-            told.append(type(error).__name__)
+            outcomes.append(type(error).__name__)
 
     for _ in range(30):
         storage.save("source", b"1")
-        start, told = threading.Barrier(6), []
+        start, outcomes = threading.Barrier(6), []
         movers = [threading.Thread(target=move, args=(n, start)) for n in range(6)]
         for mover in movers:
             mover.start()
         for mover in movers:
             mover.join(60)
-        assert sorted(told) == ["StorageNotFound"] * 5 + ["moved"]
+        assert sorted(outcomes) == ["StorageNotFound"] * 5 + ["moved"]
 
 
 @pytest.mark.parametrize("ways", [folders, paths], ids=["descriptors", "paths"])
-def test_a_file_stands_where_a_folder_was_emptied_however_it_comes_there(tmp_path: Path, ways: Any) -> None:
+def test_a_file_can_replace_a_folder_without_files(tmp_path: Path, ways: Any) -> None:
     storage = FsStorage(tmp_path, open_root=ways.open_root)
     storage.save("source", b"1")
     puts: list[Callable[[], object]] = [
@@ -109,7 +107,7 @@ def test_a_file_stands_where_a_folder_was_emptied_however_it_comes_there(tmp_pat
     for put in puts:
         storage.save("f/a/b", b"0")
         for call in puts:
-            with pytest.raises(StorageKeyError, match="a folder stands there"):
+            with pytest.raises(StorageKeyError, match="the path is a folder"):
                 call()
         assert storage.load("f/a/b") == b"0"
         storage.create_directory("f/c/d")
@@ -124,8 +122,8 @@ def test_a_file_stands_where_a_folder_was_emptied_however_it_comes_there(tmp_pat
 
 
 @pytest.mark.parametrize("ways", [folders, paths], ids=["descriptors", "paths"])
-def test_a_folder_is_not_removed_under_a_writer_nor_with_what_came_late(tmp_path: Path, ways: Any) -> None:
-    """Let one come to the folder between the last look into it and its removal, and one have a file half written."""
+def test_a_folder_with_a_writer_or_a_new_file_is_not_removed(tmp_path: Path, ways: Any) -> None:
+    """Start one writer between the last check of the folder and its removal; another one has a temporary file in it."""
     storage, came = FsStorage(tmp_path, open_root=ways.open_root), False
     storage.create_directory("f/a")
 
@@ -145,13 +143,13 @@ def test_a_folder_is_not_removed_under_a_writer_nor_with_what_came_late(tmp_path
         return folder
 
     other = FsStorage(tmp_path, open_root=lambda path, *, create: late(ways.open_root(path, create=create)))
-    with pytest.raises(StorageKeyError, match="a folder stands there"):
+    with pytest.raises(StorageKeyError, match="the path is a folder"):
         other.save("f", b"2")
     assert (came, storage.list_files()) == (True, ["f/a/late"])
 
     def pieces() -> Iterator[bytes]:
         yield b"half"
-        with pytest.raises(StorageKeyError, match="a folder stands there"):
+        with pytest.raises(StorageKeyError, match="the path is a folder"):
             storage.save("g", b"2")
         yield b" and whole"
 
@@ -160,9 +158,9 @@ def test_a_folder_is_not_removed_under_a_writer_nor_with_what_came_late(tmp_path
     assert leftovers(tmp_path) == []
 
 
-def test_writers_and_those_who_put_a_file_in_the_folder_s_place_both_get_an_answer(tmp_path: Path) -> None:
-    """Of "f" and "f/a" one is there at a time: the other is refused, and no other error comes out."""
-    told: list[str] = []
+def test_a_race_between_a_folder_and_a_file_of_the_same_name_ends(tmp_path: Path) -> None:
+    """Only one of "f" and "f/a" exists at a time: the other is refused, without any other error."""
+    outcomes: list[str] = []
 
     def write(key: str) -> None:
         storage = FsStorage(tmp_path)
@@ -170,9 +168,9 @@ def test_writers_and_those_who_put_a_file_in_the_folder_s_place_both_get_an_answ
             try:
                 storage.save(key, b"%d" % n)
                 storage.delete(key)
-                told.append("saved")
+                outcomes.append("saved")
             except StorageError as error:
-                told.append(type(error).__name__)
+                outcomes.append(type(error).__name__)
 
     threads = [threading.Thread(target=write, args=(key,)) for key in ("f", "f/a", "f/a/b", "f/c")]
     for thread in threads:
@@ -180,7 +178,7 @@ def test_writers_and_those_who_put_a_file_in_the_folder_s_place_both_get_an_answ
     for thread in threads:
         thread.join(60)
         assert not thread.is_alive()
-    assert set(told) <= {"saved", "StorageKeyError"}
-    assert len(told) == 600
+    assert set(outcomes) <= {"saved", "StorageKeyError"}
+    assert len(outcomes) == 600
     assert FsStorage(tmp_path).list_files() == []
     assert leftovers(tmp_path) == []

@@ -1,4 +1,4 @@
-"""Streams take little memory whatever the file's size, end cleanly when cancelled, and pages go over many files."""
+"""Streams need little memory for any file size and end cleanly if cancelled; pages cover many files."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llmcore.contracts.storage_keys import fault_of_part
 from llmcore.errors import StorageError, StorageKeyError
+from llmcore.support.storage_keys import find_part_fault
 from llmcore_storage_fs import files, listing
 from llmcore_storage_fs.provider import FsStorage
 
@@ -47,7 +47,7 @@ def names(folder: Path) -> list[str]:
     return [path.name for path in folder.iterdir()]
 
 
-def test_a_stream_of_300_megabytes_takes_a_few(tmp_path: Path) -> None:
+def test_a_stream_of_300_megabytes_uses_a_few_megabytes(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", MEMORY, str(tmp_path)], capture_output=True, text=True, check=False
     )
@@ -55,7 +55,7 @@ def test_a_stream_of_300_megabytes_takes_a_few(tmp_path: Path) -> None:
     assert int(done.stdout) < 30_000  # kilobytes; asyncio is in it
 
 
-def test_a_cancelled_stream_leaves_what_was_there_and_no_thread(tmp_path: Path) -> None:
+def test_a_cancelled_stream_keeps_the_existing_file_and_ends_its_thread(tmp_path: Path) -> None:
     storage = FsStorage(tmp_path)
     storage.save("file", b"old")
     closed = []
@@ -85,7 +85,7 @@ def test_a_cancelled_stream_leaves_what_was_there_and_no_thread(tmp_path: Path) 
     assert closed
 
 
-def test_a_reader_that_is_cancelled_holds_no_file_open(tmp_path: Path) -> None:
+def test_a_cancelled_reader_closes_the_file(tmp_path: Path) -> None:
     storage = FsStorage(tmp_path)
     storage.save("file", bytes(10 << 20))
 
@@ -127,7 +127,7 @@ def test_the_etags_of_files_saved_one_after_another_all_differ(tmp_path: Path) -
     assert len(etags) == 300
 
 
-def test_pages_go_over_a_folder_full_of_files(tmp_path: Path) -> None:
+def test_pages_cover_a_large_folder(tmp_path: Path) -> None:
     storage = FsStorage(tmp_path)
     for place in ("a", "a-b", "z"):
         (tmp_path / place).mkdir()
@@ -149,7 +149,7 @@ def test_pages_go_over_a_folder_full_of_files(tmp_path: Path) -> None:
     prefix=st.sampled_from(["", "a", "a/", "a/a", "ab/", "b"]),
     limit=st.integers(1, 12),
 )
-def test_a_page_is_what_the_list_has_after_its_key(
+def test_a_page_equals_the_list_after_its_key(
     tmp_path_factory: pytest.TempPathFactory, keys: set[str], after: str, prefix: str, limit: int
 ) -> None:
     storage = FsStorage(tmp_path_factory.mktemp("pages"))
@@ -161,7 +161,7 @@ def test_a_page_is_what_the_list_has_after_its_key(
     assert page == [key for key in everything if key > after][:limit]
 
 
-def test_the_last_page_of_a_large_folder_looks_at_its_own_names_alone(
+def test_the_last_page_of_a_large_folder_checks_only_its_names(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     storage, looked = FsStorage(tmp_path), 0
@@ -171,9 +171,9 @@ def test_the_last_page_of_a_large_folder_looks_at_its_own_names_alone(
     def counted(part: str) -> str | None:
         nonlocal looked
         looked += 1
-        return fault_of_part(part)
+        return find_part_fault(part)
 
-    monkeypatch.setattr(listing, "fault_of_part", counted)
+    monkeypatch.setattr(listing, "find_part_fault", counted)
     for after in ("1989", "0009"):
         looked = 0
         assert len(storage.list_page("", 10, after)) == 10

@@ -1,4 +1,4 @@
-"""Folders of two users: what one may not write is read-only, what one may not read is named or passed over."""
+"""Folders of two users: without write permission the storage is read-only; unreadable folders are named or skipped."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def child(code: str, *arguments: object) -> subprocess.Popen[str]:
 
 @pytest.fixture
 def place() -> Iterator[Path]:
-    """Return a folder that everybody can reach; pytest closes its own to others, again with each run that begins."""
+    """Return a folder that all users can reach; pytest makes its own folders private at the start of each run."""
     with tempfile.TemporaryDirectory() as folder:
         Path(folder).chmod(0o755)
         yield Path(folder)
@@ -48,38 +48,38 @@ except Exception as error:
 """
 
 
-def test_a_folder_that_may_not_be_written_is_read_only(place: Path) -> None:
+def test_a_folder_without_write_permission_is_read_only(place: Path) -> None:
     storage = FsStorage(place / "root")
     for key in ("file", "folder/other", "closed"):
         storage.save(key, b"old")
     (place / "root" / "closed").chmod(0)
     become = ""
-    if os.geteuid() == 0:  # who may do everything; so ask somebody else
+    if os.geteuid() == 0:  # root may do everything, so use another user
         (place / "root" / "file").chmod(0o644)
         become = BECOME_NOBODY
     for folder in (place / "root", place / "root" / "folder"):
         folder.chmod(0o555)
     try:
-        out, said = child(become + LOCKED, place / "root").communicate()
+        out, errors = child(become + LOCKED, place / "root").communicate()
     finally:
         for folder in (place / "root", place / "root" / "folder"):
             folder.chmod(0o700)
     lines = out.splitlines()
-    assert lines[:4] == ["StorageReadOnly None True True"] * 4, said
+    assert lines[:4] == ["StorageReadOnly None True True"] * 4, errors
     assert lines[4] == "b'old' ['closed', 'file', 'folder/other']"
-    assert lines[5].startswith("StorageError the storage may not be read")
+    assert lines[5].startswith("StorageError the storage cannot be read")
 
 
 LISTS = """
-def told(call):
+def report(call):
     try:
         print(call())
     except Exception as error:
         print(type(error).__name__, error.message, error.where, error.__context__)
 
-told(lambda: storage.list_files())
-told(lambda: [info.key for info in storage.list_page()])
-told(lambda: storage.list_files("lost+found/"))
+report(lambda: storage.list_files())
+report(lambda: [info.key for info in storage.list_page()])
+report(lambda: storage.list_files("lost+found/"))
 """
 OWN = """
 import os
@@ -88,21 +88,23 @@ os.mkdir(sys.argv[1] + "/mine"), os.chmod(sys.argv[1] + "/mine", int(sys.argv[2]
 
 
 @pytest.mark.parametrize("mode", [0o000, 0o700, 0o711, 0o744])
-def test_another_user_s_closed_folder_is_passed_over_and_one_s_own_is_named(place: Path, mode: int) -> None:
+def test_an_unreadable_folder_is_skipped_if_it_is_another_user_s_and_an_error_otherwise(
+    place: Path, mode: int
+) -> None:
     root = place / "root"
     storage, become = FsStorage(root), ""
     for key in ("a", "lost+found/b", "z"):
         storage.save(key, b"1")
-    if os.geteuid() == 0:  # who may read everything; so ask somebody else
+    if os.geteuid() == 0:  # root may read everything, so use another user
         become = BECOME_NOBODY
         root.chmod(0o777)
         (root / "lost+found").chmod(mode)
-        out, said = child(become + LISTS, root).communicate()
-        assert out.splitlines()[:2] == ["['a', 'z']"] * 2, said
+        out, errors = child(become + LISTS, root).communicate()
+        assert out.splitlines()[:2] == ["['a', 'z']"] * 2, errors
         explicit = out.splitlines()[2]
-        assert "StorageError the storage may not be read" in explicit or mode == 0o744
+        assert "StorageError the storage cannot be read" in explicit or mode == 0o744
         assert "lost+found" in explicit
-    out, said = child(become + OWN + LISTS, root, f"{mode & 0o466:o}").communicate()
-    fault = f"StorageError the storage may not be read: Permission denied (EACCES) {root}/mine None"
+    out, errors = child(become + OWN + LISTS, root, f"{mode & 0o466:o}").communicate()
+    fault = f"StorageError the storage cannot be read: Permission denied (EACCES) {root}/mine None"
     (root / "mine").chmod(0o700)
-    assert out.splitlines()[:2] == [fault] * 2, said
+    assert out.splitlines()[:2] == [fault] * 2, errors

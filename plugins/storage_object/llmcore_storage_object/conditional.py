@@ -1,4 +1,4 @@
-"""Saves under a condition. They are told apart from their own repetition: the winner learns that it won."""
+"""Conditional saves with retries: each save marks its object, so that a retry recognises its own success."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from llmcore_storage_object.work import Bucket
 __all__ = ["save_if"]
 
 _MARK: Final = "llmcoresave"
-"""Under which an object carries the name of the save that made it; a word that every vendor takes."""
+"""The metadata key for the mark of the save, in a form that every vendor accepts."""
 _FIRST_PAUSE_S: Final = 0.1
 
 
 def save_if(bucket: Bucket, key: str, data: bytes, etag: str | None) -> Work[str]:
-    """Put *data* if the etag of what is there is *etag*, None meaning that there is nothing.
+    """Put *data* if the object has the ETag *etag*, or does not exist if *etag* is None.
 
-    The SDK's own repetition would take the refusal of the second request for the answer, though the first one was carried
-    out and only its answer was lost. So every request goes once, and what is there afterwards tells whose it is.
+    If the answer of a successful request is lost, the server refuses the retry, and the SDK's retry would report a failed
+    condition. So the SDK sends each request once, and the mark of the stored object shows which save was successful.
     """
     bucket.path(key)
-    if not (yield from bucket.traits.conditions()):
-        raise faults.unheld(bucket.place)
-    mode = "create" if etag is None else bucket.matching(etag)
+    if not (yield from bucket.traits.has_conditions()):
+        raise faults.conditions_ignored(bucket.place)
+    mode = "create" if etag is None else bucket.make_condition(etag)
     mark, doubt, refused = secrets.token_hex(16), False, False
     failure: Exception | None = None
     for number in range(bucket.retries + 1):
@@ -35,16 +35,16 @@ def save_if(bucket: Bucket, key: str, data: bytes, etag: str | None) -> Work[str
             put = yield from bucket.save(key, data, once=True, mark={_MARK: mark}, mode=mode)
             return bucket.etag(put) or ""
         except Exception as error:
-            refused = faults.conflicting(error) or (isinstance(error, FileNotFoundError) and etag is not None)
-            again = faults.transient(error) and not refused
+            refused = faults.is_conflict(error) or (isinstance(error, FileNotFoundError) and etag is not None)
+            again = faults.is_transient(error) and not refused
             if not (refused or again or doubt):
                 raise
             failure = error
         if not again:
             break
-        doubt = doubt or not faults.never_done(failure)
+        doubt = doubt or not faults.is_never_done(failure)
     if doubt:
-        if (ours := (yield from _ours(bucket, key, mark))) is not None:
+        if (ours := (yield from _select(bucket, key, mark))) is not None:
             return ours
         raise faults.uncertain(key, bucket.place)
     if refused or failure is None:
@@ -52,10 +52,10 @@ def save_if(bucket: Bucket, key: str, data: bytes, etag: str | None) -> Work[str
     raise failure
 
 
-def _ours(bucket: Bucket, key: str, mark: str) -> Work[str | None]:
-    """Return the etag of what is there if the save of that *mark* made it."""
+def _select(bucket: Bucket, key: str, mark: str) -> Work[str | None]:
+    """Return the ETag of the object if it has *mark*; None if not."""
     try:
         found: Any = yield ask("get", bucket.store, bucket.path(key), options={"head": True})
-    except Exception:  # noqa: BLE001 - then it stays uncertain
+    except Exception:  # noqa: BLE001 - the outcome stays unknown
         return None
     return bucket.etag(found.meta) or "" if found.attributes.get(_MARK) == mark else None

@@ -1,4 +1,4 @@
-"""Turns what the SDK raised into our errors, in words, without secrets and without the original."""
+"""Translate exceptions of the SDK into our errors, without secrets and without a reference to the original."""
 
 from __future__ import annotations
 
@@ -28,27 +28,29 @@ from llmcore.errors import (
 from llmcore.types import Secret
 
 __all__ = [
+    "ListError",
     "changed",
-    "conflicting",
+    "conditions_ignored",
     "exists",
     "file_there",
     "folder_there",
-    "never_done",
-    "no_place",
+    "get_status",
+    "is_conflict",
+    "is_missing_bucket",
+    "is_never_done",
+    "is_panic",
+    "is_transient",
+    "key_nested",
     "not_found",
-    "panicked",
-    "status_of",
     "too_large",
-    "transient",
     "translate",
     "uncertain",
-    "unheld",
-    "unsteady",
+    "unstable",
 ]
 
 _STATUS: Final = re.compile(r"status code: (\d{3})|status: (\d{3}),")
 _CODE: Final = re.compile(r"<Code>\s*(\w+)\s*</Code>|\"(?:code|reason)\":\s*\"(\w+)\"")
-_SAID: Final = re.compile(r"<Message>\s*(.*?)\s*</Message>|\"message\":\s*\"(.*?)\"", re.DOTALL)
+_MESSAGE: Final = re.compile(r"<Message>\s*(.*?)\s*</Message>|\"message\":\s*\"(.*?)\"", re.DOTALL)
 _REQUEST: Final = re.compile(r"Error performing (\w+) \S+ in [^ ,]+(?:, after [^-]*)? *- ")
 _NO_PLACE: Final = re.compile(
     r"NoSuchBucket|ContainerNotFound|bucket does not exist|BucketNotFound", re.IGNORECASE
@@ -57,7 +59,7 @@ _FULL: Final = re.compile(
     r"QuotaExceeded|InsufficientStorage|EntityTooLarge|no space left|StorageFull", re.IGNORECASE
 )
 _REFUSED: Final = (PermissionDeniedError, UnauthenticatedError)
-_MAY_NOT: Final = frozenset(
+_NO_PERMISSION: Final = frozenset(
     {
         "AccessDenied",
         "AllAccessDisabled",
@@ -67,211 +69,227 @@ _MAY_NOT: Final = frozenset(
         "",
     }
 )
-"""Codes of a 403 that tell of rights rather than of credentials."""
+"""Codes of a 403 that mean missing permissions, not wrong credentials."""
 _CONFLICT, _NOT_ALLOWED, _NO_ROOM, _SERVER_SIDE, _TOO_MANY = 409, 405, 507, 500, 429
 _BROKEN: Final = re.compile(r"HTTP error: request or response body error|error decoding response body")
 _LATER: Final = (408, _TOO_MANY)
 _LONGEST: Final = 300
 
 
+class ListError(Exception):
+    """A list without the SDK failed. The text has the form of the SDK's errors."""
+
+    def __init__(self, fault: str) -> None:
+        super().__init__(f"Error performing GET list in 0ms - {fault}")
+
+
 def translate(
     error: BaseException, key: str, place: str, secrets: Iterable[Secret], *, writing: bool
 ) -> StorageError:
-    """Return our error for the SDK's *error* that arose over *key* in the bucket or container *place*."""
+    """Return our error for the SDK's *error*, which concerns *key* in the bucket or container *place*."""
     text = str(error)
-    code, status, where = _code(text), status_of(error), f"{place}/{key}" if key else place
-    if isinstance(error, FileNotFoundError) or no_place(error):
-        if writing or no_place(error):
+    code, status, where = _find_code(text), get_status(error), f"{place}/{key}" if key else place
+    if isinstance(error, FileNotFoundError) or is_missing_bucket(error):
+        if writing or is_missing_bucket(error):
             return StorageError(
-                f"there is no bucket or container {place}",
+                f"the bucket or container {place} does not exist",
                 where=place,
-                expected="one that exists",
-                fix="make it with the tools of its vendor, or correct the configuration",
+                expected="an existing bucket or container",
+                fix="create it with the vendor's tools, or correct the configuration",
             )
         return not_found(key, where)
-    said = _words(text, secrets)
+    reason = _format_error(text, secrets)
     if isinstance(error, InvalidPathError):
-        return _unlisted(said, place)
+        return _make_unlistable_error(reason, place)
     if isinstance(error, _REFUSED) or status in (401, 403, _NOT_ALLOWED):
         asked = _REQUEST.search(text)
-        return _refused(
-            said, code, where, writing=writing and (asked is None or asked[1] not in ("GET", "HEAD"))
+        return _make_denied_error(
+            reason, code, where, writing=writing and (asked is None or asked[1] not in ("GET", "HEAD"))
         )
     if status == _NO_ROOM or _FULL.search(text):
         return StorageFull(
-            f"the storage has no room: {said}",
+            f"the storage has no free space: {reason}",
             where=where,
             expected="free space and quota",
-            fix="free some space there",
+            fix="free some space",
         )
-    return (StorageUnavailable if _away(error) else StorageError)(
-        f"the object store failed: {said}",
+    return (StorageUnavailable if _is_unavailable(error) else StorageError)(
+        f"the object store failed: {reason}",
         where=where,
         expected="a server that can be reached and answers",
-        fix="`llmcore config show` tells the address in use",
+        fix="llmcore config show",
     )
 
 
 def not_found(key: str, where: str) -> StorageNotFound:
-    """Return the error for a key under which there is nothing."""
+    """Return the error for a key that does not exist."""
     return StorageNotFound(
         f"nothing is stored under {key!a}",
         where=where,
         expected="a key that was saved before",
-        fix="list_files() tells which keys there are",
+        fix="list_files() returns the existing keys",
     )
 
 
 def exists(key: str) -> StorageExists:
-    """Return the error for a key that was to be new."""
+    """Return the error for a conditional save of a key that exists."""
     return StorageExists(
-        f"something is already stored under {key!a}",
-        expected="a key under which nothing is stored",
-        fix="choose another key, or save() to replace what is there",
+        f"a file is already stored under {key!a}",
+        expected="a key under which no file is stored",
+        fix="choose another key, or save() to replace the file",
     )
 
 
 def changed(key: str) -> StorageChanged:
-    """Return the error for a file that is not the one with the expected etag."""
+    """Return the error for a conditional save of a file with another ETag."""
     return StorageChanged(
         f"another version, or nothing, is stored under {key!a}",
-        expected="the version with the etag that was given",
-        fix="load_with_etag() again, and decide anew",
+        expected="the version with the passed ETag",
+        fix="call load_with_etag() again, and retry with the new version",
     )
 
 
 def uncertain(key: str, place: str) -> StorageError:
-    """Return the error for a save that may have been done, and whose answer was lost."""
+    """Return the error for a conditional save with an unknown outcome."""
     return StorageError(
-        f"it is not known whether {key!a} was saved: the answer was lost, and what is there now does not tell",
+        f"it is not known whether {key!a} was saved: the answer was lost, and the object has changed or cannot be read",
         where=place,
-        expected="an answer",
-        fix="load_with_etag() tells what is there",
+        expected="an answer of the server",
+        fix="call load_with_etag() to compare the stored version",
     )
 
 
-def unheld(place: str) -> StorageError:
-    """Return the error for a server that would ignore a condition."""
+def conditions_ignored(place: str) -> StorageError:
+    """Return the error for a server that ignores conditions."""
     return StorageError(
         "this server ignores the conditions of a save (If-None-Match, If-Match): nothing was saved",
         where=place,
-        expected="a server that answers a condition which does not hold with 412",
+        expected="a server that answers 412 if a condition is false",
         fix="save() without a condition, or use another server",
     )
 
 
 def folder_there(key: str) -> StorageKeyError:
-    """Return the error for a key that cannot be beside another one on a server that keeps files in folders."""
+    """Return the error for a key that another key excludes, on a server that stores files in folders."""
     return StorageKeyError(
-        f"the key {key!a} cannot be used: this server keeps files in folders, and one of both is there already",
-        expected="no key that is the folder of another one",
+        f"the key {key!a} cannot be used: this server stores files in folders, and the key is a folder or below a file",
+        expected="a key that is not the folder of another one, or below one",
         fix="choose another key",
     )
 
 
-def too_large(key: str, place: str, size: int, most: int) -> StorageError:
-    """Return the error for an object that would take all the memory."""
-    return StorageError(
-        f"{key!a} is too large to be loaded in one piece: {size} bytes",
-        where=place,
-        expected=f"at most {most} bytes",
-        fix="load_stream() reads it piece by piece",
+def key_nested(key: str) -> StorageKeyError:
+    """Return the error for a key that is the folder of another one, or below one."""
+    return StorageKeyError(
+        f"the key {key!a} cannot be used: it is the folder of an existing file, or below one",
+        expected="a key that is not the folder of another one, or below one, as on a disk",
+        fix="choose another key, or delete the other file first",
     )
 
 
-def unsteady(key: str, place: str) -> StorageError:
-    """Return the error for an object that is another one each time it is read."""
+def too_large(key: str, place: str, size: int, most: int) -> StorageError:
+    """Return the error for an object that is too large for the memory."""
     return StorageError(
-        f"{key!a} is replaced all the time: none of several reads gave a whole file",
+        f"the file {key!a} must have at most {most} bytes to be loaded in one piece, got {size}",
         where=place,
-        expected="a moment in which it stays",
+        expected=f"at most {most} bytes",
+        fix="use load_stream(), which loads in pieces",
+    )
+
+
+def unstable(key: str, place: str) -> StorageError:
+    """Return the error for an object that is replaced during each read."""
+    return StorageError(
+        f"the file {key!a} is replaced all the time: none of several reads returned a complete file",
+        where=place,
+        expected="a file that does not change for a moment",
         fix="load it again",
     )
 
 
 def file_there(key: str) -> StorageKeyError:
-    """Return the error for a folder that is to be where a file stands."""
+    """Return the error for a folder with the key of a file."""
     return StorageKeyError(
-        f"no folder can be made under {key!a}: a file stands there",
+        f"the folder {key!a} cannot be created: it is a file",
         expected="a key under which no file is stored",
         fix="choose another key, or delete the file",
     )
 
 
-def conflicting(error: Exception) -> bool:
-    """Return whether the server refused a condition, or another writer was faster."""
-    return isinstance(error, AlreadyExistsError | PreconditionError) or status_of(error) == _CONFLICT
+def is_conflict(error: Exception) -> bool:
+    """Return whether a condition was false, or another writer won."""
+    return isinstance(error, AlreadyExistsError | PreconditionError) or get_status(error) == _CONFLICT
 
 
-def no_place(error: BaseException) -> bool:
-    """Return whether the server tells that there is no such bucket or container."""
+def is_missing_bucket(error: BaseException) -> bool:
+    """Return whether the server reports that the bucket or container does not exist."""
     return _NO_PLACE.search(str(error)) is not None
 
 
-def panicked(error: BaseException) -> bool:
-    """Return whether the SDK ran into a fault of its own, which it raises as no `Exception`."""
-    return type(error).__name__ == "PanicException"
+def is_panic(error: BaseException) -> bool:
+    """Return whether the native code of the SDK panicked; a panic is not an Exception."""
+    return not isinstance(error, Exception)
 
 
-def transient(error: BaseException) -> bool:
-    """Return whether the same request may succeed a moment later."""
-    status = status_of(error)
+def is_transient(error: BaseException) -> bool:
+    """Return whether a retry may succeed."""
+    status = get_status(error)
     if status is None:
         return _REQUEST.search(str(error)) is not None
     return status >= _SERVER_SIDE or status in _LATER
 
 
-def never_done(error: Exception) -> bool:
-    """Return whether the server certainly did not do what failed: it was not reached, or put it off."""
-    return status_of(error) == _TOO_MANY or "kind: Connect" in str(error)
+def is_never_done(error: Exception) -> bool:
+    """Return whether the server certainly did not execute the request: it was not reached, or answered 429."""
+    return get_status(error) == _TOO_MANY or "kind: Connect" in str(error)
 
 
-def status_of(error: BaseException) -> int | None:
-    """Return the HTTP status that the SDK tells of, if any."""
+def get_status(error: BaseException) -> int | None:
+    """Return the HTTP status in the SDK's error; None if there is none."""
     found = _STATUS.search(str(error))
     return int(found[1] or found[2]) if found else None
 
 
-def _unlisted(said: str, place: str) -> StorageError:
+def _make_unlistable_error(reason: str, place: str) -> StorageError:
     return StorageError(
-        f"there is an object whose name the SDK cannot list, and so none of its neighbours: {said}",
+        f"the SDK cannot list a page with the name of this object: {reason}",
         where=place,
         expected='names without "//", "." and ".." as parts',
-        fix="rename or remove that object with the tools of the vendor, or set `prefix` to a folder without it",
+        fix="rename or delete that object with the vendor's tools, or set `prefix` to a folder without it",
     )
 
 
-def _refused(said: str, code: str, where: str, *, writing: bool) -> StorageError:
-    if writing and code in _MAY_NOT:
+def _make_denied_error(reason: str, code: str, where: str, *, writing: bool) -> StorageError:
+    if writing and code in _NO_PERMISSION:
         return StorageReadOnly(
-            f"the storage may not be written: {said}",
+            f"the storage cannot be written: {reason}",
             where=where,
-            expected="credentials that may write there",
-            fix="give them the right to put, get and delete objects, or use others",
+            expected="credentials with write permission",
+            fix="give them permission to put, get and delete objects, or use other credentials",
         )
     return StorageDenied(
-        f"the object store refuses these credentials: {said}",
+        f"the object store refuses these credentials: {reason}",
         where=where,
-        expected="credentials that are valid and may read there",
-        fix="llmcore config show storage",
+        expected="valid credentials with read permission",
+        fix="llmcore config show",
     )
 
 
-def _away(error: BaseException) -> bool:
-    """Return whether the server was not there, or not well, or broke off."""
-    return not panicked(error) and (transient(error) or _BROKEN.search(str(error)) is not None)
+def _is_unavailable(error: BaseException) -> bool:
+    """Return whether the server could not be reached, failed, or broke off its answer."""
+    return not is_panic(error) and (is_transient(error) or _BROKEN.search(str(error)) is not None)
 
 
-def _code(text: str) -> str:
+def _find_code(text: str) -> str:
     found = _CODE.search(text)
     return (found[1] or found[2]) if found else ""
 
 
-def _words(text: str, secrets: Iterable[Secret]) -> str:
-    """Return the server's code and message, or what the SDK says of the way there."""
-    code, said = _code(text), _SAID.search(text)
-    if code or said:
-        words = ": ".join(part for part in (code, (said[1] or said[2]) if said else "") if part)
+def _format_error(text: str, secrets: Iterable[Secret]) -> str:
+    """Return the server's code and message, or the SDK's description of a connection error."""
+    code, message = _find_code(text), _MESSAGE.search(text)
+    if code or message:
+        words = ": ".join(part for part in (code, (message[1] or message[2]) if message else "") if part)
     else:
         words = _REQUEST.sub(r"\1: ", text.partition("\n\nDebug source")[0])
         words = f"{words}{' (connection)' if 'kind: Connect' in text else ''}"

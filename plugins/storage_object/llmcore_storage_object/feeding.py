@@ -1,4 +1,4 @@
-"""Streams into the SDK: whoever saves goes on iterating over its own source, and what had begun is taken back when it stops."""
+"""Asynchronous uploads: the task that saves iterates over its source, and an upload that stops is aborted."""
 
 from __future__ import annotations
 
@@ -6,50 +6,50 @@ import asyncio  # noqa: TID253 - this module is imported when a store is first u
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, Final
 
-__all__ = ["END", "GRACE_S", "Stopped", "fed"]
+__all__ = ["END", "GRACE_S", "Stopped", "upload"]
 
 END: Final = object()
-"""What stands for the piece after the last one."""
+"""Marks the end of the pieces."""
 GRACE_S: Final = 5.0
-"""How long a cancelled save waits for the SDK to take back what it began on the server."""
+"""The time for which a cancelled save waits until the SDK has aborted the upload."""
 
 
-async def fed(put: Callable[[AsyncIterator[Any]], Awaitable[Any]], source: AsyncIterator[Any]) -> Any:
-    """Have the SDK *put* what *source* yields, which this task iterates over as the SDK asks for it.
+async def upload(put: Callable[[AsyncIterator[Any]], Awaitable[Any]], source: AsyncIterator[Any]) -> Any:
+    """Call the SDK's *put* with the pieces of *source*, which this task fetches as the SDK requests them.
 
-    When the source fails or this task is cancelled, the SDK sees its own source fail: then it removes the parts that it has
-    sent. Cancelled itself, it would leave them on the server.
+    If the source fails or this task is cancelled, the SDK's iterator raises, and the SDK deletes the parts that it has sent. If
+    the SDK's call were cancelled, the parts would remain on the server.
     """
-    given = _Given()
-    putting = asyncio.ensure_future(put(given.pieces()))
-    putting.add_done_callback(lambda _: given.asked.put_nowait(None))
+    feed = _PieceFeed()
+    putting = asyncio.ensure_future(put(feed.pieces()))
+    putting.add_done_callback(lambda _: feed.asked.put_nowait(None))
     try:
-        while (answer := await given.asked.get()) is not None:
+        while (answer := await feed.asked.get()) is not None:
             piece = await anext(source, END)
             if not answer.done():
                 answer.set_result(piece)
         return putting.result()
     except BaseException:
-        if given.began:
-            given.stop()
+        if feed.began:
+            feed.stop()
             await asyncio.wait({putting}, timeout=GRACE_S)
         raise
     finally:
         putting.cancel()
-        putting.add_done_callback(_heard)
+        putting.add_done_callback(_retrieve_exception)
 
 
-class _Given:
-    """The pieces as the SDK sees them."""
+class _PieceFeed:
+    """The iterator over the pieces for the SDK."""
 
     def __init__(self) -> None:
         self.asked: asyncio.Queue[asyncio.Future[Any] | None] = asyncio.Queue()
         self.began = False
-        """Whether the SDK has asked for any: it does so when the server has taken up the upload."""
+        """Whether the SDK has requested a piece, which it does after the server has accepted the upload."""
         self._stopped = asyncio.Event()
 
     async def pieces(self) -> AsyncIterator[Any]:
-        """Yield what is answered, and fail when stopped."""
+        """Request and yield pieces; raise Stopped after `stop`."""
         while True:
             self.began = True
             answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
@@ -62,18 +62,18 @@ class _Given:
             yield piece
 
     def stop(self) -> None:
-        """Fail at the piece that the SDK waits for, or asks for next."""
+        """Raise Stopped at the current or next request of the SDK."""
         self._stopped.set()
         if not self._answer.done():
             self._answer.set_exception(Stopped())
-            self._answer.exception()  # it is no fault if nobody hears of it
+            self._answer.exception()  # so that asyncio does not log that it was never retrieved
 
 
 class Stopped(Exception):
-    """Whoever saves does so no longer."""
+    """The upload was stopped by its caller."""
 
 
-def _heard(putting: asyncio.Future[Any]) -> None:
-    """Take note of how it ended, which is of no interest any more."""
+def _retrieve_exception(putting: asyncio.Future[Any]) -> None:
+    """Retrieve the exception, so that asyncio does not log it."""
     if not putting.cancelled():
         putting.exception()

@@ -1,4 +1,4 @@
-"""Lists a bucket: all keys that begin so, or a page of them."""
+"""List a bucket: all keys with a prefix, or a page of them."""
 
 from __future__ import annotations
 
@@ -7,58 +7,117 @@ from typing import Any, Final
 
 import obstore
 
-from llmcore.contracts.storage_keys import fault_of_part, parse, parse_prefix
 from llmcore.errors import StorageKeyError
+from llmcore.support.foreign_names import Skipped
+from llmcore.support.storage_keys import parse, parse_prefix
 from llmcore.types import FileInfo
 from llmcore_storage_object.steps import END, Work, ask, chunk
+from llmcore_storage_object.wire import Lister
 from llmcore_storage_object.work import Bucket
 
 __all__ = ["keys", "page"]
 
 _AT_ONCE: Final = 1000
-"""What the vendors' services send in one answer."""
+"""The maximum number of objects in one answer of the vendors' services."""
 
 
 def keys(bucket: Bucket, prefix: str) -> Work[list[str]]:
     """Return all keys that begin with *prefix*, sorted."""
-    stream = obstore.list(bucket.store, _folder(bucket, prefix), chunk_size=_AT_ONCE)
-    found = yield ask("collect", on=stream)
-    return sorted({key for key, _ in _ours(bucket, prefix, "", found)})
+    source, skipped = _source(bucket, prefix, "", _AT_ONCE), Skipped()
+    found: set[str] = set()
+    while (metas := (yield from source.next())) is not None:
+        found.update(key for key, _ in _select(bucket, prefix, "", metas, skipped))
+    bucket.foreign.report(skipped)
+    return sorted(found)
 
 
 def page(bucket: Bucket, prefix: str, limit: int, after: str) -> Work[list[FileInfo]]:
-    """Return what is known of the first *limit* files after *after*."""
-    folder = _folder(bucket, prefix)
-    # What comes before the prefix need not be read either, and begins with all of it but its last character.
-    start = _acceptable(max(after, prefix[:-1]))
-    offset = bucket.base + start if start else None
-    stream = obstore.list(bucket.store, folder, offset=offset, chunk_size=min(limit + 1, _AT_ONCE) or 1)
+    """Return the information about the first *limit* files after the key *after*."""
+    # Start after the prefix without its last character: names before the prefix need not be read.
+    source = _source(bucket, prefix, max(after, prefix[:-1]), min(limit + 1, _AT_ONCE) or 1)
+    skipped = Skipped()
     infos: dict[str, FileInfo] = {}
-    while len(infos) < limit and (found := (yield chunk(stream))) is not END:
-        infos |= {key: bucket.info_of(key, meta) for key, meta in _ours(bucket, prefix, after, found)}
-        last = found[-1]["path"][len(bucket.base) :] if found else ""
+    while len(infos) < limit and (metas := (yield from source.next())) is not None:
+        infos |= {
+            key: bucket.make_info(key, meta) for key, meta in _select(bucket, prefix, after, metas, skipped)
+        }
+        last = metas[-1]["path"][len(bucket.base) :] if metas else ""
         if last > prefix and not last.startswith(prefix):
             break
+    bucket.foreign.report(skipped)
     return [infos[key] for key in sorted(infos)[: max(limit, 0)]]
 
 
-def _folder(bucket: Bucket, prefix: str) -> str | None:
-    """Return what the store is asked for: its prefixes are whole parts."""
+class _FromServer:
+    """Objects with their unmodified names, from the server's list."""
+
+    def __init__(self, lister: Lister, folder: str, start: str) -> None:
+        self._make_lister = lister
+        self._folder = folder
+        self._start = start
+        self._token: str | None = ""
+
+    def next(self) -> Work[list[dict[str, Any]] | None]:
+        """Return the next objects; None after the last."""
+        if self._token is None:
+            return None
+        page = yield from self._make_lister.page(self._folder, self._start, self._token)
+        self._token = page.next or None
+        return page.metas
+
+
+class _FromSdk:
+    """Objects with the names of the SDK, which removes a "/" at the end: the marker "folder/" looks like an empty file."""
+
+    def __init__(self, bucket: Bucket, folder: str, after: str, at_once: int) -> None:
+        self._bucket = bucket
+        start = _truncate_name(after)
+        offset = bucket.base + start if start else None
+        self._stream = obstore.list(bucket.store, folder or None, offset=offset, chunk_size=at_once)
+
+    def next(self) -> Work[list[dict[str, Any]] | None]:
+        """Return the next objects; None after the last."""
+        metas = yield chunk(self._stream)
+        if metas is END:
+            return None
+        if not self._bucket.shared:
+            return list(metas)
+        there: list[dict[str, Any]] = []
+        for meta in metas:
+            if meta["size"] or (yield from self._can_be_loaded(meta["path"])):
+                there.append(meta)  # noqa: PERF401 - a comprehension cannot yield
+        return there
+
+    def _can_be_loaded(self, path: str) -> Work[bool]:
+        try:
+            yield ask("head", self._bucket.store, path)
+        except FileNotFoundError:
+            return False
+        return True
+
+
+def _source(bucket: Bucket, prefix: str, after: str, at_once: int) -> _FromServer | _FromSdk:
+    """Return the source of the objects in the folder of *prefix* whose name sorts after *after*."""
     parts, _ = parse_prefix(prefix)
-    return bucket.base + "".join(f"{part}/" for part in parts) or None
+    folder = bucket.base + "".join(f"{part}/" for part in parts)
+    if bucket.lister is not None:
+        return _FromServer(bucket.lister, folder, bucket.base + after if after else "")
+    return _FromSdk(bucket, folder, after, at_once)
 
 
-def _ours(bucket: Bucket, prefix: str, after: str, found: list[Any]) -> Iterator[tuple[str, Any]]:
-    """Yield what has a key of ours that begins so: probes, unfinished files and foreign names have none."""
+def _select(
+    bucket: Bucket, prefix: str, after: str, metas: list[dict[str, Any]], skipped: Skipped
+) -> Iterator[tuple[str, Any]]:
+    """Yield the key and metadata of the objects whose key begins with *prefix* and sorts after *after*; skip the others."""
     skip = len(bucket.base)
-    for meta in found:
+    for meta in metas:
         key = meta["path"][skip:]
-        if key.startswith(prefix) and key > after and not any(map(fault_of_part, key.split("/"))):
+        if key.startswith(prefix) and key > after and skipped.check(key):
             yield key, meta
 
 
-def _acceptable(key: str) -> str:
-    """Return *key*, or as much of its beginning as the store takes for a name."""
+def _truncate_name(key: str) -> str:
+    """Return the longest prefix of *key* that the SDK accepts as a name."""
     while key:
         try:
             parse(key)

@@ -1,11 +1,11 @@
-"""The storages of object stores, in both colours: `ObjectStorage`, and `SigningStorage` where addresses can be signed."""
+"""The storages for object stores, sync and async: `ObjectStorage`, and `SigningStorage` with signed URLs."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Sequence
 
-from llmcore.contracts.storage_keys import content_type
 from llmcore.errors import StorageError
+from llmcore.support.storage_keys import content_type
 from llmcore.types import FileInfo
 from llmcore_storage_object import conditional, listing, streams
 from llmcore_storage_object.steps import Work, aiterate, arun, iterate, run
@@ -15,10 +15,10 @@ __all__ = ["ObjectStorage", "SigningStorage"]
 
 
 class ObjectStorage:
-    """Keeps every protocol of `llmcore.contracts` for storages but signed addresses.
+    """Implement every storage protocol of `llmcore.contracts` except signed URLs.
 
     Args:
-        bucket: Where the objects are.
+        bucket: The bucket of the objects.
     """
 
     def __init__(self, bucket: Bucket) -> None:
@@ -26,11 +26,11 @@ class ObjectStorage:
 
     def save(self, key: str, data: bytes) -> None:
         """See `StorageProvider.save`."""
-        run(self._saved(key, data))
+        run(self._save(key, data))
 
     async def asave(self, key: str, data: bytes) -> None:
         """See `StorageProvider.save`."""
-        await arun(self._saved(key, data))
+        await arun(self._save(key, data))
 
     def load(self, key: str) -> bytes:
         """See `StorageProvider.load`."""
@@ -42,43 +42,45 @@ class ObjectStorage:
 
     def exists(self, key: str) -> bool:
         """See `StorageProvider.exists`."""
-        return run(self._bucket.guarded(key, self._bucket.exists(key)))
+        return run(self._bucket.translate_errors(key, self._bucket.exists(key)))
 
     async def aexists(self, key: str) -> bool:
         """See `StorageProvider.exists`."""
-        return await arun(self._bucket.guarded(key, self._bucket.exists(key)))
+        return await arun(self._bucket.translate_errors(key, self._bucket.exists(key)))
 
     def delete(self, key: str) -> bool:
         """See `StorageProvider.delete`."""
-        return run(self._bucket.guarded(key, self._bucket.delete(key), writing=True))
+        return run(self._bucket.translate_errors(key, self._bucket.delete(key), writing=True))
 
     async def adelete(self, key: str) -> bool:
         """See `StorageProvider.delete`."""
-        return await arun(self._bucket.guarded(key, self._bucket.delete(key), writing=True))
+        return await arun(self._bucket.translate_errors(key, self._bucket.delete(key), writing=True))
 
     def list_files(self, prefix: str = "") -> Sequence[str]:
         """See `StorageProvider.list_files`."""
-        return run(self._bucket.guarded(prefix, listing.keys(self._bucket, prefix)))
+        return run(self._bucket.translate_errors(prefix, listing.keys(self._bucket, prefix)))
 
     async def alist_files(self, prefix: str = "") -> Sequence[str]:
         """See `StorageProvider.list_files`."""
-        return await arun(self._bucket.guarded(prefix, listing.keys(self._bucket, prefix)))
+        return await arun(self._bucket.translate_errors(prefix, listing.keys(self._bucket, prefix)))
 
     def list_page(self, prefix: str = "", limit: int = 1000, after: str = "") -> Sequence[FileInfo]:
         """See `StorageListing.list_page`."""
-        return run(self._bucket.guarded(prefix, listing.page(self._bucket, prefix, limit, after)))
+        return run(self._bucket.translate_errors(prefix, listing.page(self._bucket, prefix, limit, after)))
 
     async def alist_page(self, prefix: str = "", limit: int = 1000, after: str = "") -> Sequence[FileInfo]:
         """See `StorageListing.list_page`."""
-        return await arun(self._bucket.guarded(prefix, listing.page(self._bucket, prefix, limit, after)))
+        return await arun(
+            self._bucket.translate_errors(prefix, listing.page(self._bucket, prefix, limit, after))
+        )
 
     def create_directory(self, key: str) -> None:
         """See `FileSystemProvider.create_directory`. Nothing is made: here a folder is there with its files."""
-        run(self._bucket.guarded(key, self._bucket.make_folder(key)))
+        run(self._bucket.translate_errors(key, self._bucket.make_folder(key)))
 
     async def acreate_directory(self, key: str) -> None:
         """See `create_directory`."""
-        await arun(self._bucket.guarded(key, self._bucket.make_folder(key)))
+        await arun(self._bucket.translate_errors(key, self._bucket.make_folder(key)))
 
     def get_file_size(self, key: str) -> int:
         """See `FileSystemProvider.get_file_size`."""
@@ -98,145 +100,147 @@ class ObjectStorage:
 
     def get_file_info(self, key: str) -> FileInfo:
         """See `StorageInfo.get_file_info`."""
-        return run(self._bucket.guarded(key, self._bucket.info(key)))
+        return run(self._bucket.translate_errors(key, self._bucket.info(key)))
 
     async def aget_file_info(self, key: str) -> FileInfo:
         """See `StorageInfo.get_file_info`."""
-        return await arun(self._bucket.guarded(key, self._bucket.info(key)))
+        return await arun(self._bucket.translate_errors(key, self._bucket.info(key)))
 
     def copy(self, source: str, target: str) -> None:
         """See `StorageCopying.copy`. The bytes come through here where another ending calls for another content type."""
-        if _retyped(source, target):
+        if _has_other_type(source, target):
             self.save_stream(target, self.load_stream(source))
         else:
-            run(self._bucket.guarded(source, self._bucket.copy(source, target), writing=True))
+            run(self._bucket.translate_errors(source, self._bucket.copy(source, target), writing=True))
 
     async def acopy(self, source: str, target: str) -> None:
         """See `copy`."""
-        if _retyped(source, target):
+        if _has_other_type(source, target):
             await self.asave_stream(target, self.aload_stream(source))
         else:
-            await arun(self._bucket.guarded(source, self._bucket.copy(source, target), writing=True))
+            await arun(self._bucket.translate_errors(source, self._bucket.copy(source, target), writing=True))
 
     def move(self, source: str, target: str) -> None:
         """See `StorageCopying.move`: a copy, then a delete."""
         self.copy(source, target)
         if source != target:
-            run(self._bucket.guarded(source, self._bucket.removed(source), writing=True))
+            run(self._bucket.translate_errors(source, self._bucket.delete_object(source), writing=True))
 
     async def amove(self, source: str, target: str) -> None:
         """See `move`."""
         await self.acopy(source, target)
         if source != target:
-            await arun(self._bucket.guarded(source, self._bucket.removed(source), writing=True))
+            await arun(
+                self._bucket.translate_errors(source, self._bucket.delete_object(source), writing=True)
+            )
 
     def load_stream(self, key: str, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
         """See `StorageStreams.load_stream`."""
-        return iterate(self._bucket.guarded(key, streams.pieces(self._bucket, key, start, stop)))
+        return iterate(self._bucket.translate_errors(key, streams.pieces(self._bucket, key, start, stop)))
 
     def aload_stream(self, key: str, start: int = 0, stop: int | None = None) -> AsyncIterator[bytes]:
         """See `StorageStreams.load_stream`."""
-        return aiterate(self._bucket.guarded(key, streams.pieces(self._bucket, key, start, stop)))
+        return aiterate(self._bucket.translate_errors(key, streams.pieces(self._bucket, key, start, stop)))
 
     def save_stream(self, key: str, pieces: Iterable[bytes]) -> None:
         """See `StorageStreams.save_stream`."""
-        theirs: list[Exception] = []
+        source_errors: list[Exception] = []
         try:
-            run(self._streamed(key, streams.handed(pieces, theirs)))
+            run(self._save_pieces(key, streams.iterate_checked(pieces, source_errors)))
         except StorageError:
-            if not theirs:
+            if not source_errors:
                 raise
-        if theirs:
-            raise theirs[0]
+        if source_errors:
+            raise source_errors[0]
 
     async def asave_stream(self, key: str, pieces: AsyncIterable[bytes]) -> None:
         """See `StorageStreams.save_stream`."""
-        theirs: list[Exception] = []
+        source_errors: list[Exception] = []
         try:
-            await arun(self._streamed(key, streams.ahanded(pieces, theirs)))
+            await arun(self._save_pieces(key, streams.aiterate_checked(pieces, source_errors)))
         except StorageError:
-            if not theirs:
+            if not source_errors:
                 raise
-        if theirs:
-            raise theirs[0]
+        if source_errors:
+            raise source_errors[0]
 
     def load_with_etag(self, key: str) -> tuple[bytes, str]:
         """See `StorageConditional.load_with_etag`."""
-        return run(self._bucket.guarded(key, self._bucket.load(key)))
+        return run(self._bucket.translate_errors(key, self._bucket.load(key)))
 
     async def aload_with_etag(self, key: str) -> tuple[bytes, str]:
         """See `StorageConditional.load_with_etag`."""
-        return await arun(self._bucket.guarded(key, self._bucket.load(key)))
+        return await arun(self._bucket.translate_errors(key, self._bucket.load(key)))
 
     def save_if_absent(self, key: str, data: bytes) -> str:
         """See `StorageConditional.save_if_absent`."""
-        return run(self._saved_if(key, data, None))
+        return run(self._save_if(key, data, None))
 
     async def asave_if_absent(self, key: str, data: bytes) -> str:
         """See `StorageConditional.save_if_absent`."""
-        return await arun(self._saved_if(key, data, None))
+        return await arun(self._save_if(key, data, None))
 
     def save_if_match(self, key: str, data: bytes, etag: str) -> str:
         """See `StorageConditional.save_if_match`."""
-        return run(self._saved_if(key, data, _checked_etag(etag)))
+        return run(self._save_if(key, data, _check_etag(etag)))
 
     async def asave_if_match(self, key: str, data: bytes, etag: str) -> str:
         """See `StorageConditional.save_if_match`."""
-        return await arun(self._saved_if(key, data, _checked_etag(etag)))
+        return await arun(self._save_if(key, data, _check_etag(etag)))
 
-    def _saved(self, key: str, data: object) -> Work[None]:
-        yield from self._bucket.guarded(key, self._bucket.save(key, _checked(data)), writing=True)
+    def _save(self, key: str, data: object) -> Work[None]:
+        yield from self._bucket.translate_errors(key, self._bucket.save(key, _check_data(data)), writing=True)
 
-    def _streamed(self, key: str, pieces: Iterable[bytes] | AsyncIterable[bytes]) -> Work[None]:
-        yield from self._bucket.guarded(key, self._bucket.save(key, pieces), writing=True)
+    def _save_pieces(self, key: str, pieces: Iterable[bytes] | AsyncIterable[bytes]) -> Work[None]:
+        yield from self._bucket.translate_errors(key, self._bucket.save(key, pieces), writing=True)
 
-    def _saved_if(self, key: str, data: object, etag: str | None) -> Work[str]:
-        work = conditional.save_if(self._bucket, key, _checked(data), etag)
-        return (yield from self._bucket.guarded(key, work, writing=True))
+    def _save_if(self, key: str, data: object, etag: str | None) -> Work[str]:
+        work = conditional.save_if(self._bucket, key, _check_data(data), etag)
+        return (yield from self._bucket.translate_errors(key, work, writing=True))
 
 
 class SigningStorage(ObjectStorage):
-    """Keeps `StorageSigning` too."""
+    """Implement `StorageSigning` too."""
 
     def sign_url(self, key: str, expires_s: float = 3600.0, method: str = "GET") -> str:
         """See `StorageSigning.sign_url`."""
-        return run(self._bucket.guarded(key, self._bucket.sign(key, expires_s, method)))
+        return run(self._bucket.translate_errors(key, self._bucket.sign(key, expires_s, method)))
 
     async def asign_url(self, key: str, expires_s: float = 3600.0, method: str = "GET") -> str:
         """See `StorageSigning.sign_url`."""
-        return await arun(self._bucket.guarded(key, self._bucket.sign(key, expires_s, method)))
+        return await arun(self._bucket.translate_errors(key, self._bucket.sign(key, expires_s, method)))
 
 
-def _retyped(source: str, target: str) -> bool:
-    """Return whether a copy by the store, which keeps the content type, would not fit the target's ending."""
+def _has_other_type(source: str, target: str) -> bool:
+    """Return whether source and target have different content types, so that a copy by the store would have the wrong one."""
     return content_type(source) != content_type(target)
 
 
-def _checked_etag(etag: object) -> str:
-    """Return *etag*, which must be a text: None would mean that nothing is there."""
+def _check_etag(etag: object) -> str:
+    """Return *etag*, which must be text: None would mean that the file must not exist."""
     if isinstance(etag, str):
         return etag
     raise StorageError(
-        f"an etag is a text, got {type(etag).__name__}",
+        f"etag must be text, got {type(etag).__name__}",
         where="argument etag",
-        expected="what load_with_etag() or get_file_info() gave",
-        fix="save_if_absent() saves where nothing is",
+        expected="the ETag that load_with_etag() or get_file_info() returned",
+        fix="use save_if_absent() for a new file",
     )
 
 
-def _checked(data: object) -> bytes:
+def _check_data(data: object) -> bytes:
     if not isinstance(data, bytes | bytearray | memoryview):
         raise StorageError(
-            f"save takes bytes, got {type(data).__name__}",
+            f"data must be bytes, got {type(data).__name__}",
             where="argument data",
             expected="bytes",
             fix="save(key, text.encode())",
         )
     if memoryview(data).nbytes > MAX_FILE_BYTES:
         raise StorageError(
-            f"{memoryview(data).nbytes} bytes are too many to be saved in one piece",
+            f"data must have at most {MAX_FILE_BYTES} bytes, got {memoryview(data).nbytes}",
             where="argument data",
             expected=f"at most {MAX_FILE_BYTES} bytes",
-            fix="save_stream() takes it piece by piece",
+            fix="use save_stream(), which saves in pieces",
         )
     return bytes(data)

@@ -1,4 +1,4 @@
-"""One text for both colours: work yields what it needs done by the SDK, and two small drivers do it."""
+"""Share one implementation between sync and async: operations yield steps, calls of the SDK, which small drivers execute."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import obstore
 from llmcore.errors import StorageError
 from llmcore_storage_object import feeding, waiting
 from llmcore_storage_object.feeding import END
-from llmcore_storage_object.waiting import waited
+from llmcore_storage_object.waiting import call_interruptibly
 
 __all__ = [
     "END",
@@ -36,7 +36,7 @@ _used_in = 0
 
 
 class Step:
-    """One call of the SDK, in both colours."""
+    """One call of the SDK, sync and async."""
 
     __slots__ = ("awaiting", "blocking")
 
@@ -50,33 +50,35 @@ Work: TypeAlias = Generator[Step, Any, T]
 
 
 def ask(name: str, *args: Any, on: Any = obstore, **options: Any) -> Step:
-    """Return the step that calls the SDK's function *name*, whose asynchronous twin ends in `_async`."""
+    """Return the step that calls the SDK's function *name*, or its async variant, with the suffix `_async`."""
     blocking, awaiting = getattr(on, name), getattr(on, f"{name}_async")
-    return Step(lambda: waited(lambda: blocking(*args, **options)), lambda: awaiting(*args, **options))
+    return Step(
+        lambda: call_interruptibly(lambda: blocking(*args, **options)), lambda: awaiting(*args, **options)
+    )
 
 
 def send(store: Any, path: str, pieces: Any, **options: Any) -> Step:
-    """Return the step that puts a stream, an iterable of the colour that it is saved in."""
+    """Return the step that puts a stream: an iterable for a blocking call, an async iterable for an async call."""
     return Step(
-        lambda: waiting.fed(lambda given: obstore.put(store, path, given, **options), iter(pieces)),
-        lambda: feeding.fed(lambda given: obstore.put_async(store, path, given, **options), aiter(pieces)),
+        lambda: waiting.upload(lambda feed: obstore.put(store, path, feed, **options), iter(pieces)),
+        lambda: feeding.upload(lambda feed: obstore.put_async(store, path, feed, **options), aiter(pieces)),
     )
 
 
 def chunk(stream: Any) -> Step:
     """Return the step that fetches the next item of a stream of the SDK, or `END`."""
 
-    async def fetched() -> Any:
+    async def fetch_next() -> Any:
         try:
             return await anext(stream)
         except StopAsyncIteration:
             return END
 
-    return Step(lambda: waited(lambda: next(stream, END)), fetched)
+    return Step(lambda: call_interruptibly(lambda: next(stream, END)), fetch_next)
 
 
 def one(step: Step) -> Work[Any]:
-    """Return the work that is this one *step*."""
+    """Return an operation that consists of one *step*."""
     return (yield step)
 
 
@@ -102,7 +104,7 @@ def run(work: Work[T]) -> T:
         result: T = stop.value
         return result
     finally:
-        failure = None  # else the frame and the traceback would keep each other alive
+        failure = None  # breaks the reference cycle of frame and traceback
 
 
 async def arun(work: Work[T]) -> T:
@@ -126,7 +128,7 @@ async def arun(work: Work[T]) -> T:
 
 
 def iterate(work: Generator[Any, Any, None]) -> Iterator[bytes]:
-    """Do the *work*, blocking, and yield what it yields besides steps."""
+    """Do the *work*, blocking, and yield the items that are not steps."""
     _check_process()
     failure: BaseException | None = None
     value: Any = None
@@ -149,7 +151,7 @@ def iterate(work: Generator[Any, Any, None]) -> Iterator[bytes]:
 
 
 async def aiterate(work: Generator[Any, Any, None]) -> AsyncGenerator[bytes, None]:
-    """Do the *work*, asynchronously, and yield what it yields besides steps."""
+    """Do the *work*, asynchronously, and yield the items that are not steps."""
     _check_process()
     failure: BaseException | None = None
     value: Any = None
@@ -172,11 +174,11 @@ async def aiterate(work: Generator[Any, Any, None]) -> AsyncGenerator[bytes, Non
 
 
 def _check_process() -> None:
-    """Refuse what would hang: a fork takes the SDK along and leaves its threads behind."""
+    """Raise in a process that was forked after the first use: it has no threads of the SDK, so calls would hang."""
     global _used_in
     if _used_in not in (0, os.getpid()):
         raise StorageError(
-            "the object store was in use before this process was forked, and its client does not survive that",
+            "the object store was used before this process was forked, which its client does not support",
             expected="a first use after the fork, or a process that was spawned",
             fix='multiprocessing.set_start_method("spawn")',
         )

@@ -1,40 +1,65 @@
-"""Builds the SDK's stores from the options."""
+"""Build the SDK's stores from the options."""
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Iterable
 from datetime import timedelta
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+import obstore
 from obstore.store import AzureStore, GCSStore, MemoryStore, S3Store
 
+from llmcore.contracts import is_interrupt
 from llmcore.errors import ConfigError
+from llmcore.support.text import find_unsendable
 from llmcore.types import Secret
-from llmcore_storage_object.plugin import AzureOptions, CommonOptions, GcsOptions, MemoryOptions, S3Options
+from llmcore_storage_object.nesting import Nesting
+from llmcore_storage_object.network import check_network
+from llmcore_storage_object.options import AzureOptions, CommonOptions, GcsOptions, MemoryOptions, S3Options
 from llmcore_storage_object.provider import ObjectStorage, SigningStorage
+from llmcore_storage_object.wire import Lister
 from llmcore_storage_object.work import Bucket
 
 __all__ = ["azure", "gcs", "memory", "s3"]
 
 _HOST: Final = re.compile(r"[a-z0-9._-]+|[0-9a-f:.]+(%[a-z0-9]+)?")
-_PATIENCE: Final = timedelta(minutes=3)
-_NEVER_AGAIN: Final = {"max_retries": 0, "retry_timeout": _PATIENCE}
+_RETRY_TIMEOUT: Final = timedelta(minutes=3)
+_DUMMY_KEYS: Final = {
+    "access_key_id": "nobody", "secret_access_key": "nothing", "session_token": None, "skip_signature": None,
+}  # fmt: skip
+_UNSIGNED: Final = json.dumps(
+    {"gcs_base_url": "", "disable_oauth": True, "client_email": "", "private_key": "", "private_key_id": ""}
+)
+"""An account without a key, so that the SDK does not request a token."""
+_NO_RETRIES: Final = {"max_retries": 0, "retry_timeout": _RETRY_TIMEOUT}
 
 
 def s3(options: S3Options) -> SigningStorage:
     """Return a storage in an S3 bucket."""
     _check_endpoint("s3", options.endpoint)
+    check_network(options.endpoint or f"https://s3.{options.region}.amazonaws.com")
     keys = (options.access_key_id, options.secret_access_key, options.session_token)
-    store, once = _built(
-        "s3", keys, S3Store, options.bucket, **_common(options, options.endpoint),
-        region=options.region, endpoint=options.endpoint, access_key_id=_shown(options.access_key_id),
-        secret_access_key=_shown(options.secret_access_key), session_token=_shown(options.session_token),
-        skip_signature=options.anonymous or None,
-        # One object a request: some servers that speak the protocol know no other way.
-        disable_bulk_delete=True,
-    )  # fmt: skip
+    arguments = {
+        **_make_common_options(options, options.endpoint), "region": options.region, "endpoint": options.endpoint,
+        "access_key_id": _reveal(options.access_key_id), "secret_access_key": _reveal(options.secret_access_key),
+        "session_token": _reveal(options.session_token), "skip_signature": options.anonymous or None,
+        # One object in each request: some S3-compatible servers do not support bulk deletes.
+        "disable_bulk_delete": True,
+    }  # fmt: skip
+    store, once = _build("s3", keys, S3Store, options.bucket, **arguments)
+
+    def make_signer(address: str) -> Any:
+        changed = {"endpoint": address, "virtual_hosted_style_request": True}
+        return S3Store(options.bucket, **_without_none(arguments | changed))
+
+    def address() -> str:
+        # The SDK computes it from the options and the vendor's variables. Signing with a dummy key needs no request.
+        named = S3Store(options.bucket, **_without_none(arguments | _DUMMY_KEYS))
+        return str(obstore.sign(named, "GET", "x", _RETRY_TIMEOUT)).partition("/x?")[0]
+
     return SigningStorage(
         Bucket(
             store,
@@ -44,19 +69,37 @@ def s3(options: S3Options) -> SigningStorage:
             vendors=options.endpoint is None,
             once=once,
             retries=options.retries,
+            lister=_make_lister(options, address, None if options.anonymous else make_signer),
         )
     )
 
 
 def gcs(options: GcsOptions) -> SigningStorage:
-    """Return a storage in a bucket of Google's."""
+    """Return a storage in a bucket of Google Cloud Storage."""
     _check_endpoint("gcs", options.endpoint)
+    service = options.endpoint or "https://storage.googleapis.com"
+    check_network(service)
     keys = (options.service_account_key,)
-    store, once = _built(
-        "gcs", keys, GCSStore, options.bucket, **_common(options, options.endpoint),
-        base_url=options.endpoint, service_account_key=_shown(options.service_account_key),
-        skip_signature=options.anonymous or None,
-    )  # fmt: skip
+    arguments = {**_make_common_options(options, options.endpoint), "base_url": options.endpoint}
+    arguments["service_account_key"] = (
+        _UNSIGNED if options.anonymous else _reveal(options.service_account_key)
+    )
+    store, once = _build("gcs", keys, GCSStore, options.bucket, **arguments)
+    writer = None
+    if options.anonymous:
+        # GCSStore sends an empty token with writes. Google's XML API accepts the requests of S3.
+        unsigned = {"endpoint": service, "skip_signature": True, "disable_bulk_delete": True}
+        writer, _ = _build(
+            "gcs", (), S3Store, options.bucket, **_make_common_options(options, options.endpoint), **unsigned
+        )
+
+    def make_signer(address: str) -> Any:
+        return GCSStore(options.bucket, **_without_none(arguments | {"base_url": address}))
+
+    lister = None
+    if options.anonymous or _can_sign(options.service_account_key):
+        address = f"{service.rstrip('/')}/{options.bucket}"
+        lister = _make_lister(options, lambda: address, None if options.anonymous else make_signer)
     return SigningStorage(
         Bucket(
             store,
@@ -67,17 +110,20 @@ def gcs(options: GcsOptions) -> SigningStorage:
             once=once,
             retries=options.retries,
             by_version=True,
+            lister=lister,
+            writer=writer,
         )
     )
 
 
 def azure(options: AzureOptions) -> SigningStorage:
-    """Return a storage in a container of Azure's."""
+    """Return a storage in a container of Azure Blob Storage."""
     _check_endpoint("azure", options.endpoint)
+    check_network(options.endpoint or f"https://{options.account}.blob.core.windows.net")
     keys = (options.access_key, options.sas_token)
-    store, once = _built(
-        "azure", keys, AzureStore, options.container, **_common(options, options.endpoint),
-        account_name=options.account, account_key=_shown(options.access_key), sas_key=_shown(options.sas_token),
+    store, once = _build(
+        "azure", keys, AzureStore, options.container, **_make_common_options(options, options.endpoint),
+        account_name=options.account, account_key=_reveal(options.access_key), sas_key=_reveal(options.sas_token),
         endpoint=options.endpoint, skip_signature=options.anonymous or None,
     )  # fmt: skip
     return SigningStorage(
@@ -94,63 +140,86 @@ def azure(options: AzureOptions) -> SigningStorage:
 
 
 def memory(options: MemoryOptions) -> ObjectStorage:
-    """Return a storage in this process's memory."""
-    return ObjectStorage(Bucket(MemoryStore(), "memory://", prefix=options.prefix))
+    """Return a storage in the memory of this process."""
+    return ObjectStorage(
+        Bucket(MemoryStore(), "memory://", prefix=options.prefix, shared=False, nesting=Nesting())
+    )
 
 
-def _common(options: CommonOptions, endpoint: str | None) -> dict[str, Any]:
+def _make_lister(
+    options: CommonOptions, address: Callable[[], str], signer: Callable[[str], Any] | None
+) -> Lister:
+    return Lister(address, signer, timeout_s=options.timeout, retries=options.retries)
+
+
+def _can_sign(account: Secret | None) -> bool:
+    """Return whether the service account's key contains a private key, so that URLs are signed without a request."""
+    try:
+        key = json.loads(account.reveal()) if account is not None else None
+    except ValueError:
+        return False
+    return isinstance(key, dict) and bool(key.get("private_key"))
+
+
+def _make_common_options(options: CommonOptions, endpoint: str | None) -> dict[str, Any]:
     silence = timedelta(seconds=options.timeout)
     return {
         "client_options": {
             "connect_timeout": silence,
             "read_timeout": silence,
-            "timeout": timedelta(days=1),  # of a whole transfer, which takes what a large file takes
+            "timeout": timedelta(days=1),  # of a whole transfer, which may be a large file
             "allow_http": (endpoint or "").startswith("http://"),
         },
-        "retry_config": {"max_retries": options.retries, "retry_timeout": _PATIENCE},
+        "retry_config": {"max_retries": options.retries, "retry_timeout": _RETRY_TIMEOUT},
     }
 
 
-def _built(
+def _build(
     name: str, secrets: Iterable[Secret | None], kind: Callable[..., Any], *args: Any, **options: Any
 ) -> tuple[Any, Any]:
-    """Return the store, and its twin that makes no request again.
+    """Return the store, and the same store without retries.
 
-    What is None is not said, so that the SDK looks for it itself.
+    Options that are None are left out, so that the SDK uses its defaults.
     """
-    said = {key: value for key, value in options.items() if value is not None}
+    arguments = _without_none(options)
     try:
-        return kind(*args, **said), kind(*args, **said | {"retry_config": _NEVER_AGAIN})
-    except Exception as error:  # noqa: BLE001 - the SDK has no common base for these
+        return kind(*args, **arguments), kind(*args, **arguments | {"retry_config": _NO_RETRIES})
+    except BaseException as error:
+        if is_interrupt(error):
+            raise
         fault = " ".join(str(error).partition("\n\nDebug source")[0].split())
     for secret in secrets:
         if secret is not None and secret.reveal():
             fault = fault.replace(secret.reveal(), "\u2026")
     raise ConfigError(
-        f"the options of [storage.{name}] do not fit together: {fault}",
+        f"the options of [storage.{name}] are not consistent: {fault}",
         where=f"storage.{name}",
-        expected="a bucket or container and credentials as its vendor gives them",
-        fix=f"llmcore config show storage.{name}",
+        expected="a bucket or container, and credentials of its vendor",
+        fix="llmcore config show",
     )
+
+
+def _without_none(options: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in options.items() if value is not None}
 
 
 def _check_endpoint(name: str, endpoint: str | None) -> None:
-    """Refuse what the SDK would take, and die of at the first call."""
-    if endpoint is None or (fault := _fault_of(endpoint)) is None:
+    """Raise for an endpoint that the SDK would accept, but that would fail at the first call."""
+    if endpoint is None or (fault := _find_fault(endpoint)) is None:
         return
-    told = "" if "@" in endpoint else f" {endpoint!a}"  # what stands before an @ may be a password
+    shown = "" if "@" in endpoint else f", got {endpoint!a}"  # the text before an @ may be a password
     raise ConfigError(
-        f"the endpoint{told} is no address of a server: {fault}",
+        f"endpoint must be the URL of a server{shown}: {fault}",
         where=f"storage.{name}.endpoint",
-        expected="http:// or https://, a host, and a port where it is not the usual one",
+        expected="http:// or https://, a host, and a port if it is not the default one",
         fix='endpoint = "http://127.0.0.1:9000"',
-        notes=["without an endpoint it is the vendor's own service"],
+        notes=["without an endpoint, the vendor's service is used"],
     )
 
 
-def _fault_of(endpoint: str) -> str | None:
-    if not endpoint.isascii() or any(not "!" <= sign <= "~" for sign in endpoint):
-        return "it has a blank, or a sign that is not ASCII"
+def _find_fault(endpoint: str) -> str | None:
+    if unsendable := find_unsendable(endpoint, spaces=False):
+        return f"it contains {unsendable}"
     try:
         parts = urlsplit(endpoint)
         port = parts.port
@@ -159,11 +228,11 @@ def _fault_of(endpoint: str) -> str | None:
     if parts.scheme not in ("http", "https"):
         return "it does not begin with http:// or https://"
     if not _HOST.fullmatch(parts.hostname or "") or port == 0 or parts.netloc.endswith(":"):
-        return "it names no host, or no port after the colon"
+        return "it has no host, or no port after the colon"
     if parts.username is not None or parts.query or parts.fragment:
-        return "it may have a host, a port and a path, and nothing else"
+        return "it must have only a host, a port and a path"
     return None
 
 
-def _shown(secret: Secret | None) -> str | None:
+def _reveal(secret: Secret | None) -> str | None:
     return None if secret is None else secret.reveal()

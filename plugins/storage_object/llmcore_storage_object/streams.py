@@ -1,4 +1,4 @@
-"""Objects in pieces: what is loaded is split, what is saved is checked on its way to the SDK."""
+"""Stream objects: split the bytes that are loaded, and check and combine the pieces that are saved."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from llmcore.errors import StorageError
 from llmcore_storage_object.steps import END, ask, chunk
 from llmcore_storage_object.work import Bucket
 
-__all__ = ["ahanded", "handed", "pieces"]
+__all__ = ["aiterate_checked", "iterate_checked", "pieces"]
 
 PIECE: Final = 1 << 20
 _PAST_THE_END: Final = re.compile(r"status code: 416|status: 416|Invalid range|StartTooLarge|InvalidRange")
@@ -18,11 +18,11 @@ _NO_RANGES: Final = re.compile(r"non-partial response|NotPartial")
 
 
 def pieces(bucket: Bucket, key: str, start: int, stop: int | None) -> Generator[Any, Any, None]:
-    """Yield steps, and the object's bytes from *start* to *stop* in pieces."""
+    """Yield steps, and the object's bytes from *start* to *stop*, in pieces."""
     path = bucket.path(key)
     _check_range(start, stop)
     if stop is not None and stop <= start:
-        yield from bucket.looked(key, ask("head", bucket.store, path))
+        yield from bucket.head_object(key, ask("head", bucket.store, path))
         return
     whole = start == 0 and stop is None
     options: Any = None if whole else {"range": {"offset": start} if stop is None else (start, stop)}
@@ -35,7 +35,7 @@ def pieces(bucket: Bucket, key: str, start: int, stop: int | None) -> Generator[
         if not _NO_RANGES.search(str(error)):
             raise
         found, skip = None, start
-    if found is None:  # the server sends the whole object whatever part is asked for
+    if found is None:  # the server ignores ranges and sends the whole object
         found = yield ask("get", bucket.store, path)
     stream = found.stream(PIECE)
     while left != 0 and (data := (yield chunk(stream))) is not END:
@@ -48,56 +48,58 @@ def pieces(bucket: Bucket, key: str, start: int, stop: int | None) -> Generator[
             yield bytes(view[at : at + PIECE])
 
 
-def handed(pieces: Iterable[bytes], theirs: list[Exception]) -> Iterator[bytes]:
-    """Yield the *pieces*, checked, small ones together; what they raise is noted in *theirs* before it goes on."""
-    held = _Held()
+def iterate_checked(pieces: Iterable[bytes], source_errors: list[Exception]) -> Iterator[bytes]:
+    """Yield the checked *pieces*, and combine small ones. An exception of the source is added to *source_errors* and raised."""
+    buffer = _PieceBuffer()
     try:
         for piece in pieces:
-            if held.full(_checked(piece)):
-                yield held.taken()
-        yield held.taken()
+            if buffer.add(_check_piece(piece)):
+                yield buffer.take()
+        yield buffer.take()
     except Exception as error:
-        theirs.append(error)
+        source_errors.append(error)
         raise
 
 
-async def ahanded(pieces: AsyncIterable[bytes], theirs: list[Exception]) -> AsyncIterator[bytes]:
-    """See `handed`."""
-    held = _Held()
+async def aiterate_checked(
+    pieces: AsyncIterable[bytes], source_errors: list[Exception]
+) -> AsyncIterator[bytes]:
+    """See `iterate_checked`."""
+    buffer = _PieceBuffer()
     try:
         async for piece in pieces:
-            if held.full(_checked(piece)):
-                yield held.taken()
-        yield held.taken()
+            if buffer.add(_check_piece(piece)):
+                yield buffer.take()
+        yield buffer.take()
     except Exception as error:
-        theirs.append(error)
+        source_errors.append(error)
         raise
 
 
-class _Held:
-    """Pieces that wait for others, since each hand-over costs as much as many bytes."""
+class _PieceBuffer:
+    """A buffer that combines small pieces, since each call of the SDK is expensive."""
 
     def __init__(self) -> None:
         self._pieces: list[bytes] = []
         self._size = 0
 
-    def full(self, piece: bytes) -> bool:
-        """Add the *piece*, and return whether it is time to go on."""
+    def add(self, piece: bytes) -> bool:
+        """Add the *piece*; return whether the buffer is full."""
         self._pieces.append(piece)
         self._size += len(piece)
         return self._size >= PIECE
 
-    def taken(self) -> bytes:
-        """Return all in one, and begin anew."""
+    def take(self) -> bytes:
+        """Return the joined pieces and empty the buffer."""
         whole = b"".join(self._pieces)
         self._pieces, self._size = [], 0
         return whole
 
 
-def _checked(piece: object) -> bytes:
+def _check_piece(piece: object) -> bytes:
     if not isinstance(piece, bytes | bytearray | memoryview):
         raise StorageError(
-            f"a stream is saved in pieces of bytes, got {type(piece).__name__}",
+            f"pieces must be an iterable of bytes, got a piece of type {type(piece).__name__}",
             where="argument pieces",
             expected="an iterable of bytes",
             fix="(piece.encode() for piece in texts)",
@@ -108,7 +110,7 @@ def _checked(piece: object) -> bytes:
 def _check_range(start: int, stop: int | None) -> None:
     if start < 0 or (stop is not None and stop < 0):
         raise StorageError(
-            f"no position in a file: {min(start, stop or 0)}",
+            f"start and stop must be at least 0, got {min(start, stop or 0)}",
             where="arguments start and stop",
-            expected="bytes from the begin of the file, 0 or more",
+            expected="offsets in bytes, 0 or more",
         )

@@ -1,7 +1,7 @@
-"""What a server does that speaks the protocol and is not the vendor's own: found out once, before it matters.
+"""Probe once how a server that is not the vendor's behaves, before data can be lost.
 
-Such servers differ where it costs data. Some take a condition and ignore it; some keep objects as files in folders, where
-"a" and "a/b" exclude each other and one silently replaces the other.
+Some servers ignore conditions. Some store objects as files in folders, where "a" and "a/b" exclude each other, and one may
+silently replace the other.
 """
 
 from __future__ import annotations
@@ -10,94 +10,96 @@ import secrets
 from contextlib import suppress
 from typing import Any, Final
 
-from llmcore.contracts.storage_keys import TEMPORARY
+from llmcore.support.storage_keys import TEMPORARY
 from llmcore_storage_object import faults
 from llmcore_storage_object.steps import Work, ask
 
 __all__ = ["Traits"]
 
 _NOT_NOW: Final = (408, 429, 503)
-"""What tells nothing of the name that was asked for."""
+"""Statuses that do not depend on the name of the object."""
 _NO_ETAG: Final = '"00000000000000000000000000000000"'
 
 
 class Traits:
-    """The traits of one server, each asked for when it is first needed.
+    """The traits of one server. Each is probed when it is first needed.
 
     Args:
         store: The SDK's store.
-        base: What the names of probes begin with.
-        vendors: Whether it is the vendor's own service, whose traits are known.
-        by_version: Whether conditions are held by version rather than by etag.
+        base: The prefix of the names of probes.
+        vendors: Whether it is the vendor's service, whose traits are known.
+        by_version: Whether conditions use versions instead of ETags.
+        writer: The store for puts and deletes without a condition.
     """
 
-    def __init__(self, store: Any, base: str, *, vendors: bool, by_version: bool) -> None:
+    def __init__(self, store: Any, base: str, *, vendors: bool, by_version: bool, writer: Any) -> None:
         self._store = store
+        self._writer = writer
         self._base = base
         self._by_version = by_version
         self._conditions: bool | None = True if vendors else None
         self._folders: bool | None = False if vendors else None
 
-    def conditions(self) -> Work[bool]:
-        """Find out whether the server holds conditions."""
+    def has_conditions(self) -> Work[bool]:
+        """Return whether the server supports conditions."""
         if self._conditions is None:
             name = self._name()
-            self._conditions = yield from self._cleared(self._refuses(name), name)
+            self._conditions = yield from self._run_probe(self._has_conditions(name), name)
         return self._conditions
 
-    def folders(self) -> Work[bool]:
-        """Find out whether the server keeps objects as files in folders."""
+    def has_folders(self) -> Work[bool]:
+        """Return whether the server stores objects as files in folders."""
         if self._folders is None:
             name = self._name()
-            self._folders = yield from self._cleared(self._nests_not(name), name)
+            self._folders = yield from self._run_probe(self._has_folders(name), name)
         return self._folders
 
-    def _nests_not(self, name: str) -> Work[bool]:
-        yield ask("put", self._store, name, b"")
-        # The other way round would harm such a server: it may take the file and lose the folder.
+    def _has_folders(self, name: str) -> Work[bool]:
+        yield ask("put", self._writer, name, b"")
+        # Not in the other order: such a server may replace the folder with the file.
         if not (yield from self._fails(f"{name}/file")):
             return False
-        # A server that is not well refuses once what it would take; this one takes another name and refuses again.
-        yield ask("put", self._store, f"{name}-beside", b"")
-        yield from self._removed(f"{name}-beside")
+        # The failure may have been temporary: check that another name is accepted and that this one fails again.
+        yield ask("put", self._writer, f"{name}-beside", b"")
+        yield from self._delete_probe(f"{name}-beside")
         return (yield from self._fails(f"{name}/file"))
 
     def _fails(self, below: str) -> Work[bool]:
         try:
-            yield ask("put", self._store, below, b"")
+            yield ask("put", self._writer, below, b"")
         except Exception as error:
-            if faults.status_of(error) in (None, *_NOT_NOW):
+            if faults.get_status(error) in (None, *_NOT_NOW):
                 raise
             return True
-        yield from self._removed(below)
+        yield from self._delete_probe(below)
         return False
 
-    def _refuses(self, name: str) -> Work[bool]:
+    def _has_conditions(self, name: str) -> Work[bool]:
         wrong = {"version": "1"} if self._by_version else {"e_tag": _NO_ETAG}
         yield ask("put", self._store, name, b"")
         for mode in ("create", wrong):
             try:
                 yield ask("put", self._store, name, b"", mode=mode)
             except Exception as error:
-                if not faults.conflicting(error):
+                if not faults.is_conflict(error):
                     raise
             else:
                 return False
         return True
 
-    def _cleared(self, probing: Work[bool], name: str) -> Work[bool]:
-        """Do the *probing*, then remove the probe; not when it was interrupted, which leaves no time for that."""
+    def _run_probe(self, probing: Work[bool], name: str) -> Work[bool]:
+        """Run *probing*, then delete the probe; not after an interrupt, which must not be delayed."""
         try:
             found = yield from probing
         except Exception:
-            yield from self._removed(name)
+            yield from self._delete_probe(name)
             raise
-        yield from self._removed(name)
+        yield from self._delete_probe(name)
         return found
 
-    def _removed(self, name: str) -> Work[None]:
-        with suppress(Exception):  # what is left is listed to nobody
-            yield ask("delete", self._store, name)
+    def _delete_probe(self, name: str) -> Work[None]:
+        with suppress(Exception):  # a probe is never listed
+            yield ask("delete", self._writer, name)
 
     def _name(self) -> str:
         return f"{self._base}{TEMPORARY}{secrets.token_hex(12)}"

@@ -1,81 +1,86 @@
-"""The blocking colour, interruptible: a blocking call of the SDK would see a Ctrl-C only when the server has answered.
+"""Interruptible blocking calls: inside of the SDK, Ctrl-C would have no effect before the server answers.
 
-So calls of the main thread, which alone is interrupted, are made in a thread beside it. Streams are too, from any thread: the
-thread that saves goes on iterating over its own source.
+So a worker thread makes the calls of the main thread, the only one that Ctrl-C interrupts. It also makes the uploads of every
+thread, while the thread that saves iterates over its source.
 """
 
 from __future__ import annotations
 
 import queue
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any, Final, TypeVar
 
+from llmcore.support import forks
+from llmcore.support.threads import start_thread
 from llmcore_storage_object.feeding import END, GRACE_S, Stopped
 
-__all__ = ["fed", "waited"]
+__all__ = ["call_interruptibly", "upload"]
 
 T = TypeVar("T")
 
-_ASKED: Final = object()
+_REQUEST_NEXT: Final = object()
 _STOP: Final = object()
 _LOOK_S: Final = 0.5
 
 
-def waited(call: Callable[[], T]) -> T:
-    """Return what *call* returns. Interrupted, leave it behind: it ends with the server's answer, or its timeout."""
+def call_interruptibly(call: Callable[[], T]) -> T:
+    """Return the result of *call*. After an interrupt, do not wait for it: it ends with the server's answer or its timeout."""
     if threading.current_thread() is not threading.main_thread():
         return call()
-    told: queue.SimpleQueue[Any] = queue.SimpleQueue()
-    _Beside.begin(call, told)
-    result: T = _result(_got(told))
+    results: queue.SimpleQueue[Any] = queue.SimpleQueue()
+    if not _WorkerThread.begin(call, results):
+        return call()
+    result: T = _get_result(_get_next(results))
     return result
 
 
-def fed(put: Callable[[Iterator[Any]], T], pieces: Iterator[Any]) -> T:
-    """Have the SDK *put* the *pieces*, which this thread iterates over as the SDK asks for them.
+def upload(put: Callable[[Iterator[Any]], T], pieces: Iterator[Any]) -> T:
+    """Call the SDK's *put* with *pieces*, which this thread fetches as the SDK requests them.
 
-    When they fail or this thread is interrupted, see the asynchronous twin in `feeding`.
+    Failures and interrupts are handled as in the async variant in `feeding`.
     """
-    told: queue.SimpleQueue[Any] = queue.SimpleQueue()
-    given = _Given(told)
-    _Beside.begin(lambda: put(given), told)
+    results: queue.SimpleQueue[Any] = queue.SimpleQueue()
+    feed = _PieceFeed(results)
+    if not _WorkerThread.begin(lambda: put(feed), results):
+        return put(pieces)
     try:
-        while (said := _got(told)) is _ASKED:
-            given.answers.put(next(pieces, END))
+        while (outcome := _get_next(results)) is _REQUEST_NEXT:
+            feed.answers.put(next(pieces, END))
     except BaseException:
-        given.answers.put(_STOP)
-        if given.began:
+        feed.answers.put(_STOP)
+        if feed.began:
             with suppress(queue.Empty):
-                while told.get(timeout=GRACE_S) is _ASKED:
+                while results.get(timeout=GRACE_S) is _REQUEST_NEXT:
                     pass
         raise
-    result: T = _result(said)
+    result: T = _get_result(outcome)
     return result
 
 
-def _got(told: queue.SimpleQueue[Any]) -> Any:
-    """Return what comes next. A Ctrl-C that arrives just before the waiting begins is seen when the waiting is looked after."""
+def _get_next(results: queue.SimpleQueue[Any]) -> Any:
+    """Return the next item. The timeout lets Python handle a Ctrl-C that arrives just before the waiting begins."""
     while True:
         with suppress(queue.Empty):
-            return told.get(timeout=_LOOK_S)
+            return results.get(timeout=_LOOK_S)
 
 
-class _Given:
-    """The pieces as the SDK sees them, in the thread beside."""
+class _PieceFeed:
+    """The iterator over the pieces for the SDK, in the worker thread."""
 
-    def __init__(self, told: queue.SimpleQueue[Any]) -> None:
+    def __init__(self, results: queue.SimpleQueue[Any]) -> None:
         self.answers: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self.began = False
-        self._told = told
+        self._results = results
 
     def __iter__(self) -> Iterator[Any]:
         return self
 
     def __next__(self) -> Any:
         self.began = True
-        self._told.put(_ASKED)
+        self._results.put(_REQUEST_NEXT)
         piece = self.answers.get()
         if piece is END:
             raise StopIteration
@@ -84,42 +89,53 @@ class _Given:
         return piece
 
 
-class _Beside:
-    """A thread that makes calls, one after the other; it does not keep the process alive."""
+class _WorkerThread:
+    """A daemon thread that makes one call after the other."""
 
-    _idle: Final[list[_Beside]] = []
+    _idle: Final[list[_WorkerThread]] = []
 
     def __init__(self) -> None:
         self._calls: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        threading.Thread(target=self._serve, name="llmcore-storage-object", daemon=True).start()
+        self.thread = threading.Thread(target=self._serve, name="llmcore-storage-object", daemon=True)
 
     @classmethod
-    def begin(cls, call: Callable[[], Any], told: queue.SimpleQueue[Any]) -> None:
-        """Make *call* in a thread that has nothing to do; put its result and its error into *told*."""
+    def begin(cls, call: Callable[[], Any], results: queue.SimpleQueue[Any]) -> bool:
+        """Make *call* in an idle or new worker thread, which puts the result and the error into *results*.
+
+        Return False if no thread is idle and none can be started.
+        """
+        if sys.is_finalizing():  # no thread can run
+            return False
         try:
-            beside = cls._idle.pop()
+            worker = cls._idle.pop()
         except IndexError:
-            beside = cls()
-        beside._calls.put((call, told))
+            worker = cls()
+            if not start_thread(worker.thread):
+                return False
+        worker._calls.put((call, results))
+        return True
 
     def _serve(self) -> None:
         while True:
-            call, told = self._calls.get()
+            call, results = self._calls.get()
             result = error = None
             try:
                 result = call()
-            except BaseException as raised:  # noqa: BLE001 - it is raised where it is waited for
+            except BaseException as raised:  # noqa: BLE001 - raised in the waiting thread
                 error = raised
             self._idle.append(self)
-            told.put((result, error))
-            del call, told, result, error  # they may be large
+            results.put((result, error))
+            del call, results, result, error  # they may be large
 
 
-def _result(said: tuple[Any, BaseException | None]) -> Any:
-    result, error = said
+forks.call_in_child(_WorkerThread._idle.clear)  # noqa: SLF001 - the threads are the parent's
+
+
+def _get_result(outcome: tuple[Any, BaseException | None]) -> Any:
+    result, error = outcome
     if error is None:
         return result
     try:
         raise error
     finally:
-        del error, said  # else the error, its traceback and this frame would keep each other alive
+        del error, outcome  # breaks the reference cycle of error, traceback and frame

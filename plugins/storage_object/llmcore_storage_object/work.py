@@ -1,4 +1,4 @@
-"""The work on whole objects, key by key, once for both colours."""
+"""The operations on whole objects, as steps for the sync and the async driver."""
 
 from __future__ import annotations
 
@@ -11,21 +11,26 @@ from typing import Any, Final, TypeVar
 
 import obstore
 
-from llmcore.contracts.storage_keys import content_type, parse
+from llmcore.contracts import is_interrupt
 from llmcore.errors import LLMCoreError, StorageError
+from llmcore.support.errors import raise_unchained
+from llmcore.support.foreign_names import ForeignNames
+from llmcore.support.storage_keys import content_type, parse
 from llmcore.types import FileInfo, Secret
 from llmcore_storage_object import faults
+from llmcore_storage_object.nesting import Nesting
 from llmcore_storage_object.steps import END, Step, Work, ask, chunk, one, send
 from llmcore_storage_object.traits import Traits
+from llmcore_storage_object.wire import Lister
 
 __all__ = ["MAX_FILE_BYTES", "Bucket"]
 
 T = TypeVar("T")
 
 MAX_FILE_BYTES: Final = 4 << 30
-"""What is saved and loaded in one piece."""
+"""The maximum size of an object that is saved or loaded in one piece."""
 _UNKNOWN_TYPE: Final = "application/octet-stream"
-"""What is stored where the ending tells no content type, since a store needs one."""
+"""The content type for unknown extensions, since a store needs one."""
 _LONGEST_SIGNED_S: Final = 7 * 24 * 3600
 _READS: Final = 8
 _NO_MARK: Final[Mapping[str, str]] = MappingProxyType({})
@@ -33,17 +38,21 @@ _MD5: Final = re.compile(r"[0-9a-f]{32}")
 
 
 class Bucket:
-    """One bucket or container, and how its objects are asked for.
+    """One bucket or container.
 
     Args:
         store: The SDK's store.
-        place: What errors call it.
-        prefix: What every object's name begins with.
-        secrets: What must be in no error.
-        vendors: Whether it is the vendor's own service.
-        by_version: Whether the store tells versions apart by number rather than by etag.
-        once: The store of the SDK that makes no request again; None where none needs that.
-        retries: How often a failed request is made again.
+        place: The name of the bucket in errors.
+        prefix: The prefix of all object names.
+        secrets: Secrets that must not appear in errors.
+        vendors: Whether it is the vendor's service.
+        by_version: Whether the store uses version numbers instead of ETags.
+        once: A store without retries; None for *store*.
+        lister: Lists unmodified names; None if the SDK must list.
+        shared: Whether other programs may write to the bucket.
+        writer: The store for puts and deletes without a condition; None for *store*.
+        nesting: Prevents that a key is the folder of another; None if the server decides.
+        retries: The number of retries.
     """
 
     def __init__(
@@ -57,17 +66,26 @@ class Bucket:
         by_version: bool = False,
         once: Any = None,
         retries: int = 0,
+        lister: Lister | None = None,
+        shared: bool = True,
+        writer: Any = None,
+        nesting: Nesting | None = None,
     ) -> None:
         self.store = store
         self._once = once or store
+        self._writer = writer or store
+        self._nesting = nesting
         self.retries = retries
         self.place = place
+        self.lister = lister
+        self.shared = shared
+        self.foreign = ForeignNames(place)
         self.base = f"{prefix.strip('/')}/" if prefix.strip("/") else ""
-        self.traits = Traits(store, self.base, vendors=vendors, by_version=by_version)
+        self.traits = Traits(store, self.base, vendors=vendors, by_version=by_version, writer=self._writer)
         self._by_version = by_version
         self._place_seen = False
         self._digests = not vendors
-        """Whether etags may be digests: where a server writes files in place, that alone tells a torn one."""
+        """Whether ETags may be digests. If a server overwrites files in place, only the digest detects a torn read."""
         self._secrets = [secret for secret in secrets if secret is not None]
 
     def path(self, key: str) -> str:
@@ -79,46 +97,53 @@ class Bucket:
         parse(key)
         return self.base + key
 
-    def guarded(self, key: str, work: Work[T], *, writing: bool = False) -> Work[T]:
-        """Do the *work*; what the SDK raises becomes one of our errors."""
+    def translate_errors(self, key: str, work: Work[T], *, writing: bool = False) -> Work[T]:
+        """Do the *work*, and translate the SDK's exceptions into our errors."""
         try:
             return (yield from work)
         except LLMCoreError:
             raise
         except BaseException as error:
-            if not (isinstance(error, Exception) or faults.panicked(error)):
+            if is_interrupt(error):
                 raise
-            fault = faults.translate(error, key, self.place, self._secrets, writing=writing)
-        # Outside the block above, so that the SDK's exception does not hang on ours.
-        raise fault
+            raise_unchained(faults.translate(error, key, self.place, self._secrets, writing=writing))
 
     def save(
         self, key: str, data: Any, *, once: bool = False, mark: Mapping[str, str] = _NO_MARK, **options: Any
     ) -> Work[Any]:
-        """Put *data*, bytes or an iterator of them, whatever is there; *once* makes no failed request again."""
-        path, store = self.path(key), self._once if once else self.store
+        """Put *data*, bytes or an iterator of bytes, unconditionally; with *once* there are no retries."""
+        path, store = self.path(key), self._once if once else self._writer
         options["attributes"] = {"Content-Type": content_type(key) or _UNKNOWN_TYPE, **mark}
         step = (
             ask("put", store, path, data, **options)
             if isinstance(data, bytes)
             else send(store, path, data, **options)
         )
-        return (yield from self._beside(key, one(step)))
+        return (yield from self._put_unless_nested(key, one(step)))
 
-    def _beside(self, key: str, work: Work[T]) -> Work[T]:
-        """Do the *work* that puts something under *key*, if the server can keep it beside the others."""
+    def _put_unless_nested(self, key: str, work: Work[T]) -> Work[T]:
+        """Do the *work*, which puts an object under *key*, if no other key excludes it."""
+        if self._nesting is None:
+            return (yield from self._put_unless_below_file(key, work))
+        with self._nesting.claim(key):
+            if (yield from self._below_a_file(key)) or (yield from self._has_files_below(key)):
+                raise faults.key_nested(key)
+            return (yield from self._put_unless_below_file(key, work))
+
+    def _put_unless_below_file(self, key: str, work: Work[T]) -> Work[T]:
+        """Do the *work*. If the server refuses it because the key is below a file, raise StorageKeyError."""
         try:
-            yield from self._free(key)
+            yield from self._check_not_folder(key)
             done = yield from work
-            yield from self._kept(key)
+            yield from self._check_readable(key)
         except Exception as error:
             if (
                 isinstance(error, LLMCoreError)
-                or faults.status_of(error) is None
-                or faults.conflicting(error)
+                or faults.get_status(error) is None
+                or faults.is_conflict(error)
             ):
                 raise
-            if not ((yield from self.traits.folders()) and (yield from self._below_a_file(key))):
+            if not ((yield from self.traits.has_folders()) and (yield from self._below_a_file(key))):
                 raise
         else:
             return done
@@ -134,36 +159,36 @@ class Bucket:
             try:
                 read = bytes((yield ask("bytes", on=found))), self.etag(found.meta) or ""
             except Exception as error:
-                # The body broke off, as it does where a server replaces the file while it sends it.
-                if not left or faults.status_of(error) is not None:
+                # The body broke off, as if a server replaces the file while it sends it.
+                if not left or faults.get_status(error) is not None:
                     raise
                 continue
             if self._is_whole(*read):
                 return read
             if read == before:
-                self._digests = False  # the same twice: this server's etag is no digest
+                self._digests = False  # two equal reads: this server's ETag is not a digest
                 return read
             before = read
-        raise faults.unsteady(key, self.place)
+        raise faults.unstable(key, self.place)
 
     def _is_whole(self, data: bytes, etag: str) -> bool:
-        """Return whether this is what was saved; of two halves of two files the digest fits neither."""
+        """Return whether *data* matches the digest in *etag*, if it is one: a mixture of two versions matches neither."""
         if not self._digests or not _MD5.fullmatch(etag):
             return True
         return hashlib.md5(data, usedforsecurity=False).hexdigest() == etag
 
     def exists(self, key: str) -> Work[bool]:
-        """Return whether there is such an object."""
+        """Return whether the object exists."""
         try:
-            yield from self.looked(key, ask("head", self.store, self.path(key)))
+            yield from self.head_object(key, ask("head", self.store, self.path(key)))
         except FileNotFoundError as error:
-            if faults.no_place(error):
+            if faults.is_missing_bucket(error):
                 raise
             return False
         return True
 
-    def looked(self, key: str, step: Step) -> Work[Any]:
-        """Do the *step*, a HEAD. Its refusal has no body, so a GET tells once whether there is a bucket at all."""
+    def head_object(self, key: str, step: Step) -> Work[Any]:
+        """Do the *step*, a HEAD. Its errors have no body, so a GET checks once whether the bucket exists."""
         try:
             found = yield step
         except FileNotFoundError:
@@ -177,62 +202,62 @@ class Bucket:
         try:
             yield ask("get", self.store, self.path(key))
         except FileNotFoundError as error:
-            if faults.no_place(error):
+            if faults.is_missing_bucket(error):
                 raise
         self._place_seen = True
 
     def delete(self, key: str) -> Work[bool]:
-        """Delete the object; stores do not tell whether there was one, so it is looked for first."""
-        return (yield from self.exists(key)) and (yield from self.removed(key))
+        """Delete the object; return whether it existed, which stores do not report, so that it is checked first."""
+        return (yield from self.exists(key)) and (yield from self.delete_object(key))
 
-    def removed(self, key: str) -> Work[bool]:
-        """Delete the object, and return whether the store does not tell that there was none."""
+    def delete_object(self, key: str) -> Work[bool]:
+        """Delete the object; return False if the store reports that it did not exist."""
         try:
-            yield ask("delete", self.store, self.path(key))
+            yield ask("delete", self._writer, self.path(key))
         except FileNotFoundError as error:
-            if faults.no_place(error):
+            if faults.is_missing_bucket(error):
                 raise
             return False
         return True
 
     def info(self, key: str) -> Work[FileInfo]:
-        """Return what is known of the object."""
+        """Return the information about the object."""
         head = ask("get", self.store, self.path(key), options={"head": True})
-        found = yield from self.looked(key, head)
-        return self.info_of(key, found.meta, found.attributes.get("Content-Type"))
+        found = yield from self.head_object(key, head)
+        return self.make_info(key, found.meta, found.attributes.get("Content-Type"))
 
     def make_folder(self, key: str) -> Work[None]:
-        """Check that the folder may be there; an object store has folders by their files alone."""
+        """Check that *key* is not a file. An object store has no folders, so nothing is created."""
         if (yield from self.exists(key)):
             raise faults.file_there(key)
 
     def copy(self, source: str, target: str) -> Work[None]:
-        """Have the store copy the object."""
+        """Copy the object inside of the store."""
         old, new = self.path(source), self.path(target)
-        yield from self.guarded(source, self._there(source))
+        yield from self.translate_errors(source, self._check_exists(source))
         if old != new:
-            copied = self._copied(source, target)
-            yield from self.guarded(target, self._beside(target, copied), writing=True)
+            copied = self._copy_object(source, target)
+            yield from self.translate_errors(target, self._put_unless_nested(target, copied), writing=True)
 
-    def _there(self, key: str) -> Work[None]:
-        yield from self.looked(key, ask("head", self.store, self.path(key)))
+    def _check_exists(self, key: str) -> Work[None]:
+        yield from self.head_object(key, ask("head", self.store, self.path(key)))
 
-    def _copied(self, source: str, target: str) -> Work[None]:
+    def _copy_object(self, source: str, target: str) -> Work[None]:
         try:
             yield ask("copy", self.store, self.path(source), self.path(target))
         except FileNotFoundError as error:
-            if faults.no_place(error):
+            if faults.is_missing_bucket(error):
                 raise
         else:
             return
         raise faults.not_found(source, f"{self.place}/{source}")
 
     def sign(self, key: str, expires_s: float, method: str) -> Work[str]:
-        """Return an address that is good for a while."""
+        """Return a signed URL."""
         path = self.path(key)
         if method not in ("GET", "PUT", "HEAD") or not 1 <= expires_s <= _LONGEST_SIGNED_S:
             raise StorageError(
-                f"no address can be signed for {method!a} and {expires_s} seconds",
+                f"a URL cannot be signed for {method!a} and {expires_s} seconds",
                 expected=f"GET, PUT or HEAD, and 1 to {_LONGEST_SIGNED_S} seconds, which are 7 days",
                 fix='sign_url(key, 3600.0, "GET")',
             )
@@ -240,21 +265,19 @@ class Bucket:
         return url
 
     def etag(self, meta: Any) -> str | None:
-        """Return what names the version that *meta* describes."""
+        """Return the ETag of the version that *meta* describes."""
         found: str | None = meta["version" if self._by_version else "e_tag"]
         quoted = found and found.startswith('"') and found.endswith('"')
-        return (
-            found[1:-1] if found and quoted else found
-        )  # some servers quote it in one answer and not in the other
+        return found[1:-1] if found and quoted else found  # some servers quote it only in some answers
 
-    def matching(self, etag: str) -> dict[str, str]:
-        """Return the condition that the version is the one with this *etag*."""
+    def make_condition(self, etag: str) -> dict[str, str]:
+        """Return the SDK's condition for *etag*."""
         if self._by_version:
             return {"version": etag}
         return {"e_tag": etag if etag.startswith("W/") else f'"{etag}"'}
 
-    def info_of(self, key: str, meta: Any, kind: str | None = None) -> FileInfo:
-        """Return what *meta* tells."""
+    def make_info(self, key: str, meta: Any, kind: str | None = None) -> FileInfo:
+        """Return the file information in *meta*."""
         return FileInfo(
             key=key,
             size_bytes=meta["size"],
@@ -263,17 +286,20 @@ class Bucket:
             etag=self.etag(meta),
         )
 
-    def _free(self, key: str) -> Work[None]:
-        """Check that no folder stands under *key*, where the server would put the file in its place."""
-        if not (yield from self.traits.folders()):
+    def _check_not_folder(self, key: str) -> Work[None]:
+        """Check that *key* is not a folder, if the server would replace the folder with the file."""
+        if not (yield from self.traits.has_folders()):
             return
-        below = yield chunk(obstore.list(self.store, f"{self.path(key)}/", chunk_size=1))
-        if below is not END and below:
+        if (yield from self._has_files_below(key)):
             raise faults.folder_there(key)
 
-    def _kept(self, key: str) -> Work[None]:
-        """Check that what was saved can be had again, where the server may have put it on a folder without files."""
-        if not (yield from self.traits.folders()):
+    def _has_files_below(self, key: str) -> Work[bool]:
+        below = yield chunk(obstore.list(self.store, f"{self.path(key)}/", chunk_size=1))
+        return below is not END and bool(below)
+
+    def _check_readable(self, key: str) -> Work[None]:
+        """Check that the saved object can be read: a server may accept a file under the name of an empty folder and lose it."""
+        if not (yield from self.traits.has_folders()):
             return
         for _ in range(_READS):
             try:
@@ -282,11 +308,11 @@ class Bucket:
             except FileNotFoundError:  # deleted meanwhile
                 return
             except Exception as error:
-                if faults.status_of(error) is not None:
+                if faults.get_status(error) is not None:
                     raise
             else:
                 return
-        yield from self.removed(key)
+        yield from self.delete_object(key)
         raise faults.folder_there(key)
 
     def _below_a_file(self, key: str) -> Work[bool]:

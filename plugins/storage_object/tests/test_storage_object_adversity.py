@@ -1,4 +1,4 @@
-"""What a server may do at the worst moment: lose its answer, put off, hang. The servers are real ones on loopback."""
+"""Servers that lose their answer, fail temporarily or hang. They are real servers on loopback."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from llmcore.types import Duration, Secret
 from llmcore_storage_object import stores
 from llmcore_storage_object.plugin import S3Options
 from llmcore_storage_object.provider import SigningStorage
-from tests.kit_object_meddling import AFTER, Asked, Keeping, keeping, meddled
+from tests.kits.object_meddling import AFTER, Asked, Keeping, keeping, meddled
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def storage(endpoint: str, **options: Any) -> SigningStorage:
 
 
 @pytest.mark.parametrize("answer", ["drop after", AFTER + 500, AFTER + 503])
-def test_a_winner_whose_answer_is_lost_is_told_that_it_won(server: Keeping, answer: str | int) -> None:
+def test_a_save_whose_answer_is_lost_succeeds(server: Keeping, answer: str | int) -> None:
     kept = storage(server.endpoint)
     with meddled(server, answer):
         first = kept.save_if_absent("mine", b"one")
@@ -42,7 +42,7 @@ def test_a_winner_whose_answer_is_lost_is_told_that_it_won(server: Keeping, answ
 
 
 @pytest.mark.parametrize("answer", ["drop", 500, 503, 429])
-def test_a_request_that_was_not_carried_out_is_made_again(server: Keeping, answer: str | int) -> None:
+def test_a_request_that_was_not_executed_is_retried(server: Keeping, answer: str | int) -> None:
     kept = storage(server.endpoint)
     with meddled(server, answer, answer) as seen:
         etag = kept.save_if_absent("mine", b"one")
@@ -50,7 +50,7 @@ def test_a_request_that_was_not_carried_out_is_made_again(server: Keeping, answe
     assert kept.load_with_etag("mine") == (b"one", etag)
 
 
-def test_a_loser_is_told_that_it_lost_after_one_request(server: Keeping) -> None:
+def test_a_false_condition_is_reported_after_one_request(server: Keeping) -> None:
     kept = storage(server.endpoint)
     kept.save("mine", b"theirs")
     kept.save_if_absent("other", b"")
@@ -65,7 +65,7 @@ def test_a_loser_is_told_that_it_lost_after_one_request(server: Keeping) -> None
     assert kept.load("mine") == b"theirs"
 
 
-def test_a_refusal_of_the_second_request_does_not_hide_that_the_first_was_carried_out(
+def test_a_refused_retry_does_not_hide_that_the_first_request_was_executed(
     server: Keeping,
 ) -> None:
     kept = storage(server.endpoint)
@@ -78,7 +78,7 @@ def test_a_refusal_of_the_second_request_does_not_hide_that_the_first_was_carrie
         kept.save_if_match("mine", b"two", etag)
 
 
-def test_what_cannot_be_known_is_said_so(server: Keeping) -> None:
+def test_an_unknown_outcome_is_reported(server: Keeping) -> None:
     kept = storage(server.endpoint, retries=1)
     kept.save_if_absent("other", b"")
     with meddled(server, "drop", "drop"), pytest.raises(StorageError, match="not known whether") as caught:
@@ -102,9 +102,7 @@ def test_what_cannot_be_known_is_said_so(server: Keeping) -> None:
 
 
 @pytest.mark.parametrize("answer", [500, 502, 429, 503])
-def test_a_server_that_was_not_well_once_is_not_taken_for_one_that_keeps_folders(
-    server: Keeping, answer: int
-) -> None:
+def test_a_temporary_failure_is_not_mistaken_for_folders(server: Keeping, answer: int) -> None:
     fails = answer in (429, 503)
     kept = storage(server.endpoint, retries=0)
     with meddled(server, answer, ending="/file"):
@@ -120,7 +118,7 @@ def test_a_server_that_was_not_well_once_is_not_taken_for_one_that_keeps_folders
     assert [name for name in server.kept if name not in ("/b/a", "/b/a/b", "/b/first")] == []
 
 
-def test_a_server_that_is_not_well_for_longer_is_asked_again_later(server: Keeping) -> None:
+def test_a_server_that_fails_is_probed_again_later(server: Keeping) -> None:
     kept = storage(server.endpoint, retries=0)
 
     def unwell(asked: Asked) -> int | None:
@@ -133,19 +131,3 @@ def test_a_server_that_is_not_well_for_longer_is_asked_again_later(server: Keepi
     kept.save("a/b", b"1")
     kept.save("a", b"2")
     assert kept.list_files() == ["a", "a/b"]
-
-
-@pytest.mark.parametrize("name", ["a//b", "./x", "a/../b"])
-def test_a_foreign_name_that_cannot_be_listed_is_told_and_avoided_by_a_prefix(
-    server: Keeping, name: str
-) -> None:
-    kept, apart = storage(server.endpoint), storage(server.endpoint, prefix="ours")
-    apart.save("a", b"1")
-    server.kept[f"/b/{name}"] = {"ETag": '"1"'}, b""
-    for call in (kept.list_files, kept.list_page, lambda: asyncio.run(kept.alist_files())):
-        with pytest.raises(StorageError, match="cannot list") as caught:
-            call()
-        assert type(caught.value) is StorageError
-        assert name in caught.value.message
-        assert "prefix" in (caught.value.fix or "")
-    assert apart.list_files() == [info.key for info in apart.list_page()] == ["a"]

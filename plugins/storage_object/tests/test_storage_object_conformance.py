@@ -1,4 +1,4 @@
-"""`StorageConformance` in memory and against real servers, each test under a prefix of its own."""
+"""`StorageConformance` in memory and against real servers, each test with a separate prefix."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from collections.abc import Iterator
 import pytest
 
 from llmcore.errors import StorageError
-from llmcore.testing import StorageConformance
 from llmcore.types import Secret
 from llmcore_storage_object import stores
 from llmcore_storage_object.plugin import MemoryOptions, S3Options
 from llmcore_storage_object.provider import ObjectStorage
-from tests.kit_object_servers import BUCKET, Server, moto, needs_moto, needs_rclone, rclone
+from llmcore_testing import StorageConformance
+from tests.kits.object_servers import BUCKET, Server, moto, needs_moto, needs_rclone, put_raw, rclone
 
 _numbers = itertools.count()
 
@@ -63,7 +63,12 @@ class TestInMemoryUnderAPrefix(StorageConformance):
 class TestOnMoto(StorageConformance):
     @pytest.fixture
     def provider(self, on_moto: Server) -> ObjectStorage:
-        return storage(on_moto)
+        self.server, kept = on_moto, storage(on_moto)
+        self.base = kept._bucket.base
+        return kept
+
+    def plant(self, name: str, data: bytes) -> bool:
+        return put_raw(self.server, self.base + name, data)
 
 
 @needs_rclone
@@ -73,7 +78,7 @@ class TestOnRclone(StorageConformance):
         return storage(on_rclone)
 
     def test_readers_see_the_old_or_the_new_file_and_never_a_mixture(self) -> None:
-        """Replace what the kit asks: while rclone replaces a file it may deny it, but a mixture is never returned."""
+        """Override the test of the kit: while rclone replaces a file, it may report it as missing, but never returns a mixture."""
         values = [bytes([65 + i]) * 65_536 for i in range(6)]
         self.call("save", "shared/file", values[0])
         calls = [("save", "shared/file", value) for value in values] + [("load", "shared/file")] * 6

@@ -1,4 +1,4 @@
-"""Copies and moves: what they fail with is what a save to the target fails with."""
+"""Copies and moves fail with the same errors as a save to the target."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from llmcore.types import Secret
 from llmcore_storage_object import stores
 from llmcore_storage_object.plugin import S3Options
 from llmcore_storage_object.provider import SigningStorage
-from tests.kit_object_meddling import Asked, Keeping, keeping
-from tests.kit_object_servers import BUCKET, Server, moto, needs_moto, needs_rclone, rclone
+from tests.kits.object_meddling import Asked, Keeping, keeping
+from tests.kits.object_servers import BUCKET, Server, moto, needs_moto, needs_rclone, rclone
 
 
 @pytest.fixture(scope="module")
@@ -56,17 +56,17 @@ def both(kept: SigningStorage, source: str, target: str) -> Iterator[Callable[[]
     yield lambda: asyncio.run(kept.amove(source, target))
 
 
-def test_where_the_target_may_not_be_written_the_storage_is_read_only(server: Keeping) -> None:
+def test_a_copy_without_write_permission_is_read_only(server: Keeping) -> None:
     kept = kept_on(server)
     kept.save("a", b"1")
     server.meddle = lambda asked: 403 if asked.command == "PUT" and asked.key.endswith("/b") else None
     for call in both(kept, "a", "b"):
-        with pytest.raises(StorageReadOnly, match="may not be written"):
+        with pytest.raises(StorageReadOnly, match="cannot be written"):
             call()
     assert kept.load("a") == b"1"
 
 
-def test_where_the_source_may_not_be_removed_a_move_tells_so(server: Keeping) -> None:
+def test_a_move_without_delete_permission_is_an_error(server: Keeping) -> None:
     kept = kept_on(server)
     kept.save("a", b"1")
     server.meddle = lambda asked: 403 if asked.command == "DELETE" and asked.key.endswith("/a") else None
@@ -74,7 +74,7 @@ def test_where_the_source_may_not_be_removed_a_move_tells_so(server: Keeping) ->
         kept.move("a", "b")
 
 
-def test_a_source_that_is_gone_is_not_found(server: Keeping) -> None:
+def test_a_missing_source_is_not_found(server: Keeping) -> None:
     kept = kept_on(server)
     for call in both(kept, "a", "b"):
         with pytest.raises(StorageNotFound, match="'a'"):
@@ -91,19 +91,19 @@ def test_a_source_that_is_gone_is_not_found(server: Keeping) -> None:
 
 
 @needs_rclone
-def test_a_target_below_a_file_is_refused_as_a_save_refuses_it(on_rclone: Server) -> None:
+def test_a_target_below_a_file_is_refused(on_rclone: Server) -> None:
     kept = storage(on_rclone, prefix="below")
     kept.save("file", b"1")
     kept.save("other", b"2")
     for call in both(kept, "other", "file/below"):
-        with pytest.raises(StorageKeyError, match="keeps files in folders"):
+        with pytest.raises(StorageKeyError, match="stores files in folders"):
             call()
     assert (kept.load("file"), kept.load("other")) == (b"1", b"2")
 
 
 @needs_moto
 @pytest.mark.parametrize("size", [0, 11, 6 << 20])
-def test_the_content_type_follows_the_ending_of_the_target(on_moto: Server, size: int) -> None:
+def test_the_content_type_follows_the_extension_of_the_target(on_moto: Server, size: int) -> None:
     kept, data = storage(on_moto, prefix=f"types{size}"), b"<" * size
 
     def stored(key: str) -> str:
@@ -136,7 +136,7 @@ def test_the_content_type_follows_the_ending_of_the_target(on_moto: Server, size
 
 
 @needs_moto
-def test_a_source_that_is_not_there_leaves_the_target_of_another_type_as_it_was(on_moto: Server) -> None:
+def test_a_missing_source_does_not_change_a_target_of_another_type(on_moto: Server) -> None:
     kept = storage(on_moto, prefix="missing")
     kept.save("b.html", b"1")
     for call in both(kept, "a", "b.html"):

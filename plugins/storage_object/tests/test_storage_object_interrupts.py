@@ -1,4 +1,4 @@
-"""Ctrl-C and cancellation: a call ends at once whatever the server does, and leaves nothing half sent there."""
+"""Ctrl-C and cancellation end a call at once, whatever the server does, and abort its upload."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from llmcore.types import Secret
 from llmcore_storage_object import feeding, stores
 from llmcore_storage_object.plugin import MemoryOptions, S3Options
 from llmcore_storage_object.provider import SigningStorage
-from tests.kit_cli import CommandLine, as_at_a_terminal, press_ctrl_c
-from tests.kit_object_meddling import Asked, Keeping, keeping
-from tests.kit_object_servers import BUCKET, Server, moto, needs_moto
+from tests.kits.cli import CommandLine, as_at_a_terminal, press_ctrl_c
+from tests.kits.object_meddling import Asked, Keeping, keeping
+from tests.kits.object_servers import BUCKET, Server, moto, needs_moto
 
 SIX_MB = bytes(6 << 20)
 """More than one part."""
@@ -46,13 +46,13 @@ def storage(endpoint: str, bucket: str = "b") -> SigningStorage:
 
 
 def uploads(server: Server) -> int:
-    """Return how many uploads have begun and not ended."""
+    """Return the number of uploads in progress."""
     with urllib.request.urlopen(f"{server.endpoint}/{BUCKET}?uploads") as answer:  # noqa: S310 - our own server
         return len(re.findall("<UploadId>", answer.read().decode()))
 
 
 class Hanging:
-    """Lets the server hang at the requests of *methods*, and tells when the first one is there."""
+    """Let the server hang at the requests of *methods*, and signal the first one."""
 
     def __init__(self, server: Keeping, *methods: str) -> None:
         self.reached, self.released = threading.Event(), threading.Event()
@@ -99,14 +99,16 @@ def test_ctrl_c_ends_a_command_while_the_server_hangs(
     ):
         assert hanging.reached.wait(60)
         press_ctrl_c(process)
-        out, told = process.communicate(
+        out, errors = process.communicate(
             timeout=20
         )  # the server would be given up after 30 seconds, four times
-    assert (process.returncode, out, b"Traceback" in told or b"Exception" in told) == (130, b"", False), told
+    assert (process.returncode, out, b"Traceback" in errors or b"Exception" in errors) == (130, b"", False), (
+        errors
+    )
 
 
 @needs_moto
-def test_ctrl_c_takes_back_what_a_command_has_sent(on_moto: Server, tmp_path: Path) -> None:
+def test_ctrl_c_aborts_the_upload_of_a_command(on_moto: Server, tmp_path: Path) -> None:
     kept = storage(on_moto.endpoint, BUCKET)
     kept.save("large", b"before")
     with begun(CommandLine(tmp_path), on_moto.endpoint, BUCKET, ["put", "large"]) as process:
@@ -116,18 +118,18 @@ def test_ctrl_c_takes_back_what_a_command_has_sent(on_moto: Server, tmp_path: Pa
         while not uploads(on_moto):
             assert process.poll() is None
         press_ctrl_c(process)
-        _, told = process.communicate(timeout=30)
-    assert process.returncode == 130, told
+        _, errors = process.communicate(timeout=30)
+    assert process.returncode == 130, errors
     assert (uploads(on_moto), kept.load("large")) == (0, b"before")
 
 
 class Interrupt(KeyboardInterrupt):
-    """Stands for a Ctrl-C that comes while the source is asked."""
+    """A stand-in for a Ctrl-C while the source is read."""
 
 
 @needs_moto
 @pytest.mark.parametrize("error", [Interrupt, ZeroDivisionError])
-def test_a_source_that_fails_takes_back_what_was_sent(on_moto: Server, error: type[BaseException]) -> None:
+def test_a_source_that_fails_aborts_the_upload(on_moto: Server, error: type[BaseException]) -> None:
     kept = storage(on_moto.endpoint, BUCKET)
 
     def pieces() -> Iterator[bytes]:
@@ -149,7 +151,7 @@ def test_a_source_that_fails_takes_back_what_was_sent(on_moto: Server, error: ty
 
 
 @needs_moto
-def test_a_cancelled_save_takes_back_what_it_has_sent(on_moto: Server) -> None:
+def test_a_cancelled_save_aborts_the_upload(on_moto: Server) -> None:
     kept = storage(on_moto.endpoint, BUCKET)
 
     async def main(*, waiting: bool) -> None:
@@ -198,7 +200,7 @@ def test_a_cancelled_save_does_not_wait_for_ever(server: Keeping, monkeypatch: p
             asyncio.run(main(hanging))
 
 
-def test_pieces_are_asked_for_in_the_thread_and_the_task_that_save() -> None:
+def test_pieces_are_fetched_in_the_thread_or_task_that_saves() -> None:
     kept = stores.memory(MemoryOptions())
     seen: list[Any] = []
 

@@ -1,4 +1,4 @@
-"""What is configured wrongly is told when the storage is made, in our words."""
+"""Wrong options are reported when the storage is created, as our errors."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ NO_ADDRESSES = [
 
 
 @pytest.mark.parametrize("endpoint", NO_ADDRESSES)
-def test_an_endpoint_that_is_no_address_is_a_fault_of_the_configuration(endpoint: str) -> None:
+def test_an_invalid_endpoint_is_a_configuration_error(endpoint: str) -> None:
     makers: dict[str, Any] = {
         "s3": lambda: stores.s3(S3Options(bucket="b", endpoint=endpoint, anonymous=True)),
         "gcs": lambda: stores.gcs(GcsOptions(bucket="b", endpoint=endpoint, anonymous=True)),
@@ -39,7 +39,12 @@ def test_an_endpoint_that_is_no_address_is_a_fault_of_the_configuration(endpoint
         assert "CANARY" not in str(caught.value)
 
 
-def test_the_host_tells_it_too() -> None:
+def test_an_invisible_character_is_named() -> None:
+    with pytest.raises(ConfigError, match=r"U\+200B ZERO WIDTH SPACE at index 8"):
+        stores.s3(S3Options(bucket="b", endpoint="http://h\u200b:9000", anonymous=True))
+
+
+def test_the_host_reports_it_too() -> None:
     s3 = {"bucket": "b", "endpoint": "localhost:9", "anonymous": True}
     with (
         pytest.raises(ConfigError, match="does not begin with http://"),
@@ -52,17 +57,17 @@ def test_the_host_tells_it_too() -> None:
     "endpoint",
     ["http://127.0.0.1:1", "http://localhost:1/", "http://[::1]:1", "http://a_host.invalid:1/path"],
 )
-def test_an_endpoint_that_is_an_address_is_asked(endpoint: str) -> None:
+def test_a_valid_endpoint_is_used(endpoint: str) -> None:
     kept = stores.s3(S3Options(bucket="b", endpoint=endpoint, anonymous=True, retries=0))
     with pytest.raises(StorageError, match="the object store failed"):
         kept.load("a")
 
 
 class PanicException(BaseException):
-    """As the SDK's own is called."""
+    """Named like the SDK's exception."""
 
 
-def test_a_panic_of_the_sdk_is_an_error_like_any_other() -> None:
+def test_a_panic_of_the_sdk_is_a_storage_error() -> None:
     bucket = Bucket(None, "s3://b")
 
     def panics() -> None:
@@ -75,6 +80,6 @@ def test_a_panic_of_the_sdk_is_an_error_like_any_other() -> None:
         yield Step(panics, apanics)
 
     with pytest.raises(StorageError, match="InvalidUri"):
-        run(bucket.guarded("a", work()))
+        run(bucket.translate_errors("a", work()))
     with pytest.raises(StorageError, match="InvalidUri"):
-        asyncio.run(arun(bucket.guarded("a", work())))
+        asyncio.run(arun(bucket.translate_errors("a", work())))

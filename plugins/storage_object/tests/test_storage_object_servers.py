@@ -1,4 +1,4 @@
-"""What goes over the wire to real servers: addresses, parts, conditions, credentials, and servers that are not there."""
+"""Requests to real servers: signed URLs, multipart uploads, conditions, credentials, and unreachable servers."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ from llmcore.types import Duration, Secret
 from llmcore_storage_object import stores
 from llmcore_storage_object.plugin import AzureOptions, GcsOptions, S3Options
 from llmcore_storage_object.provider import ObjectStorage, SigningStorage
-from tests.kit_object_servers import BUCKET, Server, moto, needs_moto, needs_rclone, rclone
-from tests.kit_storage_hostile import hostile_keys
+from tests.kits.object_servers import BUCKET, Server, moto, needs_moto, needs_rclone, rclone
+from tests.kits.storage_hostile import hostile_keys
 
 CANARY = "CANARY-c0ffee"
 
@@ -59,7 +59,7 @@ def storage(server: Server, **options: Any) -> SigningStorage:
 
 
 def raw(server: Server) -> list[str]:
-    """Return the names of all objects, ours or not."""
+    """Return the names of all objects."""
     store = S3Store(
         BUCKET, endpoint=server.endpoint, access_key_id=server.access_key_id, region="us-east-1",
         secret_access_key=server.secret_access_key, client_options={"allow_http": True},
@@ -68,7 +68,7 @@ def raw(server: Server) -> list[str]:
 
 
 @needs_moto
-def test_a_signed_address_lets_anybody_get_and_put_that_file(on_moto: Server) -> None:
+def test_a_signed_url_permits_get_and_put_of_that_file(on_moto: Server) -> None:
     kept = storage(on_moto, prefix="signed")
     kept.save("a.txt", b"secret")
     with urllib.request.urlopen(kept.sign_url("a.txt", 60)) as answer:  # noqa: S310 - our own server
@@ -92,7 +92,7 @@ def test_a_signed_address_lets_anybody_get_and_put_that_file(on_moto: Server) ->
         (60.0, "DELETE"),
         (-1.0, "PUT"),
     ):
-        with pytest.raises(StorageError, match="no address can be signed") as caught:
+        with pytest.raises(StorageError, match="a URL cannot be signed") as caught:
             kept.sign_url("a.txt", *wrong)
         assert "7 days" in (caught.value.expected or "")
     for seconds in (1.0, 604_800.0):
@@ -100,7 +100,7 @@ def test_a_signed_address_lets_anybody_get_and_put_that_file(on_moto: Server) ->
 
 
 @needs_moto
-def test_a_large_file_goes_in_parts_and_is_one_object(on_moto: Server) -> None:
+def test_a_large_file_is_a_multipart_upload(on_moto: Server) -> None:
     kept = storage(on_moto, prefix="parts")
     kept.save_stream("large.bin", (bytes([number]) * 1_000_000 for number in range(17)))
     info = kept.get_file_info("large.bin")
@@ -113,7 +113,7 @@ def test_a_large_file_goes_in_parts_and_is_one_object(on_moto: Server) -> None:
 
 
 @needs_moto
-def test_the_prefix_keeps_applications_apart_and_probes_leave_nothing(on_moto: Server) -> None:
+def test_the_prefix_separates_applications_and_probes_are_deleted(on_moto: Server) -> None:
     one, other = storage(on_moto, prefix="/apart/one/"), storage(on_moto, prefix="apart/one-more")
     one.save("a", b"1")
     other.save("a", b"2")
@@ -125,7 +125,7 @@ def test_the_prefix_keeps_applications_apart_and_probes_leave_nothing(on_moto: S
 
 
 @needs_rclone
-def test_a_server_that_ignores_conditions_and_keeps_folders_is_found_out(on_rclone: Server) -> None:
+def test_a_server_that_ignores_conditions_and_has_folders_is_detected(on_rclone: Server) -> None:
     kept = storage(on_rclone, prefix="found-out")
     kept.save("under/file", b"1")
     calls: list[Callable[[], Any]] = [
@@ -136,7 +136,7 @@ def test_a_server_that_ignores_conditions_and_keeps_folders_is_found_out(on_rclo
         lambda: kept.move("under/file", "under"),
     ]
     for call in calls:
-        with pytest.raises(StorageKeyError, match="keeps files in folders"):
+        with pytest.raises(StorageKeyError, match="stores files in folders"):
             call()
     assert kept.load("under/file") == b"1"
     with pytest.raises(StorageError, match="ignores the conditions") as caught:
@@ -189,7 +189,7 @@ def _failures(kept: ObjectStorage) -> Iterator[StorageError]:
 
 
 @needs_rclone
-def test_credentials_that_are_not_accepted_are_told_and_shown_nowhere(on_rclone: Server) -> None:
+def test_refused_credentials_are_an_error_that_does_not_contain_them(on_rclone: Server) -> None:
     kept = storage(
         on_rclone, access_key_id=Secret(CANARY + "-id"), secret_access_key=Secret(CANARY + "-secret")
     )
@@ -202,12 +202,12 @@ def test_credentials_that_are_not_accepted_are_told_and_shown_nowhere(on_rclone:
 
 @needs_moto
 @needs_rclone
-def test_a_bucket_that_is_not_there_is_told(on_moto: Server, on_rclone: Server) -> None:
+def test_a_missing_bucket_is_an_error(on_moto: Server, on_rclone: Server) -> None:
     for server in (on_moto, on_rclone):
         kept = storage(server, bucket="no-such-bucket")
         for call in _all_calls(kept):
             with pytest.raises(
-                StorageError, match="there is no bucket or container s3://no-such-bucket"
+                StorageError, match="the bucket or container s3://no-such-bucket does not exist"
             ) as caught:
                 call()
             assert type(caught.value) is StorageError
@@ -230,7 +230,7 @@ def _all_calls(kept: ObjectStorage) -> list[Callable[[], Any]]:
     ]
 
 
-def test_a_server_that_is_not_there_is_told() -> None:
+def test_an_unreachable_server_is_an_error() -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         server = Server(f"http://127.0.0.1:{free.getsockname()[1]}", "any", CANARY)
@@ -241,7 +241,7 @@ def test_a_server_that_is_not_there_is_told() -> None:
         assert CANARY not in str(error)
 
 
-def test_a_server_that_does_not_answer_is_left_after_the_timeout() -> None:
+def test_a_server_that_does_not_answer_is_a_timeout() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         kept = storage(
             Server(f"http://127.0.0.1:{silent.getsockname()[1]}", "any", "thing"),
@@ -285,7 +285,7 @@ os.wait()
 """
 
 
-def test_a_forked_process_is_told_instead_of_hanging() -> None:
+def test_a_forked_process_gets_an_error_instead_of_hanging() -> None:
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", FORK], capture_output=True, text=True, timeout=60, check=False
     )
@@ -293,7 +293,7 @@ def test_a_forked_process_is_told_instead_of_hanging() -> None:
     assert 'set_start_method("spawn")' in done.stdout
 
 
-def test_options_that_do_not_fit_are_a_fault_of_the_configuration() -> None:
+def test_inconsistent_options_are_a_configuration_error() -> None:
     with pytest.raises(LLMCoreError) as caught:
         stores.gcs(GcsOptions(bucket="b", service_account_key=Secret(f"not json {CANARY}")))
     assert CANARY not in str(caught.value)
@@ -314,7 +314,7 @@ def test_every_provider_is_built_from_its_options_without_the_network() -> None:
             kept.save("../outside", b"")
 
 
-def test_missing_options_are_told_by_the_host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_host_reports_missing_options(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     for name in [name for name in os.environ if name.startswith("AWS_")]:
         monkeypatch.delenv(name)

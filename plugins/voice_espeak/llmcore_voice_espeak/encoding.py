@@ -1,4 +1,4 @@
-"""Samples as a file of the format that was asked for."""
+"""Encode samples as an audio file."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Final
 from llmcore.types import AudioFormat
 from llmcore_voice_espeak.offline import RATE_HZ
 
-__all__ = ["STREAM_HEAD", "encoded", "little_endian"]
+__all__ = ["STREAM_HEAD", "encode_audio", "to_little_endian"]
 
 _SUBTYPES: Final = {
     "mp3": ("MP3", "MPEG_LAYER_III"),
@@ -20,11 +20,11 @@ _SUBTYPES: Final = {
     "flac": ("FLAC", "PCM_16"),
 }
 _SLICE: Final = 2 * 65_536
-"""Bytes. The Vorbis encoder keeps on its stack what it is given at once, and kills the process with more than that holds."""
+"""Bytes. The Vorbis encoder copies its input to the stack, and a larger input overflows it."""
 
 
-def little_endian(samples: bytes) -> bytes:
-    """Return *samples* of 16 bits, which are in this machine's order, in that of files, or the other way round."""
+def to_little_endian(samples: bytes) -> bytes:
+    """Convert 16-bit *samples* between the byte order of this machine and little-endian."""
     if sys.byteorder == "little":
         return samples
     swapped = array("h", samples)
@@ -32,17 +32,17 @@ def little_endian(samples: bytes) -> bytes:
     return swapped.tobytes()
 
 
-def encoded(samples: bytes, kind: AudioFormat, look: Callable[[], None]) -> bytes:
-    """Return little-endian *samples* as a whole file of *kind*; *look* is called between slices and may raise."""
+def encode_audio(samples: bytes, kind: AudioFormat, look: Callable[[], object]) -> bytes:
+    """Return little-endian *samples* as a file of *kind*; call *look*, which may raise, between slices."""
     if kind == "pcm":
         return samples
     if kind == "wav":
-        return _wav(samples)
+        return _make_wav(samples)
     import soundfile
 
     container, subtype = _SUBTYPES[kind]
     held = io.BytesIO()
-    there = memoryview(little_endian(samples))
+    there = memoryview(to_little_endian(samples))
     with soundfile.SoundFile(
         held, "w", samplerate=RATE_HZ, channels=1, format=container, subtype=subtype
     ) as file:
@@ -53,7 +53,7 @@ def encoded(samples: bytes, kind: AudioFormat, look: Callable[[], None]) -> byte
     return held.getvalue()
 
 
-def _wav(samples: bytes) -> bytes:
+def _make_wav(samples: bytes) -> bytes:
     held = io.BytesIO()
     with wave.open(held, "wb") as file:
         file.setnchannels(1)
@@ -63,11 +63,11 @@ def _wav(samples: bytes) -> bytes:
     return held.getvalue()
 
 
-def _stream_head() -> bytes:
-    """Return the head of a wav whose length nobody knows yet."""
-    head = bytearray(_wav(b""))
+def _make_stream_head() -> bytes:
+    """Return the header of a wav of unknown length."""
+    head = bytearray(_make_wav(b""))
     head[4:8] = head[40:44] = b"\xff" * 4
     return bytes(head)
 
 
-STREAM_HEAD: Final = _stream_head()
+STREAM_HEAD: Final = _make_stream_head()

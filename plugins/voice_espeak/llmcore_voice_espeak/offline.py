@@ -1,4 +1,4 @@
-"""What is known of a speech before it is spoken: checked settings, format, price."""
+"""Abilities without the library: checked settings, traits, price."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from typing import Any, Final, NamedTuple
 
 from llmcore.errors import BadRequest
 from llmcore.types import AudioFormat, VoiceTraits
-from llmcore_voice_espeak.plugin import EspeakOptions
+from llmcore_voice_espeak.options import EspeakOptions
 
-__all__ = ["MODEL", "RATE_HZ", "EspeakOffline", "Wanted"]
+__all__ = ["MODEL", "RATE_HZ", "EspeakOffline", "SpeechSettings"]
 
 MODEL: Final = "espeak-ng"
 RATE_HZ: Final = 22_050
@@ -23,11 +23,11 @@ _ENCODED: Final[tuple[AudioFormat, ...]] = ("mp3", "ogg", "flac")
 _HOSTS: Final = frozenset({"idle_s", "timeout_s"})
 
 
-class Wanted(NamedTuple):
-    """What one speech is to be like."""
+class SpeechSettings(NamedTuple):
+    """The settings of one speech."""
 
     voice: str
-    """The id of a voice, or "" where the language decides."""
+    """The id of a voice, or "" to choose one by language."""
     language: str | None
     format: AudioFormat
     speed: float
@@ -35,14 +35,14 @@ class Wanted(NamedTuple):
 
 
 class EspeakOffline:
-    """Keeps `VoiceOffline`."""
+    """Implement `VoiceOffline`."""
 
     def __init__(self, options: EspeakOptions) -> None:
         self._options = options
 
     def voice_traits(self, voice: str | None, settings: Mapping[str, Any]) -> VoiceTraits:
         """See `VoiceOffline.voice_traits`."""
-        wanted = self.wanted(voice, settings)
+        wanted = self.make_settings(voice, settings)
         return VoiceTraits(
             voice=wanted.voice,
             model=MODEL,
@@ -57,33 +57,33 @@ class EspeakOffline:
         )
 
     def speech_price(self, model: str, characters: int, at: datetime | None = None) -> Decimal | None:
-        """See `VoiceOffline.speech_price`: nothing, for it is spoken here."""
+        """See `VoiceOffline.speech_price`. Local speech costs nothing."""
         del model, characters, at
         return Decimal(0)
 
-    def wanted(self, voice: str | None, settings: Mapping[str, Any]) -> Wanted:
-        """Return what the settings say.
+    def make_settings(self, voice: str | None, settings: Mapping[str, Any]) -> SpeechSettings:
+        """Return the checked settings.
 
         Raises:
-            BadRequest: One is not known or does not fit.
+            BadRequest: A setting is unknown or has a wrong value.
         """
         given = {name: value for name, value in settings.items() if name not in _HOSTS}
         language = given.pop("language", None)
         if language is not None and (not isinstance(language, str) or not language.strip()):
-            raise _misfit("language", language, 'BCP 47, such as "en-GB"')
+            raise _make_misfit("language", language, 'BCP 47, such as "en-GB"')
         model = given.pop("model", MODEL)
         if model != MODEL:
-            raise _misfit("model", model, MODEL)
-        wanted = Wanted(
+            raise _make_misfit("model", model, MODEL)
+        wanted = SpeechSettings(
             voice=voice if voice is not None else "" if language else self._options.voice,
             language=language,
             format=_format(given.pop("format", self._options.format)),
             speed=_number("speed", given.pop("speed", self._options.speed), 0.5, 2.5),
             pitch=int(_number("pitch", given.pop("pitch", self._options.pitch), 0, 99)),
         )
-        given.pop("seed", None)  # every speech is as the one before, whatever the seed
+        given.pop("seed", None)  # the speech does not depend on a seed
         if given:
-            raise _unknown(min(given))
+            raise _make_unknown_setting(min(given))
         return wanted
 
 
@@ -93,28 +93,37 @@ def _format(name: object) -> AudioFormat:
             if known in _PLAIN or find_spec("soundfile") is not None:
                 return known
             raise BadRequest(
-                f"`espeak` writes {known} only with soundfile, which is not installed",
+                f"format={known!r} needs soundfile, which is not installed",
                 provider="espeak",
                 code="LC308",
-                expected="wav or pcm, which need nothing",
+                expected="wav or pcm, or soundfile",
                 fix="pip install soundfile",
             )
-    raise _misfit("format", name, ", ".join((*_PLAIN, *_ENCODED)))
+    from difflib import get_close_matches
+
+    near = get_close_matches(str(name), (*_PLAIN, *_ENCODED), n=1)
+    fault = _make_misfit("format", name, ", ".join((*_PLAIN, *_ENCODED)))
+    if near:
+        fault.suggestion, fault.fix = near[0], f'synthesize(..., format="{near[0]}")'
+    raise fault
 
 
 def _number(name: str, value: object, least: float, most: float) -> float:
     if isinstance(value, int | float) and not isinstance(value, bool) and least <= value <= most:
         return value
-    raise _misfit(name, value, f"a number from {least} to {most}")
+    raise _make_misfit(name, value, f"a number from {least} to {most}")
 
 
-def _misfit(name: str, value: object, expected: str) -> BadRequest:
+def _make_misfit(name: str, value: object, expected: str) -> BadRequest:
     return BadRequest(
-        f"{name}={value!r} does not fit `espeak`", provider="espeak", code="LC308", expected=expected
+        f"{name} must be {expected} for `espeak`, got {value!r}",
+        provider="espeak",
+        code="LC308",
+        expected=expected,
     )
 
 
-def _unknown(name: str) -> BadRequest:
+def _make_unknown_setting(name: str) -> BadRequest:
     from difflib import get_close_matches
 
     known = ["format", "language", "model", "pitch", "seed", "speed"]

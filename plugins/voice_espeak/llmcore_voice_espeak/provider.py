@@ -1,37 +1,42 @@
-"""The voice itself."""
+"""The voice provider `espeak`."""
 
 from __future__ import annotations
 
 import itertools
-import queue
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
-from llmcore.contracts.ssml import document
 from llmcore.errors import VoiceError
+from llmcore.support import threads
+from llmcore.support.ssml import find_ssml
 from llmcore.types import Speech, VoiceInfo, VoiceModel, VoiceTraits
-from llmcore_voice_espeak.encoding import STREAM_HEAD, encoded, little_endian
-from llmcore_voice_espeak.library import Word, loaded
-from llmcore_voice_espeak.offline import MODEL, RATE_HZ, EspeakOffline, Wanted
-from llmcore_voice_espeak.patience import Patience, carried
-from llmcore_voice_espeak.plugin import EspeakOptions
-from llmcore_voice_espeak.voices import Found, by_language, find, listed
+from llmcore_voice_espeak.deadline import Deadline, run_in_thread
+from llmcore_voice_espeak.encoding import STREAM_HEAD, encode_audio
+from llmcore_voice_espeak.offline import MODEL, RATE_HZ, EspeakOffline, SpeechSettings
+from llmcore_voice_espeak.options import EspeakOptions
+from llmcore_voice_espeak.pool import get_shared_pool
+from llmcore_voice_espeak.ssml import check_ssml
+from llmcore_voice_espeak.streaming import stream_samples
+from llmcore_voice_espeak.synthesis import Word, speak
+from llmcore_voice_espeak.voices import KnownVoice, find, find_by_language, load_voices
 
 __all__ = ["EspeakVoice"]
 
+T = TypeVar("T")
+
 _SILENCE: Final = bytes(2 * RATE_HZ // 20)
-"""What is heard of a text that has no sound, such as an emoji that nobody named: a twentieth of a second."""
+"""0.05 s of silence, for a text without sound, such as an emoji that the library does not know."""
+_END: Final = object()
 
 
 class EspeakVoice:
-    """Keeps `VoiceProvider`, `VoiceStreaming`, `VoiceTimestamps`, `VoiceModels` and `VoiceOffline`; the host makes the async twins.
+    """Implement `VoiceProvider`, `VoiceStreaming`, `VoiceTimestamps`, `VoiceModels` and `VoiceOffline`, sync and async.
 
-    The same text sounds the same, always. One text is spoken at a time, several hundred times faster than it is heard.
+    The same text always gives the same audio, several hundred times faster than real time. The C library runs in worker
+    processes, which all voices of a process share, so that a crash of the library ends only a worker.
     """
 
     def __init__(
@@ -42,38 +47,66 @@ class EspeakVoice:
 
     def synthesize(self, text: str, voice: str | None = None, **settings: Any) -> Speech:
         """See `VoiceProvider.synthesize`. Its settings are `format`, `speed`, `pitch` and `language`."""
-        return self._spoken(text, voice, settings)[0]
+        return self._synthesize(text, voice, settings, Deadline(settings, self._clock))[0]
+
+    async def asynthesize(self, text: str, voice: str | None = None, **settings: Any) -> Speech:
+        """See `synthesize`. A cancelled call ends its worker."""
+        deadline = Deadline(settings, self._clock)
+        return (await _in_thread(lambda: self._synthesize(text, voice, settings, deadline), deadline))[0]
 
     def synthesize_with_timestamps(self, text: str, voice: str | None = None, **settings: Any) -> Speech:
-        """See `VoiceTimestamps.synthesize_with_timestamps`. Words are timed; the characters share their word's time."""
-        import msgspec
+        """See `VoiceTimestamps.synthesize_with_timestamps`. Only words are timed; their characters share the time evenly."""
+        return _add_times(text, *self._synthesize(text, voice, settings, Deadline(settings, self._clock)))
 
-        speech, words = self._spoken(text, voice, settings)
-        return msgspec.structs.replace(speech, alignment=_aligned(text, words, speech.duration_s or 0.0))
+    async def asynthesize_with_timestamps(
+        self, text: str, voice: str | None = None, **settings: Any
+    ) -> Speech:
+        """See `synthesize_with_timestamps`. A cancelled call ends its worker."""
+        deadline = Deadline(settings, self._clock)
+        spoken = await _in_thread(lambda: self._synthesize(text, voice, settings, deadline), deadline)
+        return _add_times(text, *spoken)
 
     def stream_speech(self, text: str, voice: str | None = None, **settings: Any) -> Iterator[bytes]:
-        """See `VoiceStreaming.stream_speech`. What has to be encoded comes in one piece."""
-        patience = Patience(settings, self._clock)
-        wanted, found = self._checked(text, voice, settings, patience)
-        if wanted.format not in ("wav", "pcm"):
-            yield self._spoken(text, voice, settings)[0].audio
-            return
-        if wanted.format == "wav":
-            yield STREAM_HEAD
-        yield from _as_they_come(text, found, wanted, patience)
+        """See `VoiceStreaming.stream_speech`. An encoded format comes in one piece."""
+        return self._stream(text, voice, settings, Deadline(settings, self._clock))
+
+    async def astream_speech(
+        self, text: str, voice: str | None = None, **settings: Any
+    ) -> AsyncIterator[bytes]:
+        """See `stream_speech`. A cancelled call ends its worker."""
+        deadline = Deadline(settings, self._clock)
+        pieces = self._stream(text, voice, settings, deadline)
+        try:
+            while (piece := await _in_thread(lambda: next(pieces, _END), deadline)) is not _END:
+                yield piece  # type: ignore[misc] # bytes, unless it is _END
+        finally:
+            deadline.cancel()
 
     def list_voices(self) -> Sequence[VoiceInfo]:
-        """See `VoiceProvider.list_voices`. Each can be given a variant, such as "en-us+f3"."""
-        return [found.info for found in listed(Patience({})).values()]
+        """See `VoiceProvider.list_voices`. Each voice accepts a variant, such as "en-us+f3"."""
+        return self._voices(Deadline({}))
+
+    async def alist_voices(self) -> Sequence[VoiceInfo]:
+        """See `list_voices`."""
+        deadline = Deadline({})
+        return await _in_thread(lambda: self._voices(deadline), deadline)
 
     def get_voice_info(self, voice_id: str) -> VoiceInfo:
         """See `VoiceProvider.get_voice_info`."""
-        return find(voice_id, Patience({})).info
+        return self._voice(voice_id, Deadline({}))
+
+    async def aget_voice_info(self, voice_id: str) -> VoiceInfo:
+        """See `get_voice_info`."""
+        deadline = Deadline({})
+        return await _in_thread(lambda: self._voice(voice_id, deadline), deadline)
 
     def list_voice_models(self) -> Sequence[VoiceModel]:
         """See `VoiceModels.list_voice_models`."""
-        languages = {found.info.language for found in listed(Patience({})).values() if found.info.language}
-        return [VoiceModel(model_id=MODEL, name="eSpeak NG", languages=tuple(sorted(languages)))]
+        return _models(self.list_voices())
+
+    async def alist_voice_models(self) -> Sequence[VoiceModel]:
+        """See `list_voice_models`."""
+        return _models(await self.alist_voices())
 
     def voice_traits(self, voice: str | None, settings: Mapping[str, Any]) -> VoiceTraits:
         """See `VoiceOffline.voice_traits`."""
@@ -83,97 +116,124 @@ class EspeakVoice:
         """See `VoiceOffline.speech_price`."""
         return self._offline.speech_price(model, characters, at)
 
-    def _checked(
-        self, text: str, voice: str | None, settings: Mapping[str, Any], patience: Patience
-    ) -> tuple[Wanted, Found]:
-        if not text.strip():
-            raise VoiceError(
-                "there is nothing to say", code="LC904", expected="a text with at least one letter"
-            )
-        wanted = self._offline.wanted(voice, settings)
+    def close(self) -> None:
+        """End the idle workers, unless another voice of this process uses them. A later call starts new ones."""
+        get_shared_pool().leave(self)
+
+    async def aclose(self) -> None:
+        """See `close`, which takes a few milliseconds."""
+        self.close()
+
+    def _voices(self, deadline: Deadline) -> Sequence[VoiceInfo]:
+        get_shared_pool().join(self)
+        return [found.info for found in load_voices(deadline).values()]
+
+    def _voice(self, voice_id: str, deadline: Deadline) -> VoiceInfo:
+        get_shared_pool().join(self)
+        return find(voice_id, deadline).info
+
+    def _check(
+        self, text: str, voice: str | None, settings: Mapping[str, Any], deadline: Deadline
+    ) -> tuple[SpeechSettings, KnownVoice]:
+        """Check text and settings; return the settings and the voice."""
+        _check_text(text)
+        wanted = self._offline.make_settings(voice, settings)
+        get_shared_pool().join(self)
         if voice is None and wanted.language:
-            return wanted, by_language(wanted.language, patience)
-        return wanted, find(wanted.voice, patience)
+            return wanted, find_by_language(wanted.language, deadline)
+        return wanted, find(wanted.voice, deadline)
 
-    def _spoken(self, text: str, voice: str | None, settings: Mapping[str, Any]) -> tuple[Speech, list[Word]]:
-        patience = Patience(settings, self._clock)
-        wanted, found = self._checked(text, voice, settings, patience)
-
-        def work() -> tuple[Speech, list[Word]]:
-            samples: list[bytes] = []
-            words = _speak(text, found, wanted, samples.append, patience)
-            data = little_endian(b"".join(samples)) or _SILENCE
-            speech = Speech(
-                audio=encoded(data, wanted.format, patience.look),
-                format=wanted.format,
-                sample_rate_hz=RATE_HZ,
-                duration_s=len(data) / 2 / RATE_HZ,
-                characters=len(text),
-                voice=found.info.voice_id,
-                model=MODEL,
-            )
-            return speech, words
-
-        return carried(work, patience)
-
-
-def _speak(
-    text: str, found: Found, wanted: Wanted, take: Callable[[bytes], object], patience: Patience
-) -> list[Word]:
-    def heard(some: bytes) -> None:
-        patience.look()
-        if some:
-            take(some)
-
-    ssml = document(text)
-    with loaded(patience) as library:
-        return library.speak(
-            _said(
-                text if ssml is None else ssml.rjust(len(text.rstrip()))
-            ),  # so that words keep their places
-            found.file,
-            speed=wanted.speed,
-            pitch=wanted.pitch,
-            ssml=ssml is not None,
-            heard=heard,
+    def _synthesize(
+        self, text: str, voice: str | None, settings: Mapping[str, Any], deadline: Deadline
+    ) -> tuple[Speech, list[Word]]:
+        wanted, found = self._check(text, voice, settings, deadline)
+        samples: list[bytes] = []
+        words = _speak(text, found, wanted, samples.append, deadline)
+        data = b"".join(samples) or _SILENCE
+        speech = Speech(
+            audio=_encode(data, wanted, deadline),
+            format=wanted.format,
+            sample_rate_hz=RATE_HZ,
+            duration_s=len(data) / 2 / RATE_HZ,
+            characters=len(text),
+            voice=found.info.voice_id,
+            model=MODEL,
         )
+        return speech, words
 
-
-def _said(text: str) -> str:
-    """Return *text* with a space for each control character: in the library's eyes they are commands."""
-    return "".join(letter if letter >= " " or letter in "\t\n\r" else " " for letter in text)
-
-
-def _as_they_come(text: str, found: Found, wanted: Wanted, patience: Patience) -> Iterator[bytes]:
-    """Yield samples while a thread speaks on; leaving early stops it."""
-    there: queue.SimpleQueue[bytes | BaseException | None] = queue.SimpleQueue()
-
-    def carry() -> None:
-        try:
-            _speak(text, found, wanted, lambda some: there.put(little_endian(some)), patience)
-        except BaseException as error:  # noqa: BLE001 - it is raised to the reader
-            there.put(error)
-        there.put(None)
-
-    thread = threading.Thread(target=carry, name="llmcore-espeak", daemon=True)
-    thread.start()
-    silent = True
-    try:
-        while (piece := there.get()) is not None:
-            if isinstance(piece, BaseException):
-                raise piece
+    def _stream(
+        self, text: str, voice: str | None, settings: Mapping[str, Any], deadline: Deadline
+    ) -> Iterator[bytes]:
+        wanted, found = self._check(text, voice, settings, deadline)
+        if wanted.format not in ("wav", "pcm"):
+            yield self._synthesize(text, voice, settings, deadline)[0].audio
+            return
+        if wanted.format == "wav":
+            yield STREAM_HEAD
+        silent = True
+        for piece in stream_samples(lambda take: _speak(text, found, wanted, take, deadline), deadline):
             silent = False
             yield piece
         if silent:
             yield _SILENCE
-    finally:
-        patience.give_up()
-        with suppress(RuntimeError):
-            thread.join()
 
 
-def _aligned(text: str, words: Sequence[Word], duration_s: float) -> tuple[tuple[str, float, float], ...]:
-    """Return when each character is spoken: those from one word's beginning to the next one's share the time evenly."""
+def _models(voices: Sequence[VoiceInfo]) -> Sequence[VoiceModel]:
+    languages = {voice.language for voice in voices if voice.language}
+    return [VoiceModel(model_id=MODEL, name="eSpeak NG", languages=tuple(sorted(languages)))]
+
+
+def _check_text(text: str) -> None:
+    if not text.strip():
+        raise VoiceError("the text is empty", code="LC904", expected="a text with at least one letter")
+    at = next((at for at, letter in enumerate(text) if "\ud800" <= letter <= "\udfff"), None)
+    if at is not None:
+        raise VoiceError(
+            f"the text contains a lone surrogate U+{ord(text[at]):04X} at index {at}",
+            code="LC905",
+            expected="text that can be encoded as UTF-8",
+        )
+    ssml = find_ssml(text)
+    if ssml is not None:
+        check_ssml(ssml)
+
+
+def _speak(
+    text: str, found: KnownVoice, wanted: SpeechSettings, take: Callable[[bytes], object], deadline: Deadline
+) -> list[Word]:
+    return speak(text, found.file, speed=wanted.speed, pitch=wanted.pitch, take=take, deadline=deadline)
+
+
+def _encode(data: bytes, wanted: SpeechSettings, deadline: Deadline) -> bytes:
+    if wanted.format in ("wav", "pcm"):
+        return encode_audio(data, wanted.format, deadline.check)
+    return run_in_thread(lambda: encode_audio(data, wanted.format, deadline.check), deadline)
+
+
+async def _in_thread(work: Callable[[], T], deadline: Deadline) -> T:
+    """Run *work* in a thread and return its result; on cancellation, cancel the work and wait for its end."""
+    import asyncio
+
+    job = asyncio.ensure_future(threads.run_in_thread(work))
+    try:
+        return await asyncio.shield(job)
+    except asyncio.CancelledError:
+        deadline.cancel()
+        await asyncio.wait([job])
+        job.cancelled() or job.exception()  # mark the exception as retrieved
+        raise
+
+
+def _add_times(text: str, speech: Speech, words: Sequence[Word]) -> Speech:
+    import msgspec
+
+    return msgspec.structs.replace(speech, alignment=_make_alignment(text, words, speech.duration_s or 0.0))
+
+
+def _make_alignment(
+    text: str, words: Sequence[Word], duration_s: float
+) -> tuple[tuple[str, float, float], ...]:
+    """Return the times of the characters: those from one word to the next share the time evenly."""
     marks = {0: 0.0}
     for word in words:
         if 0 < word.at < len(text):

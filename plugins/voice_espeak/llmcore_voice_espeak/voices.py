@@ -1,4 +1,4 @@
-"""The voices by the ids that people write: "en-us", "de", "fr+f2"."""
+"""Find voices by id, such as "en-us", "de" or "fr+f2", or by language."""
 
 from __future__ import annotations
 
@@ -7,35 +7,35 @@ from typing import Final, NamedTuple
 
 from llmcore.errors import VoiceNotFound
 from llmcore.types import VoiceInfo
-from llmcore_voice_espeak.library import loaded, variants
-from llmcore_voice_espeak.patience import Patience
+from llmcore_voice_espeak.data import list_variants
+from llmcore_voice_espeak.deadline import Deadline
+from llmcore_voice_espeak.synthesis import RawVoice, read_voices
 
-__all__ = ["Found", "by_language", "find", "listed"]
+__all__ = ["KnownVoice", "find", "find_by_language", "load_voices"]
 
 _GENDERS: Final = {1: "male", 2: "female"}
 
 
-class Found(NamedTuple):
-    """A voice, and how the library is asked for it."""
+class KnownVoice(NamedTuple):
+    """A voice and its name in the library."""
 
     info: VoiceInfo
     file: str
 
 
-_kept: list[Mapping[str, Found]] = []
+_kept: list[Mapping[str, KnownVoice]] = []
 
 
-def listed(patience: Patience) -> Mapping[str, Found]:
-    """Return every voice by its id, in a stable order; the library is asked once."""
+def load_voices(deadline: Deadline) -> Mapping[str, KnownVoice]:
+    """Return all voices by id, in a stable order; loaded once."""
     if not _kept:
-        _kept.append(_listed(patience))
+        _kept.append(_read_all(deadline))
     return _kept[0]
 
 
-def _listed(patience: Patience) -> Mapping[str, Found]:
-    with loaded(patience) as library:
-        raw = library.voices()
-    found: dict[str, Found] = {}
+def _read_all(deadline: Deadline) -> Mapping[str, KnownVoice]:
+    raw: list[RawVoice] = read_voices(deadline)
+    found: dict[str, KnownVoice] = {}
     for voice in sorted(raw, key=lambda voice: voice.file.casefold()):
         own = voice.file.rpartition("/")[2].casefold()
         voice_id = voice.languages[0].casefold()
@@ -43,26 +43,26 @@ def _listed(patience: Patience) -> Mapping[str, Found]:
             voice_id = own
         labels = {"gender": _GENDERS[voice.gender]} if voice.gender in _GENDERS else {}
         info = VoiceInfo(
-            voice_id=voice_id, name=voice.name, language=_as_bcp47(voice.languages[0]), labels=labels
+            voice_id=voice_id, name=voice.name, language=_to_bcp47(voice.languages[0]), labels=labels
         )
-        found[voice_id] = Found(info, voice.file)
+        found[voice_id] = KnownVoice(info, voice.file)
     return dict(sorted(found.items()))
 
 
-def find(voice_id: str, patience: Patience) -> Found:
-    """Return the voice *voice_id*, which may name a variant behind a plus.
+def find(voice_id: str, deadline: Deadline) -> KnownVoice:
+    """Return the voice *voice_id*, optionally with a variant after a plus.
 
     Raises:
-        VoiceNotFound: There is none.
+        VoiceNotFound: The voice or the variant is unknown.
     """
     base, plus, variant = voice_id.partition("+")
-    voices = listed(patience)
+    voices = load_voices(deadline)
     found = voices.get(base.casefold())
     if found is None:
-        raise _missing(voice_id, _nearest(base.casefold(), voices))
-    if plus and variant not in variants():
-        near = _nearest(variant, variants())
-        raise _missing(voice_id, near and f"{base}+{near}")
+        raise _make_not_found(voice_id, _find_nearest(base.casefold(), voices))
+    if plus and variant not in list_variants():
+        near = _find_nearest(variant, list_variants())
+        raise _make_not_found(voice_id, near and f"{base}+{near}")
     if not plus:
         return found
     info = VoiceInfo(
@@ -70,17 +70,17 @@ def find(voice_id: str, patience: Patience) -> Found:
         name=f"{found.info.name}, {variant}",
         language=found.info.language,
     )
-    return Found(info, f"{found.file}+{variant}")
+    return KnownVoice(info, f"{found.file}+{variant}")
 
 
-def by_language(language: str, patience: Patience) -> Found:
-    """Return the voice that speaks *language*, or what is nearest to it: "en-AU" is spoken as English.
+def find_by_language(language: str, deadline: Deadline) -> KnownVoice:
+    """Return the voice for *language*, or for the closest language: English for "en-AU".
 
     Raises:
-        VoiceNotFound: None does.
+        VoiceNotFound: There is none.
     """
     wanted = language.casefold()
-    voices = listed(patience)
+    voices = load_voices(deadline)
     while wanted:
         if wanted in voices:
             return voices[wanted]
@@ -89,27 +89,29 @@ def by_language(language: str, patience: Patience) -> Found:
                 return found
         wanted = wanted.rpartition("-")[0]
     raise VoiceNotFound(
-        f"espeak speaks no language {language!r}",
-        expected='a code that `llmcore voices` shows, such as "de" or "en-GB"',
-        suggestion=_nearest(language.casefold(), (voice.info.language or "" for voice in voices.values())),
+        f"unknown language {language!r} for espeak",
+        expected='a language of `llmcore voices`, such as "de" or "en-GB"',
+        suggestion=_find_nearest(
+            language.casefold(), (voice.info.language or "" for voice in voices.values())
+        ),
     )
 
 
-def _nearest(name: str, known: Iterable[str]) -> str | None:
+def _find_nearest(name: str, known: Iterable[str]) -> str | None:
     from difflib import get_close_matches
 
     return next(iter(get_close_matches(name, known, n=1)), None)
 
 
-def _missing(voice_id: str, suggestion: str | None) -> VoiceNotFound:
+def _make_not_found(voice_id: str, suggestion: str | None) -> VoiceNotFound:
     return VoiceNotFound(
         f"espeak has no voice {voice_id!r}",
-        expected="an id that `llmcore voices` shows, with a variant such as +f3 if you like",
+        expected="an id of `llmcore voices`, optionally with a variant such as +f3",
         suggestion=suggestion,
     )
 
 
-def _as_bcp47(language: str) -> str:
-    """Return "en-us" as "en-US"; what is longer or has another shape as it is."""
+def _to_bcp47(language: str) -> str:
+    """Return "en-us" as "en-US", and other forms unchanged."""
     head, dash, tail = language.partition("-")
     return f"{head}{dash}{tail.upper()}" if len(tail) == 2 else language  # noqa: PLR2004 - letters of a country

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import pytest
 
-from llmcore.testing import VoiceConformance
+from llmcore_testing import VoiceConformance
 from llmcore_voice_espeak.plugin import EspeakOptions
 from llmcore_voice_espeak.provider import EspeakVoice
 
@@ -19,10 +19,6 @@ class TestEspeak(VoiceConformance):
     @pytest.fixture
     def provider(self) -> EspeakVoice:
         return EspeakVoice()
-
-    @pytest.fixture(params=["sync"])
-    def colour(self, request: pytest.FixtureRequest) -> Any:
-        return request.param
 
 
 class TestEspeakAsMp3(TestEspeak):

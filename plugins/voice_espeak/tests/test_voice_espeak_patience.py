@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import subprocess
 import sys
@@ -14,7 +15,8 @@ import pytest
 
 import llmcore
 from llmcore.errors import Timeout
-from llmcore_voice_espeak import library
+from llmcore_voice_espeak.deadline import Deadline
+from llmcore_voice_espeak.pool import LIMIT, get_shared_pool
 from llmcore_voice_espeak.provider import EspeakVoice
 
 ENDLESS = "It rains, and it does not stop to rain. " * 2_500
@@ -83,16 +85,19 @@ def test_wherever_the_time_ends_the_speech_does(kind: str) -> None:
     looks = next(ticks)
     assert looks > 100
     for end in (1, looks // 2, looks - 3, looks - 2, looks - 1):
-        with pytest.raises(Timeout, match="did not end its speech in time"):
+        with pytest.raises(Timeout, match="did not complete the speech in time"):
             counting(itertools.count()).synthesize(text, format=kind, timeout_s=float(end))
     assert counting(itertools.count()).synthesize(text, format=kind, timeout_s=float(looks)).audio
 
 
-def test_who_waits_for_the_library_waits_no_longer_than_the_deadline() -> None:
+def test_a_caller_waits_for_a_worker_no_longer_than_its_deadline() -> None:
     voice = EspeakVoice()
     voice.synthesize("The voices are known from here on.")
-    with library._lock, pytest.raises(Timeout):
-        voice.synthesize("Hello.", timeout_s=0.01)
+    with contextlib.ExitStack() as taken:
+        for _ in range(LIMIT):
+            taken.enter_context(get_shared_pool().worker(Deadline({})))
+        with pytest.raises(Timeout):
+            voice.synthesize("Hello.", timeout_s=0.01)
     assert voice.synthesize("Hello.", timeout_s=60).audio
 
 
@@ -109,7 +114,7 @@ def test_what_ran_out_of_time_leaves_the_library_to_the_next() -> None:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="a Ctrl-C is sent in another way there")
 @pytest.mark.parametrize(
-    ("kind", "within"), [("wav", "callback"), ("mp3", "buffer_write")], ids=["speaking", "encoding"]
+    ("kind", "within"), [("wav", "_receive"), ("mp3", "buffer_write")], ids=["speaking", "encoding"]
 )
 def test_ctrl_c_ends_say_with_130_and_nothing_is_written(kind: str, within: str, tmp_path: Path) -> None:
     code = INTERRUPTED % (within, kind)

@@ -1,1 +1,1 @@
-"""llmcore plugin: ElevenLabs' voices, spoken, streamed, timed, searched and cloned."""
+"""ElevenLabs voices for llmcore: speech, streams, timestamps, voice search and cloning."""

@@ -1,4 +1,4 @@
-"""What was received, as llmcore's own values."""
+"""Convert answers of the vendor to values of llmcore."""
 
 from __future__ import annotations
 
@@ -8,30 +8,30 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
-from llmcore.contracts.voice_answers import Ear, mended_wav
 from llmcore.errors import MalformedReply
+from llmcore.support.voice_answers import AudioValidator, check_wav
 from llmcore.types import Speech, VoiceInfo, VoiceModel
-from llmcore_voice_tts.models import credits_cost
+from llmcore_voice_tts.models import get_credits_cost
 from llmcore_voice_tts.request import SpeechRequest
 
-__all__ = ["model_from", "speech_from", "timed_speech", "voice_from"]
+__all__ = ["make_speech", "make_timed_speech", "make_voice_info", "make_voice_model"]
 
 Alignment = tuple[tuple[str, float, float], ...]
 
 
-def speech_from(
+def make_speech(
     audio: bytes, headers: Mapping[str, str], text: str, request: SpeechRequest, alignment: Alignment = ()
 ) -> Speech:
-    """Return the speech that came.
+    """Return the speech of an answer.
 
     Raises:
         NotAudio: The file cannot be played.
-        IncompleteReply: A part of it is missing.
+        IncompleteReply: The file is truncated.
     """
     duration = request.format.duration_s(audio)
     if request.format.kind == "wav":
-        audio, duration = mended_wav(audio, "elevenlabs")
-    characters, cost = _billed(headers, text, request)
+        audio, duration = check_wav(audio, "elevenlabs")
+    characters, cost = _compute_bill(headers, text, request)
     return Speech(
         audio=audio,
         format=request.format.kind,
@@ -47,11 +47,11 @@ def speech_from(
     )
 
 
-def timed_speech(answer: Any, headers: Mapping[str, str], text: str, request: SpeechRequest) -> Speech:
-    """Return the speech within JSON, with the moment of every character.
+def make_timed_speech(answer: Any, headers: Mapping[str, str], text: str, request: SpeechRequest) -> Speech:
+    """Return the speech of a JSON answer, with the time of each character.
 
     Raises:
-        MalformedReply: A part is missing, or the moments are of another text.
+        MalformedReply: A part is missing, or the times are of another text.
         NotAudio: The file cannot be played.
     """
     encoded = getattr(answer, "audio_base_64", None)
@@ -60,22 +60,24 @@ def timed_speech(answer: Any, headers: Mapping[str, str], text: str, request: Sp
     except (binascii.Error, ValueError, TypeError):
         audio = None
     if audio is None:
-        raise _malformed("audio that cannot be decoded")
-    ear = Ear({"content-length": str(len(audio))}, request.format.kind, "elevenlabs")
-    ear.hear(audio)
-    ear.end()
-    return speech_from(audio, headers, text, request, _aligned(getattr(answer, "alignment", None), text))
+        raise _make_malformed("audio that cannot be decoded")
+    validator = AudioValidator({"content-length": str(len(audio))}, request.format.kind, "elevenlabs")
+    validator.feed(audio)
+    validator.end()
+    return make_speech(
+        audio, headers, text, request, _make_alignment(getattr(answer, "alignment", None), text)
+    )
 
 
-def voice_from(voice: Any) -> VoiceInfo:
-    """Return what the vendor tells of a voice.
+def make_voice_info(voice: Any) -> VoiceInfo:
+    """Return the voice in an answer.
 
     Raises:
-        MalformedReply: It has no id.
+        MalformedReply: The voice has no id.
     """
     voice_id = getattr(voice, "voice_id", None)
     if not isinstance(voice_id, str) or not voice_id:
-        raise _malformed("a voice without an id")
+        raise _make_malformed("a voice without an id")
     labels = getattr(voice, "labels", None)
     told = {str(name): str(value) for name, value in labels.items()} if isinstance(labels, Mapping) else {}
     category = getattr(voice, "category", None)
@@ -94,8 +96,8 @@ def voice_from(voice: Any) -> VoiceInfo:
     )
 
 
-def model_from(model: Any) -> VoiceModel:
-    """Return what the vendor tells of a model."""
+def make_voice_model(model: Any) -> VoiceModel:
+    """Return the model in an answer."""
     limit = getattr(model, "maximum_text_length_per_request", None)
     languages = getattr(model, "languages", None) or ()
     return VoiceModel(
@@ -107,40 +109,42 @@ def model_from(model: Any) -> VoiceModel:
     )
 
 
-def listed(answer: Any, name: str) -> Sequence[Any]:
-    """Return the list *name* of an answer, or the answer itself where it is to be one.
+def get_list(answer: Any, name: str) -> Sequence[Any]:
+    """Return the list *name* of an answer; without a name, the answer itself.
 
     Raises:
-        MalformedReply: There is none.
+        MalformedReply: It is not a list.
     """
     found = getattr(answer, name, None) if name else answer
     if not isinstance(found, list):
-        raise _malformed(f"no list of {name or 'models'}")
+        raise _make_malformed(f"no list of {name or 'models'}")
     return found
 
 
-def _billed(headers: Mapping[str, str], text: str, request: SpeechRequest) -> tuple[int, Decimal | None]:
-    """Return the characters, and their cost in USD, both by the credits that the vendor says it has taken."""
+def _compute_bill(
+    headers: Mapping[str, str], text: str, request: SpeechRequest
+) -> tuple[int, Decimal | None]:
+    """Return the billed characters and their cost in USD, by the credits in the headers."""
     each = request.limits.credits_per_character
     try:
         taken = Decimal(headers.get("character-cost", ""))
     except InvalidOperation:
         taken = Decimal(-1)
     if not taken.is_finite() or taken < 0:
-        return len(text), None if each is None else credits_cost(request.model, each * len(text))
+        return len(text), None if each is None else get_credits_cost(request.model, each * len(text))
     characters = len(text)
-    if each is not None and abs(taken - each * characters) > 1:  # beyond what rounding explains
+    if each is not None and abs(taken - each * characters) > 1:  # more than rounding
         characters = int(taken / each)
-    return characters, credits_cost(request.model, taken)
+    return characters, get_credits_cost(request.model, taken)
 
 
-def _aligned(alignment: Any, text: str) -> Alignment:
-    """Return the moments of every character of *text*; one that the vendor leaves out takes no time."""
+def _make_alignment(alignment: Any, text: str) -> Alignment:
+    """Return the times of each character of *text*; a character without times has a duration of 0."""
     characters = getattr(alignment, "characters", None) or []
     starts = getattr(alignment, "character_start_times_seconds", None) or []
     ends = getattr(alignment, "character_end_times_seconds", None) or []
     if not len(characters) == len(starts) == len(ends):
-        raise _malformed("moments that do not belong to the characters")
+        raise _make_malformed("times that do not match the characters")
     moments: list[tuple[str, float, float]] = []
     at, now = 0, 0.0
     for character in text:
@@ -150,9 +154,9 @@ def _aligned(alignment: Any, text: str) -> Alignment:
         else:
             moments.append((character, now, now))
     if at < len(characters) or not characters:
-        raise _malformed("the moments of another text")
+        raise _make_malformed("the times of another text")
     return tuple(moments)
 
 
-def _malformed(what: str) -> MalformedReply:
+def _make_malformed(what: str) -> MalformedReply:
     return MalformedReply(f"elevenlabs sent {what}", provider="elevenlabs", status=200)

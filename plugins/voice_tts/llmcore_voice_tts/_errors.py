@@ -1,22 +1,16 @@
-"""What the vendor or the network said, as errors of ours: in words, without the request and without a key."""
+"""Make llmcore errors from answers and exceptions, without the request and without a key."""
 
 from __future__ import annotations
 
-import math
 import re
-import time
 from collections.abc import Mapping
-from email.utils import parsedate_to_datetime
 from typing import Any, Final
 
-import httpx
 from elevenlabs.core.api_error import ApiError  # noqa: TID253 - loaded only when a provider is created
 
 from llmcore.errors import (
     AuthenticationFailed,
-    BadRequest,
     ContentFiltered,
-    IncompleteReply,
     LLMCoreError,
     MalformedReply,
     NotFound,
@@ -24,11 +18,16 @@ from llmcore.errors import (
     QuotaExhausted,
     RateLimited,
     TextTooLong,
-    Timeout,
-    Unavailable,
     VoiceNotFound,
 )
-from llmcore_voice_tts._http import Patience
+from llmcore.support.http import (
+    RequestDeadline,
+    classify_status,
+    describe_failure,
+    parse_retry_after,
+    scrub,
+    was_sent,
+)
 from llmcore_voice_tts.account import Account
 
 __all__ = ["Errors"]
@@ -53,121 +52,117 @@ _BY_CODE: Final[Mapping[str, Kind]] = {
     "text_too_long": TextTooLong,
     "model_not_found": NotFound,
 }
-"""What `detail` says, as its newer `code` or its older `status`. More exact than the HTTP status: quota is a 401."""
+"""Values of `code` or the older `status` in `detail`. They are more specific than the HTTP status: quota is a 401."""
 
-_BY_STATUS: Final[Mapping[int, type[ProviderError]]] = {
-    401: AuthenticationFailed, 402: QuotaExhausted, 403: AuthenticationFailed, 404: NotFound, 408: Timeout,
-    409: Unavailable, 425: Unavailable, 429: RateLimited, 501: BadRequest,
-}  # fmt: skip
 _MODERATED: Final = "moderation"
 _SUCCESSES: Final = range(200, 300)
 _REDIRECTS: Final = range(300, 400)
-_SERVER_SIDE: Final = 500
-_LONGEST: Final = 600
-_KEYLIKE: Final = re.compile(r"\bsk[-_]\w{6,}|(?i:bearer)\s+\S+")
+_API_PATH: Final = re.compile(r"/v\d+(?:/.*)?$")
+"""A path that the vendor's client adds."""
 
 
 class Errors:
-    """Makes the errors of one account."""
+    """Make the errors for one account."""
 
-    def __init__(self, account: Account) -> None:
+    def __init__(self, account: Account, proxy: str = "") -> None:
+        """Make errors for *account* and *proxy* (without secrets; empty if there is none)."""
         self._account = account
+        self._proxy = proxy
 
-    def failed(self, raised: Exception, patience: Patience, voice: str = "") -> LLMCoreError:
-        """Describe what a call raised.
+    def from_exception(
+        self, raised: BaseException, deadline: RequestDeadline, voice: str = ""
+    ) -> LLMCoreError:
+        """Return the error for an exception of a call.
 
         Args:
-            raised: Read, never kept.
-            patience: The call's: it knows whether an answer had begun.
-            voice: The voice that was asked for.
+            raised: The exception. No reference to it is kept.
+            deadline: The deadline of the call, which knows whether an answer has begun.
+            voice: The requested voice.
         """
         if isinstance(raised, LLMCoreError):
             raised.__cause__ = raised.__context__ = raised.__traceback__ = None
             return raised
         if isinstance(raised, ApiError):
-            return self._refused(raised, voice)
-        return self._on_the_way(raised, begun=patience.begun)
-
-    def _on_the_way(self, raised: Exception, *, begun: bool) -> ProviderError:
-        address = self._account.base_url
-        if isinstance(raised, TimeoutError):
-            return Timeout(f"{address} did not end its answer in time", provider="elevenlabs")
-        what = self._scrubbed(f"{type(raised).__name__}: {raised}".removesuffix(": "))
-        if isinstance(raised, httpx.TimeoutException):
-            did = "fell silent in the middle of its answer" if begun else "did not answer in time"
-            return Timeout(f"{address} {did} ({type(raised).__name__})", provider="elevenlabs")
-        if isinstance(raised, httpx.DecodingError):
-            return MalformedReply(f"the answer cannot be unpacked ({what})", provider="elevenlabs")
-        if isinstance(raised, httpx.RequestError | OSError):
-            return self._broken_off(what, begun=begun)
-        return ProviderError(f"the request failed ({what})", provider="elevenlabs")
-
-    def _broken_off(self, what: str, *, begun: bool) -> ProviderError:
-        if begun:
-            return IncompleteReply(f"the connection broke inside the answer ({what})", provider="elevenlabs")
-        return Unavailable(
-            f"{self._account.base_url} cannot be reached ({what})",
+            return self._make_refusal(raised, voice)
+        error = describe_failure(
+            raised,
             provider="elevenlabs",
-            notes=("is base_url right, and is the network there?",),
+            address=self._account.base_url,
+            text=self._scrub(f"{type(raised).__name__}: {raised}".removesuffix(": ")),
+            begun=deadline.begun,
+            proxy=self._proxy,
         )
+        error.sent = was_sent(raised)
+        return error
 
-    def _refused(self, answer: ApiError, voice: str) -> LLMCoreError:
+    def _address_fix(self) -> str | None:
+        """Return the command that corrects the address; None if it has the usual form, without a path of the API."""
+        corrected = _API_PATH.sub("", self._account.base_url)
+        if corrected == self._account.base_url:
+            return None
+        return f"llmcore config set voice.elevenlabs.base_url {corrected}"
+
+    def _make_refusal(self, answer: ApiError, voice: str) -> LLMCoreError:
         status, headers = answer.status_code or 0, answer.headers or {}
         if status in _SUCCESSES:
             return MalformedReply(
-                f"{self._account.base_url} answered with something that is not what was asked for",
+                f"{self._account.base_url} answered with an unexpected document",
                 provider="elevenlabs",
                 status=status,
-                expected="JSON as the vendor sends it",
-                notes=("is base_url right, path included?",),
+                expected="JSON of the vendor's API",
+                notes=("check base_url and its path",),
+                fix=self._address_fix(),
             )
         if status in _REDIRECTS:
             return ProviderError(
-                f"{self._account.base_url} sends its callers elsewhere (status {status}); the key stays here",
+                f"{self._account.base_url} redirects to another address (status {status}); the key was not sent there",
                 provider="elevenlabs",
                 status=status,
-                expected="the address that answers itself",
+                expected="the address of the server itself, without a redirect",
                 fix="llmcore config set voice.elevenlabs.base_url URL",
             )
-        message, codes = _parts(answer.body)
-        said = self._scrubbed(message) if message else f"status {status}, without a word"
-        kind = _kind(status, codes, voice)
+        message, codes = _read_parts(answer.body)
+        said = self._scrub(message) if message else f"status {status} without a message"
+        kind = _choose_class(status, codes, voice)
         if issubclass(kind, VoiceNotFound):
             return VoiceNotFound(f"elevenlabs has no voice {voice!r}: {said}", fix="llmcore voices")
         if issubclass(kind, TextTooLong):
             return TextTooLong(said)
-        return self._of_provider(kind, said, status, headers)
+        return self._make_provider_error(kind, said, status, headers)
 
-    def _of_provider(
+    def _make_provider_error(
         self, kind: type[ProviderError], said: str, status: int, headers: Mapping[str, str]
     ) -> ProviderError:
         expected: str | None = None
+        fix: str | None = None
         notes: tuple[str, ...] = ()
         if kind is AuthenticationFailed:
-            said = f"the key from {self._account.key_source} may not do this: {said}"
-            expected = f"a key that {self._account.base_url} accepts for this"
+            said = f"the key from {self._account.key_source} was rejected or lacks the permission: {said}"
+            expected = f"a key that {self._account.base_url} accepts for this request"
+        elif kind is NotFound and (fix := self._address_fix()):
+            said = f"{self._account.base_url} has no such endpoint: {said}"
+            notes = (
+                "`base_url` is probably wrong: requests go to paths below it, such as /v1/text-to-speech",
+            )
         elif kind is QuotaExhausted:
-            notes = ("waiting does not help: the account has no credits left for this",)
+            notes = ("the account has not enough credits; a retry does not help",)
         return kind(
             said,
             provider="elevenlabs",
             status=status,
-            retry_after=_retry_after(headers),
+            retry_after=parse_retry_after(headers),
             request_id=headers.get("request-id"),
             expected=expected,
             notes=notes,
+            fix=fix,
         )
 
-    def _scrubbed(self, text: str) -> str:
-        """Return *text* on one line, abridged, and without anything that looks like a key."""
-        key = self._account.key()
-        if key is not None:
-            text = text.replace(key, "…")
-        text = _KEYLIKE.sub("…", " ".join(text.split()))
-        return text if len(text) <= _LONGEST else text[:_LONGEST] + "…"
+    def _scrub(self, text: str) -> str:
+        """Return *text* on one line, shortened, without anything that looks like a key."""
+        return scrub(text, self._account.key())
 
 
-def _kind(status: int, codes: tuple[str, ...], voice: str) -> Kind:
+def _choose_class(status: int, codes: tuple[str, ...], voice: str) -> Kind:
     for code in codes:
         if code in _BY_CODE:
             return _BY_CODE[code]
@@ -175,20 +170,18 @@ def _kind(status: int, codes: tuple[str, ...], voice: str) -> Kind:
             return VoiceNotFound
         if _MODERATED in code:
             return ContentFiltered
-    if status in _BY_STATUS:
-        return _BY_STATUS[status]
-    return Unavailable if status >= _SERVER_SIDE else BadRequest
+    return classify_status(status)
 
 
-def _parts(body: Any) -> tuple[str, tuple[str, ...]]:
-    """Return the message and the codes from whatever shape came: `detail` as an object, a list or a text."""
+def _read_parts(body: Any) -> tuple[str, tuple[str, ...]]:
+    """Return the message and the codes of a body with `detail` as an object, a list or a text."""
     if isinstance(body, str):
-        return ("" if body.lstrip().startswith("<") else body), ()  # a page says nothing to a reader
+        return ("" if body.lstrip().startswith("<") else body), ()  # HTML is not a message
     if not isinstance(body, Mapping):
         return "", ()
     detail = body.get("detail", body.get("error", body))
     if isinstance(detail, list):
-        return "; ".join(_fault(each) for each in detail), ()
+        return "; ".join(_format_fault(each) for each in detail), ()
     if not isinstance(detail, Mapping):
         return str(detail or ""), ()
     codes = [detail.get(name) for name in ("code", "status", "type")]
@@ -196,32 +189,9 @@ def _parts(body: Any) -> tuple[str, tuple[str, ...]]:
     return message if isinstance(message, str) else "", tuple(c for c in codes if isinstance(c, str))
 
 
-def _fault(fault: Any) -> str:
-    """Return one finding of the vendor's validator; what was given is left out, for it is the caller's text."""
+def _format_fault(fault: Any) -> str:
+    """Return one validation error, without its input, which is the caller's text."""
     if not isinstance(fault, Mapping):
         return str(fault)
     where = ".".join(str(part) for part in fault.get("loc") or ())
     return f"{where}: {fault.get('msg', '')}"
-
-
-def _retry_after(headers: Mapping[str, str]) -> float | None:
-    """Return the seconds to wait, as the headers say in one of three ways."""
-    milliseconds = _number(headers.get("retry-after-ms"))
-    if milliseconds is not None:
-        return milliseconds / 1000
-    said = headers.get("retry-after")
-    seconds = _number(said)
-    if seconds is not None or said is None:
-        return seconds
-    try:
-        return max(0.0, parsedate_to_datetime(said).timestamp() - time.time())
-    except (ValueError, IndexError, OverflowError):
-        return None
-
-
-def _number(text: str | None) -> float | None:
-    try:
-        number = float(text or "")
-    except ValueError:
-        return None
-    return number if math.isfinite(number) and number >= 0 else None

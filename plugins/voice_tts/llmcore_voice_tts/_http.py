@@ -1,121 +1,91 @@
-"""The vendor's client over HTTP clients of ours, which add the key and hold the deadline in the moment of sending."""
+"""The vendor's client on HTTP clients that add the key and enforce the deadline when a request is sent."""
 
 from __future__ import annotations
 
-import os
-import threading
-import time
-from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
-from typing import Any, Final, cast
+import ssl
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Any, Final, Generic, NamedTuple, TypeVar, cast
 
 import httpx
 from elevenlabs import AsyncElevenLabs, ElevenLabs  # noqa: TID253 - loaded only when a provider is created
 
 from llmcore.errors import MalformedReply
+from llmcore.support.certificates import check_certificates
+from llmcore.support.http import RequestDeadline, areport_sending, get_deadline, report_sending
+from llmcore.support.proxies import Proxy, find_proxy
 from llmcore_voice_tts.account import Account
 
-__all__ = ["AsyncWeb", "Patience", "SyncSdk", "asynchronous_sdk"]
+__all__ = ["DEFAULT_S", "Sdk", "find_route", "make_async_sdk", "make_sdk"]
 
-_CONNECT_S: Final = 5.0
-_DEFAULT_S: Final = 240.0
+S = TypeVar("S")
+W = TypeVar("W")
+
+DEFAULT_S: Final = 240.0
+"""Seconds for a request without a deadline."""
 _MOST_BYTES: Final = 512_000_000
-"""More than the longest text that a model takes comes to in its largest format."""
+"""Maximum bytes of an answer: more than the longest text in the largest format."""
 
 
-class Patience:
-    """How long one request may take, as the transport asks it at each of its steps, and how far it has come."""
+class Sdk(NamedTuple, Generic[S, W]):
+    """A client of the vendor, and the HTTP client below it."""
 
-    __slots__ = ("_ends", "_silence_s", "begun")
-
-    def __init__(self, timeout_s: float | None, idle_s: float | None) -> None:
-        """Begin to wait: *timeout_s* for all of it, *idle_s* between two signs of life once the answer has begun."""
-        self._ends = time.monotonic() + (_DEFAULT_S if timeout_s is None else timeout_s)
-        self._silence_s = idle_s
-        self.begun = False
-        """Whether the head of the answer has come."""
-
-    def get(self, step: str, default: float | None = None) -> float | None:  # noqa: ARG002 - a mapping's method
-        """Return the seconds for *step*: connect, read, write or pool."""
-        left = max(self._ends - time.monotonic(), 0.001)  # 0 would mean: do not block
-        if step == "connect":
-            return min(left, _CONNECT_S)
-        if step == "read" and self.begun and self._silence_s is not None:
-            return min(left, self._silence_s)
-        return left
-
-    def check(self) -> None:
-        """Raise TimeoutError where the time is over."""
-        if time.monotonic() >= self._ends:
-            raise TimeoutError
-
-    @contextmanager
-    def governing(self) -> Iterator[None]:
-        """Govern the requests that are sent within."""
-        token = _PATIENCE.set(self)
-        try:
-            yield
-        finally:
-            _PATIENCE.reset(token)
+    client: S
+    web: W
 
 
-_PATIENCE: ContextVar[Patience] = ContextVar("llmcore_voice_tts_patience")
+class _LimitedBody:
+    """Enforce the maximum size and the deadline of one body."""
 
-
-class _Measured:
-    """Counts the bytes of one body, and the time."""
-
-    def __init__(self, patience: Patience) -> None:
-        self._patience = patience
+    def __init__(self, deadline: RequestDeadline) -> None:
+        self._deadline = deadline
         self._size = 0
 
     def add(self, piece: bytes) -> bytes:
-        self._patience.check()
+        self._deadline.check()
         self._size += len(piece)
         if self._size > _MOST_BYTES:
-            raise MalformedReply(f"more than {_MOST_BYTES:,} bytes came", provider="elevenlabs")
+            raise MalformedReply(f"the answer has more than {_MOST_BYTES:,} bytes", provider="elevenlabs")
         return piece
 
 
 class _SyncBody(httpx.SyncByteStream):
-    def __init__(self, inner: httpx.SyncByteStream, patience: Patience) -> None:
+    def __init__(self, inner: httpx.SyncByteStream, deadline: RequestDeadline) -> None:
         self._inner = inner
-        self._measured = _Measured(patience)
+        self._limit = _LimitedBody(deadline)
 
     def __iter__(self) -> Iterator[bytes]:
-        return map(self._measured.add, self._inner)
+        return map(self._limit.add, self._inner)
 
     def close(self) -> None:
         self._inner.close()
 
 
 class _AsyncBody(httpx.AsyncByteStream):
-    def __init__(self, inner: httpx.AsyncByteStream, patience: Patience) -> None:
+    def __init__(self, inner: httpx.AsyncByteStream, deadline: RequestDeadline) -> None:
         self._inner = inner
-        self._measured = _Measured(patience)
+        self._limit = _LimitedBody(deadline)
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         async for piece in self._inner:
-            yield self._measured.add(piece)
+            yield self._limit.add(piece)
 
     async def aclose(self) -> None:
         await self._inner.aclose()
 
 
 class _SyncWeb(httpx.Client):
-    """Sends what the vendor's client hands it."""
+    """Send the requests of the vendor's client."""
 
     def __init__(self, account: Account) -> None:
-        super().__init__(follow_redirects=False)
+        super().__init__(follow_redirects=False, trust_env=False, **_network(account.base_url))
         self._account = account
 
     def send(self, request: httpx.Request, *, stream: bool = False, **options: Any) -> httpx.Response:
         """See `httpx.Client.send`."""
-        patience = _signed(request, self._account)
+        deadline = _sign(request, self._account, report_sending)
         response = super().send(request, stream=True, **options)
-        patience.begun = True
-        response.stream = _SyncBody(cast("httpx.SyncByteStream", response.stream), patience)
+        deadline.begun = True
+        response.stream = _SyncBody(cast("httpx.SyncByteStream", response.stream), deadline)
         if not stream:
             try:
                 response.read()
@@ -124,19 +94,19 @@ class _SyncWeb(httpx.Client):
         return response
 
 
-class AsyncWeb(httpx.AsyncClient):
-    """Sends what the vendor's client hands it."""
+class _AsyncWeb(httpx.AsyncClient):
+    """Send the requests of the vendor's client."""
 
     def __init__(self, account: Account) -> None:
-        super().__init__(follow_redirects=False)
+        super().__init__(follow_redirects=False, trust_env=False, **_network(account.base_url))
         self._account = account
 
     async def send(self, request: httpx.Request, *, stream: bool = False, **options: Any) -> httpx.Response:
         """See `httpx.AsyncClient.send`."""
-        patience = _signed(request, self._account)
+        deadline = _sign(request, self._account, areport_sending)
         response = await super().send(request, stream=True, **options)
-        patience.begun = True
-        response.stream = _AsyncBody(cast("httpx.AsyncByteStream", response.stream), patience)
+        deadline.begun = True
+        response.stream = _AsyncBody(cast("httpx.AsyncByteStream", response.stream), deadline)
         if not stream:
             try:
                 await response.aread()
@@ -145,44 +115,48 @@ class AsyncWeb(httpx.AsyncClient):
         return response
 
 
-class SyncSdk:
-    """The vendor's blocking client, made at its first use and anew after a fork."""
-
-    def __init__(self, account: Account) -> None:
-        self._account = account
-        self._lock = threading.Lock()
-        self._made: tuple[int, ElevenLabs, httpx.Client] | None = None
-
-    def get(self) -> ElevenLabs:
-        """Return the client of this process."""
-        made = self._made
-        if made is None or made[0] != os.getpid():
-            with self._lock:
-                made = self._made
-                if made is None or made[0] != os.getpid():
-                    # A client from before a fork is let go of unclosed: its connections are the parent's.
-                    web = _SyncWeb(self._account)
-                    sdk = ElevenLabs(api_key=None, base_url=self._account.base_url, httpx_client=web)
-                    made = self._made = (os.getpid(), sdk, web)
-        return made[1]
-
-    def close(self) -> None:
-        """Close its connections; a later `get` opens new ones."""
-        with self._lock:
-            made, self._made = self._made, None
-        if made is not None and made[0] == os.getpid():
-            made[2].close()
+def make_sdk(account: Account) -> Sdk[ElevenLabs, httpx.Client]:
+    """Return the blocking client. It does not get the key."""
+    web = _SyncWeb(account)
+    return Sdk(ElevenLabs(api_key=None, base_url=account.base_url, httpx_client=web), web)
 
 
-def asynchronous_sdk(account: Account, web: AsyncWeb) -> AsyncElevenLabs:
-    """Return the vendor's asynchronous client over *web*. It never sees the key."""
-    return AsyncElevenLabs(api_key=None, base_url=account.base_url, httpx_client=web)
+def make_async_sdk(account: Account) -> Sdk[AsyncElevenLabs, httpx.AsyncClient]:
+    """Return the asynchronous client for the running event loop. It does not get the key."""
+    web = _AsyncWeb(account)
+    return Sdk(AsyncElevenLabs(api_key=None, base_url=account.base_url, httpx_client=web), web)
 
 
-def _signed(request: httpx.Request, account: Account) -> Patience:
-    """Make the request one that may be sent, and return the patience with it. The only place where the key is read."""
-    account.check()
-    patience = _PATIENCE.get()
-    request.extensions = {**request.extensions, "timeout": patience}
+def find_route(url: str) -> Proxy | None:
+    """Return the proxy for *url*; None for a direct connection.
+
+    Raises:
+        ConfigError: An environment variable for proxies or certificates has an invalid value.
+    """
+    proxy = find_proxy(url)
+    if _uses_tls(url, proxy):
+        check_certificates()
+    return proxy
+
+
+def _uses_tls(url: str, proxy: Proxy | None) -> bool:
+    return url.startswith("https:") or (proxy is not None and proxy.url.startswith("https:"))
+
+
+def _network(url: str) -> dict[str, Any]:
+    """Return proxy and certificates for a client, which does not read the environment."""
+    proxy = find_route(url)
+    context = httpx.create_ssl_context() if _uses_tls(url, proxy) else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    if proxy is None:
+        return {"verify": context}
+    secure = proxy.url.startswith("https:")
+    return {"verify": context, "proxy": httpx.Proxy(proxy.url, ssl_context=context if secure else None)}
+
+
+def _sign(request: httpx.Request, account: Account, report: Callable[..., Any]) -> RequestDeadline:
+    """Add key and deadline to *request*; return the deadline. Only here is the key put into a request."""
+    account.check_key()
+    deadline = get_deadline()
+    request.extensions = {**request.extensions, "timeout": deadline, "trace": report}
     request.headers["xi-api-key"] = account.key() or ""
-    return patience
+    return deadline

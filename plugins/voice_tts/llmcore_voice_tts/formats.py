@@ -1,4 +1,4 @@
-"""The vendor's output formats, and what their names say of the audio."""
+"""The output formats of the vendor."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import msgspec
 from llmcore.errors import BadRequest
 from llmcore.types import AudioFormat
 
-__all__ = ["NAMES", "SAID", "Format", "format_named"]
+__all__ = ["EXPECTED", "NAMES", "Format", "get_format"]
 
 _SHORT: Final = {
     "alaw": "alaw_8000",
@@ -20,7 +20,7 @@ _SHORT: Final = {
     "ulaw": "ulaw_8000",
     "wav": "wav_24000",
 }
-"""What a format of llmcore's becomes: what every plan may have."""
+"""The vendor's format for each format of llmcore, available in every plan."""
 
 _RATES: Final = (8000, 16000, 22050, 24000, 32000, 44100, 48000)
 _KBPS: Final = (32, 64, 96, 128, 192)
@@ -31,7 +31,7 @@ _ALL: Final = frozenset(
     + ["mp3_22050_32", "mp3_24000_48", "ulaw_8000", "alaw_8000"]
 )
 NAMES: Final = (*_SHORT, *sorted(_ALL))
-SAID: Final = f"{', '.join(_SHORT)}, or a name of the vendor's such as mp3_44100_192"
+EXPECTED: Final = f"{', '.join(_SHORT)}, or a name of the vendor such as mp3_44100_192"
 _BYTES_PER_SAMPLE: Final = {"pcm": 2, "ulaw": 1, "alaw": 1}
 
 
@@ -39,30 +39,32 @@ class Format(msgspec.Struct, frozen=True):
     """One output format."""
 
     name: str
-    """As the vendor calls it."""
+    """The name at the vendor."""
     kind: AudioFormat
     sample_rate_hz: int
 
     def duration_s(self, audio: bytes) -> float | None:
-        """Return how long *audio* is, where its size alone says so."""
+        """Return the duration of raw *audio*; None for other formats."""
         width = _BYTES_PER_SAMPLE.get(self.kind)
         return None if width is None else len(audio) / width / self.sample_rate_hz
 
 
-def format_named(name: object) -> Format:
-    """Return the format that is called *name*, by llmcore or by the vendor.
+def get_format(name: object) -> Format:
+    """Return the format *name*, a name of llmcore or of the vendor.
 
     Raises:
-        BadRequest: There is none.
+        BadRequest: The format is unknown.
     """
     full = _SHORT.get(name, name) if isinstance(name, str) else ""
     if full not in _ALL:
         near = get_close_matches(str(name), NAMES, n=1)
         raise BadRequest(
-            f"elevenlabs knows no format {name!r}",
+            f"unknown format {name!r} for voices of elevenlabs",
             provider="elevenlabs",
-            expected=SAID,
+            expected=EXPECTED,
             suggestion=near[0] if near else None,
         )
     kind, rate, *_ = full.split("_")
-    return Format(full, cast("AudioFormat", kind), int(rate))  # the vendor's words for kinds are llmcore's
+    return Format(
+        full, cast("AudioFormat", kind), int(rate)
+    )  # the vendor's names of kinds are those of llmcore

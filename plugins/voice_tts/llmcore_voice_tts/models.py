@@ -1,8 +1,8 @@
-"""What ElevenLabs' models take and cost, as far as it must be known without asking.
+"""Limits and prices of ElevenLabs' models.
 
-Limits: the vendor's help pages and its list of models, as of 2026-11. Prices: USD for a million characters, from
-litellm's table in its release 1.109.1 of 2026-11; its release 1.106.2 still said 180 for every model, and plans bought
-in advance pay other prices. Where a character is half a credit it is half the price, so a credit always costs the same.
+Limits: the vendor's help pages and its list of models, as of 2026-11. Prices: USD for a million characters, from the table of
+litellm 1.109.1 (2026-11). litellm 1.106.2 had 180 for every model, and prepaid plans have other prices. A credit has the
+same price for every model; some models take half a credit for a character.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Final, Literal
 
 import msgspec
 
-__all__ = ["UNKNOWN", "Model", "credits_cost", "model_named"]
+__all__ = ["UNKNOWN", "Model", "get_credits_cost", "get_model"]
 
 Stitching = Literal["ids", "text", ""]
 
@@ -22,9 +22,9 @@ class Model(msgspec.Struct, frozen=True):
 
     most_characters: int
     credits_per_character: Decimal | None
-    """None where nobody says."""
+    """None if unknown."""
     stitching: Stitching
-    """What it joins pieces by: the ids of requests before, the text around, or nothing."""
+    """How pieces of a text are joined: by earlier request ids, by the surrounding text, or not at all."""
 
 
 _ONE: Final = Decimal(1)
@@ -43,14 +43,14 @@ MODELS: Final = {
 }
 
 UNKNOWN: Final = Model(5_000, None, "")
-"""What is assumed of a model that is not in the table: the least that any other takes."""
+"""The assumed limits of an unknown model: the smallest of all."""
 
 
-def model_named(name: str) -> Model:
-    """Return what is known of the model."""
+def get_model(name: str) -> Model:
+    """Return the limits and prices of the model *name*."""
     return MODELS.get(name, UNKNOWN)
 
 
-def credits_cost(model: str, taken: Decimal) -> Decimal | None:
-    """Return what *taken* credits cost in USD, None for a model whose price is not known."""
-    return None if model_named(model).credits_per_character is None else taken * _USD_PER_CREDIT
+def get_credits_cost(model: str, taken: Decimal) -> Decimal | None:
+    """Return the USD for *taken* credits; None for a model without a known price."""
+    return None if get_model(model).credits_per_character is None else taken * _USD_PER_CREDIT

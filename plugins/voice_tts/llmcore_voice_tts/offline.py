@@ -1,4 +1,4 @@
-"""What needs no SDK, key or network: what a speech will be, and what it costs."""
+"""Abilities without SDK, key and network: traits and price of a speech."""
 
 from __future__ import annotations
 
@@ -10,24 +10,25 @@ from typing import Any
 import msgspec
 
 from llmcore.types import VoiceTraits
-from llmcore_voice_tts.account import Account, ElevenLabsOptions
-from llmcore_voice_tts.models import credits_cost, model_named
-from llmcore_voice_tts.request import speech_request
+from llmcore_voice_tts.account import Account
+from llmcore_voice_tts.models import get_credits_cost, get_model
+from llmcore_voice_tts.options import ElevenLabsOptions
+from llmcore_voice_tts.request import make_speech_request
 
 __all__ = ["Offline"]
 
 
 class Offline:
-    """Keeps `llmcore.contracts.VoiceOffline`."""
+    """Implement `llmcore.contracts.VoiceOffline`."""
 
     def __init__(self, options: ElevenLabsOptions) -> None:
         self._options = options
-        self._account = Account.of(options)
+        self._account = Account.from_options(options)
 
     def voice_traits(self, voice: str | None, settings: Mapping[str, Any]) -> VoiceTraits:
         """See `VoiceOffline.voice_traits`."""
-        request = speech_request(self._options, voice, settings)
-        # All that the options add to the request is in its body.
+        request = make_speech_request(self._options, voice, settings)
+        # The body has everything that the options add to the request.
         identity = {
             "base_url": self._account.base_url,
             "key": self._account.digest(),
@@ -46,6 +47,6 @@ class Offline:
         )
 
     def speech_price(self, model: str, characters: int, at: datetime | None = None) -> Decimal | None:  # noqa: ARG002 - one price is known, of now
-        """See `VoiceOffline.speech_price`. What the vendor bills in credits may differ by the rounding of one."""
-        each = model_named(model).credits_per_character
-        return None if each is None else credits_cost(model, each * characters)
+        """See `VoiceOffline.speech_price`. The bill in credits may differ by rounding."""
+        each = get_model(model).credits_per_character
+        return None if each is None else get_credits_cost(model, each * characters)

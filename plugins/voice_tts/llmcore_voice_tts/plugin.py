@@ -1,12 +1,12 @@
-"""Offers the voice provider `elevenlabs`; the SDK is imported when it is first used."""
+"""Register the voice provider `elevenlabs`; the SDK is imported at first use."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Final
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any, Final
 
 from llmcore.hookspecs import Provider, hookimpl
-from llmcore_voice_tts.account import ElevenLabsOptions
+from llmcore_voice_tts.options import OFFICIAL, ElevenLabsOptions
 
 if TYPE_CHECKING:
     from llmcore_voice_tts.offline import Offline
@@ -21,7 +21,7 @@ def create(options: ElevenLabsOptions) -> ElevenLabsVoice:
     """Return the provider.
 
     Raises:
-        ConfigError: There is no key, or the address is none.
+        ConfigError: The key is missing, or the address is invalid.
     """
     from llmcore_voice_tts.provider import ElevenLabsVoice
 
@@ -29,13 +29,32 @@ def create(options: ElevenLabsOptions) -> ElevenLabsVoice:
 
 
 def offline(options: ElevenLabsOptions) -> Offline:
-    """Return what knows a speech beforehand; needs no key."""
+    """Return the offline abilities; no key is needed."""
     from llmcore_voice_tts.offline import Offline
 
     return Offline(options)
 
 
+def known_models(table: Mapping[str, Any]) -> Iterable[str]:
+    """Return the models at the vendor's own addresses, of any region."""
+    from urllib.parse import urlsplit
+
+    from llmcore_voice_tts.models import MODELS
+
+    try:
+        host = urlsplit(str(table.get("base_url") or OFFICIAL)).hostname or ""
+    except ValueError:  # the provider raises the error
+        return ()
+    return tuple(MODELS) if f".{host}".endswith(".elevenlabs.io") else ()
+
+
 @hookimpl
 def llmcore_voice_providers() -> Iterable[Provider]:
     """Offer `elevenlabs`."""
-    yield Provider(name="elevenlabs", create=create, options=ElevenLabsOptions, offline=offline)
+    yield Provider(
+        name="elevenlabs",
+        create=create,
+        options=ElevenLabsOptions,
+        offline=offline,
+        known_models=known_models,
+    )

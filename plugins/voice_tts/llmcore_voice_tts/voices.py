@@ -1,8 +1,7 @@
-"""What is asked of the vendor beside speech: its voices, its models, clones. Each is written once, for both colours.
+"""Voices, models and clones. Each request is written once, for sync and async.
 
-A plan is a generator that yields what to ask of the vendor's client, blocking or not, and is sent the answer, or the
-error that came in its place. It returns its result or an error, and raises none: the frames of a traceback would hold
-what it was given, recordings among it.
+A plan is a generator. It yields a call of the vendor's client, and receives the answer or the error. It returns its result
+or an error and raises none, since the frames of a traceback would hold its arguments, such as recordings.
 """
 
 from __future__ import annotations
@@ -12,18 +11,27 @@ from typing import Any, Final, TypeVar
 
 from llmcore.errors import LLMCoreError, MalformedReply, VoiceError, VoiceNotFound
 from llmcore.types import VoiceInfo, VoiceModel, VoicePage
-from llmcore_voice_tts._answers import listed, model_from, voice_from
-from llmcore_voice_tts.request import bad, check_filters, checked_voice, language
+from llmcore_voice_tts._answers import get_list, make_voice_info, make_voice_model
+from llmcore_voice_tts.request import check_filters, check_language, check_voice, make_bad_request
 
-__all__ = ["Ask", "Plan", "all_voices", "clone", "deletion", "models", "one_voice", "page_of_voices"]
+__all__ = [
+    "Ask",
+    "Plan",
+    "clone_voice",
+    "delete_voice",
+    "get_voice",
+    "list_models",
+    "list_voices",
+    "search_voices",
+]
 
 T = TypeVar("T")
 Ask = Callable[[Any], Any]
-"""Takes the vendor's client and returns its answer, or what is to be awaited for it."""
+"""A call: takes the vendor's client and returns its answer or an awaitable of it."""
 Plan = Generator[Ask, Any, T | LLMCoreError]
 
 ONCE: Final[Any] = {"max_retries": 0}
-"""The host owns retries."""
+"""The host retries."""
 FILTERS: Final = (
     "accent", "age", "category", "collection_id", "fine_tuning_state", "gender", "high_quality", "language", "sort",
     "sort_direction", "use_cases", "voice_ids", "voice_type",
@@ -34,13 +42,15 @@ _SAMPLE_SIGNS: Final = (b"RIFF", b"OggS", b"fLaC", b"ID3", b"\xff", b"\x1aE\xdf\
 _MP4: Final = b"ftyp"
 
 
-def all_voices() -> Plan[list[VoiceInfo]]:
-    """Ask for page after page."""
+def list_voices() -> Plan[list[VoiceInfo]]:
+    """Request all pages."""
     found: dict[str, VoiceInfo] = {}
     seen: set[str] = set()
     token: str | None = None
     for _ in range(_MOST_PAGES):
-        outcome = yield from _page(None, _LARGEST_PAGE, token, {"sort": "name", "sort_direction": "asc"})
+        outcome = yield from _request_page(
+            None, _LARGEST_PAGE, token, {"sort": "name", "sort_direction": "asc"}
+        )
         if isinstance(outcome, LLMCoreError):
             return outcome
         for voice in outcome.voices:
@@ -51,61 +61,65 @@ def all_voices() -> Plan[list[VoiceInfo]]:
         if token in seen:
             break
         seen.add(token)
-    return MalformedReply("elevenlabs lists its voices without an end", provider="elevenlabs")
+    return MalformedReply("the list of voices of elevenlabs has no end", provider="elevenlabs")
 
 
-def page_of_voices(
+def search_voices(
     query: str | None, limit: int, after: str | None, filters: Mapping[str, Any]
 ) -> Plan[VoicePage]:
-    """Ask for one page."""
+    """Request one page."""
     try:
         check_filters(filters, FILTERS)
         filters = {
             **filters,
-            **({"language": language(filters["language"])} if filters.get("language") else {}),
+            **({"language": check_language(filters["language"])} if filters.get("language") else {}),
         }
     except LLMCoreError as error:
         return error
     if limit < 1:
-        return bad(f"`limit` cannot be {limit}", expected=f"1 to {_LARGEST_PAGE}")
+        return make_bad_request(f"limit must be at least 1, got {limit}", expected=f"1 to {_LARGEST_PAGE}")
     order = {} if {"sort", "sort_direction"} & filters.keys() else {"sort": "name", "sort_direction": "asc"}
-    return (yield from _page(query, min(limit, _LARGEST_PAGE), after, {**order, **filters}))
+    return (yield from _request_page(query, min(limit, _LARGEST_PAGE), after, {**order, **filters}))
 
 
-def one_voice(voice_id: str) -> Plan[VoiceInfo]:
-    """Ask for one voice."""
+def get_voice(voice_id: str) -> Plan[VoiceInfo]:
+    """Request one voice."""
     try:
-        checked_voice(voice_id)
+        check_voice(voice_id)
         outcome = yield lambda sdk: sdk.voices.get(voice_id, request_options=ONCE)
-        return outcome if isinstance(outcome, LLMCoreError) else voice_from(outcome)
+        return outcome if isinstance(outcome, LLMCoreError) else make_voice_info(outcome)
     except LLMCoreError as error:
         return error
 
 
-def models() -> Plan[list[VoiceModel]]:
-    """Ask for the models that speak."""
+def list_models() -> Plan[list[VoiceModel]]:
+    """Request the speech models."""
     outcome = yield lambda sdk: sdk.models.list(request_options=ONCE)
     if isinstance(outcome, LLMCoreError):
         return outcome
     try:
-        speaking = [model for model in listed(outcome, "") if getattr(model, "can_do_text_to_speech", False)]
-        return [model_from(model) for model in speaking]
+        speaking = [
+            model for model in get_list(outcome, "") if getattr(model, "can_do_text_to_speech", False)
+        ]
+        return [make_voice_model(model) for model in speaking]
     except (LLMCoreError, AttributeError):
-        return MalformedReply("elevenlabs sent no list of models", provider="elevenlabs", status=200)
+        return MalformedReply(
+            "the answer of elevenlabs has no list of models", provider="elevenlabs", status=200
+        )
 
 
-def clone(
+def clone_voice(
     name: str, samples: Sequence[bytes], consent: str, description: str, labels: Mapping[str, str] | None
 ) -> Plan[VoiceInfo]:
-    """Ask for a voice like that of the recordings. The speaker's agreement is kept beside it, in its description."""
-    fault = _unfit(name, samples, consent)
+    """Request a voice like that of the recordings. Its description includes the consent of the speaker."""
+    fault = _find_clone_fault(name, samples, consent)
     if fault is not None:
         return fault
-    told = f"{description}\n\nConsent: {consent}".strip()
-    given = dict(labels or {})
+    full_description = f"{description}\n\nConsent: {consent}".strip()
+    known_labels = dict(labels or {})
     files = [(f"sample-{number}", sample) for number, sample in enumerate(samples, 1)]
     outcome = yield lambda sdk: sdk.voices.ivc.create(
-        name=name, files=files, description=told, labels=given, request_options=ONCE
+        name=name, files=files, description=full_description, labels=known_labels, request_options=ONCE
     )
     if isinstance(outcome, LLMCoreError):
         return outcome
@@ -113,14 +127,18 @@ def clone(
     if not isinstance(voice_id, str) or not voice_id:
         return MalformedReply("elevenlabs cloned a voice without an id", provider="elevenlabs", status=200)
     return VoiceInfo(
-        voice_id=voice_id, name=name, language=given.get("language"), description=told, labels=given
+        voice_id=voice_id,
+        name=name,
+        language=known_labels.get("language"),
+        description=full_description,
+        labels=known_labels,
     )
 
 
-def deletion(voice_id: str) -> Plan[bool]:
-    """Ask for a voice to be deleted."""
+def delete_voice(voice_id: str) -> Plan[bool]:
+    """Delete a voice."""
     try:
-        checked_voice(voice_id)
+        check_voice(voice_id)
     except VoiceNotFound:
         return False
     outcome = yield lambda sdk: sdk.voices.delete(voice_id, request_options=ONCE)
@@ -129,35 +147,40 @@ def deletion(voice_id: str) -> Plan[bool]:
     return outcome if isinstance(outcome, LLMCoreError) else True
 
 
-def _page(query: str | None, size: int, token: str | None, filters: Mapping[str, Any]) -> Plan[VoicePage]:
-    asked = {
+def _request_page(
+    query: str | None, size: int, token: str | None, filters: Mapping[str, Any]
+) -> Plan[VoicePage]:
+    parameters = {
         "search": query, "page_size": size, "next_page_token": token, "include_total_count": False, **filters,
     }  # fmt: skip
-    outcome = yield lambda sdk: sdk.voices.search(**asked, request_options=ONCE)
+    outcome = yield lambda sdk: sdk.voices.search(**parameters, request_options=ONCE)
     if isinstance(outcome, LLMCoreError):
         return outcome
     try:
-        voices = tuple(voice_from(voice) for voice in listed(outcome, "voices"))
+        voices = tuple(make_voice_info(voice) for voice in get_list(outcome, "voices"))
     except LLMCoreError as error:
         return error
     following = getattr(outcome, "next_page_token", None) if getattr(outcome, "has_more", False) else None
     return VoicePage(voices=voices, next=following or None)
 
 
-def _unfit(name: str, samples: Sequence[bytes], consent: str) -> LLMCoreError | None:
-    """Return why no voice may be made of this, or None."""
+def _find_clone_fault(name: str, samples: Sequence[bytes], consent: str) -> LLMCoreError | None:
+    """Return the error for an invalid clone, or None."""
     if not isinstance(consent, str) or not consent.strip():
         return VoiceError(
-            "a voice is not cloned without the speaker's consent",
+            "consent must be the consent of the speaker, got none",
             expected="`consent`: the agreement in words, or where it is kept",
         )
     if not name.strip():
-        return VoiceError("a cloned voice needs a name", expected="`name`: how the voice is listed")
+        return VoiceError("name must not be empty", expected="`name`: how the voice is listed")
     if not samples:
-        return VoiceError("there is no recording to clone a voice from", expected="at least one audio file")
+        return VoiceError(
+            "samples must have at least one recording, got none", expected="at least one audio file"
+        )
     for number, sample in enumerate(samples, 1):
         if not isinstance(sample, bytes) or not (sample.startswith(_SAMPLE_SIGNS) or sample[4:8] == _MP4):
             return VoiceError(
-                f"recording {number} is no audio file", expected="wav, mp3, ogg, flac, m4a or webm, as bytes"
+                f"recording {number} is not an audio file",
+                expected="wav, mp3, ogg, flac, m4a or webm, as bytes",
             )
     return None

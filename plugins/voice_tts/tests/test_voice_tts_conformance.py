@@ -7,10 +7,10 @@ from typing import Any, ClassVar
 
 import pytest
 
-from llmcore.testing.conformance import VoiceConformance
-from llmcore.testing.simulator import Simulator
-from llmcore.testing.simulator.sounds import Codec, spoken
 from llmcore.types import Secret
+from llmcore_testing.conformance import VoiceConformance
+from llmcore_testing.simulator import Simulator
+from llmcore_testing.simulator.sounds import Codec, spoken
 from llmcore_voice_tts.plugin import ElevenLabsOptions
 from llmcore_voice_tts.provider import ElevenLabsVoice
 

@@ -20,9 +20,9 @@ from llmcore.errors import (
     Unavailable,
     VoiceNotFound,
 )
-from llmcore.testing.simulator import Fault, Simulator
 from llmcore.types import Secret
-from llmcore_voice_tts.account import ElevenLabsOptions
+from llmcore_testing.simulator import Fault, Simulator
+from llmcore_voice_tts.options import ElevenLabsOptions
 from llmcore_voice_tts.provider import ElevenLabsVoice
 
 
@@ -80,11 +80,11 @@ def test_a_refusal_is_of_the_kind_that_its_words_say(
         assert error.request_id
 
 
-def test_quota_and_key_are_told_apart_though_both_are_401(
+def test_quota_and_key_have_different_classes_though_both_are_401(
     upstream: Simulator, voice: ElevenLabsVoice
 ) -> None:
     quota = failure(voice, upstream, Fault.status(401, code="quota_exceeded"))
-    assert "waiting does not help" in str(quota)
+    assert "a retry does not help" in str(quota)
     key = failure(voice, upstream, Fault.status(401, code="invalid_api_key"))
     assert "[voice.elevenlabs] api_key" in key.message
 
@@ -94,12 +94,16 @@ def test_quota_and_key_are_told_apart_though_both_are_401(
     [
         ({"detail": {"status": "quota_exceeded", "message": "none left"}}, QuotaExhausted, "none left"),
         ({"detail": {"code": "quota_exceeded", "message": "none left"}}, QuotaExhausted, "none left"),
-        ({"detail": {"status": "old", "code": "concurrent_limit_exceeded"}}, RateLimited, "without a word"),
+        (
+            {"detail": {"status": "old", "code": "concurrent_limit_exceeded"}},
+            RateLimited,
+            "without a message",
+        ),
         ({"detail": "just words"}, AuthenticationFailed, "just words"),
         ({"error": {"message": "another shape"}}, AuthenticationFailed, "another shape"),
         ("plain words", AuthenticationFailed, "plain words"),
-        ("<p>a page</p>", AuthenticationFailed, "without a word"),
-        ([1, 2], AuthenticationFailed, "without a word"),
+        ("<p>a page</p>", AuthenticationFailed, "without a message"),
+        ([1, 2], AuthenticationFailed, "without a message"),
     ],
 )
 def test_every_shape_of_a_refusal_is_read(
@@ -131,6 +135,14 @@ def test_a_validators_finding_names_the_field_and_not_what_stood_there(
         ({"retry-after": "2"}, 2.0),
         ({"retry-after-ms": "250", "retry-after": "9"}, 0.25),
         ({"retry-after": "Wed, 21 Oct 2015 07:28:00 GMT"}, 0.0),
+        (
+            {"retry-after": "Sat, 22 Nov 2098 12:00:30 GMT", "date": "Sat, 22 Nov 2098 12:00:00 GMT"},
+            30.0,
+        ),
+        (
+            {"retry-after": "Sat, 22 Nov 2098 12:00:30 -0000", "date": "Sat, 22 Nov 2098 12:00:00 GMT"},
+            30.0,
+        ),
         ({"retry-after": "soon"}, None),
         ({"retry-after": "-1"}, None),
         ({}, None),

@@ -21,10 +21,10 @@ from llmcore.errors import (
     Timeout,
     Unavailable,
 )
-from llmcore.testing.simulator import Fault, Simulator
+from llmcore.support.http import RequestDeadline
 from llmcore.types import Secret
-from llmcore_voice_tts._http import Patience
-from llmcore_voice_tts.account import ElevenLabsOptions
+from llmcore_testing.simulator import Fault, Simulator
+from llmcore_voice_tts.options import ElevenLabsOptions
 from llmcore_voice_tts.provider import ElevenLabsVoice
 
 TEXT = "It rains. Take an umbrella, please! " * 20
@@ -74,6 +74,7 @@ def failure(voice: ElevenLabsVoice, way: str, **settings: Any) -> LLMCoreError:
     return caught.value
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("fault", "kinds"),
     [
@@ -127,7 +128,7 @@ def test_silence_within_the_audio_ends_at_the_idle_limit(
     upstream.fail(Fault.stall(after=1))
     error = failure(voice, way, timeout_s=3600.0, idle_s=0.2)
     assert type(error) is Timeout
-    assert "silent in the middle" in error.message
+    assert "stopped sending in the middle" in error.message
 
 
 def test_a_trickle_ends_at_the_deadline_too(upstream: Simulator, voice: ElevenLabsVoice, way: str) -> None:
@@ -136,7 +137,7 @@ def test_a_trickle_ends_at_the_deadline_too(upstream: Simulator, voice: ElevenLa
 
 
 def test_a_list_that_hangs_has_an_end() -> None:
-    listing = Patience(60.0, None)
+    listing = RequestDeadline(60.0, None)
     assert (listing.get("read") or 0) <= 60
     assert (listing.get("connect") or 0) <= 5
 

@@ -18,9 +18,9 @@ import httpx
 import pytest
 
 from llmcore.errors import AuthenticationFailed, BadRequest, RateLimited, Unavailable, VoiceNotFound
-from llmcore.testing.simulator.sounds import Codec, spoken
 from llmcore.types import Secret
-from llmcore_voice_tts.account import ElevenLabsOptions
+from llmcore_testing.simulator.sounds import Codec, spoken
+from llmcore_voice_tts.options import ElevenLabsOptions
 from llmcore_voice_tts.provider import ElevenLabsVoice
 
 TEXT = "It rains. Take an umbrella, please!"

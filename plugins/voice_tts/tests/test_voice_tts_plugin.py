@@ -11,8 +11,8 @@ from collections.abc import Iterator
 import pytest
 
 from llmcore.errors import ConfigError
-from llmcore.testing.simulator import Simulator
 from llmcore.types import Secret
+from llmcore_testing.simulator import Simulator
 from llmcore_voice_tts.plugin import ElevenLabsOptions, create, offline
 
 
@@ -93,7 +93,7 @@ def test_the_sdk_never_takes_a_key_by_itself(upstream: Simulator) -> None:
         "import os; os.environ['ELEVENLABS_API_KEY'] = 'sk_wrong'; import elevenlabs;"
         "from llmcore.types import Secret; from llmcore_voice_tts.plugin import *;"
         f"v = create(ElevenLabsOptions(api_key=Secret('sk_right'), base_url={upstream.url!r}));"
-        "print(v.synthesize('Hello').characters, v._sdk.get()._client_wrapper._api_key)"
+        "print(v.synthesize('Hello').characters, v._sdk.get().client._client_wrapper._api_key)"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "5 None"

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from llmcore.errors import LLMCoreError
-from llmcore.testing.simulator import Fault, Simulator
 from llmcore.types import Secret
-from llmcore_voice_tts.account import ElevenLabsOptions
+from llmcore_testing.simulator import Fault, Simulator
+from llmcore_voice_tts.options import ElevenLabsOptions
 from llmcore_voice_tts.provider import ElevenLabsVoice
 
 KEY = "canary4f1d9c0b7e2a"  # as the vendor's older keys, which nothing marks as one
@@ -122,6 +122,7 @@ def test_the_key_reaches_the_server_and_nothing_else(
     assert leaks([shown, repr(voice), repr(voice._options), str(voice._account)]) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize(
     "fault",

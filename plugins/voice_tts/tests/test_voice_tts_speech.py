@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import io
+import json
 import wave
 from collections.abc import Iterator, Mapping
 from decimal import Decimal
@@ -12,13 +14,15 @@ from typing import Any
 import pytest
 
 from llmcore.errors import BadRequest, LLMCoreError, TextTooLong, VoiceError, VoiceNotFound
-from llmcore.testing.simulator import Fault, Simulator
 from llmcore.types import Secret
-from llmcore_voice_tts._answers import speech_from
-from llmcore_voice_tts.account import ElevenLabsOptions
+from llmcore_testing.simulator import Fault, Simulator
+from llmcore_testing.simulator.sounds import Codec, spoken
+from llmcore_voice_tts._answers import make_speech
 from llmcore_voice_tts.offline import Offline
+from llmcore_voice_tts.options import ElevenLabsOptions
 from llmcore_voice_tts.provider import ElevenLabsVoice
-from llmcore_voice_tts.request import speech_request
+from llmcore_voice_tts.request import make_speech_request
+from tests.kits.body_server import BodyServer
 
 TEXT = "It rains. Take an umbrella, please!"
 ADAM = "Voice000000000000001"
@@ -117,10 +121,10 @@ def test_options_fill_in_what_the_call_leaves_out(upstream: Simulator) -> None:
         ({"next_request_ids": 5}, "at most 3 ids"),
         ({"next_request_ids": ["a", 5]}, "at most 3 ids"),
         ({"next_request_ids": ["a", "b", "c", "d"]}, "at most 3 ids"),
-        ({"next_request_ids": ["a"], "model": "eleven_v4"}, "joins nothing"),
+        ({"next_request_ids": ["a"], "model": "eleven_v4"}, "does not support"),
         ({"previous_request_ids": "abc"}, "ids of requests"),
         ({"apply_text_normalization": "maybe"}, "auto, on, off"),
-        ({"model": 3}, "model's id"),
+        ({"model": 3}, "id of a model"),
     ],
 )
 def test_what_does_not_fit_is_refused_before_it_is_sent(
@@ -148,13 +152,13 @@ def test_an_empty_text_makes_no_call(upstream: Simulator, voice: ElevenLabsVoice
         lambda: voice.synthesize_with_timestamps(text),
         lambda: asyncio.run(asynchronously()),
     ):
-        with pytest.raises(VoiceError, match="nothing to say"):
+        with pytest.raises(VoiceError, match="the text is empty"):
             call()
     assert upstream.requests == []
 
 
-def test_a_lone_surrogate_is_told_with_its_place(upstream: Simulator, voice: ElevenLabsVoice) -> None:
-    with pytest.raises(BadRequest, match="character 3 of the text is half of a surrogate pair"):
+def test_a_lone_surrogate_is_reported_with_its_place(upstream: Simulator, voice: ElevenLabsVoice) -> None:
+    with pytest.raises(BadRequest, match=r"a lone surrogate U\+D83D at index 3"):
         voice.synthesize("abc\ud83d")
     assert upstream.requests == []
 
@@ -178,7 +182,7 @@ def test_a_text_beyond_the_models_limit_is_not_sent(
     upstream: Simulator, voice: ElevenLabsVoice, model: str, most: int
 ) -> None:
     assert voice.voice_traits(None, {"model": model}).max_characters == most
-    with pytest.raises(TextTooLong, match=f"{most:,} in one request"):
+    with pytest.raises(TextTooLong, match=f"at most {most:,} characters"):
         voice.synthesize("x" * (most + 1), model=model)
     assert upstream.requests == []
     assert voice.synthesize("x" * most, model=model).characters == most
@@ -263,8 +267,8 @@ def test_the_credits_of_the_server_are_believed(voice: ElevenLabsVoice) -> None:
     ],
 )
 def test_a_count_that_cannot_be_is_not_believed(said: str, characters: int, cost: str) -> None:
-    asked = speech_request(ElevenLabsOptions(), None, {"format": "pcm"})
-    speech = speech_from(b"\0\0", {"character-cost": said}, TEXT, asked)
+    asked = make_speech_request(ElevenLabsOptions(), None, {"format": "pcm"})
+    speech = make_speech(b"\0\0", {"character-cost": said}, TEXT, asked)
     assert (speech.characters, speech.cost) == (characters, Decimal(cost))
 
 
@@ -337,3 +341,37 @@ def test_traits_tell_apart_what_sounds_otherwise_and_hold_no_key(upstream: Simul
     assert len(set(seen)) == len(seen)
     assert "sk_" not in "".join(seen)
     assert identity(stability=0.3) == identity(settings={"stability": 0.3})
+
+
+@pytest.mark.parametrize("kind", ["application/json", "text/plain", "application/octet-stream", ""])
+def test_audio_may_have_any_label_and_any_success(kind: str) -> None:
+    audio = spoken("It rains.", Codec("mp3", 44100, 128))
+    server = BodyServer([audio[:500], audio[500:]], kind, 201)
+    voice = ElevenLabsVoice(ElevenLabsOptions(api_key=Secret("k"), base_url=server.url.removesuffix("/v1")))
+    try:
+        assert voice.synthesize("It rains.").audio == audio
+        assert asyncio.run(voice.asynthesize("It rains.")).audio == audio
+        assert b"".join(voice.stream_speech("It rains.")) == audio
+    finally:
+        voice.close()
+        server.close()
+
+
+@pytest.mark.parametrize("kind", ["application/json", "text/plain", ""])
+def test_timed_audio_may_have_any_label_and_a_byte_order_mark(kind: str) -> None:
+    audio, text = spoken("Rain", Codec("mp3", 44100, 128)), "Rain"
+    times = [0.1 * at for at in range(len(text))]
+    alignment = {
+        "characters": list(text),
+        "character_start_times_seconds": times,
+        "character_end_times_seconds": times,
+    }
+    body = {"audio_base64": base64.b64encode(audio).decode(), "alignment": alignment}
+    server = BodyServer([b"\xef\xbb\xbf", json.dumps(body).encode()], kind, 201)
+    voice = ElevenLabsVoice(ElevenLabsOptions(api_key=Secret("k"), base_url=server.url.removesuffix("/v1")))
+    try:
+        assert voice.synthesize_with_timestamps(text).audio == audio
+        assert asyncio.run(voice.asynthesize_with_timestamps(text)).audio == audio
+    finally:
+        voice.close()
+        server.close()

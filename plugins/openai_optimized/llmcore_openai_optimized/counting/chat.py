@@ -1,115 +1,136 @@
-"""The tokens of a body of Chat Completions."""
+"""Count the tokens of a body of Chat Completions."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Final
 
-from llmcore_openai_optimized.counting.asked import Called, Item, Result, Said, named, retold
-from llmcore_openai_optimized.counting.parallel import calls_text, results_text
-from llmcore_openai_optimized.counting.schema import schema_text
-from llmcore_openai_optimized.counting.sums import MESSAGE, Sum
+from llmcore_openai_optimized.counting.parsed_request import (
+    CallsItem,
+    Item,
+    MessageItem,
+    ResultItem,
+    get_name,
+    normalize_arguments,
+)
+from llmcore_openai_optimized.counting.sums import LONGEST_FORM, MESSAGE, Sum
 
 __all__ = ["ChatSum"]
 
 _CALL: Final = 5
-"""A call, beside name and arguments: 430 rows."""
+"""A call, without name and arguments: 430 rows."""
 _RESULT: Final = 7
-"""A result, beside `functions.name` and text: 440 rows."""
+"""A result, without `functions.name` and text: 440 rows."""
 _CALL_GPT5: Final = 10
-"""Of gpt-5, whose calls name `functions.name`: 8 rows."""
+"""The same for gpt-5, which writes `functions.name`: 8 rows."""
 _PARALLEL: Final = 20
-"""Calls that were made at once and their results, beside their JSON: 40 rows."""
+"""Parallel calls and their results, without their JSON: 40 rows."""
 _PARALLEL_GPT5: Final = 26
-"""Of gpt-5: 5 rows."""
+"""The same for gpt-5: 5 rows."""
 _TOOLS_GPT5: Final = 80
-"""What gpt-5 is told about tools besides the tools: 33 rows."""
+"""The text about tools for gpt-5, without the tools: 33 rows."""
 _INSTRUCTIONS_GPT5: Final = 3
-"""A heading, where instructions stand before the tools in the same message: 13 rows."""
+"""A heading, if instructions precede the tools in the same message: 13 rows."""
 _FORM: Final = 2
-"""A form for the answer, beside its text and once more its name; nothing where there are tools: 100 rows."""
+"""A response format, without its text and its repeated name; 0 if there are tools: 100 rows.
+
+It is repeated for each earlier reply: 2 rows, with names of one and of two tokens.
+"""
 
 
 class ChatSum(Sum):
     """Chat Completions."""
 
-    def total(self) -> int:
+    def count(self) -> int:
         """Return the tokens of the prompt."""
-        tools = self.namespace()
+        tools = self.render_tools()
         form = self._form()
+        self.doubt_history()
         tail = "".join(
             "\n\n" + text for text in (tools and f"# Tools\n\n## functions\n\n{tools}", form) if text
         )
-        sum_ = self.around() + self._tools() + (self._form_name() if form and not tools else 0)
+        sum_ = self.count_frame() + self._tools() + (self._form_name() if form and not tools else 0)
         for item, results in self._turns():
-            if tail and isinstance(item, Said) and self._takes(item):
+            if tail and isinstance(item, MessageItem) and self._takes(item):
                 heading = _INSTRUCTIONS_GPT5 if self.family.gpt5 and tools else 0
-                sum_ += heading + self.said(item._replace(text=item.text + tail))
+                sum_ += heading + self.count_message(item._replace(text=item.text + tail))
                 tail = ""
             else:
                 sum_ += self._item(item, results)
         return sum_ + (MESSAGE + self.tokens(tail.lstrip("\n")) if tail else 0)
 
-    def _turns(self) -> Iterator[tuple[Item, list[Result]]]:
-        """Yield the items; with calls that were made at once their results."""
+    def _turns(self) -> Iterator[tuple[Item, list[ResultItem]]]:
+        """Yield the items, and the results of parallel calls with the calls."""
         items = self.whole.items
         at = 0
         while at < len(items):
-            item, results = items[at], list[Result]()
+            item, results = items[at], list[ResultItem]()
             at += 1
-            if isinstance(item, Called) and len(item.calls) > 1:
+            if isinstance(item, CallsItem) and len(item.calls) > 1:
                 while at < len(items) and len(results) < len(item.calls):
                     result = items[at]
-                    if not isinstance(result, Result):
+                    if not isinstance(result, ResultItem):
                         break
                     results.append(result)
                     at += 1
             yield item, results
 
-    def _takes(self, item: Said) -> bool:
-        """Return whether tools and form stand at the end of this message: the first of the system's."""
+    def _takes(self, item: MessageItem) -> bool:
+        """Return whether tools and response format are at the end of this message, the first system message."""
         first = item is self.whole.items[0]
         return item.role in ("system", "developer") and (first or not self.family.gpt5)
 
     def _tools(self) -> int:
         if not self.whole.functions:
             return 0
+        if self.family.gpt5 and not self.family.before_5_4:
+            self.whole.doubts.add("tools")  # no row
         if self.family.gpt5:
-            return _TOOLS_GPT5 + self.described
-        return (0 if self.family.reasoning else -1) + self.named_choice()
+            return _TOOLS_GPT5 + self.description_tokens
+        return (0 if self.family.reasoning else -1) + self.count_choice()
 
     def _form(self) -> str:
         form = self.whole.schema
         if form is None:
             return ""
-        system = [item for item in self.whole.items if isinstance(item, Said) and item.role == "system"]
-        if len(system) > 1 or self.family.gpt5:
+        system = [
+            item for item in self.whole.items if isinstance(item, MessageItem) and item.role == "system"
+        ]
+        from llmcore_openai_optimized.counting.schema import schema_text
+
+        text = schema_text(form.get("schema") or {})
+        if len(system) > 1 or self.family.gpt5 or self.replies or len(text) > LONGEST_FORM:
             self.whole.doubts.add("response_format")
-        return f"# Response Formats\n\n## {named(form)}\n\n{schema_text(form.get('schema') or {})}"
+        return f"# Response Formats\n\n## {get_name(form)}\n\n{text}"
 
     def _form_name(self) -> int:
         form = self.whole.schema or {}
         about = form.get("description")
-        return _FORM + self.tokens(about if isinstance(about, str) and about else named(form))
+        name = about if isinstance(about, str) and about else get_name(form)
+        return (_FORM + self.tokens(name)) * (1 + self.replies)
 
-    def _item(self, item: Item, results: list[Result]) -> int:
-        if isinstance(item, Said):
-            return self.said(item)
-        if isinstance(item, Result):
-            name = self.result_name(item)
-            return _RESULT + name + self.tokens(item.text) + self.pictures(item.pictures)
+    def _item(self, item: Item, results: list[ResultItem]) -> int:
+        if isinstance(item, MessageItem):
+            return self.count_message(item)
+        if isinstance(item, ResultItem):
+            name = self.count_result_name(item)
+            return _RESULT + name + self.tokens(item.text) + self.count_pictures(item.pictures)
         if len(item.calls) > 1:
             return self._parallel(item, results)
         call = item.calls[0]
-        arguments = self.tokens(retold(call.arguments)) + self.speaker(item.name)
+        arguments = self.tokens(normalize_arguments(call.arguments)) + self.count_name(item.name)
         if self.family.gpt5:
             return _CALL_GPT5 + self.tokens("functions." + call.name) + arguments
         return _CALL + self.tokens(call.name) + arguments
 
-    def _parallel(self, item: Called, results: list[Result]) -> int:
+    def _parallel(self, item: CallsItem, results: list[ResultItem]) -> int:
+        from llmcore_openai_optimized.counting.parallel import calls_text, results_text
+
         if len(results) < len(item.calls) or any(result.pictures for result in results):
             self.whole.doubts.add("calls")
         texts = [result.text for result in results]
         sum_ = self.tokens(calls_text(item)) + self.tokens(results_text(texts, self.family))
-        pictures = sum(self.pictures(result.pictures) for result in results)
-        return sum_ + pictures + self.speaker(item.name) + (_PARALLEL_GPT5 if self.family.gpt5 else _PARALLEL)
+        pictures = sum(self.count_pictures(result.pictures) for result in results)
+        return (
+            sum_ + pictures + self.count_name(item.name) + (_PARALLEL_GPT5 if self.family.gpt5 else _PARALLEL)
+        )

@@ -1,23 +1,23 @@
-"""Takes bodies of Chat Completions apart."""
+"""Parse bodies of Chat Completions."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any, Final
 
-from llmcore_openai_optimized.counting.asked import (
-    Asked,
-    Call,
-    Called,
-    Result,
-    Said,
-    arguments_of,
-    json_text,
-    mappings,
-    named,
-    text_of,
-)
 from llmcore_openai_optimized.counting.content import texts_and_pictures
+from llmcore_openai_optimized.counting.parsed_request import (
+    Call,
+    CallsItem,
+    MessageItem,
+    ParsedRequest,
+    ResultItem,
+    get_arguments,
+    get_name,
+    get_text,
+    iter_mappings,
+    to_json,
+)
 
 __all__ = ["read"]
 
@@ -37,10 +37,10 @@ _KEYS: Final = frozenset(
 )
 
 
-def read(body: Mapping[str, Any], whole: Asked) -> None:
-    """Take *body* apart into *whole*."""
+def read(body: Mapping[str, Any], whole: ParsedRequest) -> None:
+    """Parse *body* into *whole*."""
     names: dict[str, str] = {}
-    for message in mappings(body.get("messages")):
+    for message in iter_mappings(body.get("messages")):
         _message(message, whole, names)
     _functions(body, whole)
     _form(body.get("response_format"), whole)
@@ -48,27 +48,27 @@ def read(body: Mapping[str, Any], whole: Asked) -> None:
     for name in ("audio", "modalities", "prediction", "web_search_options"):
         if body.get(name):
             whole.doubts.add(name)
-            whole.loose.append(json_text(body[name]))
+            whole.unparsed.append(to_json(body[name]))
     if body.get("web_search_options") is not None:
         whole.boundless.add("web_search")
 
 
-def _message(message: Mapping[str, Any], whole: Asked, names: dict[str, str]) -> None:
-    role, content = text_of(message, "role"), message.get("content")
+def _message(message: Mapping[str, Any], whole: ParsedRequest, names: dict[str, str]) -> None:
+    role, content = get_text(message, "role"), message.get("content")
     text, pictures = texts_and_pictures(content, whole)
-    calls = list(mappings(message.get("tool_calls")))
-    strange = {key: message[key] for key in message.keys() - _KEYS if message[key] is not None}
-    if strange:
+    calls = list(iter_mappings(message.get("tool_calls")))
+    unknown = {key: message[key] for key in message.keys() - _KEYS if message[key] is not None}
+    if unknown:
         whole.doubts.add("message")
-        whole.loose.append(json_text(strange))
+        whole.unparsed.append(to_json(unknown))
     if role in ("tool", "function"):
         whole.items.append(
-            Result(names.get(text_of(message, "tool_call_id"), "") or named(message), text, pictures)
+            ResultItem(names.get(get_text(message, "tool_call_id"), "") or get_name(message), text, pictures)
         )
         return
     if calls or message.get("function_call"):
         if text or pictures:
-            whole.items.append(Said("assistant", text, pictures))
+            whole.items.append(MessageItem("assistant", text, pictures))
         _calls(message, calls, whole, names)
         return
     if role not in _ROLES:
@@ -76,43 +76,43 @@ def _message(message: Mapping[str, Any], whole: Asked, names: dict[str, str]) ->
     refusal = message.get("refusal")
     if isinstance(refusal, str) and refusal:
         whole.doubts.add("refusal")
-        whole.loose.append(refusal)
-    whole.items.append(Said(role, text, pictures, named(message)))
+        whole.unparsed.append(refusal)
+    whole.items.append(MessageItem(role, text, pictures, get_name(message)))
 
 
 def _calls(
-    message: Mapping[str, Any], calls: list[Mapping[str, Any]], whole: Asked, names: dict[str, str]
+    message: Mapping[str, Any], calls: list[Mapping[str, Any]], whole: ParsedRequest, names: dict[str, str]
 ) -> None:
     made: list[Call] = []
     for call in calls:
         function = call.get("function")
-        if not isinstance(function, Mapping):  # a custom tool's, or a stranger's
+        if not isinstance(function, Mapping):  # a custom tool, or an unknown kind
             whole.doubts.add("call")
-            whole.loose.append(json_text(call))
+            whole.unparsed.append(to_json(call))
             continue
-        names[text_of(call, "id")] = named(function)
-        made.append(Call(named(function), arguments_of(function)))
+        names[get_text(call, "id")] = get_name(function)
+        made.append(Call(get_name(function), get_arguments(function)))
     old = message.get("function_call")
     if not calls and isinstance(old, Mapping):
-        made.append(Call(named(old), arguments_of(old)))
+        made.append(Call(get_name(old), get_arguments(old)))
     if made:
-        whole.items.append(Called(made, named(message)))
+        whole.items.append(CallsItem(made, get_name(message)))
 
 
-def _functions(body: Mapping[str, Any], whole: Asked) -> None:
-    for tool in mappings(body.get("tools")):
+def _functions(body: Mapping[str, Any], whole: ParsedRequest) -> None:
+    for tool in iter_mappings(body.get("tools")):
         function = tool.get("function")
         if tool.get("type", "function") == "function" and isinstance(function, Mapping):
             whole.functions.append(function)
         else:
             whole.doubts.add("tool")
-            whole.loose.append(json_text(tool))
-    old = list(mappings(body.get("functions")))
+            whole.unparsed.append(to_json(tool))
+    old = list(iter_mappings(body.get("functions")))
     whole.functions += old
-    whole.item_comments = not old  # nor of the models of that time: 3 rows
+    whole.item_comments = not old  # nor for the models of that time: 3 rows
 
 
-def _form(wanted: Any, whole: Asked) -> None:
+def _form(wanted: Any, whole: ParsedRequest) -> None:
     if not isinstance(wanted, Mapping) or wanted.get("type") != "json_schema":
         return
     form = wanted.get("json_schema")
@@ -120,4 +120,4 @@ def _form(wanted: Any, whole: Asked) -> None:
         whole.schema = form
     else:
         whole.doubts.add("response_format")
-        whole.loose.append(json_text(form))
+        whole.unparsed.append(to_json(form))

@@ -1,11 +1,11 @@
-"""What a message holds: texts, which the server joins before it encodes them, and pictures."""
+"""Parse the content of messages: texts, which the server joins before encoding, and images."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any, Final
 
-from llmcore_openai_optimized.counting.asked import Asked, Picture, json_text, text_of
+from llmcore_openai_optimized.counting.parsed_request import ParsedRequest, Picture, get_text, to_json
 
 __all__ = ["texts_and_pictures"]
 
@@ -15,14 +15,14 @@ _FILES: Final = frozenset({"file", "input_file"})
 _AUDIO: Final = frozenset({"input_audio", "audio"})
 
 
-def texts_and_pictures(content: Any, whole: Asked) -> tuple[str, tuple[Picture, ...]]:
-    """Return the joined text and the pictures of *content*; what is neither goes into the doubts of *whole*."""
+def texts_and_pictures(content: Any, whole: ParsedRequest) -> tuple[str, tuple[Picture, ...]]:
+    """Return the joined text and the images of *content*; add other parts to the doubts of *whole*."""
     if isinstance(content, str):
         return content, ()
     if content is None:
         return "", ()
     if not isinstance(content, list | tuple):
-        return _strange(content, whole), ()
+        return _take_unknown(content, whole), ()
     texts: list[str] = []
     pictures: list[Picture] = []
     for part in content:
@@ -34,38 +34,40 @@ def texts_and_pictures(content: Any, whole: Asked) -> tuple[str, tuple[Picture, 
             if picture is not None:
                 pictures.append(picture)
         else:
-            texts.append(_strange(part, whole))
+            texts.append(_take_unknown(part, whole))
     return "".join(texts), tuple(pictures)
 
 
-def _part(part: Mapping[str, Any], whole: Asked) -> tuple[str, Picture | None]:
-    kind = text_of(part, "type") or "text"
+def _part(part: Mapping[str, Any], whole: ParsedRequest) -> tuple[str, Picture | None]:
+    kind = get_text(part, "type") or "text"
     if kind in _PICTURES:
         return "", _picture(part, whole)
-    if kind in _FILES:  # a page costs its text and a picture of it; a file of an id is the server's own
+    if kind in _FILES:  # each page costs its text and an image; a file id refers to a stored file
         whole.doubts.add("file")
         whole.boundless.add("file")
         return "", None
-    if kind in _AUDIO:  # a tenth of a second is a token, and has never fewer bytes than that
+    if kind in _AUDIO:  # one token per 0.1 seconds, and always more bytes than tokens
         whole.doubts.add("audio")
-        whole.loose.append(json_text(part))
+        whole.unparsed.append(to_json(part))
         if part.get("id"):
             whole.boundless.add("audio")
         return "", None
+    if kind == "refusal":
+        whole.doubts.add("refusal")  # no row
     text = part.get(_TEXT_OF.get(kind, ""))
-    return (text, None) if isinstance(text, str) else (_strange(part, whole), None)
+    return (text, None) if isinstance(text, str) else (_take_unknown(part, whole), None)
 
 
-def _picture(part: Mapping[str, Any], whole: Asked) -> Picture | None:
+def _picture(part: Mapping[str, Any], whole: ParsedRequest) -> Picture | None:
     image = part.get("image_url")
     of = image if isinstance(image, Mapping) else part
     url, detail = (of.get("url") if of is image else image), of.get("detail") or part.get("detail")
-    if not isinstance(url, str):  # a file that was uploaded before
+    if not isinstance(url, str):  # an uploaded file
         whole.doubts.add("picture")
         url = ""
     return Picture(url, detail if isinstance(detail, str) else "auto")
 
 
-def _strange(value: Any, whole: Asked) -> str:
+def _take_unknown(value: Any, whole: ParsedRequest) -> str:
     whole.doubts.add("part")
-    return json_text(value)
+    return to_json(value)

@@ -1,41 +1,54 @@
-"""Counts messages and whole requests, and says how far the number can be relied upon."""
+"""Count messages and requests, and whether the count is exact."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
-from llmcore.types import ChatRequest, Message, TokenCount
-from llmcore_openai_optimized.counting.asked import Asked
-from llmcore_openai_optimized.counting.bounding import bytes_of, most
-from llmcore_openai_optimized.counting.chat import ChatSum
-from llmcore_openai_optimized.counting.models import Family, family
-from llmcore_openai_optimized.counting.reading import asked
-from llmcore_openai_optimized.counting.responses import ResponsesSum
-from llmcore_openai_optimized.counting.sums import Measure
-from llmcore_openai_optimized.tokenizer import counter
+from llmcore.units import TokenCount
+from llmcore_openai_optimized.counting.models import Family, get_family
+from llmcore_openai_optimized.counting.reading import parse_request
+from llmcore_openai_optimized.tokenizer import get_counter
 
-__all__ = ["count_request", "total"]
+TYPE_CHECKING = False  # not from `typing`, whose import is slow
+if TYPE_CHECKING:
+    from typing import Any
+
+    from llmcore.types import ChatRequest, Message
+    from llmcore_openai_optimized.counting.parsed_request import ParsedRequest
+    from llmcore_openai_optimized.counting.sums import Measure
+
+__all__ = ["count_prompt", "count_request"]
 
 
 def count_request(
     content: Sequence[Message] | ChatRequest | Mapping[str, Any], model: str | None = None
 ) -> TokenCount:
-    """Count messages, a request, or a whole body of either API; *model* is whose where that does not say."""
-    if isinstance(content, ChatRequest):
-        body: Mapping[str, Any] = content.body()
-    else:
-        body = content if isinstance(content, Mapping) else {"messages": content}
-    whole = asked(body, model)
-    kind = family(whole.model)
-    tokens = counter(kind.encoding).count
-    value = total(whole, kind, tokens)
+    """Count messages, a request, or a body of either API. *model* is used if the body has none."""
+    body: Mapping[str, Any]
+    if isinstance(content, Mapping):
+        body = content
+    elif isinstance(content, Sequence):
+        body = {"messages": content}
+    else:  # no isinstance check: importing ChatRequest takes longer than a first count
+        body = content.body()
+    whole = parse_request(body, model)
+    kind = get_family(whole.model)
+    tokens = get_counter(kind.encoding).count
+    value = count_prompt(whole, kind, tokens)
     if not whole.doubts:
         return TokenCount(value, exact=True)
-    bound = most(whole, kind, tokens if kind.known else bytes_of)
+    from llmcore_openai_optimized.counting.bounding import count_bytes, sum_bounds
+
+    bound = sum_bounds(whole, kind, tokens if kind.known else count_bytes)
     return TokenCount(value, exact=False, bound=bound if bound is None else max(bound, value))
 
 
-def total(whole: Asked, kind: Family, tokens: Measure) -> int:
-    """Return the tokens of the prompt; what makes them an estimate is added to the doubts of *whole*."""
-    return (ResponsesSum if whole.responses else ChatSum)(whole, kind, tokens).total()
+def count_prompt(whole: ParsedRequest, kind: Family, tokens: Measure) -> int:
+    """Return the tokens of the prompt; add the reasons for an estimate to the doubts of *whole*."""
+    if whole.responses:
+        from llmcore_openai_optimized.counting.responses import ResponsesSum
+
+        return ResponsesSum(whole, kind, tokens).count()
+    from llmcore_openai_optimized.counting.chat import ChatSum
+
+    return ChatSum(whole, kind, tokens).count()

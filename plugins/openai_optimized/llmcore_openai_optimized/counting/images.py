@@ -1,4 +1,4 @@
-"""What pictures cost, by their size in pixels, which stands in the first bytes of a data URL."""
+"""Compute the tokens of images from their size in pixels, read from the first bytes of a data URL."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ import math
 import re
 from typing import Final, NamedTuple
 
-from llmcore_openai_optimized.counting.asked import Picture
 from llmcore_openai_optimized.counting.models import Family
+from llmcore_openai_optimized.counting.parsed_request import Picture
 
-__all__ = ["Cost", "cost_of", "most_of", "size_of"]
+__all__ = ["Cost", "get_image_cost", "get_max_image_cost", "read_image_size"]
 
 _TILES: Final = (
-    # name, base, each tile of 512 by 512
+    # name, base tokens, tokens for each tile of 512 by 512
     (re.compile(r"gpt-4o-mini"), 2833, 5667),
     (re.compile(r"o[13](?:$|-)"), 75, 150),
     (re.compile(r"gpt-5"), 70, 140),
@@ -22,7 +22,7 @@ _TILES: Final = (
     (re.compile(r"gpt-4|chatgpt-4o"), 85, 170),
 )
 _PATCHES: Final = (
-    # name, hundredths of a token for each patch of 32 by 32, more for each picture
+    # name, hundredths of a token for each patch of 32 by 32, tokens for each image
     (re.compile(r"gpt-4\.1-mini"), 162, 2),  # 300 patches 488, 110 patches 181
     (re.compile(r"gpt-4\.1-nano"), 246, 1),  # 204 patches 503
     (re.compile(r"o4-mini"), 172, 1),  # 300 patches 517
@@ -31,27 +31,27 @@ _PATCHES: Final = (
 )
 _MOST_PATCHES: Final = 1536
 _MOST: Final = 48_200
-"""The most that a picture costs on any model: eight tiles on gpt-4o-mini."""
+"""The maximum for any model: eight tiles on gpt-4o-mini."""
 
 
 _MARK: Final = 0xFF
 _FRAMES: Final = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
-"""Segments of a JPEG that begin with its size."""
+"""Segments of a JPEG that contain its size."""
 _ALONE: Final = frozenset({0x01, *range(0xD0, 0xD9)})
-"""Segments of a JPEG that have no length."""
+"""Segments of a JPEG without a length."""
 
 
 class Cost(NamedTuple):
-    """What a picture costs."""
+    """The tokens of an image."""
 
     tokens: int
     known: bool
     most: int
 
 
-def cost_of(picture: Picture, family: Family) -> Cost:
-    """Return what *picture* costs; of one whose size stands nowhere, a usual cost and the most it can be."""
-    size = size_of(picture.url)
+def get_image_cost(picture: Picture, family: Family) -> Cost:
+    """Return the tokens of *picture*; if its size is unknown, a typical value and the maximum."""
+    size = read_image_size(picture.url)
     for pattern, hundredths, more in _PATCHES:
         if pattern.match(family.name):
             most = math.ceil(_MOST_PATCHES * 2.46) + 1
@@ -70,9 +70,9 @@ def cost_of(picture: Picture, family: Family) -> Cost:
     return Cost(765, known=False, most=_MOST)
 
 
-def most_of(picture: Picture, family: Family) -> int:
-    """Return the most that *picture* can cost."""
-    cost = cost_of(picture, family)
+def get_max_image_cost(picture: Picture, family: Family) -> int:
+    """Return the maximum tokens of *picture*."""
+    cost = get_image_cost(picture, family)
     return cost.tokens if cost.known else cost.most
 
 
@@ -93,12 +93,12 @@ def _patches(width: float, height: float) -> int:
     return math.ceil(width * shrink / 32 - 1e-9) * math.ceil(height * shrink / 32 - 1e-9)
 
 
-def size_of(url: str) -> tuple[int, int] | None:
-    """Return width and height of the picture in a data URL; None where it is none, or does not say."""
+def read_image_size(url: str) -> tuple[int, int] | None:
+    """Return width and height of the image in a data URL; None if unknown."""
     head, _, data = url.partition(",")
     if not head.startswith("data:") or not head.endswith(";base64"):
         return None
-    # A JPEG may bear a preview and colours before its size; nothing else needs more than 32 bytes.
+    # A JPEG may contain a preview and a color profile before its size; other formats need at most 32 bytes.
     start = "".join(data[: 1 << 20].split()).rstrip("=")
     try:
         size = _size(base64.b64decode(start[: len(start) // 4 * 4]))

@@ -1,16 +1,16 @@
-"""What is known of a model by its name: its encoding, and by which rules its server counts."""
+"""The encoding and the counting rules of a model, by its name."""
 
 from __future__ import annotations
 
 import functools
 
-TYPE_CHECKING = False  # as `typing` has it, whose import would be a fifth of a first count
+TYPE_CHECKING = False  # not from `typing`: its import takes a fifth of the time of a first count
 if TYPE_CHECKING:
     from typing import Final, Literal
 
     Encoding = Literal["cl100k_base", "o200k_base"]
 
-__all__ = ["Family", "family"]
+__all__ = ["Family", "get_family"]
 
 _CL100K: Final = ("gpt-4-", "gpt-3.5", "gpt-35", "text-embedding-", "davinci-002", "babbage-002")
 _O200K: Final = (
@@ -29,36 +29,49 @@ _REASONING: Final = (
     "computer-use",
 )
 _MEASURED: Final = ("gpt-3.5-turbo", "gpt-35-turbo", "gpt-4-", "gpt-4o", "gpt-4.1", "gpt-5", "o3-", "o4-")
-"""Models whose servers were seen to count plain messages by these rules."""
+"""Models for which these rules for plain messages were measured."""
 _OTHER_KINDS: Final = ("audio", "search", "realtime", "transcribe", "tts", "image")
-"""Models of a family that take something else in."""
+"""Names of models of a family with another kind of input."""
 
 
 class Family:
-    """How one model's server counts."""
+    """The counting rules of a model."""
 
-    __slots__ = ("before_5_4", "early", "encoding", "gpt5", "known", "measured", "name", "reasoning")
+    __slots__ = (
+        "before_5_4",
+        "early",
+        "encoding",
+        "gpt5",
+        "known",
+        "measured",
+        "name",
+        "reasoning",
+        "relayed",
+    )
 
     name: str
-    """The model's name, in small letters, without a vendor in front or a fine-tuning around it."""
+    """The name in lower case, without vendor prefix and fine-tuning suffix."""
     encoding: Encoding
     known: bool
-    """Whether the encoding is known to be the model's."""
+    """Whether the encoding of the model is known."""
     measured: bool
-    """Whether the sums for plain messages are known to be the server's."""
+    """Whether the rules for plain messages are known to be those of the server."""
     reasoning: bool
     gpt5: bool
-    """Whether it is of the family gpt-5, whose prompts are laid out otherwise."""
+    """Whether it is a gpt-5 model, which has another prompt layout."""
     before_5_4: bool
-    """Whether it is of gpt-5 to gpt-5.3."""
+    """Whether it is gpt-5 to gpt-5.3."""
+    relayed: bool
+    """Whether the name has a vendor prefix, as at gateways, which may use another API."""
     early: bool
-    """Whether it is of the first that had tools, in spring 2023."""
+    """Whether it is one of the first models with tools (spring 2023)."""
 
-    def __init__(self, name: str) -> None:
-        """Tell what is known of *name*."""
-        whole = name + "-"  # so that a family's own name begins as its members do
+    def __init__(self, name: str, *, relayed: bool = False) -> None:
+        """Find the rules for *name*."""
+        whole = name + "-"  # so that the name of a family matches like those of its members
         old = whole.startswith(_CL100K)
         self.name = name
+        self.relayed = relayed
         self.encoding = "cl100k_base" if old else "o200k_base"
         self.known = old or whole.startswith(_O200K)
         self.measured = whole.startswith(_MEASURED) and not any(kind in name for kind in _OTHER_KINDS)
@@ -69,7 +82,7 @@ class Family:
 
 
 @functools.lru_cache(256)
-def family(model: str | None) -> Family:
-    """Return what is known of *model*; of an unknown one the newest encoding, marked as not known."""
-    name = (model or "").lower().rpartition("/")[2]
-    return Family(name.split(":")[1] if name.startswith("ft:") else name)
+def get_family(model: str | None) -> Family:
+    """Return the rules of *model*; for an unknown one the newest encoding, marked as unknown."""
+    _, slash, name = (model or "").lower().rpartition("/")
+    return Family(name.split(":")[1] if name.startswith("ft:") else name, relayed=bool(slash))

@@ -1,4 +1,4 @@
-"""Calls that were made at once, as the server writes them: one call of `multi_tool_use.parallel`, of JSON."""
+"""Render parallel calls as the server writes them: one call of `multi_tool_use.parallel`, as JSON."""
 
 from __future__ import annotations
 
@@ -6,23 +6,23 @@ from collections.abc import Sequence
 
 import msgspec
 
-from llmcore_openai_optimized.counting.asked import Called, json_text
 from llmcore_openai_optimized.counting.models import Family
+from llmcore_openai_optimized.counting.parsed_request import CallsItem, to_json
 
 __all__ = ["calls_text", "results_text"]
 
 
-def calls_text(called: Called) -> str:
+def calls_text(called: CallsItem) -> str:
     """Return the text of the calls."""
     uses = [
         {"recipient_name": f"functions.{call.name}", "parameters": _decoded(call.arguments)}
         for call in called.calls
     ]
-    return json_text({"tool_uses": uses})
+    return to_json({"tool_uses": uses})
 
 
 def results_text(texts: Sequence[str], family: Family) -> str:
-    """Return the text of the results: a list, in ASCII for the older encoding (one row, with a picture sign)."""
+    """Return the text of the results: a list, in ASCII for the older encoding (one row, with an emoji)."""
     import json
 
     return json.dumps(texts, ensure_ascii=family.encoding == "cl100k_base")

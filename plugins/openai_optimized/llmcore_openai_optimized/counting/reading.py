@@ -1,19 +1,25 @@
-"""Takes request bodies apart, of either API."""
+"""Parse request bodies of either API."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-from llmcore_openai_optimized.counting import chat_body, responses_body
-from llmcore_openai_optimized.counting.asked import Asked
+from llmcore_openai_optimized.counting.parsed_request import ParsedRequest
 
-__all__ = ["asked"]
+__all__ = ["parse_request"]
 
 
-def asked(body: Mapping[str, Any], model: str | None = None) -> Asked:
-    """Take *body* apart. It may hold anything: what is not understood becomes a doubt."""
+def parse_request(body: Mapping[str, Any], model: str | None = None) -> ParsedRequest:
+    """Parse *body*, which may contain anything; unknown parts become doubts."""
     name = body.get("model") or model
-    whole = Asked(model=name if isinstance(name, str) else None, responses="messages" not in body)
-    (responses_body if whole.responses else chat_body).read(body, whole)
+    whole = ParsedRequest(model=name if isinstance(name, str) else None, responses="messages" not in body)
+    if whole.responses:
+        from llmcore_openai_optimized.counting import responses_body
+
+        responses_body.read(body, whole)
+    else:
+        from llmcore_openai_optimized.counting import chat_body
+
+        chat_body.read(body, whole)
     return whole

@@ -1,55 +1,66 @@
-"""The tokens of a body of Responses."""
+"""Count the tokens of a body of Responses."""
 
 from __future__ import annotations
 
 from typing import Final
 
-from llmcore_openai_optimized.counting.asked import Call, Called, Item, Result, Said, named, retold
 from llmcore_openai_optimized.counting.parallel import calls_text
+from llmcore_openai_optimized.counting.parsed_request import (
+    Call,
+    CallsItem,
+    Item,
+    MessageItem,
+    ResultItem,
+    get_name,
+    normalize_arguments,
+)
 from llmcore_openai_optimized.counting.schema import schema_text
-from llmcore_openai_optimized.counting.sums import MESSAGE, Sum
+from llmcore_openai_optimized.counting.sums import LONGEST_FORM, MESSAGE, Sum
 
 __all__ = ["ResponsesSum"]
 
 _CALL: Final = 9
-"""A call and its result, beside arguments and text and twice `functions.name`: 45 rows."""
+"""A call and its result, without arguments, text and twice `functions.name`: 45 rows."""
 _RETURNED: Final = 3
-"""More for a call that comes back with its `id`, which tells its kind: 20 rows; not of gpt-4o-mini, 14 rows."""
+"""Additional tokens for a call with its `id`: 20 rows; not for gpt-4o-mini, 14 rows."""
 _CALL_GPT5: Final = 12
-"""Of gpt-5: 15 rows. Without an `id` before gpt-5.4 three less: 3 calls."""
+"""The same for gpt-5: 15 rows. Three less without an `id` before gpt-5.4: 3 calls."""
 _RESULT_GPT5: Final = 6
-"""Of gpt-5: the same rows."""
+"""A result for gpt-5: the same rows."""
 _PARALLEL_GPT5: Final = 16
-"""Calls made at once by gpt-5, beside their JSON: two and four calls, 2 rows."""
+"""Parallel calls of gpt-5, without their JSON: two and four calls, 2 rows."""
 _TOOLS_GPT5: Final = 4
-"""What introduces the tools of gpt-5: 130 rows, those of other recordings included."""
+"""The introduction of tools for gpt-5: 130 rows, including other recordings."""
 _REQUIRED: Final = 9
-"""A call that must be made: 3 rows; one less after instructions, 1 row."""
+"""A required call: 3 rows; one less after instructions, 1 row."""
 _FORM: Final = 3
-"""A form for the answer, beside its text and its name; one less for reasoning models: 40 rows."""
+"""A response format, without its text and name; one less for reasoning models: 40 rows."""
 
 
 class ResponsesSum(Sum):
     """Responses."""
 
-    def total(self) -> int:
+    def count(self) -> int:
         """Return the tokens of the prompt."""
-        return self.around() + self._tools() + self._form() + sum(map(self._item, self.whole.items))
+        self.doubt_history()
+        return self.count_frame() + self._tools() + self._form() + sum(map(self._item, self.whole.items))
 
     def _tools(self) -> int:
-        space = self.namespace()
+        space = self.render_tools()
         if not space:
             return 0
         sum_ = MESSAGE + self.tokens(space)
+        if self.family.reasoning and not self.family.gpt5:
+            self.whole.doubts.add("tools")  # there is no row for o3 and o4
         if self.family.gpt5:
-            return sum_ + _TOOLS_GPT5 + self.described
-        return sum_ + (0 if self.family.reasoning else -1) + self._choice() + self.named_choice()
+            return sum_ + _TOOLS_GPT5 + self.description_tokens
+        return sum_ + (0 if self.family.reasoning else -1) + self._choice() + self.count_choice()
 
     def _choice(self) -> int:
         if self.whole.choice not in ("required", "none"):
             return 0
         self.whole.doubts.add("tool_choice")
-        if self.whole.choice == "none" or any(isinstance(item, Result) for item in self.whole.items):
+        if self.whole.choice == "none" or any(isinstance(item, ResultItem) for item in self.whole.items):
             return 0
         return _REQUIRED
 
@@ -58,26 +69,29 @@ class ResponsesSum(Sum):
         if form is None:
             return 0
         text = schema_text(form.get("schema") or {})
-        sum_ = MESSAGE + _FORM + self.tokens(text) + self.tokens(named(form))
+        if len(text) > LONGEST_FORM:
+            self.whole.doubts.add("response_format")
+        sum_ = MESSAGE + _FORM + self.tokens(text) + self.tokens(get_name(form))
         return sum_ - (1 if self.family.reasoning else 0)
 
     def _item(self, item: Item) -> int:
-        if isinstance(item, Said):
-            return self.said(item)
-        if isinstance(item, Result):
-            name = self.result_name(item)
-            sum_ = name + self.tokens(item.text) + self.pictures(item.pictures)
+        if isinstance(item, MessageItem):
+            return self.count_message(item)
+        if isinstance(item, ResultItem):
+            name = self.count_result_name(item)
+            sum_ = name + self.tokens(item.text) + self.count_pictures(item.pictures)
             return sum_ + (_RESULT_GPT5 if self.family.gpt5 else 0)
         if self.family.gpt5 and len(item.calls) > 1:
             return _PARALLEL_GPT5 + self.tokens(calls_text(item))
         return self._calls(item)
 
-    def _calls(self, item: Called) -> int:
+    def _calls(self, item: CallsItem) -> int:
         if not self.family.gpt5 and any(call.returned for call in item.calls):
-            self.whole.doubts.add("calls")  # one that a named choice forced costs the three tokens less
+            self.whole.doubts.add("calls")  # a call forced by a named choice has three tokens less
         frames = sum(self._frame(call) for call in item.calls)
         texts = (
-            self.tokens("functions." + call.name) + self.tokens(retold(call.arguments)) for call in item.calls
+            self.tokens("functions." + call.name) + self.tokens(normalize_arguments(call.arguments))
+            for call in item.calls
         )
         return frames + sum(texts)
 

@@ -1,11 +1,11 @@
-"""A JSON schema that the answer must fit, as the server writes it into the prompt."""
+"""Render the JSON schema of the answer as the server writes it into the prompt."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any, Final
 
-from llmcore_openai_optimized.counting.asked import ascii_json
+from llmcore_openai_optimized.counting.parsed_request import to_ascii_json
 
 __all__ = ["schema_text"]
 
@@ -16,15 +16,15 @@ _LEFT_OUT: Final = frozenset(
         "strict", "uniqueItems",
     }
 )  # fmt: skip
-"""Keywords that are enforced, not told: with them every recorded count comes out too high."""
+"""Keywords that are not in the prompt: with them, every recorded count would be too high."""
 
 _OF_NAMES: Final = frozenset({"properties", "$defs", "definitions"})
-"""Keywords whose keys are names that somebody chose, never keywords."""
+"""Keywords whose keys are names chosen by the user, not keywords."""
 
 
 def schema_text(schema: Any) -> str:
     """Return *schema* as the server writes it: compact, and in ASCII (eight schemas with dashes, each three tokens)."""
-    return ascii_json(_told(schema))
+    return to_ascii_json(_told(schema))
 
 
 def _told(schema: Any, *, names: bool = False) -> Any:

@@ -1,7 +1,7 @@
-"""OpenAI's encodings without the network: quick for the first short texts, tiktoken for long ones and for many."""
+"""OpenAI's encodings without the network: a fast table for the first short texts, tiktoken for long or many texts."""
 
 from __future__ import annotations
 
-from llmcore_openai_optimized.tokenizer.counters import Counter, counter
+from llmcore_openai_optimized.tokenizer.counters import Counter, get_counter
 
-__all__ = ["Counter", "counter"]
+__all__ = ["Counter", "get_counter"]

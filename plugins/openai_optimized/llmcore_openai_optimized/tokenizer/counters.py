@@ -1,65 +1,63 @@
-"""Which of the two ways counts a text: the mapped table, or tiktoken."""
+"""Count tokens with the mapped table or with tiktoken."""
 
 from __future__ import annotations
 
 import functools
 import os
 import re
-import threading
-import weakref
 
+from llmcore.support import forks
 from llmcore_openai_optimized.tokenizer.patterns import ASCII, FULL
-from llmcore_openai_optimized.tokenizer.pieces import tokens_in
-from llmcore_openai_optimized.tokenizer.table import Damaged, Table
+from llmcore_openai_optimized.tokenizer.pieces import count_tokens
+from llmcore_openai_optimized.tokenizer.table import DamagedTableError, Table
 
-TYPE_CHECKING = False  # as `typing` has it, whose import would be a fifth of a first count
+TYPE_CHECKING = False  # not from `typing`: its import takes a fifth of the time of a first count
 if TYPE_CHECKING:
     from typing import Any, Final
 
     import tiktoken
 
-__all__ = ["Counter", "counter"]
+__all__ = ["Counter", "get_counter"]
 
-_DATA: Final = os.path.join(os.path.dirname(os.path.dirname(__file__)), "data")  # noqa: PTH118, PTH120 - pathlib is dear
+_DATA: Final = os.path.join(os.path.dirname(os.path.dirname(__file__)), "data")  # noqa: PTH118, PTH120 - pathlib is slow to import
 _LONGEST_TEXT: Final = 32_768
-"""Characters. Longer ones go to tiktoken, as do those that come when `_MOST` are counted."""
+"""Characters. tiktoken counts longer texts, and all texts after `_MOST` characters."""
 _LONGEST_PIECE: Final = 400
-"""Bytes. Joining pairs in Python takes time with the square of the length."""
+"""Bytes. Merging pairs in Python takes quadratic time."""
 _MOST: Final = 400_000
-"""Characters that one process counts with the table: about the time that loading tiktoken takes."""
+"""Characters that a process counts with the table; this takes about as long as loading tiktoken."""
 _REMEMBERED: Final = 2_048
-"""Texts whose count is remembered, and the longest of them in characters: chats send their past again and again."""
+"""Cached counts, and the maximum length of a cached text: chats repeat their earlier messages."""
 _PIECES: Final = 16_384
-"""Pieces whose tokens are remembered."""
+"""Cached pieces."""
 
 
 class Counter:
-    """Counts the tokens of one encoding. Threads may share it."""
+    """Count the tokens of one encoding. Threads may share a counter."""
 
     def __init__(self, name: str, folder: str | os.PathLike[str] = _DATA) -> None:
         """Map the table of *name*, `o200k_base` or `cl100k_base`, in *folder*.
 
         Raises:
-            PluginBroken: The table is missing or damaged.
+            PluginBroken: The token table is missing or damaged.
         """
         self.name = name
-        self._table = _open(os.path.join(folder, f"{name}.table"))  # noqa: PTH118 - see _DATA
+        self._table = _open_table(os.path.join(folder, f"{name}.table"))  # noqa: PTH118 - see _DATA
         self._ascii = re.compile(ASCII[name]).findall
         self._full: Any = None
         self._stock: tiktoken.Encoding | None = None
-        self._lock = threading.Lock()
+        self._lock = forks.lock()
         self._left = _MOST
         self._pieces: dict[str, int] = {}
         self._settled: set[str] = set()
         self._remembered = functools.lru_cache(_REMEMBERED)(self._count)
-        _alive.add(self)
 
     def count(self, text: str) -> int:
-        """Return how many tokens *text* has; what looks like a special token is ordinary text to the server."""
+        """Return the number of tokens. Special tokens in *text* count as ordinary text, as on the server."""
         return self._remembered(text) if len(text) <= _REMEMBERED else self._count(text)
 
     def stock(self) -> tiktoken.Encoding:
-        """Return tiktoken's own encoding; the first call takes a few tenths of a second."""
+        """Return the encoding of tiktoken; the first call takes a few tenths of a second."""
         with self._lock:
             if self._stock is None:
                 from llmcore_openai_optimized.tokenizer.stock import build
@@ -69,31 +67,35 @@ class Counter:
 
     def _count(self, text: str) -> int:
         if self._stock is None and len(text) <= _LONGEST_TEXT and self._left > 0:
-            pieces = self._cut(text)
+            pieces = self._split(text)
             if pieces is not None:
-                counted = self._counted(pieces)
+                counted = self._count_pieces(pieces)
                 if counted is not None:
                     self._left -= len(text)
                     return counted
-        return len(self.stock().encode_ordinary(text))
+        stock = self.stock()
+        from llmcore_openai_optimized.tokenizer.stock import count
 
-    def _cut(self, text: str) -> list[str] | None:
-        """Return the pieces; None where versions of Unicode may differ over them."""
+        return count(stock, text)
+
+    def _split(self, text: str) -> list[str] | None:
+        """Return the pieces; None if versions of Unicode may differ."""
         if text.isascii():
             return self._ascii(text)
         for character in set(text) - self._settled:
-            if not (character.isascii() or self._table.settled(character)):
+            if not (character.isascii() or self._table.is_settled(character)):
                 return None
             self._settled.add(character)
         if self._full is None:
-            import regex
+            with self._lock:  # a fork waits: `regex` has a lock
+                import regex
 
-            self._full = regex.compile(FULL[self.name]).findall
+                self._full = regex.compile(FULL[self.name]).findall
         found: list[str] = self._full(text)
         return found
 
-    def _counted(self, pieces: list[str]) -> int | None:
-        """Return the tokens of *pieces*; None where one is too long for Python."""
+    def _count_pieces(self, pieces: list[str]) -> int | None:
+        """Return the number of tokens of *pieces*; None if a piece is too long for Python."""
         known, rank = self._pieces, self._table.rank
         sum_ = 0
         for piece in pieces:
@@ -102,49 +104,33 @@ class Counter:
                 encoded = piece.encode()
                 if len(encoded) > _LONGEST_PIECE:
                     return None
-                tokens = tokens_in(encoded, rank)
+                tokens = count_tokens(encoded, rank)
                 if len(known) >= _PIECES:
                     known.clear()
                 known[piece] = tokens
             sum_ += tokens
         return sum_
 
-    def forked(self) -> None:
-        """Take a new lock: a thread of the parent, which is not here, may hold the old one."""
-        self._lock = threading.Lock()
-
-
-_alive: weakref.WeakSet[Counter] = weakref.WeakSet()
-
-
-def _forked() -> None:
-    for each in _alive:
-        each.forked()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forked)
-
 
 @functools.cache
-def counter(name: str) -> Counter:
-    """Return the one counter of the encoding *name*, `o200k_base` or `cl100k_base`.
+def get_counter(name: str) -> Counter:
+    """Return the shared counter of the encoding *name*, `o200k_base` or `cl100k_base`.
 
     Raises:
-        PluginBroken: Its table is missing or damaged.
+        PluginBroken: Its token table is missing or damaged.
     """
     return Counter(name)
 
 
-def _open(path: str) -> Table:
+def _open_table(path: str) -> Table:
     try:
         return Table(path)
-    except (OSError, Damaged) as error:
+    except (OSError, DamagedTableError) as error:
         from llmcore.errors import PluginBroken
 
         raise PluginBroken(
-            f"the table of tokens is missing or damaged: {error}",
+            f"the token table is missing or damaged: {error}",
             where=path,
-            expected="the file as it was installed",
+            expected="the installed file, unchanged",
             fix="install llmcore-openai-optimized again",
         ) from None

@@ -1,6 +1,6 @@
-"""Makes a table from a rank file of tiktoken: `python -m llmcore_openai_optimized.tokenizer.making FILE.tiktoken TABLE`.
+"""Make a table from a rank file of tiktoken: `python -m llmcore_openai_optimized.tokenizer.making FILE.tiktoken TABLE`.
 
-Done once for each encoding; a test makes each table again from its own tokens and compares both with what tiktoken expects.
+Run once for each encoding. A test makes each table again from its tokens and compares both with the data of tiktoken.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from zlib import crc32
 
 from llmcore_openai_optimized.tokenizer.table import MAGIC, Head
 
-__all__ = ["rank_file", "ranks_in", "settled_characters", "table"]
+__all__ = ["find_settled_characters", "make_rank_file", "make_table", "read_ranks"]
 
 _OLD_UNICODE: Final = "14.0.0"
 _BEYOND: Final = 0x110000
@@ -24,20 +24,20 @@ _BEYOND: Final = 0x110000
 _HALVES: Final = range(0xD800, 0xE000)
 
 
-def ranks_in(rank_file: bytes) -> dict[bytes, int]:
-    """Return the tokens and ranks of a file as tiktoken has it."""
+def read_ranks(rank_file: bytes) -> dict[bytes, int]:
+    """Return the tokens and ranks of a rank file of tiktoken."""
     lines = (line.split() for line in rank_file.splitlines() if line)
     return {base64.b64decode(token): int(rank) for token, rank in lines}
 
 
-def rank_file(ranks: Iterable[tuple[bytes, int]]) -> bytes:
-    """Return the file as tiktoken has it."""
+def make_rank_file(ranks: Iterable[tuple[bytes, int]]) -> bytes:
+    """Return a rank file of tiktoken."""
     ordered = sorted(ranks, key=lambda pair: pair[1])
     return b"".join(base64.b64encode(token) + b" %d\n" % rank for token, rank in ordered)
 
 
-def table(ranks: Mapping[bytes, int], settled: Iterable[int]) -> bytes:
-    """Return the table of *ranks*; the same for the same."""
+def make_table(ranks: Mapping[bytes, int], settled: Iterable[int]) -> bytes:
+    """Return the table of *ranks*. The result is deterministic."""
     bits = max(4, len(ranks).bit_length())
     places: list[list[tuple[bytes, int]]] = [[] for _ in range(1 << bits)]
     for token, rank in ranks.items():
@@ -59,21 +59,21 @@ def table(ranks: Mapping[bytes, int], settled: Iterable[int]) -> bytes:
         checksum=crc32(body),
         magic=MAGIC,
     )
-    return head.packed() + body
+    return head.pack() + body
 
 
-def settled_characters() -> list[int]:
-    """Return the characters whose kind is settled, as the ends of ranges.
+def find_settled_characters() -> list[int]:
+    """Return the characters with a settled class, as the start and end of each range.
 
-    Those that Unicode 14 of 2021 knew, and that `regex` and tiktoken as they are installed see alike in every class of the
-    patterns. Neither is older, and what Unicode has once called a letter stays one.
+    These are the characters of Unicode 14 for which the installed `regex` and tiktoken agree in every class of the patterns.
+    Neither library is older, and Unicode does not change the class of a letter.
 
     Raises:
-        RuntimeError: This Python knows another Unicode.
+        RuntimeError: This Python has another version of Unicode.
     """
     if unicodedata.unidata_version != _OLD_UNICODE:
-        raise RuntimeError(f"make tables with a Python of Unicode {_OLD_UNICODE}: 3.11")
-    alike = seen_alike()
+        raise RuntimeError(f"run this with Python 3.11, which has Unicode {_OLD_UNICODE}")
+    alike = find_agreed_characters()
     ends: list[int] = []
     inside = False
     for number in range(_BEYOND + 1):
@@ -84,8 +84,8 @@ def settled_characters() -> list[int]:
     return ends
 
 
-def seen_alike() -> set[int]:
-    """Return the characters that `regex` and tiktoken, as they are installed, see alike."""
+def find_agreed_characters() -> set[int]:
+    """Return the characters for which the installed `regex` and tiktoken agree."""
     import regex
     import tiktoken
 
@@ -106,13 +106,13 @@ def seen_alike() -> set[int]:
         theirs = set(engine.decode(engine.encode_ordinary(text)))
         ours = set(regex.findall(pattern, text))
         alike -= {ord(character) for character in theirs ^ ours}
-    return alike - {0x17F, 0x212A}  # they are s and k to some, where case is ignored
+    return alike - {0x17F, 0x212A}  # case-insensitively s and k for some engines
 
 
 def main() -> None:
     """Make one table."""
     source, target = map(Path, sys.argv[1:])
-    target.write_bytes(table(ranks_in(source.read_bytes()), settled_characters()))
+    target.write_bytes(make_table(read_ranks(source.read_bytes()), find_settled_characters()))
 
 
 if __name__ == "__main__":

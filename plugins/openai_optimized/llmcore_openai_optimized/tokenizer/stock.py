@@ -1,8 +1,10 @@
-"""tiktoken's own encoding, made from the mapped table: nothing is ever downloaded."""
+"""Make the encoding of tiktoken from the mapped table, without a download."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import functools
+import re
+from typing import TYPE_CHECKING, Final
 
 from llmcore_openai_optimized.tokenizer.patterns import STOCK
 from llmcore_openai_optimized.tokenizer.table import Table
@@ -10,13 +12,70 @@ from llmcore_openai_optimized.tokenizer.table import Table
 if TYPE_CHECKING:
     import tiktoken
 
-__all__ = ["build"]
+__all__ = ["build", "count", "split"]
+
+_LONG_RUN: Final = 100_000
+"""Characters. The pattern engine of tiktoken panics at about a million blanks, since it backtracks over each."""
+
+_BLANK: Final = r"[\t\x0b\x0c \x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]"
+"""Unicode white space without ends of lines; white space of `re` has four characters more."""
+
+_AT_END: Final = r"|\s++$|"
+"""Match white space at the end of the text as one piece, without backtracking."""
 
 
 def build(name: str, table: Table) -> tiktoken.Encoding:
-    """Return the encoding *name*, without special tokens: in what people write they are ordinary text."""
+    """Return the encoding *name* without special tokens, which are ordinary text in user input."""
     import tiktoken
 
+    pattern = STOCK[name]
+    if _AT_END not in pattern:  # cl100k_base has it; in o200k_base `\s+(?!\S)` matches the same piece
+        pattern = pattern.replace(r"|\s+(?!\S)|", _AT_END + r"\s+(?!\S)|")
     return tiktoken.Encoding(
-        name, pat_str=STOCK[name], mergeable_ranks=dict(table.tokens()), special_tokens={}
+        name, pat_str=pattern, mergeable_ranks=dict(table.iter_tokens()), special_tokens={}
     )
+
+
+def count(encoding: tiktoken.Encoding, text: str) -> int:
+    """Return the number of tokens of *text*, in linear time, also with long runs of white space.
+
+    Raises:
+        ProviderError: tiktoken failed; its native code raises exceptions that are not an Exception.
+    """
+    failure = ""
+    try:
+        return sum(len(encoding.encode_ordinary(part)) for part in split(text, _LONG_RUN))
+    except BaseException as error:
+        from llmcore.contracts import is_interrupt
+
+        if is_interrupt(error):
+            raise
+        failure = f"{type(error).__name__}: {error}"
+    from llmcore.errors import ProviderError
+
+    raise ProviderError(
+        f"tiktoken cannot count a text of {len(text):,} characters: {failure[:300]}", sent=False
+    )
+
+
+def split(text: str, long: int) -> list[str]:
+    """Split *text* around runs of *long* or more blanks, where the encoding ends a piece.
+
+    A run that is not followed by an end of line begins a piece. The run is one piece without its last character, which belongs
+    to the next piece.
+    """
+    half = long // 2  # a long run covers one of these slices; checking them is faster than a search
+    if not any(text[at : at + half].isspace() for at in range(0, len(text), half)):
+        return [text]
+    parts, done = [], 0
+    for run in _runs(long).finditer(text):
+        start, end = run.span()
+        end -= end < len(text)
+        parts += [text[done:start], text[start:end]]
+        done = end
+    return [*parts, text[done:]]
+
+
+@functools.cache
+def _runs(long: int) -> re.Pattern[str]:
+    return re.compile(rf"(?<!{_BLANK}){_BLANK}{{{long},}}+(?![\r\n])")

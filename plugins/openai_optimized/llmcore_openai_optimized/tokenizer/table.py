@@ -1,7 +1,7 @@
-"""A table of all tokens of an encoding, mapped into memory: nothing is read but what is looked up.
+"""A table of all tokens of an encoding, mapped into memory: only the looked-up parts are read.
 
-The file: a head (`_HEAD`), the settled characters, the index, the records. A record is the length of a token, the token,
-and its rank in three bytes. The index says for each hash where its records begin.
+The file has a header (`_HEAD`), the settled characters, the index and the records. A record is the length of a token, the
+token, and its rank in three bytes. The index has the start of the records of each hash.
 """
 
 from __future__ import annotations
@@ -12,24 +12,24 @@ import sys
 from bisect import bisect_right
 from zlib import crc32
 
-TYPE_CHECKING = False  # as `typing` has it, whose import would be a fifth of a first count
+TYPE_CHECKING = False  # not from `typing`: its import takes a fifth of the time of a first count
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from os import PathLike
     from typing import Final
 
-__all__ = ["MAGIC", "Damaged", "Head", "Table"]
+__all__ = ["MAGIC", "DamagedTableError", "Head", "Table"]
 
 MAGIC: Final = b"llmcoreT"
 _HEAD: Final = struct.Struct("<8sIIIII")
 
 
-class Damaged(Exception):
-    """The file is not what was made."""
+class DamagedTableError(Exception):
+    """The file of a table is damaged."""
 
 
 class Head:
-    """What a table begins with."""
+    """The header of a table."""
 
     __slots__ = ("bits", "checksum", "magic", "records", "settled", "tokens")
 
@@ -39,9 +39,9 @@ class Head:
         """Describe a table.
 
         Args:
-            settled: How many numbers of four bytes tell the settled characters: where a range begins, where it ends.
-            bits: The index has two to this power places, and one that says where the records end.
-            tokens: How many there are.
+            settled: Four-byte numbers with the settled characters: start and end of each range.
+            bits: The index has 2**bits entries, and one more for the end of the records.
+            tokens: Number of tokens.
             records: Bytes of all records.
             checksum: CRC-32 of everything that follows the head.
             magic: `MAGIC`.
@@ -53,54 +53,54 @@ class Head:
         self.tokens = tokens
         self.records = records
 
-    def packed(self) -> bytes:
-        """Return the head as it stands in the file."""
+    def pack(self) -> bytes:
+        """Return the header as bytes."""
         return _HEAD.pack(self.magic, self.checksum, self.settled, self.bits, self.tokens, self.records)
 
 
 class Table:
-    """The tokens of one encoding. Any number of threads may look up at once, and processes that fork share it."""
+    """The tokens of one encoding. Threads and forked processes may share a table."""
 
     def __init__(self, path: str | PathLike[str]) -> None:
         """Map *path*.
 
         Raises:
-            Damaged: It is cut short, or not what was made.
-            OSError: It cannot be opened.
+            DamagedTableError: The file is truncated or damaged.
+            OSError: The file cannot be opened.
         """
-        with open(path, "rb") as file:  # noqa: PTH123 - pathlib is dear
+        with open(path, "rb") as file:  # noqa: PTH123 - pathlib is slow to import
             try:
                 self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
             except ValueError:
-                raise Damaged("it is empty") from None
+                raise DamagedTableError("it is empty") from None
         view = memoryview(self._map)
-        head = self._head(view)
+        head = self._read_head(view)
         index_at = _HEAD.size + 4 * head.settled
         records_at = index_at + 4 * ((1 << head.bits) + 1)
         if records_at + head.records != len(view):
-            raise Damaged("it has another length")
+            raise DamagedTableError("its length is wrong")
         if crc32(view[_HEAD.size :]) != head.checksum:
-            raise Damaged("its checksum is another")
-        self._settled = _numbers(view[_HEAD.size : index_at])
-        self._index = _numbers(view[index_at:records_at])
+            raise DamagedTableError("its checksum is wrong")
+        self._settled = _read_numbers(view[_HEAD.size : index_at])
+        self._index = _read_numbers(view[index_at:records_at])
         self._records = view[records_at:]
         self._mask = (1 << head.bits) - 1
         self.head = head
 
     @staticmethod
-    def _head(view: memoryview) -> Head:
+    def _read_head(view: memoryview) -> Head:
         if len(view) < _HEAD.size:
-            raise Damaged("it is cut short")
+            raise DamagedTableError("it is truncated")
         magic, checksum, settled, bits, tokens, records = _HEAD.unpack_from(view)
         head = Head(
             settled=settled, bits=bits, tokens=tokens, records=records, checksum=checksum, magic=magic
         )
         if head.magic != MAGIC:
-            raise Damaged("it does not begin as one")
+            raise DamagedTableError("its first bytes are wrong")
         return head
 
     def rank(self, token: bytes) -> int | None:
-        """Return the rank of *token*; None where there is no such token."""
+        """Return the rank of *token*; None if it is not a token."""
         place = crc32(token) & self._mask
         at, end = self._index[place], self._index[place + 1]
         records, size = self._records, len(token)
@@ -111,16 +111,16 @@ class Table:
             at += length + 4
         return None
 
-    def settled(self, character: str) -> bool:
-        """Return whether every version of Unicode since 14 sees *character* alike, letter, digit, space or other."""
+    def is_settled(self, character: str) -> bool:
+        """Return whether all versions of Unicode since 14 put *character* into the same class."""
         return bisect_right(self._settled, ord(character)) % 2 == 1
 
-    def settled_ends(self) -> list[int]:
-        """Return the settled characters as the ends of ranges: where each begins and where it ends."""
+    def get_settled_ends(self) -> list[int]:
+        """Return the settled characters as the start and end of each range."""
         return list(self._settled)
 
-    def tokens(self) -> Iterator[tuple[bytes, int]]:
-        """Yield every token and its rank, in no order."""
+    def iter_tokens(self) -> Iterator[tuple[bytes, int]]:
+        """Yield each token and its rank, in no order."""
         records = bytes(self._records)
         at = 0
         while at < len(records):
@@ -129,8 +129,8 @@ class Table:
             at = end + 3
 
 
-def _numbers(view: memoryview) -> Sequence[int]:
-    """Return the numbers in *view*, which are little-endian."""
+def _read_numbers(view: memoryview) -> Sequence[int]:
+    """Return the little-endian numbers in *view*."""
     if sys.byteorder == "little":
         return view.cast("I")
     from array import array

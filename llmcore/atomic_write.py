@@ -1,0 +1,71 @@
+"""Write a file atomically: a reader sees the old content or the new one, never a part."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import stat
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Final
+
+from llmcore.errors import LLMCoreError
+
+__all__ = ["write_atomically"]
+
+_STREAMS: Final = ("/dev/fd/", "/dev/std", "/proc/")
+"""Names of open files of this process. They may be regular files that other processes write to as well."""
+
+
+def write_atomically(path: Path, pieces: Iterable[bytes]) -> None:
+    """Write *pieces* to the file *path*, and replace its content only after the last piece. The file's mode is kept.
+
+    A symbolic link is followed. A pipe, a device or a stream of the process receives the pieces as they arrive.
+
+    Raises:
+        OSError: *path* cannot be written; a regular file keeps its content.
+    """
+    try:
+        existing = _get_stat(path)
+        if existing is None or (
+            stat.S_ISREG(existing.st_mode) and not str(path.absolute()).startswith(_STREAMS)
+        ):
+            _replace_file(Path(os.path.realpath(path)), existing, pieces)
+        else:
+            with path.open("wb") as file:
+                file.writelines(pieces)
+    except LLMCoreError:  # of an iterator of pieces; StorageNotFound is an OSError too
+        raise
+    except OSError as error:
+        fault = OSError(error.errno, error.strerror, str(path))
+    else:
+        return
+    raise fault
+
+
+def _get_stat(path: Path) -> os.stat_result | None:
+    try:
+        return path.stat()
+    except FileNotFoundError:
+        return None
+
+
+def _replace_file(path: Path, existing: os.stat_result | None, pieces: Iterable[bytes]) -> None:
+    temporary = path.with_name(
+        f".{secrets.token_hex(6)}.part"
+    )  # short: *path* may be as long as a name can be
+    mode = 0o666 if existing is None else stat.S_IMODE(existing.st_mode)
+    try:
+        # Created with the old file's mode, so that the content is never readable by more users than before.
+        with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode & 0o666), "wb") as file:
+            file.writelines(pieces)
+            file.flush()
+            os.fsync(file.fileno())
+        if existing is not None:
+            temporary.chmod(mode)
+        temporary.replace(path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise

@@ -1,0 +1,69 @@
+"""The memory tier during an outage of the backend: the entries that it may serve, and for how long."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from llmcore import forks
+from llmcore.errors import CacheError
+from llmcore.support.bounded_entries import BoundedEntries
+
+__all__ = ["MAX_STALE_S", "Outage"]
+
+MAX_STALE_S: Final = 60.0
+"""Seconds from the start of an outage in which older entries are served. Other processes may have invalidated them."""
+_NEW: Final = "\0"
+"""Prefix of the keys of entries that were stored during the outage."""
+
+
+class Outage:
+    """The entries of one outage. They are dropped when the backend answers again.
+
+    Older entries and those that are stored during the outage share the size of one memory cache.
+
+    Args:
+        entries: The memory tier's entries when the outage began, or an empty cache.
+        since: Start of the outage, by *clock*.
+        clock: Returns monotonic seconds.
+    """
+
+    def __init__(self, entries: BoundedEntries, since: float, clock: Callable[[], float]) -> None:
+        self._entries = entries
+        self._stale_until = since + MAX_STALE_S
+        self._clock = clock
+        self._lock = forks.lock()
+
+    def get(self, key: str) -> bytes | None:
+        """Return the value stored during the outage, or an older one while it may be served."""
+        value = self._entries.get(_NEW + key)
+        if value is not None or self._clock() >= self._stale_until:
+            return value
+        return self._entries.get(key)
+
+    def pin(self, key: str) -> None:
+        """Serve an older value, if there is one, until the outage ends, since a new entry depends on it."""
+        with self._lock:
+            value = None if self._clock() >= self._stale_until else self._entries.get(key)
+            if value is not None:
+                self.put(key, value, None)
+
+    def put(self, key: str, value: bytes, ttl: float | None) -> None:
+        """Store *value* for *ttl* seconds, at most until the outage ends. A value that is too large is not stored."""
+        with self._lock:
+            try:
+                self._entries.set(_NEW + key, value, ttl)
+            except CacheError:  # larger than the tier
+                self._entries.delete(_NEW + key)
+            self._entries.delete(key)
+
+    def drop(self, key: str) -> None:
+        """Remove one value."""
+        with self._lock:
+            self._entries.delete(_NEW + key)
+            self._entries.delete(key)
+
+    def clear(self) -> None:
+        """Remove all values."""
+        with self._lock:
+            self._entries.clear()

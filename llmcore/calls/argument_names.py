@@ -1,0 +1,87 @@
+"""Report a misspelt keyword of a public function with the nearest name, in place of Python's bare TypeError."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, TypeVar, cast
+
+from llmcore.errors import UnknownArgument
+
+__all__ = ["check_argument_names"]
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_COROUTINE: Final = 0x80
+"""`inspect.CO_COROUTINE`; importing inspect takes longer than a cached answer."""
+_LONGEST: Final = 40
+"""Maximum length of a value in a line to paste."""
+
+
+def check_argument_names(function: F) -> F:
+    """Decorate *function* so that it raises `UnknownArgument`, also a TypeError, for a keyword that it does not have.
+
+    Type checkers see *function* itself. A call with the right names costs one more frame; for functions that are not
+    called thousands of times a second.
+    """
+
+    @functools.wraps(function)
+    def call(*args: Any, **named: Any) -> Any:
+        try:
+            return function(*args, **named)
+        except TypeError as error:
+            fault = _find_fault(function, args, named) if _was_refused(error) else None
+            if fault is None:
+                raise
+        raise fault
+
+    @functools.wraps(function)
+    async def call_async(*args: Any, **named: Any) -> Any:
+        try:
+            coroutine = function(*args, **named)
+        except TypeError:
+            fault = _find_fault(function, args, named)
+            if fault is None:
+                raise
+        else:
+            return await coroutine
+        raise fault
+
+    is_async = function.__code__.co_flags & _COROUTINE
+    return cast("F", call_async) if is_async else cast("F", call)
+
+
+def _was_refused(error: TypeError) -> bool:
+    """Return whether the call itself raised *error*, before the first line of the function."""
+    return error.__traceback__ is not None and error.__traceback__.tb_next is None
+
+
+def _find_fault(
+    function: Callable[..., Any], args: Sequence[Any], named: Mapping[str, Any]
+) -> UnknownArgument | None:
+    """Return the error for the first of *named* that *function* does not have; None if it has all of them."""
+    import inspect
+    from difflib import get_close_matches
+
+    names = list(inspect.signature(function).parameters)
+    known = [name for name in names if name != "self"]
+    unknown = next((name for name in named if name not in known), None)
+    if unknown is None:
+        return None
+    near = next(iter(get_close_matches(unknown, known, n=1)), None)
+    name = function.__name__
+    shown = [_show(value) for value in args[len(names) - len(known) :]]
+    shown += [f"{near if each == unknown else each}={_show(value)}" for each, value in named.items()]
+    return UnknownArgument(
+        f"{name}() does not take `{unknown}`",
+        where=f"{name}({unknown}=...)",
+        expected=", ".join(known),
+        suggestion=near,
+        fix=f"{name}({', '.join(shown)})" if near else f"{name}(...) without {unknown}=",
+    )
+
+
+def _show(value: object) -> str:
+    """Return *value* as Python writes it; "..." for what is long or not a plain value."""
+    text = repr(value) if isinstance(value, str | int | float | None) else "..."
+    return text if len(text) <= _LONGEST else "..."

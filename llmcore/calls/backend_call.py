@@ -1,0 +1,112 @@
+"""Call a backend: translate its exceptions into llmcore's errors, and apply the timeout."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from llmcore.calls.backend import Backend
+from llmcore.calls.options import describe
+from llmcore.calls.steps import Step
+from llmcore.errors import LLMCoreError, ProviderError, Timeout, Unavailable
+from llmcore.interrupts import is_interrupt
+from llmcore.support.errors import raise_unchained
+from llmcore.support.sending import Sending
+
+if TYPE_CHECKING:
+    from llmcore.hidden_modules import HiddenModule
+
+__all__ = ["call_backend", "call_offline", "track", "translate_error", "with_timeout"]
+
+T = TypeVar("T")
+
+
+def call_backend(
+    backend: Backend, step: Step, otherwise: type[LLMCoreError] = ProviderError
+) -> Generator[Step, Any, Any]:
+    """Run *step*, which calls *backend*, and return its result.
+
+    Raises:
+        LLMCoreError: The provider's own error. A foreign exception becomes an *otherwise* that describes it; in place of
+            `ProviderError`, a TimeoutError becomes `Timeout` and an OSError `Unavailable`. The foreign exception, which may
+            hold the request and its headers, is not chained.
+    """
+    try:
+        return (yield step)
+    except BaseException as error:
+        if is_interrupt(error):
+            raise
+        raise_unchained(translate_error(backend, error, otherwise))
+
+
+def call_offline(backend: Backend, method: Callable[..., T], *args: Any, **named: Any) -> T:
+    """Call a *method* of the provider that needs no server, such as `count_tokens`, and return its result.
+
+    Raises:
+        LLMCoreError: See `call_backend`.
+    """
+    try:
+        return method(*args, **named)
+    except BaseException as error:
+        if is_interrupt(error):
+            raise
+        raise_unchained(translate_error(backend, error))
+
+
+def translate_error(
+    backend: Backend, error: BaseException, otherwise: type[LLMCoreError] = ProviderError
+) -> LLMCoreError:
+    """Return *error* as one of llmcore's errors, with nothing chained to it; see `call_backend`.
+
+    Raise it outside the `except` block.
+    """
+    failure = error if isinstance(error, LLMCoreError) else _translate(backend, error, otherwise)
+    failure.__cause__ = failure.__context__ = None
+    backend.readdress(failure)
+    if isinstance(failure, ProviderError) and failure.provider is None:
+        failure.provider = backend.name
+    return failure
+
+
+def with_timeout(step: Step, seconds: float) -> Step:
+    """Return *step* with a timeout of *seconds*, which ends its asynchronous variant with TimeoutError.
+
+    Use it for a call of one step; the steps of a stream share one `DeadlineTimer`. A blocking call cannot be ended from
+    outside: its provider receives the timeout as an argument.
+    """
+    wait = step.awaiting
+    if wait is None:
+        return step
+
+    async def bounded(*args: Any) -> Any:
+        import asyncio
+
+        async with asyncio.timeout(seconds):
+            return await wait(*args)
+
+    return Step(step.blocking, bounded, *step.args)
+
+
+def track(step: Step, sending: Sending) -> Step:
+    """Return *step*, which sends a request, so that its provider can report the first sent byte to *sending*."""
+    wait = step.awaiting
+    awaiting = None if wait is None else partial(sending.awaiting, wait)
+    return Step(partial(sending.blocking, step.blocking), awaiting, *step.args)
+
+
+def _translate(backend: Backend, error: BaseException, otherwise: type[LLMCoreError]) -> LLMCoreError:
+    message = f"the {backend.kind} provider `{backend.name}` failed: {describe(error, backend.options)}"
+    if otherwise is ProviderError and isinstance(error, TimeoutError):
+        return Timeout(f"the {backend.kind} provider `{backend.name}` did not answer in time")
+    if otherwise is ProviderError and isinstance(error, OSError):
+        return Unavailable(message)
+    if isinstance(error, ImportError | AttributeError) and (hidden := _find_hidden_module(backend)):
+        return otherwise(f"{message}: {hidden.message}", expected="a file of another name", fix=hidden.fix)
+    return otherwise(message, expected="an error of llmcore.errors")
+
+
+def _find_hidden_module(backend: Backend) -> HiddenModule | None:
+    from llmcore.hidden_modules import find_hidden_module
+
+    return find_hidden_module(backend.entry.create.__module__)

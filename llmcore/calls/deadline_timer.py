@@ -1,0 +1,114 @@
+"""Apply the deadline to all waits of a stream with one timer: an `asyncio.timeout` for each chunk costs more than the chunk."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final
+
+from llmcore.calls.steps import Step
+
+if TYPE_CHECKING:
+    import asyncio
+
+__all__ = ["DeadlineTimer"]
+
+_LONGEST_S: Final = 3600.0
+"""The timer checks the deadline at least this often; the deadline may be infinite."""
+
+
+class DeadlineTimer:
+    """Ends a wait with TimeoutError at the deadline of the call, in the asynchronous variant.
+
+    It does not apply the idle timeout. The provider does, because only the provider sees the received bytes.
+    """
+
+    __slots__ = ("_expired", "_handle", "_left", "_loop", "_task")
+
+    def __init__(self, left: Callable[[], float]) -> None:
+        """Prepare; the timer starts with the first wait.
+
+        Args:
+            left: Returns the seconds until the deadline, which may change.
+        """
+        self._left = left
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._handle: asyncio.TimerHandle | None = None
+        self._task: asyncio.Task[Any] | None = None
+        """The waiting task."""
+        self._expired = False
+
+    def bound(self, step: Step) -> Step:
+        """Return *step*, ended by TimeoutError at the deadline. It may be run many times, one run after the other.
+
+        A blocking step cannot be ended from outside: its provider receives the remaining time as an argument.
+        """
+        wait = step.awaiting
+        if wait is None:
+            return step
+        current_task: Any = None  # looked up once, not for each chunk; only the async variant imports asyncio
+
+        async def bounded(*args: Any) -> Any:
+            nonlocal current_task
+            if current_task is None:
+                import asyncio
+
+                current_task = asyncio.current_task
+            task = current_task()
+            if task is None:  # no task drives the coroutine, so there is nothing to cancel
+                return await wait(*args)
+            if self._handle is None or task.get_loop() is not self._loop:
+                self._start(task.get_loop())
+            cancelling = task.cancelling()
+            self._task = task
+            try:
+                return await wait(*args)
+            except BaseException as error:
+                if not self._is_ours(error, task, cancelling):
+                    raise
+            finally:
+                self._task = None
+                if self._expired:  # the wait ended by itself although it was cancelled
+                    self._expired = False
+                    task.uncancel()
+            raise TimeoutError
+
+        return Step(step.blocking, bounded, *step.args)
+
+    def stop(self) -> None:
+        """Stop the timer, from any thread."""
+        handle, self._handle = self._handle, None
+        if handle is None or self._loop is None:
+            return
+        import asyncio
+
+        with contextlib.suppress(RuntimeError):  # there is no loop here
+            if asyncio.get_running_loop() is self._loop:
+                handle.cancel()
+                return
+        with contextlib.suppress(RuntimeError):  # its loop is closed
+            self._loop.call_soon_threadsafe(handle.cancel)
+
+    def _start(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.stop()
+        self._loop = loop
+        self._handle = loop.call_later(min(max(self._left(), 0.0), _LONGEST_S), self._check)
+
+    def _check(self) -> None:
+        """Cancel the waiting task, or check again later: callers that join a call may extend its deadline."""
+        self._handle = None
+        if self._left() > 0:
+            if self._loop is not None:
+                self._start(self._loop)
+        elif self._task is not None:
+            self._expired = True
+            self._task.cancel()
+
+    def _is_ours(self, error: BaseException, task: asyncio.Task[Any], cancelling: int) -> bool:
+        """Return whether *error* is this timer's cancellation, and the task was not cancelled by anything else."""
+        from asyncio import CancelledError
+
+        if not self._expired:
+            return False
+        self._expired = False
+        return task.uncancel() <= cancelling and isinstance(error, CancelledError)

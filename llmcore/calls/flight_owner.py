@@ -1,0 +1,295 @@
+"""Owners: run a shared call in a task of one event loop, or in the threads of blocking callers, one at a time.
+
+The first waiting caller decides: an async one starts a task, a blocking one runs the call in its own thread.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from llmcore.calls.drivers import arun, iterate
+from llmcore.calls.flight import Begin, Caller, Flight, make_timeout
+from llmcore.calls.steps import Expired, Step
+from llmcore.calls.waiting import wait_for_all
+from llmcore.threads import submit
+
+if TYPE_CHECKING:
+    import asyncio
+
+__all__ = ["Owner", "advance"]
+
+GRACE_S: Final = 5.0
+"""Seconds that a caller in another thread waits for a cancelled call to clean up."""
+_POLL_S: Final = 1.0
+"""Interval in which a caller outside of the event loop checks whether the loop still runs."""
+
+
+class Owner(Protocol):
+    """Runs the call of a flight."""
+
+    @property
+    def pause(self) -> Any:
+        """The item that is yielded to the driver after a piece; None continues at once."""
+
+    def translate(self, error: BaseException) -> BaseException:
+        """Return the exception that the call receives in place of *error*, which its driver raised."""
+
+    def wait(self, caller: Caller) -> bool:
+        """Block until there is news; return False if the caller would wait for its own thread."""
+
+    async def await_(self, caller: Caller) -> bool:
+        """Wait for news."""
+
+    def cancel(self) -> None:
+        """End the call, which has no callers left. Does not wait."""
+
+    def end(self) -> None:
+        """End the call and wait until it has cleaned up."""
+
+    async def aend(self) -> None:
+        """See `end`."""
+
+
+def advance(flight: Flight, begin: Begin, caller: Caller) -> Step:
+    """Return the step that waits for news for *caller*, and first begins the call if it has no owner.
+
+    Its result is False if a blocking caller would wait for its own thread.
+    """
+    owner = flight.owner
+    if owner is None:
+        return Step(_advance, _aadvance, flight, begin, caller)
+    if caller.step is None:
+        caller.step = Step(owner.wait, owner.await_, caller)
+    return caller.step
+
+
+def _advance(flight: Flight, begin: Begin, caller: Caller) -> bool:
+    return _owner(flight, begin, caller, ThreadOwner).wait(caller)
+
+
+async def _aadvance(flight: Flight, begin: Begin, caller: Caller) -> bool:
+    return await _owner(flight, begin, caller, TaskOwner).await_(caller)
+
+
+def _owner(flight: Flight, begin: Begin, caller: Caller, kind: Callable[[Flight, Any], Owner]) -> Owner:
+    with flight.lock:
+        if flight.owner is None:
+            flight.beginner = caller
+            flight.owner = kind(flight, begin())
+        return flight.owner
+
+
+class ThreadOwner:
+    """Runs the call in the thread of the caller that needs the next piece."""
+
+    pause: Any = "a piece"  # not a step, so `iterate` returns control to the caller
+
+    def __init__(self, flight: Flight, work: Any) -> None:
+        self._flight = flight
+        self._pieces = iterate(flight.publish(work, self))
+        self._driver: int | None = None
+        """The thread that runs the call; 0 if one is about to; None if no thread does."""
+
+    def translate(self, error: BaseException) -> BaseException:
+        """See `Owner.translate`."""
+        return error
+
+    def wait(self, caller: Caller) -> bool:
+        """See `Owner.wait`."""
+        if self._driver == threading.get_ident():
+            return False
+        if self._take():
+            self._drive()
+        elif not caller.sleep(lambda: self._is_ready(caller), caller.left()):
+            raise make_timeout()
+        return True
+
+    async def await_(self, caller: Caller) -> bool:
+        """See `Owner.await_`."""
+        if self._take():
+            submit(self._drive)
+        await caller.asleep(lambda: self._is_ready(caller))
+        if caller.is_late and not self._flight.has_news(caller):
+            raise make_timeout()
+        return True
+
+    def cancel(self) -> None:
+        """See `Owner.cancel`. The garbage collector may call it in any thread, which may hold any lock."""
+        submit(self.end)
+
+    def end(self) -> None:
+        """See `Owner.end`. If another thread runs the call, that thread ends it afterwards."""
+        if self._take():
+            self._close()
+
+    async def aend(self) -> None:
+        """See `Owner.aend`."""
+        import asyncio
+
+        await wait_for_all([asyncio.wrap_future(submit(self.end))])
+
+    def _is_ready(self, caller: Caller) -> bool:
+        return self._driver is None or self._flight.has_news(caller)
+
+    def _take(self) -> bool:
+        with self._flight.lock:
+            if self._driver is not None or self._flight.is_over:
+                return False
+            self._driver = 0
+            return True
+
+    def _drive(self) -> None:
+        """Run the call to its next piece or its end."""
+        self._driver = threading.get_ident()
+        try:
+            next(self._pieces, None)
+        finally:
+            with self._flight.lock:
+                is_abandoned = not self._flight.callers and not self._flight.is_over
+                if not is_abandoned:
+                    self._driver = None
+            if is_abandoned:
+                self._close()
+            self._flight.wake_callers()
+
+    def _close(self) -> None:
+        self._driver = threading.get_ident()
+        self._pieces.close()
+        self._flight.break_off()  # closing a generator that has not begun runs none of its code
+
+
+class TaskOwner:
+    """Runs the call in a separate task of the first caller's event loop."""
+
+    def __init__(self, flight: Flight, work: Any) -> None:
+        import asyncio
+
+        self._flight = flight
+        self._loop = asyncio.get_running_loop()
+        self._thread = threading.get_ident()
+        self._wanted = 1
+        """The number of pieces that the callers have asked for."""
+        self._demand: asyncio.Future[None] | None = None
+        self._is_expired = False
+        self._pause = Step(_never, self._wait_for_demand)
+        # Not by the loop's task factory: an eager one would begin the call while this thread holds the flights' lock.
+        self._task = asyncio.Task(self._own(work), loop=self._loop, name="llmcore single-flight")
+        self._task.add_done_callback(self._finish)
+
+    @property
+    def pause(self) -> Step | None:
+        """See `Owner.pause`. The task waits while the callers have not taken enough of the pieces."""
+        return self._pause if len(self._flight.pieces) >= self._wanted + self._flight.ahead else None
+
+    def translate(self, error: BaseException) -> BaseException:
+        """See `Owner.translate`. After the last caller's timeout the call receives `Expired` and raises its own error."""
+        import asyncio
+
+        if not self._is_expired or not isinstance(error, asyncio.CancelledError):
+            return error
+        self._is_expired = False
+        task = asyncio.current_task()
+        if task is not None:
+            task.uncancel()
+        return Expired()
+
+    def wait(self, caller: Caller) -> bool:
+        """See `Owner.wait`."""
+        if self._thread == threading.get_ident() and self._loop.is_running():
+            return False
+        self._call(self._want, caller.seen + 1)
+        while not self._flight.has_news(caller):
+            left = caller.left()
+            seconds = _POLL_S if left is None else min(left, _POLL_S)
+            if caller.sleep(lambda: self._flight.has_news(caller), seconds):
+                continue
+            if seconds == left:
+                self._expire(caller)
+            self._check_loop()
+        return True
+
+    async def await_(self, caller: Caller) -> bool:
+        """See `Owner.await_`."""
+        import asyncio
+
+        if asyncio.get_running_loop() is self._loop:
+            self._want(caller.seen + 1)
+            await caller.asleep(lambda: self._flight.has_news(caller))
+        else:
+            self._call(self._want, caller.seen + 1)
+            try:
+                async with asyncio.timeout(_POLL_S):
+                    await caller.asleep(lambda: self._flight.has_news(caller))
+            except TimeoutError:
+                self._check_loop()
+        if caller.is_late and not self._flight.has_news(caller):
+            self._expire(caller)
+        return True
+
+    def cancel(self) -> None:
+        """See `Owner.cancel`."""
+        self._call(self._task.cancel)
+
+    def end(self) -> None:
+        """See `Owner.end`."""
+        ended = threading.Event()
+        self._call(self._task.add_done_callback, lambda _: ended.set())
+        self.cancel()
+        if self._thread != threading.get_ident() and self._loop.is_running():
+            ended.wait(GRACE_S)
+
+    async def aend(self) -> None:
+        """See `Owner.aend`."""
+        import asyncio
+
+        if asyncio.get_running_loop() is self._loop:
+            self._task.cancel()
+            await wait_for_all([self._task])
+        else:
+            await wait_for_all([asyncio.wrap_future(submit(self.end))])
+
+    async def _own(self, work: Any) -> None:
+        await arun(self._flight.publish(work, self))
+
+    def _finish(self, task: asyncio.Task[None]) -> None:
+        self._flight.break_off()  # does nothing if the call has ended by itself
+        if not task.cancelled():
+            task.exception()  # otherwise asyncio logs it; the callers have raised it
+
+    async def _wait_for_demand(self) -> None:
+        self._demand = self._loop.create_future()
+        await self._demand
+
+    def _want(self, pieces: int) -> None:
+        self._wanted = max(self._wanted, pieces)
+        if self._demand is not None and not self._demand.done():
+            self._demand.set_result(None)
+
+    def _expire(self, caller: Caller) -> None:
+        """Raise the caller's timeout. If it is the only caller, let the call raise its own error, and wait for that."""
+        if not self._flight.close_if_alone(caller):
+            raise make_timeout()
+        caller.left, caller.is_late = _forever, False
+        self._is_expired = True
+        self._call(self._task.cancel)
+
+    def _check_loop(self) -> None:
+        if not self._loop.is_running():
+            self._flight.break_off()
+
+    def _call(self, function: Callable[..., object], *args: Any) -> None:
+        """Call *function* in the loop."""
+        try:
+            self._loop.call_soon_threadsafe(function, *args)
+        except RuntimeError:  # the loop is closed
+            self._flight.break_off()
+
+
+def _never() -> None:
+    raise AssertionError("a task is never driven by a blocking driver")
+
+
+def _forever() -> None:
+    """Return None: no time limit, for a caller that waits until the call has ended."""

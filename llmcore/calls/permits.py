@@ -1,0 +1,335 @@
+"""Queue the calls that wait for a rate limit. The oldest call goes first and is woken when it may be sent; nothing polls."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from llmcore.calls.bucket import Bucket
+from llmcore.calls.steps import Step
+from llmcore.config import Limit
+
+if TYPE_CHECKING:
+    import asyncio
+
+__all__ = ["NEVER", "Capacity", "ModelQueue", "Permit", "ProviderQueue"]
+
+NEVER: Final = float("inf")
+
+_BURST_S: Final = 1.0
+"""Seconds of refill that a bucket holds. It always holds at least one request."""
+
+_LONGEST_RESET_S: Final = 86_400.0
+"""Upper bound for the reset time that a server reports."""
+
+_SOONER_S: Final = 1e-6
+"""A waiting call is not woken earlier for a gain of less than this."""
+
+
+class Capacity:
+    """Token buckets and concurrency slots of one set of rules."""
+
+    def __init__(self, limit: Limit) -> None:
+        self.buckets: list[Bucket] = []
+        for rate, of_tokens in ((limit.requests_per_minute, False), (limit.tokens_per_minute, True)):
+            if rate is not None:
+                interval = 60.0 / rate
+                self.buckets.append(Bucket(interval, max(_BURST_S, interval), of_tokens=of_tokens))
+        self.slots = limit.concurrency
+        self.busy = 0
+        """Slots in use."""
+
+    def is_full(self) -> bool:
+        """Return whether all slots are in use."""
+        return self.slots is not None and self.busy >= self.slots
+
+    def ready(self, tokens: int) -> float:
+        """Return the time from which the rates allow a request of *tokens*; it may be in the past."""
+        at = -NEVER
+        for bucket in self.buckets:
+            ready = bucket.ready(tokens if bucket.of_tokens else 1)
+            at = max(ready, at)
+        return at
+
+    def ready_behind(self, tokens: int, now: float) -> float:
+        """Return the time from which the rates allow a request of *tokens*, after all waiting requests."""
+        return max(
+            (bucket.ready_behind(tokens if bucket.of_tokens else 1, now) for bucket in self.buckets),
+            default=-NEVER,
+        )
+
+    def count_waiting(self, tokens: int, sign: int) -> None:
+        """Add a request to the waiting ones (*sign* 1), or remove it from them (-1)."""
+        for bucket in self.buckets:
+            bucket.ahead += sign * (tokens if bucket.of_tokens else 1)
+
+
+class ModelQueue:
+    """The waiting calls of one model."""
+
+    def __init__(self, provider: ProviderQueue, model: str, limit: Limit) -> None:
+        self.provider = provider
+        self.name = f"{provider.name}:{model}"
+        self.own = Capacity(limit)
+        self.buckets = (*self.own.buckets, *provider.shared.buckets)
+        self.waiting: deque[Permit] = deque()
+        self.bounded = self.own.slots is not None or provider.shared.slots is not None
+        """Whether the number of concurrent calls is limited."""
+        self._seen: dict[bool, Bucket] = {}
+        """The buckets that the server's headers describe: its requests (False) and its tokens (True)."""
+
+    def is_full(self) -> bool:
+        """Return whether no slot is free for another call."""
+        return self.own.is_full() or self.provider.shared.is_full()
+
+    def learn(
+        self, now: float, *, of_tokens: bool, limit: int | None, remaining: int, reset_s: float | None
+    ) -> None:
+        """Record a server's report: *remaining* units now, and all of *limit* in *reset_s* seconds."""
+        most = max(limit or 0, remaining, 1)
+        missing: float = most - remaining
+        bucket = self._seen.get(of_tokens)
+        if not missing:
+            if bucket is not None and bucket.full_at <= now:
+                self.own.buckets.remove(self._seen.pop(of_tokens))
+                self.buckets = (*self.own.buckets, *self.provider.shared.buckets)
+            return
+        interval = min(reset_s, _LONGEST_RESET_S) / missing if reset_s else 60.0 / most
+        if bucket is None:
+            bucket = self._seen[of_tokens] = Bucket(interval, most * interval, of_tokens=of_tokens)
+            bucket.ahead = sum(permit.tokens if of_tokens else 1 for permit in self.waiting)
+            self.own.buckets.append(bucket)
+            self.buckets = (*self.own.buckets, *self.provider.shared.buckets)
+        # The server may not have counted the requests that were sent since.
+        missing = max(missing, (bucket.full_at - now) / bucket.interval)
+        bucket.restate(interval, most * interval, now + missing * interval)
+
+
+class Permit(msgspec.Struct, eq=False):
+    """A call's permission to be sent, or its wait for it. Change it only while holding the provider's lock."""
+
+    queue: ModelQueue | None
+    """None where no rule applies."""
+    tokens: int
+    """Tokens that are reserved."""
+    granted: bool = False
+    released: bool = False
+    taken: Sequence[tuple[Bucket, int]] = ()
+    """The buckets that it took units from, with their tickets."""
+    number: int = 0
+    counted: bool = False
+    """Whether it counts as waiting for the capacity that all models share."""
+    armed: float = 0.0
+    """When it checks again without being woken."""
+    _news: bool = False
+    _wake: Callable[[], object] | None = None
+
+    def wait(self, seconds: float) -> Step:
+        """Return the step that waits until `wake` is called, or *seconds* have passed."""
+        return Step(self._block, self._sleep, seconds)
+
+    def wake(self) -> bool:
+        """Wake the waiting call; return False if its event loop is closed."""
+        self._news = True
+        wake, self._wake = self._wake, None
+        return wake is None or wake() is not False
+
+    def reset(self) -> None:
+        """Clear the wake-up after the call has checked again."""
+        self._news, self._wake = False, None
+
+    def _block(self, seconds: float) -> None:
+        gate = threading.Lock()
+        gate.acquire()
+        if self._set_wake(gate.release):
+            gate.acquire(timeout=seconds if seconds < threading.TIMEOUT_MAX else -1)
+
+    async def _sleep(self, seconds: float) -> None:
+        import asyncio
+
+        loop = asyncio.get_running_loop()
+        woken: asyncio.Future[None] = loop.create_future()
+        if not self._set_wake(lambda: _wake_in(loop, woken)):
+            return
+        timer = loop.call_later(seconds, _set, woken) if seconds < threading.TIMEOUT_MAX else None
+        try:
+            await woken
+        finally:
+            if timer is not None:
+                timer.cancel()
+
+    def _set_wake(self, wake: Callable[[], object]) -> bool:
+        """Set the function that wakes the call; return False if it was woken already."""
+        assert self.queue is not None  # noqa: S101 - a waiting permit has a queue
+        provider = self.queue.provider
+        provider.lock.acquire()
+        try:
+            self._wake = None if self._news else wake
+            return not self._news
+        finally:
+            provider.unlock()
+
+
+class ProviderQueue:
+    """The capacity of one provider and the queues of its models. Threads, tasks and event loops share it.
+
+    `post` may be called from anywhere, even by the garbage collector while this thread holds the lock. A change that cannot
+    be made at once is made by the holder of the lock, which calls `drain` after it has released the lock.
+    """
+
+    def __init__(self, name: str, limit: Limit) -> None:
+        self.name = name
+        self.shared = Capacity(limit)
+        self.busy: dict[ModelQueue, None] = {}
+        """Queues with a waiting call."""
+        self._number = 0
+        self.lock = threading.Lock()
+        self.posted: deque[Callable[[], None]] = deque()
+
+    def unlock(self) -> None:
+        """Apply the posted changes, then release the lock."""
+        while True:
+            while self.posted:
+                self.posted.popleft()()
+            self.lock.release()
+            if not self.posted or not self.lock.acquire(blocking=False):
+                return
+
+    def drain(self) -> None:
+        """Apply the changes that were posted while the lock was held."""
+        if self.posted and self.lock.acquire(blocking=False):
+            self.unlock()
+
+    def post(self, change: Callable[[], None]) -> None:
+        """Apply *change* now, or let the holder of the lock apply it. Never waits."""
+        self.posted.append(change)
+        if self.lock.acquire(blocking=False):
+            self.unlock()
+
+    # -- call these only while holding the lock
+
+    def try_grant(self, permit: Permit, queue: ModelQueue, now: float) -> bool:
+        """Grant *permit* now, or return False."""
+        if self.busy or (queue.bounded and queue.is_full()):
+            return False
+        tokens = permit.tokens
+        for bucket in queue.buckets:
+            # `bucket.ready` inlined: every call runs this.
+            cost = bucket.interval * tokens if bucket.of_tokens else bucket.interval
+            if bucket.full_at > now and bucket.full_at + min(cost, bucket.burst_s) - bucket.burst_s > now:
+                return False
+        self._grant(permit, queue, now)
+        return True
+
+    def enqueue(self, permit: Permit, queue: ModelQueue, now: float) -> float:
+        """Append *permit* to its queue; return the predicted time at which the rates allow it."""
+        own, shared = queue.own.ready_behind(permit.tokens, now), self.shared.ready_behind(permit.tokens, now)
+        at = max(own, shared)
+        self._number += 1
+        permit.number, permit.armed, permit.counted = self._number, at, shared >= own
+        queue.waiting.append(permit)
+        self.busy[queue] = None
+        self._count(permit, queue, 1)
+        self.serve(now)
+        return at
+
+    def serve(self, now: float) -> None:
+        """Grant every permit that the rates allow now, and arm the next one."""
+        while self.busy:
+            permit, at = self._next(now)
+            if permit is None:
+                return
+            assert permit.queue is not None  # noqa: S101 - a waiting permit has a queue
+            if at <= now:
+                self._remove(permit, permit.queue)
+                self._grant(permit, permit.queue, now)
+            elif at < permit.armed - _SOONER_S:
+                permit.armed = at
+            else:
+                return
+            if not permit.wake():
+                self._forget(permit, permit.queue)
+            elif at > now:
+                return
+
+    def leave(self, permit: Permit, queue: ModelQueue, now: float) -> None:
+        """Undo *permit*, which its caller has abandoned."""
+        if not permit.released:
+            self._forget(permit, queue)
+            self.serve(now)
+
+    def _forget(self, permit: Permit, queue: ModelQueue) -> None:
+        permit.released = True
+        if permit.granted:
+            for bucket, ticket in permit.taken:
+                bucket.give_back(ticket, permit.tokens if bucket.of_tokens else 1)
+            queue.own.busy -= 1
+            self.shared.busy -= 1
+        else:
+            self._remove(permit, queue)
+
+    def _remove(self, permit: Permit, queue: ModelQueue) -> None:
+        """Remove *permit* from its queue."""
+        queue.waiting.remove(permit)
+        if not queue.waiting:
+            del self.busy[queue]
+        self._count(permit, queue, -1)
+
+    def recheck(self, permit: Permit, now: float) -> None:
+        """Serve the queues after *permit* woke; it then waits again, or is granted."""
+        permit.armed = NEVER
+        self.serve(now)
+        permit.reset()
+
+    def _next(self, now: float) -> tuple[Permit | None, float]:
+        """Return the next permit to grant, and when.
+
+        A call that waits for its own model's rate lets younger calls to other models pass. A call that waits for the shared
+        rate lets no other pass: otherwise a large request would starve behind small ones.
+        """
+        first, soonest = None, NEVER
+        heads = [queue.waiting[0] for queue in self.busy]
+        if len(heads) > 1:
+            heads.sort(key=lambda permit: permit.number)
+        for permit in heads:
+            queue = permit.queue
+            if queue is None or queue.own.is_full():
+                continue
+            own = queue.own.ready(permit.tokens)
+            at = NEVER if self.shared.is_full() else max(own, self.shared.ready(permit.tokens))
+            if at < soonest:
+                first, soonest = permit, at
+            if own <= now:
+                break
+        return first, soonest
+
+    def _grant(self, permit: Permit, queue: ModelQueue, now: float) -> None:
+        permit.granted = True
+        tokens = permit.tokens
+        permit.taken = [
+            (bucket, bucket.take(tokens if bucket.of_tokens else 1, now)) for bucket in queue.buckets
+        ]
+        queue.own.busy += 1
+        self.shared.busy += 1
+
+    def _count(self, permit: Permit, queue: ModelQueue, sign: int) -> None:
+        queue.own.count_waiting(permit.tokens, sign)
+        if permit.counted:
+            self.shared.count_waiting(permit.tokens, sign)
+
+
+def _set(woken: asyncio.Future[None]) -> None:
+    if not woken.done():
+        woken.set_result(None)
+
+
+def _wake_in(loop: asyncio.AbstractEventLoop, woken: asyncio.Future[None]) -> bool:
+    try:
+        loop.call_soon_threadsafe(_set, woken)
+    except RuntimeError:  # the loop is closed, and the call that waited in it has ended
+        return False
+    return True

@@ -1,0 +1,36 @@
+"""Convert the pieces that a call emits, and pass its steps on unchanged."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterable
+from typing import Any
+
+from llmcore.calls.steps import Step
+
+__all__ = ["convert_pieces"]
+
+
+def convert_pieces(
+    call: Generator[Any, Any, Any], convert: Callable[[Any], Iterable[Any]]
+) -> Generator[Any, Any, Any]:
+    """Run *call*, emit what *convert* returns for each piece, and return the result of *call*."""
+    value: Any = None
+    failure: BaseException | None = None
+    try:
+        while True:
+            item = call.send(value) if failure is None else call.throw(failure)
+            value = failure = None
+            try:
+                if type(item) is Step:
+                    value = yield item
+                else:
+                    yield from convert(item)
+            except GeneratorExit:
+                call.close()
+                raise
+            except BaseException as error:  # noqa: BLE001 - the call decides
+                failure = error
+    except StopIteration as stop:
+        return stop.value
+    finally:
+        failure = None  # else the frame and the traceback would keep each other alive

@@ -1,0 +1,48 @@
+"""Try each operation of the configured cache within a time limit, for `llmcore doctor`."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+from llmcore.cache.trial import try_operations
+from llmcore.calls.backend import Backend, build_backend
+from llmcore.calls.drivers import run
+from llmcore.calls.steps import Act
+from llmcore.config import load_settings
+from llmcore.errors import LLMCoreError
+from llmcore.plugins import Catalogue
+from llmcore.threads import start_thread
+
+__all__ = ["find_failing_operations"]
+
+
+def find_failing_operations(
+    config: str | None, profile: str | None, limit_s: float
+) -> tuple[str, dict[str, str]] | None:
+    """Return the name of the configured cache and its failing operations with the reasons.
+
+    None if the cache cannot be tried: its configuration or plugin has a fault, or its folder does not exist yet and
+    would be created. A cache that does not answer within *limit_s* seconds is reported as a failing `get`.
+    """
+    try:
+        settings = load_settings(config, profile=profile)
+        backend = build_backend("cache", settings.cache.provider, settings, Catalogue())
+        folder = getattr(backend.provider, "folder", None)
+    except LLMCoreError:  # reported with the configuration or the plugins
+        return None
+    if isinstance(folder, Path) and not folder.exists():
+        return None
+    outcomes: list[dict[str, str]] = []
+    trial = threading.Thread(target=lambda: outcomes.append(run(_try(backend))), daemon=True)
+    if start_thread(trial):
+        trial.join(limit_s)
+    return backend.name, outcomes[0] if outcomes else {"get": f"no answer within {limit_s:g} s"}
+
+
+def _try(backend: Backend) -> Act[dict[str, str]]:
+    found = yield from try_operations(backend)
+    closing = backend.detach_close()
+    if closing is not None:
+        yield closing()
+    return found

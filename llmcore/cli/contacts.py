@@ -1,0 +1,174 @@
+"""Contact the configured servers and storage, and check the ledger file, for `llmcore doctor`."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from contextlib import closing, suppress
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from llmcore.errors import LLMCoreError, PluginError, StorageDenied, StorageUnavailable
+
+if TYPE_CHECKING:
+    from llmcore.core import Core
+
+__all__ = ["Contact", "contact_all"]
+
+_LIMIT_S: Final = 10.0
+"""Seconds for one answer of a server."""
+_MOST_NAMED: Final = 5
+
+
+class Contact(NamedTuple):
+    """The result of one contact."""
+
+    what: str
+    ok: bool
+    text: str
+    fix: str | None = None
+
+
+def contact_all(core: Core) -> Iterator[Contact]:
+    """Yield the result of each contact. No contact costs money."""
+    yield from _contact_models(core)
+    yield from _contact_storage(core)
+    yield from _contact_voice(core)
+    yield from _check_ledger(core)
+
+
+def _contact_models(core: Core) -> Iterator[Contact]:
+    """List the models of each provider in use, and look for the configured ones."""
+    try:
+        wanted = [
+            *core.llm.resolve(None),
+            *(name for alias in core.settings.models for name in core.llm.resolve(alias)),
+        ]
+    except LLMCoreError as error:
+        yield _make_failure("llm", error)
+        return
+    by_provider: dict[str, list[str]] = {}
+    for name in dict.fromkeys(wanted):
+        provider, _, model = name.partition(":")
+        by_provider.setdefault(provider, []).append(model)
+    for provider, models in by_provider.items():
+        what = f"in use: llm {provider}"
+        if core.backend("llm", provider).entry.create.__module__.startswith("llmcore.builtin"):
+            yield Contact(what, ok=True, text=f"{', '.join(models)}; built in, needs no server")
+            continue
+        try:
+            offered = _wait_for(partial(core.llm.amodels, provider))
+        except PluginError:
+            yield Contact(
+                what, ok=True, text=f"{', '.join(models)}; not contacted: the provider cannot list its models"
+            )
+        except LLMCoreError as error:
+            yield _make_failure(what, error)
+        else:
+            yield _compare(core, what, models, offered)
+
+
+def _compare(core: Core, what: str, models: Sequence[str], offered: Sequence[str]) -> Contact:
+    from llmcore.config.keys import find_nearest
+
+    for model in models:
+        near = None if model in offered or not offered else find_nearest(model, offered)
+        if near is not None:
+            path = ("llm", "model")
+            fix = core.backend("llm").line_to_set(path, near) if core.settings.llm.model == model else None
+            return Contact(
+                what, ok=False, text=f"answers, but has no model `{model}`; did you mean `{near}`?", fix=fix
+            )
+    missing = [model for model in models if model not in offered]
+    note = f"; {', '.join(missing[:_MOST_NAMED])} not among them" if missing and offered else ""
+    return Contact(what, ok=True, text=f"{', '.join(models)}; answers with {len(offered)} models{note}")
+
+
+def _contact_storage(core: Core) -> Iterator[Contact]:
+    """Write a file, read it and delete it again."""
+    name = core.settings.storage.provider
+    if name is None:
+        return
+    key, what = f"llmcore-doctor-{os.urandom(6).hex()}", f"in use: storage {name}"
+    try:
+        core.storage.save(key, b"written by llmcore doctor")
+        try:
+            found = core.storage.load(key)
+        finally:
+            core.storage.delete(key)
+    except (StorageUnavailable, StorageDenied) as error:
+        others = [each for each in core.catalogue.list_names("storage") if each == "fs" != name]
+        if others:  # the error proposes this command, which is running
+            error.fix = core.backend("storage").line_to_set(("storage", "provider"), others[0])
+        yield _make_failure(what, error)
+    except LLMCoreError as error:
+        yield _make_failure(what, error)
+    else:
+        ok = found == b"written by llmcore doctor"
+        yield Contact(
+            what,
+            ok=ok,
+            text="a file was written, read and deleted" if ok else "a file was read back with other content",
+        )
+
+
+def _contact_voice(core: Core) -> Iterator[Contact]:
+    name = core.settings.voice.provider
+    if name is None:
+        return
+    what = f"in use: voice {name}"
+    try:
+        voices = _wait_for(core.voice.alist_voices)
+    except PluginError:
+        yield Contact(what, ok=True, text="not contacted: the provider cannot list its voices")
+    except LLMCoreError as error:
+        yield _make_failure(what, error)
+    else:
+        yield Contact(what, ok=True, text=f"answers with {len(voices)} voices")
+
+
+def _check_ledger(core: Core) -> Iterator[Contact]:
+    """Run SQLite's quick check on the ledger file. The first call creates a file that does not exist."""
+    ledger = core.settings.ledger
+    if not ledger.enabled or ledger.path is None or not Path(ledger.path).exists():
+        text = "[ledger] enabled is false" if not ledger.enabled else "no file yet; the first call creates it"
+        yield Contact("in use: ledger", ok=True, text=text)
+        return
+    fault = ""
+    try:
+        with closing(sqlite3.connect(f"{Path(ledger.path).as_uri()}?mode=ro", uri=True)) as db:
+            result = db.execute("PRAGMA quick_check").fetchone()[0]
+            rows = db.execute("SELECT count(*) FROM calls").fetchone()[0]
+            fault = "" if result == "ok" else str(result)
+    except sqlite3.Error as error:
+        fault, rows = str(error), 0
+    what = "in use: ledger"
+    if fault:
+        aside = f"mv {ledger.path} {ledger.path}.damaged"
+        yield Contact(what, ok=False, text=f"{ledger.path} is damaged: {fault}", fix=aside)
+    else:
+        yield Contact(what, ok=True, text=f"{ledger.path} is intact, {rows:,} rows")
+
+
+def _wait_for(ask: Callable[[], Coroutine[Any, Any, Sequence[Any]]]) -> Sequence[Any]:
+    """Return the answer of a server within `_LIMIT_S` seconds.
+
+    Raises:
+        LLMCoreError: The server failed, or did not answer in time.
+    """
+    import asyncio
+
+    async def ask_within_limit() -> Sequence[Any]:
+        async with asyncio.timeout(_LIMIT_S):
+            return await ask()
+
+    with suppress(TimeoutError):
+        return asyncio.run(ask_within_limit())
+    raise LLMCoreError(f"no answer within {_LIMIT_S:.0f} s", code="LC404")
+
+
+def _make_failure(what: str, error: LLMCoreError) -> Contact:
+    where = f"{error.where}: " if error.where else ""
+    return Contact(what, ok=False, text=f"{where}{error.message} ({error.code})", fix=error.fix)

@@ -1,0 +1,140 @@
+"""Read the JSON schema of `--schema`: a file, JSON, or fields such as `name, age int`."""
+
+from __future__ import annotations
+
+import json
+import re
+from difflib import get_close_matches
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from llmcore.cli.misuse import UsageError
+from llmcore.cli.opening import decode_utf8, read_file
+from llmcore.cli.schema_check import TYPES, find_misfit, find_wrong_type
+from llmcore.cli.schema_fields import EXAMPLE
+from llmcore.errors import MalformedReply
+from llmcore.support.errors import raise_unchained
+
+if TYPE_CHECKING:
+    from llmcore.types import Reply
+
+__all__ = ["check_answer", "get_schema_name", "read_schema"]
+
+_EXPECTED: Final = 'an object such as {"type": "object", "properties": {"name": {"type": "string"}}}'
+_INLINE: Final = "the schema"
+_LONGEST: Final = 40
+
+
+def read_schema(given: str) -> dict[str, Any]:
+    """Return the schema in the file *given*, or the one that is written there: as JSON, or as fields.
+
+    Text with a comma or a space is a list of fields, unless a file has this name.
+
+    Raises:
+        UsageError: The file cannot be read, is not JSON, is not an object, or names a type that JSON Schema does not have; a
+            field is not valid.
+    """
+    if given.lstrip().startswith("{"):
+        return _parse(given, _INLINE)
+    if re.search(r"[\s,]", given.strip()) and not Path(given).is_file():
+        from llmcore.cli.schema_fields import parse_fields
+
+        return parse_fields(given)
+    return _parse(_read(given), given)
+
+
+def get_schema_name(given: str) -> str:
+    """Return how errors call the schema *given*: by its file, if it is one."""
+    return given if Path(given).is_file() else _INLINE
+
+
+def _read(name: str) -> str:
+    try:
+        return decode_utf8(read_file(name), name)
+    except UsageError as error:
+        near = _find_neighbour(name)
+        error.where, error.suggestion = f"--schema {name}", near
+        error.fix = f"--schema {near or EXAMPLE}"
+        raise
+
+
+def _parse(text: str, name: str) -> dict[str, Any]:
+    """Return the schema in *text*, which errors call *name*."""
+    try:
+        schema = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise_unchained(
+            UsageError(
+                f"{name} is not JSON: {error.msg}",
+                where=f"{name}:{error.lineno}:{error.colno}",
+                expected=_EXPECTED,
+                fix=f"--schema {EXAMPLE}" if name == _INLINE else f"python -m json.tool {name}",
+            )
+        )
+    if not isinstance(schema, dict):
+        raise UsageError(
+            f"{name} must contain a JSON schema, got {json.dumps(schema)[:_LONGEST]}",
+            where=f"{name}:1:1",
+            expected=_EXPECTED,
+            fix="llmcore ask --help",
+        )
+    _check_types(schema, text, name)
+    return schema
+
+
+def check_answer(reply: Reply, schema: dict[str, Any], name: str, *, fix: str | None) -> None:
+    """Raise for an answer that does not fit *schema*, which errors call *name*; *fix* asks again.
+
+    Raises:
+        MalformedReply: It is not JSON, or a part of it does not fit.
+    """
+    if _is_wire_format(schema) or (not reply.text and (reply.tool_calls or reply.refusal)):
+        return
+    try:
+        misfit = find_misfit(json.loads(reply.text), schema)
+    except ValueError as error:
+        misfit = f"it is not JSON: {error}"
+    if misfit is None:
+        return
+    raise MalformedReply(
+        f"the answer does not fit the schema: {misfit}",
+        provider=reply.provider,
+        partial=reply.text,
+        code="LC407",
+        where="--schema" if name == _INLINE else f"--schema {name}",
+        expected=f"JSON that fits {name}",
+        fix=fix,
+    )
+
+
+def _is_wire_format(schema: dict[str, Any]) -> bool:
+    """Return whether the file holds the `response_format` of the API, which is sent as it is."""
+    return "json_schema" in schema or schema.get("type") in {"json_schema", "json_object", "text"}
+
+
+def _check_types(schema: dict[str, Any], text: str, name: str) -> None:
+    wrong = None if _is_wire_format(schema) else find_wrong_type(schema)
+    if wrong is None:
+        return
+    value = json.dumps(wrong.value, ensure_ascii=False)[:_LONGEST]
+    at = text.find(value)
+    line, column = text.count("\n", 0, at) + 1, at - text.rfind("\n", 0, at)
+    near = get_close_matches(str(wrong.value), TYPES, n=1)
+    raise UsageError(
+        f"{name} must be a JSON schema, but {wrong.path} is {value}",
+        where=name if at < 0 else f"{name}:{line}:{column}",
+        expected=", ".join(TYPES),
+        suggestion=near[0] if near else None,
+        fix=f'"type": "{near[0]}"' if near else None,
+    )
+
+
+def _find_neighbour(name: str) -> str | None:
+    """Return the file in the same folder whose name is the most similar."""
+    path = Path(name)
+    try:
+        names = [each.name for each in path.parent.iterdir() if each.suffix == ".json"]
+    except OSError:
+        return None
+    near = get_close_matches(path.name, names, n=1) or (names if len(names) == 1 else [])
+    return str(path.with_name(near[0])) if near else None

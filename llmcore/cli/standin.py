@@ -1,0 +1,29 @@
+"""The note below the first answer of `echo`: how to configure a real model."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+
+__all__ = ["explain_echo"]
+
+_MODEL = "gpt-5.6-luna"
+
+
+def explain_echo(providers: Iterable[str], install: str | None) -> str:
+    """Return the note.
+
+    Args:
+        providers: The language models that are installed.
+        install: The command that installs `openai`; None if it is unknown.
+    """
+    lines = ["echo is the built-in stand-in: it repeats the prompt. To use a real model, run:"]
+    if "openai" not in providers:
+        lines.append(f"  {install or 'llmcore plugins'}")
+    if not os.environ.get("OPENAI_API_KEY"):
+        lines.append("  export OPENAI_API_KEY=sk-...")
+    lines.append(f"  llmcore config set llm.provider openai && llmcore config set llm.model {_MODEL}")
+    lines.append("or, with a server of your own such as Ollama:")
+    lines.append("  export OPENAI_BASE_URL=http://127.0.0.1:11434/v1 OPENAI_API_KEY=unused")
+    lines.append("  llmcore config set llm.provider openai && llmcore config set llm.model NAME")
+    return "\n".join(lines)

@@ -1,0 +1,79 @@
+"""Find unknown names that an edit of a configuration file would add."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any
+
+from llmcore.config import sources
+from llmcore.config.aliases import resolve
+from llmcore.config.document import Document
+from llmcore.config.keys import Path
+from llmcore.config.layers import MISSING, BuiltIn, FileLayer, Layer, merge, merge_lists
+from llmcore.config.names import check_names
+from llmcore.config.settings import Settings
+from llmcore.errors import ConfigError, LLMCoreError
+from llmcore.plugins import Catalogue
+from llmcore.support.user_folders import working_folder
+
+__all__ = ["find_new_name_faults"]
+
+
+def find_new_name_faults(before: Document, after: Document, key: Path) -> list[ConfigError]:
+    """Return one error for each name that is wrong in *after* and was not wrong in *before*; both have no other faults.
+
+    The user's own file is included, because it may define instances, and so is the profile of *key*. Our own providers need
+    not be installed yet.
+    """
+    profile = key[1] if key[:1] == ("profiles",) and len(key) > 1 else None
+    known = {(fault.code, fault.message) for fault in _find_faults(before, profile)}
+    return [
+        _as_config_error(fault)
+        for fault in _find_faults(after, profile)
+        if (fault.code, fault.message) not in known
+    ]
+
+
+def _find_faults(document: Document, profile: str | None) -> list[LLMCoreError]:
+    layers = _make_layers(document, profile)
+    tree: dict[str, Any] = {}
+    for layer in layers:
+        below, tree = tree, merge(tree, layer.tree)
+        merge_lists(below, tree)
+    tree.pop("profiles", None)
+
+    def owner(path: Path) -> Layer:
+        return next(layer for layer in reversed(layers) if layer.get(path) is not MISSING)
+
+    models, _ = resolve(tree.get("models", {}), owner, str(tree["llm"].get("provider")))
+    settings = Settings(layers, tree, models, os.environ)
+    return check_names(settings, Catalogue(), unused=True, installed=False)
+
+
+def _make_layers(document: Document, profile: str | None) -> tuple[Layer, ...]:
+    user = sources.get_user_file(os.environ)
+    personal = user is not None and document.folder == user.parent and document.label.endswith(user.name)
+    layers: list[Layer] = [BuiltIn()]
+    if user is not None and not personal and sources.is_present(user):
+        with suppress(ConfigError, OSError):  # reported when the configuration is loaded
+            layers.append(FileLayer("user file", sources.read(user, cwd=working_folder(), env=os.environ)))
+    file = FileLayer("file", document, personal=personal)
+    layers.append(file)
+    if profile is not None and isinstance(file.get(("profiles", profile)), Mapping):
+        layers.append(file.inside(f"profile {profile}", ("profiles", profile)))
+    return tuple(layers)
+
+
+def _as_config_error(fault: LLMCoreError) -> ConfigError:
+    if isinstance(fault, ConfigError):
+        return fault
+    return ConfigError(
+        fault.message,
+        code=fault.code,
+        expected=fault.expected,
+        suggestion=fault.suggestion,
+        fix=fault.fix,
+        notes=fault.notes,
+    )

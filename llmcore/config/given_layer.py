@@ -1,0 +1,87 @@
+"""The layer of a configuration that code passes as a dict: its positions and fixes are Python code."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+from llmcore.config.keys import Path, parse_index
+from llmcore.config.layers import Layer, parse_scalar
+from llmcore.config.mask import quote
+from llmcore.config.schema import LISTS, wants_text
+
+__all__ = ["GivenLayer", "find_named_layer", "write_value"]
+
+
+class GivenLayer(Layer):
+    """A dict in place of the project file, one profile of it, or the `arguments` of `load`."""
+
+    def __init__(self, name: str, tree: Mapping[str, Any], *, inside: Path = ()) -> None:
+        super().__init__(name, tree)
+        self._inside = inside
+
+    def where(self, path: Path, at: Literal["key", "value"] = "key") -> str | None:
+        """See `Layer.where`."""
+        del at
+        call = "load(arguments=...)" if self.name == "arguments" else "load(...)"
+        return call + _format_subscripts(self._inside + path)
+
+    def to_set(self, path: Path, value: str) -> str | None:
+        """See `Layer.to_set`."""
+        written = write_value(path, value)
+        if path[0] in LISTS and parse_index(path[1] if len(path) > 1 else "") is not None:
+            # a dict cannot express a single entry of a list
+            return f"config{_format_subscripts(self._inside + path)} = {written}"
+        return _nest(self._inside + path, written)
+
+    def to_unset(self, path: Path) -> str | None:
+        """See `Layer.to_unset`."""
+        return f"del config{_format_subscripts(self._inside + path)}"
+
+    def to_open(self, path: Path) -> str | None:
+        """See `Layer.to_open`."""
+        return _nest(self._inside + path, "{...}")
+
+
+def find_named_layer(layers: Sequence[Layer]) -> Layer:
+    """Return the dict or the file that the caller named; without one, the first layer, which is below all others."""
+    named = (layer for layer in layers if isinstance(layer, GivenLayer) or getattr(layer, "named", None))
+    return next(named, layers[0])
+
+
+def write_value(path: Path, value: str) -> str:
+    """Return *value*, the text of the setting *path*, as a Python literal: 8, True, "1h", a list or a dict."""
+    if value.startswith("{"):
+        return _format_literal(tomllib.loads(f"value = {value}")["value"])
+    return _format_literal(value if wants_text(path) else parse_scalar(value))
+
+
+def _format_literal(value: Any) -> str:
+    if isinstance(value, str):
+        return quote(value)
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{quote(key)}: {_format_literal(each)}" for key, each in value.items()) + "}"
+    return f"[{', '.join(map(_format_literal, value))}]" if isinstance(value, list) else repr(value)
+
+
+def _format_subscripts(path: Path) -> str:
+    path = _mask_keys(path)
+    in_list = path[:1] and path[0] in LISTS
+    return "".join(
+        f"[{part}]" if at == 1 and in_list and parse_index(part) is not None else f"[{quote(part)}]"
+        for at, part in enumerate(path)
+    )
+
+
+def _nest(path: Path, written: str) -> str:
+    for part in reversed(_mask_keys(path)):
+        written = f"{{{quote(part)}: {written}}}"
+    return written
+
+
+def _mask_keys(path: Path) -> Path:
+    """Return *path* with "..." in place of each part that looks like an API key, which an error must not show."""
+    from llmcore.config.key_like import looks_like_key
+
+    return tuple("..." if looks_like_key(part) else part for part in path)

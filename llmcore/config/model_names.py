@@ -1,0 +1,107 @@
+"""The known names of models: names of [models], and the models that a provider or instance lists."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from llmcore.config.settings import Settings
+from llmcore.config.typos import find_typo
+from llmcore.errors import PluginError
+from llmcore.hookspecs import Provider
+from llmcore.interrupts import is_interrupt
+from llmcore.log import logger
+from llmcore.missing_plugin import KNOWN, PLANNED
+from llmcore.plugins import Catalogue
+
+__all__ = ["ModelNames", "get_known_names", "to_list"]
+
+
+def get_known_names(kind: str, catalogue: Catalogue) -> frozenset[str]:
+    """Return the provider names of *kind* that are installed, or reserved for one of our plugins."""
+    ours = {name for of_kind, name in (*KNOWN, *PLANNED) if of_kind == kind}
+    return catalogue.list_claimed_names(kind) | ours
+
+
+def to_list(members: Sequence[str], index: int, meant: str) -> str:
+    """Return *members* as a TOML list, with *meant* at *index*."""
+    return "[" + ", ".join(f'"{meant if at == index else each}"' for at, each in enumerate(members)) + "]"
+
+
+class ModelNames:
+    """Finds the correct name of a misspelt model in the tables of plugins, without asking a server."""
+
+    def __init__(self, settings: Settings, catalogue: Catalogue) -> None:
+        self._settings = settings
+        self._catalogue = catalogue
+        self._known: dict[tuple[str, str], frozenset[str] | None] = {}
+        self.configured = frozenset(_iter_models(settings))
+        """The models that the configuration names with a provider: `tiny` of `local:tiny`."""
+
+    def providers(self) -> list[str]:
+        """Return the names of the llm providers and instances, sorted."""
+        return sorted({*self._catalogue.list_names("llm"), *self._settings.instances("llm")})
+
+    def find_typo(self, provider: str, model: str, kinds: Iterable[str] = ("llm",)) -> str | None:
+        """Return the model of *provider* that *model* misspells; None if it is known, or may be the name of another model.
+
+        A provider knows the models only at its vendor's own address; another server may use any names.
+        """
+        lists = [found for kind in kinds if (found := self._get_models(kind, provider)) is not None]
+        if not all(lists):  # a language model and a voice of the same name: one of them uses another server
+            return None
+        known: frozenset[str] = frozenset().union(*lists)
+        tail = model.rpartition("/")[2]
+        if known and model not in known and tail in known:  # the form that gateways use: vendor/model
+            return tail
+        return find_typo(model, known)
+
+    def find_alias_typo(self, name: str) -> str | None:
+        """Return the name of [models], or of a provider, that a *name* without a provider misspells."""
+        own = self._settings.llm.provider
+        if name == own or name in self.configured or name in (self._get_models("llm", own) or ()):
+            return None
+        providers = self.providers()
+        if name in providers:
+            return f"{name}:"
+        found = find_typo(name, self._settings.models) or find_typo(name, providers)
+        return f"{found}:" if found in providers else found
+
+    def _get_models(self, kind: str, name: str) -> frozenset[str] | None:
+        """Return the models that a provider or instance lists; None if there is no such provider."""
+        if (kind, name) not in self._known:
+            self._known[kind, name] = self._read_models(kind, name)
+        return self._known[kind, name]
+
+    def _read_models(self, kind: str, name: str) -> frozenset[str] | None:
+        instance = self._settings.instances(kind).get(name)
+        used = instance or name
+        if self._catalogue.find_missing(kind, used) is not None:
+            return None
+        try:
+            entry = self._catalogue.load_provider(kind, used)
+        except PluginError:  # raised again when the provider is used
+            return frozenset()
+        value = self._settings.get((kind, name if instance else entry.name))
+        table: Mapping[str, Any] = value if isinstance(value, Mapping) else {}
+        found = _get_known_models(entry, table)
+        return frozenset((*found, *table.get("extra_models", ()))) if found else frozenset()
+
+
+def _get_known_models(entry: Provider, table: Mapping[str, Any]) -> tuple[str, ...]:
+    if entry.known_models is None:
+        return ()
+    try:
+        return tuple(entry.known_models(table))
+    except BaseException as error:
+        if is_interrupt(error):
+            raise
+        logger(__name__).debug("%s does not list its models: %s", entry.name, type(error).__name__)
+        return ()
+
+
+def _iter_models(settings: Settings) -> Iterable[str]:
+    names = [*settings.prices, *settings.limits]
+    for models in settings.models.values():
+        names += models
+    return [model for name in names if (model := name.partition(":")[2])]

@@ -1,0 +1,154 @@
+"""Check the names of providers, instances and models in a configuration against the installed plugins.
+
+The check reads metadata and the tables of plugins only. It creates no provider and resolves no reference.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+from llmcore.config.keys import Path, find_nearest, format_key
+from llmcore.config.model_faults import NOT_FOUND, find_model_faults
+from llmcore.config.model_names import ModelNames, get_known_names, to_list
+from llmcore.config.schema import OPTION_KINDS
+from llmcore.config.settings import Settings
+from llmcore.errors import ConfigError, LLMCoreError, PluginNotFound
+from llmcore.hookspecs import KINDS
+from llmcore.missing_plugin import get_noun
+from llmcore.plugins import Catalogue
+
+__all__ = ["check_names"]
+
+_MOST_USED: Final = {"llm": "openai", "voice": "openai", "cache": "redis", "storage": "s3"}
+"""The provider that instances of each kind most often use."""
+
+
+def check_names(
+    settings: Settings, catalogue: Catalogue, *, unused: bool = False, installed: bool = True
+) -> list[LLMCoreError]:
+    """Return one error for each unknown or misspelt name; selected providers come first.
+
+    Args:
+        settings: The configuration.
+        catalogue: The installed plugins.
+        unused: Whether a model in [models] whose provider is not installed is an error. If False, only a misspelt provider is:
+            such a model is refused when it is used, and the file may be shared with a machine that has the plugin.
+        installed: Whether a provider of ours that is not installed, or an unused table, is an error. If False, only an unknown
+            name is: a file may be written before its plugins are installed.
+    """
+    check = _Check(settings, catalogue, installed=installed)
+    check.run()
+    return [
+        *check.missing,
+        *check.faults,
+        *find_model_faults(
+            settings, catalogue, ModelNames(settings, catalogue), unused=unused, installed=installed
+        ),
+    ]
+
+
+class _Check:
+    """Checks the names of providers and of tables."""
+
+    def __init__(self, settings: Settings, catalogue: Catalogue, *, installed: bool) -> None:
+        self.missing: list[PluginNotFound] = []
+        """Selected providers that are not available."""
+        self.faults: list[ConfigError] = []
+        self._settings = settings
+        self._catalogue = catalogue
+        self._installed = installed
+
+    def run(self) -> None:
+        for kind in KINDS:
+            for name, used in self._settings.instances(kind).items():
+                self._check_use(kind, name, used)
+            chosen = getattr(self._settings, kind).provider
+            if chosen is not None:
+                self._check_provider(kind, (kind, "provider"), chosen)
+        for kind, key, names in (
+            ("voice", "fallback", self._settings.voice.fallback),
+            ("observers", "use", self._settings.observers),
+        ):
+            for index, name in enumerate(names):
+                self._check_provider(kind, (kind, key, str(index)), name, names)
+        for kind in sorted(OPTION_KINDS) if self._installed else ():
+            for name in self._settings.tables(kind):
+                self._check_table(kind, name)
+
+    def _check_use(self, kind: str, name: str, used: str) -> None:
+        """Check the provider that an instance uses. It may have the same name as an instance."""
+        instances = self._settings.instances(kind)
+        error = self._find_missing(kind, used)
+        if error is None:
+            return
+        if used not in instances:
+            self._add_missing(error, (kind, name, "use"))
+            return
+        self.faults.append(
+            self._settings.fault(
+                (kind, name, "use"),
+                f"`use` of [{format_key((kind, name))}] must be an installed provider, got the instance `{used}`",
+                code=NOT_FOUND,
+                expected=", ".join(self._catalogue.list_names(kind)),
+                suggestion=instances[used],
+            )
+        )
+
+    def _check_provider(self, kind: str, path: Path, name: str, among: tuple[str, ...] = ()) -> None:
+        instances = self._settings.instances(kind)
+        if name in instances:
+            return
+        error = self._find_missing(kind, name, instances)
+        if error is not None:
+            self._add_missing(error, path, among)
+
+    def _find_missing(self, kind: str, name: str, instances: Iterable[str] = ()) -> PluginNotFound | None:
+        if not self._installed and name in get_known_names(kind, self._catalogue):
+            return None
+        return self._catalogue.find_missing(kind, name, instances)
+
+    def _add_missing(self, error: PluginNotFound, path: Path, among: tuple[str, ...] = ()) -> None:
+        """Add *error* with the position of the name, and the fix for it.
+
+        Args:
+            error: The error of the missing provider.
+            path: The path of the name, or of its entry in a list.
+            among: All values of that list.
+        """
+        fault = self._settings.fault(path, error.message)
+        error.where, error.excerpt = fault.where, fault.excerpt
+        if error.suggestion is not None:
+            key, value = path, error.suggestion
+            if among:
+                key, value = path[:-1], to_list(among, int(path[-1]), error.suggestion)
+            error.fix = self._settings.line_to_set(key, value)
+        self.missing.append(error)
+
+    def _check_table(self, kind: str, name: str) -> None:
+        """Check that [kind.name] is used: options meant for one server must not be silently ignored."""
+        path = (kind, name)
+        known = get_known_names(kind, self._catalogue) | self._settings.instances(kind).keys()
+        if name in known or not isinstance(self._settings.get(path), Mapping):
+            return
+        owner = self._settings.owner(path)
+        names = [*self._catalogue.list_names(kind), *self._settings.instances(kind)]
+        meant, used = find_nearest(name, names), _MOST_USED.get(kind)
+        if meant is not None:
+            fix = owner.to_open((kind, meant))
+        elif used in names:
+            fix = owner.to_set((*path, "use"), str(used))
+        else:
+            fix = owner.to_unset(path)
+        instance = f'; or use = "PROVIDER" in [{format_key(path)}], which makes it an instance'
+        self.faults.append(
+            self._settings.fault(
+                path,
+                f"[{format_key(path)}] must be the table of an installed {get_noun(kind)}, got `{name}`, which is not installed",
+                code=NOT_FOUND,
+                at="key",
+                expected=", ".join(names) + (instance if kind in KINDS else ""),
+                suggestion=meant,
+                fix=fix,
+            )
+        )

@@ -1,0 +1,46 @@
+"""The optional ability of a language model to embed texts. Implement sync or async; the host bridges to the other."""
+
+from __future__ import annotations
+
+from typing import Protocol, runtime_checkable
+
+from llmcore.types import EmbeddingLimits, EmbeddingRequest, Embeddings
+
+
+@runtime_checkable
+class EmbeddingProvider(Protocol):
+    """Embed texts, blocking."""
+
+    def embed(self, request: EmbeddingRequest) -> Embeddings:
+        """Send one request and return one vector for each text, in order. The host does retries, cache and cost.
+
+        All vectors have the same length; it is `dimensions` if that is in the parameters. Never truncate a text: raise the
+        server's error. `usage` has the tokens that the server counted, and `usage.cost` the amount that it billed. The host
+        fills in the other fields. Several threads may call at the same time.
+
+        Args:
+            request: Its texts are within the limits of `EmbeddingBounds`. `timeout_s` and `idle_s` are those of
+                `LLMProvider.complete`.
+
+        Raises:
+            ProviderError: As in `LLMProvider.complete`.
+        """
+        ...
+
+
+@runtime_checkable
+class AsyncEmbeddingProvider(Protocol):
+    """Embed texts, asynchronously."""
+
+    async def aembed(self, request: EmbeddingRequest) -> Embeddings:
+        """See `EmbeddingProvider.embed`. Several tasks may call at the same time."""
+        ...
+
+
+@runtime_checkable
+class EmbeddingBounds(Protocol):
+    """Know the limits of one request for embeddings, so that the host can divide a list of texts."""
+
+    def embedding_limits(self, model: str) -> EmbeddingLimits:
+        """Return the limits of *model*. Never use the network. Without this method, a request has at most 128 texts."""
+        ...

@@ -1,0 +1,69 @@
+"""The types of embeddings: request, limits and result. `llmcore.types` exports them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from typing import Any, ClassVar
+
+import msgspec
+
+from llmcore.usage_types import CostSource, RateLimits, Usage
+
+__all__ = ["EmbeddingLimits", "EmbeddingRequest", "Embeddings"]
+
+
+class EmbeddingRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """One checked request for embeddings: the argument of a provider's `embed`."""
+
+    api: ClassVar[str] = "embeddings"
+    """As `ChatRequest.api`."""
+    model: str
+    texts: Sequence[str]
+    """At least one text, none of them empty."""
+    parameters: Mapping[str, Any] = msgspec.field(default_factory=dict)
+    """The other parameters to send, as plain JSON values: `dimensions` if the caller set it, and those of `extra_body=`."""
+    timeout_s: float | None = None
+    """Seconds until the call's deadline."""
+    idle_s: float | None = None
+    """Seconds without a received byte after which the provider raises `Timeout`."""
+
+    def body(self) -> dict[str, Any]:
+        """Return the request as a body of OpenAI's embeddings API."""
+        return {"model": self.model, "input": list(self.texts), **self.parameters}
+
+
+class EmbeddingLimits(msgspec.Struct, frozen=True, kw_only=True):
+    """The limits of one request for embeddings; None for no limit."""
+
+    max_texts: int | None = None
+    max_tokens: int | None = None
+    """Tokens of all texts of a request together."""
+    max_text_tokens: int | None = None
+    """Tokens of each text."""
+
+
+class Embeddings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, repr_omit_defaults=True):
+    """The vectors of some texts."""
+
+    vectors: Sequence[list[float]]
+    """One vector for each text, in the order of the texts."""
+    model: str = ""
+    """The model that answered, by the backend's own name."""
+    provider: str = ""
+    usage: Usage = Usage()
+    """Tokens of the requests that were made; texts from the cache have none."""
+    cost: Decimal | None = None
+    """USD of the requests that were made; None if the price is unknown, 0 if all texts came from the cache."""
+    cached: Sequence[bool] = msgspec.field(default_factory=list)
+    """For each text, whether its vector came from the cache."""
+    saved: Decimal | None = None
+    """USD that the cache saved; None if nothing was saved or the price is unknown."""
+    cost_source: CostSource | None = None
+    """The source of `cost`; see `Reply.cost_source`."""
+    latency_s: float = 0.0
+    """Seconds from the call to the answer."""
+    request_id: str | None = None
+    """The backend's id of the request; of the last one if there were several."""
+    limits: RateLimits | None = None
+    """The rate limits that the backend reported."""

@@ -1,0 +1,67 @@
+"""The base of every exception: its parts, and its text. Import it from `llmcore.errors`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+__all__ = ["LLMCoreError"]
+
+
+class LLMCoreError(Exception):
+    """An error with its place, the expected value and a fix.
+
+    `str()` returns all parts on several lines; programs read the attributes.
+    """
+
+    __module__ = "llmcore.errors"
+
+    code = "LC000"
+    """Stable name of this kind of failure, for searches and for `--json`."""
+    answered = False
+    """Whether the backend had sent a complete answer with a status of success. It may be billed, so it is never retried."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        code: str | None = None,
+        where: str | None = None,
+        excerpt: str | None = None,
+        expected: str | None = None,
+        suggestion: str | None = None,
+        fix: str | None = None,
+        notes: Sequence[str] = (),
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        if code is not None:
+            self.code = code
+        self.where = where
+        """The place of the cause: `file:line:column`, or the name of an argument."""
+        self.excerpt = excerpt
+        """The line at fault and a second one that points into it."""
+        self.expected = expected
+        self.suggestion = suggestion
+        """The nearest valid name."""
+        self.fix = fix
+        """A line to paste that fixes the cause."""
+        self.notes = tuple(notes)
+
+    def __str__(self) -> str:
+        lines = [self.message]
+        if self.where:
+            lines.append(f" --> {self.where}")
+        if self.excerpt:
+            lines.append(self.excerpt)
+        if self.expected:
+            lines.append(f"  = expected: {self.expected}")
+        if self.suggestion:
+            lines.append(f"  = help: did you mean `{self.suggestion}`?")
+        lines.extend(f"  = note: {note}" for note in self.notes)
+        if self.fix:
+            lines.append(f"  = fix: {self.fix}")
+        return "\n".join(lines)
+
+    def render(self) -> str:
+        """Return the text for the command line, with the code first."""
+        return f"error[{self.code}]: {self}"

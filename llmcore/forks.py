@@ -1,0 +1,282 @@
+"""Fork safety: a fork waits until other threads have released llmcore's locks and finished its imports.
+
+A forked child has a copy of every lock, but only the thread that forked. A lock that another thread held at that moment would
+never be released in the child, and a module that another thread was importing would never be ready there.
+
+Before a fork, the forking thread acquires every lock that `lock` made, and waits for imports. It waits at most `PATIENCE_S`, or
+`IMPORT_PATIENCE_S`: a thread may hold a lock while it waits for the forking thread. In the child every lock is free, even after
+a timeout, and each object that was passed to `watch` replaces its connections and threads, which belong to the parent.
+"""
+
+from __future__ import annotations
+
+import _imp
+import os
+import sys
+import threading
+import time
+import weakref
+from types import FrameType
+from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeAlias, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+    from contextlib import AbstractContextManager
+
+__all__ = [
+    "Closing",
+    "ForkAware",
+    "Lock",
+    "call_in_child",
+    "close_before",
+    "delay",
+    "leave_to_parent",
+    "lock",
+    "was_free",
+    "watch",
+]
+
+PATIENCE_S = 10.0
+"""Maximum seconds that a fork waits for locks."""
+IMPORT_PATIENCE_S = 60.0
+"""Maximum seconds that it waits for imports of llmcore, which are slow on a busy machine; otherwise the child would hang."""
+FOREIGN_PATIENCE_S: Final = 0.25
+"""Maximum seconds that it waits for other imports: a program may run inside the import of its main module."""
+_SLICE_S: Final = 0.02
+"""Seconds to wait for one lock while others are held; then all are released, which prevents a deadlock."""
+_QUIET_S: Final = 0.01
+"""Idle seconds that a fork waits for after it had to wait: a first call loads a plugin, then creates its provider and its client,
+and a child that is forked in between has to repeat all of it."""
+_IMPORTLIB: Final = "<frozen importlib._bootstrap>"
+_LOCKED_BY_HOOKS: Final = {"logging": "_lock", "concurrent.futures.thread": "_global_shutdown_lock"}
+"""Locks of the standard library that a hook acquires before a fork, and another one releases after it."""
+
+T = TypeVar("T")
+Lock: TypeAlias = "threading.RLock"
+"""What `lock` returns."""
+
+
+class ForkAware(Protocol):
+    """Has something that a forked child must not use: connections, threads, queued work."""
+
+    def after_fork(self) -> None:
+        """Replace it. Called in the child's only thread, after the locks made by `lock` were freed."""
+        ...
+
+
+class Closing(Protocol):
+    """Has something that must not be open while the process is forked."""
+
+    def before_fork(self) -> None:
+        """Close it until its next use. Called in the parent, which holds all locks made by `lock`."""
+        ...
+
+
+class _Registry(Generic[T]):
+    """Weak references to objects, hashable or not. Adding and iterating are thread-safe."""
+
+    def __init__(self) -> None:
+        self._references: dict[int, weakref.ref[T]] = {}
+
+    def add(self, thing: T) -> None:
+        key, references = id(thing), self._references
+        references[key] = weakref.ref(thing, lambda _: references.pop(key, None))
+
+    def __iter__(self) -> Iterator[T]:
+        for reference in list(self._references.values()):
+            thing = reference()
+            if thing is not None:
+                yield thing
+
+
+class _Fork(threading.local):
+    """The fork that this thread is making."""
+
+    def __init__(self) -> None:
+        self.held: list[Lock] = []
+        self.owned: set[int] = set()
+        """The ids of locks that the forking thread held before."""
+        self.holds_imports = False
+
+
+_locks: Final[_Registry[Lock]] = _Registry()
+_watched: Final[_Registry[ForkAware]] = _Registry()
+_closed_before: Final[_Registry[Closing]] = _Registry()
+_forking: Final[Lock] = threading.RLock()
+"""Serialises forks of several threads."""
+_fork: Final = _Fork()
+_functions: Final[list[Callable[[], object]]] = []
+_left_to_parent: Final[list[object]] = []
+
+
+def lock() -> Lock:
+    """Return a new re-entrant lock that a fork waits for, and that is free in every child.
+
+    It is a `threading.RLock`. Do not hold it while you wait for a network.
+    """
+    new_lock = threading.RLock()
+    _locks.add(new_lock)
+    return new_lock
+
+
+def delay() -> AbstractContextManager[object]:
+    """Return a context manager that delays forks: for work that holds a library's own locks.
+
+    Example:
+        with forks.delay():
+            client = vendor.Client()
+    """
+    return lock()
+
+
+def watch(thing: ForkAware) -> None:
+    """Register *thing*, by a weak reference, so that `thing.after_fork()` is called in every child."""
+    _watched.add(thing)
+
+
+def close_before(thing: Closing) -> None:
+    """Register *thing*, by a weak reference, so that `thing.before_fork()` is called before every fork."""
+    _closed_before.add(thing)
+
+
+def call_in_child(function: Callable[[], object]) -> None:
+    """Register *function*, which is called in every child: for the state of a module."""
+    _functions.append(function)
+
+
+def was_free(lock_: Lock) -> bool:
+    """Return, in `before_fork` and `after_fork`, whether the fork found *lock_* free, so that the state that it guards is consistent."""
+    return id(lock_) not in _fork.owned and any(held is lock_ for held in _fork.held)
+
+
+def leave_to_parent(thing: object) -> None:
+    """Keep *thing* alive in a child: closing or collecting it there would disturb the parent, which still uses it.
+
+    An event loop's selector and an SQLite file, for example, are shared with the parent.
+    """
+    if thing is not None:
+        _left_to_parent.append(thing)
+
+
+# -- before the fork
+
+
+def _before() -> None:
+    begun, first, quiet = time.monotonic(), _forking, True
+    unhooked = [name for name in _LOCKED_BY_HOOKS if name not in sys.modules]
+    try:
+        while True:
+            waited_s = time.monotonic() - begun
+            late = waited_s >= PATIENCE_S and _count_slow_imports(waited_s) == 0
+            missing = _acquire_all(first, late=late)
+            ready = missing is None and _stop_imports(waited_s)
+            if ready and (quiet or late):
+                _acquire_late_locks(unhooked)
+                _call_all(thing.before_fork for thing in _closed_before)
+                return
+            _release_all()
+            quiet = ready
+            if missing is not None:
+                first = missing
+            else:
+                time.sleep(_QUIET_S if ready else 0.001)
+    except BaseException:  # such as Ctrl-C, which Python reports and ignores here
+        _release_all()
+        raise
+
+
+def _acquire_all(first: Lock, *, late: bool) -> Lock | None:
+    """Acquire every lock, *first* before the others; return one that was not free, or None if all are held.
+
+    With *late*, skip those that are not free.
+    """
+    order: list[Any] = [first, *(other for other in (_forking, *_locks) if other is not first)]
+    for each in order:
+        if each._is_owned():  # noqa: SLF001 - as `threading.Condition` asks
+            _fork.owned.add(id(each))
+        if each.acquire(timeout=0 if late else _SLICE_S):
+            _fork.held.append(each)
+        elif not late:
+            missing: Lock = each
+            return missing
+    return None
+
+
+def _release_all() -> None:
+    if _fork.holds_imports:
+        _fork.holds_imports = False
+        _imp.release_lock()
+    while _fork.held:
+        _fork.held.pop().release()
+    _fork.owned.clear()
+
+
+def _stop_imports(waited_s: float) -> bool:
+    """Prevent other threads from starting an import; return False if one is in progress and there is time to wait for it.
+
+    The lock guards the table of module locks and is held for microseconds. The fork itself acquires it too.
+    """
+    _imp.acquire_lock()
+    _fork.holds_imports = True
+    return _count_slow_imports(waited_s) == 0
+
+
+def _count_slow_imports(waited_s: float) -> int:
+    """Return the number of other threads whose import the fork waits for longer than *waited_s*."""
+    me = threading.get_ident()
+    return sum(
+        thread != me and _get_import_patience(frame) > waited_s
+        for thread, frame in sys._current_frames().items()  # noqa: SLF001 - documented, with this name
+    )
+
+
+def _acquire_late_locks(names: list[str]) -> None:
+    """Acquire the locks of modules that were imported since this fork began, since their own hooks do not run before it."""
+    for name in names:
+        hooked = getattr(sys.modules.get(name), _LOCKED_BY_HOOKS[name], None)
+        if hooked is not None:
+            hooked.acquire(timeout=PATIENCE_S)
+
+
+def _get_import_patience(frame: FrameType | None) -> float:
+    """Return the seconds to wait for the import of the thread that executes *frame*; 0 if it does not import."""
+    importing = False
+    while frame is not None:
+        if frame.f_code.co_filename == _IMPORTLIB:
+            importing = True
+        elif importing and str(frame.f_globals.get("__name__")).startswith("llmcore"):
+            return IMPORT_PATIENCE_S
+        frame = frame.f_back
+    return FOREIGN_PATIENCE_S if importing else 0.0
+
+
+# -- after the fork
+
+
+def _in_child() -> None:
+    if _fork.holds_imports:
+        _fork.holds_imports = False
+        _imp.release_lock()
+    for each in (_forking, *_locks):
+        if id(each) not in _fork.owned:
+            each._at_fork_reinit()  # noqa: SLF001 - as `threading` and `logging` do
+        elif any(held is each for held in _fork.held):
+            each.release()  # released once: the forking thread keeps the locks that it held before
+    _call_all((*_functions, *(thing.after_fork for thing in _watched)))
+    _fork.held.clear()
+    _fork.owned.clear()
+
+
+def _call_all(functions: Iterable[Callable[[], object]]) -> None:
+    for function in functions:
+        try:
+            function()
+        except Exception as error:  # noqa: BLE001 - the others still have to be called
+            from llmcore.log import logger
+
+            name = getattr(function, "__qualname__", type(function).__qualname__)
+            logger(__name__).warning("%s failed in a fork: %s", name, type(error).__name__)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_before, after_in_parent=_release_all, after_in_child=_in_child)

@@ -1,0 +1,128 @@
+"""Make the line that installs a distribution of this project, from the clone, wheel or repository of the host.
+
+Our distributions are not on a package index yet, and `llmcore` there is another project: `pip install NAME` could install
+foreign code on a machine that holds API keys. This module imports nothing of llmcore, so it works in a broken installation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+__all__ = ["FOLDERS", "find_foreign_llmcore", "make_install_line", "make_reinstall_line", "make_repair_line"]
+
+FOLDERS: Final[Mapping[str, str]] = {
+    "llmcore-host": ".",
+    "llmcore-anthropic": "plugins/anthropic",
+    "llmcore-cache-redis": "plugins/cache_redis",
+    "llmcore-openai-optimized": "plugins/openai_optimized",
+    "llmcore-storage-fs": "plugins/storage_fs",
+    "llmcore-storage-object": "plugins/storage_object",
+    "llmcore-testing": "plugins/testing",
+    "llmcore-voice-espeak": "plugins/voice_espeak",
+    "llmcore-voice-tts": "plugins/voice_tts",
+}
+"""Every distribution of this project, and its folder in the repository."""
+
+_ROOT: Final = Path(__file__).parents[1]
+
+
+def make_install_line(distribution: str) -> str | None:
+    """Return the line that installs *distribution* of this project; None if the source of the host is unknown."""
+    place = _find_source(distribution)
+    return None if place is None else f"pip install {place}"
+
+
+def make_reinstall_line(distribution: str, metadata: str, *options: str) -> str | None:
+    """Return the line that installs an installed distribution again, from its original source.
+
+    Args:
+        distribution: Its normalized name.
+        metadata: Its metadata folder; empty if unknown.
+        options: Options of `pip install`, such as `--upgrade`.
+    """
+    source = _read_source(Path(metadata)) if metadata else None
+    place = _format_source(source) if source else None
+    if place is None:
+        place = _find_source(distribution) if distribution in FOLDERS else distribution
+    return None if place is None else " ".join(["pip install", *options, place])
+
+
+def find_foreign_llmcore(*folders: str) -> str | None:
+    """Return name and version of the other project's distribution `llmcore` in one of *folders*; None if not installed."""
+    for folder in folders:
+        for found in Path(folder).glob("llmcore-[0-9]*.dist-info"):
+            return found.name.removesuffix(".dist-info").replace("-", " ")
+    return None
+
+
+def make_repair_line() -> str:
+    """Return the line that removes the other project's `llmcore` and restores our files."""
+    place = _find_source("llmcore-host")
+    install = "pip install --force-reinstall --no-deps"
+    return f"pip uninstall -y llmcore && {install} {place or 'FOLDER_OF_THE_CLONE'}"
+
+
+def _find_source(distribution: str) -> str | None:
+    folder = FOLDERS[distribution]
+    # A clone: an editable installation, or a checkout on the path.
+    if (_ROOT / folder / "pyproject.toml").is_file():
+        return _quote(_ROOT / folder)
+    source = next(filter(None, map(_read_source, _ROOT.glob("llmcore_host-*.dist-info"))), None)
+    return None if source is None else _find_next_to_host(source, distribution, folder)
+
+
+def _find_next_to_host(source: Mapping[str, Any], distribution: str, folder: str) -> str | None:
+    url = str(source.get("url", ""))
+    if isinstance(version := source.get("vcs_info"), dict):
+        part = "" if folder == "." else f"#subdirectory={folder}"
+        revision = f"@{version['commit_id']}" if version.get("commit_id") else ""
+        return _quote(f"{distribution} @ {version.get('vcs', 'git')}+{url}{revision}{part}")
+    path = _parse_file_url(url)
+    if path is None:
+        return None
+    if path.suffix == ".whl":
+        wheels = sorted(path.parent.glob(f"{distribution.replace('-', '_')}-*.whl"))
+        return _quote(wheels[-1]) if wheels else None
+    return _quote(path / folder) if (path / folder / "pyproject.toml").is_file() else None
+
+
+def _format_source(source: Mapping[str, Any]) -> str | None:
+    """Return the argument of `pip install` that installs the same source again."""
+    url = str(source.get("url", ""))
+    if isinstance(version := source.get("vcs_info"), dict):
+        part = f"#subdirectory={source['subdirectory']}" if source.get("subdirectory") else ""
+        return _quote(f"{version.get('vcs', 'git')}+{url}{part}")
+    path = _parse_file_url(url)
+    if path is None:
+        return _quote(url)
+    editable = "-e " if (source.get("dir_info") or {}).get("editable") else ""
+    return editable + _quote(path)
+
+
+def _read_source(metadata: Path) -> dict[str, Any] | None:
+    """Return the source that the installer recorded for a distribution; None if it came from an index.
+
+    Source: https://packaging.python.org/en/latest/specifications/direct-url/
+    """
+    import json
+
+    try:
+        source = json.loads((metadata / "direct_url.json").read_bytes())
+    except (OSError, ValueError):
+        return None
+    return source if isinstance(source, dict) and source.get("url") else None
+
+
+def _parse_file_url(url: str) -> Path | None:
+    from urllib.parse import unquote, urlsplit
+
+    parts = urlsplit(url)
+    return Path(unquote(parts.path)) if parts.scheme == "file" else None
+
+
+def _quote(text: object) -> str:
+    import shlex  # lazy: used only after a failure
+
+    return shlex.quote(str(text))

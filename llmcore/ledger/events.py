@@ -1,0 +1,84 @@
+"""Pass the events of all calls on to the totals, the hits of the ledger, and the configured observers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from decimal import Decimal
+from typing import Any, TypeAlias
+
+import msgspec
+
+from llmcore.interrupts import is_interrupt
+from llmcore.ledger.hits import HitKey, Hits
+from llmcore.ledger.meter import Meter
+from llmcore.log import logger
+from llmcore.types import CallEvent, CallStart
+
+__all__ = ["Events", "Starts"]
+
+Starts: TypeAlias = Sequence[tuple[object, Any]]
+"""Observers, each with what its `on_start` returned for a call."""
+
+
+class Events:
+    """Passes events on. An observer that raises is logged once and then disabled."""
+
+    def __init__(self, meter: Meter, hits: Hits, observers: Sequence[Any] = ()) -> None:
+        self._meter = meter
+        self._hits = hits
+        self._observers = list(observers)
+
+    def record_start(self, start: Callable[[], CallStart]) -> Starts:
+        """Tell the observers that a call begins; *start* is built only if one of them has `on_start`.
+
+        Returns:
+            The values for the event of the same call, which every started call has.
+        """
+        starting = [each for each in self._observers if hasattr(each, "on_start")]
+        if not starting:
+            return ()
+        event = start()
+        return [(each, self._notify(each, each.on_start, event)) for each in starting]
+
+    def record_call(self, event: CallEvent, *, asked: bool = True, starts: Starts = ()) -> None:
+        """Add *event* to the totals and pass it to the observers.
+
+        Args:
+            event: The call that has ended.
+            asked: False for a call that was refused before a request was made: it does not count as a failure.
+            starts: What `record_start` returned for the call.
+        """
+        self._meter.record_call(event, asked=asked)
+        self._pass_on(event, starts)
+
+    def record_lost(self, cost: Decimal | None) -> None:
+        """Add the maximum cost of a request with an unknown outcome to the totals."""
+        self._meter.record_lost(cost)
+
+    def record_hit(
+        self, key: HitKey, saved: Decimal | None, event: Callable[[], CallEvent], starts: Starts = ()
+    ) -> None:
+        """Count an answer from the cache; *event* is built only if there are observers."""
+        self._meter.record_hit(saved)
+        self._hits.record_hit(key, saved)
+        if self._observers:
+            self._pass_on(event(), starts)
+
+    def _pass_on(self, event: CallEvent, starts: Starts) -> None:
+        for observer in tuple(self._observers):
+            value = next((value for each, value in starts if each is observer), None)
+            own = event if value is None else msgspec.structs.replace(event, start=value)
+            self._notify(observer, observer.on_call, own)
+
+    def _notify(self, observer: Any, method: Callable[[Any], Any], event: CallStart | CallEvent) -> Any:
+        """Call *method* of *observer* and return its result. If it raises, disable the observer."""
+        try:
+            return method(event)
+        except BaseException as error:
+            if is_interrupt(error):
+                raise
+            if observer in self._observers:
+                self._observers.remove(observer)
+            name, log = type(observer).__qualname__, logger(__name__)
+            log.warning("observer %s raised %s and was disabled", name, type(error).__name__)
+            return None

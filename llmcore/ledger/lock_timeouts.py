@@ -1,0 +1,35 @@
+"""How long a call waits while another process holds the write lock of the ledger."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Final
+
+from llmcore.ledger.book import Limit
+from llmcore.ledger.writer import LOCK_TIMEOUT_S
+
+__all__ = ["SETTLE_TIMEOUT_S", "get_lock_deadline", "get_seconds_left"]
+
+DEFAULT_TIMEOUT_S: Final = 0.7
+"""For a call that can be answered without the ledger. Together with `SETTLE_TIMEOUT_S` less than a second."""
+SETTLE_TIMEOUT_S: Final = 0.05
+"""For settling: the answer is complete. After the timeout a thread writes the row."""
+FAILING_TIMEOUT_S: Final = 0.02
+"""For a call after one that could not write the ledger."""
+
+
+def get_lock_deadline(limits: Sequence[Limit], *, failing: bool) -> float:
+    """Return the deadline, on the clock of `time.monotonic`, for writing the row of a request under *limits*.
+
+    Under a budget that refuses, a call fails without the ledger, so it waits longer. Other calls are answered without it.
+    *failing*: the call before could not write the ledger.
+    """
+    if any(limit.refuses for limit in limits):
+        return time.monotonic() + (DEFAULT_TIMEOUT_S if failing else LOCK_TIMEOUT_S)
+    return time.monotonic() + (FAILING_TIMEOUT_S if failing else DEFAULT_TIMEOUT_S)
+
+
+def get_seconds_left(lock_deadline: float) -> float:
+    """Return the seconds until *lock_deadline*, at least 0."""
+    return max(0.0, lock_deadline - time.monotonic())

@@ -1,0 +1,90 @@
+"""The errors of calls that a budget refuses: where the budget is configured, when its period ends, and what was spent.
+
+No fix raises a limit: a program that pastes fixes would spend past its budget.
+"""
+
+from __future__ import annotations
+
+import calendar
+import time
+from typing import Final, TypeVar
+
+from llmcore.config.money import Budget, LedgerSettings
+from llmcore.errors import BudgetError, BudgetExceeded
+from llmcore.ledger.book import Refusal
+from llmcore.ledger.budgets import get_reset_time
+from llmcore.ledger.money import USD, format_amount, from_integer
+
+__all__ = ["make_exceeded_error", "point_at"]
+
+E = TypeVar("E", bound=BudgetError)
+
+_HOUR: Final = 3600
+_MINUTE: Final = 60
+
+
+def make_exceeded_error(budget: Budget, refusal: Refusal, kind: str, at: float) -> BudgetExceeded:
+    """Return the error of a call of *kind* that *budget* refused at the time *at*."""
+    counter, unit = refusal.counter, refusal.limit.scope.unit
+
+    def show(count: int) -> str:
+        return format_amount(from_integer(count, unit), unit)
+
+    verb = "can cost up to" if unit == USD else "synthesizes"
+    left = max(0, refusal.limit.amount - counter.spent - counter.reserved)
+    reserved = f", {show(counter.reserved)} reserved by calls in progress" if counter.reserved else ""
+    cheaper = (
+        "a shorter text" if kind == "voice" else "a call that costs less (max_tokens= limits the answer)"
+    )
+    resets_at = get_reset_time(budget.per, at)
+    error = BudgetExceeded(
+        f"the call {verb} {show(refusal.maximum)}, but the budget `{budget.name}` has {show(left)}"
+        f" left of {show(refusal.limit.amount)} ({show(counter.spent)} spent{reserved})",
+        budget=budget.name,
+        limit=budget.limit,
+        spent=from_integer(counter.spent, unit),
+        reserved=from_integer(counter.reserved, unit),
+        unit=unit,
+        resets_at=resets_at,
+        expected=f"{cheaper}, or the next period",
+        notes=[_note_on_period(budget, resets_at, at), _note_on_limit(budget)],
+        fix="llmcore usage budget" if budget.place is None else budget.place.layer.to_run("usage budget"),
+    )
+    return point_at(error, budget)
+
+
+def make_disabled_error(ledger: LedgerSettings) -> BudgetError:
+    """Return the error for a call that a budget counts while `[ledger] enabled` is false."""
+    path, layer = ("ledger", "enabled"), ledger.layer
+    return BudgetError(
+        "a budget applies, but the ledger that counts it is disabled: [ledger] enabled is false",
+        code="LC603",
+        where=None if layer is None else layer.where(path, "value"),
+        excerpt=None if layer is None else layer.excerpt(path, "value", secret=False),
+        expected="enabled = true, which is the default",
+        fix=None if layer is None else layer.to_set(path, "true"),
+    )
+
+
+def point_at(error: E, budget: Budget) -> E:
+    """Return *error* with the line that configures the limit of *budget* as its place."""
+    if budget.place is not None and error.where is None:
+        error.where, error.excerpt = budget.place.where, budget.place.excerpt
+    return error
+
+
+def _note_on_period(budget: Budget, resets_at: str | None, at: float) -> str:
+    """Return when the budget has its whole limit again; `llmcore usage budget` shows the same time."""
+    if resets_at is None:
+        return "the budget is a total, which never starts again; `llmcore usage budget` shows what was spent"
+    left = max(0, calendar.timegm(time.strptime(resets_at, "%Y-%m-%dT%H:%M:%SZ")) - at)
+    days, rest = divmod(int(left), 24 * _HOUR)
+    time_left = f"{days} d {rest // _HOUR} h" if days else f"{rest // _HOUR} h {rest % _HOUR // _MINUTE} min"
+    return (
+        f"the {budget.per} ends at {resets_at}, in {time_left}; `llmcore usage budget` shows what was spent"
+    )
+
+
+def _note_on_limit(budget: Budget) -> str:
+    where = None if budget.place is None else budget.place.where
+    return f"the owner of the budget may raise its limit{f' in {where}' if where else ''}"

@@ -1,0 +1,84 @@
+"""Which replies may be cached: those that are complete and have content. A refusal is never cached."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from llmcore.support.finish_reasons import normalize_finish_reason
+from llmcore.types import Choice, Reply
+
+__all__ = ["is_cacheable"]
+
+_COMPLETE: Final = frozenset({"stop", "tool_calls", "function_call"})
+"""Finish reasons of a complete answer. Answers that were cut, filtered or abandoned are not cached."""
+
+_MEDIA: Final = ("audio", "images", "image")
+"""Fields of a message for content other than text."""
+
+
+def is_cacheable(reply: Reply, *, several: bool = False) -> bool:
+    """Return whether *reply* is complete and has content: text other than white space, a tool call, audio or an image.
+
+    Reasoning alone is not content.
+
+    Args:
+        reply: The provider's answer.
+        several: Whether several choices were requested; then each must be complete and have content.
+    """
+    if reply.refusal or normalize_finish_reason(reply.finish_reason) not in _COMPLETE:
+        return False
+    if several and (choices := _choices(reply)):
+        return all(_is_complete(choice) for choice in choices)
+    if several:
+        return bool(reply.other_choices) and all(map(_is_complete_choice, reply.choices))
+    if reply.tool_calls or (reply.text and not reply.text.isspace()):
+        return True
+    return any(_has_media(_message(choice)) for choice in _choices(reply))
+
+
+def _choices(reply: Reply) -> list[Any]:
+    """Return the choices in the provider's own document, if it has the format of Chat Completions."""
+    try:
+        document = reply.raw
+    except ValueError:  # msgspec's errors are ValueErrors
+        return []
+    choices = document.get("choices") if isinstance(document, Mapping) else None
+    return choices if isinstance(choices, list) else []
+
+
+def _message(choice: Any) -> Mapping[str, Any]:
+    message = choice.get("message") if isinstance(choice, Mapping) else None
+    return message if isinstance(message, Mapping) else {}
+
+
+def _is_complete(choice: Any) -> bool:
+    message = _message(choice)
+    if not message or message.get("refusal"):
+        return False
+    if normalize_finish_reason(choice.get("finish_reason")) not in _COMPLETE:
+        return False
+    called = message.get("tool_calls") or message.get("function_call")
+    return bool(called) or _has_text(message.get("content")) or _has_media(message)
+
+
+def _is_complete_choice(choice: Choice) -> bool:
+    """Return the same for a choice of a provider that does not return a document."""
+    if choice.refusal or normalize_finish_reason(choice.finish_reason) not in _COMPLETE:
+        return False
+    return bool(choice.tool_calls) or _has_text(choice.text)
+
+
+def _has_text(content: Any) -> bool:
+    if isinstance(content, list):
+        return any(_has_text(part.get("text") if isinstance(part, Mapping) else part) for part in content)
+    return isinstance(content, str) and bool(content.strip())
+
+
+def _has_media(message: Mapping[str, Any]) -> bool:
+    """Return whether a message has audio or an image, in a field or as a part of its content."""
+    content = message.get("content")
+    parts = content if isinstance(content, list) else ()
+    kinds = [part.get("type") for part in parts if isinstance(part, Mapping)]
+    in_content = any(isinstance(kind, str) and ("image" in kind or "audio" in kind) for kind in kinds)
+    return in_content or any(message.get(name) for name in _MEDIA)

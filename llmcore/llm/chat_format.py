@@ -1,0 +1,116 @@
+"""Write our replies and deltas in the format of Chat Completions: for providers that return no document of their own."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import msgspec
+
+from llmcore.types import Choice, Delta, Reply, ToolCall, Usage
+
+__all__ = ["complete_document", "find_document", "make_document", "write_delta", "write_usage"]
+
+_encode: Final = msgspec.json.Encoder(decimal_format="number").encode
+
+
+def find_document(reply: Reply) -> dict[str, Any]:
+    """Return the provider's document if it has the format of Chat Completions; else one made from *reply*."""
+    try:
+        document = reply.raw
+    except ValueError:  # msgspec's errors are ValueErrors
+        document = None
+    choices = document.get("choices") if isinstance(document, dict) else None
+    if isinstance(choices, list) and choices and all(isinstance(each, dict) for each in choices):
+        return dict(document)
+    return make_document(reply)
+
+
+def complete_document(reply: Reply, api: str) -> Reply:
+    """Return *reply* with a document in the format of *api*.
+
+    A provider may have none, or may have carried out a chat in another API.
+    """
+    if api != "chat" or b'"choices"' in reply.body:
+        return reply
+    return msgspec.structs.replace(reply, body=_encode(make_document(reply)))
+
+
+def make_document(reply: Reply) -> dict[str, Any]:
+    """Return *reply* as a `chat.completion`."""
+    return {
+        "id": reply.request_id or "",
+        "object": "chat.completion",
+        "created": int(time.time()),
+        "model": reply.model,
+        "choices": [_write_choice(index, choice) for index, choice in enumerate(reply.choices)],
+        "usage": write_usage(reply.usage),
+        **({} if reply.service_tier is None else {"service_tier": reply.service_tier}),
+    }
+
+
+def write_usage(usage: Usage) -> dict[str, Any]:
+    """Return *usage* as the `usage` of a completion."""
+    return {
+        "prompt_tokens": usage.input_tokens,
+        "completion_tokens": usage.output_tokens,
+        "total_tokens": usage.total_tokens,
+        "prompt_tokens_details": {
+            "cached_tokens": usage.cached_tokens,
+            "audio_tokens": usage.audio_input_tokens,
+        },
+        "completion_tokens_details": {
+            "reasoning_tokens": usage.reasoning_tokens,
+            "audio_tokens": usage.audio_output_tokens,
+        },
+    }
+
+
+def write_delta(delta: Delta) -> dict[str, Any]:
+    """Return the content of *delta* as the `delta` of a chunk."""
+    fields: dict[str, Any] = {}
+    if delta.text:
+        fields["content"] = delta.text
+    if delta.reasoning:
+        fields["reasoning_content"] = delta.reasoning
+    if delta.refusal:
+        fields["refusal"] = delta.refusal
+    if delta.tool_calls:
+        fields["tool_calls"] = [
+            {"index": call.index, **_write_call(call, partial=True)} for call in delta.tool_calls
+        ]
+    return fields
+
+
+def _write_choice(index: int, choice: Choice) -> dict[str, Any]:
+    message: dict[str, Any] = {"role": "assistant", "content": choice.text or None, "refusal": choice.refusal}
+    if choice.reasoning:
+        message["reasoning_content"] = choice.reasoning
+    if choice.tool_calls:
+        message["tool_calls"] = _write_calls(choice.tool_calls)
+    elif choice.text == "" and choice.refusal is None:
+        message["content"] = ""
+    logprobs: Mapping[str, Any] | None = choice.logprobs
+    return {
+        "index": index,
+        "message": message,
+        "logprobs": logprobs,
+        "finish_reason": choice.finish_reason,
+    }
+
+
+def _write_calls(calls: Sequence[ToolCall]) -> list[dict[str, Any]]:
+    return [_write_call(call) for call in calls]
+
+
+def _write_call(call: ToolCall, *, partial: bool = False) -> dict[str, Any]:
+    """Return a call, or a piece of one: it names the call only once."""
+    custom = call.type == "custom"
+    inner = {"name": call.name, "input" if custom else "arguments": call.arguments}
+    if partial and not call.name:
+        del inner["name"]
+    written = {"id": call.id, "type": call.type, "custom" if custom else "function": inner}
+    if partial and not call.id:
+        del written["id"]
+    return written

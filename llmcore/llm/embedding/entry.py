@@ -1,0 +1,67 @@
+"""Encode vectors as a cache entry, and decode them."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import Final
+
+import msgspec
+
+from llmcore.types import Embeddings
+
+__all__ = ["pack", "unpack"]
+
+_MAGIC: Final = b"llme1"
+
+
+class _Entry(msgspec.Struct, array_like=True, gc=False):
+    vectors: list[bytes]
+    width: int
+    """Bytes of a number: 4 or 8."""
+    model: str
+    cost: Decimal | None
+    """USD of the vectors, which a hit saves."""
+
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(_Entry)
+
+
+def pack(key: str, vectors: Sequence[Sequence[float]], model: str, cost: Decimal | None) -> bytes:
+    """Return *vectors* as an entry that contains its key, so that an entry under another key is detected.
+
+    Numbers are stored with 4 bytes if none of them loses precision, as most servers compute them, else with 8.
+    """
+    packed = [_pack_vector(vector, "f") for vector in vectors]
+    width = 4
+    if any(
+        list(_unpack_vector(data, 4)) != list(vector) for data, vector in zip(packed, vectors, strict=True)
+    ):
+        packed, width = [_pack_vector(vector, "d") for vector in vectors], 8
+    return _MAGIC + key.encode() + _encoder.encode(_Entry(packed, width, model, cost))
+
+
+def unpack(key: str, data: bytes) -> Embeddings | None:
+    """Return the vectors; None if *data* is damaged or belongs to another key. `cost` is what they cost originally."""
+    head = _MAGIC + key.encode()
+    if not data.startswith(head):
+        return None
+    try:
+        entry = _decoder.decode(memoryview(data)[len(head) :])
+        vectors = [_unpack_vector(vector, entry.width) for vector in entry.vectors]
+    except (msgspec.MsgspecError, struct.error):
+        return None
+    return Embeddings(vectors=vectors, model=entry.model, cost=entry.cost)
+
+
+def _pack_vector(vector: Sequence[float], kind: str) -> bytes:
+    try:
+        return struct.pack(f"<{len(vector)}{kind}", *vector)
+    except OverflowError:  # a number beyond the range of 4 bytes
+        return b""
+
+
+def _unpack_vector(data: bytes, width: int) -> list[float]:
+    return list(struct.unpack(f"<{len(data) // width}{'f' if width == 4 else 'd'}", data))  # noqa: PLR2004 - bytes

@@ -1,0 +1,82 @@
+"""The maximum cost of a request for embeddings before it is sent, and its real cost afterwards."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+
+from llmcore.calls.backend import Backend, is_loopback
+from llmcore.errors import PriceUnknown
+from llmcore.ledger.prices import (
+    PriceLike,
+    compute_cost,
+    compute_max_cost,
+    find_price,
+    get_billed_cost,
+    get_provider_cost,
+    is_free,
+)
+from llmcore.llm.embedding.batches import bound_tokens, count_tokens
+from llmcore.types import CostSource, Embeddings, Usage
+
+__all__ = ["EmbeddingQuote", "count_usage"]
+
+
+class EmbeddingQuote:
+    """Implements `llmcore.ledger.charge.Quote`."""
+
+    def __init__(
+        self, backend: Backend, model: str, texts: Sequence[str], prices: Mapping[str, PriceLike]
+    ) -> None:
+        self._backend = backend
+        self._model = model
+        self._texts = texts
+        self._own = find_price(prices, backend.name, model)
+
+    def compute_maximum(self, *, exact: bool) -> Decimal:
+        """See `Quote.compute_maximum`."""
+        if self._own is not None and is_free(self._own):
+            return Decimal(0)
+        tokens = sum(bound_tokens(self._backend, self._model, text, exact=exact) for text in self._texts)
+        usage = Usage(input_tokens=tokens, estimated=True)
+        if self._own is not None:
+            return compute_max_cost(self._own, usage)
+        cost = get_provider_cost(self._backend.offline, self._model, usage, None)
+        if cost is not None:
+            return cost
+        name = f"{self._backend.name}:{self._model}"
+        price = "0" if is_loopback(self._backend) else "{ input = 0.02, output = 0 }"
+        raise PriceUnknown(
+            f"a budget applies, but the price of `{name}` is unknown",
+            expected="its price in USD per million tokens, 0 for your own server, or "
+            'unknown_price = "allow" in [budget]',
+            fix=self._backend.line_to_set(("prices", name), price),
+        )
+
+    def find_fix(self, left: Decimal) -> str | None:
+        """See `Quote.find_fix`."""
+        del left  # only fewer or shorter texts cost less
+        return None
+
+    def cost(self, result: Embeddings) -> tuple[Decimal | None, CostSource | None]:
+        """Return the cost of the answer and its source; None if unknown. An amount of the server takes precedence."""
+        usage = result.usage
+        if (billed := get_billed_cost(usage)) is not None:
+            return billed, "server"
+        if self._own is not None:
+            return compute_cost(self._own, usage), "config"
+        cost = result.cost
+        if cost is None:
+            cost = get_provider_cost(self._backend.offline, self._model, usage, None)
+        return cost, None if cost is None else "provider"
+
+
+def count_usage(backend: Backend, model: str, texts: Sequence[str], usage: Usage) -> Usage:
+    """Return *usage*; if the backend sent none, a local count, marked as estimated."""
+    if usage.total_tokens:
+        return usage
+    counts = [count_tokens(backend, model, text) for text in texts]
+    tokens = sum(
+        len(text) // 4 + 1 if count is None else int(count) for text, count in zip(texts, counts, strict=True)
+    )
+    return Usage(input_tokens=tokens, estimated=True, cost=usage.cost)

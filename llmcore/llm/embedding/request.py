@@ -1,0 +1,101 @@
+"""Check the arguments of `embed`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from llmcore.calls.texts import find_lone_surrogate
+from llmcore.errors import BadRequest
+from llmcore.llm.options import EmbedOptions
+
+__all__ = ["check_dimensions", "check_options", "check_texts", "make_parameters"]
+
+
+def check_texts(texts: object) -> list[str]:
+    """Return *texts*, one text or several, as a list.
+
+    Raises:
+        BadRequest: There is no text, or one is empty or not a text.
+    """
+    if isinstance(texts, str):
+        return [_check(texts, "texts")]
+    if isinstance(texts, bytes | Mapping) or not isinstance(texts, Iterable):
+        raise BadRequest(
+            f"texts must be a list of texts, got {type(texts).__name__}",
+            code="LC303",
+            where="texts",
+            expected='["first text", "second text"]',
+        )
+    checked = [_check(text, f"texts[{index}]") for index, text in enumerate(texts)]
+    if not checked:
+        raise BadRequest(
+            "texts must contain at least one text, got none",
+            code="LC303",
+            where="texts",
+            expected='["first text", "second text"]',
+        )
+    return checked
+
+
+def check_dimensions(dimensions: object) -> int | None:
+    """Return `dimensions=`, or raise `BadRequest`."""
+    if dimensions is None:
+        return None
+    if isinstance(dimensions, bool) or not isinstance(dimensions, int) or dimensions < 1:
+        raise BadRequest(
+            f"dimensions must be a positive integer, got {dimensions!r}",
+            code="LC308",
+            where="dimensions",
+            expected="the length of a vector, such as 256",
+            fix="dimensions=256",
+        )
+    return dimensions
+
+
+def check_options(options: Mapping[str, Any]) -> None:
+    """Raise `BadRequest` for an argument of `embed` that does not exist."""
+    known = EmbedOptions.__optional_keys__
+    if known.issuperset(options):
+        return
+    from difflib import get_close_matches
+
+    name = min(options.keys() - known)
+    near = get_close_matches(name, known, n=1)
+    raise BadRequest(
+        f"embed has no argument `{name}`",
+        code="LC308",
+        where=name,
+        expected=", ".join(sorted(known)),
+        suggestion=near[0] if near else None,
+        fix=f"embed(texts, {near[0]}=...)" if near else f"embed(texts, extra_body={{{name!r}: ...}})",
+    )
+
+
+def make_parameters(dimensions: int | None, extra: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the parameters to send; those of *extra* win."""
+    return {**({} if dimensions is None else {"dimensions": dimensions}), **extra}
+
+
+def _check(text: object, name: str) -> str:
+    if not isinstance(text, str):
+        raise BadRequest(
+            f"{name} must be text, got {type(text).__name__}", code="LC303", where=name, expected="str"
+        )
+    if not text.strip():
+        raise BadRequest(
+            f"{name} must not be empty",
+            code="LC303",
+            where=name,
+            expected="a text with at least one letter",
+            fix="embed([text for text in texts if text.strip()])",
+        )
+    at = find_lone_surrogate(text)
+    if at is not None:
+        raise BadRequest(
+            f"{name} contains a lone surrogate U+{ord(text[at]):04X} at index {at}",
+            code="LC303",
+            where=name,
+            expected="text that can be encoded as UTF-8",
+        )
+    return text if type(text) is str else str.__str__(text)

@@ -1,0 +1,27 @@
+"""Requests in a vendor's format as a kind of request: chats whose replay is a stream of events."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Final
+
+from llmcore.llm.call import ChatCall
+from llmcore.llm.kind import ChatKind
+from llmcore.llm.wire_events import replay_events
+from llmcore.types import Reply
+
+__all__ = ["WIRE"]
+
+
+class WireKind(ChatKind):
+    """Implements `llmcore.pipeline.RequestKind`. Cache key, entry and flight are those of an equal chat."""
+
+    methods = ("send", "send_stream")
+    late_fix = "send(..., timeout=seconds)"
+
+    def pieces(self, call: ChatCall, result: Reply) -> Iterable[Any]:
+        """See `RequestKind.pieces`."""
+        return replay_events(result, call.request.api)
+
+
+WIRE: Final = WireKind()

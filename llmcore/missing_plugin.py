@@ -1,0 +1,202 @@
+"""Errors for a name that no plugin offers, or that several offer: the reason and the fix."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from llmcore.discovery import BUILTIN, GROUPS, Claim, Found, normalize_name
+from llmcore.errors import PluginConflict, PluginNotFound
+from llmcore.install_lines import FOLDERS, make_install_line, make_reinstall_line
+from llmcore.support.text import notes_on_invisible
+
+__all__ = [
+    "KNOWN",
+    "PLANNED",
+    "format_selector",
+    "get_noun",
+    "make_conflict_error",
+    "make_not_found_error",
+    "make_reserved_error",
+    "require_testing",
+]
+
+KNOWN: Final = {
+    ("cache", "redis"): "llmcore-cache-redis",
+    ("llm", "anthropic"): "llmcore-anthropic",
+    ("llm", "openai"): "llmcore-openai-optimized",
+    ("storage", "azure"): "llmcore-storage-object",
+    ("storage", "fs"): "llmcore-storage-fs",
+    ("storage", "gcs"): "llmcore-storage-object",
+    ("storage", "object_memory"): "llmcore-storage-object",
+    ("storage", "s3"): "llmcore-storage-object",
+    ("voice", "elevenlabs"): "llmcore-voice-tts",
+    ("voice", "espeak"): "llmcore-voice-espeak",
+    ("voice", "openai"): "llmcore-openai-optimized",
+}
+"""Providers of this project's plugins, and the distribution that has each."""
+
+PLANNED: Final = frozenset(
+    {("cache", "memcached")}
+    | {
+        ("llm", name)
+        for name in (
+            "any_llm", "deepseek", "gemini", "groq", "llama_cpp", "lmstudio", "mistral", "ollama",
+            "openai_compatible", "openrouter", "together", "vllm",
+        )
+    }
+)  # fmt: skip
+"""Names reserved for plugins that are not written yet: a configuration may contain them, but no call can use them."""
+
+_NOUNS: Final = {"observers": "observer", "commands": "command"}
+_ARTICLES: Final = {kind: "an " if kind in {"llm", "observers"} else "a " for kind in GROUPS.values()}
+
+
+def get_noun(kind: str) -> str:
+    """Return the noun for one plugin of *kind*, such as "cache provider"."""
+    return _NOUNS.get(kind, f"{kind} provider")
+
+
+def make_not_found_error(
+    kind: str, name: str, *, names: Sequence[str], found: Found, blocked: Sequence[Claim], limit: str
+) -> PluginNotFound:
+    """Return the error for a name that no plugin offers, or whose plugins may not be loaded.
+
+    Args:
+        kind: The requested kind.
+        name: The requested name, with or without a distribution in front.
+        names: The available names.
+        found: The metadata of all installed distributions.
+        blocked: Plugins that offer the name but that `LLMCORE_PLUGINS` excludes.
+        limit: The value of `LLMCORE_PLUGINS`.
+    """
+    distribution, _, short = name.rpartition(":")
+    expected = ", ".join(names) or f"an installed {get_noun(kind)}; none is installed"
+    notes = [*_make_notes(kind, distribution, short, found), *notes_on_invisible(name)]
+    if blocked:
+        by_name = blocked[0].name if len(blocked) == 1 else blocked[0].qualified
+        return PluginNotFound(
+            f"the {get_noun(kind)} `{name}` may not be loaded",
+            expected=expected,
+            notes=[f"{_join_owners(blocked)} offers it, but LLMCORE_PLUGINS={limit} excludes it", *notes],
+            fix=f"export LLMCORE_PLUGINS={'' if limit.lower() == 'none' else f'{limit},'}{by_name}",
+        )
+    nearest, fix, wanted = None, None, short
+    package = KNOWN.get((kind, short))
+    if package is None or distribution not in {"", package}:
+        nearest = _find_nearest(kind, name, names, found)
+        package = None if nearest is None or nearest in names else KNOWN.get((kind, nearest))
+        wanted = nearest or short
+        fix = None if nearest is None else format_selector(kind, nearest)
+    if package is not None:
+        there = found.distributions.get(package)
+        if there is None:
+            notes.insert(
+                0, f"`{wanted}` is in {package}, which is not installed: {_describe_source(package)}"
+            )
+            fix = make_install_line(package)
+        else:
+            notes.insert(
+                0, f"{package} {there.version} is installed, but its metadata does not offer `{wanted}`"
+            )
+            fix = make_reinstall_line(package, there.metadata, "--force-reinstall")
+    if (kind, short) in PLANNED and kind == "llm":
+        notes.append(
+            f"a server that speaks OpenAI's protocol is an instance: [llm.{short}] with "
+            'use = "openai", base_url and api_key'
+        )
+    message = f"unknown {get_noun(kind)} `{name}`"
+    return PluginNotFound(message, expected=expected, suggestion=nearest, notes=notes, fix=fix)
+
+
+def make_conflict_error(claims: Sequence[Claim]) -> PluginConflict:
+    """Return the error for *claims*, entry points of several distributions with one name."""
+    first = claims[0]
+    ours = KNOWN.get((first.kind, first.name))
+    pick = next((claim for claim in claims if normalize_name(claim.distribution) == ours), first)
+    number = "two" if len(claims) == 2 else len(claims)  # noqa: PLR2004 - two is two
+    return PluginConflict(
+        f"{number} plugins offer the {get_noun(first.kind)} `{first.name}`: {_join_owners(claims)}",
+        expected=" or ".join(f'"{claim.qualified}"' for claim in claims),
+        fix=format_selector(first.kind, pick.qualified),
+    )
+
+
+def make_reserved_error(claim: Claim) -> PluginConflict:
+    """Return the error for a plugin that uses the name of a built-in provider or command."""
+    return PluginConflict(
+        f"{claim.owner} offers the {get_noun(claim.kind)} `{claim.name}`, but that name is built in",
+        expected="an entry point with another name",
+        notes=["a built-in name always wins, so the plugin was not imported"],
+        fix=format_selector(claim.kind, claim.name),
+    )
+
+
+def require_testing(user: str) -> None:
+    """Check that llmcore-testing is installed: the simulator and the conformance kits.
+
+    Args:
+        user: The command or module that needs it, for the error.
+
+    Raises:
+        PluginNotFound: It is not installed.
+    """
+    from importlib.util import find_spec
+
+    if find_spec("llmcore_testing") is None:
+        raise PluginNotFound(
+            f"{user} needs llmcore-testing, which is not installed",
+            expected="llmcore-testing: the simulated servers and the conformance kits",
+            notes=[_describe_source("llmcore-testing")],
+            fix=make_install_line("llmcore-testing"),
+        )
+
+
+def format_selector(kind: str, name: str) -> str:
+    """Return the line of the configuration, or the command, that selects *name*."""
+    if kind == "commands":
+        return f"llmcore {name}"
+    return f'use = ["{name}"]' if kind == "observers" else f'provider = "{name}"'
+
+
+def _describe_source(package: str) -> str:
+    return f"it is in {FOLDERS[package]} of the repository of llmcore, not on a package index"
+
+
+def _make_notes(kind: str, distribution: str, short: str, found: Found) -> list[str]:
+    notes = []
+    if distribution:
+        there = found.distributions.get(normalize_name(distribution))
+        what = (
+            f"{there.name} {there.version} is installed, but offers no such {get_noun(kind)}" if there else ""
+        )
+        notes.append(what or f"the distribution {distribution} is not installed")
+    kinds = {claim.kind for claim in (*BUILTIN, *found.claims) if claim.name == short}
+    kinds |= {of_kind for of_kind, name in KNOWN if name == short}
+    if kinds and kind not in kinds:
+        notes.append(
+            f"`{short}` is {' and '.join(_ARTICLES[other] + get_noun(other) for other in sorted(kinds))}"
+        )
+    near = {normalize_name(distribution), KNOWN.get((kind, short), "")} - {""}
+    for note in found.notes:
+        owner = normalize_name(note.distribution)
+        if owner in near or normalize_name(short) in owner or f"`{short}`" in note.text:
+            notes.append(f"{note.distribution}: {note.text}")
+    return notes
+
+
+def _find_nearest(kind: str, name: str, names: Sequence[str], found: Found) -> str | None:
+    from difflib import get_close_matches
+
+    distribution, _, short = name.rpartition(":")
+    if distribution and short in names:
+        return short
+    known = [of_name for of_kind, of_name in KNOWN if of_kind == kind]
+    qualified = [claim.qualified for claim in found.claims if claim.kind == kind]
+    pool = qualified if distribution else [*names, *known]
+    return next(iter(get_close_matches(name, pool, n=1, cutoff=0.6)), None)
+
+
+def _join_owners(claims: Iterable[Claim]) -> str:
+    owners = [claim.owner for claim in claims]
+    return " and ".join([", ".join(owners[:-1]), owners[-1]] if len(owners) > 1 else owners)

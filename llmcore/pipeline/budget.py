@@ -1,0 +1,156 @@
+"""Budgets: reserve the maximum cost of a request, and settle the real cost.
+
+Every request that may cost something passes this layer and is booked in the ledger, however it ends. A request that was
+never sent costs nothing and leaves no row, unless it failed because its backend could not be reached.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from llmcore.calls.steps import Act
+from llmcore.errors import (
+    BadRequest,
+    BudgetError,
+    BudgetExceeded,
+    ConfigError,
+    LLMCoreError,
+    PluginError,
+    ProviderError,
+)
+from llmcore.ledger.charge import Charge, Outcome, Quote
+from llmcore.ledger.money import USD, from_nano
+from llmcore.pipeline.call import Answer, Call, Proceed, Services
+
+if TYPE_CHECKING:
+    from llmcore.ledger.book import Reservation
+    from llmcore.support.sending import Sending
+
+__all__ = ["budget", "check_budget", "is_request"]
+
+_NOTHING: Final = Decimal(0)
+_REFUSED: Final = 400
+"""Answers with this status or above are not billed."""
+_OURS: Final = (BudgetError, ConfigError, PluginError)
+"""Errors that this process raises before it calls a backend."""
+
+
+def budget(call: Call, services: Services, proceed: Proceed) -> Generator[Any, Any, Answer]:
+    """Reserve the maximum cost of the request, proceed, and settle its real cost, however it ends.
+
+    Raises:
+        BudgetError: A budget does not allow the maximum cost; nothing was sent.
+    """
+    charge, quote = call.kind.charge(call), call.kind.quote(call, services)
+    spending, started = services.spending(), time.monotonic()
+    try:
+        reservation = yield from spending.reserve(charge, quote, call.deadline.left)
+    except BudgetExceeded as error:
+        if error.unit == USD and error.limit is not None:
+            left = error.limit - (error.spent or 0) - (error.reserved or 0)
+            error.fix = quote.find_fix(left) or error.fix
+        raise
+    call.charge, call.quote, call.sending = charge, quote, reservation.sending
+    try:
+        answer: Answer = yield from proceed()
+    except GeneratorExit:  # no further step is allowed
+        outcome = _make_failed_outcome(reservation, quote, services, None)
+        spending.settle_now(reservation, _with_times(outcome, call, started))
+        raise
+    except BaseException as error:
+        outcome = _make_failed_outcome(reservation, quote, services, error)
+        yield from spending.settle(reservation, _with_times(outcome, call, started))
+        raise
+    outcome = _make_outcome(reservation, quote, services, answer.outcome)
+    yield from spending.settle(reservation, _with_times(outcome, call, started))
+    return answer
+
+
+def check_budget(charge: Charge, quote: Quote, services: Services) -> Act[None]:
+    """Check the budgets for a call that will be sent as several requests.
+
+    Raises:
+        BudgetError: The call would exceed a budget, even if all calls in progress cost nothing.
+    """
+    yield from services.spending().check(charge, quote)
+
+
+def is_request(error: BaseException | None) -> bool:
+    """Return whether the call that *error* ended reached for its backend: a request was sent, or could not be delivered.
+
+    A call that is refused earlier (no key, an unknown argument, no budget) is not a failure of the backend.
+    """
+    if isinstance(error, ProviderError):
+        return error.sent or error.retryable
+    return not isinstance(error, _OURS)
+
+
+def _was_never_sent(error: BaseException | None, sending: Sending) -> bool:
+    """Return whether *error* implies that nothing was sent, for providers that do not report the first sent byte."""
+    if isinstance(error, BadRequest) and error.status is None and not sending.is_tracked:
+        return True
+    return isinstance(error, ProviderError) and not error.sent
+
+
+def _was_refused(error: BaseException | None) -> bool:
+    """Return whether *error* implies that the server did not carry out the request, so that it costs nothing."""
+    if isinstance(error, ProviderError):
+        return error.status is not None and error.status >= _REFUSED
+    return isinstance(error, LLMCoreError) and not error.answered
+
+
+def _compute_maximum(reservation: Reservation, quote: Quote, *, exact: bool = True) -> Decimal | None:
+    """Return the tightest maximum of what the request can cost; a cheap bound, which reserving may have taken, is looser."""
+    reserved = from_nano(reservation.reserved) if reservation.reserved else None
+    if reserved is not None and not exact:
+        return reserved
+    try:
+        most = quote.compute_maximum(exact=exact)
+    except LLMCoreError:
+        return reserved
+    return most if reserved is None else min(most, reserved)
+
+
+def _with_times(outcome: Outcome, call: Call, started: float) -> Outcome:
+    """Return *outcome* with the seconds since *started*, and those until the first content of a stream."""
+    first = call.first_at
+    return msgspec.structs.replace(
+        outcome,
+        latency_s=time.monotonic() - started,
+        first_token_s=None if first is None else max(first - started, 0.0),
+    )
+
+
+def _make_outcome(reservation: Reservation, quote: Quote, services: Services, outcome: Outcome) -> Outcome:
+    if outcome.uncertain:
+        outcome = msgspec.structs.replace(outcome, cost=_compute_maximum(reservation, quote))
+        services.events.record_lost(outcome.cost)
+    return outcome
+
+
+def _make_failed_outcome(
+    reservation: Reservation, quote: Quote, services: Services, error: BaseException | None
+) -> Outcome:
+    """Return the outcome of a request without an answer; its maximum cost if the backend may have carried it out."""
+    unsent = reservation.sending.withdraw() or _was_never_sent(error, reservation.sending)
+    if unsent and isinstance(error, ProviderError):
+        error.sent = False
+    uncertain = not unsent and not _was_refused(error)
+    # A call that the garbage collector ends must not load a tokenizer: its thread may hold any lock.
+    cost = _compute_maximum(reservation, quote, exact=error is not None) if uncertain else _NOTHING
+    if uncertain:
+        services.events.record_lost(cost)
+    name = type(error).__name__ if isinstance(error, Exception) else "cancelled"
+    return Outcome(
+        cost=cost,
+        uncertain=uncertain,
+        requested=is_request(error) and (not unsent or isinstance(error, ProviderError)),
+        request_id=getattr(error, "request_id", None),
+        characters=reservation.charge.characters if uncertain else 0,
+        error=f"{error.code} {name}" if isinstance(error, LLMCoreError) else name,
+    )

@@ -1,0 +1,164 @@
+"""The types of the pipeline: one call, its kind of request, and the services that all calls of a Core share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias
+
+import msgspec
+
+from llmcore.cache.lease import Leases
+from llmcore.cache.refresh import Refresher
+from llmcore.cache.store import CacheStore
+from llmcore.calls.attempts import Deadline, RetryPolicy
+from llmcore.calls.backend import Backend
+from llmcore.calls.limits import Limits
+from llmcore.calls.single_flight import Flights
+from llmcore.errors import ProviderError
+from llmcore.ledger.charge import Charge, Outcome, Quote
+from llmcore.ledger.events import Events, Starts
+from llmcore.ledger.prices import PriceLike
+
+if TYPE_CHECKING:
+    from llmcore.ledger.spending import Spending
+    from llmcore.support.sending import Sending
+
+__all__ = ["Answer", "Call", "Entry", "Layer", "Proceed", "RequestKind", "Services"]
+
+
+class Services(msgspec.Struct, frozen=True, kw_only=True):
+    """The services that all requests of one Core share."""
+
+    cache: CacheStore
+    flights: Flights
+    leases: Leases
+    refresher: Refresher
+    policy: RetryPolicy
+    prices: Mapping[str, PriceLike]
+    limits: Limits
+    spending: Callable[[], Spending]
+    """Opened when a request is about to be sent, because a cached answer needs no database."""
+    events: Events
+
+
+class Answer(NamedTuple):
+    """The answer of a backend."""
+
+    result: Any
+    """A `Reply`, a `Speech`, ..."""
+    held: Sequence[Any] = ()
+    """Pieces that are emitted after the answer is booked and cached, because a reader may stop at the last one."""
+    outcome: Outcome = Outcome()
+    """For the ledger."""
+
+
+class Entry(NamedTuple):
+    """One cache entry of an answer."""
+
+    key: str
+    data: bytes
+    ttl: float | None = None
+    """Seconds; None uses that of the call."""
+
+
+class RequestKind(Protocol):
+    """The differences between chat, speech and further kinds of request. Stateless: the state is in the `Call`."""
+
+    name: str
+    """Its name in the ledger: llm, voice, ..."""
+    late_expected: str
+    """`expected` of the error for a deadline that has passed; `late_fix` is its `fix`."""
+    late_fix: str
+
+    def run(self, call: Any, services: Services) -> Generator[Any, Any, Any]:
+        """Run *call* and return what the application receives."""
+
+    def decode(self, call: Any, data: bytes) -> Any | None:
+        """Return the result in the cache entry *data*; None if it is damaged or belongs to another call."""
+
+    def entries(self, call: Any, result: Any, due: float) -> Iterable[Entry]:
+        """Return the cache entries of *result*. *due* is when to refresh it, in seconds since 1970; 0 for never."""
+
+    def due(self, call: Any, data: bytes) -> float:
+        """Return when to refresh the entry *data*, in seconds since 1970; 0 for never."""
+
+    def is_cacheable(self, call: Any, result: Any) -> bool:
+        """Return whether *result* is complete and matches the request."""
+
+    def mark_cached(self, call: Any, services: Services, result: Any) -> Any:
+        """Return *result* marked as cached, at no cost for this call."""
+
+    def pieces(self, call: Any, result: Any) -> Iterable[Any]:
+        """Return *result* as the pieces of a stream, for a call that emitted none."""
+
+    def charge(self, call: Any) -> Charge:
+        """Return the provider, model, user and tags of the call, for the ledger."""
+
+    def quote(self, call: Any, services: Services) -> Quote:
+        """Return the quote that computes the maximum cost of the request."""
+
+    def tokens(self, call: Any) -> int:
+        """Return an estimate of the tokens that the backend will count against a rate limit."""
+
+    def attempt(self, call: Any, services: Services) -> Generator[Any, Any, Answer]:
+        """Send the request once; yield pieces of a streaming call."""
+
+    def settle(self, call: Any, services: Services, result: Any) -> tuple[Any, Outcome]:
+        """Return *result* with its usage and cost, and the outcome for the ledger."""
+
+    def begin(self, call: Any, services: Services) -> None:
+        """Report to the observers that the call begins; the cache did not answer it."""
+
+    def finish(self, call: Any, services: Services, result: Any) -> Any:
+        """Return *result* with the fields that are known after the last attempt, and report it to the observers."""
+
+    def fail(self, call: Any, services: Services, error: BaseException) -> None:
+        """Report to the observers that *error* ended the call."""
+
+    def explain(self, call: Any, error: ProviderError) -> None:
+        """Complete the error that ended all attempts."""
+
+
+class Call(msgspec.Struct, kw_only=True):
+    """One request to one backend, with its state."""
+
+    kind: RequestKind
+    backend: Backend
+    deadline: Deadline
+    key: str | None = None
+    """The cache key; None for a call that is neither cached nor shared."""
+    ttl: float | None = None
+    """Seconds that the answer is cached; None uses the cache's TTL."""
+    refresh: float | None = None
+    """The part of its TTL after which the answer is refreshed in the background; None for never."""
+    reads: bool = True
+    """False to request the answer again and cache it."""
+    streaming: bool = False
+    user: str | None = None
+    tags: tuple[str, ...] = ()
+    group: str = ""
+    """Its id in the ledger: shared by attempts, fallbacks, and the pieces of one text."""
+    attempts: int = 0
+    started: float = 0.0
+    """Start time, by the monotonic clock."""
+    started_at: float = 0.0
+    """Start time, in seconds since 1970."""
+    first_at: float | None = None
+    """When the first content of the current attempt arrived in a stream, by the monotonic clock."""
+    starts: Starts = ()
+    """What the observers returned at the start."""
+    has_emitted: bool = False
+    """Whether the consumer has seen a piece: from then on there is no retry and no fallback."""
+    charge: Charge | None = None
+    """The charge of the current attempt; `quote` and `sending` are of the same attempt."""
+    quote: Any = None
+    sending: Sending | None = None
+
+    def note_piece(self) -> None:
+        """Record that a piece is emitted."""
+        self.has_emitted = True
+
+
+Proceed: TypeAlias = Callable[[], Generator[Any, Any, Any]]
+"""Calls the next layer."""
+Layer: TypeAlias = Callable[[Any, Services, Proceed], Generator[Any, Any, Any]]

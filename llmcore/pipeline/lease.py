@@ -1,0 +1,25 @@
+"""Leases: of several processes that need the same answer, one requests it and the others wait for its cache entry."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import Any
+
+from llmcore.pipeline.call import Answer, Call, Proceed, Services
+
+__all__ = ["lease"]
+
+
+def lease(call: Call, services: Services, proceed: Proceed) -> Generator[Any, Any, Any]:
+    """Proceed while this process holds the lease on the call's key, then release it; or return another process's answer."""
+    key, is_held = call.key, False
+    if key is not None and call.reads:
+        data, is_held = yield from services.leases.acquire_or_wait(key, call.deadline.left)
+        found = None if data is None else call.kind.decode(call, data)
+        if found is not None:
+            return found
+    answer: Answer = yield from services.leases.hold(key if is_held else None, proceed())
+    for piece in answer.held:
+        call.note_piece()
+        yield piece
+    return answer.result

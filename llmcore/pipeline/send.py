@@ -1,0 +1,100 @@
+"""Call the backend's method: apply the deadline, translate its errors, check and price its answer."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Generator, Iterable
+from typing import Any, Final
+
+from llmcore.calls.backend_call import track, translate_error
+from llmcore.calls.bridges import END, PieceStream
+from llmcore.calls.deadline_timer import DeadlineTimer
+from llmcore.errors import LLMCoreError, ProviderError, Timeout
+from llmcore.interrupts import is_interrupt
+from llmcore.pipeline.call import Answer, Call, Proceed, Services
+
+__all__ = ["get_time_left", "make_contract_error", "receive", "send"]
+
+_CHECK_S: Final = 0.05
+"""The deadline of a shared call depends on its callers: to ask all of them for each piece costs more than the piece."""
+
+
+def send(call: Call, services: Services, _: Proceed) -> Generator[Any, Any, Answer]:
+    """Send the request once; return the answer with its usage and cost."""
+    answer: Answer = yield from call.kind.attempt(call, services)
+    result, outcome = call.kind.settle(call, services, answer.result)
+    return Answer(result, answer.held, outcome)
+
+
+def receive(
+    call: Call, source: PieceStream, take: Callable[[Any], Iterable[Any]]
+) -> Generator[Any, Any, None]:
+    """Read a stream to its end; emit what *take* returns for each piece.
+
+    The deadline ends the stream; the idle timeout is the provider's task. Any error closes the stream.
+    """
+    timer = DeadlineTimer(call.deadline.left)
+    assert call.sending is not None  # noqa: S101 - set by the budget layer
+    following = timer.bound(track(source.next, call.sending))
+    later = timer.bound(source.next)
+    piece: Any = None
+    check_at = 0.0
+    try:
+        while True:
+            now = time.monotonic()
+            if now >= check_at:
+                check_at = now + min(get_time_left(call, sent=True), _CHECK_S)
+            try:
+                piece = yield following
+                following = later
+            except BaseException as error:
+                if is_interrupt(error):
+                    raise
+                piece = translate_error(call.backend, error)
+            if piece is END:
+                return
+            yield from take(_raise_error(piece))
+    except BaseException as error:
+        if not isinstance(error, GeneratorExit):  # no further step is allowed
+            with contextlib.suppress(Exception):  # the first error is reported
+                yield source.close
+        raise
+    finally:
+        timer.stop()
+        piece = None  # an error's traceback and this frame would keep each other alive
+
+
+def _raise_error(piece: Any) -> Any:
+    if isinstance(piece, LLMCoreError):
+        raise piece
+    return piece
+
+
+def get_time_left(call: Call, *, sent: bool) -> float:
+    """Return the seconds until the deadline.
+
+    Raises:
+        Timeout: The deadline has passed.
+    """
+    left = call.deadline.left()
+    if left > 0:
+        return left
+    raise Timeout(
+        "the deadline of the call has passed",
+        provider=call.backend.name,
+        sent=sent,
+        expected=call.kind.late_expected,
+        fix=call.kind.late_fix,
+    )
+
+
+def make_contract_error(call: Call, what: str, expected: str) -> ProviderError:
+    """Return the error for an answer that violates the contract; *what* is, for example, "streamed a list"."""
+    name = call.backend.name
+    return ProviderError(
+        f"the {call.backend.kind} provider `{name}` {what}",
+        provider=name,
+        expected=expected,
+        fix=f"llmcore plugins check {name}",
+    )

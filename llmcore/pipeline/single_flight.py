@@ -1,0 +1,36 @@
+"""Single-flight: identical concurrent calls of this process become one."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import Any
+
+from llmcore.calls.attempts import SharedDeadline
+from llmcore.calls.single_flight import READ_AHEAD
+from llmcore.pipeline.cache import replay
+from llmcore.pipeline.call import Call, Proceed, Services
+
+__all__ = ["single_flight"]
+
+
+def single_flight(call: Call, services: Services, proceed: Proceed) -> Generator[Any, Any, Any]:
+    """Proceed once for all identical concurrent calls, under the latest of their deadlines."""
+    if call.key is None:
+        result = yield from proceed()
+        if call.streaming and not call.has_emitted:  # the backend does not stream
+            yield from call.kind.pieces(call, result)
+        return result
+    own, flight = call.deadline, call.key if call.reads else call.key + " refresh"
+    call.deadline = SharedDeadline(lambda: services.flights.left(flight))
+    shared = yield from services.flights.join(
+        flight,
+        proceed,
+        emit=call.note_piece if call.streaming else None,
+        left=own.left,
+        ahead=READ_AHEAD,
+    )
+    if not call.attempts:  # another call or another process made the request
+        return (yield from replay(call, services, shared.value, emitted=shared.pieces))
+    if call.streaming and not shared.pieces:
+        yield from call.kind.pieces(call, shared.value)
+    return shared.value

@@ -1,0 +1,24 @@
+"""Objects that belong to one process: they have connections, locks and threads, and cannot be copied."""
+
+from __future__ import annotations
+
+from typing import Any, NoReturn
+
+from llmcore.errors import LLMCoreError
+
+__all__ = ["ProcessBound"]
+
+
+class ProcessBound:
+    """Base of objects that raise an error when they are pickled or copied."""
+
+    __slots__ = ()
+
+    def __reduce_ex__(self, protocol: Any, /) -> NoReturn:
+        """Raise, for `pickle`, `copy.copy` and `copy.deepcopy`."""
+        raise LLMCoreError(
+            f"{type(self).__name__} cannot be pickled or copied: it has connections and locks of this process",
+            code="LC004",
+            expected="one Core per process, shared by its threads and tasks; a forked child may use its parent's",
+            fix="llmcore.load() in each process",
+        )

@@ -1,0 +1,20 @@
+"""Complete the errors of a storage whose server is away or refuses: the setting that names it, and a command to go on with."""
+
+from __future__ import annotations
+
+from llmcore.calls.backend import Backend
+from llmcore.errors import StorageDenied, StorageUnavailable
+
+__all__ = ["complete_server_error"]
+
+
+def complete_server_error(error: StorageUnavailable | StorageDenied, backend: Backend) -> None:
+    """Add the line of the address or the credentials to *error*; its own place becomes a note."""
+    name = backend.name
+    keys = ("access_key_id", "account_name") if isinstance(error, StorageDenied) else ("endpoint", "base_url")
+    paths = [("storage", name, key) for key in keys]
+    place, excerpt = backend.locate(*paths, ("storage", name), ("storage", "provider"))
+    if error.where is not None and error.where != place:
+        error.notes += (f"requested: {error.where}",)
+    error.where, error.excerpt = place, excerpt
+    error.fix = backend.to_run("doctor")

@@ -1,0 +1,1 @@
+"""The toolkit for plugin authors: functions that several backends need."""

@@ -1,0 +1,33 @@
+"""What every provider behind an HTTP API needs, for clients of httpx, httpx2 and of the same interface.
+
+- `RequestDeadline`, `get_deadline`: how long each step of one request may take, by `timeout_s` and `idle_s`.
+- `ThreadClient`, `LoopClients`: the blocking and the asynchronous client, safe over a fork and over several event loops.
+- `classify_status`, `describe_failure`, `was_sent`: errors of llmcore for statuses, codes and network failures.
+- `parse_retry_after`, `scrub`: the pause that the server asks for; texts without keys.
+- `report_sending`, `areport_sending`: report the first byte of a request; see `llmcore.support.sending`.
+- `EventParser`: server-sent events.
+"""
+
+from llmcore.support.http.clients import LoopClients, ThreadClient
+from llmcore.support.http.deadline import RequestDeadline, get_deadline
+from llmcore.support.http.events import EventParser
+from llmcore.support.http.failures import describe_failure, was_sent
+from llmcore.support.http.statuses import classify_status
+from llmcore.support.http.texts import scrub
+from llmcore.support.http.trace import areport_sending, report_sending
+from llmcore.support.retry_after import parse_retry_after
+
+__all__ = [
+    "EventParser",
+    "LoopClients",
+    "RequestDeadline",
+    "ThreadClient",
+    "areport_sending",
+    "classify_status",
+    "describe_failure",
+    "get_deadline",
+    "parse_retry_after",
+    "report_sending",
+    "scrub",
+    "was_sent",
+]

@@ -1,0 +1,126 @@
+"""Describe network failures: what an HTTP client raised becomes an error of llmcore, without the request.
+
+The exceptions are recognised by the names of their classes, which httpx and httpx2 share.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Final
+
+from llmcore.errors import IncompleteReply, MalformedReply, ProviderError, Timeout, Unavailable
+
+__all__ = ["describe_failure", "was_sent"]
+
+_NOT_CONNECTED: Final = frozenset(
+    {
+        "ConnectError",
+        "ConnectTimeout",
+        "PoolTimeout",
+        "ProxyError",
+        "UnsupportedProtocol",
+        "LocalProtocolError",
+    }
+)
+"""Exceptions that are raised before a byte of the request has left, so that nothing can have been billed."""
+_HEADERS_TOO_LARGE: Final = re.compile(
+    r"receive buffer too long|more than \d+ bytes|value is too long|line too long|too many headers",
+    re.IGNORECASE,
+)
+_NO_ANSWER: Final = re.compile(r"disconnected|connection (?:was )?(?:closed|reset|lost)", re.IGNORECASE)
+_BAD_CHUNK: Final = re.compile(r"\bchunk", re.IGNORECASE)
+_NOT_HTTP: Final = re.compile(r"status line|request line", re.IGNORECASE)
+_NOTES: Final = (
+    (
+        re.compile(r"CERTIFICATE_VERIFY_FAILED|certificate verify failed", re.IGNORECASE),
+        "SSL_CERT_FILE names a file of certificates to trust, such as those of a proxy or of a private server",
+    ),
+    (
+        re.compile(r"WRONG_VERSION_NUMBER|RECORD_LAYER|HTTP_REQUEST|UNEXPECTED_MESSAGE|packet length"),
+        "the port does not use TLS: base_url may need http://",
+    ),
+    (
+        re.compile(
+            r"Name or service not known|nodename nor servname|No address associated|getaddrinfo failed"
+            r"|name resolution|Name does not resolve|Domain name not found|DNS",
+            re.IGNORECASE,
+        ),
+        "the host is unknown: check base_url and the network",
+    ),
+)
+
+
+def describe_failure(  # noqa: PLR0911 - one for each kind of failure
+    raised: BaseException, *, provider: str, address: str, text: str, begun: bool, proxy: str = ""
+) -> ProviderError:
+    """Return the error to raise in place of *raised*.
+
+    Args:
+        raised: The exception of the HTTP client. It is read, and not stored.
+        provider: The provider's name.
+        address: The server, without password and query.
+        text: The class and the message of *raised*, scrubbed; see `scrub`.
+        begun: Whether the head of the answer had arrived.
+        proxy: The proxy that may be shown; empty if there is none.
+    """
+    if isinstance(raised, TimeoutError):
+        return Timeout(f"{address} did not complete its answer in time", provider=provider)
+    kinds = {kind.__name__ for kind in type(raised).__mro__}
+    if "TimeoutException" in kinds:
+        did = "stopped sending in the middle of its answer" if begun else "did not answer in time"
+        return Timeout(f"{address} {did} ({type(raised).__name__})", provider=provider)
+    if "DecodingError" in kinds:
+        return MalformedReply(f"the answer cannot be decompressed ({text})", provider=provider)
+    begun = begun or bool(_BAD_CHUNK.search(text))
+    if "RemoteProtocolError" in kinds and not begun and not _NO_ANSWER.search(text):
+        return _describe_no_http(text, address, provider)
+    # EndOfStream is anyio's, which the client lets through when TLS ends early.
+    if not kinds & {"RequestError", "OSError", "EndOfStream"}:
+        return ProviderError(f"the request failed ({text})", provider=provider)
+    if begun:
+        return IncompleteReply(f"the connection broke inside the answer ({text})", provider=provider)
+    return _describe_unreachable(raised, text, address, provider, proxy)
+
+
+def was_sent(raised: BaseException) -> bool:
+    """Return False if it is certain that no byte of the request has reached the server."""
+    return not any(kind.__name__ in _NOT_CONNECTED for kind in type(raised).__mro__)
+
+
+def _describe_no_http(text: str, address: str, provider: str) -> MalformedReply:
+    if _HEADERS_TOO_LARGE.search(text):
+        return MalformedReply(
+            f"{address} answered with headers that are too large ({text})",
+            provider=provider,
+            expected="at most 100 KB of headers",
+        )
+    needs_tls = address.startswith("http://") and _NOT_HTTP.search(text)
+    return MalformedReply(
+        f"{address} did not answer in HTTP ({text})",
+        provider=provider,
+        expected="an HTTP server",
+        notes=("a server that uses TLS needs https:// in base_url",) if needs_tls else (),
+    )
+
+
+def _describe_unreachable(
+    raised: BaseException, text: str, address: str, provider: str, proxy: str
+) -> Unavailable:
+    words = " ".join(f"{type(each).__name__} {each}" for each in _list_causes(raised))
+    if proxy:
+        note = f"the request goes through the proxy {proxy}; NO_PROXY excludes a host from it"
+    else:
+        note = next(
+            (note for pattern, note in _NOTES if pattern.search(words)), "check base_url and the network"
+        )
+    through = f" through the proxy {proxy}" if proxy else ""
+    return Unavailable(f"{address} cannot be reached{through} ({text})", provider=provider, notes=(note,))
+
+
+def _list_causes(raised: BaseException) -> Iterator[BaseException]:
+    """Yield *raised* and what caused it."""
+    current: BaseException | None = raised
+    while current is not None:
+        yield current
+        current = current.__cause__ or current.__context__

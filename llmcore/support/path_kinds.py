@@ -1,0 +1,56 @@
+"""Find out what a path leads to: a path that is not a regular file may be absent, a directory, a broken link or forbidden."""
+
+from __future__ import annotations
+
+import enum
+import errno
+import os
+import stat
+from pathlib import Path
+from typing import Final
+
+__all__ = ["PathKind", "classify_path"]
+
+
+class PathKind(enum.Enum):
+    """What a path leads to. The value completes the sentence "the path is ..."."""
+
+    ABSENT = "absent"
+    FILE = "a file"
+    DIRECTORY = "a directory"
+    BROKEN_LINK = "a symbolic link to nothing"
+    CIRCULAR_LINK = "a symbolic link that leads back to itself"
+    NO_PERMISSION = "in a directory that may not be entered"
+    OTHER = "neither a file nor a directory"
+    """A pipe, a socket, a device, or a path that the file system refuses."""
+
+
+_BY_ERROR: Final = {
+    errno.ENOENT: PathKind.ABSENT,
+    errno.ENOTDIR: PathKind.ABSENT,
+    errno.ENAMETOOLONG: PathKind.ABSENT,
+    errno.ELOOP: PathKind.CIRCULAR_LINK,
+    errno.EACCES: PathKind.NO_PERMISSION,
+    errno.EPERM: PathKind.NO_PERMISSION,
+}
+
+
+def classify_path(path: str | os.PathLike[str]) -> PathKind:
+    """Return what *path* leads to, links followed. Never raises OSError."""
+    try:
+        mode = Path(path).stat().st_mode
+    except OSError as error:
+        kind = _BY_ERROR.get(error.errno or 0, PathKind.OTHER)
+        return PathKind.BROKEN_LINK if kind is PathKind.ABSENT and _is_link(path) else kind
+    except ValueError:  # a NUL byte, or a character that the file system cannot encode
+        return PathKind.ABSENT
+    if stat.S_ISREG(mode):
+        return PathKind.FILE
+    return PathKind.DIRECTORY if stat.S_ISDIR(mode) else PathKind.OTHER
+
+
+def _is_link(path: str | os.PathLike[str]) -> bool:
+    try:
+        return stat.S_ISLNK(Path(path).lstat().st_mode)
+    except OSError:
+        return False

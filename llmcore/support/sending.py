@@ -1,0 +1,132 @@
+"""Report when the first byte of a request leaves, so that a request that was never sent costs nothing.
+
+A call can end while its request waits for a connection: it is cancelled, its deadline passes, the program is interrupted. The
+host books such a call at its maximum cost, because the server may bill it, unless the provider reports that nothing was sent.
+Reporting is optional and takes two lines:
+
+    def complete(self, request):
+        track_sending()          # at the start, before anything waits
+        ...
+
+    def write(self, data):       # in the transport, in the same thread or task
+        mark_sent()              # immediately before the first byte is written
+        self._socket.sendall(data)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from contextvars import ContextVar
+from typing import Any, Final
+
+from llmcore.errors import ProviderError
+
+__all__ = ["Sending", "mark_sent", "track_sending"]
+
+
+class Sending:
+    """Whether one request has left: set by the provider, read by the host. Threads may use it at the same time.
+
+    The host may withdraw a request that has not left. After that `mark_sent` raises, so it cannot leave any more: what the
+    host books as unsent is unsent.
+    """
+
+    __slots__ = ("_began", "_permit", "_sent", "_tracked", "_withdrawn")
+
+    def __init__(self) -> None:
+        self._permit: list[None] = [None]
+        """One item. The sender takes it before it sends, or the host takes it to withdraw. `list.pop` is atomic."""
+        self._began = self._tracked = self._sent = self._withdrawn = False
+
+    def begin(self) -> None:
+        """Note that the provider is called. Until it calls `track_sending`, the request counts as sent.
+
+        Raises:
+            ProviderError: The request was withdrawn.
+        """
+        if not self._began:
+            self._take()
+            self._began = True
+
+    def track(self) -> None:
+        """Note that the provider reports when the request leaves. Until then it counts as not sent."""
+        if not self._tracked:
+            self._tracked = True
+            if self._began:
+                self._permit.append(None)
+
+    def mark_sent(self) -> None:
+        """Note that the first byte is about to leave. Later calls for the same request do nothing.
+
+        Raises:
+            ProviderError: The request was withdrawn, and must not be sent.
+        """
+        if self._tracked and not self._sent:
+            self._take()
+            self._sent = True
+
+    def withdraw(self) -> bool:
+        """Return whether the request has not left; from now on it cannot."""
+        if not self._withdrawn:
+            try:
+                self._permit.pop()
+            except IndexError:
+                return False
+            self._withdrawn = True
+        return True
+
+    @property
+    def is_tracked(self) -> bool:
+        """Whether the provider reports when the request leaves."""
+        return self._tracked
+
+    def blocking(self, function: Callable[..., Any], *args: Any) -> Any:
+        """Call a method of the provider that sends this request."""
+        self.begin()
+        outer = _current.get()
+        _current.set(self)
+        try:
+            return function(*args)
+        finally:
+            _current.set(outer)
+
+    async def awaiting(self, function: Callable[..., Awaitable[Any]], *args: Any) -> Any:
+        """See `blocking`."""
+        self.begin()
+        outer = _current.get()
+        _current.set(self)  # without a token: a closed event loop ends coroutines in another context
+        try:
+            return await function(*args)
+        finally:
+            _current.set(outer)
+
+    def _take(self) -> None:
+        try:
+            self._permit.pop()
+        except IndexError:
+            withdrawn = True
+        else:
+            withdrawn = False
+        if withdrawn:
+            raise ProviderError("the call ended before its request was sent", sent=False)
+
+
+_current: Final[ContextVar[Sending | None]] = ContextVar("llmcore_sending", default=None)
+
+
+def track_sending() -> None:
+    """Announce that `mark_sent` will report when the request leaves. Outside of a call of the host, do nothing."""
+    sending = _current.get()
+    if sending is not None:
+        sending.track()
+
+
+def mark_sent() -> None:
+    """Report that the first byte of the request is about to leave. A request without `track_sending` is not affected.
+
+    Raises:
+        ProviderError: The call has ended meanwhile: do not send the request.
+    """
+    sending = _current.get()
+    if sending is not None:
+        sending.mark_sent()

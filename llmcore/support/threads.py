@@ -1,0 +1,11 @@
+"""Keep a plugin working if no further thread can be started, and while Python exits.
+
+`start_thread` returns whether the thread runs. `run_in_thread` is like `asyncio.to_thread`, and `submit` like the method of an
+executor, but both work without a thread.
+"""
+
+from __future__ import annotations
+
+from llmcore.threads import NO_THREAD, run_in_thread, start_thread, submit
+
+__all__ = ["NO_THREAD", "run_in_thread", "start_thread", "submit"]

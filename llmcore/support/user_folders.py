@@ -1,0 +1,55 @@
+"""Find the user's folders and the working directory, also without a home directory and in a deleted directory."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Final, Literal
+
+from llmcore.support.home import find_home
+
+__all__ = ["user_folder", "working_folder"]
+
+_DEFAULTS: Final = {"config": ".config", "cache": ".cache", "state": ".local/state"}
+_DELETED: Final = " (deleted)"
+"""The suffix that Linux adds to the path of a deleted working directory."""
+
+
+def user_folder(kind: Literal["config", "cache", "state"], env: Mapping[str, str]) -> Path | None:
+    """Return llmcore's folder of *kind* for this user, which may not exist; None if the user has no home directory.
+
+    XDG variables take precedence over the conventions of the platform. Relative paths in XDG variables and HOME are ignored:
+    the folder would depend on the working directory.
+    """
+    base = env.get(f"XDG_{kind.upper()}_HOME", "")
+    if os.path.isabs(base):  # noqa: PTH117 - the value may be empty
+        return Path(base, "llmcore")
+    home = find_home(env)
+    if home is None:
+        return None
+    if sys.platform == "linux" or env is not os.environ or not os.path.isabs(env.get("HOME") or "/"):  # noqa: PTH117 - a text
+        return home / _DEFAULTS[kind] / "llmcore"
+    import platformdirs
+
+    return Path(getattr(platformdirs, f"user_{kind}_dir")("llmcore", appauthor=False))
+
+
+def working_folder() -> Path:
+    """Return the working directory. If it was deleted, return its former path.
+
+    Raises:
+        OSError: The path cannot be determined.
+    """
+    with suppress(OSError):
+        return Path.cwd()
+    path = ""
+    with suppress(OSError):
+        path = os.readlink("/proc/self/cwd").removesuffix(_DELETED)  # noqa: PTH115 - a text
+    path = path or os.environ.get("PWD", "")
+    if not os.path.isabs(path):  # noqa: PTH117 - a text
+        raise FileNotFoundError(errno.ENOENT, "the working directory does not exist any more")
+    return Path(path)

@@ -1,0 +1,137 @@
+"""Read and repair the header of a WAV file: format, offset and length of the samples, also if the length is unknown."""
+
+# ruff: noqa: PLR2004 - the sizes, offsets and marks of the format
+
+from __future__ import annotations
+
+import struct
+from typing import Final, NamedTuple
+
+from llmcore.errors import NotAudio
+
+__all__ = ["UNKNOWN", "WavHead", "is_unknown_length", "read_wav_head", "repair_wav"]
+
+UNKNOWN: Final = 0xFFFFFFFF
+"""The length that llmcore writes if it does not know the length yet."""
+_LONGEST: Final = 0x7FFF_0000
+"""This length and any greater one mean "unknown".
+
+A stream is sent before its length is known. ffmpeg and OpenAI write 0xFFFFFFFF, espeak and sox 0x7FFFF000, arecord 0x80000000,
+others 0x7FFFFFFF, each also minus the bytes of the header. No speech has two gigabytes.
+"""
+_ALL_ONES: Final = 0xFFFF_FFFF_FFFF_FFFF
+
+
+class WavHead(NamedTuple):
+    """The header of a WAV, up to its samples."""
+
+    form: bytes
+    """The `fmt ` chunk, without the chunk's header."""
+    begins: int
+    """Offset of the first sample."""
+    size: int | None
+    """Bytes of samples; None if unknown."""
+
+    @property
+    def channels(self) -> int:
+        """The number of channels."""
+        return int.from_bytes(self.form[2:4], "little")
+
+    @property
+    def sample_rate_hz(self) -> int:
+        """The frames per second."""
+        return int.from_bytes(self.form[4:8], "little")
+
+    @property
+    def bytes_per_second(self) -> int:
+        """The bytes per second; 0 if the header does not contain them."""
+        return int.from_bytes(self.form[8:12], "little")
+
+    @property
+    def frame_bytes(self) -> int:
+        """The bytes of one frame: a sample of each channel."""
+        return int.from_bytes(self.form[12:14], "little")
+
+    def cut(self, size: int) -> int:
+        """Return *size* rounded down to whole frames."""
+        return size - size % self.frame_bytes
+
+
+def is_unknown_length(size: int) -> bool:
+    """Return whether *size*, of the RIFF or the data chunk, means that the encoder did not know the length."""
+    return size == 0 or size >= _LONGEST
+
+
+def read_wav_head(data: bytes | bytearray) -> WavHead | None:
+    """Return the header; None if *data* ends before the samples.
+
+    For a data chunk of 0 bytes `size` is 0, not None. Only the rest of the file shows whether it is empty or of unknown
+    length.
+
+    Raises:
+        NotAudio: *data* is not a WAV file.
+    """
+    if len(data) < 12:
+        return None
+    if bytes(data[:4]) not in (b"RIFF", b"RF64") or bytes(data[8:12]) != b"WAVE":
+        raise _make_error("not a WAV file: it does not begin with RIFF and WAVE")
+    at, form, large = 12, b"", 0
+    while at + 8 <= len(data):
+        name, size = bytes(data[at : at + 4]), int.from_bytes(data[at + 4 : at + 8], "little")
+        at += 8
+        if name == b"data":
+            return _make_head(form, at, large or None if size and is_unknown_length(size) else size)
+        if name == b"fmt ":
+            form = bytes(data[at : at + size])
+        elif name == b"ds64" and len(data) >= at + 16:
+            # RF64 stores its lengths here, 64 bits each. An encoder that streams writes 0 or all ones.
+            length = int.from_bytes(data[at + 8 : at + 16], "little")
+            large = 0 if length == _ALL_ONES else length
+        at += size + size % 2
+    return None
+
+
+def repair_wav(audio: bytes) -> tuple[bytes, WavHead]:
+    """Return the WAV file with its lengths in the header, and the header, whose `size` is known and of whole frames.
+
+    A file of unknown length is cut after its last whole frame. If the header contains the length, the samples are not
+    examined: `size` may exceed the bytes that are there.
+
+    Raises:
+        NotAudio: *audio* is not a WAV file, or it ends before its samples.
+    """
+    head = read_wav_head(audio)
+    if head is None:
+        raise NotAudio("the WAV file is cut short: it ends before its samples", expected="a whole audio file")
+    available = len(audio) - head.begins
+    riff = int.from_bytes(audio[4:8], "little")
+    # A data chunk may really be empty, with other chunks after it. Then the length in the RIFF header is right.
+    unknown = head.size is None or (head.size == 0 and available > 0 and riff + 8 != len(audio))
+    size = head.cut(available if unknown or head.size is None else head.size)
+    known = head._replace(size=size)
+    if unknown:
+        samples = audio[head.begins : head.begins + size] + b"\0" * (size % 2)
+        front = (
+            audio[8 : head.begins - 4].replace(b"ds64", b"JUNK", 1)
+            if audio[:4] == b"RF64"
+            else audio[8 : head.begins - 4]
+        )
+        return b"".join([b"RIFF", _pack(len(front) + 4 + len(samples)), front, _pack(size), samples]), known
+    if audio[:4] == b"RIFF" and is_unknown_length(riff) and riff + 8 != len(audio):
+        audio = audio[:4] + _pack(len(audio) - 8) + audio[8:]
+    return audio, known
+
+
+def _make_head(form: bytes, begins: int, size: int | None) -> WavHead:
+    head = WavHead(form, begins, size)
+    if len(form) < 16 or not (head.channels and head.sample_rate_hz and head.frame_bytes):
+        raise _make_error("the WAV file does not describe the format of its samples")
+    return head
+
+
+def _pack(size: int) -> bytes:
+    return struct.pack("<I", min(size, UNKNOWN))
+
+
+def _make_error(what: str) -> NotAudio:
+    return NotAudio(what, expected="a whole audio file")

@@ -1,0 +1,6 @@
+from llmcore_testing.conformance import CacheConformance as CacheConformance
+from llmcore_testing.conformance import Caller as Caller
+from llmcore_testing.conformance import Conformance as Conformance
+from llmcore_testing.conformance import LLMConformance as LLMConformance
+from llmcore_testing.conformance import StorageConformance as StorageConformance
+from llmcore_testing.conformance import VoiceConformance as VoiceConformance

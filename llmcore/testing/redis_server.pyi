@@ -1,0 +1,5 @@
+from llmcore_testing.redis_server import RedisServer as RedisServer
+from llmcore_testing.redis_server import RedisUnderSentinels as RedisUnderSentinels
+from llmcore_testing.redis_server import find_redis_server as find_redis_server
+from llmcore_testing.redis_server import redis_cluster as redis_cluster
+from llmcore_testing.redis_server import redis_server_version as redis_server_version

@@ -1,0 +1,118 @@
+"""Start threads, and handle the case that none can be started: at the limit of the process, and while Python exits.
+
+`threading.Thread.start` then raises RuntimeError; an executor raises it after it has queued the work; and a thread that
+starts too late never runs. llmcore starts every thread here, and each caller defines the alternative.
+"""
+
+from __future__ import annotations
+
+import functools
+import sys
+import threading
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
+
+from llmcore import forks
+
+if TYPE_CHECKING:
+    from concurrent.futures import Executor, Future
+
+__all__ = ["NO_THREAD", "run_in_thread", "start_thread", "submit"]
+
+NO_THREAD: Final = "no further thread can be started"
+"""For error messages."""
+
+T = TypeVar("T")
+
+
+def start_thread(thread: threading.Thread) -> bool:
+    """Start *thread*; return False if no further thread can be started, or Python is exiting."""
+    if sys.is_finalizing():
+        return False
+    try:
+        thread.start()
+    except RuntimeError:
+        return False
+    return True
+
+
+async def run_in_thread(
+    function: Callable[..., T], *args: Any, otherwise: Callable[[], T] | None = None
+) -> T:
+    """Call *function* in a thread of the running loop and return its result: `asyncio.to_thread` with an alternative.
+
+    If no thread can be started, *function* is called in the loop's own thread, which it blocks: a late answer is better than
+    none. For a *function* that waits for the running loop, pass *otherwise*, which is called in its place.
+    """
+    import asyncio
+    import contextvars
+
+    loop: Any = asyncio.get_running_loop()
+    call = functools.partial(contextvars.copy_context().run, function, *args)
+    executor = _default_executor(loop)
+    done = _submit(functools.partial(loop.run_in_executor, None), call, otherwise or call)
+    if executor is None and done.done() and not getattr(_default_executor(loop), "_threads", True):
+        loop._default_executor = None  # noqa: SLF001 - otherwise `asyncio.run` fails: it shuts the executor down in a thread
+    return await asyncio.wrap_future(done)
+
+
+def _default_executor(loop: Any) -> Any:
+    return getattr(loop, "_default_executor", None)
+
+
+def submit(function: Callable[..., T], *args: Any) -> Future[T]:
+    """Call *function* in a thread of llmcore and return its future; without a thread it is called now."""
+    call = functools.partial(function, *args)
+    return _submit(_executor().submit, call, call)
+
+
+def _submit(
+    submit: Callable[[Callable[[], object]], object], call: Callable[[], T], otherwise: Callable[[], T]
+) -> Future[T]:
+    queued = _Work(call)
+    try:
+        submit(queued)
+    except RuntimeError:
+        failed = True
+    else:
+        failed = False
+    # Work without a thread stays in the executor's queue: a thread that became free may have started it.
+    if failed and queued.done.cancel():
+        inline = _Work(otherwise)
+        inline()  # outside of the handler, so that its errors are not chained to the executor's
+        return inline.done
+    return queued.done
+
+
+@functools.cache
+def _executor() -> Executor:
+    """Return the executor for work outside of an event loop."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    return ThreadPoolExecutor(64, thread_name_prefix="llmcore-step")
+
+
+forks.call_in_child(_executor.cache_clear)  # its threads belong to the parent
+
+
+class _Work(Generic[T]):
+    """Work that runs once, or not at all if its future is cancelled before it starts."""
+
+    __slots__ = ("_call", "done")
+
+    def __init__(self, call: Callable[[], T]) -> None:
+        from concurrent.futures import Future
+
+        self._call = call
+        self.done: Future[T] = Future()
+
+    def __call__(self) -> None:
+        if not self.done.set_running_or_notify_cancel():
+            return
+        try:
+            result = self._call()
+        except BaseException as error:  # noqa: BLE001 - it is raised where the result is awaited
+            self.done.set_exception(error)
+            del self  # else the error, its traceback and this frame would keep each other alive
+        else:
+            self.done.set_result(result)

@@ -1,0 +1,39 @@
+"""The call for one piece of a text."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from llmcore.pipeline import Call
+from llmcore.types import VoiceTraits
+
+__all__ = ["SpeechCall"]
+
+
+class SpeechCall(Call, kw_only=True):
+    """One piece of a text for one provider, with its state."""
+
+    text: str
+    voice: str | None
+    settings: Mapping[str, Any]
+    traits: VoiceTraits | None
+    timed_key: str | None = None
+    """The cache key of the same audio with timestamps; None for a call that asks for timestamps."""
+    timeout_s: float | None = None
+    """The caller's timeout in seconds; None if [retry] decides."""
+    timed: bool = False
+    """Whether the audio comes with timestamps."""
+    context: dict[str, Any] = msgspec.field(default_factory=dict)
+    """The text before and after, for a provider that stitches."""
+
+    @property
+    def is_passed_on(self) -> bool:
+        """Whether the audio is emitted as it arrives. It is not if its format is unknown, since it cannot be checked."""
+        return (
+            self.streaming
+            and self.traits is not None
+            and self.backend.find_ability("stream_speech") is not None
+        )

@@ -1,0 +1,41 @@
+"""The settings of a speech, as type checkers and editors know them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, TypedDict
+
+__all__ = ["SpeechOptions", "SpeechSettings"]
+
+
+class SpeechSettings(TypedDict, total=False):
+    """Settings of voices. `format`, `language` and `speed` mean the same to every provider; the others only some know.
+
+    A setting that is not named here, of a third-party provider, is passed as `**{"name": value}`.
+    """
+
+    voice_id: str | None
+    """Another name of the argument `voice`."""
+    format: str | None
+    """An `AudioFormat`, or a format of the vendor such as `mp3_44100_128`."""
+    language: str | None
+    speed: float | None
+    instructions: str | None
+    """openai: how to speak."""
+    pitch: int | None
+    """espeak."""
+    style: float | None
+    """elevenlabs, as are the settings below."""
+    use_speaker_boost: bool | None
+    clone_strength: float | None
+    seed: int | None
+    apply_text_normalization: str | None
+    pronunciation_dictionaries: str | Sequence[str] | Sequence[Mapping[str, Any]] | None
+    next_request_ids: Sequence[str] | None
+
+
+class SpeechOptions(SpeechSettings, total=False):
+    """The settings of methods that do not name these two as parameters."""
+
+    stability: float | None
+    similarity_boost: float | None

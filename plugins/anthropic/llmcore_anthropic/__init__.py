@@ -1,0 +1,1 @@
+"""The llmcore plugin for Anthropic. Applications import nothing of it: `provider = "anthropic"` selects it."""

@@ -1,0 +1,96 @@
+"""The vendor's clients over HTTP clients of ours, which add the key and enforce the deadline when a request is sent."""
+
+from __future__ import annotations
+
+import ssl
+from typing import Any, Final
+
+import anthropic  # noqa: TID253 - loaded only when a provider is created
+import httpx2
+
+from llmcore.support.certificates import check_certificates
+from llmcore.support.http import areport_sending, get_deadline, report_sending
+from llmcore.support.proxies import Proxy, find_proxy
+from llmcore_anthropic.options import Account
+
+__all__ = ["Route", "make_async_client", "make_client"]
+
+_PLACEHOLDER: Final = "set-when-sent"
+_LIMITS: Final = httpx2.Limits(max_connections=1000, max_keepalive_connections=100)
+
+
+class Route:
+    """How the server of an account is reached: through which proxy, and with TLS or without."""
+
+    def __init__(self, url: str) -> None:
+        """Find the route to *url*.
+
+        Raises:
+            ConfigError: A variable for proxies or certificates has a value that cannot be used.
+        """
+        self.proxy: Proxy | None = find_proxy(url, install="pip install socksio")
+        self._uses_tls = url.startswith("https:") or (
+            self.proxy is not None and self.proxy.url.startswith("https:")
+        )
+        if self._uses_tls:
+            check_certificates()
+
+    @property
+    def shown_proxy(self) -> str:
+        """The proxy without its password; empty if there is none."""
+        return self.proxy.shown if self.proxy is not None else ""
+
+    def make_settings(self) -> dict[str, Any]:
+        """Return the arguments for an HTTP client, so that it reads nothing of the environment itself."""
+        context = httpx2.create_ssl_context() if self._uses_tls else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        settings: dict[str, Any] = {
+            "verify": context,
+            "limits": _LIMITS,
+            "follow_redirects": False,
+            "trust_env": False,
+        }
+        if self.proxy is not None:
+            secure = self.proxy.url.startswith("https:")
+            settings["proxy"] = httpx2.Proxy(self.proxy.url, ssl_context=context if secure else None)
+        return settings
+
+
+def make_client(account: Account, route: Route) -> anthropic.Anthropic:
+    """Return the blocking client. It never has the key."""
+
+    def prepare(request: httpx2.Request) -> None:
+        _prepare(request, account)
+        request.extensions["trace"] = report_sending
+
+    web = httpx2.Client(event_hooks={"request": [prepare]}, **route.make_settings())
+    return anthropic.Anthropic(http_client=web, **_make_arguments(account))
+
+
+def make_async_client(account: Account, route: Route) -> anthropic.AsyncAnthropic:
+    """Return the asynchronous client for the running event loop. It never has the key."""
+
+    async def prepare(request: httpx2.Request) -> None:
+        _prepare(request, account)
+        request.extensions["trace"] = areport_sending
+
+    web = httpx2.AsyncClient(event_hooks={"request": [prepare]}, **route.make_settings())
+    return anthropic.AsyncAnthropic(http_client=web, **_make_arguments(account))
+
+
+def _make_arguments(account: Account) -> dict[str, Any]:
+    return {
+        "api_key": _PLACEHOLDER,
+        "base_url": account.base_url,
+        "default_headers": dict(account.headers),
+        "max_retries": 0,  # the host retries
+        "open_telemetry": False,
+    }
+
+
+def _prepare(request: httpx2.Request, account: Account) -> None:
+    """Add the key and the deadline. The only place where the key is read to be sent."""
+    request.extensions = {**request.extensions, "timeout": get_deadline()}
+    for name in ("authorization", "x-api-key"):
+        request.headers.pop(name, None)
+    if account.key is not None:
+        request.headers["x-api-key"] = account.key.reveal()

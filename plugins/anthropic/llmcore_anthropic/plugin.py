@@ -1,0 +1,78 @@
+"""Offer the language model `anthropic`. The SDK is imported when a provider is created."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+from llmcore.hookspecs import Provider, hookimpl
+from llmcore_anthropic.options import OFFICIAL, AnthropicOptions, make_identity
+
+if TYPE_CHECKING:
+    from llmcore_anthropic.offline import Offline
+    from llmcore_anthropic.provider import AnthropicProvider
+
+__all__ = ["LLMCORE_API", "PARAMETERS", "AnthropicOptions", "create", "llmcore_llm_providers", "offline"]
+
+LLMCORE_API: Final = 1
+
+PARAMETERS: Final = frozenset(
+    {
+        # of Chat Completions, translated
+        "max_completion_tokens", "max_tokens", "parallel_tool_calls", "reasoning_effort", "response_format", "stop",
+        "temperature", "tool_choice", "tools", "top_p", "user",
+        # of Messages, sent unchanged
+        "cache_control", "container", "inference_geo", "metadata", "output_config", "service_tier", "speed",
+        "stop_sequences", "thinking", "top_k",
+        "extra_body",
+    }
+)  # fmt: skip
+"""The parameters that a call may set. The host refuses others by name."""
+
+
+def create(options: AnthropicOptions) -> AnthropicProvider:
+    """Return the provider.
+
+    Raises:
+        ConfigError: There is no key, or an option cannot be used.
+    """
+    from llmcore_anthropic.provider import AnthropicProvider
+
+    return AnthropicProvider(options)
+
+
+def offline(options: AnthropicOptions) -> Offline:
+    """Return what counts, bounds and prices without a key."""
+    from llmcore_anthropic.offline import Offline
+
+    return Offline(options)
+
+
+def known_models(table: Mapping[str, Any]) -> Iterable[str]:
+    """Return the models at the vendor's own address."""
+    import os
+    from urllib.parse import urlsplit
+
+    from llmcore_anthropic.models import MODELS
+
+    address = table.get("base_url") or os.environ.get("ANTHROPIC_BASE_URL") or OFFICIAL
+    try:
+        host = urlsplit(str(address)).hostname
+    except ValueError:  # the provider refuses it
+        return ()
+    return MODELS if host == "api.anthropic.com" else ()
+
+
+@hookimpl
+def llmcore_llm_providers() -> Iterable[Provider]:
+    """Offer `anthropic`."""
+    yield Provider(
+        name="anthropic",
+        create=create,
+        options=AnthropicOptions,
+        parameters=PARAMETERS,
+        default_model=None,
+        offline=offline,
+        identity=make_identity,
+        known_models=known_models,
+    )

@@ -1,0 +1,176 @@
+"""Connections of one event loop to one server; see `pool`. A caller waits for a connection, never for one in particular."""
+
+from __future__ import annotations
+
+import asyncio  # noqa: TID253 - loaded only when the asynchronous variant is used
+import copy
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import Any
+
+from llmcore_cache_redis.alink import AsyncLink
+from llmcore_cache_redis.faults import Broken, ReplyError
+from llmcore_cache_redis.pool import Bounds
+from llmcore_cache_redis.wire import Request
+
+__all__ = ["AsyncPool"]
+_Turn = asyncio.Future[AsyncLink]
+
+
+class AsyncPool:
+    """Gives each caller a connection of its own, the one used last first.
+
+    Connections are made by tasks of the pool. So a caller that leaves does not end the one that others wait for, and one whose
+    handshake is slow takes the first that is free.
+
+    Args:
+        make: Makes a connection.
+        bounds: How many there may be.
+    """
+
+    def __init__(self, make: Callable[[], Awaitable[AsyncLink]], bounds: Bounds) -> None:
+        self._make = make
+        self._bounds = bounds
+        self._idle: list[AsyncLink] = []
+        self._waiting: deque[_Turn] = deque()
+        self._making: set[asyncio.Task[None]] = set()
+        self._open = 0
+        """Connections that are idle or busy."""
+        self._waited_since = 0.0
+        """Since when there has always been somebody that waits."""
+        self._generation = 0
+        self._slow: Broken | ReplyError | None = None
+        """Why the last one that was too slow could not be made."""
+
+    async def ask(
+        self,
+        payload: bytes,
+        count: int,
+        timeout: float,  # noqa: ASYNC109 - one timer is cheaper
+        then: Callable[[list[Any]], Request] | None = None,
+    ) -> list[Any]:
+        """Send *payload* over a connection and return its replies; see `Step`.
+
+        Raises:
+            Broken: There was no answer in time.
+            ReplyError: The server refused the connection.
+        """
+        link = self._idle.pop() if self._idle else await self._wait(timeout)
+        if self._making:
+            timeout += self._bounds.busy
+        try:
+            replies = await link.ask(payload, count, timeout, then)
+        except BaseException as error:
+            self._open -= 1
+            if isinstance(error, Broken | ReplyError):
+                self.drop()  # what is idle is likely to be as dead
+            self._grow()
+            raise
+        self._give(link)
+        return replies
+
+    def drop(self) -> None:
+        """Close the idle connections, and the busy ones when they are done."""
+        self._generation += 1
+        idle, self._idle = self._idle, []
+        self._open -= len(idle)
+        for link in idle:
+            link.close()
+
+    def close(self) -> None:
+        """Do what `drop` does, and make no more connections for those that wait."""
+        for task in self._making:
+            task.cancel()
+        self._fail(Broken("the cache was closed"))
+        self.drop()
+
+    async def _wait(self, timeout: float) -> AsyncLink:  # noqa: ASYNC109 - as above
+        """Return the first connection that is free.
+
+        Raises:
+            Broken: None was in time, or none could be made.
+            ReplyError: The server refuses connections.
+        """
+        turn: _Turn = asyncio.get_running_loop().create_future()
+        if not self._waiting:
+            self._waited_since = time.monotonic()
+        self._waiting.append(turn)
+        self._grow()
+        try:
+            await asyncio.wait({turn}, timeout=timeout + self._bounds.wait)
+        except BaseException:
+            self._leave(turn)
+            raise
+        if turn.done():
+            return turn.result()
+        self._leave(turn)
+        if self._slow is not None:
+            raise copy.copy(self._slow)
+        raise Broken(f"all {self._bounds.connections} connections were busy, or being made")
+
+    def _leave(self, turn: _Turn) -> None:
+        """Wait no more; a connection that came in the same moment goes to the next."""
+        with suppress(ValueError):
+            self._waiting.remove(turn)
+        if not turn.cancel() and turn.exception() is None:
+            self._give(turn.result())
+
+    def _give(self, link: AsyncLink) -> None:
+        """Give *link* to the caller that waits longest, or keep it."""
+        if link.generation != self._generation:
+            self._open -= 1
+            link.close()
+            self._grow()
+        elif self._waiting:
+            self._waiting.popleft().set_result(link)
+        else:
+            link.used = True  # which the server may close while it is idle
+            self._idle.append(link)
+
+    def _grow(self) -> None:
+        """Make connections for those that wait, within the bounds."""
+        while (
+            len(self._making) < min(len(self._waiting), self._bounds.handshakes)
+            and self._open + len(self._making) < self._bounds.connections
+        ):
+            task = asyncio.get_running_loop().create_task(self._add())
+            task._log_destroy_pending = False  # type: ignore[attr-defined]  # noqa: SLF001 - a loop closed by hand takes it along
+            self._making.add(task)
+            task.add_done_callback(self._made)
+
+    async def _add(self) -> None:
+        began = time.monotonic()
+        fault: Broken | ReplyError
+        try:
+            link = await self._make()
+        except (Broken, ReplyError) as error:
+            fault = error
+        else:
+            link.generation = self._generation
+            self._open += 1
+            self._slow = None
+            self._give(link)
+            return
+        # One that is slow is not a server that fails, while others work or are being made.
+        ignored = isinstance(fault, Broken) and fault.slow and (self._open or len(self._making) > 1)
+        self._slow = fault if ignored else None
+        # One that was begun for callers that left says nothing either: the server may have been restarted since.
+        if not ignored and began >= self._waited_since:
+            self._fail(fault)
+            self.drop()
+
+    def _made(self, task: asyncio.Task[None]) -> None:
+        self._making.discard(task)
+        if not task.cancelled():
+            error = task.exception()
+            if error is not None:
+                self._fail(Broken(f"a connection could not be made: {type(error).__name__}"))
+        if self._slow is None or self._open:
+            self._grow()
+
+    def _fail(self, fault: Broken | ReplyError) -> None:
+        """Fail all that wait, each with a copy, to which it adds its traceback."""
+        while self._waiting:
+            self._waiting.popleft().set_exception(copy.copy(fault))

@@ -1,0 +1,86 @@
+"""Find the operations of the cache that the user has no rights for. Each command uses a new test key and is harmless."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+from typing import Final
+
+from llmcore.errors import CacheError
+from llmcore_cache_redis.faults import ReplyError
+from llmcore_cache_redis.leases import ACQUIRE, RELEASE, delete_if_held
+from llmcore_cache_redis.names import Names
+from llmcore_cache_redis.routes import Plan, Route, call
+from llmcore_cache_redis.wire import command
+
+__all__ = ["find_unavailable"]
+
+_PROBE: Final = "llmcore diagnosis "
+
+
+def find_unavailable(
+    route: Route, names: Names, explain: Callable[[ReplyError], CacheError], *, watches: bool
+) -> Plan[dict[str, str]]:
+    """Return the methods that the server refuses or limits, each with the reason in one line; see `CacheDiagnosis`.
+
+    Args:
+        route: The route to the server.
+        names: The names of the namespace.
+        explain: Returns the `CacheError` for a refusal.
+        watches: Whether the kind of server can report changes.
+
+    Raises:
+        Broken: The server does not answer.
+        ReplyError: The server refuses every command.
+    """
+    key = _PROBE + secrets.token_hex(8)
+    name = names.of(key)
+    checks: list[tuple[tuple[str, ...], tuple[bytes, ...]]] = [
+        (("get", "get_many"), (b"GETRANGE", name, b"0", b"0")),
+        (("set",), (b"SET", name, b"", b"XX", b"PX", b"1")),
+        (("delete", "clear", "delete_matching"), (b"UNLINK", name)),
+        (("keys", "clear", "delete_matching"), (b"SCAN", b"0", b"MATCH", names.glob(), b"COUNT", b"1")),
+    ]
+    if watches:
+        checks.append((("watch",), (b"CLIENT", b"TRACKING", b"OFF")))
+    found: dict[str, str] = {}
+    for methods, words in checks:
+        refused = yield from _ask(route, name, *words)
+        if refused is not None:
+            found |= {method: _get_reason(explain(refused)) for method in methods if method not in found}
+    return found | (yield from _find_unavailable_leases(route, names.lease(key), explain))
+
+
+def _find_unavailable_leases(
+    route: Route, name: bytes, explain: Callable[[ReplyError], CacheError]
+) -> Plan[dict[str, str]]:
+    holder = secrets.token_bytes(8)
+    script = yield from _ask(route, name, b"EVAL", ACQUIRE, b"1", name, holder, b"1000")
+    if script is None:
+        script = yield from _ask(route, name, b"EVAL", RELEASE, b"1", name, holder)
+        if script is None:
+            return {}
+    reason = _get_reason(explain(script))
+    plain = yield from _ask(route, name, b"SET", name, holder, b"XX", b"PX", b"1")
+    if plain is not None:
+        return dict.fromkeys(("acquire", "release"), _get_reason(explain(plain)))
+    found = {"acquire": f"{reason}: leases are acquired by SET NX PX"}
+    transaction = yield from delete_if_held(route, name, holder)
+    if transaction is not None:
+        found["release"] = f"{_get_reason(explain(transaction))}: leases are not released, they expire"
+    return found
+
+
+def _ask(route: Route, name: bytes, *words: bytes) -> Plan[ReplyError | None]:
+    """Return the refusal of a command; None if it is accepted."""
+    try:
+        yield from call(route, name, command(words))
+    except ReplyError as error:
+        if error.is_outage:
+            raise
+        return error
+    return None
+
+
+def _get_reason(error: CacheError) -> str:
+    return error.message.removeprefix("Redis refuses: ")

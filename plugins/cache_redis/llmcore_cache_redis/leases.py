@@ -1,0 +1,142 @@
+"""Leases on keys: by scripts, or by SET NX PX and transactions if the user may not run scripts."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from math import ceil
+from typing import Any, Final
+
+from llmcore.errors import CacheError
+from llmcore_cache_redis.faults import Broken, ReplyError, refused_command
+from llmcore_cache_redis.routes import Plan, Route, call
+from llmcore_cache_redis.wire import Request, Step, command
+
+__all__ = ["ACQUIRE", "RELEASE", "Leases", "delete_if_held", "refuses_command"]
+
+_log: Final = logging.getLogger("llmcore.cache_redis")
+ACQUIRE: Final = (
+    b"local held = redis.call('GET', KEYS[1]) if held and held ~= ARGV[1] then return 0 end "
+    b"redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2]) return 1"
+)
+RELEASE: Final = (
+    b"if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end return 0"
+)
+_RETRY_S: Final = 60.0
+"""Seconds after which scripts are tried again, since the user may have received the right."""
+
+
+def refuses_command(error: ReplyError) -> bool:
+    """Return whether the server refuses a command, or a command in a script, for any key."""
+    text = str(error)
+    return (
+        bool(refused_command(error)) or "can't run this command" in text or "unknown command" in text.lower()
+    )
+
+
+class Leases:
+    """The plans for the leases of one namespace.
+
+    Without scripts, a lease still has one holder. Only the renewal is not atomic: it may extend the lease of another holder
+    that acquired it at that moment, by at most the TTL.
+    """
+
+    def __init__(
+        self, route: Route, name: Callable[[str], bytes], explain: Callable[[ReplyError], CacheError]
+    ) -> None:
+        """Create the leases, which use scripts first.
+
+        Args:
+            route: The route to the servers.
+            name: Returns the name of the lease on a key in the server.
+            explain: Returns the `CacheError` for a refusal.
+        """
+        self._route = route
+        self._name = name
+        self._explain = explain
+        self._scripts_from = 0.0
+        """Time from which scripts are tried; in the future after the server has refused them."""
+        self._warned: set[str] = set()
+
+    def acquire(self, key: str, holder: str, ttl: float) -> Plan[bool]:
+        """Acquire or renew the lease."""
+        name, value, time_ms = self._name(key), holder.encode(), max(1, ceil(ttl * 1000))
+        refused: ReplyError | None = None
+        if self._may_use_scripts():
+            script = command((b"EVAL", ACQUIRE, b"1", name, value, time_ms))
+            try:
+                return bool((yield from call(self._route, name, script)))
+            except ReplyError as error:
+                if not refuses_command(error):
+                    raise
+                refused = error
+        is_acquired = yield from self._acquire_by_commands(name, value, time_ms)
+        if refused is not None:
+            self._scripts_from = time.monotonic() + _RETRY_S
+            self._warn_once(refused, "leases are acquired by SET NX PX")
+        return is_acquired
+
+    def release(self, key: str, holder: str) -> Plan[None]:
+        """Release the lease, if *holder* has it."""
+        name, value = self._name(key), holder.encode()
+        if self._may_use_scripts():
+            try:
+                yield from call(self._route, name, command((b"EVAL", RELEASE, b"1", name, value)))
+            except ReplyError as error:
+                if not refuses_command(error):
+                    raise
+            else:
+                return
+        refused = yield from delete_if_held(self._route, name, value)
+        if refused is not None:
+            self._warn_once(refused, "leases are not released, they expire")
+
+    def _acquire_by_commands(self, name: bytes, holder: bytes, time_ms: int) -> Plan[bool]:
+        is_acquired = yield from call(
+            self._route, name, command((b"SET", name, holder, b"NX", b"PX", time_ms))
+        )
+        if is_acquired is not None:
+            return True
+        held = command((b"GET", name))
+        if (yield from call(self._route, name, held)) != holder:
+            return False
+        # Renew and read again: between the two commands above the lease may have expired, and another holder may have acquired it.
+        yield from call(self._route, name, command((b"PEXPIRE", name, time_ms)))
+        return bool((yield from call(self._route, name, held)) == holder)
+
+    def _may_use_scripts(self) -> bool:
+        return time.monotonic() >= self._scripts_from
+
+    def _warn_once(self, refused: ReplyError, consequence: str) -> None:
+        if consequence not in self._warned:
+            self._warned.add(consequence)
+            error = self._explain(refused)
+            _log.warning("%s: %s; fix: %s", error.message, consequence, error.fix)
+
+
+def delete_if_held(route: Route, name: bytes, holder: bytes) -> Plan[ReplyError | None]:
+    """Delete the lease *name* by a transaction, if *holder* has it; return the refusal if the user may not do that.
+
+    If it cannot be deleted safely, it expires.
+    """
+
+    def decide(replies: list[Any]) -> Request:
+        watched, held, begun = replies
+        if isinstance(begun, ReplyError):
+            return Request(command((b"UNWATCH",)), 1)
+        if isinstance(watched, ReplyError) or held != holder:
+            return Request(command((b"DISCARD",)), 1)
+        return Request(command((b"DEL", name)) + command((b"EXEC",)), 2)
+
+    address = route.at(name) or (yield from route.find(name))
+    look = command((b"WATCH", name)) + command((b"GET", name)) + command((b"MULTI",))
+    try:
+        replies = yield Step(address, look, 3, then=decide)
+    except Broken as error:
+        route.doubt(address)
+        if not error.stale:
+            raise
+        return None
+    refusals = [reply for reply in replies if isinstance(reply, ReplyError) and refuses_command(reply)]
+    return refusals[0] if refusals else None

@@ -1,0 +1,50 @@
+"""The options of the cache `redis`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from llmcore.hookspecs import Options
+from llmcore.types import Duration, Secret, Size
+
+__all__ = ["RedisOptions"]
+
+
+class RedisOptions(Options, frozen=True):
+    """Options of `[cache.redis]`."""
+
+    url: str = "redis://localhost:6379/0"
+    """`redis://`, `rediss://` (TLS) or `unix://`; `redis+sentinel://host:port,host:port/name/0`, `redis+cluster://`."""
+    username: str | None = None
+    """Overrides the user name in the address."""
+    password: Secret | None = None
+    """Overrides the password in the address, which is secret as well."""
+    sentinel_username: str | None = None
+    """User name for the Sentinels, if they have users."""
+    sentinel_password: Secret | None = None
+    """Password for the Sentinels, if they require one."""
+    namespace: str = "default"
+    """Namespaces share the server and are independent; `clear` empties one namespace."""
+    timeout: Duration = Duration(0.05)
+    """Seconds for one command, plus 10 ms for each MB of the value."""
+    connect_timeout: Duration = Duration(0.05)
+    """Seconds for a new connection including the password; with TLS, for TCP only."""
+    tls_timeout: Duration = Duration(0.5)
+    """Seconds for the TLS handshake and the password, once TCP is connected."""
+    max_connections: int = 64
+    """Maximum connections to one server, per process and event loop."""
+    max_value: Size = Size(16 * 10**6)
+    """Maximum size of a value in bytes; a larger value is neither written nor read."""
+    tls_ca_file: Path | None = None
+    """Certificates to trust in place of those of the system."""
+    tls_cert_file: Path | None = None
+    """Client certificate in PEM format; the key may be in the same file."""
+    tls_key_file: Path | None = None
+    """Key of the client certificate in PEM format."""
+    tls_key_password: Secret | None = None
+    """Password of the key, if it is encrypted."""
+    tls_check_hostname: bool = True
+    """Whether the certificate must match the host in the address."""
+
+    def __repr__(self) -> str:
+        return f"RedisOptions(namespace={self.namespace!r}, timeout={float(self.timeout)!r})"

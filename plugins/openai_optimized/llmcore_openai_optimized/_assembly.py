@@ -1,0 +1,320 @@
+"""Assemble an answer from its chunks. A complete answer is treated as one chunk.
+
+Each event of a stream becomes one delta, with the event in `raw`; further deltas of the same event have an empty one. The end
+of the last choice is held back, so that its delta has the usage and the body too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from llmcore.support.chat_bounds import get_answer_count
+from llmcore.support.finish_reasons import normalize_finish_reason
+from llmcore.types import ChatRequest, Delta, Reply, Usage
+from llmcore_openai_optimized._choice import Choice, Piece, UnknownShape
+from llmcore_openai_optimized._chunk import Chunk, SentChoice
+from llmcore_openai_optimized._fields import as_index, repair_texts
+from llmcore_openai_optimized._rate_limits import read_rate_limits
+from llmcore_openai_optimized._usage import make_usage, merge_usage
+
+__all__ = ["Assembly"]
+
+_encode = msgspec.json.Encoder().encode
+
+
+class Assembly:
+    """The choices of one answer, with its usage, model and headers."""
+
+    def __init__(self, request: ChatRequest, headers: Mapping[str, str]) -> None:
+        self._request = request
+        self._headers = headers
+        self._choices: dict[int, Choice] = {}
+        self._first: int | None = None if request.parameters.get("n") in {None, 1} else 0
+        """The index of the choice that is the reply. Some servers do not number a single choice 0."""
+        self._last_chunk: Chunk | None = None
+        self._usage: Any = None
+        self._model = ""
+        self._service_tier: str | None = None
+        self._expected = get_answer_count(request.parameters)
+        self._last: int | None = None
+        """The index of the choice that ended last."""
+        self._reported: dict[int, str | None] = {}
+        """The finish reasons that deltas had."""
+        self._raw: bytes | None = None
+        self._event_name: str | None = None
+        self.repaired = False
+        """Whether a chunk was not valid JSON; texts may then contain lone surrogates."""
+        self.end: Delta | None = None
+        """The last delta; None before `finish`."""
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether a chunk with a list of choices has arrived."""
+        return self._last_chunk is not None
+
+    @property
+    def has_choices(self) -> bool:
+        """Whether there is a choice."""
+        return bool(self._choices)
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether every choice has its finish reason."""
+        return all(choice.finish_reason is not None for choice in self._choices.values())
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether every expected choice has its finish reason, so that no content should follow."""
+        return len(self._choices) >= self._expected and self.is_finished
+
+    @property
+    def text(self) -> str:
+        """The text of the first choice so far."""
+        return self._choices[self._find_first()].text if self._choices else ""
+
+    def begin_event(self, name: bytes, payload: bytes) -> None:
+        """Set the event of the deltas that follow."""
+        self._raw = payload
+        self._event_name = name.decode(errors="replace") if name else None
+
+    def end_event(self, deltas: list[Delta]) -> None:
+        """Append a delta without content if the event has brought none."""
+        if self._raw:
+            deltas.append(Delta(raw=self._raw, event_name=self._event_name))
+        self._raw = b""
+
+    def add_plain(self, chunk: Chunk, deltas: list[Delta]) -> bool:
+        """Add a chunk that contains only text (the fast path for most chunks); return False for any other chunk."""
+        if (
+            chunk.choices is None
+            or len(chunk.choices) != 1
+            or chunk.usage is not None
+            or chunk.error is not None
+        ):
+            return False
+        sent = chunk.choices[0]
+        delta = sent.delta
+        if type(delta) is not dict or type(sent.index) is not int:
+            return False
+        if len(delta) != 1 and not (len(delta) == 2 and "role" in delta):  # noqa: PLR2004 - role and content
+            return False
+        if sent.finish_reason is not None or sent.error is not None or sent.logprobs is not None:
+            return False
+        text = delta.get("content")
+        choice = self._choices.get(sent.index)
+        if type(text) is not str or choice is None or not choice.is_plain:
+            return False
+        if text:
+            choice.texts.append(text)
+            raw, self._raw = self._raw, b""
+            deltas.append(Delta(text=text, model=self._model, choice=self._number(sent.index), raw=raw))
+        return True
+
+    def add(self, chunk: Chunk, deltas: list[Delta], *, complete: bool = False) -> None:
+        """Add a chunk or a complete answer; append its deltas to *deltas*.
+
+        Raises:
+            UnknownShape: Its content cannot be read.
+        """
+        if chunk.usage is not None:
+            self._usage = chunk.usage if self._usage is None else merge_usage(self._usage, chunk.usage)
+        if type(chunk.service_tier) is str:
+            self._service_tier = chunk.service_tier
+        if chunk.choices is None:
+            return
+        self._last_chunk = chunk
+        if type(chunk.model) is str and chunk.model:
+            self._model = chunk.model
+        indexes = [_get_index(sent, position) for position, sent in enumerate(chunk.choices)]
+        if self._first is None and indexes:
+            self._first = 0 if 0 in indexes else indexes[0]
+        for index, sent in zip(indexes, chunk.choices, strict=True):
+            choice = self._choices.get(index)
+            if choice is None:
+                choice = self._choices[index] = Choice()
+            piece = self._add_choice(choice, sent, complete=complete)
+            ended = sent.finish_reason is not None and choice.finish_reason is not None
+            if ended:
+                self._last = index
+            if piece is not None or ended:
+                reason = choice.finish_reason if ended and not self.is_whole else None
+                self._emit(index, piece or Piece(), deltas, reason)
+
+    def finish(self, held: Sequence[Delta], deltas: list[Delta], document: bytes | None = None) -> None:
+        """Append the last deltas.
+
+        Args:
+            held: The deltas since the end of the last choice.
+            deltas: The list to append to.
+            document: The complete answer as received; None to build it from the chunks.
+        """
+        at = next((at for at in reversed(range(len(held))) if held[at].has_content), 0)
+        deltas += held[:at]
+        event = held[at] if held else None
+        ending = [] if event is None or not event.has_content else [event]
+        raw, self._raw = self._raw, None if self._raw is None else b""
+        first = self._find_first()
+        last = first if self._last is None else self._last
+        for index, choice in self._choices.items():
+            piece = choice.end()
+            changed = index != last and choice.finish_reason != self._reported.get(index)
+            if piece is not None or changed:
+                self._emit(index, piece or Piece(), ending, choice.finish_reason if changed else None)
+        self.end = Delta(
+            choice=self._number(last),
+            finish_reason=self._choices[last].finish_reason,
+            usage=self._make_usage(),
+            model=self._model,
+            service_tier=self._service_tier,
+            request_id=self._headers.get("x-request-id"),
+            body=self._document() if document is None else document,
+            limits=read_rate_limits(self._headers),
+            raw=self._raw,
+        )
+        if event is None:
+            event = Delta(raw=raw, event_name=self._event_name)
+        else:
+            self._raw = raw  # `[DONE]` is an event of its own
+        deltas += _join([*ending, self.end], event)
+        deltas += held[at + 1 :]
+
+    def reply(self) -> Reply:
+        """Return the complete reply; call `finish` first."""
+        end = self.end or Delta()
+        index = self._find_first()
+        first = self._choices[index]
+        return Reply(
+            text=first.text,
+            model=end.model or self._request.model,
+            finish_reason=first.finish_reason,
+            usage=end.usage or Usage(estimated=True),
+            tool_calls=first.calls.result(),
+            service_tier=end.service_tier,
+            request_id=end.request_id,
+            body=end.body,
+            limits=end.limits,
+            refusal=first.refusal,
+            reasoning=first.reasoning,
+            logprobs=first.logprobs,
+            other_choices=tuple(
+                self._choices[other].build() for other in sorted(self._choices) if other != index
+            ),
+        )
+
+    def _find_first(self) -> int:
+        """Return the index of the choice that is the reply; without a choice of index 0, the lowest."""
+        index = 0 if self._first is None else self._first
+        return index if index in self._choices else min(self._choices)
+
+    def _number(self, index: int) -> int:
+        """Return the number of a choice in `Delta.choice`: 0 for the first, whatever the server calls it."""
+        if index == self._first:
+            return 0
+        return index or self._first or 0
+
+    def _add_choice(self, choice: Choice, sent: SentChoice, *, complete: bool) -> Piece | None:
+        if self.repaired:
+            choice.expect_surrogates()
+            sent.logprobs = msgspec.json.decode(_encode(repair_texts(sent.logprobs)))  # NaN becomes null
+        if sent.finish_reason is not None:
+            choice.finish(normalize_finish_reason(sent.finish_reason))
+        if sent.logprobs is not None:
+            choice.add_logprobs(sent.logprobs)
+        delta = sent.delta
+        if not delta or complete:
+            delta, complete = _read_message(choice, sent), True
+        if type(delta) is not dict:
+            raise UnknownShape("message" if complete else "delta", delta)
+        piece = choice.add(delta, complete=complete) if delta else None
+        if isinstance(sent.logprobs, Mapping):
+            piece = piece or Piece()
+            piece.logprobs = sent.logprobs
+        return piece
+
+    def _emit(self, index: int, piece: Piece, deltas: list[Delta], reason: str | None = None) -> None:
+        """Append the delta of *piece*, and of the end of its choice, if it has content."""
+        if reason is not None:
+            self._reported[index] = reason
+        delta = Delta(
+            choice=self._number(index),
+            text=piece.text,
+            reasoning=piece.reasoning,
+            refusal=piece.refusal or None,
+            tool_calls=piece.calls,
+            logprobs=piece.logprobs,
+            finish_reason=reason,
+            model=self._model,
+            raw=self._raw,
+            event_name=self._event_name if self._raw else None,
+        )
+        if delta.has_content:
+            self._raw = None if self._raw is None else b""
+            deltas.append(delta)
+
+    def _document(self) -> bytes:
+        """Return the streamed answer as one completion document."""
+        chunk = self._last_chunk or Chunk()
+        document = {
+            "id": chunk.id,
+            "created": chunk.created,
+            "model": self._model,
+            "service_tier": self._service_tier,
+            "system_fingerprint": chunk.system_fingerprint,
+            "object": "chat.completion",
+            "choices": [self._choices[index].document(index) for index in sorted(self._choices)],
+            "usage": self._usage,
+        }
+        return _encode(repair_texts(document) if self.repaired else document)
+
+    def _make_usage(self) -> Usage:
+        def messages() -> list[Mapping[str, Any]]:
+            return [choice.message() for choice in self._choices.values()]
+
+        has_content = any(choice.has_content for choice in self._choices.values())
+        return make_usage(
+            self._usage, self._request, self._model, messages, has_content=has_content, headers=self._headers
+        )
+
+
+def _join(deltas: list[Delta], event: Delta) -> list[Delta]:
+    """Return the deltas of one event, those of the same choice as one; the first has the event."""
+    joined = deltas[:1]
+    for delta in deltas[1:]:
+        before = joined[-1]
+        if before.choice != delta.choice or before.finish_reason is not None:
+            joined.append(delta)
+            continue
+        joined[-1] = msgspec.structs.replace(
+            delta,
+            text=before.text + delta.text,
+            reasoning=before.reasoning + delta.reasoning,
+            refusal=(before.refusal or "") + (delta.refusal or "") or None,
+            tool_calls=before.tool_calls + delta.tool_calls,
+            logprobs=before.logprobs,
+        )
+    joined[0] = msgspec.structs.replace(joined[0], raw=event.raw, event_name=event.event_name)
+    return joined
+
+
+def _get_index(sent: SentChoice, position: int) -> int:
+    index = as_index(sent.index)
+    return position if index is None else index
+
+
+def _read_message(choice: Choice, sent: SentChoice) -> Any:
+    """Return what the message of a choice adds: some servers repeat the whole message at the end of a stream."""
+    message = sent.message
+    if message is None and sent.text is not None:  # the field of the older completions
+        message = {"content": sent.text}
+    if message is None:
+        message = sent.delta
+    if not message:
+        return {}
+    if not choice.has_content or type(message) is not dict:
+        return message
+    content = message.get("content")
+    rest = content.removeprefix(choice.text) if isinstance(content, str) else ""
+    return {"content": rest} if rest else {}

@@ -1,0 +1,26 @@
+"""Read the text in an answer with truncated JSON."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Final
+
+__all__ = ["read_partial"]
+
+_BEGUN: Final = re.compile(rb'"content"\s*:\s*"((?:[^"\\]+|\\.)*\\?)', re.DOTALL)
+
+
+def read_partial(body: bytes) -> str | None:
+    """Return the beginning of the text in the truncated *body*; None if there is none."""
+    found = _BEGUN.search(body)
+    if found is None:
+        return None
+    text = found[1].decode(errors="ignore")
+    for end in (None, -1, -2, -3, -4, -5):  # an escape may be cut
+        try:
+            begun: str = json.loads(f'"{text[:end]}"', strict=False)
+        except ValueError:
+            continue
+        return begun.encode(errors="ignore").decode()  # one of two surrogate escapes may be missing
+    return None

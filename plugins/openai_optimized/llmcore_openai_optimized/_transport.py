@@ -1,0 +1,127 @@
+"""The blocking and the asynchronous transport, with the same rules for proxies, certificates and headers.
+
+Proxy and certificates are set here; the transports do not read the environment. Without a proxy, requests go over sockets
+(`_direct.py`, `_direct_async.py`), for a quarter of the CPU time of httpcore. With a proxy, they go through httpcore, which supports
+CONNECT and SOCKS.
+"""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+import httpx2
+
+from llmcore.support.certificates import check_certificates
+from llmcore.support.proxies import Proxy, find_proxy
+from llmcore.support.sending import mark_sent
+from llmcore_openai_optimized._direct import DirectClient
+from llmcore_openai_optimized._direct_async import AsyncDirectClient
+from llmcore_openai_optimized._request import AsyncHttpClient, Request, SyncHttpClient
+
+__all__ = ["Route", "async_client", "sync_client"]
+
+_LIMITS: Final = httpx2.Limits(max_connections=1000, max_keepalive_connections=100)
+_INSTALL: Final = "pip install socksio"
+
+
+class Route:
+    """The route to the server of one account: the proxy, and whether TLS is used."""
+
+    __slots__ = ("_tls", "proxy")
+
+    def __init__(self, url: str) -> None:
+        """Find the route to *url*.
+
+        Raises:
+            ConfigError: An environment variable for proxies or certificates has an invalid value.
+        """
+        self.proxy: Proxy | None = find_proxy(url, install=_INSTALL)
+        self._tls = url.startswith("https:") or (
+            self.proxy is not None and self.proxy.url.startswith("https:")
+        )
+        if self._tls:
+            check_certificates()
+
+    @property
+    def shown_proxy(self) -> str:
+        """The proxy without secrets; empty if there is none."""
+        return self.proxy.shown if self.proxy is not None else ""
+
+    def ssl_context(self) -> ssl.SSLContext:
+        """Return the TLS context. Without TLS it is an empty one, which is fast to make."""
+        return httpx2.create_ssl_context() if self._tls else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+
+    def httpx_proxy(self, context: ssl.SSLContext) -> httpx2.Proxy | None:
+        """Return the proxy for httpx2; None if there is none."""
+        if self.proxy is None:
+            return None
+        secure = self.proxy.url.startswith("https:")
+        return httpx2.Proxy(self.proxy.url, ssl_context=context if secure else None)
+
+
+def sync_client(route: Route) -> SyncHttpClient:
+    """Return a blocking client that does not follow redirects."""
+    context = route.ssl_context()
+    if route.proxy is None:
+        return DirectClient(context)
+    transport = httpx2.HTTPTransport(verify=context, limits=_LIMITS, proxy=route.httpx_proxy(context))
+    return _HttpxClient(httpx2.Client(transport=transport, trust_env=False, follow_redirects=False))
+
+
+def async_client(route: Route) -> AsyncHttpClient:
+    """Return an asynchronous client for the running loop that does not follow redirects."""
+    context = route.ssl_context()
+    if route.proxy is None:
+        return AsyncDirectClient(context)
+    transport = httpx2.AsyncHTTPTransport(verify=context, limits=_LIMITS, proxy=route.httpx_proxy(context))
+    return _AsyncHttpxClient(httpx2.AsyncClient(transport=transport, trust_env=False, follow_redirects=False))
+
+
+class _HttpxClient:
+    """Send requests through httpcore, and report when the first byte is sent."""
+
+    def __init__(self, client: httpx2.Client) -> None:
+        self._client = client
+
+    def send(self, request: Request) -> httpx2.Response:
+        """See `SyncHttpClient.send`."""
+        return self._client.send(_make_httpx_request(request, _report), stream=True)
+
+    def close(self) -> None:
+        """See `SyncHttpClient.close`."""
+        self._client.close()
+
+
+class _AsyncHttpxClient:
+    """See `_HttpxClient`."""
+
+    def __init__(self, client: httpx2.AsyncClient) -> None:
+        self._client = client
+
+    async def send(self, request: Request) -> httpx2.Response:
+        """See `SyncHttpClient.send`."""
+        return await self._client.send(_make_httpx_request(request, _areport), stream=True)
+
+    async def aclose(self) -> None:
+        """See `AsyncHttpClient.aclose`."""
+        await self._client.aclose()
+
+
+def _make_httpx_request(request: Request, trace: Callable[..., Any]) -> httpx2.Request:
+    endpoint = request.endpoint
+    extensions = {"timeout": request.timeout, "trace": trace}
+    return httpx2.Request(
+        endpoint.method, endpoint.url, headers=request.headers, content=request.content, extensions=extensions
+    )
+
+
+def _report(event: str, info: Mapping[str, Any]) -> None:
+    """Report that the request is sent. A CONNECT to a proxy is not the request."""
+    if event.endswith("send_request_headers.started") and info["request"].method != b"CONNECT":
+        mark_sent()
+
+
+async def _areport(event: str, info: Mapping[str, Any]) -> None:
+    _report(event, info)

@@ -1,0 +1,22 @@
+"""The limits of a request for embeddings.
+
+Source, read 2026-11: https://platform.openai.com/docs/api-reference/embeddings/create
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from llmcore.types import EmbeddingLimits
+from llmcore_openai_optimized.windows import normalize_model
+
+__all__ = ["get_embedding_limits"]
+
+_OPENAI: Final = EmbeddingLimits(max_texts=2048, max_tokens=300_000, max_text_tokens=8192)
+_OTHERS: Final = EmbeddingLimits(max_texts=256)
+"""A moderate number, since compatible servers have different limits."""
+
+
+def get_embedding_limits(model: str) -> EmbeddingLimits:
+    """Return the limits of *model*, by its name at OpenAI."""
+    return _OPENAI if normalize_model(model).startswith("text-embedding-") else _OTHERS

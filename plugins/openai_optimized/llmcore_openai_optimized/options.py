@@ -1,0 +1,51 @@
+"""The options of the language model and the voice `openai`."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import msgspec
+
+from llmcore.hookspecs import Options
+from llmcore.types import Secret
+
+__all__ = ["AccountOptions", "OpenAIOptions", "PricingTier"]
+
+PricingTier = Literal["standard", "batch", "flex", "priority", "fast"]
+
+
+class AccountOptions(Options, frozen=True, kw_only=True):
+    """The server and the account. Missing options come from the environment variables of the vendor's SDK."""
+
+    api_key: Secret | None = None
+    """A reference such as "env:OPENAI_API_KEY", which is the default."""
+    base_url: str | None = None
+    """The address of an OpenAI-compatible server. Default: OPENAI_BASE_URL, else that of OpenAI."""
+    organization: str | None = None
+    """Default: OPENAI_ORG_ID."""
+    project: str | None = None
+    """Default: OPENAI_PROJECT_ID."""
+    azure_endpoint: str | None = None
+    """The address of Azure, such as "https://example.openai.azure.com"; the model is then the name of a deployment."""
+    api_version: str | None = None
+    """The API version of Azure. Default: OPENAI_API_VERSION."""
+    headers: dict[str, str] = msgspec.field(default_factory=dict)
+    """Additional headers of every request."""
+
+    def __repr__(self) -> str:
+        """Show all options without values that may contain keys: those of headers, `extra_body` and a query."""
+        shown = {name: getattr(self, name) for name in self.__struct_fields__}
+        for name in ("headers", "extra_body"):  # values may contain keys
+            if name in shown:
+                shown[name] = dict.fromkeys(shown[name], "…")
+        shown["base_url"] = self.base_url and self.base_url.partition("?")[0]
+        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in shown.items())})"
+
+
+class OpenAIOptions(AccountOptions, frozen=True, kw_only=True):
+    """The table `[llm.openai]`."""
+
+    pricing_tier: PricingTier = "standard"
+    """The pricing tier of answers that do not name one."""
+    extra_body: dict[str, Any] = msgspec.field(default_factory=dict)
+    """Parameters of some servers, sent with every chat: top_k, chat_template_kwargs, ..."""

@@ -1,0 +1,72 @@
+"""The options of the object storages."""
+
+from __future__ import annotations
+
+from llmcore.hookspecs import Options
+from llmcore.types import Duration, Secret
+
+__all__ = ["AzureOptions", "CommonOptions", "GcsOptions", "MemoryOptions", "S3Options"]
+
+
+class CommonOptions(Options, frozen=True, kw_only=True):
+    """The options of every object store."""
+
+    prefix: str = ""
+    """The prefix of all object names, like a folder. The application's keys do not contain it."""
+    timeout: Duration = Duration(30)
+    """The timeout for a connection, and for a silence of the server."""
+    retries: int = 3
+    """The number of retries after a connection error or a status 5xx."""
+
+
+class S3Options(CommonOptions, frozen=True, kw_only=True):
+    """Options of `[storage.s3]`: Amazon S3, or any server with its protocol."""
+
+    bucket: str
+    """The bucket, which must exist."""
+    region: str = "us-east-1"
+    """The region of the bucket."""
+    endpoint: str | None = None
+    """The URL of the server, such as "http://127.0.0.1:9000"; None for Amazon's. A URL with http:// permits plain HTTP."""
+    access_key_id: Secret | None = None
+    """Used with `secret_access_key`. None for the SDK's defaults: AWS_ variables, a role, the identity of the machine."""
+    secret_access_key: Secret | None = None
+    session_token: Secret | None = None
+    anonymous: bool = False
+    """Whether to send requests unsigned, for public buckets."""
+
+
+class GcsOptions(CommonOptions, frozen=True, kw_only=True):
+    """Options of `[storage.gcs]`."""
+
+    bucket: str
+    """The bucket, which must exist."""
+    service_account_key: Secret | None = None
+    """The JSON key of the service account; None for the SDK's default: the application default credentials."""
+    endpoint: str | None = None
+    """The URL of the server; None for Google's."""
+    anonymous: bool = False
+    """Whether to send requests unsigned, for public buckets."""
+
+
+class AzureOptions(CommonOptions, frozen=True, kw_only=True):
+    """Options of `[storage.azure]`."""
+
+    account: str
+    """The storage account."""
+    container: str
+    """The container, which must exist."""
+    access_key: Secret | None = None
+    """The key of the account. None for `sas_token`, else the SDK's defaults: AZURE_ variables, the identity of the machine."""
+    sas_token: Secret | None = None
+    endpoint: str | None = None
+    """The URL of the server; None for Azure's."""
+    anonymous: bool = False
+    """Whether to send requests unsigned, for public containers."""
+
+
+class MemoryOptions(Options, frozen=True, kw_only=True):
+    """Options of `[storage.object_memory]`."""
+
+    prefix: str = ""
+    """The prefix of all object names."""

@@ -1,0 +1,174 @@
+"""List the objects of an S3-compatible server with their unmodified names.
+
+The SDK normalizes names: it rejects a whole page with a name such as "a//b" or "../x", and changes "folder/" and "/file". So the
+SDK only signs the request, with its credentials, and this module sends it and parses the answer. Google's XML API has the same
+format.
+"""
+
+from __future__ import annotations
+
+import http.client
+import re
+import ssl
+import urllib.request
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Any, Final, NamedTuple
+from urllib.error import HTTPError, URLError
+from urllib.parse import quote, unquote_plus
+from xml.etree import ElementTree as ET
+
+from llmcore.errors import StorageError
+from llmcore.support.errors import raise_unchained
+from llmcore.support.proxies import find_proxy
+from llmcore.support.threads import run_in_thread
+from llmcore_storage_object import faults
+from llmcore_storage_object.steps import Step, Work, ask, pause
+from llmcore_storage_object.waiting import call_interruptibly
+
+__all__ = ["ListPage", "Lister"]
+
+_SIGNED_FOR: Final = timedelta(minutes=15)
+_FIRST_PAUSE_S: Final = 0.1
+_OK: Final = 200
+_NOT_IN_XML: Final = re.compile("[^ -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+
+class ListPage(NamedTuple):
+    """One answer."""
+
+    metas: list[dict[str, Any]]
+    """The objects, in the SDK's form, with the unmodified "path"."""
+    next: str
+    """The token of the next page; empty for the last page."""
+
+
+class Lister:
+    """Lists one bucket.
+
+    Args:
+        address: Returns the URL of the bucket, without a "/" at the end.
+        signer: Returns the SDK's store that signs a URL; None for unsigned requests.
+        timeout_s: The timeout for a connection, and for a silence of the server.
+        retries: The number of retries after a connection error or a status 5xx.
+    """
+
+    def __init__(
+        self,
+        address: Callable[[], str],
+        signer: Callable[[str], Any] | None,
+        *,
+        timeout_s: float,
+        retries: int,
+    ) -> None:
+        self._find_address = address
+        self._address = ""
+        self._signer = signer
+        self._timeout_s = timeout_s
+        self._retries = retries
+
+    def page(self, prefix: str, start: str = "", token: str = "") -> Work[ListPage]:
+        """Return a page of at most 1,000 objects whose name begins with *prefix* and sorts after *start*, or the page of *token*."""
+        query = {"list-type": "2", "encoding-type": "url", "prefix": prefix}
+        if token:
+            query["continuation-token"] = token
+        elif start:
+            query["start-after"] = _NOT_IN_XML.split(start)[0]  # some servers repeat it in their XML
+        self._address = self._address or self._find_address()
+        words = (f"{name}={quote(value, safe='', errors='replace')}" for name, value in query.items())
+        address = f"{self._address}?{'&'.join(words)}"
+        for number in range(self._retries + 1):
+            if number:
+                yield pause(_FIRST_PAUSE_S * 2 ** (number - 1))
+            try:
+                return _parse((yield self._fetch((yield from self._sign(address)))))
+            except faults.ListError as error:
+                if number == self._retries or not faults.is_transient(error):
+                    raise
+        raise AssertionError
+
+    def _sign(self, address: str) -> Work[str]:
+        if self._signer is None:
+            return address
+        # The SDK appends the name of an object, here an empty one. The fragment keeps it out of the request.
+        store = self._signer(f"{address}#")
+        signed: str = yield ask("sign", store, "GET", "", _SIGNED_FOR)
+        return signed.partition("#")[0]
+
+    def _fetch(self, address: str) -> Step:
+        def fetch() -> bytes:
+            return _fetch(address, self._timeout_s)
+
+        return Step(lambda: call_interruptibly(fetch), lambda: run_in_thread(fetch))
+
+
+def _fetch(address: str, timeout_s: float) -> bytes:
+    """Return the body of the answer.
+
+    Raises:
+        ListError: The request failed. The text has the form of the SDK's errors.
+    """
+    proxy = find_proxy(address)
+    handlers: list[urllib.request.BaseHandler] = [
+        urllib.request.ProxyHandler({address.partition(":")[0]: proxy.url} if proxy else {})
+    ]
+    if address.startswith("https:"):
+        handlers.append(urllib.request.HTTPSHandler(context=ssl.create_default_context()))
+    try:
+        with urllib.request.build_opener(*handlers).open(address, timeout=timeout_s) as answer:
+            body: bytes = answer.read()
+            if answer.status == _OK:
+                return body
+            fault = _format_status(answer.status, answer.reason, body)
+    except HTTPError as error:
+        with error:
+            fault = _format_status(error.code, error.reason, _rest(error))
+    except URLError as error:
+        fault = f"{error.reason} (kind: Connect)"
+    except (OSError, http.client.HTTPException) as error:
+        fault = str(error) or type(error).__name__
+    raise faults.ListError(fault)
+
+
+def _rest(error: HTTPError) -> bytes:
+    try:
+        return error.read()
+    except (OSError, http.client.HTTPException):
+        return b""
+
+
+def _format_status(code: int, reason: object, body: bytes) -> str:
+    return f"Server returned non-2xx status code: {code} {reason}: {body.decode(errors='replace')}"
+
+
+def _parse(body: bytes) -> ListPage:
+    try:
+        root = ET.fromstring(body)  # noqa: S314 - Python's expat limits how far entities expand
+        encoded = _text(root, "EncodingType") == "url"
+        metas = [_parse_object(item, encoded=encoded) for item in root.iterfind("{*}Contents")]
+        truncated = _text(root, "IsTruncated") == "true"
+    except (ET.ParseError, ValueError) as error:
+        fault = f"{type(error).__name__}: {error}"
+        raise_unchained(
+            StorageError(
+                f"the list of objects cannot be read: {fault}",
+                expected="a server that supports ListObjectsV2 of S3",
+                fix="llmcore config show",
+            )
+        )
+    return ListPage(metas, _text(root, "NextContinuationToken") if truncated else "")
+
+
+def _parse_object(item: ET.Element, *, encoded: bool) -> dict[str, Any]:
+    name = _text(item, "Key")
+    return {
+        "path": unquote_plus(name, errors="surrogateescape") if encoded else name,
+        "size": int(_text(item, "Size") or 0),
+        "last_modified": datetime.fromisoformat(_text(item, "LastModified")),
+        "e_tag": _text(item, "ETag") or None,
+        "version": _text(item, "Generation") or None,
+    }
+
+
+def _text(element: ET.Element, name: str) -> str:
+    return element.findtext(f"{{*}}{name}") or ""

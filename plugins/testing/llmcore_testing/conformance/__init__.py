@@ -1,0 +1,65 @@
+"""What a backend of each kind must do, as test classes to inherit."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from llmcore_testing.conformance.base import Conformance
+    from llmcore_testing.conformance.cache import CacheConformance
+    from llmcore_testing.conformance.calling import Caller
+    from llmcore_testing.conformance.llm import LLMConformance
+    from llmcore_testing.conformance.storage import StorageConformance
+    from llmcore_testing.conformance.voice import VoiceConformance
+
+__all__ = [
+    "CacheConformance",
+    "Caller",
+    "Conformance",
+    "LLMConformance",
+    "StorageConformance",
+    "VoiceConformance",
+]
+
+_MODULES = {
+    "CacheConformance": "cache",
+    "Caller": "calling",
+    "Conformance": "base",
+    "LLMConformance": "llm",
+    "StorageConformance": "storage",
+    "VoiceConformance": "voice",
+}
+
+# Before any of them is imported: so a stranger's failure shows both sides of the comparison.
+pytest.register_assert_rewrite(
+    *(
+        f"{__name__}.{module}"
+        for module in sorted(
+            {
+                *_MODULES.values(),
+                "abilities",
+                "cache_abilities",
+                "canary_tests",
+                "storage_abilities",
+                "storage_writing",
+                "time_tests",
+                "timing",
+                "voice_abilities",
+                "voice_check",
+            }
+        )
+    )
+)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,40 @@
+"""Optional abilities in a kit: tests that stand for one, and backends that are known not to have it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, ClassVar, TypeVar
+
+from llmcore_testing.conformance.base import Conformance
+
+__all__ = ["Abilities", "of"]
+
+T = TypeVar("T", bound=Callable[..., None])
+
+
+def of(ability: str) -> Callable[[T], T]:
+    """Mark a test with the ability that it is about, by a method of that: see `Abilities.lacks`."""
+
+    def mark(test: T) -> T:
+        test.ability = ability  # type: ignore[attr-defined]
+        return test
+
+    return mark
+
+
+class Abilities(Conformance):
+    """Base of the kits that test more than the least."""
+
+    lacks: ClassVar[tuple[str, ...]] = ()
+    """Abilities that the backend is known not to have, by a method. Their tests are left out; otherwise they are
+    skipped."""
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        for name in dir(cls):
+            if getattr(getattr(cls, name), "ability", None) in cls.lacks:
+                setattr(cls, name, None)
+
+    def test_what_is_said_to_be_lacking_is_not_there(self) -> None:
+        there = [name for name in self.lacks if hasattr(self.caller.provider, name)]
+        assert there == [], f"`lacks` names what the backend has: {', '.join(there)}"

@@ -1,0 +1,255 @@
+"""What every conformance kit shares: the `provider` fixture, the colours, and how a kit calls and judges."""
+
+from __future__ import annotations
+
+import asyncio  # noqa: TID253 - loaded only by tests
+import inspect
+import threading
+from collections.abc import Iterator, Sequence
+from typing import Any, ClassVar, TypeVar
+
+import pytest
+
+from llmcore.errors import LLMCoreError
+from llmcore.support.sending import Sending
+from llmcore_testing.conformance.calling import Call, Caller, Colour
+from llmcore_testing.conformance.timing import KitThread, LoopWatch, Worker
+
+__all__ = ["Conformance"]
+
+E = TypeVar("E", bound=BaseException)
+
+
+class Conformance:
+    """Base of the kits.
+
+    A subclass of a kit gives the backend, and every test runs in each colour that it has::
+
+        class TestMine(StorageConformance):
+            @pytest.fixture
+            def provider(self, tmp_path):
+                return MyStorage(tmp_path)
+
+    The fixture may also return a coroutine, which is awaited on the test's own event loop. The backend is
+    closed after each test where it has `close` or `aclose`.
+    """
+
+    kind: ClassVar[str] = "backend"
+    """What the kit tests, in words."""
+    must: ClassVar[tuple[str, ...]] = ()
+    """Sync names of the methods without which a colour is not there."""
+    example: ClassVar[str] = "MyProvider()"
+    """What a missing `provider` fixture is told to return."""
+    deadline_s: ClassVar[float] = 60.0
+    """After so many seconds a call has failed."""
+    blocking_s: ClassVar[float] = 0.5
+    """How long an asynchronous call may block the event loop."""
+
+    caller: Caller
+
+    @pytest.fixture
+    def provider(self) -> Any:
+        """Return the backend under test: every subclass writes its own."""
+        argument = ", tmp_path" if "tmp_path" in self.example else ""
+        pytest.fail(
+            f"{type(self).__name__} does not say which {self.kind} to test. Write in the class:\n\n"
+            f"    @pytest.fixture\n    def provider(self{argument}):\n        return {self.example}\n",
+            pytrace=False,
+        )
+
+    @pytest.fixture(params=["sync", "async"])
+    def colour(self, request: pytest.FixtureRequest) -> Colour:
+        """Return the colour in which this test calls."""
+        return request.param  # type: ignore[no-any-return]
+
+    @pytest.fixture(autouse=True)
+    def _called(self, provider: Any, colour: Colour) -> Iterator[None]:
+        runner = asyncio.Runner()  # entered as a context it would make a loop for blocking tests too
+        worker = Worker()
+        watch = LoopWatch(worker.thread, self.blocking_s) if colour == "async" else None
+        try:
+            if inspect.isawaitable(provider):
+                awaited = _awaited(provider)
+                provider = worker.run(lambda: runner.run(awaited), self.deadline_s)
+            self.caller = Caller(provider, colour, runner, worker, watch, deadline_s=self.deadline_s)
+            try:
+                self._check_colours(provider, colour)
+                yield
+            finally:
+                self.caller.close()
+        finally:
+            if watch is not None:
+                watch.close()
+            if not worker.has_hung:
+                worker.run(runner.close, self.deadline_s)
+            worker.close()
+
+    @pytest.fixture
+    def no_threads(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Have every start of a thread fail that this thread tries, as in a process that has as many as it may have."""
+        plain, tester = threading.Thread.start, threading.current_thread()
+
+        def start(thread: threading.Thread) -> None:
+            current = threading.current_thread()
+            if current is tester or isinstance(
+                current, KitThread
+            ):  # a server of the tests, in a thread, may go on
+                raise RuntimeError("can't start new thread")
+            plain(thread)
+
+        monkeypatch.setattr(threading.Thread, "start", start)
+
+    def works_or_refuses(self, name: str, /, *args: Any, **options: Any) -> bool:
+        """Call the method; return whether it returned, and fail unless it did or raised an error of llmcore's."""
+        __tracebackhide__ = True
+        way = self.collect if "stream" in name and not name.startswith("save") else self.call
+        try:
+            way(name, *args, **options)
+        except LLMCoreError as error:
+            foreign = self.foreign(error)
+            assert not foreign, f"{self.caller.spelt(name)} chains {foreign} to its error"
+            return False
+        except Exception as error:  # noqa: BLE001 - any other exception is the finding
+            wrong = f"{type(error).__name__}: {error}"
+        else:
+            return True
+        pytest.fail(
+            f"{type(self.caller.provider).__name__}.{self.caller.spelt(name)} must work where no thread can be started, "
+            f"or raise one of llmcore.errors; it raised {wrong}"
+        )
+
+    def call(self, name: str, /, *args: Any, **options: Any) -> Any:
+        """Call the method in this test's colour and return its result: `self.call("save", key, data)`."""
+        __tracebackhide__ = True
+        return self.caller.call(name, *args, **options)
+
+    def collect(self, name: str, /, *args: Any, limit: int | None = None, **options: Any) -> list[Any]:
+        """Call a method that returns an iterator; return its items, at most *limit*, and close it."""
+        __tracebackhide__ = True
+        return self.caller.collect(name, *args, limit=limit, **options)
+
+    def together(self, calls: Sequence[Call], *, errors: bool = False) -> list[Any]:
+        """Make all calls at once, from threads or tasks, and return the results in order.
+
+        With *errors*, a call that raised has its exception as result; else the first one is raised here.
+        """
+        __tracebackhide__ = True
+        return self.caller.together(calls, errors=errors)
+
+    def another(self, provider: Any) -> Caller:
+        """Return a caller of a further backend, in the colour and on the event loop of this test."""
+        return self.caller.another(provider)
+
+    def fails(self, expected: type[E] | tuple[type[E], ...], name: str, /, *args: Any, **options: Any) -> E:
+        """Call the method and return the error, which must be *expected*."""
+        __tracebackhide__ = True
+        return self._expect(expected, self.call, name, args, options)  # type: ignore[no-any-return]
+
+    def stream_fails(
+        self, expected: type[E] | tuple[type[E], ...], name: str, /, *args: Any, **options: Any
+    ) -> E:
+        """Read the iterator that the method returns to its end and return the error, as `fails` does."""
+        __tracebackhide__ = True
+        return self._expect(expected, self.collect, name, args, options)  # type: ignore[no-any-return]
+
+    def reports_sending(self, name: str, /, *args: Any) -> None:
+        """Call the method; fail where it announces a report of when its request leaves, and makes none."""
+        __tracebackhide__ = True
+        sending, caller = Sending(), self.caller
+        method = getattr(caller.provider, caller.spelt(name))
+        if caller.colour == "sync":
+            caller.run_bounded(lambda: sending.blocking(method, *args), caller.spelt(name))
+        else:
+            caller.run(sending.awaiting(method, *args))
+        assert not sending.withdraw(), (
+            "track_sending was called, and mark_sent was not: requests would cost nothing"
+        )
+
+    def needs(self, *names: str, plain: bool = False) -> None:
+        """Skip the test unless the backend has the ability that these methods, by their sync names, make up.
+
+        *plain* methods have one spelling, whatever the colour: `needs("count_tokens", plain=True)`.
+        """
+        __tracebackhide__ = True
+        provider = self.caller.provider
+        spelt = names if plain else [self.caller.spelt(name) for name in names]
+        lacking = [name for name in spelt if not callable(getattr(provider, name, None))]
+        if not lacking:
+            return
+        who = type(provider).__name__
+        if len(lacking) < len(names):
+            pytest.fail(f"{who} has a part of an ability; still to define: {', '.join(lacking)}")
+        pytest.skip(f"{who} does not offer {', '.join(lacking)}")
+
+    @staticmethod
+    def foreign(error: BaseException) -> list[BaseException]:
+        """Return the exceptions chained to *error* that are not llmcore's own: each may hold what must not leave."""
+        found: list[BaseException] = []
+        seen: set[int] = set()
+        waiting: list[BaseException | None] = [error.__cause__, error.__context__]
+        while waiting:
+            link = waiting.pop()
+            if link is None or id(link) in seen:
+                continue
+            seen.add(id(link))
+            if not isinstance(link, LLMCoreError):
+                found.append(link)
+            waiting += [link.__cause__, link.__context__]
+        return found
+
+    def _expect(
+        self, expected: Any, way: Any, name: str, args: Sequence[Any], options: dict[str, Any]
+    ) -> Any:
+        __tracebackhide__ = True
+        wanted = expected if isinstance(expected, tuple) else (expected,)
+        what = f"{type(self.caller.provider).__name__}.{self.caller.spelt(name)}({_shown(args, options)})"
+        names = " or ".join(kind.__name__ for kind in wanted)
+        try:
+            result = way(name, *args, **options)
+        except wanted as error:
+            if isinstance(error, LLMCoreError) and not error.message.strip():
+                pytest.fail(f"{what} raised {type(error).__name__} without a message")
+            return error
+        except Exception as error:  # noqa: BLE001 - any other exception is the finding
+            wrong = f"{type(error).__name__}: {error}"
+        else:
+            pytest.fail(f"{what} must raise {names}, returned {_short(result)}")
+        pytest.fail(f"{what} must raise {names}, raised {wrong}")
+
+    def _check_colours(self, provider: Any, colour: Colour) -> None:
+        who = type(provider).__name__
+        missing = {
+            prefix: [
+                f"{prefix}{name}"
+                for name in self.must
+                if not callable(getattr(provider, prefix + name, None))
+            ]
+            for prefix in ("", "a")
+        }
+        if all(len(names) == len(self.must) for names in missing.values()):
+            pytest.fail(
+                f"{who} is no {self.kind}: define {', '.join(self.must)}, "
+                f"or their asynchronous twins {', '.join('a' + name for name in self.must)}",
+                pytrace=False,
+            )
+        lacking = missing["" if colour == "sync" else "a"]
+        if len(lacking) == len(self.must):
+            pytest.skip(f"{who} has no {colour} colour: it does not define {', '.join(lacking)}")
+        if lacking:
+            pytest.fail(
+                f"{who} has a part of its {colour} colour; still to define: {', '.join(lacking)}",
+                pytrace=False,
+            )
+
+
+def _shown(args: Sequence[Any], options: dict[str, Any]) -> str:
+    return ", ".join([*map(_short, args), *(f"{name}={_short(value)}" for name, value in options.items())])
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+async def _awaited(provider: Any) -> Any:
+    return await provider

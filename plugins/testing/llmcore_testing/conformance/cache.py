@@ -1,0 +1,244 @@
+"""What every cache must do: `CacheConformance`, to be inherited by the tests of a backend."""
+
+from __future__ import annotations
+
+import time
+from typing import Any, ClassVar
+
+import pytest
+
+from llmcore_testing.conformance.abilities import of
+from llmcore_testing.conformance.cache_abilities import CacheAbilities
+from llmcore_testing.conformance.calling import Call
+from llmcore_testing.conformance.canary_tests import CanaryTests
+
+__all__ = ["CacheConformance"]
+
+_VALUES = {
+    "nothing": b"",
+    "zero": b"\0",
+    "text": b"text\r\n\x1a",
+    "spaces": b" \t in spaces \r\n",
+    "not_utf8": b"\xff\xfe\x80",
+    "every_byte": bytes(range(256)),
+    "looks_like_none": b"None",
+    "looks_like_a_number": b"0",
+    "five_megabytes": bytes(range(256)) * 20_000,
+}
+_KEYS = (
+    "k", "0", "a b", "user:1", "a/b/../c", "with\nline", "with\ttab", "with\0nul", "*", "a?[b]{c}", "%s %d", "'; --",
+    "gr\u00fc\u00dfe", "\u043a\u043b\u044e\u0447", "\u6587\u4ef6", "\U0001f600", "e\u0301",
+    "n" * 512, "\u6587" * 512, "\U0001f600" * 512,
+)  # fmt: skip
+_APART = (
+    ("a", "ab"), ("a", "a "), ("a", "A"), ("a", "a\0"), ("a:b", "a_b"), ("1", "01"), ("\u00e9", "e\u0301"),
+    ("x" * 511, "x" * 512), ("x" * 511 + "a", "x" * 511 + "b"), ("a" + "\u6587" * 511, "b" + "\u6587" * 511),
+)  # fmt: skip
+_MOMENT_S = 0.1
+_LONG_S = 3600.0
+
+
+class CacheConformance(CacheAbilities, CanaryTests):
+    """The promises of `llmcore.contracts.cache`; the cache that `provider` returns is empty.
+
+    A backend that knows namespaces overrides the fixture `sibling` too, one that processes share the fixture `twin`.
+    """
+
+    kind: ClassVar[str] = "cache"
+    must: ClassVar[tuple[str, ...]] = ("get", "set", "delete", "clear")
+    example: ClassVar[str] = "MyCache(tmp_path)"
+
+    @pytest.fixture
+    def sibling(self, provider: Any) -> Any:  # noqa: ARG002 - an override builds on it
+        """Return a second cache on the same backend in another namespace, or None where there is no such thing."""
+        return None
+
+    def make_call(self) -> Call:
+        """Return a plain call."""
+        return "set", "key", b"value"
+
+    def make_odd_call(self) -> Call:
+        """Return a call that is refused or misses."""
+        return "get", "no such key"
+
+    @pytest.mark.parametrize("value", _VALUES.values(), ids=_VALUES)
+    def test_get_returns_what_was_set_byte_for_byte(self, value: bytes) -> None:
+        assert self.call("set", "key", value) is None, "set returns nothing"
+        found = self.call("get", "key")
+        assert type(found) is bytes, f"get must return bytes, got {type(found).__name__}"
+        assert len(found) == len(value), f"{len(value)} bytes were set, {len(found)} came back"
+        assert found == value, "other bytes came back than were set"
+
+    @pytest.mark.parametrize("key", _KEYS, ids=lambda key: ascii(key[:12]) + str(len(key)))
+    def test_any_text_of_1_to_512_characters_is_a_key(self, key: str) -> None:
+        assert self.call("get", key) is None
+        self.call("set", key, key.encode())
+        assert self.call("get", key) == key.encode(), f"the key {key!r:.40} does not lead to its value"
+        assert self.call("delete", key) is True
+        assert self.call("get", key) is None, "a deleted value must be gone"
+
+    @pytest.mark.parametrize("keys", _APART, ids=lambda keys: ascii(keys[0][:8]) + "_" + ascii(keys[1][:8]))
+    def test_keys_that_look_alike_are_kept_apart(self, keys: tuple[str, str]) -> None:
+        first, second = keys
+        self.call("set", first, b"first")
+        assert self.call("get", second) is None, "the value of another key was returned"
+        self.call("set", second, b"second")
+        assert self.call("get", first) == b"first", "setting one key changed another"
+        assert self.call("delete", second) is True
+        assert self.call("get", first) == b"first", "deleting one key touched another"
+
+    @pytest.mark.usefixtures("no_threads")
+    def test_it_works_or_refuses_where_no_thread_can_be_started(self) -> None:
+        if self.works_or_refuses("set", "key", b"value"):
+            assert self.call("get", "key") == b"value"
+        self.works_or_refuses("delete", "key")
+        if self.caller.has("acquire"):
+            self.works_or_refuses("acquire", "key", "holder", _LONG_S)
+
+    def test_a_miss_is_none(self) -> None:
+        assert self.call("get", "nothing") is None
+        self.call("set", "key", b"")
+        assert self.call("get", "ke") is None
+        assert self.call("get", "key") == b"", "an empty value is a value, not a miss"
+
+    def test_setting_again_replaces_value_and_ttl(self) -> None:
+        for value in (b"first and long", b"second", b"", b"the last one" * 1000):
+            self.call("set", "key", value)
+            assert self.call("get", "key") == value, "set must replace what was there, wholly"
+        self.call("set", "key", b"short", _MOMENT_S)
+        self.call("set", "key", b"for long")
+        self.call("set", "witness", b"1", _MOMENT_S)
+        self._until_gone("witness")
+        assert self.call("get", "key") == b"for long", "a ttl of before must not end a value set without one"
+        self.call("set", "key", b"for long", _LONG_S)
+        self.call("set", "key", b"short", _MOMENT_S)
+        self._until_gone("key")
+
+    def test_delete_tells_whether_there_was_a_value(self) -> None:
+        assert self.call("delete", "key") is False
+        self.call("set", "key", b"")
+        assert self.call("delete", "key") is True
+        assert self.call("delete", "key") is False
+        assert self.call("get", "key") is None, "a deleted value must be gone"
+        self.call("set", "key", b"again")
+        assert self.call("get", "key") == b"again", "a deleted key may be set again"
+
+    def test_a_value_is_gone_when_its_ttl_is_over(self) -> None:
+        self.call("set", "key", b"value", _MOMENT_S)
+        self.call("set", "other", b"stays")
+        self._until_gone("key")
+        assert self.call("delete", "key") is False, "what has expired is not there to be deleted"
+        assert self.call("get", "other") == b"stays", "a value without ttl must stay"
+
+    def test_a_ttl_is_not_rounded_to_nothing(self) -> None:
+        # A slow machine may take longer than a ttl for one round trip, so a longer one decides.
+        for ttl in (0.4, 0.9, 1.4, 2.9, 9.9):
+            self.call("set", "key", b"value", ttl)
+            if self.call("get", "key") == b"value":
+                return
+        pytest.fail("a value with a ttl of part of a second was gone at once")
+
+    @pytest.mark.parametrize("ttl", [1, 59.5, _LONG_S, 31_536_000, 10**11])
+    def test_a_long_ttl_does_not_end_at_once(self, ttl: float) -> None:
+        self.call("set", "key", b"value", ttl)
+        assert self.call("get", "key") == b"value", f"a ttl of {ttl:g} s ended at once"
+
+    def test_a_ttl_of_a_minute_outlives_that_of_a_moment(self) -> None:
+        self.call("set", "minute", b"value", 60)
+        self.call("set", "moment", b"value", _MOMENT_S)
+        started = time.monotonic()
+        self._until_gone("moment")
+        self._awaited(lambda: time.monotonic() - started > _MOMENT_S)  # where a ttl is cut by a thousand, too
+        assert self.call("get", "minute") == b"value", "a ttl is in seconds: one of 60 was over in a moment"
+
+    def test_clear_forgets_everything(self) -> None:
+        self.call("clear")
+        keys = [f"key {i}" for i in range(40)]
+        for key in keys:
+            self.call("set", key, b"value", _LONG_S if key.endswith("1") else None)
+        assert self.call("clear") is None, "clear returns nothing"
+        left = [key for key in keys if self.call("get", key) is not None]
+        assert left == [], f"clear left {len(left)} of {len(keys)} values"
+        self.call("set", keys[0], b"again")
+        assert self.call("get", keys[0]) == b"again", "after clear the cache takes values as before"
+
+    def test_namespaces_do_not_meet(self, sibling: Any) -> None:
+        if sibling is None:
+            pytest.skip("the fixture `sibling` gives no second namespace")
+        other = self.another(sibling)
+        try:
+            for i in range(20):
+                self.call("set", f"key{i}", b"mine")
+                other.call("set", f"key{i}", b"theirs")
+            assert self.call("get", "key1") == b"mine", "the other namespace's value was returned"
+            assert self.call("delete", "key1") is True
+            assert other.call("get", "key1") == b"theirs", "delete must leave the other namespace alone"
+            self.call("clear")
+            assert self.call("get", "key2") is None
+            kept = [other.call("get", f"key{i}") for i in range(20)]
+            assert kept == [b"theirs"] * 20, "clear must leave the other namespace alone"
+        finally:
+            other.close()
+
+    def test_what_the_caller_holds_is_not_what_is_kept(self) -> None:
+        value = bytearray(b"as it was set")
+        self.call("set", "key", bytes(value))
+        value[:] = b"changed later"
+        first = self.call("get", "key")
+        assert first == b"as it was set"
+        assert type(first) is bytes, "bytes cannot be changed by who gets them"
+
+    def test_readers_see_whole_values(self) -> None:
+        values = [bytes([65 + i]) * 50_000 for i in range(6)]
+        self.call("set", "shared", values[0])
+        for _ in range(4):
+            calls = [("set", "shared", value) for value in values] + [("get", "shared")] * 6
+            for found in self.together(calls)[len(values) :]:
+                assert found in values, "a reader got a value that nobody set"
+        assert self.call("get", "shared") in values
+
+    def test_values_set_at_once_are_all_there(self) -> None:
+        keys = [f"many:{i}" for i in range(32)]
+        self.together([("set", key, key.encode() * 20) for key in keys])
+        found = self.together([("get", key) for key in keys])
+        assert found == [key.encode() * 20 for key in keys], "values set at once were lost or mixed up"
+
+    def test_of_several_deletes_one_finds_the_value(self) -> None:
+        self.call("set", "key", b"value")
+        answers = self.together([("delete", "key")] * 6)
+        assert sorted(answers) == [False] * 5 + [True], "one delete removes the value, the others find none"
+        assert self.call("get", "key") is None
+
+    @of("keys")
+    def test_keys_are_those_that_are_alive(self) -> None:
+        self._keys()
+        assert self._keys() == []
+        wanted = sorted(key for key in _KEYS if "\0" not in key)
+        for key in wanted:
+            self.call("set", key, b"value")
+        self.call("set", "short", b"value", _MOMENT_S)
+        self.call("set", "deleted", b"value")
+        self.call("delete", "deleted")
+        self._until_gone("short")
+        assert self._keys() == wanted, "keys tells exactly the keys that are alive"
+        self.call("clear")
+        assert self._keys() == []
+
+    @of("keys")
+    def test_keys_may_be_set_and_deleted_while_they_are_read(self) -> None:
+        self._keys()
+        for i in range(600):
+            self.call("set", f"key{i}", b"value")
+        seen = []
+        for count, key in enumerate(self.caller.provider.keys()):
+            seen.append(key)
+            self.call("delete" if count % 2 else "set", key, *([] if count % 2 else [b"again"]))
+        assert set(seen) == {f"key{i}" for i in range(600)}
+
+    def _keys(self) -> list[str]:
+        self.needs("keys", plain=True)
+        return sorted(self.caller.provider.keys())
+
+    def _until_gone(self, key: str) -> None:
+        gone = self._awaited(lambda: self.call("get", key) is None)
+        assert gone, f"the value was still there {self.patience_s:g} s after it was set with a short ttl"

@@ -1,0 +1,272 @@
+"""Calls a backend in one of its colours, so that one test serves both."""
+
+from __future__ import annotations
+
+import asyncio  # noqa: TID253 - loaded only by tests
+import inspect
+import itertools
+import threading
+import weakref
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from typing import Any, Final, Literal, TypeVar
+
+import pytest
+
+from llmcore_testing.conformance.timing import Hung, LoopWatch, Worker
+
+__all__ = ["Call", "Caller", "Colour"]
+
+T = TypeVar("T")
+
+Colour = Literal["sync", "async"]
+Call = tuple[Any, ...]
+"""A method's sync name, then its positional arguments: `("save", key, data)`."""
+
+
+_END = object()
+_MAX_ITEMS: Final = 20_000
+"""An iterator that yields more never ends."""
+_LEAST_DEADLINE_S: Final = 2.0
+_HUNG: Final[weakref.WeakSet[type]] = weakref.WeakSet()
+"""Types of backends that hung once: their next calls get a twentieth of the deadline, or a kit would take hours."""
+
+
+class Caller:
+    """One backend, called by the sync names of its methods whatever its colour.
+
+    All asynchronous calls run on one event loop, because clients may be bound to theirs. All calls run in the thread of
+    *worker*, and none may take longer than *deadline_s* seconds.
+    """
+
+    def __init__(
+        self,
+        provider: Any,
+        colour: Colour,
+        runner: asyncio.Runner,
+        worker: Worker | None = None,
+        watch: LoopWatch | None = None,
+        *,
+        deadline_s: float = 60.0,
+    ) -> None:
+        self.provider = provider
+        self.colour = colour
+        self._deadline_s = deadline_s
+        self._runner = runner
+        self._worker = Worker() if worker is None else worker
+        self._watch = watch
+
+    @property
+    def deadline_s(self) -> float:
+        """Seconds after which a call has failed."""
+        hung = type(self.provider) in _HUNG
+        return (
+            min(self._deadline_s, max(_LEAST_DEADLINE_S, self._deadline_s / 20)) if hung else self._deadline_s
+        )
+
+    def another(self, provider: Any) -> Caller:
+        """Return a caller of a further backend, in the same variant, thread and event loop."""
+        return Caller(
+            provider, self.colour, self._runner, self._worker, self._watch, deadline_s=self._deadline_s
+        )
+
+    def run_bounded(self, work: Callable[[], T], what: str, margin_s: float = 0.0) -> T:
+        """Return what *work* returns; fail if it takes longer than the deadline."""
+        __tracebackhide__ = True
+        seconds = self.deadline_s
+        try:
+            return self._worker.run(work, seconds + margin_s)
+        except Hung:
+            _HUNG.add(type(self.provider))
+        pytest.fail(f"{what} did not return within {seconds:g} s")
+
+    def spelt(self, name: str) -> str:
+        """Return the method's name in this colour."""
+        return name if self.colour == "sync" else f"a{name}"
+
+    def has(self, name: str) -> bool:
+        """Return whether the backend has the method in this colour."""
+        return callable(getattr(self.provider, self.spelt(name), None))
+
+    def call(self, name: str, /, *args: Any, **options: Any) -> Any:
+        """Call the method and return its result."""
+        __tracebackhide__ = True
+        if self.colour == "sync":
+            return self.run_bounded(lambda: self._blocking(name, args, options), self._label(name))
+        return self.run(self._awaited(name, args, options), self._label(name))
+
+    def collect(self, name: str, /, *args: Any, limit: int | None = None, **options: Any) -> list[Any]:
+        """Call a method that returns an iterator; return its items, the first *limit*, then close it."""
+        __tracebackhide__ = True
+        if self.colour == "async":
+            return self.run(self._gathered(name, args, options, limit), self._label(name))  # type: ignore[no-any-return]
+        return self.run_bounded(lambda: self._collect(name, args, options, limit), self._label(name))
+
+    def _collect(
+        self, name: str, args: Sequence[Any], options: dict[str, Any], limit: int | None
+    ) -> list[Any]:
+        __tracebackhide__ = True
+        source = self._method(name)(*args, **options)
+        if not hasattr(source, "__iter__"):
+            _discard(source)
+            pytest.fail(f"{self._label(name)} must return an iterator, got {type(source).__name__}")
+        try:
+            items = list(itertools.islice(source, _MAX_ITEMS if limit is None else limit))
+            if limit is None and len(items) == _MAX_ITEMS:
+                pytest.fail(f"{self._label(name)} must end, yielded {_MAX_ITEMS:,} items")
+            return items
+        finally:
+            if hasattr(source, "close"):
+                source.close()
+
+    def pieces(self, name: str, /, *args: Any) -> Iterator[Any]:
+        """Call a method that returns an iterator, and yield its items one by one; close it at the end."""
+        source = self._method(name)(*args)
+        try:
+            for _ in range(_MAX_ITEMS):
+                if (item := self._next(source, name)) is _END:
+                    return
+                yield item
+            pytest.fail(f"{self._label(name)} must end, yielded {_MAX_ITEMS:,} items")
+        finally:
+            if self._worker.has_hung:
+                pass  # the iterator is in use by the call that hangs
+            elif self.colour == "async" and hasattr(source, "aclose"):
+                self.run(_await(source.aclose()), self._label(name))
+            elif hasattr(source, "close"):
+                self.run_bounded(source.close, self._label(name))
+
+    def together(self, calls: Sequence[Call], *, errors: bool = False) -> list[Any]:
+        """Make all calls at once, from threads or tasks, and return the results in order.
+
+        With *errors*, a call that raised has its exception as result; else the first one is raised here.
+        """
+        __tracebackhide__ = True
+        results = self._in_threads(calls) if self.colour == "sync" else self.run(self._in_tasks(calls))
+        for result in results:
+            if isinstance(result, BaseException) and not (errors and isinstance(result, Exception)):
+                raise result
+        return results
+
+    def run(self, work: Coroutine[Any, Any, Any], what: str | None = None) -> Any:
+        """Run *work* to its end on this test's event loop, which nothing may block."""
+        __tracebackhide__ = True
+        what = what or type(self.provider).__name__
+        seconds = self.deadline_s
+
+        async def limited() -> Any:
+            task = asyncio.ensure_future(work)
+            done, _ = await asyncio.wait({task}, timeout=seconds)
+            if not done:
+                _HUNG.add(type(self.provider))
+                task.cancel()
+                await asyncio.wait({task}, timeout=1)
+                pytest.fail(f"{what} did not return within {seconds:g} s")
+            return task.result()
+
+        watch = self._watch
+        try:
+            return self.run_bounded(
+                lambda: self._runner.run(limited() if watch is None else watch.watch(limited())), what, 2.0
+            )
+        finally:
+            if watch is not None and watch.blocked is not None:
+                blocked, watch.blocked = watch.blocked, None
+                pytest.fail(f"{what} blocked the event loop in {blocked}: await it, or call it in a thread")
+
+    def close(self) -> None:
+        """Close the backend by the way that it has: in its colour, else in the other."""
+        if self._worker.has_hung:  # its event loop or connection may be in use for ever
+            return
+        close, aclose = (getattr(self.provider, name, None) for name in ("close", "aclose"))
+        if callable(aclose) and (self.colour == "async" or not callable(close)):
+            self.run(_await(aclose()), "aclose")
+        elif callable(close):
+            self.run_bounded(lambda: _discard(close()), "close")
+
+    def _next(self, source: Any, name: str) -> Any:
+        if self.colour == "sync":
+            return self.run_bounded(lambda: next(source, _END), self._label(name))
+
+        async def fetched() -> Any:
+            return await anext(source, _END)
+
+        return self.run(fetched(), self._label(name))
+
+    def _label(self, name: str) -> str:
+        return f"{type(self.provider).__name__}.{self.spelt(name)}"
+
+    def _method(self, name: str) -> Callable[..., Any]:
+        method = getattr(self.provider, self.spelt(name), None)
+        if not callable(method):
+            pytest.fail(f"{type(self.provider).__name__} has no method {self.spelt(name)!r}")
+        return method  # type: ignore[no-any-return]
+
+    def _blocking(self, name: str, args: Sequence[Any], options: dict[str, Any]) -> Any:
+        result = self._method(name)(*args, **options)
+        if inspect.isawaitable(result):
+            _discard(result)
+            pytest.fail(f"{self._label(name)} must block and return; name the asynchronous method a{name}")
+        return result
+
+    async def _awaited(self, name: str, args: Sequence[Any], options: dict[str, Any]) -> Any:
+        result = self._method(name)(*args, **options)
+        if not inspect.isawaitable(result):
+            pytest.fail(f"{self._label(name)} must be awaitable: write `async def {self.spelt(name)}`")
+        return await result
+
+    async def _gathered(
+        self, name: str, args: Sequence[Any], options: dict[str, Any], limit: int | None
+    ) -> list[Any]:
+        source = self._method(name)(*args, **options)
+        if not hasattr(source, "__aiter__"):
+            _discard(source)
+            pytest.fail(f"{self._label(name)} must return an asynchronous iterator; it takes no `await`")
+        items: list[Any] = []
+        try:
+            while limit is None or len(items) < limit:
+                items.append(await anext(source))
+                if len(items) == _MAX_ITEMS:
+                    pytest.fail(f"{self._label(name)} must end, yielded {_MAX_ITEMS:,} items")
+        except StopAsyncIteration:
+            pass
+        finally:
+            if hasattr(source, "aclose"):
+                await source.aclose()
+        return items
+
+    async def _in_tasks(self, calls: Sequence[Call]) -> list[Any]:
+        work = (self._awaited(name, args, {}) for name, *args in calls)
+        return await asyncio.gather(*work, return_exceptions=True)
+
+    def _in_threads(self, calls: Sequence[Call]) -> list[Any]:
+        results: list[Any] = [None] * len(calls)
+        start = threading.Barrier(len(calls))
+
+        def one(index: int) -> None:
+            name, *args = calls[index]
+            start.wait()
+            try:
+                results[index] = self._blocking(name, args, {})
+            except BaseException as error:  # noqa: BLE001 - it is handed to the test
+                results[index] = error
+
+        threads = [threading.Thread(target=one, args=(i,), daemon=True) for i in range(len(calls))]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(self.deadline_s)
+        if any(thread.is_alive() for thread in threads):
+            pytest.fail(
+                f"{type(self.provider).__name__}: calls from several threads block each other for good"
+            )
+        return results
+
+
+def _discard(result: object) -> None:
+    """Close a coroutine that nobody will await, which Python would warn of."""
+    if inspect.iscoroutine(result):
+        result.close()
+
+
+async def _await(result: Any) -> Any:
+    return await result if inspect.isawaitable(result) else result

@@ -1,0 +1,49 @@
+"""The key of a backend shows nowhere: part of every kit."""
+
+from __future__ import annotations
+
+import logging
+import traceback
+
+import pytest
+
+from llmcore.errors import LLMCoreError
+from llmcore_testing.conformance.calling import Call
+from llmcore_testing.conformance.time_tests import TimeTests
+
+__all__ = ["CanaryTests"]
+
+
+class CanaryTests(TimeTests):
+    """Search repr, results, errors, tracebacks and logs for the key."""
+
+    @pytest.fixture
+    def canary(self) -> str | None:
+        """Return the key that the backend was built with: it must show nowhere. None where there is no key."""
+        return None
+
+    def make_odd_call(self) -> Call:
+        """Return a call that the backend is likely to refuse."""
+        return self.make_call()
+
+    def test_the_key_shows_nowhere(self, canary: str | None, caplog: pytest.LogCaptureFixture) -> None:
+        if canary is None:
+            return
+        provider = self.caller.provider
+        assert canary not in f"{provider!r} {provider!s}", "the key stands in the backend's repr"
+        shown = {name for name, value in getattr(provider, "__dict__", {}).items() if canary in repr(value)}
+        assert not shown, f"the key stands in the repr of: {', '.join(sorted(shown))}"
+        with caplog.at_level(logging.DEBUG):
+            for call in (self.make_call(), self.make_odd_call()):
+                self._check_call(canary, call)
+        assert canary not in caplog.text, "the key stands in the log"
+
+    def _check_call(self, canary: str, call: Call) -> None:
+        name, *args = call
+        try:
+            result = self.call(name, *args)
+        except LLMCoreError as error:
+            text = "".join(traceback.format_exception(error)) + repr(vars(error))
+            assert canary not in text, "the key stands in an error"
+        else:
+            assert canary not in repr(result), "the key stands in a result"

@@ -1,0 +1,388 @@
+"""What every language model must do: `LLMConformance`, to be inherited by the tests of a backend."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from typing import Any, ClassVar
+
+import msgspec
+import pytest
+
+from llmcore.errors import BadRequest, LLMCoreError
+from llmcore.types import ChatRequest, Delta, Reply, TokenCount, ToolCall, Usage
+from llmcore_testing.conformance.calling import Call
+from llmcore_testing.conformance.canary_tests import CanaryTests
+from llmcore_testing.conformance.embeddings import EmbeddingCases
+
+__all__ = ["LLMConformance"]
+
+_ODD: dict[str, list[Any]] = {
+    "no_messages": [],
+    "empty_text": [{"role": "user", "content": ""}],
+    "only_spaces": [{"role": "user", "content": " \n\t"}],
+    "no_content": [{"role": "user"}],
+    "null_content": [{"role": "user", "content": None}],
+    "unknown_role": [{"role": "nobody", "content": "Hello"}],
+    "no_role": [{"content": "Hello"}],
+    "a_number_as_content": [{"role": "user", "content": 7}],
+    "a_part_without_type": [{"role": "user", "content": [{}]}],
+    "only_the_system": [{"role": "system", "content": "Be brief."}],
+    "ends_with_the_assistant": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}],
+    "lone_surrogate": [{"role": "user", "content": "a\ud800b"}],
+    "nul": [{"role": "user", "content": "a\0b"}],
+}
+_TEXTS = {
+    "umlauts": "Gr\u00fc\u00dfe aus K\u00f6ln",
+    "chinese": "\u4f60\u597d\uff0c\u4e16\u754c",
+    "emoji": "\U0001f600 \U0001f468\u200d\U0001f469\u200d\U0001f467",
+    "right_to_left": "\u0645\u0631\u062d\u0628\u0627",
+    "quotes_and_slashes": '"quoted" \\ back / and {braces} </s> <|endoftext|>',
+    "lines": "one\r\ntwo\n\nthree\t.",
+}
+_USAGE = ("input_tokens", "output_tokens", "cached_tokens", "cache_write_tokens", "cache_write_12h_tokens",
+          "reasoning_tokens", "audio_input_tokens", "audio_output_tokens", "image_input_tokens",
+          "image_output_tokens")  # fmt: skip
+
+
+class LLMConformance(EmbeddingCases, CanaryTests):
+    """The promises of `llmcore.contracts.llm`.
+
+    The backend under test needs not be clever: an answer must depend on the question, nothing more. Point it at
+    a simulated upstream (`llmcore_testing.simulator`), or at a real one with a cheap `model`.
+    """
+
+    kind: ClassVar[str] = "language model"
+    must: ClassVar[tuple[str, ...]] = ("complete",)
+    example: ClassVar[str] = "MyLLM()"
+    model: ClassVar[str] = "echo"
+    """The model that the requests name."""
+    deterministic: ClassVar[bool] = True
+    """Whether the same request has the same answer; False where a real model is asked."""
+
+    def request(self, content: Any, **parameters: Any) -> ChatRequest:
+        """Return a request: *content* is the user's text, or the messages."""
+        messages: Any = [{"role": "user", "content": content}] if isinstance(content, str) else content
+        return ChatRequest(
+            model=self.model, messages=messages, parameters=parameters, timeout_s=30.0, idle_s=30.0
+        )
+
+    def make_call(self) -> Call:
+        """Return a plain call."""
+        return "complete", self.request("Say something.")
+
+    def make_odd_call(self) -> Call:
+        """Return a call that is refused or misses."""
+        return "complete", self.request([])
+
+    def test_an_answer_has_a_text_a_model_and_a_finish_reason(self) -> None:
+        reply = self._complete("Say something.")
+        assert reply.text.strip(), "the answer to a plain question has a text"
+        assert reply.model, "Reply.model names the model that answered"
+        assert reply.finish_reason == "stop", f"a whole answer ends with stop, got {reply.finish_reason!r}"
+        assert reply.tool_calls == (), "nobody offered a tool"
+
+    @pytest.mark.usefixtures("no_threads")
+    def test_it_works_or_refuses_where_no_thread_can_be_started(self) -> None:
+        self.works_or_refuses("complete", self.request("Say something."))
+        if self.caller.has("stream"):
+            self.works_or_refuses("stream", self.request("Say something."))
+
+    def test_a_request_whose_sending_is_tracked_is_reported(self) -> None:
+        self.reports_sending("complete", self.request("Say something."))
+
+    def test_answers_depend_on_the_question(self) -> None:
+        questions = ["How high is the Zugspitze?", "Name three rivers.", "What is seven times six?"]
+        answers = {self._complete(question).text for question in questions}
+        assert len(answers) == len(questions), "different questions were answered alike"
+
+    def test_the_same_request_has_the_same_answer(self) -> None:
+        if not self.deterministic:
+            pytest.skip("this model is not deterministic")
+        assert self._complete("Once more.").text == self._complete("Once more.").text
+
+    def test_the_conversation_before_is_no_reason_to_fail(self) -> None:
+        reply = self._complete(
+            [
+                {"role": "system", "content": "Be brief."},
+                {"role": "user", "content": "My name is Ada."},
+                {"role": "assistant", "content": "Hello Ada."},
+                {"role": "user", "content": [{"type": "text", "text": "What is my name?"}]},
+            ]
+        )
+        assert reply.text
+
+    def test_usage_is_known_and_adds_up(self) -> None:
+        short, long = self._complete("Hi"), self._complete("word " * 200)
+        for reply in (short, long):
+            self._check_usage(reply.usage)
+        assert long.usage.input_tokens > short.usage.input_tokens, "a longer question has more input tokens"
+
+    @pytest.mark.parametrize("text", _TEXTS.values(), ids=_TEXTS)
+    def test_any_text_may_be_asked(self, text: str) -> None:
+        reply = self._complete(text)
+        reply.text.encode()  # what cannot be encoded cannot be stored or shown
+
+    @pytest.mark.parametrize("messages", _ODD.values(), ids=_ODD)
+    def test_odd_messages_are_answered_or_refused_in_our_words(self, messages: list[Any]) -> None:
+        try:
+            reply = self.call("complete", self.request(messages))
+        except BadRequest as error:
+            self._in_our_words(error)
+        else:
+            assert isinstance(reply, Reply)
+
+    def test_what_was_asked_is_not_changed(self) -> None:
+        messages = [
+            {"role": "user", "content": [{"type": "text", "text": "Look."}]},
+            {"role": "user", "content": "And?"},
+        ]
+        tools = [_TOOL]
+        before = msgspec.json.encode([messages, tools])
+        self._complete(messages, tools=tools)
+        assert msgspec.json.encode([messages, tools]) == before, "the request belongs to the caller"
+
+    def test_eight_calls_at_once_are_not_mixed_up(self) -> None:
+        questions = [f"What is {i} times {i}?" for i in range(8)]
+        alone = [self._complete(question).text for question in questions] if self.deterministic else []
+        replies = self.together([("complete", self.request(question)) for question in questions])
+        assert all(isinstance(reply, Reply) for reply in replies)
+        if self.deterministic:
+            assert [reply.text for reply in replies] == alone, "calls at once got each other's answers"
+
+    def test_a_streamed_answer_is_the_same_as_a_whole_one(self) -> None:
+        self.needs("stream")
+        question = "Tell a story of rain, in a few words."
+        deltas = self._stream(question)
+        text = "".join(delta.text for delta in deltas)
+        assert text.strip(), "the pieces hold no text"
+        if self.deterministic:
+            assert text == self._complete(question).text, "the pieces joined are not the answer"
+
+    def test_a_stream_comes_in_pieces_and_the_last_one_says_why_it_ended(self) -> None:
+        self.needs("stream")
+        deltas = self._stream("word " * 40)
+        assert len(deltas) > 1, "the whole answer came as one piece"
+        assert deltas[-1].finish_reason, "the last piece bears the finish_reason"
+        early = [delta for delta in deltas[:-1] if delta.finish_reason]
+        assert not early, "a finish_reason stands on the last piece alone"
+
+    def test_a_stream_tells_its_usage_once(self) -> None:
+        self.needs("stream")
+        told = [delta.usage for delta in self._stream("Hello there.") if delta.usage is not None]
+        assert len(told) == 1, f"usage was told {len(told)} times in one stream"
+        self._check_usage(told[0])
+
+    @pytest.mark.parametrize("text", _TEXTS.values(), ids=_TEXTS)
+    def test_no_character_is_cut_between_two_pieces(self, text: str) -> None:
+        self.needs("stream")
+        joined = "".join(delta.text for delta in self._stream(text))
+        assert "\ufffd" not in joined, "a character was cut in two and replaced"
+        joined.encode()
+
+    def test_a_stream_may_be_left_early(self) -> None:
+        self.needs("stream")
+        for _ in range(5):
+            first = self.collect("stream", self.request("word " * 50), limit=1)
+            assert len(first) == 1
+        assert self._complete("Still there?").text, "after an abandoned stream calls must go on"
+
+    def test_streams_left_early_do_not_run_into_the_next_ones(self) -> None:
+        self.needs("stream")
+        if not self.deterministic:
+            pytest.skip("this model is not deterministic")
+        for i in range(8):
+            interrupted = self.collect("stream", self.request(f"Left early, number {i}."), limit=1)
+            assert interrupted
+            question = f"What is {i} plus {i}?"
+            text = "".join(delta.text for delta in self._stream(question))
+            assert text == self._complete(question).text
+
+    @pytest.mark.parametrize(
+        "messages", [_ODD["no_messages"], _ODD["a_number_as_content"]], ids=["none", "number"]
+    )
+    def test_odd_messages_are_streamed_or_refused_in_our_words(self, messages: list[Any]) -> None:
+        self.needs("stream")
+        try:
+            deltas = self._stream(messages)
+        except BadRequest as error:
+            self._in_our_words(error)
+        else:
+            assert deltas[-1].finish_reason
+
+    def test_a_short_limit_cuts_the_answer_and_says_length(self) -> None:
+        try:
+            reply = self._complete("word " * 60, max_tokens=3)
+        except LLMCoreError as error:
+            pytest.skip(f"this backend takes no max_tokens: {error.message}")
+        whole = self._complete("word " * 60)
+        if reply.text != whole.text:
+            assert reply.finish_reason == "length", "an answer that was cut must not say stop"
+
+    def test_a_demanded_tool_call_is_named_and_its_arguments_are_text(self) -> None:
+        try:
+            reply = self._complete("Weather in Oslo?", tools=[_TOOL], tool_choice="required")
+        except LLMCoreError as error:
+            pytest.skip(f"this backend takes no tools: {error.message}")
+        for call in reply.tool_calls:
+            assert isinstance(call, ToolCall)
+            assert call.name, "a call names its function"
+            assert type(call.arguments) is str, "arguments are the JSON text, not what it decodes to"
+        if reply.tool_calls:
+            assert reply.finish_reason == "tool_calls"
+
+    def test_the_body_is_one_json_document_or_nothing(self) -> None:
+        reply = self._complete("Hello")
+        if reply.body:
+            assert isinstance(msgspec.json.decode(reply.body), Mapping), (
+                "Reply.body is the upstream's document"
+            )
+
+    def test_tokens_are_counted_and_more_text_has_more(self) -> None:
+        self.needs("count_tokens", plain=True)
+        count = self.caller.provider.count_tokens
+        text, longer = count("Hello world"), count("Hello world " * 50)
+        messages = count([{"role": "user", "content": "Hello world"}])
+        request = count(self.request("Hello world"))
+        for number in (text, longer, messages, request):
+            assert isinstance(number, TokenCount), "count_tokens returns a TokenCount, which knows .exact"
+            assert number > 0
+            assert number.bound is None or number.bound >= number, "the bound is never below the count"
+            assert not number.exact or number.bound == number, "an exact count is its own bound"
+        assert longer > text
+        assert messages >= text, "a message has at least the tokens of its text"
+        assert count("") == 0, "no text has no tokens"
+
+    def test_an_exact_count_is_what_the_server_counts(self) -> None:
+        self.needs("count_tokens", plain=True)
+        for text in ("Hello world", *_TEXTS.values()):
+            counted = self.caller.provider.count_tokens(self.request(text))
+            used = self._complete(text).usage.input_tokens
+            fits = counted == used if counted.exact else used <= (counted.bound or used)
+            assert fits, f"{text!r} has {used} tokens, counted as {counted!r}"
+
+    @pytest.mark.parametrize("asked", ["plain", "long", "limited", "tool"])
+    def test_no_answer_uses_more_than_the_most_that_was_told(self, asked: str) -> None:
+        self.needs("most_usage", plain=True)
+        request = self._bounded(asked)
+        self._check_most(self.caller.provider.most_usage(request), request)
+
+    def test_the_most_that_was_counted_is_enough_and_no_more_than_the_most_that_was_guessed(self) -> None:
+        self.needs("most_usage", plain=True)
+        request = self._bounded("plain")
+        loose, close = (self.caller.provider.most_usage(request, exact=exact) for exact in (False, True))
+        if loose is not None:
+            assert close is not None, "with exact=True less is known than without"
+            assert close.input_tokens <= loose.input_tokens, "a count must not exceed the bound"
+        self._check_most(close, request)
+
+    @pytest.mark.parametrize("messages", _ODD.values(), ids=_ODD)
+    def test_the_most_is_told_of_odd_messages_too(self, messages: list[Any]) -> None:
+        self.needs("most_usage", plain=True)
+        for exact in (False, True):
+            most = self.caller.provider.most_usage(self.request(messages), exact=exact)
+            assert most is None or isinstance(most, Usage), "most_usage returns a Usage, or None"
+
+    def test_a_recorded_body_is_counted_as_its_request(self) -> None:
+        self.needs("count_body", plain=True)
+        request = self.request("Hello world", temperature=0.5)
+        count_body = self.caller.provider.count_body
+        number, again = count_body(request.body()), self.caller.provider.count_tokens(request)
+        assert isinstance(number, TokenCount), "count_body returns a TokenCount, which knows .exact"
+        assert (number, number.exact) == (again, again.exact), (
+            "a chat's body comes to what its request comes to"
+        )
+        for odd in ({}, {"model": None}, {"input": None}, {"messages": 7}, {"input": [7, {"type": 7}]}):
+            assert count_body({"model": self.model, **odd}) >= 0, "whatever a record holds, it is counted"
+
+    def test_models_are_listed_by_name(self) -> None:
+        self.needs("list_models")
+        models = self.call("list_models")
+        assert isinstance(models, Sequence), "list_models returns a sequence"
+        assert not isinstance(models, str), "list_models returns a sequence of names, not one text"
+        assert all(isinstance(model, str) and model for model in models), "each model is named by a text"
+        assert len(set(models)) == len(models), "a model was listed twice"
+
+    def _bounded(self, asked: str) -> ChatRequest:
+        return {
+            "plain": lambda: self.request("Say something."),
+            "long": lambda: self.request(" ".join([*_TEXTS.values()] * 20)),
+            "limited": lambda: self.request("word " * 60, max_tokens=3),
+            "tool": lambda: self.request("Weather in Oslo?", tools=[_TOOL], tool_choice="required"),
+        }[asked]()
+
+    def _check_most(self, most: Any, request: ChatRequest) -> None:
+        __tracebackhide__ = True
+        if most is None:
+            pytest.skip("nothing bounds this request")
+        assert isinstance(most, Usage), f"most_usage returns a Usage, or None; got {type(most).__name__}"
+        try:
+            reply = self.call("complete", request)
+        except LLMCoreError as error:
+            pytest.skip(f"this backend does not take the request: {error.message}")
+        for name in ("input_tokens", "output_tokens"):
+            used, told = getattr(reply.usage, name), getattr(most, name)
+            assert used <= told, f"the answer has {used} {name}, of which there were to be {told} at most"
+        price = getattr(self.caller.provider, "price", None)
+        if price is not None:
+            cost, dearest = price(request.model, reply.usage), price(request.model, most)
+            assert cost is None or dearest is None or cost <= dearest, (
+                f"the answer costs {cost}, which was to be {dearest} at most"
+            )
+
+    def _in_our_words(self, error: LLMCoreError) -> None:
+        __tracebackhide__ = True
+        assert error.message.strip(), "an error says what happened"
+        assert self.foreign(error) == [], "an SDK's error is chained: raise ours outside its `except` block"
+
+    def _complete(self, content: Any, **parameters: Any) -> Reply:
+        __tracebackhide__ = True
+        reply = self.call("complete", self.request(content, **parameters))
+        assert isinstance(reply, Reply), f"complete must return a Reply, got {type(reply).__name__}"
+        assert type(reply.text) is str, f"Reply.text is a text, got {type(reply.text).__name__}"
+        assert type(reply.body) is bytes, f"Reply.body is bytes, got {type(reply.body).__name__}"
+        assert isinstance(reply.tool_calls, tuple), "Reply.tool_calls is a tuple"
+        return reply
+
+    def _stream(self, content: Any) -> list[Delta]:
+        __tracebackhide__ = True
+        deltas = self.collect("stream", self.request(content))
+        assert deltas, "the stream was empty"
+        for delta in deltas:
+            assert isinstance(delta, Delta), f"stream yields Delta, got {type(delta).__name__}"
+            assert type(delta.text) is str, f"Delta.text is a text, got {type(delta.text).__name__}"
+        pieces: list[Delta] = [delta for delta in deltas if delta.has_content]
+        assert pieces, "the stream has only events that add nothing to the answer"
+        return pieces
+
+    @staticmethod
+    def _check_usage(usage: Any) -> None:
+        assert isinstance(usage, Usage), f"usage is a Usage, got {type(usage).__name__}"
+        for name in _USAGE:
+            number = getattr(usage, name)
+            assert type(number) is int, f"{name} is an int, got {type(number).__name__}"
+            assert number >= 0, f"{name} is {number}"
+        assert usage.input_tokens > 0, "a question has input tokens; count them where the backend does not"
+        assert usage.output_tokens > 0, "an answer has output tokens; count them where the backend does not"
+        assert usage.cached_tokens + usage.cache_write_tokens <= usage.input_tokens, (
+            "input includes cached tokens"
+        )
+        assert usage.cache_write_12h_tokens <= usage.cache_write_tokens, "writes include those kept for long"
+        assert usage.reasoning_tokens <= usage.output_tokens, "output includes reasoning tokens"
+        cost = usage.cost
+        assert cost is None or isinstance(cost, Decimal), f"cost is a Decimal, got {type(cost).__name__}"
+        assert cost is None or (cost.is_finite() and cost >= 0), f"cost is {cost}"
+
+
+_TOOL = {
+    "type": "function",
+    "function": {
+        "name": "get_weather",
+        "description": "Tell the weather.",
+        "parameters": {
+            "type": "object",
+            "properties": {"city": {"type": "string"}, "days": {"type": "integer", "minimum": 1}},
+            "required": ["city"],
+        },
+    },
+}

@@ -1,0 +1,108 @@
+"""What a storage must do that saves under a condition."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from llmcore.errors import StorageChanged, StorageError, StorageExists, StorageKeyError, StorageNotFound
+from llmcore_testing.conformance.abilities import Abilities, of
+
+__all__ = ["ConditionalSaving"]
+
+
+class ConditionalSaving(Abilities):
+    """The promises of `StorageConditional`. A backend that cannot hold a condition says so and saves nothing."""
+
+    @of("save_if_absent")
+    def test_a_condition_that_cannot_be_held_is_refused_and_saves_nothing(self) -> None:
+        if self._holds_conditions():
+            return
+        self.call("save", "a/file", b"old")
+        for method, *args in (("save_if_absent", "a/new", b"new"), ("save_if_absent", "a/file", b"new"),
+                              ("save_if_match", "a/file", b"new", self.call("load_with_etag", "a/file")[1])):  # fmt: skip
+            self.fails(StorageError, method, *args)
+        assert self.call("load", "a/file") == b"old"
+        assert list(self.call("list_files")) == ["a/file"], (
+            "a refused save leaves nothing, not of its probing either"
+        )
+
+    @of("save_if_absent")
+    def test_the_first_of_several_makes_the_file(self) -> None:
+        if not self._holds_conditions():
+            return
+        etag = self.call("save_if_absent", "a/file", b"first")
+        assert type(etag) is str, f"save_if_absent returns the etag, got {type(etag).__name__}"
+        self.fails(StorageExists, "save_if_absent", "a/file", b"second")
+        assert self.call("load_with_etag", "a/file") == (b"first", etag)
+        self.call("delete", "a/file")
+        self.call("save_if_absent", "a/file", b"")
+        assert self.call("load", "a/file") == b"", "a deleted key is free again"
+        for number in range(4):
+            calls = [("save_if_absent", f"race/{number}", bytes([i])) for i in range(8)]
+            self._one_wins(calls, StorageExists)
+
+    @of("save_if_absent")
+    def test_a_file_is_replaced_where_it_is_the_one_that_was_read(self) -> None:
+        if not self._holds_conditions():
+            return
+        self.call("save", "a/file", b"first")
+        data, etag = self.call("load_with_etag", "a/file")
+        assert (data, type(data), type(etag)) == (b"first", bytes, str)
+        second = self.call("save_if_match", "a/file", b"second", etag)
+        assert second != etag, "other bytes have another etag"
+        self.fails(StorageChanged, "save_if_match", "a/file", b"third", etag)
+        assert self.call("load_with_etag", "a/file") == (b"second", second)
+        if self.caller.has("get_file_info"):
+            assert self.call("get_file_info", "a/file").etag == second
+        self.call("save", "a/file", b"by another")
+        self.fails(StorageChanged, "save_if_match", "a/file", b"third", second)
+        self.call("delete", "a/file")
+        self.fails(StorageChanged, "save_if_match", "a/file", b"third", second)
+        self.fails(StorageChanged, "save_if_match", "never/saved", b"third", second)
+        self.fails(
+            StorageError, "save_if_match", "never/saved", b"third", None
+        )  # it does not mean "nothing is there"
+        assert list(self.call("list_files")) == []
+
+    @of("save_if_absent")
+    def test_of_several_that_read_the_same_one_replaces_it(self) -> None:
+        if not self._holds_conditions():
+            return
+        etag = self.call("save_if_absent", "race/file", b"first")
+        for _ in range(6):
+            calls = [("save_if_match", "race/file", f"{etag} {i}".encode(), etag) for i in range(8)]
+            etag = self._one_wins(calls, StorageChanged)
+
+    @of("save_if_absent")
+    def test_a_condition_makes_no_bad_key_good(self) -> None:
+        self.needs("load_with_etag", "save_if_absent", "save_if_match")
+        self.call("save", "a/b", b"safe")
+        self.fails(StorageNotFound, "load_with_etag", "nothing")
+        for key in ("../outside", "/etc/passwd", "a//b", "nul\0byte", "a\\b"):
+            self.fails(StorageKeyError, "load_with_etag", key)
+            self.fails(StorageKeyError, "save_if_absent", key, b"hostile")
+            self.fails(StorageKeyError, "save_if_match", key, b"hostile", "etag")
+        assert list(self.call("list_files")) == ["a/b"]
+
+    def _one_wins(self, calls: list[tuple[Any, ...]], lost: type[StorageError]) -> str:
+        results = self.together(calls, errors=True)
+        won = [i for i, result in enumerate(results) if isinstance(result, str)]
+        assert len(won) == 1, f"one of {len(calls)} wins, here {len(won)}"
+        for result in results:
+            assert isinstance(result, str | lost), f"the others get {lost.__name__}, one got {result!r}"
+        _, key, data, *_ = calls[won[0]]
+        assert self.call("load_with_etag", key) == (data, results[won[0]]), "what the winner saved is there"
+        return str(results[won[0]])
+
+    def _holds_conditions(self) -> bool:
+        self.needs("load_with_etag", "save_if_absent", "save_if_match")
+        try:
+            self.call("save_if_absent", "holds", b"")
+        except StorageError as error:
+            if type(error) is not StorageError:
+                pytest.fail(f"under a new key save_if_absent raised {type(error).__name__}: {error}")
+            return False
+        self.call("delete", "holds")
+        return True

@@ -1,0 +1,164 @@
+"""What every voice must do: `VoiceConformance`, to be inherited by the tests of a backend."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+import pytest
+
+from llmcore.errors import BadRequest, LLMCoreError, TextTooLong, VoiceError, VoiceNotFound
+from llmcore.types import Speech, VoiceInfo
+from llmcore_testing.conformance.calling import Call
+from llmcore_testing.conformance.canary_tests import CanaryTests
+from llmcore_testing.conformance.voice_abilities import VoiceAbilities
+from llmcore_testing.conformance.voice_check import check, check_joined
+from llmcore_testing.conformance.voice_hostile import HostileTexts
+
+__all__ = ["VoiceConformance"]
+
+_TEXTS = {
+    "one_word": "Hello",
+    "sentences": "It rains. Take an umbrella, please!",
+    "umlauts": "Gr\u00fc\u00dfe aus K\u00f6ln",
+    "chinese": "\u4f60\u597d\uff0c\u4e16\u754c",
+    "markup": "a < b & c > d </speak>",
+    "like_an_option": "--help -v",
+    "lines": "one\r\ntwo\n\nthree",
+}
+
+
+class VoiceConformance(VoiceAbilities, HostileTexts, CanaryTests):
+    """The promises of `llmcore.contracts.voice`."""
+
+    kind: ClassVar[str] = "voice"
+    must: ClassVar[tuple[str, ...]] = ("synthesize", "list_voices", "get_voice_info")
+    example: ClassVar[str] = "MyVoice()"
+    long_text: ClassVar[str] = "It rains, and it does not stop to rain. " * 50
+    """A text that the backend either speaks wholly or refuses with `TextTooLong`."""
+
+    def make_call(self) -> Call:
+        """Return a plain call."""
+        return "synthesize", "Hello"
+
+    def make_odd_call(self) -> Call:
+        """Return a call that is refused or misses."""
+        return "synthesize", ""
+
+    @pytest.mark.parametrize("text", _TEXTS.values(), ids=_TEXTS)
+    def test_a_text_becomes_audio_that_plays(self, text: str) -> None:
+        self._speak(text)
+
+    @pytest.mark.usefixtures("no_threads")
+    def test_it_works_or_refuses_where_no_thread_can_be_started(self) -> None:
+        self.works_or_refuses("synthesize", "Hello")
+        if self.caller.has("stream_speech"):
+            self.works_or_refuses("stream_speech", "Hello")
+        self.works_or_refuses("list_voices")
+
+    def test_a_request_whose_sending_is_tracked_is_reported(self) -> None:
+        self.reports_sending("synthesize", "Say something.")
+
+    def test_different_texts_sound_different(self) -> None:
+        first, second = self._speak("One, two, three."), self._speak("It rains in the mountains today.")
+        assert first.audio != second.audio, "two texts sound the same"
+
+    def test_a_longer_text_takes_longer(self) -> None:
+        short, long = self._speak("Yes."), self._speak("Yes, and then once more: yes. " * 4)
+        assert len(long.audio) > len(short.audio), "the longer text was not spoken to its end"
+        if short.duration_s is not None and long.duration_s is not None:
+            assert long.duration_s > short.duration_s > 0
+
+    def test_a_long_text_is_spoken_wholly_or_refused(self) -> None:
+        try:
+            long = self._speak(self.long_text)
+        except TextTooLong as error:
+            self._in_our_words(error)
+            return
+        half = self._speak(self.long_text[: len(self.long_text) // 2])
+        assert len(long.audio) > 1.5 * len(half.audio), "a part of the long text is missing"
+
+    def test_two_pieces_become_one_file_that_plays_as_long_as_both(self) -> None:
+        check_joined([self._speak("It rains."), self._speak("Take an umbrella, please!")])
+
+    @pytest.mark.parametrize("text", ["", " ", "\n\t "], ids=["nothing", "space", "blank"])
+    def test_an_empty_text_is_refused(self, text: str) -> None:
+        self.fails((VoiceError, BadRequest), "synthesize", text)
+
+    def test_characters_are_those_of_the_text(self) -> None:
+        text = "Twelve chars"
+        speech = self._speak(text)
+        assert speech.characters in (0, len(text)), "Speech.characters counts what was spoken"
+
+    def test_every_listed_voice_is_known_by_its_id(self) -> None:
+        for listed in self._voices():
+            told = self.call("get_voice_info", listed.voice_id)
+            assert isinstance(told, VoiceInfo), (
+                f"get_voice_info returns a VoiceInfo, got {type(told).__name__}"
+            )
+            assert told.voice_id == listed.voice_id, "get_voice_info tells of another voice"
+            assert told.name == listed.name, "list_voices and get_voice_info disagree on the name"
+
+    def test_voices_are_listed_once_and_in_a_stable_order(self) -> None:
+        ids = [voice.voice_id for voice in self._voices()]
+        assert len(set(ids)) == len(ids), "a voice was listed twice"
+        assert [voice.voice_id for voice in self._voices()] == ids, "the order changed between two calls"
+
+    def test_the_first_and_the_last_voice_speak(self) -> None:
+        voices = self._voices()
+        for voice in {voices[0].voice_id, voices[-1].voice_id}:
+            speech = self._speak("Hello", voice)
+            assert speech.voice in ("", voice), f"asked for {voice!r}, spoken by {speech.voice!r}"
+
+    @pytest.mark.parametrize("voice", ["no-such-voice", "", "../etc", "-h"], ids=ascii)
+    def test_an_unknown_voice_is_not_found(self, voice: str) -> None:
+        self.fails(VoiceNotFound, "get_voice_info", voice)
+        error = self.fails(VoiceNotFound, "synthesize", "Hello", voice)
+        self._in_our_words(error)
+
+    def test_settings_of_its_own_are_taken(self) -> None:
+        if not self.settings:
+            pytest.skip("the class names no `settings`")
+        check(self.call("synthesize", "Hello there.", None, **self.settings))
+
+    def test_an_unknown_setting_is_refused_in_our_words_or_passed_over(self) -> None:
+        try:
+            speech = self.call("synthesize", "Hello", None, no_such_setting=1)
+        except LLMCoreError as error:
+            self._in_our_words(error)
+        else:
+            check(speech)
+
+    def test_texts_spoken_at_once_are_not_mixed_up(self) -> None:
+        texts = [
+            "One.",
+            "One, two, three, four.",
+            "One, two, three, four, five, six, seven, eight, nine.",
+        ] * 2
+        spoken = self.together([("synthesize", text) for text in texts])
+        for speech in spoken:
+            check(speech)
+        sizes = [len(speech.audio) for speech in spoken]
+        assert sizes[0] < sizes[1] < sizes[2], "a text got another one's audio"
+        assert sizes[3] < sizes[4] < sizes[5], "a text got another one's audio"
+
+    def _in_our_words(self, error: LLMCoreError) -> None:
+        __tracebackhide__ = True
+        assert error.message.strip(), "an error says what happened"
+        assert self.foreign(error) == [], "an SDK's error is chained: raise ours outside its `except` block"
+
+    def _voices(self) -> list[VoiceInfo]:
+        __tracebackhide__ = True
+        voices = self.call("list_voices")
+        assert isinstance(voices, Sequence), f"list_voices returns a sequence, got {type(voices).__name__}"
+        assert voices, "there is no voice at all"
+        for voice in voices:
+            assert isinstance(voice, VoiceInfo), f"list_voices returns VoiceInfo, got {type(voice).__name__}"
+            assert voice.voice_id, "a voice has an id"
+            assert voice.name, "a voice has a name"
+        return list(voices)
+
+    def _speak(self, text: str, voice: str | None = None) -> Speech:
+        __tracebackhide__ = True
+        speech = self.call("synthesize", text, *([] if voice is None else [voice]))
+        return check(speech)

@@ -1,0 +1,212 @@
+"""What a voice must do that offers more than the least: streams, timestamps, searches, models, traits, clones."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from typing import Any, ClassVar
+
+import pytest
+
+from llmcore.errors import BadRequest, LLMCoreError, VoiceError, VoiceNotFound
+from llmcore.types import Speech, VoiceInfo, VoiceModel, VoicePage, VoiceTraits
+from llmcore_testing.conformance.abilities import Abilities, of
+from llmcore_testing.conformance.voice_check import check
+
+__all__ = ["VoiceAbilities"]
+
+_TEXT = "It rains in the mountains. Take an umbrella, please!"
+_REFUSED = (VoiceError, BadRequest)
+
+
+class VoiceAbilities(Abilities):
+    """The optional protocols of `llmcore.contracts.voice`, each tested where the backend has its methods.
+
+    `lacks` names them by a method: "stream_speech", "synthesize_with_timestamps", "search_voices",
+    "list_voice_models", "voice_traits", "clone_voice".
+    """
+
+    settings: ClassVar[Mapping[str, Any]] = {}
+    """Settings of the backend's own that `synthesize` takes, such as `{"speed": 1.2}`."""
+    samples: ClassVar[Sequence[bytes]] = ()
+    """Recordings of which a voice may be made, and deleted again; none leaves that test out."""
+
+    # -- streams
+
+    @of("stream_speech")
+    def test_a_stream_is_the_bytes_of_one_file(self) -> None:
+        self.needs("stream_speech")
+        traits = self._traits()
+        pieces = self.collect("stream_speech", _TEXT)
+        assert pieces, "nothing was streamed"
+        for piece in pieces:
+            assert type(piece) is bytes, f"stream_speech yields bytes, got {type(piece).__name__}"
+        spoken = check(self.call("synthesize", _TEXT))
+        audio = b"".join(pieces)
+        kind = spoken.format if traits is None else traits.format
+        rate = spoken.sample_rate_hz if traits is None else traits.sample_rate_hz
+        check(Speech(audio=audio, format=kind, sample_rate_hz=rate))
+        assert len(audio) == pytest.approx(len(spoken.audio), rel=0.3), (
+            "the stream and `synthesize` speak the text at different lengths"
+        )
+
+    @of("stream_speech")
+    def test_a_stream_may_be_left(self) -> None:
+        self.needs("stream_speech")
+        assert len(self.collect("stream_speech", _TEXT, limit=1)) == 1
+        assert self.collect("stream_speech", "And again."), (
+            "the backend does not stream after a stream was left"
+        )
+
+    @of("stream_speech")
+    def test_a_stream_refuses_what_synthesize_refuses(self) -> None:
+        self.needs("stream_speech")
+        self.stream_fails(_REFUSED, "stream_speech", "  ")
+        self.stream_fails(VoiceNotFound, "stream_speech", "Hello", "no-such-voice")
+
+    # -- timestamps
+
+    @of("synthesize_with_timestamps")
+    @pytest.mark.parametrize("text", [_TEXT, "Gr\u00fc\u00dfe,\n  K\u00f6ln"], ids=["plain", "umlauts"])
+    def test_every_character_has_its_time(self, text: str) -> None:
+        self.needs("synthesize_with_timestamps")
+        speech = check(self.call("synthesize_with_timestamps", text))
+        told = "".join(character for character, _, _ in speech.alignment)
+        assert told == text, f"Speech.alignment is of {told!r}"
+        latest = 0.0
+        for character, begins, ends in speech.alignment:
+            assert latest <= begins + 1e-6, f"{character!r} begins before the one before it"
+            assert begins <= ends, f"{character!r} ends before it begins"
+            latest = begins
+        if speech.duration_s is not None:
+            assert latest <= speech.duration_s + 0.2, (
+                "a character is spoken after the end: are those seconds?"
+            )
+            assert latest >= speech.duration_s * 0.3, "all is spoken at the beginning: are those seconds?"
+
+    # -- searches
+
+    @of("search_voices")
+    def test_pages_hold_every_voice_once(self) -> None:
+        self.needs("search_voices")
+        found: list[str] = []
+        after: str | None = None
+        for _ in range(1000):
+            page = self.call("search_voices", None, limit=2, after=after)
+            assert isinstance(page, VoicePage), (
+                f"search_voices returns a VoicePage, got {type(page).__name__}"
+            )
+            assert len(page.voices) <= 2, f"asked for 2 voices, got {len(page.voices)}"
+            found += [voice.voice_id for voice in page.voices]
+            after = page.next
+            if after is None:
+                break
+        assert after is None, "the pages have no end"
+        assert found, "there is no voice at all"
+        assert len(found) == len(set(found)), "a voice stands on two pages"
+
+    @of("search_voices")
+    def test_a_search_finds_by_name_and_finds_nothing_else(self) -> None:
+        self.needs("search_voices")
+        page = self.call("search_voices", None, limit=1)
+        name = page.voices[0].name
+        named = self.call("search_voices", name, limit=100)
+        assert page.voices[0].voice_id in [voice.voice_id for voice in named.voices], (
+            f"{name!r} was not found"
+        )
+        nothing = self.call("search_voices", "no voice is called so", limit=5)
+        assert nothing.voices == (), "a search for what no voice is called found some"
+
+    # -- models
+
+    @of("list_voice_models")
+    def test_models_are_listed_once_with_their_limits(self) -> None:
+        self.needs("list_voice_models")
+        models = self.call("list_voice_models")
+        assert models, "there is no model at all"
+        for model in models:
+            assert isinstance(model, VoiceModel), (
+                f"list_voice_models returns VoiceModel, got {type(model).__name__}"
+            )
+            assert model.max_characters is None or model.max_characters > 0, "a limit is above 0, or None"
+        ids = [model.model_id for model in models]
+        assert len(ids) == len(set(ids)), "a model was listed twice"
+
+    # -- traits
+
+    @of("voice_traits")
+    def test_traits_tell_what_the_speech_will_be(self) -> None:
+        for settings in ({}, self.settings):
+            traits = self._traits(settings)
+            if traits is None:
+                pytest.skip("the backend tells no traits")
+            speech = check(self.call("synthesize", _TEXT, None, **settings))
+            assert traits.format == speech.format, "the traits tell another format than the speech has"
+            assert traits.sample_rate_hz in (None, speech.sample_rate_hz), "the traits tell another rate"
+            assert traits.voice in ("", speech.voice or traits.voice), "the traits tell another voice"
+            assert traits == self._traits(settings), "the traits change from one call to the next"
+            assert traits.concurrency >= 1, "a text has at least one request at a time"
+            assert traits.max_characters is None or traits.max_characters > 0, "a limit is above 0, or None"
+            for name, value in traits.identity.items():
+                assert isinstance(name, str), "identity holds texts"
+                assert isinstance(value, str), f"identity holds texts, `{name}` is a {type(value).__name__}"
+
+    @of("voice_traits")
+    def test_who_tells_traits_takes_what_only_the_host_knows(self) -> None:
+        traits = self._traits()
+        if traits is None:
+            pytest.skip("the backend tells no traits")
+        told: dict[str, Any] = {"timeout_s": 30.0, "idle_s": 10.0}
+        if traits.stitches:
+            told |= {"previous_text": "Before.", "next_text": "After.", "previous_request_ids": ["unknown"]}
+        check(self.call("synthesize", _TEXT, None, **told))
+
+    @of("voice_traits")
+    def test_a_price_is_never_nothing_for_unknown_and_grows_with_the_text(self) -> None:
+        traits = self._traits()
+        price = getattr(self.caller.provider, "speech_price", None)
+        if traits is None or price is None:
+            pytest.skip("the backend tells no price")
+        one, two = price(traits.model, 1000), price(traits.model, 2000)
+        for cost in (one, two):
+            assert cost is None or isinstance(cost, Decimal), (
+                f"a price is a Decimal, got {type(cost).__name__}"
+            )
+        if one is not None and two is not None:
+            assert 0 <= one <= two, "a longer text costs less"
+            if one:
+                assert price("no-such-model", 1000) is None, "the price of an unknown model is None"
+
+    # -- clones
+
+    @of("clone_voice")
+    def test_a_clone_needs_consent(self) -> None:
+        self.needs("clone_voice", "delete_voice")
+        self.fails(_REFUSED, "clone_voice", "Nobody", [b"RIFF"], consent="")
+
+    @of("clone_voice")
+    def test_a_clone_is_made_and_deleted(self) -> None:
+        self.needs("clone_voice", "delete_voice")
+        if not self.samples:
+            pytest.skip("the class names no `samples`")
+        made = self.call(
+            "clone_voice", "Conformance", list(self.samples), consent="ours", description="short"
+        )
+        assert isinstance(made, VoiceInfo), f"clone_voice returns a VoiceInfo, got {type(made).__name__}"
+        assert self.call("get_voice_info", made.voice_id).voice_id == made.voice_id
+        assert self.call("delete_voice", made.voice_id) is True, "delete_voice tells that there was one"
+        assert self.call("delete_voice", made.voice_id) is False, "delete_voice tells that there was none"
+
+    def _traits(self, settings: Mapping[str, Any] | None = None) -> VoiceTraits | None:
+        __tracebackhide__ = True
+        tell = getattr(self.caller.provider, "voice_traits", None)
+        if tell is None:
+            return None
+        try:
+            traits = tell(None, dict(settings or {}))
+        except LLMCoreError as error:
+            pytest.fail(f"voice_traits refuses what synthesize takes: {error.message}")
+        assert isinstance(traits, VoiceTraits), (
+            f"voice_traits returns VoiceTraits, got {type(traits).__name__}"
+        )
+        return traits

@@ -1,0 +1,84 @@
+"""Looks into a speech: whether it plays to its end, and is what it says of itself."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final, get_args
+
+import pytest
+
+from llmcore.errors import NotAudio
+from llmcore.support.wav import read_wav_head
+from llmcore.types import AudioFormat, Speech
+from llmcore.voice.audio.check import read_audio
+from llmcore.voice.audio.joining import JOINABLE, join_audio, make_body
+
+__all__ = ["check", "check_joined"]
+
+_CHUNK: Final = 777
+"""Bytes of one chunk of a stream: odd, so that samples and frames are cut."""
+
+
+def check(speech: Any) -> Speech:
+    """Return *speech*, or fail."""
+    __tracebackhide__ = True
+    assert isinstance(speech, Speech), f"synthesize returns a Speech, got {type(speech).__name__}"
+    assert type(speech.audio) is bytes, f"Speech.audio is bytes, got {type(speech.audio).__name__}"
+    assert speech.audio, "there is no audio"
+    assert speech.format in get_args(AudioFormat), (
+        f"{speech.format!r} is no format of llmcore.types.AudioFormat"
+    )
+    found = None
+    try:
+        found = read_audio(speech.audio, speech.format, speech.sample_rate_hz)
+    except NotAudio as error:
+        fault = error.message
+    if found is None:
+        pytest.fail(f"this does not play: {fault}")
+    assert len(found.audio) == len(speech.audio) or speech.format != "pcm", "the pcm ends within a sample"
+    if speech.format == "wav":
+        _check_frames(speech.audio)
+    if speech.format == "pcm":
+        assert speech.sample_rate_hz, "pcm is unplayable without its sample_rate_hz"
+    if None not in (speech.sample_rate_hz, found.sample_rate_hz):
+        assert speech.sample_rate_hz == found.sample_rate_hz, "Speech.sample_rate_hz is not that of the audio"
+    if speech.duration_s is not None and found.duration_s is not None:
+        expected = pytest.approx(found.duration_s, rel=0.05, abs=0.2)
+        assert speech.duration_s == expected, "Speech.duration_s is wrong"
+    return speech
+
+
+def _check_frames(audio: bytes) -> None:
+    """Check that the samples of a WAV end with a whole frame, and where its header says, if it says that."""
+    __tracebackhide__ = True
+    head = read_wav_head(audio)
+    assert head is not None
+    there = len(audio) - head.begins
+    size = there if head.size in (None, 0) else head.size  # 0 of an empty WAV is refused before
+    assert size is not None
+    assert head.cut(size) == size, f"the wav ends within a frame of {head.frame_bytes} bytes"
+    behind = audio[head.begins + size + size % 2 :]
+    name, told = behind[:4], int.from_bytes(behind[4:8], "little")
+    assert not behind or (name.isascii() and name.decode().isprintable() and told <= len(behind) - 8), (
+        f"the header of the wav says {size:,} bytes of samples, and {there:,} follow"
+    )
+
+
+def check_joined(speeches: Sequence[Speech]) -> None:
+    """Check that *speeches* become one file that plays as long as all of them, joined at once and as a stream."""
+    __tracebackhide__ = True
+    kind, rate = speeches[0].format, speeches[0].sample_rate_hz
+    if kind not in JOINABLE:
+        return
+    whole = [read_audio(speech.audio, kind, rate) for speech in speeches]
+    lengths = [each.duration_s for each in whole]
+    parts: list[bytes] = []
+    for number, each in enumerate(whole):
+        body = make_body(kind, first=number == 0)
+        parts += [body.feed(each.audio[at : at + _CHUNK]) for at in range(0, len(each.audio), _CHUNK)]
+        parts.append(body.end())
+    for audio in (join_audio(kind, [each.audio for each in whole]), b"".join(parts)):
+        found = read_audio(audio, kind, rate).duration_s
+        if found is not None and None not in lengths:
+            expected = pytest.approx(sum(length or 0.0 for length in lengths), abs=0.001)
+            assert found == expected, "two pieces in one file do not take as long as both"

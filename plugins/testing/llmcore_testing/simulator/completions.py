@@ -1,0 +1,125 @@
+"""Makes the chat completion that answers a request: what was scripted, else words made from the question."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from llmcore_testing.simulator import tokens
+from llmcore_testing.simulator.checks import forced_name
+from llmcore_testing.simulator.common import FINGERPRINT, new_id
+from llmcore_testing.simulator.refusals import invalid
+from llmcore_testing.simulator.samples import sample
+from llmcore_testing.simulator.script import Scripted
+from llmcore_testing.simulator.wire import encode
+
+_LONG: Final = 300
+
+
+def complete(body: Mapping[str, Any], model: str, scripted: Scripted | None) -> dict[str, Any]:
+    """Return the whole `chat.completion`; *scripted* takes the place of the answer or of a part of it."""
+    if callable(scripted):
+        scripted = scripted(body)
+    if isinstance(scripted, Mapping) and "choices" in scripted:
+        return {**_frame(body, model), "usage": _usage(body, scripted["choices"]), **scripted}
+    choices = [_choice(body, index, scripted) for index in range(body.get("n") or 1)]
+    return {**_frame(body, model), "choices": choices, "usage": _usage(body, choices)}
+
+
+def _frame(body: Mapping[str, Any], model: str) -> dict[str, Any]:
+    tier = body.get("service_tier")
+    return {
+        "id": new_id("chatcmpl-"),
+        "object": "chat.completion",
+        "created": int(time.time()),
+        "model": model,
+        "service_tier": "default" if tier in (None, "auto") else tier,
+        "system_fingerprint": FINGERPRINT,
+    }
+
+
+def _usage(body: Mapping[str, Any], choices: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    said = sum(tokens.count_message(choice.get("message") or {}) for choice in choices)
+    return tokens.usage_of(tokens.count_prompt(body), said)
+
+
+def _choice(body: Mapping[str, Any], index: int, scripted: str | Mapping[str, Any] | None) -> dict[str, Any]:
+    message: dict[str, Any] = {"role": "assistant", "content": None, "refusal": None, "annotations": []}
+    reason = "stop"
+    if isinstance(scripted, Mapping):
+        message |= scripted
+    elif scripted is not None:
+        message["content"] = scripted
+    elif call := _demanded_call(body):
+        message["tool_calls"] = [call]
+        # OpenAI ends with "stop" where the caller itself named the function.
+        reason = "tool_calls" if body["tool_choice"] == "required" else "stop"
+    else:
+        message["content"] = _default_text(body, index)
+    if isinstance(scripted, Mapping) and message.get("tool_calls"):
+        message["tool_calls"] = [_whole_call(call) for call in message["tool_calls"]]
+        reason = "tool_calls"
+    if isinstance(message["content"], str):
+        message["content"], reason = _shortened(message["content"], body, reason)
+    return {"index": index, "message": message, "logprobs": None, "finish_reason": reason}
+
+
+def _shortened(text: str, body: Mapping[str, Any], reason: str) -> tuple[str, str]:
+    stops = body.get("stop") or ()
+    for stop in [stops] if isinstance(stops, str) else stops:
+        text = text.partition(stop)[0] if stop else text
+    most = body.get("max_completion_tokens") or body.get("max_tokens")
+    if most is None or tokens.count(text) <= most:
+        return text, reason
+    return tokens.cut(text, most), "length"
+
+
+def _default_text(body: Mapping[str, Any], index: int) -> str:
+    wanted = body.get("response_format") or {}
+    if wanted.get("type") == "json_schema":
+        return encode(_fitting(wanted["json_schema"]["schema"], "response_format")).decode()
+    said = _last_said(body["messages"])
+    if wanted.get("type") == "json_object":
+        return encode({"answer": said}).decode()
+    text = f"This is a simulated answer to: {said}"
+    return f"{text} (choice {index + 1})" if index else text
+
+
+def _last_said(messages: Sequence[Mapping[str, Any]]) -> str:
+    last = messages[-1]
+    if last["role"] != "tool":
+        last = next((message for message in reversed(messages) if message["role"] == "user"), last)
+    text = tokens.text_of(last.get("content")) or "something that is no text"
+    if len(text) <= _LONG:
+        return text
+    digest = hashlib.blake2b(encode(text), digest_size=4).hexdigest()
+    return f"{text[:_LONG]}... ({len(text)} characters, digest {digest})"
+
+
+def _demanded_call(body: Mapping[str, Any]) -> dict[str, Any] | None:
+    tools, choice = body.get("tools"), body.get("tool_choice")
+    if not tools or choice in (None, "none", "auto"):
+        return None
+    named = forced_name(choice) if isinstance(choice, Mapping) else None
+    tool = next(tool for tool in tools if named is None or tool[tool["type"]]["name"] == named)
+    if tool["type"] == "custom":
+        return _whole_call({"type": "custom", "custom": {"name": tool["custom"]["name"], "input": "text"}})
+    arguments = _fitting(tool["function"].get("parameters") or {"type": "object"}, "tools")
+    return _whole_call({"function": {"name": tool["function"]["name"], "arguments": arguments}})
+
+
+def _fitting(schema: Any, param: str) -> Any:
+    try:
+        return sample(schema)
+    except (ArithmeticError, AttributeError, IndexError, LookupError, TypeError, ValueError) as exc:
+        raise invalid(f"Invalid schema for '{param}': {exc!r}.", param=param, code="invalid_schema") from None
+
+
+def _whole_call(call: Mapping[str, Any]) -> dict[str, Any]:
+    whole = {"id": new_id("call_"), "type": "function", **call}
+    function = whole.get("function")
+    if isinstance(function, Mapping) and not isinstance(function.get("arguments", ""), str):
+        whole["function"] = {**function, "arguments": encode(function["arguments"]).decode()}
+    return whole

@@ -1,0 +1,207 @@
+"""Gets an answer over the wire, rightly or with the fault that was asked for."""
+
+from __future__ import annotations
+
+import asyncio  # noqa: TID253 - loaded only when a simulator is
+import socket
+import struct
+from collections.abc import Iterable, Iterator
+from typing import Final
+
+from llmcore_testing.simulator.chunks import event
+from llmcore_testing.simulator.faults import Fault
+from llmcore_testing.simulator.script import Script
+from llmcore_testing.simulator.wire import Answer, Framed, RecordedRequest, chunk, encode, framed
+
+_NO_LINGER: Final = struct.pack("ii", 1, 0)
+_TICK_S: Final = 0.05
+
+
+class Line:
+    """The way to one client."""
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        self.transport = transport
+        self._drained: asyncio.Future[None] | None = None
+
+    @property
+    def full(self) -> bool:
+        """Whether the client reads slower than it is written to."""
+        return self._drained is not None
+
+    def pause(self) -> None:
+        """Let writers wait."""
+        self._drained = asyncio.get_running_loop().create_future()
+
+    def resume(self) -> None:
+        """Let writers go on."""
+        drained, self._drained = self._drained, None
+        if drained is not None and not drained.done():
+            drained.set_result(None)
+
+    async def send(self, data: bytes) -> None:
+        """Write *data*, waiting for a client that reads slowly.
+
+        Raises:
+            ConnectionError: The client has gone.
+        """
+        self.check()
+        self.transport.write(data)
+        if self._drained is not None:
+            await self._drained
+
+    def check(self) -> None:
+        """Raise ConnectionError if the client has gone."""
+        if self.transport.is_closing():
+            raise ConnectionResetError("the client has gone")
+
+    def reset(self) -> None:
+        """End the connection with RST."""
+        self.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
+        self.transport.abort()
+
+
+class Flight:
+    """One request until it has been dealt with; says so to the record just before the client can know."""
+
+    def __init__(self, script: Script, answer: Answer, epoch: int | None) -> None:
+        self._script = script
+        self._epoch = epoch
+        self._answer = answer
+
+    def lands(self, *, whole: bool = True) -> None:
+        """Count the answer; *whole* tells whether it is the right one, to its end."""
+        status = f"status_{self._answer.status}"
+        done = (self._answer.counted,) if whole and self._answer.counted else ()
+        self._over(status, *done)
+
+    def breaks(self) -> None:
+        """Count an answer that the client did not get, if it is not counted yet."""
+        self._over("gone")
+
+    def _over(self, *counted: str) -> None:
+        epoch, self._epoch = self._epoch, None
+        if epoch is not None:
+            self._script.ended(epoch, *counted)
+
+
+def deliver_now(line: Line, request: RecordedRequest, answer: Answer, flight: Flight) -> None:
+    """Write the whole answer, without a pause: a plain one at once, a stream event by event."""
+    out = framed(answer, request)
+    if not answer.streamed:
+        flight.lands()
+        line.transport.write(out.head + b"".join(out.frames))
+    else:
+        held = out.head
+        for data in out.frames:
+            # One behind: the head rides with the first event, and the record is right before the last.
+            if held is not out.head:
+                if line.transport.is_closing():
+                    flight.breaks()
+                    return
+                line.transport.write(held)
+                held = data
+            else:
+                held += data
+        flight.lands()
+        line.transport.write(held + out.tail)
+    if not out.keep_alive:
+        line.transport.close()
+
+
+async def deliver(
+    line: Line, request: RecordedRequest, answer: Answer, flight: Flight, fault: Fault | None
+) -> None:
+    """Send the answer, waiting as *fault* and the client want."""
+    out = framed(answer, request)
+    match fault.kind if fault else "":
+        case "hang":
+            await _for_ever()
+        case "reset" | "stall" | "cut_stream" if fault is not None:
+            await _break_off(line, answer, out, flight, fault)
+        case "slow" if fault is not None:
+            await asyncio.sleep(fault.settings["seconds"])
+            await _send_all(line, out, flight, bytes_per_second=fault.settings["bytes_per_second"])
+        case "error_chunk" | "bad_json_chunk" if fault is not None and answer.streamed:
+            await _spoil(line, answer, out, flight, fault)
+        case _:
+            await _send_all(line, out, flight)
+
+
+async def _send_all(
+    line: Line, out: Framed, flight: Flight, *, bytes_per_second: float | None = None, whole: bool = True
+) -> None:
+    await line.send(out.head)
+    held = b""
+    for data in out.frames:
+        for piece in _drips(held, bytes_per_second):
+            await line.send(piece)
+            if bytes_per_second is not None:
+                await asyncio.sleep(len(piece) / bytes_per_second)
+        held = data
+    drips = list(_drips(held + out.tail, bytes_per_second)) or [b""]
+    for piece in drips[:-1]:
+        await line.send(piece)
+        await asyncio.sleep(len(piece) / (bytes_per_second or 1))
+    line.check()
+    flight.lands(whole=whole)
+    await line.send(drips[-1])
+    if not out.keep_alive:
+        line.transport.close()
+
+
+def _drips(data: bytes, bytes_per_second: float | None) -> Iterator[bytes]:
+    size = len(data) if bytes_per_second is None else max(1, int(bytes_per_second * _TICK_S))
+    for start in range(0, len(data), size or 1):
+        yield data[start : start + size]
+
+
+async def _break_off(line: Line, answer: Answer, out: Framed, flight: Flight, fault: Fault) -> None:
+    after = fault.settings["after"]
+    if after is not None:
+        await line.send(out.head)
+        for data in _first(answer, out.frames, after):
+            await line.send(data)
+    if fault.kind == "stall":
+        await _for_ever()
+    flight.lands(whole=False)
+    if fault.kind == "reset":
+        line.reset()
+    elif answer.streamed and fault.settings["clean"]:
+        await line.send(out.tail)
+        if not out.keep_alive:
+            line.transport.close()
+    else:
+        line.transport.close()
+
+
+async def _spoil(line: Line, answer: Answer, out: Framed, flight: Flight, fault: Fault) -> None:
+    frames = list(out.frames)
+    at = len(_first(answer, frames, fault.settings["after"]))
+    if fault.kind == "error_chunk":
+        message, code = fault.settings["message"], fault.settings["code"]
+        if answer.error_event is not None:
+            bad = answer.error_event(message, code)
+        else:
+            error = {"message": message, "type": "server_error", "param": None, "code": code}
+            bad = event(encode({"error": error}))
+        rest = []
+    else:
+        bad, rest = event(b'{"id": "chatcmpl-broken", "object": "chat.completion.chunk", "choi'), frames[at:]
+    frame = chunk(bad) if out.tail else bad
+    await _send_all(
+        line, Framed(out.head, [*frames[:at], frame, *rest], out.tail, out.keep_alive), flight, whole=False
+    )
+
+
+def _first(answer: Answer, frames: Iterable[bytes], after: int) -> list[bytes]:
+    if answer.streamed:
+        pieces = list(frames)
+        most = answer.cut_before if answer.cut_before is not None else max(0, len(pieces) - 1)
+        return pieces[: min(after, most)]
+    body = b"".join(frames)
+    return [body[: min(after, max(0, len(body) - 1))]]
+
+
+async def _for_ever() -> None:
+    await asyncio.get_running_loop().create_future()

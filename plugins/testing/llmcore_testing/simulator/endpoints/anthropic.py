@@ -1,0 +1,129 @@
+"""Anthropic's endpoints, below /v1: messages, counts of tokens, and models for clients that send `anthropic-version`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from llmcore_testing.simulator import tokens
+from llmcore_testing.simulator.common import DEFAULT_MODELS, new_id
+from llmcore_testing.simulator.completions import complete
+from llmcore_testing.simulator.endpoints.messages import (
+    check_messages,
+    make_big_message,
+    make_events,
+    make_message,
+    rewrite,
+    to_chat,
+)
+from llmcore_testing.simulator.endpoints.messages_refusals import refuse, refuse_request
+from llmcore_testing.simulator.refusals import Refused
+from llmcore_testing.simulator.routing import Call, Group, Route
+from llmcore_testing.simulator.wire import Answer, RecordedRequest, encode
+
+_NO_ANSWER: Final = frozenset({"no_choices", "wrong_schema"})
+_VERSION: Final = "anthropic-version"
+
+
+def read_key(request: RecordedRequest) -> str | None:
+    """Return the key of `x-api-key: KEY`, or of `Authorization: Bearer KEY`."""
+    key = request.headers.get("x-api-key", "").strip()
+    if key:
+        return key
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    return token.strip() or None if scheme.lower() == "bearer" else None
+
+
+def answer_messages(call: Call) -> Answer:
+    """Answer a conversation, whole or streamed."""
+    body = _read_body(call)
+    check_messages(body)
+    chat = to_chat(body)
+    scripted = call.script.next_reply()
+    completion = complete(chat, body["model"], call.settings.reply if scripted is None else scripted)
+    message = make_message(completion, body)
+    whole = call.fault is None or call.fault.kind not in _NO_ANSWER
+    if call.fault is not None:
+        message = rewrite(message, call.fault)
+    usage = message.get("usage")
+    spent = usage.get("output_tokens", 0) if isinstance(usage, dict) else 0
+    headers = _make_headers(spent if isinstance(spent, int) else 0)
+    if not body.get("stream"):
+        return Answer(pieces=(encode(message),), headers=headers, counted="messages" if whole else None)
+    events, end = make_events(message)
+    return Answer(
+        pieces=events,
+        content_type="text/event-stream; charset=utf-8",
+        headers={**headers, "cache-control": "no-cache"},
+        streamed=True,
+        cut_before=end,
+        counted="streams" if whole else None,
+        error_event=make_error_event,
+    )
+
+
+def answer_count(call: Call) -> Answer:
+    """Count the input tokens of a request."""
+    body = _read_body(call)
+    check_messages({"max_tokens": 1, **body})
+    count = tokens.count_prompt(to_chat(body))
+    return Answer(
+        pieces=(encode({"input_tokens": count}),), headers=_make_headers(0), counted="message_counts"
+    )
+
+
+def answer_models(call: Call) -> Answer:
+    """List the models that the simulator was started with."""
+    known = DEFAULT_MODELS if call.settings.models is None else call.settings.models
+    data = [
+        {"type": "model", "id": model, "display_name": model, "created_at": "2026-01-01T00:00:00Z"}
+        for model in known
+    ]
+    ends = {"first_id": data[0]["id"] if data else None, "last_id": data[-1]["id"] if data else None}
+    return Answer(
+        pieces=(encode({"data": data, "has_more": False, **ends}),),
+        headers=_make_headers(0),
+        counted="models",
+    )
+
+
+def make_error_event(message: str, code: str | None) -> bytes:
+    """Return an error within a stream."""
+    error = {"type": "error", "error": {"type": code or "api_error", "message": message}}
+    return b"event: error\ndata: " + encode(error) + b"\n\n"
+
+
+def _read_body(call: Call) -> Mapping[str, Any]:
+    body = call.request.body
+    if not isinstance(body, dict):
+        raise refuse_request("The request body is not valid JSON")
+    model = body.get("model")
+    if not isinstance(model, str) or not model:
+        raise refuse_request("model: Field required")
+    if call.settings.models is not None and model not in call.settings.models:
+        raise Refused(refuse(404, f"model: {model}"))
+    return body
+
+
+def _make_headers(spent: int) -> dict[str, str]:
+    reset = "2026-01-01T00:00:00Z"
+    return {
+        "request-id": new_id("req_"),
+        "anthropic-ratelimit-requests-limit": "4000",
+        "anthropic-ratelimit-requests-remaining": "3999",
+        "anthropic-ratelimit-requests-reset": reset,
+        "anthropic-ratelimit-tokens-limit": "2000000",
+        "anthropic-ratelimit-tokens-remaining": str(max(0, 2_000_000 - spent)),
+        "anthropic-ratelimit-tokens-reset": reset,
+    }
+
+
+GROUP: Final = Group(
+    name="anthropic", key=read_key, refuse=refuse, repeats_keys=False, make_big=make_big_message
+)
+
+ROUTES: Final = (
+    Route("POST", "/v1/messages", answer_messages, GROUP, chat=True),
+    Route("POST", "/v1/messages/count_tokens", answer_count, GROUP),
+    Route("GET", "/v1/models", answer_models, GROUP, header=_VERSION),
+)

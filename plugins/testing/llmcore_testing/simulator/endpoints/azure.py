@@ -1,0 +1,43 @@
+"""Azure's way to the same endpoints: a deployment in the path, an `api-key` header, an api-version."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from llmcore_testing.simulator.endpoints.chat import answer_chat
+from llmcore_testing.simulator.endpoints.embeddings import answer_embeddings
+from llmcore_testing.simulator.endpoints.models import answer_models
+from llmcore_testing.simulator.endpoints.openai import bearer_key
+from llmcore_testing.simulator.endpoints.speech import answer_speech
+from llmcore_testing.simulator.refusals import refusal
+from llmcore_testing.simulator.routing import Call, Group, Route
+from llmcore_testing.simulator.wire import Answer, RecordedRequest
+
+
+def azure_key(request: RecordedRequest) -> str | None:
+    """Return the key of the header `api-key`, or of a bearer token."""
+    return request.headers.get("api-key") or bearer_key(request)
+
+
+def _versioned(answer: Callable[[Call], Answer]) -> Callable[[Call], Answer]:
+    def checked(call: Call) -> Answer:
+        if not call.request.query.get("api-version"):
+            return refusal(404, "Resource not found", code="404")
+        return answer(call)
+
+    return checked
+
+
+GROUP: Final = Group(name="azure", key=azure_key, refuse=refusal)
+
+_DEPLOYMENT: Final = "/openai/deployments/{model}"
+ROUTES: Final = (
+    Route("POST", f"{_DEPLOYMENT}/chat/completions", _versioned(answer_chat), GROUP, chat=True),
+    Route("POST", f"{_DEPLOYMENT}/embeddings", _versioned(answer_embeddings), GROUP),
+    Route("POST", f"{_DEPLOYMENT}/audio/speech", _versioned(answer_speech), GROUP),
+    Route("GET", "/openai/models", _versioned(answer_models), GROUP),
+    Route("POST", "/openai/v1/chat/completions", answer_chat, GROUP, chat=True),
+    Route("POST", "/openai/v1/embeddings", answer_embeddings, GROUP),
+    Route("GET", "/openai/v1/models", answer_models, GROUP),
+)

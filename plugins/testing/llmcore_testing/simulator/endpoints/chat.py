@@ -1,0 +1,55 @@
+"""POST /v1/chat/completions, whole or streamed."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from llmcore_testing.simulator.checks import check_chat
+from llmcore_testing.simulator.chunks import events_of
+from llmcore_testing.simulator.common import body_of, headers, model_of
+from llmcore_testing.simulator.completions import complete
+from llmcore_testing.simulator.faults import Fault
+from llmcore_testing.simulator.routing import Call
+from llmcore_testing.simulator.wire import Answer, encode
+
+_NO_ANSWER: Final = frozenset({"no_choices", "wrong_schema"})
+
+
+def answer_chat(call: Call) -> Answer:
+    """Answer a conversation."""
+    body = body_of(call)
+    model = model_of(call, body)
+    check_chat(body)
+    scripted = call.script.next_reply()
+    completion = complete(body, model, call.settings.reply if scripted is None else scripted)
+    usage = completion.get("usage")
+    spent = headers(usage.get("total_tokens", 0) if isinstance(usage, dict) else 0)
+    whole = call.fault is None or call.fault.kind not in _NO_ANSWER
+    if call.fault is not None:
+        completion = _rewritten(completion, call.fault)
+    if not body.get("stream"):
+        return Answer(pieces=(encode(completion),), headers=spent, counted="chat" if whole else None)
+    include_usage = bool((body.get("stream_options") or {}).get("include_usage"))
+    events, end = events_of(completion, include_usage=include_usage)
+    return Answer(
+        pieces=events,
+        content_type="text/event-stream; charset=utf-8",
+        headers={**spent, "cache-control": "no-cache"},
+        streamed=True,
+        cut_before=end,
+        counted="streams" if whole else None,
+    )
+
+
+def _rewritten(completion: dict[str, Any], fault: Fault) -> dict[str, Any]:
+    match fault.kind:
+        case "missing_usage":
+            return {name: value for name, value in completion.items() if name != "usage"}
+        case "usage":
+            return {**completion, "usage": dict(fault.settings)}
+        case "no_choices":
+            return {**completion, "choices": []}
+        case "no_finish_reason":
+            return {**completion, "choices": [{**c, "finish_reason": None} for c in completion["choices"]]}
+        case _:
+            return {"object": "simulated.surprise", "result": {"text": "This is not a chat completion."}}

@@ -1,0 +1,96 @@
+"""/_simulator/...: how another process scripts the simulator and asks what it saw."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from llmcore.errors import ConfigError
+from llmcore_testing.simulator.faults import Fault, times_of
+from llmcore_testing.simulator.refusals import invalid, refusal
+from llmcore_testing.simulator.routing import Call, Group, Route
+from llmcore_testing.simulator.script import Planned
+from llmcore_testing.simulator.wire import Answer, RecordedRequest, encode
+
+_SECRETS: Final = frozenset({"authorization", "api-key", "xi-api-key", "x-api-key", "cookie"})
+
+
+def _counts(call: Call) -> Answer:
+    script = call.script
+    with script.changed:
+        counts = dict(sorted(script.counts.items()))
+        numbers = {"in_flight": script.in_flight, "max_in_flight": script.max_in_flight, "counts": counts}
+    return _json(numbers)
+
+
+def _requests(call: Call) -> Answer:
+    return _json({"requests": [_told(request) for request in call.script.requests()]})
+
+
+def _told(request: RecordedRequest) -> dict[str, Any]:
+    headers = {name: "…" if name in _SECRETS else value for name, value in request.headers.items()}
+    return {
+        "method": request.method,
+        "path": request.path,
+        "query": dict(request.query),
+        "headers": headers,
+        "body": request.body,
+    }
+
+
+def _fail(call: Call) -> Answer:
+    body = call.request.body
+    if not isinstance(body, dict) or not isinstance(body.get("fault"), str):
+        raise invalid('Expected a JSON object such as {"fault": "status", "status": 429, "times": 1}.')
+    settings = {
+        name: value for name, value in body.items() if name not in {"fault", "times", "path", "model"}
+    }
+    try:
+        fault, times = Fault.named(body["fault"], **settings), times_of(body.get("times", 1))
+    except ConfigError as exc:
+        raise invalid(str(exc)) from None
+    call.script.plan(Planned(fault, times, body.get("path"), body.get("model")))
+    return _json({"ok": True})
+
+
+def _replies(call: Call) -> Answer:
+    body = call.request.body
+    replies = body.get("replies") if isinstance(body, dict) else None
+    if not isinstance(replies, list) or not all(isinstance(reply, str | dict) for reply in replies):
+        raise invalid('Expected a JSON object such as {"replies": ["Paris."]}, of texts and messages.')
+    call.script.queue(replies)
+    return _json({"ok": True})
+
+
+def _act(call: Call) -> Answer:
+    call.control(call.request.path.rpartition("/")[2])
+    return _json({"ok": True})
+
+
+def _json(value: Any) -> Answer:
+    return Answer(pieces=(encode(value),))
+
+
+def _at_home(answer: Callable[[Call], Answer]) -> Callable[[Call], Answer]:
+    """Refuse a browser that was led here under another name, as in DNS rebinding."""
+
+    def checked(call: Call) -> Answer:
+        host = call.request.headers.get("host", "").rpartition(":")[0] or call.request.headers.get("host")
+        if host not in {"127.0.0.1", "localhost"}:
+            return refusal(403, "The control of the simulator answers on 127.0.0.1 and localhost only.")
+        return answer(call)
+
+    return checked
+
+
+GROUP: Final = Group(name="control", key=None, refuse=refusal, recorded=False)
+
+ROUTES: Final = (
+    Route("GET", "/_simulator/counts", _at_home(_counts), GROUP),
+    Route("GET", "/_simulator/requests", _at_home(_requests), GROUP),
+    Route("POST", "/_simulator/fail", _at_home(_fail), GROUP),
+    Route("POST", "/_simulator/replies", _at_home(_replies), GROUP),
+    Route("POST", "/_simulator/hold", _at_home(_act), GROUP),
+    Route("POST", "/_simulator/release", _at_home(_act), GROUP),
+    Route("POST", "/_simulator/reset", _at_home(_act), GROUP),
+)

@@ -1,0 +1,161 @@
+"""ElevenLabs' text to speech: whole, streamed, and with the moment of every character."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from llmcore_testing.simulator.common import new_id
+from llmcore_testing.simulator.endpoints.eleven_errors import refused, unprocessable
+from llmcore_testing.simulator.endpoints.eleven_models import MODELS
+from llmcore_testing.simulator.endpoints.eleven_shelf import shelf_of
+from llmcore_testing.simulator.mouths import Mouth
+from llmcore_testing.simulator.routing import Call
+from llmcore_testing.simulator.sounds import Codec, in_pieces
+from llmcore_testing.simulator.wire import Answer, encode
+
+_DEFAULT_FORMAT: Final = "mp3_44100_128"
+_RATES: Final = ("8000", "16000", "22050", "24000", "32000", "44100", "48000")
+_FORMATS: Final = frozenset(
+    [f"{name}_{rate}" for name in ("pcm", "wav") for rate in _RATES]
+    + [f"mp3_44100_{kbps}" for kbps in (32, 64, 96, 128, 192)]
+    + [f"opus_48000_{kbps}" for kbps in (32, 64, 96, 128, 192)]
+    + ["mp3_22050_32", "mp3_24000_48", "ulaw_8000", "alaw_8000"]
+)
+_RANGES: Final = {
+    "stability": (0.0, 1.0),
+    "similarity_boost": (0.0, 1.0),
+    "style": (0.0, 1.0),
+    "speed": (0.7, 1.2),
+}
+_MOST_LOCATORS: Final = 3
+_GROUP: Final = 10
+"""Characters of one piece of a stream with timestamps."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """A request that has been found in order."""
+
+    text: str
+    codec: Codec
+    speed: float
+    credits: int
+    mouth: Mouth
+
+    def audio(self, *, sized: bool = True) -> bytes:
+        """Return what is heard."""
+        return self.mouth.spoken(self.text, self.codec, speed=self.speed, sized=sized)
+
+    def headers(self) -> dict[str, str]:
+        """Return what comes with the audio."""
+        return {"request-id": new_id(""), "history-item-id": new_id(""), "character-cost": str(self.credits)}
+
+
+def convert(call: Call) -> Answer:
+    """Send the audio whole."""
+    asked = _asked(call)
+    audio = asked.audio()
+    return Answer(
+        pieces=(audio,),
+        content_type=asked.codec.content_type,
+        headers=asked.headers(),
+        counted="speech",
+    )
+
+
+def stream(call: Call) -> Answer:
+    """Send the audio in pieces."""
+    asked = _asked(call)
+    audio = asked.audio(sized=False)
+    return Answer(
+        pieces=tuple(in_pieces(audio)),
+        content_type=asked.codec.content_type,
+        headers=asked.headers(),
+        streamed=True,
+        counted="speech",
+    )
+
+
+def convert_with_timestamps(call: Call) -> Answer:
+    """Send the audio within JSON, beside the moment of every character."""
+    asked = _asked(call)
+    audio = asked.audio()
+    body = _timed(audio, _alignment(asked, 0, len(asked.text)))
+    return Answer(pieces=(encode(body),), headers=asked.headers(), counted="speech")
+
+
+def stream_with_timestamps(call: Call) -> Answer:
+    """Send lines of JSON, each with a part of the audio and of the moments."""
+    asked = _asked(call)
+    lines = tuple(encode(line) + b"\n\n" for line in _lines(asked))
+    return Answer(pieces=lines, headers=asked.headers(), streamed=True, counted="speech")
+
+
+def _lines(asked: _Asked) -> Iterator[dict[str, Any]]:
+    audio = asked.audio(sized=False)
+    starts = range(0, len(asked.text), _GROUP)
+    for index, start in enumerate(starts):
+        part = audio[len(audio) * index // len(starts) : len(audio) * (index + 1) // len(starts)]
+        yield _timed(part, _alignment(asked, start, min(start + _GROUP, len(asked.text))))
+
+
+def _timed(audio: bytes, alignment: Mapping[str, Any]) -> dict[str, Any]:
+    encoded = base64.b64encode(audio).decode()
+    return {"audio_base64": encoded, "alignment": alignment, "normalized_alignment": alignment}
+
+
+def _alignment(asked: _Asked, start: int, end: int) -> dict[str, Any]:
+    each = asked.mouth.seconds_of(asked.text, asked.speed) / len(asked.text)
+    return {
+        "characters": list(asked.text[start:end]),
+        "character_start_times_seconds": [round(at * each, 3) for at in range(start, end)],
+        "character_end_times_seconds": [round((at + 1) * each, 3) for at in range(start, end)],
+    }
+
+
+def _asked(call: Call) -> _Asked:
+    body = call.request.body if isinstance(call.request.body, dict) else {}
+    text = body.get("text")
+    if not isinstance(text, str):
+        raise unprocessable("missing", "text", "Field required", body)
+    if not text:
+        raise refused(400, "input_text_empty", "Input text cannot be empty.")
+    shelf_of(call).voice(call.names["voice"])
+    model = MODELS.get(body.get("model_id", "eleven_multilingual_v2"))
+    known = call.settings.models is None or body.get("model_id") in call.settings.models
+    if model is None or not known:
+        raise refused(400, "model_not_found", f"A model with model ID {body.get('model_id')} does not exist.")
+    if len(text) > model.most_characters:
+        said = f"This request's text has {len(text)} characters and exceeds the character limit of {model.most_characters}."
+        raise refused(400, "max_character_limit_exceeded", said)
+    locators = body.get("pronunciation_dictionary_locators") or []
+    if len(locators) > _MOST_LOCATORS:
+        raise unprocessable(
+            "too_long", "pronunciation_dictionary_locators", "List should have at most 3 items"
+        )
+    for locator in locators:
+        shelf_of(call).dictionary(locator.get("pronunciation_dictionary_id", ""))
+    spent = round(len(text) * model.credits_per_character)
+    return _Asked(text, _codec(call), _speed(body), spent, call.settings.mouth)
+
+
+def _codec(call: Call) -> Codec:
+    name = call.request.query.get("output_format", _DEFAULT_FORMAT)
+    if name not in _FORMATS:
+        raise unprocessable("enum", "output_format", "Input should be one of the output formats", name)
+    kind, rate, *kbps = name.split("_")
+    return Codec(kind, int(rate), *map(int, kbps))
+
+
+def _speed(body: Mapping[str, Any]) -> float:
+    settings = body.get("voice_settings") or {}
+    for name, (least, most) in _RANGES.items():
+        value = settings.get(name)
+        if value is not None and not (isinstance(value, int | float) and least <= value <= most):
+            raise refused(
+                400, "invalid_voice_settings", f"Invalid setting for {name}, expected {least} to {most}."
+            )
+    return float(settings.get("speed") or 1.0)

@@ -1,0 +1,121 @@
+"""ElevenLabs' voices: listed, searched, told of, cloned and deleted."""
+
+from __future__ import annotations
+
+import email.parser
+import email.policy
+import json
+from typing import Any, Final
+
+from llmcore_testing.simulator.endpoints.eleven_errors import refused, unprocessable
+from llmcore_testing.simulator.endpoints.eleven_shelf import shelf_of
+from llmcore_testing.simulator.routing import Call
+from llmcore_testing.simulator.wire import Answer, encode
+
+_USUAL_PAGE: Final = 10
+_LARGEST_PAGE: Final = 100
+_AUDIO: Final = (b"RIFF", b"ID3", b"OggS", b"fLaC", b"\xff\xfb", b"\xff\xf3", b"\xff\xf1")
+
+
+def list_voices(call: Call) -> Answer:
+    """Return all voices at once, as the first version of this endpoint does."""
+    return _json({"voices": list(shelf_of(call).voices.values())}, "voices")
+
+
+def search_voices(call: Call) -> Answer:
+    """Return one page of the voices that fit."""
+    query = call.request.query
+    size = query.get("page_size", str(_USUAL_PAGE))
+    if not size.isdigit() or not 1 <= int(size) <= _LARGEST_PAGE:
+        raise unprocessable("less_than_equal", "page_size", "Input should be from 1 to 100", size)
+    fitting = [voice for voice in shelf_of(call).voices.values() if _fits(voice, query)]
+    if query.get("sort") == "name":
+        fitting.sort(key=lambda voice: voice["name"], reverse=query.get("sort_direction") == "desc")
+    token = query.get("next_page_token", "0")
+    start = int(token) if token.isdigit() else 0
+    end = start + int(size)
+    more = end < len(fitting)
+    page = {"voices": fitting[start:end], "has_more": more, "total_count": len(fitting)}
+    return _json({**page, "next_page_token": str(end) if more else None}, "voices")
+
+
+def tell_voice(call: Call) -> Answer:
+    """Return one voice."""
+    return _json(shelf_of(call).voice(call.names["voice"]), "voices")
+
+
+def delete_voice(call: Call) -> Answer:
+    """Delete a cloned voice."""
+    voice = shelf_of(call).voice(call.names["voice"])
+    if voice["category"] == "premade":
+        raise refused(400, "voice_does_not_belong_to_user", "You cannot delete a premade voice.")
+    del shelf_of(call).voices[voice["voice_id"]]
+    return _json({"status": "ok"}, "deleted")
+
+
+def add_voice(call: Call) -> Answer:
+    """Clone a voice from the recordings in a form."""
+    fields, files = _form(call)
+    if not fields.get("name"):
+        raise unprocessable("missing", "name", "Field required")
+    if not files:
+        raise unprocessable("missing", "files", "Field required")
+    if any(not file.startswith(_AUDIO) for file in files):
+        raise refused(400, "invalid_content", "Uploaded file contains invalid content, cannot process")
+    labels = json.loads(fields.get("labels") or "null") or {}
+    voice_id = shelf_of(call).add_voice(fields["name"], "cloned", fields.get("description", ""), labels)
+    return _json({"voice_id": voice_id, "requires_verification": False}, "cloned")
+
+
+def add_dictionary(call: Call) -> Answer:
+    """Keep a pronunciation dictionary."""
+    body = call.request.body if isinstance(call.request.body, dict) else {}
+    if not isinstance(body.get("name"), str) or not isinstance(body.get("rules"), list):
+        raise unprocessable("missing", "rules", "Field required", body)
+    shelf = shelf_of(call)
+    told = {
+        "id": shelf.new_id("Dict"),
+        "name": body["name"],
+        "created_by": "simulator",
+        "creation_time_unix": 1_700_000_000,
+        "version_id": shelf.new_id("Version"),
+        "version_rules_num": len(body["rules"]),
+        "description": body.get("description"),
+    }
+    shelf.dictionaries[told["id"]] = {**told, "rules": body["rules"]}
+    return _json(told, "dictionaries")
+
+
+def _fits(voice: dict[str, Any], query: Any) -> bool:
+    labels = voice["labels"]
+    if any(
+        name in query and query[name] != labels.get(name) for name in ("gender", "language", "accent", "age")
+    ):
+        return False
+    if query.get("category", voice["category"]) != voice["category"]:
+        return False
+    said = " ".join([voice["name"], voice["description"], voice["category"], *labels.values()])
+    return bool(query.get("search", "").lower() in said.lower())
+
+
+def _form(call: Call) -> tuple[dict[str, str], list[bytes]]:
+    """Return the texts and the files of a multipart form."""
+    kind = call.request.headers.get("content-type", "")
+    if not kind.startswith("multipart/form-data"):
+        raise unprocessable("missing", "name", "Field required")
+    head = f"content-type: {kind}\r\n\r\n".encode()
+    whole = email.parser.BytesParser(policy=email.policy.HTTP).parsebytes(head + call.request.raw)
+    fields: dict[str, str] = {}
+    files: list[bytes] = []
+    for part in whole.iter_parts():
+        content = part.get_payload(decode=True)
+        assert isinstance(content, bytes)
+        if part.get_filename() is not None:
+            files.append(content)
+        else:
+            fields[str(part.get_param("name", header="content-disposition"))] = content.decode()
+    return fields, files
+
+
+def _json(value: Any, counted: str) -> Answer:
+    return Answer(pieces=(encode(value),), counted=counted)

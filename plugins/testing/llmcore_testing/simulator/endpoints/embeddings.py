@@ -1,0 +1,65 @@
+"""POST /v1/embeddings: unit vectors made from a digest of the text, the same for the same text."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import math
+import struct
+from collections.abc import Mapping
+from typing import Any, Final
+
+from llmcore_testing.simulator import tokens
+from llmcore_testing.simulator.common import body_of, headers, model_of
+from llmcore_testing.simulator.refusals import invalid
+from llmcore_testing.simulator.routing import Call
+from llmcore_testing.simulator.wire import Answer, encode
+
+_MOST_DIMENSIONS: Final = 8192
+
+
+def answer_embeddings(call: Call) -> Answer:
+    """Embed a text, several, or lists of token numbers."""
+    body = body_of(call)
+    model = model_of(call, body)
+    inputs = _inputs(body)
+    dimensions = _dimensions(body, model)
+    as_base64 = body.get("encoding_format") == "base64"
+    data = [
+        {"object": "embedding", "index": index, "embedding": _vector(one, dimensions, as_base64=as_base64)}
+        for index, one in enumerate(inputs)
+    ]
+    total = sum(tokens.count(one) if isinstance(one, str) else len(one) for one in inputs)
+    usage = {"prompt_tokens": total, "total_tokens": total}
+    answer = {"object": "list", "data": data, "model": model, "usage": usage}
+    return Answer(pieces=(encode(answer),), headers=headers(total), counted="embeddings")
+
+
+def _inputs(body: Mapping[str, Any]) -> list[Any]:
+    given = body.get("input")
+    inputs = given if isinstance(given, list) and given and not isinstance(given[0], int) else [given]
+    for one in inputs:
+        numbers = isinstance(one, list) and one and all(type(token) is int for token in one)
+        if not numbers and not (isinstance(one, str) and one):
+            raise invalid("'$.input' is invalid. Please check the API reference.", param="input")
+    return inputs
+
+
+def _dimensions(body: Mapping[str, Any], model: str) -> int:
+    usual = 3072 if "large" in model else 1536
+    wanted = body.get("dimensions", usual)
+    if type(wanted) is not int or not 0 < wanted <= _MOST_DIMENSIONS:
+        raise invalid(
+            f"Invalid value for 'dimensions': {wanted!r}.", param="dimensions", code="invalid_value"
+        )
+    return wanted
+
+
+def _vector(text: str | list[int], dimensions: int, *, as_base64: bool) -> str | list[float]:
+    digest = hashlib.shake_256(encode(text)).digest(2 * dimensions)
+    raw = [number - 32767.5 for number in struct.unpack(f"<{dimensions}H", digest)]
+    length = math.sqrt(math.fsum(number * number for number in raw))
+    vector = [number / length for number in raw]
+    if as_base64:
+        return base64.b64encode(struct.pack(f"<{dimensions}f", *vector)).decode()
+    return vector

@@ -1,0 +1,25 @@
+"""GET /v1/models and GET /v1/models/{model}."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from llmcore_testing.simulator.common import DEFAULT_MODELS, headers, model_of
+from llmcore_testing.simulator.routing import Call
+from llmcore_testing.simulator.wire import Answer, encode
+
+
+def answer_models(call: Call) -> Answer:
+    """List the models that the simulator was started with."""
+    known = DEFAULT_MODELS if call.settings.models is None else call.settings.models
+    body = {"object": "list", "data": [_entry(model) for model in known]}
+    return Answer(pieces=(encode(body),), headers=headers(0), counted="models")
+
+
+def answer_model(call: Call) -> Answer:
+    """Describe one model."""
+    return Answer(pieces=(encode(_entry(model_of(call, {}))),), headers=headers(0), counted="models")
+
+
+def _entry(model: str) -> dict[str, Any]:
+    return {"id": model, "object": "model", "created": 1_735_689_600, "owned_by": "simulator"}

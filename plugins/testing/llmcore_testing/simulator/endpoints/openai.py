@@ -1,0 +1,32 @@
+"""OpenAI's own endpoints: chat, responses, embeddings, speech and models, below /v1."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from llmcore_testing.simulator.endpoints.chat import answer_chat
+from llmcore_testing.simulator.endpoints.embeddings import answer_embeddings
+from llmcore_testing.simulator.endpoints.models import answer_model, answer_models
+from llmcore_testing.simulator.endpoints.responses import answer_responses
+from llmcore_testing.simulator.endpoints.speech import answer_speech
+from llmcore_testing.simulator.refusals import refusal
+from llmcore_testing.simulator.routing import Group, Route
+from llmcore_testing.simulator.wire import RecordedRequest
+
+
+def bearer_key(request: RecordedRequest) -> str | None:
+    """Return the key of `Authorization: Bearer KEY`."""
+    scheme, _, key = request.headers.get("authorization", "").partition(" ")
+    return key.strip() or None if scheme.lower() == "bearer" else None
+
+
+GROUP: Final = Group(name="openai", key=bearer_key, refuse=refusal)
+
+ROUTES: Final = (
+    Route("POST", "/v1/chat/completions", answer_chat, GROUP, chat=True),
+    Route("POST", "/v1/responses", answer_responses, GROUP, chat=True),
+    Route("POST", "/v1/embeddings", answer_embeddings, GROUP),
+    Route("POST", "/v1/audio/speech", answer_speech, GROUP),
+    Route("GET", "/v1/models", answer_models, GROUP),
+    Route("GET", "/v1/models/{model}", answer_model, GROUP),
+)

@@ -1,0 +1,212 @@
+"""POST /v1/responses, whole or streamed: the answer that the same conversation gets as a chat, in the other format."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from llmcore_testing.simulator.chunks import pieces_of
+from llmcore_testing.simulator.common import body_of, headers, model_of, new_id
+from llmcore_testing.simulator.completions import complete
+from llmcore_testing.simulator.faults import Fault
+from llmcore_testing.simulator.refusals import invalid
+from llmcore_testing.simulator.routing import Call
+from llmcore_testing.simulator.wire import Answer, encode
+
+_NO_ANSWER: Final = frozenset({"no_choices", "wrong_schema"})
+_SUMMARY: Final = "The question is about this."
+
+
+def answer_responses(call: Call) -> Answer:
+    """Answer a conversation of the Responses API."""
+    body = body_of(call)
+    model = model_of(call, body)
+    if not body.get("input") and not body.get("prompt"):
+        raise invalid(
+            "Missing required parameter: 'input'.", param="input", code="missing_required_parameter"
+        )
+    scripted = call.script.next_reply()
+    scripted = call.settings.reply if scripted is None else scripted
+    if callable(scripted):
+        scripted = scripted(body)
+    if isinstance(scripted, Mapping) and "output" in scripted:
+        response = {**_frame(body, model), **scripted}
+    else:
+        response = _respond(body, model, scripted)
+    usage = response.get("usage")
+    spent = headers(usage.get("total_tokens", 0) if isinstance(usage, dict) else 0)
+    whole = call.fault is None or call.fault.kind not in _NO_ANSWER
+    if call.fault is not None:
+        response = _apply_fault(response, call.fault)
+    if not body.get("stream"):
+        return Answer(pieces=(encode(response),), headers=spent, counted="chat" if whole else None)
+    events = list(_write_events(response))
+    return Answer(
+        pieces=events,
+        content_type="text/event-stream; charset=utf-8",
+        headers={**spent, "cache-control": "no-cache"},
+        streamed=True,
+        cut_before=len(events) - 1,
+        counted="streams" if whole else None,
+    )
+
+
+def _frame(body: Mapping[str, Any], model: str) -> dict[str, Any]:
+    return {
+        "id": new_id("resp_"),
+        "object": "response",
+        "created_at": int(time.time()),
+        "status": "completed",
+        "error": None,
+        "incomplete_details": None,
+        "instructions": body.get("instructions"),
+        "model": model,
+        "output": [],
+        "parallel_tool_calls": True,
+        "previous_response_id": body.get("previous_response_id"),
+        "service_tier": "default" if body.get("service_tier") in (None, "auto") else body["service_tier"],
+        "store": body.get("store", True),
+        "tools": body.get("tools") or [],
+    }
+
+
+def _respond(body: Mapping[str, Any], model: str, scripted: Any) -> dict[str, Any]:
+    """Return the response with the content of the chat completion for the same conversation."""
+    completion = complete(_make_chat(body), model, scripted)
+    choice = completion["choices"][0]
+    message, counted = choice["message"], completion["usage"]
+    output: list[dict[str, Any]] = []
+    reasoning = body.get("reasoning")
+    if isinstance(reasoning, Mapping) and reasoning.get("summary"):
+        summary = [{"type": "summary_text", "text": message.get("reasoning") or _SUMMARY}]
+        output.append({"id": new_id("rs_"), "type": "reasoning", "summary": summary})
+    for call in message.get("tool_calls") or ():
+        function = call["function"]
+        output.append(
+            {
+                "id": new_id("fc_"),
+                "type": "function_call",
+                "status": "completed",
+                "call_id": call["id"],
+                "name": function["name"],
+                "arguments": function["arguments"],
+            }
+        )
+    content: list[dict[str, Any]] = []
+    if message.get("content"):
+        content.append({"type": "output_text", "text": message["content"], "annotations": [], "logprobs": []})
+    if message.get("refusal"):
+        content.append({"type": "refusal", "refusal": message["refusal"]})
+    if content:
+        output.append(
+            {
+                "id": new_id("msg_"),
+                "type": "message",
+                "status": "completed",
+                "role": "assistant",
+                "content": content,
+            }
+        )
+    response = {
+        **_frame(body, model),
+        "output": output,
+        "usage": {
+            "input_tokens": counted["prompt_tokens"],
+            "input_tokens_details": {"cached_tokens": 0},
+            "output_tokens": counted["completion_tokens"],
+            "output_tokens_details": {"reasoning_tokens": 0},
+            "total_tokens": counted["total_tokens"],
+        },
+    }
+    if choice["finish_reason"] == "length":
+        response |= {"status": "incomplete", "incomplete_details": {"reason": "max_output_tokens"}}
+    return response
+
+
+def _make_chat(body: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the chat that asks the same."""
+    given = body.get("input")
+    items = [{"role": "user", "content": given}] if isinstance(given, str) else given or []
+    messages = [
+        {"role": item["role"], "content": item.get("content")}
+        if isinstance(item, Mapping) and item.get("role")
+        else {"role": "tool", "content": str(item.get("output") or item.get("arguments") or "")}
+        for item in items
+    ] or [{"role": "user", "content": "a stored prompt"}]
+    chat: dict[str, Any] = {"messages": messages, "max_tokens": body.get("max_output_tokens")}
+    functions = [tool for tool in body.get("tools") or () if tool.get("type") == "function"]
+    if functions:
+        chat["tools"] = [{"type": "function", "function": tool} for tool in functions]
+        choice = body.get("tool_choice")
+        named = isinstance(choice, Mapping) and choice.get("name")
+        chat["tool_choice"] = {"type": "function", "function": {"name": named}} if named else choice
+    wanted = (body.get("text") or {}).get("format") or {}
+    if wanted.get("type") == "json_schema":
+        chat["response_format"] = {"type": "json_schema", "json_schema": wanted}
+    elif wanted.get("type") == "json_object":
+        chat["response_format"] = wanted
+    return chat
+
+
+def _apply_fault(response: dict[str, Any], fault: Fault) -> dict[str, Any]:
+    match fault.kind:
+        case "missing_usage":
+            return {name: value for name, value in response.items() if name != "usage"}
+        case "usage":
+            return {**response, "usage": dict(fault.settings)}
+        case "no_choices":
+            return {**response, "output": []}
+        case "no_finish_reason":
+            return {**response, "status": None}
+        case "wrong_schema":
+            return {"object": "simulated.surprise", "result": {"text": "This is not a response."}}
+        case _:
+            return response
+
+
+def _write_events(response: Mapping[str, Any]) -> Iterator[bytes]:
+    """Yield the server-sent events of *response*, numbered."""
+    for number, (name, fields) in enumerate(_list_events(response)):
+        data = encode({"type": name, "sequence_number": number, **fields})
+        yield b"event: " + name.encode() + b"\ndata: " + data + b"\n\n"
+
+
+def _list_events(response: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    begun = {**response, "status": "in_progress", "output": [], "usage": None}
+    yield "response.created", {"response": begun}
+    yield "response.in_progress", {"response": begun}
+    for index, item in enumerate(response.get("output") or ()):
+        yield from _list_item_events(index, item)
+    ending = "incomplete" if response.get("status") == "incomplete" else "completed"
+    yield f"response.{ending}", {"response": response}
+
+
+def _list_item_events(index: int, item: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    where = {"output_index": index}
+    ids = {"item_id": item.get("id"), **where}
+    empty: dict[str, Any] = {name: [] for name in ("content", "summary") if name in item}
+    if item.get("type") == "function_call":
+        empty["arguments"] = ""
+    yield "response.output_item.added", {**where, "item": {**item, **empty}}
+    for at, part in enumerate(item.get("summary") or ()):
+        place = {**ids, "summary_index": at}
+        yield "response.reasoning_summary_part.added", {**place, "part": {**part, "text": ""}}
+        for piece in pieces_of(part["text"]):
+            yield "response.reasoning_summary_text.delta", {**place, "delta": piece}
+        yield "response.reasoning_summary_text.done", {**place, "text": part["text"]}
+        yield "response.reasoning_summary_part.done", {**place, "part": part}
+    if item.get("type") == "function_call":
+        for piece in pieces_of(item.get("arguments") or ""):
+            yield "response.function_call_arguments.delta", {**ids, "delta": piece}
+        yield "response.function_call_arguments.done", {**ids, "arguments": item.get("arguments")}
+    for at, part in enumerate(item.get("content") or () if item.get("type") == "message" else ()):
+        place = {**ids, "content_index": at}
+        name = "refusal" if part["type"] == "refusal" else "output_text"
+        text = part.get("refusal") or part.get("text") or ""
+        yield "response.content_part.added", {**place, "part": part}
+        for piece in pieces_of(text):
+            yield f"response.{name}.delta", {**place, "delta": piece}
+        yield f"response.{name}.done", {**place, "refusal" if name == "refusal" else "text": text}
+        yield "response.content_part.done", {**place, "part": part}
+    yield "response.output_item.done", {**where, "item": item}

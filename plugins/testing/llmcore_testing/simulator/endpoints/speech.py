@@ -1,0 +1,64 @@
+"""POST /v1/audio/speech: OpenAI's text to speech, streamed as the vendor streams it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from llmcore_testing.simulator.common import body_of, headers, model_of
+from llmcore_testing.simulator.refusals import Refused, invalid
+from llmcore_testing.simulator.routing import Call
+from llmcore_testing.simulator.sounds import Codec, in_pieces
+from llmcore_testing.simulator.wire import Answer
+
+VOICES: Final = (
+    "alloy", "ash", "ballad", "cedar", "coral", "echo", "fable", "marin", "nova", "onyx", "sage", "shimmer", "verse",
+)  # fmt: skip
+_RATE: Final = 24_000
+_FORMATS: Final = ("mp3", "opus", "aac", "flac", "wav", "pcm")
+_MOST_CHARACTERS: Final = 4096
+_SPEEDS: Final = (0.25, 4.0)
+
+
+def answer_speech(call: Call) -> Answer:
+    """Speak the input."""
+    body = body_of(call)
+    model_of(call, body)
+    text, form, speed = _checked(body)
+    codec = Codec(form, 48_000 if form == "opus" else _RATE)
+    audio = call.settings.mouth.spoken(text, codec, speed=speed, sized=False)
+    return Answer(
+        pieces=tuple(in_pieces(audio)),
+        content_type=codec.content_type,
+        headers=headers(0),
+        streamed=True,
+        counted="speech",
+    )
+
+
+def _checked(body: Mapping[str, Any]) -> tuple[str, str, float]:
+    text, voice = body.get("input"), body.get("voice")
+    if not isinstance(text, str):
+        raise invalid("Field required: input.", param="input")
+    if not text:
+        raise _unfit("string_too_short", "input", "String should have at least 1 character")
+    if len(text) > _MOST_CHARACTERS:
+        raise _unfit("string_too_long", "input", f"String should have at most {_MOST_CHARACTERS} characters")
+    if voice not in VOICES and not (isinstance(voice, dict) and voice.get("id")):
+        raise _unfit("enum", "voice", f"Input should be {_listed(VOICES)}")
+    form = body.get("response_format", "mp3")
+    if form not in _FORMATS:
+        raise _unfit("enum", "response_format", f"Input should be {_listed(_FORMATS)}")
+    speed = body.get("speed", 1.0)
+    if not isinstance(speed, int | float) or not _SPEEDS[0] <= speed <= _SPEEDS[1]:
+        raise _unfit("less_than_equal", "speed", "Input should be from 0.25 to 4.0")
+    return text, form, speed
+
+
+def _unfit(kind: str, name: str, said: str) -> Refused:
+    """Return the refusal in the words in which OpenAI repeats those of its validator."""
+    return invalid(f"[{{'type': '{kind}', 'loc': ('body', '{name}'), 'msg': '{said}'}}]")
+
+
+def _listed(names: tuple[str, ...]) -> str:
+    return ", ".join(names[:-1]) + f" or {names[-1]}"

@@ -1,0 +1,134 @@
+"""Who speaks for the simulator: a tone that costs nothing, or an installed voice in the words of the text."""
+
+from __future__ import annotations
+
+import io
+import sys
+from array import array
+from functools import cache
+from importlib.metadata import entry_points
+from typing import Any, Final, Protocol
+
+from llmcore.errors import ConfigError
+from llmcore.install_lines import make_install_line
+from llmcore_testing.simulator import sounds
+from llmcore_testing.simulator.sounds import Codec
+
+__all__ = ["TONE", "Mouth", "mouth_named"]
+
+_SLOWEST, _FASTEST = 0.5, 2.5
+_SLICE: Final = 65_536
+_ENCODED: Final = {
+    "alaw": ("RAW", "ALAW"),
+    "flac": ("FLAC", "PCM_16"),
+    "mp3": ("MP3", "MPEG_LAYER_III"),
+    "opus": ("OGG", "OPUS"),
+    "ulaw": ("RAW", "ULAW"),
+}
+
+
+class Mouth(Protocol):
+    """Turns text into audio, the same each time."""
+
+    def seconds_of(self, text: str, speed: float = 1.0) -> float:
+        """Return how long *text* takes."""
+        ...
+
+    def spoken(self, text: str, codec: Codec, *, speed: float = 1.0, sized: bool = True) -> bytes:
+        """Return *text* as a whole file; see `sounds.spoken`."""
+        ...
+
+
+class _Tone:
+    def seconds_of(self, text: str, speed: float = 1.0) -> float:
+        return sounds.seconds_of(text, speed)
+
+    def spoken(self, text: str, codec: Codec, *, speed: float = 1.0, sized: bool = True) -> bytes:
+        return sounds.spoken(text, codec, speed=speed, sized=sized)
+
+
+TONE: Final[Mouth] = _Tone()
+
+
+class _Voice:
+    """An installed voice. What it said is kept: a test asks the same often."""
+
+    def __init__(self, provider: Any) -> None:
+        self._provider = provider
+        self._said = cache(self._say)
+        self._written = cache(self._write)
+
+    def seconds_of(self, text: str, speed: float = 1.0) -> float:
+        levels, rate_hz = self._said(text, speed)
+        return len(levels) / rate_hz
+
+    def spoken(self, text: str, codec: Codec, *, speed: float = 1.0, sized: bool = True) -> bytes:
+        audio = self._written(text, codec, speed)
+        if audio is None:  # nobody here writes this format
+            return sounds.spoken(text, codec, speed=speed, sized=sized)
+        if codec.name == "wav":
+            return sounds.wav_head(codec.rate_hz, len(audio), sized=sized) + audio
+        return audio
+
+    def _say(self, text: str, speed: float) -> tuple[array[int], int]:
+        speech = self._provider.synthesize(text, format="pcm", speed=min(_FASTEST, max(_SLOWEST, speed)))
+        levels = array("h", speech.audio)
+        if sys.byteorder == "big":
+            levels.byteswap()
+        return levels, speech.sample_rate_hz
+
+    def _write(self, text: str, codec: Codec, speed: float) -> bytes | None:
+        levels = _at_rate(*self._said(text, speed), codec.rate_hz)
+        if codec.name in ("pcm", "wav"):
+            if sys.byteorder == "big":
+                levels.byteswap()
+            return levels.tobytes()
+        try:
+            import soundfile
+        except ImportError:
+            return None
+        if codec.name not in _ENCODED:
+            return None
+        container, subtype = _ENCODED[codec.name]
+        held = io.BytesIO()
+        with soundfile.SoundFile(
+            held, "w", samplerate=codec.rate_hz, channels=1, format=container, subtype=subtype
+        ) as file:
+            for start in range(0, len(levels), _SLICE):
+                file.buffer_write(levels[start : start + _SLICE].tobytes(), dtype="int16")
+        return held.getvalue()
+
+
+@cache
+def mouth_named(name: str) -> Mouth:
+    """Return who is called *name*: "tone", or an installed voice provider.
+
+    Raises:
+        ConfigError: No such voice is installed.
+    """
+    if name == "tone":
+        return TONE
+    for found in entry_points(group="llmcore.voice", name=name):
+        for offered in found.load().llmcore_voice_providers():
+            if offered.name == name:
+                return _Voice(offered.create(offered.options()))
+    installed = sorted({found.name for found in entry_points(group="llmcore.voice")})
+    raise ConfigError(
+        f"the simulator finds no voice {name!r}",
+        expected=f"tone, or an installed voice that needs no key: {', '.join(installed) or 'none is installed'}",
+        fix=make_install_line("llmcore-voice-espeak"),
+    )
+
+
+def _at_rate(levels: array[int], rate_hz: int, wanted_hz: int) -> array[int]:
+    """Return *levels* at another rate, each new one between its two neighbours."""
+    if rate_hz == wanted_hz or len(levels) < 2:
+        return levels[:]
+    count = len(levels) * wanted_hz // rate_hz
+    last = len(levels) - 2
+    made = array("h", bytes(2 * count))
+    for at in range(count):
+        whole, part = divmod(at * rate_hz, wanted_hz)
+        whole = min(whole, last)
+        made[at] = levels[whole] + (levels[whole + 1] - levels[whole]) * part // wanted_hz
+    return made

@@ -1,0 +1,139 @@
+"""What a simulator was told to do, and what it saw; any thread may tell and ask."""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from threading import Condition
+from typing import Any
+
+from llmcore_testing.simulator.faults import Fault
+from llmcore_testing.simulator.wire import RecordedRequest
+
+Scripted = str | Mapping[str, Any] | Callable[[Mapping[str, Any]], "str | Mapping[str, Any]"]
+"""A text, a message, a whole body with `choices`, or a function that makes one of them from the request."""
+
+
+@dataclass(slots=True)
+class Planned:
+    """A fault that waits for its request."""
+
+    fault: Fault
+    left: int | None
+    path: str | None
+    model: str | None
+
+    def fits(self, request: RecordedRequest, *, chat: bool) -> bool:
+        """Return whether *request* is one that it is meant for and can befall."""
+        body = request.body if isinstance(request.body, dict) else {}
+        if self.path is not None and self.path not in request.path:
+            return False
+        if self.model is not None and body.get("model") != self.model:
+            return False
+        return not (
+            (self.fault.stream_only and not body.get("stream")) or (self.fault.rewriting and not chat)
+        )
+
+
+class Script:
+    """Queues of faults and answers, and the record of requests, under one lock."""
+
+    def __init__(self, *, keep_requests: int) -> None:
+        self.changed = Condition()
+        self.counts: Counter[str] = Counter()
+        self.in_flight = 0
+        self.max_in_flight = 0
+        self.epoch = 0
+        """Grows with each reset: what began before one is not counted after it."""
+        self._requests: deque[RecordedRequest] = deque(maxlen=keep_requests)
+        self._faults: list[Planned] = []
+        self._replies: deque[Scripted] = deque()
+        self._kept: dict[str, object] = {}
+
+    def kept(self, name: str, make: Callable[[], object]) -> object:
+        """Return what an endpoint keeps under *name* until the reset; made at its first use."""
+        with self.changed:
+            if name not in self._kept:
+                self._kept[name] = make()
+            return self._kept[name]
+
+    def plan(self, planned: Planned) -> None:
+        """Queue a fault."""
+        with self.changed:
+            self._faults.append(planned)
+
+    def queue(self, replies: Sequence[Scripted]) -> None:
+        """Queue answers."""
+        with self.changed:
+            self._replies.extend(replies)
+
+    def next_fault(self, request: RecordedRequest, *, chat: bool) -> Fault | None:
+        """Take the first fault that fits *request*."""
+        if not self._faults:
+            return None
+        with self.changed:
+            planned = next((p for p in self._faults if p.fits(request, chat=chat)), None)
+            if planned is None:
+                return None
+            if planned.left is not None:
+                planned.left -= 1
+                if planned.left <= 0:
+                    self._faults.remove(planned)
+            return planned.fault
+
+    def next_reply(self) -> Scripted | None:
+        """Take the first answer."""
+        with self.changed:
+            return self._replies.popleft() if self._replies else None
+
+    def arrived(self, request: RecordedRequest) -> int:
+        """Record *request*; return the epoch to end it with."""
+        with self.changed:
+            self._requests.append(request)
+            self.counts["requests"] += 1
+            self.in_flight += 1
+            self.max_in_flight = max(self.max_in_flight, self.in_flight)
+            self.changed.notify_all()
+            return self.epoch
+
+    def ended(self, epoch: int, *counted: str) -> None:
+        """Say that a request has been dealt with, and what is to be counted."""
+        with self.changed:
+            self.in_flight -= 1
+            if epoch == self.epoch:
+                self.counts.update(counted)
+            self.changed.notify_all()
+
+    def count(self, name: str) -> None:
+        """Count what is no request."""
+        with self.changed:
+            self.counts[name] += 1
+            self.changed.notify_all()
+
+    def requests(self) -> list[RecordedRequest]:
+        """Return the latest requests, oldest first."""
+        with self.changed:
+            return list(self._requests)
+
+    def snapshot(self) -> Counter[str]:
+        """Return the counts as they are now."""
+        with self.changed:
+            return Counter(self.counts)
+
+    def reset(self) -> None:
+        """Forget everything but what is in flight."""
+        with self.changed:
+            self.epoch += 1
+            self.counts.clear()
+            self._requests.clear()
+            self._faults.clear()
+            self._replies.clear()
+            self._kept.clear()
+            self.max_in_flight = self.in_flight
+            self.changed.notify_all()
+
+    def wait_for(self, holds: Callable[[], bool], timeout_s: float) -> bool:
+        """Wait until *holds*, asked again at every change; return whether it does."""
+        with self.changed:
+            return self.changed.wait_for(holds, timeout_s)

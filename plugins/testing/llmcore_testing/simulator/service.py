@@ -1,0 +1,100 @@
+"""Decides what a request is answered with; knows nothing of sockets."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Final
+
+from llmcore_testing.simulator.broken import broken_answer
+from llmcore_testing.simulator.endpoints import ALL_ROUTES
+from llmcore_testing.simulator.endpoints.openai import GROUP as OPENAI
+from llmcore_testing.simulator.faults import Fault
+from llmcore_testing.simulator.refusals import Refused, refusal
+from llmcore_testing.simulator.routing import Call, Group, Route, Settings, Table
+from llmcore_testing.simulator.script import Script
+from llmcore_testing.simulator.wire import Answer, RecordedRequest
+
+_LOG: Final = logging.getLogger(__name__)
+_TABLE: Final = Table(ALL_ROUTES)
+_NO_KEY: Final = (
+    "You didn't provide an API key. You need to provide your API key in an Authorization header using Bearer auth "
+    "(i.e. Authorization: Bearer YOUR_KEY)."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What to send, and what goes wrong meanwhile."""
+
+    answer: Answer
+    fault: Fault | None = None
+    epoch: int | None = None
+    """None where the request is not recorded."""
+
+
+class Service:
+    """Answers requests by the table of endpoints."""
+
+    def __init__(self, settings: Settings, script: Script, control: Callable[[str], None]) -> None:
+        self._settings = settings
+        self._script = script
+        self._control = control
+
+    def begin(self, request: RecordedRequest) -> Plan:
+        """Record *request* and return its answer; what was queued is taken in the order of arrival."""
+        found = _TABLE.find(request.path, request.headers)
+        group = found[0][0].group if found else OPENAI
+        epoch = self._script.arrived(request) if group.recorded else None
+        for route, names in found:
+            if route.method == request.method:
+                answer, fault = self._answer(request, route, dict(names))
+                return Plan(answer, fault, epoch)
+        where = f"{request.method} {request.path}"
+        if found:
+            return Plan(refusal(405, f"Not allowed to {where}.", code="method_not_supported"), None, epoch)
+        return Plan(refusal(404, f"Invalid URL ({where})", code="unknown_url"), None, epoch)
+
+    def _answer(
+        self, request: RecordedRequest, route: Route, names: dict[str, str]
+    ) -> tuple[Answer, Fault | None]:
+        if refused := self._key_refused(request, route.group):
+            return refused, None
+        fault = self._script.next_fault(request, chat=route.chat) if route.group.recorded else None
+        if fault is not None:
+            self._script.count("faults")
+            if broken := broken_answer(fault, request, route.group):
+                return broken, None
+        call = Call(
+            request=request,
+            settings=self._settings,
+            script=self._script,
+            control=self._control,
+            fault=fault if fault is not None and fault.rewriting else None,
+            names=names,
+        )
+        try:
+            answer = route.answer(call)
+            if self._settings.headers:
+                answer = replace(answer, headers={**answer.headers, **self._settings.headers})
+        except Refused as exc:
+            answer = exc.answer
+        except Exception as exc:  # noqa: BLE001 - a scripted answer of the wrong shape must tell its author
+            _LOG.warning("The simulator could not answer %s: %s", request.path, type(exc).__name__)
+            answer = refusal(
+                500, f"The simulator could not make this answer: {exc!r}", code="simulator_error"
+            )
+        return answer, None if fault is None or fault.rewriting else fault
+
+    def _key_refused(self, request: RecordedRequest, group: Group) -> Answer | None:
+        if group.key is None:
+            return None
+        key = group.key(request)
+        if key is None:
+            return group.refuse(401, _NO_KEY if group.repeats_keys else None, code="")
+        if self._settings.api_keys is not None and key not in self._settings.api_keys:
+            shown = f"{key[:3]}{'*' * 8}{key[-4:]}" if len(key) > 16 else "*" * 8
+            said = f"Incorrect API key provided: {shown}." if group.repeats_keys else None
+            return group.refuse(401, said, code="invalid_api_key")
+        return None

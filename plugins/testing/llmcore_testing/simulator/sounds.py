@@ -1,0 +1,103 @@
+"""What the simulator says: a tone whose pitch comes from the text and whose length grows with it, in every format."""
+
+from __future__ import annotations
+
+import math
+import struct
+import zlib
+from collections.abc import Iterator
+from typing import Final, NamedTuple
+
+from llmcore_testing.simulator import frames
+
+SECONDS_PER_CHARACTER: Final = 0.02
+_LOUDNESS: Final = 8000
+_UNKNOWN: Final = 0xFFFFFFFF
+_PIECES: Final = 8
+_LARGEST_PIECE: Final = 16_001
+
+
+class Codec(NamedTuple):
+    """How audio is written."""
+
+    name: str
+    """wav, mp3, opus, flac, aac, pcm, ulaw or alaw."""
+    rate_hz: int
+    kbps: int = 128
+    """Of mp3."""
+
+    @property
+    def content_type(self) -> str:
+        """What an answer with such a body says of it."""
+        return _CONTENT_TYPES[self.name]
+
+
+_CONTENT_TYPES: Final = {
+    "aac": "audio/aac",
+    "alaw": "audio/basic",
+    "flac": "audio/flac",
+    "mp3": "audio/mpeg",
+    "opus": "audio/ogg",
+    "pcm": "audio/pcm",
+    "ulaw": "audio/basic",
+    "wav": "audio/wav",
+}
+
+
+def seconds_of(text: str, speed: float = 1.0) -> float:
+    """Return how long *text* takes."""
+    return max(0.1, len(text) * SECONDS_PER_CHARACTER / speed)
+
+
+def spoken(text: str, codec: Codec, *, speed: float = 1.0, sized: bool = True) -> bytes:
+    """Return *text* as a whole file, the same each time.
+
+    Args:
+        text: Different texts sound different, but for silent AAC of the same length.
+        codec: The format.
+        speed: 2 takes half the time.
+        sized: Whether a wav tells its length; vendors that stream it write that it is unknown.
+    """
+    seconds, mark = seconds_of(text, speed), zlib.crc32(text.encode("utf-8", "surrogatepass"))
+    match codec.name:
+        case "mp3":
+            return frames.mp3(seconds, codec.rate_hz, codec.kbps, mark)
+        case "aac":
+            return frames.aac(seconds, codec.rate_hz)
+        case "opus":
+            return frames.opus(seconds, mark)
+        case "flac":
+            return frames.flac(seconds, codec.rate_hz, mark)
+        case "ulaw" | "alaw":
+            return _repeated(_square(mark), round(seconds * codec.rate_hz))
+    samples = _repeated(_sine(mark), 2 * round(seconds * codec.rate_hz))
+    return samples if codec.name == "pcm" else wav_head(codec.rate_hz, len(samples), sized=sized) + samples
+
+
+def in_pieces(audio: bytes) -> Iterator[bytes]:
+    """Yield *audio* in several pieces."""
+    size = min(len(audio) // _PIECES + 3, _LARGEST_PIECE)  # a piece ends within a frame, as it may on the way
+    for start in range(0, len(audio), size):
+        yield audio[start : start + size]
+
+
+def _sine(mark: int) -> bytes:
+    period = 40 + mark % 61
+    levels = (round(_LOUDNESS * math.sin(2 * math.pi * at / period)) for at in range(period))
+    return struct.pack(f"<{period}h", *levels)
+
+
+def _square(mark: int) -> bytes:
+    half = 20 + mark % 31
+    return b"\x9f" * half + b"\x1f" * half
+
+
+def _repeated(period: bytes, size: int) -> bytes:
+    return (period * (size // len(period) + 1))[:size]
+
+
+def wav_head(rate_hz: int, size: int, *, sized: bool) -> bytes:
+    """Return what stands before *size* bytes of samples in a wav; not *sized*, it does not know how many they are."""
+    whole, data = (size + 36, size) if sized else (_UNKNOWN, _UNKNOWN)
+    form = struct.pack("<4sIHHIIHH", b"fmt ", 16, 1, 1, rate_hz, 2 * rate_hz, 2, 16)
+    return struct.pack("<4sI4s", b"RIFF", whole, b"WAVE") + form + struct.pack("<4sI", b"data", data)

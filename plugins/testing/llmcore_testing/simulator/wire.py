@@ -1,0 +1,220 @@
+"""HTTP/1.1 as bytes: reads requests out of what a socket brought, and writes the heads of answers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import Any, Final
+from urllib.parse import parse_qsl, unquote
+
+_MOST_HEAD_BYTES: Final = 64 * 1024
+_MOST_BODY_BYTES: Final = 256 * 1024 * 1024
+_STATUS_LINES: Final = {s.value: f"HTTP/1.1 {s.value} {s.phrase}\r\n" for s in HTTPStatus}
+_ENCODE: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+
+
+class Unreadable(Exception):
+    """What came is not a request that can be answered; the connection ends with *status*."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.request = RecordedRequest(
+            method="", path="", query={}, headers={}, body=None, raw=b"", keep_alive=False
+        )
+        """What is known of it: nothing but that the connection closes after the answer."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordedRequest:
+    """One request as it arrived."""
+
+    method: str
+    path: str
+    """Without the query, percent-encoding undone."""
+    query: Mapping[str, str] = field(repr=False)
+    headers: Mapping[str, str] = field(repr=False)
+    """Names in lower case. Not in the repr: a key is among them."""
+    body: Any = field(repr=False)
+    """The decoded JSON; None where there was none or it was not JSON."""
+    raw: bytes = field(repr=False)
+    """The body, byte for byte."""
+    keep_alive: bool = field(default=True, repr=False)
+    chunked_answers: bool = field(default=True, repr=False)
+    """False for a client that speaks HTTP/1.0."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What an endpoint answers; how it gets over the wire is decided elsewhere."""
+
+    status: int = 200
+    pieces: Iterable[bytes] = (b"",)
+    """The body. Of a stream each piece is written apart from the next."""
+    content_type: str = "application/json"
+    headers: Mapping[str, str] = field(default_factory=dict)
+    streamed: bool = False
+    length: int | None = None
+    """Bytes of the body where it is too large to be held at once; None: what the pieces sum up to."""
+    cut_before: int | None = None
+    """First piece of a stream that already says how the answer ends."""
+    counted: str | None = None
+    """The count that grows when the whole answer has been sent."""
+    error_event: Callable[[str, str | None], bytes] | None = None
+    """Makes an error within a stream from its message and its code; None for OpenAI's."""
+
+
+def encode(value: Any) -> bytes:
+    """Return *value* as compact JSON in UTF-8; text that UTF-8 cannot hold is escaped."""
+    try:
+        return _ENCODE(value).encode()
+    except UnicodeEncodeError:
+        return json.dumps(value).encode()
+
+
+@dataclass(frozen=True, slots=True)
+class Framed:
+    """An answer as it goes over the wire."""
+
+    head: bytes
+    frames: Iterable[bytes]
+    tail: bytes
+    keep_alive: bool
+
+
+def framed(answer: Answer, request: RecordedRequest) -> Framed:
+    """Return *answer* in the form that the client of *request* understands."""
+    if not answer.streamed:
+        length = sum(map(len, answer.pieces)) if answer.length is None else answer.length
+        head = _head(answer, f"content-length: {length}\r\n", keep_alive=request.keep_alive)
+        return Framed(head, answer.pieces, b"", request.keep_alive)
+    if request.chunked_answers:
+        head = _head(answer, "transfer-encoding: chunked\r\n", keep_alive=request.keep_alive)
+        return Framed(head, map(chunk, answer.pieces), b"0\r\n\r\n", request.keep_alive)
+    return Framed(_head(answer, "", keep_alive=False), answer.pieces, b"", keep_alive=False)
+
+
+def chunk(data: bytes) -> bytes:
+    """Return *data* as one chunk of a chunked body."""
+    return b"%x\r\n%b\r\n" % (len(data), data)
+
+
+def _head(answer: Answer, size: str, *, keep_alive: bool) -> bytes:
+    line = _STATUS_LINES.get(answer.status) or f"HTTP/1.1 {answer.status} Simulated\r\n"
+    kind = f"content-type: {answer.content_type}\r\n" if answer.content_type else ""
+    own = "".join([f"{name}: {value}\r\n" for name, value in answer.headers.items()])
+    last = "" if keep_alive else "connection: close\r\n"
+    return f"{line}{kind}{size}{own}{last}\r\n".encode("latin-1", "replace")
+
+
+class RequestParser:
+    """Takes bytes as they come and gives requests when they are whole."""
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+        self._head: tuple[str, str, bool, dict[str, str]] | None = None
+        self._length: int | None = 0
+        self._chunks = bytearray()
+        self.expects_continue = False
+        """Set when the client waits for leave to send its body; the reader of it clears it."""
+
+    def feed(self, data: bytes) -> None:
+        """Take what has arrived."""
+        self._buffer += data
+
+    def take(self) -> RecordedRequest | None:
+        """Return the next whole request, or None while one is still coming.
+
+        Raises:
+            Unreadable: The bytes are no HTTP/1 request, or too many.
+        """
+        if self._head is None and not self._read_head():
+            return None
+        raw = self._read_chunks() if self._length is None else self._read_sized(self._length)
+        if raw is None or self._head is None:
+            return None
+        (method, target, modern, headers), self._head = self._head, None
+        path, _, query = target.partition("?")
+        tokens = headers.get("connection", "").lower()
+        return RecordedRequest(
+            method=method,
+            path=unquote(path) if "%" in path else path,
+            query=dict(parse_qsl(query, keep_blank_values=True)) if query else {},
+            headers=headers,
+            body=_decoded(raw),
+            raw=raw,
+            keep_alive="close" not in tokens if modern else "keep-alive" in tokens,
+            chunked_answers=modern,
+        )
+
+    def _read_head(self) -> bool:
+        end = self._buffer.find(b"\r\n\r\n")
+        if max(end, 0) > _MOST_HEAD_BYTES or (end < 0 and len(self._buffer) > _MOST_HEAD_BYTES):
+            raise Unreadable(431, "The head of the request is larger than 64 KiB.")
+        if end < 0:
+            return False
+        lines = self._buffer[:end].decode("latin-1").lstrip("\r\n").split("\r\n")
+        del self._buffer[: end + 4]
+        words = lines[0].split(" ")
+        if len(words) != 3 or not words[2].startswith("HTTP/1."):
+            raise Unreadable(400, f"Expected a request line of HTTP/1.1, got {lines[0][:80]!r}.")
+        headers: dict[str, str] = {}
+        for line in lines[1:]:
+            name, colon, value = line.partition(":")
+            if not colon:
+                raise Unreadable(400, f"Expected a header, got {line[:80]!r}.")
+            name, value = name.lower(), value.strip()
+            headers[name] = f"{headers[name]}, {value}" if name in headers else value
+        self._head = (words[0], words[1], words[2] != "HTTP/1.0", headers)
+        self._length = _length_of(headers)
+        self.expects_continue = headers.get("expect", "").lower() == "100-continue"
+        return True
+
+    def _read_sized(self, length: int) -> bytes | None:
+        if len(self._buffer) < length:
+            return None
+        raw = bytes(self._buffer[:length])
+        del self._buffer[:length]
+        return raw
+
+    def _read_chunks(self) -> bytes | None:
+        while True:
+            end = self._buffer.find(b"\r\n")
+            if end < 0:
+                return None
+            try:
+                size = int(self._buffer[:end].partition(b";")[0], 16)
+            except ValueError:
+                raise Unreadable(400, "Expected the size of a chunk in hexadecimal digits.") from None
+            if size < 0 or size + len(self._chunks) > _MOST_BODY_BYTES:
+                raise Unreadable(413, "The body is larger than the simulator takes.")
+            stop = end + 2 + size + 2
+            if len(self._buffer) < stop:
+                return None
+            self._chunks += self._buffer[end + 2 : stop - 2]
+            del self._buffer[:stop]
+            if size == 0:
+                raw, self._chunks = bytes(self._chunks), bytearray()
+                return raw
+
+
+def _length_of(headers: Mapping[str, str]) -> int | None:
+    if "chunked" in headers.get("transfer-encoding", "").lower():
+        return None
+    text = headers.get("content-length", "0")
+    if not (text.isascii() and text.isdigit()):
+        raise Unreadable(400, f"Expected content-length to be a number, got {text[:80]!r}.")
+    if int(text) > _MOST_BODY_BYTES:
+        raise Unreadable(413, "The body is larger than the simulator takes.")
+    return int(text)
+
+
+def _decoded(raw: bytes) -> Any:
+    if not raw:
+        return None
+    try:
+        return json.loads(raw)
+    except (ValueError, RecursionError):
+        return None

@@ -1,0 +1,393 @@
+"""Caches with every ability, good and broken on purpose; test_conformance_cache.py runs this file."""
+
+from __future__ import annotations
+
+import fnmatch
+import re
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import pytest
+
+from llmcore_testing.conformance import CacheConformance
+
+
+class Memory:
+    """Correct, with no ability."""
+
+    def __init__(self) -> None:
+        self.entries: dict[str, tuple[bytes, float | None]] = {}
+        self.lock = threading.Lock()
+
+    def get(self, key: str) -> bytes | None:
+        value, ends = self.entries.get(key, (None, None))
+        return None if ends is not None and ends <= time.monotonic() else value
+
+    def set(self, key: str, value: bytes, ttl: float | None = None) -> None:
+        self.entries[key] = (value, None if ttl is None else time.monotonic() + ttl)
+
+    def delete(self, key: str) -> bool:
+        with self.lock:
+            there = self.get(key) is not None
+            self.entries.pop(key, None)
+            return there
+
+    def clear(self) -> None:
+        self.entries.clear()
+
+
+class Able(Memory):
+    """Correct, with every ability."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.leases: dict[str, tuple[str, float]] = {}
+        self.written = 0
+        self.watchers: list[Callable[[Sequence[str] | None], None]] = []
+
+    def set(self, key: str, value: bytes, ttl: float | None = None) -> None:
+        super().set(key, value, ttl)
+        self.wrote(key)
+
+    def delete(self, key: str) -> bool:
+        there = super().delete(key)
+        self.wrote(key)
+        return there
+
+    def clear(self) -> None:
+        super().clear()
+        self.wrote()
+
+    def wrote(self, *keys: str) -> None:
+        self.written += 1
+        for changed in self.watchers:
+            changed(keys)
+
+    def keys(self) -> Iterator[str]:
+        yield from [key for key in list(self.entries) if self.get(key) is not None]
+
+    def get_many(self, keys: Sequence[str]) -> dict[str, bytes]:
+        return {key: value for key in keys if (value := self.get(key)) is not None}
+
+    def delete_matching(self, pattern: str) -> int:
+        wanted = re.compile(re.escape(pattern).replace(r"\*", ".*").replace(r"\?", "."), re.DOTALL)
+        return sum(self.delete(key) for key in self.keys() if wanted.fullmatch(key))
+
+    def acquire(self, key: str, holder: str, ttl: float) -> bool:
+        with self.lock:
+            now = time.monotonic()
+            has, until = self.leases.get(key, (holder, now))
+            if has != holder and until > now:
+                return False
+            self.leases[key] = holder, now + ttl
+            return True
+
+    def release(self, key: str, holder: str) -> None:
+        with self.lock:
+            if self.leases.get(key, ("", 0))[0] == holder:
+                del self.leases[key]
+
+    def version(self) -> int:
+        return self.written
+
+    def watch(self, changed: Callable[[Sequence[str] | None], None]) -> bool:
+        self.watchers.append(changed)
+        changed([])
+        return True
+
+    def unavailable(self) -> dict[str, str]:
+        return {"watch": "the server does not report changes"}
+
+
+class AbleInBoth(Able):
+    """Correct, in both colours, with every ability."""
+
+    async def aget(self, key: str) -> bytes | None:
+        return self.get(key)
+
+    async def aset(self, key: str, value: bytes, ttl: float | None = None) -> None:
+        self.set(key, value, ttl)
+
+    async def adelete(self, key: str) -> bool:
+        return self.delete(key)
+
+    async def aclear(self) -> None:
+        self.clear()
+
+    async def aget_many(self, keys: Sequence[str]) -> dict[str, bytes]:
+        return self.get_many(keys)
+
+    async def adelete_matching(self, pattern: str) -> int:
+        return self.delete_matching(pattern)
+
+    async def aacquire(self, key: str, holder: str, ttl: float) -> bool:
+        return self.acquire(key, holder, ttl)
+
+    async def arelease(self, key: str, holder: str) -> None:
+        self.release(key, holder)
+
+    async def aunavailable(self) -> dict[str, str]:
+        return self.unavailable()
+
+
+class Batches(Memory):
+    """Correct, with the one ability."""
+
+    def get_many(self, keys: Sequence[str]) -> dict[str, bytes]:
+        return {key: value for key in keys if (value := self.get(key)) is not None}
+
+
+class ManyTellsMissesToo(Batches):
+    def get_many(self, keys: Sequence[str]) -> Any:
+        return {key: self.get(key) for key in keys}
+
+
+class ManyTellsTheExpired(Batches):
+    def get_many(self, keys: Sequence[str]) -> dict[str, bytes]:
+        return {key: self.entries[key][0] for key in keys if key in self.entries}
+
+
+class ManyTakesEmptyForAMiss(Batches):
+    def get_many(self, keys: Sequence[str]) -> dict[str, bytes]:
+        return {key: value for key in keys if (value := self.get(key))}
+
+
+class ManyReturnsPairs(Batches):
+    def get_many(self, keys: Sequence[str]) -> Any:
+        return list(super().get_many(keys).items())
+
+
+class ManyReturnsItsOwnBuffer(Batches):
+    def get_many(self, keys: Sequence[str]) -> Any:
+        return {key: bytearray(value) for key, value in super().get_many(keys).items()}
+
+
+class ManyTellsValuesInTheirOrder(Batches):
+    def get_many(self, keys: Sequence[str]) -> dict[str, bytes]:
+        return dict(zip(keys, super().get_many(keys).values(), strict=False))
+
+
+class ManyIsAThousandAtMost(Batches):
+    def get_many(self, keys: Sequence[str]) -> dict[str, bytes]:
+        return super().get_many(keys[:1000])
+
+
+class ManyUsesUpTheList(Batches):
+    def get_many(self, keys: Sequence[str]) -> dict[str, bytes]:
+        found = super().get_many(keys)
+        if isinstance(keys, list):
+            keys.clear()
+        return found
+
+
+class ManyTakesAListOnly(Batches):
+    def get_many(self, keys: Any) -> dict[str, bytes]:
+        return super().get_many(keys.copy())
+
+
+class ManySeesEverybody(Batches):
+    others: Any = None
+
+    def get_many(self, keys: Sequence[str]) -> dict[str, bytes]:
+        return {**({} if self.others is None else self.others.get_many(keys)), **super().get_many(keys)}
+
+
+class MatchesLikeAShell(Able):
+    def delete_matching(self, pattern: str) -> int:
+        return sum(self.delete(key) for key in self.keys() if fnmatch.fnmatchcase(key, pattern))
+
+
+class MatchesABackslashAsAnEscape(Able):
+    def delete_matching(self, pattern: str) -> int:
+        return super().delete_matching(pattern.replace("\\*", "[*]"))
+
+
+class MatchesOneLineOnly(Able):
+    def delete_matching(self, pattern: str) -> int:
+        wanted = re.compile(re.escape(pattern).replace(r"\*", ".*").replace(r"\?", "."))
+        return sum(self.delete(key) for key in self.keys() if wanted.fullmatch(key))
+
+
+class MatchesBeginnings(Able):
+    def delete_matching(self, pattern: str) -> int:
+        return super().delete_matching(pattern + "*")
+
+
+class MatchesAndCountsTheExpired(Able):
+    def delete_matching(self, pattern: str) -> int:
+        before = len(self.entries)
+        super().delete_matching(pattern)
+        return before
+
+
+class LeasesToEverybody(Able):
+    def acquire(self, key: str, holder: str, ttl: float) -> bool:
+        super().acquire(key, holder, ttl)
+        return True
+
+
+class LeasesAreNotRenewed(Able):
+    def acquire(self, key: str, holder: str, ttl: float) -> bool:
+        return True if self.leases.get(key, ("", 0))[0] == holder else super().acquire(key, holder, ttl)
+
+
+class LeasesForbidRenewal(Able):
+    def acquire(self, key: str, holder: str, ttl: float) -> bool:
+        return key not in self.leases and super().acquire(key, holder, ttl)
+
+
+class LeasesNeverEnd(Able):
+    def acquire(self, key: str, holder: str, ttl: float) -> bool:  # noqa: ARG002 - that is the fault
+        return super().acquire(key, holder, 10**9)
+
+
+class LeasesAreReleasedByAnybody(Able):
+    def release(self, key: str, holder: str) -> None:  # noqa: ARG002 - that is the fault
+        self.leases.pop(key, None)
+
+
+class LeasesAreTakenOneAfterAnother(Able):
+    def acquire(self, key: str, holder: str, ttl: float) -> bool:
+        has, until = self.leases.get(key, (holder, 0.0))
+        time.sleep(0.01)
+        if has != holder and until > time.monotonic():
+            return False
+        self.leases[key] = holder, time.monotonic() + ttl
+        return True
+
+
+class LeasesAreEntries(Able):
+    def acquire(self, key: str, holder: str, ttl: float) -> bool:
+        if super().get(key) not in (None, holder.encode()):
+            return False
+        self.set(key, holder.encode(), ttl)
+        return True
+
+    def release(self, key: str, holder: str) -> None:
+        if super().get(key) == holder.encode():
+            self.delete(key)
+
+
+class LeasesGoWithClear(Able):
+    def clear(self) -> None:
+        super().clear()
+        self.leases.clear()
+
+
+class HalfALease(Memory):
+    def acquire(self, key: str, holder: str, ttl: float) -> bool:  # noqa: ARG002 - never asked
+        return True
+
+
+class VersionStays(Able):
+    def version(self) -> int:
+        return len(self.entries)
+
+
+class VersionCountsReads(Able):
+    def get(self, key: str) -> bytes | None:
+        self.written += 1
+        return super().get(key)
+
+
+class VersionIgnoresClear(Able):
+    def clear(self) -> None:
+        self.entries.clear()
+
+
+class WatchDoesNotBegin(Able):
+    def watch(self, changed: Callable[[Sequence[str] | None], None]) -> bool:
+        self.watchers.append(changed)
+        return True
+
+
+class WatchIsDeafToDeletes(Able):
+    def delete(self, key: str) -> bool:
+        return Memory.delete(self, key)
+
+
+class DiagnosisWrites(Able):
+    def unavailable(self) -> dict[str, str]:
+        self.set("probe", b"")
+        return {}
+
+
+class Good(CacheConformance):
+    backend: type = Able
+
+    @pytest.fixture
+    def provider(self) -> Any:
+        return self.backend()
+
+
+class Kit(Good):
+    patience_s = 0.4
+
+    @pytest.fixture(params=["sync"])
+    def colour(self, request: pytest.FixtureRequest) -> Any:
+        return request.param  # the broken ones have no other
+
+
+class TestAble(Good):
+    """The one colour."""
+
+
+class TestLacksWhatItHas(Kit):
+    lacks = ("version",)
+
+
+class TestAbleInBoth(Good):
+    backend = AbleInBoth
+
+    @pytest.fixture
+    def sibling(self) -> Any:
+        return AbleInBoth()
+
+    @pytest.fixture
+    def twin(self, provider: Any) -> Any:
+        other = AbleInBoth()
+        other.__dict__ = provider.__dict__
+        return other
+
+
+class KitOfMany(Kit):
+    """What is about batches alone, since the rest takes seconds."""
+
+
+for _name in dir(KitOfMany):
+    if _name.startswith("test_") and getattr(getattr(KitOfMany, _name), "ability", None) != "get_many":
+        setattr(KitOfMany, _name, None)
+
+
+class TestManySeesEverybody(KitOfMany):
+    backend = ManySeesEverybody
+
+    @pytest.fixture
+    def sibling(self, provider: Any) -> Any:
+        provider.others = Batches()
+        return provider.others
+
+
+for _many in (
+    ManyTellsMissesToo, ManyTellsTheExpired, ManyTakesEmptyForAMiss, ManyReturnsPairs, ManyReturnsItsOwnBuffer,
+    ManyTellsValuesInTheirOrder, ManyIsAThousandAtMost, ManyUsesUpTheList, ManyTakesAListOnly,
+):  # fmt: skip
+    globals()[f"Test{_many.__name__}"] = type(f"Test{_many.__name__}", (KitOfMany,), {"backend": _many})
+
+_DIAGNOSES: dict[str, object] = {
+    "DiagnosisIsAList": ["watch"],
+    "DiagnosisNamesCommands": {"EVAL": "the user may not run it"},
+    "DiagnosisHasNoReason": {"watch": ""},
+}
+
+for _backend in (
+    MatchesLikeAShell, MatchesABackslashAsAnEscape, MatchesOneLineOnly, MatchesBeginnings,
+    MatchesAndCountsTheExpired, LeasesToEverybody, LeasesAreNotRenewed, LeasesForbidRenewal, LeasesNeverEnd,
+    LeasesAreReleasedByAnybody, LeasesAreTakenOneAfterAnother, LeasesAreEntries, LeasesGoWithClear, HalfALease,
+    VersionStays, VersionCountsReads, VersionIgnoresClear, WatchDoesNotBegin, WatchIsDeafToDeletes,
+    DiagnosisWrites,
+    *(type(name, (Able,), {"unavailable": lambda _, told=told: told}) for name, told in _DIAGNOSES.items()),
+):  # fmt: skip
+    globals()[f"Test{_backend.__name__}"] = type(f"Test{_backend.__name__}", (Kit,), {"backend": _backend})

@@ -1,0 +1,388 @@
+"""Language models, good and broken on purpose, under `LLMConformance`; test_conformance_llm.py runs this file."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+import time
+from collections.abc import AsyncIterator, Iterator
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+import pytest
+
+from llmcore.errors import BadRequest
+from llmcore.support.sending import track_sending
+from llmcore.types import (
+    ChatRequest,
+    Delta,
+    EmbeddingLimits,
+    EmbeddingRequest,
+    Embeddings,
+    Reply,
+    TokenCount,
+    ToolCall,
+    Usage,
+)
+from llmcore_testing.conformance import LLMConformance
+
+KEY = "sk-canary-4711"
+
+
+class Plain:
+    """Correct, blocking, without abilities; the least that keeps the contract."""
+
+    def said(self, request: ChatRequest) -> str:
+        if not request.messages:
+            raise BadRequest("there are no messages")
+        content = request.messages[-1].get("content")
+        text = content if isinstance(content, str) else msgspec.json.encode(content).decode()
+        return text.encode("utf-8", "replace").decode() or "nothing"
+
+    def complete(self, request: ChatRequest) -> Reply:
+        text = self.said(request)
+        usage = Usage(input_tokens=1 + len(text.split()), output_tokens=1 + len(text.split()))
+        return Reply(text=text, model="parrot", usage=usage)
+
+
+class AsyncPlain:
+    """Correct, asynchronous, without abilities."""
+
+    async def acomplete(self, request: ChatRequest) -> Reply:
+        return Plain().complete(request)
+
+
+class Full(Plain, AsyncPlain):
+    """Correct, in both colours, with every ability and a key that it hides."""
+
+    def stream(self, request: ChatRequest) -> Iterator[Delta]:
+        reply = self.complete(request)
+        half = len(reply.text) // 2
+        yield Delta(text=reply.text[:half])
+        yield Delta(text=reply.text[half:])
+        yield Delta(finish_reason=reply.finish_reason, usage=reply.usage)
+
+    async def astream(self, request: ChatRequest) -> AsyncIterator[Delta]:
+        for delta in self.stream(request):
+            yield delta
+
+    def count_tokens(self, content: Any) -> TokenCount:
+        if isinstance(content, str):
+            return TokenCount(len(content.split()), exact=True)
+        messages = content.messages if isinstance(content, ChatRequest) else content
+        return TokenCount(sum(1 + len(str(one["content"]).split()) for one in messages), exact=True)
+
+    def most_usage(self, request: ChatRequest, *, exact: bool = False) -> Usage | None:  # noqa: ARG002
+        words = sum(len(str(one.get("content")).split()) for one in request.messages)
+        return Usage(input_tokens=1 + words, output_tokens=1 + words)
+
+    def price(self, model: str, usage: Usage, service_tier: str | None = None) -> Decimal | None:  # noqa: ARG002
+        return usage.input_tokens + 4 * usage.output_tokens + 2 * Decimal(usage.cache_write_tokens)
+
+    def count_body(self, body: dict[str, Any]) -> TokenCount:
+        messages = body.get("messages")
+        return self.count_tokens(messages if isinstance(messages, list) else str(body.get("input") or ""))
+
+    def list_models(self) -> list[str]:
+        return ["parrot"]
+
+    async def alist_models(self) -> list[str]:
+        return ["parrot"]
+
+    def embed(self, request: EmbeddingRequest) -> Embeddings:
+        length = request.parameters.get("dimensions", 16)
+        digests = [hashlib.shake_128(text.encode()).digest(length) for text in request.texts]
+        usage = Usage(input_tokens=sum(len(text.split()) for text in request.texts))
+        return Embeddings(
+            vectors=[[byte / 255 for byte in each] for each in digests], model="parrot", usage=usage
+        )
+
+    async def aembed(self, request: EmbeddingRequest) -> Embeddings:
+        return self.embed(request)
+
+    def embedding_limits(self, model: str) -> EmbeddingLimits:  # noqa: ARG002 - one limit
+        return EmbeddingLimits(max_texts=64)
+
+
+class SaysAlwaysTheSame(Full):
+    def said(self, request: ChatRequest) -> str:
+        super().said(request)
+        return "As a language model, I cannot."
+
+
+class SaysItsCallsNumber(Full):
+    calls = 0
+
+    def said(self, request: ChatRequest) -> str:
+        self.calls += 1
+        return f"{super().said(request)} ({self.calls})"
+
+
+class MixesUpCalls(Full):
+    """Keeps the question on itself, where the next call overwrites it."""
+
+    question: str
+
+    def complete(self, request: ChatRequest) -> Reply:
+        self.question = super().said(request)
+        time.sleep(0.01)
+        return msgspec.structs.replace(super().complete(request), text=self.question)
+
+
+class ReturnsADict(Full):
+    def complete(self, request: ChatRequest) -> Any:
+        return {"text": super().complete(request).text}
+
+
+class ReturnsNoText(Full):
+    def complete(self, request: ChatRequest) -> Any:
+        return msgspec.structs.replace(super().complete(request), text=None)
+
+
+class NamesNoModel(Full):
+    def complete(self, request: ChatRequest) -> Reply:
+        return msgspec.structs.replace(super().complete(request), model="")
+
+
+class AnnouncesAReportThatNeverComes(Full):
+    def complete(self, request: ChatRequest) -> Reply:
+        track_sending()
+        return super().complete(request)
+
+
+class KnowsNoEnd(Full):
+    def complete(self, request: ChatRequest) -> Reply:
+        return msgspec.structs.replace(super().complete(request), finish_reason=None)
+
+
+class KnowsNoUsage(Full):
+    def complete(self, request: ChatRequest) -> Reply:
+        return msgspec.structs.replace(super().complete(request), usage=Usage())
+
+
+class CountsBackwards(Full):
+    def complete(self, request: ChatRequest) -> Reply:
+        return msgspec.structs.replace(
+            super().complete(request), usage=Usage(input_tokens=-3, output_tokens=1)
+        )
+
+
+class LeavesCachedTokensOut(Full):
+    def complete(self, request: ChatRequest) -> Reply:
+        usage = Usage(input_tokens=2, output_tokens=2, cached_tokens=50)
+        return msgspec.structs.replace(super().complete(request), usage=usage)
+
+
+class CutsSilently(Full):
+    def complete(self, request: ChatRequest) -> Reply:
+        reply = super().complete(request)
+        return msgspec.structs.replace(reply, text=reply.text[: request.parameters.get("max_tokens", 10**6)])
+
+
+class RaisesKeyError(Full):
+    def said(self, request: ChatRequest) -> str:
+        if not request.messages:
+            raise KeyError("messages")
+        return super().said(request)
+
+
+class ChainsTheSdksError(Full):
+    def said(self, request: ChatRequest) -> str:
+        try:
+            return str(request.messages[-1]) + super().said(request)
+        except IndexError as error:
+            raise BadRequest("there are no messages") from error
+
+
+class ChangesTheRequest(Full):
+    def complete(self, request: ChatRequest) -> Reply:
+        for message in request.messages:
+            message.setdefault("name", "user")
+        return super().complete(request)
+
+
+class DecodesToolArguments(Full):
+    def complete(self, request: ChatRequest) -> Reply:
+        reply = super().complete(request)
+        if "tool_choice" not in request.parameters:
+            return reply
+        call: Any = ToolCall(name="get_weather", arguments={"city": "Oslo"})  # type: ignore[arg-type]
+        return msgspec.structs.replace(reply, tool_calls=(call,), finish_reason="tool_calls")
+
+
+class SendsPiecesForABody(Full):
+    def complete(self, request: ChatRequest) -> Reply:
+        return msgspec.structs.replace(super().complete(request), body=b"data: {}\n\ndata: [DONE]\n\n")
+
+
+class StreamsInOnePiece(Full):
+    def stream(self, request: ChatRequest) -> Iterator[Delta]:
+        reply = self.complete(request)
+        yield Delta(text=reply.text, finish_reason="stop", usage=reply.usage)
+
+
+class StreamsNoEnd(Full):
+    def stream(self, request: ChatRequest) -> Iterator[Delta]:
+        yield from [delta for delta in super().stream(request) if not delta.finish_reason]
+
+
+class StreamsTheTextSoFar(Full):
+    def stream(self, request: ChatRequest) -> Iterator[Delta]:
+        text = ""
+        for delta in super().stream(request):
+            text += delta.text
+            yield msgspec.structs.replace(delta, text=text)
+
+
+class StreamsUsageInEveryPiece(Full):
+    def stream(self, request: ChatRequest) -> Iterator[Delta]:
+        for delta in super().stream(request):
+            yield msgspec.structs.replace(delta, usage=Usage(input_tokens=1, output_tokens=1))
+
+
+class CutsCharacters(Full):
+    def stream(self, request: ChatRequest) -> Iterator[Delta]:
+        reply = self.complete(request)
+        data = reply.text.encode()
+        for at in range(0, len(data), 2):
+            yield Delta(text=data[at : at + 2].decode("utf-8", "replace"))
+        yield Delta(finish_reason="stop", usage=reply.usage)
+
+
+class StreamsStrings(Full):
+    def stream(self, request: ChatRequest) -> Iterator[Any]:
+        yield from self.complete(request).text.split()
+
+
+class HoldsOnToAbandonedStreams(Full):
+    def __init__(self) -> None:
+        self.busy = threading.Lock()
+
+    def stream(self, request: ChatRequest) -> Iterator[Delta]:
+        if not self.busy.acquire(blocking=False):
+            raise RuntimeError("the connection is busy")
+        yield from super().stream(request)
+        self.busy.release()
+
+
+class CountsPlainInts(Full):
+    def count_tokens(self, content: Any) -> Any:
+        return int(super().count_tokens(content))
+
+
+class ClaimsToBeExact(Full):
+    def count_tokens(self, content: Any) -> TokenCount:
+        return TokenCount(super().count_tokens(content) * 2, exact=True)
+
+
+class GuessesTooLittle(Full):
+    def most_usage(self, request: ChatRequest, *, exact: bool = False) -> Usage | None:  # noqa: ARG002
+        return Usage(input_tokens=1, output_tokens=1000)
+
+
+class CountsMoreThanItGuessed(Full):
+    def most_usage(self, request: ChatRequest, *, exact: bool = False) -> Usage | None:
+        most = super().most_usage(request)
+        return msgspec.structs.replace(most, input_tokens=10**6) if exact and most else most
+
+
+class ForgetsWhatCostsMore(Full):
+    """All that it reads is written to its cache at three times the price, and it does not say so beforehand."""
+
+    def complete(self, request: ChatRequest) -> Reply:
+        reply = super().complete(request)
+        usage = msgspec.structs.replace(reply.usage, cache_write_tokens=reply.usage.input_tokens)
+        return msgspec.structs.replace(reply, usage=usage)
+
+
+class TellsANumber(Full):
+    def most_usage(self, request: ChatRequest, *, exact: bool = False) -> Any:  # noqa: ARG002
+        return 1000
+
+
+class CountsBodiesOtherwise(Full):
+    def count_body(self, body: dict[str, Any]) -> TokenCount:
+        return TokenCount(super().count_body(body) + 1, exact=True)
+
+
+class BoundsBelowItsCount(Full):
+    def count_tokens(self, content: Any) -> TokenCount:
+        return TokenCount(super().count_tokens(content), exact=False, bound=0)
+
+
+class ListsOneText(Full):
+    def list_models(self) -> Any:
+        return "parrot"
+
+
+class ShowsItsKey(Full):
+    def __repr__(self) -> str:
+        return f"ShowsItsKey(api_key={KEY!r})"
+
+
+class KeepsItsKeyInTheOpen(Full):
+    def __init__(self) -> None:
+        self.headers = {"Authorization": f"Bearer {KEY}"}
+
+
+class TellsItsKeyInErrors(Full):
+    def said(self, request: ChatRequest) -> str:
+        if not request.messages:
+            raise BadRequest(f"the server refused Bearer {KEY}")
+        return super().said(request)
+
+
+class HalfAColour(Plain):
+    async def astream(self, request: ChatRequest) -> AsyncIterator[Delta]:
+        yield Delta(text=self.said(request))
+
+    async def complete(self, request: ChatRequest) -> Reply:  # type: ignore[override]
+        return super().complete(request)
+
+
+class NoModel:
+    def chat(self, text: str) -> str:
+        return text
+
+
+class Good(LLMConformance):
+    backend: type = Full
+
+    @pytest.fixture
+    def provider(self) -> Any:
+        return self.backend()
+
+    @pytest.fixture
+    def canary(self) -> str:
+        return KEY
+
+
+class Broken(Good):
+    @pytest.fixture(params=["sync"])
+    def colour(self, request: pytest.FixtureRequest) -> Any:
+        return request.param
+
+
+class TestFull(Good):
+    """Every test applies."""
+
+
+class TestPlain(Good):
+    backend = Plain
+
+
+class TestAsyncPlain(Good):
+    backend = AsyncPlain
+
+
+for _backend in (
+    AnnouncesAReportThatNeverComes, SaysAlwaysTheSame, SaysItsCallsNumber, MixesUpCalls, ReturnsADict, ReturnsNoText, NamesNoModel, KnowsNoEnd,
+    KnowsNoUsage, CountsBackwards, LeavesCachedTokensOut, CutsSilently, RaisesKeyError, ChainsTheSdksError,
+    ChangesTheRequest, DecodesToolArguments, SendsPiecesForABody, StreamsInOnePiece, StreamsNoEnd,
+    StreamsTheTextSoFar, StreamsUsageInEveryPiece, CutsCharacters, StreamsStrings, HoldsOnToAbandonedStreams,
+    CountsPlainInts, ClaimsToBeExact, BoundsBelowItsCount, CountsBodiesOtherwise, GuessesTooLittle, CountsMoreThanItGuessed, ForgetsWhatCostsMore, TellsANumber,
+    ListsOneText, ShowsItsKey, KeepsItsKeyInTheOpen, TellsItsKeyInErrors,
+    HalfAColour, NoModel,
+):  # fmt: skip
+    globals()[f"Test{_backend.__name__}"] = type(f"Test{_backend.__name__}", (Broken,), {"backend": _backend})

@@ -1,0 +1,285 @@
+"""The cache under calls: a memory tier that is never wrong, and a backend that is left alone while it fails."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from llmcore.cache.invalidation import EVERYTHING
+from llmcore.cache.store import CacheStore
+from llmcore.calls.backend import Backend
+from llmcore.calls.drivers import run
+from llmcore.errors import CacheError, CacheUnavailable
+from llmcore.hookspecs import Options, Provider
+
+
+class Fake:
+    """A cache of a stranger's: a dict that does what a test tells it."""
+
+    def __init__(self) -> None:
+        self.kept: dict[str, bytes] = {}
+        self.asked: list[str] = []
+        self.error: Exception | None = None
+
+    def get(self, key: str) -> bytes | None:
+        self._ask("get")
+        return self.kept.get(key)
+
+    def set(self, key: str, value: bytes, ttl: float | None = None) -> None:
+        del ttl
+        self._ask("set")
+        self.kept[key] = value
+
+    def delete(self, key: str) -> bool:
+        self._ask("delete")
+        return self.kept.pop(key, None) is not None
+
+    def clear(self) -> None:
+        self._ask("clear")
+        self.kept.clear()
+
+    def _ask(self, what: str) -> None:
+        self.asked.append(what)
+        if self.error is not None:
+            raise self.error
+
+
+class Counting(Fake):
+    """Counts its writes, as a file can."""
+
+    writes = 0
+
+    def version(self) -> int:
+        return self.writes
+
+    def set(self, key: str, value: bytes, ttl: float | None = None) -> None:
+        super().set(key, value, ttl)
+        self.writes += 1
+
+    def delete(self, key: str) -> bool:
+        self.writes += 1
+        return super().delete(key)
+
+
+class Reporting(Fake):
+    """Reports changes, as a server can."""
+
+    changed: Callable[[Sequence[str] | None], None]
+
+    def watch(self, changed: Callable[[Sequence[str] | None], None]) -> bool:
+        self.changed = changed
+        return True
+
+
+class NoOptions:
+    def options(self, kind: str, provider: Provider) -> object:
+        del kind, provider
+        return Options()
+
+
+def store_of(provider: object, memory: int = 10**6) -> CacheStore:
+    entry = Provider(name="fake", create=lambda _: provider)
+    return CacheStore(Backend("cache", entry, NoOptions()), memory=memory)
+
+
+@pytest.fixture
+def counting() -> Any:
+    return Counting()
+
+
+@pytest.fixture
+def reporting() -> Any:
+    return Reporting()
+
+
+class TestTier:
+    def test_in_front_of_a_cache_that_says_nothing_of_others_there_is_none(self) -> None:
+        fake = Fake()
+        store = store_of(fake)
+        run(store.keep("k", b"v"))
+        assert [run(store.lookup("k")) for _ in range(3)] == [b"v"] * 3
+        assert fake.asked == ["set", "get", "get", "get"]
+
+    def test_it_answers_what_was_read_or_written(self, counting: Counting) -> None:
+        store = store_of(counting)
+        run(store.keep("k", b"v"))
+        other = store_of(counting)
+        assert [run(store.lookup("k")), run(other.lookup("k")), run(other.lookup("k"))] == [b"v"] * 3
+        assert counting.asked == ["set", "get"]
+
+    def test_turned_off_it_is_not_there(self, counting: Counting) -> None:
+        store = store_of(counting, memory=0)
+        run(store.keep("k", b"v"))
+        run(store.lookup("k"))
+        assert counting.asked == ["set", "get"]
+
+    @pytest.mark.parametrize("write", ["set", "delete"])
+    def test_another_processs_write_is_seen_at_once(self, counting: Counting, write: str) -> None:
+        here, there = store_of(counting), store_of(counting)
+        run(here.keep("k", b"old"))
+        assert run(here.lookup("k")) == b"old"
+        run(there.keep("k", b"new") if write == "set" else there.forget("k"))
+        assert run(here.lookup("k")) == (b"new" if write == "set" else None)
+
+    def test_a_write_by_another_in_the_middle_of_a_read_is_not_covered_up(self, counting: Counting) -> None:
+        here, there = store_of(counting), store_of(counting)
+        run(there.keep("k", b"old"))
+        read = here.lookup("k")
+        step = next(read)
+        while step.args[0] != "k":
+            step = read.send(step.blocking(*step.args))
+        old = step.blocking(*step.args)
+        run(there.keep("k", b"new"))
+        with pytest.raises(StopIteration):
+            read.send(old)
+        assert run(here.lookup("k")) == b"new"
+
+    def test_until_reports_have_begun_nothing_is_trusted(self, reporting: Reporting) -> None:
+        store = store_of(reporting)
+        run(store.keep("k", b"v"))
+        run(store.lookup("k"))
+        assert reporting.asked == ["set", "get"]
+        reporting.changed([])
+        run(store.lookup("k"))
+        run(store.lookup("k"))
+        assert reporting.asked == ["set", "get", "get"]
+
+    def test_a_reported_change_is_seen(self, reporting: Reporting) -> None:
+        store = store_of(reporting)
+        run(store.lookup("k"))
+        reporting.changed([])
+        run(store.keep("k", b"old"))
+        run(store_of(reporting, memory=0).keep("k", b"new"))
+        reporting.changed(["k"])
+        assert run(store.lookup("k")) == b"new"
+
+    def test_lost_reports_empty_it(self, reporting: Reporting) -> None:
+        store = store_of(reporting)
+        run(store.lookup("k"))
+        reporting.changed([])
+        run(store.keep("k", b"v"))
+        reporting.kept.clear()
+        reporting.changed(None)
+        assert run(store.lookup("k")) is None
+
+    def test_between_lost_reports_and_new_ones_nothing_is_trusted(self, reporting: Reporting) -> None:
+        store = store_of(reporting)
+        run(store.lookup("k"))
+        reporting.changed([])
+        reporting.changed(None)
+        run(store.keep("k", b"v"))
+        reporting.kept.clear()
+        assert run(store.lookup("k")) is None
+
+    def test_an_entrys_time_is_over_in_the_tier_as_well(self, counting: Counting) -> None:
+        store = store_of(counting)
+        run(store.keep("k", b"v", 0.05))
+        assert run(store.lookup("k")) == b"v"
+        until(lambda: run(store.lookup("k")) is None)
+
+    def test_clearing_the_cache_clears_it(self, counting: Counting) -> None:
+        store = store_of(counting)
+        run(store.keep("k", b"v"))
+        run(store.invalidate(EVERYTHING))
+        assert run(store.lookup("k")) is None
+
+
+def until(condition: Callable[[], bool]) -> None:
+    end = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < end, "it never came true"
+        threading.Event().wait(0.005)
+
+
+class TestBreaker:
+    def test_a_cache_that_cannot_be_reached_is_left_alone_at_once(self) -> None:
+        fake = Fake()
+        fake.error = CacheUnavailable("down")
+        store = store_of(fake)
+        assert [run(store.lookup("k")), run(store.keep("k", b"v")), run(store.lookup("k"))] == [
+            None,
+            False,
+            None,
+        ]
+        assert fake.asked == ["get"]
+        assert store.stats.as_dict()["errors"] == 1
+
+    def test_one_that_refuses_what_it_is_to_keep_is_asked_on_and_told_of_once(
+        self, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        fake = Fake()
+        store = store_of(fake)
+        run(store.keep("k", b"v"))
+        fake.error = CacheError("too large")
+        assert [run(store.keep("k", b"v")) for _ in range(10)] == [False] * 10
+        fake.error = None
+        assert run(store.lookup("k")) == b"v"
+        assert store.stats.errors == 10
+        assert [record.getMessage() for record in caplog.records] == [
+            "cache `fake` refuses to store a value, calls go on: too large"
+        ]
+
+    def test_one_that_fails_otherwise_is_left_alone_after_three_in_a_row(self) -> None:
+        fake = Fake()
+        fake.error = CacheError("something odd")
+        store = store_of(fake)
+        for _ in range(5):
+            run(store.lookup("k"))
+        assert fake.asked == ["get"] * 3
+
+    def test_a_success_in_between_begins_the_count_again(self) -> None:
+        fake = Fake()
+        store = store_of(fake)
+        for _ in range(3):
+            fake.error = CacheError("something odd")
+            run(store.lookup("k"))
+            run(store.lookup("k"))
+            fake.error = None
+            run(store.lookup("k"))
+        assert fake.asked == ["get"] * 9
+
+    def test_it_is_used_again_when_it_answers_and_each_change_is_one_line(
+        self, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        fake = Fake()
+        fake.error = CacheUnavailable("down")
+        store = store_of(fake)
+        with caplog.at_level(logging.WARNING):
+            for _ in range(5):
+                run(store.lookup("k"))
+            fake.error = None
+            until(lambda: run(store.keep("k", b"v")))
+        assert run(store.lookup("k")) == b"v"
+        assert [record.getMessage() for record in caplog.records] == [
+            "cache `fake` fails, calls go on without it: down",
+            "cache `fake` works again",
+        ]
+
+    def test_a_strangers_exception_is_outlived_like_any_other(self) -> None:
+        fake = Fake()
+        fake.error = KeyError("bug")
+        store = store_of(fake)
+        assert run(store.lookup("k")) is None
+        assert store.stats.as_dict()["errors"] == 1
+
+    @pytest.mark.parametrize(
+        "poison", [b"", b"x", b"garbage that is long enough", b"llm1", b"cos\nsystem\n(S'x'\ntR."]
+    )
+    def test_what_is_not_ours_is_a_miss(self, poison: bytes) -> None:
+        fake = Fake()
+        fake.kept["k"] = poison
+        assert run(store_of(fake).lookup("k")) is None
+
+    def test_one_that_cannot_even_be_opened_is_outlived(self, tmp_path: Path) -> None:
+        from llmcore.cache import CacheManager
+
+        (tmp_path / "file").write_text("no folder")
+        cache = CacheManager("file", cache_dir=str(tmp_path / "file"))
+        assert cache.get("k") is None
+        assert not cache.set("k", 1)

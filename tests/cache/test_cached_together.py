@@ -1,0 +1,321 @@
+"""cached() in company: one run for all who ask at once, in threads, tasks and processes."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from llmcore.cache import CacheManager
+from llmcore_testing.redis_server import RedisServer, find_redis_server
+
+
+@pytest.fixture
+def cache() -> Iterator[CacheManager]:
+    with CacheManager(backend="memory") as manager:
+        yield manager
+
+
+def until(condition: Callable[[], bool]) -> None:
+    end = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < end, "it never came true"
+        threading.Event().wait(0.001)
+
+
+async def auntil(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(20):
+        while not condition():  # noqa: ASYNC110 - what is waited for happens in other threads too
+            await asyncio.sleep(0.001)
+
+
+def aboard(cache: CacheManager) -> int:
+    return sum(len(flight.callers) for flight in cache._values.flights._flights.values())
+
+
+def test_two_hundred_threads_are_one_run(cache: CacheManager) -> None:
+    ran, gate = [], threading.Event()
+
+    @cache.cached()
+    def slow(x: int) -> list[int]:
+        ran.append(x)
+        assert gate.wait(20)
+        return [x]
+
+    with ThreadPoolExecutor(200) as pool:
+        asked = [pool.submit(slow, 1) for _ in range(200)]
+        until(lambda: aboard(cache) == 200)
+        gate.set()
+        results = [each.result() for each in asked]
+    assert results == [[1]] * 200
+    assert ran == [1]
+    assert len({id(each) for each in results}) == 200  # nobody changes another's
+
+
+def test_two_hundred_tasks_are_one_run(cache: CacheManager) -> None:
+    ran: list[int] = []
+
+    @cache.cached()
+    async def slow(x: int) -> int:
+        ran.append(x)
+        await auntil(lambda: aboard(cache) == 200)
+        return x
+
+    async def main() -> list[int]:
+        return await asyncio.gather(*(slow(1) for _ in range(200)))
+
+    assert asyncio.run(main()) == [1] * 200
+    assert ran == [1]
+
+
+PROGRAM = """
+import asyncio, sys, time
+from pathlib import Path
+from llmcore.cache import CacheManager
+
+here = Path(__file__).parent
+cache = CacheManager(**{options!r})
+
+def ran(what):
+    with (here / "ran").open("a") as file:
+        file.write(what + " ")
+    while len(list(here.glob("ready.*"))) < 8:
+        time.sleep(0.005)
+
+@cache.cached(ttl=60)
+def slow(x: int) -> int:
+    ran("function")
+    return 2 * x
+
+@cache.cached(ttl=60)
+async def aslow(x: int) -> int:
+    await asyncio.to_thread(ran, "coroutine")
+    return 3 * x
+
+@cache.cached(ttl=60)
+def pieces(x: int):
+    ran("generator")
+    yield from range(x)
+
+cache.get("warm")
+(here / f"ready.{{sys.argv[1]}}").touch()
+assert slow(21) == 42
+assert asyncio.run(aslow(21)) == 63
+assert list(pieces(3)) == [0, 1, 2]
+assert cache.get_stats()["errors"] == 0
+cache.close()
+"""
+
+
+def eight_processes_are_one_run(folder: Path, **options: Any) -> None:
+    program = folder / "program.py"
+    program.write_text(PROGRAM.format(options=options))
+    started = [subprocess.Popen([sys.executable, str(program), str(each)]) for each in range(8)]
+    assert [each.wait(60) for each in started] == [0] * 8
+    assert (folder / "ran").read_text().split() == ["function", "coroutine", "generator"]
+
+
+def test_eight_processes_on_one_file_are_one_run(tmp_path: Path) -> None:
+    eight_processes_are_one_run(tmp_path, backend="file", cache_dir=str(tmp_path / "cache"))
+
+
+@pytest.mark.skipif(find_redis_server() is None, reason="no redis-server")
+def test_eight_processes_on_one_redis_are_one_run(tmp_path: Path) -> None:
+    with RedisServer(tmp_path) as server:
+        eight_processes_are_one_run(
+            tmp_path, backend="redis", url=server.url, timeout=20.0, connect_timeout=20.0
+        )
+
+
+def test_a_failing_leader_does_not_fail_its_followers(cache: CacheManager) -> None:
+    ran = itertools.count(1)
+
+    class Odd(Exception):  # one that copy.copy() cannot copy
+        def __init__(self, one: int, two: int) -> None:
+            super().__init__(one + two)
+
+    @cache.cached()
+    def slow() -> int:
+        turn = next(ran)
+        until(lambda: aboard(cache) == (5 if turn == 1 else 4))
+        if turn == 1:
+            raise Odd(1, 2)
+        return turn
+
+    with ThreadPoolExecutor(5) as pool:
+        asked = [pool.submit(slow) for _ in range(5)]
+        errors = [each.exception() for each in asked]
+    assert [type(each) for each in errors if each] == [Odd]
+    assert slow() == 2
+
+
+def test_when_the_second_run_fails_too_all_are_told(cache: CacheManager) -> None:
+    ran = itertools.count(1)
+
+    @cache.cached()
+    def slow() -> int:
+        turn = next(ran)
+        until(lambda: aboard(cache) == (5 if turn == 1 else 4))
+        raise ValueError(turn)
+
+    with ThreadPoolExecutor(5) as pool:
+        errors = [each.exception() for each in [pool.submit(slow) for _ in range(5)]]
+    assert sorted(str(each) for each in errors) == ["1", "2", "2", "2", "2"]
+
+
+def test_a_cancelled_leader_does_not_cancel_its_followers(cache: CacheManager) -> None:
+    ran: list[int] = []
+
+    @cache.cached()
+    async def slow() -> int:
+        ran.append(1)
+        await auntil(lambda: aboard(cache) == 20)
+        return 7
+
+    async def main() -> list[int]:
+        leader = asyncio.create_task(slow())
+        await auntil(lambda: bool(ran))
+        followers = [asyncio.create_task(slow()) for _ in range(20)]
+        leader.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await leader
+        return await asyncio.gather(*followers)
+
+    assert asyncio.run(main()) == [7] * 20
+    assert len(ran) <= 2
+
+
+def test_a_function_may_call_itself(cache: CacheManager) -> None:
+    ran: list[int] = []
+
+    @cache.cached()
+    def fibonacci(n: int) -> int:
+        ran.append(n)
+        return n if n < 2 else fibonacci(n - 1) + fibonacci(n - 2)
+
+    @cache.cached()
+    async def afibonacci(n: int) -> int:
+        return n if n < 2 else sum(await asyncio.gather(afibonacci(n - 1), afibonacci(n - 2)))
+
+    assert fibonacci(20) == asyncio.run(afibonacci(20)) == 6765
+    assert len(ran) == 21
+
+
+def test_a_function_that_calls_itself_with_the_same_arguments_does_not_wait_for_itself(
+    cache: CacheManager,
+) -> None:
+    depth = itertools.count()
+
+    @cache.cached()
+    def again(x: int) -> int:
+        return x if next(depth) >= 2 else again(x)
+
+    @cache.cached()
+    async def aagain(x: int) -> int:
+        return x if next(depth) >= 5 else await asyncio.create_task(aagain(x))
+
+    async def main() -> int:
+        async with asyncio.timeout(20):
+            return await aagain(5)
+
+    assert again(5) == asyncio.run(main()) == 5
+
+
+class TestGenerators:
+    def test_what_was_yielded_is_replayed(self, cache: CacheManager) -> None:
+        ran: list[int] = []
+
+        @cache.cached()
+        def count(n: int) -> Iterator[Any]:
+            ran.append(n)
+            for each in range(n):
+                yield [each]
+
+        first = list(count(3))
+        first[0].append("mine")
+        assert list(count(3)) == [[0], [1], [2]]
+        assert list(count(0)) == list(count(0)) == []
+        assert ran == [3, 0]
+
+    def test_what_was_left_before_its_end_is_not_kept(self, cache: CacheManager) -> None:
+        ran, closed = [], []
+
+        @cache.cached()
+        def count(n: int) -> Iterator[int]:
+            ran.append(n)
+            try:
+                yield from range(n)
+            finally:
+                closed.append(n)
+
+        pieces = count(3)
+        assert next(iter(pieces)) == 0
+        pieces.close()  # type: ignore[attr-defined]  # declared as an Iterator, as people do
+        assert closed == [3]
+        assert list(count(3)) == [0, 1, 2]
+        assert ran == [3, 3]
+
+    def test_a_failure_comes_where_it_came_and_is_not_kept(self, cache: CacheManager) -> None:
+        @cache.cached()
+        def fails() -> Iterator[int]:
+            yield 1
+            raise ValueError("no")
+
+        for _ in range(2):
+            pieces = fails()
+            assert next(iter(pieces)) == 1
+            with pytest.raises(ValueError, match="no"):
+                next(iter(pieces))
+
+    def test_two_who_iterate_in_turn_share_one_run(self, cache: CacheManager) -> None:
+        ran: list[int] = []
+
+        @cache.cached()
+        def count(n: int) -> Iterator[int]:
+            ran.append(n)
+            yield from range(n)
+
+        assert list(zip(count(3), count(3), strict=True)) == [(0, 0), (1, 1), (2, 2)]
+        assert ran == [3]
+
+    def test_async_generators_are_one_run_and_replayed(self, cache: CacheManager) -> None:
+        ran: list[int] = []
+
+        @cache.cached()
+        async def count(n: int) -> AsyncIterator[int]:
+            ran.append(n)
+            for each in range(n):
+                await asyncio.sleep(0)
+                yield each
+
+        async def gathered() -> list[int]:
+            return [each async for each in count(3)]
+
+        async def main() -> list[list[int]]:
+            return [*await asyncio.gather(*(gathered() for _ in range(20))), await gathered()]
+
+        assert asyncio.run(main()) == [[0, 1, 2]] * 21
+        assert ran == [3]
+
+    def test_a_refreshed_generator_runs_again(self, cache: CacheManager) -> None:
+        ran = itertools.count(1)
+
+        @cache.cached()
+        def turns() -> Iterator[int]:
+            yield next(ran)
+
+        assert [list(turns()), list(turns.refresh()), list(turns()), list(turns.uncached())] == [
+            [1],
+            [2],
+            [2],
+            [3],
+        ]

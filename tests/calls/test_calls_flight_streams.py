@@ -1,0 +1,280 @@
+"""Single flight of streams, and of work that goes from one colour or place to another."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from collections.abc import Generator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from llmcore.calls.drivers import aiterate, arun, iterate, run
+from llmcore.calls.single_flight import FlightResult, Flights
+from llmcore.calls.steps import Step
+from llmcore.errors import Timeout, Unavailable
+from tests.kits.flights import AsyncStream, Stream, Upstream, aboard, auntil, until
+
+
+def test_followers_of_a_stream_get_every_piece_from_the_first_on() -> None:
+    flights, stream = Flights(), Stream()
+    with ThreadPoolExecutor(20) as pool:
+        leader = iterate(flights.join("k", stream.work, emit=bool))
+        stream.gate.release(2)
+        assert [next(leader), next(leader)] == ["0", "1"]
+        others = [
+            pool.submit(lambda: list(iterate(flights.join("k", stream.work, emit=bool)))) for _ in range(19)
+        ]
+        until(lambda: aboard(flights) == 20)
+        stream.gate.release(3)
+        assert list(leader) == ["2", "3", "4"]
+        assert [other.result(20) for other in others] == [["0", "1", "2", "3", "4"]] * 19
+    assert (stream.asked, stream.closed) == (1, 1)
+
+
+def test_a_leader_who_stops_reading_leaves_the_stream_to_its_followers() -> None:
+    flights, stream = Flights(), Stream()
+    leader = iterate(flights.join("k", stream.work, emit=bool))
+    stream.gate.release(2)
+    assert next(leader) == "0"
+    with ThreadPoolExecutor(1) as pool:
+        other = pool.submit(lambda: list(iterate(flights.join("k", stream.work, emit=bool))))
+        until(lambda: aboard(flights) == 2)
+        leader.close()
+        stream.gate.release(3)
+        assert other.result(20) == ["0", "1", "2", "3", "4"]
+    assert (stream.asked, stream.closed) == (1, 1)
+
+
+def test_a_cancelled_leader_of_a_stream_leaves_it_whole_to_twenty_followers() -> None:
+    flights, stream = Flights(), AsyncStream()
+
+    async def read() -> list[str]:
+        return [piece async for piece in aiterate(flights.join("k", stream.work, emit=bool))]
+
+    async def main() -> list[list[str]]:
+        leader = asyncio.create_task(read())
+        stream.gate.release(2)
+        await auntil(stream.reached.is_set)
+        tasks = [asyncio.create_task(read()) for _ in range(20)]
+        await auntil(lambda: aboard(flights) == 21)
+        leader.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await leader
+        stream.gate.release(3)
+        return await asyncio.gather(*tasks)
+
+    assert asyncio.run(main()) == [["0", "1", "2", "3", "4"]] * 20
+    assert (stream.asked, stream.closed) == (1, 1)
+
+
+def test_a_plain_call_and_a_stream_share_one_flight() -> None:
+    flights, stream = Flights(), Stream()
+    with ThreadPoolExecutor(2) as pool:
+        streaming = pool.submit(lambda: list(iterate(flights.join("k", stream.work, emit=bool))))
+        until(stream.reached.is_set)
+        plain = pool.submit(run, flights.join("k", stream.work))
+        until(lambda: aboard(flights) == 2)
+        stream.gate.release(5)
+        assert streaming.result(20) == ["0", "1", "2", "3", "4"]
+        assert plain.result(20).value == "whole"
+    assert stream.asked == 1
+
+
+def test_a_stream_that_everybody_left_is_closed() -> None:
+    flights, stream = Flights(), Stream()
+    leader = iterate(flights.join("k", stream.work, emit=bool))
+    stream.gate.release(1)
+    assert next(leader) == "0"
+    leader.close()
+    assert (stream.closed, flights._flights) == (1, {})
+
+
+# -- from one colour and place to another
+
+
+def test_a_stream_begun_in_a_loop_is_taken_over_by_a_thread() -> None:
+    flights, stream = Flights(), AsyncStream()
+
+    async def main(pool: ThreadPoolExecutor) -> list[str]:
+        leader = aiterate(flights.join("k", stream.work, emit=bool))
+        stream.gate.release(2)
+        assert await anext(leader) == "0"
+        thread = asyncio.get_running_loop().run_in_executor(
+            pool, lambda: list(iterate(flights.join("k", stream.work, emit=bool)))
+        )
+        await auntil(lambda: aboard(flights) == 2)
+        await leader.aclose()
+        stream.gate.release(3)
+        return await thread
+
+    with ThreadPoolExecutor(1) as pool:
+        assert asyncio.run(main(pool)) == ["0", "1", "2", "3", "4"]
+    assert (stream.asked, stream.closed) == (1, 1)
+
+
+def test_a_stream_begun_by_a_thread_is_taken_over_by_a_task() -> None:
+    flights, stream = Flights(), Stream()
+    leader = iterate(flights.join("k", stream.work, emit=bool))
+    stream.gate.release(2)
+    assert next(leader) == "0"
+
+    async def main() -> list[str]:
+        task = asyncio.create_task(collected(flights, stream))
+        await auntil(lambda: aboard(flights) == 2)
+        await asyncio.to_thread(leader.close)
+        stream.gate.release(3)
+        return await task
+
+    assert asyncio.run(main()) == ["0", "1", "2", "3", "4"]
+    assert (stream.asked, stream.closed) == (1, 1)
+
+
+async def collected(flights: Flights, stream: Stream) -> list[str]:
+    return [piece async for piece in aiterate(flights.join("k", stream.work, emit=bool))]
+
+
+def test_work_whose_loop_stands_still_is_begun_anew_by_another() -> None:
+    flights, upstream = Flights(), Upstream()
+    loop = asyncio.new_event_loop()
+    leader = loop.create_task(arun(flights.join("k", upstream.work)))
+    loop.run_until_complete(auntil(upstream.reached.is_set))
+    upstream.open.set()
+    with ThreadPoolExecutor(1) as pool:
+        follower = pool.submit(run, flights.join("k", upstream.work, left=lambda: 0.2))
+        with pytest.raises(Timeout):  # it waits for one who drives, no longer than it may
+            follower.result(10)
+    assert loop.run_until_complete(leader).value == "answer 1"
+    loop.close()
+
+
+def test_a_driver_waits_no_longer_than_it_may_and_leaves_the_rest_their_answer() -> None:
+    flights, upstream = Flights(), Upstream()
+
+    async def main() -> FlightResult:
+        hasty = asyncio.create_task(arun(flights.join("k", upstream.work, left=lambda: 0.01)))
+        await auntil(upstream.reached.is_set)
+        patient = asyncio.create_task(arun(flights.join("k", upstream.work)))
+        await auntil(lambda: aboard(flights) == 2)
+        with pytest.raises(Timeout):
+            await hasty
+        upstream.open.set()
+        return await patient
+
+    assert asyncio.run(main()).value == "answer 1"
+    assert upstream.asked == 1
+
+
+def test_a_stream_that_broke_off_is_tried_again_by_those_to_whom_it_gave_nothing() -> None:
+    flights = Flights()
+    begun: list[int] = []
+    gate = threading.Event()
+
+    def work() -> Generator[Any, Any, str]:
+        begun.append(1)
+        yield Step(lambda: gate.wait(20), None)
+        yield "piece"
+        if len(begun) == 1:
+            raise Unavailable("broke off")
+        return "whole"
+
+    with ThreadPoolExecutor(2) as pool:
+        reader = pool.submit(lambda: list(iterate(flights.join("k", work, emit=bool))))
+        until(lambda: bool(begun))
+        plain = pool.submit(run, flights.join("k", work))
+        until(lambda: aboard(flights) == 2)
+        gate.set()
+        assert isinstance(reader.exception(20), Unavailable)  # it has shown a piece of what broke off
+        assert plain.result(20).value == "whole"
+    assert len(begun) == 2
+
+
+def test_a_step_that_fails_while_the_last_one_leaves_is_the_works_to_handle() -> None:
+    flights = Flights()
+    handled: list[str] = []
+
+    def fails() -> None:
+        raise OSError("the cache does not answer")
+
+    def work() -> Generator[Any, Any, None]:
+        try:
+            yield "piece"
+            yield "another"
+        finally:
+            try:
+                yield Step(fails, None)
+            except OSError:
+                handled.append("handled")
+
+    reader = iterate(flights.join("k", work, emit=bool))
+    assert next(reader) == "piece"
+    reader.close()
+    assert handled == ["handled"]
+
+
+def test_an_error_with_arguments_of_its_own_is_shared_whole() -> None:
+    class OddError(Exception):
+        def __init__(self, one: int, other: int) -> None:
+            super().__init__(one, other)
+            self.other = other
+
+    flights, upstream = Flights(), Upstream(OddError(1, 2), OddError(3, 4))
+    with ThreadPoolExecutor(5) as pool:
+        asked = [pool.submit(run, flights.join("k", upstream.work)) for _ in range(5)]
+        until(lambda: aboard(flights) == 5)
+        upstream.open.set()
+        errors = [each.exception(20) for each in asked]
+    assert all(isinstance(error, OddError) and error.args in {(1, 2), (3, 4)} for error in errors)
+
+
+def test_a_forked_child_does_not_wait_for_its_parents_calls() -> None:
+    flights, upstream = Flights(), Upstream()
+    with ThreadPoolExecutor(1) as pool:
+        parent = pool.submit(run, flights.join("k", upstream.work))
+        until(upstream.reached.is_set)
+        read, write = os.pipe()
+        child = os.fork()
+        if child == 0:
+            try:
+                upstream.open.set()
+                os.write(write, run(flights.join("k", upstream.work)).value.encode())
+            finally:
+                os._exit(0)
+        os.close(write)
+        os.waitpid(child, 0)
+        with os.fdopen(read) as result:
+            assert result.read() == "answer 2"
+        upstream.open.set()
+        assert parent.result(20).value == "answer 1"
+
+
+def test_a_stream_that_is_collected_while_the_flights_are_looked_at_is_taken_off_board() -> None:
+    flights = Flights()
+
+    def work() -> Generator[str, Any, int]:
+        yield "one"
+        yield "two"
+        return 3
+
+    forgotten = flights.join("other", work, emit=lambda: None)
+    assert first_piece(forgotten) == "one"
+
+    def left() -> float:
+        forgotten.close()  # as the garbage collector may, in the middle of anything
+        return 5.0
+
+    aboard = flights.join("key", work, emit=lambda: None, left=left)
+    assert first_piece(aboard) == "one"
+    assert flights.left("key") == 5.0
+    assert flights.left("other") == 0.0
+    aboard.close()
+
+
+def first_piece(call: Generator[Any, Any, Any]) -> Any:
+    """Carry out *call* up to its first piece; unlike `iterate` it can then be closed as the garbage collector does it."""
+    item = next(call)
+    while type(item) is Step:
+        item = call.send(item.blocking(*item.args))
+    return item

@@ -1,0 +1,163 @@
+"""`llmcore plugins new` and `check`: a plugin that works at once, and one that does not is told what it lacks."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from tests.kits.cli import CommandLine
+
+KINDS = ("llm", "cache", "storage", "voice")
+
+
+@pytest.fixture
+def cli(tmp_path: Path) -> CommandLine:
+    return CommandLine(tmp_path)
+
+
+def begin(cli: CommandLine, name: str, kind: str) -> Path:
+    """Write a new plugin and install it, as `pip install -e` does."""
+    done = cli("plugins", "new", name, "--kind", kind)
+    assert done.returncode == 0, done.stderr
+    folder = cli.folder / f"llmcore-{name}"
+    project = tomllib.loads((folder / "pyproject.toml").read_text())["project"]
+    entries = {
+        group: "\n".join(f"{entry} = {value}" for entry, value in entries.items())
+        for group, entries in project["entry-points"].items()
+    }
+    cli.install(project["name"], entries, {}, project["version"])
+    (cli.site / f"llmcore_{name}").symlink_to(folder / f"llmcore_{name}", target_is_directory=True)
+    return folder
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_new_plugin_passes_its_check_at_once(cli: CommandLine, kind: str) -> None:
+    begin(cli, "acme", kind)
+    done = cli("plugins", "check", "acme", "--json")
+    told = json.loads(done.stdout)
+    assert (done.returncode, told["ok"], told["failed"]) == (0, True, 0), told
+    assert told["passed"] > 20
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_tests_of_a_new_plugin_pass(cli: CommandLine, kind: str) -> None:
+    folder = begin(cli, "acme", kind)
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-W", "error"],
+        cwd=folder, env=cli.env, capture_output=True, encoding="utf-8", check=False, timeout=100,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout
+
+
+def test_a_new_plugin_serves_at_once(cli: CommandLine) -> None:
+    folder = begin(cli, "acme", "llm")
+    assert cli("ask", "-m", "acme:demo", "Hello").stdout == "You said: Hello\n"
+    assert (
+        cli("ask", "Hello", LLMCORE__LLM__PROVIDER="acme", LLMCORE__LLM__ACME__GREETING="So: ").stdout
+        == "So: Hello\n"
+    )
+    assert sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.suffix != ".pyc" and path.is_file()) == [
+        "LICENSE", "README.md", "llmcore_acme/__init__.py", "llmcore_acme/plugin.py", "llmcore_acme/provider.py",
+        "llmcore_acme/py.typed", "pyproject.toml", "tests/test_conformance.py",
+    ]  # fmt: skip
+    assert not [
+        path
+        for path in folder.rglob("*")
+        if path.suffix in {".py", ".md", ".toml"}
+        and "@" in path.read_text().replace("@hookimpl", "").replace("@pytest", "")
+    ]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_new_plugin_is_written_in_good_form(cli: CommandLine, kind: str) -> None:
+    folder = begin(cli, "acme", kind)
+    ruff = [sys.executable, "-m", "ruff"]
+    lint = [
+        *ruff,
+        "check",
+        "--isolated",
+        "--no-cache",
+        "--line-length=110",
+        "--select=B,E,F,I,N,RUF,SIM,UP",
+        ".",
+    ]
+    for command in (lint, [*ruff, "format", "--isolated", "--no-cache", "--line-length=110", "--check", "."]):
+        done = subprocess.run(
+            command, cwd=folder, capture_output=True, encoding="utf-8", check=False, timeout=60
+        )
+        assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("Acme-2", "did you mean `acme_2`?"),
+        ("echo", "`echo` is a built-in name"),
+        ("class", "`class` is not a valid provider name"),
+        ("../up", "did you mean `up`?"),
+    ],
+)
+def test_a_name_that_cannot_be_is_refused_and_nothing_is_written(
+    cli: CommandLine, name: str, said: str
+) -> None:
+    done = cli("plugins", "new", name, "--kind", "llm")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert said in done.stderr
+    assert list(cli.folder.iterdir()) == []
+
+
+def test_an_existing_folder_is_never_overwritten(cli: CommandLine) -> None:
+    begin(cli, "acme", "cache")
+    done = cli("plugins", "new", "acme", "--kind", "llm")
+    assert done.returncode == 2
+    assert "llmcore-acme already exists" in done.stderr
+
+
+def test_check_reports_a_failing_plugin(cli: CommandLine) -> None:
+    provider = begin(cli, "acme", "cache") / "llmcore_acme" / "provider.py"
+    provider.write_text(provider.read_text().replace("return existed", "return True"))
+    done = cli("plugins", "check", "acme")
+    assert (done.returncode, done.stderr) == (6, "")
+    assert "failed  test_delete" in done.stdout
+    assert done.stdout.endswith("it does not keep what its kind promises\n")
+
+
+def test_ours_pass_their_check(cli: CommandLine) -> None:
+    for name in ("echo", "memory"):
+        done = cli("plugins", "check", name)
+        assert done.returncode == 0, done.stdout
+        assert " 0 failed, " in done.stdout
+
+
+def test_a_check_touches_nothing_that_is_in_use(cli: CommandLine, tmp_path: Path) -> None:
+    (tmp_path / "llmcore.toml").write_text('[storage.fs]\nroot = "./mine"\n')
+    cli("store", "put", "a", stdin="precious")
+    cli("ask", "Hi")
+    assert cli("plugins", "check", "fs").returncode == 0
+    assert cli("plugins", "check", "file").returncode == 0
+    assert [path.name for path in (tmp_path / "mine").iterdir()] == ["a"]
+    assert json.loads(cli("ask", "--json", "Hi").stdout)["cached"] is True
+    done = cli("plugins", "check", "fs", "-o", f"root={tmp_path / 'mine'}")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "is not empty: it has 1" in done.stderr
+    assert (tmp_path / "mine" / "a").read_text() == "precious"
+
+
+def test_a_check_without_the_key_says_so_once(cli: CommandLine) -> None:
+    done = cli("plugins", "check", "openai", "--kind", "llm", "-m", "gpt-5.6-luna")
+    assert (done.returncode, done.stdout) == (4, "")
+    assert done.stderr.startswith("error[LC201]")
+
+
+def test_a_check_without_pytest_says_how_to_get_it(cli: CommandLine) -> None:
+    (cli.site / "pytest").mkdir(parents=True)
+    hide = "import sys, importlib.util\nfind = importlib.util.find_spec\nimportlib.util.find_spec = lambda name, *rest: None if name == 'pytest' else find(name, *rest)\n"
+    (cli.site / "sitecustomize.py").write_text(hide)
+    done = cli("plugins", "check", "echo")
+    assert done.returncode == 2
+    assert "  = fix: pip install pytest\n" in done.stderr

@@ -1,0 +1,57 @@
+"""`llmcore completion`: scripts that the shells understand, for everything that the parser knows."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from llmcore.cli.parser import COMMANDS
+from tests.kits.cli import CommandLine
+
+BASH = shutil.which("bash")
+
+
+@pytest.fixture
+def cli(tmp_path: Path) -> CommandLine:
+    return CommandLine(tmp_path)
+
+
+@pytest.mark.skipif(BASH is None, reason="there is no bash")
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("co", ["count", "config", "completion"]),
+        ("config s", ["show", "set"]),
+        (
+            "--profile prod store ",
+            ["put", "get", "ls", "rm", "cp", "mv", "--help", "--json", "--no-color", "--profile", "--config"],
+        ),
+        ("ask --no", ["--no-cache", "--no-stream", "--no-color"]),
+        ("completion ", ["bash", "zsh", "fish", "--help", "--json", "--no-color", "--profile", "--config"]),
+    ],
+)
+def test_bash_completes_commands_actions_and_options(cli: CommandLine, line: str, words: list[str]) -> None:
+    script = cli("completion", "bash").stdout
+    given = ["llmcore", *line.split(), *([""] if line.endswith(" ") else [])]
+    array = " ".join(f"'{word}'" for word in given)
+    ask = f'COMP_WORDS=({array}); COMP_CWORD={len(given) - 1}; _llmcore; printf "%s\\n" "${{COMPREPLY[@]}}"'
+    done = subprocess.run([str(BASH), "-c", script + ask], capture_output=True, encoding="utf-8", check=True)
+    assert (done.stdout.split(), done.stderr) == (words, "")
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_every_shell_is_told_of_every_command(cli: CommandLine, shell: str) -> None:
+    script = cli("completion", shell).stdout
+    assert all(name in script for name in COMMANDS)
+    tool = shutil.which(shell)
+    if tool is not None:
+        subprocess.run([tool, "-n"], input=script, encoding="utf-8", check=True, timeout=60)
+
+
+def test_an_unknown_shell_is_2(cli: CommandLine) -> None:
+    done = cli("completion", "csh")
+    assert done.returncode == 2
+    assert "expected: bash, zsh, fish" in done.stderr

@@ -1,0 +1,228 @@
+"""The command line before any command: what it loads, what it says of itself, and how it refuses."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import llmcore
+from llmcore.cli.parser import COMMANDS, EXIT_CODES, make_parser
+from llmcore_testing.simulator import Simulator
+from tests.kits.cli import CommandLine
+
+# Runs the command line and tells, on stderr, which modules that brought.
+PROBE = """
+import sys
+before = set(sys.modules)
+from llmcore.cli import main
+code = main(sys.argv[1:])
+brought = sorted(set(sys.modules) - before)
+print("\\n".join(brought), file=sys.stderr)
+sys.exit(code)
+"""
+
+NOT_FOR_A_CACHED_ANSWER = {
+    # other people's, each dearer than all that is needed
+    "asyncio", "httpx", "httpx2", "importlib.metadata", "openai", "pydantic", "tenacity", "tiktoken", "tomlkit",
+    "typing_extensions",
+    # Python's own, for faults and for those who write
+    "dataclasses", "difflib", "json", "shlex", "unicodedata",
+    # ours, for other commands
+    "llmcore.cache.manager", "llmcore.config.edit", "llmcore.config.example", "llmcore.config.locate",
+    "llmcore.contracts", "llmcore.storage", "llmcore_testing", "llmcore.voice",
+}  # fmt: skip
+
+
+@pytest.fixture
+def cli(tmp_path: Path) -> CommandLine:
+    return CommandLine(tmp_path)
+
+
+def modules_of(*arguments: str) -> set[str]:
+    done = subprocess.run(
+        [sys.executable, "-c", PROBE, *arguments],
+        capture_output=True,
+        encoding="utf-8",
+        check=True,
+        timeout=60,
+    )
+    return set(done.stderr.split())
+
+
+@pytest.mark.parametrize("option", ["--version", "-V"])
+def test_version_is_told_without_loading_anything(option: str) -> None:
+    brought = modules_of(option)
+    ours = {name for name in brought if name.startswith("llmcore")}
+    assert ours == {"llmcore", "llmcore.cli"}
+    assert "argparse" not in brought
+
+
+def test_help_loads_argparse_and_nothing_of_the_house() -> None:
+    brought = modules_of("--help")
+    ours = {name for name in brought if name.startswith("llmcore")}
+    assert ours == {"llmcore", "llmcore.cli", "llmcore.cli.app", "llmcore.cli.parser", "llmcore.cli.streams"}
+    assert "argparse" in brought
+    assert brought.isdisjoint({"msgspec", "pluggy", "openai", "asyncio", "tomllib", "importlib.metadata"})
+
+
+def test_help_of_a_command_loads_no_plugin() -> None:
+    brought = modules_of("ask", "--help")
+    assert brought.isdisjoint({"pluggy", "openai", "asyncio", "lmdb", "llmcore.core", "llmcore.config"})
+
+
+def test_what_a_cached_answer_loads(cli: CommandLine) -> None:
+    with Simulator() as upstream:
+        settings = {
+            "LLMCORE__LLM__PROVIDER": "openai",
+            "LLMCORE__LLM__MODEL": "gpt-4o-mini",
+            "OPENAI_BASE_URL": upstream.base_url,
+            "OPENAI_API_KEY": "sk-test",
+        }
+        first = cli("ask", "Hi", **settings)
+        assert first.returncode == 0, first.stderr
+        done = subprocess.run(
+            [sys.executable, "-c", PROBE, "ask", "Hi"],
+            cwd=cli.folder,
+            env=cli.env | settings,
+            capture_output=True,
+            encoding="utf-8",
+            check=True,
+            timeout=60,
+        )
+        assert len(upstream.requests) == 1
+    assert done.stdout == first.stdout
+    brought = set(done.stderr.split())
+    assert brought.isdisjoint(NOT_FOR_A_CACHED_ANSWER)
+    foreign = {name.partition(".")[0] for name in brought} - sys.stdlib_module_names
+    assert foreign <= {"llmcore", "llmcore_openai_optimized", "lmdb", "msgspec", "platformdirs", "pluggy"}
+
+
+def test_a_command_leaves_typing_extensions_to_those_who_want_it(cli: CommandLine) -> None:
+    pytest.importorskip("typing_extensions", reason="comes with pydantic")
+    code = "from llmcore.cli import main; main(['ask', 'Hi']); import typing_extensions"
+    subprocess.run([sys.executable, "-c", code], cwd=cli.folder, env=cli.env, check=True, timeout=60)
+
+
+def test_version_is_that_of_the_package_wherever_it_is_asked_for(cli: CommandLine) -> None:
+    for arguments in (["--version"], ["--no-color", "--version"]):
+        done = cli(*arguments)
+        assert (done.stdout, done.stderr, done.returncode) == (f"llmcore {llmcore.__version__}\n", "", 0)
+
+
+def test_no_command_is_a_wish_for_help(cli: CommandLine) -> None:
+    done = cli()
+    assert done.returncode == 0
+    assert done.stdout == cli("--help").stdout
+    for told in ("usage: llmcore", "commands:", "exit codes:", "130"):
+        assert told in done.stdout
+
+
+def test_every_command_has_its_help() -> None:
+    for name in COMMANDS:
+        text = make_parser(name).format_help()
+        assert text.startswith(f"usage: llmcore {name}")
+        assert all(len(line) <= 100 for line in text.splitlines()), text
+
+
+def test_an_unknown_command_is_told_its_nearest_name(cli: CommandLine) -> None:
+    done = cli("modles")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == (
+        "error[LC002]: no command `modles`\n"
+        "  = expected: ask, chat, embed, count, models, say, voices, store, cache, usage, config, plugins, doctor, explain, demo, completion\n"
+        "  = help: did you mean `models`?\n"
+        "  = fix: llmcore models\n"
+    )
+
+
+def test_an_unknown_option_is_told_its_nearest_name(cli: CommandLine) -> None:
+    done = cli("ask", "--modle", "x", "Hi")
+    assert done.returncode == 2
+    assert done.stderr.startswith("error[LC001]: llmcore ask does not take --modle")
+    assert "  = help: did you mean `--model`?\n" in done.stderr
+
+
+def test_an_unknown_action_is_told_its_nearest_name(cli: CommandLine) -> None:
+    done = cli("config", "shwo")
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[0] == "error[LC001]: `llmcore config` does not know `shwo`"
+    assert "  = help: did you mean `show`?" in done.stderr
+
+
+@pytest.mark.parametrize("arguments", [["--json", "aks"], ["ask", "--json", "--nothing"]])
+def test_with_json_an_error_is_one_object_on_stderr(cli: CommandLine, arguments: list[str]) -> None:
+    done = cli(*arguments)
+    told = json.loads(done.stderr)
+    assert done.stdout == ""
+    assert told["schema"] == 1
+    assert sorted(told["error"]) == [
+        "code", "exit_code", "expected", "fix", "kind", "message", "notes", "suggestion", "where",
+    ]  # fmt: skip
+    assert told["error"]["exit_code"] == done.returncode == 2
+
+
+def test_colour_is_for_those_who_want_it(cli: CommandLine) -> None:
+    assert "\x1b[" not in cli("nothing").stderr
+    assert "\x1b[1;31merror[LC002]:\x1b[0m" in cli("nothing", FORCE_COLOR="1").stderr
+    assert "\x1b[" not in cli("nothing", FORCE_COLOR="1", NO_COLOR="1").stderr
+    assert "\x1b[" not in cli("--no-color", "nothing", FORCE_COLOR="1").stderr
+
+
+def test_there_is_no_traceback_unless_it_is_wanted(cli: CommandLine) -> None:
+    assert "Traceback" not in cli("ask", "-p", "nothing=1", "Hi").stderr
+    assert "Traceback" in cli("ask", "-p", "nothing=1", "Hi", LLMCORE_TRACEBACK="1").stderr
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a closed pipe is a POSIX matter here")
+def test_a_reader_that_leaves_early_is_no_error(cli: CommandLine) -> None:
+    process = subprocess.Popen(
+        [*cli.command, "ask", "-"],
+        env=cli.env,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    assert process.stderr is not None
+    assert process.stdin is not None
+    process.stdout.close()  # as `| head -0` does
+    process.stdin.write(b"word " * 50_000)
+    process.stdin.close()
+    assert process.stderr.read() == b""
+    process.stderr.close()
+    assert process.wait(60) == 0
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no device that is always full")
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_an_output_that_takes_no_more_is_told_in_words(cli: CommandLine, unbuffered: str) -> None:
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(
+            [*cli.command, "plugins", "list"],
+            env={**cli.env, "PYTHONUNBUFFERED": unbuffered},
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+    assert done.returncode == 2
+    assert done.stderr.startswith("error[LC001]: stdout cannot be written: No space left on device\n")
+    assert "Exception ignored" not in done.stderr
+
+
+def test_what_the_output_cannot_show_is_replaced(cli: CommandLine) -> None:
+    done = cli("ask", "Grüße 😀", PYTHONIOENCODING="ascii", PYTHONUTF8="0")
+    assert (done.stdout, done.returncode) == ("You said: Gr??e ?\n", 0)
+
+
+def test_the_guide_tells_the_exit_codes_that_help_tells() -> None:
+    guide = Path(__file__).parents[2] / "docs" / "guides" / "cli.md"
+    rows = [line.strip("| ").split(" | ", 1) for line in guide.read_text(encoding="utf-8").splitlines()]
+    told = {int(row[0]): row[1] for row in rows if row[0].isdecimal()}
+    assert told.keys() == EXIT_CODES.keys()
+    assert all(told[code].startswith(meaning) for code, meaning in EXIT_CODES.items())

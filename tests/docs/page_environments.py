@@ -1,0 +1,52 @@
+"""Makes the environment that a page tells its reader to install: with that and nothing else, from wheels."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import shlex
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+
+from benchmarks.environments import Environment
+from tests.kits.once import make_once
+
+LINE = re.compile(r"^(?:\$ )?(?:python -m )?pip install (.+)$")
+FOLDER = re.compile(r"(?P<folder>\.(?:/plugins/\w+)?)(?P<extras>\[[\w,-]+\])?")
+
+
+def requirements_of(commands: Sequence[str]) -> list[str]:
+    """Return what the install lines among *commands* install, without `-e FOLDER`: the page itself made that folder."""
+    return sorted({word for command in commands for word in _words(command)} | {"."})
+
+
+def _words(command: str) -> Iterator[str]:
+    if line := LINE.match(command):
+        words = iter(shlex.split(line[1], comments=True))
+        for word in words:
+            if word == "-e":
+                next(words)
+            else:
+                yield word
+
+
+def _from_wheels(requirement: str, wheels: Sequence[Path]) -> str:
+    """Return *requirement* with the wheel in place of a folder of this repository."""
+    if not (ours := FOLDER.fullmatch(requirement)):
+        return requirement
+    name = "llmcore_host" if ours["folder"] == "." else f"llmcore_{Path(ours['folder']).name}"
+    (wheel,) = [wheel for wheel in wheels if wheel.name.startswith(f"{name}-")]
+    return f"{name.replace('_', '-')}{ours['extras'] or ''} @ {wheel.as_uri()}"
+
+
+def make_environment(
+    requirements: Sequence[str], wheels: Sequence[Path], factory: pytest.TempPathFactory
+) -> Environment:
+    """Return an environment with *requirements*; pages that install the same share one."""
+    digest = hashlib.sha256(" ".join(requirements).encode()).hexdigest()[:12]
+    found = [_from_wheels(requirement, wheels) for requirement in requirements]
+    return Environment(
+        make_once(factory, f"page-{digest}", lambda folder: Environment.make(folder).install(*found))
+    )

@@ -1,0 +1,325 @@
+"""Every code block of the README, of docs/ and of the plugins' pages is executed as its reader would.
+
+Each page runs in an environment that has what its install lines install, from wheels, and nothing else.
+
+A fence says what its block is: ```python, ```toml, ```console, ```bash, ```json, or ```text for what is no code.
+After `toml` and `python` may stand the name of the file that the block is to become; a toml block without one is
+llmcore.toml. `unchecked` lets a llmcore.toml pass that needs what is not installed here. ```text output is exactly
+what the python block before it prints. There is no other mark, and none that leaves a block out.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+import tomllib
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from benchmarks.environments import Environment
+from llmcore_testing.simulator import Simulator
+from tests.docs.page_environments import make_environment, requirements_of
+
+ROOT = Path(__file__).parents[2]
+PAGES = sorted(
+    path for pattern in ("*.md", "docs/**/*.md", "plugins/*/*.md", "benchmarks/*.md", "examples/**/*.md") for path in ROOT.glob(pattern)
+)  # fmt: skip
+
+DEVELOPERS = Environment(Path(sys.executable).parents[1])
+
+RUN = {"cat", "echo", "llm", "llmcore", "ls", "printf", "python", "test"}
+"""Commands that are run, in a folder of the page's own."""
+INSTALL = re.compile(r"pip install -e (llmcore-[a-z0-9-]+)")
+"""Installs a plugin that the page itself has begun: done, without pip and where nothing but the page sees it."""
+NOT_RUN = (
+    ".tools/bin/uv ", "cd ", "export ", "git clone ", "git push ", "git tag ", "make ", "pip install ", "python -m pip install ",
+)  # fmt: skip
+"""What a page may tell without our running it; the target of a `make` must exist."""
+SERVER = "python -m llmcore_testing.simulator"
+"""Started where it stands, and ended after the page."""
+
+VENDOR = "https://api.openai.com/v1"
+SPEAKER = "https://api.elevenlabs.io"
+"""Wherever a page says it, the simulator answers."""
+
+FENCE = re.compile(r"^(?P<indent> *)(?P<fence>`{3,}|~{3,})(?P<info>[^`\n]*)$")
+FILE = re.compile(r"[\w.-]+(/[\w.-]+)*\.(py|toml)")
+OUTPUT = ("text", "output")
+LANGUAGES = {"bash", "console", "json", "python", "text", "toml"}
+
+
+class Unknown(AssertionError):
+    """A block that nobody would execute."""
+
+
+class Fenced(NamedTuple):
+    line: int
+    language: str
+    marks: list[str]
+    text: str
+
+
+def fenced_blocks(page: str) -> list[Fenced]:
+    blocks: list[Fenced] = []
+    lines = iter(enumerate(page.splitlines(), start=1))
+    for number, line in lines:
+        opened = FENCE.match(line)
+        if not opened:
+            continue
+        body: list[str] = []
+        for _, inner in lines:
+            if re.fullmatch(rf"\s*{re.escape(opened['fence'][0])}{{{len(opened['fence'])},}}\s*", inner):
+                break
+            body.append(inner.removeprefix(opened["indent"]))
+        else:
+            raise Unknown(f"line {number}: this fence is never closed")
+        language, *marks = opened["info"].split() or [""]
+        blocks.append(Fenced(number, language, marks, "\n".join(body) + "\n"))
+    return blocks
+
+
+def _commands(block: Fenced) -> list[str]:
+    text = block.text.replace("\\\n", " ")
+    if block.language == "console":  # lines without the prompt are what the command prints
+        return [line[2:].strip() for line in text.splitlines() if line.startswith("$ ")]
+    return [line.strip() for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#")]
+
+
+def _shell_lines(page: Path) -> list[str]:
+    blocks = fenced_blocks(page.read_text())
+    return [line for block in blocks if block.language in {"bash", "console"} for line in _commands(block)]
+
+
+def _parts(command: str) -> list[list[str]]:
+    """Return the words of each part of a pipeline or list, assignments left out."""
+    lexer = shlex.shlex(command, posix=True, punctuation_chars="|&;")
+    lexer.whitespace_split = True
+    lexer.commenters = "#"
+    parts: list[list[str]] = [[]]
+    for word in lexer:
+        if set(word) <= set("|&;"):
+            parts.append([])
+        elif parts[-1] or not re.match(r"\w+=", word):
+            parts[-1].append(word)
+    return [part for part in parts if part]
+
+
+def _plan(command: str) -> dict[str, Any] | None:
+    """Return how to run *command*, or None where a page may tell it without our running it."""
+    if command.startswith(SERVER):
+        return {"text": command.rstrip(" &"), "server": True}
+    if made := INSTALL.fullmatch(command.partition(" #")[0].strip()):
+        return {
+            "text": f"{sys.executable} {ROOT / 'tests/docs/install_made.py'} {made[1]} ../site",
+            "server": False,
+        }
+    parts = _parts(command)
+    told = [part for part in parts if " ".join([*part, ""]).startswith(NOT_RUN)]
+    for part in told:
+        if part[0] == "make" and not set(part[1:2]) <= set(_targets()):
+            raise Unknown(f"the Makefile has no target of `{command}`")
+    if len(told) == len(parts):
+        return None
+    if told:
+        raise Unknown(f"`{command}` joins what is not run with something else: write two lines")
+    if unknown := {part[0] for part in parts} - RUN:
+        raise Unknown(f"`{command}` runs {sorted(unknown)}, of which tests/docs/test_docs.py knows nothing")
+    return {"text": command, "server": False}
+
+
+def _targets() -> list[str]:
+    return re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+
+
+def _refuse_unknown(block: Fenced, files: list[str]) -> None:
+    if block.language not in LANGUAGES:
+        raise Unknown(f"a fence names one of {sorted(LANGUAGES)}, not {block.language!r}")
+    marks = [mark for mark in block.marks if mark not in files]
+    fits = not marks or (block.language, *marks) in {("toml", "unchecked"), OUTPUT}
+    if not fits or len(files) > (block.language in {"python", "toml"}):
+        raise Unknown(f"these marks are not known after {block.language}: {' '.join(block.marks)}")
+
+
+def _is_run(file: str, later: str) -> bool:
+    """Return whether *later*, the rest of the page, runs or imports *file*, or installs the folder that it is in."""
+    ways = (file, file.removesuffix(".py").replace("/", "."), f"pip install -e {file.partition('/')[0]}\n")
+    return any(way in later for way in ways)
+
+
+def _step(block: Fenced, later: str) -> dict[str, Any]:
+    files = [mark for mark in block.marks if FILE.fullmatch(mark)]
+    _refuse_unknown(block, files)
+    file, commands = "".join(files), []
+    if block.language == "toml":
+        tomllib.loads(block.text)
+        file = file or "llmcore.toml"
+        if file == "llmcore.toml" and "unchecked" not in block.marks:
+            commands = [{"text": "llmcore config check", "server": False}]
+    elif block.language == "json":
+        json.loads(block.text)
+    elif block.language in {"bash", "console"}:
+        commands = [plan for plan in map(_plan, _commands(block)) if plan]
+    elif file and not _is_run(file, later):
+        raise Unknown(f"{file} is written, and nothing after it runs it")
+    return {**block._asdict(), "file": file, "commands": commands}
+
+
+def steps_of(page: str) -> list[dict[str, Any]]:
+    """Return what run_page.py is to do for *page*.
+
+    Raises:
+        Unknown: A block is in no language, or has a mark, or runs a command, that is not known here.
+    """
+    steps, blocks = [], fenced_blocks(page)
+    for number, block in enumerate(blocks, start=1):
+        try:
+            steps.append(_step(block, later="".join(other.text for other in blocks[number:])))
+        except (Unknown, tomllib.TOMLDecodeError, json.JSONDecodeError) as error:
+            raise Unknown(f"line {block.line}: {error}") from None
+    for before, step in pairwise(steps):
+        if (step["language"], *step["marks"]) == OUTPUT:
+            if before["language"] != "python" or before["file"]:
+                raise Unknown(f"line {step['line']}: an output follows the python block that prints it")
+            before["output"] = step["text"]
+    return [step for step in steps if step["language"] not in {"text", "json"}]
+
+
+def run_page(
+    name: str, steps: list[dict[str, Any]], home: Path, environment: Environment = DEVELOPERS
+) -> subprocess.CompletedProcess[str]:
+    work = home / "work"
+    work.mkdir()
+    (home / "site").mkdir()  # before Python starts, which forgets folders of its path that are not there
+    with Simulator() as upstream:
+        env = {
+            "PATH": f"{environment.bin}{os.pathsep}{os.environ.get('PATH', '')}",
+            "LANG": "C.UTF-8",
+            "HOME": str(home),
+            "PYTHONPATH": str(home / "site"),
+            "OPENAI_API_KEY": "sk-test",
+            "OPENAI_BASE_URL": upstream.base_url,
+            "ANTHROPIC_API_KEY": "sk-ant-test",
+            "ELEVENLABS_API_KEY": "sk_test",
+            "LITELLM_LOCAL_MODEL_COST_MAP": "True",  # its import would fetch a table of prices
+        }
+        command = [environment.python, str(ROOT / "tests/docs/run_page.py")]
+        return subprocess.run(
+            command,
+            input=json.dumps([name, steps]).replace(VENDOR, upstream.base_url).replace(SPEAKER, upstream.url),
+            cwd=work,
+            env=env,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+
+@pytest.mark.timeout(600)  # the first page makes the wheels, and each set of install lines an environment
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_the_code_of_a_page_runs(
+    page: Path, tmp_path: Path, wheels: list[Path], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    name = str(page.relative_to(ROOT))
+    steps = steps_of(page.read_text())
+    if any(step["commands"] or step["language"] in {"python", "toml"} for step in steps):
+        environment = make_environment(requirements_of(_shell_lines(page)), wheels, tmp_path_factory)
+        done = run_page(name, steps, tmp_path, environment)
+        assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("page", "said"),
+    [
+        ("```\nx = 1\n```\n", "a fence names one of"),
+        ("```rust\nlet x;\n```\n", "a fence names one of"),
+        ("```python no-run\nx = 1\n```\n", "marks are not known"),
+        ("```python a.py\nx = 1\n```\n", "nothing after it runs it"),
+        ("```toml skip\nx = 1\n```\n", "marks are not known"),
+        ("```bash\nrm -rf /\n```\n", "runs ['rm']"),
+        ("```console\n$ llmcore ask hi | sh\n```\n", "runs ['sh']"),
+        ("```bash\nmake coffee\n```\n", "no target"),
+        ("```bash\nmake test && llmcore ask hi\n```\n", "write two lines"),
+        ("```json\n{,}\n```\n", "line 1: Expecting"),
+        ("```python\nx = 1\n", "never closed"),
+        ("```toml\nx = 1\n```\n```text output\n1\n```\n", "follows the python block"),
+    ],
+)
+def test_a_block_that_nobody_would_run_is_refused(page: str, said: str) -> None:
+    with pytest.raises(Unknown, match=re.escape(said)):
+        steps_of(page)
+
+
+@pytest.mark.parametrize(
+    ("page", "said"),
+    [
+        (
+            "```python\nx = 1\n```\ntext\n```python\nassert x == 2\n```\n",
+            "page.md:5: this python block fails",
+        ),
+        ("```python\nx = 1\n\nx.y\n```\n", 'File "page.md", line 4'),
+        ("```python\nraise SystemExit\n```\n", "SystemExit"),
+        ("```python\nprint(1)\n```\n```text output\n2\n```\n", "prints\n1\n"),
+        ("```console\n$ python -c 'import sys; sys.exit(3)'\n```\n", "exit 3"),
+        ("```bash\nLANG=C python -c '1/0' | cat\n```\n", "ZeroDivisionError"),
+        ("```toml\n[llm]\nprovidr = 'echo'\n```\n", "provider"),
+    ],
+)
+def test_a_block_that_fails_fails_its_page(page: str, said: str, tmp_path: Path) -> None:
+    done = run_page("page.md", steps_of(page), tmp_path)
+    assert done.returncode == 1
+    assert said in done.stderr
+
+
+def test_what_a_reader_does_before_is_not_run() -> None:
+    (step,) = steps_of(
+        "```bash\ngit clone HERE llmcore && cd llmcore\nmake\nmake test   # all\npip install ./x\n```\n"
+    )
+    assert step["commands"] == []
+
+
+def test_the_blocks_of_a_page_work_together(tmp_path: Path) -> None:
+    page = """
+- in a list
+
+  ```python app.py
+  import os
+  print(os.environ["OPENAI_BASE_URL"])
+  ```
+
+```bash
+# what a reader has done before
+export OPENAI_API_KEY=sk-...
+python app.py > url.txt    # its output
+```
+~~~python
+from pathlib import Path
+text = Path("url.txt").read_text()
+~~~
+```console
+$ python -m llmcore_testing.simulator --port 0
+http://127.0.0.1:1234/v1
+```
+```toml
+[llm]
+provider = "openai"
+model = "gpt-4o-mini"
+[llm.openai]
+base_url = "https://api.openai.com/v1"
+```
+```python
+import llmcore
+assert text.startswith("http://127.0.0.1")
+with llmcore.load() as core:
+    assert core.llm.chat("Who answers?").provider == "openai"
+```
+"""
+    done = run_page("page.md", steps_of(page), tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (tmp_path / "work/url.txt").is_file()

@@ -1,0 +1,78 @@
+"""Runs the command line as a person does, in a process of its own; and installs plugins for it without pip."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+__all__ = ["CommandLine", "as_at_a_terminal", "press_ctrl_c"]
+
+_SHELLS = ("NO_COLOR", "FORCE_COLOR", "TERM", "COLUMNS", "PYTHONPATH", "PYTHONIOENCODING", "PYTHONUTF8")
+_AT_REST = 20
+"""So many looks in a row that find a process asleep."""
+
+
+class CommandLine:
+    """`python -m llmcore` in *folder*: `cli("ask", "Hi", stdin="...", NAME="value")`."""
+
+    command: tuple[str, ...] = (sys.executable, "-m", "llmcore")
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.site = folder / "site"
+        """Where `install` puts distributions; on PYTHONPATH."""
+
+    @property
+    def env(self) -> dict[str, str]:
+        """The environment of the test, which knows an empty home, and nothing of the terminal it runs in."""
+        kept = {name: value for name, value in os.environ.items() if name not in _SHELLS}
+        return kept | {"PYTHONPATH": str(self.site)}
+
+    def __call__(self, *arguments: str, stdin: str = "", **env: str) -> subprocess.CompletedProcess[str]:
+        """Run to the end, and return exit code and output."""
+        return subprocess.run(
+            [*self.command, *arguments],
+            cwd=self.folder,
+            env=self.env | env,
+            input=stdin,
+            capture_output=True,
+            encoding="utf-8",
+            timeout=100,
+            check=False,
+        )
+
+    def install(
+        self, name: str, entries: dict[str, str], modules: dict[str, str], version: str = "1.0"
+    ) -> None:
+        """Install a distribution by hand: *entries* are group -> lines, *modules* name -> text."""
+        metadata = self.site / f"{name.replace('-', '_')}-{version}.dist-info"
+        metadata.mkdir(parents=True)
+        (metadata / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+        lines = [f"[{group}]\n{entry}\n" for group, entry in entries.items()]
+        (metadata / "entry_points.txt").write_text("\n".join(lines))
+        for module, text in modules.items():
+            (self.site / f"{module}.py").write_text(text)
+
+
+def as_at_a_terminal() -> None:
+    """Let Ctrl-C interrupt, even where whoever started the tests did so in the background, which ignores it.
+
+    To be called in a child before it is one: `preexec_fn=`.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+def press_ctrl_c(process: subprocess.Popen[bytes]) -> None:
+    """Interrupt *process* when it waits for something.
+
+    Python looks for Ctrl-C before it waits, and misses one that comes in between; a person presses again.
+    """
+    state, idle = Path(f"/proc/{process.pid}/task/{process.pid}/stat"), 0
+    while idle < _AT_REST and process.poll() is None and state.exists():
+        idle = idle + 1 if state.read_text().rpartition(")")[2].split()[0] == "S" else 0
+        threading.Event().wait(0.001)
+    process.send_signal(signal.SIGINT)

@@ -1,0 +1,70 @@
+"""Runs a file of backends under a conformance kit, as a stranger would, and tells how every test ended."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+import pytest
+
+from tests.kits.once import make_once
+
+BACKENDS = Path(__file__).parents[1] / "broken_backends"
+Outcomes = Mapping[str, Mapping[str, tuple[str, str]]]
+"""Class -> test -> (passed, failure, error or skipped; what was said)."""
+
+
+def run_kit(
+    backends: str, factory: pytest.TempPathFactory, *arguments: str, found_by: Mapping[str, str]
+) -> Outcomes:
+    """Run the file *backends* of `tests/broken_backends`, once for all workers, away from this project.
+
+    The tests of a broken backend end with the failure that contains its words in *found_by*.
+    """
+    folder = make_once(
+        factory, f"kit-{backends}", lambda folder: _run(BACKENDS / backends, folder, arguments, found_by)
+    )
+    found: dict[str, dict[str, tuple[str, str]]] = {}
+    for case in ET.parse(folder / "report.xml").getroot().iter("testcase"):  # noqa: S314 - pytest wrote it
+        name = case.attrib["classname"].rpartition(".")[2].removeprefix("Test")
+        problem = next((part for part in case if part.tag in ("failure", "error", "skipped")), None)
+        ended = (
+            ("passed", "") if problem is None else (problem.tag, f"{problem.get('message')}{problem.text}")
+        )
+        found.setdefault(name, {})[case.attrib["name"]] = ended
+    return found
+
+
+def _run(backends: Path, folder: Path, arguments: Sequence[str], found_by: Mapping[str, str]) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    (folder / "pytest.ini").write_text("[pytest]\nfilterwarnings = error\njunit_logging = no\n")
+    command = [
+        sys.executable, "-m", "pytest", "-q", "--tb=line", "-p", "no:cacheprovider", "-p", "tests.kits.early_end",
+        "--import-mode=importlib", "-c", str(folder / "pytest.ini"), f"--rootdir={folder}",
+        f"--junitxml={folder / 'report.xml'}", str(backends), *arguments,
+    ]  # fmt: skip
+    env = {
+        **os.environ,
+        "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
+        "PYTEST_ADDOPTS": "",
+        "KIT_FOUND_BY": json.dumps(dict(found_by)),
+    }
+    done = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 1, done.stdout[-2000:] + done.stderr[-2000:]
+
+
+def complaints(outcomes: Mapping[str, tuple[str, str]]) -> list[str]:
+    """Return what was said of one backend's failures."""
+    return [said for ended, said in outcomes.values() if ended in ("failure", "error")]
+
+
+def ended(outcomes: Mapping[str, tuple[str, str]], how: str) -> int:
+    """Return how many of one backend's tests ended so."""
+    return sum(one == how for one, _ in outcomes.values())

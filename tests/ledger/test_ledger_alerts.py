@@ -1,0 +1,131 @@
+"""Alerts are sent once a period to the log, the observers, a webhook and a command; a failure affects no call."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+import threading
+from collections.abc import Iterator
+from decimal import Decimal
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import llmcore
+from tests.kits.money import ASK, config
+
+
+class Hook:
+    """The server of a webhook, which keeps what it receives."""
+
+    def __init__(self) -> None:
+        bodies = self.bodies = []  # type: list[Any]
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                bodies.append(json.loads(self.rfile.read(int(self.headers["content-length"]))))
+                self.send_response(204)
+                self.end_headers()
+
+            def log_message(self, *_: object) -> None: ...
+
+        self.server = HTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_address[1]}/hook?token=canary"
+
+
+@pytest.fixture
+def hook() -> Iterator[Hook]:
+    hook = Hook()
+    thread = threading.Thread(target=hook.server.serve_forever, args=(0.01,))
+    thread.start()
+    yield hook
+    hook.server.shutdown()
+    thread.join()
+    hook.server.server_close()
+
+
+def wait_for_alerts() -> None:
+    """Wait until every alert has been delivered."""
+    for thread in threading.enumerate():
+        if thread.name == "llmcore-alert":
+            thread.join()
+
+
+def test_each_fraction_is_sent_once_to_each_receiver(
+    scripted: Any, tmp_path: Path, hook: Hook, caplog: pytest.LogCaptureFixture
+) -> None:
+    file = tmp_path / "alerts"
+    command = [
+        sys.executable,
+        "-c",
+        f"import sys; open({str(file)!r}, 'a').write(sys.stdin.read() + chr(10))",
+    ]
+    settings = config(
+        tmp_path,
+        limit="0.05 USD",
+        per="day",
+        alert_at=[0.5, 0.75, 1.0],
+        alert_url=hook.url,
+        alert_command=command,
+    )
+    settings["observers"] = {"use": ["listener"]}
+    scripted.alerts.clear()
+    with caplog.at_level(logging.WARNING, "llmcore"):
+        for part in range(2):  # two Cores, like two processes
+            with llmcore.load(settings) as core:
+                for n in range(2):
+                    core.llm.chat(f"{part} {n}", **ASK)
+                    wait_for_alerts()
+    fractions = [0.5, 0.75, 1.0]
+    assert [event.fraction for event in scripted.alerts] == fractions
+    assert scripted.alerts[-1].spent == Decimal("0.05")
+    assert [body["fraction"] for body in hook.bodies] == fractions
+    assert [json.loads(line)["fraction"] for line in file.read_text().splitlines()] == fractions
+    assert [record.message for record in caplog.records] == [
+        "budget `day`: $0.025 of $0.05 spent", "budget `day`: $0.0375 of $0.05 spent", "budget `day`: $0.05 of $0.05 spent"
+    ]  # fmt: skip
+
+
+def test_a_failed_alert_affects_no_call_and_its_url_is_not_logged(
+    scripted: Any, tmp_path: Path, hook: Hook, caplog: pytest.LogCaptureFixture
+) -> None:
+    del scripted
+    hook.server.socket.close()
+    settings = config(
+        tmp_path, limit="0.02 USD", alert_at=[0.5], alert_url=hook.url, alert_command=["no-such-program-here"]
+    )
+    with llmcore.load(settings) as core, caplog.at_level(logging.WARNING, "llmcore"):
+        assert core.llm.chat("one", **ASK).text
+        wait_for_alerts()
+    assert len([record for record in caplog.records if "could not be sent" in record.message]) == 2
+    assert "canary" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        ("https://localhost:1/?token=canary", "SSL_CERT_FILE", "/no/such/file.pem"),
+        ("http://hook.invalid/?token=canary", "HTTP_PROXY", "htp://user:canary@proxy"),
+    ],
+    ids=lambda case: case[1],
+)
+def test_the_log_names_the_variable_that_prevents_an_alert(
+    scripted: Any,
+    case: tuple[str, str, str],
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    del scripted
+    url, variable, value = case
+    settings = config(tmp_path, limit="0.02 USD", alert_at=[0.5], alert_url=url)
+    with llmcore.load(settings) as core, caplog.at_level(logging.WARNING, "llmcore"):
+        monkeypatch.setenv(variable, value)
+        assert core.llm.chat("one", **ASK).text
+        wait_for_alerts()
+    (message,) = (record.message for record in caplog.records if "could not be sent" in record.message)
+    assert variable in message
+    assert "canary" not in caplog.text

@@ -1,0 +1,74 @@
+"""`kill -9` of a process with calls in progress: the ledger stays readable and accounts for every call."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import subprocess
+import sys
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import llmcore
+from llmcore_testing import Simulator
+from tests.kits.money import total
+
+KILLS = int(os.environ.get("LLMCORE_KILLS", "20"))
+"""1,000 in the nightly form."""
+
+PROGRAM = """
+import json, sys, llmcore
+from concurrent.futures import ThreadPoolExecutor
+
+core = llmcore.load(json.loads(sys.argv[1]))
+
+def ask(n):
+    core.llm.chat(f"{sys.argv[2]} {n}", cache=False, max_tokens=16)
+
+ask(-1)
+print("begun", flush=True)
+with ThreadPoolExecutor(4) as pool:
+    list(pool.map(ask, range(100_000)))
+"""
+
+
+@pytest.mark.timeout(900)
+def test_every_call_is_accounted_for(tmp_path: Path) -> None:
+    chance = random.Random(20261125)  # noqa: S311 - no secret
+    with Simulator() as upstream:
+        given: dict[str, Any] = {
+            "llm": {
+                "provider": "openai",
+                "model": "gpt-5.6-luna",
+                "openai": {"api_key": "sk-test", "base_url": upstream.base_url},
+            },
+            "budget": {"limit": 1000},
+            "cache": {"provider": "memory"},
+            "ledger": {"path": str(tmp_path / "ledger.sqlite3")},
+        }
+        for number in range(KILLS):
+            process = subprocess.Popen(
+                [sys.executable, "-c", PROGRAM, json.dumps(given), str(number)], stdout=subprocess.PIPE
+            )
+            assert process.stdout is not None
+            assert process.stdout.readline() == b"begun\n"
+            upstream.wait_for_requests(upstream.counts["chat"] + chance.randrange(1, 40))
+            process.kill()
+            process.wait()
+            process.stdout.close()
+        core = llmcore.load(given)
+        (budget,) = core.usage.budgets()
+        row, lost = total(core), core.usage.open()
+        assert upstream.counts["chat"] <= row.requests
+        assert (
+            row.requests - upstream.counts["chat"] <= 4 * KILLS
+        )  # reserved, and killed before they were sent
+        assert {each["state"] for each in lost} <= {"lost"}
+        assert len(lost) == row.unsettled <= 4 * KILLS
+        assert budget.reserved == 0
+        assert budget.spent == row.cost + row.uncertain
+        assert row.uncertain == sum(Decimal(each["cost"]) for each in lost)

@@ -1,0 +1,191 @@
+"""Another process holds the write lock of the ledger: answers do not wait for it, but budgets that refuse do.
+
+The tests measure no time. Their timeouts are too short for calls that all wait as long as under a budget that refuses.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import apsw
+import pytest
+
+import llmcore
+from llmcore.errors import BudgetError
+from llmcore.ledger.database import Database
+from llmcore.ledger.writer import Writer
+
+HOLD = """
+import sys, apsw
+connection = apsw.Connection(sys.argv[1])
+connection.set_busy_timeout(10_000)
+connection.execute("PRAGMA journal_mode = WAL")
+connection.execute(f"BEGIN {sys.argv[2]}")
+connection.execute("CREATE TABLE IF NOT EXISTS anothers (name)")
+print("locked", flush=True)
+sys.stdin.read()
+"""
+
+
+@contextmanager
+def hold_lock(path: Path, how: str = "IMMEDIATE") -> Iterator[None]:
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(path), how], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as holder:
+        assert holder.stdin is not None
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "locked\n"
+        try:
+            yield
+        finally:
+            holder.stdin.close()
+
+
+def make_settings(path: Path, **more: Any) -> dict[str, Any]:
+    return {
+        "llm": {"provider": "echo"},
+        "ledger": {"path": str(path)},
+        "cache": {"provider": "memory"},
+        **more,
+    }
+
+
+def count_calls(path: Path) -> int:
+    with llmcore.load(make_settings(path)) as core:
+        return sum(row["state"] == "done" for row in core.usage.export())
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("how", ["IMMEDIATE", "EXCLUSIVE"])
+@pytest.mark.parametrize("fresh", ["fresh", "used"])
+def test_answers_do_not_wait_for_the_lock(
+    how: str, fresh: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "ledger.sqlite3"
+    if fresh == "used":
+        with llmcore.load(make_settings(path)) as core:
+            core.llm.chat("before")
+    with caplog.at_level(logging.WARNING, "llmcore"), llmcore.load(make_settings(path)) as core:
+        with hold_lock(path, how):
+            for number in range(6):
+                assert core.llm.chat(f"{number}").text == f"You said: {number}"
+            assert asyncio.run(core.llm.achat("async")).text == "You said: async"
+        (record,) = caplog.records
+        assert "cannot be written: another process holds the write lock" in record.getMessage()
+        core.llm.chat("after")
+        core.llm.chat("and after")
+    assert count_calls(path) == (2 if fresh == "fresh" else 3), (
+        "calls are written again after the lock was released"
+    )
+
+
+@pytest.mark.timeout(60)
+def test_a_budget_that_refuses_fails_with_its_code(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.sqlite3"
+    budget = {"limit": "1 USD", "per": "day"}
+    with llmcore.load(make_settings(path, budget=budget)) as core, hold_lock(path):
+        for _ in range(2):
+            with pytest.raises(BudgetError) as caught:
+                core.llm.chat("hi")
+            assert caught.value.code == "LC603"
+            assert "another process holds the write lock" in caught.value.message
+
+
+@pytest.mark.timeout(60)
+def test_a_call_that_started_before_the_lock_is_booked_after_it(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.sqlite3"
+    with llmcore.load(make_settings(path)) as core:
+        core.llm.chat("first")
+        streams = [core.llm.stream(f"a longer text of number {number}") for number in range(8)]
+        for stream in streams:
+            next(iter(stream))
+        with hold_lock(path):
+            texts = ["".join(delta.text for delta in stream) for stream in streams]
+            assert all(texts)
+        while core.usage.open():
+            time.sleep(0.01)
+    assert count_calls(path) == 9
+
+
+@pytest.mark.timeout(60)
+def test_work_with_a_shorter_timeout_fails_while_other_work_still_waits(tmp_path: Path) -> None:
+    database = Database(tmp_path / "ledger.sqlite3")
+    writer = Writer(database)
+    writer.run(lambda _: None)
+    done: list[Any] = []
+
+    def run_patiently() -> None:
+        done.append(writer.run(lambda db: db.execute("SELECT 1").get, 50.0))
+
+    with hold_lock(database.path):
+        thread = threading.Thread(target=run_patiently)
+        thread.start()
+        while not (writer._committing or done):
+            time.sleep(0.001)
+        with pytest.raises(apsw.BusyError):
+            writer.run(lambda _: None, 0.01)
+
+        async def run_async() -> None:
+            await writer._run_async(lambda _: None, 0.01)
+
+        with pytest.raises(apsw.BusyError):
+            asyncio.run(run_async())
+        assert thread.is_alive()
+        assert not done
+    thread.join()
+    assert done == [1]
+    database.close()
+
+
+@pytest.mark.timeout(60)
+def test_calls_that_are_collected_do_not_wait_for_the_lock_and_are_booked_after_it(
+    tmp_path: Path, scripted: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, sent = tmp_path / "ledger.sqlite3", []
+
+    async def hang(_: object, request: object) -> None:
+        sent.append(request)
+        await asyncio.get_running_loop().create_future()
+
+    monkeypatch.setattr(scripted.Scripted, "acomplete", hang)
+    loop = asyncio.new_event_loop()
+    with llmcore.load(make_settings(path, llm={"provider": "scripted"})) as core:
+        calls = [core.llm.achat(f"{number}", cache=False) for number in range(8)]
+        tasks = [loop.create_task(call) for call in calls]
+        while len(sent) < len(calls):
+            loop.run_until_complete(asyncio.sleep(0.001))
+        with hold_lock(path):
+            for call in calls:
+                call.close()  # as the garbage collector does, after the loop has ended
+        while core.usage.open():
+            time.sleep(0.01)
+        rows = [(row["state"], row["error"]) for row in core.usage.export()]
+    for task in tasks:
+        task.cancel()
+    loop.close()
+    assert rows == [("failed", "cancelled")] * 8
+
+
+@pytest.mark.timeout(60)
+def test_work_of_the_garbage_collector_during_a_commit_waits_for_the_lock(tmp_path: Path) -> None:
+    database = Database(tmp_path / "ledger.sqlite3")
+    writer = Writer(database)
+    done: list[str] = []
+
+    def commit(_: apsw.Connection) -> None:
+        if not done:
+            done.append("outer")
+            writer.run(lambda _: done.append("inner"), 0.0)  # as from `__del__`, in the midst of a commit
+
+    writer.run(commit)
+    assert done == ["outer", "inner"]
+    database.close()

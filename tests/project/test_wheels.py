@@ -1,0 +1,107 @@
+"""The wheels, installed in a clean environment without the sources in sight, answer a chat there."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+import zipfile
+from importlib.metadata import files
+from pathlib import Path
+
+import pytest
+
+from benchmarks.environments import Environment
+
+ROOT = Path(__file__).parents[2]
+
+ECHO = """
+import sys
+import llmcore
+assert llmcore.__file__.startswith(sys.prefix), llmcore.__file__
+with llmcore.load({"llm": {"provider": "echo"}, "cache": {"provider": "memory"}}) as core:
+    reply = core.llm.chat("Hello from a wheel")
+assert reply.provider == "echo" and reply.text, reply
+"""
+
+OPENAI = """
+import json
+import llmcore
+from llmcore_testing.simulator import Simulator
+with Simulator(reply="It rains.") as upstream:
+    own = {"api_key": "env:OPENAI_API_KEY", "base_url": upstream.base_url}
+    settings = {"llm": {"provider": "openai", "model": "gpt-4o-mini", "openai": own}}
+    with llmcore.load(settings) as core:
+        replies = [core.llm.chat("Write a haiku about rain") for _ in range(2)]
+    print(json.dumps([[reply.text, reply.cached, str(reply.cost)] for reply in replies]))
+    print(upstream.counts["chat"])
+"""
+
+POINTS = """
+import json
+from importlib.metadata import distributions
+points = [point for found in distributions() for point in found.entry_points]
+print(json.dumps({f"{p.group}:{p.name}": p.value for p in points if p.group.startswith("llmcore.")}))
+"""
+
+
+@pytest.fixture(scope="module")
+def installed(wheels: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Environment:
+    environment = Environment.make(tmp_path_factory.mktemp("installed") / "venv")
+    environment.install(*wheels)
+    return environment
+
+
+def test_a_wheel_holds_its_package_and_nothing_else(wheels: list[Path]) -> None:
+    assert len(wheels) == 1 + len(list(ROOT.glob("plugins/*/pyproject.toml")))
+    for wheel in wheels:
+        distribution = wheel.name.split("-")[0]
+        package = "llmcore" if distribution == "llmcore_host" else distribution
+        names = zipfile.ZipFile(wheel).namelist()
+        tops = {name.split("/")[0] for name in names}
+        command = {"llmcore_command.py"} if package == "llmcore" else set()
+        assert tops == {package, *command, f"{distribution}-{wheel.name.split('-')[1]}.dist-info"}
+        assert f"{package}/py.typed" in names
+        assert [name for name in names if name.endswith((".pth", ".pyc")) or "/tests/" in name] == []
+
+
+def test_the_token_ranks_have_the_notice_of_openai(wheels: list[Path]) -> None:
+    (wheel,) = [wheel for wheel in wheels if wheel.name.startswith("llmcore_openai_optimized-")]
+    notice = zipfile.ZipFile(wheel).read("llmcore_openai_optimized/data/NOTICE").decode()
+    (licence,) = [path for path in files("tiktoken") or [] if path.match("licenses/LICENSE")]
+    assert licence.read_text().strip() in notice
+
+
+def test_a_clean_environment_answers_a_chat(installed: Environment, tmp_path: Path) -> None:
+    done = installed.run("-c", ECHO, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_clean_environment_answers_through_the_real_client(installed: Environment, tmp_path: Path) -> None:
+    done = installed.run("-c", OPENAI, cwd=tmp_path, env={"OPENAI_API_KEY": "sk-test"})
+    assert done.returncode == 0, done.stderr
+    replies, chats = done.stdout.splitlines()
+    (text, cached, cost), again = json.loads(replies)
+    assert (text, cached, cost != "None") == ("It rains.", False, True)
+    assert again[:2] == ["It rains.", True]
+    assert chats == "1"
+
+
+def test_the_entry_points_are_those_of_the_projects(installed: Environment, tmp_path: Path) -> None:
+    expected = {}
+    for path in [ROOT / "pyproject.toml", *ROOT.glob("plugins/*/pyproject.toml")]:
+        for group, points in tomllib.loads(path.read_text())["project"].get("entry-points", {}).items():
+            if group.startswith("llmcore."):
+                expected.update({f"{group}:{name}": value for name, value in points.items()})
+    done = installed.run("-c", POINTS, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == expected
+
+
+def test_the_command_is_there_and_knows_the_plugins(installed: Environment, tmp_path: Path) -> None:
+    command = str(installed.bin / "llmcore")
+    version = installed.run(command, "--version", cwd=tmp_path)
+    assert (version.returncode, version.stderr) == (0, "")
+    assert tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"] in version.stdout
+    plugins = installed.run(command, "plugins", "--json", cwd=tmp_path)
+    assert plugins.returncode == 0, plugins.stderr
+    assert {"openai", "fs"} <= {plugin["name"] for plugin in json.loads(plugins.stdout)["plugins"]}

@@ -1,0 +1,82 @@
+"""The conformance kit of language models passes what keeps the contract and finds what does not."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.kits.runner import Outcomes, complaints, ended, run_kit
+
+FOUND_BY = {
+    "AnnouncesAReportThatNeverComes": "track_sending was called, and mark_sent was not",
+    "BoundsBelowItsCount": "the bound is never below the count",
+    "ChainsTheSdksError": "an SDK's error is chained",
+    "ChangesTheRequest": "the request belongs to the caller",
+    "ClaimsToBeExact": "has 3 tokens, counted as",
+    "CountsBackwards": "input_tokens is -3",
+    "CountsBodiesOtherwise": "a chat's body comes to what its request comes to",
+    "CountsMoreThanItGuessed": "a count must not exceed the bound",
+    "CountsPlainInts": "count_tokens returns a TokenCount",
+    "CutsCharacters": "a character was cut in two and replaced",
+    "CutsSilently": "an answer that was cut must not say stop",
+    "DecodesToolArguments": "arguments are the JSON text",
+    "ForgetsWhatCostsMore": "the answer costs",
+    "GuessesTooLittle": "input_tokens, of which there were to be 1 at most",
+    "HalfAColour": "name the asynchronous method acomplete",
+    "HoldsOnToAbandonedStreams": "the connection is busy",
+    "KeepsItsKeyInTheOpen": "the key stands in the repr of: headers",
+    "KnowsNoEnd": "a whole answer ends with stop, got None",
+    "KnowsNoUsage": "a question has input tokens",
+    "LeavesCachedTokensOut": "input includes cached tokens",
+    "ListsOneText": "list_models returns a sequence of names, not one text",
+    "MixesUpCalls": "calls at once got each other's answers",
+    "NamesNoModel": "Reply.model names the model that answered",
+    "NoModel": "define complete, or their asynchronous twins acomplete",
+    "RaisesKeyError": "KeyError: 'messages'",
+    "ReturnsADict": "complete must return a Reply, got dict",
+    "ReturnsNoText": "Reply.text is a text, got NoneType",
+    "SaysAlwaysTheSame": "different questions were answered alike",
+    "SaysItsCallsNumber": "assert 'Once more. (1)' == 'Once more. (2)'",
+    "SendsPiecesForABody": "DecodeError",
+    "ShowsItsKey": "the key stands in the backend's repr",
+    "StreamsInOnePiece": "the whole answer came as one piece",
+    "StreamsNoEnd": "the last piece bears the finish_reason",
+    "StreamsStrings": "stream yields Delta, got str",
+    "StreamsTheTextSoFar": "the pieces joined are not the answer",
+    "StreamsUsageInEveryPiece": "usage was told 3 times in one stream",
+    "TellsANumber": "most_usage returns a Usage, or None; got int",
+    "TellsItsKeyInErrors": "the key stands in an error",
+}
+
+
+@pytest.fixture(scope="module")
+def outcomes(tmp_path_factory: pytest.TempPathFactory) -> Outcomes:
+    return run_kit("llm.py", tmp_path_factory, found_by=FOUND_BY)
+
+
+def test_a_correct_model_passes_wholly_in_both_colours(outcomes: Outcomes) -> None:
+    full = outcomes["Full"]
+    assert {how for how, _ in full.values()} == {"passed"}, complaints(full)
+    assert sum("[sync" in name for name in full) == sum("[async" in name for name in full) > 40
+
+
+@pytest.mark.parametrize(("backend", "lacking"), [("Plain", "async"), ("AsyncPlain", "sync")])
+def test_one_colour_without_abilities_is_enough(outcomes: Outcomes, backend: str, lacking: str) -> None:
+    assert complaints(outcomes[backend]) == []
+    for name, (how, said) in outcomes[backend].items():
+        if f"[{lacking}" in name:
+            assert how == "skipped", name
+            assert f"has no {lacking} colour" in said
+        elif how == "skipped":
+            assert "does not offer" in said
+    assert ended(outcomes[backend], "passed") > 25
+
+
+@pytest.mark.parametrize(("backend", "reason"), FOUND_BY.items(), ids=FOUND_BY)
+def test_a_broken_model_fails_and_the_failure_says_why(outcomes: Outcomes, backend: str, reason: str) -> None:
+    said = complaints(outcomes[backend])
+    assert said, f"{backend} passed the kit"
+    assert any(reason in text for text in said), said[0]
+
+
+def test_every_broken_model_is_named_here(outcomes: Outcomes) -> None:
+    assert set(outcomes) - {"Full", "Plain", "AsyncPlain"} == set(FOUND_BY)

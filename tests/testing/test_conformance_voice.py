@@ -1,0 +1,123 @@
+"""The conformance kit of voices passes what keeps the contract and finds what does not."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.kits.runner import Outcomes, complaints, ended, run_kit
+
+FOUND_BY = {
+    "AnnouncesAReportThatNeverComes": "track_sending was called, and mark_sent was not",
+    "CallsAWavMp3": "expected mp3, got wav",
+    "ClaimsAnotherRate": "Speech.sample_rate_hz is not that of the audio",
+    "CountsBytesAsCharacters": "Speech.characters counts what was spoken",
+    "Crashes": "the text ended the process with SIGSEGV",
+    "CutsTheFile": "the wav file is truncated",
+    "EndsTheProcess": "the text ended the process with exit code 3",
+    "EndsWithinAFrame": "the wav ends within a frame of 2 bytes",
+    "EndsWithinASample": "the pcm ends within a sample",
+    "HangsOnLongWords": "neither spoken nor refused within 5 s",
+    "IgnoresItsSettings": "unexpected settings",
+    "IsSilent": "the wav file has no samples",
+    "ListsInAnyOrder": "the order changed between two calls",
+    "ListsTwice": "a voice was listed twice",
+    "ListsWhatItDoesNotKnow": "VoiceNotFound: there is no such voice",
+    "MixesUpTexts": "a text got another one's audio",
+    "NoVoice": "define synthesize, list_voices, get_voice_info",
+    "PlaysFiles": "the text made the backend open a file of this machine",
+    "RaisesKeyError": "must raise VoiceNotFound, raised KeyError",
+    "RefusesControlCharactersInItsOwnWords": "must speak the text or raise one of llmcore.errors, raised ValueError",
+    "ReturnsBytes": "synthesize returns a Speech, got bytes",
+    "SaysAlwaysTheSame": "two texts sound the same",
+    "SendsAnErrorPage": ", got an HTML page",
+    "SendsJsonAsSamples": ", got JSON",
+    "SendsNothing": "there is no audio",
+    "SendsPcmOfNoRate": "pcm is unplayable without its sample_rate_hz",
+    "SpeaksTheEmptyText": "must raise VoiceError or BadRequest, returned Speech",
+    "SpeaksTheFirstHundred": "a part of the long text is missing",
+    "TakesAnyVoice": "must raise VoiceNotFound, returned Speech",
+    "TellsMilliseconds": "duration_s is wrong",
+    "TellsOfAnother": "get_voice_info tells of another voice",
+    "WritesTheLengthOfItsFirstPiece": "the header of the wav says 100 bytes of samples",
+}
+
+ABILITIES_FOUND_BY = {
+    "AlignsOtherText": "Speech.alignment is of",
+    "AlignsInMilliseconds": "are those seconds?",
+    "AlignsBackwards": "begins before the one before it",
+    "ClonesWithoutConsent": "must raise VoiceError or BadRequest, returned VoiceInfo",
+    "DeletesTwice": "delete_voice tells that there was none",
+    "FindsAnything": "a search for what no voice is called found some",
+    "ForgetsTheHost": "unexpected keyword argument",
+    "ListsModelsTwice": "a model was listed twice",
+    "ModelOfNoCharacters": "a limit is above 0, or None",
+    "PagesForever": "the pages have no end",
+    "PagesOverlap": "a voice stands on two pages",
+    "PagesTooLong": "asked for 2 voices, got",
+    "PricesUnknownModels": "the price of an unknown model is None",
+    "PricesInFloats": "a price is a Decimal, got float",
+    "StreamsCut": "this does not play: the wav file is truncated",
+    "StreamsHalf": "speak the text at different lengths",
+    "StreamsNothingToSay": "must raise VoiceError or BadRequest",
+    "StreamsText": "stream_speech yields bytes, got str",
+    "TraitsOfAnotherFormat": "the traits tell another format than the speech has",
+    "TraitsOfAnotherRate": "the traits tell another rate",
+    "TraitsThatChange": "the traits change from one call to the next",
+    "IdentityOfNumbers": "identity holds texts, `version` is a int",
+}
+
+
+@pytest.fixture(scope="module")
+def outcomes(tmp_path_factory: pytest.TempPathFactory) -> Outcomes:
+    return run_kit("voice.py", tmp_path_factory, found_by=FOUND_BY)
+
+
+@pytest.fixture(scope="module")
+def abilities(tmp_path_factory: pytest.TempPathFactory) -> Outcomes:
+    return run_kit("voice_abilities.py", tmp_path_factory, found_by=ABILITIES_FOUND_BY)
+
+
+def test_a_correct_voice_passes_wholly_in_both_colours(outcomes: Outcomes) -> None:
+    both = outcomes["Both"]
+    assert {how for how, _ in both.values()} == {"passed"}, complaints(both)
+    assert sum("[sync" in name for name in both) == sum("[async" in name for name in both) > 20
+
+
+@pytest.mark.parametrize(
+    ("backend", "lacking"), [("Tone", "async"), ("AsyncTone", "sync"), ("Unfinished", "async")]
+)
+def test_one_colour_is_enough_and_the_other_is_skipped(
+    outcomes: Outcomes, backend: str, lacking: str
+) -> None:
+    assert complaints(outcomes[backend]) == []
+    for name, (how, said) in outcomes[backend].items():
+        assert (how == "skipped") == (f"[{lacking}" in name), name
+        assert how == "passed" or f"has no {lacking} colour" in said
+    assert ended(outcomes[backend], "passed") > 20
+
+
+@pytest.mark.parametrize(("backend", "reason"), FOUND_BY.items(), ids=FOUND_BY)
+def test_a_broken_voice_fails_and_the_failure_says_why(outcomes: Outcomes, backend: str, reason: str) -> None:
+    said = complaints(outcomes[backend])
+    assert said, f"{backend} passed the kit"
+    assert any(reason in text for text in said), said[0]
+
+
+def test_every_broken_voice_is_named_here(outcomes: Outcomes) -> None:
+    assert set(outcomes) - {"Both", "Tone", "AsyncTone", "Unfinished"} == set(FOUND_BY)
+
+
+def test_a_voice_with_every_ability_passes_and_nothing_is_skipped(abilities: Outcomes) -> None:
+    assert {how for how, _ in abilities["Able"].values()} == {"passed"}, complaints(abilities["Able"])
+    assert ended(abilities["Able"], "passed") > 70
+
+
+@pytest.mark.parametrize(("backend", "reason"), ABILITIES_FOUND_BY.items(), ids=ABILITIES_FOUND_BY)
+def test_a_broken_ability_is_found(abilities: Outcomes, backend: str, reason: str) -> None:
+    said = complaints(abilities[backend])
+    assert said, f"{backend} passed the kit"
+    assert any(reason in text for text in said), said[0]
+
+
+def test_a_part_of_an_ability_is_no_ability(abilities: Outcomes) -> None:
+    assert any("still to define: delete_voice" in said for said in complaints(abilities["ClonesOnly"]))

@@ -1,0 +1,167 @@
+"""Speech as it comes: first bytes at once, pieces of one file, and never a short end."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+import llmcore
+from llmcore.errors import NotAudio, ProviderError, RateLimited, Unavailable
+
+TEXT = "It rains. Take an umbrella! Bye."
+SAID = ["It rains.", "Take an umbrella!", "Bye."]
+
+
+def core_of(options: dict[str, Any] | None = None, **more: Any) -> llmcore.Core:
+    voice = {"provider": "speaker", "speaker": options or {}, **more}
+    return llmcore.load({"voice": voice, "cache": {"provider": "memory"}})
+
+
+def streamed(core: llmcore.Core, colour: str, text: str = TEXT, **given: Any) -> list[bytes]:
+    if colour == "sync":
+        return list(core.voice.stream(text, **given))
+
+    async def main() -> list[bytes]:
+        return [piece async for piece in core.voice.astream(text, **given)]
+
+    return asyncio.run(main())
+
+
+@pytest.fixture(params=["sync", "async"])
+def colour(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+def test_the_pieces_joined_are_one_file_whose_length_is_not_known_yet(speaker: Any, colour: str) -> None:
+    pieces = streamed(core_of(), colour)
+    audio = b"".join(pieces)
+    assert len(pieces) > 10
+    assert (audio[:4], audio[4:8], audio[40:44]) == (b"RIFF", b"\xff" * 4, b"\xff" * 4)
+    assert audio[44:] == b"".join(speaker.samples(each) for each in SAID)
+    assert audio.count(b"RIFF") == 1
+
+
+def test_raw_samples_are_passed_on_as_they_come(speaker: Any, colour: str) -> None:
+    audio = b"".join(streamed(core_of({"format": "pcm"}), colour))
+    assert audio == b"".join(speaker.samples(each) for each in SAID)
+
+
+@pytest.mark.parametrize("kind", ["pcm", "wav"])
+def test_half_a_sample_at_the_end_of_a_piece_does_not_shift_the_next(
+    speaker: Any, colour: str, kind: str
+) -> None:
+    wanted = b"".join(speaker.samples(each) for each in SAID)
+    for way in ("streamed", "at once"):
+        speaker.script[:] = [
+            odd if kind == "pcm" else speaker.wav(odd)
+            for odd in (speaker.samples(each) + b"\x7f" for each in SAID)
+        ]
+        core = core_of({"format": kind})
+        streams = way == "streamed"
+        audio = b"".join(streamed(core, colour)) if streams else core.voice.synthesize(TEXT).audio
+        assert audio[0 if kind == "pcm" else 44 :] == wanted, way
+
+
+def test_a_text_of_one_piece_is_passed_on_byte_for_byte(speaker: Any, colour: str) -> None:
+    audio = b"".join(streamed(core_of(), colour, "Hello."))
+    assert audio == speaker.wav(speaker.samples("Hello."))
+
+
+def test_the_first_bytes_are_given_before_the_rest_is_asked_for(speaker: Any) -> None:
+    stream = core_of().voice.stream(TEXT)
+    assert next(stream)
+    assert [request.text for request in speaker.requests] == ["It rains."]
+    stream.close()
+    assert speaker.closed == ["It rains."]
+
+
+def test_what_was_streamed_is_kept_and_what_was_kept_is_streamed(speaker: Any, colour: str) -> None:
+    core = core_of()
+    first = b"".join(streamed(core, colour))
+    assert core.voice.synthesize(TEXT).cached
+    assert b"".join(streamed(core, colour)) == first
+    assert len(speaker.requests) == 3
+
+
+def test_a_stream_that_is_left_is_not_kept(speaker: Any) -> None:
+    core = core_of()
+    stream = core.voice.stream("Hello.")
+    next(stream)
+    stream.close()
+    assert not core.voice.synthesize("Hello.").cached
+    assert core.usage.totals().failures == 1
+    assert speaker.closed == ["Hello."]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"<html>no</html>", b'{"error": "quota"}', b"Bad gateway. " * 100],
+    ids=["empty", "html", "json", "text"],
+)
+def test_of_what_is_no_audio_not_a_byte_is_given(speaker: Any, body: bytes) -> None:
+    async def read() -> None:
+        async for piece in core_of().voice.astream("Hello."):
+            given.append(piece)  # noqa: PERF401 - what came before the error counts
+
+    given: list[bytes] = []
+    speaker.script.extend([body, body])
+    with pytest.raises(NotAudio):
+        given.extend(core_of().voice.stream("Hello."))
+    with pytest.raises(NotAudio):
+        asyncio.run(read())
+    assert given == []
+
+
+def test_audio_that_breaks_off_is_an_error_at_its_end_and_not_kept(speaker: Any) -> None:
+    core = core_of()
+    speaker.script.append(speaker.wav(bytes(1600))[:-2])
+    stream = core.voice.stream("Hello.")
+    with pytest.raises(NotAudio, match="truncated"):
+        b"".join(stream)
+    assert not core.voice.synthesize("Hello.").cached
+
+
+def test_an_error_before_the_first_byte_is_tried_again_and_one_after_it_is_not(
+    speaker: Any, colour: str
+) -> None:
+    core = core_of()
+    speaker.script.append(RateLimited("later", retry_after=0.0))
+    assert streamed(core, colour, "Hello.")
+    assert len(speaker.requests) == 2
+    speaker.script.append([speaker.wav(bytes(1600))[:200], Unavailable("reset")])
+    with pytest.raises(Unavailable, match="reset"):
+        streamed(core, colour, "Other.")
+    assert len(speaker.requests) == 3
+
+
+def test_a_fallback_takes_over_before_the_first_byte_only(speaker: Any) -> None:
+    core = core_of(fallback=["second"])
+    speaker.script.append(ProviderError("broken"))
+    assert b"".join(core.voice.stream("Hello."))
+    assert [request.provider for request in speaker.requests] == ["speaker", "second"]
+    speaker.script.append([speaker.wav(bytes(1600))[:200], Unavailable("reset")])
+    with pytest.raises(Unavailable, match="reset"):
+        b"".join(core.voice.stream("Other."))
+    assert [request.provider for request in speaker.requests][2:] == ["speaker"]
+
+
+def test_a_provider_that_does_not_stream_is_streamed_whole(speaker: Any, colour: str) -> None:
+    core = llmcore.load({"voice": {"provider": "mute"}, "cache": {"provider": "memory"}})
+    assert b"".join(streamed(core, colour)) == speaker.wav(speaker.samples(TEXT))
+
+
+def test_readers_of_one_text_at_once_share_one_request(speaker: Any) -> None:
+    voice = core_of().voice
+    first, second = voice.stream("Hello."), voice.stream("Hello.")
+    begun = [next(first), next(second)]
+    assert begun[0] == begun[1]
+    assert begun[0] + b"".join(first) == begun[1] + b"".join(second)
+    assert len(speaker.requests) == 1
+
+
+def test_a_piece_that_is_no_bytes_is_named(speaker: Any) -> None:
+    speaker.script.append(["text"])
+    with pytest.raises(ProviderError, match="`speaker` streamed a str"):
+        list(core_of().voice.stream("Hello."))
