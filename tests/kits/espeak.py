@@ -19,7 +19,6 @@ SPEAKER = """
 import os, sys, time
 from llmcore_voice_espeak.pool import get_shared_pool
 from llmcore_voice_espeak.provider import EspeakVoice
-from llmcore_voice_espeak.provider import EspeakVoice
 voice = EspeakVoice()
 voice.synthesize("Hello.")
 pids = lambda: [worker._process.pid for worker in get_shared_pool()._workers]

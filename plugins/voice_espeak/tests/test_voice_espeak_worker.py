@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 import threading
+from typing import Any
 
 import pytest
 
@@ -150,14 +151,22 @@ def test_text_about_files_is_spoken(text: str) -> None:
 # -- the end of a call
 
 
+def time_out_in_the_worker(voice: EspeakVoice, text: str, **options: Any) -> None:
+    """Let calls time out until no worker is left. On a busy machine the time can be over before a call has one."""
+    for _ in range(50):
+        with pytest.raises(Timeout):
+            voice.synthesize(text, **options)
+        if not workers():
+            return
+    pytest.fail("the deadline does not end the worker")
+
+
 @linux
 @pytest.mark.parametrize("kind", ["wav", "mp3"])
 def test_a_deadline_ends_the_worker(kind: str) -> None:
     voice = EspeakVoice()
     voice.list_voices()
-    with pytest.raises(Timeout):
-        voice.synthesize(ENDLESS, format=kind, timeout_s=0.05)
-    assert not workers()
+    time_out_in_the_worker(voice, ENDLESS, format=kind, timeout_s=0.05)
     assert "Z" not in children(os.getpid()).values()
 
 
@@ -167,9 +176,7 @@ def test_a_deadline_ends_a_worker_that_does_not_answer() -> None:
     voice.synthesize("Hello.")
     for worker in workers():
         os.kill(worker, signal.SIGSTOP)
-    with pytest.raises(Timeout):
-        voice.synthesize(ENDLESS * 5, timeout_s=0.2)
-    assert not workers()
+    time_out_in_the_worker(voice, ENDLESS * 5, timeout_s=0.2)
     assert voice.synthesize("Hello.", timeout_s=60).audio
 
 
