@@ -51,6 +51,39 @@ def _leave_the_tests_of_leases(kit: type) -> None:
             setattr(kit, name, None)
 
 
+class TestRefusedOperations(CacheConformance):
+    """Each operation is refused to a user who may run all other commands. `get_many` needs the command of `get`."""
+
+    refused: ClassVar[dict[str, tuple[str, ...]]] = {
+        "get": ("-getrange", "-get"),
+        "set": ("-set", "-psetex", "-setex"),
+        "delete": ("-unlink", "-del"),
+        "clear": ("-scan",),
+        "keys": ("-scan",),
+        "delete_matching": ("-scan",),
+        "acquire": ("-@scripting",),
+    }
+
+    @pytest.fixture
+    def provider(self, server: RedisServer) -> RedisCache:
+        server.ask("FLUSHALL")
+        return cache(server.url)
+
+    @pytest.fixture
+    def restricted(self, server: RedisServer) -> dict[str, RedisCache]:
+        found = {}
+        for operation, rights in self.refused.items():
+            user = f"no-{operation}"
+            server.ask("ACL", "SETUSER", user, "reset", "on", ">pass", "~*", "+@all", *rights)
+            found[operation] = cache(f"redis://{user}:pass@127.0.0.1:{server.port}/0")
+        return found
+
+
+for _name in dir(TestRefusedOperations):
+    if _name.startswith("test_") and "refused" not in _name:
+        setattr(TestRefusedOperations, _name, None)
+
+
 class OfLeases(CacheConformance):
     @pytest.fixture
     def provider(self, url: str) -> RedisCache:

@@ -42,6 +42,7 @@ pytest.register_assert_rewrite(
                 *_MODULES.values(),
                 "abilities",
                 "cache_abilities",
+                "cache_refusals",
                 "canary_tests",
                 "storage_abilities",
                 "storage_writing",

@@ -9,6 +9,7 @@ import pytest
 
 from llmcore_testing.conformance.abilities import of
 from llmcore_testing.conformance.cache_abilities import CacheAbilities
+from llmcore_testing.conformance.cache_refusals import RefusedOperations
 from llmcore_testing.conformance.calling import Call
 from llmcore_testing.conformance.canary_tests import CanaryTests
 
@@ -38,10 +39,11 @@ _MOMENT_S = 0.1
 _LONG_S = 3600.0
 
 
-class CacheConformance(CacheAbilities, CanaryTests):
+class CacheConformance(CacheAbilities, RefusedOperations, CanaryTests):
     """The promises of `llmcore.contracts.cache`; the cache that `provider` returns is empty.
 
-    A backend that knows namespaces overrides the fixture `sibling` too, one that processes share the fixture `twin`.
+    A backend that knows namespaces overrides the fixture `sibling` too, one that processes share the
+    fixture `twin`, and one whose server can refuse single operations the fixture `restricted`.
     """
 
     kind: ClassVar[str] = "cache"
