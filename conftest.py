@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 MARKS: Final = {
     "process": re.compile(
@@ -23,6 +24,13 @@ MARKS: Final = {
     ),
 }
 """What the source of a file holds whose tests start processes, or servers of other projects."""
+
+settings.register_profile(
+    "llmcore", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.register_profile("explore", parent=settings.get_profile("llmcore"), derandomize=False)
+settings.load_profile("llmcore")
+"""A busy machine is no fault, and a run repeats the same examples. `--hypothesis-profile=explore` looks for others."""
 
 
 @functools.cache
