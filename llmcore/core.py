@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from llmcore.cache import CacheManager, CacheStore
     from llmcore.cache.lease import Leases
     from llmcore.cache.refresh import Refresher
+    from llmcore.ledger.api_keys import ApiKeys
     from llmcore.ledger.events import Events
     from llmcore.ledger.hits import Hits
     from llmcore.ledger.spending import Spending
@@ -232,6 +233,11 @@ class Core(ProcessBound):
             memory=self.settings.cache.memory,
             on_outage=self.settings.cache.on_outage,
         )
+
+    @_Part
+    def keys(self) -> ApiKeys:
+        """The API keys of a gateway's clients, in the file of the ledger."""
+        return self.usage.keys()
 
     @_Part
     def cache(self) -> CacheManager:

@@ -50,7 +50,7 @@ def _run_command(arguments: list[str]) -> int:
     if name in parser.COMMANDS:
         namespace = parser.make_parser(name).parse_args(after, given)
         return int(namespace.run(namespace) or 0)
-    return _run_plugin_command(name, after)
+    return _run_plugin_command(name, [*before, *after])
 
 
 def _run_plugin_command(name: str, arguments: list[str]) -> int:

@@ -70,6 +70,21 @@ MIGRATIONS: Final = (
     """
     ALTER TABLE calls ADD COLUMN first_token_ms REAL;  -- until the first content of a stream; NULL if it was not streamed
     """,
+    """
+    CREATE TABLE keys (                      -- API keys of a gateway's clients
+        name TEXT PRIMARY KEY,               -- the user of its calls
+        id TEXT NOT NULL UNIQUE,             -- the part of the key in clear text
+        digest BLOB NOT NULL,                -- SHA-256 of the key
+        budget INTEGER,                      -- nano-dollars
+        per TEXT NOT NULL,                   -- day, month or total
+        models TEXT NOT NULL,                -- a JSON list; empty for all
+        requests_per_minute INTEGER,
+        created_at REAL NOT NULL,            -- seconds since 1970 UTC, as the next ones
+        expires_at REAL,
+        revoked_at REAL,
+        full_at REAL                         -- when the token bucket of requests is full again
+    ) STRICT, WITHOUT ROWID;
+    """,
 )
 """Statements by version; `user_version` is the number of migrations that a file has had. Only add, never change one."""
 

@@ -16,13 +16,14 @@ from llmcore.calls.steps import Act, Expired, Step, sleep
 from llmcore.config.money import Budget, LedgerSettings
 from llmcore.errors import BudgetError
 from llmcore.ledger import budgets, exits
-from llmcore.ledger.alerts import Alerts, make_scope
+from llmcore.ledger.alerts import Alerts
 from llmcore.ledger.book import Limit, Refusal, Reservation, close_row, find_refusal, open_row, recover
 from llmcore.ledger.budgets import Counter
 from llmcore.ledger.charge import Charge, Outcome, Quote
 from llmcore.ledger.database import Database
+from llmcore.ledger.limits import BudgetLimits
 from llmcore.ledger.lock_timeouts import SETTLE_TIMEOUT_S, get_lock_deadline, get_seconds_left
-from llmcore.ledger.money import USD, Amount, format_amount, from_integer, from_nano, to_integer, to_nano
+from llmcore.ledger.money import USD, Amount, format_amount, from_nano, to_nano
 from llmcore.ledger.owners import Owners
 from llmcore.ledger.refusals import make_disabled_error, make_exceeded_error, point_at
 from llmcore.ledger.report import BudgetState
@@ -70,11 +71,7 @@ class Spending:
         self.database = Database(Path(ledger.path or "ledger.sqlite3"), durable=ledger.durability == "full")
         self._writer = Writer(self.database)
         self._owners = Owners(self.database.path)
-        self._budgets = {make_scope(budget): budget for budget in configured}
-        self._limits = [
-            Limit(scope, to_integer(budget.limit, budget.unit), budget.on_exceed == "refuse")
-            for scope, budget in self._budgets.items()
-        ]
+        self._limits = BudgetLimits(configured)
         self._alerts = Alerts(configured, observers)
         self._hits = hits
         self._clock = clock
@@ -97,7 +94,7 @@ class Spending:
             BudgetError: A budget applies, and the ledger cannot be written or the usage has no upper bound.
         """
         reservation = Reservation(charge, self._clock())
-        limits = [limit for limit in self._limits if limit.scope.covers(charge)]
+        limits = self._limits.find(charge)
         lock_deadline = get_lock_deadline(limits, failing=self._failing)
         if not self.is_enabled:
             if any(limit.refuses for limit in limits):
@@ -137,7 +134,7 @@ class Spending:
             BudgetExceeded: A budget has less left, even if all reservations were released.
             BudgetError: As in `reserve`.
         """
-        limits = [limit for limit in self._limits if limit.refuses and limit.scope.covers(charge)]
+        limits = [limit for limit in self._limits.find(charge) if limit.refuses]
         if not limits or not self.is_enabled:
             return
         at, maximum = self._clock(), self._most(quote, limits, exact=True) or 0
@@ -153,7 +150,7 @@ class Spending:
         except FAULTS:  # the first request will report it
             return
         if refusal is not None and refusal.is_permanent:
-            raise make_exceeded_error(self._budgets[refusal.limit.scope], refusal, charge.kind, at)
+            raise make_exceeded_error(self._limits.budgets[refusal.limit.scope], refusal, charge.kind, at)
 
     def settle(self, reservation: Reservation, outcome: Outcome) -> Act[None]:
         """Book the outcome of the request and release the reservation."""
@@ -202,6 +199,15 @@ class Spending:
         """Run *work* in a transaction and return its result."""
         return self._writer.run(work)
 
+    def make_step(self, work: Work) -> Step:
+        """Return the step that runs *work* in a transaction and has its result."""
+        return self._writer.step(work)
+
+    def set_user_budgets(self, budgets: Iterable[Budget]) -> None:
+        """Replace the budgets of users; see `BudgetLimits.set_user_budgets`."""
+        self._limits.set_user_budgets(budgets)
+        self._has_budgets |= bool(self._limits)
+
     def refresh(self, *, ensure: bool = False) -> None:
         """Bring the file up to date before it is read: hits, rows of dead processes, and counters of our budgets."""
         self._hits.write()
@@ -209,29 +215,14 @@ class Spending:
         def bring_up_to_date(db: apsw.Connection) -> None:
             recover(db, self._owners.is_dead)
             if ensure:
-                budgets.create_missing(db, self._budgets, self._clock())
+                budgets.create_missing(db, self._limits.budgets, self._clock())
 
         self._writer.run(bring_up_to_date)
         self._writer.run(self._hits.absorb)
 
     def make_states(self, rows: Iterable[tuple[str, str, int, int]]) -> list[BudgetState]:
         """Return the states of budgets from rows of `read_budgets`."""
-        states = []
-        for text, period, spent, reserved in rows:
-            scope = budgets.parse_scope(text)
-            budget = self._budgets.get(scope)
-            states.append(
-                BudgetState(
-                    name=scope.name,
-                    period=period,
-                    unit=scope.unit,
-                    limit=None if budget is None else budget.limit,
-                    spent=from_integer(spent, scope.unit),
-                    reserved=from_integer(reserved, scope.unit),
-                    resets_at=budgets.get_reset_time(scope.per, self._clock()),
-                )
-            )
-        return states
+        return self._limits.make_states(rows, self._clock())
 
     def close(self) -> None:
         """Close the file. If other threads still have reservations, the process stays marked as alive and reopens the file."""
@@ -302,7 +293,7 @@ class Spending:
                 exact = True
                 continue
             if answer.is_permanent or waited >= min(MAX_WAIT_S, left()):
-                budget = self._budgets[answer.limit.scope]
+                budget = self._limits.budgets[answer.limit.scope]
                 raise make_exceeded_error(budget, answer, reservation.charge.kind, reservation.at)
             if not swept or waited - swept >= SWEEP_S:
                 swept = waited or pause
@@ -320,11 +311,11 @@ class Spending:
             if not exact:
                 return None
             refusing = [
-                self._budgets[limit.scope]
+                self._limits.budgets[limit.scope]
                 for limit in limits
                 if limit.refuses
                 and limit.scope.unit == USD
-                and self._budgets[limit.scope].unknown_price == "refuse"
+                and self._limits.budgets[limit.scope].unknown_price == "refuse"
             ]
             if not refusing:
                 return 0
@@ -364,7 +355,7 @@ class Spending:
             exceeded = limit is not None and counter.spent + counter.reserved > limit.amount
             if exceeded and (counter.period, counter.text) not in self._warned:
                 self._warned.add((counter.period, counter.text))
-                budget = self._budgets[counter.scope]
+                budget = self._limits.budgets[counter.scope]
                 logger(__name__).warning(
                     'budget `%s` of %s is exceeded; calls continue because on_exceed is "warn"',
                     budget.name,

@@ -20,6 +20,7 @@ from llmcore.threads import run_in_thread
 from llmcore.units import Duration
 
 if TYPE_CHECKING:
+    from llmcore.ledger.api_keys import ApiKeys
     from llmcore.ledger.report import BudgetState, UsageRow
     from llmcore.ledger.spending import Spending
 
@@ -116,6 +117,12 @@ class UsageBook(ProcessBound):
         moment = _to_timestamp(before, None)
         deleted: int = self._run(lambda: self._spending().transact(lambda db: prune_rows(db, moment)))
         return deleted
+
+    def keys(self) -> ApiKeys:
+        """Return the API keys that the ledger stores; see `Core.keys`."""
+        from llmcore.ledger.api_keys import ApiKeys
+
+        return ApiKeys(self._spending, self._run)
 
     def _read(self, query: Callable[[Any], T], *, ensure: bool = False) -> T:
         def run_query() -> T:

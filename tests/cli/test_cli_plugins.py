@@ -140,6 +140,8 @@ def test_a_plugins_command_is_called_with_its_arguments(cli: CommandLine) -> Non
     cli.install("llmcore-greet", entries, {"llmcore_greet": text})
     done = cli("greet", "--loud", "you")
     assert (done.stdout, done.returncode) == ("called with ['--loud', 'you']\n", 5)
+    common = cli("--json", "--config", "other.toml", "greet", "you")
+    assert common.stdout == "called with ['--json', '--config', 'other.toml', 'you']\n"
     assert cli("ask", "Hi").stdout == "You said: Hi\n", "a command of llmcore's own is nobody else's"
     assert "did you mean `greet`?" in cli("gret").stderr
 

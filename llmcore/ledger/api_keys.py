@@ -1,0 +1,271 @@
+"""`core.keys`: the API keys of a gateway's clients, hashed, in the file of the ledger. A key's name is the `user` of its calls."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import re
+import secrets
+import time
+from collections.abc import Callable, Iterable, Sequence
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+import msgspec
+
+from llmcore import forks
+from llmcore.calls.drivers import arun, run
+from llmcore.calls.steps import Act
+from llmcore.config.money import Budget
+from llmcore.errors import LedgerError
+from llmcore.ledger.money import from_nano, to_nano
+from llmcore.process_bound import ProcessBound
+
+if TYPE_CHECKING:
+    import apsw
+
+    from llmcore.ledger.spending import Spending
+
+__all__ = ["ApiKey", "ApiKeys", "Period"]
+
+Period = Literal["day", "month", "total"]
+
+PREFIX: Final = "llmcore-"
+_NAME: Final = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9._@-]{0,63}")
+_STALE_S: Final = 0.5
+"""How old the known keys may be: a revoked key is refused within a second, by every process."""
+_ROUNDING_S: Final = 1e-6
+_COLUMNS: Final = (
+    "name, id, digest, budget, per, models, requests_per_minute, created_at, expires_at, revoked_at"
+)
+
+
+class ApiKey(msgspec.Struct, frozen=True, kw_only=True):
+    """A key, without its secret part."""
+
+    name: str
+    """The `user` of its calls in the ledger and for budgets."""
+    id: str
+    """The part of the key that is stored in clear text."""
+    digest: bytes
+    """SHA-256 of the whole key."""
+    budget: Decimal | None = None
+    """In USD."""
+    per: Period = "total"
+    """The period of `budget`: day, month (both in UTC) or total."""
+    models: tuple[str, ...] = ()
+    """The names of models that the key may request; empty for all."""
+    requests_per_minute: int | None = None
+    created_at: float = 0.0
+    """Seconds since 1970, as are the two next."""
+    expires_at: float | None = None
+    revoked_at: float | None = None
+
+    def is_valid(self, at: float) -> bool:
+        """Return whether the key is neither revoked nor expired at the time *at*."""
+        return self.revoked_at is None and (self.expires_at is None or at < self.expires_at)
+
+
+class ApiKeys(ProcessBound):
+    """The keys of a ledger. All processes that use the ledger share them."""
+
+    def __init__(self, opener: Callable[[], Spending], run_query: Callable[[Callable[[], Any]], Any]) -> None:
+        self._opener = opener
+        self._run = run_query
+        self._known: dict[str, ApiKey] = {}
+        self._read_at: float | None = None
+        self._lock = forks.lock()
+
+    def create(
+        self,
+        name: str,
+        *,
+        budget: Decimal | None = None,
+        per: Period = "total",
+        models: Sequence[str] = (),
+        requests_per_minute: int | None = None,
+        expires_in_s: float | None = None,
+    ) -> tuple[ApiKey, str]:
+        """Store a new key; return it with its text, which cannot be read again.
+
+        Raises:
+            LedgerError: The name is malformed or has a valid key, or the ledger cannot be written.
+        """
+        if not _NAME.fullmatch(name):
+            raise LedgerError(
+                f"a key's name must be 1 to 64 letters, digits, or one of `. _ @ -`, got {name!r}",
+                expected="a name such as `alice` or `team-search`",
+            )
+        now = time.time()
+        key_id = secrets.token_hex(4)
+        text = f"{PREFIX}{key_id}-{secrets.token_urlsafe(32)}"
+        key = ApiKey(
+            name=name,
+            id=key_id,
+            digest=_hash(text),
+            budget=budget,
+            per=per,
+            models=tuple(models),
+            requests_per_minute=requests_per_minute,
+            created_at=now,
+            expires_at=None if expires_in_s is None else now + expires_in_s,
+        )
+        if not self._transact(lambda db: _insert(db, key, now)):
+            raise LedgerError(
+                f"there is a key `{name}` already",
+                expected="a name without a valid key",
+                fix=f"llmcore keys revoke {name}",
+            )
+        self._read_at = None
+        return key, text
+
+    def revoke(self, name: str) -> ApiKey:
+        """Revoke the key *name*; return it.
+
+        Raises:
+            LedgerError: There is no such key, or the ledger cannot be written.
+        """
+        keys = {key.name: key for key in self.all()}
+        if name not in keys:
+            from difflib import get_close_matches
+
+            near = get_close_matches(name, keys, n=1)
+            raise LedgerError(
+                f"there is no key `{name}`",
+                expected=f"one of {', '.join(sorted(keys))}" if keys else "the name of a key; there is none",
+                suggestion=near[0] if near else None,
+                fix=f"llmcore keys revoke {near[0]}" if near else "llmcore keys list",
+            )
+        now = time.time()
+        self._transact(
+            lambda db: db.execute(
+                "UPDATE keys SET revoked_at = ? WHERE name = ? AND revoked_at IS NULL", (now, name)
+            )
+        )
+        self._read_at = None
+        return msgspec.structs.replace(keys[name], revoked_at=keys[name].revoked_at or now)
+
+    def all(self) -> list[ApiKey]:
+        """Return all keys, also revoked and expired ones, sorted by name."""
+        return sorted(self._read(), key=lambda key: key.name)
+
+    def exist(self) -> bool:
+        """Return whether there is a key, also a revoked or expired one: from then on, a gateway requires one."""
+        return bool(self._refreshed())
+
+    def find(self, text: str) -> ApiKey | None:
+        """Return the valid key whose text is *text*, as of at most half a second ago. Compares in constant time."""
+        key = self._refreshed().get(text[len(PREFIX) :].partition("-")[0])
+        digest = _hash(text)
+        if key is None or not hmac.compare_digest(digest, key.digest):
+            return None
+        return key if key.is_valid(time.time()) else None
+
+    def take_request(self, key: ApiKey) -> float:
+        """Take one request from the rate limit of *key*; return the seconds to wait if there is none left, else 0."""
+        wait: float = run(self._take(key))
+        return wait
+
+    async def atake_request(self, key: ApiKey) -> float:
+        """See `take_request`."""
+        wait: float = await arun(self._take(key))
+        return wait
+
+    def _take(self, key: ApiKey) -> Act[float]:
+        if key.requests_per_minute is None:
+            return 0.0
+        interval = 60.0 / key.requests_per_minute
+        wait: float = yield self._opener().make_step(lambda db: _take_request(db, key.id, interval))
+        return wait
+
+    def _refreshed(self) -> dict[str, ApiKey]:
+        """Return the keys by id, read again if they are stale, and give their budgets to the ledger."""
+        now = time.monotonic()
+        if self._read_at is not None and now - self._read_at < _STALE_S:
+            return self._known
+        with self._lock:
+            if self._read_at is None or now - self._read_at >= _STALE_S:
+                found = {key.id: key for key in self._read()}
+                if found != self._known:
+                    self._known = found
+                    self._opener().set_user_budgets(_make_budgets(found.values()))
+                self._read_at = now
+        return self._known
+
+    def _read(self) -> list[ApiKey]:
+        def read_rows() -> list[ApiKey]:
+            reader = self._opener().database.open_reader()
+            try:
+                return [_decode(row) for row in reader.execute(f"SELECT {_COLUMNS} FROM keys")]  # noqa: S608 - constants
+            finally:
+                reader.close()
+
+        keys: list[ApiKey] = self._run(read_rows)
+        return keys
+
+    def _transact(self, work: Callable[[apsw.Connection], Any]) -> Any:
+        return self._run(lambda: self._opener().transact(work))
+
+
+def _hash(text: str) -> bytes:
+    """Return the digest of a key. A key has 256 random bits, so that a slow hash would add nothing."""
+    return hashlib.sha256(text.encode("utf-8", "replace")).digest()
+
+
+def _insert(db: apsw.Connection, key: ApiKey, now: float) -> bool:
+    """Insert *key* unless its name has a valid key; it replaces a revoked or expired one."""
+    row = db.execute(f"SELECT {_COLUMNS} FROM keys WHERE name = ?", (key.name,)).fetchall()  # noqa: S608 - constants
+    if row and _decode(row[0]).is_valid(now):
+        return False
+    db.execute("DELETE FROM keys WHERE name = ?", (key.name,))
+    values = (
+        key.name,
+        key.id,
+        key.digest,
+        None if key.budget is None else to_nano(key.budget),
+        key.per,
+        json.dumps(key.models),
+        key.requests_per_minute,
+        key.created_at,
+        key.expires_at,
+        key.revoked_at,
+    )
+    db.execute(f"INSERT INTO keys ({_COLUMNS}) VALUES ({', '.join('?' * len(values))})", values)  # noqa: S608 - constants
+    return True
+
+
+def _decode(row: Sequence[Any]) -> ApiKey:
+    name, key_id, digest, budget, per, models, requests_per_minute, created_at, expires_at, revoked_at = row
+    return ApiKey(
+        name=name,
+        id=key_id,
+        digest=digest,
+        budget=None if budget is None else from_nano(budget),
+        per=per,
+        models=tuple(json.loads(models)),
+        requests_per_minute=requests_per_minute,
+        created_at=created_at,
+        expires_at=expires_at,
+        revoked_at=revoked_at,
+    )
+
+
+def _make_budgets(keys: Iterable[ApiKey]) -> list[Budget]:
+    return [
+        Budget(limit=key.budget, per=key.per, user=key.name)
+        for key in keys
+        if key.budget is not None and key.revoked_at is None
+    ]
+
+
+def _take_request(db: apsw.Connection, key_id: str, interval: float) -> float:
+    """Take one request from the token bucket of a key (GCRA), whose burst is one minute; return the seconds to wait."""
+    now = time.time()
+    full_at: float | None = db.execute("SELECT full_at FROM keys WHERE id = ?", (key_id,)).get
+    after = max(full_at or 0.0, now) + interval
+    wait = after - now - 60.0
+    if wait > _ROUNDING_S:
+        return wait
+    db.execute("UPDATE keys SET full_at = ? WHERE id = ?", (after, key_id))
+    return 0.0

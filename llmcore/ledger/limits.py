@@ -1,0 +1,73 @@
+"""The budgets of one Core: those of the configuration, and those of users, which change while it runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from llmcore.config.money import Budget
+from llmcore.ledger.alerts import make_scope
+from llmcore.ledger.book import Limit
+from llmcore.ledger.budgets import Scope, get_reset_time, parse_scope
+from llmcore.ledger.charge import Charge
+from llmcore.ledger.money import from_integer, to_integer
+from llmcore.ledger.report import BudgetState
+
+__all__ = ["BudgetLimits"]
+
+
+class BudgetLimits:
+    """Finds the limits of a request, and the budget of a limit."""
+
+    def __init__(self, configured: Sequence[Budget]) -> None:
+        self.budgets: dict[Scope, Budget] = {make_scope(budget): budget for budget in configured}
+        """A budget of a user that was withdrawn stays: calls in progress may still name it."""
+        self._configured = [_make_limit(budget) for budget in configured]
+        self._of_users: Mapping[str, tuple[Limit, ...]] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._configured or self._of_users)
+
+    def find(self, charge: Charge) -> list[Limit]:
+        """Return the limits that count *charge*."""
+        found = [limit for limit in self._configured if limit.scope.covers(charge)]
+        if self._of_users and charge.user is not None:
+            found.extend(self._of_users.get(charge.user, ()))
+        return found
+
+    def set_user_budgets(self, budgets: Iterable[Budget]) -> None:
+        """Replace the budgets of users, each of which has `user` alone as its scope.
+
+        Where the configuration has a budget for the same calls and period, both limits apply.
+        """
+        configured = {limit.scope for limit in self._configured}
+        of_users: dict[str, tuple[Limit, ...]] = {}
+        named = dict(self.budgets)
+        for budget in budgets:
+            limit = _make_limit(budget)
+            if limit.scope not in configured:
+                named[limit.scope] = budget
+            of_users[budget.user or ""] = (*of_users.get(budget.user or "", ()), limit)
+        self.budgets, self._of_users = named, of_users
+
+    def make_states(self, rows: Iterable[tuple[str, str, int, int]], at: float) -> list[BudgetState]:
+        """Return the states of budgets at the time *at* from rows of `read_budgets`."""
+        states = []
+        for text, period, spent, reserved in rows:
+            scope = parse_scope(text)
+            budget = self.budgets.get(scope)
+            states.append(
+                BudgetState(
+                    name=scope.name,
+                    period=period,
+                    unit=scope.unit,
+                    limit=None if budget is None else budget.limit,
+                    spent=from_integer(spent, scope.unit),
+                    reserved=from_integer(reserved, scope.unit),
+                    resets_at=get_reset_time(scope.per, at),
+                )
+            )
+        return states
+
+
+def _make_limit(budget: Budget) -> Limit:
+    return Limit(make_scope(budget), to_integer(budget.limit, budget.unit), budget.on_exceed == "refuse")
