@@ -115,6 +115,16 @@ class Core(ProcessBound):
                 self._backends[kind, name] = found
             return found
 
+    def table(self, name: str) -> Any:
+        """Return the table [name] that a plugin declares, as an instance of its options.
+
+        Raises:
+            ConfigError: The table has faults; `faults` has all of them.
+            PluginNotFound: No installed plugin declares the table.
+        """
+        with PUBLIC_CALL:
+            return self.settings.read_table(self.catalogue.load_table(name))
+
     def close(self) -> None:
         """Close every backend that was created. Closing twice is fine."""
         run(self._close())

@@ -30,7 +30,8 @@ __all__ = [
 ]
 
 GROUPS: Final = {
-    f"llmcore.{kind}": kind for kind in ("llm", "cache", "storage", "voice", "observers", "commands")
+    f"llmcore.{kind}": kind
+    for kind in ("llm", "cache", "storage", "voice", "observers", "commands", "tables")
 }
 """Entry-point group -> kind, in the order of display."""
 
@@ -40,7 +41,7 @@ _OWN_FINDERS: Final = {"_frozen_importlib_external", "importlib_metadata"}
 
 
 class Claim(NamedTuple):
-    """One entry point: a distribution claims the name of a provider, an observer or a command."""
+    """One entry point: a distribution claims the name of a provider, an observer, a command or a table."""
 
     kind: str
     name: str

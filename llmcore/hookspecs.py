@@ -23,7 +23,8 @@ The module offers its providers as data::
     def llmcore_cache_providers():
         yield Provider(name="redis", options=RedisOptions, create=create)
 
-The host imports the module only if the configuration names one of its providers.
+The host imports the module only if the configuration names one of its providers. A command may declare a table of the
+configuration for itself, such as `[gateway]`: see `Table`.
 """
 
 from __future__ import annotations
@@ -43,6 +44,7 @@ __all__ = [
     "Observer",
     "Options",
     "Provider",
+    "Table",
     "hookimpl",
     "hookspec",
 ]
@@ -138,6 +140,18 @@ class Provider(msgspec.Struct, Generic[OptionsT, MadeT_co], frozen=True, kw_only
     """
 
 
+class Table(msgspec.Struct, frozen=True, kw_only=True):
+    """One table of the configuration that a plugin declares for itself, such as `[gateway]` of a command.
+
+    The host checks the table against `options`; `core.table("gateway")` returns it as an instance of `options`.
+    """
+
+    name: str
+    """Its name in the configuration: lower case, digits, underscores."""
+    options: type[Options]
+    """The structure that the table is checked against."""
+
+
 class Observer:
     """Base of an observer: it receives calls and alerts, and cannot change or stop them. If it raises, it is disabled."""
 
@@ -181,4 +195,10 @@ def llmcore_voice_providers() -> Iterable[Provider]:
 @hookspec
 def llmcore_observers() -> Iterable[Provider]:
     """Offer observers, chosen by `[observers] use = ["name"]`. `create` returns an `Observer`."""
+    return ()
+
+
+@hookspec
+def llmcore_tables() -> Iterable[Table]:
+    """Declare tables of the configuration; each name is also an entry point of the group `llmcore.tables`."""
     return ()

@@ -13,7 +13,7 @@ import pluggy
 from llmcore import forks, hookspecs
 from llmcore.discovery import Claim, normalize_name, read_requirements
 from llmcore.errors import PluginBroken
-from llmcore.hookspecs import API_VERSION, Provider
+from llmcore.hookspecs import API_VERSION, Provider, Table
 from llmcore.install_lines import make_install_line, make_reinstall_line
 from llmcore.log import logger
 
@@ -22,6 +22,7 @@ __all__ = ["HOOKS", "Loader"]
 HOOKS: Final = {
     **{kind: f"llmcore_{kind}_providers" for kind in hookspecs.KINDS},
     "observers": "llmcore_observers",
+    "tables": "llmcore_tables",
 }
 """Kind -> name of its hook."""
 
@@ -51,8 +52,17 @@ class Loader:
         Raises:
             PluginBroken: The plugin does not load, or does not offer it.
         """
-        provider: Provider = self._run_once(self._loaded, claim, lambda: self._find_provider(claim))
+        provider: Provider = self._run_once(self._loaded, claim, lambda: self._find_entry(claim))
         return provider
+
+    def load_table(self, claim: Claim) -> Table:
+        """Return the table that the plugin declares under the name of the claim.
+
+        Raises:
+            PluginBroken: The plugin does not load, or does not declare it.
+        """
+        table: Table = self._run_once(self._loaded, claim, lambda: self._find_entry(claim))
+        return table
 
     def load_function(self, claim: Claim) -> Callable[..., Any]:
         """Return the function of a command.
@@ -102,20 +112,20 @@ class Loader:
             raise _make_error(claim, f"names `{claim.module}:{claim.attribute}`, which is not callable")
         return found
 
-    def _find_provider(self, claim: Claim) -> Provider:
+    def _find_entry(self, claim: Claim) -> Provider | Table:
         _check_entry(claim)
         key = (claim.distribution, claim.module)
         module: ModuleType = self._run_once(self._registered, key, lambda: self._register(claim))
         entries = self._call_hook(claim, module)
-        for provider in entries:
-            if provider.name == claim.name:
-                return provider
-        names = ", ".join(f"`{provider.name}`" for provider in entries) or "nothing"
+        for entry in entries:
+            if entry.name == claim.name:
+                return entry
+        names = ", ".join(f"`{entry.name}`" for entry in entries) or "nothing"
         raise _make_error(
             claim,
             f"yields {names} from `{HOOKS[claim.kind]}`, but its entry point has the name `{claim.name}`",
             expected="the same name in both",
-            fix=f'Provider(name="{claim.name}", ...)',
+            fix=f'{_get_type(claim).__name__}(name="{claim.name}", ...)',
         )
 
     def _register(self, claim: Claim) -> ModuleType:
@@ -161,7 +171,7 @@ class Loader:
             )
         return None
 
-    def _call_hook(self, claim: Claim, module: ModuleType) -> list[Provider]:
+    def _call_hook(self, claim: Claim, module: ModuleType) -> list[Provider | Table]:
         hook = HOOKS[claim.kind]
         impls = [impl for impl in getattr(self._manager.hook, hook).get_hookimpls() if impl.plugin is module]
         if not impls:
@@ -173,7 +183,7 @@ class Loader:
                 expected="the hook for the kind of the entry point, decorated with @hookimpl of llmcore.hookspecs",
                 fix="@hookimpl" if bare else f"def {hook}():",
             )
-        entries: list[Provider] = []
+        entries: list[Provider | Table] = []
         try:
             for impl in impls:
                 entries += islice(_check_iterable(claim, hook, impl.function()), _MOST_ENTRIES + 1)
@@ -277,25 +287,32 @@ def _check_entry(claim: Claim) -> None:
         raise _make_error(claim, f"cannot be used: {claim.fault}", fix=fix)
 
 
-def _check_entries(claim: Claim, hook: str, entries: list[Provider]) -> None:
+def _get_type(claim: Claim) -> type[Provider | Table]:
+    """Return the type that the hook of the claim's kind yields."""
+    return Table if claim.kind == "tables" else Provider
+
+
+def _check_entries(claim: Claim, hook: str, entries: list[Provider | Table]) -> None:
+    wanted = _get_type(claim)
+    parts = "name=..., options=<a class>" + (", create=<a function>" if wanted is Provider else "")
     fault, names = "", set()
-    for number, provider in enumerate(entries, start=1):
+    for number, entry in enumerate(entries, start=1):
         if number > _MOST_ENTRIES:
             fault = f"yields more than {_MOST_ENTRIES} entries"
-        elif not isinstance(provider, Provider):
-            fault = f"yields an object of type {type(provider).__name__}"
-        elif not isinstance(provider.name, str):
-            fault = f"yields a Provider whose name is of type {type(provider.name).__name__}"
-        elif provider.name in names:
-            fault = f"yields `{provider.name}` twice"
-        elif not callable(provider.create):
-            fault = f"yields `{provider.name}`, whose `create` is not callable"
-        elif not isinstance(provider.options, type):
-            fault = f"yields `{provider.name}`, whose `options` is not a class"
+        elif not isinstance(entry, wanted):
+            fault = f"yields an object of type {type(entry).__name__}"
+        elif not isinstance(entry.name, str):
+            fault = f"yields a {wanted.__name__} whose name is of type {type(entry.name).__name__}"
+        elif entry.name in names:
+            fault = f"yields `{entry.name}` twice"
+        elif isinstance(entry, Provider) and not callable(entry.create):
+            fault = f"yields `{entry.name}`, whose `create` is not callable"
+        elif not isinstance(entry.options, type):
+            fault = f"yields `{entry.name}`, whose `options` is not a class"
         if fault:
-            expected = "Provider(name=..., options=<a class>, create=<a function>), each name once"
+            expected = f"{wanted.__name__}({parts}), each name once"
             raise _make_error(claim, f"{fault} from `{hook}`", expected=expected)
-        names.add(provider.name)
+        names.add(entry.name)
 
 
 def _check_iterable(claim: Claim, hook: str, result: object) -> Iterable[Any]:
@@ -305,8 +322,8 @@ def _check_iterable(claim: Claim, hook: str, result: object) -> Iterable[Any]:
         raise _make_error(
             claim,
             f"returns an object of type {type(result).__name__} from `{hook}`",
-            expected="an iterable of Provider",
-            fix=f'yield Provider(name="{claim.name}", ...)',
+            expected=f"an iterable of {_get_type(claim).__name__}",
+            fix=f'yield {_get_type(claim).__name__}(name="{claim.name}", ...)',
         )
     return result
 

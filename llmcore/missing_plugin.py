@@ -48,7 +48,7 @@ PLANNED: Final = frozenset(
 )  # fmt: skip
 """Names reserved for plugins that are not written yet: a configuration may contain them, but no call can use them."""
 
-_NOUNS: Final = {"observers": "observer", "commands": "command"}
+_NOUNS: Final = {"observers": "observer", "commands": "command", "tables": "table"}
 _ARTICLES: Final = {kind: "an " if kind in {"llm", "observers"} else "a " for kind in GROUPS.values()}
 
 
@@ -156,6 +156,8 @@ def format_selector(kind: str, name: str) -> str:
     """Return the line of the configuration, or the command, that selects *name*."""
     if kind == "commands":
         return f"llmcore {name}"
+    if kind == "tables":
+        return f"[{name}]"
     return f'use = ["{name}"]' if kind == "observers" else f'provider = "{name}"'
 
 

@@ -19,7 +19,7 @@ from llmcore.missing_plugin import (
 from llmcore.process_bound import ProcessBound
 
 if TYPE_CHECKING:
-    from llmcore.hookspecs import Provider
+    from llmcore.hookspecs import Provider, Table
     from llmcore.loading import Loader
 
 __all__ = ["Catalogue", "Listed"]
@@ -84,7 +84,7 @@ class Catalogue(ProcessBound):
             PluginBroken: The plugin cannot be loaded.
             PluginConflict: Several distributions offer it, and *name* does not choose one.
         """
-        _check_kind(kind, without="commands")
+        _check_kind(kind, without=("commands", "tables"))
         claim = self._choose(kind, name)
         return self._get_loader().load_provider(claim)
 
@@ -98,6 +98,17 @@ class Catalogue(ProcessBound):
         """
         claim = self._choose("commands", name)
         return self._get_loader().load_function(claim)
+
+    def load_table(self, name: str) -> Table:
+        """Load the plugin that declares the table [name] of the configuration, and return its declaration.
+
+        Raises:
+            PluginNotFound: No plugin declares it, or `LLMCORE_PLUGINS` excludes it.
+            PluginBroken: The plugin cannot be loaded.
+            PluginConflict: Several distributions declare it.
+        """
+        claim = self._choose("tables", name)
+        return self._get_loader().load_table(claim)
 
     def list_names(self, kind: str) -> list[str]:
         """Return the names that can be used, sorted, from metadata alone."""
@@ -123,7 +134,7 @@ class Catalogue(ProcessBound):
             name: The provider's name, or `distribution:name`.
             instances: Names that the configuration adds; the error may suggest one.
         """
-        _check_kind(kind, without="commands")
+        _check_kind(kind, without=("commands",))
         try:
             self._choose(kind, name, instances)
         except PluginNotFound as error:
@@ -154,7 +165,13 @@ class Catalogue(ProcessBound):
         _check_kind(kind)
         missing: PluginNotFound | None = None
         try:
-            _ = self.load_command(name) if kind == "commands" else self.load_provider(kind, name)
+            _ = (
+                self.load_command(name)
+                if kind == "commands"
+                else self.load_table(name)
+                if kind == "tables"
+                else self.load_provider(kind, name)
+            )
         except PluginNotFound as error:
             missing = error
         except PluginError:
@@ -270,7 +287,7 @@ def _parse_limit(limit: str) -> frozenset[str] | None:
     return frozenset({*parts, *(normalize_name(part) for part in parts)} - {""})
 
 
-def _check_kind(kind: str, *, without: str = "") -> None:
-    kinds = [known for known in _KINDS if known != without]
+def _check_kind(kind: str, *, without: Iterable[str] = ()) -> None:
+    kinds = [known for known in _KINDS if known not in without]
     if kind not in kinds:
         raise ValueError(f"kind must be one of {', '.join(kinds)}, got {kind!r}")

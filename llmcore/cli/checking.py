@@ -11,6 +11,7 @@ from llmcore.cli.lifetimes import find_shutdowns
 from llmcore.config import Settings, find_project_file, get_user_file, is_present, load_settings
 from llmcore.config.fields import get_fields, mentions
 from llmcore.config.names import check_names
+from llmcore.config.tables import find_table_faults, hide_table_secrets
 from llmcore.errors import ConfigError, LLMCoreError, PluginError
 from llmcore.hookspecs import KINDS
 from llmcore.plugins import Catalogue
@@ -36,6 +37,7 @@ def find_faults(config: str | None, profile: str | None) -> list[LLMCoreError]:
     except ConfigError as error:
         faults += error.faults or (error,)
     faults += check_names(settings, catalogue, unused=True)
+    faults += find_table_faults(settings, catalogue)
     for kind, name in _list_providers(settings, catalogue):
         faults += _find_provider_faults(settings, catalogue, kind, name)
     return faults
@@ -55,6 +57,7 @@ def find_warnings(config: str | None, profile: str | None) -> list[str]:
 def hide_secrets(settings: Settings) -> None:
     """Hide in *settings* every value that a provider declares secret, whatever the name of the option."""
     catalogue = Catalogue()
+    hide_table_secrets(settings, catalogue)
     for kind in KINDS:
         for name in settings.tables(kind):
             try:

@@ -1,4 +1,4 @@
-"""`llmcore plugins info`: show the options, parameters and abilities of one provider."""
+"""`llmcore plugins info`: show the options, parameters and abilities of one provider, or the keys of a table."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from llmcore.config import load_settings
 from llmcore.config.fields import get_fields
 from llmcore.config.mask import format_value
 from llmcore.errors import LLMCoreError
-from llmcore.hookspecs import Provider
+from llmcore.hookspecs import Provider, Table
 from llmcore.plugins import Catalogue
 
-__all__ = ["show"]
+__all__ = ["show", "show_table"]
 
 
 def show(which: tuple[str, str], args: argparse.Namespace) -> int:
@@ -50,6 +50,27 @@ def show(which: tuple[str, str], args: argparse.Namespace) -> int:
     return 0
 
 
+def show_table(name: str, args: argparse.Namespace, catalogue: Catalogue) -> int:
+    """Print the keys of the table [name] that a plugin declares."""
+    table = catalogue.load_table(name)
+    row = catalogue.inspect("tables", name)
+    report: dict[str, Any] = {
+        "name": table.name,
+        "kind": "tables",
+        "distribution": row.distribution,
+        "version": row.version,
+        "module": row.module,
+        "options": _list_options(table),
+    }
+    if args.json:
+        print_json(**report)
+    else:
+        paint = Paint.of(get_stdout(), no_color=args.no_color)
+        put(paint("bold", f"[{table.name}], table of {row.distribution} {row.version}".rstrip()) + "\n")
+        _print_options(report["options"], paint)
+    return 0
+
+
 def _print(report: dict[str, Any], paint: Paint) -> None:
     put(
         paint(
@@ -58,13 +79,7 @@ def _print(report: dict[str, Any], paint: Paint) -> None:
         )
     )
     put(f"\noptions, in [{report['kind']}.{report['name']}]:")
-    width = max((len(f"{option['name']}: {option['type']}") for option in report["options"]), default=0)
-    for option in report["options"]:
-        default = "must be set" if option["required"] else f"= {_render_default(option['default'])}"
-        text = f"{option['name']}: {option['type']}"
-        put(f"  {text:<{width}}  {paint('dim', default)}")
-    if not report["options"]:
-        put("  none")
+    _print_options(report["options"], paint)
     if report["kind"] == "llm":
         put(f"\ndefault model\n  {report['default_model'] or 'none; set [llm] model'}")
         put("\nparameters\n" + _wrap(report["parameters"]))
@@ -74,6 +89,16 @@ def _print(report: dict[str, Any], paint: Paint) -> None:
         )
     else:
         put("\nabilities (protocols of llmcore.contracts)\n" + _wrap(report["abilities"]))
+
+
+def _print_options(options: list[dict[str, Any]], paint: Paint) -> None:
+    width = max((len(f"{option['name']}: {option['type']}") for option in options), default=0)
+    for option in options:
+        default = "must be set" if option["required"] else f"= {_render_default(option['default'])}"
+        text = f"{option['name']}: {option['type']}"
+        put(f"  {text:<{width}}  {paint('dim', default)}")
+    if not options:
+        put("  none")
 
 
 def _wrap(names: list[str]) -> str:
@@ -88,7 +113,7 @@ def _render_default(value: Any) -> str:
     return "not set" if value is None else format_value("", value)
 
 
-def _list_options(entry: Provider) -> list[dict[str, Any]]:
+def _list_options(entry: Provider | Table) -> list[dict[str, Any]]:
     return [
         {
             "name": field.key,

@@ -32,11 +32,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.set_defaults(run=_list)
     add = make_action_adder(parser)
-    add("list", "list every provider, observer and command, without importing them", _list)
-    info = add("info", "load one provider and show its options, parameters and abilities", _info)
+    add("list", "list every provider, observer, command and table, without importing them", _list)
+    info = add(
+        "info",
+        "load one provider and show its options, parameters and abilities; or the keys of a table",
+        _info,
+    )
     check = add("check", "run the conformance tests on one provider", _check)
     for action in (info, check):
-        action.add_argument("name", help="a provider's name, or distribution:name")
+        action.add_argument("name", help="the name of a provider or table, or distribution:name")
         action.add_argument("--kind", choices=KINDS, help="the kind, if several kinds have the name")
     check.add_argument(
         "-o",
@@ -89,8 +93,13 @@ def _list(args: argparse.Namespace) -> int:
 
 
 def _info(args: argparse.Namespace) -> int:
-    from llmcore.cli.plugin_info import show
+    from llmcore.cli.plugin_info import show, show_table
 
+    catalogue = Catalogue(commands=COMMANDS)
+    short = args.name.rpartition(":")[2]
+    named = {row.kind for row in catalogue.list_plugins() if row.name == short}
+    if args.kind is None and "tables" in named and named.isdisjoint(KINDS):
+        return show_table(args.name, args, catalogue)
     return show(_find_one(args), args)
 
 

@@ -67,8 +67,10 @@ def _voices(args: argparse.Namespace) -> Iterable[str]:
 def _settings(args: argparse.Namespace) -> Iterable[str]:
     from llmcore.config import load_settings
     from llmcore.config.schema import SECTIONS
+    from llmcore.config.tables import list_table_keys, list_table_names
 
     known = {f"{section}.{key}" for section, keys in SECTIONS.items() for key in keys}
+    known |= {f"{table}.{key}" for table in list_table_names() for key in list_table_keys(table)}
     return known | {item.key for item in load_settings(args.config, profile=args.profile).items()}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from functools import cached_property
 from typing import Any, Final
 
 from llmcore.config.key_like import find_key_faults
@@ -46,6 +47,13 @@ class _Check:
         self._check_sections((), self.layer.tree)
         return self.faults
 
+    @cached_property
+    def _tables(self) -> frozenset[str]:
+        """The tables of plugins, which are looked for when a name is not a section."""
+        from llmcore.config.tables import list_table_names
+
+        return list_table_names()
+
     def _check_sections(self, base: Path, tree: Mapping[Any, Any]) -> None:
         checks: dict[str, Callable[[Path, Mapping[Any, Any]], None]] = {
             "models": self._check_models,
@@ -56,13 +64,13 @@ class _Check:
             path = (*base, str(name))
             if name == "profiles" and not base:
                 self._check_profiles(value)
-            elif name not in SECTIONS:
+            elif name not in SECTIONS and name not in self._tables:
                 self._report_unknown_section(path, value, base)
             elif name in LISTS:
                 self._check_list(path, value)
             elif not isinstance(value, Mapping):
                 self._report_not_a_table(path, value)
-            else:
+            elif name in SECTIONS:  # the table of a plugin is checked where it is used
                 checks.get(name, self._check_keys)(path, value)
 
     def _check_profiles(self, value: Any) -> None:
@@ -222,7 +230,7 @@ class _Check:
             )
 
     def _report_unknown_section(self, path: Path, value: Any, base: Path) -> None:
-        sections = [*SECTIONS, *(() if base else _TOP)]
+        sections = [*SECTIONS, *self._tables, *(() if base else _TOP)]
         name = path[-1]
         if isinstance(value, Mapping | list):
             meant = find_nearest(name, sections)
@@ -255,9 +263,15 @@ class _Check:
     def _report_not_a_table(self, path: Path, value: Any) -> None:
         section = path[-1]
         fix = None
-        if "provider" in SECTIONS[section] and isinstance(value, str):
-            fix = self.layer.to_set((*path, "provider"), value)
-        keys = ", ".join(sorted(SECTIONS[section])) or "names of your own"
+        if section in SECTIONS:
+            known = sorted(SECTIONS[section])
+            if "provider" in known and isinstance(value, str):
+                fix = self.layer.to_set((*path, "provider"), value)
+        else:
+            from llmcore.config.tables import list_table_keys
+
+            known = list_table_keys(section)
+        keys = ", ".join(known) or "names of your own"
         self._report(path, value, "a table", f"[{format_key(path)}] with the keys: {keys}", fix)
 
     def _report(self, path: Path, value: Any, noun: str, expected: str, fix: str | None = None) -> None:

@@ -20,7 +20,7 @@ from llmcore.config.line_endings import keep_line_endings
 from llmcore.config.mask import HIDDEN, is_reference, is_secret_name
 from llmcore.config.money import check_budgets
 from llmcore.config.references import FORMS
-from llmcore.config.schema import BUDGETS_KEYS, get_keys, get_reader, wants_text
+from llmcore.config.schema import BUDGETS_KEYS, SECTIONS, get_keys, get_reader, wants_text
 from llmcore.errors import ConfigError
 from llmcore.support.errors import raise_unchained
 from llmcore.support.path_kinds import PathKind, classify_path
@@ -218,6 +218,12 @@ def _put(table: MutableMapping[str, Any], name: str, value: Any) -> None:
 
 def _find_misspelt_key(parts: Key, table: Mapping[str, Any]) -> str | None:
     """Return the key of *table* that is a misspelling of the last of *parts* according to the check; else None."""
+    if len(parts) == 2 and parts[0] not in SECTIONS:  # noqa: PLR2004 - the table of a plugin, and a key
+        from llmcore.config.tables import list_table_keys
+
+        known = list_table_keys(parts[0])
+        wrong = [name for name in table if name not in known and find_nearest(name, known) == parts[1]]
+        return wrong[0] if wrong else None
     inner: dict[str, Any] = {}
     document_like = inner
     for part in reversed(parts[:-1]):

@@ -1,4 +1,4 @@
-"""Find unknown names that an edit of a configuration file would add."""
+"""Find unknown names, and faults in the tables of plugins, that an edit of a configuration file would add."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from llmcore.config.keys import Path
 from llmcore.config.layers import MISSING, BuiltIn, FileLayer, Layer, merge, merge_lists
 from llmcore.config.names import check_names
 from llmcore.config.settings import Settings
+from llmcore.config.tables import find_table_faults
 from llmcore.errors import ConfigError, LLMCoreError
 from llmcore.plugins import Catalogue
 from llmcore.support.user_folders import working_folder
@@ -49,7 +50,11 @@ def _find_faults(document: Document, profile: str | None) -> list[LLMCoreError]:
 
     models, _ = resolve(tree.get("models", {}), owner, str(tree["llm"].get("provider")))
     settings = Settings(layers, tree, models, os.environ)
-    return check_names(settings, Catalogue(), unused=True, installed=False)
+    catalogue = Catalogue()
+    return [
+        *check_names(settings, catalogue, unused=True, installed=False),
+        *find_table_faults(settings, catalogue, written=True),
+    ]
 
 
 def _make_layers(document: Document, profile: str | None) -> tuple[Layer, ...]:

@@ -9,7 +9,7 @@ from typing import Any, Final, Literal
 from llmcore.config.document import Document
 from llmcore.config.keys import Path, format_key, parse_index
 from llmcore.config.mask import mask_text
-from llmcore.config.schema import BUILT_IN, LISTS, get_reader, wants_text
+from llmcore.config.schema import BUILT_IN, LISTS, SECTIONS, get_reader, wants_text
 from llmcore.errors import ConfigError
 from llmcore.support.text import notes_on_invisible
 
@@ -198,7 +198,8 @@ class FileLayer(Layer):
 
     def to_rename(self, wrong: Path, right: Path, value: str) -> str | None:
         """See `Layer.to_rename`."""
-        if wrong[:-1] == right[:-1] and get_reader(right):
+        is_key_of_table = len(right) == 2 and right[0] not in SECTIONS  # noqa: PLR2004 - the table of a plugin, and a key
+        if wrong[:-1] == right[:-1] and (get_reader(right) or is_key_of_table):
             return self.to_set(right, value)  # replaces the misspelt key, see `set_value`
         return f"{self.to_unset(wrong)} && {self.to_set(right, value)}"
 

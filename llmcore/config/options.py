@@ -1,4 +1,4 @@
-"""Check a provider's table against the provider's options, report all faults together, and resolve its secrets."""
+"""Check the table of a provider or plugin against its options, report all faults together, and resolve its secrets."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from llmcore.config.mask import format_value, is_reference
 from llmcore.config.paths import resolve_path
 from llmcore.config.schema import HOST_KEYS, INSTANCE_KINDS, get_reader
 from llmcore.errors import ConfigError, PluginBroken
-from llmcore.hookspecs import Provider
+from llmcore.hookspecs import Provider, Table
 from llmcore.interrupts import is_interrupt
 from llmcore.types import Secret
 
-__all__ = ["Stack", "check_options"]
+__all__ = ["Stack", "check_options", "check_table"]
 
 _BOUND = r" (?:<=?|>=?|matching|of length) "
 _AT = r" - at `\$(.*)`$"
@@ -62,7 +62,15 @@ def check_options(stack: Stack, kind: str, provider: Provider) -> object:
         ConfigError: Some values are invalid; `faults` has all of them.
         PluginBroken: The options are not a structure that the host can read.
     """
-    check = _Check(stack, kind, provider)
+    return _finish(_Check(stack, (kind, provider.name), provider.options))
+
+
+def check_table(stack: Stack, table: Table) -> object:
+    """Return the table of a plugin, [name], as its options; see `check_options`."""
+    return _finish(_Check(stack, (table.name,), table.options))
+
+
+def _finish(check: _Check) -> object:
     options = check.run()
     # Raised here, where no local variable holds a value: a crash report may show local variables.
     if check.broken is not None:
@@ -73,12 +81,12 @@ def check_options(stack: Stack, kind: str, provider: Provider) -> object:
 
 
 class _Check:
-    def __init__(self, stack: Stack, kind: str, provider: Provider) -> None:
+    def __init__(self, stack: Stack, table: Path, options: type) -> None:
         self.stack = stack
-        self.kind = kind
-        self.provider = provider
-        self.table: Path = (kind, provider.name)
-        self.fields = get_fields(provider.options)
+        self.kind = table[0]
+        self.table = table
+        self.options = options
+        self.fields = get_fields(options)
         self.faults: list[ConfigError] = []
         self.broken: str | None = None
         """The error of the plugin's author, if any."""
@@ -98,7 +106,7 @@ class _Check:
         if self.faults or self.broken:
             return None
         try:
-            return build(self.provider.options, values)
+            return build(self.options, values)
         except BaseException as error:
             if is_interrupt(error):
                 raise
@@ -149,10 +157,7 @@ class _Check:
         except references.Unresolved as error:
             self.faults.append(self._make_reference_fault(field, setting, error))
         except TypeError as error:
-            self.broken = (
-                f"the option `{field.key}` of {self.kind} provider `{self.provider.name}` has an unsupported "
-                f"type: {error}"
-            )
+            self.broken = f"the option `{field.key}` of {self._get_owner()} has an unsupported type: {error}"
         return None
 
     def _read(self, hint: Any, value: Any, setting: _Setting) -> Any:
@@ -233,7 +238,7 @@ class _Check:
             )
         return setting.layer.fault(
             setting.path,
-            f"no `{field.key}` for provider `{self.provider.name}`: {error.message}",
+            f"no `{field.key}` for {self._get_owner().removeprefix(f'{self.kind} ')}: {error.message}",
             code=error.code,
             expected=error.expected,
             suggestion=error.suggestion,
@@ -257,7 +262,12 @@ class _Check:
         )
 
     def _get_variable_name(self, field: Field) -> str:
-        return f"{self.provider.name}_{field.key}".upper()
+        return f"{self.table[-1]}_{field.key}".upper()
+
+    def _get_owner(self) -> str:
+        return (
+            f"{self.kind} provider `{self.table[1]}`" if len(self.table) > 1 else f"the table [{self.kind}]"
+        )
 
     def _has_secret(self) -> bool:
         return any(mentions(field.type, Secret) for field in self.fields.values())

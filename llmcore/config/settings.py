@@ -11,13 +11,13 @@ from typing import Any, Final, Literal, NamedTuple
 import msgspec
 
 from llmcore.config.given_layer import find_named_layer
-from llmcore.config.keys import Path, find_nearest, format_key, parse_key
+from llmcore.config.keys import Path, format_key, parse_key
 from llmcore.config.layers import MISSING, BuiltIn, Layer, get_tables, iter_leaves, lookup
 from llmcore.config.mask import format_value, is_secret_name
 from llmcore.config.money import Budget, LedgerSettings, Limit, read_budgets, read_ledger, read_limits
-from llmcore.config.schema import INSTANCE_KINDS, OPTION_KINDS, PRICE_KEYS, SECTIONS, TIER, get_keys
+from llmcore.config.schema import INSTANCE_KINDS, OPTION_KINDS, PRICE_KEYS, SECTIONS, TIER
 from llmcore.errors import ConfigError
-from llmcore.hookspecs import Provider
+from llmcore.hookspecs import Provider, Table
 from llmcore.process_bound import ProcessBound
 
 __all__ = ["Cache", "Explained", "Item", "Llm", "Price", "Retry", "Selected", "Settings", "Voice"]
@@ -223,6 +223,12 @@ class Settings(ProcessBound):
 
         return check_options(self, kind, provider)
 
+    def read_table(self, table: Table) -> object:
+        """Return the table that a plugin declares, [name], as its options, with secrets resolved; see `options`."""
+        from llmcore.config.options import check_table
+
+        return check_table(self, table)
+
     def table(self, kind: str, name: str) -> dict[str, Any]:
         """Return the merged table [kind.name] as written, with unresolved references; empty if there is none."""
         table = self.get((kind, name))
@@ -330,7 +336,9 @@ class Settings(ProcessBound):
             if (value := layer.get(path)) is not MISSING and not _is_empty_table(value, path)
         ]
         if not rows:
-            _check_exists(path)
+            from llmcore.config.tables import check_exists
+
+            check_exists(path)
         effective = self.get(path) is not MISSING  # a higher layer may have a list with fewer entries
         return [
             Explained(
@@ -369,25 +377,3 @@ def _read_price(table: Mapping[str, Any] | float) -> Price:
 
 def _is_empty_table(value: Any, path: Path) -> bool:
     return isinstance(value, Mapping) and not value and len(path) == 1
-
-
-def _check_exists(path: Path) -> None:
-    section = path[0]
-    if section not in SECTIONS:
-        meant = find_nearest(section, SECTIONS)
-        raise ConfigError(
-            f"unknown section [{section}]",
-            code="LC102",
-            expected=", ".join(SECTIONS),
-            suggestion=meant and format_key((meant, *path[1:])),
-        )
-    table, name = path[:-1], path[-1]
-    known = get_keys(table)
-    if known and name not in known and table != ("limits",):  # names of providers are keys of [limits]
-        meant = find_nearest(name, known)
-        raise ConfigError(
-            f"unknown key `{name}` in [{format_key(table)}]",
-            code="LC102",
-            expected=", ".join(sorted(known)),
-            suggestion=meant and format_key((*table, meant)),
-        )

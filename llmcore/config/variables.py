@@ -11,6 +11,7 @@ from typing import Any, Final
 from llmcore.config.keys import find_nearest
 from llmcore.config.layers import SETTING_PREFIX, Layer, get_variable_name, iter_leaves
 from llmcore.config.schema import BUDGET_KEYS, LIMIT_KEYS, SECTIONS
+from llmcore.config.tables import list_table_keys, list_table_names
 from llmcore.errors import ConfigError
 
 __all__ = ["READ", "find_unread"]
@@ -90,6 +91,9 @@ def _iter_variables() -> Iterator[str]:
     for section, keys in SECTIONS.items():
         for key in keys:
             yield get_variable_name((section, key))
+    for table in list_table_names():
+        for key in list_table_keys(table):
+            yield get_variable_name((table, key))
     for section, keys in (("budget", BUDGET_KEYS), ("limits", LIMIT_KEYS)):
         for key in keys:
             yield get_variable_name((section, key))

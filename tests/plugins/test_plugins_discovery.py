@@ -65,7 +65,7 @@ def test_an_entry_point_says_kind_name_distribution_version_and_module(tmp_path:
 
 
 def test_every_kind_has_its_group(tmp_path: Path) -> None:
-    kinds = ["llm", "cache", "storage", "voice", "observers", "commands"]
+    kinds = ["llm", "cache", "storage", "voice", "observers", "commands", "tables"]
     install(tmp_path, "acme", "".join(f"[llmcore.{kind}]\nacme = acme:run\n" for kind in reversed(kinds)))
     assert [found.kind for found in rows(tmp_path)] == kinds
 
