@@ -60,10 +60,13 @@ def _default_executor(loop: Any) -> Any:
     return getattr(loop, "_default_executor", None)
 
 
-def submit(function: Callable[..., T], *args: Any) -> Future[T]:
-    """Call *function* in a thread of llmcore and return its future; without a thread it is called now."""
+def submit(function: Callable[..., T], *args: Any, otherwise: Callable[[], T] | None = None) -> Future[T]:
+    """Call *function* in a thread of llmcore and return its future.
+
+    If no thread can be started, *function* is called now, or *otherwise* in its place, for a *function* that waits for long.
+    """
     call = functools.partial(function, *args)
-    return _submit(_executor().submit, call, call)
+    return _submit(_executor().submit, call, otherwise or call)
 
 
 def _submit(

@@ -10,13 +10,22 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from llmcore.ledger import budgets
 from llmcore.ledger.budgets import Counter, Scope
 from llmcore.ledger.charge import Charge, Outcome
-from llmcore.ledger.money import Amount, to_nano
+from llmcore.ledger.money import Amount, from_nano, to_nano
 from llmcore.support.sending import Sending
 
 if TYPE_CHECKING:
     import apsw
 
-__all__ = ["Limit", "Refusal", "Reservation", "close_row", "find_refusal", "open_row", "recover"]
+__all__ = [
+    "Limit",
+    "Refusal",
+    "Reservation",
+    "close_row",
+    "find_refusal",
+    "make_cancelled",
+    "open_row",
+    "recover",
+]
 
 _INSERT: Final = """
     INSERT INTO calls
@@ -144,6 +153,18 @@ def close_row(db: apsw.Connection, reservation: Reservation, outcome: Outcome, s
          reservation.id, reservation.at, reservation.charge.call),
     )  # fmt: skip
     return _release(db, reservation, Amount(cost or 0, outcome.characters)) if db.changes() else []
+
+
+def make_cancelled(reservation: Reservation) -> Outcome:
+    """Withdraw a request whose call cannot end, and return its outcome: the maximum cost, unless it was not sent."""
+    unsent = reservation.sending.withdraw()
+    return Outcome(
+        cost=from_nano(reservation.reserved) if reservation.reserved else None,
+        uncertain=not unsent,
+        requested=not unsent,
+        characters=reservation.charge.characters,
+        error="cancelled",
+    )
 
 
 def _release(db: apsw.Connection, reservation: Reservation, spent: Amount) -> list[Counter]:

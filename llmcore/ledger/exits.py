@@ -7,19 +7,24 @@ from __future__ import annotations
 
 import atexit
 import sys
+import time
 import weakref
+from collections.abc import Callable
 from typing import Any, Final, Protocol
 
 from llmcore import forks
 
-__all__ = ["AtExit", "watch"]
+__all__ = ["TIMEOUT_S", "AtExit", "finish", "watch"]
+
+TIMEOUT_S: Final = 1.0
+"""How long Python waits for locks of other processes when it ends, for all handlers together."""
 
 
 class AtExit(Protocol):
     """An object with work to finish when Python ends."""
 
-    def at_exit(self) -> None:
-        """Finish the work. Must not raise. Threads of this process may still run."""
+    def at_exit(self, timeout_s: float) -> None:
+        """Finish the work. Must not raise, nor wait for longer than *timeout_s*. Threads of this process may still run."""
         ...
 
 
@@ -28,22 +33,28 @@ _state: Final = {"has_finalizer": False}
 
 
 def watch(handler: AtExit) -> None:
-    """Call `handler.at_exit()` when Python ends, unless *handler* was collected before."""
+    """Call `handler.at_exit(...)` when Python ends, unless *handler* was collected before."""
     _watched.add(handler)
     process: Any = sys.modules.get("multiprocessing.process")
     if process is not None and process.parent_process() is not None:
         _register_finalizer()
 
 
-def _finish(_: object = None) -> None:
+def finish(clock: Callable[[], float] = time.monotonic) -> None:
+    """Call all handlers. They share `TIMEOUT_S`: one that needs all of it leaves 0 seconds to the next.
+
+    Args:
+        clock: Returns monotonic seconds.
+    """
+    end = clock() + TIMEOUT_S
     for handler in list(_watched):
-        handler.at_exit()
+        handler.at_exit(max(0.0, end - clock()))
 
 
 def _register_finalizer(_: object = None) -> None:
     if not _state["has_finalizer"]:
         _state["has_finalizer"] = True
-        sys.modules["multiprocessing.util"].Finalize(None, _finish, exitpriority=0)
+        sys.modules["multiprocessing.util"].Finalize(None, finish, exitpriority=0)
 
 
 def _reset_in_child() -> None:
@@ -51,8 +62,8 @@ def _reset_in_child() -> None:
     _state["has_finalizer"] = False
     util: Any = sys.modules.get("multiprocessing.util")
     if util is not None:
-        util.register_after_fork(_finish, _register_finalizer)
+        util.register_after_fork(finish, _register_finalizer)
 
 
-atexit.register(_finish)
+atexit.register(finish)
 forks.call_in_child(_reset_in_child)

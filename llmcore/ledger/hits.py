@@ -96,8 +96,9 @@ class Hits:
             with contextlib.suppress(OSError):
                 _append(self._path, b"".join(lines))
 
-    def at_exit(self) -> None:
+    def at_exit(self, timeout_s: float) -> None:
         """Write the counted hits; see `exits.AtExit`."""
+        del timeout_s  # the lock of their file is held for microseconds
         self.write()
 
     def absorb(self, db: apsw.Connection) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import calendar
 import time
+from pathlib import Path
 from typing import Final, TypeVar
 
 from llmcore.config.money import Budget, LedgerSettings
@@ -63,6 +64,17 @@ def make_disabled_error(ledger: LedgerSettings) -> BudgetError:
         excerpt=None if layer is None else layer.excerpt(path, "value", secret=False),
         expected="enabled = true, which is the default",
         fix=None if layer is None else layer.to_set(path, "true"),
+    )
+
+
+def make_unwritable_error(reason: str, path: Path | None) -> BudgetError:
+    """Return the error for a call that a budget counts while the ledger at *path* cannot be written; None if it has no path."""
+    return BudgetError(
+        f"a budget applies, but its ledger cannot be written: {reason}",
+        code="LC603",
+        where="[ledger]" if path is None else str(path),
+        expected="a file that this user can write",
+        fix="llmcore config set ledger.path ./ledger.sqlite3",
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NoReturn
@@ -15,23 +15,28 @@ from llmcore import forks
 from llmcore.calls.steps import Act, Expired, Step, sleep
 from llmcore.config.money import Budget, LedgerSettings
 from llmcore.errors import BudgetError
-from llmcore.ledger import budgets, exits
+from llmcore.ledger import book, budgets, exits
 from llmcore.ledger.alerts import Alerts
-from llmcore.ledger.book import Limit, Refusal, Reservation, close_row, find_refusal, open_row, recover
+from llmcore.ledger.book import Limit, Refusal, Reservation, find_refusal, recover
 from llmcore.ledger.budgets import Counter
 from llmcore.ledger.charge import Charge, Outcome, Quote
 from llmcore.ledger.database import Database
+from llmcore.ledger.late import LateSettlements
 from llmcore.ledger.limits import BudgetLimits
 from llmcore.ledger.lock_timeouts import SETTLE_TIMEOUT_S, get_lock_deadline, get_seconds_left
-from llmcore.ledger.money import USD, Amount, format_amount, from_nano, to_nano
+from llmcore.ledger.money import USD, Amount, format_amount, to_nano
 from llmcore.ledger.owners import Owners
-from llmcore.ledger.refusals import make_disabled_error, make_exceeded_error, point_at
+from llmcore.ledger.refusals import (
+    make_disabled_error,
+    make_exceeded_error,
+    make_unwritable_error,
+    point_at,
+)
 from llmcore.ledger.report import BudgetState
 from llmcore.ledger.schema import NewerLedger
 from llmcore.ledger.writer import Work, Writer
 from llmcore.log import logger
 from llmcore.support.errors import raise_unchained
-from llmcore.threads import submit
 
 if TYPE_CHECKING:
     from llmcore.ledger.hits import Hits
@@ -82,6 +87,7 @@ class Spending:
         self._failing = False
         self._open: set[Reservation] = set()
         """Reservations of this process that are not settled."""
+        self._late = LateSettlements(self._settle_late, lambda error: self._handle_write_error(error, ()))
         forks.watch(self)
         exits.watch(self)
 
@@ -124,6 +130,7 @@ class Spending:
         else:
             self._failing = False
             self._open.add(reservation)
+            self._late.retry()
             self._warn(limits, counters)
         return reservation
 
@@ -161,7 +168,7 @@ class Spending:
         except Expired:  # the request is booked all the same
             self._settle_soon(reservation, outcome)
         except apsw.BusyError:  # the answer does not wait for another process; a thread writes the row
-            submit(self._settle_now, reservation, outcome)
+            self._late.add(reservation, outcome)
         except FAULTS as error:  # the row stays open; after this process has ended, it counts as spent
             self._handle_write_error(error, ())
         except BaseException:
@@ -181,17 +188,24 @@ class Spending:
         try:
             due = self._writer.run(partial(self._close, reservation, outcome), SETTLE_TIMEOUT_S)
         except apsw.BusyError:
-            submit(self._settle_now, reservation, outcome)
+            self._late.add(reservation, outcome)
         except FAULTS as error:
             self._handle_write_error(error, ())
         else:
             self._alerts.send(due or ())
 
-    def _settle_now(self, reservation: Reservation, outcome: Outcome) -> None:
+    def _settle_late(self, outcomes: Mapping[Reservation, Outcome], timeout_s: float) -> Exception | None:
+        """Book *outcomes* in one transaction; see `late.Settle`."""
+
+        def close(db: apsw.Connection) -> list[Any]:
+            return [alert for pair in outcomes.items() for alert in self._close(*pair, db)]
+
         try:
-            self._alerts.send(self._writer.run(partial(self._close, reservation, outcome)) or ())
+            due = self._writer.run(close, timeout_s)
         except FAULTS as error:
-            self._handle_write_error(error, ())
+            return error
+        self._alerts.send(due or ())
+        return None
 
     # -- management; all of these raise FAULTS
 
@@ -225,26 +239,22 @@ class Spending:
         return self._limits.make_states(rows, self._clock())
 
     def close(self) -> None:
-        """Close the file. If other threads still have reservations, the process stays marked as alive and reopens the file."""
+        """Close the file. If rows of this process are still open, it stays marked as alive and reopens the file."""
         self.database.close()
-        if not self._open:
+        if not (self._open or self._late):
             self._owners.close()
         self._is_prepared = False
 
-    def at_exit(self) -> None:
-        """Settle requests whose call cannot end, such as those of daemon threads; see `exits.AtExit`."""
+    def at_exit(self, timeout_s: float) -> None:
+        """Settle requests whose call cannot end, such as those of daemon threads; see `exits.AtExit`.
+
+        If the ledger stays locked, their rows stay open, and the next process books them as lost.
+        """
         for reservation in list(self._open):
-            unsent = reservation.sending.withdraw()
-            self.settle_now(
-                reservation,
-                Outcome(
-                    cost=from_nano(reservation.reserved) if reservation.reserved else None,
-                    uncertain=not unsent,
-                    requested=not unsent,
-                    characters=reservation.charge.characters,
-                    error="cancelled",
-                ),
-            )
+            outcome = book.make_cancelled(reservation)
+            if self._claim(reservation):
+                self._late.put(reservation, outcome)
+        self._late.close(timeout_s)
 
     def after_fork(self) -> None:
         """Leave the reservations to the parent; see `forks.ForkAware`."""
@@ -279,7 +289,7 @@ class Spending:
                 exact = True
                 continue
             work = partial(
-                open_row,
+                book.open_row,
                 reservation=reservation,
                 maximum=maximum,
                 limits=limits,
@@ -327,7 +337,9 @@ class Spending:
         reservation.abandoned = True
         try:
             self._writer.run(
-                lambda db: close_row(db, reservation, Outcome(error="cancelled", requested=False), "failed")
+                lambda db: book.close_row(
+                    db, reservation, Outcome(error="cancelled", requested=False), "failed"
+                )
             )
         except FAULTS:
             return
@@ -340,7 +352,7 @@ class Spending:
         return reservation.id is not None and reservation.pid == os.getpid()
 
     def _close(self, reservation: Reservation, outcome: Outcome, db: apsw.Connection) -> Any:
-        counters = close_row(db, reservation, outcome, "done" if outcome.error is None else "failed")
+        counters = book.close_row(db, reservation, outcome, "done" if outcome.error is None else "failed")
         return self._alerts.claim_due(db, counters)
 
     # -- reporting
@@ -375,12 +387,4 @@ class Spending:
     def _raise_unwritable(self, reason: str) -> NoReturn:
         if not (self.is_enabled or self.lacks_home):
             raise make_disabled_error(self._ledger)
-        raise_unchained(
-            BudgetError(
-                f"a budget applies, but its ledger cannot be written: {reason}",
-                code="LC603",
-                where=str(self.database.path) if self.is_enabled else "[ledger]",
-                expected="a file that this user can write",
-                fix="llmcore config set ledger.path ./ledger.sqlite3",
-            )
-        )
+        raise_unchained(make_unwritable_error(reason, self.database.path if self.is_enabled else None))

@@ -18,13 +18,15 @@ from llmcore.threads import submit
 if TYPE_CHECKING:
     import asyncio
 
-__all__ = ["LOCK_TIMEOUT_S", "Work", "Writer"]
+__all__ = ["INLINE_TIMEOUT_S", "LOCK_TIMEOUT_S", "Work", "Writer"]
 
 Work = Callable[[apsw.Connection], Any]
 """A function that runs in a transaction. It decides first, and writes only then."""
 
 LOCK_TIMEOUT_S: Final = 10.0
 """The default timeout for locks of other processes."""
+INLINE_TIMEOUT_S: Final = 1.0
+"""The timeout for work of a thread that could not be started, while Python exits or at the limit of the process."""
 _ATTEMPT_S: Final = 0.1
 """How long one attempt waits for a lock. Work with a shorter timeout that is queued in the meantime is seen after it."""
 
@@ -123,7 +125,7 @@ class Writer:
                     return
             finally:
                 self._database.lock.release()
-        submit(self._drain)
+        submit(self._drain, otherwise=self._drain_inline)
 
     def after_fork(self) -> None:
         """Forget the queue, which belongs to the parent; see `forks.ForkAware`."""
@@ -135,10 +137,24 @@ class Writer:
         with self._database.lock:
             self._commit(wait=True)
 
+    def _drain_inline(self) -> None:
+        """Commit without a thread. The caller waits, so what is queued now fails after `INLINE_TIMEOUT_S`."""
+        limit = time.monotonic() + INLINE_TIMEOUT_S
+        jobs = list(self._waiting)
+        for job in jobs:
+            job.deadline = min(job.deadline, limit)
+        while not all(job.done for job in jobs):  # the thread that has the lock commits them too
+            if self._database.lock.acquire(timeout=_ATTEMPT_S):
+                try:
+                    self._commit(wait=True)
+                finally:
+                    self._database.lock.release()
+
     def _commit(self, *, wait: bool, own: _Job | None = None) -> bool:
         """Commit everything that is queued; return False if another process holds the lock and *wait* is False.
 
-        A caller that needs only its *own* job leaves jobs with a longer timeout to a thread.
+        A caller that needs only its *own* job leaves jobs with a longer timeout to those that wait for them: threads to
+        themselves, and tasks to a thread of ours, which commits until no task waits.
         """
         self._committing = True
         try:
@@ -147,8 +163,12 @@ class Writer:
                     continue
                 if not wait:
                     return False
-                if own is not None and own.done:
-                    submit(self._drain)
+                if own is not None and not own.done:
+                    continue
+                tasks_wait = any(job.future is not None for job in list(self._waiting))
+                if own is not None and tasks_wait:
+                    submit(self._drain, otherwise=self._drain_inline)
+                if own is not None or not tasks_wait:
                     return True
         finally:
             self._committing = False

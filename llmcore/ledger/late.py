@@ -1,0 +1,102 @@
+"""Settle requests whose row could not be written at once, since another process held the lock of the ledger."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from llmcore import forks
+from llmcore.ledger.book import Reservation
+from llmcore.ledger.charge import Outcome
+from llmcore.ledger.writer import INLINE_TIMEOUT_S, LOCK_TIMEOUT_S
+from llmcore.threads import start_thread
+
+__all__ = ["LateSettlements", "Settle"]
+
+Settle = Callable[[Mapping[Reservation, Outcome], float], Exception | None]
+"""Book the outcomes in one transaction, within so many seconds; return the error if that fails."""
+_ATTEMPT_S: Final = 0.25
+"""How long one attempt waits. Between two of them `Spending.close` gets the connection."""
+_ATTEMPTS: Final = round(LOCK_TIMEOUT_S / _ATTEMPT_S)
+
+
+class LateSettlements:
+    """Outcomes that wait for the ledger. One thread settles all of them together.
+
+    It is a daemon thread: Python does not wait for it when it ends, but calls `close`, with a short timeout. Rows that are
+    open when the process ends are closed by the next process; see `book.recover`.
+
+    Args:
+        settle: Books outcomes.
+        report: Called with the error if the thread gives up. The outcomes wait for the next `retry`.
+    """
+
+    def __init__(self, settle: Settle, report: Callable[[Exception], None]) -> None:
+        self._settle = settle
+        self._report = report
+        self._lock = forks.lock()
+        self._waiting: dict[Reservation, Outcome] = {}
+        self._is_running = self._is_closed = False
+        forks.watch(self)
+
+    def __bool__(self) -> bool:
+        return bool(self._waiting)
+
+    def add(self, reservation: Reservation, outcome: Outcome) -> None:
+        """Settle in the thread; if it cannot be started, wait here, at most `INLINE_TIMEOUT_S`. After `close` do nothing."""
+        if self._is_closed:
+            return
+        self.put(reservation, outcome)
+        if not self.retry():
+            self._try(INLINE_TIMEOUT_S)
+
+    def put(self, reservation: Reservation, outcome: Outcome) -> None:
+        """Keep the outcome for `close`, or the next `retry`."""
+        with self._lock:
+            self._waiting[reservation] = outcome
+
+    def retry(self) -> bool:
+        """Start the thread if outcomes wait; return False if it is needed and cannot be started."""
+        if not self._waiting:
+            return True
+        with self._lock:
+            if not self._is_running:
+                thread = threading.Thread(target=self._run, name="llmcore-settle", daemon=True)
+                self._is_running = start_thread(thread)
+            return self._is_running
+
+    def close(self, timeout_s: float) -> None:
+        """Settle once more, and leave the rest to the next process: Python ends."""
+        self._is_closed = True
+        error = self._try(timeout_s)
+        if error is not None:
+            self._report(error)
+
+    def after_fork(self) -> None:
+        """Leave the outcomes to the parent; see `forks.ForkAware`."""
+        self._waiting = {}
+        self._is_running = self._is_closed = False
+
+    def _try(self, timeout_s: float) -> Exception | None:
+        """Settle all outcomes that wait; they keep waiting if that fails."""
+        with self._lock:
+            waiting = dict(self._waiting)
+        error = self._settle(waiting, timeout_s) if waiting else None
+        if error is None:
+            with self._lock:
+                for reservation in waiting:
+                    self._waiting.pop(reservation, None)
+        return error
+
+    def _run(self) -> None:
+        attempts = 0
+        while True:
+            error = self._try(_ATTEMPT_S)
+            attempts = 0 if error is None else attempts + 1
+            with self._lock:
+                if not self._waiting or attempts == _ATTEMPTS:
+                    self._is_running = False
+                    break
+        if error is not None:
+            self._report(error)
