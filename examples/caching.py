@@ -119,7 +119,7 @@ def shared_default() -> None:
 
 
 async def asynchronous() -> None:
-    """Do all of it in the other colour; a generator is kept when it came to its end."""
+    """Do all of it in the other variant; a generator is kept when it came to its end."""
     runs = itertools.count(1)
 
     @cache.cached(ttl=60)

@@ -225,7 +225,7 @@ def _count_slow_imports(waited_s: float) -> int:
     """Return the number of other threads whose import the fork waits for longer than *waited_s*."""
     me = threading.get_ident()
     return sum(
-        thread != me and _get_import_patience(frame) > waited_s
+        thread != me and _get_import_timeout(frame) > waited_s
         for thread, frame in sys._current_frames().items()  # noqa: SLF001 - documented, with this name
     )
 
@@ -238,7 +238,7 @@ def _acquire_late_locks(names: list[str]) -> None:
             hooked.acquire(timeout=PATIENCE_S)
 
 
-def _get_import_patience(frame: FrameType | None) -> float:
+def _get_import_timeout(frame: FrameType | None) -> float:
     """Return the seconds to wait for the import of the thread that executes *frame*; 0 if it does not import."""
     importing = False
     while frame is not None:

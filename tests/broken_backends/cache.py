@@ -58,7 +58,7 @@ class AsyncMemory:
 
 
 class Both(Memory, AsyncMemory):
-    """Correct, in both colours, with keys."""
+    """Correct, sync and async, with keys."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -275,7 +275,7 @@ class ClearsEverybody(Memory):
             self.others.clear()
 
 
-class HalfAColour(Memory):
+class HalfAVariant(Memory):
     async def aget(self, key: str) -> bytes | None:
         return self.get(key)
 
@@ -294,19 +294,19 @@ class Good(CacheConformance):
 
 
 class Kit(Good):
-    patience_s = 0.4
+    expiry_timeout_s = 0.4
 
     @pytest.fixture(params=["sync"])
-    def colour(self, request: pytest.FixtureRequest) -> Any:
+    def variant(self, request: pytest.FixtureRequest) -> Any:
         return request.param  # the broken ones have no other
 
 
 class TestMemory(Good):
-    """The one colour."""
+    """The one variant."""
 
 
-class TestHalfAColour(Good):
-    backend = HalfAColour
+class TestHalfAVariant(Good):
+    backend = HalfAVariant
 
 
 class TestAsyncMemory(Good):

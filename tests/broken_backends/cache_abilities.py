@@ -102,7 +102,7 @@ class Able(Memory):
 
 
 class AbleInBoth(Able):
-    """Correct, in both colours, with every ability."""
+    """Correct, sync and async, with every ability."""
 
     async def aget(self, key: str) -> bytes | None:
         return self.get(key)
@@ -323,15 +323,15 @@ class Good(CacheConformance):
 
 
 class Kit(Good):
-    patience_s = 0.4
+    expiry_timeout_s = 0.4
 
     @pytest.fixture(params=["sync"])
-    def colour(self, request: pytest.FixtureRequest) -> Any:
+    def variant(self, request: pytest.FixtureRequest) -> Any:
         return request.param  # the broken ones have no other
 
 
 class TestAble(Good):
-    """The one colour."""
+    """The one variant."""
 
 
 class TestLacksWhatItHas(Kit):

@@ -159,7 +159,7 @@ class Good(LLMConformance):
 
 class Broken(Good):
     @pytest.fixture(params=["sync"])
-    def colour(self, request: pytest.FixtureRequest) -> Any:
+    def variant(self, request: pytest.FixtureRequest) -> Any:
         return request.param
 
 

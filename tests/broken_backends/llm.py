@@ -54,7 +54,7 @@ class AsyncPlain:
 
 
 class Full(Plain, AsyncPlain):
-    """Correct, in both colours, with every ability and a key that it hides."""
+    """Correct, sync and async, with every ability and a key that it hides."""
 
     def stream(self, request: ChatRequest) -> Iterator[Delta]:
         reply = self.complete(request)
@@ -333,7 +333,7 @@ class TellsItsKeyInErrors(Full):
         return super().said(request)
 
 
-class HalfAColour(Plain):
+class HalfAVariant(Plain):
     async def astream(self, request: ChatRequest) -> AsyncIterator[Delta]:
         yield Delta(text=self.said(request))
 
@@ -360,7 +360,7 @@ class Good(LLMConformance):
 
 class Broken(Good):
     @pytest.fixture(params=["sync"])
-    def colour(self, request: pytest.FixtureRequest) -> Any:
+    def variant(self, request: pytest.FixtureRequest) -> Any:
         return request.param
 
 
@@ -383,6 +383,6 @@ for _backend in (
     StreamsTheTextSoFar, StreamsUsageInEveryPiece, CutsCharacters, StreamsStrings, HoldsOnToAbandonedStreams,
     CountsPlainInts, ClaimsToBeExact, BoundsBelowItsCount, CountsBodiesOtherwise, GuessesTooLittle, CountsMoreThanItGuessed, ForgetsWhatCostsMore, TellsANumber,
     ListsOneText, ShowsItsKey, KeepsItsKeyInTheOpen, TellsItsKeyInErrors,
-    HalfAColour, NoModel,
+    HalfAVariant, NoModel,
 ):  # fmt: skip
     globals()[f"Test{_backend.__name__}"] = type(f"Test{_backend.__name__}", (Broken,), {"backend": _backend})

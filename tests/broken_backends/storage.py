@@ -95,7 +95,7 @@ class AsyncMemory:
 
 
 class Both(AsyncMemory, Memory):
-    """Correct in both colours, with a file system."""
+    """Correct sync and async, with a file system."""
 
     def __init__(self) -> None:
         Memory.__init__(self)
@@ -246,7 +246,7 @@ class HalfAFileSystem(Memory):
         return len(self.load(key))
 
 
-class HalfAColour(Memory):
+class HalfAVariant(Memory):
     async def aload(self, key: str) -> bytes:
         return self.load(key)
 
@@ -258,12 +258,12 @@ class NoStorage:
 GOOD = (Memory, AsyncMemory, Both)
 BROKEN = (
     Appends, BlocksUnderAnAsyncName, DeleteAlwaysSaysTrue, DeleteSaysNothing, DeletesWholeFolders,
-    FindsNothingEmpty, HalfAColour, HalfAFileSystem, IgnoresCase, IsAsyncUnderABlockingName, KeepsTheFirst,
+    FindsNothingEmpty, HalfAVariant, HalfAFileSystem, IgnoresCase, IsAsyncUnderABlockingName, KeepsTheFirst,
     ListsUnsorted, ListsWithoutLookingAtThePrefix, LosesTheLastByte, MilliSeconds, NoStorage, NormalisesKeys,
     RaisesKeyError, ReturnsText, TakesAnyKey, TakesFoldersForFiles, TakesThePrefixForAFolder, WritesInPlace,
 )  # fmt: skip
 ABILITIES = ("get_file_info", "list_page", "copy", "load_stream", "save_if_absent", "sign_url")
-TWO_COLOURED = (BlocksUnderAnAsyncName, HalfAColour, MilliSeconds)
+TWO_VARIANTS = (BlocksUnderAnAsyncName, HalfAVariant, MilliSeconds)
 
 
 def _under_the_kit(backend: type) -> type[StorageConformance]:
@@ -272,11 +272,11 @@ def _under_the_kit(backend: type) -> type[StorageConformance]:
         return backend()
 
     @pytest.fixture(params=["sync"])
-    def colour(_self: StorageConformance, request: pytest.FixtureRequest) -> Any:
+    def variant(_self: StorageConformance, request: pytest.FixtureRequest) -> Any:
         return request.param
 
-    # A fault of the sync colour alone needs no second run in which everything is skipped.
-    one = {} if backend in (*GOOD, *TWO_COLOURED) else {"colour": colour}
+    # A fault of the sync variant alone needs no second run in which everything is skipped.
+    one = {} if backend in (*GOOD, *TWO_VARIANTS) else {"variant": variant}
     # What may be there besides is the matter of storage_abilities.py.
     lacks = {"lacks": ABILITIES} if backend is Both else {}
     return type(f"Test{backend.__name__}", (StorageConformance,), {"provider": provider, **one, **lacks})

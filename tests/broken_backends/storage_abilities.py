@@ -116,7 +116,7 @@ class Able:
 
 
 class AbleInBoth(Able):
-    """Correct, in both colours, with every ability."""
+    """Correct, sync and async, with every ability."""
 
     async def asave(self, key: str, data: bytes) -> None:
         self.save(key, data)
@@ -379,7 +379,7 @@ class Good(StorageConformance):
 
 class Kit(Good):
     @pytest.fixture(params=["sync"])
-    def colour(self, request: pytest.FixtureRequest) -> Any:
+    def variant(self, request: pytest.FixtureRequest) -> Any:
         return request.param  # the broken ones have no other
 
 

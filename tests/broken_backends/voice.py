@@ -86,7 +86,7 @@ class AsyncTone:
 
 
 class Both(Tone):
-    """Correct, in both colours."""
+    """Correct, sync and async."""
 
     async def asynthesize(self, text: str, voice: str | None = None, **settings: Any) -> Speech:
         return self.synthesize(text, voice, **settings)
@@ -322,7 +322,7 @@ class Harmed(Good):
     deadline_s = 5.0
 
     @pytest.fixture(params=["sync"])
-    def colour(self, request: pytest.FixtureRequest) -> Any:
+    def variant(self, request: pytest.FixtureRequest) -> Any:
         return request.param
 
 

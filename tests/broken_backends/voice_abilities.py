@@ -26,7 +26,7 @@ def wav(samples: bytes) -> bytes:
 
 
 class Able:
-    """Correct: every ability, in both colours."""
+    """Correct: every ability, sync and async."""
 
     def __init__(self) -> None:
         self.voices = {
@@ -311,7 +311,7 @@ class Broken(TestAble):
     __test__ = False
 
     @pytest.fixture(params=["sync"])
-    def colour(self, request: pytest.FixtureRequest) -> Any:
+    def variant(self, request: pytest.FixtureRequest) -> Any:
         return request.param
 
 

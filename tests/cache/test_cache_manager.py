@@ -1,4 +1,4 @@
-"""CacheManager, get_cache and cached(): what code of this family relies on, in both colours and on both backends."""
+"""CacheManager, get_cache and cached(): what code of this family relies on, sync and async and on both backends."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def test_statistics_count_hits_and_misses_and_begin_again(cache: CacheManager) -
     assert cache.get_stats() == {"hits": 0, "misses": 0, "errors": 0, "hit_rate": 0.0, "total_requests": 0}
 
 
-def test_both_colours_see_the_same_values(cache: CacheManager) -> None:
+def test_sync_and_async_see_the_same_values(cache: CacheManager) -> None:
     async def main() -> None:
         await cache.aset("a", 1)
         assert await cache.aget("a") == 1
@@ -210,7 +210,7 @@ def test_many_are_set_and_got_at_once(cache: CacheManager) -> None:
         cache.set_many({"x": 1, "": object()})
 
 
-def test_many_in_the_other_colour(cache: CacheManager) -> None:
+def test_many_in_the_other_variant(cache: CacheManager) -> None:
     async def main() -> dict[str, Any]:
         async with cache:
             await cache.aset_many({"a": 1, "b": 2})

@@ -1,4 +1,4 @@
-"""get_many() asks the backend once, for what the memory tier lacks, in both colours; whatever fails is a miss."""
+"""get_many() asks the backend once, for what the memory tier lacks, sync and async; whatever fails is a miss."""
 
 from __future__ import annotations
 

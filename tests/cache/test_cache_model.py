@@ -1,4 +1,4 @@
-"""A cache does what a dict would: thousands of random operations, in both colours, on every backend of ours."""
+"""A cache does what a dict would: thousands of random operations, sync and async, on every backend of ours."""
 
 from __future__ import annotations
 

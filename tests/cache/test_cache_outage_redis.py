@@ -43,12 +43,12 @@ def reads(redis: RedisServer) -> str:
     return next((line.split(",")[0] for line in lines if line.startswith("cmdstat_getrange:")), "")
 
 
-@pytest.mark.parametrize("colour", ["sync", "async"])
-def test_redis_is_killed_and_restarted(redis: RedisServer, colour: str) -> None:
+@pytest.mark.parametrize("variant", ["sync", "async"])
+def test_redis_is_killed_and_restarted(redis: RedisServer, variant: str) -> None:
     core = llmcore.load({"cache": {"provider": "redis", "redis": {"url": redis.url, "timeout": "1s"}}})
 
     def cached(text: str) -> bool:
-        reply = asyncio.run(core.llm.achat(text)) if colour == "async" else core.llm.chat(text)
+        reply = asyncio.run(core.llm.achat(text)) if variant == "async" else core.llm.chat(text)
         assert reply.text == f"You said: {text}"
         return reply.cached
 

@@ -309,7 +309,7 @@ class TestWrapper:
         assert [turn(), turn.uncached(), turn(), turn.refresh(), turn()] == [1, 2, 1, 3, 3]
         assert turn.__wrapped__() == 4
 
-    def test_a_coroutine_function_has_them_in_its_own_colour(self, cache: CacheManager) -> None:
+    def test_a_coroutine_function_has_them_in_its_own_variant(self, cache: CacheManager) -> None:
         turns = itertools.count(1)
 
         @cache.cached()

@@ -1,4 +1,4 @@
-"""An author writes one colour; both can be called."""
+"""An author writes one variant; both can be called."""
 
 from __future__ import annotations
 
@@ -68,13 +68,13 @@ def counting(provider: object, end: int) -> Generator[Any, Any, None]:
 
 
 @providers
-def test_a_method_of_either_colour_is_called_in_both(provider: object) -> None:
+def test_a_method_of_either_variant_is_called_in_both(provider: object) -> None:
     assert run(asking(provider, 4)) == 8
     assert asyncio.run(arun(asking(provider, 4))) == 8
 
 
 @providers
-def test_a_stream_of_either_colour_is_read_in_both(provider: object) -> None:
+def test_a_stream_of_either_variant_is_read_in_both(provider: object) -> None:
     async def collect() -> list[int]:
         return [piece async for piece in aiterate(counting(provider, 3))]
 
@@ -82,7 +82,7 @@ def test_a_stream_of_either_colour_is_read_in_both(provider: object) -> None:
     assert asyncio.run(collect()) == [0, 1, 2]
 
 
-def test_a_method_in_neither_colour_is_none() -> None:
+def test_a_method_in_neither_variant_is_none() -> None:
     assert find_ability(Both(), "thrice") is None
 
 

@@ -1,4 +1,4 @@
-"""A call is written once and driven in two colours: what holds for one driver holds for its twin."""
+"""A call is written once and driven sync and async: what holds for one driver holds for its twin."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_a_call_gets_each_result_and_returns_its_own(drive: Drive) -> None:
 
 
 @plain
-def test_a_step_that_never_waits_needs_one_colour_only(drive: Drive) -> None:
+def test_a_step_that_never_waits_needs_one_variant_only(drive: Drive) -> None:
     def call() -> Generator[Step, Any, str]:
         upper: str = yield Step(str.upper, None, "a")
         return upper

@@ -1,4 +1,4 @@
-"""Single flight of streams, and of work that goes from one colour or place to another."""
+"""Single flight of streams, and of work that goes from one variant or place to another."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def test_a_stream_that_everybody_left_is_closed() -> None:
     assert (stream.closed, flights._flights) == (1, {})
 
 
-# -- from one colour and place to another
+# -- from one variant and place to another
 
 
 def test_a_stream_begun_in_a_loop_is_taken_over_by_a_thread() -> None:

@@ -52,7 +52,7 @@ calls = st.lists(
             "lasts": st.floats(0, 20),
             "model": st.sampled_from(["a", "b", "c"]),
             "leaves": st.none() | st.floats(0, 60),
-            "patience": st.just(float("inf")) | st.floats(0, 60),
+            "timeout": st.just(float("inf")) | st.floats(0, 60),
         }
     ),
     max_size=40,
@@ -80,7 +80,7 @@ def test_no_window_sees_more_than_rate_and_burst_whatever_is_refunded_or_cancell
             used=int(tokens * call["part"]),
             lasts=call["lasts"],
             model=call["model"],
-            patience=call["patience"],
+            timeout=call["timeout"],
         )
         if call["leaves"] is not None:
             world.cancel(number, after=call["after"] + call["leaves"])
@@ -148,7 +148,7 @@ def test_a_slow_model_does_not_hold_back_the_others() -> None:
     for _ in range(50):
         world.call(model="slow")
     for _ in range(15):
-        world.call(after=0.01, model="fast", patience=2.0)
+        world.call(after=0.01, model="fast", timeout=2.0)
     world.run()
     assert max(sent.at for sent in world.sent if sent.model == "fast") < 1002.0
     assert not world.refused
@@ -213,10 +213,10 @@ def test_a_turn_that_is_done_while_others_are_held_off_is_done_when_they_are_let
 def test_a_turn_that_would_come_too_late_is_refused_at_once_and_books_nothing() -> None:
     world = World({"": Limit(requests_per_minute=6)})
     world.call()
-    world.call(patience=60)
+    world.call(timeout=60)
     for _ in range(10):
-        world.call(patience=5)
-    world.call(after=0.5, patience=60)
+        world.call(timeout=5)
+    world.call(after=0.5, timeout=60)
     world.run()
     assert [sent.at for sent in world.sent] == [1000.0, 1010.0, 1020.0]
     assert [error.retry_after for error in world.refused] == [20.0] * 10
@@ -230,8 +230,8 @@ def test_a_turn_that_would_come_too_late_is_refused_at_once_and_books_nothing() 
 def test_who_waits_for_a_place_is_refused_when_its_time_is_over() -> None:
     world = World({"": Limit(concurrency=1)})
     world.call(lasts=10)
-    world.call(patience=3)
-    world.call(patience=30)
+    world.call(timeout=3)
+    world.call(timeout=30)
     world.run()
     assert [(sent.caller, sent.at) for sent in world.sent] == [(0, 1000.0), (2, 1010.0)]
     (error,) = world.refused

@@ -100,7 +100,7 @@ def test_an_ability_that_a_backend_lacks_is_named(scripted: Any) -> None:
 
 
 class TestVoice:
-    def test_text_is_spoken_in_both_colours(self, scripted: Any) -> None:
+    def test_text_is_spoken_sync_and_async(self, scripted: Any) -> None:
         del scripted
         voice = llmcore.load({"voice": {"provider": "hum"}}).voice
         speech = voice.synthesize("Hello")

@@ -9,8 +9,6 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-LISTED = ROOT / "tests/fixtures/files_to_reword.txt"
-"""Files that are still to be rewritten. The list may only become shorter."""
 MODULES = sorted(
     path
     for pattern in ("llmcore/**/*.py", "llmcore_command.py", "plugins/*/llmcore_*/**/*.py", "llmcore/cli/templates/*.txt")
@@ -62,20 +60,10 @@ def faults(path: Path) -> list[str]:
     return [word for line, text in texts(path) for word in old_words(line, text)]
 
 
-def listed() -> set[str]:
-    return {line for line in LISTED.read_text().splitlines() if line and not line.startswith("#")}
-
-
 def test_no_text_uses_a_word_of_the_first_dialect() -> None:
     """`WORDS` says what to write instead."""
     found = {str(path.relative_to(ROOT)): faults(path) for path in MODULES + PAGES}
-    excused = listed()
-    assert {name: words for name, words in found.items() if words and name not in excused} == {}
-
-
-def test_a_file_that_was_reworded_leaves_the_list() -> None:
-    found = {str(path.relative_to(ROOT)) for path in MODULES + PAGES if faults(path)}
-    assert sorted(listed() - found) == [], f"remove these lines from {LISTED.relative_to(ROOT)}"
+    assert {name: words for name, words in found.items() if words} == {}
 
 
 @pytest.mark.parametrize(

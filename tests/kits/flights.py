@@ -90,7 +90,7 @@ class Stream(Upstream):
 
 
 class AsyncStream(Stream):
-    pieces = None  # type: ignore[assignment] # this one has the other colour only
+    pieces = None  # type: ignore[assignment] # this one has the other variant only
 
     async def apieces(self) -> AsyncIterator[str]:
         self.asked += 1

@@ -57,13 +57,13 @@ class World:
         tokens: int = 0,
         used: int | None = None,
         lasts: float = 0.0,
-        patience: float = float("inf"),
+        timeout: float = float("inf"),
         model: str = MODEL[1],
     ) -> int:
         """Let a caller come *after* so many seconds; return its number."""
         number = len(self.callers)
         sent = Sent(number, self.now, tokens, tokens if used is None else used, model)
-        caller = self._caller(sent, lasts, self.now + after + patience)
+        caller = self._caller(sent, lasts, self.now + after + timeout)
         self.callers.append(caller)
         self._at(self.now + after, lambda: self._resume(caller))
         return number

@@ -1,4 +1,4 @@
-"""The life of a chat through the public door, with a plugin of the tests' own, in both colours."""
+"""The life of a chat through the public door, with a plugin of the tests' own, sync and async."""
 
 from __future__ import annotations
 

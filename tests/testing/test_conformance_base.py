@@ -1,4 +1,4 @@
-"""What the conformance kits are built of: calls in both colours, iterators, company, judgement of errors."""
+"""What the conformance kits are built of: calls sync and async, iterators, company, judgement of errors."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from llmcore_testing.conformance import Caller, Conformance
 from llmcore_testing.conformance.calling import _HUNG
 from llmcore_testing.conformance.timing import LoopWatch, Worker
 
-Colour = Any
+Variant = Any
 
 
 class Backend:
@@ -101,7 +101,7 @@ def kit(request: pytest.FixtureRequest) -> Iterator[Conformance]:
 
 def test_calls_made_together_overlap_and_answer_in_order(kit: Conformance) -> None:
     assert kit.together([("meet", "a"), ("meet", "b"), ("meet", "c")]) == ["a", "b", "c"]
-    assert kit.caller.colour == "sync" or kit.caller.provider.most == 3
+    assert kit.caller.variant == "sync" or kit.caller.provider.most == 3
 
 
 def test_an_error_among_calls_made_together_is_raised_or_handed_over(kit: Conformance) -> None:
@@ -113,7 +113,7 @@ def test_an_error_among_calls_made_together_is_raised_or_handed_over(kit: Confor
 
 def test_a_stream_that_is_read_in_part_is_closed(kit: Conformance) -> None:
     assert kit.collect("stream", 5, limit=2) == [0, 1]
-    assert kit.caller.provider.closed == [kit.caller.colour]
+    assert kit.caller.provider.closed == [kit.caller.variant]
 
 
 def test_the_error_of_a_stream_is_what_it_raises_when_read(kit: Conformance) -> None:
@@ -194,7 +194,7 @@ def test_an_asynchronous_call_that_blocks_the_event_loop_is_named() -> None:
 def test_what_blocks_itself_in_threads_fails_after_the_deadline() -> None:
     with asyncio.Runner() as runner:
         caller = Caller(Backend(), "sync", runner, deadline_s=0.01)
-        with pytest.raises(pytest.fail.Exception, match="block each other for good"):
+        with pytest.raises(pytest.fail.Exception, match="concurrent calls from threads deadlock"):
             caller.together([("meet", "a"), ("meet", "b")])
         caller.provider.barrier.abort()
 
@@ -203,7 +203,7 @@ def test_an_ability_is_whole_or_absent(kit: Conformance) -> None:
     kit.needs("meet", "stream")
     with pytest.raises(pytest.skip.Exception, match=r"does not offer a?sing, a?dance"):
         kit.needs("sing", "dance")
-    with pytest.raises(pytest.fail.Exception, match=r"still to define: a?dance"):
+    with pytest.raises(pytest.fail.Exception, match=r"define also: a?dance"):
         kit.needs("meet", "dance")
     with pytest.raises(pytest.skip.Exception, match="does not offer sing"):
         kit.needs("sing", plain=True)

@@ -10,70 +10,70 @@ FOUND_BY = {
     "AMissIsEmpty": "assert b'' is None",
     "ClearLeavesWhatHasATtl": "clear left",
     "ClearsEverybody": "clear must leave the other namespace alone",
-    "CutsLongKeys": "the value of another key was returned",
+    "CutsLongKeys": "get returned the value of another key",
     "DeleteAlwaysSaysTrue": "assert True is False",
     "DeleteForgetsToDelete": "a deleted value must be gone",
     "DeleteSaysNothing": "assert None is",
-    "DeleteTellsEverybodyYes": "one delete removes the value, the others find none",
-    "DeletesWhatHasExpired": "what has expired is not there to be deleted",
+    "DeleteTellsEverybodyYes": "one delete must return True",
+    "DeletesWhatHasExpired": "delete of an expired value must return False",
     "DiagnosisHasNoReason": "a reason must be one line, got ''",
     "DiagnosisIsAList": "unavailable must return a mapping, got list",
     "DiagnosisNamesCommands": "unavailable names 'EVAL', which is not a method of the backend",
     "DiagnosisWrites": "unavailable changed the entries",
     "FindsByPrefix": "assert b'' is None",
-    "HalfALease": "still to define: release",
-    "HalfAColour": "still to define: aset, adelete, aclear",
-    "IgnoresTtl": "the value was still there",
-    "KeepsTheFirst": "set must replace what was there",
-    "KeepsTheOldTtl": "a ttl of before must not end a value set without one",
-    "KeysBearTheNamespace": "keys tells exactly the keys that are alive",
+    "HalfALease": "define also: release",
+    "HalfAVariant": "define also: aset, adelete, aclear",
+    "IgnoresTtl": "get still returned the value",
+    "KeepsTheFirst": "set must replace the whole earlier value",
+    "KeepsTheOldTtl": "the ttl of an earlier set must not end",
+    "KeysBearTheNamespace": "keys must return exactly the keys",
     "KeysBreakWhenChanged": "dictionary changed size during iteration",
-    "KeysTellTheExpired": "keys tells exactly the keys that are alive",
+    "KeysTellTheExpired": "keys must return exactly the keys",
     "LacksWhatItHas": "`lacks` names what the backend has: version",
     "LeasesAreEntries": "get must not see a lease",
     "LeasesAreNotRenewed": "a lease that was renewed has ended",
-    "LeasesAreReleasedByAnybody": "another than its holder gave it back",
-    "LeasesAreTakenOneAfterAnother": "a lease that several got at once is none",
-    "LeasesForbidRenewal": "its holder may renew it",
-    "LeasesGoWithClear": "the lease went with the entries",
-    "LeasesNeverEnd": "a lease must end with its ttl",
-    "LeasesToEverybody": "two holders have one lease",
-    "LongTtlOverflows": "a ttl of 1e+11 s ended at once",
-    "LosesWhatIsSetAtOnce": "values set at once were lost or mixed up",
-    "ManyIsAThousandAtMost": "all that are there, however many",
+    "LeasesAreReleasedByAnybody": "only the holder may release a lease",
+    "LeasesAreTakenOneAfterAnother": "exactly one of concurrent callers must get the lease",
+    "LeasesForbidRenewal": "the holder must be able to renew",
+    "LeasesGoWithClear": "deleting entries must not end a lease",
+    "LeasesNeverEnd": "a lease must end after its ttl",
+    "LeasesToEverybody": "two holders have the same lease",
+    "LongTtlOverflows": "a ttl of 1e+11 s expired at once",
+    "LosesWhatIsSetAtOnce": "values set concurrently were lost or mixed up",
+    "ManyIsAThousandAtMost": "get_many must return all values",
     "ManyReturnsItsOwnBuffer": "values must be bytes, got bytearray",
     "ManyReturnsPairs": "get_many must return a mapping, got list",
-    "ManySeesEverybody": "it is another namespace's",
+    "ManySeesEverybody": "get_many returned a value of another namespace",
     "ManyTakesAListOnly": "has no attribute 'copy'",
-    "ManyTakesEmptyForAMiss": "an empty value is there",
-    "ManyTellsMissesToo": "exactly what is there",
-    "ManyTellsTheExpired": "what is over or deleted is not there",
-    "ManyTellsValuesInTheirOrder": "exactly what is there",
-    "ManyUsesUpTheList": "the caller's list was changed",
+    "ManyTakesEmptyForAMiss": "an empty value is a value",
+    "ManyTellsMissesToo": "exactly the keys that exist",
+    "ManyTellsTheExpired": "get_many must leave out expired",
+    "ManyTellsValuesInTheirOrder": "exactly the keys that exist",
+    "ManyUsesUpTheList": "get_many changed the caller's list",
     "MatchesABackslashAsAnEscape": "after 'a\\\\*b'",
     "MatchesAndCountsTheExpired": "assert 701 == 700",
     "MatchesBeginnings": "after 'user'",
     "MatchesLikeAShell": "after 'user:[3]'",
     "MatchesOneLineOnly": "after 'a?b'",
-    "NoCache": "define get, set, delete, clear, or their asynchronous twins aget",
-    "NormalisesKeys": "the value of another key was returned",
+    "NoCache": "define get, set, delete, clear, or the asynchronous methods aget",
+    "NormalisesKeys": "get returned the value of another key",
     "RefusesLongKeys": "CacheError: the key is too long",
     "RefusesManyCallers": "callers got no value: CacheError('too many callers')",
     "ReturnsItsOwnBuffer": "get must return bytes, got bytearray",
     "ReturnsText": "get must return bytes, got str",
-    "RoundsTtlDown": "a ttl of part of a second was gone at once",
-    "SharesOneNamespace": "the other namespace's value was returned",
+    "RoundsTtlDown": "not a whole number of seconds expired at once",
+    "SharesOneNamespace": "get returned the value of the other namespace",
     "StripsValues": "bytes were set",
     "TakesAMegabyteAtMost": "CacheError: too large",
-    "TakesAShortTtlForNone": "the value was still there",
+    "TakesAShortTtlForNone": "get still returned the value",
     "TakesEmptyForAMiss": "get must return bytes, got NoneType",
     "TakesSecondsForMilliseconds": "a ttl is in seconds",
     "VersionCountsReads": "reading changed the version",
     "VersionIgnoresClear": "clear did not change the version",
     "VersionStays": "set did not change the version",
-    "WatchDoesNotBegin": "that reports begin is told",
+    "WatchDoesNotBegin": "watch must first report a list",
     "WatchIsDeafToDeletes": "delete of 'two' was not reported",
-    "WritesInPieces": "a reader got a value that nobody set",
+    "WritesInPieces": "a reader got a value that was never set",
 }
 
 
@@ -90,7 +90,7 @@ def outcomes(tmp_path_factory: pytest.TempPathFactory) -> Outcomes:
 
 
 @pytest.mark.parametrize("backend", ["Both", "AbleInBoth"])
-def test_a_correct_cache_passes_wholly_in_both_colours(outcomes: Outcomes, backend: str) -> None:
+def test_a_correct_cache_passes_wholly_sync_and_async(outcomes: Outcomes, backend: str) -> None:
     both = outcomes[backend]
     assert {how for how, _ in both.values()} == {"passed"}, complaints(both)
     assert sum("[sync" in name for name in both) == sum("[async" in name for name in both) > 40
@@ -99,14 +99,14 @@ def test_a_correct_cache_passes_wholly_in_both_colours(outcomes: Outcomes, backe
 @pytest.mark.parametrize(
     ("backend", "lacking"), [("Memory", "async"), ("AsyncMemory", "sync"), ("Able", "async")]
 )
-def test_one_colour_is_enough_with_and_without_abilities(
+def test_one_variant_is_enough_with_and_without_abilities(
     outcomes: Outcomes, backend: str, lacking: str
 ) -> None:
     assert complaints(outcomes[backend]) == []
     for name, (how, said) in outcomes[backend].items():
         if f"[{lacking}" in name:
             assert how == "skipped", name
-            assert f"has no {lacking} colour" in said
+            assert f"has no {lacking} variant" in said
         elif how == "skipped":
             assert "does not offer" in said or "gives no second namespace" in said
     assert ended(outcomes[backend], "passed") > 40

@@ -8,42 +8,42 @@ from tests.kits.runner import Outcomes, complaints, ended, run_kit
 
 FOUND_BY = {
     "AnnouncesAReportThatNeverComes": "track_sending was called, and mark_sent was not",
-    "BoundsBelowItsCount": "the bound is never below the count",
+    "BoundsBelowItsCount": "the bound must not be below the count",
     "ChainsTheSdksError": "an SDK's error is chained",
     "ChangesTheRequest": "the request belongs to the caller",
     "ClaimsToBeExact": "has 3 tokens, counted as",
-    "CountsBackwards": "input_tokens is -3",
-    "CountsBodiesOtherwise": "a chat's body comes to what its request comes to",
+    "CountsBackwards": "input_tokens must be at least 0, got -3",
+    "CountsBodiesOtherwise": "must equal count_tokens of its request",
     "CountsMoreThanItGuessed": "a count must not exceed the bound",
-    "CountsPlainInts": "count_tokens returns a TokenCount",
-    "CutsCharacters": "a character was cut in two and replaced",
-    "CutsSilently": "an answer that was cut must not say stop",
-    "DecodesToolArguments": "arguments are the JSON text",
+    "CountsPlainInts": "count_tokens must return a TokenCount",
+    "CutsCharacters": "a character was split between deltas",
+    "CutsSilently": "the finish_reason of an answer that was cut",
+    "DecodesToolArguments": "ToolCall.arguments must be the JSON text",
     "ForgetsWhatCostsMore": "the answer costs",
-    "GuessesTooLittle": "input_tokens, of which there were to be 1 at most",
-    "HalfAColour": "name the asynchronous method acomplete",
+    "GuessesTooLittle": "input_tokens, but most_usage returned 1",
+    "HalfAVariant": "name the asynchronous method acomplete",
     "HoldsOnToAbandonedStreams": "the connection is busy",
     "KeepsItsKeyInTheOpen": "the key stands in the repr of: headers",
-    "KnowsNoEnd": "a whole answer ends with stop, got None",
-    "KnowsNoUsage": "a question has input tokens",
-    "LeavesCachedTokensOut": "input includes cached tokens",
-    "ListsOneText": "list_models returns a sequence of names, not one text",
-    "MixesUpCalls": "calls at once got each other's answers",
-    "NamesNoModel": "Reply.model names the model that answered",
-    "NoModel": "define complete, or their asynchronous twins acomplete",
+    "KnowsNoEnd": "the finish_reason must be 'stop', got None",
+    "KnowsNoUsage": "input_tokens must be above 0",
+    "LeavesCachedTokensOut": "input_tokens must include the cached tokens",
+    "ListsOneText": "list_models must return a sequence of names, not one text",
+    "MixesUpCalls": "concurrent calls got each other's answers",
+    "NamesNoModel": "Reply.model must name the model that answered",
+    "NoModel": "define complete, or the asynchronous methods acomplete",
     "RaisesKeyError": "KeyError: 'messages'",
     "ReturnsADict": "complete must return a Reply, got dict",
-    "ReturnsNoText": "Reply.text is a text, got NoneType",
-    "SaysAlwaysTheSame": "different questions were answered alike",
+    "ReturnsNoText": "Reply.text must be a str, got NoneType",
+    "SaysAlwaysTheSame": "different questions had equal answers",
     "SaysItsCallsNumber": "assert 'Once more. (1)' == 'Once more. (2)'",
     "SendsPiecesForABody": "DecodeError",
     "ShowsItsKey": "the key stands in the backend's repr",
-    "StreamsInOnePiece": "the whole answer came as one piece",
-    "StreamsNoEnd": "the last piece bears the finish_reason",
-    "StreamsStrings": "stream yields Delta, got str",
-    "StreamsTheTextSoFar": "the pieces joined are not the answer",
-    "StreamsUsageInEveryPiece": "usage was told 3 times in one stream",
-    "TellsANumber": "most_usage returns a Usage, or None; got int",
+    "StreamsInOnePiece": "the whole answer came as one delta",
+    "StreamsNoEnd": "the last delta must have the finish_reason",
+    "StreamsStrings": "stream must yield Delta, got str",
+    "StreamsTheTextSoFar": "the joined deltas differ from the answer",
+    "StreamsUsageInEveryPiece": "exactly one delta must have usage, got 3",
+    "TellsANumber": "most_usage must return a Usage or None, got int",
     "TellsItsKeyInErrors": "the key stands in an error",
 }
 
@@ -53,19 +53,19 @@ def outcomes(tmp_path_factory: pytest.TempPathFactory) -> Outcomes:
     return run_kit("llm.py", tmp_path_factory, found_by=FOUND_BY)
 
 
-def test_a_correct_model_passes_wholly_in_both_colours(outcomes: Outcomes) -> None:
+def test_a_correct_model_passes_wholly_sync_and_async(outcomes: Outcomes) -> None:
     full = outcomes["Full"]
     assert {how for how, _ in full.values()} == {"passed"}, complaints(full)
     assert sum("[sync" in name for name in full) == sum("[async" in name for name in full) > 40
 
 
 @pytest.mark.parametrize(("backend", "lacking"), [("Plain", "async"), ("AsyncPlain", "sync")])
-def test_one_colour_without_abilities_is_enough(outcomes: Outcomes, backend: str, lacking: str) -> None:
+def test_one_variant_without_abilities_is_enough(outcomes: Outcomes, backend: str, lacking: str) -> None:
     assert complaints(outcomes[backend]) == []
     for name, (how, said) in outcomes[backend].items():
         if f"[{lacking}" in name:
             assert how == "skipped", name
-            assert f"has no {lacking} colour" in said
+            assert f"has no {lacking} variant" in said
         elif how == "skipped":
             assert "does not offer" in said
     assert ended(outcomes[backend], "passed") > 25

@@ -17,7 +17,7 @@ FOUND_BY = {
     "TranslatesCancellation": "a cancelled task raised RuntimeError",
     "WaitsForALockInTheLoop": "blocked the event loop",
 }
-TESTS = "cancelled_task or set_at_once or conversation or left_early or stream_comes or question"
+TESTS = "cancelled_task or set_concurrently or conversation or closed_early or stream_has_several or question"
 
 
 @pytest.fixture(scope="module")

@@ -9,13 +9,13 @@ from tests.kits.runner import Outcomes, complaints, ended, run_kit
 FOUND_BY = {
     "AnnouncesAReportThatNeverComes": "track_sending was called, and mark_sent was not",
     "CallsAWavMp3": "expected mp3, got wav",
-    "ClaimsAnotherRate": "Speech.sample_rate_hz is not that of the audio",
+    "ClaimsAnotherRate": "Speech.sample_rate_hz differs from the audio's rate",
     "CountsBytesAsCharacters": "Speech.characters counts what was spoken",
     "Crashes": "the text ended the process with SIGSEGV",
     "CutsTheFile": "the wav file is truncated",
     "EndsTheProcess": "the text ended the process with exit code 3",
-    "EndsWithinAFrame": "the wav ends within a frame of 2 bytes",
-    "EndsWithinASample": "the pcm ends within a sample",
+    "EndsWithinAFrame": "the wav ends inside a frame of 2 bytes",
+    "EndsWithinASample": "the pcm audio ends inside a sample",
     "HangsOnLongWords": "neither spoken nor refused within 5 s",
     "IgnoresItsSettings": "unexpected settings",
     "IsSilent": "the wav file has no samples",
@@ -27,18 +27,18 @@ FOUND_BY = {
     "PlaysFiles": "the text made the backend open a file of this machine",
     "RaisesKeyError": "must raise VoiceNotFound, raised KeyError",
     "RefusesControlCharactersInItsOwnWords": "must speak the text or raise one of llmcore.errors, raised ValueError",
-    "ReturnsBytes": "synthesize returns a Speech, got bytes",
+    "ReturnsBytes": "synthesize must return a Speech, got bytes",
     "SaysAlwaysTheSame": "two texts sound the same",
     "SendsAnErrorPage": ", got an HTML page",
     "SendsJsonAsSamples": ", got JSON",
-    "SendsNothing": "there is no audio",
-    "SendsPcmOfNoRate": "pcm is unplayable without its sample_rate_hz",
+    "SendsNothing": "Speech.audio must not be empty",
+    "SendsPcmOfNoRate": "Speech.sample_rate_hz must be set for pcm",
     "SpeaksTheEmptyText": "must raise VoiceError or BadRequest, returned Speech",
     "SpeaksTheFirstHundred": "a part of the long text is missing",
     "TakesAnyVoice": "must raise VoiceNotFound, returned Speech",
-    "TellsMilliseconds": "duration_s is wrong",
+    "TellsMilliseconds": "Speech.duration_s differs",
     "TellsOfAnother": "get_voice_info tells of another voice",
-    "WritesTheLengthOfItsFirstPiece": "the header of the wav says 100 bytes of samples",
+    "WritesTheLengthOfItsFirstPiece": "the header of the wav gives 100 bytes of samples",
 }
 
 ABILITIES_FOUND_BY = {
@@ -56,7 +56,7 @@ ABILITIES_FOUND_BY = {
     "PagesTooLong": "asked for 2 voices, got",
     "PricesUnknownModels": "the price of an unknown model is None",
     "PricesInFloats": "a price is a Decimal, got float",
-    "StreamsCut": "this does not play: the wav file is truncated",
+    "StreamsCut": "Speech.audio cannot be played: the wav file is truncated",
     "StreamsHalf": "speak the text at different lengths",
     "StreamsNothingToSay": "must raise VoiceError or BadRequest",
     "StreamsText": "stream_speech yields bytes, got str",
@@ -77,7 +77,7 @@ def abilities(tmp_path_factory: pytest.TempPathFactory) -> Outcomes:
     return run_kit("voice_abilities.py", tmp_path_factory, found_by=ABILITIES_FOUND_BY)
 
 
-def test_a_correct_voice_passes_wholly_in_both_colours(outcomes: Outcomes) -> None:
+def test_a_correct_voice_passes_wholly_sync_and_async(outcomes: Outcomes) -> None:
     both = outcomes["Both"]
     assert {how for how, _ in both.values()} == {"passed"}, complaints(both)
     assert sum("[sync" in name for name in both) == sum("[async" in name for name in both) > 20
@@ -86,13 +86,13 @@ def test_a_correct_voice_passes_wholly_in_both_colours(outcomes: Outcomes) -> No
 @pytest.mark.parametrize(
     ("backend", "lacking"), [("Tone", "async"), ("AsyncTone", "sync"), ("Unfinished", "async")]
 )
-def test_one_colour_is_enough_and_the_other_is_skipped(
+def test_one_variant_is_enough_and_the_other_is_skipped(
     outcomes: Outcomes, backend: str, lacking: str
 ) -> None:
     assert complaints(outcomes[backend]) == []
     for name, (how, said) in outcomes[backend].items():
         assert (how == "skipped") == (f"[{lacking}" in name), name
-        assert how == "passed" or f"has no {lacking} colour" in said
+        assert how == "passed" or f"has no {lacking} variant" in said
     assert ended(outcomes[backend], "passed") > 20
 
 
@@ -120,4 +120,4 @@ def test_a_broken_ability_is_found(abilities: Outcomes, backend: str, reason: st
 
 
 def test_a_part_of_an_ability_is_no_ability(abilities: Outcomes) -> None:
-    assert any("still to define: delete_voice" in said for said in complaints(abilities["ClonesOnly"]))
+    assert any("define also: delete_voice" in said for said in complaints(abilities["ClonesOnly"]))

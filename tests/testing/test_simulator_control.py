@@ -154,5 +154,5 @@ def test_a_port_that_is_taken_is_an_error_at_the_start(upstream: Simulator) -> N
 def test_it_has_no_address_before_the_start_and_no_impossible_port() -> None:
     with pytest.raises(ConfigError, match="no address before it is started"):
         _ = Simulator().base_url
-    with pytest.raises(ConfigError, match="`port` cannot be 70000"):
+    with pytest.raises(ConfigError, match="`port` must be 0"):
         Simulator(port=70000)

@@ -313,6 +313,6 @@ def test_settings_that_do_not_fit_are_told_with_those_that_would(text: str, expe
 
 def test_every_fault_can_be_made_by_name() -> None:
     needed: dict[str, list[Any]] = {"status": [500], "redirect": ["http://other.test"]}
-    assert {Fault.named(kind, *needed.get(kind, [])).kind for kind in KINDS} == set(KINDS) - {
+    assert {Fault.from_name(kind, *needed.get(kind, [])).kind for kind in KINDS} == set(KINDS) - {
         "negative_usage"
     }

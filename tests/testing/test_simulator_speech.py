@@ -259,5 +259,5 @@ def test_openais_limit_and_voices_are_held(client: openai.OpenAI) -> None:
 
 
 def test_a_voice_that_is_not_installed_is_told() -> None:
-    with pytest.raises(ConfigError, match="no voice 'espaek'"):
+    with pytest.raises(ConfigError, match="unknown voice 'espaek'"):
         Simulator(voice="espaek")

@@ -44,9 +44,9 @@ def ended(call: Callable[[], Any]) -> BaseException | None:
     return raised[0]
 
 
-@pytest.mark.parametrize("colour", ["sync", "async"])
+@pytest.mark.parametrize("variant", ["sync", "async"])
 @pytest.mark.parametrize("method", ASKED)
-def test_the_deadline_holds_for_all_that_is_asked_of_voices(method: str, colour: str) -> None:
+def test_the_deadline_holds_for_all_that_is_asked_of_voices(method: str, variant: str) -> None:
     given = {"consent": "signed"} if method == "clone_voice" else {}
     with Simulator() as upstream:
         upstream.fail(Fault.hang(), times=None)
@@ -59,15 +59,15 @@ def test_the_deadline_holds_for_all_that_is_asked_of_voices(method: str, colour:
         )
 
         def call() -> Any:
-            if colour == "sync":
+            if variant == "sync":
                 return getattr(core.voice, method)(*ASKED[method], **given)
             return asyncio.run(getattr(core.voice, "a" + method)(*ASKED[method], **given))
 
         assert type(ended(call)) is Timeout
 
 
-@pytest.mark.parametrize("colour", ["sync", "async"])
-def test_the_time_that_is_left_is_told_to_those_who_name_it(speaker: Any, colour: str) -> None:
+@pytest.mark.parametrize("variant", ["sync", "async"])
+def test_the_time_that_is_left_is_told_to_those_who_name_it(speaker: Any, variant: str) -> None:
     told: list[float] = []
 
     def names_it(self: Any, *, timeout_s: float = 60.0) -> Any:
@@ -85,7 +85,7 @@ def test_the_time_that_is_left_is_told_to_those_who_name_it(speaker: Any, colour
     speaker.Speaker.list_voices = names_it
     speaker.Speaker.search_voices = does_not
     voice = llmcore.load({"voice": {"provider": "speaker"}, "retry": {"deadline": "7s"}}).voice
-    if colour == "sync":
+    if variant == "sync":
         assert [each.name for each in voice.list_voices()] == ["Anna"]
         assert voice.search_voices().voices == ()
     else:

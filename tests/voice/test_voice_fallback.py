@@ -78,9 +78,9 @@ def test_a_text_is_spoken_by_one_voice_from_beginning_to_end(speaker: Any) -> No
     [({"speed": 2.0}, "synthesize"), ({"language": "xx"}, "synthesize"), ({}, "synthesize_with_timestamps")],
     ids=["setting", "voice", "ability"],
 )
-@pytest.mark.parametrize("colour", ["sync", "async"])
+@pytest.mark.parametrize("variant", ["sync", "async"])
 def test_a_fallback_that_cannot_do_it_is_passed_over_for_a_later_one(
-    speaker: Any, given: dict[str, Any], method: str, colour: str
+    speaker: Any, given: dict[str, Any], method: str, variant: str
 ) -> None:
     async def refuses(_: Any, text: str, voice: str | None = None, **settings: Any) -> Any:
         raise BadRequest(text) if "speed" in settings else VoiceNotFound(f"{voice}")
@@ -88,7 +88,7 @@ def test_a_fallback_that_cannot_do_it_is_passed_over_for_a_later_one(
     speaker.Mute.asynthesize = refuses
     speaker.script.append(QuotaExhausted("empty"))
     voice = core_of(voice={"provider": "speaker", "fallback": ["mute", "second"]}).voice
-    if colour == "sync":
+    if variant == "sync":
         speech = getattr(voice, method)("Hello.", **given)
     else:
         speech = asyncio.run(getattr(voice, "a" + method)("Hello.", **given))

@@ -67,12 +67,14 @@ def test_an_unknown_voice_is_a_value_error(speaker: Any, voice: VoiceClient) -> 
     assert caught.value.fix == "llmcore voices"
 
 
-@pytest.mark.parametrize("colour", ["sync", "async"])
-def test_recordings_are_paths_or_bytes(speaker: Any, voice: VoiceClient, tmp_path: Path, colour: str) -> None:
+@pytest.mark.parametrize("variant", ["sync", "async"])
+def test_recordings_are_paths_or_bytes(
+    speaker: Any, voice: VoiceClient, tmp_path: Path, variant: str
+) -> None:
     for name in ("one.wav", "two.wav"):
         (tmp_path / name).write_bytes(name.encode())
     files: list[Recording] = [str(tmp_path / "one.wav"), tmp_path / "two.wav", b"three"]
-    if colour == "sync":
+    if variant == "sync":
         made = voice.clone_voice("Ada", files, "warm", consent="signed")
     else:
         made = asyncio.run(voice.aclone_voice("Ada", files, "warm", consent="signed"))

@@ -44,10 +44,10 @@ def wav_seconds(audio: bytes) -> float:
         return count / int(file.getframerate())
 
 
-@pytest.mark.parametrize("colour", ["sync", "async"])
-def test_a_text_is_spoken_by_sentence_and_joined_to_one_file(speaker: Any, colour: str) -> None:
+@pytest.mark.parametrize("variant", ["sync", "async"])
+def test_a_text_is_spoken_by_sentence_and_joined_to_one_file(speaker: Any, variant: str) -> None:
     voice = core_of().voice
-    speech = voice.synthesize(TEXT) if colour == "sync" else asyncio.run(voice.asynthesize(TEXT))
+    speech = voice.synthesize(TEXT) if variant == "sync" else asyncio.run(voice.asynthesize(TEXT))
     assert texts(speaker) == SENTENCES
     assert wav_seconds(speech.audio) == pytest.approx(sum(map(len, SENTENCES)) / 10) == speech.duration_s
     assert speech.audio[44:] == b"".join(speaker.samples(each) for each in SENTENCES)
@@ -246,20 +246,20 @@ def test_the_hosts_own_settings_are_not_for_the_caller(speaker: Any, name: str) 
     assert speaker.requests == []
 
 
-@pytest.mark.parametrize("colour", ["sync", "async"])
-def test_pieces_are_asked_for_side_by_side_where_the_provider_allows_it(speaker: Any, colour: str) -> None:
+@pytest.mark.parametrize("variant", ["sync", "async"])
+def test_pieces_are_asked_for_side_by_side_where_the_provider_allows_it(speaker: Any, variant: str) -> None:
     voice = core_of({"concurrency": 3}).voice
     event = threading.Event()
     speaker.gate.append(event)
 
     def open_when_three_wait() -> None:
-        while len(speaker.requests) < (3 if colour == "sync" else 0):
+        while len(speaker.requests) < (3 if variant == "sync" else 0):
             pass
         event.set()
 
     opener = threading.Thread(target=open_when_three_wait)
     opener.start()
-    speech = voice.synthesize(TEXT) if colour == "sync" else asyncio.run(voice.asynthesize(TEXT))
+    speech = voice.synthesize(TEXT) if variant == "sync" else asyncio.run(voice.asynthesize(TEXT))
     opener.join()
     assert sorted(texts(speaker)) == sorted(SENTENCES)
     assert speech.audio[44:] == b"".join(speaker.samples(each) for each in SENTENCES)

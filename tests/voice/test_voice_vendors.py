@@ -240,13 +240,13 @@ def test_moments_are_told_by_the_fallback_that_can(upstream: Simulator) -> None:
     ],
     ids=["html", "json", "empty", "rst", "cut", "cut_clean", "key"],
 )
-@pytest.mark.parametrize("colour", ["sync", "async"])
+@pytest.mark.parametrize("variant", ["sync", "async"])
 def test_what_is_no_audio_or_not_all_of_it_never_sounds(
-    upstream: Simulator, provider: str, fault: Fault, kinds: type[LLMCoreError], colour: str
+    upstream: Simulator, provider: str, fault: Fault, kinds: type[LLMCoreError], variant: str
 ) -> None:
     def speak(core: llmcore.Core) -> Speech:
         text = "Hello there, old friend."
-        return core.voice.synthesize(text) if colour == "sync" else asyncio.run(core.voice.asynthesize(text))
+        return core.voice.synthesize(text) if variant == "sync" else asyncio.run(core.voice.asynthesize(text))
 
     upstream.fail(fault, times=None)
     once = {"attempts": 1, "deadline": "20s"}

@@ -117,10 +117,10 @@ class OnServers(CacheConformance):
         assert self.call("acquire", "work", "two", 60.0) is False, "only its holder gives it back"
         self.call("release", "work", "one")
         assert self.call("acquire", "work", "two", 0.05) is True
-        assert self._awaited(lambda: self.call("acquire", "work", "three", 60.0))
+        assert self._wait_until(lambda: self.call("acquire", "work", "three", 60.0))
         self.call("release", "work", "three")
 
-    def test_of_many_one_gets_the_lease(self) -> None:
+    def test_of_concurrent_callers_exactly_one_gets_the_lease(self) -> None:
         answers = self.together([("acquire", "rare", f"holder {i}", 60.0) for i in range(16)])
         assert answers.count(True) == 1
         self.call("release", "rare", f"holder {answers.index(True)}")

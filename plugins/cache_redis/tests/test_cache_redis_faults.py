@@ -37,8 +37,8 @@ def cache(url: str, **options: Any) -> RedisCache:
     return RedisCache(RedisOptions(url=url, **{**patient, **options}))
 
 
-class InBothColours(Conformance):
-    """Calls the cache of each test in both colours, as the kits do."""
+class SyncAndAsync(Conformance):
+    """Calls the cache of each test sync and async, as the kits do."""
 
     kind: ClassVar[str] = "cache"
     must: ClassVar[tuple[str, ...]] = ("get", "set", "delete", "clear")
@@ -58,7 +58,7 @@ class InBothColours(Conformance):
         return error
 
 
-class TestAServerThatFails(InBothColours):
+class TestAServerThatFails(SyncAndAsync):
     @pytest.fixture
     def provider(self, server: RedisServer) -> RedisCache:
         return cache(server.url, timeout=Duration(0.3), connect_timeout=Duration(0.3))
@@ -121,7 +121,7 @@ class TestAServerThatFails(InBothColours):
             other.close()
 
 
-class TestAServerThatRefuses(InBothColours):
+class TestAServerThatRefuses(SyncAndAsync):
     def test_no_password_and_a_wrong_one(self, tmp_path: Path) -> None:
         with RedisServer(tmp_path, password="right-canary") as server:  # noqa: S106 - of this server
             for url, password, said in (

@@ -110,7 +110,7 @@ class TestHandshakes(Conformance):
         with DelayingProxy(server.port, delay) as proxy:
             other = self.another(cache(server, through(proxy), tls_timeout=Duration(4)))
             timer = threading.Timer(1.5, other.provider.get, ["stored 1"])
-            if other.colour == "sync":
+            if other.variant == "sync":
                 timer.start()
                 assert other.call("get", "stored 0") == b"value"
                 timer.join()
@@ -136,7 +136,7 @@ class TestHandshakes(Conformance):
                     other.provider.get(key)
 
             threads = []
-            if other.colour == "async":
+            if other.variant == "async":
                 other.together([("get", f"key {i}") for i in range(CALLERS)])
             else:
                 threads = [threading.Thread(target=ask, args=(f"key {i}",)) for i in range(CALLERS)]
@@ -163,7 +163,7 @@ class TestHandshakes(Conformance):
             assert _open_files() > before
             server.plain.pause()
             other.close()
-            if self.caller.colour == "async":
+            if self.caller.variant == "async":
                 self.caller.run(asyncio.sleep(0))
             assert _open_files() == before, "closing waits for the server"
             server.plain.resume()

@@ -31,13 +31,13 @@ class Answer(msgspec.Struct, frozen=True):
 class Body:
     """Collect the bytes of one body, within the timeout and the maximum size."""
 
-    __slots__ = ("_errors", "_patience", "_pieces", "_response", "_size")
+    __slots__ = ("_errors", "_pieces", "_response", "_size", "_timeout")
 
     def __init__(
         self, response: SyncResponse | AsyncResponse, timeout: RequestTimeout, errors: Errors
     ) -> None:
         self._response = response
-        self._patience = timeout
+        self._timeout = timeout
         self._errors = errors
         self._pieces: list[bytes] = []
         self._size = 0
@@ -49,7 +49,7 @@ class Body:
             TimeoutError: The timeout has passed.
             AnswerError: The body is too large.
         """
-        self._patience.check()
+        self._timeout.check()
         self._pieces.append(piece)
         self._size += len(piece)
         if self._size > LARGEST_BODY:

@@ -14,10 +14,10 @@ __all__ = ["ReadTimeout"]
 class ReadTimeout:
     """Raise TimeoutError when the timeout of a body passes, whatever the timeout of the transport."""
 
-    __slots__ = ("_limit", "_loop", "_patience")
+    __slots__ = ("_limit", "_loop", "_timeout")
 
     def __init__(self, timeout: RequestTimeout) -> None:
-        self._patience = timeout
+        self._timeout = timeout
         self._loop = asyncio.get_running_loop()
         self._limit = asyncio.timeout(timeout.get("read"))
 
@@ -32,4 +32,4 @@ class ReadTimeout:
 
     def reset(self) -> None:
         """Restart the wait: bytes were received."""
-        self._limit.reschedule(self._loop.time() + (self._patience.get("read") or 0))
+        self._limit.reschedule(self._loop.time() + (self._timeout.get("read") or 0))

@@ -1,4 +1,4 @@
-"""Whole answers over real HTTP: what goes out, what comes back, in both colours."""
+"""Whole answers over real HTTP: what goes out, what comes back, sync and async."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def provider(upstream: Simulator) -> Iterator[OpenAIProvider]:
 
 
 @pytest.fixture(params=["sync", "async"])
-def colour(request: pytest.FixtureRequest) -> str:
+def variant(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
@@ -54,8 +54,8 @@ def asked(text: str = "Hello", **parameters: Any) -> ChatRequest:
     return ChatRequest(model=MODEL, messages=messages, parameters=parameters, timeout_s=30, idle_s=10)
 
 
-def complete(provider: OpenAIProvider, colour: str, request: ChatRequest) -> Reply:
-    if colour == "sync":
+def complete(provider: OpenAIProvider, variant: str, request: ChatRequest) -> Reply:
+    if variant == "sync":
         return provider.complete(request)
     return asyncio.run(provider.acomplete(request))
 
@@ -74,9 +74,9 @@ def test_it_keeps_every_contract(provider: OpenAIProvider) -> None:
 
 
 def test_the_request_goes_out_as_it_was_given(
-    upstream: Simulator, provider: OpenAIProvider, colour: str
+    upstream: Simulator, provider: OpenAIProvider, variant: str
 ) -> None:
-    complete(provider, colour, asked(temperature=0.5, max_completion_tokens=9))
+    complete(provider, variant, asked(temperature=0.5, max_completion_tokens=9))
     sent = upstream.requests[0]
     assert (sent.method, sent.path) == ("POST", "/v1/chat/completions")
     assert list(sent.body) == ["model", "messages", "temperature", "max_completion_tokens"]
@@ -85,13 +85,13 @@ def test_the_request_goes_out_as_it_was_given(
     assert sent.headers["user-agent"].startswith("OpenAI/Python")
 
 
-def test_organization_project_and_own_headers_go_along(upstream: Simulator, colour: str) -> None:
+def test_organization_project_and_own_headers_go_along(upstream: Simulator, variant: str) -> None:
     options = OpenAIOptions(
         api_key=Secret("sk-test"), base_url=upstream.base_url, organization="org-1", project="proj-1",
         headers={"X-Team": "rain"},
     )  # fmt: skip
     provider = OpenAIProvider(options)
-    complete(provider, colour, asked())
+    complete(provider, variant, asked())
     headers = upstream.requests[0].headers
     assert headers["openai-organization"] == "org-1"
     assert headers["openai-project"] == "proj-1"
@@ -99,17 +99,17 @@ def test_organization_project_and_own_headers_go_along(upstream: Simulator, colo
     provider.close()
 
 
-def test_an_own_authorization_header_takes_the_keys_place(upstream: Simulator, colour: str) -> None:
+def test_an_own_authorization_header_takes_the_keys_place(upstream: Simulator, variant: str) -> None:
     options = OpenAIOptions(
         api_key=Secret("unused"), base_url=upstream.base_url, headers={"Authorization": "Bearer gateway"}
     )
     provider = OpenAIProvider(options)
-    complete(provider, colour, asked())
+    complete(provider, variant, asked())
     assert upstream.requests[0].headers["authorization"] == "Bearer gateway"
     provider.close()
 
 
-def test_the_whole_answer_comes_back(upstream: Simulator, provider: OpenAIProvider, colour: str) -> None:
+def test_the_whole_answer_comes_back(upstream: Simulator, provider: OpenAIProvider, variant: str) -> None:
     usage = {
         "prompt_tokens": 100, "completion_tokens": 50, "total_tokens": 150,
         "prompt_tokens_details": {"cached_tokens": 40, "cache_write_tokens": 20, "audio_tokens": 5},
@@ -121,7 +121,7 @@ def test_the_whole_answer_comes_back(upstream: Simulator, provider: OpenAIProvid
             model="gpt-5.6-luna-2026-07-30",
         )
     )  # fmt: skip
-    reply = complete(provider, colour, asked())
+    reply = complete(provider, variant, asked())
     assert (reply.text, reply.finish_reason) == ("Rain falls", "length")
     assert reply.model == "gpt-5.6-luna-2026-07-30"
     assert reply.service_tier == "priority"
@@ -134,14 +134,14 @@ def test_the_whole_answer_comes_back(upstream: Simulator, provider: OpenAIProvid
 
 
 def test_tool_calls_come_back_custom_ones_too(
-    upstream: Simulator, provider: OpenAIProvider, colour: str
+    upstream: Simulator, provider: OpenAIProvider, variant: str
 ) -> None:
     calls = [
         {"id": "c1", "type": "function", "function": {"name": "add", "arguments": '{"a": 1}'}},
         {"id": "c2", "type": "custom", "custom": {"name": "sql", "input": "select 1"}},
     ]
     upstream.replies(completion({"content": None, "tool_calls": calls}, finish_reason="tool_calls"))
-    reply = complete(provider, colour, asked(tools=[{"type": "function", "function": {"name": "add"}}]))
+    reply = complete(provider, variant, asked(tools=[{"type": "function", "function": {"name": "add"}}]))
     assert reply.text == ""
     assert reply.tool_calls == (
         ToolCall(name="add", arguments='{"a": 1}', id="c1"),
@@ -160,10 +160,10 @@ def test_content_in_parts_is_joined(upstream: Simulator, provider: OpenAIProvide
 
 
 def test_a_body_with_nan_in_it_is_still_json_that_everybody_reads(
-    upstream: Simulator, provider: OpenAIProvider, colour: str
+    upstream: Simulator, provider: OpenAIProvider, variant: str
 ) -> None:
     upstream.fail(Fault.usage(prompt_tokens=float("nan")))
-    assert complete(provider, colour, asked()).raw["choices"]
+    assert complete(provider, variant, asked()).raw["choices"]
 
 
 def test_the_models_are_listed(upstream: Simulator, provider: OpenAIProvider) -> None:
@@ -174,23 +174,23 @@ def test_the_models_are_listed(upstream: Simulator, provider: OpenAIProvider) ->
 
 
 def test_what_json_cannot_hold_is_refused_before_the_network(
-    upstream: Simulator, provider: OpenAIProvider, colour: str
+    upstream: Simulator, provider: OpenAIProvider, variant: str
 ) -> None:
     for value in (object(), "\ud800"):
         with pytest.raises(BadRequest) as caught:
-            complete(provider, colour, asked(user=value))
+            complete(provider, variant, asked(user=value))
         assert caught.value.status is None
     assert upstream.requests == []
 
 
-def test_azure_is_asked_at_its_deployment_with_its_own_key(upstream: Simulator, colour: str) -> None:
+def test_azure_is_asked_at_its_deployment_with_its_own_key(upstream: Simulator, variant: str) -> None:
     options = OpenAIOptions(
         api_key=Secret("azure-key"), azure_endpoint=upstream.url, api_version="2024-10-21"
     )
     provider = OpenAIProvider(options)
     for model in ("my deployment", "other"):
         request = msgspec.structs.replace(asked(), model=model)
-        assert complete(provider, colour, request).text
+        assert complete(provider, variant, request).text
     first, second = upstream.requests
     assert first.path.startswith("/openai/deployments/my")
     assert second.path == "/openai/deployments/other/chat/completions"
@@ -229,10 +229,10 @@ def test_closing_from_outside_ends_the_connections_of_a_sleeping_loop(provider: 
     loop.close()  # with an open connection left, its collection would warn, and warnings are errors here
 
 
-def test_a_closed_provider_opens_again(provider: OpenAIProvider, colour: str) -> None:
-    complete(provider, colour, asked())
+def test_a_closed_provider_opens_again(provider: OpenAIProvider, variant: str) -> None:
+    complete(provider, variant, asked())
     provider.close()
-    assert complete(provider, colour, asked()).text
+    assert complete(provider, variant, asked()).text
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")

@@ -28,13 +28,13 @@ class TestOpenAIProvider(LLMConformance):
     def canary(self) -> str | None:
         return CANARY
 
-    def test_an_exact_count_is_what_the_server_counts(self) -> None:
+    def test_an_exact_count_equals_the_count_of_the_server(self) -> None:
         # The simulator counts characters; these are numbers that OpenAI's own servers sent.
         france = self.request("What is the capital of France?")
         count = self.caller.provider.count_tokens(france)
         assert (int(count), count.exact) == (14, True)
 
-    def test_the_most_that_was_counted_is_enough_and_no_more_than_the_most_that_was_guessed(self) -> None:
+    def test_exact_most_usage_is_enough_and_not_above_the_estimate(self) -> None:
         france = self.request("What is the capital of France?")
         most, loose = (self.caller.provider.most_usage(france, exact=exact) for exact in (True, False))
         assert most is not None

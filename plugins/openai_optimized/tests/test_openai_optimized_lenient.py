@@ -16,7 +16,7 @@ from llmcore_openai_optimized.account import OpenAIOptions
 from llmcore_openai_optimized.provider import OpenAIProvider
 from llmcore_openai_optimized.speech import OpenAIVoice
 from llmcore_openai_optimized.speech_options import SpeechOptions
-from llmcore_testing.simulator.sounds import Codec, spoken
+from llmcore_testing.simulator.sounds import Codec, speak
 from tests.kits.body_server import BodyServer
 
 MESSAGES: Any = [{"role": "user", "content": "Hello"}]
@@ -58,7 +58,7 @@ def test_what_is_not_a_list_of_models_is_malformed(body: bytes) -> None:
 
 @pytest.mark.parametrize("kind", ["application/json", "text/plain", "application/octet-stream", ""])
 def test_speech_may_have_any_label_and_any_success(kind: str) -> None:
-    audio = spoken("It rains.", Codec("mp3", 24000, 128))
+    audio = speak("It rains.", Codec("mp3", 24000, 128))
     server = BodyServer([audio[:1000], audio[1000:]], kind, 201)
     voice = OpenAIVoice(SpeechOptions(api_key=Secret("sk-test"), base_url=server.url))
     try:

@@ -67,14 +67,14 @@ def asked() -> ChatRequest:
     )
 
 
-@pytest.mark.parametrize("colour", ["sync", "async"])
-def test_replies_and_the_last_piece_of_a_stream_tell_what_the_server_said(colour: str) -> None:
+@pytest.mark.parametrize("variant", ["sync", "async"])
+def test_replies_and_the_last_piece_of_a_stream_tell_what_the_server_said(variant: str) -> None:
     async def both(provider: OpenAIProvider) -> tuple[Reply, list[Delta]]:
         return await provider.acomplete(asked()), [delta async for delta in provider.astream(asked())]
 
     with Simulator(headers=HEADERS) as upstream:
         provider = OpenAIProvider(OpenAIOptions(api_key=Secret("sk-test"), base_url=upstream.base_url))
-        if colour == "sync":
+        if variant == "sync":
             reply, deltas = provider.complete(asked()), list(provider.stream(asked()))
         else:
             reply, deltas = asyncio.run(both(provider))

@@ -39,15 +39,15 @@ def provider(upstream: Simulator) -> Iterator[OpenAIProvider]:
 
 
 @pytest.fixture(params=["sync", "async"])
-def colour(request: pytest.FixtureRequest) -> str:
+def variant(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-def streamed(provider: OpenAIProvider, colour: str, request: ChatRequest = REQUEST) -> list[Delta]:
+def streamed(provider: OpenAIProvider, variant: str, request: ChatRequest = REQUEST) -> list[Delta]:
     async def collected() -> list[Delta]:
         return [delta async for delta in provider.astream(request)]
 
-    deltas = list(provider.stream(request)) if colour == "sync" else asyncio.run(collected())
+    deltas = list(provider.stream(request)) if variant == "sync" else asyncio.run(collected())
     return [delta for delta in deltas if delta.has_content]
 
 
@@ -96,24 +96,24 @@ WHOLE = b"".join(
 )
 
 
-def test_a_stream_asks_for_its_usage(upstream: Simulator, provider: OpenAIProvider, colour: str) -> None:
-    streamed(provider, colour)
+def test_a_stream_asks_for_its_usage(upstream: Simulator, provider: OpenAIProvider, variant: str) -> None:
+    streamed(provider, variant)
     body = upstream.requests[0].body
     assert body["stream"] is True
     assert body["stream_options"] == {"include_usage": True}
 
 
-def test_own_stream_options_are_kept(upstream: Simulator, provider: OpenAIProvider, colour: str) -> None:
+def test_own_stream_options_are_kept(upstream: Simulator, provider: OpenAIProvider, variant: str) -> None:
     own = {"stream_options": {"include_obfuscation": False}}
-    streamed(provider, colour, ChatRequest(model=MODEL, messages=MESSAGES, parameters=own))
+    streamed(provider, variant, ChatRequest(model=MODEL, messages=MESSAGES, parameters=own))
     assert upstream.requests[0].body["stream_options"] == {
         "include_usage": True,
         "include_obfuscation": False,
     }
 
 
-def test_the_last_delta_alone_bears_reason_usage_and_body(provider: OpenAIProvider, colour: str) -> None:
-    *deltas, last = streamed(provider, colour)
+def test_the_last_delta_alone_bears_reason_usage_and_body(provider: OpenAIProvider, variant: str) -> None:
+    *deltas, last = streamed(provider, variant)
     assert len(deltas) > 1
     assert all(delta.text and not delta.finish_reason and delta.usage is None for delta in deltas)
     assert last.finish_reason == "stop"
@@ -123,8 +123,8 @@ def test_the_last_delta_alone_bears_reason_usage_and_body(provider: OpenAIProvid
     assert last.model == MODEL
 
 
-def test_the_assembled_body_says_what_a_plain_answer_says(provider: OpenAIProvider, colour: str) -> None:
-    last = streamed(provider, colour)[-1]
+def test_the_assembled_body_says_what_a_plain_answer_says(provider: OpenAIProvider, variant: str) -> None:
+    last = streamed(provider, variant)[-1]
     plain = provider.complete(REQUEST)
     apart = {"id", "created"}
     mine = {key: value for key, value in json.loads(last.body).items() if key not in apart}
@@ -137,7 +137,7 @@ def test_the_assembled_body_says_what_a_plain_answer_says(provider: OpenAIProvid
 
 
 def test_tool_calls_come_in_pieces_and_are_whole_in_the_body(
-    upstream: Simulator, provider: OpenAIProvider, colour: str
+    upstream: Simulator, provider: OpenAIProvider, variant: str
 ) -> None:
     calls = [
         {"function": {"name": "add", "arguments": {"a": 1, "b": [1, 2, 3]}}},
@@ -146,7 +146,7 @@ def test_tool_calls_come_in_pieces_and_are_whole_in_the_body(
     upstream.replies({"tool_calls": calls})
     tools = [{"type": "function", "function": {"name": name}} for name in ("add", "now")]
     *deltas, last = streamed(
-        provider, colour, ChatRequest(model=MODEL, messages=MESSAGES, parameters={"tools": tools})
+        provider, variant, ChatRequest(model=MODEL, messages=MESSAGES, parameters={"tools": tools})
     )
     joined = {0: "", 1: ""}
     for piece in (piece for delta in deltas for piece in delta.tool_calls):
@@ -161,7 +161,7 @@ def test_tool_calls_come_in_pieces_and_are_whole_in_the_body(
 
 @pytest.mark.slow
 def test_leaving_a_stream_early_ends_the_request(
-    upstream: Simulator, provider: OpenAIProvider, colour: str
+    upstream: Simulator, provider: OpenAIProvider, variant: str
 ) -> None:
     upstream.replies("word " * 200_000)
 
@@ -173,7 +173,7 @@ def test_leaving_a_stream_early_ends_the_request(
                 return delta
         raise AssertionError
 
-    if colour == "sync":
+    if variant == "sync":
         deltas = provider.stream(REQUEST)
         assert next(delta for delta in deltas if delta.text)
         deltas.close()  # type: ignore[attr-defined]

@@ -264,9 +264,9 @@ def test_an_ipv6_address_is_reached(serve: Callable[..., Server], way: str) -> N
 
 
 @pytest.mark.parametrize("end", ["close", "reset"])
-@pytest.mark.parametrize("colour", ["sync", "async", "busy loop"])
+@pytest.mark.parametrize("variant", ["sync", "async", "busy loop"])
 def test_a_connection_that_the_server_has_closed_is_not_used_again(
-    serve: Callable[..., Server], end: str, colour: str
+    serve: Callable[..., Server], end: str, variant: str
 ) -> None:
     gone = threading.Event()
 
@@ -283,13 +283,13 @@ def test_a_connection_that_the_server_has_closed_is_not_used_again(
     async def ask_often() -> None:
         for _ in range(5):
             assert (await provider.acomplete(REQUEST)).text == "hi"
-            if colour == "async":
+            if variant == "async":
                 assert await asyncio.to_thread(gone.wait, 10)
             assert gone.wait(10)  # in a busy loop nobody reads that the connection has ended
             time.sleep(0.02)  # noqa: ASYNC251 - a loop that is busy with something else is what is tried
             gone.clear()
 
-    if colour == "sync":
+    if variant == "sync":
         for _ in range(5):
             assert provider.complete(REQUEST).text == "hi"
             assert gone.wait(10)

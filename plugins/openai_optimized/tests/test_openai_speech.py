@@ -67,7 +67,7 @@ def test_one_plugin_serves_two_kinds_and_loads_no_sdk_for_either() -> None:
     assert done.stdout.strip() == "openai openai []"
 
 
-def test_every_ability_of_a_voice_is_there_in_both_colours(voice: OpenAIVoice) -> None:
+def test_every_ability_of_a_voice_is_there_sync_and_async(voice: OpenAIVoice) -> None:
     abilities = (
         VoiceProvider, VoiceStreaming, VoiceModels, VoiceOffline, AsyncVoiceProvider, AsyncVoiceStreaming, AsyncVoiceModels,
     )  # fmt: skip

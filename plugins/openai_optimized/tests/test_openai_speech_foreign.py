@@ -17,10 +17,10 @@ from llmcore.errors import AuthenticationFailed
 from llmcore.types import Secret
 from llmcore_openai_optimized.speech import OpenAIVoice
 from llmcore_openai_optimized.speech_options import SpeechOptions
-from llmcore_testing.simulator.sounds import Codec, spoken
+from llmcore_testing.simulator.sounds import Codec, speak
 
 TEXT = "It rains. Take an umbrella, please!"
-AUDIO = spoken(TEXT, Codec("mp3", 24000, 128))
+AUDIO = speak(TEXT, Codec("mp3", 24000, 128))
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +61,7 @@ def wait_for(port: int) -> None:
             return
 
 
-def test_a_text_comes_back_as_its_audio_in_both_colours(address: str) -> None:
+def test_a_text_comes_back_as_its_audio_sync_and_async(address: str) -> None:
     voice = OpenAIVoice(SpeechOptions(api_key=Secret("sk-right"), base_url=address))
     for speech in (voice.synthesize(TEXT), asyncio.run(voice.asynthesize(TEXT))):
         assert (speech.audio, speech.characters) == (AUDIO, len(TEXT))

@@ -77,7 +77,7 @@ class TestOnRclone(StorageConformance):
     def provider(self, on_rclone: Server) -> ObjectStorage:
         return storage(on_rclone)
 
-    def test_readers_see_the_old_or_the_new_file_and_never_a_mixture(self) -> None:
+    def test_concurrent_readers_get_the_old_or_the_new_file(self) -> None:
         """Override the test of the kit: while rclone replaces a file, it may report it as missing, but never returns a mixture."""
         values = [bytes([65 + i]) * 65_536 for i in range(6)]
         self.call("save", "shared/file", values[0])

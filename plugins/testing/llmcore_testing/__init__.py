@@ -1,4 +1,4 @@
-"""What tests of applications and plugins need: the simulated upstream and the conformance classes."""
+"""For tests of applications and plugins: the simulator and the conformance kits."""
 
 from __future__ import annotations
 

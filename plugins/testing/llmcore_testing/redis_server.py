@@ -141,9 +141,9 @@ class RedisServer:
             connection.makefile("rb") as replies,
         ):
             if self.password:
-                connection.sendall(_packed("AUTH", self.password))
+                connection.sendall(_pack("AUTH", self.password))
                 _reply(replies)
-            connection.sendall(_packed(*words))
+            connection.sendall(_pack(*words))
             return _reply(replies)
 
     def pause(self) -> None:
@@ -263,7 +263,7 @@ def _is_free(port: int) -> bool:
     return True
 
 
-def _packed(*words: str) -> bytes:
+def _pack(*words: str) -> bytes:
     parts = [word.encode() for word in words]
     return b"".join([b"*%d\r\n" % len(parts), *(b"$%d\r\n%s\r\n" % (len(part), part) for part in parts)])
 

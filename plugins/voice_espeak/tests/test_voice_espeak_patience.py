@@ -53,7 +53,7 @@ def _own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("kind", ["wav", "mp3", "flac"])
-def test_a_deadline_holds_in_both_colours_and_as_a_stream(kind: str) -> None:
+def test_a_deadline_holds_sync_and_async_and_as_a_stream(kind: str) -> None:
     def streamed(core: llmcore.Core) -> None:
         for _ in core.voice.stream(ENDLESS, format=kind, timeout=0.05, cache=False):
             pass

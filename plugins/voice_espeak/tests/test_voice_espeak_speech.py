@@ -191,7 +191,7 @@ def test_without_soundfile_the_encoded_formats_say_what_to_install(monkeypatch: 
     assert llmcore.load({}).voice.synthesize("Hello.").format == "wav"
 
 
-def test_with_nothing_configured_it_speaks_in_both_colours_at_no_cost() -> None:
+def test_with_nothing_configured_it_speaks_sync_and_async_at_no_cost() -> None:
     with llmcore.load({}) as core:
         speech = core.voice.synthesize(TEXT)
         again = asyncio.run(core.voice.asynthesize(TEXT))

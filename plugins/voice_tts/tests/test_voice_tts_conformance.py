@@ -10,14 +10,14 @@ import pytest
 from llmcore.types import Secret
 from llmcore_testing.conformance import VoiceConformance
 from llmcore_testing.simulator import Simulator
-from llmcore_testing.simulator.sounds import Codec, spoken
+from llmcore_testing.simulator.sounds import Codec, speak
 from llmcore_voice_tts.plugin import ElevenLabsOptions
 from llmcore_voice_tts.provider import ElevenLabsVoice
 
 
 class ElevenLabsConformance(VoiceConformance):
     settings: ClassVar[Mapping[str, Any]] = {"speed": 1.1, "stability": 0.4, "seed": 7, "language": "de-AT"}
-    samples: ClassVar[Sequence[bytes]] = (spoken("A recording of a person.", Codec("mp3", 44100, 128)),)
+    samples: ClassVar[Sequence[bytes]] = (speak("A recording of a person.", Codec("mp3", 44100, 128)),)
     format: ClassVar[str]
 
     @pytest.fixture

@@ -19,12 +19,12 @@ import pytest
 
 from llmcore.errors import AuthenticationFailed, BadRequest, RateLimited, Unavailable, VoiceNotFound
 from llmcore.types import Secret
-from llmcore_testing.simulator.sounds import Codec, spoken
+from llmcore_testing.simulator.sounds import Codec, speak
 from llmcore_voice_tts.options import ElevenLabsOptions
 from llmcore_voice_tts.provider import ElevenLabsVoice
 
 TEXT = "It rains. Take an umbrella, please!"
-AUDIO = spoken(TEXT, Codec("mp3", 44100, 128))
+AUDIO = speak(TEXT, Codec("mp3", 44100, 128))
 FAILING = {"too fast": 429, "not well": 500, "not so": 422}
 
 
@@ -84,7 +84,7 @@ def voice(address: str) -> Iterator[ElevenLabsVoice]:
     made.close()
 
 
-def test_a_text_comes_back_as_its_audio_in_both_colours(voice: ElevenLabsVoice) -> None:
+def test_a_text_comes_back_as_its_audio_sync_and_async(voice: ElevenLabsVoice) -> None:
     for speech in (voice.synthesize(TEXT), asyncio.run(voice.asynthesize(TEXT))):
         assert speech.audio == AUDIO
         assert (speech.format, speech.characters) == ("mp3", len(TEXT))
@@ -108,17 +108,17 @@ def test_a_wrong_key_is_told(address: str) -> None:
     voice.close()
 
 
-@pytest.mark.parametrize("colour", ["sync", "async"])
-def test_a_voice_is_told_of_and_deleted(address: str, voice: ElevenLabsVoice, colour: str) -> None:
+@pytest.mark.parametrize("variant", ["sync", "async"])
+def test_a_voice_is_told_of_and_deleted(address: str, voice: ElevenLabsVoice, variant: str) -> None:
     designed = {
         "voice_name": "Ann",
         "voice_description": "A calm voice that reads out the weather of tomorrow.",
-        "generated_voice_id": f"gen{colour}0000000000001",
+        "generated_voice_id": f"gen{variant}0000000000001",
         "labels": {"accent": "british"},
     }
     made = httpx.post(f"{address}/v1/text-to-voice", json=designed, headers={"xi-api-key": "sk_right"})
     voice_id = made.json()["voice_id"]
-    if colour == "sync":
+    if variant == "sync":
         info = voice.get_voice_info(voice_id)
         assert voice.delete_voice(voice_id)
         with pytest.raises(VoiceNotFound):

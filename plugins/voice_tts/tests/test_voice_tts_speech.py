@@ -16,7 +16,7 @@ import pytest
 from llmcore.errors import BadRequest, LLMCoreError, TextTooLong, VoiceError, VoiceNotFound
 from llmcore.types import Secret
 from llmcore_testing.simulator import Fault, Simulator
-from llmcore_testing.simulator.sounds import Codec, spoken
+from llmcore_testing.simulator.sounds import Codec, speak
 from llmcore_voice_tts._answers import make_speech
 from llmcore_voice_tts.offline import Offline
 from llmcore_voice_tts.options import ElevenLabsOptions
@@ -312,7 +312,7 @@ def test_a_request_has_the_name_that_the_next_piece_is_joined_by(voice: ElevenLa
     assert voice.synthesize(TEXT, previous_request_ids=[first.request_id]).request_id != first.request_id
 
 
-def test_every_character_has_its_moment_in_both_colours(voice: ElevenLabsVoice) -> None:
+def test_every_character_has_its_moment_sync_and_async(voice: ElevenLabsVoice) -> None:
     for speech in (
         voice.synthesize_with_timestamps(TEXT, format="wav"),
         asyncio.run(voice.asynthesize_with_timestamps(TEXT, format="wav")),
@@ -345,7 +345,7 @@ def test_traits_tell_apart_what_sounds_otherwise_and_hold_no_key(upstream: Simul
 
 @pytest.mark.parametrize("kind", ["application/json", "text/plain", "application/octet-stream", ""])
 def test_audio_may_have_any_label_and_any_success(kind: str) -> None:
-    audio = spoken("It rains.", Codec("mp3", 44100, 128))
+    audio = speak("It rains.", Codec("mp3", 44100, 128))
     server = BodyServer([audio[:500], audio[500:]], kind, 201)
     voice = ElevenLabsVoice(ElevenLabsOptions(api_key=Secret("k"), base_url=server.url.removesuffix("/v1")))
     try:
@@ -359,7 +359,7 @@ def test_audio_may_have_any_label_and_any_success(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", ["application/json", "text/plain", ""])
 def test_timed_audio_may_have_any_label_and_a_byte_order_mark(kind: str) -> None:
-    audio, text = spoken("Rain", Codec("mp3", 44100, 128)), "Rain"
+    audio, text = speak("Rain", Codec("mp3", 44100, 128)), "Rain"
     times = [0.1 * at for at in range(len(text))]
     alignment = {
         "characters": list(text),

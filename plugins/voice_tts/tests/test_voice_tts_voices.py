@@ -53,7 +53,7 @@ def voice(upstream: Simulator) -> Iterator[ElevenLabsVoice]:
 
 @pytest.fixture(params=["sync", "async"])
 def call(request: pytest.FixtureRequest, voice: ElevenLabsVoice) -> Callable[..., Any]:
-    """Give a way to call a method, in either colour."""
+    """Give a way to call a method, in either variant."""
 
     def called(name: str, *args: Any, **options: Any) -> Any:
         if request.param == "sync":
@@ -63,7 +63,7 @@ def call(request: pytest.FixtureRequest, voice: ElevenLabsVoice) -> Callable[...
     return called
 
 
-def test_every_ability_of_a_voice_is_there_in_both_colours(voice: ElevenLabsVoice) -> None:
+def test_every_ability_of_a_voice_is_there_sync_and_async(voice: ElevenLabsVoice) -> None:
     abilities = (
         VoiceProvider, VoiceStreaming, VoiceTimestamps, VoiceSearch, VoiceModels, VoiceCloningProvider, VoiceOffline,
         AsyncVoiceProvider, AsyncVoiceStreaming, AsyncVoiceTimestamps, AsyncVoiceSearch, AsyncVoiceModels,

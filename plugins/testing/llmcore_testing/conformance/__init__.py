@@ -33,7 +33,7 @@ _MODULES = {
     "VoiceConformance": "voice",
 }
 
-# Before any of them is imported: so a stranger's failure shows both sides of the comparison.
+# Before they are imported: then pytest shows both sides of a failed comparison to the author of a plugin.
 pytest.register_assert_rewrite(
     *(
         f"{__name__}.{module}"

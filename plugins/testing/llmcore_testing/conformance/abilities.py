@@ -13,7 +13,7 @@ T = TypeVar("T", bound=Callable[..., None])
 
 
 def of(ability: str) -> Callable[[T], T]:
-    """Mark a test with the ability that it is about, by a method of that: see `Abilities.lacks`."""
+    """Mark a test with the ability that it is about, named by one of its methods. See `Abilities.lacks`."""
 
     def mark(test: T) -> T:
         test.ability = ability  # type: ignore[attr-defined]
@@ -23,7 +23,7 @@ def of(ability: str) -> Callable[[T], T]:
 
 
 class Abilities(Conformance):
-    """Base of the kits that test more than the least."""
+    """Base of the kits that test optional abilities."""
 
     lacks: ClassVar[tuple[str, ...]] = ()
     """Abilities that the backend is known not to have, by a method. Their tests are left out; otherwise they are

@@ -1,4 +1,4 @@
-"""What every conformance kit shares: the `provider` fixture, the colours, and how a kit calls and judges."""
+"""Base class of the conformance kits: the `provider` fixture, sync and async calls, and checks of errors."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 
 from llmcore.errors import LLMCoreError
 from llmcore.support.sending import Sending
-from llmcore_testing.conformance.calling import Call, Caller, Colour
+from llmcore_testing.conformance.calling import Call, Caller, Variant
 from llmcore_testing.conformance.timing import KitThread, LoopWatch, Worker
 
 __all__ = ["Conformance"]
@@ -23,7 +23,7 @@ E = TypeVar("E", bound=BaseException)
 class Conformance:
     """Base of the kits.
 
-    A subclass of a kit gives the backend, and every test runs in each colour that it has::
+    A subclass of a kit returns the backend from `provider`. Each test runs sync and async, as far as the backend can::
 
         class TestMine(StorageConformance):
             @pytest.fixture
@@ -35,13 +35,13 @@ class Conformance:
     """
 
     kind: ClassVar[str] = "backend"
-    """What the kit tests, in words."""
+    """The kind of backend that the kit tests, as messages name it."""
     must: ClassVar[tuple[str, ...]] = ()
-    """Sync names of the methods without which a colour is not there."""
+    """Sync names of the methods that a variant (sync or async) must have."""
     example: ClassVar[str] = "MyProvider()"
-    """What a missing `provider` fixture is told to return."""
+    """The expression that the message about a missing `provider` fixture proposes."""
     deadline_s: ClassVar[float] = 60.0
-    """After so many seconds a call has failed."""
+    """Seconds after which a call that has not returned counts as failed."""
     blocking_s: ClassVar[float] = 0.5
     """How long an asynchronous call may block the event loop."""
 
@@ -49,7 +49,7 @@ class Conformance:
 
     @pytest.fixture
     def provider(self) -> Any:
-        """Return the backend under test: every subclass writes its own."""
+        """Return the backend under test. Each subclass overrides it."""
         argument = ", tmp_path" if "tmp_path" in self.example else ""
         pytest.fail(
             f"{type(self).__name__} does not say which {self.kind} to test. Write in the class:\n\n"
@@ -58,22 +58,24 @@ class Conformance:
         )
 
     @pytest.fixture(params=["sync", "async"])
-    def colour(self, request: pytest.FixtureRequest) -> Colour:
-        """Return the colour in which this test calls."""
+    def variant(self, request: pytest.FixtureRequest) -> Variant:
+        """Return "sync" or "async": which methods this test calls."""
         return request.param  # type: ignore[no-any-return]
 
     @pytest.fixture(autouse=True)
-    def _called(self, provider: Any, colour: Colour) -> Iterator[None]:
-        runner = asyncio.Runner()  # entered as a context it would make a loop for blocking tests too
+    def _make_caller(self, provider: Any, variant: Variant) -> Iterator[None]:
+        runner = (
+            asyncio.Runner()
+        )  # not entered as a context: that would make an event loop for sync tests too
         worker = Worker()
-        watch = LoopWatch(worker.thread, self.blocking_s) if colour == "async" else None
+        watch = LoopWatch(worker.thread, self.blocking_s) if variant == "async" else None
         try:
             if inspect.isawaitable(provider):
-                awaited = _awaited(provider)
+                awaited = _await(provider)
                 provider = worker.run(lambda: runner.run(awaited), self.deadline_s)
-            self.caller = Caller(provider, colour, runner, worker, watch, deadline_s=self.deadline_s)
+            self.caller = Caller(provider, variant, runner, worker, watch, deadline_s=self.deadline_s)
             try:
-                self._check_colours(provider, colour)
+                self._check_variants(provider, variant)
                 yield
             finally:
                 self.caller.close()
@@ -86,21 +88,19 @@ class Conformance:
 
     @pytest.fixture
     def no_threads(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Have every start of a thread fail that this thread tries, as in a process that has as many as it may have."""
+        """Make each start of a thread by this thread fail, as in a process at its limit of threads."""
         plain, tester = threading.Thread.start, threading.current_thread()
 
         def start(thread: threading.Thread) -> None:
             current = threading.current_thread()
-            if current is tester or isinstance(
-                current, KitThread
-            ):  # a server of the tests, in a thread, may go on
+            if current is tester or isinstance(current, KitThread):  # servers of the tests may start threads
                 raise RuntimeError("can't start new thread")
             plain(thread)
 
         monkeypatch.setattr(threading.Thread, "start", start)
 
     def works_or_refuses(self, name: str, /, *args: Any, **options: Any) -> bool:
-        """Call the method; return whether it returned, and fail unless it did or raised an error of llmcore's."""
+        """Call the method and return whether it returned. Any exception but one of `llmcore.errors` fails the test."""
         __tracebackhide__ = True
         way = self.collect if "stream" in name and not name.startswith("save") else self.call
         try:
@@ -119,7 +119,7 @@ class Conformance:
         )
 
     def call(self, name: str, /, *args: Any, **options: Any) -> Any:
-        """Call the method in this test's colour and return its result: `self.call("save", key, data)`."""
+        """Call the sync or async method of this name and return its result: `self.call("save", key, data)`."""
         __tracebackhide__ = True
         return self.caller.call(name, *args, **options)
 
@@ -129,15 +129,15 @@ class Conformance:
         return self.caller.collect(name, *args, limit=limit, **options)
 
     def together(self, calls: Sequence[Call], *, errors: bool = False) -> list[Any]:
-        """Make all calls at once, from threads or tasks, and return the results in order.
+        """Make all calls concurrently, from threads or tasks, and return the results in order.
 
-        With *errors*, a call that raised has its exception as result; else the first one is raised here.
+        With *errors*, the result of a call that raised is its exception; without, the first exception is raised.
         """
         __tracebackhide__ = True
         return self.caller.together(calls, errors=errors)
 
     def another(self, provider: Any) -> Caller:
-        """Return a caller of a further backend, in the colour and on the event loop of this test."""
+        """Return a caller of a second backend, with the variant and the event loop of this test."""
         return self.caller.another(provider)
 
     def fails(self, expected: type[E] | tuple[type[E], ...], name: str, /, *args: Any, **options: Any) -> E:
@@ -148,16 +148,16 @@ class Conformance:
     def stream_fails(
         self, expected: type[E] | tuple[type[E], ...], name: str, /, *args: Any, **options: Any
     ) -> E:
-        """Read the iterator that the method returns to its end and return the error, as `fails` does."""
+        """Exhaust the iterator that the method returns, and return the error, which must be *expected*."""
         __tracebackhide__ = True
         return self._expect(expected, self.collect, name, args, options)  # type: ignore[no-any-return]
 
     def reports_sending(self, name: str, /, *args: Any) -> None:
-        """Call the method; fail where it announces a report of when its request leaves, and makes none."""
+        """Call the method; fail if it calls `track_sending` and then never `mark_sent`."""
         __tracebackhide__ = True
         sending, caller = Sending(), self.caller
         method = getattr(caller.provider, caller.spelt(name))
-        if caller.colour == "sync":
+        if caller.variant == "sync":
             caller.run_bounded(lambda: sending.blocking(method, *args), caller.spelt(name))
         else:
             caller.run(sending.awaiting(method, *args))
@@ -166,9 +166,9 @@ class Conformance:
         )
 
     def needs(self, *names: str, plain: bool = False) -> None:
-        """Skip the test unless the backend has the ability that these methods, by their sync names, make up.
+        """Skip the test unless the backend has the methods of an ability, given by their sync names.
 
-        *plain* methods have one spelling, whatever the colour: `needs("count_tokens", plain=True)`.
+        *plain* methods have no async form: `needs("count_tokens", plain=True)`.
         """
         __tracebackhide__ = True
         provider = self.caller.provider
@@ -178,12 +178,12 @@ class Conformance:
             return
         who = type(provider).__name__
         if len(lacking) < len(names):
-            pytest.fail(f"{who} has a part of an ability; still to define: {', '.join(lacking)}")
+            pytest.fail(f"{who} has a part of an ability; define also: {', '.join(lacking)}")
         pytest.skip(f"{who} does not offer {', '.join(lacking)}")
 
     @staticmethod
     def foreign(error: BaseException) -> list[BaseException]:
-        """Return the exceptions chained to *error* that are not llmcore's own: each may hold what must not leave."""
+        """Return the exceptions chained to *error* that are not llmcore's own. Such an exception may contain a key."""
         found: list[BaseException] = []
         seen: set[int] = set()
         waiting: list[BaseException | None] = [error.__cause__, error.__context__]
@@ -216,7 +216,7 @@ class Conformance:
             pytest.fail(f"{what} must raise {names}, returned {_short(result)}")
         pytest.fail(f"{what} must raise {names}, raised {wrong}")
 
-    def _check_colours(self, provider: Any, colour: Colour) -> None:
+    def _check_variants(self, provider: Any, variant: Variant) -> None:
         who = type(provider).__name__
         missing = {
             prefix: [
@@ -228,16 +228,16 @@ class Conformance:
         }
         if all(len(names) == len(self.must) for names in missing.values()):
             pytest.fail(
-                f"{who} is no {self.kind}: define {', '.join(self.must)}, "
-                f"or their asynchronous twins {', '.join('a' + name for name in self.must)}",
+                f"{who} is not a {self.kind}: define {', '.join(self.must)}, "
+                f"or the asynchronous methods {', '.join('a' + name for name in self.must)}",
                 pytrace=False,
             )
-        lacking = missing["" if colour == "sync" else "a"]
+        lacking = missing["" if variant == "sync" else "a"]
         if len(lacking) == len(self.must):
-            pytest.skip(f"{who} has no {colour} colour: it does not define {', '.join(lacking)}")
+            pytest.skip(f"{who} has no {variant} variant: it does not define {', '.join(lacking)}")
         if lacking:
             pytest.fail(
-                f"{who} has a part of its {colour} colour; still to define: {', '.join(lacking)}",
+                f"{who} has a part of its {variant} variant; define also: {', '.join(lacking)}",
                 pytrace=False,
             )
 
@@ -251,5 +251,5 @@ def _short(value: object) -> str:
     return text if len(text) <= 80 else f"{text[:77]}..."
 
 
-async def _awaited(provider: Any) -> Any:
+async def _await(provider: Any) -> Any:
     return await provider

@@ -1,4 +1,4 @@
-"""What every cache must do: `CacheConformance`, to be inherited by the tests of a backend."""
+"""`CacheConformance`: the tests that every cache must pass. The tests of a backend inherit it."""
 
 from __future__ import annotations
 
@@ -40,10 +40,10 @@ _LONG_S = 3600.0
 
 
 class CacheConformance(CacheAbilities, RefusedOperations, CanaryTests):
-    """The promises of `llmcore.contracts.cache`; the cache that `provider` returns is empty.
+    """Tests the contract `llmcore.contracts.cache`. The cache that `provider` returns must be empty.
 
-    A backend that knows namespaces overrides the fixture `sibling` too, one that processes share the
-    fixture `twin`, and one whose server can refuse single operations the fixture `restricted`.
+    Override the fixture `sibling` too if the backend has namespaces, `twin` if processes share it, and `restricted` if its
+    server can refuse single operations.
     """
 
     kind: ClassVar[str] = "cache"
@@ -52,30 +52,32 @@ class CacheConformance(CacheAbilities, RefusedOperations, CanaryTests):
 
     @pytest.fixture
     def sibling(self, provider: Any) -> Any:  # noqa: ARG002 - an override builds on it
-        """Return a second cache on the same backend in another namespace, or None where there is no such thing."""
+        """Return a second cache on the same backend in another namespace, or None if there are no namespaces."""
         return None
 
     def make_call(self) -> Call:
-        """Return a plain call."""
+        """Return a call that succeeds."""
         return "set", "key", b"value"
 
     def make_odd_call(self) -> Call:
-        """Return a call that is refused or misses."""
+        """Return a call that raises or misses."""
         return "get", "no such key"
 
     @pytest.mark.parametrize("value", _VALUES.values(), ids=_VALUES)
-    def test_get_returns_what_was_set_byte_for_byte(self, value: bytes) -> None:
+    def test_get_returns_the_bytes_that_were_set(self, value: bytes) -> None:
         assert self.call("set", "key", value) is None, "set returns nothing"
         found = self.call("get", "key")
         assert type(found) is bytes, f"get must return bytes, got {type(found).__name__}"
         assert len(found) == len(value), f"{len(value)} bytes were set, {len(found)} came back"
-        assert found == value, "other bytes came back than were set"
+        assert found == value, "get returned other bytes than were set"
 
     @pytest.mark.parametrize("key", _KEYS, ids=lambda key: ascii(key[:12]) + str(len(key)))
     def test_any_text_of_1_to_512_characters_is_a_key(self, key: str) -> None:
         assert self.call("get", key) is None
         self.call("set", key, key.encode())
-        assert self.call("get", key) == key.encode(), f"the key {key!r:.40} does not lead to its value"
+        assert self.call("get", key) == key.encode(), (
+            f"get({key!r:.40}) does not return the value of this key"
+        )
         assert self.call("delete", key) is True
         assert self.call("get", key) is None, "a deleted value must be gone"
 
@@ -83,11 +85,11 @@ class CacheConformance(CacheAbilities, RefusedOperations, CanaryTests):
     def test_keys_that_look_alike_are_kept_apart(self, keys: tuple[str, str]) -> None:
         first, second = keys
         self.call("set", first, b"first")
-        assert self.call("get", second) is None, "the value of another key was returned"
+        assert self.call("get", second) is None, "get returned the value of another key"
         self.call("set", second, b"second")
         assert self.call("get", first) == b"first", "setting one key changed another"
         assert self.call("delete", second) is True
-        assert self.call("get", first) == b"first", "deleting one key touched another"
+        assert self.call("get", first) == b"first", "deleting one key changed another"
 
     @pytest.mark.usefixtures("no_threads")
     def test_it_works_or_refuses_where_no_thread_can_be_started(self) -> None:
@@ -106,17 +108,19 @@ class CacheConformance(CacheAbilities, RefusedOperations, CanaryTests):
     def test_setting_again_replaces_value_and_ttl(self) -> None:
         for value in (b"first and long", b"second", b"", b"the last one" * 1000):
             self.call("set", "key", value)
-            assert self.call("get", "key") == value, "set must replace what was there, wholly"
+            assert self.call("get", "key") == value, "set must replace the whole earlier value"
         self.call("set", "key", b"short", _MOMENT_S)
         self.call("set", "key", b"for long")
         self.call("set", "witness", b"1", _MOMENT_S)
         self._until_gone("witness")
-        assert self.call("get", "key") == b"for long", "a ttl of before must not end a value set without one"
+        assert self.call("get", "key") == b"for long", (
+            "the ttl of an earlier set must not end a value without ttl"
+        )
         self.call("set", "key", b"for long", _LONG_S)
         self.call("set", "key", b"short", _MOMENT_S)
         self._until_gone("key")
 
-    def test_delete_tells_whether_there_was_a_value(self) -> None:
+    def test_delete_returns_whether_there_was_a_value(self) -> None:
         assert self.call("delete", "key") is False
         self.call("set", "key", b"")
         assert self.call("delete", "key") is True
@@ -125,35 +129,37 @@ class CacheConformance(CacheAbilities, RefusedOperations, CanaryTests):
         self.call("set", "key", b"again")
         assert self.call("get", "key") == b"again", "a deleted key may be set again"
 
-    def test_a_value_is_gone_when_its_ttl_is_over(self) -> None:
+    def test_a_value_is_a_miss_after_its_ttl(self) -> None:
         self.call("set", "key", b"value", _MOMENT_S)
         self.call("set", "other", b"stays")
         self._until_gone("key")
-        assert self.call("delete", "key") is False, "what has expired is not there to be deleted"
+        assert self.call("delete", "key") is False, "delete of an expired value must return False"
         assert self.call("get", "other") == b"stays", "a value without ttl must stay"
 
-    def test_a_ttl_is_not_rounded_to_nothing(self) -> None:
-        # A slow machine may take longer than a ttl for one round trip, so a longer one decides.
+    def test_a_ttl_is_not_rounded_to_zero(self) -> None:
+        # On a slow machine one round trip may take longer than the ttl, so longer ones are tried too.
         for ttl in (0.4, 0.9, 1.4, 2.9, 9.9):
             self.call("set", "key", b"value", ttl)
             if self.call("get", "key") == b"value":
                 return
-        pytest.fail("a value with a ttl of part of a second was gone at once")
+        pytest.fail("a value with a ttl that is not a whole number of seconds expired at once")
 
     @pytest.mark.parametrize("ttl", [1, 59.5, _LONG_S, 31_536_000, 10**11])
     def test_a_long_ttl_does_not_end_at_once(self, ttl: float) -> None:
         self.call("set", "key", b"value", ttl)
-        assert self.call("get", "key") == b"value", f"a ttl of {ttl:g} s ended at once"
+        assert self.call("get", "key") == b"value", f"a value with a ttl of {ttl:g} s expired at once"
 
-    def test_a_ttl_of_a_minute_outlives_that_of_a_moment(self) -> None:
+    def test_a_ttl_counts_seconds(self) -> None:
         self.call("set", "minute", b"value", 60)
         self.call("set", "moment", b"value", _MOMENT_S)
         started = time.monotonic()
         self._until_gone("moment")
-        self._awaited(lambda: time.monotonic() - started > _MOMENT_S)  # where a ttl is cut by a thousand, too
-        assert self.call("get", "minute") == b"value", "a ttl is in seconds: one of 60 was over in a moment"
+        self._wait_until(
+            lambda: time.monotonic() - started > _MOMENT_S
+        )  # finds a ttl that counts milliseconds too
+        assert self.call("get", "minute") == b"value", "a ttl is in seconds: one of 60 ended after a moment"
 
-    def test_clear_forgets_everything(self) -> None:
+    def test_clear_removes_every_value(self) -> None:
         self.call("clear")
         keys = [f"key {i}" for i in range(40)]
         for key in keys:
@@ -162,9 +168,9 @@ class CacheConformance(CacheAbilities, RefusedOperations, CanaryTests):
         left = [key for key in keys if self.call("get", key) is not None]
         assert left == [], f"clear left {len(left)} of {len(keys)} values"
         self.call("set", keys[0], b"again")
-        assert self.call("get", keys[0]) == b"again", "after clear the cache takes values as before"
+        assert self.call("get", keys[0]) == b"again", "after clear, set must work as before"
 
-    def test_namespaces_do_not_meet(self, sibling: Any) -> None:
+    def test_namespaces_are_separate(self, sibling: Any) -> None:
         if sibling is None:
             pytest.skip("the fixture `sibling` gives no second namespace")
         other = self.another(sibling)
@@ -172,7 +178,7 @@ class CacheConformance(CacheAbilities, RefusedOperations, CanaryTests):
             for i in range(20):
                 self.call("set", f"key{i}", b"mine")
                 other.call("set", f"key{i}", b"theirs")
-            assert self.call("get", "key1") == b"mine", "the other namespace's value was returned"
+            assert self.call("get", "key1") == b"mine", "get returned the value of the other namespace"
             assert self.call("delete", "key1") is True
             assert other.call("get", "key1") == b"theirs", "delete must leave the other namespace alone"
             self.call("clear")
@@ -182,37 +188,37 @@ class CacheConformance(CacheAbilities, RefusedOperations, CanaryTests):
         finally:
             other.close()
 
-    def test_what_the_caller_holds_is_not_what_is_kept(self) -> None:
+    def test_the_cache_keeps_a_copy_of_the_value(self) -> None:
         value = bytearray(b"as it was set")
         self.call("set", "key", bytes(value))
         value[:] = b"changed later"
         first = self.call("get", "key")
         assert first == b"as it was set"
-        assert type(first) is bytes, "bytes cannot be changed by who gets them"
+        assert type(first) is bytes, "get must return bytes, which no caller can change"
 
-    def test_readers_see_whole_values(self) -> None:
+    def test_concurrent_readers_get_whole_values(self) -> None:
         values = [bytes([65 + i]) * 50_000 for i in range(6)]
         self.call("set", "shared", values[0])
         for _ in range(4):
             calls = [("set", "shared", value) for value in values] + [("get", "shared")] * 6
             for found in self.together(calls)[len(values) :]:
-                assert found in values, "a reader got a value that nobody set"
+                assert found in values, "a reader got a value that was never set"
         assert self.call("get", "shared") in values
 
-    def test_values_set_at_once_are_all_there(self) -> None:
+    def test_values_set_concurrently_are_all_kept(self) -> None:
         keys = [f"many:{i}" for i in range(32)]
         self.together([("set", key, key.encode() * 20) for key in keys])
         found = self.together([("get", key) for key in keys])
-        assert found == [key.encode() * 20 for key in keys], "values set at once were lost or mixed up"
+        assert found == [key.encode() * 20 for key in keys], "values set concurrently were lost or mixed up"
 
-    def test_of_several_deletes_one_finds_the_value(self) -> None:
+    def test_of_concurrent_deletes_exactly_one_returns_true(self) -> None:
         self.call("set", "key", b"value")
         answers = self.together([("delete", "key")] * 6)
-        assert sorted(answers) == [False] * 5 + [True], "one delete removes the value, the others find none"
+        assert sorted(answers) == [False] * 5 + [True], "one delete must return True, the others False"
         assert self.call("get", "key") is None
 
     @of("keys")
-    def test_keys_are_those_that_are_alive(self) -> None:
+    def test_keys_returns_the_keys_that_have_a_value(self) -> None:
         self._keys()
         assert self._keys() == []
         wanted = sorted(key for key in _KEYS if "\0" not in key)
@@ -222,7 +228,7 @@ class CacheConformance(CacheAbilities, RefusedOperations, CanaryTests):
         self.call("set", "deleted", b"value")
         self.call("delete", "deleted")
         self._until_gone("short")
-        assert self._keys() == wanted, "keys tells exactly the keys that are alive"
+        assert self._keys() == wanted, "keys must return exactly the keys that have a value"
         self.call("clear")
         assert self._keys() == []
 
@@ -242,5 +248,7 @@ class CacheConformance(CacheAbilities, RefusedOperations, CanaryTests):
         return sorted(self.caller.provider.keys())
 
     def _until_gone(self, key: str) -> None:
-        gone = self._awaited(lambda: self.call("get", key) is None)
-        assert gone, f"the value was still there {self.patience_s:g} s after it was set with a short ttl"
+        gone = self._wait_until(lambda: self.call("get", key) is None)
+        assert gone, (
+            f"get still returned the value {self.expiry_timeout_s:g} s after it was set with a short ttl"
+        )

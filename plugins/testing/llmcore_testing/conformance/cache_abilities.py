@@ -1,4 +1,4 @@
-"""What a cache must do that offers more than the least: batches, patterns, leases, versions, reports of changes."""
+"""Tests of a cache's optional abilities: batches, patterns, leases, versions, reports of changes."""
 
 from __future__ import annotations
 
@@ -44,17 +44,17 @@ _LONG_S = 3600.0
 
 
 class CacheAbilities(Abilities):
-    """The optional protocols of `llmcore.contracts.cache`, each tested where the backend has its methods.
+    """Tests the optional Protocols of `llmcore.contracts.cache`, each of them if the backend has its methods.
 
-    What `lacks` may name: "keys", "get_many", "delete_matching", "acquire", "version", "watch", "unavailable".
+    `lacks` may name "keys", "get_many", "delete_matching", "acquire", "version", "watch", "unavailable".
     """
 
-    patience_s: ClassVar[float] = 10.0
-    """How long the end of a short ttl is waited for; a backend of whole seconds needs two of them."""
+    expiry_timeout_s: ClassVar[float] = 10.0
+    """Seconds to wait for a short ttl to end. A backend that counts whole seconds needs two."""
 
     @pytest.fixture
     def twin(self, provider: Any) -> Any:  # noqa: ARG002 - an override builds on it
-        """Return a second cache on the same entries, as another process opens it; None: the first one serves."""
+        """Return a second cache on the same entries, as another process opens it, or None to use the first one."""
         return None
 
     @pytest.fixture
@@ -65,7 +65,7 @@ class CacheAbilities(Abilities):
         if twin is not None:
             caller.close()
 
-    def test_a_new_process_gets_what_is_stored_for_all_its_callers_at_once(self, other: Caller) -> None:
+    def test_concurrent_first_calls_of_a_new_process_all_get_their_values(self, other: Caller) -> None:
         keys = [f"stored {i}" for i in range(_CALLERS)]
         for key in keys:
             self.call("set", key, key.encode())
@@ -74,23 +74,25 @@ class CacheAbilities(Abilities):
         assert lost == [], f"{len(lost)} of {len(keys)} callers got no value: {lost[0]!r}"
 
     @of("get_many")
-    def test_many_values_come_by_their_keys(self) -> None:
+    def test_get_many_returns_the_values_of_the_keys_that_exist(self) -> None:
         self.needs("get_many")
         wanted = {f"key {i}": b"value" * i for i in range(120)}
         wanted["large"] = b"x" * 300_000
         for key, value in wanted.items():
             self.call("set", key, value)
-        assert dict(self.call("get_many", ["nothing", *wanted, "key 1"])) == wanted, "exactly what is there"
+        assert dict(self.call("get_many", ["nothing", *wanted, "key 1"])) == wanted, (
+            "exactly the keys that exist"
+        )
         assert dict(self.call("get_many", [])) == {}
         self.call("set", "key 1", b"short", _MOMENT_S)
         self.call("delete", "key 2")
-        self._awaited(lambda: self.call("get", "key 1") is None)
+        self._wait_until(lambda: self.call("get", "key 1") is None)
         assert dict(self.call("get_many", ["key 1", "key 2", "key 3"])) == {"key 3": wanted["key 3"]}, (
-            "what is over or deleted is not there"
+            "get_many must leave out expired and deleted values"
         )
 
     @of("get_many")
-    def test_many_values_are_those_that_get_returns(self, sibling: Any) -> None:
+    def test_get_many_and_get_return_the_same_values(self, sibling: Any) -> None:
         self.needs("get_many")
         keys = [*_STORED, "empty", "long " + "k" * 500]
         for key in keys:
@@ -105,26 +107,26 @@ class CacheAbilities(Abilities):
             if neighbour is not None:
                 neighbour.close()
         assert isinstance(found, Mapping), f"get_many must return a mapping, got {type(found).__name__}"
-        assert "theirs" not in found, "it is another namespace's"
-        assert "empty" in found, "an empty value is there"
+        assert "theirs" not in found, "get_many returned a value of another namespace"
+        assert "empty" in found, "an empty value is a value, not a miss"
         for key in keys:
             value = found.get(key)
             assert type(value) is bytes, f"values must be bytes, got {type(value).__name__} for {key!r}"
             assert value == self.call("get", key), f"get_many and get differ for {key!r}"
 
     @of("get_many")
-    def test_many_keys_are_any_sequence_which_is_left_as_it_was(self) -> None:
+    def test_get_many_takes_any_sequence_and_does_not_change_it(self) -> None:
         self.needs("get_many")
         for i in range(1500):
             self.call("set", f"{i}", b"value")
         keys = [f"{i}" for i in range(1600)]
-        assert len(self.call("get_many", keys)) == 1500, "all that are there, however many"
-        assert keys == [f"{i}" for i in range(1600)], "the caller's list was changed"
+        assert len(self.call("get_many", keys)) == 1500, "get_many must return all values, however many"
+        assert keys == [f"{i}" for i in range(1600)], "get_many changed the caller's list"
         assert dict(self.call("get_many", ("1", "1600"))) == {"1": b"value"}
 
     @of("delete_matching")
     @pytest.mark.parametrize(("pattern", "matching"), _PATTERNS.items(), ids=map(ascii, _PATTERNS))
-    def test_a_pattern_forgets_what_it_matches_and_nothing_else(
+    def test_delete_matching_deletes_the_matching_keys_only(
         self, pattern: str, matching: Sequence[str], sibling: Any
     ) -> None:
         self.needs("delete_matching")
@@ -137,84 +139,90 @@ class CacheAbilities(Abilities):
             gone = self.call("delete_matching", pattern)
             left = [key for key in _STORED if self.call("get", key) is not None]
             assert left == [key for key in _STORED if key not in matching], f"after {pattern!r}"
-            assert gone == len(matching), f"{len(matching)} keys match {pattern!r}, {gone!r} were told"
+            assert gone == len(matching), (
+                f"{len(matching)} keys match {pattern!r}, delete_matching returned {gone!r}"
+            )
             if neighbour is not None:
-                assert neighbour.call("get", "user:1") == b"theirs", "it is another namespace's"
+                assert neighbour.call("get", "user:1") == b"theirs", "a key of another namespace was deleted"
         finally:
             if neighbour is not None:
                 neighbour.close()
 
     @of("delete_matching")
-    def test_a_pattern_forgets_many_and_does_not_count_what_is_over(self) -> None:
+    def test_delete_matching_does_not_count_expired_keys(self) -> None:
         self.needs("delete_matching")
         for i in range(700):
             self.call("set", f"many {i}", b"value")
         self.call("set", "many and short", b"value", _MOMENT_S)
-        self._awaited(lambda: self.call("get", "many and short") is None)
+        self._wait_until(lambda: self.call("get", "many and short") is None)
         assert self.call("delete_matching", "many*") == 700
         assert self.call("delete_matching", "many*") == 0
 
     @of("acquire")
-    def test_a_lease_has_one_holder_until_it_is_given_back(self, other: Caller) -> None:
+    def test_a_lease_has_one_holder_until_it_is_released(self, other: Caller) -> None:
         self.needs("acquire", "release")
-        work = self._unleased()
+        work = self._make_key()
         assert self.call("acquire", work, "one", _LONG_S) is True
-        assert other.call("acquire", work, "two", _LONG_S) is False, "two holders have one lease"
-        assert other.call("acquire", work, "one", _LONG_S) is True, "its holder may renew it"
+        assert other.call("acquire", work, "two", _LONG_S) is False, "two holders have the same lease"
+        assert other.call("acquire", work, "one", _LONG_S) is True, (
+            "the holder must be able to renew its lease"
+        )
         other.call("release", work, "two")
-        assert other.call("acquire", work, "two", _LONG_S) is False, "another than its holder gave it back"
-        assert other.call("acquire", work + "2", "two", _LONG_S) is True, "another key has a lease of its own"
+        assert other.call("acquire", work, "two", _LONG_S) is False, "only the holder may release a lease"
+        assert other.call("acquire", work + "2", "two", _LONG_S) is True, "each key has its own lease"
         self.call("release", work, "one")
-        assert other.call("acquire", work, "two", _LONG_S) is True, "what was given back may be taken"
+        assert other.call("acquire", work, "two", _LONG_S) is True, "a released lease must be free again"
         other.call("release", work, "two")
         other.call("release", work, "two")
         other.call("release", work + "2", "two")
 
     @of("acquire")
-    def test_a_lease_ends_with_its_time_unless_it_is_renewed(self, other: Caller) -> None:
+    def test_a_lease_ends_after_its_ttl_unless_it_is_renewed(self, other: Caller) -> None:
         self.needs("acquire", "release")
-        work = self._unleased()
+        work = self._make_key()
         for key in (work + "lost", work + "renewed"):
             assert self.call("acquire", key, "one", _MOMENT_S) is True
         assert self.call("acquire", work + "renewed", "one", _LONG_S) is True
-        ended = self._awaited(lambda: other.call("acquire", work + "lost", "two", _LONG_S))
-        assert ended, "a lease must end with its ttl, or one that died keeps it"
+        ended = self._wait_until(lambda: other.call("acquire", work + "lost", "two", _LONG_S))
+        assert ended, "a lease must end after its ttl, or a process that died keeps it for ever"
         assert other.call("acquire", work + "renewed", "two", _LONG_S) is False, (
             "a lease that was renewed has ended"
         )
         self.call("release", work + "lost", "one")
         assert self.call("acquire", work + "lost", "one", _LONG_S) is False, (
-            "who lost it must not give it back"
+            "a holder whose lease has ended must not release it"
         )
 
     @of("acquire")
-    def test_of_many_one_gets_the_lease(self) -> None:
+    def test_of_concurrent_callers_exactly_one_gets_the_lease(self) -> None:
         self.needs("acquire", "release")
-        work = self._unleased()
+        work = self._make_key()
         for round_ in range(4):
             takers = [("acquire", f"{work}{round_}", f"holder {i}", _LONG_S) for i in range(12)]
-            assert self.together(takers).count(True) == 1, "a lease that several got at once is none"
+            assert self.together(takers).count(True) == 1, (
+                "exactly one of concurrent callers must get the lease"
+            )
 
     @of("acquire")
-    def test_a_lease_is_no_entry(self) -> None:
+    def test_a_lease_is_not_an_entry(self) -> None:
         self.needs("acquire", "release")
-        work = self._unleased()
+        work = self._make_key()
         assert self.call("acquire", work, "one", _LONG_S) is True
         assert self.call("get", work) is None, "get must not see a lease"
         assert self.call("delete", work) is False, "delete must not see a lease"
         if hasattr(self.caller.provider, "keys"):
-            assert list(self.caller.provider.keys()) == [], "keys must not tell a lease"
+            assert list(self.caller.provider.keys()) == [], "keys must not return a lease"
         self.call("set", work, b"value")
         self.call("clear")
         if self.caller.has("delete_matching"):
             self.call("delete_matching", "*")
-        assert self.call("acquire", work, "two", _LONG_S) is False, "the lease went with the entries"
+        assert self.call("acquire", work, "two", _LONG_S) is False, "deleting entries must not end a lease"
         self.call("set", work, b"value")
         self.call("release", work, "one")
-        assert self.call("get", work) == b"value", "the entry went with the lease"
+        assert self.call("get", work) == b"value", "releasing a lease must not delete the entry"
 
     @of("version")
-    def test_the_version_changes_with_every_write_and_with_no_read(self, other: Caller) -> None:
+    def test_writing_changes_the_version_and_reading_does_not(self, other: Caller) -> None:
         self.needs("version", plain=True)
         version = self.caller.provider.version
         seen = [version()]
@@ -226,20 +234,20 @@ class CacheAbilities(Abilities):
             seen.append(version())
             assert type(seen[-1]) is int
             assert seen[-1] not in seen[:-1], f"{name} did not change the version"
-            assert other.provider.version() == seen[-1], "the version is the same for all that look"
+            assert other.provider.version() == seen[-1], "every process must see the same version"
             for key in ("key", "nothing", "short"):
                 self.call("get", key)
                 other.call("get", key)
             assert version() == seen[-1], "reading changed the version"
 
     @of("watch")
-    def test_a_watcher_hears_what_is_written_and_deleted(self, other: Caller) -> None:
+    def test_a_watcher_receives_the_keys_that_are_written_or_deleted(self, other: Caller) -> None:
         self.needs("watch", plain=True)
-        heard: queue.Queue[Sequence[str] | None] = queue.Queue()
-        if not self.caller.provider.watch(heard.put):
-            assert heard.empty(), "watch said that reports cannot be had, and made one"
+        reports: queue.Queue[Sequence[str] | None] = queue.Queue()
+        if not self.caller.provider.watch(reports.put):
+            assert reports.empty(), "watch returned False and then reported keys"
             return
-        assert self._hears(heard, None), "that reports begin is told by a call with keys, possibly none"
+        assert self._is_reported(reports, None), "watch must first report a list of keys, which may be empty"
         for name, *args in (
             ("set", "one", b"1"),
             ("set", "two", b"2"),
@@ -247,10 +255,10 @@ class CacheAbilities(Abilities):
             ("delete", "two"),
         ):
             other.call(name, *args)
-            assert self._hears(heard, args[0]), f"{name} of {args[0]!r} was not reported"
+            assert self._is_reported(reports, args[0]), f"{name} of {args[0]!r} was not reported"
 
     @of("unavailable")
-    def test_diagnosis_names_methods_with_a_reason_and_changes_nothing(self) -> None:
+    def test_unavailable_returns_methods_with_reasons_and_changes_nothing(self) -> None:
         self.needs("unavailable")
         self.call("set", "key", b"value")
         found = self.call("unavailable")
@@ -267,24 +275,24 @@ class CacheAbilities(Abilities):
             assert list(self.caller.provider.keys()) == ["key"], "unavailable changed the entries"
 
     @staticmethod
-    def _unleased() -> str:
-        """Return a key of which no earlier test left a lease: `clear` knows nothing of them."""
+    def _make_key() -> str:
+        """Return a key that no earlier test leased: `clear` does not remove leases."""
         return f"work {secrets.token_hex(8)} "
 
-    def _hears(self, heard: queue.Queue[Sequence[str] | None], key: object) -> bool:
-        """Wait until *key*, or, for None, any keys at all are told."""
-        end = time.monotonic() + self.patience_s
+    def _is_reported(self, reports: queue.Queue[Sequence[str] | None], key: object) -> bool:
+        """Wait until *key* is reported, or any list of keys if it is None."""
+        end = time.monotonic() + self.expiry_timeout_s
         while (left := end - time.monotonic()) > 0:
             try:
-                told = heard.get(timeout=left)
+                keys = reports.get(timeout=left)
             except queue.Empty:
                 break
-            if told is not None and (key is None or key in told):
+            if keys is not None and (key is None or key in keys):
                 return True
         return False
 
-    def _awaited(self, condition: Callable[[], bool]) -> bool:
-        deadline = time.monotonic() + self.patience_s
+    def _wait_until(self, condition: Callable[[], bool]) -> bool:
+        deadline = time.monotonic() + self.expiry_timeout_s
         while not (met := condition()) and time.monotonic() < deadline:
             time.sleep(0.01)
         return met

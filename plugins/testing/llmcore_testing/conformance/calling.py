@@ -1,4 +1,4 @@
-"""Calls a backend in one of its colours, so that one test serves both."""
+"""Calls the sync or the async methods of a backend, so that one test serves both."""
 
 from __future__ import annotations
 
@@ -14,34 +14,34 @@ import pytest
 
 from llmcore_testing.conformance.timing import Hung, LoopWatch, Worker
 
-__all__ = ["Call", "Caller", "Colour"]
+__all__ = ["Call", "Caller", "Variant"]
 
 T = TypeVar("T")
 
-Colour = Literal["sync", "async"]
+Variant = Literal["sync", "async"]
 Call = tuple[Any, ...]
 """A method's sync name, then its positional arguments: `("save", key, data)`."""
 
 
 _END = object()
 _MAX_ITEMS: Final = 20_000
-"""An iterator that yields more never ends."""
+"""An iterator that yields more items counts as endless."""
 _LEAST_DEADLINE_S: Final = 2.0
 _HUNG: Final[weakref.WeakSet[type]] = weakref.WeakSet()
-"""Types of backends that hung once: their next calls get a twentieth of the deadline, or a kit would take hours."""
+"""Types of backends of which a call hung. Their next calls get a twentieth of the deadline, or a kit would take hours."""
 
 
 class Caller:
-    """One backend, called by the sync names of its methods whatever its colour.
+    """One backend. Callers give the sync names of methods; with the variant "async" the async methods are called.
 
-    All asynchronous calls run on one event loop, because clients may be bound to theirs. All calls run in the thread of
-    *worker*, and none may take longer than *deadline_s* seconds.
+    All async calls run on one event loop, because a client may be bound to its loop. All calls run in the thread of
+    *worker*. A call that takes longer than *deadline_s* seconds fails the test.
     """
 
     def __init__(
         self,
         provider: Any,
-        colour: Colour,
+        variant: Variant,
         runner: asyncio.Runner,
         worker: Worker | None = None,
         watch: LoopWatch | None = None,
@@ -49,7 +49,7 @@ class Caller:
         deadline_s: float = 60.0,
     ) -> None:
         self.provider = provider
-        self.colour = colour
+        self.variant = variant
         self._deadline_s = deadline_s
         self._runner = runner
         self._worker = Worker() if worker is None else worker
@@ -57,16 +57,16 @@ class Caller:
 
     @property
     def deadline_s(self) -> float:
-        """Seconds after which a call has failed."""
+        """Seconds after which a call that has not returned counts as failed."""
         hung = type(self.provider) in _HUNG
         return (
             min(self._deadline_s, max(_LEAST_DEADLINE_S, self._deadline_s / 20)) if hung else self._deadline_s
         )
 
     def another(self, provider: Any) -> Caller:
-        """Return a caller of a further backend, in the same variant, thread and event loop."""
+        """Return a caller of a second backend, with the same variant, thread and event loop."""
         return Caller(
-            provider, self.colour, self._runner, self._worker, self._watch, deadline_s=self._deadline_s
+            provider, self.variant, self._runner, self._worker, self._watch, deadline_s=self._deadline_s
         )
 
     def run_bounded(self, work: Callable[[], T], what: str, margin_s: float = 0.0) -> T:
@@ -80,25 +80,25 @@ class Caller:
         pytest.fail(f"{what} did not return within {seconds:g} s")
 
     def spelt(self, name: str) -> str:
-        """Return the method's name in this colour."""
-        return name if self.colour == "sync" else f"a{name}"
+        """Return the method's name in this variant: `get` or `aget`."""
+        return name if self.variant == "sync" else f"a{name}"
 
     def has(self, name: str) -> bool:
-        """Return whether the backend has the method in this colour."""
+        """Return whether the backend has the method of this variant."""
         return callable(getattr(self.provider, self.spelt(name), None))
 
     def call(self, name: str, /, *args: Any, **options: Any) -> Any:
         """Call the method and return its result."""
         __tracebackhide__ = True
-        if self.colour == "sync":
-            return self.run_bounded(lambda: self._blocking(name, args, options), self._label(name))
-        return self.run(self._awaited(name, args, options), self._label(name))
+        if self.variant == "sync":
+            return self.run_bounded(lambda: self._call_blocking(name, args, options), self._label(name))
+        return self.run(self._call_async(name, args, options), self._label(name))
 
     def collect(self, name: str, /, *args: Any, limit: int | None = None, **options: Any) -> list[Any]:
-        """Call a method that returns an iterator; return its items, the first *limit*, then close it."""
+        """Call a method that returns an iterator; return its items, at most *limit*, and close it."""
         __tracebackhide__ = True
-        if self.colour == "async":
-            return self.run(self._gathered(name, args, options, limit), self._label(name))  # type: ignore[no-any-return]
+        if self.variant == "async":
+            return self.run(self._collect_async(name, args, options, limit), self._label(name))  # type: ignore[no-any-return]
         return self.run_bounded(lambda: self._collect(name, args, options, limit), self._label(name))
 
     def _collect(
@@ -119,7 +119,7 @@ class Caller:
                 source.close()
 
     def pieces(self, name: str, /, *args: Any) -> Iterator[Any]:
-        """Call a method that returns an iterator, and yield its items one by one; close it at the end."""
+        """Call a method that returns an iterator, yield its items, and close it."""
         source = self._method(name)(*args)
         try:
             for _ in range(_MAX_ITEMS):
@@ -129,31 +129,31 @@ class Caller:
             pytest.fail(f"{self._label(name)} must end, yielded {_MAX_ITEMS:,} items")
         finally:
             if self._worker.has_hung:
-                pass  # the iterator is in use by the call that hangs
-            elif self.colour == "async" and hasattr(source, "aclose"):
+                pass  # the call that hangs uses the iterator
+            elif self.variant == "async" and hasattr(source, "aclose"):
                 self.run(_await(source.aclose()), self._label(name))
             elif hasattr(source, "close"):
                 self.run_bounded(source.close, self._label(name))
 
     def together(self, calls: Sequence[Call], *, errors: bool = False) -> list[Any]:
-        """Make all calls at once, from threads or tasks, and return the results in order.
+        """Make all calls concurrently, from threads or tasks, and return the results in order.
 
-        With *errors*, a call that raised has its exception as result; else the first one is raised here.
+        With *errors*, the result of a call that raised is its exception; without, the first exception is raised.
         """
         __tracebackhide__ = True
-        results = self._in_threads(calls) if self.colour == "sync" else self.run(self._in_tasks(calls))
+        results = self._in_threads(calls) if self.variant == "sync" else self.run(self._in_tasks(calls))
         for result in results:
             if isinstance(result, BaseException) and not (errors and isinstance(result, Exception)):
                 raise result
         return results
 
     def run(self, work: Coroutine[Any, Any, Any], what: str | None = None) -> Any:
-        """Run *work* to its end on this test's event loop, which nothing may block."""
+        """Run *work* on this test's event loop. Fail if it blocks the loop or exceeds the deadline."""
         __tracebackhide__ = True
         what = what or type(self.provider).__name__
         seconds = self.deadline_s
 
-        async def limited() -> Any:
+        async def run_until_deadline() -> Any:
             task = asyncio.ensure_future(work)
             done, _ = await asyncio.wait({task}, timeout=seconds)
             if not done:
@@ -166,7 +166,11 @@ class Caller:
         watch = self._watch
         try:
             return self.run_bounded(
-                lambda: self._runner.run(limited() if watch is None else watch.watch(limited())), what, 2.0
+                lambda: self._runner.run(
+                    run_until_deadline() if watch is None else watch.watch(run_until_deadline())
+                ),
+                what,
+                2.0,
             )
         finally:
             if watch is not None and watch.blocked is not None:
@@ -174,23 +178,23 @@ class Caller:
                 pytest.fail(f"{what} blocked the event loop in {blocked}: await it, or call it in a thread")
 
     def close(self) -> None:
-        """Close the backend by the way that it has: in its colour, else in the other."""
-        if self._worker.has_hung:  # its event loop or connection may be in use for ever
+        """Close the backend with `close` or `aclose`: that of the variant if there is one, else the other."""
+        if self._worker.has_hung:  # the call that hangs may use the event loop or the connection
             return
         close, aclose = (getattr(self.provider, name, None) for name in ("close", "aclose"))
-        if callable(aclose) and (self.colour == "async" or not callable(close)):
+        if callable(aclose) and (self.variant == "async" or not callable(close)):
             self.run(_await(aclose()), "aclose")
         elif callable(close):
             self.run_bounded(lambda: _discard(close()), "close")
 
     def _next(self, source: Any, name: str) -> Any:
-        if self.colour == "sync":
+        if self.variant == "sync":
             return self.run_bounded(lambda: next(source, _END), self._label(name))
 
-        async def fetched() -> Any:
+        async def fetch() -> Any:
             return await anext(source, _END)
 
-        return self.run(fetched(), self._label(name))
+        return self.run(fetch(), self._label(name))
 
     def _label(self, name: str) -> str:
         return f"{type(self.provider).__name__}.{self.spelt(name)}"
@@ -201,26 +205,28 @@ class Caller:
             pytest.fail(f"{type(self.provider).__name__} has no method {self.spelt(name)!r}")
         return method  # type: ignore[no-any-return]
 
-    def _blocking(self, name: str, args: Sequence[Any], options: dict[str, Any]) -> Any:
+    def _call_blocking(self, name: str, args: Sequence[Any], options: dict[str, Any]) -> Any:
         result = self._method(name)(*args, **options)
         if inspect.isawaitable(result):
             _discard(result)
-            pytest.fail(f"{self._label(name)} must block and return; name the asynchronous method a{name}")
+            pytest.fail(
+                f"{self._label(name)} must block and return a result; name the asynchronous method a{name}"
+            )
         return result
 
-    async def _awaited(self, name: str, args: Sequence[Any], options: dict[str, Any]) -> Any:
+    async def _call_async(self, name: str, args: Sequence[Any], options: dict[str, Any]) -> Any:
         result = self._method(name)(*args, **options)
         if not inspect.isawaitable(result):
             pytest.fail(f"{self._label(name)} must be awaitable: write `async def {self.spelt(name)}`")
         return await result
 
-    async def _gathered(
+    async def _collect_async(
         self, name: str, args: Sequence[Any], options: dict[str, Any], limit: int | None
     ) -> list[Any]:
         source = self._method(name)(*args, **options)
         if not hasattr(source, "__aiter__"):
             _discard(source)
-            pytest.fail(f"{self._label(name)} must return an asynchronous iterator; it takes no `await`")
+            pytest.fail(f"{self._label(name)} must return an asynchronous iterator, without `await`")
         items: list[Any] = []
         try:
             while limit is None or len(items) < limit:
@@ -235,7 +241,7 @@ class Caller:
         return items
 
     async def _in_tasks(self, calls: Sequence[Call]) -> list[Any]:
-        work = (self._awaited(name, args, {}) for name, *args in calls)
+        work = (self._call_async(name, args, {}) for name, *args in calls)
         return await asyncio.gather(*work, return_exceptions=True)
 
     def _in_threads(self, calls: Sequence[Call]) -> list[Any]:
@@ -246,7 +252,7 @@ class Caller:
             name, *args = calls[index]
             start.wait()
             try:
-                results[index] = self._blocking(name, args, {})
+                results[index] = self._call_blocking(name, args, {})
             except BaseException as error:  # noqa: BLE001 - it is handed to the test
                 results[index] = error
 
@@ -256,14 +262,12 @@ class Caller:
         for thread in threads:
             thread.join(self.deadline_s)
         if any(thread.is_alive() for thread in threads):
-            pytest.fail(
-                f"{type(self.provider).__name__}: calls from several threads block each other for good"
-            )
+            pytest.fail(f"{type(self.provider).__name__}: concurrent calls from threads deadlock")
         return results
 
 
 def _discard(result: object) -> None:
-    """Close a coroutine that nobody will await, which Python would warn of."""
+    """Close a coroutine that is never awaited. Python would warn about it."""
     if inspect.iscoroutine(result):
         result.close()
 

@@ -1,4 +1,4 @@
-"""The key of a backend shows nowhere: part of every kit."""
+"""Tests that a backend's key is not shown anywhere: part of every kit."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ class CanaryTests(TimeTests):
 
     @pytest.fixture
     def canary(self) -> str | None:
-        """Return the key that the backend was built with: it must show nowhere. None where there is no key."""
+        """Return the key that the backend was created with, or None if there is no key."""
         return None
 
     def make_odd_call(self) -> Call:
-        """Return a call that the backend is likely to refuse."""
+        """Return a call that the backend probably rejects."""
         return self.make_call()
 
     def test_the_key_shows_nowhere(self, canary: str | None, caplog: pytest.LogCaptureFixture) -> None:

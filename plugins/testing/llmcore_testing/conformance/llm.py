@@ -1,4 +1,4 @@
-"""What every language model must do: `LLMConformance`, to be inherited by the tests of a backend."""
+"""`LLMConformance`: the tests that every language model must pass. The tests of a backend inherit it."""
 
 from __future__ import annotations
 
@@ -46,10 +46,10 @@ _USAGE = ("input_tokens", "output_tokens", "cached_tokens", "cache_write_tokens"
 
 
 class LLMConformance(EmbeddingCases, CanaryTests):
-    """The promises of `llmcore.contracts.llm`.
+    """Tests the contract `llmcore.contracts.llm`.
 
-    The backend under test needs not be clever: an answer must depend on the question, nothing more. Point it at
-    a simulated upstream (`llmcore_testing.simulator`), or at a real one with a cheap `model`.
+    The backend need not be a real model: different questions must have different answers, nothing more. Point it at
+    the simulator (`llmcore_testing.simulator`), or at a real server with a cheap `model`.
     """
 
     kind: ClassVar[str] = "language model"
@@ -58,29 +58,29 @@ class LLMConformance(EmbeddingCases, CanaryTests):
     model: ClassVar[str] = "echo"
     """The model that the requests name."""
     deterministic: ClassVar[bool] = True
-    """Whether the same request has the same answer; False where a real model is asked."""
+    """Whether equal requests have equal answers. Set it to False for a real model."""
 
     def request(self, content: Any, **parameters: Any) -> ChatRequest:
-        """Return a request: *content* is the user's text, or the messages."""
+        """Return a request. *content* is the user's text, or the list of messages."""
         messages: Any = [{"role": "user", "content": content}] if isinstance(content, str) else content
         return ChatRequest(
             model=self.model, messages=messages, parameters=parameters, timeout_s=30.0, idle_s=30.0
         )
 
     def make_call(self) -> Call:
-        """Return a plain call."""
+        """Return a call that succeeds."""
         return "complete", self.request("Say something.")
 
     def make_odd_call(self) -> Call:
-        """Return a call that is refused or misses."""
+        """Return a call that raises or misses."""
         return "complete", self.request([])
 
     def test_an_answer_has_a_text_a_model_and_a_finish_reason(self) -> None:
         reply = self._complete("Say something.")
-        assert reply.text.strip(), "the answer to a plain question has a text"
-        assert reply.model, "Reply.model names the model that answered"
-        assert reply.finish_reason == "stop", f"a whole answer ends with stop, got {reply.finish_reason!r}"
-        assert reply.tool_calls == (), "nobody offered a tool"
+        assert reply.text.strip(), "Reply.text must not be empty for a plain question"
+        assert reply.model, "Reply.model must name the model that answered"
+        assert reply.finish_reason == "stop", f"the finish_reason must be 'stop', got {reply.finish_reason!r}"
+        assert reply.tool_calls == (), "the request offered no tool, so the reply must call none"
 
     @pytest.mark.usefixtures("no_threads")
     def test_it_works_or_refuses_where_no_thread_can_be_started(self) -> None:
@@ -88,20 +88,20 @@ class LLMConformance(EmbeddingCases, CanaryTests):
         if self.caller.has("stream"):
             self.works_or_refuses("stream", self.request("Say something."))
 
-    def test_a_request_whose_sending_is_tracked_is_reported(self) -> None:
+    def test_a_tracked_request_is_reported_as_sent(self) -> None:
         self.reports_sending("complete", self.request("Say something."))
 
     def test_answers_depend_on_the_question(self) -> None:
         questions = ["How high is the Zugspitze?", "Name three rivers.", "What is seven times six?"]
         answers = {self._complete(question).text for question in questions}
-        assert len(answers) == len(questions), "different questions were answered alike"
+        assert len(answers) == len(questions), "different questions had equal answers"
 
     def test_the_same_request_has_the_same_answer(self) -> None:
         if not self.deterministic:
             pytest.skip("this model is not deterministic")
         assert self._complete("Once more.").text == self._complete("Once more.").text
 
-    def test_the_conversation_before_is_no_reason_to_fail(self) -> None:
+    def test_a_conversation_of_several_messages_is_answered(self) -> None:
         reply = self._complete(
             [
                 {"role": "system", "content": "Be brief."},
@@ -112,27 +112,27 @@ class LLMConformance(EmbeddingCases, CanaryTests):
         )
         assert reply.text
 
-    def test_usage_is_known_and_adds_up(self) -> None:
+    def test_usage_is_given_and_consistent(self) -> None:
         short, long = self._complete("Hi"), self._complete("word " * 200)
         for reply in (short, long):
             self._check_usage(reply.usage)
-        assert long.usage.input_tokens > short.usage.input_tokens, "a longer question has more input tokens"
+        assert long.usage.input_tokens > short.usage.input_tokens, "a longer text must have more input tokens"
 
     @pytest.mark.parametrize("text", _TEXTS.values(), ids=_TEXTS)
-    def test_any_text_may_be_asked(self, text: str) -> None:
+    def test_any_text_is_answered(self, text: str) -> None:
         reply = self._complete(text)
-        reply.text.encode()  # what cannot be encoded cannot be stored or shown
+        reply.text.encode()  # a text with a lone surrogate could not be stored or printed
 
     @pytest.mark.parametrize("messages", _ODD.values(), ids=_ODD)
-    def test_odd_messages_are_answered_or_refused_in_our_words(self, messages: list[Any]) -> None:
+    def test_malformed_messages_are_answered_or_raise_bad_request(self, messages: list[Any]) -> None:
         try:
             reply = self.call("complete", self.request(messages))
         except BadRequest as error:
-            self._in_our_words(error)
+            self._check_error(error)
         else:
             assert isinstance(reply, Reply)
 
-    def test_what_was_asked_is_not_changed(self) -> None:
+    def test_the_request_is_not_changed(self) -> None:
         messages = [
             {"role": "user", "content": [{"type": "text", "text": "Look."}]},
             {"role": "user", "content": "And?"},
@@ -142,52 +142,54 @@ class LLMConformance(EmbeddingCases, CanaryTests):
         self._complete(messages, tools=tools)
         assert msgspec.json.encode([messages, tools]) == before, "the request belongs to the caller"
 
-    def test_eight_calls_at_once_are_not_mixed_up(self) -> None:
+    def test_concurrent_calls_get_their_own_answers(self) -> None:
         questions = [f"What is {i} times {i}?" for i in range(8)]
         alone = [self._complete(question).text for question in questions] if self.deterministic else []
         replies = self.together([("complete", self.request(question)) for question in questions])
         assert all(isinstance(reply, Reply) for reply in replies)
         if self.deterministic:
-            assert [reply.text for reply in replies] == alone, "calls at once got each other's answers"
+            assert [reply.text for reply in replies] == alone, "concurrent calls got each other's answers"
 
-    def test_a_streamed_answer_is_the_same_as_a_whole_one(self) -> None:
+    def test_a_streamed_answer_equals_the_answer_of_complete(self) -> None:
         self.needs("stream")
         question = "Tell a story of rain, in a few words."
         deltas = self._stream(question)
         text = "".join(delta.text for delta in deltas)
-        assert text.strip(), "the pieces hold no text"
+        assert text.strip(), "the stream contains no text"
         if self.deterministic:
-            assert text == self._complete(question).text, "the pieces joined are not the answer"
+            assert text == self._complete(question).text, (
+                "the joined deltas differ from the answer of complete"
+            )
 
-    def test_a_stream_comes_in_pieces_and_the_last_one_says_why_it_ended(self) -> None:
+    def test_a_stream_has_several_deltas_and_the_last_one_has_the_finish_reason(self) -> None:
         self.needs("stream")
         deltas = self._stream("word " * 40)
-        assert len(deltas) > 1, "the whole answer came as one piece"
-        assert deltas[-1].finish_reason, "the last piece bears the finish_reason"
+        assert len(deltas) > 1, "the whole answer came as one delta"
+        assert deltas[-1].finish_reason, "the last delta must have the finish_reason"
         early = [delta for delta in deltas[:-1] if delta.finish_reason]
-        assert not early, "a finish_reason stands on the last piece alone"
+        assert not early, "only the last delta may have a finish_reason"
 
-    def test_a_stream_tells_its_usage_once(self) -> None:
+    def test_a_stream_has_its_usage_once(self) -> None:
         self.needs("stream")
-        told = [delta.usage for delta in self._stream("Hello there.") if delta.usage is not None]
-        assert len(told) == 1, f"usage was told {len(told)} times in one stream"
-        self._check_usage(told[0])
+        usages = [delta.usage for delta in self._stream("Hello there.") if delta.usage is not None]
+        assert len(usages) == 1, f"exactly one delta must have usage, got {len(usages)}"
+        self._check_usage(usages[0])
 
     @pytest.mark.parametrize("text", _TEXTS.values(), ids=_TEXTS)
-    def test_no_character_is_cut_between_two_pieces(self, text: str) -> None:
+    def test_no_character_is_split_between_deltas(self, text: str) -> None:
         self.needs("stream")
         joined = "".join(delta.text for delta in self._stream(text))
-        assert "\ufffd" not in joined, "a character was cut in two and replaced"
+        assert "\ufffd" not in joined, "a character was split between deltas and replaced"
         joined.encode()
 
-    def test_a_stream_may_be_left_early(self) -> None:
+    def test_a_stream_can_be_closed_early(self) -> None:
         self.needs("stream")
         for _ in range(5):
             first = self.collect("stream", self.request("word " * 50), limit=1)
             assert len(first) == 1
-        assert self._complete("Still there?").text, "after an abandoned stream calls must go on"
+        assert self._complete("Still there?").text, "calls must work after a stream was closed early"
 
-    def test_streams_left_early_do_not_run_into_the_next_ones(self) -> None:
+    def test_a_stream_closed_early_does_not_mix_with_the_next_one(self) -> None:
         self.needs("stream")
         if not self.deterministic:
             pytest.skip("this model is not deterministic")
@@ -201,59 +203,63 @@ class LLMConformance(EmbeddingCases, CanaryTests):
     @pytest.mark.parametrize(
         "messages", [_ODD["no_messages"], _ODD["a_number_as_content"]], ids=["none", "number"]
     )
-    def test_odd_messages_are_streamed_or_refused_in_our_words(self, messages: list[Any]) -> None:
+    def test_malformed_messages_are_streamed_or_raise_bad_request(self, messages: list[Any]) -> None:
         self.needs("stream")
         try:
             deltas = self._stream(messages)
         except BadRequest as error:
-            self._in_our_words(error)
+            self._check_error(error)
         else:
             assert deltas[-1].finish_reason
 
-    def test_a_short_limit_cuts_the_answer_and_says_length(self) -> None:
+    def test_an_answer_cut_by_max_tokens_has_the_finish_reason_length(self) -> None:
         try:
             reply = self._complete("word " * 60, max_tokens=3)
         except LLMCoreError as error:
-            pytest.skip(f"this backend takes no max_tokens: {error.message}")
+            pytest.skip(f"this backend does not accept max_tokens: {error.message}")
         whole = self._complete("word " * 60)
         if reply.text != whole.text:
-            assert reply.finish_reason == "length", "an answer that was cut must not say stop"
+            assert reply.finish_reason == "length", (
+                "the finish_reason of an answer that was cut must be 'length'"
+            )
 
-    def test_a_demanded_tool_call_is_named_and_its_arguments_are_text(self) -> None:
+    def test_a_required_tool_call_has_a_name_and_arguments_as_text(self) -> None:
         try:
             reply = self._complete("Weather in Oslo?", tools=[_TOOL], tool_choice="required")
         except LLMCoreError as error:
-            pytest.skip(f"this backend takes no tools: {error.message}")
+            pytest.skip(f"this backend does not accept tools: {error.message}")
         for call in reply.tool_calls:
             assert isinstance(call, ToolCall)
-            assert call.name, "a call names its function"
-            assert type(call.arguments) is str, "arguments are the JSON text, not what it decodes to"
+            assert call.name, "ToolCall.name must name the function"
+            assert type(call.arguments) is str, (
+                "ToolCall.arguments must be the JSON text, not the decoded value"
+            )
         if reply.tool_calls:
             assert reply.finish_reason == "tool_calls"
 
-    def test_the_body_is_one_json_document_or_nothing(self) -> None:
+    def test_the_body_is_a_json_object_or_empty(self) -> None:
         reply = self._complete("Hello")
         if reply.body:
             assert isinstance(msgspec.json.decode(reply.body), Mapping), (
-                "Reply.body is the upstream's document"
+                "Reply.body must be JSON of the server"
             )
 
-    def test_tokens_are_counted_and_more_text_has_more(self) -> None:
+    def test_count_tokens_grows_with_the_text(self) -> None:
         self.needs("count_tokens", plain=True)
         count = self.caller.provider.count_tokens
         text, longer = count("Hello world"), count("Hello world " * 50)
         messages = count([{"role": "user", "content": "Hello world"}])
         request = count(self.request("Hello world"))
         for number in (text, longer, messages, request):
-            assert isinstance(number, TokenCount), "count_tokens returns a TokenCount, which knows .exact"
+            assert isinstance(number, TokenCount), "count_tokens must return a TokenCount, which has .exact"
             assert number > 0
-            assert number.bound is None or number.bound >= number, "the bound is never below the count"
-            assert not number.exact or number.bound == number, "an exact count is its own bound"
+            assert number.bound is None or number.bound >= number, "the bound must not be below the count"
+            assert not number.exact or number.bound == number, "the bound of an exact count must be the count"
         assert longer > text
-        assert messages >= text, "a message has at least the tokens of its text"
-        assert count("") == 0, "no text has no tokens"
+        assert messages >= text, "a message must have at least the tokens of its text"
+        assert count("") == 0, "an empty text must have 0 tokens"
 
-    def test_an_exact_count_is_what_the_server_counts(self) -> None:
+    def test_an_exact_count_equals_the_count_of_the_server(self) -> None:
         self.needs("count_tokens", plain=True)
         for text in ("Hello world", *_TEXTS.values()):
             counted = self.caller.provider.count_tokens(self.request(text))
@@ -261,87 +267,87 @@ class LLMConformance(EmbeddingCases, CanaryTests):
             fits = counted == used if counted.exact else used <= (counted.bound or used)
             assert fits, f"{text!r} has {used} tokens, counted as {counted!r}"
 
-    @pytest.mark.parametrize("asked", ["plain", "long", "limited", "tool"])
-    def test_no_answer_uses_more_than_the_most_that_was_told(self, asked: str) -> None:
+    @pytest.mark.parametrize("kind", ["plain", "long", "limited", "tool"])
+    def test_no_answer_uses_more_than_most_usage(self, kind: str) -> None:
         self.needs("most_usage", plain=True)
-        request = self._bounded(asked)
+        request = self._make_request(kind)
         self._check_most(self.caller.provider.most_usage(request), request)
 
-    def test_the_most_that_was_counted_is_enough_and_no_more_than_the_most_that_was_guessed(self) -> None:
+    def test_exact_most_usage_is_enough_and_not_above_the_estimate(self) -> None:
         self.needs("most_usage", plain=True)
-        request = self._bounded("plain")
+        request = self._make_request("plain")
         loose, close = (self.caller.provider.most_usage(request, exact=exact) for exact in (False, True))
         if loose is not None:
-            assert close is not None, "with exact=True less is known than without"
+            assert close is not None, "most_usage must not return None with exact=True only"
             assert close.input_tokens <= loose.input_tokens, "a count must not exceed the bound"
         self._check_most(close, request)
 
     @pytest.mark.parametrize("messages", _ODD.values(), ids=_ODD)
-    def test_the_most_is_told_of_odd_messages_too(self, messages: list[Any]) -> None:
+    def test_most_usage_accepts_malformed_messages(self, messages: list[Any]) -> None:
         self.needs("most_usage", plain=True)
         for exact in (False, True):
             most = self.caller.provider.most_usage(self.request(messages), exact=exact)
-            assert most is None or isinstance(most, Usage), "most_usage returns a Usage, or None"
+            assert most is None or isinstance(most, Usage), "most_usage must return a Usage or None"
 
-    def test_a_recorded_body_is_counted_as_its_request(self) -> None:
+    def test_count_body_equals_count_tokens_of_the_request(self) -> None:
         self.needs("count_body", plain=True)
         request = self.request("Hello world", temperature=0.5)
         count_body = self.caller.provider.count_body
         number, again = count_body(request.body()), self.caller.provider.count_tokens(request)
-        assert isinstance(number, TokenCount), "count_body returns a TokenCount, which knows .exact"
+        assert isinstance(number, TokenCount), "count_body must return a TokenCount, which has .exact"
         assert (number, number.exact) == (again, again.exact), (
-            "a chat's body comes to what its request comes to"
+            "count_body of a chat's body must equal count_tokens of its request"
         )
         for odd in ({}, {"model": None}, {"input": None}, {"messages": 7}, {"input": [7, {"type": 7}]}):
-            assert count_body({"model": self.model, **odd}) >= 0, "whatever a record holds, it is counted"
+            assert count_body({"model": self.model, **odd}) >= 0, "count_body must accept any recorded body"
 
-    def test_models_are_listed_by_name(self) -> None:
+    def test_list_models_returns_distinct_names(self) -> None:
         self.needs("list_models")
         models = self.call("list_models")
-        assert isinstance(models, Sequence), "list_models returns a sequence"
-        assert not isinstance(models, str), "list_models returns a sequence of names, not one text"
-        assert all(isinstance(model, str) and model for model in models), "each model is named by a text"
-        assert len(set(models)) == len(models), "a model was listed twice"
+        assert isinstance(models, Sequence), "list_models must return a sequence"
+        assert not isinstance(models, str), "list_models must return a sequence of names, not one text"
+        assert all(isinstance(model, str) and model for model in models), "each name must be a text"
+        assert len(set(models)) == len(models), "list_models returned a model twice"
 
-    def _bounded(self, asked: str) -> ChatRequest:
+    def _make_request(self, kind: str) -> ChatRequest:
         return {
             "plain": lambda: self.request("Say something."),
             "long": lambda: self.request(" ".join([*_TEXTS.values()] * 20)),
             "limited": lambda: self.request("word " * 60, max_tokens=3),
             "tool": lambda: self.request("Weather in Oslo?", tools=[_TOOL], tool_choice="required"),
-        }[asked]()
+        }[kind]()
 
     def _check_most(self, most: Any, request: ChatRequest) -> None:
         __tracebackhide__ = True
         if most is None:
-            pytest.skip("nothing bounds this request")
-        assert isinstance(most, Usage), f"most_usage returns a Usage, or None; got {type(most).__name__}"
+            pytest.skip("most_usage knows no maximum for this request")
+        assert isinstance(most, Usage), f"most_usage must return a Usage or None, got {type(most).__name__}"
         try:
             reply = self.call("complete", request)
         except LLMCoreError as error:
-            pytest.skip(f"this backend does not take the request: {error.message}")
+            pytest.skip(f"this backend does not accept the request: {error.message}")
         for name in ("input_tokens", "output_tokens"):
-            used, told = getattr(reply.usage, name), getattr(most, name)
-            assert used <= told, f"the answer has {used} {name}, of which there were to be {told} at most"
+            used, bound = getattr(reply.usage, name), getattr(most, name)
+            assert used <= bound, f"the answer has {used} {name}, but most_usage returned {bound}"
         price = getattr(self.caller.provider, "price", None)
         if price is not None:
             cost, dearest = price(request.model, reply.usage), price(request.model, most)
             assert cost is None or dearest is None or cost <= dearest, (
-                f"the answer costs {cost}, which was to be {dearest} at most"
+                f"the answer costs {cost}, but most_usage allows {dearest}"
             )
 
-    def _in_our_words(self, error: LLMCoreError) -> None:
+    def _check_error(self, error: LLMCoreError) -> None:
         __tracebackhide__ = True
-        assert error.message.strip(), "an error says what happened"
+        assert error.message.strip(), "the message of the error must not be empty"
         assert self.foreign(error) == [], "an SDK's error is chained: raise ours outside its `except` block"
 
     def _complete(self, content: Any, **parameters: Any) -> Reply:
         __tracebackhide__ = True
         reply = self.call("complete", self.request(content, **parameters))
         assert isinstance(reply, Reply), f"complete must return a Reply, got {type(reply).__name__}"
-        assert type(reply.text) is str, f"Reply.text is a text, got {type(reply.text).__name__}"
-        assert type(reply.body) is bytes, f"Reply.body is bytes, got {type(reply.body).__name__}"
-        assert isinstance(reply.tool_calls, tuple), "Reply.tool_calls is a tuple"
+        assert type(reply.text) is str, f"Reply.text must be a str, got {type(reply.text).__name__}"
+        assert type(reply.body) is bytes, f"Reply.body must be bytes, got {type(reply.body).__name__}"
+        assert isinstance(reply.tool_calls, tuple), "Reply.tool_calls must be a tuple"
         return reply
 
     def _stream(self, content: Any) -> list[Delta]:
@@ -349,29 +355,29 @@ class LLMConformance(EmbeddingCases, CanaryTests):
         deltas = self.collect("stream", self.request(content))
         assert deltas, "the stream was empty"
         for delta in deltas:
-            assert isinstance(delta, Delta), f"stream yields Delta, got {type(delta).__name__}"
-            assert type(delta.text) is str, f"Delta.text is a text, got {type(delta.text).__name__}"
+            assert isinstance(delta, Delta), f"stream must yield Delta, got {type(delta).__name__}"
+            assert type(delta.text) is str, f"Delta.text must be a str, got {type(delta.text).__name__}"
         pieces: list[Delta] = [delta for delta in deltas if delta.has_content]
-        assert pieces, "the stream has only events that add nothing to the answer"
+        assert pieces, "the stream has no delta with content"
         return pieces
 
     @staticmethod
     def _check_usage(usage: Any) -> None:
-        assert isinstance(usage, Usage), f"usage is a Usage, got {type(usage).__name__}"
+        assert isinstance(usage, Usage), f"usage must be a Usage, got {type(usage).__name__}"
         for name in _USAGE:
             number = getattr(usage, name)
-            assert type(number) is int, f"{name} is an int, got {type(number).__name__}"
-            assert number >= 0, f"{name} is {number}"
-        assert usage.input_tokens > 0, "a question has input tokens; count them where the backend does not"
-        assert usage.output_tokens > 0, "an answer has output tokens; count them where the backend does not"
+            assert type(number) is int, f"{name} must be an int, got {type(number).__name__}"
+            assert number >= 0, f"{name} must be at least 0, got {number}"
+        assert usage.input_tokens > 0, "input_tokens must be above 0; count them if the server does not"
+        assert usage.output_tokens > 0, "output_tokens must be above 0; count them if the server does not"
         assert usage.cached_tokens + usage.cache_write_tokens <= usage.input_tokens, (
-            "input includes cached tokens"
+            "input_tokens must include the cached tokens"
         )
-        assert usage.cache_write_12h_tokens <= usage.cache_write_tokens, "writes include those kept for long"
-        assert usage.reasoning_tokens <= usage.output_tokens, "output includes reasoning tokens"
+        assert usage.cache_write_12h_tokens <= usage.cache_write_tokens, "cache writes must include 12 h ones"
+        assert usage.reasoning_tokens <= usage.output_tokens, "output must include reasoning tokens"
         cost = usage.cost
-        assert cost is None or isinstance(cost, Decimal), f"cost is a Decimal, got {type(cost).__name__}"
-        assert cost is None or (cost.is_finite() and cost >= 0), f"cost is {cost}"
+        assert cost is None or isinstance(cost, Decimal), f"cost must be a Decimal, got {type(cost).__name__}"
+        assert cost is None or (cost.is_finite() and cost >= 0), f"cost must be at least 0, got {cost}"
 
 
 _TOOL = {

@@ -1,6 +1,4 @@
-"""What every storage must do: `StorageConformance`, to be inherited by the tests of a backend."""
-
-# The name of each test is the promise it holds.
+"""`StorageConformance`: the tests that every storage must pass. The tests of a backend inherit it."""
 
 from __future__ import annotations
 
@@ -36,18 +34,18 @@ _TWINS = (
 
 
 class StorageConformance(StorageAbilities, ForeignFiles, CanaryTests):
-    """The promises of `llmcore.contracts` for storages; the storage that `provider` returns is empty."""
+    """Tests the contract `llmcore.contracts.storage`. The storage that `provider` returns must be empty."""
 
     kind: ClassVar[str] = "storage"
     must: ClassVar[tuple[str, ...]] = ("save", "load", "exists", "delete", "list_files")
     example: ClassVar[str] = "MyStorage(tmp_path)"
 
     def make_call(self) -> Call:
-        """Return a plain call."""
+        """Return a call that succeeds."""
         return "save", "folder/file", b"data"
 
     def make_odd_call(self) -> Call:
-        """Return a call that is refused or misses."""
+        """Return a call that raises or misses."""
         return "load", "nothing"
 
     @pytest.mark.parametrize(
@@ -55,12 +53,12 @@ class StorageConformance(StorageAbilities, ForeignFiles, CanaryTests):
         [b"", b"\0", b"text\r\n\x1a", bytes(range(256)), b"x" * 1_048_577],
         ids=["nothing", "zero", "text", "every_byte", "a_megabyte"],
     )
-    def test_load_returns_what_was_saved_byte_for_byte(self, data: bytes) -> None:
+    def test_load_returns_the_bytes_that_were_saved(self, data: bytes) -> None:
         assert self.call("save", "folder/file.bin", data) is None, "save returns nothing"
         loaded = self.call("load", "folder/file.bin")
         assert type(loaded) is bytes, f"load must return bytes, got {type(loaded).__name__}"
         assert len(loaded) == len(data), f"{len(data)} bytes were saved, {len(loaded)} came back"
-        assert loaded == data, "other bytes came back than were saved"
+        assert loaded == data, "load returned other bytes than were saved"
 
     @pytest.mark.usefixtures("no_threads")
     def test_it_works_or_refuses_where_no_thread_can_be_started(self) -> None:
@@ -68,7 +66,7 @@ class StorageConformance(StorageAbilities, ForeignFiles, CanaryTests):
             assert self.call("load", "folder/file") == b"data"
         if self.caller.has("save_stream"):
             pieces = [b"da", b"ta"]
-            source = pieces if self.caller.colour == "sync" else _asynchronous(pieces)
+            source = pieces if self.caller.variant == "sync" else _iterate_async(pieces)
             self.works_or_refuses("save_stream", "folder/stream", source)
             self.works_or_refuses("load_stream", "folder/file")
         self.works_or_refuses("delete", "folder/file")
@@ -76,16 +74,16 @@ class StorageConformance(StorageAbilities, ForeignFiles, CanaryTests):
     def test_saving_again_replaces_the_whole_file(self) -> None:
         for data in (b"first and long", b"second", b"", b"the last one"):
             self.call("save", "a/file", data)
-            assert self.call("load", "a/file") == data, "save must replace what was there, wholly"
-        assert self._listed() == ["a/file"], "saving again must not make a second file"
+            assert self.call("load", "a/file") == data, "save must replace the whole earlier file"
+        assert self._list() == ["a/file"], "saving again must not make a second file"
 
-    def test_what_was_never_saved_is_not_found(self) -> None:
+    def test_load_of_a_key_that_was_never_saved_raises_not_found(self) -> None:
         self.fails(StorageNotFound, "load", "nothing")
         self.call("save", "a/b", b"1")
         for key in ("a/c", "b", "a/bb", "a/b.txt", "x/y/z"):
             self.fails(StorageNotFound, "load", key)
 
-    def test_exists_tells_files_from_nothing(self) -> None:
+    def test_exists_is_true_for_saved_files_only(self) -> None:
         assert self.call("exists", "a/file") is False
         self.call("save", "a/file", b"")
         assert self.call("exists", "a/file") is True
@@ -93,59 +91,59 @@ class StorageConformance(StorageAbilities, ForeignFiles, CanaryTests):
         self.call("delete", "a/file")
         assert self.call("exists", "a/file") is False
 
-    def test_a_folder_is_no_file(self) -> None:
+    def test_a_folder_is_not_a_file(self) -> None:
         self.call("save", "a/b/file", b"1")
         for folder in ("a", "a/b"):
-            assert self.call("exists", folder) is False, f"exists({folder!r}): a folder is no file"
+            assert self.call("exists", folder) is False, f"exists({folder!r}) must be False for a folder"
             self.fails(StorageNotFound, "load", folder)
-            assert self.call("delete", folder) is False, f"delete({folder!r}): there was no file to delete"
+            assert self.call("delete", folder) is False, f"delete({folder!r}) must return False for a folder"
         assert self.call("exists", "a/b/file") is True, "deleting a folder's name must not touch its files"
         assert self.call("load", "a/b/file") == b"1"
 
-    def test_there_is_nothing_below_a_file(self) -> None:
+    def test_a_key_below_a_file_does_not_exist(self) -> None:
         self.call("save", "a/file", b"1")
         for below in ("a/file/below", "a/file/far/below"):
             self.fails(StorageNotFound, "load", below)
             assert self.call("exists", below) is False
             assert self.call("delete", below) is False
-            assert self._listed(f"{below}/") == []
+            assert self._list(f"{below}/") == []
         assert self.call("load", "a/file") == b"1"
 
-    def test_a_file_may_stand_where_a_folder_was_emptied(self) -> None:
+    def test_an_emptied_folder_can_be_replaced_by_a_file(self) -> None:
         self.call("save", "a/b/c/file", b"1")
         self.call("delete", "a/b/c/file")
         try:
             self.call("save", "a/b", b"2")
         except (
             StorageKeyError
-        ):  # a server that never lets go of a folder may say so; it may not lose what it took
-            assert self._listed() == []
+        ):  # allowed for a server that keeps folders for ever, if it keeps nothing of this save
+            assert self._list() == []
             return
-        assert self.call("load", "a/b") == b"2", "a folder without a file is not there"
+        assert self.call("load", "a/b") == b"2", "a folder without files must not exist"
         self.call("delete", "a/b")
         self.call("save", "a/b/c/file", b"3")
-        assert self._listed() == ["a/b/c/file"]
+        assert self._list() == ["a/b/c/file"]
 
-    def test_delete_tells_whether_there_was_a_file(self) -> None:
+    def test_delete_returns_whether_there_was_a_file(self) -> None:
         assert self.call("delete", "a/file") is False
         self.call("save", "a/file", b"1")
         self.call("save", "a/file2", b"2")
         assert self.call("delete", "a/file") is True
         assert self.call("delete", "a/file") is False
         self.fails(StorageNotFound, "load", "a/file")
-        assert self._listed() == ["a/file2"], "delete must remove that file and no other"
+        assert self._list() == ["a/file2"], "delete must remove that file and no other"
         self.call("save", "a/file", b"again")
         assert self.call("load", "a/file") == b"again", "a deleted key may be saved again"
 
     def test_an_empty_storage_lists_nothing(self) -> None:
-        assert self._listed() == []
-        assert self._listed("any/prefix") == []
+        assert self._list() == []
+        assert self._list("any/prefix") == []
 
-    def test_list_files_is_sorted_and_goes_to_any_depth(self) -> None:
+    def test_list_files_is_sorted_and_recursive(self) -> None:
         keys = ["b", "a/b/c", "a.txt", "a/b.txt", "a-b/x", "a/b/a", "Z", "a/b-c", "ab", "\u00e9", "z/1/2/3/4"]
         for key in keys:
             self.call("save", key, key.encode())
-        assert self._listed() == sorted(keys), "list_files returns every key, sorted as text"
+        assert self._list() == sorted(keys), "list_files returns every key, sorted as text"
 
     def test_list_files_takes_the_prefix_as_text(self) -> None:
         keys = [
@@ -161,19 +159,21 @@ class StorageConformance(StorageAbilities, ForeignFiles, CanaryTests):
         for prefix in ("re", "rep", "report", "reports", "reports/", "reports/20", "reports/2026/", "reports/2026/n",
                        "reports/2026/nov", "reports/2026/nov/", "o", "x", "reports/x/y", "Re"):  # fmt: skip
             expected = sorted(key for key in keys if key.startswith(prefix))
-            assert self._listed(prefix) == expected, f"list_files({prefix!r}) returns the keys that begin so"
+            assert self._list(prefix) == expected, (
+                f"list_files({prefix!r}) must return the keys with this prefix"
+            )
 
     @pytest.mark.parametrize("key", _GOOD, ids=ascii)
-    def test_a_good_key_is_kept_as_it_is(self, key: str) -> None:
+    def test_a_valid_key_is_stored_unchanged(self, key: str) -> None:
         self.call("save", key, key.encode())
         assert self.call("load", key) == key.encode()
         assert self.call("exists", key) is True
-        assert self._listed() == [key]
+        assert self._list() == [key]
         assert self.call("delete", key) is True
-        assert self._listed() == []
+        assert self._list() == []
 
     @pytest.mark.parametrize("key", HOSTILE, ids=ascii)
-    def test_a_key_that_is_no_relative_path_is_refused(self, key: str) -> None:
+    def test_a_key_that_is_not_a_relative_path_is_rejected(self, key: str) -> None:
         self.call("save", "a/b", b"safe")
         self.fails(StorageKeyError, "save", key, b"hostile")
         self.fails(StorageKeyError, "load", key)
@@ -182,8 +182,8 @@ class StorageConformance(StorageAbilities, ForeignFiles, CanaryTests):
                 answer = self.call(method, key)
             except StorageKeyError:
                 continue
-            assert answer is False, f"{method}({key!r}) must be refused or say False"
-        assert self._listed() == ["a/b"], "a refused key must leave nothing behind"
+            assert answer is False, f"{method}({key!r}) must raise StorageKeyError or return False"
+        assert self._list() == ["a/b"], "a rejected key must store nothing"
         assert self.call("load", "a/b") == b"safe"
 
     @pytest.mark.parametrize(
@@ -198,56 +198,58 @@ class StorageConformance(StorageAbilities, ForeignFiles, CanaryTests):
         assert listed == [], f"no key begins with {prefix!r}"
 
     @pytest.mark.parametrize("twins", _TWINS, ids=ascii)
-    def test_two_keys_never_share_one_file(self, twins: tuple[str, str]) -> None:
+    def test_different_keys_are_different_files(self, twins: tuple[str, str]) -> None:
         first, second = twins
         self.call("save", first, b"first")
         try:
             self.call("save", second, b"second")
         except StorageKeyError:
-            assert self._listed() == [first], "a refused key must leave nothing behind"
+            assert self._list() == [first], "a rejected key must store nothing"
         else:
-            assert self._listed() == sorted(twins), "both keys were accepted: both must be there"
+            assert self._list() == sorted(twins), "both keys were accepted, so list_files must return both"
             assert self.call("load", second) == b"second"
-        assert self.call("load", first) == b"first", f"saving {second!r} must not touch {first!r}"
+        assert self.call("load", first) == b"first", f"saving {second!r} must not change {first!r}"
 
-    def test_readers_see_the_old_or_the_new_file_and_never_a_mixture(self) -> None:
+    def test_concurrent_readers_get_the_old_or_the_new_file(self) -> None:
         values = [bytes([65 + i]) * 65_536 for i in range(6)]
         self.call("save", "shared/file", values[0])
         for _ in range(4):
             calls = [("save", "shared/file", value) for value in values] + [("load", "shared/file")] * 6
             for result in self.together(calls)[len(values) :]:
-                assert result in values, f"a reader got {len(result)} bytes that nobody saved in one piece"
+                assert result in values, f"a reader got {len(result)} bytes that are not one saved version"
         assert self.call("load", "shared/file") in values
-        assert self._listed() == ["shared/file"]
+        assert self._list() == ["shared/file"]
 
-    def test_files_saved_at_once_are_all_there(self) -> None:
+    def test_files_saved_concurrently_are_all_kept(self) -> None:
         keys = [f"many/{i % 3}/{i}" for i in range(24)]
         self.together([("save", key, key.encode()) for key in keys])
-        assert self._listed() == sorted(keys)
+        assert self._list() == sorted(keys)
         assert self.together([("load", key) for key in keys]) == [key.encode() for key in keys]
 
-    def test_several_deletes_at_once_leave_no_file(self) -> None:
+    def test_concurrent_deletes_remove_the_file(self) -> None:
         self.call("save", "a/file", b"1")
         answers = self.together([("delete", "a/file")] * 6)
-        assert {type(answer) for answer in answers} == {bool}, "delete returns True or False"
-        assert True in answers, "one of them found the file"
+        assert {type(answer) for answer in answers} == {bool}, "delete must return True or False"
+        assert True in answers, "at least one delete must return True"
         assert self.call("exists", "a/file") is False
 
     @of("create_directory")
-    def test_a_folder_may_be_made_more_than_once(self) -> None:
-        self._file_system()
+    def test_create_directory_may_be_repeated(self) -> None:
+        self._needs_file_system()
         self.call("create_directory", "a/b/c")
         self.call("create_directory", "a/b/c")
         self.call("create_directory", "a")
-        assert self.call("exists", "a/b/c") is False, "a folder is no file"
-        assert self._listed() == [], "list_files lists files alone"
+        assert self.call("exists", "a/b/c") is False, "exists must be False for a folder"
+        assert self._list() == [], "list_files must not list folders"
         self.call("save", "a/b/c/file", b"1")
         self.call("create_directory", "a/b/c")
-        assert self.call("load", "a/b/c/file") == b"1", "making a folder that exists must leave its files"
+        assert self.call("load", "a/b/c/file") == b"1", (
+            "create_directory must keep the files of an existing folder"
+        )
 
     @of("create_directory")
-    def test_no_folder_is_made_where_a_file_stands_or_the_key_is_bad(self) -> None:
-        self._file_system()
+    def test_create_directory_rejects_the_key_of_a_file_and_invalid_keys(self) -> None:
+        self._needs_file_system()
         self.call("save", "a/file", b"1")
         self.fails(StorageKeyError, "create_directory", "a/file")
         for key in HOSTILE:
@@ -255,34 +257,36 @@ class StorageConformance(StorageAbilities, ForeignFiles, CanaryTests):
         assert self.call("load", "a/file") == b"1"
 
     @of("create_directory")
-    def test_size_and_time_are_those_of_the_last_save(self) -> None:
-        self._file_system()
+    def test_size_and_time_are_of_the_last_save(self) -> None:
+        self._needs_file_system()
         modified = 0.0
         for data in (b"", b"12345", b"x" * 100_000, b"1"):
             self.call("save", "a/file", data)
             assert self.call("get_file_size", "a/file") == len(data)
             now = self.call("get_modified_time", "a/file")
-            assert now >= modified, "a later save has no earlier time"
+            assert now >= modified, "a later save must not have an earlier time"
             modified = now
-        assert abs(modified - time.time()) < 86_400, f"{modified} are not seconds since 1970-01-01 UTC"
+        assert abs(modified - time.time()) < 86_400, (
+            f"the time must be in seconds since 1970-01-01 UTC, got {modified}"
+        )
 
     @of("create_directory")
-    def test_what_was_never_saved_has_no_size_and_no_time(self) -> None:
-        self._file_system()
+    def test_size_and_time_of_a_missing_file_raise_not_found(self) -> None:
+        self._needs_file_system()
         for method in ("get_file_size", "get_modified_time"):
             self.fails(StorageNotFound, method, "a/file")
             for key in HOSTILE:
                 self.fails(StorageKeyError, method, key)
 
-    def _file_system(self) -> None:
+    def _needs_file_system(self) -> None:
         self.needs("create_directory", "get_file_size", "get_modified_time")
 
-    def _listed(self, prefix: str = "") -> list[Any]:
+    def _list(self, prefix: str = "") -> list[Any]:
         listed = self.call("list_files", prefix) if prefix else self.call("list_files")
-        assert not isinstance(listed, str), "list_files returns a sequence of keys, not one text"
+        assert not isinstance(listed, str), "list_files must return a sequence of keys, not one text"
         return list(listed)
 
 
-async def _asynchronous(pieces: Sequence[bytes]) -> AsyncIterator[bytes]:
+async def _iterate_async(pieces: Sequence[bytes]) -> AsyncIterator[bytes]:
     for piece in pieces:
         yield piece

@@ -1,4 +1,4 @@
-"""What a storage must do that offers more than the least: facts, pages, copies, streams."""
+"""Tests of a storage's optional abilities: file information, pages, copies, streams, signed addresses."""
 
 from __future__ import annotations
 
@@ -27,32 +27,38 @@ _PAGED = (
 
 
 class StorageAbilities(ConditionalSaving):
-    """The optional protocols of `llmcore.contracts` for storages, each tested where the backend has its methods.
+    """Tests the optional Protocols of `llmcore.contracts.storage_abilities`, each if the backend has its methods.
 
-    What `lacks` may name: "create_directory", "get_file_info", "list_page", "copy", "load_stream", "save_if_absent",
+    `lacks` may name "create_directory", "get_file_info", "list_page", "copy", "load_stream", "save_if_absent" and
     "sign_url".
     """
 
     stream_bytes: ClassVar[int] = 20_000_000
-    """How much one stream carries; a slow backend may do with less."""
+    """Size of the large stream. A slow backend may set a smaller one."""
 
     @of("get_file_info")
-    def test_the_facts_of_a_file_are_those_of_the_last_save(self) -> None:
+    def test_file_info_is_of_the_last_save(self) -> None:
         self.needs("get_file_info")
         seen: list[str | None] = []
         for data in (b"", b"12345", b"54321", b"x" * 100_000):
             self.call("save", "a/file.txt", data)
             info = self.call("get_file_info", "a/file.txt")
-            assert type(info) is FileInfo, f"get_file_info returns a FileInfo, got {type(info).__name__}"
+            assert type(info) is FileInfo, f"get_file_info must return a FileInfo, got {type(info).__name__}"
             assert (info.key, info.size_bytes) == ("a/file.txt", len(data))
-            assert abs(info.modified - time.time()) < 86_400, "modified are seconds since 1970-01-01 UTC"
-            assert info.content_type in (None, "text/plain"), "the ending says that it is a plain text"
-            assert info.etag not in seen or info.etag is None, "other bytes have another etag"
-            assert self.call("get_file_info", "a/file.txt").etag == info.etag, "reading changes no etag"
+            assert abs(info.modified - time.time()) < 86_400, (
+                "modified must be in seconds since 1970-01-01 UTC"
+            )
+            assert info.content_type in (None, "text/plain"), (
+                "the content type of .txt must be text/plain or None"
+            )
+            assert info.etag not in seen or info.etag is None, "the etag must change with the content"
+            assert self.call("get_file_info", "a/file.txt").etag == info.etag, (
+                "reading must not change the etag"
+            )
             seen.append(info.etag)
 
     @of("get_file_info")
-    def test_what_was_never_saved_has_no_facts(self) -> None:
+    def test_file_info_of_a_missing_file_raises_not_found(self) -> None:
         self.needs("get_file_info")
         self.call("save", "a/b/file", b"1")
         for key in ("nothing", "a/nothing", "a/b/file2"):
@@ -64,7 +70,7 @@ class StorageAbilities(ConditionalSaving):
 
     @of("list_page")
     @pytest.mark.parametrize("limit", [1, 3, 1000])
-    def test_the_pages_together_are_the_list(self, limit: int) -> None:
+    def test_the_pages_together_list_every_file_once(self, limit: int) -> None:
         self.needs("list_page")
         for key in reversed(_PAGED):
             self.call("save", key, key.encode())
@@ -72,15 +78,15 @@ class StorageAbilities(ConditionalSaving):
             expected = sorted(key for key in _PAGED if key.startswith(prefix))
             found: list[str] = []
             while page := list(self.call("list_page", prefix, limit, found[-1] if found else "")):
-                assert len(page) <= limit, f"a page of {limit} has {len(page)} files"
+                assert len(page) <= limit, f"a page must have at most {limit} files, got {len(page)}"
                 found += [info.key for info in page]
-                assert len(found) <= len(expected), f"the pages of {prefix!r} go on: {found}"
+                assert len(found) <= len(expected), f"the pages of {prefix!r} list too many files: {found}"
                 if len(page) < limit:
                     break
-            assert found == expected, f"the pages of {prefix!r} are its files, each once, sorted"
+            assert found == expected, f"the pages of {prefix!r} must list its files once, sorted"
 
     @of("list_page")
-    def test_a_page_begins_after_any_text_and_tells_size_and_time(self) -> None:
+    def test_a_page_begins_after_any_text_and_has_sizes_and_times(self) -> None:
         self.needs("list_page")
         for key in _PAGED:
             self.call("save", key, key.encode())
@@ -92,10 +98,12 @@ class StorageAbilities(ConditionalSaving):
             assert info.size_bytes == len(info.key.encode())
             assert abs(info.modified - time.time()) < 86_400
             if info.etag is not None and self.caller.has("get_file_info"):
-                assert info.etag == self.call("get_file_info", info.key).etag, "both are the file's etag"
+                assert info.etag == self.call("get_file_info", info.key).etag, (
+                    "list_page and get_file_info must agree"
+                )
 
     @of("list_page")
-    def test_pages_go_on_where_files_come_and_go(self) -> None:
+    def test_pages_continue_while_files_are_saved_and_deleted(self) -> None:
         self.needs("list_page")
         for i in range(20):
             self.call("save", f"many/{i:02}", b"1")
@@ -108,7 +116,7 @@ class StorageAbilities(ConditionalSaving):
         assert rest == [f"many/{i:02}" for i in range(8, 20) if i != 10]
 
     @of("copy")
-    def test_a_copy_is_a_file_of_its_own(self) -> None:
+    def test_a_copy_is_independent_of_its_source(self) -> None:
         self.needs("copy", "move")
         self.call("save", "a/file", b"first")
         self.call("save", "b/old", b"old and longer")
@@ -117,12 +125,12 @@ class StorageAbilities(ConditionalSaving):
             assert self.call("load", target) == b"first"
         self.call("copy", "a/file", "a/file")
         self.call("save", "a/twin", b"second")
-        assert self.call("load", "a/file") == b"first", "the copy is another file"
+        assert self.call("load", "a/file") == b"first", "saving the copy must not change its source"
         self.call("delete", "a/file")
-        assert self._listing() == ["a/twin", "b/old", "new/folder/file"]
+        assert self._list() == ["a/twin", "b/old", "new/folder/file"]
 
     @of("copy")
-    def test_a_moved_file_is_under_its_new_key_alone(self) -> None:
+    def test_a_moved_file_has_its_new_key_only(self) -> None:
         self.needs("copy", "move")
         self.call("save", "a/file", b"first")
         self.call("save", "b/old", b"old and longer")
@@ -130,12 +138,12 @@ class StorageAbilities(ConditionalSaving):
         assert self.call("load", "b/old") == b"first"
         assert self.call("exists", "a/file") is False
         self.call("move", "b/old", "b/old")
-        assert self.call("load", "b/old") == b"first", "moved onto itself it stays"
+        assert self.call("load", "b/old") == b"first", "moving a file to its own key must keep it"
         self.call("move", "b/old", "new/folder/file")
-        assert self._listing() == ["new/folder/file"]
+        assert self._list() == ["new/folder/file"]
 
     @of("copy")
-    def test_what_is_not_there_or_has_no_good_key_is_neither_copied_nor_moved(self) -> None:
+    def test_copy_and_move_reject_missing_files_and_invalid_keys(self) -> None:
         self.needs("copy", "move")
         self.call("save", "a/file", b"1")
         for method in ("copy", "move"):
@@ -145,11 +153,11 @@ class StorageAbilities(ConditionalSaving):
             for key in HOSTILE:
                 self.fails(StorageKeyError, method, "a/file", key)
                 self.fails(StorageKeyError, method, key, "a/other")
-        assert self._listing() == ["a/file"]
+        assert self._list() == ["a/file"]
         assert self.call("load", "a/file") == b"1"
 
     @of("load_stream")
-    def test_a_stream_carries_every_byte_both_ways(self) -> None:
+    def test_streams_save_and_load_every_byte(self) -> None:
         self.needs("load_stream", "save_stream")
         for pieces in ([], [b""], [b"1"], [b"", b"a", b"", b"bc" * 1000, b"\0"], [b"x" * 100_000] * 7):
             assert self.call("save_stream", "a/file", self._source(pieces)) is None, (
@@ -158,10 +166,10 @@ class StorageAbilities(ConditionalSaving):
             assert self.call("load", "a/file") == b"".join(pieces)
             loaded = self.collect("load_stream", "a/file")
             assert b"".join(loaded) == b"".join(pieces)
-        assert self._listing() == ["a/file"]
+        assert self._list() == ["a/file"]
 
     @of("load_stream")
-    def test_a_large_stream_comes_in_pieces(self) -> None:
+    def test_a_large_file_is_loaded_in_pieces_of_at_most_16_mib(self) -> None:
         self.needs("load_stream", "save_stream")
         block = bytes(range(256)) * 4000
         count = max(1, self.stream_bytes // len(block))
@@ -169,12 +177,12 @@ class StorageAbilities(ConditionalSaving):
         loaded = self.collect("load_stream", "large/file")
         assert sum(map(len, loaded)) == len(block) * count
         assert all(type(piece) is bytes and 0 < len(piece) <= 1 << 24 for piece in loaded), (
-            "pieces of 16 MiB at most"
+            "load_stream must yield bytes of at most 16 MiB"
         )
         assert b"".join(loaded) == block * count
 
     @of("load_stream")
-    def test_a_part_of_a_file_is_its_slice(self) -> None:
+    def test_load_stream_returns_the_requested_range(self) -> None:
         self.needs("load_stream", "save_stream")
         data = bytes(range(256)) * 1000
         self.call("save", "a/file", data)
@@ -186,19 +194,21 @@ class StorageAbilities(ConditionalSaving):
             self.stream_fails(StorageError, "load_stream", "a/file", start, stop)
 
     @of("load_stream")
-    def test_a_stream_that_breaks_off_leaves_what_was_there(self) -> None:
+    def test_a_source_that_raises_leaves_the_old_file(self) -> None:
         self.needs("load_stream", "save_stream")
         self.call("save", "a/file", b"old")
         for error in (OSError("the application's own"), RuntimeError("no"), StorageNotFound("theirs")):
             for key in ("a/file", "a/new"):
                 caught = self.fails(type(error), "save_stream", key, self._source([b"x" * 100_000], error))
-                assert caught is error or str(caught) == str(error), "what the pieces raise is let through"
+                assert caught is error or str(caught) == str(error), (
+                    "save_stream must raise the error of its source"
+                )
         self.fails(StorageError, "save_stream", "a/file", self._source(["a text"]))  # type: ignore[list-item]
         assert self.call("load", "a/file") == b"old"
-        assert self._listing() == ["a/file"], "a stream that broke off is no file"
+        assert self._list() == ["a/file"], "a stream whose source raises must not create a file"
 
     @of("load_stream")
-    def test_what_is_not_there_or_has_no_good_key_is_not_streamed(self) -> None:
+    def test_streams_reject_missing_files_and_invalid_keys(self) -> None:
         self.needs("load_stream", "save_stream")
         self.call("save", "a/b", b"1")
         self.stream_fails(StorageNotFound, "load_stream", "nothing")
@@ -206,10 +216,10 @@ class StorageAbilities(ConditionalSaving):
         for key in HOSTILE:
             self.stream_fails(StorageKeyError, "load_stream", key)
             self.fails(StorageKeyError, "save_stream", key, self._source([b"hostile"]))
-        assert self._listing() == ["a/b"]
+        assert self._list() == ["a/b"]
 
     @of("load_stream")
-    def test_a_reader_may_stop_early_and_reads_one_version(self) -> None:
+    def test_a_reader_can_stop_early_and_reads_one_version(self) -> None:
         self.needs("load_stream", "save_stream")
         old, new = (bytes([letter]) * 3_000_000 for letter in b"on")
         self.call("save", "a/file", old)
@@ -218,12 +228,12 @@ class StorageAbilities(ConditionalSaving):
         seen = [next(reader)]
         self.call("save", "a/file", new)
         seen += reader
-        assert set(b"".join(seen)) == {ord("o")}, "all pieces are of the version whose reading had begun"
+        assert set(b"".join(seen)) == {ord("o")}, "all pieces must be of the version whose reading began"
         assert len(b"".join(seen)) == len(old)
         assert b"".join(self.collect("load_stream", "a/file")) == new
 
     @of("sign_url")
-    def test_an_address_is_for_one_file_and_one_method(self) -> None:
+    def test_a_signed_address_is_for_one_file_and_one_method(self) -> None:
         self.needs("sign_url")
         self.call("save", "a/file", b"1")
         get, put, other = (
@@ -237,19 +247,19 @@ class StorageAbilities(ConditionalSaving):
     def _source(
         self, pieces: Sequence[bytes], error: Exception | None = None
     ) -> Iterable[bytes] | AsyncIterator[bytes]:
-        return _given(pieces, error) if self.caller.colour == "sync" else _agiven(pieces, error)
+        return _yield(pieces, error) if self.caller.variant == "sync" else _ayield(pieces, error)
 
-    def _listing(self) -> list[Any]:
+    def _list(self) -> list[Any]:
         return list(self.call("list_files"))
 
 
-def _given(pieces: Sequence[bytes], error: Exception | None) -> Iterator[bytes]:
+def _yield(pieces: Sequence[bytes], error: Exception | None) -> Iterator[bytes]:
     yield from pieces
     if error is not None:
         raise error
 
 
-async def _agiven(pieces: Sequence[bytes], error: Exception | None) -> AsyncIterator[bytes]:
+async def _ayield(pieces: Sequence[bytes], error: Exception | None) -> AsyncIterator[bytes]:
     for piece in pieces:
         yield piece
     if error is not None:

@@ -1,4 +1,4 @@
-"""What a storage must do with files that others put into the same bucket or folder, under names that cannot be keys."""
+"""Tests with foreign files in the same bucket or folder, under names that cannot be keys."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _OURS = ("-first", "notes/-a", "notes/a.txt", "notes/b.txt", "notes/folder.txt",
 
 
 class ForeignFiles(Abilities):
-    """Lists in a place where others write too. Override `plant` where they can."""
+    """Tests a storage in a place where others write too. Override `plant` if they can."""
 
     def plant(self, name: str, data: bytes) -> bool:
         """Put *data* where the storage of this test keeps its files, under *name* as it is, not through the storage.

@@ -1,4 +1,4 @@
-"""What a storage must do that saves under a condition."""
+"""Tests of conditional saving."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["ConditionalSaving"]
 
 
 class ConditionalSaving(Abilities):
-    """The promises of `StorageConditional`. A backend that cannot hold a condition says so and saves nothing."""
+    """Tests `StorageConditional`. A backend that cannot guarantee a condition raises and saves nothing."""
 
     @of("save_if_absent")
     def test_a_condition_that_cannot_be_held_is_refused_and_saves_nothing(self) -> None:

@@ -1,4 +1,4 @@
-"""What every backend must do in time: part of every kit."""
+"""Tests of cancellation: part of every kit."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from llmcore_testing.conformance.calling import Call
 __all__ = ["TimeTests"]
 
 _TURNS: Final = (0, 1, 3, 10, 30)
-"""How many turns of the event loop a call gets before it is cancelled: it is at another place each time."""
+"""Turns of the event loop before the call is cancelled. Each number cancels it at another place."""
 _LOOKS: Final = 50
 _LOOK_S: Final = 0.01
 """A cancelled task must end within `_LOOKS` of these: 0.5 s, and longer on a machine that is slower than its timers."""
 
 
 class TimeTests(Conformance):
-    """What becomes of a task that is cancelled."""
+    """Tests that a cancelled task ends and leaves the backend usable."""
 
     def make_call(self) -> Call:
-        """Return a plain call: the sync name of a method, then its arguments."""
+        """Return a call that succeeds: the sync name of a method, then its arguments."""
         raise NotImplementedError
 
     def test_a_cancelled_task_ends_soon_and_leaves_the_backend_usable(self) -> None:
-        if self.caller.colour == "sync":  # a blocking call cannot be cancelled
+        if self.caller.variant == "sync":  # a blocking call cannot be cancelled
             return
         name, *args = self.make_call()
         for turns in _TURNS:

@@ -1,4 +1,4 @@
-"""What every voice must do: `VoiceConformance`, to be inherited by the tests of a backend."""
+"""`VoiceConformance`: the tests that every voice must pass. The tests of a backend inherit it."""
 
 from __future__ import annotations
 
@@ -29,20 +29,20 @@ _TEXTS = {
 
 
 class VoiceConformance(VoiceAbilities, HostileTexts, CanaryTests):
-    """The promises of `llmcore.contracts.voice`."""
+    """Tests the contract `llmcore.contracts.voice`."""
 
     kind: ClassVar[str] = "voice"
     must: ClassVar[tuple[str, ...]] = ("synthesize", "list_voices", "get_voice_info")
     example: ClassVar[str] = "MyVoice()"
     long_text: ClassVar[str] = "It rains, and it does not stop to rain. " * 50
-    """A text that the backend either speaks wholly or refuses with `TextTooLong`."""
+    """A text that the backend either speaks to its end or rejects with `TextTooLong`."""
 
     def make_call(self) -> Call:
-        """Return a plain call."""
+        """Return a call that succeeds."""
         return "synthesize", "Hello"
 
     def make_odd_call(self) -> Call:
-        """Return a call that is refused or misses."""
+        """Return a call that raises or misses."""
         return "synthesize", ""
 
     @pytest.mark.parametrize("text", _TEXTS.values(), ids=_TEXTS)
@@ -56,7 +56,7 @@ class VoiceConformance(VoiceAbilities, HostileTexts, CanaryTests):
             self.works_or_refuses("stream_speech", "Hello")
         self.works_or_refuses("list_voices")
 
-    def test_a_request_whose_sending_is_tracked_is_reported(self) -> None:
+    def test_a_tracked_request_is_reported_as_sent(self) -> None:
         self.reports_sending("synthesize", "Say something.")
 
     def test_different_texts_sound_different(self) -> None:

@@ -1,4 +1,4 @@
-"""What a voice must do that offers more than the least: streams, timestamps, searches, models, traits, clones."""
+"""Tests of a voice's optional abilities: streams, timestamps, searches, models, traits, clones."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ _REFUSED = (VoiceError, BadRequest)
 
 
 class VoiceAbilities(Abilities):
-    """The optional protocols of `llmcore.contracts.voice`, each tested where the backend has its methods.
+    """Tests the optional Protocols of `llmcore.contracts.voice`, each of them if the backend has its methods.
 
     `lacks` names them by a method: "stream_speech", "synthesize_with_timestamps", "search_voices",
     "list_voice_models", "voice_traits", "clone_voice".
     """
 
     settings: ClassVar[Mapping[str, Any]] = {}
-    """Settings of the backend's own that `synthesize` takes, such as `{"speed": 1.2}`."""
+    """Options of the backend that `synthesize` accepts, for example `{"speed": 1.2}`."""
     samples: ClassVar[Sequence[bytes]] = ()
-    """Recordings of which a voice may be made, and deleted again; none leaves that test out."""
+    """Recordings to clone a voice from, which is deleted again. Without recordings that test is left out."""
 
     # -- streams
 

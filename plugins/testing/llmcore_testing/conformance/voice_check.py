@@ -1,4 +1,4 @@
-"""Looks into a speech: whether it plays to its end, and is what it says of itself."""
+"""Checks a `Speech`: whether its audio is complete, and matches its format, sample rate and duration."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from llmcore.voice.audio.joining import JOINABLE, join_audio, make_body
 __all__ = ["check", "check_joined"]
 
 _CHUNK: Final = 777
-"""Bytes of one chunk of a stream: odd, so that samples and frames are cut."""
+"""Bytes of one chunk of a stream. An odd number, so that chunks end inside samples and frames."""
 
 
 def check(speech: Any) -> Speech:
-    """Return *speech*, or fail."""
+    """Return *speech*; fail the test if it does not keep the contract."""
     __tracebackhide__ = True
-    assert isinstance(speech, Speech), f"synthesize returns a Speech, got {type(speech).__name__}"
-    assert type(speech.audio) is bytes, f"Speech.audio is bytes, got {type(speech.audio).__name__}"
-    assert speech.audio, "there is no audio"
+    assert isinstance(speech, Speech), f"synthesize must return a Speech, got {type(speech).__name__}"
+    assert type(speech.audio) is bytes, f"Speech.audio must be bytes, got {type(speech.audio).__name__}"
+    assert speech.audio, "Speech.audio must not be empty"
     assert speech.format in get_args(AudioFormat), (
-        f"{speech.format!r} is no format of llmcore.types.AudioFormat"
+        f"Speech.format must be one of llmcore.types.AudioFormat, got {speech.format!r}"
     )
     found = None
     try:
@@ -34,38 +34,42 @@ def check(speech: Any) -> Speech:
     except NotAudio as error:
         fault = error.message
     if found is None:
-        pytest.fail(f"this does not play: {fault}")
-    assert len(found.audio) == len(speech.audio) or speech.format != "pcm", "the pcm ends within a sample"
+        pytest.fail(f"Speech.audio cannot be played: {fault}")
+    assert len(found.audio) == len(speech.audio) or speech.format != "pcm", (
+        "the pcm audio ends inside a sample"
+    )
     if speech.format == "wav":
         _check_frames(speech.audio)
     if speech.format == "pcm":
-        assert speech.sample_rate_hz, "pcm is unplayable without its sample_rate_hz"
+        assert speech.sample_rate_hz, "Speech.sample_rate_hz must be set for pcm"
     if None not in (speech.sample_rate_hz, found.sample_rate_hz):
-        assert speech.sample_rate_hz == found.sample_rate_hz, "Speech.sample_rate_hz is not that of the audio"
+        assert speech.sample_rate_hz == found.sample_rate_hz, (
+            "Speech.sample_rate_hz differs from the audio's rate"
+        )
     if speech.duration_s is not None and found.duration_s is not None:
         expected = pytest.approx(found.duration_s, rel=0.05, abs=0.2)
-        assert speech.duration_s == expected, "Speech.duration_s is wrong"
+        assert speech.duration_s == expected, "Speech.duration_s differs from the audio's duration"
     return speech
 
 
 def _check_frames(audio: bytes) -> None:
-    """Check that the samples of a WAV end with a whole frame, and where its header says, if it says that."""
+    """Check that the samples of a WAV end with a whole frame, and at the end that its header gives, if it gives one."""
     __tracebackhide__ = True
     head = read_wav_head(audio)
     assert head is not None
     there = len(audio) - head.begins
-    size = there if head.size in (None, 0) else head.size  # 0 of an empty WAV is refused before
+    size = there if head.size in (None, 0) else head.size  # an empty WAV has been rejected before
     assert size is not None
-    assert head.cut(size) == size, f"the wav ends within a frame of {head.frame_bytes} bytes"
+    assert head.cut(size) == size, f"the wav ends inside a frame of {head.frame_bytes} bytes"
     behind = audio[head.begins + size + size % 2 :]
-    name, told = behind[:4], int.from_bytes(behind[4:8], "little")
-    assert not behind or (name.isascii() and name.decode().isprintable() and told <= len(behind) - 8), (
-        f"the header of the wav says {size:,} bytes of samples, and {there:,} follow"
+    name, length = behind[:4], int.from_bytes(behind[4:8], "little")
+    assert not behind or (name.isascii() and name.decode().isprintable() and length <= len(behind) - 8), (
+        f"the header of the wav gives {size:,} bytes of samples, but {there:,} follow"
     )
 
 
 def check_joined(speeches: Sequence[Speech]) -> None:
-    """Check that *speeches* become one file that plays as long as all of them, joined at once and as a stream."""
+    """Check that *speeches*, joined at once and as a stream, have the sum of their durations."""
     __tracebackhide__ = True
     kind, rate = speeches[0].format, speeches[0].sample_rate_hz
     if kind not in JOINABLE:
@@ -81,4 +85,4 @@ def check_joined(speeches: Sequence[Speech]) -> None:
         found = read_audio(audio, kind, rate).duration_s
         if found is not None and None not in lengths:
             expected = pytest.approx(sum(length or 0.0 for length in lengths), abs=0.001)
-            assert found == expected, "two pieces in one file do not take as long as both"
+            assert found == expected, "the duration of the joined audio must be the sum of the durations"

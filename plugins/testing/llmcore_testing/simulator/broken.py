@@ -1,4 +1,4 @@
-"""The faults that answer something else than the endpoint would."""
+"""Answers of the faults that replace the answer of the endpoint."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ _PAGE: Final = (
 _BLOCK: Final = 64 * 1024
 
 
-def broken_answer(fault: Fault, request: RecordedRequest, group: Group) -> Answer | None:
-    """Return the answer that *fault* puts in the place of the right one, or None for another sort of fault."""
+def make_broken_answer(fault: Fault, request: RecordedRequest, group: Group) -> Answer | None:
+    """Return the answer that *fault* replaces the correct one with, or None if it replaces none."""
     make = _BROKEN.get(fault.kind)
     return make(fault, request, group) if make else None
 

@@ -1,4 +1,4 @@
-"""Refuses a chat request that OpenAI would refuse, in its words."""
+"""Validates chat requests as OpenAI does, with its error messages."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def check_chat(body: Mapping[str, Any]) -> None:
     """Check the messages and the common parameters of *body*.
 
     Raises:
-        Refused: At the first fault.
+        Refused: The request is invalid; it names the first fault.
     """
     messages = body.get("messages")
     if messages is None:
@@ -144,11 +144,11 @@ def _check_tools(body: Mapping[str, Any]) -> None:
     if isinstance(choice, str) and choice not in {"none", "auto", "required"}:
         message = f"Invalid value: '{choice}'. Supported values are: 'none', 'auto', and 'required'."
         raise invalid(message, param="tool_choice", code="invalid_value")
-    if isinstance(choice, dict) and (named := forced_name(choice)) and named not in names:
+    if isinstance(choice, dict) and (named := find_forced_tool(choice)) and named not in names:
         raise invalid(f"Tool choice '{named}' not found in 'tools' parameter.", param="tool_choice")
 
 
-def forced_name(choice: Mapping[str, Any]) -> str | None:
+def find_forced_tool(choice: Mapping[str, Any]) -> str | None:
     """Return the tool that a `tool_choice` names."""
     inner = choice.get(str(choice.get("type")))
     return inner.get("name") if isinstance(inner, dict) else None

@@ -20,7 +20,7 @@ def event(data: bytes) -> bytes:
 
 
 def events_of(completion: Mapping[str, Any], *, include_usage: bool) -> tuple[list[bytes], int]:
-    """Return the events, `[DONE]` among them, and the index of the first that bears a finish_reason."""
+    """Return the events, including `[DONE]`, and the index of the first event with a finish_reason."""
     if "choices" not in completion:
         return [event(encode(completion)), DONE], 1
     frame = {"id": "", "object": "", "created": 0, "model": ""}
@@ -38,7 +38,7 @@ def events_of(completion: Mapping[str, Any], *, include_usage: bool) -> tuple[li
 
 
 def pieces_of(text: str) -> list[str]:
-    """Cut *text* between its words, in three pieces at least where it has so many characters."""
+    """Split *text* between its words, into at least three pieces if it has three characters."""
     pieces: list[str] = _WORDS.findall(text)
     if len(pieces) >= _FEWEST:
         return pieces

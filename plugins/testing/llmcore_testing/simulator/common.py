@@ -1,4 +1,4 @@
-"""What OpenAI's endpoints share: headers, identifiers, and the check of a model's name."""
+"""Shared by OpenAI's endpoints: headers, identifiers, and the check of a model's name."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ _NUMBERS: Final = itertools.count(1)
 
 
 def new_id(prefix: str) -> str:
-    """Return an identifier that this process gives only once."""
+    """Return an identifier that is unique in this process."""
     return f"{prefix}{_RUN}{next(_NUMBERS):08x}"
 
 
 def headers(tokens: int) -> dict[str, str]:
-    """Return the headers that come with an answer which took *tokens*."""
+    """Return the headers of an answer that used *tokens*."""
     return {
         "x-request-id": new_id("req_"),
         "openai-processing-ms": "1",
@@ -40,7 +40,7 @@ def body_of(call: Call) -> Mapping[str, Any]:
     """Return the request's JSON object.
 
     Raises:
-        Refused: There is none.
+        Refused: The body is not a JSON object.
     """
     if not isinstance(call.request.body, dict):
         raise invalid(
@@ -51,10 +51,10 @@ def body_of(call: Call) -> Mapping[str, Any]:
 
 
 def model_of(call: Call, body: Mapping[str, Any]) -> str:
-    """Return the model that is asked, an Azure deployment where one stands in the path.
+    """Return the requested model: the Azure deployment of the path if there is one.
 
     Raises:
-        Refused: It is missing, no text, or not among those of the simulator.
+        Refused: The model is missing, not a text, or unknown to the simulator.
     """
     model = call.names.get("model") or body.get("model")
     if not model:

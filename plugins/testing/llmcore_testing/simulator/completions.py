@@ -1,4 +1,4 @@
-"""Makes the chat completion that answers a request: what was scripted, else words made from the question."""
+"""Makes the chat completion that answers a request: the scripted answer, or else a text made from the question."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from llmcore_testing.simulator import tokens
-from llmcore_testing.simulator.checks import forced_name
+from llmcore_testing.simulator.checks import find_forced_tool
 from llmcore_testing.simulator.common import FINGERPRINT, new_id
 from llmcore_testing.simulator.refusals import invalid
 from llmcore_testing.simulator.samples import sample
@@ -19,7 +19,7 @@ _LONG: Final = 300
 
 
 def complete(body: Mapping[str, Any], model: str, scripted: Scripted | None) -> dict[str, Any]:
-    """Return the whole `chat.completion`; *scripted* takes the place of the answer or of a part of it."""
+    """Return the whole `chat.completion`. *scripted* replaces the generated answer or a part of it."""
     if callable(scripted):
         scripted = scripted(body)
     if isinstance(scripted, Mapping) and "choices" in scripted:
@@ -52,9 +52,9 @@ def _choice(body: Mapping[str, Any], index: int, scripted: str | Mapping[str, An
         message |= scripted
     elif scripted is not None:
         message["content"] = scripted
-    elif call := _demanded_call(body):
+    elif call := _make_required_call(body):
         message["tool_calls"] = [call]
-        # OpenAI ends with "stop" where the caller itself named the function.
+        # If the caller named the function, OpenAI's finish_reason is "stop".
         reason = "tool_calls" if body["tool_choice"] == "required" else "stop"
     else:
         message["content"] = _default_text(body, index)
@@ -62,11 +62,11 @@ def _choice(body: Mapping[str, Any], index: int, scripted: str | Mapping[str, An
         message["tool_calls"] = [_whole_call(call) for call in message["tool_calls"]]
         reason = "tool_calls"
     if isinstance(message["content"], str):
-        message["content"], reason = _shortened(message["content"], body, reason)
+        message["content"], reason = _shorten(message["content"], body, reason)
     return {"index": index, "message": message, "logprobs": None, "finish_reason": reason}
 
 
-def _shortened(text: str, body: Mapping[str, Any], reason: str) -> tuple[str, str]:
+def _shorten(text: str, body: Mapping[str, Any], reason: str) -> tuple[str, str]:
     stops = body.get("stop") or ()
     for stop in [stops] if isinstance(stops, str) else stops:
         text = text.partition(stop)[0] if stop else text
@@ -79,7 +79,7 @@ def _shortened(text: str, body: Mapping[str, Any], reason: str) -> tuple[str, st
 def _default_text(body: Mapping[str, Any], index: int) -> str:
     wanted = body.get("response_format") or {}
     if wanted.get("type") == "json_schema":
-        return encode(_fitting(wanted["json_schema"]["schema"], "response_format")).decode()
+        return encode(_make_sample(wanted["json_schema"]["schema"], "response_format")).decode()
     said = _last_said(body["messages"])
     if wanted.get("type") == "json_object":
         return encode({"answer": said}).decode()
@@ -91,26 +91,26 @@ def _last_said(messages: Sequence[Mapping[str, Any]]) -> str:
     last = messages[-1]
     if last["role"] != "tool":
         last = next((message for message in reversed(messages) if message["role"] == "user"), last)
-    text = tokens.text_of(last.get("content")) or "something that is no text"
+    text = tokens.text_of(last.get("content")) or "a message without text"
     if len(text) <= _LONG:
         return text
     digest = hashlib.blake2b(encode(text), digest_size=4).hexdigest()
     return f"{text[:_LONG]}... ({len(text)} characters, digest {digest})"
 
 
-def _demanded_call(body: Mapping[str, Any]) -> dict[str, Any] | None:
+def _make_required_call(body: Mapping[str, Any]) -> dict[str, Any] | None:
     tools, choice = body.get("tools"), body.get("tool_choice")
     if not tools or choice in (None, "none", "auto"):
         return None
-    named = forced_name(choice) if isinstance(choice, Mapping) else None
+    named = find_forced_tool(choice) if isinstance(choice, Mapping) else None
     tool = next(tool for tool in tools if named is None or tool[tool["type"]]["name"] == named)
     if tool["type"] == "custom":
         return _whole_call({"type": "custom", "custom": {"name": tool["custom"]["name"], "input": "text"}})
-    arguments = _fitting(tool["function"].get("parameters") or {"type": "object"}, "tools")
+    arguments = _make_sample(tool["function"].get("parameters") or {"type": "object"}, "tools")
     return _whole_call({"function": {"name": tool["function"]["name"], "arguments": arguments}})
 
 
-def _fitting(schema: Any, param: str) -> Any:
+def _make_sample(schema: Any, param: str) -> Any:
     try:
         return sample(schema)
     except (ArithmeticError, AttributeError, IndexError, LookupError, TypeError, ValueError) as exc:

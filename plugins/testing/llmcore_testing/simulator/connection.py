@@ -11,7 +11,7 @@ from llmcore_testing.simulator.gate import Gate
 from llmcore_testing.simulator.refusals import refusal
 from llmcore_testing.simulator.script import Script
 from llmcore_testing.simulator.service import Plan, Service
-from llmcore_testing.simulator.wire import RecordedRequest, RequestParser, Unreadable, framed
+from llmcore_testing.simulator.wire import RecordedRequest, RequestParser, Unreadable, frame_answer
 
 
 @dataclass(slots=True)
@@ -75,7 +75,7 @@ class Connection(asyncio.Protocol):
                 self._parser.expects_continue = False
                 self.line.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         except Unreadable as exc:
-            out = framed(refusal(exc.status, str(exc)), exc.request)
+            out = frame_answer(refusal(exc.status, str(exc)), exc.request)
             self.line.transport.write(out.head + b"".join(out.frames))
             self.line.transport.close()
 
@@ -86,12 +86,12 @@ class Connection(asyncio.Protocol):
             deliver_now(self.line, request, plan.answer, flight)
             return
 
-        def ended(task: asyncio.Task[None]) -> None:
+        def finish(task: asyncio.Task[None]) -> None:
             flight.breaks()
-            self._ended(task)
+            self._finish(task)
 
         self.task = asyncio.get_running_loop().create_task(self._play(request, plan, flight))
-        self.task.add_done_callback(ended)
+        self.task.add_done_callback(finish)
 
     def _must_wait(self, plan: Plan) -> bool:
         if plan.answer.length is not None or plan.fault is not None or self.line.full:
@@ -100,12 +100,12 @@ class Connection(asyncio.Protocol):
 
     async def _play(self, request: RecordedRequest, plan: Plan, flight: Flight) -> None:
         if plan.epoch is not None:
-            await self._premises.gate.passed()
+            await self._premises.gate.wait_open()
             if self._premises.latency_s > 0:
                 await asyncio.sleep(self._premises.latency_s)
         await deliver(self.line, request, plan.answer, flight, plan.fault)
 
-    def _ended(self, task: asyncio.Task[None]) -> None:
+    def _finish(self, task: asyncio.Task[None]) -> None:
         self.task = None
         exc = None if task.cancelled() else task.exception()
         if exc is not None and not isinstance(exc, ConnectionError):

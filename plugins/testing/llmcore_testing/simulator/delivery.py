@@ -11,7 +11,7 @@ from typing import Final
 from llmcore_testing.simulator.chunks import event
 from llmcore_testing.simulator.faults import Fault
 from llmcore_testing.simulator.script import Script
-from llmcore_testing.simulator.wire import Answer, Framed, RecordedRequest, chunk, encode, framed
+from llmcore_testing.simulator.wire import Answer, FramedAnswer, RecordedRequest, chunk, encode, frame_answer
 
 _NO_LINGER: Final = struct.pack("ii", 1, 0)
 _TICK_S: Final = 0.05
@@ -82,12 +82,12 @@ class Flight:
     def _over(self, *counted: str) -> None:
         epoch, self._epoch = self._epoch, None
         if epoch is not None:
-            self._script.ended(epoch, *counted)
+            self._script.record_end(epoch, *counted)
 
 
 def deliver_now(line: Line, request: RecordedRequest, answer: Answer, flight: Flight) -> None:
     """Write the whole answer, without a pause: a plain one at once, a stream event by event."""
-    out = framed(answer, request)
+    out = frame_answer(answer, request)
     if not answer.streamed:
         flight.lands()
         line.transport.write(out.head + b"".join(out.frames))
@@ -113,7 +113,7 @@ async def deliver(
     line: Line, request: RecordedRequest, answer: Answer, flight: Flight, fault: Fault | None
 ) -> None:
     """Send the answer, waiting as *fault* and the client want."""
-    out = framed(answer, request)
+    out = frame_answer(answer, request)
     match fault.kind if fault else "":
         case "hang":
             await _for_ever()
@@ -123,13 +123,18 @@ async def deliver(
             await asyncio.sleep(fault.settings["seconds"])
             await _send_all(line, out, flight, bytes_per_second=fault.settings["bytes_per_second"])
         case "error_chunk" | "bad_json_chunk" if fault is not None and answer.streamed:
-            await _spoil(line, answer, out, flight, fault)
+            await _send_spoiled(line, answer, out, flight, fault)
         case _:
             await _send_all(line, out, flight)
 
 
 async def _send_all(
-    line: Line, out: Framed, flight: Flight, *, bytes_per_second: float | None = None, whole: bool = True
+    line: Line,
+    out: FramedAnswer,
+    flight: Flight,
+    *,
+    bytes_per_second: float | None = None,
+    whole: bool = True,
 ) -> None:
     await line.send(out.head)
     held = b""
@@ -156,7 +161,7 @@ def _drips(data: bytes, bytes_per_second: float | None) -> Iterator[bytes]:
         yield data[start : start + size]
 
 
-async def _break_off(line: Line, answer: Answer, out: Framed, flight: Flight, fault: Fault) -> None:
+async def _break_off(line: Line, answer: Answer, out: FramedAnswer, flight: Flight, fault: Fault) -> None:
     after = fault.settings["after"]
     if after is not None:
         await line.send(out.head)
@@ -175,7 +180,7 @@ async def _break_off(line: Line, answer: Answer, out: Framed, flight: Flight, fa
         line.transport.close()
 
 
-async def _spoil(line: Line, answer: Answer, out: Framed, flight: Flight, fault: Fault) -> None:
+async def _send_spoiled(line: Line, answer: Answer, out: FramedAnswer, flight: Flight, fault: Fault) -> None:
     frames = list(out.frames)
     at = len(_first(answer, frames, fault.settings["after"]))
     if fault.kind == "error_chunk":
@@ -190,7 +195,10 @@ async def _spoil(line: Line, answer: Answer, out: Framed, flight: Flight, fault:
         bad, rest = event(b'{"id": "chatcmpl-broken", "object": "chat.completion.chunk", "choi'), frames[at:]
     frame = chunk(bad) if out.tail else bad
     await _send_all(
-        line, Framed(out.head, [*frames[:at], frame, *rest], out.tail, out.keep_alive), flight, whole=False
+        line,
+        FramedAnswer(out.head, [*frames[:at], frame, *rest], out.tail, out.keep_alive),
+        flight,
+        whole=False,
     )
 
 

@@ -1,4 +1,4 @@
-"""A gate before the answers: while it is shut, requests wait."""
+"""A gate that holds requests back while it is shut."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from threading import Lock
 
 
 class Gate:
-    """Shut and opened by any thread, passed by tasks of any event loop."""
+    """Any thread may shut and open it. Tasks of any event loop may wait for it."""
 
     def __init__(self) -> None:
         self._lock = Lock()
@@ -20,12 +20,12 @@ class Gate:
         return self._shut
 
     def hold(self) -> None:
-        """Let nothing pass."""
+        """Shut the gate."""
         with self._lock:
             self._shut = True
 
     def release(self) -> None:
-        """Let everything pass that waits, and all that comes."""
+        """Open the gate for waiting and for new requests."""
         with self._lock:
             self._shut = False
             waiting, self._waiting = self._waiting, []
@@ -33,7 +33,7 @@ class Gate:
             if not (loop := future.get_loop()).is_closed():
                 loop.call_soon_threadsafe(_open, future)
 
-    async def passed(self) -> None:
+    async def wait_open(self) -> None:
         """Wait until the gate is open."""
         while True:
             with self._lock:

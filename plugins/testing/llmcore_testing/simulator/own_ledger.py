@@ -1,4 +1,4 @@
-"""A ledger for what is asked of simulators: no money is spent there, so no budget of the user's may count it."""
+"""A separate ledger for simulated calls: they cost nothing, so the user's budgets must not count them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ VARIABLE: Final = "LLMCORE_SIMULATOR_LEDGER"
 
 
 class OwnLedger:
-    """The ledger that the simulators of this process share, from the start of the first to the end of the last."""
+    """The ledger that the simulators of this process share. The first one creates it, the last one deletes it."""
 
     def __init__(self) -> None:
         self._lock = forks.lock()
@@ -26,7 +26,7 @@ class OwnLedger:
         self._folder: str | None = None
 
     def join(self) -> None:
-        """Have configurations loaded from now on take this ledger, unless another process's simulator gave one."""
+        """Make configurations that are loaded from now on use this ledger, unless another process set one."""
         with self._lock:
             self._users += 1
             if self._users == 1 and not os.environ.get(VARIABLE):

@@ -1,4 +1,4 @@
-"""How OpenAI says no: the JSON shape of its errors, with its own words for the common ones."""
+"""Errors of OpenAI: their JSON shape, and OpenAI's messages for the common ones."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def refusal(
     param: str | None = None,
     headers: Mapping[str, str] | None = None,
 ) -> Answer:
-    """Return an error answer; what is not given is what OpenAI says with that status."""
+    """Return an error answer. Arguments that are not given get OpenAI's values for this status."""
     kind, usual_code, usual_message = _KNOWN.get(
         status, ("server_error", None, f"Simulated status {status}.")
     )
@@ -49,7 +49,7 @@ def refusal(
 
 
 class Refused(Exception):
-    """A check found the request wanting; *answer* says why."""
+    """The request is invalid. *answer* is the error to send."""
 
     def __init__(self, answer: Answer) -> None:
         super().__init__(answer.status)
@@ -57,7 +57,7 @@ class Refused(Exception):
 
 
 def invalid(message: str, *, param: str | None = None, code: str | None = None) -> Refused:
-    """Return the exception for a request that is not acceptable as it is."""
+    """Return the exception for an invalid request."""
     error: dict[str, Any] = {
         "message": message,
         "type": "invalid_request_error",

@@ -1,4 +1,4 @@
-"""The table of endpoints: which path is answered by what, with whose key, and in whose shape of error."""
+"""The table of endpoints: which function answers a path, with which kind of key and which shape of error."""
 
 from __future__ import annotations
 
@@ -7,37 +7,37 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from llmcore_testing.simulator.faults import Fault
-from llmcore_testing.simulator.mouths import TONE, Mouth
 from llmcore_testing.simulator.script import Script, Scripted
+from llmcore_testing.simulator.synthesizers import TONE, Synthesizer
 from llmcore_testing.simulator.wire import Answer, RecordedRequest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """How a simulator was started."""
+    """The settings of a simulator."""
 
     api_keys: Collection[str] | None = None
     models: Sequence[str] | None = None
     latency_s: float = 0.0
     reply: Scripted | None = None
-    mouth: Mouth = TONE
+    synthesizer: Synthesizer = TONE
     headers: Mapping[str, str] = field(default_factory=dict)
-    """Sent with every right answer, in the place of its own of these names."""
+    """Headers of every correct answer. They replace the answer's own headers of the same names."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
-    """What an endpoint has at hand to answer one request."""
+    """A request and everything that an endpoint needs to answer it."""
 
     request: RecordedRequest
     settings: Settings
     script: Script
     control: Callable[[str], None]
-    """Does to the simulator what another process asks: "hold", "release" or "reset"."""
+    """Executes a command of another process: "hold", "release" or "reset"."""
     fault: Fault | None = None
-    """One of those that change what is said; the others are played later."""
+    """A fault that changes the content of the answer. Other faults apply when the answer is sent."""
     names: Mapping[str, str] = field(default_factory=dict)
-    """What stood in the path in place of its {names}."""
+    """The values of the {names} in the path."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,15 +46,15 @@ class Group:
 
     name: str
     key: Callable[[RecordedRequest], str | None] | None
-    """Reads the key that came with a request; None where these endpoints want none."""
+    """Reads the key of a request; None if these endpoints need no key."""
     refuse: Callable[..., Answer]
     """Makes an error: `refuse(status, message=None, code=..., headers=...)`."""
     repeats_keys: bool = True
-    """Whether it says of a key that it refuses which one, as OpenAI does."""
+    """Whether the error about a wrong key quotes it, as OpenAI's does."""
     recorded: bool = True
-    """Whether requests are recorded, counted, held and may fail."""
+    """Whether requests are recorded and counted, and can be held or made to fail."""
     make_big: Callable[[Mapping[str, object], int], Answer] | None = None
-    """Makes an answer with a text of so many bytes, from the body of the request; None for a chat completion."""
+    """Makes an answer with a text of that many bytes, from the body of the request; None for a chat completion."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,13 +63,13 @@ class Route:
 
     method: str
     path: str
-    """Such as "/v1/models/{model}"; the last name of a path takes slashes too."""
+    """For example "/v1/models/{model}". The last name of a path matches slashes too."""
     answer: Callable[[Call], Answer]
     group: Group
     chat: bool = False
-    """Whether it answers a chat, so that the faults of answers can befall it."""
+    """Whether it answers a chat, so that faults that change answers apply to it."""
     header: str | None = None
-    """Only requests that bear it: it tells apart vendors that share an address."""
+    """A header that requests must have. It distinguishes vendors that share a path."""
 
 
 class Table:
@@ -89,7 +89,7 @@ class Table:
     def find(
         self, path: str, headers: Mapping[str, str] | None = None
     ) -> Sequence[tuple[Route, Mapping[str, str]]]:
-        """Return the routes of *path*, the first of a method before others, with the names that its pattern took."""
+        """Return the routes of *path* with the values of their {names}; of each method the first one comes first."""
         borne = headers or {}
         if fixed := self._fixed.get(path):
             return [(route, {}) for route in fixed if route.header is None or route.header in borne]

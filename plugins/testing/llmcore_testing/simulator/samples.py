@@ -1,4 +1,4 @@
-"""Makes up a JSON value that fits a JSON schema, always the same one for the same schema."""
+"""Makes a JSON value that a JSON schema accepts, always the same one for the same schema."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ _FORMATS: Final = {
 
 
 def sample(schema: Any, *, name: str = "text") -> Any:
-    """Return a value that fits *schema*, a JSON schema as structured outputs and tools take it.
+    """Return a value that *schema* accepts, a JSON schema as structured outputs and tools use it.
 
-    Understands types, properties, items, enum, const, $ref, anyOf, oneOf, allOf, formats and bounds. A `pattern`
-    is not followed. A schema that refers to itself is followed a few levels down.
+    Supports types, properties, items, enum, const, $ref, anyOf, oneOf, allOf, formats and bounds; ignores `pattern`.
+    A schema that refers to itself is expanded a few levels deep.
     """
     return _Sampler(schema).value(schema, name, 0)
 
@@ -37,17 +37,17 @@ class _Sampler:
 
     def value(self, schema: Any, name: str, depth: int) -> Any:
         if depth > _TOO_DEEP:
-            raise ValueError("the schema refers to itself without an end")
+            raise ValueError("the schema refers to itself without end")
         if not isinstance(schema, Mapping):
             return name
-        schema = self._resolved(schema)
+        schema = self._resolve(schema)
         if "const" in schema or "enum" in schema:
             return schema["const"] if "const" in schema else schema["enum"][0]
         if options := schema.get("anyOf") or schema.get("oneOf"):
             return self.value(self._option(options, depth), name, depth + 1)
-        return self._typed(self._type(schema, depth), schema, name, depth)
+        return self._make_value(self._type(schema, depth), schema, name, depth)
 
-    def _typed(self, kind: str | None, schema: Mapping[str, Any], name: str, depth: int) -> Any:
+    def _make_value(self, kind: str | None, schema: Mapping[str, Any], name: str, depth: int) -> Any:
         match kind:
             case "object":
                 made: Any = self._object(schema, depth)
@@ -61,7 +61,7 @@ class _Sampler:
                 made = True if kind == "boolean" else None
         return made
 
-    def _resolved(self, schema: Mapping[str, Any]) -> Mapping[str, Any]:
+    def _resolve(self, schema: Mapping[str, Any]) -> Mapping[str, Any]:
         merged = dict(schema)
         for _ in range(_TOO_DEEP):
             if "$ref" in merged:
@@ -69,10 +69,10 @@ class _Sampler:
                 merged = {**target, **merged}
             elif "allOf" in merged:
                 for part in merged.pop("allOf"):
-                    merged = _merged(merged, self._resolved(part))
+                    merged = _merge(merged, self._resolve(part))
             else:
                 return merged
-        raise ValueError("the schema refers to itself without an end")
+        raise ValueError("the schema refers to itself without end")
 
     def _target(self, reference: str) -> Mapping[str, Any]:
         found: Any = self._root
@@ -80,7 +80,7 @@ class _Sampler:
             if step:
                 found = found[step.replace("~1", "/").replace("~0", "~")]
         if not isinstance(found, Mapping):
-            raise TypeError(f"{reference} is no schema")
+            raise TypeError(f"{reference} is not a schema")
         return found
 
     def _option(self, options: list[Any], depth: int) -> Any:
@@ -115,7 +115,7 @@ class _Sampler:
         return (first + [self.value(items, name, depth + 1) for _ in range(length - len(first))])[:length]
 
 
-def _merged(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
+def _merge(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
     merged = {**other, **one}
     if "properties" in one and "properties" in other:
         merged["properties"] = {**other["properties"], **one["properties"]}
@@ -147,5 +147,5 @@ def _number(schema: Mapping[str, Any], *, whole: bool) -> float:
         edges = tuple(number * step for number in (1, first, first + 1, last, last - 1))
     value = next((edge for edge in edges if fits(edge)), None)
     if value is None:
-        raise ValueError("no number lies within the bounds of the schema")
+        raise ValueError("no number is within the bounds of the schema")
     return int(value) if whole else value

@@ -1,4 +1,4 @@
-"""What a simulator was told to do, and what it saw; any thread may tell and ask."""
+"""The script of a simulator: queued faults and answers, recorded requests and counts. Thread-safe."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Scripted = str | Mapping[str, Any] | Callable[[Mapping[str, Any]], "str | Mappin
 
 @dataclass(slots=True)
 class Planned:
-    """A fault that waits for its request."""
+    """A queued fault."""
 
     fault: Fault
     left: int | None
@@ -25,7 +25,7 @@ class Planned:
     model: str | None
 
     def fits(self, request: RecordedRequest, *, chat: bool) -> bool:
-        """Return whether *request* is one that it is meant for and can befall."""
+        """Return whether the fault is meant for *request* and can apply to it."""
         body = request.body if isinstance(request.body, dict) else {}
         if self.path is not None and self.path not in request.path:
             return False
@@ -37,7 +37,7 @@ class Planned:
 
 
 class Script:
-    """Queues of faults and answers, and the record of requests, under one lock."""
+    """Queues of faults and answers, the recorded requests, and counts, under one lock."""
 
     def __init__(self, *, keep_requests: int) -> None:
         self.changed = Condition()
@@ -45,14 +45,14 @@ class Script:
         self.in_flight = 0
         self.max_in_flight = 0
         self.epoch = 0
-        """Grows with each reset: what began before one is not counted after it."""
+        """Number of resets. A request that began before a reset is not counted after it."""
         self._requests: deque[RecordedRequest] = deque(maxlen=keep_requests)
         self._faults: list[Planned] = []
         self._replies: deque[Scripted] = deque()
         self._kept: dict[str, object] = {}
 
-    def kept(self, name: str, make: Callable[[], object]) -> object:
-        """Return what an endpoint keeps under *name* until the reset; made at its first use."""
+    def get_or_create(self, name: str, make: Callable[[], object]) -> object:
+        """Return the object that an endpoint keeps under *name* until the reset; create it on first use."""
         with self.changed:
             if name not in self._kept:
                 self._kept[name] = make()
@@ -87,7 +87,7 @@ class Script:
         with self.changed:
             return self._replies.popleft() if self._replies else None
 
-    def arrived(self, request: RecordedRequest) -> int:
+    def record_start(self, request: RecordedRequest) -> int:
         """Record *request*; return the epoch to end it with."""
         with self.changed:
             self._requests.append(request)
@@ -97,8 +97,8 @@ class Script:
             self.changed.notify_all()
             return self.epoch
 
-    def ended(self, epoch: int, *counted: str) -> None:
-        """Say that a request has been dealt with, and what is to be counted."""
+    def record_end(self, epoch: int, *counted: str) -> None:
+        """Record the end of a request and increase the named counts."""
         with self.changed:
             self.in_flight -= 1
             if epoch == self.epoch:
@@ -106,7 +106,7 @@ class Script:
             self.changed.notify_all()
 
     def count(self, name: str) -> None:
-        """Count what is no request."""
+        """Increase a count that does not belong to a request."""
         with self.changed:
             self.counts[name] += 1
             self.changed.notify_all()
@@ -122,7 +122,7 @@ class Script:
             return Counter(self.counts)
 
     def reset(self) -> None:
-        """Forget everything but what is in flight."""
+        """Forget everything except the requests in flight."""
         with self.changed:
             self.epoch += 1
             self.counts.clear()
@@ -134,6 +134,6 @@ class Script:
             self.changed.notify_all()
 
     def wait_for(self, holds: Callable[[], bool], timeout_s: float) -> bool:
-        """Wait until *holds*, asked again at every change; return whether it does."""
+        """Wait until *holds()* is true, called after every change; return whether it is."""
         with self.changed:
             return self.changed.wait_for(holds, timeout_s)

@@ -1,4 +1,4 @@
-"""Decides what a request is answered with; knows nothing of sockets."""
+"""Chooses the answer to a request, without any I/O."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Final
 
-from llmcore_testing.simulator.broken import broken_answer
+from llmcore_testing.simulator.broken import make_broken_answer
 from llmcore_testing.simulator.endpoints import ALL_ROUTES
 from llmcore_testing.simulator.endpoints.openai import GROUP as OPENAI
 from llmcore_testing.simulator.faults import Fault
@@ -26,16 +26,16 @@ _NO_KEY: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What to send, and what goes wrong meanwhile."""
+    """The answer to send, and the fault to inject while sending it."""
 
     answer: Answer
     fault: Fault | None = None
     epoch: int | None = None
-    """None where the request is not recorded."""
+    """None if the request is not recorded."""
 
 
 class Service:
-    """Answers requests by the table of endpoints."""
+    """Answers requests with the table of endpoints."""
 
     def __init__(self, settings: Settings, script: Script, control: Callable[[str], None]) -> None:
         self._settings = settings
@@ -43,10 +43,10 @@ class Service:
         self._control = control
 
     def begin(self, request: RecordedRequest) -> Plan:
-        """Record *request* and return its answer; what was queued is taken in the order of arrival."""
+        """Record *request* and return its answer. Queued answers and faults are used in the order of arrival."""
         found = _TABLE.find(request.path, request.headers)
         group = found[0][0].group if found else OPENAI
-        epoch = self._script.arrived(request) if group.recorded else None
+        epoch = self._script.record_start(request) if group.recorded else None
         for route, names in found:
             if route.method == request.method:
                 answer, fault = self._answer(request, route, dict(names))
@@ -59,12 +59,12 @@ class Service:
     def _answer(
         self, request: RecordedRequest, route: Route, names: dict[str, str]
     ) -> tuple[Answer, Fault | None]:
-        if refused := self._key_refused(request, route.group):
+        if refused := self._check_key(request, route.group):
             return refused, None
         fault = self._script.next_fault(request, chat=route.chat) if route.group.recorded else None
         if fault is not None:
             self._script.count("faults")
-            if broken := broken_answer(fault, request, route.group):
+            if broken := make_broken_answer(fault, request, route.group):
                 return broken, None
         call = Call(
             request=request,
@@ -80,14 +80,14 @@ class Service:
                 answer = replace(answer, headers={**answer.headers, **self._settings.headers})
         except Refused as exc:
             answer = exc.answer
-        except Exception as exc:  # noqa: BLE001 - a scripted answer of the wrong shape must tell its author
+        except Exception as exc:  # noqa: BLE001 - report a malformed scripted answer to its author
             _LOG.warning("The simulator could not answer %s: %s", request.path, type(exc).__name__)
             answer = refusal(
                 500, f"The simulator could not make this answer: {exc!r}", code="simulator_error"
             )
         return answer, None if fault is None or fault.rewriting else fault
 
-    def _key_refused(self, request: RecordedRequest, group: Group) -> Answer | None:
+    def _check_key(self, request: RecordedRequest, group: Group) -> Answer | None:
         if group.key is None:
             return None
         key = group.key(request)

@@ -1,4 +1,4 @@
-"""The simulated upstream itself: a server in its own thread, told what to do by the test that started it."""
+"""`Simulator`: the simulated server. It runs in its own thread, and the test that started it scripts it."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from llmcore.errors import ConfigError
 from llmcore_testing.simulator.connection import Connection, Premises
 from llmcore_testing.simulator.faults import Fault, times_of
 from llmcore_testing.simulator.gate import Gate
-from llmcore_testing.simulator.mouths import mouth_named
 from llmcore_testing.simulator.own_ledger import OwnLedger
 from llmcore_testing.simulator.routing import Settings
 from llmcore_testing.simulator.script import Planned, Script, Scripted
 from llmcore_testing.simulator.service import Service
+from llmcore_testing.simulator.synthesizers import find_synthesizer
 from llmcore_testing.simulator.wire import RecordedRequest
 
 _HOST: Final = "127.0.0.1"
@@ -58,7 +58,7 @@ class Simulator:
         keep_requests: int = 10_000,
     ) -> None:
         if not 0 <= port <= 65535:
-            raise ConfigError(f"`port` cannot be {port}", expected="0 (any that is free) to 65535")
+            raise ConfigError(f"`port` must be 0 to 65535, got {port}", expected="0 (any free port) to 65535")
         self._wanted_port = port
         self._port: int | None = None
         keys = None if api_keys is None else frozenset([api_keys] if isinstance(api_keys, str) else api_keys)
@@ -72,7 +72,7 @@ class Simulator:
             latency_s=latency_s,
             reply=reply,
             headers=own,
-            mouth=mouth_named(voice),
+            synthesizer=find_synthesizer(voice),
         )
         service = Service(settings, self._script, self._control)
         self._premises = Premises(service, self._script, self._gate, latency_s)
@@ -93,12 +93,12 @@ class Simulator:
 
     @property
     def base_url(self) -> str:
-        """What an OpenAI client takes as its `base_url`: "http://127.0.0.1:PORT/v1"."""
+        """The `base_url` for clients of OpenAI: "http://127.0.0.1:PORT/v1"."""
         return f"{self.url}/v1"
 
     @property
     def url(self) -> str:
-        """The root, which clients of Azure take as `azure_endpoint`, and of ElevenLabs as `base_url`."""
+        """The root address: the `azure_endpoint` for clients of Azure, the `base_url` for those of ElevenLabs."""
         if self._port is None:
             raise ConfigError(
                 "the simulator has no address before it is started", fix="with Simulator() as upstream: ..."
@@ -107,7 +107,7 @@ class Simulator:
 
     @property
     def requests(self) -> list[RecordedRequest]:
-        """The latest requests, oldest first; those to /_simulator/ are not among them."""
+        """The latest requests, oldest first, without those to /_simulator/."""
         return self._script.requests()
 
     @property
@@ -127,7 +127,7 @@ class Simulator:
 
     @property
     def max_in_flight(self) -> int:
-        """The most that ever were in flight at once."""
+        """The largest number of requests in flight at the same time."""
         return self._script.max_in_flight
 
     def replies(self, *replies: Scripted) -> None:
@@ -142,7 +142,7 @@ class Simulator:
     def fail(
         self, fault: Fault, *, times: int | None = 1, path: str | None = None, model: str | None = None
     ) -> None:
-        """Let the next requests that fit meet *fault*. The first fault queued that fits strikes.
+        """Inject *fault* into the next requests that match. A request gets the first queued fault that matches it.
 
         Args:
             fault: Such as `Fault.status(429, retry_after=1)`.
@@ -153,15 +153,15 @@ class Simulator:
         self._script.plan(Planned(fault, times_of(times), path, model))
 
     def hold(self) -> None:
-        """Let every request that arrives from now on wait for `release`."""
+        """Hold back every request that arrives from now on, until `release`."""
         self._gate.hold()
 
     def release(self) -> None:
-        """Answer what waits since `hold`."""
+        """Answer the requests that `hold` held back."""
         self._gate.release()
 
     def reset(self) -> None:
-        """Forget faults, replies, requests and counts, open the gate, and end the connections that are in use."""
+        """Forget faults, replies, requests and counts, release held requests, and close the connections in use."""
         self._script.reset()
         self._gate.release()
         loop = self._loop
@@ -208,7 +208,7 @@ class Simulator:
         return self
 
     def close(self) -> None:
-        """Stop listening and end every connection, those that hang too. A second call does nothing."""
+        """Stop listening and close every connection, including those that hang. A second call does nothing."""
         thread, self._thread = self._thread, None
         if thread is not None and self._loop is not None and self._stop is not None:
             self._loop.call_soon_threadsafe(self._stop.set)

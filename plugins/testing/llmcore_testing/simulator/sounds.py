@@ -1,4 +1,4 @@
-"""What the simulator says: a tone whose pitch comes from the text and whose length grows with it, in every format."""
+"""The tone that the simulator speaks with, in every format. Its pitch depends on the text, its length on the text's."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ _LARGEST_PIECE: Final = 16_001
 
 
 class Codec(NamedTuple):
-    """How audio is written."""
+    """A format of audio with its rates."""
 
     name: str
     """wav, mp3, opus, flac, aac, pcm, ulaw or alaw."""
     rate_hz: int
     kbps: int = 128
-    """Of mp3."""
+    """Bit rate of mp3."""
 
     @property
     def content_type(self) -> str:
-        """What an answer with such a body says of it."""
+        """The header `Content-Type` of such audio."""
         return _CONTENT_TYPES[self.name]
 
 
@@ -45,18 +45,18 @@ _CONTENT_TYPES: Final = {
 
 
 def seconds_of(text: str, speed: float = 1.0) -> float:
-    """Return how long *text* takes."""
+    """Return the duration of *text* in seconds."""
     return max(0.1, len(text) * SECONDS_PER_CHARACTER / speed)
 
 
-def spoken(text: str, codec: Codec, *, speed: float = 1.0, sized: bool = True) -> bytes:
-    """Return *text* as a whole file, the same each time.
+def speak(text: str, codec: Codec, *, speed: float = 1.0, sized: bool = True) -> bytes:
+    """Return the audio of *text* as a whole file. Equal texts give equal files.
 
     Args:
-        text: Different texts sound different, but for silent AAC of the same length.
+        text: Different texts give different audio, except in AAC, which is silent.
         codec: The format.
-        speed: 2 takes half the time.
-        sized: Whether a wav tells its length; vendors that stream it write that it is unknown.
+        speed: 2 halves the duration.
+        sized: Whether a wav states its length. Vendors that stream one state that it is unknown.
     """
     seconds, mark = seconds_of(text, speed), zlib.crc32(text.encode("utf-8", "surrogatepass"))
     match codec.name:
@@ -69,8 +69,8 @@ def spoken(text: str, codec: Codec, *, speed: float = 1.0, sized: bool = True) -
         case "flac":
             return frames.flac(seconds, codec.rate_hz, mark)
         case "ulaw" | "alaw":
-            return _repeated(_square(mark), round(seconds * codec.rate_hz))
-    samples = _repeated(_sine(mark), 2 * round(seconds * codec.rate_hz))
+            return _repeat(_square(mark), round(seconds * codec.rate_hz))
+    samples = _repeat(_sine(mark), 2 * round(seconds * codec.rate_hz))
     return samples if codec.name == "pcm" else wav_head(codec.rate_hz, len(samples), sized=sized) + samples
 
 
@@ -92,7 +92,7 @@ def _square(mark: int) -> bytes:
     return b"\x9f" * half + b"\x1f" * half
 
 
-def _repeated(period: bytes, size: int) -> bytes:
+def _repeat(period: bytes, size: int) -> bytes:
     return (period * (size // len(period) + 1))[:size]
 
 

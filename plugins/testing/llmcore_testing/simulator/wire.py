@@ -1,4 +1,4 @@
-"""HTTP/1.1 as bytes: reads requests out of what a socket brought, and writes the heads of answers."""
+"""HTTP/1.1 as bytes: parses requests from the bytes of a socket, and writes the heads of answers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _ENCODE: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).enc
 
 
 class Unreadable(Exception):
-    """What came is not a request that can be answered; the connection ends with *status*."""
+    """The received bytes are not a valid request. The server answers with *status* and closes the connection."""
 
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)
@@ -24,7 +24,7 @@ class Unreadable(Exception):
         self.request = RecordedRequest(
             method="", path="", query={}, headers={}, body=None, raw=b"", keep_alive=False
         )
-        """What is known of it: nothing but that the connection closes after the answer."""
+        """A placeholder that only says that the connection closes after the answer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,9 +36,9 @@ class RecordedRequest:
     """Without the query, percent-encoding undone."""
     query: Mapping[str, str] = field(repr=False)
     headers: Mapping[str, str] = field(repr=False)
-    """Names in lower case. Not in the repr: a key is among them."""
+    """Names in lower case. Not in the repr, because a key is among them."""
     body: Any = field(repr=False)
-    """The decoded JSON; None where there was none or it was not JSON."""
+    """The decoded JSON; None if the body is empty or not JSON."""
     raw: bytes = field(repr=False)
     """The body, byte for byte."""
     keep_alive: bool = field(default=True, repr=False)
@@ -48,26 +48,26 @@ class RecordedRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """What an endpoint answers; how it gets over the wire is decided elsewhere."""
+    """The answer of an endpoint. `frame` turns it into HTTP."""
 
     status: int = 200
     pieces: Iterable[bytes] = (b"",)
-    """The body. Of a stream each piece is written apart from the next."""
+    """The body. Each piece of a stream is written separately."""
     content_type: str = "application/json"
     headers: Mapping[str, str] = field(default_factory=dict)
     streamed: bool = False
     length: int | None = None
-    """Bytes of the body where it is too large to be held at once; None: what the pieces sum up to."""
+    """Size of a body that is too large for memory; None: the sum of the pieces."""
     cut_before: int | None = None
-    """First piece of a stream that already says how the answer ends."""
+    """Index of the first piece of a stream that says how the answer ends."""
     counted: str | None = None
-    """The count that grows when the whole answer has been sent."""
+    """The count to increase when the whole answer has been sent."""
     error_event: Callable[[str, str | None], bytes] | None = None
-    """Makes an error within a stream from its message and its code; None for OpenAI's."""
+    """Makes the event for an error inside a stream from its message and code; None for OpenAI's format."""
 
 
 def encode(value: Any) -> bytes:
-    """Return *value* as compact JSON in UTF-8; text that UTF-8 cannot hold is escaped."""
+    """Return *value* as compact JSON in UTF-8. Lone surrogates are escaped."""
     try:
         return _ENCODE(value).encode()
     except UnicodeEncodeError:
@@ -75,8 +75,8 @@ def encode(value: Any) -> bytes:
 
 
 @dataclass(frozen=True, slots=True)
-class Framed:
-    """An answer as it goes over the wire."""
+class FramedAnswer:
+    """An answer as HTTP: head, frames and tail."""
 
     head: bytes
     frames: Iterable[bytes]
@@ -84,16 +84,16 @@ class Framed:
     keep_alive: bool
 
 
-def framed(answer: Answer, request: RecordedRequest) -> Framed:
-    """Return *answer* in the form that the client of *request* understands."""
+def frame_answer(answer: Answer, request: RecordedRequest) -> FramedAnswer:
+    """Return *answer* as HTTP in the version of *request*."""
     if not answer.streamed:
         length = sum(map(len, answer.pieces)) if answer.length is None else answer.length
         head = _head(answer, f"content-length: {length}\r\n", keep_alive=request.keep_alive)
-        return Framed(head, answer.pieces, b"", request.keep_alive)
+        return FramedAnswer(head, answer.pieces, b"", request.keep_alive)
     if request.chunked_answers:
         head = _head(answer, "transfer-encoding: chunked\r\n", keep_alive=request.keep_alive)
-        return Framed(head, map(chunk, answer.pieces), b"0\r\n\r\n", request.keep_alive)
-    return Framed(_head(answer, "", keep_alive=False), answer.pieces, b"", keep_alive=False)
+        return FramedAnswer(head, map(chunk, answer.pieces), b"0\r\n\r\n", request.keep_alive)
+    return FramedAnswer(_head(answer, "", keep_alive=False), answer.pieces, b"", keep_alive=False)
 
 
 def chunk(data: bytes) -> bytes:
@@ -110,7 +110,7 @@ def _head(answer: Answer, size: str, *, keep_alive: bool) -> bytes:
 
 
 class RequestParser:
-    """Takes bytes as they come and gives requests when they are whole."""
+    """Incremental parser of requests."""
 
     def __init__(self) -> None:
         self._buffer = bytearray()
@@ -118,17 +118,17 @@ class RequestParser:
         self._length: int | None = 0
         self._chunks = bytearray()
         self.expects_continue = False
-        """Set when the client waits for leave to send its body; the reader of it clears it."""
+        """Set when the client waits for `100 Continue`. The server clears it after sending that."""
 
     def feed(self, data: bytes) -> None:
-        """Take what has arrived."""
+        """Append received bytes."""
         self._buffer += data
 
     def take(self) -> RecordedRequest | None:
-        """Return the next whole request, or None while one is still coming.
+        """Return the next complete request, or None if more bytes are needed.
 
         Raises:
-            Unreadable: The bytes are no HTTP/1 request, or too many.
+            Unreadable: The bytes are not an HTTP/1 request, or the request is too large.
         """
         if self._head is None and not self._read_head():
             return None
@@ -143,7 +143,7 @@ class RequestParser:
             path=unquote(path) if "%" in path else path,
             query=dict(parse_qsl(query, keep_blank_values=True)) if query else {},
             headers=headers,
-            body=_decoded(raw),
+            body=_decode(raw),
             raw=raw,
             keep_alive="close" not in tokens if modern else "keep-alive" in tokens,
             chunked_answers=modern,
@@ -189,7 +189,7 @@ class RequestParser:
             except ValueError:
                 raise Unreadable(400, "Expected the size of a chunk in hexadecimal digits.") from None
             if size < 0 or size + len(self._chunks) > _MOST_BODY_BYTES:
-                raise Unreadable(413, "The body is larger than the simulator takes.")
+                raise Unreadable(413, "The body is larger than 256 MiB.")
             stop = end + 2 + size + 2
             if len(self._buffer) < stop:
                 return None
@@ -207,11 +207,11 @@ def _length_of(headers: Mapping[str, str]) -> int | None:
     if not (text.isascii() and text.isdigit()):
         raise Unreadable(400, f"Expected content-length to be a number, got {text[:80]!r}.")
     if int(text) > _MOST_BODY_BYTES:
-        raise Unreadable(413, "The body is larger than the simulator takes.")
+        raise Unreadable(413, "The body is larger than 256 MiB.")
     return int(text)
 
 
-def _decoded(raw: bytes) -> Any:
+def _decode(raw: bytes) -> Any:
     if not raw:
         return None
     try:

@@ -1,4 +1,4 @@
-"""Azure's way to the same endpoints: a deployment in the path, an `api-key` header, an api-version."""
+"""The endpoints as Azure serves them: a deployment in the path, an `api-key` header, an api-version."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ def azure_key(request: RecordedRequest) -> str | None:
     return request.headers.get("api-key") or bearer_key(request)
 
 
-def _versioned(answer: Callable[[Call], Answer]) -> Callable[[Call], Answer]:
-    def checked(call: Call) -> Answer:
+def _require_version(answer: Callable[[Call], Answer]) -> Callable[[Call], Answer]:
+    def check_and_answer(call: Call) -> Answer:
         if not call.request.query.get("api-version"):
             return refusal(404, "Resource not found", code="404")
         return answer(call)
 
-    return checked
+    return check_and_answer
 
 
 GROUP: Final = Group(name="azure", key=azure_key, refuse=refusal)
 
 _DEPLOYMENT: Final = "/openai/deployments/{model}"
 ROUTES: Final = (
-    Route("POST", f"{_DEPLOYMENT}/chat/completions", _versioned(answer_chat), GROUP, chat=True),
-    Route("POST", f"{_DEPLOYMENT}/embeddings", _versioned(answer_embeddings), GROUP),
-    Route("POST", f"{_DEPLOYMENT}/audio/speech", _versioned(answer_speech), GROUP),
-    Route("GET", "/openai/models", _versioned(answer_models), GROUP),
+    Route("POST", f"{_DEPLOYMENT}/chat/completions", _require_version(answer_chat), GROUP, chat=True),
+    Route("POST", f"{_DEPLOYMENT}/embeddings", _require_version(answer_embeddings), GROUP),
+    Route("POST", f"{_DEPLOYMENT}/audio/speech", _require_version(answer_speech), GROUP),
+    Route("GET", "/openai/models", _require_version(answer_models), GROUP),
     Route("POST", "/openai/v1/chat/completions", answer_chat, GROUP, chat=True),
     Route("POST", "/openai/v1/embeddings", answer_embeddings, GROUP),
     Route("GET", "/openai/v1/models", answer_models, GROUP),

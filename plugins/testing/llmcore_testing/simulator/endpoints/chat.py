@@ -26,7 +26,7 @@ def answer_chat(call: Call) -> Answer:
     spent = headers(usage.get("total_tokens", 0) if isinstance(usage, dict) else 0)
     whole = call.fault is None or call.fault.kind not in _NO_ANSWER
     if call.fault is not None:
-        completion = _rewritten(completion, call.fault)
+        completion = _apply_fault(completion, call.fault)
     if not body.get("stream"):
         return Answer(pieces=(encode(completion),), headers=spent, counted="chat" if whole else None)
     include_usage = bool((body.get("stream_options") or {}).get("include_usage"))
@@ -41,7 +41,7 @@ def answer_chat(call: Call) -> Answer:
     )
 
 
-def _rewritten(completion: dict[str, Any], fault: Fault) -> dict[str, Any]:
+def _apply_fault(completion: dict[str, Any], fault: Fault) -> dict[str, Any]:
     match fault.kind:
         case "missing_usage":
             return {name: value for name, value in completion.items() if name != "usage"}

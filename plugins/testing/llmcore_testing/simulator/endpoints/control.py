@@ -1,4 +1,4 @@
-"""/_simulator/...: how another process scripts the simulator and asks what it saw."""
+"""/_simulator/...: lets another process script the simulator and read its records."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ def _counts(call: Call) -> Answer:
 
 
 def _requests(call: Call) -> Answer:
-    return _json({"requests": [_told(request) for request in call.script.requests()]})
+    return _json({"requests": [_describe(request) for request in call.script.requests()]})
 
 
-def _told(request: RecordedRequest) -> dict[str, Any]:
+def _describe(request: RecordedRequest) -> dict[str, Any]:
     headers = {name: "…" if name in _SECRETS else value for name, value in request.headers.items()}
     return {
         "method": request.method,
@@ -46,7 +46,7 @@ def _fail(call: Call) -> Answer:
         name: value for name, value in body.items() if name not in {"fault", "times", "path", "model"}
     }
     try:
-        fault, times = Fault.named(body["fault"], **settings), times_of(body.get("times", 1))
+        fault, times = Fault.from_name(body["fault"], **settings), times_of(body.get("times", 1))
     except ConfigError as exc:
         raise invalid(str(exc)) from None
     call.script.plan(Planned(fault, times, body.get("path"), body.get("model")))
@@ -71,26 +71,26 @@ def _json(value: Any) -> Answer:
     return Answer(pieces=(encode(value),))
 
 
-def _at_home(answer: Callable[[Call], Answer]) -> Callable[[Call], Answer]:
-    """Refuse a browser that was led here under another name, as in DNS rebinding."""
+def _require_loopback(answer: Callable[[Call], Answer]) -> Callable[[Call], Answer]:
+    """Reject requests for another host name, as a browser sends them after DNS rebinding."""
 
-    def checked(call: Call) -> Answer:
+    def check_and_answer(call: Call) -> Answer:
         host = call.request.headers.get("host", "").rpartition(":")[0] or call.request.headers.get("host")
         if host not in {"127.0.0.1", "localhost"}:
             return refusal(403, "The control of the simulator answers on 127.0.0.1 and localhost only.")
         return answer(call)
 
-    return checked
+    return check_and_answer
 
 
 GROUP: Final = Group(name="control", key=None, refuse=refusal, recorded=False)
 
 ROUTES: Final = (
-    Route("GET", "/_simulator/counts", _at_home(_counts), GROUP),
-    Route("GET", "/_simulator/requests", _at_home(_requests), GROUP),
-    Route("POST", "/_simulator/fail", _at_home(_fail), GROUP),
-    Route("POST", "/_simulator/replies", _at_home(_replies), GROUP),
-    Route("POST", "/_simulator/hold", _at_home(_act), GROUP),
-    Route("POST", "/_simulator/release", _at_home(_act), GROUP),
-    Route("POST", "/_simulator/reset", _at_home(_act), GROUP),
+    Route("GET", "/_simulator/counts", _require_loopback(_counts), GROUP),
+    Route("GET", "/_simulator/requests", _require_loopback(_requests), GROUP),
+    Route("POST", "/_simulator/fail", _require_loopback(_fail), GROUP),
+    Route("POST", "/_simulator/replies", _require_loopback(_replies), GROUP),
+    Route("POST", "/_simulator/hold", _require_loopback(_act), GROUP),
+    Route("POST", "/_simulator/release", _require_loopback(_act), GROUP),
+    Route("POST", "/_simulator/reset", _require_loopback(_act), GROUP),
 )

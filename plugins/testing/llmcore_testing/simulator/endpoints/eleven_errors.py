@@ -1,4 +1,4 @@
-"""How ElevenLabs says no: a `detail` with the new `code` and the old `status`, or a list where the body does not fit."""
+"""Errors of ElevenLabs: a `detail` with the new `code` and the old `status`, or a list for an invalid body."""
 
 from __future__ import annotations
 
@@ -76,12 +76,12 @@ def eleven_refusal(
     return Answer(status=status, pieces=(encode({"detail": detail}),), headers=told)
 
 
-def refused(status: int, code: str, message: str | None = None) -> Refused:
-    """Return the exception for a request that ElevenLabs refuses."""
+def make_error(status: int, code: str, message: str | None = None) -> Refused:
+    """Return the exception for a request that ElevenLabs rejects."""
     return Refused(eleven_refusal(status, message, code=code))
 
 
-def unprocessable(kind: str, name: str, said: str, given: Any = None) -> Refused:
-    """Return the exception for a body that the validator finds wanting."""
+def make_validation_error(kind: str, name: str, said: str, given: Any = None) -> Refused:
+    """Return the exception for a body that fails validation."""
     fault = {"type": kind, "loc": ["body", name], "msg": said, "input": given}
     return Refused(Answer(status=422, pieces=(encode({"detail": [fault]}),)))

@@ -1,4 +1,4 @@
-"""GET /v1/models as ElevenLabs answers it, and what each model takes."""
+"""GET /v1/models of ElevenLabs, with the limits of each model."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ MODELS: Final = {
 def answer_models(call: Call) -> Answer:
     """List the models."""
     known = call.settings.models
-    told = [_told(name, model) for name, model in MODELS.items() if known is None or name in known]
+    told = [_describe(name, model) for name, model in MODELS.items() if known is None or name in known]
     return Answer(pieces=(encode(told),), counted="models")
 
 
-def _told(name: str, model: Model) -> dict[str, Any]:
+def _describe(name: str, model: Model) -> dict[str, Any]:
     return {
         "model_id": name,
         "name": model.name,

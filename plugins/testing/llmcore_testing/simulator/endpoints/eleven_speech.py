@@ -1,4 +1,4 @@
-"""ElevenLabs' text to speech: whole, streamed, and with the moment of every character."""
+"""Text to speech of ElevenLabs: whole, streamed, and with the time of each character."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from llmcore_testing.simulator.common import new_id
-from llmcore_testing.simulator.endpoints.eleven_errors import refused, unprocessable
+from llmcore_testing.simulator.endpoints.eleven_errors import make_error, make_validation_error
 from llmcore_testing.simulator.endpoints.eleven_models import MODELS
-from llmcore_testing.simulator.endpoints.eleven_shelf import shelf_of
-from llmcore_testing.simulator.mouths import Mouth
+from llmcore_testing.simulator.endpoints.eleven_voice_store import find_store
 from llmcore_testing.simulator.routing import Call
 from llmcore_testing.simulator.sounds import Codec, in_pieces
+from llmcore_testing.simulator.synthesizers import Synthesizer
 from llmcore_testing.simulator.wire import Answer, encode
 
 _DEFAULT_FORMAT: Final = "mp3_44100_128"
@@ -32,120 +32,124 @@ _RANGES: Final = {
 }
 _MOST_LOCATORS: Final = 3
 _GROUP: Final = 10
-"""Characters of one piece of a stream with timestamps."""
+"""Characters in one line of a stream with timestamps."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Asked:
-    """A request that has been found in order."""
+class _SpeechRequest:
+    """A request that has been validated."""
 
     text: str
     codec: Codec
     speed: float
     credits: int
-    mouth: Mouth
+    synthesizer: Synthesizer
 
     def audio(self, *, sized: bool = True) -> bytes:
-        """Return what is heard."""
-        return self.mouth.spoken(self.text, self.codec, speed=self.speed, sized=sized)
+        """Return the audio of the text."""
+        return self.synthesizer.speak(self.text, self.codec, speed=self.speed, sized=sized)
 
     def headers(self) -> dict[str, str]:
-        """Return what comes with the audio."""
+        """Return the response headers."""
         return {"request-id": new_id(""), "history-item-id": new_id(""), "character-cost": str(self.credits)}
 
 
 def convert(call: Call) -> Answer:
     """Send the audio whole."""
-    asked = _asked(call)
-    audio = asked.audio()
+    speech = _read_request(call)
+    audio = speech.audio()
     return Answer(
         pieces=(audio,),
-        content_type=asked.codec.content_type,
-        headers=asked.headers(),
+        content_type=speech.codec.content_type,
+        headers=speech.headers(),
         counted="speech",
     )
 
 
 def stream(call: Call) -> Answer:
     """Send the audio in pieces."""
-    asked = _asked(call)
-    audio = asked.audio(sized=False)
+    speech = _read_request(call)
+    audio = speech.audio(sized=False)
     return Answer(
         pieces=tuple(in_pieces(audio)),
-        content_type=asked.codec.content_type,
-        headers=asked.headers(),
+        content_type=speech.codec.content_type,
+        headers=speech.headers(),
         streamed=True,
         counted="speech",
     )
 
 
 def convert_with_timestamps(call: Call) -> Answer:
-    """Send the audio within JSON, beside the moment of every character."""
-    asked = _asked(call)
-    audio = asked.audio()
-    body = _timed(audio, _alignment(asked, 0, len(asked.text)))
-    return Answer(pieces=(encode(body),), headers=asked.headers(), counted="speech")
+    """Send JSON with the audio and the time of each character."""
+    speech = _read_request(call)
+    audio = speech.audio()
+    body = _make_line(audio, _alignment(speech, 0, len(speech.text)))
+    return Answer(pieces=(encode(body),), headers=speech.headers(), counted="speech")
 
 
 def stream_with_timestamps(call: Call) -> Answer:
-    """Send lines of JSON, each with a part of the audio and of the moments."""
-    asked = _asked(call)
-    lines = tuple(encode(line) + b"\n\n" for line in _lines(asked))
-    return Answer(pieces=lines, headers=asked.headers(), streamed=True, counted="speech")
+    """Send lines of JSON, each with a part of the audio and the times of its characters."""
+    speech = _read_request(call)
+    lines = tuple(encode(line) + b"\n\n" for line in _lines(speech))
+    return Answer(pieces=lines, headers=speech.headers(), streamed=True, counted="speech")
 
 
-def _lines(asked: _Asked) -> Iterator[dict[str, Any]]:
-    audio = asked.audio(sized=False)
-    starts = range(0, len(asked.text), _GROUP)
+def _lines(speech: _SpeechRequest) -> Iterator[dict[str, Any]]:
+    audio = speech.audio(sized=False)
+    starts = range(0, len(speech.text), _GROUP)
     for index, start in enumerate(starts):
         part = audio[len(audio) * index // len(starts) : len(audio) * (index + 1) // len(starts)]
-        yield _timed(part, _alignment(asked, start, min(start + _GROUP, len(asked.text))))
+        yield _make_line(part, _alignment(speech, start, min(start + _GROUP, len(speech.text))))
 
 
-def _timed(audio: bytes, alignment: Mapping[str, Any]) -> dict[str, Any]:
+def _make_line(audio: bytes, alignment: Mapping[str, Any]) -> dict[str, Any]:
     encoded = base64.b64encode(audio).decode()
     return {"audio_base64": encoded, "alignment": alignment, "normalized_alignment": alignment}
 
 
-def _alignment(asked: _Asked, start: int, end: int) -> dict[str, Any]:
-    each = asked.mouth.seconds_of(asked.text, asked.speed) / len(asked.text)
+def _alignment(speech: _SpeechRequest, start: int, end: int) -> dict[str, Any]:
+    each = speech.synthesizer.seconds_of(speech.text, speech.speed) / len(speech.text)
     return {
-        "characters": list(asked.text[start:end]),
+        "characters": list(speech.text[start:end]),
         "character_start_times_seconds": [round(at * each, 3) for at in range(start, end)],
         "character_end_times_seconds": [round((at + 1) * each, 3) for at in range(start, end)],
     }
 
 
-def _asked(call: Call) -> _Asked:
+def _read_request(call: Call) -> _SpeechRequest:
     body = call.request.body if isinstance(call.request.body, dict) else {}
     text = body.get("text")
     if not isinstance(text, str):
-        raise unprocessable("missing", "text", "Field required", body)
+        raise make_validation_error("missing", "text", "Field required", body)
     if not text:
-        raise refused(400, "input_text_empty", "Input text cannot be empty.")
-    shelf_of(call).voice(call.names["voice"])
+        raise make_error(400, "input_text_empty", "Input text cannot be empty.")
+    find_store(call).voice(call.names["voice"])
     model = MODELS.get(body.get("model_id", "eleven_multilingual_v2"))
     known = call.settings.models is None or body.get("model_id") in call.settings.models
     if model is None or not known:
-        raise refused(400, "model_not_found", f"A model with model ID {body.get('model_id')} does not exist.")
+        raise make_error(
+            400, "model_not_found", f"A model with model ID {body.get('model_id')} does not exist."
+        )
     if len(text) > model.most_characters:
         said = f"This request's text has {len(text)} characters and exceeds the character limit of {model.most_characters}."
-        raise refused(400, "max_character_limit_exceeded", said)
+        raise make_error(400, "max_character_limit_exceeded", said)
     locators = body.get("pronunciation_dictionary_locators") or []
     if len(locators) > _MOST_LOCATORS:
-        raise unprocessable(
+        raise make_validation_error(
             "too_long", "pronunciation_dictionary_locators", "List should have at most 3 items"
         )
     for locator in locators:
-        shelf_of(call).dictionary(locator.get("pronunciation_dictionary_id", ""))
+        find_store(call).dictionary(locator.get("pronunciation_dictionary_id", ""))
     spent = round(len(text) * model.credits_per_character)
-    return _Asked(text, _codec(call), _speed(body), spent, call.settings.mouth)
+    return _SpeechRequest(text, _codec(call), _speed(body), spent, call.settings.synthesizer)
 
 
 def _codec(call: Call) -> Codec:
     name = call.request.query.get("output_format", _DEFAULT_FORMAT)
     if name not in _FORMATS:
-        raise unprocessable("enum", "output_format", "Input should be one of the output formats", name)
+        raise make_validation_error(
+            "enum", "output_format", "Input should be one of the output formats", name
+        )
     kind, rate, *kbps = name.split("_")
     return Codec(kind, int(rate), *map(int, kbps))
 
@@ -155,7 +159,7 @@ def _speed(body: Mapping[str, Any]) -> float:
     for name, (least, most) in _RANGES.items():
         value = settings.get(name)
         if value is not None and not (isinstance(value, int | float) and least <= value <= most):
-            raise refused(
+            raise make_error(
                 400, "invalid_voice_settings", f"Invalid setting for {name}, expected {least} to {most}."
             )
     return float(settings.get("speed") or 1.0)

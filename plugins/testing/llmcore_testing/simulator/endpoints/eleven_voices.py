@@ -1,4 +1,4 @@
-"""ElevenLabs' voices: listed, searched, told of, cloned and deleted."""
+"""Voices of ElevenLabs: list, search, describe, clone and delete."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import email.policy
 import json
 from typing import Any, Final
 
-from llmcore_testing.simulator.endpoints.eleven_errors import refused, unprocessable
-from llmcore_testing.simulator.endpoints.eleven_shelf import shelf_of
+from llmcore_testing.simulator.endpoints.eleven_errors import make_error, make_validation_error
+from llmcore_testing.simulator.endpoints.eleven_voice_store import find_store
 from llmcore_testing.simulator.routing import Call
 from llmcore_testing.simulator.wire import Answer, encode
 
@@ -19,16 +19,16 @@ _AUDIO: Final = (b"RIFF", b"ID3", b"OggS", b"fLaC", b"\xff\xfb", b"\xff\xf3", b"
 
 def list_voices(call: Call) -> Answer:
     """Return all voices at once, as the first version of this endpoint does."""
-    return _json({"voices": list(shelf_of(call).voices.values())}, "voices")
+    return _json({"voices": list(find_store(call).voices.values())}, "voices")
 
 
 def search_voices(call: Call) -> Answer:
-    """Return one page of the voices that fit."""
+    """Return one page of the matching voices."""
     query = call.request.query
     size = query.get("page_size", str(_USUAL_PAGE))
     if not size.isdigit() or not 1 <= int(size) <= _LARGEST_PAGE:
-        raise unprocessable("less_than_equal", "page_size", "Input should be from 1 to 100", size)
-    fitting = [voice for voice in shelf_of(call).voices.values() if _fits(voice, query)]
+        raise make_validation_error("less_than_equal", "page_size", "Input should be from 1 to 100", size)
+    fitting = [voice for voice in find_store(call).voices.values() if _fits(voice, query)]
     if query.get("sort") == "name":
         fitting.sort(key=lambda voice: voice["name"], reverse=query.get("sort_direction") == "desc")
     token = query.get("next_page_token", "0")
@@ -41,15 +41,15 @@ def search_voices(call: Call) -> Answer:
 
 def tell_voice(call: Call) -> Answer:
     """Return one voice."""
-    return _json(shelf_of(call).voice(call.names["voice"]), "voices")
+    return _json(find_store(call).voice(call.names["voice"]), "voices")
 
 
 def delete_voice(call: Call) -> Answer:
     """Delete a cloned voice."""
-    voice = shelf_of(call).voice(call.names["voice"])
+    voice = find_store(call).voice(call.names["voice"])
     if voice["category"] == "premade":
-        raise refused(400, "voice_does_not_belong_to_user", "You cannot delete a premade voice.")
-    del shelf_of(call).voices[voice["voice_id"]]
+        raise make_error(400, "voice_does_not_belong_to_user", "You cannot delete a premade voice.")
+    del find_store(call).voices[voice["voice_id"]]
     return _json({"status": "ok"}, "deleted")
 
 
@@ -57,32 +57,32 @@ def add_voice(call: Call) -> Answer:
     """Clone a voice from the recordings in a form."""
     fields, files = _form(call)
     if not fields.get("name"):
-        raise unprocessable("missing", "name", "Field required")
+        raise make_validation_error("missing", "name", "Field required")
     if not files:
-        raise unprocessable("missing", "files", "Field required")
+        raise make_validation_error("missing", "files", "Field required")
     if any(not file.startswith(_AUDIO) for file in files):
-        raise refused(400, "invalid_content", "Uploaded file contains invalid content, cannot process")
+        raise make_error(400, "invalid_content", "Uploaded file contains invalid content, cannot process")
     labels = json.loads(fields.get("labels") or "null") or {}
-    voice_id = shelf_of(call).add_voice(fields["name"], "cloned", fields.get("description", ""), labels)
+    voice_id = find_store(call).add_voice(fields["name"], "cloned", fields.get("description", ""), labels)
     return _json({"voice_id": voice_id, "requires_verification": False}, "cloned")
 
 
 def add_dictionary(call: Call) -> Answer:
-    """Keep a pronunciation dictionary."""
+    """Store a pronunciation dictionary."""
     body = call.request.body if isinstance(call.request.body, dict) else {}
     if not isinstance(body.get("name"), str) or not isinstance(body.get("rules"), list):
-        raise unprocessable("missing", "rules", "Field required", body)
-    shelf = shelf_of(call)
+        raise make_validation_error("missing", "rules", "Field required", body)
+    store = find_store(call)
     told = {
-        "id": shelf.new_id("Dict"),
+        "id": store.new_id("Dict"),
         "name": body["name"],
         "created_by": "simulator",
         "creation_time_unix": 1_700_000_000,
-        "version_id": shelf.new_id("Version"),
+        "version_id": store.new_id("Version"),
         "version_rules_num": len(body["rules"]),
         "description": body.get("description"),
     }
-    shelf.dictionaries[told["id"]] = {**told, "rules": body["rules"]}
+    store.dictionaries[told["id"]] = {**told, "rules": body["rules"]}
     return _json(told, "dictionaries")
 
 
@@ -102,7 +102,7 @@ def _form(call: Call) -> tuple[dict[str, str], list[bytes]]:
     """Return the texts and the files of a multipart form."""
     kind = call.request.headers.get("content-type", "")
     if not kind.startswith("multipart/form-data"):
-        raise unprocessable("missing", "name", "Field required")
+        raise make_validation_error("missing", "name", "Field required")
     head = f"content-type: {kind}\r\n\r\n".encode()
     whole = email.parser.BytesParser(policy=email.policy.HTTP).parsebytes(head + call.request.raw)
     fields: dict[str, str] = {}

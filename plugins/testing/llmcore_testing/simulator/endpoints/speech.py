@@ -24,9 +24,9 @@ def answer_speech(call: Call) -> Answer:
     """Speak the input."""
     body = body_of(call)
     model_of(call, body)
-    text, form, speed = _checked(body)
+    text, form, speed = _read_request(body)
     codec = Codec(form, 48_000 if form == "opus" else _RATE)
-    audio = call.settings.mouth.spoken(text, codec, speed=speed, sized=False)
+    audio = call.settings.synthesizer.speak(text, codec, speed=speed, sized=False)
     return Answer(
         pieces=tuple(in_pieces(audio)),
         content_type=codec.content_type,
@@ -36,7 +36,7 @@ def answer_speech(call: Call) -> Answer:
     )
 
 
-def _checked(body: Mapping[str, Any]) -> tuple[str, str, float]:
+def _read_request(body: Mapping[str, Any]) -> tuple[str, str, float]:
     text, voice = body.get("input"), body.get("voice")
     if not isinstance(text, str):
         raise invalid("Field required: input.", param="input")
@@ -45,10 +45,10 @@ def _checked(body: Mapping[str, Any]) -> tuple[str, str, float]:
     if len(text) > _MOST_CHARACTERS:
         raise _unfit("string_too_long", "input", f"String should have at most {_MOST_CHARACTERS} characters")
     if voice not in VOICES and not (isinstance(voice, dict) and voice.get("id")):
-        raise _unfit("enum", "voice", f"Input should be {_listed(VOICES)}")
+        raise _unfit("enum", "voice", f"Input should be {_join_names(VOICES)}")
     form = body.get("response_format", "mp3")
     if form not in _FORMATS:
-        raise _unfit("enum", "response_format", f"Input should be {_listed(_FORMATS)}")
+        raise _unfit("enum", "response_format", f"Input should be {_join_names(_FORMATS)}")
     speed = body.get("speed", 1.0)
     if not isinstance(speed, int | float) or not _SPEEDS[0] <= speed <= _SPEEDS[1]:
         raise _unfit("less_than_equal", "speed", "Input should be from 0.25 to 4.0")
@@ -60,5 +60,5 @@ def _unfit(kind: str, name: str, said: str) -> Refused:
     return invalid(f"[{{'type': '{kind}', 'loc': ('body', '{name}'), 'msg': '{said}'}}]")
 
 
-def _listed(names: tuple[str, ...]) -> str:
+def _join_names(names: tuple[str, ...]) -> str:
     return ", ".join(names[:-1]) + f" or {names[-1]}"

@@ -1,4 +1,4 @@
-"""Who speaks for the simulator: a tone that costs nothing, or an installed voice in the words of the text."""
+"""The synthesizers of the simulator: a tone, which costs nothing, or an installed voice that says the text."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from llmcore.install_lines import make_install_line
 from llmcore_testing.simulator import sounds
 from llmcore_testing.simulator.sounds import Codec
 
-__all__ = ["TONE", "Mouth", "mouth_named"]
+__all__ = ["TONE", "Synthesizer", "find_synthesizer"]
 
 _SLOWEST, _FASTEST = 0.5, 2.5
 _SLICE: Final = 65_536
@@ -27,15 +27,15 @@ _ENCODED: Final = {
 }
 
 
-class Mouth(Protocol):
-    """Turns text into audio, the same each time."""
+class Synthesizer(Protocol):
+    """Turns text into audio: equal texts into equal audio."""
 
     def seconds_of(self, text: str, speed: float = 1.0) -> float:
-        """Return how long *text* takes."""
+        """Return the duration of *text* in seconds."""
         ...
 
-    def spoken(self, text: str, codec: Codec, *, speed: float = 1.0, sized: bool = True) -> bytes:
-        """Return *text* as a whole file; see `sounds.spoken`."""
+    def speak(self, text: str, codec: Codec, *, speed: float = 1.0, sized: bool = True) -> bytes:
+        """Return the audio of *text* as a whole file; see `sounds.speak`."""
         ...
 
 
@@ -43,29 +43,29 @@ class _Tone:
     def seconds_of(self, text: str, speed: float = 1.0) -> float:
         return sounds.seconds_of(text, speed)
 
-    def spoken(self, text: str, codec: Codec, *, speed: float = 1.0, sized: bool = True) -> bytes:
-        return sounds.spoken(text, codec, speed=speed, sized=sized)
+    def speak(self, text: str, codec: Codec, *, speed: float = 1.0, sized: bool = True) -> bytes:
+        return sounds.speak(text, codec, speed=speed, sized=sized)
 
 
-TONE: Final[Mouth] = _Tone()
+TONE: Final[Synthesizer] = _Tone()
 
 
 class _Voice:
-    """An installed voice. What it said is kept: a test asks the same often."""
+    """An installed voice. Its audio is cached, because tests request the same texts often."""
 
     def __init__(self, provider: Any) -> None:
         self._provider = provider
-        self._said = cache(self._say)
-        self._written = cache(self._write)
+        self._cached_levels = cache(self._say)
+        self._cached_audio = cache(self._write)
 
     def seconds_of(self, text: str, speed: float = 1.0) -> float:
-        levels, rate_hz = self._said(text, speed)
+        levels, rate_hz = self._cached_levels(text, speed)
         return len(levels) / rate_hz
 
-    def spoken(self, text: str, codec: Codec, *, speed: float = 1.0, sized: bool = True) -> bytes:
-        audio = self._written(text, codec, speed)
-        if audio is None:  # nobody here writes this format
-            return sounds.spoken(text, codec, speed=speed, sized=sized)
+    def speak(self, text: str, codec: Codec, *, speed: float = 1.0, sized: bool = True) -> bytes:
+        audio = self._cached_audio(text, codec, speed)
+        if audio is None:  # this format cannot be written here
+            return sounds.speak(text, codec, speed=speed, sized=sized)
         if codec.name == "wav":
             return sounds.wav_head(codec.rate_hz, len(audio), sized=sized) + audio
         return audio
@@ -78,7 +78,7 @@ class _Voice:
         return levels, speech.sample_rate_hz
 
     def _write(self, text: str, codec: Codec, speed: float) -> bytes | None:
-        levels = _at_rate(*self._said(text, speed), codec.rate_hz)
+        levels = _at_rate(*self._cached_levels(text, speed), codec.rate_hz)
         if codec.name in ("pcm", "wav"):
             if sys.byteorder == "big":
                 levels.byteswap()
@@ -100,8 +100,8 @@ class _Voice:
 
 
 @cache
-def mouth_named(name: str) -> Mouth:
-    """Return who is called *name*: "tone", or an installed voice provider.
+def find_synthesizer(name: str) -> Synthesizer:
+    """Return the synthesizer *name*: "tone", or an installed voice provider.
 
     Raises:
         ConfigError: No such voice is installed.
@@ -114,14 +114,14 @@ def mouth_named(name: str) -> Mouth:
                 return _Voice(offered.create(offered.options()))
     installed = sorted({found.name for found in entry_points(group="llmcore.voice")})
     raise ConfigError(
-        f"the simulator finds no voice {name!r}",
+        f"unknown voice {name!r} of the simulator",
         expected=f"tone, or an installed voice that needs no key: {', '.join(installed) or 'none is installed'}",
         fix=make_install_line("llmcore-voice-espeak"),
     )
 
 
 def _at_rate(levels: array[int], rate_hz: int, wanted_hz: int) -> array[int]:
-    """Return *levels* at another rate, each new one between its two neighbours."""
+    """Return *levels* resampled to another rate by linear interpolation."""
     if rate_hz == wanted_hz or len(levels) < 2:
         return levels[:]
     count = len(levels) * wanted_hz // rate_hz

@@ -1,4 +1,4 @@
-"""What one simulator keeps for ElevenLabs' callers until its reset: voices, and pronunciation dictionaries."""
+"""The voices and pronunciation dictionaries of the simulated ElevenLabs account, kept until the simulator's reset."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from llmcore_testing.simulator.endpoints.eleven_errors import refused
+from llmcore_testing.simulator.endpoints.eleven_errors import make_error
 from llmcore_testing.simulator.routing import Call
 
 _NAMES: Final = (
@@ -18,11 +18,11 @@ _NAMES: Final = (
 )  # fmt: skip
 _ID_LENGTH: Final = 20
 USUAL_VOICE: Final = "JBFqnCBsd6RMkjVDRZzb"
-"""The id of a voice that the vendor's own examples speak with."""
+"""The id of a voice that the vendor's examples use."""
 
 
 @dataclass(slots=True)
-class Shelf:
+class VoiceStore:
     """Voices and dictionaries by their id."""
 
     voices: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -37,7 +37,7 @@ class Shelf:
     def add_voice(
         self, name: str, category: str, description: str, labels: dict[str, str], voice_id: str | None = None
     ) -> str:
-        """Keep a voice; return its id."""
+        """Add a voice and return its id."""
         voice_id = voice_id or self.new_id("Voice")
         self.voices[voice_id] = {
             "voice_id": voice_id,
@@ -55,35 +55,35 @@ class Shelf:
         """Return a voice.
 
         Raises:
-            Refused: There is none.
+            Refused: There is no such voice.
         """
         found = self.voices.get(voice_id)
         if found is not None:
             return found
         if len(voice_id) != _ID_LENGTH or not voice_id.isalnum():
-            raise refused(400, "invalid_uid", f"An invalid ID has been received: '{voice_id}'.")
-        raise refused(404, "voice_not_found", f"A voice with the voice_id {voice_id} was not found.")
+            raise make_error(400, "invalid_uid", f"An invalid ID has been received: '{voice_id}'.")
+        raise make_error(404, "voice_not_found", f"A voice with the voice_id {voice_id} was not found.")
 
     def dictionary(self, dictionary_id: str) -> dict[str, Any]:
         """Return a pronunciation dictionary, or raise as `voice` does."""
         found = self.dictionaries.get(dictionary_id)
         if found is None:
-            raise refused(404, "pronunciation_dictionary_not_found")
+            raise make_error(404, "pronunciation_dictionary_not_found")
         return found
 
 
-def shelf_of(call: Call) -> Shelf:
-    """Return the shelf of the simulator that is asked."""
-    shelf = call.script.kept("elevenlabs", _stocked)
-    assert isinstance(shelf, Shelf)
-    return shelf
+def find_store(call: Call) -> VoiceStore:
+    """Return the store of the simulator that received the call."""
+    store = call.script.get_or_create("elevenlabs", _make_store)
+    assert isinstance(store, VoiceStore)
+    return store
 
 
-def _stocked() -> Shelf:
-    shelf = Shelf()
+def _make_store() -> VoiceStore:
+    store = VoiceStore()
     for name, gender, language, accent in _NAMES:
         labels = {"gender": gender, "language": language, "accent": accent}
-        shelf.add_voice(name, "premade", f"A {gender} voice, {accent}", labels)
+        store.add_voice(name, "premade", f"A {gender} voice, {accent}", labels)
     usual = {"gender": "male", "language": "en", "accent": "british"}
-    shelf.add_voice("George", "premade", "A warm male voice, british", usual, USUAL_VOICE)
-    return shelf
+    store.add_voice("George", "premade", "A warm male voice, british", usual, USUAL_VOICE)
+    return store
