@@ -156,7 +156,8 @@ class Backend:
         return PieceStream(self.provider, name, *args, **named)
 
     def readdress(self, error: LLMCoreError) -> None:
-        """Replace the provider's name and table by those of the instance in an *error* of the plugin."""
+        """Adapt an *error* of the plugin: its commands to the configuration in use, its names to those of the instance."""
+        self._adapt_commands(error)
         if self.name == self.provider_name:
             return
         replacements = (
@@ -179,6 +180,14 @@ class Backend:
             replace(error.fix),
         )
         error.notes = tuple(replace(note) or "" for note in error.notes)
+
+    def _adapt_commands(self, error: LLMCoreError) -> None:
+        line_to_set = getattr(self._settings, "line_to_set", None)
+        if line_to_set is not None:
+            from llmcore.config.commands import adapt_commands
+
+            error.fix = error.fix and adapt_commands(error.fix, line_to_set)
+            error.notes = tuple(adapt_commands(note, line_to_set) for note in error.notes)
 
     def _point_at_line(self, error: LLMCoreError) -> None:
         """Replace the place `[llm.openai] base_url` of an *error* by the line of the file that sets it, if one does."""

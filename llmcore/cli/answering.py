@@ -153,7 +153,9 @@ class Question:
 
             note(
                 explain_echo(
-                    self._core.catalogue.list_names("llm"), make_install_line("llmcore-openai-optimized")
+                    self._core.catalogue.list_names("llm"),
+                    make_install_line("llmcore-openai-optimized"),
+                    self._core.settings.line_to_set,
                 )
             )
 

@@ -3,27 +3,31 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 __all__ = ["explain_echo"]
 
 _MODEL = "gpt-5.6-luna"
 
 
-def explain_echo(providers: Iterable[str], install: str | None) -> str:
+def explain_echo(
+    providers: Iterable[str], install: str | None, line_to_set: Callable[[tuple[str, ...], str], str]
+) -> str:
     """Return the note.
 
     Args:
         providers: The language models that are installed.
         install: The command that installs `openai`; None if it is unknown.
+        line_to_set: See `Settings.line_to_set`.
     """
+    provider = line_to_set(("llm", "provider"), "openai")
     lines = ["echo is the built-in stand-in: it repeats the prompt. To use a real model, run:"]
     if "openai" not in providers:
         lines.append(f"  {install or 'llmcore plugins'}")
     if not os.environ.get("OPENAI_API_KEY"):
         lines.append("  export OPENAI_API_KEY=sk-...")
-    lines.append(f"  llmcore config set llm.provider openai && llmcore config set llm.model {_MODEL}")
+    lines.append(f"  {provider} && {line_to_set(('llm', 'model'), _MODEL)}")
     lines.append("or, with a server of your own such as Ollama:")
     lines.append("  export OPENAI_BASE_URL=http://127.0.0.1:11434/v1 OPENAI_API_KEY=unused")
-    lines.append("  llmcore config set llm.provider openai && llmcore config set llm.model NAME")
+    lines.append(f"  {provider} && {line_to_set(('llm', 'model'), 'NAME')}")
     return "\n".join(lines)

@@ -102,7 +102,8 @@ def _show_budgets(args: argparse.Namespace) -> int:
             paint = Paint.of(get_stdout(), no_color=args.no_color)
             put(render_table(headers, [_render_budget(state) for state in states], paint))
         else:
-            note('no budget is configured: llmcore config set budget.limit "5.00 USD"')
+            fix = core.settings.line_to_set(("budget", "limit"), "5.00 USD")
+            note(f"no budget is configured: {fix}")
     return 0
 
 

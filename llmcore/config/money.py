@@ -111,6 +111,14 @@ class LedgerSettings(msgspec.Struct, frozen=True):
     enabled: bool
     layer: Layer | None = None
     """What decides `enabled`, for errors of the calls that need the ledger."""
+    line_to_set: Callable[[Path, str], str] | None = None
+    """See `Settings.line_to_set`."""
+
+    def make_fix(self, name: str, value: str) -> str:
+        """Return the line to paste that sets `ledger.NAME` to *value*."""
+        if self.line_to_set is None:
+            return f"llmcore config set ledger.{name} {value}"
+        return self.line_to_set(("ledger", name), value)
 
 
 class _Entry(NamedTuple):

@@ -179,7 +179,8 @@ class Settings(ProcessBound):
             MappingProxyType({name: _read_price(table) for name, table in tree.get("prices", {}).items()}),
         )
         keep("limits", MappingProxyType(read_limits(tree)))
-        keep("ledger", read_ledger(tree, self.owner, env))
+        ledger = read_ledger(tree, self.owner, env)
+        keep("ledger", msgspec.structs.replace(ledger, line_to_set=self.line_to_set))
         keep("observers", read("observers", "use"))
 
     def __setattr__(self, name: str, value: object) -> None:

@@ -67,14 +67,14 @@ def make_disabled_error(ledger: LedgerSettings) -> BudgetError:
     )
 
 
-def make_unwritable_error(reason: str, path: Path | None) -> BudgetError:
+def make_unwritable_error(reason: str, path: Path | None, ledger: LedgerSettings) -> BudgetError:
     """Return the error for a call that a budget counts while the ledger at *path* cannot be written; None if it has no path."""
     return BudgetError(
         f"a budget applies, but its ledger cannot be written: {reason}",
         code="LC603",
         where="[ledger]" if path is None else str(path),
         expected="a file that this user can write",
-        fix="llmcore config set ledger.path ./ledger.sqlite3",
+        fix=ledger.make_fix("path", "./ledger.sqlite3"),
     )
 
 

@@ -68,7 +68,7 @@ class Spending:
         observers: Sequence[Any] = (),
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self._ledger = ledger
+        self.settings = ledger
         self.is_enabled = ledger.enabled and ledger.path is not None
         """Whether there is a ledger. Without one, requests that a budget counts are refused."""
         self.lacks_home = ledger.enabled and ledger.path is None
@@ -386,5 +386,6 @@ class Spending:
 
     def _raise_unwritable(self, reason: str) -> NoReturn:
         if not (self.is_enabled or self.lacks_home):
-            raise make_disabled_error(self._ledger)
-        raise_unchained(make_unwritable_error(reason, self.database.path if self.is_enabled else None))
+            raise make_disabled_error(self.settings)
+        path = self.database.path if self.is_enabled else None
+        raise_unchained(make_unwritable_error(reason, path, self.settings))

@@ -158,14 +158,14 @@ class UsageBook(ProcessBound):
                 "there is no ledger: the user has no home directory to store it in",
                 where="[ledger] path",
                 expected="a path, or HOME or XDG_STATE_HOME as an absolute path",
-                fix="llmcore config set ledger.path /var/lib/llmcore/ledger.sqlite3",
+                fix=spending.settings.make_fix("path", "/var/lib/llmcore/ledger.sqlite3"),
             )
         if not spending.is_enabled:
             raise LedgerError(
                 "the ledger is disabled",
                 where="[ledger] enabled",
                 expected="enabled = true, which is the default",
-                fix="llmcore config set ledger.enabled true",
+                fix=spending.settings.make_fix("enabled", "true"),
             )
         return spending
 

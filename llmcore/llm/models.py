@@ -190,7 +190,7 @@ class Models:
                 code="LC112",
                 where="[llm] model",
                 expected="the name of a model",
-                fix="llmcore config set llm.model NAME",
+                fix=backend.line_to_set(("llm", "model"), "NAME"),
             )
         return Target(
             backend, model, functools.partial(self._find_key_maker, backend), _read_extra_body(backend), path
@@ -252,6 +252,7 @@ def _make_name_error(name: str, nearest_name: str, provider: str) -> BadRequest:
 
 def _make_model_error(target: Target, nearest_name: str, *, bare: bool) -> BadRequest:
     provider, model = target.backend.name, target.model
+    extra = target.backend.line_to_set(("llm", provider, "extra_models"), f'["{model}"]')
     nearest_name = nearest_name if bare else f"{provider}:{nearest_name}"
     return BadRequest(
         f"model must be a model of `{provider}`, got `{model}`",
@@ -259,9 +260,7 @@ def _make_model_error(target: Target, nearest_name: str, *, bare: bool) -> BadRe
         where="model",
         expected=f"a model that `{provider}` knows, or one that is nothing like it",
         suggestion=nearest_name,
-        notes=(
-            f"if the server has `{model}`: llmcore config set llm.{provider}.extra_models '[\"{model}\"]'",
-        ),
+        notes=(f"if the server has `{model}`: {extra}",),
         fix=f'model="{nearest_name}"',
     )
 

@@ -11,7 +11,9 @@ import llmcore
 from llmcore.cli import main
 from llmcore.cli.contacts import contact_all
 from llmcore.cli.misuse import render_command
-from llmcore.errors import BadRequest, ConfigError, ProviderError, StorageUnavailable
+from llmcore.cli.standin import explain_echo
+from llmcore.config.commands import adapt_commands
+from llmcore.errors import BadRequest, ConfigError, LLMCoreError, ProviderError, StorageUnavailable
 from llmcore_testing import Fault, Simulator
 from tests.kits.mistakes import closed_port
 
@@ -174,3 +176,89 @@ def test_a_reference_keeps_its_value_when_its_key_is_renamed() -> None:
     with llmcore.load() as core, pytest.raises(ConfigError) as caught:
         core.storage.exists("a")
     assert (caught.value.fix or "").endswith("config set storage.s3.access_key_id env:S3_ID")
+
+
+LITERALS: dict[str, tuple[str, Any, str, str]] = {
+    "no model": (
+        '[llm]\nprovider = "openai"\n[llm.openai]\napi_key = "env:OPENAI_API_KEY"\n',
+        lambda core: core.llm.chat("Hi"),
+        "fix",
+        "llmcore --config app.toml config set llm.model NAME",
+    ),
+    "an unknown model": (
+        '[llm.openai]\napi_key = "env:OPENAI_API_KEY"\n',
+        lambda core: core.llm.chat("Hi", model="openai:gpt-6-solo"),
+        "notes",
+        "llmcore --config app.toml config set llm.openai.extra_models '[\"gpt-6-solo\"]'",
+    ),
+    "no ledger": (
+        "[ledger]\nenabled = false\n",
+        lambda core: core.usage.budgets(),
+        "fix",
+        "llmcore --config app.toml config set ledger.enabled true",
+    ),
+    "a ledger that cannot be written": (
+        '[llm]\nprovider = "echo"\nmodel = "echo"\n[ledger]\npath = "/dev/null/ledger"\n[budget]\nlimit = "1 USD"\n',
+        lambda core: core.llm.chat("Hi"),
+        "fix",
+        "llmcore --config app.toml config set ledger.path ./ledger.sqlite3",
+    ),
+    "a folder that cannot be made": (
+        '[cache]\nprovider = "file"\n[cache.file]\ncache_dir = "/dev/null/cache"\n',
+        lambda core: core.backend("cache", "file").provider.set("key", b""),
+        "fix",
+        "llmcore --config app.toml config set cache.provider memory",
+    ),
+    "an address that is not one": (
+        '[cache]\nprovider = "redis"\n[cache.redis]\nurl = "localhost"\n',
+        lambda core: core.backend("cache", "redis").provider,
+        "fix",
+        "llmcore --config app.toml config set cache.redis.url redis://localhost:6379/0",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", LITERALS)
+def test_every_command_to_set_a_key_names_the_file_that_code_named(
+    case: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-test")
+    text, act, attribute, expected = LITERALS[case]
+    Path("app.toml").write_text(text)
+    with llmcore.load("app.toml") as core, pytest.raises(LLMCoreError) as caught:
+        act(core)
+    found = str(getattr(caught.value, attribute))
+    assert expected.partition("'")[0] in found.replace("\\", ""), caught.value.render()
+
+
+def test_a_command_of_a_plugin_becomes_a_dict_if_the_configuration_is_one() -> None:
+    config = {"cache": {"provider": "redis", "redis": {"url": "localhost"}}}
+    with llmcore.load(config) as core, pytest.raises(LLMCoreError) as caught:
+        core.backend("cache", "redis").provider  # noqa: B018 - creates it
+    assert caught.value.fix == '{"cache": {"redis": {"url": "redis://localhost:6379/0"}}}'
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("llmcore config set cache.provider memory", "SET cache.provider=memory"),
+        ("""llmcore config set 'prices."a:b"' '{ input = 1 }'""", "SET prices.a:b={ input = 1 }"),
+        ("llmcore config set a.b 1 && llmcore config set a.c 2", "SET a.b=1 && SET a.c=2"),
+        ("try it: llmcore config set a.b c", "try it: SET a.b=c"),
+        ("llmcore config set a.b", "llmcore config set a.b"),
+        ("llmcore config set a.b 'open", "llmcore config set a.b 'open"),
+        ("llmcore doctor", "llmcore doctor"),
+    ],
+)  # fmt: skip
+def test_commands_are_found_in_a_text(text: str, expected: str) -> None:
+    assert adapt_commands(text, lambda path, value: f"SET {'.'.join(path)}={value}") == expected
+
+
+def test_notes_of_the_command_line_name_the_file(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("app.toml").write_text('[llm]\nprovider = "echo"\nmodel = "echo"\n')
+    assert main(["--config", "app.toml", "usage", "budget"]) == 0
+    assert "llmcore --config app.toml config set budget.limit '5.00 USD'" in capsys.readouterr().err
+    with llmcore.load("app.toml") as core:
+        lines = explain_echo(["openai"], None, core.settings.line_to_set).splitlines()
+    assert lines.count("  llmcore --config app.toml config set llm.provider openai && "
+                       "llmcore --config app.toml config set llm.model NAME") == 1  # fmt: skip

@@ -1,0 +1,37 @@
+"""Adapts `llmcore config set KEY VALUE` in the errors of plugins to the configuration in use."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Final
+
+from llmcore.config.keys import Path, parse_key
+from llmcore.errors import ConfigError
+
+__all__ = ["adapt_commands"]
+
+_COMMAND: Final = "llmcore config set "
+_WORD: Final = r"""(?:'[^']*'|"[^"]*"|[^\s'"])+"""
+_CALL: Final = re.compile(rf"{_COMMAND}({_WORD}) ({_WORD})")
+
+
+def adapt_commands(text: str, line_to_set: Callable[[Path, str], str]) -> str:
+    """Return *text*, a fix or a note, with each `llmcore config set KEY VALUE` replaced by the line of *line_to_set*.
+
+    A plugin does not know where its options come from: a file given by path, the environment, or a dict. A command that already
+    changes the right file is left as the plugin wrote it.
+    """
+    if _COMMAND not in text:
+        return text
+    import shlex
+
+    def adapt(found: re.Match[str]) -> str:
+        try:
+            key, value = (shlex.split(word)[0] for word in found.groups())
+            line = line_to_set(parse_key(key), value)
+        except (ConfigError, LookupError, ValueError):
+            return found[0]
+        return found[0] if not line or line.startswith(_COMMAND) else line
+
+    return _CALL.sub(adapt, text)
