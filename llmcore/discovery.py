@@ -71,9 +71,9 @@ HOST: Final = "llmcore-host"
 
 BUILTIN: Final = tuple(
     Claim(kind=kind, name=name, distribution=HOST, version="", module="llmcore.builtin.plugin")
-    for kind, name in (("llm", "echo"), ("cache", "file"), ("cache", "memory"))
+    for kind, name in (("llm", "echo"), ("cache", "file"), ("cache", "memory"), ("tables", "chat"))
 )
-"""The providers of the host, loaded through the same hooks. No plugin can take their names."""
+"""The providers and tables of the host, loaded through the same hooks. No plugin can take their names."""
 
 
 class Distribution(NamedTuple):

@@ -1,4 +1,4 @@
-"""Register the built-in backends `echo`, `memory` and `file` through the same hooks as any plugin."""
+"""Register the built-in backends `echo`, `memory` and `file`, and the tables of commands, through the same hooks as any plugin."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
-from llmcore.hookspecs import COMMON_PARAMETERS, Options, Provider, hookimpl
+from llmcore.hookspecs import COMMON_PARAMETERS, Options, Provider, Table, hookimpl
 from llmcore.log import logger
 from llmcore.types import Size
 
-__all__ = ["LLMCORE_API", "EchoOptions", "FileOptions", "MemoryOptions"]
+__all__ = ["LLMCORE_API", "ChatOptions", "EchoOptions", "FileOptions", "MemoryOptions"]
 
 LLMCORE_API = 1
 
@@ -39,6 +39,13 @@ class FileOptions(Options):
     """Evict the least recently used entries, or approximately the least frequently used."""
     namespace: str = "default"
     """Namespaces share the file, but not their entries; `clear` empties one namespace."""
+
+
+class ChatOptions(Options):
+    """`[chat]`, for the command `llmcore chat`."""
+
+    keep: bool = True
+    """Whether conversations are kept."""
 
 
 def _create_echo(options: EchoOptions) -> object:
@@ -79,3 +86,9 @@ def llmcore_cache_providers() -> Iterator[Provider]:
     """Offer `memory`, for one process, and `file`, for all processes of a machine."""
     yield Provider(name="memory", options=MemoryOptions, create=_create_memory)
     yield Provider(name="file", options=FileOptions, create=_create_file)
+
+
+@hookimpl
+def llmcore_tables() -> Iterator[Table]:
+    """Declare `[chat]`."""
+    yield Table(name="chat", options=ChatOptions)

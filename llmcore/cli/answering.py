@@ -89,6 +89,11 @@ class Question:
         self._before = core.usage.totals()
         self._began = time.perf_counter()
 
+    @property
+    def model(self) -> str:
+        """The model that answered; empty if none has."""
+        return self._model
+
     def ask(self, prompt: str | Sequence[Message]) -> Reply:
         """Wait for the answer and return it."""
         with self._waiting() or contextlib.nullcontext():

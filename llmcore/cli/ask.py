@@ -30,6 +30,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "  cat notes.txt | llmcore ask Sum this up: -\n"
         "  llmcore ask -a photo.jpg What is in this picture?\n"
         "  llmcore ask --schema 'name, age int' Invent a pirate\n"
+        "  llmcore ask -c And in winter?\n"
         "  llmcore ask -m openai:gpt-5.6-luna -p temperature=0.2 Hello"
     )
     parser.add_argument(
@@ -43,6 +44,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         help="an image, audio or another file, or its address; repeatable",
+    )
+    parser.add_argument(
+        "-c",
+        "--continue",
+        dest="again",
+        action="store_true",
+        help="ask in the conversation that was used last, and keep it; without one, begin one",
     )
     parser.add_argument("--refresh", action="store_true", help="skip cached answers, and cache the new one")
     parser.add_argument(
@@ -65,6 +73,13 @@ def run(args: argparse.Namespace) -> int:
 
         given["response_format"] = schema = read_schema(args.schema)
     with open_core(args) as core:
+        kept = None
+        if args.again:
+            from llmcore.cli.keeping import begin
+
+            kept = begin(core, given, again=True)
+            kept.introduce(no_color=args.no_color)
+            message = kept.ask(message if isinstance(message, str) else message[0]["content"])
         question = Question(core, given, no_color=args.no_color)
         try:
             if _should_stream(args):
@@ -80,6 +95,9 @@ def run(args: argparse.Namespace) -> int:
 
             add_model_hint(error, core, args.model)
             raise_unchained(use_shell_syntax(error))
+        finally:
+            if kept is not None:
+                kept.answer(question.text, question.model)
         question.print_footer()
     if args.prompt and "-" not in args.prompt and _has_unread_stdin():
         note("note: stdin was not read; write - where its text belongs: llmcore ask Sum this up: -")

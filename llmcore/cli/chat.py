@@ -1,4 +1,4 @@
-"""`llmcore chat`: a conversation; the model gets all earlier messages."""
+"""`llmcore chat`: a conversation; the model gets all earlier messages, and every turn is kept."""
 
 from __future__ import annotations
 
@@ -9,51 +9,102 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 from llmcore.cli.answering import Question, add_options, read_options, use_shell_syntax
+from llmcore.cli.misuse import UsageError
 from llmcore.cli.model_hint import add_model_hint
 from llmcore.cli.opening import open_core
 from llmcore.cli.report import render_error
 from llmcore.cli.show import Paint, note, put
 from llmcore.cli.streams import give_stdout
-from llmcore.errors import LLMCoreError
+from llmcore.errors import LLMCoreError, StorageError
 
 if TYPE_CHECKING:
+    from llmcore.cli.keeping import KeptConversation
     from llmcore.core import Core
-    from llmcore.types import Message
 
 __all__ = ["configure", "run"]
 
 _COMMANDS = {
     "/exit": "end the conversation (as Ctrl-D)",
     "/model NAME": "switch to another model",
-    "/new": "forget the conversation so far",
+    "/new": "begin a new conversation",
     "/help": "show these commands",
 }
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `chat`."""
-    parser.epilog = "in the conversation:\n" + _render_help() + "\n  Ctrl-C        interrupt the answer"
+    parser.epilog = (
+        "in the conversation:\n" + _render_help() + "\n  Ctrl-C        interrupt the answer\n\n"
+        "Conversations are JSON files, conversations/NAME.json, in the configured\n"
+        "storage; without one, in the user's state folder."
+    )
+    parser.add_argument("name", nargs="?", metavar="NAME", help="continue this conversation")
+    parser.add_argument(
+        "-c",
+        "--continue",
+        dest="again",
+        action="store_true",
+        help="continue the conversation that was used last",
+    )
+    parser.add_argument("--name", dest="new_name", metavar="NAME", help="the name of the new conversation")
+    parser.add_argument("--list", action="store_true", help="list the kept conversations, newest first")
+    parser.add_argument(
+        "--search", nargs="+", metavar="WORD", help="list the conversations that contain all of the words"
+    )
+    parser.add_argument(
+        "-n", "--number", type=int, default=0, metavar="N", help="list at most N conversations; default: all"
+    )
+    parser.add_argument("--no-keep", action="store_true", help="do not keep this conversation")
     add_options(parser)
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
     """Run the conversation until the user ends it."""
+    _check(args)
     with open_core(args) as core:
-        conversation = _Conversation(core, read_options(args), args)
-        if conversation.is_interactive:
+        if args.list or args.search:
+            from llmcore.cli.conversation_list import print_conversations
+            from llmcore.cli.conversations import open_conversations
+
+            return print_conversations(open_conversations(core), args)
+        session = _Session(core, read_options(args), args)
+        if session.is_interactive:
             with contextlib.suppress(ImportError):
                 import readline  # noqa: F401 - adds line editing to input(); Windows has its own
             note("/help shows the commands; Ctrl-D ends.")
-        while conversation.take_turn():
-            pass
-    return 1 if conversation.failed and not conversation.is_interactive else 0
+        try:
+            while session.take_turn():
+                pass
+        finally:
+            session.end()
+    return 1 if session.failed and not session.is_interactive else 0
 
 
-class _Conversation:
-    """The messages so far, and the arguments of the next call."""
+def _check(args: argparse.Namespace) -> None:
+    """Raise a `UsageError` for options that exclude each other."""
+    given = {
+        "NAME": args.name,
+        "--continue": args.again,
+        "--name": args.new_name,
+        "--list": args.list,
+        "--search": args.search,
+    }
+    used = [option for option, value in given.items() if value]
+    if len(used) > 1:
+        raise UsageError(f"{used[0]} and {used[1]} exclude each other", expected="one of them")
+    if args.no_keep and used:
+        raise UsageError(f"--no-keep and {used[0]} exclude each other", expected="one of them")
+    if args.number < 0:
+        raise UsageError(f"-n must be at least 1, got {args.number}", where="-n", expected="1 or more")
+
+
+class _Session:
+    """The conversation, and the arguments of the next call."""
 
     def __init__(self, core: Core, given: dict[str, Any], args: argparse.Namespace) -> None:
+        from llmcore.cli.keeping import begin
+
         self.is_interactive = sys.stdin.isatty()
         """Whether a user types; piped text is a conversation with one question per line."""
         self.failed = False
@@ -62,7 +113,11 @@ class _Conversation:
         self._whole = args.stream is False
         self._no_color = args.no_color
         self._paint = Paint.of(sys.stderr, no_color=args.no_color)
-        self._messages: list[Message] = []
+        self._kept: KeptConversation = begin(
+            core, given, name=args.name, again=args.again, new_name=args.new_name, keep=not args.no_keep
+        )
+        if self.is_interactive:
+            self._kept.introduce(no_color=args.no_color)
 
     def take_turn(self) -> bool:
         """Read and answer one line; return whether the conversation goes on."""
@@ -82,15 +137,21 @@ class _Conversation:
             self._answer(line)
         return True
 
+    def end(self) -> None:
+        """Name the conversation, so that the user can continue it."""
+        if self.is_interactive and (name := self._kept.name):
+            note(f"kept as {name}; `llmcore chat --continue` goes on")
+
     def _run_line_command(self, line: str) -> bool:
         command, _, rest = line.partition(" ")
         if command in {"/exit", "/quit"}:
             return False
         if command == "/new":
-            self._messages.clear()
+            self._kept.restart()
             note("New conversation.")
         elif command == "/model" and rest.strip():
             self._given["model"] = rest.strip()
+            self._kept.conversation.model = rest.strip()
             note(f"The next answer is from {rest.strip()}.")
         elif command == "/help":
             note(_render_help())
@@ -105,26 +166,29 @@ class _Conversation:
         return True
 
     def _answer(self, line: str) -> None:
-        message: Message = {"role": "user", "content": line}
+        prompt = self._kept.ask(line)
         question = Question(self._core, self._given, no_color=self._no_color)
+        interrupted = False
         try:
             if self._whole:
-                reply = question.ask([*self._messages, message])
+                reply = question.ask(prompt)
                 put(reply.text or reply.refusal or "")
             else:
-                question.stream([*self._messages, message])
+                question.stream(prompt)
         except KeyboardInterrupt:
-            if not self.is_interactive:
-                raise
+            interrupted = True
             note("(interrupted)")
+        except StorageError:
+            raise
         except LLMCoreError as error:
             self.failed = True
             add_model_hint(error, self._core, self._given.get("model"))
             note(render_error(use_shell_syntax(error), self._paint))
         else:
             question.print_footer()
-        if question.text.strip():  # an interrupted answer is part of the conversation, an empty one is not
-            self._messages += [message, {"role": "assistant", "content": question.text}]
+        self._kept.answer(question.text, question.model)  # an interrupted answer is part of the conversation
+        if interrupted and not self.is_interactive:
+            raise KeyboardInterrupt
 
 
 def _render_help() -> str:

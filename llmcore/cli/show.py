@@ -124,6 +124,7 @@ def render_table(
     *,
     total: Sequence[str] = (),
     width: int | None = None,
+    whole: Sequence[str] = (),
 ) -> str:
     """Return *rows* in columns that fit the terminal, without empty columns.
 
@@ -136,6 +137,7 @@ def render_table(
         paint: Styles the headers and the total.
         total: A last row below a rule; empty: no such row.
         width: The maximum width; None uses the width of stdout, without a limit if it is not a terminal.
+        whole: Headers of columns that are never shortened, such as names to be pasted.
     """
     cells = [[str(cell) for cell in row] for row in rows]
     sums = [str(cell) for cell in total]
@@ -144,7 +146,10 @@ def render_table(
     numeric = {at for at in used if all(_NUMBER.fullmatch(row[at]) for row in cells if row[at]) and cells}
     widths = {at: max(len(headers[at]), *(len(row[at]) for row in every)) for at in used}
     _shorten_columns(
-        widths, numeric, headers, width if width is not None else get_terminal_width(get_stdout())
+        widths,
+        numeric | {headers.index(each) for each in whole},
+        headers,
+        width if width is not None else get_terminal_width(get_stdout()),
     )
     mark = "…" if can_show_unicode(get_stdout()) else "~"
 
@@ -163,12 +168,12 @@ def render_table(
 
 
 def _shorten_columns(
-    widths: dict[int, int], numeric: set[int], headers: Sequence[str], limit: int | None
+    widths: dict[int, int], whole: set[int], headers: Sequence[str], limit: int | None
 ) -> None:
-    """Shorten the widest text columns until all fit into *limit*, none below its header or `_MIN_WIDTH`."""
+    """Shorten the widest columns except *whole* until all fit into *limit*, none below its header or `_MIN_WIDTH`."""
     if limit is None:
         return
-    least = {at: max(len(headers[at]), _MIN_WIDTH) for at in widths if at not in numeric}
+    least = {at: max(len(headers[at]), _MIN_WIDTH) for at in widths if at not in whole}
     over = sum(widths.values()) + len(_GAP) * (len(widths) - 1) - limit
     while over > 0:
         wide = [at for at in least if widths[at] > least[at]]

@@ -255,6 +255,7 @@ def test_the_built_ins_bear_the_hosts_version_where_it_is_installed(tmp_path: Pa
         ("llm", "echo", "0.1.0", "built in"),
         ("cache", "file", "0.1.0", "built in"),
         ("cache", "memory", "0.1.0", "built in"),
+        ("tables", "chat", "0.1.0", "built in"),
     ]
 
 

@@ -1,0 +1,77 @@
+"""`llmcore chat --list` and `--search`: show the kept conversations."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+
+from llmcore.cli.conversations import Conversation, Conversations, get_text
+from llmcore.cli.show import Paint, note, print_json, put, render_table
+from llmcore.cli.streams import get_stdout
+
+__all__ = ["print_conversations"]
+
+_BEFORE = 20
+"""Characters of a text that are shown before the word that was found."""
+_LONGEST = 200
+
+
+def print_conversations(kept: Conversations, args: argparse.Namespace) -> int:
+    """Print the conversations, the one that was used last first; with `--search` those that have all words.
+
+    Returns:
+        The exit code: 0 also if there are none.
+    """
+    words: Sequence[str] = args.search or ()
+    found: list[tuple[Conversation, str]] = []
+    for each in kept.iter_all():
+        if isinstance(each, Exception):
+            note(f"warning: {each.message}")
+            continue
+        text = _find(each, words) if words else each.first_question
+        if text is not None:
+            found.append((each, text))
+        if args.number and len(found) == args.number:
+            break
+    if args.json:
+        print_json(conversations=[_to_plain(each, text) for each, text in found])
+    elif found:
+        rows = [(each.name, each.updated[:10], str(len(each.messages)), text) for each, text in found]
+        headers = ("NAME", "UPDATED", "MESSAGES", "TEXT" if words else "QUESTION")
+        put(
+            render_table(
+                headers, rows, Paint.of(get_stdout(), no_color=args.no_color), whole=("NAME", "UPDATED")
+            )
+        )
+    else:
+        note(
+            f"no conversation in {kept.place} has these words"
+            if words
+            else f"no conversation is kept in {kept.place}"
+        )
+    return 0
+
+
+def _to_plain(each: Conversation, text: str) -> dict[str, object]:
+    return {
+        "name": each.name,
+        "created": each.created,
+        "updated": each.updated,
+        "messages": len(each.messages),
+        "model": each.model,
+        "text": text,
+    }
+
+
+def _find(conversation: Conversation, words: Sequence[str]) -> str | None:
+    """Return the text around the first word, on one line; None if the conversation lacks one of them. Case is ignored."""
+    wanted = [part.casefold() for word in words for part in word.split()]
+    texts = [" ".join(get_text(message).split()) for message in conversation.messages]
+    if not all(any(word in text.casefold() for text in texts) for word in wanted):
+        return None
+    for text in texts:
+        at = min((place for word in wanted if (place := text.casefold().find(word)) >= 0), default=-1)
+        if at >= 0:
+            start = max(0, at - _BEFORE)
+            return ("..." if start else "") + text[start : start + _LONGEST]
+    return ""
