@@ -15,6 +15,7 @@ __all__ = ["FOLDERS", "find_foreign_llmcore", "make_install_line", "make_reinsta
 FOLDERS: Final[Mapping[str, str]] = {
     "llmcore-host": ".",
     "llmcore-anthropic": "plugins/anthropic",
+    "llmcore-cache-memcached": "plugins/cache_memcached",
     "llmcore-cache-redis": "plugins/cache_redis",
     "llmcore-openai-optimized": "plugins/openai_optimized",
     "llmcore-storage-fs": "plugins/storage_fs",

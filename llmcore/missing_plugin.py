@@ -22,6 +22,7 @@ __all__ = [
 ]
 
 KNOWN: Final = {
+    ("cache", "memcached"): "llmcore-cache-memcached",
     ("cache", "redis"): "llmcore-cache-redis",
     ("llm", "anthropic"): "llmcore-anthropic",
     ("llm", "openai"): "llmcore-openai-optimized",
@@ -37,14 +38,11 @@ KNOWN: Final = {
 """Providers of this project's plugins, and the distribution that has each."""
 
 PLANNED: Final = frozenset(
-    {("cache", "memcached")}
-    | {
-        ("llm", name)
-        for name in (
-            "any_llm", "deepseek", "gemini", "groq", "llama_cpp", "lmstudio", "mistral", "ollama",
-            "openai_compatible", "openrouter", "together", "vllm",
-        )
-    }
+    ("llm", name)
+    for name in (
+        "any_llm", "deepseek", "gemini", "groq", "llama_cpp", "lmstudio", "mistral", "ollama",
+        "openai_compatible", "openrouter", "together", "vllm",
+    )
 )  # fmt: skip
 """Names reserved for plugins that are not written yet: a configuration may contain them, but no call can use them."""
 

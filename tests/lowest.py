@@ -69,6 +69,13 @@ SUITES: Final = (
         "voice_espeak", "llmcore_voice_espeak", kits=("plugins/voice_espeak/tests/**/test_*_conformance.py",)
     ),
     Suite(
+        "cache_memcached",
+        "llmcore_cache_memcached",
+        kits=("plugins/cache_memcached/tests/**/test_*_conformance.py",),
+        others=("plugins/cache_memcached/tests/**/test_*.py",),
+        companions=("llmcore_openai_optimized",),
+    ),
+    Suite(
         "cache_redis",
         "llmcore_cache_redis",
         kits=("plugins/cache_redis/tests/**/test_*_conformance.py",),

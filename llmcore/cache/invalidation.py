@@ -9,6 +9,7 @@ from llmcore import forks
 from llmcore.cache.keys import compile_pattern
 from llmcore.calls.backend import Backend
 from llmcore.calls.steps import Act
+from llmcore.errors import CacheError
 
 __all__ = ["EVERYTHING", "MAX_PENDING", "Invalidation", "PendingInvalidations"]
 
@@ -27,7 +28,7 @@ class Invalidation(NamedTuple):
         """Remove the entries from *backend*; return how many, -1 if the backend does not count.
 
         Raises:
-            BaseException: An error of the backend; `PluginError` if it cannot list keys.
+            BaseException: An error of the backend; `CacheError` if it cannot list keys.
         """
         if self.scope == "everything":
             yield backend.require("clear")()
@@ -37,6 +38,13 @@ class Invalidation(NamedTuple):
         if backend.find_ability("delete_matching") is not None:
             count: int = yield backend.require("delete_matching")(self.target)
             return count
+        if backend.find_ability("keys") is None:
+            raise CacheError(
+                f"the cache `{backend.name}` cannot list its keys, so it cannot find those that match a pattern",
+                expected="tags, one key, or everything",
+                notes=("store values with tags=, and invalidate these: cache.invalidate(tags=...)",),
+                fix="cache.clear()",
+            )
         keys: Any = yield backend.require("keys")()
         matches, count = compile_pattern(self.target).fullmatch, 0
         for key in [key for key in keys if matches(key)]:

@@ -152,8 +152,8 @@ def _render_type(hint: Any) -> str:
         return _render_type(args[0])
     if typing.get_origin(hint) is typing.Literal:
         return " | ".join(map(repr, args))
-    if isinstance(hint, type) and not args:
-        return "None" if hint is type(None) else hint.__name__
+    if not args and (isinstance(hint, type) or hint is Ellipsis):
+        return {type(None): "None", Ellipsis: "..."}.get(hint) or str(getattr(hint, "__name__", hint))
     if typing.get_origin(hint) in {typing.Union, type(int | str)}:
         return " | ".join(map(_render_type, args))
     if typing.get_origin(hint) in {list, dict, tuple, set, frozenset}:

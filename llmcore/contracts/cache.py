@@ -25,11 +25,12 @@ class CacheProvider(Protocol):
 
         Args:
             key: Any text of 1 to 512 characters.
-            value: Any bytes, also empty.
+            value: Any bytes, also empty. A backend may refuse values of 1 MB and more.
             ttl: Seconds, greater than 0; do not round a fraction down to 0. None stores the value until it is evicted.
 
         Raises:
-            CacheError: The value was not stored.
+            CacheError: The value was not stored. If it is too large, the message names its size, an older value of the key is
+                deleted, and the error is not `CacheUnavailable`: calls go on, and the backend stays in use.
         """
         ...
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from llmcore.errors import CacheError
+from llmcore.errors import CacheError, CacheUnavailable
 from llmcore_testing.conformance import CacheConformance
 
 
@@ -99,6 +99,39 @@ class TakesAMegabyteAtMost(Memory):
     def set(self, key: str, value: bytes, ttl: float | None = None) -> None:
         if len(value) > 2**20:
             raise CacheError("too large")
+        super().set(key, value, ttl)
+
+
+class KeepsTheOlderValue(Memory):
+    def set(self, key: str, value: bytes, ttl: float | None = None) -> None:
+        if len(value) > 2**20:
+            raise CacheError(f"a value of {len(value)} bytes is too large")
+        super().set(key, value, ttl)
+
+
+class TakesAMegabyteAtMostAndSaysSo(Memory):
+    """Correct: a backend may have a limit."""
+
+    def set(self, key: str, value: bytes, ttl: float | None = None) -> None:
+        if len(value) > 2**20:
+            self.delete(key)
+            raise CacheError(f"a value of {len(value)} bytes is too large")
+        super().set(key, value, ttl)
+
+
+class CallsALargeValueAnOutage(Memory):
+    def set(self, key: str, value: bytes, ttl: float | None = None) -> None:
+        if len(value) > 2**20:
+            self.delete(key)
+            raise CacheUnavailable(f"a value of {len(value)} bytes is too large")
+        super().set(key, value, ttl)
+
+
+class RefusesAKilobyte(Memory):
+    def set(self, key: str, value: bytes, ttl: float | None = None) -> None:
+        if len(value) > 1000:
+            self.delete(key)
+            raise CacheError(f"a value of {len(value)} bytes is too large")
         super().set(key, value, ttl)
 
 
@@ -305,6 +338,10 @@ class TestMemory(Good):
     """The one variant."""
 
 
+class TestTakesAMegabyteAtMostAndSaysSo(Good):
+    backend = TakesAMegabyteAtMostAndSaysSo
+
+
 class TestHalfAVariant(Good):
     backend = HalfAVariant
 
@@ -332,7 +369,7 @@ class TestClearsEverybody(Kit):
 
 for _backend in (
     ReturnsText, ReturnsItsOwnBuffer, AMissIsEmpty, TakesEmptyForAMiss, StripsValues,
-    TakesAMegabyteAtMost, RoundsTtlDown, TakesAShortTtlForNone, IgnoresTtl, KeepsTheOldTtl,
+    TakesAMegabyteAtMost, KeepsTheOlderValue, CallsALargeValueAnOutage, RefusesAKilobyte, RoundsTtlDown, TakesAShortTtlForNone, IgnoresTtl, KeepsTheOldTtl,
     TakesSecondsForMilliseconds, LongTtlOverflows, KeepsTheFirst, DeleteAlwaysSaysTrue, DeleteSaysNothing,
     DeleteForgetsToDelete, DeletesWhatHasExpired, DeleteTellsEverybodyYes, ClearLeavesWhatHasATtl, CutsLongKeys,
     RefusesLongKeys, RefusesManyCallers, NormalisesKeys, FindsByPrefix, WritesInPieces, LosesWhatIsSetAtOnce, KeysTellTheExpired,

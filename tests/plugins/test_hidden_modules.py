@@ -73,6 +73,7 @@ def test_no_installed_plugin_of_ours_is_hidden() -> None:
     for module in (
         "llmcore_anthropic.plugin",
         "llmcore_openai_optimized.plugin",
+        "llmcore_cache_memcached",
         "llmcore_cache_redis",
         "llmcore_voice_tts",
         "no_such_module",

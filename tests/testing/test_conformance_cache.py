@@ -8,6 +8,7 @@ from tests.kits.runner import Outcomes, complaints, ended, run_kit
 
 FOUND_BY = {
     "AMissIsEmpty": "assert b'' is None",
+    "CallsALargeValueAnOutage": "a value that is too large is not an outage",
     "ClearLeavesWhatHasATtl": "clear left",
     "ClearsEverybody": "clear must leave the other namespace alone",
     "CutsLongKeys": "get returned the value of another key",
@@ -26,6 +27,7 @@ FOUND_BY = {
     "IgnoresTtl": "get still returned the value",
     "KeepsTheFirst": "set must replace the whole earlier value",
     "KeepsTheOldTtl": "the ttl of an earlier set must not end",
+    "KeepsTheOlderValue": "a value was refused, and get returned an older one",
     "KeysBearTheNamespace": "keys must return exactly the keys",
     "KeysBreakWhenChanged": "dictionary changed size during iteration",
     "KeysTellTheExpired": "keys must return exactly the keys",
@@ -57,6 +59,7 @@ FOUND_BY = {
     "MatchesOneLineOnly": "after 'a?b'",
     "NoCache": "define get, set, delete, clear, or the asynchronous methods aget",
     "NormalisesKeys": "get returned the value of another key",
+    "RefusesAKilobyte": "bytes was refused",
     "RefusesLongKeys": "CacheError: the key is too long",
     "RefusesManyCallers": "callers got no value: CacheError('too many callers')",
     "ReturnsItsOwnBuffer": "get must return bytes, got bytearray",
@@ -64,7 +67,7 @@ FOUND_BY = {
     "RoundsTtlDown": "not a whole number of seconds expired at once",
     "SharesOneNamespace": "get returned the value of the other namespace",
     "StripsValues": "bytes were set",
-    "TakesAMegabyteAtMost": "CacheError: too large",
+    "TakesAMegabyteAtMost": "the error must name the size of the value",
     "TakesAShortTtlForNone": "get still returned the value",
     "TakesEmptyForAMiss": "get must return bytes, got NoneType",
     "TakesSecondsForMilliseconds": "a ttl is in seconds",
@@ -120,4 +123,9 @@ def test_a_broken_cache_fails_and_the_failure_says_why(outcomes: Outcomes, backe
 
 
 def test_every_broken_cache_is_named_here(outcomes: Outcomes) -> None:
-    assert set(outcomes) - {"Memory", "AsyncMemory", "Both", "Able", "AbleInBoth"} == set(FOUND_BY)
+    correct = {"Memory", "AsyncMemory", "Both", "Able", "AbleInBoth", "TakesAMegabyteAtMostAndSaysSo"}
+    assert set(outcomes) - correct == set(FOUND_BY)
+
+
+def test_a_cache_may_have_a_limit_that_it_names(outcomes: Outcomes) -> None:
+    assert complaints(outcomes["TakesAMegabyteAtMostAndSaysSo"]) == []

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 import pytest
 
+from llmcore.errors import CacheError, CacheUnavailable
 from llmcore_testing.conformance.abilities import of
 from llmcore_testing.conformance.cache_abilities import CacheAbilities
 from llmcore_testing.conformance.cache_refusals import RefusedOperations
@@ -24,6 +25,7 @@ _VALUES = {
     "every_byte": bytes(range(256)),
     "looks_like_none": b"None",
     "looks_like_a_number": b"0",
+    "a_byte_less_than_a_megabyte": b"m" * (10**6 - 1),
     "five_megabytes": bytes(range(256)) * 20_000,
 }
 _KEYS = (
@@ -35,6 +37,8 @@ _APART = (
     ("a", "ab"), ("a", "a "), ("a", "A"), ("a", "a\0"), ("a:b", "a_b"), ("1", "01"), ("\u00e9", "e\u0301"),
     ("x" * 511, "x" * 512), ("x" * 511 + "a", "x" * 511 + "b"), ("a" + "\u6587" * 511, "b" + "\u6587" * 511),
 )  # fmt: skip
+_MAY_BE_REFUSED = 10**6 - 1
+"""A backend must store values up to 1 MB less one byte."""
 _MOMENT_S = 0.1
 _LONG_S = 3600.0
 
@@ -65,11 +69,40 @@ class CacheConformance(CacheAbilities, RefusedOperations, CanaryTests):
 
     @pytest.mark.parametrize("value", _VALUES.values(), ids=_VALUES)
     def test_get_returns_the_bytes_that_were_set(self, value: bytes) -> None:
-        assert self.call("set", "key", value) is None, "set returns nothing"
+        try:
+            result = self.call("set", "key", value)
+        except CacheError as error:
+            self._judge_refusal(error, value)
+            return
+        assert result is None, "set returns nothing"
         found = self.call("get", "key")
         assert type(found) is bytes, f"get must return bytes, got {type(found).__name__}"
         assert len(found) == len(value), f"{len(value)} bytes were set, {len(found)} came back"
         assert found == value, "get returned other bytes than were set"
+
+    def test_a_value_that_is_refused_leaves_no_older_one(self) -> None:
+        self.call("set", "key", b"older")
+        large = _VALUES["five_megabytes"]
+        try:
+            self.call("set", "key", large)
+        except CacheError:
+            assert self.call("get", "key") is None, "a value was refused, and get returned an older one"
+        else:
+            assert self.call("get", "key") == large
+
+    def _judge_refusal(self, error: CacheError, value: bytes) -> None:
+        """Fail unless *error* is what a backend may raise for a large value."""
+        size = len(value)
+        assert size > _MAY_BE_REFUSED, f"a value of {size} bytes was refused: {error.message}"
+        assert not isinstance(error, CacheUnavailable), (
+            "a value that is too large is not an outage: raise CacheError"
+        )
+        assert f"{size:,}" in error.message or str(size) in error.message, (
+            "the error must name the size of the value"
+        )
+        assert self.foreign(error) == [], "the error has foreign exceptions chained to it"
+        self.call("set", "key", b"small")
+        assert self.call("get", "key") == b"small", "after a refusal, the cache stores values as before"
 
     @pytest.mark.parametrize("key", _KEYS, ids=lambda key: ascii(key[:12]) + str(len(key)))
     def test_any_text_of_1_to_512_characters_is_a_key(self, key: str) -> None:

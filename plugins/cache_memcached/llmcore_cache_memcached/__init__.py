@@ -1,0 +1,1 @@
+"""llmcore plugin: a cache on one or more memcached servers."""

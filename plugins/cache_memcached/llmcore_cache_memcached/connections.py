@@ -1,0 +1,150 @@
+"""Connections to one server, each a `pymemcache.Client`, used by one thread at a time."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+from collections.abc import Callable
+from typing import Final, TypeVar
+
+from pymemcache.client.base import Client
+
+from llmcore.errors import CacheError
+from llmcore.support import forks
+from llmcore.support.errors import raise_unchained
+from llmcore_cache_memcached.address import Address
+from llmcore_cache_memcached.faults import explain, is_stale
+from llmcore_cache_memcached.options import MemcachedOptions
+from llmcore_cache_memcached.tls import HostContext
+
+__all__ = ["Connections"]
+
+T = TypeVar("T")
+_AUTH_KEY: Final = "llmcore"
+"""The key of the `set` that authenticates; the server ignores it."""
+
+
+class Connections:
+    """Runs operations on idle or new connections to *address*.
+
+    Args:
+        address: The server.
+        options: Timeouts, user name and password.
+        context: For TLS.
+    """
+
+    def __init__(self, address: Address, options: MemcachedOptions, context: ssl.SSLContext | None) -> None:
+        self.address = address
+        self._options = options
+        self._context = None if context is None or not address.port else HostContext(context, address.host)
+        self._closed = False
+        self._idle: list[Client] = []
+        forks.watch(self)
+
+    def after_fork(self) -> None:
+        """Close this process's copies of the parent's connections; see `forks.ForkAware`."""
+        self._close_idle()
+
+    def run(self, operation: Callable[[Client], T], size: int = 0) -> T:
+        """Return the result of *operation*, which is repeated once if the server had closed the idle connection.
+
+        Args:
+            operation: Sends commands that may be sent twice.
+            size: Bytes of the value that it writes, for the error.
+
+        Raises:
+            CacheError: The server refused the command.
+            CacheUnavailable: The server did not answer.
+        """
+        try:
+            client = self._idle.pop()
+        except IndexError:
+            return self._run(operation, None, size)
+        try:
+            return self._run(operation, client, size)
+        except _StaleError:
+            self._close_idle()  # closed with it
+        return self._run(operation, None, size)
+
+    def close(self) -> None:
+        """Close idle connections now, and the others when their command ends."""
+        self._closed = True
+        self._close_idle()
+
+    def _run(self, operation: Callable[[Client], T], idle: Client | None, size: int) -> T:
+        client = idle
+        try:
+            if client is None:
+                client = self._connect()
+            result = operation(client)
+        except Exception as error:
+            if client is not None:
+                client.close()
+            if isinstance(error, CacheError):
+                raise
+            if idle is not None and is_stale(error):
+                raise_unchained(_StaleError())
+            raise_unchained(self._explain(error, size))
+        except BaseException:  # a reply may still come: it must not answer the next command
+            if client is not None:
+                client.close()
+            raise
+        if self._closed or len(self._idle) >= self._options.max_idle_connections:
+            client.close()
+        else:
+            self._idle.append(client)
+        return result
+
+    def _connect(self) -> Client:
+        """Return a new connection to the first address of the host that accepts it, authenticated.
+
+        pymemcache tries the first address only, which for `localhost` may be that of IPv6.
+        """
+        if not self.address.port:
+            return self._greet(self.address.host)
+        found = socket.getaddrinfo(self.address.host, self.address.port, type=socket.SOCK_STREAM)
+        for *_, address in found[:-1]:
+            try:
+                return self._greet((str(address[0]), int(address[1])))
+            except (ConnectionError, OSError) as error:
+                if isinstance(error, TimeoutError | ssl.SSLError):
+                    raise
+        return self._greet((str(found[-1][4][0]), int(found[-1][4][1])))
+
+    def _greet(self, server: str | tuple[str, int]) -> Client:
+        """Connect, and send the first command. Whatever the server is, it has answered like memcached then."""
+        options = self._options
+        client = Client(
+            server,
+            connect_timeout=float(options.connect_timeout),
+            timeout=float(options.timeout),
+            no_delay=True,
+            default_noreply=False,
+            tls_context=self._context,
+        )
+        try:
+            if options.password is None:
+                client.version()
+            else:
+                login = f"{options.username or ''} {options.password.reveal()}"
+                client.set(_AUTH_KEY, login.encode(), noreply=False)
+        except BaseException:
+            client.close()
+            raise
+        return client
+
+    def _explain(self, error: Exception, size: int) -> CacheError:
+        options = self._options
+        timeout_s = float(max(options.timeout, options.connect_timeout))
+        return explain(
+            error, str(self.address), tls=self._context is not None, timeout_s=timeout_s, size=size
+        )
+
+    def _close_idle(self) -> None:
+        idle, self._idle = self._idle, []
+        for client in idle:
+            client.close()
+
+
+class _StaleError(Exception):
+    """The server had closed an idle connection."""

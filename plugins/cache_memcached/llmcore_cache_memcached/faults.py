@@ -1,0 +1,114 @@
+"""Turn exceptions of pymemcache, sockets and TLS into errors of llmcore. None shows a key, a value or a password."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import ssl
+from typing import Final
+
+from pymemcache.exceptions import (
+    MemcacheClientError,
+    MemcacheError,
+    MemcacheServerError,
+    MemcacheUnexpectedCloseError,
+)
+
+from llmcore.errors import CacheError, CacheUnavailable
+
+__all__ = ["explain", "is_stale", "make_too_large"]
+
+_FIX_SERVERS: Final = "llmcore config set cache.memcached.servers '[\"HOST:PORT\"]'"
+_FIX_TIMEOUT: Final = "llmcore config set cache.memcached.timeout 200ms"
+
+
+def make_too_large(size: int, limit: int) -> CacheError:
+    """Return the error for a value of *size* bytes where *limit* are allowed."""
+    return CacheError(
+        f"a value of {size:,} bytes is too large for memcached: at most {limit:,} bytes are stored (max_value_bytes)",
+        where="max_value_bytes in [cache.memcached]",
+        notes=("start the servers with a larger -I first, for example: memcached -I 16m",),
+        fix=f"llmcore config set cache.memcached.max_value_bytes {size + size // 4}",
+    )
+
+
+def is_stale(error: BaseException) -> bool:
+    """Return whether a server that was restarted, or has closed an idle connection, fails like this."""
+    return isinstance(error, MemcacheUnexpectedCloseError | ConnectionError) and not isinstance(
+        error, ConnectionRefusedError
+    )
+
+
+def explain(error: Exception, server: str, *, tls: bool, timeout_s: float, size: int) -> CacheError:
+    """Return the error for a failed command.
+
+    Args:
+        error: What pymemcache raised.
+        server: The address.
+        tls: Whether the connection uses TLS.
+        timeout_s: The timeout that was in force.
+        size: Bytes of the value that was to be written; 0 if none was.
+    """
+    if isinstance(error, MemcacheUnexpectedCloseError | ConnectionResetError):
+        hint = "" if tls else ", as a port that uses TLS does"
+        return _unavailable(server, f"it closed the connection{hint}", None)
+    if not isinstance(error, OSError):
+        return _explain_refusal(error, server, size)
+    what, fix = _describe_failure(error, timeout_s)
+    return _unavailable(server, what, fix)
+
+
+def _describe_failure(error: OSError, timeout_s: float) -> tuple[str, str]:
+    """Return what happened to the connection, and the fix."""
+    if isinstance(error, TimeoutError):
+        return f"it was silent for {timeout_s:g} s", _FIX_TIMEOUT
+    if isinstance(error, ssl.SSLCertVerificationError):
+        fix = "llmcore config set cache.memcached.tls_ca_file PATH"
+        return f"its certificate is not trusted: {error.verify_message}", fix
+    if isinstance(error, ssl.SSLError):
+        reason = (error.reason or "no TLS on this port").replace("_", " ").lower()
+        return f"the TLS handshake failed: {reason}", "llmcore config set cache.memcached.tls false"
+    if isinstance(error, socket.gaierror):
+        return "its host name is not known", _FIX_SERVERS
+    if error.errno is not None and error.errno in errno.errorcode:
+        return os.strerror(error.errno), _FIX_SERVERS
+    return type(error).__name__, _FIX_SERVERS
+
+
+def _explain_refusal(error: Exception, server: str, size: int) -> CacheError:
+    text = _get_text(error)
+    if isinstance(error, MemcacheClientError | MemcacheServerError) and "auth" in text:
+        return CacheError(
+            f"memcached at {server} requires a user name and a password: {text}",
+            where="[cache.memcached]",
+            fix="llmcore config set cache.memcached.password env:MEMCACHED_PASSWORD",
+        )
+    if isinstance(error, MemcacheServerError) and "too large" in text:
+        return CacheError(
+            f"a value of {size:,} bytes is too large for memcached at {server}: {text}",
+            where="max_value_bytes in [cache.memcached]",
+            notes=("start the server with a larger -I, for example: memcached -I 16m",),
+            fix=f"llmcore config set cache.memcached.max_value_bytes {max(1, size * 3 // 4)}",
+        )
+    if isinstance(error, MemcacheServerError) and "memory" in text:
+        return CacheError(
+            f"memcached at {server} is out of memory: {text}",
+            notes=("start the server with a larger -m, and without -M, which forbids eviction",),
+        )
+    if isinstance(error, MemcacheClientError | MemcacheServerError):
+        return CacheError(f"memcached at {server} refused a command: {text}")
+    return _unavailable(server, "what answers there does not speak the protocol of memcached", _FIX_SERVERS)
+
+
+def _unavailable(server: str, what: str, fix: str | None) -> CacheUnavailable:
+    return CacheUnavailable(f"memcached at {server} cannot be reached: {what}", fix=fix)
+
+
+def _get_text(error: Exception) -> str:
+    """Return what the server said, which pymemcache passes on as bytes."""
+    if not isinstance(error, MemcacheError) or not error.args:
+        return ""
+    said = error.args[0]
+    text = said.decode("ascii", "replace") if isinstance(said, bytes) else str(said)
+    return text[:100].strip()

@@ -1,0 +1,46 @@
+"""The options of the cache `memcached`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from llmcore.hookspecs import Options
+from llmcore.types import Duration, Secret, Size
+
+__all__ = ["MemcachedOptions"]
+
+
+class MemcachedOptions(Options, frozen=True):
+    """Options of `[cache.memcached]`."""
+
+    servers: tuple[str, ...] = ("127.0.0.1:11211",)
+    """`host:port`, `host` (port 11211), `[::1]:port` or `/path/of/a/socket`. Several servers share the keys."""
+    username: str | None = None
+    """User name for servers started with `--auth-file`."""
+    password: Secret | None = None
+    """Password for servers started with `--auth-file`."""
+    namespace: str = "default"
+    """Namespaces share the servers and are independent; `clear` empties one namespace."""
+    timeout: Duration = Duration(0.05)
+    """Longest silence of a server within a command."""
+    connect_timeout: Duration = Duration(0.05)
+    """Time for a new connection; with TLS including the handshake."""
+    max_idle_connections: int = 64
+    """Maximum connections to one server that a process keeps while they are not in use."""
+    max_value_bytes: Size = Size(10**6)
+    """Maximum size of a value. Not more than `-I` of the servers, 1 MiB by default, minus 1 KB for key and header."""
+    tls: bool = False
+    """Whether to connect over TLS."""
+    tls_ca_file: Path | None = None
+    """Certificates to trust in place of those of the system."""
+    tls_cert_file: Path | None = None
+    """Client certificate in PEM format; the key may be in the same file."""
+    tls_key_file: Path | None = None
+    """Key of the client certificate in PEM format."""
+    tls_key_password: Secret | None = None
+    """Password of the key, if it is encrypted."""
+    tls_check_hostname: bool = True
+    """Whether the certificate must match the host in `servers`."""
+
+    def __repr__(self) -> str:
+        return f"MemcachedOptions(namespace={self.namespace!r}, timeout={float(self.timeout)!r})"
