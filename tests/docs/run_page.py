@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import re
 import subprocess
 import sys
 import traceback
@@ -16,6 +17,9 @@ from pathlib import Path
 from typing import Any
 
 SHELL = ["bash", "-euo", "pipefail", "-c"]
+FAILED = r"^(error\[|failed )"
+"""An output with such a line is that of a command that fails."""
+PORT = re.compile(r"(127\.0\.0\.1:)\d+")
 
 
 def main() -> int:
@@ -56,23 +60,56 @@ def _run(
             return f"it prints\n{printed.getvalue()}"
     for command in block["commands"]:
         if command["server"]:
-            servers.append(_serve(command["text"]))
+            servers.append(_serve(command["text"], command.get("output", "")))
             continue
-        done = subprocess.run(
-            [*SHELL, command["text"]], capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL
-        )
-        if done.returncode:
-            return f"$ {command['text']}\nexit {done.returncode}\n{done.stdout}{done.stderr}"
+        if fault := _run_command(command["text"], command.get("output", "")):
+            return f"$ {command['text']}\n{fault}"
     return None
 
 
-def _serve(text: str) -> subprocess.Popen[str]:
+def _run_command(text: str, shown: str) -> str | None:
+    """Run the command; return what is wrong with its exit code or its output, of which the page shows *shown*."""
+    done = subprocess.run(
+        [*SHELL, text],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+        stdin=subprocess.DEVNULL,
+    )
+    must_fail = re.search(FAILED, shown, re.MULTILINE) is not None
+    if must_fail and not done.returncode:
+        return f"it must fail, and prints\n{done.stdout}"
+    if done.returncode and not must_fail:
+        return f"exit {done.returncode}\n{done.stdout}"
+    if shown and not is_match(shown, done.stdout):
+        return f"it prints\n{done.stdout}"
+    return None
+
+
+def is_match(shown: str, printed: str) -> bool:
+    """Return whether *printed* is what a page shows.
+
+    `...` stands for any text in a line, and alone for any lines. Ports and spaces at the end of a line may differ.
+    """
+    lines = [PORT.sub(r"\1PORT", line.rstrip()) for line in shown.strip("\n").splitlines()]
+    pattern = "".join(
+        r"(?:.*\n)*?" if line == "..." else re.escape(line).replace(r"\.\.\.", ".*") + r"\n" for line in lines
+    )
+    text = "".join(PORT.sub(r"\1PORT", line.rstrip()) + "\n" for line in printed.strip("\n").splitlines())
+    return re.fullmatch(pattern, text) is not None
+
+
+def _serve(text: str, shown: str) -> subprocess.Popen[str]:
     server = subprocess.Popen(
         [*SHELL, f"exec {text}"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
     assert server.stdout is not None
-    if not server.stdout.readline():
+    printed = server.stdout.readline()
+    if not printed:
         raise RuntimeError(f"{text}: ended at once, with {server.wait()}")
+    if shown and not is_match(shown, printed):
+        raise RuntimeError(f"{text}: it prints\n{printed}")
     return server
 
 

@@ -5,7 +5,8 @@ Each page runs in an environment that has what its install lines install, from w
 A fence says what its block is: ```python, ```toml, ```console, ```bash, ```json, or ```text for what is no code.
 After `toml` and `python` may stand the name of the file that the block is to become; a toml block without one is
 llmcore.toml. `unchecked` lets a llmcore.toml pass that needs what is not installed here. ```text output is exactly
-what the python block before it prints. There is no other mark, and none that leaves a block out.
+what the python block before it prints. In ```console, the lines below a command are what it prints (see `is_match` in
+run_page.py); it must fail if they begin with "error[" or "failed". There is no other mark, and none that leaves a block out.
 """
 
 from __future__ import annotations
@@ -86,10 +87,19 @@ def fenced_blocks(page: str) -> list[Fenced]:
 
 
 def _commands(block: Fenced) -> list[str]:
+    return [command for command, _ in _split(block)]
+
+
+def _split(block: Fenced) -> list[tuple[str, str]]:
+    """Return each command with the output that the page shows below it."""
     text = block.text.replace("\\\n", " ")
-    if block.language == "console":  # lines without the prompt are what the command prints
-        return [line[2:].strip() for line in text.splitlines() if line.startswith("$ ")]
-    return [line.strip() for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#")]
+    if block.language != "console":
+        lines = [line.strip() for line in text.splitlines()]
+        return [(line, "") for line in lines if line and not line.startswith("#")]
+    before, *parts = re.split(r"^\$ ", text, flags=re.MULTILINE)
+    if before.strip():
+        raise Unknown("a console block begins with a command")
+    return [(command.strip(), output) for command, _, output in (part.partition("\n") for part in parts)]
 
 
 def _shell_lines(page: Path) -> list[str]:
@@ -165,7 +175,11 @@ def _step(block: Fenced, later: str) -> dict[str, Any]:
     elif block.language == "json":
         json.loads(block.text)
     elif block.language in {"bash", "console"}:
-        commands = [plan for plan in map(_plan, _commands(block)) if plan]
+        for command, output in _split(block):
+            plan = _plan(command)
+            if plan is None and output.strip():
+                raise Unknown(f"`{command}` is not run, so its output cannot be compared")
+            commands += [] if plan is None else [{**plan, "output": output.rstrip()}]
     elif file and not _is_run(file, later):
         raise Unknown(f"{file} is written, and nothing after it runs it")
     return {**block._asdict(), "file": file, "commands": commands}
@@ -249,6 +263,8 @@ def test_the_code_of_a_page_runs(
         ("```json\n{,}\n```\n", "line 1: Expecting"),
         ("```python\nx = 1\n", "never closed"),
         ("```toml\nx = 1\n```\n```text output\n1\n```\n", "follows the python block"),
+        ("```console\nhello\n$ echo hello\n```\n", "begins with a command"),
+        ("```console\n$ make test\nok\n```\n", "cannot be compared"),
     ],
 )
 def test_a_block_that_nobody_would_run_is_refused(page: str, said: str) -> None:
@@ -267,6 +283,10 @@ def test_a_block_that_nobody_would_run_is_refused(page: str, said: str) -> None:
         ("```python\nraise SystemExit\n```\n", "SystemExit"),
         ("```python\nprint(1)\n```\n```text output\n2\n```\n", "prints\n1\n"),
         ("```console\n$ python -c 'import sys; sys.exit(3)'\n```\n", "exit 3"),
+        ("```console\n$ echo one\ntwo\n```\n", "prints\none\n"),
+        ("```console\n$ echo one; python -c 'print(7)'\none\n```\n", "prints\none\n7\n"),
+        ("```console\n$ echo 'error[LC1]: no'\nerror[LC1]: no\n```\n", "must fail"),
+        ("```console\n$ python -c 'print(1); 1/0'\n1\n...\n```\n", "exit 1"),
         ("```bash\nLANG=C python -c '1/0' | cat\n```\n", "ZeroDivisionError"),
         ("```toml\n[llm]\nprovidr = 'echo'\n```\n", "provider"),
     ],
