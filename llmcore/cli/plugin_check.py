@@ -7,7 +7,9 @@ import contextlib
 import importlib
 import importlib.util
 import io
+import os
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,6 +27,7 @@ __all__ = ["check"]
 
 _KITS: Final = {"llm": "LLM", "cache": "Cache", "storage": "Storage", "voice": "Voice"}
 _FAILED: Final = 6
+_AUTOLOAD: Final = "PYTEST_DISABLE_PLUGIN_AUTOLOAD"
 _TESTS: Final = """\
 import pytest
 from llmcore.cli.plugin_subject import get_subject
@@ -107,9 +110,23 @@ def _run_tests(kind: str, attributes: str, more: str) -> tuple[list[dict[str, st
             f"--basetemp={Path(folder, 'made')}",
             str(file),
         ]
-        with contextlib.redirect_stdout(io.StringIO()) as out:
+        with contextlib.redirect_stdout(io.StringIO()) as out, _only_our_pytest_plugin():
             pytest.main([*options, *place], plugins=[results])
     return results.all, out.getvalue()
+
+
+@contextlib.contextmanager
+def _only_our_pytest_plugin() -> Iterator[None]:
+    """Keep pytest from loading the plugins that are installed: they may change a test, and take seconds to import."""
+    before = os.environ.get(_AUTOLOAD)
+    os.environ[_AUTOLOAD] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[_AUTOLOAD]
+        else:
+            os.environ[_AUTOLOAD] = before
 
 
 class _Results:

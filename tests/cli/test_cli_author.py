@@ -49,7 +49,8 @@ def test_the_tests_of_a_new_plugin_pass(cli: CommandLine, kind: str) -> None:
     folder = begin(cli, "acme", kind)
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-W", "error"],
-        cwd=folder, env=cli.env, capture_output=True, encoding="utf-8", check=False, timeout=100,
+        cwd=folder, env=cli.env | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}, capture_output=True, encoding="utf-8",
+        check=False, timeout=100,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout
 

@@ -43,7 +43,7 @@ def test_each_broken_plugin_is_found_with_its_reason(cli: CommandLine) -> None:
     install(cli, "hangs", "import threading\nthreading.Event().wait()\n")
     install(cli, "lacks", HOOK.format(name="lacks", body="import an_sdk_that_nobody_has"))
     install(cli, "noisy", "print('noise')\n" + HOOK.format(name="noisy", body="return object()"))
-    done = cli("doctor", "--json", "--limit", "3s")
+    done = cli("doctor", "--json", "--limit", "3s", LLMCORE_PLUGINS="absent,exits,hangs,lacks,noisy")
     found = {each["what"]: each for each in json.loads(done.stdout)["findings"]}
     assert "No module named 'a_module_that_nobody_has'" in found["llm absent"]["text"]
     assert "ended the process that loaded it, with exit code 7" in found["llm exits"]["text"]
@@ -58,7 +58,7 @@ def test_faults_of_the_configuration_are_told_with_their_line_and_fix(
     cli: CommandLine, tmp_path: Path
 ) -> None:
     (tmp_path / "llmcore.toml").write_text('[llm]\nmodle = "x"\n')
-    told = findings(cli)["configuration"]
+    told = findings(cli, LLMCORE_PLUGINS="none")["configuration"]
     assert told["ok"] is False
     assert told["text"] == "llmcore.toml:2:1: unknown key `modle` in [llm] (LC102)"
     assert told["fix"] == "llmcore config set llm.model x"
@@ -67,6 +67,6 @@ def test_faults_of_the_configuration_are_told_with_their_line_and_fix(
 @pytest.mark.skipif(sys.platform == "win32", reason="the folder is another one there")
 def test_a_folder_that_cannot_be_used_is_found(cli: CommandLine, tmp_path: Path) -> None:
     (tmp_path / "taken").write_text("no folder")
-    found = findings(cli, XDG_CACHE_HOME=str(tmp_path / "taken"))
+    found = findings(cli, LLMCORE_PLUGINS="none", XDG_CACHE_HOME=str(tmp_path / "taken"))
     assert found["cache folder"]["ok"] is False
     assert found["state folder"]["ok"] is True

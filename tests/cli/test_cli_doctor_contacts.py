@@ -30,6 +30,12 @@ path = "./ledger.sqlite3"
 """
 
 
+@pytest.fixture(autouse=True)
+def few_plugins(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Load only the plugins that CONFIG uses: doctor starts a process for each."""
+    monkeypatch.setenv("LLMCORE_PLUGINS", "openai,fs")
+
+
 @pytest.fixture
 def server() -> Iterator[Simulator]:
     with Simulator(models=["tiny", "small"], api_keys=[KEY]) as simulator:

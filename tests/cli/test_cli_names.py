@@ -63,7 +63,7 @@ def test_commands_know_instances(cli: CommandLine) -> None:
         shown = cli("config", "show", **env).stdout
         listed = json.loads(cli("plugins", "list", "--json", **env).stdout)["plugins"]
         info = cli("plugins", "info", "local", **env)
-        examined = json.loads(cli("doctor", "--json", **env).stdout)["findings"]
+        examined = json.loads(cli("doctor", "--json", LLMCORE_PLUGINS="openai", **env).stdout)["findings"]
         used = json.loads(cli("usage", "model", "--json", **env).stdout)["rows"]
     assert 'llm.local.use = "openai"' in shown
     assert [

@@ -39,7 +39,9 @@ NOT_FOR_A_CACHED_ANSWER = {
 
 @pytest.fixture
 def cli(tmp_path: Path) -> CommandLine:
-    return CommandLine(tmp_path)
+    line = CommandLine(tmp_path)
+    line.fork = False  # the start itself is tried
+    return line
 
 
 def modules_of(*arguments: str) -> set[str]:

@@ -107,7 +107,7 @@ def test_a_tested_version_is_named_and_nothing_more(install: Callable[..., None]
 def test_the_doctor_prints_the_comparison(tmp_path: Path) -> None:
     cli = CommandLine(tmp_path)
     cli.install("openai", {}, {}, version="3.14.0")
-    done = cli("doctor", "--offline")
+    done = cli("doctor", "--offline", LLMCORE_PLUGINS="openai")
     assert done.returncode == 6
     assert (
         "broken  versions for llmcore-openai-optimized: openai must be 3.14.1 or later, got 3.14.0\n"

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import subprocess
 import sys
 import threading
 from pathlib import Path
+
+from tests.kits.command_server import can_fork, run_in_fork
 
 __all__ = ["CommandLine", "as_at_a_terminal", "press_ctrl_c"]
 
@@ -20,6 +23,8 @@ class CommandLine:
     """`python -m llmcore` in *folder*: `cli("ask", "Hi", stdin="...", NAME="value")`."""
 
     command: tuple[str, ...] = (sys.executable, "-m", "llmcore")
+    fork = True
+    """Whether a fork of a process that has imported llmcore may take the place of a new Python."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -34,6 +39,20 @@ class CommandLine:
 
     def __call__(self, *arguments: str, stdin: str = "", **env: str) -> subprocess.CompletedProcess[str]:
         """Run to the end, and return exit code and output."""
+        if self.fork and self.command is CommandLine.command and can_fork(self.site, env):
+            done = run_in_fork(
+                arguments=arguments,
+                folder=self.folder,
+                site=self.site,
+                env=self.env | env,
+                stdin=stdin.encode(),
+                timeout_s=100,
+            )
+            # Line ends as text streams read them.
+            out, err = (
+                io.TextIOWrapper(io.BytesIO(each), "utf-8").read() for each in (done.stdout, done.stderr)
+            )
+            return subprocess.CompletedProcess(done.args, done.returncode, out, err)
         return subprocess.run(
             [*self.command, *arguments],
             cwd=self.folder,

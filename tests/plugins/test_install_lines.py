@@ -117,7 +117,7 @@ def test_wheels_name_their_neighbours_and_a_foreign_llmcore(wheels: list[Path], 
 def test_doctor_finds_a_foreign_llmcore(tmp_path: Path) -> None:
     cli = CommandLine(tmp_path)
     cli.install("llmcore", {}, {}, version="0.0.6")
-    done = cli("doctor")
+    done = cli("doctor", LLMCORE_PLUGINS="none")
     assert done.returncode == 6
     assert "the distribution llmcore 0.0.6 is another project" in done.stdout
     assert "fix: pip uninstall -y llmcore && pip install --force-reinstall --no-deps " in done.stdout

@@ -30,6 +30,7 @@ def _run(folder: Path, text: str, *, no_skips: str | None) -> tuple[int, str]:
     (folder / "tests").mkdir()
     (folder / "tests/test_one.py").write_text(text)
     env = {name: value for name, value in os.environ.items() if name != "LLMCORE_NO_SKIPS"}
+    env["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"  # their import takes longer than the run
     if no_skips:
         env["LLMCORE_NO_SKIPS"] = no_skips
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
