@@ -83,6 +83,30 @@ class KeepsItsConnectionAfterCancellation(Model):
         return self.make_reply(request)
 
 
+class KeepsALockOfTheFirstLoop(Model):
+    """topoteretes/cognee#2938: one asyncio.Lock for good; it belongs to the loop in which a task first waited for it."""
+
+    def __init__(self) -> None:
+        self.lock = asyncio.Lock()
+
+    async def acomplete(self, request: ChatRequest) -> Reply:
+        async with self.lock:
+            await asyncio.sleep(0)
+            return self.make_reply(request)
+
+
+class KeepsTheFirstLoop(Model):
+    """BerriAI/litellm#15294: its client lives in the event loop of the first call."""
+
+    loop: asyncio.AbstractEventLoop | None = None
+
+    async def acomplete(self, request: ChatRequest) -> Reply:
+        self.loop = self.loop or asyncio.get_running_loop()
+        answer: asyncio.Future[Reply] = self.loop.create_future()
+        self.loop.call_soon(lambda: None if answer.done() else answer.set_result(self.make_reply(request)))
+        return await answer
+
+
 class StreamsWithoutEnd(Model):
     """Never sees the end of the upstream's events."""
 
@@ -190,7 +214,7 @@ class TestCache(OfCaches):
 
 for _kit, _backends in {
     OfModels: (
-        BlocksTheLoop, SwallowsCancellation, TranslatesCancellation, KeepsItsConnectionAfterCancellation,
+        BlocksTheLoop, KeepsALockOfTheFirstLoop, KeepsTheFirstLoop, SwallowsCancellation, TranslatesCancellation, KeepsItsConnectionAfterCancellation,
         StreamsWithoutEnd, HangingModel, HangingStream,
     ),
     OfCaches: (KeepsItsLockAfterCancellation, WaitsForALockInTheLoop),

@@ -10,6 +10,8 @@ FOUND_BY = {
     "BlocksTheLoop": "blocked the event loop in BlocksTheLoop.acomplete",
     "HangingModel": "HangingModel.complete did not return within",
     "HangingStream": "HangingStream.stream did not return within",
+    "KeepsALockOfTheFirstLoop": "acomplete must work on a second event loop, raised RuntimeError",
+    "KeepsTheFirstLoop": "acomplete must work on a second event loop, raised RuntimeError",
     "KeepsItsConnectionAfterCancellation": "did not return within",
     "KeepsItsLockAfterCancellation": "did not return within",
     "StreamsWithoutEnd": "must end, yielded 20,000 items",
@@ -17,7 +19,7 @@ FOUND_BY = {
     "TranslatesCancellation": "a cancelled task raised RuntimeError",
     "WaitsForALockInTheLoop": "blocked the event loop",
 }
-TESTS = "cancelled_task or set_concurrently or conversation or closed_early or stream_has_several or question"
+TESTS = "cancelled_task or second_event_loop or set_concurrently or conversation or closed_early or stream_has_several or question"
 
 
 @pytest.fixture(scope="module")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio  # noqa: TID253 - loaded only by tests
+import contextlib
 import inspect
 import itertools
 import threading
@@ -68,6 +69,18 @@ class Caller:
         return Caller(
             provider, self.variant, self._runner, self._worker, self._watch, deadline_s=self._deadline_s
         )
+
+    @contextlib.contextmanager
+    def on_another_loop(self) -> Iterator[Caller]:
+        """Give a caller of the same backend on a second event loop, in the same thread; the loop is closed at the end."""
+        runner = asyncio.Runner()
+        try:
+            yield Caller(
+                self.provider, self.variant, runner, self._worker, self._watch, deadline_s=self._deadline_s
+            )
+        finally:
+            if not self._worker.has_hung:
+                self.run_bounded(runner.close, "closing an event loop")
 
     def run_bounded(self, work: Callable[[], T], what: str, margin_s: float = 0.0) -> T:
         """Return what *work* returns; fail if it takes longer than the deadline."""

@@ -6,11 +6,15 @@ import asyncio  # noqa: TID253 - loaded only by tests
 import contextlib
 from typing import Final
 
+import pytest
+
 from llmcore_testing.conformance.base import Conformance
 from llmcore_testing.conformance.calling import Call
 
 __all__ = ["TimeTests"]
 
+_CROWD: Final = 4
+"""Calls at once, so that they wait for each other."""
 _TURNS: Final = (0, 1, 3, 10, 30)
 """Turns of the event loop before the call is cancelled. Each number cancels it at another place."""
 _LOOKS: Final = 50
@@ -19,7 +23,7 @@ _LOOK_S: Final = 0.01
 
 
 class TimeTests(Conformance):
-    """Tests that a cancelled task ends and leaves the backend usable."""
+    """Tests that a cancelled task ends and leaves the backend usable, and that a second event loop is served."""
 
     def make_call(self) -> Call:
         """Return a call that succeeds: the sync name of a method, then its arguments."""
@@ -33,6 +37,25 @@ class TimeTests(Conformance):
             ended = self.caller.run(self._cancel(turns), self.caller.spelt(name))
             assert ended, f"{self.caller.spelt(name)} must end within 0.5 s after its task was cancelled"
         self.call(name, *args)
+
+    def test_a_second_event_loop_is_served_after_the_first_one(self) -> None:
+        """Locks, queues and connections of asyncio belong to the loop in which a task had to wait for them."""
+        if self.caller.variant == "sync":
+            return
+        calls = [self.make_call() for _ in range(_CROWD)]
+        self.together(calls)
+        for _ in range(2):
+            with self.caller.on_another_loop() as second:
+                try:
+                    second.together(calls)
+                except RuntimeError as error:
+                    fault = (
+                        f"{self.caller.spelt(calls[0][0])} must work on a second event loop, raised {error!r}"
+                    )
+                else:
+                    continue
+            pytest.fail(fault)
+        self.together(calls)
 
     async def _cancel(self, turns: int) -> bool:
         name, *args = self.make_call()
