@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+__all__ = ["Duration", "Size", "TokenCount", "is_part"]
+
 TYPE_CHECKING = False  # not imported from `typing`, which costs more than counting a text
 if TYPE_CHECKING:
     from typing import Final, Self, TypeGuard

@@ -12,6 +12,7 @@ from llmcore.cli.values import OPTIONS, POSITIONS, WHAT, find_values
 
 __all__ = ["configure", "run"]
 
+# Not shtab, which completes nothing behind the colon of a model: docs/decisions/0016-our-own-shell-completion.md.
 _SHELLS = ("bash", "zsh", "fish")
 _VALUES = "values"
 """The action that the scripts call. It is not completed, since it is not for users."""
@@ -86,8 +87,14 @@ def _render_bash(words: list[_Words]) -> str:
         for each in words
     )
     return f"""_llmcore() {{
-  local at=1 command="" words="" last="${{COMP_WORDS[COMP_CWORD-1]}}" what=""
-  while [ "$at" -lt "$COMP_CWORD" ]; do
+  local at=1 command="" words="" what="" first="$COMP_CWORD" current="${{COMP_WORDS[COMP_CWORD]}}"
+  # bash splits provider:model into three words
+  while [ "$first" -gt 1 ] && [[ "${{COMP_WORDS[first]}}" == : || "${{COMP_WORDS[first-1]}}" == : ]]; do
+    first=$((first - 1))
+    current="${{COMP_WORDS[first]}}$current"
+  done
+  local last="${{COMP_WORDS[first-1]}}"
+  while [ "$at" -lt "$first" ]; do
     case "${{COMP_WORDS[at]}}" in
       --profile|--config) at=$((at + 1)) ;;
       -*) ;;
@@ -108,7 +115,10 @@ def _render_bash(words: list[_Words]) -> str:
     esac
   fi
   [ -n "$what" ] && words="$(llmcore completion values "$what" 2>/dev/null)"
-  COMPREPLY=($(compgen -W "$words" -- "${{COMP_WORDS[COMP_CWORD]}}"))
+  COMPREPLY=($(compgen -W "$words" -- "$current"))
+  if [[ "$COMP_WORDBREAKS" == *:* && "$current" == *:* ]]; then
+    COMPREPLY=("${{COMPREPLY[@]#"${{current%"${{current##*:}}"}}"}}")
+  fi
 }}
 complete -o default -F _llmcore llmcore
 """

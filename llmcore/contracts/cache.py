@@ -5,6 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Protocol, runtime_checkable
 
+__all__ = [
+    "AsyncCacheProvider",
+    "CacheBatches",
+    "CacheChanges",
+    "CacheDiagnosis",
+    "CacheHistory",
+    "CacheKeys",
+    "CacheLeases",
+    "CacheMatching",
+    "CacheProvider",
+    "CacheVersion",
+]
+
 
 @runtime_checkable
 class CacheProvider(Protocol):

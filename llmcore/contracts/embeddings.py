@@ -6,6 +6,8 @@ from typing import Protocol, runtime_checkable
 
 from llmcore.types import EmbeddingLimits, EmbeddingRequest, Embeddings
 
+__all__ = ["AsyncEmbeddingProvider", "EmbeddingBounds", "EmbeddingProvider"]
+
 
 @runtime_checkable
 class EmbeddingProvider(Protocol):

@@ -9,6 +9,20 @@ from typing import Any, Protocol, runtime_checkable
 
 from llmcore.types import ChatRequest, Delta, Message, Reply, TokenCount, Usage
 
+__all__ = [
+    "AsyncLLMProvider",
+    "AsyncModelListing",
+    "AsyncStreamingLLMProvider",
+    "BodyCounter",
+    "LLMProvider",
+    "ModelLifetimes",
+    "ModelListing",
+    "PricingProvider",
+    "StreamingLLMProvider",
+    "TokenCounter",
+    "UsageBounds",
+]
+
 
 @runtime_checkable
 class LLMProvider(Protocol):

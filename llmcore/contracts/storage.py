@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
+__all__ = ["AsyncFileSystemProvider", "AsyncStorageProvider", "FileSystemProvider", "StorageProvider"]
+
 
 @runtime_checkable
 class StorageProvider(Protocol):

@@ -7,6 +7,21 @@ from typing import Protocol, runtime_checkable
 
 from llmcore.types import FileInfo
 
+__all__ = [
+    "AsyncStorageConditional",
+    "AsyncStorageCopying",
+    "AsyncStorageInfo",
+    "AsyncStorageListing",
+    "AsyncStorageSigning",
+    "AsyncStorageStreams",
+    "StorageConditional",
+    "StorageCopying",
+    "StorageInfo",
+    "StorageListing",
+    "StorageSigning",
+    "StorageStreams",
+]
+
 
 @runtime_checkable
 class StorageInfo(Protocol):

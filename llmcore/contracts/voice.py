@@ -27,6 +27,22 @@ from typing import Any, Protocol, runtime_checkable
 
 from llmcore.types import Speech, VoiceInfo, VoiceModel, VoicePage, VoiceTraits
 
+__all__ = [
+    "AsyncVoiceCloningProvider",
+    "AsyncVoiceModels",
+    "AsyncVoiceProvider",
+    "AsyncVoiceSearch",
+    "AsyncVoiceStreaming",
+    "AsyncVoiceTimestamps",
+    "VoiceCloningProvider",
+    "VoiceModels",
+    "VoiceOffline",
+    "VoiceProvider",
+    "VoiceSearch",
+    "VoiceStreaming",
+    "VoiceTimestamps",
+]
+
 
 @runtime_checkable
 class VoiceProvider(Protocol):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -40,6 +41,33 @@ def test_bash_completes_commands_actions_and_options(cli: CommandLine, line: str
     ask = f'COMP_WORDS=({array}); COMP_CWORD={len(given) - 1}; _llmcore; printf "%s\\n" "${{COMPREPLY[@]}}"'
     done = subprocess.run([str(BASH), "-c", script + ask], capture_output=True, encoding="utf-8", check=True)
     assert (done.stdout.split(), done.stderr) == (words, "")
+
+
+@pytest.mark.skipif(BASH is None, reason="there is no bash")
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["ask", "-m", "safe"], ["safe"]),
+        (["ask", "-m", "echo", ":"], ["tiny", ""]),
+        (["ask", "-m", "echo", ":", "ti"], ["tiny"]),
+        (["ask", "-m", "echo", ":", "x"], []),
+    ],
+)
+def test_bash_completes_a_model_behind_its_colon(
+    cli: CommandLine, tmp_path: Path, words: list[str], expected: list[str]
+) -> None:
+    """bash splits at a colon, and replaces only what is behind it."""
+    (tmp_path / "llmcore.toml").write_text('[models]\nsafe = ["echo:tiny"]\n')
+    script = cli("completion", "bash").stdout
+    values = cli("completion", "values", "models").stdout
+    given = ["llmcore", *words]
+    array = " ".join(f"'{word}'" for word in given)
+    ask = (
+        f"llmcore() {{ printf '%s' '{values}'; }}; COMP_WORDS=({array}); COMP_CWORD={len(given) - 1}; _llmcore; "
+        'printf "<%s>" "${COMPREPLY[@]}"'
+    )
+    done = subprocess.run([str(BASH), "-c", script + ask], capture_output=True, encoding="utf-8", check=True)
+    assert sorted(re.findall("<(.*?)>", done.stdout)) == sorted(expected or [""]), done.stderr
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

@@ -11,6 +11,9 @@ from llmcore.voice.audio.info import AudioInfo, make_not_audio
 
 __all__ = ["check_beginning", "read_audio"]
 
+# mutagen and tinytag read durations too, but accept truncated files, and take a WAV of unknown length, as a stream has it, for
+# 134,217 s long: docs/decisions/0015-our-own-reader-of-durations.md.
+
 _TELEPHONE_HZ: Final = 8_000
 
 

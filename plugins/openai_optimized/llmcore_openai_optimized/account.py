@@ -14,7 +14,7 @@ from llmcore.errors import ConfigError
 from llmcore.support.addresses import find_address_fault
 from llmcore.support.text import find_unsendable
 from llmcore.types import Secret
-from llmcore_openai_optimized._address import repair_url
+from llmcore_openai_optimized.address import repair_url
 from llmcore_openai_optimized.options import AccountOptions, OpenAIOptions, PricingTier
 
 __all__ = ["Account", "AccountOptions", "OpenAIOptions", "PricingTier", "check_headers", "get_identity"]

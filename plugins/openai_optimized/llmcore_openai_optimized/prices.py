@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Final
 
 from llmcore.types import Usage
-from llmcore_openai_optimized._rates import Rates, Steps, find_character_rate, find_rates, get_rate
+from llmcore_openai_optimized.rates import Rates, Steps, find_character_rate, find_rates, get_rate
 
 __all__ = ["price", "speech_price"]
 

@@ -10,30 +10,30 @@ from typing import Final, TypeAlias
 from llmcore.errors import ProviderError
 from llmcore.support.sending import track_sending
 from llmcore.types import ChatRequest, Delta, EmbeddingRequest, Embeddings, Reply
-from llmcore_openai_optimized._answers import Answer, Body, read_model_names
-from llmcore_openai_optimized._chat_translation import (
+from llmcore_openai_optimized.account import Account, OpenAIOptions
+from llmcore_openai_optimized.answers import Answer, Body, read_model_names
+from llmcore_openai_optimized.chat_translation import (
     TranslatedReader,
     TranslatedRequest,
     translate_chat,
 )
-from llmcore_openai_optimized._drain import adrain, drain
-from llmcore_openai_optimized._embeddings import encode_embeddings, read_embeddings
-from llmcore_openai_optimized._errors import Errors
-from llmcore_openai_optimized._http import (
+from llmcore_openai_optimized.drain import adrain, drain
+from llmcore_openai_optimized.embeddings import encode_embeddings, read_embeddings
+from llmcore_openai_optimized.errors import Errors
+from llmcore_openai_optimized.http import (
     RequestTemplate,
     RequestTemplates,
     RequestTimeout,
     hold_async_clients,
     hold_client,
 )
-from llmcore_openai_optimized._read_timeout import ReadTimeout
-from llmcore_openai_optimized._reader import AnswerReader
-from llmcore_openai_optimized._request import AsyncResponse, Request, SyncResponse
-from llmcore_openai_optimized._responses_reader import ResponsesReader
-from llmcore_openai_optimized._transport import Route
-from llmcore_openai_optimized._wire import encode
-from llmcore_openai_optimized.account import Account, OpenAIOptions
 from llmcore_openai_optimized.offline import Offline
+from llmcore_openai_optimized.read_timeout import ReadTimeout
+from llmcore_openai_optimized.reader import AnswerReader
+from llmcore_openai_optimized.request import AsyncResponse, Request, SyncResponse
+from llmcore_openai_optimized.responses_reader import ResponsesReader
+from llmcore_openai_optimized.transport import Route
+from llmcore_openai_optimized.wire import encode
 
 __all__ = ["OpenAIProvider"]
 

@@ -10,16 +10,16 @@ from llmcore.errors import BadRequest, LLMCoreError, NotFound, TextTooLong, Voic
 from llmcore.support.sending import track_sending
 from llmcore.support.voice_answers import AudioValidator, check_wav
 from llmcore.types import Speech, VoiceInfo, VoiceModel
-from llmcore_openai_optimized._answers import Answer, Body, is_success
-from llmcore_openai_optimized._error_report import is_error, parse_body
-from llmcore_openai_optimized._errors import Errors
-from llmcore_openai_optimized._http import RequestTemplates, RequestTimeout, hold_async_clients, hold_client
-from llmcore_openai_optimized._read_timeout import ReadTimeout
-from llmcore_openai_optimized._request import AsyncResponse, Request, SyncResponse
-from llmcore_openai_optimized._speech_request import SpeechRequest, check_speech, make_speech_request
-from llmcore_openai_optimized._transport import Route
+from llmcore_openai_optimized.answers import Answer, Body, is_success
+from llmcore_openai_optimized.error_report import is_error, parse_body
+from llmcore_openai_optimized.errors import Errors
+from llmcore_openai_optimized.http import RequestTemplates, RequestTimeout, hold_async_clients, hold_client
+from llmcore_openai_optimized.read_timeout import ReadTimeout
+from llmcore_openai_optimized.request import AsyncResponse, Request, SyncResponse
 from llmcore_openai_optimized.speech_offline import SpeechOffline, known_models, known_voice, known_voices
 from llmcore_openai_optimized.speech_options import SpeechOptions, speech_account, validate_account
+from llmcore_openai_optimized.speech_request import SpeechRequest, check_speech, make_speech_request
+from llmcore_openai_optimized.transport import Route
 
 __all__ = ["OpenAIVoice"]
 

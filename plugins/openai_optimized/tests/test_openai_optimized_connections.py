@@ -19,9 +19,9 @@ from hypothesis import strategies as st
 
 from llmcore.errors import IncompleteReply, LLMCoreError, Timeout
 from llmcore.types import ChatRequest, Secret
-from llmcore_openai_optimized._response import ResponseParser
 from llmcore_openai_optimized.plugin import OpenAIOptions
 from llmcore_openai_optimized.provider import OpenAIProvider
+from llmcore_openai_optimized.response import ResponseParser
 
 BODY = json.dumps(
     {"model": "m", "choices": [{"index": 0, "message": {"role": "assistant", "content": "hi"}, "finish_reason": "stop"}]}

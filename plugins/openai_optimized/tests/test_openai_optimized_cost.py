@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from llmcore.types import ChatRequest, Secret, Usage
-from llmcore_openai_optimized._usage import merge_usage
 from llmcore_openai_optimized.plugin import OpenAIOptions
 from llmcore_openai_optimized.provider import OpenAIProvider
+from llmcore_openai_optimized.usage import merge_usage
 
 COUNTS: dict[str, Any] = {"prompt_tokens": 8, "completion_tokens": 3, "total_tokens": 11}
 HEADER = "x-litellm-response-cost"

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from llmcore import errors as ours
 from llmcore.errors import ProviderError
 from llmcore.types import Secret
-from llmcore_openai_optimized._address import correct_url
-from llmcore_openai_optimized._error_report import is_error, read_error
-from llmcore_openai_optimized._errors import Errors
 from llmcore_openai_optimized.account import Account, OpenAIOptions
+from llmcore_openai_optimized.address import correct_url
+from llmcore_openai_optimized.error_report import is_error, read_error
+from llmcore_openai_optimized.errors import Errors
 
 KEY = "not-a-usual-key"
 

@@ -20,7 +20,7 @@ from llmcore.errors import (
     Unavailable,
 )
 from llmcore.types import ChatRequest, Secret
-from llmcore_openai_optimized._http import RequestTimeout
+from llmcore_openai_optimized.http import RequestTimeout
 from llmcore_openai_optimized.plugin import OpenAIOptions
 from llmcore_openai_optimized.provider import OpenAIProvider
 from llmcore_testing.simulator import Fault, Simulator

@@ -11,9 +11,9 @@ import pytest
 import llmcore
 from llmcore.errors import RateLimited
 from llmcore.types import ChatRequest, Delta, RateLimits, Reply, Secret
-from llmcore_openai_optimized._rate_limits import parse_duration, read_rate_limits
 from llmcore_openai_optimized.plugin import OpenAIOptions
 from llmcore_openai_optimized.provider import OpenAIProvider
+from llmcore_openai_optimized.rate_limits import parse_duration, read_rate_limits
 from llmcore_testing.simulator import Fault, Simulator
 
 HEADERS = {

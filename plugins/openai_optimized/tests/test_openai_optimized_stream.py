@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 
 from llmcore.errors import IncompleteReply, MalformedReply, ProviderError
 from llmcore.types import ChatRequest, Delta, Secret, Usage
-from llmcore_openai_optimized._errors import AnswerError, Errors
-from llmcore_openai_optimized._reader import AnswerReader
 from llmcore_openai_optimized.account import Account, OpenAIOptions
+from llmcore_openai_optimized.errors import AnswerError, Errors
 from llmcore_openai_optimized.provider import OpenAIProvider
+from llmcore_openai_optimized.reader import AnswerReader
 from llmcore_testing.simulator import Simulator
 
 MODEL = "gpt-5.6-luna"

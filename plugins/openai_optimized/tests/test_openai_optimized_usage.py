@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llmcore.types import ChatRequest, Secret, Usage
-from llmcore_openai_optimized._usage import make_usage
 from llmcore_openai_optimized.plugin import OpenAIOptions
 from llmcore_openai_optimized.provider import OpenAIProvider
+from llmcore_openai_optimized.usage import make_usage
 from llmcore_testing.simulator import Fault, Simulator
 
 FRANCE: Any = [{"role": "user", "content": "What is the capital of France?"}]

@@ -10,6 +10,8 @@ import pytest
 if TYPE_CHECKING:
     from llmcore_testing.simulator import Simulator
 
+__all__ = ["llmcore_simulator", "pytest_configure"]
+
 
 def pytest_configure(config: pytest.Config) -> None:
     """Declare the marker that gives a simulator its settings."""

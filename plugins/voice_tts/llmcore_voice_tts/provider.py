@@ -13,9 +13,9 @@ from llmcore.support.sending import track_sending
 from llmcore.support.voice_answers import AudioValidator
 from llmcore.types import Speech, VoiceInfo, VoiceModel, VoicePage
 from llmcore_voice_tts import voices
-from llmcore_voice_tts._answers import make_speech, make_timed_speech
-from llmcore_voice_tts._errors import Errors
-from llmcore_voice_tts._http import DEFAULT_S, find_route, make_async_sdk, make_sdk
+from llmcore_voice_tts.answers import make_speech, make_timed_speech
+from llmcore_voice_tts.errors import Errors
+from llmcore_voice_tts.http import DEFAULT_S, find_route, make_async_sdk, make_sdk
 from llmcore_voice_tts.offline import Offline
 from llmcore_voice_tts.options import ElevenLabsOptions
 from llmcore_voice_tts.request import SpeechRequest, check_text, check_voice, make_speech_request

@@ -11,7 +11,7 @@ from typing import Any, Final, TypeVar
 
 from llmcore.errors import LLMCoreError, MalformedReply, VoiceError, VoiceNotFound
 from llmcore.types import VoiceInfo, VoiceModel, VoicePage
-from llmcore_voice_tts._answers import get_list, make_voice_info, make_voice_model
+from llmcore_voice_tts.answers import get_list, make_voice_info, make_voice_model
 from llmcore_voice_tts.request import check_filters, check_language, check_voice, make_bad_request
 
 __all__ = [

@@ -17,7 +17,7 @@ from llmcore.errors import BadRequest, LLMCoreError, TextTooLong, VoiceError, Vo
 from llmcore.types import Secret
 from llmcore_testing.simulator import Fault, Simulator
 from llmcore_testing.simulator.sounds import Codec, speak
-from llmcore_voice_tts._answers import make_speech
+from llmcore_voice_tts.answers import make_speech
 from llmcore_voice_tts.offline import Offline
 from llmcore_voice_tts.options import ElevenLabsOptions
 from llmcore_voice_tts.provider import ElevenLabsVoice

@@ -15,6 +15,8 @@ from llmcore_testing.simulator.faults import KINDS, Fault
 from llmcore_testing.simulator.own_ledger import VARIABLE
 from llmcore_testing.simulator.simulator import Simulator
 
+__all__ = ["main"]
+
 _KEPT: Final = 1000
 
 

@@ -11,6 +11,8 @@ from llmcore_testing.simulator.faults import Fault
 from llmcore_testing.simulator.routing import Group
 from llmcore_testing.simulator.wire import Answer, RecordedRequest, encode
 
+__all__ = ["make_broken_answer"]
+
 _PAGE: Final = (
     b"<!doctype html>\n<html><head><title>Sign in</title></head><body><h1>Sign in</h1></body></html>\n"
 )

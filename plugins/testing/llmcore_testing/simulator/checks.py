@@ -8,6 +8,8 @@ from typing import Any, Final
 from llmcore_testing.simulator.refusals import Refused, invalid
 from llmcore_testing.simulator.tokens import text_of
 
+__all__ = ["check_chat", "find_forced_tool"]
+
 _ROLES: Final = frozenset({"system", "assistant", "user", "function", "tool", "developer"})
 _ROLE_LIST: Final = "'system', 'assistant', 'user', 'function', 'tool', and 'developer'"
 _RANGES: Final[Mapping[str, tuple[type[int | float], float, float]]] = {

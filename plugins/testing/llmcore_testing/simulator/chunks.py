@@ -9,6 +9,8 @@ from typing import Any, Final
 
 from llmcore_testing.simulator.wire import encode
 
+__all__ = ["DONE", "event", "events_of", "pieces_of"]
+
 DONE: Final = b"data: [DONE]\n\n"
 _WORDS: Final = re.compile(r"\s*\S+\s*?(?=\s|$)|\s+")
 _FEWEST: Final = 3

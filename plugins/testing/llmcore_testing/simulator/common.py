@@ -10,6 +10,8 @@ from typing import Any, Final
 from llmcore_testing.simulator.refusals import Refused, invalid, refusal
 from llmcore_testing.simulator.routing import Call
 
+__all__ = ["DEFAULT_MODELS", "FINGERPRINT", "body_of", "headers", "model_of", "new_id"]
+
 DEFAULT_MODELS: Final = ("gpt-4o-mini", "gpt-5.6-luna", "gpt-6-sol", "text-embedding-3-small")
 FINGERPRINT: Final = "fp_simulator"
 _RUN: Final = secrets.token_hex(6)

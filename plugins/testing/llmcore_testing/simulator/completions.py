@@ -15,6 +15,8 @@ from llmcore_testing.simulator.samples import sample
 from llmcore_testing.simulator.script import Scripted
 from llmcore_testing.simulator.wire import encode
 
+__all__ = ["complete"]
+
 _LONG: Final = 300
 
 

@@ -13,6 +13,8 @@ from llmcore_testing.simulator.script import Script
 from llmcore_testing.simulator.service import Plan, Service
 from llmcore_testing.simulator.wire import RecordedRequest, RequestParser, Unreadable, frame_answer
 
+__all__ = ["Connection", "Premises"]
+
 
 @dataclass(slots=True)
 class Premises:

@@ -13,6 +13,8 @@ from llmcore_testing.simulator.faults import Fault
 from llmcore_testing.simulator.script import Script
 from llmcore_testing.simulator.wire import Answer, FramedAnswer, RecordedRequest, chunk, encode, frame_answer
 
+__all__ = ["Flight", "Line", "deliver", "deliver_now"]
+
 _NO_LINGER: Final = struct.pack("ii", 1, 0)
 _TICK_S: Final = 0.05
 

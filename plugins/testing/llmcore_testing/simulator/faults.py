@@ -10,6 +10,8 @@ from typing import Any, Final
 
 from llmcore.errors import ConfigError
 
+__all__ = ["KINDS", "Fault", "times_of"]
+
 _STREAM_ONLY: Final = frozenset({"error_chunk", "bad_json_chunk"})
 _REWRITING: Final = frozenset({"usage", "missing_usage", "no_choices", "no_finish_reason", "wrong_schema"})
 

@@ -6,6 +6,8 @@ import struct
 from collections.abc import Iterator
 from typing import Final
 
+__all__ = ["aac", "flac", "mp3", "opus"]
+
 _MPEG_1: Final = {44100: 0, 48000: 1, 32000: 2}
 _MPEG_2: Final = {22050: 0, 24000: 1, 16000: 2}
 _RATES_1: Final = (0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio  # noqa: TID253 - loaded only when a simulator is
 from threading import Lock
 
+__all__ = ["Gate"]
+
 
 class Gate:
     """Any thread may shut and open it. Tasks of any event loop may wait for it."""

@@ -7,6 +7,8 @@ from typing import Any, Final
 
 from llmcore_testing.simulator.wire import Answer, encode
 
+__all__ = ["Refused", "invalid", "refusal"]
+
 _KNOWN: Final[Mapping[int, tuple[str, str | None, str]]] = {
     400: ("invalid_request_error", None, "The request is not acceptable."),
     401: ("invalid_request_error", "invalid_api_key", "Incorrect API key provided."),

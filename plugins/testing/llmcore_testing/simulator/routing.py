@@ -11,6 +11,8 @@ from llmcore_testing.simulator.script import Script, Scripted
 from llmcore_testing.simulator.synthesizers import TONE, Synthesizer
 from llmcore_testing.simulator.wire import Answer, RecordedRequest
 
+__all__ = ["Call", "Group", "Route", "Settings", "Table"]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:

@@ -6,6 +6,8 @@ import math
 from collections.abc import Mapping
 from typing import Any, Final
 
+__all__ = ["sample"]
+
 _DEEP: Final = 6
 _TOO_DEEP: Final = 64
 _FORMATS: Final = {

@@ -11,6 +11,8 @@ from typing import Any
 from llmcore_testing.simulator.faults import Fault
 from llmcore_testing.simulator.wire import RecordedRequest
 
+__all__ = ["Planned", "Script", "Scripted"]
+
 Scripted = str | Mapping[str, Any] | Callable[[Mapping[str, Any]], "str | Mapping[str, Any]"]
 """A text, a message, a whole body with `choices`, or a function that makes one of them from the request."""
 

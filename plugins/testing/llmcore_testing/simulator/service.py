@@ -16,6 +16,8 @@ from llmcore_testing.simulator.routing import Call, Group, Route, Settings, Tabl
 from llmcore_testing.simulator.script import Script
 from llmcore_testing.simulator.wire import Answer, RecordedRequest
 
+__all__ = ["Plan", "Service"]
+
 _LOG: Final = logging.getLogger(__name__)
 _TABLE: Final = Table(ALL_ROUTES)
 _NO_KEY: Final = (

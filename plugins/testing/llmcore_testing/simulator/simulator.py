@@ -20,6 +20,8 @@ from llmcore_testing.simulator.service import Service
 from llmcore_testing.simulator.synthesizers import find_synthesizer
 from llmcore_testing.simulator.wire import RecordedRequest
 
+__all__ = ["Simulator"]
+
 _HOST: Final = "127.0.0.1"
 _BACKLOG: Final = 1024
 _own_ledger: Final = OwnLedger()

@@ -10,6 +10,8 @@ from typing import Final, NamedTuple
 
 from llmcore_testing.simulator import frames
 
+__all__ = ["SECONDS_PER_CHARACTER", "Codec", "in_pieces", "seconds_of", "speak", "wav_head"]
+
 SECONDS_PER_CHARACTER: Final = 0.02
 _LOUDNESS: Final = 8000
 _UNKNOWN: Final = 0xFFFFFFFF

@@ -7,6 +7,8 @@ from typing import Any, Final
 
 from llmcore_testing.simulator.wire import encode
 
+__all__ = ["count", "count_message", "count_prompt", "cut", "text_of", "usage_of"]
+
 _CHARACTERS: Final = 4
 _PER_MESSAGE: Final = 4
 _PER_ANSWER: Final = 3

@@ -9,6 +9,17 @@ from http import HTTPStatus
 from typing import Any, Final
 from urllib.parse import parse_qsl, unquote
 
+__all__ = [
+    "Answer",
+    "FramedAnswer",
+    "RecordedRequest",
+    "RequestParser",
+    "Unreadable",
+    "chunk",
+    "encode",
+    "frame_answer",
+]
+
 _MOST_HEAD_BYTES: Final = 64 * 1024
 _MOST_BODY_BYTES: Final = 256 * 1024 * 1024
 _STATUS_LINES: Final = {s.value: f"HTTP/1.1 {s.value} {s.phrase}\r\n" for s in HTTPStatus}

@@ -7,6 +7,8 @@ from typing import Final
 from llmcore_testing.simulator.endpoints import anthropic, azure, control, elevenlabs, openai
 from llmcore_testing.simulator.routing import Route
 
+__all__ = ["ALL_ROUTES"]
+
 ALL_ROUTES: Final[tuple[Route, ...]] = (
     *elevenlabs.ROUTES,
     *anthropic.ROUTES,

@@ -21,6 +21,16 @@ from llmcore_testing.simulator.refusals import Refused
 from llmcore_testing.simulator.routing import Call, Group, Route
 from llmcore_testing.simulator.wire import Answer, RecordedRequest, encode
 
+__all__ = [
+    "GROUP",
+    "ROUTES",
+    "answer_count",
+    "answer_messages",
+    "answer_models",
+    "make_error_event",
+    "read_key",
+]
+
 _NO_ANSWER: Final = frozenset({"no_choices", "wrong_schema"})
 _VERSION: Final = "anthropic-version"
 

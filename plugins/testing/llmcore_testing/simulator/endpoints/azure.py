@@ -14,6 +14,8 @@ from llmcore_testing.simulator.refusals import refusal
 from llmcore_testing.simulator.routing import Call, Group, Route
 from llmcore_testing.simulator.wire import Answer, RecordedRequest
 
+__all__ = ["GROUP", "ROUTES", "azure_key"]
+
 
 def azure_key(request: RecordedRequest) -> str | None:
     """Return the key of the header `api-key`, or of a bearer token."""

@@ -12,6 +12,8 @@ from llmcore_testing.simulator.faults import Fault
 from llmcore_testing.simulator.routing import Call
 from llmcore_testing.simulator.wire import Answer, encode
 
+__all__ = ["answer_chat"]
+
 _NO_ANSWER: Final = frozenset({"no_choices", "wrong_schema"})
 
 

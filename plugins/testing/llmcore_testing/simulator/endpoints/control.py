@@ -12,6 +12,8 @@ from llmcore_testing.simulator.routing import Call, Group, Route
 from llmcore_testing.simulator.script import Planned
 from llmcore_testing.simulator.wire import Answer, RecordedRequest, encode
 
+__all__ = ["GROUP", "ROUTES"]
+
 _SECRETS: Final = frozenset({"authorization", "api-key", "xi-api-key", "x-api-key", "cookie"})
 
 

@@ -9,6 +9,8 @@ from llmcore_testing.simulator.common import new_id
 from llmcore_testing.simulator.refusals import Refused
 from llmcore_testing.simulator.wire import Answer, encode
 
+__all__ = ["eleven_refusal", "make_error", "make_validation_error"]
+
 _USUAL: Final[Mapping[int, str]] = {
     400: "bad_request",
     401: "invalid_api_key",

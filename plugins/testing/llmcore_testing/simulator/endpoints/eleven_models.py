@@ -7,6 +7,8 @@ from typing import Any, Final, NamedTuple
 from llmcore_testing.simulator.routing import Call
 from llmcore_testing.simulator.wire import Answer, encode
 
+__all__ = ["MODELS", "Model", "answer_models"]
+
 
 class Model(NamedTuple):
     """One model."""

@@ -16,6 +16,8 @@ from llmcore_testing.simulator.sounds import Codec, in_pieces
 from llmcore_testing.simulator.synthesizers import Synthesizer
 from llmcore_testing.simulator.wire import Answer, encode
 
+__all__ = ["convert", "convert_with_timestamps", "stream", "stream_with_timestamps"]
+
 _DEFAULT_FORMAT: Final = "mp3_44100_128"
 _RATES: Final = ("8000", "16000", "22050", "24000", "32000", "44100", "48000")
 _FORMATS: Final = frozenset(

@@ -10,6 +10,8 @@ from typing import Any, Final
 from llmcore_testing.simulator.endpoints.eleven_errors import make_error
 from llmcore_testing.simulator.routing import Call
 
+__all__ = ["USUAL_VOICE", "VoiceStore", "find_store"]
+
 _NAMES: Final = (
     ("Adam", "male", "en", "american"), ("Alice", "female", "en", "british"), ("Bruno", "male", "de", "standard"),
     ("Carla", "female", "it", "standard"), ("Daniel", "male", "en", "british"), ("Emma", "female", "en", "american"),

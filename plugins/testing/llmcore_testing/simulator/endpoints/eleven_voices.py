@@ -12,6 +12,8 @@ from llmcore_testing.simulator.endpoints.eleven_voice_store import find_store
 from llmcore_testing.simulator.routing import Call
 from llmcore_testing.simulator.wire import Answer, encode
 
+__all__ = ["add_dictionary", "add_voice", "delete_voice", "list_voices", "search_voices", "tell_voice"]
+
 _USUAL_PAGE: Final = 10
 _LARGEST_PAGE: Final = 100
 _AUDIO: Final = (b"RIFF", b"ID3", b"OggS", b"fLaC", b"\xff\xfb", b"\xff\xf3", b"\xff\xf1")

@@ -23,6 +23,8 @@ from llmcore_testing.simulator.endpoints.eleven_voices import (
 from llmcore_testing.simulator.routing import Group, Route
 from llmcore_testing.simulator.wire import RecordedRequest
 
+__all__ = ["GROUP", "KEY_HEADER", "ROUTES"]
+
 KEY_HEADER: Final = "xi-api-key"
 
 

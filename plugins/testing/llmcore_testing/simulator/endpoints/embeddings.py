@@ -15,6 +15,8 @@ from llmcore_testing.simulator.refusals import invalid
 from llmcore_testing.simulator.routing import Call
 from llmcore_testing.simulator.wire import Answer, encode
 
+__all__ = ["answer_embeddings"]
+
 _MOST_DIMENSIONS: Final = 8192
 
 

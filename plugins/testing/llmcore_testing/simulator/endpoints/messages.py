@@ -15,6 +15,8 @@ from llmcore_testing.simulator.endpoints.messages_refusals import refuse_request
 from llmcore_testing.simulator.faults import Fault
 from llmcore_testing.simulator.wire import Answer, encode
 
+__all__ = ["check_messages", "make_big_message", "make_events", "make_message", "rewrite", "to_chat"]
+
 _BLOCK_BYTES: Final = 64 * 1024
 _REASONS: Final = {
     "stop": "end_turn",

@@ -9,6 +9,8 @@ from llmcore_testing.simulator.common import new_id
 from llmcore_testing.simulator.refusals import Refused
 from llmcore_testing.simulator.wire import Answer, encode
 
+__all__ = ["refuse", "refuse_request"]
+
 _KNOWN: Final[Mapping[int, tuple[str, str]]] = {
     400: ("invalid_request_error", "The request is not valid."),
     401: ("authentication_error", "invalid x-api-key"),

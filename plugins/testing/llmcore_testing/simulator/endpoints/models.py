@@ -8,6 +8,8 @@ from llmcore_testing.simulator.common import DEFAULT_MODELS, headers, model_of
 from llmcore_testing.simulator.routing import Call
 from llmcore_testing.simulator.wire import Answer, encode
 
+__all__ = ["answer_model", "answer_models"]
+
 
 def answer_models(call: Call) -> Answer:
     """List the models that the simulator was started with."""

@@ -13,6 +13,8 @@ from llmcore_testing.simulator.refusals import refusal
 from llmcore_testing.simulator.routing import Group, Route
 from llmcore_testing.simulator.wire import RecordedRequest
 
+__all__ = ["GROUP", "ROUTES", "bearer_key"]
+
 
 def bearer_key(request: RecordedRequest) -> str | None:
     """Return the key of `Authorization: Bearer KEY`."""

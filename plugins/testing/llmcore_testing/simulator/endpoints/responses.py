@@ -14,6 +14,8 @@ from llmcore_testing.simulator.refusals import invalid
 from llmcore_testing.simulator.routing import Call
 from llmcore_testing.simulator.wire import Answer, encode
 
+__all__ = ["answer_responses"]
+
 _NO_ANSWER: Final = frozenset({"no_choices", "wrong_schema"})
 _SUMMARY: Final = "The question is about this."
 

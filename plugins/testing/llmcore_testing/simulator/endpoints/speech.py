@@ -11,6 +11,8 @@ from llmcore_testing.simulator.routing import Call
 from llmcore_testing.simulator.sounds import Codec, in_pieces
 from llmcore_testing.simulator.wire import Answer
 
+__all__ = ["VOICES", "answer_speech"]
+
 VOICES: Final = (
     "alloy", "ash", "ballad", "cedar", "coral", "echo", "fable", "marin", "nova", "onyx", "sage", "shimmer", "verse",
 )  # fmt: skip

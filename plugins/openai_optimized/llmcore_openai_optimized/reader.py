@@ -13,12 +13,12 @@ import msgspec
 
 from llmcore.support.http import EventParser
 from llmcore.types import ChatRequest, Delta, Reply
-from llmcore_openai_optimized._answer_errors import find_error
-from llmcore_openai_optimized._assembly import Assembly
-from llmcore_openai_optimized._choice import UnknownShape
-from llmcore_openai_optimized._chunk import Chunk, decode_chunk, decode_odd_chunk
-from llmcore_openai_optimized._errors import AnswerError, Errors
-from llmcore_openai_optimized._partial import read_partial
+from llmcore_openai_optimized.answer_errors import find_error
+from llmcore_openai_optimized.assembly import Assembly
+from llmcore_openai_optimized.choice import UnknownShape
+from llmcore_openai_optimized.chunk import Chunk, decode_chunk, decode_odd_chunk
+from llmcore_openai_optimized.errors import AnswerError, Errors
+from llmcore_openai_optimized.partial import read_partial
 
 __all__ = ["HEARTBEATS", "LARGEST_BODY", "AnswerReader"]
 

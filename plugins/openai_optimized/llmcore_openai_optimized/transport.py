@@ -16,9 +16,9 @@ import httpx2
 from llmcore.support.certificates import check_certificates
 from llmcore.support.proxies import Proxy, find_proxy
 from llmcore.support.sending import mark_sent
-from llmcore_openai_optimized._direct import DirectClient
-from llmcore_openai_optimized._direct_async import AsyncDirectClient
-from llmcore_openai_optimized._request import AsyncHttpClient, Request, SyncHttpClient
+from llmcore_openai_optimized.direct import DirectClient
+from llmcore_openai_optimized.direct_async import AsyncDirectClient
+from llmcore_openai_optimized.request import AsyncHttpClient, Request, SyncHttpClient
 
 __all__ = ["Route", "async_client", "sync_client"]
 

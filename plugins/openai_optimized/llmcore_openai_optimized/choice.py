@@ -9,8 +9,8 @@ import msgspec
 
 from llmcore.types import Choice as ReplyChoice
 from llmcore.types import ToolCall
-from llmcore_openai_optimized._fields import SurrogateBuffer, merge
-from llmcore_openai_optimized._tool_calls import LEGACY, ToolCalls
+from llmcore_openai_optimized.fields import SurrogateBuffer, merge
+from llmcore_openai_optimized.tool_calls import LEGACY, ToolCalls
 
 __all__ = ["Choice", "Piece", "UnknownShape"]
 

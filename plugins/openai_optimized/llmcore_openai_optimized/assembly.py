@@ -14,11 +14,11 @@ import msgspec
 from llmcore.support.chat_bounds import get_answer_count
 from llmcore.support.finish_reasons import normalize_finish_reason
 from llmcore.types import ChatRequest, Delta, Reply, Usage
-from llmcore_openai_optimized._choice import Choice, Piece, UnknownShape
-from llmcore_openai_optimized._chunk import Chunk, SentChoice
-from llmcore_openai_optimized._fields import as_index, repair_texts
-from llmcore_openai_optimized._rate_limits import read_rate_limits
-from llmcore_openai_optimized._usage import make_usage, merge_usage
+from llmcore_openai_optimized.choice import Choice, Piece, UnknownShape
+from llmcore_openai_optimized.chunk import Chunk, SentChoice
+from llmcore_openai_optimized.fields import as_index, repair_texts
+from llmcore_openai_optimized.rate_limits import read_rate_limits
+from llmcore_openai_optimized.usage import make_usage, merge_usage
 
 __all__ = ["Assembly"]
 

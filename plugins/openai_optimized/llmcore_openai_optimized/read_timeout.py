@@ -6,7 +6,7 @@ import asyncio  # noqa: TID253 - loaded only when a provider is created
 from types import TracebackType
 from typing import Self
 
-from llmcore_openai_optimized._http import RequestTimeout
+from llmcore_openai_optimized.http import RequestTimeout
 
 __all__ = ["ReadTimeout"]
 

@@ -12,9 +12,9 @@ from typing import Any, Final
 
 import httpx2
 
-from llmcore_openai_optimized._direct import DirectResponse
-from llmcore_openai_optimized._direct_async import AsyncDirectResponse
-from llmcore_openai_optimized._request import AsyncResponse, SyncResponse
+from llmcore_openai_optimized.direct import DirectResponse
+from llmcore_openai_optimized.direct_async import AsyncDirectResponse
+from llmcore_openai_optimized.request import AsyncResponse, SyncResponse
 
 __all__ = ["adrain", "drain"]
 

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import msgspec
 
-from llmcore_openai_optimized._fields import repair_texts
+from llmcore_openai_optimized.fields import repair_texts
 
 __all__ = ["Chunk", "SentChoice", "decode_chunk", "decode_odd_chunk"]
 

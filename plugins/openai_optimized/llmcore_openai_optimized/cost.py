@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any, Final
 
-from llmcore_openai_optimized._rate_limits import get_raw_headers
+from llmcore_openai_optimized.rate_limits import get_raw_headers
 
 __all__ = ["read_cost"]
 

@@ -16,9 +16,9 @@ import openai  # noqa: TID253 - loaded only when a provider is created
 
 from llmcore.support import forks
 from llmcore.support.http import LoopClients, ThreadClient
-from llmcore_openai_optimized._request import AsyncHttpClient, Endpoint, Header, Request, SyncHttpClient
-from llmcore_openai_optimized._transport import Route, async_client, sync_client
 from llmcore_openai_optimized.account import Account, check_headers
+from llmcore_openai_optimized.request import AsyncHttpClient, Endpoint, Header, Request, SyncHttpClient
+from llmcore_openai_optimized.transport import Route, async_client, sync_client
 
 __all__ = ["RequestTemplate", "RequestTemplates", "RequestTimeout", "hold_async_clients", "hold_client"]
 

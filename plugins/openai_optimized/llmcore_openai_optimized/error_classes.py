@@ -17,7 +17,7 @@ from llmcore.errors import (
     Timeout,
     Unavailable,
 )
-from llmcore_openai_optimized._error_report import ErrorReport
+from llmcore_openai_optimized.error_report import ErrorReport
 
 __all__ = ["classify", "is_context_length"]
 

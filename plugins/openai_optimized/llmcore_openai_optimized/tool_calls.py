@@ -8,7 +8,7 @@ from typing import Any, Final
 import msgspec
 
 from llmcore.types import ToolCall
-from llmcore_openai_optimized._fields import SurrogateBuffer, as_index, as_text, merge
+from llmcore_openai_optimized.fields import SurrogateBuffer, as_index, as_text, merge
 
 __all__ = ["LEGACY", "ToolCalls"]
 

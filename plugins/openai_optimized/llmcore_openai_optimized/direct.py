@@ -17,9 +17,9 @@ import httpx2
 
 from llmcore.support import forks
 from llmcore.support.sending import mark_sent
-from llmcore_openai_optimized._kept import IDLE_S, MAX_IDLE, is_readable
-from llmcore_openai_optimized._request import Endpoint, Request, Timeouts
-from llmcore_openai_optimized._response import ResponseParser
+from llmcore_openai_optimized.kept import IDLE_S, MAX_IDLE, is_readable
+from llmcore_openai_optimized.request import Endpoint, Request, Timeouts
+from llmcore_openai_optimized.response import ResponseParser
 
 __all__ = ["DirectClient", "DirectResponse"]
 

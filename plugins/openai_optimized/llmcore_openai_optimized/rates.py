@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import msgspec
 
-from llmcore_openai_optimized import _own_prices as own
+from llmcore_openai_optimized import own_prices as own
 from llmcore_openai_optimized.windows import normalize_model
 
 if TYPE_CHECKING:

@@ -19,12 +19,12 @@ from llmcore.errors import (
 )
 from llmcore.support.http import scrub
 from llmcore.support.retry_after import parse_retry_after
-from llmcore_openai_optimized._address import correct_url, strip_endpoint
-from llmcore_openai_optimized._connection_errors import describe, was_sent
-from llmcore_openai_optimized._error_classes import classify, is_context_length
-from llmcore_openai_optimized._error_report import ErrorReport, parse_body, read_error
-from llmcore_openai_optimized._rate_limits import read_rate_limits
 from llmcore_openai_optimized.account import Account
+from llmcore_openai_optimized.address import correct_url, strip_endpoint
+from llmcore_openai_optimized.connection_errors import describe, was_sent
+from llmcore_openai_optimized.error_classes import classify, is_context_length
+from llmcore_openai_optimized.error_report import ErrorReport, parse_body, read_error
+from llmcore_openai_optimized.rate_limits import read_rate_limits
 
 __all__ = ["AnswerError", "Errors"]
 

@@ -8,9 +8,9 @@ from typing import Any, Final
 import msgspec
 
 from llmcore.types import ChatRequest, Reply, ToolCall
-from llmcore_openai_optimized._fields import as_text
-from llmcore_openai_optimized._rate_limits import read_rate_limits
-from llmcore_openai_optimized._usage import make_usage
+from llmcore_openai_optimized.fields import as_text
+from llmcore_openai_optimized.rate_limits import read_rate_limits
+from llmcore_openai_optimized.usage import make_usage
 
 __all__ = ["SEPARATOR", "is_call", "make_reply", "read_call"]
 

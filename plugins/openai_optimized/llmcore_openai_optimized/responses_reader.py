@@ -10,11 +10,11 @@ import msgspec
 
 from llmcore.support.http import EventParser
 from llmcore.types import ChatRequest, Delta, Reply, ToolCall
-from llmcore_openai_optimized._error_report import is_error
-from llmcore_openai_optimized._errors import AnswerError, Errors
-from llmcore_openai_optimized._fields import as_text, repair_texts
-from llmcore_openai_optimized._reader import HEARTBEATS, LARGEST_BODY
-from llmcore_openai_optimized._responses import SEPARATOR, is_call, make_reply, read_call
+from llmcore_openai_optimized.error_report import is_error
+from llmcore_openai_optimized.errors import AnswerError, Errors
+from llmcore_openai_optimized.fields import as_text, repair_texts
+from llmcore_openai_optimized.reader import HEARTBEATS, LARGEST_BODY
+from llmcore_openai_optimized.responses import SEPARATOR, is_call, make_reply, read_call
 
 __all__ = ["ResponsesReader"]
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from llmcore_openai_optimized._chunk import Chunk, SentChoice
-from llmcore_openai_optimized._error_report import FAILED_REASONS, is_error, parse_body
+from llmcore_openai_optimized.chunk import Chunk, SentChoice
+from llmcore_openai_optimized.error_report import FAILED_REASONS, is_error, parse_body
 
 __all__ = ["find_error"]
 

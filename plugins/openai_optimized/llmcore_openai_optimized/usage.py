@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from llmcore.types import ChatRequest, Usage
 from llmcore_openai_optimized import bounds, tokens
-from llmcore_openai_optimized._cost import read_cost
+from llmcore_openai_optimized.cost import read_cost
 from llmcore_openai_optimized.windows import find_window
 
 __all__ = ["make_usage", "merge_usage"]

@@ -10,8 +10,8 @@ import msgspec
 
 from llmcore.errors import BadRequest
 from llmcore.types import ChatRequest, Delta
-from llmcore_openai_optimized._responses_reader import ResponsesReader
 from llmcore_openai_optimized.known_models import MODELS
+from llmcore_openai_optimized.responses_reader import ResponsesReader
 
 __all__ = ["TranslatedReader", "TranslatedRequest", "translate_chat"]
 
