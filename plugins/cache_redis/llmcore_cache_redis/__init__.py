@@ -1,1 +1,1 @@
-"""llmcore plugin: a cache in Redis, alone, under Sentinel or in a Cluster, that never holds a call up."""
+"""llmcore plugin: a cache in Redis, standalone, with Sentinel or in a Cluster. A failing server never delays a call."""

@@ -1,4 +1,4 @@
-"""One asynchronous connection: what interrupts a command ends its connection."""
+"""One asynchronous connection. An interrupted command closes its connection."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ __all__ = ["AsyncLink"]
 
 
 class _Deadline:
-    """Raises TimeoutError in its context when the time is over, and the event loop has gone round once more.
+    """Raises TimeoutError in its context after a deadline and one more turn of the event loop.
 
-    So what arrived in time counts, even if the loop was too busy to look.
+    So bytes that arrived in time are read even if the loop was too busy.
     """
 
     def __init__(self, seconds: float) -> None:
@@ -51,7 +51,7 @@ class _Deadline:
 
 
 class _Parser(DefaultParser):  # type: ignore[misc, valid-type, unused-ignore]
-    """Keeps the server's errors as they are worded."""
+    """A parser that keeps the text of error replies."""
 
     @classmethod
     def parse_error(cls, response: str) -> Exception:
@@ -59,7 +59,7 @@ class _Parser(DefaultParser):  # type: ignore[misc, valid-type, unused-ignore]
 
 
 class _Aborting(AbstractConnection):
-    """Ends at once where redis-py waits: TLS waits half a minute for the server's farewell, a full buffer for ever."""
+    """A writer that closes at once. redis-py would wait: 30 seconds for the end of TLS, for ever for a full buffer."""
 
     deadline: _Deadline | None = None
 
@@ -75,7 +75,7 @@ class _Aborting(AbstractConnection):
 
 
 class _Internet(_Aborting, Connection):
-    """Connects by TCP, then by TLS where that is used, each with a deadline of its own."""
+    """Connects by TCP, then by TLS if it is used, with separate deadlines."""
 
     phase: Phase = "tcp"
 
@@ -87,7 +87,7 @@ class _Internet(_Aborting, Connection):
 
     async def _connect(self) -> None:
         addresses = await _look_up(self.host, self.port)
-        self._allow(self._limits.tcp)  # only now: without it a thread that starts late would use the time up
+        self._allow(self._limits.tcp)  # only now, because a thread that starts late would use up the time
         self._connected = await _connect_tcp(addresses)
         if self._tls is None:
             await super()._connect()  # type: ignore[no-untyped-call, unused-ignore]
@@ -108,9 +108,9 @@ class _Internet(_Aborting, Connection):
     async def _encrypt(
         self, connected: socket.socket, tls: TLS
     ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        """Make the TLS handshake on *connected*.
+        """Do the TLS handshake on *connected*.
 
-        Not by `asyncio.open_connection`: where that is cancelled before the handshake begins, it leaves the connection open.
+        `asyncio.open_connection` would leave the connection open if it were cancelled before the handshake.
         """
         connected.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         for option, value in cast("dict[int, int]", self.socket_keepalive_options).items():
@@ -125,14 +125,14 @@ class _Internet(_Aborting, Connection):
                 protocol,
                 tls.context(),
                 server_hostname=self.host,
-                ssl_handshake_timeout=2 * self._limits.tls,  # the deadline ends it before
+                ssl_handshake_timeout=2 * self._limits.tls,  # the deadline ends it earlier
             )
         except BaseException:
             plain.abort()
             raise
-        if encrypted is None:  # of uvloop, where the connection was lost meanwhile
+        if encrypted is None:  # raised by uvloop if the connection has been lost
             raise ConnectionResetError
-        protocol.connection_made(encrypted)  # which `start_tls` leaves to its caller
+        protocol.connection_made(encrypted)  # `start_tls` leaves this to its caller
         return reader, asyncio.StreamWriter(encrypted, protocol, reader, loop)
 
 
@@ -169,7 +169,7 @@ async def _connect_tcp(addresses: Sequence[Any]) -> socket.socket:
 
 
 class AsyncLink:
-    """A connection, used by one task at a time; made by `connect`."""
+    """A connection, used by one task at a time. `connect` establishes it."""
 
     def __init__(self, address: Address, connection: Any, tls: TLS | None) -> None:
         self.address = address
@@ -186,10 +186,10 @@ class AsyncLink:
     async def connect(
         cls, address: Address, made: dict[str, Any], limits: Limits, tls: TLS | None = None
     ) -> AsyncLink:
-        """Make a connection; see `Link`.
+        """Establish a connection; see `Link`.
 
         Raises:
-            Broken: It could not be made in time.
+            Broken: It could not be established in time.
             ReplyError: The server refused it.
         """
         made = {**made, "parser_class": _Parser, "socket_timeout": None, "socket_connect_timeout": None}
@@ -220,10 +220,10 @@ class AsyncLink:
         timeout: float,  # noqa: ASYNC109 - one timer is cheaper
         then: Callable[[list[Any]], Request] | None = None,
     ) -> list[Any]:
-        """Send *payload* and return its *count* replies; errors of the server are among them. See `Step.then`.
+        """Send *payload* and return its *count* replies, which may be errors of the server. See `Step.then`.
 
         Raises:
-            Broken: Not all of them came in time; the connection is closed, as it is where the task is cancelled.
+            Broken: Not all replies arrived in time. The connection is closed, as after a cancellation.
         """
         fault: Broken | ReplyError | None = None
         replies: list[Any] = []
@@ -251,9 +251,9 @@ class AsyncLink:
             raise fault
         self.used = True
         if self._expired:
-            self.generation = -1  # it was aborted in the moment of the last reply
+            self.generation = -1  # it was aborted when the last reply arrived
         if then is not None:
-            self.used = False  # what breaks from here on is not stale
+            self.used = False  # a failure after this point is not a stale connection
             replies += await self.ask(*then(replies), timeout)
         return replies
 

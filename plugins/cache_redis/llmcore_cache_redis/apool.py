@@ -1,4 +1,4 @@
-"""Connections of one event loop to one server; see `pool`. A caller waits for a connection, never for one in particular."""
+"""A pool of asynchronous connections of one event loop to one server; see `pool`."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ _Turn = asyncio.Future[AsyncLink]
 
 
 class AsyncPool:
-    """Gives each caller a connection of its own, the one used last first.
+    """A pool that gives each caller its own connection, the most recently used first.
 
-    Connections are made by tasks of the pool. So a caller that leaves does not end the one that others wait for, and one whose
-    handshake is slow takes the first that is free.
+    Tasks of the pool establish the connections. So a caller that is cancelled does not end a connection that others wait for,
+    and a caller gets the first connection that becomes free, even if its own handshake is slow.
 
     Args:
-        make: Makes a connection.
-        bounds: How many there may be.
+        make: Establishes a connection.
+        bounds: The limits of the pool.
     """
 
     def __init__(self, make: Callable[[], Awaitable[AsyncLink]], bounds: Bounds) -> None:
@@ -37,12 +37,12 @@ class AsyncPool:
         self._waiting: deque[_Turn] = deque()
         self._making: set[asyncio.Task[None]] = set()
         self._open = 0
-        """Connections that are idle or busy."""
+        """Number of idle and busy connections."""
         self._waited_since = 0.0
-        """Since when there has always been somebody that waits."""
+        """Time since which at least one caller has been waiting."""
         self._generation = 0
         self._slow: Broken | ReplyError | None = None
-        """Why the last one that was too slow could not be made."""
+        """The fault of the last connection that was too slow."""
 
     async def ask(
         self,
@@ -54,7 +54,7 @@ class AsyncPool:
         """Send *payload* over a connection and return its replies; see `Step`.
 
         Raises:
-            Broken: There was no answer in time.
+            Broken: The server did not answer in time.
             ReplyError: The server refused the connection.
         """
         link = self._idle.pop() if self._idle else await self._wait(timeout)
@@ -65,14 +65,14 @@ class AsyncPool:
         except BaseException as error:
             self._open -= 1
             if isinstance(error, Broken | ReplyError):
-                self.drop()  # what is idle is likely to be as dead
+                self.drop()  # the idle connections are probably dead too
             self._grow()
             raise
         self._give(link)
         return replies
 
     def drop(self) -> None:
-        """Close the idle connections, and the busy ones when they are done."""
+        """Close the idle connections now, and the busy ones after their current use."""
         self._generation += 1
         idle, self._idle = self._idle, []
         self._open -= len(idle)
@@ -80,17 +80,17 @@ class AsyncPool:
             link.close()
 
     def close(self) -> None:
-        """Do what `drop` does, and make no more connections for those that wait."""
+        """Drop all connections, and fail the callers that wait for one."""
         for task in self._making:
             task.cancel()
         self._fail(Broken("the cache was closed"))
         self.drop()
 
     async def _wait(self, timeout: float) -> AsyncLink:  # noqa: ASYNC109 - as above
-        """Return the first connection that is free.
+        """Return the first connection that becomes free.
 
         Raises:
-            Broken: None was in time, or none could be made.
+            Broken: No connection became free in time, or none could be established.
             ReplyError: The server refuses connections.
         """
         turn: _Turn = asyncio.get_running_loop().create_future()
@@ -111,14 +111,14 @@ class AsyncPool:
         raise Broken(f"all {self._bounds.connections} connections were busy, or being made")
 
     def _leave(self, turn: _Turn) -> None:
-        """Wait no more; a connection that came in the same moment goes to the next."""
+        """Stop waiting. A connection that was assigned at the same moment goes to the next caller."""
         with suppress(ValueError):
             self._waiting.remove(turn)
         if not turn.cancel() and turn.exception() is None:
             self._give(turn.result())
 
     def _give(self, link: AsyncLink) -> None:
-        """Give *link* to the caller that waits longest, or keep it."""
+        """Give *link* to the caller that has waited longest, or keep it."""
         if link.generation != self._generation:
             self._open -= 1
             link.close()
@@ -126,11 +126,11 @@ class AsyncPool:
         elif self._waiting:
             self._waiting.popleft().set_result(link)
         else:
-            link.used = True  # which the server may close while it is idle
+            link.used = True  # the server may close it while it is idle
             self._idle.append(link)
 
     def _grow(self) -> None:
-        """Make connections for those that wait, within the bounds."""
+        """Establish connections for the waiting callers, within the bounds."""
         while (
             len(self._making) < min(len(self._waiting), self._bounds.handshakes)
             and self._open + len(self._making) < self._bounds.connections
@@ -138,7 +138,7 @@ class AsyncPool:
             task = asyncio.get_running_loop().create_task(self._add())
             task._log_destroy_pending = False  # type: ignore[attr-defined]  # noqa: SLF001 - a loop closed by hand takes it along
             self._making.add(task)
-            task.add_done_callback(self._made)
+            task.add_done_callback(self._finish_connecting)
 
     async def _add(self) -> None:
         began = time.monotonic()
@@ -153,15 +153,15 @@ class AsyncPool:
             self._slow = None
             self._give(link)
             return
-        # One that is slow is not a server that fails, while others work or are being made.
+        # A slow connection does not mean that the server fails, as long as others work or are being established.
         ignored = isinstance(fault, Broken) and fault.slow and (self._open or len(self._making) > 1)
         self._slow = fault if ignored else None
-        # One that was begun for callers that left says nothing either: the server may have been restarted since.
+        # Nor does one that was started for callers that have left: the server may have been restarted since.
         if not ignored and began >= self._waited_since:
             self._fail(fault)
             self.drop()
 
-    def _made(self, task: asyncio.Task[None]) -> None:
+    def _finish_connecting(self, task: asyncio.Task[None]) -> None:
         self._making.discard(task)
         if not task.cancelled():
             error = task.exception()
@@ -171,6 +171,6 @@ class AsyncPool:
             self._grow()
 
     def _fail(self, fault: Broken | ReplyError) -> None:
-        """Fail all that wait, each with a copy, to which it adds its traceback."""
+        """Fail all waiting callers, each with a copy of the error, to which it adds its traceback."""
         while self._waiting:
             self._waiting.popleft().set_exception(copy.copy(fault))

@@ -20,11 +20,11 @@ from llmcore_cache_redis.faults import Broken, ReplyError
 __all__ = ["Attempt", "Phase", "explain"]
 
 Phase = Literal["tcp", "tls", "greeting", "ready"]
-"""How far a connection has come: `greeting` is HELLO, AUTH and SELECT; a `ready` one carries commands."""
+"""The stage of a connection: `greeting` is HELLO, AUTH and SELECT; a `ready` connection carries commands."""
 
 
 class Attempt(NamedTuple):
-    """What was tried when an error was raised."""
+    """The connection attempt during which an error was raised."""
 
     address: Address
     phase: Phase
@@ -35,7 +35,7 @@ class Attempt(NamedTuple):
 
 class _Cause(NamedTuple):
     text: str
-    """Follows the server's address."""
+    """The rest of the sentence that begins with the server's address."""
     expected: str | None = None
     fix: str | None = None
 
@@ -59,7 +59,7 @@ _CLOSED: Final = (ConnectionResetError, BrokenPipeError, ConnectionAbortedError,
 
 
 def explain(error: BaseException, attempt: Attempt) -> Broken | ReplyError:
-    """Return the fault that *error*, raised while a connection was made or used, stands for."""
+    """Return the fault for *error*, which was raised while a connection was established or used."""
     if isinstance(error, Broken | ReplyError):
         return error
     cause = _find_cause(error, attempt)
@@ -69,7 +69,7 @@ def explain(error: BaseException, attempt: Attempt) -> Broken | ReplyError:
 
 def _find_cause(error: BaseException, attempt: Attempt) -> _Cause:
     link: BaseException | None = error
-    while link is not None:  # redis-py keeps the system's own error behind its own
+    while link is not None:  # redis-py wraps the error of the operating system
         cause = _name_cause(link, attempt)
         if cause is not None:
             return cause
@@ -90,15 +90,15 @@ def _name_cause(error: BaseException, attempt: Attempt) -> _Cause | None:
     if isinstance(error, TimeoutError | RedisTimeoutError):
         cause = _slow(attempt)
     elif isinstance(error, ssl.SSLCertVerificationError):
-        cause = _untrusted(error)
+        cause = _explain_certificate(error)
     elif isinstance(error, _CLOSED) or "closed by server" in str(error).lower():
-        cause = _closed(attempt)
+        cause = _explain_close(attempt)
     elif isinstance(error, ssl.SSLError):
-        cause = _tls_alert(error, attempt)
+        cause = _explain_alert(error, attempt)
     elif isinstance(error, socket.gaierror):
         cause = _Cause("has a name that is not known")
     elif isinstance(error, InvalidResponse | hiredis.ProtocolError):
-        cause = _not_redis(attempt)
+        cause = _explain_protocol(attempt)
     elif isinstance(error, OSError) and error.errno:
         cause = _Cause(f"failed: {os.strerror(error.errno)}")
     return cause
@@ -115,7 +115,7 @@ def _slow(attempt: Attempt) -> _Cause:
     return _Cause("was silent for too long")
 
 
-def _untrusted(error: ssl.SSLCertVerificationError) -> _Cause:
+def _explain_certificate(error: ssl.SSLCertVerificationError) -> _Cause:
     text = f"has a certificate that is not trusted: {error.verify_message.rstrip('.')}"
     if error.verify_code in _HOSTNAME_MISMATCH:
         return _Cause(
@@ -128,8 +128,8 @@ def _untrusted(error: ssl.SSLCertVerificationError) -> _Cause:
     return _Cause(text, "the certificate of the authority that signed it, in `tls_ca_file`", _USE_CA)
 
 
-def _closed(attempt: Attempt) -> _Cause:
-    """Explain a connection that the server closed; what it said before that is often lost."""
+def _explain_close(attempt: Attempt) -> _Cause:
+    """Explain a connection that the server closed. The server's reason is often lost."""
     if attempt.phase in {"tcp", "ready"}:
         return _Cause("closed the connection")
     if not attempt.tls:
@@ -146,7 +146,7 @@ def _closed(attempt: Attempt) -> _Cause:
     return _certificate(attempt, told=False)
 
 
-def _tls_alert(error: ssl.SSLError, attempt: Attempt) -> _Cause:
+def _explain_alert(error: ssl.SSLError, attempt: Attempt) -> _Cause:
     reason = (error.reason or "").upper()
     if any(word in reason for word in _WANTS_CERTIFICATE) and not attempt.certificate:
         return _certificate(attempt, told=True)
@@ -158,7 +158,7 @@ def _tls_alert(error: ssl.SSLError, attempt: Attempt) -> _Cause:
 
 
 def _certificate(attempt: Attempt, *, told: bool) -> _Cause:
-    """Explain a fault of the client certificate, which the server *told* by an alert, or else probably is one."""
+    """Explain a fault of the client certificate: a certain one if the server sent the alert *told*, otherwise a probable one."""
     closed = "closed the connection after the TLS handshake"
     if attempt.certificate:
         text = (
@@ -173,7 +173,7 @@ def _certificate(attempt: Attempt, *, told: bool) -> _Cause:
     return _Cause(text, expected, _USE_CERTIFICATE)
 
 
-def _not_redis(attempt: Attempt) -> _Cause:
+def _explain_protocol(attempt: Attempt) -> _Cause:
     if attempt.tls or attempt.phase == "ready":
         return _Cause("does not speak the protocol of Redis")
     return _Cause(

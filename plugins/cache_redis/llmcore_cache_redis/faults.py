@@ -10,7 +10,7 @@ from redis.exceptions import ResponseError
 from llmcore.errors import CacheError, CacheUnavailable
 from llmcore_cache_redis.address import Target
 
-__all__ = ["Broken", "ReplyError", "refusal", "refused_command", "too_large"]
+__all__ = ["Broken", "ReplyError", "refusal", "find_refused_command", "too_large"]
 
 
 class ReplyError(ResponseError):  # type: ignore[misc, unused-ignore]
@@ -84,7 +84,7 @@ _BY_TEXT: Final = (
     ("can't run this command", ("a script of the cache uses a command that the user '{user}' may not run", "a user with the rights +get +set +del", "redis-cli ACL SETUSER {user} +get +set +del")),
     ("unknown command", ("it does not know a command that the cache needs", "Redis 6.0 or newer", "redis-cli INFO server")),
 )  # fmt: skip
-"""Refusals that have no code of their own."""
+"""Refusals without their own code."""
 _COMMAND: Final = re.compile(r"run the '([A-Za-z]+(?:\|[A-Za-z]+)?)' command")
 _DOWN: Final = frozenset({"NOAUTH", "WRONGPASS", "LOADING", "MASTERDOWN", "CLUSTERDOWN", "DENIED", "NOPROTO"})
 """Codes of errors that every command gets."""
@@ -105,19 +105,19 @@ def refusal(error: ReplyError, target: Target, keys: str) -> CacheError:
         keys: The pattern of the keys of this cache in the server.
     """
     what, expected, fix = (
-        _sentinel_refusal(error) or _permission(error, target, keys) or _words(error, target)
+        _find_sentinel_refusal(error) or _permission(error, target, keys) or _words(error, target)
     )
     kind = CacheUnavailable if error.is_outage else CacheError
     return kind(f"Redis refuses: {what}", where=target.shown, expected=expected, fix=fix)
 
 
-def refused_command(error: ReplyError) -> str:
+def find_refused_command(error: ReplyError) -> str:
     """Return the name of the command that the user may not run, such as `CLIENT TRACKING`; empty if none is named."""
     found = _COMMAND.search(str(error)) if error.code == "NOPERM" else None
     return found[1].replace("|", " ").upper() if found else ""
 
 
-def _sentinel_refusal(error: ReplyError) -> _Refusal | None:
+def _find_sentinel_refusal(error: ReplyError) -> _Refusal | None:
     if not error.by_sentinel or error.code not in {"NOAUTH", "WRONGPASS"}:
         return None
     what = "asks for a password" if error.code == "NOAUTH" else "does not accept the user name or password"
@@ -132,7 +132,7 @@ def _permission(error: ReplyError, target: Target, keys: str) -> _Refusal | None
     if error.code != "NOPERM":
         return None
     user = target.username or "default"
-    if command := refused_command(error):
+    if command := find_refused_command(error):
         right = f"+{command.lower().replace(' ', '|')}"
         return _Refusal(
             f"the user {user!r} may not run {command}",

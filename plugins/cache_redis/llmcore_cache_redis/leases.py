@@ -9,7 +9,7 @@ from math import ceil
 from typing import Any, Final
 
 from llmcore.errors import CacheError
-from llmcore_cache_redis.faults import Broken, ReplyError, refused_command
+from llmcore_cache_redis.faults import Broken, ReplyError, find_refused_command
 from llmcore_cache_redis.routes import Plan, Route, call
 from llmcore_cache_redis.wire import Request, Step, command
 
@@ -31,7 +31,9 @@ def refuses_command(error: ReplyError) -> bool:
     """Return whether the server refuses a command, or a command in a script, for any key."""
     text = str(error)
     return (
-        bool(refused_command(error)) or "can't run this command" in text or "unknown command" in text.lower()
+        bool(find_refused_command(error))
+        or "can't run this command" in text
+        or "unknown command" in text.lower()
     )
 
 

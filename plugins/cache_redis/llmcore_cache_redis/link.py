@@ -1,4 +1,4 @@
-"""One blocking connection: redis-py sets it up, and every wait on it has a deadline."""
+"""One blocking connection. redis-py sets it up; each wait has a deadline."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _MOMENT_S: Final = 0.001
 
 
 class _Parser(DefaultParser):  # type: ignore[misc, valid-type, unused-ignore]
-    """Reads until a deadline, however slowly the bytes drip in; keeps the server's errors as they are worded."""
+    """Reads until a deadline, however slowly bytes arrive. Error replies of the server keep their text."""
 
     deadline = float("inf")
     _late = False
@@ -47,7 +47,7 @@ class _Parser(DefaultParser):  # type: ignore[misc, valid-type, unused-ignore]
         if left <= 0:
             if self._late:
                 raise RedisTimeoutError
-            self._late, left = True, _MOMENT_S  # a busy process may be late for what arrived in time
+            self._late, left = True, _MOMENT_S  # a busy process may read late what arrived in time
         if self._sock is None or self._reader is None:
             raise RedisConnectionError("closed")
         self._sock.settimeout(left)
@@ -59,7 +59,7 @@ class _Parser(DefaultParser):  # type: ignore[misc, valid-type, unused-ignore]
 
 
 class _Plain(Connection):
-    """Connects by TCP, and remembers how far it came."""
+    """Connects by TCP, and records the stage that it reached."""
 
     phase: Phase = "tcp"
 
@@ -70,7 +70,7 @@ class _Plain(Connection):
 
 
 class _Encrypted(Connection):
-    """Connects by TCP, then by TLS, each with a deadline of its own."""
+    """Connects by TCP, then by TLS, with separate deadlines."""
 
     phase: Phase = "tcp"
 
@@ -110,13 +110,13 @@ class Link:
     """A connection, used by one thread at a time.
 
     Args:
-        address: Of the server.
+        address: The address of the server.
         made: The arguments of redis-py's connection.
         limits: Deadlines.
-        tls: Encrypts it; None for plain text.
+        tls: The TLS settings; None for plain text.
 
     Raises:
-        Broken: It could not be made in time.
+        Broken: It could not be established in time.
         ReplyError: The server refused it.
     """
 
@@ -158,16 +158,16 @@ class Link:
         self.socket: socket.socket = self._parser._sock  # noqa: SLF001 - as above
         self._reader: Any = self._parser._reader  # noqa: SLF001 - as above
         self._gets: Callable[[], Any] = self._reader.gets
-        self._nothing: Final = self._gets()  # what the reader gives while a reply is not whole
+        self._nothing: Final = self._gets()  # what the reader returns while a reply is incomplete
         self._buffer = bytearray(_READ_BYTES)
 
     def ask(
         self, payload: bytes, count: int, timeout: float, then: Callable[[list[Any]], Request] | None = None
     ) -> list[Any]:
-        """Send *payload* and return its *count* replies; errors of the server are among them. See `Step.then`.
+        """Send *payload* and return its *count* replies, which may be errors of the server. See `Step.then`.
 
         Raises:
-            Broken: Not all of them came in time; the connection is closed.
+            Broken: Not all replies arrived in time; the connection is closed.
         """
         fault: Broken | ReplyError | None = None
         self._started = False
@@ -186,17 +186,17 @@ class Link:
             raise fault
         self.used = True
         if self._reader.has_data():
-            self.generation = -1  # more came than was asked for: nobody else may read it
+            self.generation = -1  # an extra reply: the next user of the connection must not read it
         if then is not None:
-            self.used = False  # what breaks from here on is not stale
+            self.used = False  # a failure after this point is not a stale connection
             replies += self.ask(*then(replies), timeout)
         return replies
 
-    def pushed(self) -> Sequence[Any] | None:
-        """Return a message that has arrived whole; None where there is none yet.
+    def read_pushed(self) -> Sequence[Any] | None:
+        """Return a message that has arrived completely; None if there is none.
 
         Raises:
-            Broken: What arrived is not the protocol.
+            Broken: The received bytes are not valid in the protocol.
         """
         try:
             message = self._gets()
@@ -208,7 +208,7 @@ class Link:
         raise fault
 
     def send(self, payload: bytes) -> None:
-        """Send *payload*, whose reply is read by `pushed`.
+        """Send *payload*. Its reply is read by `read_pushed`.
 
         Raises:
             Broken: The connection was lost.
@@ -223,7 +223,7 @@ class Link:
         raise fault
 
     def feed(self) -> None:
-        """Read what has arrived.
+        """Read the bytes that have arrived.
 
         Raises:
             Broken: The connection was lost.
@@ -241,7 +241,7 @@ class Link:
         raise fault
 
     def close(self) -> None:
-        """End the connection; safe from any thread, and in a forked child it leaves the parent's alone."""
+        """Close the connection. Any thread may call it. In a forked child it does not affect the parent's connection."""
         with suppress(OSError, RedisError, AttributeError):
             self._connection.disconnect()
 

@@ -1,4 +1,4 @@
-"""What keys are called on the server: `llmcore:<namespace>:v1:<key>`, leases `llmcore:<namespace>:lease:<key>`."""
+"""Names on the server: of an entry `llmcore:<namespace>:v1:<key>`, of a lease `llmcore:<namespace>:lease:<key>`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _LONGEST_NAMESPACE: Final = 64
 
 
 class Names:
-    """The names of one namespace. It stands in them quoted, so none begins like another."""
+    """The names of one namespace. It is quoted in them, so that no namespace is the prefix of another."""
 
     def __init__(self, namespace: str) -> None:
         if not 0 < len(namespace) <= _LONGEST_NAMESPACE:
@@ -26,7 +26,7 @@ class Names:
             )
         base = f"llmcore:{quote(namespace, safe='', errors='surrogatepass')}:"
         self.pattern: Final = f"{base}*"
-        """The server's pattern for all keys of the namespace, as an ACL takes it."""
+        """The server's pattern for all keys of the namespace, in the form that an ACL uses."""
         self.prefix: Final = f"{base}v1:".encode()
         self._lease: Final = f"{base}lease:".encode()
 
@@ -39,7 +39,7 @@ class Names:
         return self._lease + key.encode("utf-8", "surrogatepass")
 
     def key(self, name: bytes) -> str | None:
-        """Return the key of a name; None where it is none of ours."""
+        """Return the key of a name; None if it is not a name of this namespace."""
         if not name.startswith(self.prefix):
             return None
         try:
@@ -48,13 +48,13 @@ class Names:
             return None
 
     def glob(self, pattern: str = "*") -> bytes:
-        """Return the server's pattern for ours; it may match more, as `matcher` tells."""
-        # The server's `?` is one byte, ours one character; all else that it gives a meaning is escaped.
+        """Return the server's pattern for *pattern*. It may match more names; see `matcher`."""
+        # The server's `?` is one byte, ours is one character. Its other special characters are escaped.
         text = re.sub(r"([\[\]\\])", r"\\\1", pattern.replace("?", "*"))
         return self.prefix + text.encode("utf-8", "surrogatepass")
 
 
 def matcher(pattern: str) -> re.Pattern[str]:
-    """Return what a key must match wholly: `*` is any text, `?` one character."""
+    """Return the pattern that a whole key must match: `*` is any text, `?` is one character."""
     parts = {"*": ".*", "?": "."}
     return re.compile("".join(parts.get(char) or re.escape(char) for char in pattern), re.DOTALL)

@@ -1,4 +1,4 @@
-"""Blocking connections to one server: idle ones, a bounded number of new ones, and callers that wait for the first that is free."""
+"""A pool of blocking connections to one server, with a bounded number of connections and of simultaneous handshakes."""
 
 from __future__ import annotations
 
@@ -16,35 +16,35 @@ from llmcore_cache_redis.wire import Limits, Request
 __all__ = ["Bounds", "Pool"]
 
 _HANDSHAKES: Final = 4
-"""TLS handshakes at once. They cost both sides CPU: too many share it so long that all of them miss their deadline."""
+"""Maximum number of simultaneous TLS handshakes. Each costs CPU on both sides, and too many would all miss their deadline."""
 
 
 class Bounds(NamedTuple):
-    """How many connections there may be, and how long a caller waits for one besides its own timeout."""
+    """The limits of a pool: connections, simultaneous handshakes, and extra waiting time."""
 
     connections: int
     handshakes: int
-    """How many may be made at once."""
+    """Maximum number of connections that are being established at the same time."""
     wait: float
-    """Seconds; as long as it takes to make one."""
+    """Timeout in seconds for establishing a connection."""
     busy: float
-    """Seconds that a command gets besides its timeout during handshakes: one thread of the server does both."""
+    """Extra seconds for a command during handshakes: the server's thread does both."""
 
     @classmethod
     def of(cls, connections: int, limits: Limits) -> Bounds:
-        """Return the bounds for *connections* in all, each made within *limits*."""
+        """Return the bounds for at most *connections* connections, each of which is established within *limits*."""
         return cls(connections, _HANDSHAKES if limits.tls else connections, limits.whole, limits.tls)
 
 
 class Pool:
-    """Gives each caller a connection of its own, the one used last first.
+    """A pool that gives each caller its own connection, the most recently used first.
 
-    The common way takes no lock: lists are atomic at their end. A caller that finds no idle connection makes one, or waits if
-    enough are being made.
+    Taking an idle connection needs no lock, because operations at the end of a list are atomic. A caller that finds no idle
+    connection establishes one, or waits if the maximum number is being established.
 
     Args:
-        make: Makes a connection.
-        bounds: How many there may be.
+        make: Establishes a connection.
+        bounds: The limits of the pool.
     """
 
     def __init__(self, make: Callable[[], Link], bounds: Bounds) -> None:
@@ -54,24 +54,24 @@ class Pool:
         forks.watch(self)
 
     def after_fork(self) -> None:
-        """Forget the connections, which are the parent's; see `forks.ForkAware`. redis-py does not shut them down."""
+        """Forget the connections, which belong to the parent; see `forks.ForkAware`. redis-py does not shut them down."""
         self._start()
 
     def _start(self) -> None:
         self._idle: list[Link] = []
         self._open = 0
-        """All connections: idle, busy and being made."""
+        """Number of connections: idle, busy and being established."""
         self._making = 0
         self._waiting = 0
         self._generation = 0
         self._epoch = 0
-        """Raised by `close`: a connection that was begun before is closed after its first use."""
+        """Increased by `close`. A connection of an earlier generation is closed after its current use."""
         self._slow = 0
-        """How many times one was slow while others worked or were being made."""
+        """Number of connections that were too slow while others worked or were being established."""
         self._failures = 0
-        """How many times one could not be made for another reason."""
+        """Number of connections that failed for another reason."""
         self._fault: Broken | ReplyError | None = None
-        """Of the last one that could not be made."""
+        """The fault of the last connection that failed."""
         self._changed = threading.Condition(forks.lock())
 
     def ask(
@@ -80,7 +80,7 @@ class Pool:
         """Send *payload* over a connection and return its replies; see `Step`.
 
         Raises:
-            Broken: There was no answer in time.
+            Broken: The server did not answer in time.
             ReplyError: The server refused the connection.
         """
         try:
@@ -94,7 +94,7 @@ class Pool:
         except BaseException as error:
             self._discard(1)
             if isinstance(error, Broken | ReplyError):
-                self.drop()  # what is idle is likely to be as dead
+                self.drop()  # the idle connections are probably dead too
             raise
         if link.generation != self._generation:
             link.close()
@@ -107,7 +107,7 @@ class Pool:
         return replies
 
     def drop(self) -> None:
-        """Close the idle connections, and the busy ones when they are done."""
+        """Close the idle connections now, and the busy ones after their current use."""
         self._generation += 1
         dropped = 0
         while True:
@@ -128,7 +128,7 @@ class Pool:
         """Return an idle connection or a new one.
 
         Raises:
-            Broken: None was free in time, or none could be made.
+            Broken: No connection became free in time, or none could be established.
             ReplyError: The server refuses connections.
         """
         deadline = time.monotonic() + timeout + self._bounds.wait
@@ -145,10 +145,10 @@ class Pool:
                 fault = error
 
     def _wait(self, deadline: float, fault: Broken | ReplyError | None) -> Link | None:
-        """Return an idle connection, or None when the caller has the place to make one; with *fault* it has had its attempt.
+        """Return an idle connection, or None if the caller may establish one. With *fault* it has tried that already.
 
         Raises:
-            Broken: There was neither before *deadline*, or others failed to make one.
+            Broken: Neither was possible before *deadline*, or other callers failed to connect.
             ReplyError: As above.
         """
         with self._changed:
@@ -173,17 +173,17 @@ class Pool:
                     self._changed.wait(left)
             finally:
                 self._waiting -= 1
-        # A copy: several threads raise it, and each adds its traceback.
+        # A copy, because several threads raise it and each adds its traceback.
         raise copy.copy(fault) if fault else Broken(f"all {self._bounds.connections} connections were busy")
 
     def _has_place(self) -> bool:
         return self._open < self._bounds.connections and self._making < self._bounds.handshakes
 
     def _add(self) -> Link:
-        """Make a connection in the place that the caller has.
+        """Establish a connection, which the caller has reserved.
 
         Raises:
-            Broken: It could not be made.
+            Broken: It could not be established.
             ReplyError: The server refused it.
         """
         epoch = self._epoch
@@ -199,13 +199,13 @@ class Pool:
             self._making -= 1
             link.generation = self._generation if epoch == self._epoch else -1
             if self._waiting:
-                self._changed.notify_all()  # any of them may make the next one
+                self._changed.notify_all()  # any waiting caller may establish the next one
         return link
 
     def _may_ignore(self, fault: Broken | ReplyError) -> bool:
-        """Note that a connection could not be made; return whether others may work nevertheless: one was slow, they are not.
+        """Record a failed connection; return whether others may still work, because only this one was slow.
 
-        Otherwise all that wait for one fail with it, and what is idle is dropped.
+        Otherwise all waiting callers fail with the same fault, and the idle connections are dropped.
         """
         with self._changed:
             if isinstance(fault, Broken) and fault.slow and self._open:

@@ -157,7 +157,7 @@ class Cluster:
         if len(others) < len(self._nodes):
             self._nodes = [*others, address]
 
-    def moved(self, name: bytes, address: Address) -> None:
+    def record_move(self, name: bytes, address: Address) -> None:
         """Record the server of *name* that the Cluster reported."""
         self._slots[key_slot(name)] = address
 
@@ -245,7 +245,7 @@ def _follow_redirect(
     host, port = where.groups()
     there = Address(host or address.host, int(port))
     if reply.code == "MOVED":
-        route.moved(name, there)
+        route.record_move(name, there)
         (answer,) = yield Step(there, payload)
     else:
         _, answer = yield Step(there, command((b"ASKING",)) + payload, 2)

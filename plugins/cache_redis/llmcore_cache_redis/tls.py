@@ -43,7 +43,7 @@ class TLS:
     def context(self) -> ssl.SSLContext:
         """Return the context for a new connection.
 
-        While files are being replaced, and do not fit each other, it stays that of before.
+        While files are being replaced and do not fit each other, it is the previous context.
         """
         versions = self._read_versions()
         if versions != self._versions:
@@ -93,7 +93,7 @@ def _build(options: RedisOptions) -> ssl.SSLContext:
         fault = _show_certificate(context, options) if isinstance(context, ssl.SSLContext) else context
         if fault is None:
             return cast("ssl.SSLContext", context)
-    # Outside every handler, so that nothing foreign hangs on ours.
+    # outside of all `except` blocks, so that no foreign exception is chained to ours
     raise ConfigError(
         f"{fault.name} must be {fault.must}, got {fault.path and str(fault.path)!r}{fault.state}",
         code="LC203",
@@ -134,7 +134,7 @@ def _show_certificate(context: ssl.SSLContext, options: RedisOptions) -> _Fault 
     certificate, key = Path(certificate), Path(options.tls_key_file or certificate)
     password_was_needed = False
 
-    def give_password() -> str:  # without it OpenSSL asks at the terminal
+    def give_password() -> str:  # without it OpenSSL prompts at the terminal
         nonlocal password_was_needed
         password_was_needed = True
         return options.tls_key_password.reveal() if options.tls_key_password else ""

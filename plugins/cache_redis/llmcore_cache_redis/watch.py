@@ -163,7 +163,7 @@ class Watcher:
                     link.send(command((b"PING",)))
 
     def _report_changes(self, link: Link) -> None:
-        while (message := link.pushed()) is not None:
+        while (message := link.read_pushed()) is not None:
             if type(message) is not hiredis.PushNotification or message[0] != b"invalidate":
                 continue
             names: Any = message[1]

@@ -1,4 +1,4 @@
-"""What both variants of connection share: how one is set up, and commands as bytes."""
+"""Shared by sync and async connections: the set-up of a connection, and commands as bytes."""
 
 from __future__ import annotations
 
@@ -24,41 +24,41 @@ class Request(NamedTuple):
 
     payload: bytes
     expected: int
-    """How many replies they make."""
+    """Number of replies."""
 
 
 class Step(NamedTuple):
-    """Something to be asked of one server."""
+    """Commands for one server."""
 
     address: Address
     payload: bytes
-    """One or more commands, one behind the other."""
+    """One or more commands as bytes."""
     expected: int = 1
-    """How many replies that makes."""
+    """Number of replies."""
     timeout: float | None = None
-    """Seconds for all of them; None for those of the options."""
+    """Seconds for all replies; None for the timeout of the options."""
     sentinel: bool = False
-    """Whether the server is a Sentinel, with a password and no database of its own."""
+    """Whether the server is a Sentinel, which has another password and no database."""
     then: Callable[[list[Any]], Request] | None = None
-    """Given the replies, returns what to send next over the same connection: for a transaction. Its replies follow theirs."""
+    """Receives the replies and returns the next commands for the same connection, as a transaction needs. Their replies are appended."""
 
 
 class Limits(NamedTuple):
     """Seconds for the two parts of a new connection."""
 
     tcp: float
-    """For TCP; without TLS for the greeting too."""
+    """Seconds for TCP, and without TLS also for the greeting."""
     tls: float
-    """For the TLS handshake and the greeting; 0 without TLS."""
+    """Seconds for the TLS handshake and the greeting; 0 without TLS."""
 
     @property
     def whole(self) -> float:
-        """Seconds for all of it."""
+        """Seconds for the whole connection."""
         return self.tcp + self.tls
 
 
 class _Credentials(CredentialProvider):
-    """Keeps the password hidden until it is sent."""
+    """Hides the password until it is sent."""
 
     def __init__(self, username: str | None, password: Secret) -> None:
         self._username = username
@@ -68,7 +68,9 @@ class _Credentials(CredentialProvider):
         password = self._password.reveal()
         return (self._username, password) if self._username else (password,)
 
-    async def get_credentials_async(self) -> tuple[str] | tuple[str, str]:  # redis-py's own logs a warning
+    async def get_credentials_async(
+        self,
+    ) -> tuple[str] | tuple[str, str]:  # redis-py's own implementation logs a warning
         return self.get_credentials()
 
 
@@ -80,7 +82,7 @@ def settings(target: Target, options: RedisOptions, step: Step) -> dict[str, Any
     made: dict[str, Any] = {
         "protocol": 3,
         "db": 0 if step.sentinel else target.db,
-        "driver_info": None,  # no round trips to name the library
+        "driver_info": None,  # saves the round trips that tell the server the name of the library
     }
     if name or password is not None:
         made["credential_provider"] = _Credentials(name, password or Secret(""))
@@ -90,5 +92,5 @@ def settings(target: Target, options: RedisOptions, step: Step) -> dict[str, Any
 
 
 def slower(timeout: float, size: int) -> float:
-    """Return how long *size* bytes may take."""
+    """Return the timeout in seconds for *size* bytes."""
     return timeout + size * _SECONDS_A_BYTE
