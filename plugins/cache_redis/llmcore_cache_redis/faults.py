@@ -10,7 +10,7 @@ from redis.exceptions import ResponseError
 from llmcore.errors import CacheError, CacheUnavailable
 from llmcore_cache_redis.address import Target
 
-__all__ = ["Broken", "ReplyError", "refusal", "find_refused_command", "too_large"]
+__all__ = ["Broken", "ReplyError", "find_refused_command", "refusal", "too_large"]
 
 
 class ReplyError(ResponseError):  # type: ignore[misc, unused-ignore]
