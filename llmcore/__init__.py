@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from llmcore.hookspecs import Options as Options
     from llmcore.hookspecs import Provider as Provider
     from llmcore.hookspecs import hookimpl as hookimpl
+    from llmcore.ledger.api_keys import ApiKey as ApiKey
     from llmcore.ledger.usage import UsageBook as UsageBook
     from llmcore.llm.attachments import audio as audio
     from llmcore.llm.attachments import file as file
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from llmcore.voice.options import SpeechOptions as SpeechOptions
 
 __all__ = [
+    "ApiKey",
     "CacheManager",
     "CallEvent",
     "ChatOptions",
@@ -79,6 +81,7 @@ __version__ = "0.1.0"
 
 # Where each public name lives. Looked up at its first use, so that `import llmcore` costs next to nothing.
 _HOMES = {
+    "ApiKey": "llmcore.ledger.api_keys",
     "CacheManager": "llmcore.cache",
     "CallEvent": "llmcore.types",
     "ChatOptions": "llmcore.llm.options",

@@ -17,6 +17,7 @@ FOLDERS: Final[Mapping[str, str]] = {
     "llmcore-anthropic": "plugins/anthropic",
     "llmcore-cache-memcached": "plugins/cache_memcached",
     "llmcore-cache-redis": "plugins/cache_redis",
+    "llmcore-gateway": "plugins/gateway",
     "llmcore-openai-optimized": "plugins/openai_optimized",
     "llmcore-storage-fs": "plugins/storage_fs",
     "llmcore-storage-object": "plugins/storage_object",

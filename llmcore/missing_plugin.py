@@ -13,6 +13,7 @@ from llmcore.support.text import notes_on_invisible
 __all__ = [
     "KNOWN",
     "PLANNED",
+    "describe_missing_table",
     "format_selector",
     "get_noun",
     "make_conflict_error",
@@ -24,6 +25,9 @@ __all__ = [
 KNOWN: Final = {
     ("cache", "memcached"): "llmcore-cache-memcached",
     ("cache", "redis"): "llmcore-cache-redis",
+    ("commands", "keys"): "llmcore-gateway",
+    ("commands", "serve"): "llmcore-gateway",
+    ("tables", "gateway"): "llmcore-gateway",
     ("llm", "anthropic"): "llmcore-anthropic",
     ("llm", "openai"): "llmcore-openai-optimized",
     ("storage", "azure"): "llmcore-storage-object",
@@ -35,7 +39,7 @@ KNOWN: Final = {
     ("voice", "espeak"): "llmcore-voice-espeak",
     ("voice", "openai"): "llmcore-openai-optimized",
 }
-"""Providers of this project's plugins, and the distribution that has each."""
+"""What this project's plugins offer, and the distribution that has each."""
 
 PLANNED: Final = frozenset(
     ("llm", name)
@@ -128,6 +132,15 @@ def make_reserved_error(claim: Claim) -> PluginConflict:
         notes=["a built-in name always wins, so the plugin was not imported"],
         fix=format_selector(claim.kind, claim.name),
     )
+
+
+def describe_missing_table(name: str) -> tuple[str, str | None] | None:
+    """Return a note and a fix for the table *name* of a plugin of this project that is not installed; None for any other."""
+    package = KNOWN.get(("tables", name))
+    if package is None:
+        return None
+    note = f"[{name}] is the table of {package}, which is not installed: {_describe_source(package)}"
+    return note, make_install_line(package)
 
 
 def require_testing(user: str) -> None:

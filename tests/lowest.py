@@ -97,6 +97,14 @@ SUITES: Final = (
         others=("plugins/anthropic/tests/**/test_*.py",),
     ),
     Suite(
+        "gateway",
+        "llmcore_gateway",
+        kits=("plugins/gateway/tests/**/test_gateway_endpoints.py",),
+        others=("plugins/gateway/tests/**/test_*.py",),
+        companions=("llmcore_openai_optimized",),
+        tools=("httpx2",),
+    ),
+    Suite(
         "voice_tts",
         "llmcore_voice_tts",
         kits=("plugins/voice_tts/tests/**/test_*_conformance.py",),

@@ -93,7 +93,8 @@ def make_command_error(
     """Return the error for the unknown command *name*, called with *arguments*."""
     import shlex
 
-    nearest = _find_nearest(name, names)
+    install = missing.fix if missing.fix and missing.fix.startswith("pip ") else None
+    nearest = None if install else _find_nearest(name, names)
     help_or_version = f"llmcore --{name}" if name == "version" else "llmcore --help"
     return UsageError(
         f"no command `{name}`",
@@ -101,7 +102,7 @@ def make_command_error(
         expected=", ".join(names),
         suggestion=nearest,
         notes=missing.notes,
-        fix=shlex.join(["llmcore", nearest, *arguments]) if nearest else help_or_version,
+        fix=install or (shlex.join(["llmcore", nearest, *arguments]) if nearest else help_or_version),
     )
 
 

@@ -231,13 +231,17 @@ class _Check:
 
     def _report_unknown_section(self, path: Path, value: Any, base: Path) -> None:
         sections = [*SECTIONS, *self._tables, *(() if base else _TOP)]
-        name = path[-1]
+        name, note = path[-1], ""
         if isinstance(value, Mapping | list):
+            from llmcore.missing_plugin import describe_missing_table
+
             meant = find_nearest(name, sections)
             message = f"unknown section [{format_key(path)}]"
             fix = (
                 self.layer.to_open((*base, meant)) if meant and not isinstance(self.layer, EnvLayer) else None
             )
+            if missing := describe_missing_table(name):
+                meant, (note, fix) = None, missing
         else:
             owner = next((section for section, keys in SECTIONS.items() if name in keys), None)
             meant = f"{owner}.{name}" if owner else find_nearest(name, sections)
@@ -256,6 +260,7 @@ class _Check:
                 at="key",
                 expected=", ".join(sorted(sections)),
                 suggestion=meant,
+                notes=(note,) if note else (),
                 fix=fix or (None if meant else self.layer.to_unset(path)),
             )
         )

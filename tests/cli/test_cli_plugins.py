@@ -70,7 +70,8 @@ def test_list_as_json_is_stable(broken: CommandLine) -> None:
 def test_list_obeys_llmcore_plugins(cli: CommandLine) -> None:
     rows = json.loads(cli("plugins", "--json", LLMCORE_PLUGINS="none").stdout)["plugins"]
     states = {row["name"]: row["state"] for row in rows}
-    assert {name for name, state in states.items() if state == "built in"} == {"echo", "file", "memory"}
+    built_in = {name for name, state in states.items() if state == "built in"}
+    assert built_in == {"chat", "echo", "file", "memory"}
     assert states["openai"] == states["fs"] == "blocked"
     assert set(states.values()) == {"blocked", "built in"}
 

@@ -43,8 +43,8 @@ NOT_RUN = (
     ".tools/bin/uv ", "cd ", "export ", "git clone ", "git push ", "git tag ", "make ", "pip install ", "python -m pip install ",
 )  # fmt: skip
 """What a page may tell without our running it; the target of a `make` must exist."""
-SERVER = "python -m llmcore_testing.simulator"
-"""Started where it stands, and ended after the page."""
+SERVERS = ("llmcore serve", "python -m llmcore_testing.simulator")
+"""Started where they stand, and ended after the page."""
 
 VENDOR = "https://api.openai.com/v1"
 SPEAKER = "https://api.elevenlabs.io"
@@ -123,7 +123,7 @@ def _parts(command: str) -> list[list[str]]:
 
 def _plan(command: str) -> dict[str, Any] | None:
     """Return how to run *command*, or None where a page may tell it without our running it."""
-    if command.startswith(SERVER):
+    if command.startswith(SERVERS):
         return {"text": command.rstrip(" &"), "server": True}
     if made := INSTALL.fullmatch(command.partition(" #")[0].strip()):
         return {

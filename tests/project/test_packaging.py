@@ -60,10 +60,10 @@ def test_every_entry_point_of_a_plugin_is_its_plugin_module(folder: Path) -> Non
     package = f"llmcore_{folder.name}"
     assert (folder / package / "plugin.py").is_file()
     points = read(folder)["project"]["entry-points"]
-    values = {value for kind in KINDS for value in points.get(f"llmcore.{kind}", {}).values()}
+    values = {value for kind in (*KINDS, "tables") for value in points.get(f"llmcore.{kind}", {}).values()}
     assert values == {f"{package}.plugin"}
     assert {group for group in points if group.startswith("llmcore.")} <= {
-        f"llmcore.{kind}" for kind in (*KINDS, "commands")
+        f"llmcore.{kind}" for kind in (*KINDS, "commands", "tables")
     }
 
 

@@ -1,0 +1,98 @@
+"""Who may call: the names of the server, the pages of other origins, and the keys."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Final
+
+from llmcore_gateway.exchange import Caller
+from llmcore_gateway.faults import Refused
+
+if TYPE_CHECKING:
+    from llmcore import ApiKey, Core
+    from llmcore_gateway.options import GatewayOptions
+
+__all__ = ["check_host", "check_origin", "find_caller", "is_loopback", "make_cors_headers"]
+
+_LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether only this machine reaches *host*."""
+    if host.lower() == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+def check_host(headers: Mapping[str, str], options: GatewayOptions) -> None:
+    """Refuse a `Host` that is not a name of this server: a web page could lead its own name to this address (DNS rebinding).
+
+    Raises:
+        Refused: 403.
+    """
+    given = headers.get("host", "")
+    name = given.rpartition(":")[0] if given.rpartition(":")[2].isdigit() else given
+    name = name.strip("[]").lower()
+    allowed = {each.lower() for each in options.hosts} | _LOOPBACK | {options.host.strip("[]").lower()}
+    listens_everywhere = not options.hosts and not is_loopback(options.host)
+    if name not in allowed and not listens_everywhere:
+        raise Refused(
+            403,
+            "permission_error",
+            "the Host of the request is not a name of this server",
+            code="host_not_allowed",
+        )
+
+
+def check_origin(headers: Mapping[str, str], options: GatewayOptions) -> None:
+    """Refuse requests of web pages that are not listed.
+
+    Raises:
+        Refused: 403.
+    """
+    origin = headers.get("origin")
+    if origin is not None and origin not in options.origins:
+        raise Refused(
+            403, "permission_error", "this origin may not call the gateway", code="origin_not_allowed"
+        )
+
+
+def make_cors_headers(headers: Mapping[str, str], options: GatewayOptions) -> dict[str, str]:
+    """Return the headers that let the page of a listed origin read the answer."""
+    origin = headers.get("origin")
+    if origin is None or origin not in options.origins:
+        return {}
+    return {
+        "access-control-allow-origin": origin,
+        "access-control-expose-headers": "x-request-id, x-llmcore-cost, x-llmcore-cached, retry-after",
+        "vary": "origin",
+    }
+
+
+def find_caller(core: Core, headers: Mapping[str, str]) -> tuple[Caller, ApiKey | None]:
+    """Return who sent a request, and the key, whose rate limit is asked next; without any key, everybody may call.
+
+    Raises:
+        Refused: 401, the key is missing or wrong.
+    """
+    ledger = core.settings.ledger
+    if not ledger.enabled or ledger.path is None or not core.keys.exist():
+        return Caller(), None
+    scheme, _, text = headers.get("authorization", "").partition(" ")
+    if scheme.lower() != "bearer":
+        text = headers.get("x-api-key", "")
+    text = text.strip()
+    key = core.keys.find(text) if text else None
+    if key is None:
+        raise Refused(
+            401,
+            "authentication_error",
+            "the key is missing, wrong, expired or revoked: send it as `Authorization: Bearer KEY` or `x-api-key: KEY`",
+            code="invalid_api_key",
+            headers={"www-authenticate": "Bearer"},
+        )
+    return Caller(key.name, key.models), key

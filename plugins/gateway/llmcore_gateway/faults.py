@@ -1,0 +1,149 @@
+"""Errors as answers, in the shape of the API that was called."""
+
+from __future__ import annotations
+
+import calendar
+import math
+import time
+from collections.abc import Mapping
+from typing import Any, Final, NamedTuple
+
+from llmcore.errors import (
+    AuthenticationFailed,
+    BadRequest,
+    BudgetError,
+    BudgetExceeded,
+    ConfigError,
+    ContentFiltered,
+    IncompleteReply,
+    LLMCoreError,
+    MalformedReply,
+    NotFound,
+    ProviderError,
+    QuotaExhausted,
+    RateLimited,
+    TextTooLong,
+    Timeout,
+    Unavailable,
+    VoiceError,
+    VoiceNotFound,
+)
+from llmcore_gateway.exchange import Answer, encode
+
+__all__ = ["Fault", "Refused", "describe", "make_answer", "make_document", "make_event"]
+
+_NO_RETRY: Final = {"x-should-retry": "false"}
+"""The vendors' clients repeat a 429 unless this header says otherwise."""
+
+
+class Fault(NamedTuple):
+    """An error as the client sees it."""
+
+    status: int
+    kind: str
+    """OpenAI's name of the kind: invalid_request_error, ..."""
+    code: str
+    message: str
+    param: str | None = None
+    headers: Mapping[str, str] = {}
+
+
+class Refused(Exception):
+    """The gateway refuses a request before it reaches the Core."""
+
+    def __init__(
+        self,
+        status: int,
+        kind: str,
+        message: str,
+        *,
+        code: str | None = None,
+        param: str | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.fault = Fault(status, kind, code or kind, message, param, headers or {})
+
+
+_FAULTS: Final[tuple[tuple[type[LLMCoreError], int, str], ...]] = (
+    (BadRequest, 400, "invalid_request_error"),
+    (ContentFiltered, 400, "content_filter"),
+    (NotFound, 404, "not_found_error"),
+    (RateLimited, 429, "rate_limit_error"),
+    (QuotaExhausted, 429, "insufficient_quota"),
+    (BudgetError, 429, "budget_exceeded"),
+    (Timeout, 504, "timeout_error"),
+    (AuthenticationFailed, 502, "upstream_error"),
+    (IncompleteReply, 502, "upstream_error"),
+    (MalformedReply, 502, "upstream_error"),
+    (Unavailable, 503, "overloaded_error"),
+    (VoiceNotFound, 404, "not_found_error"),
+    (TextTooLong, 400, "invalid_request_error"),
+    (VoiceError, 400, "invalid_request_error"),
+    (ProviderError, 502, "upstream_error"),
+    (ConfigError, 500, "server_error"),
+)
+"""The first class that fits decides. A rejected key of the gateway itself is not the fault of the client: 502, not 401."""
+
+_ANTHROPIC_KINDS: Final = {
+    "authentication_error": "authentication_error",
+    "content_filter": "invalid_request_error",
+    "insufficient_quota": "rate_limit_error",
+    "server_error": "api_error",
+    "upstream_error": "api_error",
+}
+"""OpenAI's name -> Anthropic's, where they differ."""
+
+
+def describe(error: BaseException) -> Fault:
+    """Return *error* as the client sees it: the message alone. Places and fixes are for the operator."""
+    if isinstance(error, Refused):
+        return error.fault
+    if not isinstance(error, LLMCoreError):
+        return Fault(500, "server_error", "LC000", "the gateway failed; its log has the details")
+    status, kind = next(
+        ((status, kind) for known, status, kind in _FAULTS if isinstance(error, known)), (500, "server_error")
+    )
+    headers: dict[str, str] = {}
+    if isinstance(error, BudgetError | QuotaExhausted):
+        headers.update(_NO_RETRY)
+    if isinstance(error, BudgetExceeded) and error.resets_at:
+        left = calendar.timegm(time.strptime(error.resets_at, "%Y-%m-%dT%H:%M:%SZ")) - time.time()
+        headers["retry-after"] = str(max(1, math.ceil(left)))
+    elif isinstance(error, ProviderError) and error.retry_after is not None:
+        headers["retry-after"] = str(max(1, math.ceil(error.retry_after)))
+    if isinstance(error, ConfigError):
+        return Fault(
+            status, kind, error.code, "the configuration of the gateway has a fault; its log has the details"
+        )
+    return Fault(status, kind, error.code, error.message, error.where if status == 400 else None, headers)  # noqa: PLR2004
+
+
+def make_document(fault: Fault, api: str, request_id: str) -> dict[str, Any]:
+    """Return the body of an error in the shape of *api*."""
+    if api == "messages":
+        kind = _ANTHROPIC_KINDS.get(fault.kind, fault.kind)
+        return {
+            "type": "error",
+            "error": {"type": kind, "message": fault.message, "code": fault.code},
+            "request_id": request_id,
+        }
+    error = {"message": fault.message, "type": fault.kind, "param": fault.param, "code": fault.code}
+    return {"error": error}
+
+
+def make_answer(fault: Fault, api: str, request_id: str) -> Answer:
+    """Return the answer that tells *fault*."""
+    return Answer(fault.status, encode(make_document(fault, api, request_id)), fault.headers)
+
+
+def make_event(fault: Fault, api: str, request_id: str) -> bytes:
+    """Return *fault* as the last event of a stream that has begun."""
+    document = make_document(fault, api, request_id)
+    if api == "messages":
+        return b"event: error\ndata: " + encode(document) + b"\n\n"
+    if api == "responses":
+        error = document["error"]
+        event = {"type": "error", "code": error["code"], "message": error["message"], "param": error["param"]}
+        return b"event: error\ndata: " + encode(event) + b"\n\n"
+    return b"data: " + encode(document) + b"\n\n"

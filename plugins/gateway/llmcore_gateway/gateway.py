@@ -1,0 +1,58 @@
+"""What the requests of a gateway share: the Core, the options, and the names of models."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from llmcore_gateway.model_names import ModelNames
+from llmcore_gateway.options import GatewayOptions
+
+if TYPE_CHECKING:
+    from llmcore import Core
+
+__all__ = ["Gateway"]
+
+
+class Gateway:
+    """A Core and how it is served."""
+
+    def __init__(self, core: Core, options: GatewayOptions | None = None) -> None:
+        self.core = core
+        self.options: GatewayOptions = core.table("gateway") if options is None else options
+        self._calls = 0
+        self._unused: asyncio.Future[None] | None = None
+        settings = core.settings
+        configured = core.llm.resolve()
+        defaults = [*settings.models, *configured, *(name.partition(":")[2] for name in configured)]
+        if settings.llm.model:
+            defaults.insert(0, settings.llm.model)
+        self.models = ModelNames(self.options.models, defaults, settings.llm.model or configured[0])
+
+    @contextmanager
+    def in_use(self) -> Iterator[None]:
+        """Count a request in progress, so that the Core is not closed under it."""
+        self._calls += 1
+        try:
+            yield
+        finally:
+            self._calls -= 1
+            if not self._calls and self._unused is not None and not self._unused.done():
+                self._unused.set_result(None)
+
+    async def wait_until_unused(self) -> None:
+        """Wait for the requests in progress. No new ones may come."""
+        if self._calls:
+            self._unused = asyncio.get_running_loop().create_future()
+            await self._unused
+
+    def warm(self) -> None:
+        """Create the configured language models, which imports their SDKs.
+
+        Raises:
+            LLMCoreError: One of them cannot be created.
+        """
+        for provider in {name.partition(":")[0] for name in self.core.llm.resolve()}:
+            _ = self.core.backend("llm", provider).provider

@@ -1,0 +1,52 @@
+"""Which models a client may request."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from fnmatch import fnmatchcase
+
+from llmcore_gateway.exchange import Caller
+from llmcore_gateway.faults import Refused
+
+__all__ = ["ModelNames"]
+
+
+class ModelNames:
+    """The models of a gateway."""
+
+    def __init__(self, configured: Iterable[str], defaults: Iterable[str], default: str | None) -> None:
+        self._names = tuple(dict.fromkeys(configured or defaults))
+        self._default = default
+        """The model of a request that names none."""
+
+    def list(self, caller: Caller) -> list[str]:
+        """Return the names that *caller* may request, without patterns."""
+        return [name for name in self._names if "*" not in name and _matches(name, caller.models)]
+
+    def check(self, name: object, caller: Caller) -> str | None:
+        """Return the name of the model that the request is sent to; None for the configured one.
+
+        Raises:
+            Refused: The name is not a text, or *caller* may not request it.
+        """
+        if name is None:
+            name = self._default
+            if name is None:
+                return None
+        if not isinstance(name, str):
+            raise Refused(400, "invalid_request_error", "`model` must be a text", param="model")
+        if (not self._names or _matches(name, self._names)) and _matches(name, caller.models):
+            return name
+        allowed = self.list(caller)
+        known = f"; it may request {', '.join(allowed)}" if allowed else ""
+        raise Refused(
+            404,
+            "not_found_error",
+            f"the model `{name[:200]}` does not exist, or this client may not request it{known}",
+            code="model_not_found",
+            param="model",
+        )
+
+
+def _matches(name: str, patterns: tuple[str, ...]) -> bool:
+    return not patterns or any(fnmatchcase(name, pattern) for pattern in patterns)

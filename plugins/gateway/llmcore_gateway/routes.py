@@ -1,0 +1,117 @@
+"""The table of what is served: whatever is not here does not exist."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final, NamedTuple, Protocol
+from urllib.parse import unquote
+
+from llmcore_gateway.count_tokens import count_tokens
+from llmcore_gateway.exchange import Answer, Caller, Request, make_json
+from llmcore_gateway.faults import Refused
+from llmcore_gateway.gateway import Gateway
+from llmcore_gateway.llm_calls import LLMCall, read_body
+from llmcore_gateway.speech import SpeechCall
+
+__all__ = ["ROUTES", "Route", "find_route", "make_call"]
+
+
+class Call(Protocol):
+    """A request that goes through the Core."""
+
+    api: str
+    model: str | None
+    streaming: bool
+    content_type: str
+
+    def run(self) -> Answer: ...
+    async def arun(self) -> Answer: ...
+    def stream(self) -> Any: ...
+    def astream(self) -> Any: ...
+
+
+class Route(NamedTuple):
+    """One path."""
+
+    method: str
+    path: str
+    """As metrics and logs name it."""
+    api: str = "chat"
+    """The shape of its errors."""
+    is_public: bool = False
+    """Whether it needs no key. Only what tells nothing may be public."""
+
+
+ROUTES: Final[Mapping[str, Route]] = {
+    route.path: route
+    for route in (
+        Route("GET", "/health/live", is_public=True),
+        Route("GET", "/health/ready", is_public=True),
+        Route("GET", "/metrics"),
+        Route("GET", "/v1/models"),
+        Route("GET", "/v1/models/{id}"),
+        Route("POST", "/v1/audio/speech"),
+        Route("POST", "/v1/chat/completions"),
+        Route("POST", "/v1/embeddings", "embeddings"),
+        Route("POST", "/v1/messages", "messages"),
+        Route("POST", "/v1/messages/count_tokens", "messages"),
+        Route("POST", "/v1/responses", "responses"),
+    )
+}
+
+_MODEL: Final = "/v1/models/"
+
+
+def find_route(method: str, path: str) -> Route:
+    """Return the route of *path*, which is compared as it was sent: nothing is decoded or resolved.
+
+    Raises:
+        Refused: There is none, or it has another method.
+    """
+    route = ROUTES.get(path)
+    if route is None and path.startswith(_MODEL) and len(path) > len(_MODEL):
+        route = ROUTES["/v1/models/{id}"]
+    if route is None or path == "/v1/models/{id}":
+        raise Refused(404, "not_found_error", f"there is no {method[:20]} {path[:200]}", code="unknown_url")
+    if method != route.method and not (method == "HEAD" and route.method == "GET"):
+        raise Refused(
+            405,
+            "invalid_request_error",
+            f"{route.path} takes {route.method}",
+            code="method_not_allowed",
+            headers={"allow": route.method},
+        )
+    return route
+
+
+def make_call(gateway: Gateway, route: Route, body: bytes, caller: Caller) -> Call:
+    """Return the call of a request that goes through the Core.
+
+    Raises:
+        Refused: The body is malformed, or *caller* may not request its model.
+        BadRequest: It has a parameter that is refused.
+    """
+    document = read_body(body)
+    if route.path == "/v1/audio/speech":
+        return SpeechCall(gateway, document, caller)
+    api: Any = route.api if route.path != "/v1/chat/completions" else "chat"
+    return LLMCall(gateway, api, document, caller)
+
+
+def answer_directly(gateway: Gateway, route: Route, request: Request) -> Answer | None:
+    """Return the answer of a route that sends nothing to a backend; None for any other."""
+    if route.path == "/v1/models":
+        models = [_describe(name) for name in gateway.models.list(request.caller)]
+        return make_json({"object": "list", "data": models})
+    if route.path == "/v1/models/{id}":
+        name = unquote(request.path[len(_MODEL) :])
+        gateway.models.check(name, request.caller)
+        return make_json(_describe(name))
+    if route.path == "/v1/messages/count_tokens":
+        return count_tokens(gateway, read_body(request.body), request.caller)
+    return None
+
+
+def _describe(name: str) -> dict[str, Any]:
+    provider, separator, _ = name.partition(":")
+    return {"id": name, "object": "model", "created": 0, "owned_by": provider if separator else "llmcore"}

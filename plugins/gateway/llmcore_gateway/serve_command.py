@@ -1,0 +1,91 @@
+"""`llmcore serve`: run the gateway."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import socket
+import sys
+from typing import Any
+
+from llmcore.errors import ConfigError, LLMCoreError
+from llmcore_gateway.access import is_loopback
+
+__all__ = ["run"]
+
+
+def run(arguments: list[str]) -> int:
+    """Serve until a SIGTERM or Ctrl-C."""
+    args = _make_parser().parse_args(arguments)
+    from llmcore_gateway.gateway import Gateway
+    from llmcore_gateway.worker import Source, configure_logging, serve
+
+    given = {name: value for name in ("host", "port") if (value := getattr(args, name)) is not None}
+    source = Source(args.config, args.profile, given)
+    core = source.load()
+    options = Gateway(core).options  # a fault in the configuration is told before the port is taken
+    _check_exposure(core, options.host)
+    listener = _listen(options.host, options.port)
+    configure_logging()
+    host, port = listener.getsockname()[:2]
+    shown = f"[{host}]" if ":" in host else host
+    print(f"llmcore gateway on http://{shown}:{port}/v1", file=sys.stderr, flush=True)
+    if not core.settings.ledger.enabled or not core.keys.exist():
+        print("no key exists: every program of this machine may call it", file=sys.stderr, flush=True)
+    if args.workers > 1:
+        core.close()
+        if not hasattr(os, "fork"):
+            raise LLMCoreError("several workers need a POSIX system", where="--workers", fix="llmcore serve")
+        from llmcore_gateway.supervisor import Supervisor
+
+        return Supervisor(source, listener, args.workers).run()
+    serve(source, listener, core)
+    return 0
+
+
+def _make_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="llmcore serve",
+        description="Serve the configured models over HTTP, in OpenAI's and Anthropic's protocols.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--host", help="the address to listen on; default: that of [gateway], else 127.0.0.1")
+    parser.add_argument("--port", type=int, help="default: that of [gateway], else 4000; 0 takes a free one")
+    parser.add_argument("--workers", type=int, default=1, metavar="N", help="the number of processes")
+    group = parser.add_argument_group("for every command")
+    group.add_argument("--profile", metavar="NAME", help="use [profiles.NAME]")
+    group.add_argument("--config", metavar="FILE", help="use FILE in place of llmcore.toml")
+    group.add_argument("--json", action="store_true", help="print errors as JSON")
+    group.add_argument("--no-color", action="store_true", help="print without colour")
+    return parser
+
+
+def _check_exposure(core: Any, host: str) -> None:
+    """Raise `ConfigError` if other machines could reach a gateway that asks for no key."""
+    if is_loopback(host) or (core.settings.ledger.enabled and core.keys.exist()):
+        return
+    raise ConfigError(
+        f"no key exists, and other machines can reach the address {host}",
+        where="[gateway] host",
+        expected="a loopback address, or a key: once one exists, every request needs a key",
+        fix="llmcore keys create me",
+    )
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """Return a listening socket.
+
+    Raises:
+        LLMCoreError: The address is not one of this machine, or the port is in use.
+    """
+    try:
+        family = socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM)[0][0]
+        return socket.create_server((host.strip("[]"), port), family=family, backlog=2048)
+    except OSError as error:
+        reason = os.strerror(error.errno) if error.errno and error.errno > 0 else str(error)
+    raise LLMCoreError(
+        f"cannot listen on {host}:{port}: {reason}",
+        where="[gateway] host and port",
+        expected="an address of this machine and a free port",
+        fix="llmcore serve --port 0",
+    )

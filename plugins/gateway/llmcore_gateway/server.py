@@ -1,0 +1,153 @@
+"""The server process: uvicorn, with a drain on SIGTERM, a reload on SIGHUP, and a bound on slow heads."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import socket
+from collections.abc import Callable
+from logging import getLogger
+from types import FrameType
+from typing import TYPE_CHECKING, Any, Final
+
+import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from llmcore.errors import LLMCoreError
+from llmcore_gateway.app import Application
+from llmcore_gateway.gateway import Gateway
+
+if TYPE_CHECKING:
+    from llmcore import Core
+
+__all__ = ["Server", "make_server"]
+
+_TICK_S: Final = 0.1
+_log: Final = getLogger("llmcore_gateway")
+
+
+class _Protocol(HttpToolsProtocol):
+    """Closes a connection whose client takes too long to send the head of a request."""
+
+    header_timeout_s = 15.0
+    _head_timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._await_head()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._stop_timer()
+        super().connection_lost(exc)
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        if self._head_timer is None:
+            self._await_head()
+
+    def on_headers_complete(self) -> None:
+        self._stop_timer()
+        super().on_headers_complete()
+
+    def _await_head(self) -> None:
+        self._head_timer = self.loop.call_later(self.header_timeout_s, self.transport.close)
+
+    def _stop_timer(self) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
+
+
+class Server(uvicorn.Server):
+    """Serves one Application until a signal stops it."""
+
+    def __init__(self, config: uvicorn.Config, application: Application, load: Callable[[], Core]) -> None:
+        super().__init__(config)
+        self._application = application
+        self._load = load
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._is_draining = False
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen, and take signals."""
+        self._application.state.phase = "starting"
+        await super().startup(sockets)
+        self._start(self.warm)
+        with contextlib.suppress(
+            NotImplementedError, AttributeError, RuntimeError
+        ):  # Windows; not the main thread
+            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._start, self.reload)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Stop at a Ctrl-C, or at a second SIGTERM; drain at the first SIGTERM."""
+        if sig != signal.SIGTERM or self._is_draining:
+            super().handle_exit(sig, frame)
+            return
+        self._is_draining = True
+        self._application.state.phase = "draining"
+        _log.info("draining: /health/ready answers 503, requests are served on")
+        with contextlib.suppress(RuntimeError):
+            asyncio.get_running_loop().call_soon_threadsafe(self._start, self.drain)
+
+    async def warm(self) -> None:
+        """Load the SDK of the language model, and then be ready: else the first request would wait for it."""
+        try:
+            await asyncio.to_thread(self._application.gateway.warm)
+        except LLMCoreError as error:
+            _log.error("the language model cannot be used: %s", error)
+        if self._application.state.phase == "starting":
+            self._application.state.phase = "ready"
+
+    async def drain(self) -> None:
+        """Continue to serve until no more requests come, then stop."""
+        options = self._application.gateway.options
+        loop = asyncio.get_running_loop()
+        begun = loop.time()
+        while loop.time() - begun < options.drain:
+            await asyncio.sleep(_TICK_S)
+            if self._application.state.is_idle and loop.time() - begun >= options.drain_delay:
+                break
+        self.should_exit = True
+
+    async def reload(self) -> None:
+        """Replace the Core by one for the configuration as it is now. If that has faults, keep the old one."""
+        application = self._application
+        try:
+            core = await asyncio.to_thread(self._load)
+            gateway = Gateway(core)
+        except LLMCoreError as error:
+            _log.error("the configuration has faults, so the old one stays in use: %s", error)
+            return
+        old, application.gateway = application.gateway, gateway
+        _log.info("reloaded the configuration")
+        await old.wait_until_unused()
+        await old.core.aclose()
+
+    def _start(self, work: Callable[[], Any]) -> None:
+        task = asyncio.ensure_future(work())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+def make_server(application: Application, load: Callable[[], Core], *, loop: str = "auto") -> Server:
+    """Return the server of *application*; *load* makes a new Core at a reload."""
+    options = application.gateway.options
+
+    class Protocol(_Protocol):
+        header_timeout_s = float(options.header_timeout)
+
+    config = uvicorn.Config(
+        application,
+        http=Protocol,
+        ws="none",
+        loop=loop,
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        timeout_keep_alive=75,
+        timeout_graceful_shutdown=max(1, int(options.drain)),
+    )
+    return Server(config, application, load)

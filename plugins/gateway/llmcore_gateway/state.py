@@ -1,0 +1,26 @@
+"""The state of one server process, which all its requests share."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, Literal
+
+from llmcore_gateway.metrics import Metrics
+
+__all__ = ["ServerState"]
+
+
+class ServerState:
+    """Whether the server is ready, its counters, and calls without a client."""
+
+    def __init__(self) -> None:
+        self.metrics = Metrics()
+        self.phase: Literal["starting", "ready", "draining"] = "ready"
+        """`/health/ready` answers 503 unless the server is ready."""
+        self.finishing: set[asyncio.Future[Any]] = set()
+        """Calls whose client has left, with `on_disconnect = "finish"`."""
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no request is in progress."""
+        return not self.metrics.in_progress and not self.finishing

@@ -1,0 +1,280 @@
+"""One HTTP request, from its head to the end of its answer."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import math
+import os
+import time
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from logging import INFO, getLogger
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from llmcore.errors import LLMCoreError
+from llmcore_gateway.access import check_host, check_origin, find_caller, make_cors_headers
+from llmcore_gateway.delivery import Delivery, encode_headers
+from llmcore_gateway.exchange import Answer, Caller, Request, make_json
+from llmcore_gateway.faults import Refused, describe, make_answer
+from llmcore_gateway.routes import Call, Route, answer_directly, find_route, make_call
+
+if TYPE_CHECKING:
+    from llmcore_gateway.gateway import Gateway
+    from llmcore_gateway.state import ServerState
+
+__all__ = ["Turn"]
+
+T = TypeVar("T")
+
+_CLIENT_LEFT: Final = 499
+"""The status, in log and metrics, of a request whose client left before its answer was complete."""
+_ONCE: Final = frozenset({"authorization", "content-length", "host", "origin", "x-api-key"})
+_access_log: Final = getLogger("llmcore_gateway.access")
+_log: Final = getLogger("llmcore_gateway")
+
+
+class _ClientLeft(Exception):
+    """The client closed its connection before the answer was complete."""
+
+
+class Turn:
+    """Reads, authorises and answers one request. Every request passes here, and every error becomes an answer here."""
+
+    def __init__(
+        self,
+        state: ServerState,
+        gateway: Gateway,
+        scope: Mapping[str, Any],
+        receive: Callable[[], Awaitable[dict[str, Any]]],
+        send: Callable[[dict[str, Any]], Awaitable[None]],
+    ) -> None:
+        self._state = state
+        self._gateway = gateway
+        self._scope = scope
+        self._receive = receive
+        self._send = send
+        self._method: str = scope["method"]
+        self._id = f"req_{os.urandom(12).hex()}"
+        self._headers: dict[str, str] = {"x-request-id": self._id}
+        """Of the answer, whatever it will be."""
+        self._route: Route | None = None
+        self._status = _CLIENT_LEFT
+        self._record: dict[str, Any] = {"id": self._id}
+        """For the access log: no content and no key."""
+
+    async def run(self) -> None:
+        """Answer the request."""
+        metrics, started = self._state.metrics, time.perf_counter()
+        metrics.in_progress += 1
+        try:
+            with self._gateway.in_use():
+                await self._run()
+        except _ClientLeft:
+            metrics.count_disconnect(self._path)
+        except Exception as error:  # noqa: BLE001 - told to the client in the shape of the API
+            await self._send_error(error)
+        finally:
+            metrics.in_progress -= 1
+            seconds = time.perf_counter() - started
+            metrics.count(self._method if self._route else "other", self._path, self._status, seconds)
+            if _access_log.isEnabledFor(INFO):
+                self._record.update(status=self._status, ms=round(seconds * 1000, 1))
+                _access_log.info("%s", json.dumps(self._record))
+
+    @property
+    def _path(self) -> str:
+        return "other" if self._route is None else self._route.path
+
+    async def _run(self) -> None:
+        options = self._gateway.options
+        self._record["method"] = self._method[:20]
+        headers = _read_headers(self._scope["headers"])
+        check_host(headers, options)
+        check_origin(headers, options)
+        self._headers.update(make_cors_headers(headers, options))
+        raw_path: bytes = self._scope.get("raw_path") or self._scope["path"].encode()
+        path = raw_path.partition(b"?")[0].decode("latin-1")
+        if self._method == "OPTIONS" and "access-control-request-method" in headers:
+            return await self._send_answer(_answer_preflight(headers))
+        route = self._route = find_route(self._method, path)
+        self._record["path"] = route.path
+        caller = Caller() if route.is_public else await self._authorise(headers)
+        if route.path.startswith("/health/"):
+            return await self._send_answer(self._answer_health(route))
+        if route.path == "/metrics":
+            text = self._state.metrics.render()
+            return await self._send_answer(Answer(200, text.encode(), {}, "text/plain; version=0.0.4"))
+        body = await self._read_body(headers) if route.method == "POST" else b""
+        answer = answer_directly(
+            self._gateway, route, Request(self._method, path, headers, body, caller, self._id)
+        )
+        if answer is not None:
+            return await self._send_answer(answer)
+        call = make_call(self._gateway, route, body, caller)
+        self._record["model"] = call.model
+        if call.streaming:
+            return await self._stream(call)
+        return await self._send_answer(await self._finish(call.arun()))
+
+    # -- reading
+
+    async def _authorise(self, headers: Mapping[str, str]) -> Caller:
+        """Return who calls, after a request was taken from the rate limit of the key."""
+        core = self._gateway.core
+        caller, key = find_caller(core, headers)
+        self._record["user"] = caller.user
+        wait = 0.0 if key is None else await core.keys.atake_request(key)
+        if wait:
+            raise Refused(
+                429,
+                "rate_limit_error",
+                f"the key `{caller.user}` allows {key.requests_per_minute if key else 0} requests a minute",
+                code="rate_limit_exceeded",
+                headers={"retry-after": str(max(1, math.ceil(wait)))},
+            )
+        return caller
+
+    async def _read_body(self, headers: Mapping[str, str]) -> bytes:
+        options = self._gateway.options
+        if headers.get("content-encoding", "identity") != "identity":
+            raise Refused(415, "invalid_request_error", "a compressed body is not supported")
+        too_large = Refused(
+            413,
+            "invalid_request_error",
+            f"the body is larger than {options.max_body} bytes",
+            code="body_too_large",
+        )
+        length = headers.get("content-length", "0")
+        if length.isdigit() and int(length) > options.max_body:
+            raise too_large
+        pieces, size = [], 0
+        try:
+            async with asyncio.timeout(options.body_timeout):
+                while True:
+                    message = await self._receive()
+                    if message["type"] == "http.disconnect":
+                        raise _ClientLeft
+                    piece = message.get("body", b"")
+                    size += len(piece)
+                    if size > options.max_body:
+                        raise too_large
+                    pieces.append(piece)
+                    if not message.get("more_body"):
+                        return b"".join(pieces)
+        except TimeoutError:
+            raise Refused(
+                408, "invalid_request_error", f"the body did not arrive within {options.body_timeout:g} s"
+            ) from None
+
+    # -- answering
+
+    def _answer_health(self, route: Route) -> Answer:
+        if route.path == "/health/live":
+            return make_json({"status": "alive"})
+        phase = self._state.phase
+        return make_json({"status": phase}, 200 if phase == "ready" else 503)
+
+    async def _stream(self, call: Call) -> None:
+        keepalive_s = self._gateway.options.keepalive
+        delivery = Delivery(self._send, self._headers, call.content_type, keepalive_s=keepalive_s)
+        try:
+            await self._finish(delivery.run(call.astream(), call.api, self._id), delivery)
+        except _ClientLeft:
+            raise
+        except Exception as error:
+            if not delivery.is_begun:
+                raise
+            self._log_failure(error)
+            raise  # the server closes the connection, so that a cut answer is not taken for a whole one
+        self._status = 200
+
+    async def _finish(self, work: Coroutine[Any, Any, T], delivery: Delivery | None = None) -> T:
+        """Return the result of *work*. If the client leaves, cancel it, or let it finish by itself.
+
+        Raises:
+            _ClientLeft: The client has left.
+        """
+        call = asyncio.ensure_future(work)
+        watch = asyncio.ensure_future(self._wait_for_disconnect())
+        try:
+            await asyncio.wait({call, watch}, return_when=asyncio.FIRST_COMPLETED)
+            if call.done():
+                return call.result()
+            if self._gateway.options.on_disconnect == "finish":
+                if delivery is not None:
+                    delivery.has_left = True
+                self._state.finishing.add(call)
+                call.add_done_callback(self._forget)
+                raise _ClientLeft
+            call.cancel()
+            await asyncio.wait({call})
+            raise _ClientLeft
+        except asyncio.CancelledError:  # the server stops
+            call.cancel()
+            await asyncio.wait({call})
+            raise
+        finally:
+            watch.cancel()
+
+    async def _wait_for_disconnect(self) -> None:
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+
+    def _forget(self, call: asyncio.Future[Any]) -> None:
+        self._state.finishing.discard(call)
+        if not call.cancelled():
+            call.exception()  # nobody is left to be told; the ledger has it
+
+    async def _send_error(self, error: Exception) -> None:
+        self._log_failure(error)
+        fault = describe(error)
+        self._status, self._record["error"] = fault.status, fault.code
+        answer = make_answer(fault, "chat" if self._route is None else self._route.api, self._id)
+        await self._send_answer(answer)
+
+    def _log_failure(self, error: Exception) -> None:
+        if not isinstance(error, Refused | LLMCoreError):
+            _log.error("request %s failed", self._id, exc_info=error)
+
+    async def _send_answer(self, answer: Answer) -> None:
+        self._status = answer.status
+        headers = {
+            **self._headers,
+            **answer.headers,
+            "content-type": answer.content_type,
+            "content-length": str(len(answer.body)),
+        }
+        if self._state.phase == "draining":
+            headers["connection"] = "close"  # so that the client sends its next request elsewhere
+        await self._send(
+            {"type": "http.response.start", "status": answer.status, "headers": encode_headers(headers)}
+        )
+        body = b"" if self._method == "HEAD" else answer.body
+        await self._send({"type": "http.response.body", "body": body})
+
+
+def _read_headers(pairs: list[tuple[bytes, bytes]]) -> dict[str, str]:
+    """Return the headers by name.
+
+    Raises:
+        Refused: One that decides who calls is there twice.
+    """
+    headers: dict[str, str] = {}
+    for raw_name, value in pairs:
+        name = raw_name.decode("latin-1")
+        if name in headers and name in _ONCE:
+            raise Refused(400, "invalid_request_error", f"the header `{name}` is there twice")
+        headers[name] = value.decode("latin-1")
+    return headers
+
+
+def _answer_preflight(headers: Mapping[str, str]) -> Answer:
+    """Return the answer to a browser's question before a request of another origin, which is already checked."""
+    allowed = {
+        "access-control-allow-methods": "GET, POST",
+        "access-control-allow-headers": headers.get(
+            "access-control-request-headers", "authorization, content-type"
+        ),
+        "access-control-max-age": "600",
+    }
+    return Answer(204, b"", allowed)

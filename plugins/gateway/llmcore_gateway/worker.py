@@ -1,0 +1,76 @@
+"""One server process, alone or as a worker of `supervisor.py`."""
+
+from __future__ import annotations
+
+import json
+import logging
+import socket
+import sys
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from llmcore_gateway.app import Application
+from llmcore_gateway.gateway import Gateway
+from llmcore_gateway.server import make_server
+
+if TYPE_CHECKING:
+    from llmcore import Core
+
+__all__ = ["Source", "configure_logging", "main", "serve"]
+
+
+class Source(NamedTuple):
+    """Where the configuration comes from; the same again at every reload."""
+
+    config: str | None = None
+    profile: str | None = None
+    gateway: Mapping[str, Any] = {}
+    """Options of the command line, which override `[gateway]`."""
+
+    def load(self) -> Core:
+        """Return a new Core."""
+        import llmcore
+
+        arguments = {"gateway": dict(self.gateway)} if self.gateway else None
+        return llmcore.load(self.config, profile=self.profile, arguments=arguments)
+
+
+def serve(source: Source, listener: socket.socket, core: Core | None = None) -> None:
+    """Serve on *listener* until a signal stops the process."""
+    core = core or source.load()
+    application = Application(Gateway(core))
+    try:
+        make_server(application, source.load).run([listener])
+    finally:
+        application.gateway.core.close()
+
+
+def configure_logging() -> None:
+    """Log to stderr: the access log as one JSON object a line."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(levelname)s %(message)s"))
+    plain = logging.StreamHandler(sys.stderr)
+    plain.setFormatter(logging.Formatter("%(message)s"))
+    for name, chosen, level in (
+        ("llmcore", handler, logging.WARNING),
+        ("llmcore_gateway", handler, logging.INFO),
+        ("llmcore_gateway.access", plain, logging.INFO),
+        ("uvicorn.error", handler, logging.WARNING),
+    ):
+        logger = logging.getLogger(name)
+        logger.addHandler(chosen)
+        logger.setLevel(level)
+        logger.propagate = False
+
+
+def main(arguments: list[str]) -> int:
+    """Serve as a worker: `python -m llmcore_gateway.worker FD SOURCE`, with the descriptor of the listening socket."""
+    descriptor, source = arguments
+    configure_logging()
+    listener = socket.socket(fileno=int(descriptor))
+    serve(Source(*json.loads(source)), listener)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,212 @@
+"""`llmcore serve` and `llmcore keys` as processes: drain, reload, workers."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx2
+import pytest
+
+from llmcore_testing.simulator import Simulator
+from tests.kits.gateway import KEY, MODEL, Command, wait_until, write_config
+
+pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="signals of POSIX")
+
+BODY = {"model": MODEL, "messages": [{"role": "user", "content": "Hello"}]}
+
+
+@pytest.fixture
+def upstream() -> Iterator[Simulator]:
+    with Simulator() as simulator:
+        yield simulator
+
+
+def start(upstream: Simulator, folder: Path, *arguments: str) -> Command:
+    command = Command(write_config(folder / "llmcore.toml", upstream), *arguments)
+    command.wait_until_ready()
+    return command
+
+
+def test_keys_are_created_listed_and_revoked_at_the_command_line(upstream: Simulator, tmp_path: Path) -> None:
+    command = start(upstream, tmp_path)
+    try:
+        assert command.http.post("/v1/chat/completions", json=BODY).status_code == 200
+        made = command.keys(
+            "create", "ann", "--budget", "5 USD", "--per", "month", "--models", "fast", "--expires", "30d"
+        )
+        assert (made["name"], made["budget"], made["per"], made["models"]) == ("ann", "5", "month", ["fast"])
+        headers = {"authorization": f"Bearer {made['key']}"}
+        wait_until(lambda: command.http.get("/v1/models").status_code == 401)
+        asked = {**BODY, "model": "fast"}
+        assert command.http.post("/v1/chat/completions", json=asked, headers=headers).status_code == 200
+        assert [key["state"] for key in command.keys("list")] == ["valid"]
+        assert "key" not in command.keys("list")[0]
+        command.keys("revoke", "ann")
+        wait_until(lambda: command.http.get("/v1/models", headers=headers).status_code == 401)
+        assert made["key"] not in command.log()
+    finally:
+        command.close()
+
+
+def test_a_stopping_server_finishes_its_answers(upstream: Simulator, tmp_path: Path) -> None:
+    command = start(upstream, tmp_path)
+    try:
+        upstream.hold()
+        answers: list[httpx2.Response] = []
+        asking = threading.Thread(
+            target=lambda: answers.append(command.http.post("/v1/chat/completions", json=BODY))
+        )
+        asking.start()
+        upstream.wait_for_requests(1, 60)
+        command.process.send_signal(signal.SIGTERM)
+        wait_until(lambda: command.http.get("/health/ready").status_code == 503)
+        served = command.http.get("/v1/models")
+        assert (served.status_code, served.headers["connection"]) == (200, "close")
+        upstream.release()
+        asking.join(60)
+        assert answers[0].status_code == 200
+        assert command.process.wait(60) == 0
+    finally:
+        command.close()
+
+
+def test_a_reload_takes_the_new_configuration_and_keeps_the_old_one_if_it_has_faults(
+    upstream: Simulator, tmp_path: Path
+) -> None:
+    command = start(upstream, tmp_path)
+    path = tmp_path / "llmcore.toml"
+    try:
+        path.write_text(path.read_text().replace("fast =", "quick ="))
+        command.process.send_signal(signal.SIGHUP)
+        wait_until(lambda: command.http.get("/v1/models/quick").status_code == 200)
+        assert command.http.get("/v1/models/fast").status_code == 404
+        path.write_text(path.read_text().replace("quick =", "quick"))
+        command.process.send_signal(signal.SIGHUP)
+        wait_until(lambda: "the configuration has faults" in command.log())
+        assert command.http.get("/v1/models/quick").status_code == 200
+        assert command.http.post("/v1/chat/completions", json=BODY).status_code == 200
+    finally:
+        command.close()
+
+
+def test_workers_share_cache_keys_and_budgets_and_are_started_again(
+    upstream: Simulator, tmp_path: Path
+) -> None:
+    command = start(upstream, tmp_path, "--workers", "2")
+    try:
+        made = command.keys("create", "ann", "--budget", "0.0001 USD")
+        headers = {"authorization": f"Bearer {made['key']}"}
+        wait_until(lambda: command.http.get("/v1/models").status_code == 401)
+        statuses: list[int] = []
+
+        def ask(seed: int) -> None:
+            with httpx2.Client(base_url=command.url, timeout=60) as http:
+                body = {**BODY, "seed": seed, "max_tokens": 20}
+                statuses.append(http.post("/v1/chat/completions", json=body, headers=headers).status_code)
+
+        threads = [threading.Thread(target=ask, args=(seed,)) for seed in range(30)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(60)
+        assert set(statuses) == {200, 429}
+        assert upstream.counts["requests"] == statuses.count(200)
+        children = set(find_children(command.process.pid))
+        assert len(children) == 2
+        os.kill(min(children), signal.SIGKILL)
+        wait_until(lambda: len(new := set(find_children(command.process.pid))) == 2 and new != children)
+        wait_until(command.is_ready)
+        command.process.send_signal(signal.SIGTERM)
+        assert command.process.wait(60) == 0
+        wait_until(lambda: not any(is_running(child) for child in children))
+    finally:
+        command.close()
+
+
+def find_children(parent: int) -> Iterator[int]:
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            state, of, *_ = stat.read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        if int(of) == parent and state != "Z":
+            yield int(stat.parent.name)
+
+
+def is_running(pid: int) -> bool:
+    return Path(f"/proc/{pid}").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["--host", "0.0.0.0"], 3, "keys create me"),  # noqa: S104 - it is refused
+        (["--host", "203.0.113.7"], 3, "keys create me"),
+        (["--port", "99999"], 3, "65535"),
+        (["--prot", "1"], 2, "--prot"),
+    ],
+)
+def test_what_cannot_be_served_is_told(
+    upstream: Simulator, tmp_path: Path, arguments: list[str], code: int, said: str
+) -> None:
+    config = write_config(tmp_path / "llmcore.toml", upstream)
+    done = run("serve", "--config", str(config), *arguments)
+    assert done.returncode == code, done.stderr
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_port_in_use_is_told(upstream: Simulator, tmp_path: Path) -> None:
+    config = write_config(tmp_path / "llmcore.toml", upstream)
+    port = upstream.url.rpartition(":")[2]
+    done = run("serve", "--config", str(config), "--port", port)
+    assert done.returncode == 1
+    assert "cannot listen on 127.0.0.1" in done.stderr
+    assert "serve --port 0" in done.stderr
+
+
+def test_a_misspelt_key_of_the_table_is_told(upstream: Simulator, tmp_path: Path) -> None:
+    config = write_config(tmp_path / "llmcore.toml", upstream, 'prot = 5\non_disconnect = "stop"\n')
+    done = run("serve", "--config", str(config))
+    assert done.returncode == 3
+    assert "did you mean `port`?" in done.stderr
+    assert '"stop"' in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["create", "a b"], "a key's name must be"),
+        (["create", "ann", "--budget", "much"], "--budget"),
+        (["create", "ann", "--expires", "soon"], "--expires"),
+        (["create", "ann", "--models", "fsat"], "fast"),
+        (["revoke", "ann"], "there is no key `ann`"),
+    ],
+)
+def test_mistakes_with_keys_are_told(
+    upstream: Simulator, tmp_path: Path, arguments: list[str], said: str
+) -> None:
+    config = write_config(tmp_path / "llmcore.toml", upstream)
+    done = run("keys", *arguments, "--config", str(config))
+    assert done.returncode != 0
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+    assert json.loads(run("keys", "list", "--json", "--config", str(config)).stdout) == []
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "llmcore", *arguments],
+        env={**os.environ, "UPSTREAM_KEY": KEY},
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=100,
+    )
