@@ -194,7 +194,9 @@ async def _send_spoiled(line: Line, answer: Answer, out: FramedAnswer, flight: F
             bad = event(encode({"error": error}))
         rest = []
     else:
-        bad, rest = event(b'{"id": "chatcmpl-broken", "object": "chat.completion.chunk", "choi'), frames[at:]
+        broken = b'{"id": "chatcmpl-broken", "object": "chat.completion.chunk", "choi'
+        bad = broken + b"\n" if "ndjson" in answer.content_type else event(broken)
+        rest = frames[at:]
     frame = chunk(bad) if out.tail else bad
     await _send_all(
         line,

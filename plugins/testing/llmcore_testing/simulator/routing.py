@@ -70,6 +70,8 @@ class Route:
     group: Group
     chat: bool = False
     """Whether it answers a chat, so that faults that change answers apply to it."""
+    own: bool = False
+    """Whether it is a route of the test; see `own_routes`. Its method may be "*"."""
     header: str | None = None
     """A header that requests must have. It distinguishes vendors that share a path."""
 

@@ -26,16 +26,21 @@ class Planned:
     path: str | None
     model: str | None
 
-    def fits(self, request: RecordedRequest, *, chat: bool) -> bool:
-        """Return whether the fault is meant for *request* and can apply to it."""
+    def fits(
+        self, request: RecordedRequest, *, chat: bool, own: bool = False, streams: bool | None = None
+    ) -> bool:
+        """Return whether the fault is meant for *request* and can apply to it.
+
+        *own*: the route is one of the test. *streams*: whether the answer is a stream; None reads that from the request.
+        """
         body = request.body if isinstance(request.body, dict) else {}
         if self.path is not None and self.path not in request.path:
             return False
         if self.model is not None and body.get("model") != self.model:
             return False
-        return not (
-            (self.fault.stream_only and not body.get("stream")) or (self.fault.rewriting and not chat)
-        )
+        if self.fault.stream_only:
+            return bool(body.get("stream")) if streams is None else streams
+        return not self.fault.rewriting or chat or (own and self.fault.kind == "wrong_schema")
 
 
 class Script:
@@ -70,12 +75,16 @@ class Script:
         with self.changed:
             self._replies.extend(replies)
 
-    def next_fault(self, request: RecordedRequest, *, chat: bool) -> Fault | None:
-        """Take the first fault that fits *request*."""
+    def next_fault(
+        self, request: RecordedRequest, *, chat: bool, own: bool = False, streams: bool | None = None
+    ) -> Fault | None:
+        """Take the first fault that fits *request*; see `Planned.fits`."""
         if not self._faults:
             return None
         with self.changed:
-            planned = next((p for p in self._faults if p.fits(request, chat=chat)), None)
+            planned = next(
+                (p for p in self._faults if p.fits(request, chat=chat, own=own, streams=streams)), None
+            )
             if planned is None:
                 return None
             if planned.left is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -39,18 +39,25 @@ class Plan:
 class Service:
     """Answers requests with the table of endpoints."""
 
-    def __init__(self, settings: Settings, script: Script, control: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        script: Script,
+        control: Callable[[str], None],
+        own_routes: Sequence[Route] = (),
+    ) -> None:
+        self._table = Table([*own_routes, *ALL_ROUTES]) if own_routes else _TABLE
         self._settings = settings
         self._script = script
         self._control = control
 
     def begin(self, request: RecordedRequest) -> Plan:
         """Record *request* and return its answer. Queued answers and faults are used in the order of arrival."""
-        found = _TABLE.find(request.path, request.headers)
+        found = self._table.find(request.path, request.headers)
         group = found[0][0].group if found else OPENAI
         epoch = self._script.record_start(request) if group.recorded else None
         for route, names in found:
-            if route.method == request.method:
+            if route.method in {request.method, "*"}:
                 answer, fault = self._answer(request, route, dict(names))
                 return Plan(answer, fault, epoch)
         where = f"{request.method} {request.path}"
@@ -63,7 +70,7 @@ class Service:
     ) -> tuple[Answer, Fault | None]:
         if refused := self._check_key(request, route.group):
             return refused, None
-        fault = self._script.next_fault(request, chat=route.chat) if route.group.recorded else None
+        fault = self._take_fault(request, route)
         if fault is not None:
             self._script.count("faults")
             if broken := make_broken_answer(fault, request, route.group):
@@ -87,7 +94,20 @@ class Service:
             answer = refusal(
                 500, f"The simulator could not make this answer: {exc!r}", code="simulator_error"
             )
+        if fault is None and route.own and answer.streamed:
+            fault = self._take_fault(request, route, streams=True)
+            if fault is not None:
+                self._script.count("faults")
         return answer, None if fault is None or fault.rewriting else fault
+
+    def _take_fault(
+        self, request: RecordedRequest, route: Route, *, streams: bool | None = None
+    ) -> Fault | None:
+        """Take the next fault. Whether an own route streams is known from its answer only."""
+        if not route.group.recorded:
+            return None
+        streams = False if route.own and streams is None else streams
+        return self._script.next_fault(request, chat=route.chat, own=route.own, streams=streams)
 
     def _check_key(self, request: RecordedRequest, group: Group) -> Answer | None:
         if group.key is None:

@@ -14,6 +14,7 @@ from llmcore_testing.simulator.connection import Connection, Premises
 from llmcore_testing.simulator.faults import Fault, times_of
 from llmcore_testing.simulator.gate import Gate
 from llmcore_testing.simulator.own_ledger import OwnLedger
+from llmcore_testing.simulator.own_routes import Handler, make_routes
 from llmcore_testing.simulator.routing import Settings
 from llmcore_testing.simulator.script import Planned, Script, Scripted
 from llmcore_testing.simulator.service import Service
@@ -45,6 +46,11 @@ class Simulator:
         voice: What speech sounds like: "tone" takes 0.02 seconds a character; the name of an installed voice that needs no
             key, "espeak", says the words.
         keep_requests: How many of the latest requests are recorded.
+        routes: Endpoints of another protocol, which take precedence: `{"/api/chat": handler, "GET /api/tags": handler}`, with
+            names such as "/models/{name}". A handler gets the `RecordedRequest` and returns the body: anything that JSON can hold,
+            a text or bytes; an iterator, for a stream of lines of JSON or of bytes as they are; or `(status, body)`. Faults and
+            counts are those of the other endpoints. Keys are only checked against `api_keys`. Faults of OpenAI's content
+            (`usage`, `no_choices`, ...) do not apply.
     """
 
     def __init__(
@@ -58,6 +64,7 @@ class Simulator:
         headers: Mapping[str, str] | None = None,
         voice: str = "tone",
         keep_requests: int = 10_000,
+        routes: Mapping[str, Handler] | None = None,
     ) -> None:
         if not 0 <= port <= 65535:
             raise ConfigError(f"`port` must be 0 to 65535, got {port}", expected="0 (any free port) to 65535")
@@ -76,7 +83,8 @@ class Simulator:
             headers=own,
             synthesizer=find_synthesizer(voice),
         )
-        service = Service(settings, self._script, self._control)
+        own_routes = make_routes(routes or {}, checks_keys=keys is not None)
+        service = Service(settings, self._script, self._control, own_routes)
         self._premises = Premises(service, self._script, self._gate, latency_s)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: Thread | None = None
