@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from llmcore import ApiKey, Core
     from llmcore_gateway.options import GatewayOptions
 
-__all__ = ["check_host", "check_origin", "find_caller", "is_loopback", "make_cors_headers"]
+__all__ = ["check_host", "check_origin", "find_caller", "find_hosts", "is_loopback", "make_cors_headers"]
 
 _LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 
@@ -28,18 +28,24 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def check_host(headers: Mapping[str, str], options: GatewayOptions) -> None:
-    """Refuse a `Host` that is not a name of this server: a web page could lead its own name to this address (DNS rebinding).
+def find_hosts(options: GatewayOptions) -> frozenset[str]:
+    """Return the names of the server, in lower case; none if it may have any."""
+    if not options.hosts and not is_loopback(options.host):
+        return frozenset()
+    return _LOOPBACK | {name.strip("[]").lower() for name in (options.host, *options.hosts)}
+
+
+def check_host(headers: Mapping[str, str], names: frozenset[str]) -> None:
+    """Refuse a `Host` that is not one of *names*: a web page could lead its own name to this address (DNS rebinding).
 
     Raises:
         Refused: 403.
     """
     given = headers.get("host", "")
-    name = given.rpartition(":")[0] if given.rpartition(":")[2].isdigit() else given
-    name = name.strip("[]").lower()
-    allowed = {each.lower() for each in options.hosts} | _LOOPBACK | {options.host.strip("[]").lower()}
-    listens_everywhere = not options.hosts and not is_loopback(options.host)
-    if name not in allowed and not listens_everywhere:
+    name, _, port = given.rpartition(":")
+    if not port.isdigit():
+        name = given
+    if names and name.strip("[]").lower() not in names:
         raise Refused(
             403,
             "permission_error",

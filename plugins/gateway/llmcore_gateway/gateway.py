@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from llmcore_gateway.access import find_hosts
 from llmcore_gateway.model_names import ModelNames
 from llmcore_gateway.options import GatewayOptions
 
@@ -22,6 +23,7 @@ class Gateway:
     def __init__(self, core: Core, options: GatewayOptions | None = None) -> None:
         self.core = core
         self.options: GatewayOptions = core.table("gateway") if options is None else options
+        self.hosts = find_hosts(self.options)
         self._calls = 0
         self._unused: asyncio.Future[None] | None = None
         settings = core.settings

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import math
 import os
 import time
@@ -14,7 +13,8 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from llmcore.errors import LLMCoreError
 from llmcore_gateway.access import check_host, check_origin, find_caller, make_cors_headers
 from llmcore_gateway.delivery import Delivery, encode_headers
-from llmcore_gateway.exchange import Answer, Caller, Request, make_json
+from llmcore_gateway.disconnect import ClientLeft, Watch, wait_for_disconnect
+from llmcore_gateway.exchange import Answer, Caller, Request, encode, make_json
 from llmcore_gateway.faults import Refused, describe, make_answer
 from llmcore_gateway.routes import Call, Route, answer_directly, find_route, make_call
 
@@ -31,10 +31,6 @@ _CLIENT_LEFT: Final = 499
 _ONCE: Final = frozenset({"authorization", "content-length", "host", "origin", "x-api-key"})
 _access_log: Final = getLogger("llmcore_gateway.access")
 _log: Final = getLogger("llmcore_gateway")
-
-
-class _ClientLeft(Exception):
-    """The client closed its connection before the answer was complete."""
 
 
 class Turn:
@@ -69,7 +65,7 @@ class Turn:
         try:
             with self._gateway.in_use():
                 await self._run()
-        except _ClientLeft:
+        except ClientLeft:
             metrics.count_disconnect(self._path)
         except Exception as error:  # noqa: BLE001 - told to the client in the shape of the API
             await self._send_error(error)
@@ -79,7 +75,7 @@ class Turn:
             metrics.count(self._method if self._route else "other", self._path, self._status, seconds)
             if _access_log.isEnabledFor(INFO):
                 self._record.update(status=self._status, ms=round(seconds * 1000, 1))
-                _access_log.info("%s", json.dumps(self._record))
+                _access_log.info("%s", encode(self._record).decode())
 
     @property
     def _path(self) -> str:
@@ -89,7 +85,7 @@ class Turn:
         options = self._gateway.options
         self._record["method"] = self._method[:20]
         headers = _read_headers(self._scope["headers"])
-        check_host(headers, options)
+        check_host(headers, self._gateway.hosts)
         check_origin(headers, options)
         self._headers.update(make_cors_headers(headers, options))
         raw_path: bytes = self._scope.get("raw_path") or self._scope["path"].encode()
@@ -153,7 +149,7 @@ class Turn:
                 while True:
                     message = await self._receive()
                     if message["type"] == "http.disconnect":
-                        raise _ClientLeft
+                        raise ClientLeft
                     piece = message.get("body", b"")
                     size += len(piece)
                     if size > options.max_body:
@@ -179,7 +175,7 @@ class Turn:
         delivery = Delivery(self._send, self._headers, call.content_type, keepalive_s=keepalive_s)
         try:
             await self._finish(delivery.run(call.astream(), call.api, self._id), delivery)
-        except _ClientLeft:
+        except ClientLeft:
             raise
         except Exception as error:
             if not delivery.is_begun:
@@ -192,38 +188,44 @@ class Turn:
         """Return the result of *work*. If the client leaves, cancel it, or let it finish by itself.
 
         Raises:
-            _ClientLeft: The client has left.
+            ClientLeft: The client has left.
         """
+        if self._gateway.options.on_disconnect == "finish":
+            return await self._finish_anyway(work, delivery)
+        watch = Watch(self._receive)
+        try:
+            return await work
+        except asyncio.CancelledError:
+            if not watch.has_left:  # the server stops
+                raise
+            watch.forgive()
+            raise ClientLeft from None
+        finally:
+            watch.stop()
+
+    async def _finish_anyway(self, work: Coroutine[Any, Any, T], delivery: Delivery | None) -> T:
         call = asyncio.ensure_future(work)
-        watch = asyncio.ensure_future(self._wait_for_disconnect())
+        watch = asyncio.ensure_future(wait_for_disconnect(self._receive))
         try:
             await asyncio.wait({call, watch}, return_when=asyncio.FIRST_COMPLETED)
-            if call.done():
-                return call.result()
-            if self._gateway.options.on_disconnect == "finish":
-                if delivery is not None:
-                    delivery.has_left = True
-                self._state.finishing.add(call)
-                call.add_done_callback(self._forget)
-                raise _ClientLeft
-            call.cancel()
-            await asyncio.wait({call})
-            raise _ClientLeft
         except asyncio.CancelledError:  # the server stops
             call.cancel()
             await asyncio.wait({call})
             raise
         finally:
             watch.cancel()
-
-    async def _wait_for_disconnect(self) -> None:
-        while (await self._receive())["type"] != "http.disconnect":
-            pass
+        if call.done():
+            return call.result()
+        if delivery is not None:
+            delivery.has_left = True
+        self._state.finishing.add(call)
+        call.add_done_callback(self._forget)
+        raise ClientLeft
 
     def _forget(self, call: asyncio.Future[Any]) -> None:
         self._state.finishing.discard(call)
         if not call.cancelled():
-            call.exception()  # nobody is left to be told; the ledger has it
+            call.exception()  # the ledger has it, and the client has left
 
     async def _send_error(self, error: Exception) -> None:
         self._log_failure(error)

@@ -1,0 +1,55 @@
+"""Clients that leave before their answer is complete."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+__all__ = ["ClientLeft", "Watch", "wait_for_disconnect"]
+
+Receive = Callable[[], Awaitable[dict[str, Any]]]
+
+
+class ClientLeft(Exception):
+    """The client closed its connection before the answer was complete."""
+
+
+class Watch:
+    """Cancels the task that makes it when the client leaves.
+
+    It begins when that task first waits: an answer from the memory tier is complete before, and costs no second task.
+    """
+
+    def __init__(self, receive: Receive) -> None:
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 - an ASGI application runs in a task
+        self._task: asyncio.Task[Any] = task
+        self._receive = receive
+        self._watcher: asyncio.Task[None] | None = None
+        self._start_handle = asyncio.get_running_loop().call_soon(self._start)
+        self.has_left = False
+
+    def stop(self) -> None:
+        """End the watch."""
+        self._start_handle.cancel()
+        if self._watcher is not None:
+            self._watcher.cancel()
+
+    def forgive(self) -> None:
+        """Take back the cancellation, which was only meant for the work of the task."""
+        self._task.uncancel()
+
+    def _start(self) -> None:
+        self._watcher = asyncio.ensure_future(self._run())
+
+    async def _run(self) -> None:
+        await wait_for_disconnect(self._receive)
+        self.has_left = True
+        self._task.cancel()
+
+
+async def wait_for_disconnect(receive: Receive) -> None:
+    """Return when the client has closed its connection."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
