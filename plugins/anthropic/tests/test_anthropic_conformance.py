@@ -25,6 +25,10 @@ class TestAnthropic(LLMConformance):
     lacks = ("embed", "embedding_limits")
 
     @pytest.fixture
+    def broken(self, upstream: Simulator) -> AnthropicProvider:
+        return AnthropicProvider(AnthropicOptions(api_key=Secret(KEY), base_url=upstream.url))
+
+    @pytest.fixture
     def canary(self) -> str:
         return KEY
 

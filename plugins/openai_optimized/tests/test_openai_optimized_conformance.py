@@ -25,6 +25,10 @@ class TestOpenAIProvider(LLMConformance):
             yield OpenAIProvider(OpenAIOptions(api_key=Secret(CANARY), base_url=upstream.base_url))
 
     @pytest.fixture
+    def broken(self, upstream: Simulator) -> OpenAIProvider:
+        return OpenAIProvider(OpenAIOptions(api_key=Secret(CANARY), base_url=upstream.base_url))
+
+    @pytest.fixture
     def canary(self) -> str | None:
         return CANARY
 

@@ -13,6 +13,8 @@ from llmcore_openai_optimized.speech_options import SpeechOptions
 from llmcore_testing.conformance import VoiceConformance
 from llmcore_testing.simulator import Simulator
 
+CANARY = "sk-canary-2c8f"
+
 
 class SpeechConformance(VoiceConformance):
     settings: ClassVar[Mapping[str, Any]] = {
@@ -27,8 +29,18 @@ class SpeechConformance(VoiceConformance):
     def provider(self) -> Iterator[OpenAIVoice]:
         with Simulator() as upstream:
             yield OpenAIVoice(
-                SpeechOptions(api_key=Secret("k"), base_url=upstream.base_url, format=self.format)
+                SpeechOptions(api_key=Secret(CANARY), base_url=upstream.base_url, format=self.format)
             )
+
+    @pytest.fixture
+    def broken(self, upstream: Simulator) -> OpenAIVoice:
+        return OpenAIVoice(
+            SpeechOptions(api_key=Secret(CANARY), base_url=upstream.base_url, format=self.format)
+        )
+
+    @pytest.fixture
+    def canary(self) -> str:
+        return CANARY
 
 
 class TestMp3(SpeechConformance):

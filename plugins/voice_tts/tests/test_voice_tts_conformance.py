@@ -14,6 +14,8 @@ from llmcore_testing.simulator.sounds import Codec, speak
 from llmcore_voice_tts.plugin import ElevenLabsOptions
 from llmcore_voice_tts.provider import ElevenLabsVoice
 
+CANARY = "sk_canary_0123456789abcdef"
+
 
 class ElevenLabsConformance(VoiceConformance):
     settings: ClassVar[Mapping[str, Any]] = {"speed": 1.1, "stability": 0.4, "seed": 7, "language": "de-AT"}
@@ -24,8 +26,18 @@ class ElevenLabsConformance(VoiceConformance):
     def provider(self) -> Iterator[ElevenLabsVoice]:
         with Simulator() as upstream:
             yield ElevenLabsVoice(
-                ElevenLabsOptions(api_key=Secret("k"), base_url=upstream.url, format=self.format)
+                ElevenLabsOptions(api_key=Secret(CANARY), base_url=upstream.url, format=self.format)
             )
+
+    @pytest.fixture
+    def broken(self, upstream: Simulator) -> ElevenLabsVoice:
+        return ElevenLabsVoice(
+            ElevenLabsOptions(api_key=Secret(CANARY), base_url=upstream.url, format=self.format)
+        )
+
+    @pytest.fixture
+    def canary(self) -> str:
+        return CANARY
 
 
 class TestMp3(ElevenLabsConformance):

@@ -41,6 +41,7 @@ pytest.register_assert_rewrite(
             {
                 *_MODULES.values(),
                 "abilities",
+                "broken_upstream",
                 "cache_abilities",
                 "cache_refusals",
                 "canary_tests",

@@ -11,41 +11,19 @@ import pytest
 
 from llmcore.errors import BadRequest, LLMCoreError
 from llmcore.types import ChatRequest, Delta, Reply, TokenCount, ToolCall, Usage
-from llmcore_testing.conformance.calling import Call
-from llmcore_testing.conformance.canary_tests import CanaryTests
+from llmcore_testing.conformance.broken_upstream import BrokenUpstream
+from llmcore_testing.conformance.calling import Call, Caller
 from llmcore_testing.conformance.embeddings import EmbeddingCases
+from llmcore_testing.conformance.llm_samples import ODD_MESSAGES, TEXTS, TOOL
 
 __all__ = ["LLMConformance"]
 
-_ODD: dict[str, list[Any]] = {
-    "no_messages": [],
-    "empty_text": [{"role": "user", "content": ""}],
-    "only_spaces": [{"role": "user", "content": " \n\t"}],
-    "no_content": [{"role": "user"}],
-    "null_content": [{"role": "user", "content": None}],
-    "unknown_role": [{"role": "nobody", "content": "Hello"}],
-    "no_role": [{"content": "Hello"}],
-    "a_number_as_content": [{"role": "user", "content": 7}],
-    "a_part_without_type": [{"role": "user", "content": [{}]}],
-    "only_the_system": [{"role": "system", "content": "Be brief."}],
-    "ends_with_the_assistant": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}],
-    "lone_surrogate": [{"role": "user", "content": "a\ud800b"}],
-    "nul": [{"role": "user", "content": "a\0b"}],
-}
-_TEXTS = {
-    "umlauts": "Gr\u00fc\u00dfe aus K\u00f6ln",
-    "chinese": "\u4f60\u597d\uff0c\u4e16\u754c",
-    "emoji": "\U0001f600 \U0001f468\u200d\U0001f469\u200d\U0001f467",
-    "right_to_left": "\u0645\u0631\u062d\u0628\u0627",
-    "quotes_and_slashes": '"quoted" \\ back / and {braces} </s> <|endoftext|>',
-    "lines": "one\r\ntwo\n\nthree\t.",
-}
 _USAGE = ("input_tokens", "output_tokens", "cached_tokens", "cache_write_tokens", "cache_write_12h_tokens",
           "reasoning_tokens", "audio_input_tokens", "audio_output_tokens", "image_input_tokens",
           "image_output_tokens")  # fmt: skip
 
 
-class LLMConformance(EmbeddingCases, CanaryTests):
+class LLMConformance(EmbeddingCases, BrokenUpstream):
     """Tests the contract `llmcore.contracts.llm`.
 
     The backend need not be a real model: different questions must have different answers, nothing more. Point it at
@@ -54,6 +32,7 @@ class LLMConformance(EmbeddingCases, CanaryTests):
 
     kind: ClassVar[str] = "language model"
     must: ClassVar[tuple[str, ...]] = ("complete",)
+    stream_method: ClassVar[str] = "stream"
     example: ClassVar[str] = "MyLLM()"
     model: ClassVar[str] = "echo"
     """The model that the requests name."""
@@ -70,6 +49,18 @@ class LLMConformance(EmbeddingCases, CanaryTests):
     def make_call(self) -> Call:
         """Return a call that succeeds."""
         return "complete", self.request("Say something.")
+
+    def make_timed_call(
+        self, caller: Caller, timeout_s: float, idle_s: float
+    ) -> tuple[Call, dict[str, Any]] | None:
+        """See `BrokenUpstream.make_timed_call`."""
+        del caller
+        request = msgspec.structs.replace(self.request("Say something."), timeout_s=timeout_s, idle_s=idle_s)
+        return ("complete", request), {}
+
+    def is_whole(self, items: list[Any]) -> bool:
+        """Return whether a piece has a `finish_reason`: the host raises an error for a stream without one."""
+        return any(item.finish_reason for item in items)
 
     def make_odd_call(self) -> Call:
         """Return a call that raises or misses."""
@@ -118,12 +109,12 @@ class LLMConformance(EmbeddingCases, CanaryTests):
             self._check_usage(reply.usage)
         assert long.usage.input_tokens > short.usage.input_tokens, "a longer text must have more input tokens"
 
-    @pytest.mark.parametrize("text", _TEXTS.values(), ids=_TEXTS)
+    @pytest.mark.parametrize("text", TEXTS.values(), ids=TEXTS)
     def test_any_text_is_answered(self, text: str) -> None:
         reply = self._complete(text)
         reply.text.encode()  # a text with a lone surrogate could not be stored or printed
 
-    @pytest.mark.parametrize("messages", _ODD.values(), ids=_ODD)
+    @pytest.mark.parametrize("messages", ODD_MESSAGES.values(), ids=ODD_MESSAGES)
     def test_malformed_messages_are_answered_or_raise_bad_request(self, messages: list[Any]) -> None:
         try:
             reply = self.call("complete", self.request(messages))
@@ -137,7 +128,7 @@ class LLMConformance(EmbeddingCases, CanaryTests):
             {"role": "user", "content": [{"type": "text", "text": "Look."}]},
             {"role": "user", "content": "And?"},
         ]
-        tools = [_TOOL]
+        tools = [TOOL]
         before = msgspec.json.encode([messages, tools])
         self._complete(messages, tools=tools)
         assert msgspec.json.encode([messages, tools]) == before, "the request belongs to the caller"
@@ -175,7 +166,7 @@ class LLMConformance(EmbeddingCases, CanaryTests):
         assert len(usages) == 1, f"exactly one delta must have usage, got {len(usages)}"
         self._check_usage(usages[0])
 
-    @pytest.mark.parametrize("text", _TEXTS.values(), ids=_TEXTS)
+    @pytest.mark.parametrize("text", TEXTS.values(), ids=TEXTS)
     def test_no_character_is_split_between_deltas(self, text: str) -> None:
         self.needs("stream")
         joined = "".join(delta.text for delta in self._stream(text))
@@ -201,7 +192,7 @@ class LLMConformance(EmbeddingCases, CanaryTests):
             assert text == self._complete(question).text
 
     @pytest.mark.parametrize(
-        "messages", [_ODD["no_messages"], _ODD["a_number_as_content"]], ids=["none", "number"]
+        "messages", [ODD_MESSAGES["no_messages"], ODD_MESSAGES["a_number_as_content"]], ids=["none", "number"]
     )
     def test_malformed_messages_are_streamed_or_raise_bad_request(self, messages: list[Any]) -> None:
         self.needs("stream")
@@ -225,7 +216,7 @@ class LLMConformance(EmbeddingCases, CanaryTests):
 
     def test_a_required_tool_call_has_a_name_and_arguments_as_text(self) -> None:
         try:
-            reply = self._complete("Weather in Oslo?", tools=[_TOOL], tool_choice="required")
+            reply = self._complete("Weather in Oslo?", tools=[TOOL], tool_choice="required")
         except LLMCoreError as error:
             pytest.skip(f"this backend does not accept tools: {error.message}")
         for call in reply.tool_calls:
@@ -261,7 +252,7 @@ class LLMConformance(EmbeddingCases, CanaryTests):
 
     def test_an_exact_count_equals_the_count_of_the_server(self) -> None:
         self.needs("count_tokens", plain=True)
-        for text in ("Hello world", *_TEXTS.values()):
+        for text in ("Hello world", *TEXTS.values()):
             counted = self.caller.provider.count_tokens(self.request(text))
             used = self._complete(text).usage.input_tokens
             fits = counted == used if counted.exact else used <= (counted.bound or used)
@@ -282,7 +273,7 @@ class LLMConformance(EmbeddingCases, CanaryTests):
             assert close.input_tokens <= loose.input_tokens, "a count must not exceed the bound"
         self._check_most(close, request)
 
-    @pytest.mark.parametrize("messages", _ODD.values(), ids=_ODD)
+    @pytest.mark.parametrize("messages", ODD_MESSAGES.values(), ids=ODD_MESSAGES)
     def test_most_usage_accepts_malformed_messages(self, messages: list[Any]) -> None:
         self.needs("most_usage", plain=True)
         for exact in (False, True):
@@ -312,9 +303,9 @@ class LLMConformance(EmbeddingCases, CanaryTests):
     def _make_request(self, kind: str) -> ChatRequest:
         return {
             "plain": lambda: self.request("Say something."),
-            "long": lambda: self.request(" ".join([*_TEXTS.values()] * 20)),
+            "long": lambda: self.request(" ".join([*TEXTS.values()] * 20)),
             "limited": lambda: self.request("word " * 60, max_tokens=3),
-            "tool": lambda: self.request("Weather in Oslo?", tools=[_TOOL], tool_choice="required"),
+            "tool": lambda: self.request("Weather in Oslo?", tools=[TOOL], tool_choice="required"),
         }[kind]()
 
     def _check_most(self, most: Any, request: ChatRequest) -> None:
@@ -378,17 +369,3 @@ class LLMConformance(EmbeddingCases, CanaryTests):
         cost = usage.cost
         assert cost is None or isinstance(cost, Decimal), f"cost must be a Decimal, got {type(cost).__name__}"
         assert cost is None or (cost.is_finite() and cost >= 0), f"cost must be at least 0, got {cost}"
-
-
-_TOOL = {
-    "type": "function",
-    "function": {
-        "name": "get_weather",
-        "description": "Tell the weather.",
-        "parameters": {
-            "type": "object",
-            "properties": {"city": {"type": "string"}, "days": {"type": "integer", "minimum": 1}},
-            "required": ["city"],
-        },
-    },
-}

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import ClassVar
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Final
 
 import pytest
 
 from llmcore.errors import BadRequest, LLMCoreError, TextTooLong, VoiceError, VoiceNotFound
 from llmcore.types import Speech, VoiceInfo
-from llmcore_testing.conformance.calling import Call
-from llmcore_testing.conformance.canary_tests import CanaryTests
+from llmcore_testing.conformance.broken_upstream import BrokenUpstream
+from llmcore_testing.conformance.calling import Call, Caller
 from llmcore_testing.conformance.voice_abilities import VoiceAbilities
 from llmcore_testing.conformance.voice_check import check, check_joined
 from llmcore_testing.conformance.voice_hostile import HostileTexts
+from llmcore_testing.simulator import Fault
 
 __all__ = ["VoiceConformance"]
 
@@ -27,11 +28,14 @@ _TEXTS = {
     "lines": "one\r\ntwo\n\nthree",
 }
 
+_CUT_AUDIO: Final = frozenset({"reset", "closed_within", "login_page", "empty"})
 
-class VoiceConformance(VoiceAbilities, HostileTexts, CanaryTests):
+
+class VoiceConformance(VoiceAbilities, HostileTexts, BrokenUpstream):
     """Tests the contract `llmcore.contracts.voice`."""
 
     kind: ClassVar[str] = "voice"
+    stream_method: ClassVar[str] = "stream_speech"
     must: ClassVar[tuple[str, ...]] = ("synthesize", "list_voices", "get_voice_info")
     example: ClassVar[str] = "MyVoice()"
     long_text: ClassVar[str] = "It rains, and it does not stop to rain. " * 50
@@ -40,6 +44,18 @@ class VoiceConformance(VoiceAbilities, HostileTexts, CanaryTests):
     def make_call(self) -> Call:
         """Return a call that succeeds."""
         return "synthesize", "Hello"
+
+    def make_timed_call(
+        self, caller: Caller, timeout_s: float, idle_s: float
+    ) -> tuple[Call, dict[str, Any]] | None:
+        """Return a call with `idle_s`, for a provider that takes it. The host enforces the deadline of a speech alone."""
+        if not hasattr(caller.provider, "voice_traits"):
+            return None
+        return self.make_call(), {"timeout_s": timeout_s, "idle_s": min(timeout_s, idle_s)}
+
+    def find_cut_streams(self) -> Mapping[str, Fault]:
+        """Return those that can be noticed in audio: some formats have no end of their own, and no errors in between."""
+        return {name: fault for name, fault in super().find_cut_streams().items() if name in _CUT_AUDIO}
 
     def make_odd_call(self) -> Call:
         """Return a call that raises or misses."""

@@ -1,0 +1,318 @@
+"""What a backend behind HTTP must do if its server is away, slow, refuses or breaks off: part of the kits of models and voices.
+
+The kit starts the server, a `Simulator`; the fixture `broken` builds the backend for it.
+"""
+
+from __future__ import annotations
+
+import logging
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
+from typing import Any, ClassVar, Final
+
+import pytest
+
+from llmcore.errors import (
+    AuthenticationFailed,
+    BadRequest,
+    LLMCoreError,
+    NotFound,
+    ProviderError,
+    RateLimited,
+    Timeout,
+    Unavailable,
+    VoiceError,
+    VoiceNotFound,
+)
+from llmcore_testing.conformance.calling import Call, Caller
+from llmcore_testing.conformance.canary_tests import CanaryTests
+from llmcore_testing.simulator import Fault, Simulator
+
+__all__ = ["BrokenUpstream"]
+
+_Failure = ProviderError | VoiceError
+
+_RETRY_AFTER_S: Final = 7
+_STATUSES: Final[Mapping[str, tuple[Fault, tuple[type[LLMCoreError], ...]]]] = {
+    "400": (Fault.status(400), (BadRequest,)),
+    "401": (Fault.status(401), (AuthenticationFailed,)),
+    "404": (Fault.status(404), (NotFound, VoiceNotFound)),
+    "429": (Fault.status(429, retry_after=_RETRY_AFTER_S), (RateLimited,)),
+    "500": (Fault.status(500), (Unavailable,)),
+    "503": (Fault.status(503), (Unavailable, RateLimited)),
+}
+_CUT: Final = {
+    "reset": Fault.reset(),
+    "reset_within": Fault.reset(after=20),
+    "closed_within": Fault.cut_stream(after=20, clean=False),
+    "broken_json": Fault.bad_json(),
+    "empty": Fault.empty_body(),
+    "login_page": Fault.html(),
+}
+"""Answers with a status of success, or none, that are not whole."""
+_CUT_STREAMS: Final = {
+    "reset": Fault.reset(after=2),
+    "closed_within": Fault.cut_stream(after=2, clean=False),
+    "ended_early": Fault.cut_stream(after=2),
+    "error": Fault.error_chunk(after=2),
+    "broken_json": Fault.bad_json_chunk(after=1),
+    "login_page": Fault.html(),
+    "empty": Fault.empty_body(),
+}
+_SHORT_S: Final = 0.5
+_SLOW_S: Final = 0.3
+"""Seconds until a slow answer: more than 30 ms, so that a timeout of 30 s that is taken for milliseconds ends the call."""
+_ENOUGH_S: Final = 30.0
+
+
+class BrokenUpstream(CanaryTests):
+    """Each test makes the server fail in one way, and looks at the error: class, `retryable`, chain, key, number of requests.
+
+    Nothing is tested without the fixture `broken`.
+    """
+
+    routes: ClassVar[Mapping[str, Callable[[Any], Any]]] = {}
+    """Endpoints of `upstream` for a protocol that the simulator does not speak; see `Simulator(routes=...)`."""
+    stream_method: ClassVar[str] = ""
+    """Sync name of the method that streams, if the kind has one."""
+
+    @pytest.fixture
+    def upstream(self) -> Iterator[Simulator]:
+        """Start the server for `broken`."""
+        with Simulator(routes=self.routes) as upstream:
+            yield upstream
+
+    @pytest.fixture
+    def broken(self) -> Any:
+        """Return a second backend, with the address of `upstream`, which is the argument of the override.
+
+        Without an override nothing is tested.
+        """
+        return None
+
+    def make_timed_call(
+        self, caller: Caller, timeout_s: float, idle_s: float
+    ) -> tuple[Call, dict[str, Any]] | None:
+        """Return a call with these timeouts, and its options; None if the backend takes none."""
+        del caller, timeout_s, idle_s
+        return None
+
+    def test_without_a_fault_the_server_answers(self, broken: Any, request: pytest.FixtureRequest) -> None:
+        if broken is None:
+            return
+        upstream = _find(request)
+        with closing(self.another(broken)) as caller:
+            name, *args = self.make_call()
+            caller.call(name, *args)
+            assert upstream.counts["requests"] == 1, (
+                f"one call must be one request to `upstream`, got {upstream.counts['requests']}"
+            )
+
+    def test_a_server_that_is_away_is_unavailable(
+        self,
+        broken: Any,
+        canary: str | None,
+        request: pytest.FixtureRequest,
+        caplog: pytest.LogCaptureFixture,
+    ) -> None:
+        if broken is None:
+            return
+        _find(request).close()
+        with closing(self.another(broken)) as caller:
+            error = self._fail(caller, self.make_call(), "is away", canary, caplog)
+            self._check_class(error, (Unavailable,), "is away")
+
+    @pytest.mark.parametrize("status", _STATUSES)
+    def test_a_status_becomes_the_error_that_fits(
+        self,
+        status: str,
+        broken: Any,
+        canary: str | None,
+        request: pytest.FixtureRequest,
+        caplog: pytest.LogCaptureFixture,
+    ) -> None:
+        if broken is None:
+            return
+        upstream, (fault, expected) = _find(request), _STATUSES[status]
+        if canary is not None and status in {"400", "401"}:  # some vendors repeat what was wrong
+            fault = Fault.status(int(status), message=f"This key is not valid: {canary}")
+        upstream.fail(fault, times=None)
+        with closing(self.another(broken)) as caller:
+            error = self._fail(caller, self.make_call(), f"answers {status}", canary, caplog)
+            self._check_class(error, expected, f"answers {status}")
+            self._check_once(upstream)
+        if status == "429":
+            assert getattr(error, "retry_after", None) == _RETRY_AFTER_S, (
+                f"the server asked to wait {_RETRY_AFTER_S} s, got retry_after={getattr(error, 'retry_after', None)!r}"
+            )
+
+    @pytest.mark.parametrize("cut", _CUT)
+    def test_a_cut_answer_is_an_error(
+        self,
+        cut: str,
+        broken: Any,
+        canary: str | None,
+        request: pytest.FixtureRequest,
+        caplog: pytest.LogCaptureFixture,
+    ) -> None:
+        if broken is None:
+            return
+        upstream = _find(request)
+        upstream.fail(_CUT[cut], times=None)
+        with closing(self.another(broken)) as caller:
+            self._fail(caller, self.make_call(), f"sends an answer that is cut ({cut})", canary, caplog)
+            self._check_once(upstream)
+
+    @pytest.mark.parametrize("cut", _CUT_STREAMS)
+    def test_a_cut_stream_does_not_end_well(
+        self,
+        cut: str,
+        broken: Any,
+        canary: str | None,
+        request: pytest.FixtureRequest,
+        caplog: pytest.LogCaptureFixture,
+    ) -> None:
+        if broken is None or not self.stream_method or cut not in self.find_cut_streams():
+            return
+        upstream = _find(request)
+        upstream.fail(_CUT_STREAMS[cut], times=None)
+        with closing(self.another(broken)) as caller:
+            if not caller.has(self.stream_method):
+                return
+            _, *args = self.make_call()
+            items: list[Any] = []
+            found = self._catch(lambda: items.extend(caller.collect(self.stream_method, *args)))
+            if found is None:
+                assert not self.is_whole(items), (
+                    f"{caller.spelt(self.stream_method)} must raise a ProviderError if the stream is cut ({cut}); it ended well"
+                )
+            else:
+                self._check_failure(
+                    found, caller.spelt(self.stream_method), f"cuts a stream ({cut})", canary, caplog
+                )
+            self._check_once(upstream)
+
+    def test_a_timeout_is_in_seconds(self, broken: Any, request: pytest.FixtureRequest) -> None:
+        if broken is None:
+            return
+        upstream = _find(request)
+        upstream.fail(Fault.slow(_SLOW_S))
+        with closing(self.another(broken)) as caller:
+            timed = self.make_timed_call(caller, _ENOUGH_S, _ENOUGH_S)
+            if timed is None:
+                return
+            (name, *args), options = timed
+            error = self._catch(lambda: caller.call(name, *args, **options))
+            assert error is None, (
+                f"an answer after {_SLOW_S} s with timeout_s={_ENOUGH_S} raised {type(error).__name__}: {error}"
+            )
+
+    @pytest.mark.parametrize("fault", ["silence", "silence_within"])
+    def test_a_timeout_ends_the_call(
+        self,
+        fault: str,
+        broken: Any,
+        canary: str | None,
+        request: pytest.FixtureRequest,
+        caplog: pytest.LogCaptureFixture,
+    ) -> None:
+        """A whole answer that does not come ends by `timeout_s`, one that stops by `idle_s`."""
+        if broken is None:
+            return
+        upstream = _find(request)
+        upstream.fail(Fault.hang() if fault == "silence" else Fault.stall(after=2), times=None)
+        with closing(self.another(broken)) as caller:
+            late_s = 2 * self.deadline_s
+            timed = self.make_timed_call(
+                caller, *((_SHORT_S, late_s) if fault == "silence" else (late_s, _SHORT_S))
+            )
+            if timed is None:
+                return
+            call, options = timed
+            error = self._fail(caller, call, "does not answer", canary, caplog, **options)
+            self._check_class(error, (Timeout,), "does not answer")
+
+    def find_cut_streams(self) -> Mapping[str, Fault]:
+        """Return the faults of a stream that the backend can notice."""
+        return _CUT_STREAMS
+
+    def is_whole(self, items: list[Any]) -> bool:
+        """Return whether the items of a stream say that they are the whole answer."""
+        del items
+        return True
+
+    # -- checks
+
+    @staticmethod
+    def _catch(work: Callable[[], Any]) -> Exception | None:
+        try:
+            work()
+        except Exception as error:  # noqa: BLE001 - the test looks at it
+            return error
+        return None
+
+    def _fail(
+        self,
+        caller: Caller,
+        call: Call,
+        what: str,
+        canary: str | None,
+        caplog: pytest.LogCaptureFixture,
+        **options: Any,
+    ) -> _Failure:
+        """Make the call and return its error, which is one of llmcore's and tells no key."""
+        __tracebackhide__ = True
+        name, *args = call
+        results: list[Any] = []
+        with caplog.at_level(logging.DEBUG):
+            error = self._catch(lambda: results.append(caller.call(name, *args, **options)))
+        if error is None:
+            pytest.fail(
+                f"{caller.spelt(name)} must raise a ProviderError if the server {what}, returned {results[0]!r:.100}"
+            )
+        return self._check_failure(error, caller.spelt(name), what, canary, caplog)
+
+    def _check_failure(
+        self, error: Exception, name: str, what: str, canary: str | None, caplog: pytest.LogCaptureFixture
+    ) -> _Failure:
+        __tracebackhide__ = True
+        assert isinstance(error, _Failure), (
+            f"{name} must raise a ProviderError if the server {what}, raised {type(error).__name__}: {error}"
+        )
+        assert error.message.strip(), f"{name} raised {type(error).__name__} without a message"
+        foreign = self.foreign(error)
+        assert not foreign, (
+            f"{name} chains {foreign[0]!r:.100} to its error: raise it with llmcore.support.errors.raise_unchained"
+        )
+        if canary is not None:
+            told = "".join(traceback.format_exception(error)) + repr(vars(error))
+            assert canary not in told, "the key is in an error"
+            assert canary not in caplog.text, "the key is in the log"
+        return error
+
+    @staticmethod
+    def _check_class(error: LLMCoreError, expected: tuple[type[LLMCoreError], ...], what: str) -> None:
+        """Check that the error is of a class that fits, and as retryable as that class."""
+        __tracebackhide__ = True
+        names = " or ".join(kind.__name__ for kind in expected)
+        assert isinstance(error, expected), (
+            f"the error must be {names} if the server {what}, got {type(error).__name__}: {error.message}"
+        )
+        allowed = {getattr(kind, "retryable", False) for kind in expected if isinstance(error, kind)}
+        assert getattr(error, "retryable", False) in allowed, (
+            f"{type(error).__name__}.retryable must be {allowed.pop()} if the server {what}"
+        )
+
+    @staticmethod
+    def _check_once(upstream: Simulator) -> None:
+        __tracebackhide__ = True
+        count = upstream.counts["requests"]
+        assert count == 1, f"a failed call must be one request, the server got {count}: the host retries"
+
+
+def _find(request: pytest.FixtureRequest) -> Simulator:
+    """Return the server that `broken` was built for."""
+    upstream = request.getfixturevalue("upstream")
+    assert isinstance(upstream, Simulator), "the fixture `upstream` must be a Simulator"
+    return upstream
