@@ -17,6 +17,7 @@ from llmcore.errors import BadRequest, LLMCoreError
 from llmcore.support.errors import raise_unchained
 
 if TYPE_CHECKING:
+    from llmcore.cli.keeping import KeptConversation
     from llmcore.types import Message, Reply
 
 __all__ = ["configure", "run"]
@@ -31,6 +32,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "  llmcore ask -a photo.jpg What is in this picture?\n"
         "  llmcore ask --schema 'name, age int' Invent a pirate\n"
         "  llmcore ask -c And in winter?\n"
+        "  llmcore ask --save summary 'Sum up: {text}' && llmcore ask -t summary < notes.txt\n"
         "  llmcore ask -m openai:gpt-5.6-luna -p temperature=0.2 Hello"
     )
     parser.add_argument(
@@ -56,6 +58,19 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--schema", metavar="SCHEMA", help="JSON schema of the answer: a file, JSON, or 'name, age int'"
     )
+    parser.add_argument("-t", "--template", metavar="NAME", help="use the prompt that --save NAME stored")
+    parser.add_argument(
+        "--var",
+        metavar="NAME=TEXT",
+        action="append",
+        default=[],
+        help="the value of the variable {NAME} of the template; repeatable",
+    )
+    parser.add_argument(
+        "--save",
+        metavar="NAME",
+        help="store prompt, -s, -m, -p and --schema as a template, and do not ask; {text} in it is a variable",
+    )
     parser.set_defaults(run=run)
 
 
@@ -63,17 +78,16 @@ def run(args: argparse.Namespace) -> int:
     """Ask the question and print the answer."""
     if args.refresh and args.no_cache:
         raise UsageError("--refresh and --no-cache exclude each other", expected="one of them")
-    prompt = read_prompt(args.prompt, "llmcore ask")
-    given = read_options(args)
+    if args.save:
+        from llmcore.cli.template_options import save
+
+        return save(args)
+    prompt, given = _read_question(args)
     message = _attach(prompt, args.attach)
     if args.refresh:
         given["cache"] = "refresh"
-    if args.schema:
-        from llmcore.cli.schema_file import check_answer, get_schema_name, read_schema
-
-        given["response_format"] = schema = read_schema(args.schema)
     with open_core(args) as core:
-        kept = None
+        kept: KeptConversation | None = None
         if args.again:
             from llmcore.cli.keeping import begin
 
@@ -82,14 +96,7 @@ def run(args: argparse.Namespace) -> int:
             message = kept.ask(message if isinstance(message, str) else message[0]["content"])
         question = Question(core, given, no_color=args.no_color)
         try:
-            if _should_stream(args):
-                question.stream(message)
-            else:
-                reply = question.ask(message)
-                _print(reply, json=args.json)
-                if args.schema:
-                    fix = None if args.refresh else "--refresh"
-                    check_answer(reply, schema, get_schema_name(args.schema), fix=fix)
+            _ask(question, message, args)
         except LLMCoreError as error:
             from llmcore.cli.model_hint import add_model_hint
 
@@ -102,6 +109,37 @@ def run(args: argparse.Namespace) -> int:
     if args.prompt and "-" not in args.prompt and _has_unread_stdin():
         note("note: stdin was not read; write - where its text belongs: llmcore ask Sum this up: -")
     return 0
+
+
+def _read_question(args: argparse.Namespace) -> tuple[str, dict[str, Any]]:
+    """Return the prompt and the arguments of `chat`, from the template if one is named."""
+    if args.template:
+        from llmcore.cli.template_options import apply
+
+        prompt, given = apply(args)
+    elif args.var:
+        raise UsageError("--var needs a template", expected="-t NAME", fix="llmcore templates")
+    else:
+        prompt, given = read_prompt(args.prompt, "llmcore ask"), read_options(args)
+    if args.schema:
+        from llmcore.cli.schema_file import read_schema
+
+        given["response_format"] = read_schema(args.schema)
+    return prompt, given
+
+
+def _ask(question: Question, message: str | list[Message], args: argparse.Namespace) -> None:
+    """Print the answer; with `--schema`, check it."""
+    if _should_stream(args):
+        question.stream(message)
+        return
+    reply = question.ask(message)
+    _print(reply, json=args.json)
+    if args.schema:
+        from llmcore.cli.schema_file import check_answer, get_schema_name, read_schema
+
+        fix = None if args.refresh else "--refresh"
+        check_answer(reply, read_schema(args.schema), get_schema_name(args.schema), fix=fix)
 
 
 def _attach(prompt: str, files: Sequence[str]) -> str | list[Message]:

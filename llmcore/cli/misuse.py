@@ -29,9 +29,10 @@ _ALIASES = {
     "--voice": ("--voice", "-v"),
     "-m": ("-m", "--model"),
     "-a": ("-a", "--attach"),
+    "-t": ("-t", "--template"),
 }
 """Both spellings of an option that a fix may propose."""
-_REPEATABLE = ("-p", "-a")
+_REPEATABLE = ("-p", "-a", "--var")
 _COMMON = ("-h", "--json", "--no-color", "--profile NAME", "--config FILE")
 """Options of every command. An error about another option leaves them out of the usage."""
 

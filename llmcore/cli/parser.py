@@ -25,6 +25,7 @@ __all__ = [
 COMMANDS = {
     "ask": "ask a language model once",
     "chat": "hold a conversation",
+    "templates": "list, show and remove the prompts that ask --save stored",
     "embed": "print the vectors of texts",
     "count": "count tokens, offline",
     "models": "list the models of a provider",

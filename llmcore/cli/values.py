@@ -1,4 +1,4 @@
-"""The values that a shell completes: providers, models, aliases, voices, keys, settings and profiles.
+"""The values that a shell completes: providers, models, aliases, voices, keys, settings, profiles and templates.
 
 A shell calls `llmcore completion values WHAT`. No server is contacted.
 """
@@ -21,6 +21,8 @@ OPTIONS: Final[Mapping[str, str]] = {
     "-m": "models",
     "--profile": "profiles",
     "--provider": "providers",
+    "--template": "templates",
+    "-t": "templates",
     "--voice": "voices",
     "-v": "voices",
 }
@@ -35,6 +37,8 @@ POSITIONS: Final[Mapping[str, str]] = {
     "plugins info": "providers",
     "store get": "keys",
     "store rm": "keys",
+    "templates rm": "templates",
+    "templates show": "templates",
 }
 """Command -> the kind of its first argument."""
 
@@ -100,6 +104,13 @@ def _keys(args: argparse.Namespace) -> Iterable[str]:
         return list(islice(core.storage.list_files(), _MOST_KEYS))
 
 
+def _templates(args: argparse.Namespace) -> Iterable[str]:
+    from llmcore.cli.prompt_templates import list_templates
+
+    del args
+    return list_templates()
+
+
 def _codes(args: argparse.Namespace) -> Iterable[str]:
     from llmcore.error_codes import CODES
 
@@ -114,6 +125,7 @@ WHAT: Final[Mapping[str, Callable[[argparse.Namespace], Iterable[str]]]] = {
     "profiles": _profiles,
     "providers": _providers,
     "settings": _settings,
+    "templates": _templates,
     "voices": _voices,
 }
 """Kind of values -> the function that finds them."""
