@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Generic, Self, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Final, Generic, Literal, Self, TypeVar, overload
 
 from llmcore import forks
 from llmcore.calls.argument_names import check_argument_names
@@ -14,6 +14,7 @@ from llmcore.calls.drivers import arun, run
 from llmcore.calls.public_call import PUBLIC_CALL
 from llmcore.calls.steps import Act
 from llmcore.config import Settings, load_settings
+from llmcore.config.layers import MISSING
 from llmcore.config.names import check_names
 from llmcore.errors import ConfigError, PluginNotFound
 from llmcore.ledger.meter import Meter
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from llmcore.cache import CacheManager, CacheStore
     from llmcore.cache.lease import Leases
     from llmcore.cache.refresh import Refresher
+    from llmcore.content_log.observer import ContentLog
     from llmcore.ledger.api_keys import ApiKeys
     from llmcore.ledger.events import Events
     from llmcore.ledger.hits import Hits
@@ -219,7 +221,21 @@ class Core(ProcessBound):
         return Events(self.usage.meter, self._hits, self._observers())
 
     def _observers(self) -> list[Any]:
-        return [self.backend("observers", name).provider for name in self.settings.observers]
+        chosen = [self.backend("observers", name).provider for name in self.settings.observers]
+        log = self._content_log
+        return [*chosen, log] if log else chosen
+
+    @_Part
+    def _content_log(self) -> ContentLog | Literal[False]:
+        """The observer that writes prompts and answers to the log; False while `[log] content` is off."""
+        if self.settings.get(("log", "content")) is MISSING:
+            return False
+        options = self.settings.read_table(self.catalogue.load_table("log"))
+        if not getattr(options, "content", False):
+            return False
+        from llmcore.content_log.observer import make_content_log
+
+        return make_content_log(self.settings, options)
 
     @_Part
     def _leases(self) -> Leases:
@@ -295,6 +311,7 @@ class Core(ProcessBound):
             hits: Hits | None = self._parts.pop("_hits", None)
             spending: Spending | None = self._parts.pop("_spending", None)
             refresher: Refresher | None = self._parts.pop("_refresher", None)
+            log: ContentLog | Literal[False] = self._parts.pop("_content_log", False)
             self._parts.clear()
         if refresher is not None:
             refresher.close()
@@ -306,6 +323,8 @@ class Core(ProcessBound):
             spending.close()
         if store is not None:
             yield from store.closing()
+        if log:
+            log.close()
         for backend in backends:
             closing = backend.detach_close()
             if closing is not None:

@@ -71,7 +71,13 @@ HOST: Final = "llmcore-host"
 
 BUILTIN: Final = tuple(
     Claim(kind=kind, name=name, distribution=HOST, version="", module="llmcore.builtin.plugin")
-    for kind, name in (("llm", "echo"), ("cache", "file"), ("cache", "memory"), ("tables", "chat"))
+    for kind, name in (
+        ("llm", "echo"),
+        ("cache", "file"),
+        ("cache", "memory"),
+        ("tables", "chat"),
+        ("tables", "log"),
+    )
 )
 """The providers and tables of the host, loaded through the same hooks. No plugin can take their names."""
 

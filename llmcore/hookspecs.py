@@ -155,6 +155,9 @@ class Table(msgspec.Struct, frozen=True, kw_only=True):
 class Observer:
     """Base of an observer: it receives calls and alerts, and cannot change or stop them. If it raises, it is disabled."""
 
+    receives_content: ClassVar[bool] = False
+    """Whether `CallEvent.request` and `CallEvent.reply` are set for this observer: prompts and answers."""
+
     def on_start(self, call: CallStart) -> Any:
         """Handle the start of a call. The result is `start` in its event, which follows for every call.
 

@@ -324,6 +324,10 @@ class CallEvent(msgspec.Struct, frozen=True, kw_only=True):
     """Whether the application asked for a stream."""
     start: Any = None
     """What this observer's `on_start` returned for the call."""
+    request: ChatRequest | None = None
+    """llm: the request, for observers with `receives_content = True`; None for all others."""
+    reply: Reply | None = None
+    """llm: the answer, for the same observers; None if the call failed."""
 
 
 class AlertEvent(msgspec.Struct, frozen=True, kw_only=True):

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 
 from llmcore.hookspecs import COMMON_PARAMETERS, Options, Provider, Table, hookimpl
 from llmcore.log import logger
-from llmcore.types import Size
+from llmcore.types import Duration, Size
 
-__all__ = ["LLMCORE_API", "ChatOptions", "EchoOptions", "FileOptions", "MemoryOptions"]
+__all__ = ["LLMCORE_API", "ChatOptions", "EchoOptions", "FileOptions", "LogOptions", "MemoryOptions"]
 
 LLMCORE_API = 1
 
@@ -46,6 +46,43 @@ class ChatOptions(Options):
 
     keep: bool = True
     """Whether conversations are kept."""
+
+
+class Pattern(str):
+    """A regular expression."""
+
+    __slots__ = ()
+    expected: Final = "a regular expression in quotes: 'AB-[0-9]{4}'"
+
+    @classmethod
+    def parse(cls, value: object) -> Pattern:
+        """Read *value*.
+
+        Raises:
+            ValueError: It is not a regular expression.
+        """
+        import re
+
+        if not isinstance(value, str) or not value:
+            raise ValueError("a pattern must be text that is not empty")
+        try:
+            re.compile(value)
+        except (re.error, RecursionError, OverflowError) as error:
+            raise ValueError(f"not a regular expression: {error}") from None
+        return cls(value)
+
+
+class LogOptions(Options):
+    """`[log]`: the log of prompts and answers."""
+
+    content: bool = False
+    """Whether prompts and answers are written to the log. Off, nothing of them is."""
+    keep: Duration | None = None
+    """Time after which an entry is deleted. None keeps all entries."""
+    redact: tuple[Pattern, ...] = ()
+    """Patterns of what is replaced by [redacted]. Keys are always replaced."""
+    path: Path | None = None
+    """The file, relative to the configuration file. None means `log.sqlite3` in the user's state folder."""
 
 
 def _create_echo(options: EchoOptions) -> object:
@@ -90,5 +127,6 @@ def llmcore_cache_providers() -> Iterator[Provider]:
 
 @hookimpl
 def llmcore_tables() -> Iterator[Table]:
-    """Declare `[chat]`."""
+    """Declare `[chat]` and `[log]`."""
     yield Table(name="chat", options=ChatOptions)
+    yield Table(name="log", options=LogOptions)

@@ -33,6 +33,7 @@ COMMANDS = {
     "voices": "list and search voices",
     "store": "store files: put, get, ls, rm, cp, mv",
     "cache": "show or clear the cache",
+    "logs": "list and search the log of prompts and answers",
     "usage": "show usage and cost of calls, and what is left of budgets",
     "config": "show, explain, change and check the configuration",
     "plugins": "list, inspect, check and create plugins",

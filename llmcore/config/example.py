@@ -57,6 +57,14 @@ ttl = "1h"                                # or "never"
 # path = "./ledger.sqlite3"               # relative to this file; default: in the user's state folder
 # durability = "normal"                   # or "full": survives a power cut, but is slower
 
+# [log]                                   # prompts and answers; `llmcore logs` searches them
+# content = true                          # default: nothing is written
+# keep = "30d"                            # default: until it is deleted
+# redact = ['AB-[0-9]{4}']                # keys are always removed
+
+# [chat]
+# keep = false                            # conversations of `llmcore chat` are kept by default
+
 # [limits]                                # for every provider separately
 # requests_per_minute = 500
 # tokens_per_minute = 200_000

@@ -133,6 +133,9 @@ def describe_expected(hint: Any) -> str | None:
         )
     known = _NOUNS.get(typing.get_origin(core) or core)
     bounds = _bounds(hint)
+    inner = [getattr(part, "expected", None) for part in typing.get_args(core)[:1]]
+    if known and isinstance(next(iter(inner), None), str):
+        return f"{known[1]}; each is {inner[0]}"
     if known:
         return known[1] + (f", {bounds}" if bounds else "")
     text = getattr(core, "expected", None)

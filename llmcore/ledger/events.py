@@ -68,6 +68,8 @@ class Events:
         for observer in tuple(self._observers):
             value = next((value for each, value in starts if each is observer), None)
             own = event if value is None else msgspec.structs.replace(event, start=value)
+            if own.request is not None and not getattr(observer, "receives_content", False):
+                own = msgspec.structs.replace(own, request=None, reply=None)
             self._notify(observer, observer.on_call, own)
 
     def _notify(self, observer: Any, method: Callable[[Any], Any], event: CallStart | CallEvent) -> Any:

@@ -80,4 +80,6 @@ def make_event(
         tier=None if reply is None else reply.service_tier,
         first_token_s=None if call.first_at is None else call.first_at - call.started,
         stream=call.streaming,
+        request=call.request,
+        reply=reply,
     )

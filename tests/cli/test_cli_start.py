@@ -135,7 +135,7 @@ def test_an_unknown_command_is_told_its_nearest_name(cli: CommandLine) -> None:
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == (
         "error[LC002]: no command `modles`\n"
-        "  = expected: ask, chat, templates, embed, count, models, say, voices, store, cache, usage, config, plugins, doctor, explain, demo, completion\n"
+        "  = expected: ask, chat, templates, embed, count, models, say, voices, store, cache, logs, usage, config, plugins, doctor, explain, demo, completion\n"
         "  = help: did you mean `models`?\n"
         "  = fix: llmcore models\n"
     )

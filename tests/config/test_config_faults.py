@@ -83,7 +83,7 @@ def test_a_misspelt_section_is_told_with_its_nearest(tmp_path: Path) -> None:
         " --> llmcore.toml:1:2\n"
         "1 | [cahce]\n"
         "  |  ^^^^^\n"
-        "  = expected: budget, budgets, cache, ledger, limits, llm, models, observers, prices, profiles, retry, "
+        "  = expected: budget, budgets, cache, chat, ledger, limits, llm, log, models, observers, prices, profiles, retry, "
         "storage, voice\n"
         "  = help: did you mean `cache`?\n"
         "  = fix: [cache]"

@@ -256,6 +256,7 @@ def test_the_built_ins_bear_the_hosts_version_where_it_is_installed(tmp_path: Pa
         ("cache", "file", "0.1.0", "built in"),
         ("cache", "memory", "0.1.0", "built in"),
         ("tables", "chat", "0.1.0", "built in"),
+        ("tables", "log", "0.1.0", "built in"),
     ]
 
 

@@ -36,7 +36,7 @@ FLOORS = (
     ("builtin", "compat", "hookspecs"),
     ("config", "discovery", "hidden_modules", "loading", "missing_plugin", "plugins"),
     ("calls",),
-    ("cache", "ledger"),
+    ("cache", "content_log", "ledger"),
     ("pipeline",),
     ("llm", "storage", "voice"),
     ("core",),

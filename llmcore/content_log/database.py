@@ -1,0 +1,179 @@
+"""The file of the log: SQLite with a full-text index, readable by this user alone."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import apsw
+
+from llmcore import forks
+
+__all__ = ["COLUMNS", "LogFile", "has_word"]
+
+COLUMNS: Final = (
+    "id", "time", "call", "provider", "model", "user", "tags", "cached", "stream", "error", "finish_reason",
+    "input_tokens", "output_tokens", "cost", "latency_s", "request_id", "system", "prompt", "answer", "messages",
+    "tool_calls",
+)  # fmt: skip
+"""The columns of an entry. `prompt` is the last message of the user; `messages` is JSON and has all of them."""
+
+_SCHEMA: Final = """
+CREATE TABLE IF NOT EXISTS entries (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, time REAL NOT NULL, call TEXT, provider TEXT, model TEXT, user TEXT, tags TEXT,
+    cached INTEGER, stream INTEGER, error TEXT, finish_reason TEXT, input_tokens INTEGER, output_tokens INTEGER, cost TEXT,
+    latency_s REAL, request_id TEXT, system TEXT, prompt TEXT NOT NULL, answer TEXT NOT NULL, messages TEXT, tool_calls TEXT
+);
+CREATE INDEX IF NOT EXISTS by_time ON entries (time);
+"""
+_INDEX: Final = """
+CREATE VIRTUAL TABLE IF NOT EXISTS search
+    USING fts5(prompt, answer, content='entries', content_rowid='id', tokenize='trigram');
+CREATE TRIGGER IF NOT EXISTS added AFTER INSERT ON entries BEGIN
+    INSERT INTO search (rowid, prompt, answer) VALUES (new.id, new.prompt, new.answer);
+END;
+CREATE TRIGGER IF NOT EXISTS removed AFTER DELETE ON entries BEGIN
+    INSERT INTO search (search, rowid, prompt, answer) VALUES ('delete', old.id, old.prompt, old.answer);
+END;
+"""
+"""The index of all sequences of three characters, so that a search finds parts of words in every language."""
+_SHORTEST: Final = 3
+"""Characters of the shortest word that the index finds; shorter words are compared with each entry."""
+_BUSY_MS: Final = 5000
+
+
+class LogFile:
+    """One log. Threads and processes may share it; every method raises `apsw.Error` or `OSError` if the file fails."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._lock = forks.lock()
+        self._connection: apsw.Connection | None = None
+        forks.close_before(self)
+        forks.watch(self)
+
+    def add(self, entry: dict[str, Any]) -> None:
+        """Add an entry; it is in the file when the method returns."""
+        names = ", ".join(entry)
+        marks = ", ".join(f":{name}" for name in entry)
+        with self._lock:
+            self._connect().execute(f"INSERT INTO entries ({names}) VALUES ({marks})", entry)  # noqa: S608 - names of columns
+
+    def prune(self, keep_s: float) -> int:
+        """Delete the entries that are older than *keep_s* seconds, and return their number."""
+        with self._lock:
+            connection = self._connect()
+            connection.execute("DELETE FROM entries WHERE time < ?", (time.time() - keep_s,))
+            return connection.changes()
+
+    def delete(self, number: int) -> bool:
+        """Delete the entry with the id *number*; return whether it existed."""
+        with self._lock:
+            connection = self._connect()
+            connection.execute("DELETE FROM entries WHERE id = ?", (number,))
+            return connection.changes() > 0
+
+    def find(
+        self, words: Sequence[str] = (), *, model: str | None = None, limit: int | None = None
+    ) -> list[dict[str, Any]]:
+        """Return the newest *limit* entries that contain all of *words*, newest first. Case is ignored.
+
+        Args:
+            words: Parts of words; each occurs in the prompt or in the answer.
+            model: The model, or `provider:model`.
+            limit: The largest number of entries; None for all.
+        """
+        where, values = ["1"], []
+        with self._lock:
+            connection = self._connect()
+            indexed = (
+                [word for word in words if len(word) >= _SHORTEST] if self._has_index(connection) else []
+            )
+            if indexed:
+                where.append("id IN (SELECT rowid FROM search WHERE search MATCH ?)")
+                values.append(" AND ".join('"' + word.replace('"', '""') + '"' for word in indexed))
+            for word in words:
+                if word not in indexed:
+                    where.append("has_word(prompt, answer, ?)")
+                    values.append(word)
+            if model is not None:
+                where.append("(model = ? OR provider || ':' || model = ?)")
+                values += [model, model]
+            text = f"SELECT {', '.join(COLUMNS)} FROM entries WHERE {' AND '.join(where)} ORDER BY id DESC"  # noqa: S608 - our text
+            if limit is not None:
+                text += f" LIMIT {int(limit)}"
+            rows = connection.execute(text, values).fetchall()
+        return [dict(zip(COLUMNS, row, strict=True)) for row in rows]
+
+    def get(self, number: int) -> dict[str, Any] | None:
+        """Return the entry with the id *number*; None if there is none."""
+        with self._lock:
+            text = f"SELECT {', '.join(COLUMNS)} FROM entries WHERE id = ?"  # noqa: S608 - names of columns
+            row = self._connect().execute(text, (number,)).fetchone()
+        return None if row is None else dict(zip(COLUMNS, row, strict=True))
+
+    def close(self) -> None:
+        """Close the file. The next use opens it again."""
+        with self._lock:
+            connection, self._connection = self._connection, None
+            if connection is not None:
+                connection.close()
+
+    def before_fork(self) -> None:
+        """Close the file, whose locks SQLite keeps for each process."""
+        if self._connection is not None and forks.was_free(self._lock):
+            self.close()
+
+    def after_fork(self) -> None:
+        """Leave a connection that was in use to the parent; see `forks.ForkAware`."""
+        forks.leave_to_parent(self._connection)
+        self._connection = None
+
+    def _connect(self) -> apsw.Connection:
+        if self._connection is None:
+            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            os.close(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600))
+            connection = apsw.Connection(str(self.path))
+            try:
+                self._prepare(connection)
+            except BaseException:
+                connection.close()
+                raise
+            self._connection = connection
+        return self._connection
+
+    def _prepare(self, connection: apsw.Connection) -> None:
+        connection.set_busy_timeout(_BUSY_MS)
+        deadline = time.monotonic() + _BUSY_MS / 1000
+        while True:  # the busy timeout does not cover a change of the mode
+            try:
+                connection.execute("PRAGMA journal_mode = WAL")
+            except apsw.BusyError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.01)
+            else:
+                break
+        connection.execute("PRAGMA synchronous = NORMAL")
+        connection.create_scalar_function("has_word", has_word, 3, deterministic=True)
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            connection.execute(_SCHEMA)
+            with contextlib.suppress(apsw.SQLError):  # an SQLite without FTS5: every entry is compared
+                connection.execute(_INDEX)
+        finally:
+            connection.execute("COMMIT")
+
+    def _has_index(self, connection: apsw.Connection) -> bool:
+        text = "SELECT 1 FROM sqlite_schema WHERE name = 'removed' AND type = 'trigger'"
+        return connection.execute(text).fetchone() is not None
+
+
+def has_word(*texts: Any) -> bool:
+    """Return whether the last of *texts* occurs in one of the others. Case is ignored."""
+    word = str(texts[-1]).casefold()
+    return any(word in str(text).casefold() for text in texts[:-1])

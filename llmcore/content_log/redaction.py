@@ -1,0 +1,65 @@
+"""Remove secrets from texts before they are written: keys always, and what the patterns of `[log] redact` match."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+from llmcore.config.layers import iter_leaves
+from llmcore.config.mask import is_reference, is_secret_name, mask_text
+
+if TYPE_CHECKING:
+    from llmcore.config import Settings
+
+__all__ = ["Redaction", "find_keys"]
+
+REDACTED: Final = "[redacted]"
+_SHORTEST_KEY: Final = 6
+"""A shorter value of a variable is a word that occurs in any text."""
+_DATA: Final = re.compile(r"data:[\w.+-]+/[\w.+-]+;base64,[A-Za-z0-9+/=]{64,}")
+
+
+class Redaction:
+    """Removes keys and matches of patterns."""
+
+    def __init__(self, patterns: Iterable[str] = (), keys: Iterable[str] = ()) -> None:
+        self._patterns = [re.compile(pattern) for pattern in patterns]
+        self._keys = sorted((key for key in keys if len(key) >= _SHORTEST_KEY), key=len, reverse=True)
+
+    def clean(self, text: str) -> str:
+        """Return *text* without secrets; the content of attached files is replaced by its size."""
+        text = _DATA.sub(lambda found: f"{found[0].partition(',')[0]},... ({len(found[0])} characters)", text)
+        for key in self._keys:
+            text = text.replace(key, REDACTED)
+        for pattern in self._patterns:
+            text = pattern.sub(REDACTED, text)
+        return mask_text(text)
+
+    def clean_value(self, value: Any) -> Any:
+        """Return a JSON value with every text in it cleaned."""
+        if isinstance(value, str):
+            return self.clean(value)
+        if isinstance(value, Mapping):
+            return {key: self.clean_value(item) for key, item in value.items()}
+        return [self.clean_value(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def find_keys(settings: Settings) -> list[str]:
+    """Return the values of all secrets that the configuration refers to, as far as they can be read."""
+    from llmcore.config.references import Unresolved, resolve
+
+    found = []
+    for path, value in iter_leaves(
+        {kind: settings.get((kind,)) for kind in ("llm", "cache", "storage", "voice")}
+    ):
+        if not is_secret_name(path[-1]) or not isinstance(value, str):
+            continue
+        if not is_reference(value):
+            found.append(value)
+            continue
+        try:
+            found.append(resolve(value, env=settings.env, folder=settings.owner(path).folder))
+        except Unresolved:
+            continue
+    return found
