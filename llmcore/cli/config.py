@@ -39,7 +39,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     unsetting = add("unset", "remove a key from the file", _unset)
     unsetting.add_argument("key")
     add("check", "find every fault: keys, values, options of providers, secrets", _check)
-    beginning = add("init", "write a first configuration file with comments", _init)
+    beginning = add(
+        "init", "write a first configuration, with the key or the local server that it finds", _init
+    )
+    beginning.add_argument("--server", metavar="URL", help="use the model server at this address")
+    beginning.add_argument("--example", action="store_true", help="write every setting as a comment instead")
     add("path", "show the paths of files and folders", _show_paths)
     for action in (setting, unsetting, beginning):
         action.add_argument("--user", action="store_true", help="the user file, for all projects")
@@ -141,16 +145,10 @@ def _check(args: argparse.Namespace) -> int:
 
 
 def _init(args: argparse.Namespace) -> int:
-    from llmcore.config import write_example
+    from llmcore.cli.config_init import init
 
     file = _find_user_file() if args.user else Path(args.config or "llmcore.toml")
-    write_example(file)
-    note(f"wrote {_render_path(file)}")
-    which = " --user" if args.user else ""
-    command = f"llmcore{f' --config {shlex.quote(args.config)}' if args.config else ''} config set{which}"
-    note(f"next: {command} llm.provider openai && {command} llm.model gpt-5.6-luna")
-    note("      export OPENAI_API_KEY=sk-...")
-    return 0
+    return init(args, file, _render_path(file))
 
 
 def _show_paths(args: argparse.Namespace) -> int:

@@ -26,7 +26,7 @@ from llmcore.support.errors import raise_unchained
 from llmcore.support.path_kinds import PathKind, classify_path
 from llmcore.support.user_folders import working_folder
 
-__all__ = ["set_value", "unset", "write_example"]
+__all__ = ["check_absent", "set_value", "unset", "write_example", "write_first"]
 
 
 def set_value(path: str | os.PathLike[str], key: str, text: str) -> None:
@@ -91,11 +91,22 @@ def unset(path: str | os.PathLike[str], key: str) -> bool:
 
 
 def write_example(path: str | os.PathLike[str]) -> None:
-    """Write an example configuration with comments.
+    """Write an example configuration with comments; see `write_first`."""
+    write_first(path, EXAMPLE)
+
+
+def write_first(path: str | os.PathLike[str], text: str) -> None:
+    """Write a new configuration.
 
     Raises:
         ConfigError: The file already exists, or cannot be written.
     """
+    check_absent(path)
+    _write(Path(path), text.encode(), fresh=True)
+
+
+def check_absent(path: str | os.PathLike[str]) -> None:
+    """Raise a `ConfigError` if the configuration file already exists."""
     file = Path(path)
     if classify_path(file) not in {PathKind.ABSENT, PathKind.NO_PERMISSION}:
         raise ConfigError(
@@ -103,7 +114,6 @@ def write_example(path: str | os.PathLike[str]) -> None:
             expected="a path without a file; the existing file was not changed",
             fix="llmcore config show",
         )
-    _write(file, EXAMPLE.encode(), fresh=True)
 
 
 def _parse_value(parts: Key, text: str) -> Any:
