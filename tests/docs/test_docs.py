@@ -48,7 +48,8 @@ SERVERS = ("llmcore serve", "python -m llmcore_testing.simulator")
 
 VENDOR = "https://api.openai.com/v1"
 SPEAKER = "https://api.elevenlabs.io"
-"""Wherever a page says it, the simulator answers."""
+OLLAMA = "http://127.0.0.1:11434/v1"
+"""Wherever a page says one of them, the simulator answers."""
 
 FENCE = re.compile(r"^(?P<indent> *)(?P<fence>`{3,}|~{3,})(?P<info>[^`\n]*)$")
 FILE = re.compile(r"[\w.-]+(/[\w.-]+)*\.(py|toml)")
@@ -220,13 +221,17 @@ def run_page(
             "OPENAI_API_KEY": "sk-test",
             "OPENAI_BASE_URL": upstream.base_url,
             "ANTHROPIC_API_KEY": "sk-ant-test",
+            "ANTHROPIC_BASE_URL": upstream.url,
             "ELEVENLABS_API_KEY": "sk_test",
             "LITELLM_LOCAL_MODEL_COST_MAP": "True",  # its import would fetch a table of prices
         }
         command = [environment.python, str(ROOT / "tests/docs/run_page.py")]
         return subprocess.run(
             command,
-            input=json.dumps([name, steps]).replace(VENDOR, upstream.base_url).replace(SPEAKER, upstream.url),
+            input=json.dumps([name, steps])
+            .replace(VENDOR, upstream.base_url)
+            .replace(OLLAMA, upstream.base_url)
+            .replace(SPEAKER, upstream.url),
             cwd=work,
             env=env,
             capture_output=True,
