@@ -228,10 +228,10 @@ class Core(ProcessBound):
     @_Part
     def _content_log(self) -> ContentLog | Literal[False]:
         """The observer that writes prompts and answers to the log; False while `[log] content` is off."""
-        if self.settings.get(("log", "content")) is MISSING:
+        if self.settings.get(("log",)) is MISSING:
             return False
-        options = self.settings.read_table(self.catalogue.load_table("log"))
-        if not getattr(options, "content", False):
+        options: Any = self.settings.read_table(self.catalogue.load_table("log"))
+        if not options.content:
             return False
         from llmcore.content_log.observer import make_content_log
 

@@ -87,6 +87,8 @@ def test_a_misspelt_setting_is_an_error_before_anything_is_asked(cli: CommandLin
     assert (done.stdout, done.returncode) == ("", 3)
     assert "llmcore.toml:3:" in done.stderr
     assert "regular expression" in done.stderr
+    (cli.folder / "llmcore.toml").write_text("[log]\ncontnet = true\n")
+    assert "did you mean `content`?" in cli("ask", "Hi").stderr
 
 
 @pytest.mark.parametrize("width", [60, 80, 120])

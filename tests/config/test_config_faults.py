@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 
 from llmcore.config import load_settings
+from llmcore.config.schema import SECTIONS
 from llmcore.config.sources import MAX_BYTES
+from llmcore.config.tables import list_table_names
 from llmcore.errors import ConfigError
 
 
@@ -83,8 +85,7 @@ def test_a_misspelt_section_is_told_with_its_nearest(tmp_path: Path) -> None:
         " --> llmcore.toml:1:2\n"
         "1 | [cahce]\n"
         "  |  ^^^^^\n"
-        "  = expected: budget, budgets, cache, chat, ledger, limits, llm, log, models, observers, prices, profiles, retry, "
-        "storage, voice\n"
+        f"  = expected: {', '.join(sorted([*SECTIONS, *list_table_names(), 'profiles']))}\n"
         "  = help: did you mean `cache`?\n"
         "  = fix: [cache]"
     )
