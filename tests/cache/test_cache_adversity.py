@@ -152,7 +152,7 @@ def test_flushed(server: RedisServer) -> None:
         assert in_use(core)()
 
 
-def test_tasks_are_answered_whatever_happens(server: RedisServer) -> None:
+def test_tasks_are_answered_during_outages(server: RedisServer) -> None:
     numbers = itertools.count()
 
     async def asked(core: llmcore.Core) -> list[bool]:

@@ -67,7 +67,7 @@ def test_a_deleted_value_is_gone(cache: CacheManager) -> None:
     assert cache.get("key") is None
 
 
-def test_a_pattern_invalidates_what_it_matches_and_nothing_else(cache: CacheManager) -> None:
+def test_a_pattern_invalidates_only_matching_keys(cache: CacheManager) -> None:
     for key in ("user:1", "user:2", "order:1"):
         cache.set(key, key)
     assert cache.invalidate("user:*") == 2
@@ -147,7 +147,7 @@ def typed(value: Any) -> Any:
 @pytest.mark.slow
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(st.text(st.characters(exclude_categories=["Cs"]), min_size=1), plain_values)
-def test_whatever_is_taken_comes_back_as_itself(cache: CacheManager, key: str, value: object) -> None:
+def test_each_accepted_value_is_returned_unchanged(cache: CacheManager, key: str, value: object) -> None:
     assert cache.set(key, value)
     assert typed(cache.get(key)) == typed(value)
 
@@ -282,7 +282,7 @@ class TestCached:
         assert find("Paris") == find("Paris") == City("Paris", (48.9, 2.4))
         assert cache.get_stats()["hits"] == 1
 
-    def test_a_failure_is_not_kept(self, cache: CacheManager) -> None:
+    def test_an_exception_is_not_cached(self, cache: CacheManager) -> None:
         calls: list[int] = []
 
         @cache.cached()
@@ -295,7 +295,7 @@ class TestCached:
                 fails()
         assert calls == [1, 1]
 
-    def test_an_own_key_stands_for_the_arguments(self, cache: CacheManager) -> None:
+    def test_key_replaces_the_arguments(self, cache: CacheManager) -> None:
         @cache.cached(key=lambda user, **_: f"user:{user}")
         def greet(user: str, *, at: object) -> str:
             return f"{user} {at}"
@@ -310,7 +310,7 @@ class TestCached:
         with pytest.raises(CacheError, match="cannot make a key from the arguments"):
             take(object())
 
-    def test_two_functions_of_one_name_are_kept_apart(self, cache: CacheManager) -> None:
+    def test_functions_with_the_same_name_have_different_keys(self, cache: CacheManager) -> None:
         def one() -> str:
             return "one"
 

@@ -113,7 +113,7 @@ def test_the_backend_is_asked_once_and_each_key_is_counted(backend: Batching, ge
     assert len(backend.asked) == 2
 
 
-def test_it_is_asked_for_what_the_memory_tier_lacks(backend: Batching, get_many: GetMany) -> None:
+def test_only_keys_missing_in_the_memory_tier_are_requested(backend: Batching, get_many: GetMany) -> None:
     cache = cache_on(backend, memory=10**6)
     cache.set_many({"a": 1, "b": 2, "c": 3})
     cache.delete("c")
@@ -166,7 +166,7 @@ def test_a_refused_get_many_is_replaced_by_single_reads(
 
 
 @pytest.mark.parametrize("answer", [[], "v:a", 7, {"v:a": "text"}, {"v:a": 7, "v:b": None}, {"v:a": b"x"}])
-def test_an_answer_that_is_none_is_a_miss(backend: Batching, get_many: GetMany, answer: Any) -> None:
+def test_a_none_from_the_backend_is_a_miss(backend: Batching, get_many: GetMany, answer: Any) -> None:
     cache = cache_on(backend)
     cache.set_many({"a": 1, "b": 2})
     backend.answer = answer
@@ -174,14 +174,14 @@ def test_an_answer_that_is_none_is_a_miss(backend: Batching, get_many: GetMany, 
     assert counts(cache)[:2] == (0, 2)
 
 
-def test_values_of_nobody_who_asked_are_left_out(backend: Batching, get_many: GetMany) -> None:
+def test_values_that_were_not_requested_are_ignored(backend: Batching, get_many: GetMany) -> None:
     cache = cache_on(backend)
     cache.set_many({"a": 1, "b": 2, "c": 3})
     backend.answer = backend.kept.get_many(["v:a", "v:b", "v:c"])
     assert get_many(cache, "ab") == {"a": 1, "b": 2}
 
 
-def test_what_is_damaged_is_a_miss_and_counted_as_one(backend: Batching, get_many: GetMany) -> None:
+def test_a_damaged_value_is_counted_as_a_miss(backend: Batching, get_many: GetMany) -> None:
     cache = cache_on(backend)
     cache.set_many({"a": 1, "b": 2})
     backend.kept.set("v:a", (backend.kept.get("v:a") or b"") + b"\xc1")

@@ -61,7 +61,7 @@ class Model:
 
 
 @pytest.mark.parametrize("seed", [1, 2])
-def test_it_does_what_a_dict_would(caches: list[CacheManager], seed: int) -> None:  # noqa: C901 - a branch an operation
+def test_a_cache_behaves_like_a_dict(caches: list[CacheManager], seed: int) -> None:  # noqa: C901 - a branch an operation
     chance, model, nothing = random.Random(seed), Model(), object()  # noqa: S311 - no secret
 
     async def step(number: int) -> None:

@@ -146,7 +146,7 @@ def test_another_operation_that_fails_is_reported_once_and_stops_no_reads(
     assert call("get_unavailable") == {}
 
 
-def test_a_lease_that_is_refused_is_reported_once_and_results_are_kept(
+def test_a_refused_lease_is_reported_once_and_results_are_cached(
     partial: Partial, cache: CacheManager, caplog: pytest.LogCaptureFixture
 ) -> None:
     partial.errors["acquire"] = CacheError("this user may not run EVAL")
@@ -181,7 +181,7 @@ def test_reads_that_fail_by_turns_leave_the_cache_in_use(
     assert len(lines(caplog)) == 1
 
 
-def test_an_unreachable_server_opens_the_breaker_whatever_was_asked(partial: Partial, call: Call) -> None:
+def test_an_unreachable_server_opens_the_breaker_in_every_operation(partial: Partial, call: Call) -> None:
     partial.errors["set"] = CacheUnavailable("down")
     call("set", "key", 1)
     call("get", "key")

@@ -132,7 +132,7 @@ def test_the_60_seconds_begin_when_the_version_was_last_read(server: Server, lin
 
 
 @pytest.mark.parametrize("server", ["reports"], indirect=True)
-def test_reports_that_begin_again_end_what_was_kept(link: Link, cache: CacheManager) -> None:
+def test_entries_are_dropped_when_reports_begin_again(link: Link, cache: CacheManager) -> None:
     cache.set("key", "old")
     assert cache.get("key") == "old"
     link.cut()
@@ -174,7 +174,7 @@ def test_the_tier_is_dropped_on_reconnect(
     assert [call("get", "key"), call("get", "made")] == ["new", None]
 
 
-def test_what_was_set_meanwhile_is_not_followed_by_an_older_value(
+def test_a_value_set_during_an_outage_is_not_replaced_by_an_older_one(
     link: Link, call: Call, cache: CacheManager
 ) -> None:
     call("set", "key", "old")
@@ -236,7 +236,7 @@ def test_the_breaker_stays_open_until_the_invalidations_are_repeated(link: Link,
     assert cache.get("key") is None
 
 
-def test_with_miss_nothing_is_served_or_kept(server: Server, link: Link) -> None:
+def test_with_on_outage_miss_every_look_up_misses(server: Server, link: Link) -> None:
     with manager(link, clock=server.clock, on_outage="miss") as cache:
         cache.set("key", "value")
         assert cache.get("key") == "value"
@@ -295,7 +295,7 @@ def test_entries_of_before_and_during_the_outage_share_the_size_of_the_tier(link
 
 
 @pytest.mark.parametrize("server", ["reports"], indirect=True)
-def test_reports_that_are_lost_while_the_backend_answers_are_no_outage(server: Server) -> None:
+def test_lost_reports_are_not_an_outage_while_the_backend_answers(server: Server) -> None:
     link = server.connect()
     with manager(link, clock=server.clock) as cache, manager(server.connect()) as other:
         cache.set("key", "old")

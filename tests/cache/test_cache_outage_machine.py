@@ -253,7 +253,7 @@ class WithVersions(Outages):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("machine", [WithReports, WithVersions], ids=["reports", "versions"])
-def test_no_answer_is_wrong_whatever_happens(machine: type[Outages]) -> None:
+def test_no_answer_is_wrong_in_any_order_of_events(machine: type[Outages]) -> None:
     run_state_machine_as_test(
         machine, settings=settings(max_examples=100, stateful_step_count=40, deadline=None)
     )

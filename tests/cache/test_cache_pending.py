@@ -14,7 +14,7 @@ def test_many_invalidations_become_one_of_everything() -> None:
     assert [each for each, _ in pending.snapshot()] == [EVERYTHING]
 
 
-def test_what_is_requested_during_a_repetition_is_repeated_by_itself() -> None:
+def test_an_invalidation_during_a_repetition_is_repeated_separately() -> None:
     pending = PendingInvalidations()
     pending.add(EVERYTHING)
     pending.add(Invalidation("key", "covered"))
@@ -25,7 +25,7 @@ def test_what_is_requested_during_a_repetition_is_repeated_by_itself() -> None:
     assert [each for each, _ in pending.snapshot()] == [later]
 
 
-def test_what_is_requested_again_during_its_repetition_stays_pending() -> None:
+def test_an_invalidation_requested_again_during_its_repetition_stays_pending() -> None:
     pending = PendingInvalidations()
     key = Invalidation("key", "key")
     pending.add(key)

@@ -99,21 +99,21 @@ def reporting() -> Any:
 
 
 class TestTier:
-    def test_in_front_of_a_cache_that_says_nothing_of_others_there_is_none(self) -> None:
+    def test_a_cache_without_reports_has_no_memory_tier(self) -> None:
         fake = Fake()
         store = store_of(fake)
         run(store.keep("k", b"v"))
         assert [run(store.lookup("k")) for _ in range(3)] == [b"v"] * 3
         assert fake.asked == ["set", "get", "get", "get"]
 
-    def test_it_answers_what_was_read_or_written(self, counting: Counting) -> None:
+    def test_the_memory_tier_returns_values_that_were_read_or_written(self, counting: Counting) -> None:
         store = store_of(counting)
         run(store.keep("k", b"v"))
         other = store_of(counting)
         assert [run(store.lookup("k")), run(other.lookup("k")), run(other.lookup("k"))] == [b"v"] * 3
         assert counting.asked == ["set", "get"]
 
-    def test_turned_off_it_is_not_there(self, counting: Counting) -> None:
+    def test_a_memory_size_of_0_turns_the_tier_off(self, counting: Counting) -> None:
         store = store_of(counting, memory=0)
         run(store.keep("k", b"v"))
         run(store.lookup("k"))
@@ -140,7 +140,7 @@ class TestTier:
             read.send(old)
         assert run(here.lookup("k")) == b"new"
 
-    def test_until_reports_have_begun_nothing_is_trusted(self, reporting: Reporting) -> None:
+    def test_the_memory_tier_is_not_used_before_reports_begin(self, reporting: Reporting) -> None:
         store = store_of(reporting)
         run(store.keep("k", b"v"))
         run(store.lookup("k"))
@@ -210,7 +210,7 @@ class TestBreaker:
         assert fake.asked == ["get"]
         assert store.stats.as_dict()["errors"] == 1
 
-    def test_one_that_refuses_what_it_is_to_keep_is_asked_on_and_told_of_once(
+    def test_a_cache_that_rejects_writes_is_logged_once_and_still_read(
         self, caplog: pytest.LogCaptureFixture
     ) -> None:
         fake = Fake()
@@ -271,7 +271,7 @@ class TestBreaker:
     @pytest.mark.parametrize(
         "poison", [b"", b"x", b"garbage that is long enough", b"llm1", b"cos\nsystem\n(S'x'\ntR."]
     )
-    def test_what_is_not_ours_is_a_miss(self, poison: bytes) -> None:
+    def test_a_foreign_value_is_a_miss(self, poison: bytes) -> None:
         fake = Fake()
         fake.kept["k"] = poison
         assert run(store_of(fake).lookup("k")) is None

@@ -70,7 +70,7 @@ def test_a_value_that_another_process_writes_drops_that_key_only(
 
 
 @pytest.mark.parametrize("change", ["cache.clear()", "cache.invalidate('key *')"])
-def test_what_another_process_removes_is_gone(tmp_path: Path, change: str) -> None:
+def test_a_value_removed_by_another_process_is_a_miss(tmp_path: Path, change: str) -> None:
     cache = CacheManager("file", tmp_path)
     warm(cache)
     write_elsewhere(tmp_path, change)

@@ -95,7 +95,7 @@ data = st.recursive(
 
 
 @given(data, data)
-def test_two_arguments_have_one_key_exactly_where_they_look_the_same(one: object, other: object) -> None:
+def test_arguments_share_a_key_exactly_if_they_look_the_same(one: object, other: object) -> None:
     assert (to_canonical_bytes(one) == to_canonical_bytes(other)) == (shown(one) == shown(other))
 
 
@@ -137,7 +137,7 @@ class TestDifferentArguments:
             wrong()
 
     @pytest.mark.parametrize("argument", [object(), lambda: 1, memoryview(b""), iter([])])
-    def test_what_is_no_data_names_the_argument_and_the_way_out(
+    def test_an_argument_that_is_not_data_is_named_with_a_fix(
         self, cache: CacheManager, argument: object
     ) -> None:
         @cache.cached()
@@ -161,7 +161,7 @@ class TestDifferentArguments:
         with pytest.raises(CacheError, match="contains itself"):
             take(ring)
 
-    def test_a_key_that_is_no_text_is_refused(self, cache: CacheManager) -> None:
+    def test_a_key_that_is_not_text_is_rejected(self, cache: CacheManager) -> None:
         wrong: Any = lambda x: x  # noqa: E731 - typed so that it may be wrong
         with pytest.raises(CacheError, match="must return text"):
             cache.cached(key=wrong)(lambda x: x)(7)
@@ -169,7 +169,7 @@ class TestDifferentArguments:
 
 class TestResults:
     @pytest.mark.parametrize("value", [None, 0, "", False, [], {}, (), set(), b"", 0.0])
-    def test_falsy_results_are_kept_as_what_they_are(self, cache: CacheManager, value: object) -> None:
+    def test_falsy_results_are_cached_unchanged(self, cache: CacheManager, value: object) -> None:
         ran: list[int] = []
 
         @cache.cached()
@@ -182,7 +182,7 @@ class TestResults:
         assert {type(each) for each in results} == {type(value)}
         assert ran == [1]
 
-    def test_nobody_changes_what_another_gets(self, cache: CacheManager) -> None:
+    def test_a_caller_cannot_change_the_result_of_another(self, cache: CacheManager) -> None:
         @cache.cached()
         def give() -> list[int]:
             return [1]
@@ -224,7 +224,7 @@ class TestResults:
         assert [function(), function()] == [value] * 2
         assert cache.get_stats()["hits"] == 1
 
-    def test_a_condition_says_what_to_keep(self, cache: CacheManager) -> None:
+    def test_a_condition_decides_which_results_are_cached(self, cache: CacheManager) -> None:
         turns = itertools.count()
 
         @cache.cached(condition=lambda found: found > 1)
@@ -241,7 +241,7 @@ class TestResults:
         with pytest.raises(CacheError, match="cannot be cached"):
             give()
 
-    def test_errors_are_never_kept(self, cache: CacheManager) -> None:
+    def test_exceptions_are_never_cached(self, cache: CacheManager) -> None:
         turns = itertools.count()
 
         @cache.cached()
@@ -279,7 +279,7 @@ class TestWrapper:
         assert asyncio.run(double.ainvalidate()) == 2
         assert cache.get(other.cache_key(1)) == 1
 
-    def test_what_is_being_run_while_all_is_invalidated_is_not_kept(self, cache: CacheManager) -> None:
+    def test_a_result_computed_during_an_invalidation_is_not_cached(self, cache: CacheManager) -> None:
         turns = itertools.count(1)
         running, gate = threading.Event(), threading.Event()
 
@@ -335,9 +335,7 @@ class TestWrapper:
         assert double(4) == 9
 
     @pytest.mark.parametrize("refresh", [0, 1, -0.5, 2])
-    def test_a_refresh_that_is_no_part_of_the_time_is_refused(
-        self, cache: CacheManager, refresh: float
-    ) -> None:
+    def test_a_refresh_outside_0_to_1_is_rejected(self, cache: CacheManager, refresh: float) -> None:
         with pytest.raises(CacheError, match="refresh must be a number between 0 and 1"):
             cache.cached(ttl=1, refresh=refresh)(shown)
 
@@ -372,7 +370,7 @@ def test_the_short_way_sees_every_change_and_the_end_of_the_time(cache: CacheMan
     assert turn("a") == 7
 
 
-def test_a_thousand_and_more_different_arguments_are_told_apart(cache: CacheManager) -> None:
+def test_different_arguments_have_different_keys(cache: CacheManager) -> None:
     @cache.cached()
     def same(x: int) -> int:
         return x

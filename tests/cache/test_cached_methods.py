@@ -63,7 +63,7 @@ class TestMethods:
         ]  # fmt: skip
         assert cache.get_stats()["hits"] == 1
 
-    def test_an_instance_that_is_no_data_asks_for_a_key(self, cache: CacheManager) -> None:
+    def test_an_instance_that_is_not_data_requires_a_key(self, cache: CacheManager) -> None:
         with pytest.raises(CacheError, match="`self`: objects of type Opaque are not data"):
             cache.cached()(Opaque.double)(Opaque(), 1)
 
@@ -79,7 +79,7 @@ class TestMethods:
         bound = Bound()
         assert [bound.twice(4), bound.twice(4), bound.ran] == [8, 8, 1]
 
-    def test_classes_are_told_apart_in_class_methods(self, cache: CacheManager) -> None:
+    def test_class_methods_of_different_classes_have_different_keys(self, cache: CacheManager) -> None:
         function: Any = cache.cached()(Opaque.__dict__["scaled"])
         assert isinstance(function, classmethod)
         assert [function.__func__(each, 2) for each in (Opaque, Triple, Opaque)] == [4, 6, 4]
@@ -108,7 +108,7 @@ def len_of(text: str) -> int:
 
 
 class TestNames:
-    def test_nested_functions_of_one_name_are_kept_apart(self, cache: CacheManager) -> None:
+    def test_nested_functions_with_the_same_name_have_different_keys(self, cache: CacheManager) -> None:
         def adder(n: int) -> Callable[[int], int]:
             @cache.cached()
             def add(x: int) -> int:
@@ -123,18 +123,18 @@ class TestNames:
         assert [doubler(lambda x: x)(3), doubler(lambda x: x + 1)(3)] == [6, 8]
         assert cache.get_stats()["hits"] == 1
 
-    def test_objects_that_are_closed_over_are_told_apart(self, cache: CacheManager) -> None:
+    def test_closures_over_different_objects_have_different_keys(self, cache: CacheManager) -> None:
         def of(shop: Any) -> Callable[[int], int]:
             return cache.cached()(lambda x: shop.double(x) + 0)
 
         one, three = Opaque(), Triple()
         assert [of(one)(1), of(three)(1), of(one)(1), one.ran] == [2, 3, 2, 1]
 
-    def test_lambdas_are_kept_apart(self, cache: CacheManager) -> None:
+    def test_lambdas_have_different_keys(self, cache: CacheManager) -> None:
         one, other = cache.cached()(lambda x: x + 1), cache.cached()(lambda x: x + 2)
         assert (one(1), other(1)) == (2, 3)
 
-    def test_functions_of_one_name_in_two_modules_are_kept_apart(self, cache: CacheManager) -> None:
+    def test_functions_of_two_modules_have_different_keys(self, cache: CacheManager) -> None:
         def made(module: str) -> Any:
             names: dict[str, Any] = {"__name__": module}
             exec(f"def f(): return {module!r}", names)  # noqa: S102 - two modules in one test
@@ -171,7 +171,7 @@ class TestNames:
         assert (one(5), other(5)) == (5, 5)
 
     @pytest.mark.parametrize("what", [len, partial(len_of), Opaque, 3])
-    def test_what_is_no_function_is_refused(self, cache: CacheManager, what: Any) -> None:
+    def test_something_else_than_a_function_is_rejected(self, cache: CacheManager, what: Any) -> None:
         with pytest.raises(CacheError, match=r"cached\(\) must decorate a function"):
             cache.cached()(what)
 

@@ -81,7 +81,7 @@ def test_a_refresh_that_fails_leaves_the_old_value(
     assert "secret" not in caplog.text
 
 
-def test_what_the_condition_refuses_is_not_made_again_at_every_call(
+def test_a_refresh_rejected_by_the_condition_is_not_repeated_at_every_call(
     cache: CacheManager, clock: list[float], caplog: pytest.LogCaptureFixture
 ) -> None:
     ran = itertools.count(1)

@@ -29,7 +29,7 @@ def cache(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
         yield manager
 
 
-def test_what_bears_a_tag_is_forgotten_and_nothing_else(cache: CacheManager) -> None:
+def test_invalidating_a_tag_removes_only_its_values(cache: CacheManager) -> None:
     cache.set("a", 1, tags=["user:1"])
     cache.set("b", 2, tags=["user:1", "user:2"])
     cache.set("c", 3, tags="user:2")
@@ -56,7 +56,7 @@ def test_a_lost_stamp_makes_its_values_misses_for_ever(cache: CacheManager) -> N
     assert (cache.get("a"), cache.get("b")) == (None, 2)
 
 
-def test_a_value_made_before_its_tag_was_invalidated_is_not_kept_as_fresh(cache: CacheManager) -> None:
+def test_a_value_computed_before_its_tag_was_invalidated_is_not_cached(cache: CacheManager) -> None:
     source = {1: "old"}
 
     @cache.cached(tags="rows")
@@ -131,7 +131,7 @@ def test_another_process_sees_the_invalidation(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("tags", ["", [""], [7]])
-def test_a_tag_that_is_none_is_refused(cache: CacheManager, tags: Any) -> None:
+def test_an_invalid_tag_is_rejected(cache: CacheManager, tags: Any) -> None:
     with pytest.raises(CacheError, match="a tag must be text"):
         cache.set("a", 1, tags=tags)
     with pytest.raises(CacheError, match="a tag must be text"):

@@ -158,7 +158,7 @@ def test_a_failing_leader_does_not_fail_its_followers(cache: CacheManager) -> No
     assert slow() == 2
 
 
-def test_when_the_second_run_fails_too_all_are_told(cache: CacheManager) -> None:
+def test_a_second_failure_is_raised_to_all_callers(cache: CacheManager) -> None:
     ran = itertools.count(1)
 
     @cache.cached()
@@ -231,7 +231,7 @@ def test_a_function_that_calls_itself_with_the_same_arguments_does_not_wait_for_
 
 
 class TestGenerators:
-    def test_what_was_yielded_is_replayed(self, cache: CacheManager) -> None:
+    def test_yielded_items_are_replayed(self, cache: CacheManager) -> None:
         ran: list[int] = []
 
         @cache.cached()
@@ -246,7 +246,7 @@ class TestGenerators:
         assert list(count(0)) == list(count(0)) == []
         assert ran == [3, 0]
 
-    def test_what_was_left_before_its_end_is_not_kept(self, cache: CacheManager) -> None:
+    def test_an_unfinished_iteration_is_not_cached(self, cache: CacheManager) -> None:
         ran, closed = [], []
 
         @cache.cached()
@@ -264,7 +264,7 @@ class TestGenerators:
         assert list(count(3)) == [0, 1, 2]
         assert ran == [3, 3]
 
-    def test_a_failure_comes_where_it_came_and_is_not_kept(self, cache: CacheManager) -> None:
+    def test_an_exception_is_replayed_at_its_place_and_not_cached(self, cache: CacheManager) -> None:
         @cache.cached()
         def fails() -> Iterator[int]:
             yield 1
@@ -276,7 +276,7 @@ class TestGenerators:
             with pytest.raises(ValueError, match="no"):
                 next(iter(pieces))
 
-    def test_two_who_iterate_in_turn_share_one_run(self, cache: CacheManager) -> None:
+    def test_two_interleaved_iterations_share_one_run(self, cache: CacheManager) -> None:
         ran: list[int] = []
 
         @cache.cached()

@@ -82,7 +82,7 @@ def test_a_stream_of_either_variant_is_read_in_both(provider: object) -> None:
     assert asyncio.run(collect()) == [0, 1, 2]
 
 
-def test_a_method_in_neither_variant_is_none() -> None:
+def test_a_missing_method_is_none() -> None:
     assert find_ability(Both(), "thrice") is None
 
 

@@ -36,7 +36,7 @@ steps = st.lists(
 @pytest.mark.slow
 @given(steps)
 @settings(deadline=None, max_examples=600)
-def test_what_is_given_back_is_as_if_it_had_never_been_taken_and_no_more(
+def test_a_refund_undoes_exactly_its_booking(
     steps: list[tuple[str, object]],
 ) -> None:
     bucket, now = Bucket(1 / RATE, BURST / RATE), 0.0
@@ -64,7 +64,7 @@ def test_what_is_given_back_is_as_if_it_had_never_been_taken_and_no_more(
     windows_hold(taken, RATE, max(BURST, largest))
 
 
-def test_a_refund_does_not_bring_back_what_has_flowed_over_since() -> None:
+def test_a_refund_does_not_restore_tokens_that_have_overflowed() -> None:
     bucket = Bucket(1.0, 1.0)
     first = bucket.take(60, 0.0)
     bucket.take(60, 60.0)

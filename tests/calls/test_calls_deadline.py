@@ -88,7 +88,7 @@ def test_a_provider_that_hangs_is_ended_at_the_deadline(hang: Hang, *, cache: bo
 
 
 @pytest.mark.parametrize("variant", ["sync", "async"])
-def test_silence_within_the_deadline_is_no_failure_of_the_host(
+def test_silence_within_the_deadline_is_not_a_failure(
     scripted: Any, monkeypatch: pytest.MonkeyPatch, variant: str, *, cache: bool
 ) -> None:
     asked: list[Any] = []
@@ -241,7 +241,7 @@ def test_speech_that_hangs_is_ended_at_the_deadline(speaker: Any, monkeypatch: p
 
 
 @pytest.mark.parametrize("variant", ["sync", "async"])
-def test_silence_of_a_voice_within_the_deadline_is_no_failure_of_the_host(
+def test_silence_of_a_voice_within_the_deadline_is_not_a_failure(
     speaker: Any, monkeypatch: pytest.MonkeyPatch, variant: str
 ) -> None:
     told: list[float] = []

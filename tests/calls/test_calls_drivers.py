@@ -71,7 +71,7 @@ def test_a_step_that_never_waits_needs_one_variant_only(drive: Drive) -> None:
 
 
 @plain
-def test_what_a_step_raised_is_the_calls_to_handle(drive: Drive) -> None:
+def test_an_exception_of_a_step_is_raised_inside_the_call(drive: Drive) -> None:
     def call() -> Generator[Step, Any, str]:
         try:
             yield fails(ValueError("no"))
@@ -84,7 +84,7 @@ def test_what_a_step_raised_is_the_calls_to_handle(drive: Drive) -> None:
 
 
 @plain
-def test_what_the_call_does_not_handle_reaches_the_caller(drive: Drive) -> None:
+def test_an_unhandled_exception_reaches_the_caller(drive: Drive) -> None:
     def call() -> Generator[Step, Any, None]:
         yield fails(ValueError("no"))
 
@@ -93,7 +93,7 @@ def test_what_the_call_does_not_handle_reaches_the_caller(drive: Drive) -> None:
 
 
 @plain
-def test_an_error_raised_in_place_of_another_does_not_hold_on_to_it(drive: Drive) -> None:
+def test_a_replacing_error_has_no_reference_to_the_replaced_one(drive: Drive) -> None:
     def call() -> Generator[Step, Any, None]:
         failed = False
         try:
@@ -120,7 +120,7 @@ def test_a_step_that_raises_stop_iteration_does_not_end_the_call_as_if_it_had_re
 
 
 @streaming
-def test_what_is_not_a_step_is_given_to_the_consumer_in_order(drive: Drive) -> None:
+def test_items_that_are_not_steps_are_yielded_in_order(drive: Drive) -> None:
     def call() -> Generator[Any, Any, None]:
         yield "a"
         yield str((yield add(1, 1)))

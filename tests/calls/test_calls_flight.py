@@ -153,7 +153,7 @@ def test_a_failed_leader_does_not_fail_its_followers() -> None:
     assert upstream.asked == 2
 
 
-def test_what_fails_twice_is_shared_and_not_tried_by_everybody() -> None:
+def test_a_second_failure_is_shared_by_all_callers() -> None:
     flights, upstream = Flights(), Upstream(Unavailable("down"), Unavailable("still down", status=503))
     with ThreadPoolExecutor(10) as pool:
         asked = [pool.submit(run, flights.join("k", upstream.work)) for _ in range(10)]
@@ -220,7 +220,7 @@ def test_a_blocking_call_inside_the_loop_that_leads_does_not_wait_for_itself() -
     assert upstream.asked == 2
 
 
-def test_when_nobody_else_waits_the_work_ends_by_its_own_words_and_cleans_up() -> None:
+def test_work_without_waiters_is_cancelled_and_cleans_up() -> None:
     flights, upstream = Flights(), Upstream()
     said: list[str] = []
 

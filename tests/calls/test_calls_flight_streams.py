@@ -34,7 +34,7 @@ def test_followers_of_a_stream_get_every_piece_from_the_first_on() -> None:
     assert (stream.asked, stream.closed) == (1, 1)
 
 
-def test_a_leader_who_stops_reading_leaves_the_stream_to_its_followers() -> None:
+def test_followers_continue_a_stream_that_its_first_reader_left() -> None:
     flights, stream = Flights(), Stream()
     leader = iterate(flights.join("k", stream.work, emit=bool))
     stream.gate.release(2)
@@ -95,7 +95,7 @@ def test_a_stream_that_everybody_left_is_closed() -> None:
 # -- from one variant and place to another
 
 
-def test_a_stream_begun_in_a_loop_is_taken_over_by_a_thread() -> None:
+def test_a_thread_takes_over_a_stream_of_an_event_loop() -> None:
     flights, stream = Flights(), AsyncStream()
 
     async def main(pool: ThreadPoolExecutor) -> list[str]:
@@ -115,7 +115,7 @@ def test_a_stream_begun_in_a_loop_is_taken_over_by_a_thread() -> None:
     assert (stream.asked, stream.closed) == (1, 1)
 
 
-def test_a_stream_begun_by_a_thread_is_taken_over_by_a_task() -> None:
+def test_a_task_takes_over_a_stream_of_a_thread() -> None:
     flights, stream = Flights(), Stream()
     leader = iterate(flights.join("k", stream.work, emit=bool))
     stream.gate.release(2)
@@ -136,7 +136,7 @@ async def collected(flights: Flights, stream: Stream) -> list[str]:
     return [piece async for piece in aiterate(flights.join("k", stream.work, emit=bool))]
 
 
-def test_work_whose_loop_stands_still_is_begun_anew_by_another() -> None:
+def test_work_of_a_stopped_loop_is_restarted_by_another_caller() -> None:
     flights, upstream = Flights(), Upstream()
     loop = asyncio.new_event_loop()
     leader = loop.create_task(arun(flights.join("k", upstream.work)))
@@ -167,7 +167,7 @@ def test_a_driver_waits_no_longer_than_it_may_and_leaves_the_rest_their_answer()
     assert upstream.asked == 1
 
 
-def test_a_stream_that_broke_off_is_tried_again_by_those_to_whom_it_gave_nothing() -> None:
+def test_a_broken_stream_is_retried_by_readers_without_a_piece() -> None:
     flights = Flights()
     begun: list[int] = []
     gate = threading.Event()
@@ -214,7 +214,7 @@ def test_a_step_that_fails_while_the_last_one_leaves_is_the_works_to_handle() ->
     assert handled == ["handled"]
 
 
-def test_an_error_with_arguments_of_its_own_is_shared_whole() -> None:
+def test_an_error_with_special_arguments_is_shared_completely() -> None:
     class OddError(Exception):
         def __init__(self, one: int, other: int) -> None:
             super().__init__(one, other)

@@ -35,7 +35,7 @@ def test_many_waiters_get_the_rate_within_one_percent_though_they_wake_late(
     assert ats == sorted(ats)
 
 
-def test_who_waits_sleeps_once() -> None:
+def test_a_waiting_call_sleeps_once() -> None:
     world = World({"": Limit(requests_per_minute=60)})
     for _ in range(200):
         world.call()
@@ -68,7 +68,7 @@ rates = st.none() | st.integers(1, 100_000)
     st.sampled_from([0.0, 0.3]),
 )
 @settings(deadline=None, max_examples=200)
-def test_no_window_sees_more_than_rate_and_burst_whatever_is_refunded_or_cancelled(
+def test_no_window_exceeds_rate_and_burst_after_refunds_and_cancellations(
     calls: list[dict[str, Any]], common: Limit, own: Limit, late_s: float
 ) -> None:
     world = World({"": common, "openai:a": own}, late_s=late_s)
@@ -103,7 +103,7 @@ def test_no_window_sees_more_than_rate_and_burst_whatever_is_refunded_or_cancell
         assert all(abs(bucket.ahead) < 1e-6 for bucket in queue.shared.buckets)
 
 
-def test_nothing_is_waited_for_where_no_rule_applies() -> None:
+def test_a_call_without_a_rule_does_not_wait() -> None:
     world = World({"anthropic": Limit(requests_per_minute=1), "openai:other": Limit(concurrency=1)})
     for _ in range(100):
         world.call(tokens=10**9)
@@ -156,7 +156,7 @@ def test_a_slow_model_does_not_hold_back_the_others() -> None:
     assert slow == pytest.approx([1000.0 + 60 * number for number in range(50)])
 
 
-def test_the_tokens_that_a_reply_did_not_use_wake_those_who_wait() -> None:
+def test_refunded_tokens_wake_waiting_calls() -> None:
     world = World({"": Limit(tokens_per_minute=60_000)})
     for _ in range(20):
         world.call(tokens=4000, used=400, lasts=0.5)
@@ -165,7 +165,7 @@ def test_the_tokens_that_a_reply_did_not_use_wake_those_who_wait() -> None:
     assert world.sent[-1].at - world.sent[0].at == pytest.approx(19 * 0.5)
 
 
-def test_what_a_reply_used_beyond_its_booking_is_booked_then() -> None:
+def test_usage_above_the_booking_is_booked_afterwards() -> None:
     world = World({"": Limit(tokens_per_minute=60_000)})
     world.call(tokens=1000, used=6000, lasts=1.0)
     world.call(tokens=1000, after=2.0)
@@ -180,7 +180,7 @@ def taken(limits: Limits, tokens: int) -> Permit:
     return permit
 
 
-def test_what_nobody_counted_stays_booked() -> None:
+def test_a_call_with_unknown_usage_stays_booked() -> None:
     limits = Limits({"": Limit(tokens_per_minute=60)}, clock=lambda: 0.0)
     limits.release(taken(limits, 30), None)
     with pytest.raises(RateLimited) as caught:
@@ -227,7 +227,7 @@ def test_a_turn_that_would_come_too_late_is_refused_at_once_and_books_nothing() 
     ]
 
 
-def test_who_waits_for_a_place_is_refused_when_its_time_is_over() -> None:
+def test_a_call_that_waits_for_concurrency_fails_at_its_deadline() -> None:
     world = World({"": Limit(concurrency=1)})
     world.call(lasts=10)
     world.call(timeout=3)
@@ -255,7 +255,7 @@ def test_places_are_given_in_the_order_in_which_callers_came() -> None:
     assert world.most_in_flight == 3
 
 
-def test_those_who_leave_the_queue_let_the_others_move_up() -> None:
+def test_a_cancelled_call_leaves_the_queue() -> None:
     world = World({"": Limit(requests_per_minute=60)})
     numbers = [world.call() for _ in range(100)]
     for number in numbers[1:50]:
@@ -266,7 +266,7 @@ def test_those_who_leave_the_queue_let_the_others_move_up() -> None:
     assert [sent.at for sent in world.sent] == pytest.approx([1000.0 + number for number in range(101)])
 
 
-def test_what_the_server_says_slows_its_model_down_and_no_other() -> None:
+def test_limits_of_the_server_slow_only_their_model_down() -> None:
     world = World({"": Limit(requests_per_minute=6000)})
     said = RateLimits(requests_limit=60, requests_remaining=2, requests_reset_s=58.0)
     world.call()
@@ -281,7 +281,7 @@ def test_what_the_server_says_slows_its_model_down_and_no_other() -> None:
     assert {sent.at for sent in world.sent if sent.model == "other"} == {1001.0}
 
 
-def test_a_server_that_has_plenty_slows_nobody_down() -> None:
+def test_high_limits_of_the_server_slow_no_call_down() -> None:
     world = World({"": Limit(requests_per_minute=600, tokens_per_minute=600_000)})
     world.call()
     said = RateLimits(

@@ -335,7 +335,7 @@ def test_a_lease_that_was_granted_to_a_cancelled_caller_is_released() -> None:
     made.close()
 
 
-def test_a_caller_out_of_time_is_no_fault_of_the_cache_or_the_ledger(core: llmcore.Core) -> None:
+def test_a_timeout_of_a_caller_is_not_a_failure_of_cache_or_ledger(core: llmcore.Core) -> None:
     """The time runs out during a step of the cache, of the ledger, of the upstream, or not at all."""
 
     async def main() -> None:

@@ -41,12 +41,12 @@ def test_the_line_to_paste_mends_it(cli: CommandLine, arguments: list[str], fix:
     assert (mended.returncode, "error[" in mended.stderr) == (0, False), mended.stderr
 
 
-def test_a_plugin_that_is_written_and_not_installed_is_told_so(cli: CommandLine) -> None:
+def test_a_plugin_that_is_not_installed_is_reported(cli: CommandLine) -> None:
     assert cli("plugins", "new", "my_acme", "--kind", "cache").returncode == 0
     assert fix_in(cli("plugins", "check", "my_acme").stderr) == "pip install -e llmcore-my-acme"
 
 
-def test_what_to_do_after_init_can_be_pasted(cli: CommandLine) -> None:
+def test_the_next_steps_after_init_can_be_pasted(cli: CommandLine) -> None:
     told = cli("--config", "other.toml", "config", "init").stderr
     first, second = told.partition("next: ")[2].splitlines()[0].split(" && ")
     for line in (first, second):
@@ -74,7 +74,7 @@ def test_a_parameter_that_is_given_as_an_option_is_known_again(cli: CommandLine)
     assert "  = help: did you mean `-p max_tokens=VALUE`?\n" in done.stderr
 
 
-def test_a_value_that_does_not_fit_is_told_what_does(cli: CommandLine) -> None:
+def test_an_invalid_value_is_reported_with_valid_ones(cli: CommandLine) -> None:
     said = cli("ask", "--timeout", "soon", "Hi").stderr
     assert said.splitlines()[0] == "error[LC001]: argument --timeout: `soon` is not a duration greater than 0"
     assert '  = expected: a number of seconds, or a number and a unit: "500ms"' in said

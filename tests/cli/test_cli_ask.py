@@ -67,7 +67,7 @@ def test_the_words_of_a_refusal_are_the_answer(
     assert (done.stdout, done.returncode) == ("I cannot.\n", 0)
 
 
-def test_what_was_piped_in_and_not_read_is_told(cli: CommandLine) -> None:
+def test_unread_stdin_is_reported(cli: CommandLine) -> None:
     done = cli("ask", "Sum up", stdin="a long text")
     assert done.stdout == "You said: Sum up\n"
     assert done.stderr.startswith("note: stdin was not read; write -")
@@ -113,9 +113,7 @@ def test_a_tool_call_is_a_line_of_json(cli: CommandLine) -> None:
         (["--refresh", "--no-cache", "Hi"], "error[LC001]: --refresh and --no-cache exclude each other"),
     ],
 )
-def test_what_is_not_acceptable_is_2_and_says_how_to_mend_it(
-    cli: CommandLine, arguments: list[str], said: str
-) -> None:
+def test_invalid_arguments_exit_with_2_and_a_fix(cli: CommandLine, arguments: list[str], said: str) -> None:
     done = cli("ask", *arguments)
     assert (done.returncode, done.stdout) == (2, "")
     assert said in done.stderr
@@ -139,7 +137,7 @@ def test_a_real_call_is_answered_with_its_cost(cli: CommandLine, upstream: Simul
         (Fault.bad_json(), ("right", ""), 1),
     ],
 )
-def test_the_exit_code_tells_what_failed(
+def test_the_exit_code_says_what_failed(
     cli: CommandLine, upstream: Simulator, fault: Fault | None, asked: tuple[str, str], code: int
 ) -> None:
     key, model = asked
@@ -198,7 +196,7 @@ def _read(parent: int) -> bytes:
         return b""
 
 
-def test_count_prints_the_number_alone(cli: CommandLine, tmp_path: Path) -> None:
+def test_count_prints_only_the_number(cli: CommandLine, tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("Hello world")
     (tmp_path / "body.json").write_text('{"messages": [{"role": "user", "content": "Hello world"}]}')
     of_text = cli("count", "Hello", "world")
@@ -213,7 +211,7 @@ def test_count_prints_the_number_alone(cli: CommandLine, tmp_path: Path) -> None
     assert cli("count", "--request", "notes.txt").returncode == 2
 
 
-def test_count_tells_an_estimate_and_what_it_is_at_most(cli: CommandLine, tmp_path: Path) -> None:
+def test_count_marks_an_estimate_and_prints_its_bound(cli: CommandLine, tmp_path: Path) -> None:
     asked = {"input": [{"role": "user", "content": "Hello world"}], "model": "gpt-4o-mini"}
     (tmp_path / "body.json").write_text(json.dumps(asked))
     (tmp_path / "new.json").write_text(json.dumps({**asked, "model": "gpt-6-sol"}))

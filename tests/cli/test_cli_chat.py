@@ -31,7 +31,7 @@ def upstream(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Simula
         yield simulator
 
 
-def test_each_line_is_a_turn_and_what_was_said_is_remembered(cli: CommandLine, upstream: Simulator) -> None:
+def test_each_line_is_a_turn_of_one_conversation(cli: CommandLine, upstream: Simulator) -> None:
     upstream.replies("One.", "Two.", "Three.")
     done = cli("chat", "-s", "Be brief", stdin="first\n\nsecond\n/new\nthird\n")
     assert (done.stdout, done.returncode) == ("One.\nTwo.\nThree.\n", 0)
@@ -46,7 +46,7 @@ def test_the_model_can_be_changed_on_the_way(cli: CommandLine, upstream: Simulat
     assert done.stdout.endswith("You said: c\n")
 
 
-def test_a_failed_turn_is_told_and_forgotten(cli: CommandLine, upstream: Simulator) -> None:
+def test_a_failed_turn_is_reported_and_dropped(cli: CommandLine, upstream: Simulator) -> None:
     upstream.fail(Fault.status(500))
     done = cli("chat", stdin="lost\nkept\n")
     assert done.stderr.startswith("error[LC401]")

@@ -71,7 +71,7 @@ def test_bash_completes_a_model_behind_its_colon(
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_every_shell_is_told_of_every_command(cli: CommandLine, shell: str) -> None:
+def test_every_shell_completes_every_command(cli: CommandLine, shell: str) -> None:
     script = cli("completion", shell).stdout
     assert all(name in script for name in COMMANDS)
     tool = shutil.which(shell)

@@ -22,7 +22,7 @@ def project(tmp_path: Path) -> Path:
     return tmp_path / "llmcore.toml"
 
 
-def test_show_tells_each_setting_and_where_it_comes_from(cli: CommandLine, project: Path) -> None:
+def test_show_prints_each_setting_with_its_source(cli: CommandLine, project: Path) -> None:
     project.write_text('[cache]\nttl = "2h"\n')
     lines = cli("config", "show", LLMCORE__CACHE__PROVIDER="memory").stdout.splitlines()
     assert [line.split() for line in lines if line.startswith(("llm.", "cache."))] == [
@@ -47,7 +47,7 @@ def test_show_as_json_has_values_as_they_are(cli: CommandLine, project: Path) ->
     }
 
 
-def test_a_secret_is_never_shown_whatever_its_option_is_called(cli: CommandLine, project: Path) -> None:
+def test_a_secret_is_never_shown_under_any_option_name(cli: CommandLine, project: Path) -> None:
     plugin = (
         "from llmcore.hookspecs import Options, Provider, hookimpl\n"
         "from llmcore.types import Secret\n"
@@ -79,7 +79,7 @@ def test_explain_shows_every_layer_and_the_winner(cli: CommandLine, project: Pat
     assert "did you mean `cache.ttl`?" in unknown.stderr
 
 
-def test_set_and_unset_leave_the_rest_of_the_file_alone(cli: CommandLine, project: Path) -> None:
+def test_set_and_unset_keep_the_rest_of_the_file(cli: CommandLine, project: Path) -> None:
     project.write_text('# mine\n[llm]\nprovider = "echo"  # for now\n')
     done = cli("config", "set", "llm.model", "m")
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "set llm.model in llmcore.toml\n")
@@ -134,7 +134,7 @@ def test_the_line_that_an_error_proposes_mends_it(cli: CommandLine, project: Pat
     assert "opnai" not in cli("config", "check").stderr
 
 
-def test_a_good_configuration_is_told_to_be_one(cli: CommandLine, project: Path) -> None:
+def test_check_accepts_a_valid_configuration(cli: CommandLine, project: Path) -> None:
     assert cli("config", "check").stdout == "no fault; there is no file, so the defaults apply\n"
     project.write_text('[cache]\nprovider = "memory"\n')
     done = cli("config", "check")
@@ -153,7 +153,7 @@ def test_init_writes_a_file_that_has_no_fault_and_never_overwrites_one(
     assert project.read_text() == text
 
 
-def test_path_tells_where_files_are_looked_for(cli: CommandLine, project: Path, empty_home: Path) -> None:
+def test_path_prints_the_files_that_are_searched(cli: CommandLine, project: Path, empty_home: Path) -> None:
     project.write_text("")
     places = {place["name"]: place for place in json.loads(cli("config", "path", "--json").stdout)["places"]}
     assert sorted(places) == ["cache", "project file", "state", "user file"]
@@ -162,7 +162,7 @@ def test_path_tells_where_files_are_looked_for(cli: CommandLine, project: Path, 
     assert places["user file"]["exists"] is False
 
 
-def test_profile_and_config_may_stand_before_the_command_or_behind_it(
+def test_profile_and_config_are_accepted_before_and_after_the_command(
     cli: CommandLine, tmp_path: Path
 ) -> None:
     (tmp_path / "mine.toml").write_text('[profiles.prod.cache]\nprovider = "memory"\n')

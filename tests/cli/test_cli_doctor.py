@@ -54,9 +54,7 @@ def test_each_broken_plugin_is_found_with_its_reason(cli: CommandLine) -> None:
     assert done.returncode == 6
 
 
-def test_faults_of_the_configuration_are_told_with_their_line_and_fix(
-    cli: CommandLine, tmp_path: Path
-) -> None:
+def test_configuration_errors_are_reported_with_line_and_fix(cli: CommandLine, tmp_path: Path) -> None:
     (tmp_path / "llmcore.toml").write_text('[llm]\nmodle = "x"\n')
     told = findings(cli, LLMCORE_PLUGINS="none")["configuration"]
     assert told["ok"] is False

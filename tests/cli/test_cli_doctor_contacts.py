@@ -52,7 +52,7 @@ def examine(
     return {each["what"]: each for each in findings if each["what"].startswith("in use: ")}
 
 
-def test_what_works_is_said_to(
+def test_working_parts_are_reported_as_ok(
     server: Simulator, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MY_KEY", KEY)
@@ -105,7 +105,7 @@ def test_a_damaged_ledger_and_a_storage_that_is_a_file_are_found(
     assert not found["in use: storage fs"]["ok"]
 
 
-def test_offline_contacts_nobody(
+def test_offline_contacts_no_server(
     server: Simulator, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MY_KEY", KEY)

@@ -33,7 +33,7 @@ def told(path: Path, today: date, config: str = CONFIG) -> list[str]:
     return [line.replace(str(path) + "/", "") for line in lines]
 
 
-def test_each_configured_model_that_is_about_to_go_is_told_once_with_its_place(tmp_path: Path) -> None:
+def test_each_retiring_model_is_reported_once_with_its_place(tmp_path: Path) -> None:
     assert told(tmp_path, date(2026, 11, 25)) == [
         "the model `gpt-5` of openai is shut down on 2026-12-11 (llmcore.toml:4:1)",
         "the model `gpt-4o` of openai is shut down on 2027-01-14 (llmcore.toml:6:1)",
@@ -56,7 +56,7 @@ def test_a_warning_begins_90_days_before_the_end(tmp_path: Path, today: date, sa
 
 
 @pytest.mark.parametrize("model", ["openai:gpt-4", "openai:ft:gpt-4-0613:acme::1"])
-def test_a_model_with_colons_is_told_from_a_provider(tmp_path: Path, model: str) -> None:
+def test_a_model_with_colons_is_distinguished_from_a_provider(tmp_path: Path, model: str) -> None:
     config = f'[llm]\nprovider = "openai"\nmodel = "{model}"\n'
     assert len(told(tmp_path, date(2026, 11, 25), config)) == 1
 
@@ -65,7 +65,7 @@ def test_a_provider_that_is_not_there_or_knows_no_dates_warns_of_nothing(tmp_pat
     assert told(tmp_path, date(2030, 1, 1), '[models]\na = "echo:gpt-4"\nb = "nobody:gpt-4"\n') == []
 
 
-def test_the_commands_warn_on_stderr_and_go_on(tmp_path: Path) -> None:
+def test_the_commands_warn_on_stderr_and_continue(tmp_path: Path) -> None:
     cli = CommandLine(tmp_path)
     gone = "the model `gpt-4` of openai was shut down on 2026-10-23 (llmcore.toml:3:1)"
     (tmp_path / "llmcore.toml").write_text('[llm]\nprovider = "openai"\nmodel = "gpt-4"\n')

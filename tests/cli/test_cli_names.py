@@ -82,7 +82,7 @@ def test_commands_know_instances(cli: CommandLine) -> None:
     assert [row["name"] for row in used] == ["local:tiny"]
 
 
-def test_check_reports_every_name_at_once_and_what_is_not_installed(cli: CommandLine) -> None:
+def test_check_reports_all_unknown_and_uninstalled_names(cli: CommandLine) -> None:
     (cli.folder / "llmcore.toml").write_text(
         '[llm.lmstudio]\n[llm.local]\nbase_url = "x"\n[models]\na = ["echo:x", "mistral:mistral-large"]\n'
         'b = "zork:x"\n[limits.ecko]\nconcurrency = 1\n'

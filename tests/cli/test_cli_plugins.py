@@ -37,7 +37,7 @@ def broken(cli: CommandLine) -> CommandLine:
     return cli
 
 
-def test_list_tells_every_claimant_from_metadata_alone(broken: CommandLine) -> None:
+def test_list_shows_every_claimant_from_metadata(broken: CommandLine) -> None:
     done = broken("plugins")
     assert (done.stderr, done.returncode) == ("", 0)
     rows = [line.split(maxsplit=4) for line in done.stdout.splitlines()]
@@ -101,15 +101,13 @@ def test_broken_plugins_leave_every_command_working(broken: CommandLine, argumen
         ("nobody", "error[LC103]: unknown llm provider `nobody`"),
     ],
 )
-def test_a_broken_plugin_is_explained_where_it_is_asked_for(
-    broken: CommandLine, name: str, said: str
-) -> None:
+def test_a_broken_plugin_is_explained_when_it_is_used(broken: CommandLine, name: str, said: str) -> None:
     done = broken("plugins", "info", name)
     assert (done.returncode, done.stdout) == (6, "")
     assert said in done.stderr
 
 
-def test_info_tells_options_parameters_and_abilities(cli: CommandLine) -> None:
+def test_info_prints_options_parameters_and_abilities(cli: CommandLine) -> None:
     told = json.loads(cli("plugins", "info", "file", "--json").stdout)
     assert {"name": "max_size", "type": "Size", "required": False, "default": 10**9} in told["options"]
     assert "CacheProvider" in told["abilities"]
@@ -147,7 +145,7 @@ def test_a_plugins_command_is_called_with_its_arguments(cli: CommandLine) -> Non
     assert "did you mean `greet`?" in cli("gret").stderr
 
 
-def test_a_plugins_command_that_fails_is_told_without_a_traceback(cli: CommandLine) -> None:
+def test_a_failing_plugin_command_is_reported_without_a_traceback(cli: CommandLine) -> None:
     entries = {"llmcore.commands": "boom = llmcore_boom:main\ngone = llmcore_boom:missing"}
     cli.install(
         "llmcore-boom", entries, {"llmcore_boom": "def main(arguments):\n    raise ValueError('no')\n"}

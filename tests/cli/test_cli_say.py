@@ -27,7 +27,7 @@ def length(path: Path) -> float:
         return int(file.getnframes()) / int(file.getframerate())
 
 
-def test_a_text_is_said_into_a_file_with_nothing_configured(cli: CommandLine) -> None:
+def test_say_writes_a_file_without_configuration(cli: CommandLine) -> None:
     done = cli("say", "hello", "-o", "hello.wav")
     assert (done.returncode, done.stdout) == (0, "")
     assert length(cli.folder / "hello.wav") > 0.3
@@ -59,7 +59,7 @@ def test_words_and_stdin_make_one_text_and_audio_goes_into_a_pipe(cli: CommandLi
     assert len(done.stdout) > 2 * (cli.folder / "one.wav").stat().st_size
 
 
-def test_json_tells_what_was_spoken_and_the_second_time_it_was_kept(cli: CommandLine) -> None:
+def test_json_describes_the_speech_and_says_if_it_was_cached(cli: CommandLine) -> None:
     first = json.loads(cli("say", "hello", "-o", "a.wav", "--json").stdout)
     assert (first["file"], first["provider"], first["cost"], first["cached"]) == ("a.wav", "espeak", 0, False)
     assert first["size_bytes"] == (cli.folder / "a.wav").stat().st_size
@@ -92,7 +92,7 @@ def test_voice_and_settings_are_heard(cli: CommandLine) -> None:
         (("hi", "--play"), 2, "no audio player is installed"),
     ],
 )
-def test_what_cannot_be_done_says_so_and_leaves_no_file(
+def test_a_failed_command_leaves_no_file(
     cli: CommandLine, arguments: tuple[str, ...], code: int, said: str
 ) -> None:
     done = cli("say", *arguments, PATH="")
@@ -114,7 +114,7 @@ def test_the_summary_names_an_unknown_ending(cli: CommandLine) -> None:
     assert cli("say", "hello", "-o", "hello.m4a", "-f", "mp3").returncode == 0  # an explicit format wins
 
 
-def test_a_file_that_cannot_be_written_is_told(cli: CommandLine) -> None:
+def test_an_unwritable_file_is_reported(cli: CommandLine) -> None:
     (cli.folder / "round.wav").symlink_to("round.wav")
     done = cli("say", "hi", "-o", "round.wav")
     assert done.returncode == 2
@@ -122,7 +122,7 @@ def test_a_file_that_cannot_be_written_is_told(cli: CommandLine) -> None:
 
 
 @pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="the system names no streams so")
-def test_a_stream_of_the_process_is_written_to_as_it_is(cli: CommandLine) -> None:
+def test_a_stream_of_the_process_is_written_directly(cli: CommandLine) -> None:
     done = subprocess.run(
         [*cli.command, "say", "hi", "-o", "/proc/self/fd/1"],
         cwd=cli.folder,
@@ -134,7 +134,7 @@ def test_a_stream_of_the_process_is_written_to_as_it_is(cli: CommandLine) -> Non
 
 
 @pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="the system names no streams so")
-def test_a_reader_that_leaves_a_stream_early_is_no_error(cli: CommandLine) -> None:
+def test_a_reader_that_closes_a_stream_early_is_not_an_error(cli: CommandLine) -> None:
     with subprocess.Popen(
         [*cli.command, "say", "A sentence of words. " * 100, "-o", "/proc/self/fd/1"],
         cwd=cli.folder, env=cli.env, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
@@ -146,7 +146,7 @@ def test_a_reader_that_leaves_a_stream_early_is_no_error(cli: CommandLine) -> No
         assert (saying.wait(60), saying.stderr.read()) == (0, b"")
 
 
-def test_what_is_no_audio_never_becomes_a_file(cli: CommandLine) -> None:
+def test_invalid_audio_never_becomes_a_file(cli: CommandLine) -> None:
     (cli.folder / "llmcore.toml").write_text(
         '[voice]\nprovider = "speaker"\n[voice.speaker]\nformat = "mp3"\n'
     )
@@ -175,7 +175,7 @@ def test_a_player_is_given_the_whole_file(cli: CommandLine) -> None:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="a system without pseudo-terminals")
-def test_progress_of_a_long_text_is_shown_on_a_terminal_alone(cli: CommandLine) -> None:
+def test_progress_is_shown_only_on_a_terminal(cli: CommandLine) -> None:
     import pty
 
     text = "It rains. It pours. The old man is snoring."
@@ -219,7 +219,7 @@ def test_voices_are_listed_and_searched(cli: CommandLine) -> None:
     assert cli("voices", "--limit", "0").returncode == 2
 
 
-def test_a_filter_that_no_voice_has_is_told_with_its_neighbour(cli: CommandLine) -> None:
+def test_an_unknown_filter_is_reported_with_the_nearest_name(cli: CommandLine) -> None:
     done = cli("voices", "-p", "gendre=female")
     assert done.returncode == 2
     assert "did you mean `gender`?" in done.stderr

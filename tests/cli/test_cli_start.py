@@ -56,7 +56,7 @@ def modules_of(*arguments: str) -> set[str]:
 
 
 @pytest.mark.parametrize("option", ["--version", "-V"])
-def test_version_is_told_without_loading_anything(option: str) -> None:
+def test_version_is_printed_without_loading_anything(option: str) -> None:
     brought = modules_of(option)
     ours = {name for name in brought if name.startswith("llmcore")}
     assert ours == {"llmcore", "llmcore.cli"}
@@ -76,7 +76,7 @@ def test_help_of_a_command_loads_no_plugin() -> None:
     assert brought.isdisjoint({"pluggy", "openai", "asyncio", "lmdb", "llmcore.core", "llmcore.config"})
 
 
-def test_what_a_cached_answer_loads(cli: CommandLine) -> None:
+def test_a_cached_answer_loads_few_modules(cli: CommandLine) -> None:
     with Simulator() as upstream:
         settings = {
             "LLMCORE__LLM__PROVIDER": "openai",
@@ -107,7 +107,7 @@ def test_what_a_cached_answer_loads(cli: CommandLine) -> None:
     assert foreign <= {"llmcore", "llmcore_openai_optimized", "lmdb", "msgspec", "platformdirs", "pluggy"}
 
 
-def test_a_command_leaves_typing_extensions_to_those_who_want_it(cli: CommandLine) -> None:
+def test_no_command_loads_typing_extensions(cli: CommandLine) -> None:
     pytest.importorskip("typing_extensions", reason="comes with pydantic")
     code = "from llmcore.cli import main; main(['ask', 'Hi']); import typing_extensions"
     subprocess.run([sys.executable, "-c", code], cwd=cli.folder, env=cli.env, check=True, timeout=60)
@@ -134,7 +134,7 @@ def test_every_command_has_its_help() -> None:
         assert all(len(line) <= 100 for line in text.splitlines()), text
 
 
-def test_an_unknown_command_is_told_its_nearest_name(cli: CommandLine) -> None:
+def test_an_unknown_command_is_reported_with_the_nearest_name(cli: CommandLine) -> None:
     done = cli("modles")
     assert (done.returncode, done.stdout) == (2, "")
     first, expected, *rest = done.stderr.splitlines()
@@ -143,14 +143,14 @@ def test_an_unknown_command_is_told_its_nearest_name(cli: CommandLine) -> None:
     assert rest == ["  = help: did you mean `models`?", "  = fix: llmcore models"]
 
 
-def test_an_unknown_option_is_told_its_nearest_name(cli: CommandLine) -> None:
+def test_an_unknown_option_is_reported_with_the_nearest_name(cli: CommandLine) -> None:
     done = cli("ask", "--modle", "x", "Hi")
     assert done.returncode == 2
     assert done.stderr.startswith("error[LC001]: llmcore ask does not take --modle")
     assert "  = help: did you mean `--model`?\n" in done.stderr
 
 
-def test_an_unknown_action_is_told_its_nearest_name(cli: CommandLine) -> None:
+def test_an_unknown_action_is_reported_with_the_nearest_name(cli: CommandLine) -> None:
     done = cli("config", "shwo")
     assert done.returncode == 2
     assert done.stderr.splitlines()[0] == "error[LC001]: `llmcore config` does not know `shwo`"
@@ -169,20 +169,20 @@ def test_with_json_an_error_is_one_object_on_stderr(cli: CommandLine, arguments:
     assert told["error"]["exit_code"] == done.returncode == 2
 
 
-def test_colour_is_for_those_who_want_it(cli: CommandLine) -> None:
+def test_color_can_be_turned_on_and_off(cli: CommandLine) -> None:
     assert "\x1b[" not in cli("nothing").stderr
     assert "\x1b[1;31merror[LC002]:\x1b[0m" in cli("nothing", FORCE_COLOR="1").stderr
     assert "\x1b[" not in cli("nothing", FORCE_COLOR="1", NO_COLOR="1").stderr
     assert "\x1b[" not in cli("--no-color", "nothing", FORCE_COLOR="1").stderr
 
 
-def test_there_is_no_traceback_unless_it_is_wanted(cli: CommandLine) -> None:
+def test_a_traceback_is_printed_only_on_request(cli: CommandLine) -> None:
     assert "Traceback" not in cli("ask", "-p", "nothing=1", "Hi").stderr
     assert "Traceback" in cli("ask", "-p", "nothing=1", "Hi", LLMCORE_TRACEBACK="1").stderr
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="a closed pipe is a POSIX matter here")
-def test_a_reader_that_leaves_early_is_no_error(cli: CommandLine) -> None:
+def test_a_reader_that_closes_the_pipe_early_is_not_an_error(cli: CommandLine) -> None:
     process = subprocess.Popen(
         [*cli.command, "ask", "-"],
         env=cli.env,
@@ -203,7 +203,7 @@ def test_a_reader_that_leaves_early_is_no_error(cli: CommandLine) -> None:
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no device that is always full")
 @pytest.mark.parametrize("unbuffered", ["", "1"])
-def test_an_output_that_takes_no_more_is_told_in_words(cli: CommandLine, unbuffered: str) -> None:
+def test_a_full_output_is_reported_in_plain_words(cli: CommandLine, unbuffered: str) -> None:
     with Path("/dev/full").open("wb") as full:
         done = subprocess.run(
             [*cli.command, "plugins", "list"],
@@ -219,12 +219,12 @@ def test_an_output_that_takes_no_more_is_told_in_words(cli: CommandLine, unbuffe
     assert "Exception ignored" not in done.stderr
 
 
-def test_what_the_output_cannot_show_is_replaced(cli: CommandLine) -> None:
+def test_characters_without_an_encoding_are_replaced(cli: CommandLine) -> None:
     done = cli("ask", "Grüße 😀", PYTHONIOENCODING="ascii", PYTHONUTF8="0")
     assert (done.stdout, done.returncode) == ("You said: Gr??e ?\n", 0)
 
 
-def test_the_guide_tells_the_exit_codes_that_help_tells() -> None:
+def test_guide_and_help_list_the_same_exit_codes() -> None:
     guide = Path(__file__).parents[2] / "docs" / "guides" / "cli.md"
     rows = [line.strip("| ").split(" | ", 1) for line in guide.read_text(encoding="utf-8").splitlines()]
     told = {int(row[0]): row[1] for row in rows if row[0].isdecimal()}

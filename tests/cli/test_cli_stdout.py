@@ -69,7 +69,7 @@ def at_the_shell(cli: CommandLine, rest: str, **env: str) -> subprocess.Complete
 @pytest.mark.parametrize(
     "how", [("ask", "hi"), ("ask", "--stream", "hi"), ("chat",), ("ask", "--json", "hi")], ids=" ".join
 )
-def test_what_plugins_and_c_libraries_print_goes_to_stderr(cli: CommandLine, how: tuple[str, ...]) -> None:
+def test_output_of_plugins_and_c_libraries_goes_to_stderr(cli: CommandLine, how: tuple[str, ...]) -> None:
     done = cli(*how, stdin="hi\n" if how == ("chat",) else "", **USES_LOUD)
     assert done.returncode == 0
     answer = json.loads(done.stdout)["text"] + "\n" if "--json" in how else done.stdout
@@ -85,7 +85,7 @@ def test_unbuffered_python_keeps_the_answer_apart_too(cli: CommandLine) -> None:
     assert (done.returncode, done.stdout) == (0, "You said: hi\n")
 
 
-def test_what_the_command_of_a_plugin_prints_is_its_answer(cli: CommandLine) -> None:
+def test_output_of_a_plugin_command_goes_to_stdout(cli: CommandLine) -> None:
     cli.install(
         "llmcore-greet", {"llmcore.commands": "greet = llmcore_greet:greet"}, {"llmcore_greet": COMMAND}
     )
@@ -117,9 +117,7 @@ def test_json_arrives_whole_in_every_encoding(cli: CommandLine, encoding: str) -
 
 @pytest.mark.parametrize(("encoding", "lost"), [("ascii", 4), ("cp1252", 3), ("utf-8", 0)])
 @pytest.mark.parametrize("stream", ["--stream", "--no-stream"])
-def test_characters_that_the_encoding_lacks_are_told_of(
-    cli: CommandLine, encoding: str, lost: int, stream: str
-) -> None:
+def test_replaced_characters_are_reported(cli: CommandLine, encoding: str, lost: int, stream: str) -> None:
     done = at_the_shell(
         cli, f"ask {stream} '{TEXT}'", PYTHONIOENCODING=encoding, PYTHONUTF8="0", LC_ALL="C.UTF-8"
     )
@@ -159,7 +157,7 @@ def test_closed_streams_leave_the_exit_code_and_the_other_streams_as_they_are(
         assert done.stdout == b""
 
 
-def test_a_full_stdout_is_told_whatever_is_printed(cli: CommandLine) -> None:
+def test_a_full_stdout_is_reported_by_every_command(cli: CommandLine) -> None:
     for command in ("ask hi", "ask --json hi", "--version", "--help", "plugins", "completion bash"):
         done = at_the_shell(cli, f"{command} > /dev/full")
         assert done.returncode == 2, command

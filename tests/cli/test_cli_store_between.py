@@ -63,7 +63,7 @@ def test_a_file_with_the_longest_name_is_written(cli: CommandLine, tmp_path: Pat
     assert parts_of(tmp_path) == []
 
 
-def test_what_a_link_leads_to_is_written_and_keeps_its_mode(cli: CommandLine, tmp_path: Path) -> None:
+def test_the_target_of_a_link_is_written_and_keeps_its_mode(cli: CommandLine, tmp_path: Path) -> None:
     cli("store", "put", "k", stdin="12345")
     (tmp_path / "real").mkdir()
     (tmp_path / "real" / "file").write_bytes(b"old")
@@ -83,7 +83,7 @@ def test_what_a_link_leads_to_is_written_and_keeps_its_mode(cli: CommandLine, tm
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no device that is always full")
-def test_a_full_stdout_is_told_in_words(cli: CommandLine, tmp_path: Path) -> None:
+def test_a_full_stdout_is_reported_in_plain_words(cli: CommandLine, tmp_path: Path) -> None:
     for size in (10, 1_000_000):
         cli("store", "put", "k", stdin="1" * size)
         with Path("/dev/full").open("wb") as full:
@@ -124,7 +124,7 @@ def test_a_put_that_is_interrupted_keeps_nothing(cli: CommandLine, tmp_path: Pat
     assert [path.name for path in data.iterdir()] == ["big"]
 
 
-def test_with_json_each_action_says_what_it_did(cli: CommandLine) -> None:
+def test_with_json_each_action_reports_what_it_did(cli: CommandLine) -> None:
     def told(*arguments: str, stdin: str = "") -> Any:
         return json.loads(cli("store", *arguments, "--json", stdin=stdin).stdout)
 
@@ -134,7 +134,7 @@ def test_with_json_each_action_says_what_it_did(cli: CommandLine) -> None:
     assert told("rm", "m", "nothing") == {"schema": 1, "deleted": ["m"]}
 
 
-def test_what_is_not_there_is_told_in_the_words_of_the_shell(cli: CommandLine) -> None:
+def test_missing_files_are_reported_with_commands_of_the_shell(cli: CommandLine) -> None:
     cli("store", "put", "k", stdin="1")
     done = cli("store", "cp", "nothing", "x")
     assert (done.returncode, "fix: llmcore store ls" in done.stderr) == (1, True)

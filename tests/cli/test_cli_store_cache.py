@@ -60,7 +60,7 @@ def test_ls_lists_keys_one_a_line_or_with_size_and_time(cli: CommandLine) -> Non
     ]
 
 
-def test_rm_removes_what_is_there_and_tells_what_is_not(cli: CommandLine) -> None:
+def test_rm_removes_existing_files_and_reports_missing_ones(cli: CommandLine) -> None:
     cli("store", "put", "a", stdin="1")
     done = cli("store", "rm", "a", "b")
     assert (done.returncode, done.stdout) == (1, "")
@@ -113,7 +113,7 @@ def test_a_large_file_shows_its_progress_on_a_terminal_and_nowhere_else(
     assert on_a_terminal(cli, "store", "put", "small", "small")[1] == "kept 1.0 KB under small\r\n"
 
 
-def test_what_cannot_be_got_leaves_the_file_that_was_there(cli: CommandLine, tmp_path: Path) -> None:
+def test_a_failed_get_keeps_the_existing_file(cli: CommandLine, tmp_path: Path) -> None:
     (tmp_path / "out").write_bytes(b"old")
     assert cli("store", "get", "nothing", "-o", "out").returncode == 1
     assert (tmp_path / "out").read_bytes() == b"old"
@@ -133,7 +133,7 @@ def test_what_cannot_be_got_leaves_the_file_that_was_there(cli: CommandLine, tmp
         ([], 2, "`llmcore store` needs an action"),
     ],
 )
-def test_what_cannot_be_is_told(cli: CommandLine, arguments: list[str], code: int, said: str) -> None:
+def test_invalid_keys_are_reported(cli: CommandLine, arguments: list[str], code: int, said: str) -> None:
     done = cli("store", *arguments)
     assert (done.returncode, done.stdout) == (code, "")
     assert said in done.stderr
@@ -145,7 +145,7 @@ def test_a_storage_that_is_not_installed_is_6(cli: CommandLine) -> None:
     assert "llmcore-storage-object" in done.stderr
 
 
-def test_cache_stats_tell_what_is_kept(cli: CommandLine, empty_home: Path) -> None:
+def test_cache_stats_describe_the_entries(cli: CommandLine, empty_home: Path) -> None:
     cli("ask", "one")
     cli("ask", "two")
     told = json.loads(cli("cache", "stats", "--json", "--keys").stdout)
@@ -160,7 +160,7 @@ def test_cache_stats_tell_what_is_kept(cli: CommandLine, empty_home: Path) -> No
     assert "entries    2 (0 of them an application's own values)\n" in cli("cache").stdout
 
 
-def test_cache_clear_forgets_the_configured_namespace_alone(cli: CommandLine) -> None:
+def test_cache_clear_clears_only_the_configured_namespace(cli: CommandLine) -> None:
     cli("ask", "one")
     cli("ask", "one", LLMCORE__CACHE__NAMESPACE="other")
     done = cli("cache", "clear")

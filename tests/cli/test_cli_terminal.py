@@ -72,7 +72,7 @@ def _read(parent: int) -> bytes:
 
 
 @pytest.mark.parametrize("stream", ["--stream", "--no-stream"])
-def test_the_footer_names_who_answered(stream: str, cli: CommandLine, server: Simulator) -> None:
+def test_the_footer_names_the_provider(stream: str, cli: CommandLine, server: Simulator) -> None:
     assert server.url
     assert "tiny · openai · " in see(cli, "ask", stream, "Hi", MY_KEY="x")
     assert "small · openai · " in see(cli, "ask", stream, "-m", "openai:small", "Hi", MY_KEY="x")
@@ -83,7 +83,7 @@ def test_the_footer_names_the_model_that_took_over(cli: CommandLine, server: Sim
     assert "small · openai · " in see(cli, "ask", "-m", "safe", "Hi", MY_KEY="x")
 
 
-def test_echo_says_what_it_is_and_what_to_do_next(cli: CommandLine) -> None:
+def test_echo_explains_itself_and_the_next_steps(cli: CommandLine) -> None:
     shown = see(cli, "ask", "Hi")
     assert " · echo · " in shown
     assert "echo is the built-in stand-in" in shown
@@ -95,17 +95,17 @@ def test_echo_says_what_it_is_and_what_to_do_next(cli: CommandLine) -> None:
     assert "11434" in shown
 
 
-def test_the_key_is_not_asked_for_where_it_is_set(cli: CommandLine) -> None:
+def test_the_next_steps_omit_a_key_that_is_set(cli: CommandLine) -> None:
     assert "export OPENAI_API_KEY=sk" not in see(cli, "ask", "Hi", OPENAI_API_KEY="x")
 
 
-def test_a_pipe_gets_the_answer_alone(cli: CommandLine) -> None:
+def test_a_pipe_gets_only_the_answer(cli: CommandLine) -> None:
     done = cli("ask", "Hi")
     assert (done.stdout, done.stderr) == ("You said: Hi\n", "")
 
 
 @pytest.mark.parametrize("stream", ["--stream", "--no-stream"])
-def test_a_wait_is_shown_and_taken_away(stream: str, cli: CommandLine, server: Simulator) -> None:
+def test_a_wait_is_shown_and_removed(stream: str, cli: CommandLine, server: Simulator) -> None:
     server.fail(Fault.slow(2.5))
     shown = see(cli, "ask", stream, "Hi", MY_KEY="x")
     assert "\rwaiting for openai:tiny, " in shown
@@ -142,7 +142,7 @@ def test_a_table_that_is_piped_is_whole(monkeypatch: pytest.MonkeyPatch) -> None
     assert "gpt-5.6-luna-with-a-long-name" in render_table(HEADERS, ROWS, PLAIN)
 
 
-def test_plugins_marks_what_is_in_use(cli: CommandLine) -> None:
+def test_plugins_marks_providers_in_use(cli: CommandLine) -> None:
     (cli.folder / "llmcore.toml").write_text('[cache]\nprovider = "memory"\n')
     used = [line.split()[:2] for line in cli("plugins").stdout.splitlines() if "in use" in line]
     assert ["echo", "llm"] in used
@@ -189,7 +189,7 @@ def test_bash_completes_values(words: list[str], completed: str, cli: CommandLin
     assert completed in done.stdout.split(), done
 
 
-def test_completion_says_nothing_of_a_broken_configuration(cli: CommandLine) -> None:
+def test_completion_is_silent_about_a_broken_configuration(cli: CommandLine) -> None:
     (cli.folder / "llmcore.toml").write_text("[[[")
     done = cli("completion", "values", "models")
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")

@@ -32,7 +32,7 @@ def rows(cli: CommandLine, *arguments: str) -> list[dict[str, Any]]:
     return found
 
 
-def test_a_day_is_what_is_shown_where_nothing_is_said(spent: CommandLine) -> None:
+def test_usage_shows_the_day_by_default(spent: CommandLine) -> None:
     done = spent("usage")
     assert (done.returncode, done.stderr) == (0, "")
     head, line = done.stdout.splitlines()
@@ -57,7 +57,7 @@ def test_csv_is_csv(spent: CommandLine) -> None:
     assert [line["call"] for line in as_json] == [line["call"] for line in exported]
 
 
-def test_budgets_show_what_is_left(spent: CommandLine) -> None:
+def test_budgets_show_the_remaining_amount(spent: CommandLine) -> None:
     states = json.loads(spent("usage", "budget", "--json").stdout)["budgets"]
     assert [(state["name"], state["limit"]) for state in states] == [("day", 0.02), ("total tag=x", 1.0)]
     assert states[0]["spent"] > 0

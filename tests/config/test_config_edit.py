@@ -61,7 +61,7 @@ def test_new_keys_and_tables_are_added(file: Path) -> None:
     assert "# a word" in file.read_text()
 
 
-def test_a_file_is_made_where_there_is_none_for_its_owner_alone(tmp_path: Path) -> None:
+def test_a_new_file_is_readable_only_by_its_owner(tmp_path: Path) -> None:
     file = tmp_path / "new/llmcore.toml"
     set_value(file, "llm.provider", "openai")
     assert tree(file) == {"llm": {"provider": "openai"}}
@@ -69,7 +69,7 @@ def test_a_file_is_made_where_there_is_none_for_its_owner_alone(tmp_path: Path) 
     assert stat.S_IMODE(file.parent.stat().st_mode) == 0o700
 
 
-def test_the_mode_and_a_link_are_kept_and_nothing_is_left_behind(file: Path) -> None:
+def test_the_mode_and_a_link_are_kept_without_temporary_files(file: Path) -> None:
     file.chmod(0o644)
     link = file.parent / "link.toml"
     link.symlink_to(file)
@@ -98,7 +98,7 @@ def test_the_mode_and_a_link_are_kept_and_nothing_is_left_behind(file: Path) -> 
         ("cache", "redis", '`cache` must be a table, got "redis"'),
     ],
 )
-def test_what_would_not_load_is_refused_and_changes_nothing(
+def test_an_invalid_value_is_rejected_and_changes_nothing(
     key: str, text: str, message: str, file: Path
 ) -> None:
     with pytest.raises(ConfigError) as caught:
@@ -108,7 +108,7 @@ def test_what_would_not_load_is_refused_and_changes_nothing(
 
 
 @pytest.mark.parametrize("key", ["", ".", "a..b", "llm.", 'prices."x'])
-def test_a_key_that_is_none_is_refused(key: str, file: Path) -> None:
+def test_an_invalid_key_is_rejected(key: str, file: Path) -> None:
     with pytest.raises(ConfigError, match="a key must be"):
         set_value(file, key, "x")
 
@@ -174,7 +174,7 @@ def test_in_a_pyproject_the_key_goes_below_tool_llmcore(tmp_path: Path) -> None:
     assert load_settings(env={}, cwd=tmp_path).llm.provider == "echo"
 
 
-def test_unset_takes_a_key_or_a_table_out_and_says_whether_it_was_there(file: Path) -> None:
+def test_unset_removes_a_key_or_table_and_returns_whether_it_existed(file: Path) -> None:
     assert unset(file, "llm.openai")
     assert unset(file, "cache.ttl")
     assert not unset(file, "cache.ttl")
@@ -189,7 +189,7 @@ def test_a_file_that_is_not_toml_is_not_edited(file: Path) -> None:
     assert file.read_text() == "[llm\n"
 
 
-def test_a_folder_that_may_not_be_written_is_told(tmp_path: Path) -> None:
+def test_an_unwritable_folder_is_reported(tmp_path: Path) -> None:
     (tmp_path / "in_the_way").write_text("")
     with pytest.raises(ConfigError, match="cannot be written"):
         write_example(tmp_path / "in_the_way/llmcore.toml")
@@ -223,7 +223,7 @@ words = st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Cs"]), m
 @pytest.mark.slow
 @given(name=names, option=names, word=words, number=st.integers(-(10**9), 10**9))
 @settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
-def test_what_is_set_is_read_back(name: str, option: str, word: str, number: int, tmp_path: Path) -> None:
+def test_a_set_value_is_read_back(name: str, option: str, word: str, number: int, tmp_path: Path) -> None:
     file = tmp_path / "llmcore.toml"
     file.write_text(ORIGINAL)
     key = format_key(("cache", "x" + name, "o" + option))

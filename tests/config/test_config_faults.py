@@ -22,7 +22,7 @@ def faults_of(text: str | bytes, tmp_path: Path, **env: str) -> ConfigError:
     return caught.value
 
 
-def test_an_unknown_key_is_told_as_the_design_shows(tmp_path: Path) -> None:
+def test_an_unknown_key_is_reported_in_the_documented_format(tmp_path: Path) -> None:
     error = faults_of('[llm]\nprovider = "openai"\nmodle = "gpt-5.6-luna"\n', tmp_path)
     assert error.render() == (
         "error[LC102]: unknown key `modle` in [llm]\n"
@@ -54,7 +54,7 @@ def test_a_bad_duration_points_at_the_value(tmp_path: Path) -> None:
     )
 
 
-def test_all_faults_of_all_layers_are_told_at_once(tmp_path: Path) -> None:
+def test_all_faults_of_all_layers_are_reported_together(tmp_path: Path) -> None:
     error = faults_of(
         '[llm]\nmodle = "x"\n[cahce]\nttl = 1\n[retry]\nattempts = 0\n[profiles.p.cache]\nttl = -1\n',
         tmp_path,
@@ -79,7 +79,7 @@ def test_a_misspelt_variable_is_mended_by_a_line_for_the_shell(tmp_path: Path) -
     assert error.fix == "unset LLMCORE__CACHE__TLL; export LLMCORE__CACHE__TTL=1h"
 
 
-def test_a_misspelt_section_is_told_with_its_nearest(tmp_path: Path) -> None:
+def test_a_misspelt_section_is_reported_with_the_nearest_name(tmp_path: Path) -> None:
     assert faults_of('[cahce]\nprovider = "redis"\n', tmp_path).render() == (
         "error[LC102]: unknown section [cahce]\n"
         " --> llmcore.toml:1:2\n"
@@ -91,13 +91,13 @@ def test_a_misspelt_section_is_told_with_its_nearest(tmp_path: Path) -> None:
     )
 
 
-def test_a_key_outside_its_section_is_told_where_it_belongs(tmp_path: Path) -> None:
+def test_a_key_outside_its_section_is_reported_with_the_right_section(tmp_path: Path) -> None:
     error = faults_of('model = "x"\n', tmp_path)
     assert error.suggestion == "llm.model"
     assert error.fix == "llmcore config unset model && llmcore config set llm.model x"
 
 
-def test_an_eviction_that_nobody_knows_is_told_with_those_there_are(tmp_path: Path) -> None:
+def test_an_unknown_eviction_is_reported_with_the_known_ones(tmp_path: Path) -> None:
     error = faults_of('[cache]\neviction = "fifo"\n', tmp_path)
     assert error.message == '`eviction` must be "lru" or "lfu", got "fifo"'
     assert (
@@ -107,7 +107,7 @@ def test_an_eviction_that_nobody_knows_is_told_with_those_there_are(tmp_path: Pa
     assert error.fix == "llmcore config set cache.eviction lru"
 
 
-def test_a_loop_in_models_is_told_with_both_ends(tmp_path: Path) -> None:
+def test_a_loop_in_models_is_reported_with_both_ends(tmp_path: Path) -> None:
     error = faults_of('[models]\nfast = ["openai:a", "smart"]\nsmart = "fast"\nother = "smart"\n', tmp_path)
     assert error.render() == (
         "error[LC105]: models.fast refers to itself: fast -> smart -> fast\n"
@@ -120,7 +120,7 @@ def test_a_loop_in_models_is_told_with_both_ends(tmp_path: Path) -> None:
     )
 
 
-def test_a_model_without_its_provider_is_told(tmp_path: Path) -> None:
+def test_a_model_without_its_provider_is_reported(tmp_path: Path) -> None:
     error = faults_of(
         '[llm]\nprovider = "openai"\n[models]\nfast = "gpt"\nsafe = ["openai:a", "fsat"]\n', tmp_path
     )
@@ -168,7 +168,7 @@ def test_a_model_without_its_provider_is_told(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_what_does_not_fit_is_told_with_its_place(
+def test_an_invalid_value_is_reported_with_its_place(
     text: str, message: str, where: str, tmp_path: Path
 ) -> None:
     error = faults_of(text, tmp_path)
@@ -176,7 +176,7 @@ def test_what_does_not_fit_is_told_with_its_place(
     assert (error.message, error.where) == (message, f"llmcore.toml:{where}")
 
 
-def test_toml_that_is_none_is_told_with_line_and_pointer(tmp_path: Path) -> None:
+def test_invalid_toml_is_reported_with_line_and_pointer(tmp_path: Path) -> None:
     assert faults_of("[llm]\nprovider = openai\n", tmp_path).render() == (
         "error[LC107]: not TOML: invalid value\n"
         " --> llmcore.toml:2:12\n"
@@ -195,7 +195,7 @@ def test_toml_that_breaks_off_points_at_its_end(tmp_path: Path) -> None:
     assert (error.message, error.where) == ("not TOML: unclosed array", "llmcore.toml:3:6")
 
 
-def test_a_file_that_is_not_utf8_is_told_with_the_byte(tmp_path: Path) -> None:
+def test_a_file_that_is_not_utf8_is_reported_with_the_byte(tmp_path: Path) -> None:
     error = faults_of(b'[llm]\n# caf\xe9\nprovider = "echo"\n', tmp_path)
     assert (error.code, error.where) == ("LC107", "llmcore.toml:2:6")
     assert error.message == "the file is not UTF-8: byte 0xe9"
@@ -210,7 +210,7 @@ def test_a_huge_file_a_folder_and_deep_nesting_are_refused(tmp_path: Path) -> No
         load_settings(str(tmp_path), env={}, cwd=tmp_path)
 
 
-def test_a_file_that_may_not_be_read_is_told(tmp_path: Path) -> None:
+def test_an_unreadable_file_is_reported(tmp_path: Path) -> None:
     (tmp_path / "llmcore/config.toml").mkdir(parents=True)
     with pytest.raises(ConfigError) as caught:
         load_settings({}, env={"XDG_CONFIG_HOME": str(tmp_path)}, cwd=tmp_path)
@@ -230,7 +230,7 @@ def test_long_lines_are_cut_around_the_fault_and_control_characters_do_not_reach
     assert "\u202e" not in (error.excerpt or "")
 
 
-def test_the_pointer_stands_below_its_key_after_wide_characters(tmp_path: Path) -> None:
+def test_the_pointer_is_below_its_key_after_wide_characters(tmp_path: Path) -> None:
     error = faults_of('llm = { "\u6a21\u578b" = 1 }', tmp_path)
     assert error.excerpt == '1 | llm = { "\u6a21\u578b" = 1 }\n  |         ^^^^^^'
 
@@ -256,12 +256,12 @@ def test_a_dict_is_checked_like_a_file(source: Any, message: str, where: str) ->
     assert (caught.value.message, caught.value.where) == (message, f"load(...){where}")
 
 
-def test_what_is_no_source_at_all_is_refused() -> None:
+def test_an_invalid_source_is_rejected() -> None:
     with pytest.raises(ConfigError, match="the configuration must be a path, a dict or None, got int"):
         load_settings(3, env={})  # type: ignore[arg-type]
 
 
-def test_variables_that_name_no_key_or_contradict_each_other_are_told(tmp_path: Path) -> None:
+def test_variables_without_a_key_or_in_conflict_are_reported(tmp_path: Path) -> None:
     error = faults_of("", tmp_path, LLMCORE__="x", LLMCORE__LLM__ECHO="1", LLMCORE__LLM__ECHO__X="2")
     assert [fault.where for fault in error.faults] == [
         "LLMCORE__",
@@ -270,7 +270,7 @@ def test_variables_that_name_no_key_or_contradict_each_other_are_told(tmp_path: 
     ]
 
 
-def test_faults_of_the_users_own_file_are_mended_there(tmp_path: Path) -> None:
+def test_fixes_for_the_user_file_change_that_file(tmp_path: Path) -> None:
     file = tmp_path / "llmcore/config.toml"
     file.parent.mkdir()
     file.write_text('[llm]\nmodle = "x"\n')

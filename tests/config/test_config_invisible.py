@@ -65,7 +65,7 @@ def test_the_same_characters_are_welcome_in_quotes_and_comments(tmp_path: Path) 
     assert load_settings(env={}, cwd=tmp_path).cache.namespace == "a\u200db"
 
 
-def test_another_fault_on_the_line_is_told_as_such(tmp_path: Path) -> None:
+def test_another_fault_on_the_line_is_reported_separately(tmp_path: Path) -> None:
     (tmp_path / "llmcore.toml").write_text("# \u200b\n[cache]\nttl = 2h\n", encoding="utf-8")
     with pytest.raises(ConfigError, match="not TOML") as caught:
         load_settings(env={}, cwd=tmp_path)

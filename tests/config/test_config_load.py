@@ -85,7 +85,7 @@ def test_every_section_of_a_file_is_read(tmp_path: Path) -> None:
     assert settings.observers == ("log",)
 
 
-def test_a_ttl_of_never_is_none() -> None:
+def test_a_ttl_of_never_is_read_as_none() -> None:
     assert load_settings({"cache": {"ttl": "never"}}, env={}).cache.ttl is None
 
 
@@ -158,7 +158,7 @@ def test_the_nearest_project_file_going_up_is_taken(tmp_path: Path) -> None:
     assert load_settings(env={}, cwd=deep).llm.provider == "own"
 
 
-def test_a_broken_pyproject_that_is_not_about_us_is_left_alone(tmp_path: Path) -> None:
+def test_a_broken_pyproject_without_our_table_is_ignored(tmp_path: Path) -> None:
     write(tmp_path / "pyproject.toml", 'dependencies = ["llmcore-host"\n')
     assert load_settings(env={}, cwd=tmp_path).llm.provider == "echo"
     write(tmp_path / "pyproject.toml", "[tool.llmcore.llm]\nprovider = \n")
@@ -176,7 +176,7 @@ def test_a_path_and_llmcore_config_take_the_project_files_place(tmp_path: Path) 
     assert load_settings({}, env=env, cwd=tmp_path).llm.provider == "echo"
 
 
-def test_a_file_that_is_not_there_is_told_with_who_named_it(tmp_path: Path) -> None:
+def test_a_missing_file_is_reported_with_the_source_of_its_name(tmp_path: Path) -> None:
     write(tmp_path / "llmcore.toml", "")
     with pytest.raises(ConfigError) as caught:
         load_settings("llmcor.toml", env={}, cwd=tmp_path)
@@ -201,11 +201,11 @@ def test_a_byte_order_mark_and_crlf_do_no_harm(tmp_path: Path) -> None:
     ("text", "read"),
     [("7", 7.0), ('"7s"', 7.0), ("7m", 420.0)],
 )
-def test_environment_values_are_toml_where_they_can_be(text: str, read: float) -> None:
+def test_environment_values_are_parsed_as_toml_if_possible(text: str, read: float) -> None:
     assert load_settings({}, env={"LLMCORE__RETRY__IDLE": text}).retry.idle_s == read
 
 
-def test_environment_text_stays_text_where_text_is_wanted() -> None:
+def test_environment_values_stay_text_for_text_settings() -> None:
     settings = load_settings({}, env={"LLMCORE__CACHE__NAMESPACE": "007", "LLMCORE__LLM__MODEL": ""})
     assert settings.cache.namespace == "007"
     assert settings.llm.model is None
@@ -249,7 +249,7 @@ def test_an_unknown_profile_names_the_nearest() -> None:
     )
 
 
-def test_settings_do_not_change_even_when_what_they_were_made_of_does() -> None:
+def test_settings_do_not_change_with_their_source() -> None:
     source = {"llm": {"echo": {"words": ["a"]}}}
     settings = load_settings(source, env={})
     source["llm"]["echo"]["words"].append("b")

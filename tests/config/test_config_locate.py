@@ -129,7 +129,7 @@ def test_each_form_of_key_and_value_is_found(
     assert (tuple(place.key), tuple(place.value)) == (key, value)
 
 
-def test_nothing_is_found_that_is_not_there() -> None:
+def test_only_existing_keys_are_located() -> None:
     assert set(paths_of(tomllib.loads(DOCUMENT))) == set(locate(DOCUMENT))
 
 

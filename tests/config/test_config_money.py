@@ -69,13 +69,13 @@ def test_every_key_of_a_budget_is_read(tmp_path: Path) -> None:
     ]
 
 
-def test_what_is_not_said_of_a_budget_is_the_careful_choice() -> None:
+def test_defaults_of_a_budget_are_the_strict_ones() -> None:
     (budget,) = load_settings({"budget": {"limit": 1}}, env={}).budgets
     assert (budget.per, budget.on_exceed, budget.unknown_price) == ("total", "refuse", "refuse")
     assert (budget.alert_at, budget.alert_url, budget.alert_command) == ((), None, ())
 
 
-def test_without_any_of_it_there_is_no_budget_no_limit_and_a_ledger(tmp_path: Path) -> None:
+def test_by_default_there_is_a_ledger_without_budgets_and_limits(tmp_path: Path) -> None:
     settings = load_settings({}, env={"HOME": str(tmp_path)})
     assert (settings.budgets, dict(settings.limits)) == ((), {})
     assert (settings.ledger.durability, settings.ledger.enabled) == ("normal", True)
@@ -150,7 +150,7 @@ def test_a_dict_is_read_like_a_file_and_copied() -> None:
     assert [(budget.limit, budget.alert_url) for budget in settings.budgets] == [(Decimal(1), Secret(HOOK))]
 
 
-def test_where_an_alert_goes_is_looked_up_when_it_is_asked_for(tmp_path: Path) -> None:
+def test_the_address_of_an_alert_is_resolved_when_it_is_used(tmp_path: Path) -> None:
     settings = load('[[budgets]]\nlimit = 1\nalert_url = "env:ALERT_WEBHOOK"\n', tmp_path)
     assert [item.value for item in settings.items() if item.key == "budgets.0.alert_url"] == [
         '"env:ALERT_WEBHOOK"'
@@ -174,7 +174,7 @@ def test_where_an_alert_goes_is_looked_up_when_it_is_asked_for(tmp_path: Path) -
     assert settings.budgets[0].alert_url == Secret(HOOK)
 
 
-def test_nothing_that_is_shown_tells_where_an_alert_goes(tmp_path: Path) -> None:
+def test_the_address_of_an_alert_is_never_shown(tmp_path: Path) -> None:
     cli = CommandLine(tmp_path)
     (tmp_path / "llmcore.toml").write_text(
         f'[budget]\nlimit = 1\nalert_url = "{HOOK}"\n[[budgets]]\nlimit = 2\ntag = "a"\nalert_url = "{HOOK}"\n'

@@ -118,12 +118,14 @@ def faults_of(text: str, tmp_path: Path, **env: str) -> list[ConfigError]:
         ("[ledger]\npath = 3", "`path` must be text, got 3", "2:8"),
     ],
 )
-def test_what_does_not_fit_is_told_at_its_line(text: str, message: str, where: str, tmp_path: Path) -> None:
+def test_an_invalid_value_is_reported_at_its_line(
+    text: str, message: str, where: str, tmp_path: Path
+) -> None:
     (fault,) = faults_of(text, tmp_path)
     assert (fault.message, fault.where) == (message, f"llmcore.toml:{where}")
 
 
-def test_a_budget_for_one_model_in_the_wrong_place_is_told_the_right_one(tmp_path: Path) -> None:
+def test_a_model_in_budget_is_reported_with_the_right_table(tmp_path: Path) -> None:
     (fault,) = faults_of('[budget]\nlimit = 1\nmodel = "openai:x"\n', tmp_path)
     assert fault.render() == (
         "error[LC102]: unknown key `model` in [budget]\n"
@@ -136,7 +138,7 @@ def test_a_budget_for_one_model_in_the_wrong_place_is_told_the_right_one(tmp_pat
     )
 
 
-def test_two_budgets_for_the_same_calls_and_period_are_told_with_both_places(tmp_path: Path) -> None:
+def test_duplicate_budgets_are_reported_with_both_places(tmp_path: Path) -> None:
     (fault,) = faults_of(
         '[budget]\nlimit = 1\n[[budgets]]\nlimit = 2\ntag = "a"\n[[budgets]]\nlimit = 3\nper = "total"\n',
         tmp_path,
@@ -162,7 +164,7 @@ def test_two_budgets_for_the_same_calls_and_period_are_told_with_both_places(tmp
         ("LLMCORE__BUDGETS", "`budgets` must be a list of tables, got 5"),
     ],
 )
-def test_a_variable_that_fits_no_entry_is_told(name: str, message: str, tmp_path: Path) -> None:
+def test_a_variable_without_an_entry_is_reported(name: str, message: str, tmp_path: Path) -> None:
     (fault,) = faults_of("[[budgets]]\nlimit = 1\n", tmp_path, **{name: "5"})
     assert (fault.message, fault.where) == (message, name)
 
@@ -180,7 +182,7 @@ def test_a_variable_that_fits_no_entry_is_told(name: str, message: str, tmp_path
         f'alert_url = "{HOOK}"',
     ],
 )
-def test_no_fault_shows_where_an_alert_goes(text: str, tmp_path: Path) -> None:
+def test_no_fault_shows_the_address_of_an_alert(text: str, tmp_path: Path) -> None:
     for fault in faults_of(text, tmp_path):
         assert "canary" not in fault.render()
 

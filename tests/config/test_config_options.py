@@ -85,7 +85,7 @@ def test_a_missing_table_gives_the_providers_defaults(tmp_path: Path) -> None:
     assert read("", RedisOptions, tmp_path) == RedisOptions()
 
 
-def test_values_become_what_the_fields_say(tmp_path: Path) -> None:
+def test_values_are_converted_to_the_types_of_the_fields(tmp_path: Path) -> None:
     options = read(
         '[cache.redis]\nurl = "redis://x"\ntimeout = "500ms"\nmax_size = "1KB"\npool = 3\nmode = "cluster"\n'
         'nodes = ["a", "b"]\nfolder = "data"\n',
@@ -116,7 +116,7 @@ def test_a_typed_dict_serves_as_well(tmp_path: Path) -> None:
     assert faults_of("[cache.redis]\n", AsTypedDict, tmp_path).message == "`url` is missing in [cache.redis]"
 
 
-def test_all_faults_of_a_table_are_told_at_once(tmp_path: Path) -> None:
+def test_all_faults_of_a_table_are_reported_together(tmp_path: Path) -> None:
     error = faults_of(
         '[cache.redis]\nurll = "x"\ntimeout = "soon"\npool = 0\nmode = "star"\nnodes = ["a", 3]\nmax_size = "big"\n',
         RedisOptions,
@@ -137,7 +137,7 @@ def test_all_faults_of_a_table_are_told_at_once(tmp_path: Path) -> None:
     ]
 
 
-def test_an_unknown_option_is_told_with_its_nearest_and_a_line_that_mends_it(tmp_path: Path) -> None:
+def test_an_unknown_option_is_reported_with_the_nearest_name_and_a_fix(tmp_path: Path) -> None:
     assert faults_of('[cache.redis]\nurll = "redis://x"\n', RedisOptions, tmp_path).render() == (
         "error[LC102]: unknown key `urll` in [cache.redis]\n"
         " --> llmcore.toml:2:1\n"
@@ -170,7 +170,7 @@ def test_nested_structures_are_checked_to_their_place(tmp_path: Path) -> None:
     assert faults_of('base_url = "u"\n', Outer, tmp_path).code == "LC102"
 
 
-def test_generic_keys_of_the_cache_serve_where_the_provider_has_them(tmp_path: Path) -> None:
+def test_generic_cache_keys_apply_if_the_provider_has_them(tmp_path: Path) -> None:
     options = read('[cache]\nttl = "2h"\nmax_size = "1GB"\n', RedisOptions, tmp_path)
     assert (options.ttl, options.max_size) == (7200.0, 10**9)
     own = read('[cache]\nttl = "2h"\n[cache.redis]\nttl = "1m"\n', RedisOptions, tmp_path)
@@ -178,25 +178,25 @@ def test_generic_keys_of_the_cache_serve_where_the_provider_has_them(tmp_path: P
     assert read('[cache]\nttl = "never"\n', RedisOptions, tmp_path).ttl is None
 
 
-def test_what_nobody_wrote_does_not_replace_a_providers_default(tmp_path: Path) -> None:
+def test_a_built_in_default_does_not_replace_that_of_a_provider(tmp_path: Path) -> None:
     assert read("", RedisOptions, tmp_path).ttl is None
 
 
-def test_generic_keys_of_other_kinds_stay_where_they_are(tmp_path: Path) -> None:
+def test_generic_keys_of_other_kinds_are_not_passed_on(tmp_path: Path) -> None:
     class WithModel(Options):
         model: str = "own"
 
     assert read('[llm]\nmodel = "m"\n', WithModel, tmp_path, kind="llm").model == "own"
 
 
-def test_a_variable_that_looks_like_a_number_is_text_where_text_is_wanted(tmp_path: Path) -> None:
+def test_a_variable_like_a_number_stays_text_for_text_options(tmp_path: Path) -> None:
     options = read(
         "", RedisOptions, tmp_path, LLMCORE__CACHE__REDIS__URL="6379", LLMCORE__CACHE__REDIS__POOL="5"
     )
     assert (options.url, options.pool) == ("6379", 5)
 
 
-def test_a_fault_in_a_variable_is_told_with_its_name(tmp_path: Path) -> None:
+def test_a_fault_in_a_variable_is_reported_with_its_name(tmp_path: Path) -> None:
     error = faults_of("", RedisOptions, tmp_path, LLMCORE__CACHE__REDIS__POOL="many")
     assert (error.where, error.message) == (
         "LLMCORE__CACHE__REDIS__POOL",
@@ -205,7 +205,7 @@ def test_a_fault_in_a_variable_is_told_with_its_name(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("structure", [int, complex, object])
-def test_options_that_are_no_structure_are_the_plugins_fault(structure: type, tmp_path: Path) -> None:
+def test_options_that_are_not_a_structure_are_an_error_of_the_plugin(structure: type, tmp_path: Path) -> None:
     with pytest.raises(PluginBroken, match="cannot be read"):
         read("", structure, tmp_path)
 
@@ -252,7 +252,7 @@ def test_a_relative_path_counts_from_the_folder_of_the_file_that_says_it(
 
 
 @pytest.mark.parametrize("value", ['""', "5", "true", '["a"]', '"nul\\u0000"'])
-def test_what_is_no_path_is_a_fault_of_the_user_s(tmp_path: Path, value: str) -> None:
+def test_an_invalid_path_is_a_configuration_error(tmp_path: Path, value: str) -> None:
     error = faults_of(f"[cache.redis]\nfolder = {value}", RedisOptions, tmp_path)
     assert error.code == "LC104"
     assert "`folder` must be a path" in str(error)

@@ -52,7 +52,7 @@ def test_a_named_file_that_is_unreadable_is_an_error(kind: str, tmp_path: Path) 
 
 
 @unreadable
-def test_no_command_replaces_what_it_cannot_read(kind: str, tmp_path: Path) -> None:
+def test_no_command_replaces_an_unreadable_file(kind: str, tmp_path: Path) -> None:
     path = tmp_path / "llmcore.toml"
     UNREADABLE[kind](path)
     for change in (

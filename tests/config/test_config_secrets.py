@@ -111,7 +111,7 @@ def test_env_references_work_in_plain_text_too(tmp_path: Path) -> None:
     assert error.message == "no `base_url` for provider `openai`: the environment variable URL is not set"
 
 
-def test_a_variable_that_is_not_set_is_told_with_the_similar_one_that_is(tmp_path: Path) -> None:
+def test_an_unset_variable_is_reported_with_the_nearest_set_one(tmp_path: Path) -> None:
     settings = load('[llm.openai]\napi_key = "env:OPENAI_API_KEY"\n', tmp_path, OPENAI_KEY=CANARY)
     assert fault_of(settings).render() == (
         "error[LC201]: no `api_key` for provider `openai`: the environment variable OPENAI_API_KEY is not set\n"
@@ -135,7 +135,7 @@ def test_an_empty_variable_is_not_a_key(tmp_path: Path) -> None:
     assert "the environment variable K is empty" in error.message
 
 
-def test_a_required_secret_that_nobody_gave_is_missing(tmp_path: Path) -> None:
+def test_a_required_secret_without_a_value_is_missing(tmp_path: Path) -> None:
     class Needs(Options):
         api_key: Secret
 
@@ -258,7 +258,7 @@ def test_a_reference_that_leads_nowhere_says_why(reference: str, message: str, t
     assert message in error.message
 
 
-def test_the_key_store_without_its_package_is_told_with_the_line_that_installs_it(
+def test_a_keyring_without_its_package_is_reported_with_the_install_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "keyring", None)
@@ -267,9 +267,7 @@ def test_the_key_store_without_its_package_is_told_with_the_line_that_installs_i
     assert error.fix == "pip install keyring"
 
 
-def test_the_key_store_is_asked_and_its_failures_are_told(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_failures_of_the_keyring_are_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store: Any = ModuleType("keyring")  # the system's key store is not ours to fill in a test
     monkeypatch.setitem(sys.modules, "keyring", store)
     store.get_password = lambda service, user: {("llmcore", "openai"): CANARY}.get((service, user))

@@ -83,7 +83,7 @@ def test_a_fix_for_a_misspelt_key_works_when_it_is_pasted(cli: CommandLine) -> N
         ("potal.port", "1", "did you mean `portal`?"),
     ],
 )
-def test_set_refuses_what_would_not_load(cli: CommandLine, key: str, value: str, told: str) -> None:
+def test_set_rejects_values_that_would_not_load(cli: CommandLine, key: str, value: str, told: str) -> None:
     done = cli("config", "set", key, value)
     assert done.returncode == 3
     assert told in done.stderr
@@ -97,7 +97,7 @@ def test_set_takes_a_reference_whose_variable_comes_later(cli: CommandLine) -> N
     assert cli("config", "check", GATE="hidden").returncode == 0
 
 
-def test_a_variable_with_one_underscore_is_told_apart(cli: CommandLine) -> None:
+def test_a_variable_with_one_underscore_is_distinguished(cli: CommandLine) -> None:
     done = cli("config", "check", LLMCORE_PORTAL__PORT="1")
     assert "did you mean `LLMCORE__PORTAL__PORT`?" in done.stderr
 
@@ -122,7 +122,7 @@ def test_a_plugin_that_may_not_be_loaded_keeps_its_table(cli: CommandLine) -> No
     assert cli("beam", LLMCORE_PLUGINS="acme-gate").stdout == "PortalOptions 1 600.0 None\n"
 
 
-def test_a_hook_that_yields_something_else_is_told(cli: CommandLine) -> None:
+def test_a_hook_that_yields_another_type_is_reported(cli: CommandLine) -> None:
     text = MODULE.replace("yield Table(name=", "yield dict(name=")
     (cli.site / "acme_gate.py").write_text(text)
     done = cli("beam")

@@ -107,7 +107,7 @@ def test_prices_budgets_and_the_ledger_know_instances(tree: Tree) -> None:
     assert "openai:gpt-4o-mini" in rows
 
 
-def test_a_limit_holds_for_one_instance_alone(tree: Tree) -> None:
+def test_a_limit_holds_for_one_instance_only(tree: Tree) -> None:
     tree["limits"] = {"local": {"requests_per_minute": 1}}
     with llmcore.load(tree) as core:
         core.llm.chat("one", model="local:tiny")

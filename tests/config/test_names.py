@@ -144,7 +144,7 @@ def test_a_typing_mistake_is_refused_with_the_nearest_name(more: Tree, model: st
 
 
 @pytest.mark.parametrize(("more", "model"), CORRECT)
-def test_a_correct_name_that_nobody_knows_is_accepted(more: Tree, model: str | None) -> None:
+def test_a_correct_but_unknown_name_is_accepted(more: Tree, model: str | None) -> None:
     core = core_of(more)
     if model is not None:
         assert resolve(core, model)
@@ -221,7 +221,7 @@ def test_a_prompt_for_an_address_without_use_goes_nowhere() -> None:
         assert upstream.requests == []
 
 
-def test_a_provider_that_nobody_installed_is_refused_in_the_call(scripted: Any) -> None:
+def test_a_provider_that_is_not_installed_is_rejected_in_the_call(scripted: Any) -> None:
     del scripted
     with pytest.raises(PluginNotFound) as caught:
         llmcore.load({"llm": {"provider": "scripted"}}).llm.chat("Hello", model="scirpted:x")

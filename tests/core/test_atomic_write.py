@@ -16,7 +16,7 @@ from llmcore.types import Speech
 SPEECH = Speech(audio=b"RIFF....", format="wav")
 
 
-def test_a_link_stays_and_what_it_leads_to_is_written(tmp_path: Path) -> None:
+def test_a_link_is_kept_and_its_target_is_written(tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     target, link = tmp_path / "folder" / "real.wav", tmp_path / "link.wav"
     link.symlink_to(target)
@@ -28,7 +28,7 @@ def test_a_link_stays_and_what_it_leads_to_is_written(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("mode", [0o600, 0o640, 0o666, 0o400])
-def test_the_mode_that_a_file_had_is_kept(tmp_path: Path, mode: int) -> None:
+def test_the_mode_of_an_existing_file_is_kept(tmp_path: Path, mode: int) -> None:
     path = tmp_path / "a.wav"
     path.write_bytes(b"old")
     path.chmod(mode)
@@ -72,7 +72,7 @@ def test_a_device_is_written_to() -> None:
         os.close(device)
 
 
-def test_what_breaks_off_leaves_what_was_there(tmp_path: Path) -> None:
+def test_a_failed_write_keeps_the_old_file(tmp_path: Path) -> None:
     def pieces() -> Iterator[bytes]:
         yield b"RI"
         raise KeyboardInterrupt
@@ -85,7 +85,7 @@ def test_what_breaks_off_leaves_what_was_there(tmp_path: Path) -> None:
     assert [each.name for each in tmp_path.iterdir()] == ["a.wav"]
 
 
-def test_what_is_wrong_is_told_with_the_file_that_was_named(tmp_path: Path) -> None:
+def test_an_error_names_the_file_that_was_passed(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError) as missing:
         write_atomically(tmp_path / "nowhere" / "file", [b"1"])
     assert str(missing.value) == f"[Errno 2] No such file or directory: '{tmp_path / 'nowhere' / 'file'}'"

@@ -28,7 +28,7 @@ def storage(tmp_path: Path) -> Any:
     return llmcore.load({"storage": {"provider": "fs", "fs": {"root": str(tmp_path)}}}).storage
 
 
-def test_what_is_saved_is_loaded_a_text_as_utf8(storage: Any) -> None:
+def test_a_saved_value_is_loaded_and_text_is_utf8(storage: Any) -> None:
     storage.save("reports/november.txt", "Grüße")
     storage.save("reports/raw.bin", b"\x00\xff")
     assert storage.load("reports/november.txt") == "Grüße".encode()
@@ -55,23 +55,23 @@ def test_the_asynchronous_twins_do_the_same(storage: Any) -> None:
     asyncio.run(main())
 
 
-def test_what_is_not_there_says_so(storage: Any) -> None:
+def test_a_missing_file_raises_not_found(storage: Any) -> None:
     with pytest.raises(StorageNotFound):
         storage.load("nothing.txt")
 
 
 @pytest.mark.parametrize("key", [None, 7, b"a"])
-def test_a_key_that_is_no_text_is_refused(storage: Any, key: Any) -> None:
+def test_a_key_that_is_not_text_is_rejected(storage: Any, key: Any) -> None:
     with pytest.raises(StorageKeyError, match="key must be text"):
         storage.load(key)
 
 
-def test_what_is_neither_bytes_nor_text_is_refused(storage: Any) -> None:
+def test_data_other_than_bytes_and_text_is_rejected(storage: Any) -> None:
     with pytest.raises(StorageError, match="data must be bytes or text, got dict"):
         storage.save("a.json", {"a": 1})
 
 
-def test_with_nothing_configured_files_are_kept_where_the_plugin_is_installed() -> None:
+def test_without_configuration_files_need_the_installed_plugin() -> None:
     llmcore.load({}).storage.save("a.txt", "a")
     assert Path("data/a.txt").read_text() == "a"
 

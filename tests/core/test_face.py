@@ -36,7 +36,7 @@ def test_importing_llmcore_loads_one_module_and_nothing_else() -> None:
     assert fresh("import llmcore") == {"llmcore"}
 
 
-def test_what_is_loaded_is_what_is_used() -> None:
+def test_using_llmcore_loads_only_the_needed_modules() -> None:
     assert "asyncio" not in fresh("import llmcore; llmcore.load({}).llm.chat('Hello', cache=False)")
 
 
@@ -58,14 +58,14 @@ def test_a_name_that_is_not_there_is_an_attribute_error() -> None:
 
 
 @pytest.mark.parametrize("module", ["errors", "types", "contracts", "hookspecs", "cache"])
-def test_the_modules_for_authors_export_what_they_say(module: str) -> None:
+def test_the_modules_for_authors_export_their_all(module: str) -> None:
     imported = importlib.import_module(f"llmcore.{module}")
     assert list(imported.__all__) == sorted(imported.__all__)
     for name in imported.__all__:
         assert hasattr(imported, name)
 
 
-def test_every_error_is_one_of_ours_and_has_a_code_of_its_own() -> None:
+def test_every_error_class_has_its_own_code() -> None:
     found = [getattr(errors, name) for name in errors.__all__]
     assert all(issubclass(each, errors.LLMCoreError) for each in found)
     assert len({each.code for each in found}) == len(found)
@@ -101,7 +101,7 @@ def test_an_error_says_everything_on_its_lines() -> None:
     )
 
 
-def test_several_faults_are_told_in_one_error() -> None:
+def test_several_faults_are_reported_in_one_error() -> None:
     first, second = errors.ConfigError("one", code="LC102"), errors.ConfigError("two", code="LC104")
     both = errors.ConfigError.of([first, second])
     assert both.faults == (first, second)

@@ -108,7 +108,7 @@ def test_a_thread_that_forks_while_it_holds_a_lock_does_not_wait_for_itself_and_
         assert not lock.acquire(blocking=False)
 
 
-def test_two_threads_fork_at_the_same_time_each_holding_what_the_other_waits_for() -> None:
+def test_two_threads_that_hold_each_others_locks_can_fork() -> None:
     one, two = forks.lock(), forks.lock()
     both = threading.Barrier(2)
     codes: list[bool] = []
@@ -145,7 +145,7 @@ class Counting:
 
 
 @pytest.mark.usefixtures("impatient")
-def test_what_is_watched_is_renewed_and_knows_whether_somebody_was_at_work() -> None:
+def test_watched_objects_are_renewed_after_a_fork() -> None:
     idle, busy = Counting(), Counting()
     with Holder(busy.lock):
         assert works_in_a_child(lambda: _check(idle.seen == [True], busy.seen == [False]))
@@ -250,7 +250,7 @@ def test_children_that_are_forked_during_the_first_calls_of_threads_make_all_of_
 
 
 @pytest.mark.timeout(240)
-def test_children_that_are_forked_in_a_running_event_loop_use_loops_of_their_own(
+def test_children_forked_in_an_event_loop_use_their_own_loops(
     run: Callable[[str], None],
 ) -> None:
     run("tasks")

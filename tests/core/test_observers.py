@@ -129,7 +129,7 @@ def test_a_stream_that_breaks_off_has_its_time_to_first_token(core: llmcore.Core
     assert event.first_token_s is not None
 
 
-def test_a_follower_of_a_shared_call_has_a_start_and_an_end_of_its_own(
+def test_each_caller_of_a_shared_call_has_its_own_start_and_end(
     core: llmcore.Core, scripted: Any, starts: list[CallStart]
 ) -> None:
     async def main() -> None:

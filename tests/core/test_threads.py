@@ -52,7 +52,7 @@ def limit(monkeypatch: pytest.MonkeyPatch) -> Iterator[Limit]:
     threads._executor.cache_clear()
 
 
-def test_starting_a_thread_tells_whether_it_runs(limit: Limit) -> None:
+def test_starting_a_thread_returns_whether_it_runs(limit: Limit) -> None:
     done: list[int] = []
     thread = threading.Thread(target=done.append, args=(1,))
     assert start_thread(thread)
@@ -181,7 +181,7 @@ def test_hits_are_noted_at_once(limit: Limit, tmp_path: Path) -> None:
     assert len((tmp_path / "ledger.sqlite3.hits").read_bytes().splitlines()) == 3
 
 
-def test_an_alert_is_told_and_the_call_answered(limit: Limit, scripted: Any, tmp_path: Path) -> None:
+def test_an_alert_is_sent_and_the_call_is_answered(limit: Limit, scripted: Any, tmp_path: Path) -> None:
     del scripted
     told = tmp_path / "told"
     command = [sys.executable, "-c", f"import sys; open({str(told)!r}, 'w').write(sys.stdin.read())"]
@@ -196,7 +196,7 @@ async def pieces_of(*pieces: bytes) -> AsyncIterator[bytes]:
         yield piece
 
 
-def test_files_and_streams_are_kept(limit: Limit, tmp_path: Path) -> None:
+def test_files_and_streams_are_stored(limit: Limit, tmp_path: Path) -> None:
     async def main() -> None:
         async with llmcore.load({"storage": {"provider": "fs", "fs": {"root": str(tmp_path)}}}) as core:
             await core.storage.asave("file", b"data")

@@ -48,7 +48,7 @@ def said(redis_url: str) -> list[str]:
     return done.stdout.splitlines()
 
 
-def test_every_scenario_of_the_example_comes_out_and_a_redis_that_is_not_there_is_told() -> None:
+def test_every_scenario_of_the_example_works_and_a_missing_redis_is_reported() -> None:
     assert said("redis://127.0.0.1:1/0") == [*SAID, "redis: no server answers at redis://127.0.0.1:1/0"]
 
 

@@ -272,7 +272,7 @@ def test_the_code_of_a_page_runs(
         ("```console\n$ make test\nok\n```\n", "cannot be compared"),
     ],
 )
-def test_a_block_that_nobody_would_run_is_refused(page: str, said: str) -> None:
+def test_a_block_that_is_not_run_is_rejected(page: str, said: str) -> None:
     with pytest.raises(Unknown, match=re.escape(said)):
         steps_of(page)
 
@@ -302,7 +302,7 @@ def test_a_block_that_fails_fails_its_page(page: str, said: str, tmp_path: Path)
     assert said in done.stderr
 
 
-def test_what_a_reader_does_before_is_not_run() -> None:
+def test_commands_of_the_preparation_are_not_run() -> None:
     (step,) = steps_of(
         "```bash\ngit clone HERE llmcore && cd llmcore\nmake\nmake test   # all\npip install ./x\n```\n"
     )

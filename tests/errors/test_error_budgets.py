@@ -97,7 +97,7 @@ def test_prices_are_set_together() -> None:
 
 
 @pytest.mark.parametrize("price", ["2", '"0"', "true", "-0.5"])
-def test_only_0_stands_for_a_price_without_a_table(
+def test_only_0_is_a_price_without_a_table(
     price: str, shop: Workshop, capsys: pytest.CaptureFixture[str]
 ) -> None:
     shop.write(shop.file.read_text() + f'\n[prices]\n"openai:tiny" = {price}\n')
@@ -119,7 +119,7 @@ def test_a_budget_that_is_too_small_proposes_the_longest_answer_that_fits(shop: 
     shop.fail(lambda core: core.llm.chat("Hi again", max_tokens=longest + 2))
 
 
-def test_a_budget_without_room_for_an_answer_shows_what_was_spent(shop: Workshop) -> None:
+def test_an_exhausted_budget_shows_the_spent_amount(shop: Workshop) -> None:
     shop.write(shop.file.read_text() + '\n[prices."openai:tiny"]\ninput = 1000\noutput = 1000\n')
     error = shop.fail(bounded)
     assert (error.code, error.where, error.fix) == ("LC601", PLACE, "llmcore usage budget")

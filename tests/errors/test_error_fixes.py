@@ -29,7 +29,7 @@ def fail(fault: Fault, **config: Any) -> ProviderError:
     return caught.value
 
 
-def test_a_rate_that_was_not_low_enough_is_halved_and_retry_after_is_told() -> None:
+def test_a_rate_that_is_still_too_high_is_halved_and_retry_after_is_shown() -> None:
     error = fail(Fault.status(429, retry_after=20))
     assert "the server asks to wait 20 s (Retry-After)" in error.notes
     assert error.fix == '{"limits": {"openai": {"requests_per_minute": 20}}}'

@@ -91,7 +91,7 @@ FAULTS: list[tuple[Mistake, Fault, Callable[[Core], Any]]] = [
 
 
 @pytest.mark.parametrize(("mistake", "fault", "call"), FAULTS, ids=[row[0].name for row in FAULTS])
-def test_what_a_server_answers_is_reported_with_its_place_and_a_fix(
+def test_an_error_of_the_server_is_reported_with_its_place_and_a_fix(
     mistake: Mistake, fault: Fault, call: Callable[[Core], Any], server: Simulator, shop: Workshop
 ) -> None:
     write(shop, server)
@@ -193,7 +193,7 @@ def test_a_port_at_which_nothing_listens_names_the_line(shop: Workshop) -> None:
         ("http//127.0.0.1:{port}/v1", "http://127.0.0.1:{port}/v1"),
     ],
 )
-def test_an_address_keeps_what_is_right_about_it(
+def test_a_corrected_address_keeps_its_valid_parts(
     address: str, meant: str, server: Simulator, shop: Workshop
 ) -> None:
     port = server.url.rpartition(":")[2]

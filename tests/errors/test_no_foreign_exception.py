@@ -82,7 +82,7 @@ def test_a_panic_of_a_provider_is_an_error_of_ours(
 
 
 @pytest.mark.parametrize("stop", [KeyboardInterrupt, SystemExit, asyncio.CancelledError])
-def test_what_stops_a_program_or_a_task_is_raised_as_it_is(
+def test_interrupts_are_raised_unchanged(
     core: llmcore.Core, scripted: Any, stop: type[BaseException]
 ) -> None:
     scripted.script[:] = [stop(), stop()]
@@ -92,7 +92,7 @@ def test_what_stops_a_program_or_a_task_is_raised_as_it_is(
         asyncio.run(core.llm.achat("q"))
 
 
-def test_interrupts_are_told_from_failures() -> None:
+def test_interrupts_are_distinguished_from_failures() -> None:
     interrupts = [KeyboardInterrupt(), SystemExit(), GeneratorExit(), asyncio.CancelledError()]
     interrupts += [pytest.skip.Exception(""), BaseExceptionGroup("", [ValueError(), KeyboardInterrupt()])]
     failures = [PANIC, ValueError(), BaseExceptionGroup("", [ValueError(), PANIC])]
@@ -218,7 +218,7 @@ def test_event_loops_that_follow_each_other_share_a_core(core: llmcore.Core) -> 
 
 @pytest.mark.parametrize("copied", [pickle.dumps, copy.copy, copy.deepcopy])
 @pytest.mark.parametrize("name", ["", "llm", "cache", "storage", "voice", "usage", "settings", "catalogue"])
-def test_what_belongs_to_a_process_refuses_to_be_copied(
+def test_process_bound_objects_cannot_be_copied(
     core: llmcore.Core, name: str, copied: Callable[[Any], Any]
 ) -> None:
     with pytest.raises(LLMCoreError, match=r"cannot be pickled or copied.*of this process"):

@@ -39,7 +39,7 @@ def core(upstream: Simulator, tmp_path: Path) -> Iterator[Core]:
         yield core
 
 
-def test_a_key_is_found_by_its_text_alone(core: Core) -> None:
+def test_a_key_is_found_only_by_its_text(core: Core) -> None:
     assert not core.keys.exist()
     key, text = core.keys.create("ann", models=["fast"], requests_per_minute=3)
     assert core.keys.find(text) == key
@@ -104,7 +104,7 @@ def test_a_malformed_name_is_refused(core: Core, name: str) -> None:
         core.keys.create(name)
 
 
-def test_the_budget_of_a_key_holds_for_its_calls_alone(core: Core) -> None:
+def test_the_budget_of_a_key_holds_only_for_its_calls(core: Core) -> None:
     _, text = core.keys.create("ann", budget=Decimal("0.0001"), per="month")
     assert core.keys.find(text)
     body = {"messages": [{"role": "user", "content": "Hello"}], "max_tokens": 400}
@@ -139,7 +139,7 @@ def test_a_rate_limit_is_shared_by_processes(core: Core, upstream: Simulator, tm
         assert core.keys.take_request(free) == 0.0
 
 
-def test_without_a_ledger_there_are_no_keys() -> None:
+def test_without_a_ledger_keys_cannot_be_used() -> None:
     with (
         llmcore.load({"ledger": {"enabled": False}}) as core,
         pytest.raises(LedgerError, match="is disabled"),

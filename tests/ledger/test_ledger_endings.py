@@ -178,7 +178,7 @@ for n in range(5): threading.Thread(target=work, args=(n,)).start()
 
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize("name", ENDINGS)
-def test_the_ledger_has_what_the_server_received(tmp_path: Path, name: str) -> None:
+def test_the_ledger_contains_the_requests_that_the_server_received(tmp_path: Path, name: str) -> None:
     ending = ENDINGS[name]
     with Simulator() as upstream:
         upstream.fail(Fault.hang(), times=None, model="gpt-4o")

@@ -109,7 +109,7 @@ def test_all_reservations_share_one_wait(
     assert rows == [("failed", "cancelled", True)] * 8
 
 
-def test_what_one_handler_used_up_is_not_left_to_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_exit_handlers_share_one_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
     class Clock:
         now = 1000.0
 
@@ -128,7 +128,7 @@ def test_what_one_handler_used_up_is_not_left_to_the_next(monkeypatch: pytest.Mo
     assert given == [1.0, 0.4, 0.0]
 
 
-def test_outcomes_that_a_lock_kept_back_are_written_by_one_daemon_thread(tmp_path: Path) -> None:
+def test_outcomes_delayed_by_a_lock_are_written_by_one_daemon_thread(tmp_path: Path) -> None:
     path = tmp_path / "ledger.sqlite3"
     with llmcore.load(make_settings(path)) as core:
         core.llm.chat("first")

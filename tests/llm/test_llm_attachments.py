@@ -89,7 +89,7 @@ def decode(url: str) -> tuple[str, bytes]:
     ("content", "mime"),
     [(PNG, "image/png"), (JPEG, "image/jpeg"), (GIF, "image/gif"), (WEBP, "image/webp")],
 )
-def test_an_image_is_sent_as_data_whatever_its_name(content: bytes, mime: str, tmp_path: Path) -> None:
+def test_an_image_is_sent_as_data_under_any_name(content: bytes, mime: str, tmp_path: Path) -> None:
     path = tmp_path / "picture.dat"
     path.write_bytes(content)
     for source in (content, bytearray(content), path, str(path)):
@@ -166,7 +166,7 @@ FAULTS: list[tuple[Make, Any, str, str | None]] = [
 
 
 @pytest.mark.parametrize(("make", "source", "said", "fix"), FAULTS)
-def test_what_cannot_be_attached_is_refused(make: Make, source: Any, said: str, fix: str | None) -> None:
+def test_an_invalid_attachment_is_rejected(make: Make, source: Any, said: str, fix: str | None) -> None:
     with pytest.raises(BadRequest) as caught:
         make(source)
     error = caught.value
@@ -188,7 +188,7 @@ def test_a_misspelt_path_names_the_nearest_file(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("text", ["BM is a brand", "II*", "\ufeffhello", "RIFF", "M4A ", "%PD", "fLa"])
 @pytest.mark.parametrize("coding", ["utf-8", "utf-16", "utf-16-be"])
-def test_a_text_is_a_file_whatever_it_begins_with(text: str, coding: str) -> None:
+def test_a_text_that_begins_like_another_type_is_a_file(text: str, coding: str) -> None:
     assert attach(text.encode(coding))["type"] == "file"
 
 

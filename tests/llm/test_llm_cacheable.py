@@ -172,7 +172,7 @@ def test_a_refused_typed_answer_says_so(core: llmcore.Core, scripted: Any) -> No
         Reply(text="a", body=body(choice(content="a"), choice("eos", tool_calls=[{}]))),
     ],
 )
-def test_several_choices_are_cached_where_each_is_complete_and_has_content(reply: Reply) -> None:
+def test_several_choices_are_cached_if_all_are_complete(reply: Reply) -> None:
     assert is_cacheable(reply, several=True)
 
 

@@ -72,7 +72,7 @@ def test_another_question_is_asked(chat: Chat, scripted: Any) -> None:
     assert len(scripted.requests) == 2
 
 
-def test_without_the_cache_every_call_is_asked_and_nothing_is_kept(chat: Chat, scripted: Any) -> None:
+def test_without_the_cache_every_call_is_sent(chat: Chat, scripted: Any) -> None:
     chat("Hello", cache=False)
     assert not chat("Hello").cached
     assert not chat("Hello", cache=False).cached
@@ -86,7 +86,7 @@ def test_a_refresh_asks_afresh_and_keeps_the_new_answer(chat: Chat) -> None:
 
 
 @pytest.mark.parametrize("reason", ["length", "content_filter", None])
-def test_an_answer_that_is_not_finished_is_not_kept(chat: Chat, scripted: Any, reason: str | None) -> None:
+def test_an_unfinished_answer_is_not_cached(chat: Chat, scripted: Any, reason: str | None) -> None:
     scripted.script.append(Reply(text="cut", finish_reason=reason))
     assert chat("Hello").text == "cut"
     assert not chat("Hello").cached
@@ -102,7 +102,7 @@ def test_a_request_that_leans_on_the_servers_state_has_no_key(core: llmcore.Core
     assert target.key(leaning, None) is None
 
 
-def test_tool_calls_are_kept_with_the_answer(chat: Chat, scripted: Any) -> None:
+def test_tool_calls_are_cached_with_the_answer(chat: Chat, scripted: Any) -> None:
     call = ToolCall(name="weather", arguments='{"city":"Paris"}', id="call_1")
     scripted.script.append(Reply(text="", finish_reason="tool_calls", tool_calls=(call,)))
     assert chat("Weather?").tool_calls == (call,)
@@ -138,7 +138,7 @@ def test_a_foreign_exception_becomes_one_of_ours_with_its_cause_in_words_and_not
 @pytest.mark.parametrize(
     ("foreign", "ours"), [(TimeoutError("late"), Timeout), (ConnectionResetError("reset"), Unavailable)]
 )
-def test_what_the_system_says_of_the_network_keeps_its_meaning(
+def test_network_errors_of_the_system_keep_their_meaning(
     scripted: Any, foreign: Exception, ours: type[LLMCoreError]
 ) -> None:
     scripted.script.append(foreign)
@@ -163,7 +163,7 @@ def test_attempts_end_with_the_deadline_of_the_call(chat: Chat, scripted: Any) -
     assert 0 < scripted.requests[0].timeout_s <= 5
 
 
-def test_user_and_tags_are_told_and_not_sent(scripted: Any) -> None:
+def test_user_and_tags_are_recorded_and_not_sent(scripted: Any) -> None:
     core = llmcore.load({**CONFIG, "observers": {"use": ["listener"]}})
     core.llm.chat("Hello", user="ann", tags=["a", "b"])
     assert core.llm.chat("Hello", user="ben").cached
@@ -185,7 +185,7 @@ def test_an_observer_that_raises_is_reported_once_and_harms_no_call(
     assert len([record for record in caplog.records if "Listener" in record.getMessage()]) == 1
 
 
-def test_usage_adds_up_what_was_asked_and_counts_hits_apart(chat: Chat, core: llmcore.Core) -> None:
+def test_usage_sums_requests_and_counts_hits_separately(chat: Chat, core: llmcore.Core) -> None:
     for _ in range(3):
         chat("Hello")
     totals = core.usage.totals()
@@ -210,7 +210,7 @@ def test_an_answer_lives_as_long_as_the_call_says(chat: Chat) -> None:
     assert chat("Goodbye").cached
 
 
-def test_the_price_of_a_usage_is_told_without_a_call(core: llmcore.Core) -> None:
+def test_the_price_of_a_usage_is_computed_without_a_call(core: llmcore.Core) -> None:
     usage = Usage(input_tokens=10, output_tokens=4)
     assert core.llm.price(usage) == core.llm.chat("Hello").cost == Decimal("0.000018")
     assert core.llm.price(usage, model="echo:echo") == 0
@@ -253,7 +253,7 @@ def test_an_answer_of_a_wrong_type_is_the_plugins_fault(chat: Chat, scripted: An
         chat("Hello")
 
 
-def test_a_closed_core_closes_what_it_created(scripted: Any) -> None:
+def test_a_closed_core_closes_its_backends(scripted: Any) -> None:
     with llmcore.load(CONFIG) as core:
         core.llm.chat("Hello")
     assert scripted.closed == ["provider"]
@@ -265,7 +265,7 @@ def test_a_core_serves_several_event_loops_one_after_the_other(core: llmcore.Cor
     assert (first.cached, second.cached) == (False, True)
 
 
-def test_a_model_that_nobody_named_is_an_error_where_the_provider_has_no_default(
+def test_a_missing_model_is_an_error_without_a_default(
     scripted: Any,
 ) -> None:
     del scripted
@@ -277,11 +277,11 @@ def test_a_model_that_nobody_named_is_an_error_where_the_provider_has_no_default
 class TestAliases:
     CONFIG: ClassVar = {**CONFIG, "models": {"safe": ["scripted:a", "echo:b"], "alone": "scripted:c"}}
 
-    def test_a_name_in_the_configuration_stands_for_a_model(self, scripted: Any) -> None:
+    def test_an_alias_selects_a_model(self, scripted: Any) -> None:
         assert llmcore.load(self.CONFIG).llm.chat("Hello", model="alone").model == "c"
         assert scripted.requests[0].model == "c"
 
-    def test_the_next_model_answers_where_the_first_cannot(self, scripted: Any) -> None:
+    def test_the_next_model_answers_if_the_first_fails(self, scripted: Any) -> None:
         scripted.script.append(QuotaExhausted("no money"))
         reply = llmcore.load(self.CONFIG).llm.chat("Hello", model="safe")
         assert reply.provider == "echo"
@@ -307,7 +307,7 @@ def test_a_model_with_colons_is_written_after_its_provider(chat: Chat) -> None:
     assert caught.value.fix == 'model="scripted:ft:gpt-4o:org"'
 
 
-def test_what_is_changed_after_the_call_began_changes_nothing(core: llmcore.Core, scripted: Any) -> None:
+def test_changing_arguments_after_the_start_has_no_effect(core: llmcore.Core, scripted: Any) -> None:
     messages: list[Message] = [{"role": "user", "content": "Question A"}]
     stream = core.llm.stream(messages)
     messages[0]["content"] = "Question B"
@@ -317,14 +317,14 @@ def test_what_is_changed_after_the_call_began_changes_nothing(core: llmcore.Core
     assert not core.llm.chat("Question B").cached
 
 
-def test_an_answer_that_is_not_what_was_asked_for_is_not_kept(chat: Chat, scripted: Any) -> None:
+def test_an_answer_of_the_wrong_type_is_not_cached(chat: Chat, scripted: Any) -> None:
     scripted.script += [Reply(text="not json"), Reply(text='{"input_tokens":1}')]
     with pytest.raises(MalformedReply):
         chat("Which?", response_format=Usage)
     assert chat("Which?", response_format=Usage).parsed == Usage(input_tokens=1)
 
 
-def test_a_reader_who_stops_at_the_end_is_no_failure(core: llmcore.Core) -> None:
+def test_a_reader_that_stops_after_the_last_delta_is_not_a_failure(core: llmcore.Core) -> None:
     for delta in core.llm.stream("Hello"):
         if delta.finish_reason:
             break
@@ -333,7 +333,7 @@ def test_a_reader_who_stops_at_the_end_is_no_failure(core: llmcore.Core) -> None
 
 
 @pytest.mark.parametrize("given", [{"model": 5}, {"tags": None}])
-def test_arguments_of_a_wrong_type_are_told_or_harmless(chat: Chat, given: dict[str, Any]) -> None:
+def test_arguments_of_a_wrong_type_are_rejected_or_harmless(chat: Chat, given: dict[str, Any]) -> None:
     if "model" in given:
         with pytest.raises(BadRequest, match="model must be text, got int"):
             chat("Hello", **given)
@@ -368,6 +368,6 @@ class TestCounting:
     @pytest.mark.parametrize(
         "content", [5, b"x", [None], {"neither": 1}, [{"role": "user", "content": 5}], None]
     )
-    def test_what_cannot_be_counted_is_refused(self, content: Any) -> None:
+    def test_uncountable_content_is_rejected(self, content: Any) -> None:
         with pytest.raises(BadRequest):
             llmcore.load({}).llm.count_tokens(content)

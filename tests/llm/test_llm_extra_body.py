@@ -62,7 +62,7 @@ def answer(core: llmcore.Core, way: str, **given: Any) -> str:
 
 
 @pytest.mark.parametrize("way", ["chat", "achat", "stream", "astream"])
-def test_extra_body_goes_on_the_wire_and_into_the_key(upstream: Simulator, way: str) -> None:
+def test_extra_body_is_sent_and_part_of_the_key(upstream: Simulator, way: str) -> None:
     with opened(upstream) as core:
         first = answer(core, way, extra_body=EXTRA)
         assert answer(core, way, extra_body=dict(reversed([*EXTRA.items()]))) == first
@@ -99,7 +99,7 @@ def test_a_parameter_makes_the_same_request_wherever_it_is_given(upstream: Simul
 
 
 @pytest.mark.parametrize("name", ["model", "messages", "stream"])
-def test_what_llmcore_sets_itself_is_refused_by_name(upstream: Simulator, name: str) -> None:
+def test_fields_that_llmcore_sets_are_rejected_in_extra_body(upstream: Simulator, name: str) -> None:
     with opened(upstream) as core:
         with pytest.raises(BadRequest, match=f"extra_body must not set `{name}`") as caught:
             core.llm.chat("Hello", extra_body={name: "x"})
@@ -200,7 +200,7 @@ def test_a_budget_reserves_what_extra_body_allows(
 
 
 @pytest.mark.parametrize("limit", [-1, "unlimited", {"a": 1}])
-def test_no_limit_in_extra_body_is_no_bound_for_a_budget(upstream: Simulator, limit: Any) -> None:
+def test_extra_body_without_a_limit_is_unbounded_for_a_budget(upstream: Simulator, limit: Any) -> None:
     tables = {"budget": {"limit": "1000 USD", "per": "total"}, "prices": PRICES}
     with opened(upstream, **tables) as core, pytest.raises(BudgetError, match="has no upper bound"):
         core.llm.chat("Hello", model="m", max_completion_tokens=5, extra_body={"max_tokens": limit})
@@ -223,7 +223,7 @@ def test_a_state_of_the_server_in_extra_body_keeps_the_answer_out_of_the_cache(u
             assert not core.llm.chat("Hello", extra_body={"previous_response_id": "r1"}).cached
 
 
-def test_what_counts_in_extra_body_is_counted() -> None:
+def test_tokens_in_extra_body_are_counted() -> None:
     tools = [{"type": "function", "function": {"name": "weather", "description": "Get the weather"}}]
     llm = llmcore.load({"llm": {"provider": "openai", "model": "gpt-4o"}}).llm
     talk = [{"role": "user", "content": "Hello"}]

@@ -121,7 +121,7 @@ class Model(pydantic.BaseModel):
     ],
     ids=repr,
 )  # fmt: skip
-def test_a_value_becomes_what_it_means_in_json(value: object, plain: object) -> None:
+def test_a_value_is_converted_to_its_json_form(value: object, plain: object) -> None:
     found = normalise(value, "x")
     assert (found, type(found)) == (plain, type(plain))
     assert repr(found) == repr(plain)  # inside too, 1 is not True and "a" is not a subclass
@@ -162,7 +162,7 @@ def test_a_value_becomes_what_it_means_in_json(value: object, plain: object) -> 
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_what_json_cannot_hold_is_refused_with_its_path(value: object, said: str) -> None:
+def test_a_value_without_a_json_form_is_rejected_with_its_path(value: object, said: str) -> None:
     with pytest.raises(BadRequest) as caught:
         normalise(value, "x")
     assert caught.value.message == said
@@ -172,7 +172,7 @@ def test_what_json_cannot_hold_is_refused_with_its_path(value: object, said: str
     assert caught.value.__context__ is None
 
 
-def test_a_value_that_contains_itself_is_refused_where_it_begins_again() -> None:
+def test_a_value_that_contains_itself_is_rejected_with_its_path() -> None:
     ring: dict[str, Any] = {"a": [1]}
     ring["a"].append({"b": ring})
     with pytest.raises(BadRequest, match=r"^x\.a\[1\]\.b must not contain itself\n"):
@@ -194,7 +194,7 @@ def test_nesting_ends_at_a_bound_that_every_json_reader_takes() -> None:
         normalise(deep, "x")
 
 
-def test_the_code_of_a_class_that_fails_is_no_foreign_error() -> None:
+def test_failing_code_of_a_class_raises_an_llmcore_error() -> None:
     class Broken(Mapping[str, Any]):
         def __getitem__(self, name: str) -> Any:
             raise OSError("sk-secret")
@@ -249,7 +249,7 @@ def test_a_value_is_normalised_or_refused_and_nothing_else(value: Any) -> None:
 
 
 @given(values)
-def test_what_is_accepted_comes_back_from_json(value: Any) -> None:
+def test_an_accepted_value_survives_json(value: Any) -> None:
     plain = normalise(value, "x")
     wire = msgspec.json.Encoder(decimal_format="number").encode(plain)
     back = json.loads(wire, parse_float=Decimal)
@@ -286,7 +286,7 @@ def test_a_number_that_no_float_has_is_not_the_text_of_its_digits() -> None:
 
 
 @given(values)
-def test_the_callers_objects_are_left_alone(value: Any) -> None:
+def test_the_objects_of_the_caller_are_not_changed(value: Any) -> None:
     before = repr(value)
     normalise(value, "x")
     assert repr(value) == before

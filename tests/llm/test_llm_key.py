@@ -108,12 +108,12 @@ def test_one_changed_field_is_another_key(request: ChatRequest, data: st.DataObj
 
 
 @pytest.mark.parametrize("name", sorted(NOT_IN_KEY))
-def test_what_does_not_decide_the_answer_is_not_in_the_key(name: str) -> None:
+def test_fields_without_effect_on_the_answer_are_not_in_the_key(name: str) -> None:
     bare = ChatRequest(model="m", messages=[{"role": "user", "content": "a"}])
     assert KEYS.key(ChatRequest(model="m", messages=bare.messages, parameters={name: "x"})) == KEYS.key(bare)
 
 
-def test_the_guide_tells_everything_that_is_not_in_the_key_or_keeps_a_reply_out() -> None:
+def test_the_guide_lists_what_is_not_in_the_key_and_what_is_not_cached() -> None:
     told = re.findall(r"`(\w+)`", GUIDE.read_text(encoding="utf-8"))
     assert set(told) >= NOT_IN_KEY | STATEFUL
 

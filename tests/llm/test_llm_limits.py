@@ -71,7 +71,7 @@ def test_a_turn_beyond_the_deadline_is_refused_unsent_and_costs_nothing(
     assert core.usage.budgets()[0].reserved == 0
 
 
-def test_a_limit_of_one_model_leaves_the_others_alone(scripted: Any, tmp_path: Path) -> None:
+def test_a_limit_of_one_model_does_not_affect_others(scripted: Any, tmp_path: Path) -> None:
     del scripted
     core = llmcore.load(
         {
@@ -86,7 +86,7 @@ def test_a_limit_of_one_model_leaves_the_others_alone(scripted: Any, tmp_path: P
         core.llm.chat("two", timeout=5, **ASK)
 
 
-def test_an_answer_from_the_cache_waits_for_nobody(scripted: Any, tmp_path: Path) -> None:
+def test_a_cached_answer_waits_for_no_limit(scripted: Any, tmp_path: Path) -> None:
     del scripted
     core = llmcore.load({**config(tmp_path), "limits": {"requests_per_minute": 1}})
     core.llm.chat("one", max_tokens=4)

@@ -66,7 +66,7 @@ def settled(core: llmcore.Core) -> bool:
     return all(turn.until != float("inf") for turn in turns.values())
 
 
-def test_what_is_due_is_given_at_once_and_asked_for_anew_once(
+def test_a_stale_reply_is_served_at_once_and_refreshed_once(
     core: llmcore.Core, scripted: Any, clock: list[float]
 ) -> None:
     first = core.llm.chat("Hello", user="ann", tags="t")
@@ -87,7 +87,7 @@ def test_what_is_due_is_given_at_once_and_asked_for_anew_once(
     assert len(scripted.requests) == 2, "its time began anew"
 
 
-def test_a_task_asks_anew_for_tasks_and_a_stream_for_streams(
+def test_tasks_and_streams_refresh_in_their_own_way(
     core: llmcore.Core, scripted: Any, clock: list[float]
 ) -> None:
     async def read() -> str:
@@ -114,7 +114,7 @@ def test_a_task_asks_anew_for_tasks_and_a_stream_for_streams(
     assert len(scripted.requests) == 3
 
 
-def test_without_the_option_nothing_is_asked_anew(scripted: Any, clock: list[float]) -> None:
+def test_without_the_option_nothing_is_refreshed(scripted: Any, clock: list[float]) -> None:
     with llmcore.load({**CONFIG, "cache": {"provider": "memory", "ttl": 1000}}) as core:
         core.llm.chat("Hello", cache_refresh=0.5)
         clock[0] = 999.0
@@ -134,7 +134,7 @@ def test_the_time_of_the_call_decides(core: llmcore.Core, scripted: Any, clock: 
     until(lambda: len(scripted.requests) == 2)
 
 
-def test_many_threads_at_once_ask_anew_once(tmp_path: Path, clock: list[float]) -> None:
+def test_concurrent_threads_refresh_once(tmp_path: Path, clock: list[float]) -> None:
     cache = {"provider": "file", "ttl": 1000, "refresh": 0.5, "file": {"cache_dir": str(tmp_path)}}
     with Simulator() as upstream, llmcore.load(upstream_config(upstream, cache)) as core:
         core.llm.chat("Hello")
@@ -195,7 +195,7 @@ def many_processes_ask_anew_once(upstream: Simulator, cache: dict[str, Any]) -> 
     assert upstream.counts["chat"] == 2
 
 
-def test_many_processes_on_one_file_ask_anew_once(tmp_path: Path) -> None:
+def test_processes_on_one_file_cache_refresh_once(tmp_path: Path) -> None:
     with Simulator() as upstream:
         many_processes_ask_anew_once(
             upstream, {"provider": "file", "ttl": "1h", "file": {"cache_dir": str(tmp_path)}}
@@ -203,13 +203,13 @@ def test_many_processes_on_one_file_ask_anew_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(find_redis_server() is None, reason="no redis-server")
-def test_many_processes_on_one_redis_ask_anew_once(tmp_path: Path) -> None:
+def test_processes_on_one_redis_refresh_once(tmp_path: Path) -> None:
     with RedisServer(tmp_path) as server, Simulator() as upstream:
         redis = {"url": server.url, "timeout": "5s", "connect_timeout": "5s"}
         many_processes_ask_anew_once(upstream, {"provider": "redis", "ttl": "1h", "redis": redis})
 
 
-def test_a_failure_is_told_once_and_the_old_answer_is_given_on(
+def test_a_failed_refresh_is_logged_once_and_the_old_reply_is_served(
     core: llmcore.Core, scripted: Any, clock: list[float], caplog: pytest.LogCaptureFixture
 ) -> None:
     first = core.llm.chat("Hello")
@@ -232,7 +232,7 @@ def test_a_failure_is_told_once_and_the_old_answer_is_given_on(
     ]
 
 
-def test_an_answer_that_cannot_be_kept_is_not_asked_for_at_every_call(
+def test_an_uncacheable_refresh_is_not_repeated_at_every_call(
     core: llmcore.Core, scripted: Any, clock: list[float], caplog: pytest.LogCaptureFixture
 ) -> None:
     first = core.llm.chat("Hello")
@@ -245,7 +245,7 @@ def test_an_answer_that_cannot_be_kept_is_not_asked_for_at_every_call(
     until(lambda: "the new result was not stored" in caplog.text)
 
 
-def test_what_was_forgotten_meanwhile_is_not_asked_for(
+def test_an_invalidated_reply_is_not_refreshed(
     core: llmcore.Core, scripted: Any, clock: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     core.llm.chat("Hello")
@@ -294,7 +294,7 @@ def test_so_many_at_a_time_and_the_rest_at_the_next_call(tmp_path: Path, clock: 
         until(lambda: upstream.counts["chat"] == 2 * len(questions))
 
 
-def test_a_forked_child_refreshes_what_its_parent_is_busy_with(
+def test_a_forked_child_refreshes_replies_that_its_parent_refreshes(
     core: llmcore.Core, scripted: Any, clock: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     del scripted
@@ -327,7 +327,7 @@ def test_a_closed_refresher_begins_nothing(core: llmcore.Core, scripted: Any, cl
 
 
 @pytest.mark.parametrize("wrong", [0, 1, 1.5, -0.5, True, "0.8", float("nan")])
-def test_what_is_no_part_of_a_time_is_refused(core: llmcore.Core, wrong: Any) -> None:
+def test_a_refresh_outside_0_to_1_is_rejected(core: llmcore.Core, wrong: Any) -> None:
     with pytest.raises(BadRequest, match="cache_refresh=") as refused:
         core.llm.chat("Hello", cache_refresh=wrong)
     assert refused.value.expected == "between 0 and 1"
@@ -335,7 +335,7 @@ def test_what_is_no_part_of_a_time_is_refused(core: llmcore.Core, wrong: Any) ->
         llmcore.load({"cache": {"refresh": wrong}})
 
 
-def test_a_part_of_no_time_is_refused(scripted: Any, clock: list[float]) -> None:
+def test_a_refresh_without_a_ttl_is_rejected(scripted: Any, clock: list[float]) -> None:
     with llmcore.load({**CONFIG, "cache": {"provider": "memory", "ttl": "never", "refresh": 0.5}}) as core:
         core.llm.chat("Hello")
         clock[0] = 10.0**9

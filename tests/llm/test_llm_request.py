@@ -100,7 +100,7 @@ def test_an_unknown_parameter_gets_the_nearest_one_and_a_line_to_paste(
 @pytest.mark.parametrize(
     "given", [{"cache": "refrsh"}, {"cache": 1.5}, {"timeout": 0}, {"timeout": "soon"}, {"timeout": -1}]
 )
-def test_what_steers_a_call_is_checked(core: llmcore.Core, scripted: Any, given: dict[str, Any]) -> None:
+def test_call_options_are_checked(core: llmcore.Core, scripted: Any, given: dict[str, Any]) -> None:
     with pytest.raises(BadRequest) as caught:
         core.llm.chat("Hello", **given)
     assert next(iter(given)) in str(caught.value)
@@ -108,7 +108,7 @@ def test_what_steers_a_call_is_checked(core: llmcore.Core, scripted: Any, given:
     assert scripted.requests == []
 
 
-def test_what_is_not_json_is_refused(core: llmcore.Core, scripted: Any) -> None:
+def test_values_that_are_not_json_are_rejected(core: llmcore.Core, scripted: Any) -> None:
     with pytest.raises(BadRequest, match=r"^stop must be a JSON value, got object"):
         core.llm.chat("Hello", stop=object())  # type: ignore[arg-type]
     assert scripted.requests == []
@@ -171,7 +171,7 @@ class Planet(pydantic.BaseModel):
         (Planet, '{"name":"Mars","moons":2}', Planet(name="Mars", moons=2)),
     ],
 )
-def test_an_answer_is_an_instance_of_what_was_asked_for(
+def test_an_answer_is_an_instance_of_the_requested_type(
     core: llmcore.Core, scripted: Any, kind: type, text: str, value: object
 ) -> None:
     scripted.script.append(Reply(text=text))

@@ -62,7 +62,7 @@ def test_a_streamed_answer_and_a_plain_one_share_their_entry(
     assert len(scripted.requests) == 2
 
 
-def test_an_answer_without_an_end_is_an_error_with_what_had_arrived_and_is_not_kept(
+def test_an_incomplete_answer_is_an_error_with_the_partial_text_and_not_cached(
     stream: Stream, core: llmcore.Core, scripted: Any
 ) -> None:
     scripted.script.append([Delta(text="Rain "), Delta(text="fa")])
@@ -116,9 +116,7 @@ def test_tool_calls_in_pieces_are_joined_for_the_cache(
     ]
 
 
-def test_a_reader_who_leaves_early_ends_the_request_and_nothing_is_kept(
-    core: llmcore.Core, scripted: Any
-) -> None:
+def test_a_stream_closed_early_ends_the_request_and_is_not_cached(core: llmcore.Core, scripted: Any) -> None:
     scripted.script.append([Delta(text="a"), Delta(text="b"), END])
     stream = core.llm.stream("Hello")
     assert next(iter(stream)).text == "a"
@@ -127,14 +125,14 @@ def test_a_reader_who_leaves_early_ends_the_request_and_nothing_is_kept(
     assert not core.llm.chat("Hello").cached
 
 
-def test_a_reader_who_stops_after_the_last_piece_still_finds_the_answer_kept(core: llmcore.Core) -> None:
+def test_a_stream_closed_after_the_last_delta_is_cached(core: llmcore.Core) -> None:
     for delta in core.llm.stream("Hello"):
         if delta.finish_reason:
             break
     assert core.llm.chat("Hello").cached
 
 
-def test_the_deadline_ends_a_stream_that_would_go_on_for_ever(scripted: Any) -> None:
+def test_the_deadline_ends_an_endless_stream(scripted: Any) -> None:
     late = llmcore.load({**CONFIG, "retry": {"deadline": "500ms", "attempts": 1}})
     scripted.script.append(itertools.repeat(Delta(text="drop ")))
     stream = late.llm.stream("Hello")

@@ -227,7 +227,7 @@ def test_an_answer_that_fits_the_rewritten_schema_is_read_as_the_type(kind: Any)
         msgspec.json.decode(text, type=kind)
 
 
-def test_bounds_that_strict_schemas_do_not_know_are_told_in_the_description() -> None:
+def test_bounds_outside_of_strict_schemas_are_put_into_the_description() -> None:
     described = schema_of(Described)[0]
     assert described["properties"]["inner"]["description"] == "the inner one"
     inner = described["properties"]["inner"]["properties"]["v"]
@@ -239,7 +239,7 @@ def test_bounds_that_strict_schemas_do_not_know_are_told_in_the_description() ->
     assert (node["minimum"], node["maximum"], node["multipleOf"]) == (0, 9, 3)
 
 
-def test_the_callers_schema_is_sent_as_it_is_and_strict_only_if_it_keeps_the_rules() -> None:
+def test_the_schema_of_the_caller_is_sent_unchanged_and_strict_only_if_valid() -> None:
     for kind in STRICT:
         schema = schema_of(kind)[0]
         if "required" in schema:

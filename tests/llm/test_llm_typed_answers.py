@@ -112,7 +112,7 @@ def test_every_type_is_a_strict_schema_with_an_object_at_its_root(kind: Any) -> 
     assert set(sent["name"]) <= set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-")
 
 
-def test_what_fits_no_member_says_why_for_each(core: Core, upstream: Simulator) -> None:
+def test_an_answer_that_fits_no_member_is_reported_with_each_reason(core: Core, upstream: Simulator) -> None:
     upstream.replies('{"value": {"name": "Seine"}}')
     with pytest.raises(MalformedReply) as caught:
         core.llm.chat("Which?", response_format=City | River)
@@ -139,7 +139,7 @@ RIVERS = st.builds(River, st.text(), st.floats(allow_nan=False, allow_infinity=F
 
 
 @hypothesis.given(st.lists(st.one_of(CITIES, RIVERS)))
-def test_what_a_server_writes_from_the_types_is_read_back(values: list[City | River]) -> None:
+def test_answers_with_strict_schemas_are_parsed(values: list[City | River]) -> None:
     answer = AnswerType(list[City | River])
     text = msgspec.json.encode({"value": values}).decode()
     assert answer.parse(text) == values

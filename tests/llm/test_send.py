@@ -224,7 +224,7 @@ def test_a_provider_without_a_document_gets_one(scripted: Any) -> None:
         assert reply.raw["usage"]["prompt_tokens"] == 10
 
 
-def test_the_caller_s_body_stays_as_it_is(send: Send) -> None:
+def test_the_body_of_the_caller_is_not_changed(send: Send) -> None:
     body = {**BODY, "stream": True, "seed": None}
     before = dict(body)
     send(body)

@@ -65,9 +65,7 @@ def test_a_clone_installs_its_own_plugin() -> None:
         ("not JSON", "pip install --upgrade acme-sdk"),
     ],
 )
-def test_a_distribution_is_installed_again_from_where_it_came(
-    source: object, line: str, tmp_path: Path
-) -> None:
+def test_a_distribution_is_reinstalled_from_its_origin(source: object, line: str, tmp_path: Path) -> None:
     if source is not None:
         (tmp_path / "direct_url.json").write_text(source if isinstance(source, str) else json.dumps(source))
     assert make_reinstall_line("acme-sdk", str(tmp_path), "--upgrade") == line

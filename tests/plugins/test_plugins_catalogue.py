@@ -60,7 +60,7 @@ def states(folder: Path, **environ: str) -> list[tuple[str, str, str]]:
     ]
 
 
-def test_a_misspelt_name_is_answered_with_what_is_on_offer_and_the_nearest(tmp_path: Path) -> None:
+def test_a_misspelt_name_is_reported_with_the_available_and_nearest_names(tmp_path: Path) -> None:
     install(tmp_path, "acme-redis", "1.0", "[llmcore.cache]\nredis = @\n")
     error = refused(tmp_path, "cache", "reddis")
     assert isinstance(error, PluginNotFound)
@@ -88,7 +88,7 @@ def test_a_misspelt_provider_of_ours_that_is_not_installed_names_both(tmp_path: 
           = fix: {make_install_line("llmcore-voice-tts")}""")
 
 
-def test_a_name_like_no_other_is_answered_with_what_is_on_offer_alone(tmp_path: Path) -> None:
+def test_an_unknown_name_is_reported_with_the_available_names(tmp_path: Path) -> None:
     error = refused(tmp_path, "llm", "zzz")
     assert str(error) == "unknown llm provider `zzz`\n  = expected: echo"
 
@@ -98,7 +98,7 @@ def test_a_name_of_another_kind_says_which(tmp_path: Path) -> None:
     assert refused(tmp_path, "cache", "openai").notes == ("`openai` is an llm provider and a voice provider",)
 
 
-def test_a_provider_whose_metadata_is_damaged_says_so_where_it_is_asked_for(tmp_path: Path) -> None:
+def test_a_provider_with_damaged_metadata_is_reported_when_used(tmp_path: Path) -> None:
     install(tmp_path, "llmcore-cache-redis", "0.1.0", b"[llmcore.cache]\nredis = \xff\n")
     assert refused(tmp_path, "cache", "redis").render() == dedent("""\
         error[LC103]: unknown cache provider `redis`
@@ -148,7 +148,7 @@ def test_the_distribution_in_front_of_the_name_settles_it(tmp_path: Path) -> Non
         ("acme-other:redis", ("acme-other 2.0 is installed, but offers no such cache provider",)),
     ],
 )  # fmt: skip
-def test_a_distribution_that_does_not_offer_the_name_is_told_from_one_that_is_absent(
+def test_a_distribution_without_the_name_is_distinguished_from_a_missing_one(
     tmp_path: Path, name: str, told: tuple[str, ...]
 ) -> None:
     install(tmp_path, "acme-redis", "1.0", "[llmcore.cache]\nredis = @\n")
@@ -201,7 +201,9 @@ TWO = "[llmcore.cache]\nredis = @\n[llmcore.storage]\nredis_files = @\n"
         ("something", ["blocked", "blocked", "blocked"]),
     ],
 )  # fmt: skip
-def test_the_environment_restricts_what_may_load(tmp_path: Path, limit: str, expected: list[str]) -> None:
+def test_the_environment_restricts_the_loadable_plugins(
+    tmp_path: Path, limit: str, expected: list[str]
+) -> None:
     install(tmp_path, "acme-redis", "1.0", TWO)
     install(tmp_path, "acme-other", "1.0", "[llmcore.voice]\nother = @\n")
     assert [state for _, _, state in states(tmp_path, LLMCORE_PLUGINS=limit)] == expected
@@ -211,7 +213,7 @@ def test_the_environment_restricts_what_may_load(tmp_path: Path, limit: str, exp
     ("limit", "fix"),
     [("none", "export LLMCORE_PLUGINS=redis"), ("a,b", "export LLMCORE_PLUGINS=a,b,redis")],
 )
-def test_a_blocked_plugin_is_not_imported_and_says_what_blocks_it(
+def test_a_blocked_plugin_is_not_imported_and_reported_with_the_reason(
     tmp_path: Path, limit: str, fix: str
 ) -> None:
     install(tmp_path, "acme-redis", "1.0", TWO)
@@ -226,7 +228,7 @@ def test_a_blocked_plugin_is_not_imported_and_says_what_blocks_it(
     assert catalogue.list_names("cache") == ["file", "memory"]
 
 
-def test_a_blocked_rival_is_no_rival(tmp_path: Path) -> None:
+def test_a_blocked_plugin_causes_no_conflict(tmp_path: Path) -> None:
     for name in ("acme-one", "acme-two"):
         install(tmp_path, name, "1.0", "[llmcore.cache]\nredis = @\n")
     assert states(tmp_path) == [("acme-one", "redis", "conflict"), ("acme-two", "redis", "conflict")]
@@ -247,7 +249,7 @@ def test_environment_and_path_are_read_when_the_catalogue_is_made(
     assert Catalogue().list_names("cache") == ["file", "memory"]
 
 
-def test_the_built_ins_bear_the_hosts_version_where_it_is_installed(tmp_path: Path) -> None:
+def test_built_in_plugins_have_the_version_of_the_host(tmp_path: Path) -> None:
     assert {row.version for row in Catalogue(env={}, path=[tmp_path]).list_plugins()} == {""}
     install(tmp_path, "llmcore-host", "0.1.0", "")
     listing = Catalogue(env={}, path=[tmp_path]).list_plugins()
@@ -260,7 +262,7 @@ def test_the_built_ins_bear_the_hosts_version_where_it_is_installed(tmp_path: Pa
     ]
 
 
-def test_observers_and_commands_are_told_in_their_own_words(tmp_path: Path) -> None:
+def test_observers_and_commands_have_their_own_messages(tmp_path: Path) -> None:
     entries = "[llmcore.observers]\nwatch = @\n[llmcore.commands]\nhello = @:run\n"
     for name in ("acme-one", "acme-two"):
         install(tmp_path, name, "1.0", entries)

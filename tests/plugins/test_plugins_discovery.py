@@ -143,7 +143,7 @@ def output(program: str, *arguments: str, **environ: str) -> str:
     return done.stdout.strip()
 
 
-def test_listing_imports_neither_a_plugin_nor_what_only_loading_needs(tmp_path: Path) -> None:
+def test_listing_imports_no_plugin_and_no_loader(tmp_path: Path) -> None:
     install(tmp_path, "acme-redis", "[llmcore.cache]\nacme = acme_redis\nmemory = acme_redis\n")
     (tmp_path / "acme_redis.py").write_text("raise SystemExit('imported')")
     program = (
@@ -168,7 +168,7 @@ def test_a_zip_on_the_path_is_asked_through_importlib_metadata(tmp_path: Path) -
     assert rows(tmp_path / "unpacked", archive) == [row("acme-redis")]
 
 
-def test_a_file_on_the_path_that_is_no_zip_harms_nothing(tmp_path: Path) -> None:
+def test_a_file_on_the_path_that_is_not_a_zip_is_ignored(tmp_path: Path) -> None:
     install(tmp_path, "acme-redis")
     (tmp_path / "torn.zip").write_bytes(b"PK\3\4 torn")
     assert rows(tmp_path / "torn.zip", tmp_path / "absent.zip", tmp_path) == [row("acme-redis")]

@@ -111,7 +111,7 @@ def test_a_missing_dependency_is_named_with_the_line_that_installs_it(site: Site
           = fix: pip install acme-sdk""")
 
 
-def test_a_missing_module_that_nobody_declared_is_never_guessed_into_a_distribution(site: Site) -> None:
+def test_an_undeclared_missing_module_is_not_mapped_to_a_distribution(site: Site) -> None:
     file = site.install("acme-one", "import acme_sdk\n", requires="something-else")
     assert broken(site).render() == dedent(f"""\
         error[LC501]: plugin `acme-one 1.0` did not load: ModuleNotFoundError: No module named 'acme_sdk'
@@ -146,7 +146,7 @@ def test_a_plugin_that_wants_a_newer_host_says_so(site: Site) -> None:
         ("def __getattr__(name): raise OSError(name)", "OSError: LLMCORE_API", 1),
     ],
 )  # fmt: skip
-def test_whatever_an_import_raises_is_told_with_its_place(
+def test_an_exception_during_import_is_reported_with_its_place(
     site: Site, source: str, told: str, line: int
 ) -> None:
     file = site.install("acme-one", source)
@@ -216,7 +216,7 @@ def test_a_plugin_for_other_hooks_is_refused_with_both_versions(
           = fix: {upgrade}""")
 
 
-def test_a_version_that_is_no_number_is_refused(site: Site) -> None:
+def test_a_version_that_is_not_a_number_is_rejected(site: Site) -> None:
     site.install("acme-one", f"LLMCORE_API = '1'\n{SOUND.format(name='acme')}")
     error = broken(site)
     assert (error.code, error.fix) == ("LC502", "LLMCORE_API = 1")
@@ -234,14 +234,14 @@ def test_a_misspelt_hook_is_an_error_with_the_nearest_name(site: Site) -> None:
           = fix: def llmcore_storage_providers():""")
 
 
-def test_a_misspelt_hook_beside_a_sound_one_is_an_error_too(site: Site) -> None:
+def test_a_misspelt_hook_next_to_a_correct_one_is_an_error(site: Site) -> None:
     site.install("acme-one", SOUND.format(name="acme") + "@hookimpl\ndef something_else(): ...\n")
     error = broken(site)
     assert error.message == "plugin `acme-one 1.0` implements a hook that does not exist: `something_else`"
     assert error.suggestion is None
 
 
-def test_a_hook_with_arguments_of_its_own_is_an_error(site: Site) -> None:
+def test_a_hook_with_unknown_arguments_is_an_error(site: Site) -> None:
     file = site.install("acme-one", SOUND.format(name="acme").replace("providers()", "providers(config)"))
     assert broken(site).render() == dedent(f"""\
         error[LC106]: plugin `acme-one 1.0` implements a hook with other arguments than specified
@@ -259,14 +259,14 @@ def test_a_module_without_the_hook_of_its_kind_says_which_it_lacks(site: Site) -
     assert error.fix == "def llmcore_voice_providers():"
 
 
-def test_a_hook_without_its_marker_is_told_apart_from_a_missing_one(site: Site) -> None:
+def test_a_hook_without_its_marker_is_distinguished_from_a_missing_one(site: Site) -> None:
     site.install("acme-one", SOUND.format(name="acme").replace("@hookimpl", ""))
     error = broken(site)
     assert error.message == "plugin `acme-one 1.0` has `llmcore_storage_providers` without `@hookimpl`"
     assert error.fix == "@hookimpl"
 
 
-def test_a_yielded_name_other_than_the_entrys_is_told_with_both(site: Site) -> None:
+def test_a_yielded_name_that_differs_from_the_entry_is_reported_with_both(site: Site) -> None:
     site.install("acme-one", SOUND.format(name="akme"))
     assert str(broken(site)) == dedent("""\
         plugin `acme-one 1.0` yields `akme` from `llmcore_storage_providers`, but its entry point has the name `acme`

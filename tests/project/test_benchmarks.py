@@ -30,7 +30,7 @@ def test_sides_are_taken_in_turn_after_an_uncounted_round(tmp_path: Path) -> Non
     assert result["rounds"] == 3
 
 
-def test_more_work_costs_more_and_is_told_against_the_promise() -> None:
+def test_more_work_costs_more_and_is_compared_with_the_promise() -> None:
     loop = "sum(range(20_000_000))"  # some forty times the cost of starting
     row = Row(title="work", sides=[_side("none", "-c", "pass"), _side("much", "-c", loop, at_most=1.0)])
     result = measure(row, rounds=1)
@@ -47,7 +47,7 @@ def test_the_cost_of_a_call_leaves_the_start_out(tmp_path: Path) -> None:
     assert sorted(notes.read_text().split()) == ["2", "2", "5", "5"]
 
 
-def test_a_side_that_fails_is_an_error_with_what_it_said() -> None:
+def test_a_failing_side_is_an_error_with_its_output() -> None:
     with pytest.raises(RuntimeError, match=r"(?s)bad ended with 1.*out of paper"):
         cpu_seconds(_side("bad", "-c", "raise SystemExit('out of paper')"), None)
 
@@ -76,7 +76,7 @@ def test_a_program_that_measures_itself_is_held_to_a_figure_and_a_ratio() -> Non
     assert [line.rpartition("  ")[2] for line in lines[2:]] == ends
 
 
-def test_a_side_runs_in_a_home_of_its_own_without_the_developers_settings(
+def test_each_side_runs_in_its_own_home_without_settings_of_the_developer(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")

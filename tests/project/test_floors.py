@@ -199,7 +199,7 @@ def test_every_import_stays_on_its_floor_or_goes_down() -> None:
     assert not faults, "\n".join(faults)
 
 
-def test_every_module_stands_on_a_floor() -> None:
+def test_every_module_has_a_layer() -> None:
     homeless = {module_of(path).split(".")[1] for path in FILES if path.is_relative_to(ROOT / "llmcore")} - {
         *LEVEL,
         "testing",
@@ -238,7 +238,7 @@ def test_every_module_stands_on_a_floor() -> None:
         ("llmcore_x.face", "def f():\n    import llmcore", None),
     ],
 )  # fmt: skip
-def test_the_rules_tell_good_imports_from_bad(module: str, text: str, said: str | None) -> None:
+def test_the_rules_find_forbidden_imports(module: str, text: str, said: str | None) -> None:
     faults = faults_in(text, module)
     assert (faults == []) if said is None else (said in "".join(faults))
 

@@ -46,7 +46,7 @@ def selected(marks: str) -> set[str]:
         (QUICK, {FILES[2], FILES[3]}),
     ],
 )
-def test_a_mark_selects_the_tests_that_bear_it(marks: str, files: set[str]) -> None:
+def test_a_mark_selects_its_tests(marks: str, files: set[str]) -> None:
     assert selected(marks) == files
 
 

@@ -88,7 +88,7 @@ def test_every_distribution_carries_its_papers(folder: Path) -> None:
     assert own == (folder.name in LICENCES)
 
 
-def test_nobody_depends_on_what_is_under_another_licence() -> None:
+def test_no_distribution_depends_on_another_licence() -> None:
     others = {f"llmcore-{name.replace('_', '-')}" for name in LICENCES}
     lines = [line for folder in PROJECTS for line in read(folder)["project"]["dependencies"]]
     extras = [
@@ -109,11 +109,11 @@ def test_a_plugin_fits_this_minor_version_of_the_host(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("folder", PROJECTS, ids=["host", *(folder.name for folder in FOLDERS)])
-def test_nobody_depends_on_the_strangers_distribution(folder: Path) -> None:
+def test_no_distribution_depends_on_the_foreign_llmcore(folder: Path) -> None:
     assert [line for line in requirements(read(folder)) if re.match(r"llmcore(?![\w-])", line)] == []
 
 
-def test_nobody_tells_a_user_to_install_the_strangers_distribution() -> None:
+def test_no_text_recommends_the_foreign_llmcore() -> None:
     install = re.compile(r"""(?:pip|pipx|uv|tool) (?:install|add)(?: -\S+)* ["'`]?llmcore(?![-\w/])""")
     texts = [path for pattern in ("*.md", "docs/**/*.md", "plugins/*/*.md", "llmcore/**/*.py", "plugins/*/llmcore_*/**/*.py")
              for path in ROOT.glob(pattern)]  # fmt: skip
@@ -152,7 +152,7 @@ def test_no_lock_file_is_committed_since_it_would_name_registries() -> None:
     assert "uv.lock" in (ROOT / ".gitignore").read_text().splitlines()
 
 
-def test_test_files_bear_unique_names_and_plugins_have_no_conftest() -> None:
+def test_test_files_have_unique_names_and_plugins_have_no_conftest() -> None:
     names = [path.name for path in ROOT.glob("tests/**/test_*.py")] + [
         path.name for path in ROOT.glob("plugins/*/tests/**/*.py")
     ]

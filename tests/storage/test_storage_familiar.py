@@ -141,7 +141,7 @@ def test_an_invalid_key_is_not_a_file_not_found_error(storage: StorageClient) ->
     assert not isinstance(caught.value, OSError)
 
 
-def test_the_command_line_names_what_is_missing(tmp_path: Path) -> None:
+def test_the_command_line_names_missing_files(tmp_path: Path) -> None:
     done = CommandLine(tmp_path)("store", "get", "nothing", "-o", "out.bin")
     assert "error[LC802]: nothing is stored under 'nothing'" in done.stderr
     assert (done.returncode, (tmp_path / "out.bin").exists()) == (1, False)

@@ -46,7 +46,7 @@ class Client:
         self.closed = True
 
 
-def test_each_step_gets_what_is_left_of_the_deadline() -> None:
+def test_each_step_gets_the_remaining_time() -> None:
     deadline = RequestDeadline(100.0, 3.0)
     assert deadline.get("connect") == 5.0
     assert 99.0 < (deadline.get("read") or 0) <= 100.0, "silence counts once the answer has begun"
@@ -100,7 +100,7 @@ assert clients.get() is parents
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
-def test_a_forked_child_gets_a_client_of_its_own() -> None:
+def test_a_forked_child_gets_its_own_client() -> None:
     subprocess.run([sys.executable, "-c", _FORK], check=True, timeout=60)
 
 

@@ -125,7 +125,7 @@ def test_the_error_of_a_stream_is_what_it_raises_when_read(kit: Conformance) -> 
         kit.stream_fails(StorageNotFound, "stream", 2)
 
 
-def test_what_is_no_iterator_is_told_so(kit: Conformance) -> None:
+def test_a_result_that_is_not_an_iterator_fails(kit: Conformance) -> None:
     with pytest.raises(pytest.fail.Exception, match=r"must return an (asynchronous )?iterator"):
         kit.collect("numbers")
 
@@ -138,7 +138,7 @@ def test_an_error_of_the_wrong_kind_or_none_fails(kit: Conformance) -> None:
         kit.fails(StorageNotFound, "fail", StorageNotFound, " ")
 
 
-def test_what_never_answers_fails_after_the_deadline() -> None:
+def test_a_call_that_hangs_fails_after_the_deadline() -> None:
     with asyncio.Runner() as runner:
         caller = Caller(Backend(), "async", runner, deadline_s=0.01)
         with pytest.raises(pytest.fail.Exception, match=r"Backend.ahang did not return within 0.01 s"):
@@ -191,7 +191,7 @@ def test_an_asynchronous_call_that_blocks_the_event_loop_is_named() -> None:
         worker.close()
 
 
-def test_what_blocks_itself_in_threads_fails_after_the_deadline() -> None:
+def test_a_deadlock_of_threads_fails_after_the_deadline() -> None:
     with asyncio.Runner() as runner:
         caller = Caller(Backend(), "sync", runner, deadline_s=0.01)
         with pytest.raises(pytest.fail.Exception, match="concurrent calls from threads deadlock"):

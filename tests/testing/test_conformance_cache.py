@@ -93,7 +93,7 @@ def outcomes(tmp_path_factory: pytest.TempPathFactory) -> Outcomes:
 
 
 @pytest.mark.parametrize("backend", ["Both", "AbleInBoth"])
-def test_a_correct_cache_passes_wholly_sync_and_async(outcomes: Outcomes, backend: str) -> None:
+def test_a_correct_cache_passes_sync_and_async(outcomes: Outcomes, backend: str) -> None:
     both = outcomes[backend]
     assert {how for how, _ in both.values()} == {"passed"}, complaints(both)
     assert sum("[sync" in name for name in both) == sum("[async" in name for name in both) > 40
@@ -122,7 +122,7 @@ def test_a_broken_cache_fails_and_the_failure_says_why(outcomes: Outcomes, backe
     assert any(reason in text for text in said), said[0]
 
 
-def test_every_broken_cache_is_named_here(outcomes: Outcomes) -> None:
+def test_every_broken_cache_has_an_expected_message(outcomes: Outcomes) -> None:
     correct = {"Memory", "AsyncMemory", "Both", "Able", "AbleInBoth", "TakesAMegabyteAtMostAndSaysSo"}
     assert set(outcomes) - correct == set(FOUND_BY)
 

@@ -53,7 +53,7 @@ def outcomes(tmp_path_factory: pytest.TempPathFactory) -> Outcomes:
     return run_kit("llm.py", tmp_path_factory, found_by=FOUND_BY)
 
 
-def test_a_correct_model_passes_wholly_sync_and_async(outcomes: Outcomes) -> None:
+def test_a_correct_model_passes_sync_and_async(outcomes: Outcomes) -> None:
     full = outcomes["Full"]
     assert {how for how, _ in full.values()} == {"passed"}, complaints(full)
     assert sum("[sync" in name for name in full) == sum("[async" in name for name in full) > 40
@@ -78,5 +78,5 @@ def test_a_broken_model_fails_and_the_failure_says_why(outcomes: Outcomes, backe
     assert any(reason in text for text in said), said[0]
 
 
-def test_every_broken_model_is_named_here(outcomes: Outcomes) -> None:
+def test_every_broken_model_has_an_expected_message(outcomes: Outcomes) -> None:
     assert set(outcomes) - {"Full", "Plain", "AsyncPlain"} == set(FOUND_BY)

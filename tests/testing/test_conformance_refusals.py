@@ -49,5 +49,5 @@ def test_a_cache_that_hides_a_refusal_fails_and_the_failure_says_why(
     assert any(reason in text for text in said), said[0]
 
 
-def test_every_cache_that_hides_a_refusal_is_named_here(outcomes: Outcomes) -> None:
+def test_every_cache_that_hides_a_refusal_has_an_expected_message(outcomes: Outcomes) -> None:
     assert set(outcomes) - {"Server", "FallsBack"} == set(FOUND_BY)

@@ -87,14 +87,14 @@ def outcomes(tmp_path_factory: pytest.TempPathFactory) -> Outcomes:
 
 
 @pytest.mark.parametrize("backend", ["Both", "AbleInBoth"])
-def test_a_correct_storage_passes_wholly_sync_and_async(outcomes: Outcomes, backend: str) -> None:
+def test_a_correct_storage_passes_sync_and_async(outcomes: Outcomes, backend: str) -> None:
     both = outcomes[backend]
     assert {outcome for outcome, _ in both.values()} == {"passed"}, complaints(both)
     assert sum("[sync" in name for name in both) == sum("[async" in name for name in both) > 60
 
 
 @pytest.mark.parametrize("backend", ["Able", "HoldsNoConditions", "SkipsForeignNames"])
-def test_a_correct_storage_of_one_variant_passes_wholly(outcomes: Outcomes, backend: str) -> None:
+def test_a_correct_storage_of_one_variant_passes(outcomes: Outcomes, backend: str) -> None:
     assert {outcome for outcome, _ in outcomes[backend].values()} == {"passed"}, complaints(outcomes[backend])
 
 
@@ -125,11 +125,11 @@ def test_a_broken_storage_fails_and_the_failure_says_why(
     assert any(reason in text for text in said), said[0]
 
 
-def test_every_broken_storage_is_named_here(outcomes: Outcomes) -> None:
+def test_every_broken_storage_has_an_expected_message(outcomes: Outcomes) -> None:
     assert set(outcomes) - CORRECT - {"ForgottenFixture"} == set(ALL_FOUND_BY)
 
 
-def test_a_forgotten_fixture_is_told_what_to_write(outcomes: Outcomes) -> None:
+def test_a_missing_fixture_is_reported_with_its_code(outcomes: Outcomes) -> None:
     assert {outcome for outcome, _ in outcomes["ForgottenFixture"].values()} == {"error"}
     said = next(iter(outcomes["ForgottenFixture"].values()))[1]
     assert "def provider(self, tmp_path):\n        return MyStorage(tmp_path)" in said

@@ -44,5 +44,5 @@ def test_a_backend_with_a_fault_of_time_fails_and_the_failure_says_why(
     assert any(reason in text for text in said), said[0]
 
 
-def test_every_backend_with_a_fault_is_named_here(outcomes: Outcomes) -> None:
+def test_every_backend_with_a_fault_has_an_expected_message(outcomes: Outcomes) -> None:
     assert set(outcomes) - {"Model", "Cache"} == set(FOUND_BY)

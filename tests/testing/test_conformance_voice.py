@@ -77,7 +77,7 @@ def abilities(tmp_path_factory: pytest.TempPathFactory) -> Outcomes:
     return run_kit("voice_abilities.py", tmp_path_factory, found_by=ABILITIES_FOUND_BY)
 
 
-def test_a_correct_voice_passes_wholly_sync_and_async(outcomes: Outcomes) -> None:
+def test_a_correct_voice_passes_sync_and_async(outcomes: Outcomes) -> None:
     both = outcomes["Both"]
     assert {how for how, _ in both.values()} == {"passed"}, complaints(both)
     assert sum("[sync" in name for name in both) == sum("[async" in name for name in both) > 20
@@ -103,7 +103,7 @@ def test_a_broken_voice_fails_and_the_failure_says_why(outcomes: Outcomes, backe
     assert any(reason in text for text in said), said[0]
 
 
-def test_every_broken_voice_is_named_here(outcomes: Outcomes) -> None:
+def test_every_broken_voice_has_an_expected_message(outcomes: Outcomes) -> None:
     assert set(outcomes) - {"Both", "Tone", "AsyncTone", "Unfinished"} == set(FOUND_BY)
 
 
@@ -119,5 +119,5 @@ def test_a_broken_ability_is_found(abilities: Outcomes, backend: str, reason: st
     assert any(reason in text for text in said), said[0]
 
 
-def test_a_part_of_an_ability_is_no_ability(abilities: Outcomes) -> None:
+def test_a_part_of_an_ability_fails(abilities: Outcomes) -> None:
     assert any("define also: delete_voice" in said for said in complaints(abilities["ClonesOnly"]))

@@ -62,7 +62,7 @@ def test_an_old_path_runs_as_a_program() -> None:
 
 
 @pytest.mark.parametrize("arguments", [["demo"], ["plugins", "check", "echo"]])
-def test_a_command_without_the_package_tells_how_to_install_it(arguments: list[str]) -> None:
+def test_a_command_without_the_package_says_how_to_install_it(arguments: list[str]) -> None:
     program = f"{HIDE}from llmcore.cli import main; sys.exit(main({arguments}))"
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=60
@@ -73,7 +73,7 @@ def test_a_command_without_the_package_tells_how_to_install_it(arguments: list[s
     assert f"= fix: {make_install_line('llmcore-testing')}\n" in done.stderr
 
 
-def test_an_import_without_the_package_tells_how_to_install_it() -> None:
+def test_an_import_without_the_package_says_how_to_install_it() -> None:
     done = subprocess.run(
         [sys.executable, "-c", f"{HIDE}import llmcore.testing"],
         capture_output=True,

@@ -66,7 +66,7 @@ def test_faults_keys_and_the_answer_are_arguments() -> None:
     ("arguments", "told"),
     [(["--fault", "hung"], "did you mean `hang`?"), (["--port", "70000"], "`port` must be 0")],
 )
-def test_a_wrong_argument_is_told_without_a_traceback(arguments: list[str], told: str) -> None:
+def test_a_wrong_argument_is_reported_without_a_traceback(arguments: list[str], told: str) -> None:
     done = subprocess.run([*COMMAND, *arguments], capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 2
     assert told in done.stderr

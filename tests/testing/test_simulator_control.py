@@ -78,7 +78,7 @@ def test_reset_forgets_everything(upstream: Simulator) -> None:
     assert not upstream.counts
 
 
-def test_only_the_latest_requests_are_kept() -> None:
+def test_only_the_latest_requests_are_recorded() -> None:
     with Simulator(keep_requests=2) as upstream:
         for number in range(4):
             call(upstream, body=json.dumps({"number": number}))
@@ -86,7 +86,7 @@ def test_only_the_latest_requests_are_kept() -> None:
         assert upstream.counts["requests"] == 4
 
 
-def test_another_process_scripts_it_and_asks_what_it_saw(upstream: Simulator) -> None:
+def test_another_process_can_script_it_and_read_its_requests(upstream: Simulator) -> None:
     fault = {"fault": "status", "status": 429, "retry_after": 1, "times": 2, "model": "m"}
     assert call(upstream, "/_simulator/fail", json.dumps(fault)) == (200, {"ok": True})
     assert call(upstream, "/_simulator/replies", '{"replies": ["Paris."]}') == (200, {"ok": True})

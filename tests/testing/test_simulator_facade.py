@@ -10,7 +10,7 @@ import pytest
 import llmcore_testing
 
 
-def test_the_names_are_sorted_and_each_is_there() -> None:
+def test_the_exported_names_exist_and_are_sorted() -> None:
     assert llmcore_testing.__all__ == sorted(llmcore_testing.__all__)
     for name in llmcore_testing.__all__:
         assert getattr(llmcore_testing, name).__name__ == name

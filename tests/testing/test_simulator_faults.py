@@ -191,7 +191,7 @@ def test_an_error_in_a_stream_takes_the_place_of_the_rest(upstream: Simulator) -
     assert len(got) == 3
 
 
-def test_a_broken_event_stands_among_good_ones(upstream: Simulator) -> None:
+def test_a_broken_event_is_between_valid_ones(upstream: Simulator) -> None:
     upstream.fail(Fault.bad_json_chunk(after=2))
     got = events(answer(upstream, stream=True)[2])
     json.loads(got[1])
@@ -262,7 +262,7 @@ def test_a_big_answer_is_right_and_as_big_as_asked(upstream: Simulator, *, strea
     assert text == "x" * 3_000_000
 
 
-def test_a_big_answer_ends_when_nobody_reads_it(upstream: Simulator) -> None:
+def test_a_big_answer_ends_when_its_client_disconnects(upstream: Simulator) -> None:
     upstream.fail(Fault.big_body(500))
     with asked(upstream) as connection:
         assert connection.sock is not None
@@ -305,7 +305,7 @@ def test_a_misspelt_fault_is_answered_with_the_nearest_name() -> None:
         ("429:times=0", 'a number above 0, or None ("always")'),
     ],
 )
-def test_settings_that_do_not_fit_are_told_with_those_that_would(text: str, expected: str) -> None:
+def test_invalid_settings_are_reported_with_the_valid_ones(text: str, expected: str) -> None:
     with pytest.raises(ConfigError) as caught:
         Fault.parse(text)
     assert caught.value.expected == expected

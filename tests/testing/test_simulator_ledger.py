@@ -47,7 +47,7 @@ def ledgers(home: Path) -> list[Path]:
     return [*home.rglob("ledger.sqlite3*")]
 
 
-def test_a_core_that_asks_a_simulator_keeps_a_ledger_of_its_own(empty_home: Path) -> None:
+def test_a_core_that_calls_a_simulator_uses_a_separate_ledger(empty_home: Path) -> None:
     with Simulator() as upstream, llmcore.load(settings(upstream)) as core:
         core.llm.chat("Hello", max_tokens=16)
         assert core.usage.budgets()[0].spent > 0
@@ -98,7 +98,7 @@ def test_a_ledger_that_is_configured_or_given_is_taken(
     ],
     ids=["demo", "plugins check", "pytest"],
 )
-def test_what_llmcore_asks_itself_is_in_no_ledger_of_the_user(empty_home: Path, command: list[str]) -> None:
+def test_simulated_calls_are_not_in_the_ledger_of_the_user(empty_home: Path, command: list[str]) -> None:
     Path("test_application.py").write_text(TEST, encoding="utf-8")
     done = subprocess.run(
         [sys.executable, *command], capture_output=True, text=True, check=False, timeout=120

@@ -317,9 +317,7 @@ def test_a_permanent_reply_answers_everything() -> None:
         assert [ask(other).choices[0].message.content for _ in range(3)] == ["Yes."] * 3
 
 
-def test_a_scripted_answer_that_cannot_be_sent_is_told_to_its_author(
-    upstream: Simulator, client: openai.OpenAI
-) -> None:
+def test_an_invalid_scripted_answer_is_reported(upstream: Simulator, client: openai.OpenAI) -> None:
     upstream.replies({"choices": "nothing of the kind"})
     with pytest.raises(openai.InternalServerError) as caught:
         ask(client)

@@ -61,7 +61,7 @@ def chat(upstream: Simulator, **body: Any) -> tuple[int, Any]:
         ({"messages": [USER], "response_format": {"type": "json_object"}}, "messages", None),
     ],
 )  # fmt: skip
-def test_a_malformed_request_is_refused_where_it_is_wrong(
+def test_a_malformed_request_is_rejected_with_the_parameter(
     upstream: Simulator, body: dict[str, Any], param: str, code: str | None
 ) -> None:
     status, error = chat(upstream, **body)
@@ -89,7 +89,7 @@ def test_a_schema_that_never_ends_is_refused(upstream: Simulator) -> None:
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b'"x"', b"\xff"])
-def test_a_body_that_is_no_json_object_is_refused(upstream: Simulator, body: bytes) -> None:
+def test_a_body_that_is_not_a_json_object_is_rejected(upstream: Simulator, body: bytes) -> None:
     status, answer, _ = send(upstream, "POST", "/v1/chat/completions", body)
     assert status == 400
     assert "could not parse the JSON body" in answer["error"]["message"]
@@ -108,13 +108,13 @@ def test_azure_wants_its_version(upstream: Simulator) -> None:
     assert send(upstream, "POST", f"{path}?api-version=2024-10-21", body)[0] == 200
 
 
-def test_unknown_addresses_and_methods_are_told(upstream: Simulator) -> None:
+def test_unknown_paths_and_methods_are_rejected(upstream: Simulator) -> None:
     status, answer, _ = send(upstream, "POST", "/chat/completions", b"{}")
     assert (status, answer["error"]["message"]) == (404, "Invalid URL (POST /chat/completions)")
     assert send(upstream, "GET", "/v1/chat/completions")[0] == 405
 
 
-def test_answers_bear_the_usual_headers(upstream: Simulator) -> None:
+def test_answers_have_the_usual_headers(upstream: Simulator) -> None:
     body = json.dumps({"model": "m", "messages": [USER]}).encode()
     first = send(upstream, "POST", "/v1/chat/completions", body)[2]
     second = send(upstream, "POST", "/v1/chat/completions", body)[2]

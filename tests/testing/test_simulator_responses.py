@@ -36,7 +36,7 @@ def client(upstream: Simulator) -> Iterator[openai.OpenAI]:
         yield made
 
 
-def test_a_response_says_what_a_chat_says(client: openai.OpenAI) -> None:
+def test_a_response_has_the_content_of_the_chat(client: openai.OpenAI) -> None:
     response = client.responses.create(model=MODEL, input="Tell me of rain", instructions="Be brief.")
     assert response.output_text == "This is a simulated answer to: Tell me of rain"
     assert (response.status, response.model, response.instructions) == ("completed", MODEL, "Be brief.")

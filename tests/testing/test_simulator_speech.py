@@ -76,7 +76,7 @@ def test_an_mp3_is_whole_frames_as_long_as_the_text(eleven: ElevenLabs, form: st
     assert seconds == pytest.approx(len(TEXT) * 10 * 0.02, abs=0.03)
 
 
-def test_a_wav_tells_its_length_where_it_comes_whole(eleven: ElevenLabs) -> None:
+def test_a_wav_that_is_sent_whole_states_its_length(eleven: ElevenLabs) -> None:
     with wave.open(
         io.BytesIO(b"".join(eleven.text_to_speech.convert(ADAM, text=TEXT, output_format="wav_16000")))
     ) as file:
@@ -144,7 +144,7 @@ def test_every_character_has_its_moment(eleven: ElevenLabs) -> None:
     assert "".join(spelt) == TEXT
 
 
-def test_headers_tell_the_request_and_what_it_cost(eleven: ElevenLabs) -> None:
+def test_headers_have_request_id_and_cost(eleven: ElevenLabs) -> None:
     speech = eleven.text_to_speech.with_raw_response
     with speech.convert(ADAM, text=TEXT, model_id="eleven_v4") as answer:
         assert answer.headers["character-cost"] == str(len(TEXT))
@@ -214,7 +214,7 @@ def test_both_vendors_list_their_models_at_one_address(eleven: ElevenLabs, clien
         (ADAM, {"text": TEXT, "output_format": "mp3_1_1"}, 422, "output_format"),
     ],
 )  # fmt: skip
-def test_what_does_not_fit_is_refused_in_the_vendors_shape(
+def test_invalid_requests_are_rejected_in_the_shape_of_the_vendor(
     eleven: ElevenLabs, voice: str, body: Any, status: int, told: str
 ) -> None:
     with pytest.raises(ApiError) as caught:
@@ -258,6 +258,6 @@ def test_openais_limit_and_voices_are_held(client: openai.OpenAI) -> None:
         client.audio.speech.create(model="tts-1", voice="nobody", input=TEXT)
 
 
-def test_a_voice_that_is_not_installed_is_told() -> None:
+def test_a_voice_that_is_not_installed_is_reported() -> None:
     with pytest.raises(ConfigError, match="unknown voice 'espaek'"):
         Simulator(voice="espaek")

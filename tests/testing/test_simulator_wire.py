@@ -95,7 +95,7 @@ def test_http_1_0_gets_a_stream_without_chunks(upstream: Simulator) -> None:
         (b"GET / HTTP/1.1\r\nX: " + b"x" * 70_000, 431),
     ],
 )
-def test_what_is_no_request_is_refused_and_the_connection_closed(
+def test_an_invalid_request_is_rejected_and_the_connection_closed(
     upstream: Simulator, raw: bytes, status: int
 ) -> None:
     assert spoken(upstream, raw).startswith(b"HTTP/1.1 %d " % status)

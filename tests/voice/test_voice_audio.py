@@ -69,7 +69,7 @@ def file_of(kind: str, seconds: float = 1.0) -> bytes:
 
 
 @pytest.mark.parametrize("kind", FORMATS)
-def test_what_plays_is_accepted_and_its_length_is_read(kind: AudioFormat) -> None:
+def test_valid_audio_is_accepted_and_its_duration_is_read(kind: AudioFormat) -> None:
     found = read_audio(file_of(kind), kind, RATE)
     expected = 2.0 if kind in ("ulaw", "alaw") else 1.0
     assert found.duration_s == pytest.approx(expected, abs=0.12)
@@ -78,20 +78,20 @@ def test_what_plays_is_accepted_and_its_length_is_read(kind: AudioFormat) -> Non
 
 @pytest.mark.parametrize("kind", FORMATS)
 @pytest.mark.parametrize("body", [b"", HTML, JSON, b"Internal Server Error", b"<?xml version='1.0'?><a/>"])
-def test_what_is_no_audio_is_refused_for_every_format(kind: AudioFormat, body: bytes) -> None:
+def test_data_that_is_not_audio_is_rejected_for_every_format(kind: AudioFormat, body: bytes) -> None:
     with pytest.raises(NotAudio):
         read_audio(body, kind, RATE)
 
 
 @pytest.mark.parametrize(("body", "said"), [(b"", "is empty"), (HTML, "an HTML page"), (JSON, "JSON")])
-def test_the_refusal_says_what_came_instead(body: bytes, said: str) -> None:
+def test_the_error_names_the_type_that_was_found(body: bytes, said: str) -> None:
     with pytest.raises(NotAudio, match=said):
         read_audio(body, "mp3")
 
 
 @pytest.mark.parametrize("kind", ["wav", "mp3", "ogg", "opus", "flac", "aac"])
 @pytest.mark.parametrize("share", [0.3, 0.95])
-def test_what_is_cut_short_is_refused(kind: AudioFormat, share: float) -> None:
+def test_truncated_audio_is_rejected(kind: AudioFormat, share: float) -> None:
     whole = file_of(kind)
     cut = whole[: int(len(whole) * share) | 1]
     with pytest.raises(NotAudio):
@@ -119,7 +119,7 @@ def test_a_flac_that_is_cut_between_two_frames_is_found_by_the_number_of_its_sam
             read_audio(whole[:at], "flac")
 
 
-def test_a_flac_that_does_not_tell_its_length_is_accepted() -> None:
+def test_a_flac_without_a_length_is_accepted() -> None:
     whole = bytearray(file_of("flac"))
     whole[21] &= 0xF0
     whole[22:26] = bytes(4)
@@ -202,7 +202,7 @@ def test_a_riff_of_unknown_length_around_samples_of_known_length_is_mended(riff:
         read_audio(streamed[:-2], "wav")
 
 
-def test_a_wav_of_unknown_length_keeps_what_stands_before_its_samples_and_loses_half_a_sample() -> None:
+def test_a_wav_of_unknown_length_keeps_its_header_and_drops_half_a_sample() -> None:
     whole = wav(tone(0.1))
     note = b"LIST" + struct.pack("<I", 26) + b"INFOISFT\x0e\0\0\0Lavf61.7.100\0\0"
     noted = b"RIFF" + b"\xff" * 4 + whole[8:36] + note + b"data" + b"\xff" * 4 + whole[44:] + b"\x01"
@@ -214,7 +214,7 @@ def test_a_wav_of_unknown_length_keeps_what_stands_before_its_samples_and_loses_
 
 
 @pytest.mark.parametrize("told", [0, 0xFFFFFFFFFFFFFFFF, None])
-def test_an_rf64_tells_its_length_in_a_chunk_of_its_own(told: int | None) -> None:
+def test_the_length_of_an_rf64_is_read_from_its_own_chunk(told: int | None) -> None:
     whole = wav(tone(0.1))
     size = len(whole) - 44 if told is None else told
     chunk = b"ds64" + struct.pack("<IQQQI", 28, told or len(whole) + 28, size, 0, 0)
@@ -340,7 +340,7 @@ FILES: dict[str, bytes] = {
 
 
 @given(st.binary(max_size=300), st.sampled_from(FORMATS))
-def test_whatever_the_bytes_are_nothing_but_not_audio_is_raised(data: bytes, kind: AudioFormat) -> None:
+def test_any_bytes_are_accepted_or_raise_not_audio(data: bytes, kind: AudioFormat) -> None:
     for start in (
         b"",
         b"RIFF\0\0\0\0WAVEfmt ",

@@ -67,7 +67,7 @@ def test_the_deadline_holds_for_all_that_is_asked_of_voices(method: str, variant
 
 
 @pytest.mark.parametrize("variant", ["sync", "async"])
-def test_the_time_that_is_left_is_told_to_those_who_name_it(speaker: Any, variant: str) -> None:
+def test_the_remaining_time_is_passed_to_methods_that_accept_it(speaker: Any, variant: str) -> None:
     told: list[float] = []
 
     def names_it(self: Any, *, timeout_s: float = 60.0) -> Any:

@@ -39,7 +39,7 @@ def voice(speaker: Any) -> Any:
     ids=ascii,
 )  # fmt: skip
 @pytest.mark.parametrize("method", ["synthesize", "synthesize_with_timestamps", "stream", "asynthesize"])
-def test_what_nobody_could_write_or_send_is_refused(
+def test_impossible_texts_and_settings_are_rejected(
     speaker: Any, voice: Any, method: str, given: dict[str, Any]
 ) -> None:
     with pytest.raises(BadRequest) as caught:
@@ -66,7 +66,7 @@ def test_what_nobody_could_write_or_send_is_refused(
         ("traits", {"format": [HALF]}),
     ],
 )
-def test_what_no_voice_can_be_found_by_is_refused(voice: Any, method: str, given: dict[str, Any]) -> None:
+def test_invalid_search_arguments_are_rejected(voice: Any, method: str, given: dict[str, Any]) -> None:
     with pytest.raises(BadRequest) as caught:
         getattr(voice, method)(**given)
     assert min(given) in caught.value.message
@@ -80,7 +80,7 @@ def test_what_no_voice_can_be_found_by_is_refused(voice: Any, method: str, given
     ],
     ids=ascii,
 )  # fmt: skip
-def test_what_is_told_of_a_clone_is_text(speaker: Any, voice: Any, change: dict[str, Any]) -> None:
+def test_the_description_of_a_clone_must_be_text(speaker: Any, voice: Any, change: dict[str, Any]) -> None:
     with pytest.raises(VoiceError, match=r"of the voice"):
         voice.clone_voice(**{"name": "Ada", "audio_files": [b"RIFF"], "consent": "signed", **change})
     assert speaker.clones == []

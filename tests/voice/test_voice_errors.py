@@ -43,7 +43,7 @@ def test_the_fix_at_a_shell_mends_it(option: tuple[str, str], capsys: pytest.Cap
     assert main(shlex.split(fix)[1:]) == 0, fix
 
 
-def test_cloning_without_consent_says_what_consent_is() -> None:
+def test_cloning_without_consent_explains_consent() -> None:
     with llmcore.load(ESPEAK) as core:
         clone: Any = core.voice.clone_voice
         with pytest.raises(VoiceError, match="consent") as caught:
@@ -61,7 +61,7 @@ def test_a_provider_that_cannot_clone_names_one_that_can() -> None:
     assert caught.value.fix == '{"voice": {"provider": "elevenlabs"}}'
 
 
-def test_a_failed_request_tells_its_attempts_and_its_setting() -> None:
+def test_a_failed_request_has_its_attempts_and_setting() -> None:
     with Simulator() as upstream:
         upstream.fail(Fault.status(500), times=2)
         config = {

@@ -35,7 +35,7 @@ def core_of(options: dict[str, Any] | None = None, **more: Any) -> llmcore.Core:
     [QuotaExhausted("empty"), AuthenticationFailed("who"), ProviderError("broken"), b"<html>"],
     ids=lambda failure: type(failure).__name__,
 )
-def test_the_next_provider_speaks_where_another_may_do_better(speaker: Any, failure: Any) -> None:
+def test_the_next_provider_speaks_if_the_first_fails(speaker: Any, failure: Any) -> None:
     speaker.script.append(failure)
     speech = core_of().voice.synthesize("Hello.")
     assert speech.provider == "second"
@@ -43,14 +43,14 @@ def test_the_next_provider_speaks_where_another_may_do_better(speaker: Any, fail
 
 
 @pytest.mark.parametrize("failure", [BadRequest("no"), VoiceNotFound("who"), VoiceError("odd")])
-def test_what_is_the_callers_fault_is_told_to_the_caller(speaker: Any, failure: LLMCoreError) -> None:
+def test_an_error_of_the_caller_is_raised_without_fallback(speaker: Any, failure: LLMCoreError) -> None:
     speaker.script.append(failure)
     with pytest.raises(type(failure)):
         core_of().voice.synthesize("Hello.")
     assert len(speaker.requests) == 1
 
 
-def test_the_next_provider_is_given_what_every_provider_understands_and_its_own_voice(speaker: Any) -> None:
+def test_the_next_provider_gets_common_settings_and_its_own_voice(speaker: Any) -> None:
     speaker.script.append(ProviderError("broken"))
     core_of().voice.synthesize(
         "Hello.", "bob", model="m2", speed=1.5, stability=0.3, language="en", format="wav_44100"
@@ -95,7 +95,7 @@ def test_a_fallback_that_cannot_do_it_is_passed_over_for_a_later_one(
     assert speech.provider == "second"
 
 
-def test_where_none_speaks_the_error_is_of_the_first_and_names_the_others(speaker: Any) -> None:
+def test_if_all_providers_fail_the_first_error_names_the_others(speaker: Any) -> None:
     async def refuses(*_: Any, **__: Any) -> Any:
         raise BadRequest("`mute` has one format")
 
@@ -111,7 +111,7 @@ def test_where_none_speaks_the_error_is_of_the_first_and_names_the_others(speake
     )
 
 
-def test_a_stream_that_has_begun_is_not_taken_over(speaker: Any) -> None:
+def test_a_started_stream_has_no_fallback(speaker: Any) -> None:
     whole = speaker.wav(speaker.samples("Hello."))
     speaker.script.extend([QuotaExhausted("empty"), [whole[:200], BadRequest("odd")]])
     with pytest.raises(BadRequest, match="odd"):
@@ -150,7 +150,7 @@ def test_a_deadline_holds_for_a_provider_that_hangs(speaker: Any, method: str) -
         asyncio.run(main())
 
 
-def test_a_deadline_is_over_all_pieces_and_what_was_spoken_by_then_is_kept(speaker: Any) -> None:
+def test_a_deadline_covers_all_pieces_and_finished_ones_are_cached(speaker: Any) -> None:
     plain = speaker.Speaker.asynthesize
 
     async def hang_at_two(self: Any, text: str, voice: str | None = None, **settings: Any) -> Any:
@@ -168,7 +168,7 @@ def test_a_deadline_is_over_all_pieces_and_what_was_spoken_by_then_is_kept(speak
 # -- files
 
 
-def test_a_speech_is_saved_whole_in_place_of_what_was_there(tmp_path: Path) -> None:
+def test_a_speech_replaces_an_existing_file_atomically(tmp_path: Path) -> None:
     speech = Speech(audio=b"RIFF....", format="wav")
     path = tmp_path / "hello.wav"
     path.write_bytes(b"old")
@@ -178,7 +178,7 @@ def test_a_speech_is_saved_whole_in_place_of_what_was_there(tmp_path: Path) -> N
     assert speech.save(str(tmp_path / "other.wav")).read_bytes() == b"RIFF...."
 
 
-def test_what_cannot_be_saved_leaves_nothing(tmp_path: Path) -> None:
+def test_a_failed_save_leaves_no_file(tmp_path: Path) -> None:
     folder = tmp_path / "is-a-folder"
     folder.mkdir()
     with pytest.raises(OSError, match="is-a-folder"):
@@ -195,7 +195,7 @@ def test_a_speech_shows_no_audio_in_its_repr() -> None:
 # -- the voices
 
 
-def test_voices_of_a_provider_that_cannot_search_are_searched_here(speaker: Any) -> None:
+def test_voices_of_a_provider_without_search_are_searched_by_the_host(speaker: Any) -> None:
     del speaker
     voice = core_of().voice
 
@@ -252,7 +252,7 @@ def test_a_voice_is_cloned_once_with_consent(speaker: Any) -> None:
         ({"audio_files": ["null\0.wav"]}, r"audio_files\[0\] cannot be read: embedded null"),
     ],
 )
-def test_a_clone_without_what_it_needs_is_refused_before_anything_is_sent(
+def test_an_incomplete_clone_request_is_rejected_before_sending(
     speaker: Any, change: dict[str, Any], said: str
 ) -> None:
     given = {"name": "Ada", "audio_files": [b"RIFF"], "consent": "signed", **change}

@@ -41,7 +41,7 @@ def test_moments_never_run_backwards_and_end_with_the_speech(
 
 @pytest.mark.parametrize("method", ["synthesize", "stream"])
 @pytest.mark.parametrize("cache", ["memory", "file"])
-def test_what_was_spoken_with_its_moments_is_not_paid_for_without_them(
+def test_audio_with_timestamps_is_reused_for_calls_without_them(
     speaker: Any, cache: str, method: str
 ) -> None:
     core = llmcore.load({"voice": {"provider": "speaker"}, "cache": {"provider": cache}})

@@ -54,7 +54,7 @@ def _speaking(tmp_path: Path, budget: dict[str, Any], price: int | None = 1000) 
     )
 
 
-def test_a_budget_may_count_characters_of_whatever_price(speaker: Any, tmp_path: Path) -> None:
+def test_a_budget_may_count_characters_of_any_price(speaker: Any, tmp_path: Path) -> None:
     core = _speaking(tmp_path, {"limit": "20 characters", "per": "month"}, price=None)
     core.voice.synthesize("Hello there.")
     with pytest.raises(BudgetExceeded) as refused:
@@ -81,9 +81,7 @@ def test_a_budget_may_count_characters_of_whatever_price(speaker: Any, tmp_path:
     )
 
 
-def test_a_budget_of_characters_counts_what_was_spoken_before_it_was_configured(
-    speaker: Any, tmp_path: Path
-) -> None:
+def test_a_new_budget_counts_characters_that_were_spoken_before(speaker: Any, tmp_path: Path) -> None:
     del speaker
     _speaking(tmp_path, {"limit": "1 USD"}).voice.synthesize("Hello there.")
     core = _speaking(tmp_path, {"limit": "20 characters"})
@@ -115,7 +113,7 @@ def test_a_text_that_does_not_fit_is_refused_before_its_first_sentence(
     assert core.voice.synthesize("Hello there. Hello there. Hello again.").billed_characters == 24
 
 
-def test_what_a_text_paid_for_before_it_broke_off_is_in_the_totals(speaker: Any, tmp_path: Path) -> None:
+def test_paid_pieces_of_a_failed_text_are_in_the_totals(speaker: Any, tmp_path: Path) -> None:
     core = _speaking(tmp_path, {"limit": "1 USD"})
     speaker.script += [None, AuthenticationFailed("no", status=401)]
     with pytest.raises(AuthenticationFailed):
@@ -124,7 +122,7 @@ def test_what_a_text_paid_for_before_it_broke_off_is_in_the_totals(speaker: Any,
     assert (totals.calls, totals.failures, totals.characters, str(totals.cost)) == (0, 1, 12, "0.012")
 
 
-def test_characters_of_which_nobody_tells_the_end_stay_spent(speaker: Any, tmp_path: Path) -> None:
+def test_characters_with_an_unknown_outcome_stay_spent(speaker: Any, tmp_path: Path) -> None:
     core = _speaking(tmp_path, {"limit": "20 characters"})
     speaker.script.append(Timeout("no answer", sent=True))
     with pytest.raises(Timeout):

@@ -34,7 +34,7 @@ FAULTS = {
     ("provider", "line", "said"),
     [(provider, *fault) for provider, faults in FAULTS.items() for fault in faults],
 )
-def test_an_option_that_cannot_be_is_told_with_its_line(
+def test_an_invalid_option_is_reported_with_its_line(
     tmp_path: Path, provider: str, line: str, said: str
 ) -> None:
     cli = CommandLine(tmp_path)

@@ -57,7 +57,7 @@ def test_a_text_is_spoken_by_sentence_and_joined_to_one_file(speaker: Any, varia
     assert speech.cost == Decimal(sum(map(len, SENTENCES)))
 
 
-def test_a_changed_sentence_is_paid_for_alone(speaker: Any) -> None:
+def test_only_a_changed_sentence_is_paid_for(speaker: Any) -> None:
     voice = core_of().voice
     first = voice.synthesize(TEXT)
     changed = voice.synthesize("It rains. Take a coat! Bye.")
@@ -71,9 +71,7 @@ def test_a_changed_sentence_is_paid_for_alone(speaker: Any) -> None:
     assert (again.audio, again.saved) == (first.audio, first.cost)
 
 
-def test_a_sentence_is_kept_on_disk_for_another_process_without_its_text(
-    speaker: Any, empty_home: Path
-) -> None:
+def test_a_sentence_is_cached_on_disk_without_its_text(speaker: Any, empty_home: Path) -> None:
     with core_of(cache="file") as core:
         spoken = core.voice.synthesize("A secret word.")
     speaker.requests.clear()
@@ -89,7 +87,7 @@ def test_a_sentence_is_kept_on_disk_for_another_process_without_its_text(
     [{"voice": "bob"}, {"model": "m2"}, {"speed": 2}, {"format": "pcm"}],
     ids=lambda change: next(iter(change)),
 )
-def test_whatever_decides_the_audio_is_in_the_key(speaker: Any, change: dict[str, Any]) -> None:
+def test_everything_that_changes_the_audio_is_in_the_key(speaker: Any, change: dict[str, Any]) -> None:
     voice = core_of().voice
     voice.synthesize("Hello.")
     if "format" in change:
@@ -98,7 +96,7 @@ def test_whatever_decides_the_audio_is_in_the_key(speaker: Any, change: dict[str
     assert voice.synthesize("Hello.").cached
 
 
-def test_another_account_or_namespace_has_audio_of_its_own(speaker: Any) -> None:
+def test_another_account_or_namespace_has_its_own_audio(speaker: Any) -> None:
     del speaker
     cache = {"provider": "file"}
     core_of(cache="file").voice.synthesize("Hello.")
@@ -128,7 +126,7 @@ def test_refresh_speaks_afresh_and_keeps_that(speaker: Any) -> None:
     assert len(speaker.requests) == 2
 
 
-def test_a_sentence_that_is_said_twice_is_asked_for_once(speaker: Any) -> None:
+def test_a_repeated_sentence_is_requested_once(speaker: Any) -> None:
     speech = core_of().voice.synthesize("No. No. Never.")
     assert texts(speaker) == ["No.", "Never."]
     assert speech.characters == 3 + 3 + 6
@@ -148,7 +146,7 @@ def test_a_sentence_over_the_limit_is_divided_and_a_hundred_thousand_characters_
 
 
 @pytest.mark.slow
-def test_a_long_text_of_many_sentences_is_spoken_and_kept(speaker: Any) -> None:
+def test_a_long_text_of_many_sentences_is_spoken_and_cached(speaker: Any) -> None:
     text = " ".join(f"Sentence number {at} of many, and it is one." for at in range(2_400))
     assert len(text) > 100_000
     speaker.samples = lambda piece: b"\0" + piece.encode()
@@ -177,7 +175,7 @@ def test_a_long_text_of_many_sentences_is_spoken_and_kept(speaker: Any) -> None:
         ("<?xml version='1.0'?>\n<speak>\n <p> </p></speak>", "nothing to say"),
     ],
 )
-def test_what_cannot_be_said_is_refused_before_anything_is_sent(speaker: Any, text: Any, said: str) -> None:
+def test_an_unspeakable_text_is_rejected_before_sending(speaker: Any, text: Any, said: str) -> None:
     with pytest.raises(VoiceError, match=said):
         core_of().voice.synthesize(text)
     assert speaker.requests == []
@@ -199,7 +197,7 @@ def test_a_format_that_cannot_be_joined_is_spoken_in_one_piece_or_refused(speake
     assert len(speaker.requests) == 1
 
 
-def test_a_provider_that_stitches_is_told_what_is_said_before_and_after(speaker: Any) -> None:
+def test_a_stitching_provider_gets_the_text_before_and_after(speaker: Any) -> None:
     core_of({"stitches": True}).voice.synthesize(TEXT)
     told = [
         {name: value for name, value in request.settings.items() if not name.endswith("_s")}
@@ -220,14 +218,14 @@ def test_requests_of_an_earlier_call_are_not_named_again(speaker: Any) -> None:
     assert speaker.requests[2].settings["previous_request_ids"] == ["r2"]
 
 
-def test_a_provider_that_does_not_stitch_is_told_of_the_deadline_alone(speaker: Any) -> None:
+def test_a_provider_without_stitching_gets_only_the_deadline(speaker: Any) -> None:
     core_of().voice.synthesize("Hello.", timeout=7, speed=1.5)
     settings = speaker.requests[0].settings
     assert settings.keys() == {"speed", "timeout_s", "idle_s"}
     assert 6 < settings["timeout_s"] <= 7
 
 
-def test_a_provider_that_tells_nothing_beforehand_is_given_the_text_whole_and_what_the_caller_wrote(
+def test_a_provider_without_traits_gets_the_whole_text_and_the_settings(
     speaker: Any,
 ) -> None:
     voice = llmcore.load({"voice": {"provider": "mute"}, "cache": {"provider": "memory"}}).voice
@@ -247,7 +245,7 @@ def test_the_hosts_own_settings_are_not_for_the_caller(speaker: Any, name: str) 
 
 
 @pytest.mark.parametrize("variant", ["sync", "async"])
-def test_pieces_are_asked_for_side_by_side_where_the_provider_allows_it(speaker: Any, variant: str) -> None:
+def test_pieces_are_requested_concurrently_if_the_provider_allows_it(speaker: Any, variant: str) -> None:
     voice = core_of({"concurrency": 3}).voice
     event = threading.Event()
     speaker.gate.append(event)
@@ -265,7 +263,7 @@ def test_pieces_are_asked_for_side_by_side_where_the_provider_allows_it(speaker:
     assert speech.audio[44:] == b"".join(speaker.samples(each) for each in SENTENCES)
 
 
-def test_one_piece_that_fails_fails_the_text_and_what_was_spoken_is_not_paid_for_again(speaker: Any) -> None:
+def test_a_failed_piece_fails_the_text_and_other_pieces_are_cached(speaker: Any) -> None:
     voice = core_of().voice
     first = speaker.wav(speaker.samples("It rains."))
     speaker.script.extend([first, ProviderError("no more")])
@@ -320,7 +318,7 @@ def test_a_price_of_the_configuration_wins_and_an_unknown_one_is_never_nothing(s
     assert core_of().voice.synthesize("Hello.").cost == 6
 
 
-def test_progress_is_told_after_each_piece(speaker: Any) -> None:
+def test_progress_is_reported_after_each_piece(speaker: Any) -> None:
     told: list[tuple[int, int]] = []
     voice = core_of().voice
     voice.synthesize(TEXT, progress=lambda done, total: told.append((done, total)))
@@ -331,7 +329,7 @@ def test_progress_is_told_after_each_piece(speaker: Any) -> None:
     assert len(speaker.requests) == 3
 
 
-def test_calls_are_booked_and_observers_told(speaker: Any, scripted: Any) -> None:
+def test_calls_are_booked_and_observers_called(speaker: Any, scripted: Any) -> None:
     del speaker
     events: list[CallEvent] = scripted.events
     core = core_of(observers={"use": ["listener"]})
@@ -350,7 +348,7 @@ def test_calls_are_booked_and_observers_told(speaker: Any, scripted: Any) -> Non
     assert (totals.calls, totals.cached, totals.characters, totals.cost) == (1, 1, 30, Decimal(30))
 
 
-def test_what_passes_is_tried_again_and_told_of(speaker: Any) -> None:
+def test_temporary_errors_are_retried_and_reported(speaker: Any) -> None:
     speaker.script.append(RateLimited("later", retry_after=0.0))
     assert core_of().voice.synthesize("Hello.").billed_characters == 6
     assert len(speaker.requests) == 2
@@ -359,7 +357,7 @@ def test_what_passes_is_tried_again_and_told_of(speaker: Any) -> None:
 @pytest.mark.parametrize(
     "body", [b"", b"<html>no</html>", b'{"error": "quota"}', b"RIFF"], ids=["empty", "html", "json", "cut"]
 )
-def test_what_is_no_audio_is_never_given_and_never_kept(speaker: Any, body: bytes) -> None:
+def test_invalid_audio_is_neither_returned_nor_cached(speaker: Any, body: bytes) -> None:
     voice = core_of().voice
     speaker.script.append(body)
     with pytest.raises(NotAudio, match="the voice provider `speaker` sent audio that is not playable"):

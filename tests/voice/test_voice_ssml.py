@@ -43,6 +43,6 @@ def test_ssml_is_found_after_a_prolog_and_sent_without_it(speaker: Any, before: 
 
 
 @pytest.mark.parametrize("text", ["<speaker>One. Two.", "<!-- One. --> Two.", "a <speak>One. Two."])
-def test_text_that_is_not_ssml_is_spoken_as_it_is(speaker: Any, text: str) -> None:
+def test_text_that_is_not_ssml_is_spoken_unchanged(speaker: Any, text: str) -> None:
     core_of().voice.synthesize(text)
     assert len(speaker.requests) == 2

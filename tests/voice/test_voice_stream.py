@@ -77,7 +77,7 @@ def test_the_first_bytes_are_given_before_the_rest_is_asked_for(speaker: Any) ->
     assert speaker.closed == ["It rains."]
 
 
-def test_what_was_streamed_is_kept_and_what_was_kept_is_streamed(speaker: Any, variant: str) -> None:
+def test_streamed_audio_is_cached_and_cached_audio_is_streamed(speaker: Any, variant: str) -> None:
     core = core_of()
     first = b"".join(streamed(core, variant))
     assert core.voice.synthesize(TEXT).cached
@@ -85,7 +85,7 @@ def test_what_was_streamed_is_kept_and_what_was_kept_is_streamed(speaker: Any, v
     assert len(speaker.requests) == 3
 
 
-def test_a_stream_that_is_left_is_not_kept(speaker: Any) -> None:
+def test_a_stream_closed_early_is_not_cached(speaker: Any) -> None:
     core = core_of()
     stream = core.voice.stream("Hello.")
     next(stream)
@@ -100,7 +100,7 @@ def test_a_stream_that_is_left_is_not_kept(speaker: Any) -> None:
     [b"", b"<html>no</html>", b'{"error": "quota"}', b"Bad gateway. " * 100],
     ids=["empty", "html", "json", "text"],
 )
-def test_of_what_is_no_audio_not_a_byte_is_given(speaker: Any, body: bytes) -> None:
+def test_no_byte_of_invalid_audio_is_yielded(speaker: Any, body: bytes) -> None:
     async def read() -> None:
         async for piece in core_of().voice.astream("Hello."):
             given.append(piece)  # noqa: PERF401 - what came before the error counts
@@ -114,7 +114,7 @@ def test_of_what_is_no_audio_not_a_byte_is_given(speaker: Any, body: bytes) -> N
     assert given == []
 
 
-def test_audio_that_breaks_off_is_an_error_at_its_end_and_not_kept(speaker: Any) -> None:
+def test_truncated_audio_is_an_error_at_its_end_and_not_cached(speaker: Any) -> None:
     core = core_of()
     speaker.script.append(speaker.wav(bytes(1600))[:-2])
     stream = core.voice.stream("Hello.")
@@ -161,7 +161,7 @@ def test_readers_of_one_text_at_once_share_one_request(speaker: Any) -> None:
     assert len(speaker.requests) == 1
 
 
-def test_a_piece_that_is_no_bytes_is_named(speaker: Any) -> None:
+def test_a_piece_that_is_not_bytes_is_reported(speaker: Any) -> None:
     speaker.script.append(["text"])
     with pytest.raises(ProviderError, match="`speaker` streamed a str"):
         list(core_of().voice.stream("Hello."))

@@ -88,7 +88,7 @@ def test_one_application_speaks_with_each_vendor_by_one_word(upstream: Simulator
         assert upstream.counts["speech"] == SENTENCES + 1
 
 
-def test_what_means_the_same_to_every_provider_is_taken_by_each(upstream: Simulator, provider: str) -> None:
+def test_common_settings_are_accepted_by_every_provider(upstream: Simulator, provider: str) -> None:
     with llmcore.load(configured(upstream, provider)) as core:
         speech = core.voice.synthesize("Guten Tag.", format="wav", speed=1.1, language="de")
         with pytest.raises(BadRequest):
@@ -100,7 +100,7 @@ def test_what_means_the_same_to_every_provider_is_taken_by_each(upstream: Simula
 
 @pytest.mark.parametrize("provider", ["elevenlabs", "openai"])
 @pytest.mark.parametrize("form", ["wav", "mp3", "opus", "pcm"])
-def test_words_that_a_vendor_speaks_arrive_as_they_were_said(provider: str, form: str) -> None:
+def test_the_words_of_the_vendor_are_returned_unchanged(provider: str, form: str) -> None:
     """Held against the same words of the voice itself: length, rate, and when it is loud and when quiet."""
     with Simulator(api_keys={KEY}, voice="espeak") as speaking:
         with llmcore.load(configured(speaking, provider)) as core:
@@ -135,7 +135,7 @@ def likeness(one: Any, other: Any) -> float:
 
 @pytest.mark.parametrize("provider", ["elevenlabs", "openai"])
 @pytest.mark.parametrize("form", ["mp3", "opus", "wav"])
-def test_what_the_vendors_send_decodes_in_every_format(upstream: Simulator, provider: str, form: str) -> None:
+def test_audio_of_the_vendors_decodes_in_every_format(upstream: Simulator, provider: str, form: str) -> None:
     with llmcore.load(configured(upstream, provider)) as core:
         speech = core.voice.synthesize(STORY, format=form)
     seconds, _ = heard(speech.audio)
@@ -171,7 +171,7 @@ def test_a_hundred_thousand_characters_are_spoken_in_pieces_that_fit(
     assert heard(speech.audio)[0] == pytest.approx(2000, rel=0.01)
 
 
-def test_pieces_are_joined_by_what_came_before(upstream: Simulator) -> None:
+def test_a_request_names_the_earlier_pieces(upstream: Simulator) -> None:
     with llmcore.load(configured(upstream, "elevenlabs")) as core:
         core.voice.synthesize(STORY, cache=False)
         core.voice.synthesize(STORY, cache=True)
@@ -180,7 +180,7 @@ def test_pieces_are_joined_by_what_came_before(upstream: Simulator) -> None:
     assert any("previous_text" in body or "previous_request_ids" in body for body in bodies)
 
 
-def test_what_comes_after_the_whole_text_is_told_with_its_last_piece_alone(upstream: Simulator) -> None:
+def test_the_text_after_is_sent_only_with_the_last_piece(upstream: Simulator) -> None:
     with llmcore.load(configured(upstream, "elevenlabs")) as core:
         core.voice.synthesize("One. Two. Three.", next_request_ids=["later"])
     told = {sent.body["text"]: sent.body.get("next_request_ids") for sent in upstream.requests}
@@ -218,7 +218,7 @@ def test_a_fallback_that_cannot_say_it_so_does_not_keep_a_later_one_from_it(
         assert core.voice.synthesize("Hello.", **given).provider == "espeak"
 
 
-def test_moments_are_told_by_the_fallback_that_can(upstream: Simulator) -> None:
+def test_timestamps_come_from_the_fallback_that_has_them(upstream: Simulator) -> None:
     settings = configured(upstream, "elevenlabs")
     settings["voice"]["fallback"] = ["openai", "espeak"]
     upstream.fail(Fault.status(401), times=None, path="text-to-speech")
@@ -241,7 +241,7 @@ def test_moments_are_told_by_the_fallback_that_can(upstream: Simulator) -> None:
     ids=["html", "json", "empty", "rst", "cut", "cut_clean", "key"],
 )
 @pytest.mark.parametrize("variant", ["sync", "async"])
-def test_what_is_no_audio_or_not_all_of_it_never_sounds(
+def test_invalid_or_truncated_audio_is_never_returned(
     upstream: Simulator, provider: str, fault: Fault, kinds: type[LLMCoreError], variant: str
 ) -> None:
     def speak(core: llmcore.Core) -> Speech:
@@ -260,7 +260,7 @@ def test_what_is_no_audio_or_not_all_of_it_never_sounds(
 
 @pytest.mark.parametrize("provider", ["elevenlabs", "openai"])
 @pytest.mark.parametrize("fault", [Fault.status(429, retry_after=0), Fault.status(500), Fault.reset()])
-def test_what_passes_is_tried_again_by_the_host(upstream: Simulator, provider: str, fault: Fault) -> None:
+def test_temporary_errors_are_retried_by_the_host(upstream: Simulator, provider: str, fault: Fault) -> None:
     upstream.fail(fault)
     with llmcore.load(configured(upstream, provider)) as core:
         assert core.voice.synthesize("Hello.").audio
@@ -275,7 +275,7 @@ def test_a_deadline_holds(upstream: Simulator, provider: str, fault: Fault) -> N
         core.voice.synthesize(STORY, timeout=0.5)
 
 
-def test_words_that_cannot_be_said_make_no_call(upstream: Simulator, provider: str) -> None:
+def test_an_unspeakable_text_makes_no_request(upstream: Simulator, provider: str) -> None:
     with llmcore.load(configured(upstream, provider)) as core:
         for text in ("", " \n", "a\ud83d"):
             with pytest.raises(LLMCoreError):
@@ -286,7 +286,7 @@ def test_words_that_cannot_be_said_make_no_call(upstream: Simulator, provider: s
 
 
 @pytest.mark.parametrize("provider", ["elevenlabs", "openai"])
-def test_a_voice_that_is_not_there_is_told(upstream: Simulator, provider: str) -> None:
+def test_a_missing_voice_is_reported(upstream: Simulator, provider: str) -> None:
     with llmcore.load(configured(upstream, provider)) as core, pytest.raises(VoiceNotFound):
         core.voice.synthesize("Hello.", "nobody")
 

@@ -177,7 +177,7 @@ def test_an_answer_without_a_reason_has_none(upstream: Simulator, provider: Anth
     assert provider.complete(ask()).finish_reason is None
 
 
-def test_a_server_that_nobody_runs_cannot_be_reached() -> None:
+def test_a_missing_server_raises_unavailable() -> None:
     provider = AnthropicProvider(AnthropicOptions(api_key=Secret(KEY), base_url="http://127.0.0.1:9"))
     error = fail(provider, "complete", ask())
     assert type(error) is Unavailable

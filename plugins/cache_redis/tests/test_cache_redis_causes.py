@@ -56,14 +56,14 @@ class Causes(Conformance):
 
 
 class TestTLS(Causes):
-    def test_no_certificate_is_shown(self, server: TLSServer) -> None:
+    def test_a_missing_client_certificate_is_named(self, server: TLSServer) -> None:
         for _ in range(5):  # what the server says of it is lost now and then
             error = self.fault(server.url, tls_ca_file=server.certificates.ca)
             assert "require" in error.message
             assert "client certificate" in error.message
             assert "`tls_cert_file`" in str(error)
 
-    def test_a_certificate_of_another_authority_is_shown(self, server: TLSServer, tmp_path: Path) -> None:
+    def test_an_untrusted_client_certificate_is_named(self, server: TLSServer, tmp_path: Path) -> None:
         foreign = make_certificates(tmp_path)
         files = {**server.options, "tls_cert_file": foreign.client, "tls_key_file": foreign.client_key}
         for _ in range(5):
@@ -78,7 +78,7 @@ class TestTLS(Causes):
             assert "certificate that is not trusted" in error.message
             assert "`tls_ca_file`" in str(error)
 
-    def test_the_server_has_another_name(self, server: TLSServer) -> None:
+    def test_a_host_name_that_does_not_match_is_named(self, server: TLSServer) -> None:
         error = self.fault(server.url.replace("localhost", "127.0.0.1"), **server.options)
         assert "certificate that is not trusted: IP address mismatch" in error.message
         assert error.fix == "llmcore config set cache.redis.tls_check_hostname false"
@@ -87,28 +87,28 @@ class TestTLS(Causes):
         assert other.call("get", "key") is None
         other.close()
 
-    def test_plain_text_to_a_port_with_tls(self, server: TLSServer) -> None:
+    def test_plain_text_to_a_tls_port_is_named(self, server: TLSServer) -> None:
         error = self.fault(f"redis://127.0.0.1:{server.port}/0")
         assert "TLS" in error.message
         assert "rediss://" in str(error)
 
-    def test_tls_to_a_port_without_it(self, server: TLSServer) -> None:
+    def test_tls_to_a_plain_text_port_is_named(self, server: TLSServer) -> None:
         error = self.fault(f"rediss://localhost:{server.plain.port}/0", **server.options)
         assert "TLS" in error.message
         assert "redis://" in str(error)
 
-    def test_nobody_accepts_the_connection(self, server: TLSServer) -> None:
+    def test_a_refused_connection_is_named(self, server: TLSServer) -> None:
         with socket.create_server(("127.0.0.1", 0)) as listener:
             port = listener.getsockname()[1]
         assert "Connection refused" in self.fault(f"rediss://127.0.0.1:{port}", **server.options).message
 
 
 class TestRefusals(Causes):
-    def test_a_database_that_is_not_there(self, server: TLSServer) -> None:
+    def test_a_missing_database_is_named(self, server: TLSServer) -> None:
         error = self.fault(f"redis://127.0.0.1:{server.plain.port}/99")
         assert error.message == "Redis refuses: it has no database 99"
 
-    def test_the_command_that_a_user_may_not_run(self, server: TLSServer) -> None:
+    def test_a_forbidden_command_is_named(self, server: TLSServer) -> None:
         rights = ("on", ">pass", "~*", "+@all", "-set", "-client|tracking")
         server.plain.ask("ACL", "SETUSER", "limited", *rights)
         url = f"redis://limited:pass@127.0.0.1:{server.plain.port}/0"
@@ -116,18 +116,18 @@ class TestRefusals(Causes):
         assert error.message == "Redis refuses: the user 'limited' may not run SET"
         assert error.fix == "redis-cli ACL SETUSER limited +set"
 
-    def test_the_keys_that_a_user_may_not_access(self, server: TLSServer) -> None:
+    def test_forbidden_keys_are_named(self, server: TLSServer) -> None:
         server.plain.ask("ACL", "SETUSER", "elsewhere", "on", ">pass", "~other:*", "+@all")
         error = self.fault(f"redis://elsewhere:pass@127.0.0.1:{server.plain.port}/0", namespace="a b")
         assert error.message == "Redis refuses: the user 'elsewhere' may not access the keys of this cache"
         assert error.fix == "redis-cli ACL SETUSER elsewhere '~llmcore:a%20b:*'"
 
-    def test_a_user_without_a_password(self, server: TLSServer) -> None:
+    def test_a_missing_password_is_named(self, server: TLSServer) -> None:
         server.plain.ask("ACL", "SETUSER", "open", "on", "nopass", "~*", "+@all", "-getrange")
         error = self.fault(f"redis://127.0.0.1:{server.plain.port}/0", username="open")
         assert "the user 'open' may not run GETRANGE" in error.message, "the default user was taken"
 
-    def test_sentinels_have_users_of_their_own(self, tmp_path: Path) -> None:
+    def test_sentinels_may_have_separate_users(self, tmp_path: Path) -> None:
         with redis_under_sentinels(tmp_path) as servers:
             for sentinel in servers.sentinels:
                 sentinel.ask("ACL", "SETUSER", "watcher", "on", ">right", "+@all", "allchannels")
@@ -193,7 +193,7 @@ def test_a_file_that_cannot_be_used_is_named(
     assert "canary" not in str(caught.value)
 
 
-def test_the_environment_is_named_where_it_says_which_certificates_to_trust(
+def test_an_error_names_the_variable_that_selects_trusted_certificates(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "none"))

@@ -97,7 +97,7 @@ class OnServers(CacheConformance):
             ("line*line", ["line\nline"]),
         ],
     )  # fmt: skip
-    def test_a_pattern_forgets_what_it_matches(self, pattern: str, forgotten: list[str]) -> None:
+    def test_delete_matching_deletes_the_matching_keys(self, pattern: str, forgotten: list[str]) -> None:
         everything = ["user:1", "user:22", "user:[3]", "\u043a\u043b\u044e\u0447", "a\\b", "a\\xb", "3", "line\nline"]  # fmt: skip
         for key in everything:
             self.call("set", key, b"value")
@@ -105,7 +105,7 @@ class OnServers(CacheConformance):
         left = [key for key in everything if self.call("get", key) is not None]
         assert left == [key for key in everything if key not in forgotten]
 
-    def test_a_lease_is_had_by_one_and_is_no_entry(self) -> None:
+    def test_a_lease_has_one_holder_and_is_not_an_entry(self) -> None:
         assert self.call("acquire", "work", "one", 60.0) is True
         assert self.call("acquire", "work", "one", 60.0) is True, "its holder may renew it"
         assert self.call("acquire", "work", "two", 60.0) is False

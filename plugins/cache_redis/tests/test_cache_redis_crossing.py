@@ -103,7 +103,7 @@ def test_no_reply_is_crossed_in_a_storm_of_cancelled_and_timed_out_commands(serv
     assert cancelled, "nothing was cancelled: the storm tries nothing"
 
 
-def test_a_forked_child_has_connections_of_its_own(server: RedisServer) -> None:
+def test_a_forked_child_opens_its_own_connections(server: RedisServer) -> None:
     code = (
         "import os, sys\n"
         "from llmcore_cache_redis.plugin import RedisOptions\n"

@@ -75,7 +75,7 @@ class TestAServerThatFails(SyncAndAsync):
         server.start()
         assert self.call("get", "key") is None
 
-    def test_a_restart_that_nobody_saw_is_no_error(self, server: RedisServer) -> None:
+    def test_a_restart_while_idle_is_not_an_error(self, server: RedisServer) -> None:
         self.together([("set", f"key {i}", b"value") for i in range(8)])
         server.kill()
         server.start()
@@ -88,7 +88,7 @@ class TestAServerThatFails(SyncAndAsync):
         server.ask("CLIENT", "KILL", "TYPE", "normal")
         self.call("clear")
 
-    def test_stopped_and_let_go_on(self, server: RedisServer) -> None:
+    def test_a_paused_server_is_used_again_after_it_resumes(self, server: RedisServer) -> None:
         self.call("set", "key", b"value")
         server.pause()
         assert "silent" in str(self.soon("get", "key"))
@@ -112,7 +112,7 @@ class TestAServerThatFails(SyncAndAsync):
             assert time.monotonic() - started < SOON_S
             other.close()
 
-    def test_what_is_no_redis_is_an_error(self) -> None:
+    def test_a_server_of_another_protocol_is_an_error(self) -> None:
         with socket.create_server(("127.0.0.1", 0)) as listener:
             threading.Thread(target=_answer_in_http, args=(listener,), daemon=True).start()
             other = self.another(cache(f"redis://127.0.0.1:{listener.getsockname()[1]}/0"))
@@ -165,7 +165,7 @@ class TestAServerThatRefuses(SyncAndAsync):
             assert only.recv(100) == b"+PONG\r\n"
             self.soon("get", "key")
 
-    def test_a_user_who_may_not(self, server: RedisServer) -> None:
+    def test_a_user_without_the_right_is_an_error(self, server: RedisServer) -> None:
         server.ask("ACL", "SETUSER", "reader", "on", ">pass", "~*", "+get", "+getrange", "+hello")
         other = self.another(cache(server.url, username="reader", password=Secret("pass")))
         assert other.call("get", "key") is None

@@ -119,7 +119,7 @@ def test_an_address_that_cannot_be_read_shows_no_password(url: str, said: str) -
 
 
 @pytest.mark.parametrize("name", ["timeout", "connect_timeout", "tls_timeout", "max_connections"])
-def test_what_must_be_above_nothing_is(name: str) -> None:
+def test_limits_must_be_greater_than_0(name: str) -> None:
     with pytest.raises(ConfigError, match=name):
         RedisCache(msgspec.convert({name: 0}, RedisOptions, dec_hook=lambda kind, value: kind(value)))
 
@@ -192,5 +192,5 @@ def test_slots_that_move_are_followed(tmp_path: Path) -> None:
             one.close()
 
 
-def test_an_address_is_told_as_it_is_written() -> None:
+def test_errors_show_the_address_as_written() -> None:
     assert [str(Address("h", 1)), str(Address("::1", 1)), str(Address("/s", 0))] == ["h:1", "[::1]:1", "/s"]

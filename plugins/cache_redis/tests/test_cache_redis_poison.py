@@ -62,7 +62,7 @@ class TestPoison(Conformance):
         return cache(server.url)
 
     @pytest.mark.parametrize("poison", poisons().values(), ids=poisons())
-    def test_what_is_no_entry_is_a_miss_and_can_be_overwritten(
+    def test_a_foreign_value_is_a_miss_and_can_be_overwritten(
         self, server: RedisServer, poison: bytes
     ) -> None:
         put(server, poison)
@@ -88,7 +88,7 @@ class TestPoison(Conformance):
     @pytest.mark.parametrize(
         "words", [("LPUSH", "a"), ("SADD", "a"), ("HSET", "a", "b"), ("XADD", "*", "a", "b")]
     )
-    def test_what_is_no_string_is_a_miss(self, server: RedisServer, words: tuple[str, ...]) -> None:
+    def test_a_value_of_another_type_is_a_miss(self, server: RedisServer, words: tuple[str, ...]) -> None:
         server.ask(words[0], NAME.decode(), *words[1:])
         assert self.call("get", "key") is None
         assert self.call("get_many", ["key"]) == {}

@@ -156,7 +156,7 @@ class TestWarnings(Conformance):
             )
         ]
 
-    def test_a_lease_of_another_is_left_alone_where_multi_alone_is_refused(self, server: RedisServer) -> None:
+    def test_a_lease_of_another_holder_is_kept_if_multi_is_refused(self, server: RedisServer) -> None:
         server.ask("ACL", "SETUSER", "limited", "-multi")
         assert self.call("acquire", "work", "one", 60.0) is True
         self.call("release", "work", "two")
@@ -164,7 +164,7 @@ class TestWarnings(Conformance):
         assert server.ask("GET", "llmcore:default:lease:work") == "one"
         assert self.call("get", "nothing") is None, "the connection is usable"
 
-    def test_a_right_that_is_given_later_is_no_longer_missed(self, server: RedisServer) -> None:
+    def test_a_right_that_is_granted_later_is_used(self, server: RedisServer) -> None:
         assert "acquire" in self.call("unavailable")
         server.ask("ACL", "SETUSER", "limited", "+@all")
         assert self.call("unavailable") == {}
@@ -221,7 +221,7 @@ class TestDiagnosis(Conformance):
     def provider(self, url: str) -> RedisCache:
         return cache(url)
 
-    def test_what_is_unavailable_is_named_with_its_reason(
+    def test_unavailable_names_each_method_with_its_reason(
         self, server: RedisServer, unavailable: dict[str, str]
     ) -> None:
         assert isinstance(self.caller.provider, CacheDiagnosis)
@@ -253,7 +253,7 @@ def test_a_cluster_is_diagnosed(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("rights", [("+@all", "-client|tracking")], ids=["no_tracking"])
-def test_missing_reports_of_changes_are_told_once(url: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_missing_reports_of_changes_are_logged_once(url: str, caplog: pytest.LogCaptureFixture) -> None:
     heard: queue.Queue[Sequence[str] | None] = queue.Queue()
     made = cache(url)
     assert made.watch(heard.put) is True

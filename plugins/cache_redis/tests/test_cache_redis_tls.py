@@ -94,7 +94,7 @@ class TestHandshakes(Conformance):
             assert {"did not finish the TLS handshake in time" in str(error) for error in found} == {True}
             assert proxy.accepted == HANDSHAKES
 
-    def test_what_was_too_slow_once_is_used_when_it_is_fast(self, server: TLSServer) -> None:
+    def test_a_slow_server_is_used_again_when_it_is_fast(self, server: TLSServer) -> None:
         with DelayingProxy(server.port, lambda number: 30.0 if number < HANDSHAKES else 0.0) as proxy:
             other = self.another(cache(server, through(proxy)))
             for _ in range(HANDSHAKES):
@@ -103,7 +103,7 @@ class TestHandshakes(Conformance):
             assert other.call("get", "stored 1") == b"value"
             other.close()
 
-    def test_one_that_is_too_slow_fails_nobody_while_another_is_being_made(self, server: TLSServer) -> None:
+    def test_a_slow_handshake_fails_no_caller_while_another_is_running(self, server: TLSServer) -> None:
         def delay(number: int) -> float:
             return 3.0 if number else 30.0
 
@@ -154,7 +154,7 @@ class TestHandshakes(Conformance):
                 thread.join()
             other.close()
 
-    def test_connections_are_closed_at_once_though_the_server_says_no_farewell(self, tmp_path: Path) -> None:
+    def test_connections_close_without_waiting_for_the_end_of_tls(self, tmp_path: Path) -> None:
         with redis_over_tls(tmp_path) as server:
             self.call("get", "nothing")
             before = _open_files()
@@ -168,7 +168,7 @@ class TestHandshakes(Conformance):
             assert _open_files() == before, "closing waits for the server"
             server.plain.resume()
 
-    def test_a_restart_is_no_error(self, tmp_path: Path) -> None:
+    def test_a_restart_is_not_an_error(self, tmp_path: Path) -> None:
         with redis_over_tls(tmp_path) as server:
             other = self.another(cache(server))
             other.together([("set", f"key {i}", b"value") for i in range(CALLERS)])

@@ -62,7 +62,9 @@ def until(heard: Heard, wanted: Sequence[str] | None) -> list[Sequence[str] | No
     return before
 
 
-def test_writes_and_deletes_of_others_are_told(server: RedisServer, make: Callable[..., RedisCache]) -> None:
+def test_writes_and_deletes_of_others_are_reported(
+    server: RedisServer, make: Callable[..., RedisCache]
+) -> None:
     heard: Heard = queue.Queue()
     watching, writing = make(server.url), make(server.url)
     writing.set("before", b"1")
@@ -90,7 +92,7 @@ def test_writes_and_deletes_of_others_are_told(server: RedisServer, make: Callab
     until(heard, None)
 
 
-def test_a_lost_connection_is_told_and_made_anew(
+def test_a_lost_connection_is_reported_and_established_again(
     server: RedisServer, make: Callable[..., RedisCache]
 ) -> None:
     heard: Heard = queue.Queue()
@@ -131,7 +133,7 @@ def test_a_listener_that_fails_hears_on(server: RedisServer, make: Callable[...,
     assert [heard.get(timeout=20), heard.get(timeout=20)] == [["bad"], ["good"]]
 
 
-def test_close_ends_the_thread_even_where_the_server_hangs(
+def test_close_ends_the_thread_even_if_the_server_hangs(
     server: RedisServer, make: Callable[..., RedisCache]
 ) -> None:
     heard: Heard = queue.Queue()
@@ -172,13 +174,13 @@ def test_a_forked_child_hears_for_itself(server: RedisServer) -> None:
 
 
 @needs_seven
-def test_a_cluster_tells_nothing(tmp_path: Path, make: Callable[..., RedisCache]) -> None:
+def test_a_cluster_reports_no_changes(tmp_path: Path, make: Callable[..., RedisCache]) -> None:
     with redis_cluster(tmp_path) as nodes:
         assert make(f"redis+cluster://127.0.0.1:{nodes[0].port}").watch(lambda _: None) is False
 
 
 @needs_seven
-def test_a_failover_is_outlived_and_told(tmp_path: Path, make: Callable[..., RedisCache]) -> None:
+def test_watching_continues_after_a_failover(tmp_path: Path, make: Callable[..., RedisCache]) -> None:
     heard: Heard = queue.Queue()
     with redis_under_sentinels(tmp_path) as servers:
         cache = make(servers.url)
@@ -197,7 +199,7 @@ def test_a_failover_is_outlived_and_told(tmp_path: Path, make: Callable[..., Red
         assert cache.get("after") == b"2"
 
 
-def test_who_closes_while_listening_begins_is_not_in_its_way(
+def test_close_during_the_start_of_watching_works(
     server: RedisServer, make: Callable[..., RedisCache], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     heard: Heard = queue.Queue()

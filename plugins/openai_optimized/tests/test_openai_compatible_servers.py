@@ -83,6 +83,6 @@ def test_a_difference_changes_nothing_in_the_answer(row: Row, provider: OpenAIPr
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: f"{row.server}: {row.does}")
-def test_a_difference_stands_in_the_guide(row: Row) -> None:
+def test_the_guide_lists_each_difference(row: Row) -> None:
     table = GUIDE.read_text(encoding="utf-8").partition("## Compatible servers")[2].partition("\n## ")[0]
     assert f"| {row.server} | {row.does} |" in table

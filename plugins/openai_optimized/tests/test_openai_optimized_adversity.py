@@ -167,7 +167,7 @@ def test_calls_made_are_the_attempts_configured(
     ],
     ids=str,
 )
-def test_what_cannot_pass_is_asked_once(
+def test_a_permanent_error_is_not_retried(
     upstream: Simulator, way: str, fault: Fault, kind: type[ProviderError]
 ) -> None:
     upstream.fail(fault, times=None)
@@ -190,7 +190,7 @@ def test_what_cannot_pass_is_asked_once(
     ],
     ids=str,
 )
-def test_a_wait_that_fits_or_says_nothing_is_followed_by_another_attempt(
+def test_a_retry_after_within_the_deadline_is_followed_by_a_retry(
     upstream: Simulator, way: str, headers: dict[str, str]
 ) -> None:
     upstream.fail(Fault.status(429, headers=headers))
@@ -208,7 +208,7 @@ def test_a_wait_that_fits_or_says_nothing_is_followed_by_another_attempt(
     ],
     ids=str,
 )
-def test_a_wait_beyond_the_deadline_fails_at_once_and_tells_it(
+def test_a_retry_after_beyond_the_deadline_fails_at_once(
     upstream: Simulator, way: str, headers: dict[str, str], told: float
 ) -> None:
     upstream.fail(Fault.status(429, headers=headers), times=None)

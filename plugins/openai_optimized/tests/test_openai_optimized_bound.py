@@ -144,7 +144,7 @@ def test_a_request_has_the_bound_of_its_body() -> None:
     ],
     ids=["memory", "search", "pro", "reference", "file", "search of chat"],
 )
-def test_what_nothing_bounds_has_no_bound(body: dict[str, Any]) -> None:
+def test_an_unbounded_request_has_no_bound(body: dict[str, Any]) -> None:
     assert bound({"model": "gpt-5", **body}) is None
 
 

@@ -76,26 +76,26 @@ def test_the_bound_of_a_prompt_is_never_below_its_count(text: str, exact: bool, 
     assert most(request, exact=exact).input_tokens >= tokens.count(request)
 
 
-def test_near_the_limit_the_prompt_is_counted_where_the_count_is_exact() -> None:
+def test_near_the_limit_the_exact_count_of_the_prompt_is_used() -> None:
     question = asked("What is the capital of France?", "gpt-4o-mini")
     assert most(question, exact=True).input_tokens == 14  # as OpenAI counted it
     guessed = asked("What is the capital of France?", "my-deployment", max_tokens=1)
     assert most(guessed, exact=True) == most(guessed)
 
 
-def test_sound_that_the_server_keeps_is_bounded_by_the_window_alone() -> None:
+def test_stored_audio_is_bounded_by_the_context_window() -> None:
     spoken: Any = [{"role": "assistant", "audio": {"id": "audio_1"}}, {"role": "user", "content": "And?"}]
     usage = most(ChatRequest(model="gpt-audio", messages=spoken))
     assert usage.audio_input_tokens == usage.input_tokens == 128_000
 
 
-def test_what_may_be_kept_for_12_hours_is_reserved_so() -> None:
+def test_possible_12_hour_cache_writes_are_reserved_at_their_price() -> None:
     usage = most(asked(prompt_cache_options={"ttl": "12h"}))
     assert usage.cache_write_12h_tokens == usage.cache_write_tokens == usage.input_tokens
     assert most(asked()).cache_write_12h_tokens == 0
 
 
-def test_every_token_stands_where_it_costs_most() -> None:
+def test_every_token_is_bounded_at_its_highest_price() -> None:
     written, plain, heard = (
         most(asked()),
         most(asked(model="gpt-5.5")),

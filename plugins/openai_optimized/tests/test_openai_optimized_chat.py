@@ -173,7 +173,7 @@ def test_the_models_are_listed(upstream: Simulator, provider: OpenAIProvider) ->
     assert upstream.requests[0].path == "/v1/models"
 
 
-def test_what_json_cannot_hold_is_refused_before_the_network(
+def test_values_without_a_json_form_are_rejected_before_sending(
     upstream: Simulator, provider: OpenAIProvider, variant: str
 ) -> None:
     for value in (object(), "\ud800"):
@@ -206,7 +206,7 @@ def test_blocking_calls_share_one_connection(upstream: Simulator, provider: Open
     assert upstream.counts["connections"] == 1
 
 
-def test_every_event_loop_has_connections_of_its_own(upstream: Simulator, provider: OpenAIProvider) -> None:
+def test_each_event_loop_has_its_own_connections(upstream: Simulator, provider: OpenAIProvider) -> None:
     async def twice() -> None:
         await provider.acomplete(asked())
         await provider.acomplete(asked())

@@ -73,7 +73,7 @@ def test_key_and_address_are_read_when_it_is_made(
     assert upstream.requests[0].headers["authorization"] == "Bearer sk-test"
 
 
-def test_a_key_stands_nowhere_but_in_its_header(
+def test_the_key_is_only_in_its_header(
     upstream: Simulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     key = "sk-proj-abcdefghijklmnop1234567890"
@@ -323,7 +323,7 @@ def test_the_cache_can_be_left_out_or_lie_elsewhere(upstream: Simulator, tmp_pat
     assert upstream.counts["requests"] == 4
 
 
-def test_a_cache_that_is_not_installed_is_told(upstream: Simulator) -> None:
+def test_a_missing_cache_plugin_is_named(upstream: Simulator) -> None:
     assert upstream.requests == []
     with pytest.raises(PluginNotFound):
         OptimizedOpenAIProvider(model="gpt-4o-mini", cache_backend="nowhere")

@@ -275,7 +275,7 @@ def test_a_stream_that_is_abandoned_closes_its_connection(make_provider: Make, s
     assert ended.wait(10)
 
 
-def test_close_ends_kept_connections(make_provider: Make, serve: Serve) -> None:
+def test_close_ends_idle_connections(make_provider: Make, serve: Serve) -> None:
     server = serve(send(WHOLE))
     provider = make_provider(server.url)
     ask(provider, "sync")

@@ -136,7 +136,7 @@ def answer(upstream: Upstream, way: str, *usages: Any, headers: dict[str, str] |
         ({"cost_in_usd_ticks": 10**30}, None),
     ],
 )  # fmt: skip
-def test_a_reported_cost_is_believed_where_a_bill_can_be_so(
+def test_a_plausible_reported_cost_is_used(
     upstream: Upstream, provider: OpenAIProvider, way: str, told: Any, cost: str | None
 ) -> None:
     answer(upstream, way, COUNTS | told)
@@ -159,7 +159,7 @@ def test_a_reported_cost_is_believed_where_a_bill_can_be_so(
         ({HEADER + "-original": "0.0004", HEADER + "-margin-amount": "0.00002"}, "0.00042"),
     ],
 )
-def test_the_headers_of_litellm_stand_in_where_usage_has_no_cost(
+def test_the_cost_header_of_litellm_is_used_if_usage_has_no_cost(
     upstream: Upstream, provider: OpenAIProvider, way: str, headers: dict[str, str], cost: str | None
 ) -> None:
     answer(upstream, way, COUNTS, headers=headers)

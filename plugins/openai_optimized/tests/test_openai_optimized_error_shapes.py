@@ -326,7 +326,7 @@ def test_a_404_without_a_cause_names_both() -> None:
     assert "base_url" in shown
 
 
-def test_the_variable_is_named_where_the_address_came_from_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_error_names_the_variable_of_the_address(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_BASE_URL", "http://h:1")
     account = Account.from_options(OpenAIOptions(api_key=Secret(KEY)))
     error = Errors(account).from_status(404, httpx2.Headers(), b"", "m")
@@ -351,7 +351,7 @@ def test_a_page_in_place_of_an_answer_mends_the_address() -> None:
     assert error.fix == "llmcore config set llm.openai.base_url http://h:1/v1"
 
 
-def test_a_redirect_shows_where_it_leads() -> None:
+def test_a_redirect_error_shows_its_target() -> None:
     error = refused(308, b"", "http://h/v1", location="https://h/v1/chat/completions?x=1")
     assert error.fix == "llmcore config set llm.openai.base_url https://h/v1"
 

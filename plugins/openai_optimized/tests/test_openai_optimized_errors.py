@@ -77,7 +77,7 @@ def test_every_refusal_has_its_kind(status: int, body: Any, kind: str) -> None:
     assert told.message
 
 
-def test_the_servers_words_and_its_name_for_the_request_are_told() -> None:
+def test_errors_have_the_message_and_the_request_id_of_the_server() -> None:
     told = refused(400, error("Invalid 'temperature'."), x_request_id="req_7")
     assert "Invalid 'temperature'." in told.message
     assert told.request_id == "req_7"
@@ -148,7 +148,7 @@ def test_the_wait_is_read_in_all_its_forms(headers: dict[str, str], seconds: flo
     assert parse_retry_after(httpx2.Headers(headers), clock=lambda: ten_past) == seconds
 
 
-def test_the_wait_is_told_with_the_refusal() -> None:
+def test_a_rate_limit_error_has_retry_after() -> None:
     assert refused(429, error(), retry_after="7").retry_after == 7
     assert refused(503, b"", retry_after="7").retry_after == 7
 
@@ -169,7 +169,7 @@ def test_an_error_inside_an_answer_has_its_kind(document: Any, kind: str, status
     assert (type(told).__name__, told.status, told.partial) == (kind, status, "Rain")
 
 
-def test_what_nobody_foresaw_is_still_ours() -> None:
+def test_an_unexpected_exception_becomes_an_llmcore_error() -> None:
     told = ERRORS.from_exception(RuntimeError(f"with {KEY} in it"), begun=False)
     assert type(told) is ProviderError
     assert KEY not in str(told)
@@ -200,7 +200,7 @@ def test_other_servers_ways_to_refuse_are_known(status: int, body: Any, kind: st
         ({"code": "insufficient_quota", "message": "Pay"}, "QuotaExhausted"),
     ],
 )
-def test_an_error_inside_a_stream_is_told_by_its_code(inner: dict[str, Any], kind: str) -> None:
+def test_an_error_inside_a_stream_is_classified_by_its_code(inner: dict[str, Any], kind: str) -> None:
     assert type(ERRORS.from_document({"error": inner}, {}, "gpt-6-sol")) is getattr(ours, kind)
 
 
@@ -224,5 +224,5 @@ def test_the_text_of_a_broken_body_is_a_beginning_of_the_whole(
 @pytest.mark.parametrize(
     "body", [b"", b"<html>", b"null", b'{"content": null', b'{"content', b'{"content": 7']
 )
-def test_where_no_text_has_begun_there_is_none(body: bytes) -> None:
+def test_partial_is_empty_before_the_first_text(body: bytes) -> None:
     assert read_partial(body) is None

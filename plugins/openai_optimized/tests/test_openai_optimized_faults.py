@@ -129,7 +129,7 @@ def test_every_fault_is_a_typed_error(
     ids=["error", "limit", "json", "reason"],
 )
 @pytest.mark.parametrize("way", ["stream", "astream"])
-def test_a_fault_inside_a_stream_keeps_what_had_come(
+def test_a_fault_inside_a_stream_keeps_the_partial_text(
     upstream: Simulator, provider: OpenAIProvider, way: str, fault: Fault, kind: type[ProviderError]
 ) -> None:
     upstream.fail(fault)
@@ -186,7 +186,7 @@ def test_a_server_that_is_not_there_is_unavailable(way: str) -> None:
     assert f"127.0.0.1:{port}" in error.message
 
 
-def test_a_page_for_people_is_told_as_one(upstream: Simulator, provider: OpenAIProvider, way: str) -> None:
+def test_an_html_page_is_reported_as_one(upstream: Simulator, provider: OpenAIProvider, way: str) -> None:
     upstream.fail(Fault.html())
     assert "base_url" in str(failure(provider, way))
 

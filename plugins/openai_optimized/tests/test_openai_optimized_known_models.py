@@ -35,7 +35,7 @@ def test_every_model_with_a_price_or_an_end_is_known() -> None:
         ({"azure_endpoint": "https://a.openai.azure.com", "api_version": "1"}, "", False),
     ],
 )
-def test_models_are_known_at_the_vendors_own_address_alone(
+def test_models_are_known_only_at_the_vendors_own_address(
     *,
     table: dict[str, Any],
     variable: str,

@@ -48,7 +48,7 @@ def test_lists_of_models_differ(body: bytes) -> None:
 
 
 @pytest.mark.parametrize("body", [b"", b"{}", b'{"data": 7}', b"7", b"<html>"])
-def test_what_is_not_a_list_of_models_is_malformed(body: bytes) -> None:
+def test_an_invalid_list_of_models_is_malformed(body: bytes) -> None:
     with provider_of([body] if body else []) as provider:
         with pytest.raises(MalformedReply, match="not a list of models"):
             provider.list_models()

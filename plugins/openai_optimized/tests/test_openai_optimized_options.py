@@ -61,7 +61,7 @@ def refusal(way: str, **options: Any) -> ConfigError:
     ids=repr,
 )
 @pytest.mark.parametrize("way", ["complete", "acomplete"])
-def test_what_cannot_be_sent_names_its_option(way: str, options: dict[str, Any], where: str) -> None:
+def test_an_unsendable_option_is_named(way: str, options: dict[str, Any], where: str) -> None:
     error = refusal(way, **{"base_url": "http://127.0.0.1:1/v1", **options})
     assert error.where == f"[llm.openai] {where}"
 

@@ -47,7 +47,7 @@ def test_the_parameters_are_those_of_the_sdk() -> None:
     assert theirs - apart == plugin.PARAMETERS
 
 
-def test_a_missing_key_is_told_with_the_variable_and_a_way_without() -> None:
+def test_a_missing_key_is_reported_with_its_variable_and_an_alternative() -> None:
     with pytest.raises(ConfigError) as caught:
         create(OpenAIOptions())
     assert caught.value.code == "LC201"
@@ -84,14 +84,14 @@ def test_a_key_that_no_header_holds_is_refused_without_being_shown() -> None:
         "http://a b/",
     ],
 )
-def test_what_is_no_address_is_refused(address: str) -> None:
+def test_an_invalid_address_is_rejected(address: str) -> None:
     with pytest.raises(ConfigError) as caught:
         create(OpenAIOptions(api_key=Secret("k"), base_url=address))
     assert caught.value.where == "[llm.openai] base_url"
     assert "word" not in caught.value.message
 
 
-def test_what_the_options_leave_out_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_options_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "sk-env\n")
     monkeypatch.setenv("OPENAI_BASE_URL", "http://localhost:1/v1/")
     monkeypatch.setenv("OPENAI_ORG_ID", "org-env")
@@ -126,7 +126,7 @@ def test_azure_names_its_own_key(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not Account.from_options(options).bearer
 
 
-def test_the_identity_tells_accounts_and_servers_apart_and_holds_no_key() -> None:
+def test_the_identity_distinguishes_accounts_and_contains_no_key() -> None:
     one = identity(OpenAIOptions(api_key=Secret("sk-canary-one")))
     other = identity(OpenAIOptions(api_key=Secret("sk-canary-two")))
     elsewhere = identity(OpenAIOptions(api_key=Secret("sk-canary-one"), base_url="http://localhost/v1"))
@@ -146,7 +146,7 @@ def test_the_identity_needs_no_key() -> None:
     assert identity(OpenAIOptions())["key"] == ""
 
 
-def test_what_headers_and_a_query_hold_is_not_shown() -> None:
+def test_values_of_headers_and_queries_are_not_shown() -> None:
     options = OpenAIOptions(headers={"Authorization": "Bearer canary"}, base_url="http://host/v1?key=canary")
     assert "canary" not in repr(options)
     assert "Authorization" in repr(options)

@@ -28,7 +28,7 @@ USAGE = Usage(input_tokens=1000, output_tokens=500)
         ("gpt-35-turbo", "0.00125"),
     ],
 )
-def test_a_model_costs_what_its_vendor_says(model: str, cost: str) -> None:
+def test_a_model_has_the_price_of_its_vendor(model: str, cost: str) -> None:
     assert price(model, USAGE) == Decimal(cost)
 
 
@@ -37,7 +37,7 @@ def test_an_unknown_price_is_none_and_never_0(model: str) -> None:
     assert price(model, USAGE) is None
 
 
-def test_no_tokens_cost_nothing_where_the_price_is_known() -> None:
+def test_zero_tokens_cost_0_if_the_price_is_known() -> None:
     assert price("gpt-4o", Usage()) == 0
     assert price("my-deployment", Usage()) is None
 
@@ -96,7 +96,7 @@ def test_cached_tokens_are_cheaper_and_long_prompts_dearer() -> None:
         ("o3", datetime(2025, 6, 10, tzinfo=UTC), "0.006"),
     ],
 )
-def test_a_call_costs_what_it_cost_when_it_was_made(model: str, at: datetime, cost: str) -> None:
+def test_a_call_has_the_price_of_its_day(model: str, at: datetime, cost: str) -> None:
     assert price(model, USAGE, at=at) == Decimal(cost)
 
 
@@ -119,7 +119,7 @@ def test_a_tier_is_unknown_before_it_had_a_price() -> None:
         (Usage(output_tokens=1000), 300),
     ],
 )
-def test_the_ultrafast_tier_costs_what_it_is_listed_at(usage: Usage, usd_per_million: int) -> None:
+def test_the_ultrafast_tier_has_its_listed_price(usage: Usage, usd_per_million: int) -> None:
     for model in ("gpt-6-astra", "gpt-6-astra-2026-10-12"):
         cost = price(model, usage, "ultrafast")
         assert cost == Decimal(usd_per_million) * usage.total_tokens / 1_000_000
@@ -151,21 +151,21 @@ def test_speech_is_billed_by_its_characters() -> None:
     assert speech_price("my-voice", 1_000) is None
 
 
-def test_audio_costs_what_it_cost_at_the_time() -> None:
+def test_audio_has_the_price_of_its_day() -> None:
     audio = Usage(input_tokens=1000, output_tokens=1000, audio_input_tokens=1000, audio_output_tokens=1000)
     new, old = datetime(2024, 12, 17, tzinfo=UTC), datetime(2024, 12, 16, tzinfo=UTC)
     assert price("gpt-4o-audio-preview-2024-12-17", audio, at=new) == Decimal("0.12")
     assert price("gpt-4o-audio-preview", audio, at=old) == Decimal("0.3")
 
 
-def test_what_is_told_twice_is_paid_once_at_the_dearer_price() -> None:
+def test_tokens_reported_in_two_fields_are_priced_once_at_the_higher_price() -> None:
     heard = Usage(input_tokens=1000, audio_input_tokens=1000, cached_tokens=1000)
     assert price("gpt-audio-mini", heard) == Decimal("0.01")
     written = Usage(input_tokens=1000, cache_write_tokens=800, cached_tokens=900)
     assert price("gpt-5.6-luna", written) == (800 * Decimal("0.25") + 200 * Decimal("0.02")) / 1_000_000
 
 
-def test_pictures_that_are_read_are_text_and_those_that_are_made_have_a_price_of_their_own() -> None:
+def test_input_images_cost_as_text_and_output_images_have_their_own_price() -> None:
     seen, plain = Usage(input_tokens=1000, image_input_tokens=900), Usage(input_tokens=1000)
     assert price("gpt-4o", seen) == price("gpt-4o", plain)
     assert price("gpt-4o", Usage(input_tokens=10, output_tokens=100, image_output_tokens=90)) is None
@@ -173,7 +173,7 @@ def test_pictures_that_are_read_are_text_and_those_that_are_made_have_a_price_of
     assert price("chatgpt-image-latest", made) == (5 + 32) / Decimal(1000)
 
 
-def test_audio_without_a_price_of_its_own_is_unknown() -> None:
+def test_audio_without_its_own_price_has_an_unknown_price() -> None:
     audio = Usage(input_tokens=100, output_tokens=100, audio_input_tokens=50)
     assert price("gpt-4o", audio) is None
     assert (

@@ -50,7 +50,7 @@ def test_a_duration_is_read_in_every_form_in_which_servers_write_it(text: str, s
 
 
 @pytest.mark.parametrize("make", [dict, httpx2.Headers])
-def test_what_the_headers_say_is_read_and_what_they_garble_is_left_out(make: Any) -> None:
+def test_valid_headers_are_read_and_malformed_ones_are_ignored(make: Any) -> None:
     assert read_rate_limits(make(HEADERS)) == SAID
     assert read_rate_limits(make({"content-type": "application/json"})) is None
     garbled = dict.fromkeys(HEADERS, "none of your business")
@@ -68,7 +68,7 @@ def asked() -> ChatRequest:
 
 
 @pytest.mark.parametrize("variant", ["sync", "async"])
-def test_replies_and_the_last_piece_of_a_stream_tell_what_the_server_said(variant: str) -> None:
+def test_replies_and_the_last_delta_have_the_limits_of_the_server(variant: str) -> None:
     async def both(provider: OpenAIProvider) -> tuple[Reply, list[Delta]]:
         return await provider.acomplete(asked()), [delta async for delta in provider.astream(asked())]
 
@@ -84,7 +84,7 @@ def test_replies_and_the_last_piece_of_a_stream_tell_what_the_server_said(varian
     assert [delta.limits for delta in content] == [*[None] * (len(content) - 1), SAID]
 
 
-def test_a_refusal_tells_what_the_server_said() -> None:
+def test_a_rate_limit_error_has_the_limits_of_the_server() -> None:
     with Simulator() as upstream:
         upstream.fail(Fault.status(429, retry_after=1, headers=HEADERS))
         provider = OpenAIProvider(OpenAIOptions(api_key=Secret("sk-test"), base_url=upstream.base_url))
@@ -95,7 +95,7 @@ def test_a_refusal_tells_what_the_server_said() -> None:
 
 
 @pytest.mark.parametrize("cache", ["memory", "file"])
-def test_what_was_true_of_one_moment_is_not_kept_in_the_cache(cache: str) -> None:
+def test_limits_are_not_cached(cache: str) -> None:
     with Simulator(headers=HEADERS) as upstream:
         options = {"api_key": "sk-test", "base_url": upstream.base_url}
         source = {

@@ -150,7 +150,7 @@ FAULT = json.dumps({"error": {"code": 429, "message": "slow"}})
         (f"data: [{FAULT}]", ("RateLimited", "slow")),
     ],
 )
-def test_an_error_in_a_stream_is_raised_with_what_had_come(
+def test_an_error_in_a_stream_has_the_partial_text(
     upstream: Upstream, provider: OpenAIProvider, way: str, event: str, told: tuple[str, str]
 ) -> None:
     upstream.kind = "text/event-stream"

@@ -239,9 +239,7 @@ def upstream() -> Iterator[Simulator]:
 
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("fault", COMPLETE.values(), ids=COMPLETE)
-def test_a_complete_200_is_requested_once_whatever_is_in_it(
-    upstream: Simulator, way: str, fault: Fault
-) -> None:
+def test_a_complete_200_is_never_retried(upstream: Simulator, way: str, fault: Fault) -> None:
     upstream.fail(fault, times=None)
     error = failure(upstream.base_url, way)
     assert type(error) is MalformedReply
@@ -319,7 +317,7 @@ def test_a_whole_answer_that_is_cut_is_requested_again(way: str) -> None:
     ],
     ids=str,
 )
-def test_a_hint_of_no_time_leaves_the_backoff_as_it_is(
+def test_a_retry_after_of_0_does_not_change_the_backoff(
     upstream: Simulator, way: str, headers: dict[str, str]
 ) -> None:
     """The first two pauses of the backoff do not both fit into the deadline; pauses of 0 would."""

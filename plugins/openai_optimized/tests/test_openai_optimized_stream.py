@@ -103,7 +103,9 @@ def test_a_stream_asks_for_its_usage(upstream: Simulator, provider: OpenAIProvid
     assert body["stream_options"] == {"include_usage": True}
 
 
-def test_own_stream_options_are_kept(upstream: Simulator, provider: OpenAIProvider, variant: str) -> None:
+def test_stream_options_of_the_caller_are_kept(
+    upstream: Simulator, provider: OpenAIProvider, variant: str
+) -> None:
     own = {"stream_options": {"include_obfuscation": False}}
     streamed(provider, variant, ChatRequest(model=MODEL, messages=MESSAGES, parameters=own))
     assert upstream.requests[0].body["stream_options"] == {
@@ -112,7 +114,7 @@ def test_own_stream_options_are_kept(upstream: Simulator, provider: OpenAIProvid
     }
 
 
-def test_the_last_delta_alone_bears_reason_usage_and_body(provider: OpenAIProvider, variant: str) -> None:
+def test_only_the_last_delta_has_finish_reason_usage_and_body(provider: OpenAIProvider, variant: str) -> None:
     *deltas, last = streamed(provider, variant)
     assert len(deltas) > 1
     assert all(delta.text and not delta.finish_reason and delta.usage is None for delta in deltas)
@@ -123,7 +125,7 @@ def test_the_last_delta_alone_bears_reason_usage_and_body(provider: OpenAIProvid
     assert last.model == MODEL
 
 
-def test_the_assembled_body_says_what_a_plain_answer_says(provider: OpenAIProvider, variant: str) -> None:
+def test_the_assembled_body_equals_that_of_a_plain_answer(provider: OpenAIProvider, variant: str) -> None:
     last = streamed(provider, variant)[-1]
     plain = provider.complete(REQUEST)
     apart = {"id", "created"}
@@ -191,7 +193,7 @@ def test_a_stream_is_read_as_it_was_written() -> None:
 
 
 @given(st.lists(st.integers(0, len(WHOLE)), max_size=40))
-def test_where_the_network_cuts_a_stream_does_not_matter(cuts: list[int]) -> None:
+def test_a_stream_is_read_alike_however_the_network_splits_it(cuts: list[int]) -> None:
     edges = [0, *sorted(cuts), len(WHOLE)]
     assert read([WHOLE[start:end] for start, end in pairwise(edges)]) == read([WHOLE])
 
@@ -203,13 +205,13 @@ def test_a_stream_cut_before_its_end_is_never_a_short_success(end: int) -> None:
     assert "Grüße, Regen \U0001f327".startswith(failure.partial or "")
 
 
-def test_a_stream_without_done_is_whole_where_it_bears_a_reason() -> None:
+def test_a_stream_with_a_finish_reason_is_complete_without_done() -> None:
     *_, last = read([chunk({"content": "Rain"}), chunk(finish="stop").rstrip(b"\n")])
     assert last.finish_reason == "stop"
     assert last.usage == Usage(input_tokens=10, output_tokens=1, estimated=True)
 
 
-def test_what_comes_after_the_end_is_ignored() -> None:
+def test_bytes_after_the_end_are_ignored() -> None:
     assert read([WHOLE, chunk({"content": "more"}), b"data: {no json}\n\n"]) == read([WHOLE])
 
 
@@ -274,7 +276,7 @@ def test_each_event_is_in_one_delta_as_it_was_sent() -> None:
 
 
 @given(st.lists(st.integers(0, 3), min_size=1, max_size=30), st.sampled_from(["soon", "late"]))
-def test_no_event_is_lost_or_repeated_whatever_the_choices_do(indexes: list[int], ends: str) -> None:
+def test_no_event_is_lost_or_repeated_with_several_choices(indexes: list[int], ends: str) -> None:
     sent: list[bytes] = []
     for at, index in enumerate(indexes):
         sent.append(chunk({"content": f"{at} "}, index=index))
@@ -333,13 +335,13 @@ def test_a_finish_reason_that_is_not_the_end_holds_nothing_back() -> None:
         (event("{cut"), "cannot be read"),
     ],
 )
-def test_what_is_no_stream_of_chunks_is_malformed(sent: bytes, said: str) -> None:
+def test_a_stream_without_chunks_is_malformed(sent: bytes, said: str) -> None:
     failure = failure_of(sent)
     assert isinstance(failure, MalformedReply)
     assert said in failure.message
 
 
-def test_an_error_event_ends_the_stream_with_what_had_come() -> None:
+def test_an_error_event_ends_the_stream_with_the_partial_text() -> None:
     sent = chunk({"content": "Rain"}) + event({"error": {"message": "Overloaded", "code": 529}})
     failure = failure_of(sent)
     assert (type(failure).__name__, failure.status, failure.partial) == ("Unavailable", 529, "Rain")

@@ -114,7 +114,7 @@ def test_the_patterns_are_those_of_tiktoken(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_what_is_settled_is_seen_alike_by_the_engines_as_they_are_installed(name: str) -> None:
+def test_installed_engines_split_texts_alike(name: str) -> None:
     table, alike = Table(DATA / f"{name}.table"), making.find_agreed_characters()
     settled = {number for number in range(0x110000) if table.is_settled(chr(number))}
     assert settled <= alike
@@ -147,7 +147,7 @@ def test_long_odd_and_new_texts_are_counted_too(text: str) -> None:
     both_agree(text)
 
 
-def test_a_process_that_counts_much_goes_on_with_tiktoken(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_process_that_counts_much_switches_to_tiktoken(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(counters, "_MOST", 1_000)
     subject = Counter("o200k_base")
     texts = [f"Message {number}: {'lorem ipsum ' * 20}" for number in range(10)]
@@ -210,7 +210,7 @@ def _flipped(content: bytes) -> bytes:
     [_cut, _flipped, lambda _: b"", lambda _: b"short", lambda content: b"X" + content[1:], None],
     ids=["cut", "flipped", "empty", "short", "another", "missing"],
 )
-def test_a_damaged_table_is_told_and_not_counted_with(
+def test_a_damaged_table_is_reported_and_not_used(
     tmp_path: Path, damage: Callable[[bytes], bytes] | None
 ) -> None:
     if damage is not None:
@@ -255,7 +255,7 @@ def test_a_text_that_is_split_around_runs_has_as_many_tokens_as_the_whole(text: 
         assert counted == len(official(name).encode_ordinary(text)), (name, text)
 
 
-def test_a_panic_of_tiktoken_is_an_error_of_ours_and_the_bound_stands_in(
+def test_a_panic_of_tiktoken_is_an_llmcore_error_and_the_bound_is_used(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     class Panic(BaseException):

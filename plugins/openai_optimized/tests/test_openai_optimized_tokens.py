@@ -74,7 +74,7 @@ def test_the_two_encodings_differ() -> None:
     assert tokens.count(text, "gpt-4") != tokens.count(text, "gpt-4o")
 
 
-def test_what_looks_like_a_special_token_is_ordinary_text() -> None:
+def test_text_like_a_special_token_is_counted_as_text() -> None:
     assert tokens.count("<|endoftext|>", "gpt-4o") > 1
 
 
@@ -136,7 +136,7 @@ def test_plain_messages_are_counted_as_the_server_counts(
         "object in a line", "gateway", "form of a gateway", "tools of o3",
     ],
 )  # fmt: skip
-def test_what_the_server_may_count_otherwise_is_an_estimate_with_a_bound(asked: ChatRequest) -> None:
+def test_an_uncertain_count_is_an_estimate_with_a_bound(asked: ChatRequest) -> None:
     counted = tokens.count(asked)
     assert counted > 0
     assert not counted.exact
@@ -144,7 +144,7 @@ def test_what_the_server_may_count_otherwise_is_an_estimate_with_a_bound(asked: 
     assert counted.bound >= counted
 
 
-def test_what_nothing_bounds_is_an_estimate_without_a_bound() -> None:
+def test_an_unbounded_request_is_an_estimate_without_a_bound() -> None:
     counted = tokens.count({"model": "gpt-5", "input": "Hello", "previous_response_id": "resp_1"})
     assert (counted.exact, counted.bound) == (False, None)
 
@@ -208,7 +208,7 @@ def test_no_tools_cost_nothing(tools: Any) -> None:
         assert (int(counted), counted.exact) == (9, True)
 
 
-def test_earlier_replies_are_told_with_the_name_of_the_form() -> None:
+def test_an_earlier_reply_costs_the_name_of_the_schema() -> None:
     """The first is recorded (0xPlaygrounds/rig, MIT): 82 tokens by gpt-4o-2024-08-06."""
     schema = {
         "additionalProperties": False,

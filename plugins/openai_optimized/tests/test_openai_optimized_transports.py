@@ -220,7 +220,7 @@ def test_a_broken_answer_has_one_class(
     ],
     ids=["refused", "DNS", "IDNA"],
 )
-def test_where_there_is_no_connection_nothing_was_sent(way: str, url: str, words: str) -> None:
+def test_without_a_connection_nothing_is_marked_as_sent(way: str, url: str, words: str) -> None:
     error = failure(url, way)
     assert type(error) is Unavailable
     assert not error.sent

@@ -68,9 +68,7 @@ def answered(usage: Any, *messages: dict[str, Any], model: str = "gpt-4o-mini") 
     return {"choices": choices, "model": model, "usage": usage}
 
 
-def test_every_field_comes_as_the_server_told_it(
-    upstream: Simulator, provider: OpenAIProvider, way: str
-) -> None:
+def test_every_usage_field_is_read(upstream: Simulator, provider: OpenAIProvider, way: str) -> None:
     upstream.replies(
         answered(
             {
@@ -123,7 +121,7 @@ def test_every_field_comes_as_the_server_told_it(
     ],
     ids=str,
 )
-def test_what_was_not_told_or_cannot_be_true_is_counted_here_and_marked(
+def test_missing_or_impossible_usage_is_counted_and_marked(
     upstream: Simulator,
     provider: OpenAIProvider,
     way: str,
@@ -153,7 +151,7 @@ def test_an_empty_answer_may_have_no_tokens(upstream: Simulator, provider: OpenA
     assert used(provider, way) == Usage(input_tokens=14)
 
 
-def test_a_deployments_name_says_nothing_of_its_window(upstream: Simulator, provider: OpenAIProvider) -> None:
+def test_the_context_window_of_a_deployment_is_unknown(upstream: Simulator, provider: OpenAIProvider) -> None:
     usage = {"prompt_tokens": 500_000, "completion_tokens": 1}
     upstream.replies(answered(usage, model="gpt-4.1-2025-04-14"))
     assert not used(provider, "complete", "gpt-4").estimated
@@ -220,9 +218,7 @@ _DETAILS = st.one_of(
     ),
     window=st.sampled_from(["gpt-4o", "unheard-of"]),
 )
-def test_whatever_is_told_no_number_is_below_zero_or_beyond_its_whole(
-    reported: dict[str, Any], window: str
-) -> None:
+def test_reported_numbers_are_limited_to_0_and_their_total(reported: dict[str, Any], window: str) -> None:
     request = ChatRequest(model=window, messages=FRANCE)
     usage = make_usage(reported, request, window, lambda: [PARIS], has_content=True)
     assert usage.input_tokens > 0

@@ -143,7 +143,7 @@ def test_a_body_of_a_chat_is_answered_in_its_format(core: llmcore.Core, upstream
         ({"logprobs": True}, "`logprobs`"),
     ],
 )
-def test_what_cannot_be_translated_is_refused_by_name(
+def test_untranslatable_parameters_are_rejected_by_name(
     chat: Chat, upstream: Simulator, parameters: dict[str, Any], named: str
 ) -> None:
     with pytest.raises(BadRequest, match=named):

@@ -90,7 +90,7 @@ def test_settings_are_sent_as_the_vendor_wants_them(upstream: Simulator, voice: 
     assert body(upstream)["voice"] == {"id": "voice_1234"}
 
 
-def test_options_fill_in_what_the_call_leaves_out(upstream: Simulator) -> None:
+def test_options_are_defaults_for_calls(upstream: Simulator) -> None:
     options = SpeechOptions(
         api_key=Secret("k"), base_url=upstream.base_url, voice="nova", model="gpt-4o-mini-tts", format="pcm",
         speed=1.5, instructions="Gently.",
@@ -112,7 +112,7 @@ def test_every_format_comes_as_its_traits_say(voice: OpenAIVoice, form: str) -> 
     assert asyncio.run(voice.asynthesize(TEXT, format=form)).audio == speech.audio
 
 
-def test_a_wav_tells_its_length_where_it_is_whole_and_leaves_it_open_in_a_stream(voice: OpenAIVoice) -> None:
+def test_a_wav_states_its_length_except_in_a_stream(voice: OpenAIVoice) -> None:
     speech = voice.synthesize(TEXT, format="wav")
     with wave.open(io.BytesIO(speech.audio)) as file:
         assert file.getframerate() == speech.sample_rate_hz == 24_000
@@ -155,7 +155,7 @@ def test_the_first_piece_comes_before_the_last_is_sent(upstream: Simulator, voic
         ({"language": 7}, 'such as "de"'),
     ],
 )
-def test_what_does_not_fit_is_refused_before_it_is_sent(
+def test_invalid_arguments_are_rejected_before_sending(
     upstream: Simulator, voice: OpenAIVoice, settings: dict[str, Any], said: str
 ) -> None:
     with pytest.raises(BadRequest) as caught:
@@ -192,7 +192,7 @@ def test_the_longest_text_is_spoken(voice: OpenAIVoice) -> None:
     assert voice.synthesize("x" * 4096).characters == voice.voice_traits(None, {}).max_characters == 4096
 
 
-def test_prices_are_by_the_character_where_they_are_known(voice: OpenAIVoice) -> None:
+def test_known_prices_are_per_character(voice: OpenAIVoice) -> None:
     assert voice.synthesize(TEXT).cost == Decimal("0.000015") * len(TEXT)
     assert voice.synthesize(TEXT, model="tts-1-hd").cost == Decimal("0.00003") * len(TEXT)
     assert voice.synthesize(TEXT, model="gpt-4o-mini-tts").cost is None
@@ -212,7 +212,7 @@ def test_a_voice_that_the_server_does_not_know_is_not_found(voice: OpenAIVoice) 
         voice.get_voice_info("nobody")
 
 
-def test_a_compatible_server_may_have_voices_of_its_own(upstream: Simulator, voice: OpenAIVoice) -> None:
+def test_a_compatible_server_may_have_other_voices(upstream: Simulator, voice: OpenAIVoice) -> None:
     upstream.fail(Fault.status(400, message="voice 'af_x' does not exist"))
     with pytest.raises(VoiceNotFound):
         voice.synthesize(TEXT, "af_x")
@@ -231,7 +231,7 @@ def test_azure_is_asked_for_the_deployment(upstream: Simulator) -> None:
     voice.close()
 
 
-def test_what_is_missing_is_told_by_the_names_of_a_voices_settings() -> None:
+def test_missing_options_are_named_as_voice_settings() -> None:
     for options in (
         SpeechOptions(),
         SpeechOptions(api_key=Secret("k"), base_url="localhost"),
@@ -247,7 +247,7 @@ def test_what_is_missing_is_told_by_the_names_of_a_voices_settings() -> None:
         assert "echo" not in said
 
 
-def test_traits_tell_apart_what_sounds_otherwise_and_hold_no_key(upstream: Simulator) -> None:
+def test_traits_differ_for_different_audio_and_contain_no_key(upstream: Simulator) -> None:
     def identity(key: str = "sk-canary-1", **more: Any) -> str:
         options = SpeechOptions(api_key=Secret(key), **{"base_url": upstream.base_url, **more})
         return repr(

@@ -177,7 +177,7 @@ MP3 = b"\xff\xfb\x90\xc0" + bytes(413)
     ],
     ids=["unframed", "short", "chunk_missing", "text", "nothing"],
 )
-def test_a_clean_end_within_the_audio_is_no_end(way: str, head: str, audio: bytes, kind: Any) -> None:
+def test_audio_that_ends_early_is_an_error(way: str, head: str, audio: bytes, kind: Any) -> None:
     with answering(f"HTTP/1.1 200 OK\r\n{head}\r\n\r\n".encode() + audio) as address:
         voice = OpenAIVoice(SpeechOptions(api_key=Secret("k"), base_url=address))
         assert type(failure(voice, way)) is kind

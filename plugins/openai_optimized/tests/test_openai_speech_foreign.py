@@ -69,7 +69,7 @@ def test_a_text_comes_back_as_its_audio_sync_and_async(address: str) -> None:
     voice.close()
 
 
-def test_a_wrong_key_is_told(address: str) -> None:
+def test_a_wrong_key_is_an_authentication_error(address: str) -> None:
     voice = OpenAIVoice(SpeechOptions(api_key=Secret("sk-wrong"), base_url=address))
     with pytest.raises(AuthenticationFailed):
         voice.synthesize(TEXT)

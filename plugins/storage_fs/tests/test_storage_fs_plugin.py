@@ -58,7 +58,9 @@ def test_text_is_not_saved_by_guessing_an_encoding(tmp_path: Path) -> None:
     assert FsStorage(tmp_path).list_files() == []
 
 
-def test_a_relative_root_stays_where_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_relative_root_does_not_follow_the_working_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     storage = FsStorage("data")
     (tmp_path / "elsewhere").mkdir()

@@ -255,7 +255,7 @@ def test_a_server_that_does_not_answer_is_a_timeout() -> None:
 
 
 @needs_moto
-def test_the_loop_goes_on_while_a_call_waits(on_moto: Server) -> None:
+def test_the_event_loop_runs_while_a_call_waits(on_moto: Server) -> None:
     kept = storage(on_moto, prefix="loop")
     before = threading.active_count()
 

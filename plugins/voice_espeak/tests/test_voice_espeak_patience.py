@@ -101,7 +101,7 @@ def test_a_caller_waits_for_a_worker_no_longer_than_its_deadline() -> None:
     assert voice.synthesize("Hello.", timeout_s=60).audio
 
 
-def test_what_ran_out_of_time_leaves_the_library_to_the_next() -> None:
+def test_a_timed_out_speech_frees_the_library() -> None:
     async def both(core: llmcore.Core) -> bytes:
         with pytest.raises(Timeout):
             await core.voice.asynthesize(ENDLESS, timeout=0.05, cache=False)

@@ -38,7 +38,7 @@ def frames(audio: bytes) -> bytes:
         return bytes(file.readframes(file.getnframes()))
 
 
-def test_the_same_text_sounds_the_same_whatever_was_said_before() -> None:
+def test_equal_texts_sound_the_same_after_any_other_text() -> None:
     first = EspeakVoice().synthesize(TEXT)
     other = EspeakVoice()
     other.synthesize("Something else", "de+f3", speed=2.0, pitch=90)
@@ -56,7 +56,7 @@ def test_the_same_text_is_the_same_file(kind: str) -> None:
     assert voice.synthesize(TEXT, format=kind).audio == voice.synthesize(TEXT, format=kind).audio
 
 
-def test_what_changes_the_speech_is_heard() -> None:
+def test_each_setting_changes_the_audio() -> None:
     voice = EspeakVoice()
     plain = voice.synthesize(TEXT)
     fast, slow = voice.synthesize(TEXT, speed=2.0), voice.synthesize(TEXT, speed=0.5)
@@ -91,7 +91,7 @@ def test_a_long_text_is_encoded_as_a_short_one_is(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["wav", "pcm", "mp3"])
-def test_a_stream_is_what_is_spoken_in_one_piece(kind: str) -> None:
+def test_a_stream_equals_the_speech_in_one_piece(kind: str) -> None:
     voice = EspeakVoice(EspeakOptions(format=kind))
     pieces = list(voice.stream_speech(TEXT))
     whole = voice.synthesize(TEXT).audio
@@ -123,7 +123,7 @@ def test_times_are_those_of_the_words() -> None:
     assert speech.alignment[text.index("two")][1] == pytest.approx(alone[-1][2], abs=0.25)
 
 
-def test_times_of_what_is_no_words_are_there_as_well() -> None:
+def test_every_character_has_a_time_even_outside_of_words() -> None:
     for text in ("\U0001f642", "...", "\u4f60\u597d", "a\r\n\r\nb", "<speak>Hi <break time='1s'/></speak>"):
         speech = EspeakVoice().synthesize_with_timestamps(text)
         assert "".join(letter for letter, _, _ in speech.alignment) == text
@@ -139,7 +139,7 @@ def test_ssml_is_understood_and_other_markup_is_read_out() -> None:
     assert voice.synthesize("\ufeff<?xml version='1.0'?><!-- no --><speak>Hello</speak>").audio == plain
 
 
-def test_control_characters_are_no_commands() -> None:
+def test_control_characters_are_not_commands() -> None:
     voice = EspeakVoice()
     assert voice.synthesize("Hello \x0120P there").audio == voice.synthesize("Hello  20P there").audio
     assert voice.synthesize("Hello\0there").audio == voice.synthesize("Hello there").audio
@@ -170,7 +170,7 @@ def test_a_voice_that_is_not_there_has_a_neighbour(voice: str, suggestion: str) 
     assert caught.value.suggestion == suggestion
 
 
-def test_a_language_without_a_voice_is_told() -> None:
+def test_a_language_without_a_voice_is_an_error() -> None:
     with pytest.raises(VoiceNotFound, match="tlh"):
         EspeakVoice().synthesize("Hello.", language="tlh")
 
@@ -178,11 +178,13 @@ def test_a_language_without_a_voice_is_told() -> None:
 @pytest.mark.parametrize(
     ("language", "voice"), [("en", "en-gb"), ("en-AU", "en-gb"), ("PT-br", "pt-br"), ("de", "de")]
 )
-def test_a_language_is_spoken_by_what_is_nearest(language: str, voice: str) -> None:
+def test_a_language_is_spoken_by_the_nearest_voice(language: str, voice: str) -> None:
     assert EspeakVoice().synthesize("Hello.", language=language).voice == voice
 
 
-def test_without_soundfile_the_encoded_formats_say_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_soundfile_encoded_formats_name_the_package_to_install(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setitem(sys.modules, "soundfile", None)
     monkeypatch.setattr("llmcore_voice_espeak.offline.find_spec", lambda _: None)
     with pytest.raises(BadRequest, match="needs soundfile") as caught:

@@ -114,7 +114,7 @@ def test_every_shape_of_a_refusal_is_read(
     assert said in error.message
 
 
-def test_a_validators_finding_names_the_field_and_not_what_stood_there(
+def test_a_validation_error_names_the_field_but_not_its_value(
     upstream: Simulator, voice: ElevenLabsVoice
 ) -> None:
     fault = {

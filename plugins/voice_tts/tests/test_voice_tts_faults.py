@@ -164,7 +164,7 @@ def test_a_server_that_is_not_there_is_unavailable(way: str) -> None:
     assert address in error.message
 
 
-def test_a_stream_gives_what_came_before_it_broke(upstream: Simulator, voice: ElevenLabsVoice) -> None:
+def test_a_stream_yields_the_audio_before_a_break(upstream: Simulator, voice: ElevenLabsVoice) -> None:
     whole = voice.synthesize(TEXT).audio
     upstream.fail(Fault.reset(after=3))
     heard: list[bytes] = []
@@ -174,7 +174,9 @@ def test_a_stream_gives_what_came_before_it_broke(upstream: Simulator, voice: El
     assert whole.startswith(b"".join(heard))
 
 
-def test_a_stream_that_is_no_audio_gives_no_piece(upstream: Simulator, voice: ElevenLabsVoice) -> None:
+def test_a_stream_of_something_else_than_audio_yields_nothing(
+    upstream: Simulator, voice: ElevenLabsVoice
+) -> None:
     for fault in (Fault.html(), Fault.status(200, body={}), Fault.empty_body()):
         upstream.fail(fault)
         with pytest.raises(NotAudio):
@@ -214,7 +216,7 @@ MP3 = b"\xff\xfb\x90\xc0" + bytes(413)
     ],
     ids=["unframed", "short", "chunk_missing", "text", "json", "nothing"],
 )
-def test_a_clean_end_within_the_audio_is_no_end(way: str, head: str, audio: bytes, kind: Any) -> None:
+def test_audio_that_ends_early_is_an_error(way: str, head: str, audio: bytes, kind: Any) -> None:
     with answering(f"HTTP/1.1 200 OK\r\n{head}\r\n\r\n".encode() + audio) as address:
         voice = ElevenLabsVoice(ElevenLabsOptions(api_key=Secret("k"), base_url=address))
         assert type(failure(voice, way)) is kind
@@ -233,7 +235,7 @@ def test_a_clean_end_within_the_audio_is_no_end(way: str, head: str, audio: byte
         '{"detail": "\u00fc"}'.encode(),
     ],
 )
-def test_raw_samples_are_told_from_text_and_from_other_formats(body: bytes) -> None:
+def test_raw_samples_are_distinguished_from_text_and_other_formats(body: bytes) -> None:
     head = f"content-length: {len(body)}\r\ncontent-type: audio/pcm"
     with answering(f"HTTP/1.1 200 OK\r\n{head}\r\n\r\n".encode() + body) as address:
         voice = ElevenLabsVoice(ElevenLabsOptions(api_key=Secret("k"), base_url=address, format="pcm"))

@@ -101,7 +101,7 @@ def test_its_refusals_are_typed_by_their_status(
         voice.synthesize(words)
 
 
-def test_a_wrong_key_is_told(address: str) -> None:
+def test_a_wrong_key_is_an_authentication_error(address: str) -> None:
     voice = ElevenLabsVoice(ElevenLabsOptions(api_key=Secret("sk_wrong"), base_url=address))
     with pytest.raises(AuthenticationFailed):
         voice.synthesize(TEXT)
@@ -109,7 +109,7 @@ def test_a_wrong_key_is_told(address: str) -> None:
 
 
 @pytest.mark.parametrize("variant", ["sync", "async"])
-def test_a_voice_is_told_of_and_deleted(address: str, voice: ElevenLabsVoice, variant: str) -> None:
+def test_a_voice_is_described_and_deleted(address: str, voice: ElevenLabsVoice, variant: str) -> None:
     designed = {
         "voice_name": "Ann",
         "voice_description": "A calm voice that reads out the weather of tomorrow.",

@@ -90,7 +90,7 @@ def test_missing_certificates_name_their_variable(
         assert say(way, upstream.url).audio, "a server without TLS needs no certificates"
 
 
-def test_where_there_is_no_connection_nothing_was_sent(way: str) -> None:
+def test_without_a_connection_nothing_is_marked_as_sent(way: str) -> None:
     error = failure(way, f"http://127.0.0.1:{closed_port()}")
     assert isinstance(error, Unavailable)
     assert not error.sent
@@ -106,7 +106,7 @@ def test_where_there_is_no_connection_nothing_was_sent(way: str) -> None:
         ("http://h", "sk_a\u200bb", "U+200B"),
     ],
 )
-def test_what_cannot_be_sent_is_named(way: str, url: str, key: str, words: str) -> None:
+def test_unsendable_arguments_are_named(way: str, url: str, key: str, words: str) -> None:
     error = failure(way, url, key)
     assert isinstance(error, ConfigError)
     assert words in error.message

@@ -38,7 +38,7 @@ def test_the_plugin_module_and_its_traits_load_no_sdk() -> None:
     assert done.stdout.split() == ["[]", "eleven_multilingual_v2"]
 
 
-def test_a_missing_key_is_told_with_the_variable_and_a_way_without() -> None:
+def test_a_missing_key_is_reported_with_its_variable_and_an_alternative() -> None:
     with pytest.raises(ConfigError) as caught:
         create(ElevenLabsOptions())
     assert caught.value.code == "LC201"
@@ -56,7 +56,7 @@ def test_a_key_that_no_header_holds_is_refused_without_being_shown() -> None:
 @pytest.mark.parametrize(
     "address", ["api.elevenlabs.io", "ftp://h", "https://n:p@h", "http://h?key=x", "https://"]
 )
-def test_what_is_no_address_is_refused(address: str) -> None:
+def test_an_invalid_address_is_rejected(address: str) -> None:
     with pytest.raises(ConfigError) as caught:
         create(ElevenLabsOptions(api_key=Secret("k"), base_url=address))
     assert caught.value.where == "[voice.elevenlabs] base_url"
@@ -104,7 +104,7 @@ def test_traits_need_no_key() -> None:
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
-def test_a_child_of_a_fork_speaks_over_connections_of_its_own(upstream: Simulator) -> None:
+def test_a_forked_child_opens_its_own_connections(upstream: Simulator) -> None:
     voice = create(ElevenLabsOptions(api_key=Secret("sk_right"), base_url=upstream.url))
     voice.synthesize("Hello")
     child = os.fork()

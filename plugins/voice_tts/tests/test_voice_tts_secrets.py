@@ -100,7 +100,7 @@ def ask(voice: ElevenLabsVoice, way: str) -> None:
     calls[way]()
 
 
-def test_the_search_finds_what_lies_open() -> None:
+def test_the_search_for_secrets_finds_an_open_key() -> None:
     class Holder:
         def __init__(self) -> None:
             self.inner = {"deep": [KEY]}

@@ -50,7 +50,7 @@ def body(upstream: Simulator) -> Mapping[str, Any]:
     return sent
 
 
-def test_a_call_without_settings_sends_the_text_and_the_model_alone(
+def test_a_call_without_settings_sends_only_text_and_model(
     upstream: Simulator, voice: ElevenLabsVoice
 ) -> None:
     voice.synthesize(TEXT)
@@ -59,7 +59,7 @@ def test_a_call_without_settings_sends_the_text_and_the_model_alone(
     assert upstream.requests[-1].query == {"output_format": "mp3_44100_128"}
 
 
-def test_settings_go_where_the_vendor_wants_them(upstream: Simulator, voice: ElevenLabsVoice) -> None:
+def test_settings_are_sent_in_the_fields_of_the_vendor(upstream: Simulator, voice: ElevenLabsVoice) -> None:
     upstream.fail(Fault.status(500))  # the dictionaries do not exist there
     with pytest.raises(LLMCoreError):
         voice.synthesize(
@@ -89,7 +89,7 @@ def test_settings_go_where_the_vendor_wants_them(upstream: Simulator, voice: Ele
     assert upstream.requests[-1].query["output_format"] == "wav_48000"
 
 
-def test_options_fill_in_what_the_call_leaves_out(upstream: Simulator) -> None:
+def test_options_are_defaults_for_calls(upstream: Simulator) -> None:
     voice = ElevenLabsVoice(
         options(upstream, voice=ADAM, model="eleven_v4", stability=0.2, speed=0.9, seed=3)
     )
@@ -127,7 +127,7 @@ def test_options_fill_in_what_the_call_leaves_out(upstream: Simulator) -> None:
         ({"model": 3}, "id of a model"),
     ],
 )
-def test_what_does_not_fit_is_refused_before_it_is_sent(
+def test_invalid_arguments_are_rejected_before_sending(
     upstream: Simulator, voice: ElevenLabsVoice, settings: dict[str, Any], said: str
 ) -> None:
     for call in (voice.synthesize, voice.synthesize_with_timestamps):
@@ -188,7 +188,7 @@ def test_a_text_beyond_the_models_limit_is_not_sent(
     assert voice.synthesize("x" * most, model=model).characters == most
 
 
-def test_limits_and_models_agree_with_what_the_server_lists(voice: ElevenLabsVoice) -> None:
+def test_limits_and_models_equal_those_of_the_server(voice: ElevenLabsVoice) -> None:
     for model in voice.list_voice_models():
         assert voice.voice_traits(None, {"model": model.model_id}).max_characters == model.max_characters
 
@@ -216,7 +216,7 @@ def test_every_format_comes_as_its_traits_say(
         assert speech.duration_s == pytest.approx(len(TEXT) * 0.02, abs=0.001)
 
 
-def test_a_streamed_wav_is_what_is_spoken_whole_but_for_its_lengths(voice: ElevenLabsVoice) -> None:
+def test_a_streamed_wav_equals_the_whole_one_except_for_its_lengths(voice: ElevenLabsVoice) -> None:
     pieces = list(voice.stream_speech(TEXT, format="wav"))
     assert len(pieces) > 3
     streamed = b"".join(pieces)
@@ -323,7 +323,7 @@ def test_every_character_has_its_moment_sync_and_async(voice: ElevenLabsVoice) -
         assert speech.cost == Decimal("0.00008") * len(TEXT)
 
 
-def test_traits_tell_apart_what_sounds_otherwise_and_hold_no_key(upstream: Simulator) -> None:
+def test_traits_differ_for_different_audio_and_contain_no_key(upstream: Simulator) -> None:
     def identity(key: str = "sk_one", settings: Mapping[str, Any] | None = None, **more: Any) -> str:
         made = ElevenLabsOptions(api_key=Secret(key), **{"base_url": upstream.url, **more})
         return repr(sorted(Offline(made).voice_traits(None, settings or {}).identity.items()))

@@ -133,7 +133,9 @@ def test_a_list_ends_at_the_deadline_over_all_its_pages(
 @pytest.mark.parametrize(
     "fault", [Fault.html(), Fault.bad_json(), Fault.status(200, body={}), Fault.empty_body()]
 )
-def test_what_is_no_list_is_an_error(upstream: Simulator, call: Callable[..., Any], fault: Fault) -> None:
+def test_an_invalid_list_of_voices_is_an_error(
+    upstream: Simulator, call: Callable[..., Any], fault: Fault
+) -> None:
     for name in ("list_voices", "list_voice_models"):
         upstream.fail(fault)
         with pytest.raises(MalformedReply):
@@ -143,7 +145,7 @@ def test_what_is_no_list_is_an_error(upstream: Simulator, call: Callable[..., An
         call("get_voice_info", "Voice000000000000001")
 
 
-def test_one_voice_is_told_with_its_labels(call: Callable[..., Any]) -> None:
+def test_one_voice_is_described_with_its_labels(call: Callable[..., Any]) -> None:
     told = call("get_voice_info", "Voice000000000000003")
     assert (told.name, told.language, told.labels["accent"]) == ("Bruno", "de", "standard")
     with pytest.raises(VoiceNotFound, match="Voice00000000000000f"):

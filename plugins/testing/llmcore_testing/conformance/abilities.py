@@ -35,6 +35,6 @@ class Abilities(Conformance):
             if getattr(getattr(cls, name), "ability", None) in cls.lacks:
                 setattr(cls, name, None)
 
-    def test_what_is_said_to_be_lacking_is_not_there(self) -> None:
+    def test_abilities_in_lacks_are_missing(self) -> None:
         there = [name for name in self.lacks if hasattr(self.caller.provider, name)]
         assert there == [], f"`lacks` names what the backend has: {', '.join(there)}"

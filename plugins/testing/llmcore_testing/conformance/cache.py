@@ -125,7 +125,7 @@ class CacheConformance(CacheAbilities, RefusedOperations, CanaryTests):
         assert self.call("get", first) == b"first", "deleting one key changed another"
 
     @pytest.mark.usefixtures("no_threads")
-    def test_it_works_or_refuses_where_no_thread_can_be_started(self) -> None:
+    def test_it_works_or_raises_if_no_thread_can_be_started(self) -> None:
         if self.works_or_refuses("set", "key", b"value"):
             assert self.call("get", "key") == b"value"
         self.works_or_refuses("delete", "key")

@@ -53,7 +53,7 @@ class EmbeddingCases(Abilities):
             assert _are_close(vector, again), "the order of the texts changes their vectors"
 
     @of("embed")
-    def test_a_vector_depends_on_its_text_alone(self) -> None:
+    def test_a_vector_depends_only_on_its_text(self) -> None:
         self.needs("embed")
         together = self._embed(_TEXTS).vectors
         alone = [self._embed([text]).vectors[0] for text in _TEXTS]

@@ -74,7 +74,7 @@ class LLMConformance(EmbeddingCases, BrokenUpstream):
         assert reply.tool_calls == (), "the request offered no tool, so the reply must call none"
 
     @pytest.mark.usefixtures("no_threads")
-    def test_it_works_or_refuses_where_no_thread_can_be_started(self) -> None:
+    def test_it_works_or_raises_if_no_thread_can_be_started(self) -> None:
         self.works_or_refuses("complete", self.request("Say something."))
         if self.caller.has("stream"):
             self.works_or_refuses("stream", self.request("Say something."))

@@ -61,7 +61,7 @@ class StorageConformance(StorageAbilities, ForeignFiles, CanaryTests):
         assert loaded == data, "load returned other bytes than were saved"
 
     @pytest.mark.usefixtures("no_threads")
-    def test_it_works_or_refuses_where_no_thread_can_be_started(self) -> None:
+    def test_it_works_or_raises_if_no_thread_can_be_started(self) -> None:
         if self.works_or_refuses("save", "folder/file", b"data"):
             assert self.call("load", "folder/file") == b"data"
         if self.caller.has("save_stream"):

@@ -44,7 +44,7 @@ class ConditionalSaving(Abilities):
             self._one_wins(calls, StorageExists)
 
     @of("save_if_absent")
-    def test_a_file_is_replaced_where_it_is_the_one_that_was_read(self) -> None:
+    def test_save_if_match_replaces_only_the_version_that_was_read(self) -> None:
         if not self._holds_conditions():
             return
         self.call("save", "a/file", b"first")

@@ -66,7 +66,7 @@ class VoiceConformance(VoiceAbilities, HostileTexts, BrokenUpstream):
         self._speak(text)
 
     @pytest.mark.usefixtures("no_threads")
-    def test_it_works_or_refuses_where_no_thread_can_be_started(self) -> None:
+    def test_it_works_or_raises_if_no_thread_can_be_started(self) -> None:
         self.works_or_refuses("synthesize", "Hello")
         if self.caller.has("stream_speech"):
             self.works_or_refuses("stream_speech", "Hello")
@@ -85,7 +85,7 @@ class VoiceConformance(VoiceAbilities, HostileTexts, BrokenUpstream):
         if short.duration_s is not None and long.duration_s is not None:
             assert long.duration_s > short.duration_s > 0
 
-    def test_a_long_text_is_spoken_wholly_or_refused(self) -> None:
+    def test_a_long_text_is_spoken_to_its_end_or_rejected(self) -> None:
         try:
             long = self._speak(self.long_text)
         except TextTooLong as error:
@@ -132,7 +132,7 @@ class VoiceConformance(VoiceAbilities, HostileTexts, BrokenUpstream):
         error = self.fails(VoiceNotFound, "synthesize", "Hello", voice)
         self._in_our_words(error)
 
-    def test_settings_of_its_own_are_taken(self) -> None:
+    def test_settings_of_the_backend_are_accepted(self) -> None:
         if not self.settings:
             pytest.skip("the class names no `settings`")
         check(self.call("synthesize", "Hello there.", None, **self.settings))

@@ -59,7 +59,7 @@ class VoiceAbilities(Abilities):
         )
 
     @of("stream_speech")
-    def test_a_stream_refuses_what_synthesize_refuses(self) -> None:
+    def test_stream_speech_rejects_the_same_arguments_as_synthesize(self) -> None:
         self.needs("stream_speech")
         self.stream_fails(_REFUSED, "stream_speech", "  ")
         self.stream_fails(VoiceNotFound, "stream_speech", "Hello", "no-such-voice")
@@ -135,7 +135,7 @@ class VoiceAbilities(Abilities):
     # -- traits
 
     @of("voice_traits")
-    def test_traits_tell_what_the_speech_will_be(self) -> None:
+    def test_traits_match_the_speech(self) -> None:
         for settings in ({}, self.settings):
             traits = self._traits(settings)
             if traits is None:
@@ -152,7 +152,7 @@ class VoiceAbilities(Abilities):
                 assert isinstance(value, str), f"identity holds texts, `{name}` is a {type(value).__name__}"
 
     @of("voice_traits")
-    def test_who_tells_traits_takes_what_only_the_host_knows(self) -> None:
+    def test_a_backend_with_traits_accepts_context_arguments(self) -> None:
         traits = self._traits()
         if traits is None:
             pytest.skip("the backend tells no traits")
