@@ -201,8 +201,8 @@ def table(result: Mapping[str, Any]) -> Iterator[str]:
         if "reason" in side:
             yield f"{line}no figure: {side['reason']}"
             continue
-        line += f"{_shown(side['median']):>11}  {side['ratio']:>7.2f}x"
-        line += f"  ({_shown(side['lowest'])} to {_shown(side['highest'])})"
+        line += f"{_format_figure(side['median']):>11}  {side['ratio']:>7.2f}x"
+        line += f"  ({_format_figure(side['lowest'])} to {_format_figure(side['highest'])})"
         yield line + _verdict(side)
 
 
@@ -218,14 +218,14 @@ def _verdict(side: Mapping[str, Any]) -> str:
     if side["median"] <= most:
         return f"  within {told}"
     over = side["ratio"] - at_most if limit is None else side["median"] - most
-    return f"  OVER {told} by {_shown(over)}{'x' if limit is None else ''}"
+    return f"  OVER {told} by {_format_figure(over)}{'x' if limit is None else ''}"
 
 
 def _most(at_most: float | None, limit: float | None, base: float) -> float:
     return (at_most or 0.0) * base + (limit or 0.0)
 
 
-def _shown(figure: float) -> str:
+def _format_figure(figure: float) -> str:
     """Return *figure* with three digits or all that stand before the point."""
     return f"{figure:,.{max(0, 2 - len(str(int(figure))) + 1)}f}"
 

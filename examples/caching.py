@@ -113,7 +113,7 @@ def different_arguments() -> None:
     print("different arguments:", kind(x=1) == kind(1), kind.cache_key(1) == kind.cache_key(x=1, deep=None))
 
 
-def shared_default() -> None:
+def use_shared_cache() -> None:
     """Have one cache for a whole process, as the configuration says."""
     print("shared default:", get_cache() is get_cache())
 
@@ -170,7 +170,7 @@ expiry()
 invalidation()
 complex_data()
 different_arguments()
-shared_default()
+use_shared_cache()
 asyncio.run(asynchronous())
 stampede()
 redis()

@@ -45,11 +45,11 @@ def names(storage: StorageClient) -> None:
 def large(storage: StorageClient) -> None:
     """Write and read what need not fit into the memory."""
 
-    def produced() -> Iterator[bytes]:
+    def produce() -> Iterator[bytes]:
         for number in range(24):
             yield bytes([number]) * 1_000_000
 
-    storage.save_stream("large/file.bin", produced())
+    storage.save_stream("large/file.bin", produce())
     digest = hashlib.sha256()
     for piece in storage.load_stream("large/file.bin"):
         digest.update(piece)

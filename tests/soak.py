@@ -74,7 +74,7 @@ class Soak:
 
     def run(self) -> Counter[str]:
         """Soak; return what was wrong, which is nothing where all is well."""
-        with self._upstream, self._redis, llmcore.load(self._config()) as self._core, self._watched():
+        with self._upstream, self._redis, llmcore.load(self._config()) as self._core, self._watch():
             self._functions = cached_functions(self._core.cache, self._random)
             self._speech = {text: self._core.voice.synthesize(text, cache=False).audio for text in TEXTS}
             for number in range(self._rounds):
@@ -148,7 +148,7 @@ class Soak:
         self._blame(error, f"in the loop, {context['message']:.80}")
 
     async def _task(self) -> None:
-        actions = (self._achat, self._astream, self._aspeak, self._acached, self._apieces)
+        actions = (self._achat, self._astream, self._aspeak, self._acall_cached, self._apieces)
         while time.monotonic() < self._until:
             task = asyncio.ensure_future(self._random.choice(actions)())
             if self._random.random() < 0.5:
@@ -163,7 +163,7 @@ class Soak:
                 self._judge(task.exception())
 
     def _thread(self) -> None:
-        actions = (self._chat, self._stream, self._speak, self._cached, self._pieces)
+        actions = (self._chat, self._stream, self._speak, self._call_cached, self._pieces)
         while time.monotonic() < self._until:
             try:
                 self._random.choice(actions)()
@@ -176,7 +176,7 @@ class Soak:
         """Return one that others use at the same time, or one that nobody has used."""
         return self._random.choice(WORDS) if self._random.random() < 0.7 else f"x{self._random.random()}"
 
-    def _given(self) -> dict[str, Any]:
+    def _make_arguments(self) -> dict[str, Any]:
         given: dict[str, Any] = {"cache": self._random.choice(CACHE), "max_tokens": 100}
         if self._random.random() < 0.3:
             given |= {"cache_ttl": 1.0, "cache_refresh": 0.3}
@@ -186,20 +186,22 @@ class Soak:
 
     async def _achat(self) -> None:
         prompt = self._prompt()
-        self._compare("chat", (await self._core.llm.achat(prompt, **self._given())).text, answer_to(prompt))
+        self._compare(
+            "chat", (await self._core.llm.achat(prompt, **self._make_arguments())).text, answer_to(prompt)
+        )
 
     def _chat(self) -> None:
         prompt = self._prompt()
-        self._compare("chat", self._core.llm.chat(prompt, **self._given()).text, answer_to(prompt))
+        self._compare("chat", self._core.llm.chat(prompt, **self._make_arguments()).text, answer_to(prompt))
 
     async def _astream(self) -> None:
         prompt = self._prompt()
-        deltas = self._core.llm.astream(prompt, **self._given())
+        deltas = self._core.llm.astream(prompt, **self._make_arguments())
         await self._areceive("stream", deltas, answer_to(prompt), "")
 
     def _stream(self) -> None:
         prompt = self._prompt()
-        deltas = self._core.llm.stream(prompt, **self._given())
+        deltas = self._core.llm.stream(prompt, **self._make_arguments())
         self._receive("stream", deltas, answer_to(prompt), "")
         if self._random.random() < 0.5:
             deltas.close()
@@ -221,11 +223,11 @@ class Soak:
             pieces = self._core.voice.stream(text, cache=cache)
             self._receive("spoken stream", pieces, self._speech[text], b"")
 
-    async def _acached(self) -> None:
+    async def _acall_cached(self) -> None:
         prompt = self._prompt()
         self._compare("cached", await self._functions.coroutine(prompt), answer_to(prompt))
 
-    def _cached(self) -> None:
+    def _call_cached(self) -> None:
         prompt = self._prompt()
         self._compare("cached", self._functions.plain(prompt), answer_to(prompt))
 
@@ -276,7 +278,7 @@ class Soak:
         self.wrong[f"{where}: {error!r:.200}"] += 1
 
     @contextlib.contextmanager
-    def _watched(self) -> Iterator[None]:
+    def _watch(self) -> Iterator[None]:
         """Hear what is raised where nobody catches it."""
         before = threading.excepthook, sys.unraisablehook
         threading.excepthook = lambda hook: self._blame(hook.exc_value, "in a thread")

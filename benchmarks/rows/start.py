@@ -30,7 +30,7 @@ def prepare(shop: Workshop) -> Iterator[Row]:
     host = shop.host()
     command = str(host.bin / "llmcore")
     with TemporaryDirectory(prefix="llmcore-bench-") as folder:
-        env = _answered_once(host, command, Path(folder))
+        env = _ask_once(host, command, Path(folder))
         yield Row(
             title="start",
             sides=[
@@ -54,7 +54,7 @@ def prepare(shop: Workshop) -> Iterator[Row]:
         )
 
 
-def _answered_once(host: Environment, command: str, folder: Path) -> dict[str, str]:
+def _ask_once(host: Environment, command: str, folder: Path) -> dict[str, str]:
     """Ask openai once; return where its answer lies. Its server is gone afterwards: nothing else can answer."""
     config = folder / "llmcore.toml"
     env = {

@@ -270,12 +270,12 @@ def _close_abandoned(provider: object, backend: weakref.ref[Backend]) -> None:
 
 
 def _close_quietly(provider: object) -> None:
-    def closed() -> Act[None]:
+    def close_provider() -> Act[None]:
         if has_method(provider, "close"):
             yield Ability(provider, "close")()
 
     try:
-        run(closed())
+        run(close_provider())
     except BaseException as error:
         if is_interrupt(error):
             raise

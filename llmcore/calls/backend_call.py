@@ -79,13 +79,13 @@ def with_timeout(step: Step, seconds: float) -> Step:
     if wait is None:
         return step
 
-    async def bounded(*args: Any) -> Any:
+    async def run_bounded(*args: Any) -> Any:
         import asyncio
 
         async with asyncio.timeout(seconds):
             return await wait(*args)
 
-    return Step(step.blocking, bounded, *step.args)
+    return Step(step.blocking, run_bounded, *step.args)
 
 
 def track(step: Step, sending: Sending) -> Step:

@@ -48,7 +48,7 @@ class DeadlineTimer:
             return step
         current_task: Any = None  # looked up once, not for each chunk; only the async variant imports asyncio
 
-        async def bounded(*args: Any) -> Any:
+        async def run_bounded(*args: Any) -> Any:
             nonlocal current_task
             if current_task is None:
                 import asyncio
@@ -73,7 +73,7 @@ class DeadlineTimer:
                     task.uncancel()
             raise TimeoutError
 
-        return Step(step.blocking, bounded, *step.args)
+        return Step(step.blocking, run_bounded, *step.args)
 
     def stop(self) -> None:
         """Stop the timer, from any thread."""

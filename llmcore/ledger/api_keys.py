@@ -152,11 +152,11 @@ class ApiKeys(ProcessBound):
 
     def exist(self) -> bool:
         """Return whether there is a key, also a revoked or expired one: from then on, a gateway requires one."""
-        return bool(self._refreshed())
+        return bool(self._refresh())
 
     def find(self, text: str) -> ApiKey | None:
         """Return the valid key whose text is *text*, as of at most half a second ago. Compares in constant time."""
-        key = self._refreshed().get(text[len(PREFIX) :].partition("-")[0])
+        key = self._refresh().get(text[len(PREFIX) :].partition("-")[0])
         digest = _hash(text)
         if key is None or not hmac.compare_digest(digest, key.digest):
             return None
@@ -179,7 +179,7 @@ class ApiKeys(ProcessBound):
         wait: float = yield self._opener().make_step(lambda db: _take_request(db, key.id, interval))
         return wait
 
-    def _refreshed(self) -> dict[str, ApiKey]:
+    def _refresh(self) -> dict[str, ApiKey]:
         """Return the keys by id, read again if they are stale, and give their budgets to the ledger."""
         now = time.monotonic()
         if self._read_at is not None and now - self._read_at < _STALE_S:

@@ -33,7 +33,7 @@ KEY = "sk-canary-4711"
 class Plain:
     """Correct, blocking, without abilities; the least that keeps the contract."""
 
-    def said(self, request: ChatRequest) -> str:
+    def make_answer(self, request: ChatRequest) -> str:
         if not request.messages:
             raise BadRequest("there are no messages")
         content = request.messages[-1].get("content")
@@ -41,7 +41,7 @@ class Plain:
         return text.encode("utf-8", "replace").decode() or "nothing"
 
     def complete(self, request: ChatRequest) -> Reply:
-        text = self.said(request)
+        text = self.make_answer(request)
         usage = Usage(input_tokens=1 + len(text.split()), output_tokens=1 + len(text.split()))
         return Reply(text=text, model="parrot", usage=usage)
 
@@ -106,17 +106,17 @@ class Full(Plain, AsyncPlain):
 
 
 class SaysAlwaysTheSame(Full):
-    def said(self, request: ChatRequest) -> str:
-        super().said(request)
+    def make_answer(self, request: ChatRequest) -> str:
+        super().make_answer(request)
         return "As a language model, I cannot."
 
 
 class SaysItsCallsNumber(Full):
     calls = 0
 
-    def said(self, request: ChatRequest) -> str:
+    def make_answer(self, request: ChatRequest) -> str:
         self.calls += 1
-        return f"{super().said(request)} ({self.calls})"
+        return f"{super().make_answer(request)} ({self.calls})"
 
 
 class MixesUpCalls(Full):
@@ -125,7 +125,7 @@ class MixesUpCalls(Full):
     question: str
 
     def complete(self, request: ChatRequest) -> Reply:
-        self.question = super().said(request)
+        self.question = super().make_answer(request)
         time.sleep(0.01)
         return msgspec.structs.replace(super().complete(request), text=self.question)
 
@@ -181,16 +181,16 @@ class CutsSilently(Full):
 
 
 class RaisesKeyError(Full):
-    def said(self, request: ChatRequest) -> str:
+    def make_answer(self, request: ChatRequest) -> str:
         if not request.messages:
             raise KeyError("messages")
-        return super().said(request)
+        return super().make_answer(request)
 
 
 class ChainsTheSdksError(Full):
-    def said(self, request: ChatRequest) -> str:
+    def make_answer(self, request: ChatRequest) -> str:
         try:
-            return str(request.messages[-1]) + super().said(request)
+            return str(request.messages[-1]) + super().make_answer(request)
         except IndexError as error:
             raise BadRequest("there are no messages") from error
 
@@ -327,15 +327,15 @@ class KeepsItsKeyInTheOpen(Full):
 
 
 class TellsItsKeyInErrors(Full):
-    def said(self, request: ChatRequest) -> str:
+    def make_answer(self, request: ChatRequest) -> str:
         if not request.messages:
             raise BadRequest(f"the server refused Bearer {KEY}")
-        return super().said(request)
+        return super().make_answer(request)
 
 
 class HalfAVariant(Plain):
     async def astream(self, request: ChatRequest) -> AsyncIterator[Delta]:
-        yield Delta(text=self.said(request))
+        yield Delta(text=self.make_answer(request))
 
     async def complete(self, request: ChatRequest) -> Reply:  # type: ignore[override]
         return super().complete(request)

@@ -31,9 +31,9 @@ class Able:
         self.files[key] = (bytes(data), time.time())
 
     def load(self, key: str) -> bytes:
-        return self.found(key)[0]
+        return self.find_file(key)[0]
 
-    def found(self, key: str) -> tuple[bytes, float]:
+    def find_file(self, key: str) -> tuple[bytes, float]:
         parse(key)
         if (file := self.files.get(key)) is None:
             raise StorageNotFound("nothing is stored under the key")
@@ -55,7 +55,7 @@ class Able:
         return hashlib.sha256(data).hexdigest()
 
     def get_file_info(self, key: str) -> FileInfo:
-        data, modified = self.found(key)
+        data, modified = self.find_file(key)
         return FileInfo(
             key=key,
             size_bytes=len(data),
@@ -177,10 +177,10 @@ class ListsForeignNames(Able):
         return sorted(key for key in list(self.files) if key.startswith(prefix))
 
     def list_page(self, prefix: str = "", limit: int = 1000, after: str = "") -> Sequence[FileInfo]:
-        found = [(key, *self.files[key]) for key in self.list_files(prefix) if key > after][:limit]
+        find_file = [(key, *self.files[key]) for key in self.list_files(prefix) if key > after][:limit]
         return [
             FileInfo(key=key, size_bytes=len(data), modified=modified, etag=self.etag(data))
-            for key, data, modified in found
+            for key, data, modified in find_file
         ]
 
 

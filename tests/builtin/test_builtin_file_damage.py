@@ -54,7 +54,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def filled(folder: Path) -> Path:
+def full_folder(folder: Path) -> Path:
     """A folder with a closed cache that contains key0 to key299."""
     cache = open_cache(folder)
     for i in range(300):
@@ -145,75 +145,75 @@ sys.stdin.read()
 @pytest.mark.parametrize(
     "kept", [0, 1, 100, 4096, 4097, 8191, 8192, 12_288, 0.3, 0.5, 0.9, -4096, -1], ids=str
 )
-def test_a_truncated_file_is_set_aside_and_replaced(filled: Path, kept: float) -> None:
-    data = filled / "data.mdb"
+def test_a_truncated_file_is_set_aside_and_replaced(full_folder: Path, kept: float) -> None:
+    data = full_folder / "data.mdb"
     size = data.stat().st_size
     length = int(size * kept) if isinstance(kept, float) else kept if kept >= 0 else size + int(kept)
     os.truncate(data, length)
-    wrong, there, output = read_all(filled)
+    wrong, there, output = read_all(full_folder)
     assert (wrong, there) == (0, 0)
     if length:
         assert output.count("WARNING") == 1
         assert "was set aside as data.mdb.damaged-" in output
-        (old,) = aside(filled)
+        (old,) = aside(full_folder)
         assert old.stat().st_size == length
-    assert read_all(filled)[2] == "", "the new file is whole"
+    assert read_all(full_folder)[2] == "", "the new file is whole"
 
 
 @pytest.mark.parametrize("garbage", [b"garbage", b"\0", b"\xff", b"SQLite format 3\0"], ids=ascii)
-def test_a_file_of_garbage_is_set_aside(filled: Path, garbage: bytes) -> None:
-    data = filled / "data.mdb"
+def test_a_file_of_garbage_is_set_aside(full_folder: Path, garbage: bytes) -> None:
+    data = full_folder / "data.mdb"
     data.write_bytes((garbage * 100_000)[: data.stat().st_size])
-    wrong, there, output = read_all(filled)
+    wrong, there, output = read_all(full_folder)
     assert (wrong, there) == (0, 0)
     assert output.count("WARNING") == 1
 
 
-def test_a_flipped_bit_in_the_first_pages_is_handled(filled: Path, warnings: list[str]) -> None:
-    data = filled / "data.mdb"
+def test_a_flipped_bit_in_the_first_pages_is_handled(full_folder: Path, warnings: list[str]) -> None:
+    data = full_folder / "data.mdb"
     whole = data.read_bytes()
     for page in (0, 4096):
         for at in range(page, page + 16 + 136):
             flipped = bytearray(whole)
             flipped[at] ^= 1 << at % 8
             data.write_bytes(flipped)
-            for old in aside(filled):
+            for old in aside(full_folder):
                 old.unlink()
-            cache = open_cache(filled)
+            cache = open_cache(full_folder)
             for i in (0, 150, 299):
                 assert cache.get(f"key{i}") in (None, b"%d:" % i * 200)
             cache.close()
     assert warnings == []
 
 
-def test_flipped_bits_in_entries_are_misses(filled: Path) -> None:
-    data = filled / "data.mdb"
+def test_flipped_bits_in_entries_are_misses(full_folder: Path) -> None:
+    data = full_folder / "data.mdb"
     whole = bytearray(data.read_bytes())
     for i in range(300):
         at = -1
         while (at := whole.find(b"%d:" % i * 200, at + 1)) >= 0:  # pages of before hold copies
             whole[at + i % 400] ^= 1 << i % 8
     data.write_bytes(whole)
-    cache = open_cache(filled)
+    cache = open_cache(full_folder)
     assert [cache.get(f"key{i}") for i in range(300)] == [None] * 300
     assert list(cache.keys()) == []
     cache.set("key7", b"again")
     assert cache.get("key7") == b"again"
-    assert aside(filled) == [], "an entry was damaged, the file was not"
+    assert aside(full_folder) == [], "an entry was damaged, the file was not"
     cache.close()
 
 
-def test_a_folder_from_before_a_power_cut_is_set_aside(filled: Path) -> None:
-    (filled / "boot.mark").write_text("open 00000000-another-boot\n")
-    wrong, there, output = read_all(filled)
+def test_a_folder_from_before_a_power_cut_is_set_aside(full_folder: Path) -> None:
+    (full_folder / "boot.mark").write_text("open 00000000-another-boot\n")
+    wrong, there, output = read_all(full_folder)
     assert (wrong, there) == (0, 0)
     assert "the machine stopped before the file was synced" in output
-    assert read_all(filled)[2] == ""
+    assert read_all(full_folder)[2] == ""
 
 
-def test_a_folder_that_was_closed_before_the_machine_stopped_is_kept(filled: Path) -> None:
-    (filled / "boot.mark").write_text("clean 00000000-another-boot\n")
-    assert read_all(filled) == (0, 300, "")
+def test_a_folder_that_was_closed_before_the_machine_stopped_is_kept(full_folder: Path) -> None:
+    (full_folder / "boot.mark").write_text("clean 00000000-another-boot\n")
+    assert read_all(full_folder) == (0, 300, "")
 
 
 def test_the_mark_is_open_after_a_write_and_clean_after_the_last_close(folder: Path) -> None:
@@ -260,16 +260,16 @@ def test_an_invalid_mark_is_not_trusted(tmp_path: Path) -> None:
     mark.release()
 
 
-def test_only_the_last_damaged_file_is_kept(filled: Path) -> None:
+def test_only_the_last_damaged_file_is_kept(full_folder: Path) -> None:
     for content in (b"first", b"second", b"third"):
-        (filled / "data.mdb").write_bytes(content)
-        open_cache(filled).close()
-    (old,) = aside(filled)
+        (full_folder / "data.mdb").write_bytes(content)
+        open_cache(full_folder).close()
+    (old,) = aside(full_folder)
     assert old.read_bytes() == b"third"
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="the system does not limit the size of files")
-def test_a_failed_write_is_a_cache_error_and_keeps_the_other_entries(filled: Path) -> None:
+def test_a_failed_write_is_a_cache_error_and_keeps_the_other_entries(full_folder: Path) -> None:
     code = (
         HEADER
         + """
@@ -290,6 +290,10 @@ print(failed > 0, there, cache.get("after"))
 """
     )
     done = subprocess.run(
-        [sys.executable, "-c", code, str(filled)], capture_output=True, text=True, check=False, timeout=60
+        [sys.executable, "-c", code, str(full_folder)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
     )
     assert done.stdout.strip() == "True 300 b'there is room again'", done.stderr

@@ -44,7 +44,7 @@ def core_on(server: RedisServer | str, **options: Any) -> llmcore.Core:
     return llmcore.load({"cache": {"provider": "redis", "redis": redis, "on_outage": "miss"}})
 
 
-def answered(core: llmcore.Core, text: str = "Hello") -> Reply:
+def ask_once(core: llmcore.Core, text: str = "Hello") -> Reply:
     reply = core.llm.chat(text)
     assert reply.text == f"You said: {text}"
     return reply
@@ -61,25 +61,25 @@ def in_use(core: llmcore.Core) -> Callable[[], bool]:
     """Return what tells whether the second of two equal new questions is answered from the cache."""
     numbers = itertools.count()
 
-    def used() -> bool:
+    def is_used() -> bool:
         text = f"again {next(numbers)}"
-        answered(core, text)
-        return answered(core, text).cached
+        ask_once(core, text)
+        return ask_once(core, text).cached
 
-    return used
+    return is_used
 
 
 def test_all_is_well(server: RedisServer) -> None:
     with core_on(server) as core:
-        assert not answered(core).cached
-        assert answered(core).cached
+        assert not ask_once(core).cached
+        assert ask_once(core).cached
 
 
 def test_down_at_start(server: RedisServer, caplog: pytest.LogCaptureFixture) -> None:
     server.kill()
     with core_on(server) as core, caplog.at_level(logging.WARNING, "llmcore"):
         for _ in range(5):
-            assert not answered(core).cached
+            assert not ask_once(core).cached
         server.start()
         until(in_use(core))
     lines = [record.getMessage() for record in caplog.records if "cache `redis`" in record.getMessage()]
@@ -94,7 +94,7 @@ def test_killed_and_restarted(server: RedisServer) -> None:
         assert in_use(core)()
         server.kill()
         for number in range(5):
-            answered(core, f"while it is down {number}")
+            ask_once(core, f"while it is down {number}")
         server.start()
         until(in_use(core))
 
@@ -104,7 +104,7 @@ def test_hung(server: RedisServer) -> None:
         until(in_use(core))
         server.pause()
         for number in range(5):
-            answered(core, f"while it hangs {number}")
+            ask_once(core, f"while it hangs {number}")
         assert core.cache.get_stats()["errors"] == 1
         server.resume()
         until(in_use(core))
@@ -114,7 +114,7 @@ def test_wrong_password(tmp_path: Path) -> None:
     with RedisServer(tmp_path, password="right") as server:  # noqa: S106 - of a server that lives for this test
         with core_on(server, password="wrong") as core:  # noqa: S106 - as above
             for _ in range(3):
-                assert not answered(core).cached
+                assert not ask_once(core).cached
             assert core.cache.get_stats()["errors"] == 1
         with core_on(server, password="right") as core:  # noqa: S106 - as above
             assert in_use(core)()
@@ -124,7 +124,7 @@ def test_out_of_memory(server: RedisServer, caplog: pytest.LogCaptureFixture) ->
     server.ask("CONFIG", "SET", "maxmemory", "1")
     with core_on(server) as core:
         for number in range(5):
-            assert not answered(core, f"{number}").cached
+            assert not ask_once(core, f"{number}").cached
         server.ask("CONFIG", "SET", "maxmemory", "0")
         until(in_use(core))
     lines = [record.getMessage() for record in caplog.records]
@@ -141,21 +141,21 @@ def test_a_read_only_replica(server: RedisServer, tmp_path: Path) -> None:
         replica.ask("REPLICAOF", "127.0.0.1", str(server.port))
         with core_on(replica) as core:
             for number in range(5):
-                assert not answered(core, f"{number}").cached
+                assert not ask_once(core, f"{number}").cached
 
 
 def test_flushed(server: RedisServer) -> None:
     with core_on(server) as core:
-        answered(core)
+        ask_once(core)
         server.ask("FLUSHALL")
-        until(lambda: not answered(core).cached)
+        until(lambda: not ask_once(core).cached)
         assert in_use(core)()
 
 
 def test_tasks_are_answered_during_outages(server: RedisServer) -> None:
     numbers = itertools.count()
 
-    async def asked(core: llmcore.Core) -> list[bool]:
+    async def ask_twice(core: llmcore.Core) -> list[bool]:
         """Ask two new questions, each ten times at once and then again; return whether the last answers were cached."""
         texts = [f"question {next(numbers)}" for _ in range(2)]
         replies = await asyncio.gather(*(core.llm.achat(text) for text in texts * 10))
@@ -164,21 +164,21 @@ def test_tasks_are_answered_during_outages(server: RedisServer) -> None:
 
     async def main() -> None:
         async with asyncio.timeout(60), core_on(server, timeout="100ms", connect_timeout="100ms") as core:
-            await used_again(core)
+            await wait_until_used(core)
             server.pause()
-            assert await asked(core) == [False, False]
+            assert await ask_twice(core) == [False, False]
             server.resume()
-            await used_again(core)
+            await wait_until_used(core)
             server.kill()
-            assert await asked(core) == [False, False]
+            assert await ask_twice(core) == [False, False]
             server.start()
-            await used_again(core)
+            await wait_until_used(core)
             server.ask("CLIENT", "KILL", "TYPE", "normal")
-            await asked(core)
-            await used_again(core)
+            await ask_twice(core)
+            await wait_until_used(core)
 
-    async def used_again(core: llmcore.Core) -> None:
-        while not all(await asked(core)):  # noqa: ASYNC110 - what is waited for is how it answers
+    async def wait_until_used(core: llmcore.Core) -> None:
+        while not all(await ask_twice(core)):  # noqa: ASYNC110 - what is waited for is how it answers
             await asyncio.sleep(0.01)
 
     asyncio.run(main())
@@ -190,7 +190,7 @@ def test_a_failover_under_sentinels(tmp_path: Path) -> None:
         until(in_use(core))
         servers.master.kill()
         for number in range(20):
-            answered(core, f"while there is no master {number}")
+            ask_once(core, f"while there is no master {number}")
         until(in_use(core))
         assert servers.replica.ask("ROLE")[0] == "master"
         assert servers.replica.ask("DBSIZE") > 0
@@ -208,15 +208,15 @@ def test_a_failover_in_a_cluster(tmp_path: Path, caplog: pytest.LogCaptureFixtur
         replica.ask("CLUSTER", "REPLICATE", nodes[0].ask("CLUSTER", "MYID"))
         until(lambda: "master_link_status:up" in replica.ask("INFO", "replication"))
         until(lambda: all(" slave " in node.ask("CLUSTER", "NODES") for node in nodes))
-        used = in_use(core)
-        until(lambda: all(used() for _ in range(10)))
+        is_used = in_use(core)
+        until(lambda: all(is_used() for _ in range(10)))
         nodes[0].kill()
         for number in range(30):
-            answered(core, f"while a third of the slots has no master {number}")
+            ask_once(core, f"while a third of the slots has no master {number}")
         until(lambda: replica.ask("ROLE")[0] == "master")
-        until(lambda: all(used() for _ in range(10)))
+        until(lambda: all(is_used() for _ in range(10)))
         before = replica.ask("DBSIZE")
-        until(lambda: used() and replica.ask("DBSIZE") > before)
+        until(lambda: is_used() and replica.ask("DBSIZE") > before)
     assert len([record for record in caplog.records if "works again" in record.message]) == 1, "it flapped"
 
 
@@ -243,21 +243,21 @@ POISON = {
 @pytest.mark.parametrize("poison", POISON.values(), ids=POISON.keys())
 def test_a_poisoned_value_is_a_miss_that_is_written_over(server: RedisServer, poison: bytes | None) -> None:
     with core_on(server) as core:
-        answered(core)
+        ask_once(core)
     with redis.Redis.from_url(server.url) as client:
         (name,) = [key for key in client.scan_iter() if b":r:" in key]
         client.set(name, (client.get(name) or b"")[:-10] if poison is None else poison)
     with core_on(server) as core:
-        assert not answered(core).cached
-        until(lambda: answered(core).cached)
+        assert not ask_once(core).cached
+        until(lambda: ask_once(core).cached)
     assert not Path("BOMB").exists()
 
 
 def test_a_value_of_the_wrong_type_is_a_miss(server: RedisServer) -> None:
     with core_on(server) as core:
-        answered(core)
+        ask_once(core)
         (name,) = server.ask("KEYS", "*")
     server.ask("DEL", name)
     server.ask("LPUSH", name, "a list")
     with core_on(server) as core:
-        assert not answered(core).cached
+        assert not ask_once(core).cached

@@ -133,14 +133,14 @@ plain_values = st.recursive(
 )
 
 
-def typed(value: Any) -> Any:
+def tag_types(value: Any) -> Any:
     """Return *value* so that == tells types apart too."""
     if isinstance(value, dict):
-        return dict, [(typed(key), typed(each)) for key, each in value.items()]
+        return dict, [(tag_types(key), tag_types(each)) for key, each in value.items()]
     if isinstance(value, list | tuple):
-        return type(value), [typed(each) for each in value]
+        return type(value), [tag_types(each) for each in value]
     if isinstance(value, set | frozenset):
-        return type(value), sorted(repr(typed(each)) for each in value)
+        return type(value), sorted(repr(tag_types(each)) for each in value)
     return type(value), value, repr(value)
 
 
@@ -149,7 +149,7 @@ def typed(value: Any) -> Any:
 @given(st.text(st.characters(exclude_categories=["Cs"]), min_size=1), plain_values)
 def test_each_accepted_value_is_returned_unchanged(cache: CacheManager, key: str, value: object) -> None:
     assert cache.set(key, value)
-    assert typed(cache.get(key)) == typed(value)
+    assert tag_types(cache.get(key)) == tag_types(value)
 
 
 def test_times_come_back_as_times(cache: CacheManager) -> None:

@@ -106,10 +106,10 @@ def call(request: pytest.FixtureRequest, cache: CacheManager) -> Call:
     if request.param == "sync":
         return lambda name, *args: getattr(cache, name)(*args)
 
-    async def awaited(name: str, *args: Any) -> Any:
+    async def await_method(name: str, *args: Any) -> Any:
         return await getattr(cache, "a" + name)(*args)
 
-    return lambda name, *args: asyncio.run(awaited(name, *args))
+    return lambda name, *args: asyncio.run(await_method(name, *args))
 
 
 def lines(caplog: pytest.LogCaptureFixture) -> list[str]:

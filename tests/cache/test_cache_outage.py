@@ -40,10 +40,10 @@ def call(request: pytest.FixtureRequest, cache: CacheManager) -> Call:
     if request.param == "sync":
         return lambda name, *args, **named: getattr(cache, name)(*args, **named)
 
-    async def awaited(name: str, *args: Any, **named: Any) -> Any:
+    async def await_method(name: str, *args: Any, **named: Any) -> Any:
         return await getattr(cache, "a" + name)(*args, **named)
 
-    return lambda name, *args, **named: asyncio.run(awaited(name, *args, **named))
+    return lambda name, *args, **named: asyncio.run(await_method(name, *args, **named))
 
 
 def until(condition: Callable[[], bool]) -> None:

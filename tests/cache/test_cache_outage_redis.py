@@ -47,26 +47,26 @@ def reads(redis: RedisServer) -> str:
 def test_redis_is_killed_and_restarted(redis: RedisServer, variant: str) -> None:
     core = llmcore.load({"cache": {"provider": "redis", "redis": {"url": redis.url, "timeout": "1s"}}})
 
-    def cached(text: str) -> bool:
+    def is_cached(text: str) -> bool:
         reply = asyncio.run(core.llm.achat(text)) if variant == "async" else core.llm.chat(text)
         assert reply.text == f"You said: {text}"
         return reply.cached
 
     with core:
         core.cache.set("key", "kept")
-        until(lambda: core.cache.get("key") == "kept" and cached("before"))
+        until(lambda: core.cache.get("key") == "kept" and is_cached("before"))
         redis.kill()
-        assert [cached("before") for _ in range(5)] == [True] * 5
+        assert [is_cached("before") for _ in range(5)] == [True] * 5
         assert core.cache.get("key") == "kept"
-        assert [cached("during") for _ in range(5)] == [False] + [True] * 4
+        assert [is_cached("during") for _ in range(5)] == [False] + [True] * 4
         core.cache.delete("key")
         assert core.cache.get("key") is None
         redis.start()
         until(lambda: redis.ask("DBSIZE") == 1)
         assert core.cache.get("key") is None
         until(lambda: core.cache.set("works", 1))
-        assert cached("before"), "Redis has it"
-        assert not cached("during"), "made during the outage, and dropped"
+        assert is_cached("before"), "Redis has it"
+        assert not is_cached("during"), "made during the outage, and dropped"
 
 
 def test_another_process_invalidates_during_the_outage(redis: RedisServer) -> None:

@@ -99,11 +99,11 @@ def test_point_8_the_shared_default_is_one_object() -> None:
 
 def test_point_9_different_arguments(cache: CacheManager) -> None:
     @cache.cached()
-    def shown(*args: Any, **kwargs: Any) -> str:
+    def show(*args: Any, **kwargs: Any) -> str:
         return f"{args} {kwargs}"
 
     for _ in range(2):
-        assert [shown(1), shown("1"), shown(1, 2), shown(1, x=2), shown((1, 2)), shown([1, 2])] == [
+        assert [show(1), show("1"), show(1, 2), show(1, x=2), show((1, 2)), show([1, 2])] == [
             "(1,) {}", "('1',) {}", "(1, 2) {}", "(1,) {'x': 2}", "((1, 2),) {}", "([1, 2],) {}",
         ]  # fmt: skip
     assert (cache.get_stats()["hits"], cache.get_stats()["misses"]) == (6, 6)

@@ -96,14 +96,14 @@ data = st.recursive(
 
 @given(data, data)
 def test_arguments_share_a_key_exactly_if_they_look_the_same(one: object, other: object) -> None:
-    assert (to_canonical_bytes(one) == to_canonical_bytes(other)) == (shown(one) == shown(other))
+    assert (to_canonical_bytes(one) == to_canonical_bytes(other)) == (show(one) == show(other))
 
 
-def shown(value: Any) -> Any:
+def show(value: Any) -> Any:
     if isinstance(value, dict):
-        return {key: shown(each) for key, each in value.items()}
+        return {key: show(each) for key, each in value.items()}
     if isinstance(value, list | tuple):
-        return type(value).__name__, [shown(each) for each in value]
+        return type(value).__name__, [show(each) for each in value]
     return repr(value)
 
 
@@ -337,14 +337,14 @@ class TestWrapper:
     @pytest.mark.parametrize("refresh", [0, 1, -0.5, 2])
     def test_a_refresh_outside_0_to_1_is_rejected(self, cache: CacheManager, refresh: float) -> None:
         with pytest.raises(CacheError, match="refresh must be a number between 0 and 1"):
-            cache.cached(ttl=1, refresh=refresh)(shown)
+            cache.cached(ttl=1, refresh=refresh)(show)
 
     def test_a_refresh_needs_a_time(self) -> None:
         with (
             CacheManager("memory", ttl=None) as cache,
             pytest.raises(CacheError, match="needs a time to live"),
         ):
-            cache.cached(refresh=0.5)(shown)
+            cache.cached(refresh=0.5)(show)
 
 
 def test_the_short_way_sees_every_change_and_the_end_of_the_time(cache: CacheManager) -> None:

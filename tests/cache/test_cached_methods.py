@@ -135,12 +135,12 @@ class TestNames:
         assert (one(1), other(1)) == (2, 3)
 
     def test_functions_of_two_modules_have_different_keys(self, cache: CacheManager) -> None:
-        def made(module: str) -> Any:
+        def make_module(module: str) -> Any:
             names: dict[str, Any] = {"__name__": module}
             exec(f"def f(): return {module!r}", names)  # noqa: S102 - two modules in one test
             return cache.cached()(names["f"])
 
-        assert (made("one")(), made("two")()) == ("one", "two")
+        assert (make_module("one")(), make_module("two")()) == ("one", "two")
 
     def test_a_name_is_the_same_in_another_process(self, tmp_path: Path) -> None:
         program = tmp_path / "program.py"

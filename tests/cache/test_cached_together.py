@@ -297,11 +297,11 @@ class TestGenerators:
                 await asyncio.sleep(0)
                 yield each
 
-        async def gathered() -> list[int]:
+        async def gather_items() -> list[int]:
             return [each async for each in count(3)]
 
         async def main() -> list[list[int]]:
-            return [*await asyncio.gather(*(gathered() for _ in range(20))), await gathered()]
+            return [*await asyncio.gather(*(gather_items() for _ in range(20))), await gather_items()]
 
         assert asyncio.run(main()) == [[0, 1, 2]] * 21
         assert ran == [3]

@@ -129,12 +129,12 @@ def test_a_backend_that_is_collected_in_the_background_loop_does_not_hold_it_up(
         async def aclose(self) -> None:
             closed.set()
 
-    async def dropped() -> None:
+    async def drop_backend() -> None:
         backend = Backend("storage", Provider(name="closes", create=lambda _: Closes()), NoOptions())
         assert backend.provider
         del backend  # here, in the loop's own thread, it is closed
 
-    run_in_loop(dropped())
+    run_in_loop(drop_backend())
     assert closed.wait(10)
 
 

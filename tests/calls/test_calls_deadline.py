@@ -67,7 +67,7 @@ def hang(monkeypatch: pytest.MonkeyPatch, scripted: Any) -> Hang:
     return Hang(monkeypatch, scripted)
 
 
-async def drained(core: llmcore.Core, *args: Any, **given: Any) -> str:
+async def drain(core: llmcore.Core, *args: Any, **given: Any) -> str:
     return "".join([delta.text async for delta in core.llm.astream(*args, **given)])
 
 
@@ -81,7 +81,7 @@ def test_a_provider_that_hangs_is_ended_at_the_deadline(hang: Hang, *, cache: bo
     core = core_of(deadline="1s", idle="60s")
     core.llm.chat("All that a first call opens takes time")
     with pytest.raises(Timeout) as caught:
-        asyncio.run(drained(core, "Hello", cache=cache))
+        asyncio.run(drain(core, "Hello", cache=cache))
     assert caught.value.partial == "Rain "
     assert (caught.value.__cause__, caught.value.__context__) == (None, None)
     assert (hang.asked, hang.ended) == (1, [asyncio.CancelledError])
@@ -111,14 +111,14 @@ def test_silence_within_the_deadline_is_not_a_failure(
     if variant == "sync":
         said = "".join(delta.text for delta in core.llm.stream("Hello", cache=cache))
     else:
-        said = asyncio.run(drained(core, "Hello", cache=cache))
+        said = asyncio.run(drain(core, "Hello", cache=cache))
     assert said == "Rain"
     assert [request.idle_s for request in asked] == [0.001], "the provider is told, and asked once"
 
 
 def test_a_cancelled_caller_is_cancelled_and_not_late(hang: Hang, *, cache: bool) -> None:
     async def main() -> None:
-        task = asyncio.ensure_future(drained(core_of(), "Hello", cache=cache))
+        task = asyncio.ensure_future(drain(core_of(), "Hello", cache=cache))
         await asyncio.to_thread(hang.waits.wait, LONG)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -136,7 +136,7 @@ def test_a_timeout_of_the_application_is_its_own(hang: Hang, *, cache: bool) -> 
     async def main() -> None:
         async with asyncio.timeout(LONG) as limit:
             expiring = asyncio.ensure_future(expire(limit))
-            await drained(core_of(), "Hello", cache=cache)
+            await drain(core_of(), "Hello", cache=cache)
             await expiring
 
     with pytest.raises(TimeoutError) as caught:
@@ -149,9 +149,9 @@ def test_a_caller_with_more_time_prolongs_the_stream_that_it_joins(hang: Hang) -
     core = core_of()
 
     async def main() -> str:
-        hasty = asyncio.ensure_future(drained(core, "Hello", timeout=1))
+        hasty = asyncio.ensure_future(drain(core, "Hello", timeout=1))
         await asyncio.to_thread(hang.waits.wait, LONG)
-        patient = asyncio.ensure_future(drained(core, "Hello", timeout=LONG))
+        patient = asyncio.ensure_future(drain(core, "Hello", timeout=LONG))
         with pytest.raises(Timeout):
             await hasty
         hang.release()
@@ -162,34 +162,34 @@ def test_a_caller_with_more_time_prolongs_the_stream_that_it_joins(hang: Hang) -
 
 
 async def _to_its_end(core: llmcore.Core, hang: Hang, *, cache: bool) -> None:
-    task = asyncio.ensure_future(drained(core, "Hello", cache=cache))
+    task = asyncio.ensure_future(drain(core, "Hello", cache=cache))
     await asyncio.to_thread(hang.waits.wait, LONG)
     hang.release()
     assert await task == "Rain "
 
 
-async def _cancelled(core: llmcore.Core, hang: Hang, *, cache: bool) -> None:
-    task = asyncio.ensure_future(drained(core, "Hello", cache=cache))
+async def _cancel(core: llmcore.Core, hang: Hang, *, cache: bool) -> None:
+    task = asyncio.ensure_future(drain(core, "Hello", cache=cache))
     await asyncio.to_thread(hang.waits.wait, LONG)
     task.cancel()
     await asyncio.wait([task])
 
 
-async def _left_early(core: llmcore.Core, hang: Hang, *, cache: bool) -> None:
+async def _leave_early(core: llmcore.Core, hang: Hang, *, cache: bool) -> None:
     del hang
     stream = core.llm.astream("Hello", cache=cache)
     assert (await anext(stream)).text == "Rain "
     await stream.aclose()
 
 
-async def _collected(core: llmcore.Core, hang: Hang, *, cache: bool) -> None:
+async def _collect_garbage(core: llmcore.Core, hang: Hang, *, cache: bool) -> None:
     del hang
     assert (await anext(core.llm.astream("Hello", cache=cache))).text == "Rain "
     gc.collect()
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("leave", [_to_its_end, _cancelled, _left_early, _collected])
+@pytest.mark.parametrize("leave", [_to_its_end, _cancel, _leave_early, _collect_garbage])
 def test_no_timer_outlives_its_stream(hang: Hang, leave: Callable[..., Any], *, cache: bool) -> None:
     core = core_of()
 
@@ -208,7 +208,7 @@ def test_a_piece_that_is_not_a_delta_is_named(scripted: Any, variant: str, piece
     scripted.script.append([Delta(text="Rain "), piece])
     core = core_of()
     with pytest.raises(ProviderError, match=f"`scripted` streamed a {type(piece).__name__}") as caught:
-        list(core.llm.stream("Hello")) if variant == "sync" else asyncio.run(drained(core, "Hello"))
+        list(core.llm.stream("Hello")) if variant == "sync" else asyncio.run(drain(core, "Hello"))
     assert caught.value.partial == "Rain "
     assert (caught.value.__cause__, caught.value.__context__) == (None, None)
     assert scripted.closed == ["stream"]

@@ -14,23 +14,23 @@ from llmcore.calls.steps import Step
 Drive = Callable[[Generator[Any, Any, Any]], Any]
 
 
-def _awaited(call: Generator[Any, Any, Any]) -> Any:
+def _run_async(call: Generator[Any, Any, Any]) -> Any:
     return asyncio.run(arun(call))
 
 
-def _listed(call: Generator[Any, Any, Any]) -> list[Any]:
+def _list_items(call: Generator[Any, Any, Any]) -> list[Any]:
     return list(iterate(call))
 
 
-def _alisted(call: Generator[Any, Any, Any]) -> list[Any]:
+def _list_async_items(call: Generator[Any, Any, Any]) -> list[Any]:
     async def collect() -> list[Any]:
         return [piece async for piece in aiterate(call)]
 
     return asyncio.run(collect())
 
 
-plain = pytest.mark.parametrize("drive", [run, _awaited])
-streaming = pytest.mark.parametrize("drive", [_listed, _alisted])
+plain = pytest.mark.parametrize("drive", [run, _run_async])
+streaming = pytest.mark.parametrize("drive", [_list_items, _list_async_items])
 
 
 def add(left: int, right: int) -> Step:

@@ -122,7 +122,7 @@ def test_a_task_takes_over_a_stream_of_a_thread() -> None:
     assert next(leader) == "0"
 
     async def main() -> list[str]:
-        task = asyncio.create_task(collected(flights, stream))
+        task = asyncio.create_task(collect(flights, stream))
         await auntil(lambda: aboard(flights) == 2)
         await asyncio.to_thread(leader.close)
         stream.gate.release(3)
@@ -132,7 +132,7 @@ def test_a_task_takes_over_a_stream_of_a_thread() -> None:
     assert (stream.asked, stream.closed) == (1, 1)
 
 
-async def collected(flights: Flights, stream: Stream) -> list[str]:
+async def collect(flights: Flights, stream: Stream) -> list[str]:
     return [piece async for piece in aiterate(flights.join("k", stream.work, emit=bool))]
 
 
@@ -261,11 +261,11 @@ def test_a_stream_that_is_collected_while_the_flights_are_looked_at_is_taken_off
     forgotten = flights.join("other", work, emit=lambda: None)
     assert first_piece(forgotten) == "one"
 
-    def left() -> float:
+    def compute_left() -> float:
         forgotten.close()  # as the garbage collector may, in the middle of anything
         return 5.0
 
-    aboard = flights.join("key", work, emit=lambda: None, left=left)
+    aboard = flights.join("key", work, emit=lambda: None, left=compute_left)
     assert first_piece(aboard) == "one"
     assert flights.left("key") == 5.0
     assert flights.left("other") == 0.0

@@ -172,7 +172,7 @@ def test_usage_above_the_booking_is_booked_afterwards() -> None:
     assert [sent.at for sent in world.run().sent] == [1000.0, pytest.approx(1006.0)]
 
 
-def taken(limits: Limits, tokens: int) -> Permit:
+def take(limits: Limits, tokens: int) -> Permit:
     with pytest.raises(StopIteration) as given:
         next(limits.acquire(*MODEL, tokens, lambda: 0.0))
     permit = given.value.value
@@ -182,7 +182,7 @@ def taken(limits: Limits, tokens: int) -> Permit:
 
 def test_a_call_with_unknown_usage_stays_booked() -> None:
     limits = Limits({"": Limit(tokens_per_minute=60)}, clock=lambda: 0.0)
-    limits.release(taken(limits, 30), None)
+    limits.release(take(limits, 30), None)
     with pytest.raises(RateLimited) as caught:
         next(limits.acquire(*MODEL, 1, lambda: 0.0))
     assert caught.value.retry_after == 30.0
@@ -190,24 +190,24 @@ def test_a_call_with_unknown_usage_stays_booked() -> None:
 
 def test_a_turn_is_done_once() -> None:
     limits = Limits({"": Limit(tokens_per_minute=60, concurrency=2)}, clock=lambda: 0.0)
-    first, second = taken(limits, 1), taken(limits, 0)
+    first, second = take(limits, 1), take(limits, 0)
     for _ in range(3):
         limits.release(first, 0)
     assert limits._providers[MODEL[0]].shared.busy == 1
     limits.release(second, 0)
-    taken(limits, 1)
+    take(limits, 1)
 
 
 def test_a_turn_that_is_done_while_others_are_held_off_is_done_when_they_are_let_in() -> None:
     limits = Limits({"": Limit(concurrency=1)})
-    permit = taken(limits, 0)
+    permit = take(limits, 0)
     queue = limits._providers[MODEL[0]]
     with queue.lock:  # as when the garbage collector closes a call in the middle of another
         limits.release(permit, 0)
         assert not permit.released
     queue.drain()
     assert permit.released
-    taken(limits, 0)
+    take(limits, 0)
 
 
 def test_a_turn_that_would_come_too_late_is_refused_at_once_and_books_nothing() -> None:

@@ -81,7 +81,7 @@ def way_of(core: llmcore.Core, name: str) -> tuple[Way, Callable[[str], Any]]:
     async def speech(prompt: str) -> bytes:
         return (await core.voice.asynthesize(prompt)).audio
 
-    async def spoken(prompt: str) -> bytes:
+    async def speak(prompt: str) -> bytes:
         return b"".join([piece async for piece in core.voice.astream(prompt)])
 
     @cached()
@@ -105,7 +105,7 @@ def way_of(core: llmcore.Core, name: str) -> tuple[Way, Callable[[str], Any]]:
         "chat": (chat, answer),
         "stream": (stream, lambda prompt: answer(prompt) + " "),
         "speech": (speech, audio),
-        "spoken stream": (spoken, audio),
+        "spoken stream": (speak, audio),
         "cached": (coroutine, answer),
         "cached pieces": (pieces, lambda prompt: answer(prompt) + " "),
     }
@@ -131,7 +131,7 @@ def at_rest(core: llmcore.Core) -> None:
 def test_a_call_that_is_cancelled_at_any_moment_is_cancelled_or_right(core: llmcore.Core, name: str) -> None:
     way, right = way_of(core, name)
 
-    async def cancelled_after(iterations: int) -> bool:
+    async def cancel_after(iterations: int) -> bool:
         prompt = f"{iterations} tigers"
         task = asyncio.ensure_future(way(prompt))
         for _ in range(iterations):
@@ -146,9 +146,9 @@ def test_a_call_that_is_cancelled_at_any_moment_is_cancelled_or_right(core: llmc
     async def main() -> None:
         loop_errors: list[Any] = []
         asyncio.get_running_loop().set_exception_handler(lambda _, context: loop_errors.append(context))
-        assert not await cancelled_after(1)
+        assert not await cancel_after(1)
         for iterations in range(MOST):
-            if await cancelled_after(iterations):
+            if await cancel_after(iterations):
                 break
         else:
             raise AssertionError(f"the call took more than {MOST} iterations")
@@ -231,7 +231,7 @@ def test_threads_that_close_a_stream_early_leave_the_rest_their_answer(core: llm
 # -- the parts
 
 
-def completed(value: Any) -> Step:
+def make_completing(value: Any) -> Step:
     """Return a step that runs to its end although its task is cancelled meanwhile."""
 
     async def awaiting() -> Any:
@@ -244,7 +244,7 @@ def completed(value: Any) -> Step:
     return Step(lambda: value, awaiting)
 
 
-async def cancelled(awaitable: Any) -> Any:
+async def cancel_task(awaitable: Any) -> Any:
     task = asyncio.ensure_future(awaitable)
     for _ in range(5):
         await asyncio.sleep(0)
@@ -257,7 +257,7 @@ def test_the_result_reaches_the_work_before_the_cancellation(way: str) -> None:
     seen: list[Any] = []
 
     def work() -> Generator[Any, Any, str]:
-        seen.append((yield completed("a reservation")))
+        seen.append((yield make_completing("a reservation")))
         try:
             yield CHECKPOINT
             seen.append("not cancelled")
@@ -265,12 +265,12 @@ def test_the_result_reaches_the_work_before_the_cancellation(way: str) -> None:
             seen.append((yield Step(lambda: "settled", None)))
         return "unreached"
 
-    async def collected(call: Any) -> list[Any]:
+    async def collect(call: Any) -> list[Any]:
         return [piece async for piece in aiterate(call)]
 
     async def main() -> Any:
         call: Any = Flights().join("k", work, emit=bool) if "shared" in way else work()
-        return await cancelled(collected(call) if "stream" in way else arun(call))
+        return await cancel_task(collect(call) if "stream" in way else arun(call))
 
     assert isinstance(asyncio.run(main()), asyncio.CancelledError)
     assert seen == ["a reservation", "settled"]
@@ -279,12 +279,12 @@ def test_the_result_reaches_the_work_before_the_cancellation(way: str) -> None:
 @pytest.mark.parametrize("way", ["chat", "shared chat"])
 def test_work_that_ends_with_the_result_does_not_swallow_the_cancellation(way: str) -> None:
     def work() -> Generator[Any, Any, str]:
-        yield completed("a reservation")
+        yield make_completing("a reservation")
         return "the end"
 
     async def main() -> Any:
         call: Any = Flights().join("k", work) if "shared" in way else work()
-        return await cancelled(arun(call))
+        return await cancel_task(arun(call))
 
     assert isinstance(asyncio.run(main()), asyncio.CancelledError)
 

@@ -87,7 +87,7 @@ def upstream(cli: CommandLine, monkeypatch: pytest.MonkeyPatch) -> Iterator[Simu
         yield simulator
 
 
-def kept(cli: CommandLine) -> dict[str, Any]:
+def read_state(cli: CommandLine) -> dict[str, Any]:
     """Return the files of the user's state folder by name."""
     folder = Path(cli.env["XDG_STATE_HOME"], "llmcore/conversations")
     return {path.stem: json.loads(path.read_text("utf-8")) for path in folder.glob("*.json")}
@@ -97,7 +97,7 @@ def texts(conversation: dict[str, Any]) -> list[str]:
     return [message["content"] for message in conversation["messages"]]
 
 
-def sent(upstream: Simulator) -> list[list[str]]:
+def list_sent(upstream: Simulator) -> list[list[str]]:
     return [[message["content"] for message in request.body["messages"]] for request in upstream.requests]
 
 
@@ -106,9 +106,9 @@ def test_the_last_conversation_goes_on_tomorrow(cli: CommandLine, upstream: Simu
     assert cli("chat", "-s", "Be brief", "-m", "second", stdin="a\n").returncode == 0
     assert cli("ask", "-c", "b").stdout == "Two.\n"
     assert cli("chat", "--continue", stdin="c\n").stdout == "Three.\n"
-    assert sent(upstream)[-1] == ["Be brief", "a", "One.", "b", "Two.", "c"]
+    assert list_sent(upstream)[-1] == ["Be brief", "a", "One.", "b", "Two.", "c"]
     assert {request.body["model"] for request in upstream.requests} == {"second"}
-    (found,) = kept(cli).values()
+    (found,) = read_state(cli).values()
     assert texts(found) == ["a", "One.", "b", "Two.", "c", "Three."]
 
 
@@ -116,7 +116,7 @@ def test_ask_begins_a_conversation_where_there_is_none(cli: CommandLine, upstrea
     upstream.replies("One.", "Two.")
     assert cli("ask", "-c", "a").stdout == "One.\n"
     assert cli("ask", "-c", "--no-stream", "b").stdout == "Two.\n"
-    assert sent(upstream) == [["a"], ["a", "One.", "b"]]
+    assert list_sent(upstream) == [["a"], ["a", "One.", "b"]]
 
 
 def test_a_plain_question_is_kept_nowhere(cli: CommandLine) -> None:
@@ -124,7 +124,7 @@ def test_a_plain_question_is_kept_nowhere(cli: CommandLine) -> None:
     home = Path(cli.env["HOME"])
     found = [path for path in home.rglob("*") if path.is_file() and b"very secret" in path.read_bytes()]
     assert not [path for path in found if not path.is_relative_to(cli.env["XDG_CACHE_HOME"])]
-    assert kept(cli) == {}
+    assert read_state(cli) == {}
 
 
 def test_a_name_selects_a_conversation_and_so_does_its_beginning(cli: CommandLine) -> None:
@@ -132,7 +132,7 @@ def test_a_name_selects_a_conversation_and_so_does_its_beginning(cli: CommandLin
     assert cli("chat", stdin="other\n").returncode == 0
     assert cli("chat", "pirates", stdin="b\n").returncode == 0
     assert cli("chat", "pir", stdin="c\n").returncode == 0
-    assert texts(kept(cli)["pirates"])[::2] == ["a", "b", "c"]
+    assert texts(read_state(cli)["pirates"])[::2] == ["a", "b", "c"]
 
 
 def test_a_misspelt_name_is_an_error_with_the_nearest(cli: CommandLine) -> None:
@@ -162,11 +162,11 @@ def test_a_kill_during_an_answer_loses_that_answer_alone(cli: CommandLine, upstr
         while upstream.counts["requests"] < 2:
             assert process.poll() is None
         process.kill()
-    (found,) = kept(cli).values()
+    (found,) = read_state(cli).values()
     assert texts(found) == ["a", "One.", "b"]
     upstream.replies("Three.")
     assert cli("ask", "-c", "c").stdout == "Three.\n"
-    assert sent(upstream)[-1] == ["a", "One.", "c"]
+    assert list_sent(upstream)[-1] == ["a", "One.", "c"]
 
 
 def test_two_terminals_do_not_overwrite_each_other(cli: CommandLine) -> None:
@@ -183,7 +183,7 @@ def test_two_terminals_do_not_overwrite_each_other(cli: CommandLine) -> None:
         assert cli("chat", "shared", stdin="from the other\n").returncode == 0
         _, said = process.communicate("c\n")
     assert "shared was continued elsewhere; this conversation goes on as shared-" in said
-    found = kept(cli)
+    found = read_state(cli)
     other = next(name for name in found if name != "shared")
     assert texts(found["shared"])[::2] == ["a", "b", "from the other"]
     assert texts(found[other])[::2] == ["a", "b", "c"]
@@ -192,16 +192,16 @@ def test_two_terminals_do_not_overwrite_each_other(cli: CommandLine) -> None:
 def test_a_failed_first_question_leaves_nothing(cli: CommandLine, upstream: Simulator) -> None:
     upstream.fail(Fault.status(500))
     assert cli("chat", stdin="lost\n").returncode == 1
-    assert kept(cli) == {}
+    assert read_state(cli) == {}
     upstream.fail(Fault.status(500))
     assert cli("ask", "-c", "lost").returncode == 7
-    assert kept(cli) == {}
+    assert read_state(cli) == {}
 
 
 def test_new_begins_another_conversation(cli: CommandLine) -> None:
     cli("chat", "-s", "Be brief", stdin="a\n/new\nb\n")
-    assert sorted(texts(each)[0] for each in kept(cli).values()) == ["a", "b"]
-    assert {each["system"] for each in kept(cli).values()} == {"Be brief"}
+    assert sorted(texts(each)[0] for each in read_state(cli).values()) == ["a", "b"]
+    assert {each["system"] for each in read_state(cli).values()} == {"Be brief"}
 
 
 @pytest.mark.parametrize("provider", ["fs", "plain"])
@@ -216,7 +216,7 @@ def test_conversations_are_files_of_the_configured_storage(cli: CommandLine, pro
     assert cli("chat", "--name", "rain", stdin="d\n").returncode == 1, "the name is taken"
     file = cli.folder / "files/conversations/rain.json"
     assert texts(json.loads(file.read_text()))[::2] == ["a", "b", "c"]
-    assert kept(cli) == {}
+    assert read_state(cli) == {}
     with subprocess.Popen(
         [*cli.command, "chat", "rain"],
         cwd=cli.folder, env=cli.env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
@@ -263,7 +263,7 @@ def test_conversations_are_not_kept_where_the_user_does_not_want_it(cli: Command
     assert cli("chat", stdin="a\n", LLMCORE__CHAT__KEEP="false").stdout == "You said: a\n"
     assert cli("config", "set", "chat.keep", "false").returncode == 0
     assert cli("chat", stdin="a\n").stdout == "You said: a\n"
-    assert kept(cli) == {}
+    assert read_state(cli) == {}
     assert "did you mean `keep`?" in cli("config", "set", "chat.kep", "true").stderr
 
 

@@ -24,7 +24,7 @@ free = "echo:gpt-4"
 """
 
 
-def told(path: Path, today: date, config: str = CONFIG) -> list[str]:
+def list_warnings(path: Path, today: date, config: str = CONFIG) -> list[str]:
     file = path / "llmcore.toml"
     file.write_text(config)
     with llmcore.load(file) as core:
@@ -34,7 +34,7 @@ def told(path: Path, today: date, config: str = CONFIG) -> list[str]:
 
 
 def test_each_retiring_model_is_reported_once_with_its_place(tmp_path: Path) -> None:
-    assert told(tmp_path, date(2026, 11, 25)) == [
+    assert list_warnings(tmp_path, date(2026, 11, 25)) == [
         "the model `gpt-5` of openai is shut down on 2026-12-11 (llmcore.toml:4:1)",
         "the model `gpt-4o` of openai is shut down on 2027-01-14 (llmcore.toml:6:1)",
         "the model `gpt-4` of openai was shut down on 2026-10-23 (llmcore.toml:6:1)",
@@ -51,18 +51,18 @@ def test_each_retiring_model_is_reported_once_with_its_place(tmp_path: Path) -> 
     ],
 )
 def test_a_warning_begins_90_days_before_the_end(tmp_path: Path, today: date, said: str) -> None:
-    lines = told(tmp_path, today, '[llm]\nprovider = "openai"\nmodel = "gpt-5"\n')
+    lines = list_warnings(tmp_path, today, '[llm]\nprovider = "openai"\nmodel = "gpt-5"\n')
     assert (said in lines[0]) if said else (lines == [])
 
 
 @pytest.mark.parametrize("model", ["openai:gpt-4", "openai:ft:gpt-4-0613:acme::1"])
 def test_a_model_with_colons_is_distinguished_from_a_provider(tmp_path: Path, model: str) -> None:
     config = f'[llm]\nprovider = "openai"\nmodel = "{model}"\n'
-    assert len(told(tmp_path, date(2026, 11, 25), config)) == 1
+    assert len(list_warnings(tmp_path, date(2026, 11, 25), config)) == 1
 
 
 def test_a_provider_that_is_not_there_or_knows_no_dates_warns_of_nothing(tmp_path: Path) -> None:
-    assert told(tmp_path, date(2030, 1, 1), '[models]\na = "echo:gpt-4"\nb = "nobody:gpt-4"\n') == []
+    assert list_warnings(tmp_path, date(2030, 1, 1), '[models]\na = "echo:gpt-4"\nb = "nobody:gpt-4"\n') == []
 
 
 def test_the_commands_warn_on_stderr_and_continue(tmp_path: Path) -> None:

@@ -47,8 +47,8 @@ def parts_of(folder: Path) -> list[str]:
 
 def test_a_file_that_vanishes_between_list_and_look_is_passed_over(cli: CommandLine) -> None:
     cli.install("vanishing", {"llmcore.storage": "vanishing = vanishing"}, {"vanishing": VANISHING})
-    told = cli("store", "ls", "--json", "docs/*", LLMCORE__STORAGE__PROVIDER="vanishing")
-    assert [file["key"] for file in json.loads(told.stdout)["files"]] == ["docs/a", "docs/z"]
+    run_store = cli("store", "ls", "--json", "docs/*", LLMCORE__STORAGE__PROVIDER="vanishing")
+    assert [file["key"] for file in json.loads(run_store.stdout)["files"]] == ["docs/a", "docs/z"]
     long = cli("store", "ls", "-l", "docs/*", LLMCORE__STORAGE__PROVIDER="vanishing")
     assert [line.split()[-1] for line in long.stdout.splitlines()[1:]] == ["docs/a", "docs/z"]
 
@@ -125,13 +125,13 @@ def test_a_put_that_is_interrupted_keeps_nothing(cli: CommandLine, tmp_path: Pat
 
 
 def test_with_json_each_action_reports_what_it_did(cli: CommandLine) -> None:
-    def told(*arguments: str, stdin: str = "") -> Any:
+    def run_store(*arguments: str, stdin: str = "") -> Any:
         return json.loads(cli("store", *arguments, "--json", stdin=stdin).stdout)
 
-    assert told("put", "k", stdin="three") == {"schema": 1, "key": "k", "size_bytes": 5}
-    assert told("cp", "k", "l") == {"schema": 1, "source": "k", "target": "l"}
-    assert told("mv", "l", "m") == {"schema": 1, "source": "l", "target": "m"}
-    assert told("rm", "m", "nothing") == {"schema": 1, "deleted": ["m"]}
+    assert run_store("put", "k", stdin="three") == {"schema": 1, "key": "k", "size_bytes": 5}
+    assert run_store("cp", "k", "l") == {"schema": 1, "source": "k", "target": "l"}
+    assert run_store("mv", "l", "m") == {"schema": 1, "source": "l", "target": "m"}
+    assert run_store("rm", "m", "nothing") == {"schema": 1, "deleted": ["m"]}
 
 
 def test_missing_files_are_reported_with_commands_of_the_shell(cli: CommandLine) -> None:

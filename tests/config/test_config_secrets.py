@@ -275,10 +275,10 @@ def test_failures_of_the_keyring_are_reported(tmp_path: Path, monkeypatch: pytes
     error = fault_of(load('[llm.openai]\napi_key = "keyring:llmcore/other"', tmp_path))
     assert error.fix == "keyring set llmcore other"
 
-    def locked(*_: str) -> str:
+    def raise_locked(*_: str) -> str:
         raise RuntimeError(CANARY)
 
-    store.get_password = locked
+    store.get_password = raise_locked
     settings = load('[llm.openai]\napi_key = "keyring:llmcore/openai"', tmp_path)
     error = fault_of(settings)
     assert "RuntimeError" in error.message

@@ -76,18 +76,18 @@ def test_work_for_an_executor_is_done_once_although_it_stays_in_its_queue(limit:
 def test_a_blocking_function_is_called_in_a_task_with_its_context(limit: Limit) -> None:
     variable = contextvars.ContextVar("variable", default=0)
 
-    def seen() -> tuple[int, bool]:
+    def read_variable() -> tuple[int, bool]:
         return variable.get(), threading.current_thread() is threading.main_thread()
 
     async def main() -> list[tuple[int, bool]]:
         variable.set(7)
         limit.reached = True
-        found = [await run_in_thread(seen)]
+        found = [await run_in_thread(read_variable)]
         with pytest.raises(ZeroDivisionError):
             await run_in_thread(lambda: 1 // 0)
-        found.append(await run_in_thread(seen, otherwise=lambda: (0, False)))
+        found.append(await run_in_thread(read_variable, otherwise=lambda: (0, False)))
         limit.reached = False
-        found.append(await run_in_thread(seen))
+        found.append(await run_in_thread(read_variable))
         return found
 
     assert asyncio.run(main()) == [(7, True), (0, False), (7, False)]

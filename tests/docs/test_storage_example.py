@@ -46,7 +46,7 @@ SIGNED = ["links: True" if line == "links: none" else line for line in SAID]
 UNHELD = "conditions: this server ignores the conditions of a save (If-None-Match, If-Match)"
 
 
-def said(folder: Path, config: str, **variables: str) -> list[str]:
+def run_example(folder: Path, config: str, **variables: str) -> list[str]:
     (folder / "llmcore.toml").write_text(config)
     done = subprocess.run(
         [sys.executable, str(PROGRAM)],
@@ -63,16 +63,18 @@ def said(folder: Path, config: str, **variables: str) -> list[str]:
 
 def on(server: Server, folder: Path) -> list[str]:
     config = S3.format(bucket=BUCKET, endpoint=server.endpoint)
-    return said(folder, config, STORE_KEY_ID=server.access_key_id, STORE_SECRET=server.secret_access_key)
+    return run_example(
+        folder, config, STORE_KEY_ID=server.access_key_id, STORE_SECRET=server.secret_access_key
+    )
 
 
 def test_the_application_stores_on_a_disk(tmp_path: Path) -> None:
-    assert said(tmp_path, DISK) == SAID
+    assert run_example(tmp_path, DISK) == SAID
     assert (tmp_path / "kept").is_dir()
 
 
 def test_the_same_application_stores_in_memory(tmp_path: Path) -> None:
-    assert said(tmp_path, MEMORY) == SAID
+    assert run_example(tmp_path, MEMORY) == SAID
 
 
 @needs_moto

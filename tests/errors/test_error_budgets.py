@@ -43,28 +43,28 @@ def shop(server: Simulator, monkeypatch: pytest.MonkeyPatch) -> Workshop:
     return shop
 
 
-def unbounded(core: Core) -> Reply:
+def ask_without_limit(core: Core) -> Reply:
     return core.llm.chat("Hi")
 
 
-def bounded(core: Core) -> Reply:
+def ask_with_limit(core: Core) -> Reply:
     return core.llm.chat("Hi", max_tokens=10)
 
 
 def test_a_call_without_a_bound_says_how_to_bound_it(shop: Workshop) -> None:
-    error = shop.fail(unbounded)
+    error = shop.fail(ask_without_limit)
     assert (error.code, error.where) == ("LC604", PLACE)
     assert 'limit = "0.01 USD"' in (error.excerpt or "")
     assert error.fix == "chat(..., max_tokens=1000)"
     shop.write(shop.file.read_text() + "\n[prices]\nopenai = 0\n")
-    assert shop.paste(error.fix, unbounded).cost == 0
+    assert shop.paste(error.fix, ask_without_limit).cost == 0
 
 
 def test_a_price_of_a_server_of_ones_own_is_one_line(shop: Workshop) -> None:
-    error = shop.fail(bounded)
+    error = shop.fail(ask_with_limit)
     assert (error.code, error.where) == ("LC602", PLACE)
     assert error.fix == "llmcore config set 'prices.\"openai:tiny\"' 0"
-    reply = shop.paste(error.fix, bounded)
+    reply = shop.paste(error.fix, ask_with_limit)
     assert (reply.cost, reply.cost_source) == (0, "config")
     with llmcore.load() as core:  # what costs nothing needs no bound
         assert core.llm.chat("Hello").cost == 0
@@ -115,13 +115,13 @@ def test_a_budget_that_is_too_small_proposes_the_longest_answer_that_fits(shop: 
     assert f"the owner of the budget may raise its limit in {PLACE}" in text
     assert (error.fix or "").startswith("chat(..., max_tokens=")
     longest = int((error.fix or "").partition("=")[2][:-1])
-    assert shop.paste(error.fix or "", bounded).cost
+    assert shop.paste(error.fix or "", ask_with_limit).cost
     shop.fail(lambda core: core.llm.chat("Hi again", max_tokens=longest + 2))
 
 
 def test_an_exhausted_budget_shows_the_spent_amount(shop: Workshop) -> None:
     shop.write(shop.file.read_text() + '\n[prices."openai:tiny"]\ninput = 1000\noutput = 1000\n')
-    error = shop.fail(bounded)
+    error = shop.fail(ask_with_limit)
     assert (error.code, error.where, error.fix) == ("LC601", PLACE, "llmcore usage budget")
     assert "the budget is a total, which never starts again" in error.render()
     assert "config set" not in error.render()

@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[2]
 SOURCES = [*ROOT.glob("llmcore/**/*.py"), *ROOT.glob("plugins/*/llmcore_*/**/*.py")]
 
 
-def used_codes() -> set[str]:
+def find_codes() -> set[str]:
     found = {code for path in SOURCES for code in re.findall(r'"(LC\d{3})"', path.read_text("utf-8"))}
     return found | {
         kind.code
@@ -28,7 +28,7 @@ def used_codes() -> set[str]:
 
 
 def test_the_table_has_the_codes_that_the_source_raises() -> None:
-    assert used_codes() == set(CODES)
+    assert find_codes() == set(CODES)
     assert list(CODES) == sorted(CODES)
     assert all(code[:3] in GROUPS for code in CODES)
 

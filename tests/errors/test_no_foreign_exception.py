@@ -99,7 +99,7 @@ def test_interrupts_are_distinguished_from_failures() -> None:
     assert [*map(is_interrupt, interrupts)] == [True] * len(interrupts)
     assert [*map(is_interrupt, failures)] == [False] * len(failures)
 
-    async def cancelled() -> None:
+    async def run_cancelled() -> None:
         with trio.CancelScope() as scope:
             scope.cancel()
             try:
@@ -108,7 +108,7 @@ def test_interrupts_are_distinguished_from_failures() -> None:
                 interrupts.append(error)
                 raise
 
-    trio.run(cancelled)
+    trio.run(run_cancelled)
     assert is_interrupt(interrupts[-1])
 
 

@@ -90,7 +90,7 @@ def _running(command: list[str], folder: Path, port: int) -> Iterator[None]:
             command, cwd=folder, env=env, stdin=subprocess.DEVNULL, stdout=log, stderr=log
         )
     try:
-        _awaited(process, folder / "log", port)
+        _wait_for_port(process, folder / "log", port)
         yield
     finally:
         process.kill()
@@ -98,7 +98,7 @@ def _running(command: list[str], folder: Path, port: int) -> Iterator[None]:
         shutil.rmtree(folder / "cache", ignore_errors=True)
 
 
-def _awaited(process: subprocess.Popen[bytes], log: Path, port: int) -> None:
+def _wait_for_port(process: subprocess.Popen[bytes], log: Path, port: int) -> None:
     deadline = time.monotonic() + 90
     while time.monotonic() < deadline and process.poll() is None:
         try:

@@ -287,7 +287,7 @@ def files(scratch: Path) -> dict[str, int]:
     """Put what is no file of a storage's under a key; nothing is waited for, read, or harmed."""
     kinds: dict[str, Callable[[Path], Any]] = {
         "fifo": os.mkfifo,
-        "folder": _filled_folder,
+        "folder": _fill_folder,
         "link": lambda path: path.symlink_to("/dev/zero"),
         "null": lambda path: os.mknod(path, 0o600 | stat.S_IFCHR, os.makedev(1, 3)),
         "zero": lambda path: os.mknod(path, 0o600 | stat.S_IFCHR, os.makedev(1, 5)),
@@ -322,7 +322,7 @@ def files(scratch: Path) -> dict[str, int]:
     return {"tried": tried}
 
 
-def _filled_folder(path: Path) -> None:
+def _fill_folder(path: Path) -> None:
     path.mkdir()
     os.mkfifo(path / "inside")
 

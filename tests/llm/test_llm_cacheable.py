@@ -38,14 +38,14 @@ def ask(request: pytest.FixtureRequest, core: llmcore.Core) -> Callable[..., Any
             return core.llm.chat("Hello", **given)
         return asyncio.run(core.llm.achat("Hello", **given))
 
-    def streamed(**given: Any) -> list[Delta]:
+    def make_deltas(**given: Any) -> list[Delta]:
         return (
             list(core.llm.stream("Hello", **given))
             if request.param == "stream"
             else asyncio.run(collect(**given))
         )
 
-    return whole if "chat" in request.param else streamed
+    return whole if "chat" in request.param else make_deltas
 
 
 def body(*choices: dict[str, Any]) -> bytes:

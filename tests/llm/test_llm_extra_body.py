@@ -35,7 +35,7 @@ def upstream() -> Iterator[Simulator]:
         yield upstream
 
 
-def opened(upstream: Simulator, extra_body: Any = None, **tables: Any) -> llmcore.Core:
+def open_core(upstream: Simulator, extra_body: Any = None, **tables: Any) -> llmcore.Core:
     openai: dict[str, Any] = {"base_url": upstream.base_url, "api_key": "sk-test"}
     if extra_body is not None:
         openai["extra_body"] = extra_body
@@ -63,7 +63,7 @@ def answer(core: llmcore.Core, way: str, **given: Any) -> str:
 
 @pytest.mark.parametrize("way", ["chat", "achat", "stream", "astream"])
 def test_extra_body_is_sent_and_part_of_the_key(upstream: Simulator, way: str) -> None:
-    with opened(upstream) as core:
+    with open_core(upstream) as core:
         first = answer(core, way, extra_body=EXTRA)
         assert answer(core, way, extra_body=dict(reversed([*EXTRA.items()]))) == first
         assert len(upstream.requests) == 1
@@ -78,7 +78,7 @@ def test_extra_body_is_sent_and_part_of_the_key(upstream: Simulator, way: str) -
 
 def test_the_call_wins_over_a_parameter_and_that_over_the_table(upstream: Simulator) -> None:
     table = {"top_k": 1, "temperature": 0.1, "seed": 1, "chat_template_kwargs": {"a": 1}}
-    with opened(upstream, table) as core:
+    with open_core(upstream, table) as core:
         core.llm.chat("a")
         core.llm.chat("b", temperature=0.2, seed=2, extra_body={"seed": 3, "chat_template_kwargs": {"b": 2}})
         core.llm.chat("c", temperature=None)
@@ -90,22 +90,22 @@ def test_the_call_wins_over_a_parameter_and_that_over_the_table(upstream: Simula
 
 
 def test_a_parameter_makes_the_same_request_wherever_it_is_given(upstream: Simulator) -> None:
-    with opened(upstream) as core:
+    with open_core(upstream) as core:
         core.llm.chat("Hello", temperature=0.5)
         assert core.llm.chat("Hello", extra_body={"temperature": 0.5}).cached
-    with opened(upstream, {"top_k": 5}) as core:
+    with open_core(upstream, {"top_k": 5}) as core:
         core.llm.chat("Hello")
         assert core.llm.chat("Hello", extra_body={"top_k": 5}).cached
 
 
 @pytest.mark.parametrize("name", ["model", "messages", "stream"])
 def test_fields_that_llmcore_sets_are_rejected_in_extra_body(upstream: Simulator, name: str) -> None:
-    with opened(upstream) as core:
+    with open_core(upstream) as core:
         with pytest.raises(BadRequest, match=f"extra_body must not set `{name}`") as caught:
             core.llm.chat("Hello", extra_body={name: "x"})
         assert (caught.value.where, bool(caught.value.fix)) == (f"extra_body.{name}", True)
     said = rf"\[llm.openai\] extra_body must not set `{name}`"
-    with opened(upstream, {name: "x"}) as core, pytest.raises(ConfigError, match=said):
+    with open_core(upstream, {name: "x"}) as core, pytest.raises(ConfigError, match=said):
         core.llm.chat("Hello")
     assert not upstream.requests
 
@@ -120,7 +120,7 @@ def test_fields_that_llmcore_sets_are_rejected_in_extra_body(upstream: Simulator
     ],
 )
 def test_an_extra_body_that_is_not_json_is_refused(upstream: Simulator, extra: Any, said: str) -> None:
-    with opened(upstream) as core, pytest.raises(BadRequest) as caught:
+    with open_core(upstream) as core, pytest.raises(BadRequest) as caught:
         core.llm.chat("Hello", extra_body=extra)
     assert caught.value.message == said
     assert not upstream.requests
@@ -129,12 +129,12 @@ def test_an_extra_body_that_is_not_json_is_refused(upstream: Simulator, extra: A
 def test_a_date_in_the_table_is_a_fault_of_the_configuration(upstream: Simulator) -> None:
     said = r"extra_body\.a\.day must be a JSON value, got datetime.date"
     table = {"a": {"day": dt.date(2026, 1, 1)}}
-    with opened(upstream, table) as core, pytest.raises(ConfigError, match=said):
+    with open_core(upstream, table) as core, pytest.raises(ConfigError, match=said):
         core.llm.chat("Hello")
 
 
 def test_an_unknown_parameter_is_still_refused_and_the_error_names_extra_body(upstream: Simulator) -> None:
-    with opened(upstream) as core:
+    with open_core(upstream) as core:
         with pytest.raises(BadRequest) as caught:
             core.llm.chat("Hello", top_k=5)  # type: ignore[call-arg]
         assert caught.value.fix == "chat(..., extra_body={'top_k': 5})"
@@ -188,7 +188,7 @@ def test_a_budget_reserves_what_extra_body_allows(
         call = given
     for limit in (most - 1, most + 1):
         tables = {"budget": {"limit": f"{limit} USD", "per": "total"}, "prices": PRICES}
-        with opened(upstream, extra if place == "table" else None, **tables) as core:
+        with open_core(upstream, extra if place == "table" else None, **tables) as core:
             if limit < most:
                 with pytest.raises(BudgetExceeded):
                     core.llm.chat("Hello", model="m", cache=False, **call)
@@ -202,14 +202,14 @@ def test_a_budget_reserves_what_extra_body_allows(
 @pytest.mark.parametrize("limit", [-1, "unlimited", {"a": 1}])
 def test_extra_body_without_a_limit_is_unbounded_for_a_budget(upstream: Simulator, limit: Any) -> None:
     tables = {"budget": {"limit": "1000 USD", "per": "total"}, "prices": PRICES}
-    with opened(upstream, **tables) as core, pytest.raises(BudgetError, match="has no upper bound"):
+    with open_core(upstream, **tables) as core, pytest.raises(BudgetError, match="has no upper bound"):
         core.llm.chat("Hello", model="m", max_completion_tokens=5, extra_body={"max_tokens": limit})
     assert not upstream.requests
 
 
 def test_a_service_tier_in_extra_body_is_reserved_at_its_price(upstream: Simulator) -> None:
     def most(**given: Any) -> Any:
-        with opened(upstream, budget={"limit": "0.00001 USD", "per": "total"}) as core:
+        with open_core(upstream, budget={"limit": "0.00001 USD", "per": "total"}) as core:
             with pytest.raises(BudgetExceeded) as caught:
                 core.llm.chat("Hello", max_tokens=1000, **given)
             return caught.value.message
@@ -218,7 +218,7 @@ def test_a_service_tier_in_extra_body_is_reserved_at_its_price(upstream: Simulat
 
 
 def test_a_state_of_the_server_in_extra_body_keeps_the_answer_out_of_the_cache(upstream: Simulator) -> None:
-    with opened(upstream) as core:
+    with open_core(upstream) as core:
         for _ in range(2):
             assert not core.llm.chat("Hello", extra_body={"previous_response_id": "r1"}).cached
 
@@ -234,7 +234,7 @@ def test_tokens_in_extra_body_are_counted() -> None:
 
 
 def test_the_values_of_the_table_are_not_shown(upstream: Simulator) -> None:
-    with opened(upstream, {"data_sources": [{"key": "sk-canary"}]}) as core:
+    with open_core(upstream, {"data_sources": [{"key": "sk-canary"}]}) as core:
         shown = repr(core.backend("llm", "openai").options)
     assert "data_sources" in shown
     assert "canary" not in shown
@@ -243,7 +243,7 @@ def test_the_values_of_the_table_are_not_shown(upstream: Simulator) -> None:
 def test_a_decimal_is_sent_with_all_its_digits(upstream: Simulator) -> None:
     long = Decimal("0.30000000000000000001")
     tenth: Any = Decimal("0.1")
-    with opened(upstream) as core:
+    with open_core(upstream) as core:
         core.llm.chat("Hello", temperature=tenth, extra_body={"min_p": long})
         list(core.llm.stream("Hello", extra_body={"min_p": long}, cache=False))
     for request in upstream.requests:

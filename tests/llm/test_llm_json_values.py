@@ -218,17 +218,17 @@ leaves = st.none() | st.booleans() | numbers | decimals | texts | texts.map(Word
 names = texts | texts.map(Word)
 
 
-def _nested(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+def _nest(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
     lists = st.lists(inner, max_size=3)
     dicts = st.dictionaries(texts, inner, max_size=3)
     points = st.builds(Point, st.integers(0, 9), inner)
     return lists | lists.map(tuple) | dicts | dicts.map(types.MappingProxyType) | dicts.map(Pair) | points
 
 
-values = st.recursive(leaves, _nested, max_leaves=10)
+values = st.recursive(leaves, _nest, max_leaves=10)
 anything = st.recursive(
     leaves | st.floats() | st.binary(max_size=2) | st.just({1}) | st.text(st.characters(), max_size=3),
-    _nested,
+    _nest,
 )
 
 

@@ -41,14 +41,14 @@ requests = st.builds(
 )
 
 
-def reordered(value: Any, chance: random.Random) -> Any:
+def reorder(value: Any, chance: random.Random) -> Any:
     """Return *value* with every dict in another order and every whole number respelt."""
     if isinstance(value, dict):
-        items = [(name, reordered(item, chance)) for name, item in value.items()]
+        items = [(name, reorder(item, chance)) for name, item in value.items()]
         chance.shuffle(items)
         return dict(items)
     if isinstance(value, list):
-        return [reordered(item, chance) for item in value]
+        return [reorder(item, chance) for item in value]
     if isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if isinstance(value, float) and value.is_integer():
@@ -79,8 +79,8 @@ def test_order_the_spelling_of_numbers_and_streaming_do_not_matter(
 ) -> None:
     other = ChatRequest(
         model=request.model,
-        messages=[reordered(dict(message), chance) for message in request.messages],
-        parameters=reordered({**request.parameters, **streamed}, chance),
+        messages=[reorder(dict(message), chance) for message in request.messages],
+        parameters=reorder({**request.parameters, **streamed}, chance),
     )
     assert KEYS.key(other) == KEYS.key(request)
 

@@ -22,7 +22,7 @@ def upstream() -> Iterator[Simulator]:
         yield simulator
 
 
-def limited(upstream: Simulator, folder: Path, **limits: Any) -> llmcore.Core:
+def load_limited(upstream: Simulator, folder: Path, **limits: Any) -> llmcore.Core:
     return llmcore.load(
         {
             "llm": {
@@ -38,7 +38,7 @@ def limited(upstream: Simulator, folder: Path, **limits: Any) -> llmcore.Core:
 
 
 def test_no_more_calls_at_once_than_the_limit_says_in_threads(upstream: Simulator, tmp_path: Path) -> None:
-    with limited(upstream, tmp_path, concurrency=2) as core, ThreadPoolExecutor(10) as pool:
+    with load_limited(upstream, tmp_path, concurrency=2) as core, ThreadPoolExecutor(10) as pool:
         replies = list(pool.map(lambda n: core.llm.chat(f"{n}", cache=False), range(20)))
     assert len(replies) == upstream.counts["chat"] == 20
     assert upstream.max_in_flight <= 2
@@ -46,7 +46,7 @@ def test_no_more_calls_at_once_than_the_limit_says_in_threads(upstream: Simulato
 
 def test_no_more_calls_at_once_than_the_limit_says_in_tasks(upstream: Simulator, tmp_path: Path) -> None:
     async def main() -> int:
-        async with limited(upstream, tmp_path, concurrency=3) as core:
+        async with load_limited(upstream, tmp_path, concurrency=3) as core:
             return len(await asyncio.gather(*(core.llm.achat(f"{n}", cache=False) for n in range(20))))
 
     assert asyncio.run(main()) == upstream.counts["chat"] == 20

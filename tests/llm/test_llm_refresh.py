@@ -60,7 +60,7 @@ def upstream_config(upstream: Simulator, cache: dict[str, Any]) -> dict[str, Any
     return {"llm": {"provider": "openai", "model": "gpt-5.6-luna", "openai": openai}, "cache": cache}
 
 
-def settled(core: llmcore.Core) -> bool:
+def is_settled(core: llmcore.Core) -> bool:
     """Return whether no refresh is under way."""
     turns = core.llm._services.refresher._attempts
     return all(turn.until != float("inf") for turn in turns.values())
@@ -119,7 +119,7 @@ def test_without_the_option_nothing_is_refreshed(scripted: Any, clock: list[floa
         core.llm.chat("Hello", cache_refresh=0.5)
         clock[0] = 999.0
         core.llm.chat("Hello")
-        assert settled(core)
+        assert is_settled(core)
         core.llm.chat("Hello", cache_refresh=0.1)
         until(lambda: len(scripted.requests) == 2)
 
@@ -128,7 +128,7 @@ def test_the_time_of_the_call_decides(core: llmcore.Core, scripted: Any, clock: 
     core.llm.chat("Hello", cache_ttl=100, cache_refresh=0.2)
     clock[0] = 19.0
     core.llm.chat("Hello")
-    assert settled(core)
+    assert is_settled(core)
     clock[0] = 21.0
     core.llm.chat("Hello")
     until(lambda: len(scripted.requests) == 2)
@@ -145,7 +145,7 @@ def test_concurrent_threads_refresh_once(tmp_path: Path, clock: list[float]) -> 
         assert all(reply.cached for reply in replies), "nobody waits for the new answer"
         upstream.wait_for_requests(2)
         upstream.release()
-        until(lambda: settled(core))
+        until(lambda: is_settled(core))
         core.llm.chat("Hello")
         assert upstream.counts["chat"] == 2
 
@@ -218,7 +218,7 @@ def test_a_failed_refresh_is_logged_once_and_the_old_reply_is_served(
     for turn in (2, 3):
         for _ in range(5):
             assert core.llm.chat("Hello").text == first.text
-        until(lambda turn=turn: len(scripted.requests) == turn and settled(core))  # type: ignore[misc]
+        until(lambda turn=turn: len(scripted.requests) == turn and is_settled(core))  # type: ignore[misc]
         assert core.llm.chat("Hello").text == first.text
         assert len(scripted.requests) == turn, "there is a pause after a failure"
         core.llm._services.refresher._attempts = {  # the pause is over
@@ -240,7 +240,7 @@ def test_an_uncacheable_refresh_is_not_repeated_at_every_call(
     scripted.script[:] = [Reply(text="cut", finish_reason="length")] * 5
     for _ in range(5):
         assert core.llm.chat("Hello").text == first.text
-        until(lambda: settled(core))
+        until(lambda: is_settled(core))
     assert len(scripted.requests) == 2
     until(lambda: "the new result was not stored" in caplog.text)
 
@@ -256,7 +256,7 @@ def test_an_invalidated_reply_is_not_refreshed(
     monkeypatch.undo()
     core.cache.clear()
     begin(begun[0])
-    until(lambda: settled(core))
+    until(lambda: is_settled(core))
     assert len(scripted.requests) == 1
 
 
@@ -271,7 +271,7 @@ def test_a_machine_without_a_thread_to_spare_answers_all_the_same(
     with monkeypatch.context() as patch:
         patch.setattr(threading.Thread, "start", none_left)
         assert core.llm.chat("Hello").text == first.text
-    assert settled(core)
+    assert is_settled(core)
     assert len(scripted.requests) == 1
 
 
@@ -288,7 +288,7 @@ def test_so_many_at_a_time_and_the_rest_at_the_next_call(tmp_path: Path, clock: 
         upstream.wait_for(lambda: upstream.in_flight == MAX_RUNNING)
         assert upstream.in_flight == MAX_RUNNING
         upstream.release()
-        until(lambda: settled(core))
+        until(lambda: is_settled(core))
         for question in questions:
             core.llm.chat(question)
         until(lambda: upstream.counts["chat"] == 2 * len(questions))
@@ -303,7 +303,7 @@ def test_a_forked_child_refreshes_replies_that_its_parent_refreshes(
     with monkeypatch.context() as patch:
         patch.setattr(threading.Thread, "start", lambda _: None)
         core.llm.chat("Hello")
-    assert not settled(core)
+    assert not is_settled(core)
     child = os.fork()
     if not child:
         status = 1

@@ -267,7 +267,7 @@ class Unresolved(msgspec.Struct):
     other: Missing  # type: ignore[name-defined] # noqa: F821
 
 
-def called(llm: Any, way: str, kind: type) -> None:
+def call_method(llm: Any, way: str, kind: type) -> None:
     if way == "achat":
         asyncio.run(llm.achat("Which?", response_format=kind))
     else:
@@ -287,7 +287,7 @@ def test_a_type_that_is_not_an_object_with_names_is_refused_before_anything_is_s
 ) -> None:
     llm = llmcore.load({"llm": {"provider": "scripted"}, "cache": {"provider": "memory"}}).llm
     with pytest.raises(BadRequest, match="response_format=") as caught:
-        called(llm, way, kind)
+        call_method(llm, way, kind)
     assert caught.value.code == "LC307"
     assert caught.value.__context__ is None
     assert scripted.requests == []
@@ -332,7 +332,7 @@ def test_a_typed_answer_that_was_cut_says_so(scripted: Any, reason: str, said: s
     for way in ("chat", "achat"):
         scripted.script.append(Reply(text='{"name": "Par', finish_reason=reason))
         with pytest.raises(MalformedReply, match=said) as caught:
-            called(llm, way, Plain)
+            call_method(llm, way, Plain)
         assert caught.value.partial == '{"name": "Par'
         assert ("max_tokens" in str(caught.value.fix)) == (reason == "length")
     scripted.script.append(Reply(text='{"name": "Paris"}', finish_reason="length"))

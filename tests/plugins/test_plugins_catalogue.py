@@ -46,7 +46,7 @@ def install(folder: Path, distribution: str, version: str, entries: str | bytes)
     return module
 
 
-def refused(folder: Path, kind: str, name: str, **environ: str) -> PluginError:
+def catch_refusal(folder: Path, kind: str, name: str, **environ: str) -> PluginError:
     with pytest.raises(PluginError) as caught:
         Catalogue(env=environ, path=[folder]).load_provider(kind, name)
     assert list(folder.glob("*.imported")) == []
@@ -62,7 +62,7 @@ def states(folder: Path, **environ: str) -> list[tuple[str, str, str]]:
 
 def test_a_misspelt_name_is_reported_with_the_available_and_nearest_names(tmp_path: Path) -> None:
     install(tmp_path, "acme-redis", "1.0", "[llmcore.cache]\nredis = @\n")
-    error = refused(tmp_path, "cache", "reddis")
+    error = catch_refusal(tmp_path, "cache", "reddis")
     assert isinstance(error, PluginNotFound)
     assert error.render() == dedent("""\
         error[LC103]: unknown cache provider `reddis`
@@ -72,7 +72,7 @@ def test_a_misspelt_name_is_reported_with_the_available_and_nearest_names(tmp_pa
 
 
 def test_a_provider_of_ours_that_is_not_installed_names_its_package(tmp_path: Path) -> None:
-    assert refused(tmp_path, "cache", "redis").render() == dedent(f"""\
+    assert catch_refusal(tmp_path, "cache", "redis").render() == dedent(f"""\
         error[LC103]: unknown cache provider `redis`
           = expected: file, memory
           = note: `redis` is in llmcore-cache-redis, which is not installed: it is in plugins/cache_redis of the repository of llmcore, not on a package index
@@ -80,7 +80,7 @@ def test_a_provider_of_ours_that_is_not_installed_names_its_package(tmp_path: Pa
 
 
 def test_a_misspelt_provider_of_ours_that_is_not_installed_names_both(tmp_path: Path) -> None:
-    assert refused(tmp_path, "voice", "elevenlab").render() == dedent(f"""\
+    assert catch_refusal(tmp_path, "voice", "elevenlab").render() == dedent(f"""\
         error[LC103]: unknown voice provider `elevenlab`
           = expected: an installed voice provider; none is installed
           = help: did you mean `elevenlabs`?
@@ -89,31 +89,33 @@ def test_a_misspelt_provider_of_ours_that_is_not_installed_names_both(tmp_path: 
 
 
 def test_an_unknown_name_is_reported_with_the_available_names(tmp_path: Path) -> None:
-    error = refused(tmp_path, "llm", "zzz")
+    error = catch_refusal(tmp_path, "llm", "zzz")
     assert str(error) == "unknown llm provider `zzz`\n  = expected: echo"
 
 
 def test_a_name_of_another_kind_says_which(tmp_path: Path) -> None:
-    assert refused(tmp_path, "llm", "memory").notes == ("`memory` is a cache provider",)
-    assert refused(tmp_path, "cache", "openai").notes == ("`openai` is an llm provider and a voice provider",)
+    assert catch_refusal(tmp_path, "llm", "memory").notes == ("`memory` is a cache provider",)
+    assert catch_refusal(tmp_path, "cache", "openai").notes == (
+        "`openai` is an llm provider and a voice provider",
+    )
 
 
 def test_a_provider_with_damaged_metadata_is_reported_when_used(tmp_path: Path) -> None:
     install(tmp_path, "llmcore-cache-redis", "0.1.0", b"[llmcore.cache]\nredis = \xff\n")
-    assert refused(tmp_path, "cache", "redis").render() == dedent("""\
+    assert catch_refusal(tmp_path, "cache", "redis").render() == dedent("""\
         error[LC103]: unknown cache provider `redis`
           = expected: file, memory
           = note: llmcore-cache-redis 0.1.0 is installed, but its metadata does not offer `redis`
           = note: llmcore-cache-redis: entry_points.txt is not UTF-8 text: invalid start byte at byte 24
           = fix: pip install --force-reinstall @""").replace("@", str(ROOT / "plugins/cache_redis"))
-    (note,) = refused(tmp_path, "storage", "s3").notes
+    (note,) = catch_refusal(tmp_path, "storage", "s3").notes
     assert note.startswith("`s3` is in llmcore-storage-object, which is not installed: ")
 
 
 def test_of_two_claimants_neither_is_taken(tmp_path: Path) -> None:
     install(tmp_path, "Acme-Cache", "1.0", "[llmcore.cache]\nredis = @\n")
     install(tmp_path, "llmcore-cache-redis", "0.1.0", "[llmcore.cache]\nredis = @\n")
-    error = refused(tmp_path, "cache", "redis")
+    error = catch_refusal(tmp_path, "cache", "redis")
     assert isinstance(error, PluginConflict)
     assert error.render() == dedent("""\
         error[LC110]: two plugins offer the cache provider `redis`: Acme-Cache 1.0 and llmcore-cache-redis 0.1.0
@@ -153,7 +155,7 @@ def test_a_distribution_without_the_name_is_distinguished_from_a_missing_one(
 ) -> None:
     install(tmp_path, "acme-redis", "1.0", "[llmcore.cache]\nredis = @\n")
     install(tmp_path, "acme-other", "2.0", "[llmcore.cache]\nother = @\n")
-    error = refused(tmp_path, "cache", name)
+    error = catch_refusal(tmp_path, "cache", name)
     assert (error.notes, error.suggestion, error.fix) == (told, "redis", 'provider = "redis"')
 
 
@@ -179,7 +181,7 @@ def test_a_built_in_name_always_wins_and_its_claimant_is_not_imported(tmp_path: 
 
 def test_a_claimant_of_a_built_in_name_is_refused_under_its_full_name_too(tmp_path: Path) -> None:
     install(tmp_path, "acme-cache", "1.0", "[llmcore.cache]\nmemory = @\n")
-    assert refused(tmp_path, "cache", "acme-cache:memory").render() == dedent("""\
+    assert catch_refusal(tmp_path, "cache", "acme-cache:memory").render() == dedent("""\
         error[LC110]: acme-cache 1.0 offers the cache provider `memory`, but that name is built in
           = expected: an entry point with another name
           = note: a built-in name always wins, so the plugin was not imported
@@ -217,7 +219,7 @@ def test_a_blocked_plugin_is_not_imported_and_reported_with_the_reason(
     tmp_path: Path, limit: str, fix: str
 ) -> None:
     install(tmp_path, "acme-redis", "1.0", TWO)
-    assert refused(tmp_path, "cache", "redis", LLMCORE_PLUGINS=limit).render() == dedent(f"""\
+    assert catch_refusal(tmp_path, "cache", "redis", LLMCORE_PLUGINS=limit).render() == dedent(f"""\
         error[LC103]: the cache provider `redis` may not be loaded
           = expected: file, memory
           = note: acme-redis 1.0 offers it, but LLMCORE_PLUGINS={limit} excludes it
@@ -266,7 +268,7 @@ def test_observers_and_commands_have_their_own_messages(tmp_path: Path) -> None:
     entries = "[llmcore.observers]\nwatch = @\n[llmcore.commands]\nhello = @:run\n"
     for name in ("acme-one", "acme-two"):
         install(tmp_path, name, "1.0", entries)
-    assert refused(tmp_path, "observers", "watch").fix == 'use = ["acme-one:watch"]'
+    assert catch_refusal(tmp_path, "observers", "watch").fix == 'use = ["acme-one:watch"]'
     catalogue = Catalogue(env={}, path=[tmp_path], commands=["ask"])
     for name, told, fix in [
         (

@@ -62,7 +62,7 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
             del sys.modules[name]
 
 
-def broken(site: Site, kind: str = "storage", name: str = "acme") -> PluginBroken:
+def catch_broken(site: Site, kind: str = "storage", name: str = "acme") -> PluginBroken:
     with pytest.raises(PluginBroken) as caught:
         site.catalogue().load_provider(kind, name)
     return caught.value
@@ -104,7 +104,7 @@ def test_one_module_may_serve_several_kinds_and_names(site: Site) -> None:
 
 def test_a_missing_dependency_is_named_with_the_line_that_installs_it(site: Site) -> None:
     file = site.install("acme-one", "import os\nimport acme_sdk.client\n", requires="Acme.SDK[fast] (>=2)")
-    assert broken(site).render() == dedent(f"""\
+    assert catch_broken(site).render() == dedent(f"""\
         error[LC501]: plugin `acme-one 1.0` did not load: ModuleNotFoundError: No module named 'acme_sdk'
          --> {file}:2
           = note: acme-one needs acme-sdk, which is not installed
@@ -113,7 +113,7 @@ def test_a_missing_dependency_is_named_with_the_line_that_installs_it(site: Site
 
 def test_an_undeclared_missing_module_is_not_mapped_to_a_distribution(site: Site) -> None:
     file = site.install("acme-one", "import acme_sdk\n", requires="something-else")
-    assert broken(site).render() == dedent(f"""\
+    assert catch_broken(site).render() == dedent(f"""\
         error[LC501]: plugin `acme-one 1.0` did not load: ModuleNotFoundError: No module named 'acme_sdk'
          --> {file}:1
           = note: the module `acme_sdk` is missing; the metadata of acme-one does not name its distribution
@@ -122,7 +122,7 @@ def test_an_undeclared_missing_module_is_not_mapped_to_a_distribution(site: Site
 
 def test_a_plugin_whose_own_module_is_gone_is_to_be_installed_again(site: Site) -> None:
     site.install("acme-one", "").unlink()
-    assert str(broken(site)) == dedent("""\
+    assert str(catch_broken(site)) == dedent("""\
         plugin `acme-one 1.0` did not load: ModuleNotFoundError: No module named 'acme_one'
           = note: `acme_one` is a part of acme-one: its installation is incomplete
           = fix: pip install --force-reinstall acme-one""")
@@ -130,8 +130,8 @@ def test_a_plugin_whose_own_module_is_gone_is_to_be_installed_again(site: Site) 
 
 def test_a_plugin_that_wants_a_newer_host_says_so(site: Site) -> None:
     site.install("acme-one", "import llmcore.not_yet\n")
-    assert broken(site).notes == ("`llmcore.not_yet` is not in this version of llmcore-host",)
-    assert broken(site).fix == make_install_line("llmcore-host")
+    assert catch_broken(site).notes == ("`llmcore.not_yet` is not in this version of llmcore-host",)
+    assert catch_broken(site).fix == make_install_line("llmcore-host")
 
 
 @pytest.mark.parametrize(
@@ -150,7 +150,7 @@ def test_an_exception_during_import_is_reported_with_its_place(
     site: Site, source: str, told: str, line: int
 ) -> None:
     file = site.install("acme-one", source)
-    error = broken(site)
+    error = catch_broken(site)
     assert error.message.startswith(f"plugin `acme-one 1.0` did not load: {told}")
     assert error.where == f"{file}:{line}"
     assert error.fix == "pip install --upgrade acme-one"
@@ -158,7 +158,7 @@ def test_an_exception_during_import_is_reported_with_its_place(
 
 def test_an_error_carries_neither_cause_nor_frames_of_the_plugin(site: Site) -> None:
     site.install("acme-one", "secret = 'sk-123'\nraise ValueError('x')")
-    error = broken(site)
+    error = catch_broken(site)
     assert (error.__cause__, error.__context__) == (None, None)
     step = error.__traceback__
     while step is not None:
@@ -209,7 +209,7 @@ def test_a_plugin_for_other_hooks_is_refused_with_both_versions(
     site: Site, version: int, upgrade: str
 ) -> None:
     file = site.install("acme-one", f"LLMCORE_API = {version}\n{SOUND.format(name='acme')}")
-    assert broken(site).render() == dedent(f"""\
+    assert catch_broken(site).render() == dedent(f"""\
         error[LC502]: plugin `acme-one 1.0` was built for version {version} of the hooks, but this host has version 1
          --> {file}
           = expected: LLMCORE_API = 1
@@ -218,7 +218,7 @@ def test_a_plugin_for_other_hooks_is_refused_with_both_versions(
 
 def test_a_version_that_is_not_a_number_is_rejected(site: Site) -> None:
     site.install("acme-one", f"LLMCORE_API = '1'\n{SOUND.format(name='acme')}")
-    error = broken(site)
+    error = catch_broken(site)
     assert (error.code, error.fix) == ("LC502", "LLMCORE_API = 1")
 
 
@@ -226,7 +226,7 @@ def test_a_misspelt_hook_is_an_error_with_the_nearest_name(site: Site) -> None:
     file = site.install(
         "acme-one", SOUND.format(name="acme").replace("storage_providers", "storage_provider")
     )
-    assert broken(site).render() == dedent(f"""\
+    assert catch_broken(site).render() == dedent(f"""\
         error[LC106]: plugin `acme-one 1.0` implements a hook that does not exist: `llmcore_storage_provider`
          --> {file}:3
           = expected: llmcore_cache_providers, llmcore_llm_providers, llmcore_observers, llmcore_storage_providers, llmcore_tables, llmcore_voice_providers
@@ -236,14 +236,14 @@ def test_a_misspelt_hook_is_an_error_with_the_nearest_name(site: Site) -> None:
 
 def test_a_misspelt_hook_next_to_a_correct_one_is_an_error(site: Site) -> None:
     site.install("acme-one", SOUND.format(name="acme") + "@hookimpl\ndef something_else(): ...\n")
-    error = broken(site)
+    error = catch_broken(site)
     assert error.message == "plugin `acme-one 1.0` implements a hook that does not exist: `something_else`"
     assert error.suggestion is None
 
 
 def test_a_hook_with_unknown_arguments_is_an_error(site: Site) -> None:
     file = site.install("acme-one", SOUND.format(name="acme").replace("providers()", "providers(config)"))
-    assert broken(site).render() == dedent(f"""\
+    assert catch_broken(site).render() == dedent(f"""\
         error[LC106]: plugin `acme-one 1.0` implements a hook with other arguments than specified
          --> {file}
           = expected: def llmcore_storage_providers():
@@ -254,21 +254,21 @@ def test_a_hook_with_unknown_arguments_is_an_error(site: Site) -> None:
 
 def test_a_module_without_the_hook_of_its_kind_says_which_it_lacks(site: Site) -> None:
     site.install("acme-one", SOUND.format(name="acme"), kind="voice")
-    error = broken(site, "voice")
+    error = catch_broken(site, "voice")
     assert error.message == "plugin `acme-one 1.0` has no hook `llmcore_voice_providers`"
     assert error.fix == "def llmcore_voice_providers():"
 
 
 def test_a_hook_without_its_marker_is_distinguished_from_a_missing_one(site: Site) -> None:
     site.install("acme-one", SOUND.format(name="acme").replace("@hookimpl", ""))
-    error = broken(site)
+    error = catch_broken(site)
     assert error.message == "plugin `acme-one 1.0` has `llmcore_storage_providers` without `@hookimpl`"
     assert error.fix == "@hookimpl"
 
 
 def test_a_yielded_name_that_differs_from_the_entry_is_reported_with_both(site: Site) -> None:
     site.install("acme-one", SOUND.format(name="akme"))
-    assert str(broken(site)) == dedent("""\
+    assert str(catch_broken(site)) == dedent("""\
         plugin `acme-one 1.0` yields `akme` from `llmcore_storage_providers`, but its entry point has the name `acme`
           = expected: the same name in both
           = fix: Provider(name="acme", ...)""")
@@ -292,7 +292,7 @@ def test_a_yielded_name_that_differs_from_the_entry_is_reported_with_both(site: 
 )  # fmt: skip
 def test_a_hook_that_does_not_yield_providers_is_broken(site: Site, body: str, said: str) -> None:
     site.install("acme-one", SOUND.partition("    yield")[0] + f"    {body}\n")
-    assert broken(site).message.startswith(f"plugin `acme-one 1.0` {said}")
+    assert catch_broken(site).message.startswith(f"plugin `acme-one 1.0` {said}")
 
 
 def test_a_hook_that_is_a_coroutine_is_broken_and_python_does_not_warn(site: Site) -> None:
@@ -300,7 +300,7 @@ def test_a_hook_that_is_a_coroutine_is_broken_and_python_does_not_warn(site: Sit
         "acme-one",
         SOUND.partition("@hookimpl")[0] + "@hookimpl\nasync def llmcore_storage_providers(): ...\n",
     )
-    assert "returns an object of type coroutine" in broken(site).message
+    assert "returns an object of type coroutine" in catch_broken(site).message
 
 
 @pytest.mark.parametrize(

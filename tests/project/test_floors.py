@@ -256,7 +256,7 @@ def test_a_contract_has_no_implementation(path: Path) -> None:
     assert not own, f"move these to llmcore/support/: {[node.name for node in own]}"
 
 
-def _declared_by(pyproject: Path) -> set[str]:
+def _read_declared(pyproject: Path) -> set[str]:
     project = tomllib.loads(pyproject.read_text())["project"]
     extras = project.get("optional-dependencies", {}).values()
     names = [re.split(r"[^\w.-]", line, maxsplit=1)[0] for line in sum(extras, project["dependencies"])]
@@ -266,7 +266,7 @@ def _declared_by(pyproject: Path) -> set[str]:
 @pytest.mark.parametrize("package", PACKAGES, ids=lambda package: package.name)
 def test_every_import_is_of_something_declared(package: Path) -> None:
     # The host's own dependencies come with it, so a plugin may count on them.
-    declared = _declared_by(ROOT / "pyproject.toml") | _declared_by(package.parent / "pyproject.toml")
+    declared = _read_declared(ROOT / "pyproject.toml") | _read_declared(package.parent / "pyproject.toml")
     undeclared = {
         f"{path.relative_to(ROOT)}:{found.line}: {found.name} is in no `dependencies` of its pyproject.toml"
         for path in package.rglob("*.py")

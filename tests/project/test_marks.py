@@ -19,7 +19,7 @@ FILES = (
 QUICK = "not slow and not process and not server"
 
 
-def selected(marks: str) -> set[str]:
+def select(marks: str) -> set[str]:
     """Return those of FILES that have tests with *marks*."""
     command = [
         sys.executable,
@@ -47,7 +47,7 @@ def selected(marks: str) -> set[str]:
     ],
 )
 def test_a_mark_selects_its_tests(marks: str, files: set[str]) -> None:
-    assert selected(marks) == files
+    assert select(marks) == files
 
 
 def test_make_quick_leaves_out_all_three() -> None:

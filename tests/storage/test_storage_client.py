@@ -136,13 +136,13 @@ def test_streams_copies_and_moves_work_with_every_backend(storage: StorageClient
 
 
 def test_the_async_methods_do_the_same(storage: StorageClient) -> None:
-    async def given() -> AsyncIterator[bytes]:
+    async def give_pieces() -> AsyncIterator[bytes]:
         for piece in (b"one ", b"two"):
             await asyncio.sleep(0)
             yield piece
 
     async def main() -> None:
-        for source in (given(), [b"one ", b"two"], io.BytesIO(b"one two")):
+        for source in (give_pieces(), [b"one ", b"two"], io.BytesIO(b"one two")):
             await storage.asave_stream("a/file.txt", source)
             assert b"".join([piece async for piece in storage.aload_stream("a/file.txt")]) == b"one two"
         await storage.acopy("a/file.txt", "a/twin.txt")
@@ -164,7 +164,7 @@ class Own(Exception):
 
 
 def test_an_exception_of_a_source_is_passed_on_unchanged(storage: StorageClient) -> None:
-    def broken() -> Iterator[bytes]:
+    def break_off() -> Iterator[bytes]:
         yield b"x"
         raise Own
 
@@ -174,8 +174,8 @@ def test_an_exception_of_a_source_is_passed_on_unchanged(storage: StorageClient)
 
     storage.save("file", b"old")
     with pytest.raises(Own):
-        storage.save_stream("file", broken())
-    for source in (broken(), abroken()):
+        storage.save_stream("file", break_off())
+    for source in (break_off(), abroken()):
         with pytest.raises(Own):
             asyncio.run(storage.asave_stream("file", source))
     assert storage.load("file") == b"old"

@@ -24,7 +24,7 @@ def upstream() -> Iterator[Simulator]:
 
 
 @contextmanager
-def asked(
+def ask(
     upstream: Simulator, *, stream: bool = False, model: str = "m"
 ) -> Iterator[http.client.HTTPConnection]:
     body = {"model": model, "stream": stream, "messages": [{"role": "user", "content": "one two three four"}]}
@@ -36,7 +36,7 @@ def asked(
 def answer(
     upstream: Simulator, *, stream: bool = False, model: str = "m"
 ) -> tuple[int, dict[str, str], bytes]:
-    with asked(upstream, stream=stream, model=model) as connection, connection.getresponse() as response:
+    with ask(upstream, stream=stream, model=model) as connection, connection.getresponse() as response:
         return response.status, dict(response.headers), response.read()
 
 
@@ -92,7 +92,7 @@ def test_faults_strike_in_the_order_in_which_they_were_queued(upstream: Simulato
 
 def test_a_hanging_answer_ends_when_the_client_goes(upstream: Simulator) -> None:
     upstream.fail(Fault.hang())
-    with asked(upstream):
+    with ask(upstream):
         upstream.wait_for_requests(1)
         assert upstream.in_flight == 1
     assert upstream.wait_for(lambda: upstream.in_flight == 0)
@@ -106,7 +106,7 @@ def test_a_hanging_connection_does_not_outlive_close_and_reset(
     upstream: Simulator, fault: Fault, end: str
 ) -> None:
     upstream.fail(fault)
-    with asked(upstream, stream=True) as connection:
+    with ask(upstream, stream=True) as connection:
         upstream.wait_for_requests(1)
         upstream.close() if end == "close" else upstream.reset()
         with pytest.raises((http.client.HTTPException, ConnectionError)):
@@ -162,7 +162,7 @@ def test_a_reset_ends_the_connection_at_once(upstream: Simulator, *, stream: boo
 
 def test_a_reset_can_come_in_the_middle_of_a_stream(upstream: Simulator) -> None:
     upstream.fail(Fault.reset(after=2))
-    with asked(upstream, stream=True) as connection, connection.getresponse() as response:
+    with ask(upstream, stream=True) as connection, connection.getresponse() as response:
         assert response.status == 200
         with pytest.raises((ConnectionResetError, http.client.IncompleteRead)) as caught:
             response.read()
@@ -172,7 +172,7 @@ def test_a_reset_can_come_in_the_middle_of_a_stream(upstream: Simulator) -> None
 
 def test_a_stalled_stream_sends_its_first_events_then_nothing(upstream: Simulator) -> None:
     upstream.fail(Fault.stall(after=2))
-    with asked(upstream, stream=True) as connection, connection.getresponse() as response:
+    with ask(upstream, stream=True) as connection, connection.getresponse() as response:
         first = [response.readline() for _ in range(4)]
         assert [line.startswith(b"data: ") for line in first] == [True, False, True, False]
         assert connection.sock is not None
@@ -264,7 +264,7 @@ def test_a_big_answer_is_right_and_as_big_as_asked(upstream: Simulator, *, strea
 
 def test_a_big_answer_ends_when_its_client_disconnects(upstream: Simulator) -> None:
     upstream.fail(Fault.big_body(500))
-    with asked(upstream) as connection:
+    with ask(upstream) as connection:
         assert connection.sock is not None
         connection.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         with connection.getresponse() as response:

@@ -46,7 +46,7 @@ def client(upstream: Simulator) -> Iterator[openai.OpenAI]:
         yield made
 
 
-def said(client: openai.OpenAI, text: str = TEXT, form: Any = "mp3", **more: Any) -> bytes:
+def speak_text(client: openai.OpenAI, text: str = TEXT, form: Any = "mp3", **more: Any) -> bytes:
     answer = client.audio.speech.create(
         model="tts-1", voice="alloy", input=text, response_format=form, **more
     )
@@ -87,7 +87,7 @@ def test_a_wav_that_is_sent_whole_states_its_length(eleven: ElevenLabs) -> None:
 
 
 def test_opus_comes_in_pages_of_which_the_last_says_so(client: openai.OpenAI) -> None:
-    audio = said(client, TEXT * 40, "opus")
+    audio = speak_text(client, TEXT * 40, "opus")
     pages = audio.split(b"OggS")[1:]
     assert b"OpusHead" in pages[0]
     assert [page[1] for page in pages] == [2, 0, *[0] * (len(pages) - 3), 4]
@@ -96,21 +96,21 @@ def test_opus_comes_in_pages_of_which_the_last_says_so(client: openai.OpenAI) ->
 
 
 def test_flac_aac_and_pcm_begin_as_they_should(client: openai.OpenAI) -> None:
-    assert said(client, form="flac")[:8] == b"fLaC\x80\x00\x00\x22"
-    aac = said(client, form="aac")
+    assert speak_text(client, form="flac")[:8] == b"fLaC\x80\x00\x00\x22"
+    aac = speak_text(client, form="aac")
     size = (aac[3] & 3) << 11 | aac[4] << 3 | aac[5] >> 5
     assert {aac[at : at + 2] for at in range(0, len(aac), size)} == {b"\xff\xf1"}
-    assert len(said(client, form="pcm")) == round(len(TEXT) * 0.02 * 24000) * 2
+    assert len(speak_text(client, form="pcm")) == round(len(TEXT) * 0.02 * 24000) * 2
 
 
 def test_the_same_text_sounds_the_same_and_another_otherwise(client: openai.OpenAI) -> None:
     for form in ("mp3", "opus", "flac", "pcm"):
-        assert said(client, form=form) == said(client, form=form)
-        assert said(client, form=form) != said(client, TEXT[::-1], form)
+        assert speak_text(client, form=form) == speak_text(client, form=form)
+        assert speak_text(client, form=form) != speak_text(client, TEXT[::-1], form)
 
 
 def test_twice_the_speed_takes_half_the_time(client: openai.OpenAI) -> None:
-    assert 2 * len(said(client, form="pcm", speed=2)) == len(said(client, form="pcm"))
+    assert 2 * len(speak_text(client, form="pcm", speed=2)) == len(speak_text(client, form="pcm"))
 
 
 def test_a_stream_comes_in_several_pieces(
@@ -237,7 +237,7 @@ def test_faults_strike_in_the_vendors_shape(upstream: Simulator, eleven: ElevenL
 
 
 def test_a_missing_and_a_wrong_key_are_refused(web: httpx.Client) -> None:
-    def told_with(key: str | None) -> str | None:
+    def ask_with(key: str | None) -> str | None:
         name: str | None = (
             ElevenLabs(api_key=key, base_url=strict.url, httpx_client=web).voices.get(ADAM).name
         )
@@ -245,15 +245,15 @@ def test_a_missing_and_a_wrong_key_are_refused(web: httpx.Client) -> None:
 
     with Simulator(api_keys={"right"}) as strict:
         with pytest.raises(ApiError, match="needs_authorization"):
-            told_with(None)
+            ask_with(None)
         with pytest.raises(ApiError, match="invalid_api_key"):
-            told_with("wrong")
-        assert told_with("right") == "Adam"
+            ask_with("wrong")
+        assert ask_with("right") == "Adam"
 
 
 def test_openais_limit_and_voices_are_held(client: openai.OpenAI) -> None:
     with pytest.raises(openai.BadRequestError, match="at most 4096 characters"):
-        said(client, "x" * 4097)
+        speak_text(client, "x" * 4097)
     with pytest.raises(openai.BadRequestError, match="marin"):
         client.audio.speech.create(model="tts-1", voice="nobody", input=TEXT)
 

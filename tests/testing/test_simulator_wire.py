@@ -25,7 +25,7 @@ def upstream() -> Iterator[Simulator]:
         yield simulator
 
 
-def spoken(upstream: Simulator, *parts: bytes) -> bytes:
+def exchange(upstream: Simulator, *parts: bytes) -> bytes:
     port = int(upstream.url.rpartition(":")[2])
     with closing(socket.create_connection(("127.0.0.1", port), timeout=30)) as connection:
         for part in parts:
@@ -36,21 +36,21 @@ def spoken(upstream: Simulator, *parts: bytes) -> bytes:
         return heard
 
 
-def sized(body: bytes, *, close: bool = False) -> bytes:
+def make_request(body: bytes, *, close: bool = False) -> bytes:
     last = b"Connection: close\r\n" if close else b""
     return HEAD + last + b"Content-Length: %d\r\n\r\n" % len(body) + body
 
 
 def test_requests_on_one_connection_are_answered_in_their_order(upstream: Simulator) -> None:
     first = CHAT.replace(b"Hi", b"first")
-    heard = spoken(upstream, sized(first) + sized(CHAT, close=True))
+    heard = exchange(upstream, make_request(first) + make_request(CHAT, close=True))
     assert heard.count(b"HTTP/1.1 200 OK\r\n") == 2
     assert 0 < heard.find(b"to: first") < heard.find(b"to: Hi")
 
 
 def test_a_pipelined_request_waits_for_a_slow_one_before_it(upstream: Simulator) -> None:
     upstream.fail(Fault.slow(0.01))
-    heard = spoken(upstream, sized(CHAT.replace(b"Hi", b"first")) + sized(CHAT, close=True))
+    heard = exchange(upstream, make_request(CHAT.replace(b"Hi", b"first")) + make_request(CHAT, close=True))
     assert 0 < heard.find(b"to: first") < heard.find(b"to: Hi")
 
 
@@ -59,7 +59,7 @@ def test_a_chunked_body_is_read(upstream: Simulator) -> None:
         b"%x;ext=1\r\n%b\r\n" % (len(CHAT[i : i + 7]), CHAT[i : i + 7]) for i in range(0, len(CHAT), 7)
     )
     head = HEAD + b"Connection: close\r\nTransfer-Encoding: chunked\r\n\r\n"
-    assert b"answer to: Hi" in spoken(upstream, head, chunks, b"0\r\n\r\n")
+    assert b"answer to: Hi" in exchange(upstream, head, chunks, b"0\r\n\r\n")
     assert upstream.requests[-1].raw == CHAT
 
 
@@ -75,7 +75,7 @@ def test_a_client_that_asks_for_leave_gets_it(upstream: Simulator) -> None:
 
 def test_http_1_0_gets_a_stream_without_chunks(upstream: Simulator) -> None:
     body = CHAT.replace(b'"m"', b'"m", "stream": true')
-    heard = spoken(upstream, sized(body).replace(b"HTTP/1.1", b"HTTP/1.0"))
+    heard = exchange(upstream, make_request(body).replace(b"HTTP/1.1", b"HTTP/1.0"))
     head, _, events = heard.partition(b"\r\n\r\n")
     assert b"transfer-encoding" not in head
     assert events.startswith(b"data: ")
@@ -98,12 +98,12 @@ def test_http_1_0_gets_a_stream_without_chunks(upstream: Simulator) -> None:
 def test_an_invalid_request_is_rejected_and_the_connection_closed(
     upstream: Simulator, raw: bytes, status: int
 ) -> None:
-    assert spoken(upstream, raw).startswith(b"HTTP/1.1 %d " % status)
+    assert exchange(upstream, raw).startswith(b"HTTP/1.1 %d " % status)
 
 
-@given(st.lists(st.integers(0, len(sized(CHAT)) * 2), max_size=8).map(sorted))
+@given(st.lists(st.integers(0, len(make_request(CHAT)) * 2), max_size=8).map(sorted))
 def test_a_request_is_the_same_however_it_was_cut_on_its_way(cuts: list[int]) -> None:
-    raw = sized(CHAT) * 2
+    raw = make_request(CHAT) * 2
     parser, taken = RequestParser(), []
     for start, end in zip([0, *cuts], [*cuts, len(raw)], strict=True):
         parser.feed(raw[start:end])

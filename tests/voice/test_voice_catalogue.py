@@ -25,7 +25,7 @@ ASKED: dict[str, tuple[Any, ...]] = {
 LONG_S = 30.0
 
 
-def ended(call: Callable[[], Any]) -> BaseException | None:
+def run_to_end(call: Callable[[], Any]) -> BaseException | None:
     """Return what *call* raised; fail where it does not come to an end."""
     raised: list[BaseException | None] = []
 
@@ -63,7 +63,7 @@ def test_the_deadline_holds_for_all_that_is_asked_of_voices(method: str, variant
                 return getattr(core.voice, method)(*ASKED[method], **given)
             return asyncio.run(getattr(core.voice, "a" + method)(*ASKED[method], **given))
 
-        assert type(ended(call)) is Timeout
+        assert type(run_to_end(call)) is Timeout
 
 
 @pytest.mark.parametrize("variant", ["sync", "async"])

@@ -13,7 +13,7 @@ from llmcore.errors import BadRequest, VoiceError
 HALF = "a\ud83d"
 
 
-def called(client: Any, method: str, given: dict[str, Any]) -> None:
+def call_method(client: Any, method: str, given: dict[str, Any]) -> None:
     made = getattr(client, method)("Hello.", **given)
     if method.startswith("a"):
         asyncio.run(made)
@@ -43,7 +43,7 @@ def test_impossible_texts_and_settings_are_rejected(
     speaker: Any, voice: Any, method: str, given: dict[str, Any]
 ) -> None:
     with pytest.raises(BadRequest) as caught:
-        called(voice, method, given)
+        call_method(voice, method, given)
     assert min(given) in caught.value.message
     assert speaker.requests == []
 
@@ -105,4 +105,4 @@ def test_tags_are_one_text_or_several(voice: Any) -> None:
 def test_a_chat_takes_no_odd_user_or_tags_either(method: str, given: dict[str, Any]) -> None:
     llm = llmcore.load({"llm": {"provider": "echo"}}).llm
     with pytest.raises(BadRequest, match=f"^{min(given)} (must|contains)"):
-        called(llm, method, given)
+        call_method(llm, method, given)

@@ -24,12 +24,12 @@ def test_moments_never_run_backwards_and_end_with_the_speech(
 ) -> None:
     text = "".join(f"{sentence}x. " for sentence in sentences)
 
-    def told(self: Any, text: str, voice: str | None = None, **given: Any) -> Speech:
+    def speak_timed(self: Any, text: str, voice: str | None = None, **given: Any) -> Speech:
         speech: Speech = self.synthesize(text, voice, **given)
         times = tuple((letter, data.draw(_TIMES), data.draw(_TIMES)) for letter in text)
         return msgspec.structs.replace(speech, alignment=times)
 
-    speaker.Speaker.synthesize_with_timestamps = told
+    speaker.Speaker.synthesize_with_timestamps = speak_timed
     voice = llmcore.load({"voice": {"provider": "speaker"}, "cache": {"provider": "memory"}}).voice
     speech = voice.synthesize_with_timestamps(text, cache=cache)
     times = [time for _, begins, ends in speech.alignment for time in (begins, ends)]

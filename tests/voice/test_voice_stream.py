@@ -19,7 +19,7 @@ def core_of(options: dict[str, Any] | None = None, **more: Any) -> llmcore.Core:
     return llmcore.load({"voice": voice, "cache": {"provider": "memory"}})
 
 
-def streamed(core: llmcore.Core, variant: str, text: str = TEXT, **given: Any) -> list[bytes]:
+def read_stream(core: llmcore.Core, variant: str, text: str = TEXT, **given: Any) -> list[bytes]:
     if variant == "sync":
         return list(core.voice.stream(text, **given))
 
@@ -35,7 +35,7 @@ def variant(request: pytest.FixtureRequest) -> str:
 
 
 def test_the_pieces_joined_are_one_file_whose_length_is_not_known_yet(speaker: Any, variant: str) -> None:
-    pieces = streamed(core_of(), variant)
+    pieces = read_stream(core_of(), variant)
     audio = b"".join(pieces)
     assert len(pieces) > 10
     assert (audio[:4], audio[4:8], audio[40:44]) == (b"RIFF", b"\xff" * 4, b"\xff" * 4)
@@ -44,7 +44,7 @@ def test_the_pieces_joined_are_one_file_whose_length_is_not_known_yet(speaker: A
 
 
 def test_raw_samples_are_passed_on_as_they_come(speaker: Any, variant: str) -> None:
-    audio = b"".join(streamed(core_of({"format": "pcm"}), variant))
+    audio = b"".join(read_stream(core_of({"format": "pcm"}), variant))
     assert audio == b"".join(speaker.samples(each) for each in SAID)
 
 
@@ -60,12 +60,12 @@ def test_half_a_sample_at_the_end_of_a_piece_does_not_shift_the_next(
         ]
         core = core_of({"format": kind})
         streams = way == "streamed"
-        audio = b"".join(streamed(core, variant)) if streams else core.voice.synthesize(TEXT).audio
+        audio = b"".join(read_stream(core, variant)) if streams else core.voice.synthesize(TEXT).audio
         assert audio[0 if kind == "pcm" else 44 :] == wanted, way
 
 
 def test_a_text_of_one_piece_is_passed_on_byte_for_byte(speaker: Any, variant: str) -> None:
-    audio = b"".join(streamed(core_of(), variant, "Hello."))
+    audio = b"".join(read_stream(core_of(), variant, "Hello."))
     assert audio == speaker.wav(speaker.samples("Hello."))
 
 
@@ -79,9 +79,9 @@ def test_the_first_bytes_are_given_before_the_rest_is_asked_for(speaker: Any) ->
 
 def test_streamed_audio_is_cached_and_cached_audio_is_streamed(speaker: Any, variant: str) -> None:
     core = core_of()
-    first = b"".join(streamed(core, variant))
+    first = b"".join(read_stream(core, variant))
     assert core.voice.synthesize(TEXT).cached
-    assert b"".join(streamed(core, variant)) == first
+    assert b"".join(read_stream(core, variant)) == first
     assert len(speaker.requests) == 3
 
 
@@ -128,11 +128,11 @@ def test_an_error_before_the_first_byte_is_tried_again_and_one_after_it_is_not(
 ) -> None:
     core = core_of()
     speaker.script.append(RateLimited("later", retry_after=0.0))
-    assert streamed(core, variant, "Hello.")
+    assert read_stream(core, variant, "Hello.")
     assert len(speaker.requests) == 2
     speaker.script.append([speaker.wav(bytes(1600))[:200], Unavailable("reset")])
     with pytest.raises(Unavailable, match="reset"):
-        streamed(core, variant, "Other.")
+        read_stream(core, variant, "Other.")
     assert len(speaker.requests) == 3
 
 
@@ -149,7 +149,7 @@ def test_a_fallback_takes_over_before_the_first_byte_only(speaker: Any) -> None:
 
 def test_a_provider_that_does_not_stream_is_streamed_whole(speaker: Any, variant: str) -> None:
     core = llmcore.load({"voice": {"provider": "mute"}, "cache": {"provider": "memory"}})
-    assert b"".join(streamed(core, variant)) == speaker.wav(speaker.samples(TEXT))
+    assert b"".join(read_stream(core, variant)) == speaker.wav(speaker.samples(TEXT))
 
 
 def test_readers_of_one_text_at_once_share_one_request(speaker: Any) -> None:

@@ -42,7 +42,7 @@ def provider(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-def configured(upstream: Simulator, provider: str, **more: Any) -> dict[str, Any]:
+def make_settings(upstream: Simulator, provider: str, **more: Any) -> dict[str, Any]:
     """Return the settings, of which one word says who speaks."""
     return {
         "voice": {
@@ -55,7 +55,7 @@ def configured(upstream: Simulator, provider: str, **more: Any) -> dict[str, Any
     }
 
 
-def heard(audio: bytes) -> tuple[float, int]:
+def decode(audio: bytes) -> tuple[float, int]:
     """Return the seconds and the rate of a file, as a library that is not ours decodes it."""
     samples, rate = soundfile.read(io.BytesIO(audio))
     return len(samples) / rate, rate
@@ -70,10 +70,10 @@ def application(core: llmcore.Core) -> tuple[Speech, bytes]:
 
 
 def test_one_application_speaks_with_each_vendor_by_one_word(upstream: Simulator, provider: str) -> None:
-    with llmcore.load(configured(upstream, provider)) as core:
+    with llmcore.load(make_settings(upstream, provider)) as core:
         speech, streamed = application(core)
         again = core.voice.synthesize(STORY, format="wav")
-    seconds, rate = heard(speech.audio)
+    seconds, rate = decode(speech.audio)
     assert (speech.provider, speech.format, speech.sample_rate_hz) == (provider, "wav", rate)
     assert seconds == pytest.approx(speech.duration_s, abs=0.01)
     assert seconds > 1.5
@@ -89,7 +89,7 @@ def test_one_application_speaks_with_each_vendor_by_one_word(upstream: Simulator
 
 
 def test_common_settings_are_accepted_by_every_provider(upstream: Simulator, provider: str) -> None:
-    with llmcore.load(configured(upstream, provider)) as core:
+    with llmcore.load(make_settings(upstream, provider)) as core:
         speech = core.voice.synthesize("Guten Tag.", format="wav", speed=1.1, language="de")
         with pytest.raises(BadRequest):
             core.voice.synthesize("Guten Tag.", language=7)  # type: ignore[arg-type]
@@ -103,7 +103,7 @@ def test_common_settings_are_accepted_by_every_provider(upstream: Simulator, pro
 def test_the_words_of_the_vendor_are_returned_unchanged(provider: str, form: str) -> None:
     """Held against the same words of the voice itself: length, rate, and when it is loud and when quiet."""
     with Simulator(api_keys={KEY}, voice="espeak") as speaking:
-        with llmcore.load(configured(speaking, provider)) as core:
+        with llmcore.load(make_settings(speaking, provider)) as core:
             speech = core.voice.synthesize(STORY, format=form, cache=False)
             streamed = b"".join(core.voice.stream(STORY, format=form, cache=False))
         pieces = speaking.counts["speech"]
@@ -136,9 +136,9 @@ def likeness(one: Any, other: Any) -> float:
 @pytest.mark.parametrize("provider", ["elevenlabs", "openai"])
 @pytest.mark.parametrize("form", ["mp3", "opus", "wav"])
 def test_audio_of_the_vendors_decodes_in_every_format(upstream: Simulator, provider: str, form: str) -> None:
-    with llmcore.load(configured(upstream, provider)) as core:
+    with llmcore.load(make_settings(upstream, provider)) as core:
         speech = core.voice.synthesize(STORY, format=form)
-    seconds, _ = heard(speech.audio)
+    seconds, _ = decode(speech.audio)
     assert seconds == pytest.approx(len(STORY) * 0.02, abs=0.3)
     assert speech.duration_s == pytest.approx(seconds, abs=0.1)
 
@@ -147,7 +147,7 @@ def test_audio_of_the_vendors_decodes_in_every_format(upstream: Simulator, provi
     ("provider", "each"), [("elevenlabs", Decimal("0.00008")), ("openai", Decimal("0.000015"))]
 )
 def test_a_changed_sentence_pays_for_one(upstream: Simulator, provider: str, each: Decimal) -> None:
-    with llmcore.load(configured(upstream, provider)) as core:
+    with llmcore.load(make_settings(upstream, provider)) as core:
         core.voice.synthesize(STORY)
         asked = upstream.counts["speech"]
         changed = core.voice.synthesize(STORY.replace("Nobody answers", "Ann answers"))
@@ -161,18 +161,18 @@ def test_a_hundred_thousand_characters_are_spoken_in_pieces_that_fit(
     upstream: Simulator, provider: str
 ) -> None:
     text = "It rains, and it does not stop to rain. " * 2500
-    with llmcore.load(configured(upstream, provider)) as core:
+    with llmcore.load(make_settings(upstream, provider)) as core:
         speech = core.voice.synthesize(text, cache=False, format="mp3")
     most = 10_000 if provider == "elevenlabs" else 4096
     sent = [request.body.get("text") or request.body.get("input") for request in upstream.requests]
     assert max(map(len, sent)) <= most
     assert speech.characters == sum(map(len, sent))
     assert len(sent) <= 100_000 // most + 3
-    assert heard(speech.audio)[0] == pytest.approx(2000, rel=0.01)
+    assert decode(speech.audio)[0] == pytest.approx(2000, rel=0.01)
 
 
 def test_a_request_names_the_earlier_pieces(upstream: Simulator) -> None:
-    with llmcore.load(configured(upstream, "elevenlabs")) as core:
+    with llmcore.load(make_settings(upstream, "elevenlabs")) as core:
         core.voice.synthesize(STORY, cache=False)
         core.voice.synthesize(STORY, cache=True)
     bodies = [request.body for request in upstream.requests[1:]]
@@ -181,23 +181,23 @@ def test_a_request_names_the_earlier_pieces(upstream: Simulator) -> None:
 
 
 def test_the_text_after_is_sent_only_with_the_last_piece(upstream: Simulator) -> None:
-    with llmcore.load(configured(upstream, "elevenlabs")) as core:
+    with llmcore.load(make_settings(upstream, "elevenlabs")) as core:
         core.voice.synthesize("One. Two. Three.", next_request_ids=["later"])
     told = {sent.body["text"]: sent.body.get("next_request_ids") for sent in upstream.requests}
     assert told == {"One.": None, "Two.": None, "Three.": ["later"]}
 
 
 def test_every_character_has_its_moment_across_the_pieces(upstream: Simulator) -> None:
-    with llmcore.load(configured(upstream, "elevenlabs")) as core:
+    with llmcore.load(make_settings(upstream, "elevenlabs")) as core:
         speech = core.voice.synthesize_with_timestamps(STORY, format="wav")
     assert "".join(character for character, _, _ in speech.alignment) == STORY
     starts = [start for _, start, _ in speech.alignment]
     assert starts == sorted(starts)
-    assert speech.alignment[-1][2] == pytest.approx(heard(speech.audio)[0], abs=0.05)
+    assert speech.alignment[-1][2] == pytest.approx(decode(speech.audio)[0], abs=0.05)
 
 
 def test_a_voice_that_fails_is_followed_by_another(upstream: Simulator) -> None:
-    settings = configured(upstream, "elevenlabs")
+    settings = make_settings(upstream, "elevenlabs")
     settings["voice"]["fallback"] = ["openai", "espeak"]
     upstream.fail(Fault.status(401, code="quota_exceeded"), times=None, path="text-to-speech")
     with llmcore.load(settings) as core:
@@ -211,7 +211,7 @@ def test_a_voice_that_fails_is_followed_by_another(upstream: Simulator) -> None:
 def test_a_fallback_that_cannot_say_it_so_does_not_keep_a_later_one_from_it(
     upstream: Simulator, given: dict[str, Any]
 ) -> None:
-    settings = configured(upstream, "openai")
+    settings = make_settings(upstream, "openai")
     settings["voice"]["fallback"] = ["elevenlabs", "espeak"]
     upstream.fail(Fault.status(401), times=None, path="audio/speech")
     with llmcore.load(settings) as core:
@@ -219,7 +219,7 @@ def test_a_fallback_that_cannot_say_it_so_does_not_keep_a_later_one_from_it(
 
 
 def test_timestamps_come_from_the_fallback_that_has_them(upstream: Simulator) -> None:
-    settings = configured(upstream, "elevenlabs")
+    settings = make_settings(upstream, "elevenlabs")
     settings["voice"]["fallback"] = ["openai", "espeak"]
     upstream.fail(Fault.status(401), times=None, path="text-to-speech")
     with llmcore.load(settings) as core:
@@ -250,11 +250,11 @@ def test_invalid_or_truncated_audio_is_never_returned(
 
     upstream.fail(fault, times=None)
     once = {"attempts": 1, "deadline": "20s"}
-    with llmcore.load(configured(upstream, provider, retry=once)) as core, pytest.raises(kinds) as caught:
+    with llmcore.load(make_settings(upstream, provider, retry=once)) as core, pytest.raises(kinds) as caught:
         speak(core)
     assert KEY not in str(caught.value)
     upstream.reset()
-    with llmcore.load(configured(upstream, provider)) as core:  # nothing of it was kept
+    with llmcore.load(make_settings(upstream, provider)) as core:  # nothing of it was kept
         assert not speak(core).cached
 
 
@@ -262,7 +262,7 @@ def test_invalid_or_truncated_audio_is_never_returned(
 @pytest.mark.parametrize("fault", [Fault.status(429, retry_after=0), Fault.status(500), Fault.reset()])
 def test_temporary_errors_are_retried_by_the_host(upstream: Simulator, provider: str, fault: Fault) -> None:
     upstream.fail(fault)
-    with llmcore.load(configured(upstream, provider)) as core:
+    with llmcore.load(make_settings(upstream, provider)) as core:
         assert core.voice.synthesize("Hello.").audio
     assert upstream.counts["requests"] == 2
 
@@ -271,12 +271,12 @@ def test_temporary_errors_are_retried_by_the_host(upstream: Simulator, provider:
 @pytest.mark.parametrize("fault", [Fault.hang(), Fault.slow(bytes_per_second=100)], ids=["hang", "slow"])
 def test_a_deadline_holds(upstream: Simulator, provider: str, fault: Fault) -> None:
     upstream.fail(fault, times=None)
-    with llmcore.load(configured(upstream, provider)) as core, pytest.raises(Timeout):
+    with llmcore.load(make_settings(upstream, provider)) as core, pytest.raises(Timeout):
         core.voice.synthesize(STORY, timeout=0.5)
 
 
 def test_an_unspeakable_text_makes_no_request(upstream: Simulator, provider: str) -> None:
-    with llmcore.load(configured(upstream, provider)) as core:
+    with llmcore.load(make_settings(upstream, provider)) as core:
         for text in ("", " \n", "a\ud83d"):
             with pytest.raises(LLMCoreError):
                 core.voice.synthesize(text)
@@ -287,12 +287,12 @@ def test_an_unspeakable_text_makes_no_request(upstream: Simulator, provider: str
 
 @pytest.mark.parametrize("provider", ["elevenlabs", "openai"])
 def test_a_missing_voice_is_reported(upstream: Simulator, provider: str) -> None:
-    with llmcore.load(configured(upstream, provider)) as core, pytest.raises(VoiceNotFound):
+    with llmcore.load(make_settings(upstream, provider)) as core, pytest.raises(VoiceNotFound):
         core.voice.synthesize("Hello.", "nobody")
 
 
 def test_a_quota_that_is_used_up_is_not_tried_again(upstream: Simulator) -> None:
     upstream.fail(Fault.status(401, code="quota_exceeded"), times=None)
-    with llmcore.load(configured(upstream, "elevenlabs")) as core, pytest.raises(QuotaExhausted):
+    with llmcore.load(make_settings(upstream, "elevenlabs")) as core, pytest.raises(QuotaExhausted):
         core.voice.synthesize("Hello.")
     assert upstream.counts["requests"] == 1

@@ -156,7 +156,7 @@ def _of_another_key(folder: Path) -> dict[str, Any]:
     return {"tls_cert_file": files.client, "tls_key_file": files.server_key}
 
 
-def _encrypted(folder: Path, password: str | None) -> dict[str, Any]:
+def _make_encrypted_key(folder: Path, password: str | None) -> dict[str, Any]:
     from cryptography.hazmat.primitives import serialization as pem
 
     files = make_certificates(folder)
@@ -179,8 +179,8 @@ def _encrypted(folder: Path, password: str | None) -> dict[str, Any]:
         (lambda folder: {"tls_key_file": make_certificates(folder).client_key}, "tls_cert_file must be the certificate of"),
         (_without_key, "tls_cert_file must be a file that holds a private key"),
         (_of_another_key, "tls_key_file must be the key of the certificate in tls_cert_file"),
-        (lambda folder: _encrypted(folder, None), "tls_key_file must be a key whose tls_key_password is given"),
-        (lambda folder: _encrypted(folder, "canary"), "tls_key_file must be a key whose tls_key_password is right"),
+        (lambda folder: _make_encrypted_key(folder, None), "tls_key_file must be a key whose tls_key_password is given"),
+        (lambda folder: _make_encrypted_key(folder, "canary"), "tls_key_file must be a key whose tls_key_password is right"),
     ],
 )  # fmt: skip
 def test_a_file_that_cannot_be_used_is_named(
@@ -205,7 +205,7 @@ def test_an_error_names_the_variable_that_selects_trusted_certificates(
 def test_an_encrypted_key_and_a_key_in_the_file_of_the_certificate_work(
     server: TLSServer, tmp_path: Path
 ) -> None:
-    options = _encrypted(tmp_path / "new", "right")
+    options = _make_encrypted_key(tmp_path / "new", "right")
     joined = tmp_path / "joined.pem"
     joined.write_bytes(server.certificates.client.read_bytes() + server.certificates.client_key.read_bytes())
     shutil.copy(server.certificates.ca, tmp_path / "ca.pem")

@@ -143,7 +143,7 @@ def test_an_event_loop_that_ends_takes_its_connections_along(server: RedisServer
     async def several() -> None:
         await asyncio.gather(*(shared.aget(f"key {n}") for n in range(5)))
 
-    def used() -> None:
+    def use_pool() -> None:
         if not by_hand:
             asyncio.run(several())
             return
@@ -158,7 +158,7 @@ def test_an_event_loop_that_ends_takes_its_connections_along(server: RedisServer
             gc.collect()
 
     for _ in range(20):
-        used()
+        use_pool()
     end = time.monotonic() + 20
     while (there := _clients(server)) > 6 and time.monotonic() < end:
         time.sleep(0.01)

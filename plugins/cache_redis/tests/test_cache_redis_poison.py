@@ -97,9 +97,9 @@ class TestPoison(Conformance):
 
     def test_a_hundred_megabytes_are_not_fetched(self, server: RedisServer) -> None:
         server.ask("SETRANGE", NAME.decode(), "100000000", "x")
-        before = _sent(server)
+        before = _read_sent_bytes(server)
         assert self.call("get", "key") is None
-        assert _sent(server) - before < 1_000_000
+        assert _read_sent_bytes(server) - before < 1_000_000
 
     def test_a_value_over_the_limit_is_neither_written_nor_fetched(self, server: RedisServer) -> None:
         self.call("set", "key", b"x" * 100_001)
@@ -120,6 +120,6 @@ def put(server: RedisServer, value: bytes) -> None:
         assert connection.recv(100) == b"+OK\r\n"
 
 
-def _sent(server: RedisServer) -> int:
+def _read_sent_bytes(server: RedisServer) -> int:
     line = next(line for line in server.ask("INFO", "stats").splitlines() if "total_net_output_bytes" in line)
     return int(line.partition(":")[2])

@@ -301,7 +301,7 @@ def test_four_processes_make_one_call_without_scripts(
         }
         command = [sys.executable, "-c", PROGRAM.format(config=config)]
         with ExitStack() as stack:
-            processes = [stack.enter_context(_started(command)) for _ in range(4)]
+            processes = [stack.enter_context(_run_command(command)) for _ in range(4)]
             for process in processes:
                 assert process.stdout is not None
                 assert process.stdout.readline() == "ready\n"
@@ -321,7 +321,7 @@ def test_four_processes_make_one_call_without_scripts(
 
 
 @contextmanager
-def _started(command: Sequence[str]) -> Iterator[subprocess.Popen[str]]:
+def _run_command(command: Sequence[str]) -> Iterator[subprocess.Popen[str]]:
     """Run a command that is killed at the end."""
     pipe = subprocess.PIPE
     with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True) as process:

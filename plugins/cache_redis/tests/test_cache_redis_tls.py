@@ -115,7 +115,7 @@ class TestHandshakes(Conformance):
                 assert other.call("get", "stored 0") == b"value"
                 timer.join()
             else:
-                assert other.run(_staggered(other.provider)) == [b"value"] * 2
+                assert other.run(_get_staggered(other.provider)) == [b"value"] * 2
             other.close()
 
     def test_commands_get_more_time_during_handshakes_which_keep_the_server_busy(
@@ -190,7 +190,7 @@ def _open_files() -> int:
     return len(list(Path("/dev/fd").iterdir()))
 
 
-async def _staggered(made: RedisCache) -> list[bytes | None]:
+async def _get_staggered(made: RedisCache) -> list[bytes | None]:
     async def late() -> bytes | None:
         await asyncio.sleep(1.5)
         return await made.aget("stored 1")

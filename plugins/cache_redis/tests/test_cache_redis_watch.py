@@ -205,11 +205,11 @@ def test_close_during_the_start_of_watching_works(
     heard: Heard = queue.Queue()
     cache, start = make(server.url), threading.Thread.start
 
-    def closed_meanwhile(thread: threading.Thread) -> None:
+    def close_and_start(thread: threading.Thread) -> None:
         cache.close()
         start(thread)
 
     with monkeypatch.context() as patch:
-        patch.setattr(threading.Thread, "start", closed_meanwhile)
+        patch.setattr(threading.Thread, "start", close_and_start)
         assert cache.watch(heard.put) is True
     assert heard.get(timeout=20) == []

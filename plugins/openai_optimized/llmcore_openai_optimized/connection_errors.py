@@ -57,7 +57,7 @@ def describe(  # noqa: PLR0911 - one for each kind of failure
         return MalformedReply(f"the answer cannot be decompressed ({what})", provider="openai")
     begun = begun or bool(_BAD_CHUNK.search(what))  # headers and body may arrive at once
     if isinstance(raised, httpx2.RemoteProtocolError) and not begun and not _NO_ANSWER.search(what):
-        return _malformed(what, address)
+        return _make_malformed(what, address)
     # httpcore lets EndOfStream of anyio through when TLS ends early.
     if not isinstance(raised, httpx2.RequestError | OSError) and type(raised).__name__ != "EndOfStream":
         return ProviderError(f"the request failed ({what})", provider="openai")
@@ -71,7 +71,7 @@ def was_sent(raised: BaseException) -> bool:
     return not isinstance(raised, _NO_CONNECTION)
 
 
-def _malformed(what: str, address: str) -> MalformedReply:
+def _make_malformed(what: str, address: str) -> MalformedReply:
     if _HEADERS_TOO_LARGE.search(what):
         return MalformedReply(
             f"{address} answered with headers that are too large ({what})",

@@ -141,11 +141,11 @@ class RequestTemplates:
                 if len(self._made) >= _MAX_TEMPLATES:
                     self._made.clear()
                 template = self._made[path, model] = RequestTemplate(
-                    self._addressed(path, model), self._account
+                    self._make_addressed(path, model), self._account
                 )
         return template
 
-    def _addressed(self, path: str, model: str) -> httpx2.Request:
+    def _make_addressed(self, path: str, model: str) -> httpx2.Request:
         try:
             if path == "/models":
                 self._client.get(path, cast_to=httpx2.Response)

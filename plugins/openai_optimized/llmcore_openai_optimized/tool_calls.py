@@ -131,12 +131,12 @@ class ToolCalls:
 
     def result(self) -> tuple[ToolCall, ...]:
         """Return the calls, ordered by index."""
-        return tuple(call.make_call() for call in self._ordered())
+        return tuple(call.make_call() for call in self._sort_calls())
 
     def document(self) -> list[dict[str, Any]]:
         """Return `tool_calls` in the format of a complete message, without the deprecated `function_call`."""
         made = []
-        for call in self._ordered():
+        for call in self._sort_calls():
             if call.key == LEGACY:
                 continue
             custom = call.kind == "custom"
@@ -145,7 +145,7 @@ class ToolCalls:
             made.append({"id": call.id, "type": call.kind, where: inner, **call.extra})
         return made
 
-    def _ordered(self) -> list[_Call]:
+    def _sort_calls(self) -> list[_Call]:
         return sorted(self.calls, key=lambda call: call.ours)
 
     def _find(self, key: int | None, call_id: str, name: str, arguments: str) -> _Call | None:

@@ -62,7 +62,7 @@ class House:
         """Return the answer's text, as it came."""
         llm = self.core.llm
 
-        async def drained() -> str:
+        async def drain() -> str:
             return "".join([delta.text async for delta in llm.astream("Tell me of rain")])
 
         match self.way:
@@ -73,7 +73,7 @@ class House:
             case "stream":
                 return "".join(delta.text for delta in llm.stream("Tell me of rain"))
             case _:
-                return asyncio.run(drained())
+                return asyncio.run(drain())
 
     def failure(self) -> ProviderError:
         """Ask; return the error that must come, which nothing hangs on."""

@@ -110,7 +110,7 @@ def as_responses(chat: dict[str, Any]) -> dict[str, Any]:
     return body
 
 
-def counted(body: dict[str, Any]) -> int:
+def count_body(body: dict[str, Any]) -> int:
     kind = get_family(body["model"])
     return count_prompt(parse_request(body), kind, get_counter(kind.encoding).count)
 
@@ -121,7 +121,7 @@ def test_the_bound_is_never_below_the_count(chat: dict[str, Any]) -> None:
     for body in (chat, as_responses(chat)):
         most = bound(body)
         assert most is not None
-        assert most >= counted(body)
+        assert most >= count_body(body)
 
 
 def test_a_request_has_the_bound_of_its_body() -> None:
@@ -189,8 +189,8 @@ ANYTHING = st.recursive(
 @settings(deadline=None, max_examples=400)
 @given(st.dictionaries(st.sampled_from(BODY_KEYS), ANYTHING))
 def test_a_body_that_holds_anything_is_counted_and_bounded(body: dict[str, Any]) -> None:
-    counted = count(body, "gpt-4o")
+    count_body = count(body, "gpt-4o")
     most = bound(body)
-    assert counted >= 0
-    assert most is None or most >= counted
-    assert counted.bound is None or counted.bound >= counted
+    assert count_body >= 0
+    assert most is None or most >= count_body
+    assert count_body.bound is None or count_body.bound >= count_body

@@ -49,7 +49,7 @@ def variant(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-def asked(text: str = "Hello", **parameters: Any) -> ChatRequest:
+def make_request(text: str = "Hello", **parameters: Any) -> ChatRequest:
     messages: Any = [{"role": "user", "content": text}]
     return ChatRequest(model=MODEL, messages=messages, parameters=parameters, timeout_s=30, idle_s=10)
 
@@ -76,7 +76,7 @@ def test_it_keeps_every_contract(provider: OpenAIProvider) -> None:
 def test_the_request_goes_out_as_it_was_given(
     upstream: Simulator, provider: OpenAIProvider, variant: str
 ) -> None:
-    complete(provider, variant, asked(temperature=0.5, max_completion_tokens=9))
+    complete(provider, variant, make_request(temperature=0.5, max_completion_tokens=9))
     sent = upstream.requests[0]
     assert (sent.method, sent.path) == ("POST", "/v1/chat/completions")
     assert list(sent.body) == ["model", "messages", "temperature", "max_completion_tokens"]
@@ -91,7 +91,7 @@ def test_organization_project_and_own_headers_go_along(upstream: Simulator, vari
         headers={"X-Team": "rain"},
     )  # fmt: skip
     provider = OpenAIProvider(options)
-    complete(provider, variant, asked())
+    complete(provider, variant, make_request())
     headers = upstream.requests[0].headers
     assert headers["openai-organization"] == "org-1"
     assert headers["openai-project"] == "proj-1"
@@ -104,7 +104,7 @@ def test_an_own_authorization_header_takes_the_keys_place(upstream: Simulator, v
         api_key=Secret("unused"), base_url=upstream.base_url, headers={"Authorization": "Bearer gateway"}
     )
     provider = OpenAIProvider(options)
-    complete(provider, variant, asked())
+    complete(provider, variant, make_request())
     assert upstream.requests[0].headers["authorization"] == "Bearer gateway"
     provider.close()
 
@@ -121,7 +121,7 @@ def test_the_whole_answer_comes_back(upstream: Simulator, provider: OpenAIProvid
             model="gpt-5.6-luna-2026-07-30",
         )
     )  # fmt: skip
-    reply = complete(provider, variant, asked())
+    reply = complete(provider, variant, make_request())
     assert (reply.text, reply.finish_reason) == ("Rain falls", "length")
     assert reply.model == "gpt-5.6-luna-2026-07-30"
     assert reply.service_tier == "priority"
@@ -141,7 +141,9 @@ def test_tool_calls_come_back_custom_ones_too(
         {"id": "c2", "type": "custom", "custom": {"name": "sql", "input": "select 1"}},
     ]
     upstream.replies(completion({"content": None, "tool_calls": calls}, finish_reason="tool_calls"))
-    reply = complete(provider, variant, asked(tools=[{"type": "function", "function": {"name": "add"}}]))
+    reply = complete(
+        provider, variant, make_request(tools=[{"type": "function", "function": {"name": "add"}}])
+    )
     assert reply.text == ""
     assert reply.tool_calls == (
         ToolCall(name="add", arguments='{"a": 1}', id="c1"),
@@ -156,14 +158,14 @@ def test_content_in_parts_is_joined(upstream: Simulator, provider: OpenAIProvide
         {"type": "text", "text": "."},
     ]
     upstream.replies(completion({"content": parts}))
-    assert provider.complete(asked()).text == "Rain."
+    assert provider.complete(make_request()).text == "Rain."
 
 
 def test_a_body_with_nan_in_it_is_still_json_that_everybody_reads(
     upstream: Simulator, provider: OpenAIProvider, variant: str
 ) -> None:
     upstream.fail(Fault.usage(prompt_tokens=float("nan")))
-    assert complete(provider, variant, asked()).raw["choices"]
+    assert complete(provider, variant, make_request()).raw["choices"]
 
 
 def test_the_models_are_listed(upstream: Simulator, provider: OpenAIProvider) -> None:
@@ -178,7 +180,7 @@ def test_values_without_a_json_form_are_rejected_before_sending(
 ) -> None:
     for value in (object(), "\ud800"):
         with pytest.raises(BadRequest) as caught:
-            complete(provider, variant, asked(user=value))
+            complete(provider, variant, make_request(user=value))
         assert caught.value.status is None
     assert upstream.requests == []
 
@@ -189,7 +191,7 @@ def test_azure_is_asked_at_its_deployment_with_its_own_key(upstream: Simulator, 
     )
     provider = OpenAIProvider(options)
     for model in ("my deployment", "other"):
-        request = msgspec.structs.replace(asked(), model=model)
+        request = msgspec.structs.replace(make_request(), model=model)
         assert complete(provider, variant, request).text
     first, second = upstream.requests
     assert first.path.startswith("/openai/deployments/my")
@@ -201,15 +203,15 @@ def test_azure_is_asked_at_its_deployment_with_its_own_key(upstream: Simulator, 
 
 def test_blocking_calls_share_one_connection(upstream: Simulator, provider: OpenAIProvider) -> None:
     for _ in range(3):
-        provider.complete(asked())
-        assert list(provider.stream(asked()))
+        provider.complete(make_request())
+        assert list(provider.stream(make_request()))
     assert upstream.counts["connections"] == 1
 
 
 def test_each_event_loop_has_its_own_connections(upstream: Simulator, provider: OpenAIProvider) -> None:
     async def twice() -> None:
-        await provider.acomplete(asked())
-        await provider.acomplete(asked())
+        await provider.acomplete(make_request())
+        await provider.acomplete(make_request())
 
     for _ in range(3):
         asyncio.run(twice())
@@ -224,27 +226,27 @@ def test_each_event_loop_has_its_own_connections(upstream: Simulator, provider: 
 
 def test_closing_from_outside_ends_the_connections_of_a_sleeping_loop(provider: OpenAIProvider) -> None:
     loop = asyncio.new_event_loop()
-    loop.run_until_complete(provider.acomplete(asked()))
+    loop.run_until_complete(provider.acomplete(make_request()))
     provider.close()
     loop.close()  # with an open connection left, its collection would warn, and warnings are errors here
 
 
 def test_a_closed_provider_opens_again(provider: OpenAIProvider, variant: str) -> None:
-    complete(provider, variant, asked())
+    complete(provider, variant, make_request())
     provider.close()
-    assert complete(provider, variant, asked()).text
+    assert complete(provider, variant, make_request()).text
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 def test_a_child_process_opens_its_own_connection(upstream: Simulator, provider: OpenAIProvider) -> None:
-    provider.complete(asked())
+    provider.complete(make_request())
     child = os.fork()
     if child == 0:
         try:
-            os._exit(0 if provider.complete(asked("child")).text.endswith("child") else 1)
+            os._exit(0 if provider.complete(make_request("child")).text.endswith("child") else 1)
         finally:
             os._exit(2)
-    assert provider.complete(asked("parent")).text.endswith("parent")
+    assert provider.complete(make_request("parent")).text.endswith("parent")
     assert os.waitpid(child, 0)[1] == 0
     assert upstream.counts["connections"] == 2

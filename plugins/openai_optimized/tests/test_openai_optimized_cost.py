@@ -68,11 +68,11 @@ def way(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-def used(provider: OpenAIProvider, way: str) -> Usage:
+def ask_for_usage(provider: OpenAIProvider, way: str) -> Usage:
     messages: Any = [{"role": "user", "content": "hi"}]
     request = ChatRequest(model="acme/unknown-9", messages=messages, timeout_s=30, idle_s=30)
 
-    async def streamed() -> list[Usage | None]:
+    async def read_stream() -> list[Usage | None]:
         return [delta.usage async for delta in provider.astream(request)]
 
     match way:
@@ -83,7 +83,7 @@ def used(provider: OpenAIProvider, way: str) -> Usage:
         case "stream":
             told = [delta.usage for delta in provider.stream(request)]
         case _:
-            told = asyncio.run(streamed())
+            told = asyncio.run(read_stream())
     (usage,) = [each for each in told if each is not None]
     return usage
 
@@ -140,7 +140,7 @@ def test_a_plausible_reported_cost_is_used(
     upstream: Upstream, provider: OpenAIProvider, way: str, told: Any, cost: str | None
 ) -> None:
     answer(upstream, way, COUNTS | told)
-    usage = used(provider, way)
+    usage = ask_for_usage(provider, way)
     assert usage.cost == (None if cost is None else Decimal(cost))
     assert (usage.input_tokens, usage.output_tokens, usage.estimated) == (8, 3, False)
 
@@ -163,14 +163,14 @@ def test_the_cost_header_of_litellm_is_used_if_usage_has_no_cost(
     upstream: Upstream, provider: OpenAIProvider, way: str, headers: dict[str, str], cost: str | None
 ) -> None:
     answer(upstream, way, COUNTS, headers=headers)
-    assert used(provider, way).cost == (None if cost is None else Decimal(cost))
+    assert ask_for_usage(provider, way).cost == (None if cost is None else Decimal(cost))
 
 
 def test_a_cost_in_usage_is_preferred_to_a_header(
     upstream: Upstream, provider: OpenAIProvider, way: str
 ) -> None:
     answer(upstream, way, COUNTS | {"cost": 0.0005}, headers={HEADER: "0.00042"})
-    assert used(provider, way).cost == Decimal("0.0005")
+    assert ask_for_usage(provider, way).cost == Decimal("0.0005")
 
 
 @pytest.mark.parametrize("way", ["stream", "astream"], indirect=True)
@@ -189,7 +189,7 @@ def test_usage_that_is_split_over_chunks_is_merged(
     upstream: Upstream, provider: OpenAIProvider, way: str, usages: tuple[Any, Any]
 ) -> None:
     answer(upstream, way, *usages)
-    assert used(provider, way) == Usage(input_tokens=8, output_tokens=3, cost=Decimal("0.5"))
+    assert ask_for_usage(provider, way) == Usage(input_tokens=8, output_tokens=3, cost=Decimal("0.5"))
 
 
 def test_details_are_merged_one_by_one() -> None:

@@ -25,11 +25,11 @@ def errors(url: str = "http://localhost/v1", **options: Any) -> Errors:
     return Errors(Account.from_options(OpenAIOptions(api_key=Secret(KEY), base_url=url, **options)))
 
 
-def reported(document: Any) -> ProviderError:
+def make_reported(document: Any) -> ProviderError:
     return errors().from_document(document, httpx2.Headers(), "gpt-6-sol", partial="Rain")
 
 
-def refused(status: int, body: Any, url: str = "http://localhost/v1", **headers: str) -> ProviderError:
+def make_error(status: int, body: Any, url: str = "http://localhost/v1", **headers: str) -> ProviderError:
     raw = body if isinstance(body, bytes) else msgspec.json.encode(body)
     return errors(url).from_status(status, httpx2.Headers(headers), raw, "gpt-6-sol")
 
@@ -117,7 +117,7 @@ REPORTS: list[tuple[Any, str, str]] = [
 @pytest.mark.parametrize(("document", "kind", "words"), REPORTS)
 def test_an_error_in_an_answer_is_found_and_has_its_class(document: Any, kind: str, words: str) -> None:
     assert is_error(document)
-    error = reported(document)
+    error = make_reported(document)
     assert type(error) is getattr(ours, kind)
     assert words in error.message
     assert error.partial == "Rain"
@@ -169,7 +169,7 @@ json_values = st.recursive(
 @given(json_values)
 def test_no_shape_breaks_the_reader(document: Any) -> None:
     is_error(document)
-    assert isinstance(reported(document), ProviderError)
+    assert isinstance(make_reported(document), ProviderError)
 
 
 def test_a_document_that_nests_for_ever_ends() -> None:
@@ -180,24 +180,26 @@ def test_a_document_that_nests_for_ever_ends() -> None:
 
 
 def test_the_status_in_a_document_wins_over_that_of_http() -> None:
-    error = refused(500, {"error": {"code": 401, "message": "Wrong key."}})
+    error = make_error(500, {"error": {"code": 401, "message": "Wrong key."}})
     assert type(error) is ours.AuthenticationFailed
     assert error.status == 500
-    assert type(refused(502, {"error": {"status": "RESOURCE_EXHAUSTED", "message": "x"}})) is ours.RateLimited
+    assert (
+        type(make_error(502, {"error": {"status": "RESOURCE_EXHAUSTED", "message": "x"}})) is ours.RateLimited
+    )
 
 
 def test_google_says_how_long_to_wait() -> None:
     details = [{"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": "34.5s"}]
     body = {"error": {"code": 429, "message": "slow", "status": "RESOURCE_EXHAUSTED", "details": details}}
-    assert refused(429, body).retry_after == 34.5
-    assert refused(429, body, **{"retry-after": "2"}).retry_after == 2
+    assert make_error(429, body).retry_after == 34.5
+    assert make_error(429, body, **{"retry-after": "2"}).retry_after == 2
 
 
 def test_a_litellm_proxy_without_a_database_is_explained() -> None:
     body = {
         "error": {"message": "No connected db.", "type": "no_db_connection", "param": None, "code": "400"}
     }
-    error = refused(400, body)
+    error = make_error(400, body)
     assert type(error) is ours.AuthenticationFailed
     assert "[llm.openai] api_key was rejected" in error.message
     assert "master key" in str(error)
@@ -220,7 +222,7 @@ def test_a_litellm_proxy_without_a_database_is_explained() -> None:
 )
 @pytest.mark.parametrize("status", [400, 413, 500])
 def test_a_request_that_is_too_long_is_not_sent_again(body: Any, status: int) -> None:
-    error = refused(status, body)
+    error = make_error(status, body)
     assert type(error) is ours.BadRequest
     assert "exceed the context length" in str(error)
 
@@ -237,7 +239,7 @@ def test_a_request_that_is_too_long_is_not_sent_again(body: Any, status: int) ->
     ],
 )
 def test_the_words_are_found_in_every_kind_of_body(body: bytes, words: str) -> None:
-    error = refused(503, body)
+    error = make_error(503, body)
     assert type(error) is ours.Unavailable
     assert words in error.message
 
@@ -249,13 +251,15 @@ def test_the_words_are_found_in_every_kind_of_body(body: bytes, words: str) -> N
 )  # fmt: skip
 @pytest.mark.parametrize("place", ["error", "detail", "message"])
 def test_no_key_leaves_a_message(secret: str, place: str) -> None:
-    shown = str(reported({place: f"the key {secret} is wrong", "code": 400}))
+    shown = str(make_reported({place: f"the key {secret} is wrong", "code": 400}))
     assert secret.rpartition("=")[2] not in shown
     assert "…" in shown
 
 
 def test_a_message_is_at_most_600_characters_long() -> None:
-    message = reported({"error": {"message": "word " * 1000, "metadata": {"raw": "more " * 1000}}}).message
+    message = make_reported(
+        {"error": {"message": "word " * 1000, "metadata": {"raw": "more " * 1000}}}
+    ).message
     assert message.partition(": ")[2] == "word " * 120 + "…"
 
 
@@ -306,7 +310,7 @@ def test_a_404_of_a_wrong_address_says_so_and_mends_it(status: int, body: bytes,
         ("http://h:1", "http://h:1/v1"),
         ("http://h:1/v1/chat/completions", "http://h:1/v1"),
     ):
-        error = refused(status, body, url, **{"content-type": kind})
+        error = make_error(status, body, url, **{"content-type": kind})
         assert type(error) is ours.NotFound
         assert "base_url" in str(error)
         assert error.fix == f"llmcore config set llm.openai.base_url {corrected}"
@@ -314,14 +318,14 @@ def test_a_404_of_a_wrong_address_says_so_and_mends_it(status: int, body: bytes,
 
 def test_a_404_of_the_model_speaks_of_the_model() -> None:
     body = {"error": {"message": "The model `gpt-6-sol` does not exist", "code": "model_not_found"}}
-    error = refused(404, body, "http://h:1")
+    error = make_error(404, body, "http://h:1")
     assert error.fix == "llmcore models"
     assert "gpt-6-sol" in str(error)
     assert "base_url" not in str(error)
 
 
 def test_a_404_without_a_cause_names_both() -> None:
-    shown = str(refused(404, b"404 page not found"))
+    shown = str(make_error(404, b"404 page not found"))
     assert "gpt-6-sol" in shown
     assert "base_url" in shown
 
@@ -352,7 +356,7 @@ def test_a_page_in_place_of_an_answer_mends_the_address() -> None:
 
 
 def test_a_redirect_error_shows_its_target() -> None:
-    error = refused(308, b"", "http://h/v1", location="https://h/v1/chat/completions?x=1")
+    error = make_error(308, b"", "http://h/v1", location="https://h/v1/chat/completions?x=1")
     assert error.fix == "llmcore config set llm.openai.base_url https://h/v1"
 
 

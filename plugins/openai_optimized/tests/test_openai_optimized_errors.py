@@ -23,7 +23,7 @@ KEY = "not-a-usual-key"
 ERRORS = Errors(Account.from_options(OpenAIOptions(api_key=Secret(KEY), base_url="http://localhost/v1")))
 
 
-def refused(status: int, body: Any = b"", **headers: str) -> ProviderError:
+def make_error(status: int, body: Any = b"", **headers: str) -> ProviderError:
     raw = body if isinstance(body, bytes) else msgspec.json.encode(body)
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     return ERRORS.from_status(status, httpx2.Headers(named), raw, "gpt-6-sol")
@@ -71,25 +71,25 @@ def error(message: str = "No.", **more: Any) -> dict[str, Any]:
     ],
 )
 def test_every_refusal_has_its_kind(status: int, body: Any, kind: str) -> None:
-    told = refused(status, body)
+    told = make_error(status, body)
     assert type(told) is getattr(ours, kind)
     assert told.status == status
     assert told.message
 
 
 def test_errors_have_the_message_and_the_request_id_of_the_server() -> None:
-    told = refused(400, error("Invalid 'temperature'."), x_request_id="req_7")
+    told = make_error(400, error("Invalid 'temperature'."), x_request_id="req_7")
     assert "Invalid 'temperature'." in told.message
     assert told.request_id == "req_7"
 
 
 def test_a_refused_key_names_its_source() -> None:
-    assert "[llm.openai] api_key was rejected" in refused(401, error("Wrong key.")).message
-    assert "[llm.openai] api_key lacks the permission" in refused(403, error("Not you.")).message
+    assert "[llm.openai] api_key was rejected" in make_error(401, error("Wrong key.")).message
+    assert "[llm.openai] api_key lacks the permission" in make_error(403, error("Not you.")).message
 
 
 def test_a_missing_model_is_named() -> None:
-    assert "gpt-6-sol" in str(refused(404, error("It does not exist.")))
+    assert "gpt-6-sol" in str(make_error(404, error("It does not exist.")))
 
 
 @pytest.mark.parametrize(
@@ -105,14 +105,14 @@ def test_a_missing_model_is_named() -> None:
     ],
 )
 def test_a_key_that_the_server_repeats_is_not_repeated(echo: str) -> None:
-    told = str(refused(401, error(echo)))
+    told = str(make_error(401, error(echo)))
     assert "…" in told
     for part in ("not-a-u", "sk-", "wxyz", "abcdef", "ABCDEFGH"):
         assert part not in told
 
 
 def test_long_words_of_a_server_are_abridged_and_on_one_line() -> None:
-    told = refused(500, ("word\n" * 10_000).encode())
+    told = make_error(500, ("word\n" * 10_000).encode())
     assert len(told.message) < 700
     assert "\n" not in told.message
 
@@ -149,8 +149,8 @@ def test_the_wait_is_read_in_all_its_forms(headers: dict[str, str], seconds: flo
 
 
 def test_a_rate_limit_error_has_retry_after() -> None:
-    assert refused(429, error(), retry_after="7").retry_after == 7
-    assert refused(503, b"", retry_after="7").retry_after == 7
+    assert make_error(429, error(), retry_after="7").retry_after == 7
+    assert make_error(503, b"", retry_after="7").retry_after == 7
 
 
 @pytest.mark.parametrize(
@@ -186,7 +186,7 @@ def test_an_unexpected_exception_becomes_an_llmcore_error() -> None:
     ],
 )
 def test_other_servers_ways_to_refuse_are_known(status: int, body: Any, kind: str) -> None:
-    assert type(refused(status, body)) is getattr(ours, kind)
+    assert type(make_error(status, body)) is getattr(ours, kind)
 
 
 @pytest.mark.parametrize(

@@ -53,7 +53,7 @@ def failure(
     """Ask in one of four ways; return the error that must come."""
     request = ChatRequest(model="gpt-6-sol", messages=MESSAGES, timeout_s=timeout_s, idle_s=idle_s)
 
-    async def drained() -> None:
+    async def drain() -> None:
         async for _ in provider.astream(request):
             pass
 
@@ -63,7 +63,7 @@ def failure(
         elif way == "stream":
             list(provider.stream(request))
         else:
-            asyncio.run(provider.acomplete(request) if way == "acomplete" else drained())
+            asyncio.run(provider.acomplete(request) if way == "acomplete" else drain())
 
     with pytest.raises(ProviderError) as caught:
         ask()

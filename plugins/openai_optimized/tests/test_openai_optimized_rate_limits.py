@@ -61,7 +61,7 @@ def test_valid_headers_are_read_and_malformed_ones_are_ignored(make: Any) -> Non
         assert (told.requests_remaining, told.requests_limit) == (None, 500)
 
 
-def asked() -> ChatRequest:
+def make_request() -> ChatRequest:
     return ChatRequest(
         model="gpt-5.6-luna", messages=[{"role": "user", "content": "Hi"}], timeout_s=30, idle_s=10
     )
@@ -70,12 +70,14 @@ def asked() -> ChatRequest:
 @pytest.mark.parametrize("variant", ["sync", "async"])
 def test_replies_and_the_last_delta_have_the_limits_of_the_server(variant: str) -> None:
     async def both(provider: OpenAIProvider) -> tuple[Reply, list[Delta]]:
-        return await provider.acomplete(asked()), [delta async for delta in provider.astream(asked())]
+        return await provider.acomplete(make_request()), [
+            delta async for delta in provider.astream(make_request())
+        ]
 
     with Simulator(headers=HEADERS) as upstream:
         provider = OpenAIProvider(OpenAIOptions(api_key=Secret("sk-test"), base_url=upstream.base_url))
         if variant == "sync":
-            reply, deltas = provider.complete(asked()), list(provider.stream(asked()))
+            reply, deltas = provider.complete(make_request()), list(provider.stream(make_request()))
         else:
             reply, deltas = asyncio.run(both(provider))
         provider.close()
@@ -89,7 +91,7 @@ def test_a_rate_limit_error_has_the_limits_of_the_server() -> None:
         upstream.fail(Fault.status(429, retry_after=1, headers=HEADERS))
         provider = OpenAIProvider(OpenAIOptions(api_key=Secret("sk-test"), base_url=upstream.base_url))
         with pytest.raises(RateLimited) as caught:
-            provider.complete(asked())
+            provider.complete(make_request())
         provider.close()
     assert caught.value.limits == SAID
 

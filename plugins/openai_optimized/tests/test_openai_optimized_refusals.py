@@ -40,7 +40,7 @@ def provider(upstream: Simulator) -> Iterator[OpenAIProvider]:
 
 
 def failure(provider: OpenAIProvider, way: str) -> ProviderError:
-    async def drained() -> None:
+    async def drain() -> None:
         async for _ in provider.astream(REQUEST):
             pass
 
@@ -53,7 +53,7 @@ def failure(provider: OpenAIProvider, way: str) -> ProviderError:
             case "stream":
                 list(provider.stream(REQUEST))
             case _:
-                asyncio.run(drained())
+                asyncio.run(drain())
 
     with pytest.raises(ProviderError) as caught:
         ask()

@@ -65,7 +65,7 @@ def provider(upstream: Upstream) -> Iterator[OpenAIProvider]:
 
 
 def failure(provider: OpenAIProvider, way: str) -> ProviderError:
-    async def drained() -> None:
+    async def drain() -> None:
         async for _ in provider.astream(REQUEST):
             pass
 
@@ -78,7 +78,7 @@ def failure(provider: OpenAIProvider, way: str) -> ProviderError:
             case "stream":
                 list(provider.stream(REQUEST))
             case _:
-                asyncio.run(drained())
+                asyncio.run(drain())
 
     with pytest.raises(ProviderError) as caught:
         ask()

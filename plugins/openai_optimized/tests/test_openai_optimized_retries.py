@@ -32,7 +32,7 @@ def surroundings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 def ask(base_url: str, way: str, **retry: Any) -> str:
     """Ask over a Core of its own; return the answer's text."""
 
-    async def drained(llm: Any) -> str:
+    async def drain(llm: Any) -> str:
         return "".join([delta.text async for delta in llm.astream("Tell me of rain")])
 
     settings = {
@@ -53,7 +53,7 @@ def ask(base_url: str, way: str, **retry: Any) -> str:
             case "stream":
                 return "".join(delta.text for delta in core.llm.stream("Tell me of rain"))
             case _:
-                return asyncio.run(drained(core.llm))
+                return asyncio.run(drain(core.llm))
 
 
 def failure(base_url: str, way: str, **retry: Any) -> LLMCoreError:

@@ -85,7 +85,7 @@ def everything_about(error: BaseException) -> list[Any]:
 
 
 def ask(provider: OpenAIProvider, way: str) -> None:
-    async def drained() -> None:
+    async def drain() -> None:
         async for _ in provider.astream(REQUEST):
             pass
 
@@ -96,7 +96,7 @@ def ask(provider: OpenAIProvider, way: str) -> None:
     elif way == "list_models":
         provider.list_models()
     else:
-        asyncio.run(provider.acomplete(REQUEST) if way == "acomplete" else drained())
+        asyncio.run(provider.acomplete(REQUEST) if way == "acomplete" else drain())
 
 
 def test_the_search_finds_a_key_that_lies_open() -> None:

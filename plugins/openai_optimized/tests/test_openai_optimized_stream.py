@@ -43,11 +43,11 @@ def variant(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-def streamed(provider: OpenAIProvider, variant: str, request: ChatRequest = REQUEST) -> list[Delta]:
-    async def collected() -> list[Delta]:
+def read_stream(provider: OpenAIProvider, variant: str, request: ChatRequest = REQUEST) -> list[Delta]:
+    async def collect() -> list[Delta]:
         return [delta async for delta in provider.astream(request)]
 
-    deltas = list(provider.stream(request)) if variant == "sync" else asyncio.run(collected())
+    deltas = list(provider.stream(request)) if variant == "sync" else asyncio.run(collect())
     return [delta for delta in deltas if delta.has_content]
 
 
@@ -97,7 +97,7 @@ WHOLE = b"".join(
 
 
 def test_a_stream_asks_for_its_usage(upstream: Simulator, provider: OpenAIProvider, variant: str) -> None:
-    streamed(provider, variant)
+    read_stream(provider, variant)
     body = upstream.requests[0].body
     assert body["stream"] is True
     assert body["stream_options"] == {"include_usage": True}
@@ -107,7 +107,7 @@ def test_stream_options_of_the_caller_are_kept(
     upstream: Simulator, provider: OpenAIProvider, variant: str
 ) -> None:
     own = {"stream_options": {"include_obfuscation": False}}
-    streamed(provider, variant, ChatRequest(model=MODEL, messages=MESSAGES, parameters=own))
+    read_stream(provider, variant, ChatRequest(model=MODEL, messages=MESSAGES, parameters=own))
     assert upstream.requests[0].body["stream_options"] == {
         "include_usage": True,
         "include_obfuscation": False,
@@ -115,7 +115,7 @@ def test_stream_options_of_the_caller_are_kept(
 
 
 def test_only_the_last_delta_has_finish_reason_usage_and_body(provider: OpenAIProvider, variant: str) -> None:
-    *deltas, last = streamed(provider, variant)
+    *deltas, last = read_stream(provider, variant)
     assert len(deltas) > 1
     assert all(delta.text and not delta.finish_reason and delta.usage is None for delta in deltas)
     assert last.finish_reason == "stop"
@@ -126,7 +126,7 @@ def test_only_the_last_delta_has_finish_reason_usage_and_body(provider: OpenAIPr
 
 
 def test_the_assembled_body_equals_that_of_a_plain_answer(provider: OpenAIProvider, variant: str) -> None:
-    last = streamed(provider, variant)[-1]
+    last = read_stream(provider, variant)[-1]
     plain = provider.complete(REQUEST)
     apart = {"id", "created"}
     mine = {key: value for key, value in json.loads(last.body).items() if key not in apart}
@@ -147,7 +147,7 @@ def test_tool_calls_come_in_pieces_and_are_whole_in_the_body(
     ]
     upstream.replies({"tool_calls": calls})
     tools = [{"type": "function", "function": {"name": name}} for name in ("add", "now")]
-    *deltas, last = streamed(
+    *deltas, last = read_stream(
         provider, variant, ChatRequest(model=MODEL, messages=MESSAGES, parameters={"tools": tools})
     )
     joined = {0: "", 1: ""}

@@ -201,13 +201,13 @@ def _cut(content: bytes) -> bytes:
     return content[:-1]
 
 
-def _flipped(content: bytes) -> bytes:
+def _flip_bit(content: bytes) -> bytes:
     return content[:-1000] + bytes([content[-1000] ^ 1]) + content[-999:]
 
 
 @pytest.mark.parametrize(
     "damage",
-    [_cut, _flipped, lambda _: b"", lambda _: b"short", lambda content: b"X" + content[1:], None],
+    [_cut, _flip_bit, lambda _: b"", lambda _: b"short", lambda content: b"X" + content[1:], None],
     ids=["cut", "flipped", "empty", "short", "another", "missing"],
 )
 def test_a_damaged_table_is_reported_and_not_used(

@@ -90,7 +90,7 @@ def once(raw: bytes) -> Callable[[socket.socket, bytes], object]:
     return lambda connection, _: connection.sendall(raw)
 
 
-def kept(connection: socket.socket, _: bytes) -> bool:
+def answer_and_keep(connection: socket.socket, _: bytes) -> bool:
     """Answer, and keep the connection."""
     connection.sendall(answer())
     return True
@@ -129,7 +129,7 @@ def way(request: pytest.FixtureRequest) -> str:
 def ask(url: str, way: str, **options: Any) -> str:
     provider = OpenAIProvider(OpenAIOptions(**{"api_key": Secret("sk-test-key"), "base_url": url, **options}))
 
-    async def drained() -> str:
+    async def drain() -> str:
         return "".join([delta.text async for delta in provider.astream(REQUEST)])
 
     async def whole() -> str:
@@ -142,7 +142,7 @@ def ask(url: str, way: str, **options: Any) -> str:
             case "stream":
                 return "".join(delta.text for delta in provider.stream(REQUEST))
             case _:
-                return asyncio.run(whole() if way == "acomplete" else drained())
+                return asyncio.run(whole() if way == "acomplete" else drain())
     finally:
         provider.close()
 

@@ -40,11 +40,11 @@ def way(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-def used(provider: OpenAIProvider, way: str, model: str = "gpt-4o-mini", **parameters: Any) -> Usage:
+def ask_for_usage(provider: OpenAIProvider, way: str, model: str = "gpt-4o-mini", **parameters: Any) -> Usage:
     """Ask in one of four ways; return the usage."""
     request = ChatRequest(model=model, messages=FRANCE, parameters=parameters, timeout_s=30, idle_s=30)
 
-    async def streamed() -> list[Usage | None]:
+    async def read_stream() -> list[Usage | None]:
         return [delta.usage async for delta in provider.astream(request)]
 
     match way:
@@ -55,12 +55,12 @@ def used(provider: OpenAIProvider, way: str, model: str = "gpt-4o-mini", **param
         case "stream":
             told = [delta.usage for delta in provider.stream(request)]
         case _:
-            told = asyncio.run(streamed())
+            told = asyncio.run(read_stream())
     (usage,) = [each for each in told if each is not None]
     return usage
 
 
-def answered(usage: Any, *messages: dict[str, Any], model: str = "gpt-4o-mini") -> dict[str, Any]:
+def make_answer(usage: Any, *messages: dict[str, Any], model: str = "gpt-4o-mini") -> dict[str, Any]:
     choices = [
         {"index": at, "message": {"role": "assistant", **message}, "finish_reason": "stop"}
         for at, message in enumerate(messages or (PARIS,))
@@ -70,7 +70,7 @@ def answered(usage: Any, *messages: dict[str, Any], model: str = "gpt-4o-mini") 
 
 def test_every_usage_field_is_read(upstream: Simulator, provider: OpenAIProvider, way: str) -> None:
     upstream.replies(
-        answered(
+        make_answer(
             {
                 "prompt_tokens": 1000,
                 "completion_tokens": 500,
@@ -91,7 +91,7 @@ def test_every_usage_field_is_read(upstream: Simulator, provider: OpenAIProvider
             }
         )
     )
-    assert used(provider, way) == Usage(
+    assert ask_for_usage(provider, way) == Usage(
         input_tokens=1000,
         output_tokens=500,
         cached_tokens=400,
@@ -128,10 +128,10 @@ def test_missing_or_impossible_usage_is_counted_and_marked(
     fields: dict[str, Any] | None,
     counted: tuple[int, int],
 ) -> None:
-    upstream.replies(answered(None))
+    upstream.replies(make_answer(None))
     told = {"prompt_tokens": 100, "completion_tokens": 50} | (fields or {})
     upstream.fail(Fault.missing_usage() if fields is None else Fault.usage(**told))
-    usage = used(provider, way)
+    usage = ask_for_usage(provider, way)
     assert (usage.input_tokens, usage.output_tokens) == counted
     assert usage.estimated
 
@@ -139,24 +139,24 @@ def test_missing_or_impossible_usage_is_counted_and_marked(
 def test_local_counts_hold_calls_and_every_choice(
     upstream: Simulator, provider: OpenAIProvider, way: str
 ) -> None:
-    upstream.replies(answered(None, {"content": None, "tool_calls": [CALL]}))
-    call = used(provider, way).output_tokens
+    upstream.replies(make_answer(None, {"content": None, "tool_calls": [CALL]}))
+    call = ask_for_usage(provider, way).output_tokens
     assert call == 13  # name and arguments have 6 tokens, and 7 stand around them
-    upstream.replies(answered(None, PARIS, {"content": None, "tool_calls": [CALL]}))
-    assert used(provider, way, n=2).output_tokens == 7 + call
+    upstream.replies(make_answer(None, PARIS, {"content": None, "tool_calls": [CALL]}))
+    assert ask_for_usage(provider, way, n=2).output_tokens == 7 + call
 
 
 def test_an_empty_answer_may_have_no_tokens(upstream: Simulator, provider: OpenAIProvider, way: str) -> None:
-    upstream.replies(answered({"prompt_tokens": 14, "completion_tokens": 0}, {"content": ""}))
-    assert used(provider, way) == Usage(input_tokens=14)
+    upstream.replies(make_answer({"prompt_tokens": 14, "completion_tokens": 0}, {"content": ""}))
+    assert ask_for_usage(provider, way) == Usage(input_tokens=14)
 
 
 def test_the_context_window_of_a_deployment_is_unknown(upstream: Simulator, provider: OpenAIProvider) -> None:
     usage = {"prompt_tokens": 500_000, "completion_tokens": 1}
-    upstream.replies(answered(usage, model="gpt-4.1-2025-04-14"))
-    assert not used(provider, "complete", "gpt-4").estimated
-    upstream.replies(answered(usage, model="gpt-4-0613"))
-    assert used(provider, "complete", "gpt-4").estimated
+    upstream.replies(make_answer(usage, model="gpt-4.1-2025-04-14"))
+    assert not ask_for_usage(provider, "complete", "gpt-4").estimated
+    upstream.replies(make_answer(usage, model="gpt-4-0613"))
+    assert ask_for_usage(provider, "complete", "gpt-4").estimated
 
 
 def test_reasoning_that_a_server_counts_apart_is_output_too(
@@ -167,26 +167,28 @@ def test_reasoning_that_a_server_counts_apart_is_output_too(
         "completion_tokens": 7,
         "completion_tokens_details": {"reasoning_tokens": 100},
     }
-    upstream.replies(answered({**apart, "total_tokens": 121}))
-    assert used(provider, way) == Usage(input_tokens=14, output_tokens=107, reasoning_tokens=100)
-    upstream.replies(answered({**apart, "total_tokens": 21}))
-    assert used(provider, way) == Usage(input_tokens=14, output_tokens=7, reasoning_tokens=7)
+    upstream.replies(make_answer({**apart, "total_tokens": 121}))
+    assert ask_for_usage(provider, way) == Usage(input_tokens=14, output_tokens=107, reasoning_tokens=100)
+    upstream.replies(make_answer({**apart, "total_tokens": 21}))
+    assert ask_for_usage(provider, way) == Usage(input_tokens=14, output_tokens=7, reasoning_tokens=7)
 
 
 @pytest.mark.parametrize("name", ["prompt_cache_hit_tokens", "cached_tokens"])
 def test_other_servers_names_for_cached_tokens_are_known(
     upstream: Simulator, provider: OpenAIProvider, name: str
 ) -> None:
-    upstream.replies(answered({"prompt_tokens": 14, "completion_tokens": 7, name: 5}))
-    assert used(provider, "complete").cached_tokens == 5
+    upstream.replies(make_answer({"prompt_tokens": 14, "completion_tokens": 7, name: 5}))
+    assert ask_for_usage(provider, "complete").cached_tokens == 5
 
 
 def test_a_discount_that_cannot_be_true_is_not_given(upstream: Simulator, provider: OpenAIProvider) -> None:
     details = {"cached_tokens": 900, "cache_write_tokens": 70}
     upstream.replies(
-        answered({"prompt_tokens": 14, "completion_tokens": 7, "prompt_tokens_details": details})
+        make_answer({"prompt_tokens": 14, "completion_tokens": 7, "prompt_tokens_details": details})
     )
-    assert used(provider, "complete") == Usage(input_tokens=14, output_tokens=7, cache_write_tokens=14)
+    assert ask_for_usage(provider, "complete") == Usage(
+        input_tokens=14, output_tokens=7, cache_write_tokens=14
+    )
 
 
 _NUMBERS = st.one_of(

@@ -52,7 +52,7 @@ def way(request: pytest.FixtureRequest) -> str:
 
 
 def ask(voice: OpenAIVoice, way: str, **settings: Any) -> None:
-    async def drained() -> None:
+    async def drain() -> None:
         async for _ in voice.astream_speech(TEXT, **settings):
             pass
 
@@ -60,7 +60,7 @@ def ask(voice: OpenAIVoice, way: str, **settings: Any) -> None:
         "whole": lambda: voice.synthesize(TEXT, **settings),
         "awhole": lambda: asyncio.run(voice.asynthesize(TEXT, **settings)),
         "stream": lambda: list(voice.stream_speech(TEXT, **settings)),
-        "astream": lambda: asyncio.run(drained()),
+        "astream": lambda: asyncio.run(drain()),
     }
     calls[way]()
 

@@ -113,25 +113,25 @@ class Folding(folders.DescriptorFolder):
     So do those of macOS the one, and Linux's folders that fold case both.
     """
 
-    def _known(self, name: str) -> str:
-        def folded(text: str) -> str:
+    def _find_known(self, name: str) -> str:
+        def fold(text: str) -> str:
             return text.lower().translate(dict.fromkeys((0x200B, 0x200D, 0xFE0F)))
 
-        return next((entry.name for entry in super().scan() if folded(entry.name) == folded(name)), name)
+        return next((entry.name for entry in super().scan() if fold(entry.name) == fold(name)), name)
 
     def stat(self, name: str) -> os.stat_result:
-        return super().stat(self._known(name))
+        return super().stat(self._find_known(name))
 
     def open(self, name: str, flags: int) -> int:
-        return super().open(self._known(name), flags)
+        return super().open(self._find_known(name), flags)
 
     def child(self, name: str, *, create: bool) -> Folding:
-        deeper = super().child(self._known(name), create=create)
+        deeper = super().child(self._find_known(name), create=create)
         fd, deeper._fd = deeper._fd, -1
         return Folding(fd)
 
     def rename(self, old: str, new: str, into: folders.DescriptorFolder | None = None) -> None:
-        super().rename(old, self._known(new), into)
+        super().rename(old, self._find_known(new), into)
 
 
 def open_folding(path: str, *, create: bool) -> Folding:

@@ -68,7 +68,7 @@ def test_a_cancelled_stream_keeps_the_existing_file_and_ends_its_thread(tmp_path
         finally:
             closed.append(True)
 
-    async def cancelled() -> None:
+    async def cancel_reads() -> None:
         for pause in (0, 1, 5, 20):
             source = endless()
             task = asyncio.create_task(storage.asave_stream("file", source))
@@ -81,7 +81,7 @@ def test_a_cancelled_stream_keeps_the_existing_file_and_ends_its_thread(tmp_path
             assert await storage.aload("file") == b"old"
             assert names(tmp_path) == ["file"], "the thread has cleared up before we go on"
 
-    asyncio.run(cancelled())
+    asyncio.run(cancel_reads())
     assert closed
 
 
@@ -168,12 +168,12 @@ def test_the_last_page_of_a_large_folder_checks_only_its_names(
     for number in range(2000):
         (tmp_path / f"{number:04}").write_bytes(b"1")
 
-    def counted(part: str) -> str | None:
+    def count_look(part: str) -> str | None:
         nonlocal looked
         looked += 1
         return find_part_fault(part)
 
-    monkeypatch.setattr(listing, "find_part_fault", counted)
+    monkeypatch.setattr(listing, "find_part_fault", count_look)
     for after in ("1989", "0009"):
         looked = 0
         assert len(storage.list_page("", 10, after)) == 10

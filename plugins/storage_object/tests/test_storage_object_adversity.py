@@ -89,13 +89,13 @@ def test_an_unknown_outcome_is_reported(server: Keeping) -> None:
     def by_another(asked: Asked) -> None:
         server.kept[asked.key] = {"ETag": '"9"'}, b"theirs"
 
-    def replaced(asked: Asked) -> str | int | None:
+    def replace_once(asked: Asked) -> str | int | None:
         if asked.command != "PUT" or "/b/mine" in server.kept:
             return None
         server.meddle = by_another
         return AFTER + 500
 
-    server.meddle = replaced
+    server.meddle = replace_once
     with pytest.raises(StorageError, match="not known whether") as caught:
         kept.save_if_absent("mine", b"ours")
     assert not isinstance(caught.value, StorageExists), "it had won, and somebody replaced what it saved"

@@ -45,7 +45,7 @@ def storage(server: Server, **options: Any) -> SigningStorage:
     )  # fmt: skip
 
 
-def kept_on(server: Keeping) -> SigningStorage:
+def make_storage(server: Keeping) -> SigningStorage:
     return storage(Server(server.endpoint, "any", "thing"))
 
 
@@ -57,7 +57,7 @@ def both(kept: SigningStorage, source: str, target: str) -> Iterator[Callable[[]
 
 
 def test_a_copy_without_write_permission_is_read_only(server: Keeping) -> None:
-    kept = kept_on(server)
+    kept = make_storage(server)
     kept.save("a", b"1")
     server.meddle = lambda asked: 403 if asked.command == "PUT" and asked.key.endswith("/b") else None
     for call in both(kept, "a", "b"):
@@ -67,7 +67,7 @@ def test_a_copy_without_write_permission_is_read_only(server: Keeping) -> None:
 
 
 def test_a_move_without_delete_permission_is_an_error(server: Keeping) -> None:
-    kept = kept_on(server)
+    kept = make_storage(server)
     kept.save("a", b"1")
     server.meddle = lambda asked: 403 if asked.command == "DELETE" and asked.key.endswith("/a") else None
     with pytest.raises(StorageReadOnly):
@@ -75,16 +75,16 @@ def test_a_move_without_delete_permission_is_an_error(server: Keeping) -> None:
 
 
 def test_a_missing_source_is_not_found(server: Keeping) -> None:
-    kept = kept_on(server)
+    kept = make_storage(server)
     for call in both(kept, "a", "b"):
         with pytest.raises(StorageNotFound, match="'a'"):
             call()
     kept.save("a", b"1")
 
-    def gone(asked: Asked) -> int | None:
+    def answer_404(asked: Asked) -> int | None:
         return 404 if "x-amz-copy-source" in asked.headers else None
 
-    server.meddle = gone
+    server.meddle = answer_404
     for call in both(kept, "a", "b"):
         with pytest.raises(StorageNotFound, match="'a'"):
             call()
@@ -106,7 +106,7 @@ def test_a_target_below_a_file_is_refused(on_rclone: Server) -> None:
 def test_the_content_type_follows_the_extension_of_the_target(on_moto: Server, size: int) -> None:
     kept, data = storage(on_moto, prefix=f"types{size}"), b"<" * size
 
-    def stored(key: str) -> str:
+    def load_signed(key: str) -> str:
         with urllib.request.urlopen(kept.sign_url(key, 60)) as answer:  # noqa: S310 - our own server
             assert answer.read() == data
             return str(answer.headers["Content-Type"])
@@ -124,7 +124,7 @@ def test_the_content_type_follows_the_extension_of_the_target(on_moto: Server, s
         "moved.txt": "text/plain",
         "same.html": "text/html",
     }
-    assert {key: stored(key) for key in kept.list_files()} == expected | {
+    assert {key: load_signed(key) for key in kept.list_files()} == expected | {
         "unknown": "application/octet-stream"
     }
     listed = {info.key: info.content_type for info in kept.list_page()}

@@ -52,23 +52,23 @@ class Listed:
 
 @contextmanager
 def serving() -> Iterator[Listed]:
-    listed = Listed()
+    list_server = Listed()
 
     class Handler(http.server.BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
         def do_GET(self) -> None:
             self.rfile.read(int(self.headers.get("Content-Length") or 0))
-            listed.requests.append((self.command, self.path, dict(self.headers)))
+            list_server.requests.append((self.command, self.path, dict(self.headers)))
             parts = urlsplit(self.path)
             query = dict(parse_qsl(parts.query))
-            status, body = listed.failures.pop(0) if listed.failures else (200, "")
+            status, body = list_server.failures.pop(0) if list_server.failures else (200, "")
             if status == 200 and "list-type" in query:
-                body = listed.list_s3(query)
+                body = list_server.list_s3(query)
             elif status == 200 and query.get("comp") == "list":
-                body = AZURE.format("".join(BLOB.format(name, 0) for name in listed.names))
+                body = AZURE.format("".join(BLOB.format(name, 0) for name in list_server.names))
             elif status == 200 and self.command == "HEAD":
-                status = 200 if unquote(parts.path).split("/", 2)[-1] in listed.names else 404
+                status = 200 if unquote(parts.path).split("/", 2)[-1] in list_server.names else 404
             self.send_response(status)
             self.send_header("Content-Length", str(len(body)))
             self.send_header("Last-Modified", "Thu, 01 Jan 2026 00:00:00 GMT")
@@ -86,24 +86,24 @@ def serving() -> Iterator[Listed]:
         def log_message(self, *_: object) -> None: ...
 
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        listed.endpoint = f"http://127.0.0.1:{server.server_port}"
+        list_server.endpoint = f"http://127.0.0.1:{server.server_port}"
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield listed
+        yield list_server
         server.shutdown()
 
 
 @pytest.fixture
-def listed() -> Iterator[Listed]:
+def list_server() -> Iterator[Listed]:
     with serving() as found:
         yield found
 
 
-def s3(listed: Listed, **options: Any) -> ObjectStorage:
+def s3(list_server: Listed, **options: Any) -> ObjectStorage:
     return stores.s3(
         S3Options(
             **{
                 "bucket": "b",
-                "endpoint": listed.endpoint,
+                "endpoint": list_server.endpoint,
                 "access_key_id": Secret("id"),
                 "secret_access_key": Secret("CANARY"),
                 "retries": 0,
@@ -113,15 +113,17 @@ def s3(listed: Listed, **options: Any) -> ObjectStorage:
     )
 
 
-def gcs(listed: Listed, **options: Any) -> ObjectStorage:
+def gcs(list_server: Listed, **options: Any) -> ObjectStorage:
     return stores.gcs(
-        GcsOptions(**{"bucket": "b", "endpoint": listed.endpoint, "anonymous": True, "retries": 0, **options})
+        GcsOptions(
+            **{"bucket": "b", "endpoint": list_server.endpoint, "anonymous": True, "retries": 0, **options}
+        )
     )
 
 
-def azure(listed: Listed) -> ObjectStorage:
+def azure(list_server: Listed) -> ObjectStorage:
     return stores.azure(
-        AzureOptions(account="a", container="b", endpoint=listed.endpoint, anonymous=True, retries=0)
+        AzureOptions(account="a", container="b", endpoint=list_server.endpoint, anonymous=True, retries=0)
     )
 
 
@@ -130,10 +132,10 @@ ODD = ["../up", "/leading", "notes//double", "notes/./here", "bad\x01control", "
 
 @pytest.mark.parametrize("make", [s3, gcs])
 def test_odd_names_are_counted_with_one_warning(
-    make: Callable[[Listed], ObjectStorage], listed: Listed, caplog: pytest.LogCaptureFixture
+    make: Callable[[Listed], ObjectStorage], list_server: Listed, caplog: pytest.LogCaptureFixture
 ) -> None:
-    listed.names = ["a", "folder/", "notes/b", "notes/c d+e%2F", "z", *ODD]
-    kept = make(listed)
+    list_server.names = ["a", "folder/", "notes/b", "notes/c d+e%2F", "z", *ODD]
+    kept = make(list_server)
     ours = ["a", "notes/b", "notes/c d+e%2F", "z"]
     with caplog.at_level(logging.WARNING, "llmcore"):
         assert kept.list_files() == ours
@@ -145,32 +147,32 @@ def test_odd_names_are_counted_with_one_warning(
 
 
 def test_folder_markers_and_temporary_files_cause_no_warning(
-    listed: Listed, caplog: pytest.LogCaptureFixture
+    list_server: Listed, caplog: pytest.LogCaptureFixture
 ) -> None:
-    listed.names = ["a", "folder/", "notes/deep/", ".llmcore-tmp-1", "notes/.llmcore-tmp-2"]
+    list_server.names = ["a", "folder/", "notes/deep/", ".llmcore-tmp-1", "notes/.llmcore-tmp-2"]
     with caplog.at_level(logging.WARNING, "llmcore"):
-        assert s3(listed).list_files() == ["a"]
+        assert s3(list_server).list_files() == ["a"]
     assert caplog.records == []
 
 
 @pytest.mark.parametrize("prefix", ["", "deep/in"])
-def test_all_pages_of_the_server_are_read(prefix: str, listed: Listed) -> None:
+def test_all_pages_of_the_server_are_read(prefix: str, list_server: Listed) -> None:
     base = f"{prefix}/" if prefix else ""
-    listed.names = sorted([*(f"{base}{number:03}" for number in range(25)), f"{base}00//odd", "beside"])
-    listed.page = 4
-    kept = s3(listed, prefix=prefix)
+    list_server.names = sorted([*(f"{base}{number:03}" for number in range(25)), f"{base}00//odd", "beside"])
+    list_server.page = 4
+    kept = s3(list_server, prefix=prefix)
     expected = [f"{number:03}" for number in range(25)] + ([] if prefix else ["beside"])
     assert kept.list_files() == expected
     assert [info.key for info in kept.list_page("", 7, "004")] == [f"{number:03}" for number in range(5, 12)]
 
 
-def test_a_list_is_retried_after_a_server_error(listed: Listed) -> None:
-    listed.names = ["a"]
-    listed.failures = [(503, "slow down"), (500, "")]
-    assert s3(listed, retries=2).list_files() == ["a"]
-    listed.failures = [(503, "slow down")] * 2
+def test_a_list_is_retried_after_a_server_error(list_server: Listed) -> None:
+    list_server.names = ["a"]
+    list_server.failures = [(503, "slow down"), (500, "")]
+    assert s3(list_server, retries=2).list_files() == ["a"]
+    list_server.failures = [(503, "slow down")] * 2
     with pytest.raises(StorageUnavailable) as caught:
-        s3(listed, retries=1).list_files()
+        s3(list_server, retries=1).list_files()
     assert "503" in caught.value.message
 
 
@@ -194,12 +196,12 @@ def test_the_error_of_a_list_has_the_reason(
     failure: tuple[int, str],
     kind: type[StorageError],
     words: str,
-    listed: Listed,
+    list_server: Listed,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    listed.failures = [failure] * 2
+    list_server.failures = [failure] * 2
     monkeypatch.setattr(Listed, "list_s3", lambda *_: failure[1])
-    kept = s3(listed)
+    kept = s3(list_server)
     for call in (kept.list_files, lambda: asyncio.run(kept.alist_page())):
         with pytest.raises(kind, match=words) as caught:
             call()
@@ -207,38 +209,40 @@ def test_the_error_of_a_list_has_the_reason(
         assert "CANARY" not in str(caught.value)
 
 
-def test_a_list_is_signed_with_the_keys_of_the_sdk(listed: Listed, monkeypatch: pytest.MonkeyPatch) -> None:
-    listed.names = ["a"]
+def test_a_list_is_signed_with_the_keys_of_the_sdk(
+    list_server: Listed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    list_server.names = ["a"]
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "of-the-environment")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "CANARY")
-    assert s3(listed, access_key_id=None, secret_access_key=None).list_files() == ["a"]
-    assert "X-Amz-Credential=of-the-environment" in listed.requests[-1][1]
-    assert s3(listed, anonymous=True).list_files() == ["a"]
-    assert "X-Amz" not in listed.requests[-1][1]
+    assert s3(list_server, access_key_id=None, secret_access_key=None).list_files() == ["a"]
+    assert "X-Amz-Credential=of-the-environment" in list_server.requests[-1][1]
+    assert s3(list_server, anonymous=True).list_files() == ["a"]
+    assert "X-Amz" not in list_server.requests[-1][1]
 
 
-def test_an_anonymous_store_signs_nothing_and_requests_no_token(listed: Listed) -> None:
-    for kept in (gcs(listed), s3(listed, anonymous=True), azure(listed)):
-        listed.requests.clear()
+def test_an_anonymous_store_signs_nothing_and_requests_no_token(list_server: Listed) -> None:
+    for kept in (gcs(list_server), s3(list_server, anonymous=True), azure(list_server)):
+        list_server.requests.clear()
         kept.save("a.txt", b"1")
         asyncio.run(kept.asave("a.txt", b"1"))
         kept.load("a.txt")
         kept.list_files()
-        listed.names = ["a.txt"]
+        list_server.names = ["a.txt"]
         kept.copy("a.txt", "b.txt")
-        methods = {method for method, *_ in listed.requests}
+        methods = {method for method, *_ in list_server.requests}
         assert {"GET", "PUT", "HEAD"} <= methods
-        seen = {name.lower() for *_, headers in listed.requests for name in headers}
+        seen = {name.lower() for *_, headers in list_server.requests for name in headers}
         assert "authorization" not in seen
 
 
-def test_azure_skips_markers_and_names_objects_that_the_sdk_cannot_list(listed: Listed) -> None:
-    listed.names = ["empty", "folder/"]
-    assert azure(listed).list_files() == ["empty"]
-    assert [info.key for info in asyncio.run(azure(listed).alist_page())] == ["empty"]
-    listed.names = ["a", "a//b"]
+def test_azure_skips_markers_and_names_objects_that_the_sdk_cannot_list(list_server: Listed) -> None:
+    list_server.names = ["empty", "folder/"]
+    assert azure(list_server).list_files() == ["empty"]
+    assert [info.key for info in asyncio.run(azure(list_server).alist_page())] == ["empty"]
+    list_server.names = ["a", "a//b"]
     with pytest.raises(StorageError, match=r"cannot list.*a//b") as caught:
-        azure(listed).list_files()
+        azure(list_server).list_files()
     assert "prefix" in (caught.value.fix or "")
 
 

@@ -73,7 +73,9 @@ class Hanging:
         return "drop"
 
 
-def begun(cli: CommandLine, endpoint: str, bucket: str, arguments: Sequence[str]) -> subprocess.Popen[bytes]:
+def start_command(
+    cli: CommandLine, endpoint: str, bucket: str, arguments: Sequence[str]
+) -> subprocess.Popen[bytes]:
     (cli.folder / "llmcore.toml").write_text(
         f'[storage]\nprovider = "s3"\n[storage.s3]\nbucket = "{bucket}"\nendpoint = "{endpoint}"\n'
         'access_key_id = "env:ID"\nsecret_access_key = "env:KEY"\n'
@@ -95,7 +97,7 @@ def test_ctrl_c_ends_a_command_while_the_server_hangs(
 ) -> None:
     with (
         Hanging(server, "GET", "HEAD", "PUT", "POST") as hanging,
-        begun(CommandLine(tmp_path), server.endpoint, "b", arguments) as process,
+        start_command(CommandLine(tmp_path), server.endpoint, "b", arguments) as process,
     ):
         assert hanging.reached.wait(60)
         press_ctrl_c(process)
@@ -111,7 +113,7 @@ def test_ctrl_c_ends_a_command_while_the_server_hangs(
 def test_ctrl_c_aborts_the_upload_of_a_command(on_moto: Server, tmp_path: Path) -> None:
     kept = storage(on_moto.endpoint, BUCKET)
     kept.save("large", b"before")
-    with begun(CommandLine(tmp_path), on_moto.endpoint, BUCKET, ["put", "large"]) as process:
+    with start_command(CommandLine(tmp_path), on_moto.endpoint, BUCKET, ["put", "large"]) as process:
         assert process.stdin is not None
         process.stdin.write(SIX_MB)
         process.stdin.flush()

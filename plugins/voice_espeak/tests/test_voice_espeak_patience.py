@@ -54,7 +54,7 @@ def _own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("kind", ["wav", "mp3", "flac"])
 def test_a_deadline_holds_sync_and_async_and_as_a_stream(kind: str) -> None:
-    def streamed(core: llmcore.Core) -> None:
+    def read_stream(core: llmcore.Core) -> None:
         for _ in core.voice.stream(ENDLESS, format=kind, timeout=0.05, cache=False):
             pass
 
@@ -64,7 +64,7 @@ def test_a_deadline_holds_sync_and_async_and_as_a_stream(kind: str) -> None:
     def blocking(core: llmcore.Core) -> None:
         core.voice.synthesize(ENDLESS, format=kind, timeout=0.05, cache=False)
 
-    calls: list[Callable[[llmcore.Core], None]] = [blocking, streamed, asynchronous]
+    calls: list[Callable[[llmcore.Core], None]] = [blocking, read_stream, asynchronous]
     with llmcore.load({"voice": {"provider": "espeak"}}) as core:
         core.voice.synthesize("The voices are known from here on.")
         for call in calls:

@@ -51,7 +51,7 @@ def way(request: pytest.FixtureRequest) -> str:
 
 
 def ask(voice: ElevenLabsVoice, way: str, **settings: Any) -> None:
-    async def drained() -> None:
+    async def drain() -> None:
         async for _ in voice.astream_speech(TEXT, **settings):
             pass
 
@@ -59,7 +59,7 @@ def ask(voice: ElevenLabsVoice, way: str, **settings: Any) -> None:
         "whole": lambda: voice.synthesize(TEXT, **settings),
         "awhole": lambda: asyncio.run(voice.asynthesize(TEXT, **settings)),
         "stream": lambda: list(voice.stream_speech(TEXT, **settings)),
-        "astream": lambda: asyncio.run(drained()),
+        "astream": lambda: asyncio.run(drain()),
         "timed": lambda: voice.synthesize_with_timestamps(TEXT, **settings),
         "atimed": lambda: asyncio.run(voice.asynthesize_with_timestamps(TEXT, **settings)),
     }

@@ -46,7 +46,7 @@ def failure(way: str, url: str, key: str = "sk_test_0123456789") -> LLMCoreError
     return caught.value
 
 
-def closed_port() -> int:
+def find_closed_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as server:
         return int(server.getsockname()[1])
 
@@ -55,7 +55,7 @@ def closed_port() -> int:
 def test_a_proxy_that_is_not_there_is_named(way: str, scheme: str, monkeypatch: pytest.MonkeyPatch) -> None:
     if scheme == "socks5":
         pytest.importorskip("socksio")
-    monkeypatch.setenv("ALL_PROXY", f"{scheme}://ann:secret-word@127.0.0.1:{closed_port()}")
+    monkeypatch.setenv("ALL_PROXY", f"{scheme}://ann:secret-word@127.0.0.1:{find_closed_port()}")
     error = failure(way, "http://voice.invalid")
     assert isinstance(error, Unavailable)
     assert "(from ALL_PROXY)" in error.message
@@ -91,7 +91,7 @@ def test_missing_certificates_name_their_variable(
 
 
 def test_without_a_connection_nothing_is_marked_as_sent(way: str) -> None:
-    error = failure(way, f"http://127.0.0.1:{closed_port()}")
+    error = failure(way, f"http://127.0.0.1:{find_closed_port()}")
     assert isinstance(error, Unavailable)
     assert not error.sent
 

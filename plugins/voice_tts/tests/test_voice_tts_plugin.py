@@ -118,9 +118,9 @@ def test_a_forked_child_opens_its_own_connections(upstream: Simulator) -> None:
 def test_it_serves_several_loops_in_turn_and_closes_in_each(upstream: Simulator) -> None:
     voice = create(ElevenLabsOptions(api_key=Secret("sk_right"), base_url=upstream.url))
 
-    async def spoken() -> int:
+    async def speak() -> int:
         return (await voice.asynthesize("Hello")).characters
 
-    assert [asyncio.run(spoken()) for _ in range(3)] == [5, 5, 5]
+    assert [asyncio.run(speak()) for _ in range(3)] == [5, 5, 5]
     voice.close()
     voice.close()

@@ -81,7 +81,7 @@ def everything_about(error: BaseException) -> list[Any]:
 
 
 def ask(voice: ElevenLabsVoice, way: str) -> None:
-    async def drained() -> None:
+    async def drain() -> None:
         async for _ in voice.astream_speech("Hello", **SHORT):
             pass
 
@@ -89,7 +89,7 @@ def ask(voice: ElevenLabsVoice, way: str) -> None:
         "whole": lambda: voice.synthesize("Hello", **SHORT),
         "awhole": lambda: asyncio.run(voice.asynthesize("Hello", **SHORT)),
         "stream": lambda: list(voice.stream_speech("Hello", **SHORT)),
-        "astream": lambda: asyncio.run(drained()),
+        "astream": lambda: asyncio.run(drain()),
         "timed": lambda: voice.synthesize_with_timestamps("Hello", **SHORT),
         "atimed": lambda: asyncio.run(voice.asynthesize_with_timestamps("Hello", **SHORT)),
         "list": voice.list_voices,

@@ -237,7 +237,7 @@ def test_the_first_piece_comes_before_the_last_is_sent(upstream: Simulator, voic
 
 
 def test_an_abandoned_stream_holds_up_nothing(upstream: Simulator, voice: ElevenLabsVoice) -> None:
-    async def abandoned() -> None:
+    async def abandon() -> None:
         pieces = voice.astream_speech(TEXT * 40)
         async for _ in pieces:
             break
@@ -245,7 +245,7 @@ def test_an_abandoned_stream_holds_up_nothing(upstream: Simulator, voice: Eleven
         assert (await voice.asynthesize(TEXT)).audio
 
     upstream.fail(Fault.stall(after=2))
-    asyncio.run(abandoned())
+    asyncio.run(abandon())
     assert upstream.counts["speech"] == 1
 
 

@@ -55,12 +55,12 @@ def voice(upstream: Simulator) -> Iterator[ElevenLabsVoice]:
 def call(request: pytest.FixtureRequest, voice: ElevenLabsVoice) -> Callable[..., Any]:
     """Give a way to call a method, in either variant."""
 
-    def called(name: str, *args: Any, **options: Any) -> Any:
+    def call_method(name: str, *args: Any, **options: Any) -> Any:
         if request.param == "sync":
             return getattr(voice, name)(*args, **options)
         return asyncio.run(getattr(voice, f"a{name}")(*args, **options))
 
-    return called
+    return call_method
 
 
 def test_every_ability_of_a_voice_is_there_sync_and_async(voice: ElevenLabsVoice) -> None:

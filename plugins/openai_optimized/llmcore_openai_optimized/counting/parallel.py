@@ -15,7 +15,7 @@ __all__ = ["calls_text", "results_text"]
 def calls_text(called: CallsItem) -> str:
     """Return the text of the calls."""
     uses = [
-        {"recipient_name": f"functions.{call.name}", "parameters": _decoded(call.arguments)}
+        {"recipient_name": f"functions.{call.name}", "parameters": _decode(call.arguments)}
         for call in called.calls
     ]
     return to_json({"tool_uses": uses})
@@ -28,7 +28,7 @@ def results_text(texts: Sequence[str], family: Family) -> str:
     return json.dumps(texts, ensure_ascii=family.encoding == "cl100k_base")
 
 
-def _decoded(arguments: str) -> object:
+def _decode(arguments: str) -> object:
     try:
         return msgspec.json.decode(arguments)
     except (ValueError, RecursionError):

@@ -117,7 +117,7 @@ class _Schema:
         required = wanted if isinstance(wanted, list | tuple) else ()
         lines: list[str] = []
         for name, given in schema["properties"].items():
-            value = self._resolved(given)
+            value = self._resolve(given)
             optional = "" if name in required else "?"
             text = self._type(value, depth)
             if self._repeats and text.startswith("{ ") and text.endswith(" }") and ", " in text:
@@ -129,7 +129,7 @@ class _Schema:
         self._left -= 1
         if self._left < 0:
             raise TooLarge
-        schema = self._resolved(given)
+        schema = self._resolve(given)
         if not isinstance(schema, Mapping) or "$ref" in schema or depth > _DEEPEST:
             self.doubts.add("tools")
             return "any"
@@ -168,14 +168,14 @@ class _Schema:
         if isinstance(kind, str) and kind in _SIMPLE:
             return _SIMPLE[kind]
         if kind == "array":
-            return self._array(self._resolved(schema.get("items")), depth)
+            return self._array(self._resolve(schema.get("items")), depth)
         if kind == "object" or "properties" in schema:
             return self._object(schema, depth)
         return "any"
 
     def _union(self, kinds: Sequence[Any], depth: int) -> str:
         texts = []
-        for kind in map(self._resolved, kinds):
+        for kind in map(self._resolve, kinds):
             about = _about(kind)
             texts.append("\n".join(["", *about, ""] if about else []) + self._type(kind, depth + 1))
         return " | ".join(texts)
@@ -199,7 +199,7 @@ class _Schema:
             return f"{{ {' '.join(lines).rstrip(',')} }}"
         return "\n".join(["{", *lines, "}"])
 
-    def _resolved(self, schema: Any) -> Any:
+    def _resolve(self, schema: Any) -> Any:
         """Return the target of a reference within the root."""
         reference = schema.get("$ref") if isinstance(schema, Mapping) else None
         if not isinstance(reference, str) or not reference.startswith("#/"):

@@ -24,16 +24,16 @@ _OF_NAMES: Final = frozenset({"properties", "$defs", "definitions"})
 
 def schema_text(schema: Any) -> str:
     """Return *schema* as the server writes it: compact, and in ASCII (eight schemas with dashes, each three tokens)."""
-    return to_ascii_json(_told(schema))
+    return to_ascii_json(_strip_schema(schema))
 
 
-def _told(schema: Any, *, names: bool = False) -> Any:
+def _strip_schema(schema: Any, *, names: bool = False) -> Any:
     if isinstance(schema, Mapping):
         return {
-            key: _told(value, names=not names and key in _OF_NAMES)
+            key: _strip_schema(value, names=not names and key in _OF_NAMES)
             for key, value in schema.items()
             if names or key not in _LEFT_OUT
         }
     if isinstance(schema, list | tuple):
-        return [_told(one) for one in schema]
+        return [_strip_schema(one) for one in schema]
     return schema

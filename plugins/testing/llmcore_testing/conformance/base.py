@@ -202,7 +202,7 @@ class Conformance:
     ) -> Any:
         __tracebackhide__ = True
         wanted = expected if isinstance(expected, tuple) else (expected,)
-        what = f"{type(self.caller.provider).__name__}.{self.caller.spelt(name)}({_shown(args, options)})"
+        what = f"{type(self.caller.provider).__name__}.{self.caller.spelt(name)}({_format_arguments(args, options)})"
         names = " or ".join(kind.__name__ for kind in wanted)
         try:
             result = way(name, *args, **options)
@@ -242,7 +242,7 @@ class Conformance:
             )
 
 
-def _shown(args: Sequence[Any], options: dict[str, Any]) -> str:
+def _format_arguments(args: Sequence[Any], options: dict[str, Any]) -> str:
     return ", ".join([*map(_short, args), *(f"{name}={_short(value)}" for name, value in options.items())])
 
 
