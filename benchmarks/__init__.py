@@ -1,1 +1,1 @@
-"""What llmcore costs, measured against its peers: `python -m benchmarks [row ...]`."""
+"""Measure the cost of llmcore and of comparable libraries: `python -m benchmarks [row ...]`."""

@@ -1,4 +1,4 @@
-"""Runs the rows that are named, or all: `python -m benchmarks [row ...]`."""
+"""Run the named rows, or all: `python -m benchmarks [row ...]`."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ FOLDER = ROOT / ".cache/bench"
 
 
 def row_names() -> list[str]:
-    """Return the names of all rows: a module of `benchmarks.rows` each."""
+    """Return the names of all rows. Each is a module of `benchmarks.rows`."""
     return sorted(module.name for module in iter_modules(rows.__path__))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Measure, print a table, and keep everything as JSON."""
+    """Measure, print a table, and write the results as JSON."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("rows", nargs="*", metavar="ROW", help=f"of {', '.join(row_names())}; default: all")
     parser.add_argument("--rounds", type=int, help="how often each side is taken; default: the row's own")

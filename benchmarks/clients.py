@@ -1,4 +1,4 @@
-"""What the programs of several rows begin with, as text: they run in environments where this package is not.
+"""The first lines of the programs of several rows, as text: the programs run in environments without this package.
 
 A program that measures itself leaves its start out: it looks at the CPU time of its process after few calls and after
 many more, when everything is closed, and prints the difference for one call.

@@ -1,4 +1,4 @@
-"""Environments as users have them: made from wheels, in folders of their own, without the sources in sight."""
+"""Virtual environments like those of users: installed from wheels, without access to the sources."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[1]
 
 
 def build_wheels(into: Path) -> list[Path]:
-    """Build the wheel of the host and of every plugin into *into*, which is emptied; return them."""
+    """Build the wheels of the host and of every plugin into the emptied folder *into*; return them."""
     shutil.rmtree(into, ignore_errors=True)
     for folder in [ROOT, *sorted(path.parent for path in ROOT.glob("plugins/*/pyproject.toml"))]:
         command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(into.absolute())]
@@ -25,13 +25,13 @@ def build_wheels(into: Path) -> list[Path]:
 
 @dataclass(frozen=True)
 class Environment:
-    """A virtual environment, made and filled with uv where there is one, else with venv and pip."""
+    """A virtual environment, created with uv if it is installed, else with venv and pip."""
 
     folder: Path
 
     @classmethod
     def make(cls, folder: Path, *, python: str = sys.executable) -> Self:
-        """Make an empty one with the interpreter *python*; what was in *folder* is removed."""
+        """Create an empty environment with the interpreter *python* in the emptied *folder*."""
         shutil.rmtree(folder, ignore_errors=True)
         folder.parent.mkdir(parents=True, exist_ok=True)
         if uv := find_uv():
@@ -44,7 +44,7 @@ class Environment:
 
     @property
     def bin(self) -> Path:
-        """Where its commands lie."""
+        """The folder of its commands."""
         return self.folder / "bin"
 
     @property
@@ -53,12 +53,12 @@ class Environment:
         return str(self.bin / "python")
 
     def install(self, *what: str | Path, compiled: bool = False) -> None:
-        """Install wheels and requirements; *compiled* writes the bytecode of all modules now."""
+        """Install wheels and requirements. With *compiled*, also write the bytecode of all modules."""
         names = [str(name) for name in what]
         if uv := find_uv():
             command = [uv, "pip", "install", "--quiet", "--no-config", "--python", self.python, *names]
             command += ["--compile-bytecode"] if compiled else []
-            # uv's cache has what `uv sync` has just fetched: the network is asked only where it has not.
+            # uv takes packages from its cache, which `uv sync` has filled, and downloads only missing ones.
             if run_command([*command, "--offline"], cwd=self.folder, check=False).returncode:
                 run_command(command, cwd=self.folder)
         else:
@@ -68,7 +68,7 @@ class Environment:
     def run(
         self, *arguments: str, cwd: Path, env: Mapping[str, str] | None = None
     ) -> subprocess.CompletedProcess[str]:
-        """Run its interpreter in *cwd*, which is its home too; return what became of it."""
+        """Run its interpreter with *cwd* as working directory and home; return the completed process."""
         return subprocess.run(
             [self.python, *arguments],
             cwd=cwd,
@@ -81,19 +81,19 @@ class Environment:
 
 
 def bare(**more: str) -> dict[str, str]:
-    """Return an environment without a trace of the developer's: the path to commands, and *more*."""
+    """Return environment variables without the developer's: PATH and *more*."""
     kept = {name: os.environ[name] for name in ("PATH", "LANG", "TMPDIR") if name in os.environ}
     return {**kept, **more}
 
 
 def find_uv() -> str | None:
-    """Return the path of uv, None if it is not installed."""
+    """Return the path of uv; None if it is not installed."""
     own = ROOT / ".tools/bin/uv"
     return str(own) if own.is_file() else shutil.which("uv")
 
 
 def run_command(command: Sequence[str], *, cwd: Path, check: bool = True) -> subprocess.CompletedProcess[str]:
-    """Run an installer, away from other environments; with *check*, a failure raises RuntimeError with what it printed."""
+    """Run an installer without other environments. With *check*, a failure raises RuntimeError with the output."""
     astray = ("PYTHON", "VIRTUAL_ENV", "UV_PYTHON", "UV_PROJECT")
     env = {name: value for name, value in os.environ.items() if not name.startswith(astray)}
     env.setdefault("UV_SYSTEM_CERTS", "1")

@@ -1,4 +1,4 @@
-"""Measures two or more ways to do one thing: fresh processes, taken in turn, by the CPU time that they cost."""
+"""Compare several ways to do the same work, by the CPU time of fresh processes that run in turn."""
 
 from __future__ import annotations
 
@@ -18,66 +18,66 @@ from benchmarks.environments import Environment, bare
 
 @dataclass(frozen=True, kw_only=True)
 class Side:
-    """One way to do it: a program for the interpreter of an environment."""
+    """One of the compared ways: a program for the interpreter of an environment."""
 
     name: str
     environment: Environment | str
-    """Where it runs, or why it cannot."""
+    """The environment of the program, or the reason why it cannot run."""
     arguments: tuple[str, ...]
-    """What the interpreter is given; `{calls}` in them is replaced by a number of calls."""
+    """The arguments of the interpreter. `{calls}` is replaced by the number of calls."""
     env: Mapping[str, str] = field(default_factory=dict)
     at_most: float | None = None
-    """The ratio to the base that the design promises."""
+    """The maximum ratio to the base that the design promises."""
     limit: float | None = None
-    """The figure that it promises, in the row's unit; what it adds to the ratio, where both are given."""
+    """The maximum figure that the design promises, in the row's unit. With a ratio, the amount that is added to it."""
     peer: bool = False
-    """Whether it is another's: where it fails, its line says why, and the rest is measured."""
+    """Whether it is another library. If it fails, its line says why, and the other sides are measured."""
     rounds: int | None = None
-    """At most so many, for one that takes long."""
+    """Maximum number of rounds, for a slow side."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """Sides to compare. The first one is the base of every ratio."""
+    """The compared sides. The first one is the base of the ratios."""
 
     title: str
     sides: Sequence[Side]
     calls: tuple[int, int] | None = None
-    """Measure each side with so few and with so many calls: the difference is the calls' own, start-up cancels."""
+    """A small and a large number of calls. The difference of their CPU times does not contain the start-up."""
     rounds: int = 7
     unit: str | None = None
-    """What the figure is that each program prints on its last line; None: the CPU time is taken from outside."""
+    """The name of the figure that each program prints in its last line; None to measure the CPU time of the process."""
     exact: bool = False
-    """Whether the figures are counts: there is nothing to warm, and the base counts for nothing."""
+    """Whether the figures are counts, which need no warm-up and no ratio to the base."""
 
 
 class Prepare(Protocol):
-    """What the module of a row offers as `prepare`."""
+    """The type of the function `prepare` in the module of a row."""
 
     def __call__(self, shop: Workshop) -> AbstractContextManager[Row | Sequence[Row]]:
-        """Make what the row needs, yield it, and clear up; it may be several, each with a base of its own."""
+        """Set the row up, yield it, and clean up. It may yield several rows, each with its own base."""
         ...
 
 
 class Workshop:
-    """Makes the environments of the rows, below one folder that git ignores, and keeps them for the next time."""
+    """Creates the environments of the rows in a folder that git ignores, and reuses them in later runs."""
 
     def __init__(self, folder: Path, wheels: Sequence[Path], *, large: bool = False) -> None:
         self._folder = folder
         self._wheels = wheels
         self._host: Environment | None = None
         self.large = large
-        """Whether to measure what takes minutes too."""
+        """Whether to run measurements that take minutes."""
 
     def host(self) -> Environment:
-        """Return an environment with our wheels, as they are now."""
+        """Return an environment with wheels of the current sources."""
         if self._host is None:
             self._host = Environment.make(self._folder / "llmcore")
             self._host.install(*self._wheels, compiled=True)
         return self._host
 
     def peer(self, *requirements: str) -> Environment:
-        """Return an environment with *requirements* alone."""
+        """Return an environment with only *requirements*."""
         name = "-".join(requirements).replace("/", "_")
         environment, made = Environment(self._folder / name), self._folder / f"{name}.made"
         if not made.exists():
@@ -87,14 +87,14 @@ class Workshop:
         return environment
 
     def rival(self, *requirements: str) -> Environment | str:
-        """Return what `peer` does, or the reason why it cannot be installed."""
+        """Return the environment as `peer` does, or the reason why it cannot be installed."""
         try:
             return self.peer(*requirements)
         except RuntimeError as error:
             return f"cannot be installed: {_last_line(str(error))}"
 
     def version(self, distribution: str) -> str:
-        """Return the version of *distribution* that our wheels brought: a peer of the same is a fair one."""
+        """Return the version of *distribution* in our environment, so that a peer can be installed with the same one."""
         code = "import importlib.metadata, sys; print(importlib.metadata.version(sys.argv[1]))"
         done = self.host().run("-c", code, distribution, cwd=self._folder)
         if done.returncode:
@@ -112,7 +112,7 @@ def cpu_seconds(side: Side, calls: int | None) -> float:
 
 
 def _ran(side: Side, calls: int | None) -> tuple[float, str]:
-    """Return the CPU time of a new process, and what it said."""
+    """Return the CPU time of a new process, and its output."""
     if isinstance(side.environment, str):
         raise RuntimeError(side.environment)  # noqa: TRY004 - it is the reason, not a wrong type
     arguments = [argument.replace("{calls}", str(calls)) for argument in side.arguments]
@@ -128,7 +128,7 @@ def _ran(side: Side, calls: int | None) -> tuple[float, str]:
             stdout=said,
             stderr=said,
         )
-        # wait4 tells what this child and its own children used, and nobody else.
+        # wait4 returns the usage of this child and of its own children only
         _, status, usage = os.wait4(child.pid, 0)
         child.returncode = os.waitstatus_to_exitcode(status)
         said.seek(0)
@@ -148,10 +148,10 @@ def _sample(side: Side, row: Row) -> float:
 
 
 def measure(row: Row, *, rounds: int | None = None) -> dict[str, Any]:
-    """Measure *row*; return what was seen, ready for JSON. CPU times are in microseconds.
+    """Measure *row*; return the results, ready for JSON. CPU times are in microseconds.
 
-    Every round takes each side once, every second one in the reverse order. One round before them is not
-    counted: it writes what bytecode is missing and warms the disk's cache.
+    A round runs each side once; every second round runs them in reverse order. A first round is not counted: it writes missing
+    bytecode and warms the disk's cache.
     """
     wanted = rounds or row.rounds
     seen: dict[str, list[float]] = {side.name: [] for side in row.sides}
@@ -193,7 +193,7 @@ def measure(row: Row, *, rounds: int | None = None) -> dict[str, Any]:
 
 
 def table(result: Mapping[str, Any]) -> Iterator[str]:
-    """Yield the lines of a table for people."""
+    """Yield the lines of a readable table."""
     yield f"{result['title']}: {result['unit']}, median of {result['rounds']} rounds"
     width = max(len(side["name"]) for side in result["sides"])
     for side in result["sides"]:
@@ -207,7 +207,7 @@ def table(result: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _verdict(side: Mapping[str, Any]) -> str:
-    """Return how *side* stands to what the design promises; nothing where it promises nothing."""
+    """Return whether *side* is within the promise of the design; an empty text if there is no promise."""
     at_most, limit = side["at_most"], side["limit"]
     if at_most is None and limit is None:
         return ""
@@ -226,7 +226,7 @@ def _most(at_most: float | None, limit: float | None, base: float) -> float:
 
 
 def _format_figure(figure: float) -> str:
-    """Return *figure* with three digits or all that stand before the point."""
+    """Return *figure* with three digits, or with all digits before the decimal point."""
     return f"{figure:,.{max(0, 2 - len(str(int(figure))) + 1)}f}"
 
 
@@ -235,7 +235,7 @@ def _last_line(text: str) -> str:
 
 
 def machine() -> dict[str, Any]:
-    """Return what the figures depend on."""
+    """Return the facts about the machine that the figures depend on."""
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
     return {
         "python": platform.python_version(),

@@ -1,4 +1,4 @@
-"""The versions of other people's libraries that several rows compare with."""
+"""The versions of the libraries that several rows compare with."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ DISKCACHE: Final = ("diskcache==5.6.3",)
 FSSPEC: Final = ("fsspec==2026.9.0",)
 LANGCHAIN: Final = ("langchain-openai==1.7.3", "langchain-community==0.4.2")
 LITELLM: Final = ("litellm[proxy]==1.106.2", "soundfile", "diskcache==5.6.3")
-"""Without its extra `proxy`, and soundfile, a hit of its cache raises."""
+"""Without the extra `proxy` and soundfile, a cache hit raises."""
 OBSTORE: Final = ("obstore==0.12.1",)
 OFFLINE: Final = {"LITELLM_LOCAL_MODEL_COST_MAP": "True", "LITELLM_TELEMETRY": "False"}
-"""Keeps litellm from fetching its prices when it is imported."""
+"""Prevents that litellm downloads prices when it is imported."""

@@ -1,4 +1,4 @@
-"""What recorded requests come to, for the scorer of recorded truth: `python score.py benchmarks.token_truth:predict`."""
+"""Count the tokens of recorded requests, for the scorer: `python score.py benchmarks.token_truth:predict`."""
 
 from __future__ import annotations
 
@@ -9,5 +9,5 @@ from llmcore_openai_optimized.tokens import count
 
 
 def predict(body: Mapping[str, Any]) -> int:
-    """Return the tokens of the prompt of *body*, a recorded request of either API."""
+    """Return the prompt tokens of *body*, a recorded request of Chat Completions or Responses."""
     return int(count(body))

@@ -1,6 +1,6 @@
-"""A server that gives every POST one and the same chat completion: `python -m benchmarks.upstream [seconds]`.
+"""A server that answers every POST with the same chat completion: `python -m benchmarks.upstream [seconds]`.
 
-It answers as fast as it can, or so many seconds late. A GET is told how many POSTs there were.
+It answers as fast as possible, or after a delay in seconds. A GET returns the number of POSTs.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ COUNT = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: %d\r\n\
 
 
 class Answering(asyncio.Protocol):
-    """One connection: requests with a Content-Length, kept alive."""
+    """One keep-alive connection. Requests must have a Content-Length."""
 
     delay = 0.0
     posts = 0
@@ -73,7 +73,7 @@ class Answering(asyncio.Protocol):
         self._held = b""
 
     def data_received(self, data: bytes) -> None:
-        """Answer each request that is whole."""
+        """Answer each complete request."""
         self._held += data
         while (end := self._held.find(b"\r\n\r\n")) >= 0:
             length = LENGTH.search(self._held, 0, end)
@@ -105,7 +105,7 @@ async def _serve(delay: float) -> None:
 
 @contextmanager
 def serving(delay: float = 0.0) -> Iterator[str]:
-    """Run the server in a process of its own, each answer *delay* seconds late; yield its base URL."""
+    """Run the server in another process, with a *delay* in seconds for each answer; yield its base URL."""
     command = [sys.executable, "-m", "benchmarks.upstream", str(delay)]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as server:
         assert server.stdout is not None

@@ -1,4 +1,4 @@
-"""Caching, one scenario after the other. Needs no key; Redis is shown where REDIS_URL names a server that answers."""
+"""Caching, one scenario after the other. Needs no key. The scenario with Redis needs a server at REDIS_URL."""
 
 import asyncio  # noqa: TID253 - a program of its own
 import itertools
@@ -20,14 +20,14 @@ cache = CacheManager(backend="file", cache_dir=folder.name)
 
 @dataclass
 class City:
-    """What a cached function may return, since its annotation says so."""
+    """A class that a cached function can return, because its annotation names it."""
 
     name: str
     at: tuple[float, float]
 
 
 def basic_caching() -> None:
-    """Run a function once for the same arguments."""
+    """Run a function once for equal arguments."""
     runs = itertools.count(1)
 
     @cache.cached(ttl="1h")
@@ -47,7 +47,7 @@ def statistics() -> None:
 
 
 def manual_operations() -> None:
-    """Set, get and delete values by their keys."""
+    """Set, get and delete values by key."""
     cache.set("user:1", {"name": "Ann"})
     cache.set_many({"user:2": {"name": "Ben"}, "user:3": None})
     print("manual operations:", cache.get("user:1"), cache.get_many(["user:2", "user:3", "user:4"]))
@@ -57,7 +57,7 @@ def manual_operations() -> None:
 
 
 def expiry() -> None:
-    """Let a value go when its time is over."""
+    """Expire a value after its TTL."""
     cache.set("brief", "here", ttl="50ms")
     before = cache.get("brief")
     while cache.get("brief") is not None:
@@ -66,7 +66,7 @@ def expiry() -> None:
 
 
 def invalidation() -> None:
-    """Forget by pattern, by tag, and all that one function returned."""
+    """Invalidate by pattern, by tag, and all results of a function."""
     cache.set_many({"user:1": "Ann", "user:2": "Ben", "order:1": "tea"})
     print("invalidation by pattern:", cache.invalidate("user:*"), cache.get("order:1"))
 
@@ -83,7 +83,7 @@ def invalidation() -> None:
 
 
 def complex_data() -> None:
-    """Keep data of any depth; objects of a class where the annotation tells the class."""
+    """Cache nested data, and objects whose class is in the annotation."""
     cache.set("order", {"total": Decimal("9.90"), "items": [("tea", 2), ("milk", 1)], "tags": {"paid"}})
 
     @cache.cached()
@@ -96,7 +96,7 @@ def complex_data() -> None:
 
 
 def different_arguments() -> None:
-    """Tell arguments apart by value and type, wherever they stand."""
+    """Distinguish arguments by value and type, positional or by name."""
 
     @cache.cached()
     def kind(x: Any, *, deep: Any = None) -> str:
@@ -114,12 +114,12 @@ def different_arguments() -> None:
 
 
 def use_shared_cache() -> None:
-    """Have one cache for a whole process, as the configuration says."""
+    """Use the configured cache of the process."""
     print("shared default:", get_cache() is get_cache())
 
 
 async def asynchronous() -> None:
-    """Do all of it in the other variant; a generator is kept when it came to its end."""
+    """Cache coroutines, and generators that were read to their end."""
     runs = itertools.count(1)
 
     @cache.cached(ttl=60)
@@ -139,7 +139,7 @@ async def asynchronous() -> None:
 
 
 def stampede() -> None:
-    """Run once for all who ask at the same time."""
+    """Run a function once for concurrent callers."""
     runs = itertools.count(1)
 
     @cache.cached()
@@ -153,7 +153,7 @@ def stampede() -> None:
 
 
 def redis() -> None:
-    """Do the same through Redis: one word changes."""
+    """Do the same with Redis: one word of the configuration changes."""
     url = os.environ.get("REDIS_URL", "redis://127.0.0.1:6379/0")
     try:
         with CacheManager(backend="redis", url=url) as remote:

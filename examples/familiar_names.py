@@ -1,4 +1,4 @@
-"""The names that code of this family uses: CacheManager, get_cache, OptimizedOpenAIProvider.
+"""The names that existing code of this family uses: CacheManager, get_cache, OptimizedOpenAIProvider.
 
 Needs OPENAI_API_KEY; OPENAI_BASE_URL leads to another server.
 """
@@ -11,7 +11,7 @@ cache = CacheManager(backend="file", cache_dir="./cache")
 
 @cache.cached(ttl=3600)
 def expensive_operation(x: int) -> int:
-    """Stand for what takes long."""
+    """Stand in for slow work."""
     return x * x
 
 

@@ -1,4 +1,4 @@
-"""A chat, the same from the cache, a stream, a count: the program that runs under any configuration."""
+"""A chat, the same chat from the cache, a stream and a token count. Runs with any configuration."""
 
 import llmcore
 

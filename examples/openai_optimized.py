@@ -21,7 +21,7 @@ def basic_use() -> None:
 
 
 def counting() -> None:
-    """Count before anything is sent: no network, nothing to download."""
+    """Count tokens before a request is sent, without a network or a download."""
     text = provider.count_tokens("Hello world")
     messages = [
         {"role": "system", "content": "Be brief."},
@@ -34,7 +34,7 @@ def counting() -> None:
 
 
 def caching() -> None:
-    """Ask the same question again: the answer comes from the cache, and costs nothing."""
+    """Ask the same question again. The answer comes from the cache and costs nothing."""
     before = provider.get_usage_stats()["request_count"]
     first = provider.generate_completion("Name three rivers.")
     again = provider.generate_completion("Name three rivers.")
@@ -43,7 +43,7 @@ def caching() -> None:
 
 
 def cost_tracking() -> None:
-    """Estimate a cost, compare what tiers cost, and see what was spent."""
+    """Estimate a cost, compare the tiers, and print the spent amount."""
     print(f"cost tracking: 10,000 tokens in and 1,000 out cost ${provider.estimate_cost(10_000, 1_000):.6f}")
     tiers = provider.compare_pricing_tiers(10_000, 1_000)
     print(f"cost tracking: a batch saves {tiers['savings_percent']:.0f} %, ${tiers['savings']:.6f}")
@@ -52,7 +52,7 @@ def cost_tracking() -> None:
 
 
 def batch_of_prompts() -> None:
-    """Ask many questions at once."""
+    """Ask several questions concurrently."""
 
     async def main() -> list[str]:
         prompts = [f"Translate to French: {word}" for word in ("rain", "sun", "snow")]
@@ -62,7 +62,7 @@ def batch_of_prompts() -> None:
 
 
 def chat() -> None:
-    """Hold a conversation: every turn is sent with all that was said before."""
+    """Hold a conversation. Each turn is sent with all earlier turns."""
     messages = [{"role": "system", "content": "You are a patient teacher."}]
     for question in ("What is a prime?", "Is 91 one?"):
         messages.append({"role": "user", "content": question})

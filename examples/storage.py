@@ -1,4 +1,4 @@
-"""Keeps files, one scenario after the other, in whichever storage llmcore.toml names: none of this knows which."""
+"""Store files, one scenario after the other, in the storage that llmcore.toml names. The code is the same for each storage."""
 
 import asyncio  # noqa: TID253 - a program of its own
 import hashlib
@@ -20,14 +20,14 @@ from llmcore.storage import StorageClient
 
 @dataclass
 class Report:
-    """What is kept as JSON and comes back as it was."""
+    """A type that is stored as JSON and loaded again."""
 
     title: str
     pages: int
 
 
 def values(storage: StorageClient) -> None:
-    """Keep bytes, text and JSON."""
+    """Store bytes, text and JSON."""
     storage.save("raw/data.bin", bytes(range(256)))
     storage.save_text("notes/november.txt", "Grüße")
     storage.save_json("reports/november.json", Report("November", 12))
@@ -36,14 +36,14 @@ def values(storage: StorageClient) -> None:
 
 
 def names(storage: StorageClient) -> None:
-    """List, by beginning and by pattern, and ask what is known of a file."""
+    """List files by prefix and by pattern, and get information about a file."""
     print("names:", storage.list_files("re"), storage.glob("**/*.txt"))
     info = storage.get_file_info("notes/november.txt")
     print("facts:", info.size_bytes, info.content_type, [page.key for page in storage.list_page(limit=2)])
 
 
 def large(storage: StorageClient) -> None:
-    """Write and read what need not fit into the memory."""
+    """Write and read data that may be larger than the memory."""
 
     def produce() -> Iterator[bytes]:
         for number in range(24):
@@ -70,7 +70,7 @@ def places(storage: StorageClient) -> None:
 
 
 def conditions(storage: StorageClient) -> None:
-    """Let one of several writers win; a server that cannot hold a condition says so."""
+    """Let one of several concurrent writers win. A server without conditions raises an error."""
     try:
         storage.save_if_absent("counter", "1")
         data, etag = storage.load_with_etag("counter")
@@ -89,7 +89,7 @@ def conditions(storage: StorageClient) -> None:
 
 
 def errors(storage: StorageClient) -> None:
-    """See what is refused."""
+    """Show which keys are rejected."""
     for key in ("nothing/here", "../outside"):
         try:
             storage.load(key)
@@ -98,7 +98,7 @@ def errors(storage: StorageClient) -> None:
 
 
 def links(storage: StorageClient) -> None:
-    """Hand out an address for a while, where the storage is one that others can reach."""
+    """Sign an address that works for a while, if the storage can."""
     try:
         url = storage.sign_url("archive/2026/november.txt", expires_s=60)
     except PluginError:
@@ -108,7 +108,7 @@ def links(storage: StorageClient) -> None:
 
 
 async def at_once(storage: StorageClient) -> None:
-    """Do many things at once."""
+    """Run many operations concurrently."""
     await asyncio.gather(*(storage.asave_json(f"many/{n}.json", {"n": n}) for n in range(20)))
     loaded = await asyncio.gather(*(storage.aload_json(f"many/{n}.json") for n in range(20)))
     print("at once:", sum(item["n"] for item in loaded), len(await storage.alist_files("many/")))

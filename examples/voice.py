@@ -1,4 +1,4 @@
-"""Speak a text, change a sentence of it, and pay for that one. Needs no key: the offline voice speaks, or the configured one."""
+"""Speak a text, change one sentence, and pay only for that one. Needs no key: it uses the configured or the offline voice."""
 
 from pathlib import Path
 

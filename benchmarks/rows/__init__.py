@@ -1,1 +1,1 @@
-"""One module a row: each offers `prepare`, see `benchmarks.harness.Prepare`."""
+"""One module for each row, with a function `prepare`; see `benchmarks.harness.Prepare`."""

@@ -1,4 +1,4 @@
-"""A call of a decorated function whose result is kept in memory, blocking and asynchronous."""
+"""A hit of a decorated function with a cache in memory, sync and async."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ CASH = {
 
 @contextmanager
 def prepare(shop: Workshop) -> Iterator[Sequence[Row]]:
-    """Compare with what the standard library does, and with what peers do."""
+    """Compare with the standard library and with other libraries."""
     host = shop.host()
 
     def side(name: str, program: str, **more: float) -> Side:

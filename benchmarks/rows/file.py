@@ -1,4 +1,4 @@
-"""Values of 1 KB in files: what a get and a set cost by the number of entries, and with several processes at once."""
+"""Values of 1 KB in files: the cost of get and set by number of entries, and with concurrent processes."""
 
 from __future__ import annotations
 
@@ -127,7 +127,7 @@ else:
 
 
 class Store(NamedTuple):
-    """A way to keep values, and where its files of each size lie."""
+    """A kind of store, and the folders of its files for each number of entries."""
 
     name: str
     environment: Environment | str
@@ -137,9 +137,9 @@ class Store(NamedTuple):
 
 @contextmanager
 def prepare(shop: Workshop) -> Iterator[Sequence[Row]]:
-    """Fill every store with every number of entries, then compare."""
+    """Fill each store with each number of entries, then compare."""
     sizes = {**SIZES, **(LARGE if shop.large else {})}
-    # Beside the environments: a temporary folder may be memory.
+    # next to the environments, because a temporary folder may be in memory
     with TemporaryDirectory(prefix="stores-", dir=ROOT / ".cache/bench") as folder:
         stores = [
             Store(

@@ -1,4 +1,4 @@
-"""A reply that the cache has, from the question to the typed reply, by where it is kept."""
+"""A cached reply, from the question to the typed reply, by the kind of cache."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ measured(lambda question: model.invoke(question).content, 2_000)
 
 @contextmanager
 def prepare(shop: Workshop) -> Iterator[Sequence[Row]]:
-    """Compare the tiers, and Redis with what redis-py itself takes to fetch the same bytes."""
+    """Compare the tiers, and Redis with a GET of the same bytes by redis-py."""
     with TemporaryDirectory(prefix="llmcore-bench-") as folder, serving() as address:
         env = {"OPENAI_API_KEY": "sk-test", "OPENAI_BASE_URL": address}
         own = _near(shop, env)

@@ -1,4 +1,4 @@
-"""What `import llmcore` adds to a bare interpreter, and what the vendor's client adds."""
+"""The cost of `import llmcore` and of the vendor's client, above that of a bare interpreter."""
 
 from __future__ import annotations
 

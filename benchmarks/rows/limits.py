@@ -1,4 +1,4 @@
-"""A call's turn where nobody has to wait: what the rate limits cost it, and what they let through under pressure."""
+"""Rate limits: their cost for a call that does not wait, and the rate that they permit under load."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ AIO = {
 
 @contextmanager
 def prepare(shop: Workshop) -> Iterator[Sequence[Row]]:
-    """Compare with the least that a rate can cost, and with a peer."""
+    """Compare with a minimal rate limit, and with another library."""
     host, peer = shop.host(), shop.rival(*AIOLIMITER)
 
     def ours(name: str, *rules: str, **more: float) -> Side:

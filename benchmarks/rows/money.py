@@ -1,4 +1,4 @@
-"""What a budget, the ledger and rate limits add to a call of `echo`: alone, and with 200 in flight."""
+"""The cost of a budget, the ledger and rate limits for a call of `echo`, one at a time and with 200 in flight."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""200 identical calls at once, that no cache knows, of an upstream that takes 200 ms: how many reach it."""
+"""200 identical concurrent calls that are not cached, with an upstream that takes 200 ms: the number of requests to it."""
 
 from __future__ import annotations
 
@@ -136,7 +136,7 @@ if how == "worker":
 
 @contextmanager
 def prepare(shop: Workshop) -> Iterator[Sequence[Row]]:
-    """Count what reaches the upstream in each case."""
+    """Count the requests that reach the upstream in each case."""
     with (
         TemporaryDirectory(prefix="llmcore-bench-") as folder,
         serving(DELAY_S) as address,
@@ -147,7 +147,7 @@ def prepare(shop: Workshop) -> Iterator[Sequence[Row]]:
 
 
 class _Sides:
-    """Makes the sides of all rows."""
+    """Creates the sides of all rows."""
 
     def __init__(self, shop: Workshop, env: Mapping[str, str]) -> None:
         self._env = env
@@ -161,15 +161,15 @@ class _Sides:
         }
 
     def chats(self, how: str, cache: Mapping[str, Any]) -> Side:
-        """Ask a model through llmcore, which promises one call."""
+        """Return the side that calls a model through llmcore, which promises one request."""
         return self._side("llmcore chat", self._host, HOST, how, cache, limit=1)
 
     def functions(self, how: str, cache: Mapping[str, Any]) -> Side:
-        """Call a function that llmcore decorates, which promises one call too."""
+        """Return the side that calls a function cached by llmcore, which promises one request too."""
         return self._side("llmcore cached()", self._host, HOST_CACHED, how, cache, limit=1)
 
     def peer(self, name: str, ask: str, how: str, told: Mapping[str, Any]) -> Side:
-        """Do it with another library, the first word of *name*."""
+        """Return the side of another library, the first word of *name*."""
         return self._side(name, self._peers[name.partition(" ")[0]], ask, how, told, peer=True)
 
     def _side(

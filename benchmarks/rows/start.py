@@ -1,4 +1,4 @@
-"""What the command line costs, whole process: its version, its help, and an answer from the file cache."""
+"""The cost of a whole process of the command line: the version, the help, and an answer from the file cache."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ base_url = "{address}"
 
 @contextmanager
 def prepare(shop: Workshop) -> Iterator[Row]:
-    """Compare the command as it is installed with a bare interpreter."""
+    """Compare the installed command with a bare interpreter."""
     host = shop.host()
     command = str(host.bin / "llmcore")
     with TemporaryDirectory(prefix="llmcore-bench-") as folder:
@@ -55,7 +55,7 @@ def prepare(shop: Workshop) -> Iterator[Row]:
 
 
 def _ask_once(host: Environment, command: str, folder: Path) -> dict[str, str]:
-    """Ask openai once; return where its answer lies. Its server is gone afterwards: nothing else can answer."""
+    """Ask openai once; return the environment with its cached answer. The server is stopped, so only the cache can answer."""
     config = folder / "llmcore.toml"
     env = {
         "LLMCORE_CONFIG": str(config),

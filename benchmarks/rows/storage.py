@@ -1,4 +1,4 @@
-"""Files on a disk: what a put, a get and a list cost against plain file I/O, fsspec and obstore, and the memory of a stream."""
+"""Files on a disk: the cost of put, get and list, compared with plain file I/O, fsspec and obstore; the memory of a stream."""
 
 from __future__ import annotations
 
@@ -145,8 +145,8 @@ else:
 
 @contextmanager
 def prepare(shop: Workshop) -> Iterator[Sequence[Row]]:
-    """Make the files that are listed, then compare."""
-    # Beside the environments: a temporary folder may be memory.
+    """Create the files to list, then compare."""
+    # next to the environments, because a temporary folder may be in memory
     with TemporaryDirectory(prefix="files-", dir=ROOT / ".cache/bench") as folder:
         few, many = Path(folder, "few"), Path(folder, "many")
         (few / "small").mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""The first count of tokens in a fresh process, and counting afterwards, against tiktoken with its rank file at hand."""
+"""The first token count in a fresh process, and later counts, compared with tiktoken and a local rank file."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ table = Table(Path(llmcore_openai_optimized.__file__).parent / "data/o200k_base.
 Path(sys.argv[1]).write_bytes(make_rank_file(table.iter_tokens()))
 """
 _CACHE_NAME: Final = "fb374d419588a4632f3f557e76b4b70aebbca790"
-"""Under which tiktoken looks for o200k_base: the SHA-1 of its address."""
+"""The file name under which tiktoken caches o200k_base: the SHA-1 of its address."""
 
 _TEXTS: Final = """
 short = [f"Message {i}: please tell me the weather in town number {i * 7}, thanks!" for i in range(40_000)]
@@ -58,7 +58,7 @@ timed("count(long)", 10, few=2, count=count, long=long)
 
 @contextmanager
 def prepare(shop: Workshop) -> Iterator[list[Row]]:
-    """Compare whole processes, then what one count costs."""
+    """Compare whole processes, then the cost of one count."""
     host, peer = shop.host(), shop.peer(f"tiktoken=={shop.version('tiktoken')}")
     with TemporaryDirectory(prefix="llmcore-bench-ranks-") as ranks:
         done = host.run("-c", _RANKS, str(Path(ranks) / _CACHE_NAME), cwd=Path(ranks))

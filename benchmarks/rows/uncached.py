@@ -1,4 +1,4 @@
-"""A chat that no cache knows: through the host with all that it does, and through the vendor's typed client."""
+"""A chat that is not cached: through the host with all its layers, and through the vendor's typed client."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ asyncio.run(main(int(sys.argv[1]), int(sys.argv[2])))
 
 @contextmanager
 def prepare(shop: Workshop) -> Iterator[Sequence[Row]]:
-    """Compare what one call costs, against a server in a process of its own."""
+    """Compare the cost of one call. The server runs in another process."""
     peer = shop.peer(f"openai=={shop.version('openai')}")
 
     def row(title: str, client: str, host: str, at_most: float, *more: str) -> Row:

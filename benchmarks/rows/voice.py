@@ -1,4 +1,4 @@
-"""Speech: a hit of the audio cache, what the client adds to its provider and to the vendors' SDKs, and first bytes."""
+"""Speech: a hit of the audio cache, the cost of the client above its provider and the vendors' SDKs, and the first bytes."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ start = cpu(20)
 few = cpu(20)
 print((cpu(220) - 2 * few + start) / 200 * 1e6)
 """
-"""The CPU time of a sentence, here and in worker processes, without that of their start."""
+"""The CPU time of a sentence in this process and its workers, without the start of the workers."""
 
 FIRST = """
 import time
@@ -147,7 +147,7 @@ UNCACHED = {
 
 @contextmanager
 def speaking() -> Iterator[str]:
-    """Run the simulated upstream in a process of its own; yield its root."""
+    """Run the simulator in another process; yield its root address."""
     command = [sys.executable, "-m", "llmcore_testing.simulator", "--port", "0"]
     with subprocess.Popen(
         command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
@@ -161,7 +161,7 @@ def speaking() -> Iterator[str]:
 
 @contextmanager
 def prepare(shop: Workshop) -> Iterator[Sequence[Row]]:
-    """Compare with espeak-ng on this machine, which hides less than a network, and with the vendors' SDKs over HTTP."""
+    """Compare with espeak-ng on this machine, where no network hides the differences, and with the vendors' SDKs over HTTP."""
     with speaking() as root:
         yield [*_alone(shop), *_over_http(shop, "elevenlabs", root), *_over_http(shop, "openai", root)]
 
