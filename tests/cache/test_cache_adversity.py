@@ -51,7 +51,7 @@ def ask_once(core: llmcore.Core, text: str = "Hello") -> Reply:
 
 
 def until(condition: Callable[[], bool]) -> None:
-    end = time.monotonic() + 20
+    end = time.monotonic() + 60
     while not condition():
         assert time.monotonic() < end, "it never came true"
         time.sleep(0.01)

@@ -30,7 +30,7 @@ def cache(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
 
 def until(condition: Callable[[], bool]) -> None:
     """Wait for *condition*; fail after ten seconds."""
-    end = time.monotonic() + 10
+    end = time.monotonic() + 60
     while not condition():
         assert time.monotonic() < end, "it never came true"
 

@@ -191,7 +191,7 @@ class TestTier:
 
 
 def until(condition: Callable[[], bool]) -> None:
-    end = time.monotonic() + 10
+    end = time.monotonic() + 60
     while not condition():
         assert time.monotonic() < end, "it never came true"
         threading.Event().wait(0.005)

@@ -288,12 +288,12 @@ class TestWrapper:
             turn = next(turns)
             if turn == 1:
                 running.set()
-                assert gate.wait(20)
+                assert gate.wait(60)
             return turn
 
         thread = threading.Thread(target=slow)
         thread.start()
-        assert running.wait(20)
+        assert running.wait(60)
         slow.invalidate()
         gate.set()
         thread.join()

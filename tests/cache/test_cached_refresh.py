@@ -22,7 +22,7 @@ def cache() -> Iterator[CacheManager]:
 
 
 def until(condition: Callable[[], bool]) -> None:
-    end = time.monotonic() + 20
+    end = time.monotonic() + 60
     while not condition():
         assert time.monotonic() < end, "it never came true"
         threading.Event().wait(0.001)
@@ -47,7 +47,7 @@ def test_one_caller_refreshes_while_all_are_served_the_old_value(
         turn = next(ran)
         threads.append(threading.current_thread().name)
         if turn > 1:
-            assert gate.wait(20)
+            assert gate.wait(60)
         return x + turn
 
     assert [slow(10) for _ in range(3)] == [11] * 3
@@ -127,7 +127,7 @@ def test_a_task_refreshes_for_tasks(cache: CacheManager, clock: list[float]) -> 
         assert await slow() == 1
         clock[0] = 600.0
         assert [await slow(), await slow()] == [1, 1]
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while await slow() == 1:  # noqa: ASYNC110 - what is waited for is what slow() returns
                 await asyncio.sleep(0)
         assert [await slow(), next(ran)] == [2, 3]
@@ -141,7 +141,7 @@ def test_another_process_that_refreshes_is_left_to_it(tmp_path: Path, clock: lis
 
     def slow() -> int:
         turn = next(ran)
-        assert turn == 1 or gate.wait(20)
+        assert turn == 1 or gate.wait(60)
         return turn
 
     one, other = (cache.cached(ttl=1000, refresh=0.5, name="slow")(slow) for cache in caches)

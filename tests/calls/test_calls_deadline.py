@@ -149,7 +149,7 @@ def test_a_caller_with_more_time_prolongs_the_stream_that_it_joins(hang: Hang) -
     core = core_of()
 
     async def main() -> str:
-        hasty = asyncio.ensure_future(drain(core, "Hello", timeout=1))
+        hasty = asyncio.ensure_future(drain(core, "Hello", timeout=10))
         await asyncio.to_thread(hang.waits.wait, LONG)
         patient = asyncio.ensure_future(drain(core, "Hello", timeout=LONG))
         with pytest.raises(Timeout):

@@ -30,7 +30,7 @@ def test_followers_of_a_stream_get_every_piece_from_the_first_on() -> None:
         until(lambda: aboard(flights) == 20)
         stream.gate.release(3)
         assert list(leader) == ["2", "3", "4"]
-        assert [other.result(20) for other in others] == [["0", "1", "2", "3", "4"]] * 19
+        assert [other.result(60) for other in others] == [["0", "1", "2", "3", "4"]] * 19
     assert (stream.asked, stream.closed) == (1, 1)
 
 
@@ -44,7 +44,7 @@ def test_followers_continue_a_stream_that_its_first_reader_left() -> None:
         until(lambda: aboard(flights) == 2)
         leader.close()
         stream.gate.release(3)
-        assert other.result(20) == ["0", "1", "2", "3", "4"]
+        assert other.result(60) == ["0", "1", "2", "3", "4"]
     assert (stream.asked, stream.closed) == (1, 1)
 
 
@@ -78,8 +78,8 @@ def test_a_plain_call_and_a_stream_share_one_flight() -> None:
         plain = pool.submit(run, flights.join("k", stream.work))
         until(lambda: aboard(flights) == 2)
         stream.gate.release(5)
-        assert streaming.result(20) == ["0", "1", "2", "3", "4"]
-        assert plain.result(20).value == "whole"
+        assert streaming.result(60) == ["0", "1", "2", "3", "4"]
+        assert plain.result(60).value == "whole"
     assert stream.asked == 1
 
 
@@ -145,7 +145,7 @@ def test_work_of_a_stopped_loop_is_restarted_by_another_caller() -> None:
     with ThreadPoolExecutor(1) as pool:
         follower = pool.submit(run, flights.join("k", upstream.work, left=lambda: 0.2))
         with pytest.raises(Timeout):  # it waits for one who drives, no longer than it may
-            follower.result(10)
+            follower.result(60)
     assert loop.run_until_complete(leader).value == "answer 1"
     loop.close()
 
@@ -174,7 +174,7 @@ def test_a_broken_stream_is_retried_by_readers_without_a_piece() -> None:
 
     def work() -> Generator[Any, Any, str]:
         begun.append(1)
-        yield Step(lambda: gate.wait(20), None)
+        yield Step(lambda: gate.wait(60), None)
         yield "piece"
         if len(begun) == 1:
             raise Unavailable("broke off")
@@ -187,7 +187,7 @@ def test_a_broken_stream_is_retried_by_readers_without_a_piece() -> None:
         until(lambda: aboard(flights) == 2)
         gate.set()
         assert isinstance(reader.exception(20), Unavailable)  # it has shown a piece of what broke off
-        assert plain.result(20).value == "whole"
+        assert plain.result(60).value == "whole"
     assert len(begun) == 2
 
 
@@ -247,7 +247,7 @@ def test_a_forked_child_does_not_wait_for_its_parents_calls() -> None:
         with os.fdopen(read) as result:
             assert result.read() == "answer 2"
         upstream.open.set()
-        assert parent.result(20).value == "answer 1"
+        assert parent.result(60).value == "answer 1"
 
 
 def test_a_stream_that_is_collected_while_the_flights_are_looked_at_is_taken_off_board() -> None:

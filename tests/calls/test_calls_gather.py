@@ -44,7 +44,7 @@ class Meeting:
         return act
 
     def _meet(self) -> None:
-        self.barrier.wait(10)
+        self.barrier.wait(60)
 
     async def _ameet(self) -> None:
         self.full = self.full or asyncio.Event()

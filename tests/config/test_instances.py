@@ -114,7 +114,7 @@ def test_a_limit_holds_for_one_instance_only(tree: Tree) -> None:
         core.llm.chat("one")
         core.llm.chat("two")
         with pytest.raises(RateLimited, match="local"):
-            core.llm.chat("two", model="local:tiny", timeout=1)
+            core.llm.chat("two", model="local:tiny", timeout=10)
 
 
 def test_an_alias_falls_back_from_one_instance_to_another(

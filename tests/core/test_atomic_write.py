@@ -56,7 +56,7 @@ def test_a_pipe_stays_one_and_is_given_the_bytes(tmp_path: Path) -> None:
     reader = threading.Thread(target=lambda: read.append(path.read_bytes()), daemon=True)
     reader.start()
     SPEECH.save(path)
-    reader.join(10)
+    reader.join(60)
     assert read == [SPEECH.audio]
     assert stat.S_ISFIFO(path.stat().st_mode)
     assert [each.name for each in tmp_path.iterdir()] == ["pipe"]

@@ -167,7 +167,7 @@ def test_the_circuit_breaker_of_a_cache_counts_by_time(limit: Limit) -> None:
 
 
 def until(fact: Callable[[], bool]) -> None:
-    ends = time.monotonic() + 30
+    ends = time.monotonic() + 60
     while not fact():
         assert time.monotonic() < ends
         time.sleep(0.005)

@@ -32,7 +32,7 @@ class Upstream:
     def blocking(self) -> Any:
         self.asked += 1
         self.reached.set()
-        assert self.open.wait(20)
+        assert self.open.wait(60)
         return self._outcome()
 
     async def awaiting(self) -> Any:

@@ -101,7 +101,7 @@ def fault_of(thing: Any, before: dict[int, tuple[str, Any]]) -> str | None:
         return "threads of the parent wait for it" if id(thing) in before else None
     elif isinstance(thing, concurrent.futures.Executor):
         try:
-            thing.submit(int).result(timeout=5)
+            thing.submit(int).result(timeout=60)
         except TimeoutError:
             return "its threads are the parent's"
     return None

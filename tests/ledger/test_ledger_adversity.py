@@ -47,7 +47,7 @@ def test_a_stream_that_is_garbage_collected_during_a_commit_is_booked(
 
     thread = threading.Thread(target=core._spending.transact, args=(collect,), daemon=True)
     thread.start()
-    thread.join(20)
+    thread.join(60)
     assert not thread.is_alive(), "a deadlock"
     (row,) = core.usage.export()
     assert (row["state"], row["cost"], row["uncertain"]) == ("failed", "0.0125", 1)
@@ -126,7 +126,7 @@ def test_a_ctrl_c_in_a_commit_does_not_affect_other_threads(core: llmcore.Core) 
                 pass
             with pytest.raises(KeyboardInterrupt):
                 spending.transact(interrupt)
-        assert theirs.result(20) == "done"
+        assert theirs.result(60) == "done"
 
 
 def test_a_reservation_that_was_rolled_back_closes_no_other_row(tmp_path: Path) -> None:

@@ -81,7 +81,7 @@ def test_a_request_with_an_unknown_outcome_is_booked_at_its_maximum_cost(
 ) -> None:
     scripted.script[:] = [error] * 4
     with pytest.raises(llmcore.LLMCoreError):
-        core.llm.chat("one", timeout=0.4, **ASK)
+        core.llm.chat("one", timeout=60, **ASK)
     (row, *_) = rows(core)
     assert (row["state"], row["cost"], row["uncertain"]) == ("failed", "0.0125", 1)
     assert core.usage.budgets()[0].spent >= EACH

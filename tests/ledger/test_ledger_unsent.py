@@ -244,7 +244,7 @@ def test_a_request_that_was_booked_as_unsent_cannot_be_sent_later(scripted: Any,
         def complete(self, _request: ChatRequest) -> Reply:
             track_sending()
             waits.set()
-            cancelled.wait(10)
+            cancelled.wait(60)
             try:
                 mark_sent()
                 sent.append("sent")
@@ -259,14 +259,14 @@ def test_a_request_that_was_booked_as_unsent_cannot_be_sent_later(scripted: Any,
 
     async def main() -> None:
         task = asyncio.ensure_future(core.llm.achat("one", **ASK))
-        await asyncio.to_thread(waits.wait, 10)
+        await asyncio.to_thread(waits.wait, 60)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
         assert rows(core) == []
         cancelled.set()
 
     asyncio.run(main())
-    assert ended.wait(10)
+    assert ended.wait(60)
     assert sent == []
     assert reserved_and_spent(core) == [0, 0]
 

@@ -204,7 +204,7 @@ def test_namespaces_keep_answers_apart(chat: Chat) -> None:
 def test_an_answer_lives_as_long_as_the_call_says(chat: Chat) -> None:
     chat("Hello", cache_ttl=0.05)
     chat("Goodbye", cache_ttl="1h")
-    end = time.monotonic() + 10
+    end = time.monotonic() + 60
     while chat("Hello", cache_ttl=0.05).cached:
         assert time.monotonic() < end
     assert chat("Goodbye").cached

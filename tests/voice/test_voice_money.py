@@ -41,7 +41,7 @@ def test_a_budget_holds_for_characters_too_and_each_piece_is_a_row(speaker: Any,
     assert (row.name, row.requests, row.cached, row.characters) == ("voice", 1, 1, 6)
 
 
-def _speaking(tmp_path: Path, budget: dict[str, Any], price: int | None = 1000) -> llmcore.Core:
+def _speaking(tmp_path: Path, budget: dict[str, Any], price: int | None = 1000, **more: Any) -> llmcore.Core:
     prices = {} if price is None else {"speaker:m1": {"input": 0, "output": 0, "characters": price}}
     return llmcore.load(
         {
@@ -50,6 +50,7 @@ def _speaking(tmp_path: Path, budget: dict[str, Any], price: int | None = 1000) 
             "prices": prices,
             "budget": budget,
             "ledger": {"path": str(tmp_path / "ledger.sqlite3")},
+            **more,
         }
     )
 
@@ -123,10 +124,10 @@ def test_paid_pieces_of_a_failed_text_are_in_the_totals(speaker: Any, tmp_path: 
 
 
 def test_characters_with_an_unknown_outcome_stay_spent(speaker: Any, tmp_path: Path) -> None:
-    core = _speaking(tmp_path, {"limit": "20 characters"})
+    core = _speaking(tmp_path, {"limit": "20 characters"}, retry={"attempts": 1})
     speaker.script.append(Timeout("no answer", sent=True))
     with pytest.raises(Timeout):
-        core.voice.synthesize("Hello there.", cache=False, timeout=0.2)
+        core.voice.synthesize("Hello there.", cache=False)
     (state,) = core.usage.budgets()
     assert (state.spent, state.reserved) == (Decimal(12), Decimal(0))
     (row,) = core.usage.by("kind")

@@ -180,7 +180,7 @@ class TestHandshakes(Conformance):
 
 
 def _until(condition: Callable[[], bool]) -> None:
-    end = time.monotonic() + 30
+    end = time.monotonic() + 60
     while not condition():
         assert time.monotonic() < end, "it did not come to pass"
         time.sleep(0.01)

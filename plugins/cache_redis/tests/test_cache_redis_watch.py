@@ -57,7 +57,7 @@ def make() -> Iterator[Callable[..., RedisCache]]:
 def until(heard: Heard, wanted: Sequence[str] | None) -> list[Sequence[str] | None]:
     """Return what was heard before *wanted*, which must come."""
     before: list[Sequence[str] | None] = []
-    while (told := heard.get(timeout=20)) != wanted:
+    while (told := heard.get(timeout=60)) != wanted:
         before.append(told)
     return before
 
@@ -69,24 +69,24 @@ def test_writes_and_deletes_of_others_are_reported(
     watching, writing = make(server.url), make(server.url)
     writing.set("before", b"1")
     assert watching.watch(heard.put) is True
-    assert heard.get(timeout=20) == [], "first it is told that reports begin"
+    assert heard.get(timeout=60) == [], "first it is told that reports begin"
     make(server.url, namespace="elsewhere").set("not ours", b"1")
     writing.acquire("lease", "me", 60)
     writing.set("k\u00fcche", b"1")
-    assert heard.get(timeout=20) == ["k\u00fcche"]
+    assert heard.get(timeout=60) == ["k\u00fcche"]
     writing.delete("before")
-    assert heard.get(timeout=20) == ["before"]
+    assert heard.get(timeout=60) == ["before"]
     writing.set("short", b"1", 0.05)
-    assert [heard.get(timeout=20), heard.get(timeout=20)] == [["short"], ["short"]], "written, then over"
+    assert [heard.get(timeout=60), heard.get(timeout=60)] == [["short"], ["short"]], "written, then over"
     watching.set("own", b"1")
-    assert heard.get(timeout=20) == ["own"]
+    assert heard.get(timeout=60) == ["own"]
     for i in range(300):
         writing.set(f"key {i}", b"1")
     told: set[str] = set()
     while len(told) < 300:
-        told.update(heard.get(timeout=20) or ())
+        told.update(heard.get(timeout=60) or ())
     writing.clear()
-    while "key 7" not in (heard.get(timeout=20) or ()):
+    while "key 7" not in (heard.get(timeout=60) or ()):
         pass
     server.ask("FLUSHALL")
     until(heard, None)
@@ -98,13 +98,13 @@ def test_a_lost_connection_is_reported_and_established_again(
     heard: Heard = queue.Queue()
     watching, writing = make(server.url), make(server.url)
     watching.watch(heard.put)
-    assert heard.get(timeout=20) == []
+    assert heard.get(timeout=60) == []
     server.kill()
-    assert heard.get(timeout=20) is None, "that reports are lost is told at once"
+    assert heard.get(timeout=60) is None, "that reports are lost is told at once"
     server.start()
-    assert heard.get(timeout=20) == [], "and that they begin again"
+    assert heard.get(timeout=60) == [], "and that they begin again"
     writing.set("key", b"1")
-    assert heard.get(timeout=20) == ["key"]
+    assert heard.get(timeout=60) == ["key"]
 
 
 def test_a_server_that_is_down_at_first_is_waited_for(
@@ -114,7 +114,7 @@ def test_a_server_that_is_down_at_first_is_waited_for(
     server.kill()
     assert make(server.url).watch(heard.put) is True
     server.start()
-    assert heard.get(timeout=20) == []
+    assert heard.get(timeout=60) == []
 
 
 def test_a_listener_that_fails_hears_on(server: RedisServer, make: Callable[..., RedisCache]) -> None:
@@ -127,25 +127,26 @@ def test_a_listener_that_fails_hears_on(server: RedisServer, make: Callable[...,
 
     watching = make(server.url)
     watching.watch(listen)
-    assert heard.get(timeout=20) == []
+    assert heard.get(timeout=60) == []
     watching.set("bad", b"1")
     watching.set("good", b"1")
-    assert [heard.get(timeout=20), heard.get(timeout=20)] == [["bad"], ["good"]]
+    assert [heard.get(timeout=60), heard.get(timeout=60)] == [["bad"], ["good"]]
 
 
 def test_close_ends_the_thread_even_if_the_server_hangs(
     server: RedisServer, make: Callable[..., RedisCache]
 ) -> None:
     heard: Heard = queue.Queue()
-    watching = make(server.url)
+    patient = Duration(110)
+    watching = RedisCache(RedisOptions(url=server.url, timeout=patient, connect_timeout=patient))
     before = threading.active_count()
     watching.watch(heard.put)
-    assert heard.get(timeout=20) == []
+    assert heard.get(timeout=60) == []
     assert threading.active_count() == before + 1
     server.pause()
     started = time.monotonic()
     watching.close()
-    assert time.monotonic() - started < 4.0, "close waited for the server"
+    assert time.monotonic() - started < 60, "close waited for the server"
     assert threading.active_count() == before
     server.resume()
     make(server.url).set("key", b"1")
@@ -161,12 +162,12 @@ def test_a_forked_child_hears_for_itself(server: RedisServer) -> None:
         "cache = RedisCache(RedisOptions(url=sys.argv[1], timeout=3.0, connect_timeout=3.0))\n"
         "heard = queue.Queue()\n"
         "assert cache.watch(heard.put)\n"
-        "assert heard.get(timeout=20) == []\n"
+        "assert heard.get(timeout=60) == []\n"
         "child = os.fork()\n"
         "if child: os._exit(os.waitpid(child, 0)[1] != 0)\n"
-        "assert [heard.get(timeout=20), heard.get(timeout=20)] == [None, []]\n"
+        "assert [heard.get(timeout=60), heard.get(timeout=60)] == [None, []]\n"
         "cache.set('key', b'1')\n"
-        "os._exit(heard.get(timeout=20) != ['key'])\n"
+        "os._exit(heard.get(timeout=60) != ['key'])\n"
     )
     command = [sys.executable, "-c", code, server.url]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
@@ -186,7 +187,7 @@ def test_watching_continues_after_a_failover(tmp_path: Path, make: Callable[...,
         cache = make(servers.url)
         cache.set("key", b"1")
         cache.watch(heard.put)
-        assert heard.get(timeout=20) == []
+        assert heard.get(timeout=60) == []
         servers.master.kill()
         until(heard, None)
         assert heard.get(timeout=30) == [], "the new master is listened to"
@@ -212,4 +213,4 @@ def test_close_during_the_start_of_watching_works(
     with monkeypatch.context() as patch:
         patch.setattr(threading.Thread, "start", close_and_start)
         assert cache.watch(heard.put) is True
-    assert heard.get(timeout=20) == []
+    assert heard.get(timeout=60) == []

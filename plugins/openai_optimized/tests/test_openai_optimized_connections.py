@@ -181,7 +181,7 @@ def test_threads_do_not_share_a_connection(make_provider: Make, serve: Serve) ->
 
     def act(connection: socket.socket, number: int) -> bool:
         if number <= 8:
-            everyone.wait(10)
+            everyone.wait(60)
         return send(WHOLE)(connection, number)
 
     server = serve(act)
@@ -212,7 +212,7 @@ def test_a_cancelled_task_closes_its_connection(make_provider: Make, serve: Serv
     def act(connection: socket.socket, _: int) -> bool:
         connection.sendall(WHOLE[:20] if moment == "head" else WHOLE[:-5])
         asked.set()
-        connection.settimeout(10)
+        connection.settimeout(60)
         with suppress(ConnectionResetError):
             connection.recv(1)
         ended.set()
@@ -220,12 +220,12 @@ def test_a_cancelled_task_closes_its_connection(make_provider: Make, serve: Serv
 
     async def cancel() -> None:
         task = asyncio.create_task(make_provider(serve(act).url).acomplete(make_request()))
-        assert await asyncio.to_thread(asked.wait, 10)
+        assert await asyncio.to_thread(asked.wait, 60)
         await asyncio.sleep(0.05)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        assert await asyncio.to_thread(ended.wait, 10)
+        assert await asyncio.to_thread(ended.wait, 60)
 
     asyncio.run(cancel())
 
@@ -247,10 +247,12 @@ def test_a_body_waits_for_a_slow_reader(make_provider: Make, serve: Serve) -> No
         received = 0
         async for delta in make_provider(serve(act).url).astream(make_request()):
             if not received:
-                await asyncio.sleep(0.1)
-                before = sum(sent)
-                await asyncio.sleep(0.1)
-                assert sum(sent) == before < count
+                before, unchanged = 0, 0
+                while unchanged < 10:  # looks in a row
+                    await asyncio.sleep(0.05)
+                    unchanged = unchanged + 1 if sum(sent) == before else 0
+                    before = sum(sent)
+                assert before < count
             received += len(delta.text)
         return received
 
@@ -264,7 +266,7 @@ def test_a_stream_that_is_abandoned_closes_its_connection(make_provider: Make, s
         connection.sendall(
             b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ncontent-length: 99999\r\n\r\n" + CHUNK
         )
-        connection.settimeout(10)
+        connection.settimeout(60)
         if not connection.recv(1):
             ended.set()
         return False
@@ -272,7 +274,7 @@ def test_a_stream_that_is_abandoned_closes_its_connection(make_provider: Make, s
     stream = make_provider(serve(act).url).stream(make_request())
     assert next(iter(stream)).text == "hi"
     stream.close()  # type: ignore[attr-defined]  # a generator
-    assert ended.wait(10)
+    assert ended.wait(60)
 
 
 def test_close_ends_idle_connections(make_provider: Make, serve: Serve) -> None:
@@ -325,11 +327,12 @@ def test_a_silent_server_is_a_timeout(make_provider: Make, serve: Serve, variant
         connection.sendall(WHOLE[:20] if silent == "head" else WHOLE[:-1])
         return bool(connection.recv(1))
 
-    started = time.monotonic()
-    with pytest.raises(Timeout) as caught:
-        ask(make_provider(serve(act).url), variant, timeout_s=0.2)
+    for timeout_s in (0.2, 2, 20):  # on a busy machine the first may be over before the request is sent
+        with pytest.raises(Timeout) as caught:
+            ask(make_provider(serve(act).url), variant, timeout_s=timeout_s)
+        if caught.value.sent:
+            break
     assert caught.value.sent
-    assert time.monotonic() - started < 15
 
 
 def test_a_server_that_does_not_read_is_a_timeout(make_provider: Make) -> None:

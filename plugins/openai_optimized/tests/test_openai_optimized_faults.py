@@ -161,9 +161,12 @@ def test_silence_ends_at_the_deadline(
 def test_silence_inside_an_answer_ends_at_the_idle_limit(
     upstream: Simulator, provider: OpenAIProvider, way: str
 ) -> None:
-    upstream.fail(Fault.stall())
-    error = failure(provider, way, timeout_s=3600, idle_s=0.3)
-    assert type(error) is Timeout
+    for idle_s in (0.3, 3.0, 30.0):  # on a busy machine the answer may begin later than the first
+        upstream.fail(Fault.stall())
+        error = failure(provider, way, timeout_s=3600, idle_s=idle_s)
+        assert type(error) is Timeout
+        if "stopped sending" in error.message:
+            break
     assert "stopped sending" in error.message
 
 
@@ -196,7 +199,7 @@ def test_the_next_call_after_a_fault_succeeds(
 ) -> None:
     for fault in (Fault.reset(after=3), Fault.cut_stream(), Fault.stall(), Fault.empty_body()):
         upstream.fail(fault)
-        failure(provider, way, timeout_s=0.5)
+        failure(provider, way, idle_s=1.0 if fault == Fault.stall() else 60.0)
     assert provider.complete(ChatRequest(model="gpt-6-sol", messages=MESSAGES)).text.startswith(START)
 
 

@@ -118,7 +118,7 @@ class Server:
         with socket.create_connection(self._listener.getsockname()):
             pass
         for thread in self._threads:
-            thread.join(10)
+            thread.join(60)
 
 
 @contextmanager

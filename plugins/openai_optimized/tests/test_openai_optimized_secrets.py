@@ -20,7 +20,7 @@ from llmcore_testing.simulator import Fault, Simulator
 
 CANARY = "sk-canary-4f1d9c"
 MESSAGES: Any = [{"role": "user", "content": "Hello"}]
-REQUEST = ChatRequest(model="gpt-6-sol", messages=MESSAGES, timeout_s=0.5, idle_s=0.5)
+REQUEST = ChatRequest(model="gpt-6-sol", messages=MESSAGES, timeout_s=2.0, idle_s=2.0)
 
 
 @pytest.fixture

@@ -160,7 +160,7 @@ def answering(answer: bytes) -> Iterator[str]:
         thread = threading.Thread(target=serve, daemon=True)
         thread.start()
         yield f"http://127.0.0.1:{server.getsockname()[1]}"
-        thread.join(10)
+        thread.join(60)
 
 
 MP3 = b"\xff\xfb\x90\xc0" + bytes(413)
@@ -201,7 +201,14 @@ def test_no_error_holds_the_key_anywhere(
 ) -> None:
     upstream.fail(fault)
     with caplog.at_level(logging.DEBUG):
-        error = failure(voice, way, timeout_s=0.3, idle_s=0.3)
+        for timeout_s in (
+            0.5,
+            5.0,
+            50.0,
+        ):  # on a busy machine the first may be over before the request is sent
+            error = failure(voice, way, timeout_s=timeout_s)
+            if upstream.requests:
+                break
     frames = [dict(frame.f_locals) for frame, _ in traceback.walk_tb(error.__traceback__)
               if "llmcore_openai_optimized" in frame.f_code.co_filename]  # fmt: skip
     assert frames, "the error passed our frames"

@@ -75,7 +75,7 @@ def test_one_of_many_concurrent_moves_succeeds_and_the_others_get_not_found(tmp_
     storage, outcomes = FsStorage(tmp_path), []
 
     def move(n: int, start: threading.Barrier) -> None:
-        start.wait(10)
+        start.wait(60)
         try:
             storage.move("source", f"target/{n}")
             outcomes.append("moved")

@@ -195,7 +195,7 @@ def test_a_cancelled_save_does_not_wait_for_ever(server: Keeping, monkeypatch: p
         assert await asyncio.to_thread(hanging.reached.wait, 60)
         saving.cancel()
         with pytest.raises(asyncio.CancelledError):
-            await asyncio.wait_for(asyncio.shield(saving), 20)
+            await asyncio.wait_for(asyncio.shield(saving), 60)
 
     for methods in (("POST",), ("PUT", "DELETE")):
         with Hanging(server, *methods) as hanging:

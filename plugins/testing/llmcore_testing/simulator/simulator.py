@@ -178,7 +178,7 @@ class Simulator:
         if loop is not None and not loop.is_closed():
             loop.call_soon_threadsafe(self._end_busy)
 
-    def wait_for_requests(self, count: int, timeout_s: float = 10.0) -> list[RecordedRequest]:
+    def wait_for_requests(self, count: int, timeout_s: float = 60.0) -> list[RecordedRequest]:
         """Wait until *count* requests have arrived since the start or `reset`; return those recorded.
 
         Raises:
@@ -189,7 +189,7 @@ class Simulator:
             raise TimeoutError(f"waited {timeout_s} s for {count} requests; {came} came")
         return self.requests
 
-    def wait_for(self, holds: Callable[[], bool], timeout_s: float = 10.0) -> bool:
+    def wait_for(self, holds: Callable[[], bool], timeout_s: float = 60.0) -> bool:
         """Wait until *holds* is true, asked again whenever a request comes or ends; return whether it is.
 
         Example: `upstream.wait_for(lambda: upstream.in_flight == 0)`.
