@@ -43,9 +43,9 @@ class TestProvider({kit}Conformance):
             yield provider
 {more}"""
 _CANARY: Final = """
-    @pytest.fixture
-    def canary(self):
-        return get_subject().get_secret()
+    @pytest.fixture(params={names!r})
+    def canary(self, request):
+        return get_subject().find_secrets()[request.param]
 """
 _SIBLING: Final = """
     @pytest.fixture
@@ -89,9 +89,9 @@ def check(which: tuple[str, str], args: argparse.Namespace) -> int:
 
 
 def _render_fixtures(kind: str, subject: Subject) -> str:
-    if kind == "cache":
-        return _SIBLING if subject.has_namespace else ""
-    return _CANARY if kind == "llm" else ""
+    names = sorted(subject.find_secrets())
+    sibling = _SIBLING if kind == "cache" and subject.has_namespace else ""
+    return sibling + (_CANARY.format(names=names) if names else "")
 
 
 def _run_tests(kind: str, attributes: str, more: str) -> tuple[list[dict[str, str]], str]:

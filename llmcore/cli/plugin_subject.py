@@ -16,18 +16,20 @@ from typing import Any, Final
 
 from llmcore.calls.backend import Backend
 from llmcore.calls.drivers import run
-from llmcore.calls.options import find_secrets
+from llmcore.calls.options import options_to_dict
 from llmcore.cli.misuse import UsageError
 from llmcore.cli.opening import parse_values
 from llmcore.config import load_settings
 from llmcore.config.fields import get_fields
 from llmcore.errors import LLMCoreError
 from llmcore.hookspecs import Provider
+from llmcore.types import Secret
 
 __all__ = ["Subject", "get_subject", "under_test"]
 
 _FOLDERS: Final = ("root", "cache_dir", "folder", "directory")
 _NAMES: Final = ("namespace", "prefix")
+_LEAST_SECRET: Final = 8
 
 
 class Subject:
@@ -82,9 +84,17 @@ class Subject:
             if self._folder is None:
                 _empty(backend)
 
-    def get_secret(self) -> str | None:
-        """Return a configured secret, which must not appear in any output; None if there is none."""
-        return next(iter(find_secrets(self.make_backend(self._given).options)), None)
+    def find_secrets(self) -> dict[str, str]:
+        """Return the configured secrets by option. They must not appear in any output.
+
+        A shorter one than `_LEAST_SECRET` is left out, since it can appear by chance.
+        """
+        options = options_to_dict(self.make_backend(self._given).options)
+        return {
+            name: value.reveal()
+            for name, value in options.items()
+            if isinstance(value, Secret) and len(value.reveal()) >= _LEAST_SECRET
+        }
 
     @property
     def has_namespace(self) -> bool:

@@ -128,6 +128,41 @@ def test_check_reports_a_failing_plugin(cli: CommandLine) -> None:
     assert done.stdout.endswith("it does not keep what its kind promises\n")
 
 
+LEAKING = """
+from llmcore.builtin.memory_cache import MemoryCache
+from llmcore.hookspecs import Options, Provider, hookimpl
+from llmcore.types import Secret
+
+LLMCORE_API = 1
+
+class AcmeOptions(Options):
+    first: Secret | None = None
+    second: Secret | None = None
+    short: Secret | None = None
+
+class Acme(MemoryCache):
+    def __init__(self, options):
+        super().__init__()
+        self.address = f"redis://:{options.second.reveal() if options.second else ''}@host"
+
+@hookimpl
+def llmcore_cache_providers():
+    yield Provider(name="acme", options=AcmeOptions, create=Acme)
+"""
+
+
+def test_check_searches_for_every_secret_of_the_options(cli: CommandLine) -> None:
+    cli.install("llmcore-acme", {"llmcore.cache": "acme = llmcore_acme"}, {"llmcore_acme": LEAKING})
+    given = ["-o", "first=one-secret-key", "-o", "short=redis"]
+    assert cli("plugins", "check", "acme", *given).returncode == 0, "a short secret can appear by chance"
+    done = cli("plugins", "check", "acme", *given, "-o", "second=another-secret-key")
+    assert done.returncode == 6
+    assert "test_the_key_shows_nowhere[sync-second]" in done.stdout
+    assert "address" in done.stdout
+    assert "[sync-first]" not in done.stdout
+    assert "secret-key" not in done.stdout + done.stderr
+
+
 def test_ours_pass_their_check(cli: CommandLine) -> None:
     for name in ("echo", "memory"):
         done = cli("plugins", "check", name)
