@@ -132,6 +132,11 @@ class Provider(msgspec.Struct, Generic[OptionsT, MadeT_co], frozen=True, kw_only
 
     None uses every option, which is always correct but causes more misses than necessary.
     """
+    owns_model: Callable[[str], bool] | None = None
+    """llm: takes a name with a colon, such as "llama3.2:1b", and returns whether it is a model of this provider as it stands.
+
+    Asked only while this provider is the one of `[llm] provider`. None: what is before the colon is always a provider.
+    """
     known_models: Callable[[Mapping[str, Any]], Iterable[str]] | None = None
     """llm, voice: names the models at the vendor's own address, so that a misspelt one is refused before it is sent.
 

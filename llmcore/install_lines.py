@@ -18,6 +18,7 @@ FOLDERS: Final[Mapping[str, str]] = {
     "llmcore-cache-memcached": "plugins/cache_memcached",
     "llmcore-cache-redis": "plugins/cache_redis",
     "llmcore-gateway": "plugins/gateway",
+    "llmcore-openai-compatible": "plugins/openai_compatible",
     "llmcore-openai-optimized": "plugins/openai_optimized",
     "llmcore-storage-fs": "plugins/storage_fs",
     "llmcore-storage-object": "plugins/storage_object",
@@ -27,13 +28,17 @@ FOLDERS: Final[Mapping[str, str]] = {
 }
 """Every distribution of this project, and its folder in the repository."""
 
+_BUILDS_ON: Final[Mapping[str, str]] = {"llmcore-openai-compatible": "llmcore-openai-optimized"}
+"""A plugin that builds on another one, which no package index has either."""
+
 _ROOT: Final = Path(__file__).parents[1]
 
 
 def make_install_line(distribution: str) -> str | None:
     """Return the line that installs *distribution* of this project; None if the source of the host is unknown."""
-    place = _find_source(distribution)
-    return None if place is None else f"pip install {place}"
+    wanted = filter(None, (_BUILDS_ON.get(distribution), distribution))
+    places = [_find_source(each) for each in wanted]
+    return None if None in places else f"pip install {' '.join(map(str, places))}"
 
 
 def make_reinstall_line(distribution: str, metadata: str, *options: str) -> str | None:

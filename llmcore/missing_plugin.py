@@ -29,6 +29,12 @@ KNOWN: Final = {
     ("commands", "serve"): "llmcore-gateway",
     ("tables", "gateway"): "llmcore-gateway",
     ("llm", "anthropic"): "llmcore-anthropic",
+    **{
+        ("llm", name): "llmcore-openai-compatible"
+        for name in (
+            "deepseek", "gemini", "groq", "llama_cpp", "lmstudio", "mistral", "ollama", "openrouter", "together", "vllm",
+        )
+    },
     ("llm", "openai"): "llmcore-openai-optimized",
     ("storage", "azure"): "llmcore-storage-object",
     ("storage", "fs"): "llmcore-storage-fs",
@@ -38,16 +44,10 @@ KNOWN: Final = {
     ("voice", "elevenlabs"): "llmcore-voice-tts",
     ("voice", "espeak"): "llmcore-voice-espeak",
     ("voice", "openai"): "llmcore-openai-optimized",
-}
+}  # fmt: skip
 """What this project's plugins offer, and the distribution that has each."""
 
-PLANNED: Final = frozenset(
-    ("llm", name)
-    for name in (
-        "any_llm", "deepseek", "gemini", "groq", "llama_cpp", "lmstudio", "mistral", "ollama",
-        "openai_compatible", "openrouter", "together", "vllm",
-    )
-)  # fmt: skip
+PLANNED: Final = frozenset({("llm", "any_llm")})
 """Names reserved for plugins that are not written yet: a configuration may contain them, but no call can use them."""
 
 _NOUNS: Final = {"observers": "observer", "commands": "command", "tables": "table"}

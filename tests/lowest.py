@@ -91,6 +91,13 @@ SUITES: Final = (
         without="retries",
     ),
     Suite(
+        "openai_compatible",
+        "llmcore_openai_compatible",
+        kits=("plugins/openai_compatible/tests/**/test_*_conformance.py",),
+        others=("plugins/openai_compatible/tests/**/test_*.py",),
+        companions=("llmcore_openai_optimized",),
+    ),
+    Suite(
         "anthropic",
         "llmcore_anthropic",
         kits=("plugins/anthropic/tests/**/test_*_conformance.py",),

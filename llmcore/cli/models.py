@@ -16,12 +16,19 @@ __all__ = ["configure", "run"]
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `models`."""
     parser.add_argument("--provider", help="an llm provider or instance; default: the configured one")
+    parser.add_argument(
+        "--context",
+        metavar="MODEL",
+        help="print the context length of a model in tokens, as its server tells it",
+    )
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
     """Print one model per line, and warn about configured models that are shut down soon."""
     with open_core(args) as core:
+        if args.context is not None:
+            return _print_context(core, args)
         models = _list_models(core, args.provider)
         providers = [*core.catalogue.list_names("llm"), *core.settings.instances("llm")]
         warnings = find_shutdowns(core.settings, providers, lambda name: core.backend("llm", name))
@@ -33,6 +40,18 @@ def run(args: argparse.Namespace) -> int:
                 put(model)
             for warning in warnings:
                 note(f"warning: {warning}")
+    return 0
+
+
+def _print_context(core: Core, args: argparse.Namespace) -> int:
+    model = args.context if args.provider is None else f"{args.provider}:{args.context}"
+    length = core.llm.context_length(model)
+    if args.json:
+        print_json(model=model, context_length=length)
+    elif length is None:
+        note(f"the server of `{model}` does not tell its context length")
+    else:
+        put(str(length))
     return 0
 
 

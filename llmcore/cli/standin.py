@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection
 
 __all__ = ["explain_echo"]
 
@@ -11,7 +11,7 @@ _MODEL = "gpt-5.6-luna"
 
 
 def explain_echo(
-    providers: Iterable[str], install: str | None, line_to_set: Callable[[tuple[str, ...], str], str]
+    providers: Collection[str], install: str | None, line_to_set: Callable[[tuple[str, ...], str], str]
 ) -> str:
     """Return the note.
 
@@ -28,6 +28,9 @@ def explain_echo(
         lines.append("  export OPENAI_API_KEY=sk-...")
     lines.append(f"  {provider} && {line_to_set(('llm', 'model'), _MODEL)}")
     lines.append("or, with a server of your own such as Ollama:")
-    lines.append("  export OPENAI_BASE_URL=http://127.0.0.1:11434/v1 OPENAI_API_KEY=unused")
-    lines.append(f"  {provider} && {line_to_set(('llm', 'model'), 'NAME')}")
+    if "ollama" in providers:
+        lines.append(f"  {line_to_set(('llm', 'provider'), 'ollama')}")
+    else:
+        lines.append("  export OPENAI_BASE_URL=http://127.0.0.1:11434/v1 OPENAI_API_KEY=unused")
+        lines.append(f"  {provider} && {line_to_set(('llm', 'model'), 'NAME')}")
     return "\n".join(lines)

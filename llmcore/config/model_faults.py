@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Final, NamedTuple
 
-from llmcore.config.keys import Path, find_nearest, format_key
+from llmcore.config.keys import Path, format_key
 from llmcore.config.layers import get_tables
 from llmcore.config.model_names import ModelNames, get_known_names, to_list
 from llmcore.config.schema import LIMIT_KEYS
 from llmcore.config.settings import Settings
+from llmcore.config.typos import find_typo
 from llmcore.errors import ConfigError, LLMCoreError
 from llmcore.plugins import Catalogue
 
@@ -100,6 +101,8 @@ class _Finder:
 
     def find(self, item: _Name) -> LLMCoreError | None:
         """Return the error of a name that starts with a provider, if any."""
+        if self._is_whole(item):
+            return None
         provider, colon, model = item.name.partition(":")
         known = frozenset().union(*(get_known_names(kind, self._catalogue) for kind in item.kinds))
         installed = {name for kind in item.kinds for name in self._list_installed(kind)}
@@ -114,12 +117,18 @@ class _Finder:
             else self._make_typo_fault(item, provider, model, f"{provider}{colon}{found}")
         )
 
+    def _is_whole(self, item: _Name) -> bool:
+        """Return whether a model of [llm] or [models] with a colon in its name stands there without its provider."""
+        if item.path[0] not in {"llm", "models"} or ":" not in item.name:
+            return False
+        return self._names.split(item.name)[1] == item.name
+
     def _list_installed(self, kind: str) -> list[str]:
         return [*self._catalogue.list_names(kind), *self._settings.instances(kind)]
 
     def _make_provider_fault(self, item: _Name, installed: list[str]) -> LLMCoreError | None:
         provider, colon, model = item.name.partition(":")
-        meant = find_nearest(provider, installed)
+        meant = find_typo(provider, installed)
         notes: tuple[str, ...] = ()
         if item.name in self._settings.models and item.path[0] != "models":
             meant, notes = next(iter(self._settings.models[item.name]), None), (_ALIAS,)

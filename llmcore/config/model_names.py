@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from llmcore.config.settings import Settings
 from llmcore.config.typos import find_typo
@@ -15,6 +15,10 @@ from llmcore.missing_plugin import KNOWN, PLANNED
 from llmcore.plugins import Catalogue
 
 __all__ = ["ModelNames", "get_known_names", "to_list"]
+
+
+_BUILT_IN: Final = "echo"
+"""Answers under any name, so a name of a provider is not meant as one of its models."""
 
 
 def get_known_names(kind: str, catalogue: Catalogue) -> frozenset[str]:
@@ -42,6 +46,31 @@ class ModelNames:
         """Return the names of the llm providers and instances, sorted."""
         return sorted({*self._catalogue.list_names("llm"), *self._settings.instances("llm")})
 
+    def split(self, name: str) -> tuple[str, str]:
+        """Return provider and model of *name*, which contains a colon.
+
+        The configured provider may own such names: `llama3.2:1b` is a model of Ollama. The name of an instance, or of a provider
+        with a table in the configuration, always means that provider. No provider has a slash in its name.
+        """
+        head, _, model = name.partition(":")
+        own = self._settings.llm.provider
+        if "/" in head:
+            return own, name
+        if head == own or head in self._settings.instances("llm"):
+            return head, model
+        is_configured = isinstance(self._settings.get(("llm", head)), Mapping)
+        return (own, name) if not is_configured and self._owns(own, name) else (head, model)
+
+    def _owns(self, provider: str, name: str) -> bool:
+        used = self._settings.instances("llm").get(provider, provider)
+        if self._catalogue.find_missing("llm", used) is not None:
+            return False
+        try:
+            entry = self._catalogue.load_provider("llm", used)
+        except PluginError:  # raised again when the provider is used
+            return False
+        return entry.owns_model is not None and entry.owns_model(name)
+
     def find_typo(self, provider: str, model: str, kinds: Iterable[str] = ("llm",)) -> str | None:
         """Return the model of *provider* that *model* misspells; None if it is known, or may be the name of another model.
 
@@ -61,7 +90,8 @@ class ModelNames:
         own = self._settings.llm.provider
         if name == own or name in self.configured or name in (self._get_models("llm", own) or ()):
             return None
-        providers = self.providers()
+        # A server of the user's own may have a model named like a provider: `mistral` and `gemma` are models of Ollama.
+        providers = self.providers() if self._get_models("llm", own) or own == _BUILT_IN else []
         if name in providers:
             return f"{name}:"
         found = find_typo(name, self._settings.models) or find_typo(name, providers)

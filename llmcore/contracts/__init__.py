@@ -18,10 +18,12 @@ from llmcore.contracts.cache import (
 )
 from llmcore.contracts.embeddings import AsyncEmbeddingProvider, EmbeddingBounds, EmbeddingProvider
 from llmcore.contracts.llm import (
+    AsyncContextLengths,
     AsyncLLMProvider,
     AsyncModelListing,
     AsyncStreamingLLMProvider,
     BodyCounter,
+    ContextLengths,
     LLMProvider,
     ModelLifetimes,
     ModelListing,
@@ -69,6 +71,7 @@ from llmcore.interrupts import is_interrupt
 
 __all__ = [
     "AsyncCacheProvider",
+    "AsyncContextLengths",
     "AsyncEmbeddingProvider",
     "AsyncFileSystemProvider",
     "AsyncLLMProvider",
@@ -97,6 +100,7 @@ __all__ = [
     "CacheMatching",
     "CacheProvider",
     "CacheVersion",
+    "ContextLengths",
     "EmbeddingBounds",
     "EmbeddingProvider",
     "FileSystemProvider",

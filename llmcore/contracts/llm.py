@@ -173,6 +173,28 @@ class ModelLifetimes(Protocol):
 
 
 @runtime_checkable
+class ContextLengths(Protocol):
+    """Know how many tokens fit into a model's context."""
+
+    def context_length(self, model: str) -> int | None:
+        """Return the tokens of prompt and answer together, as the server tells it; None if it does not tell.
+
+        Raises:
+            ProviderError: The backend refused or failed.
+        """
+        ...
+
+
+@runtime_checkable
+class AsyncContextLengths(Protocol):
+    """Know how many tokens fit into a model's context, asynchronously."""
+
+    async def acontext_length(self, model: str) -> int | None:
+        """See `ContextLengths.context_length`."""
+        ...
+
+
+@runtime_checkable
 class ModelListing(Protocol):
     """List the available models."""
 

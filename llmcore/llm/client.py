@@ -224,6 +224,20 @@ class LLMClient(TextAnswers, EmbeddingMethods, ProcessBound):
         with PUBLIC_CALL:
             return await arun(self._list_models(provider))
 
+    def context_length(self, model: str | None = None) -> int | None:
+        """Return the tokens that fit into the context of *model*, prompt and answer together; None if its server does not tell.
+
+        Raises:
+            PluginError: The provider cannot ask its server.
+        """
+        with PUBLIC_CALL:
+            return run(self._find_context_length(model))
+
+    async def acontext_length(self, model: str | None = None) -> int | None:
+        """See `context_length`."""
+        with PUBLIC_CALL:
+            return await arun(self._find_context_length(model))
+
     # -- shared by sync and async
 
     def _chat(self, prompt: Prompt, response_format: Any, options: ChatOptions) -> Reply | Act[Reply]:
@@ -256,6 +270,12 @@ class LLMClient(TextAnswers, EmbeddingMethods, ProcessBound):
     def _list_models(self, provider: str | None) -> Act[list[str]]:
         backend = self._models.backend(provider)
         return list((yield from call_backend(backend, backend.require("list_models")())))
+
+    def _find_context_length(self, model: str | None) -> Act[int | None]:
+        target = self._models.find_targets(None if model is None else check_model(model))[0]
+        ability = target.backend.require("context_length")
+        length: int | None = yield from call_backend(target.backend, ability(target.model))
+        return length
 
     def _prepare(
         self, prompt: Prompt, response_format: Any, options: ChatOptions, *, streaming: bool

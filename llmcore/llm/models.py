@@ -11,8 +11,8 @@ from llmcore.calls.backend import Backend
 from llmcore.calls.backend_call import call_offline
 from llmcore.calls.options import make_identity, options_to_dict
 from llmcore.calls.texts import check_model
-from llmcore.config.keys import find_nearest
 from llmcore.config.model_names import ModelNames
+from llmcore.config.typos import find_typo
 from llmcore.errors import BadRequest, ConfigError, LLMCoreError, PluginError, PluginNotFound
 from llmcore.llm.countable import Countable, find_body, make_countable
 from llmcore.llm.key import KeyMaker, depends_on_state
@@ -85,7 +85,8 @@ class Target:
 class Models:
     """Resolves names of models: `provider:model`, a name of `[models]`, or a model of the configured provider.
 
-    `x:y` always means the provider or instance `x`. A model with a colon in its name needs the provider: `x:name:tag`.
+    `x:y` means the provider or instance `x`, unless the configured provider owns such names, as Ollama owns `llama3.2:1b`. Any other
+    model with a colon in its name needs the provider: `x:name:tag`.
     """
 
     def __init__(
@@ -176,8 +177,9 @@ class Models:
         return flat
 
     def _make_target(self, name: str | None, path: tuple[str, ...] | None) -> Target:
-        provider, colon, model = (name or "").partition(":")
-        if not colon:
+        if name and ":" in name:
+            provider, model = self._names.split(name)
+        else:
             provider, model = self._provider, name or ""
             nearest_name = self._names.find_alias_typo(model) if model else None
             if nearest_name is not None:
@@ -213,7 +215,7 @@ class Models:
             raise error
         own = self._provider
         providers = self._names.providers()
-        nearest_name = find_nearest(provider, providers)
+        nearest_name = find_typo(provider, providers)
         error.where = "model"
         error.expected = ", ".join(f'"{each}:MODEL"' for each in providers)
         error.suggestion = nearest_name and f"{nearest_name}:{name.partition(':')[2]}"

@@ -84,7 +84,7 @@ def test_commands_know_instances(cli: CommandLine) -> None:
 
 def test_check_reports_all_unknown_and_uninstalled_names(cli: CommandLine) -> None:
     (cli.folder / "llmcore.toml").write_text(
-        '[llm.lmstudio]\n[llm.local]\nbase_url = "x"\n[models]\na = ["echo:x", "mistral:mistral-large"]\n'
+        '[llm.lmstudio]\n[llm.local]\nbase_url = "x"\n[models]\na = ["echo:x", "any_llm:mistral-large"]\n'
         'b = "zork:x"\n[limits.ecko]\nconcurrency = 1\n'
     )
     faults = json.loads(cli("config", "check", "--json").stdout)["faults"]

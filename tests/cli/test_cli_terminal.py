@@ -92,7 +92,7 @@ def test_echo_explains_itself_and_the_next_steps(cli: CommandLine) -> None:
             if command.startswith("llmcore "):
                 assert cli(*command.split()[1:]).returncode == 0
     assert "export OPENAI_API_KEY=sk-..." in shown
-    assert "11434" in shown
+    assert "llmcore config set llm.provider ollama" in shown
 
 
 def test_the_next_steps_omit_a_key_that_is_set(cli: CommandLine) -> None:

@@ -48,6 +48,10 @@ FOR_PLUGINS = {"contracts", "errors", "hookspecs", "support", "types", "units"}
 FOR_BUILTINS = FOR_PLUGINS | {"builtin", "log"}
 TESTING = "llmcore_testing"
 """The distribution of the simulator and the kits: it tests the host, so it may import any floor."""
+BUILDS_ON = {"llmcore_openai_compatible": "llmcore_openai_optimized"}
+"""A plugin that reuses the client of another one, so that no request logic is written twice."""
+OPEN_MODULES = frozenset({"account", "bounds", "client", "documents", "prices", "tokens"})
+"""The modules of a plugin that others may build on."""
 CLIENTS = {"llm", "storage", "voice"}
 LONGEST_FILE = 400
 
@@ -162,6 +166,14 @@ def _plugin_fault(module: str, found: Import) -> str | None:
     own, top = module.split(".", maxsplit=1)[0], found.name.split(".")[0]
     if own == TESTING:
         return None
+    if BUILDS_ON.get(own) == top:
+        parts = found.name.split(".")
+        is_open = len(parts) == 1 or parts[1] in OPEN_MODULES
+        return (
+            None
+            if is_open
+            else f"a plugin imports of the one it builds on only {', '.join(sorted(OPEN_MODULES))}"
+        )
     if top.startswith("llmcore_") and top != own:
         return f"a plugin never imports another plugin ({top})"
     wanted = room_of(found.name)
@@ -234,6 +246,9 @@ def test_every_module_has_a_layer() -> None:
         ("llmcore_x.plugin", "from llmcore.hookspecs import hookimpl", None),
         ("llmcore_x.plugin", "from llmcore.config import layers", "not `config`"),
         ("llmcore_x.plugin", "import llmcore_y", "never imports another plugin"),
+        ("llmcore_openai_compatible.provider", "from llmcore_openai_optimized.client import OpenAIClient", None),
+        ("llmcore_openai_compatible.provider", "import llmcore_openai_optimized.http", "it builds on only"),
+        ("llmcore_openai_optimized.client", "import llmcore_openai_compatible", "never imports another plugin"),
         ("llmcore_x.face", "import llmcore", "inside a function"),
         ("llmcore_x.face", "def f():\n    import llmcore", None),
     ],
@@ -261,6 +276,12 @@ def _read_declared(pyproject: Path) -> set[str]:
     extras = project.get("optional-dependencies", {}).values()
     names = [re.split(r"[^\w.-]", line, maxsplit=1)[0] for line in sum(extras, project["dependencies"])]
     return {re.sub(r"[-_.]+", "_", name).lower() for name in names}
+
+
+@pytest.mark.parametrize("package", PACKAGES, ids=lambda package: package.name)
+def test_what_a_plugin_builds_on_is_one_of_its_dependencies(package: Path) -> None:
+    base = BUILDS_ON.get(package.name)
+    assert base is None or base in _read_declared(package.parent / "pyproject.toml")
 
 
 @pytest.mark.parametrize("package", PACKAGES, ids=lambda package: package.name)

@@ -17,7 +17,18 @@ from llmcore.types import Secret
 from llmcore_openai_optimized.address import repair_url
 from llmcore_openai_optimized.options import AccountOptions, OpenAIOptions, PricingTier
 
-__all__ = ["Account", "AccountOptions", "OpenAIOptions", "PricingTier", "check_headers", "get_identity"]
+__all__ = [
+    "OPENAI",
+    "Account",
+    "AccountOptions",
+    "OpenAIOptions",
+    "PricingTier",
+    "Vendor",
+    "check_headers",
+    "find_key",
+    "get_identity",
+    "make_identity",
+]
 
 OFFICIAL: Final = "https://api.openai.com/v1"
 
@@ -33,14 +44,43 @@ _OF_THE_CLIENT: Final = frozenset({"content-length", "expect", "transfer-encodin
 _HEADER_NAME: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 
 
+class Vendor(msgspec.Struct, frozen=True, kw_only=True):
+    """The server of one provider name, and what its requests and errors need to know of it."""
+
+    name: str
+    """The provider name."""
+    url: str
+    """The default address."""
+    key_variables: tuple[str, ...]
+    """The variables that may hold the key, in order."""
+    needs_key: bool = True
+    """Whether a request without a key is refused here."""
+    example_key: str = "..."
+    """Shown in the command that sets the key."""
+    reports_usage_unasked: bool = False
+    """Whether a stream ends with its usage although `stream_options` is not sent."""
+    start: str | None = None
+    """The command that starts the server on this machine."""
+    get_model: str | None = None
+    """The command that gets a missing model, with `{model}` in it."""
+
+
+OPENAI: Final = Vendor(name="openai", url=OFFICIAL, key_variables=("OPENAI_API_KEY",), example_key="sk-...")
+
+
+_AZURE: Final = msgspec.structs.replace(
+    OPENAI, key_variables=("AZURE_OPENAI_AD_TOKEN", "AZURE_OPENAI_API_KEY", "OPENAI_API_KEY")
+)
+
+
 class Account(msgspec.Struct, frozen=True, kw_only=True):
     """The complete server and account settings."""
 
     base_url: str
-    organization: str | None
-    project: str | None
-    azure_endpoint: str | None
-    api_version: str | None
+    organization: str | None = None
+    project: str | None = None
+    azure_endpoint: str | None = None
+    api_version: str | None = None
     key: Secret | None
     key_source: str
     """The variable or option of the key, also if it is not set."""
@@ -50,6 +90,7 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
     """The configuration table of the options."""
     url_variable: str | None = None
     """The environment variable of the address; None if the address is from the table or the default."""
+    vendor: Vendor = OPENAI
 
     @property
     def url_option(self) -> str:
@@ -73,7 +114,7 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
         repaired = repair_url(address)
         if repaired is not None and (find_address_fault(repaired) or not _ADDRESS.match(repaired)):
             repaired = None
-        example = "https://example.openai.azure.com" if self.azure_endpoint else OFFICIAL
+        example = "https://example.openai.azure.com" if self.azure_endpoint else self.vendor.url
         shown = f"`{address}` in " if repaired and not _HIDES.search(address) else ""
         return ConfigError(
             f"{shown}`{self.url_option}` is not a valid server address" + (f": {fault}" if fault else ""),
@@ -94,7 +135,7 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
         endpoint, version = options.azure_endpoint, options.api_version
         if endpoint or version:
             return cls._from_azure(options, endpoint or _read_variable("AZURE_OPENAI_ENDPOINT"))
-        key, source = _find_key(options, ("OPENAI_API_KEY",))
+        key, source = find_key(options.api_key, OPENAI)
         configured, named = (options.base_url or "").strip(), _read_variable("OPENAI_BASE_URL")
         return cls(
             base_url=(configured or named or OFFICIAL).rstrip("/"),
@@ -129,7 +170,7 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
                 fix="remove base_url from [llm.openai]",
             )
         endpoint = endpoint.strip().rstrip("/")
-        key, source = _find_key(options, ("AZURE_OPENAI_AD_TOKEN", "AZURE_OPENAI_API_KEY", "OPENAI_API_KEY"))
+        key, source = find_key(options.api_key, _AZURE)
         return cls(
             base_url=f"{endpoint}/openai",
             organization=_strip(options.organization) or _read_variable("OPENAI_ORG_ID"),
@@ -154,25 +195,25 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
         for name in ("organization", "project"):
             if fault := find_unsendable(getattr(self, name) or ""):
                 raise make_header_error(name, fault, self.table)
-        if self.key is None:
-            local = self.base_url != OFFICIAL
+        if self.key is None and self.vendor.needs_key:
+            local = self.base_url != self.vendor.url
             raise ConfigError(
-                f"no API key for the llm provider `openai`: {self.key_source} is not set",
+                f"no API key for the llm provider `{self.vendor.name}`: {self.key_source} is not set",
                 code="LC201",
-                where="[llm.openai] api_key",
+                where=f"[{self.table}] api_key",
                 expected=f"the key in the environment variable {self.key_source}",
                 notes=(
                     "for a server without authentication, any text works as a key"
                     if local
                     else 'provider = "echo" in [llm] works without a key and costs nothing',
                 ),
-                fix=f"export {self.key_source}={'unused' if local else 'sk-...'}",
+                fix=f"export {self.key_source}={'unused' if local else self.vendor.example_key}",
             )
-        if fault := find_unsendable(self.key.reveal(), spaces=False):
+        if self.key is not None and (fault := find_unsendable(self.key.reveal(), spaces=False)):
             raise ConfigError(
                 f"the API key from {self.key_source} contains characters that an HTTP header cannot contain: {fault}",
                 code="LC204",
-                where="[llm.openai] api_key",
+                where=f"[{self.table}] api_key",
                 expected="printable ASCII without spaces",
                 fix=f"copy the key again into {self.key_source}",
             )
@@ -181,7 +222,11 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
 
 def get_identity(options: AccountOptions) -> dict[str, str]:
     """Return the settings that affect an answer, for the cache key: address and account."""
-    account = Account.from_options(options)
+    return make_identity(Account.from_options(options), options.headers)
+
+
+def make_identity(account: Account, headers: Mapping[str, str]) -> dict[str, str]:
+    """Return the settings of *account* that affect an answer, and a digest of *headers*; see `get_identity`."""
     identity = {"base_url": account.base_url}
     for name in ("organization", "project", "api_version"):
         value = getattr(account, name)
@@ -189,20 +234,21 @@ def get_identity(options: AccountOptions) -> dict[str, str]:
             identity[name] = value
     if not (account.organization or account.project):
         identity["key"] = _digest(account.key.reveal()) if account.key else ""
-    if options.headers:
-        identity["headers"] = _digest(repr(sorted(options.headers.items())))
+    if headers:
+        identity["headers"] = _digest(repr(sorted(headers.items())))
     return identity
 
 
-def _find_key(options: AccountOptions, variables: tuple[str, ...]) -> tuple[Secret | None, str]:
+def find_key(configured: Secret | None, vendor: Vendor) -> tuple[Secret | None, str]:
     """Return the key and its source; without a key, the variable to set."""
-    if options.api_key is not None and options.api_key.reveal().strip():
-        return Secret(options.api_key.reveal().strip()), "[llm.openai] api_key"
+    if configured is not None and configured.reveal().strip():
+        return Secret(configured.reveal().strip()), f"[llm.{vendor.name}] api_key"
+    variables = vendor.key_variables
     for name in variables:
         value = _read_variable(name)
         if value:
             return Secret(value), name
-    return None, variables[1] if len(variables) > 1 else variables[0]
+    return None, vendor.key_variables[1 if vendor is _AZURE else 0]
 
 
 def _strip(text: str | None) -> str:

@@ -17,7 +17,7 @@ from llmcore_openai_optimized.http import RequestTimeout
 from llmcore_openai_optimized.reader import LARGEST_BODY
 from llmcore_openai_optimized.request import AsyncResponse, SyncResponse
 
-__all__ = ["Answer", "Body", "is_success", "read_model_names"]
+__all__ = ["Answer", "Body", "is_success", "read_json", "read_model_names"]
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -82,6 +82,19 @@ def read_model_names(answer: Answer | ProviderError, errors: Errors) -> list[str
         cause = str(error)
     what = f"something that is not a list of models ({cause})"
     return errors.make_malformed(what, answer.headers, expected="a list of models as JSON")
+
+
+def read_json(answer: Answer | ProviderError, errors: Errors) -> Any:
+    """Return the JSON document of *answer*, or the error."""
+    if isinstance(answer, ProviderError):
+        return answer
+    if not is_success(answer.status):
+        return errors.from_status(answer.status, answer.headers, answer.body, "")
+    try:
+        return msgspec.json.decode(answer.body.removeprefix(b"\xef\xbb\xbf"))
+    except ValueError as error:
+        what = f"something that is not JSON ({error})"
+    return errors.make_malformed(what, answer.headers, expected="a document as JSON")
 
 
 def _read_name(model: Any) -> str:

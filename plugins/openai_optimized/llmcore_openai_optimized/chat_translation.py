@@ -155,7 +155,6 @@ def _drop_event(delta: Delta) -> Delta:
 def _make_error(where: str, message: str) -> BadRequest:
     return BadRequest(
         message,
-        provider="openai",
         code="LC308",
         where=where,
         expected="a chat that the Responses API can express",

@@ -46,23 +46,21 @@ def describe(  # noqa: PLR0911 - one for each kind of failure
         proxy: The proxy, without secrets; empty if there is none.
     """
     if isinstance(raised, TimeoutError):
-        return Timeout(
-            f"{address} did not complete its answer in time, or stopped sending", provider="openai"
-        )
+        return Timeout(f"{address} did not complete its answer in time, or stopped sending")
     what = scrub(f"{type(raised).__name__}: {raised}".removesuffix(": "))
     if isinstance(raised, httpx2.TimeoutException):
         did = "stopped sending in the middle of its answer" if begun else "did not answer in time"
-        return Timeout(f"{address} {did} ({type(raised).__name__})", provider="openai")
+        return Timeout(f"{address} {did} ({type(raised).__name__})")
     if isinstance(raised, httpx2.DecodingError):
-        return MalformedReply(f"the answer cannot be decompressed ({what})", provider="openai")
+        return MalformedReply(f"the answer cannot be decompressed ({what})")
     begun = begun or bool(_BAD_CHUNK.search(what))  # headers and body may arrive at once
     if isinstance(raised, httpx2.RemoteProtocolError) and not begun and not _NO_ANSWER.search(what):
         return _make_malformed(what, address)
     # httpcore lets EndOfStream of anyio through when TLS ends early.
     if not isinstance(raised, httpx2.RequestError | OSError) and type(raised).__name__ != "EndOfStream":
-        return ProviderError(f"the request failed ({what})", provider="openai")
+        return ProviderError(f"the request failed ({what})")
     if begun:
-        return IncompleteReply(f"the connection broke inside the answer ({what})", provider="openai")
+        return IncompleteReply(f"the connection broke inside the answer ({what})")
     return _unreachable(what, address, list(_chain(raised)), proxy)
 
 
@@ -75,13 +73,11 @@ def _make_malformed(what: str, address: str) -> MalformedReply:
     if _HEADERS_TOO_LARGE.search(what):
         return MalformedReply(
             f"{address} answered with headers that are too large ({what})",
-            provider="openai",
             expected="at most 100 KB of headers",
         )
     secure = address.startswith("http://") and _NOT_HTTP.search(what)
     return MalformedReply(
         f"{address} did not answer with HTTP ({what})",
-        provider="openai",
         expected="an HTTP server",
         notes=("for a server with TLS, base_url must start with https://",) if secure else (),
     )
@@ -100,7 +96,7 @@ def _unreachable(what: str, address: str, chain: list[BaseException], proxy: str
     else:
         note = "check base_url and the network"
     through = f" through the proxy {proxy}" if proxy else ""
-    return Unavailable(f"{address} cannot be reached{through} ({what})", provider="openai", notes=(note,))
+    return Unavailable(f"{address} cannot be reached{through} ({what})", notes=(note,))
 
 
 def _chain(raised: BaseException) -> Iterator[BaseException]:

@@ -40,7 +40,6 @@ def encode_embeddings(request: EmbeddingRequest) -> bytes:
         raise_unchained(
             BadRequest(
                 f"the request cannot be encoded as JSON: {error}",
-                provider="openai",
                 expected="texts, numbers, lists and dicts",
             )
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Mapping
 from typing import Any, Final
 from urllib.parse import urljoin
@@ -80,7 +81,10 @@ class Errors:
         if isinstance(raised, AnswerError):
             return raised.error
         failure = describe(raised, self._account.shown_url, self.scrub, begun=begun, proxy=self._proxy)
+        failure.provider = self._account.vendor.name
         failure.sent = was_sent(raised)
+        if not failure.sent and self._account.vendor.start and not self._proxy:
+            failure.fix = failure.fix or self._account.vendor.start
         return failure
 
     def make_malformed(
@@ -96,7 +100,7 @@ class Errors:
         page = _is_page(headers)
         return MalformedReply(
             f"{self._account.shown_url} answered with {what}",
-            provider="openai",
+            provider=self._account.vendor.name,
             status=status,
             partial=partial,
             request_id=_get_request_id(headers),
@@ -109,7 +113,7 @@ class Errors:
         """Return the error for a truncated answer."""
         return IncompleteReply(
             f"{self._account.shown_url}: {what}",
-            provider="openai",
+            provider=self._account.vendor.name,
             partial=partial,
             request_id=_get_request_id(headers),
         )
@@ -151,7 +155,7 @@ class Errors:
             notes.append("the answer is an HTML page: check base_url and its path")
         error = kind(
             said,
-            provider="openai",
+            provider=self._account.vendor.name,
             status=status or report.status,
             retry_after=_first_known(parse_retry_after(headers), report.retry_after),
             request_id=_get_request_id(headers),
@@ -178,6 +182,9 @@ class Errors:
                 [f"`{name}` is probably wrong: requests go to paths below it, such as /chat/completions"],
                 fix,
             )
+        get_model = self._account.vendor.get_model
+        if get_model and model and _mentions_model(report, model) and self.scrub(model) == model:
+            return said, [], get_model.format(model=shlex.quote(model))
         notes = [f"the requested model is `{self.scrub(model)}`"] if model else []
         if not _mentions_model(report, model):
             notes.append(f"or `{name}` is wrong: requests go to paths below it, such as /chat/completions")
@@ -193,7 +200,7 @@ class Errors:
         known = target.startswith("http") and shown == target and target != self._account.shown_url
         return ProviderError(
             f"{self._account.shown_url} redirects to another address (status {status}); the key was not sent there",
-            provider="openai",
+            provider=self._account.vendor.name,
             status=status,
             expected="the address of the server itself, without a redirect",
             fix=self._account.make_url_fix(target if known else "URL"),
@@ -202,7 +209,7 @@ class Errors:
     def _key_fix(self) -> str | None:
         """Return the command that sets another key, if it came from a variable; the host handles the other cases."""
         source = self._account.key_source
-        return f"export {source}=sk-..." if source.isidentifier() else None
+        return f"export {source}={self._account.vendor.example_key}" if source.isidentifier() else None
 
     def _address_fix(self) -> str | None:
         """Return the command that corrects the address; None if it has the usual form."""

@@ -132,22 +132,26 @@ class RequestTemplates:
 
     def models(self) -> RequestTemplate:
         """Return the template of the request for the list of models."""
-        return self._get_template("/models", "")
+        return self.document("GET", "/models")
 
-    def _get_template(self, path: str, model: str) -> RequestTemplate:
+    def document(self, method: str, url: str) -> RequestTemplate:
+        """Return the template of another request, GET or POST, to a path or to an address of the same server."""
+        return self._get_template(url, "", method)
+
+    def _get_template(self, path: str, model: str, method: str = "POST") -> RequestTemplate:
         template = self._made.get((path, model))
         if template is None:
             with self._lock:  # a fork waits: the vendor's client has locks
                 if len(self._made) >= _MAX_TEMPLATES:
                     self._made.clear()
                 template = self._made[path, model] = RequestTemplate(
-                    self._make_addressed(path, model), self._account
+                    self._make_addressed(path, model, method), self._account
                 )
         return template
 
-    def _make_addressed(self, path: str, model: str) -> httpx2.Request:
+    def _make_addressed(self, path: str, model: str, method: str) -> httpx2.Request:
         try:
-            if path == "/models":
+            if method == "GET":
                 self._client.get(path, cast_to=httpx2.Response)
             else:
                 self._client.post(path, cast_to=httpx2.Response, body={"model": model} if model else {})

@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Final
 
 from llmcore.types import Usage
-from llmcore_openai_optimized.rates import Rates, Steps, find_character_rate, find_rates, get_rate
+from llmcore_openai_optimized.rates import OPENAI, Rates, Steps, find_character_rate, find_rates, get_rate
 
 __all__ = ["price", "speech_price"]
 
@@ -20,18 +20,21 @@ def price(
     service_tier: str | None = None,
     configured: str = "standard",
     at: datetime | None = None,
+    *,
+    vendor: str = OPENAI,
 ) -> Decimal | None:
     """Return the cost of *usage* in USD; None if a price is unknown.
 
     Args:
-        model: The name of the model at OpenAI, for any server.
+        model: The name of the model at *vendor*, for any server.
         usage: The reported usage.
         service_tier: The tier of the answer; None or "auto" if unknown.
         configured: The tier to use if it is unknown. Batch answers report "default", so "batch" also replaces that.
         at: The time of the call; None means now.
+        vendor: The name of the vendor in genai-prices.
     """
     day = (at or datetime.now(UTC)).astimezone(UTC).date()
-    rates = find_rates(model, _choose_tier(service_tier, configured), day)
+    rates = find_rates(model, _choose_tier(service_tier, configured), day, vendor)
     return None if rates is None else _sum_cost(rates, usage)
 
 

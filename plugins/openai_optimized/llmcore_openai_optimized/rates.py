@@ -16,7 +16,10 @@ from llmcore_openai_optimized.windows import normalize_model
 if TYPE_CHECKING:
     from genai_prices.types import ModelInfo, ModelPrice
 
-__all__ = ["Rates", "Steps", "find_character_rate", "find_rates", "get_rate"]
+__all__ = ["OPENAI", "Rates", "Steps", "find_character_rate", "find_rates", "get_rate"]
+
+OPENAI: Final = "openai"
+"""The vendor's name in genai-prices."""
 
 _CONTEXTS: Final = {
     "flex": {"service_tier": "flex"},
@@ -55,18 +58,18 @@ def get_rate(steps: Steps, input_tokens: int) -> Decimal:
 
 
 @functools.lru_cache(maxsize=1024)
-def find_rates(model: str, tier: str, day: date) -> Rates | None:
-    """Look up the prices. Cached, since a lookup takes 155 us."""
-    if tier == "ultrafast":
+def find_rates(model: str, tier: str, day: date, vendor: str = OPENAI) -> Rates | None:
+    """Look up the prices of *vendor*, by its name in genai-prices. Cached, since a lookup takes 155 us."""
+    if tier == "ultrafast" and vendor == OPENAI:
         found = own.find_price(own.ULTRAFAST.get(_strip_date(model), ()), day)
         return None if found is None else _make_ultrafast_rates(found)
     if tier != "standard" and tier not in _CONTEXTS:
         return None
-    prices = _find_prices(model, tier, day)
+    prices = _find_prices(model, tier, day, vendor)
     if prices is None:
         return None
     written = _make_steps(prices.cache_write_mtok)
-    audio = own.find_price(own.AUDIO.get(_strip_date(model), ()), day)
+    audio = own.find_price(own.AUDIO.get(_strip_date(model), ()), day) if vendor == OPENAI else None
     image_output = prices.output_image_mtok or (prices.output_mtok if prices.input_image_mtok else None)
     rates = Rates(
         input=_make_steps(prices.input_mtok),
@@ -85,13 +88,13 @@ def find_rates(model: str, tier: str, day: date) -> Rates | None:
 
 def find_character_rate(model: str, day: date) -> Decimal | None:
     """Return the USD for a million characters of speech; None for a model billed by another unit."""
-    prices = _find_prices(model, "standard", day)
+    prices = _find_prices(model, "standard", day, OPENAI)
     found = getattr(prices, "input_mchars", None)
     return found if isinstance(found, Decimal) and found else None
 
 
-def _find_prices(model: str, tier: str, day: date) -> ModelPrice | None:
-    info = _find_model(model)
+def _find_prices(model: str, tier: str, day: date, vendor: str) -> ModelPrice | None:
+    info = _find_model(model, vendor)
     if info is None:
         return None
     moment = datetime.combine(day, time(12), UTC)
@@ -104,11 +107,11 @@ def _find_prices(model: str, tier: str, day: date) -> ModelPrice | None:
     return info.get_prices(moment, context)
 
 
-def _find_model(model: str) -> ModelInfo | None:
+def _find_model(model: str, vendor: str) -> ModelInfo | None:
     from genai_prices.data_snapshot import get_snapshot
 
     try:
-        return get_snapshot().find_provider_model(model, None, "openai", None)[1]
+        return get_snapshot().find_provider_model(model, None, vendor, None)[1]
     except LookupError:
         return None
 

@@ -14,14 +14,19 @@ __all__ = ["encode"]
 _encoder = msgspec.json.Encoder(decimal_format="number")
 
 
-def encode(request: ChatRequest, *, stream: bool) -> bytes:
+def encode(request: ChatRequest, *, stream: bool, ask_usage: bool = True) -> bytes:
     """Return the body of the HTTP request.
+
+    Args:
+        request: The request.
+        stream: Whether to ask for a stream.
+        ask_usage: Whether to ask for the usage at the end of a stream of Chat Completions.
 
     Raises:
         BadRequest: A value cannot be encoded as JSON.
     """
     body = request.body()
-    if stream and request.api != "chat":
+    if stream and (request.api != "chat" or not ask_usage):
         body["stream"] = True
     elif stream:
         sent = body.get("stream_options")
@@ -33,6 +38,5 @@ def encode(request: ChatRequest, *, stream: bool) -> bytes:
         cause = str(error)
     raise BadRequest(
         f"the request cannot be encoded as JSON: {cause}",
-        provider="openai",
         expected="texts, numbers, lists and dicts",
     )

@@ -13,6 +13,8 @@ from llmcore_testing.simulator.routing import Call
 __all__ = ["DEFAULT_MODELS", "FINGERPRINT", "body_of", "headers", "model_of", "new_id"]
 
 DEFAULT_MODELS: Final = ("gpt-4o-mini", "gpt-5.6-luna", "gpt-6-sol", "text-embedding-3-small")
+CONTEXT_LENGTH: Final = 131_072
+"""Tokens that every model takes, as vLLM, Ollama, llama.cpp and LM Studio say it."""
 FINGERPRINT: Final = "fp_simulator"
 _RUN: Final = secrets.token_hex(6)
 _NUMBERS: Final = itertools.count(1)

@@ -19,6 +19,8 @@ class Settings:
     """The settings of a simulator."""
 
     api_keys: Collection[str] | None = None
+    needs_key: bool = True
+    """Whether a request without a key is refused."""
     models: Sequence[str] | None = None
     latency_s: float = 0.0
     reply: Scripted | None = None

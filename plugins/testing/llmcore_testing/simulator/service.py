@@ -113,6 +113,8 @@ class Service:
         if group.key is None:
             return None
         key = group.key(request)
+        if key is None and not self._settings.needs_key:
+            return None
         if key is None:
             return group.refuse(401, _NO_KEY if group.repeats_keys else None, code="")
         if self._settings.api_keys is not None and key not in self._settings.api_keys:

@@ -38,6 +38,7 @@ class Simulator:
     Args:
         port: 0 takes any that is free.
         api_keys: The only keys that are accepted; None accepts any that is not empty.
+        needs_key: Whether a request without a key is refused. A local server, such as Ollama, takes it.
         models: The only models that exist; None knows every name.
         latency_s: Seconds that every answer takes.
         reply: Answers every request that has none of its own in `replies`.
@@ -58,6 +59,7 @@ class Simulator:
         *,
         port: int = 0,
         api_keys: Collection[str] | None = None,
+        needs_key: bool = True,
         models: Sequence[str] | None = None,
         latency_s: float = 0.0,
         reply: Scripted | None = None,
@@ -77,6 +79,7 @@ class Simulator:
         own = {name.lower(): value for name, value in (headers or {}).items()}
         settings = Settings(
             api_keys=keys,
+            needs_key=needs_key,
             models=known,
             latency_s=latency_s,
             reply=reply,

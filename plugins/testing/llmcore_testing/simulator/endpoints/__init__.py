@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from llmcore_testing.simulator.endpoints import anthropic, azure, control, elevenlabs, openai
+from llmcore_testing.simulator.endpoints import anthropic, azure, control, elevenlabs, local, openai
 from llmcore_testing.simulator.routing import Route
 
 __all__ = ["ALL_ROUTES"]
@@ -14,5 +14,6 @@ ALL_ROUTES: Final[tuple[Route, ...]] = (
     *anthropic.ROUTES,
     *openai.ROUTES,
     *azure.ROUTES,
+    *local.ROUTES,
     *control.ROUTES,
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from llmcore_testing.simulator.common import DEFAULT_MODELS, headers, model_of
+from llmcore_testing.simulator.common import CONTEXT_LENGTH, DEFAULT_MODELS, headers, model_of
 from llmcore_testing.simulator.routing import Call
 from llmcore_testing.simulator.wire import Answer, encode
 
@@ -24,4 +24,10 @@ def answer_model(call: Call) -> Answer:
 
 
 def _entry(model: str) -> dict[str, Any]:
-    return {"id": model, "object": "model", "created": 1_735_689_600, "owned_by": "simulator"}
+    return {
+        "id": model,
+        "object": "model",
+        "created": 1_735_689_600,
+        "owned_by": "simulator",
+        "max_model_len": CONTEXT_LENGTH,
+    }

@@ -1,0 +1,81 @@
+"""Count, bound and price without the SDK, a key or the network."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any, Final
+
+import msgspec
+
+from llmcore.support.chat_bounds import get_answer_count, get_output_limit
+from llmcore.types import ChatRequest, EmbeddingLimits, Message, TokenCount, Usage
+from llmcore_openai_compatible.address import is_loopback
+from llmcore_openai_compatible.servers import Server
+from llmcore_openai_optimized import bounds, prices, tokens
+
+__all__ = ["Offline", "is_free"]
+
+_UNKNOWN: Final = ""
+"""In place of the model, so that no tokenizer, window or price of an OpenAI model is used for another server's."""
+_ANY: Final = 100_000_000
+"""Far beyond the context length of any model."""
+_LIMITS: Final = EmbeddingLimits(max_texts=64)
+
+
+def is_free(server: Server, base_url: str) -> bool:
+    """Return whether an answer of *server* at *base_url* costs nothing: its own program, on this machine."""
+    return server.local and is_loopback(base_url)
+
+
+class Offline:
+    """Implement `TokenCounter`, `BodyCounter`, `PricingProvider`, `UsageBounds` and `EmbeddingBounds` of `llmcore.contracts`.
+
+    The tokenizers of these models are not known here, so counts are estimates.
+    """
+
+    def __init__(self, server: Server, *, is_free: bool) -> None:
+        """Use the prices of *server*, or none if its answers cost nothing."""
+        self._server = server
+        self._is_free = is_free
+
+    def count_tokens(
+        self, content: str | Sequence[Message] | ChatRequest, model: str | None = None
+    ) -> TokenCount:
+        """See `TokenCounter.count_tokens`."""
+        del model
+        if isinstance(content, ChatRequest):
+            content = msgspec.structs.replace(content, model=_UNKNOWN)
+        return tokens.count(content, _UNKNOWN)
+
+    def count_body(self, body: Mapping[str, Any]) -> TokenCount:
+        """See `BodyCounter.count_body`."""
+        return tokens.count({**body, "model": _UNKNOWN})
+
+    def price(
+        self, model: str, usage: Usage, service_tier: str | None = None, *, at: datetime | None = None
+    ) -> Decimal | None:
+        """See `PricingProvider.price`. An own server on this machine costs 0; on another one the price is not known."""
+        if self._is_free or (self._server.name == "openrouter" and model.endswith(":free")):
+            return Decimal(0)
+        if self._server.prices is None:
+            return None
+        name = model.removeprefix("models/")
+        return prices.price(name, usage, service_tier, at=at or datetime.now(UTC), vendor=self._server.prices)
+
+    def most_usage(self, request: ChatRequest, *, exact: bool = False) -> Usage | None:  # noqa: ARG002 - no tokenizer
+        """See `UsageBounds.most_usage`. The context length is not used: only the server knows it."""
+        prompt = bounds.bound_prompt(msgspec.structs.replace(request, model=_UNKNOWN))
+        limit = get_output_limit(request.parameters)
+        if self._is_free:  # no bound is needed: any number of tokens costs nothing
+            prompt, limit = prompt or _ANY, limit or _ANY
+        if prompt is None or limit is None:
+            return None
+        answers = limit * get_answer_count(request.parameters)
+        written = 0 if self._is_free else prompt
+        return Usage(input_tokens=prompt, output_tokens=answers, cache_write_tokens=written, estimated=True)
+
+    def embedding_limits(self, model: str) -> EmbeddingLimits:  # noqa: ARG002 - the same for all
+        """See `EmbeddingBounds.embedding_limits`."""
+        return _LIMITS
