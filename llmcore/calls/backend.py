@@ -157,9 +157,12 @@ class Backend:
 
     def readdress(self, error: LLMCoreError) -> None:
         """Adapt an *error* of the plugin: its commands to the configuration in use, its names to those of the instance."""
+        if self.name != self.provider_name:
+            self._rename(error)
         self._adapt_commands(error)
-        if self.name == self.provider_name:
-            return
+
+    def _rename(self, error: LLMCoreError) -> None:
+        """Replace the provider's name and table by those of the instance."""
         replacements = (
             (f"{self.kind}.{self.provider_name}", f"{self.kind}.{self.name}"),
             (f"provider `{self.provider_name}`", f"provider `{self.name}`"),

@@ -133,7 +133,7 @@ def test_a_plugins_errors_speak_of_the_instance(tree: Tree, servers: tuple[Simul
     with pytest.raises(ConfigError) as caught:
         llmcore.load(tree).llm.chat("Hello", model="local:tiny")
     assert caught.value.where == "[llm.local] base_url"
-    assert (caught.value.fix or "").startswith("llmcore config set llm.local.base_url ")
+    assert caught.value.fix == '{"llm": {"local": {"base_url": "https://api.openai.com/v1"}}}'
     servers[1].fail(Fault.status(401), times=None)
     tree["llm"]["local"] |= {"base_url": servers[1].base_url}
     with pytest.raises(AuthenticationFailed) as refused:
