@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from llmcore.core import Core
     from llmcore.types import FileInfo, Message
 
-__all__ = ["Conversation", "Conversations", "check_name", "get_text", "open_conversations"]
+__all__ = ["Conversation", "Conversations", "can_keep", "check_name", "get_text", "open_conversations"]
 
 _PREFIX: Final = "conversations/"
 _SUFFIX: Final = ".json"
@@ -77,6 +77,11 @@ class Files(Protocol):
     def delete(self, key: str) -> bool:
         """See `StorageClient`."""
         ...
+
+
+def can_keep(core: Core) -> bool:
+    """Return whether there is a place for conversations: a configured storage, or a home directory of the user."""
+    return core.settings.storage.provider is not None or user_folder("state", os.environ) is not None
 
 
 def open_conversations(core: Core) -> Conversations:

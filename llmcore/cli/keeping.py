@@ -39,10 +39,13 @@ def begin(
     Raises:
         StorageError: The storage is away, or has no such conversation.
     """
-    from llmcore.cli.conversations import Conversation, check_name, open_conversations
+    from llmcore.cli.conversations import Conversation, can_keep, check_name, open_conversations
 
     wanted = bool(name or again or new_name)
     if not wanted and not (keep and _is_on(core)):
+        return KeptConversation(None, Conversation(), given)
+    if not wanted and not can_keep(core):
+        note("warning: this user has no home directory, so the conversation is not kept")
         return KeptConversation(None, Conversation(), given)
     if new_name is not None:
         check_name(new_name)

@@ -152,6 +152,6 @@ def _raise_error(error: OSError, path: Path) -> NoReturn:
             f"conversations cannot be kept: {error.strerror or type(error).__name__}",
             where=str(path),
             expected="a folder that this user may write",
-            fix="llmcore config set storage.provider fs",
+            fix="llmcore chat --no-keep",
         )
     )

@@ -90,7 +90,8 @@ RUNS = [
     ["config", "unset", "cache.ttl"], ["config", "unset", "--user", "cache.ttl"], ["config", "check"], ["config", "path"],
     ["--config", "some.toml", "ask", "hi"], ["--config", "~/some.toml", "ask", "hi"], ["plugins"], ["plugins", "info", "echo"],
     ["plugins", "check", "nothing"], ["plugins", "new", "thing", "--kind", "cache"], ["doctor", "--limit", "60s"], ["demo"],
-    ["completion", "bash"], ["nothing"], ["config", "set", "cache.ttl", "1h"], ["config", "set", "--user", "cache.ttl", "1h"],
+    ["completion", "bash"], ["chat", "--list"], ["ask", "-c", "hi"], ["ask", "--save", "x", "hi"], ["ask", "-t", "x"],
+    ["templates"], ["templates", "show", "x"], ["templates", "rm", "x"], ["logs"], ["logs", "1"], ["nothing"], ["config", "set", "cache.ttl", "1h"], ["config", "set", "--user", "cache.ttl", "1h"],
     ["config", "init"], ["config", "init", "--user"],
 ]  # fmt: skip
 
