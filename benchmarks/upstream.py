@@ -1,6 +1,7 @@
 """A server that answers every POST with the same chat completion: `python -m benchmarks.upstream [seconds]`.
 
-It answers as fast as possible, or after a delay in seconds. A GET returns the number of POSTs.
+It answers as fast as possible, or after a delay in seconds. A GET returns the number of POSTs. A request to stream is answered
+with as many chunks as its text says (`Stream 300 words`), each sent alone.
 """
 
 from __future__ import annotations
@@ -54,6 +55,12 @@ ANSWER = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 
     len(BODY),
     BODY,
 )
+CHUNK = {"id": "chatcmpl-0123456789", "object": "chat.completion.chunk", "created": 1_790_000_000,
+         "model": "gpt-4o-mini-2024-07-18", "service_tier": "default", "system_fingerprint": "fp_0123456789"}  # fmt: skip
+STREAM_HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n"
+STREAMED = re.compile(rb"Stream (\d+) words")
+BETWEEN_CHUNKS_S = 0.0005
+"""Longer than a client needs for a chunk, so that each arrives alone."""
 LENGTH = re.compile(rb"content-length: *(\d+)", re.IGNORECASE)
 
 
@@ -89,10 +96,27 @@ class Answering(asyncio.Protocol):
             self._transport.write(COUNT % (len(posts), posts))
             return
         Answering.posts += 1
-        if self.delay:
+        if streamed := STREAMED.search(asked):
+            self._transport.write(STREAM_HEAD)
+            self._send_chunk(int(streamed[1]))
+        elif self.delay:
             asyncio.get_running_loop().call_later(self.delay, self._transport.write, ANSWER)
         else:
             self._transport.write(ANSWER)
+
+    def _send_chunk(self, left: int) -> None:
+        """Send one chunk, and plan the next one; end the stream if none is *left*."""
+        if not left:
+            self._transport.write(_make_event({}, "stop") + b"data: [DONE]\n\n")
+            self._transport.close()
+            return
+        self._transport.write(_make_event({"content": " rain"}, None))
+        asyncio.get_running_loop().call_later(BETWEEN_CHUNKS_S, self._send_chunk, left - 1)
+
+
+def _make_event(delta: dict[str, str], finish_reason: str | None) -> bytes:
+    choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish_reason}
+    return b"data: %s\n\n" % json.dumps({**CHUNK, "choices": [choice]}).encode()
 
 
 async def _serve(delay: float) -> None:

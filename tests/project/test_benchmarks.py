@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from openai import OpenAI
 
 from benchmarks.__main__ import main, row_names
 from benchmarks.environments import Environment
@@ -105,3 +106,12 @@ def test_a_row_that_does_not_exist_is_refused_with_those_that_do(capsys: pytest.
         main(["flying"])
     said = capsys.readouterr().err
     assert all(name in said for name in ("flying", *row_names()))
+
+
+def test_a_stream_of_the_upstream_has_as_many_chunks_as_its_request_says() -> None:
+    with serving() as address, OpenAI(base_url=address, api_key="sk-test") as client:
+        stream = client.chat.completions.create(
+            model="any", messages=[{"role": "user", "content": "Stream 3 words"}], stream=True
+        )
+        deltas = [(chunk.choices[0].delta.content, chunk.choices[0].finish_reason) for chunk in stream]
+    assert deltas == [(" rain", None)] * 3 + [(None, "stop")]
