@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import signal
 import subprocess
 import sys
 from decimal import Decimal
@@ -21,19 +22,30 @@ KILLS = int(os.environ.get("LLMCORE_KILLS", "20"))
 """1,000 in the nightly form."""
 
 PROGRAM = """
-import json, sys, llmcore
+import importlib, json, os, sys, llmcore
 from concurrent.futures import ThreadPoolExecutor
 
-core = llmcore.load(json.loads(sys.argv[1]))
+importlib.import_module("llmcore_openai_optimized.provider")  # the SDK, once for all that are killed
 
-def ask(n):
-    core.llm.chat(f"{sys.argv[2]} {n}", cache=False, max_tokens=16)
+def run(number):
+    core = llmcore.load(json.loads(sys.argv[1]))
 
-ask(-1)
-print("begun", flush=True)
-with ThreadPoolExecutor(4) as pool:
-    list(pool.map(ask, range(100_000)))
+    def ask(n):
+        core.llm.chat(f"{number} {n}", cache=False, max_tokens=16)
+
+    ask(-1)
+    os.write(1, f"{os.getpid()}\\n".encode())
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(ask, range(100_000)))
+
+while number := sys.stdin.readline().strip():
+    child = os.fork()
+    if child == 0:
+        run(number)
+        os._exit(1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -9
 """
+"""Makes calls in a fork for each line of stdin, and writes the fork's process id when it has begun."""
 
 
 @pytest.mark.timeout(900)
@@ -50,16 +62,18 @@ def test_every_call_is_accounted_for(tmp_path: Path) -> None:
             "cache": {"provider": "memory"},
             "ledger": {"path": str(tmp_path / "ledger.sqlite3")},
         }
-        for number in range(KILLS):
-            process = subprocess.Popen(
-                [sys.executable, "-c", PROGRAM, json.dumps(given), str(number)], stdout=subprocess.PIPE
-            )
-            assert process.stdout is not None
-            assert process.stdout.readline() == b"begun\n"
-            upstream.wait_for_requests(upstream.counts["chat"] + chance.randrange(1, 40))
-            process.kill()
-            process.wait()
-            process.stdout.close()
+        command = [sys.executable, "-c", PROGRAM, json.dumps(given)]
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as parent:
+            assert parent.stdin is not None
+            assert parent.stdout is not None
+            for number in range(KILLS):
+                parent.stdin.write(f"{number}\n")
+                parent.stdin.flush()
+                child = int(parent.stdout.readline())
+                upstream.wait_for_requests(upstream.counts["chat"] + chance.randrange(1, 40))
+                os.kill(child, signal.SIGKILL)
+            parent.stdin.close()
+        assert parent.returncode == 0
         core = llmcore.load(given)
         (budget,) = core.usage.budgets()
         row, lost = total(core), core.usage.open()
