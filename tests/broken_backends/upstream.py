@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import re
 from collections.abc import Iterator
 from typing import Any, ClassVar, NoReturn
 
@@ -37,10 +38,10 @@ CLASSES: dict[int, type[ProviderError]] = {
 
 def chat(request: RecordedRequest) -> Any:
     """Answer as the server of an invented vendor."""
-    text = "You said: " + str(request.body["text"])
+    text = "You said: " + str(request.body["messages"][-1].get("content"))
     if not request.body["stream"]:
         return {"text": text, "done": "stop"}
-    return iter([*({"text": piece} for piece in text.split(" ")), {"text": "", "done": "stop"}])
+    return iter([*({"text": piece} for piece in re.split(r"(?<= )", text)), {"text": "", "done": "stop"}])
 
 
 class Model:
@@ -79,7 +80,7 @@ class Model:
     ) -> tuple[http.client.HTTPResponse, http.client.HTTPConnection]:
         connection = http.client.HTTPConnection(self.host, self.port, timeout=self.timeout(request))
         try:
-            body = json.dumps({"text": str(request.messages[-1].get("content")), "stream": stream})
+            body = json.dumps({**self.make_body(request), "stream": stream})
             connection.request("POST", "/api/chat", body, {"authorization": f"Bearer {KEY}"})
             response = connection.getresponse()
         except Exception as error:  # noqa: BLE001 - a network failure
@@ -90,6 +91,11 @@ class Model:
             connection.close()
             self.refuse(response, said)
         return response, connection
+
+    def make_body(self, request: ChatRequest) -> dict[str, Any]:
+        if not request.messages:
+            raise BadRequest("there are no messages")
+        return {"model": request.model, "messages": list(request.messages), **request.parameters}
 
     def timeout(self, request: ChatRequest) -> float:
         return min(self.deadline(request), request.idle_s or 60.0)

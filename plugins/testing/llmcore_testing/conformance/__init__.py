@@ -45,6 +45,7 @@ pytest.register_assert_rewrite(
                 "cache_abilities",
                 "cache_refusals",
                 "canary_tests",
+                "llm_content",
                 "storage_abilities",
                 "storage_writing",
                 "time_tests",

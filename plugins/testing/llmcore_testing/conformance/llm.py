@@ -11,9 +11,9 @@ import pytest
 
 from llmcore.errors import BadRequest, LLMCoreError
 from llmcore.types import ChatRequest, Delta, Reply, TokenCount, ToolCall, Usage
-from llmcore_testing.conformance.broken_upstream import BrokenUpstream
 from llmcore_testing.conformance.calling import Call, Caller
 from llmcore_testing.conformance.embeddings import EmbeddingCases
+from llmcore_testing.conformance.llm_content import ContentTests
 from llmcore_testing.conformance.llm_samples import ODD_MESSAGES, TEXTS, TOOL
 
 __all__ = ["LLMConformance"]
@@ -23,7 +23,7 @@ _USAGE = ("input_tokens", "output_tokens", "cached_tokens", "cache_write_tokens"
           "image_output_tokens")  # fmt: skip
 
 
-class LLMConformance(EmbeddingCases, BrokenUpstream):
+class LLMConformance(EmbeddingCases, ContentTests):
     """Tests the contract `llmcore.contracts.llm`.
 
     The backend need not be a real model: different questions must have different answers, nothing more. Point it at
