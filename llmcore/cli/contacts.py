@@ -67,22 +67,25 @@ def _contact_models(core: Core) -> Iterator[Contact]:
         except LLMCoreError as error:
             yield _make_failure(what, error)
         else:
-            yield _compare(core, what, models, offered)
+            yield _compare(core, what, models, offered, core.backend("llm", provider).entry.default_model)
 
 
-def _compare(core: Core, what: str, models: Sequence[str], offered: Sequence[str]) -> Contact:
+def _compare(
+    core: Core, what: str, models: Sequence[str], offered: Sequence[str], default: str | None
+) -> Contact:
+    """Look for *models* among those that the server offers. *default* is a name that stands for one of them."""
     from llmcore.config.keys import find_nearest
 
-    for model in models:
-        near = None if model in offered or not offered else find_nearest(model, offered)
+    named = [model for model in models if model not in offered and model != default]
+    for model in named:
+        near = find_nearest(model, offered) if offered else None
         if near is not None:
             path = ("llm", "model")
             fix = core.backend("llm").line_to_set(path, near) if core.settings.llm.model == model else None
             return Contact(
                 what, ok=False, text=f"answers, but has no model `{model}`; did you mean `{near}`?", fix=fix
             )
-    missing = [model for model in models if model not in offered]
-    note = f"; {', '.join(missing[:_MOST_NAMED])} not among them" if missing and offered else ""
+    note = f"; {', '.join(named[:_MOST_NAMED])} not among them" if named and offered else ""
     return Contact(what, ok=True, text=f"{', '.join(models)}; answers with {len(offered)} models{note}")
 
 

@@ -69,6 +69,20 @@ def test_working_parts_are_reported_as_ok(
     assert "is intact, 1 rows" in examine(capsys, server.base_url)["in use: ledger"]["text"]
 
 
+def test_a_server_of_ones_own_answers_for_the_model_that_is_not_named(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LLMCORE_PLUGINS", "ollama")
+    with Simulator(models=["tiny"], needs_key=False) as server:
+        Path("llmcore.toml").write_text(
+            f'[llm]\nprovider = "ollama"\n[llm.ollama]\nbase_url = "{server.url}"\n'
+        )
+        main(["doctor", "--json"])
+    findings = json.loads(capsys.readouterr().out)["findings"]
+    (found,) = [each for each in findings if each["what"] == "in use: llm ollama"]
+    assert (found["ok"], found["text"]) == (True, "default; answers with 1 models")
+
+
 def test_a_key_that_is_refused_is_found(
     server: Simulator, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
