@@ -12,6 +12,7 @@ from llmcore_gateway.faults import Refused
 if TYPE_CHECKING:
     from llmcore import ApiKey, Core
     from llmcore_gateway.options import GatewayOptions
+    from llmcore_gateway.state import ServerState
 
 __all__ = ["check_host", "check_origin", "find_caller", "find_hosts", "is_loopback", "make_cors_headers"]
 
@@ -79,20 +80,29 @@ def make_cors_headers(headers: Mapping[str, str], options: GatewayOptions) -> di
     }
 
 
-def find_caller(core: Core, headers: Mapping[str, str]) -> tuple[Caller, ApiKey | None]:
-    """Return who sent a request, and the key, whose rate limit is asked next; without any key, everybody may call.
+def find_caller(
+    core: Core, state: ServerState, headers: Mapping[str, str], *, is_exposed: bool
+) -> tuple[Caller, ApiKey | None]:
+    """Return who sent a request, and the key, whose rate limit is asked next.
+
+    Without any key everybody on this machine may call. Once a key was seen, or if *is_exposed* (other machines reach the
+    gateway), a request needs one, also after a reload and if the ledger is gone.
 
     Raises:
         Refused: 401, the key is missing or wrong.
+        LedgerError: The keys cannot be read.
     """
     ledger = core.settings.ledger
-    if not ledger.enabled or ledger.path is None or not core.keys.exist():
-        return Caller(), None
+    has_ledger = ledger.enabled and ledger.path is not None
+    if not state.has_seen_keys:
+        state.has_seen_keys = has_ledger and core.keys.exist()
+        if not state.has_seen_keys and not is_exposed:
+            return Caller(), None
     scheme, _, text = headers.get("authorization", "").partition(" ")
     if scheme.lower() != "bearer":
         text = headers.get("x-api-key", "")
     text = text.strip()
-    key = core.keys.find(text) if text else None
+    key = core.keys.find(text) if text and has_ledger else None
     if key is None:
         raise Refused(
             401,

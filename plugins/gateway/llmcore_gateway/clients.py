@@ -105,8 +105,8 @@ class _Exchange:
     def describe(self, error: BaseException) -> Answer:
         return make_answer(describe(error), self.api, self.id)
 
-    def make_event(self, error: BaseException) -> bytes:
-        return make_event(describe(error), self.api, self.id)
+    def make_event(self, error: BaseException, number: int) -> bytes:
+        return make_event(describe(error), self.api, self.id, number)
 
     def respond(self, answer: Answer) -> httpx2.Response:
         headers = {**answer.headers, "content-type": answer.content_type, "x-request-id": self.id}
@@ -124,10 +124,13 @@ class _Stream(httpx2.SyncByteStream):
         self._pieces = pieces
 
     def __iter__(self) -> Iterator[bytes]:
+        count = 0
         try:
-            yield from chain(self._first, self._pieces)
+            for piece in chain(self._first, self._pieces):
+                count += 1
+                yield piece
         except LLMCoreError as error:
-            yield self._exchange.make_event(error)
+            yield self._exchange.make_event(error, count)
 
     def close(self) -> None:
         self._pieces.close()
@@ -140,13 +143,15 @@ class _AsyncStream(httpx2.AsyncByteStream):
         self._pieces = pieces
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
+        count = len(self._first)
         try:
             for piece in self._first:
                 yield piece
             async for piece in self._pieces:
+                count += 1
                 yield piece
         except LLMCoreError as error:
-            yield self._exchange.make_event(error)
+            yield self._exchange.make_event(error, count)
 
     async def aclose(self) -> None:
         await self._pieces.aclose()

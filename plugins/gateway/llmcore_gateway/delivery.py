@@ -7,7 +7,6 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import aclosing
 from typing import Any, Final
 
-from llmcore.errors import LLMCoreError
 from llmcore_gateway.faults import describe, make_event
 
 __all__ = ["Delivery"]
@@ -30,45 +29,55 @@ class Delivery:
         self._keepalive_s = keepalive_s
         self._loop = asyncio.get_running_loop()
         self._sent_at = self._loop.time()
+        self._timer: asyncio.TimerHandle | None = None
         self._comment: asyncio.Task[None] | None = None
+        self._is_writing = False
         self.is_begun = False
         """Whether the head is sent, so that an error can only be told inside of the stream."""
         self.has_left = False
         """Whether the client has left; then the rest is read and dropped."""
+        self.error: Exception | None = None
+        """The error that became the last event."""
 
     async def run(self, pieces: AsyncGenerator[bytes, None], api: str, request_id: str) -> None:
         """Send *pieces* to their end.
 
         Raises:
-            Exception: That of the first piece, if nothing was sent before it.
+            Exception: That of the first piece, if nothing was sent before it; later only if the stream has no events.
         """
-        timer = self._arm() if self._is_events else None
+        count = 0
+        if self._is_events:
+            self._arm()
         try:
             async with aclosing(pieces):
                 async for piece in pieces:
+                    count += 1
                     if not self.has_left:
                         await self._write(piece)
-        except LLMCoreError as error:
+        except Exception as error:
             if not self.is_begun or not self._is_events:
                 raise
-            await self._write(make_event(describe(error), api, request_id))
+            self.error = error
+            await self._write(make_event(describe(error), api, request_id, count))
         finally:
-            if timer is not None:
-                timer.cancel()
-            if self._timer is not None:
-                self._timer.cancel()
+            self._stop_comments()
         if not self.has_left:
-            await self._begin()
+            if not self.is_begun:
+                await self._begin()
             await self._send({"type": "http.response.body", "body": b""})
 
     async def _write(self, piece: bytes) -> None:
-        await self._begin()
-        self._sent_at = self._loop.time()
+        if self._comment is not None:
+            await asyncio.wait({self._comment})
+            self._comment = None
+        self._is_writing = True
+        if not self.is_begun:
+            await self._begin()
         await self._send({"type": "http.response.body", "body": piece, "more_body": True})
+        self._is_writing = False
+        self._sent_at = self._loop.time()
 
     async def _begin(self) -> None:
-        if self.is_begun:
-            return
         self.is_begun = True
         await self._send(
             {"type": "http.response.start", "status": 200, "headers": encode_headers(self._headers)}
@@ -76,19 +85,36 @@ class Delivery:
 
     # -- comments
 
-    _timer: asyncio.TimerHandle | None = None
+    def _arm(self) -> None:
+        self._timer = self._loop.call_at(self._sent_at + self._keepalive_s, self._on_silence)
 
-    def _arm(self) -> asyncio.TimerHandle:
-        due = self._sent_at + self._keepalive_s
-        self._timer = self._loop.call_at(due, self._on_silence)
-        return self._timer
+    def _stop_comments(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._comment is not None:
+            self._comment.cancel()
 
     def _on_silence(self) -> None:
-        """Send a comment if nothing was sent for long enough. Pieces are whole events, so it stands between two of them."""
-        if self._loop.time() - self._sent_at >= self._keepalive_s and not self.has_left:
-            self._comment = asyncio.ensure_future(self._write(b": keepalive\n\n"))
+        """Send a comment after a long silence, between two events: nothing else is being written, and the next event waits.
+
+        A client that does not read has none written: the last event still waits for it, or the last comment does.
+        """
+        is_silent = self._loop.time() - self._sent_at >= self._keepalive_s
+        if is_silent:
             self._sent_at = self._loop.time()
+            if not self.has_left and not self._is_writing and self._comment is None:
+                self._comment = asyncio.ensure_future(self._write_comment())
         self._arm()
+
+    async def _write_comment(self) -> None:
+        try:
+            if not self.is_begun:
+                await self._begin()
+            await self._send({"type": "http.response.body", "body": b": keepalive\n\n", "more_body": True})
+        except OSError:  # the client has left, which the watch reports
+            pass
+        finally:
+            self._comment = None
 
 
 def encode_headers(headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:

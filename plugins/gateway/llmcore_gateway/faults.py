@@ -16,6 +16,7 @@ from llmcore.errors import (
     ConfigError,
     ContentFiltered,
     IncompleteReply,
+    LedgerError,
     LLMCoreError,
     MalformedReply,
     NotFound,
@@ -30,7 +31,7 @@ from llmcore.errors import (
 )
 from llmcore_gateway.exchange import Answer, encode
 
-__all__ = ["Fault", "Refused", "describe", "make_answer", "make_document", "make_event"]
+__all__ = ["Fault", "Refused", "describe", "is_internal", "make_answer", "make_document", "make_event"]
 
 _NO_RETRY: Final = {"x-should-retry": "false"}
 """The vendors' clients repeat a 429 unless this header says otherwise."""
@@ -81,7 +82,6 @@ _FAULTS: Final[tuple[tuple[type[LLMCoreError], int, str], ...]] = (
     (TextTooLong, 400, "invalid_request_error"),
     (VoiceError, 400, "invalid_request_error"),
     (ProviderError, 502, "upstream_error"),
-    (ConfigError, 500, "server_error"),
 )
 """The first class that fits decides. A rejected key of the gateway itself is not the fault of the client: 502, not 401."""
 
@@ -101,6 +101,10 @@ def describe(error: BaseException) -> Fault:
         return error.fault
     if not isinstance(error, LLMCoreError):
         return Fault(500, "server_error", "LC000", "the gateway failed; its log has the details")
+    if is_internal(error):
+        status, part = (500, "configuration") if isinstance(error, ConfigError) else (503, "ledger")
+        message = f"the {part} of the gateway has a fault; its log has the details"
+        return Fault(status, "server_error", error.code, message)
     status, kind = next(
         ((status, kind) for known, status, kind in _FAULTS if isinstance(error, known)), (500, "server_error")
     )
@@ -112,11 +116,14 @@ def describe(error: BaseException) -> Fault:
         headers["retry-after"] = str(max(1, math.ceil(left)))
     elif isinstance(error, ProviderError) and error.retry_after is not None:
         headers["retry-after"] = str(max(1, math.ceil(error.retry_after)))
-    if isinstance(error, ConfigError):
-        return Fault(
-            status, kind, error.code, "the configuration of the gateway has a fault; its log has the details"
-        )
     return Fault(status, kind, error.code, error.message, error.where if status == 400 else None, headers)  # noqa: PLR2004
+
+
+def is_internal(error: BaseException) -> bool:
+    """Return whether *error* is a fault of the gateway itself: for its log, not for clients."""
+    if isinstance(error, ConfigError | LedgerError) or type(error) is BudgetError:
+        return True  # a BudgetError that is none of its subclasses: the ledger cannot be written
+    return not isinstance(error, Refused | LLMCoreError)
 
 
 def make_document(fault: Fault, api: str, request_id: str) -> dict[str, Any]:
@@ -137,13 +144,14 @@ def make_answer(fault: Fault, api: str, request_id: str) -> Answer:
     return Answer(fault.status, encode(make_document(fault, api, request_id)), fault.headers)
 
 
-def make_event(fault: Fault, api: str, request_id: str) -> bytes:
-    """Return *fault* as the last event of a stream that has begun."""
+def make_event(fault: Fault, api: str, request_id: str, number: int) -> bytes:
+    """Return *fault* as the last event of a stream that has begun, after *number* events."""
     document = make_document(fault, api, request_id)
     if api == "messages":
         return b"event: error\ndata: " + encode(document) + b"\n\n"
     if api == "responses":
         error = document["error"]
-        event = {"type": "error", "code": error["code"], "message": error["message"], "param": error["param"]}
+        event = {"type": "error", "sequence_number": number}
+        event.update((name, error[name]) for name in ("code", "message", "param"))
         return b"event: error\ndata: " + encode(event) + b"\n\n"
     return b"data: " + encode(document) + b"\n\n"

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from llmcore_gateway.access import find_hosts
+from llmcore_gateway.access import find_hosts, is_loopback
 from llmcore_gateway.model_names import ModelNames
 from llmcore_gateway.options import GatewayOptions
 
@@ -24,6 +24,8 @@ class Gateway:
         self.core = core
         self.options: GatewayOptions = core.table("gateway") if options is None else options
         self.hosts = find_hosts(self.options)
+        self.is_exposed = not is_loopback(self.options.host)
+        """Whether other machines can reach it, so that nothing is served without a key."""
         self._calls = 0
         self._unused: asyncio.Future[None] | None = None
         settings = core.settings

@@ -1,4 +1,4 @@
-"""The server process: uvicorn, with a drain on SIGTERM, a reload on SIGHUP, and a bound on slow heads."""
+"""The server process: uvicorn, with a drain on SIGTERM and a reload on SIGHUP."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any, Final
 
 import uvicorn
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from llmcore.errors import LLMCoreError
 from llmcore_gateway.app import Application
 from llmcore_gateway.gateway import Gateway
+from llmcore_gateway.protocol import make_protocol
 
 if TYPE_CHECKING:
     from llmcore import Core
@@ -25,38 +25,6 @@ __all__ = ["Server", "make_server"]
 
 _TICK_S: Final = 0.1
 _log: Final = getLogger("llmcore_gateway")
-
-
-class _Protocol(HttpToolsProtocol):
-    """Closes a connection whose client takes too long to send the head of a request."""
-
-    header_timeout_s = 15.0
-    _head_timer: asyncio.TimerHandle | None = None
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(transport)
-        self._await_head()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._stop_timer()
-        super().connection_lost(exc)
-
-    def on_message_begin(self) -> None:
-        super().on_message_begin()
-        if self._head_timer is None:
-            self._await_head()
-
-    def on_headers_complete(self) -> None:
-        self._stop_timer()
-        super().on_headers_complete()
-
-    def _await_head(self) -> None:
-        self._head_timer = self.loop.call_later(self.header_timeout_s, self.transport.close)
-
-    def _stop_timer(self) -> None:
-        if self._head_timer is not None:
-            self._head_timer.cancel()
-            self._head_timer = None
 
 
 class Server(uvicorn.Server):
@@ -134,12 +102,12 @@ def make_server(application: Application, load: Callable[[], Core], *, loop: str
     """Return the server of *application*; *load* makes a new Core at a reload."""
     options = application.gateway.options
 
-    class Protocol(_Protocol):
-        header_timeout_s = float(options.header_timeout)
-
+    protocol = make_protocol(
+        header_timeout_s=float(options.header_timeout), body_timeout_s=float(options.body_timeout)
+    )
     config = uvicorn.Config(
         application,
-        http=Protocol,
+        http=protocol,
         ws="none",
         loop=loop,
         lifespan="off",

@@ -17,6 +17,8 @@ class ServerState:
         self.metrics = Metrics()
         self.phase: Literal["starting", "ready", "draining"] = "ready"
         """`/health/ready` answers 503 unless the server is ready."""
+        self.has_seen_keys = False
+        """Whether a key existed at any time. From then on, every request needs one, whatever the ledger says later."""
         self.finishing: set[asyncio.Future[Any]] = set()
         """Calls whose client has left, with `on_disconnect = "finish"`."""
 

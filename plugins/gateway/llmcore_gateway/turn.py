@@ -15,7 +15,7 @@ from llmcore_gateway.access import check_host, check_origin, find_caller, make_c
 from llmcore_gateway.delivery import Delivery, encode_headers
 from llmcore_gateway.disconnect import ClientLeft, Watch, wait_for_disconnect
 from llmcore_gateway.exchange import Answer, Caller, Request, encode, make_json
-from llmcore_gateway.faults import Refused, describe, make_answer
+from llmcore_gateway.faults import Refused, describe, is_internal, make_answer
 from llmcore_gateway.routes import Call, Route, answer_directly, find_route, make_call
 
 if TYPE_CHECKING:
@@ -55,6 +55,8 @@ class Turn:
         """Of the answer, whatever it will be."""
         self._route: Route | None = None
         self._status = _CLIENT_LEFT
+        self._is_answered = False
+        """Whether an answer has begun, so that no other one can."""
         self._record: dict[str, Any] = {"id": self._id}
         """For the access log: no content and no key."""
 
@@ -67,7 +69,10 @@ class Turn:
                 await self._run()
         except ClientLeft:
             metrics.count_disconnect(self._path)
-        except Exception as error:  # noqa: BLE001 - told to the client in the shape of the API
+        except Exception as error:
+            if self._is_answered:
+                self._log_failure(error)
+                raise  # the server closes the connection, so that a cut answer is not taken for a whole one
             await self._send_error(error)
         finally:
             metrics.in_progress -= 1
@@ -88,8 +93,7 @@ class Turn:
         check_host(headers, self._gateway.hosts)
         check_origin(headers, options)
         self._headers.update(make_cors_headers(headers, options))
-        raw_path: bytes = self._scope.get("raw_path") or self._scope["path"].encode()
-        path = raw_path.partition(b"?")[0].decode("latin-1")
+        path = _read_path(self._scope)
         if self._method == "OPTIONS" and "access-control-request-method" in headers:
             return await self._send_answer(_answer_preflight(headers))
         route = self._route = find_route(self._method, path)
@@ -107,7 +111,7 @@ class Turn:
         if answer is not None:
             return await self._send_answer(answer)
         call = make_call(self._gateway, route, body, caller)
-        self._record["model"] = call.model
+        self._record["model"] = call.model and call.model[:200]
         if call.streaming:
             return await self._stream(call)
         return await self._send_answer(await self._finish(call.arun()))
@@ -116,8 +120,8 @@ class Turn:
 
     async def _authorise(self, headers: Mapping[str, str]) -> Caller:
         """Return who calls, after a request was taken from the rate limit of the key."""
-        core = self._gateway.core
-        caller, key = find_caller(core, headers)
+        core, is_exposed = self._gateway.core, self._gateway.is_exposed
+        caller, key = find_caller(core, self._state, headers, is_exposed=is_exposed)
         self._record["user"] = caller.user
         wait = 0.0 if key is None else await core.keys.atake_request(key)
         if wait:
@@ -175,14 +179,11 @@ class Turn:
         delivery = Delivery(self._send, self._headers, call.content_type, keepalive_s=keepalive_s)
         try:
             await self._finish(delivery.run(call.astream(), call.api, self._id), delivery)
-        except ClientLeft:
-            raise
-        except Exception as error:
-            if not delivery.is_begun:
-                raise
-            self._log_failure(error)
-            raise  # the server closes the connection, so that a cut answer is not taken for a whole one
-        self._status = 200
+        finally:
+            if delivery.is_begun:
+                self._status, self._is_answered = 200, True
+        if delivery.error is not None:
+            self._log_failure(delivery.error)
 
     async def _finish(self, work: Coroutine[Any, Any, T], delivery: Delivery | None = None) -> T:
         """Return the result of *work*. If the client leaves, cancel it, or let it finish by itself.
@@ -195,8 +196,8 @@ class Turn:
         watch = Watch(self._receive)
         try:
             return await work
-        except asyncio.CancelledError:
-            if not watch.has_left:  # the server stops
+        except BaseException:
+            if not watch.has_left:
                 raise
             watch.forgive()
             raise ClientLeft from None
@@ -230,16 +231,19 @@ class Turn:
     async def _send_error(self, error: Exception) -> None:
         self._log_failure(error)
         fault = describe(error)
-        self._status, self._record["error"] = fault.status, fault.code
         answer = make_answer(fault, "chat" if self._route is None else self._route.api, self._id)
         await self._send_answer(answer)
 
     def _log_failure(self, error: Exception) -> None:
-        if not isinstance(error, Refused | LLMCoreError):
+        self._record["error"] = describe(error).code
+        if isinstance(error, LLMCoreError):
+            if is_internal(error):
+                _log.error("request %s failed: %s", self._id, error)
+        elif not isinstance(error, Refused):
             _log.error("request %s failed", self._id, exc_info=error)
 
     async def _send_answer(self, answer: Answer) -> None:
-        self._status = answer.status
+        self._status, self._is_answered = answer.status, True
         headers = {
             **self._headers,
             **answer.headers,
@@ -253,6 +257,13 @@ class Turn:
         )
         body = b"" if self._method == "HEAD" else answer.body
         await self._send({"type": "http.response.body", "body": body})
+
+
+def _read_path(scope: Mapping[str, Any]) -> str:
+    """Return the path as it was sent, without the query and without the folder at which another application mounts this one."""
+    raw_path: bytes = scope.get("raw_path") or scope["path"].encode()
+    path = raw_path.partition(b"?")[0].decode("latin-1")
+    return path.removeprefix(scope.get("root_path", ""))
 
 
 def _read_headers(pairs: list[tuple[bytes, bytes]]) -> dict[str, str]:
