@@ -119,7 +119,7 @@ class Provider(msgspec.Struct, Generic[OptionsT, MadeT_co], frozen=True, kw_only
     option `extra_body` of the provider (a dict) holds those of every call.
     """
     apis: frozenset[str] = frozenset({"chat"})
-    """llm: the APIs whose requests the provider speaks: "chat", "responses", "messages", "embeddings"."""
+    """llm: the APIs whose requests the provider speaks: "chat", "responses", "messages". The host translates those of other APIs."""
     default_model: str | None = "default"
     """llm: the model if the configuration names none; None makes the setting required."""
     offline: Callable[[OptionsT], object] | None = None

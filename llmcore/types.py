@@ -132,7 +132,7 @@ class ChatRequest(msgspec.Struct, frozen=True, kw_only=True):
     idle_s: float | None = None
     """Seconds without a received byte after which the provider raises `Timeout`."""
     api: str = "chat"
-    """The API that the request is written for; see `Provider.apis`. "responses": `parameters` is the body without the model."""
+    """The API that the request is written for; see `Provider.apis`. Other than "chat": `parameters` is the body without the model."""
 
     def body(self) -> dict[str, Any]:
         """Return the request as a body of its API, with its parameters in their order."""

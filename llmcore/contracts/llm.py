@@ -123,6 +123,28 @@ class BodyCounter(Protocol):
 
 
 @runtime_checkable
+class ServerTokenCounter(Protocol):
+    """Ask the server to count tokens, blocking. For vendors that publish no tokenizer."""
+
+    def count_on_server(self, request: ChatRequest) -> TokenCount:
+        """Return the tokens that the server counts for *request*. The request must cost nothing.
+
+        Raises:
+            ProviderError: The server refused or failed; see `LLMProvider.complete`.
+        """
+        ...
+
+
+@runtime_checkable
+class AsyncServerTokenCounter(Protocol):
+    """Ask the server to count tokens, asynchronously."""
+
+    async def acount_on_server(self, request: ChatRequest) -> TokenCount:
+        """See `ServerTokenCounter.count_on_server`."""
+        ...
+
+
+@runtime_checkable
 class PricingProvider(Protocol):
     """Know the prices of models."""
 

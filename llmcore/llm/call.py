@@ -24,6 +24,8 @@ class ChatCall(Call, kw_only=True):
     """The caller's timeout in seconds; None if [retry] decides."""
     methods: tuple[str, str] = ("chat", "stream")
     """The public methods, plain and streaming, for fixes in errors."""
+    events_api: str = "chat"
+    """The API in whose format the caller of `send_stream` gets the events."""
     is_settled: bool = False
     """Whether the answer was recorded and reported to the observers."""
 

@@ -6,13 +6,12 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-import msgspec
-
 from llmcore.types import Choice, Delta, Reply, ToolCall, Usage
 
-__all__ = ["complete_document", "find_document", "make_document", "write_delta", "write_usage"]
+__all__ = ["find_document", "make_document", "write_delta", "write_tier", "write_usage"]
 
-_encode: Final = msgspec.json.Encoder(decimal_format="number").encode
+_TIERS: Final = {"standard": "default"}
+"""Anthropic's names of tiers -> those of OpenAI."""
 
 
 def find_document(reply: Reply) -> dict[str, Any]:
@@ -27,16 +26,6 @@ def find_document(reply: Reply) -> dict[str, Any]:
     return make_document(reply)
 
 
-def complete_document(reply: Reply, api: str) -> Reply:
-    """Return *reply* with a document in the format of *api*.
-
-    A provider may have none, or may have carried out a chat in another API.
-    """
-    if api != "chat" or b'"choices"' in reply.body:
-        return reply
-    return msgspec.structs.replace(reply, body=_encode(make_document(reply)))
-
-
 def make_document(reply: Reply) -> dict[str, Any]:
     """Return *reply* as a `chat.completion`."""
     return {
@@ -46,8 +35,13 @@ def make_document(reply: Reply) -> dict[str, Any]:
         "model": reply.model,
         "choices": [_write_choice(index, choice) for index, choice in enumerate(reply.choices)],
         "usage": write_usage(reply.usage),
-        **({} if reply.service_tier is None else {"service_tier": reply.service_tier}),
+        **write_tier(reply.service_tier),
     }
+
+
+def write_tier(tier: str | None) -> dict[str, str]:
+    """Return the field `service_tier` by OpenAI's name for *tier*; nothing if it is unknown."""
+    return {} if not tier else {"service_tier": _TIERS.get(tier, tier)}
 
 
 def write_usage(usage: Usage) -> dict[str, Any]:

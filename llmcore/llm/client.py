@@ -16,7 +16,8 @@ from llmcore.ledger.prices import compute_cost, find_price, get_provider_cost
 from llmcore.llm.assembly import drop_empty
 from llmcore.llm.call import ChatCall
 from llmcore.llm.call_options import take_call_options
-from llmcore.llm.chat_format import complete_document
+from llmcore.llm.counting import CountMethods
+from llmcore.llm.documents import complete_document
 from llmcore.llm.embedding.client import EmbeddingMethods
 from llmcore.llm.fallback import with_fallback
 from llmcore.llm.kind import CHAT
@@ -33,16 +34,16 @@ from llmcore.llm.structured import make_wire_format, parse_reply
 from llmcore.llm.text_answers import TextAnswers
 from llmcore.llm.wire_events import write_events
 from llmcore.llm.wire_kind import WIRE
-from llmcore.llm.wire_request import check_api, check_arguments, check_spoken, read_body
+from llmcore.llm.wire_request import WireRequest, check_api, check_arguments, make_request, read_body
 from llmcore.pipeline import Services
 from llmcore.pipeline.cache import peek
 from llmcore.process_bound import ProcessBound
-from llmcore.types import ChatRequest, Delta, Reply, TokenCount, Usage, WireEvent
+from llmcore.types import Delta, Reply, Usage, WireEvent
 
 __all__ = ["LLMClient"]
 
 
-class LLMClient(TextAnswers, EmbeddingMethods, ProcessBound):
+class LLMClient(TextAnswers, EmbeddingMethods, CountMethods, ProcessBound):
     """Calls the configured language models. Each blocking method has an async version with the prefix `a`."""
 
     def __init__(self, models: Models, services: Services, *, refresh: float | None = None) -> None:
@@ -130,12 +131,13 @@ class LLMClient(TextAnswers, EmbeddingMethods, ProcessBound):
             body: A request body of *api*. All its fields are sent, also those that the provider does not declare; `stream`
                 is ignored. `model` is a model, `provider:model` or a name of `[models]`; without one, the configured
                 model answers. `user` is sent, and not recorded in the ledger.
-            api: The format of *body*: "chat" or "responses".
+            api: The format of *body*: "chat", "responses", "messages" or "embeddings". If the model's provider does not
+                speak it, the request and the answer are translated.
             options: As in `chat`: `model` (overrides that of *body*), `cache`, `user`, `tags`, `timeout`, `cache_ttl`,
                 `cache_namespace`, `cache_refresh`.
 
         Raises:
-            BadRequest: The body or an argument is not valid, or the provider does not speak *api*; nothing was sent.
+            BadRequest: The body or an argument is not valid, or a field cannot be translated; nothing was sent.
             ProviderError: As in `chat`.
             ConfigError: As in `chat`.
         """
@@ -156,7 +158,7 @@ class LLMClient(TextAnswers, EmbeddingMethods, ProcessBound):
     ) -> Generator[WireEvent, None, None]:
         """Yield the events of the answer in the format of *api*, as the backend sends them. Otherwise as `send`.
 
-        A replay from the cache, and the stream of a provider without events, are written in the same format.
+        A replay from the cache, and the stream of a provider without events of *api*, are written in the same format.
         """
         with PUBLIC_CALL:
             return iterate(self._send_stream(body, api, options))
@@ -167,30 +169,6 @@ class LLMClient(TextAnswers, EmbeddingMethods, ProcessBound):
         """See `send_stream`."""
         with PUBLIC_CALL:
             return aiterate(self._send_stream(body, api, options))
-
-    def count_tokens(
-        self,
-        content: str | Sequence[Mapping[str, Any]] | Mapping[str, Any],
-        *,
-        model: str | None = None,
-        **given: Any,
-    ) -> TokenCount:
-        """Count tokens as the server would, without a request.
-
-        Args:
-            content: A text (its tokens alone, without a message around it), messages, or a recorded request body.
-            model: As in `chat`.
-            given: Parameters that add tokens, such as `tools`.
-
-        Raises:
-            PluginError: The provider cannot count.
-        """
-        with PUBLIC_CALL:
-            extra_body = given.pop(EXTRA_BODY, None)
-            if given.get("response_format") is not None:
-                given["response_format"], _ = make_wire_format(given["response_format"])
-            extra = {} if extra_body is None else normalise_extra_body(extra_body)
-            return self._models.count(content, model, normalise_parameters(given) | extra)
 
     def price(
         self, usage: Usage, *, model: str | None = None, service_tier: str | None = None
@@ -257,9 +235,18 @@ class LLMClient(TextAnswers, EmbeddingMethods, ProcessBound):
         return convert_pieces(with_fallback(calls, self._services), drop_empty)
 
     def _send(self, body: Mapping[str, Any], api: Api, options: SendOptions) -> Reply | Act[Reply]:
+        if api == "embeddings":
+            return self._send_embeddings(body, options)
         calls = self._prepare_body(body, api, options, streaming=False)
         reply = peek(calls[0], self._services)
         return with_fallback(calls, self._services) if reply is None else reply
+
+    def _send_embeddings(self, body: Mapping[str, Any], options: SendOptions) -> Act[Reply]:
+        from llmcore.llm.embedding.wire import send_embeddings  # lazy: a chat does not need it
+
+        given = cast("dict[str, Any]", options)
+        check_arguments(given, SendOptions.__optional_keys__)
+        return send_embeddings(self._models, self._services, body, given.pop("model", None), given)
 
     def _send_stream(
         self, body: Mapping[str, Any], api: Api, options: SendOptions
@@ -291,9 +278,7 @@ class LLMClient(TextAnswers, EmbeddingMethods, ProcessBound):
         repairs = check_repair(repair, kind, streaming=streaming) if repair else 0
         calls: list[ChatCall] = []
         for target in targets:
-            request = ChatRequest(
-                model=target.model, messages=messages, parameters=target.parameters(parameters, extra)
-            )
+            request = make_request(WireRequest(None, messages, parameters), "chat", target, extra)
             calls.append(own.make_call(CHAT, target, request, streaming=streaming, answer_type=kind))
         return calls, kind, repairs
 
@@ -302,7 +287,7 @@ class LLMClient(TextAnswers, EmbeddingMethods, ProcessBound):
     ) -> list[ChatCall]:
         """Check and normalise a request body, and return one call for each model to try."""
         given = cast("dict[str, Any]", options)
-        check_api(api)
+        check_api(api, streaming=streaming)
         check_arguments(given, SendOptions.__optional_keys__)
         model = given.pop("model", None)
         own = take_call_options(given, self._services, self._refresh)
@@ -310,14 +295,9 @@ class LLMClient(TextAnswers, EmbeddingMethods, ProcessBound):
         model = wire.model if model is None else model
         calls: list[ChatCall] = []
         for target in self._models.find_targets(None if model is None else check_model(model)):
-            check_spoken(api, target.backend.entry)
-            request = ChatRequest(
-                model=target.model,
-                messages=wire.messages,
-                parameters=target.parameters(wire.parameters, None),
-                api=api,
-            )
-            calls.append(own.make_call(WIRE, target, request, streaming=streaming))
+            call = own.make_call(WIRE, target, make_request(wire, api, target), streaming=streaming)
+            call.events_api = api
+            calls.append(call)
         return calls
 
 

@@ -26,7 +26,7 @@ NOT_IN_KEY: Final = frozenset(
 )  # fmt: skip
 """Parameters that change price, speed or bookkeeping, but not the answer. The reply records the served tier."""
 
-STATEFUL: Final = frozenset({"background", "conversation", "previous_response_id"})
+STATEFUL: Final = frozenset({"background", "container", "conversation", "previous_response_id"})
 """Parameters that refer to state on the server: such a request is never answered from the cache."""
 
 _POINT_ZERO: Final = re.compile(rb"\.0[,}\]]")

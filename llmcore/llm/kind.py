@@ -96,7 +96,8 @@ class ChatKind:
         """See `RequestKind.tokens`."""
         characters = sum(len(str(message.get("content") or "")) for message in call.request.messages)
         if call.request.api != "chat":
-            characters = len(str(call.request.parameters.get("input") or ""))
+            talk = call.request.parameters
+            characters = len(str(talk.get("input") or talk.get("messages") or ""))
         return characters // 4 + (get_output_limit(call.request.parameters) or 0) + 1
 
     def attempt(self, call: ChatCall, services: Services) -> Generator[Any, Any, Answer]:

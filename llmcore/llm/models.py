@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from llmcore import forks
 from llmcore.calls.backend import Backend
@@ -21,7 +21,10 @@ from llmcore.missing_plugin import PLANNED
 from llmcore.support.errors import raise_unchained
 from llmcore.types import ChatRequest, EmbeddingRequest, TokenCount
 
-__all__ = ["Models", "Target"]
+if TYPE_CHECKING:
+    from llmcore.contracts import TokenCounter
+
+__all__ = ["Models", "Target", "count_request"]
 
 _PLANNED: Final = frozenset(name for kind, name in PLANNED if kind == "llm")
 _MOST: Final = 1024
@@ -290,6 +293,30 @@ def _read_extra_body(backend: Backend) -> dict[str, Any]:
 
 def _count_content(target: Target, wanted: Countable) -> TokenCount:
     """Count a text or a chat request. A count of other requests is marked as not exact."""
+    counter = _find_counter(target)
+    if wanted.text is not None:
+        return call_offline(target.backend, counter.count_tokens, wanted.text, target.model)
+    parameters = target.parameters(wanted.parameters, None)
+    request = ChatRequest(model=target.model, messages=wanted.messages or (), parameters=parameters)
+    count = count_request(target, request)
+    return count if wanted.chat else TokenCount(count, exact=False)
+
+
+def count_request(target: Target, request: ChatRequest) -> TokenCount:
+    """Return the tokens of *request*, counted without sending it.
+
+    Raises:
+        PluginError: The provider cannot count.
+    """
+    from llmcore.contracts import BodyCounter
+
+    counter = _find_counter(target)
+    if request.api != "chat" and isinstance(counter, BodyCounter):
+        return call_offline(target.backend, counter.count_body, request.body())
+    return call_offline(target.backend, counter.count_tokens, request, target.model)
+
+
+def _find_counter(target: Target) -> TokenCounter:
     from llmcore.contracts import TokenCounter
 
     counter = target.backend.offline
@@ -298,9 +325,4 @@ def _count_content(target: Target, wanted: Countable) -> TokenCount:
             f"the llm provider `{target.backend.name}` cannot count tokens",
             expected="a provider with the ability TokenCounter",
         )
-    if wanted.text is not None:
-        return call_offline(target.backend, counter.count_tokens, wanted.text, target.model)
-    parameters = target.parameters(wanted.parameters, None)
-    request = ChatRequest(model=target.model, messages=wanted.messages or (), parameters=parameters)
-    count = call_offline(target.backend, counter.count_tokens, request, target.model)
-    return count if wanted.chat else TokenCount(count, exact=False)
+    return counter

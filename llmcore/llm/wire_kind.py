@@ -21,7 +21,7 @@ class WireKind(ChatKind):
 
     def pieces(self, call: ChatCall, result: Reply) -> Iterable[Any]:
         """See `RequestKind.pieces`."""
-        return replay_events(result, call.request.api)
+        return replay_events(result, call.events_api)
 
 
 WIRE: Final = WireKind()

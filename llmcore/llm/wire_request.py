@@ -8,18 +8,27 @@ from typing import Any, Final, NamedTuple
 from llmcore.calls.json_values import normalise
 from llmcore.calls.texts import check_text
 from llmcore.errors import BadRequest
-from llmcore.hookspecs import Provider
+from llmcore.llm.models import Target
 from llmcore.llm.request import build_messages
-from llmcore.types import Message
+from llmcore.types import ChatRequest, Message
 
-__all__ = ["WireRequest", "check_api", "check_arguments", "check_spoken", "read_body"]
+__all__ = ["WireRequest", "check_api", "check_arguments", "make_request", "read_body"]
 
 _APIS: Final = ("chat", "responses", "messages", "embeddings")
-_NOT_PARAMETERS: Final = frozenset({"messages", "model", "stream"})
-"""Fields that are not parameters of the request: two become something else, and the method decides whether to stream."""
+_CHATS: Final = ("chat", "responses", "messages")
+"""The APIs that a request is translated to, the preferred one first: a request of Chat Completions shares its entry with `chat`."""
+_NOT_PARAMETERS: Final = frozenset({"model", "stream"})
+"""Fields that are not parameters of the request: one names the model, and the method decides whether to stream."""
+_NEW_LIMIT, _LIMIT = "max_completion_tokens", "max_tokens"
+"""The parameter for the longest answer, and its name on servers that do not know the newer one."""
 _INPUTS: Final[Mapping[str, tuple[str, str]]] = {
     "chat": ("messages", 'send({"model": "NAME", "messages": [{"role": "user", "content": "Hello"}]})'),
     "responses": ("input", 'send({"model": "NAME", "input": "Hello"}, api="responses")'),
+    "messages": (
+        "messages",
+        'send({"model": "NAME", "max_tokens": 1000, "messages": [{"role": "user", "content": "Hello"}]}, api="messages")',
+    ),
+    "embeddings": ("input", 'send({"model": "NAME", "input": ["Hello"]}, api="embeddings")'),
 }
 """For each API, the field of the conversation, and a call that works."""
 _OF_STREAMS: Final = "stream_options"
@@ -36,31 +45,64 @@ class WireRequest(NamedTuple):
     """The other fields, without those that are null, as in `chat`."""
 
 
-def check_api(api: object) -> None:
-    """Raise `BadRequest` if *api* is not one that `send` can send."""
-    if api in {"chat", "responses"}:
+def check_api(api: object, *, streaming: bool) -> None:
+    """Raise `BadRequest` if *api* is not one that `send`, or `send_stream`, can send."""
+    known = _APIS[:-1] if streaming else _APIS
+    if isinstance(api, str) and api in known:
         return
-    known = isinstance(api, str) and api in _APIS
-    names = ", ".join(f'"{name}"' for name in _APIS)
+    names = ", ".join(f'"{name}"' for name in known)
+    is_embeddings = api == _APIS[-1]
     raise BadRequest(
-        f"api={api!r} is not supported yet" if known else f"api must be one of {names}, got {api!r}",
+        "embeddings are not streamed" if is_embeddings else f"api must be one of {names}, got {api!r}",
         code="LC308",
         where="api",
-        expected='"chat" or "responses"',
-        fix='send(body, api="chat")',
+        expected=names,
+        fix='send(body, api="embeddings")' if is_embeddings else 'send(body, api="chat")',
     )
 
 
-def check_spoken(api: str, entry: Provider) -> None:
-    """Raise `BadRequest` if the provider *entry* does not declare *api*."""
-    if api not in entry.apis:
-        raise BadRequest(
-            f"the llm provider `{entry.name}` does not speak the API `{api}`",
-            provider=entry.name,
-            code="LC308",
-            where="api",
-            expected=" or ".join(f'"{name}"' for name in sorted(entry.apis)),
-        )
+def make_request(
+    wire: WireRequest, api: str, target: Target, extra: Mapping[str, Any] | None = None
+) -> ChatRequest:
+    """Return the request for *target*, translated if its provider does not speak *api*.
+
+    Args:
+        wire: The request.
+        api: Its API.
+        target: The model.
+        extra: The call's `extra_body`, which is added after the translation.
+
+    Raises:
+        BadRequest: A field has no counterpart in the APIs that the provider speaks; `where` is its name.
+    """
+    entry = target.backend.entry
+    spoken = api if api in entry.apis else next((each for each in _CHATS if each in entry.apis), api)
+    messages, parameters = wire.messages, wire.parameters
+    if spoken != api:
+        messages, parameters = _translate(wire, api, spoken, target)
+    return ChatRequest(
+        model=target.model, messages=messages, parameters=target.parameters(parameters, extra), api=spoken
+    )
+
+
+def _translate(
+    wire: WireRequest, api: str, spoken: str, target: Target
+) -> tuple[list[Message], dict[str, Any]]:
+    """Return the messages and the parameters of *wire*, a request of *api*, in the API *spoken*."""
+    from llmcore.support.translation import translate_body  # lazy: most requests need no translation
+
+    body = {"messages": wire.messages, **wire.parameters} if api == "chat" else wire.parameters
+    try:
+        parameters = translate_body(body, api, spoken)
+    except BadRequest as error:
+        error.provider = target.backend.name
+        raise
+    if spoken != "chat":
+        return [], parameters
+    names = target.backend.entry.parameters
+    if _NEW_LIMIT in parameters and _NEW_LIMIT not in names and _LIMIT in names:
+        parameters[_LIMIT] = parameters.pop(_NEW_LIMIT)
+    return parameters.pop("messages"), parameters
 
 
 def check_arguments(options: Mapping[str, Any], known: frozenset[str]) -> None:
@@ -105,9 +147,12 @@ def read_body(body: object, *, api: str, streaming: bool) -> WireRequest:
             expected=f'a body of the API "{api}", which has "{name}"',
             fix=example,
         )
-    messages = build_messages(None, body[name], None) if api == "chat" else []
+    is_chat = api == "chat"
+    messages = build_messages(None, body[name], None) if is_chat else []
     model = body.get("model")
     rest = {each: value for each, value in body.items() if value is not None and each not in _NOT_PARAMETERS}
+    if is_chat:
+        del rest["messages"]
     if not streaming:
         rest.pop(_OF_STREAMS, None)
     parameters: dict[str, Any] = normalise(rest, "body")

@@ -260,12 +260,12 @@ def test_a_budget_reserves_the_most_that_a_response_can_cost(upstream: Simulator
     assert upstream.requests == []
 
 
-def test_a_body_without_input_and_a_provider_of_another_api_are_refused(
+def test_a_body_without_input_and_a_field_that_cannot_be_translated_are_refused(
     send: Send, upstream: Simulator
 ) -> None:
     with pytest.raises(BadRequest, match="body has no `input`"):
         send({"model": MODEL})
     echo = llmcore.load({"llm": {"provider": "echo"}})
-    with pytest.raises(BadRequest, match="`echo` does not speak the API `responses`"):
+    with pytest.raises(BadRequest, match=r"`reasoning\.summary` cannot be translated"):
         echo.llm.send(BODY, api="responses", model="echo:default")
     assert upstream.requests == []

@@ -12,27 +12,27 @@ from llmcore.llm.options import EmbedOptions
 __all__ = ["check_dimensions", "check_options", "check_texts", "make_parameters"]
 
 
-def check_texts(texts: object) -> list[str]:
-    """Return *texts*, one text or several, as a list.
+def check_texts(texts: object, name: str = "texts") -> list[str]:
+    """Return *texts*, the argument *name*, one text or several, as a list.
 
     Raises:
         BadRequest: There is no text, or one is empty or not a text.
     """
     if isinstance(texts, str):
-        return [_check(texts, "texts")]
+        return [_check(texts, name)]
     if isinstance(texts, bytes | Mapping) or not isinstance(texts, Iterable):
         raise BadRequest(
-            f"texts must be a list of texts, got {type(texts).__name__}",
+            f"{name} must be a list of texts, got {type(texts).__name__}",
             code="LC303",
-            where="texts",
+            where=name,
             expected='["first text", "second text"]',
         )
-    checked = [_check(text, f"texts[{index}]") for index, text in enumerate(texts)]
+    checked = [_check(text, f"{name}[{index}]") for index, text in enumerate(texts)]
     if not checked:
         raise BadRequest(
-            "texts must contain at least one text, got none",
+            f"{name} must contain at least one text, got none",
             code="LC303",
-            where="texts",
+            where=name,
             expected='["first text", "second text"]',
         )
     return checked

@@ -71,6 +71,7 @@ def llmcore_llm_providers() -> Iterable[Provider]:
         create=create,
         options=AnthropicOptions,
         parameters=PARAMETERS,
+        apis=frozenset({"chat", "messages"}),
         default_model=None,
         offline=offline,
         identity=make_identity,

@@ -91,11 +91,7 @@ class AnthropicProvider(Offline):
         return self._read_names(headers, body)
 
     def count_on_server(self, request: ChatRequest) -> TokenCount:
-        """Return the tokens that the server counts for *request*. The count costs nothing.
-
-        Raises:
-            ProviderError: The server refused or failed.
-        """
+        """See `ServerTokenCounter.count_on_server`."""
         headers, body = self._post(_COUNT, self._encode_count(request), request)
         return self._read_count(headers, body)
 

@@ -32,7 +32,7 @@ def make_body(request: ChatRequest, *, default_max_tokens: int, stream: bool = F
     """Return the body.
 
     Args:
-        request: The request of the host, in the format of Chat Completions.
+        request: The request of the host, in the format of Chat Completions or of the Messages API.
         default_max_tokens: For a request without `max_tokens`, which the API requires.
         stream: Whether the answer is streamed.
 
@@ -40,6 +40,9 @@ def make_body(request: ChatRequest, *, default_max_tokens: int, stream: bool = F
         BadRequest: A field has no counterpart. The error names it.
     """
     parameters = {name: value for name, value in request.parameters.items() if value is not None}
+    if request.api == "messages":
+        streamed = {"stream": True} if stream else {}
+        return {"model": request.model, "max_tokens": default_max_tokens, **parameters, **streamed}
     system, messages = translate_messages(request.messages)
     limit = parameters.get("max_completion_tokens", parameters.get("max_tokens", default_max_tokens))
     body: dict[str, Any] = {"model": request.model, "max_tokens": limit, "messages": messages}

@@ -70,6 +70,7 @@ def _frame(body: Mapping[str, Any], model: str) -> dict[str, Any]:
         "service_tier": "default" if body.get("service_tier") in (None, "auto") else body["service_tier"],
         "store": body.get("store", True),
         "tools": body.get("tools") or [],
+        "tool_choice": body.get("tool_choice") or "auto",
     }
 
 
@@ -115,7 +116,7 @@ def _respond(body: Mapping[str, Any], model: str, scripted: Any) -> dict[str, An
         "output": output,
         "usage": {
             "input_tokens": counted["prompt_tokens"],
-            "input_tokens_details": {"cached_tokens": 0},
+            "input_tokens_details": {"cached_tokens": 0, "cache_write_tokens": 0},
             "output_tokens": counted["completion_tokens"],
             "output_tokens_details": {"reasoning_tokens": 0},
             "total_tokens": counted["total_tokens"],

@@ -1,0 +1,109 @@
+"""The methods of `LLMClient` that count tokens, on this machine or by the server."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from llmcore.calls.backend_call import call_backend
+from llmcore.calls.drivers import arun, run
+from llmcore.calls.public_call import PUBLIC_CALL
+from llmcore.calls.steps import Act
+from llmcore.calls.texts import check_model
+from llmcore.llm.countable import make_countable
+from llmcore.llm.models import Models, Target, count_request
+from llmcore.llm.options import Api
+from llmcore.llm.request import EXTRA_BODY, normalise_extra_body, normalise_parameters
+from llmcore.llm.structured import make_wire_format
+from llmcore.llm.wire_request import check_api, make_request, read_body
+from llmcore.types import ChatRequest, TokenCount
+
+__all__ = ["CountMethods"]
+
+
+class CountMethods:
+    """Adds `count_tokens` and `acount_tokens`."""
+
+    _models: Models
+
+    def count_tokens(
+        self,
+        content: str | Sequence[Mapping[str, Any]] | Mapping[str, Any],
+        *,
+        model: str | None = None,
+        api: Api = "chat",
+        on_server: bool = False,
+        **given: Any,
+    ) -> TokenCount:
+        """Count tokens as the server would.
+
+        Args:
+            content: A text (its tokens alone, without a message around it), messages, or a request body.
+            model: As in `chat`; the first of several.
+            api: The format of a request body. For another format than that of the provider, the body is translated.
+            on_server: Ask the server, which costs nothing and is exact, if the provider can; else count here. A text is
+                then counted as a message. Without it, nothing is sent.
+            given: Parameters that add tokens, such as `tools`.
+
+        Raises:
+            BadRequest: *content* is malformed, or cannot be translated.
+            ProviderError: The server refused or failed.
+            PluginError: The provider cannot count.
+        """
+        with PUBLIC_CALL:
+            return run(self._count(content, model, api, given, on_server=on_server))
+
+    async def acount_tokens(
+        self,
+        content: str | Sequence[Mapping[str, Any]] | Mapping[str, Any],
+        *,
+        model: str | None = None,
+        api: Api = "chat",
+        on_server: bool = False,
+        **given: Any,
+    ) -> TokenCount:
+        """See `count_tokens`."""
+        with PUBLIC_CALL:
+            return await arun(self._count(content, model, api, given, on_server=on_server))
+
+    def _count(
+        self, content: Any, model: str | None, api: Api, given: dict[str, Any], *, on_server: bool
+    ) -> Act[TokenCount]:
+        check_api(api, streaming=True)  # embeddings are not counted
+        extra_body = given.pop(EXTRA_BODY, None)
+        if given.get("response_format") is not None:
+            given["response_format"], _ = make_wire_format(given["response_format"])
+        extra = {} if extra_body is None else normalise_extra_body(extra_body)
+        parameters = normalise_parameters(given) | extra
+        if api == "chat" and not on_server:
+            return self._models.count(content, model, parameters)
+        target, request = self._make_request(content, model, api, parameters)
+        if on_server and target.backend.find_ability("count_on_server") is not None:
+            counting = target.backend.require("count_on_server")(request)
+            count: TokenCount = yield from call_backend(target.backend, counting)
+            return count
+        return count_request(target, request)
+
+    def _make_request(
+        self, content: Any, model: str | None, api: Api, parameters: Mapping[str, Any]
+    ) -> tuple[Target, ChatRequest]:
+        """Return the first model, and the request whose tokens are counted."""
+        if api != "chat":
+            wire = read_body(
+                {**content, **parameters} if isinstance(content, Mapping) else content,
+                api=api,
+                streaming=False,
+            )
+            target = self._find_target(wire.model if model is None else model)
+            return target, make_request(wire, api, target)
+        text = [{"role": "user", "content": content}] if isinstance(content, str) else content
+        wanted = make_countable(text, parameters)
+        target = self._find_target(wanted.model if model is None else model)
+        return target, ChatRequest(
+            model=target.model,
+            messages=wanted.messages or (),
+            parameters=target.parameters(wanted.parameters, None),
+        )
+
+    def _find_target(self, model: str | None) -> Target:
+        return self._models.find_targets(None if model is None else check_model(model))[0]

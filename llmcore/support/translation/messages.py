@@ -1,0 +1,208 @@
+"""The Messages API: read a request into the neutral form."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+import msgspec
+
+from llmcore.support.translation.messages_writer import write_messages
+from llmcore.support.translation.neutral import (
+    Conversation,
+    Document,
+    Format,
+    Image,
+    Part,
+    Setting,
+    Text,
+    Thinking,
+    Tool,
+    ToolChoice,
+    ToolResult,
+    ToolUse,
+    Turn,
+    as_list,
+    as_mapping,
+    as_text,
+    check_fields,
+    refuse,
+)
+from llmcore.support.translation.settings import read_settings
+
+__all__ = ["read_messages", "write_messages"]
+
+_READ: Final = frozenset(
+    {"messages", "system", "tools", "tool_choice", "max_tokens", "stop_sequences", "metadata", "output_config", "thinking",
+     "service_tier"}
+)  # fmt: skip
+_CHOICES: Final[Mapping[str, str]] = {"auto": "auto", "none": "none", "any": "required", "tool": "function"}
+_TIERS: Final[Mapping[str, str]] = {"auto": "auto", "standard_only": "default"}
+_NAME: Final = re.compile(r"[a-zA-Z0-9_-]{1,64}")
+_encode: Final = msgspec.json.Encoder(decimal_format="number").encode
+
+
+def read_messages(body: Mapping[str, Any], target: str) -> Conversation:
+    """Return the request in *body*; *target* is named in errors."""
+    settings = read_settings(body, "messages", _READ)
+    if "max_tokens" in body:
+        settings["max_tokens"] = Setting(body["max_tokens"], "max_tokens")
+    if "stop_sequences" in body:
+        settings["stop"] = Setting(body["stop_sequences"], "stop_sequences")
+    if "metadata" in body:
+        metadata = as_mapping(body["metadata"], "metadata", target)
+        check_fields(metadata, {"user_id"}, "metadata", target)
+        if metadata.get("user_id") is not None:
+            settings["user"] = Setting(metadata["user_id"], "metadata.user_id")
+    if "service_tier" in body:
+        tier = _TIERS.get(str(body["service_tier"])) or refuse("service_tier", target)
+        settings["service_tier"] = Setting(tier, "service_tier")
+    _read_output(body, settings, target)
+    _read_choice(body, settings, target)
+    turns: list[Turn] = []
+    if "system" in body:
+        system = body["system"]
+        content = system if isinstance(system, str) else tuple(_read_blocks(system, "system", target))
+        turns.append(Turn("system", content, "system"))
+    messages = as_list(body.get("messages"), "messages", target)
+    turns += [_read_message(message, f"messages[{i}]", target) for i, message in enumerate(messages)]
+    tools = body.get("tools")
+    return Conversation(
+        source="messages",
+        turns=tuple(turns),
+        tools=None
+        if tools is None
+        else tuple(
+            _read_tool(tool, f"tools[{i}]", target) for i, tool in enumerate(as_list(tools, "tools", target))
+        ),
+        settings=settings,
+    )
+
+
+def _read_output(body: Mapping[str, Any], settings: dict[str, Setting], target: str) -> None:
+    """Read the format of the answer, the effort and whether to think."""
+    if "thinking" in body:
+        thinking = as_mapping(body["thinking"], "thinking", target)
+        if thinking.get("type") != "disabled":
+            refuse("thinking", target)
+        settings["effort"] = Setting("none", "thinking")
+    config = as_mapping(body.get("output_config") or {}, "output_config", target)
+    check_fields(config, {"effort", "format"}, "output_config", target)
+    if config.get("effort") is not None:
+        if "effort" in settings:
+            refuse("output_config.effort", target)
+        settings["effort"] = Setting(config["effort"], "output_config.effort")
+    if config.get("format") is not None:
+        wanted = as_mapping(config["format"], "output_config.format", target)
+        check_fields(wanted, {"type", "schema"}, "output_config.format", target)
+        if wanted.get("type") != "json_schema":
+            refuse("output_config.format.type", target)
+        schema = as_mapping(wanted.get("schema"), "output_config.format.schema", target)
+        title = schema.get("title")
+        name = title if isinstance(title, str) and _NAME.fullmatch(title) else None
+        if name is not None:
+            schema = {key: value for key, value in schema.items() if key != "title"}
+        settings["format"] = Setting(Format("json_schema", schema, name, strict=True), "output_config.format")
+
+
+def _read_choice(body: Mapping[str, Any], settings: dict[str, Setting], target: str) -> None:
+    if "tool_choice" not in body:
+        return
+    choice = as_mapping(body["tool_choice"], "tool_choice", target)
+    check_fields(choice, {"type", "name", "disable_parallel_tool_use"}, "tool_choice", target)
+    kind = _CHOICES.get(str(choice.get("type"))) or refuse("tool_choice.type", target)
+    name = as_text(choice.get("name"), "tool_choice.name", target) if kind == "function" else None
+    settings["tool_choice"] = Setting(ToolChoice(kind, name), "tool_choice")
+    if choice.get("disable_parallel_tool_use"):
+        settings["parallel_tool_calls"] = Setting(value=False, where="tool_choice.disable_parallel_tool_use")
+
+
+def _read_message(message: Any, where: str, target: str) -> Turn:
+    message = as_mapping(message, where, target)
+    check_fields(message, {"role", "content"}, where, target)
+    role: Any = message.get("role")
+    if role not in {"user", "assistant"}:
+        refuse(f"{where}.role", target)
+    content = message.get("content")
+    if isinstance(content, str):
+        return Turn(role, content, where)
+    parts = tuple(_read_blocks(content, f"{where}.content", target))
+    return Turn(role, parts, where)
+
+
+def _read_blocks(content: Any, where: str, target: str) -> Iterator[Part]:
+    for index, block in enumerate(as_list(content, where, target)):
+        yield _read_block(as_mapping(block, f"{where}[{index}]", target), f"{where}[{index}]", target)
+
+
+def _read_block(block: Mapping[str, Any], where: str, target: str) -> Part:
+    kind = block.get("type")
+    if kind == "text":
+        empty = set() if block.get("citations") else {"citations"}
+        check_fields(block, {"type", "text"} | empty, where, target)
+        return Text(as_text(block.get("text"), f"{where}.text", target))
+    if kind == "thinking":
+        unsigned = set() if block.get("signature") else {"signature"}
+        check_fields(block, {"type", "thinking"} | unsigned, where, target)
+        return Thinking(as_text(block.get("thinking"), f"{where}.thinking", target))
+    if kind == "tool_use":
+        direct = (
+            {"caller"} if block.get("caller") == {"type": "direct"} else set()
+        )  # not by a tool of the server
+        check_fields(block, {"type", "id", "name", "input"} | direct, where, target)
+        return ToolUse(
+            id=as_text(block.get("id"), f"{where}.id", target),
+            name=as_text(block.get("name"), f"{where}.name", target),
+            arguments=_encode(block.get("input")).decode(),
+        )
+    if kind == "tool_result":
+        failed = set() if block.get("is_error") else {"is_error"}
+        check_fields(block, {"type", "tool_use_id", "content"} | failed, where, target)
+        content = block.get("content")
+        if content is None:
+            content = ""
+        read = (
+            content if isinstance(content, str) else tuple(_read_blocks(content, f"{where}.content", target))
+        )
+        return ToolResult(as_text(block.get("tool_use_id"), f"{where}.tool_use_id", target), read)
+    if kind in {"image", "document"}:
+        return _read_file(block, where, target)
+    return refuse(f"{where}.type", target, f"a block of type `{kind}` cannot be translated")
+
+
+def _read_file(block: Mapping[str, Any], where: str, target: str) -> Image | Document:
+    source = as_mapping(block.get("source"), f"{where}.source", target)
+    kind = source.get("type")
+    url = file_id = None
+    if kind == "base64":
+        check_fields(source, {"type", "media_type", "data"}, f"{where}.source", target)
+        data = as_text(source.get("data"), f"{where}.source.data", target)
+        url = f"data:{as_text(source.get('media_type'), f'{where}.source.media_type', target)};base64,{data}"
+    elif kind == "url":
+        check_fields(source, {"type", "url"}, f"{where}.source", target)
+        url = as_text(source.get("url"), f"{where}.source.url", target)
+    elif kind == "file" and block.get("type") == "document":
+        check_fields(source, {"type", "file_id"}, f"{where}.source", target)
+        file_id = as_text(source.get("file_id"), f"{where}.source.file_id", target)
+    else:
+        refuse(f"{where}.source.type", target)
+    if block.get("type") == "image":
+        check_fields(block, {"type", "source"}, where, target)
+        return Image(url or "")
+    check_fields(block, {"type", "source", "title"}, where, target)
+    return Document(url=url, file_id=file_id, name=block.get("title"))
+
+
+def _read_tool(tool: Any, where: str, target: str) -> Tool:
+    tool = as_mapping(tool, where, target)
+    if tool.get("type", "custom") != "custom":
+        refuse(f"{where}.type", target, f"a tool of type `{tool.get('type')}` cannot be translated")
+    check_fields(tool, {"type", "name", "description", "input_schema", "strict"}, where, target)
+    return Tool(
+        name=as_text(tool.get("name"), f"{where}.name", target),
+        description=tool.get("description"),
+        schema=tool.get("input_schema"),
+        strict=tool.get("strict") or None,
+        where=where,
+    )

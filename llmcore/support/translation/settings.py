@@ -1,0 +1,45 @@
+"""The parameters that two or more APIs have, under their names in each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from llmcore.support.translation.neutral import Setting
+
+__all__ = ["SAME", "read_settings", "write_settings"]
+
+SAME: Final[Mapping[str, frozenset[str]]] = {
+    "chat": frozenset(
+        {
+            "metadata", "parallel_tool_calls", "prompt_cache_key", "prompt_cache_options", "prompt_cache_retention",
+            "safety_identifier", "service_tier", "store", "temperature", "top_p", "user", "verbosity",
+        }
+    ),
+    "responses": frozenset(
+        {
+            "metadata", "parallel_tool_calls", "prompt_cache_key", "prompt_cache_options", "prompt_cache_retention",
+            "safety_identifier", "service_tier", "store", "temperature", "top_p", "user",
+        }
+    ),
+    "messages": frozenset({"temperature", "top_p"}),
+}  # fmt: skip
+"""For each API, the parameters whose name and value are those of the neutral form."""
+
+
+def read_settings(body: Mapping[str, Any], api: str, read: frozenset[str] | set[str]) -> dict[str, Setting]:
+    """Return the parameters of *body* that were not *read* yet.
+
+    One that only this API has keeps its name with the API in front, which no writer knows.
+    """
+    return {
+        name if name in SAME[api] else f"{api}.{name}": Setting(value, name)
+        for name, value in body.items()
+        if name not in read
+    }
+
+
+def write_settings(settings: dict[str, Setting], api: str, body: dict[str, Any]) -> None:
+    """Move the parameters that *api* has under their neutral name from *settings* to *body*."""
+    for name in sorted(SAME[api] & settings.keys()):
+        body[name] = settings.pop(name).value
