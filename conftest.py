@@ -20,7 +20,7 @@ MARKS: Final = {
         r"\b(?:subprocess|multiprocessing|pty|fork|Popen|CommandLine|build_wheels|wheels|kits\.runner|kits\.forks|espeak)\b"
     ),
     "server": re.compile(
-        r"\b(?:RedisServer|find_redis_server|MemcachedServer|kits\.object_servers|moto|rclone|LLMCORE_AIMOCK)\b"
+        r"\b(?:RedisServer|find_redis_server|MemcachedServer|kits\.object_servers|kits\.redis_tls|moto|rclone|LLMCORE_AIMOCK)\b"
     ),
 }
 """What the source of a file holds whose tests start processes, or servers of other projects."""

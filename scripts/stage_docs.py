@@ -26,7 +26,7 @@ REFERENCE = {
     "cache": ("Caches", ["llmcore.CacheManager", "llmcore.get_cache"]),
     "storage": ("Storages", ["llmcore.StorageClient"]),
     "voice": ("Voices", ["llmcore.VoiceClient", "llmcore.SpeechOptions"]),
-    "usage": ("Usage", ["llmcore.UsageBook"]),
+    "usage": ("Usage", ["llmcore.UsageBook", "llmcore.ApiKey"]),
     "types": ("Types", ["llmcore.types"]),
     "errors": ("Exceptions", ["llmcore.errors"]),
     "hookspecs": ("Hooks", ["llmcore.hookspecs"]),

@@ -15,6 +15,8 @@ from llmcore.cli import main
 from llmcore_testing.simulator import Simulator
 from tests.kits.mistakes import KEY, closed_port
 
+pytestmark = pytest.mark.process  # doctor loads each plugin in one
+
 CONFIG = """[llm]
 provider = "openai"
 model = "{model}"

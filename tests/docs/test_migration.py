@@ -92,6 +92,7 @@ def run(cell: str, names: dict[str, Any]) -> None:
             assert result is True, f"{call['code']} is {result!r}"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("section", ["The cache", "The OpenAI provider", "Storages", "Voices"])
 def test_every_call_of_the_page_runs(
     section: str, names: dict[str, Any], monkeypatch: pytest.MonkeyPatch

@@ -202,6 +202,7 @@ def faults_in(text: str, module: str) -> list[str]:
     return faults
 
 
+@pytest.mark.slow
 def test_every_import_stays_on_its_floor_or_goes_down() -> None:
     faults = [
         f"{path.relative_to(ROOT)}:{fault}"
@@ -284,6 +285,7 @@ def test_what_a_plugin_builds_on_is_one_of_its_dependencies(package: Path) -> No
     assert base is None or base in _read_declared(package.parent / "pyproject.toml")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("package", PACKAGES, ids=lambda package: package.name)
 def test_every_import_is_of_something_declared(package: Path) -> None:
     # The host's own dependencies come with it, so a plugin may count on them.

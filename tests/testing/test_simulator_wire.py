@@ -101,6 +101,7 @@ def test_an_invalid_request_is_rejected_and_the_connection_closed(
     assert exchange(upstream, raw).startswith(b"HTTP/1.1 %d " % status)
 
 
+@pytest.mark.slow
 @given(st.lists(st.integers(0, len(make_request(CHAT)) * 2), max_size=8).map(sorted))
 def test_a_request_is_the_same_however_it_was_cut_on_its_way(cuts: list[int]) -> None:
     raw = make_request(CHAT) * 2
@@ -112,6 +113,7 @@ def test_a_request_is_the_same_however_it_was_cut_on_its_way(cuts: list[int]) ->
     assert taken == [CHAT, CHAT]
 
 
+@pytest.mark.slow
 @given(st.text())
 def test_the_pieces_of_a_text_joined_are_the_text(text: str) -> None:
     pieces = pieces_of(text)

@@ -43,10 +43,12 @@ class SpeechConformance(VoiceConformance):
         return CANARY
 
 
+@pytest.mark.slow
 class TestMp3(SpeechConformance):
     format = "mp3"
 
 
+@pytest.mark.slow
 class TestWav(SpeechConformance):
     format = "wav"
 

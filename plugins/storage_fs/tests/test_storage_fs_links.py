@@ -119,6 +119,7 @@ def test_the_path_of_the_root_may_contain_a_link(tmp_path: Path) -> None:
         assert (tmp_path / "real" / "a" / "b").read_bytes() == b"1"
 
 
+@pytest.mark.slow
 def test_a_folder_that_is_replaced_with_a_link_while_writing_is_not_followed(tmp_path: Path) -> None:
     root, outside = tmp_path / "root", tmp_path / "outside"
     (root / "parked").mkdir(parents=True)
