@@ -11,6 +11,7 @@ The server is the `memcached` on PATH. It keeps nothing on disk.
 from __future__ import annotations
 
 import getpass
+import os
 import shutil
 import signal
 import socket
@@ -81,7 +82,10 @@ class MemcachedServer:
 
     def pause(self) -> None:
         """Stop the process (SIGSTOP): it accepts connections and does not answer."""
-        self._get_process().send_signal(signal.SIGSTOP)
+        process = self._get_process()
+        process.send_signal(signal.SIGSTOP)
+        # Until all of its threads have stopped.
+        os.waitid(os.P_PID, process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
 
     def resume(self) -> None:
         """Continue a paused process."""

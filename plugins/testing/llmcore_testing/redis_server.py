@@ -10,6 +10,7 @@ disk, nothing listens beyond loopback, and each server is ended by its own proce
 from __future__ import annotations
 
 import importlib.util
+import os
 import re
 import shutil
 import signal
@@ -148,7 +149,10 @@ class RedisServer:
 
     def pause(self) -> None:
         """Stop it in the middle of whatever it does: it takes connections and does not answer (SIGSTOP)."""
-        self._running().send_signal(signal.SIGSTOP)
+        process = self._running()
+        process.send_signal(signal.SIGSTOP)
+        # Until all of its threads have stopped.
+        os.waitid(os.P_PID, process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
 
     def resume(self) -> None:
         """Let it go on."""
