@@ -43,6 +43,7 @@ pytest.register_assert_rewrite(
                 "abilities",
                 "broken_upstream",
                 "cache_abilities",
+                "cache_expiry",
                 "cache_refusals",
                 "canary_tests",
                 "llm_content",

@@ -9,7 +9,7 @@ import pytest
 
 from llmcore.errors import CacheError, CacheUnavailable
 from llmcore_testing.conformance.abilities import of
-from llmcore_testing.conformance.cache_abilities import CacheAbilities
+from llmcore_testing.conformance.cache_expiry import ExpiryTests
 from llmcore_testing.conformance.cache_refusals import RefusedOperations
 from llmcore_testing.conformance.calling import Call
 from llmcore_testing.conformance.canary_tests import CanaryTests
@@ -43,7 +43,7 @@ _MOMENT_S = 0.1
 _LONG_S = 3600.0
 
 
-class CacheConformance(CacheAbilities, RefusedOperations, CanaryTests):
+class CacheConformance(ExpiryTests, RefusedOperations, CanaryTests):
     """Tests the contract `llmcore.contracts.cache`. The cache that `provider` returns must be empty.
 
     Override the fixture `sibling` too if the backend has namespaces, `twin` if processes share it, and `restricted` if its

@@ -1,0 +1,78 @@
+"""What a cache must say of entries that expired unread, and of many entries: part of `CacheConformance`."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from llmcore_testing.conformance.abilities import of
+from llmcore_testing.conformance.cache_abilities import CacheAbilities
+
+__all__ = ["ExpiryTests"]
+
+_MOMENT_S: Final = 0.1
+_MANY: Final = 1500
+"""More than one page of every server that we know."""
+
+
+class ExpiryTests(CacheAbilities):
+    """An entry that expired is not there, whichever method looks first: many caches remove it in `get` only."""
+
+    def test_delete_misses_an_entry_that_expired_unread(self) -> None:
+        self._expire("unread")
+        assert self.call("delete", "unread") is False, (
+            "delete must return False for an entry that expired unread"
+        )
+
+    def test_an_entry_that_expired_unread_can_be_set_again(self) -> None:
+        self._expire("unread")
+        self.call("set", "unread", b"again")
+        assert self.call("get", "unread") == b"again", (
+            "set must replace an entry that expired unread, with its ttl"
+        )
+
+    @of("keys")
+    def test_keys_leaves_out_entries_that_expired_unread(self) -> None:
+        self.needs("keys", plain=True)
+        self._expire("unread", "another")
+        assert list(self.caller.provider.keys()) == [], "keys must leave out entries that expired unread"
+
+    @of("get_many")
+    def test_get_many_leaves_out_entries_that_expired_unread(self) -> None:
+        self.needs("get_many")
+        self._expire("unread", "another")
+        found = self.call("get_many", ["unread", "another"])
+        assert dict(found) == {}, "get_many must leave out entries that expired unread"
+
+    @of("delete_matching")
+    def test_delete_matching_does_not_count_entries_that_expired_unread(self) -> None:
+        self.needs("delete_matching")
+        self._expire("unread", "under")
+        count = self.call("delete_matching", "un*")
+        assert count == 0, f"delete_matching must not count entries that expired unread, got {count!r}"
+
+    @of("keys")
+    def test_keys_lists_more_than_one_page(self) -> None:
+        self.needs("keys", plain=True)
+        self._fill()
+        listed = list(self.caller.provider.keys())
+        assert len(listed) == len(set(listed)), (
+            f"keys must yield each key once, got {len(listed) - len(set(listed))} twice"
+        )
+        assert len(listed) == _MANY, f"keys must yield all {_MANY:,} keys, got {len(listed):,}"
+
+    def test_clear_removes_more_than_one_page(self) -> None:
+        self._fill()
+        self.call("clear")
+        ends = [f"many {i}" for i in (*range(0, _MANY, 50), _MANY - 1)]
+        left = [key for key in ends if self.call("get", key) is not None]
+        assert left == [], f"clear must remove all of {_MANY:,} entries, left {left[:3]}"
+
+    def _fill(self) -> None:
+        for start in range(0, _MANY, 50):
+            self.together([("set", f"many {i}", b"value") for i in range(start, start + 50)])
+
+    def _expire(self, *keys: str) -> None:
+        """Let *keys* expire without reading them: one that is set after them, with the same ttl, has expired."""
+        for key in (*keys, "witness"):
+            self.call("set", key, b"value", _MOMENT_S)
+        assert self._wait_until(lambda: self.call("get", "witness") is None), "a short ttl never ended"

@@ -1,0 +1,43 @@
+"""The kit of caches finds entries that expired unread, and entries past the first page."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.kits.runner import Outcomes, complaints, run_kit
+
+FOUND_BY = {
+    "ClearsAThousandAtMost": "clear must remove all of 1,500 entries",
+    "DeleteFindsWhatExpiredUnread": "delete must return False for an entry that expired unread",
+    "KeysAreAThousandAtMost": "keys must yield all 1,500 keys, got 1,000",
+    "KeysComeTwice": "keys must yield each key once, got 5 twice",
+    "KeysTellWhatExpiredUnread": "keys must leave out entries that expired unread",
+    "ManyFindsWhatExpiredUnread": "get_many must leave out entries that expired unread",
+    "MatchingCountsWhatExpiredUnread": "delete_matching must not count entries that expired unread, got 2",
+    "SetAddsToWhatExpiredUnread": "set must replace an entry that expired unread, with its ttl",
+}
+
+
+@pytest.fixture(scope="module")
+def outcomes(tmp_path_factory: pytest.TempPathFactory) -> Outcomes:
+    return run_kit("cache_expiry.py", tmp_path_factory, "-k", "expired_unread or one_page", found_by=FOUND_BY)
+
+
+@pytest.mark.timeout(300)
+def test_a_correct_cache_passes(outcomes: Outcomes) -> None:
+    assert complaints(outcomes["Server"]) == []
+    assert any(how == "passed" for how, _ in outcomes["Server"].values())
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize(("backend", "reason"), FOUND_BY.items(), ids=FOUND_BY)
+def test_a_cache_that_is_wrong_fails_and_the_failure_says_why(
+    outcomes: Outcomes, backend: str, reason: str
+) -> None:
+    said = complaints(outcomes[backend])
+    assert said, f"{backend} passed the kit"
+    assert any(reason in text for text in said), said[0]
+
+
+def test_every_cache_that_is_wrong_is_named_here(outcomes: Outcomes) -> None:
+    assert set(outcomes) - {"Server"} == set(FOUND_BY)
