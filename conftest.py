@@ -1,6 +1,6 @@
-"""Marks tests by what their file uses, and turns skips into a failure where `LLMCORE_NO_SKIPS` is set.
+"""Marks tests by what their file uses, and turns skips into failures if `LLMCORE_NO_SKIPS` is set.
 
-`process` and `server` are read from the source of a test file, so that nobody can forget them; `slow` is written at the
+`process` and `server` are read from the source of a test file, so that they cannot be forgotten; `slow` is written at the
 test. `make quick` leaves out all three. A full machine has no excuse to skip a test.
 """
 
@@ -23,14 +23,14 @@ MARKS: Final = {
         r"\b(?:RedisServer|find_redis_server|MemcachedServer|kits\.object_servers|kits\.redis_tls|moto|rclone|LLMCORE_AIMOCK)\b"
     ),
 }
-"""What the source of a file holds whose tests start processes, or servers of other projects."""
+"""Texts in the source of test files that start processes, or servers of other projects."""
 
 settings.register_profile(
     "llmcore", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.register_profile("explore", parent=settings.get_profile("llmcore"), derandomize=False)
 settings.load_profile("llmcore")
-"""A busy machine is no fault, and a run repeats the same examples. `--hypothesis-profile=explore` looks for others."""
+"""A busy machine is not a failure, and each run uses the same examples. `--hypothesis-profile=explore` tries others."""
 
 
 @functools.cache
@@ -68,7 +68,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """List what was skipped, and why."""
+    """List the skipped tests with their reasons."""
     if skipped := _list_skipped(config):
         terminalreporter.section("LLMCORE_NO_SKIPS is set: every skip is a failure", red=True)
         for report in skipped:

@@ -22,8 +22,8 @@ INSTALLERS = {"UV_CACHE_DIR": Path.home() / ".cache" / "uv", "PIP_CACHE_DIR": Pa
 
 @pytest.fixture(autouse=True)
 def empty_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Keep every test away from the user's files: a home, a working folder and an environment of its own."""
-    for name, folder in INSTALLERS.items():  # so that no test downloads what the machine has
+    """Isolate each test from the user's files: a temporary home, working folder and environment."""
+    for name, folder in INSTALLERS.items():  # so that no test downloads packages that the machine has
         monkeypatch.setenv(name, os.environ.get(name, str(folder)))
     home = tmp_path_factory.mktemp("home")
     monkeypatch.setenv("HOME", str(home))
@@ -38,7 +38,7 @@ def empty_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Mon
 
 @pytest.fixture(autouse=True)
 def no_shared_cache(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Let each test choose the shared cache of the process, whatever ran before it."""
+    """Reset the shared cache of the process, so that each test can choose it."""
     monkeypatch.setattr(shared, "_shared", None)
     yield
     if shared._shared is not None:

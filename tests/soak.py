@@ -5,7 +5,7 @@ two event loops and some threads make random calls (chats, streams, speech, `cac
 leave them at random: cancelled once or twice, timed out, closed early, or dropped for the garbage collector. At the end
 of a round everything has to be at rest, and at the end of all rounds `Soak.run` returns what was wrong:
 
-- a foreign error, or one that blames a caller for another that left;
+- a foreign error, or the error of another caller that left;
 - an answer that is not the one to its own prompt;
 - a reservation, a row of the ledger, a flight, a lease or a place under a limit that stays open;
 - memory, file descriptors or threads that grow from round to round.
@@ -38,7 +38,7 @@ TASKS: Final = 24
 """In each of two event loops."""
 THREADS: Final = 6
 PATIENCE_S: Final = 20.0
-"""How long what is under way at the end of a round may take to end."""
+"""Seconds for calls in progress to end after a round."""
 CACHE: Final[tuple[Any, ...]] = (True, True, "refresh", False)
 WORDS: Final = ("rain", "umbrella", "city", "harbour", "winter", "train")
 TEXTS: Final = tuple(f"The {word} waits." for word in WORDS)
@@ -73,7 +73,7 @@ class Soak:
         self._speech: dict[str, bytes] = {}
 
     def run(self) -> Counter[str]:
-        """Soak; return what was wrong, which is nothing where all is well."""
+        """Run the soak; return the faults."""
         with self._upstream, self._redis, llmcore.load(self._config()) as self._core, self._watch():
             self._functions = cached_functions(self._core.cache, self._random)
             self._speech = {text: self._core.voice.synthesize(text, cache=False).audio for text in TEXTS}
@@ -173,7 +173,7 @@ class Soak:
     # -- what a call can be
 
     def _prompt(self) -> str:
-        """Return one that others use at the same time, or one that nobody has used."""
+        """Return a prompt that other calls use too, or a new one."""
         return self._random.choice(WORDS) if self._random.random() < 0.7 else f"x{self._random.random()}"
 
     def _make_arguments(self) -> dict[str, Any]:
@@ -279,7 +279,7 @@ class Soak:
 
     @contextlib.contextmanager
     def _watch(self) -> Iterator[None]:
-        """Hear what is raised where nobody catches it."""
+        """Record exceptions that are not caught anywhere."""
         before = threading.excepthook, sys.unraisablehook
         threading.excepthook = lambda hook: self._blame(hook.exc_value, "in a thread")
         sys.unraisablehook = self._hear

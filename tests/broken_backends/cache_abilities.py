@@ -331,7 +331,7 @@ class Kit(Good):
 
 
 class TestAble(Good):
-    """The one variant."""
+    """One variant only."""
 
 
 class TestLacksWhatItHas(Kit):
@@ -353,7 +353,7 @@ class TestAbleInBoth(Good):
 
 
 class KitOfMany(Kit):
-    """What is about batches alone, since the rest takes seconds."""
+    """Only the tests of batches, because the others take seconds."""
 
 
 for _name in dir(KitOfMany):

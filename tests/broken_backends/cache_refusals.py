@@ -100,7 +100,7 @@ class ReadsAreMisses(Server):
 
 
 class ReadsAreMissesAfterTheFirst(Server):
-    """Reports a failure once, then counts as broken what a successful `set` repairs: a `get` in between is a miss."""
+    """Reports a failure once, and then counts as broken until a `set` succeeds: a `get` before that is a miss."""
 
     reported = False
 
@@ -112,7 +112,7 @@ class ReadsAreMissesAfterTheFirst(Server):
 
 
 class BatchesAreMisses(Server):
-    """`get_many` leaves out what it may not read."""
+    """`get_many` leaves out keys that it may not read."""
 
     def get_many(self, keys: Sequence[str]) -> dict[str, bytes]:
         return {} if self.refused == "get_many" else super().get_many(keys)
@@ -156,7 +156,7 @@ class DeletesNothing(Server):
 
 
 class LeasesFailOpen(Server):
-    """KanishJebaMathewM/Truxify#6003: goes on without the lock if the server refuses it."""
+    """KanishJebaMathewM/Truxify#6003: continues without the lock if the server refuses it."""
 
     def acquire(self, key: str, holder: str, ttl: float) -> bool:
         return True if self.refused == "acquire" else super().acquire(key, holder, ttl)
@@ -209,7 +209,7 @@ class RefusalsStopTheRest(Server):
 
 
 class DiagnosisIsEmpty(Server):
-    """Says that everything is available, whatever the server refuses."""
+    """Reports every operation as available."""
 
     def unavailable(self) -> dict[str, str]:
         return {}

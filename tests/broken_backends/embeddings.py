@@ -121,7 +121,7 @@ class NamesNoModel(Changed):
 
 
 class MixesUpCalls(Full):
-    """Keeps the texts on itself, where the next call overwrites them."""
+    """Stores the texts in an attribute, which the next call overwrites."""
 
     texts: Any
 

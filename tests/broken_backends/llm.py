@@ -120,7 +120,7 @@ class SaysItsCallsNumber(Full):
 
 
 class MixesUpCalls(Full):
-    """Keeps the question on itself, where the next call overwrites it."""
+    """Stores the question in an attribute, which the next call overwrites."""
 
     question: str
 

@@ -167,7 +167,7 @@ class AbleInBoth(Able):
 
 
 class ListsForeignNames(Able):
-    """Lists what others have put there, whatever its name is."""
+    """Lists foreign files under any name."""
 
     def plant(self, name: str, data: bytes) -> bool:
         self.files[name] = (data, time.time())
@@ -246,7 +246,7 @@ class PagesByFolder(Able):
 
 
 class PagesByNumber(Able):
-    """Counts where it was, and is one off when a file goes."""
+    """Remembers a position, which is wrong after a file was deleted."""
 
     def list_page(self, prefix: str = "", limit: int = 1000, after: str = "") -> Sequence[FileInfo]:
         if after and after not in self.files:

@@ -70,7 +70,7 @@ class Tone:
 
 
 class AsyncTone:
-    """Correct, asynchronous, raw samples; refuses what is long."""
+    """Correct, asynchronous, raw samples; rejects long texts."""
 
     async def asynthesize(self, text: str, voice: str | None = None, **settings: Any) -> Speech:
         if len(text) > 1000:

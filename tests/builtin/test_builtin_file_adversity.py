@@ -1,4 +1,4 @@
-"""Calls succeed and read no wrong value whatever happens to the folder of the file cache."""
+"""Calls succeed and read no wrong value when the folder of the file cache is damaged, moved or deleted."""
 
 from __future__ import annotations
 

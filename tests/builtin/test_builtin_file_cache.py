@@ -171,7 +171,7 @@ def test_the_file_stays_within_its_size_and_keeps_the_newest(folder: Path, value
     newest = kept[-len(kept) // 3 :]
     if len(kept) < count:
         assert newest == list(range(count - len(newest), count)), (
-            "of what was kept, the newest third has no gap"
+            "the newest third of the entries must be complete"
         )
         assert len(kept) * (value_bytes + 50) > 0.4 * MB, "room was left unused"
     cache.close()
@@ -209,7 +209,7 @@ def test_expired_entries_are_deleted_before_the_space_is_needed(folder: Path) ->
         cache.set(f"new {i}", b"x" * 100, 3600)
         assert cache.version() == before + 1, "a memory tier in front would be emptied"
     slots = cache._store.read(lambda txn: txn.stat(cache._store._env.open_db())["entries"])
-    assert slots <= 4000 + 1000 + 1 + 100 + 64 + KEPT, "what is over is still there"
+    assert slots <= 4000 + 1000 + 1 + 100 + 64 + KEPT, "an expired entry is still stored"
     assert sum(cache.get(f"stays {i}") is not None for i in range(1000)) == 1000
     assert sum(cache.get(f"new {i}") is not None for i in range(4000)) == 4000
     assert not cache.acquire("of now", "you", 10)

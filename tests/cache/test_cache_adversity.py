@@ -1,4 +1,4 @@
-"""Whatever happens to Redis, the application's call is answered, and Redis is used again when it is back.
+"""Calls are answered during every failure of Redis, and Redis is used again afterwards.
 
 The memory tier serves nothing during outages here, so that a hit is one of Redis; test_cache_outage_redis.py is about that.
 """
@@ -58,7 +58,7 @@ def until(condition: Callable[[], bool]) -> None:
 
 
 def in_use(core: llmcore.Core) -> Callable[[], bool]:
-    """Return what tells whether the second of two equal new questions is answered from the cache."""
+    """Return a function that returns whether the second of two equal new questions is answered from the cache."""
     numbers = itertools.count()
 
     def is_used() -> bool:

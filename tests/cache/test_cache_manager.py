@@ -134,7 +134,7 @@ plain_values = st.recursive(
 
 
 def tag_types(value: Any) -> Any:
-    """Return *value* so that == tells types apart too."""
+    """Return *value* with its types, so that == distinguishes them."""
     if isinstance(value, dict):
         return dict, [(tag_types(key), tag_types(each)) for key, each in value.items()]
     if isinstance(value, list | tuple):
@@ -367,5 +367,5 @@ def test_a_backend_that_fails_is_a_miss_with_one_warning(
     for _ in range(3):
         assert not cache.set("key", 1)
         assert cache.get("key") is None
-    assert cache.get_stats()["errors"] == 3  # from then on it is left alone
+    assert cache.get_stats()["errors"] == 3  # from now on the breaker is open
     assert len([record for record in caplog.records if record.name.startswith("llmcore.cache")]) == 1

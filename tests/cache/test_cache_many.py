@@ -1,4 +1,4 @@
-"""get_many() asks the backend once, for what the memory tier lacks, sync and async; whatever fails is a miss."""
+"""get_many() sends one request, for keys that the memory tier does not have, sync and async; every failure is a miss."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ GetMany = Callable[[CacheManager, Iterable[str]], dict[str, Any]]
 
 
 class Batching:
-    """A cache of a stranger's that tells what it was asked; with a version, so that a tier can stand before it."""
+    """A third-party cache that records its calls. It has a version, so that a memory tier can be used."""
 
     def __init__(self) -> None:
         self.kept = MemoryCache()
@@ -124,7 +124,7 @@ def test_only_keys_missing_in_the_memory_tier_are_requested(backend: Batching, g
     assert get_many(cache, "abd") == {"a": 1, "b": 2, "d": 1}
     assert backend.asked == [("get_many", ["v:a", "v:b", "v:d"])]
     assert get_many(cache, "abcd") == {"a": 1, "b": 2, "d": 1}
-    assert backend.asked[1:] == [("get", "v:c")], "for one alone the shorter way is taken"
+    assert backend.asked[1:] == [("get", "v:c")], "a single key uses get"
     assert get_many(cache, "abd") == {"a": 1, "b": 2, "d": 1}
     assert len(backend.asked) == 2
     assert counts(cache) == (9, 1, 0)
@@ -208,7 +208,7 @@ def test_a_backend_without_the_ability_is_asked_one_by_one_until_it_fails(get_ma
     assert backend.asked == [("get", "v:a"), ("get", "v:b"), ("get", "v:c")]
     backend.error = CacheError("no")
     assert get_many(cache, map(str, range(50))) == {}
-    assert len(backend.asked) <= 3 + 3, "a backend that fails is left alone"
+    assert len(backend.asked) <= 3 + 3, "the breaker must stop requests to a failing backend"
     assert counts(cache)[:2] == (2, 51)
     cache.close()
 

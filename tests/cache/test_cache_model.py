@@ -1,4 +1,4 @@
-"""A cache does what a dict would: thousands of random operations, sync and async, on every backend of ours."""
+"""A cache behaves like a dict: thousands of random operations, sync and async, on each of our backends."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def caches(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[list[Cach
 
 
 class Model:
-    """What a cache ought to hold."""
+    """The expected content of a cache."""
 
     def __init__(self) -> None:
         self.held: dict[str, tuple[Any, frozenset[str]]] = {}

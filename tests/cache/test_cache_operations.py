@@ -124,7 +124,7 @@ def test_reads_that_fail_open_the_breaker_although_writes_succeed(
         assert call("get", "key") is None
         call("set", "key", number)
     assert partial.asked.count("get") == 3
-    assert partial.asked.count("set") == 2, "a cache that cannot be read is left alone"
+    assert partial.asked.count("set") == 2, "the breaker must open for a cache that cannot be read"
     assert lines(caplog) == ["cache `partial` fails at `get`, calls go on without it: reading is not allowed"]
     assert call("get_unavailable") == {"get": "reading is not allowed"}
 

@@ -1,4 +1,4 @@
-"""The memory tier while the shared cache is away: what it serves, for how long, and what happens at the reconnect."""
+"""The memory tier during an outage of the shared cache: which entries it serves, for how long, and the reconnect."""
 
 from __future__ import annotations
 

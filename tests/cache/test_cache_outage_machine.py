@@ -1,4 +1,4 @@
-"""Outages against a model: whatever is cut, set, invalidated and repaired in whatever order, no answer is wrong."""
+"""Outages compared with a model: random operations and outages in any order never give a wrong answer."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ AWAITS = st.booleans()
 
 
 class Kept(NamedTuple):
-    """What is kept under a key."""
+    """The entry of a key."""
 
     value: int
     ends: float
@@ -39,7 +39,7 @@ class Model(dict[str, Kept]):
     """Entries, and how they are forgotten."""
 
     def forget(self, what: str) -> None:
-        """Forget a key, what bears the tag, what matches the pattern, or everything."""
+        """Remove a key, the values of a tag, the keys that match a pattern, or everything."""
         for key, kept in list(self.items()):
             if (
                 what in {key, "everything"}

@@ -1,4 +1,4 @@
-"""Redis that is killed and restarted: memory serves meanwhile, and what was invalidated does not come back."""
+"""Redis is killed and restarted: memory serves during the outage, and invalidated values do not return."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The cache under calls: a memory tier that is never wrong, and a backend that is left alone while it fails."""
+"""The cache below calls: a memory tier that is never wrong, and a circuit breaker for a failing backend."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from llmcore.hookspecs import Options, Provider
 
 
 class Fake:
-    """A cache of a stranger's: a dict that does what a test tells it."""
+    """A third-party cache: a dict that a test controls."""
 
     def __init__(self) -> None:
         self.kept: dict[str, bytes] = {}

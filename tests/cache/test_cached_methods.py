@@ -1,4 +1,4 @@
-"""cached() on methods of all kinds, and what a cached function is called."""
+"""cached() on all kinds of methods, and the names of cached functions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Early refresh of cached(): one caller makes the result anew in the background, while all are served the old one."""
+"""Early refresh of cached(): one caller renews the result in the background, while all callers get the old one."""
 
 from __future__ import annotations
 

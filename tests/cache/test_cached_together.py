@@ -58,7 +58,7 @@ def test_two_hundred_threads_are_one_run(cache: CacheManager) -> None:
         results = [each.result() for each in asked]
     assert results == [[1]] * 200
     assert ran == [1]
-    assert len({id(each) for each in results}) == 200  # nobody changes another's
+    assert len({id(each) for each in results}) == 200  # a caller cannot change the copy of another
 
 
 def test_two_hundred_tasks_are_one_run(cache: CacheManager) -> None:

@@ -1,4 +1,4 @@
-"""The bucket against the law that it holds, worked out anew from all that was taken and given back."""
+"""The token bucket compared with its rule, computed from the list of all bookings and refunds."""
 
 from __future__ import annotations
 

@@ -72,7 +72,7 @@ async def drain(core: llmcore.Core, *args: Any, **given: Any) -> str:
 
 
 def timers() -> list[Any]:
-    """Return what the running loop will still do later."""
+    """Return the timers that are scheduled in the running loop."""
     scheduled: list[Any] = asyncio.get_running_loop()._scheduled  # type: ignore[attr-defined]
     return [handle for handle in scheduled if not handle.cancelled()]
 
@@ -113,7 +113,7 @@ def test_silence_within_the_deadline_is_not_a_failure(
     else:
         said = asyncio.run(drain(core, "Hello", cache=cache))
     assert said == "Rain"
-    assert [request.idle_s for request in asked] == [0.001], "the provider is told, and asked once"
+    assert [request.idle_s for request in asked] == [0.001], "the provider gets the deadline, and one request"
 
 
 def test_a_cancelled_caller_is_cancelled_and_not_late(hang: Hang, *, cache: bool) -> None:

@@ -1,4 +1,4 @@
-"""Single flight: one call for all who ask at once, whoever of them leaves, is cancelled or fails."""
+"""Single-flight: concurrent callers share one call, also if some of them leave, are cancelled or fail."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`gather`: results in order, at most so many tasks at once, and the first failure raised."""
+"""`gather`: results in order, a maximum number of concurrent tasks, and the first failure raised."""
 
 from __future__ import annotations
 

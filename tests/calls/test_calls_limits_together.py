@@ -1,4 +1,4 @@
-"""Rate limits held by threads, tasks and several event loops at the same time; nobody polls, and nobody is forgotten."""
+"""Rate limits across threads, tasks and several event loops; no call polls, and no call waits for ever."""
 
 from __future__ import annotations
 
@@ -134,7 +134,7 @@ def test_a_task_that_is_cancelled_in_the_moment_of_its_turn_gives_it_to_the_next
         tasks = [asyncio.ensure_future(arun(upstream.call(f"{number}"))) for number in range(2)]
         await auntil(lambda: upstream.waiting() == 2)
         upstream.open.set()
-        held.close()  # grants the first its turn, of which its task has not heard yet
+        held.close()  # grants the first call; its task has not run since
         assert upstream.waiting() == 1
         tasks[0].cancel()
         with pytest.raises(asyncio.CancelledError):

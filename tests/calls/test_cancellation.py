@@ -27,7 +27,7 @@ from llmcore.hookspecs import Options, Provider
 from llmcore.types import ChatRequest, Delta, Reply, Usage
 
 MOST = 600
-"""No call takes so many iterations."""
+"""More iterations of the event loop than any call needs."""
 WAYS = ("chat", "stream", "speech", "spoken stream", "cached", "cached pieces")
 Way = Callable[[str], Awaitable[Any]]
 
@@ -69,7 +69,7 @@ def core(scripted: Any, speaker: Any, tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 def way_of(core: llmcore.Core, name: str) -> tuple[Way, Callable[[str], Any]]:
-    """Return a call of some kind, and what is right for a prompt."""
+    """Return a call of the given kind, and a function that returns the correct answer to a prompt."""
     cached = core.cache.cached
 
     async def chat(prompt: str) -> str:
@@ -232,7 +232,7 @@ def test_threads_that_close_a_stream_early_leave_the_rest_their_answer(core: llm
 
 
 def make_completing(value: Any) -> Step:
-    """Return a step that runs to its end although its task is cancelled meanwhile."""
+    """Return a step that completes although its task is cancelled."""
 
     async def awaiting() -> Any:
         try:

@@ -1,4 +1,4 @@
-"""An event loop that shuts down closes the generators begun in it: nobody may take that for their end."""
+"""An event loop that shuts down closes its generators: that must not count as the end of a stream."""
 
 from __future__ import annotations
 
@@ -69,4 +69,4 @@ def test_a_follower_never_takes_a_closed_generator_for_a_whole_answer() -> None:
     (answer,) = answers
     with pytest.raises(IncompleteReply, match="event loop"):
         raise answer if isinstance(answer, Exception) else AssertionError(f"a cut answer: {answer}")
-    assert asyncio.run(receive()) == [0, 1, 2], "nothing cut is kept"
+    assert asyncio.run(receive()) == [0, 1, 2], "an incomplete stream must not be cached"

@@ -1,7 +1,7 @@
-"""Every command where the surroundings are bare: no home, no working directory, closed folders, nothing that may be written.
+"""Every command in a bare environment: no home, no working directory, closed or read-only folders.
 
-Each command runs in a process of its own, under real permissions. They bind root only without its capabilities: a child gives up
-those, or becomes a user whom no password file knows and who may read everything, so that the Python of a test run can start.
+Each command runs in a separate process with real permissions. Permissions apply to root only without its capabilities: a child drops
+those, or becomes an unknown user that may read everything, so that the Python of the test run can start.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ json.dump(
     [end(*(slow.get(number) or begin(arguments))) for number, arguments in enumerate(given["runs"])], sys.stdout
 )
 """
-"""Runs commands, each in a fork: a process of its own without the price of Python's start and of the imports."""
+"""Runs each command in a fork, which saves the start of Python and the imports."""
 
 RUNS = [
     ["--version"], ["--help"], ["ask", "hi"], ["ask", "--json", "hi"], ["chat"], ["count", "hi"], ["embed", "hi"], ["models"],
@@ -110,7 +110,7 @@ class Place(NamedTuple):
 
 
 FEW_PLUGINS = {"LLMCORE_PLUGINS": "fs,espeak,redis"}
-"""For `doctor`, which starts a process for each plugin: those with large SDKs are only tried where nothing can be written."""
+"""For `doctor`, which starts a process for each plugin: plugins with large SDKs are tried in only one of the environments."""
 
 
 class Result(NamedTuple):

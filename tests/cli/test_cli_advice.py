@@ -1,4 +1,4 @@
-"""What the command line advises after a mistake can be pasted, and mends it."""
+"""Fixes that the command line proposes can be pasted, and work."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`llmcore ask`, `count` and `models`: the answer on stdout, all else on stderr, and exit codes that tell."""
+"""`llmcore ask`, `count` and `models`: the answer on stdout, everything else on stderr, and exit codes."""
 
 from __future__ import annotations
 

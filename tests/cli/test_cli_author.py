@@ -1,4 +1,4 @@
-"""`llmcore plugins new` and `check`: a plugin that works at once, and one that does not is told what it lacks."""
+"""`llmcore plugins new` and `check`: a new plugin works, and the faults of a broken one are reported."""
 
 from __future__ import annotations
 

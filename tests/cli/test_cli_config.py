@@ -1,4 +1,4 @@
-"""`llmcore config`: what is set and by whom, changes that keep comments, and every fault at once."""
+"""`llmcore config`: the settings with their sources, changes that keep comments, and all faults together."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`llmcore doctor`: finds what is broken, says how to mend it, and is not harmed by it."""
+"""`llmcore doctor` finds faults, proposes fixes, and survives the faults."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`llmcore doctor` contacts what is configured: real servers on loopback, a real folder, a real ledger."""
+"""`llmcore doctor` contacts the configured backends: real servers on loopback, a real folder, a real ledger."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def server() -> Iterator[Simulator]:
 def examine(
     capsys: pytest.CaptureFixture[str], url: str, *options: str, model: str = "tiny", root: str = "./data"
 ) -> dict[str, Any]:
-    """Return the findings of doctor about what is in use, by what was looked at."""
+    """Return doctor's findings about backends in use, by the name of the check."""
     Path("llmcore.toml").write_text(CONFIG.format(url=url, model=model, root=root))
     main(["doctor", "--json", *options])
     findings = json.loads(capsys.readouterr().out)["findings"]

@@ -34,7 +34,7 @@ def silent() -> Iterator[str]:
 
 @pytest.fixture
 def website() -> Iterator[str]:
-    """Give the address of a web server that is no model server, as on port 8080 of many machines."""
+    """Return the address of a web server without models, as on port 8080 of many machines."""
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:

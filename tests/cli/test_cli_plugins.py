@@ -30,7 +30,7 @@ def cli(tmp_path: Path) -> CommandLine:
 
 @pytest.fixture
 def broken(cli: CommandLine) -> CommandLine:
-    """Give a command line beside which five plugins are broken, each in its way."""
+    """Return a command line with five plugins that are broken in different ways."""
     for distribution, (kind, name, text) in BROKEN.items():
         module = distribution.replace("-", "_")
         cli.install(distribution, {f"llmcore.{kind}": f"{name} = {module}"}, {module: text})
@@ -141,7 +141,7 @@ def test_a_plugins_command_is_called_with_its_arguments(cli: CommandLine) -> Non
     assert (done.stdout, done.returncode) == ("called with ['--loud', 'you']\n", 5)
     common = cli("--json", "--config", "other.toml", "greet", "you")
     assert common.stdout == "called with ['--json', '--config', 'other.toml', 'you']\n"
-    assert cli("ask", "Hi").stdout == "You said: Hi\n", "a command of llmcore's own is nobody else's"
+    assert cli("ask", "Hi").stdout == "You said: Hi\n", "a plugin must not replace a command of llmcore"
     assert "did you mean `greet`?" in cli("gret").stderr
 
 

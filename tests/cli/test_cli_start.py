@@ -1,4 +1,4 @@
-"""The command line before any command: what it loads, what it says of itself, and how it refuses."""
+"""The start of the command line: the loaded modules, the version and help, and errors."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from llmcore.cli.parser import COMMANDS, EXIT_CODES, make_parser
 from llmcore_testing.simulator import Simulator
 from tests.kits.cli import CommandLine
 
-# Runs the command line and tells, on stderr, which modules that brought.
+# Runs the command line and prints, on stderr, the modules that it loaded.
 PROBE = """
 import sys
 before = set(sys.modules)
@@ -29,7 +29,7 @@ NOT_FOR_A_CACHED_ANSWER = {
     # other people's, each dearer than all that is needed
     "asyncio", "httpx", "httpx2", "importlib.metadata", "openai", "pydantic", "tenacity", "tiktoken", "tomlkit",
     "typing_extensions",
-    # Python's own, for faults and for those who write
+    # Python's own, for tracebacks and type annotations
     "dataclasses", "difflib", "json", "shlex", "unicodedata",
     # ours, for other commands
     "llmcore.cache.manager", "llmcore.config.edit", "llmcore.config.example", "llmcore.config.locate",

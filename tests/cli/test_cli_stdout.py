@@ -1,4 +1,4 @@
-"""stdout carries the answer and nothing else, unchanged; streams that are closed or full do not change what a command does."""
+"""stdout contains only the answer, unchanged. Streams that are closed or full do not change what a command does."""
 
 from __future__ import annotations
 
@@ -182,7 +182,7 @@ def test_the_editing_of_lines_in_a_chat_has_the_terminal(cli: CommandLine) -> No
 
 
 def read_until(terminal: int, end: bytes) -> bytes:
-    """Return what a program writes to its terminal, up to *end*."""
+    """Return the output of a program on its terminal, up to *end*."""
     seen = b""
     while not seen.endswith(end):
         ready, _, _ = select.select([terminal], [], [], 60)

@@ -1,4 +1,4 @@
-"""`llmcore store` and `llmcore cache`: bytes stay bytes, and what is there can be told and cleared."""
+"""`llmcore store` and `llmcore cache`: bytes are stored unchanged; files and entries are listed and removed."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def test_cp_and_mv_work_without_the_bytes_going_through(cli: CommandLine) -> Non
 
 
 def on_a_terminal(cli: CommandLine, *arguments: str) -> tuple[int, str]:
-    """Run with a terminal as stderr; return the exit code and what it showed."""
+    """Run with a terminal as stderr; return the exit code and the output on the terminal."""
     there, here = pty.openpty()
     with subprocess.Popen(
         [*cli.command, *arguments], cwd=cli.folder, env=cli.env | {"TERM": "xterm"},
@@ -121,7 +121,7 @@ def test_a_failed_get_keeps_the_existing_file(cli: CommandLine, tmp_path: Path) 
     assert cli("store", "get", "a", "-o", "no/such/folder").returncode == 2
     assert cli("store", "get", "a", "-o", "out").returncode == 0
     assert (tmp_path / "out").read_bytes() == b"new"
-    assert cli("store", "put", "b", "data").returncode == 2, "a folder is no file"
+    assert cli("store", "put", "b", "data").returncode == 2, "a folder is not a file"
     assert [path.name for path in tmp_path.iterdir() if path.name.endswith(".part")] == []
 
 

@@ -1,4 +1,4 @@
-"""What a person sees on a terminal: who answered, that a call waits or is retried, and tables that fit."""
+"""Output on a terminal: the provider that answered, waiting and retrying calls, and tables that fit."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def server(cli: CommandLine) -> Iterator[Simulator]:
 
 
 def see(cli: CommandLine, *arguments: str, columns: int = 80, **env: str) -> str:
-    """Return what a terminal of *columns* shows of a command, without colours."""
+    """Return the output of a command on a terminal with *columns*, without colours."""
     import pty
 
     parent, child = pty.openpty()

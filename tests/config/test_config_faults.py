@@ -1,4 +1,4 @@
-"""Every fault of a file in one go, each with its place, what was expected and a line that mends it."""
+"""All faults of a file are reported together, each with its place, the expected value and a fix."""
 
 from __future__ import annotations
 

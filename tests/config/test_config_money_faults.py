@@ -1,4 +1,4 @@
-"""What is wrong with [budget], [[budgets]], [limits] and [ledger] is told at its line, and shows no address."""
+"""Faults in [budget], [[budgets]], [limits] and [ledger] are reported at their line, without addresses of alerts."""
 
 from __future__ import annotations
 

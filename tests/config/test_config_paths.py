@@ -1,4 +1,4 @@
-"""Defaults serve only where no configuration is: one that cannot be read is an error, wherever it is looked for."""
+"""Defaults apply only if there is no configuration: an unreadable file is an error in each place."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""References to secrets: where they lead, what is told when they lead nowhere, and that nothing shows."""
+"""References to secrets: how they are resolved, errors for missing secrets, and that no secret is shown."""
 
 from __future__ import annotations
 

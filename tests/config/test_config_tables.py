@@ -1,4 +1,4 @@
-"""A plugin declares a table of its own, and the host checks it like every other table."""
+"""A plugin declares its own table, and the host checks it like every other table."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An API key in the place of a model is refused wherever a model is named: never sent, stored or shown."""
+"""An API key in place of a model is rejected everywhere, and never sent, stored or shown."""
 
 from __future__ import annotations
 

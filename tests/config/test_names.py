@@ -19,7 +19,7 @@ LOCAL = {"use": "openai", "api_key": "sk-local", "base_url": "http://127.0.0.1:1
 PRICE = {"input": 1, "output": 2}
 
 TYPOS: list[tuple[Tree, str | None, str]] = [
-    # (what is added to the configuration, the model that is asked, the name that was meant)
+    # (the additional configuration, the requested model, the intended name)
     ({}, "opnai:gpt-4o", "openai:gpt-4o"),
     ({}, "openia:gpt-4o", "openai:gpt-4o"),
     ({}, "OpenAI:gpt-4o", "openai:gpt-4o"),
@@ -127,7 +127,7 @@ def core_of(more: Tree) -> llmcore.Core:
 
 
 def resolve(core: llmcore.Core, model: str | None) -> Any:
-    """Return what a call for *model* would be sent to, without sending it."""
+    """Return the target of a call for *model*, without sending it."""
     return core.llm._models.find_targets(model)
 
 
@@ -206,7 +206,7 @@ def test_a_limit_for_a_name_of_models_is_pointed_to_its_model() -> None:
 
 
 def test_a_prompt_for_an_address_without_use_goes_nowhere() -> None:
-    """`[llm.local]` without `use` was read by nobody, and `local:tiny` went to the default address with the key."""
+    """`[llm.local]` without `use` was ignored, and `local:tiny` was sent to the default address with the key."""
     with Simulator() as upstream:
         tree: Tree = {
             "llm": {

@@ -1,4 +1,4 @@
-"""The opt-in log of prompts and answers: what it has, what it never has, and that it costs nothing while it is off."""
+"""The opt-in log of prompts and answers: its content, what it must never contain, and that it costs nothing while it is off."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A speech as a file: wholly or not at all, and never in place of what is no file."""
+"""Writing a speech to a file is atomic, and never replaces something that is not a regular file."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_a_pipe_stays_one_and_is_given_the_bytes(tmp_path: Path) -> None:
 
 
 def test_a_device_is_written_to() -> None:
-    reader, device = os.openpty()  # not /dev/null: whoever replaces that one has broken the machine
+    reader, device = os.openpty()  # not /dev/null: replacing it would break the machine
     try:
         SPEECH.save(os.ttyname(device))
         assert os.read(reader, 100) == SPEECH.audio

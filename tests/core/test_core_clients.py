@@ -1,4 +1,4 @@
-"""The clients for storages and voices through the public door, and what a Core says when a backend is missing."""
+"""The clients for storages and voices through the public interface, and the errors of a Core without a backend."""
 
 from __future__ import annotations
 

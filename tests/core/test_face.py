@@ -1,4 +1,4 @@
-"""The public face: what it exports, and how little importing it costs."""
+"""The public interface: its exports, and the cost of importing it."""
 
 from __future__ import annotations
 

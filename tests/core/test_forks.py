@@ -37,7 +37,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class Holder:
-    """A thread that holds a lock until it is told to go on, and then changes something under it."""
+    """A thread that holds a lock until the test continues it, and then changes a value under the lock."""
 
     def __init__(self, lock: forks.Lock) -> None:
         self.changes: list[str] = []
@@ -130,7 +130,7 @@ def test_two_threads_that_hold_each_others_locks_can_fork() -> None:
 
 
 class Counting:
-    """Notes whether it was renewed, and what it saw of its lock."""
+    """Records whether it was renewed, and the state of its lock."""
 
     def __init__(self, *, fails: bool = False) -> None:
         self.lock = forks.lock()

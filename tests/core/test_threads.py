@@ -1,4 +1,4 @@
-"""Where no further thread can be started everything still works, if more slowly; and nothing hangs while Python ends."""
+"""Without further threads everything works, though more slowly; and nothing hangs while Python exits."""
 
 from __future__ import annotations
 

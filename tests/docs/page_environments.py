@@ -1,4 +1,4 @@
-"""Makes the environment that a page tells its reader to install: with that and nothing else, from wheels."""
+"""Creates the environment of a page: only the packages of its install lines, from wheels."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Runs the code blocks of one page, in order, as its reader would: called by test_docs.py, the blocks on stdin.
+"""Runs the code blocks of one page in order. test_docs.py calls it with the blocks on stdin.
 
 The python blocks share one namespace, a toml block becomes a file, a console block goes through a shell. Any
 failure ends the run with the line of the page where the block begins.

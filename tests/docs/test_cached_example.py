@@ -1,4 +1,4 @@
-"""examples/caching.py says what it is to say, without a Redis server and with one."""
+"""examples/caching.py prints the expected lines, with and without a Redis server."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Every code block of the README, of docs/ and of the plugins' pages is executed as its reader would.
+"""Every code block of the README, of docs/ and of the plugins' pages is executed.
 
-Each page runs in an environment that has what its install lines install, from wheels, and nothing else.
+Each page runs in an environment with only the packages of its install lines, from wheels.
 
 A fence says what its block is: ```python, ```toml, ```console, ```bash, ```json, or ```text for what is no code.
 After `toml` and `python` may stand the name of the file that the block is to become; a toml block without one is
@@ -38,7 +38,7 @@ DEVELOPERS = Environment(Path(sys.executable).parents[1])
 RUN = {"cat", "echo", "llm", "llmcore", "ls", "printf", "python", "test"}
 """Commands that are run, in a folder of the page's own."""
 INSTALL = re.compile(r"pip install -e (llmcore-[a-z0-9-]+)")
-"""Installs a plugin that the page itself has begun: done, without pip and where nothing but the page sees it."""
+"""Installs a plugin that the page itself created. This is done without pip, and only for this page."""
 NOT_RUN = (
     ".tools/bin/uv ", "cd ", "export ", "git clone ", "git push ", "git tag ", "make ", "pip install ", "python -m pip install ",
 )  # fmt: skip
@@ -58,7 +58,7 @@ LANGUAGES = {"bash", "console", "json", "python", "text", "toml"}
 
 
 class Unknown(AssertionError):
-    """A block that nobody would execute."""
+    """A block that cannot be executed."""
 
 
 class Fenced(NamedTuple):

@@ -1,4 +1,4 @@
-"""docs/guides/migration.md: every call of its tables runs, and gives what the page says."""
+"""docs/guides/migration.md: every call of its tables runs, with the result that the page gives."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def rows() -> list[Row]:
 
 @pytest.fixture
 def names(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Any]]:
-    """Give what the calls of the page name, over servers of our own."""
+    """Return the names that the calls of the page use, with servers of the tests."""
     Path("ann.mp3").write_bytes(b"ID3" + bytes(100))
     with Simulator() as upstream:
         monkeypatch.setenv("OPENAI_API_KEY", "sk-test")
@@ -76,7 +76,7 @@ def names(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Any]]:
 
 
 def run(cell: str, names: dict[str, Any]) -> None:
-    """Run the calls of *cell*: a comparison must hold, and what is said to raise must."""
+    """Run the calls of *cell*: a comparison must be true, and a call that is said to raise must raise."""
     calls = list(CALL.finditer(cell))
     assert calls, f"no call in {cell!r}"
     for call in calls:

@@ -1,4 +1,4 @@
-"""Whole programs as users write them, as processes of their own, against servers that speak real HTTP."""
+"""Whole programs as users write them, in separate processes, against servers with real HTTP."""
 
 from __future__ import annotations
 

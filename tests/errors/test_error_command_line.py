@@ -14,7 +14,7 @@ from llmcore.cli import main
 
 
 class Slip(NamedTuple):
-    """One mistake: the configuration, the command line, and what has to be said."""
+    """One mistake: the configuration, the command line, and the expected texts."""
 
     config: str
     arguments: list[str]

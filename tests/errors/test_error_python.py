@@ -1,4 +1,4 @@
-"""What an error proposes to those who write Python is right when it is pasted."""
+"""Fixes that errors propose in Python code can be pasted, and work."""
 
 from __future__ import annotations
 

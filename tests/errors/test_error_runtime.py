@@ -1,4 +1,4 @@
-"""What servers do to a call: each error names the bad value, the place, what is valid, the nearest name and a fix that works."""
+"""Failures of servers: each error names the bad value, the place, what is valid, the nearest name and a fix that works."""
 
 from __future__ import annotations
 
@@ -139,7 +139,7 @@ def test_a_model_that_the_server_lacks_names_the_line(server: Simulator, shop: W
     error = shop.fail(chat)
     check(error, Mistake("404", "`tinny`", "llmcore.toml:3:9", "a model that the server has", code="LC301"))
     assert error.fix == "llmcore models"
-    assert len(server.requests) == 1  # an error asks nobody
+    assert len(server.requests) == 1  # rendering an error sends no request
     error = shop.fail(lambda core: core.llm.chat("Hi", model="smal"))
     check(error, Mistake("404", "`smal`", 'model="smal"', "a model that the server has", code="LC301"))
 

@@ -1,4 +1,4 @@
-"""Native code that panics, trio, pickle: an error of llmcore's own says what is wrong, and nothing hangs on it."""
+"""Native code that panics, trio, pickle: each becomes an error of llmcore, with no foreign exception chained to it."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ __all__ = ["Link", "Server", "manager"]
 
 
 class Server:
-    """Entries that several connections share. It tells of changes by reports, or by a version."""
+    """Entries that several connections share. It reports changes, or has a version."""
 
     def __init__(self, tells: Literal["reports", "versions"] = "reports") -> None:
         self.tells = tells
@@ -89,7 +89,7 @@ class Link:
         yield from [key for key, (_, ends) in list(self.server.kept.items()) if self.server.now < ends]
 
     def hear(self, keys: Sequence[str] | None) -> None:
-        """Be told what changed."""
+        """Receive a report of changed keys."""
 
     def cut(self) -> None:
         """Cut the connection."""
@@ -103,7 +103,7 @@ class Link:
             self.regain_reports()
 
     def lose_reports(self) -> None:
-        """Lose the reports alone."""
+        """Lose the reports, while the backend still answers."""
 
     def regain_reports(self) -> None:
         """Have reports again."""

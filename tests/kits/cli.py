@@ -1,4 +1,4 @@
-"""Runs the command line as a person does, in a process of its own; and installs plugins for it without pip."""
+"""Runs the command line in a separate process, and installs plugins for it without pip."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["CommandLine", "as_at_a_terminal", "press_ctrl_c"]
 
 _SHELLS = ("NO_COLOR", "FORCE_COLOR", "TERM", "COLUMNS", "PYTHONPATH", "PYTHONIOENCODING", "PYTHONUTF8")
 _AT_REST = 20
-"""So many looks in a row that find a process asleep."""
+"""Number of consecutive checks that must find a process asleep."""
 
 
 class CommandLine:

@@ -1,6 +1,6 @@
-"""Runs commands in forks of one process for each test worker, so that Python's start and the imports are paid for once.
+"""Runs commands in forks of one process for each test worker, so that Python's start and the imports happen once.
 
-A fork is a process of its own: it has its own streams, environment, working folder, exit code, and Python's normal end.
+A fork is a complete process: it has its own streams, environment, working folder, exit code, and Python's normal end.
 """
 
 from __future__ import annotations

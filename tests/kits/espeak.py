@@ -1,4 +1,4 @@
-"""What the tests of the espeak plugin's worker processes share: programs, processes and descriptors."""
+"""Helpers for the tests of the espeak plugin's worker processes: programs, processes and descriptors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the tests of single flight share: upstreams that answer when they are let, and ways to wait."""
+"""Helpers for the tests of single-flight: upstreams that a test releases, and ways to wait."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What test_forks.py runs in processes of its own: programs that fork.
+"""Programs that fork, which test_forks.py runs in separate processes.
 
 Called with the name of a program, the address of a simulator, and that of a Redis server or "". It works in the current
 folder, and writes what is wrong to stderr.
@@ -141,7 +141,7 @@ def ended(children: list[int]) -> int:
 
 
 def threads(everything: Everything) -> int:
-    """Fork while threads make their first calls, then go on; every child makes each call itself."""
+    """Fork while threads make their first calls, then continue; every child makes each call itself."""
     over = threading.Event()
     faults: list[BaseException] = []
 

@@ -1,4 +1,4 @@
-"""A world with a clock of its own, in which callers wait for their turns: minutes pass in no time."""
+"""A simulation with its own clock, in which callers wait for rate limits: minutes pass at once."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ class World:
         self._at(self.now + after, what)
 
     def run(self) -> World:
-        """Let time pass until nobody waits any more."""
+        """Advance the clock until no caller waits."""
         while self._events:
             at, _, event = heapq.heappop(self._events)
             self.now = max(self.now, at)

@@ -31,7 +31,7 @@ class Mistake(NamedTuple):
     place: str
     valid: str
     nearest: str | None = None
-    """None where there is no name to be near to."""
+    """None if there is no near name."""
     code: str = ""
     says: tuple[str, ...] = ()
     """What else has to be in it."""

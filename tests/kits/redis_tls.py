@@ -34,7 +34,7 @@ class TLSServer(NamedTuple):
     plain: RedisServer
     """The same server without TLS, for a test's own commands."""
     port: int
-    """Where it speaks TLS."""
+    """The address with TLS."""
     certificates: Certificates
 
     @property
@@ -44,7 +44,7 @@ class TLSServer(NamedTuple):
 
     @property
     def options(self) -> dict[str, Any]:
-        """What a client needs to be accepted."""
+        """The options that a client needs."""
         files = self.certificates
         return {"tls_ca_file": files.ca, "tls_cert_file": files.client, "tls_key_file": files.client_key}
 

@@ -1,4 +1,4 @@
-"""Runs a file of backends under a conformance kit, as a stranger would, and tells how every test ended."""
+"""Runs a conformance kit on a file of backends, as a third party would, and returns the outcome of every test."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def _run(backends: Path, folder: Path, arguments: Sequence[str], found_by: Mappi
 
 
 def complaints(outcomes: Mapping[str, tuple[str, str]]) -> list[str]:
-    """Return what was said of one backend's failures."""
+    """Return the messages of one backend's failures."""
     return [said for ended, said in outcomes.values() if ended in ("failure", "error")]
 
 

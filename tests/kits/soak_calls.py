@@ -1,4 +1,4 @@
-"""What the soak asks: prompts whose answers are known, and cached functions of every kind."""
+"""The calls of the soak: prompts with known answers, and cached functions of every kind."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from llmcore.cache import CacheManager
 
 
 class OwnError(Exception):
-    """What the soak's own cached functions raise now and then."""
+    """The error that the soak's cached functions sometimes raise."""
 
 
 def answer_to(prompt: str) -> str:
-    """Return what the upstream answers: some words, so that a stream has several pieces."""
+    """Return the answer of the upstream: several words, so that a stream has several deltas."""
     return f"It is about {prompt}, and about nothing else. " * 3
 
 
@@ -27,7 +27,7 @@ def reply(body: Any) -> str:
 
 
 def cached_functions(cache: CacheManager, chance: random.Random) -> SimpleNamespace:
-    """Return cached functions of every kind, whose results their arguments tell; now and then they raise `OwnError`."""
+    """Return cached functions of every kind. Their results depend on their arguments; sometimes they raise `OwnError`."""
 
     def fail() -> None:
         if chance.random() < 0.05:

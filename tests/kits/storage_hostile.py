@@ -1,4 +1,4 @@
-"""Hostile keys by the thousand, and the programs that try them where nothing but a scratch folder can be written.
+"""Thousands of hostile keys, and programs that try them where only a scratch folder can be written.
 
 `python -m tests.kits.storage_hostile WHAT FOLDER` runs one; test_storage_fs_hostile.py starts it in a mount namespace of its
 own.
@@ -52,7 +52,7 @@ def hostile_keys() -> list[str]:
 
 
 def generated_keys(seed: int) -> Iterator[str]:
-    """Yield keys put together at random from what is hostile, what is usual, and any characters."""
+    """Yield random keys made of hostile parts, usual parts, and any characters."""
     chance = random.Random(seed)  # noqa: S311 - the same keys each time
     usual = ("report", "2026", "november.txt", "data", "x.bin", "A", "b-c", "gr\xfc\xdfe")
     while True:
@@ -69,7 +69,7 @@ def generated_keys(seed: int) -> Iterator[str]:
 
 
 class Trap:
-    """A root full of links to a folder beside it, in which nothing may ever change."""
+    """A root full of links to a folder next to it, in which nothing may ever change."""
 
     def __init__(self, above: Path) -> None:
         self.outside = above / "outside"
@@ -148,7 +148,7 @@ def _every_way(storage: FsStorage, key: str) -> list[Callable[[], Any]]:
 
 
 def keys(scratch: Path) -> dict[str, int]:
-    """Try every method with every key; what was accepted is at the end there as it was saved, and nothing else."""
+    """Try every method with every key. At the end, exactly the accepted files must exist, unchanged."""
     trap, storage = Trap(scratch), FsStorage(scratch / "root")
     storage.save("mine", b"mine")
     corpus, generated = hostile_keys(), set[str]()
@@ -235,7 +235,7 @@ def races(scratch: Path) -> dict[str, int]:
 
 
 def full(scratch: Path) -> dict[str, int]:
-    """Fill a disk of 3 MB: what was acknowledged stays, nothing of the rest shows, and freed room is used again."""
+    """Fill a disk of 3 MB: acknowledged files stay, others leave nothing, and freed space is used again."""
     storage = FsStorage(scratch / "root")
     kept: dict[str, bytes] = {}
     refused = 0
@@ -284,7 +284,7 @@ def readonly(scratch: Path) -> dict[str, int]:
 
 
 def files(scratch: Path) -> dict[str, int]:
-    """Put what is no file of a storage's under a key; nothing is waited for, read, or harmed."""
+    """Put something that is not a regular file under a key; the storage must not block on it, read it or change it."""
     kinds: dict[str, Callable[[Path], Any]] = {
         "fifo": os.mkfifo,
         "folder": _fill_folder,

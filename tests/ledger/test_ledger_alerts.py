@@ -19,7 +19,7 @@ from tests.kits.money import ASK, config
 
 
 class Hook:
-    """The server of a webhook, which keeps what it receives."""
+    """The server of a webhook, which records its requests."""
 
     def __init__(self) -> None:
         bodies = self.bodies = []  # type: list[Any]

@@ -1,4 +1,4 @@
-"""Rate limits in the life of a chat: what is held back is not sent, and what is refused leaves nothing behind."""
+"""Rate limits of chats: a waiting call is not sent, and a refused call books nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Early refresh of replies: one caller among all asks anew in the background, while everybody is given the old answer."""
+"""Early refresh of replies: one caller renews a reply in the background, while all callers get the old one."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def test_a_stale_reply_is_served_at_once_and_refreshed_once(
     assert core.usage.totals().calls == 2
     clock[0] = 1000.0
     assert core.llm.chat("Hello").text.startswith("answer 2")
-    assert len(scripted.requests) == 2, "its time began anew"
+    assert len(scripted.requests) == 2, "its TTL started again"
 
 
 def test_tasks_and_streams_refresh_in_their_own_way(
@@ -142,7 +142,7 @@ def test_concurrent_threads_refresh_once(tmp_path: Path, clock: list[float]) -> 
         upstream.hold()
         with ThreadPoolExecutor(20) as pool:
             replies: list[Reply] = list(pool.map(core.llm.chat, ["Hello"] * 200))
-        assert all(reply.cached for reply in replies), "nobody waits for the new answer"
+        assert all(reply.cached for reply in replies), "no caller waits for the new answer"
         upstream.wait_for_requests(2)
         upstream.release()
         until(lambda: is_settled(core))

@@ -1,4 +1,4 @@
-"""Bad input is refused before the network, with what was expected and the nearest name."""
+"""Bad input is rejected before anything is sent, with the expected value and the nearest name."""
 
 from __future__ import annotations
 

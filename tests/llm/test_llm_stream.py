@@ -1,4 +1,4 @@
-"""A streamed answer: whole or an error, kept like any other, and closed when its reader leaves."""
+"""A streamed answer is complete or an error, is cached like any other, and is closed when its reader leaves."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ def test_a_stream_closed_early_ends_the_request_and_is_not_cached(core: llmcore.
     scripted.script.append([Delta(text="a"), Delta(text="b"), END])
     stream = core.llm.stream("Hello")
     assert next(iter(stream)).text == "a"
-    stream.close()  # what `for ... break` does when the generator is let go
+    stream.close()  # as `for ... break` does when the generator is collected
     assert scripted.closed == ["stream"]
     assert not core.llm.chat("Hello").cached
 

@@ -1,4 +1,4 @@
-"""Types as response_format=: the schema keeps the rules of strict schemas, or is told to be none, or is refused."""
+"""Types as response_format=: the schema keeps the rules of strict schemas, is sent as not strict, or is rejected."""
 
 from __future__ import annotations
 
@@ -216,7 +216,7 @@ def test_a_type_that_no_strict_schema_can_say_is_sent_as_one_that_is_not_strict(
 def test_an_answer_that_fits_the_rewritten_schema_is_read_as_the_type(kind: Any) -> None:
     schema, _ = schema_of(kind)
     answer = sample(schema, name="text")
-    if kind is Zoo:  # whose pattern only the description tells
+    if kind is Zoo:  # whose pattern is only in the description
         answer["code"] = "abc"
     if kind is Described:
         answer["inner"]["v"] = answer["default"]["v"] = "abc"

@@ -47,7 +47,7 @@ PLUGINS = {"openai": "openai", "redis": "redis", "elevenlabs": "elevenlabs", "ob
 @pytest.fixture
 def cli(tmp_path: Path) -> CommandLine:
     line = CommandLine(tmp_path)
-    line.fork = False  # a fork has imported what is to be hidden
+    line.fork = False  # a fork has imported the modules that are to be hidden
     return line
 
 

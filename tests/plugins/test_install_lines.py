@@ -1,4 +1,4 @@
-"""A printed install line names only what is ours, and installs it from where the host came."""
+"""A printed install line names only our distributions, and installs them from the origin of the host."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A name leads to one plugin, or to an error that says what is there and how to go on."""
+"""A name selects one plugin, or raises an error with the available names and a fix."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def llmcore_cache_providers():
 
 @pytest.fixture(autouse=True)
 def _importable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let every plugin here be imported, so that one that is not was left alone on purpose."""
+    """Make every plugin here importable, so that one that is not imported was left out on purpose."""
     monkeypatch.syspath_prepend(tmp_path)
 
 

@@ -1,4 +1,4 @@
-"""Plugins are found in metadata alone, even if some of it is damaged."""
+"""Plugins are found by metadata only, even if some of it is damaged."""
 
 from __future__ import annotations
 
@@ -130,7 +130,7 @@ def test_an_editable_install_is_found_by_its_metadata_and_loads_from_its_sources
 
 
 def output(program: str, *arguments: str, **environ: str) -> str:
-    """Return what *program* prints in a process of its own."""
+    """Return the output of *program* in a separate process."""
     environment = {key: value for key, value in os.environ.items() if not key.startswith("LLMCORE")}
     done = subprocess.run(
         [sys.executable, "-c", program, *arguments],
@@ -175,7 +175,7 @@ def test_a_file_on_the_path_that_is_not_a_zip_is_ignored(tmp_path: Path) -> None
 
 
 class Finder:
-    """Knows one distribution that lies in no folder of the path."""
+    """Finds one distribution that is in no folder of the path."""
 
     def __init__(self, info: Path) -> None:
         self.info = info

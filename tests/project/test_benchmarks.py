@@ -1,4 +1,4 @@
-"""The benchmarks' harness: what it measures, how it compares, and that a side which fails is an error."""
+"""The benchmarks' harness: its figures and comparisons, and that a failing side is an error."""
 
 from __future__ import annotations
 

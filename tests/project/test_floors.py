@@ -1,4 +1,4 @@
-"""The house's floors, read from the imports: a module leans on its own floor or below, never upward."""
+"""The layers of the host, read from the imports: a module imports from its own layer or a lower one."""
 
 from __future__ import annotations
 
@@ -65,11 +65,11 @@ class Import(NamedTuple):
     line: int
     name: str
     lazy: bool
-    """Inside a function, or for the type checker alone."""
+    """Inside a function, or only for the type checker."""
 
 
 def room_of(name: str) -> str:
-    """Return the part of llmcore that *name*, such as `llmcore.cache.codec`, lies in."""
+    """Return the part of llmcore that contains *name*, such as `llmcore.cache.codec`."""
     parts = name.split(".")
     if len(parts) == 1:
         return "__init__"
@@ -345,9 +345,7 @@ def test_the_modules_of_a_plugin_import_each_other_in_one_direction(package: Pat
         for module, path in modules.items()
     }
     assert _find_cycle(graph) == []
-    assert (package / "options.py").is_file(), (
-        "the options stand in options.py, which every module may import"
-    )
+    assert (package / "options.py").is_file(), "the options are in options.py, which every module may import"
 
 
 def test_a_cycle_is_found() -> None:

@@ -1,4 +1,4 @@
-"""The marks that `make quick` goes by: given by what a file uses, or written at the test."""
+"""The marks that `make quick` uses: derived from the source of a file, or written at the test."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ FOLDERS = [
 PROJECTS = [ROOT, *FOLDERS]
 PYTHONS = ("3.11", "3.12", "3.13", "3.14")
 LICENCES = {"voice_espeak": "GPL-3.0-or-later"}
-"""Of those that are not under the host's: what they load is not, and nobody else needs them."""
+"""For distributions with another licence than the host: what they load has it too, and no other distribution needs them."""
 KINDS = ("llm", "cache", "storage", "voice", "observers")
 PLUGINS = [folder for folder in FOLDERS if folder.name != "testing"]
 """Those that offer providers; llmcore-testing offers pytest fixtures."""
@@ -135,7 +135,7 @@ def test_a_plugins_module_imports_no_sdk(folder: Path) -> None:
     assert done.returncode == 0, done.stderr
     version, brought = json.loads(done.stdout)
     assert version == 1
-    # The host, what it is made of, and a plugin of ours that this one builds on; msgspec looks for typing_extensions.
+    # the host, its dependencies, and a plugin of ours that this one builds on; msgspec looks for typing_extensions
     ours = {line.partition(">")[0].replace("-", "_") for line in read(folder)["project"]["dependencies"]}
     base = {name for name in ours if name.startswith("llmcore_")}
     assert set(brought) <= {"llmcore", "msgspec", "pluggy", "typing_extensions", package, *base}

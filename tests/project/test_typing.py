@@ -1,4 +1,4 @@
-"""Editors and type checkers understand a program: mypy and pyright read those of `tests/typing`, nobody runs them."""
+"""Editors and type checkers understand a program: mypy and pyright check those in `tests/typing`, which are not run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the conformance kits are built of: calls sync and async, iterators, company, judgement of errors."""
+"""The base of the conformance kits: sync and async calls, iterators, concurrent calls, checks of errors."""
 
 from __future__ import annotations
 

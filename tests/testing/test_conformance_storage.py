@@ -77,8 +77,8 @@ CORRECT = {
 
 @pytest.fixture(scope="module")
 def outcomes(tmp_path_factory: pytest.TempPathFactory) -> Outcomes:
-    """Run the kit over every backend as a stranger would."""
-    # One test shows what the two say that cannot be called at all.
+    """Run the kit on every backend, as a third party would."""
+    # One test is enough for the two backends that cannot be called at all.
     few = ("-k", "not (TestForgottenFixture or TestNoStorage) or a_folder_is_not_a_file")
     return {
         **run_kit("storage.py", tmp_path_factory, *few, found_by=FOUND_BY),

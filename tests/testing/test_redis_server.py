@@ -1,4 +1,4 @@
-"""The real Redis servers that tests start: alone, from either source, and with the faults that tests make."""
+"""The Redis servers that tests start: standalone, from both sources, and with injected faults."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The simulated upstream from the command line, and as a fixture in a stranger's tests."""
+"""The simulator on the command line, and as a fixture in third-party tests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is asked of a simulator, by a demo, a check or a test, spends no budget of the user's."""
+"""Calls to a simulator, by a demo, a check or a test, do not spend the user's budget."""
 
 from __future__ import annotations
 

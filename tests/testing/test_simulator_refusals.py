@@ -1,4 +1,4 @@
-"""What the simulated upstream refuses, and in which words."""
+"""The requests that the simulator rejects, and its messages."""
 
 from __future__ import annotations
 

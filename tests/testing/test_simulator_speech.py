@@ -1,4 +1,4 @@
-"""The voices of the simulated upstream, as the real clients of OpenAI and ElevenLabs hear them."""
+"""The voices of the simulator, with the real clients of OpenAI and ElevenLabs."""
 
 from __future__ import annotations
 

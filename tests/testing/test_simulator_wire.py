@@ -1,4 +1,4 @@
-"""The simulated upstream speaks HTTP/1.1 as clients do, and survives those that do not."""
+"""The simulator speaks HTTP/1.1, and survives invalid requests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Right programs: mypy and pyright accept every line. Nobody runs them."""
+"""Correct programs: mypy and pyright accept every line. They are not run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Wrong programs: mypy and pyright refuse every line that says so. Nobody runs them."""
+"""Wrong programs: mypy and pyright reject every marked line. They are not run."""
 
 from __future__ import annotations
 

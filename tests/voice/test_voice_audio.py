@@ -1,4 +1,4 @@
-"""Audio as bytes: what is none is refused, what is cut is refused, and joined pieces play to their end."""
+"""Audio as bytes: other data and truncated audio are rejected, and joined pieces are complete."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The voices on offer, through the public door: what is asked of a provider, and for how long."""
+"""Listing and searching voices through the public interface: the requests to the provider, and their deadline."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ LONG_S = 30.0
 
 
 def run_to_end(call: Callable[[], Any]) -> BaseException | None:
-    """Return what *call* raised; fail where it does not come to an end."""
+    """Return the exception of *call*; fail if it does not end."""
     raised: list[BaseException | None] = []
 
     def work() -> None:
@@ -40,7 +40,7 @@ def run_to_end(call: Callable[[], Any]) -> BaseException | None:
     thread = threading.Thread(target=work, daemon=True)
     thread.start()
     thread.join(LONG_S)
-    assert raised, "the call did not come to an end"
+    assert raised, "the call did not end"
     return raised[0]
 
 

@@ -1,4 +1,4 @@
-"""What an application gives beside the text is checked at the door: nothing foreign leaves a call, nothing odd is sent."""
+"""The arguments of a speech are checked before anything is sent: only errors of llmcore are raised."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""When each character is spoken: in order, within the speech, whatever a vendor's times are like."""
+"""The times of characters are in order and within the speech, also if the vendor's times are not."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_audio_with_timestamps_is_reused_for_calls_without_them(
         assert plain.alignment == ()
         asked += 1
     assert len(speaker.requests) == asked
-    # The other way round there is nothing to give: nobody has told the moments.
+    # not the other way round: the audio without timestamps has none
     assert core.voice.synthesize("Four.").alignment == ()
     assert core.voice.synthesize_with_timestamps("Four.").billed_characters == len("Four.")
 

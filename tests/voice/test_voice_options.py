@@ -1,4 +1,4 @@
-"""What a voice's table may say is known before anything is said: each fault with its line."""
+"""The table of a voice is checked before a request: each fault is reported with its line."""
 
 from __future__ import annotations
 

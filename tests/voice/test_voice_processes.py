@@ -1,4 +1,4 @@
-"""Several processes that want one text spoken at the same time: one of them asks, the others take what it keeps."""
+"""Several processes that speak one text at the same time: one sends the request, the others use its cached audio."""
 
 from __future__ import annotations
 

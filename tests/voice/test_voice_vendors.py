@@ -1,4 +1,4 @@
-"""One application, unchanged, speaks with three vendors by configuration alone; and what fails never sounds."""
+"""One application speaks with three vendors by configuration only; invalid audio is never returned."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def decode(audio: bytes) -> tuple[float, int]:
 
 
 def application(core: llmcore.Core) -> tuple[Speech, bytes]:
-    """Speak as an application does that knows no vendor."""
+    """Speak as an application that is independent of the vendor."""
     speech = core.voice.synthesize(STORY, format="wav")
     chosen = core.voice.list_voices()[0]
     assert core.voice.get_voice_info(chosen.voice_id).name == chosen.name
@@ -128,7 +128,7 @@ def loudness(audio: bytes, raw_hz: int | None = None) -> Any:
 
 
 def likeness(one: Any, other: Any) -> float:
-    """Return how alike two courses are, 1.0 for the same, at whichever of the few shifts that an encoder may add."""
+    """Return the similarity of two courses, 1.0 for equal ones, at the best of the few shifts that an encoder may add."""
     size = min(len(one), len(other)) - 3
     return max(float(np.corrcoef(one[:size], other[at : at + size])[0, 1]) for at in range(4))
 
@@ -254,7 +254,7 @@ def test_invalid_or_truncated_audio_is_never_returned(
         speak(core)
     assert KEY not in str(caught.value)
     upstream.reset()
-    with llmcore.load(make_settings(upstream, provider)) as core:  # nothing of it was kept
+    with llmcore.load(make_settings(upstream, provider)) as core:  # nothing was cached
         assert not speak(core).cached
 
 
