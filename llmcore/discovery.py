@@ -1,4 +1,4 @@
-"""Find the installed plugins in the metadata of distributions, without importing them.
+"""Find the installed plugins by their entry points, in the metadata of distributions, without importing them.
 
 `importlib.metadata` costs 40 to 60 ms of CPU. So folders of `sys.path` are read directly; it is used only for zip files and
 for finders other than Python's.

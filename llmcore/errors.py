@@ -205,7 +205,7 @@ class Unavailable(ProviderError):
 
 
 class IncompleteReply(ProviderError):
-    """The answer broke off; what had arrived is in `partial`. It is `answered` where the backend itself ended it."""
+    """The answer broke off; what had arrived is in `partial`. `answered` is True if the backend itself ended it."""
 
     code = "LC405"
     retryable = True

@@ -1,4 +1,4 @@
-"""The hooks that a plugin implements: the first page a plugin author reads.
+"""The hooks that a plugin implements, for a provider, an observer or a table: the first page a plugin author reads.
 
 A plugin is a distribution with one light module, which imports no SDK, and an entry point that leads to it. The
 group is the kind, the entry's name is the provider's name::

@@ -1,4 +1,4 @@
-"""The types that cross every contract: requests, replies, usage, speech. All are frozen."""
+"""The types that cross every contract: requests, `Reply`, `Delta`, usage, speech. All are frozen."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The cache for calls: stores bytes, and never makes a call fail."""
+"""The cache for calls: stores bytes. A failure is a miss, never an error of a call."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Retry under one deadline: the only place in llmcore that sends a request a second time."""
+"""Attempts: retry under one deadline. The only place in llmcore that sends a request a second time."""
 
 from __future__ import annotations
 

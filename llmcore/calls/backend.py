@@ -1,4 +1,4 @@
-"""One configured backend of any kind, created at its first use."""
+"""One configured backend or instance of any kind, created at its first use."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The layers of a configuration: each has its values, their positions, and the fixes for them."""
+"""The layers of a configuration (a file, a profile, the environment): each has its values, their positions, and the fixes for them."""
 
 from __future__ import annotations
 

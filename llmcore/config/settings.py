@@ -1,4 +1,4 @@
-"""The checked configuration: its values, and the layer that each of them came from."""
+"""The checked configuration (provider, model, namespace, TTL, ...): its values, and the layer that each of them came from."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reports from the ledger: one aggregation for every figure of `llmcore usage` and `core.usage`."""
+"""Reports from the ledger (known cost, uncertain cost, hits): one aggregation for every figure of `llmcore usage` and `core.usage`."""
 
 from __future__ import annotations
 

@@ -66,7 +66,7 @@ def test_a_price_of_a_server_of_ones_own_is_one_line(shop: Workshop) -> None:
     assert error.fix == "llmcore config set 'prices.\"openai:tiny\"' 0"
     reply = shop.paste(error.fix, ask_with_limit)
     assert (reply.cost, reply.cost_source) == (0, "config")
-    with llmcore.load() as core:  # what costs nothing needs no bound
+    with llmcore.load() as core:  # a free model needs no bound
         assert core.llm.chat("Hello").cost == 0
 
 
@@ -93,7 +93,9 @@ def test_prices_are_set_together() -> None:
     assert main(["config", "set", 'prices."openai:tiny"', "{ input = 0.25, output = 2.00 }"]) == 0
     price = llmcore.load().settings.prices["openai:tiny"]
     assert (price.input, price.output) == (Decimal("0.25"), Decimal("2.00"))
-    assert main(["config", "set", 'prices."openai:tiny"', "{ input = 0.25 }"]) == 3  # which alone is no price
+    assert (
+        main(["config", "set", 'prices."openai:tiny"', "{ input = 0.25 }"]) == 3
+    )  # which is not a complete price
 
 
 @pytest.mark.parametrize("price", ["2", '"0"', "true", "-0.5"])

@@ -1,4 +1,4 @@
-"""Every fault of the upstream becomes an error of llmcore that tells what to do, without the key and without a chain."""
+"""Every fault of the upstream becomes an error of llmcore with a fix, without the key and without chained exceptions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What goes over the wire and what comes back: the real SDK over HTTP, against the simulated upstream."""
+"""Requests and answers on the wire: the real SDK over HTTP, against the simulator."""
 
 from __future__ import annotations
 

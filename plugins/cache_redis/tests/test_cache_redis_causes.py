@@ -57,7 +57,7 @@ class Causes(Conformance):
 
 class TestTLS(Causes):
     def test_a_missing_client_certificate_is_named(self, server: TLSServer) -> None:
-        for _ in range(5):  # what the server says of it is lost now and then
+        for _ in range(5):  # the message of the server is sometimes lost
             error = self.fault(server.url, tls_ca_file=server.certificates.ca)
             assert "require" in error.message
             assert "client certificate" in error.message
@@ -227,7 +227,7 @@ def test_renewed_certificates_are_used_without_a_restart(tmp_path: Path) -> None
             made.get("key")
         shutil.copy(files.client, stale["tls_cert_file"])
         with pytest.raises(CacheError, match="client certificate"):
-            made.get("key")  # half renewed: the certificate of before is used
+            made.get("key")  # only one of two files was renewed: the old certificate is used
         shutil.copy(files.client_key, stale["tls_key_file"])
         assert made.get("key") is None
         assert asyncio.run(made.aget("key")) is None

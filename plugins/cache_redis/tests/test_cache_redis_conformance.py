@@ -1,4 +1,4 @@
-"""`CacheConformance` and the abilities against real servers: one alone, under Sentinels, in a Cluster."""
+"""`CacheConformance` and the abilities against real servers: standalone, with Sentinels, in a Cluster."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 class OnServers(CacheConformance):
-    """What the three kinds of servers share; the cache that a test gets is emptied before."""
+    """Tests for all three kinds of servers. The cache is emptied before each test."""
 
     lacks = ("version",)
 
@@ -112,7 +112,7 @@ class OnServers(CacheConformance):
         assert self.call("get", "work") is None
         assert list(self.caller.provider.keys()) == []
         self.call("clear")
-        assert self.call("acquire", "work", "two", 60.0) is False, "clear knows nothing of leases"
+        assert self.call("acquire", "work", "two", 60.0) is False, "clear must not remove leases"
         self.call("release", "work", "two")
         assert self.call("acquire", "work", "two", 60.0) is False, "only its holder gives it back"
         self.call("release", "work", "one")

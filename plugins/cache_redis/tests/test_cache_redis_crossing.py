@@ -1,4 +1,4 @@
-"""Nobody gets another's reply: not after cancelled commands, not after a fork, not from another event loop."""
+"""No command gets the reply of another: after cancelled commands, after a fork, from another event loop."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def cache(url: str, **options: Any) -> RedisCache:
 
 
 class Delaying:
-    """A TCP proxy that holds each answer up for a moment of its own."""
+    """A TCP proxy that delays each answer by a different time."""
 
     def __init__(self, port: int) -> None:
         self._port = port
@@ -75,7 +75,7 @@ def test_no_reply_is_crossed_in_a_storm_of_cancelled_and_timed_out_commands(serv
 
     async def one(storm: RedisCache, key: str) -> None:
         found = await storm.aget(key)
-        if found != key.encode():  # a miss too: of another's reply the check makes one
+        if found != key.encode():  # a miss too, because the check rejects the reply of another key
             crossed.append((key, found))
 
     async def all_of_them() -> None:

@@ -1,4 +1,4 @@
-"""Whatever stands under a key: what is no whole entry of that key is a miss, and costs little."""
+"""Foreign values under a key: anything except a complete entry of that key is a miss, and costs little."""
 
 from __future__ import annotations
 

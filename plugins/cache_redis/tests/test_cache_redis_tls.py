@@ -39,7 +39,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TLSServer]:
 
 
 def cache(server: TLSServer, url: str | None = None, **options: Any) -> RedisCache:
-    """Return a new cache; its deadlines for connections are the defaults, that for commands is not what is tested."""
+    """Return a new cache with the default deadlines for connections, and a long one for commands."""
     given = {"url": url or server.url, "timeout": Duration(5), **server.options, **options}
     return RedisCache(RedisOptions(**given))
 
@@ -182,7 +182,7 @@ class TestHandshakes(Conformance):
 def _until(condition: Callable[[], bool]) -> None:
     end = time.monotonic() + 60
     while not condition():
-        assert time.monotonic() < end, "it did not come to pass"
+        assert time.monotonic() < end, "the condition was not met"
         time.sleep(0.01)
 
 

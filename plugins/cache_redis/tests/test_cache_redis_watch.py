@@ -1,4 +1,4 @@
-"""What a watcher hears: every write and delete by anybody, and that reports were lost."""
+"""The reports to a watcher: writes and deletes of all clients, and lost reports."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def make() -> Iterator[Callable[..., RedisCache]]:
 
 
 def until(heard: Heard, wanted: Sequence[str] | None) -> list[Sequence[str] | None]:
-    """Return what was heard before *wanted*, which must come."""
+    """Return the reports before *wanted*, which must arrive."""
     before: list[Sequence[str] | None] = []
     while (told := heard.get(timeout=60)) != wanted:
         before.append(told)
@@ -69,7 +69,7 @@ def test_writes_and_deletes_of_others_are_reported(
     watching, writing = make(server.url), make(server.url)
     writing.set("before", b"1")
     assert watching.watch(heard.put) is True
-    assert heard.get(timeout=60) == [], "first it is told that reports begin"
+    assert heard.get(timeout=60) == [], "the first report says that reports begin"
     make(server.url, namespace="elsewhere").set("not ours", b"1")
     writing.acquire("lease", "me", 60)
     writing.set("k\u00fcche", b"1")
@@ -100,7 +100,7 @@ def test_a_lost_connection_is_reported_and_established_again(
     watching.watch(heard.put)
     assert heard.get(timeout=60) == []
     server.kill()
-    assert heard.get(timeout=60) is None, "that reports are lost is told at once"
+    assert heard.get(timeout=60) is None, "lost reports must be reported at once"
     server.start()
     assert heard.get(timeout=60) == [], "and that they begin again"
     writing.set("key", b"1")
@@ -150,7 +150,7 @@ def test_close_ends_the_thread_even_if_the_server_hangs(
     assert threading.active_count() == before
     server.resume()
     make(server.url).set("key", b"1")
-    assert heard.empty(), "nothing is told after close"
+    assert heard.empty(), "close must end the reports"
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")

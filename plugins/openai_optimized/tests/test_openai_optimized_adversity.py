@@ -1,4 +1,4 @@
-"""Everything that an upstream can do wrong, through the whole house: typed errors, exact attempts, a deadline that holds."""
+"""Faults of an upstream, through the whole host: error classes, numbers of attempts, and the deadline."""
 
 from __future__ import annotations
 
@@ -137,7 +137,7 @@ def test_no_fault_is_a_short_success(
         assert error.partial
         assert fault.kind == "big_body" or START.startswith(error.partial[: len(START)])
     assert upstream.counts["requests"] == 1
-    assert house.ask().startswith(START), "and nothing of it was kept"
+    assert house.ask().startswith(START), "and nothing of it was cached"
     assert upstream.counts["requests"] == 2
 
 
@@ -227,7 +227,7 @@ def test_a_retry_after_beyond_the_deadline_fails_at_once(
 def test_the_deadline_holds_within_a_tenth_of_a_second(upstream: Simulator, way: str, fault: Fault) -> None:
     deadline_s = 0.3
     over = []
-    for _ in range(20):  # others use this machine too: the best of a few is the house's own
+    for _ in range(20):  # other programs use this machine too, so the best of a few runs counts
         house = House(upstream, way, attempts=4, deadline_s=deadline_s)
         upstream.fail(fault)
         started = time.monotonic()

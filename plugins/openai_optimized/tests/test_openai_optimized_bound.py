@@ -1,4 +1,4 @@
-"""The bound that needs no tokenizer: never below a count, and nothing where nothing bounds it."""
+"""The bound without a tokenizer: never below a count, and None for unbounded requests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The most that a request can use: never below what an answer used, never above what the model can."""
+"""The maximum usage of a request: never below the real usage, never above the limits of the model."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whole answers over real HTTP: what goes out, what comes back, sync and async."""
+"""Complete answers over real HTTP: requests and replies, sync and async."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The published promises of a language model, kept against the simulated upstream."""
+"""The conformance kit of language models, against the simulator."""
 
 from __future__ import annotations
 

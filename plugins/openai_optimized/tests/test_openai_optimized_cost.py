@@ -1,4 +1,4 @@
-"""The cost that a server reports of its own: believed where a bill can be so, from usage or from LiteLLM's headers."""
+"""The cost that a server reports, in usage or in LiteLLM's headers, is used if it is plausible."""
 
 from __future__ import annotations
 

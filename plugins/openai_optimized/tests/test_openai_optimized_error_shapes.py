@@ -86,7 +86,7 @@ REPORTS: list[tuple[Any, str, str]] = [
     ({"error": {"status": "NOT_FOUND", "message": "model gone"}}, "NotFound", "model gone"),
     ({"error": {"status": "DEADLINE_EXCEEDED", "message": "late"}}, "Timeout", "late"),
     ({"error": {"code": 503, "status": "UNAVAILABLE", "message": "busy"}}, "Unavailable", "busy"),
-    # OpenRouter: what the provider behind it said
+    # OpenRouter: the message of the provider behind it
     (
         {"error": {"code": 400, "message": "Provider returned error", "metadata": {"raw": RAW, "provider_name": "X"}}},
         "BadRequest",
@@ -121,7 +121,7 @@ def test_an_error_in_an_answer_is_found_and_has_its_class(document: Any, kind: s
     assert type(error) is getattr(ours, kind)
     assert words in error.message
     assert error.partial == "Rain"
-    assert "my secret text" not in str(error), "what the caller wrote is not repeated"
+    assert "my secret text" not in str(error), "the error must not repeat the caller's text"
     assert "mine" not in str(error)
 
 

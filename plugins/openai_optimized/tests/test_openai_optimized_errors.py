@@ -1,4 +1,4 @@
-"""How refusals are told: kind, wait, words; and that no key is among the words."""
+"""Errors of the server: class, Retry-After and message, without the key."""
 
 from __future__ import annotations
 

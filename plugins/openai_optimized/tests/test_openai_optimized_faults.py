@@ -177,7 +177,7 @@ def test_a_trickle_ends_at_the_deadline_too(upstream: Simulator, provider: OpenA
 
 def test_a_server_that_is_not_there_is_unavailable(way: str) -> None:
     with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))  # bound, and nobody listens
+        taken.bind(("127.0.0.1", 0))  # bound, but not listening
         port = taken.getsockname()[1]
         provider = OpenAIProvider(
             OpenAIOptions(api_key=Secret("sk-test"), base_url=f"http://127.0.0.1:{port}/v1")

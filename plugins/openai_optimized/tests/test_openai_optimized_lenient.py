@@ -1,4 +1,4 @@
-"""Answers that are not chats, and chats that cannot be read: every success, any label, and what came is shown."""
+"""Answers that are not chats, and chats that cannot be read: any 2xx status and content type; errors show the received text."""
 
 from __future__ import annotations
 

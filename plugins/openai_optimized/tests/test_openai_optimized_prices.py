@@ -1,4 +1,4 @@
-"""What tokens cost: as the table says, and None where it does not say."""
+"""The cost of tokens, by the price table; None if the price is unknown."""
 
 from __future__ import annotations
 

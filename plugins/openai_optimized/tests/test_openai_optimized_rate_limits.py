@@ -1,4 +1,4 @@
-"""What the server says of its rate limits: read from its headers, told with replies, streams and refusals."""
+"""The server's rate limits: read from its headers, and returned with replies, streams and errors."""
 
 from __future__ import annotations
 

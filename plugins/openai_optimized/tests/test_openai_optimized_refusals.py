@@ -61,7 +61,7 @@ def failure(provider: OpenAIProvider, way: str) -> ProviderError:
 
 
 def words(body: dict[str, Any]) -> str:
-    """Return the beginning of what the server said, on one line."""
+    """Return the beginning of the server's message, on one line."""
     inner = body.get("error", body)
     said = inner if isinstance(inner, str) else inner.get("message") or inner.get("detail")
     return " ".join(str(said).split())[:20]

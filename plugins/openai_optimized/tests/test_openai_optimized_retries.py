@@ -1,4 +1,4 @@
-"""What is asked for once, what is retried, and what counts as silence: a host over real HTTP, in all four ways."""
+"""Retries and silence: the host over real HTTP, sync and async, plain and streaming."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def surroundings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 def ask(base_url: str, way: str, **retry: Any) -> str:
-    """Ask over a Core of its own; return the answer's text."""
+    """Ask with a new Core; return the answer's text."""
 
     async def drain(llm: Any) -> str:
         return "".join([delta.text async for delta in llm.astream("Tell me of rain")])
@@ -63,7 +63,7 @@ def failure(base_url: str, way: str, **retry: Any) -> LLMCoreError:
     return caught.value
 
 
-# -- a server that writes what it is told, and waits in between
+# -- a server that writes given bytes, with pauses
 
 Part = bytes | float
 """Bytes to send, or seconds to wait."""

@@ -1,4 +1,4 @@
-"""The key shows nowhere: not in what is shown, logged, raised or left behind in the frames of an error."""
+"""The key is never shown: in reprs, logs, errors, or the frames of a traceback."""
 
 from __future__ import annotations
 

@@ -131,7 +131,7 @@ def test_the_assembled_body_equals_that_of_a_plain_answer(provider: OpenAIProvid
     apart = {"id", "created"}
     mine = {key: value for key, value in json.loads(last.body).items() if key not in apart}
     theirs = {key: value for key, value in plain.raw.items() if key not in apart}
-    for body in (mine, theirs):  # what is absent and what is null say the same
+    for body in (mine, theirs):  # absent fields and null are equivalent
         for choice in body["choices"]:
             choice["message"] = {name: value for name, value in choice["message"].items() if value}
             choice.pop("logprobs", None)

@@ -1,4 +1,4 @@
-"""The mapped table counts what tiktoken counts, for every text, and hands over what it is not for."""
+"""The mapped table counts as tiktoken does, for every text, and passes unsuitable texts to it."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ REFERENCES = {name: build(name, Table(DATA / f"{name}.table")) for name in NAMES
 
 
 class Subject(Counter):
-    """Hands over to the reference, and so goes on with its table."""
+    """Passes every text to the reference."""
 
     def stock(self) -> tiktoken.Encoding:
         return REFERENCES[self.name]

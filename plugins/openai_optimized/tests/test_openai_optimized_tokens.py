@@ -14,7 +14,7 @@ from llmcore.types import ChatRequest
 from llmcore_openai_optimized import tokens
 from llmcore_openai_optimized.tokenizer import get_counter
 
-# Requests that were really made, with what the server counted; sources in each row, all of them MIT-licensed.
+# Recorded requests with the counts of the server. Each row names its source; all sources are MIT-licensed.
 RECORDED: list[dict[str, Any]] = [
     json.loads(line)
     for line in (Path(__file__).parent / "fixtures/token_counts.jsonl")

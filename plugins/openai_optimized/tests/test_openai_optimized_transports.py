@@ -260,7 +260,7 @@ def test_an_ipv6_address_is_reached(serve: Callable[..., Server], way: str) -> N
     assert ask(server.url, way) == "hi"
 
 
-# -- connections that are kept
+# -- idle connections
 
 
 @pytest.mark.parametrize("end", ["close", "reset"])
@@ -285,7 +285,7 @@ def test_a_connection_that_the_server_has_closed_is_not_used_again(
             assert (await provider.acomplete(REQUEST)).text == "hi"
             if variant == "async":
                 assert await asyncio.to_thread(gone.wait, 60)
-            assert gone.wait(60)  # in a busy loop nobody reads that the connection has ended
+            assert gone.wait(60)  # a busy event loop does not notice that the connection has ended
             time.sleep(0.02)  # noqa: ASYNC251 - a loop that is busy with something else is what is tried
             gone.clear()
 

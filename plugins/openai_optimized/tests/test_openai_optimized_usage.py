@@ -1,4 +1,4 @@
-"""What an answer used: every field as the server told it; what it did not tell, or cannot be true, counted here."""
+"""The usage of an answer: every field that the server reports; missing or impossible numbers are counted here."""
 
 from __future__ import annotations
 

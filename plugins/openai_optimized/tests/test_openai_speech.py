@@ -1,4 +1,4 @@
-"""The voice `openai`: what is sent, what comes of it, and what is known beforehand."""
+"""The voice `openai`: requests, speech, and traits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The published promises of a voice, kept by `openai` against the simulated upstream."""
+"""The conformance kit of voices on `openai`, against the simulator."""
 
 from __future__ import annotations
 

@@ -148,7 +148,7 @@ def test_a_redirect_is_refused_and_the_key_stays(upstream: Simulator, voice: Ope
 
 @contextmanager
 def answering(answer: bytes) -> Iterator[str]:
-    """Serve *answer* to one request as it is, and close the connection."""
+    """Send *answer* unchanged to one request, and close the connection."""
     with socket.create_server(("127.0.0.1", 0)) as server:
 
         def serve() -> None:
@@ -169,7 +169,7 @@ MP3 = b"\xff\xfb\x90\xc0" + bytes(413)
 @pytest.mark.parametrize(
     ("head", "audio", "kind"),
     [
-        ("content-type: audio/mpeg", MP3 * 3, IncompleteReply),  # nothing says where it ends
+        ("content-type: audio/mpeg", MP3 * 3, IncompleteReply),  # the format does not give its end
         (f"content-type: audio/mpeg\r\ncontent-length: {len(MP3) * 3}", MP3 * 2, IncompleteReply),
         ("content-type: audio/mpeg\r\ntransfer-encoding: chunked", b"1a1\r\n" + MP3, IncompleteReply),
         ("content-type: application/octet-stream\r\ncontent-length: 12", b"not an audio", NotAudio),

@@ -95,7 +95,7 @@ def test_a_temporary_file_is_deleted_only_after_its_writer_died(tmp_path: Path) 
         assert writer.stdout.readline() == "ready\n"
         storage = FsStorage(tmp_path)
         assert len(leftovers(tmp_path)) == 1
-        assert storage.list_files() == [], "an unfinished file is no file"
+        assert storage.list_files() == [], "an unfinished file must not be listed"
         writer.kill()
     FsStorage(tmp_path)
     assert leftovers(tmp_path) == []

@@ -98,7 +98,9 @@ def test_an_unknown_outcome_is_reported(server: Keeping) -> None:
     server.meddle = replace_once
     with pytest.raises(StorageError, match="not known whether") as caught:
         kept.save_if_absent("mine", b"ours")
-    assert not isinstance(caught.value, StorageExists), "it had won, and somebody replaced what it saved"
+    assert not isinstance(caught.value, StorageExists), (
+        "it had succeeded, and another writer replaced the file"
+    )
 
 
 @pytest.mark.parametrize("answer", [500, 502, 429, 503])

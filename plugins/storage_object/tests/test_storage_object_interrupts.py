@@ -1,4 +1,4 @@
-"""Ctrl-C and cancellation end a call at once, whatever the server does, and abort its upload."""
+"""Ctrl-C and cancellation end a call at once, also if the server hangs, and abort its upload."""
 
 from __future__ import annotations
 
@@ -174,7 +174,7 @@ def test_a_cancelled_save_aborts_the_upload(on_moto: Server) -> None:
         saving.cancel()
         with pytest.raises(asyncio.CancelledError):
             await saving
-        assert uploads(on_moto) == 0, "the parts are gone when the caller goes on"
+        assert uploads(on_moto) == 0, "the parts must be deleted when the call ends"
 
     asyncio.run(main(waiting=True))
     asyncio.run(main(waiting=False))

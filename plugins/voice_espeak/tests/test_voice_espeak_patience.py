@@ -20,7 +20,7 @@ from llmcore_voice_espeak.pool import LIMIT, get_shared_pool
 from llmcore_voice_espeak.provider import EspeakVoice
 
 ENDLESS = "It rains, and it does not stop to rain. " * 2_500
-"""Nobody speaks this in 50 ms."""
+"""A text that takes longer than 50 ms."""
 
 INTERRUPTED = """
 import os, signal, sys, threading

@@ -1,4 +1,4 @@
-"""A worker ends with its parent, is not shared with a forked child, and fails with an error where it cannot be started."""
+"""A worker ends with its parent, is not shared with a forked child, and raises an error if it cannot be started."""
 
 from __future__ import annotations
 

@@ -78,7 +78,7 @@ def test_every_format_is_whole_and_as_long_as_the_speech(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", ["mp3", "ogg", "flac"])
 def test_a_long_text_is_encoded_as_a_short_one_is(kind: str) -> None:
-    """In a process of its own: an encoder that is given too much at once kills it."""
+    """In a separate process, because an encoder with too much data kills it."""
     code = (
         "import llmcore\n"
         "with llmcore.load({'voice': {'provider': 'espeak'}}) as core:\n"

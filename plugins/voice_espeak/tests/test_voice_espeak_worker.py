@@ -1,4 +1,4 @@
-"""The worker processes: a crash, a deadline or a fork ends or confuses nobody else, and nothing is left over."""
+"""The worker processes: a crash, a deadline or a fork does not affect other speeches, and leaves no process behind."""
 
 from __future__ import annotations
 

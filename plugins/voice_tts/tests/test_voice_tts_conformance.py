@@ -1,4 +1,4 @@
-"""The published promises of a voice, kept against the simulated upstream."""
+"""The conformance kit of voices, against the simulator."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the vendor says, read from `detail`: by its code or its older status, which are more exact than HTTP's."""
+"""Errors of the vendor, read from `detail`: by its code or its older status, which are more exact than the HTTP status."""
 
 from __future__ import annotations
 

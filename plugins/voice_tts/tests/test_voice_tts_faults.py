@@ -155,7 +155,7 @@ def test_a_redirect_is_refused_and_the_key_stays(
 
 def test_a_server_that_is_not_there_is_unavailable(way: str) -> None:
     with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))  # bound, and nobody listens
+        taken.bind(("127.0.0.1", 0))  # bound, but not listening
         address = f"http://127.0.0.1:{taken.getsockname()[1]}"
         voice = ElevenLabsVoice(ElevenLabsOptions(api_key=Secret("k"), base_url=address))
         error = failure(voice, way)
@@ -185,7 +185,7 @@ def test_a_stream_of_something_else_than_audio_yields_nothing(
 
 @contextmanager
 def answering(answer: bytes) -> Iterator[str]:
-    """Serve *answer* to one request as it is, and close the connection."""
+    """Send *answer* unchanged to one request, and close the connection."""
     with socket.create_server(("127.0.0.1", 0)) as server:
 
         def serve() -> None:
@@ -207,7 +207,7 @@ MP3 = b"\xff\xfb\x90\xc0" + bytes(413)
 @pytest.mark.parametrize(
     ("head", "audio", "kind"),
     [
-        ("content-type: audio/mpeg", MP3 * 3, IncompleteReply),  # nothing says where it ends
+        ("content-type: audio/mpeg", MP3 * 3, IncompleteReply),  # the format does not give its end
         (f"content-type: audio/mpeg\r\ncontent-length: {len(MP3) * 3}", MP3 * 2, IncompleteReply),
         ("content-type: audio/mpeg\r\ntransfer-encoding: chunked", b"1a1\r\n" + MP3, IncompleteReply),
         ("content-type: application/octet-stream\r\ncontent-length: 12", b"not an audio", NotAudio),

@@ -88,7 +88,7 @@ def test_a_text_comes_back_as_its_audio_sync_and_async(voice: ElevenLabsVoice) -
     for speech in (voice.synthesize(TEXT), asyncio.run(voice.asynthesize(TEXT))):
         assert speech.audio == AUDIO
         assert (speech.format, speech.characters) == ("mp3", len(TEXT))
-        assert str(speech.cost) == "0.00280"  # no header tells the credits: by the table
+        assert str(speech.cost) == "0.00280"  # no header gives the credits, so the table is used
 
 
 @pytest.mark.parametrize(

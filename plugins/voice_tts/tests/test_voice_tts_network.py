@@ -1,4 +1,4 @@
-"""Proxies, certificates and addresses: one class of error each, in sync and async, that names what is wrong."""
+"""Proxies, certificates and addresses: one class of error each, sync and async, that names the cause."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Neither the key nor a recording shows anywhere: not in what is shown, logged, raised or left in an error's frames."""
+"""Neither the key nor a recording is ever shown: in reprs, logs, errors, or the frames of a traceback."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is sent and what comes of it: settings, formats, characters, costs, the joining of pieces."""
+"""Requests and speech: settings, formats, characters, costs, and joined pieces."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Voices: listed over all pages, searched, told of, cloned with consent, deleted; and the models that speak."""
+"""Voices: list all pages, search, describe, clone with consent, delete; and the models."""
 
 from __future__ import annotations
 

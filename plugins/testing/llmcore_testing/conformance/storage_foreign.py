@@ -20,9 +20,9 @@ class ForeignFiles(Abilities):
     """Tests a storage in a place where others write too. Override `plant` if they can."""
 
     def plant(self, name: str, data: bytes) -> bool:
-        """Put *data* where the storage of this test keeps its files, under *name* as it is, not through the storage.
+        """Put *data* under the unchanged *name* into the place of the storage's files, without using the storage.
 
-        Return False where the place has no room for such a name, as a disk has none for "a//b".
+        Return False if the place cannot have such a name, as a disk cannot have "a//b".
         """
         del name, data
         return False

@@ -1,4 +1,4 @@
-"""A simulated upstream: an OpenAI-compatible HTTP server that answers at once, costs nothing, and fails on request."""
+"""The simulator: an OpenAI-compatible HTTP server that answers at once, costs nothing, and injects faults."""
 
 from __future__ import annotations
 
