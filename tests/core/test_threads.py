@@ -191,7 +191,7 @@ def test_an_alert_is_sent_and_the_call_is_answered(limit: Limit, scripted: Any, 
     assert json.loads(told.read_text())["fraction"] == 0.5
 
 
-async def pieces_of(*pieces: bytes) -> AsyncIterator[bytes]:
+async def split_text(*pieces: bytes) -> AsyncIterator[bytes]:
     for piece in pieces:
         yield piece
 
@@ -201,7 +201,7 @@ def test_files_and_streams_are_stored(limit: Limit, tmp_path: Path) -> None:
         async with llmcore.load({"storage": {"provider": "fs", "fs": {"root": str(tmp_path)}}}) as core:
             await core.storage.asave("file", b"data")
             assert await core.storage.aload("file") == b"data"
-            for key, pieces in (("blocking", [b"d", b"ata"]), ("asynchronous", pieces_of(b"da", b"ta"))):
+            for key, pieces in (("blocking", [b"d", b"ata"]), ("asynchronous", split_text(b"da", b"ta"))):
                 await core.storage.asave_stream(key, pieces)
                 assert b"".join([piece async for piece in core.storage.aload_stream(key)]) == b"data"
 
@@ -227,7 +227,7 @@ def test_a_stream_that_would_wait_for_its_own_loop_is_refused(limit: Limit) -> N
     asyncio.run(save([b"da", b"ta"]))
     assert storage.saved.pop("key") == b"data"
     with pytest.raises(StorageError, match="no further thread can be started"):
-        asyncio.run(save(pieces_of(b"da", b"ta")))
+        asyncio.run(save(split_text(b"da", b"ta")))
     assert not storage.saved
 
 

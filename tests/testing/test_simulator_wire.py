@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llmcore_testing import Fault, Simulator
-from llmcore_testing.simulator.chunks import pieces_of
+from llmcore_testing.simulator.chunks import split_text
 from llmcore_testing.simulator.wire import RequestParser
 
 CHAT = json.dumps({"model": "m", "messages": [{"role": "user", "content": "Hi"}]}).encode()
@@ -116,7 +116,7 @@ def test_a_request_is_the_same_however_it_was_cut_on_its_way(cuts: list[int]) ->
 @pytest.mark.slow
 @given(st.text())
 def test_the_pieces_of_a_text_joined_are_the_text(text: str) -> None:
-    pieces = pieces_of(text)
+    pieces = split_text(text)
     assert "".join(pieces) == text
     assert len(pieces) >= min(3, len(text))
     assert all(pieces)

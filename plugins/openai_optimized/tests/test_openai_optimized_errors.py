@@ -204,7 +204,7 @@ def test_an_error_inside_a_stream_is_classified_by_its_code(inner: dict[str, Any
     assert type(ERRORS.from_document({"error": inner}, {}, "gpt-6-sol")) is getattr(ours, kind)
 
 
-def body_of(text: str, *, ascii_only: bool) -> bytes:
+def read_json_body(text: str, *, ascii_only: bool) -> bytes:
     choices = [{"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}]
     return json.dumps({"model": "m", "choices": choices}, ensure_ascii=ascii_only).encode()
 
@@ -215,7 +215,7 @@ def test_the_text_of_a_broken_body_is_a_beginning_of_the_whole(
     ascii_only: bool,  # noqa: FBT001
     share: float,
 ) -> None:
-    body = body_of(text, ascii_only=ascii_only)
+    body = read_json_body(text, ascii_only=ascii_only)
     begun = read_partial(body[: int(len(body) * share)])
     assert begun is None or text.startswith(begun)
     assert read_partial(body) == text

@@ -25,7 +25,7 @@ def make_broken_answer(fault: Fault, request: RecordedRequest, group: Group) -> 
     return make(fault, request, group) if make else None
 
 
-def _status(fault: Fault, _request: RecordedRequest, group: Group) -> Answer:
+def _make_status(fault: Fault, _request: RecordedRequest, group: Group) -> Answer:
     told = fault.settings
     headers = {"x-request-id": new_id("req_"), **told["headers"]}
     if told["body"] is None:
@@ -36,15 +36,15 @@ def _status(fault: Fault, _request: RecordedRequest, group: Group) -> Answer:
     return Answer(status=told["status"], pieces=(raw,), headers=headers)
 
 
-def _bad_json(_fault: Fault, _request: RecordedRequest, _group: Group) -> Answer:
+def _make_bad_json(_fault: Fault, _request: RecordedRequest, _group: Group) -> Answer:
     return Answer(pieces=(b'{"id": "chatcmpl-broken", "object": "chat.completion", "choices": [{"index',))
 
 
-def _html(fault: Fault, _request: RecordedRequest, _group: Group) -> Answer:
+def _make_html(fault: Fault, _request: RecordedRequest, _group: Group) -> Answer:
     return Answer(status=fault.settings["status"], pieces=(_PAGE,), content_type="text/html; charset=utf-8")
 
 
-def _empty(fault: Fault, _request: RecordedRequest, _group: Group) -> Answer:
+def _make_empty(fault: Fault, _request: RecordedRequest, _group: Group) -> Answer:
     return Answer(status=fault.settings["status"], content_type="")
 
 
@@ -52,7 +52,7 @@ def _redirect(fault: Fault, _request: RecordedRequest, _group: Group) -> Answer:
     return Answer(status=fault.settings["status"], headers={"location": fault.settings["url"]})
 
 
-def _big(fault: Fault, request: RecordedRequest, group: Group) -> Answer:
+def _make_big_answer(fault: Fault, request: RecordedRequest, group: Group) -> Answer:
     body: dict[str, Any] = request.body if isinstance(request.body, dict) else {}
     size = int(fault.settings["megabytes"] * 1_000_000)
     if group.make_big is not None:
@@ -70,16 +70,16 @@ def _big(fault: Fault, request: RecordedRequest, group: Group) -> Answer:
     front, _, back = encode(completion).partition(b"@")
     if not streams:
         length = len(front) + size + len(back)
-        return Answer(pieces=_blocks(front, size, back), length=length, counted="chat")
+        return Answer(pieces=_iterate_blocks(front, size, back), length=length, counted="chat")
     return Answer(
-        pieces=_big_events(b"data: " + front, size, back + b"\n\n"),
+        pieces=_iterate_big_events(b"data: " + front, size, back + b"\n\n"),
         content_type="text/event-stream; charset=utf-8",
         streamed=True,
         counted="streams",
     )
 
 
-def _blocks(front: bytes, size: int, back: bytes) -> Iterator[bytes]:
+def _iterate_blocks(front: bytes, size: int, back: bytes) -> Iterator[bytes]:
     yield front
     block = b"x" * _BLOCK
     for start in range(0, size, _BLOCK):
@@ -87,7 +87,7 @@ def _blocks(front: bytes, size: int, back: bytes) -> Iterator[bytes]:
     yield back
 
 
-def _big_events(front: bytes, size: int, back: bytes) -> Iterator[bytes]:
+def _iterate_big_events(front: bytes, size: int, back: bytes) -> Iterator[bytes]:
     unfinished = back.replace(b'"stop"', b"null")
     block = b"x" * _BLOCK
     for start in range(0, size, _BLOCK):
@@ -97,10 +97,10 @@ def _big_events(front: bytes, size: int, back: bytes) -> Iterator[bytes]:
 
 
 _BROKEN: Final[dict[str, Callable[[Fault, RecordedRequest, Group], Answer]]] = {
-    "bad_json": _bad_json,
-    "big_body": _big,
-    "empty_body": _empty,
-    "html": _html,
+    "bad_json": _make_bad_json,
+    "big_body": _make_big_answer,
+    "empty_body": _make_empty,
+    "html": _make_html,
     "redirect": _redirect,
-    "status": _status,
+    "status": _make_status,
 }

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from llmcore_testing.simulator.refusals import Refused, invalid
-from llmcore_testing.simulator.tokens import text_of
+from llmcore_testing.simulator.tokens import get_text
 
 __all__ = ["check_chat", "find_forced_tool"]
 
@@ -37,7 +37,7 @@ def check_chat(body: Mapping[str, Any]) -> None:
             "Missing required parameter: 'messages'.", param="messages", code="missing_required_parameter"
         )
     if not isinstance(messages, list):
-        raise _wrong_type("messages", "an array of objects", messages)
+        raise _make_type_error("messages", "an array of objects", messages)
     if not messages:
         raise invalid(
             "Invalid 'messages': empty array. Expected an array with minimum length 1, but got an empty array "
@@ -51,7 +51,7 @@ def check_chat(body: Mapping[str, Any]) -> None:
         if (value := body.get(name)) is not None:
             _check_range(name, value, kind, least, most)
     if "stream" in body and not isinstance(body["stream"], bool | None):
-        raise _wrong_type("stream", "a boolean", body["stream"])
+        raise _make_type_error("stream", "a boolean", body["stream"])
     if body.get("stream_options") and not body.get("stream"):
         raise invalid(
             "The 'stream_options' parameter is only allowed when 'stream' is enabled.", param="stream_options"
@@ -62,36 +62,36 @@ def check_chat(body: Mapping[str, Any]) -> None:
 
 def _check_message(where: str, message: Any) -> None:
     if not isinstance(message, dict):
-        raise _wrong_type(where, "an object", message)
+        raise _make_type_error(where, "an object", message)
     role, content = message.get("role"), message.get("content")
     if role is None:
-        raise _missing(f"{where}.role")
+        raise _make_missing_error(f"{where}.role")
     if role not in _ROLES:
         message_text = f"Invalid value: '{role}'. Supported values are: {_ROLE_LIST}."
         raise invalid(message_text, param=f"{where}.role", code="invalid_value")
-    if content is None and not (role == "assistant" and _says_otherwise(message)):
+    if content is None and not (role == "assistant" and _contradicts(message)):
         raise invalid(
             f"Invalid value for 'content': expected a string, got null. ({where})",
             param=f"{where}.content",
         )
     if not isinstance(content, str | list | None):
-        raise _wrong_type(f"{where}.content", "one of a string or array of objects", content)
+        raise _make_type_error(f"{where}.content", "one of a string or array of objects", content)
     for index, part in enumerate(content if isinstance(content, list) else ()):
         if not isinstance(part, dict):
-            raise _wrong_type(f"{where}.content[{index}]", "an object", part)
+            raise _make_type_error(f"{where}.content[{index}]", "an object", part)
         if not isinstance(part.get("type"), str):
-            raise _missing(f"{where}.content[{index}].type")
+            raise _make_missing_error(f"{where}.content[{index}].type")
     if role == "tool" and not message.get("tool_call_id"):
-        raise _missing(f"{where}.tool_call_id")
+        raise _make_missing_error(f"{where}.tool_call_id")
 
 
-def _says_otherwise(message: Mapping[str, Any]) -> bool:
+def _contradicts(message: Mapping[str, Any]) -> bool:
     return any(message.get(name) for name in ("tool_calls", "function_call", "audio", "refusal"))
 
 
 def _check_range(name: str, value: Any, kind: type[int | float], least: float, most: float) -> None:
     if isinstance(value, bool) or not isinstance(value, int if kind is int else int | float):
-        raise _wrong_type(name, "an integer" if kind is int else "a decimal", value)
+        raise _make_type_error(name, "an integer" if kind is int else "a decimal", value)
     word = "integer" if kind is int else "decimal"
     for side, sign, bound, wrong in (
         ("below", ">=", least, value < least),
@@ -115,7 +115,7 @@ def _check_format(body: Mapping[str, Any], messages: list[Any]) -> None:
     if kind not in {"text", "json_object", "json_schema"}:
         message = f"Invalid value: {kind!r}. Supported values are: 'json_object', 'json_schema', and 'text'."
         raise invalid(message, param="response_format.type", code="invalid_value")
-    if kind == "json_object" and not any("json" in text_of(m.get("content")).lower() for m in messages):
+    if kind == "json_object" and not any("json" in get_text(m.get("content")).lower() for m in messages):
         raise invalid(
             "'messages' must contain the word 'json' in some form, to use 'response_format' of type 'json_object'.",
             param="messages",
@@ -124,20 +124,20 @@ def _check_format(body: Mapping[str, Any], messages: list[Any]) -> None:
         return
     described = wanted.get("json_schema")
     if not isinstance(described, dict) or not isinstance(described.get("name"), str):
-        raise _missing("response_format.json_schema.name")
+        raise _make_missing_error("response_format.json_schema.name")
     if not isinstance(described.get("schema"), dict):
-        raise _missing("response_format.json_schema.schema")
+        raise _make_missing_error("response_format.json_schema.schema")
 
 
 def _check_tools(body: Mapping[str, Any]) -> None:
     tools, choice = body.get("tools"), body.get("tool_choice")
     if tools is not None and not isinstance(tools, list):
-        raise _wrong_type("tools", "an array of objects", tools)
+        raise _make_type_error("tools", "an array of objects", tools)
     names = []
     for index, tool in enumerate(tools or ()):
         inner = tool.get(tool.get("type")) if isinstance(tool, dict) else None
         if not isinstance(inner, dict) or not isinstance(inner.get("name"), str):
-            raise _missing(f"tools[{index}].function.name")
+            raise _make_missing_error(f"tools[{index}].function.name")
         names.append(inner["name"])
     if choice is None:
         return
@@ -156,11 +156,11 @@ def find_forced_tool(choice: Mapping[str, Any]) -> str | None:
     return inner.get("name") if isinstance(inner, dict) else None
 
 
-def _missing(param: str) -> Refused:
+def _make_missing_error(param: str) -> Refused:
     return invalid(f"Missing required parameter: '{param}'.", param=param, code="missing_required_parameter")
 
 
-def _wrong_type(param: str, expected: str, value: Any) -> Refused:
+def _make_type_error(param: str, expected: str, value: Any) -> Refused:
     got = _KINDS.get(type(value), "null")
     message = f"Invalid type for '{param}': expected {expected}, but got {got} instead."
     return invalid(message, param=param, code="invalid_type")

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from llmcore_testing.simulator.wire import encode
 
-__all__ = ["DONE", "event", "events_of", "pieces_of"]
+__all__ = ["DONE", "event", "make_stream_events", "split_text"]
 
 DONE: Final = b"data: [DONE]\n\n"
 _WORDS: Final = re.compile(r"\s*\S+\s*?(?=\s|$)|\s+")
@@ -21,7 +21,7 @@ def event(data: bytes) -> bytes:
     return b"data: " + data + b"\n\n"
 
 
-def events_of(completion: Mapping[str, Any], *, include_usage: bool) -> tuple[list[bytes], int]:
+def make_stream_events(completion: Mapping[str, Any], *, include_usage: bool) -> tuple[list[bytes], int]:
     """Return the events, including `[DONE]`, and the index of the first event with a finish_reason."""
     if "choices" not in completion:
         return [event(encode(completion)), DONE], 1
@@ -31,15 +31,19 @@ def events_of(completion: Mapping[str, Any], *, include_usage: bool) -> tuple[li
     front = b"data: " + encode(frame)[:-1] + b',"choices":['
     back = b'],"usage":null}\n\n' if include_usage else b"]}\n\n"
     choices = completion["choices"]
-    events = [front + _delta(c, delta) + back for c in choices for delta in _deltas(c.get("message") or {})]
+    events = [
+        front + _make_delta(c, delta) + back
+        for c in choices
+        for delta in _split_delta(c.get("message") or {})
+    ]
     end = len(events)
-    events += [front + _delta(c, b"{}", ends=True) + back for c in choices] or [front + back]
+    events += [front + _make_delta(c, b"{}", ends=True) + back for c in choices] or [front + back]
     if include_usage and (usage := completion.get("usage")) is not None:
         events.append(front + b'],"usage":' + encode(usage) + b"}\n\n")
     return [*events, DONE], end
 
 
-def pieces_of(text: str) -> list[str]:
+def split_text(text: str) -> list[str]:
     """Split *text* between its words, into at least three pieces if it has three characters."""
     pieces: list[str] = _WORDS.findall(text)
     if len(pieces) >= _FEWEST:
@@ -48,19 +52,19 @@ def pieces_of(text: str) -> list[str]:
     return [text[start:end] for start, end in pairwise(edges) if start < end]
 
 
-def _delta(choice: Mapping[str, Any], delta: bytes, *, ends: bool = False) -> bytes:
+def _make_delta(choice: Mapping[str, Any], delta: bytes, *, ends: bool = False) -> bytes:
     index = encode(choice.get("index", 0))
     reason = encode(choice.get("finish_reason")) if ends else b"null"
     return b'{"index":%b,"delta":%b,"logprobs":null,"finish_reason":%b}' % (index, delta, reason)
 
 
-def _deltas(message: Mapping[str, Any]) -> Iterator[bytes]:
+def _split_delta(message: Mapping[str, Any]) -> Iterator[bytes]:
     text, calls = message.get("content"), message.get("tool_calls") or ()
     role = message.get("role", "assistant")
     yield encode({"role": role, "content": None if calls and text is None else "", "refusal": None})
-    for piece in pieces_of(text or ""):
+    for piece in split_text(text or ""):
         yield b'{"content":%b}' % encode(piece)
-    for piece in pieces_of(message.get("refusal") or ""):
+    for piece in split_text(message.get("refusal") or ""):
         yield b'{"refusal":%b}' % encode(piece)
     for index, call in enumerate(calls):
         yield from _call_deltas(index, call)
@@ -74,5 +78,5 @@ def _call_deltas(index: int, call: Mapping[str, Any]) -> Iterator[bytes]:
     yield encode(
         {"tool_calls": [{"index": index, "id": call.get("id"), "type": kind, kind: {**inner, field: ""}}]}
     )
-    for piece in pieces_of(text):
+    for piece in split_text(text):
         yield encode({"tool_calls": [{"index": index, kind: {field: piece}}]})

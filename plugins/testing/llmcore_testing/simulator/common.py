@@ -10,7 +10,7 @@ from typing import Any, Final
 from llmcore_testing.simulator.refusals import Refused, invalid, refusal
 from llmcore_testing.simulator.routing import Call
 
-__all__ = ["DEFAULT_MODELS", "FINGERPRINT", "body_of", "headers", "model_of", "new_id"]
+__all__ = ["DEFAULT_MODELS", "FINGERPRINT", "headers", "new_id", "read_json_body", "read_model"]
 
 DEFAULT_MODELS: Final = ("gpt-4o-mini", "gpt-5.6-luna", "gpt-6-sol", "text-embedding-3-small")
 CONTEXT_LENGTH: Final = 131_072
@@ -40,7 +40,7 @@ def headers(tokens: int) -> dict[str, str]:
     }
 
 
-def body_of(call: Call) -> Mapping[str, Any]:
+def read_json_body(call: Call) -> Mapping[str, Any]:
     """Return the request's JSON object.
 
     Raises:
@@ -54,7 +54,7 @@ def body_of(call: Call) -> Mapping[str, Any]:
     return call.request.body
 
 
-def model_of(call: Call, body: Mapping[str, Any]) -> str:
+def read_model(call: Call, body: Mapping[str, Any]) -> str:
     """Return the requested model: the Azure deployment of the path if there is one.
 
     Raises:

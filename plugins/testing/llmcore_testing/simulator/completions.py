@@ -25,9 +25,9 @@ def complete(body: Mapping[str, Any], model: str, scripted: Scripted | None) -> 
     if callable(scripted):
         scripted = scripted(body)
     if isinstance(scripted, Mapping) and "choices" in scripted:
-        return {**_frame(body, model), "usage": _usage(body, scripted["choices"]), **scripted}
-    choices = [_choice(body, index, scripted) for index in range(body.get("n") or 1)]
-    return {**_frame(body, model), "choices": choices, "usage": _usage(body, choices)}
+        return {**_frame(body, model), "usage": _count_usage(body, scripted["choices"]), **scripted}
+    choices = [_make_choice(body, index, scripted) for index in range(body.get("n") or 1)]
+    return {**_frame(body, model), "choices": choices, "usage": _count_usage(body, choices)}
 
 
 def _frame(body: Mapping[str, Any], model: str) -> dict[str, Any]:
@@ -42,12 +42,14 @@ def _frame(body: Mapping[str, Any], model: str) -> dict[str, Any]:
     }
 
 
-def _usage(body: Mapping[str, Any], choices: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def _count_usage(body: Mapping[str, Any], choices: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     said = sum(tokens.count_message(choice.get("message") or {}) for choice in choices)
-    return tokens.usage_of(tokens.count_prompt(body), said)
+    return tokens.make_usage(tokens.count_prompt(body), said)
 
 
-def _choice(body: Mapping[str, Any], index: int, scripted: str | Mapping[str, Any] | None) -> dict[str, Any]:
+def _make_choice(
+    body: Mapping[str, Any], index: int, scripted: str | Mapping[str, Any] | None
+) -> dict[str, Any]:
     message: dict[str, Any] = {"role": "assistant", "content": None, "refusal": None, "annotations": []}
     reason = "stop"
     if isinstance(scripted, Mapping):
@@ -59,9 +61,9 @@ def _choice(body: Mapping[str, Any], index: int, scripted: str | Mapping[str, An
         # If the caller named the function, OpenAI's finish_reason is "stop".
         reason = "tool_calls" if body["tool_choice"] == "required" else "stop"
     else:
-        message["content"] = _default_text(body, index)
+        message["content"] = _make_text(body, index)
     if isinstance(scripted, Mapping) and message.get("tool_calls"):
-        message["tool_calls"] = [_whole_call(call) for call in message["tool_calls"]]
+        message["tool_calls"] = [_complete_call(call) for call in message["tool_calls"]]
         reason = "tool_calls"
     if isinstance(message["content"], str):
         message["content"], reason = _shorten(message["content"], body, reason)
@@ -78,22 +80,22 @@ def _shorten(text: str, body: Mapping[str, Any], reason: str) -> tuple[str, str]
     return tokens.cut(text, most), "length"
 
 
-def _default_text(body: Mapping[str, Any], index: int) -> str:
+def _make_text(body: Mapping[str, Any], index: int) -> str:
     wanted = body.get("response_format") or {}
     if wanted.get("type") == "json_schema":
         return encode(_make_sample(wanted["json_schema"]["schema"], "response_format")).decode()
-    said = _last_said(body["messages"])
+    said = _find_last_text(body["messages"])
     if wanted.get("type") == "json_object":
         return encode({"answer": said}).decode()
     text = f"This is a simulated answer to: {said}"
     return f"{text} (choice {index + 1})" if index else text
 
 
-def _last_said(messages: Sequence[Mapping[str, Any]]) -> str:
+def _find_last_text(messages: Sequence[Mapping[str, Any]]) -> str:
     last = messages[-1]
     if last["role"] != "tool":
         last = next((message for message in reversed(messages) if message["role"] == "user"), last)
-    text = tokens.text_of(last.get("content")) or "a message without text"
+    text = tokens.get_text(last.get("content")) or "a message without text"
     if len(text) <= _LONG:
         return text
     digest = hashlib.blake2b(encode(text), digest_size=4).hexdigest()
@@ -107,9 +109,9 @@ def _make_required_call(body: Mapping[str, Any]) -> dict[str, Any] | None:
     named = find_forced_tool(choice) if isinstance(choice, Mapping) else None
     tool = next(tool for tool in tools if named is None or tool[tool["type"]]["name"] == named)
     if tool["type"] == "custom":
-        return _whole_call({"type": "custom", "custom": {"name": tool["custom"]["name"], "input": "text"}})
+        return _complete_call({"type": "custom", "custom": {"name": tool["custom"]["name"], "input": "text"}})
     arguments = _make_sample(tool["function"].get("parameters") or {"type": "object"}, "tools")
-    return _whole_call({"function": {"name": tool["function"]["name"], "arguments": arguments}})
+    return _complete_call({"function": {"name": tool["function"]["name"], "arguments": arguments}})
 
 
 def _make_sample(schema: Any, param: str) -> Any:
@@ -119,7 +121,7 @@ def _make_sample(schema: Any, param: str) -> Any:
         raise invalid(f"Invalid schema for '{param}': {exc!r}.", param=param, code="invalid_schema") from None
 
 
-def _whole_call(call: Mapping[str, Any]) -> dict[str, Any]:
+def _complete_call(call: Mapping[str, Any]) -> dict[str, Any]:
     whole = {"id": new_id("call_"), "type": "function", **call}
     function = whole.get("function")
     if isinstance(function, Mapping) and not isinstance(function.get("arguments", ""), str):

@@ -118,7 +118,7 @@ async def deliver(
     out = frame_answer(answer, request)
     match fault.kind if fault else "":
         case "hang":
-            await _for_ever()
+            await _wait_for_ever()
         case "reset" | "stall" | "cut_stream" if fault is not None:
             await _break_off(line, answer, out, flight, fault)
         case "slow" if fault is not None:
@@ -141,12 +141,12 @@ async def _send_all(
     await line.send(out.head)
     held = b""
     for data in out.frames:
-        for piece in _drips(held, bytes_per_second):
+        for piece in _split_slowly(held, bytes_per_second):
             await line.send(piece)
             if bytes_per_second is not None:
                 await asyncio.sleep(len(piece) / bytes_per_second)
         held = data
-    drips = list(_drips(held + out.tail, bytes_per_second)) or [b""]
+    drips = list(_split_slowly(held + out.tail, bytes_per_second)) or [b""]
     for piece in drips[:-1]:
         await line.send(piece)
         await asyncio.sleep(len(piece) / (bytes_per_second or 1))
@@ -157,7 +157,7 @@ async def _send_all(
         line.transport.close()
 
 
-def _drips(data: bytes, bytes_per_second: float | None) -> Iterator[bytes]:
+def _split_slowly(data: bytes, bytes_per_second: float | None) -> Iterator[bytes]:
     size = len(data) if bytes_per_second is None else max(1, int(bytes_per_second * _TICK_S))
     for start in range(0, len(data), size or 1):
         yield data[start : start + size]
@@ -167,10 +167,10 @@ async def _break_off(line: Line, answer: Answer, out: FramedAnswer, flight: Flig
     after = fault.settings["after"]
     if after is not None:
         await line.send(out.head)
-        for data in _first(answer, out.frames, after):
+        for data in _cut_frames(answer, out.frames, after):
             await line.send(data)
     if fault.kind == "stall":
-        await _for_ever()
+        await _wait_for_ever()
     flight.lands(whole=False)
     if fault.kind == "reset":
         line.reset()
@@ -184,7 +184,7 @@ async def _break_off(line: Line, answer: Answer, out: FramedAnswer, flight: Flig
 
 async def _send_spoiled(line: Line, answer: Answer, out: FramedAnswer, flight: Flight, fault: Fault) -> None:
     frames = list(out.frames)
-    at = len(_first(answer, frames, fault.settings["after"]))
+    at = len(_cut_frames(answer, frames, fault.settings["after"]))
     if fault.kind == "error_chunk":
         message, code = fault.settings["message"], fault.settings["code"]
         if answer.error_event is not None:
@@ -206,7 +206,7 @@ async def _send_spoiled(line: Line, answer: Answer, out: FramedAnswer, flight: F
     )
 
 
-def _first(answer: Answer, frames: Iterable[bytes], after: int) -> list[bytes]:
+def _cut_frames(answer: Answer, frames: Iterable[bytes], after: int) -> list[bytes]:
     if answer.streamed:
         pieces = list(frames)
         most = answer.cut_before if answer.cut_before is not None else max(0, len(pieces) - 1)
@@ -215,5 +215,5 @@ def _first(answer: Answer, frames: Iterable[bytes], after: int) -> list[bytes]:
     return [body[: min(after, max(0, len(body) - 1))]]
 
 
-async def _for_ever() -> None:
+async def _wait_for_ever() -> None:
     await asyncio.get_running_loop().create_future()

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from llmcore.errors import ConfigError
 
-__all__ = ["KINDS", "Fault", "times_of"]
+__all__ = ["KINDS", "Fault", "parse_times"]
 
 _STREAM_ONLY: Final = frozenset({"error_chunk", "bad_json_chunk"})
 _REWRITING: Final = frozenset({"usage", "missing_usage", "no_choices", "no_finish_reason", "wrong_schema"})
@@ -208,12 +208,12 @@ class Fault:
         for part in filter(None, rest.split(",")):
             name, equals, value = part.partition("=")
             if equals:
-                settings[name.strip()] = _value(value)
+                settings[name.strip()] = _parse_value(value)
             else:
-                values.append(_value(name))
-        return cls.from_name(kind, *values, **{k: v for k, v in settings.items() if k != "times"}), times_of(
-            settings.get("times", 1)
-        )
+                values.append(_parse_value(name))
+        return cls.from_name(
+            kind, *values, **{k: v for k, v in settings.items() if k != "times"}
+        ), parse_times(settings.get("times", 1))
 
     @property
     def stream_only(self) -> bool:
@@ -230,7 +230,7 @@ KINDS: Final = tuple(sorted(name for name, member in vars(Fault).items() if isin
 """The names of all faults."""
 
 
-def times_of(value: Any) -> int | None:
+def parse_times(value: Any) -> int | None:
     """Return how many requests a fault applies to; None for "always" or None.
 
     Raises:
@@ -246,7 +246,7 @@ def times_of(value: Any) -> int | None:
     return value
 
 
-def _value(text: str) -> Any:
+def _parse_value(text: str) -> Any:
     try:
         return json.loads(text)
     except ValueError:

@@ -47,7 +47,7 @@ def aac(seconds: float, rate_hz: int) -> bytes:
 
 def opus(seconds: float, mark: int) -> bytes:
     """Return an Ogg file of Opus packets at 48 kHz; *mark* is the serial number of the stream."""
-    return b"".join(_opus_pages(_count(seconds, 48_000, _OPUS_FRAME), mark))
+    return b"".join(_make_opus_pages(_count(seconds, 48_000, _OPUS_FRAME), mark))
 
 
 def flac(seconds: float, rate_hz: int, mark: int) -> bytes:
@@ -56,14 +56,16 @@ def flac(seconds: float, rate_hz: int, mark: int) -> bytes:
     packed = rate_hz << 44 | 15 << 36 | count * _FLAC_BLOCK  # one channel of 16 bits
     info = struct.pack(">HH3s3sQ16s", _FLAC_BLOCK, _FLAC_BLOCK, b"", b"", packed, b"")
     level = struct.pack(">h", mark % 512)
-    return b"fLaC\x80\x00\x00\x22" + info + b"".join(_flac_frame(at, rate_hz, level) for at in range(count))
+    return (
+        b"fLaC\x80\x00\x00\x22" + info + b"".join(_make_flac_frame(at, rate_hz, level) for at in range(count))
+    )
 
 
 def _count(seconds: float, rate_hz: int, samples: int) -> int:
     return max(2, round(seconds * rate_hz / samples))
 
 
-def _opus_pages(count: int, serial: int) -> Iterator[bytes]:
+def _make_opus_pages(count: int, serial: int) -> Iterator[bytes]:
     yield _page(2, 0, serial, 0, [b"OpusHead" + struct.pack("<BBHIHB", 1, 1, _OPUS_SKIP, 48_000, 0, 0)])
     yield _page(0, 0, serial, 1, [b"OpusTags" + struct.pack("<I", 9) + b"simulator" + bytes(4)])
     for start in range(0, count, _PER_PAGE):
@@ -77,21 +79,21 @@ def _page(kind: int, granule: int, serial: int, number: int, packets: list[bytes
     sizes = bytes(len(packet) for packet in packets)
     head = struct.pack("<4sBBQIIIB", b"OggS", 0, kind, granule, serial, number, 0, len(sizes))
     page = head + sizes + b"".join(packets)
-    return page[:22] + struct.pack("<I", _crc(page, 32)) + page[26:]
+    return page[:22] + struct.pack("<I", _compute_crc(page, 32)) + page[26:]
 
 
-def _flac_frame(number: int, rate_hz: int, level: bytes) -> bytes:
+def _make_flac_frame(number: int, rate_hz: int, level: bytes) -> bytes:
     # FLAC writes numbers as UTF-8 does, and knows no surrogates.
-    head = bytes((0xFF, 0xF8, 0xC0 | _FLAC_RATES[rate_hz], 0x08)) + _spelt(number)
-    frame = head + bytes([_crc(head, 8)]) + b"\x00" + level
-    return frame + struct.pack(">H", _crc(frame, 16))
+    head = bytes((0xFF, 0xF8, 0xC0 | _FLAC_RATES[rate_hz], 0x08)) + _encode_number(number)
+    frame = head + bytes([_compute_crc(head, 8)]) + b"\x00" + level
+    return frame + struct.pack(">H", _compute_crc(frame, 16))
 
 
-def _spelt(number: int) -> bytes:
+def _encode_number(number: int) -> bytes:
     return chr(number).encode("utf-8", "surrogatepass")
 
 
-def _table(polynomial: int, width: int) -> tuple[int, ...]:
+def _make_table(polynomial: int, width: int) -> tuple[int, ...]:
     top, mask = 1 << (width - 1), (1 << width) - 1
     table = []
     for byte in range(256):
@@ -102,11 +104,11 @@ def _table(polynomial: int, width: int) -> tuple[int, ...]:
     return tuple(table)
 
 
-_TABLES: Final = {8: _table(0x07, 8), 16: _table(0x8005, 16), 32: _table(0x04C11DB7, 32)}
+_TABLES: Final = {8: _make_table(0x07, 8), 16: _make_table(0x8005, 16), 32: _make_table(0x04C11DB7, 32)}
 """The check sums of FLAC's heads, FLAC's frames and Ogg's pages."""
 
 
-def _crc(data: bytes, width: int) -> int:
+def _compute_crc(data: bytes, width: int) -> int:
     table, value, mask = _TABLES[width], 0, (1 << width) - 1
     for byte in data:
         value = (value << 8 & mask) ^ table[(value >> (width - 8)) ^ byte]

@@ -46,19 +46,19 @@ class _Sampler:
         if "const" in schema or "enum" in schema:
             return schema["const"] if "const" in schema else schema["enum"][0]
         if options := schema.get("anyOf") or schema.get("oneOf"):
-            return self.value(self._option(options, depth), name, depth + 1)
-        return self._make_value(self._type(schema, depth), schema, name, depth)
+            return self.value(self._choose_option(options, depth), name, depth + 1)
+        return self._make_value(self._find_type(schema, depth), schema, name, depth)
 
     def _make_value(self, kind: str | None, schema: Mapping[str, Any], name: str, depth: int) -> Any:
         match kind:
             case "object":
-                made: Any = self._object(schema, depth)
+                made: Any = self._make_object(schema, depth)
             case "array":
-                made = self._array(schema, name, depth)
+                made = self._make_array(schema, name, depth)
             case "string":
-                made = _string(schema, name)
+                made = _make_string(schema, name)
             case "integer" | "number":
-                made = _number(schema, whole=kind == "integer")
+                made = _make_number(schema, whole=kind == "integer")
             case _:
                 made = True if kind == "boolean" else None
         return made
@@ -67,7 +67,7 @@ class _Sampler:
         merged = dict(schema)
         for _ in range(_TOO_DEEP):
             if "$ref" in merged:
-                target = self._target(merged.pop("$ref"))
+                target = self._find_target(merged.pop("$ref"))
                 merged = {**target, **merged}
             elif "allOf" in merged:
                 for part in merged.pop("allOf"):
@@ -76,7 +76,7 @@ class _Sampler:
                 return merged
         raise ValueError("the schema refers to itself without end")
 
-    def _target(self, reference: str) -> Mapping[str, Any]:
+    def _find_target(self, reference: str) -> Mapping[str, Any]:
         found: Any = self._root
         for step in reference.removeprefix("#").strip("/").split("/"):
             if step:
@@ -85,14 +85,14 @@ class _Sampler:
             raise TypeError(f"{reference} is not a schema")
         return found
 
-    def _option(self, options: list[Any], depth: int) -> Any:
+    def _choose_option(self, options: list[Any], depth: int) -> Any:
         nothing = [
             option for option in options if isinstance(option, Mapping) and option.get("type") == "null"
         ]
         others = [option for option in options if option not in nothing]
         return (nothing or others)[0] if depth > _DEEP else (others or nothing)[0]
 
-    def _type(self, schema: Mapping[str, Any], depth: int) -> str | None:
+    def _find_type(self, schema: Mapping[str, Any], depth: int) -> str | None:
         kind: str | list[str] | None = schema.get("type")
         if isinstance(kind, list):
             return (
@@ -102,14 +102,14 @@ class _Sampler:
             return "object" if "properties" in schema else "array" if "items" in schema else "string"
         return kind
 
-    def _object(self, schema: Mapping[str, Any], depth: int) -> dict[str, Any]:
+    def _make_object(self, schema: Mapping[str, Any], depth: int) -> dict[str, Any]:
         properties = schema.get("properties", {})
         required = schema.get("required", ())
         names = [name for name in properties if depth <= _DEEP or name in required]
         names += [name for name in required if name not in properties]
         return {name: self.value(properties.get(name), name, depth + 1) for name in names}
 
-    def _array(self, schema: Mapping[str, Any], name: str, depth: int) -> list[Any]:
+    def _make_array(self, schema: Mapping[str, Any], name: str, depth: int) -> list[Any]:
         first = [self.value(item, name, depth + 1) for item in schema.get("prefixItems", ())]
         least = schema.get("minItems", 0 if depth > _DEEP else 1)
         length = min(max(least, len(first)), schema.get("maxItems", max(least, len(first))))
@@ -126,13 +126,13 @@ def _merge(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def _string(schema: Mapping[str, Any], name: str) -> str:
+def _make_string(schema: Mapping[str, Any], name: str) -> str:
     text = _FORMATS.get(schema.get("format", ""), name)
     text = text.ljust(schema.get("minLength", 0), "x")
     return text[: schema.get("maxLength", len(text))]
 
 
-def _number(schema: Mapping[str, Any], *, whole: bool) -> float:
+def _make_number(schema: Mapping[str, Any], *, whole: bool) -> float:
     low, over = schema.get("minimum", -math.inf), schema.get("exclusiveMinimum", -math.inf)
     high, under = schema.get("maximum", math.inf), schema.get("exclusiveMaximum", math.inf)
     step = schema.get("multipleOf", 1 if whole else None)

@@ -11,7 +11,7 @@ from typing import Final, Self
 
 from llmcore.errors import ConfigError
 from llmcore_testing.simulator.connection import Connection, Premises
-from llmcore_testing.simulator.faults import Fault, times_of
+from llmcore_testing.simulator.faults import Fault, parse_times
 from llmcore_testing.simulator.gate import Gate
 from llmcore_testing.simulator.own_ledger import OwnLedger
 from llmcore_testing.simulator.own_routes import Handler, make_routes
@@ -163,7 +163,7 @@ class Simulator:
             path: Only requests whose path contains it.
             model: Only requests for this model.
         """
-        self._script.plan(Planned(fault, times_of(times), path, model))
+        self._script.plan(Planned(fault, parse_times(times), path, model))
 
     def hold(self) -> None:
         """Hold back every request that arrives from now on, until `release`."""

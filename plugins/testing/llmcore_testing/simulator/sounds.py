@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 
 from llmcore_testing.simulator import frames
 
-__all__ = ["SECONDS_PER_CHARACTER", "Codec", "in_pieces", "seconds_of", "speak", "wav_head"]
+__all__ = ["SECONDS_PER_CHARACTER", "Codec", "get_duration", "make_wav_head", "speak", "split_audio"]
 
 SECONDS_PER_CHARACTER: Final = 0.02
 _LOUDNESS: Final = 8000
@@ -46,7 +46,7 @@ _CONTENT_TYPES: Final = {
 }
 
 
-def seconds_of(text: str, speed: float = 1.0) -> float:
+def get_duration(text: str, speed: float = 1.0) -> float:
     """Return the duration of *text* in seconds."""
     return max(0.1, len(text) * SECONDS_PER_CHARACTER / speed)
 
@@ -60,7 +60,7 @@ def speak(text: str, codec: Codec, *, speed: float = 1.0, sized: bool = True) ->
         speed: 2 halves the duration.
         sized: Whether a wav states its length. Vendors that stream one state that it is unknown.
     """
-    seconds, mark = seconds_of(text, speed), zlib.crc32(text.encode("utf-8", "surrogatepass"))
+    seconds, mark = get_duration(text, speed), zlib.crc32(text.encode("utf-8", "surrogatepass"))
     match codec.name:
         case "mp3":
             return frames.mp3(seconds, codec.rate_hz, codec.kbps, mark)
@@ -71,25 +71,27 @@ def speak(text: str, codec: Codec, *, speed: float = 1.0, sized: bool = True) ->
         case "flac":
             return frames.flac(seconds, codec.rate_hz, mark)
         case "ulaw" | "alaw":
-            return _repeat(_square(mark), round(seconds * codec.rate_hz))
-    samples = _repeat(_sine(mark), 2 * round(seconds * codec.rate_hz))
-    return samples if codec.name == "pcm" else wav_head(codec.rate_hz, len(samples), sized=sized) + samples
+            return _repeat(_make_square(mark), round(seconds * codec.rate_hz))
+    samples = _repeat(_make_sine(mark), 2 * round(seconds * codec.rate_hz))
+    return (
+        samples if codec.name == "pcm" else make_wav_head(codec.rate_hz, len(samples), sized=sized) + samples
+    )
 
 
-def in_pieces(audio: bytes) -> Iterator[bytes]:
+def split_audio(audio: bytes) -> Iterator[bytes]:
     """Yield *audio* in several pieces."""
     size = min(len(audio) // _PIECES + 3, _LARGEST_PIECE)  # a piece ends within a frame, as it may on the way
     for start in range(0, len(audio), size):
         yield audio[start : start + size]
 
 
-def _sine(mark: int) -> bytes:
+def _make_sine(mark: int) -> bytes:
     period = 40 + mark % 61
     levels = (round(_LOUDNESS * math.sin(2 * math.pi * at / period)) for at in range(period))
     return struct.pack(f"<{period}h", *levels)
 
 
-def _square(mark: int) -> bytes:
+def _make_square(mark: int) -> bytes:
     half = 20 + mark % 31
     return b"\x9f" * half + b"\x1f" * half
 
@@ -98,7 +100,7 @@ def _repeat(period: bytes, size: int) -> bytes:
     return (period * (size // len(period) + 1))[:size]
 
 
-def wav_head(rate_hz: int, size: int, *, sized: bool) -> bytes:
+def make_wav_head(rate_hz: int, size: int, *, sized: bool) -> bytes:
     """Return what stands before *size* bytes of samples in a wav; not *sized*, it does not know how many they are."""
     whole, data = (size + 36, size) if sized else (_UNKNOWN, _UNKNOWN)
     form = struct.pack("<4sIHHIIHH", b"fmt ", 16, 1, 1, rate_hz, 2 * rate_hz, 2, 16)

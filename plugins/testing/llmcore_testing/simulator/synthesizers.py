@@ -30,7 +30,7 @@ _ENCODED: Final = {
 class Synthesizer(Protocol):
     """Turns text into audio: equal texts into equal audio."""
 
-    def seconds_of(self, text: str, speed: float = 1.0) -> float:
+    def get_duration(self, text: str, speed: float = 1.0) -> float:
         """Return the duration of *text* in seconds."""
         ...
 
@@ -40,8 +40,8 @@ class Synthesizer(Protocol):
 
 
 class _Tone:
-    def seconds_of(self, text: str, speed: float = 1.0) -> float:
-        return sounds.seconds_of(text, speed)
+    def get_duration(self, text: str, speed: float = 1.0) -> float:
+        return sounds.get_duration(text, speed)
 
     def speak(self, text: str, codec: Codec, *, speed: float = 1.0, sized: bool = True) -> bytes:
         return sounds.speak(text, codec, speed=speed, sized=sized)
@@ -58,7 +58,7 @@ class _Voice:
         self._cached_levels = cache(self._say)
         self._cached_audio = cache(self._write)
 
-    def seconds_of(self, text: str, speed: float = 1.0) -> float:
+    def get_duration(self, text: str, speed: float = 1.0) -> float:
         levels, rate_hz = self._cached_levels(text, speed)
         return len(levels) / rate_hz
 
@@ -67,7 +67,7 @@ class _Voice:
         if audio is None:  # this format cannot be written here
             return sounds.speak(text, codec, speed=speed, sized=sized)
         if codec.name == "wav":
-            return sounds.wav_head(codec.rate_hz, len(audio), sized=sized) + audio
+            return sounds.make_wav_head(codec.rate_hz, len(audio), sized=sized) + audio
         return audio
 
     def _say(self, text: str, speed: float) -> tuple[array[int], int]:

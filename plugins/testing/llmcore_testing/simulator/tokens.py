@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from llmcore_testing.simulator.wire import encode
 
-__all__ = ["count", "count_message", "count_prompt", "cut", "text_of", "usage_of"]
+__all__ = ["count", "count_message", "count_prompt", "cut", "get_text", "make_usage"]
 
 _CHARACTERS: Final = 4
 _PER_MESSAGE: Final = 4
@@ -46,7 +46,7 @@ def count_message(message: Mapping[str, Any]) -> int:
     return total
 
 
-def usage_of(prompt: int, completion: int) -> dict[str, Any]:
+def make_usage(prompt: int, completion: int) -> dict[str, Any]:
     """Return the `usage` of a chat completion."""
     return {
         "prompt_tokens": prompt,
@@ -62,7 +62,7 @@ def usage_of(prompt: int, completion: int) -> dict[str, Any]:
     }
 
 
-def text_of(content: Any) -> str:
+def get_text(content: Any) -> str:
     """Return the words of a message's content, which is a text, a list of parts, or nothing."""
     if isinstance(content, str):
         return content
@@ -73,6 +73,6 @@ def text_of(content: Any) -> str:
 
 def _count_content(content: Any) -> int:
     if not isinstance(content, list):
-        return count(text_of(content))
+        return count(get_text(content))
     others = sum(1 for part in content if not isinstance(part.get("text"), str))
-    return count(text_of(content)) + others * _PER_PICTURE
+    return count(get_text(content)) + others * _PER_PICTURE

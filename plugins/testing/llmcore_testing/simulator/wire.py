@@ -179,7 +179,7 @@ class RequestParser:
             name, value = name.lower(), value.strip()
             headers[name] = f"{headers[name]}, {value}" if name in headers else value
         self._head = (words[0], words[1], words[2] != "HTTP/1.0", headers)
-        self._length = _length_of(headers)
+        self._length = _read_length(headers)
         self.expects_continue = headers.get("expect", "").lower() == "100-continue"
         return True
 
@@ -211,7 +211,7 @@ class RequestParser:
                 return raw
 
 
-def _length_of(headers: Mapping[str, str]) -> int | None:
+def _read_length(headers: Mapping[str, str]) -> int | None:
     if "chunked" in headers.get("transfer-encoding", "").lower():
         return None
     text = headers.get("content-length", "0")

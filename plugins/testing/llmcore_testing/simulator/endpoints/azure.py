@@ -8,18 +8,18 @@ from typing import Final
 from llmcore_testing.simulator.endpoints.chat import answer_chat
 from llmcore_testing.simulator.endpoints.embeddings import answer_embeddings
 from llmcore_testing.simulator.endpoints.models import answer_models
-from llmcore_testing.simulator.endpoints.openai import bearer_key
+from llmcore_testing.simulator.endpoints.openai import read_bearer_key
 from llmcore_testing.simulator.endpoints.speech import answer_speech
 from llmcore_testing.simulator.refusals import refusal
 from llmcore_testing.simulator.routing import Call, Group, Route
 from llmcore_testing.simulator.wire import Answer, RecordedRequest
 
-__all__ = ["GROUP", "ROUTES", "azure_key"]
+__all__ = ["GROUP", "ROUTES", "read_azure_key"]
 
 
-def azure_key(request: RecordedRequest) -> str | None:
+def read_azure_key(request: RecordedRequest) -> str | None:
     """Return the key of the header `api-key`, or of a bearer token."""
-    return request.headers.get("api-key") or bearer_key(request)
+    return request.headers.get("api-key") or read_bearer_key(request)
 
 
 def _require_version(answer: Callable[[Call], Answer]) -> Callable[[Call], Answer]:
@@ -31,7 +31,7 @@ def _require_version(answer: Callable[[Call], Answer]) -> Callable[[Call], Answe
     return check_and_answer
 
 
-GROUP: Final = Group(name="azure", key=azure_key, refuse=refusal)
+GROUP: Final = Group(name="azure", key=read_azure_key, refuse=refusal)
 
 _DEPLOYMENT: Final = "/openai/deployments/{model}"
 ROUTES: Final = (

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any, Final
 
 from llmcore_testing.simulator.checks import check_chat
-from llmcore_testing.simulator.chunks import events_of
-from llmcore_testing.simulator.common import body_of, headers, model_of
+from llmcore_testing.simulator.chunks import make_stream_events
+from llmcore_testing.simulator.common import headers, read_json_body, read_model
 from llmcore_testing.simulator.completions import complete
 from llmcore_testing.simulator.faults import Fault
 from llmcore_testing.simulator.routing import Call
@@ -19,8 +19,8 @@ _NO_ANSWER: Final = frozenset({"no_choices", "wrong_schema"})
 
 def answer_chat(call: Call) -> Answer:
     """Answer a conversation."""
-    body = body_of(call)
-    model = model_of(call, body)
+    body = read_json_body(call)
+    model = read_model(call, body)
     check_chat(body)
     scripted = call.script.next_reply()
     completion = complete(body, model, call.settings.reply if scripted is None else scripted)
@@ -32,7 +32,7 @@ def answer_chat(call: Call) -> Answer:
     if not body.get("stream"):
         return Answer(pieces=(encode(completion),), headers=spent, counted="chat" if whole else None)
     include_usage = bool((body.get("stream_options") or {}).get("include_usage"))
-    events, end = events_of(completion, include_usage=include_usage)
+    events, end = make_stream_events(completion, include_usage=include_usage)
     return Answer(
         pieces=events,
         content_type="text/event-stream; charset=utf-8",

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from llmcore.errors import ConfigError
-from llmcore_testing.simulator.faults import Fault, times_of
+from llmcore_testing.simulator.faults import Fault, parse_times
 from llmcore_testing.simulator.refusals import invalid, refusal
 from llmcore_testing.simulator.routing import Call, Group, Route
 from llmcore_testing.simulator.script import Planned
@@ -17,16 +17,16 @@ __all__ = ["GROUP", "ROUTES"]
 _SECRETS: Final = frozenset({"authorization", "api-key", "xi-api-key", "x-api-key", "cookie"})
 
 
-def _counts(call: Call) -> Answer:
+def _answer_counts(call: Call) -> Answer:
     script = call.script
     with script.changed:
         counts = dict(sorted(script.counts.items()))
         numbers = {"in_flight": script.in_flight, "max_in_flight": script.max_in_flight, "counts": counts}
-    return _json(numbers)
+    return _make_json(numbers)
 
 
 def _requests(call: Call) -> Answer:
-    return _json({"requests": [_describe(request) for request in call.script.requests()]})
+    return _make_json({"requests": [_describe(request) for request in call.script.requests()]})
 
 
 def _describe(request: RecordedRequest) -> dict[str, Any]:
@@ -48,11 +48,11 @@ def _fail(call: Call) -> Answer:
         name: value for name, value in body.items() if name not in {"fault", "times", "path", "model"}
     }
     try:
-        fault, times = Fault.from_name(body["fault"], **settings), times_of(body.get("times", 1))
+        fault, times = Fault.from_name(body["fault"], **settings), parse_times(body.get("times", 1))
     except ConfigError as exc:
         raise invalid(str(exc)) from None
     call.script.plan(Planned(fault, times, body.get("path"), body.get("model")))
-    return _json({"ok": True})
+    return _make_json({"ok": True})
 
 
 def _replies(call: Call) -> Answer:
@@ -61,15 +61,15 @@ def _replies(call: Call) -> Answer:
     if not isinstance(replies, list) or not all(isinstance(reply, str | dict) for reply in replies):
         raise invalid('Expected a JSON object such as {"replies": ["Paris."]}, of texts and messages.')
     call.script.queue(replies)
-    return _json({"ok": True})
+    return _make_json({"ok": True})
 
 
-def _act(call: Call) -> Answer:
+def _run_command(call: Call) -> Answer:
     call.control(call.request.path.rpartition("/")[2])
-    return _json({"ok": True})
+    return _make_json({"ok": True})
 
 
-def _json(value: Any) -> Answer:
+def _make_json(value: Any) -> Answer:
     return Answer(pieces=(encode(value),))
 
 
@@ -88,11 +88,11 @@ def _require_loopback(answer: Callable[[Call], Answer]) -> Callable[[Call], Answ
 GROUP: Final = Group(name="control", key=None, refuse=refusal, recorded=False)
 
 ROUTES: Final = (
-    Route("GET", "/_simulator/counts", _require_loopback(_counts), GROUP),
+    Route("GET", "/_simulator/counts", _require_loopback(_answer_counts), GROUP),
     Route("GET", "/_simulator/requests", _require_loopback(_requests), GROUP),
     Route("POST", "/_simulator/fail", _require_loopback(_fail), GROUP),
     Route("POST", "/_simulator/replies", _require_loopback(_replies), GROUP),
-    Route("POST", "/_simulator/hold", _require_loopback(_act), GROUP),
-    Route("POST", "/_simulator/release", _require_loopback(_act), GROUP),
-    Route("POST", "/_simulator/reset", _require_loopback(_act), GROUP),
+    Route("POST", "/_simulator/hold", _require_loopback(_run_command), GROUP),
+    Route("POST", "/_simulator/release", _require_loopback(_run_command), GROUP),
+    Route("POST", "/_simulator/reset", _require_loopback(_run_command), GROUP),
 )

@@ -9,7 +9,7 @@ from llmcore_testing.simulator.common import new_id
 from llmcore_testing.simulator.refusals import Refused
 from llmcore_testing.simulator.wire import Answer, encode
 
-__all__ = ["eleven_refusal", "make_error", "make_validation_error"]
+__all__ = ["make_eleven_refusal", "make_error", "make_validation_error"]
 
 _USUAL: Final[Mapping[int, str]] = {
     400: "bad_request",
@@ -61,7 +61,7 @@ _KNOWN: Final[Mapping[str, tuple[str, str, str]]] = {
 """By the old `status`: the `type`, the `code` and the usual words."""
 
 
-def eleven_refusal(
+def make_eleven_refusal(
     status: int,
     message: str | None = None,
     *,
@@ -80,7 +80,7 @@ def eleven_refusal(
 
 def make_error(status: int, code: str, message: str | None = None) -> Refused:
     """Return the exception for a request that ElevenLabs rejects."""
-    return Refused(eleven_refusal(status, message, code=code))
+    return Refused(make_eleven_refusal(status, message, code=code))
 
 
 def make_validation_error(kind: str, name: str, said: str, given: Any = None) -> Refused:

@@ -12,7 +12,7 @@ from llmcore_testing.simulator.endpoints.eleven_errors import make_error, make_v
 from llmcore_testing.simulator.endpoints.eleven_models import MODELS
 from llmcore_testing.simulator.endpoints.eleven_voice_store import find_store
 from llmcore_testing.simulator.routing import Call
-from llmcore_testing.simulator.sounds import Codec, in_pieces
+from llmcore_testing.simulator.sounds import Codec, split_audio
 from llmcore_testing.simulator.synthesizers import Synthesizer
 from llmcore_testing.simulator.wire import Answer, encode
 
@@ -73,7 +73,7 @@ def stream(call: Call) -> Answer:
     speech = _read_request(call)
     audio = speech.audio(sized=False)
     return Answer(
-        pieces=tuple(in_pieces(audio)),
+        pieces=tuple(split_audio(audio)),
         content_type=speech.codec.content_type,
         headers=speech.headers(),
         streamed=True,
@@ -85,23 +85,23 @@ def convert_with_timestamps(call: Call) -> Answer:
     """Send JSON with the audio and the time of each character."""
     speech = _read_request(call)
     audio = speech.audio()
-    body = _make_line(audio, _alignment(speech, 0, len(speech.text)))
+    body = _make_line(audio, _make_alignment(speech, 0, len(speech.text)))
     return Answer(pieces=(encode(body),), headers=speech.headers(), counted="speech")
 
 
 def stream_with_timestamps(call: Call) -> Answer:
     """Send lines of JSON, each with a part of the audio and the times of its characters."""
     speech = _read_request(call)
-    lines = tuple(encode(line) + b"\n\n" for line in _lines(speech))
+    lines = tuple(encode(line) + b"\n\n" for line in _iterate_lines(speech))
     return Answer(pieces=lines, headers=speech.headers(), streamed=True, counted="speech")
 
 
-def _lines(speech: _SpeechRequest) -> Iterator[dict[str, Any]]:
+def _iterate_lines(speech: _SpeechRequest) -> Iterator[dict[str, Any]]:
     audio = speech.audio(sized=False)
     starts = range(0, len(speech.text), _GROUP)
     for index, start in enumerate(starts):
         part = audio[len(audio) * index // len(starts) : len(audio) * (index + 1) // len(starts)]
-        yield _make_line(part, _alignment(speech, start, min(start + _GROUP, len(speech.text))))
+        yield _make_line(part, _make_alignment(speech, start, min(start + _GROUP, len(speech.text))))
 
 
 def _make_line(audio: bytes, alignment: Mapping[str, Any]) -> dict[str, Any]:
@@ -109,8 +109,8 @@ def _make_line(audio: bytes, alignment: Mapping[str, Any]) -> dict[str, Any]:
     return {"audio_base64": encoded, "alignment": alignment, "normalized_alignment": alignment}
 
 
-def _alignment(speech: _SpeechRequest, start: int, end: int) -> dict[str, Any]:
-    each = speech.synthesizer.seconds_of(speech.text, speech.speed) / len(speech.text)
+def _make_alignment(speech: _SpeechRequest, start: int, end: int) -> dict[str, Any]:
+    each = speech.synthesizer.get_duration(speech.text, speech.speed) / len(speech.text)
     return {
         "characters": list(speech.text[start:end]),
         "character_start_times_seconds": [round(at * each, 3) for at in range(start, end)],
@@ -143,10 +143,10 @@ def _read_request(call: Call) -> _SpeechRequest:
     for locator in locators:
         find_store(call).dictionary(locator.get("pronunciation_dictionary_id", ""))
     spent = round(len(text) * model.credits_per_character)
-    return _SpeechRequest(text, _codec(call), _speed(body), spent, call.settings.synthesizer)
+    return _SpeechRequest(text, _read_codec(call), _read_speed(body), spent, call.settings.synthesizer)
 
 
-def _codec(call: Call) -> Codec:
+def _read_codec(call: Call) -> Codec:
     name = call.request.query.get("output_format", _DEFAULT_FORMAT)
     if name not in _FORMATS:
         raise make_validation_error(
@@ -156,7 +156,7 @@ def _codec(call: Call) -> Codec:
     return Codec(kind, int(rate), *map(int, kbps))
 
 
-def _speed(body: Mapping[str, Any]) -> float:
+def _read_speed(body: Mapping[str, Any]) -> float:
     settings = body.get("voice_settings") or {}
     for name, (least, most) in _RANGES.items():
         value = settings.get(name)

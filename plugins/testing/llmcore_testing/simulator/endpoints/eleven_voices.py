@@ -21,7 +21,7 @@ _AUDIO: Final = (b"RIFF", b"ID3", b"OggS", b"fLaC", b"\xff\xfb", b"\xff\xf3", b"
 
 def list_voices(call: Call) -> Answer:
     """Return all voices at once, as the first version of this endpoint does."""
-    return _json({"voices": list(find_store(call).voices.values())}, "voices")
+    return _make_json({"voices": list(find_store(call).voices.values())}, "voices")
 
 
 def search_voices(call: Call) -> Answer:
@@ -38,12 +38,12 @@ def search_voices(call: Call) -> Answer:
     end = start + int(size)
     more = end < len(fitting)
     page = {"voices": fitting[start:end], "has_more": more, "total_count": len(fitting)}
-    return _json({**page, "next_page_token": str(end) if more else None}, "voices")
+    return _make_json({**page, "next_page_token": str(end) if more else None}, "voices")
 
 
 def tell_voice(call: Call) -> Answer:
     """Return one voice."""
-    return _json(find_store(call).voice(call.names["voice"]), "voices")
+    return _make_json(find_store(call).voice(call.names["voice"]), "voices")
 
 
 def delete_voice(call: Call) -> Answer:
@@ -52,12 +52,12 @@ def delete_voice(call: Call) -> Answer:
     if voice["category"] == "premade":
         raise make_error(400, "voice_does_not_belong_to_user", "You cannot delete a premade voice.")
     del find_store(call).voices[voice["voice_id"]]
-    return _json({"status": "ok"}, "deleted")
+    return _make_json({"status": "ok"}, "deleted")
 
 
 def add_voice(call: Call) -> Answer:
     """Clone a voice from the recordings in a form."""
-    fields, files = _form(call)
+    fields, files = _read_form(call)
     if not fields.get("name"):
         raise make_validation_error("missing", "name", "Field required")
     if not files:
@@ -66,7 +66,7 @@ def add_voice(call: Call) -> Answer:
         raise make_error(400, "invalid_content", "Uploaded file contains invalid content, cannot process")
     labels = json.loads(fields.get("labels") or "null") or {}
     voice_id = find_store(call).add_voice(fields["name"], "cloned", fields.get("description", ""), labels)
-    return _json({"voice_id": voice_id, "requires_verification": False}, "cloned")
+    return _make_json({"voice_id": voice_id, "requires_verification": False}, "cloned")
 
 
 def add_dictionary(call: Call) -> Answer:
@@ -85,7 +85,7 @@ def add_dictionary(call: Call) -> Answer:
         "description": body.get("description"),
     }
     store.dictionaries[told["id"]] = {**told, "rules": body["rules"]}
-    return _json(told, "dictionaries")
+    return _make_json(told, "dictionaries")
 
 
 def _fits(voice: dict[str, Any], query: Any) -> bool:
@@ -100,7 +100,7 @@ def _fits(voice: dict[str, Any], query: Any) -> bool:
     return bool(query.get("search", "").lower() in said.lower())
 
 
-def _form(call: Call) -> tuple[dict[str, str], list[bytes]]:
+def _read_form(call: Call) -> tuple[dict[str, str], list[bytes]]:
     """Return the texts and the files of a multipart form."""
     kind = call.request.headers.get("content-type", "")
     if not kind.startswith("multipart/form-data"):
@@ -119,5 +119,5 @@ def _form(call: Call) -> tuple[dict[str, str], list[bytes]]:
     return fields, files
 
 
-def _json(value: Any, counted: str) -> Answer:
+def _make_json(value: Any, counted: str) -> Answer:
     return Answer(pieces=(encode(value),), counted=counted)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from llmcore_testing.simulator.endpoints.eleven_errors import eleven_refusal
+from llmcore_testing.simulator.endpoints.eleven_errors import make_eleven_refusal
 from llmcore_testing.simulator.endpoints.eleven_models import answer_models
 from llmcore_testing.simulator.endpoints.eleven_speech import (
     convert,
@@ -28,11 +28,11 @@ __all__ = ["GROUP", "KEY_HEADER", "ROUTES"]
 KEY_HEADER: Final = "xi-api-key"
 
 
-def _key(request: RecordedRequest) -> str | None:
+def _read_key(request: RecordedRequest) -> str | None:
     return request.headers.get(KEY_HEADER) or None
 
 
-GROUP: Final = Group(name="elevenlabs", key=_key, refuse=eleven_refusal, repeats_keys=False)
+GROUP: Final = Group(name="elevenlabs", key=_read_key, refuse=make_eleven_refusal, repeats_keys=False)
 
 _SPEECH: Final = "/v1/text-to-speech/{voice}"
 ROUTES: Final = (

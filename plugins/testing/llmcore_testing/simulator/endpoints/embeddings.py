@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from llmcore_testing.simulator import tokens
-from llmcore_testing.simulator.common import body_of, headers, model_of
+from llmcore_testing.simulator.common import headers, read_json_body, read_model
 from llmcore_testing.simulator.refusals import invalid
 from llmcore_testing.simulator.routing import Call
 from llmcore_testing.simulator.wire import Answer, encode
@@ -22,13 +22,17 @@ _MOST_DIMENSIONS: Final = 8192
 
 def answer_embeddings(call: Call) -> Answer:
     """Embed a text, several, or lists of token numbers."""
-    body = body_of(call)
-    model = model_of(call, body)
-    inputs = _inputs(body)
-    dimensions = _dimensions(body, model)
+    body = read_json_body(call)
+    model = read_model(call, body)
+    inputs = _read_inputs(body)
+    dimensions = _read_dimensions(body, model)
     as_base64 = body.get("encoding_format") == "base64"
     data = [
-        {"object": "embedding", "index": index, "embedding": _vector(one, dimensions, as_base64=as_base64)}
+        {
+            "object": "embedding",
+            "index": index,
+            "embedding": _make_vector(one, dimensions, as_base64=as_base64),
+        }
         for index, one in enumerate(inputs)
     ]
     total = sum(tokens.count(one) if isinstance(one, str) else len(one) for one in inputs)
@@ -37,7 +41,7 @@ def answer_embeddings(call: Call) -> Answer:
     return Answer(pieces=(encode(answer),), headers=headers(total), counted="embeddings")
 
 
-def _inputs(body: Mapping[str, Any]) -> list[Any]:
+def _read_inputs(body: Mapping[str, Any]) -> list[Any]:
     given = body.get("input")
     inputs = given if isinstance(given, list) and given and not isinstance(given[0], int) else [given]
     for one in inputs:
@@ -47,7 +51,7 @@ def _inputs(body: Mapping[str, Any]) -> list[Any]:
     return inputs
 
 
-def _dimensions(body: Mapping[str, Any], model: str) -> int:
+def _read_dimensions(body: Mapping[str, Any], model: str) -> int:
     usual = 3072 if "large" in model else 1536
     wanted = body.get("dimensions", usual)
     if type(wanted) is not int or not 0 < wanted <= _MOST_DIMENSIONS:
@@ -57,7 +61,7 @@ def _dimensions(body: Mapping[str, Any], model: str) -> int:
     return wanted
 
 
-def _vector(text: str | list[int], dimensions: int, *, as_base64: bool) -> str | list[float]:
+def _make_vector(text: str | list[int], dimensions: int, *, as_base64: bool) -> str | list[float]:
     digest = hashlib.shake_256(encode(text)).digest(2 * dimensions)
     raw = [number - 32767.5 for number in struct.unpack(f"<{dimensions}H", digest)]
     length = math.sqrt(math.fsum(number * number for number in raw))

@@ -9,7 +9,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from llmcore_testing.simulator.chunks import pieces_of
+from llmcore_testing.simulator.chunks import split_text
 from llmcore_testing.simulator.common import new_id
 from llmcore_testing.simulator.endpoints.messages_refusals import refuse_request
 from llmcore_testing.simulator.faults import Fault
@@ -157,14 +157,14 @@ def rewrite(message: dict[str, Any], fault: Fault) -> dict[str, Any]:
 def make_events(message: Mapping[str, Any]) -> tuple[list[bytes], int]:
     """Return the events, and the index of the first one that shows how the answer ends."""
     if "content" not in message:
-        return [_event("surprise", {"type": "surprise", **message})], 1
+        return [_format_event("surprise", {"type": "surprise", **message})], 1
     usage = message.get("usage")
     start = {**message, "content": [], "stop_reason": None}
     if isinstance(usage, Mapping):
         start["usage"] = {**usage, "output_tokens": min(1, usage.get("output_tokens") or 0)}
     events = [
-        _event("message_start", {"type": "message_start", "message": start}),
-        _event("ping", {"type": "ping"}),
+        _format_event("message_start", {"type": "message_start", "message": start}),
+        _format_event("ping", {"type": "ping"}),
     ]
     for index, block in enumerate(message["content"]):
         events += _divide_block(index, block)
@@ -173,7 +173,11 @@ def make_events(message: Mapping[str, Any]) -> tuple[list[bytes], int]:
     last: dict[str, Any] = {"type": "message_delta", "delta": delta}
     if usage is not None:
         last["usage"] = usage
-    return [*events, _event("message_delta", last), _event("message_stop", {"type": "message_stop"})], end
+    return [
+        *events,
+        _format_event("message_delta", last),
+        _format_event("message_stop", {"type": "message_stop"}),
+    ], end
 
 
 def make_big_message(body: Mapping[str, Any], size: int) -> Answer:
@@ -213,11 +217,11 @@ def _fill_events(message: dict[str, Any], size: int) -> Iterator[bytes]:
     (first, ping, opening, *_), _end = make_events(message)
     yield from (first, ping, opening)
     for start in range(0, size, _BLOCK_BYTES):
-        yield _delta(0, {"type": "text_delta", "text": "x" * min(_BLOCK_BYTES, size - start)})
-    yield _event("content_block_stop", {"type": "content_block_stop", "index": 0})
+        yield _make_delta(0, {"type": "text_delta", "text": "x" * min(_BLOCK_BYTES, size - start)})
+    yield _format_event("content_block_stop", {"type": "content_block_stop", "index": 0})
     last = {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": message["usage"]}
-    yield _event("message_delta", last)
-    yield _event("message_stop", {"type": "message_stop"})
+    yield _format_event("message_delta", last)
+    yield _format_event("message_stop", {"type": "message_stop"})
 
 
 def _divide_block(index: int, block: Mapping[str, Any]) -> Iterator[bytes]:
@@ -228,27 +232,29 @@ def _divide_block(index: int, block: Mapping[str, Any]) -> Iterator[bytes]:
         "tool_use": {"input": {}},
     }
     opening = {**block, **empty.get(kind, {})}
-    yield _event(
+    yield _format_event(
         "content_block_start", {"type": "content_block_start", "index": index, "content_block": opening}
     )
     if kind == "text":
-        for piece in pieces_of(block["text"]):
-            yield _delta(index, {"type": "text_delta", "text": piece})
+        for piece in split_text(block["text"]):
+            yield _make_delta(index, {"type": "text_delta", "text": piece})
     elif kind == "thinking":
-        for piece in pieces_of(block["thinking"]):
-            yield _delta(index, {"type": "thinking_delta", "thinking": piece})
-        yield _delta(index, {"type": "signature_delta", "signature": block["signature"]})
+        for piece in split_text(block["thinking"]):
+            yield _make_delta(index, {"type": "thinking_delta", "thinking": piece})
+        yield _make_delta(index, {"type": "signature_delta", "signature": block["signature"]})
     elif kind == "tool_use":
-        for piece in ("", *pieces_of(encode(block["input"]).decode())):
-            yield _delta(index, {"type": "input_json_delta", "partial_json": piece})
-    yield _event("content_block_stop", {"type": "content_block_stop", "index": index})
+        for piece in ("", *split_text(encode(block["input"]).decode())):
+            yield _make_delta(index, {"type": "input_json_delta", "partial_json": piece})
+    yield _format_event("content_block_stop", {"type": "content_block_stop", "index": index})
 
 
-def _delta(index: int, delta: Mapping[str, Any]) -> bytes:
-    return _event("content_block_delta", {"type": "content_block_delta", "index": index, "delta": delta})
+def _make_delta(index: int, delta: Mapping[str, Any]) -> bytes:
+    return _format_event(
+        "content_block_delta", {"type": "content_block_delta", "index": index, "delta": delta}
+    )
 
 
-def _event(name: str, data: Mapping[str, Any]) -> bytes:
+def _format_event(name: str, data: Mapping[str, Any]) -> bytes:
     return b"event: " + name.encode() + b"\ndata: " + encode(data) + b"\n\n"
 
 

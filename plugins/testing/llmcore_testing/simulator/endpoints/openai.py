@@ -13,16 +13,16 @@ from llmcore_testing.simulator.refusals import refusal
 from llmcore_testing.simulator.routing import Group, Route
 from llmcore_testing.simulator.wire import RecordedRequest
 
-__all__ = ["GROUP", "ROUTES", "bearer_key"]
+__all__ = ["GROUP", "ROUTES", "read_bearer_key"]
 
 
-def bearer_key(request: RecordedRequest) -> str | None:
+def read_bearer_key(request: RecordedRequest) -> str | None:
     """Return the key of `Authorization: Bearer KEY`."""
     scheme, _, key = request.headers.get("authorization", "").partition(" ")
     return key.strip() or None if scheme.lower() == "bearer" else None
 
 
-GROUP: Final = Group(name="openai", key=bearer_key, refuse=refusal)
+GROUP: Final = Group(name="openai", key=read_bearer_key, refuse=refusal)
 
 ROUTES: Final = (
     Route("POST", "/v1/chat/completions", answer_chat, GROUP, chat=True),

@@ -6,8 +6,8 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from llmcore_testing.simulator.chunks import pieces_of
-from llmcore_testing.simulator.common import body_of, headers, model_of, new_id
+from llmcore_testing.simulator.chunks import split_text
+from llmcore_testing.simulator.common import headers, new_id, read_json_body, read_model
 from llmcore_testing.simulator.completions import complete
 from llmcore_testing.simulator.faults import Fault
 from llmcore_testing.simulator.refusals import invalid
@@ -22,8 +22,8 @@ _SUMMARY: Final = "The question is about this."
 
 def answer_responses(call: Call) -> Answer:
     """Answer a conversation of the Responses API."""
-    body = body_of(call)
-    model = model_of(call, body)
+    body = read_json_body(call)
+    model = read_model(call, body)
     if not body.get("input") and not body.get("prompt"):
         raise invalid(
             "Missing required parameter: 'input'.", param="input", code="missing_required_parameter"
@@ -195,12 +195,12 @@ def _list_item_events(index: int, item: Mapping[str, Any]) -> Iterator[tuple[str
     for at, part in enumerate(item.get("summary") or ()):
         place = {**ids, "summary_index": at}
         yield "response.reasoning_summary_part.added", {**place, "part": {**part, "text": ""}}
-        for piece in pieces_of(part["text"]):
+        for piece in split_text(part["text"]):
             yield "response.reasoning_summary_text.delta", {**place, "delta": piece}
         yield "response.reasoning_summary_text.done", {**place, "text": part["text"]}
         yield "response.reasoning_summary_part.done", {**place, "part": part}
     if item.get("type") == "function_call":
-        for piece in pieces_of(item.get("arguments") or ""):
+        for piece in split_text(item.get("arguments") or ""):
             yield "response.function_call_arguments.delta", {**ids, "delta": piece}
         yield "response.function_call_arguments.done", {**ids, "arguments": item.get("arguments")}
     for at, part in enumerate(item.get("content") or () if item.get("type") == "message" else ()):
@@ -208,7 +208,7 @@ def _list_item_events(index: int, item: Mapping[str, Any]) -> Iterator[tuple[str
         name = "refusal" if part["type"] == "refusal" else "output_text"
         text = part.get("refusal") or part.get("text") or ""
         yield "response.content_part.added", {**place, "part": part}
-        for piece in pieces_of(text):
+        for piece in split_text(text):
             yield f"response.{name}.delta", {**place, "delta": piece}
         yield f"response.{name}.done", {**place, "refusal" if name == "refusal" else "text": text}
         yield "response.content_part.done", {**place, "part": part}

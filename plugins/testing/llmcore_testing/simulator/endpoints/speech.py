@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from llmcore_testing.simulator.common import body_of, headers, model_of
+from llmcore_testing.simulator.common import headers, read_json_body, read_model
 from llmcore_testing.simulator.refusals import Refused, invalid
 from llmcore_testing.simulator.routing import Call
-from llmcore_testing.simulator.sounds import Codec, in_pieces
+from llmcore_testing.simulator.sounds import Codec, split_audio
 from llmcore_testing.simulator.wire import Answer
 
 __all__ = ["VOICES", "answer_speech"]
@@ -24,13 +24,13 @@ _SPEEDS: Final = (0.25, 4.0)
 
 def answer_speech(call: Call) -> Answer:
     """Speak the input."""
-    body = body_of(call)
-    model_of(call, body)
+    body = read_json_body(call)
+    read_model(call, body)
     text, form, speed = _read_request(body)
     codec = Codec(form, 48_000 if form == "opus" else _RATE)
     audio = call.settings.synthesizer.speak(text, codec, speed=speed, sized=False)
     return Answer(
-        pieces=tuple(in_pieces(audio)),
+        pieces=tuple(split_audio(audio)),
         content_type=codec.content_type,
         headers=headers(0),
         streamed=True,
@@ -43,21 +43,23 @@ def _read_request(body: Mapping[str, Any]) -> tuple[str, str, float]:
     if not isinstance(text, str):
         raise invalid("Field required: input.", param="input")
     if not text:
-        raise _unfit("string_too_short", "input", "String should have at least 1 character")
+        raise _make_validation_error("string_too_short", "input", "String should have at least 1 character")
     if len(text) > _MOST_CHARACTERS:
-        raise _unfit("string_too_long", "input", f"String should have at most {_MOST_CHARACTERS} characters")
+        raise _make_validation_error(
+            "string_too_long", "input", f"String should have at most {_MOST_CHARACTERS} characters"
+        )
     if voice not in VOICES and not (isinstance(voice, dict) and voice.get("id")):
-        raise _unfit("enum", "voice", f"Input should be {_join_names(VOICES)}")
+        raise _make_validation_error("enum", "voice", f"Input should be {_join_names(VOICES)}")
     form = body.get("response_format", "mp3")
     if form not in _FORMATS:
-        raise _unfit("enum", "response_format", f"Input should be {_join_names(_FORMATS)}")
+        raise _make_validation_error("enum", "response_format", f"Input should be {_join_names(_FORMATS)}")
     speed = body.get("speed", 1.0)
     if not isinstance(speed, int | float) or not _SPEEDS[0] <= speed <= _SPEEDS[1]:
-        raise _unfit("less_than_equal", "speed", "Input should be from 0.25 to 4.0")
+        raise _make_validation_error("less_than_equal", "speed", "Input should be from 0.25 to 4.0")
     return text, form, speed
 
 
-def _unfit(kind: str, name: str, said: str) -> Refused:
+def _make_validation_error(kind: str, name: str, said: str) -> Refused:
     """Return the refusal in the words in which OpenAI repeats those of its validator."""
     return invalid(f"[{{'type': '{kind}', 'loc': ('body', '{name}'), 'msg': '{said}'}}]")
 
