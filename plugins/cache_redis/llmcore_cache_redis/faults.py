@@ -10,7 +10,7 @@ from redis.exceptions import ResponseError
 from llmcore.errors import CacheError, CacheUnavailable
 from llmcore_cache_redis.address import Target
 
-__all__ = ["Broken", "ReplyError", "find_refused_command", "refusal", "too_large"]
+__all__ = ["Broken", "ReplyError", "find_refused_command", "make_refusal", "make_too_large_error"]
 
 
 class ReplyError(ResponseError):  # type: ignore[misc, unused-ignore]
@@ -96,7 +96,7 @@ class _Refusal(NamedTuple):
     fix: str
 
 
-def refusal(error: ReplyError, target: Target, keys: str) -> CacheError:
+def make_refusal(error: ReplyError, target: Target, keys: str) -> CacheError:
     """Return our error for an error of the server.
 
     Args:
@@ -158,7 +158,7 @@ def _words(error: ReplyError, target: Target) -> _Refusal:
     return _Refusal(f"it answered with the error {code}", "a Redis server", "redis-cli -u ADDRESS ping")
 
 
-def too_large(size: int, limit: int) -> CacheError:
+def make_too_large_error(size: int, limit: int) -> CacheError:
     """Return the error for a value that is too large."""
     return CacheError(
         f"a value of {size:,} bytes is more than the cache takes",

@@ -11,7 +11,7 @@ from llmcore_cache_redis import values
 from llmcore_cache_redis.address import Address, parse
 from llmcore_cache_redis.diagnosis import find_unavailable
 from llmcore_cache_redis.drivers import Asynchronous, Blocking, Servers
-from llmcore_cache_redis.faults import Broken, ReplyError, refusal, too_large
+from llmcore_cache_redis.faults import Broken, ReplyError, make_refusal, make_too_large_error
 from llmcore_cache_redis.leases import Leases
 from llmcore_cache_redis.names import Names
 from llmcore_cache_redis.operations import Operations, first_look, writing
@@ -65,7 +65,7 @@ class RedisCache:
     def set(self, key: str, value: bytes, ttl: float | None = None) -> None:
         """See `CacheProvider.set`."""
         if len(value) > self._max_value:
-            raise too_large(len(value), self._max_value)
+            raise make_too_large_error(len(value), self._max_value)
         name = self._names.of(key)
         if len(value) > _SMALL or self._try_at_once(name, writing(name, value, ttl)) != b"OK":
             self._run(self._operations.set(name, value, ttl))
@@ -142,7 +142,7 @@ class RedisCache:
     async def aset(self, key: str, value: bytes, ttl: float | None = None) -> None:
         """See `CacheProvider.set`."""
         if len(value) > self._max_value:
-            raise too_large(len(value), self._max_value)
+            raise make_too_large_error(len(value), self._max_value)
         name = self._names.of(key)
         if len(value) > _SMALL or await self._atry_at_once(name, writing(name, value, ttl)) != b"OK":
             await self._arun(self._operations.set(name, value, ttl))
@@ -247,7 +247,7 @@ class RedisCache:
     def _explain(self, error: Broken | ReplyError) -> CacheError:
         if isinstance(error, Broken):
             return error.fault(self._target.shown)
-        return refusal(error, self._target, self._names.pattern)
+        return make_refusal(error, self._target, self._names.pattern)
 
 
 def _check(options: RedisOptions) -> None:

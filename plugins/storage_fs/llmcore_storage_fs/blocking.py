@@ -145,7 +145,7 @@ class BlockingFs:
             try:
                 return self._root.save_if(parts, content, etag)
             except FileNotFoundError:  # the folder does not exist
-                raise_unchained(faults.changed(parts, there=False))
+                raise_unchained(faults.make_changed_error(parts, there=False))
 
         return self._translate_errors(key, save, writing=True)
 
@@ -165,7 +165,7 @@ class BlockingFs:
             if self._translate_errors(target, done, writing=True):
                 return
             # Another process has deleted the source, which the next check reports, or the target's folder.
-        raise faults.unstable(target, self._root.path)
+        raise faults.make_unstable_error(target, self._root.path)
 
     def _translate_errors(self, key: str, work: Callable[[], T], *, writing: bool = False) -> T:
         try:
@@ -173,7 +173,7 @@ class BlockingFs:
         except OSError as error:
             raise_unchained(faults.translate(error, key, self._root.path, writing=writing))
         except UnicodeError:
-            raise_unchained(faults.unencodable(key, self._root.path))
+            raise_unchained(faults.make_unencodable_error(key, self._root.path))
 
 
 def _exists(work: Callable[[], object]) -> bool:

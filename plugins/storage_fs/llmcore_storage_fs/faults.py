@@ -21,12 +21,12 @@ __all__ = [
     "DENIED",
     "InFolder",
     "RootError",
-    "changed",
-    "exists",
     "is_absent",
+    "make_changed_error",
+    "make_exists_error",
+    "make_unencodable_error",
+    "make_unstable_error",
     "translate",
-    "unencodable",
-    "unstable",
 ]
 
 DENIED: Final = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
@@ -82,7 +82,7 @@ def translate(error: OSError, key: str, root: str, *, writing: bool) -> StorageE
     return _describe_error(error, where, writing=writing)
 
 
-def unencodable(key: str, root: str) -> StorageKeyError:
+def make_unencodable_error(key: str, root: str) -> StorageKeyError:
     """Return the error for a key with characters that this system's file names cannot contain."""
     return StorageKeyError(
         f"the key {key!a} cannot be encoded as a file name on this system",
@@ -92,7 +92,7 @@ def unencodable(key: str, root: str) -> StorageKeyError:
     )
 
 
-def exists(parts: Sequence[str]) -> StorageExists:
+def make_exists_error(parts: Sequence[str]) -> StorageExists:
     """Return the error for a conditional save of a key that exists."""
     return StorageExists(
         f"a file is already stored under {'/'.join(parts)!a}",
@@ -101,7 +101,7 @@ def exists(parts: Sequence[str]) -> StorageExists:
     )
 
 
-def changed(parts: Sequence[str], *, there: bool) -> StorageChanged:
+def make_changed_error(parts: Sequence[str], *, there: bool) -> StorageChanged:
     """Return the error for a conditional save of a file with another ETag."""
     what = "another version" if there else "nothing"
     return StorageChanged(
@@ -111,7 +111,7 @@ def changed(parts: Sequence[str], *, there: bool) -> StorageChanged:
     )
 
 
-def unstable(key: str, root: str) -> StorageError:
+def make_unstable_error(key: str, root: str) -> StorageError:
     """Return the error for a file or folder that other processes delete and create all the time."""
     return StorageError(
         f"other processes delete and create {key!a} all the time",

@@ -240,7 +240,11 @@ def _make_condition(folder: Folder, parts: Parts, etag: str | None) -> Callable[
             described = None  # a folder is not a version of the file
         now = None if described is None else files.etag(described)
         if now != etag:
-            raise faults.exists(parts) if etag is None else faults.changed(parts, there=now is not None)
+            raise (
+                faults.make_exists_error(parts)
+                if etag is None
+                else faults.make_changed_error(parts, there=now is not None)
+            )
 
     return check
 

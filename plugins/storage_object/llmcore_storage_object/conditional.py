@@ -24,7 +24,7 @@ def save_if(bucket: Bucket, key: str, data: bytes, etag: str | None) -> Work[str
     """
     bucket.path(key)
     if not (yield from bucket.traits.has_conditions()):
-        raise faults.conditions_ignored(bucket.place)
+        raise faults.make_ignored_conditions_error(bucket.place)
     mode = "create" if etag is None else bucket.make_condition(etag)
     mark, doubt, refused = secrets.token_hex(16), False, False
     failure: Exception | None = None
@@ -46,9 +46,9 @@ def save_if(bucket: Bucket, key: str, data: bytes, etag: str | None) -> Work[str
     if doubt:
         if (ours := (yield from _select(bucket, key, mark))) is not None:
             return ours
-        raise faults.uncertain(key, bucket.place)
+        raise faults.make_uncertain_error(key, bucket.place)
     if refused or failure is None:
-        raise faults.exists(key) if etag is None else faults.changed(key)
+        raise faults.make_exists_error(key) if etag is None else faults.make_changed_error(key)
     raise failure
 
 

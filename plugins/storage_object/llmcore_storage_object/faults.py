@@ -29,23 +29,23 @@ from llmcore.types import Secret
 
 __all__ = [
     "ListError",
-    "changed",
-    "conditions_ignored",
-    "exists",
-    "file_there",
-    "folder_there",
     "get_status",
     "is_conflict",
     "is_missing_bucket",
     "is_never_done",
     "is_panic",
     "is_transient",
-    "key_nested",
-    "not_found",
-    "too_large",
+    "make_changed_error",
+    "make_exists_error",
+    "make_file_error",
+    "make_folder_error",
+    "make_ignored_conditions_error",
+    "make_nested_key_error",
+    "make_not_found_error",
+    "make_too_large_error",
+    "make_uncertain_error",
+    "make_unstable_error",
     "translate",
-    "uncertain",
-    "unstable",
 ]
 
 _STATUS: Final = re.compile(r"status code: (\d{3})|status: (\d{3}),")
@@ -97,7 +97,7 @@ def translate(
                 expected="an existing bucket or container",
                 fix="create it with the vendor's tools, or correct the configuration",
             )
-        return not_found(key, where)
+        return make_not_found_error(key, where)
     reason = _format_error(text, secrets)
     if isinstance(error, InvalidPathError):
         return _make_unlistable_error(reason, place)
@@ -121,7 +121,7 @@ def translate(
     )
 
 
-def not_found(key: str, where: str) -> StorageNotFound:
+def make_not_found_error(key: str, where: str) -> StorageNotFound:
     """Return the error for a key that does not exist."""
     return StorageNotFound(
         f"nothing is stored under {key!a}",
@@ -131,7 +131,7 @@ def not_found(key: str, where: str) -> StorageNotFound:
     )
 
 
-def exists(key: str) -> StorageExists:
+def make_exists_error(key: str) -> StorageExists:
     """Return the error for a conditional save of a key that exists."""
     return StorageExists(
         f"a file is already stored under {key!a}",
@@ -140,7 +140,7 @@ def exists(key: str) -> StorageExists:
     )
 
 
-def changed(key: str) -> StorageChanged:
+def make_changed_error(key: str) -> StorageChanged:
     """Return the error for a conditional save of a file with another ETag."""
     return StorageChanged(
         f"another version, or nothing, is stored under {key!a}",
@@ -149,7 +149,7 @@ def changed(key: str) -> StorageChanged:
     )
 
 
-def uncertain(key: str, place: str) -> StorageError:
+def make_uncertain_error(key: str, place: str) -> StorageError:
     """Return the error for a conditional save with an unknown outcome."""
     return StorageError(
         f"it is not known whether {key!a} was saved: the answer was lost, and the object has changed or cannot be read",
@@ -159,7 +159,7 @@ def uncertain(key: str, place: str) -> StorageError:
     )
 
 
-def conditions_ignored(place: str) -> StorageError:
+def make_ignored_conditions_error(place: str) -> StorageError:
     """Return the error for a server that ignores conditions."""
     return StorageError(
         "this server ignores the conditions of a save (If-None-Match, If-Match): nothing was saved",
@@ -169,7 +169,7 @@ def conditions_ignored(place: str) -> StorageError:
     )
 
 
-def folder_there(key: str) -> StorageKeyError:
+def make_folder_error(key: str) -> StorageKeyError:
     """Return the error for a key that another key excludes, on a server that stores files in folders."""
     return StorageKeyError(
         f"the key {key!a} cannot be used: this server stores files in folders, and the key is a folder or below a file",
@@ -178,7 +178,7 @@ def folder_there(key: str) -> StorageKeyError:
     )
 
 
-def key_nested(key: str) -> StorageKeyError:
+def make_nested_key_error(key: str) -> StorageKeyError:
     """Return the error for a key that is the folder of another one, or below one."""
     return StorageKeyError(
         f"the key {key!a} cannot be used: it is the folder of an existing file, or below one",
@@ -187,7 +187,7 @@ def key_nested(key: str) -> StorageKeyError:
     )
 
 
-def too_large(key: str, place: str, size: int, most: int) -> StorageError:
+def make_too_large_error(key: str, place: str, size: int, most: int) -> StorageError:
     """Return the error for an object that is too large for the memory."""
     return StorageError(
         f"the file {key!a} must have at most {most} bytes to be loaded in one piece, got {size}",
@@ -197,7 +197,7 @@ def too_large(key: str, place: str, size: int, most: int) -> StorageError:
     )
 
 
-def unstable(key: str, place: str) -> StorageError:
+def make_unstable_error(key: str, place: str) -> StorageError:
     """Return the error for an object that is replaced during each read."""
     return StorageError(
         f"the file {key!a} is replaced all the time: none of several reads returned a complete file",
@@ -207,7 +207,7 @@ def unstable(key: str, place: str) -> StorageError:
     )
 
 
-def file_there(key: str) -> StorageKeyError:
+def make_file_error(key: str) -> StorageKeyError:
     """Return the error for a folder with the key of a file."""
     return StorageKeyError(
         f"the folder {key!a} cannot be created: it is a file",

@@ -27,7 +27,7 @@ class Nesting:
         """
         with self._lock:
             if any(key.startswith(f"{other}/") or other.startswith(f"{key}/") for other in self._writing):
-                raise faults.key_nested(key)
+                raise faults.make_nested_key_error(key)
             self._writing.append(key)
         try:
             yield

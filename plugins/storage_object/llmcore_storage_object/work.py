@@ -127,7 +127,7 @@ class Bucket:
             return (yield from self._put_unless_below_file(key, work))
         with self._nesting.claim(key):
             if (yield from self._below_a_file(key)) or (yield from self._has_files_below(key)):
-                raise faults.key_nested(key)
+                raise faults.make_nested_key_error(key)
             return (yield from self._put_unless_below_file(key, work))
 
     def _put_unless_below_file(self, key: str, work: Work[T]) -> Work[T]:
@@ -147,7 +147,7 @@ class Bucket:
                 raise
         else:
             return done
-        raise faults.folder_there(key)
+        raise faults.make_folder_error(key)
 
     def load(self, key: str) -> Work[tuple[bytes, str]]:
         """Return the object's bytes and etag."""
@@ -155,7 +155,7 @@ class Bucket:
         for left in reversed(range(_READS)):
             found = yield ask("get", self.store, self.path(key))
             if found.meta["size"] > MAX_FILE_BYTES:
-                raise faults.too_large(key, self.place, found.meta["size"], MAX_FILE_BYTES)
+                raise faults.make_too_large_error(key, self.place, found.meta["size"], MAX_FILE_BYTES)
             try:
                 read = bytes((yield ask("bytes", on=found))), self.etag(found.meta) or ""
             except Exception as error:
@@ -169,7 +169,7 @@ class Bucket:
                 self._digests = False  # two equal reads: this server's ETag is not a digest
                 return read
             before = read
-        raise faults.unstable(key, self.place)
+        raise faults.make_unstable_error(key, self.place)
 
     def _is_whole(self, data: bytes, etag: str) -> bool:
         """Return whether *data* matches the digest in *etag*, if it is one: a mixture of two versions matches neither."""
@@ -229,7 +229,7 @@ class Bucket:
     def make_folder(self, key: str) -> Work[None]:
         """Check that *key* is not a file. An object store has no folders, so nothing is created."""
         if (yield from self.exists(key)):
-            raise faults.file_there(key)
+            raise faults.make_file_error(key)
 
     def copy(self, source: str, target: str) -> Work[None]:
         """Copy the object inside of the store."""
@@ -250,7 +250,7 @@ class Bucket:
                 raise
         else:
             return
-        raise faults.not_found(source, f"{self.place}/{source}")
+        raise faults.make_not_found_error(source, f"{self.place}/{source}")
 
     def sign(self, key: str, expires_s: float, method: str) -> Work[str]:
         """Return a signed URL."""
@@ -291,7 +291,7 @@ class Bucket:
         if not (yield from self.traits.has_folders()):
             return
         if (yield from self._has_files_below(key)):
-            raise faults.folder_there(key)
+            raise faults.make_folder_error(key)
 
     def _has_files_below(self, key: str) -> Work[bool]:
         below = yield chunk(obstore.list(self.store, f"{self.path(key)}/", chunk_size=1))
@@ -313,7 +313,7 @@ class Bucket:
             else:
                 return
         yield from self.delete_object(key)
-        raise faults.folder_there(key)
+        raise faults.make_folder_error(key)
 
     def _below_a_file(self, key: str) -> Work[bool]:
         parts = key.split("/")

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from llmcore_testing.simulator.common import CONTEXT_LENGTH, DEFAULT_MODELS, body_of, headers, model_of
+from llmcore_testing.simulator.common import (
+    CONTEXT_LENGTH,
+    DEFAULT_MODELS,
+    headers,
+    read_json_body,
+    read_model,
+)
 from llmcore_testing.simulator.refusals import refusal
 from llmcore_testing.simulator.routing import Call, Group, Route
 from llmcore_testing.simulator.wire import Answer, encode
@@ -12,7 +18,7 @@ from llmcore_testing.simulator.wire import Answer, encode
 
 def _show(call: Call) -> Answer:
     """Ollama: describe one model."""
-    model_of(call, body_of(call))
+    read_model(call, read_json_body(call))
     info = {"general.architecture": "simulator", "simulator.context_length": CONTEXT_LENGTH}
     return _json({"details": {"family": "simulator"}, "model_info": info, "capabilities": ["completion"]})
 
