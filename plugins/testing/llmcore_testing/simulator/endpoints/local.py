@@ -15,6 +15,8 @@ from llmcore_testing.simulator.refusals import refusal
 from llmcore_testing.simulator.routing import Call, Group, Route
 from llmcore_testing.simulator.wire import Answer, encode
 
+__all__ = ["GROUP", "ROUTES"]
+
 
 def _show(call: Call) -> Answer:
     """Ollama: describe one model."""
