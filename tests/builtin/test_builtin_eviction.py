@@ -53,7 +53,7 @@ def zipf(count: int, population: int, *, seed: int = 7) -> list[str]:
 
 
 def hit_rate(cache: Any, keys: list[str]) -> float:
-    """Return the hit rate of the second half of *keys*. A miss is set, as an application would do."""
+    """Return the hit rate of the second half of *keys*. After a miss the key is set, as an application does."""
     hits = 0
     for number, key in enumerate(keys):
         if cache.get(key) is None:
@@ -263,7 +263,7 @@ def test_the_records_of_uses_are_small_and_private(tmp_path: Path) -> None:
 
 
 @given(st.lists(st.tuples(st.sampled_from(["add", "use", "drop", "evict"]), st.integers(0, 6)), max_size=200))
-def test_the_least_frequent_key_is_that_of_a_simple_model(steps: list[tuple[str, int]]) -> None:
+def test_the_least_frequent_key_equals_that_of_a_simple_model(steps: list[tuple[str, int]]) -> None:
     frequencies, age, turn = Frequencies(), 0, 0
     plain: dict[str, tuple[int, int, int]] = {}  # worth, turn, uses
     for step, number in steps:

@@ -1,4 +1,4 @@
-"""Texts use the field's words: no word of the project's first dialect, and each term of the glossary is where it says."""
+"""Texts use the words of the field, and no word of the project's first dialect."""
 
 from __future__ import annotations
 

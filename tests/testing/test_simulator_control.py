@@ -1,4 +1,4 @@
-"""How a test steers the simulated upstream: gate, waiting, reset, and the same from another process."""
+"""How a test controls the simulator: hold and release, waiting, reset, and the same from another process."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Each fault of the simulated upstream, as it looks from a plain connection."""
+"""Each fault of the simulator, seen from a plain connection."""
 
 from __future__ import annotations
 

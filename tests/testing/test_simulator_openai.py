@@ -1,4 +1,4 @@
-"""The simulated upstream as the real OpenAI client sees it."""
+"""The simulator with the real OpenAI client."""
 
 from __future__ import annotations
 

@@ -129,7 +129,7 @@ class Errors:
         )
 
     def incomplete(self, headers: Headers, partial: str) -> IncompleteReply:
-        """Return the error for an answer that ended before its end."""
+        """Return the error for an incomplete answer."""
         return IncompleteReply(
             f"{self._account.base_url}: the answer ended before its last event",
             provider="anthropic",

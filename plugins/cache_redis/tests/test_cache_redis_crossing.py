@@ -137,7 +137,7 @@ def test_one_cache_serves_several_event_loops_and_threads(server: RedisServer) -
 
 
 @pytest.mark.parametrize("by_hand", [False, True], ids=["ended_well", "closed_by_hand"])
-def test_an_event_loop_that_ends_takes_its_connections_along(server: RedisServer, *, by_hand: bool) -> None:
+def test_an_event_loop_that_ends_closes_its_connections(server: RedisServer, *, by_hand: bool) -> None:
     shared = cache(server.url)
 
     async def several() -> None:

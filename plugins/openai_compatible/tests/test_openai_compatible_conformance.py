@@ -1,4 +1,4 @@
-"""The conformance kit of language models, for each of the ten providers over HTTP against the simulated upstream."""
+"""The conformance kit of language models, for each of the ten providers over HTTP against the simulator."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Spoken by a server that we did not write, through the voice `openai`."""
+"""The voice `openai` against a third-party server."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def wait_for(port: int) -> None:
             return
 
 
-def test_a_text_comes_back_as_its_audio_sync_and_async(address: str) -> None:
+def test_a_text_is_spoken_sync_and_async(address: str) -> None:
     voice = OpenAIVoice(SpeechOptions(api_key=Secret("sk-right"), base_url=address))
     for speech in (voice.synthesize(TEXT), asyncio.run(voice.asynthesize(TEXT))):
         assert (speech.audio, speech.characters) == (AUDIO, len(TEXT))

@@ -75,7 +75,7 @@ class ObjectStorage:
         )
 
     def create_directory(self, key: str) -> None:
-        """See `FileSystemProvider.create_directory`. Nothing is made: here a folder is there with its files."""
+        """See `FileSystemProvider.create_directory`. This creates nothing: on an object store a folder exists with its files."""
         run(self._bucket.translate_errors(key, self._bucket.make_folder(key)))
 
     async def acreate_directory(self, key: str) -> None:
@@ -107,7 +107,7 @@ class ObjectStorage:
         return await arun(self._bucket.translate_errors(key, self._bucket.info(key)))
 
     def copy(self, source: str, target: str) -> None:
-        """See `StorageCopying.copy`. The bytes come through here where another ending calls for another content type."""
+        """See `StorageCopying.copy`. If the extension of the target requires another content type, the bytes are loaded and saved."""
         if _has_other_type(source, target):
             self.save_stream(target, self.load_stream(source))
         else:

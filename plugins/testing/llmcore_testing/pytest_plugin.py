@@ -24,7 +24,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.fixture
 def llmcore_simulator(request: pytest.FixtureRequest) -> Iterator[Simulator]:
-    """Start a simulated upstream of this test's own, and close it afterwards."""
+    """Start a simulator for this test, and close it afterwards."""
     from llmcore_testing.simulator import Simulator
 
     marker = request.node.get_closest_marker("llmcore_simulator")

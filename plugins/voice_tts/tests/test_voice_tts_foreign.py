@@ -84,7 +84,7 @@ def voice(address: str) -> Iterator[ElevenLabsVoice]:
     made.close()
 
 
-def test_a_text_comes_back_as_its_audio_sync_and_async(voice: ElevenLabsVoice) -> None:
+def test_a_text_is_spoken_sync_and_async(voice: ElevenLabsVoice) -> None:
     for speech in (voice.synthesize(TEXT), asyncio.run(voice.asynthesize(TEXT))):
         assert speech.audio == AUDIO
         assert (speech.format, speech.characters) == ("mp3", len(TEXT))

@@ -1,4 +1,4 @@
-"""The simulated upstream on the command line: `python -m llmcore_testing.simulator`."""
+"""The simulator on the command line: `python -m llmcore_testing.simulator`."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ __all__ = ["Connection", "Premises"]
 
 @dataclass(slots=True)
 class Premises:
-    """What all connections of one simulator share."""
+    """The shared state of all connections of one simulator."""
 
     service: Service
     script: Script
