@@ -1,4 +1,4 @@
-"""Prompts that `ask --save NAME` stores and `ask -t NAME` uses, one TOML file each in the user's configuration folder.
+"""Templates: prompts that `ask --save NAME` stores and `ask -t NAME` uses, one TOML file each in the user's configuration folder.
 
 A variable is a name in braces, `{text}`. Braces do not collide with JSON, where a quote, a space or a line end follows the
 brace, and the shell leaves them alone, while it would replace `$text` before llmcore sees it. `{{text}}` stands for `{text}`.
