@@ -263,7 +263,7 @@ def _make_model_error(target: Target, nearest_name: str, *, bare: bool) -> BadRe
         f"model must be a model of `{provider}`, got `{model}`",
         code="LC308",
         where="model",
-        expected=f"a model that `{provider}` knows, or one that is nothing like it",
+        expected=f"a known model of `{provider}`, or a name that is not similar to one",
         suggestion=nearest_name,
         notes=(f"if the server has `{model}`: {extra}",),
         fix=f'model="{nearest_name}"',

@@ -327,7 +327,7 @@ class Harmed(Good):
 
 
 class Broken(Harmed):
-    test_a_hostile_text_harms_nothing = None  # type: ignore[assignment]  # many forks, for those that it finds alone
+    test_a_hostile_text_is_spoken_or_rejected_without_harm = None  # type: ignore[assignment]  # many forks, for those that it finds alone
 
 
 class TestBoth(Good):

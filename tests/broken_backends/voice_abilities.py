@@ -306,7 +306,7 @@ class TestAble(VoiceConformance):
 
 
 class Broken(TestAble):
-    test_a_hostile_text_harms_nothing = None  # type: ignore[assignment]  # tested in voice.py
+    test_a_hostile_text_is_spoken_or_rejected_without_harm = None  # type: ignore[assignment]  # tested in voice.py
 
     __test__ = False
 

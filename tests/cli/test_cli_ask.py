@@ -161,7 +161,7 @@ def test_a_silent_server_ends_with_the_timeout(cli: CommandLine, upstream: Simul
 
 
 @pytest.mark.usefixtures("upstream")
-def test_the_key_shows_nowhere(cli: CommandLine) -> None:
+def test_the_key_is_never_shown(cli: CommandLine) -> None:
     for arguments in (["ask", "Hi"], ["ask", "--json", "Hi"], ["config", "check"]):
         done = cli(*arguments, KEY="sk-not-accepted-0123456789", LLMCORE_TRACEBACK="1")
         assert "sk-not-accepted" not in done.stdout + done.stderr

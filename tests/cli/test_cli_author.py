@@ -157,7 +157,7 @@ def test_check_searches_for_every_secret_of_the_options(cli: CommandLine) -> Non
     assert cli("plugins", "check", "acme", *given).returncode == 0, "a short secret can appear by chance"
     done = cli("plugins", "check", "acme", *given, "-o", "second=another-secret-key")
     assert done.returncode == 6
-    assert "test_the_key_shows_nowhere[sync-second]" in done.stdout
+    assert "test_the_key_is_never_shown[sync-second]" in done.stdout
     assert "address" in done.stdout
     assert "[sync-first]" not in done.stdout
     assert "secret-key" not in done.stdout + done.stderr

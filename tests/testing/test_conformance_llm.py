@@ -23,7 +23,7 @@ FOUND_BY = {
     "GuessesTooLittle": "input_tokens, but most_usage returned 1",
     "HalfAVariant": "name the asynchronous method acomplete",
     "HoldsOnToAbandonedStreams": "the connection is busy",
-    "KeepsItsKeyInTheOpen": "the key stands in the repr of: headers",
+    "KeepsItsKeyInTheOpen": "this repr shows the key: headers",
     "KnowsNoEnd": "the finish_reason must be 'stop', got None",
     "KnowsNoUsage": "input_tokens must be above 0",
     "LeavesCachedTokensOut": "input_tokens must include the cached tokens",
@@ -37,14 +37,14 @@ FOUND_BY = {
     "SaysAlwaysTheSame": "different questions had equal answers",
     "SaysItsCallsNumber": "assert 'Once more. (1)' == 'Once more. (2)'",
     "SendsPiecesForABody": "DecodeError",
-    "ShowsItsKey": "the key stands in the backend's repr",
+    "ShowsItsKey": "the backend's repr shows the key",
     "StreamsInOnePiece": "the whole answer came as one delta",
     "StreamsNoEnd": "the last delta must have the finish_reason",
     "StreamsStrings": "stream must yield Delta, got str",
     "StreamsTheTextSoFar": "the joined deltas differ from the answer",
     "StreamsUsageInEveryPiece": "exactly one delta must have usage, got 3",
     "TellsANumber": "most_usage must return a Usage or None, got int",
-    "TellsItsKeyInErrors": "the key stands in an error",
+    "TellsItsKeyInErrors": "an error contains the key",
 }
 
 

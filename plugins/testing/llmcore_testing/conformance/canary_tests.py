@@ -26,17 +26,17 @@ class CanaryTests(TimeTests):
         """Return a call that the backend probably rejects."""
         return self.make_call()
 
-    def test_the_key_shows_nowhere(self, canary: str | None, caplog: pytest.LogCaptureFixture) -> None:
+    def test_the_key_is_never_shown(self, canary: str | None, caplog: pytest.LogCaptureFixture) -> None:
         if canary is None:
             return
         provider = self.caller.provider
-        assert canary not in f"{provider!r} {provider!s}", "the key stands in the backend's repr"
+        assert canary not in f"{provider!r} {provider!s}", "the backend's repr shows the key"
         shown = {name for name, value in getattr(provider, "__dict__", {}).items() if canary in repr(value)}
-        assert not shown, f"the key stands in the repr of: {', '.join(sorted(shown))}"
+        assert not shown, f"this repr shows the key: {', '.join(sorted(shown))}"
         with caplog.at_level(logging.DEBUG):
             for call in (self.make_call(), self.make_odd_call()):
                 self._check_call(canary, call)
-        assert canary not in caplog.text, "the key stands in the log"
+        assert canary not in caplog.text, "the log shows the key"
 
     def _check_call(self, canary: str, call: Call) -> None:
         name, *args = call
@@ -44,6 +44,6 @@ class CanaryTests(TimeTests):
             result = self.call(name, *args)
         except LLMCoreError as error:
             text = "".join(traceback.format_exception(error)) + repr(vars(error))
-            assert canary not in text, "the key stands in an error"
+            assert canary not in text, "an error contains the key"
         else:
-            assert canary not in repr(result), "the key stands in a result"
+            assert canary not in repr(result), "a result contains the key"

@@ -62,7 +62,7 @@ class ForeignFiles(Abilities):
         listed = list(self.call("list_files"))
         assert listed == sorted(_OURS)
         for key in listed:
-            assert self.call("load", key) == key.encode(), "what is listed can be loaded"
+            assert self.call("load", key) == key.encode(), "a listed file must be loadable"
 
     def _plant_one(self, name: str) -> bool:
         """Plant *name*, then save files next to it; return False, with nothing saved, where it cannot be there."""

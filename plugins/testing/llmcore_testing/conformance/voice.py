@@ -62,7 +62,7 @@ class VoiceConformance(VoiceAbilities, HostileTexts, BrokenUpstream):
         return "synthesize", ""
 
     @pytest.mark.parametrize("text", _TEXTS.values(), ids=_TEXTS)
-    def test_a_text_becomes_audio_that_plays(self, text: str) -> None:
+    def test_the_audio_of_a_text_can_be_played(self, text: str) -> None:
         self._speak(text)
 
     @pytest.mark.usefixtures("no_threads")
@@ -77,11 +77,11 @@ class VoiceConformance(VoiceAbilities, HostileTexts, BrokenUpstream):
 
     def test_different_texts_sound_different(self) -> None:
         first, second = self._speak("One, two, three."), self._speak("It rains in the mountains today.")
-        assert first.audio != second.audio, "two texts sound the same"
+        assert first.audio != second.audio, "two different texts have the same audio"
 
-    def test_a_longer_text_takes_longer(self) -> None:
+    def test_a_longer_text_has_longer_audio(self) -> None:
         short, long = self._speak("Yes."), self._speak("Yes, and then once more: yes. " * 4)
-        assert len(long.audio) > len(short.audio), "the longer text was not spoken to its end"
+        assert len(long.audio) > len(short.audio), "the audio of the longer text must be longer"
         if short.duration_s is not None and long.duration_s is not None:
             assert long.duration_s > short.duration_s > 0
 
@@ -89,35 +89,35 @@ class VoiceConformance(VoiceAbilities, HostileTexts, BrokenUpstream):
         try:
             long = self._speak(self.long_text)
         except TextTooLong as error:
-            self._in_our_words(error)
+            self._check_error(error)
             return
         half = self._speak(self.long_text[: len(self.long_text) // 2])
         assert len(long.audio) > 1.5 * len(half.audio), "a part of the long text is missing"
 
-    def test_two_pieces_become_one_file_that_plays_as_long_as_both(self) -> None:
+    def test_joined_pieces_have_the_sum_of_their_durations(self) -> None:
         check_joined([self._speak("It rains."), self._speak("Take an umbrella, please!")])
 
     @pytest.mark.parametrize("text", ["", " ", "\n\t "], ids=["nothing", "space", "blank"])
-    def test_an_empty_text_is_refused(self, text: str) -> None:
+    def test_an_empty_text_is_rejected(self, text: str) -> None:
         self.fails((VoiceError, BadRequest), "synthesize", text)
 
-    def test_characters_are_those_of_the_text(self) -> None:
+    def test_characters_counts_the_text(self) -> None:
         text = "Twelve chars"
         speech = self._speak(text)
-        assert speech.characters in (0, len(text)), "Speech.characters counts what was spoken"
+        assert speech.characters in (0, len(text)), "Speech.characters must count the spoken characters"
 
-    def test_every_listed_voice_is_known_by_its_id(self) -> None:
+    def test_get_voice_info_returns_every_listed_voice(self) -> None:
         for listed in self._voices():
             told = self.call("get_voice_info", listed.voice_id)
             assert isinstance(told, VoiceInfo), (
-                f"get_voice_info returns a VoiceInfo, got {type(told).__name__}"
+                f"get_voice_info must return a VoiceInfo, got {type(told).__name__}"
             )
-            assert told.voice_id == listed.voice_id, "get_voice_info tells of another voice"
+            assert told.voice_id == listed.voice_id, "get_voice_info returned another voice"
             assert told.name == listed.name, "list_voices and get_voice_info disagree on the name"
 
-    def test_voices_are_listed_once_and_in_a_stable_order(self) -> None:
+    def test_list_voices_is_stable_and_without_duplicates(self) -> None:
         ids = [voice.voice_id for voice in self._voices()]
-        assert len(set(ids)) == len(ids), "a voice was listed twice"
+        assert len(set(ids)) == len(ids), "list_voices returned a voice twice"
         assert [voice.voice_id for voice in self._voices()] == ids, "the order changed between two calls"
 
     def test_the_first_and_the_last_voice_speak(self) -> None:
@@ -130,22 +130,22 @@ class VoiceConformance(VoiceAbilities, HostileTexts, BrokenUpstream):
     def test_an_unknown_voice_is_not_found(self, voice: str) -> None:
         self.fails(VoiceNotFound, "get_voice_info", voice)
         error = self.fails(VoiceNotFound, "synthesize", "Hello", voice)
-        self._in_our_words(error)
+        self._check_error(error)
 
     def test_settings_of_the_backend_are_accepted(self) -> None:
         if not self.settings:
             pytest.skip("the class names no `settings`")
         check(self.call("synthesize", "Hello there.", None, **self.settings))
 
-    def test_an_unknown_setting_is_refused_in_our_words_or_passed_over(self) -> None:
+    def test_an_unknown_setting_is_rejected_or_ignored(self) -> None:
         try:
             speech = self.call("synthesize", "Hello", None, no_such_setting=1)
         except LLMCoreError as error:
-            self._in_our_words(error)
+            self._check_error(error)
         else:
             check(speech)
 
-    def test_texts_spoken_at_once_are_not_mixed_up(self) -> None:
+    def test_concurrent_texts_get_their_own_audio(self) -> None:
         texts = [
             "One.",
             "One, two, three, four.",
@@ -155,23 +155,27 @@ class VoiceConformance(VoiceAbilities, HostileTexts, BrokenUpstream):
         for speech in spoken:
             check(speech)
         sizes = [len(speech.audio) for speech in spoken]
-        assert sizes[0] < sizes[1] < sizes[2], "a text got another one's audio"
-        assert sizes[3] < sizes[4] < sizes[5], "a text got another one's audio"
+        assert sizes[0] < sizes[1] < sizes[2], "concurrent calls got each other's audio"
+        assert sizes[3] < sizes[4] < sizes[5], "concurrent calls got each other's audio"
 
-    def _in_our_words(self, error: LLMCoreError) -> None:
+    def _check_error(self, error: LLMCoreError) -> None:
         __tracebackhide__ = True
-        assert error.message.strip(), "an error says what happened"
+        assert error.message.strip(), "the message of the error must not be empty"
         assert self.foreign(error) == [], "an SDK's error is chained: raise ours outside its `except` block"
 
     def _voices(self) -> list[VoiceInfo]:
         __tracebackhide__ = True
         voices = self.call("list_voices")
-        assert isinstance(voices, Sequence), f"list_voices returns a sequence, got {type(voices).__name__}"
-        assert voices, "there is no voice at all"
+        assert isinstance(voices, Sequence), (
+            f"list_voices must return a sequence, got {type(voices).__name__}"
+        )
+        assert voices, "there must be at least one voice"
         for voice in voices:
-            assert isinstance(voice, VoiceInfo), f"list_voices returns VoiceInfo, got {type(voice).__name__}"
-            assert voice.voice_id, "a voice has an id"
-            assert voice.name, "a voice has a name"
+            assert isinstance(voice, VoiceInfo), (
+                f"list_voices must return VoiceInfo, got {type(voice).__name__}"
+            )
+            assert voice.voice_id, "a voice must have an id"
+            assert voice.name, "a voice must have a name"
         return list(voices)
 
     def _speak(self, text: str, voice: str | None = None) -> Speech:

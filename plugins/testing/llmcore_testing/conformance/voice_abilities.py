@@ -38,9 +38,9 @@ class VoiceAbilities(Abilities):
         self.needs("stream_speech")
         traits = self._traits()
         pieces = self.collect("stream_speech", _TEXT)
-        assert pieces, "nothing was streamed"
+        assert pieces, "the stream was empty"
         for piece in pieces:
-            assert type(piece) is bytes, f"stream_speech yields bytes, got {type(piece).__name__}"
+            assert type(piece) is bytes, f"stream_speech must yield bytes, got {type(piece).__name__}"
         spoken = check(self.call("synthesize", _TEXT))
         audio = b"".join(pieces)
         kind = spoken.format if traits is None else traits.format
@@ -51,11 +51,11 @@ class VoiceAbilities(Abilities):
         )
 
     @of("stream_speech")
-    def test_a_stream_may_be_left(self) -> None:
+    def test_a_stream_can_be_closed_early(self) -> None:
         self.needs("stream_speech")
         assert len(self.collect("stream_speech", _TEXT, limit=1)) == 1
         assert self.collect("stream_speech", "And again."), (
-            "the backend does not stream after a stream was left"
+            "the backend must stream after a stream was closed early"
         )
 
     @of("stream_speech")
@@ -87,26 +87,26 @@ class VoiceAbilities(Abilities):
     # -- searches
 
     @of("search_voices")
-    def test_pages_hold_every_voice_once(self) -> None:
+    def test_the_pages_together_list_every_voice_once(self) -> None:
         self.needs("search_voices")
         found: list[str] = []
         after: str | None = None
         for _ in range(1000):
             page = self.call("search_voices", None, limit=2, after=after)
             assert isinstance(page, VoicePage), (
-                f"search_voices returns a VoicePage, got {type(page).__name__}"
+                f"search_voices must return a VoicePage, got {type(page).__name__}"
             )
-            assert len(page.voices) <= 2, f"asked for 2 voices, got {len(page.voices)}"
+            assert len(page.voices) <= 2, f"a page must have at most 2 voices, got {len(page.voices)}"
             found += [voice.voice_id for voice in page.voices]
             after = page.next
             if after is None:
                 break
-        assert after is None, "the pages have no end"
-        assert found, "there is no voice at all"
-        assert len(found) == len(set(found)), "a voice stands on two pages"
+        assert after is None, "the pages do not end"
+        assert found, "there must be at least one voice"
+        assert len(found) == len(set(found)), "a voice is on two pages"
 
     @of("search_voices")
-    def test_a_search_finds_by_name_and_finds_nothing_else(self) -> None:
+    def test_a_search_finds_matching_names_only(self) -> None:
         self.needs("search_voices")
         page = self.call("search_voices", None, limit=1)
         name = page.voices[0].name
@@ -114,23 +114,23 @@ class VoiceAbilities(Abilities):
         assert page.voices[0].voice_id in [voice.voice_id for voice in named.voices], (
             f"{name!r} was not found"
         )
-        nothing = self.call("search_voices", "no voice is called so", limit=5)
-        assert nothing.voices == (), "a search for what no voice is called found some"
+        nothing = self.call("search_voices", "a search for a missing name must be empty", limit=5)
+        assert nothing.voices == (), "a search for an unknown name must find nothing"
 
     # -- models
 
     @of("list_voice_models")
-    def test_models_are_listed_once_with_their_limits(self) -> None:
+    def test_list_voice_models_returns_distinct_models_with_limits(self) -> None:
         self.needs("list_voice_models")
         models = self.call("list_voice_models")
-        assert models, "there is no model at all"
+        assert models, "there must be at least one model"
         for model in models:
             assert isinstance(model, VoiceModel), (
-                f"list_voice_models returns VoiceModel, got {type(model).__name__}"
+                f"list_voice_models must return VoiceModel, got {type(model).__name__}"
             )
-            assert model.max_characters is None or model.max_characters > 0, "a limit is above 0, or None"
+            assert model.max_characters is None or model.max_characters > 0, "a limit must be above 0 or None"
         ids = [model.model_id for model in models]
-        assert len(ids) == len(set(ids)), "a model was listed twice"
+        assert len(ids) == len(set(ids)), "list_voice_models returned a model twice"
 
     # -- traits
 
@@ -139,14 +139,20 @@ class VoiceAbilities(Abilities):
         for settings in ({}, self.settings):
             traits = self._traits(settings)
             if traits is None:
-                pytest.skip("the backend tells no traits")
+                pytest.skip("voice_traits returned None")
             speech = check(self.call("synthesize", _TEXT, None, **settings))
-            assert traits.format == speech.format, "the traits tell another format than the speech has"
-            assert traits.sample_rate_hz in (None, speech.sample_rate_hz), "the traits tell another rate"
-            assert traits.voice in ("", speech.voice or traits.voice), "the traits tell another voice"
-            assert traits == self._traits(settings), "the traits change from one call to the next"
-            assert traits.concurrency >= 1, "a text has at least one request at a time"
-            assert traits.max_characters is None or traits.max_characters > 0, "a limit is above 0, or None"
+            assert traits.format == speech.format, "the traits have another format than the speech"
+            assert traits.sample_rate_hz in (None, speech.sample_rate_hz), (
+                "the traits have another sample rate than the speech"
+            )
+            assert traits.voice in ("", speech.voice or traits.voice), (
+                "the traits have another voice than the speech"
+            )
+            assert traits == self._traits(settings), "two calls of voice_traits returned different traits"
+            assert traits.concurrency >= 1, "max_concurrency must be at least 1"
+            assert traits.max_characters is None or traits.max_characters > 0, (
+                "a limit must be above 0 or None"
+            )
             for name, value in traits.identity.items():
                 assert isinstance(name, str), "identity holds texts"
                 assert isinstance(value, str), f"identity holds texts, `{name}` is a {type(value).__name__}"
@@ -155,27 +161,27 @@ class VoiceAbilities(Abilities):
     def test_a_backend_with_traits_accepts_context_arguments(self) -> None:
         traits = self._traits()
         if traits is None:
-            pytest.skip("the backend tells no traits")
+            pytest.skip("voice_traits returned None")
         told: dict[str, Any] = {"timeout_s": 30.0, "idle_s": 10.0}
         if traits.stitches:
             told |= {"previous_text": "Before.", "next_text": "After.", "previous_request_ids": ["unknown"]}
         check(self.call("synthesize", _TEXT, None, **told))
 
     @of("voice_traits")
-    def test_a_price_is_never_nothing_for_unknown_and_grows_with_the_text(self) -> None:
+    def test_a_price_grows_with_the_text_and_is_none_if_unknown(self) -> None:
         traits = self._traits()
         price = getattr(self.caller.provider, "speech_price", None)
         if traits is None or price is None:
-            pytest.skip("the backend tells no price")
+            pytest.skip("speech_price returned None")
         one, two = price(traits.model, 1000), price(traits.model, 2000)
         for cost in (one, two):
             assert cost is None or isinstance(cost, Decimal), (
-                f"a price is a Decimal, got {type(cost).__name__}"
+                f"speech_price must return a Decimal, got {type(cost).__name__}"
             )
         if one is not None and two is not None:
-            assert 0 <= one <= two, "a longer text costs less"
+            assert 0 <= one <= two, "a longer text must not cost less"
             if one:
-                assert price("no-such-model", 1000) is None, "the price of an unknown model is None"
+                assert price("no-such-model", 1000) is None, "the price of an unknown model must be None"
 
     # -- clones
 
@@ -192,10 +198,14 @@ class VoiceAbilities(Abilities):
         made = self.call(
             "clone_voice", "Conformance", list(self.samples), consent="ours", description="short"
         )
-        assert isinstance(made, VoiceInfo), f"clone_voice returns a VoiceInfo, got {type(made).__name__}"
+        assert isinstance(made, VoiceInfo), f"clone_voice must return a VoiceInfo, got {type(made).__name__}"
         assert self.call("get_voice_info", made.voice_id).voice_id == made.voice_id
-        assert self.call("delete_voice", made.voice_id) is True, "delete_voice tells that there was one"
-        assert self.call("delete_voice", made.voice_id) is False, "delete_voice tells that there was none"
+        assert self.call("delete_voice", made.voice_id) is True, (
+            "delete_voice must return True for an existing voice"
+        )
+        assert self.call("delete_voice", made.voice_id) is False, (
+            "delete_voice must return False for a missing voice"
+        )
 
     def _traits(self, settings: Mapping[str, Any] | None = None) -> VoiceTraits | None:
         __tracebackhide__ = True
@@ -207,6 +217,6 @@ class VoiceAbilities(Abilities):
         except LLMCoreError as error:
             pytest.fail(f"voice_traits refuses what synthesize takes: {error.message}")
         assert isinstance(traits, VoiceTraits), (
-            f"voice_traits returns VoiceTraits, got {type(traits).__name__}"
+            f"voice_traits must return VoiceTraits, got {type(traits).__name__}"
         )
         return traits

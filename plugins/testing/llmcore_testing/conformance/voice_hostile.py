@@ -54,7 +54,7 @@ class HostileTexts(Abilities):
 
     @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")
     @pytest.mark.parametrize("text", HOSTILE_TEXTS.values(), ids=HOSTILE_TEXTS)
-    def test_a_hostile_text_harms_nothing(self, text: str, tmp_path: Path) -> None:
+    def test_a_hostile_text_is_spoken_or_rejected_without_harm(self, text: str, tmp_path: Path) -> None:
         pipe = tmp_path / "pipe.wav"
         os.mkfifo(pipe)
         ended, said = _in_child(
@@ -102,7 +102,7 @@ def _in_child(work: Callable[[], str], pipe: Path, deadline_s: float) -> tuple[i
             if _is_read(pipe):
                 return 0, "the text made the backend open a file of this machine"
             if time.monotonic() > ends:
-                return 0, f"the text was neither spoken nor refused within {deadline_s:g} s"
+                return 0, f"the text was neither spoken nor rejected within {deadline_s:g} s"
             if select.select([reader], [], [], _LOOK_S)[0]:
                 piece = os.read(reader, 65536)
                 if not piece:
