@@ -26,6 +26,7 @@ COMMANDS = {
     "ask": "ask a language model once",
     "chat": "hold a conversation",
     "templates": "list, show and remove the prompts that ask --save stored",
+    "batch": "run a file of prompts, and resume it",
     "embed": "print the vectors of texts",
     "count": "count tokens, offline",
     "models": "list the models of a provider",

@@ -34,6 +34,12 @@ class BudgetLimits:
             found.extend(self._of_users.get(charge.user, ()))
         return found
 
+    def add(self, budget: Budget) -> None:
+        """Add *budget*; it replaces one for the same calls and period that was added before."""
+        limit = _make_limit(budget)
+        self._configured = [*(each for each in self._configured if each.scope != limit.scope), limit]
+        self.budgets = {**self.budgets, limit.scope: budget}
+
     def set_user_budgets(self, budgets: Iterable[Budget]) -> None:
         """Replace the budgets of users, each of which has `user` alone as its scope.
 

@@ -222,6 +222,11 @@ class Spending:
         self._limits.set_user_budgets(budgets)
         self._has_budgets |= bool(self._limits)
 
+    def add_budget(self, budget: Budget) -> None:
+        """Add a budget to those of the configuration, until the Core is closed."""
+        self._limits.add(budget)
+        self._has_budgets = True
+
     def refresh(self, *, ensure: bool = False) -> None:
         """Bring the file up to date before it is read: hits, rows of dead processes, and counters of our budgets."""
         self._hits.write()

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Generator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Generator, Mapping, Sequence
 from decimal import Decimal
-from typing import Any, Unpack, cast
+from typing import TYPE_CHECKING, Any, Unpack, cast
 
 from llmcore.calls.backend_call import call_backend
 from llmcore.calls.drivers import aiterate, arun, iterate, run
@@ -12,8 +12,10 @@ from llmcore.calls.pieces import convert_pieces
 from llmcore.calls.public_call import PUBLIC_CALL
 from llmcore.calls.steps import Act
 from llmcore.calls.texts import check_model
+from llmcore.errors import ProviderError
 from llmcore.ledger.prices import compute_cost, find_price, get_provider_cost
 from llmcore.llm.assembly import drop_empty
+from llmcore.llm.batch.client import BatchMethods
 from llmcore.llm.call import ChatCall
 from llmcore.llm.call_options import take_call_options
 from llmcore.llm.counting import CountMethods
@@ -40,10 +42,13 @@ from llmcore.pipeline.cache import peek
 from llmcore.process_bound import ProcessBound
 from llmcore.types import Delta, Reply, Usage, WireEvent
 
+if TYPE_CHECKING:
+    from llmcore.config.money import Budget
+
 __all__ = ["LLMClient"]
 
 
-class LLMClient(TextAnswers, EmbeddingMethods, CountMethods, ProcessBound):
+class LLMClient(TextAnswers, EmbeddingMethods, BatchMethods, CountMethods, ProcessBound):
     """Calls the configured language models. Each blocking method has an async version with the prefix `a`."""
 
     def __init__(self, models: Models, services: Services, *, refresh: float | None = None) -> None:
@@ -253,6 +258,18 @@ class LLMClient(TextAnswers, EmbeddingMethods, CountMethods, ProcessBound):
     ) -> Generator[Any, Any, None]:
         calls = self._prepare_body(body, api, options, streaming=True)
         return write_events(with_fallback(calls, self._services), api)
+
+    async def _send_body(
+        self, body: Mapping[str, Any], options: dict[str, Any], on_failure: Callable[[ProviderError], None]
+    ) -> Reply[Any]:
+        calls = self._prepare_body(body, "chat", cast("SendOptions", options), streaming=False)
+        for call in calls:
+            call.on_failure = on_failure
+        found = peek(calls[0], self._services)
+        return await arun(with_fallback(calls, self._services)) if found is None else found
+
+    def _add_budget(self, budget: Budget) -> None:
+        self._services.spending().add_budget(budget)
 
     def _list_models(self, provider: str | None) -> Act[list[str]]:
         backend = self._models.backend(provider)

@@ -149,6 +149,8 @@ class Call(msgspec.Struct, kw_only=True):
     """What the observers returned at the start."""
     has_emitted: bool = False
     """Whether the consumer has seen a piece: from then on there is no retry and no fallback."""
+    on_failure: Callable[[ProviderError], None] | None = None
+    """Called with each failure that is retried."""
     charge: Charge | None = None
     """The charge of the current attempt; `quote` and `sending` are of the same attempt."""
     quote: Any = None

@@ -19,12 +19,13 @@ def retry(call: Call, services: Services, proceed: Proceed) -> Generator[Any, An
         call.attempts += 1
         return proceed()
 
+    def is_allowed(error: ProviderError) -> bool:
+        if call.on_failure is not None:
+            call.on_failure(error)
+        return not call.has_emitted
+
     try:
-        return (
-            yield from with_retries(
-                attempt, services.policy, call.deadline, again=lambda _: not call.has_emitted
-            )
-        )
+        return (yield from with_retries(attempt, services.policy, call.deadline, again=is_allowed))
     except ProviderError as error:
         call.kind.explain(call, error)
         raise

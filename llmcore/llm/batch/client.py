@@ -1,0 +1,208 @@
+"""The methods of `core.llm` for batches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+from llmcore.errors import BadRequest, ProviderError
+from llmcore.llm.batch.items import Prepared, prepare
+from llmcore.types import Reply
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from llmcore.config.money import Budget
+    from llmcore.llm.batch.run import BatchRun
+
+__all__ = ["BatchMethods", "Lane"]
+
+Lane = Literal["now", "queue", "auto"]
+
+
+class BatchMethods:
+    """Runs of many requests."""
+
+    def batch(
+        self,
+        items: Iterable[Any],
+        *,
+        model: str | None = None,
+        lane: Lane = "now",
+        system: str | None = None,
+        concurrency: int | None = None,
+        user: str | None = None,
+        tags: str | Sequence[str] = (),
+        cache: bool | Literal["refresh"] = True,
+        budget: str | None = None,
+        **parameters: Any,
+    ) -> BatchRun:
+        """Return a run of *items*. Iterate it, with `for` or `async for`, to send them and get them as they finish.
+
+        Equal items are sent once, and items whose answers are cached are free. A malformed item, or one that the model
+        refuses, has an error and does not stop the run. The run is a file: `resume_batch(run.id)` continues it.
+
+        Args:
+            items: Prompts, lists of messages, dicts with `prompt` or `messages` and parameters, or lines of OpenAI's batch
+                files. They are read as far as the run needs them.
+            model: As in `chat`; items may name their own.
+            lane: "now" sends requests through the pipeline.
+            system: Instructions for items without any.
+            concurrency: A fixed number of requests in flight; None adapts it to the server.
+            user: As in `chat`, as are *tags* and *cache*.
+            tags: Recorded in the ledger.
+            cache: True, False or "refresh".
+            budget: The most that the run may cost, such as "5 USD"; it holds for all its parts, if it is resumed.
+            parameters: Parameters of the model for items that do not set them.
+
+        Raises:
+            BadRequest: An argument is not valid.
+        """
+        from llmcore.llm.batch.run import make_run_id, runs_folder
+
+        _check(items, lane, concurrency)
+
+        def read() -> Iterable[Prepared]:
+            return (prepare(index, item, parameters, system) for index, item in enumerate(items))
+
+        path = runs_folder() / f"{make_run_id()}.sqlite3"
+        options = {"model": model, "user": user, "tags": tags, "cache": cache}
+        return self.open_run(path, read, options, concurrency=concurrency, budget=budget)
+
+    abatch = batch
+
+    def resume_batch(
+        self,
+        run_id: str,
+        items: Iterable[Any] | None = None,
+        *,
+        model: str | None = None,
+        system: str | None = None,
+        concurrency: int | None = None,
+        user: str | None = None,
+        tags: str | Sequence[str] = (),
+        cache: bool | Literal["refresh"] = True,
+        budget: str | None = None,
+        **parameters: Any,
+    ) -> BatchRun:
+        """Return the run *run_id* again. What it has answered is not sent again, and every item is yielded.
+
+        Args:
+            run_id: `BatchRun.id`.
+            items: The items again; needed if the run had not read all of them. Only those that changed are sent again.
+            model: As in `batch`, as are all the others.
+            system: Instructions for items without any.
+            concurrency: A fixed number of requests in flight.
+            user: Recorded in the ledger.
+            tags: Recorded in the ledger.
+            cache: True, False or "refresh".
+            budget: The most that all parts of the run together may cost.
+            parameters: Parameters of the model.
+
+        Raises:
+            BadRequest: There is no such run.
+        """
+        from llmcore.llm.batch.run import find_run
+
+        path = find_run(run_id)
+        read = None
+        if items is not None:
+            _check(items, "now", concurrency)
+            given = items
+
+            def read() -> Iterable[Prepared]:
+                return (prepare(index, item, parameters, system) for index, item in enumerate(given))
+
+        options = {"model": model, "user": user, "tags": tags, "cache": cache}
+        return self.open_run(path, read, options, concurrency=concurrency, budget=budget)
+
+    def open_run(
+        self,
+        path: Path,
+        read: Callable[[], Iterable[Prepared]] | None,
+        options: Mapping[str, Any],
+        *,
+        concurrency: int | None = None,
+        budget: str | None = None,
+        max_failures: Callable[[int], float] | None = None,
+    ) -> BatchRun:
+        """Return the run in the file *path*, for commands that keep runs of their own.
+
+        Args:
+            path: The file; it is created at the first iteration.
+            read: Returns the items; None takes those in the file.
+            options: Arguments of `send`.
+            concurrency: As in `batch`.
+            budget: As in `batch`.
+            max_failures: Returns how many of a number of finished items may have failed.
+        """
+        from llmcore.llm.batch.run import BatchRun
+
+        tag = f"batch:{path.stem}"
+        tags = options.get("tags") or ()
+        given = {**options, "tags": (*((tags,) if isinstance(tags, str) else tags), tag)}
+        if budget is not None:
+            self._add_budget(_read_budget(budget, tag))
+
+        async def send(body: dict[str, Any], on_failure: Callable[[ProviderError], None]) -> Reply[Any]:
+            return await self._send_body(body, dict(given), on_failure)
+
+        return BatchRun(path, read, send, concurrency=concurrency, max_failures=max_failures)
+
+    def _add_budget(self, budget: Budget) -> None:
+        """Let *budget* hold for the calls that it covers."""
+        raise NotImplementedError
+
+    async def _send_body(
+        self, body: Mapping[str, Any], options: dict[str, Any], on_failure: Callable[[ProviderError], None]
+    ) -> Reply[Any]:
+        """Send one body of Chat Completions; *on_failure* is called with each failure that is retried."""
+        raise NotImplementedError
+
+
+def _read_budget(text: str, tag: str) -> Budget:
+    from llmcore.config.money import Budget
+    from llmcore.config.schema import BUDGETS_KEYS
+
+    reader = BUDGETS_KEYS["limit"]
+    try:
+        limit, unit = reader.read(text)
+    except (TypeError, ValueError):
+        pass
+    else:
+        return Budget(limit=limit, unit=unit, tag=tag)
+    raise BadRequest(
+        f"budget must be an amount, got {text!r}",
+        code="LC303",
+        where="budget",
+        expected=reader.expected,
+        fix='batch(items, budget="5 USD")',
+    )
+
+
+def _check(items: object, lane: object, concurrency: object) -> None:
+    if isinstance(items, str | bytes | Mapping) or not isinstance(items, Iterable):
+        raise BadRequest(
+            f"items must be an iterable of prompts, messages or dicts, got {type(items).__name__}",
+            code="LC303",
+            where="items",
+            expected="a list, a generator, ...",
+            fix='batch(["Hello", "Good day"])',
+        )
+    if lane != "now":
+        raise BadRequest(
+            f'lane must be "now", got {lane!r}',
+            code="LC303",
+            where="lane",
+            expected='"now"',
+            fix='batch(items, lane="now")',
+        )
+    whole = isinstance(concurrency, int) and not isinstance(concurrency, bool) and concurrency >= 1
+    if concurrency is not None and not whole:
+        raise BadRequest(
+            f"concurrency must be a whole number from 1, got {concurrency!r}",
+            code="LC303",
+            where="concurrency",
+            expected="a number of requests, or None",
+            fix="batch(items, concurrency=16)",
+        )

@@ -1,0 +1,108 @@
+"""The items of a batch: what an application passes, and what it gets back."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, NamedTuple
+
+import msgspec
+
+from llmcore.errors import BadRequest, LLMCoreError
+from llmcore.types import Reply
+
+__all__ = ["BatchItem", "Prepared", "make_body", "make_key", "prepare"]
+
+_encode: Final = msgspec.json.Encoder(order="sorted").encode
+_OWN: Final = frozenset({"id", "prompt"})
+"""Fields of an item that are not parameters of the request."""
+
+
+class BatchItem(msgspec.Struct, frozen=True, kw_only=True):
+    """A finished item: it has either a reply or an error."""
+
+    index: int
+    """Its position in the input, from 0."""
+    id: str | None = None
+    """The `id` of a dict; None without one."""
+    reply: Reply[Any] | None = None
+    error: LLMCoreError | None = None
+
+
+class Prepared(NamedTuple):
+    """An item that was read."""
+
+    position: int
+    id: str | None
+    body: dict[str, Any] | None
+    """A request body of Chat Completions; None if the item is malformed."""
+    error: BadRequest | None = None
+
+
+def prepare(index: int, item: Any, defaults: Mapping[str, Any], system: str | None) -> Prepared:
+    """Return *item* as a request body. A malformed item has an error, and does not stop the run."""
+    if isinstance(item, BadRequest):  # a line that could not be read
+        return Prepared(index, None, None, item)
+    try:
+        name = item.get("id", item.get("custom_id")) if isinstance(item, Mapping) else None
+        return Prepared(index, None if name is None else str(name), make_body(item, defaults, system))
+    except BadRequest as error:
+        error.where = error.where or f"item {index}"
+        return Prepared(index, None, None, error)
+
+
+def make_body(item: Any, defaults: Mapping[str, Any], system: str | None = None) -> dict[str, Any]:
+    """Return the request body of *item*.
+
+    Args:
+        item: A prompt, a list of messages, a dict with `prompt` or `messages` and parameters, or a line of OpenAI's batch
+            files, which has the body in `body`.
+        defaults: Parameters of items that do not set them.
+        system: Instructions for items without any.
+
+    Raises:
+        BadRequest: It is none of these.
+    """
+    given: dict[str, Any]
+    if isinstance(item, Mapping):
+        inner = item.get("body")
+        given = (
+            dict(inner)
+            if isinstance(inner, Mapping)
+            else {name: value for name, value in item.items() if name not in _OWN}
+        )
+        messages: Any = given.get("messages", item.get("prompt"))
+    else:
+        given, messages = {}, item
+    if isinstance(messages, str):
+        if not messages.strip():
+            raise BadRequest("the prompt is empty", code="LC303", expected="a text that is not empty")
+        messages = [{"role": "user", "content": messages}]
+    if isinstance(messages, str | bytes) or not isinstance(messages, Sequence) or not messages:
+        raise BadRequest(
+            f"an item must be a prompt, messages or a dict, got {type(item).__name__}",
+            code="LC303",
+            expected='a text, a list of messages, or a dict with "prompt" or "messages"',
+        )
+    messages = list(messages)
+    if system is not None and not any(
+        isinstance(message, Mapping) and message.get("role") in {"system", "developer"}
+        for message in messages
+    ):
+        messages.insert(0, {"role": "system", "content": system})
+    return {**defaults, **given, "messages": messages}
+
+
+def make_key(body: Mapping[str, Any]) -> bytes:
+    """Return what is equal for equal requests: those are sent once.
+
+    Raises:
+        BadRequest: A value of the body is not JSON.
+    """
+    try:
+        return hashlib.sha256(_encode(body)).digest()
+    except (TypeError, ValueError, RecursionError) as error:
+        reason = str(error)
+    raise BadRequest(
+        f"the item is not JSON: {reason}", code="LC308", expected="texts, numbers, lists and dicts"
+    )

@@ -1,0 +1,45 @@
+"""How many requests are in flight: more while the server answers, half of them after a 429 (AIMD)."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Final
+
+__all__ = ["Pace"]
+
+_FIRST: Final = 8
+_MOST: Final = 256
+_PAUSE_S: Final = 1.0
+"""Refusals within this time of a cut belong to requests that were in flight at the cut."""
+
+
+class Pace:
+    """The concurrency of one run.
+
+    Args:
+        fixed: A fixed number of requests; None adapts to the server.
+        clock: Returns seconds that never go back.
+    """
+
+    def __init__(self, fixed: int | None = None, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self.limit = float(fixed or _FIRST)
+        """Requests that may be in flight."""
+        self._fixed = fixed is not None
+        self._clock = clock
+        self._ceiling = float(_MOST)
+        """Half-way back to where the server refused, the growth becomes slow."""
+        self._cut_at = float("-inf")
+
+    def grow(self) -> None:
+        """A request was answered: double with each round at first, then add one request with each round."""
+        if not self._fixed:
+            step = 1.0 if self.limit < self._ceiling else 1.0 / self.limit
+            self.limit = min(self.limit + step, float(_MOST))
+
+    def cut(self) -> None:
+        """The server refused a request because there were too many: halve."""
+        now = self._clock()
+        if not self._fixed and now - self._cut_at >= _PAUSE_S:
+            self._cut_at = now
+            self._ceiling = self.limit = max(1.0, self.limit / 2)

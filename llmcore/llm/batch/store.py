@@ -1,0 +1,230 @@
+"""A run as a file: what was asked, what was answered, and what is left to send."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import apsw
+import msgspec
+
+from llmcore.errors import LLMCoreError
+from llmcore.types import Reply
+
+__all__ = ["Counts", "RunStore", "Stored", "list_runs", "make_created"]
+
+_SCHEMA: Final = """
+    CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
+    CREATE TABLE IF NOT EXISTS items (
+        position INTEGER PRIMARY KEY,
+        id TEXT,
+        key BLOB,                    -- of `answers`; NULL for a malformed item
+        state TEXT NOT NULL,         -- pending, done or failed
+        body BLOB,                   -- JSON
+        error TEXT                   -- JSON: code, message
+    ) STRICT;
+    CREATE TABLE IF NOT EXISTS answers (
+        key BLOB PRIMARY KEY,
+        reply BLOB NOT NULL,         -- msgpack
+        cost INTEGER                 -- nano-dollars; NULL if unknown
+    ) STRICT, WITHOUT ROWID;
+"""
+_encode: Final = msgspec.msgpack.Encoder().encode
+_decode: Final = msgspec.msgpack.Decoder(Reply).decode
+_encode_json: Final = msgspec.json.encode
+
+
+class Stored(NamedTuple):
+    """An item of the file."""
+
+    position: int
+    id: str | None
+    key: bytes | None
+    state: str
+    body: dict[str, Any] | None
+    error: dict[str, Any] | None
+
+
+class Counts(NamedTuple):
+    """How far a run is."""
+
+    items: int = 0
+    done: int = 0
+    failed: int = 0
+    pending: int = 0
+    answers: int = 0
+    """Different requests that were answered: the others are duplicates of them."""
+
+
+class RunStore:
+    """The file of one run, which one process at a time may write.
+
+    Raises:
+        LLMCoreError: Another process has the run open.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._lock = os.open(path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(self._lock)
+            self._lock = -1
+        if self._lock < 0:
+            raise LLMCoreError(
+                f"the run {path.stem} is in use by another process",
+                code="LC320",
+                where=str(path),
+                expected="one process for each run",
+                fix=f"llmcore batch status {path.stem}",
+            )
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+        self._db = apsw.Connection(str(path))
+        self._db.set_busy_timeout(10_000)
+        self._db.execute("PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL")
+        self._db.execute(_SCHEMA)
+
+    def close(self) -> None:
+        """Close the file and let other processes have the run."""
+        if self._lock >= 0:
+            self._db.close()
+            os.close(self._lock)
+            self._lock = -1
+
+    # -- facts of the run
+
+    def get(self, name: str) -> str | None:
+        """Return a fact of the run."""
+        value: Any = self._db.execute("SELECT value FROM meta WHERE name = ?", (name,)).get
+        return None if value is None else str(value)
+
+    def set(self, **facts: str) -> None:
+        """Store facts of the run."""
+        self._db.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", list(facts.items()))
+
+    # -- items
+
+    def add(self, items: Iterable[tuple[int, str | None, bytes | None, dict[str, Any] | None]]) -> None:
+        """Store items as pending, in place of those at the same positions."""
+        rows = [
+            (position, name, key, None if body is None else _encode_json(body))
+            for position, name, key, body in items
+        ]
+        with self._db:
+            self._db.executemany(
+                "INSERT OR REPLACE INTO items (position, id, key, state, body) VALUES (?, ?, ?, 'pending', ?)",
+                rows,
+            )
+
+    def find(self, position: int) -> Stored | None:
+        """Return the item at *position*."""
+        rows = self._db.execute(
+            "SELECT position, id, key, state, body, error FROM items WHERE position = ?", (position,)
+        ).fetchall()
+        return _read_item(rows[0]) if rows else None
+
+    def iter_items(self) -> Iterator[Stored]:
+        """Yield all items in their order, a thousand at a time."""
+        last = -1
+        while True:
+            rows: list[Any] = self._db.execute(
+                "SELECT position, id, key, state, body, error FROM items WHERE position > ? ORDER BY position LIMIT 1000",
+                (last,),
+            ).fetchall()
+            if not rows:
+                return
+            for row in rows:
+                yield _read_item(row)
+            last = rows[-1][0]
+
+    def finish(
+        self,
+        answers: Iterable[tuple[bytes, Reply[Any], int | None]],
+        done: Iterable[int],
+        failed: Iterable[tuple[int, LLMCoreError]],
+    ) -> None:
+        """Store answers, and how items ended, in one transaction."""
+        with self._db:
+            self._db.executemany(
+                "INSERT OR REPLACE INTO answers VALUES (?, ?, ?)",
+                [(key, _encode(reply), cost) for key, reply, cost in answers],
+            )
+            self._db.executemany(
+                "UPDATE items SET state = 'done', error = NULL WHERE position = ?", [(each,) for each in done]
+            )
+            self._db.executemany(
+                "UPDATE items SET state = 'failed', error = ? WHERE position = ?",
+                [(_encode_json(_describe(error)).decode(), position) for position, error in failed],
+            )
+
+    def find_answer(self, key: bytes) -> Reply[Any] | None:
+        """Return the answer to the request *key*."""
+        data: bytes | None = self._db.execute("SELECT reply FROM answers WHERE key = ?", (key,)).get
+        return None if data is None else _decode(data)
+
+    def count(self) -> Counts:
+        """Return how far the run is."""
+        return _count(self._db)
+
+    def sum_cost(self) -> int:
+        """Return the sum of the known costs in nano-dollars."""
+        total: Any = self._db.execute("SELECT ifnull(sum(cost), 0) FROM answers").get
+        return int(total)
+
+
+def list_runs(folder: Path) -> list[tuple[str, dict[str, str], Counts]]:
+    """Return the id, the facts and the counts of each run in *folder*, the newest first. Runs in use are read, too."""
+    runs = []
+    for path in folder.glob("*.sqlite3"):
+        try:
+            db = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE)
+            db.set_busy_timeout(10_000)
+            facts: dict[Any, Any] = dict(_rows(db, "SELECT name, value FROM meta"))
+            runs.append((path.stem, facts, _count(db)))
+            db.close()
+        except apsw.Error:  # not a run, or one that begins at this moment
+            continue
+    return sorted(runs, key=lambda run: run[1].get("created", ""), reverse=True)
+
+
+def make_created() -> str:
+    """Return the time of now, for the fact `created`."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+
+
+def _count(db: apsw.Connection) -> Counts:
+    states: dict[Any, Any] = dict(_rows(db, "SELECT state, count(*) FROM items GROUP BY state"))
+    answers: Any = db.execute("SELECT count(*) FROM answers").get
+    return Counts(
+        sum(states.values()),
+        states.get("done", 0),
+        states.get("failed", 0),
+        states.get("pending", 0),
+        answers,
+    )
+
+
+def _read_item(row: Any) -> Stored:
+    position, name, key, state, body, error = row
+    return Stored(
+        position,
+        name,
+        key,
+        state,
+        None if body is None else msgspec.json.decode(body),
+        None if error is None else msgspec.json.decode(error),
+    )
+
+
+def _describe(error: LLMCoreError) -> dict[str, Any]:
+    return {"code": error.code, "message": error.message, "where": error.where, "class": type(error).__name__}
+
+
+def _rows(db: apsw.Connection, statement: str) -> list[Any]:
+    return db.execute(statement).fetchall()
