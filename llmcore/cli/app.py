@@ -50,10 +50,10 @@ def _run_command(arguments: list[str]) -> int:
     if name in parser.COMMANDS:
         namespace = parser.make_parser(name).parse_args(after, given)
         return int(namespace.run(namespace) or 0)
-    return _run_plugin_command(name, [*before, *after])
+    return _run_plugin_command(name, before, after)
 
 
-def _run_plugin_command(name: str, arguments: list[str]) -> int:
+def _run_plugin_command(name: str, before: list[str], after: list[str]) -> int:
     """Call the command *name* of a plugin."""
     from llmcore.errors import PluginNotFound
     from llmcore.plugins import Catalogue
@@ -66,9 +66,9 @@ def _run_plugin_command(name: str, arguments: list[str]) -> int:
         from llmcore.support.errors import raise_unchained
 
         names = [*parser.COMMANDS, *catalogue.list_names("commands")]
-        raise_unchained(make_command_error(name, arguments, names, error))
+        raise_unchained(make_command_error(name, after, names, error))
     with give_stdout():  # what the plugin's command prints is the answer
-        result = command(arguments)
+        result = command([*before, *after])
     return result if isinstance(result, int) else 0
 
 

@@ -6,18 +6,17 @@ import argparse
 import hashlib
 import json
 import shlex
-import sys
-import time
 from collections.abc import Callable, Iterator
 from itertools import islice, tee
 from pathlib import Path
 from typing import Any, Final
 
 from llmcore.cli.batch_files import Row, Writer, find_format, make_prompt, read_rows
+from llmcore.cli.batch_progress import Progress
 from llmcore.cli.misuse import UsageError
 from llmcore.cli.opening import open_core, parse_values
 from llmcore.cli.parser import make_action_adder
-from llmcore.cli.show import Paint, format_cost, format_seconds, note, print_json, put, render_table
+from llmcore.cli.show import Paint, format_cost, note, print_json, put, render_table
 from llmcore.cli.streams import get_stdout
 from llmcore.errors import BadRequest, LLMCoreError
 from llmcore.llm.batch.items import BatchItem, Prepared, prepare
@@ -26,8 +25,6 @@ from llmcore.llm.batch.store import RunStore, list_runs
 
 __all__ = ["configure"]
 
-_PAUSE_S: Final = 0.5
-"""Between two updates of the progress on a terminal; elsewhere twenty times as long."""
 _OPTIONS: Final = ("input", "output", "prompt", "column", "system", "model", "schema", "parameter")
 """What makes a run the same run, with the output."""
 
@@ -154,7 +151,7 @@ def _write(run: BatchRun, rows: Iterator[tuple[int, Row]], args: argparse.Namesp
     writer = Writer(args.output, find_format(args.output))
     errors: Any = None
     failed = 0
-    progress = _Progress()
+    progress = Progress()
     try:
         for item in run.results():
             row = next(row for number, row in rows if number == item.index)
@@ -197,47 +194,6 @@ def _make_error_line(row: Row, item: BatchItem) -> dict[str, Any]:
         "where": error.where,
         "input": row if isinstance(row, dict) else None,
     }
-
-
-class _Progress:
-    """How far the run is, on stderr: one line that changes on a terminal, and a line now and then elsewhere."""
-
-    def __init__(self) -> None:
-        self._is_terminal = sys.stderr.isatty()
-        self._began = self._shown_at = time.monotonic()
-        self._done = self._failed = self._cached = 0
-        self._cost: Any = 0
-
-    def count(self, item: BatchItem) -> None:
-        """Count a finished item, and show the progress if it is time."""
-        self._done += 1
-        if item.error is not None:
-            self._failed += 1
-        elif item.reply is not None:
-            self._cached += item.reply.cached
-            self._cost += item.reply.cost or 0
-        now = time.monotonic()
-        if now - self._shown_at >= (_PAUSE_S if self._is_terminal else 20 * _PAUSE_S):
-            self._shown_at = now
-            self._show(now)
-
-    def close(self) -> None:
-        """Erase the line."""
-        if self._is_terminal and self._shown_at != self._began:
-            sys.stderr.write("\r\x1b[K")
-            sys.stderr.flush()
-
-    def _show(self, now: float) -> None:
-        rate = self._done / max(now - self._began, 1e-9)
-        line = (
-            f"{self._done:,} done, {rate:,.1f} a second, {format_cost(self._cost)}, "
-            f"{self._cached / self._done:.0%} cached, {self._failed:,} failed, {format_seconds(now - self._began)}"
-        )
-        if self._is_terminal:
-            sys.stderr.write(f"\r\x1b[K{line}")
-            sys.stderr.flush()
-        else:
-            note(line)
 
 
 # -- runs

@@ -27,6 +27,7 @@ TESTED: Final[Mapping[str, Mapping[str, VersionRange]]] = {
         "msgspec": VersionRange("0.21", "0.23.0"),
         "platformdirs": VersionRange("4", "4.14.8"),
         "pluggy": VersionRange("1.6", "1.7.0"),
+        "pyarrow": VersionRange("18", "26.0.1"),
         "pytest": VersionRange("8", "9.2.0"),
         "tenacity": VersionRange("9.1.2", "9.2.1"),
         "tomlkit": VersionRange("0.13", "0.15.2"),

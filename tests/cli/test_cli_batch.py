@@ -95,6 +95,19 @@ def test_lines_of_openais_batch_files_get_result_lines(upstream: Simulator) -> N
     assert upstream.counts["requests"] == 1
 
 
+def test_parquet(upstream: Simulator) -> None:
+    from pyarrow import Table, parquet
+
+    parquet.write_table(
+        Table.from_pylist([{"n": number, "text": f"t{number % 2}"} for number in range(4)]), "in.parquet"
+    )
+    done = run("run", "in.parquet", "-o", "out.parquet", "--column", "text")
+    assert done.returncode == 0, done.stderr
+    rows = parquet.read_table("out.parquet").to_pylist()
+    assert [(row["n"], row["answer"][-2:]) for row in rows] == [(0, "t0"), (1, "t1"), (2, "t0"), (3, "t1")]
+    assert upstream.counts["requests"] == 2
+
+
 def test_stdin_and_stdout(upstream: Simulator) -> None:
     done = run("run", "-", "-o", "-", text='"a"\n{"prompt": "b"}\n')
     assert [json.loads(line)["answer"][-1] for line in done.stdout.splitlines()] == ["a", "b"]

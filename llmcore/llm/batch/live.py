@@ -30,7 +30,7 @@ __all__ = ["STOPPING", "LiveLane"]
 STOPPING: Final = (AuthenticationFailed, BudgetError, ConfigError, PluginError, QuotaExhausted)
 """Errors that every further request would meet, so they stop the run. Its items stay pending."""
 _AHEAD: Final = 4
-"""Finished items that nobody has taken, for each request in flight: then no new request is sent."""
+"""Finished items that wait for the reader, for each request in flight: then no new request is sent."""
 
 Send = Callable[[dict[str, Any], Callable[[ProviderError], None]], Awaitable[Reply[Any]]]
 """Sends a body, and calls the function with each failure that it retries."""
