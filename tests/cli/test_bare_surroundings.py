@@ -92,7 +92,7 @@ RUNS = [
     ["plugins", "check", "nothing"], ["plugins", "new", "thing", "--kind", "cache"], ["doctor", "--limit", "60s"], ["demo"],
     ["completion", "bash"], ["chat", "--list"], ["ask", "-c", "hi"], ["ask", "--save", "x", "hi"], ["ask", "-t", "x"],
     ["templates"], ["templates", "show", "x"], ["templates", "rm", "x"], ["logs"], ["logs", "1"], ["nothing"], ["config", "set", "cache.ttl", "1h"], ["config", "set", "--user", "cache.ttl", "1h"],
-    ["config", "init"], ["config", "init", "--user"],
+    ["config", "init"], ["config", "init", "--user"], ["batch", "list"],
 ]  # fmt: skip
 
 
