@@ -213,7 +213,7 @@ def _make_openai_line(row: Mapping[str, Any], item: BatchItem) -> dict[str, Any]
     reply, error = item.reply, item.error
     response = None
     if reply is not None:
-        from llmcore.llm.chat_format import complete_document
+        from llmcore.llm.documents import complete_document
 
         body = complete_document(reply, "chat").raw
         response = {"status_code": 200, "request_id": reply.request_id, "body": body}
