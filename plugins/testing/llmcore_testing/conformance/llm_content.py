@@ -81,6 +81,8 @@ class ContentTests(BrokenUpstream):
             return
         whole = self._answer(_LONG).usage
         told = [piece.usage for piece in self._collect(_LONG) if piece.usage is not None]
+        if whole.estimated or any(each.estimated for each in told):  # the server gave none
+            return
         assert [each.output_tokens for each in told] == [whole.output_tokens], (
             "usage of a stream must be that of complete"
         )
