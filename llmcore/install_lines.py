@@ -15,6 +15,7 @@ __all__ = ["FOLDERS", "find_foreign_llmcore", "make_install_line", "make_reinsta
 FOLDERS: Final[Mapping[str, str]] = {
     "llmcore-host": ".",
     "llmcore-anthropic": "plugins/anthropic",
+    "llmcore-any-llm": "plugins/any_llm",
     "llmcore-cache-memcached": "plugins/cache_memcached",
     "llmcore-cache-redis": "plugins/cache_redis",
     "llmcore-gateway": "plugins/gateway",
@@ -28,7 +29,10 @@ FOLDERS: Final[Mapping[str, str]] = {
 }
 """Every distribution of this project, and its folder in the repository."""
 
-_BUILDS_ON: Final[Mapping[str, str]] = {"llmcore-openai-compatible": "llmcore-openai-optimized"}
+_BUILDS_ON: Final[Mapping[str, str]] = {
+    "llmcore-any-llm": "llmcore-openai-optimized",
+    "llmcore-openai-compatible": "llmcore-openai-optimized",
+}
 """A plugin that builds on another one, which no package index has either."""
 
 _ROOT: Final = Path(__file__).parents[1]

@@ -12,7 +12,6 @@ from llmcore.support.text import notes_on_invisible
 
 __all__ = [
     "KNOWN",
-    "PLANNED",
     "describe_missing_table",
     "format_selector",
     "get_noun",
@@ -28,6 +27,7 @@ KNOWN: Final = {
     ("commands", "keys"): "llmcore-gateway",
     ("commands", "serve"): "llmcore-gateway",
     ("tables", "gateway"): "llmcore-gateway",
+    ("llm", "any_llm"): "llmcore-any-llm",
     ("llm", "anthropic"): "llmcore-anthropic",
     **{
         ("llm", name): "llmcore-openai-compatible"
@@ -46,9 +46,6 @@ KNOWN: Final = {
     ("voice", "openai"): "llmcore-openai-optimized",
 }  # fmt: skip
 """What this project's plugins offer, and the distribution that has each."""
-
-PLANNED: Final = frozenset({("llm", "any_llm")})
-"""Names reserved for plugins that are not written yet: a configuration may contain them, but no call can use them."""
 
 _NOUNS: Final = {"observers": "observer", "commands": "command", "tables": "table"}
 _ARTICLES: Final = {kind: "an " if kind in {"llm", "observers"} else "a " for kind in GROUPS.values()}
@@ -102,11 +99,6 @@ def make_not_found_error(
                 0, f"{package} {there.version} is installed, but its metadata does not offer `{wanted}`"
             )
             fix = make_reinstall_line(package, there.metadata, "--force-reinstall")
-    if (kind, short) in PLANNED and kind == "llm":
-        notes.append(
-            f"a server that speaks OpenAI's protocol is an instance: [llm.{short}] with "
-            'use = "openai", base_url and api_key'
-        )
     message = f"unknown {get_noun(kind)} `{name}`"
     return PluginNotFound(message, expected=expected, suggestion=nearest, notes=notes, fix=fix)
 

@@ -98,6 +98,13 @@ SUITES: Final = (
         companions=("llmcore_openai_optimized",),
     ),
     Suite(
+        "any_llm",
+        "llmcore_any_llm",
+        kits=("plugins/any_llm/tests/**/test_*_conformance.py",),
+        others=("plugins/any_llm/tests/**/test_*.py",),
+        companions=("llmcore_openai_optimized",),
+    ),
+    Suite(
         "anthropic",
         "llmcore_anthropic",
         kits=("plugins/anthropic/tests/**/test_*_conformance.py",),

@@ -11,7 +11,7 @@ from llmcore.errors import PluginError
 from llmcore.hookspecs import Provider
 from llmcore.interrupts import is_interrupt
 from llmcore.log import logger
-from llmcore.missing_plugin import KNOWN, PLANNED
+from llmcore.missing_plugin import KNOWN
 from llmcore.plugins import Catalogue
 
 __all__ = ["ModelNames", "get_known_names", "to_list"]
@@ -23,7 +23,7 @@ _BUILT_IN: Final = "echo"
 
 def get_known_names(kind: str, catalogue: Catalogue) -> frozenset[str]:
     """Return the provider names of *kind* that are installed, or reserved for one of our plugins."""
-    ours = {name for of_kind, name in (*KNOWN, *PLANNED) if of_kind == kind}
+    ours = {name for of_kind, name in KNOWN if of_kind == kind}
     return catalogue.list_claimed_names(kind) | ours
 
 

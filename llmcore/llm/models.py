@@ -17,7 +17,6 @@ from llmcore.errors import BadRequest, ConfigError, LLMCoreError, PluginError, P
 from llmcore.llm.countable import Countable, find_body, make_countable
 from llmcore.llm.key import KeyMaker, depends_on_state
 from llmcore.llm.request import EXTRA_BODY, check_parameter_names, normalise_extra_body
-from llmcore.missing_plugin import PLANNED
 from llmcore.support.errors import raise_unchained
 from llmcore.types import ChatRequest, EmbeddingRequest, TokenCount
 
@@ -26,7 +25,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Models", "Target", "count_request"]
 
-_PLANNED: Final = frozenset(name for kind, name in PLANNED if kind == "llm")
 _MOST: Final = 1024
 """Maximum number of names in memory."""
 
@@ -223,7 +221,7 @@ class Models:
         error.expected = ", ".join(f'"{each}:MODEL"' for each in providers)
         error.suggestion = nearest_name and f"{nearest_name}:{name.partition(':')[2]}"
         error.fix = f'model="{error.suggestion}"' if nearest_name else None
-        if nearest_name is None and (not provider or provider not in _PLANNED):
+        if nearest_name is None:
             error.notes += (
                 "a model with a colon in its name is written after its provider: provider:name:tag",
             )

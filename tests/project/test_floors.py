@@ -48,7 +48,10 @@ FOR_PLUGINS = {"contracts", "errors", "hookspecs", "support", "types", "units"}
 FOR_BUILTINS = FOR_PLUGINS | {"builtin", "log"}
 TESTING = "llmcore_testing"
 """The distribution of the simulator and the kits: it tests the host, so it may import any floor."""
-BUILDS_ON = {"llmcore_openai_compatible": "llmcore_openai_optimized"}
+BUILDS_ON = {
+    "llmcore_any_llm": "llmcore_openai_optimized",
+    "llmcore_openai_compatible": "llmcore_openai_optimized",
+}
 """A plugin that reuses the client of another one, so that no request logic is written twice."""
 OPEN_MODULES = frozenset({"account", "bounds", "client", "documents", "prices", "tokens"})
 """The modules of a plugin that others may build on."""
@@ -272,11 +275,16 @@ def test_a_contract_has_no_implementation(path: Path) -> None:
     assert not own, f"move these to llmcore/support/: {[node.name for node in own]}"
 
 
+IMPORT_NAMES = {"any_llm_sdk": "any_llm"}
+"""Distributions whose package has another name."""
+
+
 def _read_declared(pyproject: Path) -> set[str]:
     project = tomllib.loads(pyproject.read_text())["project"]
     extras = project.get("optional-dependencies", {}).values()
     names = [re.split(r"[^\w.-]", line, maxsplit=1)[0] for line in sum(extras, project["dependencies"])]
-    return {re.sub(r"[-_.]+", "_", name).lower() for name in names}
+    found = {re.sub(r"[-_.]+", "_", name).lower() for name in names}
+    return {IMPORT_NAMES.get(name, name) for name in found}
 
 
 @pytest.mark.parametrize("package", PACKAGES, ids=lambda package: package.name)

@@ -1,0 +1,94 @@
+"""Count, bound and price without any-llm, a key or the network."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from decimal import Decimal
+from ipaddress import ip_address
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import msgspec
+
+from llmcore.errors import BadRequest
+from llmcore.support.chat_bounds import get_answer_count, get_output_limit
+from llmcore.types import ChatRequest, EmbeddingLimits, Message, TokenCount, Usage
+from llmcore_any_llm.options import AnyLLMOptions
+from llmcore_any_llm.vendors import LOCAL, PRICES, VendorModel, split_model
+from llmcore_openai_optimized import bounds, prices, tokens
+
+__all__ = ["Offline"]
+
+_UNKNOWN: Final = ""
+"""In place of the model: the tokenizers of other vendors are not known here."""
+_ANY: Final = 100_000_000
+"""Far beyond the context length of any model."""
+_LIMITS: Final = EmbeddingLimits(max_texts=64)
+
+
+class Offline:
+    """Implement `TokenCounter`, `BodyCounter`, `PricingProvider`, `UsageBounds` and `EmbeddingBounds` of `llmcore.contracts`."""
+
+    def __init__(self, options: AnyLLMOptions) -> None:
+        self._options = options
+
+    def count_tokens(
+        self, content: str | Sequence[Message] | ChatRequest, model: str | None = None
+    ) -> TokenCount:
+        """See `TokenCounter.count_tokens`. The count is an estimate."""
+        del model
+        if isinstance(content, ChatRequest):
+            content = msgspec.structs.replace(content, model=_UNKNOWN)
+        return tokens.count(content, _UNKNOWN)
+
+    def count_body(self, body: Mapping[str, Any]) -> TokenCount:
+        """See `BodyCounter.count_body`."""
+        return tokens.count({**body, "model": _UNKNOWN})
+
+    def price(
+        self, model: str, usage: Usage, service_tier: str | None = None, *, at: datetime | None = None
+    ) -> Decimal | None:
+        """See `PricingProvider.price`. A vendor's list is for its own address, and an own server on this machine costs 0."""
+        target = self._split(model)
+        if target is None:
+            return None
+        if self._is_free(target.vendor):
+            return Decimal(0)
+        if target.vendor in LOCAL:
+            return None
+        vendor = PRICES.get(target.vendor, target.vendor)
+        return prices.price(target.model, usage, service_tier, at=at, vendor=vendor)
+
+    def most_usage(self, request: ChatRequest, *, exact: bool = False) -> Usage | None:  # noqa: ARG002 - no tokenizer
+        """See `UsageBounds.most_usage`."""
+        prompt = bounds.bound_prompt(msgspec.structs.replace(request, model=_UNKNOWN))
+        limit = get_output_limit(request.parameters)
+        target = self._split(request.model)
+        if target is not None and self._is_free(target.vendor):
+            prompt, limit = prompt or _ANY, limit or _ANY
+        if prompt is None or limit is None:
+            return None
+        answers = limit * get_answer_count(request.parameters)
+        return Usage(input_tokens=prompt, output_tokens=answers, cache_write_tokens=prompt, estimated=True)
+
+    def embedding_limits(self, model: str) -> EmbeddingLimits:  # noqa: ARG002 - the same for all
+        """See `EmbeddingBounds.embedding_limits`."""
+        return _LIMITS
+
+    def _is_free(self, vendor: str) -> bool:
+        return vendor in LOCAL and _is_loopback(self._options.api_base or "http://127.0.0.1")
+
+    def _split(self, model: str) -> VendorModel | None:
+        try:
+            return split_model(model, self._options.vendor)
+        except BadRequest:  # raised again when it is sent
+            return None
+
+
+def _is_loopback(url: str) -> bool:
+    try:
+        host = (urlsplit(url).hostname or "").removesuffix(".")
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,63 @@
+"""The providers of any-llm, called vendors here: `mistral` of `mistral:mistral-small-latest`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final, NamedTuple
+
+from llmcore.errors import BadRequest
+
+__all__ = ["LOCAL", "PRICES", "VENDORS", "VendorModel", "split_model"]
+
+VENDORS: Final = frozenset(
+    {
+        "anthropic", "atlascloud", "azure", "azureanthropic", "azureopenai", "bedrock", "cascadia", "cerebras", "cohere",
+        "dashscope", "databricks", "deepinfra", "deepseek", "edenai", "fireworks", "gemini", "github", "gmi", "groq",
+        "huggingface", "inception", "kenari", "liner", "llama", "llamacpp", "llamafile", "lmstudio", "meta", "minimax",
+        "mistral", "moonshot", "mzai", "nebius", "neosantara", "ollama", "openai", "openrouter", "otari", "ovhcloud",
+        "perplexity", "portkey", "qiniu", "requesty", "sagemaker", "sambanova", "telnyx", "together", "typesafe",
+        "vertexai", "vertexaianthropic", "vllm", "voyage", "watsonx", "xai", "zai",
+    }
+)  # fmt: skip
+"""Those of any-llm 1.40, so that names are known without importing it. A newer one is found when it is used."""
+
+LOCAL: Final = frozenset({"llamacpp", "llamafile", "lmstudio", "ollama", "vllm"})
+"""Programs of the user's own. On this machine their answers cost nothing."""
+
+PRICES: Final[Mapping[str, str]] = {
+    "azureopenai": "azure", "bedrock": "aws", "gemini": "google", "moonshot": "moonshotai", "vertexai": "google",
+    "xai": "x-ai",
+}  # fmt: skip
+"""The vendors that have another name in genai-prices."""
+
+
+class VendorModel(NamedTuple):
+    """A model of one vendor."""
+
+    vendor: str
+    model: str
+
+
+def split_model(name: str, default: str | None) -> VendorModel:
+    """Return vendor and model of *name*, such as "mistral:mistral-small-latest".
+
+    Args:
+        name: The name that the request gives.
+        default: The vendor of a model without one in front.
+
+    Raises:
+        BadRequest: There is no vendor.
+    """
+    head, colon, model = name.partition(":")
+    if colon and model and (default is None or head in VENDORS):
+        return VendorModel(head, model)
+    if default is not None:
+        return VendorModel(default, name)
+    raise BadRequest(
+        f"model must be a vendor of any-llm and a model, got `{name}`",
+        provider="any_llm",
+        code="LC308",
+        where="model",
+        expected='"VENDOR:MODEL", such as "mistral:mistral-small-latest", or `vendor` in [llm.any_llm]',
+        fix=f'model="any_llm:VENDOR:{name}"',
+    )

@@ -1,0 +1,76 @@
+"""Read answers of Chat Completions that another client received, as JSON documents. Does no I/O."""
+
+from __future__ import annotations
+
+import httpx2
+
+from llmcore.support.errors import raise_unchained
+from llmcore.types import ChatRequest, Delta, Reply
+from llmcore_openai_optimized.account import Account, Vendor
+from llmcore_openai_optimized.errors import AnswerError, Errors
+from llmcore_openai_optimized.reader import AnswerReader
+
+__all__ = ["DocumentReader"]
+
+
+class DocumentReader:
+    """Reads one answer, whole or in chunks, as leniently as the provider `openai` does."""
+
+    def __init__(self, request: ChatRequest, provider: str, address: str) -> None:
+        """Read the answer to *request*.
+
+        Args:
+            request: The request.
+            provider: The provider's name, for errors.
+            address: The server, for errors.
+        """
+        vendor = Vendor(name=provider, url=address, key_variables=("",))
+        account = Account(base_url=address, key=None, key_source="", vendor=vendor)
+        self._reader = AnswerReader(request, httpx2.Headers(), Errors(account))
+
+    @property
+    def is_done(self) -> bool:
+        """Whether the answer is complete."""
+        return self._reader.is_done
+
+    @property
+    def text(self) -> str | None:
+        """The text received so far; None if there is none."""
+        return self._reader.text
+
+    def feed_document(self, document: bytes) -> list[Delta]:
+        """Add the whole answer; return it as deltas.
+
+        Raises:
+            ProviderError: It is not an answer, or reports an error.
+        """
+        try:
+            return [*self._reader.feed(document), *self._reader.end()]
+        except AnswerError as error:
+            raise_unchained(error.error)
+
+    def feed_chunk(self, chunk: bytes) -> list[Delta]:
+        """Add a chunk of a stream; return its deltas.
+
+        Raises:
+            ProviderError: It is not a chunk, or reports an error.
+        """
+        try:
+            return self._reader.feed(b"data: " + chunk + b"\n\n")
+        except AnswerError as error:
+            raise_unchained(error.error)
+
+    def end(self) -> list[Delta]:
+        """Mark the end of a stream; return the remaining deltas.
+
+        Raises:
+            ProviderError: The answer is not complete.
+        """
+        try:
+            return self._reader.end()
+        except AnswerError as error:
+            raise_unchained(error.error)
+
+    def reply(self) -> Reply:
+        """Return the complete answer."""
+        return self._reader.reply()
