@@ -83,6 +83,12 @@ class TestMistral(Paid):
     name = "mistral"
     model = "mistral-small-latest"
 
+    @pytest.fixture(scope="class")
+    @classmethod
+    def upstream(cls) -> Iterator[Simulator]:
+        with Simulator(reports_usage=True) as simulator:
+            yield simulator
+
 
 class TestTogether(Paid):
     name = "together"

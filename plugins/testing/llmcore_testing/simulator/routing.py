@@ -19,6 +19,8 @@ class Settings:
     """The settings of a simulator."""
 
     api_keys: Collection[str] | None = None
+    reports_usage: bool = False
+    """Whether each stream ends with its usage."""
     needs_key: bool = True
     """Whether a request without a key is refused."""
     models: Sequence[str] | None = None

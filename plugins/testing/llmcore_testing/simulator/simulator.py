@@ -38,6 +38,7 @@ class Simulator:
     Args:
         port: 0 takes any that is free.
         api_keys: The only keys that are accepted; None accepts any that is not empty.
+        reports_usage: Whether a stream ends with its usage although the request did not ask for it, as Mistral's do.
         needs_key: Whether a request without a key is refused. A local server, such as Ollama, takes it.
         models: The only models that exist; None knows every name.
         latency_s: Seconds that every answer takes.
@@ -60,6 +61,7 @@ class Simulator:
         port: int = 0,
         api_keys: Collection[str] | None = None,
         needs_key: bool = True,
+        reports_usage: bool = False,
         models: Sequence[str] | None = None,
         latency_s: float = 0.0,
         reply: Scripted | None = None,
@@ -80,6 +82,7 @@ class Simulator:
         settings = Settings(
             api_keys=keys,
             needs_key=needs_key,
+            reports_usage=reports_usage,
             models=known,
             latency_s=latency_s,
             reply=reply,

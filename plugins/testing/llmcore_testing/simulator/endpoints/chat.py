@@ -31,7 +31,8 @@ def answer_chat(call: Call) -> Answer:
         completion = _apply_fault(completion, call.fault)
     if not body.get("stream"):
         return Answer(pieces=(encode(completion),), headers=spent, counted="chat" if whole else None)
-    include_usage = bool((body.get("stream_options") or {}).get("include_usage"))
+    asked = bool((body.get("stream_options") or {}).get("include_usage"))
+    include_usage = asked or call.settings.reports_usage
     events, end = make_stream_events(completion, include_usage=include_usage)
     return Answer(
         pieces=events,
