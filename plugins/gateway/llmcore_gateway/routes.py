@@ -11,6 +11,7 @@ from llmcore_gateway.exchange import Answer, Caller, Request, make_json
 from llmcore_gateway.faults import Refused
 from llmcore_gateway.gateway import Gateway
 from llmcore_gateway.llm_calls import LLMCall, read_body
+from llmcore_gateway.openapi import make_document
 from llmcore_gateway.speech import SpeechCall
 
 __all__ = ["ROUTES", "Route", "find_route", "make_call"]
@@ -48,6 +49,7 @@ ROUTES: Final[Mapping[str, Route]] = {
         Route("GET", "/health/live", is_public=True),
         Route("GET", "/health/ready", is_public=True),
         Route("GET", "/metrics"),
+        Route("GET", "/openapi.json"),
         Route("GET", "/v1/models"),
         Route("GET", "/v1/models/{id}"),
         Route("POST", "/v1/audio/speech"),
@@ -100,6 +102,8 @@ def make_call(gateway: Gateway, route: Route, body: bytes, caller: Caller) -> Ca
 
 def answer_directly(gateway: Gateway, route: Route, request: Request) -> Answer | None:
     """Return the answer of a route that sends nothing to a backend; None for any other."""
+    if route.path == "/openapi.json":
+        return make_json(make_document(ROUTES))
     if route.path == "/v1/models":
         models = [_describe(name) for name in gateway.models.list(request.caller)]
         return make_json({"object": "list", "data": models})

@@ -51,6 +51,7 @@ def test_once_a_key_exists_every_request_needs_one(gateway: Served, upstream: Si
     ("method", "path"),
     [
         ("GET", "/metrics"),
+        ("GET", "/openapi.json"),
         ("GET", "/v1/models"),
         ("GET", "/v1/models/fast"),
         ("POST", "/v1/audio/speech"),

@@ -1,0 +1,125 @@
+"""Clients of other projects against the gateway: `make clients` runs all of them, the suite those that are installed for it.
+
+Each client runs in a process of its own, with a simulated upstream and a gateway, through the same cases. `python -m
+tests.gateway_clients openai litellm` runs some of them; those from npm are installed in `.cache/gateway_clients` first. The exit
+code is 1 if a case failed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Final
+
+from llmcore_testing.simulator import Fault, Simulator
+from tests.kits import gateway_cases
+from tests.kits.gateway import MODEL, Served, make_config, serving
+
+PYTHON: Final = ("openai", "openai-async", "anthropic", "langchain-openai", "litellm", "llm")
+NPM: Final[Mapping[str, tuple[str, ...]]] = {
+    "npm-openai": ("openai@6",),
+    "npm-ai": ("ai@5", "@ai-sdk/openai-compatible@1", "zod@4"),
+}
+ROOT: Final = Path(__file__).parents[1]
+CALL: Final = {"tool_calls": [{"function": {"name": "weather", "arguments": {"city": "Oslo"}}}]}
+
+
+def prepare(case: str, upstream: Simulator) -> None:
+    """Make *upstream* answer what *case* asks for."""
+    if case == "tools":
+        upstream.replies(CALL)
+    elif case == "structured":
+        upstream.replies('{"name": "Oslo"}')
+    elif case == "429":
+        upstream.fail(Fault.status(429, retry_after=7), times=None)
+
+
+def check(case: str, upstream: Simulator) -> None:
+    """Check what the upstream received in *case*."""
+    if case == "images":
+        assert gateway_cases.PIXEL in str(upstream.requests[-1].body)
+    if case in {"chat", "stream"}:
+        assert upstream.requests[-1].body["model"] == MODEL
+
+
+def run_cases(names: list[str], run: Callable[[str, Served], None]) -> int:
+    """Run *names*, each with an upstream and a gateway of its own; print the outcomes; return how many failed."""
+    failed = 0
+    for case in names:
+        with tempfile.TemporaryDirectory() as folder, Simulator() as upstream:
+            prepare(case, upstream)
+            with serving(make_config(upstream, Path(folder))) as gateway:
+                if case == "wrong key":
+                    gateway.core.keys.create("ann")
+                try:
+                    run(case, gateway)
+                    check(case, upstream)
+                except Exception as error:  # noqa: BLE001 - the report of this client names it
+                    failed += 1
+                    print(f"  {case}: FAILED: {type(error).__name__}: {str(error)[:500]}")
+                else:
+                    print(f"  {case}: ok")
+    return failed
+
+
+def run_python(client: str) -> int:
+    """Run the cases of a client from PyPI; return how many failed."""
+    cases = gateway_cases.CLIENTS[client]()
+    return run_cases(list(cases), lambda case, gateway: cases[case](gateway.url))
+
+
+def run_npm(client: str) -> int:
+    """Install a client from npm and run its cases; return how many failed."""
+    folder = ROOT / ".cache" / "gateway_clients" / client
+    script = folder / "client.mjs"
+    if not (folder / "node_modules").is_dir():
+        folder.mkdir(parents=True, exist_ok=True)
+        options = ["--loglevel=error", "--no-audit", "--no-fund", "--no-save", "--no-package-lock"]
+        subprocess.run(["npm", "install", *options, "--prefix", str(folder), *NPM[client]], check=True)
+    script.write_bytes((ROOT / "tests" / "kits" / f"gateway_{client.replace('-', '_')}.mjs").read_bytes())
+
+    def run(case: str, gateway: Served) -> None:
+        done = subprocess.run(
+            ["node", str(script), case, f"{gateway.url}/v1"],
+            check=False,
+            capture_output=True,
+            text=True,
+            timeout=100,
+        )
+        if done.returncode:
+            raise AssertionError(done.stderr)
+
+    return run_cases(
+        ["chat", "stream", "tools", "structured", "images", "error", "429", "models", "wrong key"], run
+    )
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.gateway_clients", description=__doc__)
+    parser.add_argument("clients", nargs="*", help="default: all", metavar="CLIENT")
+    clients = parser.parse_args(arguments).clients or [*PYTHON, *NPM]
+    if len(clients) == 1:
+        client = clients[0]
+        os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
+        print(client)
+        return min(1, run_npm(client) if client in NPM else run_python(client))
+    with tempfile.TemporaryDirectory() as home:
+        codes = [
+            subprocess.run(
+                [sys.executable, "-m", "tests.gateway_clients", client],
+                cwd=ROOT,
+                env={**os.environ, "LLM_USER_PATH": home},
+                check=False,
+            ).returncode
+            for client in clients
+        ]
+    return max(codes)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
