@@ -26,6 +26,7 @@ NPM: Final[Mapping[str, tuple[str, ...]]] = {
     "npm-ai": ("ai@5", "@ai-sdk/openai-compatible@1", "zod@4"),
 }
 ROOT: Final = Path(__file__).parents[1]
+MODELS: Final = {"fast": f"openai:{MODEL}", "embed": "openai:text-embedding-3-small"}
 CALL: Final = {"tool_calls": [{"function": {"name": "weather", "arguments": {"city": "Oslo"}}}]}
 
 
@@ -53,7 +54,7 @@ def run_cases(names: list[str], run: Callable[[str, Served], None]) -> int:
     for case in names:
         with tempfile.TemporaryDirectory() as folder, Simulator() as upstream:
             prepare(case, upstream)
-            with serving(make_config(upstream, Path(folder))) as gateway:
+            with serving(make_config(upstream, Path(folder), models=MODELS)) as gateway:
                 if case == "wrong key":
                     gateway.core.keys.create("ann")
                 try:
@@ -94,9 +95,7 @@ def run_npm(client: str) -> int:
         if done.returncode:
             raise AssertionError(done.stderr)
 
-    return run_cases(
-        ["chat", "stream", "tools", "structured", "images", "error", "429", "models", "wrong key"], run
-    )
+    return run_cases(list(gateway_cases.CLIENTS["openai"]()), run)
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -81,6 +81,11 @@ def make_openai() -> Cases:
             answer = client.chat.completions.parse(model=MODEL, messages=QUESTION, response_format=City)
         assert answer.choices[0].message.parsed == City(name="Oslo")
 
+    def embed(url: str) -> None:
+        with open_client(url) as client:
+            answer = client.embeddings.create(model="embed", input=["One", "Two"])
+        assert [len(each.embedding) for each in answer.data] == [1536, 1536]
+
     def list_models(url: str) -> None:
         with open_client(url) as client:
             assert MODEL in {model.id for model in client.models.list()}
@@ -93,6 +98,7 @@ def make_openai() -> Cases:
         ),
         "structured": ask_for_city,
         "images": lambda url: ask(url, messages=PICTURE),
+        "embeddings": embed,
         "error": lambda url: expect(openai.BadRequestError, lambda: ask(url, messages=[])),
         "429": lambda url: _equal(
             expect(openai.RateLimitError, lambda: ask(url)).response.headers["retry-after"], "7"
@@ -142,27 +148,52 @@ def make_async_openai() -> Cases:
 
 
 def make_anthropic() -> Cases:
-    """Return the cases of Anthropic's SDK that need no model; the Messages API is not served by other providers yet."""
     import anthropic
+
+    tool: Any = {"name": "weather", "input_schema": PARAMETERS}
 
     def open_client(url: str) -> anthropic.Anthropic:
         return anthropic.Anthropic(base_url=url, api_key=KEY, max_retries=0)
 
-    def ask(url: str, messages: Any = QUESTION) -> Any:
+    def ask(url: str, **fields: Any) -> Any:
         with open_client(url) as client:
-            return client.messages.create(model=MODEL, max_tokens=50, messages=messages)
+            return client.messages.create(
+                **{"model": MODEL, "max_tokens": 50, "messages": QUESTION, **fields}
+            )
+
+    def stream(url: str) -> None:
+        with open_client(url) as client:
+            events = client.messages.stream(model=MODEL, max_tokens=50, messages=QUESTION)
+            with events as opened:
+                text = "".join(opened.text_stream)
+                message = opened.get_final_message()
+        assert text == ANSWER
+        assert message.stop_reason == "end_turn"
+        assert message.usage.output_tokens > 0
+
+    def call_tool(url: str) -> None:
+        (call,) = ask(url, tools=[tool]).content
+        assert (call.type, call.name, call.input) == ("tool_use", "weather", {"city": "Oslo"})
+
+    def show_picture(url: str) -> None:
+        source = {"type": "base64", "media_type": "image/png", "data": PIXEL}
+        content = [{"type": "text", "text": "What is this?"}, {"type": "image", "source": source}]
+        assert ask(url, messages=[{"role": "user", "content": content}]).content[0].text
 
     def count(url: str) -> None:
         with open_client(url) as client:
             assert client.messages.count_tokens(model=MODEL, messages=QUESTION).input_tokens > 0
 
-    def ask_for_model(url: str) -> None:
-        with open_client(url) as client:
-            client.messages.create(model="none", max_tokens=50, messages=QUESTION)
-
     return {
+        "chat": lambda url: _equal(ask(url).content[0].text, ANSWER),
+        "stream": stream,
+        "tools": call_tool,
+        "images": show_picture,
         "count": count,
-        "error": lambda url: expect(anthropic.NotFoundError, lambda: ask_for_model(url)),
+        "error": lambda url: expect(anthropic.NotFoundError, lambda: ask(url, model="none")),
+        "429": lambda url: _equal(
+            expect(anthropic.RateLimitError, lambda: ask(url)).response.headers["retry-after"], "7"
+        ),
         "wrong key": lambda url: expect(anthropic.AuthenticationError, lambda: ask(url)),
     }
 
@@ -171,7 +202,7 @@ def make_langchain() -> Cases:
     import openai
     import pydantic
     from langchain_core.messages import HumanMessage
-    from langchain_openai import ChatOpenAI
+    from langchain_openai import ChatOpenAI, OpenAIEmbeddings
 
     class City(pydantic.BaseModel):
         """A city."""
@@ -180,6 +211,16 @@ def make_langchain() -> Cases:
 
     def make(url: str) -> ChatOpenAI:
         return ChatOpenAI(base_url=f"{url}/v1", api_key=pydantic.SecretStr(KEY), model=MODEL, max_retries=0)
+
+    def embed(url: str) -> None:
+        client = OpenAIEmbeddings(
+            base_url=f"{url}/v1",
+            api_key=pydantic.SecretStr(KEY),
+            model="embed",
+            max_retries=0,
+            check_embedding_ctx_length=False,
+        )
+        assert [len(vector) for vector in client.embed_documents(["One", "Two"])] == [1536, 1536]
 
     def structured(url: str) -> None:
         assert make(url).with_structured_output(City).invoke("Hello") == City(name="Oslo")
@@ -196,6 +237,7 @@ def make_langchain() -> Cases:
         "tools": call_tool,
         "structured": structured,
         "images": lambda url: make(url).invoke([HumanMessage(PICTURE[0]["content"])]),
+        "embeddings": embed,
         "error": lambda url: expect(openai.BadRequestError, lambda: make(url).invoke([])),
         "429": lambda url: expect(openai.RateLimitError, lambda: make(url).invoke("Hello")),
         "wrong key": lambda url: expect(openai.AuthenticationError, lambda: make(url).invoke("Hello")),
@@ -208,6 +250,12 @@ def make_litellm() -> Cases:
     def ask(url: str, **fields: Any) -> Any:
         options = {"api_base": f"{url}/v1", "api_key": KEY, "num_retries": 0, "max_retries": 0}
         return litellm.completion(**{"model": f"openai/{MODEL}", "messages": QUESTION, **options, **fields})
+
+    def embed(url: str) -> None:
+        answer = litellm.embedding(
+            model="openai/embed", input=["One", "Two"], api_base=f"{url}/v1", api_key=KEY
+        )
+        assert len(answer.data) == 2
 
     def structured(url: str) -> None:
         schema = {"name": "city", "schema": CITY, "strict": True}
@@ -224,6 +272,7 @@ def make_litellm() -> Cases:
         ),
         "structured": structured,
         "images": lambda url: ask(url, messages=PICTURE),
+        "embeddings": embed,
         "error": lambda url: expect(litellm.exceptions.NotFoundError, lambda: ask(url, model="openai/none")),
         "429": lambda url: expect(litellm.exceptions.RateLimitError, lambda: ask(url)),
         "wrong key": lambda url: expect(litellm.exceptions.AuthenticationError, lambda: ask(url)),

@@ -1,7 +1,7 @@
 // The cases of the Vercel AI SDK; see tests/gateway_clients.py. Arguments: the case, and the base URL.
 import assert from "node:assert/strict";
 import { createOpenAICompatible } from "@ai-sdk/openai-compatible";
-import { APICallError, generateObject, generateText, streamText, tool } from "ai";
+import { APICallError, embedMany, generateObject, generateText, streamText, tool } from "ai";
 import { z } from "zod";
 
 const [name, baseURL] = process.argv.slice(2);
@@ -40,6 +40,10 @@ const cases = {
       { type: "image", image: pixel, mediaType: "image/png" },
     ];
     assert.ok((await generateText({ model, messages: [{ role: "user", content }], maxRetries })).text);
+  },
+  embeddings: async () => {
+    const found = await embedMany({ model: provider.textEmbeddingModel("embed"), values: ["One", "Two"], maxRetries });
+    assert.deepEqual(found.embeddings.map((each) => each.length), [1536, 1536]);
   },
   error: () => fails(404, generateText({ model: provider("none"), prompt, maxRetries })),
   429: () => fails(429, generateText({ model, prompt, maxRetries })),

@@ -35,6 +35,10 @@ const cases = {
     ];
     assert.ok((await ask({ messages: [{ role: "user", content }] })).choices[0].message.content);
   },
+  embeddings: async () => {
+    const found = await client.embeddings.create({ model: "embed", input: ["One", "Two"] });
+    assert.deepEqual(found.data.map((each) => each.embedding.length), [1536, 1536]);
+  },
   error: () => assert.rejects(ask({ messages: [] }), OpenAI.BadRequestError),
   429: () => assert.rejects(ask(), (error) => error instanceof OpenAI.RateLimitError && error.headers.get("retry-after") === "7"),
   models: async () => {

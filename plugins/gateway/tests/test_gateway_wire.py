@@ -249,6 +249,18 @@ def test_an_error_of_a_responses_stream_is_numbered(gateway: Served, upstream: S
     assert (events[-1]["type"], events[-1]["code"]) == ("error", "LC405")
 
 
+def test_an_error_of_a_messages_stream_has_its_shape(gateway: Served, upstream: Simulator) -> None:
+    upstream.fail(Fault.cut_stream(after=3), times=None)
+    messages = [{"role": "user", "content": "Hello"}]
+    body = {"model": "fast", "max_tokens": 50, "messages": messages, "stream": True}
+    answer = gateway.http.post("/v1/messages", json=body)
+    *_, last = answer.text.removesuffix("\n\n").split("\n\n")
+    assert last.startswith("event: error\ndata: ")
+    document = json.loads(last.partition("data: ")[2])
+    assert (document["type"], document["error"]["type"]) == ("error", "api_error")
+    assert "message_stop" not in answer.text
+
+
 def test_a_stream_that_fails_is_in_the_log(
     gateway: Served, upstream: Simulator, caplog: pytest.LogCaptureFixture
 ) -> None:
