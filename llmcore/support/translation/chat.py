@@ -78,7 +78,7 @@ def read_chat(body: Mapping[str, Any], target: str) -> Conversation:
 
 def _read_message(message: Any, where: str, target: str) -> Turn:
     message = as_mapping(message, where, target)
-    role: Any = message.get("role")
+    role = str(message.get("role"))
     if role not in _FIELDS:
         refuse(f"{where}.role", target)
     check_fields(message, _FIELDS[role], where, target)
@@ -115,7 +115,7 @@ def _read_parts(content: Any, where: str, target: str) -> Iterator[Part]:
 
 
 def _read_part(part: Mapping[str, Any], where: str, target: str) -> Part:
-    kind = part.get("type")
+    kind = str(part.get("type"))
     if kind in {"text", "refusal"}:
         check_fields(part, {"type", kind}, where, target)
         text = as_text(part.get(kind), f"{where}.{kind}", target)
@@ -178,7 +178,7 @@ def _read_choice(choice: Any, target: str) -> ToolChoice:
 
 def _read_format(value: Any, target: str) -> Format:
     value = as_mapping(value, "response_format", target)
-    kind = value.get("type")
+    kind = str(value.get("type"))
     if kind in {"text", "json_object"}:
         check_fields(value, {"type"}, "response_format", target)
         return Format(kind)

@@ -121,7 +121,7 @@ def _read_choice(body: Mapping[str, Any], settings: dict[str, Setting], target: 
 def _read_message(message: Any, where: str, target: str) -> Turn:
     message = as_mapping(message, where, target)
     check_fields(message, {"role", "content"}, where, target)
-    role: Any = message.get("role")
+    role = str(message.get("role"))
     if role not in {"user", "assistant"}:
         refuse(f"{where}.role", target)
     content = message.get("content")
@@ -137,7 +137,7 @@ def _read_blocks(content: Any, where: str, target: str) -> Iterator[Part]:
 
 
 def _read_block(block: Mapping[str, Any], where: str, target: str) -> Part:
-    kind = block.get("type")
+    kind = str(block.get("type"))
     if kind == "text":
         empty = set() if block.get("citations") else {"citations"}
         check_fields(block, {"type", "text"} | empty, where, target)
@@ -173,7 +173,7 @@ def _read_block(block: Mapping[str, Any], where: str, target: str) -> Part:
 
 def _read_file(block: Mapping[str, Any], where: str, target: str) -> Image | Document:
     source = as_mapping(block.get("source"), f"{where}.source", target)
-    kind = source.get("type")
+    kind = str(source.get("type"))
     url = file_id = None
     if kind == "base64":
         check_fields(source, {"type", "media_type", "data"}, f"{where}.source", target)

@@ -55,7 +55,7 @@ def write_messages(request: Conversation) -> dict[str, Any]:
         body["metadata"] = {"user_id": settings.pop("user").value}
     if "service_tier" in settings:
         tier = settings.pop("service_tier")
-        body["service_tier"] = _TIERS.get(tier.value) or refuse(tier.where, "messages")
+        body["service_tier"] = _TIERS.get(str(tier.value)) or refuse(tier.where, "messages")
     if "store" in settings and settings["store"].value is False:
         del settings["store"]  # nothing is stored there
     _write_output(body, settings)
@@ -123,7 +123,7 @@ def _write_part(part: Part, where: str) -> dict[str, Any]:
 
 def _write_file(part: Image | Document | Refusal, where: str) -> dict[str, Any]:
     if isinstance(part, Image):
-        if part.detail not in {None, "auto"}:
+        if str(part.detail) not in {"None", "auto"}:
             refuse(f"{where}.detail", "messages", f"`detail` of an image in `{where}` cannot be translated")
         return {"type": "image", "source": _write_source(part.url, where)}
     if isinstance(part, Document):
@@ -162,7 +162,7 @@ def _write_output(body: dict[str, Any], settings: dict[str, Setting]) -> None:
         effort = settings.pop("effort")
         if effort.value == "none":
             body["thinking"] = {"type": "disabled"}
-        elif effort.value in _EFFORTS:
+        elif str(effort.value) in _EFFORTS:
             config["effort"] = effort.value
         else:
             refuse(effort.where, "messages")

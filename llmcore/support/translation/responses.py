@@ -96,7 +96,7 @@ def _read_turns(body: Mapping[str, Any], target: str) -> Iterator[Turn]:
     for index, each in enumerate(as_list(items, "input", target)):
         where = f"input[{index}]"
         item = as_mapping(each, where, target)
-        kind = item.get("type", "message")
+        kind = str(item.get("type", "message"))
         is_answer = kind in {"function_call", "reasoning"} or (
             kind == "message" and item.get("role") == "assistant"
         )
@@ -119,7 +119,7 @@ def _make_answer(parts: list[Part], first: Mapping[str, Any], where: str) -> Tur
 
 
 def _read_answer(item: Mapping[str, Any], where: str, target: str) -> Iterator[Part]:
-    kind = item.get("type", "message")
+    kind = str(item.get("type", "message"))
     if kind == "message":
         check_fields(item, _IDENTITY | {"role", "content"}, where, target)
         content = item.get("content")
@@ -142,7 +142,7 @@ def _read_answer(item: Mapping[str, Any], where: str, target: str) -> Iterator[P
 
 
 def _read_item(item: Mapping[str, Any], where: str, target: str) -> Turn:
-    kind = item.get("type", "message")
+    kind = str(item.get("type", "message"))
     if kind == "function_call_output":
         check_fields(item, _IDENTITY | {"call_id", "output"}, where, target)
         output = item.get("output")
@@ -150,7 +150,7 @@ def _read_item(item: Mapping[str, Any], where: str, target: str) -> Turn:
         return Turn(
             "user", (ToolResult(as_text(item.get("call_id"), f"{where}.call_id", target), result),), where
         )
-    if kind != "message" or item.get("role") not in _ROLES:
+    if kind != "message" or str(item.get("role")) not in _ROLES:
         name = "role" if kind == "message" else "type"
         refuse(f"{where}.{name}", target, f"an item of the {name} `{item.get(name)}` cannot be translated")
     check_fields(item, _IDENTITY | {"role", "content"}, where, target)
@@ -165,7 +165,7 @@ def _read_parts(content: Any, where: str, target: str) -> Iterator[Part]:
 
 
 def _read_part(part: Mapping[str, Any], where: str, target: str) -> Part:
-    kind = part.get("type")
+    kind = str(part.get("type"))
     if kind in {"input_text", "output_text"}:
         empty = {name for name in ("annotations", "logprobs") if not part.get(name)}
         check_fields(part, {"type", "text"} | empty, where, target)
@@ -209,7 +209,7 @@ def _read_choice(choice: Any, target: str) -> ToolChoice:
 
 def _read_format(value: Any, target: str) -> Format:
     value = as_mapping(value, "text.format", target)
-    kind = value.get("type")
+    kind = str(value.get("type"))
     if kind not in {"text", "json_object", "json_schema"}:
         refuse("text.format.type", target)
     known = {"type", "name", "schema", "description", "strict"} if kind == "json_schema" else {"type"}
