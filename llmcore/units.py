@@ -6,7 +6,7 @@ import re
 
 __all__ = ["Duration", "Size", "TokenCount", "is_part"]
 
-TYPE_CHECKING = False  # not imported from `typing`, which costs more than counting a text
+TYPE_CHECKING = False  # not imported from `typing`: that import takes longer than counting a text
 if TYPE_CHECKING:
     from typing import Final, Self, TypeGuard
 
@@ -19,7 +19,7 @@ _NUMBER_AND_UNIT: Final = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*")
 
 
 class Duration(float):
-    """Seconds. In configuration a number of them, or text such as "90s", "1h", "7d"."""
+    """Seconds. In configuration: a number of seconds, or text such as "90s", "1h", "7d"."""
 
     __slots__ = ()
     expected: Final = 'a number of seconds, or a number and a unit: "500ms", "90s", "10m", "2h", "7d"'
@@ -42,7 +42,7 @@ class Duration(float):
 
 
 class Size(int):
-    """Bytes. In configuration a number of them, or text such as "64MB", "1GiB"."""
+    """Bytes. In configuration: a number of bytes, or text such as "64MB", "1GiB"."""
 
     __slots__ = ()
     expected: Final = 'a number of bytes, or a number and a unit: "512KB", "64MB", "1GB", "1GiB"'
@@ -92,7 +92,7 @@ class TokenCount(int):
         return count
 
     def __getnewargs_ex__(self) -> tuple[tuple[int], dict[str, bool | int | None]]:
-        """Return the arguments of an equal instance, for pickle and copy."""
+        """Return the arguments that create an equal instance, for pickle and copy."""
         return (int(self),), {"exact": self.exact, "bound": self.bound}
 
     def __repr__(self) -> str:

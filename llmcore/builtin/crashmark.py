@@ -1,7 +1,7 @@
 """Detect whether a data file without sync may be damaged, because the machine went down after the last write.
 
 The kernel still writes the data of a killed process. But if the power fails, data that the kernel has not written yet is
-lost. A small file next to the data records in which boot the data was last written, and whether it was synced since.
+lost. A small file next to the data file notes the boot of the last write, and whether the data was synced after it.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class CrashMark:
         _flock(self._fd, exclusive=False, wait=True)
 
     def is_trusted(self) -> bool:
-        """Return whether the data was synced when it was last closed, or was last written in this boot."""
+        """Return True if the data was synced at the last close, or if this boot wrote it last."""
         state, boot = self._read()
         return state in ("", "clean") or boot == self._boot
 
@@ -51,7 +51,7 @@ class CrashMark:
             self._write("open")
 
     def is_last(self) -> bool:
-        """Return whether no other process uses the data. If so, none can begin before `release`."""
+        """Return whether no other process uses the data. If no other process uses it, none can begin to before `release`."""
         return _flock(self._fd, exclusive=True, wait=False)
 
     def needs_sync(self) -> bool:

@@ -21,7 +21,7 @@ Work: TypeAlias = Callable[[], Act[Any]]
 def gather(tasks: Sequence[Work], limit: int) -> Step:
     """Return the step that runs *tasks*, at most *limit* at a time, and returns their results in order.
 
-    After the first failure no further task is started. The error is raised once the running ones have ended: asyncio tasks
+    After the first failure no further task is started. The error is raised after the running tasks have ended: asyncio tasks
     are cancelled, threads are waited for.
     """
     return Step(_in_threads, _in_tasks, tasks, limit)
@@ -37,7 +37,7 @@ class _TaskQueue:
         self._lock = forks.lock()
 
     def next(self) -> tuple[int, Work] | None:
-        """Return the next task and its position; None if none is left or one has failed."""
+        """Return the next task and its position; None if no task is left or a task has failed."""
         with self._lock:
             return None if self.failure is not None else next(self._rest, None)
 

@@ -20,7 +20,7 @@ __all__ = ["configure"]
 
 
 _INACTIVE = ("blocked", "conflict", "shadowed")
-"""States of rows that claim a name and are not used."""
+"""States in which a plugin offers a name that is not used."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

@@ -20,7 +20,7 @@ _CHATS: Final = ("chat", "responses", "messages")
 _NOT_PARAMETERS: Final = frozenset({"model", "stream"})
 """Fields that are not parameters of the request: one names the model, and the method decides whether to stream."""
 _NEW_LIMIT, _LIMIT = "max_completion_tokens", "max_tokens"
-"""The parameter for the longest answer, and its name on servers that do not know the newer one."""
+"""The parameter that limits the length of an answer: its new name, and the old one for servers that know only that."""
 _INPUTS: Final[Mapping[str, tuple[str, str]]] = {
     "chat": ("messages", 'send({"model": "NAME", "messages": [{"role": "user", "content": "Hello"}]})'),
     "responses": ("input", 'send({"model": "NAME", "input": "Hello"}, api="responses")'),
@@ -30,7 +30,7 @@ _INPUTS: Final[Mapping[str, tuple[str, str]]] = {
     ),
     "embeddings": ("input", 'send({"model": "NAME", "input": ["Hello"]}, api="embeddings")'),
 }
-"""For each API, the field of the conversation, and a call that works."""
+"""For each API: the field that contains the conversation, and an example of a valid call."""
 _OF_STREAMS: Final = "stream_options"
 """Servers refuse it in a request that is not streamed."""
 

@@ -24,7 +24,7 @@ from llmcore.voice.sentences import merge_to_limit, split_sentences, split_to_li
 __all__ = ["Pieces", "divide_text", "get_traits", "make_calls"]
 
 AROUND_CHARACTERS: Final = 300
-"""Characters of the text before and after a piece that a provider that stitches receives."""
+"""The number of characters before and after a piece that are sent to providers that stitch pieces together."""
 
 
 class Pieces:
@@ -38,7 +38,7 @@ class Pieces:
         return len(self.parts)
 
     def get_context(self, at: int) -> dict[str, Any]:
-        """Return the text before and after the piece *at*, as settings."""
+        """Return the text before and after piece number *at*, as settings of the voice."""
         before = "".join(self.parts[max(0, at - 8) : at]).strip()[-AROUND_CHARACTERS:]
         after = "".join(self.parts[at + 1 : at + 9]).strip()[:AROUND_CHARACTERS]
         context = {"previous_text": before, "next_text": after}

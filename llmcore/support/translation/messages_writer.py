@@ -176,7 +176,7 @@ def _write_format(wanted: Format, where: str) -> dict[str, Any]:
     if wanted.description is not None:
         refuse(f"{where}.description", "messages")
     if wanted.strict is False:
-        refuse(f"{where}.strict", "messages")  # the Messages API holds every answer to its schema
+        refuse(f"{where}.strict", "messages")  # the Messages API makes every answer match the schema
     titled = wanted.name is None or wanted.name == "answer" or "title" in wanted.schema
     schema = dict(wanted.schema) if titled else {"title": wanted.name, **wanted.schema}
     return {"type": "json_schema", "schema": schema}

@@ -1,4 +1,4 @@
-"""Estimate, bound and price without the SDK, a key or the network.
+"""Estimate the tokens of a request, their upper bound and their price, without the SDK, a key or the network.
 
 Anthropic publishes no tokenizer, so counts are estimates. `AnthropicProvider.count_on_server` asks the server.
 """
@@ -63,7 +63,7 @@ class Offline:
         return prices.get_price(model, usage, service_tier, at)
 
     def most_usage(self, request: ChatRequest, *, exact: bool = False) -> Usage | None:  # noqa: ARG002 - no tokenizer
-        """See `UsageBounds.most_usage`. None if the request has tools of the server, which read what they find."""
+        """See `UsageBounds.most_usage`. None if the request uses tools of the server: how much they read is not known in advance."""
         try:
             body = make_body(request, default_max_tokens=self._max_tokens)
             caching = b'"cache_control"' in encode(body)

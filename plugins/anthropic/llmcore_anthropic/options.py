@@ -40,7 +40,7 @@ class AnthropicOptions(Options, frozen=True, kw_only=True):
     max_tokens: Annotated[int, msgspec.Meta(ge=1)] = 4096
     """The longest answer of a call that does not set `max_tokens`, which the API requires."""
     headers: dict[str, str] = msgspec.field(default_factory=dict)
-    """Sent with every request, such as "anthropic-beta"."""
+    """Headers that are sent with every request, such as "anthropic-beta"."""
     extra_body: dict[str, Any] = msgspec.field(default_factory=dict)
     """Parameters that are added to every request unchanged."""
 
@@ -123,7 +123,7 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def make_identity(options: AnthropicOptions) -> dict[str, str]:
-    """Return what decides an answer besides the request: the address, the account and the headers. It needs no key."""
+    """Return everything except the request that can change the answer: the address, the account and the headers. It needs no key."""
     account = Account.of(options)
     identity = {
         "base_url": account.base_url,

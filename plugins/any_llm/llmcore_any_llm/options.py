@@ -45,7 +45,7 @@ class AnyLLMOptions(Options, frozen=True, kw_only=True):
 
 
 def make_identity(options: AnyLLMOptions) -> dict[str, str]:
-    """Return what decides an answer besides the request: vendor, address, account, and arguments of the client.
+    """Return everything except the request that can change the answer: vendor, address, account, and arguments of the client.
 
     Which variables count depends on the vendor, which is part of each request; so all of them do.
     """

@@ -1,4 +1,4 @@
-"""Turn exceptions of pymemcache, sockets and TLS into errors of llmcore. None shows a key, a value or a password."""
+"""Turn exceptions of pymemcache, sockets and TLS into errors of llmcore. No error shows a key, a value or a password."""
 
 from __future__ import annotations
 
@@ -98,7 +98,9 @@ def _explain_refusal(error: Exception, server: str, size: int) -> CacheError:
         )
     if isinstance(error, MemcacheClientError | MemcacheServerError):
         return CacheError(f"memcached at {server} refused a command: {text}")
-    return _unavailable(server, "what answers there does not speak the protocol of memcached", _FIX_SERVERS)
+    return _unavailable(
+        server, "the server at this address does not speak the protocol of memcached", _FIX_SERVERS
+    )
 
 
 def _unavailable(server: str, what: str, fix: str | None) -> CacheUnavailable:

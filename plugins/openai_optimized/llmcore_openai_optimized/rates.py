@@ -33,7 +33,7 @@ _LONG: Final = 272_000
 """Input tokens beyond which the whole request costs more: input 2 times, output 1.5 times."""
 
 Steps: TypeAlias = tuple[tuple[int, Decimal], ...]
-"""Pairs of a number of input tokens and the price from there on; the last reached one applies to all tokens."""
+"""Pairs (number of input tokens, price from that number on); the price of the highest number that is reached applies to all tokens."""
 
 
 class Rates(msgspec.Struct, frozen=True):

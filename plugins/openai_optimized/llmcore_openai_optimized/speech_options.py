@@ -31,7 +31,7 @@ class SpeechOptions(AccountOptions, frozen=True, kw_only=True):
 
 
 def speech_account(options: SpeechOptions) -> Account:
-    """Return the account, with the setting names of a voice in its errors.
+    """Return the account; its errors name the settings of the voice, not those of the model.
 
     Raises:
         ConfigError: The Azure options are incomplete, or used together with `base_url`.

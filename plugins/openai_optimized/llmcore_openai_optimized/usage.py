@@ -32,7 +32,7 @@ def make_usage(
 ) -> Usage:
     """Return the usage of an answer, marked as estimated if the server did not report all of it.
 
-    `prompt_tokens` includes cached and written tokens, `completion_tokens` includes reasoning. A part with a higher price is
+    `prompt_tokens` includes tokens read from the cache and written to it, `completion_tokens` includes reasoning. A part with a higher price is
     limited to the whole; a discounted part larger than the whole is ignored.
 
     Args:
@@ -52,7 +52,7 @@ def make_usage(
     into, out = _get_details(sent, "prompt_tokens_details"), _get_details(sent, "completion_tokens_details")
     reasoning = _read_count(out.get("reasoning_tokens"), most) or 0
     if prompt and completion is not None and reasoning:
-        # Some servers, such as xAI, report reasoning separately; their total shows it.
+        # Some servers, such as xAI, do not include reasoning in the completion tokens; their total is larger by it.
         completion += reasoning if sent.get("total_tokens") == prompt + completion + reasoning else 0
     whole_in = _count_prompt(request) if prompt is None else prompt
     whole_out = _count_answer(messages(), request.model) if completion is None else completion
@@ -155,7 +155,7 @@ def _count_prompt(request: ChatRequest) -> int:
 
 
 def _count_answer(messages: Iterable[Mapping[str, Any]], model: str) -> int:
-    """Count the texts and tool calls of all choices."""
+    """Count the tokens of the texts and tool calls of all choices."""
     total = 0
     for message in messages:
         calls = [call for call in message.get("tool_calls") or () if isinstance(call, Mapping)]

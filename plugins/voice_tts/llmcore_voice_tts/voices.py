@@ -1,6 +1,6 @@
 """Voices, models and clones. Each request is written once, for sync and async.
 
-A plan is a generator. It yields a call of the vendor's client, and receives the answer or the error. It returns its result
+A plan is a generator. A plan yields a function that calls the vendor's client, and is sent the answer or the error. It returns its result
 or an error and raises none, since the frames of a traceback would hold its arguments, such as recordings.
 """
 
@@ -54,7 +54,9 @@ def list_voices() -> Plan[list[VoiceInfo]]:
         if isinstance(outcome, LLMCoreError):
             return outcome
         for voice in outcome.voices:
-            found.setdefault(voice.voice_id, voice)  # the first page may repeat voices of later ones
+            found.setdefault(
+                voice.voice_id, voice
+            )  # a voice of the first page may occur again on a later page
         token = outcome.next
         if token is None:
             return list(found.values())
@@ -111,7 +113,7 @@ def list_models() -> Plan[list[VoiceModel]]:
 def clone_voice(
     name: str, samples: Sequence[bytes], consent: str, description: str, labels: Mapping[str, str] | None
 ) -> Plan[VoiceInfo]:
-    """Request a voice like that of the recordings. Its description includes the consent of the speaker."""
+    """Request a voice like that of the recordings. The text of the speaker's consent is added to the description of the voice."""
     fault = _find_clone_fault(name, samples, consent)
     if fault is not None:
         return fault
@@ -125,7 +127,9 @@ def clone_voice(
         return outcome
     voice_id = getattr(outcome, "voice_id", None)
     if not isinstance(voice_id, str) or not voice_id:
-        return MalformedReply("elevenlabs cloned a voice without an id", provider="elevenlabs", status=200)
+        return MalformedReply(
+            "elevenlabs cloned the voice, but its answer has no id", provider="elevenlabs", status=200
+        )
     return VoiceInfo(
         voice_id=voice_id,
         name=name,
@@ -168,7 +172,7 @@ def _find_clone_fault(name: str, samples: Sequence[bytes], consent: str) -> LLMC
     """Return the error for an invalid clone, or None."""
     if not isinstance(consent, str) or not consent.strip():
         return VoiceError(
-            "consent must be the consent of the speaker, got none",
+            "`consent` must state the agreement of the speaker, got nothing",
             expected="`consent`: the agreement in words, or where it is kept",
         )
     if not name.strip():

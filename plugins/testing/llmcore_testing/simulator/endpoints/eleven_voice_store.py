@@ -32,7 +32,7 @@ class VoiceStore:
     numbers: Iterable[int] = field(default_factory=lambda: itertools.count(1))
 
     def new_id(self, prefix: str) -> str:
-        """Return an id of the vendor's length."""
+        """Return an id that is as long as the vendor's ids."""
         number = f"{next(iter(self.numbers)):x}"
         return prefix + "0" * (_ID_LENGTH - len(prefix) - len(number)) + number
 
