@@ -33,7 +33,6 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, dataclass_transform
 
 import msgspec
-import pluggy
 
 from llmcore.types import AlertEvent, CallEvent, CallStart
 
@@ -63,8 +62,37 @@ COMMON_PARAMETERS: Final = frozenset(
 )  # fmt: skip
 """The parameters of a language model that declares none."""
 
-hookspec = pluggy.HookspecMarker("llmcore")
-hookimpl = pluggy.HookimplMarker("llmcore")
+if TYPE_CHECKING:
+    import pluggy
+
+    hookspec = pluggy.HookspecMarker("llmcore")
+    hookimpl = pluggy.HookimplMarker("llmcore")
+
+else:
+
+    def hookspec(function: Any = None, **options: Any) -> Any:
+        """Mark a hook, as `pluggy.HookspecMarker("llmcore")`."""
+        if function is None or options:
+            return _load_marker("HookspecMarker")(function, **options)
+        function.llmcore_spec = {
+            "firstresult": False,
+            "historic": False,
+            "warn_on_impl": None,
+            "warn_on_impl_args": None,
+        }
+        return function
+
+    def hookimpl(function: Any = None, **options: Any) -> Any:
+        """Mark an implementation of a hook, as `pluggy.HookimplMarker("llmcore")`."""
+        if function is None or options:
+            return _load_marker("HookimplMarker")(function, **options)
+        function.llmcore_impl = {}  # pluggy adds its defaults
+        return function
+
+    def _load_marker(name: str) -> Any:
+        import pluggy  # lazy: with inspect, it costs more than a cached answer
+
+        return getattr(pluggy, name)("llmcore")
 
 
 if TYPE_CHECKING:

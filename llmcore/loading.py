@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
 from types import CoroutineType, ModuleType
-from typing import Any, Final, NamedTuple
-
-import pluggy
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from llmcore import forks, hookspecs
 from llmcore.discovery import Claim, normalize_name, read_requirements
@@ -16,6 +14,10 @@ from llmcore.errors import PluginBroken
 from llmcore.hookspecs import API_VERSION, Provider, Table
 from llmcore.install_lines import make_install_line, make_reinstall_line
 from llmcore.log import logger
+from llmcore.plain_hooks import find_plain_hooks
+
+if TYPE_CHECKING:
+    import pluggy
 
 __all__ = ["HOOKS", "Loader"]
 
@@ -36,11 +38,15 @@ class _Outcome(NamedTuple):
 
 
 class Loader:
-    """Loads each plugin at most once. A plugin that failed is not tried again."""
+    """Loads each plugin at most once. A plugin that failed is not tried again.
+
+    A module with plain hooks, such as ours, is used as it is. Any other is registered with pluggy, which checks it.
+    """
 
     def __init__(self) -> None:
-        self._manager = pluggy.PluginManager("llmcore")
-        self._manager.add_hookspecs(hookspecs)
+        self._manager: pluggy.PluginManager | None = None
+        self._plain: dict[str, dict[str, list[Callable[[], object]]]] = {}
+        """Name of a module -> its hooks and their implementations."""
         self._imported: dict[Any, _Outcome] = {}
         self._registered: dict[Any, _Outcome] = {}
         self._loaded: dict[Any, _Outcome] = {}
@@ -130,51 +136,47 @@ class Loader:
 
     def _register(self, claim: Claim) -> ModuleType:
         module = self._import(claim)
-        if self._manager.is_registered(module):  # two distributions share one module
+        plain = find_plain_hooks(module, HOOKS.values())
+        if plain is not None:
+            self._plain[claim.module] = plain
+            return module
+        import pluggy  # lazy: with inspect, it costs more than a cached answer
+
+        if self._manager is None:
+            self._manager = pluggy.PluginManager("llmcore")
+            self._manager.add_hookspecs(hookspecs)
+        manager = self._manager
+        if manager.is_registered(module):  # two distributions share one module
             return module
         try:
-            self._manager.register(module, f"{claim.owner}: {claim.module}")
-            self._manager.check_pending()
+            manager.register(module, f"{claim.owner}: {claim.module}")
+            manager.check_pending()
         except pluggy.PluginValidationError as exc:
-            error = self._find_misspelt_hook(claim, module) or _make_hook_error(claim, module, exc)
-            self._forget(module)
+            error = _find_misspelt_hook(manager, claim, module) or _make_hook_error(claim, module, exc)
+            _forget(manager, module)
             raise error from exc
         except KeyboardInterrupt:
-            self._forget(module)
+            _forget(manager, module)
             raise
         except BaseException as exc:
             # Any object can replace a module in sys.modules, and its `dir()` may raise.
-            self._forget(module)
+            _forget(manager, module)
             raise _make_error(claim, f"could not be registered: {_format_exception(exc)}") from exc
         return module
 
-    def _forget(self, module: ModuleType) -> None:
-        if self._manager.is_registered(module):
-            self._manager.unregister(module)
-
-    def _find_misspelt_hook(self, claim: Claim, module: ModuleType) -> PluginBroken | None:
-        from difflib import get_close_matches
-
-        for hook in self._manager.get_hookcallers(module) or ():
-            if hook.has_spec():
-                continue
-            nearest = get_close_matches(hook.name, HOOKS.values(), n=1, cutoff=0.6)
-            code = getattr(hook.get_hookimpls()[0].function, "__code__", None)
-            return _make_error(
-                claim,
-                f"implements a hook that does not exist: `{hook.name}`",
-                code="LC106",
-                where=f"{code.co_filename}:{code.co_firstlineno}" if code else None,
-                expected=", ".join(sorted(HOOKS.values())),
-                suggestion=nearest[0] if nearest else None,
-                fix=f"def {nearest[0] if nearest else HOOKS[claim.kind]}():",
-            )
-        return None
+    def _get_functions(self, claim: Claim, module: ModuleType, hook: str) -> Sequence[Callable[[], object]]:
+        """Return the implementations of *hook* in *module*."""
+        if claim.module in self._plain:
+            return self._plain[claim.module].get(hook, ())
+        if self._manager is None:
+            return ()
+        impls = getattr(self._manager.hook, hook).get_hookimpls()
+        return [impl.function for impl in impls if impl.plugin is module]
 
     def _call_hook(self, claim: Claim, module: ModuleType) -> list[Provider | Table]:
         hook = HOOKS[claim.kind]
-        impls = [impl for impl in getattr(self._manager.hook, hook).get_hookimpls() if impl.plugin is module]
-        if not impls:
+        functions = self._get_functions(claim, module, hook)
+        if not functions:
             bare = hasattr(module, hook)
             raise _make_error(
                 claim,
@@ -185,8 +187,8 @@ class Loader:
             )
         entries: list[Provider | Table] = []
         try:
-            for impl in impls:
-                entries += islice(_check_iterable(claim, hook, impl.function()), _MOST_ENTRIES + 1)
+            for function in functions:
+                entries += islice(_check_iterable(claim, hook, function()), _MOST_ENTRIES + 1)
         except (KeyboardInterrupt, PluginBroken):
             raise
         except BaseException as exc:
@@ -196,6 +198,33 @@ class Loader:
             ) from exc
         _check_entries(claim, hook, entries)
         return entries
+
+
+def _forget(manager: pluggy.PluginManager, module: ModuleType) -> None:
+    if manager.is_registered(module):
+        manager.unregister(module)
+
+
+def _find_misspelt_hook(
+    manager: pluggy.PluginManager, claim: Claim, module: ModuleType
+) -> PluginBroken | None:
+    from difflib import get_close_matches
+
+    for hook in manager.get_hookcallers(module) or ():
+        if hook.has_spec():
+            continue
+        nearest = get_close_matches(hook.name, HOOKS.values(), n=1, cutoff=0.6)
+        code = getattr(hook.get_hookimpls()[0].function, "__code__", None)
+        return _make_error(
+            claim,
+            f"implements a hook that does not exist: `{hook.name}`",
+            code="LC106",
+            where=f"{code.co_filename}:{code.co_firstlineno}" if code else None,
+            expected=", ".join(sorted(HOOKS.values())),
+            suggestion=nearest[0] if nearest else None,
+            fix=f"def {nearest[0] if nearest else HOOKS[claim.kind]}():",
+        )
+    return None
 
 
 def _import_module(claim: Claim) -> ModuleType:

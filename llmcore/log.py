@@ -5,12 +5,29 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from logging import Logger
 
-__all__ = ["logger"]
+__all__ = ["configure_at_first_message", "configure_pending", "logger"]
+
+_pending: list[Callable[[Logger], object]] = []
+
+
+def configure_at_first_message(configure: Callable[[Logger], object]) -> None:
+    """Call *configure* with the logger `llmcore` before the first message; now if `logging` is already loaded."""
+    _pending.append(configure)
+    if "logging" in sys.modules:
+        configure_pending()
+
+
+def configure_pending() -> None:
+    """Configure the logger `llmcore` before foreign code runs, which may log without `logger()`."""
+    if _pending:
+        logger("llmcore")
 
 
 def logger(name: str) -> Logger:
@@ -20,4 +37,6 @@ def logger(name: str) -> Logger:
     root = logging.getLogger("llmcore")
     if not root.handlers:
         root.addHandler(logging.NullHandler())
+    while _pending:
+        _pending.pop(0)(root)
     return logging.getLogger(name)

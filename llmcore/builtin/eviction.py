@@ -11,7 +11,7 @@ decays with time, and then by the last use.
 
 from __future__ import annotations
 
-import secrets
+import os
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -61,7 +61,7 @@ class Evictor:
         self._clock = clock
         self._credit = 0
         # A random start: processes that evict little must not all begin at the same slot.
-        self._hand = start + secrets.token_hex(2).encode()
+        self._hand = start + os.urandom(2).hex().encode()
 
     def make_room(self, size: int) -> None:
         """Free space for *size* bytes, with a bounded amount of work."""

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
-import random
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
@@ -23,6 +21,7 @@ from llmcore.builtin.shared_stores import borrow_store, return_store
 from llmcore.builtin.sweep import Sweeper, remove_expired
 from llmcore.builtin.uses import SAMPLE, Uses
 from llmcore.errors import CacheError, ConfigError
+from llmcore.support.digests import start_sha256
 from llmcore.support.home import expand_home
 from llmcore.support.user_folders import user_folder
 
@@ -69,9 +68,8 @@ class FileCache:
         self._plain = self._range + b"k"
         self._hashed = self._range + b"h"
         self._store = borrow_store(find_cache_folder(options), self._max_size // 65536 * 65536)
-        # A separate generator: the application may have seeded the global one.
-        self._chance = chance or random.Random().random  # noqa: S311 - no secret
         counted = options.eviction == "lfu"
+        self._chance = chance or (_make_generator() if counted else _raise_unused)
         self._uses = Uses(
             self._store.folder,
             self._max_size,
@@ -247,7 +245,7 @@ class FileCache:
         slot = self._plain + raw[::-1]
         if len(slot) <= MAX_SLOT_BYTES:
             return slot
-        return self._hashed + hashlib.sha256(raw).digest()
+        return self._hashed + start_sha256(raw).digest()
 
     def _write(self, work: Callable[[Any], int]) -> int:
         try:
@@ -315,6 +313,17 @@ class FileCache:
             expected="an entry of at most a quarter of the cache",
             fix=f'llmcore config set cache.file.max_size "{5 * size // 10**6 + 1}MB"',
         )
+
+
+def _make_generator() -> Callable[[], float]:
+    """Return a separate generator: the application may have seeded the global one."""
+    import random  # lazy: only `lfu` needs it
+
+    return random.Random().random  # noqa: S311 - no secret
+
+
+def _raise_unused() -> float:
+    raise AssertionError("only lfu selects hits by chance")
 
 
 def _make_gets(slots: Sequence[bytes]) -> Callable[[Any], list[bytes | None]]:

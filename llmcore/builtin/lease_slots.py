@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import struct
 from collections.abc import Callable
 from typing import Any, Final
+
+from llmcore.support.digests import start_sha256
 
 __all__ = ["is_lease", "is_lease_expired", "lease_slot", "make_acquire", "make_release"]
 
@@ -17,7 +18,7 @@ _PREFIX: Final = b"\0lease\0"
 
 def lease_slot(namespace: str, key: str) -> bytes:
     """Return the slot of the lease on *key*. It is outside of the slots of all entries."""
-    return _PREFIX + hashlib.sha256(f"{namespace}\0{key}".encode("utf-8", "surrogatepass")).digest()
+    return _PREFIX + start_sha256(f"{namespace}\0{key}".encode("utf-8", "surrogatepass")).digest()
 
 
 def is_lease(slot: bytes | memoryview) -> bool:

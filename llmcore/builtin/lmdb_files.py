@@ -17,7 +17,6 @@ from llmcore.log import logger
 
 __all__ = ["DAMAGE", "CacheFolderError", "OpenFile", "open_folder", "set_aside_and_log"]
 
-log = logger(__name__)
 
 DAMAGE: Final = (lmdb.CorruptedError, lmdb.InvalidError, lmdb.PageNotFoundError, lmdb.VersionMismatchError)
 """The errors of LMDB for a damaged file."""
@@ -95,7 +94,7 @@ def set_aside_and_log(folder: Path, fault: str) -> None:
         aside = set_aside(folder)
     except FileNotFoundError:
         return  # another process has set it aside
-    log.warning(
+    logger(__name__).warning(
         "the cache file in %s was set aside as %s (%s); a new, empty file is used",
         folder,
         aside.name,

@@ -7,7 +7,7 @@ transaction, so that the sweeper needs none.
 
 from __future__ import annotations
 
-import secrets
+import os
 from collections.abc import Callable, Sequence
 from itertools import islice
 from typing import Any, Final
@@ -30,7 +30,7 @@ class Sweeper:
     def __init__(self, store: Store, start: bytes, clock: Callable[[], int]) -> None:
         self._store = store
         self._clock = clock
-        self._at = start + secrets.token_hex(2).encode()
+        self._at = start + os.urandom(2).hex().encode()
         self._pause = self._left = _WINDOW
 
     def find_expired(self) -> Sequence[bytes]:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import re
 from datetime import timedelta
 from typing import Final
 
 from llmcore.errors import CacheError
+from llmcore.support.digests import start_sha256
 from llmcore.units import Duration
 
 __all__ = [
@@ -76,5 +76,5 @@ def _shorten(text: str, what: str) -> str:
     if not isinstance(text, str) or not text:
         raise CacheError(f"a {what} must be text that is not empty, got {text!r}", code="LC703")
     if len(text) > _MAX_LENGTH:
-        return f"{text[:_MAX_LENGTH]}#{hashlib.sha256(text.encode('utf-8', 'surrogatepass')).hexdigest()}"
+        return f"{text[:_MAX_LENGTH]}#{start_sha256(text.encode('utf-8', 'surrogatepass')).hexdigest()}"
     return text

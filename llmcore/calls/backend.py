@@ -7,7 +7,7 @@ import contextlib
 import sys
 import weakref
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import msgspec
 
@@ -20,10 +20,12 @@ from llmcore.config import Settings
 from llmcore.errors import LLMCoreError, PluginBroken, PluginError, ProviderError
 from llmcore.hookspecs import Provider
 from llmcore.interrupts import is_interrupt
-from llmcore.log import logger
+from llmcore.log import configure_pending, logger
 from llmcore.plugins import Catalogue
 
 __all__ = ["Backend", "OptionsSource", "build_backend", "is_loopback"]
+
+_OWN_MODULES: Final = "llmcore.builtin."
 
 
 class OptionsSource(Protocol):
@@ -216,6 +218,8 @@ class Backend:
     def _create(self, make: Callable[[Any], object]) -> object:
         options = self.options
         cause = ""
+        if make is self.entry.create and not str(getattr(make, "__module__", "")).startswith(_OWN_MODULES):
+            configure_pending()  # a plugin may use `logging` without `llmcore.log`
         try:
             return make(options)
         except LLMCoreError as error:

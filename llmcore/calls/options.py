@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 from typing import Any, Final
 
+from llmcore.support.digests import start_sha256
 from llmcore.types import Secret
 
 __all__ = ["describe", "find_secrets", "make_identity", "options_to_dict", "scrub"]
@@ -55,5 +55,5 @@ def make_identity(options: Any) -> dict[str, Any]:
 
 def _to_identity_value(value: Any) -> Any:
     if isinstance(value, Secret):
-        return hashlib.sha256(value.reveal().encode()).hexdigest()
+        return start_sha256(value.reveal().encode()).hexdigest()
     return value if isinstance(value, str | int | float | bool | None) else repr(value)

@@ -11,6 +11,8 @@ from llmcore.cli.misuse import UsageError
 from llmcore.support.errors import raise_unchained
 
 if TYPE_CHECKING:
+    from logging import Logger
+
     from llmcore.core import Core
 
 __all__ = [
@@ -27,16 +29,21 @@ __all__ = [
 
 def open_core(args: argparse.Namespace) -> Core:
     """Return the Core for the configuration and the common options; print warnings to stderr."""
-    import logging
-
     _import_msgspec()
     from llmcore.core import load
+    from llmcore.log import configure_at_first_message
+
+    configure_at_first_message(_print_warnings)
+    return load(args.config, profile=args.profile)
+
+
+def _print_warnings(logger: Logger) -> None:
+    import logging
 
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter("warning: %(message)s"))
     handler.setLevel(logging.WARNING)
-    logging.getLogger("llmcore").addHandler(handler)
-    return load(args.config, profile=args.profile)
+    logger.addHandler(handler)
 
 
 def _import_msgspec() -> None:

@@ -19,23 +19,18 @@ from llmcore.llm.batch.client import BatchMethods
 from llmcore.llm.call import ChatCall
 from llmcore.llm.call_options import take_call_options
 from llmcore.llm.counting import CountMethods
-from llmcore.llm.documents import complete_document
 from llmcore.llm.embedding.client import EmbeddingMethods
 from llmcore.llm.fallback import with_fallback
 from llmcore.llm.kind import CHAT
 from llmcore.llm.models import Models, Target
 from llmcore.llm.options import Api, ChatOptions, Prompt, ResponseFormat, SendOptions, T
-from llmcore.llm.repair import check_repair, parse_or_repair
 from llmcore.llm.request import (
     EXTRA_BODY,
     build_messages,
     normalise_extra_body,
     normalise_parameters,
 )
-from llmcore.llm.structured import make_wire_format, parse_reply
 from llmcore.llm.text_answers import TextAnswers
-from llmcore.llm.wire_events import write_events
-from llmcore.llm.wire_kind import WIRE
 from llmcore.llm.wire_request import WireRequest, check_api, check_arguments, make_request, read_body
 from llmcore.pipeline import Services
 from llmcore.pipeline.cache import peek
@@ -148,7 +143,7 @@ class LLMClient(TextAnswers, EmbeddingMethods, BatchMethods, CountMethods, Proce
         """
         with PUBLIC_CALL:
             reply = self._send(body, api, options)
-            return complete_document(reply if isinstance(reply, Reply) else run(reply), api)
+            return _complete_document(reply if isinstance(reply, Reply) else run(reply), api)
 
     async def asend(
         self, body: Mapping[str, Any], *, api: Api = "chat", **options: Unpack[SendOptions]
@@ -156,7 +151,7 @@ class LLMClient(TextAnswers, EmbeddingMethods, BatchMethods, CountMethods, Proce
         """See `send`."""
         with PUBLIC_CALL:
             reply = self._send(body, api, options)
-            return complete_document(reply if isinstance(reply, Reply) else await arun(reply), api)
+            return _complete_document(reply if isinstance(reply, Reply) else await arun(reply), api)
 
     def send_stream(
         self, body: Mapping[str, Any], *, api: Api = "chat", **options: Unpack[SendOptions]
@@ -227,10 +222,13 @@ class LLMClient(TextAnswers, EmbeddingMethods, BatchMethods, CountMethods, Proce
         """Return the answer if the memory tier has it; else the call that gets it."""
         calls, kind, repairs = self._prepare(prompt, response_format, options, streaming=False)
         reply = peek(calls[0], self._services)
-        if reply is not None and not repairs:
-            return reply if kind is None else parse_reply(reply, kind)
         if kind is None:
-            return with_fallback(calls, self._services)
+            return with_fallback(calls, self._services) if reply is None else reply
+        from llmcore.llm.repair import parse_or_repair  # lazy, as everything that a plain chat does not need
+        from llmcore.llm.structured import parse_reply
+
+        if reply is not None and not repairs:
+            return parse_reply(reply, kind)
         return parse_or_repair(calls, kind, repairs, self._services, reply)
 
     def _stream(
@@ -247,7 +245,7 @@ class LLMClient(TextAnswers, EmbeddingMethods, BatchMethods, CountMethods, Proce
         return with_fallback(calls, self._services) if reply is None else reply
 
     def _send_embeddings(self, body: Mapping[str, Any], options: SendOptions) -> Act[Reply]:
-        from llmcore.llm.embedding.wire import send_embeddings  # lazy: a chat does not need it
+        from llmcore.llm.embedding.wire import send_embeddings
 
         given = cast("dict[str, Any]", options)
         check_arguments(given, SendOptions.__optional_keys__)
@@ -256,6 +254,8 @@ class LLMClient(TextAnswers, EmbeddingMethods, BatchMethods, CountMethods, Proce
     def _send_stream(
         self, body: Mapping[str, Any], api: Api, options: SendOptions
     ) -> Generator[Any, Any, None]:
+        from llmcore.llm.wire_events import write_events
+
         calls = self._prepare_body(body, api, options, streaming=True)
         return write_events(with_fallback(calls, self._services), api)
 
@@ -292,7 +292,11 @@ class LLMClient(TextAnswers, EmbeddingMethods, BatchMethods, CountMethods, Proce
         own = take_call_options(given, self._services, self._refresh)
         targets = self._models.find_targets(None if model is None else check_model(model))
         parameters, extra, kind = _parameters(given, response_format, extra_body, targets)
-        repairs = check_repair(repair, kind, streaming=streaming) if repair else 0
+        repairs = 0
+        if repair:
+            from llmcore.llm.repair import check_repair
+
+            repairs = check_repair(repair, kind, streaming=streaming)
         calls: list[ChatCall] = []
         for target in targets:
             request = make_request(WireRequest(None, messages, parameters), "chat", target, extra)
@@ -303,6 +307,8 @@ class LLMClient(TextAnswers, EmbeddingMethods, BatchMethods, CountMethods, Proce
         self, body: Mapping[str, Any], api: Api, options: SendOptions, *, streaming: bool
     ) -> list[ChatCall]:
         """Check and normalise a request body, and return one call for each model to try."""
+        from llmcore.llm.wire_kind import WIRE
+
         given = cast("dict[str, Any]", options)
         check_api(api, streaming=streaming)
         check_arguments(given, SendOptions.__optional_keys__)
@@ -316,6 +322,12 @@ class LLMClient(TextAnswers, EmbeddingMethods, BatchMethods, CountMethods, Proce
             call.events_api = api
             calls.append(call)
         return calls
+
+
+def _complete_document(reply: Reply[Any], api: Api) -> Reply[Any]:
+    from llmcore.llm.documents import complete_document
+
+    return complete_document(reply, api)
 
 
 def _parameters(
@@ -340,6 +352,8 @@ def _parameters(
             target.check({EXTRA_BODY: extra_body})
     kind = None
     if response_format is not None:
+        from llmcore.llm.structured import make_wire_format
+
         wire, kind = make_wire_format(response_format)
         given = {**given, "response_format": wire}
     extra = None if extra_body is None else normalise_extra_body(extra_body)

@@ -14,7 +14,6 @@ from llmcore.llm.countable import make_countable
 from llmcore.llm.models import Models, Target, count_request
 from llmcore.llm.options import Api
 from llmcore.llm.request import EXTRA_BODY, normalise_extra_body, normalise_parameters
-from llmcore.llm.structured import make_wire_format
 from llmcore.llm.wire_request import check_api, make_request, read_body
 from llmcore.types import ChatRequest, TokenCount
 
@@ -72,6 +71,8 @@ class CountMethods:
         check_api(api, streaming=True)  # embeddings are not counted
         extra_body = given.pop(EXTRA_BODY, None)
         if given.get("response_format") is not None:
+            from llmcore.llm.structured import make_wire_format  # lazy: a chat does not need it
+
             given["response_format"], _ = make_wire_format(given["response_format"])
         extra = {} if extra_body is None else normalise_extra_body(extra_body)
         parameters = normalise_parameters(given) | extra

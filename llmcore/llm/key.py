@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
 from llmcore.errors import BadRequest
+from llmcore.support.digests import start_sha256
 from llmcore.support.errors import raise_unchained
 from llmcore.types import ChatRequest, EmbeddingRequest
+
+if TYPE_CHECKING:
+    from hashlib import _Hash
 
 __all__ = ["NOT_IN_KEY", "STATEFUL", "KeyMaker", "depends_on_state"]
 
@@ -39,13 +42,15 @@ _json = msgspec.json.Encoder(order="sorted", decimal_format="number")
 class KeyMaker:
     """Makes the keys of one backend's requests."""
 
-    __slots__ = ("_prefix",)
+    __slots__ = ("_is_used", "_prefix", "_scope")
 
     def __init__(self, *, provider: str, identity: Mapping[str, Any], namespace: str) -> None:
         scope = _json.encode(
             [KEY_VERSION, namespace, provider, dict(identity)],
         )
-        self._prefix = hashlib.sha256(scope + b"\n")
+        self._scope = scope + b"\n"
+        self._prefix: _Hash | None = None
+        self._is_used = False
 
     def key(self, request: ChatRequest | EmbeddingRequest) -> str:
         """Return the key, 66 characters.
@@ -53,11 +58,22 @@ class KeyMaker:
         Raises:
             BadRequest: The request contains a value that is not JSON.
         """
-        digest = self._prefix.copy()
+        data = _encode_canonical(request)
+        digest = self._start(len(data)) if self._prefix is None else self._prefix.copy()
         if request.api != "chat":
             digest.update(request.api.encode() + b"\n")
-        digest.update(_encode_canonical(request))
+        digest.update(data)
         return "r:" + digest.hexdigest()
+
+    def _start(self, size: int) -> _Hash:
+        """Return the digest of the scope. The second key loads hashlib, which is faster from then on."""
+        if not self._is_used:
+            self._is_used = True
+            return start_sha256(self._scope, size)
+        import hashlib
+
+        self._prefix = hashlib.sha256(self._scope)
+        return self._prefix.copy()
 
 
 def depends_on_state(request: ChatRequest | EmbeddingRequest) -> bool:

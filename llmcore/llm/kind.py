@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Generator, Iterable
 from decimal import Decimal
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
@@ -14,16 +14,16 @@ from llmcore.errors import ProviderError
 from llmcore.ledger.charge import Charge, Outcome
 from llmcore.ledger.hits import HitKey
 from llmcore.llm.assembly import split_reply
-from llmcore.llm.attempt import attempt
 from llmcore.llm.cacheable import is_cacheable
 from llmcore.llm.call import ChatCall, get_facts, make_event, make_start
 from llmcore.llm.entry import pack, read_due, unpack
-from llmcore.llm.quote import ChatQuote, count_usage
-from llmcore.llm.structured import can_parse
 from llmcore.pipeline import Answer, Entry, Services, carry_out
 from llmcore.pipeline.budget import is_request
 from llmcore.support.chat_bounds import get_answer_count, get_output_limit
 from llmcore.types import Reply
+
+if TYPE_CHECKING:
+    from llmcore.llm.quote import ChatQuote
 
 __all__ = ["CHAT", "ChatKind"]
 
@@ -60,7 +60,11 @@ class ChatKind:
         """See `RequestKind.is_cacheable`."""
         if not is_cacheable(result, several=get_answer_count(call.request.parameters) > 1):
             return False
-        return call.answer_type is None or can_parse(result, call.answer_type)
+        if call.answer_type is None:
+            return True
+        from llmcore.llm.structured import can_parse
+
+        return can_parse(result, call.answer_type)
 
     def mark_cached(self, call: ChatCall, services: Services, result: Reply) -> Reply:
         """See `RequestKind.mark_cached`. Records the hit."""
@@ -90,6 +94,8 @@ class ChatKind:
 
     def quote(self, call: ChatCall, services: Services) -> ChatQuote:
         """See `RequestKind.quote`."""
+        from llmcore.llm.quote import ChatQuote  # lazy, as everything that a hit does not need
+
         return ChatQuote(call.backend, call.request, services.prices)
 
     def tokens(self, call: ChatCall) -> int:
@@ -102,10 +108,14 @@ class ChatKind:
 
     def attempt(self, call: ChatCall, services: Services) -> Generator[Any, Any, Answer]:
         """See `RequestKind.attempt`."""
+        from llmcore.llm.attempt import attempt
+
         return attempt(call, services)
 
     def settle(self, call: ChatCall, services: Services, result: Reply) -> tuple[Reply, Outcome]:  # noqa: ARG002 - of every kind
         """See `RequestKind.settle`."""
+        from llmcore.llm.quote import count_usage
+
         reply = msgspec.structs.replace(result, usage=count_usage(call.backend, call.request, result))
         cost, source = call.quote.cost(reply)
         reply = msgspec.structs.replace(reply, cost=cost, cost_source=source)

@@ -86,6 +86,30 @@ def test_the_built_in_backends_come_through_the_same_door() -> None:
     assert {entry.create.__module__ for entry in entries} == {"llmcore.builtin.plugin"}
 
 
+@pytest.mark.parametrize(
+    ("marker", "is_checked"),
+    [("@hookimpl", False), ("@hookimpl(tryfirst=True)", True), ("@pluggy.HookimplMarker('llmcore')", True)],
+)
+def test_pluggy_is_loaded_only_for_hooks_that_are_not_plain(
+    site: Site, marker: str, *, is_checked: bool
+) -> None:
+    imports = "import pluggy\n" if "pluggy" in marker else ""
+    site.install("acme-one", imports + SOUND.format(name="acme").replace("@hookimpl", marker))
+    program = (
+        "import sys\nfrom llmcore.plugins import Catalogue\n"
+        f"entry = Catalogue(path=[{str(site.folder)!r}]).load_provider('storage', 'acme')\n"
+        "print(entry.name, entry.create is dict, 'pluggy' in sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**os.environ, "PYTHONPATH": str(site.folder)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.split() == ["acme", "True", str(is_checked)]
+
+
 def test_one_module_may_serve_several_kinds_and_names(site: Site) -> None:
     file = site.install("acme-many", SOUND.format(name="acme"), name="acme")
     file.write_text(

@@ -34,7 +34,7 @@ FLOORS = (
     ),
     ("contracts", "support"),
     ("builtin", "compat", "hookspecs"),
-    ("config", "discovery", "hidden_modules", "loading", "missing_plugin", "plugins"),
+    ("config", "discovery", "hidden_modules", "loading", "missing_plugin", "plain_hooks", "plugins"),
     ("calls",),
     ("cache", "content_log", "ledger"),
     ("pipeline",),

@@ -6,13 +6,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from llmcore.errors import BadRequest, ProviderError
-from llmcore.llm.batch.items import Prepared, prepare
 from llmcore.types import Reply
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from llmcore.config.money import Budget
+    from llmcore.llm.batch.items import Prepared
     from llmcore.llm.batch.run import BatchRun
 
 __all__ = ["BatchMethods", "Lane"]
@@ -58,6 +58,7 @@ class BatchMethods:
         Raises:
             BadRequest: An argument is not valid.
         """
+        from llmcore.llm.batch.items import prepare
         from llmcore.llm.batch.run import make_run_id, runs_folder
 
         _check(items, lane, concurrency)
@@ -102,6 +103,7 @@ class BatchMethods:
         Raises:
             BadRequest: There is no such run.
         """
+        from llmcore.llm.batch.items import prepare
         from llmcore.llm.batch.run import find_run
 
         path = find_run(run_id)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 from collections.abc import Mapping
@@ -13,6 +12,7 @@ import msgspec
 from llmcore.errors import ConfigError
 from llmcore.hookspecs import Options
 from llmcore.support.addresses import find_address_fault
+from llmcore.support.digests import start_sha256
 from llmcore.support.text import find_unsendable
 from llmcore.types import Secret
 
@@ -152,4 +152,4 @@ def _check_header(name: str, value: str) -> None:
 
 
 def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()[:32]
+    return start_sha256(text.encode("utf-8", "replace")).hexdigest()[:32]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 from collections.abc import Mapping
@@ -12,6 +11,7 @@ import msgspec
 
 from llmcore.errors import ConfigError
 from llmcore.support.addresses import find_address_fault
+from llmcore.support.digests import start_sha256
 from llmcore.support.text import find_unsendable
 from llmcore.types import Secret
 from llmcore_openai_optimized.address import repair_url
@@ -291,4 +291,4 @@ def check_headers(headers: Mapping[str, str], table: str) -> dict[str, str]:
 
 
 def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()[:32]
+    return start_sha256(text.encode()).hexdigest()[:32]
