@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from llmcore.core import Core
     from llmcore.types import Delta, Message, Reply, ToolCall, Usage
 
-_ARGUMENT = re.compile(r"^(?:chat\(\.\.\., )?(timeout|model|max_tokens)=([^()]+)\)?$")
+_ARGUMENT = r"^(?:chat\(\.\.\., )?(timeout|model|max_tokens)=([^()]+)\)?$"
 """An argument of `chat` in a fix for Python code that the command line has an option for."""
 
 __all__ = ["Question", "add_options", "read_options", "use_shell_syntax"]
@@ -191,7 +191,7 @@ def use_shell_syntax(error: LLMCoreError) -> LLMCoreError:
     """Rewrite the fix of *error* from Python code to command-line options."""
     if error.code == "LC302":
         error.fix = f"-p {error.suggestion}=VALUE" if error.suggestion else _to_parameter(error.fix)
-    elif error.fix and (given := _ARGUMENT.search(error.fix)):
+    elif error.fix and (given := re.search(_ARGUMENT, error.fix)):
         name, value = given[1], given[2].strip("\"'")
         option = {"timeout": "--timeout", "model": "-m"}.get(name)
         error.fix = f"{option} {value}" if option else f"-p {name}={value}"

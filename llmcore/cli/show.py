@@ -41,9 +41,7 @@ _KILO = 1000
 _GAP = "  "
 _MIN_WIDTH = 6
 """Minimum width of a shortened column, in characters."""
-_NUMBER = re.compile(
-    r"(?:up to )?[~$+-]?\d[\d,_]*(?:\.\d+)?(?:\+\?)?(?: ?(?:%|[kKMGT]?B|[mµ]?s|characters))?"
-)
+_NUMBER = r"(?:up to )?[~$+-]?\d[\d,_]*(?:\.\d+)?(?:\+\?)?(?: ?(?:%|[kKMGT]?B|[mµ]?s|characters))?"
 """A number in a table: tokens, dollars, bytes or seconds."""
 _MILLISECOND, _TENTH = 0.001, 0.1
 
@@ -143,7 +141,7 @@ def render_table(
     sums = [str(cell) for cell in total]
     every = [*cells, sums] if sums else cells
     used = [at for at in range(len(headers)) if any(row[at] for row in every)]
-    numeric = {at for at in used if all(_NUMBER.fullmatch(row[at]) for row in cells if row[at]) and cells}
+    numeric = {at for at in used if all(re.fullmatch(_NUMBER, row[at]) for row in cells if row[at]) and cells}
     widths = {at: max(len(headers[at]), *(len(row[at]) for row in every)) for at in used}
     _shorten_columns(
         widths,

@@ -12,8 +12,7 @@ from llmcore.errors import ConfigError
 
 __all__ = ["KEY_AS_MODEL", "find_key_faults", "looks_like_key"]
 
-_KEY: Final = re.compile(
-    r"""(?x)
+_KEY: Final = r"""(?x)
       sk[-_].+                                                        # OpenAI, Anthropic, OpenRouter, DeepSeek, ElevenLabs
     | (?:gsk|hf|ghp|gho|pk|rk|r8|fw|tgp_v1|csk|xai|pplx|key)[-_][A-Za-z0-9]{20,}      # Groq, Hugging Face, GitHub, xAI, ...
     | (?:nvapi|glpat|github_pat|whsec)[-_][\w-]{16,}
@@ -21,7 +20,6 @@ _KEY: Final = re.compile(
     | eyJ[\w-]{10,}(?:\.[\w-]*)*                                      # a JSON Web Token
     | (?=[a-zA-Z]*[0-9])(?=[0-9]*[a-zA-Z])[A-Za-z0-9]{32,}            # Azure, Mistral, Together: no part of a name is so long
     """
-)
 
 KEY_AS_MODEL: Final = "looks like an API key; it is not shown here"
 """The end of the error message, after the name of the place."""
@@ -31,7 +29,11 @@ def looks_like_key(name: str) -> bool:
     """Return whether *name*, or its part after the provider, looks like an API key."""
     name = name.strip().removeprefix("Bearer ").lstrip()
     provider, _, model = name.partition(":")
-    return _KEY.fullmatch(name) is not None or ("@" not in provider and _KEY.fullmatch(model) is not None)
+    return _is_key(name) or ("@" not in provider and _is_key(model))
+
+
+def _is_key(text: str) -> bool:
+    return re.fullmatch(_KEY, text) is not None  # compiled here: without a model, not at all
 
 
 def find_key_faults(layer: Layer) -> list[ConfigError]:

@@ -18,7 +18,6 @@ from llmcore.llm.cacheable import is_cacheable
 from llmcore.llm.call import ChatCall, get_facts, make_event, make_start
 from llmcore.llm.entry import pack, read_due, unpack
 from llmcore.pipeline import Answer, Entry, Services, carry_out
-from llmcore.pipeline.budget import is_request
 from llmcore.support.chat_bounds import get_answer_count, get_output_limit
 from llmcore.types import Reply
 
@@ -151,6 +150,8 @@ class ChatKind:
         if isinstance(error, ProviderError):
             complete_failure(error, get_facts(call))
         if not call.is_settled:
+            from llmcore.pipeline.budget import is_request
+
             event = make_event(call, None, error, time.monotonic() - call.started)
             services.events.record_call(event, asked=is_request(error), starts=call.starts)
 

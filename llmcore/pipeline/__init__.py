@@ -7,32 +7,12 @@ streamed answer. So the logic is written once for sync and async, and for every 
 from __future__ import annotations
 
 from collections.abc import Generator
-from typing import Any, Final
+from typing import Any
 
-from llmcore.pipeline.budget import budget
-from llmcore.pipeline.cache import keep, look_up
+from llmcore.pipeline.cache import look_up
 from llmcore.pipeline.call import Answer, Call, Entry, Layer, RequestKind, Services
-from llmcore.pipeline.lease import lease
-from llmcore.pipeline.rate_limit import rate_limit
-from llmcore.pipeline.report import report
-from llmcore.pipeline.retry import retry
-from llmcore.pipeline.send import send
-from llmcore.pipeline.single_flight import single_flight
 
-__all__ = ["LAYERS", "Answer", "Call", "Entry", "RequestKind", "Services", "carry_out"]
-
-LAYERS: Final[tuple[Layer, ...]] = (
-    look_up,  # a hit ends here
-    report,  # the start and failures are recorded for the meter and the observers
-    single_flight,  # identical calls of this process become one
-    lease,  # the same between processes, if the cache supports leases
-    keep,  # a complete answer goes into the cache before the lease is released
-    retry,  # the only place that sends a request again
-    budget,  # reserve the maximum cost, settle the real cost
-    rate_limit,  # wait for a permit
-    send,  # the backend's method, its answer checked and priced
-)
-"""In order. Fallback is not a layer: each model of an alias has its own cache key, so each passes all layers."""
+__all__ = ["Answer", "Call", "Entry", "RequestKind", "Services", "carry_out"]
 
 
 def carry_out(call: Call, services: Services, *, after: Layer | None = None) -> Generator[Any, Any, Any]:
@@ -43,8 +23,8 @@ def carry_out(call: Call, services: Services, *, after: Layer | None = None) -> 
         services: The services of its Core.
         after: Start with the layer after this one; None starts with the first.
     """
-    return _from(0 if after is None else LAYERS.index(after) + 1, call, services)
+    if after is None:  # a hit ends in the first layer, and needs no other
+        return look_up(call, services, lambda: carry_out(call, services, after=look_up))
+    from llmcore.pipeline.layers import carry_on
 
-
-def _from(index: int, call: Call, services: Services) -> Generator[Any, Any, Any]:
-    return LAYERS[index](call, services, lambda: _from(index + 1, call, services))
+    return carry_on(call, services, after)

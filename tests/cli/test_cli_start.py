@@ -37,7 +37,7 @@ NOT_FOR_A_CACHED_ANSWER = {
     "llmcore.contracts", "llmcore.storage", "llmcore_testing", "llmcore.voice",
     # ours, for other calls
     "llmcore.llm.attempt", "llmcore.llm.batch.items", "llmcore.llm.documents", "llmcore.llm.quote", "llmcore.llm.repair",
-    "llmcore.llm.strict_schema", "llmcore.llm.structured", "llmcore.llm.wire_events", "llmcore.llm.wire_kind",
+    "llmcore.pipeline.layers", "llmcore.llm.strict_schema", "llmcore.llm.structured", "llmcore.llm.wire_events", "llmcore.llm.wire_kind",
 }  # fmt: skip
 
 
