@@ -6,16 +6,18 @@ import struct
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
+from functools import cache
 from typing import Any
 
 import msgspec
 import pytest
 
-from llmcore.errors import BadRequest, VoiceError, VoiceNotFound
+from llmcore.errors import BadRequest, TextTooLong, VoiceError, VoiceNotFound
 from llmcore.types import Speech, VoiceInfo, VoiceModel, VoicePage, VoiceTraits
 from llmcore_testing.conformance import VoiceConformance
 
 RATE = 8000
+MOST = 2200
 
 
 def wav(samples: bytes) -> bytes:
@@ -23,6 +25,11 @@ def wav(samples: bytes) -> bytes:
         "<4sI4s4sIHHIIHH", b"RIFF", 36 + len(samples), b"WAVE", b"fmt ", 16, 1, 1, RATE, 2 * RATE, 2, 16
     )
     return head + struct.pack("<4sI", b"data", len(samples)) + samples
+
+
+@cache
+def sound(start: int, rise: int, size: int) -> bytes:
+    return struct.pack(f"<{size}h", *((start + at * rise) % 9973 for at in range(size)))
 
 
 class Able:
@@ -40,6 +47,8 @@ class Able:
         voice: str | None = None,
         *,
         pitch: int = 1,
+        speed: float = 1.0,
+        format: Any = "wav",  # noqa: A002 - the name of the contract
         timeout_s: float = 60.0,
         idle_s: float = 60.0,
         previous_text: str = "",
@@ -52,15 +61,16 @@ class Able:
         del timeout_s, idle_s, previous_text, next_text, previous_request_ids
         if not text.strip():
             raise VoiceError("there is nothing to say")
+        if len(text) > MOST:
+            raise TextTooLong(f"the text must have at most {MOST} characters, got {len(text)}")
         known = self.get_voice_info("low" if voice is None else voice)
-        samples = b"".join(
-            struct.pack("<h", (ord(letter) * pitch + at * 91) % 9973) for letter in text for at in range(64)
-        )
+        rise = 91 + 7 * list(self.voices).index(known.voice_id)
+        samples = b"".join(sound(ord(letter) * pitch, rise, round(64 / speed)) for letter in text)
         return Speech(
-            audio=wav(samples),
-            format="wav",
+            audio=samples if format == "pcm" else wav(samples),
+            format=format,
             sample_rate_hz=RATE,
-            duration_s=len(text) * 64 / RATE,
+            duration_s=len(samples) / 2 / RATE,
             characters=len(text),
             voice=known.voice_id,
         )
@@ -129,12 +139,12 @@ class Able:
         return self.list_voice_models()
 
     def voice_traits(self, voice: str | None, settings: Mapping[str, Any]) -> VoiceTraits:
-        del settings
         return VoiceTraits(
             voice=voice or "low",
             model="one",
-            format="wav",
+            format=settings.get("format", "wav"),
             sample_rate_hz=RATE,
+            max_characters=MOST,
             identity={"version": "1"},
             stitches=True,
         )
@@ -152,9 +162,11 @@ class Able:
         description: str = "",
         labels: Mapping[str, str] | None = None,
     ) -> VoiceInfo:
-        del samples, labels
-        if not consent:
+        del labels
+        if not consent.strip():
             raise VoiceError("there is no consent")
+        if not samples or not all(sample.startswith(b"RIFF") for sample in samples):
+            raise VoiceError("a sample is not audio")
         self.voices["clone"] = VoiceInfo(voice_id="clone", name=name, description=description)
         return self.voices["clone"]
 
@@ -297,7 +309,8 @@ class ClonesOnly(Able):
 
 class TestAble(VoiceConformance):
     backend: type = Able
-    settings = {"pitch": 3}  # noqa: RUF012 - as a stranger would write it
+    settings = {"pitch": 3, "speed": 1.25}  # noqa: RUF012 - as a plugin author would write it
+    formats = ("wav", "pcm")
     samples = (b"RIFF", b"RIFF2")
 
     @pytest.fixture

@@ -22,12 +22,13 @@ class SpeechConformance(VoiceConformance):
         "model": "gpt-4o-mini-tts",
         "instructions": "calmly",
     }
+    formats = ("wav", "pcm", "mp3", "opus", "flac")
     lacks = ("synthesize_with_timestamps", "search_voices", "clone_voice")
     format: ClassVar[Any]
 
     @pytest.fixture
     def provider(self) -> Iterator[OpenAIVoice]:
-        with Simulator() as upstream:
+        with Simulator(voice="espeak") as upstream:
             yield OpenAIVoice(
                 SpeechOptions(api_key=Secret(CANARY), base_url=upstream.base_url, format=self.format)
             )

@@ -6,6 +6,7 @@ or an error and raises none, since the frames of a traceback would hold its argu
 
 from __future__ import annotations
 
+import codecs
 from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
@@ -182,9 +183,15 @@ def _find_clone_fault(name: str, samples: Sequence[bytes], consent: str) -> LLMC
             "samples must have at least one recording, got none", expected="at least one audio file"
         )
     for number, sample in enumerate(samples, 1):
-        if not isinstance(sample, bytes) or not (sample.startswith(_SAMPLE_SIGNS) or sample[4:8] == _MP4):
+        if not isinstance(sample, bytes) or not _is_recording(sample):
             return VoiceError(
                 f"recording {number} is not an audio file",
                 expected="wav, mp3, ogg, flac, m4a or webm, as bytes",
             )
     return None
+
+
+def _is_recording(sample: bytes) -> bool:
+    if sample.startswith(codecs.BOM_UTF16_LE):  # text; an MP3 frame begins with 0xFF too
+        return False
+    return sample.startswith(_SAMPLE_SIGNS) or sample[4:8] == _MP4

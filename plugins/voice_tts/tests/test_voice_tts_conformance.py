@@ -20,11 +20,12 @@ CANARY = "sk_canary_0123456789abcdef"
 class ElevenLabsConformance(VoiceConformance):
     settings: ClassVar[Mapping[str, Any]] = {"speed": 1.1, "stability": 0.4, "seed": 7, "language": "de-AT"}
     samples: ClassVar[Sequence[bytes]] = (speak("A recording of a person.", Codec("mp3", 44100, 128)),)
+    formats = ("wav", "pcm", "mp3", "opus", "ulaw", "alaw")
     format: ClassVar[str]
 
     @pytest.fixture
     def provider(self) -> Iterator[ElevenLabsVoice]:
-        with Simulator() as upstream:
+        with Simulator(voice="espeak") as upstream:
             yield ElevenLabsVoice(
                 ElevenLabsOptions(api_key=Secret(CANARY), base_url=upstream.url, format=self.format)
             )

@@ -53,6 +53,7 @@ pytest.register_assert_rewrite(
                 "timing",
                 "voice_abilities",
                 "voice_check",
+                "voice_content",
             }
         )
     )

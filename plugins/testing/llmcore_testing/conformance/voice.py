@@ -11,8 +11,8 @@ from llmcore.errors import BadRequest, LLMCoreError, TextTooLong, VoiceError, Vo
 from llmcore.types import Speech, VoiceInfo
 from llmcore_testing.conformance.broken_upstream import BrokenUpstream
 from llmcore_testing.conformance.calling import Call, Caller
-from llmcore_testing.conformance.voice_abilities import VoiceAbilities
 from llmcore_testing.conformance.voice_check import check, check_joined
+from llmcore_testing.conformance.voice_content import VoiceContent
 from llmcore_testing.conformance.voice_hostile import HostileTexts
 from llmcore_testing.simulator import Fault
 
@@ -31,7 +31,7 @@ _TEXTS = {
 _CUT_AUDIO: Final = frozenset({"reset", "closed_within", "login_page", "empty"})
 
 
-class VoiceConformance(VoiceAbilities, HostileTexts, BrokenUpstream):
+class VoiceConformance(VoiceContent, HostileTexts, BrokenUpstream):
     """Tests the contract `llmcore.contracts.voice`."""
 
     kind: ClassVar[str] = "voice"

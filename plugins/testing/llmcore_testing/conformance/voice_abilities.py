@@ -186,11 +186,6 @@ class VoiceAbilities(Abilities):
     # -- clones
 
     @of("clone_voice")
-    def test_a_clone_needs_consent(self) -> None:
-        self.needs("clone_voice", "delete_voice")
-        self.fails(_REFUSED, "clone_voice", "Nobody", [b"RIFF"], consent="")
-
-    @of("clone_voice")
     def test_a_clone_is_made_and_deleted(self) -> None:
         self.needs("clone_voice", "delete_voice")
         if not self.samples:

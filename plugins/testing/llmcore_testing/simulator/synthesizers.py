@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import sys
+import zlib
 from array import array
 from functools import cache
 from importlib.metadata import entry_points
@@ -17,6 +18,7 @@ from llmcore_testing.simulator.sounds import Codec
 __all__ = ["TONE", "Synthesizer", "find_synthesizer"]
 
 _SLOWEST, _FASTEST = 0.5, 2.5
+_LOWEST, _HIGHEST = 40, 60
 _SLICE: Final = 65_536
 _ENCODED: Final = {
     "alaw": ("RAW", "ALAW"),
@@ -30,20 +32,26 @@ _ENCODED: Final = {
 class Synthesizer(Protocol):
     """Turns text into audio: equal texts into equal audio."""
 
-    def get_duration(self, text: str, speed: float = 1.0) -> float:
+    def get_duration(self, text: str, speed: float = 1.0, voice: str = "") -> float:
         """Return the duration of *text* in seconds."""
         ...
 
-    def speak(self, text: str, codec: Codec, *, speed: float = 1.0, sized: bool = True) -> bytes:
-        """Return the audio of *text* as a whole file; see `sounds.speak`."""
+    def speak(
+        self, text: str, codec: Codec, *, speed: float = 1.0, sized: bool = True, voice: str = ""
+    ) -> bytes:
+        """Return the audio of *text* as a whole file; see `sounds.speak`. An installed voice gives each *voice* a pitch."""
         ...
 
 
 class _Tone:
-    def get_duration(self, text: str, speed: float = 1.0) -> float:
+    def get_duration(self, text: str, speed: float = 1.0, voice: str = "") -> float:
+        del voice  # one tone for all voices
         return sounds.get_duration(text, speed)
 
-    def speak(self, text: str, codec: Codec, *, speed: float = 1.0, sized: bool = True) -> bytes:
+    def speak(
+        self, text: str, codec: Codec, *, speed: float = 1.0, sized: bool = True, voice: str = ""
+    ) -> bytes:
+        del voice
         return sounds.speak(text, codec, speed=speed, sized=sized)
 
 
@@ -53,32 +61,37 @@ TONE: Final[Synthesizer] = _Tone()
 class _Voice:
     """An installed voice. Its audio is cached, because tests request the same texts often."""
 
-    def __init__(self, provider: Any) -> None:
-        self._provider = provider
+    def __init__(self, provider: Any, *, pitched: bool) -> None:
+        self._provider, self._pitched = provider, pitched
         self._cached_levels = cache(self._say)
         self._cached_audio = cache(self._write)
 
-    def get_duration(self, text: str, speed: float = 1.0) -> float:
-        levels, rate_hz = self._cached_levels(text, speed)
+    def get_duration(self, text: str, speed: float = 1.0, voice: str = "") -> float:
+        levels, rate_hz = self._cached_levels(text, speed, voice)
         return len(levels) / rate_hz
 
-    def speak(self, text: str, codec: Codec, *, speed: float = 1.0, sized: bool = True) -> bytes:
-        audio = self._cached_audio(text, codec, speed)
+    def speak(
+        self, text: str, codec: Codec, *, speed: float = 1.0, sized: bool = True, voice: str = ""
+    ) -> bytes:
+        audio = self._cached_audio(text, codec, speed, voice)
         if audio is None:  # this format cannot be written here
             return sounds.speak(text, codec, speed=speed, sized=sized)
         if codec.name == "wav":
             return sounds.make_wav_head(codec.rate_hz, len(audio), sized=sized) + audio
         return audio
 
-    def _say(self, text: str, speed: float) -> tuple[array[int], int]:
-        speech = self._provider.synthesize(text, format="pcm", speed=min(_FASTEST, max(_SLOWEST, speed)))
+    def _say(self, text: str, speed: float, voice: str) -> tuple[array[int], int]:
+        settings: dict[str, Any] = {"format": "pcm", "speed": min(_FASTEST, max(_SLOWEST, speed))}
+        if voice and self._pitched:
+            settings["pitch"] = _LOWEST + zlib.crc32(voice.encode()) % (_HIGHEST - _LOWEST)
+        speech = self._provider.synthesize(text, **settings)
         levels = array("h", speech.audio)
         if sys.byteorder == "big":
             levels.byteswap()
         return levels, speech.sample_rate_hz
 
-    def _write(self, text: str, codec: Codec, speed: float) -> bytes | None:
-        levels = _at_rate(*self._cached_levels(text, speed), codec.rate_hz)
+    def _write(self, text: str, codec: Codec, speed: float, voice: str) -> bytes | None:
+        levels = _at_rate(*self._cached_levels(text, speed, voice), codec.rate_hz)
         if codec.name in ("pcm", "wav"):
             if sys.byteorder == "big":
                 levels.byteswap()
@@ -111,7 +124,8 @@ def find_synthesizer(name: str) -> Synthesizer:
     for found in entry_points(group="llmcore.voice", name=name):
         for offered in found.load().llmcore_voice_providers():
             if offered.name == name:
-                return _Voice(offered.create(offered.options()))
+                pitched = "pitch" in getattr(offered.options, "__struct_fields__", ())
+                return _Voice(offered.create(offered.options()), pitched=pitched)
     installed = sorted({found.name for found in entry_points(group="llmcore.voice")})
     raise ConfigError(
         f"unknown voice {name!r} of the simulator",

@@ -46,10 +46,11 @@ class _SpeechRequest:
     speed: float
     credits: int
     synthesizer: Synthesizer
+    voice: str
 
     def audio(self, *, sized: bool = True) -> bytes:
         """Return the audio of the text."""
-        return self.synthesizer.speak(self.text, self.codec, speed=self.speed, sized=sized)
+        return self.synthesizer.speak(self.text, self.codec, speed=self.speed, sized=sized, voice=self.voice)
 
     def headers(self) -> dict[str, str]:
         """Return the response headers."""
@@ -110,7 +111,7 @@ def _make_line(audio: bytes, alignment: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _make_alignment(speech: _SpeechRequest, start: int, end: int) -> dict[str, Any]:
-    each = speech.synthesizer.get_duration(speech.text, speech.speed) / len(speech.text)
+    each = speech.synthesizer.get_duration(speech.text, speech.speed, speech.voice) / len(speech.text)
     return {
         "characters": list(speech.text[start:end]),
         "character_start_times_seconds": [round(at * each, 3) for at in range(start, end)],
@@ -143,7 +144,9 @@ def _read_request(call: Call) -> _SpeechRequest:
     for locator in locators:
         find_store(call).dictionary(locator.get("pronunciation_dictionary_id", ""))
     spent = round(len(text) * model.credits_per_character)
-    return _SpeechRequest(text, _read_codec(call), _read_speed(body), spent, call.settings.synthesizer)
+    return _SpeechRequest(
+        text, _read_codec(call), _read_speed(body), spent, call.settings.synthesizer, call.names["voice"]
+    )
 
 
 def _read_codec(call: Call) -> Codec:

@@ -26,9 +26,9 @@ def answer_speech(call: Call) -> Answer:
     """Speak the input."""
     body = read_json_body(call)
     read_model(call, body)
-    text, form, speed = _read_request(body)
+    text, form, speed, voice = _read_request(body)
     codec = Codec(form, 48_000 if form == "opus" else _RATE)
-    audio = call.settings.synthesizer.speak(text, codec, speed=speed, sized=False)
+    audio = call.settings.synthesizer.speak(text, codec, speed=speed, sized=False, voice=voice)
     return Answer(
         pieces=tuple(split_audio(audio)),
         content_type=codec.content_type,
@@ -38,7 +38,7 @@ def answer_speech(call: Call) -> Answer:
     )
 
 
-def _read_request(body: Mapping[str, Any]) -> tuple[str, str, float]:
+def _read_request(body: Mapping[str, Any]) -> tuple[str, str, float, str]:
     text, voice = body.get("input"), body.get("voice")
     if not isinstance(text, str):
         raise invalid("Field required: input.", param="input")
@@ -56,7 +56,7 @@ def _read_request(body: Mapping[str, Any]) -> tuple[str, str, float]:
     speed = body.get("speed", 1.0)
     if not isinstance(speed, int | float) or not _SPEEDS[0] <= speed <= _SPEEDS[1]:
         raise _make_validation_error("less_than_equal", "speed", "Input should be from 0.25 to 4.0")
-    return text, form, speed
+    return text, form, speed, voice if isinstance(voice, str) else str(voice["id"])
 
 
 def _make_validation_error(kind: str, name: str, said: str) -> Refused:
