@@ -162,17 +162,19 @@ REFUSED = [
     ("chat", "messages", {"messages": [*USER, {"role": "function", "content": "x"}]}, "messages[1].role"),
     ("chat", "messages", {"messages": [{"role": "assistant", "content": None, "refusal": "No"}]}, "messages[0].refusal"),
     ("messages", "chat", {"top_k": 5}, "top_k"),
-    ("messages", "chat", {"thinking": {"type": "enabled", "budget_tokens": 2000}}, "thinking"),
-    ("messages", "chat", {"cache_control": {"type": "ephemeral"}}, "cache_control"),
+    ("messages", "chat", {"thinking": {"type": "enabled"}}, "thinking"),
+    ("messages", "chat", {"thinking": {"type": "adaptive"}}, "thinking"),
+    ("messages", "chat", {"thinking": {"type": "interleaved", "budget_tokens": 2000}}, "thinking"),
+    ("messages", "chat", {"thinking": {"type": "adaptive", "display": "omitted"}, "output_config": {"effort": "low"}}, "thinking.display"),
+    ("messages", "chat", {"thinking": {"type": "enabled", "budget_tokens": 2000}, "output_config": {"effort": "high"}}, "output_config.effort"),
+    ("messages", "chat", {"thinking": {"type": "disabled"}, "output_config": {"effort": "low"}}, "output_config.effort"),
+    ("messages", "chat", {"messages": [{**USER[0], "cache_control": {}}]}, "messages[0].cache_control"),
     ("messages", "chat", {"metadata": {"user_id": "a", "team": "b"}}, "metadata.team"),
     ("messages", "responses", {"stop_sequences": ["x"]}, "stop_sequences"),
     ("messages", "chat", {"output_config": {"task_budget": 1}}, "output_config.task_budget"),
     ("messages", "chat", {"tools": [{"type": "web_search_20250305", "name": "web_search"}]}, "tools[0].type"),
-    ("messages", "chat", {"system": [{"type": "text", "text": "x", "cache_control": {}}]}, "system[0].cache_control"),
-    ("messages", "chat", {"messages": block(type="text", text="x", cache_control={})}, "messages[0].content[0].cache_control"),
     ("messages", "chat", {"messages": block(type="search_result")}, "messages[0].content[0].type"),
     ("messages", "chat", {"messages": block(type="image", source={"type": "file", "file_id": "f"})}, "messages[0].content[0].source.type"),
-    ("messages", "chat", {"messages": block(type="tool_result", tool_use_id="a", content="x", is_error=True)}, "messages[0].content[0].is_error"),
     ("messages", "chat", {"messages": [{"role": "assistant", "content": [{"type": "thinking", "thinking": "x", "signature": "s"}]}]}, "messages[0].content[0].signature"),
     ("messages", "responses", {"messages": [{"role": "assistant", "content": [{"type": "thinking", "thinking": "x", "signature": ""}]}]}, "messages[0]"),
     ("messages", "chat", {"messages": block(type="document", source={"type": "url", "url": "https://example.com/a.pdf"})}, "messages[0]"),
@@ -250,6 +252,64 @@ def test_what_a_client_sends_back_of_a_translated_answer_is_accepted() -> None:
         },
         {"role": "tool", "tool_call_id": "c", "content": "3"},
     ]
+
+
+CACHED = {"cache_control": {"type": "ephemeral", "ttl": "1h"}}
+
+
+@pytest.mark.parametrize("target", ["chat", "responses"])
+def test_cache_control_changes_nothing_in_the_translated_request(target: str) -> None:
+    def make(mark: dict[str, Any]) -> dict[str, Any]:
+        return {
+            **mark,
+            "system": [{"type": "text", "text": "Be brief", **mark}],
+            "tools": [{"name": "add", "input_schema": {"type": "object"}, **mark}],
+            "messages": [
+                {"role": "user", "content": [
+                    {"type": "text", "text": "Add", **mark},
+                    {"type": "image", "source": {"type": "url", "url": "https://example.com/a.png"}, **mark},
+                    {"type": "document", "source": {"type": "base64", "media_type": "application/pdf", "data": "JVBERi0="}, **mark},
+                ]},
+                {"role": "assistant", "content": [{"type": "tool_use", "id": "a", "name": "add", "input": {}, **mark}]},
+                {"role": "user", "content": [
+                    {"type": "tool_result", "tool_use_id": "a", "content": [{"type": "text", "text": "3", **mark}], **mark}
+                ]},
+            ],
+        }  # fmt: skip
+
+    assert translate_body(make(CACHED), "messages", target) == translate_body(make({}), "messages", target)
+    assert "cache_control" not in json.dumps(translate_body(make(CACHED), "messages", target))
+
+
+@pytest.mark.parametrize(
+    ("content", "text"),
+    [
+        ("no such file", "Error: no such file"),
+        (None, "Error: "),
+        ([{"type": "text", "text": "no such file"}], [{"type": "text", "text": "Error: "}, {"type": "text", "text": "no such file"}]),
+    ],
+)  # fmt: skip
+def test_the_text_of_a_failed_tool_says_that_it_failed(content: Any, text: Any) -> None:
+    result = {"type": "tool_result", "tool_use_id": "a", "content": content, "is_error": True}
+    chat = translate_body({"messages": [{"role": "user", "content": [result]}]}, "messages", "chat")
+    assert chat["messages"] == [{"role": "tool", "tool_call_id": "a", "content": text}]
+
+
+@pytest.mark.parametrize(
+    ("fields", "effort"),
+    [
+        ({"thinking": {"type": "disabled"}}, "none"),
+        ({"thinking": {"type": "enabled", "budget_tokens": 1024}}, "low"),
+        ({"thinking": {"type": "enabled", "budget_tokens": 5000}}, "medium"),
+        ({"thinking": {"type": "enabled", "budget_tokens": 31_999}}, "high"),
+        ({"thinking": {"type": "enabled", "budget_tokens": 31_999}, "output_config": {"effort": "high"}}, "high"),
+        ({"thinking": {"type": "adaptive"}, "output_config": {"effort": "low"}}, "low"),
+    ],
+)  # fmt: skip
+def test_thinking_becomes_the_effort_of_the_reasoning(fields: dict[str, Any], effort: str) -> None:
+    body = {"messages": USER, **fields}
+    assert translate_body(body, "messages", "chat")["reasoning_effort"] == effort
+    assert translate_body(body, "messages", "responses")["reasoning"] == {"effort": effort}
 
 
 def test_two_answers_in_a_row_stay_two_messages() -> None:

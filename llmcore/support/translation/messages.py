@@ -35,8 +35,12 @@ __all__ = ["read_messages", "write_messages"]
 
 _READ: Final = frozenset(
     {"messages", "system", "tools", "tool_choice", "max_tokens", "stop_sequences", "metadata", "output_config", "thinking",
-     "service_tier"}
+     "service_tier", "cache_control"}
 )  # fmt: skip
+_CACHE_CONTROL: Final = "cache_control"
+"""It changes the price at the vendor, never the answer, so it is left out; `_check` accepts it in each place that has it."""
+_LEVELS: Final = ((5_000, "low"), (10_000, "medium"))
+"""A budget of fewer thinking tokens is this effort; a larger one is "high"."""
 _CHOICES: Final[Mapping[str, str]] = {"auto": "auto", "none": "none", "any": "required", "tool": "function"}
 _TIERS: Final[Mapping[str, str]] = {"auto": "auto", "standard_only": "default"}
 _NAME: Final = re.compile(r"[a-zA-Z0-9_-]{1,64}")
@@ -82,17 +86,12 @@ def read_messages(body: Mapping[str, Any], target: str) -> Conversation:
 
 def _read_output(body: Mapping[str, Any], settings: dict[str, Setting], target: str) -> None:
     """Read the format of the answer, the effort and whether to think."""
-    if "thinking" in body:
-        thinking = as_mapping(body["thinking"], "thinking", target)
-        if thinking.get("type") != "disabled":
-            refuse("thinking", target)
-        settings["effort"] = Setting("none", "thinking")
     config = as_mapping(body.get("output_config") or {}, "output_config", target)
     check_fields(config, {"effort", "format"}, "output_config", target)
     if config.get("effort") is not None:
-        if "effort" in settings:
-            refuse("output_config.effort", target)
         settings["effort"] = Setting(config["effort"], "output_config.effort")
+    if "thinking" in body:
+        _read_thinking(as_mapping(body["thinking"], "thinking", target), settings, target)
     if config.get("format") is not None:
         wanted = as_mapping(config["format"], "output_config.format", target)
         check_fields(wanted, {"type", "schema"}, "output_config.format", target)
@@ -104,6 +103,24 @@ def _read_output(body: Mapping[str, Any], settings: dict[str, Setting], target: 
         if name is not None:
             schema = {key: value for key, value in schema.items() if key != "title"}
         settings["format"] = Setting(Format("json_schema", schema, name, strict=True), "output_config.format")
+
+
+def _read_thinking(thinking: Mapping[str, Any], settings: dict[str, Setting], target: str) -> None:
+    """Read the effort that *thinking* stands for: a budget of tokens as a level, adaptive thinking as the effort that is given."""
+    kind, given = thinking.get("type"), settings.get("effort")
+    budget = thinking.get("budget_tokens")
+    if kind == "enabled" and type(budget) is int:
+        level = next((level for below, level in _LEVELS if budget < below), "high")
+    elif kind == "disabled":
+        level = "none"
+    elif kind == "adaptive" and given is not None:
+        level = given.value
+    else:
+        refuse("thinking", target)
+    check_fields(thinking, {"type", "budget_tokens"} if kind == "enabled" else {"type"}, "thinking", target)
+    if given is not None and given.value != level:
+        refuse("output_config.effort", target)
+    settings["effort"] = Setting(level, "thinking")
 
 
 def _read_choice(body: Mapping[str, Any], settings: dict[str, Setting], target: str) -> None:
@@ -140,7 +157,7 @@ def _read_block(block: Mapping[str, Any], where: str, target: str) -> Part:
     kind = str(block.get("type"))
     if kind == "text":
         empty = set() if block.get("citations") else {"citations"}
-        check_fields(block, {"type", "text"} | empty, where, target)
+        _check(block, {"type", "text"} | empty, where, target)
         return Text(as_text(block.get("text"), f"{where}.text", target))
     if kind == "thinking":
         unsigned = set() if block.get("signature") else {"signature"}
@@ -150,25 +167,29 @@ def _read_block(block: Mapping[str, Any], where: str, target: str) -> Part:
         direct = (
             {"caller"} if block.get("caller") == {"type": "direct"} else set()
         )  # not by a tool of the server
-        check_fields(block, {"type", "id", "name", "input"} | direct, where, target)
+        _check(block, {"type", "id", "name", "input"} | direct, where, target)
         return ToolUse(
             id=as_text(block.get("id"), f"{where}.id", target),
             name=as_text(block.get("name"), f"{where}.name", target),
             arguments=_encode(block.get("input")).decode(),
         )
     if kind == "tool_result":
-        failed = set() if block.get("is_error") else {"is_error"}
-        check_fields(block, {"type", "tool_use_id", "content"} | failed, where, target)
-        content = block.get("content")
-        if content is None:
-            content = ""
-        read = (
-            content if isinstance(content, str) else tuple(_read_blocks(content, f"{where}.content", target))
-        )
-        return ToolResult(as_text(block.get("tool_use_id"), f"{where}.tool_use_id", target), read)
+        return _read_result(block, where, target)
     if kind in {"image", "document"}:
         return _read_file(block, where, target)
     return refuse(f"{where}.type", target, f"a block of type `{kind}` cannot be translated")
+
+
+def _read_result(block: Mapping[str, Any], where: str, target: str) -> ToolResult:
+    """Read the result of a tool. The other APIs have no field for a failure, so its text begins with `Error: `."""
+    _check(block, {"type", "tool_use_id", "content", "is_error"}, where, target)
+    content = block.get("content")
+    if content is None:
+        content = ""
+    read = content if isinstance(content, str) else tuple(_read_blocks(content, f"{where}.content", target))
+    if block.get("is_error"):
+        read = f"Error: {read}" if isinstance(read, str) else (Text("Error: "), *read)
+    return ToolResult(as_text(block.get("tool_use_id"), f"{where}.tool_use_id", target), read)
 
 
 def _read_file(block: Mapping[str, Any], where: str, target: str) -> Image | Document:
@@ -188,9 +209,9 @@ def _read_file(block: Mapping[str, Any], where: str, target: str) -> Image | Doc
     else:
         refuse(f"{where}.source.type", target)
     if block.get("type") == "image":
-        check_fields(block, {"type", "source"}, where, target)
+        _check(block, {"type", "source"}, where, target)
         return Image(url or "")
-    check_fields(block, {"type", "source", "title"}, where, target)
+    _check(block, {"type", "source", "title"}, where, target)
     return Document(url=url, file_id=file_id, name=block.get("title"))
 
 
@@ -198,7 +219,7 @@ def _read_tool(tool: Any, where: str, target: str) -> Tool:
     tool = as_mapping(tool, where, target)
     if tool.get("type", "custom") != "custom":
         refuse(f"{where}.type", target, f"a tool of type `{tool.get('type')}` cannot be translated")
-    check_fields(tool, {"type", "name", "description", "input_schema", "strict"}, where, target)
+    _check(tool, {"type", "name", "description", "input_schema", "strict"}, where, target)
     return Tool(
         name=as_text(tool.get("name"), f"{where}.name", target),
         description=tool.get("description"),
@@ -206,3 +227,7 @@ def _read_tool(tool: Any, where: str, target: str) -> Tool:
         strict=tool.get("strict") or None,
         where=where,
     )
+
+
+def _check(block: Mapping[str, Any], known: set[str], where: str, target: str) -> None:
+    check_fields(block, known | {_CACHE_CONTROL}, where, target)
