@@ -1,30 +1,49 @@
-"""`/v1/messages/count_tokens`: the tokens of a request, without sending it."""
+"""`/v1/messages/count_tokens`: the tokens of a request, without generating an answer."""
 
 from __future__ import annotations
 
+from collections.abc import AsyncGenerator, Generator
 from typing import Any
 
 from llmcore_gateway.exchange import Answer, Caller, make_json
-from llmcore_gateway.faults import Refused
 from llmcore_gateway.gateway import Gateway
 
-__all__ = ["count_tokens"]
+__all__ = ["CountCall"]
 
 
-def count_tokens(gateway: Gateway, body: dict[str, Any], caller: Caller) -> Answer:
-    """Return the number of input tokens of *body*, a request of the Messages API.
+class CountCall:
+    """One request to count tokens. The vendor's server counts if the provider can ask it, else this machine."""
 
-    Raises:
-        Refused: The body has no messages, or *caller* may not request its model.
-    """
-    model = gateway.models.check(body.get("model"), caller)
-    messages = body.get("messages")
-    if not isinstance(messages, list) or not messages:
-        raise Refused(
-            400, "invalid_request_error", "`messages` must be a list that is not empty", param="messages"
+    api = "messages"
+    """The shape of its errors."""
+    streaming = False
+    content_type = "application/json"
+
+    def __init__(self, gateway: Gateway, body: dict[str, Any], caller: Caller) -> None:
+        self.model = gateway.models.check(body.get("model"), caller)
+        self._llm = gateway.core.llm
+        self._body = body
+
+    def run(self) -> Answer:
+        """Return the number of input tokens."""
+        return _make_answer(
+            self._llm.count_tokens(self._body, api="messages", model=self.model, on_server=True)
         )
-    given = {name: body[name] for name in ("tools", "tool_choice") if body.get(name)}
-    if body.get("system"):
-        messages = [{"role": "system", "content": body["system"]}, *messages]
-    count = gateway.core.llm.count_tokens(messages, model=model, **given)
+
+    async def arun(self) -> Answer:
+        """See `run`."""
+        return _make_answer(
+            await self._llm.acount_tokens(self._body, api="messages", model=self.model, on_server=True)
+        )
+
+    def stream(self) -> Generator[bytes, None, None]:
+        """Fail: a count is not streamed."""
+        raise NotImplementedError
+
+    def astream(self) -> AsyncGenerator[bytes, None]:
+        """Fail: a count is not streamed."""
+        raise NotImplementedError
+
+
+def _make_answer(count: int) -> Answer:
     return make_json({"input_tokens": int(count)})

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Final, NamedTuple, Protocol
 from urllib.parse import unquote
 
-from llmcore_gateway.count_tokens import count_tokens
+from llmcore_gateway.count_tokens import CountCall
 from llmcore_gateway.exchange import Answer, Caller, Request, make_json
 from llmcore_gateway.faults import Refused
 from llmcore_gateway.gateway import Gateway
@@ -96,6 +96,8 @@ def make_call(gateway: Gateway, route: Route, body: bytes, caller: Caller) -> Ca
     document = read_body(body)
     if route.path == "/v1/audio/speech":
         return SpeechCall(gateway, document, caller)
+    if route.path == "/v1/messages/count_tokens":
+        return CountCall(gateway, document, caller)
     api: Any = route.api if route.path != "/v1/chat/completions" else "chat"
     return LLMCall(gateway, api, document, caller)
 
@@ -111,8 +113,6 @@ def answer_directly(gateway: Gateway, route: Route, request: Request) -> Answer 
         name = unquote(request.path[len(_MODEL) :])
         gateway.models.check(name, request.caller)
         return make_json(_describe(name))
-    if route.path == "/v1/messages/count_tokens":
-        return count_tokens(gateway, read_body(request.body), request.caller)
     return None
 
 

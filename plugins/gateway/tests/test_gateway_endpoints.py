@@ -280,6 +280,31 @@ def test_tokens_are_counted_without_a_request(gateway: Served, upstream: Simulat
     assert upstream.counts["requests"] == 0
 
 
+def test_tokens_are_counted_as_the_request_would_be_sent(upstream: Simulator, tmp_path: Path) -> None:
+    mark = {"cache_control": {"type": "ephemeral"}}
+    body = {
+        "model": "fast",
+        "system": [{"type": "text", "text": "Be brief.", **mark}],
+        "messages": [{"role": "user", "content": [{"type": "text", "text": "Hello", **mark}]}],
+    }
+    tool = {"name": "add", "description": "Add two numbers", "input_schema": {"type": "object"}, **mark}
+    config = make_config(upstream, tmp_path)
+    config["llm"]["anthropic"] = {"base_url": upstream.url, "api_key": "sk-test"}
+    config["models"]["claude"] = "anthropic:claude-sonnet-5"
+    with serving(config) as gateway:
+
+        def count(**fields: Any) -> Any:
+            return gateway.http.post("/v1/messages/count_tokens", json={**body, **fields})
+
+        assert count(tools=[tool]).json()["input_tokens"] > count().json()["input_tokens"]
+        refused = count(messages="Hello")
+        assert (refused.status_code, refused.json()["error"]["type"]) == (400, "invalid_request_error")
+        assert count(top_k=5).status_code == 400, "what cannot be sent cannot be counted"
+        assert upstream.counts["requests"] == 0
+        assert count(model="claude").json()["input_tokens"] > 0
+        assert upstream.counts["message_counts"] == 1, "the vendor's server counts"
+
+
 def test_a_thousand_identical_requests_make_one_call(gateway: Served, upstream: Simulator) -> None:
     import asyncio
 
