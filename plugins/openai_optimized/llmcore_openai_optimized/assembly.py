@@ -1,7 +1,8 @@
 """Assemble an answer from its chunks. A complete answer is treated as one chunk.
 
 Each event of a stream becomes one delta, with the event in `raw`; further deltas of the same event have an empty one. The end
-of the last choice is held back, so that its delta has the usage and the body too.
+of the last choice is held back, so that its delta has the usage and the body too. A complete answer that is sent as an event has no
+`raw`, since clients of a stream read `delta` and not `message`: the host writes chunks.
 """
 
 from __future__ import annotations
@@ -45,6 +46,8 @@ class Assembly:
         """The finish reasons that deltas had."""
         self._raw: bytes | None = None
         self._event_name: str | None = None
+        self._is_completion = False
+        """Whether the stream is a complete answer in place of chunks."""
         self.repaired = False
         """Whether a chunk was not valid JSON; texts may then contain lone surrogates."""
         self.end: Delta | None = None
@@ -77,14 +80,14 @@ class Assembly:
 
     def begin_event(self, name: bytes, payload: bytes) -> None:
         """Set the event of the deltas that follow."""
-        self._raw = payload
+        self._raw = None if self._is_completion else payload
         self._event_name = name.decode(errors="replace") if name else None
 
     def end_event(self, deltas: list[Delta]) -> None:
         """Append a delta without content if the event has brought none."""
         if self._raw:
             deltas.append(Delta(raw=self._raw, event_name=self._event_name))
-        self._raw = b""
+        self._raw = None if self._is_completion else b""
 
     def add_plain(self, chunk: Chunk, deltas: list[Delta]) -> bool:
         """Add a chunk that contains only text (the fast path for most chunks); return False for any other chunk."""
@@ -125,6 +128,7 @@ class Assembly:
             self._service_tier = chunk.service_tier
         if chunk.choices is None:
             return
+        self._find_completion(chunk.choices, complete=complete)
         self._last_chunk = chunk
         if type(chunk.model) is str and chunk.model:
             self._model = chunk.model
@@ -214,6 +218,13 @@ class Assembly:
         if index == self._first:
             return 0
         return index or self._first or 0
+
+    def _find_completion(self, choices: Sequence[SentChoice], *, complete: bool) -> None:
+        """Leave the events out of the deltas if the first one is a complete answer."""
+        if not complete and self._last_chunk is None and choices:
+            self._is_completion = all(not sent.delta and sent.message is not None for sent in choices)
+            if self._is_completion:
+                self._raw = None
 
     def _add_choice(self, choice: Choice, sent: SentChoice, *, complete: bool) -> Piece | None:
         if self.repaired:

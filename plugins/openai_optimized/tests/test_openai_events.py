@@ -66,9 +66,11 @@ def join_choices(events: Sequence[WireEvent]) -> tuple[Choice, ...]:
 
 
 def find_events(row: Row) -> list[tuple[str | None, bytes]] | None:
-    """Return the events in the body, up to `[DONE]`; None if it is a document."""
+    """Return the events in the body, up to `[DONE]`; None if it is a document, whose events are written."""
     body = b"".join(row.sent).removeprefix(BOM).lstrip()
     if row.kind != EVENTS and body[:5] != b"data:" and b"}\n{" not in body:
+        return None
+    if b'"choices": [{"index": 0, "message"' in body and b'"delta"' not in body:
         return None
     parser = EventParser()
     events = [*parser.feed(body), *parser.end()]
