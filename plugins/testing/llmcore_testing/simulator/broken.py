@@ -8,7 +8,7 @@ from typing import Any, Final
 from llmcore_testing.simulator.chunks import DONE
 from llmcore_testing.simulator.common import FINGERPRINT, new_id
 from llmcore_testing.simulator.faults import Fault
-from llmcore_testing.simulator.routing import Group
+from llmcore_testing.simulator.routing import Route
 from llmcore_testing.simulator.wire import Answer, RecordedRequest, encode
 
 __all__ = ["make_broken_answer"]
@@ -19,44 +19,45 @@ _PAGE: Final = (
 _BLOCK: Final = 64 * 1024
 
 
-def make_broken_answer(fault: Fault, request: RecordedRequest, group: Group) -> Answer | None:
+def make_broken_answer(fault: Fault, request: RecordedRequest, route: Route) -> Answer | None:
     """Return the answer that *fault* replaces the correct one with, or None if it replaces none."""
     make = _BROKEN.get(fault.kind)
-    return make(fault, request, group) if make else None
+    return make(fault, request, route) if make else None
 
 
-def _make_status(fault: Fault, _request: RecordedRequest, group: Group) -> Answer:
+def _make_status(fault: Fault, _request: RecordedRequest, route: Route) -> Answer:
     told = fault.settings
     headers = {"x-request-id": new_id("req_"), **told["headers"]}
     if told["body"] is None:
-        refuse: Callable[..., Answer] = group.refuse
+        refuse: Callable[..., Answer] = route.group.refuse
         return refuse(told["status"], told["message"], code=told["code"], headers=headers)
     body = told["body"]
     raw = body.encode() if isinstance(body, str) else encode(body)
     return Answer(status=told["status"], pieces=(raw,), headers=headers)
 
 
-def _make_bad_json(_fault: Fault, _request: RecordedRequest, _group: Group) -> Answer:
+def _make_bad_json(_fault: Fault, _request: RecordedRequest, _route: Route) -> Answer:
     return Answer(pieces=(b'{"id": "chatcmpl-broken", "object": "chat.completion", "choices": [{"index',))
 
 
-def _make_html(fault: Fault, _request: RecordedRequest, _group: Group) -> Answer:
+def _make_html(fault: Fault, _request: RecordedRequest, _route: Route) -> Answer:
     return Answer(status=fault.settings["status"], pieces=(_PAGE,), content_type="text/html; charset=utf-8")
 
 
-def _make_empty(fault: Fault, _request: RecordedRequest, _group: Group) -> Answer:
+def _make_empty(fault: Fault, _request: RecordedRequest, _route: Route) -> Answer:
     return Answer(status=fault.settings["status"], content_type="")
 
 
-def _redirect(fault: Fault, _request: RecordedRequest, _group: Group) -> Answer:
+def _redirect(fault: Fault, _request: RecordedRequest, _route: Route) -> Answer:
     return Answer(status=fault.settings["status"], headers={"location": fault.settings["url"]})
 
 
-def _make_big_answer(fault: Fault, request: RecordedRequest, group: Group) -> Answer:
+def _make_big_answer(fault: Fault, request: RecordedRequest, route: Route) -> Answer:
     body: dict[str, Any] = request.body if isinstance(request.body, dict) else {}
     size = int(fault.settings["megabytes"] * 1_000_000)
-    if group.make_big is not None:
-        return group.make_big(body, size)
+    make = route.make_big or route.group.make_big
+    if make is not None:
+        return make(body, size)
     streams = bool(body.get("stream"))
     inner = "delta" if streams else "message"
     completion = {
@@ -96,7 +97,7 @@ def _iterate_big_events(front: bytes, size: int, back: bytes) -> Iterator[bytes]
     yield DONE
 
 
-_BROKEN: Final[dict[str, Callable[[Fault, RecordedRequest, Group], Answer]]] = {
+_BROKEN: Final[dict[str, Callable[[Fault, RecordedRequest, Route], Answer]]] = {
     "bad_json": _make_bad_json,
     "big_body": _make_big_answer,
     "empty_body": _make_empty,

@@ -10,10 +10,11 @@ from typing import Any, Final
 
 from llmcore.errors import ConfigError
 
-__all__ = ["KINDS", "Fault", "parse_times"]
+__all__ = ["KINDS", "REWRITING", "Fault", "parse_times"]
 
 _STREAM_ONLY: Final = frozenset({"error_chunk", "bad_json_chunk"})
-_REWRITING: Final = frozenset({"usage", "missing_usage", "no_choices", "no_finish_reason", "wrong_schema"})
+REWRITING: Final = frozenset({"usage", "missing_usage", "no_choices", "no_finish_reason", "wrong_schema"})
+"""The kinds of faults that change the content of an answer. Each endpoint says which of them apply to it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +124,7 @@ class Fault:
 
     @staticmethod
     def big_body(megabytes: float = 64.0) -> Fault:
-        """Answer a chat correctly, with a text of that many megabytes (10**6 bytes)."""
+        """Answer a chat correctly, with a text of that many megabytes (10**6 bytes). Other endpoints send a chat, too."""
         _check("big_body", "megabytes", megabytes, 0)
         return Fault("big_body", {"megabytes": megabytes})
 
@@ -135,22 +136,22 @@ class Fault:
 
     @staticmethod
     def wrong_schema() -> Fault:
-        """Answer 200 with JSON of another shape."""
+        """Answer 200 with JSON of another shape. Applies to chats, embeddings, counts of tokens and own routes."""
         return Fault("wrong_schema")
 
     @staticmethod
     def no_choices() -> Fault:
-        """Answer with an empty list of choices."""
+        """Answer with an empty list of choices, or of embeddings."""
         return Fault("no_choices")
 
     @staticmethod
     def no_finish_reason() -> Fault:
-        """Answer with a finish_reason of null. A stream is otherwise complete."""
+        """Answer a chat with a finish_reason of null. A stream is otherwise complete."""
         return Fault("no_finish_reason")
 
     @staticmethod
     def missing_usage() -> Fault:
-        """Answer without `usage`."""
+        """Answer without `usage`; a count of tokens without its number."""
         return Fault("missing_usage")
 
     @staticmethod
@@ -160,7 +161,10 @@ class Fault:
 
     @staticmethod
     def usage(**fields: Any) -> Fault:
-        """Answer with these fields of `usage` in place of the correct ones: any JSON value, and NaN."""
+        """Answer with these fields of `usage` in place of the correct ones: any JSON value, and NaN.
+
+        Their names are those of Chat Completions, or those of the endpoint's API.
+        """
         return Fault("usage", fields)
 
     @classmethod
@@ -223,7 +227,7 @@ class Fault:
     @property
     def rewriting(self) -> bool:
         """Whether it changes the content of the answer, not the transport."""
-        return self.kind in _REWRITING
+        return self.kind in REWRITING
 
 
 KINDS: Final = tuple(sorted(name for name, member in vars(Fault).items() if isinstance(member, staticmethod)))

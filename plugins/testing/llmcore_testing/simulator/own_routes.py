@@ -15,6 +15,8 @@ Handler = Callable[[RecordedRequest], Any]
 """Makes the answer to a request; see `Simulator` for what it may return."""
 
 _METHODS: Final = ("DELETE", "GET", "HEAD", "PATCH", "POST", "PUT")
+_REWRITES: Final = frozenset({"wrong_schema"})
+"""The one fault that changes answers without knowledge of the protocol."""
 _LINES: Final = "application/x-ndjson"
 _EVENTS: Final = "text/event-stream; charset=utf-8"
 
@@ -33,7 +35,7 @@ def make_routes(handlers: Mapping[str, Handler], *, checks_keys: bool) -> list[R
         make_big=_make_big,
     )
     return [
-        Route(method, path, _answer_with(handler), group, own=True)
+        Route(method, path, _answer_with(handler), group, rewrites=_REWRITES, own=True)
         for (method, path), handler in ((_read_name(name), handler) for name, handler in handlers.items())
     ]
 
@@ -51,9 +53,7 @@ def _read_name(name: str) -> tuple[str, str]:
 
 def _answer_with(handler: Handler) -> Callable[[Call], Answer]:
     def answer(call: Call) -> Answer:
-        if (
-            call.fault is not None
-        ):  # `wrong_schema`, the one rewriting fault that needs no knowledge of the protocol
+        if call.fault is not None:
             return Answer(pieces=(b'{"unexpected": true}',))
         return _make_answer(handler(call.request))
 

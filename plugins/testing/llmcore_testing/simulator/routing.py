@@ -60,7 +60,8 @@ class Group:
     recorded: bool = True
     """Whether requests are recorded and counted, and can be held or made to fail."""
     make_big: Callable[[Mapping[str, object], int], Answer] | None = None
-    """Makes an answer with a text of that many bytes, from the body of the request; None for a chat completion."""
+    """Makes an answer with a text of that many bytes, from the body of the request; None for a chat completion. A route may have
+    its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +73,10 @@ class Route:
     """For example "/v1/models/{model}". The last name of a path matches slashes too."""
     answer: Callable[[Call], Answer]
     group: Group
-    chat: bool = False
-    """Whether it answers a chat, so that faults that change answers apply to it."""
+    rewrites: frozenset[str] = frozenset()
+    """The kinds of faults that change the content of its answers; see `Fault.rewriting`."""
+    make_big: Callable[[Mapping[str, object], int], Answer] | None = None
+    """See `Group.make_big`."""
     own: bool = False
     """Whether it is a route of the test; see `own_routes`. Its method may be "*"."""
     header: str | None = None

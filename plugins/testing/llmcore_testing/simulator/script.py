@@ -27,11 +27,11 @@ class Planned:
     model: str | None
 
     def fits(
-        self, request: RecordedRequest, *, chat: bool, own: bool = False, streams: bool | None = None
+        self, request: RecordedRequest, *, rewrites: frozenset[str] = frozenset(), streams: bool | None = None
     ) -> bool:
         """Return whether the fault is meant for *request* and can apply to it.
 
-        *own*: the route is one of the test. *streams*: whether the answer is a stream; None reads that from the request.
+        *rewrites*: the kinds that change the content of this answer. *streams*: whether the answer is a stream; None reads that from the request.
         """
         body = request.body if isinstance(request.body, dict) else {}
         if self.path is not None and self.path not in request.path:
@@ -40,7 +40,7 @@ class Planned:
             return False
         if self.fault.stream_only:
             return bool(body.get("stream")) if streams is None else streams
-        return not self.fault.rewriting or chat or (own and self.fault.kind == "wrong_schema")
+        return not self.fault.rewriting or self.fault.kind in rewrites
 
 
 class Script:
@@ -76,14 +76,14 @@ class Script:
             self._replies.extend(replies)
 
     def next_fault(
-        self, request: RecordedRequest, *, chat: bool, own: bool = False, streams: bool | None = None
+        self, request: RecordedRequest, *, rewrites: frozenset[str] = frozenset(), streams: bool | None = None
     ) -> Fault | None:
         """Take the first fault that fits *request*; see `Planned.fits`."""
         if not self._faults:
             return None
         with self.changed:
             planned = next(
-                (p for p in self._faults if p.fits(request, chat=chat, own=own, streams=streams)), None
+                (p for p in self._faults if p.fits(request, rewrites=rewrites, streams=streams)), None
             )
             if planned is None:
                 return None

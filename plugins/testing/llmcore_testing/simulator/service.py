@@ -73,7 +73,7 @@ class Service:
         fault = self._take_fault(request, route)
         if fault is not None:
             self._script.count("faults")
-            if broken := make_broken_answer(fault, request, route.group):
+            if broken := make_broken_answer(fault, request, route):
                 return broken, None
         call = Call(
             request=request,
@@ -107,7 +107,7 @@ class Service:
         if not route.group.recorded:
             return None
         streams = False if route.own and streams is None else streams
-        return self._script.next_fault(request, chat=route.chat, own=route.own, streams=streams)
+        return self._script.next_fault(request, rewrites=route.rewrites, streams=streams)
 
     def _check_key(self, request: RecordedRequest, group: Group) -> Answer | None:
         if group.key is None:

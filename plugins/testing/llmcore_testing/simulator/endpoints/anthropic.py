@@ -13,10 +13,12 @@ from llmcore_testing.simulator.endpoints.messages import (
     make_big_message,
     make_events,
     make_message,
+    rename_usage,
     rewrite,
     to_chat,
 )
 from llmcore_testing.simulator.endpoints.messages_refusals import refuse, refuse_request
+from llmcore_testing.simulator.faults import REWRITING, Fault
 from llmcore_testing.simulator.refusals import Refused
 from llmcore_testing.simulator.routing import Call, Group, Route
 from llmcore_testing.simulator.wire import Answer, RecordedRequest, encode
@@ -32,6 +34,7 @@ __all__ = [
 ]
 
 _NO_ANSWER: Final = frozenset({"no_choices", "wrong_schema"})
+_OF_COUNTS: Final = frozenset({"missing_usage", "usage", "wrong_schema"})
 _VERSION: Final = "anthropic-version"
 
 
@@ -76,10 +79,23 @@ def answer_count(call: Call) -> Answer:
     """Count the input tokens of a request."""
     body = _read_body(call)
     check_messages({"max_tokens": 1, **body})
-    count = tokens.count_prompt(to_chat(body))
-    return Answer(
-        pieces=(encode({"input_tokens": count}),), headers=_make_headers(0), counted="message_counts"
-    )
+    count: dict[str, Any] = {"input_tokens": tokens.count_prompt(to_chat(body))}
+    if call.fault is not None:
+        count = _rewrite_count(call.fault)
+    counted = "message_counts" if call.fault is None else None
+    return Answer(pieces=(encode(count),), headers=_make_headers(0), counted=counted)
+
+
+def _rewrite_count(fault: Fault) -> dict[str, Any]:
+    match fault.kind:
+        case "missing_usage":
+            return {}
+        case "usage":
+            return {
+                name: value for name, value in rename_usage(fault.settings).items() if name == "input_tokens"
+            }
+        case _:
+            return {"object": "simulated.surprise", "result": {"text": "This is not a count."}}
 
 
 def answer_models(call: Call) -> Answer:
@@ -133,7 +149,7 @@ GROUP: Final = Group(
 )
 
 ROUTES: Final = (
-    Route("POST", "/v1/messages", answer_messages, GROUP, chat=True),
-    Route("POST", "/v1/messages/count_tokens", answer_count, GROUP),
+    Route("POST", "/v1/messages", answer_messages, GROUP, REWRITING),
+    Route("POST", "/v1/messages/count_tokens", answer_count, GROUP, _OF_COUNTS),
     Route("GET", "/v1/models", answer_models, GROUP, header=_VERSION),
 )

@@ -6,10 +6,11 @@ from collections.abc import Callable
 from typing import Final
 
 from llmcore_testing.simulator.endpoints.chat import answer_chat
-from llmcore_testing.simulator.endpoints.embeddings import answer_embeddings
+from llmcore_testing.simulator.endpoints.embeddings import REWRITES, answer_embeddings
 from llmcore_testing.simulator.endpoints.models import answer_models
 from llmcore_testing.simulator.endpoints.openai import read_bearer_key
 from llmcore_testing.simulator.endpoints.speech import answer_speech
+from llmcore_testing.simulator.faults import REWRITING
 from llmcore_testing.simulator.refusals import refusal
 from llmcore_testing.simulator.routing import Call, Group, Route
 from llmcore_testing.simulator.wire import Answer, RecordedRequest
@@ -35,11 +36,11 @@ GROUP: Final = Group(name="azure", key=read_azure_key, refuse=refusal)
 
 _DEPLOYMENT: Final = "/openai/deployments/{model}"
 ROUTES: Final = (
-    Route("POST", f"{_DEPLOYMENT}/chat/completions", _require_version(answer_chat), GROUP, chat=True),
-    Route("POST", f"{_DEPLOYMENT}/embeddings", _require_version(answer_embeddings), GROUP),
+    Route("POST", f"{_DEPLOYMENT}/chat/completions", _require_version(answer_chat), GROUP, REWRITING),
+    Route("POST", f"{_DEPLOYMENT}/embeddings", _require_version(answer_embeddings), GROUP, REWRITES),
     Route("POST", f"{_DEPLOYMENT}/audio/speech", _require_version(answer_speech), GROUP),
     Route("GET", "/openai/models", _require_version(answer_models), GROUP),
-    Route("POST", "/openai/v1/chat/completions", answer_chat, GROUP, chat=True),
-    Route("POST", "/openai/v1/embeddings", answer_embeddings, GROUP),
+    Route("POST", "/openai/v1/chat/completions", answer_chat, GROUP, REWRITING),
+    Route("POST", "/openai/v1/embeddings", answer_embeddings, GROUP, REWRITES),
     Route("GET", "/openai/v1/models", answer_models, GROUP),
 )

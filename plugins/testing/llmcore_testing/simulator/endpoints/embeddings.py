@@ -11,11 +11,15 @@ from typing import Any, Final
 
 from llmcore_testing.simulator import tokens
 from llmcore_testing.simulator.common import headers, read_json_body, read_model
+from llmcore_testing.simulator.faults import Fault
 from llmcore_testing.simulator.refusals import invalid
 from llmcore_testing.simulator.routing import Call
 from llmcore_testing.simulator.wire import Answer, encode
 
-__all__ = ["answer_embeddings"]
+__all__ = ["REWRITES", "answer_embeddings"]
+
+REWRITES: Final = frozenset({"missing_usage", "no_choices", "usage", "wrong_schema"})
+"""The faults that change embeddings."""
 
 _MOST_DIMENSIONS: Final = 8192
 
@@ -37,8 +41,24 @@ def answer_embeddings(call: Call) -> Answer:
     ]
     total = sum(tokens.count(one) if isinstance(one, str) else len(one) for one in inputs)
     usage = {"prompt_tokens": total, "total_tokens": total}
-    answer = {"object": "list", "data": data, "model": model, "usage": usage}
-    return Answer(pieces=(encode(answer),), headers=headers(total), counted="embeddings")
+    answer: dict[str, Any] = {"object": "list", "data": data, "model": model, "usage": usage}
+    counted: str | None = "embeddings"
+    if call.fault is not None:
+        answer = _apply_fault(answer, call.fault)
+        counted = "embeddings" if answer.get("data") else None
+    return Answer(pieces=(encode(answer),), headers=headers(total), counted=counted)
+
+
+def _apply_fault(answer: dict[str, Any], fault: Fault) -> dict[str, Any]:
+    match fault.kind:
+        case "missing_usage":
+            return {name: value for name, value in answer.items() if name != "usage"}
+        case "usage":
+            return {**answer, "usage": dict(fault.settings)}
+        case "no_choices":
+            return {**answer, "data": []}
+        case _:
+            return {"object": "simulated.surprise", "result": {"text": "These are not embeddings."}}
 
 
 def _read_inputs(body: Mapping[str, Any]) -> list[Any]:

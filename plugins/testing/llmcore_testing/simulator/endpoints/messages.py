@@ -15,7 +15,15 @@ from llmcore_testing.simulator.endpoints.messages_refusals import refuse_request
 from llmcore_testing.simulator.faults import Fault
 from llmcore_testing.simulator.wire import Answer, encode
 
-__all__ = ["check_messages", "make_big_message", "make_events", "make_message", "rewrite", "to_chat"]
+__all__ = [
+    "check_messages",
+    "make_big_message",
+    "make_events",
+    "make_message",
+    "rename_usage",
+    "rewrite",
+    "to_chat",
+]
 
 _BLOCK_BYTES: Final = 64 * 1024
 _REASONS: Final = {
@@ -145,7 +153,7 @@ def rewrite(message: dict[str, Any], fault: Fault) -> dict[str, Any]:
         case "missing_usage":
             return {name: value for name, value in message.items() if name != "usage"}
         case "usage":
-            return {**message, "usage": _rename(fault.settings)}
+            return {**message, "usage": rename_usage(fault.settings)}
         case "no_choices":
             return {**message, "content": []}
         case "no_finish_reason":
@@ -258,7 +266,7 @@ def _format_event(name: str, data: Mapping[str, Any]) -> bytes:
     return b"event: " + name.encode() + b"\ndata: " + encode(data) + b"\n\n"
 
 
-def _rename(fields: Mapping[str, Any]) -> dict[str, Any]:
+def rename_usage(fields: Mapping[str, Any]) -> dict[str, Any]:
     """Return the fields of a usage by the names of this API; those of Chat Completions are renamed."""
     names = {"prompt_tokens": "input_tokens", "completion_tokens": "output_tokens"}
     return {names.get(name, name): value for name, value in fields.items() if name != "total_tokens"}

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Final
 
 from llmcore_testing.simulator.endpoints.chat import answer_chat
-from llmcore_testing.simulator.endpoints.embeddings import answer_embeddings
+from llmcore_testing.simulator.endpoints.embeddings import REWRITES, answer_embeddings
 from llmcore_testing.simulator.endpoints.models import answer_model, answer_models
-from llmcore_testing.simulator.endpoints.responses import answer_responses
+from llmcore_testing.simulator.endpoints.responses import answer_responses, make_big_response
 from llmcore_testing.simulator.endpoints.speech import answer_speech
+from llmcore_testing.simulator.faults import REWRITING
 from llmcore_testing.simulator.refusals import refusal
 from llmcore_testing.simulator.routing import Group, Route
 from llmcore_testing.simulator.wire import RecordedRequest
@@ -25,9 +26,9 @@ def read_bearer_key(request: RecordedRequest) -> str | None:
 GROUP: Final = Group(name="openai", key=read_bearer_key, refuse=refusal)
 
 ROUTES: Final = (
-    Route("POST", "/v1/chat/completions", answer_chat, GROUP, chat=True),
-    Route("POST", "/v1/responses", answer_responses, GROUP, chat=True),
-    Route("POST", "/v1/embeddings", answer_embeddings, GROUP),
+    Route("POST", "/v1/chat/completions", answer_chat, GROUP, REWRITING),
+    Route("POST", "/v1/responses", answer_responses, GROUP, REWRITING, make_big_response),
+    Route("POST", "/v1/embeddings", answer_embeddings, GROUP, REWRITES),
     Route("POST", "/v1/audio/speech", answer_speech, GROUP),
     Route("GET", "/v1/models", answer_models, GROUP),
     Route("GET", "/v1/models/{model}", answer_model, GROUP),

@@ -14,9 +14,10 @@ from llmcore_testing.simulator.refusals import invalid
 from llmcore_testing.simulator.routing import Call
 from llmcore_testing.simulator.wire import Answer, encode
 
-__all__ = ["answer_responses"]
+__all__ = ["answer_responses", "make_big_response"]
 
 _NO_ANSWER: Final = frozenset({"no_choices", "wrong_schema"})
+_BLOCK_BYTES: Final = 64 * 1024
 _SUMMARY: Final = "The question is about this."
 
 
@@ -51,7 +52,54 @@ def answer_responses(call: Call) -> Answer:
         streamed=True,
         cut_before=len(events) - 1,
         counted="streams" if whole else None,
+        error_event=_make_error_event,
     )
+
+
+def make_big_response(body: Mapping[str, Any], size: int) -> Answer:
+    """Return an answer with a text of *size* bytes."""
+    content = [{"type": "output_text", "text": "@", "annotations": []}]
+    item = {
+        "id": new_id("msg_"),
+        "type": "message",
+        "status": "completed",
+        "role": "assistant",
+        "content": content,
+    }
+    usage = {"input_tokens": 1, "output_tokens": size // 4, "total_tokens": 1 + size // 4}
+    response = {**_frame(body, str(body.get("model"))), "output": [item], "usage": usage}
+    if not body.get("stream"):
+        front, _, back = encode(response).partition(b"@")
+        return Answer(pieces=_fill(front, size, back), length=len(front) + size + len(back), counted="chat")
+    return Answer(
+        pieces=_fill_events(response, size),
+        content_type="text/event-stream; charset=utf-8",
+        streamed=True,
+        counted="streams",
+    )
+
+
+def _fill(front: bytes, size: int, back: bytes) -> Iterator[bytes]:
+    yield front
+    for start in range(0, size, _BLOCK_BYTES):
+        yield b"x" * min(_BLOCK_BYTES, size - start)
+    yield back
+
+
+def _fill_events(response: Mapping[str, Any], size: int) -> Iterator[bytes]:
+    """Yield the events of *response* with a text of *size* bytes in place of its own; the last event, which repeats it, in one piece."""
+    for event in _write_events(response):
+        if b'"delta"' in event:
+            front, _, back = event.partition(b"@")
+            for start in range(0, size, _BLOCK_BYTES):
+                yield front + b"x" * min(_BLOCK_BYTES, size - start) + back
+        else:
+            yield event.replace(b'"@"', b'"' + b"x" * size + b'"')
+
+
+def _make_error_event(message: str, code: str | None) -> bytes:
+    error = {"type": "error", "sequence_number": 0, "code": code, "message": message, "param": None}
+    return b"event: error\ndata: " + encode(error) + b"\n\n"
 
 
 def _frame(body: Mapping[str, Any], model: str) -> dict[str, Any]:
@@ -207,7 +255,8 @@ def _list_item_events(index: int, item: Mapping[str, Any]) -> Iterator[tuple[str
         place = {**ids, "content_index": at}
         name = "refusal" if part["type"] == "refusal" else "output_text"
         text = part.get("refusal") or part.get("text") or ""
-        yield "response.content_part.added", {**place, "part": part}
+        empty = {"refusal" if name == "refusal" else "text": ""}
+        yield "response.content_part.added", {**place, "part": {**part, **empty}}
         for piece in split_text(text):
             yield f"response.{name}.delta", {**place, "delta": piece}
         yield f"response.{name}.done", {**place, "refusal" if name == "refusal" else "text": text}
