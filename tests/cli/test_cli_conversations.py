@@ -89,12 +89,21 @@ def upstream(cli: CommandLine, monkeypatch: pytest.MonkeyPatch) -> Iterator[Simu
 
 def read_state(cli: CommandLine) -> dict[str, Any]:
     """Return the files of the user's state folder by name."""
-    folder = Path(cli.env["XDG_STATE_HOME"], "llmcore/conversations")
-    return {path.stem: json.loads(path.read_text("utf-8")) for path in folder.glob("*.json")}
+    return {path.stem: json.loads(path.read_text("utf-8")) for path in find_folder(cli).glob("*.json")}
+
+
+def find_folder(cli: CommandLine) -> Path:
+    return Path(cli.env["XDG_STATE_HOME"], "llmcore/conversations")
 
 
 def texts(conversation: dict[str, Any]) -> list[str]:
     return [message["content"] for message in conversation["messages"]]
+
+
+def wait_for_answer(process: subprocess.Popen[str], file: Path, answer: str) -> None:
+    """Wait until *file* has *answer*, which is printed before it is saved."""
+    while f'"{answer}"' not in file.read_text("utf-8"):
+        assert process.poll() is None, "the command has ended"
 
 
 def list_sent(upstream: Simulator) -> list[list[str]]:
@@ -180,6 +189,7 @@ def test_two_terminals_do_not_overwrite_each_other(cli: CommandLine) -> None:
         process.stdin.write("b\n")
         process.stdin.flush()
         assert process.stdout.readline() == "You said: b\n"
+        wait_for_answer(process, find_folder(cli) / "shared.json", "You said: b")
         assert cli("chat", "shared", stdin="from the other\n").returncode == 0
         _, said = process.communicate("c\n")
     assert "shared was continued elsewhere; this conversation goes on as shared-" in said
@@ -226,6 +236,7 @@ def test_conversations_are_files_of_the_configured_storage(cli: CommandLine, pro
         process.stdin.write("d\n")
         process.stdin.flush()
         process.stdout.readline()
+        wait_for_answer(process, file, "You said: d")
         assert cli("chat", "rain", stdin="e\n").returncode == 0
         process.communicate("f\n")
     assert texts(json.loads(file.read_text()))[::2] == ["a", "b", "c", "d", "e"]

@@ -30,8 +30,15 @@ _log: Final = getLogger("llmcore_gateway")
 class Server(uvicorn.Server):
     """Serves one Application until a signal stops it."""
 
-    def __init__(self, config: uvicorn.Config, application: Application, load: Callable[[], Core]) -> None:
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        application: Application,
+        load: Callable[[], Core],
+        on_started: Callable[[], object] | None,
+    ) -> None:
         super().__init__(config)
+        self._on_started = on_started
         self._application = application
         self._load = load
         self._tasks: set[asyncio.Task[None]] = set()
@@ -41,6 +48,8 @@ class Server(uvicorn.Server):
         """Listen, and take signals."""
         self._application.state.phase = "starting"
         await super().startup(sockets)
+        if self._on_started is not None:
+            self._on_started()
         self._start(self.warm)
         with contextlib.suppress(
             NotImplementedError, AttributeError, RuntimeError
@@ -98,8 +107,14 @@ class Server(uvicorn.Server):
         task.add_done_callback(self._tasks.discard)
 
 
-def make_server(application: Application, load: Callable[[], Core], *, loop: str = "auto") -> Server:
-    """Return the server of *application*; *load* makes a new Core at a reload."""
+def make_server(
+    application: Application,
+    load: Callable[[], Core],
+    *,
+    loop: str = "auto",
+    on_started: Callable[[], object] | None = None,
+) -> Server:
+    """Return the server of *application*; *load* makes a new Core at a reload, *on_started* is called when it listens."""
     options = application.gateway.options
 
     protocol = make_protocol(
@@ -118,4 +133,4 @@ def make_server(application: Application, load: Callable[[], Core], *, loop: str
         timeout_keep_alive=75,
         timeout_graceful_shutdown=max(1, int(options.drain)),
     )
-    return Server(config, application, load)
+    return Server(config, application, load, on_started)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import socket
 import subprocess
@@ -16,8 +17,8 @@ from llmcore_gateway.worker import Source
 __all__ = ["Supervisor"]
 
 _TICK_S: Final = 0.1
-_SOON_S: Final = 2.0
-"""A worker that ends sooner than this after its start would end again: then the supervisor gives up."""
+_MOST_FAILURES: Final = 3
+"""If so many workers in a row end before they serve, the next one would, too: then the supervisor gives up."""
 _log: Final = getLogger("llmcore_gateway")
 
 
@@ -25,16 +26,13 @@ class Supervisor:
     """Runs *count* workers until a signal stops it."""
 
     def __init__(self, source: Source, listener: socket.socket, count: int) -> None:
-        self._command = [
-            sys.executable,
-            "-m",
-            "llmcore_gateway.worker",
-            str(listener.fileno()),
-            json.dumps(list(source)),
-        ]
+        self._source = source
         self._listener = listener
         self._count = count
-        self._workers: dict[subprocess.Popen[bytes], float] = {}
+        self._workers: dict[subprocess.Popen[bytes], int] = {}
+        """With the descriptor at which each says that it serves."""
+        self._failures = 0
+        """How many workers in a row have ended before they served."""
         self._is_stopping = False
 
     def run(self) -> int:
@@ -47,27 +45,44 @@ class Supervisor:
         while self._workers:
             time.sleep(_TICK_S)  # a signal ends the sleep: its handler runs, and the rest is slept
             for worker in [worker for worker in self._workers if worker.poll() is not None]:
-                started = self._workers.pop(worker)
+                self._count_failure(self._workers.pop(worker))
                 if self._is_stopping:
                     continue
-                if time.monotonic() - started < _SOON_S:
-                    _log.error("a worker ended at once, with exit code %s", worker.returncode)
-                    code = worker.returncode or 1
-                    self._pass_on(signal.SIGINT)
-                else:
-                    _log.error(
-                        "worker %d ended with exit code %s; starting another", worker.pid, worker.returncode
-                    )
+                ended = f"worker {worker.pid} ended with exit code {worker.returncode}"
+                if self._failures < _MOST_FAILURES:
+                    _log.error("%s; starting another", ended)
                     self._start_worker()
+                else:
+                    _log.error("%s before it served, as %d before; stopping", ended, self._failures - 1)
+                    code = worker.returncode if worker.returncode > 0 else 1
+                    self._pass_on(signal.SIGINT)
         return code
 
     def _start_worker(self) -> None:
-        worker = subprocess.Popen(  # noqa: S603 - this interpreter and our module
-            self._command,
-            pass_fds=[self._listener.fileno()],
-            start_new_session=True,  # a Ctrl-C reaches the supervisor alone, which passes it on once
-        )
-        self._workers[worker] = time.monotonic()
+        listening = self._listener.fileno()
+        reading, writing = os.pipe()
+        os.set_blocking(reading, False)
+        try:
+            worker = subprocess.Popen(  # noqa: S603 - this interpreter and our module
+                [
+                    sys.executable,
+                    "-m",
+                    "llmcore_gateway.worker",
+                    str(listening),
+                    str(writing),
+                    json.dumps(list(self._source)),
+                ],
+                pass_fds=[listening, writing],
+                start_new_session=True,  # a Ctrl-C reaches the supervisor alone, which passes it on once
+            )
+        finally:
+            os.close(writing)
+        self._workers[worker] = reading
+
+    def _count_failure(self, reading: int) -> None:
+        """Count the end of a worker if it has not served; *reading* is where it would have said so."""
+        with open(reading, "rb", buffering=0) as report:
+            self._failures = 0 if report.read(1) else self._failures + 1
 
     def _pass_on(self, number: int, _: Any = None) -> None:
         self._is_stopping = self._is_stopping or number != signal.SIGHUP

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import socket
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from llmcore_gateway.app import Application
@@ -35,12 +36,17 @@ class Source(NamedTuple):
         return llmcore.load(self.config, profile=self.profile, arguments=arguments)
 
 
-def serve(source: Source, listener: socket.socket, core: Core | None = None) -> None:
-    """Serve on *listener* until a signal stops the process."""
+def serve(
+    source: Source,
+    listener: socket.socket,
+    core: Core | None = None,
+    on_started: Callable[[], object] | None = None,
+) -> None:
+    """Serve on *listener* until a signal stops the process; call *on_started* when requests are accepted."""
     core = core or source.load()
     application = Application(Gateway(core))
     try:
-        make_server(application, source.load).run([listener])
+        make_server(application, source.load, on_started=on_started).run([listener])
     finally:
         application.gateway.core.close()
 
@@ -64,11 +70,14 @@ def configure_logging() -> None:
 
 
 def main(arguments: list[str]) -> int:
-    """Serve as a worker: `python -m llmcore_gateway.worker FD SOURCE`, with the descriptor of the listening socket."""
-    descriptor, source = arguments
+    """Serve as a worker: `python -m llmcore_gateway.worker FD FD SOURCE`.
+
+    The first descriptor is the listening socket, the second one gets a byte when the worker serves.
+    """
+    listening, report, source = arguments
     configure_logging()
-    listener = socket.socket(fileno=int(descriptor))
-    serve(Source(*json.loads(source)), listener)
+    listener = socket.socket(fileno=int(listening))
+    serve(Source(*json.loads(source)), listener, on_started=lambda: os.write(int(report), b"1"))
     return 0
 
 

@@ -130,6 +130,32 @@ def test_workers_share_cache_keys_and_budgets_and_are_started_again(
         command.close()
 
 
+def test_a_worker_that_is_killed_while_it_starts_is_replaced(upstream: Simulator, tmp_path: Path) -> None:
+    command = Command(write_config(tmp_path / "llmcore.toml", upstream), "--workers", "2")
+    try:
+        wait_until(lambda: len(set(find_children(command.process.pid))) == 2)
+        children = set(find_children(command.process.pid))
+        os.kill(min(children), signal.SIGKILL)
+        wait_until(lambda: len(new := set(find_children(command.process.pid))) == 2 and new != children)
+        command.wait_until_ready()
+    finally:
+        command.close()
+    assert command.process.returncode == 0, command.log()
+
+
+def test_workers_that_cannot_start_end_the_server(upstream: Simulator, tmp_path: Path) -> None:
+    command = start(upstream, tmp_path, "--workers", "2")
+    try:
+        path = tmp_path / "llmcore.toml"
+        path.write_text(path.read_text().replace("[models]", "[models"))
+        os.kill(min(find_children(command.process.pid)), signal.SIGKILL)
+        assert command.process.wait(120) == 1
+        assert command.log().count("; starting another") >= 3
+        assert "before it served" in command.log()
+    finally:
+        command.close()
+
+
 def find_children(parent: int) -> Iterator[int]:
     for stat in Path("/proc").glob("[0-9]*/stat"):
         try:
