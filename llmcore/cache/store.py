@@ -98,9 +98,9 @@ class CacheStore:
     def lookup(self, key: str) -> Act[bytes | None]:
         """Return the value of *key*; None for a miss or a failure of the backend."""
         if self._prepare_backend():
-            value = None if self._tier is None else self._tier.get(key)
+            value, epoch = (None, 0) if self._tier is None else self._tier.look_up(key)
             if value is None:
-                value = yield from self._read(key)
+                value = yield from self._read(key, epoch)
         else:
             value = self._standby.get(key)
         self.stats.record_lookup(hit=value is not None)
@@ -161,7 +161,9 @@ class CacheStore:
 
     def read(self, key: str) -> Act[bytes | None]:
         """Return the value of *key* in the backend, uncounted, for callers that poll for it."""
-        return (yield from self._read(key)) if self._prepare_backend() else self._standby.get(key)
+        if not self._prepare_backend():
+            return self._standby.get(key)
+        return (yield from self._read(key, 0 if self._tier is None else self._tier.epoch()))
 
     def read_many(self, keys: Sequence[str]) -> Act[dict[str, bytes]]:
         """Return the values of *keys* in the backend, in one call and uncounted."""
@@ -242,8 +244,8 @@ class CacheStore:
         tier = self._tier
         return None if tier is None else tier.get(key)
 
-    def _read(self, key: str) -> Act[bytes | None]:
-        epoch = 0 if self._tier is None else self._tier.epoch()
+    def _read(self, key: str, epoch: int | None) -> Act[bytes | None]:
+        """Return the value of *key* in the backend; *epoch* is the state of the backend before, see `Tier.put`."""
         found: list[object] = []
         if not (yield from self._try_operation("get", key, into=found.append)):
             return self._standby.get(key)

@@ -102,6 +102,14 @@ class Tier:
             self._valid_at = self._clock()
         return self._entries.get(key) if self._listening else None
 
+    def look_up(self, key: str) -> tuple[bytes | None, int | None]:
+        """Return the value as `get` does, and the state that it was compared with, for `put` of the backend's value.
+
+        The backend is not asked for its version again: a later change drops the key once more, which does no harm.
+        """
+        value = self.get(key)
+        return value, self._epoch if self._lost_at is None else None
+
     def put(self, key: str, value: bytes, expires: float, epoch: int | None) -> None:
         """Store *value*, which was read from or written to the backend.
 

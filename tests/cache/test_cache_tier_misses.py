@@ -24,10 +24,15 @@ class CountingFileCache(FileCache):
     """Counts what is read from the disk."""
 
     reads = 0
+    versions = 0
 
     def get(self, key: str) -> bytes | None:
         CountingFileCache.reads += 1
         return super().get(key)
+
+    def version(self) -> int:
+        CountingFileCache.versions += 1
+        return super().version()
 
 
 @pytest.fixture
@@ -35,7 +40,7 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> type[CountingFileCache]:
     import llmcore.builtin.file_cache as module
 
     monkeypatch.setattr(module, "FileCache", CountingFileCache)
-    CountingFileCache.reads = 0
+    CountingFileCache.reads = CountingFileCache.versions = 0
     return CountingFileCache
 
 
@@ -54,6 +59,14 @@ def warm(cache: CacheManager) -> None:
 def read_all(cache: CacheManager) -> None:
     for number in range(KEYS):
         assert cache.get(f"key {number}") == number
+
+
+def test_a_miss_reads_the_version_once(reads: type[CountingFileCache], tmp_path: Path) -> None:
+    with CacheManager("file", tmp_path) as cache:
+        warm(cache)
+        before = reads.versions
+        assert cache.get("absent") is None
+        assert reads.versions == before + 1
 
 
 def test_a_value_that_another_process_writes_drops_that_key_only(
