@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from llmcore.cache import CacheManager, CacheStore
     from llmcore.cache.lease import Leases
     from llmcore.cache.refresh import Refresher
+    from llmcore.calls.limits import Limits
+    from llmcore.calls.single_flight import Flights
     from llmcore.content_log.observer import ContentLog
     from llmcore.ledger.api_keys import ApiKeys
     from llmcore.ledger.events import Events
@@ -177,22 +179,32 @@ class Core(ProcessBound):
     @_Part
     def _services(self) -> Services:
         from llmcore.calls.attempts import RetryPolicy
-        from llmcore.calls.limits import Limits
-        from llmcore.calls.single_flight import Flights
         from llmcore.pipeline import Services
 
         retry = self.settings.retry
         return Services(
             cache=self._store,
-            flights=Flights(),
-            leases=self._leases,
-            refresher=self._refresher,
             policy=RetryPolicy(attempts=retry.attempts, deadline_s=retry.deadline_s, idle_s=retry.idle_s),
             prices=self.settings.prices,
-            limits=Limits(self.settings.limits),
-            spending=lambda: self._spending,
             events=self._events,
+            get_flights=lambda: self._flights,
+            get_leases=lambda: self._leases,
+            get_refresher=lambda: self._refresher,
+            get_limits=lambda: self._limits,
+            spending=lambda: self._spending,
         )
+
+    @_Part
+    def _flights(self) -> Flights:
+        from llmcore.calls.single_flight import Flights
+
+        return Flights()
+
+    @_Part
+    def _limits(self) -> Limits:
+        from llmcore.calls.limits import Limits
+
+        return Limits(self.settings.limits)
 
     @_Part
     def _spending(self) -> Spending:

@@ -7,23 +7,24 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from llmcore.builtin.change_log import ALL, record_changes
 from llmcore.builtin.entry import MAX_VALUE_BYTES, name_prefix, pack, read_head, read_write_time, unpack
-from llmcore.builtin.eviction import Evictor
 from llmcore.builtin.lease_slots import lease_slot, make_acquire, make_release
 from llmcore.builtin.lmdb_files import CacheFolderError
 from llmcore.builtin.lmdb_store import MAX_SLOT_BYTES, FullError
-from llmcore.builtin.patterns import compile_pattern
 from llmcore.builtin.plugin import FileOptions
 from llmcore.builtin.shared_stores import borrow_store, return_store
-from llmcore.builtin.sweep import Sweeper, remove_expired
 from llmcore.builtin.uses import SAMPLE, Uses
 from llmcore.errors import CacheError, ConfigError
 from llmcore.support.digests import start_sha256
 from llmcore.support.home import expand_home
 from llmcore.support.user_folders import user_folder
+
+if TYPE_CHECKING:
+    from llmcore.builtin.eviction import Evictor
+    from llmcore.builtin.sweep import Sweeper
 
 __all__ = ["FileCache", "find_cache_folder"]
 
@@ -77,8 +78,7 @@ class FileCache:
             chance=self._chance,
             live_bytes=self._store.live_bytes,
         )
-        self._evictor = Evictor(self._store, self._uses, self._max_size, self._plain, clock)
-        self._sweeper = Sweeper(self._store, self._plain, clock)
+        self._writing: tuple[Evictor, Sweeper] | None = None
         self._closed = False
 
     def get(self, key: str) -> bytes | None:
@@ -110,9 +110,10 @@ class FileCache:
         size = len(value) + len(raw)
         if size > min(self._max_size // 4, MAX_VALUE_BYTES):
             raise self._make_size_error(size)
-        expired = self._sweeper.find_expired()
+        evictor, sweeper = self._writing or self._prepare_to_write()
+        expired = sweeper.find_expired()
         for attempt in range(_ATTEMPTS):
-            self._evictor.make_room(size)
+            evictor.make_room(size)
             written = self._clock()
             expires = 0
             if ttl is not None and ttl < _FOR_EVER_S:
@@ -121,7 +122,7 @@ class FileCache:
             try:
                 self._store.write(self._make_put(key, slot, data, expired, written))
             except FullError:
-                self._evictor.make_more_room(size, attempt)
+                evictor.make_more_room(size, attempt)
             else:
                 return
         raise CacheError(
@@ -159,6 +160,8 @@ class FileCache:
 
     def delete_matching(self, pattern: str) -> int:
         """See `CacheMatching.delete_matching`."""
+        from llmcore.builtin.patterns import compile_pattern
+
         matches = compile_pattern(pattern)
         keys = [key for key in self.keys() if matches(key)]
         slots = [self._slot(key.encode("utf-8", "surrogatepass")) for key in keys]
@@ -247,6 +250,15 @@ class FileCache:
             return slot
         return self._hashed + start_sha256(raw).digest()
 
+    def _prepare_to_write(self) -> tuple[Evictor, Sweeper]:
+        """Return what makes room for entries, created at the first write: a hit needs neither."""
+        from llmcore.builtin.eviction import Evictor
+        from llmcore.builtin.sweep import Sweeper
+
+        evictor = Evictor(self._store, self._uses, self._max_size, self._plain, self._clock)
+        self._writing = evictor, Sweeper(self._store, self._plain, self._clock)
+        return self._writing
+
     def _write(self, work: Callable[[Any], int]) -> int:
         try:
             return self._store.write(work)
@@ -275,6 +287,8 @@ class FileCache:
     ) -> Callable[[Any], object]:
         def work(txn: Any) -> object:
             if expired:
+                from llmcore.builtin.sweep import remove_expired
+
                 remove_expired(txn, expired, now)
             record_changes(txn, self._namespace.encode(), [key])
             return txn.put(slot, data)

@@ -10,7 +10,6 @@ from llmcore.calls.drivers import arun, run
 from llmcore.calls.public_call import PUBLIC_CALL
 from llmcore.calls.steps import Act
 from llmcore.calls.texts import check_model
-from llmcore.llm.countable import make_countable
 from llmcore.llm.models import Models, Target, count_request
 from llmcore.llm.options import Api
 from llmcore.llm.request import EXTRA_BODY, normalise_extra_body, normalise_parameters
@@ -97,6 +96,8 @@ class CountMethods:
             )
             target = self._find_target(wire.model if model is None else model)
             return target, make_request(wire, api, target)
+        from llmcore.llm.countable import make_countable
+
         text = [{"role": "user", "content": content}] if isinstance(content, str) else content
         wanted = make_countable(text, parameters)
         target = self._find_target(wanted.model if model is None else model)

@@ -14,7 +14,6 @@ from llmcore.calls.texts import check_model
 from llmcore.config.model_names import ModelNames
 from llmcore.config.typos import find_typo
 from llmcore.errors import BadRequest, ConfigError, LLMCoreError, PluginError, PluginNotFound
-from llmcore.llm.countable import Countable, find_body, make_countable
 from llmcore.llm.key import KeyMaker, depends_on_state
 from llmcore.llm.request import EXTRA_BODY, check_parameter_names, normalise_extra_body
 from llmcore.support.errors import raise_unchained
@@ -22,6 +21,7 @@ from llmcore.types import ChatRequest, EmbeddingRequest, TokenCount
 
 if TYPE_CHECKING:
     from llmcore.contracts import TokenCounter
+    from llmcore.llm.countable import Countable
 
 __all__ = ["Models", "Target", "count_request"]
 
@@ -147,6 +147,7 @@ class Models:
     def count(self, content: Any, model: str | None, given: Mapping[str, Any]) -> TokenCount:
         """Count the tokens of *content* for *model*."""
         from llmcore.contracts import BodyCounter  # imported here: creating protocols is slow
+        from llmcore.llm.countable import find_body, make_countable
 
         body = find_body(content, given)
         wanted = None if body else make_countable(content, given)

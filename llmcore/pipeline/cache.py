@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Generator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from llmcore.cache.refresh import Renewal
 from llmcore.calls.attempts import Deadline
 from llmcore.calls.steps import Act
 from llmcore.pipeline.call import Answer, Call, Proceed, Services
+
+if TYPE_CHECKING:
+    from llmcore.cache.refresh import Renewal
 
 __all__ = ["keep", "look_up", "peek", "replay"]
 
@@ -75,6 +77,8 @@ def _is_due(call: Call, data: bytes | None) -> bool:
 
 def _make_renewal(call: Call, services: Services) -> Renewal:
     """Return the background refresh of *call*: the same request, with the configured deadline."""
+    from llmcore.cache.refresh import Renewal  # lazy: most hits are fresh
+
     again = msgspec.structs.replace(
         call,
         reads=False,

@@ -7,19 +7,19 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias
 
 import msgspec
 
-from llmcore.cache.lease import Leases
-from llmcore.cache.refresh import Refresher
 from llmcore.cache.store import CacheStore
 from llmcore.calls.attempts import Deadline, RetryPolicy
 from llmcore.calls.backend import Backend
-from llmcore.calls.limits import Limits
-from llmcore.calls.single_flight import Flights
 from llmcore.errors import ProviderError
 from llmcore.ledger.charge import Charge, Outcome, Quote
 from llmcore.ledger.events import Events, Starts
 from llmcore.ledger.prices import PriceLike
 
 if TYPE_CHECKING:
+    from llmcore.cache.lease import Leases
+    from llmcore.cache.refresh import Refresher
+    from llmcore.calls.limits import Limits
+    from llmcore.calls.single_flight import Flights
     from llmcore.ledger.spending import Spending
     from llmcore.support.sending import Sending
 
@@ -27,18 +27,38 @@ __all__ = ["Answer", "Call", "Entry", "Layer", "Proceed", "RequestKind", "Servic
 
 
 class Services(msgspec.Struct, frozen=True, kw_only=True):
-    """The services that all requests of one Core share."""
+    """The services that all requests of one Core share. A cached answer needs few of them; the others are functions."""
 
     cache: CacheStore
-    flights: Flights
-    leases: Leases
-    refresher: Refresher
     policy: RetryPolicy
     prices: Mapping[str, PriceLike]
-    limits: Limits
-    spending: Callable[[], Spending]
-    """Opened when a request is about to be sent, because a cached answer needs no database."""
     events: Events
+    get_flights: Callable[[], Flights]
+    get_leases: Callable[[], Leases]
+    get_refresher: Callable[[], Refresher]
+    get_limits: Callable[[], Limits]
+    spending: Callable[[], Spending]
+    """Opened when a request is about to be sent, because it opens a database."""
+
+    @property
+    def flights(self) -> Flights:
+        """The identical calls in progress."""
+        return self.get_flights()
+
+    @property
+    def leases(self) -> Leases:
+        """The leases of this process."""
+        return self.get_leases()
+
+    @property
+    def refresher(self) -> Refresher:
+        """The refreshes in the background."""
+        return self.get_refresher()
+
+    @property
+    def limits(self) -> Limits:
+        """The rate limits."""
+        return self.get_limits()
 
 
 class Answer(NamedTuple):

@@ -21,8 +21,9 @@ def single_flight(call: Call, services: Services, proceed: Proceed) -> Generator
             yield from call.kind.pieces(call, result)
         return result
     own, flight = call.deadline, call.key if call.reads else call.key + " refresh"
-    call.deadline = SharedDeadline(lambda: services.flights.left(flight))
-    shared = yield from services.flights.join(
+    flights = services.flights
+    call.deadline = SharedDeadline(lambda: flights.left(flight))
+    shared = yield from flights.join(
         flight,
         proceed,
         emit=call.note_piece if call.streaming else None,

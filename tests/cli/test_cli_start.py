@@ -35,7 +35,9 @@ NOT_FOR_A_CACHED_ANSWER = {
     # ours, for other commands
     "llmcore.cache.manager", "llmcore.config.edit", "llmcore.config.example", "llmcore.config.locate",
     "llmcore.contracts", "llmcore.storage", "llmcore_testing", "llmcore.voice",
-    # ours, for other calls
+    # ours, for other calls and for misses
+    "llmcore.builtin.eviction", "llmcore.cache.lease", "llmcore.cache.refresh", "llmcore.calls.limits",
+    "llmcore.calls.single_flight", "llmcore.llm.countable",
     "llmcore.llm.attempt", "llmcore.llm.batch.items", "llmcore.llm.documents", "llmcore.llm.quote", "llmcore.llm.repair",
     "llmcore.pipeline.layers", "llmcore.llm.strict_schema", "llmcore.llm.structured", "llmcore.llm.wire_events", "llmcore.llm.wire_kind",
 }  # fmt: skip
