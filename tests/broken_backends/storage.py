@@ -56,17 +56,13 @@ class Memory:
 
 
 class AsyncMemory:
-    """Correct, asynchronous, bound to the event loop that first called."""
+    """Correct and asynchronous."""
 
     def __init__(self) -> None:
         self.inner = Memory()
-        self.loop: asyncio.AbstractEventLoop | None = None
         self.closed = 0
 
     async def turn(self) -> None:
-        loop = asyncio.get_running_loop()
-        assert self.loop in (None, loop), "called from a second event loop"
-        self.loop = loop
         await asyncio.sleep(0)
 
     async def asave(self, key: str, data: bytes) -> None:

@@ -37,7 +37,7 @@ def test_the_demo_shows_the_main_job_on_one_screen(
     assert max(map(len, lines)) <= 80
     assert [line[0] for line in lines if re.match(r"\d ", line)] == list("123456")
     for told in (
-        r"gpt-5\.6-luna · \d+ tokens in, \d+ out · \$0\.0\d+ · \d+\.\d\d s, import included",
+        r"gpt-5\.6-luna · \d+ tokens in, \d+ out · \$0\.0\d+ · [\d.]+ m?s, import included",
         r"cached, \$0, in [\d.]+ (µs|ms|s), then [\d.]+ (µs|ms|s) \(median of 200\); requests sent: 1",
         r"answered at attempt 2, after [1-9]\d*\.\d\d s",
         r"[1-9]\.\d s of speech; \d+ bytes read back, the same as in the file",

@@ -122,7 +122,7 @@ def test_a_fix_uses_the_configuration_file_that_was_named(
 def test_a_fix_keeps_the_profile(capsys: pytest.CaptureFixture[str]) -> None:
     Path("llmcore.toml").write_text(ECHO + PROFILE)
     _, error = run(["--profile", "prod", "modles"], capsys)
-    assert error["fix"] == "llmcore models --profile prod --json"
+    assert error["fix"] == "llmcore --profile prod models --json"
     assert main(shlex.split(error["fix"])[1:]) == 0
 
 
