@@ -42,7 +42,7 @@ class Server(NamedTuple):
 def moto(folder: Path) -> Iterator[Server]:
     """Run moto's server. It takes any credentials."""
     port = _free_port()
-    command = [str(BESIDE / "moto_server"), "-H", "127.0.0.1", "-p", str(port)]
+    command = [sys.executable, str(Path(__file__).with_name("moto_server.py")), str(port)]
     with _running(command, folder, port):
         server = Server(f"http://127.0.0.1:{port}", "any", "thing")
         made = urllib.request.Request(f"{server.endpoint}/{BUCKET}", method="PUT")  # noqa: S310 - our own server

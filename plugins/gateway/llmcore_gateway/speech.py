@@ -43,7 +43,7 @@ class SpeechCall:
             voice = voice.get("id")
         if voice is not None and not isinstance(voice, str):
             raise Refused(400, "invalid_request_error", "`voice` must be a text", param="voice")
-        if body.get("stream_format") not in {None, "audio"}:
+        if body.get("stream_format") not in (None, "audio"):
             raise Refused(
                 400, "invalid_request_error", '`stream_format` must be "audio"', param="stream_format"
             )
@@ -56,7 +56,7 @@ class SpeechCall:
                 param=unknown[0][:100],
             )
         kind = body.get("response_format") or "mp3"
-        if kind not in _CONTENT_TYPES:
+        if not isinstance(kind, str) or kind not in _CONTENT_TYPES:
             known = ", ".join(sorted(_CONTENT_TYPES))
             raise Refused(
                 400,

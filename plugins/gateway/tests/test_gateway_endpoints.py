@@ -173,7 +173,16 @@ def test_speech_is_synthesized_by_the_configured_voice(upstream: Simulator, tmp_
         assert answer.content[:4] == b"RIFF"
         streamed = gateway.http.post("/v1/audio/speech", json={**body, "stream_format": "audio"})
         assert streamed.content[:4] == b"RIFF"
-        for wrong in ({"input": " "}, {"response_format": "ogg9"}, {"stream_format": "sse"}, {"voice": 5}):
+        wrongs: list[dict[str, Any]] = [
+            {"input": " "},
+            {"response_format": "ogg9"},
+            {"stream_format": "sse"},
+            {"stream_format": []},
+            {"response_format": [1]},
+            {"model": {}},
+            {"voice": 5},
+        ]
+        for wrong in wrongs:
             refused = gateway.http.post("/v1/audio/speech", json={**body, **wrong})
             assert (refused.status_code, refused.json()["error"]["param"]) == (400, next(iter(wrong)))
 
