@@ -94,6 +94,29 @@ class Limits:
         if queue is not None:
             queue.provider.post(partial(self._learn, queue, seen))
 
+    def compute_duration(self, loads: Mapping[tuple[str, str], tuple[int, int]]) -> float | None:
+        """Return the seconds that *loads* take at least by the rules; None if no rule has a rate for them.
+
+        Args:
+            loads: The numbers of requests and of tokens, by provider and model.
+        """
+        sums: dict[str, list[int]] = {}
+        for (provider, model), (requests, tokens) in loads.items():
+            for name in (provider, f"{provider}:{model}"):
+                before = sums.setdefault(name, [0, 0])
+                sums[name] = [before[0] + requests, before[1] + tokens]
+        minutes = [
+            used / rate
+            for name, load in sums.items()
+            for rule in (
+                [self._rules.get(name)] if ":" in name else [self._rules.get(name), self._rules.get("")]
+            )
+            if rule is not None
+            for used, rate in zip(load, (rule.requests_per_minute, rule.tokens_per_minute), strict=True)
+            if rate
+        ]
+        return 60.0 * max(minutes) if minutes else None
+
     # -- waiting
 
     def _wait(

@@ -6,22 +6,25 @@ import argparse
 import hashlib
 import json
 import shlex
+from collections import deque
 from collections.abc import Callable, Iterator
-from itertools import islice, tee
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, Final
 
-from llmcore.cli.batch_files import Row, Writer, find_format, make_prompt, read_rows
+from llmcore.cli.batch_estimate import show_estimate
+from llmcore.cli.batch_files import Row, find_format, make_prompt, read_rows, stat_file
+from llmcore.cli.batch_output import Errors, Writer, check_paths
 from llmcore.cli.batch_progress import Progress
+from llmcore.cli.batch_runs import cancel_run, read_facts, show_runs, show_status
 from llmcore.cli.misuse import UsageError
 from llmcore.cli.opening import open_core, parse_values
 from llmcore.cli.parser import make_action_adder
-from llmcore.cli.show import Paint, format_cost, note, print_json, put, render_table
-from llmcore.cli.streams import get_stdout
+from llmcore.cli.show import format_cost, note, print_json
 from llmcore.errors import BadRequest, LLMCoreError
 from llmcore.llm.batch.items import BatchItem, Prepared, prepare
 from llmcore.llm.batch.run import BatchRun, find_run, runs_folder
-from llmcore.llm.batch.store import RunStore, list_runs
+from llmcore.llm.batch.store import RunStore
 
 __all__ = ["configure"]
 
@@ -69,24 +72,35 @@ def configure(parser: argparse.ArgumentParser) -> None:
     run.add_argument(
         "--max-failures", metavar="N|N%%", help="stop when more lines have failed, such as 100 or 1%%"
     )
+    run.add_argument(
+        "--dry-run", action="store_true", help="show items, tokens, cost and time; nothing is sent"
+    )
     run.add_argument("--limit", type=int, metavar="N", help="only the first N lines")
     run.add_argument("--force", action="store_true", help="overwrite the output and begin again")
-    add("list", "list the runs", _list)
-    status = add("status", "show how far a run is", _status)
+    add("list", "list the runs", show_runs)
+    status = add("status", "show how far a run is", show_status)
     status.add_argument("id", nargs="?", metavar="RUN", help="default: the newest")
     resume = add("resume", "continue a run", _resume)
     resume.add_argument("id", metavar="RUN")
-    cancel = add("cancel", "forget a run that no process works on; its answers stay in the output", _cancel)
+    cancel = add(
+        "cancel", "forget a run that no process works on; its answers stay in the output", cancel_run
+    )
     cancel.add_argument("id", metavar="RUN")
-    parser.set_defaults(run=_list)
+    parser.set_defaults(run=show_runs)
 
 
 def _run(args: argparse.Namespace) -> int:
     """Run a file."""
     for file in (args.input, args.output):
         find_format(file)
+    if args.limit is not None and args.limit < 1:
+        raise UsageError(
+            f"--limit must be at least 1, got {args.limit}", where="--limit", expected="a number of lines"
+        )
     path = _find_path(args)
-    _check_output(args, path)
+    check_paths(args.input, args.output)
+    if not args.dry_run:
+        _check_output(args, path)
     return _work(args, path)
 
 
@@ -96,33 +110,46 @@ def _work(args: argparse.Namespace, path: Path) -> int:
         from llmcore.cli.schema_file import read_schema
 
         parameters["response_format"] = read_schema(args.schema)
-    kind = find_format(args.input)
-    sent, written = _make_readers(lambda: islice(read_rows(args.input, kind), args.limit), args)
-
-    def read() -> Iterator[Prepared]:
-        for number, row in enumerate(sent):
-            yield prepare(
-                number, _to_item(make_prompt(row, args.prompt, args.column), args), parameters, args.system
-            )
-
+    feed = _Feed(args, parameters)
     with open_core(args) as core:
         run = core.llm.open_run(
             path,
-            read,
+            feed.read,
             {"model": args.model},
             concurrency=args.concurrency,
             budget=args.budget,
             max_failures=_parse_failures(args.max_failures),
         )
+        if args.dry_run:
+            show_estimate(run.estimate(), run.id, as_json=args.json)
+            return 0
         _remember(args, path)
         try:
-            failed = _write(run, enumerate(written), args)
+            failed = _write(run, feed, args)
         except (KeyboardInterrupt, LLMCoreError):
             note(f"the run {run.id} is not finished; resume it with: {_render_command(args)}")
             raise
-    store = RunStore(path)
-    store.set(finished="1")
-    store.close()
+    if feed.has_changed:
+        raise LLMCoreError(
+            f"{args.input} changed during the run",
+            code="LC325",
+            where=args.input,
+            expected="a file that no other program writes to",
+            fix=_render_command(args),
+        )
+    if feed.is_cut:
+        args.limit = None  # what is resumed is the rest
+        _remember(args, path)
+    else:
+        store = RunStore(path)
+        store.set(finished="1")
+        store.close()
+    _report(run, failed, args, is_cut=feed.is_cut)
+    return 1 if failed and not run.summary.done else 0
+
+
+def _report(run: BatchRun, failed: int, args: argparse.Namespace, *, is_cut: bool) -> None:
+    """Show how the run ended."""
     summary = run.summary
     if args.json and args.output != "-":
         print_json(run=run.id, **summary._asdict())
@@ -132,46 +159,60 @@ def _work(args: argparse.Namespace, path: Path) -> int:
             f"{format_cost(summary.cost)} in all"
         )
     if failed:
-        note(f"the lines that failed are in {_errors_path(args)}")
-    return 1 if failed and not summary.done else 0
+        place = "the field `error` of the output" if args.output == "-" else _errors_path(args)
+        note(f"the lines that failed are in {place}")
+    if is_cut:
+        note(f"--limit left lines out; send them with: {_render_command(args)}")
 
 
-def _make_readers(
-    make: Callable[[], Iterator[Row]], args: argparse.Namespace
-) -> tuple[Iterator[Row], Iterator[Row]]:
-    """Return two readers of the input: one for what is sent, and one that follows for what is written."""
-    if args.input == "-":  # it can be read once; the rows between the two readers are in memory
-        first, second = tee(make())
-        return first, second
-    return make(), make()
+class _Feed:
+    """Reads the input once, for what is sent and for what is written."""
+
+    def __init__(self, args: argparse.Namespace, parameters: dict[str, Any]) -> None:
+        self._args = args
+        self._parameters = parameters
+        self.rows: deque[Row] = deque()
+        """Those that were read and are not yet written."""
+        self.has_changed = False
+        """Whether the file was written to while it was read."""
+        self.is_cut = False
+        """Whether --limit left lines out."""
+
+    def read(self) -> Iterator[Prepared]:
+        """Yield what is sent for each row."""
+        args = self._args
+        self.rows.clear()
+        before = stat_file(args.input)
+        rows = read_rows(args.input, find_format(args.input))
+        for number, row in enumerate(islice(rows, args.limit)):
+            if not args.dry_run:
+                self.rows.append(row)
+            item = _to_item(make_prompt(row, args.prompt, args.column), args)
+            yield prepare(number, item, self._parameters, args.system)
+        self.is_cut = args.limit is not None and args.input != "-" and next(rows, None) is not None
+        self.has_changed = stat_file(args.input) != before
 
 
-def _write(run: BatchRun, rows: Iterator[tuple[int, Row]], args: argparse.Namespace) -> int:
+def _write(run: BatchRun, feed: _Feed, args: argparse.Namespace) -> int:
     """Write the results in the order of the input; return how many failed."""
-    writer = Writer(args.output, find_format(args.output))
-    errors: Any = None
-    failed = 0
+    results = run.results()
+    first = next(results, None)  # the run is ours from here on, and so is the output
+    writer = Writer(args.output, find_format(args.output), args.input)
+    errors = Errors(None if args.output == "-" else _errors_path(args))
     progress = Progress()
     try:
-        for item in run.results():
-            row = next(row for number, row in rows if number == item.index)
+        for item in chain(() if first is None else (first,), results):
+            row = feed.rows.popleft()
             writer.write(row if isinstance(row, dict) else {}, item)
             if item.error is not None:
-                failed += 1
-                if args.output != "-":
-                    errors = errors or _errors_path(args).open("w", encoding="utf-8")
-                    errors.write(
-                        json.dumps(_make_error_line(row, item), ensure_ascii=False, default=str) + "\n"
-                    )
+                errors.write(_make_error_line(row, item))
             progress.count(item)
     finally:
         progress.close()
+        results.close()
+        errors.close()
         writer.close()
-        if errors is not None:
-            errors.close()
-    if not failed and args.output != "-":
-        _errors_path(args).unlink(missing_ok=True)
-    return failed
+    return errors.count
 
 
 def _to_item(row: Row, args: argparse.Namespace) -> Any:
@@ -214,11 +255,12 @@ def _find_path(args: argparse.Namespace) -> Path:
 def _check_output(args: argparse.Namespace, path: Path) -> None:
     """Raise `UsageError` if the output is that of a finished run, or not of this run."""
     output = Path(args.output)
-    if args.force:
-        for file in (path, path.with_suffix(".sqlite3-wal"), path.with_suffix(".sqlite3-shm")):
-            file.unlink(missing_ok=True)
+    facts = read_facts(path)
+    if args.force or (args.output == "-" and facts is not None and "finished" in facts):
+        store = RunStore(path)  # refused while another process works on it
+        store.clear()
+        store.close()
         return
-    facts = _read_facts(path)
     if args.output == "-" or not output.exists():
         return
     if facts is None or "finished" in facts:
@@ -229,10 +271,6 @@ def _check_output(args: argparse.Namespace, path: Path) -> None:
             expected="a file that does not exist, or --force to begin again",
             fix=f"{_render_command(args)} --force",
         )
-
-
-def _read_facts(path: Path) -> dict[str, str] | None:
-    return next((facts for name, facts, _ in list_runs(path.parent) if name == path.stem), None)
 
 
 def _remember(args: argparse.Namespace, path: Path) -> None:
@@ -255,7 +293,7 @@ def _remember(args: argparse.Namespace, path: Path) -> None:
 def _resume(args: argparse.Namespace) -> int:
     """Continue a run with the arguments that began it."""
     path = find_run(args.id)
-    facts = _read_facts(path) or {}
+    facts = read_facts(path) or {}
     if "arguments" not in facts:
         raise UsageError(
             f"the run {args.id} was begun by a program",
@@ -269,65 +307,8 @@ def _resume(args: argparse.Namespace) -> int:
     os.chdir(facts["folder"])
     for name, value in json.loads(facts["arguments"]).items():
         setattr(args, name, value)
-    args.force = False
+    args.force = args.dry_run = False
     return _work(args, path)
-
-
-def _cancel(args: argparse.Namespace) -> int:
-    """Remove the file of a run."""
-    path = find_run(args.id)
-    RunStore(path).close()  # refused while another process works on it
-    for ending in (".sqlite3", ".sqlite3-wal", ".sqlite3-shm", ".lock"):
-        path.with_suffix(ending).unlink(missing_ok=True)
-    note(f"forgot the run {args.id}")
-    return 0
-
-
-def _list(args: argparse.Namespace) -> int:
-    """List the runs."""
-    rows = [_describe(name, facts, counts) for name, facts, counts in list_runs(runs_folder())]
-    if args.json:
-        print_json(runs=rows)
-    elif rows:
-        headers = ("run", "state", "items", "answered", "failed", "begun")
-        table = [
-            [str(row[name]) for name in ("run", "state", "items", "done", "failed", "created")]
-            for row in rows
-        ]
-        put(render_table(headers, table, Paint.of(get_stdout(), no_color=args.no_color), whole=("run",)))
-    else:
-        note("no runs")
-    return 0
-
-
-def _status(args: argparse.Namespace) -> int:
-    """Show one run."""
-    wanted = None if args.id is None else find_run(args.id).stem
-    found = [run for run in list_runs(runs_folder()) if wanted in {None, run[0]}]
-    if not found:
-        raise UsageError(
-            "there are no runs", expected="a run", fix="llmcore batch run prompts.jsonl -o answers.jsonl"
-        )
-    row = _describe(*found[0])
-    if args.json:
-        print_json(**row)
-    else:
-        put("\n".join(f"{name}: {value}" for name, value in row.items() if value is not None))
-    return 0
-
-
-def _describe(name: str, facts: dict[str, str], counts: Any) -> dict[str, Any]:
-    state = "finished" if "finished" in facts else "unfinished"
-    return {
-        "run": name,
-        "state": state,
-        "items": counts.items,
-        "done": counts.done,
-        "failed": counts.failed,
-        "requests": counts.answers,
-        "output": facts.get("output"),
-        "created": facts.get("created"),
-    }
 
 
 def _parse_failures(text: str | None) -> Callable[[int], float] | None:

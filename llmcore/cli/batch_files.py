@@ -1,21 +1,19 @@
-"""The files of `llmcore batch`: JSON lines, CSV, Parquet and plain lines, read one by one and written in the same order."""
+"""The input of `llmcore batch run`: JSON lines, CSV, Parquet and plain lines, read one by one."""
 
 from __future__ import annotations
 
 import csv
 import json
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final, TextIO
 
 from llmcore.cli.misuse import UsageError
-from llmcore.cli.streams import get_stdout
-from llmcore.errors import BadRequest, LLMCoreError
-from llmcore.llm.batch.items import BatchItem
+from llmcore.errors import BadRequest
 from llmcore.support.errors import raise_unchained
 
-__all__ = ["FORMATS", "Writer", "find_format", "make_prompt", "read_rows"]
+__all__ = ["FORMATS", "find_format", "make_prompt", "read_rows", "require_pyarrow", "stat_file"]
 
 FORMATS: Final = {".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet", ".txt": "txt"}
 """The ending of a file -> its format."""
@@ -55,7 +53,13 @@ def read_rows(path: str, kind: str) -> Iterator[Row]:
         yield from _read_parquet(path)
         return
     try:
-        file = sys.stdin if path == "-" else Path(path).open(encoding="utf-8-sig", newline="")  # noqa: SIM115 - closed below
+        file = open(  # noqa: SIM115 - closed below; it may be a number
+            0 if path == "-" else path,
+            encoding="utf-8-sig",
+            errors="surrogateescape",
+            newline="",
+            closefd=path != "-",
+        )
     except OSError as error:
         raise_unchained(
             UsageError(
@@ -66,13 +70,28 @@ def read_rows(path: str, kind: str) -> Iterator[Row]:
         yield from {"csv": _read_csv, "jsonl": _read_jsonl, "txt": _read_lines}[kind](file, path)
 
 
+def stat_file(path: str) -> tuple[int, ...] | None:
+    """Return what differs after a change of the file *path*; None for stdin, and if there is no such file."""
+    try:
+        found = None if path == "-" else Path(path).stat()
+    except OSError:
+        return None
+    return None if found is None else (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
+
+
+def _is_utf8(text: str) -> bool:
+    """Return whether a text of the file was UTF-8; other bytes were decoded as lone surrogates."""
+    return not any("\udc80" <= letter <= "\udcff" for letter in text) if not text.isascii() else True
+
+
 def _read_jsonl(file: TextIO, path: str) -> Iterator[Row]:
     for number, line in enumerate(file, 1):
         if not line.strip():
             continue
-        reason = None
+        reason = None if _is_utf8(line) else "it is not UTF-8"
+        row: Any = None
         try:
-            row = json.loads(line)
+            row = json.loads(line) if reason is None else None
         except ValueError as error:
             reason = str(error)
         except RecursionError:
@@ -88,10 +107,18 @@ def _read_csv(file: TextIO, path: str) -> Iterator[Row]:
     csv.field_size_limit(sys.maxsize)
     reader = csv.reader(file)
     names = next(reader, [])
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise UsageError(
+            f"{path} has several columns `{twice[0]}`",
+            where=f"{path}:1",
+            expected="a header with different names",
+        )
     for row in reader:
         if not row:
             continue
-        if len(row) != len(names):
+        if not all(map(_is_utf8, row)):
+            yield _make_fault(path, reader.line_num, "it is not UTF-8")
+        elif len(row) != len(names):
             yield _make_fault(
                 path, reader.line_num, f"the row has {len(row)} fields, the header {len(names)}"
             )
@@ -100,21 +127,36 @@ def _read_csv(file: TextIO, path: str) -> Iterator[Row]:
 
 
 def _read_lines(file: TextIO, path: str) -> Iterator[Row]:
-    del path
-    for line in file:
-        if line.strip():
+    for number, line in enumerate(file, 1):
+        if not line.strip():
+            continue
+        if not _is_utf8(line):
+            yield _make_fault(path, number, "it is not UTF-8")
+        else:
             yield {"prompt": line.rstrip("\r\n")}
 
 
 def _read_parquet(path: str) -> Iterator[Row]:
+    require_pyarrow(path)
+    import pyarrow as pa
+    from pyarrow import parquet
+
     try:
-        from pyarrow import parquet
-    except ImportError:
-        raise_unchained(
-            UsageError("Parquet needs pyarrow, which is not installed", where=path, fix="pip install pyarrow")
-        )
-    for part in parquet.ParquetFile(path).iter_batches(1000):
+        file = parquet.ParquetFile(path)
+    except (pa.ArrowInvalid, OSError) as error:
+        raise_unchained(UsageError(f"{path} cannot be read: {error}", where=path, expected="a Parquet file"))
+    for part in file.iter_batches(1000):
         yield from part.to_pylist()
+
+
+def require_pyarrow(path: str) -> None:
+    """Raise `UsageError` if *path* is a Parquet file and pyarrow is not installed."""
+    from importlib.util import find_spec
+
+    if Path(path).suffix.lower() == ".parquet" and find_spec("pyarrow") is None:
+        raise UsageError(
+            "Parquet needs pyarrow, which is not installed", where=path, fix="pip install pyarrow"
+        )
 
 
 def _make_fault(path: str, line: int, reason: str) -> BadRequest:
@@ -146,91 +188,3 @@ def make_prompt(row: Row, template: str | None, column: str | None) -> Row:
 class _Fields(dict[str, Any]):
     def __missing__(self, name: str) -> Any:
         raise KeyError(f"the row has no field `{name}`")
-
-
-class Writer:
-    """Writes the rows of the output, in the order of the input: each with `answer`, `error` and `cost`.
-
-    A line of OpenAI's batch files becomes a line of its result files.
-    """
-
-    def __init__(self, path: str, kind: str) -> None:
-        self._kind = kind
-        self._rows: list[dict[str, Any]] = []
-        self._path = path
-        self._header: list[str] | None = None
-        self._file: Any = None
-        if kind != "parquet":
-            self._file = get_stdout() if path == "-" else Path(path).open("w", encoding="utf-8", newline="")  # noqa: SIM115 - `close` closes it
-
-    def write(self, row: Mapping[str, Any], item: BatchItem) -> None:
-        """Write the result of one row."""
-        found = _make_openai_line(row, item) if "custom_id" in row and "body" in row else _make_row(row, item)
-        if self._kind == "parquet":
-            self._rows.append(found)
-        elif self._kind == "csv":
-            self._write_csv(found)
-        else:
-            self._file.write(json.dumps(found, ensure_ascii=False, default=str) + "\n")
-
-    def flush(self) -> None:
-        """Let readers see what was written."""
-        if self._file is not None:
-            self._file.flush()
-
-    def close(self) -> None:
-        """Write the rest and close the file."""
-        if self._kind == "parquet":
-            from pyarrow import Table, parquet
-
-            parquet.write_table(Table.from_pylist(self._rows), self._path)
-        elif self._path != "-":
-            self._file.close()
-        else:
-            self._file.flush()
-
-    def _write_csv(self, row: Mapping[str, Any]) -> None:
-        writer = csv.writer(self._file, lineterminator="\n")
-        if self._header is None:
-            self._header = list(row)
-            writer.writerow(self._header)
-        writer.writerow([_to_cell(row.get(name)) for name in self._header])
-
-
-def _make_row(row: Mapping[str, Any], item: BatchItem) -> dict[str, Any]:
-    reply, error = item.reply, item.error
-    kept = {name: value for name, value in row.items() if name not in {"answer", "error", "cost"}}
-    cost = None if reply is None or reply.cost is None else float(reply.cost)
-    return {
-        **kept,
-        "answer": None if reply is None else reply.text,
-        "error": None if error is None else _describe(error),
-        "cost": cost,
-    }
-
-
-def _make_openai_line(row: Mapping[str, Any], item: BatchItem) -> dict[str, Any]:
-    reply, error = item.reply, item.error
-    response = None
-    if reply is not None:
-        from llmcore.llm.documents import complete_document
-
-        body = complete_document(reply, "chat").raw
-        response = {"status_code": 200, "request_id": reply.request_id, "body": body}
-    failure = None if error is None else {"code": error.code, "message": error.message}
-    return {
-        "id": f"batch_req_{item.index}",
-        "custom_id": row["custom_id"],
-        "response": response,
-        "error": failure,
-    }
-
-
-def _describe(error: LLMCoreError) -> str:
-    return f"{error.code}: {error.message}"
-
-
-def _to_cell(value: Any) -> str:
-    if value is None:
-        return ""
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)

@@ -25,6 +25,7 @@ __all__ = [
     "get_reset_time",
     "parse_scope",
     "read_counters",
+    "read_spent",
     "update",
 ]
 
@@ -175,6 +176,15 @@ def read_counters(db: apsw.Connection, charge: Charge, at: float) -> list[Counte
         for period, text, spent, reserved, alerted in rows
         if (scope := parse_scope(text)).covers(charge)
     ]
+
+
+def read_spent(db: apsw.Connection, scope: Scope, at: float) -> int:
+    """Return what is spent and reserved of *scope*, in nano-dollars or characters, and write nothing."""
+    found: Any = db.execute(
+        "SELECT spent + reserved FROM budgets WHERE period = ? AND scope = ?",
+        (get_period(scope.per, at), scope.text()),
+    ).get
+    return sum(_sum_rows(db, scope, at)) if found is None else int(found)
 
 
 def _sum_rows(db: apsw.Connection, scope: Scope, at: float) -> tuple[int, int]:

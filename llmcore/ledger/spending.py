@@ -227,6 +227,10 @@ class Spending:
         self._limits.add(budget)
         self._has_budgets = True
 
+    def find_limits(self, charge: Charge) -> list[Limit]:
+        """Return the limits that count *charge*."""
+        return self._limits.find(charge)
+
     def refresh(self, *, ensure: bool = False) -> None:
         """Bring the file up to date before it is read: hits, rows of dead processes, and counters of our budgets."""
         self._hits.write()

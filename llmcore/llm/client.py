@@ -262,11 +262,14 @@ class LLMClient(TextAnswers, EmbeddingMethods, BatchMethods, CountMethods, Proce
     async def _send_body(
         self, body: Mapping[str, Any], options: dict[str, Any], on_failure: Callable[[ProviderError], None]
     ) -> Reply[Any]:
-        calls = self._prepare_body(body, "chat", cast("SendOptions", options), streaming=False)
+        calls = self._plan_body(body, options)
         for call in calls:
             call.on_failure = on_failure
         found = peek(calls[0], self._services)
         return await arun(with_fallback(calls, self._services)) if found is None else found
+
+    def _plan_body(self, body: Mapping[str, Any], options: dict[str, Any]) -> list[ChatCall]:
+        return self._prepare_body(body, "chat", cast("SendOptions", options), streaming=False)
 
     def _add_budget(self, budget: Budget) -> None:
         self._services.spending().add_budget(budget)

@@ -82,7 +82,7 @@ class CountMethods:
             counting = target.backend.require("count_on_server")(request)
             count: TokenCount = yield from call_backend(target.backend, counting)
             return count
-        return count_request(target, request)
+        return count_request(target.backend, request)
 
     def _make_request(
         self, content: Any, model: str | None, api: Api, parameters: Mapping[str, Any]

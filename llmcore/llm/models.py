@@ -292,16 +292,16 @@ def _read_extra_body(backend: Backend) -> dict[str, Any]:
 
 def _count_content(target: Target, wanted: Countable) -> TokenCount:
     """Count a text or a chat request. A count of other requests is marked as not exact."""
-    counter = _find_counter(target)
+    counter = _find_counter(target.backend)
     if wanted.text is not None:
         return call_offline(target.backend, counter.count_tokens, wanted.text, target.model)
     parameters = target.parameters(wanted.parameters, None)
     request = ChatRequest(model=target.model, messages=wanted.messages or (), parameters=parameters)
-    count = count_request(target, request)
+    count = count_request(target.backend, request)
     return count if wanted.chat else TokenCount(count, exact=False)
 
 
-def count_request(target: Target, request: ChatRequest) -> TokenCount:
+def count_request(backend: Backend, request: ChatRequest) -> TokenCount:
     """Return the tokens of *request*, counted without sending it.
 
     Raises:
@@ -309,19 +309,19 @@ def count_request(target: Target, request: ChatRequest) -> TokenCount:
     """
     from llmcore.contracts import BodyCounter
 
-    counter = _find_counter(target)
+    counter = _find_counter(backend)
     if request.api != "chat" and isinstance(counter, BodyCounter):
-        return call_offline(target.backend, counter.count_body, request.body())
-    return call_offline(target.backend, counter.count_tokens, request, target.model)
+        return call_offline(backend, counter.count_body, request.body())
+    return call_offline(backend, counter.count_tokens, request, request.model)
 
 
-def _find_counter(target: Target) -> TokenCounter:
+def _find_counter(backend: Backend) -> TokenCounter:
     from llmcore.contracts import TokenCounter
 
-    counter = target.backend.offline
+    counter = backend.offline
     if not isinstance(counter, TokenCounter):
         raise PluginError(
-            f"the llm provider `{target.backend.name}` cannot count tokens",
+            f"the llm provider `{backend.name}` cannot count tokens",
             expected="a provider with the ability TokenCounter",
         )
     return counter

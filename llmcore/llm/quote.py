@@ -25,7 +25,7 @@ from llmcore.log import logger
 from llmcore.support.chat_bounds import OUTPUT_LIMITS, get_answer_count, get_output_limit
 from llmcore.types import ChatRequest, CostSource, Reply, Usage
 
-__all__ = ["ChatQuote", "count_usage"]
+__all__ = ["ChatQuote", "bound_usage", "count_usage"]
 
 _SHORTEST: Final = 16
 """Tokens: an error proposes no shorter answer."""
@@ -54,7 +54,7 @@ class ChatQuote:
         if own is not None and is_free(own):  # free whatever the usage, so no bound is needed
             return Decimal(0)
         provider = self._backend.offline
-        usage = _bound_usage(self._backend, request, exact=exact)
+        usage = bound_usage(self._backend, request, exact=exact)
         if usage is None:
             raise BudgetError(
                 f"a budget applies, but the usage of `{self._backend.name}:{request.model}` has no upper bound",
@@ -113,6 +113,12 @@ class ChatQuote:
         line = self._backend.line_to_set(("prices", f"{self._backend.name}:{model}"), "0")
         return (f"your own server costs nothing; with a price of 0 no bound is needed: {line}",)
 
+    def price(self, usage: Usage) -> Decimal | None:
+        """Return the cost of *usage* by the configured prices, else by those of the provider; None if unknown."""
+        if self._own is not None:
+            return compute_cost(self._own, usage)
+        return get_provider_cost(self._backend.offline, self._request.model, usage, _get_tier(self._request))
+
     def cost(self, reply: Reply) -> tuple[Decimal | None, CostSource | None]:
         """Return the cost of the answer and its source; None if unknown.
 
@@ -153,7 +159,8 @@ def count_usage(backend: Backend, request: ChatRequest, reply: Reply) -> Usage:
     return Usage(estimated=True, cost=usage.cost)
 
 
-def _bound_usage(backend: Backend, request: ChatRequest, *, exact: bool) -> Usage | None:
+def bound_usage(backend: Backend, request: ChatRequest, *, exact: bool) -> Usage | None:
+    """Return an upper bound of the usage of *request*; None if there is none."""
     bounds: Any = getattr(backend.offline, "most_usage", None)
     if bounds is None:
         return _most_usage(request)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from llmcore.errors import BadRequest, ProviderError
@@ -11,9 +11,14 @@ from llmcore.types import Reply
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from llmcore.calls.steps import Act
     from llmcore.config.money import Budget
+    from llmcore.llm.batch.estimate import Estimate
     from llmcore.llm.batch.items import Prepared
-    from llmcore.llm.batch.run import BatchRun
+    from llmcore.llm.batch.run import BatchRun, Items
+    from llmcore.llm.batch.store import RunStore
+    from llmcore.llm.call import ChatCall
+    from llmcore.pipeline import Services
 
 __all__ = ["BatchMethods", "Lane"]
 
@@ -23,9 +28,11 @@ Lane = Literal["now", "queue", "auto"]
 class BatchMethods:
     """Runs of many requests."""
 
+    _services: Services
+
     def batch(
         self,
-        items: Iterable[Any],
+        items: Iterable[Any] | AsyncIterable[Any],
         *,
         model: str | None = None,
         lane: Lane = "now",
@@ -44,7 +51,7 @@ class BatchMethods:
 
         Args:
             items: Prompts, lists of messages, dicts with `prompt` or `messages` and parameters, or lines of OpenAI's batch
-                files. They are read as far as the run needs them.
+                files. They are read as far as the run needs them. An async iterator is possible, too.
             model: As in `chat`; items may name their own.
             lane: "now" sends requests through the pipeline.
             system: Instructions for items without any.
@@ -58,24 +65,22 @@ class BatchMethods:
         Raises:
             BadRequest: An argument is not valid.
         """
-        from llmcore.llm.batch.items import prepare
         from llmcore.llm.batch.run import make_run_id, runs_folder
 
         _check(items, lane, concurrency)
 
-        def read() -> Iterable[Prepared]:
-            return (prepare(index, item, parameters, system) for index, item in enumerate(items))
-
         path = runs_folder() / f"{make_run_id()}.sqlite3"
         options = {"model": model, "user": user, "tags": tags, "cache": cache}
-        return self.open_run(path, read, options, concurrency=concurrency, budget=budget)
+        read = _make_reader(items, parameters, system)
+        once = _is_read_once(items)
+        return self.open_run(path, read, options, once=once, concurrency=concurrency, budget=budget)
 
     abatch = batch
 
     def resume_batch(
         self,
         run_id: str,
-        items: Iterable[Any] | None = None,
+        items: Iterable[Any] | AsyncIterable[Any] | None = None,
         *,
         model: str | None = None,
         system: str | None = None,
@@ -103,27 +108,24 @@ class BatchMethods:
         Raises:
             BadRequest: There is no such run.
         """
-        from llmcore.llm.batch.items import prepare
         from llmcore.llm.batch.run import find_run
 
         path = find_run(run_id)
         read = None
         if items is not None:
             _check(items, "now", concurrency)
-            given = items
-
-            def read() -> Iterable[Prepared]:
-                return (prepare(index, item, parameters, system) for index, item in enumerate(given))
-
+            read = _make_reader(items, parameters, system)
         options = {"model": model, "user": user, "tags": tags, "cache": cache}
-        return self.open_run(path, read, options, concurrency=concurrency, budget=budget)
+        once = _is_read_once(items)
+        return self.open_run(path, read, options, once=once, concurrency=concurrency, budget=budget)
 
     def open_run(
         self,
         path: Path,
-        read: Callable[[], Iterable[Prepared]] | None,
+        read: Callable[[], Items] | None,
         options: Mapping[str, Any],
         *,
+        once: bool = False,
         concurrency: int | None = None,
         budget: str | None = None,
         max_failures: Callable[[int], float] | None = None,
@@ -134,6 +136,7 @@ class BatchMethods:
             path: The file; it is created at the first iteration.
             read: Returns the items; None takes those in the file.
             options: Arguments of `send`.
+            once: Whether *read* can be called only once.
             concurrency: As in `batch`.
             budget: As in `batch`.
             max_failures: Returns how many of a number of finished items may have failed.
@@ -149,7 +152,26 @@ class BatchMethods:
         async def send(body: dict[str, Any], on_failure: Callable[[ProviderError], None]) -> Reply[Any]:
             return await self._send_body(body, dict(given), on_failure)
 
-        return BatchRun(path, read, send, concurrency=concurrency, max_failures=max_failures)
+        def estimate(items: Iterable[Prepared], store: RunStore | None) -> Act[Estimate]:
+            from llmcore.llm.batch.estimate import estimate_run
+
+            return estimate_run(
+                items, lambda body: self._plan_body(body, dict(given))[0], self._services, store
+            )
+
+        return BatchRun(
+            path,
+            read,
+            send,
+            estimate=estimate,
+            once=once,
+            concurrency=concurrency,
+            max_failures=max_failures,
+        )
+
+    def _plan_body(self, body: Mapping[str, Any], options: dict[str, Any]) -> list[ChatCall]:
+        """Return the calls that a body of Chat Completions would make, one for each model to try."""
+        raise NotImplementedError
 
     def _add_budget(self, budget: Budget) -> None:
         """Let *budget* hold for the calls that it covers."""
@@ -160,6 +182,31 @@ class BatchMethods:
     ) -> Reply[Any]:
         """Send one body of Chat Completions; *on_failure* is called with each failure that is retried."""
         raise NotImplementedError
+
+
+def _make_reader(
+    items: Iterable[Any] | AsyncIterable[Any], parameters: Mapping[str, Any], system: str | None
+) -> Callable[[], Items]:
+    """Return what reads *items* as request bodies."""
+    from llmcore.llm.batch.items import prepare
+
+    def read() -> Iterator[Prepared]:
+        assert isinstance(items, Iterable)  # noqa: S101 - chosen below
+        return (prepare(index, item, parameters, system) for index, item in enumerate(items))
+
+    async def aread() -> AsyncIterator[Prepared]:
+        assert isinstance(items, AsyncIterable)  # noqa: S101 - chosen below
+        index = 0
+        async for item in items:
+            yield prepare(index, item, parameters, system)
+            index += 1
+
+    return read if isinstance(items, Iterable) else aread
+
+
+def _is_read_once(items: object) -> bool:
+    """Return whether *items* is an iterator, such as a generator."""
+    return isinstance(items, Iterator | AsyncIterable)
 
 
 def _read_budget(text: str, tag: str) -> Budget:
@@ -183,7 +230,7 @@ def _read_budget(text: str, tag: str) -> Budget:
 
 
 def _check(items: object, lane: object, concurrency: object) -> None:
-    if isinstance(items, str | bytes | Mapping) or not isinstance(items, Iterable):
+    if isinstance(items, str | bytes | Mapping) or not isinstance(items, Iterable | AsyncIterable):
         raise BadRequest(
             f"items must be an iterable of prompts, messages or dicts, got {type(items).__name__}",
             code="LC303",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import TYPE_CHECKING, Any, Final
 
 from llmcore.errors import (
@@ -19,7 +19,8 @@ from llmcore.errors import (
 from llmcore.ledger.money import to_nano
 from llmcore.llm.batch.items import BatchItem, Prepared, make_key
 from llmcore.llm.batch.pace import Pace
-from llmcore.llm.batch.store import RunStore
+from llmcore.llm.batch.source import WAITING, Source
+from llmcore.llm.batch.store import Answer, RunStore, share
 from llmcore.types import Reply
 
 if TYPE_CHECKING:
@@ -31,6 +32,9 @@ STOPPING: Final = (AuthenticationFailed, BudgetError, ConfigError, PluginError, 
 """Errors that every further request would meet, so they stop the run. Its items stay pending."""
 _AHEAD: Final = 4
 """Finished items that wait for the reader, for each request in flight: then no new request is sent."""
+
+_WINDOW: Final = 1000
+"""Items that are read ahead of the reader, with those that wait for an equal or an earlier item."""
 
 Send = Callable[[dict[str, Any], Callable[[ProviderError], None]], Awaitable[Reply[Any]]]
 """Sends a body, and calls the function with each failure that it retries."""
@@ -50,37 +54,48 @@ class LiveLane:
     """Sends the items of one run. It belongs to one event loop.
 
     Args:
-        source: The items that are left, in their order.
+        items: The items that are left, in their order.
         store: Where they are kept.
         send: Sends one request body.
         pace: How many are in flight.
+        in_order: Return the items in their order, from position 0. A slow one lets at most `_WINDOW` later ones wait.
         max_failures: The run stops when more items than this have failed.
     """
 
     def __init__(
         self,
-        source: Iterator[Prepared],
+        items: Iterator[Prepared] | AsyncIterator[Prepared],
         store: RunStore,
         send: Send,
         pace: Pace,
         *,
+        in_order: bool = False,
         max_failures: Callable[[int], float] | None = None,
     ) -> None:
         import asyncio
 
-        self._source = source
+        self._source = Source(items)
         self._store = store
         self._send = send
         self._pace = pace
+        self._in_order = in_order
         self._max_failures = max_failures
         self._tasks: dict[asyncio.Future[Reply[Any]], bytes] = {}
         self._waiting: dict[bytes, list[Prepared]] = {}
         """The items of each request in flight."""
         self._finished: list[BatchItem] = []
+        self._early: dict[int, BatchItem] = {}
+        """Finished items that wait for an earlier one."""
+        self._due = 0
+        """The position of the next item, of those in order."""
         self._exhausted = False
         self._failed = 0
-        self._taken = 0
-        self._stop: LLMCoreError | None = None
+        self._ended = 0
+        self._ahead = 0
+        """Items that were read and are not yet taken."""
+        self._unsaved: list[tuple[list[Answer], list[int], list[tuple[int, LLMCoreError]]]] = []
+        self._stop: BaseException | None = None
+        self._closing: asyncio.Future[None] | None = None
         self._wait = asyncio.wait
         self._first = asyncio.FIRST_COMPLETED
 
@@ -88,7 +103,7 @@ class LiveLane:
         """Return the items that have finished since the last call, at least one; none at the end of the run.
 
         Raises:
-            LLMCoreError: The run stopped; everything that was in flight has ended and is stored.
+            Exception: The run stopped, or its items raised it; everything that was in flight has ended and is stored.
         """
         try:
             await self._work()
@@ -98,24 +113,35 @@ class LiveLane:
         if not self._finished and self._stop is not None:
             raise self._stop
         found, self._finished = self._finished, []
-        self._taken += len(found)
+        self._ahead -= len(found)
         return found
 
     async def _work(self) -> None:
         """Send and wait until an item has finished or nothing is in flight."""
         self._fill()
-        while not self._finished and self._tasks:
-            done, _ = await self._wait(self._tasks, return_when=self._first)
-            self._settle(done)
+        while not self._finished and (tasks := {*self._tasks, *self._source.pending}):
+            done, _ = await self._wait(tasks, return_when=self._first)
+            self._settle(done & self._tasks.keys())
             self._fill()  # so that the requests go on while the reader works on these
 
     async def close(self) -> None:
-        """Cancel what is in flight, and wait for its end."""
-        for task in self._tasks:
+        """Cancel what is in flight, and wait for its end. The reader and an interrupted `take` may both call it."""
+        import asyncio
+
+        if self._closing is None:
+            self._closing = asyncio.ensure_future(self._close())
+        await asyncio.shield(self._closing)
+
+    async def _close(self) -> None:
+        tasks = set(self._tasks)
+        for task in tasks:
             task.cancel()
-        if self._tasks:
-            await self._wait(self._tasks)
-            self._settle(set(self._tasks))
+        if tasks:
+            await self._wait(tasks)
+            self._settle(tasks)
+        elif self._unsaved:
+            self._save([], [], [])
+        await self._source.close()
 
     def _fill(self) -> None:
         """Send new requests, up to the pace."""
@@ -127,23 +153,68 @@ class LiveLane:
             self._stop is None
             and len(self._tasks) + len(batch.starting) < limit
             and len(self._finished) < limit * _AHEAD
+            and self._ahead < limit + _WINDOW
             and (item := self._read()) is not None
         ):
+            self._ahead += 1
             self._sort(item, batch)
-        if batch.fresh:
-            self._store.add(batch.fresh)
+        if batch.fresh and not self._add(batch):
+            return
         if batch.failed or batch.done:
-            self._store.finish((), batch.done, batch.failed)
+            self._save([], batch.done, batch.failed)
             self._count_failures(len(batch.failed))
         for key, body in batch.starting:
             self._tasks[asyncio.ensure_future(self._send(body, self._on_failure))] = key
 
     def _read(self) -> Prepared | None:
-        item = None if self._exhausted else next(self._source, None)
-        if item is None and not self._exhausted:
+        """Return the next item; None at the end, or if it is not there yet."""
+        if self._exhausted:
+            return None
+        try:
+            item = self._source.read()
+        except Exception as error:  # noqa: BLE001 - of the application's iterator; raised when all requests have ended
+            self._exhausted, self._stop = True, error
+            return None
+        if item is WAITING:
+            return None
+        if item is None:
             self._exhausted = True
-            self._store.set(complete="1")
+            self._try(lambda: self._store.set(complete="1"))
         return item
+
+    def _add(self, batch: _Read) -> bool:
+        """Store the items of *batch*; return whether they may be sent."""
+        if self._try(lambda: self._store.add(batch.fresh)):
+            return True
+        for key, _ in batch.starting:
+            del self._waiting[key]
+        return False
+
+    def _try(self, write: Callable[[], None]) -> bool:
+        """Call *write* and return whether it worked; else the run stops."""
+        try:
+            write()
+        except LLMCoreError as error:
+            self._stop = self._stop or error
+            return False
+        return True
+
+    def _save(self, answers: list[Answer], done: list[int], failed: list[tuple[int, LLMCoreError]]) -> None:
+        """Store how items ended. What a full disk refuses is tried again at the end, since it is paid."""
+        self._unsaved.append((answers, done, failed))
+        while self._unsaved and self._try(lambda: self._store.finish(*self._unsaved[0])):
+            del self._unsaved[0]
+
+    def _finish(self, item: BatchItem) -> None:
+        """Let the reader take *item*, after those before it."""
+        self._ended += 1
+        if not self._in_order:
+            self._finished.append(item)
+            return
+        self._early[item.index] = item
+        while (found := self._early.pop(self._due, None)) is not None:
+            self._finished.append(found)
+            self._due += 1
 
     def _sort(self, item: Prepared, batch: _Read) -> None:
         """Decide what happens to *item*: it is malformed, answered, in flight, or sent now."""
@@ -156,19 +227,19 @@ class LiveLane:
         batch.fresh.append((item.position, item.id, key or None, None if error else item.body))
         if error is not None:
             batch.failed.append((item.position, error))
-            self._finished.append(BatchItem(index=item.position, id=item.id, error=error))
+            self._finish(BatchItem(index=item.position, id=item.id, error=error))
         elif key in self._waiting:
             self._waiting[key].append(item)
-        elif (reply := self._store.find_answer(key)) is not None:
+        elif (reply := self._store.find_answer(key, item.position)) is not None:
             batch.done.append(item.position)
-            self._finished.append(BatchItem(index=item.position, id=item.id, reply=reply))
+            self._finish(BatchItem(index=item.position, id=item.id, reply=reply))
         else:
             self._waiting[key] = [item]
             batch.starting.append((key, item.body or {}))
 
     def _settle(self, tasks: set[asyncio.Future[Reply[Any]]]) -> None:
         """Store how *tasks* ended."""
-        answers: list[tuple[bytes, Reply[Any], int | None]] = []
+        answers: list[Answer] = []
         done: list[int] = []
         failed: list[tuple[int, LLMCoreError]] = []
         for task in tasks:
@@ -179,12 +250,13 @@ class LiveLane:
             error = task.exception()
             if error is None:
                 reply = task.result()
-                answers.append((key, reply, None if reply.cost is None else to_nano(reply.cost)))
+                cost = None if reply.cost is None else to_nano(reply.cost)
+                answers.append((key, reply, cost, items[0].position))
                 done.extend(item.position for item in items)
-                self._finished.extend(
-                    BatchItem(index=item.position, id=item.id, reply=reply) for item in items
-                )
-                if not reply.cached:
+                for item in items:
+                    self._finish(BatchItem(index=item.position, id=item.id, reply=reply))
+                    reply = share(reply)  # the next ones are free
+                if not task.result().cached:
                     self._pace.grow()
             elif isinstance(error, STOPPING):
                 self._stop = self._stop or error
@@ -192,12 +264,11 @@ class LiveLane:
                 if isinstance(error, RateLimited):
                     self._pace.cut()
                 failed.extend((item.position, error) for item in items)
-                self._finished.extend(
-                    BatchItem(index=item.position, id=item.id, error=error) for item in items
-                )
+                for item in items:
+                    self._finish(BatchItem(index=item.position, id=item.id, error=error))
             else:
-                raise error
-        self._store.finish(answers, done, failed)
+                self._stop = self._stop or error
+        self._save(answers, done, failed)
         self._count_failures(len(failed))
 
     def _on_failure(self, error: ProviderError) -> None:
@@ -207,7 +278,7 @@ class LiveLane:
     def _count_failures(self, number: int) -> None:
         self._failed += number
         if number and self._max_failures is not None and self._stop is None:
-            seen = self._taken + len(self._finished)
+            seen = self._ended
             if self._failed > self._max_failures(seen):
                 self._stop = LLMCoreError(
                     f"{self._failed} of {seen} items failed, more than max_failures allows",

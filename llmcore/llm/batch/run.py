@@ -5,13 +5,25 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Generator, Iterable, Iterator
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterable,
+    AsyncIterator,
+    Callable,
+    Generator,
+    Iterable,
+    Iterator,
+    Mapping,
+)
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
+from llmcore.calls.drivers import arun, run
+from llmcore.calls.steps import Act
 from llmcore.errors import BadRequest, LLMCoreError
 from llmcore.ledger.money import from_nano
+from llmcore.llm.batch.estimate import Estimate
 from llmcore.llm.batch.items import BatchItem, Prepared
 from llmcore.llm.batch.live import LiveLane, Send
 from llmcore.llm.batch.pace import Pace
@@ -19,7 +31,10 @@ from llmcore.llm.batch.store import RunStore, Stored, make_created
 from llmcore.support.user_folders import user_folder
 from llmcore.threads import start_thread
 
-__all__ = ["BatchRun", "Summary", "find_run", "make_run_id", "runs_folder"]
+__all__ = ["BatchRun", "Items", "Summary", "find_run", "make_run_id", "runs_folder"]
+
+
+Items: TypeAlias = Iterable[Prepared] | AsyncIterable[Prepared]
 
 
 class Summary(NamedTuple):
@@ -44,9 +59,11 @@ class BatchRun:
     def __init__(
         self,
         path: Path,
-        read: Callable[[], Iterable[Prepared]] | None,
+        read: Callable[[], Items] | None,
         send: Send,
         *,
+        estimate: Callable[[Iterable[Prepared], RunStore | None], Act[Estimate]],
+        once: bool = False,
         concurrency: int | None = None,
         max_failures: Callable[[int], float] | None = None,
     ) -> None:
@@ -56,6 +73,9 @@ class BatchRun:
         """Its file."""
         self._read = read
         self._send = send
+        self._estimate = estimate
+        self._once = once
+        self._store: RunStore | None = None
         self._concurrency = concurrency
         self._max_failures = max_failures
         self._summary: Summary | None = None
@@ -68,6 +88,8 @@ class BatchRun:
         """How far the run is."""
         if self._summary is not None:
             return self._summary
+        if self._store is not None:
+            return _summarise(self._store)
         if not self.path.exists():
             return Summary(0, 0, 0, 0, Decimal(0))
         store = RunStore(self.path)
@@ -76,17 +98,50 @@ class BatchRun:
         finally:
             store.close()
 
+    def estimate(self) -> Estimate:
+        """Return what the run would send and cost. Nothing is sent, and nothing is written.
+
+        Raises:
+            BadRequest: The items can be read only once, so the run could not read them afterwards.
+            LedgerError: The ledger cannot be read.
+        """
+        return run(self._make_estimate())
+
+    async def aestimate(self) -> Estimate:
+        """See `estimate`."""
+        return await arun(self._make_estimate())
+
     def __iter__(self) -> Iterator[BatchItem]:
         """Yield the items as they finish, those of an earlier part of the run first.
 
         Raises:
             BudgetError, AuthenticationFailed, QuotaExhausted: Every further request would fail; the run can be resumed.
         """
+        return self._iterate(in_order=False)
+
+    def __aiter__(self) -> AsyncIterator[BatchItem]:
+        """See `__iter__`."""
+        return self._aiterate(in_order=False)
+
+    def results(self) -> Generator[BatchItem, None, None]:
+        """Yield all items in the order of the input, each as soon as it and those before it have finished.
+
+        About a thousand later items wait for a slow one; then no more are read until it has finished.
+        """
+        return self._iterate(in_order=True)
+
+    def aresults(self) -> AsyncGenerator[BatchItem, None]:
+        """See `results`."""
+        return self._aiterate(in_order=True)
+
+    # -- parts
+
+    def _iterate(self, *, in_order: bool) -> Generator[BatchItem, None, None]:
         store = self._open()
         loop = _LoopThread()
         try:
-            yield from self._replay(store)
-            lane = loop.run(self._make_lane, store)
+            yield from self._replay(store, in_order=in_order)
+            lane = loop.run(self._make_lane, store, in_order)
             try:
                 while found := loop.wait(lane.take()):
                     yield from found
@@ -96,13 +151,12 @@ class BatchRun:
             loop.close()
             self._close(store)
 
-    async def __aiter__(self) -> AsyncIterator[BatchItem]:
-        """See `__iter__`."""
+    async def _aiterate(self, *, in_order: bool) -> AsyncGenerator[BatchItem, None]:
         store = self._open()
         try:
-            for item in self._replay(store):
+            for item in self._replay(store, in_order=in_order):
                 yield item
-            lane = self._make_lane(store)
+            lane = self._make_lane(store, in_order)
             try:
                 while found := await lane.take():
                     for item in found:
@@ -112,36 +166,33 @@ class BatchRun:
         finally:
             self._close(store)
 
-    def results(self) -> Iterator[BatchItem]:
-        """Yield all items in the order of the input, each as soon as it and those before it have finished."""
-        waiting: dict[int, BatchItem] = {}
-        due = 0
-        for item in self:
-            waiting[item.index] = item
-            while due in waiting:
-                yield waiting.pop(due)
-                due += 1
-        yield from (waiting[index] for index in sorted(waiting))
-
-    async def aresults(self) -> AsyncIterator[BatchItem]:
-        """See `results`."""
-        waiting: dict[int, BatchItem] = {}
-        due = 0
-        async for item in self:
-            waiting[item.index] = item
-            while due in waiting:
-                yield waiting.pop(due)
-                due += 1
-        for index in sorted(waiting):
-            yield waiting[index]
-
-    # -- parts
+    def _make_estimate(self) -> Act[Estimate]:
+        if self._once:
+            raise BadRequest(
+                "items can be read only once, so the run would have none left after the estimate",
+                code="LC303",
+                where="items",
+                expected="a list, or another object that can be iterated again",
+                fix="batch(list(items)).estimate()",
+            )
+        store = RunStore(self.path) if self.path.exists() else None
+        try:
+            items: Items = () if self._read is None else self._read()
+            if self._read is None and store is not None:
+                items = self._iter_stored(store, everything=True)
+            if not isinstance(items, Iterable):
+                raise BadRequest("items must not be asynchronous", code="LC303", where="items")
+            return (yield from self._estimate(items, store))
+        finally:
+            if store is not None:
+                store.close()
 
     def _open(self) -> RunStore:
         store = RunStore(self.path)
-        self._summary = None
         if store.get("created") is None:
             store.set(created=make_created())
+        if self._once and self._read is not None and self._summary is not None:  # iterated before
+            self._read = None
         if self._read is None and store.get("complete") is None:
             store.close()
             raise BadRequest(
@@ -151,40 +202,53 @@ class BatchRun:
                 expected="the same items again",
                 fix=f'resume_batch("{self.id}", items)',
             )
+        self._store, self._summary = store, None
         return store
 
     def _close(self, store: RunStore) -> None:
-        self._summary = _summarise(store)
+        self._summary, self._store = _summarise(store), None
         store.close()
 
-    def _replay(self, store: RunStore) -> Generator[BatchItem, None, None]:
+    def _replay(self, store: RunStore, *, in_order: bool) -> Generator[BatchItem, None, None]:
         """Yield the items that an earlier part of the run has finished, unless the input has changed since."""
-        if self._read is not None:
+        if self._read is not None or in_order:
             return
         for stored in store.iter_items():
             if (item := self._recall(store, stored)) is not None:
                 yield item
 
-    def _make_lane(self, store: RunStore) -> LiveLane:
-        source = self._iter_stored(store) if self._read is None else iter(self._read())
-        return LiveLane(source, store, self._send, Pace(self._concurrency), max_failures=self._max_failures)
+    def _make_lane(self, store: RunStore, in_order: bool) -> LiveLane:  # noqa: FBT001 - `_LoopThread.run` passes it by position
+        items = self._iter_stored(store, everything=in_order) if self._read is None else self._read()
+        return LiveLane(
+            iter(items) if isinstance(items, Iterable) else aiter(items),
+            store,
+            self._send,
+            Pace(self._concurrency),
+            in_order=in_order,
+            max_failures=self._max_failures,
+        )
 
-    def _iter_stored(self, store: RunStore) -> Iterator[Prepared]:
+    def _iter_stored(self, store: RunStore, *, everything: bool) -> Iterator[Prepared]:
+        """Yield the items of the file: *everything*, or those that are left to send."""
         for stored in store.iter_items():
-            if self._recall(store, stored) is None and stored.body is not None:
-                yield Prepared(stored.position, stored.id, stored.body)
+            if stored.body is not None:
+                if everything or self._recall(store, stored) is None:
+                    yield Prepared(stored.position, stored.id, stored.body)
+            elif everything and stored.error is not None:
+                yield Prepared(stored.position, stored.id, None, _restore_error(stored.error))
 
     def _recall(self, store: RunStore, stored: Stored) -> BatchItem | None:
         """Return an item that has finished; None if it is to be sent."""
         if stored.state == "done" and stored.key is not None:
-            reply = store.find_answer(stored.key)
+            reply = store.find_answer(stored.key, stored.position)
             return None if reply is None else BatchItem(index=stored.position, id=stored.id, reply=reply)
         if stored.state == "failed" and stored.error is not None and not stored.body:
-            error = LLMCoreError(
-                stored.error["message"], code=stored.error["code"], where=stored.error.get("where")
-            )
-            return BatchItem(index=stored.position, id=stored.id, error=error)
+            return BatchItem(index=stored.position, id=stored.id, error=_restore_error(stored.error))
         return None
+
+
+def _restore_error(stored: Mapping[str, Any]) -> BadRequest:
+    return BadRequest(stored["message"], code=stored["code"], where=stored.get("where"))
 
 
 def make_run_id() -> str:

@@ -6,16 +6,19 @@ import fcntl
 import os
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from decimal import Decimal
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeAlias
 
 import apsw
 import msgspec
 
 from llmcore.errors import LLMCoreError
+from llmcore.support.errors import raise_unchained
 from llmcore.types import Reply
 
-__all__ = ["Counts", "RunStore", "Stored", "list_runs", "make_created"]
+__all__ = ["Answer", "Counts", "RunStore", "Stored", "list_runs", "make_created", "share"]
 
 _SCHEMA: Final = """
     CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
@@ -30,12 +33,18 @@ _SCHEMA: Final = """
     CREATE TABLE IF NOT EXISTS answers (
         key BLOB PRIMARY KEY,
         reply BLOB NOT NULL,         -- msgpack
-        cost INTEGER                 -- nano-dollars; NULL if unknown
+        cost INTEGER,                -- nano-dollars; NULL if unknown
+        position INTEGER NOT NULL    -- of the item that was sent; the others with this key are free copies
     ) STRICT, WITHOUT ROWID;
 """
+_NOTHING: Final = Decimal(0)
 _encode: Final = msgspec.msgpack.Encoder().encode
 _decode: Final = msgspec.msgpack.Decoder(Reply).decode
 _encode_json: Final = msgspec.json.encode
+
+
+Answer: TypeAlias = tuple[bytes, Reply[Any], int | None, int]
+"""The key of a request, its answer, its cost in nano-dollars, if that is known, and the position of its item."""
 
 
 class Stored(NamedTuple):
@@ -64,13 +73,14 @@ class RunStore:
     """The file of one run, which one process at a time may write.
 
     Raises:
-        LLMCoreError: Another process has the run open.
+        LLMCoreError: Another process has the run open, or the file cannot be written, which every method may raise, too.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._lock = os.open(path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT, 0o600)
+        with self._write():
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._lock = os.open(path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT, 0o600)
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
@@ -84,11 +94,16 @@ class RunStore:
                 expected="one process for each run",
                 fix=f"llmcore batch status {path.stem}",
             )
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
-        self._db = apsw.Connection(str(path))
-        self._db.set_busy_timeout(10_000)
-        self._db.execute("PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL")
-        self._db.execute(_SCHEMA)
+        try:
+            with self._write():
+                os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+                self._db = apsw.Connection(str(path))
+                self._db.set_busy_timeout(10_000)
+                self._db.execute("PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL")
+                self._db.execute(_SCHEMA)
+        except LLMCoreError:
+            os.close(self._lock)
+            raise
 
     def close(self) -> None:
         """Close the file and let other processes have the run."""
@@ -96,6 +111,26 @@ class RunStore:
             self._db.close()
             os.close(self._lock)
             self._lock = -1
+
+    def clear(self) -> None:
+        """Forget everything, to begin the run again."""
+        with self._write(), self._db:
+            self._db.execute("DELETE FROM answers; DELETE FROM items; DELETE FROM meta")
+
+    @contextmanager
+    def _write(self) -> Iterator[None]:
+        try:
+            yield
+        except (apsw.Error, OSError) as error:
+            reason = getattr(error, "strerror", None) or str(error)
+            raise_unchained(
+                LLMCoreError(
+                    f"the run {self.path.stem} cannot be written: {reason}",
+                    code="LC324",
+                    where=str(self.path),
+                    expected="a disk with space, and a file that you can write",
+                )
+            )
 
     # -- facts of the run
 
@@ -106,7 +141,8 @@ class RunStore:
 
     def set(self, **facts: str) -> None:
         """Store facts of the run."""
-        self._db.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", list(facts.items()))
+        with self._write():
+            self._db.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", list(facts.items()))
 
     # -- items
 
@@ -116,7 +152,7 @@ class RunStore:
             (position, name, key, None if body is None else _encode_json(body))
             for position, name, key, body in items
         ]
-        with self._db:
+        with self._write(), self._db:
             self._db.executemany(
                 "INSERT OR REPLACE INTO items (position, id, key, state, body) VALUES (?, ?, ?, 'pending', ?)",
                 rows,
@@ -145,15 +181,15 @@ class RunStore:
 
     def finish(
         self,
-        answers: Iterable[tuple[bytes, Reply[Any], int | None]],
+        answers: Iterable[Answer],
         done: Iterable[int],
         failed: Iterable[tuple[int, LLMCoreError]],
     ) -> None:
         """Store answers, and how items ended, in one transaction."""
-        with self._db:
+        with self._write(), self._db:
             self._db.executemany(
-                "INSERT OR REPLACE INTO answers VALUES (?, ?, ?)",
-                [(key, _encode(reply), cost) for key, reply, cost in answers],
+                "INSERT OR REPLACE INTO answers VALUES (?, ?, ?, ?)",
+                [(key, _encode(reply), cost, position) for key, reply, cost, position in answers],
             )
             self._db.executemany(
                 "UPDATE items SET state = 'done', error = NULL WHERE position = ?", [(each,) for each in done]
@@ -163,10 +199,17 @@ class RunStore:
                 [(_encode_json(_describe(error)).decode(), position) for position, error in failed],
             )
 
-    def find_answer(self, key: bytes) -> Reply[Any] | None:
-        """Return the answer to the request *key*."""
-        data: bytes | None = self._db.execute("SELECT reply FROM answers WHERE key = ?", (key,)).get
-        return None if data is None else _decode(data)
+    def find_answer(self, key: bytes, position: int) -> Reply[Any] | None:
+        """Return the answer to the request *key* for the item at *position*, at no cost if another item was sent for it."""
+        rows: list[Any] = _rows(self._db, "SELECT reply, position FROM answers WHERE key = ?", (key,))
+        if not rows:
+            return None
+        data, paid = rows[0]
+        return _decode(data) if paid == position else share(_decode(data))
+
+    def has_answer(self, key: bytes) -> bool:
+        """Return whether the request *key* was answered."""
+        return bool(self._db.execute("SELECT EXISTS (SELECT 1 FROM answers WHERE key = ?)", (key,)).get)
 
     def count(self) -> Counts:
         """Return how far the run is."""
@@ -176,6 +219,13 @@ class RunStore:
         """Return the sum of the known costs in nano-dollars."""
         total: Any = self._db.execute("SELECT ifnull(sum(cost), 0) FROM answers").get
         return int(total)
+
+
+def share(reply: Reply[Any]) -> Reply[Any]:
+    """Return *reply* for an item that is equal to the one that was sent: it costs nothing."""
+    if reply.cached:
+        return reply
+    return msgspec.structs.replace(reply, cached=True, cost=_NOTHING, saved=reply.cost)
 
 
 def list_runs(folder: Path) -> list[tuple[str, dict[str, str], Counts]]:
@@ -226,5 +276,5 @@ def _describe(error: LLMCoreError) -> dict[str, Any]:
     return {"code": error.code, "message": error.message, "where": error.where, "class": type(error).__name__}
 
 
-def _rows(db: apsw.Connection, statement: str) -> list[Any]:
-    return db.execute(statement).fetchall()
+def _rows(db: apsw.Connection, statement: str, values: tuple[Any, ...] = ()) -> list[Any]:
+    return db.execute(statement, values).fetchall()

@@ -1,0 +1,81 @@
+"""`llmcore batch run --dry-run`: show what a run would send and cost."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import msgspec
+
+from llmcore.cli.show import format_cost, put
+from llmcore.llm.batch.estimate import Estimate
+
+__all__ = ["show_estimate"]
+
+
+def show_estimate(found: Estimate, run: str, *, as_json: bool) -> None:
+    """Print *found*, the estimate of the run *run*."""
+    if as_json:
+        from llmcore.cli.show import print_json
+
+        print_json(
+            run=run,
+            dry_run=True,
+            **{
+                **msgspec.structs.asdict(found),
+                "budgets": [msgspec.structs.asdict(room) for room in found.budgets],
+            },
+        )
+        return
+    lines = [("items", f"{found.items:,}")]
+    lines += [
+        (name, f"{number:,}")
+        for name, number in (
+            ("malformed", found.malformed),
+            ("answered", found.answered),
+            ("duplicates", found.duplicates),
+            ("cached", found.cached),
+        )
+        if number or name != "answered"
+    ]
+    most = "unlimited" if found.output_most is None else f"{found.output_most:,}"
+    lines += [
+        ("requests", f"{found.requests:,} to send"),
+        ("input tokens", f"{found.input_tokens:,}, {_format_share(found.exact_share)} of them exact"),
+        ("output tokens", f"{found.output_least:,} at least, {found.output_likely:,} likely, {most} at most"),
+        ("cost", _format_costs(found)),
+        ("time", _format_time(found.seconds)),
+    ]
+    for room in found.budgets:
+        allowed = "all" if room.requests == room.of else f"about {room.requests:,} of {room.of:,}"
+        lines.append(
+            (f"budget {room.name}", f"{format_cost(room.left)} left, which allows {allowed} requests")
+        )
+    width = max(len(name) for name, _ in lines)
+    put("\n".join(f"{name:<{width}}  {text}" for name, text in lines))
+
+
+def _format_share(share: float) -> str:
+    return f"{int(share * 100)}%"  # never 100% if one is estimated
+
+
+def _format_costs(found: Estimate) -> str:
+    if found.unpriced:
+        return f"unknown: no price for {', '.join(found.unpriced)}"
+    amounts = found.cost_least, found.cost_likely, found.cost_most
+    names = "at least", "likely", "at most"
+    return ", ".join(f"{_format_amount(amount)} {name}" for amount, name in zip(amounts, names, strict=True))
+
+
+def _format_amount(amount: Decimal | None) -> str:
+    return "unlimited" if amount is None else format_cost(amount)
+
+
+def _format_time(seconds: float | None) -> str:
+    if seconds is None:
+        return "not limited by [limits]"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    text = (
+        f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{seconds:.1f} s"
+    )
+    return f"{text} at least, by [limits]"

@@ -1,0 +1,262 @@
+"""The output of `llmcore batch run`: the rows of the input with their answers, and those that failed in a file of their own."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+from llmcore.cli.batch_files import require_pyarrow
+from llmcore.cli.misuse import UsageError
+from llmcore.cli.show import note
+from llmcore.cli.streams import get_stdout
+from llmcore.errors import LLMCoreError
+from llmcore.llm.batch.items import BatchItem
+from llmcore.support.errors import raise_unchained
+
+__all__ = ["Errors", "Writer", "check_paths"]
+
+_ADDED: Final = ("answer", "error", "cost")
+"""The fields of an output row besides those of the input."""
+_GROUP: Final = 1000
+"""Rows that are written to a Parquet file together."""
+
+
+def check_paths(source: str, output: str) -> None:
+    """Raise `UsageError` if writing to *output* would destroy the input, or cannot work."""
+    if output == "-":
+        return
+    require_pyarrow(output)
+    for written in (Path(output), Path(f"{output}.errors.jsonl")):
+        if source != "-" and written.exists() and Path(source).exists() and written.samefile(source):
+            raise UsageError(
+                f"the run would overwrite its input {source} with {written}",
+                where=f"-o {output}",
+                expected="another file",
+            )
+    folder = Path(output).parent
+    if not folder.is_dir() or not os.access(folder, os.W_OK):
+        raise UsageError(
+            f"{output} cannot be written: {'permission denied' if folder.is_dir() else 'there is no such folder'}",
+            where=f"-o {output}",
+            expected="a folder that exists, and that you can write to",
+            fix=None if folder.is_dir() else f"mkdir -p {folder}",
+        )
+
+
+@contextmanager
+def _explain(path: str) -> Iterator[None]:
+    """Raise a failure to write the file *path* as an error that names it. Failures of stdout are the caller's."""
+    try:
+        yield
+    except OSError as error:
+        if path == "-":
+            raise
+        raise_unchained(
+            LLMCoreError(
+                f"{path} cannot be written: {error.strerror or error}",
+                code="LC324",
+                where=path,
+                expected="a disk with space, and a file that you can write",
+            )
+        )
+
+
+class Errors:
+    """The file of the lines that failed. It is created with the first one; a file of earlier failures is removed.
+
+    Args:
+        path: None writes no file, and counts only.
+    """
+
+    def __init__(self, path: Path | None) -> None:
+        self.count = 0
+        self._path = path
+        self._file: Any = None
+
+    def write(self, line: Mapping[str, Any]) -> None:
+        """Write one line."""
+        self.count += 1
+        if self._path is None:
+            return
+        with _explain(str(self._path)):
+            if self._file is None:
+                self._file = self._path.open("w", encoding="utf-8", errors="backslashreplace")
+            self._file.write(json.dumps(line, ensure_ascii=False, default=str) + "\n")
+
+    def close(self) -> None:
+        """Write the rest and close the file."""
+        if self._file is not None:
+            with _explain(str(self._path)):
+                self._file.close()
+        elif self._path is not None:
+            self._path.unlink(missing_ok=True)
+
+
+class Writer:
+    """Writes the rows of the output, in the order of the input: each with `answer`, `error` and `cost`.
+
+    A line of OpenAI's batch files becomes a line of its result files.
+
+    Args:
+        path: The file, or - for stdout.
+        kind: Its format.
+        source: The input.
+    """
+
+    def __init__(self, path: str, kind: str, source: str) -> None:
+        self._path = path
+        self._parquet = ParquetRows(path, source) if kind == "parquet" else None
+        self._is_csv = kind == "csv"
+        self._header: list[str] | None = None
+        self._held: list[dict[str, Any]] = []
+        """Rows of a table before the first that could be read, which has the names of the columns."""
+        self._left_out: set[str] = set()
+        self._file: Any = None
+        if path == "-":
+            self._file = get_stdout()
+        elif self._parquet is None:
+            with _explain(path):
+                self._file = Path(path).open("w", encoding="utf-8", errors="backslashreplace", newline="")  # noqa: SIM115 - `close` closes it
+
+    def write(self, row: Mapping[str, Any], item: BatchItem) -> None:
+        """Write the result of one row; *row* is empty if it could not be read."""
+        found = _make_openai_line(row, item) if "custom_id" in row and "body" in row else _make_row(row, item)
+        with _explain(self._path):
+            if self._parquet is not None:
+                self._parquet.write(found)
+            elif self._is_csv:
+                self._write_csv(found, is_empty=not row)
+            else:
+                self._file.write(json.dumps(found, ensure_ascii=False, default=str) + "\n")
+
+    def close(self) -> None:
+        """Write the rest and close the file."""
+        with _explain(self._path):
+            if self._parquet is not None:
+                self._parquet.close()
+                return
+            if self._held:
+                self._write_header(list(_ADDED))
+            if self._path != "-":
+                self._file.close()
+            else:
+                self._file.flush()
+        if self._left_out:
+            note(
+                f"{self._path} lacks fields that the first line does not have: {', '.join(sorted(self._left_out))}; "
+                "a .jsonl file holds them all"
+            )
+
+    def _write_csv(self, row: dict[str, Any], *, is_empty: bool) -> None:
+        if self._header is None:
+            if is_empty:
+                self._held.append(row)
+                return
+            self._write_header(list(row))
+        self._write_row(row)
+
+    def _write_header(self, names: list[str]) -> None:
+        self._header = names
+        csv.writer(self._file, lineterminator="\n").writerow(names)
+        for row in self._held:
+            self._write_row(row)
+        self._held.clear()
+
+    def _write_row(self, row: Mapping[str, Any]) -> None:
+        names = self._header or []
+        self._left_out.update(row.keys() - names)
+        csv.writer(self._file, lineterminator="\n").writerow([_to_cell(row.get(name)) for name in names])
+
+
+class ParquetRows:
+    """Writes a Parquet file: with the columns of a Parquet input a thousand rows at a time, else all rows at the end."""
+
+    def __init__(self, path: str, source: str) -> None:
+        import pyarrow as pa
+        from pyarrow import parquet
+
+        self._arrow, self._parquet, self._path = pa, parquet, path
+        self._rows: list[dict[str, Any]] = []
+        self._writer: Any = None
+        if Path(source).suffix.lower() == ".parquet":
+            schema = parquet.read_schema(source)
+            kept = [field for field in schema if field.name not in _ADDED]
+            types = pa.string(), pa.string(), pa.float64()
+            added = [pa.field(name, kind) for name, kind in zip(_ADDED, types, strict=True)]
+            self._writer = parquet.ParquetWriter(path, pa.schema([*kept, *added]))
+
+    def write(self, row: dict[str, Any]) -> None:
+        """Write one row."""
+        self._rows.append(row)
+        if self._writer is not None and len(self._rows) >= _GROUP:
+            self._flush()
+
+    def close(self) -> None:
+        """Write the rest and close the file."""
+        if self._writer is None:
+            self._parquet.write_table(self._make_table(), self._path)
+            return
+        self._flush()
+        self._writer.close()
+
+    def _flush(self) -> None:
+        self._writer.write_table(self._arrow.Table.from_pylist(self._rows, schema=self._writer.schema))
+        self._rows.clear()
+
+    def _make_table(self) -> Any:
+        """Return all rows; a field whose values differ in their types becomes JSON."""
+        names = list(dict.fromkeys(name for row in self._rows for name in row)) or list(_ADDED)
+        columns = {}
+        for name in names:
+            values = [row.get(name) for row in self._rows]
+            try:
+                columns[name] = self._arrow.array(values)
+            except (self._arrow.ArrowInvalid, self._arrow.ArrowTypeError, OverflowError):
+                columns[name] = self._arrow.array(
+                    [None if each is None else _to_cell(each) for each in values]
+                )
+        return self._arrow.table(columns)
+
+
+def _make_row(row: Mapping[str, Any], item: BatchItem) -> dict[str, Any]:
+    reply, error = item.reply, item.error
+    kept = {name: value for name, value in row.items() if name not in {"answer", "error", "cost"}}
+    cost = None if reply is None or reply.cost is None else float(reply.cost)
+    return {
+        **kept,
+        "answer": None if reply is None else reply.text,
+        "error": None if error is None else _describe(error),
+        "cost": cost,
+    }
+
+
+def _make_openai_line(row: Mapping[str, Any], item: BatchItem) -> dict[str, Any]:
+    reply, error = item.reply, item.error
+    response = None
+    if reply is not None:
+        from llmcore.llm.documents import complete_document
+
+        body = complete_document(reply, "chat").raw
+        response = {"status_code": 200, "request_id": reply.request_id, "body": body}
+    failure = None if error is None else {"code": error.code, "message": error.message}
+    return {
+        "id": f"batch_req_{item.index}",
+        "custom_id": row["custom_id"],
+        "response": response,
+        "error": failure,
+    }
+
+
+def _describe(error: LLMCoreError) -> str:
+    return f"{error.code}: {error.message}"
+
+
+def _to_cell(value: Any) -> str:
+    if value is None:
+        return ""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)

@@ -1,0 +1,77 @@
+"""`llmcore batch list`, `status` and `cancel`: show and forget runs."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from llmcore.cli.misuse import UsageError
+from llmcore.cli.show import Paint, note, print_json, put, render_table
+from llmcore.cli.streams import get_stdout
+from llmcore.llm.batch.run import find_run, runs_folder
+from llmcore.llm.batch.store import RunStore, list_runs
+
+__all__ = ["cancel_run", "read_facts", "show_runs", "show_status"]
+
+
+def read_facts(path: Path) -> dict[str, str] | None:
+    """Return the facts of the run in the file *path*; None if there is none."""
+    return next((facts for name, facts, _ in list_runs(path.parent) if name == path.stem), None)
+
+
+def cancel_run(args: argparse.Namespace) -> int:
+    """Remove the file of a run."""
+    path = find_run(args.id)
+    RunStore(path).close()  # refused while another process works on it
+    for ending in (".sqlite3", ".sqlite3-wal", ".sqlite3-shm", ".lock"):
+        path.with_suffix(ending).unlink(missing_ok=True)
+    note(f"forgot the run {args.id}")
+    return 0
+
+
+def show_runs(args: argparse.Namespace) -> int:
+    """List the runs."""
+    rows = [_describe(name, facts, counts) for name, facts, counts in list_runs(runs_folder())]
+    if args.json:
+        print_json(runs=rows)
+    elif rows:
+        headers = ("run", "state", "items", "answered", "failed", "begun")
+        table = [
+            [str(row[name]) for name in ("run", "state", "items", "done", "failed", "created")]
+            for row in rows
+        ]
+        put(render_table(headers, table, Paint.of(get_stdout(), no_color=args.no_color), whole=("run",)))
+    else:
+        note("no runs")
+    return 0
+
+
+def show_status(args: argparse.Namespace) -> int:
+    """Show one run."""
+    wanted = None if args.id is None else find_run(args.id).stem
+    found = [run for run in list_runs(runs_folder()) if wanted in {None, run[0]}]
+    if not found:
+        raise UsageError(
+            "there are no runs", expected="a run", fix="llmcore batch run prompts.jsonl -o answers.jsonl"
+        )
+    row = _describe(*found[0])
+    if args.json:
+        print_json(**row)
+    else:
+        put("\n".join(f"{name}: {value}" for name, value in row.items() if value is not None))
+    return 0
+
+
+def _describe(name: str, facts: dict[str, str], counts: Any) -> dict[str, Any]:
+    state = "finished" if "finished" in facts else "unfinished"
+    return {
+        "run": name,
+        "state": state,
+        "items": counts.items,
+        "done": counts.done,
+        "failed": counts.failed,
+        "requests": counts.answers,
+        "output": facts.get("output"),
+        "created": facts.get("created"),
+    }

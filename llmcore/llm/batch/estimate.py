@@ -1,0 +1,301 @@
+"""An estimate of a run: what it would send, and what that would cost. Nothing is sent, and nothing is written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterable, Mapping
+from decimal import Decimal
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from llmcore.calls.steps import Act
+from llmcore.errors import BadRequest, BudgetError, LedgerError, PluginError
+from llmcore.ledger.budgets import read_spent
+from llmcore.ledger.money import USD, from_nano, to_nano
+from llmcore.llm.batch.items import Prepared, make_key
+from llmcore.llm.models import count_request
+from llmcore.llm.quote import ChatQuote, bound_usage
+from llmcore.support.chat_bounds import get_answer_count
+from llmcore.types import Usage
+
+if TYPE_CHECKING:
+    from llmcore.ledger.budgets import Scope
+    from llmcore.ledger.charge import Charge
+    from llmcore.llm.batch.store import RunStore
+    from llmcore.llm.call import ChatCall
+    from llmcore.pipeline import Services
+
+__all__ = ["BudgetRoom", "Estimate", "estimate_run"]
+
+_TYPICAL: Final = 256
+"""Tokens of an answer of a model that the ledger does not know."""
+_SAMPLE: Final = 100
+"""Answers of the ledger whose mean is the likely length of the next ones."""
+_LEAST_SHARE: Final = 2
+"""The server may count this many times fewer tokens than an estimate."""
+
+
+class BudgetRoom(msgspec.Struct, frozen=True, kw_only=True):
+    """What one budget allows."""
+
+    name: str
+    left: Decimal
+    """USD that are neither spent nor reserved."""
+    requests: int
+    """About how many of the requests that it counts it allows, at their likely cost."""
+    of: int
+    """How many it counts."""
+
+
+class Estimate(msgspec.Struct, frozen=True, kw_only=True):
+    """What a run would send and cost. Retries and fallbacks are not included."""
+
+    items: int = 0
+    malformed: int = 0
+    answered: int = 0
+    """Items that an earlier part of the run has answered."""
+    duplicates: int = 0
+    cached: int = 0
+    requests: int = 0
+    """Those that are left to send."""
+    input_tokens: int = 0
+    """Of the requests to send, as all that follow."""
+    exact_share: float = 1.0
+    """The share of `input_tokens` that is counted exactly; the rest is estimated."""
+    output_least: int = 0
+    output_likely: int = 0
+    """By the mean of the model's last answers in the ledger; without any, 256 tokens for each answer."""
+    output_most: int | None = 0
+    """None if an answer has no upper bound."""
+    cost_least: Decimal | None = Decimal(0)
+    """USD, as the other two; None if a price is unknown."""
+    cost_likely: Decimal | None = Decimal(0)
+    cost_most: Decimal | None = Decimal(0)
+    """None also if a request has no upper bound."""
+    unpriced: tuple[str, ...] = ()
+    """The models whose prices are unknown."""
+    seconds: float | None = None
+    """The shortest time that `[limits]` allow; None if they have no rates for the models."""
+    budgets: tuple[BudgetRoom, ...] = ()
+
+
+def estimate_run(
+    items: Iterable[Prepared],
+    plan: Callable[[Mapping[str, Any]], ChatCall],
+    services: Services,
+    store: RunStore | None,
+) -> Act[Estimate]:
+    """Return the estimate of the run of *items*.
+
+    Memory grows by about 100 bytes with each different request.
+
+    Args:
+        items: All items of the run.
+        plan: Returns the call of a body.
+        services: Those of the call.
+        store: What an earlier part of the run has answered.
+
+    Raises:
+        ConfigError, PluginError: An item names a model that is not configured.
+        LedgerError: The ledger cannot be read.
+    """
+    work = _Estimator(plan, services)
+    try:
+        yield from work.read(items, store)
+        return work.make_estimate()
+    finally:
+        work.close()
+
+
+class _Load:
+    """The requests to one model."""
+
+    def __init__(self, charge: Charge, likely: int) -> None:
+        self.charge = charge
+        self.likely = likely
+        """Tokens of the likely answer."""
+        self.requests = 0
+        self.tokens = 0
+        self.cost: Decimal | None = Decimal(0)
+        """The likely cost; None if the price is unknown."""
+
+
+class _Estimator:
+    def __init__(self, plan: Callable[[Mapping[str, Any]], ChatCall], services: Services) -> None:
+        self._plan = plan
+        self._services = services
+        self._seen: set[int] = set()
+        self._loads: dict[tuple[str, str], _Load] = {}
+        self._sums: dict[str, Any] = dict.fromkeys(
+            ("items", "malformed", "answered", "duplicates", "cached", "requests", "input_tokens"), 0
+        )
+        self._exact = self._output_least = self._output_likely = 0
+        self._output_most: int | None = 0
+        self._least: Decimal | None = Decimal(0)
+        self._most: Decimal | None = Decimal(0)
+        self._reader: Any = None
+
+    def read(self, items: Iterable[Prepared], store: RunStore | None) -> Generator[Any, Any, None]:
+        """Count *items*."""
+        for item in items:
+            self._sums["items"] += 1
+            try:
+                if item.body is None:
+                    kind = "malformed"
+                else:
+                    kind = yield from self._sort(item.body, store)
+            except BadRequest:
+                kind = "malformed"
+            self._sums[kind] += 1
+
+    def _sort(self, body: Mapping[str, Any], store: RunStore | None) -> Act[str]:
+        """Return what *body* is; add its tokens and its cost if it is to be sent."""
+        own = make_key(body)
+        if store is not None and store.has_answer(own):
+            return "answered"
+        call = self._plan(body)
+        mark = hash(call.key or own)
+        if mark in self._seen:
+            return "duplicates"
+        self._seen.add(mark)
+        if call.key is not None and call.reads:
+            data = yield from self._services.cache.lookup(call.key)
+            if data is not None and call.kind.decode(call, data) is not None:
+                return "cached"
+        self._add(call)
+        return "requests"
+
+    def _add(self, call: ChatCall) -> None:
+        load = self._find_load(call)
+        tokens, is_exact = _count_input(call)
+        answers = get_answer_count(call.request.parameters)
+        bound = bound_usage(call.backend, call.request, exact=True)
+        likely = load.likely * answers if bound is None else min(load.likely * answers, bound.output_tokens)
+        self._sums["input_tokens"] += tokens
+        self._exact += tokens if is_exact else 0
+        self._output_least += answers
+        self._output_likely += likely
+        self._output_most = _add(self._output_most, None if bound is None else bound.output_tokens)
+        load.requests += 1
+        load.tokens += tokens + likely
+        quote = ChatQuote(call.backend, call.request, self._services.prices)
+        load.cost = _add(load.cost, quote.price(Usage(input_tokens=tokens, output_tokens=likely)))
+        fewest = tokens if is_exact else tokens // _LEAST_SHARE
+        for_least = [
+            quote.price(Usage(input_tokens=fewest, output_tokens=answers, cached_tokens=cached))
+            for cached in (0, fewest)  # all of it may be in the vendor's cache
+        ]
+        known = [price for price in for_least if price is not None]
+        self._least = _add(self._least, min(known) if len(known) == len(for_least) else None)
+        try:
+            self._most = _add(self._most, quote.compute_maximum(exact=True))
+        except BudgetError:  # without a price or an upper bound
+            self._most = None
+
+    def _find_load(self, call: ChatCall) -> _Load:
+        name = call.backend.name, call.request.model
+        if name not in self._loads:
+            self._loads[name] = _Load(call.kind.charge(call), self._read_likely(*name))
+        return self._loads[name]
+
+    # -- the ledger
+
+    def _read_likely(self, provider: str, model: str) -> int:
+        """Return the mean length of the last answers of the model, in tokens."""
+        mean = self._query(
+            "SELECT avg(output_tokens) FROM (SELECT output_tokens FROM calls WHERE kind = 'llm' AND state = 'done'"
+            " AND error IS NULL AND provider = ? AND model = ? ORDER BY id DESC LIMIT ?)",
+            (provider, model, _SAMPLE),
+        )
+        return _TYPICAL if mean is None else max(1, round(mean))
+
+    def _query(self, statement: str, values: tuple[Any, ...]) -> Any:
+        reader = self._open_reader()
+        return None if reader is None else _read(lambda: reader.execute(statement, values).get)
+
+    def _open_reader(self) -> Any:
+        """Return a reader of the ledger; None if there is none yet."""
+        spending = self._services.spending()
+        if self._reader is None and spending.is_enabled and spending.database.path.is_file():
+            self._reader = _read(spending.database.open_reader)
+        return self._reader
+
+    def close(self) -> None:
+        """Close the ledger."""
+        if self._reader is not None:
+            self._reader.close()
+
+    # -- the result
+
+    def make_estimate(self) -> Estimate:
+        """Return the sums."""
+        loads = self._loads
+        likely: Decimal | None = Decimal(0)
+        for load in loads.values():
+            likely = _add(likely, load.cost)
+        tokens = self._sums["input_tokens"]
+        return Estimate(
+            **self._sums,
+            exact_share=self._exact / tokens if tokens else 1.0,
+            output_least=self._output_least,
+            output_likely=self._output_likely,
+            output_most=self._output_most,
+            cost_least=self._least,
+            cost_likely=likely,
+            cost_most=self._most,
+            unpriced=tuple(":".join(name) for name, load in loads.items() if load.cost is None),
+            seconds=self._services.limits.compute_duration(
+                {name: (load.requests, load.tokens) for name, load in loads.items()}
+            ),
+            budgets=tuple(self._make_rooms()),
+        )
+
+    def _make_rooms(self) -> Iterable[BudgetRoom]:
+        import time
+
+        spending, at = self._services.spending(), time.time()
+        counted: dict[Scope, list[_Load]] = {}
+        limits = {}
+        for load in self._loads.values():
+            for limit in spending.find_limits(load.charge):
+                if limit.refuses and limit.scope.unit == USD:
+                    counted.setdefault(limit.scope, []).append(load)
+                    limits[limit.scope] = limit
+        for scope, loads in counted.items():
+            reader = self._open_reader()
+            spent = 0 if reader is None else _read(partial(read_spent, reader, scope, at))
+            left = max(0, limits[scope].amount - spent)
+            requests = sum(load.requests for load in loads)
+            cost = sum(to_nano(load.cost) for load in loads if load.cost is not None)
+            priced = sum(load.requests for load in loads if load.cost is not None)
+            allowed = priced if cost <= left else int(priced * left / cost)
+            yield BudgetRoom(name=scope.name, left=from_nano(left), requests=allowed, of=requests)
+
+
+def _count_input(call: ChatCall) -> tuple[int, bool]:
+    """Return the tokens of the prompt, and whether they are exact."""
+    try:
+        count = count_request(call.backend, call.request)
+    except PluginError:  # the provider cannot count
+        count = None
+    if count is not None:
+        return int(count), count.exact
+    size = len(msgspec.json.encode(call.request.messages, enc_hook=repr))
+    return size // 4 + 1, False
+
+
+def _add(total: Any, part: Any) -> Any:
+    """Return the sum; None if one of them is unknown."""
+    return None if total is None or part is None else total + part
+
+
+def _read(act: Callable[[], Any]) -> Any:
+    from llmcore.ledger.spending import FAULTS
+    from llmcore.support.errors import raise_unchained
+
+    try:
+        return act()
+    except FAULTS as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise_unchained(LedgerError(f"the ledger cannot be read: {reason}"))

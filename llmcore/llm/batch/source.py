@@ -1,0 +1,58 @@
+"""The items of a run, one by one, from an iterator or from an async one."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from typing import TYPE_CHECKING, Any, Final
+
+from llmcore.llm.batch.items import Prepared
+
+if TYPE_CHECKING:
+    import asyncio
+
+__all__ = ["WAITING", "Source"]
+
+WAITING: Final = Prepared(-1, None, None)
+"""Stands for an item that is not there yet."""
+
+
+class Source:
+    """Reads items without waiting for them."""
+
+    def __init__(self, items: Iterator[Prepared] | AsyncIterator[Prepared]) -> None:
+        self._items = items
+        self._next: asyncio.Future[Prepared | None] | None = None
+
+    @property
+    def pending(self) -> tuple[asyncio.Future[Any], ...]:
+        """The task that waits for the next item, if there is one."""
+        return () if self._next is None else (self._next,)
+
+    def read(self) -> Prepared | None:
+        """Return the next item, `WAITING`, or None at the end. What the iterator raises is raised here."""
+        if isinstance(self._items, Iterator):
+            return next(self._items, None)
+        if self._next is None:
+            import asyncio
+
+            self._next = asyncio.ensure_future(_advance(self._items))
+        if not self._next.done():
+            return WAITING
+        task, self._next = self._next, None
+        return task.result()
+
+    async def close(self) -> None:
+        """End an async generator."""
+        import asyncio
+
+        if self._next is not None:
+            self._next.cancel()
+            await asyncio.wait([self._next])
+            self._next = None
+        close: Any = getattr(self._items, "aclose", None)
+        if close is not None:
+            await close()
+
+
+async def _advance(items: AsyncIterator[Prepared]) -> Prepared | None:
+    return await anext(items, None)
