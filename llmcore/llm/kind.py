@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import time
-from collections.abc import Generator, Iterable
+from collections.abc import Callable, Generator, Iterable
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 
@@ -22,7 +23,9 @@ from llmcore.support.chat_bounds import get_answer_count, get_output_limit
 from llmcore.types import Reply
 
 if TYPE_CHECKING:
+    from llmcore.calls.backend import Backend
     from llmcore.llm.quote import ChatQuote
+    from llmcore.types import ChatRequest, Usage
 
 __all__ = ["CHAT", "ChatKind"]
 
@@ -93,9 +96,7 @@ class ChatKind:
 
     def quote(self, call: ChatCall, services: Services) -> ChatQuote:
         """See `RequestKind.quote`."""
-        from llmcore.llm.quote import ChatQuote  # lazy, as everything that a hit does not need
-
-        return ChatQuote(call.backend, call.request, services.prices)
+        return _load_quote()[0](call.backend, call.request, services.prices)
 
     def tokens(self, call: ChatCall) -> int:
         """See `RequestKind.tokens`."""
@@ -107,14 +108,11 @@ class ChatKind:
 
     def attempt(self, call: ChatCall, services: Services) -> Generator[Any, Any, Answer]:
         """See `RequestKind.attempt`."""
-        from llmcore.llm.attempt import attempt
-
-        return attempt(call, services)
+        return _load_attempt()(call, services)
 
     def settle(self, call: ChatCall, services: Services, result: Reply) -> tuple[Reply, Outcome]:  # noqa: ARG002 - of every kind
         """See `RequestKind.settle`."""
-        from llmcore.llm.quote import count_usage
-
+        count_usage = _load_quote()[1]
         reply = msgspec.structs.replace(result, usage=count_usage(call.backend, call.request, result))
         cost, source = call.quote.cost(reply)
         reply = msgspec.structs.replace(reply, cost=cost, cost_source=source)
@@ -158,6 +156,23 @@ class ChatKind:
     def explain(self, call: ChatCall, error: ProviderError) -> None:
         """See `RequestKind.explain`."""
         complete_failure(error, get_facts(call))
+
+
+# Imported by the first request, as a hit needs neither; an import statement at each request would cost a microsecond.
+
+
+@functools.cache
+def _load_attempt() -> Callable[[ChatCall, Services], Generator[Any, Any, Answer]]:
+    from llmcore.llm.attempt import attempt
+
+    return attempt
+
+
+@functools.cache
+def _load_quote() -> tuple[type[ChatQuote], Callable[[Backend, ChatRequest, Reply], Usage]]:
+    from llmcore.llm.quote import ChatQuote, count_usage
+
+    return ChatQuote, count_usage
 
 
 CHAT: Final = ChatKind()

@@ -6,7 +6,8 @@ streamed answer. So the logic is written once for sync and async, and for every 
 
 from __future__ import annotations
 
-from collections.abc import Generator
+import functools
+from collections.abc import Callable, Generator
 from typing import Any
 
 from llmcore.pipeline.cache import look_up
@@ -25,6 +26,11 @@ def carry_out(call: Call, services: Services, *, after: Layer | None = None) -> 
     """
     if after is None:  # a hit ends in the first layer, and needs no other
         return look_up(call, services, lambda: carry_out(call, services, after=look_up))
+    return _load_layers()(call, services, after)
+
+
+@functools.cache  # an import statement at each request would cost a microsecond
+def _load_layers() -> Callable[[Call, Services, Layer], Generator[Any, Any, Any]]:
     from llmcore.pipeline.layers import carry_on
 
-    return carry_on(call, services, after)
+    return carry_on
