@@ -8,7 +8,8 @@
         print(core.llm.chat("Write a haiku about rain").text)
 """
 
-TYPE_CHECKING = False  # as `typing` has it, whose import would cost more than everything else here
+# the same name as in `typing`, without importing `typing`: that import is slower than the rest of this module
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from llmcore import errors as errors
     from llmcore import types as types
@@ -79,7 +80,8 @@ __all__ = [
 
 __version__ = "0.1.0"
 
-# Where each public name lives. Looked up at its first use, so that `import llmcore` costs next to nothing.
+# Public name -> the module that defines it. The module is imported when the name is first used, which keeps
+# `import llmcore` fast.
 _HOMES = {
     "ApiKey": "llmcore.ledger.api_keys",
     "CacheManager": "llmcore.cache",

@@ -1,4 +1,4 @@
-"""`python -m llmcore`: the command line where its script is not on the path."""
+"""`python -m llmcore`: run the command line when the script `llmcore` is not on the path."""
 
 import sys
 

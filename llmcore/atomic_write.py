@@ -1,4 +1,4 @@
-"""Write a file atomically: a reader sees the old content or the new one, never a part."""
+"""Write a file atomically: a reader sees the old or the new content, never a part of it."""
 
 from __future__ import annotations
 
@@ -15,13 +15,17 @@ from llmcore.errors import LLMCoreError
 __all__ = ["write_atomically"]
 
 _STREAMS: Final = ("/dev/fd/", "/dev/std", "/proc/")
-"""Names of open files of this process. They may be regular files that other processes write to as well."""
+"""Paths that name open files of this process, such as /dev/stdout.
+
+Other processes may write to the same file.
+"""
 
 
 def write_atomically(path: Path, pieces: Iterable[bytes]) -> None:
-    """Write *pieces* to the file *path*, and replace its content only after the last piece. The file's mode is kept.
+    """Write *pieces* to the file *path*.
 
-    A symbolic link is followed. A pipe, a device or a stream of the process receives the pieces as they arrive.
+    The old content is replaced only after the last piece. An existing file keeps its mode. Symbolic links are
+    followed. A pipe, a device or a stream of the process receives the pieces as they arrive.
 
     Raises:
         OSError: *path* cannot be written; a regular file keeps its content.
@@ -35,7 +39,7 @@ def write_atomically(path: Path, pieces: Iterable[bytes]) -> None:
         else:
             with path.open("wb") as file:
                 file.writelines(pieces)
-    except LLMCoreError:  # of an iterator of pieces; StorageNotFound is an OSError too
+    except LLMCoreError:  # raised by the iterator of pieces: StorageNotFound is an OSError too
         raise
     except OSError as error:
         fault = OSError(error.errno, error.strerror, str(path))
@@ -54,10 +58,10 @@ def _get_stat(path: Path) -> os.stat_result | None:
 def _replace_file(path: Path, existing: os.stat_result | None, pieces: Iterable[bytes]) -> None:
     temporary = path.with_name(
         f".{secrets.token_hex(6)}.part"
-    )  # short: *path* may be as long as a name can be
+    )  # a short name, because the name in *path* may already have the maximum length
     mode = 0o666 if existing is None else stat.S_IMODE(existing.st_mode)
     try:
-        # Created with the old file's mode, so that the content is never readable by more users than before.
+        # Create the file with the old file's mode: otherwise more users could read the content for a moment.
         with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode & 0o666), "wb") as file:
             file.writelines(pieces)
             file.flush()

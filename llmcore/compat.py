@@ -1,7 +1,7 @@
 """Aliases of llmcore's Protocols under the names that existing code uses.
 
 Existing code imports them from `core.interfaces`; `docs/guides/migration.md` compares every method. A class that inherits
-from one of them keeps working. `llmcore.contracts` describes the methods that llmcore calls.
+from one of them keeps working. The methods that llmcore calls are described in `llmcore.contracts`.
 """
 
 from __future__ import annotations
@@ -27,13 +27,22 @@ __all__ = [
 ]
 
 ILLMProvider = LLMProvider
-"""A language model: `complete(request) -> Reply`. Applications call `core.llm.generate_completion` and `generate_chat`."""
+"""A language model: `complete(request) -> Reply`.
+
+Applications call `core.llm.generate_completion` and `generate_chat`.
+"""
 
 IAsyncLLMProvider = AsyncLLMProvider
-"""The same, asynchronous: `acomplete`. Applications call `core.llm.agenerate_completion` and `agenerate_chat`."""
+"""An asynchronous language model: `acomplete(request) -> Reply`.
+
+Applications call `core.llm.agenerate_completion` and `agenerate_chat`.
+"""
 
 IStorageProvider = StorageProvider
-"""A storage: `save`, `load`, `exists`, `delete`, `list_files`. Applications call `core.storage`, whose `save` returns True."""
+"""A storage: `save`, `load`, `exists`, `delete`, `list_files`.
+
+Applications call `core.storage`, whose `save` returns True.
+"""
 
 IFileSystemProvider = FileSystemProvider
 """The additional methods of a storage with folders: `create_directory`, `get_file_size`, `get_modified_time`."""

@@ -43,7 +43,8 @@ __all__ = ["Core", "load"]
 T = TypeVar("T")
 
 EMBEDDED: Final = {"storage": "fs", "voice": "espeak"}
-"""Providers that are used if none is configured and the plugin is installed."""
+"""The provider of each kind that is used if the configuration names no provider and the plugin is installed.
+"""
 
 
 @check_argument_names
@@ -56,14 +57,14 @@ def load(
     """Return a Core for the configuration.
 
     Args:
-        source: A file, or a dict of the same structure; None searches for `llmcore.toml` from the working directory
-            upwards.
+        source: A file, or a dict of the same structure; None searches for `llmcore.toml` from the working
+            directory upwards.
         profile: A name of `[profiles]`; None uses LLMCORE_PROFILE.
         arguments: A dict of the same structure that overrides all files and variables.
 
     Raises:
-        ConfigError: The configuration has faults; the error lists all of them with their lines.
-        PluginNotFound: It names a provider that is not installed.
+        ConfigError: The configuration has faults; the error lists every fault with its line.
+        PluginNotFound: The configuration names a provider that is not installed.
     """
     with PUBLIC_CALL:
         return Core(load_settings(source, profile=profile, arguments=arguments), Catalogue())
@@ -89,16 +90,17 @@ class _Part(Generic[T]):
 
 
 class Core(ProcessBound):
-    """One application's language models, cache, storage and voice. Threads, tasks and event loops may share it.
+    """One application's language models, cache, storage and voice.
 
-    A backend is created at its first use. Works with `with`, `async with`, or neither.
+    Threads, tasks and event loops may share it. A backend is created at its first use. A Core can be used
+    with `with`, with `async with`, or without a block.
     """
 
     def __init__(self, settings: Settings, catalogue: Catalogue) -> None:
         self.settings = settings
         self.catalogue = catalogue
         self.usage = UsageBook(Meter(), lambda: self._spending)
-        """The usage of this Core, `usage.totals()`, and of the ledger, `usage.by("day")`."""
+        """`usage.totals()` returns the usage of this Core; `usage.by("day")` reads the whole ledger."""
         self._lock = forks.lock()
         self._backends: dict[tuple[str, str], Backend] = {}
         self._parts: dict[str, Any] = {}
@@ -110,7 +112,7 @@ class Core(ProcessBound):
         return f"<{type(self).__name__} {names}>"
 
     def backend(self, kind: str, name: str | None = None) -> Backend:
-        """Return the backend of *kind* called *name*; None is the configured one."""
+        """Return the backend of *kind* called *name*; with None, the configured backend."""
         name = name or self._get_configured_name(kind)
         with self._lock:
             found = self._backends.get((kind, name))
@@ -123,14 +125,14 @@ class Core(ProcessBound):
         """Return the table [name] that a plugin declares, as an instance of its options.
 
         Raises:
-            ConfigError: The table has faults; `faults` has all of them.
+            ConfigError: The table has faults; `faults` lists them all.
             PluginNotFound: No installed plugin declares the table.
         """
         with PUBLIC_CALL:
             return self.settings.read_table(self.catalogue.load_table(name))
 
     def close(self) -> None:
-        """Close every backend that was created. Closing twice is fine."""
+        """Close every backend that was created. Calling it again does nothing."""
         run(self._close())
 
     async def aclose(self) -> None:
@@ -208,7 +210,10 @@ class Core(ProcessBound):
 
     @_Part
     def _spending(self) -> Spending:
-        """The ledger and the budgets. Imported when a request is about to be sent, because it opens a database."""
+        """The ledger and the budgets.
+
+        Created when the first request is about to be sent, because opening the database takes time.
+        """
         from llmcore.ledger.spending import Spending
 
         settings = self.settings
@@ -279,7 +284,7 @@ class Core(ProcessBound):
 
     @_Part
     def cache(self) -> CacheManager:
-        """The cache, for an application's own values. Replies are stored in the same one."""
+        """The cache, for an application's own values. The host stores replies in the same cache."""
         from llmcore.cache import CacheManager
 
         return CacheManager(store=self._store)
@@ -308,7 +313,7 @@ class Core(ProcessBound):
         return name or EMBEDDED[kind]
 
     def _check_names(self) -> None:
-        """Raise an error for names in the configuration that are not installed or misspelt."""
+        """Raise an error for names in the configuration that are misspelt or not installed."""
         faults = check_names(self.settings, self.catalogue)
         if faults and isinstance(faults[0], PluginNotFound):
             raise faults[0]

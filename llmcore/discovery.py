@@ -1,7 +1,7 @@
 """Find the installed plugins by their entry points, in the metadata of distributions, without importing them.
 
-`importlib.metadata` costs 40 to 60 ms of CPU. So folders of `sys.path` are read directly; it is used only for zip files and
-for finders other than Python's.
+`importlib.metadata` costs 40 to 60 ms of CPU. So this module reads the folders of `sys.path` directly. It uses
+`importlib.metadata` only for zip files and for finders that are not Python's own.
 """
 
 from __future__ import annotations
@@ -37,7 +37,10 @@ GROUPS: Final = {
 
 _SUFFIXES: Final = (".dist-info", ".egg-info")
 _OWN_FINDERS: Final = {"_frozen_importlib_external", "importlib_metadata"}
-"""Finders that search the folders of `sys.path`, as this module does (the second is the backport)."""
+"""Finders that search the folders of `sys.path`.
+
+This module searches the same folders and skips these finders. (The second finder is that of the backport.)
+"""
 
 
 class Claim(NamedTuple):
@@ -47,13 +50,13 @@ class Claim(NamedTuple):
     name: str
     distribution: str
     version: str
-    """Empty if the metadata has none."""
+    """The version of the distribution; empty if the metadata does not name it."""
     module: str
     attribute: str = ""
     fault: str = ""
-    """Why the entry cannot be used; empty if it can."""
+    """Why the entry cannot be used; empty if the entry is usable."""
     metadata: str = ""
-    """The distribution's metadata folder; empty if it is not a folder."""
+    """The path of the distribution's metadata folder; empty if the metadata is in a zip file, for example."""
 
     @property
     def owner(self) -> str:
@@ -62,7 +65,7 @@ class Claim(NamedTuple):
 
     @property
     def qualified(self) -> str:
-        """The name with its distribution, which is unique."""
+        """The unique name `distribution:name`."""
         return f"{normalize_name(self.distribution)}:{self.name}"
 
 
@@ -88,11 +91,11 @@ class Distribution(NamedTuple):
     name: str
     version: str
     metadata: str
-    """Its metadata folder."""
+    """The path of the distribution's metadata folder."""
 
 
 class Note(NamedTuple):
-    """A fault in a distribution's metadata. It is only reported."""
+    """A fault in a distribution's metadata. Commands report it; nothing fails because of it."""
 
     distribution: str
     text: str
@@ -103,12 +106,15 @@ class Found(NamedTuple):
 
     claims: tuple[Claim, ...]
     distributions: dict[str, Distribution]
-    """By normalized name."""
+    """Normalized name -> distribution."""
     notes: tuple[Note, ...]
 
 
 def discover(path: Sequence[str]) -> Found:
-    """Read the metadata of the distributions on *path*; of two copies of a distribution, the first one counts."""
+    """Read the metadata of the distributions on *path*.
+
+    If *path* has two copies of a distribution, use the first.
+    """
     search = _Search()
     for entry in path:
         if not search.read_folder(entry or os.curdir):
@@ -141,7 +147,7 @@ class _Search:
         self.notes: list[Note] = []
 
     def read_folder(self, folder: str) -> bool:
-        """Read one folder of the path. Return False if it is a file, such as a zip."""
+        """Read one folder of the path. Return False if *folder* is a file, such as a zip."""
         try:
             with os.scandir(folder) as entries:
                 names = [entry.name for entry in entries if entry.name.endswith((*_SUFFIXES, "EGG-INFO"))]
@@ -153,7 +159,7 @@ class _Search:
             self.notes.append(Note("", f"{folder} cannot be read: {exc}"))
             return True
         for name in sorted(names, key=_make_sort_key, reverse=True):
-            if name[0] not in "~-":  # pip leaves such a folder behind if it is interrupted
+            if name[0] not in "~-":  # an interrupted pip leaves such a folder behind
                 self._read_metadata(name, os.path.join(folder, name))  # noqa: PTH118 - pathlib costs more than the whole search
         return True
 
@@ -176,7 +182,7 @@ class _Search:
     def _read_metadata(self, folder_name: str, location: str) -> None:
         name, version = _read_name_and_version(folder_name, location)
         if normalize_name(name) in self.distributions:
-            return  # hidden by an earlier copy
+            return  # an earlier copy on the path hides this distribution
         fault = ""
         try:
             with open(f"{location}/entry_points.txt", "rb") as file:  # noqa: PTH123 - see read_folder()
@@ -247,7 +253,7 @@ def _make_claim(kind: str, name: str, value: str, distribution: Distribution) ->
 
 
 def _iter_lines(text: str) -> Iterator[tuple[int, str, str]]:
-    """Yield (line number, group, line) of each entry, and of each header that is faulty or names an unknown group of llmcore."""
+    """Yield (line number, group, line) for each entry, faulty header and unknown group `llmcore.*`."""
     group = ""
     for number, raw in enumerate(text.splitlines(), start=1):
         line = raw.strip()
@@ -268,7 +274,7 @@ def _find_group_fault(group: str, line: str) -> str:
     if not group and line:
         return f"`{line}` is not in a group"
     if line:
-        return ""  # a group of another program, or one whose header was reported
+        return ""  # a group of another program, or a group whose header was already reported
     from difflib import get_close_matches
 
     nearest = get_close_matches(group, GROUPS, n=1, cutoff=0.8)
@@ -276,7 +282,10 @@ def _find_group_fault(group: str, line: str) -> str:
 
 
 def _read_name_and_version(folder_name: str, location: str) -> tuple[str, str]:
-    """Return both from the name of the metadata folder, or from its headers if the name lacks them."""
+    """Return name and version from the name of the metadata folder.
+
+    If the folder's name has no version, read the headers in METADATA.
+    """
     stem, suffix = os.path.splitext(folder_name)  # noqa: PTH122 - see read_folder()
     if suffix == ".egg-info":
         stem = stem.partition("-py")[0]
@@ -304,7 +313,7 @@ def _find_headers_file(location: str) -> str | None:
 
 
 def _iter_headers(location: str) -> Iterator[tuple[str, str]]:
-    """Yield (name in lower case, value) of each header in METADATA; nothing if it cannot be read."""
+    """Yield (name in lower case, value) of each header in METADATA; yield nothing if the file cannot be read."""
     file = _find_headers_file(location)
     if file is None:
         return

@@ -17,19 +17,19 @@ class EmbeddingRequest(msgspec.Struct, frozen=True, kw_only=True):
     """One checked request for embeddings: the argument of a provider's `embed`."""
 
     api: ClassVar[str] = "embeddings"
-    """As `ChatRequest.api`."""
+    """The API whose format the request has; see `ChatRequest.api`."""
     model: str
     texts: Sequence[str]
-    """At least one text, none of them empty."""
+    """The texts to embed: at least one, and no empty text."""
     parameters: Mapping[str, Any] = msgspec.field(default_factory=dict)
-    """The other parameters to send, as plain JSON values: `dimensions` if the caller set it, and those of `extra_body=`."""
+    """The other parameters to send, as plain JSON values: `dimensions` if the caller set it, and the parameters of `extra_body=`."""
     timeout_s: float | None = None
     """Seconds until the call's deadline."""
     idle_s: float | None = None
     """Seconds without a received byte after which the provider raises `Timeout`."""
 
     def body(self) -> dict[str, Any]:
-        """Return the request as a body of OpenAI's embeddings API."""
+        """Return the body to send to OpenAI's embeddings API."""
         return {"model": self.model, "input": list(self.texts), **self.parameters}
 
 
@@ -38,9 +38,9 @@ class EmbeddingLimits(msgspec.Struct, frozen=True, kw_only=True):
 
     max_texts: int | None = None
     max_tokens: int | None = None
-    """Tokens of all texts of a request together."""
+    """Maximum number of tokens in all texts of a request together."""
     max_text_tokens: int | None = None
-    """Tokens of each text."""
+    """Maximum number of tokens in one text."""
 
 
 class Embeddings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, repr_omit_defaults=True):
@@ -49,12 +49,15 @@ class Embeddings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, 
     vectors: Sequence[list[float]]
     """One vector for each text, in the order of the texts."""
     model: str = ""
-    """The model that answered, by the backend's own name."""
+    """The backend's name of the model that answered."""
     provider: str = ""
     usage: Usage = Usage()
-    """Tokens of the requests that were made; texts from the cache have none."""
+    """The tokens of the requests that were sent. Texts from the cache add no tokens."""
     cost: Decimal | None = None
-    """USD of the requests that were made; None if the price is unknown, 0 if all texts came from the cache."""
+    """The cost in USD of the requests that were sent.
+
+    The result is None if the price is unknown, 0 if all texts came from the cache.
+    """
     cached: Sequence[bool] = msgspec.field(default_factory=list)
     """For each text, whether its vector came from the cache."""
     saved: Decimal | None = None
@@ -64,6 +67,6 @@ class Embeddings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, 
     latency_s: float = 0.0
     """Seconds from the call to the answer."""
     request_id: str | None = None
-    """The backend's id of the request; of the last one if there were several."""
+    """The backend's id of the last request."""
     limits: RateLimits | None = None
     """The rate limits that the backend reported."""

@@ -1,4 +1,7 @@
-"""The base of every exception: its parts, and its text. Import it from `llmcore.errors`."""
+"""The base of every exception: the parts of an error and their text.
+
+Import the class from `llmcore.errors`.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ __all__ = ["LLMCoreError"]
 
 
 class LLMCoreError(Exception):
-    """An error with its place, the expected value and a fix.
+    """An error that names the place, the expected value and a fix.
 
     `str()` returns all parts on several lines; programs read the attributes.
     """
@@ -18,7 +21,10 @@ class LLMCoreError(Exception):
     code = "LC000"
     """Stable name of this kind of failure, for searches and for `--json`."""
     answered = False
-    """Whether the backend had sent a complete answer with a status of success. It may be billed, so it is never retried."""
+    """Whether the backend had sent a complete answer with a status of success.
+
+    The answer may be billed, so the call is never retried.
+    """
 
     def __init__(
         self,
@@ -39,7 +45,7 @@ class LLMCoreError(Exception):
         self.where = where
         """The place of the cause: `file:line:column`, or the name of an argument."""
         self.excerpt = excerpt
-        """The line at fault and a second one that points into it."""
+        """The faulty line of the file, and a second line with a marker below the fault."""
         self.expected = expected
         self.suggestion = suggestion
         """The nearest valid name."""

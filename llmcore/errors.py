@@ -9,13 +9,14 @@
       ProviderError          AuthenticationFailed, QuotaExhausted, RateLimited, BadRequest, NotFound,
                              ContentFiltered, Timeout, Unavailable, IncompleteReply, MalformedReply
       BudgetError            BudgetExceeded, PriceUnknown
-      LedgerError            raised when the ledger is read; a call fails with one only if a budget applies
-      CacheError             CacheUnavailable
+      LedgerError            raised when the ledger is read; a call raises LedgerError only if a budget
+      applies CacheError             CacheUnavailable
       StorageError           StorageKeyError, StorageNotFound (a FileNotFoundError too), StorageExists, StorageReadOnly,
                              StorageFull, StorageChanged, StorageUnavailable, StorageDenied
       VoiceError             VoiceNotFound (a ValueError too), TextTooLong, NotAudio
 
-A call raises only these. A foreign exception is described in words, without the object that held the request.
+A call raises only these exceptions. A foreign exception is described in words, without the object that held
+the request.
 """
 
 from __future__ import annotations
@@ -46,11 +47,11 @@ class ConfigError(LLMCoreError, ValueError):
 
     code = "LC100"
     faults: tuple[ConfigError, ...] = ()
-    """Empty unless several faults were found at once."""
+    """All faults, if more than one was found; otherwise empty."""
 
     @classmethod
     def of(cls, faults: Sequence[ConfigError]) -> ConfigError:
-        """Return a single fault itself; combine several into one error."""
+        """Return the fault itself if there is one; combine several faults into one error."""
         if len(faults) == 1:
             return faults[0]
         first = faults[0]
@@ -106,7 +107,7 @@ class ProviderError(LLMCoreError):
 
     code = "LC400"
     retryable = False
-    """Whether the same request may succeed a moment later."""
+    """Whether the same request may succeed if it is sent again later."""
 
     def __init__(
         self,
@@ -131,22 +132,25 @@ class ProviderError(LLMCoreError):
         )
         self.provider = provider
         self.status = status
-        """HTTP status; None if there was none."""
+        """The HTTP status of the answer; None if the server did not answer."""
         self.retry_after = retry_after
-        """Seconds that the backend asked to wait."""
+        """How many seconds the backend asked the client to wait."""
         self.partial = partial
         """Text that had arrived before the failure."""
         self.request_id = request_id
-        """The backend's own name for the request, for its support."""
+        """The backend's id of the request. The vendor's support asks for this id."""
         self.sent = sent
-        """False if certainly no byte of the request reached the backend, so that it cost nothing."""
+        """False if no byte of the request reached the backend. Such a request cost nothing."""
         self.model: str | None = None
         self.attempts = 0
-        """Requests that the call made, this one included. The host sets this and the two next attributes."""
+        """The number of requests that the call sent, including the failed one.
+
+        The host sets this attribute and the next two.
+        """
         self.elapsed_s: float | None = None
         """Seconds from the first attempt to this error."""
         self.failures: tuple[ProviderError, ...] = ()
-        """The errors of all models of an alias, in the order in which they were tried."""
+        """If an alias was called: the error of each model, in the order in which the models were tried."""
         if answered is not None:
             self.answered = answered
 
@@ -169,7 +173,7 @@ class RateLimited(ProviderError):
     code = "LC402"
     retryable = True
     limits: RateLimits | None = None
-    """What the backend said of its rate limits."""
+    """The rate limits that the backend reported."""
 
 
 class BadRequest(ProviderError):
@@ -179,7 +183,7 @@ class BadRequest(ProviderError):
 
 
 class NotFound(ProviderError):
-    """The model or the address does not exist."""
+    """The model or the URL does not exist."""
 
     code = "LC301"
 
@@ -205,7 +209,10 @@ class Unavailable(ProviderError):
 
 
 class IncompleteReply(ProviderError):
-    """The answer broke off; what had arrived is in `partial`. `answered` is True if the backend itself ended it."""
+    """The answer broke off; `partial` has the text that had arrived.
+
+    `answered` is True if the backend itself ended the answer.
+    """
 
     code = "LC405"
     retryable = True
@@ -219,13 +226,13 @@ class MalformedReply(ProviderError):
 
 
 class BudgetError(LLMCoreError):
-    """A budget does not allow the call; nothing was sent."""
+    """A budget does not allow the call. The request was not sent."""
 
     code = "LC600"
 
 
 class BudgetExceeded(BudgetError):
-    """The maximum cost of the call, or its number of characters, exceeds the rest of a budget."""
+    """The maximum cost of the call, or the number of its characters, is more than the rest of a budget."""
 
     code = "LC601"
 
@@ -246,13 +253,13 @@ class BudgetExceeded(BudgetError):
         super().__init__(message, expected=expected, notes=notes, fix=fix)
         self.budget = budget
         self.limit = limit
-        """In `unit`, as are `spent` and `reserved`."""
+        """The limit of the budget. `limit`, `spent` and `reserved` are amounts in `unit`."""
         self.spent = spent
         self.reserved = reserved
         self.unit = unit
         """USD, or characters."""
         self.resets_at = resets_at
-        """ISO 8601 in UTC; None if it never resets."""
+        """The time at which the budget resets, ISO 8601 in UTC; None if the budget never resets."""
 
 
 class PriceUnknown(BudgetError):
@@ -280,7 +287,7 @@ class CacheUnavailable(CacheError):
 
 
 class StorageError(LLMCoreError):
-    """A storage refused or failed; nothing was half done."""
+    """A storage refused or failed. No file was changed in part."""
 
     code = "LC800"
 
@@ -292,26 +299,26 @@ class StorageKeyError(StorageError):
 
 
 class StorageNotFound(StorageError, FileNotFoundError):
-    """Nothing is stored under the key."""
+    """No file is stored under the key."""
 
     code = "LC802"
     errno = ENOENT
 
 
 class StorageExists(StorageError):
-    """Something is already stored under the key."""
+    """A file is already stored under the key."""
 
     code = "LC803"
 
 
 class StorageReadOnly(StorageError):
-    """The storage may not be written."""
+    """The storage is read-only."""
 
     code = "LC804"
 
 
 class StorageFull(StorageError):
-    """The storage has no room."""
+    """The storage has no space left."""
 
     code = "LC805"
 
@@ -329,7 +336,7 @@ class StorageUnavailable(StorageError):
 
 
 class StorageDenied(StorageError):
-    """The storage's server does not accept the credentials, or they may not read there."""
+    """The storage's server does not accept the credentials, or the credentials do not permit the operation."""
 
     code = "LC808"
 

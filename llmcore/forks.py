@@ -39,36 +39,57 @@ __all__ = [
 PATIENCE_S = 10.0
 """Maximum seconds that a fork waits for locks."""
 IMPORT_PATIENCE_S = 60.0
-"""Maximum seconds that it waits for imports of llmcore, which are slow on a busy machine; otherwise the child would hang."""
+"""Maximum seconds that a fork waits for another thread that is importing llmcore.
+
+It is long because imports are slow on a busy machine, and a fork that does not wait leaves a child that
+hangs.
+"""
 FOREIGN_PATIENCE_S: Final = 0.25
-"""Maximum seconds that it waits for other imports: a program may run inside the import of its main module."""
+"""Maximum seconds that a fork waits for an import of another package.
+
+It is short because a whole program may run inside the import of its main module.
+"""
 _SLICE_S: Final = 0.02
-"""Seconds to wait for one lock while others are held; then all are released, which prevents a deadlock."""
+"""Seconds to wait for one lock while the fork holds others.
+
+After that the fork releases them all and starts again, which prevents a deadlock.
+"""
 _QUIET_S: Final = 0.01
-"""Idle seconds that a fork waits for after it had to wait: a first call loads a plugin, then creates its provider and its client,
-and a child that is forked in between has to repeat all of it."""
+"""A fork that had to wait continues only after the locks were free for this many seconds.
+
+A first call loads a plugin, then creates the provider and the client; a child that is forked between two of
+these steps has to repeat them all.
+"""
 _IMPORTLIB: Final = "<frozen importlib._bootstrap>"
 _LOCKED_BY_HOOKS: Final = {"logging": "_lock", "concurrent.futures.thread": "_global_shutdown_lock"}
-"""Locks of the standard library that a hook acquires before a fork, and another one releases after it."""
+"""Locks of the standard library that one hook acquires before a fork and another hook releases after the
+fork.
+"""
 
 T = TypeVar("T")
 Lock: TypeAlias = "threading.RLock"
-"""What `lock` returns."""
+"""The type of the locks that `lock` returns."""
 
 
 class ForkAware(Protocol):
-    """Has something that a forked child must not use: connections, threads, queued work."""
+    """An object with connections, threads or queued work, which a forked child must not use."""
 
     def after_fork(self) -> None:
-        """Replace it. Called in the child's only thread, after the locks made by `lock` were freed."""
+        """Replace the connections, threads and queued work.
+
+        Called in the child's only thread, after the locks made by `lock` were freed.
+        """
         ...
 
 
 class Closing(Protocol):
-    """Has something that must not be open while the process is forked."""
+    """An object with a file or connection that must not be open during a fork."""
 
     def before_fork(self) -> None:
-        """Close it until its next use. Called in the parent, which holds all locks made by `lock`."""
+        """Close the file or connection; the next use opens it again.
+
+        Called in the parent, which holds all locks made by `lock`.
+        """
         ...
 
 
@@ -95,7 +116,7 @@ class _Fork(threading.local):
     def __init__(self) -> None:
         self.held: list[Lock] = []
         self.owned: set[int] = set()
-        """The ids of locks that the forking thread held before."""
+        """The ids of the locks that the forking thread held before the fork."""
         self.holds_imports = False
 
 
@@ -103,16 +124,16 @@ _locks: Final[_Registry[Lock]] = _Registry()
 _watched: Final[_Registry[ForkAware]] = _Registry()
 _closed_before: Final[_Registry[Closing]] = _Registry()
 _forking: Final[Lock] = threading.RLock()
-"""Serialises forks of several threads."""
+"""A lock that lets only one thread fork at a time."""
 _fork: Final = _Fork()
 _functions: Final[list[Callable[[], object]]] = []
 _left_to_parent: Final[list[object]] = []
 
 
 def lock() -> Lock:
-    """Return a new re-entrant lock that a fork waits for, and that is free in every child.
+    """Return a new re-entrant lock. A fork waits until the lock is free, and the lock is free in every child.
 
-    It is a `threading.RLock`. Do not hold it while you wait for a network.
+    The lock is a `threading.RLock`. Do not hold it while you wait for the network.
     """
     new_lock = threading.RLock()
     _locks.add(new_lock)
@@ -120,7 +141,7 @@ def lock() -> Lock:
 
 
 def delay() -> AbstractContextManager[object]:
-    """Return a context manager that delays forks: for work that holds a library's own locks.
+    """Return a context manager that delays forks. Use it for calls of a library that has locks of its own.
 
     Example:
         with forks.delay():
@@ -140,19 +161,23 @@ def close_before(thing: Closing) -> None:
 
 
 def call_in_child(function: Callable[[], object]) -> None:
-    """Register *function*, which is called in every child: for the state of a module."""
+    """Register *function*, which is called in every child. Use it to reset the state of a module."""
     _functions.append(function)
 
 
 def was_free(lock_: Lock) -> bool:
-    """Return, in `before_fork` and `after_fork`, whether the fork found *lock_* free, so that the state that it guards is consistent."""
+    """Return whether *lock_* was free when the fork began, so that the state behind the lock is consistent.
+
+    Call it only in `before_fork` and `after_fork`.
+    """
     return id(lock_) not in _fork.owned and any(held is lock_ for held in _fork.held)
 
 
 def leave_to_parent(thing: object) -> None:
-    """Keep *thing* alive in a child: closing or collecting it there would disturb the parent, which still uses it.
+    """Keep *thing* alive in a child.
 
-    An event loop's selector and an SQLite file, for example, are shared with the parent.
+    Closing or garbage-collecting *thing* there would disturb the parent, which still uses it. An event loop's
+    selector and an SQLite file, for example, are shared with the parent.
     """
     if thing is not None:
         _left_to_parent.append(thing)
@@ -186,9 +211,9 @@ def _before() -> None:
 
 
 def _acquire_all(first: Lock, *, late: bool) -> Lock | None:
-    """Acquire every lock, *first* before the others; return one that was not free, or None if all are held.
+    """Acquire every lock, beginning with *first*.
 
-    With *late*, skip those that are not free.
+    Return a lock that was not free, or None if all were acquired. With *late*, skip locks that are not free.
     """
     order: list[Any] = [first, *(other for other in (_forking, *_locks) if other is not first)]
     for each in order:
@@ -212,9 +237,10 @@ def _release_all() -> None:
 
 
 def _stop_imports(waited_s: float) -> bool:
-    """Prevent other threads from starting an import; return False if one is in progress and there is time to wait for it.
+    """Prevent other threads from starting an import.
 
-    The lock guards the table of module locks and is held for microseconds. The fork itself acquires it too.
+    Return False if an import is in progress and the fork has time to wait for it. The lock guards the table
+    of module locks and is held for microseconds. The fork itself acquires it too.
     """
     _imp.acquire_lock()
     _fork.holds_imports = True
@@ -231,7 +257,10 @@ def _count_slow_imports(waited_s: float) -> int:
 
 
 def _acquire_late_locks(names: list[str]) -> None:
-    """Acquire the locks of modules that were imported since this fork began, since their own hooks do not run before it."""
+    """Acquire the locks of modules that were imported after this fork began.
+
+    Their own hooks no longer run for this fork.
+    """
     for name in names:
         hooked = getattr(sys.modules.get(name), _LOCKED_BY_HOOKS[name], None)
         if hooked is not None:
@@ -239,7 +268,7 @@ def _acquire_late_locks(names: list[str]) -> None:
 
 
 def _get_import_timeout(frame: FrameType | None) -> float:
-    """Return the seconds to wait for the import of the thread that executes *frame*; 0 if it does not import."""
+    """Return the seconds to wait for the thread that executes *frame*; 0 if it is not importing."""
     importing = False
     while frame is not None:
         if frame.f_code.co_filename == _IMPORTLIB:
@@ -261,7 +290,8 @@ def _in_child() -> None:
         if id(each) not in _fork.owned:
             each._at_fork_reinit()  # noqa: SLF001 - as `threading` and `logging` do
         elif any(held is each for held in _fork.held):
-            each.release()  # released once: the forking thread keeps the locks that it held before
+            # release each lock once: the forking thread keeps the locks that it held before the fork
+            each.release()
     _call_all((*_functions, *(thing.after_fork for thing in _watched)))
     _fork.held.clear()
     _fork.owned.clear()

@@ -1,6 +1,6 @@
-"""Find a file that hides a package which a plugin needs, such as `openai.py` next to the user's program.
+"""Find a file that hides a package from a plugin, such as `openai.py` next to the user's program.
 
-Python imports the first module with the name on its path. The plugin then fails with an AttributeError that does not name the
+Python imports the first module on the path that has the name. The plugin then fails with an AttributeError that does not name the
 file. Used only after a failure: reading the metadata of distributions takes tens of milliseconds.
 """
 
@@ -18,14 +18,14 @@ __all__ = ["HiddenModule", "find_hidden_module", "list_sdk_modules"]
 
 
 class HiddenModule(NamedTuple):
-    """A package that cannot be imported, and the file that Python finds in its place."""
+    """A hidden package, and the file that Python imports in place of the package."""
 
     name: str
     file: str
 
     @property
     def message(self) -> str:
-        """The fault, as a clause for an error."""
+        """The fault as a clause for an error message."""
         return f"{self.file} hides the package `{self.name}`"
 
     @property
@@ -39,7 +39,7 @@ class HiddenModule(NamedTuple):
 
 
 def find_hidden_module(module: str) -> HiddenModule | None:
-    """Return the first package that the distribution of *module* needs and that another file hides.
+    """Return the first hidden package among those that the distribution of *module* needs.
 
     Args:
         module: Name of a module of the plugin, such as `llmcore_acme.plugin`.

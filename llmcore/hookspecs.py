@@ -1,12 +1,13 @@
-"""The hooks that a plugin implements, for a provider, an observer or a table: the first page a plugin author reads.
+"""The hooks that a plugin implements, for a provider, an observer or a table: the first page that a plugin author reads.
 
-A plugin is a distribution with one light module, which imports no SDK, and an entry point that leads to it. The
-group is the kind, the entry's name is the provider's name::
+A plugin is a distribution with one small module that imports no SDK, and an entry point that names this module.
+The group of the entry point is the kind of provider. The name of the entry point is the name of the
+provider::
 
     [project.entry-points."llmcore.cache"]
     redis = "llmcore_cache_redis.plugin"
 
-The module offers its providers as data::
+The module describes the providers as data::
 
     from llmcore.hookspecs import Options, Provider, hookimpl
 
@@ -16,15 +17,15 @@ The module offers its providers as data::
         url: str = "redis://localhost:6379/0"
 
     def create(options):
-        from llmcore_cache_redis.provider import RedisCache    # the SDK is imported here, when it is needed
-        return RedisCache(options)
+        from llmcore_cache_redis.provider import RedisCache    # imports the SDK only when the provider is
+        used return RedisCache(options)
 
     @hookimpl
     def llmcore_cache_providers():
         yield Provider(name="redis", options=RedisOptions, create=create)
 
-The host imports the module only if the configuration names one of its providers. A command may declare a table of the
-configuration for itself, such as `[gateway]`: see `Table`.
+The host imports the module only if the configuration names one of its providers. A command may declare its
+own table of the configuration, such as `[gateway]`: see `Table`.
 """
 
 from __future__ import annotations
@@ -49,10 +50,16 @@ __all__ = [
 ]
 
 API_VERSION: Final = 1
-"""The version of these hooks. A plugin's module declares the one it was built for: `LLMCORE_API = 1`."""
+"""The version of these hooks.
+
+A plugin's module declares the version for which the plugin was written: `LLMCORE_API = 1`.
+"""
 
 KINDS: Final = ("llm", "cache", "storage", "voice")
-"""Kinds of provider; the entry-point group of each is `llmcore.<kind>`, its hook `llmcore_<kind>_providers`."""
+"""The kinds of provider.
+
+The entry-point group of a kind is `llmcore.<kind>`; the hook is `llmcore_<kind>_providers`.
+"""
 
 COMMON_PARAMETERS: Final = frozenset(
     {
@@ -60,7 +67,7 @@ COMMON_PARAMETERS: Final = frozenset(
         "tool_choice", "tools", "top_p",
     }
 )  # fmt: skip
-"""The parameters of a language model that declares none."""
+"""The parameters that a language model accepts if its `Provider` does not list any."""
 
 if TYPE_CHECKING:
     import pluggy
@@ -99,7 +106,7 @@ if TYPE_CHECKING:
 
     @dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(msgspec.field,))
     class Options:
-        """See below. This variant declares to type checkers that every subclass is frozen."""
+        """The class below, for type checkers only: this variant tells them that every subclass is frozen."""
 
         __struct_fields__: ClassVar[tuple[str, ...]]
 
@@ -108,11 +115,12 @@ if TYPE_CHECKING:
 else:
 
     class Options(msgspec.Struct, frozen=True, kw_only=True):
-        """Base of a provider's options: one annotated field for each key of its table `[kind.name]`.
+        """Base class of a provider's options. Each annotated field is one key of the table `[kind.name]`.
 
-        Besides plain types, `Duration` ("90s"), `Size` ("64MB") and `Secret` ("env:NAME") of `llmcore.types` are
-        understood, and `pathlib.Path`: a relative one counts from the folder of the file that says it, as does everything
-        else in that file; from a dict, a variable or as a default it stays relative. A frozen dataclass does as well.
+        Besides plain types, `Duration` ("90s"), `Size` ("64MB") and `Secret` ("env:NAME") of `llmcore.types`
+        may be used, and `pathlib.Path`. A relative path in a configuration file is resolved from the folder
+        of that file. A path from a dict, an environment variable or a default stays relative. A frozen
+        dataclass may be used in place of this class.
         """
 
 
@@ -124,107 +132,142 @@ if TYPE_CHECKING:
 else:
     from typing import TypeVar
 
-    OptionsT = TypeVar("OptionsT")  # defaults of type variables need Python 3.13
+    OptionsT = TypeVar("OptionsT")  # type variables with defaults need Python 3.13
     MadeT_co = TypeVar("MadeT_co", covariant=True)
 
 
 class Provider(msgspec.Struct, Generic[OptionsT, MadeT_co], frozen=True, kw_only=True):
-    """One provider that a plugin offers: the facts that the host needs before it is used.
+    """One provider that a plugin offers, with the facts that the host needs before the first call.
 
-    `Provider[MyOptions, LLMProvider]` lets type checkers compare `create` with the options and with the Protocol.
+    `Provider[MyOptions, LLMProvider]` lets type checkers check `create` against the options class and the
+    Protocol.
     """
 
     name: str
     """Its name in the configuration: lower case, digits, underscores."""
     create: Callable[[OptionsT], MadeT_co]
-    """Takes the checked options and returns the provider; imports the SDK. Called at the first use."""
+    """A function that takes the checked options, imports the SDK and returns the provider.
+
+    The host calls it at the first use.
+    """
     options: type[OptionsT] = Options  # type: ignore[assignment]  # for a provider without options
-    """The structure that the table `[kind.name]` is checked against; each field has a default, if it can."""
+    """The class whose fields are the keys of the table `[kind.name]`.
+
+    Give each field a default where possible.
+    """
     parameters: frozenset[str] = COMMON_PARAMETERS
     """llm: the parameters that `chat(..., name=value)` may send; others are refused before anything is sent.
 
-    With `extra_body` among them, `chat(..., extra_body={...})` adds any other parameter to `ChatRequest.parameters`, and an
-    option `extra_body` of the provider (a dict) holds those of every call.
+    If `extra_body` is listed, `chat(..., extra_body={...})` adds any other parameter to
+    `ChatRequest.parameters`, and a provider's option `extra_body` (a dict) adds its parameters to every call.
     """
     apis: frozenset[str] = frozenset({"chat"})
-    """llm: the APIs whose requests the provider speaks: "chat", "responses", "messages". The host translates those of other APIs."""
-    default_model: str | None = "default"
-    """llm: the model if the configuration names none; None makes the setting required."""
-    offline: Callable[[OptionsT], object] | None = None
-    """Takes the checked options and returns an object that needs no SDK, key or network.
+    """llm: the APIs whose requests the provider accepts: "chat", "responses", "messages".
 
-    llm: token counts and prices. voice: a `VoiceOffline`. None: the provider itself does it, once it is created.
+    The host translates requests of other APIs.
+    """
+    default_model: str | None = "default"
+    """llm: the model that is used if the configuration does not name one; None makes the setting required."""
+    offline: Callable[[OptionsT], object] | None = None
+    """A function that takes the checked options and returns an object that needs no SDK,
+
+    key or network. llm: the object counts tokens and knows prices. voice: the object is a `VoiceOffline`. None: the host asks the provider itself, after creating it.
     """
     identity: Callable[[OptionsT], Mapping[str, str]] | None = None
-    """llm: everything else that can change the answer, such as address and account. It is part of the cache key.
+    """llm: a function that returns everything else that can change the answer, such as address and account.
 
-    None uses every option, which is always correct but causes more misses than necessary.
+    The result is part of the cache key. None puts every option into the key, which is always correct but
+    causes unnecessary misses.
     """
     owns_model: Callable[[str], bool] | None = None
-    """llm: takes a name with a colon, such as "llama3.2:1b", and returns whether it is a model of this provider as it stands.
+    """llm: a function that takes a name with a colon, such as "llama3.2:1b", and returns whether the whole
+    name is a model of
 
-    Asked only while this provider is the one of `[llm] provider`. None: what is before the colon is always a provider.
+    this provider. The host calls it only if `[llm] provider` names this provider. None: the part before the
+    colon is always the name of a provider.
     """
     known_models: Callable[[Mapping[str, Any]], Iterable[str]] | None = None
-    """llm, voice: names the models at the vendor's own address, so that a misspelt one is refused before it is sent.
+    """llm, voice: a function that returns the names of the vendor's models, so that the host can refuse a
+    misspelt
 
-    Takes the table `[kind.name]` as it was written, references unresolved, and returns nothing where it leads to another
-    server, which may name its models as it likes. Must be cheap: it is asked when the configuration is loaded.
+    name before sending a request. It takes the table `[kind.name]` as written, with references unresolved. If
+    the table names another server, return no names: that server may have other models. The function must be fast, because the host calls it while it loads the configuration.
     """
 
 
 class Table(msgspec.Struct, frozen=True, kw_only=True):
-    """One table of the configuration that a plugin declares for itself, such as `[gateway]` of a command.
+    """A table of the configuration that a plugin declares, such as `[gateway]` for the command `gateway`.
 
-    The host checks the table against `options`; `core.table("gateway")` returns it as an instance of `options`.
+    The host checks the table against `options`; `core.table("gateway")` returns it as an instance of
+    `options`.
     """
 
     name: str
     """Its name in the configuration: lower case, digits, underscores."""
     options: type[Options]
-    """The structure that the table is checked against."""
+    """The class whose fields are the keys of the table."""
 
 
 class Observer:
-    """Base of an observer: it receives calls and alerts, and cannot change or stop them. If it raises, it is disabled."""
+    """Base class of an observer, which receives calls and alerts but cannot change or stop them.
+
+    An observer that raises an exception is disabled.
+    """
 
     receives_content: ClassVar[bool] = False
-    """Whether `CallEvent.request` and `CallEvent.reply` are set for this observer: prompts and answers."""
+    """Whether this observer receives prompts and answers, in `CallEvent.request` and `CallEvent.reply`."""
 
     def on_start(self, call: CallStart) -> Any:
-        """Handle the start of a call. The result is `start` in its event, which follows for every call.
+        """Handle the start of a call.
 
-        Runs in the caller's thread, so it must be fast. For an answer from the cache, the event follows at once.
+        The returned value becomes `CallEvent.start` when the call ends; every call ends with a `CallEvent`.
+        Runs in the caller's thread, so it must be fast. If the cache answers, the `CallEvent` follows at
+        once.
         """
 
     def on_call(self, event: CallEvent) -> None:
         """Handle the end of a call. Runs in the caller's thread, so it must be fast."""
 
     def on_alert(self, event: AlertEvent) -> None:
-        """Handle a budget that reached one of its `alert_at`, once a period among all processes. Must be fast."""
+        """Handle an alert: the spending has reached a fraction in `alert_at` of a budget.
+
+        Only one process receives it, once per period. Must be fast.
+        """
 
 
 @hookspec
 def llmcore_llm_providers() -> Iterable[Provider]:
-    """Offer language models. `create` returns an object that implements `llmcore.contracts.LLMProvider` or its async variant."""
+    """Offer language models.
+
+    `create` returns an object that implements `llmcore.contracts.LLMProvider` or its async variant.
+    """
     return ()
 
 
 @hookspec
 def llmcore_cache_providers() -> Iterable[Provider]:
-    """Offer caches. `create` returns an object that implements `llmcore.contracts.CacheProvider` or its async variant."""
+    """Offer caches.
+
+    `create` returns an object that implements `llmcore.contracts.CacheProvider` or its async variant.
+    """
     return ()
 
 
 @hookspec
 def llmcore_storage_providers() -> Iterable[Provider]:
-    """Offer storages. `create` returns an object that implements `llmcore.contracts.StorageProvider` or its async variant."""
+    """Offer storages.
+
+    `create` returns an object that implements `llmcore.contracts.StorageProvider` or its async variant.
+    """
     return ()
 
 
 @hookspec
 def llmcore_voice_providers() -> Iterable[Provider]:
-    """Offer voices. `create` returns an object that implements `llmcore.contracts.VoiceProvider` or its async variant."""
+    """Offer voices.
+
+    `create` returns an object that implements `llmcore.contracts.VoiceProvider` or its async variant.
+    """
     return ()
 
 
@@ -236,5 +279,8 @@ def llmcore_observers() -> Iterable[Provider]:
 
 @hookspec
 def llmcore_tables() -> Iterable[Table]:
-    """Declare tables of the configuration; each name is also an entry point of the group `llmcore.tables`."""
+    """Declare tables of the configuration.
+
+    For each table, the distribution also has an entry point with the same name in the group `llmcore.tables`.
+    """
     return ()

@@ -1,4 +1,4 @@
-"""Make the line that installs a distribution of this project, from the clone, wheel or repository of the host.
+"""Make the command that installs a distribution of this project from the place where the host came from: a clone, wheel or repository.
 
 Our distributions are not on a package index yet, and `llmcore` there is another project: `pip install NAME` could install
 foreign code on a machine that holds API keys. This module imports nothing of llmcore, so it works in a broken installation.
@@ -33,13 +33,16 @@ _BUILDS_ON: Final[Mapping[str, str]] = {
     "llmcore-any-llm": "llmcore-openai-optimized",
     "llmcore-openai-compatible": "llmcore-openai-optimized",
 }
-"""A plugin that builds on another one, which no package index has either."""
+"""Plugin -> another plugin of this project that it needs, and that also is not on a package index."""
 
 _ROOT: Final = Path(__file__).parents[1]
 
 
 def make_install_line(distribution: str) -> str | None:
-    """Return the line that installs *distribution* of this project; None if the source of the host is unknown."""
+    """Return the line that installs *distribution* of this project.
+
+    The result is None if the source of the host is unknown.
+    """
     wanted = filter(None, (_BUILDS_ON.get(distribution), distribution))
     places = [_find_source(each) for each in wanted]
     return None if None in places else f"pip install {' '.join(map(str, places))}"
@@ -51,7 +54,7 @@ def make_reinstall_line(distribution: str, metadata: str, *options: str) -> str 
     Args:
         distribution: Its normalized name.
         metadata: Its metadata folder; empty if unknown.
-        options: Options of `pip install`, such as `--upgrade`.
+        options: Options for `pip install`, such as `--upgrade`.
     """
     source = _read_source(Path(metadata)) if metadata else None
     place = _format_source(source) if source else None
@@ -61,7 +64,10 @@ def make_reinstall_line(distribution: str, metadata: str, *options: str) -> str 
 
 
 def find_foreign_llmcore(*folders: str) -> str | None:
-    """Return name and version of the other project's distribution `llmcore` in one of *folders*; None if not installed."""
+    """Search *folders* for the other project's distribution `llmcore`, and return its name and version.
+
+    The result is None if it is not installed.
+    """
     for folder in folders:
         for found in Path(folder).glob("llmcore-[0-9]*.dist-info"):
             return found.name.removesuffix(".dist-info").replace("-", " ")
@@ -134,6 +140,6 @@ def _parse_file_url(url: str) -> Path | None:
 
 
 def _quote(text: object) -> str:
-    import shlex  # lazy: used only after a failure
+    import shlex  # imported here because it is needed only after a failure
 
     return shlex.quote(str(text))

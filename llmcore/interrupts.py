@@ -1,4 +1,4 @@
-"""Distinguish exceptions that stop a program or a task from those that report a failure of foreign code.
+"""Distinguish exceptions that stop a program or a task from exceptions that report a failure of foreign code.
 
 `except Exception` is not enough for native code: a panic of an extension written in Rust is a BaseException.
 """
@@ -18,7 +18,7 @@ _OWNERS: Final = frozenset(
 def is_interrupt(error: BaseException) -> bool:
     """Return whether *error* must be raised again unchanged: Ctrl-C, an exit, a closed generator, a cancelled task.
 
-    False for each Exception, and for each other BaseException, such as the panic of an extension written in Rust::
+    Return False for every Exception, and for every other BaseException, such as a panic in an extension written in Rust::
 
         except BaseException as error:
             if is_interrupt(error):

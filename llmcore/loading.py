@@ -1,4 +1,4 @@
-"""Load one named plugin; each failure becomes an error with its fix."""
+"""Load one named plugin, and turn each failure into an error with a fix."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ HOOKS: Final = {
     "observers": "llmcore_observers",
     "tables": "llmcore_tables",
 }
-"""Kind -> name of its hook."""
+"""Kind -> the name of the kind's hook."""
 
 _MOST_ENTRIES: Final = 1000
-"""A hook that yields more is probably endless."""
+"""The maximum number of entries to read from a hook: a hook that yields more is probably endless."""
 
 
 class _Outcome(NamedTuple):
@@ -56,7 +56,7 @@ class Loader:
         """Return the entry that the plugin offers under the name of the claim.
 
         Raises:
-            PluginBroken: The plugin does not load, or does not offer it.
+            PluginBroken: The plugin does not load, or does not offer the name.
         """
         provider: Provider = self._run_once(self._loaded, claim, lambda: self._find_entry(claim))
         return provider
@@ -65,7 +65,7 @@ class Loader:
         """Return the table that the plugin declares under the name of the claim.
 
         Raises:
-            PluginBroken: The plugin does not load, or does not declare it.
+            PluginBroken: The plugin does not load, or does not declare the table.
         """
         table: Table = self._run_once(self._loaded, claim, lambda: self._find_entry(claim))
         return table
@@ -80,7 +80,7 @@ class Loader:
         return function
 
     def get_outcome(self, claim: Claim) -> PluginBroken | bool:
-        """Return the error of a claim that failed to load, else whether it was loaded."""
+        """Return the error if the claim failed to load, otherwise whether the claim was loaded."""
         done = self._loaded.get(claim)
         return (done.error or True) if done else False
 
@@ -288,7 +288,7 @@ def _make_import_error(claim: Claim, exc: BaseException) -> PluginBroken:
     elif top and needed in read_requirements(claim):
         notes = [f"{claim.distribution} needs {needed}, which is not installed"]
         fix = f"pip install {needed}"
-    elif top:  # never propose to install a guessed name: it may belong to anyone
+    elif top:  # never suggest installing a guessed name: anyone may own that name on a package index
         notes = [
             f"the module `{top}` is missing; the metadata of {claim.distribution} does not name its distribution"
         ]
@@ -346,7 +346,7 @@ def _check_entries(claim: Claim, hook: str, entries: list[Provider | Table]) -> 
 
 def _check_iterable(claim: Claim, hook: str, result: object) -> Iterable[Any]:
     if isinstance(result, CoroutineType):
-        result.close()  # else Python warns that it was never awaited
+        result.close()  # close the coroutine: otherwise Python warns that it was never awaited
     if not isinstance(result, Iterable):
         raise _make_error(
             claim,
@@ -362,7 +362,7 @@ def _make_error(claim: Claim, what: str, **parts: Any) -> PluginBroken:
 
 
 def _copy(error: PluginBroken) -> PluginBroken:
-    """Return a copy without traceback and cause, whose frames may contain a key."""
+    """Return a copy without traceback and cause: their frames may contain a key."""
     return PluginBroken(
         error.message,
         code=error.code,

@@ -1,4 +1,4 @@
-"""Errors for a name that no plugin offers, or that several offer: the reason and the fix."""
+"""Make the errors for a name that no plugin offers, or that several offer, with the reason and the fix."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ KNOWN: Final = {
     ("voice", "espeak"): "llmcore-voice-espeak",
     ("voice", "openai"): "llmcore-openai-optimized",
 }  # fmt: skip
-"""What this project's plugins offer, and the distribution that has each."""
+"""Kind and name of everything that this project's plugins offer -> the distribution to install."""
 
 _NOUNS: Final = {"observers": "observer", "commands": "command", "tables": "table"}
 _ARTICLES: Final = {kind: "an " if kind in {"llm", "observers"} else "a " for kind in GROUPS.values()}
@@ -127,7 +127,10 @@ def make_reserved_error(claim: Claim) -> PluginConflict:
 
 
 def describe_missing_table(name: str) -> tuple[str, str | None] | None:
-    """Return a note and a fix for the table *name* of a plugin of this project that is not installed; None for any other."""
+    """Return a note and a fix for the table *name* of a plugin of this project that is not installed.
+
+    The result is None for any other table.
+    """
     package = KNOWN.get(("tables", name))
     if package is None:
         return None
@@ -139,10 +142,10 @@ def require_testing(user: str) -> None:
     """Check that llmcore-testing is installed: the simulator and the conformance kits.
 
     Args:
-        user: The command or module that needs it, for the error.
+        user: The command or module that needs llmcore-testing. The error names it.
 
     Raises:
-        PluginNotFound: It is not installed.
+        PluginNotFound: llmcore-testing is not installed.
     """
     from importlib.util import find_spec
 

@@ -1,4 +1,4 @@
-"""The catalogue of plugins: list all from metadata, and load only those that are used."""
+"""The catalogue of plugins: list every plugin from metadata, and load only the plugins that are used."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Listed(NamedTuple):
 
 
 class Catalogue(ProcessBound):
-    """The installed plugins, each loaded at its first use. Thread-safe.
+    """The installed plugins. Each plugin is loaded at its first use. Thread-safe.
 
     The constructor reads nothing. Metadata is read at the first method that needs it, and never for a built-in provider.
     """
@@ -127,12 +127,14 @@ class Catalogue(ProcessBound):
         )
 
     def find_missing(self, kind: str, name: str, instances: Iterable[str] = ()) -> PluginNotFound | None:
-        """Return the error of a name that no usable plugin offers, from metadata alone; None if one or several offer it.
+        """Return the error for a name that no usable plugin offers.
+
+        The result is None if at least one plugin offers the name. Only metadata is read.
 
         Args:
             kind: llm, cache, storage, voice or observers.
             name: The provider's name, or `distribution:name`.
-            instances: Names that the configuration adds; the error may suggest one.
+            instances: Names that the configuration adds; the error may suggest one of these names.
         """
         _check_kind(kind, without=("commands",))
         try:
@@ -175,7 +177,7 @@ class Catalogue(ProcessBound):
         except PluginNotFound as error:
             missing = error
         except PluginError:
-            pass  # its row has the error
+            pass  # the plugin's row shows the error
         distribution, _, short = name.rpartition(":")
         for row in self.list_plugins():
             if (row.kind, row.name) == (kind, short) and _is_of(row, distribution):

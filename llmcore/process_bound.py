@@ -1,4 +1,4 @@
-"""Objects that belong to one process: they have connections, locks and threads, and cannot be copied."""
+"""Objects that belong to one process and cannot be copied, because they have connections, locks and threads."""
 
 from __future__ import annotations
 

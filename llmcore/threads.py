@@ -1,7 +1,8 @@
-"""Start threads, and handle the case that none can be started: at the limit of the process, and while Python exits.
+"""Start threads, and handle the case that no thread can be started: at the limit of the process, and while Python exits.
 
-`threading.Thread.start` then raises RuntimeError; an executor raises it after it has queued the work; and a thread that
-starts too late never runs. llmcore starts every thread here, and each caller defines the alternative.
+`threading.Thread.start` then raises RuntimeError; an executor raises the same error, but only after queueing the work;
+and a thread that starts too late never runs. All threads of llmcore are started here. Each caller says what
+to do if no thread can be started.
 """
 
 from __future__ import annotations
@@ -39,10 +40,11 @@ def start_thread(thread: threading.Thread) -> bool:
 async def run_in_thread(
     function: Callable[..., T], *args: Any, otherwise: Callable[[], T] | None = None
 ) -> T:
-    """Call *function* in a thread of the running loop and return its result: `asyncio.to_thread` with an alternative.
+    """Call *function* in a thread of the running loop and return its result.
 
-    If no thread can be started, *function* is called in the loop's own thread, which it blocks: a late answer is better than
-    none. For a *function* that waits for the running loop, pass *otherwise*, which is called in its place.
+    Like `asyncio.to_thread`, but with an alternative. If no thread can be started, *function* is called in
+    the loop's own thread, which it blocks: a late result is better than an error. For a *function* that waits
+    for the running loop, pass *otherwise*, which is called in its place.
     """
     import asyncio
     import contextvars
@@ -63,7 +65,8 @@ def _default_executor(loop: Any) -> Any:
 def submit(function: Callable[..., T], *args: Any, otherwise: Callable[[], T] | None = None) -> Future[T]:
     """Call *function* in a thread of llmcore and return its future.
 
-    If no thread can be started, *function* is called now, or *otherwise* in its place, for a *function* that waits for long.
+    If no thread can be started, call *otherwise* now, or *function* itself if *otherwise* is None. Pass
+    *otherwise* for a function that waits a long time.
     """
     call = functools.partial(function, *args)
     return _submit(_executor().submit, call, otherwise or call)
@@ -79,10 +82,12 @@ def _submit(
         failed = True
     else:
         failed = False
-    # Work without a thread stays in the executor's queue: a thread that became free may have started it.
+    # Work without a thread stays in the executor's queue: an idle thread may already have started the work.
     if failed and queued.done.cancel():
         inline = _Work(otherwise)
-        inline()  # outside of the handler, so that its errors are not chained to the executor's
+        # called outside of the handler: otherwise errors of the function would be chained to the executor's
+        # error
+        inline()
         return inline.done
     return queued.done
 
@@ -95,7 +100,7 @@ def _executor() -> Executor:
     return ThreadPoolExecutor(64, thread_name_prefix="llmcore-step")
 
 
-forks.call_in_child(_executor.cache_clear)  # its threads belong to the parent
+forks.call_in_child(_executor.cache_clear)  # the executor's threads belong to the parent
 
 
 class _Work(Generic[T]):
@@ -116,6 +121,6 @@ class _Work(Generic[T]):
             result = self._call()
         except BaseException as error:  # noqa: BLE001 - it is raised where the result is awaited
             self.done.set_exception(error)
-            del self  # else the error, its traceback and this frame would keep each other alive
+            del self  # break the cycle: the error, the traceback and this frame would keep each other alive
         else:
             self.done.set_result(result)

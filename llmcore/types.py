@@ -50,7 +50,7 @@ if TYPE_CHECKING:
 else:
     from typing import TypeVar
 
-    T = TypeVar("T")  # defaults of type variables need Python 3.13
+    T = TypeVar("T")  # type variables with defaults need Python 3.13
 
 
 class Secret:
@@ -86,14 +86,14 @@ class Secret:
 class Message(TypedDict, total=False):
     """One message of a conversation, in the format of Chat Completions.
 
-    A plain dict: fields that are not named here (images, audio, a vendor's own) are passed on unchanged.
+    The message is a plain dict: llmcore sends other fields (images, audio, fields of one vendor) unchanged.
     Source: https://platform.openai.com/docs/api-reference/chat/create
     """
 
     role: Required[str]
-    """system, developer, user, assistant or tool; or one that only some servers know, such as ipython."""
+    """system, developer, user, assistant or tool; or a role that only some servers know, such as ipython."""
     content: str | Sequence[Mapping[str, Any]] | None
-    """A text, or parts such as `{"type": "image_url", ...}`; None with tool calls."""
+    """The text, or a list of parts such as `{"type": "image_url", ...}`; None in a message of tool calls."""
     name: str
     tool_calls: Sequence[Mapping[str, Any]] | None
     tool_call_id: str
@@ -101,7 +101,7 @@ class Message(TypedDict, total=False):
     audio: Mapping[str, Any] | None
     refusal: str | None
     reasoning_content: str | None
-    """For servers that need their reasoning back, such as DeepSeek's."""
+    """The reasoning of an earlier answer. Some servers, such as DeepSeek's, need it in the next request."""
 
 
 class ToolCall(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, repr_omit_defaults=True):
@@ -109,11 +109,11 @@ class ToolCall(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, re
 
     name: str
     arguments: str
-    """JSON text as the model wrote it; it may not be valid."""
+    """The arguments as JSON text, exactly as the model wrote them. The JSON may be invalid."""
     id: str = ""
     type: str = "function"
     index: int = 0
-    """Position among the calls of one answer; pieces of a streamed call share it."""
+    """The position among the tool calls of one answer; all pieces of a streamed call have the same index."""
 
 
 class ChatRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -122,7 +122,7 @@ class ChatRequest(msgspec.Struct, frozen=True, kw_only=True):
     model: str
     messages: Sequence[Message]
     parameters: Mapping[str, Any] = msgspec.field(default_factory=dict)
-    """The other parameters to send: temperature, tools, ..., and those of `extra_body=`.
+    """All other parameters to send: temperature, tools, ..., and the parameters of `extra_body=`.
 
     Messages and parameters are plain JSON values, copied: None, bool, int, float, str, list and dict. A number that no float
     represents exactly is a `Decimal`; encode it with all digits (`msgspec.json.Encoder(decimal_format="number")`).
@@ -132,17 +132,20 @@ class ChatRequest(msgspec.Struct, frozen=True, kw_only=True):
     idle_s: float | None = None
     """Seconds without a received byte after which the provider raises `Timeout`."""
     api: str = "chat"
-    """The API that the request is written for; see `Provider.apis`. Other than "chat": `parameters` is the body without the model."""
+    """The API whose format the request has; see `Provider.apis`.
+
+    For any API except "chat", `parameters` is the whole body without the model.
+    """
 
     def body(self) -> dict[str, Any]:
-        """Return the request as a body of its API, with its parameters in their order."""
+        """Return the body to send to the API. The parameters keep their order."""
         if self.api != "chat":
             return {"model": self.model, **self.parameters}
         return {"model": self.model, "messages": self.messages, **self.parameters}
 
 
 class Choice(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, repr_omit_defaults=True):
-    """One of the answers in a `Reply`; more than one if the request asked for them (`n=2`)."""
+    """One answer of a `Reply`. A request with `n=2` gets two."""
 
     text: str = ""
     reasoning: str = ""
@@ -150,15 +153,18 @@ class Choice(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, repr
     tool_calls: tuple[ToolCall, ...] = ()
     finish_reason: str | None = None
     logprobs: Mapping[str, Any] | None = None
-    """Log probabilities as the backend sent them: lists under `content` and `refusal`."""
+    """The log probabilities that the backend sent: a dict with the lists `content` and `refusal`."""
 
 
 class Reply(msgspec.Struct, Generic[T], frozen=True, omit_defaults=True, repr_omit_defaults=True):
-    """One whole answer. A plain `Reply` is a `Reply[Any]`; `chat(..., response_format=City)` returns a `Reply[City]`."""
+    """One whole answer.
+
+    A plain `Reply` is a `Reply[Any]`; `chat(..., response_format=City)` returns a `Reply[City]`.
+    """
 
     text: str
     model: str = ""
-    """The model that answered, by the backend's own name."""
+    """The backend's name of the model that answered."""
     provider: str = ""
     finish_reason: str | None = "stop"
     """stop, length, tool_calls, content_filter, ...; None if the backend did not report it."""
@@ -169,34 +175,38 @@ class Reply(msgspec.Struct, Generic[T], frozen=True, omit_defaults=True, repr_om
     saved: Decimal | None = None
     """USD that the cache saved; None if nothing was saved or the price is unknown."""
     latency_s: float = 0.0
-    """Seconds from the call to the answer; for a cached answer, those of the original call."""
+    """Seconds from the call to the answer. A cached answer has the latency of the original call."""
     tool_calls: tuple[ToolCall, ...] = ()
     service_tier: str | None = None
     """The backend's name of the tier that served the request."""
     request_id: str | None = None
     body: bytes = b""
-    """The upstream's answer; unchanged if it is one JSON document."""
+    """The body that the backend sent, unchanged if the body is one JSON document."""
     parsed: T = None  # type: ignore[assignment]  # None without a type in response_format
     """The answer as an instance of the type of `response_format=`."""
     limits: RateLimits | None = None
     """The rate limits that the backend reported; None for an answer from the cache."""
     cost_source: CostSource | None = None
-    """The source of `cost`, or of `saved` for an answer from the cache; None if the price is unknown.
+    """Where the price comes from (for an answer from the cache: the price in `saved`).
 
-    "server": the backend billed it. "config": `[prices]` of the configuration. "provider": the plugin's price table.
+    The result is None if the price is unknown. "server": the backend reported the cost. "config": `[prices]`
+    in the configuration. "provider": the plugin's price table.
     """
     refusal: str | None = None
-    """The text of a refusal; None if the model answered. A refusal is never cached."""
+    """The text with which the model refused; None if the model answered. Refusals are never cached."""
     reasoning: str = ""
-    """The reasoning that the backend returned with the answer; empty if there is none."""
+    """The reasoning that the backend returned with the answer; empty if the backend returned no reasoning."""
     logprobs: Mapping[str, Any] | None = None
     """Log probabilities; see `Choice.logprobs`."""
     other_choices: tuple[Choice, ...] = ()
-    """The choices after the first, whose content is in the fields above."""
+    """All choices except the first. The fields above hold the first choice."""
 
     @property
     def choices(self) -> tuple[Choice, ...]:
-        """All answers, in the backend's order. The first one is that of the fields `text`, `tool_calls`, ..."""
+        """Return all answers in the backend's order.
+
+        The first is built from the fields `text`, `tool_calls`, ...
+        """
         first = Choice(
             text=self.text,
             reasoning=self.reasoning,
@@ -209,45 +219,54 @@ class Reply(msgspec.Struct, Generic[T], frozen=True, omit_defaults=True, repr_om
 
     @property
     def raw(self) -> Any:
-        """The upstream's JSON document, decoded; None if there is none."""
+        """The decoded JSON document that the backend sent; None if `body` is empty."""
         return msgspec.json.decode(self.body) if self.body else None
 
 
 class Delta(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, repr_omit_defaults=True):
-    """One piece of a streamed answer. The last one has a `finish_reason`, and the usage if it is known."""
+    """One piece of a streamed answer.
+
+    The last piece has a `finish_reason`, and the usage if the backend reported it.
+    """
 
     text: str = ""
     tool_calls: tuple[ToolCall, ...] = ()
-    """Pieces of calls: join `arguments` by `index`; name and id occur once."""
+    """Pieces of tool calls: join the `arguments` of pieces with the same `index`.
+
+    Only one of the pieces has the name and the id.
+    """
     finish_reason: str | None = None
-    """On the last piece of a choice."""
+    """Only the last piece of a choice has a `finish_reason`."""
     usage: Usage | None = None
     model: str = ""
     service_tier: str | None = None
     request_id: str | None = None
     body: bytes = b""
-    """On the last piece: the whole answer as one document, if the provider assembles it."""
+    """The whole answer as one document. Only the last piece has it, and only if the provider assembles it."""
     limits: RateLimits | None = None
-    """On the last piece."""
+    """The rate limits that the backend reported. Only the last piece has them."""
     refusal: str | None = None
     """A piece of the refusal."""
     reasoning: str = ""
     """A piece of the reasoning."""
     choice: int = 0
-    """The choice that the piece belongs to, an index of `Reply.choices`."""
+    """The index in `Reply.choices` of the choice that the piece belongs to."""
     logprobs: Mapping[str, Any] | None = None
-    """Log probabilities of the piece: join the lists under `content` and `refusal`."""
+    """The log probabilities of the piece. Join the lists `content` and `refusal` of all pieces."""
     raw: bytes | None = None
-    """The upstream's event that brought the piece: its data, without `data: `; None in a replay, or if there was no event.
+    """The data of the event that contained the piece, without `data: `.
 
-    Empty for a further piece of the same event.
+    Empty if an earlier piece has the same event. None in a replay, or if the backend sends no events.
     """
     event_name: str | None = None
-    """The name of that event."""
+    """The name of the event in `raw`."""
 
     @property
     def has_content(self) -> bool:
-        """Whether the piece adds to the answer, or ends it; an event such as a heartbeat does neither."""
+        """Return whether the piece adds to the answer or ends the answer.
+
+        A heartbeat, for example, does neither.
+        """
         return bool(
             self.text
             or self.finish_reason
@@ -265,13 +284,16 @@ class WireEvent(msgspec.Struct, frozen=True, kw_only=True, repr_omit_defaults=Tr
     data: bytes
     """The payload, without `data: ` and the blank line after it."""
     name: str | None = None
-    """The name of the event; None if it has none."""
+    """The name of the event; None for an event without a name."""
     delta: Delta | None = None
-    """What the event adds to the answer; None if it adds nothing. Of several pieces, the first."""
+    """The piece that the event adds to the answer (the first of several); None if the event adds nothing."""
 
 
 class CallStart(msgspec.Struct, frozen=True, kw_only=True):
-    """The event that observers receive before a call is looked up elsewhere than in the cache, or when the cache answers it."""
+    """The event that observers receive when a call starts.
+
+    A call starts after a cache miss, or when the cache has answered it.
+    """
 
     kind: str
     """llm, voice, ..."""
@@ -281,7 +303,7 @@ class CallStart(msgspec.Struct, frozen=True, kw_only=True):
     started_at: float
     """Seconds since 1970-01-01 UTC."""
     call: str = ""
-    """The id of the call in the ledger; empty for an answer from the cache."""
+    """The id of the call in the ledger; empty if the cache answered."""
     stream: bool = False
     user: str | None = None
     tags: tuple[str, ...] = ()
@@ -296,52 +318,63 @@ class CallEvent(msgspec.Struct, frozen=True, kw_only=True):
     model: str
     usage: Usage = Usage()
     characters: int = 0
-    """voice: characters that this call paid for."""
+    """voice: the characters that this call paid for."""
     cost: Decimal | None = None
     cost_source: CostSource | None = None
     """llm: see `Reply.cost_source`."""
     cached: bool = False
     latency_s: float = 0.0
     attempts: int = 0
-    """Requests that were made; 0 for an answer from the cache."""
+    """The number of requests that were sent; 0 if the cache answered."""
     call: str = ""
-    """The id of the call in the ledger, which its attempts and fallbacks share; without rows if another call was shared."""
+    """The id of the call in the ledger: the same for all attempts and fallbacks.
+
+    If this call shared the request of another call, the ledger has no rows with this id.
+    """
     user: str | None = None
     tags: tuple[str, ...] = ()
     error: str | None = None
-    """Name of the exception that ended the call; None if it was answered."""
+    """The class name of the exception that ended the call; None if the call succeeded."""
     started_at: float = 0.0
     """Seconds since 1970-01-01 UTC."""
     request_id: str | None = None
-    """The backend's id of the request; of the last one if there were several."""
+    """The backend's id of the last request."""
     finish_reason: str | None = None
     """llm: see `Reply.finish_reason`."""
     tier: str | None = None
     """llm: see `Reply.service_tier`."""
     first_token_s: float | None = None
-    """Seconds from the start to the first content of a streamed answer; None if it was not streamed by the backend."""
+    """Seconds from the start to the first content of a streamed answer.
+
+    The result is None if the backend did not stream the answer.
+    """
     stream: bool = False
     """Whether the application asked for a stream."""
     start: Any = None
-    """What this observer's `on_start` returned for the call."""
+    """The value that this observer's `on_start` returned for the call."""
     request: ChatRequest | None = None
-    """llm: the request, for observers with `receives_content = True`; None for all others."""
+    """llm: the request, if the observer has `receives_content = True`; otherwise None."""
     reply: Reply | None = None
-    """llm: the answer, for the same observers; None if the call failed."""
+    """llm: the answer, if the observer has `receives_content = True`; otherwise, and if the call failed,
+    None.
+    """
 
 
 class AlertEvent(msgspec.Struct, frozen=True, kw_only=True):
-    """The event that observers, webhooks and commands receive when a budget reaches one of its fractions."""
+    """The event that observers, webhooks and commands receive when a budget is partly or fully used.
+
+    It is sent when the spending reaches a fraction in `alert_at`.
+    """
 
     budget: str
-    """Its readable name: "day", "month openai:gpt-6-sol"."""
+    """The readable name of the budget: "day", "month openai:gpt-6-sol"."""
     fraction: float
-    """The highest of `alert_at` that is reached."""
+    """The highest fraction of `alert_at` that the spending has reached."""
     limit: Decimal
-    """In `unit`, as are `spent` and `reserved`."""
+    """The limit of the budget. `limit`, `spent` and `reserved` are amounts in `unit`."""
     spent: Decimal
     reserved: Decimal
-    """Reserved for requests in progress."""
+    """The amount that is reserved for requests in progress."""
     period: str
     """2026-11-25, 2026-11 or total."""
     unit: str = "USD"
@@ -356,6 +389,9 @@ class FileInfo(msgspec.Struct, frozen=True, kw_only=True):
     modified: float
     """Seconds since 1970-01-01 UTC."""
     content_type: str | None = None
-    """The media type, such as "text/plain"; None if it is unknown."""
+    """The media type, such as "text/plain"; None if unknown."""
     etag: str | None = None
-    """Identifies the stored content: it changes with the content. None if the backend or the listing has none."""
+    """A text that identifies the stored content and changes with the content.
+
+    None if the backend or the listing does not report ETags.
+    """

@@ -6,7 +6,7 @@ import re
 
 __all__ = ["Duration", "Size", "TokenCount", "is_part"]
 
-TYPE_CHECKING = False  # not imported from `typing`: that import takes longer than counting a text
+TYPE_CHECKING = False  # avoid importing `typing`, which takes longer than counting a text
 if TYPE_CHECKING:
     from typing import Final, Self, TypeGuard
 
@@ -61,7 +61,7 @@ class Size(int):
 
 
 def is_part(value: object) -> TypeGuard[float]:
-    """Return whether *value* is a number between 0 and 1, exclusive."""
+    """Return whether *value* is a number greater than 0 and less than 1."""
     return not isinstance(value, bool) and isinstance(value, int | float) and 0 < value < 1
 
 
@@ -78,11 +78,14 @@ def _read(value: object, units: dict[str, float] | dict[str, int], *, default: s
 
 
 class TokenCount(int):
-    """A number of tokens, with the attribute `exact`, and an upper bound."""
+    """A token count that knows whether it is `exact`, and its upper bound."""
 
     exact: bool
     bound: int | None
-    """Upper bound of the backend's count; equal to the number if it is exact, None if there is no bound."""
+    """The most tokens that the backend may count.
+
+    Equal to the number itself for an exact count; None if no bound is known.
+    """
 
     def __new__(cls, value: int, *, exact: bool, bound: int | None = None) -> Self:
         """Return *value* as an *exact* count, or as an estimate with an optional upper *bound*."""

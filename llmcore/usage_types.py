@@ -13,10 +13,13 @@ CostSource = Literal["server", "config", "provider"]
 
 
 class Usage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, repr_omit_defaults=True):
-    """Tokens of one answer, as counted by the backend."""
+    """The token counts that the backend reported for one answer."""
 
     input_tokens: int = 0
-    """All input tokens, cached ones included. If a backend reports them separately, its plugin adds them up."""
+    """All input tokens, cached ones included.
+
+    If a backend reports cached tokens separately, its plugin adds both numbers.
+    """
     output_tokens: int = 0
     """All output tokens, reasoning included."""
     cached_tokens: int = 0
@@ -24,7 +27,7 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, repr_
     cache_write_tokens: int = 0
     """Part of `input_tokens` that the vendor wrote to its prompt cache."""
     cache_write_12h_tokens: int = 0
-    """Part of `cache_write_tokens` that is kept for longer, which costs more: for 12 hours by OpenAI, for 1 hour by Anthropic."""
+    """Part of `cache_write_tokens` that the vendor keeps longer, at a higher price: 12 hours at OpenAI, 1 hour at Anthropic."""
     reasoning_tokens: int = 0
     """Part of `output_tokens` that is not shown."""
     audio_input_tokens: int = 0
@@ -32,9 +35,9 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, repr_
     image_input_tokens: int = 0
     image_output_tokens: int = 0
     estimated: bool = False
-    """True if the backend sent no count and a local count replaces it."""
+    """True if the backend sent no counts and llmcore counted the tokens locally."""
     cost: Decimal | None = None
-    """USD that the backend billed for this answer; None if it did not report it."""
+    """USD that the backend billed for this answer; None if the backend did not report the cost."""
 
     @property
     def total_tokens(self) -> int:
@@ -48,7 +51,7 @@ class RateLimits(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, 
     requests_limit: int | None = None
     requests_remaining: int | None = None
     requests_reset_s: float | None = None
-    """Seconds until the whole limit is available again, if nothing more is sent."""
+    """Seconds until the whole limit is available again if no more requests are sent."""
     tokens_limit: int | None = None
     tokens_remaining: int | None = None
     tokens_reset_s: float | None = None

@@ -31,7 +31,7 @@ class VoicePage(msgspec.Struct, frozen=True, kw_only=True):
 
     voices: tuple[VoiceInfo, ...]
     next: str | None = None
-    """The value of `after=` for the next page; None at the end."""
+    """The value to pass as `after=` to get the next page; None on the last page."""
 
 
 class VoiceModel(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,20 +47,22 @@ class VoiceModel(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class VoiceTraits(msgspec.Struct, frozen=True, kw_only=True):
-    """The traits of a speech that are known in advance, without the network."""
+    """The properties of a speech that are known before the request is sent."""
 
     voice: str = ""
-    """The voice that will speak: the configured one's id if the caller named none."""
+    """The id of the voice that will speak: the configured voice if the caller did not choose one."""
     model: str = ""
     format: AudioFormat
     sample_rate_hz: int | None = None
-    """None if only the audio has it."""
+    """The sample rate; None if it is known only from the audio."""
     max_characters: int | None = None
     """Maximum length of one request, as Python's `len` counts; None for no limit."""
     identity: Mapping[str, str] = msgspec.field(default_factory=dict)
-    """Everything else that can change the audio, besides the text, the caller's settings and the fields here.
+    """Everything that can change the audio, except the text, the caller's settings and the other fields of
+    this class.
 
-    Address, account, and every option that `synthesize` adds to the request; a secret as a digest. Part of the cache key.
+    Include the address, the account, and every option that `synthesize` adds to the request; include a secret
+    only as a digest. The identity is part of the cache key.
     """
     stitches: bool = False
     """Whether `synthesize` takes `previous_text`, `next_text` and `previous_request_ids`."""
@@ -77,25 +79,33 @@ class Speech(msgspec.Struct, frozen=True, kw_only=True):
     duration_s: float | None = None
     """Seconds; None if unknown. The host reads it from the audio."""
     characters: int = 0
-    """Spoken characters, as the vendor counts them; if a provider leaves it at 0, the host counts."""
+    """Spoken characters, as the vendor counts them; if a provider leaves the field at 0, the host counts the
+    characters.
+    """
     billed_characters: int = 0
-    """Part of `characters` that this call paid for; the rest came from the cache. Filled in by the host."""
+    """The part of `characters` that this call paid for; the rest came from the cache.
+
+    The host sets this field.
+    """
     cost: Decimal | None = None
     """USD; None if the price is unknown, 0 for a speech from the cache."""
     cached: bool = False
-    """Whether all of it came from the cache."""
+    """Whether the whole audio came from the cache."""
     saved: Decimal | None = None
     """USD that the cache saved; None if nothing was saved or the price is unknown."""
     voice: str = ""
     model: str = ""
     provider: str = ""
     alignment: tuple[tuple[str, float, float], ...] = ()
-    """(character, start, end), times in seconds, if the provider reports them; the characters joined are the text."""
+    """A list of (character, start, end) with times in seconds, if the provider reports them.
+
+    The joined characters are the text.
+    """
     request_id: str | None = None
-    """The backend's id of the request; for a speech in several pieces, of the last one."""
+    """The backend's id of the request; for a speech in several pieces, the id of the last request."""
 
     def save(self, path: str | PathLike[str]) -> Path:
-        """Write the audio to the file *path* atomically, replace its content, and return the path.
+        """Write the audio to the file *path* atomically, replacing an existing file, and return the path.
 
         An existing file keeps its mode. A symbolic link is followed; a pipe or device is written to directly.
 

@@ -45,7 +45,8 @@ class FileCache:
     Args:
         options: Folder, limits and namespace.
         clock: Returns nanoseconds since 1970-01-01 UTC, the same for all processes. Entries expire by it.
-        chance: Returns numbers from 0 to 1, which select the hits that are recorded for `lfu`. None for a random generator.
+        chance: Returns numbers from 0 to 1, which select the hits that are recorded for `lfu`. None for a
+            random generator.
 
     Raises:
         CacheError: The folder cannot be used.
@@ -89,7 +90,10 @@ class FileCache:
         return None if data is None else self._read_value(key, raw, data)
 
     def _read_value(self, key: str, raw: bytes, data: bytes) -> bytes | None:
-        """Return the value in *data*, the entry of *key* with the bytes *raw*, and record the hit; None for a miss."""
+        """Return the value in *data*, the entry of *key* with the bytes *raw*, and record the hit.
+
+        The result is None for a miss.
+        """
         now = self._clock()
         value = unpack(data, self._name + raw, now)
         if value is None:

@@ -56,7 +56,10 @@ class OpenFile:
         self._mark.release()
 
     def abandon(self, *, close: bool) -> None:
-        """Release the file in a forked child. Do not close the environment if the fork happened during its use."""
+        """Release the file in a forked child.
+
+        Do not close the environment if the fork happened during its use.
+        """
         self._mark.release()
         if close:
             self.env.close()

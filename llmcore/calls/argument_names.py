@@ -15,14 +15,14 @@ F = TypeVar("F", bound=Callable[..., Any])
 _COROUTINE: Final = 0x80
 """`inspect.CO_COROUTINE`; importing inspect takes longer than a cached answer."""
 _LONGEST: Final = 40
-"""Maximum length of a value in a line to paste."""
+"""Maximum length of a value that is shown in a fix to paste."""
 
 
 def check_argument_names(function: F) -> F:
     """Decorate *function* so that it raises `UnknownArgument`, also a TypeError, for a keyword that it does not have.
 
-    Type checkers see *function* itself. A call with the right names costs one more frame; for functions that are not
-    called thousands of times a second.
+    Type checkers see *function* itself. A call with the right names costs one more frame, so do not decorate
+    functions that run thousands of times a second.
     """
 
     @functools.wraps(function)
@@ -59,7 +59,10 @@ def _was_refused(error: TypeError) -> bool:
 def _find_fault(
     function: Callable[..., Any], args: Sequence[Any], named: Mapping[str, Any]
 ) -> UnknownArgument | None:
-    """Return the error for the first of *named* that *function* does not have; None if it has all of them."""
+    """Return the error for the first name of *named* that is not a parameter of *function*.
+
+    The result is None if all are parameters.
+    """
     import inspect
     from difflib import get_close_matches
 
@@ -82,6 +85,6 @@ def _find_fault(
 
 
 def _show(value: object) -> str:
-    """Return *value* as Python writes it; "..." for what is long or not a plain value."""
+    """Return *value* as a Python literal; "..." if the literal is long or *value* is not a plain value."""
     text = repr(value) if isinstance(value, str | int | float | None) else "..."
     return text if len(text) <= _LONGEST else "..."

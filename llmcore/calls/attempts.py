@@ -1,4 +1,4 @@
-"""Attempts: retry under one deadline. The only place in llmcore that sends a request a second time."""
+"""Attempts: retry under one deadline. Only this module sends a request a second time."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Deadline:
 
 
 class SharedDeadline(Deadline):
-    """The deadline of a shared call, which its callers decide."""
+    """The deadline of a shared call: the latest deadline of its callers."""
 
     __slots__ = ("_left",)
 
@@ -74,15 +74,17 @@ def with_retries(
 ) -> Generator[Any, Any, T]:
     """Run *once* and return its result; retry it after a temporary error.
 
-    An error is final, whatever its class, if the backend had answered (`LLMCoreError.answered`): that answer may be billed,
-    and a second request would be billed again.
+    If the backend had answered (`LLMCoreError.answered`), an error of any class is final: that answer may be billed, and a
+    second request would be billed too.
 
     Args:
         once: Makes one attempt.
-        policy: The number of attempts.
-        deadline: The deadline of the whole call. If the next pause would pass it, the error is raised at once, with a note.
+        policy: The maximum number of attempts.
+        deadline: The deadline of the whole call. If the next pause would end after the deadline, the error is
+            raised at once, with a note.
         again: Returns False to refuse a retry that the error itself would allow.
-        jitter: Returns a number from 0 to 1; the default is random. Spreads the retries of callers that failed together.
+        jitter: Returns a number from 0 to 1; the default is random. Spreads the retries of callers that
+            failed together.
     """
     backoff: Backoff | None = None
     failure: ProviderError | None = None
@@ -96,7 +98,8 @@ def with_retries(
                     raise
                 failure = error
             if backoff is None:
-                from llmcore.calls.backoff import Backoff  # only after a failure: it loads tenacity
+                # imported only after a failure, because it loads tenacity
+                from llmcore.calls.backoff import Backoff
 
                 backoff = Backoff(policy.attempts, deadline.left, jitter)
             pause = backoff.next_pause(failure)
@@ -109,4 +112,4 @@ def with_retries(
             )  # fmt: skip
             yield sleep(pause)
     finally:
-        failure = None  # else its traceback and this frame would keep each other alive
+        failure = None  # break the cycle: the error's traceback and this frame would keep each other alive

@@ -29,7 +29,7 @@ _OWN_MODULES: Final = "llmcore.builtin."
 
 
 class OptionsSource(Protocol):
-    """Returns the checked options of a provider; `llmcore.config.Settings` implements it."""
+    """An object that returns the checked options of a provider, such as `llmcore.config.Settings`."""
 
     def options(self, kind: str, provider: Provider) -> object:
         """Return the options of *provider*."""
@@ -40,7 +40,7 @@ def build_backend(kind: str, name: str, settings: Settings, catalogue: Catalogue
     """Return the backend of a provider, or of an instance: `[llm.local] use = "openai"`.
 
     Raises:
-        PluginError: No plugin offers it, or its plugin is broken.
+        PluginError: No plugin offers the provider, or the plugin is broken.
     """
     instances = settings.instances(kind)
     used = instances.get(name)
@@ -57,12 +57,15 @@ class Backend:
     def __init__(
         self, kind: str, entry: Provider, settings: OptionsSource, *, instance: str | None = None
     ) -> None:
-        """Use the provider that *entry* describes; an *instance* has its own name, options and errors."""
+        """Use the provider that *entry* describes.
+
+        An *instance* has its own name and options, and errors name the instance.
+        """
         self.kind = kind
         self.entry = entry if instance is None else msgspec.structs.replace(entry, name=instance)
         self.name = self.entry.name
         self.provider_name = entry.name
-        """The provider's own name, which its plugin uses in errors; an instance has another `name`."""
+        """The provider's own name, which the plugin uses in errors. The `name` of an instance differs."""
         self._settings = settings
         self._lock = forks.lock()
         self._options: object = None
@@ -76,7 +79,7 @@ class Backend:
         """The checked options.
 
         Raises:
-            ConfigError: An option is not valid, or a reference in one cannot be resolved.
+            ConfigError: An option is not valid, or an option contains a reference that cannot be resolved.
         """
         if self._options is None:
             self._options = self._settings.options(self.kind, self.entry)
@@ -84,7 +87,7 @@ class Backend:
 
     @property
     def provider(self) -> Any:
-        """The provider, created now if it does not exist.
+        """Return the provider; the first call creates it.
 
         Raises:
             PluginBroken: It could not be created.
@@ -98,7 +101,9 @@ class Backend:
 
     @property
     def offline(self) -> Any:
-        """The object that counts tokens and prices without the network: the provider, unless its entry has a lighter one.
+        """The object that counts tokens and prices without the network.
+
+        This is the result of `Provider.offline` if the plugin sets it, otherwise the provider.
 
         Raises:
             PluginBroken: It could not be created.
@@ -112,7 +117,10 @@ class Backend:
         return self._offline
 
     def locate(self, *paths: tuple[str, ...]) -> tuple[str, str | None]:
-        """Return the place and the line of the first of *paths* that is set; else the table of this provider's kind."""
+        """Return the place and the line of the first setting in *paths* that is set.
+
+        If none is set, return those of the table of this provider's kind.
+        """
         locate = getattr(self._settings, "locate", None)
         found: tuple[str, str | None] | None = None if locate is None else locate(paths)
         return found or (f"[{self.kind}] provider", None)
@@ -133,7 +141,7 @@ class Backend:
         return f"llmcore {words}" if to_run is None else str(to_run(words))
 
     def find_ability(self, name: str) -> Ability | None:
-        """Return the provider's method *name*, or None if it has neither its sync nor its async variant."""
+        """Return the provider's method *name*; None if it has neither a sync nor an async variant."""
         if name not in self._abilities:
             self._abilities[name] = Ability(self.provider, name) if has_method(self.provider, name) else None
         return self._abilities[name]
@@ -142,7 +150,7 @@ class Backend:
         """Return the provider's method *name*, which the contract or the caller requires.
 
         Raises:
-            PluginError: The provider has neither its sync nor its async variant.
+            PluginError: The provider has neither the sync nor the async variant.
         """
         found = self.find_ability(name)
         if found is None:
@@ -154,17 +162,23 @@ class Backend:
         return found
 
     def open_stream(self, name: str, *args: Any, **named: Any) -> PieceStream:
-        """Return the stream of the provider's method *name*; the request is sent at its first piece."""
+        """Return the stream of the provider's method *name*.
+
+        The request is sent when the first piece is read.
+        """
         return PieceStream(self.provider, name, *args, **named)
 
     def readdress(self, error: LLMCoreError) -> None:
-        """Adapt an *error* of the plugin: its commands to the configuration in use, its names to those of the instance."""
+        """Adapt an *error* of the plugin to this backend.
+
+        Its commands then name the current configuration, and its texts name the instance.
+        """
         if self.name != self.provider_name:
             self._rename(error)
         self._adapt_commands(error)
 
     def _rename(self, error: LLMCoreError) -> None:
-        """Replace the provider's name and table by those of the instance."""
+        """Replace the provider's name and table with the name and table of the instance."""
         replacements = (
             (f"{self.kind}.{self.provider_name}", f"{self.kind}.{self.name}"),
             (f"provider `{self.provider_name}`", f"provider `{self.name}`"),
@@ -195,7 +209,10 @@ class Backend:
             error.notes = tuple(adapt_commands(note, line_to_set) for note in error.notes)
 
     def _point_at_line(self, error: LLMCoreError) -> None:
-        """Replace the place `[llm.openai] base_url` of an *error* by the line of the file that sets it, if one does."""
+        """Replace the place of an *error*, such as `[llm.openai] base_url`, with a line of a file.
+
+        Nothing changes if no configuration file sets the option.
+        """
         section, _, option = (error.where or "").partition("] ")
         path = (self.kind, self.name, option)
         if section == f"[{self.kind}.{self.name}" and self.written(path) is not None:
@@ -204,10 +221,11 @@ class Backend:
                 error.where, error.excerpt = where, excerpt
 
     def detach_close(self) -> Ability | None:
-        """Detach the provider and return its `close` method; None if it was never created or has no such method.
+        """Detach the provider and return its `close` method.
 
-        A later use creates a new provider. A provider that is never closed is closed soon after the Backend is collected, or
-        when Python exits.
+        The result is None if the provider was never created or has no such method. A later use creates a new
+        provider. If the application never closes the provider, it is closed soon after the Backend is
+        garbage-collected, or when Python exits.
         """
         provider, self._provider = self._provider, None
         if self._finalizer is not None:
@@ -248,7 +266,10 @@ class Backend:
 
 
 def is_loopback(backend: Backend) -> bool:
-    """Return whether the server of *backend* runs on this machine, by the address in its identity."""
+    """Return whether the server of *backend* runs on this machine.
+
+    The address is read from the backend's identity.
+    """
     from ipaddress import ip_address
     from urllib.parse import urlsplit
 
@@ -264,13 +285,13 @@ def is_loopback(backend: Backend) -> bool:
 def _close_abandoned(provider: object, backend: weakref.ref[Backend]) -> None:
     """Close a provider that was never closed: at once when Python exits, else in a new thread.
 
-    The garbage collector may run at any point of any thread, and that thread may hold the lock or run the event loop that
-    closing waits for. `threading.Thread.start` waits for such a lock too, hence `_thread`.
+    The garbage collector may run at any point of any thread, and that thread may hold the lock or run the
+    event loop that closing waits for. `threading.Thread.start` waits for such a lock too, hence `_thread`.
     """
-    if sys.is_finalizing():  # a thread that has ended may hold a lock that closing needs
+    if sys.is_finalizing():  # a thread that has already ended may hold a lock that closing needs
         return
     if backend() is None:
-        with contextlib.suppress(RuntimeError):  # no thread can be started, or Python exits
+        with contextlib.suppress(RuntimeError):  # no thread can be started, or Python is exiting
             _thread.start_new_thread(_close_quietly, (provider,))
     else:
         _close_quietly(provider)

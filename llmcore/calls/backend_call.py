@@ -28,9 +28,10 @@ def call_backend(
     """Run *step*, which calls *backend*, and return its result.
 
     Raises:
-        LLMCoreError: The provider's own error. A foreign exception becomes an *otherwise* that describes it; in place of
-            `ProviderError`, a TimeoutError becomes `Timeout` and an OSError `Unavailable`. The foreign exception, which may
-            hold the request and its headers, is not chained.
+        LLMCoreError: The provider's own error. A foreign exception becomes an error of the class *otherwise*
+            that describes it. If *otherwise* is `ProviderError`, a TimeoutError becomes `Timeout`, and an
+            OSError becomes `Unavailable`. The foreign exception is not chained, because it may hold the
+            request and its headers.
     """
     try:
         return (yield step)
@@ -70,10 +71,11 @@ def translate_error(
 
 
 def with_timeout(step: Step, seconds: float) -> Step:
-    """Return *step* with a timeout of *seconds*, which ends its asynchronous variant with TimeoutError.
+    """Return *step* with a timeout of *seconds*.
 
-    Use it for a call of one step; the steps of a stream share one `DeadlineTimer`. A blocking call cannot be ended from
-    outside: its provider receives the timeout as an argument.
+    After the timeout, the asynchronous variant ends with TimeoutError. Use it for a call of one step; the
+    steps of a stream share one `DeadlineTimer`. A blocking call cannot be ended from outside, so the provider
+    receives the timeout as an argument.
     """
     wait = step.awaiting
     if wait is None:
@@ -89,7 +91,7 @@ def with_timeout(step: Step, seconds: float) -> Step:
 
 
 def track(step: Step, sending: Sending) -> Step:
-    """Return *step*, which sends a request, so that its provider can report the first sent byte to *sending*."""
+    """Return *step*, which sends a request, so that the provider can report to *sending*."""
     wait = step.awaiting
     awaiting = None if wait is None else partial(sending.awaiting, wait)
     return Step(partial(sending.blocking, step.blocking), awaiting, *step.args)

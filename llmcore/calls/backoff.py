@@ -1,6 +1,7 @@
-"""The pause before a retry: exponential backoff with jitter, never shorter than the server's hint. Built on tenacity.
+"""The pause before a retry: exponential backoff with jitter, never shorter than the server's hint.
 
-`attempts` imports this module after a first failure, so that an unfailed call never loads tenacity.
+Built on tenacity. `attempts` imports this module after a first failure, so that an unfailed call never loads
+tenacity.
 """
 
 from __future__ import annotations
@@ -16,9 +17,9 @@ from llmcore.errors import ProviderError
 __all__ = ["Backoff"]
 
 _EXPONENTIAL: Final = tenacity.wait_exponential(multiplier=0.5, exp_base=2, max=30)
-"""Seconds: 0.5, 1, 2, 4, 8, 16, 30, 30, ..."""
+"""The backoff in seconds: 0.5, 1, 2, 4, 8, 16, 30, 30, ..."""
 _SPREAD: Final = 0.25
-"""The part of the backoff that jitter decides."""
+"""The fraction of the backoff that is random."""
 
 
 class Backoff:
@@ -58,13 +59,15 @@ class Backoff:
             self._retrying.begin()
             action = self._retrying.iter(state)
         finally:
-            state.outcome = None  # it holds the failure, whose traceback holds this frame
+            # break the cycle: the state holds the failure, whose traceback holds this frame
+            state.outcome = None
         return float(action) if isinstance(action, tenacity.DoSleep) else None
 
     def _wait(self, state: tenacity.RetryCallState) -> float:
         """Return the longer of the server's hint and the backoff, plus jitter.
 
-        Jitter never shortens a hint. It is added to hints too, because all refused callers receive the same one.
+        Jitter never shortens a hint. Jitter is also added to a hint, because all refused callers receive the
+        same hint.
         """
         backoff = _EXPONENTIAL(state)
         hint = _failure_of(state).retry_after or 0.0

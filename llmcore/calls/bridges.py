@@ -12,7 +12,7 @@ from llmcore.threads import run_in_thread
 __all__ = ["END", "Ability", "PieceStream", "find_ability", "has_method", "is_closed"]
 
 END: Final = object()
-"""The item after the last piece of a `PieceStream`."""
+"""The value that a `PieceStream` returns after the last piece."""
 
 
 def has_method(provider: object, name: str) -> bool:
@@ -44,7 +44,7 @@ class Ability:
 
 
 def find_ability(provider: object, name: str) -> Ability | None:
-    """Return the method *name* of *provider*, or None if it has neither variant."""
+    """Return the method *name* of *provider*, or None if *provider* has neither variant."""
     return Ability(provider, name) if has_method(provider, name) else None
 
 
@@ -59,9 +59,9 @@ class PieceStream:
         self._args, self._named = args, named
         self._pieces: Any = None
         self.next = Step(self._next, self._anext)
-        """Opens the stream at its first use; returns a piece, or `END`."""
+        """A step that returns the next piece, or `END`. The first run opens the stream."""
         self.close = Step(self._close, self._aclose)
-        """Ends the request if it is still in progress."""
+        """A step that ends the request if it is still in progress."""
 
     def _open(self) -> Any:
         if self._pieces is None:
@@ -104,8 +104,9 @@ class PieceStream:
 def is_closed(pieces: Any) -> bool:
     """Return whether an async generator was closed before its end.
 
-    An event loop that shuts down closes the generators that were started in it, including those of shared calls. Another
-    loop that then asks for a piece must not take this for the end of the stream.
+    An event loop that shuts down closes the generators that were started in it, including the generators of shared
+    calls. If another loop then asks for a piece, it must not mistake the closed generator for the end of the
+    stream.
     """
     return getattr(pieces, "ag_frame", pieces) is None
 
@@ -115,7 +116,7 @@ def _has_parameter(method: Callable[..., Any], keyword: str) -> bool:
 
     try:
         found = inspect.signature(method).parameters.get(keyword)
-    except (TypeError, ValueError):  # no signature, as for some C functions
+    except (TypeError, ValueError):  # some C functions have no signature
         return False
     return found is not None and found.kind in (found.POSITIONAL_OR_KEYWORD, found.KEYWORD_ONLY)
 

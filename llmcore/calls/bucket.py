@@ -8,14 +8,18 @@ from typing import Final
 __all__ = ["Bucket"]
 
 _GRAIN: Final = 1 / 64
-"""Debts that differ by less than this part of the burst are stored as the smaller one, so a refund may be this much too low."""
+"""Two debts that differ by less than this fraction of the burst are stored as one, with the lower value.
+
+A refund may therefore be too low by this fraction.
+"""
 
 
 class Bucket:
-    """A bucket of units that refills at a steady rate. Its user holds the lock and passes the time.
+    """A bucket of units that refills at a steady rate. The caller holds the lock and passes the current time.
 
-    No window of w seconds sees more than `rate * w` units and the burst. A single request above the burst waits until the
-    bucket is full and leaves it in debt; then the window sees at most `rate * w` and that request.
+    In any window of w seconds, at most `rate * w` units plus the burst are taken. A single request that is larger than
+    the burst waits until the bucket is full and leaves the bucket in debt; then at most `rate * w` units plus
+    that request are taken in the window.
     """
 
     __slots__ = (
@@ -34,21 +38,23 @@ class Bucket:
         self, interval: float, burst_s: float, *, of_tokens: bool = False, full_at: float = float("-inf")
     ) -> None:
         self.of_tokens = of_tokens
-        """Whether a unit is a token; otherwise it is a request."""
+        """Whether the units are tokens; otherwise they are requests."""
         self.interval = interval
-        """Seconds in which one unit is refilled."""
+        """Seconds until one unit is refilled."""
         self.burst_s = burst_s
         """The capacity, in seconds of refill."""
         self.full_at = full_at
         """When the bucket will be full again."""
         self.ahead = 0.0
-        """Units that waiting requests will take."""
+        """The number of units that waiting requests will take."""
         self._taken = 0
         self._alone_since = 0
-        """The ticket of the last `take` from a full bucket."""
+        """The ticket of the most recent `take` that found the bucket full."""
         self._tickets: list[int] = []
         self._debts: list[float] = []
-        """For the tickets up to each of `_tickets`, since the one before: the lowest debt, in seconds until full. Ascending."""
+        """The lowest debt (seconds until full) that was found by the tickets between two neighbours in
+        `_tickets`. In ascending order.
+        """
 
     def ready(self, units: float) -> float:
         """Return the time from which *units* can be taken; it may be in the past."""
@@ -56,7 +62,7 @@ class Bucket:
         return self.full_at if cost >= self.burst_s else self.full_at + cost - self.burst_s
 
     def ready_behind(self, units: float, now: float) -> float:
-        """Return the time from which *units* can be taken, after the units that wait."""
+        """Return the time from which *units* can be taken after all waiting requests."""
         ready = self.ready(units)
         return (
             ready if not self.ahead else max(ready, ready - self.full_at + now) + self.ahead * self.interval
@@ -85,10 +91,10 @@ class Bucket:
         return ticket
 
     def give_back(self, ticket: int, units: float) -> None:
-        """Refund *units* of those taken with *ticket*, as if they had never been taken.
+        """Refund *units* that were taken with *ticket*, as if they had never been taken.
 
-        A bucket that was full in the meantime would have lost the units. So the refund is at most the lowest debt that a later
-        `take` found.
+        A full bucket does not refill, so units that had stayed in it would be lost. The refund is therefore
+        at most the lowest debt that a later `take` found.
         """
         if ticket < self._alone_since:
             return

@@ -1,4 +1,4 @@
-"""Apply the deadline to all waits of a stream with one timer: an `asyncio.timeout` for each chunk costs more than the chunk."""
+"""Apply the deadline to all waits of a stream with one timer, because an `asyncio.timeout` for each chunk costs more than the chunk."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ if TYPE_CHECKING:
 __all__ = ["DeadlineTimer"]
 
 _LONGEST_S: Final = 3600.0
-"""The timer checks the deadline at least this often; the deadline may be infinite."""
+"""Maximum seconds between two checks of the deadline, which may be infinite."""
 
 
 class DeadlineTimer:
-    """Ends a wait with TimeoutError at the deadline of the call, in the asynchronous variant.
+    """Ends an asynchronous wait with TimeoutError at the deadline of the call.
 
-    It does not apply the idle timeout. The provider does, because only the provider sees the received bytes.
+    The provider applies the idle timeout, because only the provider sees the received bytes.
     """
 
     __slots__ = ("_expired", "_handle", "_left", "_loop", "_task")
@@ -39,14 +39,16 @@ class DeadlineTimer:
         self._expired = False
 
     def bound(self, step: Step) -> Step:
-        """Return *step*, ended by TimeoutError at the deadline. It may be run many times, one run after the other.
+        """Return *step* in a form that ends with TimeoutError at the deadline.
 
-        A blocking step cannot be ended from outside: its provider receives the remaining time as an argument.
+        The result may be run many times, one run after the other. A blocking step cannot be ended from
+        outside, so the provider receives the remaining time as an argument.
         """
         wait = step.awaiting
         if wait is None:
             return step
-        current_task: Any = None  # looked up once, not for each chunk; only the async variant imports asyncio
+        # looked up once instead of for each chunk; only the async variant imports asyncio
+        current_task: Any = None
 
         async def run_bounded(*args: Any) -> Any:
             nonlocal current_task
@@ -68,7 +70,7 @@ class DeadlineTimer:
                     raise
             finally:
                 self._task = None
-                if self._expired:  # the wait ended by itself although it was cancelled
+                if self._expired:  # the wait ended by itself at the moment of the cancellation
                     self._expired = False
                     task.uncancel()
             raise TimeoutError
@@ -82,11 +84,11 @@ class DeadlineTimer:
             return
         import asyncio
 
-        with contextlib.suppress(RuntimeError):  # there is no loop here
+        with contextlib.suppress(RuntimeError):  # no event loop runs in this thread
             if asyncio.get_running_loop() is self._loop:
                 handle.cancel()
                 return
-        with contextlib.suppress(RuntimeError):  # its loop is closed
+        with contextlib.suppress(RuntimeError):  # the timer's loop is closed
             self._loop.call_soon_threadsafe(handle.cancel)
 
     def _start(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -105,7 +107,7 @@ class DeadlineTimer:
             self._task.cancel()
 
     def _is_ours(self, error: BaseException, task: asyncio.Task[Any], cancelling: int) -> bool:
-        """Return whether *error* is this timer's cancellation, and the task was not cancelled by anything else."""
+        """Return whether *error* is this timer's cancellation, and nothing else cancelled the task."""
         from asyncio import CancelledError
 
         if not self._expired:

@@ -1,7 +1,7 @@
 """Drivers: run a call, sync or async, with or without emitted pieces.
 
 All four do the same: run each step that the call yields, send its result back, and throw its exception into the call. A
-driver drops its own reference to the exception first, so that an error that the call raises instead does not keep it alive.
+driver first drops its own reference to the exception. Otherwise an error that the call raises in its place would keep the exception alive.
 If a step completes although it was cancelled (`Interrupted`), the call receives the result first. The cancellation is
 thrown in at the next yield, before that step starts.
 """
@@ -22,7 +22,10 @@ T = TypeVar("T")
 
 
 class Abandoned(BaseException):
-    """The consumer stopped before the end. Thrown into a call so that it can close its request and record its cost."""
+    """The consumer stopped before the end.
+
+    Thrown into a call so that it can close its request and record its cost.
+    """
 
 
 def run(call: Act[T]) -> T:
@@ -42,7 +45,7 @@ def run(call: Act[T]) -> T:
             result: T = stop.value
             return result
         finally:
-            failure = None  # else the frame and the traceback would keep each other alive
+            failure = None  # break the cycle: the frame and the traceback would keep each other alive
 
 
 async def arun(call: Act[T]) -> T:
@@ -85,7 +88,7 @@ async def arun(call: Act[T]) -> T:
 
 
 def iterate(call: Generator[Any, Any, Any]) -> Generator[Any, None, None]:
-    """Run *call* in this thread and yield its pieces: everything that it yields except steps."""
+    """Run *call* in this thread and yield its pieces. A piece is every yielded value that is not a step."""
     failure: BaseException | None = None
     value: Any = None
     with PUBLIC_CALL:
@@ -149,7 +152,7 @@ async def aiterate(call: Generator[Any, Any, Any]) -> AsyncGenerator[Any, None]:
 
 def _require_asyncio(call: Generator[Any, Any, Any]) -> None:
     """Raise LLMCoreError, before the call starts, under trio or without an event loop."""
-    asyncio: Any = sys.modules.get("asyncio")  # an event loop that runs has imported it
+    asyncio: Any = sys.modules.get("asyncio")  # a running event loop has already imported asyncio
     if asyncio is not None:
         try:
             asyncio.get_running_loop()

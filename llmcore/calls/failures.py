@@ -1,7 +1,7 @@
-"""Complete the error of a call: the setting behind it, the number of attempts, the seconds, and a fix.
+"""Complete the error of a call: add the setting that caused it, the attempts, the seconds, and a fix.
 
-A provider reports what its server answered. Only the host knows which line of the configuration selected that server, how
-often the request was sent, and which setting changes that.
+A provider reports the answer of its server. Only the host knows which line of the configuration selected that
+server, how often the request was sent, and which setting changes this number.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ _ATTEMPTS: Final = ("retry", "attempts")
 _MOST_ATTEMPTS: Final = 8
 _LONGEST_VALUE: Final = 60
 _WHOLE: Final[Mapping[str, str]] = {"stream": "chat", "send_stream": "send"}
-"""For each method that streams, the one that waits for the whole answer."""
+"""Streaming method -> the method that waits for the whole answer."""
 _REQUESTS_PER_MINUTE: Final = 20
-"""Proposed if the server does not report its limit."""
+"""The limit that the fix suggests if the server does not report its own."""
 _EXPECTED: Final[tuple[tuple[type[ProviderError], str], ...]] = (
     (AuthenticationFailed, "a key that the server accepts"),
     (QuotaExhausted, "an account with quota left"),
@@ -60,7 +60,7 @@ class CallFacts(msgspec.Struct, frozen=True, kw_only=True):
     model: str
     parameters: Mapping[str, Any] = msgspec.field(default_factory=dict)
     model_path: Path | None = None
-    """The setting that names the model; None if the caller named it."""
+    """The setting that names the model; None if the caller named the model."""
     timeout_s: float | None = None
     """The caller's timeout in seconds; None if [retry] decides."""
     method: str = "chat"
@@ -70,7 +70,10 @@ class CallFacts(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def complete_failure(error: ProviderError, facts: CallFacts) -> None:
-    """Add the place, the expectation, the attempts, the seconds and a fix to *error*. A second call changes nothing."""
+    """Add the place, the expectation, the attempts, the seconds and a fix to *error*.
+
+    Calling the function again changes nothing.
+    """
     if error.elapsed_s is not None:
         return
     backend = facts.backend
@@ -116,7 +119,10 @@ def _find_place(error: ProviderError, facts: CallFacts) -> tuple[str, str | None
 
 
 def _is_about_model(error: ProviderError) -> bool:
-    """Return whether another model may help. For a wrong address, the provider proposes another `base_url` instead."""
+    """Return whether another model may help.
+
+    If the address is wrong, the provider suggests another `base_url`.
+    """
     if isinstance(error, NotFound):
         return error.fix is None or "base_url" not in error.fix
     return isinstance(error, BadRequest | ContentFiltered)
@@ -156,7 +162,10 @@ def _find_fix(error: ProviderError, facts: CallFacts) -> str | None:
 
 
 def _fix_rate(error: RateLimited, backend: Backend) -> str:
-    """Return the line that sets the server's limit; half of the configured limit if that was not low enough."""
+    """Return the line that sets the limit that the server reported.
+
+    If that limit is already configured, return a line that halves it.
+    """
     allowed: Any = getattr(error.limits, "requests_limit", None)
     rate = allowed if isinstance(allowed, int) and allowed > 0 else _REQUESTS_PER_MINUTE
     path = ("limits", backend.name, "requests_per_minute")
@@ -176,7 +185,7 @@ def _was_refused(error: ProviderError) -> bool:
 
 
 def _fix_key(backend: Backend) -> str:
-    """Return the line that sets another key, in the place of the refused one."""
+    """Return the line that sets another key in the same place as the refused key."""
     path = (backend.kind, backend.name, "api_key")
     written = backend.written(path)
     if isinstance(written, str) and written.startswith("env:"):

@@ -1,4 +1,4 @@
-"""One shared call of single-flight: its callers, the pieces so far, and the result."""
+"""One shared call of single-flight, with its callers, the pieces so far, and the result."""
 
 from __future__ import annotations
 
@@ -22,7 +22,10 @@ Begin = Callable[[], Generator[Any, Any, Any]]
 Left = Callable[[], float | None]
 
 RETRIES: Final = 1
-"""How often the remaining callers try again after a failure, before all of them receive the error."""
+"""How often the remaining callers retry together after a failure.
+
+After that, all of them receive the error.
+"""
 
 
 class Caller:
@@ -33,27 +36,28 @@ class Caller:
     def __init__(self, left: Left, *, emits: bool) -> None:
         self.left = left
         self.emits = emits
-        """Whether it emits the pieces."""
+        """Whether the caller emits the pieces."""
         self.step: Step | None = None
-        """Waits for the next piece or the end of the flight."""
+        """The step that waits for the next piece or the end of the flight."""
         self.flight: Flight
-        """The flight that it waits for; after a failure, the retry."""
+        """The flight that the caller waits for. After a failure, this is the flight of the retry."""
         self.seen = 0
-        """The number of pieces that it has taken."""
+        """The number of pieces that the caller has taken."""
         self.wake: Callable[[], None] | None = None
-        """Wakes it; None while it does not wait."""
+        """The function that wakes the caller; None while the caller is not waiting."""
         self.is_late = False
-        """Whether its time ran out while it waited in an event loop."""
+        """Whether the caller's time ran out while it waited in an event loop."""
         self._timer: asyncio.TimerHandle | None = None
 
     def sleep(self, is_ready: Callable[[], bool], seconds: float | None) -> bool:
         """Wait in this thread until the flight wakes the caller; return False after *seconds*."""
         woken = threading.Event()
-        self.wake = woken.set  # set before the check, so that no news is missed
+        # set before the check: otherwise a piece that arrives in between would be missed
+        self.wake = woken.set
         return is_ready() or woken.wait(seconds)
 
     async def asleep(self, is_ready: Callable[[], bool]) -> None:
-        """Wait until the flight wakes the caller, or its time runs out."""
+        """Wait until the flight wakes the caller, or the caller's time runs out."""
         import asyncio
 
         loop = asyncio.get_running_loop()
@@ -67,7 +71,7 @@ class Caller:
         await woken
 
     def stop_timer(self) -> None:
-        """Release the timer, which otherwise keeps the caller alive."""
+        """Release the timer, because it keeps the caller alive."""
         if self._timer is not None:
             self._timer.cancel()
 
@@ -129,7 +133,8 @@ class Flight:
             )  # an exit stops the caller that began the call, not the others
             raise
         finally:
-            failure = None  # else its traceback and this frame would keep each other alive
+            # break the cycle: the error's traceback and this frame would keep each other alive
+            failure = None
 
     def has_news(self, caller: Caller) -> bool:
         """Return whether there is a piece or a result for *caller*."""
@@ -142,9 +147,10 @@ class Flight:
         _wake(callers)
 
     def take_piece(self, caller: Caller) -> Any:
-        """Return the next piece for *caller*; END if there is none yet.
+        """Return the next piece for *caller*; END if no new piece has arrived.
 
-        A caller that has taken a piece is not moved to the retry after a failure. The lock makes the two exclusive.
+        After a failure, a caller that has taken a piece does not join the retry. The lock prevents taking a
+        piece and joining the retry at the same time.
         """
         with self.lock:
             if caller.flight is not self or caller.seen >= len(self.pieces):
@@ -153,10 +159,13 @@ class Flight:
             return self.pieces[caller.seen - 1]
 
     def take_result(self, caller: Caller) -> Any:
-        """Return the result, or raise the error. Each caller raises its own copy, because each adds its own traceback."""
+        """Return the result, or raise the error.
+
+        Each caller raises its own copy, because each adds its own traceback.
+        """
         if self._error is None:
             return self._value
-        if isinstance(self._error, Expired):  # the call did not replace it by a more specific error
+        if isinstance(self._error, Expired):  # the call has not replaced this error with a more specific one
             raise make_timeout()
         if caller is self.beginner:
             raise self._error
@@ -186,7 +195,7 @@ class Flight:
             self._end(None, _make_broken_error(), retry=True)
 
     def _fail(self, error: Exception) -> None:
-        # A complete answer may be billed, and a second request would be billed again.
+        # A complete answer may be billed, and a second request would be billed too.
         self._failures += 1 + RETRIES * getattr(error, "answered", False)
         self._end(None, error, retry=self._failures <= RETRIES, but=self.beginner)
 
@@ -198,7 +207,10 @@ class Flight:
         retry: bool = False,
         but: Caller | None = None,
     ) -> None:
-        """End the call. With *retry*, all callers that have not received a piece, except *but*, share a new flight."""
+        """End the call.
+
+        With *retry*, start a new flight for all callers that have not received a piece, except for *but*.
+        """
         with self.lock:
             if self.is_over:
                 return
@@ -244,7 +256,7 @@ def _set_in(loop: asyncio.AbstractEventLoop, future: asyncio.Future[None]) -> No
         return
     try:
         loop.call_soon_threadsafe(_set, future)
-    except RuntimeError:  # the loop is closed, and the caller that waited in it has ended
+    except RuntimeError:  # the loop is closed, so the caller that waited in this loop has ended
         return
 
 

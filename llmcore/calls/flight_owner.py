@@ -23,7 +23,7 @@ __all__ = ["Owner", "advance"]
 GRACE_S: Final = 5.0
 """Seconds that a caller in another thread waits for a cancelled call to clean up."""
 _POLL_S: Final = 1.0
-"""Interval in which a caller outside of the event loop checks whether the loop still runs."""
+"""Seconds between two checks, by a caller outside of the event loop, that the loop still runs."""
 
 
 class Owner(Protocol):
@@ -31,31 +31,32 @@ class Owner(Protocol):
 
     @property
     def pause(self) -> Any:
-        """The item that is yielded to the driver after a piece; None continues at once."""
+        """Return the item to yield to the driver after a piece; None continues at once."""
 
     def translate(self, error: BaseException) -> BaseException:
-        """Return the exception that the call receives in place of *error*, which its driver raised."""
+        """The driver raised *error*. Return the exception to throw into the call."""
 
     def wait(self, caller: Caller) -> bool:
-        """Block until there is news; return False if the caller would wait for its own thread."""
+        """Block until there is news; return False if the caller's own thread runs the call."""
 
     async def await_(self, caller: Caller) -> bool:
         """Wait for news."""
 
     def cancel(self) -> None:
-        """End the call, which has no callers left. Does not wait."""
+        """End the call, whose last caller has left. Does not wait."""
 
     def end(self) -> None:
-        """End the call and wait until it has cleaned up."""
+        """End the call and wait for its clean-up."""
 
     async def aend(self) -> None:
         """See `end`."""
 
 
 def advance(flight: Flight, begin: Begin, caller: Caller) -> Step:
-    """Return the step that waits for news for *caller*, and first begins the call if it has no owner.
+    """Return the step that waits for news for *caller*.
 
-    Its result is False if a blocking caller would wait for its own thread.
+    The step first begins the call if no owner runs it. The result is False if a blocking caller would wait
+    for its own thread.
     """
     owner = flight.owner
     if owner is None:
@@ -82,15 +83,15 @@ def _owner(flight: Flight, begin: Begin, caller: Caller, kind: Callable[[Flight,
 
 
 class ThreadOwner:
-    """Runs the call in the thread of the caller that needs the next piece."""
+    """An owner that runs the call in the thread of the caller that needs the next piece."""
 
-    pause: Any = "a piece"  # not a step, so `iterate` returns control to the caller
+    pause: Any = "a piece"  # a value that is not a step: `iterate` returns control to the caller
 
     def __init__(self, flight: Flight, work: Any) -> None:
         self._flight = flight
         self._pieces = iterate(flight.publish(work, self))
         self._driver: int | None = None
-        """The thread that runs the call; 0 if one is about to; None if no thread does."""
+        """The id of the thread that runs the call; 0 if a thread is about to run it; None otherwise."""
 
     def translate(self, error: BaseException) -> BaseException:
         """See `Owner.translate`."""
@@ -116,11 +117,14 @@ class ThreadOwner:
         return True
 
     def cancel(self) -> None:
-        """See `Owner.cancel`. The garbage collector may call it in any thread, which may hold any lock."""
+        """See `Owner.cancel`.
+
+        The garbage collector may call this method in any thread, and that thread may hold any lock.
+        """
         submit(self.end)
 
     def end(self) -> None:
-        """See `Owner.end`. If another thread runs the call, that thread ends it afterwards."""
+        """See `Owner.end`. If another thread is running the call, that thread ends the call afterwards."""
         if self._take():
             self._close()
 
@@ -157,11 +161,11 @@ class ThreadOwner:
     def _close(self) -> None:
         self._driver = threading.get_ident()
         self._pieces.close()
-        self._flight.break_off()  # closing a generator that has not begun runs none of its code
+        self._flight.break_off()  # closing a generator that has not started does not run its `finally` blocks
 
 
 class TaskOwner:
-    """Runs the call in a separate task of the first caller's event loop."""
+    """An owner that runs the call in a separate task of the first caller's event loop."""
 
     def __init__(self, flight: Flight, work: Any) -> None:
         import asyncio
@@ -174,17 +178,21 @@ class TaskOwner:
         self._demand: asyncio.Future[None] | None = None
         self._is_expired = False
         self._pause = Step(_never, self._wait_for_demand)
-        # Not by the loop's task factory: an eager one would begin the call while this thread holds the flights' lock.
+        # Do not use the loop's task factory: an eager factory would start the call while this thread holds
+        # the flights' lock.
         self._task = asyncio.Task(self._own(work), loop=self._loop, name="llmcore single-flight")
         self._task.add_done_callback(self._finish)
 
     @property
     def pause(self) -> Step | None:
-        """See `Owner.pause`. The task waits while the callers have not taken enough of the pieces."""
+        """See `Owner.pause`. The task waits until the callers have taken enough of the pieces."""
         return self._pause if len(self._flight.pieces) >= self._wanted + self._flight.ahead else None
 
     def translate(self, error: BaseException) -> BaseException:
-        """See `Owner.translate`. After the last caller's timeout the call receives `Expired` and raises its own error."""
+        """See `Owner.translate`.
+
+        After the last caller's timeout the call receives `Expired` and raises its own error.
+        """
         import asyncio
 
         if not self._is_expired or not isinstance(error, asyncio.CancelledError):
@@ -256,7 +264,8 @@ class TaskOwner:
     def _finish(self, task: asyncio.Task[None]) -> None:
         self._flight.break_off()  # does nothing if the call has ended by itself
         if not task.cancelled():
-            task.exception()  # otherwise asyncio logs it; the callers have raised it
+            # read the exception: otherwise asyncio logs it, although the callers have raised it
+            task.exception()
 
     async def _wait_for_demand(self) -> None:
         self._demand = self._loop.create_future()
@@ -268,7 +277,10 @@ class TaskOwner:
             self._demand.set_result(None)
 
     def _expire(self, caller: Caller) -> None:
-        """Raise the caller's timeout. If it is the only caller, let the call raise its own error, and wait for that."""
+        """Raise the timeout of *caller*.
+
+        If no other caller waits, let the call raise its own error and wait for this error.
+        """
         if not self._flight.close_if_alone(caller):
             raise make_timeout()
         caller.left, caller.is_late = _forever, False

@@ -1,4 +1,4 @@
-"""Run the parts of one call concurrently, in threads or in asyncio tasks."""
+"""Run several tasks of one call concurrently, in threads or in asyncio tasks."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ Work: TypeAlias = Callable[[], Act[Any]]
 def gather(tasks: Sequence[Work], limit: int) -> Step:
     """Return the step that runs *tasks*, at most *limit* at a time, and returns their results in order.
 
-    After the first failure no further task is started. The error is raised after the running tasks have ended: asyncio tasks
-    are cancelled, threads are waited for.
+    After the first failure no further task is started. Running asyncio tasks are cancelled; running threads are left to
+    finish. The error is raised when all have ended.
     """
     return Step(_in_threads, _in_tasks, tasks, limit)
 
 
 class _TaskQueue:
-    """The tasks that have not started, and the results of the others."""
+    """The tasks that have not started, and the results of the finished tasks."""
 
     def __init__(self, tasks: Sequence[Work]) -> None:
         self.results: list[Any] = [None] * len(tasks)
@@ -37,7 +37,7 @@ class _TaskQueue:
         self._lock = forks.lock()
 
     def next(self) -> tuple[int, Work] | None:
-        """Return the next task and its position; None if no task is left or a task has failed."""
+        """Return the next task and its position; None if all tasks have started or a task has failed."""
         with self._lock:
             return None if self.failure is not None else next(self._rest, None)
 
@@ -54,7 +54,7 @@ class _TaskQueue:
         try:
             raise failure
         finally:
-            failure = None  # else the frame and the traceback would keep each other alive
+            failure = None  # break the cycle: the frame and the traceback would keep each other alive
 
 
 def _in_threads(tasks: Sequence[Work], limit: int) -> list[Any]:

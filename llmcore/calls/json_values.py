@@ -1,10 +1,11 @@
-"""Normalise an application's values to plain JSON values, or reject them with the path of the invalid one.
+"""Convert an application's values to plain JSON values, or raise an error with the path of an invalid value.
 
-Key, token count and request are all computed from the result, so no encoder has anything left to decide. The result is a
-copy: later changes by the caller do not change the request.
+The cache key, the token count and the request are all computed from the result, so different encoders cannot
+produce different requests. The result is a copy: later changes by the caller do not change the request.
 
-Converted to plain types: subclasses of str, int, float, list, tuple and dict, any Mapping or Sequence, members of an Enum
-(their value), `Decimal`, numpy-like scalars, dataclasses, msgspec structures and pydantic models.
+Converted to plain types: subclasses of str, int, float, list, tuple and dict, any Mapping or Sequence,
+members of an Enum (their value), `Decimal`, numpy-like scalars, dataclasses, msgspec structures and pydantic
+models.
 """
 
 from __future__ import annotations
@@ -28,21 +29,27 @@ from llmcore.types import ToolCall
 __all__ = ["JsonValue", "normalise"]
 
 JsonValue: TypeAlias = Any
-"""None, bool, int, float, str, list or dict of these; `Decimal` for a number that no int or float holds exactly."""
+"""None, bool, int, float, str, or a list or dict of these.
+
+`Decimal` if no int or float holds the number exactly.
+"""
 
 MAX_DEPTH: Final = 100
-"""Maximum nesting. JSON parsers of servers stop at 128 levels or more; a value as deep as that is usually a mistake."""
+"""Maximum nesting.
+
+JSON parsers of servers stop at 128 levels or more. A value of this depth is usually a mistake.
+"""
 
 _LONG: Final = 1 << 64
 _MAX_BITS: Final = 14_000
 _MAX_DIGITS: Final = 4_300
-"""Maximum length of a number: Python does not convert longer ones to text and back."""
+"""Maximum length of a number: Python does not convert longer numbers to text and back."""
 _EXPECTED: Final = "text, a number, True, False, None, or a list or dict of these"
 _UNKNOWN: Final = object()
 
 
 class _Fault(Exception):
-    """A value that is not JSON, with its path, collected from the inside out."""
+    """A value that is not JSON. The path to the value is collected from the inside out."""
 
     def __init__(self, message: str, expected: str, fix: str | None = None, *, deep: bool = False) -> None:
         self.message = message
@@ -50,7 +57,7 @@ class _Fault(Exception):
         self.fix = fix
         self.deep = deep
         self.trail: list[tuple[object, int | str]] = []
-        """The containers around the value, innermost first, with the position in each."""
+        """The containers around the value, innermost first, each with the position of its item."""
 
     def at(self, container: object, step: int | str) -> _Fault:
         self.trail.append((container, step))
@@ -76,7 +83,7 @@ def normalise(value: object, name: str, code: str = "LC306") -> JsonValue:
 
     Args:
         value: The application's value.
-        name: The name of the argument, with which the path in an error begins.
+        name: The name of the argument. The path in an error begins with it.
         code: The code of the error.
 
     Raises:
@@ -97,7 +104,7 @@ def _normalise_value(value: Any, depth: int) -> JsonValue:
 
 
 def _normalise_dict(value: dict[Any, Any], depth: int, given: object = None) -> dict[str, JsonValue]:
-    """Normalise a dict; *given* is the original value if the dict is a copy."""
+    """Normalise a dict. If the dict is a copy, *given* is the original value."""
     _check_depth(depth)
     clean = value.copy()
     for name, item in clean.items():
@@ -116,7 +123,7 @@ def _normalise_dict(value: dict[Any, Any], depth: int, given: object = None) -> 
 
 
 def _normalise_names(value: dict[Any, Any], depth: int, given: object) -> dict[str, JsonValue]:
-    """Normalise a dict with a name of a subclass of str."""
+    """Normalise a dict in which a name is an instance of a subclass of str."""
     plain: dict[str, Any] = {}
     for name, item in value.items():
         if not isinstance(name, str):
@@ -150,7 +157,7 @@ def _normalise_other(value: Any, depth: int) -> JsonValue:
     _reject_foreign(value)
     try:
         plain = _to_plain(value)
-    except BaseException as error:  # code of the caller's class may raise anything
+    except BaseException as error:  # methods of the caller's class may raise any exception
         if is_interrupt(error):
             raise
         raise _Fault(f"cannot be read: {type(error).__name__} in {_type_name(value)}", _EXPECTED) from None
@@ -177,7 +184,7 @@ def _reject_foreign(value: object) -> None:
 
 
 def _to_plain(value: Any) -> Any:
-    """Return a structured value as a dict or list, and a scalar as a Python scalar; _UNKNOWN for anything else."""
+    """Return a structured value as a dict or list, a scalar as a Python scalar, and else _UNKNOWN."""
     for kind, convert in _CONVERTERS:
         if isinstance(value, kind):
             return convert(value)
@@ -188,15 +195,16 @@ def _to_plain(value: Any) -> Any:
 
         return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
     if getattr(value, "shape", None) == () and callable(getattr(type(value), "item", None)):
-        scalar = value.item()  # of numpy, torch, jax
+        scalar = value.item()  # scalars of numpy, torch and jax have it
         return scalar if type(scalar) in {bool, int, float, str} else _UNKNOWN
     return operator.index(value) if hasattr(type(value), "__index__") else _UNKNOWN
 
 
 def _dump_model(value: Any) -> Any:
-    """Return a pydantic model in its own JSON mode, without the fields that were never set and are None.
+    """Return a pydantic model in its own JSON mode, without fields that are None because they were never set.
 
-    The vendor's client returns answers as models with many fields that are None, and servers reject `"tool_calls": null`.
+    The vendor's client returns answers as models with many fields that are None, and servers reject
+    `"tool_calls": null`.
     """
     dumped = value.model_dump(mode="json", by_alias=True)
     if not isinstance(dumped, dict):  # a RootModel
@@ -221,7 +229,7 @@ def _dump_struct(value: msgspec.Struct) -> Any:
 
 
 def _dump_tool_call(call: ToolCall) -> dict[str, Any]:
-    """Return a call of `Reply.tool_calls` in the format of a message."""
+    """Return a `ToolCall` in the format of a message."""
     kind = "custom" if call.type == "custom" else "function"
     inner = {"name": call.name, ("input" if kind == "custom" else "arguments"): call.arguments}
     return {"id": call.id, "type": call.type, kind: inner}
@@ -243,7 +251,10 @@ def _check_float(value: float) -> float:
 
 
 def _reduce_decimal(value: Decimal) -> int | float | Decimal:
-    """Return the number as an int or float of the same value if there is one; else without trailing zeros."""
+    """Return the number as an int or float if one has exactly this value.
+
+    Otherwise return a Decimal without trailing zeros.
+    """
     nearest = float(value) if value.is_finite() else float("nan")
     if not isfinite(nearest):
         raise _Fault(f"must be a finite number, got {value!s:.40}", "a number that JSON can hold")
@@ -271,7 +282,7 @@ _READERS: Final[Mapping[type, Callable[[Any, int], JsonValue]]] = {
     type(None): _keep,
     Decimal: lambda value, _: _reduce_decimal(value),
 }
-"""By exact type, which matches nearly every value."""
+"""Exact type -> function. Nearly every value has one of these types."""
 
 _CONVERTERS: Final[Sequence[tuple[type, Callable[[Any], Any]]]] = (
     (str, str.__str__),
@@ -286,7 +297,7 @@ _CONVERTERS: Final[Sequence[tuple[type, Callable[[Any], Any]]]] = (
     (ToolCall, _dump_tool_call),
     (msgspec.Struct, _dump_struct),
 )
-"""By `isinstance`, in this order."""
+"""Functions for other types, found by `isinstance` in this order."""
 
 
 def _check_depth(depth: int) -> None:

@@ -1,8 +1,8 @@
 """Rate limits: requests and tokens a minute, and concurrent calls, for each provider or model.
 
 A call takes its request and its tokens from the token bucket of every rule that applies, all or nothing, and waits until
-they are available. Tokens that its reply did not use are refunded. Any window of w seconds sees at most `rate * w` and a
-burst: the amount of one second, or one request where that is more. The clock is monotonic. Each process counts for itself.
+they are available. Tokens that its reply did not use are refunded. In any window of w seconds, at most `rate * w` units
+plus a burst are taken. The burst is the amount of one second, but at least one request. The clock is monotonic. Each process counts only its own calls.
 """
 
 from __future__ import annotations
@@ -26,10 +26,14 @@ _FREE: Final = Permit(None, 0, granted=True, released=True)
 
 
 class Limits:
-    """The rate limits of one Core. Threads, tasks and event loops share them."""
+    """The rate limits of one Core, shared by threads, tasks and event loops."""
 
     def __init__(self, rules: Mapping[str, Limit], *, clock: Callable[[], float] = time.monotonic) -> None:
-        """Use *rules*, by "provider", "provider:model", and "" for a rule that applies to each provider separately."""
+        """Use *rules*.
+
+        The key of a rule is "provider", "provider:model", or "" for a rule that applies to each provider
+        separately.
+        """
         self._rules = rules
         self._clock = clock
         self._start()
@@ -41,11 +45,12 @@ class Limits:
         Args:
             provider: The provider's name, as in the rules.
             model: The model's name, as in the rules.
-            tokens: The maximum that the call can use; 0 if unknown.
+            tokens: The maximum number of tokens that the call can use; 0 if unknown.
             left: Returns the seconds that the caller can still wait.
 
         Raises:
-            RateLimited: The request could only be sent after the deadline; `retry_after` has the seconds. Nothing is taken.
+            RateLimited: The request could only be sent after the deadline; `retry_after` has the seconds.
+                Nothing is taken.
         """
         try:
             queue = self._queues[provider, model]
@@ -72,7 +77,8 @@ class Limits:
 
         Args:
             permit: The result of `acquire`.
-            tokens: Used tokens, input and output together; may exceed the reserved ones. None if unknown.
+            tokens: The tokens that were used, input and output together. May exceed the reserved tokens. None
+                if unknown.
         """
         queue = permit.queue
         if queue is None or permit.released:
@@ -89,7 +95,7 @@ class Limits:
             shared.drain()
 
     def learn(self, provider: str, model: str, seen: RateLimits) -> None:
-        """Slow down if a server reports less capacity than expected. The report applies to this model only."""
+        """Slow down the calls to this model if the server reports less capacity than expected."""
         queue = self._queues.get((provider, model))
         if queue is not None:
             queue.provider.post(partial(self._learn, queue, seen))
@@ -197,7 +203,7 @@ class Limits:
 
 
 def _combine(rules: list[Limit]) -> Limit:
-    """Return one rule that is as strict as all of *rules*."""
+    """Combine *rules* into one rule with the strictest value of each."""
     values_by_name = {
         key: [value for rule in rules if (value := getattr(rule, key)) is not None]
         for key in Limit.__struct_fields__

@@ -21,7 +21,10 @@ T = TypeVar("T")
 
 _lock = forks.lock()
 _driving = threading.Lock()
-"""Held by a caller that runs the loop itself. Not a lock of `forks`: a fork would wait for the whole call."""
+"""Held by a caller that runs the loop in its own thread.
+
+It is not a lock of `forks`, because a fork would wait for the whole call.
+"""
 _loop: asyncio.AbstractEventLoop | None = None
 _has_thread = False
 
@@ -29,10 +32,11 @@ _has_thread = False
 def run_in_loop(coroutine: Coroutine[Any, Any, T]) -> T:
     """Run *coroutine* in the background loop and wait for its result.
 
-    Inside a running loop it works too, and blocks that loop.
+    If this thread already runs a loop, that loop is blocked until then.
 
     Raises:
-        LLMCoreError: A thread is needed, because this one runs a loop, and none can be started; or Python is exiting.
+        LLMCoreError: A thread is needed, because this one runs a loop, and none can be started; or Python is
+            exiting.
     """
     if sys.is_finalizing():  # the loop's thread has stopped
         raise _make_thread_error(coroutine)
@@ -43,17 +47,17 @@ def run_in_loop(coroutine: Coroutine[Any, Any, T]) -> T:
         with _driving:
             if not _has_thread:
                 return _drive(_get_loop(), coroutine)
-        loop = _get_loop()  # it got its thread in the meantime
+        loop = _get_loop()  # the loop got its thread in the meantime
     future = asyncio.run_coroutine_threadsafe(coroutine, loop)
     try:
         return future.result()
     except BaseException:
-        future.cancel()  # Ctrl-C ends the call too, not only the wait
+        future.cancel()  # Ctrl-C must end the call as well as the wait
         raise
 
 
 def _find_running_loop() -> asyncio.AbstractEventLoop | None:
-    """Return the loop if it runs in its thread, which is started if possible; else None."""
+    """Return the loop if its thread runs or can be started now; otherwise None."""
     global _has_thread
     with _lock:
         if not _has_thread and _driving.acquire(blocking=False):  # otherwise a caller runs the loop
@@ -73,7 +77,7 @@ def _get_loop() -> asyncio.AbstractEventLoop:
 
 
 def _make_thread_error(coroutine: Coroutine[Any, Any, Any]) -> LLMCoreError:
-    coroutine.close()  # otherwise Python warns that it was never awaited
+    coroutine.close()  # close the coroutine: otherwise Python warns that it was never awaited
     return LLMCoreError(
         f"a blocking call of an asynchronous backend needs a thread: {NO_THREAD}",
         expected="the asynchronous method, inside an event loop",
@@ -81,7 +85,7 @@ def _make_thread_error(coroutine: Coroutine[Any, Any, Any]) -> LLMCoreError:
 
 
 def _drive(loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, Any, T]) -> T:
-    """Run *coroutine* in the loop, which has no thread, in this thread."""
+    """Run *coroutine* in the loop and in this thread, because the loop has no thread of its own."""
     task = loop.create_task(coroutine)
     try:
         return loop.run_until_complete(task)
@@ -92,7 +96,7 @@ def _drive(loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, Any, T]) -
 
 def _after_fork() -> None:
     global _loop, _driving, _has_thread
-    forks.leave_to_parent(_loop)  # its thread runs in the parent only
+    forks.leave_to_parent(_loop)  # the loop's thread runs only in the parent
     _loop, _driving, _has_thread = None, threading.Lock(), False
 
 

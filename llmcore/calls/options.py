@@ -1,4 +1,4 @@
-"""Read a provider's options, whichever structure its author chose."""
+"""Read a provider's options from any structure that the author may have chosen."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from llmcore.types import Secret
 __all__ = ["describe", "find_secrets", "make_identity", "options_to_dict", "scrub"]
 
 LONGEST: Final = 500
-"""Maximum number of characters of a foreign text that is shown."""
+"""Maximum number of characters that are shown of a foreign text."""
 
 
 def options_to_dict(options: Any) -> dict[str, Any]:
@@ -49,7 +49,10 @@ def find_secrets(options: Any) -> list[str]:
 
 
 def make_identity(options: Any) -> dict[str, Any]:
-    """Return every option, secrets as digests: the identity of a backend whose plugin does not define one."""
+    """Return every option, with secrets as digests.
+
+    This is the identity of a backend whose plugin does not define an identity.
+    """
     return {name: _to_identity_value(value) for name, value in options_to_dict(options).items()}
 
 

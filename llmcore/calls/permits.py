@@ -1,4 +1,7 @@
-"""Queue the calls that wait for a rate limit. The oldest call goes first and is woken when it may be sent; nothing polls."""
+"""Queue the calls that wait for a rate limit.
+
+The oldest call goes first. It is woken when it may be sent, so no call polls.
+"""
 
 from __future__ import annotations
 
@@ -27,11 +30,11 @@ _LONGEST_RESET_S: Final = 86_400.0
 """Upper bound for the reset time that a server reports."""
 
 _SOONER_S: Final = 1e-6
-"""A waiting call is not woken earlier for a gain of less than this."""
+"""If a waiting call could be sent earlier by less than this, it is not woken earlier."""
 
 
 class Capacity:
-    """Token buckets and concurrency slots of one set of rules."""
+    """The token buckets and concurrency slots that belong to one set of rules."""
 
     def __init__(self, limit: Limit) -> None:
         self.buckets: list[Bucket] = []
@@ -41,7 +44,7 @@ class Capacity:
                 self.buckets.append(Bucket(interval, max(_BURST_S, interval), of_tokens=of_tokens))
         self.slots = limit.concurrency
         self.busy = 0
-        """Slots in use."""
+        """The number of concurrency slots in use."""
 
     def is_full(self) -> bool:
         """Return whether all slots are in use."""
@@ -63,7 +66,7 @@ class Capacity:
         )
 
     def count_waiting(self, tokens: int, sign: int) -> None:
-        """Add a request to the waiting ones (*sign* 1), or remove it from them (-1)."""
+        """Add a request to the waiting requests (*sign* is 1), or remove it (*sign* is -1)."""
         for bucket in self.buckets:
             bucket.ahead += sign * (tokens if bucket.of_tokens else 1)
 
@@ -80,7 +83,9 @@ class ModelQueue:
         self.bounded = self.own.slots is not None or provider.shared.slots is not None
         """Whether the number of concurrent calls is limited."""
         self._seen: dict[bool, Bucket] = {}
-        """The buckets that the server's headers describe: its requests (False) and its tokens (True)."""
+        """The buckets that the server's headers describe: False -> the bucket of requests, True -> the bucket
+        of tokens.
+        """
 
     def is_full(self) -> bool:
         """Return whether no slot is free for another call."""
@@ -89,7 +94,7 @@ class ModelQueue:
     def learn(
         self, now: float, *, of_tokens: bool, limit: int | None, remaining: int, reset_s: float | None
     ) -> None:
-        """Record a server's report: *remaining* units now, and all of *limit* in *reset_s* seconds."""
+        """Record a server's report: *remaining* units now, and *limit* units in *reset_s* seconds."""
         most = max(limit or 0, remaining, 1)
         missing: float = most - remaining
         bucket = self._seen.get(of_tokens)
@@ -104,32 +109,35 @@ class ModelQueue:
             bucket.ahead = sum(permit.tokens if of_tokens else 1 for permit in self.waiting)
             self.own.buckets.append(bucket)
             self.buckets = (*self.own.buckets, *self.provider.shared.buckets)
-        # The server may not have counted the requests that were sent since.
+        # The report may not include the requests that were sent after it.
         missing = max(missing, (bucket.full_at - now) / bucket.interval)
         bucket.restate(interval, most * interval, now + missing * interval)
 
 
 class Permit(msgspec.Struct, eq=False):
-    """A call's permission to be sent, or its wait for it. Change it only while holding the provider's lock."""
+    """A call's permission to be sent, or its place in the queue.
+
+    Change a permit only while holding the provider's lock.
+    """
 
     queue: ModelQueue | None
-    """None where no rule applies."""
+    """The queue of the call's model; None if no rule applies."""
     tokens: int
-    """Tokens that are reserved."""
+    """The number of reserved tokens."""
     granted: bool = False
     released: bool = False
     taken: Sequence[tuple[Bucket, int]] = ()
-    """The buckets that it took units from, with their tickets."""
+    """The buckets from which the permit took units, each with the ticket."""
     number: int = 0
     counted: bool = False
-    """Whether it counts as waiting for the capacity that all models share."""
+    """Whether the permit is counted among those that wait for the capacity that all models share."""
     armed: float = 0.0
-    """When it checks again without being woken."""
+    """The time at which the waiting call checks again without being woken."""
     _news: bool = False
     _wake: Callable[[], object] | None = None
 
     def wait(self, seconds: float) -> Step:
-        """Return the step that waits until `wake` is called, or *seconds* have passed."""
+        """Return the step that waits until `wake` is called or *seconds* have passed."""
         return Step(self._block, self._sleep, seconds)
 
     def wake(self) -> bool:
@@ -177,15 +185,15 @@ class Permit(msgspec.Struct, eq=False):
 class ProviderQueue:
     """The capacity of one provider and the queues of its models. Threads, tasks and event loops share it.
 
-    `post` may be called from anywhere, even by the garbage collector while this thread holds the lock. A change that cannot
-    be made at once is made by the holder of the lock, which calls `drain` after it has released the lock.
+    Any code may call `post`, even the garbage collector while this thread holds the lock. If the lock is
+    held, the thread that holds it makes the change later: it calls `drain` after it has released the lock.
     """
 
     def __init__(self, name: str, limit: Limit) -> None:
         self.name = name
         self.shared = Capacity(limit)
         self.busy: dict[ModelQueue, None] = {}
-        """Queues with a waiting call."""
+        """The queues that contain a waiting call."""
         self._number = 0
         self.lock = threading.Lock()
         self.posted: deque[Callable[[], None]] = deque()
@@ -205,7 +213,7 @@ class ProviderQueue:
             self.unlock()
 
     def post(self, change: Callable[[], None]) -> None:
-        """Apply *change* now, or let the holder of the lock apply it. Never waits."""
+        """Apply *change* now, or let the thread that holds the lock apply it. Never waits."""
         self.posted.append(change)
         if self.lock.acquire(blocking=False):
             self.unlock()
@@ -218,7 +226,7 @@ class ProviderQueue:
             return False
         tokens = permit.tokens
         for bucket in queue.buckets:
-            # `bucket.ready` inlined: every call runs this.
+            # Every call runs this code, so `bucket.ready` is inlined here.
             cost = bucket.interval * tokens if bucket.of_tokens else bucket.interval
             if bucket.full_at > now and bucket.full_at + min(cost, bucket.burst_s) - bucket.burst_s > now:
                 return False
@@ -257,7 +265,7 @@ class ProviderQueue:
                 return
 
     def leave(self, permit: Permit, queue: ModelQueue, now: float) -> None:
-        """Undo *permit*, which its caller has abandoned."""
+        """Remove *permit*, whose caller no longer waits."""
         if not permit.released:
             self._forget(permit, queue)
             self.serve(now)
@@ -280,16 +288,16 @@ class ProviderQueue:
         self._count(permit, queue, -1)
 
     def recheck(self, permit: Permit, now: float) -> None:
-        """Serve the queues after *permit* woke; it then waits again, or is granted."""
+        """Serve the queues after the call of *permit* woke. The permit is then granted, or waits again."""
         permit.armed = NEVER
         self.serve(now)
         permit.reset()
 
     def _next(self, now: float) -> tuple[Permit | None, float]:
-        """Return the next permit to grant, and when.
+        """Return the next permit to grant, and the time to grant it.
 
-        A call that waits for its own model's rate lets younger calls to other models pass. A call that waits for the shared
-        rate lets no other pass: otherwise a large request would starve behind small ones.
+        A call that waits for its own model's rate lets younger calls to other models pass. A call that waits
+        for the shared rate lets no other call pass: otherwise small requests could delay a large one forever.
         """
         first, soonest = None, NEVER
         heads = [queue.waiting[0] for queue in self.busy]
@@ -330,6 +338,6 @@ def _set(woken: asyncio.Future[None]) -> None:
 def _wake_in(loop: asyncio.AbstractEventLoop, woken: asyncio.Future[None]) -> bool:
     try:
         loop.call_soon_threadsafe(_set, woken)
-    except RuntimeError:  # the loop is closed, and the call that waited in it has ended
+    except RuntimeError:  # the loop is closed, so the call that waited in this loop has ended
         return False
     return True

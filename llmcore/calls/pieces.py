@@ -13,7 +13,7 @@ __all__ = ["convert_pieces"]
 def convert_pieces(
     call: Generator[Any, Any, Any], convert: Callable[[Any], Iterable[Any]]
 ) -> Generator[Any, Any, Any]:
-    """Run *call*, emit what *convert* returns for each piece, and return the result of *call*."""
+    """Run *call*, replace each piece by the pieces that *convert* returns, and return the result of *call*."""
     value: Any = None
     failure: BaseException | None = None
     try:
@@ -33,4 +33,4 @@ def convert_pieces(
     except StopIteration as stop:
         return stop.value
     finally:
-        failure = None  # else the frame and the traceback would keep each other alive
+        failure = None  # break the cycle: the frame and the traceback would keep each other alive

@@ -1,8 +1,8 @@
 """Single-flight: concurrent calls with the same key share one execution, its pieces and its result.
 
 One owner runs the call: a task of the first caller's event loop, or the blocking caller that needs the next piece
-(`flight_owner.py`). Callers only wait, so the others lose nothing if one is cancelled or leaves. When the last one leaves,
-the call is cancelled and cleans up.
+(`flight_owner.py`). Callers only wait, so a caller that is cancelled or leaves does not disturb the others. When the last
+caller leaves, the call is cancelled and cleans up.
 """
 
 from __future__ import annotations
@@ -20,11 +20,14 @@ from llmcore.calls.steps import Step
 __all__ = ["READ_AHEAD", "FlightResult", "Flights"]
 
 READ_AHEAD: Final = 16
-"""Pieces of a backend's stream that may wait for a caller: fewer task switches, with bounded memory."""
+"""How many pieces of a backend's stream may wait for a caller.
+
+More pieces mean fewer task switches, but more memory.
+"""
 
 
 class FlightResult:
-    """The result of a flight, as one of its callers sees it."""
+    """The result of a flight for one of its callers."""
 
     __slots__ = ("led", "pieces", "value")
 
@@ -54,13 +57,13 @@ class Flights:
     ) -> Generator[Any, Any, FlightResult]:
         """Run a call once for all callers that ask for *key* at the same time.
 
-        After a failure, callers that have not received a piece retry once, together. A second failure is raised to all of
-        them. An answer that may be billed (`LLMCoreError.answered`) is not requested again.
+        After a failure, callers that have not received a piece retry once, together. A second failure is
+        raised to all of them. An answer that may be billed (`LLMCoreError.answered`) is not requested again.
 
         Args:
-            key: Equal for calls with equal results.
-            begin: Returns the generator that runs the call.
-            emit: Called before each emitted piece; None emits no pieces.
+            key: A key that is equal for calls with equal results.
+            begin: A function that returns the generator that runs the call.
+            emit: A function that is called before each emitted piece; with None, no pieces are emitted.
             left: Returns the seconds that the caller can still wait; None for no limit.
             ahead: The number of pieces that a task may produce before a caller asks for them.
 
@@ -71,7 +74,7 @@ class Flights:
         self._board(key, caller, ahead)
         try:
             return (yield from _wait(caller, begin, emit))
-        except GeneratorExit:  # no further step is allowed
+        except GeneratorExit:  # closing the generator: it must not yield another step
             if owner := self._leave(caller):
                 owner.cancel()
             raise
@@ -97,11 +100,12 @@ class Flights:
                 if flight is None or flight.is_over:
                     flight = self._flights[key] = Flight(key, self._flights, self._lock, ahead)
                 flight.add(caller)
-                if not flight.is_over:  # the garbage collector may have removed its last caller just now
+                # the garbage collector may just have removed the last caller of the flight
+                if not flight.is_over:
                     return
 
     def _leave(self, caller: Caller) -> Owner | None:
-        """Remove *caller*. If it was the last one, return the owner, which has to end the call."""
+        """Remove *caller*. If no caller remains, return the owner, which must end the call."""
         with self._lock:
             flight = caller.flight
             if caller not in flight.callers:
@@ -125,13 +129,14 @@ def _wait(
     """Emit the pieces as they arrive, and return the result."""
     while True:
         flight = caller.flight
-        is_over = flight.is_over  # read before the pieces: another thread may add the last one and end now
+        # read this before the pieces: another thread may add the last piece and end the call at any time
+        is_over = flight.is_over
         while (piece := flight.take_piece(caller)) is not END:
             if emit is not None:
                 emit()
                 yield piece
         if not is_over:
-            if not (yield advance(flight, begin, caller)):  # it would wait for its own thread
+            if not (yield advance(flight, begin, caller)):  # this caller would wait for its own thread
                 return FlightResult((yield from begin()), led=True, pieces=caller.seen)
         elif caller.flight is flight:
             value = flight.take_result(caller)

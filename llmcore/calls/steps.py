@@ -15,7 +15,10 @@ T = TypeVar("T")
 
 
 class Step:
-    """An operation that a call yields to its driver. The driver sends back the result or throws the exception."""
+    """An operation that a call yields to its driver.
+
+    The driver sends back the result or throws the exception.
+    """
 
     __slots__ = ("args", "awaiting", "blocking")
 
@@ -27,7 +30,7 @@ class Step:
     ) -> None:
         self.blocking = blocking
         self.awaiting = awaiting
-        """None if *blocking* never waits: then the async driver calls it too."""
+        """None if *blocking* never waits: then the async driver calls *blocking* too."""
         self.args = args
 
 
@@ -45,11 +48,11 @@ class Interrupted(BaseException):
 
 
 class Expired(TimeoutError):
-    """The time of the caller that waited for the step ran out. The step itself and its server did not fail."""
+    """The time of the caller that waited for the step ran out; the step and the server did not fail."""
 
 
 Act: TypeAlias = Generator[Step, Any, T]
-"""A call, or a part of one: yields steps and returns a T."""
+"""A call, or a part of a call: a generator that yields steps and returns a T."""
 
 
 def _nothing() -> None:
@@ -57,11 +60,11 @@ def _nothing() -> None:
 
 
 CHECKPOINT: Final = Step(_nothing, None)
-"""Does nothing and never waits. A call that was cancelled during the previous step ends here."""
+"""A step that does nothing and never waits. A call that was cancelled during the previous step ends here."""
 
 
 def sleep(seconds: float) -> Step:
-    """Return the step that waits."""
+    """Return the step that waits for *seconds*."""
     return Step(time.sleep, _asleep, seconds)
 
 

@@ -11,7 +11,10 @@ __all__ = ["check_model", "check_tags", "check_text", "check_user", "find_lone_s
 
 
 def find_lone_surrogate(value: str) -> int | None:
-    """Return the index of the first lone surrogate in *value*, which UTF-8 cannot encode; None if there is none."""
+    """Return the index of the first lone surrogate (UTF-8 cannot encode it) in *value*.
+
+    The result is None if *value* has no lone surrogate.
+    """
     if value.isascii():
         return None
     try:
@@ -38,7 +41,10 @@ def check_text(value: object, name: str) -> str:
 
 
 def check_model(model: object) -> str:
-    """Return `model=`, or raise `BadRequest`, also for an API key, which would be sent and stored in the ledger."""
+    """Return `model=`, or raise `BadRequest`.
+
+    An API key is refused too, because it would be sent and stored in the ledger.
+    """
     name = check_text(model, "model")
     if looks_like_key(name):
         raise BadRequest(

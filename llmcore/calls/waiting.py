@@ -1,4 +1,4 @@
-"""Wait for futures to the end, even if the waiting task is cancelled."""
+"""Wait until futures are done, even if the waiting task is cancelled."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ __all__ = ["wait_for_all"]
 
 
 async def wait_for_all(futures: Iterable[Any]) -> None:
-    """Wait until all of *futures* are done; raise a cancellation that arrives in the meantime afterwards."""
+    """Wait until all *futures* are done.
+
+    If the task is cancelled in the meantime, raise the cancellation afterwards.
+    """
     import asyncio
 
     waited = list(futures)
@@ -22,6 +25,6 @@ async def wait_for_all(futures: Iterable[Any]) -> None:
             pending = {future for future in pending if not future.done()}
     for future in waited:
         if not future.cancelled():
-            future.exception()  # otherwise asyncio logs an exception that was never retrieved
+            future.exception()  # read the exception: otherwise asyncio logs that it was never retrieved
     if cancelled:
         raise asyncio.CancelledError

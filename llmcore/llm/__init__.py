@@ -1,1 +1,1 @@
-"""The life of a chat: request, key, exchange, stream, fallback, client."""
+"""Everything for chats: requests, cache keys, streams, fallback, batches and the client."""

@@ -1,7 +1,7 @@
-"""The types that an answer is parsed into: their JSON schema, and their values from JSON.
+"""Types for `response_format=`: make the JSON schema of a type, and parse an answer into a value of the type.
 
-A type is a dataclass, a TypedDict, a msgspec structure or a pydantic model, or a list or a union of types. Servers accept only
-an object at the root of a schema, so that a list or a union is sent as the field `value` of an object.
+A type is a dataclass, a TypedDict, a msgspec structure or a pydantic model; or a list or a union of such types. Servers accept only
+an object at the root of a schema, so the schema of a list or a union is an object with the field `value`.
 """
 
 from __future__ import annotations
@@ -55,10 +55,10 @@ class AnswerType:
         return {**schema, "$defs": definitions}
 
     def parse(self, text: str) -> Any:
-        """Return the value in the JSON *text*; a list or a union may come without the object around it.
+        """Return the value in the JSON *text*; a list or a union may be without the object around it.
 
         Raises:
-            ValueError: The text is not JSON, or does not fit.
+            ValueError: The text is not JSON, or does not fit the type.
         """
         raw: bytes | msgspec.Raw = text.encode()
         if self._is_wrapped:
@@ -82,7 +82,7 @@ def _get_name(kind: Any) -> str:
 
 
 def _make_schema(kind: Any, definitions: dict[str, Any]) -> dict[str, Any]:
-    """Return the schema of *kind*; add the schemas that it refers to to *definitions*."""
+    """Return the schema of *kind*, and add the schemas that this schema refers to to *definitions*."""
     if get_origin(kind) is list:
         (item,) = get_args(kind)
         return {"type": "array", "items": _make_schema(item, definitions)}
@@ -110,7 +110,7 @@ def _parse(raw: bytes, kind: Any) -> Any:
 
 
 def _parse_union(raw: bytes, members: tuple[Any, ...]) -> Any:
-    """Return the value as the member that fits and leaves the fewest fields of *raw* out."""
+    """Parse *raw* as each member type that fits; return the value that omits the fewest fields of *raw*."""
     try:
         given = frozenset(msgspec.json.decode(raw, type=dict[str, msgspec.Raw]))
     except msgspec.ValidationError:  # not an object
@@ -132,7 +132,7 @@ def _get_fields(kind: Any) -> frozenset[str]:
     if hasattr(kind, "__struct_encode_fields__"):
         tag = kind.__struct_config__.tag_field
         return frozenset(kind.__struct_encode_fields__) | ({tag} if tag else set())
-    import dataclasses  # takes longer than a cached answer
+    import dataclasses  # this import takes longer than a cached answer
 
     if dataclasses.is_dataclass(kind):
         return frozenset(field.name for field in dataclasses.fields(kind))

@@ -13,7 +13,7 @@ __all__ = ["Assembly", "drop_empty", "split_reply"]
 
 
 class _Parts:
-    """The pieces of one choice."""
+    """The pieces of one choice so far."""
 
     __slots__ = ("_calls", "_logprobs", "_reasoning", "_refusals", "_texts", "finish_reason")
 
@@ -40,7 +40,7 @@ class _Parts:
             self._calls[piece.index] = _merge_calls(self._calls.get(piece.index), piece)
         if delta.logprobs is not None:
             _merge_logprobs(self._logprobs, delta.logprobs)
-        if delta.finish_reason:  # an empty one does not end the choice
+        if delta.finish_reason:  # an empty finish reason does not end the choice
             self.finish_reason = delta.finish_reason
 
     def build(self) -> Choice:
@@ -58,7 +58,7 @@ class Assembly:
     """Collects the deltas of one answer."""
 
     def __init__(self, choices: int = 1) -> None:
-        """Expect *choices* answers."""
+        """Prepare for an answer with *choices* choices."""
         self._expected = choices
         self._choices: dict[int, _Parts] = {}
         self._usage: Usage | None = None
@@ -120,12 +120,12 @@ class Assembly:
 
 
 def drop_empty(delta: Delta) -> tuple[Delta, ...]:
-    """Return *delta*, or nothing for an event of the upstream that adds nothing to the answer."""
+    """Return *delta* in a tuple, or an empty tuple if the backend's event adds nothing to the answer."""
     return (delta,) if delta.has_content else ()
 
 
 def split_reply(reply: Reply) -> Iterator[Delta]:
-    """Yield a complete answer as deltas: the content of each choice, then the end of the first."""
+    """Yield a complete answer as deltas: the content of each choice, then the end of the first choice."""
     first, *others = reply.choices
     yield from _split_choice(first, 0, reply.model)
     for index, choice in enumerate(others, 1):

@@ -2,8 +2,9 @@
 
     chat([{"role": "user", "content": [{"type": "text", "text": "What is this?"}, llmcore.image("cat.png")]}])
 
-Each part carries the content itself, so that a cached answer belongs to this content and not to a name. Only an image at a
-public address is passed on as the address, which the vendor loads; audio and files have no such form.
+Each part contains the content itself, so a cached answer belongs to this content and not to a file name. Only an image at a
+public address is sent as the address, from which the vendor loads it. The format has no addresses for audio
+and files.
 """
 
 from __future__ import annotations
@@ -25,22 +26,23 @@ Source = str | os.PathLike[str] | bytes
 
 _IMAGES: Final = ("image/png", "image/jpeg", "image/gif", "image/webp")
 _AUDIO: Final = {"audio/wav": "wav", "audio/mpeg": "mp3"}
-"""What servers take, by MIME type."""
+"""MIME type -> the format name that servers accept."""
 _MOST: Final = {"image": 20_000_000, "audio": 25_000_000, "file": 32_000_000}
-"""Bytes that the large vendors accept in one request."""
+"""The number of bytes that the large vendors accept in one request."""
 
 
 def image(source: Source, *, detail: str | None = None, max_bytes: int = _MOST["image"]) -> dict[str, Any]:
     """Return an image as a part of a message.
 
     Args:
-        source: A path, bytes, or an http(s) address. The vendor loads a public address; an address of this machine or of a
-            private network, which no vendor can reach, is loaded here.
+        source: A path, bytes, or an http(s) address. The vendor loads an image from a public address. A
+            vendor cannot reach an address on this machine or in a private network, so such an image is loaded
+            here.
         detail: "low", "high" or "auto", for vendors that scale images; None lets the vendor decide.
         max_bytes: The largest content.
 
     Raises:
-        BadRequest: It cannot be read, is empty or too large, or is not a PNG, JPEG, GIF or WebP.
+        BadRequest: *source* cannot be read, is empty or too large, or is not a PNG, JPEG, GIF or WebP.
     """
     if _is_address(source) and not _is_private(str(source)):
         named = name_type(urlsplit(str(source)).path)
@@ -60,11 +62,13 @@ def audio(
 
     Args:
         source: A path, bytes, or an http(s) address, which is loaded.
-        format: The name of the format for servers that take others than wav and mp3, such as "flac"; None detects it.
+        format: The name of the format, such as "flac", for servers that accept more than wav and mp3; None
+            detects the format.
         max_bytes: The largest content.
 
     Raises:
-        BadRequest: It cannot be read, is empty or too large, or is neither WAV nor MP3 and *format* is None.
+        BadRequest: *source* cannot be read, is empty or too large; or *format* is None, and *source* is
+            neither WAV nor MP3.
     """
     return _embed_audio(_load("audio", source, max_bytes), source, format)
 
@@ -74,17 +78,18 @@ def file(source: Source, *, name: str | None = None, max_bytes: int = _MOST["fil
 
     Args:
         source: A path, bytes, or an http(s) address, which is loaded.
-        name: The file name that the model sees; None uses that of the path or the address.
+        name: The file name that the model sees; None uses the file name in the path or the address.
         max_bytes: The largest content.
 
     Raises:
-        BadRequest: It cannot be read, is empty or too large, or is an image or audio, which have functions of their own.
+        BadRequest: *source* cannot be read, is empty or too large, or is an image or audio, for which `image`
+            and `audio` exist.
     """
     return _embed_file(_load("file", source, max_bytes), source, name)
 
 
 def attach(source: Source) -> dict[str, Any]:
-    """Return the part for *source*, whatever it is: an image, audio or another file.
+    """Return the part for *source*, which may be an image, audio or another file.
 
     Raises:
         BadRequest: As `image`, `audio` and `file`.
@@ -134,10 +139,10 @@ def _embed_file(content: bytes, source: object, name: str | None) -> dict[str, A
 
 
 def _load(what: str, source: object, max_bytes: int) -> bytes:
-    """Return the content of *source*, which has at most *max_bytes*.
+    """Return the content of *source*.
 
     Raises:
-        BadRequest: It cannot be read, is empty, or is too large.
+        BadRequest: *source* cannot be read, is empty, or is larger than *max_bytes*.
     """
     if isinstance(source, bytes | bytearray | memoryview):
         content = bytes(source)
@@ -174,7 +179,7 @@ def _read(what: str, path: Path, max_bytes: int) -> bytes:
     try:
         with path.open("rb") as opened:
             return opened.read(max_bytes + 1)
-    except (OSError, ValueError) as error:  # ValueError: a null byte in the name
+    except (OSError, ValueError) as error:  # ValueError: the name contains a null byte
         reason = getattr(error, "strerror", None) or type(error).__name__
     from difflib import get_close_matches
 
@@ -220,7 +225,7 @@ def _is_address(source: object) -> bool:
 
 
 def _is_private(url: str) -> bool:
-    """Return whether *url* names this machine or a private network, by its text alone."""
+    """Return whether the text of *url* names this machine or a private network. Nothing is looked up."""
     from ipaddress import ip_address
 
     host = urlsplit(url).hostname or ""
@@ -254,7 +259,10 @@ def _get_name(source: object) -> str | None:
 
 
 def _show(source: object) -> str:
-    """Return *source* for an error: an address without its query and password, which may be secrets; never content."""
+    """Return *source* as an error shows it.
+
+    The query and the password of an address are removed, because they may be secrets. Content is never shown.
+    """
     if isinstance(source, bytes | bytearray | memoryview):
         return "bytes"
     if _is_address(source):
@@ -268,7 +276,10 @@ def _quote(source: object) -> str:
 
 
 def _count(content: bytes, most: int) -> str:
-    """Return the size; reading ends one byte after the bound."""
+    """Return the size as a text.
+
+    Content of more than *most* bytes was read only up to one byte more than that.
+    """
     return "more" if len(content) == most + 1 else f"{len(content):,}"
 
 

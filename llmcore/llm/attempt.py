@@ -21,7 +21,10 @@ __all__ = ["attempt"]
 
 
 def attempt(call: ChatCall, services: Services) -> Generator[Any, Any, Answer]:
-    """Send the request once. Emit the deltas of a streaming call as they arrive, except those from the end on."""
+    """Send the request once.
+
+    Emit the deltas of a streaming call as they arrive. The last delta, and all that follow it, are held back.
+    """
     left = get_time_left(call, sent=False)
     call.first_at = None
     request = msgspec.structs.replace(call.request, timeout_s=left, idle_s=services.policy.idle_s)
@@ -37,7 +40,7 @@ def attempt(call: ChatCall, services: Services) -> Generator[Any, Any, Answer]:
 
 def _stream(call: ChatCall, request: ChatRequest) -> Generator[Any, Any, Answer]:
     assembly = Assembly(get_answer_count(call.request.parameters))
-    opening: list[Delta] = []  # events before the first content: another attempt would repeat them
+    opening: list[Delta] = []  # hold back events before the first content: another attempt would repeat them
     held: list[Delta] = []
 
     def take(delta: Any) -> Sequence[Delta]:

@@ -1,4 +1,4 @@
-"""Which replies may be cached: those that are complete and have content. A refusal is never cached."""
+"""Decide which replies may be cached: complete replies with content. Refusals are never cached."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from llmcore.types import Choice, Reply
 __all__ = ["is_cacheable"]
 
 _COMPLETE: Final = frozenset({"stop", "tool_calls", "function_call"})
-"""Finish reasons of a complete answer. Answers that were cut, filtered or abandoned are not cached."""
+"""Finish reasons of a complete answer. Answers that were cut off, filtered or abandoned are not cached."""
 
 _MEDIA: Final = ("audio", "images", "image")
 """Fields of a message for content other than text."""
@@ -63,7 +63,7 @@ def _is_complete(choice: Any) -> bool:
 
 
 def _is_complete_choice(choice: Choice) -> bool:
-    """Return the same for a choice of a provider that does not return a document."""
+    """Return whether *choice* is complete, for a provider that does not return a document."""
     if choice.refusal or normalize_finish_reason(choice.finish_reason) not in _COMPLETE:
         return False
     return bool(choice.tool_calls) or _has_text(choice.text)
@@ -76,7 +76,7 @@ def _has_text(content: Any) -> bool:
 
 
 def _has_media(message: Mapping[str, Any]) -> bool:
-    """Return whether a message has audio or an image, in a field or as a part of its content."""
+    """Return whether a message contains audio or an image, in a field of its own or as a part of the content."""
     content = message.get("content")
     parts = content if isinstance(content, list) else ()
     kinds = [part.get("type") for part in parts if isinstance(part, Mapping)]

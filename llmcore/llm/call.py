@@ -19,13 +19,13 @@ class ChatCall(Call, kw_only=True):
     answer_type: Any = None
     """The type that the answer is parsed into; None for text."""
     model_path: tuple[str, ...] | None = None
-    """The setting that names the model; None if the caller named it."""
+    """The setting that names the model; None if the caller named the model."""
     timeout_s: float | None = None
     """The caller's timeout in seconds; None if [retry] decides."""
     methods: tuple[str, str] = ("chat", "stream")
-    """The public methods, plain and streaming, for fixes in errors."""
+    """The names of the public methods, plain and streaming. Fixes in errors use them."""
     events_api: str = "chat"
-    """The API in whose format the caller of `send_stream` gets the events."""
+    """The format of the events that the caller of `send_stream` receives."""
     is_settled: bool = False
     """Whether the answer was recorded and reported to the observers."""
 
@@ -45,7 +45,7 @@ def get_facts(call: ChatCall) -> CallFacts:
 
 
 def make_start(call: ChatCall) -> CallStart:
-    """Return the event of the start of *call* for the observers."""
+    """Return the start event of *call* for the observers."""
     return CallStart(
         kind="llm",
         provider=call.backend.name,
@@ -61,7 +61,7 @@ def make_start(call: ChatCall) -> CallStart:
 def make_event(
     call: ChatCall, reply: Reply | None, error: BaseException | None, latency_s: float
 ) -> CallEvent:
-    """Return the event of *call* for the observers."""
+    """Return the end event of *call* for the observers."""
     return CallEvent(
         kind="llm",
         provider=call.backend.name,

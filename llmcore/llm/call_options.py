@@ -65,7 +65,7 @@ def take_call_options(
     """Remove the arguments from *options*, check them and return them.
 
     Raises:
-        BadRequest: One of them is not valid.
+        BadRequest: An argument is not valid.
     """
     take = options.pop
     cache = check_cache_use(take("cache", True))  # noqa: FBT003 - as `dict.pop` has it

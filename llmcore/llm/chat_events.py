@@ -26,7 +26,7 @@ class ChatWriter:
     def __init__(self) -> None:
         self._frame: dict[str, Any] = {}
         self._begun: set[int] = set()
-        """The choices that have begun: the first event of each names the role."""
+        """The choices that have begun. The first event of each choice must name the role."""
 
     def write(self, delta: Delta) -> Iterator[WireEvent]:
         """Yield the events of *delta*."""
@@ -43,7 +43,7 @@ class ChatWriter:
             yield WireEvent(data=_encode({**frame, "choices": [], "usage": write_usage(delta.usage)}))
 
     def end(self) -> Iterator[WireEvent]:
-        """Yield what remains after the last delta."""
+        """Yield the events that follow the last delta."""
         if self._frame:
             yield _DONE
 
@@ -103,7 +103,7 @@ def _make_choice(
 
 
 def _make_fields(message: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a message as one delta, whose calls are numbered."""
+    """Return a message as one delta with numbered tool calls."""
     calls = message.get("tool_calls")
     if not isinstance(calls, list):
         return dict(message)

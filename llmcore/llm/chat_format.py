@@ -1,4 +1,4 @@
-"""Write our replies and deltas in the format of Chat Completions: for providers that return no document of their own."""
+"""Write our replies and deltas in the format of Chat Completions: for providers that return no document in this format."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _TIERS: Final = {"standard": "default"}
 
 
 def find_document(reply: Reply) -> dict[str, Any]:
-    """Return the provider's document if it has the format of Chat Completions; else one made from *reply*."""
+    """Return the provider's document in the format of Chat Completions, or make one from *reply*."""
     try:
         document = reply.raw
     except ValueError:  # msgspec's errors are ValueErrors
@@ -40,7 +40,7 @@ def make_document(reply: Reply) -> dict[str, Any]:
 
 
 def write_tier(tier: str | None) -> dict[str, str]:
-    """Return the field `service_tier` by OpenAI's name for *tier*; nothing if it is unknown."""
+    """Return the field `service_tier` with OpenAI's name for *tier*; an empty dict if *tier* is unknown."""
     return {} if not tier else {"service_tier": _TIERS.get(tier, tier)}
 
 
@@ -99,7 +99,7 @@ def _write_calls(calls: Sequence[ToolCall]) -> list[dict[str, Any]]:
 
 
 def _write_call(call: ToolCall, *, partial: bool = False) -> dict[str, Any]:
-    """Return a call, or a piece of one: it names the call only once."""
+    """Return a tool call, or a piece of a tool call. Only the first piece names the call."""
     custom = call.type == "custom"
     inner = {"name": call.name, "input" if custom else "arguments": call.arguments}
     if partial and not call.name:

@@ -65,25 +65,30 @@ class LLMClient(TextAnswers, EmbeddingMethods, BatchMethods, CountMethods, Proce
 
         Args:
             prompt: A text, or a list of messages in the format of Chat Completions.
-            response_format: A dataclass, TypedDict, msgspec or pydantic model that the answer is parsed into
-                (`Reply.parsed`), a list or a union of them, or a JSON schema.
-            options: Parameters of the model that the provider declares (`temperature`, `max_tokens`, `tools`, ...), and:
+            response_format: The type into which the answer is parsed (`Reply.parsed`): a dataclass,
+                TypedDict, msgspec structure or pydantic model, or a list or union of these. Or a JSON schema.
+            options: Parameters of the model that the provider declares (`temperature`, `max_tokens`, `tools`,
+                ...), and:
 
-                messages: A conversation; the text is appended to it.
+                messages: A conversation, to which the text is appended.
                 system: Instructions, placed first.
                 model: A model, `provider:model`, or a name of `[models]`; None uses the configured one.
                 cache: True, False, or "refresh" to request the answer again and cache it.
-                user: Recorded in the ledger; neither sent nor in the cache key.
+                user: Recorded in the ledger; not sent, and not a part of the cache key.
                 tags: Recorded in the ledger, like *user*.
                 timeout: Seconds, or "30s"; replaces the configured deadline.
                 cache_ttl: How long this answer is cached: seconds, or "1h"; None uses the configured TTL.
-                cache_namespace: Separates answers from those of other namespaces; None uses the configured one.
-                cache_refresh: Between 0 and 1: after this part of its TTL, a cached answer is still returned while it is
-                    requested again in the background (stale-while-revalidate); None uses the configured part.
-                repair: How often to ask again if the answer does not fit *response_format*; the model reads its answer and
-                    what is wrong with it. Each request is booked by itself.
-                extra_body: Parameters that only some servers know, sent as part of the body: `{"top_k": 5}`. It overrides
-                    a parameter of the same name, which overrides the table `extra_body` of the provider.
+                cache_namespace: Answers are shared only within a namespace; None uses the configured namespace.
+                cache_refresh: A fraction between 0 and 1. After this fraction of the TTL, a cached answer is still
+                    returned, and a new answer is requested in the background (stale-while-revalidate). None
+                    uses the configured fraction.
+                repair: How often to ask again if the answer does not fit *response_format*; the model
+                receives its answer
+                    and the faults in it. Each request is booked separately.
+                extra_body: Parameters that only some servers know, sent as part of the body: `{"top_k": 5}`.
+                These
+                    override parameters of the same name, and those override the table `extra_body` of the
+                    provider.
 
         Raises:
             BadRequest: The prompt or a parameter is not valid; nothing was sent.
@@ -109,7 +114,10 @@ class LLMClient(TextAnswers, EmbeddingMethods, BatchMethods, CountMethods, Proce
     def stream(
         self, prompt: Prompt = None, *, response_format: Any = None, **options: Unpack[ChatOptions]
     ) -> Generator[Delta, None, None]:
-        """Yield the answer as it arrives; the last piece has `finish_reason` and `usage`. Otherwise as `chat`."""
+        """Yield the answer as it arrives; the last piece has `finish_reason` and `usage`.
+
+        Otherwise as `chat`.
+        """
         with PUBLIC_CALL:
             return iterate(self._stream(prompt, response_format, options))
 
@@ -125,19 +133,21 @@ class LLMClient(TextAnswers, EmbeddingMethods, BatchMethods, CountMethods, Proce
     ) -> Reply[Any]:
         """Return the answer to a request body in a vendor's format; `Reply.raw` is the answer in the same format.
 
-        Cache, budgets, limits, retries and fallback are those of an equal `chat`, and so is the entry in the cache.
+        Cache, budgets, limits, retries and fallback work as in `chat`. An equal `chat` has the same cache entry.
 
         Args:
-            body: A request body of *api*. All its fields are sent, also those that the provider does not declare; `stream`
-                is ignored. `model` is a model, `provider:model` or a name of `[models]`; without one, the configured
-                model answers. `user` is sent, and not recorded in the ledger.
-            api: The format of *body*: "chat", "responses", "messages" or "embeddings". If the model's provider does not
-                speak it, the request and the answer are translated.
-            options: As in `chat`: `model` (overrides that of *body*), `cache`, `user`, `tags`, `timeout`, `cache_ttl`,
-                `cache_namespace`, `cache_refresh`.
+            body: A request body of *api*. All fields are sent, even parameters that the provider does not
+                declare; only `stream` is ignored. `model` is a model, `provider:model` or a name of
+                `[models]`; without this field, the configured model answers. `user` is sent, and not recorded
+                in the ledger.
+            api: The format of *body*: "chat", "responses", "messages" or "embeddings". If the model's
+                provider does not accept this format, the request and the answer are translated.
+            options: As in `chat`: `model` (overrides the field in *body*), `cache`, `user`, `tags`,
+                `timeout`, `cache_ttl`, `cache_namespace`, `cache_refresh`.
 
         Raises:
-            BadRequest: The body or an argument is not valid, or a field cannot be translated; nothing was sent.
+            BadRequest: The body or an argument is not valid, or a field cannot be translated; nothing was
+                sent.
             ProviderError: As in `chat`.
             ConfigError: As in `chat`.
         """
@@ -156,9 +166,10 @@ class LLMClient(TextAnswers, EmbeddingMethods, BatchMethods, CountMethods, Proce
     def send_stream(
         self, body: Mapping[str, Any], *, api: Api = "chat", **options: Unpack[SendOptions]
     ) -> Generator[WireEvent, None, None]:
-        """Yield the events of the answer in the format of *api*, as the backend sends them. Otherwise as `send`.
+        """Yield the events of the answer in the format of *api*, as the backend sends them.
 
-        A replay from the cache, and the stream of a provider without events of *api*, are written in the same format.
+        Otherwise as `send`. Answers from the cache, and streams of providers that use another format, are
+        converted to this format.
         """
         with PUBLIC_CALL:
             return iterate(self._send_stream(body, api, options))
@@ -173,12 +184,14 @@ class LLMClient(TextAnswers, EmbeddingMethods, BatchMethods, CountMethods, Proce
     def price(
         self, usage: Usage, *, model: str | None = None, service_tier: str | None = None
     ) -> Decimal | None:
-        """Return the price of *usage* in USD, by `[prices]` first; None if it is unknown.
+        """Return the price of *usage* in USD; None if unknown.
+
+        `[prices]` takes precedence over the provider's prices.
 
         Args:
             usage: The tokens to price.
             model: As in `chat`; the first of several.
-            service_tier: The provider's name of the tier; None uses its options.
+            service_tier: The provider's name of the tier; None uses the tier in the provider's options.
         """
         with PUBLIC_CALL:
             target = self._models.find_targets(model)[0]
@@ -188,7 +201,10 @@ class LLMClient(TextAnswers, EmbeddingMethods, BatchMethods, CountMethods, Proce
             return get_provider_cost(target.backend.offline, target.model, usage, service_tier)
 
     def resolve(self, model: str | None = None) -> list[str]:
-        """Return the models that *model* stands for, as `provider:model`, in fallback order. Nothing is sent."""
+        """Return the models that *model* stands for, as `provider:model`, in fallback order.
+
+        Nothing is sent.
+        """
         with PUBLIC_CALL:
             return [f"{target.backend.name}:{target.model}" for target in self._models.find_targets(model)]
 
@@ -203,7 +219,9 @@ class LLMClient(TextAnswers, EmbeddingMethods, BatchMethods, CountMethods, Proce
             return await arun(self._list_models(provider))
 
     def context_length(self, model: str | None = None) -> int | None:
-        """Return the tokens that fit into the context of *model*, prompt and answer together; None if its server does not tell.
+        """Return how many tokens fit into the context of *model*, prompt and answer together.
+
+        The result is None if the server does not report it.
 
         Raises:
             PluginError: The provider cannot ask its server.
@@ -219,7 +237,7 @@ class LLMClient(TextAnswers, EmbeddingMethods, BatchMethods, CountMethods, Proce
     # -- shared by sync and async
 
     def _chat(self, prompt: Prompt, response_format: Any, options: ChatOptions) -> Reply | Act[Reply]:
-        """Return the answer if the memory tier has it; else the call that gets it."""
+        """Return the answer if the memory tier has it; otherwise the call that requests it."""
         calls, kind, repairs = self._prepare(prompt, response_format, options, streaming=False)
         reply = peek(calls[0], self._services)
         if kind is None:
@@ -287,7 +305,7 @@ class LLMClient(TextAnswers, EmbeddingMethods, BatchMethods, CountMethods, Proce
     def _prepare(
         self, prompt: Prompt, response_format: Any, options: ChatOptions, *, streaming: bool
     ) -> tuple[list[ChatCall], Any, int]:
-        """Check and normalise the arguments; return one call for each model to try, the type of the answer, and `repair`."""
+        """Check the arguments; return the call of each model, the answer's type, and `repair`."""
         given = cast("dict[str, Any]", options)
         take = given.pop
         messages = build_messages(prompt, take("messages", None), take("system", None))
@@ -339,7 +357,7 @@ def _parameters(
     extra_body: Mapping[str, Any] | None,
     targets: Sequence[Target],
 ) -> tuple[dict[str, Any], dict[str, Any] | None, Any]:
-    """Return the parameters and the extra body as plain JSON values, and the type that the answer is parsed into.
+    """Return the parameters and the extra body as plain JSON values, and the type of the answer.
 
     Raises:
         BadRequest: One of *targets* does not declare a parameter, or a value is not valid.

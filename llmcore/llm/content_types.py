@@ -61,11 +61,17 @@ _BRANDS: Final = {b"heic": "heic", b"heix": "heic", b"mif1": "heic", b"M4A ": "m
 """Brands of the ISO container, at byte 8."""
 _MPEG_MASK: Final = 0b1110_0110
 _MPEG_LAYER_3: Final = 0b1110_0010
-"""Eleven bits of sync, and the layer: UTF-16 and AAC begin with the same sync and another layer."""
+"""The eleven sync bits and the layer.
+
+UTF-16 and AAC begin with the same sync bits, but with another layer.
+"""
 
 
 def detect_type(content: bytes) -> ContentType | None:
-    """Return the type of *content* by its first bytes; None for text and for types that have no signature here."""
+    """Return the type of *content* by its first bytes.
+
+    The result is None for text and for types whose signature is not known here.
+    """
     if content[:4] == b"RIFF" and content[8:12] in (b"WAVE", b"WEBP"):
         return _TYPES["wav" if content[8:12] == b"WAVE" else "webp"]
     if content[4:8] == b"ftyp":
@@ -75,13 +81,13 @@ def detect_type(content: bytes) -> ContentType | None:
         if content.startswith(start):
             is_text = name == "bmp" and content[6:10] != bytes(
                 4
-            )  # two letters are no signature: four bytes are reserved
+            )  # two letters are too short for a signature, so check the four reserved bytes too
             return None if is_text else _TYPES[name]
     is_mpeg = content[:1] == b"\xff" and len(content) > 1 and content[1] & _MPEG_MASK == _MPEG_LAYER_3
     return _TYPES["mp3"] if is_mpeg else None
 
 
 def name_type(name: str) -> ContentType | None:
-    """Return the type that the suffix of *name* stands for; None if it is not known."""
+    """Return the type that the suffix of *name* stands for; None for an unknown suffix."""
     suffix = name.rpartition(".")[2].lower()
     return _TYPES.get(_SAME_AS.get(suffix, suffix))

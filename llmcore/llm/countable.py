@@ -16,16 +16,16 @@ class Countable(NamedTuple):
     """Content whose tokens can be counted."""
 
     text: str | None
-    """Counted alone, without a message around it."""
+    """A text that is counted alone, without a message around it."""
     messages: Sequence[Message] | None
     parameters: dict[str, Any]
     model: str | None
     chat: bool
-    """Whether it is a request of Chat Completions, for which the counting rules are known."""
+    """Whether the content is a request of Chat Completions. The counting rules are known only for these."""
 
 
 def find_body(content: Any, given: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Return *content* with the *given* parameters if it is a recorded request body; else None."""
+    """Return *content* with the *given* parameters if it is a recorded request body; otherwise None."""
     if (
         isinstance(content, Mapping)
         and "role" not in content
@@ -39,7 +39,7 @@ def make_countable(content: Any, given: Mapping[str, Any]) -> Countable:
     """Return *content* and the *given* parameters as a `Countable`.
 
     Raises:
-        BadRequest: It is not a text, a list of messages or a request body.
+        BadRequest: *content* is not a text, a list of messages or a request body.
     """
     if isinstance(content, str) and not given:
         return Countable(content, None, {}, None, chat=True)

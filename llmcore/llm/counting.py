@@ -33,14 +33,15 @@ class CountMethods:
         on_server: bool = False,
         **given: Any,
     ) -> TokenCount:
-        """Count tokens as the server would.
+        """Count tokens as the server would count them.
 
         Args:
             content: A text (its tokens alone, without a message around it), messages, or a request body.
             model: As in `chat`; the first of several.
-            api: The format of a request body. For another format than that of the provider, the body is translated.
-            on_server: Ask the server, which costs nothing and is exact, if the provider can; else count here. A text is
-                then counted as a message. Without it, nothing is sent.
+            api: The format of a request body. If the provider uses another format, the body is translated.
+            on_server: True asks the server if the provider can do this: the count is exact and costs nothing,
+                and a text is counted as a message. Otherwise, and with False, the tokens are counted here and
+                nothing is sent.
             given: Parameters that add tokens, such as `tools`.
 
         Raises:
@@ -67,7 +68,7 @@ class CountMethods:
     def _count(
         self, content: Any, model: str | None, api: Api, given: dict[str, Any], *, on_server: bool
     ) -> Act[TokenCount]:
-        check_api(api, streaming=True)  # embeddings are not counted
+        check_api(api, streaming=True)  # requests for embeddings cannot be counted
         extra_body = given.pop(EXTRA_BODY, None)
         if given.get("response_format") is not None:
             from llmcore.llm.structured import make_wire_format  # lazy: a chat does not need it
@@ -87,7 +88,7 @@ class CountMethods:
     def _make_request(
         self, content: Any, model: str | None, api: Api, parameters: Mapping[str, Any]
     ) -> tuple[Target, ChatRequest]:
-        """Return the first model, and the request whose tokens are counted."""
+        """Return the first model and the request to count."""
         if api != "chat":
             wire = read_body(
                 {**content, **parameters} if isinstance(content, Mapping) else content,

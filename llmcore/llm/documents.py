@@ -1,4 +1,4 @@
-"""The document of an answer in the format that the caller asked for."""
+"""Write the document of an answer in the format that the caller asked for."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ _decode_shape: Final = msgspec.json.Decoder(_Shape).decode
 
 
 def recognise(body: bytes) -> str | None:
-    """Return the API in whose format the document *body* is; None if it is in none."""
+    """Return the API whose format the document *body* has; None if no API matches."""
     if not body:
         return None
     try:
@@ -57,7 +57,7 @@ def recognise(body: bytes) -> str | None:
 def complete_document(reply: Reply, api: str) -> Reply:
     """Return *reply* with a document in the format of *api*.
 
-    A provider may have none, or may have carried out the request in another API.
+    A provider may return no document, or a document of another API.
     """
     if api not in _MAKERS or recognise(reply.body) == api:
         return reply
@@ -70,7 +70,7 @@ def make_id(prefix: str) -> str:
 
 
 def merge_ends(before: Delta | None, delta: Delta) -> Delta:
-    """Return what ends an answer in *before* and *delta*, without content: the usage may come after the finish reason."""
+    """Combine *before* and *delta* into one delta that ends the answer and has no content: the usage may arrive after the finish reason."""
     names = ("finish_reason", "usage", "model", "service_tier", "request_id", "body", "limits")
     return Delta(**{name: getattr(delta, name) or getattr(before or delta, name) for name in names})
 
@@ -117,7 +117,7 @@ def read_arguments(call: ToolCall) -> Any:
 
 
 def write_message_usage(usage: Usage) -> dict[str, Any]:
-    """Return *usage* as that of the Messages API, whose `input_tokens` are those outside of the vendor's cache."""
+    """Return *usage* in the format of the Messages API, whose `input_tokens` do not include tokens from the vendor's cache."""
     return {
         "input_tokens": max(0, usage.input_tokens - usage.cached_tokens - usage.cache_write_tokens),
         "cache_read_input_tokens": usage.cached_tokens,
@@ -179,7 +179,7 @@ def _write_parts(choice: Choice) -> list[dict[str, Any]]:
 def write_response(
     response_id: str, reply: Reply | None, output: list[dict[str, Any]], model: str = ""
 ) -> dict[str, Any]:
-    """Return a response with the items *output*; without *reply* one that is in progress."""
+    """Return a response with the items *output*; without *reply*, the response is in progress."""
     reason = None if reply is None else _INCOMPLETE.get(normalize_finish_reason(reply.finish_reason) or "")
     status = "completed" if reason is None else "incomplete"
     return {
@@ -205,7 +205,7 @@ def write_response(
 
 
 def write_response_usage(usage: Usage) -> dict[str, Any]:
-    """Return *usage* as that of the Responses API."""
+    """Return *usage* in the format of the Responses API."""
     return {
         "input_tokens": usage.input_tokens,
         "input_tokens_details": {

@@ -27,7 +27,10 @@ NOT_IN_KEY: Final = frozenset(
         "service_tier", "store", "stream", "stream_options", "timeout", "user",
     }
 )  # fmt: skip
-"""Parameters that change price, speed or bookkeeping, but not the answer. The reply records the served tier."""
+"""Parameters that change price, speed or bookkeeping, but not the answer.
+
+The reply records the served tier.
+"""
 
 STATEFUL: Final = frozenset({"background", "container", "conversation", "previous_response_id"})
 """Parameters that refer to state on the server: such a request is never answered from the cache."""

@@ -1,7 +1,7 @@
-"""The pipeline of every request: a list of layers, each a generator that never waits itself.
+"""The pipeline of every request: a list of layers. Each layer is a generator that never waits itself.
 
-A layer does its part and calls the next one. It yields each operation that waits as a `Step`, and passes on the pieces of a
-streamed answer. So the logic is written once for sync and async, and for every kind of request.
+A layer does its part and calls the next one. The layer yields each waiting operation as a `Step`, and passes on the pieces
+of a streamed answer. The same code therefore works for sync and async, and for every kind of request.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ def carry_out(call: Call, services: Services, *, after: Layer | None = None) -> 
 
     Args:
         call: The request.
-        services: The services of its Core.
-        after: Start with the layer after this one; None starts with the first.
+        services: The services of the call's Core.
+        after: Start with the layer after *after*; with None, start with the first layer.
     """
     if after is None:  # a hit ends in the first layer, and needs no other
         return look_up(call, services, lambda: carry_out(call, services, after=look_up))

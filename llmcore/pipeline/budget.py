@@ -1,7 +1,7 @@
 """Budgets: reserve the maximum cost of a request, and settle the real cost.
 
 Every request that may cost something passes this layer and is booked in the ledger, however it ends. A request that was
-never sent costs nothing and leaves no row, unless it failed because its backend could not be reached.
+never sent costs nothing and gets no row in the ledger, except if the backend could not be reached.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ __all__ = ["budget", "check_budget", "is_request"]
 
 _NOTHING: Final = Decimal(0)
 _REFUSED: Final = 400
-"""Answers with this status or above are not billed."""
+"""Answers with this HTTP status or a higher one are not billed."""
 _OURS: Final = (BudgetError, ConfigError, PluginError)
 """Errors that this process raises before it calls a backend."""
 
@@ -58,7 +58,7 @@ def budget(call: Call, services: Services, proceed: Proceed) -> Generator[Any, A
     call.charge, call.quote, call.sending = charge, quote, reservation.sending
     try:
         answer: Answer = yield from proceed()
-    except GeneratorExit:  # no further step is allowed
+    except GeneratorExit:  # closing the generator: it must not yield another step
         outcome = _make_failed_outcome(reservation, quote, services, None)
         spending.settle_now(reservation, _with_times(outcome, call, started))
         raise
@@ -72,7 +72,7 @@ def budget(call: Call, services: Services, proceed: Proceed) -> Generator[Any, A
 
 
 def check_budget(charge: Charge, quote: Quote, services: Services) -> Act[None]:
-    """Check the budgets for a call that will be sent as several requests.
+    """Check the budgets before a call that sends several requests.
 
     Raises:
         BudgetError: The call would exceed a budget, even if all calls in progress cost nothing.
@@ -81,9 +81,9 @@ def check_budget(charge: Charge, quote: Quote, services: Services) -> Act[None]:
 
 
 def is_request(error: BaseException | None) -> bool:
-    """Return whether the call that *error* ended reached for its backend: a request was sent, or could not be delivered.
+    """Return whether the call that ended with *error* tried to reach the backend: a request was sent, or could not be delivered.
 
-    A call that is refused earlier (no key, an unknown argument, no budget) is not a failure of the backend.
+    A call that was refused earlier (no key, an unknown argument, no budget) is not a failure of the backend.
     """
     if isinstance(error, ProviderError):
         return error.sent or error.retryable
@@ -91,21 +91,27 @@ def is_request(error: BaseException | None) -> bool:
 
 
 def _was_never_sent(error: BaseException | None, sending: Sending) -> bool:
-    """Return whether *error* implies that nothing was sent, for providers that do not report the first sent byte."""
+    """Return whether *error* implies that no byte was sent.
+
+    Needed for providers that do not report the first sent byte.
+    """
     if isinstance(error, BadRequest) and error.status is None and not sending.is_tracked:
         return True
     return isinstance(error, ProviderError) and not error.sent
 
 
 def _was_refused(error: BaseException | None) -> bool:
-    """Return whether *error* implies that the server did not carry out the request, so that it costs nothing."""
+    """Return whether *error* implies that the server did not carry out the request, and that it costs nothing."""
     if isinstance(error, ProviderError):
         return error.status is not None and error.status >= _REFUSED
     return isinstance(error, LLMCoreError) and not error.answered
 
 
 def _compute_maximum(reservation: Reservation, quote: Quote, *, exact: bool = True) -> Decimal | None:
-    """Return the tightest maximum of what the request can cost; a cheap bound, which reserving may have taken, is looser."""
+    """Return the lowest upper bound of the cost of the request.
+
+    The reservation may have used a higher bound that is faster to compute.
+    """
     reserved = from_nano(reservation.reserved) if reservation.reserved else None
     if reserved is not None and not exact:
         return reserved
@@ -117,7 +123,7 @@ def _compute_maximum(reservation: Reservation, quote: Quote, *, exact: bool = Tr
 
 
 def _with_times(outcome: Outcome, call: Call, started: float) -> Outcome:
-    """Return *outcome* with the seconds since *started*, and those until the first content of a stream."""
+    """Return *outcome* with the seconds from *started* until now, and until the first content of a stream."""
     first = call.first_at
     return msgspec.structs.replace(
         outcome,
@@ -136,12 +142,16 @@ def _make_outcome(reservation: Reservation, quote: Quote, services: Services, ou
 def _make_failed_outcome(
     reservation: Reservation, quote: Quote, services: Services, error: BaseException | None
 ) -> Outcome:
-    """Return the outcome of a request without an answer; its maximum cost if the backend may have carried it out."""
+    """Return the outcome of a request without an answer.
+
+    It has the maximum cost if the backend may have carried out the request.
+    """
     unsent = reservation.sending.withdraw() or _was_never_sent(error, reservation.sending)
     if unsent and isinstance(error, ProviderError):
         error.sent = False
     uncertain = not unsent and not _was_refused(error)
-    # A call that the garbage collector ends must not load a tokenizer: its thread may hold any lock.
+    # The garbage collector may be ending this call in a thread that holds any lock, so no tokenizer must be
+    # loaded here.
     cost = _compute_maximum(reservation, quote, exact=error is not None) if uncertain else _NOTHING
     if uncertain:
         services.events.record_lost(cost)

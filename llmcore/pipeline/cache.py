@@ -19,7 +19,10 @@ __all__ = ["keep", "look_up", "peek", "replay"]
 
 
 def peek(call: Call, services: Services) -> Any | None:
-    """Return the answer from the memory tier, without the pipeline; None if `look_up` has to ask the cache backend."""
+    """Return the answer from the memory tier without running the pipeline.
+
+    The result is None if `look_up` has to ask the cache backend.
+    """
     if call.key is None or not call.reads:
         return None
     data = services.cache.get_from_memory(call.key)
@@ -31,7 +34,7 @@ def peek(call: Call, services: Services) -> Any | None:
 
 
 def look_up(call: Call, services: Services, proceed: Proceed) -> Generator[Any, Any, Any]:
-    """Answer from the cache, or proceed."""
+    """Return the answer from the cache; on a miss, proceed."""
     if call.key is None or not call.reads:
         return (yield from proceed())
     data = yield from services.cache.lookup(call.key)
@@ -44,7 +47,7 @@ def look_up(call: Call, services: Services, proceed: Proceed) -> Generator[Any, 
 
 
 def keep(call: Call, services: Services, proceed: Proceed) -> Generator[Any, Any, Answer]:
-    """Store the answer if it is complete."""
+    """Proceed, and store the answer if it is complete."""
     answer: Answer = yield from proceed()
     result = call.kind.finish(call, services, answer.result)
     if call.key is not None and call.kind.is_cacheable(call, result):
@@ -56,7 +59,10 @@ def keep(call: Call, services: Services, proceed: Proceed) -> Generator[Any, Any
 
 
 def replay(call: Call, services: Services, result: Any, *, emitted: int = 0) -> Generator[Any, Any, Any]:
-    """Return an answer that another call requested; emit its pieces, unless *emitted* of them were emitted already."""
+    """Return an answer that another call requested, and emit its pieces.
+
+    The first *emitted* pieces are skipped, because they were already emitted.
+    """
     result = call.kind.mark_cached(call, services, result)
     if call.streaming and not emitted:
         yield from call.kind.pieces(call, result)

@@ -67,37 +67,47 @@ class Answer(NamedTuple):
     result: Any
     """A `Reply`, a `Speech`, ..."""
     held: Sequence[Any] = ()
-    """Pieces that are emitted after the answer is booked and cached, because a reader may stop at the last one."""
+    """Pieces to emit only after the answer is booked and cached, because a reader may stop at the last piece.
+    """
     outcome: Outcome = Outcome()
-    """For the ledger."""
+    """What the ledger records about the request."""
 
 
 class Entry(NamedTuple):
-    """One cache entry of an answer."""
+    """One cache entry that stores an answer or a part of it."""
 
     key: str
     data: bytes
     ttl: float | None = None
-    """Seconds; None uses that of the call."""
+    """Seconds; None uses the TTL of the call."""
 
 
 class RequestKind(Protocol):
-    """The differences between chat, speech and further kinds of request. Stateless: the state is in the `Call`."""
+    """The differences between chat, speech and further kinds of request.
+
+    It has no state; the state is in the `Call`.
+    """
 
     name: str
-    """Its name in the ledger: llm, voice, ..."""
+    """The name of the kind in the ledger: llm, voice, ..."""
     late_expected: str
-    """`expected` of the error for a deadline that has passed; `late_fix` is its `fix`."""
+    """The text `expected` of the error that is raised after the deadline; `late_fix` is the text `fix`."""
     late_fix: str
 
     def run(self, call: Any, services: Services) -> Generator[Any, Any, Any]:
         """Run *call* and return what the application receives."""
 
     def decode(self, call: Any, data: bytes) -> Any | None:
-        """Return the result in the cache entry *data*; None if it is damaged or belongs to another call."""
+        """Return the result in the cache entry *data*.
+
+        The result is None if the entry is damaged or belongs to another call.
+        """
 
     def entries(self, call: Any, result: Any, due: float) -> Iterable[Entry]:
-        """Return the cache entries of *result*. *due* is when to refresh it, in seconds since 1970; 0 for never."""
+        """Return the cache entries of *result*.
+
+        *due* is the time to refresh the answer, in seconds since 1970; 0 for never.
+        """
 
     def due(self, call: Any, data: bytes) -> float:
         """Return when to refresh the entry *data*, in seconds since 1970; 0 for never."""
@@ -109,7 +119,7 @@ class RequestKind(Protocol):
         """Return *result* marked as cached, at no cost for this call."""
 
     def pieces(self, call: Any, result: Any) -> Iterable[Any]:
-        """Return *result* as the pieces of a stream, for a call that emitted none."""
+        """Return *result* as the pieces of a stream, for a call that has not emitted any piece."""
 
     def charge(self, call: Any) -> Charge:
         """Return the provider, model, user and tags of the call, for the ledger."""
@@ -121,22 +131,22 @@ class RequestKind(Protocol):
         """Return an estimate of the tokens that the backend will count against a rate limit."""
 
     def attempt(self, call: Any, services: Services) -> Generator[Any, Any, Answer]:
-        """Send the request once; yield pieces of a streaming call."""
+        """Send the request once and return the answer; a streaming call yields pieces."""
 
     def settle(self, call: Any, services: Services, result: Any) -> tuple[Any, Outcome]:
         """Return *result* with its usage and cost, and the outcome for the ledger."""
 
     def begin(self, call: Any, services: Services) -> None:
-        """Report to the observers that the call begins; the cache did not answer it."""
+        """Report to the observers that the call begins. Called after a cache miss."""
 
     def finish(self, call: Any, services: Services, result: Any) -> Any:
-        """Return *result* with the fields that are known after the last attempt, and report it to the observers."""
+        """Report *result* to the observers, and return it with the fields known after the last attempt."""
 
     def fail(self, call: Any, services: Services, error: BaseException) -> None:
         """Report to the observers that *error* ended the call."""
 
     def explain(self, call: Any, error: ProviderError) -> None:
-        """Complete the error that ended all attempts."""
+        """Add the facts of *call* to the error that ended the last attempt."""
 
 
 class Call(msgspec.Struct, kw_only=True):
@@ -150,29 +160,29 @@ class Call(msgspec.Struct, kw_only=True):
     ttl: float | None = None
     """Seconds that the answer is cached; None uses the cache's TTL."""
     refresh: float | None = None
-    """The part of its TTL after which the answer is refreshed in the background; None for never."""
+    """The part of the TTL after which a cached answer is refreshed in the background; None for never."""
     reads: bool = True
-    """False to request the answer again and cache it."""
+    """Whether to read the cache. False requests the answer again and caches it."""
     streaming: bool = False
     user: str | None = None
     tags: tuple[str, ...] = ()
     group: str = ""
-    """Its id in the ledger: shared by attempts, fallbacks, and the pieces of one text."""
+    """The id of the call in the ledger. All attempts, fallbacks and pieces of one text share it."""
     attempts: int = 0
     started: float = 0.0
-    """Start time, by the monotonic clock."""
+    """The start of the call, by the monotonic clock."""
     started_at: float = 0.0
-    """Start time, in seconds since 1970."""
+    """The start of the call, in seconds since 1970."""
     first_at: float | None = None
     """When the first content of the current attempt arrived in a stream, by the monotonic clock."""
     starts: Starts = ()
-    """What the observers returned at the start."""
+    """The values that the observers returned at the start."""
     has_emitted: bool = False
-    """Whether the consumer has seen a piece: from then on there is no retry and no fallback."""
+    """Whether the consumer has seen a piece. If so, the call is not retried and does not fall back."""
     on_failure: Callable[[ProviderError], None] | None = None
-    """Called with each failure that is retried."""
+    """A function that is called with each failure that is retried."""
     charge: Charge | None = None
-    """The charge of the current attempt; `quote` and `sending` are of the same attempt."""
+    """The charge of the current attempt. `quote` and `sending` belong to the same attempt."""
     quote: Any = None
     sending: Sending | None = None
 
@@ -182,5 +192,5 @@ class Call(msgspec.Struct, kw_only=True):
 
 
 Proceed: TypeAlias = Callable[[], Generator[Any, Any, Any]]
-"""Calls the next layer."""
+"""A function that calls the next layer."""
 Layer: TypeAlias = Callable[[Any, Services, Proceed], Generator[Any, Any, Any]]

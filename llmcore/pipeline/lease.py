@@ -1,4 +1,4 @@
-"""Leases: of several processes that need the same answer, one requests it and the others wait for its cache entry."""
+"""Leases: if several processes need the same answer, one sends the request and the others wait for the cache entry."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ __all__ = ["lease"]
 
 
 def lease(call: Call, services: Services, proceed: Proceed) -> Generator[Any, Any, Any]:
-    """Proceed while this process holds the lease on the call's key, then release it; or return another process's answer."""
+    """Proceed while this process holds the lease on the call's key, then release the lease.
+
+    If another process stores the answer first, return that answer.
+    """
     key, is_held = call.key, False
     if key is not None and call.reads:
         data, is_held = yield from services.leases.acquire_or_wait(key, call.deadline.left)

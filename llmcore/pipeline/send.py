@@ -1,4 +1,4 @@
-"""Call the backend's method: apply the deadline, translate its errors, check and price its answer."""
+"""Call the backend's method: apply the deadline, translate errors, check and price the answer."""
 
 from __future__ import annotations
 
@@ -17,7 +17,10 @@ from llmcore.pipeline.call import Answer, Call, Proceed, Services
 __all__ = ["get_time_left", "make_contract_error", "receive", "send"]
 
 _CHECK_S: Final = 0.05
-"""The deadline of a shared call depends on its callers: to ask all of them for each piece costs more than the piece."""
+"""Seconds between two checks of the deadline of a shared call.
+
+The deadline depends on all callers, and asking them for each piece would cost more than the piece.
+"""
 
 
 def send(call: Call, services: Services, _: Proceed) -> Generator[Any, Any, Answer]:
@@ -30,7 +33,7 @@ def send(call: Call, services: Services, _: Proceed) -> Generator[Any, Any, Answ
 def receive(
     call: Call, source: PieceStream, take: Callable[[Any], Iterable[Any]]
 ) -> Generator[Any, Any, None]:
-    """Read a stream to its end; emit what *take* returns for each piece.
+    """Read a stream to its end; call *take* with each piece, and emit the results.
 
     The deadline ends the stream; the idle timeout is the provider's task. Any error closes the stream.
     """
@@ -56,13 +59,13 @@ def receive(
                 return
             yield from take(_raise_error(piece))
     except BaseException as error:
-        if not isinstance(error, GeneratorExit):  # no further step is allowed
-            with contextlib.suppress(Exception):  # the first error is reported
+        if not isinstance(error, GeneratorExit):  # closing the generator: it must not yield another step
+            with contextlib.suppress(Exception):  # report the first error, not an error of closing
                 yield source.close
         raise
     finally:
         timer.stop()
-        piece = None  # an error's traceback and this frame would keep each other alive
+        piece = None  # break the cycle: the error's traceback and this frame would keep each other alive
 
 
 def _raise_error(piece: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Single-flight: identical concurrent calls of this process become one."""
+"""Single-flight: identical concurrent calls of this process share one request."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ __all__ = ["single_flight"]
 
 
 def single_flight(call: Call, services: Services, proceed: Proceed) -> Generator[Any, Any, Any]:
-    """Proceed once for all identical concurrent calls, under the latest of their deadlines."""
+    """Proceed once for all identical concurrent calls. The deadline is the latest deadline of these calls."""
     if call.key is None:
         result = yield from proceed()
-        if call.streaming and not call.has_emitted:  # the backend does not stream
+        if call.streaming and not call.has_emitted:  # the backend does not stream: emit the whole answer
             yield from call.kind.pieces(call, result)
         return result
     own, flight = call.deadline, call.key if call.reads else call.key + " refresh"
@@ -30,7 +30,7 @@ def single_flight(call: Call, services: Services, proceed: Proceed) -> Generator
         left=own.left,
         ahead=READ_AHEAD,
     )
-    if not call.attempts:  # another call or another process made the request
+    if not call.attempts:  # another call or another process sent the request
         return (yield from replay(call, services, shared.value, emitted=shared.pieces))
     if call.streaming and not shared.pieces:
         yield from call.kind.pieces(call, shared.value)

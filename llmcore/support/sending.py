@@ -25,21 +25,27 @@ __all__ = ["Sending", "mark_sent", "track_sending"]
 
 
 class Sending:
-    """Whether one request has left: set by the provider, read by the host. Threads may use it at the same time.
+    """Whether one request has left: set by the provider, read by the host.
 
-    The host may withdraw a request that has not left. After that `mark_sent` raises, so it cannot leave any more: what the
-    host books as unsent is unsent.
+    Threads may use it at the same time. The host may withdraw a request that has not left. After that
+    `mark_sent` raises, so the request cannot leave: a request that the host books as unsent is never sent.
     """
 
     __slots__ = ("_began", "_permit", "_sent", "_tracked", "_withdrawn")
 
     def __init__(self) -> None:
         self._permit: list[None] = [None]
-        """One item. The sender takes it before it sends, or the host takes it to withdraw. `list.pop` is atomic."""
+        """A list with one item.
+
+        The sender pops the item before it sends, or the host pops it to withdraw the request. `list.pop` is
+        atomic.
+        """
         self._began = self._tracked = self._sent = self._withdrawn = False
 
     def begin(self) -> None:
-        """Note that the provider is called. Until it calls `track_sending`, the request counts as sent.
+        """Record that the host calls the provider.
+
+        The request counts as sent until the provider calls `track_sending`.
 
         Raises:
             ProviderError: The request was withdrawn.
@@ -49,14 +55,17 @@ class Sending:
             self._began = True
 
     def track(self) -> None:
-        """Note that the provider reports when the request leaves. Until then it counts as not sent."""
+        """Record that the provider will report when the request leaves.
+
+        Until that report, the request counts as not sent.
+        """
         if not self._tracked:
             self._tracked = True
             if self._began:
                 self._permit.append(None)
 
     def mark_sent(self) -> None:
-        """Note that the first byte is about to leave. Later calls for the same request do nothing.
+        """Record that the first byte is about to leave. Further calls for the same request do nothing.
 
         Raises:
             ProviderError: The request was withdrawn, and must not be sent.
@@ -66,7 +75,7 @@ class Sending:
             self._sent = True
 
     def withdraw(self) -> bool:
-        """Return whether the request has not left; from now on it cannot."""
+        """Prevent the request from leaving. Return False if it has already left."""
         if not self._withdrawn:
             try:
                 self._permit.pop()
@@ -81,7 +90,7 @@ class Sending:
         return self._tracked
 
     def blocking(self, function: Callable[..., Any], *args: Any) -> Any:
-        """Call a method of the provider that sends this request."""
+        """Call the provider's method that sends this request."""
         self.begin()
         outer = _current.get()
         _current.set(self)
@@ -94,7 +103,8 @@ class Sending:
         """See `blocking`."""
         self.begin()
         outer = _current.get()
-        _current.set(self)  # without a token: a closed event loop ends coroutines in another context
+        # the variable is not reset with a token: a closed event loop ends coroutines in another context
+        _current.set(self)
         try:
             return await function(*args)
         finally:
@@ -115,14 +125,19 @@ _current: Final[ContextVar[Sending | None]] = ContextVar("llmcore_sending", defa
 
 
 def track_sending() -> None:
-    """Announce that `mark_sent` will report when the request leaves. Outside of a call of the host, do nothing."""
+    """Announce that `mark_sent` will report when the request leaves.
+
+    Outside of a call of the host, do nothing.
+    """
     sending = _current.get()
     if sending is not None:
         sending.track()
 
 
 def mark_sent() -> None:
-    """Report that the first byte of the request is about to leave. A request without `track_sending` is not affected.
+    """Report that the first byte of the request is about to leave.
+
+    A request without `track_sending` is not affected.
 
     Raises:
         ProviderError: The call has ended meanwhile: do not send the request.

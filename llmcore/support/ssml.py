@@ -16,7 +16,7 @@ _BEFORE: Final = re.compile(
 def find_ssml(text: str) -> str | None:
     """Return the SSML document in *text*, from `<speak` to the end; None if *text* is plain text.
 
-    A byte order mark, an XML declaration, a doctype and comments before `<speak` are left out.
+    A byte order mark, an XML declaration, a doctype and comments before `<speak` are removed.
     """
     before = _BEFORE.match(text)
     return None if before is None else text[before.end() :].rstrip()

@@ -1,6 +1,7 @@
-"""The rules for storage keys, and the content types of their extensions, the same for every storage.
+"""The rules for storage keys, and the content type of each file extension.
 
-An acceptable key names one file. It is the same file on every system and in every object store, and always inside of the root.
+They are the same for every storage. An acceptable key names one file. The key names the same file on every
+system and in every object store, and this file is always inside the root.
 """
 
 from __future__ import annotations
@@ -26,24 +27,30 @@ __all__ = [
 ]
 
 MAX_KEY_BYTES: Final = 1024
-"""The limit of the object stores."""
+"""Maximum length of a key in bytes; object stores have this limit."""
 MAX_PARTS: Final = 64
 MAX_PART_BYTES: Final = 255
 TEMPORARY: Final = ".llmcore-tmp-"
-"""The prefix of a storage's internal names, such as unfinished files and probes. No part of a key may begin with it."""
+"""The prefix of a storage's internal names, such as unfinished files and probes.
+
+No part of a key may begin with it.
+"""
 
 _EXPECTED: Final = 'parts joined by "/", such as "reports/2026/november.txt"'
 _PLAIN: Final = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_\-]{4,200}(?:\.[A-Za-z0-9_\-]{1,20})?")
-"""Parts that are certainly acceptable: too long for a reserved name, with at most one dot inside. Makes listings faster."""
+"""Matches parts that are certainly acceptable: longer than every reserved name, with at most one dot inside.
+
+This check makes listings faster.
+"""
 _PLAIN_KEY: Final = re.compile(rf"{_PLAIN.pattern}(?:/{_PLAIN.pattern})*")
 _PLAIN_KEY_LENGTH: Final = 256
-"""A plain key of at most this length has neither too many parts nor too many bytes."""
+"""A plain key of at most this length cannot have too many parts or too many bytes."""
 _RESERVED: Final = re.compile(
     r"(?:con|prn|aux|nul|conin\$|conout\$|(?:com|lpt)[0-9\xb9\xb2\xb3])[ ]*(?:\..*)?",
     re.IGNORECASE | re.DOTALL,
 )
 _TYPES: Final = mimetypes.MimeTypes()
-for _type, _ending in (  # types that older Pythons do not know
+for _type, _ending in (  # types that older versions of Python do not know
     ("audio/flac", ".flac"), ("audio/ogg", ".ogg"), ("audio/ogg", ".opus"), ("image/webp", ".webp"),
     ("text/markdown", ".md"),
 ):  # fmt: skip
@@ -67,7 +74,7 @@ def parse(key: object) -> tuple[str, ...]:
 
 
 def parse_prefix(prefix: object) -> tuple[tuple[str, ...], str]:
-    """Return the folders in *prefix*, and the prefix of the names in the last of them.
+    """Split *prefix* into its folders and the rest, with which names in the last folder must begin.
 
     Raises:
         StorageKeyError: No key can begin with *prefix*.
@@ -81,21 +88,24 @@ def parse_prefix(prefix: object) -> tuple[tuple[str, ...], str]:
 
 
 def find_key_fault(key: str) -> str | None:
-    """Return why *key* is not acceptable; None if it is. For lists with names that other programs chose."""
+    """Return why *key* is not acceptable; None if it is acceptable.
+
+    Use it for lists that contain names from other programs.
+    """
     if len(key) <= _PLAIN_KEY_LENGTH and _PLAIN_KEY.fullmatch(key):
         return None
     return _fault(key, tuple(key.split("/"))) if key else "a key must not be empty"
 
 
 def find_part_fault(part: str) -> str | None:
-    """Return why *part* cannot be a part of a key; None if it can."""
+    """Return why *part* cannot be a part of a key; None if it is acceptable."""
     return None if _PLAIN.fullmatch(part) else next(_faults_of_part(part), None)
 
 
 def content_type(key: str) -> str | None:
-    """Return the media type for the extension of *key*, such as "text/plain"; None if it is not known.
+    """Return the media type for the extension of *key*, such as "text/plain"; None if unknown.
 
-    The table is Python's, not the machine's, so that all machines agree.
+    The table is Python's own: tables of the machine would make machines differ.
     """
     kind, packed = _TYPES.guess_type(key.rpartition("/")[2].lower())
     return f"application/{packed}" if packed else kind
@@ -168,7 +178,7 @@ def _error(text: str, reason: str) -> StorageKeyError:
 
 
 def _suggest_key(text: str) -> str | None:
-    """Return the acceptable key that *text* most likely means; None if that is not clear."""
+    """Return the acceptable key that *text* most likely means; None if no key is likely."""
     parts = unicodedata.normalize("NFC", text[:MAX_KEY_BYTES]).replace("\\", "/").split("/")
     if ".." in parts or ":" in parts[0]:
         return None

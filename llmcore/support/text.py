@@ -1,4 +1,4 @@
-"""Find characters that an option cannot contain, such as invisible ones in pasted text."""
+"""Find characters that an option cannot contain, such as invisible characters in pasted text."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ __all__ = ["describe_character", "find_invisible", "find_unsendable", "is_invisi
 
 
 def find_unsendable(text: str, *, spaces: bool = True) -> str | None:
-    """Return a description of the first character that an HTTP header cannot contain; None if there is none.
+    """Return a description of the first character that an HTTP header cannot contain.
+
+    The result is None if all are allowed.
 
     Args:
         text: The value of a header.
@@ -19,7 +21,10 @@ def find_unsendable(text: str, *, spaces: bool = True) -> str | None:
 
 
 def find_invisible(text: str) -> str | None:
-    """Return a description of the first space, control character or zero-width character; None if there is none."""
+    """Return a description of the first space, control character or zero-width character.
+
+    The result is None if *text* contains no such character.
+    """
     if text.isascii() and text.isprintable() and " " not in text:
         return None
     import unicodedata
@@ -31,7 +36,10 @@ def find_invisible(text: str) -> str | None:
 
 
 def is_invisible(character: str) -> bool:
-    """Return whether an editor shows *character* as a blank or not at all, and it is neither a space nor a tab."""
+    """Return whether an editor shows *character* as a blank or not at all.
+
+    A space and a tab are not invisible.
+    """
     if character in " \t" or (character.isascii() and character.isprintable()):
         return False
     import unicodedata
@@ -40,7 +48,10 @@ def is_invisible(character: str) -> bool:
 
 
 def notes_on_invisible(text: str) -> list[str]:
-    """Return a note for an error about *text* that names its first invisible character; an empty list if there is none."""
+    """Return a list with a note that names the first invisible character of *text*, for an error.
+
+    The result is an empty list if all characters are visible.
+    """
     character = next(filter(is_invisible, text), None)
     return (
         [] if character is None else [f"it contains the invisible character {describe_character(character)}"]

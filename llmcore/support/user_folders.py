@@ -1,4 +1,4 @@
-"""Find the user's folders and the working directory, also without a home directory and in a deleted directory."""
+"""Find the user's folders and the working directory, even if there is no home directory or the directory was deleted."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ _DELETED: Final = " (deleted)"
 
 
 def user_folder(kind: Literal["config", "cache", "state"], env: Mapping[str, str]) -> Path | None:
-    """Return llmcore's folder of *kind* for this user, which may not exist; None if the user has no home directory.
+    """Return the path of llmcore's folder of *kind* for this user; None if the user has no home directory.
 
-    XDG variables take precedence over the conventions of the platform. Relative paths in XDG variables and HOME are ignored:
-    the folder would depend on the working directory.
+    The folder may not exist. XDG variables take precedence over the conventions of the platform. Relative
+    paths in XDG variables and HOME are ignored, because such a folder would depend on the working directory.
     """
     base = env.get(f"XDG_{kind.upper()}_HOME", "")
     if os.path.isabs(base):  # noqa: PTH117 - the value may be empty

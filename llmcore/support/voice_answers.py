@@ -1,4 +1,4 @@
-"""Check the audio that a server sends: data that is not audio, or incomplete, is an error and is never passed on."""
+"""Check the audio that a server sends. Raise an error for incomplete audio and for data that is not audio."""
 
 from __future__ import annotations
 
@@ -56,7 +56,8 @@ class AudioValidator:
             most_bytes: The limit on the size of the answer; None for no limit.
 
         Raises:
-            NotAudio: The headers announce text, and *kind* is raw samples, whose bytes do not differ from text for certain.
+            NotAudio: The headers announce text, and *kind* is raw samples. Bytes alone cannot distinguish raw
+                samples from text.
         """
         self._kind, self._provider, self._most = kind, provider, most_bytes
         # Without either header, the end of the body cannot be distinguished from a broken connection.
@@ -70,13 +71,14 @@ class AudioValidator:
             "html",
             "xml",
         }
-        # Some servers label audio as text: if the format has a signature, the bytes decide.
+        # Some servers label audio as text: if the format has a signature, check the bytes and ignore the
+        # label.
         self._fault = f"expected {kind}, got {media_type}" if is_text_type else f"the answer is not {kind}"
         if is_text_type and kind in RAW:
             raise _not_audio(provider, self._fault)
 
     def feed(self, piece: bytes) -> bytes:
-        """Check a piece; return the bytes that may be passed on.
+        """Check a piece; return the bytes that the caller may use.
 
         Raises:
             NotAudio: The answer is not of the requested format.
@@ -106,7 +108,7 @@ class AudioValidator:
             raise IncompleteReply(
                 "the connection was closed, and the answer has no length: it may be incomplete",
                 provider=self._provider,
-                answered=True,  # a retry would be billed too, and end in the same way
+                answered=True,  # a retry would be billed again and end in the same way
                 expected="an answer with content-length or transfer-encoding: chunked",
             )
         if self._kind == "pcm" and self._size % 2:
@@ -125,8 +127,8 @@ def check_wav(audio: bytes, provider: str) -> tuple[bytes, float]:
     """Return the WAV file with its lengths in the header, and its duration in seconds.
 
     Raises:
-        NotAudio: It is not a WAV file, or it ends before its samples.
-        IncompleteReply: It is shorter than its header says.
+        NotAudio: *audio* is not a WAV file, or ends before the samples.
+        IncompleteReply: *audio* is shorter than its header says.
     """
     try:
         audio, head = repair_wav(audio)

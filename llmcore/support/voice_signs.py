@@ -12,11 +12,14 @@ from llmcore.types import AudioFormat
 __all__ = ["HEAD_BYTES", "RAW", "Mp3Frame", "detect_format", "has_enough_bytes", "is_text", "read_mp3_frame"]
 
 HEAD_BYTES: Final = 64
-"""Bytes that are examined before any of an answer is passed on, for a format with a signature."""
+"""For a format with a signature: the number of bytes to examine before any byte of an answer is passed on."""
 RAW: Final[frozenset[AudioFormat]] = frozenset({"pcm", "ulaw", "alaw"})
-"""Formats without a signature: samples only. Data that is neither text nor another format is accepted as samples."""
+"""Formats without a signature: they contain only samples.
+
+Data is accepted as samples if it is not text and not another format.
+"""
 _TEXT_BYTES: Final = 256
-"""Bytes that are examined to distinguish text from samples."""
+"""The number of bytes to examine to distinguish text from samples."""
 
 _CONTROLS: Final = bytes([*range(9), 11, *range(14, 32), 127])
 _OPENING: Final = (b"{", b"[", b"<")
@@ -32,14 +35,14 @@ class Mp3Frame(NamedTuple):
     """The header of one MP3 frame."""
 
     size: int
-    """Bytes, the header included."""
+    """The length of the frame in bytes, including the header."""
     samples: int
     sample_rate_hz: int
     channels: int
 
 
 def read_mp3_frame(data: bytes | bytearray, at: int) -> Mp3Frame | None:
-    """Return the layer III frame whose header begins at offset *at*; None if there is none."""
+    """Return the layer III frame at the offset *at*; None if no header of such a frame begins there."""
     if len(data) < at + 4 or data[at] != 0xFF or data[at + 1] & 0xE6 != 0xE2:
         return None
     version, rate, bits = data[at + 1] >> 3 & 3, data[at + 2] >> 2 & 3, data[at + 2] >> 4
@@ -52,9 +55,10 @@ def read_mp3_frame(data: bytes | bytearray, at: int) -> Mp3Frame | None:
 
 
 def is_text(data: bytes) -> bool:
-    """Return whether *data* begins with text: UTF-8, UTF-16 with a byte order mark, or markup in any encoding.
+    """Return whether *data* begins with text: UTF-8, UTF-16 with a mark, or markup in any encoding.
 
-    Data with a control character other than whitespace is not text. Neither is one repeated byte: it is silence.
+    Data with a control character other than whitespace is not text. A single repeated byte is silence, not
+    text.
     """
     head = data[:_TEXT_BYTES]
     if head[:2] in _WIDE:
@@ -70,7 +74,10 @@ def is_text(data: bytes) -> bool:
 
 
 def _is_wide(head: bytes, coding: str) -> bool:
-    """Return whether *head* is UTF-16 text with mostly ASCII characters. Quiet samples are not."""
+    """Return whether *head* is UTF-16 text with mostly ASCII characters.
+
+    Quiet samples, which look similar, are not text.
+    """
     try:
         text = head[: len(head) // 2 * 2].decode(coding)
     except UnicodeDecodeError:
@@ -84,7 +91,8 @@ def detect_format(data: bytes, *, frames: int = 1) -> AudioFormat | None:
 
     Args:
         data: The file or its beginning.
-        frames: Consecutive frames that MP3 needs: raw samples may contain one by chance.
+        frames: How many consecutive MP3 frames to require: raw samples may contain a single frame header by
+            chance.
     """
     if data[:4] in (b"RIFF", b"RF64") and data[8:12] == b"WAVE":
         return "wav"
@@ -102,7 +110,7 @@ def detect_format(data: bytes, *, frames: int = 1) -> AudioFormat | None:
 
 
 def has_enough_bytes(data: bytes, kind: AudioFormat) -> bool:
-    """Return whether *data* is long enough to check that it is of format *kind*."""
+    """Return whether *data* is long enough to check whether its format is *kind*."""
     if kind not in RAW:
         return len(data) >= HEAD_BYTES
     frame = read_mp3_frame(data, 0)

@@ -1,4 +1,7 @@
-"""Read and repair the header of a WAV file: format, offset and length of the samples, also if the length is unknown."""
+"""Read and repair the header of a WAV file: the format, and the offset and length of the samples.
+
+The length may be unknown.
+"""
 
 # ruff: noqa: PLR2004 - the sizes, offsets and marks of the format
 
@@ -12,11 +15,11 @@ from llmcore.errors import NotAudio
 __all__ = ["UNKNOWN", "WavHead", "is_unknown_length", "read_wav_head", "repair_wav"]
 
 UNKNOWN: Final = 0xFFFFFFFF
-"""The length that llmcore writes if it does not know the length yet."""
+"""The length that llmcore writes when the length is not known yet."""
 _LONGEST: Final = 0x7FFF_0000
-"""This length and any greater one mean "unknown".
+"""A length of this value or more means "unknown",
 
-A stream is sent before its length is known. ffmpeg and OpenAI write 0xFFFFFFFF, espeak and sox 0x7FFFF000, arecord 0x80000000,
+because a stream is sent before its length is known. ffmpeg and OpenAI write 0xFFFFFFFF, espeak and sox 0x7FFFF000, arecord 0x80000000,
 others 0x7FFFFFFF, each also minus the bytes of the header. No speech has two gigabytes.
 """
 _ALL_ONES: Final = 0xFFFF_FFFF_FFFF_FFFF
@@ -26,7 +29,7 @@ class WavHead(NamedTuple):
     """The header of a WAV, up to its samples."""
 
     form: bytes
-    """The `fmt ` chunk, without the chunk's header."""
+    """The content of the `fmt ` chunk, without the chunk's header."""
     begins: int
     """Offset of the first sample."""
     size: int | None
@@ -44,12 +47,12 @@ class WavHead(NamedTuple):
 
     @property
     def bytes_per_second(self) -> int:
-        """The bytes per second; 0 if the header does not contain them."""
+        """The bytes per second; 0 if the header does not contain this number."""
         return int.from_bytes(self.form[8:12], "little")
 
     @property
     def frame_bytes(self) -> int:
-        """The bytes of one frame: a sample of each channel."""
+        """The bytes of one frame, which contains one sample for each channel."""
         return int.from_bytes(self.form[12:14], "little")
 
     def cut(self, size: int) -> int:
@@ -65,8 +68,8 @@ def is_unknown_length(size: int) -> bool:
 def read_wav_head(data: bytes | bytearray) -> WavHead | None:
     """Return the header; None if *data* ends before the samples.
 
-    For a data chunk of 0 bytes `size` is 0, not None. Only the rest of the file shows whether it is empty or of unknown
-    length.
+    For a data chunk of 0 bytes `size` is 0, not None. Only the rest of the file shows whether the chunk is empty or its
+    length is unknown.
 
     Raises:
         NotAudio: *data* is not a WAV file.
@@ -84,7 +87,7 @@ def read_wav_head(data: bytes | bytearray) -> WavHead | None:
         if name == b"fmt ":
             form = bytes(data[at : at + size])
         elif name == b"ds64" and len(data) >= at + 16:
-            # RF64 stores its lengths here, 64 bits each. An encoder that streams writes 0 or all ones.
+            # RF64 stores its two lengths here, with 64 bits each. A streaming encoder writes 0 or all ones.
             length = int.from_bytes(data[at + 8 : at + 16], "little")
             large = 0 if length == _ALL_ONES else length
         at += size + size % 2
@@ -92,20 +95,20 @@ def read_wav_head(data: bytes | bytearray) -> WavHead | None:
 
 
 def repair_wav(audio: bytes) -> tuple[bytes, WavHead]:
-    """Return the WAV file with its lengths in the header, and the header, whose `size` is known and of whole frames.
+    """Return the WAV file with its lengths in the header, and the header, whose `size` is known and a multiple of the frame size.
 
     A file of unknown length is cut after its last whole frame. If the header contains the length, the samples are not
-    examined: `size` may exceed the bytes that are there.
+    examined: `size` may be larger than the number of bytes in the file.
 
     Raises:
-        NotAudio: *audio* is not a WAV file, or it ends before its samples.
+        NotAudio: *audio* is not a WAV file, or ends before the samples.
     """
     head = read_wav_head(audio)
     if head is None:
         raise NotAudio("the WAV file is cut short: it ends before its samples", expected="a whole audio file")
     available = len(audio) - head.begins
     riff = int.from_bytes(audio[4:8], "little")
-    # A data chunk may really be empty, with other chunks after it. Then the length in the RIFF header is right.
+    # A data chunk may really be empty and be followed by other chunks. Then the length in the RIFF header is right.
     unknown = head.size is None or (head.size == 0 and available > 0 and riff + 8 != len(audio))
     size = head.cut(available if unknown or head.size is None else head.size)
     known = head._replace(size=size)

@@ -1,1 +1,1 @@
-"""Batches: many requests as one run, which is stored in a file, so that it can be resumed after any end."""
+"""Batches: many requests as one run. The run is stored in a file and can be resumed, even after a crash."""

@@ -26,7 +26,7 @@ Lane = Literal["now", "queue", "auto"]
 
 
 class BatchMethods:
-    """Runs of many requests."""
+    """The methods of `LLMClient` that start and resume batches."""
 
     _services: Services
 
@@ -44,10 +44,12 @@ class BatchMethods:
         budget: str | None = None,
         **parameters: Any,
     ) -> BatchRun:
-        """Return a run of *items*. Iterate it, with `for` or `async for`, to send them and get them as they finish.
+        """Return a run of *items*.
 
-        Equal items are sent once, and items whose answers are cached are free. A malformed item, or one that the model
-        refuses, has an error and does not stop the run. The run is a file: `resume_batch(run.id)` continues it.
+        Iterate over the run, with `for` or `async for`, to send the items and receive each item when it has
+        finished. Equal items are sent once. Items whose answers are cached cost nothing. An item that is
+        malformed, or that the model refuses, gets an error and does not stop the run. The run is a file:
+        `resume_batch(run.id)` continues it.
 
         Args:
             items: Prompts, lists of messages, dicts with `prompt` or `messages` and parameters, or lines of OpenAI's batch
@@ -56,11 +58,12 @@ class BatchMethods:
             lane: "now" sends requests through the pipeline.
             system: Instructions for items without any.
             concurrency: A fixed number of requests in flight; None adapts it to the server.
-            user: As in `chat`, as are *tags* and *cache*.
+            user: As in `chat`. *tags* and *cache* are also as in `chat`.
             tags: Recorded in the ledger.
             cache: True, False or "refresh".
-            budget: The most that the run may cost, such as "5 USD"; it holds for all its parts, if it is resumed.
-            parameters: Parameters of the model for items that do not set them.
+            budget: The most that the run may cost, such as "5 USD"; if the run is resumed, the limit applies
+                to all its parts together.
+            parameters: Parameters of the model. An item may override them.
 
         Raises:
             BadRequest: An argument is not valid.
@@ -91,12 +94,15 @@ class BatchMethods:
         budget: str | None = None,
         **parameters: Any,
     ) -> BatchRun:
-        """Return the run *run_id* again. What it has answered is not sent again, and every item is yielded.
+        """Return the run *run_id* again.
+
+        Items that have an answer are not sent again. Iterating yields every item.
 
         Args:
             run_id: `BatchRun.id`.
-            items: The items again; needed if the run had not read all of them. Only those that changed are sent again.
-            model: As in `batch`, as are all the others.
+            items: The items again; needed if the run had not read all of them. An item with an answer is sent
+                again only if it has changed.
+            model: As in `batch`. All other arguments are also as in `batch`.
             system: Instructions for items without any.
             concurrency: A fixed number of requests in flight.
             user: Recorded in the ledger.
@@ -106,7 +112,7 @@ class BatchMethods:
             parameters: Parameters of the model.
 
         Raises:
-            BadRequest: There is no such run.
+            BadRequest: No run has the id.
         """
         from llmcore.llm.batch.run import find_run
 
@@ -130,16 +136,16 @@ class BatchMethods:
         budget: str | None = None,
         max_failures: Callable[[int], float] | None = None,
     ) -> BatchRun:
-        """Return the run in the file *path*, for commands that keep runs of their own.
+        """Return the run in the file *path*, for commands that store their own runs.
 
         Args:
-            path: The file; it is created at the first iteration.
-            read: Returns the items; None takes those in the file.
+            path: The file of the run. The first iteration creates it.
+            read: Returns the items; None uses the items in the file.
             options: Arguments of `send`.
             once: Whether *read* can be called only once.
             concurrency: As in `batch`.
             budget: As in `batch`.
-            max_failures: Returns how many of a number of finished items may have failed.
+            max_failures: Takes the number of finished items, and returns how many of them may have failed.
         """
         from llmcore.llm.batch.run import BatchRun
 
@@ -174,7 +180,7 @@ class BatchMethods:
         raise NotImplementedError
 
     def _add_budget(self, budget: Budget) -> None:
-        """Let *budget* hold for the calls that it covers."""
+        """Apply *budget* to the calls that it covers."""
         raise NotImplementedError
 
     async def _send_body(

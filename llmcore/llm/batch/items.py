@@ -1,4 +1,4 @@
-"""The items of a batch: what an application passes, and what it gets back."""
+"""The items of a batch: the items that an application passes, and the finished items that it receives."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ class BatchItem(msgspec.Struct, frozen=True, kw_only=True):
     """A finished item: it has either a reply or an error."""
 
     index: int
-    """Its position in the input, from 0."""
+    """The position of the item in the input, from 0."""
     id: str | None = None
-    """The `id` of a dict; None without one."""
+    """The field `id` of an item that is a dict; None for an item without it."""
     reply: Reply[Any] | None = None
     error: LLMCoreError | None = None
 
 
 class Prepared(NamedTuple):
-    """An item that was read."""
+    """An item that was read from the input."""
 
     position: int
     id: str | None
@@ -40,7 +40,7 @@ class Prepared(NamedTuple):
 
 
 def prepare(index: int, item: Any, defaults: Mapping[str, Any], system: str | None) -> Prepared:
-    """Return *item* as a request body. A malformed item has an error, and does not stop the run."""
+    """Return *item* as a request body. A malformed item gets an error and does not stop the run."""
     if isinstance(item, BadRequest):  # a line that could not be read
         return Prepared(index, None, None, item)
     try:
@@ -55,13 +55,13 @@ def make_body(item: Any, defaults: Mapping[str, Any], system: str | None = None)
     """Return the request body of *item*.
 
     Args:
-        item: A prompt, a list of messages, a dict with `prompt` or `messages` and parameters, or a line of OpenAI's batch
-            files, which has the body in `body`.
-        defaults: Parameters of items that do not set them.
+        item: A prompt, a list of messages, a dict with `prompt` or `messages` and parameters, or a line of
+            OpenAI's batch files, which has the body in `body`.
+        defaults: Parameters that are used where the item does not set its own.
         system: Instructions for items without any.
 
     Raises:
-        BadRequest: It is none of these.
+        BadRequest: The item has none of these forms.
     """
     given: dict[str, Any]
     if isinstance(item, Mapping):
@@ -94,7 +94,7 @@ def make_body(item: Any, defaults: Mapping[str, Any], system: str | None = None)
 
 
 def make_key(body: Mapping[str, Any]) -> bytes:
-    """Return what is equal for equal requests: those are sent once.
+    """Return a key that is equal for equal requests. Requests with equal keys are sent once.
 
     Raises:
         BadRequest: A value of the body is not JSON.

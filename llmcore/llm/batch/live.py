@@ -29,19 +29,25 @@ if TYPE_CHECKING:
 __all__ = ["STOPPING", "LiveLane"]
 
 STOPPING: Final = (AuthenticationFailed, BudgetError, ConfigError, PluginError, QuotaExhausted)
-"""Errors that every further request would meet, so they stop the run. Its items stay pending."""
+"""Errors that every further request would raise as well.
+
+They stop the run, and the remaining items stay pending.
+"""
 _AHEAD: Final = 4
-"""Finished items that wait for the reader, for each request in flight: then no new request is sent."""
+"""Maximum number of finished items that may wait for the reader, for each request in flight.
+
+At this number no new request is sent.
+"""
 
 _WINDOW: Final = 1000
 """Items that are read ahead of the reader, with those that wait for an equal or an earlier item."""
 
 Send = Callable[[dict[str, Any], Callable[[ProviderError], None]], Awaitable[Reply[Any]]]
-"""Sends a body, and calls the function with each failure that it retries."""
+"""A function that sends a body, and calls the given function with each failure that is retried."""
 
 
 class _Read:
-    """What became of the items that were read in one go."""
+    """The items that were read together, sorted by what happens to them next."""
 
     def __init__(self) -> None:
         self.fresh: list[tuple[int, str | None, bytes | None, dict[str, Any] | None]] = []
@@ -100,7 +106,9 @@ class LiveLane:
         self._first = asyncio.FIRST_COMPLETED
 
     async def take(self) -> list[BatchItem]:
-        """Return the items that have finished since the last call, at least one; none at the end of the run.
+        """Return the items that have finished since the last call.
+
+        The list is empty only at the end of the run.
 
         Raises:
             Exception: The run stopped, or its items raised it; everything that was in flight has ended and is stored.
@@ -144,7 +152,7 @@ class LiveLane:
         await self._source.close()
 
     def _fill(self) -> None:
-        """Send new requests, up to the pace."""
+        """Send new requests until as many are in flight as the pace allows."""
         import asyncio
 
         batch = _Read()

@@ -11,7 +11,9 @@ __all__ = ["Pace"]
 _FIRST: Final = 8
 _MOST: Final = 256
 _PAUSE_S: Final = 1.0
-"""Refusals within this time of a cut belong to requests that were in flight at the cut."""
+"""Seconds after a cut in which refusals are ignored, because they belong to requests that were in flight at
+the cut.
+"""
 
 
 class Pace:
@@ -28,17 +30,20 @@ class Pace:
         self._fixed = fixed is not None
         self._clock = clock
         self._ceiling = float(_MOST)
-        """Half-way back to where the server refused, the growth becomes slow."""
+        """The concurrency above which growth is slow: half of the concurrency at which the server refused."""
         self._cut_at = float("-inf")
 
     def grow(self) -> None:
-        """A request was answered: double with each round at first, then add one request with each round."""
+        """Raise the concurrency after an answer.
+
+        At first it doubles with each round; later each round adds one request.
+        """
         if not self._fixed:
             step = 1.0 if self.limit < self._ceiling else 1.0 / self.limit
             self.limit = min(self.limit + step, float(_MOST))
 
     def cut(self) -> None:
-        """The server refused a request because there were too many: halve."""
+        """Halve the concurrency after the server refused a request because there were too many."""
         now = self._clock()
         if not self._fixed and now - self._cut_at >= _PAUSE_S:
             self._cut_at = now

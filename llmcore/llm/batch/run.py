@@ -38,22 +38,23 @@ Items: TypeAlias = Iterable[Prepared] | AsyncIterable[Prepared]
 
 
 class Summary(NamedTuple):
-    """How far a run is."""
+    """The progress of a run."""
 
     items: int
-    """Items that were read."""
+    """The number of items that were read."""
     done: int
     failed: int
     requests: int
-    """Different requests that were answered: the others are duplicates of them."""
+    """The number of different requests that were answered. Duplicate items share one request."""
     cost: Decimal
-    """USD, of the requests whose cost is known; those from the cache cost nothing."""
+    """The cost in USD of all requests whose cost is known. Answers from the cache cost nothing."""
 
 
 class BatchRun:
-    """A run: iterate it, with `for` or `async for`, to send its items and get them as they finish.
+    """A run of a batch.
 
-    Work starts when it is iterated. It stops when the iteration is left; the same run can then be resumed.
+    Iterate over it, with `for` or `async for`, to send the items and receive each item when it has finished.
+    Requests are sent only during the iteration. After leaving the iteration, the same run can be resumed.
     """
 
     def __init__(
@@ -70,7 +71,7 @@ class BatchRun:
         self.id = path.stem
         """The name of the run, for `resume_batch`."""
         self.path = path
-        """Its file."""
+        """The path of the file that stores the run."""
         self._read = read
         self._send = send
         self._estimate = estimate
@@ -85,7 +86,7 @@ class BatchRun:
 
     @property
     def summary(self) -> Summary:
-        """How far the run is."""
+        """Return the progress of the run."""
         if self._summary is not None:
             return self._summary
         if self._store is not None:
@@ -112,10 +113,11 @@ class BatchRun:
         return await arun(self._make_estimate())
 
     def __iter__(self) -> Iterator[BatchItem]:
-        """Yield the items as they finish, those of an earlier part of the run first.
+        """Yield each item when it has finished. Items that finished in an earlier part of the run come first.
 
         Raises:
-            BudgetError, AuthenticationFailed, QuotaExhausted: Every further request would fail; the run can be resumed.
+            BudgetError, AuthenticationFailed, QuotaExhausted: Every further request would fail; the run can
+                be resumed.
         """
         return self._iterate(in_order=False)
 
@@ -238,7 +240,7 @@ class BatchRun:
                 yield Prepared(stored.position, stored.id, None, _restore_error(stored.error))
 
     def _recall(self, store: RunStore, stored: Stored) -> BatchItem | None:
-        """Return an item that has finished; None if it is to be sent."""
+        """Return the stored item if it has finished; None if it must be sent."""
         if stored.state == "done" and stored.key is not None:
             reply = store.find_answer(stored.key, stored.position)
             return None if reply is None else BatchItem(index=stored.position, id=stored.id, reply=reply)
@@ -252,7 +254,7 @@ def _restore_error(stored: Mapping[str, Any]) -> BadRequest:
 
 
 def make_run_id() -> str:
-    """Return a name for a new run, which begins with the time."""
+    """Return a name for a new run. The name begins with the time."""
     return f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{os.urandom(3).hex()}"
 
 
@@ -260,7 +262,7 @@ def runs_folder() -> Path:
     """Return the folder of the runs.
 
     Raises:
-        LLMCoreError: The user has no home directory to store them in.
+        LLMCoreError: The user has no home directory.
     """
     folder = user_folder("state", os.environ)
     if folder is None:
@@ -277,7 +279,7 @@ def find_run(run_id: str) -> Path:
     """Return the file of a run.
 
     Raises:
-        BadRequest: There is none.
+        BadRequest: No run has the id.
     """
     folder = runs_folder()
     path = folder / f"{run_id}.sqlite3"
@@ -302,7 +304,7 @@ def _summarise(store: RunStore) -> Summary:
 
 
 class _LoopThread:
-    """An event loop in a thread, for the blocking reader of a run: requests go on while the reader works."""
+    """An event loop in a thread, for blocking readers of a run. Requests continue while the reader works."""
 
     def __init__(self) -> None:
         import asyncio

@@ -1,4 +1,4 @@
-"""A run as a file: what was asked, what was answered, and what is left to send."""
+"""The file of a run. It stores the requests, the answers, and the items that are still to be sent."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ Answer: TypeAlias = tuple[bytes, Reply[Any], int | None, int]
 
 
 class Stored(NamedTuple):
-    """An item of the file."""
+    """An item as the file stores it."""
 
     position: int
     id: str | None
@@ -59,14 +59,14 @@ class Stored(NamedTuple):
 
 
 class Counts(NamedTuple):
-    """How far a run is."""
+    """The progress of a run."""
 
     items: int = 0
     done: int = 0
     failed: int = 0
     pending: int = 0
     answers: int = 0
-    """Different requests that were answered: the others are duplicates of them."""
+    """The number of different requests that were answered. Duplicate items share one request."""
 
 
 class RunStore:
@@ -106,7 +106,7 @@ class RunStore:
             raise
 
     def close(self) -> None:
-        """Close the file and let other processes have the run."""
+        """Close the file, so that another process can open the run."""
         if self._lock >= 0:
             self._db.close()
             os.close(self._lock)
@@ -147,7 +147,7 @@ class RunStore:
     # -- items
 
     def add(self, items: Iterable[tuple[int, str | None, bytes | None, dict[str, Any] | None]]) -> None:
-        """Store items as pending, in place of those at the same positions."""
+        """Store items as pending. An item replaces the stored item at the same position."""
         rows = [
             (position, name, key, None if body is None else _encode_json(body))
             for position, name, key, body in items
@@ -212,7 +212,7 @@ class RunStore:
         return bool(self._db.execute("SELECT EXISTS (SELECT 1 FROM answers WHERE key = ?)", (key,)).get)
 
     def count(self) -> Counts:
-        """Return how far the run is."""
+        """Return the progress of the run."""
         return _count(self._db)
 
     def sum_cost(self) -> int:
@@ -229,7 +229,10 @@ def share(reply: Reply[Any]) -> Reply[Any]:
 
 
 def list_runs(folder: Path) -> list[tuple[str, dict[str, str], Counts]]:
-    """Return the id, the facts and the counts of each run in *folder*, the newest first. Runs in use are read, too."""
+    """Return the id, the facts and the counts of each run in *folder*, the newest first.
+
+    Runs that a process has open are read too.
+    """
     runs = []
     for path in folder.glob("*.sqlite3"):
         try:
@@ -238,13 +241,13 @@ def list_runs(folder: Path) -> list[tuple[str, dict[str, str], Counts]]:
             facts: dict[Any, Any] = dict(_rows(db, "SELECT name, value FROM meta"))
             runs.append((path.stem, facts, _count(db)))
             db.close()
-        except apsw.Error:  # not a run, or one that begins at this moment
+        except apsw.Error:  # not a run, or a run that is just being created
             continue
     return sorted(runs, key=lambda run: run[1].get("created", ""), reverse=True)
 
 
 def make_created() -> str:
-    """Return the time of now, for the fact `created`."""
+    """Return the current time as a text, for the fact `created`."""
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
 
 

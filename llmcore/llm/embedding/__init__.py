@@ -1,1 +1,1 @@
-"""Embeddings: a list of texts becomes requests of the pipeline, and their vectors one result."""
+"""Embeddings: divide a list of texts into requests for the pipeline, and combine the vectors."""

@@ -13,14 +13,14 @@ from llmcore.types import EmbeddingLimits, TokenCount
 __all__ = ["bound_tokens", "check_lengths", "count_tokens", "get_limits", "split"]
 
 _DEFAULT: Final = EmbeddingLimits(max_texts=128)
-"""For a provider that does not report its limits."""
+"""The limits for a provider that does not report its own."""
 
 
 def get_limits(backend: Backend, model: str) -> EmbeddingLimits:
-    """Return the limits of one request, without a request.
+    """Return the limits of one request. Nothing is sent.
 
     Raises:
-        PluginError: The provider returned something else.
+        PluginError: The provider returned a value of another type.
     """
     method = getattr(backend.offline, "embedding_limits", None)
     if method is None:
@@ -47,14 +47,17 @@ def count_tokens(backend: Backend, model: str, text: str) -> TokenCount | None:
 def bound_tokens(backend: Backend, model: str, text: str, *, exact: bool) -> int:
     """Return an upper bound of the tokens of *text*: a token has at least one byte.
 
-    With *exact*, the count of the provider, if it is known to be that of the server.
+    With *exact*, return the provider's count if it is known to equal the server's.
     """
     count = count_tokens(backend, model, text) if exact else None
     return int(count) if count is not None and count.exact else len(text.encode())
 
 
 def check_lengths(backend: Backend, model: str, texts: Sequence[str], limits: EmbeddingLimits) -> None:
-    """Raise `BadRequest` for a text that certainly exceeds the limit of the model. The server checks the others."""
+    """Raise `BadRequest` for a text that certainly exceeds the limit of the model.
+
+    The server checks the others.
+    """
     most = limits.max_text_tokens
     if most is None:
         return

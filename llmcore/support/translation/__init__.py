@@ -1,7 +1,7 @@
 """Translate requests between Chat Completions, the Responses API and the Messages API.
 
-Each API has a reader, which returns a `Conversation`, the neutral form, and a writer. A field without a counterpart in the other
-API is refused by name, and never dropped.
+Each API has a reader, which returns the neutral form (a `Conversation`), and a writer. If a field has no counterpart in the
+other API, the error names the field; no field is dropped.
 """
 
 from __future__ import annotations

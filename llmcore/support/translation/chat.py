@@ -1,4 +1,4 @@
-"""Chat Completions: read a request into the neutral form, and write one."""
+"""Chat Completions: read a request into the neutral form, and write a request from the neutral form."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ _DEFAULT_NAME: Final = "answer"
 
 
 def read_chat(body: Mapping[str, Any], target: str) -> Conversation:
-    """Return the request in *body*; *target* is named in errors."""
+    """Return the request in *body*; errors name *target*."""
     messages = as_list(body.get("messages"), "messages", target)
     settings = read_settings(body, "chat", _READ)
     for name in ("max_tokens", "max_completion_tokens"):  # the newer name wins
@@ -140,7 +140,7 @@ def _read_call(call: Any, where: str, target: str) -> ToolUse:
         refuse(f"{where}.type", target)
     check_fields(
         call, {"id", "type", "function", "index"}, where, target
-    )  # the index is the place in the list
+    )  # the index is the position in the list
     function = as_mapping(call.get("function"), f"{where}.function", target)
     check_fields(function, {"name", "arguments"}, f"{where}.function", target)
     return ToolUse(
@@ -199,7 +199,7 @@ def write_chat(request: Conversation) -> dict[str, Any]:
     """Return *request* as a body of Chat Completions.
 
     Raises:
-        BadRequest: Chat Completions cannot express a part of it.
+        BadRequest: Chat Completions cannot express a part of *request*.
     """
     body: dict[str, Any] = {"messages": [message for turn in request.turns for message in _write_turn(turn)]}
     settings = dict(request.settings)
@@ -225,7 +225,7 @@ def write_chat(request: Conversation) -> dict[str, Any]:
 
 
 def _write_turn(turn: Turn) -> Iterator[dict[str, Any]]:
-    """Yield the messages of *turn*: results of tools are messages of their own, before what the user says."""
+    """Yield the messages of *turn*: one message for each tool result, then the user's text."""
     if isinstance(turn.content, str):
         yield {"role": turn.role, "content": turn.content}
     elif turn.role == "assistant":

@@ -48,7 +48,7 @@ _encode: Final = msgspec.json.Encoder(decimal_format="number").encode
 
 
 def read_messages(body: Mapping[str, Any], target: str) -> Conversation:
-    """Return the request in *body*; *target* is named in errors."""
+    """Return the request in *body*; errors name *target*."""
     settings = read_settings(body, "messages", _READ)
     if "max_tokens" in body:
         settings["max_tokens"] = Setting(body["max_tokens"], "max_tokens")

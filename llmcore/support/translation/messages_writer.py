@@ -35,10 +35,12 @@ _TIERS: Final[Mapping[Any, str]] = {"auto": "auto", "default": "standard_only"}
 
 
 def write_messages(request: Conversation) -> dict[str, Any]:
-    """Return *request* as a body of the Messages API. Without a limit, it has no `max_tokens`, which the API requires.
+    """Return *request* as a body of the Messages API.
+
+    The API requires `max_tokens`, but the body has none if *request* has no limit.
 
     Raises:
-        BadRequest: The Messages API cannot express a part of it.
+        BadRequest: The Messages API cannot express a part of *request*.
     """
     body: dict[str, Any] = {}
     turns = list(request.turns)
@@ -57,7 +59,7 @@ def write_messages(request: Conversation) -> dict[str, Any]:
         tier = settings.pop("service_tier")
         body["service_tier"] = _TIERS.get(str(tier.value)) or refuse(tier.where, "messages")
     if "store" in settings and settings["store"].value is False:
-        del settings["store"]  # nothing is stored there
+        del settings["store"]  # the Messages API stores nothing
     _write_output(body, settings)
     if request.tools is not None:
         body["tools"] = [_write_tool(tool) for tool in request.tools]
@@ -86,7 +88,7 @@ def _write_system(turns: Sequence[Turn]) -> str | list[dict[str, Any]]:
 
 
 def _write_turns(turns: Sequence[Turn]) -> list[dict[str, Any]]:
-    """Return the messages. Results of tools, and what the user says right after them, are one message."""
+    """Return the messages. Tool results and the user's text that follows them become one message."""
     messages: list[dict[str, Any]] = []
     follows_results = False
     for turn in turns:

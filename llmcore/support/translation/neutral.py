@@ -1,4 +1,4 @@
-"""The neutral form of a request: turns of a conversation, tools and settings, and the error for what it cannot express."""
+"""The neutral form of a request: turns of a conversation, tools and settings, and the error for a field that the form cannot express."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Document(msgspec.Struct, frozen=True):
 
 
 class Thinking(msgspec.Struct, frozen=True):
-    """Reasoning of an earlier answer, without a signature of the vendor."""
+    """The reasoning in an earlier answer, without the vendor's signature."""
 
     text: str
 
@@ -60,7 +60,7 @@ class Refusal(msgspec.Struct, frozen=True):
 
 
 class ToolUse(msgspec.Struct, frozen=True):
-    """A call of a function in an earlier answer."""
+    """A function call in an earlier answer."""
 
     id: str
     name: str
@@ -79,7 +79,7 @@ Part = Text | Image | Document | Thinking | Refusal | ToolUse | ToolResult
 
 
 class Turn(msgspec.Struct, frozen=True):
-    """What one side says. Results of tools are parts of a turn of the user."""
+    """The parts that one side of the conversation says. Tool results are parts of the user's turn."""
 
     role: str
     """system, developer, user or assistant."""
@@ -94,7 +94,7 @@ class Tool(msgspec.Struct, frozen=True):
     name: str
     description: str | None
     schema: Any
-    """JSON schema of the arguments; None if there is none."""
+    """The JSON schema of the arguments; None if the request has no schema."""
     strict: bool | None
     where: str
 
@@ -123,7 +123,7 @@ class Setting(msgspec.Struct, frozen=True):
 
     value: Any
     where: str
-    """Its name in the request, for errors."""
+    """The name of the parameter in the request, for errors."""
 
 
 class Conversation(msgspec.Struct, frozen=True, kw_only=True):
@@ -134,16 +134,16 @@ class Conversation(msgspec.Struct, frozen=True, kw_only=True):
     turns: tuple[Turn, ...]
     tools: tuple[Tool, ...] | None = None
     settings: dict[str, Setting] = {}
-    """Neutral name -> parameter. A name that a writer does not know has no counterpart in its API."""
+    """Neutral name -> parameter. If a writer does not know a name, the writer's API has no counterpart."""
 
 
 def get_name(api: str) -> str:
-    """Return the name of *api* for people."""
+    """Return the name of *api* that people use."""
     return _NAMES.get(api, api)
 
 
 def refuse(where: str, api: str, why: str | None = None) -> NoReturn:
-    """Raise the error for the field *where*, which the API *api* or the neutral form cannot express."""
+    """Raise the error for the field called *where*: *api* or the neutral form cannot express it."""
     raise BadRequest(
         why or f"`{where}` cannot be translated for {get_name(api)}",
         code="LC308",
@@ -154,7 +154,7 @@ def refuse(where: str, api: str, why: str | None = None) -> NoReturn:
 
 
 def check_fields(value: Mapping[str, Any], known: frozenset[str] | set[str], where: str, api: str) -> None:
-    """Refuse a field of *value* that is neither in *known* nor null."""
+    """Raise an error for a field of *value* that is not in *known*, unless the field is null."""
     for name, each in value.items():
         if name not in known and each is not None:
             refuse(f"{where}.{name}" if where else name, api)

@@ -1,4 +1,4 @@
-"""The Responses API: read a request into the neutral form, and write one."""
+"""The Responses API: read a request into the neutral form, and write a request from the neutral form."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ _READ: Final = frozenset(
 )  # fmt: skip
 _ROLES: Final = frozenset({"system", "developer", "user", "assistant"})
 _IDENTITY: Final = frozenset({"type", "id", "status"})
-"""Fields of an item that a server adds: they name the item, and say nothing to the model."""
+"""Fields that a server adds to an item. They identify the item and mean nothing to the model."""
 _DEFAULTS: Final[Mapping[str, tuple[Any, ...]]] = {
     "include": (
         [],
         ["reasoning.encrypted_content"],
-    ),  # other APIs have no encrypted reasoning that could be left out
+    ),  # `include` asks for encrypted reasoning, which other APIs never return
     "truncation": ("disabled",),
     "background": (False,),
 }
@@ -49,7 +49,7 @@ _DEFAULTS: Final[Mapping[str, tuple[Any, ...]]] = {
 
 
 def read_responses(body: Mapping[str, Any], target: str) -> Conversation:
-    """Return the request in *body*; *target* is named in errors."""
+    """Return the request in *body*; errors name *target*."""
     settings = read_settings(body, "responses", _READ)
     for name, values in _DEFAULTS.items():
         if name in body and body[name] not in values:
@@ -90,7 +90,7 @@ def _read_turns(body: Mapping[str, Any], target: str) -> Iterator[Turn]:
     if isinstance(items, str):
         yield Turn("user", items, "input")
         return
-    answer: list[Part] = []  # items of one answer, which other APIs have in one message
+    answer: list[Part] = []  # these items belong to one answer, which is a single message in other APIs
     first: Mapping[str, Any] = {}
     begun = ""
     for index, each in enumerate(as_list(items, "input", target)):
@@ -226,7 +226,7 @@ def write_responses(request: Conversation) -> dict[str, Any]:
     """Return *request* as a body of the Responses API.
 
     Raises:
-        BadRequest: The Responses API cannot express a part of it.
+        BadRequest: The Responses API cannot express a part of *request*.
     """
     body: dict[str, Any] = {"input": [item for turn in request.turns for item in _write_turn(turn)]}
     settings = dict(request.settings)
@@ -311,7 +311,7 @@ def _write_part(part: Part, turn: Turn) -> dict[str, Any]:
 
 def _write_tool(tool: Tool) -> dict[str, Any]:
     fields = {"name": tool.name, "description": tool.description, "parameters": tool.schema}
-    # The Responses API makes a tool strict that does not say otherwise.
+    # In the Responses API a tool without the field `strict` is strict.
     strict = {} if tool.schema is None and not tool.strict else {"strict": bool(tool.strict)}
     return {
         "type": "function",

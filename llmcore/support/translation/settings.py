@@ -1,4 +1,4 @@
-"""The parameters that two or more APIs have, under their names in each."""
+"""The parameters that two or more APIs have, with the name in each API."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ SAME: Final[Mapping[str, frozenset[str]]] = {
     ),
     "messages": frozenset({"temperature", "top_p"}),
 }  # fmt: skip
-"""For each API, the parameters whose name and value are those of the neutral form."""
+"""For each API, the parameters that have the same name and value in the neutral form."""
 
 
 def read_settings(body: Mapping[str, Any], api: str, read: frozenset[str] | set[str]) -> dict[str, Setting]:
-    """Return the parameters of *body* that were not *read* yet.
+    """Return the parameters of *body* whose names are not in *read*.
 
-    One that only this API has keeps its name with the API in front, which no writer knows.
+    A parameter that only this API has gets the name of the API as a prefix; no writer knows such a name.
     """
     return {
         name if name in SAME[api] else f"{api}.{name}": Setting(value, name)
@@ -40,6 +40,6 @@ def read_settings(body: Mapping[str, Any], api: str, read: frozenset[str] | set[
 
 
 def write_settings(settings: dict[str, Setting], api: str, body: dict[str, Any]) -> None:
-    """Move the parameters that *api* has under their neutral name from *settings* to *body*."""
+    """Move parameters from *settings* to *body* if *api* calls them by their neutral name."""
     for name in sorted(SAME[api] & settings.keys()):
         body[name] = settings.pop(name).value

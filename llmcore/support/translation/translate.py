@@ -30,10 +30,10 @@ def translate_body(body: Mapping[str, Any], source: str, target: str) -> dict[st
     Args:
         body: The fields of the request. `model` and `stream` are left out of the result.
         source: "chat", "responses" or "messages".
-        target: One of the same.
+        target: Another of these three.
 
     Raises:
-        BadRequest: A field has no counterpart, or is malformed; `where` is its name.
+        BadRequest: A field has no counterpart, or is malformed. `where` names the field.
     """
     fields = {
         name: value for name, value in body.items() if value is not None and name not in {"model", "stream"}
