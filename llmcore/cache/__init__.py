@@ -17,7 +17,7 @@ if not TYPE_CHECKING:
     def __getattr__(name: str) -> object:
         if name not in _MODULES:
             raise AttributeError(f"module 'llmcore.cache' has no attribute {name!r}")
-        from importlib import import_module  # lazy: calls need only the store
+        from importlib import import_module  # imported lazily, because calls need only the store
 
         value = globals()[name] = getattr(import_module(_MODULES[name]), name)
         return value

@@ -1,4 +1,7 @@
-"""Make keys from arguments: canonical bytes of nested data, with exact types at every depth."""
+"""Make keys from arguments.
+
+Nested data becomes canonical bytes that preserve the exact type at every depth.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +28,7 @@ _NOTE: Final = (
 
 
 class NotDataError(TypeError):
-    """A value has no canonical bytes that are the same in every process."""
+    """The error for a value that has no canonical bytes, the same in every process."""
 
 
 def to_canonical_bytes(value: Any) -> bytes:
@@ -50,10 +53,11 @@ def make_digest(parts: Iterable[bytes]) -> str:
 
 
 def make_key_function(function: Callable[..., Any]) -> Callable[..., str]:
-    """Return a function that makes a key from arguments: f(1), f(x=1) and a default of 1 have the same key.
+    """Return a function that makes a key from arguments.
 
-    It raises the TypeError of *function* for arguments that do not match its signature, and CacheError for arguments that
-    are not data.
+    The calls f(1), f(x=1) and f() with the default 1 have the same key. For arguments that do not match the
+    signature, the returned function raises the TypeError of *function*. For arguments that are not data it
+    raises CacheError.
     """
     signature = inspect.signature(function, follow_wrapped=False)
     kinds = {parameter.kind for parameter in signature.parameters.values()}
@@ -67,7 +71,7 @@ def make_key_function(function: Callable[..., Any]) -> Callable[..., str]:
             try:
                 bound = signature.bind(*args, **kwargs)
             except TypeError:
-                function(*args, **kwargs)  # raises a better message
+                function(*args, **kwargs)  # calling the function raises a better message
                 raise
             bound.apply_defaults()
             values = bound.arguments.values()
@@ -117,7 +121,7 @@ def _encode_object(kind: type, value: Any) -> bytes:
 
 
 def _list_fields(kind: type, value: Any) -> list[tuple[str, Any]] | None:
-    """Return the fields of a data object; None if *value* is not one."""
+    """Return the fields of *value*; None if *value* is not a data object."""
     if dataclasses.is_dataclass(kind):
         names: Iterable[str] = [field.name for field in dataclasses.fields(kind)]
     elif hasattr(kind, "__struct_fields__"):

@@ -1,4 +1,4 @@
-"""Circuit breaker for the cache backend: skips a backend that does not answer, and probes it until it does."""
+"""Circuit breaker for the cache backend: skip a failing backend, and probe the backend until it answers."""
 
 from __future__ import annotations
 
@@ -15,16 +15,26 @@ from llmcore.threads import start_thread
 __all__ = ["Breaker", "is_unreachable"]
 
 FAILURES: Final = 3
-"""Consecutive failures of `DECISIVE` that open the breaker; an unreachable backend opens it at once."""
+"""How many consecutive failures of one operation in `DECISIVE` open the breaker.
+
+An unreachable backend opens it at once.
+"""
 DECISIVE: Final = frozenset({"create", "get"})
-"""The operations that a cache cannot work without. Failures are counted per operation: a `set` that works does not hide
-a `get` that fails, and a lease that is refused does not stop reads."""
+"""The operations without which a cache cannot work.
+
+Failures are counted per operation: a `set` that works does not hide a `get` that fails, and a lease that is
+refused does not stop reads.
+"""
 PAUSE_S: Final = 0.5
 """Seconds between two probes."""
 
 
 class Breaker:
-    """Open while the backend is not used. A thread probes the backend; if none can start, callers do after each pause."""
+    """A circuit breaker.
+
+    While it is open, the backend is not used. A thread probes the backend; if no thread can be started,
+    callers probe it after each pause.
+    """
 
     def __init__(
         self,
@@ -39,14 +49,16 @@ class Breaker:
         """Create a closed breaker.
 
         Args:
-            probe: Calls the backend; returns whether it answered.
+            probe: A function that calls the backend and returns whether the backend answered.
             on_close: Called after the breaker has closed.
             on_open: Called when the breaker opens, before `is_open` is true.
-            may_close: Called before the breaker closes; if it returns False, the backend is probed again at once.
+            may_close: Called before the breaker closes; if it returns False, the backend is probed again at
+                once.
             pause_s: Seconds between two probes.
             clock: Returns monotonic seconds.
 
-        The breaker holds its lock during `on_open` and `may_close`: they must neither wait nor log.
+        The breaker holds its lock while it calls `on_open` and `may_close`. These functions must neither wait
+        nor log.
         """
         self._probe = probe
         self._on_close = on_close
@@ -56,15 +68,15 @@ class Breaker:
         self._clock = clock
         self._lock = forks.lock()
         self._failures: dict[str, int] = {}
-        """Consecutive failures, by operation."""
+        """Operation -> number of consecutive failures."""
         self._stop: threading.Event | None = None
         self._probe_at: float | None = None
-        """Time of the next probe by a caller; None if a thread probes."""
+        """The time of the next probe by a caller; None if a thread probes the backend."""
         forks.watch(self)
 
     @property
     def is_open(self) -> bool:
-        """Whether the backend is not used."""
+        """Whether the breaker is open, so that the backend is not used."""
         return self._stop is not None and (self._probe_at is None or not self._probe_in_caller())
 
     def after_fork(self) -> None:
@@ -78,7 +90,7 @@ class Breaker:
             self._failures.pop(operation, None)
 
     def record_failure(self, error: BaseException, operation: str = "get") -> bool:
-        """Record that *operation* failed; return whether that opened the breaker."""
+        """Record that *operation* failed; return whether this failure opened the breaker."""
         with self._lock:
             self._failures[operation] = self._failures.get(operation, 0) + 1
             is_useless = operation in DECISIVE and self._failures[operation] >= FAILURES
@@ -90,7 +102,10 @@ class Breaker:
             return True
 
     def run_if_open(self, function: Callable[[], None]) -> bool:
-        """Call *function* if the breaker is open, while it cannot close; return whether it is open. It must not wait."""
+        """If the breaker is open, call *function*; return whether the breaker is open.
+
+        The breaker cannot close during the call, so *function* must not wait.
+        """
         with self._lock:
             if self._stop is None:
                 return False
@@ -121,7 +136,7 @@ class Breaker:
             if self._probe_at is None or self._clock() < self._probe_at:
                 return False
             self._start_probes()
-            if self._probe_at is None:  # a thread has started now
+            if self._probe_at is None:  # a thread probes by now
                 return False
             stop = self._stop
         while self._probe():
@@ -130,7 +145,7 @@ class Breaker:
         return False
 
     def _try_close(self, stop: threading.Event) -> bool:
-        """Close after a successful probe, unless *stop* is set; return False if `may_close` returns False."""
+        """Close the breaker after a successful probe, unless *stop* is set; return False if `may_close` does."""
         with self._lock:
             if stop.is_set():
                 return True
@@ -142,7 +157,7 @@ class Breaker:
 
 
 def is_unreachable(error: BaseException) -> bool:
-    """Return whether *error* means an unreachable backend, not a refused operation."""
+    """Return whether *error* means that the backend is unreachable, not that it refused the operation."""
     return isinstance(error, CacheUnavailable | OSError)
 
 
@@ -155,4 +170,4 @@ def _run_probes(watched: weakref.ref[Breaker], stop: threading.Event, pause_s: f
         while breaker._probe():  # noqa: SLF001 - this function is the thread of the breaker
             if breaker._try_close(stop):  # noqa: SLF001 - as above
                 return
-        del breaker  # so that an unused breaker can be collected, which ends this thread
+        del breaker  # drop the reference, so that an unused breaker can be collected; this ends the thread

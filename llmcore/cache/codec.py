@@ -18,11 +18,11 @@ from llmcore.support.errors import raise_unchained
 __all__ = ["IMMUTABLE", "Codec"]
 
 _PLAIN: Final = b"v1\x00"
-"""Header of plain data, version 1 of the encoding."""
+"""The header of plain data in version 1 of the encoding."""
 _TYPED: Final = b"v1\x01"
 """Header of a value of the annotated type."""
 IMMUTABLE: Final = frozenset({str, int, float, bool, bytes, type(None)})
-"""Types whose values callers can share."""
+"""Immutable types: several callers can share a value."""
 
 
 class Codec:

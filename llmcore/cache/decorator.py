@@ -22,7 +22,7 @@ from llmcore.errors import CacheError
 __all__ = ["Options", "make_decorator"]
 
 Wrappers = tuple[Callable[..., Any], Callable[..., Any]]
-"""The wrapper, and its `refresh`."""
+"""The wrapper, and the function behind its method `refresh`."""
 
 
 def make_decorator(values: Values, options: Options) -> Decorator:
@@ -175,7 +175,7 @@ def _wrap_async_generator_function(cached: CachedFunction) -> Wrappers:
 def _get_or_make(
     cached: CachedFunction, call: Call, run_once: Callable[[Call], Act[Outcome]], shortcut: Shortcut
 ) -> Act[Outcome]:
-    """Return the cached result, or make it."""
+    """Return the cached result, or run the function and cache the result."""
     found = yield from cached.look_up(call)
     if not found.hit:
         return (yield from cached.make(call, lambda: run_once(call), reads=True))

@@ -1,4 +1,4 @@
-"""An entry of the cache: the encoded value, its refresh time, and the stamps of its tags."""
+"""An entry of the cache contains the encoded value, the refresh time, and the stamps of the tags."""
 
 from __future__ import annotations
 
@@ -18,7 +18,10 @@ class Entry(msgspec.Struct, frozen=True, array_like=True):
     due: float = 0.0
     """Time of the refresh in the background, in seconds since 1970; 0 for never."""
     stamps: Mapping[str, bytes] = {}
-    """Tag -> stamp when the value was made. If a stamp has changed, the value is a miss."""
+    """Tag -> the stamp that the tag had when the value was made.
+
+    If the stamp has changed since, the value is a miss.
+    """
     data: bytes = b""
 
 
@@ -31,7 +34,7 @@ class Found(NamedTuple):
     plain: bool = False
     """Whether the entry has neither tags nor a refresh time."""
     unusable: bool = False
-    """Whether the key has data that is not a valid value, or not any more."""
+    """Whether the key has data that is not a valid value or is no longer valid."""
 
 
 _encoder: Final = msgspec.msgpack.Encoder()
@@ -39,7 +42,7 @@ _decoder: Final = msgspec.msgpack.Decoder(Entry)
 
 
 def pack(entry: Entry) -> bytes:
-    """Return the bytes to store: only the value if the entry has no tags and no refresh time."""
+    """Return the bytes to store: the bytes are the value alone if the entry has no tags and no refresh time."""
     if not entry.due and not entry.stamps:
         return entry.data
     return _MAGIC + _encoder.encode(entry)

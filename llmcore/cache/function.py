@@ -27,7 +27,10 @@ from llmcore.units import is_part
 __all__ = ["CachedFunction", "Call", "Options", "Outcome", "run_function", "running_keys"]
 
 running_keys: Final[ContextVar[frozenset[str]]] = ContextVar("llmcore_cached_within", default=frozenset())
-"""Keys of the calls that the running code is part of. Waiting for one of them would be a deadlock."""
+"""The keys of the cached calls in which this code runs.
+
+Waiting for one of these calls would be a deadlock.
+"""
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
@@ -82,14 +85,14 @@ class CachedFunction:
             kind = list[next(iter(typing.get_args(kind)), Any)]  # type: ignore[misc]  # the type is known at run time only
         self.codec = _make_codec(kind)
         self.invalidations = 0
-        """Count of invalidations. A run that began before one of them is not cached after it."""
+        """The number of invalidations. If it changes during a run, the result of the run is not cached."""
         self._key_function = options.key or make_key_function(function)
         self.ttl = values.store.ttl if options.ttl is None else options.ttl
         _check_options(options, self.ttl)
 
     @cached_property
     def prefix(self) -> str:
-        """The prefix of the keys of all its calls."""
+        """The prefix of the keys of all calls of this function."""
         return f"{self.options.name or make_name(self.function)}:"
 
     def make_key(self, *args: Any, **kwargs: Any) -> str:
@@ -107,7 +110,7 @@ class CachedFunction:
     # -- look up and make
 
     def look_up(self, call: Call) -> Act[Found]:
-        """Look the result up. Remove unusable data, so that no process waits for it to become valid."""
+        """Look up the result. Remove unusable data, so that no process waits for the data to become valid."""
         found = yield from self.values.look_up(call.key, self.codec)
         if found.unusable:
             yield from self.values.forget(call.key)
@@ -135,7 +138,7 @@ class CachedFunction:
     ) -> Act[Outcome]:
         """Make the result once for all concurrent callers (single-flight); *run* runs the function.
 
-        A caller that waited for a run that failed tries once itself.
+        If a run fails, each caller that waited for it runs the function once itself.
         """
         if call.key in running_keys.get():
             return (yield from run())
@@ -157,7 +160,7 @@ class CachedFunction:
     def run_and_store(
         self, call: Call, run: Callable[[], Generator[Any, Any, Outcome]], *, reads: bool
     ) -> Generator[Any, Any, Outcome]:
-        """Run the function and cache the result, unless another process with the lease does."""
+        """Run the function and cache the result. If another process has the lease, wait for its result."""
         key, held = make_backend_key(call.key), False
         if reads:
             kept, held = yield from self.values.leases.acquire_or_wait(key, lambda: float("inf"))
@@ -253,7 +256,10 @@ def run_function(function: Callable[..., Any], call: Call, *, awaits: bool) -> A
 
 
 def _copy_error(error: Exception) -> Exception:
-    """Return a copy of *error*, since each caller adds a traceback; *error* itself if it cannot be copied."""
+    """Return a copy of *error*, because each caller adds a traceback.
+
+    Return *error* itself if it cannot be copied.
+    """
     try:
         copied = copy.copy(error)
     except Exception:  # noqa: BLE001 - a third-party constructor
@@ -263,7 +269,7 @@ def _copy_error(error: Exception) -> Exception:
 
 
 def _get_return_type(function: Callable[..., Any]) -> Any:
-    """Return the annotated return type; Any if there is none or a name is unknown."""
+    """Return the annotated return type; Any if the function has no annotation or a name in it is unknown."""
     try:
         return typing.get_type_hints(function).get("return", Any)
     except (NameError, TypeError, AttributeError):

@@ -1,4 +1,4 @@
-"""Health of a cache backend: failing operations with their causes, and the causes that were reported."""
+"""Health of a cache backend: the failing operations with their causes, and the causes that were reported."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ __all__ = ["Health"]
 QUIET_S: Final = 60.0
 """Minimum seconds between two reports of one cause, for an operation that fails and succeeds alternately."""
 MAX_CAUSES: Final = 16
-"""Causes remembered per operation. It bounds the memory for a backend whose messages are all different."""
+"""Maximum number of causes to remember per operation.
+
+It limits the memory if all messages of a backend are different.
+"""
 
 
 class Health:
@@ -40,7 +43,8 @@ class Health:
     def record_failure(self, operation: str, cause: str) -> bool:
         """Record a failure; return whether to report it.
 
-        A cause is reported once while the operation keeps failing for it, and at most once in `QUIET_S`.
+        A cause is reported once while the operation keeps failing for this cause, and at most once in
+        `QUIET_S` seconds.
         """
         now = self._clock()
         with self._lock:

@@ -1,4 +1,4 @@
-"""Invalidations of a cache: carried out on the backend, or postponed until it answers again."""
+"""Invalidations of a cache: carried out on the backend, or postponed until the backend answers again."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ from llmcore.errors import CacheError
 __all__ = ["EVERYTHING", "MAX_PENDING", "Invalidation", "PendingInvalidations"]
 
 MAX_PENDING: Final = 10_000
-"""If more invalidations are pending in one outage, they become one invalidation of everything."""
+"""Maximum number of pending invalidations in one outage.
+
+If there are more, they are replaced by one invalidation of everything.
+"""
 
 
 class Invalidation(NamedTuple):
@@ -57,7 +60,10 @@ EVERYTHING: Final = Invalidation("everything")
 
 class _Pending(NamedTuple):
     number: int
-    """Number of the latest request. A request during the repetition stays pending."""
+    """The number of the latest request for this invalidation.
+
+    A request that arrives during the repetition stays pending.
+    """
     is_requested: bool
     """Whether the application requested it; otherwise a newer value replaces the entry."""
 
@@ -70,7 +76,7 @@ class PendingInvalidations:
         self._numbers = itertools.count()
         self._pending: dict[Invalidation, _Pending] = {}
         self._begun = -1
-        """The highest number that is being repeated. A later request is not covered by it."""
+        """The highest number that is being repeated. Requests with higher numbers stay pending."""
 
     def __len__(self) -> int:
         return len(self._pending)
@@ -104,7 +110,7 @@ class PendingInvalidations:
             return [(invalidation, pending.number) for invalidation, pending in self._pending.items()]
 
     def discard(self, invalidation: Invalidation, number: int) -> None:
-        """Remove *invalidation* after it was carried out, unless it was requested again since."""
+        """Remove *invalidation* after it was carried out, unless the application has requested it again."""
         with self._lock:
             pending = self._pending.get(invalidation)
             if pending is not None and pending.number == number:

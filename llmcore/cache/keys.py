@@ -1,4 +1,4 @@
-"""Convert the keys and TTLs of an application to those of a backend."""
+"""Convert an application's keys and TTLs to keys and TTLs of a backend."""
 
 from __future__ import annotations
 

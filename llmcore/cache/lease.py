@@ -19,13 +19,16 @@ __all__ = ["Leases"]
 T = TypeVar("T")
 
 LEASE_S: Final = 5.0
-"""TTL of a lease in seconds. It is renewed every third of it while the holder works."""
+"""TTL of a lease in seconds. While the holder works, the lease is renewed after each third of the TTL."""
 FIRST_PAUSE_S: Final = 0.01
 MAX_PAUSE_S: Final = 0.1
 
 
 class Leases:
-    """The leases of one process on the keys of one cache. Without a cache that has leases, every process goes ahead."""
+    """The leases of one process on the keys of one cache.
+
+    If the cache has no leases, every process makes the call itself.
+    """
 
     def __init__(self, store: CacheStore, *, lease_s: float = LEASE_S) -> None:
         self._store = store
@@ -41,7 +44,10 @@ class Leases:
 
     def _start(self) -> None:
         self._held: dict[str, int] = {}
-        """Key -> number of calls with the lease. A second call may begin while the first is being cancelled."""
+        """Key -> number of calls that use the lease.
+
+        A second call may begin while the first is being cancelled.
+        """
         self._holder = uuid.uuid4().hex
         self._renewing: threading.Event | None = None
 
@@ -50,7 +56,8 @@ class Leases:
 
         Args:
             key: The key of the result in the cache.
-            left: Returns the seconds that the caller can still wait. After that it goes ahead without a lease.
+            left: Returns the seconds that the caller can still wait. After that, the caller continues without
+                a lease.
 
         Returns:
             The result of another process or None, and whether the caller has the lease, which `hold` releases.
@@ -73,7 +80,7 @@ class Leases:
         """Run *work* and release the lease on *key*, also if the work fails or is cancelled.
 
         Args:
-            key: The key of the lease that the caller has; None if it has none.
+            key: The key of the lease that the caller has; None if the caller has no lease.
             work: The work that the lease protects.
         """
         if key is None:
@@ -85,7 +92,7 @@ class Leases:
     def acquire(self, key: str) -> Act[bool | None]:
         """Acquire the lease; return whether this process has it, None if the backend has no leases.
 
-        A cancelled caller does not have it, even if the backend has granted it.
+        A cancelled caller does not have the lease, even if the backend has granted it.
         """
         try:
             is_acquired = yield from self._store.call_lease_operation(
@@ -123,14 +130,17 @@ class Leases:
             yield from self._store.call_lease_operation("release", key, self._holder)
         except GeneratorExit:
             raise
-        except Expired:  # release it all the same
+        except Expired:  # release the lease nevertheless
             yield from self._store.call_lease_operation("release", key, self._holder)
-        except BaseException:  # cancelled, perhaps before the step began; a second release does no harm
+        except BaseException:  # the step was cancelled, perhaps before it began; releasing twice does no harm
             yield from self._store.call_lease_operation("release", key, self._holder)
             raise
 
     def _abandon(self, key: str) -> bool:
-        """Stop renewing the lease, unless another call of this process has it; return whether this was the last call."""
+        """Stop renewing the lease, unless another call of this process has it.
+
+        Return whether this was the last call.
+        """
         with self._lock:
             left = self._held.get(key, 0) - 1
             if left > 0:
@@ -159,7 +169,7 @@ class Leases:
                     self._renewing = renewing
 
     def _renew_all(self, renewing: threading.Event) -> None:
-        """Renew all held leases; end after a time without any."""
+        """Renew all held leases. The thread ends after some time without a lease."""
         idle_since = time.monotonic()
         while not renewing.wait(self._lease_s / 3):
             with self._lock:
@@ -173,5 +183,5 @@ class Leases:
                 run(self._store.call_lease_operation("acquire", key, self._holder, self._lease_s))
                 with self._lock:
                     released = key not in self._held
-                if released:  # released while it was being renewed
+                if released:  # the lease was released while it was being renewed
                     run(self._store.call_lease_operation("release", key, self._holder))

@@ -23,11 +23,11 @@ __all__ = ["CacheManager", "Ttl"]
 
 
 class CacheManager(ProcessBound):
-    """Stores values under text keys with a TTL, in the backend that is named.
+    """Stores values under text keys with a TTL, in the chosen backend.
 
-    A failure of the backend counts as a miss and in `errors`. A value that cannot be stored is logged and counted there too.
-    A failure of `invalidate` or `clear` raises `CacheError`. Each blocking method has an async version with the
-    prefix `a`.
+    A failure of the backend counts as a miss, and is counted in `errors`. A value that cannot be stored is
+    logged, and is counted in `errors` too. A failure of `invalidate` or `clear` raises `CacheError`. Each
+    blocking method has an async version with the prefix `a`.
     """
 
     def __init__(
@@ -45,12 +45,12 @@ class CacheManager(ProcessBound):
 
         Args:
             backend: "memory", "file" or any installed provider.
-            cache_dir: Folder of a cache that stores files; it is created. None: the default of the provider. A provider
-                without files ignores it.
+            cache_dir: Folder of a cache that stores files; created if missing. None: the default of the
+                provider. Providers that do not store files ignore this argument.
             ttl: Default TTL of `set` and `cached`; None: values live until they are evicted.
             memory: Size of the memory tier in front of the backend; 0 turns it off.
-            on_outage: "memory": while the backend is unreachable, the memory tier serves older entries for 60 seconds and
-                new entries for their ttl. "miss": every look-up is a miss.
+            on_outage: "memory": while the backend is unreachable, the memory tier serves older entries for 60
+                seconds and new entries for their ttl. "miss": every look-up is a miss.
             store: An open store to share, with its own ttl, in place of *backend*.
             options: Options of the provider, such as `max_size="1GB"` or `url="redis://..."`.
 
@@ -84,7 +84,7 @@ class CacheManager(ProcessBound):
     # -- one value
 
     def get(self, key: str, default: Any = None) -> Any:
-        """Return the value, or *default* if there is none."""
+        """Return the value, or *default* if the cache does not have the key."""
         found = run(self._values.look_up(key, self._codec))
         return found.value if found.hit else default
 
@@ -141,7 +141,10 @@ class CacheManager(ProcessBound):
     def set_many(
         self, values: Mapping[str, Any], ttl: Ttl = None, *, tags: str | Iterable[str] | None = None
     ) -> bool:
-        """Store all *values*, or none if one cannot be encoded; return whether all are stored. See `set`."""
+        """Store all *values*; return whether all are stored.
+
+        See `set`. If a value cannot be encoded, nothing is stored.
+        """
         return run(self._values.set(values, ttl, tags, self._codec))
 
     @check_argument_names
@@ -153,17 +156,17 @@ class CacheManager(ProcessBound):
 
     @check_argument_names
     def invalidate(self, pattern: str | None = None, *, tags: str | Iterable[str] | None = None) -> int:
-        """Remove the keys that match *pattern*, such as "user:*", and the values with one of *tags*.
+        """Remove the keys that match *pattern*, such as "user:*", and the values with at least one of *tags*.
 
-        Without both, clear the namespace of the cache, including replies. The time for a tag does not depend on the
-        number of its values.
+        Without both arguments, clear the namespace of the cache, including replies. The time for a tag does
+        not depend on the number of its values.
 
         Returns:
             The number of keys that matched the pattern; -1 without a pattern, or if the backend does not count.
 
         Raises:
-            CacheError: The backend failed, or cannot list keys. If it is unreachable, memory has removed the values, and the
-                backend removes them before it is read again (`on_outage="memory"`).
+            CacheError: The backend failed, or cannot list keys. If it is unreachable, memory has removed the
+                values, and the backend removes them before it is read again (`on_outage="memory"`).
         """
         return run(self._values.invalidate(pattern, tags))
 
@@ -197,16 +200,19 @@ class CacheManager(ProcessBound):
     ) -> Decorator:
         """Return a decorator that caches the results of a function by its arguments.
 
-        For functions, coroutine functions, generator functions, async generator functions, and methods. Identical
-        concurrent calls become one (single-flight). Exceptions are never cached.
+        It works for functions, coroutine functions, generator functions, async generator functions, and
+        methods. Identical concurrent calls share one run (single-flight). Exceptions are never cached.
 
         Args:
             ttl: Time to live of a result; None: the TTL of the cache.
-            key: Returns the key for the arguments; default: all arguments make the key.
-            tags: Tags by which `invalidate(tags=...)` removes results, or a function that returns them for the arguments.
-            condition: Called with a result (for a generator, the list of yielded values); returns whether to cache it.
-            refresh: Between 0 and 1: after this fraction of the ttl, one caller refreshes the result in the background while all
-                callers get the old one (stale-while-revalidate).
+            key: A function that returns the key for the arguments. By default, the key is made from all
+                arguments.
+            tags: Tags by which `invalidate(tags=...)` removes results, or a function that returns them for
+                the arguments.
+            condition: Called with a result (for a generator, the list of yielded values); returns whether to
+                cache it.
+            refresh: Between 0 and 1: after this fraction of the ttl, one caller refreshes the result in the
+                background while all callers get the old one (stale-while-revalidate).
             name: The name of the function in keys; default: its module and qualified name.
 
         Raises:
@@ -228,7 +234,7 @@ class CacheManager(ProcessBound):
     def get_unavailable(self) -> dict[str, str]:
         """Return the operations of the backend that do not work, such as "get" or "acquire", each with the reason.
 
-        They are the operations whose last call failed, and those that the backend reports.
+        These are the operations whose last call failed, and the operations that the backend reports.
         """
         return run(self._store.diagnose())
 

@@ -1,4 +1,4 @@
-"""Name cached functions: the same name in every process, unique for each function."""
+"""Name cached functions: each function has a unique name, which is the same in every process."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _tokens: Final[weakref.WeakKeyDictionary[Any, bytes]] = weakref.WeakKeyDictionar
 
 
 def make_name(function: Callable[..., Any]) -> str:
-    """Return module and qualified name, with a digest appended if they are ambiguous.
+    """Return module and qualified name, with a digest appended if several functions may have this name.
 
     The digest of a nested function or a lambda covers its code and its closure. Call this at the first call of the
     function, when its closure is complete.
@@ -36,7 +36,10 @@ def make_name(function: Callable[..., Any]) -> str:
 
 
 def _name_main_module() -> tuple[str, list[bytes]]:
-    """Return the module name of the running program, and the path of its file as bytes if it is not a module."""
+    """Return the module name of the running program, and the path of its file as bytes.
+
+    The path is empty if the program is a module.
+    """
     main = sys.modules["__main__"]
     spec = getattr(main, "__spec__", None)
     if spec is not None:
@@ -58,7 +61,7 @@ def _describe_function(function: Callable[..., Any], seen: set[int]) -> list[byt
     for cell in function.__closure__ or ():
         try:
             parts.append(_describe_value(cell.cell_contents, seen))
-        except ValueError:  # an empty cell
+        except ValueError:  # a closure cell without a value
             parts.append(b"")
     return parts
 
@@ -76,7 +79,10 @@ def _describe_code(code: types.CodeType) -> Iterator[bytes]:
 
 
 def _describe_value(value: Any, seen: set[int]) -> bytes:
-    """Return bytes that identify *value*: the content of data, the code of a function, the identity of other objects."""
+    """Return bytes that identify *value*.
+
+    The content of data, the code of a function, the identity of other objects.
+    """
     if isinstance(value, types.FunctionType):
         where = f"{value.__module__}.{value.__qualname__}".encode()
         return make_digest([where, *_describe_function(value, seen)]).encode()
@@ -89,5 +95,5 @@ def _describe_value(value: Any, seen: set[int]) -> bytes:
             pass
     try:
         return _tokens.setdefault(value, uuid4().bytes)
-    except TypeError:  # it cannot be a weak key
+    except TypeError:  # the value cannot be a key of a WeakKeyDictionary
         return uuid4().bytes

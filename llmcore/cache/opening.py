@@ -29,7 +29,7 @@ def open_backend(name: str, cache_dir: str | PathLike[str] | None, options: dict
     """Return the backend *name* with checked *options*, not yet connected.
 
     Raises:
-        PluginNotFound: No installed plugin provides it.
+        PluginNotFound: No installed plugin provides the backend.
         ConfigError: An option is unknown or invalid.
     """
     from llmcore.config import load_settings
@@ -44,7 +44,7 @@ def open_backend(name: str, cache_dir: str | PathLike[str] | None, options: dict
     _ = backend.options
     folder = find_cache_folder(backend, None)
     if folder is not None:
-        with suppress(OSError):  # the first use reports it and goes on without the cache
+        with suppress(OSError):  # the first use reports the error and continues without the cache
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     return backend
 
@@ -60,7 +60,7 @@ def _find_entry(catalogue: Catalogue, name: str) -> Provider:
 
 
 class _Arguments(GivenLayer):
-    """The options of a provider that a `CacheManager` is given as its keyword arguments."""
+    """The options that a `CacheManager` receives as keyword arguments."""
 
     def where(self, path: Key, at: Literal["key", "value"] = "key") -> str | None:
         """See `Layer.where`."""

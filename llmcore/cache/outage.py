@@ -1,4 +1,4 @@
-"""The memory tier during an outage of the backend: the entries that it may serve, and for how long."""
+"""The memory tier during an outage of the backend: the entries that the tier may serve, and for how long."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ from llmcore.support.bounded_entries import BoundedEntries
 __all__ = ["MAX_STALE_S", "Outage"]
 
 MAX_STALE_S: Final = 60.0
-"""Seconds from the start of an outage in which older entries are served. Other processes may have invalidated them."""
+"""For how many seconds of an outage older entries are served.
+
+The time is limited because other processes may have invalidated these entries.
+"""
 _NEW: Final = "\0"
 """Prefix of the keys of entries that were stored during the outage."""
 
@@ -20,7 +23,7 @@ _NEW: Final = "\0"
 class Outage:
     """The entries of one outage. They are dropped when the backend answers again.
 
-    Older entries and those that are stored during the outage share the size of one memory cache.
+    Older entries and new entries share the size of one memory cache.
 
     Args:
         entries: The memory tier's entries when the outage began, or an empty cache.
@@ -35,21 +38,27 @@ class Outage:
         self._lock = forks.lock()
 
     def get(self, key: str) -> bytes | None:
-        """Return the value stored during the outage, or an older one while it may be served."""
+        """Return the value stored during the outage, or an older value while it may be served."""
         value = self._entries.get(_NEW + key)
         if value is not None or self._clock() >= self._stale_until:
             return value
         return self._entries.get(key)
 
     def pin(self, key: str) -> None:
-        """Serve an older value, if there is one, until the outage ends, since a new entry depends on it."""
+        """Serve the older value of *key*, if it exists, until the outage ends.
+
+        A new entry depends on this value.
+        """
         with self._lock:
             value = None if self._clock() >= self._stale_until else self._entries.get(key)
             if value is not None:
                 self.put(key, value, None)
 
     def put(self, key: str, value: bytes, ttl: float | None) -> None:
-        """Store *value* for *ttl* seconds, at most until the outage ends. A value that is too large is not stored."""
+        """Store *value* for *ttl* seconds, but only until the outage ends.
+
+        A value that is too large is not stored.
+        """
         with self._lock:
             try:
                 self._entries.set(_NEW + key, value, ttl)

@@ -1,4 +1,7 @@
-"""Cached generators: one run for all concurrent callers, cached when it is complete, replayed lazily."""
+"""Cached generators: all concurrent callers share one run.
+
+The pieces are cached when the run is complete, and decoded one by one.
+"""
 
 from __future__ import annotations
 
@@ -66,7 +69,7 @@ class Pieces:
             )
             outcome: Outcome = shared.value
             if outcome.error is None:
-                if not shared.pieces:  # another process ran it
+                if not shared.pieces:  # another process ran the function
                     yield from outcome.value
                 return
             if shared.led or shared.pieces or not again:
@@ -84,7 +87,7 @@ class Pieces:
                     packed = _EncodedPiece(self._codec.encode(piece))
                     piece = self._codec.decode(packed.data)[
                         1
-                    ]  # a copy, since the function may change its object
+                    ]  # yield a copy, because the function may change its object
                     values.append(piece)
                     yield packed
                 else:
@@ -143,7 +146,7 @@ class _Source:
             running_keys.reset(token)
 
     async def anext(self) -> Any:
-        if is_closed(self._start()):  # closed by its event loop, which shuts down
+        if is_closed(self._start()):  # the event loop closed the generator while shutting down
             raise _make_cancellation()
         token = running_keys.set(running_keys.get() | {self._call.key})
         try:

@@ -18,7 +18,7 @@ _encoder: Final = msgspec.msgpack.Encoder()
 
 
 class NotPlainError(TypeError):
-    """A value is or contains an object that is not plain data."""
+    """The error for a value that is, or contains, an object that is not plain data."""
 
 
 def wrap(value: Any) -> Any:
@@ -56,7 +56,7 @@ def _pack(data: Any) -> bytes:
 
 def _wrap_dict(value: dict[Any, Any]) -> Any:
     pairs = [(wrap(key), wrap(each)) for key, each in value.items()]
-    if any(type(key) is Ext for key, _ in pairs):  # msgpack does not support them as keys
+    if any(type(key) is Ext for key, _ in pairs):  # msgpack does not support extensions as keys
         return Ext(_PAIRS, _pack(pairs))
     return dict(pairs)
 

@@ -1,4 +1,4 @@
-"""Stale-while-revalidate: refresh a due entry in the background while all callers get the old one."""
+"""Stale-while-revalidate: refresh a due entry in the background, while all callers get the old value."""
 
 from __future__ import annotations
 
@@ -23,7 +23,10 @@ if TYPE_CHECKING:
 __all__ = ["Refresher", "Renewal"]
 
 PAUSE_S: Final = 1.0
-"""Seconds between a failed refresh and the next attempt; doubled after each further failure (backoff)."""
+"""Seconds between a failed refresh and the next attempt.
+
+The pause doubles after each further failure (backoff).
+"""
 MAX_PAUSE_S: Final = 60.0
 QUIET_S: Final = 60.0
 """Minimum seconds between two log lines about failed refreshes."""
@@ -32,16 +35,16 @@ MAX_RUNNING: Final = 32
 
 
 class Renewal(NamedTuple):
-    """How to refresh one cached result."""
+    """How one cached result is refreshed."""
 
     key: str
     """The key in the backend."""
     name: str
     """The description of the result for the log."""
     is_due: Callable[[bytes], Act[bool]]
-    """Returns whether the stored data is usable and still due."""
+    """A function that returns whether the stored data is usable and must still be refreshed."""
     make: Callable[[], Act[None]]
-    """Makes and stores the result; raises if that fails."""
+    """A function that makes and stores the result, and raises an error if this fails."""
 
 
 _RUNNING: Final = float("inf")
@@ -79,7 +82,7 @@ class Refresher:
         return Step(self._begin, self._abegin, renewal)
 
     def close(self) -> None:
-        """Start no more refreshes. Running ones end without log lines."""
+        """Do not start any more refreshes. Running refreshes end without log lines."""
         self._closed = True
 
     def _begin(self, renewal: Renewal) -> None:
@@ -100,7 +103,8 @@ class Refresher:
 
         def end(task: asyncio.Task[None]) -> None:
             self._tasks.discard(task)
-            self._end_attempt(renewal.key, attempt, done=None)  # if it was cancelled before it began
+            # in case the task was cancelled before it began
+            self._end_attempt(renewal.key, attempt, done=None)
 
         task = asyncio.get_running_loop().create_task(arun(self._refresh(renewal, attempt)))
         self._tasks.add(task)
@@ -122,7 +126,7 @@ class Refresher:
             return attempt
 
     def _end_attempt(self, key: str, attempt: _Attempt, *, done: bool | None) -> bool:
-        """End the attempt, unless it has ended; return whether to log a failure.
+        """End the attempt, unless it has already ended; return whether to log a failure.
 
         *done* is None if nothing was refreshed and nothing failed.
         """
@@ -157,7 +161,10 @@ class Refresher:
                 )
 
     def _refresh_with_lease(self, renewal: Renewal) -> Act[bool | None]:
-        """Refresh, unless another process has the lease; return whether the entry is fresh, None if it has."""
+        """Refresh the entry and return whether it is fresh.
+
+        The result is None if another process has the lease.
+        """
         lease = renewal.key + " refresh"
         taken = yield from self._leases.acquire(lease)
         if taken is False:

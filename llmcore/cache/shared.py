@@ -1,4 +1,4 @@
-"""The shared cache: one per process, chosen by the first call."""
+"""The shared cache. There is one per process, chosen by the first call."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A fast path for recent hits: arguments lead to the result without making a key or decoding bytes."""
+"""A fast path for recent hits: find the result from the arguments, without making a key or decoding bytes."""
 
 from __future__ import annotations
 
@@ -19,10 +19,11 @@ _ARGUMENT_TYPES: Final = frozenset({str, int, bool, bytes, type(None)})
 
 
 Spot = tuple[type | None, tuple[type, ...], str, bytes, Any, float]
-"""One recent hit, as a plain tuple, which is the fastest to unpack:
+"""One recent hit, as a plain tuple, because a tuple is the fastest to unpack.
 
-the type of a single argument, else None; the types of all arguments; the key in the backend; the bytes object in memory
-that the value was decoded from, and as long as it is there, the value is valid; the value; the refresh time.
+Its items: the type of a single argument, otherwise None; the types of all arguments; the key in the backend;
+the bytes object from which the value was decoded (the value is valid as long as the memory tier has this
+object); the value; the refresh time.
 """
 
 
@@ -35,7 +36,7 @@ class Shortcut:
         """Positional arguments, followed by the pairs of keyword arguments -> hit."""
 
     def find(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """Return the result for the arguments and count a hit; MISSED if it is not a recent hit."""
+        """Return the result for the arguments and count a hit; MISSED if the call is not a recent hit."""
         try:
             spot = self.spots.get((args, *kwargs.items()) if kwargs else args)
         except TypeError:  # not hashable

@@ -1,4 +1,4 @@
-"""Replace an unreachable cache backend: memory serves entries, and invalidations are postponed."""
+"""Replace an unreachable cache backend: serve entries from memory, and postpone invalidations."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ __all__ = ["Standby"]
 
 
 class Standby:
-    """Takes over when the circuit breaker opens, and ends before it closes.
+    """Replaces the backend from the opening of the circuit breaker until it closes.
 
     Args:
-        backend: The backend that it replaces.
+        backend: The backend to replace.
         is_enabled: If False, every look-up during an outage is a miss, and invalidations are lost.
     """
 
@@ -35,7 +35,7 @@ class Standby:
     # -- entries
 
     def get(self, key: str) -> bytes | None:
-        """Return the value that may be served; None also without an outage."""
+        """Return the value that may be served; None if no outage is in progress."""
         outage = self._outage
         return None if outage is None else outage.get(key)
 
@@ -44,13 +44,16 @@ class Standby:
         return {key: value for key in keys if (value := self.get(key)) is not None}
 
     def put(self, key: str, value: bytes, ttl: float | None) -> None:
-        """Store *value* for *ttl* seconds, at most until the outage ends; without an outage, do nothing."""
+        """Store *value* for *ttl* seconds, at most until the outage ends.
+
+        If no outage is in progress, do nothing.
+        """
         outage = self._outage
         if outage is not None:
             outage.put(key, value, ttl)
 
     def pin(self, key: str) -> None:
-        """See `Outage.pin`; without an outage do nothing."""
+        """See `Outage.pin`. Do nothing if no outage is in progress."""
         outage = self._outage
         if outage is not None:
             outage.pin(key)
@@ -88,9 +91,10 @@ class Standby:
     def postpone(
         self, invalidation: Invalidation, breaker: Breaker, *, is_requested: bool = True
     ) -> int | None:
-        """Postpone *invalidation* and apply it in memory; return its number, None without an outage.
+        """Postpone *invalidation* and apply it in memory.
 
-        *is_requested* means that the application requested it, so its loss is logged.
+        Return its number, or None if no outage is in progress. If *is_requested*, the application requested
+        the invalidation, so its loss is logged.
         """
         numbers: list[int] = []
 
@@ -114,9 +118,9 @@ class Standby:
         """Carry out the postponed invalidations; log those that the backend refuses.
 
         Raises:
-            BaseException: The backend is unreachable again. The rest stays postponed.
+            BaseException: The backend is unreachable again. The remaining invalidations stay postponed.
         """
-        while batch := self._pending.snapshot():  # new ones may arrive meanwhile
+        while batch := self._pending.snapshot():  # new invalidations may arrive in the meantime
             for invalidation, number in batch:
                 try:
                     yield from invalidation.carry_out(self._backend)

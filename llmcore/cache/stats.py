@@ -18,9 +18,12 @@ class Stats:
         self._lock = forks.lock()
         self._hits = itertools.count()
         self.record_hit = self._hits.__next__
-        """Count one hit. It is an atomic C function, since a lock would cost more than the rest of a hit."""
+        """Count one hit.
+
+        This attribute is an atomic C function, because a lock would cost more than the rest of a hit.
+        """
         self._read = 0
-        """Numbers of the counter that are not hits: each reading takes one."""
+        """How many numbers of the counter are not hits: reading the counter takes a number each time."""
         self.misses = self.errors = 0
 
     @property

@@ -1,4 +1,4 @@
-"""The cache for calls: stores bytes. A failure is a miss, never an error of a call."""
+"""The cache for calls. It stores bytes. A failure of the cache is a miss and never fails a call."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _POSTPONED: Final = "memory has removed it; the backend removes it before it is 
 class CacheStore:
     """One configured cache: memory tier, backend, circuit breaker and health.
 
-    Failures of the backend are counted and logged once per change of state; calls go on.
+    Failures of the backend are counted and logged once per change of state; calls continue.
     """
 
     def __init__(
@@ -55,8 +55,8 @@ class CacheStore:
             backend: The backend that stores the entries.
             ttl: Default TTL in seconds; None: entries live until they are evicted.
             memory: Bytes of the memory tier; 0 for none.
-            on_outage: "memory" serves and stores entries in the memory tier while the backend is unreachable, see `Outage`;
-                with "miss" every look-up is a miss.
+            on_outage: "memory" serves and stores entries in the memory tier while the backend is unreachable,
+                see `Outage`; with "miss" every look-up is a miss.
             clock: Returns monotonic seconds, for outages and entries in memory.
         """
         self.backend = backend
@@ -69,12 +69,16 @@ class CacheStore:
         self.peek: Callable[[str], bytes | None] = _peek_nothing
         """Return the bytes object that the memory of this process has for a key, without counting or waiting.
 
-        It is the same object until the key is written again, and may start with the header of the store. None does not
-        mean a miss; call `lookup` then. Read this attribute at each use, since it changes.
+        The same object is returned until the key is written again. The bytes may start with the header of the
+        store. If the result is None, the backend may still have the key: call `lookup`. Read this attribute
+        at each use, because it changes.
         """
         self._lock = forks.lock()
         self._probe_key = "probe"
-        """The key that failed last, for probes: in a cluster, the nodes of other keys may answer."""
+        """The last key that failed.
+
+        Probes use it, because in a cluster the nodes of other keys may still answer.
+        """
         self._health = Health(clock)
         self._standby = Standby(backend, is_enabled=on_outage == "memory")
         self._breaker = Breaker(
@@ -86,7 +90,10 @@ class CacheStore:
         )
 
     def get_from_memory(self, key: str) -> bytes | None:
-        """Return the value in the memory of this process, uncounted. None does not mean a miss; call `lookup` then."""
+        """Return the value in the memory of this process, without counting.
+
+        If the result is None, the backend may still have the key: call `lookup`.
+        """
         if self._breaker.is_open:
             return self._standby.get(key)
         tier = self._tier
@@ -141,7 +148,10 @@ class CacheStore:
         return False
 
     def forget(self, key: str) -> Act[bool]:
-        """Delete *key*; return whether it existed. During an outage, the backend deletes it when it answers again."""
+        """Delete *key*; return whether it existed.
+
+        During an outage, the backend deletes it when it answers again.
+        """
         invalidation = Invalidation("key", key)
         was_served = self._standby.get(key) is not None
         if self._standby.postpone(invalidation, self._breaker) is not None:
@@ -156,7 +166,10 @@ class CacheStore:
         return bool(found and found[0])
 
     def pin(self, key: str) -> None:
-        """During an outage, keep the value of *key* in memory until it ends, since a new entry depends on it."""
+        """During an outage, keep the value of *key* in memory until the outage ends.
+
+        A new entry depends on this value.
+        """
         self._standby.pin(key)
 
     def read(self, key: str) -> Act[bytes | None]:
@@ -166,16 +179,19 @@ class CacheStore:
         return (yield from self._read(key, 0 if self._tier is None else self._tier.epoch()))
 
     def read_many(self, keys: Sequence[str]) -> Act[dict[str, bytes]]:
-        """Return the values of *keys* in the backend, in one call and uncounted."""
+        """Return the values of *keys* in the backend, in one call and without counting."""
         return (yield from self._read_many(keys)) if self._prepare_backend() else self._standby.get_many(keys)
 
     @property
     def has_leases(self) -> bool:
-        """Whether the backend, once it was used, has leases."""
+        """Whether the backend has leases; known only after the backend was used."""
         return self._prepared and self.backend.find_ability("acquire") is not None
 
     def call_lease_operation(self, name: str, *args: Any) -> Act[bool | None]:
-        """Acquire or release a lease; return the answer of the backend, None if it has no leases or failed."""
+        """Acquire or release a lease.
+
+        Return the backend's answer, or None if the backend has no leases or failed.
+        """
         if not self._prepare_backend() or self.backend.find_ability(name) is None:
             return None
         answer: list[bool | None] = []
@@ -183,21 +199,22 @@ class CacheStore:
         return answer[0] if answer else None
 
     def invalidate(self, *invalidations: Invalidation) -> Act[int]:
-        """Remove entries from memory and the backend; return the count of the last invalidation, -1 if unknown.
+        """Remove entries from memory and the backend.
 
-        During an outage, memory removes them at once, and the backend before it is read again.
+        Return the count of the last invalidation, -1 if unknown. During an outage, memory removes the entries
+        at once, and the backend removes them before it is read again.
 
         Raises:
             CacheError: The backend failed. Other processes may still get the entries.
         """
-        self._prepare_backend()  # creates the memory tier, in case an outage begins here
+        self._prepare_backend()  # this creates the memory tier, which is needed if an outage begins here
         count = -1
         failure: LLMCoreError | None = None
         numbers = {each: self._standby.postpone(each, self._breaker) for each in invalidations}
         if self._tier is not None:
             self._tier.clear()
         for each in invalidations:
-            if failure is not None:  # unreachable: another attempt would only take time
+            if failure is not None:  # the backend is unreachable, so another attempt would only take time
                 self._standby.postpone(each, self._breaker)
                 continue
             try:
@@ -221,7 +238,8 @@ class CacheStore:
     def diagnose(self) -> Act[dict[str, str]]:
         """Return the operations that do not work, each with the reason.
 
-        They are those whose last call failed, and those that the backend reports (`CacheDiagnosis`).
+        These are the operations whose last call failed, and those that the backend reports
+        (`CacheDiagnosis`).
         """
         named: list[Any] = []
         if self._prepare_backend() and self.backend.find_ability("unavailable") is not None:
@@ -263,7 +281,7 @@ class CacheStore:
                     if value is not None:
                         values[key] = value
                 return values
-        for key in keys:  # also if the server refuses `get_many` alone
+        for key in keys:  # also used if the server refuses only `get_many`
             value = yield from self.read(key)
             if value is not None:
                 values[key] = value
@@ -334,7 +352,7 @@ class CacheStore:
             return True
 
     def _record_failure(self, error: BaseException, operation: str, key: object = None) -> None:
-        """Record that *operation* failed for *key*, or several keys; log it once for each cause."""
+        """Record that *operation* failed for one key or several keys, and log each cause once."""
         self.stats.record_error()
         if isinstance(key, str) and not self._breaker.is_open:
             self._probe_key = key
@@ -343,7 +361,7 @@ class CacheStore:
         name, is_away = self.backend.name, is_unreachable(error)
         is_new = self._health.record_failure("connect" if is_away else operation, cause)
         has_opened = self._breaker.record_failure(error, operation)
-        if is_away:  # every operation fails: one log line per change of state
+        if is_away:  # every operation fails now, so log only the change of state
             if has_opened:
                 _warn("cache `%s` fails, calls go on without it: %s", name, cause)
         elif is_new and operation == "set" and isinstance(error, CacheError):
@@ -372,11 +390,11 @@ class CacheStore:
 
 
 def _peek_nothing(_: str) -> None:
-    """Return None: there is no memory tier."""
+    """Return None, because the store has no memory tier."""
 
 
 def _unpack(data: object) -> tuple[bytes, float] | None:
-    """Return the value and its expiry, 0 for never; None if it has expired or *data* has another format."""
+    """Return the value and its expiry time (0 for never); None if expired or *data* has another format."""
     if not isinstance(data, bytes) or len(data) < _HEADER.size:
         return None
     magic, expires = _HEADER.unpack_from(data)

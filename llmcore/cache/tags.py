@@ -1,8 +1,8 @@
 """Tags: invalidate many values at once, in every process, by changing one small entry.
 
-Each tag has a stamp, random bytes in the same cache. A value stores the stamps that its tags had before it was made. If
-a stamp is missing or has changed, the value is a miss. So a stamp that is lost or evicted makes values misses, and never
-makes an old value valid again.
+Each tag has a stamp, random bytes in the same cache. A value is stored together with the stamps that its tags
+had before the value was made. If a stamp is missing or has changed, the value is a miss. A stamp that is lost
+or evicted therefore causes misses, but never makes an old value valid again.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ __all__ = ["Tags", "normalize_tags"]
 
 _STAMP_SIZE: Final = 16
 _LIFE_S: Final = 3650 * 86400.0
-"""TTL of stamps, longer than that of any value. None would mean the configured TTL."""
+"""TTL of stamps, longer than the TTL of any value. None would mean the configured TTL."""
 
 
 def normalize_tags(tags: str | Iterable[str] | None) -> tuple[str, ...]:
@@ -43,7 +43,7 @@ class Tags:
         self._store = store
 
     def get_or_make_stamps(self, tags: Iterable[str]) -> Act[Mapping[str, bytes] | None]:
-        """Return the current stamps, and create missing ones; None if the cache does not store them.
+        """Return the current stamps, and create missing ones; None if the cache does not store stamps.
 
         Call it before the value is made, so that an invalidation in the meantime makes the value a miss.
         """
@@ -56,14 +56,14 @@ class Tags:
             yield from self._store.keep(make_stamp_key(tag), secrets.token_bytes(_STAMP_SIZE), _LIFE_S)
             stamp = yield from self._store.read(
                 make_stamp_key(tag)
-            )  # another process may have written after us
+            )  # another process may have written a stamp after this process
             if stamp is None:
                 return None
             stamps[tag] = stamp
         return stamps
 
     def get_stamps(self, tags: Iterable[str]) -> Act[dict[str, bytes]]:
-        """Return the existing stamps; the backend is called once for those that are not in memory."""
+        """Return the existing stamps; the backend is called once for all stamps that are not in memory."""
         stamps = {
             tag: near[-_STAMP_SIZE:]
             for tag in tags

@@ -1,4 +1,7 @@
-"""The memory tier: a cache in this process in front of the backend, for values that are known to be current."""
+"""The memory tier: a cache in this process in front of the backend.
+
+It holds values that are known to be current.
+"""
 
 from __future__ import annotations
 
@@ -18,16 +21,17 @@ __all__ = ["Tier"]
 class Tier:
     """A memory cache in front of a backend. There are two ways to notice writes of other processes.
 
-    A backend with a `version` is asked for it at each look-up, which must be cheap. A backend with `watch` reports
-    changes. Any other backend has no tier.
+    If the backend has `version`, the tier calls it at each look-up, so the method must be fast. If the
+    backend has `watch`, it reports changes. A backend without either method has no tier.
 
     While the version or the reports are missing, no entry is served. If the backend is unreachable, an outage begins,
-    which may serve the entries for a while (`begin_outage`). Otherwise they are dropped.
+    and the outage may serve the entries for a while (`begin_outage`). Otherwise the entries are dropped.
 
     Args:
         provider: The backend.
         size: Maximum size in bytes.
-        outages: Whether entries are kept for outages; otherwise they are dropped as soon as reports are missing.
+        outages: Whether entries are kept for outages. If False, all entries are dropped as soon as reports
+            are missing.
         clock: Returns monotonic seconds.
     """
 
@@ -38,12 +42,18 @@ class Tier:
         self._outages = outages
         self._clock = clock
         self._epoch: int | None = 0
-        """The state of the backend that the entries match: its version, or the number of reports; None matches nothing."""
+        """The state of the backend that the entries match: the backend's version, or the number of reports.
+
+        If None, no entry is valid.
+        """
         self._lock = forks.lock()
         self._entries = BoundedEntries(size, clock=clock)
         self._outage: Outage | None = None
         self._lost_at: float | None = None
-        """Time since which version or reports are missing; for a version, the time when it was last read."""
+        """The time since which the version or the reports are missing.
+
+        For a version, this is the time at which it was last read.
+        """
         self._valid_at = clock()
         """Time when the version last confirmed the entries."""
         forks.watch(self)
@@ -56,9 +66,9 @@ class Tier:
             self._listening = True
 
     def after_fork(self) -> None:
-        """Drop the entries, since the child process gets no reports about them; see `forks.ForkAware`.
+        """Drop the entries, because the child process gets no reports about them; see `forks.ForkAware`.
 
-        An outage goes on: it has no reports in either process, and the same time limit.
+        An outage continues: it needs no reports, and its time limit is the same in both processes.
         """
         self._entries = BoundedEntries(self._size, clock=self._clock)
 
@@ -114,10 +124,11 @@ class Tier:
         """Store *value*, which was read from or written to the backend.
 
         Args:
-            key: Its key.
+            key: The key of the value.
             value: The value in the backend.
             expires: Expiry in seconds since 1970; 0 for never.
-            epoch: The result of `epoch` before the backend was called. If it has changed since, the value may be outdated.
+            epoch: The result of `epoch` before the backend was called. If the state has changed since then,
+                the value may be outdated.
         """
         ttl = expires - time.time() if expires else None
         with self._lock:
@@ -130,7 +141,7 @@ class Tier:
                 except CacheError:  # larger than the tier
                     self._entries.delete(key)
                 return
-            self._entries.delete(key)  # an older value must not outlive this one
+            self._entries.delete(key)  # remove the older value of the key
             if self._outage is not None:
                 self._outage.drop(key)
 
@@ -162,7 +173,7 @@ class Tier:
                 self._listening = False
                 self._mark_lost()
                 return
-            if not self._listening:  # changes in the meantime are unknown
+            if not self._listening:  # changes between the two reads are unknown
                 self._listening, self._lost_at = True, None
                 self._entries.clear()
                 if self._outage is not None:
@@ -173,7 +184,10 @@ class Tier:
                     self._outage.drop(key)
 
     def begin_outage(self) -> Outage:
-        """Move the entries to an outage, which began when version or reports went missing, or begins now."""
+        """Move the entries to an outage.
+
+        It began when the version or the reports went missing, or begins now.
+        """
         if self._version is not None:
             self._synchronise(self._get_version())
         with self._lock:
@@ -230,7 +244,7 @@ class Tier:
                 self._entries.delete(key)
 
     def _find_changes(self, version: int) -> tuple[int, Sequence[str] | None]:
-        """Return the version of the backend and the keys that changed since `_epoch`; None if any key may have."""
+        """Return the version of the backend and the keys that changed since `_epoch`; None if any may have."""
         if self._changes_since is None or self._epoch is None:
             return version, None
         try:

@@ -16,16 +16,17 @@ from llmcore.errors import CacheError, LLMCoreError
 __all__ = ["try_operations"]
 
 _PREFIX: Final = "x:"
-"""Prefix of test keys, which no entry has."""
+"""The prefix of test keys. No real entry has this prefix."""
 _VALUE: Final = b"llmcore"
 _TTL_S: Final = 10.0
-"""TTL of the test entry, in case `delete` fails."""
+"""The TTL of the test entry: it expires even if `delete` fails."""
 
 
 def try_operations(backend: Backend) -> Act[dict[str, str]]:
-    """Return the operations that fail, by name, each with the reason; empty if all work.
+    """Return the operations that fail, by name, each with the reason.
 
-    After the first sign of an unreachable backend, no other operation is tried. Other entries are not touched.
+    The result is empty if all operations work. After the first sign of an unreachable backend, no other
+    operation is tried. Other entries are not touched.
     """
     key, holder = _PREFIX + secrets.token_hex(8), secrets.token_hex(8)
     calls: list[tuple[str, tuple[Any, ...], Any]] = [

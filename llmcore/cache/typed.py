@@ -40,15 +40,16 @@ class Cached(Protocol[P, R_co]):
         """Run the function without the cache."""
 
     def refresh(self, *args: P.args, **kwargs: P.kwargs) -> R_co:
-        """Run the function and cache the result, in place of an old one."""
+        """Run the function and cache the result, replacing the old result."""
 
     def cache_key(self, *args: P.args, **kwargs: P.kwargs) -> str:
         """Return the key of this call, for `CacheManager.get`."""
 
     def invalidate(self, *args: Any, **kwargs: Any) -> int:
-        """Remove the result of this call, or without arguments those of all calls; return how many.
+        """Remove the result of this call; without arguments, the results of all calls. Return their number.
 
-        For a method, the instance is the first argument. A call that is running meanwhile is not cached by this process.
+        For a method, the instance is the first argument. This process does not cache a call that is running
+        during the invalidation.
 
         Raises:
             CacheError: The backend failed to remove the results of all calls.

@@ -33,7 +33,10 @@ class Values:
         self.leases = Leases(store)
         self.refresher = Refresher(store, self.leases)
         self.invalidations = 0
-        """Count of invalidations of patterns and everything. A run that began before one of them is not cached after it."""
+        """The number of invalidations of patterns and of everything.
+
+        If it changes during a run, the result of the run is not cached.
+        """
 
     def look_up(self, key: str, codec: Codec) -> Act[Found]:
         """Look up *key* and count the hit or miss."""
@@ -46,7 +49,10 @@ class Values:
         return found
 
     def look_up_many(self, keys: Iterable[str], codec: Codec) -> Act[dict[str, Any]]:
-        """Return the cached values by key and count each; the backend is called once for them and once for their tags."""
+        """Return the cached values by key and count each look-up.
+
+        The backend is called once for the values and once for their tags.
+        """
         names = {key: make_backend_key(key) for key in keys}
         kept = yield from self.store.lookup_many(list(names.values()))
         entries = {name: unpack(data) for name, data in kept.items()}
@@ -72,7 +78,10 @@ class Values:
     def set(
         self, values: Mapping[str, Any], ttl: Ttl, tags: str | Iterable[str] | None, codec: Codec
     ) -> Act[bool]:
-        """Encode and store *values*; return whether all are stored. If one cannot be encoded, none is stored."""
+        """Encode and store *values*; return whether all are stored.
+
+        If a value cannot be encoded, nothing is stored.
+        """
         ttl = parse_ttl(ttl)
         named = {make_backend_key(key): value for key, value in values.items()}
         wanted = normalize_tags(tags)

@@ -20,13 +20,14 @@ def main(arguments: "list[str] | None" = None) -> int:
 
 
 def _run(arguments: "list[str]", *, claim: bool = False) -> int:
-    if arguments[:1] in (["--version"], ["-V"]):  # before argparse, which costs as much as Python's own start
+    # checked before importing argparse, which takes as long as Python's own start
+    if arguments[:1] in (["--version"], ["-V"]):
         from llmcore import __version__
 
         try:
             print(f"llmcore {__version__}", flush=True)
         except OSError:
-            pass  # `run` reports what is wrong with stdout
+            pass  # `run` reports the fault of stdout
         else:
             return 0
     from llmcore.cli.app import run

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from llmcore.types import Delta, Message, Reply, ToolCall, Usage
 
 _ARGUMENT = r"^(?:chat\(\.\.\., )?(timeout|model|max_tokens)=([^()]+)\)?$"
-"""An argument of `chat` in a fix for Python code that the command line has an option for."""
+"""Finds, in a fix for Python code, an argument of `chat` for which the command line has an option."""
 
 __all__ = ["Question", "add_options", "read_options", "use_shell_syntax"]
 
@@ -54,7 +54,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def read_options(args: argparse.Namespace) -> dict[str, Any]:
-    """Return the arguments of `chat` that the options stand for."""
+    """Return the arguments of `chat` that correspond to the options."""
     given = _unfold_extra_body(parse_values(args.parameter, "-p"))
     given |= {"model": args.model, "system": args.system, "timeout": args.timeout}
     if args.no_cache:
@@ -75,7 +75,7 @@ def _unfold_extra_body(given: dict[str, Any]) -> dict[str, Any]:
 
 
 class Question:
-    """One question to *core*, with the model, usage and cost of its answer."""
+    """One question to *core*, and the model, usage and cost of the answer."""
 
     def __init__(self, core: Core, given: Mapping[str, Any], *, no_color: bool) -> None:
         self.text = ""
@@ -91,7 +91,7 @@ class Question:
 
     @property
     def model(self) -> str:
-        """The model that answered; empty if none has."""
+        """The model that answered; empty before the answer."""
         return self._model
 
     def ask(self, prompt: str | Sequence[Message]) -> Reply:
@@ -131,7 +131,10 @@ class Question:
 
     @property
     def _provider(self) -> str:
-        """The provider that answered: with fallbacks, the provider of the model that the answer names."""
+        """The provider that answered.
+
+        With fallbacks, this is the provider of the model that the answer names.
+        """
         names = [name.partition(":")[::2] for name in self._names]
         return next((provider for provider, model in names if model == self._model), names[0][0])
 

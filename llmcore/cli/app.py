@@ -23,7 +23,7 @@ def run(arguments: list[str]) -> int:
         _warn_of_lost_characters()
     except KeyboardInterrupt:
         return _INTERRUPTED
-    except SystemExit as stop:  # argparse, after --help
+    except SystemExit as stop:  # raised by argparse after --help
         return stop.code if isinstance(stop.code, int) else 0
     except Exception as error:  # noqa: BLE001 - every error is reported to the user
         fault = _find_stdout_fault(error) if isinstance(error, OSError) and not _is_ours(error) else None
@@ -67,7 +67,7 @@ def _run_plugin_command(name: str, before: list[str], after: list[str]) -> int:
 
         names = [*parser.COMMANDS, *catalogue.list_names("commands")]
         raise_unchained(make_command_error(name, after, names, error))
-    with give_stdout():  # what the plugin's command prints is the answer
+    with give_stdout():  # the output of the plugin's command is the answer
         result = command([*before, *after])
     return result if isinstance(result, int) else 0
 
@@ -104,7 +104,7 @@ def _warn_of_lost_characters() -> None:
 
 
 def _is_ours(error: OSError) -> bool:
-    """Return whether *error* is an llmcore error, such as StorageNotFound, and so not about stdout."""
+    """Return whether *error* is an error of llmcore, such as StorageNotFound, and not a fault of stdout."""
     from llmcore.errors import LLMCoreError
 
     return isinstance(error, LLMCoreError)
@@ -113,7 +113,8 @@ def _is_ours(error: OSError) -> bool:
 def _find_stdout_fault(error: OSError) -> OSError | ValueError | None:
     """Return the error that makes stdout unwritable; None if stdout works.
 
-    *error* itself may be it: stdout may have no buffer, and a broken pipe counts under any file name.
+    *error* itself may be this error, because stdout may have no buffer. A broken pipe counts with any file
+    name.
     """
     if isinstance(error, BrokenPipeError) or (error.filename is None and error.errno == errno.ENOSPC):
         return error
@@ -125,12 +126,12 @@ def _find_stdout_fault(error: OSError) -> OSError | ValueError | None:
 
 
 def _has_reader_left(fault: OSError | ValueError) -> bool:
-    """Return whether the reader of stdout has closed it, as `| head` does. Windows reports it as EINVAL."""
+    """Return whether the reader of stdout has closed the pipe, as `| head` does. Windows reports EINVAL."""
     return not isinstance(fault, OSError) or fault.errno in (errno.EPIPE, errno.EINVAL)
 
 
 def _discard_stdout() -> None:
-    """Redirect stdout to the null device, since Python's flush at exit would report the error again."""
+    """Redirect stdout to the null device, because Python's flush at exit would report the error again."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), get_stdout().fileno())
 
 

@@ -1,4 +1,4 @@
-"""`llmcore ask`: ask one question; stdout carries the answer and nothing else."""
+"""`llmcore ask`: ask one question; stdout contains only the answer."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _read_question(args: argparse.Namespace) -> tuple[str, dict[str, Any]]:
-    """Return the prompt and the arguments of `chat`, from the template if one is named."""
+    """Return the prompt and the arguments of `chat`, from the template if the user named a template."""
     if args.template:
         from llmcore.cli.template_options import apply
 
@@ -143,7 +143,7 @@ def _ask(question: Question, message: str | list[Message], args: argparse.Namesp
 
 
 def _attach(prompt: str, files: Sequence[str]) -> str | list[Message]:
-    """Return *prompt*, or a message with *files* as its further parts.
+    """Return *prompt*, or, with *files*, a message that contains the prompt and the files.
 
     Raises:
         BadRequest: A file cannot be attached.

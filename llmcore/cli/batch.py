@@ -29,7 +29,7 @@ from llmcore.llm.batch.store import RunStore
 __all__ = ["configure"]
 
 _OPTIONS: Final = ("input", "output", "prompt", "column", "system", "model", "schema", "parameter")
-"""What makes a run the same run, with the output."""
+"""The options that, together with the output, identify a run."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -216,7 +216,7 @@ def _write(run: BatchRun, feed: _Feed, args: argparse.Namespace) -> int:
 
 
 def _to_item(row: Row, args: argparse.Namespace) -> Any:
-    """Return what is sent of *row*: of a table, only the prompt and the id."""
+    """Return the item to send for *row*. For a row of a table, the item has only the prompt and the id."""
     if isinstance(row, BadRequest) or "body" in row:
         return row
     if args.prompt is None and args.column is None and find_format(args.input) not in {"csv", "parquet"}:
@@ -253,7 +253,7 @@ def _find_path(args: argparse.Namespace) -> Path:
 
 
 def _check_output(args: argparse.Namespace, path: Path) -> None:
-    """Raise `UsageError` if the output is that of a finished run, or not of this run."""
+    """Raise `UsageError` if the output belongs to a finished run or to another run."""
     output = Path(args.output)
     facts = read_facts(path)
     if args.force or (args.output == "-" and facts is not None and "finished" in facts):
@@ -312,7 +312,7 @@ def _resume(args: argparse.Namespace) -> int:
 
 
 def _parse_failures(text: str | None) -> Callable[[int], float] | None:
-    """Return how many of a number of items may have failed."""
+    """Return a function that takes a number of finished items, and returns how many of them may have failed."""
     if text is None:
         return None
     try:

@@ -16,14 +16,14 @@ from llmcore.support.errors import raise_unchained
 __all__ = ["FORMATS", "find_format", "make_prompt", "read_rows", "require_pyarrow", "stat_file"]
 
 FORMATS: Final = {".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet", ".txt": "txt"}
-"""The ending of a file -> its format."""
+"""File ending -> format."""
 
 Row = dict[str, Any] | BadRequest
-"""One line of the input, or what is wrong with it."""
+"""One line of the input, or the fault of the line."""
 
 
 def find_format(path: str, given: str | None = None) -> str:
-    """Return the format of the file *path*; "-", stdin or stdout, has JSON lines.
+    """Return the format of the file *path*; "-" (stdin or stdout) has JSON lines.
 
     Raises:
         UsageError: The ending is unknown.
@@ -44,7 +44,7 @@ def find_format(path: str, given: str | None = None) -> str:
 
 
 def read_rows(path: str, kind: str) -> Iterator[Row]:
-    """Yield the rows of the file *path*, each as a dict; of plain lines, with the field `prompt`.
+    """Yield the rows of the file *path*, each as a dict. A plain line becomes a dict with the field `prompt`.
 
     Raises:
         UsageError: The file cannot be read.
@@ -164,7 +164,7 @@ def _make_fault(path: str, line: int, reason: str) -> BadRequest:
 
 
 def make_prompt(row: Row, template: str | None, column: str | None) -> Row:
-    """Return *row* with the prompt that *template* or *column* makes of its fields."""
+    """Return *row* with a prompt, made from its fields by *template* or taken from *column*."""
     if isinstance(row, BadRequest) or (template is None and column is None):
         return row
     if column is not None:

@@ -1,4 +1,4 @@
-"""Show how far a batch is, on stderr."""
+"""Show the progress of a batch on stderr."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from llmcore.llm.batch.items import BatchItem
 __all__ = ["Progress"]
 
 _PAUSE_S: Final = 0.5
-"""Between two updates of the progress on a terminal; elsewhere twenty times as long."""
+"""Seconds between two updates of the progress on a terminal. On other outputs, twenty times as long."""
 
 
 class Progress:
-    """One line that changes on a terminal, and a line now and then elsewhere."""
+    """Shows the progress: on a terminal, one line that changes; on other outputs, a new line now and then."""
 
     def __init__(self) -> None:
         self._is_terminal = sys.stderr.isatty()
@@ -25,7 +25,7 @@ class Progress:
         self._cost: Any = 0
 
     def count(self, item: BatchItem) -> None:
-        """Count a finished item, and show the progress if it is time."""
+        """Count a finished item, and show the progress if the pause is over."""
         self._done += 1
         if item.error is not None:
             self._failed += 1

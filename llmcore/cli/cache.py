@@ -1,4 +1,4 @@
-"""`llmcore cache`: show what the configured cache holds, and clear it."""
+"""`llmcore cache`: show the content of the configured cache, and clear the cache."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def _list_keys(core: Core) -> list[str] | None:
 
 
 def _get_size(core: Core, folder: Path | None) -> int | None:
-    """Return the size in bytes that the backend reports, else the disk usage of its folder."""
+    """Return the size in bytes: the size that the backend reports, or the disk usage of its folder."""
     size = getattr(core.backend("cache").provider, "size_bytes", None)
     if callable(size):
         size = size()

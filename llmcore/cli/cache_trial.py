@@ -22,14 +22,15 @@ def find_failing_operations(
 ) -> tuple[str, dict[str, str]] | None:
     """Return the name of the configured cache and its failing operations with the reasons.
 
-    None if the cache cannot be tried: its configuration or plugin has a fault, or its folder does not exist yet and
-    would be created. A cache that does not answer within *limit_s* seconds is reported as a failing `get`.
+    The result is None if the cache cannot be tried: its configuration or plugin has a fault, or its folder
+    does not exist (trying would create it). A cache that does not answer within *limit_s* seconds is reported
+    as a failing `get`.
     """
     try:
         settings = load_settings(config, profile=profile)
         backend = build_backend("cache", settings.cache.provider, settings, Catalogue())
         folder = getattr(backend.provider, "folder", None)
-    except LLMCoreError:  # reported with the configuration or the plugins
+    except LLMCoreError:  # the checks of the configuration and the plugins report it
         return None
     if isinstance(folder, Path) and not folder.exists():
         return None

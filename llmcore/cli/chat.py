@@ -1,4 +1,4 @@
-"""`llmcore chat`: a conversation; the model gets all earlier messages, and every turn is kept."""
+"""`llmcore chat`: hold a conversation. The model receives all earlier messages, and every turn is stored."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ class _Session:
         from llmcore.cli.keeping import begin
 
         self.is_interactive = sys.stdin.isatty()
-        """Whether a user types; piped text is a conversation with one question per line."""
+        """Whether a user types the questions. Otherwise each line of stdin is one question."""
         self.failed = False
         self._core = core
         self._given = given
@@ -120,7 +120,7 @@ class _Session:
             self._kept.introduce(no_color=args.no_color)
 
     def take_turn(self) -> bool:
-        """Read and answer one line; return whether the conversation goes on."""
+        """Read and answer one line; return whether the conversation continues."""
         try:
             with give_stdout():  # line editing needs the terminal as stdout
                 line = input("> " if self.is_interactive else "").strip()
@@ -138,7 +138,7 @@ class _Session:
         return True
 
     def end(self) -> None:
-        """Name the conversation, so that the user can continue it."""
+        """Print the name of the conversation, so that the user can continue it."""
         if self.is_interactive and (name := self._kept.name):
             note(f"kept as {name}; `llmcore chat --continue` goes on")
 

@@ -55,7 +55,10 @@ def find_warnings(config: str | None, profile: str | None) -> list[str]:
 
 
 def hide_secrets(settings: Settings) -> None:
-    """Hide in *settings* every value that a provider declares secret, whatever the name of the option."""
+    """Hide in *settings* every value that a provider declares secret.
+
+    The names of such options need not look secret.
+    """
     catalogue = Catalogue()
     hide_table_secrets(settings, catalogue)
     for kind in KINDS:
@@ -71,7 +74,7 @@ def hide_secrets(settings: Settings) -> None:
 
 
 def list_files(config: str | None) -> list[Path]:
-    """Return the files that the configuration is read from."""
+    """Return the files from which the configuration is read."""
     return [Path(place["path"]) for place in list_places(config)[:2] if place["exists"]]
 
 
@@ -158,7 +161,7 @@ def _find_missing_model(settings: Settings, backend: Backend) -> list[LLMCoreErr
 
 
 def _is_chosen(settings: Settings, kind: str, name: str) -> bool:
-    """Return whether a call may reach the provider. A provider that only has a table may lack its key."""
+    """Return whether a call may reach the provider. A provider that only has a table may have no key."""
     if getattr(settings, kind).provider == name:
         return True
     return kind == "llm" and any(

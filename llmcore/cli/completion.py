@@ -12,10 +12,11 @@ from llmcore.cli.values import OPTIONS, POSITIONS, WHAT, find_values
 
 __all__ = ["configure", "run"]
 
-# Not shtab, which completes nothing behind the colon of a model: docs/decisions/0016-our-own-shell-completion.md.
+# shtab is not used, because it cannot complete the part after the colon of a model:
+# docs/decisions/0016-our-own-shell-completion.md.
 _SHELLS = ("bash", "zsh", "fish")
 _VALUES = "values"
-"""The action that the scripts call. It is not completed, since it is not for users."""
+"""The action that the scripts call. Users do not need it, so it is not completed."""
 
 
 class _Words(NamedTuple):

@@ -164,7 +164,7 @@ def _show_paths(args: argparse.Namespace) -> int:
 
 
 def _find_file(args: argparse.Namespace) -> Path:
-    """Return the file to change: with --user the user file, else the named file, else the project file."""
+    """Return the file to change: with --user, the user file; otherwise the named file or the project file."""
     if args.user:
         return _find_user_file()
     named = args.config or os.environ.get("LLMCORE_CONFIG")
@@ -210,7 +210,7 @@ def _find_user_file() -> Path:
 
 
 def _parse_value(text: str) -> Any:
-    """Return the value that *text* shows; a hidden or shortened value stays text."""
+    """Parse the displayed *text* into a value. A hidden or shortened value stays text."""
     import json
 
     try:

@@ -1,4 +1,4 @@
-"""`llmcore config init`: write the first configuration, with the key or the model server that is there."""
+"""`llmcore config init`: write the first configuration, with the API key or the model server that was found."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ __all__ = ["init"]
 
 
 def init(args: argparse.Namespace, file: Path, shown: str) -> int:
-    """Write *file*, which must not exist; *shown* is its path for the user.
+    """Write *file*, which must not exist. Messages show the path as *shown*.
 
     Raises:
-        ConfigError: It exists, or cannot be written.
-        UsageError: There is no model server at the address of `--server`.
+        ConfigError: The file exists, or cannot be written.
+        UsageError: No model server answers at the address of `--server`.
     """
     check_absent(file)
     start = None if args.example else _find_start(args, os.environ)
@@ -43,7 +43,7 @@ def init(args: argparse.Namespace, file: Path, shown: str) -> int:
 
 
 def _find_start(args: argparse.Namespace, env: Mapping[str, str]) -> Start | None:
-    """Return what the configuration uses; None if nothing is found."""
+    """Return the key or server that the configuration will use; None if neither was found."""
     catalogue = Catalogue()
     if args.server:
         return _find_named_server(args.server, catalogue)

@@ -31,11 +31,15 @@ LOCAL_SERVERS: Final = (
 _TIMEOUT_S: Final = 1.0
 _LARGEST: Final = 4_000_000
 _HEADERS: Final = {"Authorization": "Bearer unused"}
-"""Some servers want any key. A real one is not sent to an address that may be anything."""
+"""The headers of a probe.
+
+Some servers require a key, but accept any. A real key is not sent, because the address may belong to any
+program.
+"""
 
 
 class Start(NamedTuple):
-    """What the first configuration uses."""
+    """The provider, model and option that the first configuration uses."""
 
     provider: str
     model: str
@@ -43,9 +47,9 @@ class Start(NamedTuple):
     """The option of the provider: api_key or base_url."""
     value: str
     found: str
-    """What was found, for the user."""
+    """A description of the key or server that was found, for the user."""
     needs_key: bool = False
-    """Whether the provider wants a key although the server does not."""
+    """Whether the provider requires a key although the server does not."""
 
 
 def find_key(env: Mapping[str, str], catalogue: Catalogue) -> tuple[Start | None, list[str]]:
@@ -68,11 +72,13 @@ def find_key(env: Mapping[str, str], catalogue: Catalogue) -> tuple[Start | None
 def find_servers(
     servers: Sequence[tuple[str, str]], timeout_s: float = _TIMEOUT_S
 ) -> list[tuple[str, str, list[str]]]:
-    """Return the servers that answer, with their models: provider, address, models. All are asked at the same time.
+    """Return the servers that answer, with their models: provider, address, models.
+
+    All servers are asked at the same time.
 
     Args:
-        servers: Provider and address of each.
-        timeout_s: The time for all of them together.
+        servers: The provider and the address of each server.
+        timeout_s: Seconds for all servers together.
     """
     answers: dict[str, list[str]] = {}
 
@@ -103,7 +109,7 @@ def find_server(address: str, models: Sequence[str], provider: str, catalogue: C
     if used is None:
         return None
     model = next((model for model in models if "embed" not in model.lower()), models[0])
-    if ":" in model:  # llmcore would take what is in front of the colon for a provider
+    if ":" in model:  # llmcore would read the part before the colon as a provider
         model = f"{used}:{model}"
     return Start(used, model, "base_url", address, f"a server at {address}", needs_key=used == "openai")
 
@@ -121,7 +127,7 @@ def render_start(start: Start) -> str:
 
 
 def _list_models(address: str, timeout_s: float) -> list[str]:
-    """Return the models of an OpenAI-compatible server; none if there is no such server."""
+    """Return the models of an OpenAI-compatible server; an empty list if no such server answers."""
     import http.client
     from urllib.parse import urlsplit
 

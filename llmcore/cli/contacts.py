@@ -73,7 +73,10 @@ def _contact_models(core: Core) -> Iterator[Contact]:
 def _compare(
     core: Core, what: str, models: Sequence[str], offered: Sequence[str], default: str | None
 ) -> Contact:
-    """Look for *models* among those that the server offers. *default* is a name that stands for one of them."""
+    """Look for *models* among those that the server offers.
+
+    *default* is a name that the server accepts in place of one of its models.
+    """
     from llmcore.config.keys import find_nearest
 
     named = [model for model in models if model not in offered and model != default]
@@ -103,7 +106,7 @@ def _contact_storage(core: Core) -> Iterator[Contact]:
             core.storage.delete(key)
     except (StorageUnavailable, StorageDenied) as error:
         others = [each for each in core.catalogue.list_names("storage") if each == "fs" != name]
-        if others:  # the error proposes this command, which is running
+        if others:  # the fix of the error is the command that is running now
             error.fix = core.backend("storage").line_to_set(("storage", "provider"), others[0])
         yield _make_failure(what, error)
     except LLMCoreError as error:

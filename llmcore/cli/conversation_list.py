@@ -12,15 +12,15 @@ from llmcore.cli.streams import get_stdout
 __all__ = ["print_conversations"]
 
 _BEFORE = 20
-"""Characters of a text that are shown before the word that was found."""
+"""How many characters of a text are shown before the word that was found."""
 _LONGEST = 200
 
 
 def print_conversations(kept: Conversations, args: argparse.Namespace) -> int:
-    """Print the conversations, the one that was used last first; with `--search` those that have all words.
+    """Print the conversations, beginning with the last used. `--search` prints only those with all words.
 
     Returns:
-        The exit code: 0 also if there are none.
+        The exit code: 0, even if no conversation matches.
     """
     words: Sequence[str] = args.search or ()
     found: list[tuple[Conversation, str]] = []
@@ -64,7 +64,10 @@ def _to_plain(each: Conversation, text: str) -> dict[str, object]:
 
 
 def _find(conversation: Conversation, words: Sequence[str]) -> str | None:
-    """Return the text around the first word, on one line; None if the conversation lacks one of them. Case is ignored."""
+    """Return the text around the first word, on one line; None if a word is missing from the conversation.
+
+    Case is ignored.
+    """
     wanted = [part.casefold() for word in words for part in word.split()]
     texts = [" ".join(get_text(message).split()) for message in conversation.messages]
     if not all(any(word in text.casefold() for text in texts) for word in wanted):

@@ -1,4 +1,7 @@
-"""Conversations of `chat` and `ask -c`: plain JSON files in the configured storage, else in the user's state folder."""
+"""Conversations of `chat` and `ask -c`.
+
+They are JSON files in the configured storage or the user's state folder.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +32,7 @@ _NAME: Final = r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}"
 
 
 class Conversation(msgspec.Struct, kw_only=True):
-    """One conversation, as its file has it. `name` is the name of the file."""
+    """One conversation, with the fields of its file. `name` is the name of the file."""
 
     schema: int = 1
     name: str = ""
@@ -37,7 +40,7 @@ class Conversation(msgspec.Struct, kw_only=True):
     """ISO 8601, in UTC."""
     updated: str = ""
     model: str | None = None
-    """The model that `-m` or `/model` chose; None for the configured one."""
+    """The model that `-m` or `/model` chose; None for the configured model."""
     system: str | None = None
     messages: list[dict[str, Any]] = []
 
@@ -80,7 +83,7 @@ class Files(Protocol):
 
 
 def can_keep(core: Core) -> bool:
-    """Return whether there is a place for conversations: a configured storage, or a home directory of the user."""
+    """Return whether conversations can be stored: in a configured storage, or in the user's home directory."""
     return core.settings.storage.provider is not None or user_folder("state", os.environ) is not None
 
 
@@ -118,7 +121,7 @@ class Conversations:
         self._files.list_page(_PREFIX, 1)
 
     def list_newest(self) -> list[tuple[str, float]]:
-        """Return name and time of each conversation, the one that was used last first."""
+        """Return name and time of each conversation, beginning with the last used."""
         found: list[FileInfo] = []
         while True:
             page = self._files.list_page(_PREFIX, _PAGE, found[-1].key if found else "")
@@ -134,8 +137,8 @@ class Conversations:
         """Return the conversation *name*; a unique beginning of a name is enough.
 
         Raises:
-            StorageNotFound: There is none.
-            StorageError: Its file is not a conversation.
+            StorageNotFound: No conversation has this name.
+            StorageError: The file is not a conversation.
         """
         found = self._load(name)
         if found is None:
@@ -149,12 +152,15 @@ class Conversations:
         return found
 
     def load_last(self) -> Conversation | None:
-        """Return the conversation that was used last; None if none is kept."""
+        """Return the conversation that was used last; None if no conversation is stored."""
         newest = self.list_newest()
         return self._load(newest[0][0]) if newest else None
 
     def iter_all(self) -> Iterator[Conversation | StorageError]:
-        """Yield every conversation, the one that was used last first; the error of a file that is not one."""
+        """Yield every conversation, beginning with the last used.
+
+        A file that is not a conversation yields an error.
+        """
         for name, _ in self.list_newest():
             try:
                 found = self._load(name)
@@ -167,11 +173,13 @@ class Conversations:
                     yield found
 
     def save(self, conversation: Conversation) -> bool:
-        """Save the conversation. Return False if another process has changed its file: then it is saved under a new name.
+        """Save the conversation.
+
+        If another process has changed the file, save the conversation under a new name and return False.
 
         Raises:
             StorageExists: The conversation is new, and its name is taken.
-            StorageError: It cannot be saved.
+            StorageError: The conversation cannot be saved.
         """
         conversation.updated = _format_now()
         conversation.created = conversation.created or conversation.updated
@@ -220,7 +228,8 @@ class Conversations:
             )
         found.name = name
         self._etags[name] = etag
-        if found.messages and found.messages[-1]["role"] == "user":  # interrupted before its answer
+        # the question was interrupted before its answer
+        if found.messages and found.messages[-1]["role"] == "user":
             del found.messages[-1]
         return found
 
@@ -235,7 +244,7 @@ class Conversations:
 
 
 class _Storage:
-    """A storage of any plugin. One without conditional saves is compared before it is written."""
+    """A storage of any plugin. If it has no conditional saves, the file is compared before it is written."""
 
     def __init__(self, client: Any) -> None:
         self._client = client
@@ -285,7 +294,7 @@ class _Storage:
 
 
 def get_text(message: dict[str, Any]) -> str:
-    """Return the text of a message; of its parts, the texts."""
+    """Return the text of a message, or the joined texts of its parts."""
     content = message["content"]
     if isinstance(content, str):
         return content
@@ -294,7 +303,10 @@ def get_text(message: dict[str, Any]) -> str:
 
 
 def _make_name() -> str:
-    """Return a name for a conversation: the local time, so that names sort by age, and four random characters."""
+    """Return a name for a conversation.
+
+    The local time, so that names sort by age, and four random characters.
+    """
     return f"{time.strftime('%Y-%m-%d-%H%M%S')}-{secrets.token_hex(2)}"
 
 
@@ -302,7 +314,7 @@ def check_name(name: str) -> None:
     """Check a name that the user gives.
 
     Raises:
-        UsageError: It is not valid.
+        UsageError: The name is not valid.
     """
     from llmcore.cli.misuse import UsageError
 
@@ -325,7 +337,7 @@ def _encode(conversation: Conversation) -> bytes:
     plain = {name: value for name, value in msgspec.to_builtins(conversation).items() if value is not None}
     try:
         return (json.dumps(plain, indent=2, ensure_ascii=False) + "\n").encode()
-    except UnicodeEncodeError:  # half a character
+    except UnicodeEncodeError:  # a lone surrogate
         return (json.dumps(plain, indent=2) + "\n").encode()
 
 

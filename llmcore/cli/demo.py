@@ -26,7 +26,7 @@ __all__ = ["configure", "run"]
 
 _INTRODUCTION = "llmcore demo: the real openai client over real HTTP, against a simulated server\non this machine. No key and no service; nothing leaves the machine."
 _BYTES_PER_SECOND = 4000
-"""Speed of the streamed answer: slow enough to watch."""
+"""The speed of the streamed answer in bytes per second. It is slow enough to watch."""
 _REPEATS = 200
 _PLAIN = Paint(on=False)
 
@@ -43,7 +43,7 @@ def run(args: argparse.Namespace) -> int:
 
     catalogue = Catalogue()
     for kind, name in (("llm", "openai"), ("storage", "fs")):
-        catalogue.load_provider(kind, name)  # raises with the package to install
+        catalogue.load_provider(kind, name)  # raises an error that names the package to install
     with _isolate_environment() as folder, Simulator() as upstream:
         _Demo(folder, upstream, Paint.of(get_stdout(), no_color=args.no_color)).run()
     return 0
@@ -97,7 +97,7 @@ class _Demo:
         reply, took_s = steps.measure(steps.ask, core)
         self._print_answer(reply.text)
         line = render_footer(
-            provider="",  # the line must be short, and the code names the provider
+            provider="",  # the line must be short, and the code already names the provider
             model=reply.model,
             usage=reply.usage,
             cost=reply.cost,

@@ -1,4 +1,4 @@
-"""The code of the demo: it prints the source of these functions and runs them."""
+"""The code of the demo. The demo prints the source of these functions and runs them."""
 
 # ruff: noqa: D103 - the demo prints the source of these functions
 

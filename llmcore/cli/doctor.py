@@ -98,7 +98,7 @@ def _check_plugins(limit_s: float) -> Iterator[Finding]:
         owner = f"{row.distribution} {row.version}".rstrip()
         if row.state == "built in":
             yield Finding(what, ok=True, text="built in")
-        elif row.state in {"shadowed", "blocked"}:  # inactive, so it is not a fault
+        elif row.state in {"shadowed", "blocked"}:  # the plugin is inactive, so this is not a fault
             yield Finding(what, ok=True, text=f"{owner}, {row.state}: {row.why}")
         elif row.state == "conflict":
             yield Finding(what, ok=False, text=f"{owner}: {row.why}", fix=row.fix or None)
@@ -182,7 +182,7 @@ def _check_folders(args: argparse.Namespace) -> Iterator[Finding]:
 
 
 def _find_write_fault(folder: Path) -> str:
-    """Return why *folder* cannot be written; empty if it can. Does not create a folder that does not exist."""
+    """Return why *folder* cannot be written; empty if it is writable. A missing folder is not created."""
     import tempfile
 
     nearest = next(

@@ -26,7 +26,10 @@ class Instance(NamedTuple):
 
 
 def find_instances(args: argparse.Namespace) -> list[Instance]:
-    """Return the instances of the configuration; empty if it has faults, which `config check` reports."""
+    """Return the instances of the configuration.
+
+    The result is empty if the configuration has faults (`config check` reports them).
+    """
     try:
         settings = load_settings(args.config, profile=args.profile)
     except ConfigError:
@@ -39,7 +42,7 @@ def find_instances(args: argparse.Namespace) -> list[Instance]:
 
 
 def list_instances(args: argparse.Namespace, rows: list[Listed]) -> list[Listed]:
-    """Return one row for each instance. *rows* are those of the providers."""
+    """Return one row for each instance. *rows* are the rows of the providers."""
     owners = {(row.kind, row.name): row for row in rows}
     found = []
     for instance in find_instances(args):
@@ -69,7 +72,7 @@ def load_entry(kind: str, name: str, args: argparse.Namespace, catalogue: Catalo
     """Return the entry of a provider or an instance; the entry of an instance has the name of the instance.
 
     Raises:
-        PluginError: No plugin provides it, or the plugin is broken.
+        PluginError: No plugin provides the entry, or the plugin is broken.
     """
     used = find_used(kind, name, args)
     entry = catalogue.load_provider(kind, used)

@@ -1,4 +1,7 @@
-"""Keep a conversation while it goes on: each question is saved before it is sent, each answer when it has arrived."""
+"""Store a conversation while it continues.
+
+Each question is saved before it is sent, each answer when it has arrived.
+"""
 
 from __future__ import annotations
 
@@ -26,18 +29,21 @@ def begin(
     new_name: str | None = None,
     keep: bool = True,
 ) -> KeptConversation:
-    """Return the conversation to go on with, and add its model and system message to *given*, the arguments of `chat`.
+    """Return the conversation to continue.
+
+    Its model and system message are added to *given*, the arguments of `chat`.
 
     Args:
         core: The Core.
-        given: The arguments; those that the user gave win, and become those of the conversation.
+        given: The arguments; arguments of the user take precedence and are stored in the conversation.
         name: Continue this conversation.
-        again: Continue the one that was used last; begin a new one if there is none.
+        again: Continue the last used conversation; begin a new one if none is stored.
         new_name: The name of a new conversation.
-        keep: Whether to keep the conversation. The setting `[chat] keep` is a second condition, unless one is continued.
+        keep: Whether to keep the conversation. A new conversation is kept only if the setting `[chat] keep`
+            is also true.
 
     Raises:
-        StorageError: The storage is away, or has no such conversation.
+        StorageError: The storage cannot be reached, or does not contain the conversation.
     """
     from llmcore.cli.conversations import Conversation, can_keep, check_name, open_conversations
 
@@ -56,7 +62,7 @@ def begin(
     elif again:
         found = kept.load_last()
     else:
-        kept.check()  # before the first call that costs something
+        kept.check()  # check this before the first call that costs money
     return KeptConversation(kept, found or Conversation(name=new_name or ""), given)
 
 
@@ -76,11 +82,11 @@ class KeptConversation:
 
     @property
     def name(self) -> str | None:
-        """Its name; None if it is not kept, or has no answer yet."""
+        """The name of the conversation; None if it is not stored, or has no answer yet."""
         return self.conversation.name if self._kept is not None and self.conversation.messages else None
 
     def introduce(self, *, no_color: bool) -> None:
-        """Print to stderr which conversation goes on, and its last messages."""
+        """Print the name of the continued conversation and its last messages to stderr."""
         if not self.is_continued or not sys.stderr.isatty():
             return
         messages, width = self.conversation.messages, get_terminal_width(sys.stderr) or 80
@@ -105,14 +111,14 @@ class KeptConversation:
         """Add a question, save the conversation, and return the messages to send.
 
         Raises:
-            StorageError: It cannot be saved; nothing was sent.
+            StorageError: The conversation cannot be saved; nothing was sent.
         """
         self.conversation.messages.append({"role": "user", "content": content, "at": _format_now()})
         self._save()
         return self.conversation.to_prompt()
 
     def answer(self, text: str, model: str) -> None:
-        """Add the answer and save the conversation. Without an answer, the question is removed."""
+        """Add the answer and save the conversation. If the answer is empty, the question is removed."""
         if text.strip():
             entry = {"role": "assistant", "content": text, "at": _format_now(), "model": model}
             self.conversation.messages.append({key: value for key, value in entry.items() if value})

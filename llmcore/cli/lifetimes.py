@@ -26,7 +26,8 @@ def find_shutdowns(
     Args:
         settings: The source of `[llm] model` and of the models in `[models]`.
         known: The names of the llm providers and instances.
-        backend: Returns the llm backend of a name. A backend that raises `LLMCoreError` is skipped.
+        backend: A function that returns the llm backend of a name. A backend that raises `LLMCoreError` is
+            skipped.
         today: Defaults to today in UTC.
     """
     day = today or datetime.now(UTC).date()
@@ -58,7 +59,7 @@ def _list_configured(settings: Settings) -> Iterator[tuple[tuple[str, str], str]
 
 
 def _find_shutdown_date(backend: Callable[[str], Backend], provider: str, model: str) -> date | None:
-    from llmcore.contracts import ModelLifetimes  # here, since importing protocols is slow
+    from llmcore.contracts import ModelLifetimes  # imported here, because importing protocols is slow
 
     try:
         offline = backend(provider).offline

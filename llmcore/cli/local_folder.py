@@ -19,12 +19,12 @@ __all__ = ["LocalFolder"]
 _fcntl: Any
 try:
     import fcntl as _fcntl
-except ImportError:  # Windows: two processes that save at the same moment are not told apart
+except ImportError:  # On Windows, two processes that save at the same moment are not distinguished
     _fcntl = None
 
 
 class LocalFolder:
-    """Stores files as `StorageClient` does, readable by this user alone. It needs no plugin."""
+    """Stores files with the methods of `StorageClient`. Only this user can read them. No plugin is needed."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
@@ -53,7 +53,7 @@ class LocalFolder:
         """Return the content of the file.
 
         Raises:
-            StorageNotFound: There is no such file.
+            StorageNotFound: The file does not exist.
         """
         try:
             return (self._root / key).read_bytes()
@@ -80,10 +80,10 @@ class LocalFolder:
         return _get_etag(data)
 
     def save_if_match(self, key: str, data: bytes, etag: str) -> str:
-        """Replace the file if it has the ETag *etag*, and return the new one.
+        """Replace the file if it has the ETag *etag*, and return the new ETag.
 
         Raises:
-            StorageChanged: The file has another content, or does not exist.
+            StorageChanged: The content of the file differs, or the file does not exist.
         """
         with self._lock(key) as path:
             try:
@@ -109,7 +109,7 @@ class LocalFolder:
 
     @contextlib.contextmanager
     def _lock(self, key: str) -> Iterator[Path]:
-        """Lock the file's folder among processes; the system releases the lock if this one ends."""
+        """Lock the file's folder among processes; the system releases the lock when this process ends."""
         path = self._root / key
         try:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)

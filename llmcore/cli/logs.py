@@ -93,7 +93,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _open(args: argparse.Namespace) -> LogFile | None:
-    """Return the log; None if there is none."""
+    """Return the log; None if no log exists."""
     from llmcore.config import load_settings
     from llmcore.content_log.database import LogFile
     from llmcore.content_log.observer import find_log_path
@@ -116,7 +116,7 @@ def _print(log: LogFile, args: argparse.Namespace) -> int:
     elif found:
         headers = ("ID", "TIME", "MODEL", "COST", "PROMPT", "ANSWER")
         width = get_terminal_width(get_stdout())
-        shown = len(headers) - (width is not None and width < _NARROW)  # without the answers
+        shown = len(headers) - (width is not None and width < _NARROW)  # a list does not need the answers
         rows = [_make_row(each)[:shown] for each in found]
         put(render_table(headers[:shown], rows, _get_paint(args), whole=("TIME",)))
     else:

@@ -22,7 +22,7 @@ _MIN_SIMILARITY = 0.6
 _WITH_EXPECTED = r"(.*); expected is (.*)"
 _A_DURATION = "30s"
 _CONTEXT = ("--config", "--profile")
-"""Options that decide which configuration a command has."""
+"""The options that choose the configuration of a command."""
 _ALIASES = {
     "--no-stream": ("--stream", "--no-stream"),
     "--format": ("--format", "-f"),
@@ -31,10 +31,10 @@ _ALIASES = {
     "-a": ("-a", "--attach"),
     "-t": ("-t", "--template"),
 }
-"""Both spellings of an option that a fix may propose."""
+"""The long and the short spelling of options that a fix may contain."""
 _REPEATABLE = ("-p", "-a", "--var")
 _COMMON = ("-h", "--json", "--no-color", "--profile NAME", "--config FILE")
-"""Options of every command. An error about another option leaves them out of the usage."""
+"""The options that every command has. An error about another option does not list them in the usage."""
 
 
 class UsageError(LLMCoreError):
@@ -46,7 +46,8 @@ class UsageError(LLMCoreError):
 def make_usage_error(parser: argparse.ArgumentParser, message: str, given: Sequence[str] = ()) -> UsageError:
     """Return the error for a *message* of argparse about the arguments *given* to *parser*.
 
-    A misspelt option is reported first: argparse takes its value for another argument, and complains about that.
+    A misspelt option is reported first: argparse treats the value of such an option as another argument and
+    reports that argument.
     """
     import re
 
@@ -81,7 +82,7 @@ def make_usage_error(parser: argparse.ArgumentParser, message: str, given: Seque
             fix=_render_with(parser.prog, given, choice[1], near) if near else f"{parser.prog} --help",
         )
     fix = f"{parser.prog} --help"
-    if stated := re.fullmatch(_WITH_EXPECTED, message):  # a duration, the only type with a text of its own
+    if stated := re.fullmatch(_WITH_EXPECTED, message):  # a duration is the only type with its own text
         message, expected = stated[1], stated[2]
         if wrong := re.search(r"`(.*)`", message):
             fix = _render_with(parser.prog, given, wrong[1], _A_DURATION)
@@ -111,7 +112,7 @@ def render_command(option: str, before: Sequence[str], name: str | None, after: 
     """Return the command line with *option*, such as `-p max_tokens=1000`, in place of the option that it corrects.
 
     Args:
-        option: The option that a fix proposes. VALUE becomes the value of the misspelt parameter.
+        option: The option of a fix. The value of the misspelt parameter replaces VALUE.
         before: The arguments before the command.
         name: The command.
         after: The arguments after it.
@@ -141,7 +142,7 @@ def render_command(option: str, before: Sequence[str], name: str | None, after: 
 def keep_common_options(fix: str, given: Sequence[str]) -> str:
     """Return *fix*, one or several commands, with the `--config` and the `--profile` of the arguments *given*.
 
-    `config set` changes the file, whatever the profile.
+    `config set` gets no profile, because it changes the file.
     """
     import shlex
 
@@ -173,11 +174,12 @@ def _replaces(option: str, given: str) -> bool:
 
 
 def _find_unknown_option(parser: argparse.ArgumentParser, given: Sequence[str]) -> str | None:
-    """Return the first of *given* that looks like a long option and is not one of *parser*."""
+    """Return the first of *given* that looks like a long option but is not an option of *parser*."""
     options = _list_options(parser)
     actions = _get_actions(parser)
     for word in given:
-        if word == "--" or (actions and not word.startswith("-")):  # the parser of an action reports its own
+        # the parser of an action reports unknown options itself
+        if word == "--" or (actions and not word.startswith("-")):
             return None
         if word.startswith("--") and word.partition("=")[0] not in options:
             return word
@@ -185,15 +187,16 @@ def _find_unknown_option(parser: argparse.ArgumentParser, given: Sequence[str]) 
 
 
 def _find_nearest_option(parser: argparse.ArgumentParser, unknown: str) -> tuple[str, str | None]:
-    """Return the option that *unknown* misspells, and before it the action that takes it, if *parser* has actions.
+    """Return the option that *unknown* misspells.
 
-    It is `-p NAME=VALUE` for a parameter of models, and None if nothing is similar.
+    If *parser* has actions, the name of the action is put before the option. For a parameter of models, the
+    result is `-p NAME=VALUE`; if no option is similar, it is None.
     """
     options = dict.fromkeys(_list_options(parser), "")
     for action, its in _get_actions(parser).items():
         options = dict.fromkeys(_list_options(its), f" {action}") | options
     parameters: dict[str, str] = {}
-    if "--system" in options:  # the command asks a model; `say` has the parameters of voices
+    if "--system" in options:  # the command calls a language model; `say` has the parameters of voices
         unknown = unknown.replace("_", "-")
         parameters = {f"--{name.replace('_', '-')}": f"-p {name}=VALUE" for name in _get_parameters()}
     near = _find_nearest(unknown, [*options, *parameters]) or ""

@@ -13,12 +13,12 @@ if TYPE_CHECKING:
 __all__ = ["add_model_hint"]
 
 _LIST: Final = "llmcore models"
-"""The fix of a provider for an unknown model. An error with another fix stays as it is."""
+"""The fix that providers use for an unknown model. An error with another fix is not changed."""
 _MOST_NAMED: Final = 6
 
 
 def add_model_hint(error: LLMCoreError, core: Core, asked: str | None) -> None:
-    """Add to *error* the models of the server, the nearest one, and a fix that uses it.
+    """Add to *error* the models of the server, the nearest model, and a fix that uses the nearest model.
 
     Args:
         error: The error of a call; only `NotFound` for a model is changed.
@@ -28,7 +28,7 @@ def add_model_hint(error: LLMCoreError, core: Core, asked: str | None) -> None:
     if not isinstance(error, NotFound) or error.fix not in (None, _LIST) or not error.provider:
         return
     names: list[str] = []
-    with suppress(LLMCoreError):  # the first error is the one to report
+    with suppress(LLMCoreError):  # report the first error
         names = core.llm.models(error.provider)
     if not names or not error.model or error.failures:
         return
@@ -50,7 +50,10 @@ def add_model_hint(error: LLMCoreError, core: Core, asked: str | None) -> None:
 
 
 def _write_model(name: str, provider: str, core: Core) -> str:
-    """Return *name* as `llm.model` has it: with the provider where a colon in it, or another provider, requires that."""
+    """Return *name* in the form of `llm.model`.
+
+    The provider is included if the name contains a colon or the provider is not the configured one.
+    """
     path = ("llm", "model")
     is_named = str(core.backend("llm").written(path) or "").startswith(f"{provider}:")
     return f"{provider}:{name}" if ":" in name or is_named else name

@@ -137,11 +137,11 @@ def decode_utf8(data: bytes, name: str) -> str:
 
 
 def parse_values(given: Sequence[str], option: str, example: str = "temperature=0.2") -> dict[str, Any]:
-    """Parse NAME=VALUE arguments. A value that is valid JSON or TOML is parsed, any other is text.
+    """Parse NAME=VALUE arguments. A value that is valid JSON or TOML is parsed; any other value is text.
 
     Args:
         given: The arguments.
-        option: The option that they belong to, for errors.
+        option: The name of the option, for errors.
         example: A valid argument, for errors.
 
     Raises:

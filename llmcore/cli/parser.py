@@ -43,7 +43,7 @@ COMMANDS = {
     "demo": "show the main features, without a key or a service",
     "completion": "print a completion script for a shell",
 }
-"""Command -> help text. The module of a command has its name."""
+"""Command -> help text. The module of a command has the same name."""
 
 EXIT_CODES = {
     0: "done",
@@ -61,7 +61,10 @@ _OPTIONS_WITH_VALUE = ("--profile", "--config")
 
 
 class _Formatter(argparse.RawDescriptionHelpFormatter):
-    """Computes the width without importing shutil, which argparse would do for every argument."""
+    """A formatter that does not import shutil.
+
+    Argparse would import it to compute the width for every argument.
+    """
 
     def __init__(self, prog: str) -> None:
         super().__init__(prog, max_help_position=26, width=_get_width())
@@ -75,7 +78,9 @@ class Parser(argparse.ArgumentParser):
         self._given: list[str] = []
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
-        """Parse *args*, all of which must be known: the parser of an action reports its own, with its own options.
+        """Parse *args*, all of which must be known.
+
+        The parser of an action reports unknown arguments itself, with the action's options.
 
         Raises:
             UsageError: An argument is unknown or invalid.
@@ -155,7 +160,7 @@ def make_action_adder(parser: argparse.ArgumentParser) -> Callable[[str, str, Ca
 
 
 def split_arguments(arguments: list[str]) -> tuple[list[str], str | None, list[str]]:
-    """Split *arguments* into those before the command, the command, and those after it."""
+    """Split *arguments* into the arguments before the command, the command, and the arguments after it."""
     at = 0
     while at < len(arguments) and arguments[at].startswith("-"):
         at += 2 if arguments[at] in _OPTIONS_WITH_VALUE else 1

@@ -60,7 +60,7 @@ filterwarnings =
     error
     ignore::pytest.PytestAssertRewriteWarning
 """
-"""Pytest warns that llmcore is already imported: the command line of llmcore runs it."""
+"""The pytest configuration. It hides pytest's warning that llmcore was imported before pytest started."""
 
 
 def check(which: tuple[str, str], args: argparse.Namespace) -> int:
@@ -117,7 +117,7 @@ def _run_tests(kind: str, attributes: str, more: str) -> tuple[list[dict[str, st
 
 @contextlib.contextmanager
 def _only_our_pytest_plugin() -> Iterator[None]:
-    """Keep pytest from loading the plugins that are installed: they may change a test, and take seconds to import."""
+    """Prevent pytest from loading installed plugins: they may change a test, and take seconds to import."""
     before = os.environ.get(_AUTOLOAD)
     os.environ[_AUTOLOAD] = "1"
     try:

@@ -135,7 +135,7 @@ def _to_plain(value: Any) -> Any:
 
 
 def _find_default(structure: type, name: str) -> Any:
-    """Return the default of a field of a Struct, dataclass or NamedTuple; None if it has none."""
+    """Return the default of a field of a Struct, dataclass or NamedTuple; None if the field has no default."""
     if issubclass(structure, msgspec.Struct):
         field = next(field for field in msgspec.structs.fields(structure) if field.name == name)
         factory: Any = field.default_factory

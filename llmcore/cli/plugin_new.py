@@ -30,7 +30,7 @@ class _Kind(NamedTuple):
     example: str
     more: str = ""
     fresh: str = ""
-    """Options that give each test a separate store."""
+    """The options that give each test a separate store."""
 
 
 _KINDS: Final = {
@@ -100,7 +100,7 @@ def write(args: argparse.Namespace) -> int:
 def _is_taken(folder: Path) -> bool:
     try:
         return folder.exists() and (not folder.is_dir() or any(folder.iterdir()))
-    except OSError:  # writing reports the error
+    except OSError:  # writing the files reports the error
         return False
 
 

@@ -1,8 +1,8 @@
 """The provider that `llmcore plugins check` tests.
 
-The tests write, delete and clear. Each test gets a separate store if the options allow it: a new folder for `root` or
-`cache_dir`, a new name for `namespace` or `prefix`. Any other cache or storage must be empty, and is emptied after
-each test.
+The tests write, delete and clear entries. Each test gets a separate store if the options allow it: a new
+folder for `root` or `cache_dir`, a new name for `namespace` or `prefix`. Any other cache or storage must be
+empty at the start, and is cleared after each test.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _LEAST_SECRET: Final = 8
 
 
 class Subject:
-    """The provider under test; makes a new one for each test."""
+    """The provider under test. It creates a new provider for each test."""
 
     def __init__(self, kind: str, entry: Provider, args: argparse.Namespace) -> None:
         self.kind = kind
@@ -70,7 +70,10 @@ class Subject:
 
     @contextlib.contextmanager
     def open(self, folder: Path, **more: Any) -> Iterator[Any]:
-        """Yield a provider with an empty store, in *folder* if it takes one, with the additional options *more*."""
+        """Yield a provider with an empty store and the additional options *more*.
+
+        It uses *folder* if it has an option for a folder.
+        """
         options = self._given | more
         if self.kind in {"cache", "storage"}:
             if self._folder:
@@ -87,7 +90,7 @@ class Subject:
     def find_secrets(self) -> dict[str, str]:
         """Return the configured secrets by option. They must not appear in any output.
 
-        A shorter one than `_LEAST_SECRET` is left out, since it can appear by chance.
+        A secret shorter than `_LEAST_SECRET` is left out, because it may appear by chance.
         """
         options = options_to_dict(self.make_backend(self._given).options)
         return {
@@ -102,14 +105,14 @@ class Subject:
         return self._name == "namespace"
 
     def make_backend(self, options: Mapping[str, Any]) -> Backend:
-        """Return the backend with *options* in place of the configured ones."""
+        """Return the backend with *options* in place of the configured options."""
         arguments = {self.kind: {self.entry.name: dict(options)}}
         settings = load_settings(self._config, profile=self._profile, arguments=arguments)
         return Backend(self.kind, self.entry, settings)
 
 
 under_test: Subject | None = None
-"""Set by `check` before it runs the tests in this process."""
+"""The subject. `check` sets it before running the tests in this process."""
 
 
 def get_subject() -> Subject:

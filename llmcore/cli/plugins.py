@@ -20,7 +20,7 @@ __all__ = ["configure"]
 
 
 _INACTIVE = ("blocked", "conflict", "shadowed")
-"""States in which a plugin offers a name that is not used."""
+"""The states in which a plugin offers a name but is not used."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -149,7 +149,7 @@ def _find_one(args: argparse.Namespace) -> tuple[str, str]:
 
 
 def _guess_kind(name: str, catalogue: Catalogue) -> str:
-    """Return the kind that has the most similar name, so that the error can propose it."""
+    """Return the kind that has the most similar name, so that the error can suggest it."""
     from difflib import get_close_matches
 
     from llmcore.missing_plugin import KNOWN

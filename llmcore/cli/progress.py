@@ -12,7 +12,7 @@ from llmcore.cli.show import format_bytes
 __all__ = ["show_progress"]
 
 LARGE = 8_000_000
-"""Size in bytes from which progress is shown."""
+"""The size in bytes above which progress is shown."""
 _PAUSE_S = 0.1
 
 

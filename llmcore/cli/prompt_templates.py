@@ -1,7 +1,7 @@
 """Templates: prompts that `ask --save NAME` stores and `ask -t NAME` uses, one TOML file each in the user's configuration folder.
 
 A variable is a name in braces, `{text}`. Braces do not collide with JSON, where a quote, a space or a line end follows the
-brace, and the shell leaves them alone, while it would replace `$text` before llmcore sees it. `{{text}}` stands for `{text}`.
+brace, and the shell does not change them, whereas it would replace `$text`. `{{text}}` stands for `{text}`.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ _SUFFIX: Final = ".toml"
 
 
 class Template(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
-    """One stored prompt, as its file has it."""
+    """One stored prompt, with the fields of its file."""
 
     prompt: str = ""
     system: str | None = None
     model: str | None = None
     schema: str | None = None
-    """As `--schema` takes it; a file as its content."""
+    """The schema in the form of `--schema`; of a schema file, the content."""
     parameters: dict[str, Any] = {}
 
     @property
@@ -64,7 +64,7 @@ def load_template(name: str, *, fix: str = "llmcore templates show {}") -> Templ
     """Return the template. *fix* is the line that loads another name, for errors.
 
     Raises:
-        UsageError: There is none of that name, or its file is not a template.
+        UsageError: No template has the name, or its file is not a template.
     """
     try:
         file = _get_file(name)
@@ -83,7 +83,7 @@ def load_template(name: str, *, fix: str = "llmcore templates show {}") -> Templ
 
 
 def save_template(name: str, template: Template) -> bool:
-    """Save the template; return whether it replaced one.
+    """Save the template; return whether it replaced an existing template.
 
     Raises:
         UsageError: The name or a value is not valid, or the file cannot be written.
@@ -116,7 +116,7 @@ def delete_template(name: str) -> None:
     """Delete the template.
 
     Raises:
-        UsageError: There is none of that name.
+        UsageError: No template has the name.
     """
     try:
         _get_file(name).unlink()
@@ -125,12 +125,12 @@ def delete_template(name: str) -> None:
 
 
 def fill_template(template: Template, name: str, args: argparse.Namespace) -> Template:
-    """Return *template* with the values of `--var`, and with the prompt's words or stdin.
+    """Return *template* with the values of `--var`, and with the words of the command line or stdin.
 
-    The words fill the one variable that has no value. Without such a variable they follow the prompt.
+    If one variable has no value, the words become its value. Otherwise the words are appended to the prompt.
 
     Raises:
-        UsageError: A variable has no value, or a value has no variable.
+        UsageError: A variable has no value, or a value is given for an unknown variable.
     """
     values = _parse_values(args.var, template, name)
     missing = [each for each in template.variables if each not in values]
@@ -217,7 +217,7 @@ def _raise_missing(name: str, fix: str) -> NoReturn:
 
 
 def _encode(template: Template) -> str:
-    """Return the file: TOML that a person can edit, long texts on lines of their own."""
+    """Return the file as TOML that a person can edit, with long texts on separate lines."""
     texts = {key: getattr(template, key) for key in ("prompt", "system", "model", "schema")}
     lines = [f"{key} = {_encode_text(value)}\n" for key, value in texts.items() if value]
     if template.parameters:

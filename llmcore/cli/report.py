@@ -39,11 +39,11 @@ _CODES: tuple[tuple[type[LLMCoreError], int], ...] = (
     (StorageUnavailable, 7),
 )
 _OPTIONS = {"LC107": "--config", "LC108": "--profile"}
-"""Error code -> the option that stands for the argument of `load`."""
+"""Error code -> the command-line option that corresponds to the argument of `load`."""
 _KEY_CODES = {"LC201", "LC202", "LC204"}
-"""Faults of the configuration that are about a key."""
+"""The codes of configuration faults that concern an API key."""
 _TEXT_CODES = {"LC904", "LC905", "LC906"}
-"""Faults of the text to speak, found before anything was sent."""
+"""The codes of faults in the text to speak, found before a request was sent."""
 
 
 def report(error: Exception, *, json: bool, no_color: bool) -> int:
@@ -107,7 +107,7 @@ def _render_json(error: LLMCoreError) -> str:
 
 
 def get_parts(error: LLMCoreError) -> dict[str, Any]:
-    """Return the parts of *error* by the names that `--json` prints."""
+    """Return the parts of *error* under the names that `--json` prints."""
     return {
         "code": error.code,
         "kind": type(error).__name__,

@@ -110,7 +110,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _check(args: argparse.Namespace) -> None:
-    """Reject invalid options before the call, which costs money."""
+    """Reject invalid options before the call, because the call costs money."""
     if args.refresh and args.no_cache:
         raise UsageError("--refresh and --no-cache exclude each other", expected="one of them")
     if args.output is None and not args.play:
@@ -167,7 +167,7 @@ def _read_options(args: argparse.Namespace, core: Core) -> dict[str, Any]:
         traits = core.voice.traits(**asked)
         if (
             traits is None or traits.format != wanted
-        ):  # else keep the configured format, which may be more specific
+        ):  # otherwise keep the configured format, which may be more specific
             given["format"] = wanted
     return given
 

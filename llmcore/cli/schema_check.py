@@ -1,4 +1,4 @@
-"""Check a JSON schema for types that do not exist, and an answer for the parts that do not fit it."""
+"""Check a JSON schema for types that do not exist, and check an answer against a schema."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ __all__ = ["TYPES", "WrongType", "find_misfit", "find_wrong_type"]
 
 TYPES: Final = ("array", "boolean", "integer", "null", "number", "object", "string")
 _MANY: Final = ("properties", "patternProperties", "$defs", "definitions", "dependentSchemas")
-"""Keywords with schemas by name."""
+"""The keywords that contain named schemas."""
 _LISTS: Final = ("anyOf", "oneOf", "allOf", "prefixItems")
 _SINGLE: Final = ("items", "additionalProperties", "not", "if", "then", "else", "contains", "propertyNames")
 _DEEPEST: Final = 64
@@ -28,7 +28,7 @@ _IS: Final[Mapping[str, Callable[[Any], bool]]] = {
 
 
 class WrongType(NamedTuple):
-    """A `type` of a schema that JSON Schema does not have."""
+    """A `type` in a schema that does not exist in JSON Schema."""
 
     path: str
     value: object
@@ -47,10 +47,10 @@ def find_wrong_type(schema: object, path: str = "$", depth: int = 0) -> WrongTyp
 
 
 def find_misfit(answer: Any, schema: Mapping[str, Any]) -> str | None:
-    """Return what is wrong with the first part of *answer* that does not fit *schema*; None if it fits.
+    """Return the fault of the first part of *answer* that does not fit *schema*; None if all parts fit.
 
-    The keywords are those that servers enforce: type, enum, const, properties, required, additionalProperties, items,
-    anyOf, allOf and $ref within the schema. Other keywords are not checked.
+    Only the keywords that servers enforce are checked: type, enum, const, properties, required,
+    additionalProperties, items, anyOf, allOf and $ref within the schema. Other keywords are ignored.
     """
     return next(_list_misfits(answer, schema, schema, "$", 0), None)
 
@@ -71,7 +71,7 @@ def _list_misfits(value: Any, schema: Any, root: Any, path: str, depth: int) -> 
 
 
 def _list_own_misfits(value: Any, schema: Mapping[str, Any], path: str) -> Iterator[str]:
-    """Yield what is wrong with *value* itself, its parts aside."""
+    """Yield the faults of *value* itself, without the faults of its parts."""
     kind = schema.get("type")
     kinds = kind if isinstance(kind, list) else [kind] if isinstance(kind, str) else []
     if kinds and not any(_IS[each](value) for each in kinds):
@@ -112,7 +112,10 @@ def _list_values(value: Any, schema: Mapping[str, Any], path: str) -> list[tuple
 
 
 def _follow(root: Any, reference: object) -> Any:
-    """Return the schema that *reference* names; True, which everything fits, for one outside *root*."""
+    """Return the schema that *reference* names.
+
+    For a reference outside *root*, return True, which accepts everything.
+    """
     if not isinstance(reference, str) or not reference.startswith("#"):
         return True
     found = root

@@ -26,13 +26,13 @@ _LONGEST: Final = 40
 
 
 def read_schema(given: str) -> dict[str, Any]:
-    """Return the schema in the file *given*, or the one that is written there: as JSON, or as fields.
+    """Return the schema in the file *given*, or the schema that *given* contains as JSON or as fields.
 
     Text with a comma or a space is a list of fields, unless a file has this name.
 
     Raises:
-        UsageError: The file cannot be read, is not JSON, is not an object, or names a type that JSON Schema does not have; a
-            field is not valid.
+        UsageError: The file cannot be read, is not JSON, is not an object, or names a type that JSON Schema
+            does not have; a field is not valid.
     """
     if given.lstrip().startswith("{"):
         return _parse(given, _INLINE)
@@ -44,7 +44,7 @@ def read_schema(given: str) -> dict[str, Any]:
 
 
 def get_schema_name(given: str) -> str:
-    """Return how errors call the schema *given*: by its file, if it is one."""
+    """Return the name of the schema *given* for errors: the name of its file if it is a file."""
     return given if Path(given).is_file() else _INLINE
 
 
@@ -59,7 +59,7 @@ def _read(name: str) -> str:
 
 
 def _parse(text: str, name: str) -> dict[str, Any]:
-    """Return the schema in *text*, which errors call *name*."""
+    """Return the schema in *text*. Errors call the schema *name*."""
     try:
         schema = json.loads(text)
     except json.JSONDecodeError as error:
@@ -83,10 +83,12 @@ def _parse(text: str, name: str) -> dict[str, Any]:
 
 
 def check_answer(reply: Reply, schema: dict[str, Any], name: str, *, fix: str | None) -> None:
-    """Raise for an answer that does not fit *schema*, which errors call *name*; *fix* asks again.
+    """Raise an error if the answer does not fit *schema*.
+
+    The error calls the schema *name*, and *fix* is the command that asks again.
 
     Raises:
-        MalformedReply: It is not JSON, or a part of it does not fit.
+        MalformedReply: The answer is not JSON, or a part of it does not fit.
     """
     if _is_wire_format(schema) or (not reply.text and (reply.tool_calls or reply.refusal)):
         return
@@ -108,7 +110,7 @@ def check_answer(reply: Reply, schema: dict[str, Any], name: str, *, fix: str | 
 
 
 def _is_wire_format(schema: dict[str, Any]) -> bool:
-    """Return whether the file holds the `response_format` of the API, which is sent as it is."""
+    """Return whether the file holds the `response_format` of the API, which is sent unchanged."""
     return "json_schema" in schema or schema.get("type") in {"json_schema", "json_object", "text"}
 
 

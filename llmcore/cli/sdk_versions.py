@@ -11,7 +11,7 @@ __all__ = ["TESTED", "VersionFinding", "VersionRange", "compare_versions"]
 
 
 class VersionRange(NamedTuple):
-    """The versions of a dependency between which the tests of its plugin pass."""
+    """The range of versions of a dependency with which the plugin's tests pass."""
 
     lowest: str
     """The lower bound of pyproject.toml; `make lowest` tests it."""
@@ -87,14 +87,15 @@ class VersionFinding(NamedTuple):
 def compare_versions(distribution: str) -> Iterator[VersionFinding]:
     """Compare the installed dependencies of *distribution* with the tested versions.
 
-    Yield one problem for each version below its lower bound, with a fix, then one finding for all others. A version newer than the
-    tested ones is only noted. A dependency that is not installed is left out.
+    Yield one problem for each version below its lower bound, with a fix, then one finding for all other
+    dependencies. A version that is newer than the tested versions is only noted. Dependencies that are not
+    installed are skipped.
     """
     suitable: list[str] = []
     for name, tested in TESTED.get(distribution, {}).items():
         try:
             installed = version(name)
-        except PackageNotFoundError:  # of an extra; loading the plugin finds a missing SDK
+        except PackageNotFoundError:  # a dependency of an extra; loading the plugin reports a missing SDK
             continue
         if _split_version(installed) < _split_version(tested.lowest):
             yield VersionFinding(

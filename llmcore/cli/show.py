@@ -54,7 +54,10 @@ class Paint:
 
     @classmethod
     def of(cls, stream: TextIO, *, no_color: bool = False) -> Self:
-        """Return the paint for *stream*; NO_COLOR, FORCE_COLOR and TERM=dumb come before the check for a terminal."""
+        """Return the paint for *stream*.
+
+        NO_COLOR, FORCE_COLOR and TERM=dumb take precedence over the check for a terminal.
+        """
         env = os.environ
         if no_color or env.get("NO_COLOR"):
             return cls(on=False)
@@ -98,7 +101,10 @@ def put(*texts: str, end: str = "\n", flush: bool = False) -> None:
 
 
 def get_terminal_width(stream: TextIO) -> int | None:
-    """Return the width of *stream*: COLUMNS, else that of its terminal; None if it is not a terminal."""
+    """Return the width of *stream*: the variable COLUMNS, or the width of its terminal.
+
+    The result is None if it is not a terminal.
+    """
     columns = os.environ.get("COLUMNS", "")
     if columns.isdecimal() and int(columns):
         return int(columns)
@@ -109,7 +115,7 @@ def get_terminal_width(stream: TextIO) -> int | None:
 
 
 def fit(text: str, width: int, mark: str = "…") -> str:
-    """Return *text* in at most *width* characters; *mark* replaces the end of a longer text."""
+    """Return *text* in at most *width* characters; the end of a longer text is replaced by *mark*."""
     if len(text) <= width:
         return text
     return text[: max(width - len(mark), 0)] + mark[:width]
@@ -133,7 +139,7 @@ def render_table(
         headers: The names of the columns.
         rows: The cells.
         paint: Styles the headers and the total.
-        total: A last row below a rule; empty: no such row.
+        total: The last row, below a rule; empty for no such row.
         width: The maximum width; None uses the width of stdout, without a limit if it is not a terminal.
         whole: Headers of columns that are never shortened, such as names to be pasted.
     """
@@ -168,7 +174,10 @@ def render_table(
 def _shorten_columns(
     widths: dict[int, int], whole: set[int], headers: Sequence[str], limit: int | None
 ) -> None:
-    """Shorten the widest columns except *whole* until all fit into *limit*, none below its header or `_MIN_WIDTH`."""
+    """Shorten the widest columns except *whole* until all fit into *limit*.
+
+    No column becomes narrower than its header or `_MIN_WIDTH`.
+    """
     if limit is None:
         return
     least = {at: max(len(headers[at]), _MIN_WIDTH) for at in widths if at not in whole}
@@ -184,7 +193,7 @@ def _shorten_columns(
 
 def note(text: str) -> None:
     """Print *text* to stderr, for the user."""
-    with suppress(OSError):  # a full or closed stderr must not fail the command
+    with suppress(OSError):  # the command must not fail because stderr is full or closed
         print(text, file=sys.stderr)
 
 
@@ -215,7 +224,7 @@ def render_footer(
 
 
 def format_cost(cost: Decimal | None) -> str:
-    """Return a cost in USD: two decimals from 1 USD on, more below."""
+    """Return a cost in USD with two decimals; below 1 USD with more."""
     if cost is None:
         return "cost unknown"
     if not cost:
@@ -243,7 +252,10 @@ def format_bytes(size: int) -> str:
 
 
 def strip_controls(text: str, stream: TextIO) -> str:
-    """Remove control characters from *text* if *stream* is a terminal, which they could control."""
+    """Remove control characters from *text* if *stream* is a terminal.
+
+    They could control the terminal.
+    """
     return text.translate(_CONTROLS) if stream.isatty() else text
 
 

@@ -17,7 +17,7 @@ def explain_echo(
 
     Args:
         providers: The language models that are installed.
-        install: The command that installs `openai`; None if it is unknown.
+        install: The command that installs `openai`; None if the command is unknown.
         line_to_set: See `Settings.line_to_set`.
     """
     provider = line_to_set(("llm", "provider"), "openai")

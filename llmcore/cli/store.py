@@ -136,7 +136,10 @@ def _ls(args: argparse.Namespace) -> int:
 
 
 def _suggest_key(error: StorageNotFound, storage: StorageClient, key: str, command: str) -> None:
-    """Add to *error* the nearest of the first keys in the folder of *key*, and *command* with it."""
+    """Search the first keys in the folder of *key* for the nearest key.
+
+    Add it to *error*, with *command* for this key.
+    """
     from difflib import get_close_matches
 
     error.fix = "llmcore store ls"
@@ -236,7 +239,10 @@ def _get_file_size(file: BinaryIO) -> int | None:
 
 
 def _find_size(storage: Any, key: str) -> int | None:
-    """Return the size in bytes for the progress; None if stderr is not a terminal or the storage has no sizes."""
+    """Return the size in bytes for the progress.
+
+    The result is None if stderr is not a terminal or the storage has no sizes.
+    """
     if not sys.stderr.isatty():
         return None
     try:
@@ -273,7 +279,7 @@ def _list_pages(storage: Any, prefix: str) -> list[dict[str, Any]]:
 
 
 def _list_infos(storage: Any, keys: Sequence[str]) -> list[dict[str, Any]]:
-    """Return the facts about each file that still exists; only keys if the storage has no file infos."""
+    """Return the `FileInfo` of each file that still exists; only the keys if the storage has no file infos."""
     files: list[dict[str, Any]] = []
     for key in keys:
         try:

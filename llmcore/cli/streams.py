@@ -1,4 +1,4 @@
-"""The standard streams of the command line: stdout carries the answer and nothing else, unchanged.
+"""The standard streams of the command line: stdout contains only the answer, unchanged.
 
 Plugins and C libraries in this process may write to stdout as well. So file descriptor 1 is redirected to stderr, and
 the answer is written to a separate descriptor.
@@ -51,7 +51,7 @@ def claim_stdout() -> None:
     sys.stdout.flush()
     _answer = _open_like_stdout(os.dup(_STDOUT))
     os.dup2(_STDERR, _STDOUT)
-    # A new object, since the old one has cached whether its file can seek.
+    # Create a new object, because the old object has cached whether its file can seek.
     sys.stdout = _open_like_stdout(_STDOUT, _Diagnostics, line_buffering=True, errors="backslashreplace")
 
 
@@ -74,8 +74,8 @@ def give_stdout() -> Iterator[None]:
     except OSError as error:
         from llmcore.errors import LLMCoreError
 
-        if not isinstance(error, LLMCoreError):  # StorageNotFound is not about stdout
-            _redirect_to_null(_STDOUT)  # else the unwritten data would go to stderr
+        if not isinstance(error, LLMCoreError):  # StorageNotFound is not a fault of stdout
+            _redirect_to_null(_STDOUT)  # otherwise the unwritten data would go to stderr
         raise
     finally:
         given.flush()

@@ -37,6 +37,6 @@ if not TYPE_CHECKING:
     def __getattr__(name: str) -> object:
         if name not in {"set_value", "unset", "write_example"}:
             raise AttributeError(f"module 'llmcore.config' has no attribute {name!r}")
-        from llmcore.config import edit  # lazy: most programs never change a configuration
+        from llmcore.config import edit  # imported lazily, because most programs never change a configuration
 
         return getattr(edit, name)

@@ -1,4 +1,4 @@
-"""Resolve aliases, the names of [models]: each to the models that are tried, in order."""
+"""Resolve aliases, the names of [models]. An alias stands for a list of models that are tried in order."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ __all__ = ["resolve"]
 def resolve(
     models: Mapping[str, Any], owner: Callable[[Path], Layer], provider: str
 ) -> tuple[dict[str, tuple[str, ...]], list[ConfigError]]:
-    """Return every name with its models, names of other aliases resolved, and the faults.
+    """Return every alias with its models, and the faults. Aliases of aliases are resolved.
 
     Args:
         models: The merged table [models].
-        owner: Returns the layer that a key comes from.
+        owner: A function that returns the layer from which a key comes.
         provider: The configured provider, for the fix of a model without a provider.
     """
     resolver = _Resolver(models, owner, provider)
@@ -38,7 +38,7 @@ class _Resolver:
             reader = get_reader(("models", name))
             try:
                 self._members[name] = reader.read(value) if reader else ()
-            except (ValueError, TypeError):  # already reported by the check of its layer
+            except (ValueError, TypeError):  # the check of the layer has already reported it
                 self._members[name] = ()
 
     def resolve(self, name: str, above: tuple[str, ...] = ()) -> tuple[str, ...]:

@@ -49,7 +49,7 @@ class _Check:
 
     @cached_property
     def _tables(self) -> frozenset[str]:
-        """The tables of plugins, which are looked for when a name is not a section."""
+        """The tables of plugins. They are searched when a name is not a section."""
         from llmcore.config.tables import list_table_names
 
         return list_table_names()
@@ -119,7 +119,7 @@ class _Check:
                 self._check_table(key, value, LIMIT_KEYS)
 
     def _check_list(self, path: Path, value: Any) -> None:
-        """Check a list of tables, or single entries by their index, as environment variables set them."""
+        """Check a list of tables, or single entries by index (environment variables set single entries)."""
         tables = get_tables(value)
         in_file = isinstance(self.layer, FileLayer)
         one_table = in_file and isinstance(value, Mapping) and any(parse_index(key) is None for key in value)
@@ -294,9 +294,9 @@ class _Check:
 def make_unknown_key_fault(
     layer: Layer, path: Path, value: Any, known: Iterable[str], *, secrets: frozenset[str] = frozenset()
 ) -> ConfigError:
-    """Return the fault of a key that its table does not have.
+    """Return the fault for a key that the table does not have.
 
-    *secrets* are those of the known keys that hold one: a value that was meant for such a key is not shown.
+    *secrets* are the known keys whose values are secrets: a value that was meant for such a key is not shown.
     """
     name, table = path[-1], path[:-1]
     meant = find_nearest(name, known)

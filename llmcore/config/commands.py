@@ -17,10 +17,11 @@ _CALL: Final = re.compile(rf"{_COMMAND}({_WORD}) ({_WORD})")
 
 
 def adapt_commands(text: str, line_to_set: Callable[[Path, str], str]) -> str:
-    """Return *text*, a fix or a note, with each `llmcore config set KEY VALUE` replaced by the line of *line_to_set*.
+    """Return *text*, a fix or a note, with its commands adapted.
 
-    A plugin does not know where its options come from: a file given by path, the environment, or a dict. A command that already
-    changes the right file is left as the plugin wrote it.
+    The line of *line_to_set* replaces each `llmcore config set KEY VALUE`. A plugin does not know where its
+    options come from: a file given by path, the environment, or a dict. A command that already changes the
+    right file is left as the plugin wrote it.
     """
     if _COMMAND not in text:
         return text

@@ -1,4 +1,4 @@
-"""One parsed file: its values, and lazily their positions and lines."""
+"""One parsed file: the values, and the positions and lines, which are computed when needed."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Document:
         """("tool", "llmcore") in a pyproject.toml."""
         self.folder = folder
         self.data = data
-        """The original bytes; `text` has neither their byte order mark nor their line endings."""
+        """The original bytes. `text` is the content without byte order mark and with line feeds only."""
 
     @cached_property
     def lines(self) -> list[str]:
@@ -62,7 +62,7 @@ class Document:
     def excerpt(
         self, line: int, column: int, length: int, *, broken: bool = False, secret: bool = False
     ) -> str | None:
-        """Return the line and a second one that underlines a part of it; secrets are replaced by stars.
+        """Return the line, and a second line that underlines a part of the first. Stars replace secrets.
 
         Args:
             line: Counted from 1, like *column*.
@@ -88,7 +88,7 @@ class Document:
 
 
 def _cells(char: str) -> int:
-    """Return the width of *char* in a terminal: 2 for wide characters such as Chinese ones."""
+    """Return the width of *char* in a terminal: 2 for wide characters, such as Chinese characters."""
     if char.isascii():
         return 1
     import unicodedata

@@ -32,13 +32,13 @@ __all__ = ["check_absent", "set_value", "unset", "write_example", "write_first"]
 def set_value(path: str | os.PathLike[str], key: str, text: str) -> None:
     """Set a key of the file, which is created if it does not exist.
 
-    Replaces a misspelt key of the same table, so that the fix that an error proposes works.
+    Replaces a misspelt key of the same table, so that the fix in an error works.
 
     Args:
         path: The file; in a `pyproject.toml` the key goes below [tool.llmcore].
         key: A dotted key: `cache.ttl`, `prices."openai:gpt-6.1".input`.
-        text: A number, true, false, quoted text or a list in TOML; for an entry of [prices] also an inline table; anything
-            else is unquoted text.
+        text: A number, true, false, quoted text or a list in TOML; for an entry of [prices] also an inline
+            table; anything else is unquoted text.
 
     Raises:
         ConfigError: The file would not load, or would contain a secret. Nothing was changed.
@@ -72,7 +72,7 @@ def unset(path: str | os.PathLike[str], key: str) -> bool:
     """Remove a key or a table from the file; return whether it was there.
 
     Raises:
-        ConfigError: The file cannot be read, or would not load without it. Nothing was changed.
+        ConfigError: The file cannot be read, or would not load without the key. Nothing was changed.
     """
     parts = parse_key(key)
     file = Path(path)
@@ -117,7 +117,10 @@ def check_absent(path: str | os.PathLike[str]) -> None:
 
 
 def _parse_value(parts: Key, text: str) -> Any:
-    """Return the value of *text*. An entry of [prices] may be an inline table, because its keys are only valid together."""
+    """Return the value of *text*.
+
+    An entry of [prices] may be an inline table, because its keys are only valid together.
+    """
     inner = parts[2:] if parts[:1] == ("profiles",) else parts
     if len(inner) == 2 and inner[0] == "prices" and text.startswith("{"):  # noqa: PLR2004 - [prices] and a name
         import tomllib
@@ -201,10 +204,12 @@ def _get_table(tree: MutableMapping[str, Any], parts: Key) -> MutableMapping[str
 
 
 def _get_entry(entries: Any, parts: Key) -> MutableMapping[str, Any]:
-    """Return the table for *parts*, which start with an index of the list; append an entry if the index is the next one.
+    """Return the table for *parts*, which start with an index of the list.
+
+    Append an entry if the index is the next one.
 
     Raises:
-        IndexError: There is no such entry, or it is not a table.
+        IndexError: The entry does not exist, or is not a table.
     """
     index = parse_index(parts[0])
     if index == len(entries):
@@ -215,7 +220,7 @@ def _get_entry(entries: Any, parts: Key) -> MutableMapping[str, Any]:
 
 
 def _put(table: MutableMapping[str, Any], name: str, value: Any) -> None:
-    """Set a key. Insert a new one after the last key with a value, before the comments that follow it."""
+    """Set a key. Insert a new key after the last key with a value, before the comments that follow it."""
     container: Any = getattr(table, "value", None)
     above = [str(key) for key, item in table.items() if not isinstance(item, Mapping | list)]
     if name in table or not above or not hasattr(container, "_insert_after"):
@@ -227,7 +232,7 @@ def _put(table: MutableMapping[str, Any], name: str, value: Any) -> None:
 
 
 def _find_misspelt_key(parts: Key, table: Mapping[str, Any]) -> str | None:
-    """Return the key of *table* that is a misspelling of the last of *parts* according to the check; else None."""
+    """Return the key of *table* that misspells the last of *parts* according to the check; None otherwise."""
     if len(parts) == 2 and parts[0] not in SECTIONS:  # noqa: PLR2004 - the table of a plugin, and a key
         from llmcore.config.tables import list_table_keys
 
@@ -280,7 +285,7 @@ def _make_unchanged_error(file: Path, parts: Key, why: str) -> ConfigError:
 
 
 def _write(file: Path, data: bytes, *, fresh: bool = False) -> None:
-    """Write the file atomically. A new file has mode 0600; an existing one keeps its mode."""
+    """Write the file atomically. A new file has mode 0600; an existing file keeps its mode."""
     import tempfile
 
     try:
@@ -295,7 +300,7 @@ def _write(file: Path, data: bytes, *, fresh: bool = False) -> None:
                 out.flush()
                 os.fsync(out.fileno())
             temporary.chmod(mode)
-            if fresh and file.exists():  # another process created it in the meantime
+            if fresh and file.exists():  # another process created the file in the meantime
                 raise FileExistsError("the file already exists")
             temporary.replace(file)
         finally:

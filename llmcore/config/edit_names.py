@@ -23,10 +23,10 @@ __all__ = ["find_new_name_faults"]
 
 
 def find_new_name_faults(before: Document, after: Document, key: Path) -> list[ConfigError]:
-    """Return one error for each name that is wrong in *after* and was not wrong in *before*; both have no other faults.
+    """Return one error for each name that is wrong in *after* but not in *before*.
 
-    The user's own file is included, because it may define instances, and so is the profile of *key*. Our own providers need
-    not be installed yet.
+    The two texts must have no other faults. The user's own file is read too, because it may define instances,
+    and the profile of *key* too. Our own providers need not be installed yet.
     """
     profile = key[1] if key[:1] == ("profiles",) and len(key) > 1 else None
     known = {(fault.code, fault.message) for fault in _find_faults(before, profile)}
@@ -62,7 +62,7 @@ def _make_layers(document: Document, profile: str | None) -> tuple[Layer, ...]:
     personal = user is not None and document.folder == user.parent and document.label.endswith(user.name)
     layers: list[Layer] = [BuiltIn()]
     if user is not None and not personal and sources.is_present(user):
-        with suppress(ConfigError, OSError):  # reported when the configuration is loaded
+        with suppress(ConfigError, OSError):  # loading the configuration reports it
             layers.append(FileLayer("user file", sources.read(user, cwd=working_folder(), env=os.environ)))
     file = FileLayer("file", document, personal=personal)
     layers.append(file)

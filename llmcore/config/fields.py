@@ -31,7 +31,7 @@ def get_fields(structure: type) -> dict[str, Field]:
     """Return the fields by key.
 
     Raises:
-        PluginBroken: It is not a structure that the host can read.
+        PluginBroken: The host cannot read this kind of structure.
     """
     try:
         return {field.key: field for field in _fields(structure)}
@@ -84,7 +84,10 @@ def _fields(structure: Any) -> list[Field]:
 
 
 def _is_required(hint: Any, *, default: bool) -> bool:
-    """Return whether a key is required. If annotations are text, `__required_keys__` ignores Required and NotRequired."""
+    """Return whether a key is required.
+
+    If annotations are text, `__required_keys__` ignores Required and NotRequired.
+    """
     origin = typing.get_origin(hint)
     return origin is Required or (default and origin is not NotRequired)
 
@@ -115,7 +118,7 @@ _NOUNS: dict[Any, tuple[str, str]] = {
 
 
 def describe_type(hint: Any) -> str | None:
-    """Return a noun for values of the type, such as "a duration"; None if there is none."""
+    """Return a noun for values of the type, such as "a duration"; None if no noun is known."""
     core = _core(hint)
     known = _NOUNS.get(typing.get_origin(core) or core)
     if known:
@@ -125,7 +128,7 @@ def describe_type(hint: Any) -> str | None:
 
 
 def describe_expected(hint: Any) -> str | None:
-    """Return a description of the valid values of the type; None if there is none."""
+    """Return a description of the valid values of the type; None if no description is known."""
     core = _core(hint)
     if typing.get_origin(core) is Literal:
         return "one of " + ", ".join(

@@ -1,4 +1,4 @@
-"""The layer of a configuration that code passes as a dict: its positions and fixes are Python code."""
+"""The layer of a configuration that code passes as a dict. Its positions and fixes are Python code."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class GivenLayer(Layer):
 
 
 def find_named_layer(layers: Sequence[Layer]) -> Layer:
-    """Return the dict or the file that the caller named; without one, the first layer, which is below all others."""
+    """Return the dict or the file that the caller named; if the caller named neither, the lowest layer."""
     named = (layer for layer in layers if isinstance(layer, GivenLayer) or getattr(layer, "named", None))
     return next(named, layers[0])
 
@@ -81,7 +81,7 @@ def _nest(path: Path, written: str) -> str:
 
 
 def _mask_keys(path: Path) -> Path:
-    """Return *path* with "..." in place of each part that looks like an API key, which an error must not show."""
+    """Return *path* with "..." in place of each part that looks like an API key: errors must not show keys."""
     from llmcore.config.key_like import looks_like_key
 
     return tuple("..." if looks_like_key(part) else part for part in path)

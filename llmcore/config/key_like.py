@@ -1,4 +1,7 @@
-"""Reject an API key in place of a model name: it would be sent, stored in the ledger and displayed."""
+"""Reject an API key in place of a model name.
+
+A model name is sent, stored in the ledger and displayed.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The layers of a configuration (a file, a profile, the environment): each has its values, their positions, and the fixes for them."""
+"""The layers of a configuration (a file, a profile, the environment).
+
+Each layer has values, their positions, and fixes.
+"""
 
 from __future__ import annotations
 
@@ -81,7 +84,10 @@ class Layer:
         return None
 
     def to_open(self, path: Path) -> str | None:
-        """Return a line to paste that opens the table at *path*, to replace one with a wrong name."""
+        """Return a line to paste that opens the table at *path*.
+
+        It replaces the header of a table with a wrong name.
+        """
         del path
         return None
 
@@ -116,12 +122,12 @@ class Layer:
         )
 
     def _mask_fix(self, fix: str) -> str:
-        """Return *fix* without what looks like a secret."""
+        """Return *fix* without the parts that look like a secret."""
         return mask_text(fix)
 
 
 class BuiltIn(Layer):
-    """The defaults."""
+    """The layer of the defaults."""
 
     def __init__(self) -> None:
         super().__init__("built-in", BUILT_IN)
@@ -144,7 +150,7 @@ class FileLayer(Layer):
         super().__init__(name, lookup(document.tree, inside))
         self.document = document
         self.named = named
-        """The path, if the caller or LLMCORE_CONFIG named the file: then every command needs `--config`."""
+        """The path of the file if the caller or LLMCORE_CONFIG named it; commands then need `--config`."""
         self._inside = inside
         self._personal = personal
         self._command = "llmcore" if named is None else f"llmcore --config {_quote_for_shell(named)}"
@@ -211,7 +217,7 @@ class EnvLayer(Layer):
         self._texts: dict[Path, str] = {}
         self._names: dict[Path, str] = {}
         self.faults: list[ConfigError] = []
-        """Errors of variables that name no key, or a key inside another variable's value."""
+        """Errors for variables that do not name a key, or that name a key inside another variable's value."""
         super().__init__("environment", {})
         tree: dict[str, Any] = {}
         for name in sorted(name for name in env if name.upper().startswith(SETTING_PREFIX)):
@@ -266,7 +272,7 @@ def get_variable_name(path: Path) -> str:
 
 
 def parse_scalar(text: str) -> Any:
-    """Return the value of *text* if it is a TOML number, boolean, quoted text or list, else *text*."""
+    """Return the value of *text* if it is a TOML number, boolean, quoted text or list; otherwise *text*."""
     if text[:1] not in "0123456789+-.tfni\"'[":
         return text
     import tomllib
@@ -295,7 +301,7 @@ def lookup(tree: Any, path: Path) -> Any:
 
 
 def merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    """Return both merged table by table; *above* wins. The arguments are not changed."""
+    """Merge both tables recursively; values of *above* take precedence. The arguments are not changed."""
     merged = dict(below)
     for key, value in above.items():
         under = merged.get(key)
@@ -341,7 +347,7 @@ def iter_leaves(tree: Any, path: Path = ()) -> Iterator[tuple[Path, Any]]:
 
 
 def get_tables(value: Any) -> Mapping[str, Any]:
-    """Return the entries of a table, or of a list of tables by index; of anything else an empty dict."""
+    """Return the entries of a table, or of a list of tables by index; for any other value an empty dict."""
     if isinstance(value, Mapping):
         return value
     if isinstance(value, list) and value and all(isinstance(item, Mapping) for item in value):
@@ -350,7 +356,7 @@ def get_tables(value: Any) -> Mapping[str, Any]:
 
 
 def _join_texts(given: object) -> str:
-    """Return the text of a value, or its texts joined."""
+    """Return a text as it is, and the texts of a list joined."""
     return (
         "".join(map(str, given))
         if isinstance(given, list | tuple)

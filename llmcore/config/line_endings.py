@@ -9,7 +9,7 @@ __all__ = ["keep_line_endings"]
 
 
 def keep_line_endings(before: bytes, text: str) -> bytes:
-    """Return *text* in UTF-8; each unchanged line keeps the line ending that it has in *before*.
+    """Return *text* in UTF-8; each unchanged line keeps its line ending from *before*.
 
     A new line has the line ending of the first line of *before*.
 

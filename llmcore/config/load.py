@@ -47,20 +47,21 @@ def load_settings(
     """Return the checked configuration.
 
     Args:
-        source: A file, or a dict of the same shape. None searches for `llmcore.toml`, or `pyproject.toml` with
-            [tool.llmcore], in *cwd* and the folders above it.
+        source: A file, or a dict of the same shape. None searches for `llmcore.toml`, or `pyproject.toml`
+            with [tool.llmcore], in *cwd* and the folders above it.
         profile: The name of a table [profiles.NAME]; None uses LLMCORE_PROFILE.
         env: Environment variables, instead of those of the process.
         cwd: The folder to use instead of the working directory.
-        arguments: A dict of the same shape that overrides everything, or a layer that reports its own positions.
+        arguments: A dict of the same shape that overrides everything, or a layer that reports its own
+            positions.
 
     Raises:
-        ConfigError: The configuration has faults; `faults` has all of them.
+        ConfigError: The configuration has faults; `faults` lists them all.
     """
     loader = _Loader(os.environ if env is None else env, Path(cwd) if cwd is not None else None)
     settings = loader.load(source, profile, arguments)
     if settings is None:
-        raise loader.error()  # raised here, where no local variable holds values of a file
+        raise loader.error()  # raise the error here, where no local variable holds values of a file
     for warning in settings.warnings:
         _warn_once(warning)
     return settings
@@ -198,7 +199,7 @@ class _Loader:
 
 
 _warned: set[str] = set()
-"""Warnings that this process has logged, since a program may load its configuration often."""
+"""Warnings that this process has already logged: a program may load its configuration often."""
 
 
 def _warn_once(warning: ConfigError) -> None:

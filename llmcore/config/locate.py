@@ -31,7 +31,10 @@ class Span(NamedTuple):
 
 
 class Place(NamedTuple):
-    """The positions of a key and its value. For a table both are its name in the header."""
+    """The positions of a key and its value.
+
+    For a table, both positions are those of the name in the header.
+    """
 
     key: Span
     value: Span
@@ -44,13 +47,13 @@ def locate(text: str) -> dict[Path, Place]:
     are returned.
     """
     scanner = _Scanner(text)
-    with suppress(_Stop, RecursionError):  # no worse than an error without its column
+    with suppress(_Stop, RecursionError):  # the error then has no column, which is acceptable
         scanner.read_document()
     return scanner.places
 
 
 class _Stop(Exception):
-    """The scanner cannot parse the text."""
+    """Raised if the scanner cannot parse the text."""
 
 
 class _Scanner:
@@ -60,7 +63,7 @@ class _Scanner:
         self.places: dict[Path, Place] = {}
         self._starts = [0, *(match.end() for match in re.finditer("\n", text))]
         self._tables: dict[Path, int] = {}
-        """The last index of [[tables]] by name."""
+        """Name of a list of tables -> the index of its last entry."""
 
     def read_document(self) -> None:
         base: Path = ()

@@ -1,4 +1,4 @@
-"""Hide secrets in displayed text: by the name of their key, and by the look of the value."""
+"""Hide secrets in displayed text. They are recognised by the name of the key and by the form of the value."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ __all__ = [
 HIDDEN: Final = "…"
 _LONGEST: Final = 72
 
-# Strings, not compiled patterns: a start-up without faults uses hardly one of them.
+# These are strings instead of compiled patterns, because a start-up without faults hardly uses them.
 _TELLTALE_NAME = (
     r"(?i:(?:key|token|secret|passw(?:or)?d|passphrase|pwd|credential|authorization|auth|bearer)[\d_]*$"
     r"|(?:key|secret|password|credential)s$|^alert_url$)"
@@ -58,7 +58,7 @@ def looks_secret(text: str) -> bool:
 
 
 def mask_text(text: str) -> str:
-    """Return the text with an ellipsis in place of everything that looks secret."""
+    """Return the text with an ellipsis in place of each part that looks like a secret."""
     return re.sub(_TELLTALE_VALUE, lambda match: match[0] if _is_variable(match[0]) else HIDDEN, text)
 
 
@@ -85,7 +85,7 @@ def quote(text: str) -> str:
 def mask_line(line: str, *, broken: bool = False) -> str:
     """Return a line of a file with its secrets replaced by stars; the length is unchanged.
 
-    *broken*: the line is not valid TOML, so everything after the name of a secret is hidden.
+    *broken* means that the line is not valid TOML; everything after the name of a secret is then hidden.
     """
     for match in re.finditer(_NAMED, line):
         if is_secret_name(match[1]):

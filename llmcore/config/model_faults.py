@@ -32,7 +32,7 @@ class _Name(NamedTuple):
     is_key: bool = False
     """Whether the name is a key of [limits] or [prices]."""
     among: tuple[str, ...] = ()
-    """The whole list that contains the name; empty if there is none."""
+    """The whole list that contains the name; empty if the name is not in a list."""
 
     @property
     def what(self) -> str:
@@ -118,7 +118,7 @@ class _Finder:
         )
 
     def _is_whole(self, item: _Name) -> bool:
-        """Return whether a model of [llm] or [models] with a colon in its name stands there without its provider."""
+        """Return whether *item* is a model of [llm] or [models] with a colon but no provider."""
         if item.path[0] not in {"llm", "models"} or ":" not in item.name:
             return False
         return self._names.split(item.name)[1] == item.name

@@ -18,11 +18,11 @@ __all__ = ["ModelNames", "get_known_names", "to_list"]
 
 
 _BUILT_IN: Final = "echo"
-"""Answers under any name, so a name of a provider is not meant as one of its models."""
+"""The provider that accepts any model name. The name of a provider is never meant as one of its models."""
 
 
 def get_known_names(kind: str, catalogue: Catalogue) -> frozenset[str]:
-    """Return the provider names of *kind* that are installed, or reserved for one of our plugins."""
+    """Return the provider names of *kind* that are installed, or are reserved for plugins of this project."""
     ours = {name for of_kind, name in KNOWN if of_kind == kind}
     return catalogue.list_claimed_names(kind) | ours
 
@@ -40,7 +40,7 @@ class ModelNames:
         self._catalogue = catalogue
         self._known: dict[tuple[str, str], frozenset[str] | None] = {}
         self.configured = frozenset(_iter_models(settings))
-        """The models that the configuration names with a provider: `tiny` of `local:tiny`."""
+        """The models that the configuration names together with a provider: `tiny` in `local:tiny`."""
 
     def providers(self) -> list[str]:
         """Return the names of the llm providers and instances, sorted."""
@@ -50,7 +50,8 @@ class ModelNames:
         """Return provider and model of *name*, which contains a colon.
 
         The configured provider may own such names: `llama3.2:1b` is a model of Ollama. The name of an instance, or of a provider
-        with a table in the configuration, always means that provider. No provider has a slash in its name.
+        with a table in the configuration, always means that provider. The name of a provider never contains a
+        slash.
         """
         head, _, model = name.partition(":")
         own = self._settings.llm.provider
@@ -72,12 +73,14 @@ class ModelNames:
         return entry.owns_model is not None and entry.owns_model(name)
 
     def find_typo(self, provider: str, model: str, kinds: Iterable[str] = ("llm",)) -> str | None:
-        """Return the model of *provider* that *model* misspells; None if it is known, or may be the name of another model.
+        """Return the model of *provider* that *model* misspells.
 
-        A provider knows the models only at its vendor's own address; another server may use any names.
+        The result is None if it is known, or may be the name of another model. A provider knows the model
+        names only of the vendor's own server; another server may use any names.
         """
         lists = [found for kind in kinds if (found := self._get_models(kind, provider)) is not None]
-        if not all(lists):  # a language model and a voice of the same name: one of them uses another server
+        # a language model and a voice have the same provider name, and one of them uses another server
+        if not all(lists):
             return None
         known: frozenset[str] = frozenset().union(*lists)
         tail = model.rpartition("/")[2]
@@ -98,7 +101,7 @@ class ModelNames:
         return f"{found}:" if found in providers else found
 
     def _get_models(self, kind: str, name: str) -> frozenset[str] | None:
-        """Return the models that a provider or instance lists; None if there is no such provider."""
+        """Return the models that a provider or instance lists; None if the provider does not exist."""
         if (kind, name) not in self._known:
             self._known[kind, name] = self._read_models(kind, name)
         return self._known[kind, name]

@@ -34,12 +34,12 @@ __all__ = [
 _SCOPES: Final = ("model", "tag", "user")
 
 Owner = Callable[[Path], Layer]
-"""Returns the layer that a key comes from."""
+"""A function that returns the layer from which a key comes."""
 _SIMULATOR_LEDGER: Final = "LLMCORE_SIMULATOR_LEDGER"
 
 
 class BudgetPlace(NamedTuple):
-    """Where a budget is configured, for errors of the calls that it refuses."""
+    """The place where a budget is configured. The errors of refused calls show this place."""
 
     path: Path
     layer: Layer
@@ -51,12 +51,15 @@ class BudgetPlace(NamedTuple):
 
     @property
     def excerpt(self) -> str | None:
-        """The line of the limit, and a second one that underlines it."""
+        """The line of the limit, and a second line that underlines it."""
         return self.layer.excerpt((*self.path, "limit"), "value", secret=False)
 
 
 class Budget(msgspec.Struct, frozen=True, kw_only=True):
-    """[budget], or an entry of [[budgets]]. It applies to calls that match all of `model`, `tag` and `user`."""
+    """[budget], or an entry of [[budgets]].
+
+    It applies to calls that match all of `model`, `tag` and `user`.
+    """
 
     limit: Decimal
     """In `unit`, 0 or more."""
@@ -67,7 +70,7 @@ class Budget(msgspec.Struct, frozen=True, kw_only=True):
     on_exceed: str = "refuse"
     """refuse or warn."""
     unknown_price: str = "refuse"
-    """refuse or allow calls with an unknown price."""
+    """Whether to refuse or allow calls with an unknown price."""
     alert_at: tuple[float, ...] = ()
     """Fractions of the limit, in ascending order."""
     alert_url: Secret | None = None
@@ -105,12 +108,12 @@ class LedgerSettings(msgspec.Struct, frozen=True):
     """[ledger]."""
 
     path: str | None
-    """Absolute; None if no path is configured and the user has no home directory."""
+    """The absolute path; None if no path is configured and the user has no home directory."""
     durability: str
     """normal or full."""
     enabled: bool
     layer: Layer | None = None
-    """What decides `enabled`, for errors of the calls that need the ledger."""
+    """The layer that sets `enabled`. Errors of calls that need the ledger name it."""
     line_to_set: Callable[[Path, str], str] | None = None
     """See `Settings.line_to_set`."""
 
@@ -250,7 +253,8 @@ def read_limits(tree: Mapping[str, Any]) -> dict[str, Limit]:
 def read_ledger(tree: Mapping[str, Any], owner: Owner, env: Mapping[str, str]) -> LedgerSettings:
     """Return [ledger]. A relative path is relative to the folder of its file.
 
-    The default path is the ledger of a simulator that runs in this process, else the one in the user's state folder.
+    The default path is the ledger of a simulator that runs in this process; otherwise, the ledger in the
+    user's state folder.
     """
     values = {
         key: reader.read(tree["ledger"][key])

@@ -32,10 +32,12 @@ def check_names(
     Args:
         settings: The configuration.
         catalogue: The installed plugins.
-        unused: Whether a model in [models] whose provider is not installed is an error. If False, only a misspelt provider is:
-            such a model is refused when it is used, and the file may be shared with a machine that has the plugin.
-        installed: Whether a provider of ours that is not installed, or an unused table, is an error. If False, only an unknown
-            name is: a file may be written before its plugins are installed.
+        unused: Whether a model in [models] whose provider is not installed is an error. If False, only a
+            misspelt provider is an error. A model without its plugin is refused at its first use, and the
+            file may be shared with a machine that has the plugin.
+        installed: Whether a provider of ours that is not installed, or an unused table, is an error. If
+            False, only an unknown name is an error, because a file may be written before its plugins are
+            installed.
     """
     check = _Check(settings, catalogue, installed=installed)
     check.run()
@@ -77,7 +79,7 @@ class _Check:
                 self._check_table(kind, name)
 
     def _check_use(self, kind: str, name: str, used: str) -> None:
-        """Check the provider that an instance uses. It may have the same name as an instance."""
+        """Check the provider that an instance uses. The provider may have the same name as an instance."""
         instances = self._settings.instances(kind)
         error = self._find_missing(kind, used)
         if error is None:

@@ -59,7 +59,7 @@ def check_options(stack: Stack, kind: str, provider: Provider) -> object:
     """Return the provider's options.
 
     Raises:
-        ConfigError: Some values are invalid; `faults` has all of them.
+        ConfigError: Some values are invalid; `faults` lists them all.
         PluginBroken: The options are not a structure that the host can read.
     """
     return _finish(_Check(stack, (kind, provider.name), provider.options))
@@ -151,7 +151,8 @@ class _Check:
                 text = setting.layer.raw(setting.path)
                 if text is None or text == value:
                     raise
-                return self._read(field.type, text, setting)  # 123 in a variable, for a text field
+                # a variable contains 123, and the field is a text
+                return self._read(field.type, text, setting)
         except msgspec.ValidationError as error:
             self.faults.append(self._make_type_fault(field, setting, str(error)))
         except references.Unresolved as error:
@@ -274,12 +275,18 @@ class _Check:
 
 
 def _find_type(error: str) -> str | None:
-    """Return the type that *error* of msgspec expects; None for its other errors, which may repeat the value."""
+    """Return the type that *error* of msgspec expects.
+
+    The result is None for other errors, whose texts may contain the value.
+    """
     return error.removeprefix("Expected ").replace("`", "") if error.startswith("Expected ") else None
 
 
 def _read_path(item: Any, *, env: Mapping[str, str], folder: FilePath | None) -> FilePath:
-    """Return the path of an option. Raise ValueError for the user's faults; a TypeError would blame the plugin."""
+    """Return the path of an option.
+
+    Raise ValueError for the user's faults, because a TypeError would be reported as a fault of the plugin.
+    """
     text = str(item) if isinstance(item, FilePath) else item
     if not isinstance(text, str) or not text or "\0" in text:
         raise ValueError("a path must be text that is not empty")

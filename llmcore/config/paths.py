@@ -17,11 +17,11 @@ def resolve_path(text: str, *, env: Mapping[str, str], folder: Path | None) -> P
     Args:
         text: The path as configured; `~/` is the home folder.
         env: The environment variables that determine the home folder.
-        folder: The folder of the file with the path, to which it is relative. None leaves it relative to the working
-            directory.
+        folder: The folder of the file that contains the path. A relative path is resolved from this folder;
+            with None, it stays relative to the working directory.
     """
     try:
         path = expand_home(text, env)
-    except RuntimeError:  # no such user, or no home: reported when the path is used
+    except RuntimeError:  # the user or the home directory does not exist; using the path reports this
         return Path(text)
     return path if folder is None else (folder if folder.is_absolute() else working_folder() / folder) / path

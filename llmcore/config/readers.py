@@ -1,4 +1,7 @@
-"""Read single values of a configuration: each reader returns the checked value or raises ValueError or TypeError."""
+"""Read single values of a configuration.
+
+Each reader returns the checked value or raises ValueError or TypeError.
+"""
 
 from __future__ import annotations
 
@@ -39,19 +42,20 @@ __all__ = [
 ]
 
 MAX_USD: Final = 1_000_000_000
-"""Larger amounts would overflow the ledger, which counts nano-dollars."""
+"""Maximum amount in USD. Larger amounts would overflow the ledger, which counts nano-dollars."""
 
 MAX_FRACTION: Final = 10
-"""A larger number is probably a percentage."""
+"""Maximum fraction. A larger number is probably a percentage."""
 
 
 class Reader(msgspec.Struct, frozen=True):
     """Reads and describes one value."""
 
     read: Callable[[Any], Any]
-    """Returns the checked value; raises ValueError or TypeError if it is invalid."""
+    """A function that returns the checked value, or raises ValueError or TypeError if the value is invalid.
+    """
     noun: str
-    """The valid values, as in "`ttl` must be a duration"."""
+    """A noun for the valid values, as in "`ttl` must be a duration"."""
     expected: str
     example: str
     """A value to paste, as an argument of `llmcore config set`."""
@@ -110,7 +114,7 @@ def read_names(value: Any) -> tuple[str, ...]:
 
 
 def read_models(value: Any) -> tuple[str, ...]:
-    """Return the models that a name of [models] stands for."""
+    """Return the list of models of an alias in [models]."""
     found = (read_text(value),) if isinstance(value, str) else read_names(value)
     if not found:
         raise ValueError
@@ -135,7 +139,10 @@ def read_price(value: Any) -> Decimal:
 
 
 def read_allowance(value: Any) -> tuple[Decimal, str]:
-    """Return an amount and its unit: a number of US dollars, or text such as "5.00 USD" or "100_000 characters"."""
+    """Return an amount and its unit.
+
+    A number of US dollars, or text such as "5.00 USD" or "100_000 characters".
+    """
     unit = "USD"
     if isinstance(value, str):
         match = re.fullmatch(r"\s*([0-9][0-9_]*(?:\.[0-9]+)?)\s*(USD|characters?|chars?)?\s*", value)

@@ -21,7 +21,10 @@ _MAX_BYTES: Final = 65_536
 
 
 class Unresolved(Exception):
-    """A reference cannot be resolved. Not a ValueError, which msgspec would report as an invalid value."""
+    """Raised if a reference cannot be resolved.
+
+    It is not a ValueError, because msgspec would report that as an invalid value.
+    """
 
     def __init__(
         self,
@@ -76,7 +79,10 @@ def _read_env(name: str, env: Mapping[str, str]) -> str:
 
 
 def _find_similar(name: str, env: Mapping[str, str]) -> str | None:
-    """Return the variable that was probably meant; never the key of another vendor, which would then go to this one's server."""
+    """Return the variable that was probably meant; but never the key of another vendor.
+
+    Such a key would be sent to this vendor's server.
+    """
     by_lower = {other.lower(): other for other in env if other != name and env[other].strip()}
     found = find_nearest(name, by_lower)
     owner = _owner_of(name)
@@ -84,7 +90,7 @@ def _find_similar(name: str, env: Mapping[str, str]) -> str | None:
 
 
 def _owner_of(variable: str) -> str:
-    """Return the first word of a variable's name, such as "openai" of OPENAI_API_KEY."""
+    """Return the first word of a variable's name, such as "openai" for OPENAI_API_KEY."""
     return variable.lower().strip("_").partition("_")[0]
 
 

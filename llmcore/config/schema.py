@@ -190,13 +190,19 @@ SECTIONS: Final[Mapping[str, Mapping[str, Reader]]] = MappingProxyType(
         },
     }
 )
-"""Section -> key -> reader. [models], [prices] and [limits] also have names as keys, and [[budgets]] is a list: see `get_reader`."""
+"""Section -> key -> reader.
+
+[models], [prices] and [limits] also have names as keys, and [[budgets]] is a list; see `get_reader`.
+"""
 
 LISTS: Final = frozenset({"budgets"})
-"""Sections that are lists of tables. A path names an entry by its index, counted from 0: `budgets.0.limit`."""
+"""Sections that are lists of tables.
+
+A path names an entry by its index, counted from 0: `budgets.0.limit`.
+"""
 
 TIER: Final = ("cache", "memory")
-"""The size of the memory tier; as a table, the options of the built-in provider of the same name."""
+"""The size of the memory tier; as a table, [cache.memory] has the options of the built-in provider."""
 
 OPTION_KINDS: Final = frozenset({"llm", "cache", "storage", "voice", "observers"})
 """Sections with a table for each provider, [kind.name], which is checked against the provider's options."""
@@ -249,7 +255,10 @@ BUILT_IN: Final[Mapping[str, Any]] = MappingProxyType(
 
 
 def get_keys(table: Path) -> Mapping[str, Reader] | None:
-    """Return the keys of the table at *table*; None if it is unknown or has the options of a provider."""
+    """Return the keys of the table at *table*.
+
+    The result is None if the table is unknown or contains the options of a provider.
+    """
     if table[:1] == ("profiles",):
         table = table[2:]
     match table:
@@ -265,7 +274,7 @@ def get_keys(table: Path) -> Mapping[str, Reader] | None:
 
 
 def get_reader(path: Path) -> Reader | None:
-    """Return the reader of the value at *path*; None if it is unknown or an option of a provider."""
+    """Return the reader of the value at *path*; None if the path is unknown or names an option of a provider."""
     if path[:1] == ("profiles",):
         path = path[2:]
     if len(path) == 2 and path[0] == "models":  # noqa: PLR2004 - [models] and a name

@@ -1,4 +1,4 @@
-"""The checked configuration (provider, model, namespace, TTL, ...): its values, and the layer that each of them came from."""
+"""The checked configuration (provider, model, namespace, TTL, ...): the values and their layers."""
 
 from __future__ import annotations
 
@@ -40,16 +40,19 @@ class Cache(msgspec.Struct, frozen=True):
 
     provider: str
     ttl: float | None
-    """Seconds; None keeps entries until they are evicted."""
+    """TTL in seconds; with None, entries live until they are evicted."""
     namespace: str
     max_size: int | None
-    """Bytes; None leaves it to the provider."""
+    """Maximum size in bytes; with None, the provider decides."""
     memory: int
     """Bytes of the memory tier; 0 turns it off."""
     refresh: float | None
-    """The part of its ttl after which an entry is renewed in the background; None for never."""
+    """The fraction of the TTL after which an entry is refreshed in the background; None for never."""
     on_outage: Literal["memory", "miss"]
-    """Whether the memory tier serves during an outage of the cache, or every look-up misses."""
+    """"memory": the memory tier serves entries during an outage of the cache.
+
+    "miss": every look-up is a miss.
+    """
 
 
 class Selected(msgspec.Struct, frozen=True):
@@ -65,16 +68,16 @@ class Voice(msgspec.Struct, frozen=True):
     provider: str | None
     """None if nothing is configured."""
     fallback: tuple[str, ...]
-    """Providers that are tried in order if that one fails."""
+    """Providers that are tried in order if `provider` fails."""
 
 
 class Retry(msgspec.Struct, frozen=True):
     """[retry]."""
 
     attempts: int
-    """In total, including the first."""
+    """The maximum number of attempts, including the first."""
     deadline_s: float
-    """Seconds for all attempts of a call, including their bodies."""
+    """Seconds for all attempts of a call, including the time to read the answers."""
     idle_s: float
     """Maximum seconds without a received byte."""
 
@@ -225,7 +228,10 @@ class Settings(ProcessBound):
         return check_options(self, kind, provider)
 
     def read_table(self, table: Table) -> object:
-        """Return the table that a plugin declares, [name], as its options, with secrets resolved; see `options`."""
+        """Return the table that a plugin declares, [name], as its options, with secrets resolved.
+
+        See `options`.
+        """
         from llmcore.config.options import check_table
 
         return check_table(self, table)
@@ -278,7 +284,10 @@ class Settings(ProcessBound):
         return None if value is MISSING or type(self.owner(path)) is BuiltIn else value
 
     def locate(self, paths: Iterable[Path]) -> tuple[str, str | None] | None:
-        """Return the position and the line of the first of *paths* that is set; None if all are defaults."""
+        """Return the position and the line of the first setting in *paths* that is set.
+
+        The result is None if all are unset.
+        """
         for path in paths:
             if self.written(path) is not None:
                 place = self.fault(path, "")
@@ -312,7 +321,7 @@ class Settings(ProcessBound):
     ) -> ConfigError:
         """Return an error at the position of a key, or of the table around it if the key is not set.
 
-        If *fix* is None, it becomes the line that sets the key to the *suggestion*, if there is one.
+        If *fix* is None and *suggestion* is given, the fix is the line that sets the key to the *suggestion*.
         """
         path = parse_key(key)
         layer = self.owner(path)

@@ -1,4 +1,4 @@
-"""Find and read configuration files; errors have the line at fault."""
+"""Find and read configuration files; errors show the faulty line."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ __all__ = [
 ]
 
 MAX_BYTES: Final = 1_000_000
-"""A larger file is probably not a configuration."""
+"""Maximum size of a file in bytes. A larger file is probably not a configuration."""
 
 _POSITION = r" \(at (?:line (\d+), column (\d+)|end of document)\)$"
 _OUR_TABLE = rb"""(?m)^\s*\[+\s*tool\s*\.\s*["']?llmcore\b"""
 
 
 def get_user_file(env: Mapping[str, str]) -> Path | None:
-    """Return the path of the user's own file, which may not exist; None if the user has no home."""
+    """Return the path of the user's own file; None if the user has no home. The file may not exist."""
     folder = user_folder("config", env)
     return None if folder is None else folder / "config.toml"
 
@@ -52,7 +52,8 @@ def get_state_file(env: Mapping[str, str], name: str) -> Path | None:
 def find_project_file(cwd: Path) -> Path | None:
     """Return the nearest `llmcore.toml`, or `pyproject.toml` with [tool.llmcore], in *cwd* and the folders above it.
 
-    An unreadable file is returned too, and `read` reports the reason: to ignore it would drop its budgets.
+    An unreadable file is returned too, and `read` reports the reason: ignoring the file would drop its
+    budgets.
     """
     for folder in (cwd, *cwd.parents):
         own = folder / "llmcore.toml"
@@ -67,7 +68,7 @@ def find_project_file(cwd: Path) -> Path | None:
 def is_present(path: Path) -> bool:
     """Return whether *path* exists, readable or not.
 
-    A folder that the user may not enter counts as empty, and a warning is logged.
+    A folder without permission to enter counts as empty, and a warning is logged.
     """
     kind = classify_path(path)
     if kind is PathKind.NO_PERMISSION:
@@ -99,7 +100,7 @@ def find_given_file(name: str | os.PathLike[str], cwd: Path, *, origin: str, env
         import shlex
 
         near: list[str] = []
-        with suppress(OSError):  # a folder that may be entered but not listed
+        with suppress(OSError):  # the folder may be entered but not listed
             near = sorted(name for name in os.listdir(path.parent) if name.endswith(".toml"))  # noqa: PTH208 - names
         found = find_nearest(path.name, near)
         meant = None if found is None else str(Path(text).with_name(found))
@@ -116,7 +117,7 @@ def find_given_file(name: str | os.PathLike[str], cwd: Path, *, origin: str, env
 
 
 def _name_file(name: str, origin: str) -> str:
-    """Return the line that names the file *name* in the place of another one."""
+    """Return the line that names the file *name* in place of the wrong name."""
     import shlex
 
     return f'load("{name}")' if origin == "argument" else f"export {origin}={shlex.quote(name)}"
@@ -233,7 +234,10 @@ def _make_syntax_error(message: str, document: Document) -> ConfigError:
 
 
 def _find_invisible(line: str, column: int) -> int | None:
-    """Return the index of an invisible character that breaks *line*: at *column*, where the parser stopped, or the first one."""
+    """Return the index of an invisible character that breaks *line*.
+
+    The character at *column*, where the parser stopped, or the first invisible character of the line.
+    """
     found = [index for index, character in enumerate(line) if is_invisible(character)]
     return column - 1 if column - 1 in found else min(found, default=None)
 
@@ -254,7 +258,10 @@ def _make_invisible_error(character: str, document: Document, line: int, column:
 
 
 def _add_quotes(line: str) -> str | None:
-    """Return the line with its header closed or its value in quotes; None if that is not the only fault, or the value may be a secret."""
+    """Return the line with its header closed or its value in quotes.
+
+    The result is None if the line has another fault, or the value may be a secret.
+    """
     header = re.fullmatch(r"\s*(\[\[?)([\w.-]+)\s*\]?\s*", line)
     if header is not None:
         return f"{header[1]}{header[2]}{']' * len(header[1])}"
@@ -265,7 +272,7 @@ def _add_quotes(line: str) -> str | None:
 
 
 def _has_our_table(path: Path) -> bool:
-    """Return whether a `pyproject.toml` has our table, or cannot be read, so that it may have it."""
+    """Return whether a `pyproject.toml` has our table, or cannot be read and therefore may have it."""
     if classify_path(path) is not PathKind.FILE:
         return True
     try:
@@ -279,13 +286,16 @@ def _has_our_table(path: Path) -> bool:
 
     try:
         tool = tomllib.loads(data.decode("utf-8-sig")).get("tool")
-    except (ValueError, RecursionError):  # broken: report it only if it has our table
+    except (ValueError, RecursionError):  # the file is not valid TOML: report this only if it has our table
         return re.search(_OUR_TABLE, data) is not None
     return isinstance(tool, dict) and "llmcore" in tool
 
 
 def _make_label(path: Path, cwd: Path, env: Mapping[str, str]) -> str:
-    """Return the path for display: relative to the working directory or to the home folder, if inside."""
+    """Return the path for display.
+
+    It is relative to the working directory or the home folder if the path is inside one of them.
+    """
     path = Path(os.path.normpath(path))
     if path.is_relative_to(cwd):
         return str(path.relative_to(cwd))

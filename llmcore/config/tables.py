@@ -1,4 +1,4 @@
-"""The tables that plugins declare, such as [gateway]: which there are, which keys they have, and their faults."""
+"""The tables that plugins declare, such as [gateway]: list their names and keys, and find their faults."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["check_exists", "find_table_faults", "hide_table_secrets", "list_table_keys", "list_table_names"]
 
 _CHECKED_WHEN_WRITTEN = frozenset({"LC102", "LC104", "LC109"})
-"""Faults of a key itself. A missing key or variable may be added later."""
+"""The faults that are reported when a key is written. A missing key or variable may be added later."""
 
 
 def list_table_names() -> frozenset[str]:
@@ -29,7 +29,7 @@ def list_table_names() -> frozenset[str]:
 
 
 def list_table_keys(name: str) -> list[str]:
-    """Return the keys of the table [name] of a plugin; none if the plugin cannot be loaded."""
+    """Return the keys of the table [name] of a plugin; an empty list if the plugin cannot be loaded."""
     from llmcore.plugins import Catalogue
 
     try:
@@ -46,7 +46,7 @@ def find_table_faults(
     Args:
         settings: The configuration.
         catalogue: The installed plugins.
-        written: Whether the file is being written: only unknown keys and invalid values are faults then.
+        written: Whether the file is being written: if so, only unknown keys and invalid values are reported.
     """
     faults: list[LLMCoreError] = []
     for name in sorted(catalogue.list_claimed_names("tables") - SECTIONS.keys()):

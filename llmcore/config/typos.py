@@ -1,7 +1,8 @@
-"""Distinguish misspelt names of models from new ones.
+"""Distinguish misspelt names of models from names of new models.
 
-The name of a model consists of words and numbers. A new model differs from the known ones in a number, or has a word more or
-less: `gpt-6.2-sol`, `gpt-6-sol-mini`. A typing mistake is within a word or between words: `gpt-6-slo`, `gpt6-sol`.
+The name of a model consists of words and numbers. The name of a new model differs from known names in a
+number, or has one more or one less word: `gpt-6.2-sol`, `gpt-6-sol-mini`. A typing mistake changes letters in
+a word, or the separator between words: `gpt-6-slo`, `gpt6-sol`.
 """
 
 from __future__ import annotations
@@ -15,9 +16,9 @@ __all__ = ["find_typo"]
 _PARTS: Final = r"[a-z]+|[0-9]+"
 _LOOK_ALIKE: Final = str.maketrans("01", "ol")
 _SHORT: Final = 2
-"""Words of at most this length become another name by any changed letter: the `o` of gpt-4o."""
+"""In words of at most this length, a changed letter means another name, such as the `o` in gpt-4o."""
 _MIDDLE: Final = 5
-"""Words of at most this length may have one mistake, longer ones two."""
+"""Words of at most this length may have one mistake; longer words may have two."""
 
 
 def find_typo(name: str, known: Collection[str]) -> str | None:
@@ -40,7 +41,10 @@ def _squeeze(name: str) -> str:
 
 
 def _count_edits(name: str, known: str) -> int | None:
-    """Return the number of mistakes between *known* and *name*; None if they are not typing mistakes."""
+    """Return the number of mistakes between *known* and *name*.
+
+    The result is None if the difference is not a typing mistake.
+    """
     parts, wanted = re.findall(_PARTS, name.lower()), re.findall(_PARTS, known.lower())
     if [part for part in parts if part.isdecimal()] != [part for part in wanted if part.isdecimal()]:
         return None

@@ -1,6 +1,7 @@
-"""The environment variables that llmcore reads, and a warning for similar ones that it does not read.
+"""The environment variables that llmcore reads, and a warning for variables with similar names.
 
-`LLMCORE_BUDGET__LIMIT` lacks an underscore. If it were ignored silently, a program would run without its budget.
+For example, `LLMCORE_BUDGET__LIMIT` lacks an underscore. If llmcore ignored this variable silently, a program
+would run without its budget.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""Budget alerts: sent once a period, by one of all processes, when a budget reaches one of its fractions."""
+"""Budget alerts: sent when the spending reaches a fraction of a budget.
+
+Only one process sends an alert, once per period.
+"""
 
 from __future__ import annotations
 
@@ -59,7 +62,10 @@ class Alerts:
         return due
 
     def send(self, due: Iterable[tuple[Budget, AlertEvent]]) -> None:
-        """Send alerts to the log, the observers, webhooks and commands. A failure is logged and does not affect the call."""
+        """Send alerts to the log, the observers, webhooks and commands.
+
+        A failure is logged and does not affect the call.
+        """
         for budget, event in due:
             logger(__name__).warning(
                 "budget `%s`: %s of %s spent",
@@ -77,7 +83,7 @@ class Alerts:
                             raise
                         _log_failure(type(observer).__qualname__, error)
             if budget.alert_url is not None or budget.alert_command:
-                # Not a daemon thread: the last call of a program may be the one that causes the alert.
+                # This is not a daemon thread, because the last call of a program may cause the alert.
                 thread = threading.Thread(target=_deliver, args=(budget, event), name="llmcore-alert")
                 if not start_thread(thread):
                     _deliver(budget, event)
@@ -130,6 +136,7 @@ def _post(url: str, body: bytes) -> None:
 
 
 def _log_failure(receiver: str, error: BaseException) -> None:
-    # Our own errors name a variable. Of other errors only the type is logged: their text may contain the URL, and that a secret.
+    # Our own errors name a variable. Other errors are logged only with their type, because their text may
+    # contain the URL, and the URL may contain a secret.
     reason = error.message if isinstance(error, ConfigError) else type(error).__name__
     logger(__name__).warning("an alert could not be sent to %s: %s", receiver, reason)

@@ -1,4 +1,7 @@
-"""`core.keys`: the API keys of a gateway's clients, hashed, in the file of the ledger. A key's name is the `user` of its calls."""
+"""`core.keys`: the API keys of a gateway's clients, hashed, in the file of the ledger.
+
+A key's name is the `user` of its calls.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +37,9 @@ Period = Literal["day", "month", "total"]
 PREFIX: Final = "llmcore-"
 _NAME: Final = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9._@-]{0,63}")
 _STALE_S: Final = 0.5
-"""How old the known keys may be: a revoked key is refused within a second, by every process."""
+"""The keys in memory are read again after this many seconds, so every process refuses a revoked key within a
+second.
+"""
 _ROUNDING_S: Final = 1e-6
 _COLUMNS: Final = (
     "name, id, digest, budget, per, models, requests_per_minute, created_at, expires_at, revoked_at"
@@ -42,12 +47,12 @@ _COLUMNS: Final = (
 
 
 class ApiKey(msgspec.Struct, frozen=True, kw_only=True):
-    """A key, without its secret part."""
+    """An API key, without its secret part."""
 
     name: str
-    """The `user` of its calls in the ledger and for budgets."""
+    """The name of the key. Calls with this key have it as `user` in the ledger and for budgets."""
     id: str
-    """The part of the key that is stored in clear text."""
+    """The part of the key that the ledger stores in clear text."""
     digest: bytes
     """SHA-256 of the whole key."""
     budget: Decimal | None = None
@@ -58,7 +63,7 @@ class ApiKey(msgspec.Struct, frozen=True, kw_only=True):
     """The names of models that the key may request; empty for all."""
     requests_per_minute: int | None = None
     created_at: float = 0.0
-    """Seconds since 1970, as are the two next."""
+    """Seconds since 1970. The next two fields have the same unit."""
     expires_at: float | None = None
     revoked_at: float | None = None
 
@@ -124,7 +129,7 @@ class ApiKeys(ProcessBound):
         """Revoke the key *name*; return it.
 
         Raises:
-            LedgerError: There is no such key, or the ledger cannot be written.
+            LedgerError: No valid key has the name, or the ledger cannot be written.
         """
         keys = {key.name: key for key in self.all()}
         if name not in keys:
@@ -147,15 +152,21 @@ class ApiKeys(ProcessBound):
         return msgspec.structs.replace(keys[name], revoked_at=keys[name].revoked_at or now)
 
     def all(self) -> list[ApiKey]:
-        """Return all keys, also revoked and expired ones, sorted by name."""
+        """Return all keys, including revoked and expired keys, sorted by name."""
         return sorted(self._read(), key=lambda key: key.name)
 
     def exist(self) -> bool:
-        """Return whether there is a key, also a revoked or expired one: from then on, a gateway requires one."""
+        """Return whether a key was ever created, even if it is revoked or expired.
+
+        If so, a gateway requires a key.
+        """
         return bool(self._refresh())
 
     def find(self, text: str) -> ApiKey | None:
-        """Return the valid key whose text is *text*, as of at most half a second ago. Compares in constant time."""
+        """Return the valid key whose text is *text*.
+
+        The keys in memory are at most half a second old. Compares in constant time.
+        """
         key = self._refresh().get(text[len(PREFIX) :].partition("-")[0])
         digest = _hash(text)
         if key is None or not hmac.compare_digest(digest, key.digest):
@@ -163,7 +174,10 @@ class ApiKeys(ProcessBound):
         return key if key.is_valid(time.time()) else None
 
     def take_request(self, key: ApiKey) -> float:
-        """Take one request from the rate limit of *key*; return the seconds to wait if there is none left, else 0."""
+        """Take one request from the rate limit of *key*.
+
+        Return the seconds to wait if no request is left, otherwise 0.
+        """
         wait: float = run(self._take(key))
         return wait
 
@@ -180,7 +194,7 @@ class ApiKeys(ProcessBound):
         return wait
 
     def _refresh(self) -> dict[str, ApiKey]:
-        """Return the keys by id, read again if they are stale, and give their budgets to the ledger."""
+        """Return the keys by id. If they are stale, read them again and pass their budgets to the ledger."""
         now = time.monotonic()
         if self._read_at is not None and now - self._read_at < _STALE_S:
             return self._known
@@ -209,12 +223,12 @@ class ApiKeys(ProcessBound):
 
 
 def _hash(text: str) -> bytes:
-    """Return the digest of a key. A key has 256 random bits, so that a slow hash would add nothing."""
+    """Return the digest of a key. A key has 256 random bits, so a slow hash would not make it safer."""
     return hashlib.sha256(text.encode("utf-8", "replace")).digest()
 
 
 def _insert(db: apsw.Connection, key: ApiKey, now: float) -> bool:
-    """Insert *key* unless its name has a valid key; it replaces a revoked or expired one."""
+    """Insert *key* unless its name has a valid key; it replaces a revoked or expired key of this name."""
     row = db.execute(f"SELECT {_COLUMNS} FROM keys WHERE name = ?", (key.name,)).fetchall()  # noqa: S608 - constants
     if row and _decode(row[0]).is_valid(now):
         return False
@@ -260,7 +274,10 @@ def _make_budgets(keys: Iterable[ApiKey]) -> list[Budget]:
 
 
 def _take_request(db: apsw.Connection, key_id: str, interval: float) -> float:
-    """Take one request from the token bucket of a key (GCRA), whose burst is one minute; return the seconds to wait."""
+    """Take one request from the token bucket of a key (GCRA), whose burst is one minute.
+
+    Return the seconds to wait.
+    """
     now = time.time()
     full_at: float | None = db.execute("SELECT full_at FROM keys WHERE id = ?", (key_id,)).get
     after = max(full_at or 0.0, now) + interval

@@ -1,4 +1,7 @@
-"""The rows of the ledger: one for each request, opened with a reservation before it is sent, and closed after it."""
+"""The rows of the ledger: one row for each request.
+
+The row is opened with a reservation before the request is sent, and closed afterwards.
+"""
 
 from __future__ import annotations
 
@@ -54,13 +57,13 @@ class Limit(NamedTuple):
 
     scope: Scope
     amount: int
-    """Nano-dollars, or characters."""
+    """The limit in nano-dollars or characters."""
     refuses: bool
     """False if the budget only warns."""
 
 
 class Refusal(NamedTuple):
-    """A budget that has no room for a request."""
+    """A budget whose rest is too small for a request."""
 
     limit: Limit
     counter: Counter
@@ -82,14 +85,17 @@ class Reservation:
         self.charge = charge
         self.at = at
         self.id: int | None = None
-        """The row; None while there is none."""
+        """The id of the row; None before the row is opened."""
         self.reserved = 0
         """Nano-dollars."""
         self.sending = Sending()
         self.pid = os.getpid()
-        """The process that made the request. A forked child has a copy of the reservation and must not settle it."""
+        """The process that made the request.
+
+        A forked child has a copy of the reservation and must not settle it.
+        """
         self.abandoned = False
-        """Whether the caller left before the row was opened. Then it must not be opened any more."""
+        """Whether the caller left before the row was opened. In this case the row must not be opened."""
 
 
 def open_row(
@@ -98,10 +104,11 @@ def open_row(
     """Reserve *maximum* nano-dollars and the characters of the request, and insert its row, in one transaction.
 
     Returns:
-        The updated counters, including those of budgets that only warn; or the budget that has no room.
+        The updated counters, including those of budgets that only warn; or the budget whose rest is too
+        small.
     """
     charge = reservation.charge
-    reservation.id = None  # it may be set from a transaction that was rolled back
+    reservation.id = None  # the id may be left from a transaction that was rolled back
     amount = Amount(maximum, charge.characters)
     counters = budgets.get_counters(db, charge, reservation.at, [limit.scope for limit in limits])
     refused = find_refusal(counters, amount, limits)
@@ -120,7 +127,7 @@ def open_row(
 
 
 def find_refusal(counters: Iterable[Counter], amount: Amount, limits: Sequence[Limit]) -> Refusal | None:
-    """Return the first of *limits* that has no room for *amount*."""
+    """Return the first of *limits* whose rest is smaller than *amount*."""
     by_scope = {counter.scope: counter for counter in counters}
     for limit in limits:
         counter = by_scope.get(limit.scope)
@@ -156,7 +163,10 @@ def close_row(db: apsw.Connection, reservation: Reservation, outcome: Outcome, s
 
 
 def make_cancelled(reservation: Reservation) -> Outcome:
-    """Withdraw a request whose call cannot end, and return its outcome: the maximum cost, unless it was not sent."""
+    """Withdraw a request whose call cannot end, and return its outcome.
+
+    The maximum cost, unless it was not sent.
+    """
     unsent = reservation.sending.withdraw()
     return Outcome(
         cost=from_nano(reservation.reserved) if reservation.reserved else None,
@@ -176,7 +186,9 @@ def _release(db: apsw.Connection, reservation: Reservation, spent: Amount) -> li
 
 
 def recover(db: apsw.Connection, is_dead: Callable[[str], bool]) -> int:
-    """Close the open rows of dead processes at their maximum cost, because their requests may have been answered.
+    """Close the open rows of dead processes at their maximum cost.
+
+    Their requests may have been answered.
 
     Returns:
         The number of rows closed.

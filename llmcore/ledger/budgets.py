@@ -1,4 +1,7 @@
-"""The counters of budgets: amounts spent and reserved by scope and period, updated inside the transaction of the row."""
+"""The counters of budgets: the amounts spent and reserved, by scope and period.
+
+A counter is updated in the same transaction as the row.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +36,7 @@ TOTAL: Final = "total"
 
 
 class Scope(msgspec.Struct, frozen=True, array_like=True):
-    """The requests that a budget counts, of all processes that share its ledger."""
+    """The requests that a budget counts. All processes that share the ledger are included."""
 
     per: str
     """day, month or total, in UTC."""
@@ -156,7 +159,7 @@ def create_missing(db: apsw.Connection, scopes: Iterable[Scope], at: float) -> N
 def get_counters(
     db: apsw.Connection, charge: Charge, at: float, scopes: Sequence[Scope]
 ) -> Sequence[Counter]:
-    """Return the counters that count *charge*, after creating those of *scopes* that do not exist yet."""
+    """Create the missing counters of *scopes*, and return all counters that count *charge*."""
     counters = read_counters(db, charge, at)
     known = {counter.scope for counter in counters}
     if known.issuperset(scopes):
@@ -166,7 +169,10 @@ def get_counters(
 
 
 def read_counters(db: apsw.Connection, charge: Charge, at: float) -> list[Counter]:
-    """Return the counters of the current periods that count *charge*, also those of budgets that other processes configured."""
+    """Return the counters of the current periods that count *charge*.
+
+    Budgets that other processes configured are included.
+    """
     rows = db.execute(
         "SELECT period, scope, spent, reserved, alerted FROM budgets WHERE period IN (?, ?, ?)",
         get_periods(at),

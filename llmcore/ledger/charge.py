@@ -1,4 +1,4 @@
-"""What the ledger records about one request: the charge before it is sent, the outcome after it."""
+"""The facts that the ledger records about one request: first the charge, afterwards the outcome."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Charge(msgspec.Struct, frozen=True, kw_only=True):
     model: str
     """The requested model."""
     call: str
-    """Shared by the attempts and fallbacks of one call."""
+    """The id of the call, shared by all its attempts and fallbacks."""
     attempt: int = 1
     user: str | None = None
     tags: tuple[str, ...] = ()
@@ -32,7 +32,7 @@ class Charge(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
-    """How a request ended, and what it cost."""
+    """How a request ended, and its cost."""
 
     cost: Decimal | None = None
     """USD; None if unknown."""
@@ -50,7 +50,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     request_id: str | None = None
     latency_s: float = 0.0
     first_token_s: float | None = None
-    """Seconds until the first content of a streamed answer; None if it was not streamed."""
+    """Seconds until the first content of a streamed answer; None if the answer was not streamed."""
     error: str | None = None
     """Code and class name of the error; None if the request was answered."""
 
@@ -62,7 +62,7 @@ class Quote(Protocol):
         """Return the maximum cost in USD.
 
         Args:
-            exact: False for an upper bound that is cheap to compute; True for the tightest one.
+            exact: False for an upper bound that is cheap to compute; True for the lowest bound.
 
         Raises:
             PriceUnknown: The price of the model is unknown.
@@ -71,5 +71,5 @@ class Quote(Protocol):
         ...
 
     def find_fix(self, left: Decimal) -> str | None:
-        """Return the change of the call with which it costs at most *left* USD; None if there is none."""
+        """Return a change of the call after which it costs at most *left* USD; None if no change is possible."""
         ...

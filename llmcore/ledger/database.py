@@ -19,15 +19,20 @@ from llmcore.threads import start_thread
 __all__ = ["Database"]
 
 _CHECKPOINT_PAGES: Final = 1000
-"""SQLite's automatic checkpoints would delay the call that triggers them; ours run in a separate thread."""
+"""A checkpoint runs in a separate thread after this many pages.
+
+SQLite's automatic checkpoint would delay the call that triggers it.
+"""
 
 
 class Database:
     """One ledger file. Hold `lock` while you use the connection.
 
     Args:
-        path: The file. It is created if it does not exist, with its folder, readable by this user only.
-        durable: Whether a commit survives a power cut; costs one fsync for each commit. A killed process loses nothing either way.
+        path: The path of the file. The file and its folder are created if they do not exist, readable by this
+            user only.
+        durable: Whether a commit survives a power cut. This costs one fsync for each commit. If the process
+            is killed, nothing is lost in either case.
     """
 
     def __init__(self, path: Path, *, durable: bool = False) -> None:
@@ -42,11 +47,13 @@ class Database:
         forks.watch(self)
 
     def connect(self, *, timeout_s: float) -> apsw.Connection:
-        """Return the connection, which is opened at its first use. It waits at most *timeout_s* for locks of other processes.
+        """Return the connection; the first call opens it.
+
+        Its statements wait at most *timeout_s* for locks of other processes.
 
         Raises:
             apsw.Error: The file cannot be opened, or is not a ledger.
-            OSError: Its folder cannot be created.
+            OSError: The folder cannot be created.
         """
         self._lock_deadline = time.monotonic() + timeout_s
         if self._connection is None:
@@ -71,9 +78,12 @@ class Database:
     # -- fork
 
     def before_fork(self) -> None:
-        """Close the file. SQLite keeps a table of the locks of its process, and a child would take its parent's locks for its own."""
+        """Close the file.
+
+        SQLite keeps a table of the locks of its process. A child would treat its parent's locks as its own.
+        """
         if self._connection is not None and forks.was_free(self.lock):
-            # Without a checkpoint, for which the fork would have to wait.
+            # Close without a checkpoint: the fork would have to wait for it.
             self._connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
             self.close()
 
@@ -92,7 +102,7 @@ class Database:
             connection.set_busy_handler(self._wait_for_lock)
             connection.execute(
                 "PRAGMA page_size = 2048"
-            )  # of a new file: a call changes a small part of two pages
+            )  # for a new file; pages are small because a call changes a small part of two pages
             self._enable_wal(connection)
             connection.execute(f"PRAGMA synchronous = {'FULL' if self._durable else 'NORMAL'}")
             connection.wal_autocheckpoint(0)
@@ -104,7 +114,10 @@ class Database:
         return connection
 
     def _enable_wal(self, connection: apsw.Connection) -> None:
-        """Switch the file to WAL mode. SQLite's busy handler does not cover this, so wait here for other processes."""
+        """Switch the file to WAL mode.
+
+        SQLite's busy handler does not cover this statement, so wait here for other processes.
+        """
         while True:
             try:
                 connection.execute("PRAGMA journal_mode = WAL")
@@ -115,7 +128,10 @@ class Database:
                 return
 
     def _wait_for_lock(self, _: int) -> bool:
-        """Wait a moment for another process. SQLite's own busy timeout is unfair: with contention it takes seconds."""
+        """Wait a moment for another process.
+
+        SQLite's own busy timeout is unfair: under contention it takes seconds.
+        """
         if time.monotonic() >= self._lock_deadline:
             return False
         time.sleep(random.uniform(0.0002, 0.002))  # noqa: S311 - no secret
@@ -125,7 +141,7 @@ class Database:
         if name == "main" and pages < _CHECKPOINT_PAGES:  # the WAL was restarted
             self._checkpoint_at = _CHECKPOINT_PAGES
         elif name == "main" and pages >= self._checkpoint_at:
-            # A reader may prevent that all pages are moved, so try again after the next thousand.
+            # A reader may prevent SQLite from moving all pages, so try again after the next thousand pages.
             self._checkpoint_at = pages + _CHECKPOINT_PAGES
             start_thread(threading.Thread(target=self._checkpoint, name="llmcore-ledger", daemon=True))
         return apsw.SQLITE_OK
@@ -135,7 +151,7 @@ class Database:
         with forks.delay(), contextlib.suppress(apsw.Error):  # a later commit triggers the next one
             connection = apsw.Connection(str(self.path))
             try:
-                # A connection does not know of the WAL before its first read.
+                # A connection does not know whether a WAL exists before its first read.
                 connection.execute("SELECT 1 FROM swept").fetchall()
                 connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
             finally:

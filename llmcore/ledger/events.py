@@ -1,4 +1,4 @@
-"""Pass the events of all calls on to the totals, the hits of the ledger, and the configured observers."""
+"""Pass the events of all calls to the totals, the hit counts of the ledger, and the configured observers."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from llmcore.types import CallEvent, CallStart
 __all__ = ["Events", "Starts"]
 
 Starts: TypeAlias = Sequence[tuple[object, Any]]
-"""Observers, each with what its `on_start` returned for a call."""
+"""Observers, each with the value that its `on_start` returned for a call."""
 
 
 class Events:
@@ -29,10 +29,10 @@ class Events:
         self._observers = list(observers)
 
     def record_start(self, start: Callable[[], CallStart]) -> Starts:
-        """Tell the observers that a call begins; *start* is built only if one of them has `on_start`.
+        """Tell the observers that a call begins; *start* is built only if an observer has `on_start`.
 
         Returns:
-            The values for the event of the same call, which every started call has.
+            The values to pass with the end event of the same call. Every started call has an end event.
         """
         starting = [each for each in self._observers if hasattr(each, "on_start")]
         if not starting:
@@ -45,8 +45,9 @@ class Events:
 
         Args:
             event: The call that has ended.
-            asked: False for a call that was refused before a request was made: it does not count as a failure.
-            starts: What `record_start` returned for the call.
+            asked: False for a call that was refused before a request was made. Such a call does not count as
+                a failure.
+            starts: The value that `record_start` returned for the call.
         """
         self._meter.record_call(event, asked=asked)
         self._pass_on(event, starts)

@@ -1,6 +1,7 @@
 """Finish work when Python ends: write hits, settle requests.
 
-`atexit` does not run in the children of `multiprocessing`: they run their own finalizers and then call `os._exit`.
+`atexit` does not run in the children of `multiprocessing`: the children run their own finalizers and then
+call `os._exit`.
 """
 
 from __future__ import annotations
@@ -17,14 +18,17 @@ from llmcore import forks
 __all__ = ["TIMEOUT_S", "AtExit", "finish", "watch"]
 
 TIMEOUT_S: Final = 1.0
-"""How long Python waits for locks of other processes when it ends, for all handlers together."""
+"""How many seconds all handlers together may wait for locks of other processes when Python ends."""
 
 
 class AtExit(Protocol):
     """An object with work to finish when Python ends."""
 
     def at_exit(self, timeout_s: float) -> None:
-        """Finish the work. Must not raise, nor wait for longer than *timeout_s*. Threads of this process may still run."""
+        """Finish the work.
+
+        Must not raise, nor wait for longer than *timeout_s*. Threads of this process may still run.
+        """
         ...
 
 
@@ -33,7 +37,7 @@ _state: Final = {"has_finalizer": False}
 
 
 def watch(handler: AtExit) -> None:
-    """Call `handler.at_exit(...)` when Python ends, unless *handler* was collected before."""
+    """Call `handler.at_exit(...)` when Python ends, unless *handler* has been garbage-collected."""
     _watched.add(handler)
     process: Any = sys.modules.get("multiprocessing.process")
     if process is not None and process.parent_process() is not None:
@@ -41,7 +45,7 @@ def watch(handler: AtExit) -> None:
 
 
 def finish(clock: Callable[[], float] = time.monotonic) -> None:
-    """Call all handlers. They share `TIMEOUT_S`: one that needs all of it leaves 0 seconds to the next.
+    """Call all handlers. They share `TIMEOUT_S`: if a handler uses all of it, the next handler has 0 seconds.
 
     Args:
         clock: Returns monotonic seconds.

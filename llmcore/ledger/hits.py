@@ -45,13 +45,14 @@ _INSERT: Final = """
 
 
 class Hits:
-    """Counts hits and appends them as lines to a file next to the ledger. The next process that opens the ledger absorbs the file.
+    """Counts hits and appends them as lines to a file next to the ledger.
 
-    Hits are written once a second, and when Python ends. A killed process loses the hits of its last second.
+    The next process that opens the ledger absorbs the file. Hits are written once a second, and when Python
+    ends. A killed process loses the hits of its last second.
     """
 
     def __init__(self, ledger: Path | None, clock: Callable[[], float] = time.time) -> None:
-        """Count nothing if *ledger* is None."""
+        """Use the file next to *ledger*; if *ledger* is None, hits are not counted."""
         self._path = None if ledger is None else ledger.with_name(ledger.name + ".hits")
         self._clock = clock
         self._lock = forks.lock()
@@ -73,12 +74,13 @@ class Hits:
                 entry[1] += saved
             if self._timer is not None:
                 return
-            timer = threading.Timer(_PAUSE_S, self.write)  # keeps this object alive when its Core was dropped
+            # keeps this object alive after its Core was dropped
+            timer = threading.Timer(_PAUSE_S, self.write)
             timer.daemon, timer.name = True, "llmcore-hits"
             if start_thread(timer):
                 self._timer = timer
                 return
-        self.write()  # without a thread, now is the only certain time
+        self.write()  # without a thread, this may be the last chance to write
 
     def write(self) -> None:
         """Append the counted hits to the file. Hits that cannot be written are dropped."""
@@ -98,11 +100,11 @@ class Hits:
 
     def at_exit(self, timeout_s: float) -> None:
         """Write the counted hits; see `exits.AtExit`."""
-        del timeout_s  # the lock of their file is held for microseconds
+        del timeout_s  # other processes hold the lock of the file only for microseconds
         self.write()
 
     def absorb(self, db: apsw.Connection) -> None:
-        """Insert the hits of the files into the ledger, each file exactly once, even if this is interrupted."""
+        """Insert the hits of the files into the ledger, each file exactly once, even after an interruption."""
         if self._path is None:
             return
         with contextlib.suppress(OSError):
@@ -112,10 +114,10 @@ class Hits:
                 for line in path.read_bytes().splitlines():
                     with contextlib.suppress(
                         msgspec.MsgspecError, ValueError
-                    ):  # a line that a full disk cut short
+                    ):  # the line is incomplete, because the disk was full
                         _insert(db, line)
                 db.execute("INSERT INTO absorbed VALUES (?)", (path.name,))
-            else:  # its transaction was committed
+            else:  # the file's transaction was committed
                 path.unlink(missing_ok=True)
                 db.execute("DELETE FROM absorbed WHERE name = ?", (path.name,))
 
@@ -149,7 +151,7 @@ def _append(path: Path, data: bytes) -> None:
         file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         try:
             with _lock(file):
-                if _is_at(file, path):  # not renamed between opening and locking
+                if _is_at(file, path):  # the file was not renamed between opening and locking
                     os.write(file, data)
                     return
         finally:
@@ -157,7 +159,7 @@ def _append(path: Path, data: bytes) -> None:
 
 
 def _set_aside(path: Path) -> None:
-    """Rename the file to a unique name, so that no process appends to it any more."""
+    """Rename the file to a unique name, so that other processes no longer append to it."""
     try:
         file = os.open(path, os.O_WRONLY)
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""Settle requests whose row could not be written at once, since another process held the lock of the ledger."""
+"""Settle requests whose row could not be written at once, because another process held the ledger's lock."""
 
 from __future__ import annotations
 
@@ -15,21 +15,24 @@ from llmcore.threads import start_thread
 __all__ = ["LateSettlements", "Settle"]
 
 Settle = Callable[[Mapping[Reservation, Outcome], float], Exception | None]
-"""Book the outcomes in one transaction, within so many seconds; return the error if that fails."""
+"""A function that books outcomes in one transaction within the given seconds, and returns the error if this
+fails.
+"""
 _ATTEMPT_S: Final = 0.25
-"""How long one attempt waits. Between two of them `Spending.close` gets the connection."""
+"""How many seconds one attempt waits. `Spending.close` gets the connection between two attempts."""
 _ATTEMPTS: Final = round(LOCK_TIMEOUT_S / _ATTEMPT_S)
 
 
 class LateSettlements:
     """Outcomes that wait for the ledger. One thread settles all of them together.
 
-    It is a daemon thread: Python does not wait for it when it ends, but calls `close`, with a short timeout. Rows that are
-    open when the process ends are closed by the next process; see `book.recover`.
+    It is a daemon thread: at exit, Python does not wait for the thread, but calls `close` with a short
+    timeout. Rows that are open when the process ends are closed by the next process; see `book.recover`.
 
     Args:
         settle: Books outcomes.
-        report: Called with the error if the thread gives up. The outcomes wait for the next `retry`.
+        report: A function that is called with the error if the thread gives up. The outcomes then wait for
+            the next `retry`.
     """
 
     def __init__(self, settle: Settle, report: Callable[[Exception], None]) -> None:
@@ -44,7 +47,10 @@ class LateSettlements:
         return bool(self._waiting)
 
     def add(self, reservation: Reservation, outcome: Outcome) -> None:
-        """Settle in the thread; if it cannot be started, wait here, at most `INLINE_TIMEOUT_S`. After `close` do nothing."""
+        """Settle in the thread; if no thread can be started, settle here within `INLINE_TIMEOUT_S`.
+
+        Do nothing after `close`.
+        """
         if self._is_closed:
             return
         self.put(reservation, outcome)
@@ -57,7 +63,7 @@ class LateSettlements:
             self._waiting[reservation] = outcome
 
     def retry(self) -> bool:
-        """Start the thread if outcomes wait; return False if it is needed and cannot be started."""
+        """Start the thread if outcomes wait; return False if a thread is needed and cannot be started."""
         if not self._waiting:
             return True
         with self._lock:
@@ -67,7 +73,7 @@ class LateSettlements:
             return self._is_running
 
     def close(self, timeout_s: float) -> None:
-        """Settle once more, and leave the rest to the next process: Python ends."""
+        """Settle once more, because Python is about to end. The next process settles the rest."""
         self._is_closed = True
         error = self._try(timeout_s)
         if error is not None:
@@ -79,7 +85,7 @@ class LateSettlements:
         self._is_running = self._is_closed = False
 
     def _try(self, timeout_s: float) -> Exception | None:
-        """Settle all outcomes that wait; they keep waiting if that fails."""
+        """Settle all outcomes that wait; they keep waiting if this fails."""
         with self._lock:
             waiting = dict(self._waiting)
         error = self._settle(waiting, timeout_s) if waiting else None

@@ -1,4 +1,7 @@
-"""The budgets of one Core: those of the configuration, and those of users, which change while it runs."""
+"""The budgets of one Core.
+
+The budgets of the configuration are fixed; the budgets of users change while the Core is in use.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,10 @@ class BudgetLimits:
 
     def __init__(self, configured: Sequence[Budget]) -> None:
         self.budgets: dict[Scope, Budget] = {make_scope(budget): budget for budget in configured}
-        """A budget of a user that was withdrawn stays: calls in progress may still name it."""
+        """All budgets.
+
+        A user's budget stays here after it was withdrawn, because calls in progress may still name it.
+        """
         self._configured = [_make_limit(budget) for budget in configured]
         self._of_users: Mapping[str, tuple[Limit, ...]] = {}
 
@@ -35,13 +41,13 @@ class BudgetLimits:
         return found
 
     def add(self, budget: Budget) -> None:
-        """Add *budget*; it replaces one for the same calls and period that was added before."""
+        """Add *budget*. It replaces a budget for the same calls and period that was added before."""
         limit = _make_limit(budget)
         self._configured = [*(each for each in self._configured if each.scope != limit.scope), limit]
         self.budgets = {**self.budgets, limit.scope: budget}
 
     def set_user_budgets(self, budgets: Iterable[Budget]) -> None:
-        """Replace the budgets of users, each of which has `user` alone as its scope.
+        """Replace the budgets of users, whose scope is only `user`.
 
         Where the configuration has a budget for the same calls and period, both limits apply.
         """

@@ -12,18 +12,25 @@ from llmcore.ledger.writer import LOCK_TIMEOUT_S
 __all__ = ["SETTLE_TIMEOUT_S", "get_lock_deadline", "get_seconds_left"]
 
 DEFAULT_TIMEOUT_S: Final = 0.7
-"""For a call that can be answered without the ledger. Together with `SETTLE_TIMEOUT_S` less than a second."""
+"""Timeout for a call that can be answered without the ledger.
+
+It is less than a second together with `SETTLE_TIMEOUT_S`.
+"""
 SETTLE_TIMEOUT_S: Final = 0.05
-"""For settling: the answer is complete. After the timeout a thread writes the row."""
+"""Timeout for settling.
+
+It is short because the answer is complete. After the timeout, a thread writes the row.
+"""
 FAILING_TIMEOUT_S: Final = 0.02
-"""For a call after one that could not write the ledger."""
+"""Timeout for a call if the call before it could not write the ledger."""
 
 
 def get_lock_deadline(limits: Sequence[Limit], *, failing: bool) -> float:
     """Return the deadline, on the clock of `time.monotonic`, for writing the row of a request under *limits*.
 
-    Under a budget that refuses, a call fails without the ledger, so it waits longer. Other calls are answered without it.
-    *failing*: the call before could not write the ledger.
+    A call under a budget that refuses would fail without the ledger, so such a call waits longer. Other calls
+    are answered without the ledger.
+    *failing* means that the previous call could not write the ledger.
     """
     if any(limit.refuses for limit in limits):
         return time.monotonic() + (DEFAULT_TIMEOUT_S if failing else LOCK_TIMEOUT_S)

@@ -16,11 +16,12 @@ class Totals(msgspec.Struct, frozen=True, kw_only=True):
     """Sums over calls that reached a backend; cache hits are counted separately."""
 
     calls: int = 0
-    """Calls that a backend answered."""
+    """The number of calls that a backend answered."""
     failures: int = 0
-    """Calls that ended in an error, except those refused before a request was made."""
+    """The number of calls that ended in an error, except calls that were refused before a request was made.
+    """
     cached: int = 0
-    """Calls that the cache answered."""
+    """The number of calls that the cache answered."""
     input_tokens: int = 0
     output_tokens: int = 0
     characters: int = 0
@@ -28,9 +29,12 @@ class Totals(msgspec.Struct, frozen=True, kw_only=True):
     cost: Decimal = Decimal(0)
     """USD of the calls whose price is known."""
     unpriced: int = 0
-    """Calls that were answered at an unknown price; they are not in `cost`."""
+    """The number of calls that were answered at an unknown price. They are not in `cost`."""
     uncertain: Decimal = Decimal(0)
-    """The maximum cost in USD of requests with an unknown outcome (cancelled, cut off, timed out); not in `cost`."""
+    """The maximum cost in USD of requests with an unknown outcome (cancelled, cut off, timed out).
+
+    Not in `cost`.
+    """
     saved: Decimal = Decimal(0)
     """USD that the cache saved."""
 
@@ -55,7 +59,7 @@ class Meter:
             self._output += event.usage.output_tokens
             self._characters += event.characters
             self._cost += event.cost or 0
-            if event.error is not None:  # the pieces of a text before the failed one were paid for
+            if event.error is not None:  # the pieces before the failed piece were paid for
                 self._failures += asked
                 return
             self._calls += 1

@@ -23,7 +23,7 @@ _NANO: Final = Decimal(10**9)
 
 
 class Amount(NamedTuple):
-    """What one request takes from budgets in USD and in characters."""
+    """The amounts that one request takes from budgets, in USD and in characters."""
 
     nanos: int = 0
     characters: int = 0
@@ -34,7 +34,7 @@ class Amount(NamedTuple):
 
 
 def to_nano(dollars: Decimal) -> int:
-    """Return *dollars* in nano-dollars, rounded up: an amount is never booked too low."""
+    """Return *dollars* in nano-dollars, rounded up: so that an amount is never booked too low."""
     return int((dollars * _NANO).to_integral_value(ROUND_CEILING))
 
 

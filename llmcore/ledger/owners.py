@@ -1,4 +1,7 @@
-"""Find out which processes are alive: each holds a lock on its own small file, which the system releases when it ends."""
+"""Find out which processes are alive.
+
+Each process holds a lock on its own small file, and the system releases the lock when the process ends.
+"""
 
 from __future__ import annotations
 
@@ -66,7 +69,8 @@ class Owners:
         """Give the child a new name; see `forks.ForkAware`."""
         file, self._file, self._name = self._file, None, ""
         if file is not None:
-            os.close(file)  # a copy of the parent's file would hold its lock after the parent has ended
+            # an inherited copy of the parent's file would keep the lock after the parent has ended
+            os.close(file)
 
 
 if sys.platform == "win32":

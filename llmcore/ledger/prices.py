@@ -1,4 +1,7 @@
-"""The cost of a call: the amount that the server billed, else by configured prices, else by the provider's price table."""
+"""The cost of a call.
+
+An amount that the server billed takes precedence, then configured prices, then the provider's price table.
+"""
 
 from __future__ import annotations
 
@@ -70,7 +73,7 @@ class PriceLike(Protocol):
 
 
 def find_price(prices: Mapping[str, PriceLike], provider: str, model: str) -> PriceLike | None:
-    """Return the configured price of the model, else that of its provider, else None."""
+    """Return the configured price of the model, or of its provider; None if neither is configured."""
     return prices.get(f"{provider}:{model}") or prices.get(provider)
 
 
@@ -105,7 +108,7 @@ def compute_cost(price: PriceLike, usage: Usage) -> Decimal:
 
 
 def get_billed_cost(usage: Usage) -> Decimal | None:
-    """Return the USD that the server billed; None if it sent no amount or an impossible one."""
+    """Return the USD that the server billed; None if the server sent no amount or an impossible amount."""
     cost = usage.cost
     return cost if isinstance(cost, Decimal) and cost.is_finite() and cost >= 0 else None
 
@@ -128,7 +131,10 @@ def compute_max_cost(price: PriceLike, usage: Usage) -> Decimal:
 
 
 def get_provider_cost(provider: object, model: str, usage: Usage, service_tier: str | None) -> Decimal | None:
-    """Return the cost of *usage* in USD by the price table of *provider*; None if it does not know, or raised an error."""
+    """Return the cost of *usage* in USD by the price table of *provider*.
+
+    The result is None if the provider does not know the price or raises an error.
+    """
     price = getattr(provider, "price", None)
     if price is None:
         return None

@@ -1,6 +1,7 @@
-"""The errors of calls that a budget refuses: where the budget is configured, when its period ends, and what was spent.
+"""The errors of calls that a budget refuses.
 
-No fix raises a limit: a program that pastes fixes would spend past its budget.
+Each names the place of the budget, the end of the period, and the spent amount. No fix raises a limit: a
+program that applies fixes would spend more than its budget.
 """
 
 from __future__ import annotations
@@ -68,7 +69,10 @@ def make_disabled_error(ledger: LedgerSettings) -> BudgetError:
 
 
 def make_unwritable_error(reason: str, path: Path | None, ledger: LedgerSettings) -> BudgetError:
-    """Return the error for a call that a budget counts while the ledger at *path* cannot be written; None if it has no path."""
+    """Return the error for a call that a budget counts while the ledger at *path* cannot be written.
+
+    The result is None if the ledger has no path.
+    """
     return BudgetError(
         f"a budget applies, but its ledger cannot be written: {reason}",
         code="LC603",
@@ -86,7 +90,7 @@ def point_at(error: E, budget: Budget) -> E:
 
 
 def _note_on_period(budget: Budget, resets_at: str | None, at: float) -> str:
-    """Return when the budget has its whole limit again; `llmcore usage budget` shows the same time."""
+    """Return a note on when the budget has its whole limit again; `llmcore usage budget` shows the same time."""
     if resets_at is None:
         return "the budget is a total, which never starts again; `llmcore usage budget` shows what was spent"
     left = max(0, calendar.timegm(time.strptime(resets_at, "%Y-%m-%dT%H:%M:%SZ")) - at)

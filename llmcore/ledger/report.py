@@ -1,4 +1,7 @@
-"""Reports from the ledger (known cost, uncertain cost, hits): one aggregation for every figure of `llmcore usage` and `core.usage`."""
+"""Reports from the ledger (known cost, uncertain cost, hits).
+
+One aggregation for every figure of `llmcore usage` and `core.usage`.
+"""
 
 from __future__ import annotations
 
@@ -51,12 +54,12 @@ class UsageRow(msgspec.Struct, frozen=True, kw_only=True):
 
     name: str
     requests: int
-    """Requests to a backend; each attempt counts."""
+    """The number of requests to a backend. Each attempt counts."""
     failures: int
     cached: int
-    """Calls that the cache answered."""
+    """The number of calls that the cache answered."""
     unsettled: int
-    """Requests in progress, and those whose process died."""
+    """The number of requests that are in progress, or whose process died."""
     input_tokens: int
     output_tokens: int
     cached_tokens: int
@@ -68,11 +71,14 @@ class UsageRow(msgspec.Struct, frozen=True, kw_only=True):
     cost: Decimal
     """USD of the requests that were answered at a known price."""
     uncertain: Decimal
-    """The maximum cost in USD of requests with an unknown outcome; not in `cost`. Budgets count both."""
+    """The maximum cost in USD of requests with an unknown outcome; not included in `cost`.
+
+    Budgets count both amounts.
+    """
     saved: Decimal
     """USD that the cache saved."""
     unpriced: int
-    """Requests at an unknown price; they are not in `cost`."""
+    """The number of requests at an unknown price. They are not in `cost`."""
 
 
 class BudgetState(msgspec.Struct, frozen=True, kw_only=True):
@@ -83,7 +89,10 @@ class BudgetState(msgspec.Struct, frozen=True, kw_only=True):
     unit: str
     """USD, or characters."""
     limit: Decimal | None
-    """In `unit`, like all amounts; None for a budget that only another application has configured."""
+    """The limit in `unit`; None for a budget that only another application has configured.
+
+    All amounts are in `unit`.
+    """
     spent: Decimal
     reserved: Decimal
     """For requests in progress."""
@@ -144,6 +153,9 @@ def export_rows(
 
 
 def prune_rows(db: apsw.Connection, before: float) -> int:
-    """Delete the settled rows older than *before*; return their number. The counters of budgets keep their sums."""
+    """Delete the settled rows older than *before*; return their number.
+
+    The counters of budgets keep their sums.
+    """
     db.execute("DELETE FROM calls WHERE at < ? AND state <> 'open'", (before,))
     return db.changes()

@@ -11,7 +11,7 @@ __all__ = ["MIGRATIONS", "NewerLedger", "migrate"]
 
 
 class NewerLedger(Exception):
-    """The file was written by a later version of llmcore."""
+    """The error for a file that a later version of llmcore has written."""
 
 
 MIGRATIONS: Final = (
@@ -86,7 +86,11 @@ MIGRATIONS: Final = (
     ) STRICT, WITHOUT ROWID;
     """,
 )
-"""Statements by version; `user_version` is the number of migrations that a file has had. Only add, never change one."""
+"""The statements of each migration.
+
+`user_version` of a file is the number of migrations that were applied to it. Only append migrations; never
+change one.
+"""
 
 
 def migrate(connection: apsw.Connection) -> None:
@@ -97,8 +101,8 @@ def migrate(connection: apsw.Connection) -> None:
     """
     if _version(connection) == len(MIGRATIONS):
         return
-    with connection:  # a savepoint: another process may migrate at the same time
-        connection.execute("CREATE TABLE IF NOT EXISTS migrating (x)")  # takes the write lock
+    with connection:  # use a savepoint: another process may migrate at the same time
+        connection.execute("CREATE TABLE IF NOT EXISTS migrating (x)")  # this statement takes the write lock
         version = _version(connection)
         if version > len(MIGRATIONS):
             raise NewerLedger(

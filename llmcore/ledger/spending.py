@@ -1,4 +1,7 @@
-"""Reserve the maximum cost before a request, and settle its real cost after it. Every request that costs money passes here."""
+"""Reserve the maximum cost before a request, and settle the real cost afterwards.
+
+Every request that costs money passes through this class.
+"""
 
 from __future__ import annotations
 
@@ -44,16 +47,19 @@ if TYPE_CHECKING:
 __all__ = ["FAULTS", "Spending"]
 
 MAX_WAIT_S: Final = 10.0
-"""How long a call waits for reservations of others to be released. Bounded: the caller itself may hold some of them."""
+"""How many seconds a call waits until other calls release their reservations.
+
+The time is limited because the caller itself may hold some of them.
+"""
 FIRST_PAUSE_S: Final = 0.01
 MAX_PAUSE_S: Final = 0.2
 SWEEP_S: Final = 1.0
-"""Interval between checks for dead processes while waiting."""
+"""Seconds between two checks for dead processes while a call waits."""
 
 _NO_HOME: Final = "[ledger] path is not set, and the user has no home directory"
 
 FAULTS: Final = (apsw.Error, OSError, NewerLedger)
-"""The exceptions of a ledger that cannot be used."""
+"""The exceptions that a ledger raises if it cannot be used."""
 
 
 class Spending:
@@ -70,7 +76,7 @@ class Spending:
     ) -> None:
         self.settings = ledger
         self.is_enabled = ledger.enabled and ledger.path is not None
-        """Whether there is a ledger. Without one, requests that a budget counts are refused."""
+        """Whether the ledger is used. If not, requests that a budget counts are refused."""
         self.lacks_home = ledger.enabled and ledger.path is None
         """Whether the ledger is missing only because the user has no home directory."""
         self.database = Database(Path(ledger.path or "ledger.sqlite3"), durable=ledger.durability == "full")
@@ -82,11 +88,14 @@ class Spending:
         self._clock = clock
         self._is_prepared = False
         self._has_budgets = bool(configured)
-        """Whether the ledger has budgets, also of other applications, so that a reservation is needed."""
+        """Whether the ledger has budgets, including those of other applications.
+
+        If so, each request needs a reservation.
+        """
         self._warned: set[tuple[str, str]] = set()
         self._failing = False
         self._open: set[Reservation] = set()
-        """Reservations of this process that are not settled."""
+        """The reservations of this process that are not settled yet."""
         self._late = LateSettlements(self._settle_late, lambda error: self._handle_write_error(error, ()))
         forks.watch(self)
         exits.watch(self)
@@ -95,7 +104,7 @@ class Spending:
         """Reserve the maximum cost of a request and open its row.
 
         Raises:
-            BudgetExceeded: A budget has less left than the maximum cost.
+            BudgetExceeded: The rest of a budget is smaller than the maximum cost.
             PriceUnknown: A budget applies, and the price of the model is unknown.
             BudgetError: A budget applies, and the ledger cannot be written or the usage has no upper bound.
         """
@@ -114,7 +123,7 @@ class Spending:
             if not self._is_prepared:
                 yield from self._prepare(lock_deadline)
             counters = yield from self._open_row(reservation, limits, quote, left, lock_deadline)
-        except Expired:  # an OSError, but not one of the ledger
+        except Expired:  # an OSError that the ledger did not raise
             self._abandon(reservation)
             raise
         except FAULTS as error:
@@ -135,10 +144,12 @@ class Spending:
         return reservation
 
     def check(self, charge: Charge, quote: Quote) -> Act[None]:
-        """Check that the budgets have room for *charge*, which is made of several requests. Reserve nothing: each request does that.
+        """Check that the budgets have enough left for *charge*, which covers several requests.
+
+        Nothing is reserved here: each request makes its own reservation.
 
         Raises:
-            BudgetExceeded: A budget has less left, even if all reservations were released.
+            BudgetExceeded: The rest of a budget is too small, even if all reservations were released.
             BudgetError: As in `reserve`.
         """
         limits = [limit for limit in self._limits.find(charge) if limit.refuses]
@@ -154,7 +165,7 @@ class Spending:
             refusal = yield self._writer.step(find)
         except Expired:
             raise
-        except FAULTS:  # the first request will report it
+        except FAULTS:  # the first request will report the error
             return
         if refusal is not None and refusal.is_permanent:
             raise make_exceeded_error(self._limits.budgets[refusal.limit.scope], refusal, charge.kind, at)
@@ -165,26 +176,34 @@ class Spending:
             return
         try:
             due = yield self._writer.step(partial(self._close, reservation, outcome), SETTLE_TIMEOUT_S)
-        except Expired:  # the request is booked all the same
+        except Expired:  # book the request nevertheless
             self._settle_soon(reservation, outcome)
-        except apsw.BusyError:  # the answer does not wait for another process; a thread writes the row
+        except apsw.BusyError:  # do not delay the answer because of another process: a thread writes the row
             self._late.add(reservation, outcome)
-        except FAULTS as error:  # the row stays open; after this process has ended, it counts as spent
+        # the row stays open, and after this process has ended the amount counts as spent
+        except FAULTS as error:
             self._handle_write_error(error, ())
         except BaseException:
-            # The caller leaves, perhaps before the step began. A row that is already closed stays as it is.
+            # The caller has been cancelled, perhaps before the step began. A row that is already closed stays
+            # as it is.
             self._settle_soon(reservation, outcome)
             raise
         else:
             self._alerts.send(due or ())
 
     def settle_now(self, reservation: Reservation, outcome: Outcome) -> None:
-        """Settle without a step, for a call that is being garbage collected: a locked ledger hardly delays that."""
+        """Settle without a step, for a call that is being garbage-collected.
+
+        A locked ledger delays the collection only for a short time.
+        """
         if self._claim(reservation):
             self._settle_soon(reservation, outcome)
 
     def _settle_soon(self, reservation: Reservation, outcome: Outcome) -> None:
-        """Book the outcome. If another process holds the lock for longer than `SETTLE_TIMEOUT_S`, a thread writes the row."""
+        """Book the outcome.
+
+        If another process holds the lock for longer than `SETTLE_TIMEOUT_S`, a thread writes the row.
+        """
         try:
             due = self._writer.run(partial(self._close, reservation, outcome), SETTLE_TIMEOUT_S)
         except apsw.BusyError:
@@ -214,7 +233,7 @@ class Spending:
         return self._writer.run(work)
 
     def make_step(self, work: Work) -> Step:
-        """Return the step that runs *work* in a transaction and has its result."""
+        """Return the step that runs *work* in a transaction and returns its result."""
         return self._writer.step(work)
 
     def set_user_budgets(self, budgets: Iterable[Budget]) -> None:
@@ -223,7 +242,7 @@ class Spending:
         self._has_budgets |= bool(self._limits)
 
     def add_budget(self, budget: Budget) -> None:
-        """Add a budget to those of the configuration, until the Core is closed."""
+        """Add a budget to the configured budgets, until the Core is closed."""
         self._limits.add(budget)
         self._has_budgets = True
 
@@ -232,7 +251,7 @@ class Spending:
         return self._limits.find(charge)
 
     def refresh(self, *, ensure: bool = False) -> None:
-        """Bring the file up to date before it is read: hits, rows of dead processes, and counters of our budgets."""
+        """Update the file before it is read: hits, rows of dead processes, and missing counters."""
         self._hits.write()
 
         def bring_up_to_date(db: apsw.Connection) -> None:
@@ -248,7 +267,11 @@ class Spending:
         return self._limits.make_states(rows, self._clock())
 
     def close(self) -> None:
-        """Close the file. If rows of this process are still open, it stays marked as alive and reopens the file."""
+        """Close the file.
+
+        If rows of this process are still open, the process stays marked as alive and reopens the file to
+        settle them.
+        """
         self.database.close()
         if not (self._open or self._late):
             self._owners.close()
@@ -257,7 +280,7 @@ class Spending:
     def at_exit(self, timeout_s: float) -> None:
         """Settle requests whose call cannot end, such as those of daemon threads; see `exits.AtExit`.
 
-        If the ledger stays locked, their rows stay open, and the next process books them as lost.
+        If the ledger stays locked, the rows stay open, and the next process books their maximum cost.
         """
         for reservation in list(self._open):
             outcome = book.make_cancelled(reservation)
@@ -272,7 +295,7 @@ class Spending:
     # -- reserving
 
     def _prepare(self, lock_deadline: float) -> Generator[Step, Any, None]:
-        """Settle the rows of dead processes, and take over the hits from their files."""
+        """Settle the rows of dead processes, and absorb the hits from the files next to the ledger."""
 
         def recover_dead(db: apsw.Connection) -> bool:
             recover(db, self._owners.is_dead)
@@ -308,7 +331,7 @@ class Spending:
             if not isinstance(answer, Refusal):
                 counters: list[Counter] = answer
                 return counters
-            if not exact:  # the cheap bound does not fit, but the tight one may
+            if not exact:  # the cheap bound does not fit into the budget, but the tight bound may
                 exact = True
                 continue
             if answer.is_permanent or waited >= min(MAX_WAIT_S, left()):
@@ -323,7 +346,7 @@ class Spending:
             pause = min(MAX_PAUSE_S, pause * 1.5)
 
     def _most(self, quote: Quote, limits: Sequence[Limit], *, exact: bool) -> int | None:
-        """Return the maximum cost in nano-dollars; None if only the exact quote may know it."""
+        """Return the maximum cost in nano-dollars; None if only the exact quote can compute it."""
         try:
             return to_nano(quote.compute_maximum(exact=exact))
         except BudgetError as error:
@@ -342,7 +365,7 @@ class Spending:
             raise
 
     def _abandon(self, reservation: Reservation) -> None:
-        """Release the reservation of a caller that has left in the meantime."""
+        """Release the reservation of a caller that was cancelled in the meantime."""
         reservation.abandoned = True
         try:
             self._writer.run(
@@ -356,7 +379,7 @@ class Spending:
     # -- settling
 
     def _claim(self, reservation: Reservation) -> bool:
-        """Return whether this process has a row to settle, and forget the reservation."""
+        """Forget the reservation, and return whether this process has a row to settle."""
         self._open.discard(reservation)
         return reservation.id is not None and reservation.pid == os.getpid()
 
@@ -367,7 +390,7 @@ class Spending:
     # -- reporting
 
     def _warn(self, limits: Sequence[Limit], counters: Sequence[Counter]) -> None:
-        """Log once a period that a budget with `on_exceed = "warn"` is exceeded."""
+        """Log, once per period, that a budget with `on_exceed = "warn"` is exceeded."""
         warning = {limit.scope: limit for limit in limits if not limit.refuses}
         if not warning:
             return

@@ -30,11 +30,14 @@ T = TypeVar("T")
 
 UsageGroup = Literal["total", "day", "month", "model", "provider", "kind", "user", "tag", "error"]
 When = str | float | datetime | date | timedelta | None
-"""A time: "2026-11-25", ISO 8601, seconds since 1970, or a duration before now such as "7d"; None for no bound."""
+"""A time: "2026-11-25", ISO 8601, seconds since 1970, or a duration before now such as "7d".
+
+The result is None for no bound.
+"""
 
 
 class UsageBook(ProcessBound):
-    """The totals of this Core, kept in memory, and the ledger, shared by processes."""
+    """The totals of this Core (in memory), and reports from the ledger (shared by all processes)."""
 
     def __init__(self, meter: Meter, opener: Callable[[], Spending]) -> None:
         self.meter = meter
@@ -58,7 +61,8 @@ class UsageBook(ProcessBound):
         from llmcore.ledger.report import GROUPS, aggregate
 
         if group not in GROUPS:
-            from difflib import get_close_matches  # only for a fault: it costs more than a cached answer
+            # imported only for an error, because the import takes longer than a cached answer
+            from difflib import get_close_matches
 
             nearest = get_close_matches(group, GROUPS, 1)
             raise LedgerError(
@@ -89,7 +93,7 @@ class UsageBook(ProcessBound):
         return await run_in_thread(self.budgets)
 
     def open(self) -> list[dict[str, Any]]:
-        """Return the rows of requests in progress, and of those whose process died before they were settled."""
+        """Return the rows of requests that are in progress, or whose process died before settling them."""
         from llmcore.ledger.report import export_rows
 
         where = "AND state IN ('open', 'lost')"
@@ -111,7 +115,10 @@ class UsageBook(ProcessBound):
 
     @check_argument_names
     def prune(self, before: str | float | datetime | date | timedelta) -> int:
-        """Delete the settled rows older than *before*, such as "90d"; return their number. Budgets keep their sums."""
+        """Delete the settled rows older than *before*, such as "90d"; return their number.
+
+        Budgets keep their sums.
+        """
         from llmcore.ledger.report import prune_rows
 
         moment = _to_timestamp(before, None)

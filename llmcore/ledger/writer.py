@@ -21,14 +21,17 @@ if TYPE_CHECKING:
 __all__ = ["INLINE_TIMEOUT_S", "LOCK_TIMEOUT_S", "Work", "Writer"]
 
 Work = Callable[[apsw.Connection], Any]
-"""A function that runs in a transaction. It decides first, and writes only then."""
+"""A function that runs in a transaction. It makes all decisions before its first write."""
 
 LOCK_TIMEOUT_S: Final = 10.0
 """The default timeout for locks of other processes."""
 INLINE_TIMEOUT_S: Final = 1.0
-"""The timeout for work of a thread that could not be started, while Python exits or at the limit of the process."""
+"""The timeout for work that runs in the caller's thread because no thread could be started."""
 _ATTEMPT_S: Final = 0.1
-"""How long one attempt waits for a lock. Work with a shorter timeout that is queued in the meantime is seen after it."""
+"""How many seconds one attempt waits for a lock.
+
+Work that is queued in the meantime is considered only after the attempt, even if its timeout is shorter.
+"""
 
 
 class _Job:
@@ -49,27 +52,31 @@ class _Job:
 
 
 class Writer:
-    """Runs work in transactions. The caller that gets the lock of the database commits the queued work of all others."""
+    """Runs work in transactions.
+
+    The caller that gets the lock of the database commits the queued work of all others.
+    """
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._waiting: deque[_Job] = deque()  # its own steps are atomic, and need no lock
+        self._waiting: deque[_Job] = deque()  # operations of a deque are atomic and need no lock
         self._flushing: set[int] = set()
         self._committing = False
         forks.watch(self)
 
     def step(self, work: Work, timeout_s: float = LOCK_TIMEOUT_S) -> Step:
-        """Return the step that runs *work* and has its result. An exception of *work* rolls back this work only.
+        """Return the step that runs *work* and returns its result.
 
-        The step raises apsw.BusyError if another process holds the write lock for longer than *timeout_s*.
+        An exception of *work* rolls back this work only. The step raises apsw.BusyError if another process
+        holds the write lock for longer than *timeout_s*.
         """
         return Step(self.run, self._run_async, work, timeout_s)
 
     def run(self, work: Work, timeout_s: float = LOCK_TIMEOUT_S) -> Any:
         """Run *work*, blocking, for clean-up where no step is possible. See `step`.
 
-        If the garbage collector calls this during a commit of the same thread, that commit runs *work* later, and the result is
-        None.
+        If the garbage collector calls this during a commit of the same thread, *work* runs later in that
+        commit, and the result is None.
         """
         job = _Job(work, None, timeout_s)
         self._waiting.append(job)
@@ -79,7 +86,8 @@ class Writer:
                 continue
             try:
                 if self._committing:
-                    job.deadline = max(job.deadline, time.monotonic() + LOCK_TIMEOUT_S)  # nobody waits for it
+                    # no caller waits for the job
+                    job.deadline = max(job.deadline, time.monotonic() + LOCK_TIMEOUT_S)
                     return None
                 if not job.done:
                     self._commit(wait=True, own=job)
@@ -100,7 +108,7 @@ class Writer:
             self._flushing.add(id(loop))
             loop.call_soon(
                 self._flush, loop
-            )  # after every task that is ready in this round has queued its work
+            )  # runs after all tasks that are ready now have queued their work
         try:
             return await future
         except asyncio.CancelledError as error:
@@ -108,7 +116,7 @@ class Writer:
         # Queued work is committed in any case. The caller receives its result together with the cancellation.
         while not job.done:
             job.future = loop.create_future()
-            if not job.done:  # checked again: another thread may have committed it in between
+            if not job.done:  # check again: another thread may have committed the job in between
                 with contextlib.suppress(Exception, asyncio.CancelledError):
                     await job.future
         try:
@@ -117,7 +125,10 @@ class Writer:
             del cancellation  # breaks the reference cycle of frame and traceback
 
     def _flush(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Commit in the event loop, which takes microseconds. If the database is in use, commit in a thread instead."""
+        """Commit in the event loop, which takes microseconds.
+
+        If the database is in use, commit in a thread instead.
+        """
         self._flushing.discard(id(loop))
         if self._database.lock.acquire(blocking=False):
             try:
@@ -138,12 +149,12 @@ class Writer:
             self._commit(wait=True)
 
     def _drain_inline(self) -> None:
-        """Commit without a thread. The caller waits, so what is queued now fails after `INLINE_TIMEOUT_S`."""
+        """Commit without a thread. The caller waits, so the queued work fails after `INLINE_TIMEOUT_S`."""
         limit = time.monotonic() + INLINE_TIMEOUT_S
         jobs = list(self._waiting)
         for job in jobs:
             job.deadline = min(job.deadline, limit)
-        while not all(job.done for job in jobs):  # the thread that has the lock commits them too
+        while not all(job.done for job in jobs):  # the thread that has the lock commits these jobs too
             if self._database.lock.acquire(timeout=_ATTEMPT_S):
                 try:
                     self._commit(wait=True)
@@ -151,10 +162,11 @@ class Writer:
                     self._database.lock.release()
 
     def _commit(self, *, wait: bool, own: _Job | None = None) -> bool:
-        """Commit everything that is queued; return False if another process holds the lock and *wait* is False.
+        """Commit everything that is queued.
 
-        A caller that needs only its *own* job leaves jobs with a longer timeout to those that wait for them: threads to
-        themselves, and tasks to a thread of ours, which commits until no task waits.
+        Return False if another process holds the lock and *wait* is False. A caller that needs only its *own*
+        job does not wait for jobs with a longer timeout. Threads commit these jobs themselves; for tasks, a
+        separate thread commits until no task waits.
         """
         self._committing = True
         try:
@@ -190,7 +202,7 @@ class Writer:
                 _fail(jobs, error)
             else:
                 self._commit_each(jobs)
-        except BaseException:  # a Ctrl-C of this caller: the jobs of other callers are still to be done
+        except BaseException:  # this caller received Ctrl-C; the jobs of other callers must still run
             self._waiting.extendleft(reversed([job for job in jobs if not job.done]))
             raise
         return True

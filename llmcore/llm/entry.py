@@ -14,7 +14,7 @@ __all__ = ["pack", "read_due", "unpack"]
 # Versions 1 and 2 may hold empty answers, refusals without text and merged tool calls; 3 and 4 hold only the first choice.
 _MAGIC: Final = b"llmr5"
 _DUE_MAGIC: Final = b"llmr6"
-"""Marks an entry that is to be refreshed before its TTL ends; the refresh time follows the key."""
+"""The header of an entry that must be refreshed before its TTL ends. The refresh time follows the key."""
 _DUE: Final = struct.Struct("<d")
 
 _encoder = msgspec.msgpack.Encoder()
@@ -22,14 +22,16 @@ _decoder = msgspec.msgpack.Decoder(Reply)
 
 
 def pack(key: str, reply: Reply, due: float = 0.0) -> bytes:
-    """Return *reply* as an entry that contains its key, so that an entry under another key is detected.
+    """Return *reply* as a cache entry.
+
+    The entry contains its key, so that an entry under a wrong key is detected.
 
     Args:
         key: The cache key.
         reply: The reply to cache.
-        due: When to refresh it, in seconds since 1970; 0 for never.
+        due: The time to refresh the entry, in seconds since 1970; 0 for never.
     """
-    if reply.limits is not None:  # valid only at the time of the request
+    if reply.limits is not None:  # rate limits are valid only at the time of the request
         reply = msgspec.structs.replace(reply, limits=None)
     if due:
         return _DUE_MAGIC + key.encode() + _DUE.pack(due) + _encoder.encode(reply)
@@ -51,7 +53,10 @@ def unpack(key: str, data: bytes) -> Reply | None:
 
 
 def read_due(key: str, data: bytes) -> float:
-    """Return when to refresh an entry that `unpack` accepts, in seconds since 1970; 0 for never."""
+    """Return the time to refresh the entry, in seconds since 1970; 0 for never.
+
+    `unpack` must accept the entry.
+    """
     if not data.startswith(_DUE_MAGIC):
         return 0.0
     due: float = _DUE.unpack_from(data, len(_DUE_MAGIC) + len(key.encode()))[0]

@@ -1,4 +1,4 @@
-"""Fallback: try the next model of an alias after an error that allows it."""
+"""Fallback: try the next model of an alias after an error if another model may succeed."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ def try_in_order(
 ) -> Generator[Any, Any, R]:
     """Run *calls* in order until one succeeds, and return its result.
 
-    The next call is tried only if another backend may succeed and the consumer has not seen a piece. If all fail, the error
-    is the last one, and its notes report the others.
+    The next call is tried only if another backend may succeed and the consumer has not seen a piece. If all
+    calls fail, the last error is raised, and its notes report the other errors.
     """
     for call in calls:
-        call.deadline.start()  # a stream may be read long after it was requested
+        call.deadline.start()  # the reader may begin to read a stream long after calling `stream`
     failures: list[LLMCoreError] = []
     try:
         for call in calls:
@@ -55,7 +55,7 @@ def try_in_order(
             raise failures[0]
         raise combine_failures(calls, failures)
     finally:
-        failures.clear()  # else the frame and the tracebacks would keep each other alive
+        failures.clear()  # break the cycle: the frame and the tracebacks would keep each other alive
 
 
 def _lets_another(error: LLMCoreError) -> bool:

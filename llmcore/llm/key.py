@@ -19,7 +19,10 @@ if TYPE_CHECKING:
 __all__ = ["NOT_IN_KEY", "STATEFUL", "KeyMaker", "depends_on_state"]
 
 KEY_VERSION: Final = 2
-"""Increase it whenever equal keys would no longer mean equal answers."""
+"""The version of keys.
+
+Increase it when a change of the code means that equal keys no longer have equal answers.
+"""
 
 NOT_IN_KEY: Final = frozenset(
     {
@@ -33,11 +36,17 @@ The reply records the served tier.
 """
 
 STATEFUL: Final = frozenset({"background", "container", "conversation", "previous_response_id"})
-"""Parameters that refer to state on the server: such a request is never answered from the cache."""
+"""Parameters that refer to state on the server.
+
+A request with such a parameter is never answered from the cache.
+"""
 
 _POINT_ZERO: Final = re.compile(rb"\.0[,}\]]")
 _EXPONENT: Final = re.compile(rb"e\d")
-"""With `_POINT_ZERO`: a float that may equal an integer. Only then is each number checked."""
+"""Finds, together with `_POINT_ZERO`, a float that may equal an integer.
+
+Numbers are checked one by one only if it matches.
+"""
 
 _json = msgspec.json.Encoder(order="sorted", decimal_format="number")
 
@@ -80,7 +89,10 @@ class KeyMaker:
 
 
 def depends_on_state(request: ChatRequest | EmbeddingRequest) -> bool:
-    """Return whether the answer to *request* depends on state on the server, so that it is never cached."""
+    """Return whether the answer to *request* depends on data that the server stores.
+
+    Such an answer is never cached.
+    """
     if not STATEFUL.isdisjoint(request.parameters):
         return True
     items = request.parameters.get("input") if request.api == "responses" else None

@@ -16,7 +16,7 @@ _PIECES: Final[Mapping[str, tuple[str, str]]] = {
     "thinking": ("thinking_delta", "thinking"),
     "text": ("text_delta", "text"),
 }
-"""For each kind of block, the kind of its deltas, and the field of their text."""
+"""Kind of block -> the kind of its deltas, and the field that contains the text."""
 _encode: Final = msgspec.json.Encoder(decimal_format="number").encode
 
 
@@ -25,12 +25,15 @@ def _make_event(name: str, owner: Delta | None = None, /, **fields: Any) -> Wire
 
 
 class MessagesWriter:
-    """Writes deltas as events. Blocks follow one another: reasoning, text and calls in the order in which they arrive."""
+    """Writes deltas as events.
+
+    Blocks follow one another: reasoning, text and calls in the order in which they arrive.
+    """
 
     def __init__(self) -> None:
         self._is_begun = False
         self._open: tuple[str, int] | None = None
-        """The kind of the open block, and for a call its index."""
+        """The kind of the open block; for a tool call also the index of the call."""
         self._index = -1
         self._calls: dict[int, int] = {}
         """Index of the call -> index of its block."""
@@ -38,11 +41,14 @@ class MessagesWriter:
         self._last: Delta | None = None
 
     def write(self, delta: Delta) -> Iterator[WireEvent]:
-        """Yield the events of *delta*. What ends the message waits for `end`, since the usage may follow."""
+        """Yield the events of *delta*.
+
+        The events that end the message are written by `end`, because the usage may arrive later.
+        """
         if not self._is_begun:
             self._is_begun = True
             yield from self._begin(delta.model)
-        owner: Delta | None = delta  # the first event carries the delta
+        owner: Delta | None = delta  # attach the delta to its first event
         for event in self._write_content(delta):
             is_owner = owner is not None and event.name == "content_block_delta"
             yield msgspec.structs.replace(event, delta=owner) if is_owner else event
@@ -119,7 +125,8 @@ class MessagesWriter:
 def replay_message(reply: Reply) -> Iterator[WireEvent]:
     """Yield the events of *reply*, whose document is a message.
 
-    The delta of the first event has the content, that of the event before the last the rest of the reply.
+    The delta of the first event has the content. The delta of the second last event has the rest of the
+    reply.
     """
     document = reply.raw
     content = Delta(

@@ -30,10 +30,10 @@ _MOST: Final = 1024
 
 
 class Opener(Protocol):
-    """Returns the backend of a provider's name."""
+    """A function that returns the backend for a provider's name."""
 
     def __call__(self, name: str) -> Backend:
-        """Return the backend; the same one for the same name."""
+        """Return the backend; the same name always returns the same backend."""
         ...
 
 
@@ -53,27 +53,28 @@ class Target:
         self.backend = backend
         self.model = model
         self.path = path
-        """The setting that names the model; None if the caller named it."""
+        """The setting that names the model; None if the caller named the model."""
         self._extra_body = extra_body
         self._keys = keys
         self._key: Callable[[ChatRequest | EmbeddingRequest], str] | None = None
-        """Makes the keys of the configured namespace; set at the first use."""
+        """The maker of keys in the configured namespace; created at the first use."""
 
     def check(self, names: Mapping[str, Any]) -> None:
-        """Raise `BadRequest` if this backend does not declare one of the parameters *names*."""
+        """Raise `BadRequest` for the first of *names* that is not a declared parameter of this backend."""
         check_parameter_names(names, self.backend.entry)
 
     def parameters(self, given: dict[str, Any], extra: Mapping[str, Any] | None) -> dict[str, Any]:
-        """Return the parameters to send: the configured `extra_body`, *given*, and the call's *extra*; later ones win.
+        """Return the parameters to send: the configured `extra_body`, *given*, and the call's *extra*.
 
-        From here on, parameters of `extra_body` are treated like all others by the key, the budgets and the provider.
+        The last of these that sets a parameter wins. The cache key, the budgets and the provider treat
+        parameters of `extra_body` like all others.
         """
         if not self._extra_body and not extra:
             return given
         return {**self._extra_body, **given, **(extra or {})}
 
     def key(self, request: ChatRequest | EmbeddingRequest, namespace: str | None) -> str | None:
-        """Return the cache key of *request*; None if its answer depends on state on the server."""
+        """Return the cache key of *request*; None if the answer depends on data that the server stores."""
         if depends_on_state(request):
             return None
         if namespace:
@@ -108,18 +109,20 @@ class Models:
         self._namespace = namespace
         self._lock = forks.lock()
         self._targets: dict[str | None, tuple[Target, ...]] = {}
-        """The targets of names that were checked."""
+        """Name -> the targets that were found for it earlier."""
         self._keys: dict[tuple[str, str], KeyMaker] = {}
 
     def __repr__(self) -> str:
         return self._provider if self._model is None else f"{self._provider}:{self._model}"
 
     def find_targets(self, name: str | None) -> tuple[Target, ...]:
-        """Return the models that *name* stands for, in fallback order; None is the configured model.
+        """Return the models that *name* stands for, in fallback order.
+
+        With None, return the configured model.
 
         Raises:
-            BadRequest: The name misspells a known one.
-            ConfigError: No model is configured, or an option of its provider is not valid.
+            BadRequest: The name is a misspelling of a known name.
+            ConfigError: No model is configured, or an option of the provider is not valid.
             PluginNotFound: No plugin offers the provider.
         """
         try:
@@ -141,7 +144,7 @@ class Models:
         return name in self._aliases
 
     def backend(self, provider: str | None) -> Backend:
-        """Return the backend of *provider*; None is the configured one."""
+        """Return the backend of *provider*; with None, the configured backend."""
         return self._open(provider or self._provider)
 
     def count(self, content: Any, model: str | None, given: Mapping[str, Any]) -> TokenCount:
@@ -153,7 +156,7 @@ class Models:
         wanted = None if body else make_countable(content, given)
         target = self._resolve(model or (body or {}).get("model"))[
             0
-        ]  # what is only counted goes to no server
+        ]  # a request that is only counted is not sent
         counter = target.backend.offline
         if body and isinstance(counter, BodyCounter):
             return call_offline(target.backend, counter.count_body, {**body, "model": target.model})
@@ -169,7 +172,7 @@ class Models:
         return tuple(self._make_target(each, path) for each in self._flatten(names))
 
     def _flatten(self, names: Sequence[str | None]) -> list[str | None]:
-        """Replace aliases by their models; the configuration has excluded cycles."""
+        """Replace aliases by their models; the configuration was already checked for cycles."""
         flat: list[str | None] = []
         for name in names:
             if name is not None and name in self._aliases:
@@ -204,7 +207,7 @@ class Models:
         """Return the backend of *provider*, the first part of *name*.
 
         Raises:
-            PluginNotFound: No plugin offers it; the error proposes the nearest name.
+            PluginNotFound: No plugin offers the provider; the error suggests the nearest name.
             BadRequest: *name* begins with a colon.
         """
         try:
@@ -270,10 +273,11 @@ def _make_model_error(target: Target, nearest_name: str, *, bare: bool) -> BadRe
 
 
 def _read_extra_body(backend: Backend) -> dict[str, Any]:
-    """Return the `extra_body` of the provider's table; empty if it has none.
+    """Return the `extra_body` of the provider's table; empty if the table has none.
 
     Raises:
-        ConfigError: It sets a parameter that llmcore sets itself, or a value is not JSON, such as a date.
+        ConfigError: `extra_body` sets a parameter that llmcore sets itself, or contains a value that is not
+            JSON, such as a date.
     """
     table = (
         options_to_dict(backend.options).get(EXTRA_BODY) if EXTRA_BODY in backend.entry.parameters else None

@@ -30,15 +30,16 @@ if TYPE_CHECKING:
 else:
     from typing import TypeVar
 
-    T = TypeVar("T")  # defaults of type variables need Python 3.13
+    T = TypeVar("T")  # type variables with defaults need Python 3.13
 
 Api = Literal["chat", "responses", "messages", "embeddings"]
 """The format of a request body: Chat Completions, Responses, Anthropic's Messages, or Embeddings."""
 Prompt = str | Sequence[Message] | None
 Texts = str | Sequence[str]
-"""One text, or several."""
+"""One text, or a list of texts."""
 ResponseFormat: TypeAlias = type[T] | UnionType | Mapping[str, Any]
-"""The type that the answer is parsed into, a union of such types, or the wire's `response_format`."""
+"""The type into which the answer is parsed, a union of such types, or a `response_format` in OpenAI's format.
+"""
 
 
 class ModelOptions(TypedDict, total=False):

@@ -28,10 +28,13 @@ from llmcore.types import ChatRequest, CostSource, Reply, Usage
 __all__ = ["ChatQuote", "bound_usage", "count_usage"]
 
 _SHORTEST: Final = 16
-"""Tokens: an error proposes no shorter answer."""
+"""The lowest limit, in tokens, that an error suggests for an answer."""
 _STEP: Final = 1000
 _ROLE: Final = 16
-"""Maximum tokens of a message besides its text, if the provider does not report a bound."""
+"""Maximum number of tokens that a message has in addition to its text.
+
+Used if the provider does not report a bound.
+"""
 
 
 class ChatQuote:
@@ -44,14 +47,17 @@ class ChatQuote:
         self._own = find_price(prices, backend.name, request.model)
 
     def compute_maximum(self, *, exact: bool) -> Decimal:
-        """See `Quote.compute_maximum`. If the server may choose among models, the most expensive one counts."""
+        """See `Quote.compute_maximum`.
+
+        If the server may choose among several models, the price of the most expensive model is used.
+        """
         return max(
             self._compute_maximum(request, exact=exact) for request in _list_alternatives(self._request)
         )
 
     def _compute_maximum(self, request: ChatRequest, *, exact: bool) -> Decimal:
         own = find_price(self._prices, self._backend.name, request.model)
-        if own is not None and is_free(own):  # free whatever the usage, so no bound is needed
+        if own is not None and is_free(own):  # the model is free, so no upper bound of the usage is needed
             return Decimal(0)
         provider = self._backend.offline
         usage = bound_usage(self._backend, request, exact=exact)
@@ -71,11 +77,14 @@ class ChatQuote:
         return cost
 
     def find_fix(self, left: Decimal) -> str | None:
-        """See `Quote.find_fix`. It is a lower limit of the answer, if the prompt leaves room for `_SHORTEST` tokens."""
+        """See `Quote.find_fix`.
+
+        The fix is a lower output limit, if the budget allows at least `_SHORTEST` tokens after the prompt.
+        """
         limit = get_output_limit(self._request.parameters)
         try:
             least, more = self._compute_with(_SHORTEST), self._compute_with(_SHORTEST + _STEP)
-        except BudgetError:  # the price is unknown, which the budget may allow
+        except BudgetError:  # the price is unknown; the budget may allow this
             return None
         if left < least or more <= least:
             return None
@@ -86,7 +95,7 @@ class ChatQuote:
         return f"chat(..., {self._limit_name}={fitting})"
 
     def _compute_with(self, limit: int) -> Decimal:
-        """Return the maximum cost with *limit* as the longest answer."""
+        """Return the maximum cost if the answer has at most *limit* tokens."""
         parameters = {**self._request.parameters, self._limit_name: limit}
         request = msgspec.structs.replace(self._request, parameters=parameters)
         return max(self._compute_maximum(each, exact=True) for each in _list_alternatives(request))
@@ -130,7 +139,7 @@ class ChatQuote:
         if usage.estimated and not usage.total_tokens:
             return None, None
         own = self._own
-        if self._request.parameters.get("models"):  # another model may have answered
+        if self._request.parameters.get("models"):  # another model than the requested one may have answered
             own = find_price(self._prices, self._backend.name, reply.model) or own
         if own is not None:
             return compute_cost(own, usage), "config"
@@ -180,7 +189,10 @@ def _log_failure(backend: Backend, what: str, error: BaseException) -> None:
 
 
 def _list_alternatives(request: ChatRequest) -> list[ChatRequest]:
-    """Return *request*, and a copy for each model in its parameter `models`, which a router may use instead."""
+    """Return *request*, and one copy for each model in the parameter `models`.
+
+    A router may use any of these.
+    """
     models = request.parameters.get("models")
     names = [each for each in models if isinstance(each, str)] if isinstance(models, list) else []
     return [request, *(msgspec.structs.replace(request, model=name) for name in names)]

@@ -1,4 +1,4 @@
-"""Ask again when an answer does not fit its type (`repair=`): the model reads its answer and what is wrong with it."""
+"""Ask again when an answer does not fit its type (`repair=`): send the model its answer and the faults in it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def check_repair(value: object, kind: Any, *, streaming: bool) -> int:
     """Return the argument `repair`, the number of times to ask again.
 
     Raises:
-        BadRequest: It is not a number from 0 to 5, or there is no answer to parse.
+        BadRequest: The argument is not a number from 0 to 5, or the call does not parse an answer.
     """
     if value is None or (value == 0 and isinstance(value, int)):
         return 0
@@ -51,15 +51,18 @@ def check_repair(value: object, kind: Any, *, streaming: bool) -> int:
 def parse_or_repair(
     calls: Sequence[ChatCall], kind: Any, repairs: int, services: Services, reply: Reply | None = None
 ) -> Generator[Any, Any, Reply]:
-    """Run *calls* and return the reply with its parsed answer; ask again up to *repairs* times if it does not fit.
+    """Run *calls* and return the reply with its parsed answer.
 
-    *reply* is the answer of *calls*, if the memory tier had it.
+    Ask again up to *repairs* times if the answer does not fit. If the memory tier already had the answer, it
+    is passed as *reply*.
 
-    Every request passes the whole pipeline: it is reserved, limited, retried and booked by itself, under the deadline of the
-    call. The cache key stays that of the original request, and only an answer that fits is cached under it.
+    Every request passes through the whole pipeline: it is reserved, limited, retried and booked separately.
+    All requests share the deadline of the call. The cache key stays that of the original request, and only an
+    answer that fits is cached under it.
 
     Raises:
-        MalformedReply: The last answer does not fit, or one was cut off, which a repetition would be too.
+        MalformedReply: The last answer does not fit, or an answer was cut off, because a repetition would be
+            cut off too.
     """
     deadlines = [call.deadline for call in calls]
     if reply is None:
@@ -85,7 +88,10 @@ def parse_or_repair(
 
 
 def _make_repair(call: ChatCall, deadline: Deadline, reply: Reply, fault: MalformedReply) -> ChatCall:
-    """Return the call that shows *reply* and its *fault* to the model, under the key and the deadline of *call*."""
+    """Return the call that sends *reply* and its *fault* to the model.
+
+    It has the key and the deadline of *call*.
+    """
     again: list[Message] = [
         {"role": "assistant", "content": reply.text or "(no text)"},
         {"role": "user", "content": _REQUEST.format(fault=fault.message)},
@@ -95,7 +101,7 @@ def _make_repair(call: ChatCall, deadline: Deadline, reply: Reply, fault: Malfor
         kind=call.kind,
         backend=call.backend,
         request=request,
-        deadline=SharedDeadline(deadline.left),  # `with_fallback` would restart a deadline of its own
+        deadline=SharedDeadline(deadline.left),  # `with_fallback` would restart the deadline
         key=call.key,
         reads=False,
         ttl=call.ttl,

@@ -25,11 +25,11 @@ __all__ = [
 
 _LONG: Final = 1 << 64
 ROLES: Final = ("system", "developer", "user", "assistant", "tool", "function")
-"""The roles of Chat Completions. Other roles, which some servers know, are passed on."""
+"""The roles of Chat Completions. Other roles are sent as they are, because some servers know them."""
 _NEEDS_CONTENT: Final = frozenset({"system", "developer", "user", "tool"})
 
 EXTRA_BODY: Final = "extra_body"
-"""The argument, and the option of a provider, for parameters that only some servers know."""
+"""The name of the argument, and of the provider's option, for parameters that only some servers know."""
 _NOT_EXTRA: Final = {
     "model": 'chat(..., model="NAME")',
     "messages": "chat(messages=[...])",
@@ -44,15 +44,18 @@ _OF_SERVERS: Final = frozenset(
         "repetition_penalty", "safe_prompt", "thinking", "thinking_budget", "top_a", "top_k", "transforms", "typical_p",
     }
 )  # fmt: skip
-"""Parameters that some servers know: these are not treated as misspelt names of declared parameters."""
+"""Parameters that some servers know. They are not treated as misspellings of declared parameters."""
 
 _OF_THE_CALL: Final = ChatOptions.__optional_keys__ - ModelOptions.__optional_keys__ - {EXTRA_BODY}
-"""Arguments of `chat` that are not parameters of the wire. A misspelt one is taken for a parameter."""
+"""Arguments of `chat` that are not sent.
+
+A misspelt argument looks like a parameter, so the error suggests these names too.
+"""
 
 _A_MESSAGE: Final = 'a dict such as {"role": "user", "content": "Hello"}'
 _PARTS: Final = '[{"type": "text", "text": "Hello"}]'
 _LONGEST: Final = 40
-"""Maximum length of a value in a line to paste."""
+"""Maximum length of a value that is shown in a fix to paste."""
 
 
 def build_messages(
@@ -61,7 +64,7 @@ def build_messages(
     """Return the messages of *system*, *messages* and *prompt*, in that order, as plain JSON values.
 
     Raises:
-        BadRequest: There is no message, or one is malformed.
+        BadRequest: The list of messages is empty, or a message is malformed.
     """
     talk: list[Any] = []
     if system is not None:
@@ -105,7 +108,7 @@ def check_parameter_names(given: Mapping[str, Any], entry: Provider) -> None:
 
 
 def normalise_parameters(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return *given* as plain JSON values, without those that are None.
+    """Return *given* as plain JSON values, without values that are None.
 
     Raises:
         BadRequest: A value is not JSON.
@@ -114,7 +117,7 @@ def normalise_parameters(given: Mapping[str, Any]) -> dict[str, Any]:
     for name, value in given.items():
         kind = type(value)
         if (
-            (kind is float and isfinite(value))  # the common cases, inlined
+            (kind is float and isfinite(value))  # the common types, inlined for speed
             or (kind is int and -_LONG < value < _LONG)
             or kind is bool
         ):
@@ -129,10 +132,10 @@ def normalise_extra_body(given: object, name: str = EXTRA_BODY) -> dict[str, Any
 
     Args:
         given: The value from the application or the configuration.
-        name: Its name, for errors.
+        name: The name of the argument or option, for errors.
 
     Raises:
-        BadRequest: It is not a dict of JSON values, or sets a parameter that llmcore sets itself.
+        BadRequest: *given* is not a dict of JSON values, or sets a parameter that llmcore sets itself.
     """
     if not isinstance(given, Mapping):
         raise BadRequest(
@@ -156,7 +159,7 @@ def normalise_extra_body(given: object, name: str = EXTRA_BODY) -> dict[str, Any
 
 
 def parse_refresh(value: object, ttl: float | None, name: str) -> float:
-    """Return the argument *name*, a part of *ttl* between 0 and 1, or raise `BadRequest`."""
+    """Return the argument *name*, a fraction of *ttl* between 0 and 1, or raise `BadRequest`."""
     if not is_part(value):
         raise BadRequest(
             f"{name} must be between 0 and 1, got {value!r}",
@@ -189,7 +192,7 @@ def _check_text(value: object, what: str) -> str:
 
 
 def _normalise_messages(messages: object) -> list[Any]:
-    """Return *messages* as plain JSON values, or raise `BadRequest` for the first malformed one."""
+    """Return *messages* as plain JSON values, or raise `BadRequest` for the first malformed message."""
     if isinstance(messages, str | bytes | Mapping) or not isinstance(messages, Iterable):
         raise BadRequest(
             f"messages must be a list of messages, got {type(messages).__name__}",
@@ -221,7 +224,7 @@ class _Fault(NamedTuple):
     where: str = ""
     suggestion: str | None = None
     fix: str | None = None
-    """With `MESSAGE` for the message."""
+    """A fix in which `MESSAGE` stands for the message."""
 
 
 def _find_message_fault(message: object) -> _Fault | None:
@@ -248,7 +251,7 @@ def _find_message_fault(message: object) -> _Fault | None:
 
 
 def _find_misspelt_key(message: Mapping[str, Any], key: str) -> _Fault | None:
-    """Return the fault of a message with a misspelling of *key*; None if no key of it is like *key*."""
+    """Return the fault of *message* if one of its keys is a misspelling of *key*; otherwise None."""
     near = _find_nearest(key, message.keys() - {"role", "content", "name"})
     if not near:
         return None
@@ -262,7 +265,7 @@ def _find_misspelt_key(message: Mapping[str, Any], key: str) -> _Fault | None:
 
 
 def _find_content_fault(role: Any, content: object) -> _Fault | None:
-    if content is None:  # allowed next to tool calls or fields that only a server knows
+    if content is None:  # allowed if there are tool calls, or fields that only some servers know
         return _Fault(" has no content", _A_MESSAGE) if role in _NEEDS_CONTENT else None
     if isinstance(content, str) and (content or role != "user"):
         return None
@@ -277,7 +280,7 @@ def _find_content_fault(role: Any, content: object) -> _Fault | None:
 
 def _find_part_fault(parts: list[Any]) -> _Fault | None:
     for index, part in enumerate(parts):
-        if not isinstance(part, dict | str):  # some servers take plain texts
+        if not isinstance(part, dict | str):  # some servers accept plain texts
             where = f".content[{index}]"
             return _Fault(f"{where} must be a dict, got {_type_name(part)}", f"parts such as {_PARTS}", where)
     return None
@@ -288,7 +291,7 @@ def _type_name(value: object) -> str:
 
 
 def _show_value(value: object) -> str:
-    """Return *value* for a line to paste; "..." for a long one, which could be a key."""
+    """Return *value* for a line to paste; "..." for a long value, which may be an API key."""
     if isinstance(value, int):
         return repr(value) if value.bit_length() < _LONGEST else "..."
     return repr(value) if isinstance(value, float | str) and len(repr(value)) <= _LONGEST else "..."
@@ -302,6 +305,7 @@ def _find_misspelt_role(role: str) -> str | None:
 
 
 def _find_nearest(name: str, known: Iterable[str], cutoff: float = 0.6) -> list[str]:
-    from difflib import get_close_matches  # imported only for an error: it costs more than a cached answer
+    # imported only for an error, because the import takes longer than a cached answer
+    from difflib import get_close_matches
 
     return get_close_matches(name, list(known), n=1, cutoff=cutoff)

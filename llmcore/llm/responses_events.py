@@ -15,9 +15,15 @@ _CALLS: Final = {
     "function_call": ("arguments", "function_call_arguments"),
     "custom_tool_call": ("input", "custom_tool_call_input"),
 }
-"""For each item that is a call: the field of its text, and the events that carry it."""
+"""For each kind of item that is a call.
+
+The field that contains the text, and the events that contain pieces of it.
+"""
 _TEXTS: Final = {"output_text": ("text", "output_text"), "refusal": ("refusal", "refusal")}
-"""For each part of a message: the field of its text, and the events that carry it."""
+"""For each kind of part of a message.
+
+The field that contains the text, and the events that contain pieces of it.
+"""
 
 _encode: Final = msgspec.json.Encoder(decimal_format="number").encode
 
@@ -25,7 +31,8 @@ _encode: Final = msgspec.json.Encoder(decimal_format="number").encode
 def replay_response(reply: Reply) -> Iterator[WireEvent]:
     """Yield the events of *reply*, whose document has the format of the Responses API.
 
-    The delta of the event before the items has the content, that of the last event the rest of the reply.
+    The delta of the event before the items has the content. The delta of the last event has the rest of the
+    reply.
     """
     document = reply.raw if isinstance(reply.raw, dict) else {}
     content = Delta(
@@ -83,7 +90,7 @@ def _iter_items(document: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, An
             )
             yield f"response.{events}.delta", {**ids, "delta": item.get(field)}
             yield f"response.{events}.done", {**ids, field: item.get(field)}
-        else:  # a tool of the server
+        else:  # a call of a tool that the server runs
             yield "response.output_item.added", {**where, "item": item}
         yield "response.output_item.done", {**where, "item": item}
 

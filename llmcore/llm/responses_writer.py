@@ -15,11 +15,14 @@ __all__ = ["ResponsesWriter"]
 
 _encode: Final = msgspec.json.Encoder(decimal_format="number").encode
 _TEXTS: Final = {"output_text": "text", "refusal": "refusal"}
-"""For each part of a message, the field of its text."""
+"""For each kind of part of a message: the field that contains the text."""
 
 
 class ResponsesWriter:
-    """Writes deltas as events. Items follow one another: reasoning, a message and calls in the order in which they arrive."""
+    """Writes deltas as events.
+
+    Items follow one another: reasoning, a message and calls in the order in which they arrive.
+    """
 
     def __init__(self) -> None:
         self._number = 0
@@ -33,13 +36,16 @@ class ResponsesWriter:
         self._last: Delta | None = None
 
     def write(self, delta: Delta) -> Iterator[WireEvent]:
-        """Yield the events of *delta*. What ends the response waits for `end`, since the usage may follow."""
+        """Yield the events of *delta*.
+
+        The events that end the response are written by `end`, because the usage may arrive later.
+        """
         if not self._number:
             begun = write_response(self._id, None, [], delta.model)
             yield self._make_event("response.created", response=begun)
             yield self._make_event("response.in_progress", response=begun)
         self._assembly.add(delta)
-        owner: Delta | None = delta  # the first event with content carries the delta
+        owner: Delta | None = delta  # attach the delta to the first event with content
         for event in self._write_content(delta):
             is_owner = owner is not None and (event.name or "").endswith(".delta")
             yield msgspec.structs.replace(event, delta=owner) if is_owner else event
@@ -135,7 +141,7 @@ class ResponsesWriter:
         yield from self._close()
         self._output.append(item)
         self._is_open = True
-        shown = msgspec.json.decode(_encode(item))  # the item itself grows
+        shown = msgspec.json.decode(_encode(item))  # add to the open item itself
         yield self._make_event("response.output_item.added", output_index=len(self._output) - 1, item=shown)
 
     def _close(self) -> Iterator[WireEvent]:

@@ -1,11 +1,13 @@
 """Rewrite the JSON schema of a type by the rules of strict schemas, so that a server accepts it.
 
-The rules: https://platform.openai.com/docs/guides/structured-outputs#supported-schemas. An object at the root; every
-property required, and no other allowed; nothing next to `$ref`; `anyOf` in place of `oneOf`; no `allOf`, `default` or
-`discriminator`; a type everywhere. Every answer that matches the rewritten schema matches the type's own.
+The rules: https://platform.openai.com/docs/guides/structured-outputs#supported-schemas. The root is an
+object; every property is required, and no other property is allowed; nothing may stand next to `$ref`;
+`anyOf` replaces `oneOf`; `allOf`, `default` and `discriminator` are not allowed; every schema has a type.
+Every answer that matches the rewritten schema also matches the type's original schema.
 
-An open dict, `Any` or a tuple cannot be expressed: the schema is then not strict, and servers follow it on a best-effort
-basis. Bounds that strict schemas do not know are added to the description, where the model reads them.
+An open dict, `Any` or a tuple cannot be expressed: with these, the schema is not strict, and servers follow
+it on a best-effort basis. Bounds that strict schemas do not know are added to the description, which the
+model reads.
 """
 
 from __future__ import annotations
@@ -26,7 +28,10 @@ _DESCRIBED: Final = (
     "contains", "contentEncoding", "contentMediaType", "format", "maxContains", "maxLength", "maxProperties", "minContains",
     "minLength", "minProperties", "pattern", "propertyNames", "uniqueItems",
 )  # fmt: skip
-"""Keywords that strict schemas do not know, or only in part. The type checks them when the answer is parsed."""
+"""Keywords that strict schemas do not support fully.
+
+The type checks these bounds when the answer is parsed.
+"""
 _FORMATS: Final = frozenset(
     {"date", "date-time", "duration", "email", "hostname", "ipv4", "ipv6", "time", "uuid"}
 )
@@ -52,14 +57,14 @@ _TYPES: Final = (
 
 
 class SchemaFault(ValueError):
-    """A schema that no server accepts for an answer, with the reason."""
+    """The error for a schema that no server accepts for an answer. It contains the reason."""
 
 
 def strict_schema(schema: Mapping[str, Any]) -> tuple[dict[str, Any], bool]:
     """Return the rewritten schema, and whether it is strict.
 
     Raises:
-        SchemaFault: Its root is not an object, or a reference in it cannot be resolved.
+        SchemaFault: The root is not an object, or a reference cannot be resolved.
     """
     rewriter = _Rewriter(schema)
     root = rewriter.rewrite()
@@ -71,7 +76,7 @@ class _Rewriter:
         self.strict = True
         self._source = source
         self._wanted: list[str] = []
-        """References in the result, in order of appearance."""
+        """The references in the result, in order of appearance."""
 
     def rewrite(self) -> dict[str, Any]:
         source = self._resolve(
@@ -84,7 +89,7 @@ class _Rewriter:
             raise SchemaFault("its root must have named properties, got an open dict")
         root = self._rewrite(source)
         definitions: dict[str, Any] = {}
-        for reference in self._wanted:  # the list grows in the loop
+        for reference in self._wanted:  # the loop appends to this list
             definitions[_get_name(reference)] = self._rewrite(self._follow(reference))
         return {**root, "$defs": definitions} if definitions else root
 
@@ -154,7 +159,10 @@ class _Rewriter:
         return self._rewrite(value)
 
     def _describe(self, node: Mapping[str, Any], clean: dict[str, Any]) -> None:
-        """Keep a format and a pattern that strict schemas know; add other bounds to the description."""
+        """Keep `format` and `pattern` if strict schemas support the value.
+
+        Add other bounds to the description.
+        """
         bounds = []
         for name in _DESCRIBED:
             value = node.get(name)
@@ -181,7 +189,10 @@ class _Rewriter:
         return {"$ref": f"#/$defs/{_get_name(reference)}"}
 
     def _resolve(self, node: Mapping[str, Any]) -> dict[str, Any]:
-        """Return *node* with its reference replaced by the target; keywords next to the reference win."""
+        """Return *node* with its reference replaced by the target.
+
+        Keywords next to the reference take precedence.
+        """
         node = dict(node)
         followed: set[str] = set()
         while isinstance(reference := node.pop("$ref", None), str):

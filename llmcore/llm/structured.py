@@ -18,7 +18,7 @@ from llmcore.types import Reply
 __all__ = ["can_parse", "is_cut", "make_wire_format", "parse_reply"]
 
 _FENCE: Final = re.compile(r"```[\w+-]*[ \t]*\r?\n(.*)```", re.DOTALL)
-"""Greedy, because texts in the JSON may contain code fences."""
+"""Matches a code fence. The match is greedy, because texts in the JSON may contain code fences."""
 _CUT: Final[Mapping[str, tuple[str, str | None]]] = {
     "length": (
         "it was cut off by max_tokens, or by the longest answer of the model",
@@ -26,19 +26,19 @@ _CUT: Final[Mapping[str, tuple[str, str | None]]] = {
     ),
     "content_filter": ("it was cut off by the content filter of the server", None),
 }
-"""Reason and fix for an answer that was cut off, by finish reason."""
+"""Finish reason -> the reason and the fix for an answer that was cut off."""
 _TYPES: Final = "a dataclass, TypedDict, msgspec or pydantic model, or a list or a union of them"
 
 
 def make_wire_format(response_format: object) -> tuple[Mapping[str, Any], Any]:
-    """Return the wire's `response_format`, and the type that the answer is parsed into; None for a dict.
+    """Return the `response_format` to send, and the type into which the answer is parsed; None for a dict.
 
     Args:
-        response_format: A dict in the wire's format, which is passed on; a JSON schema as a dict; or a dataclass, TypedDict,
-            msgspec or pydantic model, or a list or a union of them.
+        response_format: A dict in OpenAI's format, which is sent unchanged; a JSON schema as a dict; a
+            dataclass, TypedDict, msgspec structure or pydantic model; or a list or union of these types.
 
     Raises:
-        BadRequest: It is something else, or its type has no JSON schema.
+        BadRequest: The argument is of another type, or the type has no JSON schema.
     """
     if isinstance(response_format, Mapping):
         if "json_schema" in response_format or response_format.get("type") in {
@@ -63,7 +63,7 @@ def make_wire_format(response_format: object) -> tuple[Mapping[str, Any], Any]:
 
 @functools.lru_cache(maxsize=256)
 def _make_format(kind: Any) -> Mapping[str, Any]:
-    """Return the `response_format` for the type *kind*; callers copy it.
+    """Return the `response_format` for the type *kind*. Callers must copy it before changing it.
 
     Raises:
         BadRequest: The type has no JSON schema that a server accepts.
@@ -74,7 +74,7 @@ def _make_format(kind: Any) -> Mapping[str, Any]:
         return _json_schema(answer.name, schema, strict=strict)
     except SchemaFault as error:
         cause = str(error)
-    except BaseException as error:  # of pydantic, msgspec, or the annotations that they evaluate
+    except BaseException as error:  # raised by pydantic, by msgspec, or by annotations that they evaluate
         if is_interrupt(error):
             raise
         cause = str(error)
@@ -92,7 +92,7 @@ def _show(kind: Any) -> str:
 
 
 def _is_instance(value: object) -> bool:
-    import dataclasses  # takes longer than a cached answer
+    import dataclasses  # importing it takes longer than a cached answer
 
     return (
         dataclasses.is_dataclass(value)
@@ -116,9 +116,10 @@ def can_parse(reply: Reply, kind: Any) -> bool:
 
 
 def parse_reply(reply: Reply, kind: Any) -> Reply:
-    """Return *reply* with its text parsed as *kind* in `parsed`; unchanged if it has tool calls or a refusal instead.
+    """Return *reply* with its text parsed as *kind* in `parsed`.
 
-    JSON in a code fence is parsed too, with any text around the fence.
+    Unchanged if the reply has tool calls or a refusal instead of text. JSON in a code fence is parsed too;
+    text around the fence is ignored.
 
     Raises:
         MalformedReply: The text does not match *kind*, or is incomplete.
@@ -132,7 +133,7 @@ def parse_reply(reply: Reply, kind: Any) -> Reply:
             return msgspec.structs.replace(reply, parsed=answer.parse(text))
         except ValueError as error:  # msgspec's and pydantic's errors are ValueErrors
             cause = cause or str(error)
-        except BaseException as error:  # of a validator of the caller's class
+        except BaseException as error:  # raised by a validator of the caller's class
             if is_interrupt(error):
                 raise
             cause = cause or f"{type(error).__name__}: {error}"
@@ -149,7 +150,7 @@ def parse_reply(reply: Reply, kind: Any) -> Reply:
 
 
 def _candidates(text: str) -> Iterator[str]:
-    """Yield the texts that may be the JSON: the whole text, then the content of a code fence."""
+    """Yield the texts that may be JSON: the whole text, then the content of a code fence."""
     yield text
     fenced = _FENCE.search(text)
     if fenced is not None:
@@ -162,7 +163,10 @@ def _json_schema(name: str, schema: Mapping[str, Any], *, strict: bool) -> dict[
 
 
 def _is_strict(schema: Mapping[str, Any]) -> bool:
-    """Return whether the caller's *schema* follows the rules of strict schemas; it is sent unchanged in either case."""
+    """Return whether the caller's *schema* follows the rules of strict schemas.
+
+    The schema is sent unchanged in either case.
+    """
     try:
         rewritten, strict = strict_schema(schema)
         used = {name: schema["$defs"][name] for name in rewritten.get("$defs", ())}
@@ -175,7 +179,10 @@ def _is_strict(schema: Mapping[str, Any]) -> bool:
 
 
 def _sort_required(node: Any) -> Any:
-    """Return a copy of a schema for comparison: the order of `required` is not significant."""
+    """Return a copy of a schema with `required` sorted.
+
+    The order does not matter when schemas are compared.
+    """
     if isinstance(node, Mapping):
         return {
             name: sorted(each) if name == "required" and isinstance(each, list) else _sort_required(each)

@@ -17,7 +17,7 @@ class TextAnswers(ABC):
 
     @abstractmethod
     def chat(self, *args: Any, **given: Any) -> Reply:
-        """Return the answer."""
+        """Return the whole answer; see `LLMClient.chat`."""
 
     @abstractmethod
     async def achat(self, *args: Any, **given: Any) -> Reply:

@@ -1,4 +1,7 @@
-"""Wire events: streams in a vendor's format, as the upstream sends them or written from our deltas and replies."""
+"""Wire events: streams in a vendor's format.
+
+The events come from the backend, or are written from our deltas and replies.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +30,7 @@ class _Writer(Protocol):
         ...
 
     def end(self) -> Iterator[WireEvent]:
-        """Yield what remains after the last delta."""
+        """Yield the events that follow the last delta."""
         ...
 
 
@@ -42,7 +45,7 @@ _OF_MESSAGES: Final = (
 
 
 class _Head(msgspec.Struct):
-    """The field of an event by which its API is recognised."""
+    """The field of an event from which its API is recognised."""
 
     type: Any = None
 
@@ -57,11 +60,11 @@ class _EventWriter:
         self._api = api
         self._writer = _WRITERS[api]()
         self._passes: bool | None = None
-        """Whether the upstream's events are those of *api*; None before its first event."""
+        """Whether the backend's events have the format of *api*; None before the first event."""
 
     def convert(self, piece: Delta | WireEvent) -> Iterator[WireEvent]:
-        """Yield the events of *piece*: that of the upstream, or written ones if it has none in this API."""
-        if isinstance(piece, WireEvent):  # of a replay
+        """Yield the events of *piece*: the backend's event, or written events for another API."""
+        if isinstance(piece, WireEvent):  # the piece of a replay
             yield piece
             return
         if self._passes is None and piece.raw:
@@ -69,11 +72,11 @@ class _EventWriter:
         if piece.raw is None or not self._passes:
             if piece.has_content or piece.raw is None:
                 yield from self._writer.write(piece)
-        elif piece.raw:  # else it belongs to the event of the delta before it
+        elif piece.raw:  # otherwise the delta belongs to the event of the delta before it
             yield WireEvent(data=piece.raw, name=piece.event_name, delta=piece if piece.has_content else None)
 
     def end(self) -> Iterator[WireEvent]:
-        """Yield what remains after the last piece."""
+        """Yield the events that follow the last piece."""
         return self._writer.end()
 
 
@@ -101,10 +104,10 @@ def _write_reply(reply: Reply, api: str) -> Iterator[WireEvent]:
 
 
 def _recognise_event(data: bytes) -> str:
-    """Return the API of an event of the upstream. Those of Chat Completions have no type."""
+    """Return the API of a backend's event. Events of Chat Completions have no type."""
     try:
         kind = _decode_head(data).type
-    except ValueError:  # msgspec's errors are ValueErrors; such as `[DONE]`
+    except ValueError:  # the data may not be JSON, such as `[DONE]`; msgspec's errors are ValueErrors
         return "chat"
     if kind in _OF_MESSAGES:
         return "messages"

@@ -1,4 +1,7 @@
-"""Requests in a vendor's format as a kind of request: chats whose replay is a stream of events."""
+"""Requests in a vendor's format, as a kind of request.
+
+They are chats whose stream consists of the vendor's events.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,10 @@ __all__ = ["WIRE"]
 
 
 class WireKind(ChatKind):
-    """Implements `llmcore.pipeline.RequestKind`. Cache key, entry and flight are those of an equal chat."""
+    """Implements `llmcore.pipeline.RequestKind`.
+
+    Such a request shares cache key, cache entry and flight with an equal chat.
+    """
 
     methods = ("send", "send_stream")
     late_fix = "send(..., timeout=seconds)"

@@ -16,11 +16,20 @@ __all__ = ["WireRequest", "check_api", "check_arguments", "make_request", "read_
 
 _APIS: Final = ("chat", "responses", "messages", "embeddings")
 _CHATS: Final = ("chat", "responses", "messages")
-"""The APIs that a request is translated to, the preferred one first: a request of Chat Completions shares its entry with `chat`."""
+"""The APIs to which a request is translated, in order of preference.
+
+Chat Completions comes first: such a request shares its cache entry with `chat`.
+"""
 _NOT_PARAMETERS: Final = frozenset({"model", "stream"})
-"""Fields that are not parameters of the request: one names the model, and the method decides whether to stream."""
+"""Fields that are not parameters.
+
+`model` is passed separately, and the called method decides about `stream`.
+"""
 _NEW_LIMIT, _LIMIT = "max_completion_tokens", "max_tokens"
-"""The parameter that limits the length of an answer: its new name, and the old one for servers that know only that."""
+"""The parameter that limits the length of an answer.
+
+The new name, and the old name for servers that know only the old name.
+"""
 _INPUTS: Final[Mapping[str, tuple[str, str]]] = {
     "chat": ("messages", 'send({"model": "NAME", "messages": [{"role": "user", "content": "Hello"}]})'),
     "responses": ("input", 'send({"model": "NAME", "input": "Hello"}, api="responses")'),
@@ -32,7 +41,7 @@ _INPUTS: Final[Mapping[str, tuple[str, str]]] = {
 }
 """For each API: the field that contains the conversation, and an example of a valid call."""
 _OF_STREAMS: Final = "stream_options"
-"""Servers refuse it in a request that is not streamed."""
+"""A parameter that servers refuse in a request that is not streamed."""
 
 
 class WireRequest(NamedTuple):
@@ -40,13 +49,13 @@ class WireRequest(NamedTuple):
 
     model: str | None
     messages: list[Message]
-    """Empty for another API than "chat": there they are among the parameters."""
+    """The conversation. Empty for every API except "chat": in other APIs the messages are parameters."""
     parameters: dict[str, Any]
-    """The other fields, without those that are null, as in `chat`."""
+    """All other fields, without fields that are null."""
 
 
 def check_api(api: object, *, streaming: bool) -> None:
-    """Raise `BadRequest` if *api* is not one that `send`, or `send_stream`, can send."""
+    """Raise `BadRequest` if `send` or `send_stream` cannot send requests of *api*."""
     known = _APIS[:-1] if streaming else _APIS
     if isinstance(api, str) and api in known:
         return
@@ -64,7 +73,7 @@ def check_api(api: object, *, streaming: bool) -> None:
 def make_request(
     wire: WireRequest, api: str, target: Target, extra: Mapping[str, Any] | None = None
 ) -> ChatRequest:
-    """Return the request for *target*, translated if its provider does not speak *api*.
+    """Return the request for *target*. Translate it if the provider does not accept *api*.
 
     Args:
         wire: The request.
@@ -73,7 +82,7 @@ def make_request(
         extra: The call's `extra_body`, which is added after the translation.
 
     Raises:
-        BadRequest: A field has no counterpart in the APIs that the provider speaks; `where` is its name.
+        BadRequest: A field has no counterpart in the APIs that the provider accepts; `where` names the field.
     """
     entry = target.backend.entry
     spoken = api if api in entry.apis else next((each for each in _CHATS if each in entry.apis), api)
@@ -89,7 +98,8 @@ def _translate(
     wire: WireRequest, api: str, spoken: str, target: Target
 ) -> tuple[list[Message], dict[str, Any]]:
     """Return the messages and the parameters of *wire*, a request of *api*, in the API *spoken*."""
-    from llmcore.support.translation import translate_body  # lazy: most requests need no translation
+    # imported here, because most requests need no translation
+    from llmcore.support.translation import translate_body
 
     body = {"messages": wire.messages, **wire.parameters} if api == "chat" else wire.parameters
     try:
@@ -106,10 +116,11 @@ def _translate(
 
 
 def check_arguments(options: Mapping[str, Any], known: frozenset[str]) -> None:
-    """Raise `BadRequest` for an argument of `send` that is not one of *known*."""
+    """Raise `BadRequest` for the first argument of `send` that is not in *known*."""
     if known.issuperset(options):
         return
-    from difflib import get_close_matches  # only for an error: it costs more than a cached answer
+    # imported only for an error, because the import takes longer than a cached answer
+    from difflib import get_close_matches
 
     name = min(options.keys() - known)
     near = get_close_matches(name, known, n=1)
@@ -128,7 +139,7 @@ def read_body(body: object, *, api: str, streaming: bool) -> WireRequest:
     """Return *body*, a request of *api*, checked and copied.
 
     Raises:
-        BadRequest: It is not a dict of JSON values, or its messages are malformed.
+        BadRequest: *body* is not a dict of JSON values, or its messages are malformed.
     """
     name, example = _INPUTS[api]
     if not isinstance(body, Mapping):

@@ -24,7 +24,7 @@ def carry_out(call: Call, services: Services, *, after: Layer | None = None) -> 
         services: The services of the call's Core.
         after: Start with the layer after *after*; with None, start with the first layer.
     """
-    if after is None:  # a hit ends in the first layer, and needs no other
+    if after is None:  # a hit ends in the first layer and needs no other layer
         return look_up(call, services, lambda: carry_out(call, services, after=look_up))
     return _load_layers()(call, services, after)
 

@@ -18,17 +18,21 @@ from llmcore.pipeline.single_flight import single_flight
 __all__ = ["LAYERS", "carry_on"]
 
 LAYERS: Final[tuple[Layer, ...]] = (
-    look_up,  # a hit ends here
-    report,  # the start and failures are recorded for the meter and the observers
-    single_flight,  # identical calls of this process become one
-    lease,  # the same between processes, if the cache supports leases
-    keep,  # a complete answer goes into the cache before the lease is released
-    retry,  # the only place that sends a request again
-    budget,  # reserve the maximum cost, settle the real cost
-    rate_limit,  # wait for a permit
-    send,  # the backend's method, its answer checked and priced
+    look_up,  # returns at a cache hit
+    report,  # reports the start and failures to the meter and the observers
+    single_flight,  # joins identical concurrent calls of this process
+    lease,  # joins identical calls of several processes, if the cache supports leases
+    keep,  # stores a complete answer before the lease is released
+    retry,  # the only layer that sends a request again
+    budget,  # reserves the maximum cost, and settles the real cost
+    rate_limit,  # waits for a permit
+    send,  # calls the backend, and checks and prices the answer
 )
-"""In order. Fallback is not a layer: each model of an alias has its own cache key, so each passes all layers."""
+"""The layers in order.
+
+Fallback is not a layer: each model of an alias has its own cache key, so the call to each model passes
+through all layers.
+"""
 
 
 def carry_on(call: Call, services: Services, after: Layer) -> Generator[Any, Any, Any]:

@@ -54,9 +54,9 @@ def bound_tokens(backend: Backend, model: str, text: str, *, exact: bool) -> int
 
 
 def check_lengths(backend: Backend, model: str, texts: Sequence[str], limits: EmbeddingLimits) -> None:
-    """Raise `BadRequest` for a text that certainly exceeds the limit of the model.
+    """Raise `BadRequest` for a text that certainly exceeds the model's limit.
 
-    The server checks the others.
+    The server checks all other texts.
     """
     most = limits.max_text_tokens
     if most is None:
@@ -83,7 +83,7 @@ def _split(
 ) -> Iterator[list[int]]:
     most_texts = limits.max_texts or len(texts)
     most_tokens = limits.max_tokens
-    # Bytes bound the tokens; only if they exceed the limit are the tokens counted.
+    # A text never has more tokens than bytes, so count tokens only if the bytes exceed the limit.
     exact = most_tokens is not None and sum(len(text.encode()) for text in texts[:most_texts]) > most_tokens
     batch: list[int] = []
     tokens = 0

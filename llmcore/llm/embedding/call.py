@@ -16,11 +16,14 @@ class EmbeddingCall(Call, kw_only=True):
 
     request: EmbeddingRequest
     keys: tuple[str, ...] = ()
-    """The cache key of each text; empty without a cache. `key` is that of the request, for single-flight and leases."""
+    """The cache key of each text; empty without a cache.
+
+    `key` is the key of the whole request, for single-flight and leases.
+    """
     is_leased: bool = False
     """Whether other processes may wait for the result of the whole request."""
     model_path: tuple[str, ...] | None = None
-    """The setting that names the model; None if the caller named it."""
+    """The setting that names the model; None if the caller named the model."""
     timeout_s: float | None = None
     """The caller's timeout in seconds; None if [retry] decides."""
 

@@ -36,16 +36,19 @@ class EmbeddingMethods:
         are requested and paid for.
 
         Args:
-            texts: One text, or several.
-            model: A model, `provider:model`, or a name of `[models]`; None uses the name `embedding` of `[models]`, else
-                the configured model. Vectors of different models cannot be compared.
-            dimensions: The length of a vector, for models that can shorten it; it is part of the cache key.
-            options: As in `chat`: `cache`, `user`, `tags`, `timeout`, `cache_ttl`, `cache_namespace`, `extra_body`.
+            texts: One text, or a list of texts.
+            model: A model, `provider:model`, or a name of `[models]`; None uses the name `embedding` of
+                `[models]` if it exists, otherwise the configured model. Vectors of different models cannot be
+                compared.
+            dimensions: The length of a vector, for models that can shorten it; the length is part of the
+                cache key.
+            options: As in `chat`: `cache`, `user`, `tags`, `timeout`, `cache_ttl`, `cache_namespace`,
+                `extra_body`.
 
         Raises:
             BadRequest: A text is empty, or an argument is not valid; nothing was sent.
-            ProviderError: The backend refused a request, or failed in every configured attempt. Vectors of finished
-                requests stay in the cache.
+            ProviderError: The backend refused a request, or failed in every configured attempt. Vectors of
+                finished requests stay in the cache.
             ConfigError: An option of the provider is not valid, or its key is missing.
             PluginError: The provider has no embeddings.
         """
@@ -67,7 +70,7 @@ class EmbeddingMethods:
         self, texts: object, model: str | None, dimensions: object, options: EmbedOptions
     ) -> Act[Embeddings]:
         """Return the call that embeds the texts."""
-        from llmcore.llm.embedding.prepare import prepare  # lazy: a chat does not need it
+        from llmcore.llm.embedding.prepare import prepare  # imported here, because a chat does not need it
 
         return prepare(
             self._models, self._services, texts, model=model, dimensions=dimensions, options=options

@@ -1,4 +1,7 @@
-"""Embed the texts of one call with one model: look each up, request the missing ones, and merge the vectors."""
+"""Embed the texts of one call with one model.
+
+Look up each text, request the missing texts, and merge the vectors.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +31,7 @@ from llmcore.types import CallEvent, CallStart, EmbeddingRequest, Embeddings, Us
 __all__ = ["TextsCall", "embed"]
 
 _CONCURRENT: Final = 4
-"""Requests of one call in progress at the same time."""
+"""How many requests of one call may be in progress at the same time."""
 
 
 class TextsCall(msgspec.Struct, kw_only=True):
@@ -36,7 +39,7 @@ class TextsCall(msgspec.Struct, kw_only=True):
 
     backend: Backend
     request: EmbeddingRequest
-    """All texts; repeated ones are requested once."""
+    """All texts. A repeated text is requested only once."""
     keys: dict[str, str]
     """The cache key of each text; empty without a cache."""
     deadline: Deadline
@@ -80,7 +83,7 @@ def embed(call: TextsCall, services: Services) -> Generator[Any, Any, Embeddings
             services.events.record_hit(key, result.saved, lambda: event, starts)
         else:
             services.events.record_call(event, asked=is_request(error), starts=starts)
-        error = None  # else the frame and the traceback would keep each other alive
+        error = None  # break the cycle: the frame and the traceback would keep each other alive
     return result
 
 
@@ -109,7 +112,7 @@ def _embed(call: TextsCall, services: Services) -> Generator[Any, Any, Embedding
 
 
 def _look_up(call: TextsCall, texts: Sequence[str], services: Services) -> Act[dict[str, Embeddings]]:
-    """Return the cached vector of each text that has one."""
+    """Return text -> vector for each text in the cache."""
     if not call.keys or not call.reads:
         return {}
     values = yield from services.cache.lookup_many([call.keys[text] for text in texts])
@@ -123,7 +126,10 @@ def _look_up(call: TextsCall, texts: Sequence[str], services: Services) -> Act[d
 
 
 def _make_call(call: TextsCall, texts: Sequence[str], services: Services) -> EmbeddingCall:
-    """Return the call of one request. Equal requests of other threads and processes share it by its key."""
+    """Return the call of one request.
+
+    Other threads and processes with an equal request share this call by its key.
+    """
     keys = tuple(call.keys[text] for text in texts) if call.keys else ()
     key: str | None = None
     if len(keys) == 1:
@@ -153,7 +159,7 @@ def _make_task(call: EmbeddingCall, services: Services) -> Callable[[], Act[Embe
 
 
 def _separate(texts: Sequence[str], result: Embeddings) -> dict[str, Embeddings]:
-    """Return the vectors of one request by their texts."""
+    """Return text -> vector for one request."""
     return {
         text: Embeddings(vectors=[vector], model=result.model, cached=[cached])
         for text, vector, cached in zip(texts, result.vectors, result.cached, strict=True)
@@ -161,7 +167,10 @@ def _separate(texts: Sequence[str], result: Embeddings) -> dict[str, Embeddings]
 
 
 def _merge(call: TextsCall, found: dict[str, Embeddings], results: Sequence[Embeddings]) -> Embeddings:
-    """Return the vectors in the order of the texts. A repeated text counts as cached from its second time on."""
+    """Return the vectors in the order of the texts.
+
+    A repeated text counts as cached from its second time on.
+    """
     seen: set[str] = set()
     cached: list[bool] = []
     for text in call.request.texts:

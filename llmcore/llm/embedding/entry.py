@@ -19,10 +19,10 @@ _MAGIC: Final = b"llme1"
 class _Entry(msgspec.Struct, array_like=True, gc=False):
     vectors: list[bytes]
     width: int
-    """Bytes of a number: 4 or 8."""
+    """The number of bytes for one number: 4 or 8."""
     model: str
     cost: Decimal | None
-    """USD of the vectors, which a hit saves."""
+    """The cost of the vectors in USD, which a hit saves."""
 
 
 _encoder = msgspec.msgpack.Encoder()
@@ -30,9 +30,10 @@ _decoder = msgspec.msgpack.Decoder(_Entry)
 
 
 def pack(key: str, vectors: Sequence[Sequence[float]], model: str, cost: Decimal | None) -> bytes:
-    """Return *vectors* as an entry that contains its key, so that an entry under another key is detected.
+    """Return *vectors* as a cache entry.
 
-    Numbers are stored with 4 bytes if none of them loses precision, as most servers compute them, else with 8.
+    The entry contains its key, so that an entry under a wrong key is detected. Numbers are stored with 4
+    bytes if no number loses precision, otherwise with 8. Most servers compute with 4 bytes.
     """
     packed = [_pack_vector(vector, "f") for vector in vectors]
     width = 4
@@ -44,7 +45,10 @@ def pack(key: str, vectors: Sequence[Sequence[float]], model: str, cost: Decimal
 
 
 def unpack(key: str, data: bytes) -> Embeddings | None:
-    """Return the vectors; None if *data* is damaged or belongs to another key. `cost` is what they cost originally."""
+    """Return the vectors; None if *data* is damaged or belongs to another key.
+
+    `cost` is the original cost of the vectors.
+    """
     head = _MAGIC + key.encode()
     if not data.startswith(head):
         return None

@@ -34,7 +34,7 @@ class EmbeddingKind:
     late_fix = "embed(..., timeout=seconds)"
 
     def run(self, call: EmbeddingCall, services: Services) -> Generator[Any, Any, Embeddings]:
-        """See `RequestKind.run`. All texts were looked up in the cache before."""
+        """See `RequestKind.run`. The texts were looked up in the cache before this call."""
         return carry_out(call, services, after=look_up)
 
     def decode(self, call: EmbeddingCall, data: bytes) -> Embeddings | None:
@@ -43,7 +43,10 @@ class EmbeddingKind:
         return found if found is not None and len(found.vectors) == len(call.request.texts) else None
 
     def entries(self, call: EmbeddingCall, result: Embeddings, due: float) -> Iterable[Entry]:  # noqa: ARG002 - vectors are not refreshed
-        """See `RequestKind.entries`. Each text has its own entry, so that another call with it is a hit."""
+        """See `RequestKind.entries`.
+
+        Each text has its own entry, so another call with the same text is a hit.
+        """
         for key, text, vector in zip(call.keys, call.request.texts, result.vectors, strict=True):
             cost = _divide_cost(result.cost, text, call.request.texts)
             yield Entry(key, pack(key, [vector], result.model, cost))
@@ -158,7 +161,7 @@ def mark_cached(result: Embeddings) -> Embeddings:
 
 
 def _divide_cost(cost: Decimal | None, text: str, texts: Sequence[str]) -> Decimal | None:
-    """Return the part of *cost* that is due to *text*, by its length."""
+    """Return the share of *cost* for *text*, in proportion to its length."""
     return None if cost is None else cost * len(text) / sum(map(len, texts))
 
 
@@ -174,5 +177,5 @@ def _check_vectors(call: EmbeddingCall, result: Embeddings) -> None:
         fault = f"answered with vectors of {len(vectors[0])} numbers, not of dimensions={wanted}"
     if fault is not None:
         error = make_contract_error(call, fault, "one vector of the requested length for each text")
-        error.answered = True  # it may be billed
+        error.answered = True  # the answer may be billed
         raise error

@@ -20,7 +20,7 @@ from llmcore.types import EmbeddingRequest, Embeddings
 __all__ = ["prepare"]
 
 _ALIAS: Final = "embedding"
-"""The name of `[models]` that is used if a call names no model."""
+"""The name in `[models]` that is used if a call does not name a model."""
 
 
 def prepare(
@@ -58,7 +58,7 @@ def _make_call(
         for text in dict.fromkeys(texts):
             request = EmbeddingRequest(model=target.model, texts=[text], parameters=parameters)
             key = target.key(request, options.namespace)
-            if key is None:  # the answer depends on state on the server
+            if key is None:  # the answer depends on data that the server stores
                 keys = {}
                 break
             keys[text] = key

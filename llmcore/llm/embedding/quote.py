@@ -59,7 +59,10 @@ class EmbeddingQuote:
         return None
 
     def cost(self, result: Embeddings) -> tuple[Decimal | None, CostSource | None]:
-        """Return the cost of the answer and its source; None if unknown. An amount of the server takes precedence."""
+        """Return the cost of the answer and its source; None if unknown.
+
+        An amount that the server billed takes precedence.
+        """
         usage = result.usage
         if (billed := get_billed_cost(usage)) is not None:
             return billed, "server"

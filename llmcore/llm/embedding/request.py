@@ -13,10 +13,10 @@ __all__ = ["check_dimensions", "check_options", "check_texts", "make_parameters"
 
 
 def check_texts(texts: object, name: str = "texts") -> list[str]:
-    """Return *texts*, the argument *name*, one text or several, as a list.
+    """Return *texts*, one text or several texts, as a list. *name* is the argument's name in errors.
 
     Raises:
-        BadRequest: There is no text, or one is empty or not a text.
+        BadRequest: The list is empty, or an item is empty or is not a text.
     """
     if isinstance(texts, str):
         return [_check(texts, name)]
@@ -73,7 +73,7 @@ def check_options(options: Mapping[str, Any]) -> None:
 
 
 def make_parameters(dimensions: int | None, extra: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the parameters to send; those of *extra* win."""
+    """Return the parameters to send. Parameters in *extra* take precedence."""
     return {**({} if dimensions is None else {"dimensions": dimensions}), **extra}
 
 

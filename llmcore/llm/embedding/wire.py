@@ -1,4 +1,4 @@
-"""Embeddings as `send` takes and returns them: a request body and a document in OpenAI's format."""
+"""Embeddings for `send`, which takes a request body and returns a document, both in OpenAI's format."""
 
 from __future__ import annotations
 
