@@ -1,7 +1,8 @@
-"""A log of the last changes of a namespace in the file itself, so that a memory tier drops only the keys that changed.
+"""A log of the last changes of a namespace, stored in the same file.
 
-A record is written in the transaction of the change. Its slot contains a growing number; its value is the number of the
-transaction and the key. Leases, uses and evictions are not logged: they do not make an entry of a memory tier wrong.
+With it, a memory tier drops only the keys that changed. A record is written in the same transaction as the
+change. The slot of a record contains an increasing number; the value contains the number of the transaction
+and the key. Leases, uses and evictions are not logged: these do not make an entry of a memory tier outdated.
 """
 
 from __future__ import annotations
@@ -13,19 +14,25 @@ from typing import Any, Final
 __all__ = ["ALL", "BEHIND", "KEPT", "is_change", "read_changes", "record_changes"]
 
 KEPT: Final = 128
-"""The maximum number of records of one namespace. A process that missed more changes clears its memory tier."""
+"""The maximum number of records of one namespace.
+
+A process that missed more changes clears its memory tier.
+"""
 ALL: Final = "\0"
-"""Instead of a key: any key may have changed."""
+"""Stands in place of a key and means that any key may have changed."""
 _PREFIX: Final = b"\0change\0"
 BEHIND: Final = b"\0change\1"
-"""A slot after all slots of the log."""
+"""A slot that sorts after all slots of the log."""
 _LONGEST: Final = 256
 """Maximum bytes of a key; a longer key is recorded as `ALL`."""
 _NUMBER: Final = struct.Struct(">Q")
 
 
 def is_change(slot: bytes | memoryview) -> bool:
-    """Return whether *slot* belongs to the log. Such a slot contains no entry; eviction and sweeper skip it."""
+    """Return whether *slot* belongs to the log.
+
+    Such a slot contains no entry; eviction and sweeper skip it.
+    """
     return slot[: len(_PREFIX)] == _PREFIX
 
 
@@ -49,7 +56,7 @@ def read_changes(txn: Any, namespace: bytes, since: int) -> list[str] | None:
     keys: list[str] = []
     for number in range(_last_number(txn, prefix), 0, -1):
         value = txn.get(prefix + _NUMBER.pack(number))
-        if value is None:  # older records were deleted
+        if value is None:  # the records after *since* are incomplete: older records were deleted
             return None
         (written,) = _NUMBER.unpack_from(value)
         if written <= since:

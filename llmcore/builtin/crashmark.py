@@ -1,4 +1,4 @@
-"""Detect whether a data file without sync may be damaged, because the machine went down after the last write.
+"""Detect whether an unsynced data file may be damaged, because the machine crashed after the last write.
 
 The kernel still writes the data of a killed process. But if the power fails, data that the kernel has not written yet is
 lost. A small file next to the data file notes the boot of the last write, and whether the data was synced after it.
@@ -16,7 +16,8 @@ __all__ = ["CrashMark", "boot_id", "lock_folder"]
 
 NAME = "boot.mark"
 
-if sys.platform == "win32":  # no flock: the last process to close is not known, and the mark stays "open"
+# without flock, no process knows whether it is the last, and the mark stays "open"
+if sys.platform == "win32":
 
     def _flock(fd: int, *, exclusive: bool, wait: bool) -> bool:  # noqa: ARG001 - as below
         return not exclusive or wait
@@ -33,7 +34,7 @@ else:
 
 
 class CrashMark:
-    """The mark of one data file, which is open as long as the process uses the data."""
+    """The mark of one data file. It stays open as long as the process uses the data."""
 
     def __init__(self, folder: Path, boot: str) -> None:
         self._boot = boot
@@ -41,7 +42,7 @@ class CrashMark:
         _flock(self._fd, exclusive=False, wait=True)
 
     def is_trusted(self) -> bool:
-        """Return True if the data was synced at the last close, or if this boot wrote it last."""
+        """Return True if the data was synced at the last close, or if the last write was during this boot."""
         state, boot = self._read()
         return state in ("", "clean") or boot == self._boot
 
@@ -51,7 +52,10 @@ class CrashMark:
             self._write("open")
 
     def is_last(self) -> bool:
-        """Return whether no other process uses the data. If no other process uses it, none can begin to before `release`."""
+        """Return whether no other process uses the data.
+
+        If so, no other process can begin to use the data before `release`.
+        """
         return _flock(self._fd, exclusive=True, wait=False)
 
     def needs_sync(self) -> bool:
@@ -63,7 +67,7 @@ class CrashMark:
         self._write("clean")
 
     def release(self) -> None:
-        """Release the mark; also in a forked child, whose parent keeps its own lock."""
+        """Release the mark. In a forked child, this does not affect the parent's lock."""
         os.close(self._fd)
 
     def _read(self) -> tuple[str, str]:

@@ -1,4 +1,4 @@
-"""Check an LMDB data file before LMDB maps it, and set a damaged one aside."""
+"""Check an LMDB data file before LMDB maps it, and rename a damaged file."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class _Meta(NamedTuple):
 
 
 def find_fault(folder: Path) -> str | None:
-    """Return what is wrong with the data file in *folder*; None if it can be opened or does not exist.
+    """Return the fault of the data file in *folder*; None if the file can be opened or does not exist.
 
     Reading a mapped page beyond the end of the file kills the process, so the file's size is compared with its last used
     page. The meta pages are read before the size: a writer extends the file first and updates the meta page afterwards.
@@ -73,7 +73,7 @@ def find_fault(folder: Path) -> str | None:
 
 
 def set_aside(folder: Path) -> Path:
-    """Rename the data file, remove the lock file that belonged to it, and return the new name.
+    """Rename the data file, remove its lock file, and return the new name.
 
     Older files that were set aside are deleted, so that repeated damage does not fill the disk.
     """

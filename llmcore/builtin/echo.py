@@ -31,9 +31,9 @@ _PIECE: Final = re.compile(r"\s*\S+\s*")
 class EchoProvider:
     """Implement every protocol of `llmcore.contracts.llm` and `embeddings`, sync and async.
 
-    The answer is "You said: " and the text of the last user message. `max_tokens` and `stop` cut it. A `tool_choice`
-    that requires a call gets one, and a JSON `response_format` gets JSON that fits. The answer depends on the request
-    alone: equal requests have equal answers.
+    The answer is "You said: " and the text of the last user message. `max_tokens` and `stop` cut it. If
+    `tool_choice` requires a call, the answer is a tool call; with a JSON `response_format`, the answer is
+    JSON that fits. The answer depends only on the request: equal requests have equal answers.
     """
 
     def __init__(self, options: EchoOptions | None = None) -> None:
@@ -91,7 +91,7 @@ class EchoProvider:
         """See `BodyCounter.count_body`; a body that is not a chat is counted as JSON text."""
         return echo_answer.count_body(body)
 
-    def price(  # free in every case
+    def price(  # echo is always free
         self,
         model: str,  # noqa: ARG002
         usage: Usage,  # noqa: ARG002

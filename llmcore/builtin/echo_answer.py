@@ -1,4 +1,4 @@
-"""Compute the answer of `echo`: text, a tool call or JSON, cut by `max_tokens` and `stop`, and its tokens."""
+"""Compute the answer of `echo` (text, a tool call or JSON, cut by `max_tokens` and `stop`) and its tokens."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def count(content: str | Sequence[Message] | ChatRequest) -> TokenCount:
 
 
 def count_body(body: Mapping[str, Any]) -> TokenCount:
-    """Count a recorded body: a chat like its request; any other body, which echo never receives, as JSON text."""
+    """Count a recorded body: a chat is counted like its request; any other body is counted as JSON text."""
     messages = body.get("messages")
     if isinstance(messages, list) and all(isinstance(each, Mapping) for each in messages):
         parameters = {name: value for name, value in body.items() if name not in {"model", "messages"}}

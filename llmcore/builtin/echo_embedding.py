@@ -17,12 +17,12 @@ __all__ = ["embed"]
 _DIMENSIONS: Final = 256
 _MAX_DIMENSIONS: Final = 8192
 _PLACES: Final = 3
-"""Numbers of the vector that a word changes, so that few words have the same vector."""
+"""How many numbers of the vector one word changes. With several numbers, few words have the same vector."""
 _WORD: Final = re.compile(r"\w+|[^\w\s]")
 
 
 def embed(request: EmbeddingRequest) -> Embeddings:
-    """Return a unit vector for each text. It depends on the text and the dimensions alone.
+    """Return a unit vector for each text. The vector depends only on the text and the dimensions.
 
     Raises:
         BadRequest: `dimensions` is not between 1 and 8,192.
@@ -48,6 +48,6 @@ def _make_vector(text: str, dimensions: int) -> list[float]:
         for number in struct.unpack(f"<{_PLACES}I", digest):
             vector[(number >> 1) % dimensions] += 1.0 if number & 1 else -1.0
     length = math.sqrt(math.fsum(value * value for value in vector))
-    if not length:  # words cancel each other out
+    if not length:  # the words cancel each other out
         vector[0] = length = 1.0
     return [value / length for value in vector]

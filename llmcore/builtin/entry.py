@@ -1,6 +1,6 @@
-"""The format of an entry of the cache `file`. An entry that is truncated, damaged or in the wrong slot is detected.
+"""The format of an entry of the cache `file`.
 
-::
+An entry that is truncated, damaged or in the wrong slot is detected. ::
 
     written             8 bytes, nanoseconds since 1970-01-01 UTC
     expires             8 bytes, the same; 0 for never
@@ -39,7 +39,7 @@ _NAME_AT: Final = _HEADER.size
 _TAIL: Final = 4
 _RESIDUE: Final = 0x2144DF1C
 _CLOCK_SLACK_NS: Final = 10**9
-"""An entry does not expire early if the clock is set back by less than this."""
+"""If the clock is set back by less than this, no entry is treated as expired."""
 
 
 def name_prefix(namespace: str) -> bytes:
@@ -67,18 +67,21 @@ def unpack(data: bytes, name: bytes, now: int) -> bytes | None:
 
 
 def read_write_time(data: bytes) -> int:
-    """Return when an entry that `unpack` accepted was written."""
+    """Return the time at which the entry was written. `unpack` must have accepted the entry."""
     written: int = _head(data)[0]
     return written
 
 
 def is_expired(written: int, expires: int, now: int) -> bool:
-    """Return whether an entry has expired. If it was written after *now*, the clock was set back, and it has expired too."""
+    """Return whether an entry has expired.
+
+    An entry that was written after *now* has expired too, because the clock was set back.
+    """
     return bool(expires) and not (written - _CLOCK_SLACK_NS <= now < expires)
 
 
 def is_garbage(data: bytes | memoryview, now: int) -> bool:
-    """Return whether *data* can be deleted: it has expired or is not an entry."""
+    """Return whether *data* can be deleted: the entry has expired, or the data is not an entry."""
     if len(data) < _NAME_AT + _TAIL or data[_NAME_AT : _NAME_AT + len(_MAGIC)] != _MAGIC:
         return True
     written, expires, _ = _head(data)
@@ -86,7 +89,7 @@ def is_garbage(data: bytes | memoryview, now: int) -> bool:
 
 
 def read_head(data: bytes | memoryview) -> tuple[int, int, bytes] | None:
-    """Return when the entry was written, when it expires, and its name; None if *data* is not an entry.
+    """Return the time of writing, the expiry time and the name; None if *data* is not an entry.
 
     The checksum is not verified; `unpack` does that.
     """

@@ -1,12 +1,13 @@
-"""Eviction of a file cache: expired entries first, then those that were used least, by recency and frequency.
+"""Eviction of a file cache: first expired entries, then the least used entries, by recency or frequency.
 
-A clock hand moves through the entries in the order of their slots, one window at a time. It deletes the entries of the
-window with the lowest rank. It rewrites the small ones that remain, so that they share pages, since LMDB merges pages only
-when they are nearly empty. The ages of neighbouring slots are random (see `file_cache`), so the lowest ranks of a window
-are among the lowest of all, and no index is needed. An index would make a write a third slower, or add a lookup to every read.
+A clock hand moves through the entries in the order of their slots, one window at a time. In each window, the
+entries with the lowest rank are deleted. The small entries that remain are rewritten, so that they share
+pages: LMDB merges pages only when they are nearly empty. The ages of neighbouring slots are random (see
+`file_cache`), so the lowest ranks of a window are among the lowest of all, and no index is needed. An index
+would make a write a third slower, or add a lookup to every read.
 
-`lru` ranks by the last use: the time of writing, or the one that `uses` recorded. `lfu` ranks by the count in `uses`, which
-decays with time, and then by the last use.
+`lru` ranks by the last use: the time of writing, or the time that `uses` recorded. `lfu` ranks by the count
+in `uses`, which decays with time, and then by the last use.
 """
 
 from __future__ import annotations
@@ -29,10 +30,13 @@ _WINDOW: Final = 256
 _WINDOWS_A_SET: Final = 4
 _LEAST_BYTES: Final = 64 * 1024
 _INLINE: Final = 2000
-"""Larger entries have separate pages, which are free as soon as the entry is deleted."""
+"""Maximum size of an entry that shares a page.
+
+Larger entries have separate pages, which are free as soon as the entry is deleted.
+"""
 _SMALL_RESERVE: Final = 4 * 10**6
 _TICK: Final = b"\0tick"
-"""A slot outside of all namespaces. The hand removes it like a damaged entry."""
+"""A slot outside of all namespaces. The clock hand removes this slot like a damaged entry."""
 
 
 class _Candidate(NamedTuple):
@@ -41,14 +45,15 @@ class _Candidate(NamedTuple):
     slot: bytes
     size: int
     data: bytes | None
-    """The entry to rewrite; None if it need not be rewritten."""
+    """The bytes of the entry to rewrite; None if the entry need not be rewritten."""
 
 
 class Evictor:
     """Keep one store below *max_size* bytes.
 
-    Several processes may do so at the same time. Each checks the size only now and then. It leaves an eighth of the space,
-    or a third in a small file, to the others and to LMDB, which must write new pages in order to free old ones.
+    Several processes may evict at the same time. Each process checks the size only now and then. It leaves an
+    eighth of the space free (a third in a small file) for the other processes and for LMDB, which must write
+    new pages in order to free old pages.
     """
 
     def __init__(
@@ -60,7 +65,7 @@ class Evictor:
         self._step = max_size // 256
         self._clock = clock
         self._credit = 0
-        # A random start: processes that evict little must not all begin at the same slot.
+        # Begin at a random slot: processes that evict little must not all begin at the same slot.
         self._hand = start + os.urandom(2).hex().encode()
 
     def make_room(self, size: int) -> None:
@@ -75,7 +80,7 @@ class Evictor:
         self._credit = max(0, min(self._step, spare // 4))
 
     def make_more_room(self, size: int, attempt: int) -> None:
-        """Free more space after LMDB found none for *size* bytes: with each *attempt*, twice as much."""
+        """Free more space after LMDB found none for *size* bytes: twice as much with each *attempt*."""
         self._credit = 0
         self._store.clear_dead_readers()
         evicted = sum(self._evict(size) for _ in range(min(2**attempt, 64)))
@@ -92,7 +97,10 @@ class Evictor:
         return True
 
     def _evict(self, size: int) -> int:
-        """Delete entries of one window until about twice *size* bytes are free; return the bytes that were freed."""
+        """Delete entries of one window until about twice *size* bytes are free.
+
+        Return the bytes that were freed.
+        """
         wanted = max(2 * size, _LEAST_BYTES)
         for most in (_WINDOW, _WINDOW // 8, 1):
             try:
@@ -137,7 +145,7 @@ class Evictor:
                     if is_lease_expired(data, now):
                         expired.append(_Candidate((0, 0), slot, len(data), None))
                     continue
-                written, expires, _ = read_head(data) or (0, 1, b"")  # damaged: counts as expired
+                written, expires, _ = read_head(data) or (0, 1, b"")  # a damaged entry counts as expired
                 if is_expired(written, expires, now):
                     expired.append(_Candidate((0, 0), slot, len(data), None))
                     continue

@@ -40,13 +40,14 @@ class FileCache:
     """Implement `llmcore.contracts.CacheProvider`, sync and async; the async methods need no thread.
 
     The slot of an entry, its key in LMDB, is the namespace and the reversed bytes of the key. Keys often have a common
-    prefix and end with a number. Reversed, neighbours in the file have different ages, which the eviction relies on.
+    prefix and end with a number. With reversed keys, neighbours in the file have different ages; the eviction
+    relies on this.
 
     Args:
         options: Folder, limits and namespace.
         clock: Returns nanoseconds since 1970-01-01 UTC, the same for all processes. Entries expire by it.
-        chance: Returns numbers from 0 to 1, which select the hits that are recorded for `lfu`. None for a
-            random generator.
+        chance: Returns numbers from 0 to 1, which select the hits that are recorded for `lfu`. None uses
+            a random generator.
 
     Raises:
         CacheError: The folder cannot be used.
@@ -154,7 +155,7 @@ class FileCache:
         raws = {key: key.encode("utf-8", "surrogatepass") for key in keys}
         slots = [self._slot(raw) for raw in raws.values()]
         found: list[bytes | None] = []
-        for at in range(0, len(slots), _MANY):  # in batches: a fork waits for the lock
+        for at in range(0, len(slots), _MANY):  # delete in batches, because a fork waits for the lock
             found += self._store.read(_make_gets(slots[at : at + _MANY]))
         return {
             key: value
@@ -233,7 +234,7 @@ class FileCache:
         self.release(key, holder)
 
     def close(self) -> None:
-        """Release the file. The last cache of the process that uses it closes it."""
+        """Release the file. When the last cache in the process releases the file, it is closed."""
         if not self._closed:
             self._closed = True
             self._uses.close()
@@ -355,7 +356,7 @@ def find_cache_folder(options: FileOptions) -> Path:
         CacheError: The options name no folder, and the user has no home directory.
     """
     if options.cache_dir is not None:
-        with suppress(RuntimeError):  # there is no such user
+        with suppress(RuntimeError):  # the user in the path does not exist
             return expand_home(options.cache_dir)
         return Path(options.cache_dir)
     folder = user_folder("cache", os.environ)

@@ -1,4 +1,4 @@
-"""Leases in the file of a cache: which process may compute an entry, and until when."""
+"""Leases in the file of a cache: a lease says which process may compute an entry, and until when."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _PREFIX: Final = b"\0lease\0"
 
 
 def lease_slot(namespace: str, key: str) -> bytes:
-    """Return the slot of the lease on *key*. It is outside of the slots of all entries."""
+    """Return the slot of the lease on *key*. The slot is outside of the slots of all entries."""
     return _PREFIX + start_sha256(f"{namespace}\0{key}".encode("utf-8", "surrogatepass")).digest()
 
 
@@ -29,8 +29,8 @@ def is_lease(slot: bytes | memoryview) -> bool:
 def is_lease_expired(data: bytes | memoryview, now: int) -> bool:
     """Return whether the lease has expired or is damaged.
 
-    A lease from the future has expired too: the clock was set back, and the lease would last too long. Its holder renews it
-    with the new time if it is alive.
+    A lease from the future has expired too: the clock was set back, so the lease would last too long. If its
+    holder is alive, the holder renews the lease with the new time.
     """
     if len(data) < _HEAD.size:
         return True
@@ -39,7 +39,7 @@ def is_lease_expired(data: bytes | memoryview, now: int) -> bool:
 
 
 def make_acquire(slot: bytes, holder: str, now: int, ttl: float) -> Callable[[Any], bool]:
-    """Return the work that acquires or renews a lease and returns whether *holder* has it now."""
+    """Return the work that acquires or renews a lease. The work returns whether *holder* has the lease."""
 
     def work(txn: Any) -> bool:
         there = txn.get(slot)

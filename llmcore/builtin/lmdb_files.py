@@ -47,7 +47,7 @@ class OpenFile:
             self._is_marked = True
 
     def close(self) -> None:
-        """Close the file. Sync it first if it was written and no other process has it open."""
+        """Close the file. Sync the file first if it was written and no other process has it open."""
         with contextlib.suppress(OSError, lmdb.Error), lock_folder(self._folder):
             if self._mark.is_last() and self._mark.needs_sync():
                 self.env.sync(True)  # noqa: FBT003 - LMDB's own positional argument
@@ -66,7 +66,7 @@ class OpenFile:
 
 
 def open_folder(folder: Path, map_limit: int) -> OpenFile:
-    """Open the data in *folder*. Create a missing folder with mode 0700. Set a damaged file aside.
+    """Open the data in *folder*. Create a missing folder with mode 0700. Rename a damaged file.
 
     Raises:
         CacheError: The folder cannot be used.
@@ -96,7 +96,7 @@ def set_aside_and_log(folder: Path, fault: str) -> None:
     try:
         aside = set_aside(folder)
     except FileNotFoundError:
-        return  # another process has set it aside
+        return  # another process has already renamed it
     logger(__name__).warning(
         "the cache file in %s was set aside as %s (%s); a new, empty file is used",
         folder,
@@ -127,11 +127,12 @@ def _open_lmdb(folder: Path, map_limit: int) -> Any:
     size = 0
     with contextlib.suppress(FileNotFoundError):
         size = (folder / DATA).stat().st_size
-    # Without sync, the file is still intact after a process was killed: a page is written before the page that refers to it,
-    # and the kernel has both. Only a power cut may damage the file, and the crash mark detects that.
+    # Even without sync, the file stays intact when a process is killed: each page is written before the page
+    # that refers to it, and the kernel keeps both. Only a power cut may damage the file, and the crash mark
+    # detects that.
     return lmdb.open(
         os.fspath(folder),
-        # Twice the size, so that remapping is rare. LMDB uses a larger map if the data need it.
+        # Map twice the size, so that remapping is rare. LMDB uses a larger map if the data needs one.
         map_size=min(max(_FIRST_MAP, 2 * size), map_limit),
         sync=False,
         mode=0o600,

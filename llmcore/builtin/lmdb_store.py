@@ -1,4 +1,6 @@
-"""The LMDB environment of one folder: opened when first used, grown when full, repaired, reopened after a fork."""
+"""The LMDB environment of one folder: opened at the first use, grown when full, repaired, reopened
+after a fork.
+"""
 
 from __future__ import annotations
 
@@ -18,10 +20,10 @@ __all__ = ["MAX_SLOT_BYTES", "FullError", "Store"]
 MAX_SLOT_BYTES: Final = 511
 """LMDB's limit on the length of a key."""
 _TRIES: Final = 64
-"""More than the number of times that a file can double its size."""
+"""The maximum number of attempts. It is larger than the number of times that a file can double its size."""
 
 _GENERATION_AT: Final = 48
-"""The bits of a version from this one on count how often the file was opened."""
+"""The lowest of the bits of a version that count how often the file was opened."""
 _TRANSACTION: Final = (1 << _GENERATION_AT) - 1
 
 T = TypeVar("T")
@@ -51,8 +53,12 @@ class Store:
         self._env: Any = None
         self._closed = False
         self._generation = 0
-        """How often the file was opened. The transaction numbers of a new file begin again at 0."""
-        # Acquired in this order. LMDB must not be remapped or closed during a transaction of this process.
+        """How often the file was opened.
+
+        It is part of the version, because the transaction numbers of a new file begin again at 0.
+        """
+        # Acquire these locks in this order. LMDB must not be remapped or closed during a transaction of this
+        # process.
         self._writing = forks.lock()
         self._reading = forks.lock()
         self._opening = forks.lock()
@@ -68,7 +74,7 @@ class Store:
             self._get_env()
 
     def get(self, slot: bytes) -> bytes | None:
-        """Return the value of *slot*; None if there is none."""
+        """Return the value of *slot*; None if *slot* is empty."""
         try:
             with self._reading:
                 txn = (self._env or self._open_env()).begin()
@@ -79,12 +85,14 @@ class Store:
         return data
 
     def read(self, work: Callable[[Any], T], *, buffers: bool = False) -> T:
-        """Call *work* with a read transaction and return its result. It must be fast.
+        """Call *work* with a read transaction and return its result.
 
-        Keys and values are bytes; with *buffers* they are memoryviews, which are valid only during the transaction.
+        *work* must be fast. Keys and values are bytes; with *buffers* they are memoryviews, which are valid
+        only during the transaction.
 
         Raises:
-            CacheError: The file cannot be read. A damaged file is set aside instead, and *work* reads a new, empty one.
+            CacheError: The file cannot be read. A damaged file does not raise an error: it is renamed, and
+                *work* reads a new, empty file.
         """
         for _ in range(_TRIES):
             try:
@@ -97,9 +105,10 @@ class Store:
         raise self._failure(problem)
 
     def write(self, work: Callable[[Any], T]) -> T:
-        """Call *work* with a write transaction and return its result. The transaction is rolled back if *work* raises.
+        """Call *work* with a write transaction and return its result.
 
-        Values are memoryviews, which are valid until the first change in the transaction.
+        The transaction is rolled back if *work* raises. Values are memoryviews, which are valid until the
+        first change in the transaction.
 
         Raises:
             FullError: There is no space.
@@ -141,7 +150,10 @@ class Store:
         return self._generation << _GENERATION_AT | written
 
     def changes_since(self, version: int, namespace: bytes) -> tuple[int, list[str] | None]:
-        """Return the current version, and the keys of *namespace* that changed after *version*; None if any may have."""
+        """Return the current version, and the keys of *namespace* that changed after *version*.
+
+        The result is None if any may have.
+        """
         now, keys = self.read(lambda txn: (txn.id(), read_changes(txn, namespace, version & _TRANSACTION)))
         is_same_file = version >> _GENERATION_AT == self._generation
         return self._generation << _GENERATION_AT | now, keys if is_same_file else None
@@ -171,7 +183,8 @@ class Store:
             with env.begin(write=write, buffers=buffers) as txn:
                 return work(txn)
         except lmdb.Error as error:
-            # Drop its frames, which refer to the transaction: LMDB must not be remapped during it.
+            # Drop the frames of the traceback. They refer to the transaction, and LMDB must not be remapped
+            # during a transaction.
             problem = error.with_traceback(None)
         except OSError as error:
             problem = lmdb.Error(f"the crash mark: {error.strerror}")
@@ -181,7 +194,7 @@ class Store:
         """Try to remove the cause of *problem*; return whether to try again."""
         with self._writing, self._reading:
             if self._env is not env:
-                return True  # another thread has repaired it
+                return True  # another thread has repaired the file
             if isinstance(problem, lmdb.MapFullError):
                 return self._grow()
             if isinstance(problem, lmdb.MapResizedError):

@@ -17,7 +17,7 @@ class MemoryCache(BoundedEntries):
 
     Args:
         options: Size and eviction.
-        clock: A monotonic clock in seconds. Entries expire by it.
+        clock: A monotonic clock in seconds. Entries expire by this clock.
     """
 
     def __init__(

@@ -10,7 +10,7 @@ __all__ = ["compile_pattern"]
 
 
 def compile_pattern(pattern: str) -> Callable[[str], Any]:
-    """Return a function whose result is true if a key matches: `*` matches any text, `?` one character."""
+    """Return a predicate that is true for keys that match: `*` matches any text, `?` one character."""
     wildcards = {"*": ".*", "?": "."}
     parts = (wildcards.get(char) or re.escape(char) for char in re.sub(r"\*+", "*", pattern))
     return re.compile("".join(parts), re.DOTALL).fullmatch

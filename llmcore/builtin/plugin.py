@@ -25,20 +25,26 @@ class MemoryOptions(Options):
     max_size: Size = Size(64 * 10**6)
     """Maximum bytes of keys, values and overhead. Beyond it, entries are evicted."""
     eviction: Literal["lru", "lfu"] = "lru"
-    """Evict the least recently used entries, or the least frequently used."""
+    """"lru" evicts the least recently used entries, "lfu" the least frequently used."""
 
 
 class FileOptions(Options):
     """`[cache.file]`."""
 
     cache_dir: Path | None = None
-    """Folder of the cache, relative to the configuration file. None means llmcore's folder in the user's cache folder."""
+    """Folder of the cache, relative to the configuration file.
+
+    None means llmcore's folder in the user's cache folder.
+    """
     max_size: Size = Size(10**9)
     """Maximum bytes of the file on disk. Before it is full, entries are evicted, expired ones first."""
     eviction: Literal["lru", "lfu"] = "lru"
-    """Evict the least recently used entries, or approximately the least frequently used."""
+    """"lru" evicts the least recently used entries, "lfu" approximately the least frequently used."""
     namespace: str = "default"
-    """Namespaces share the file, but not their entries; `clear` empties one namespace."""
+    """The namespace of the entries.
+
+    Namespaces share the file, but not their entries; `clear` empties one namespace.
+    """
 
 
 class ChatOptions(Options):
@@ -59,7 +65,7 @@ class Pattern(str):
         """Read *value*.
 
         Raises:
-            ValueError: It is not a regular expression.
+            ValueError: *value* is not a regular expression.
         """
         import re
 
@@ -76,11 +82,11 @@ class LogOptions(Options):
     """`[log]`: the log of prompts and answers."""
 
     content: bool = False
-    """Whether prompts and answers are written to the log. Off, nothing of them is."""
+    """Whether prompts and answers are written to the log. If False, no part of them is written."""
     keep: Duration | None = None
     """Time after which an entry is deleted. None keeps all entries."""
     redact: tuple[Pattern, ...] = ()
-    """Patterns of what is replaced by [redacted]. Keys are always replaced."""
+    """Patterns of texts to replace by [redacted]. API keys are always replaced."""
     path: Path | None = None
     """The file, relative to the configuration file. None means `log.sqlite3` in the user's state folder."""
 
@@ -104,7 +110,7 @@ def _create_file(options: FileOptions) -> object:
     try:
         return FileCache(options)
     except CacheFolderError as error:
-        if options.cache_dir is not None:  # no other place for a folder that the user chose
+        if options.cache_dir is not None:  # if the user chose a folder, do not use another place
             raise
         problem = error.message
     logger(__name__).warning("%s; entries are kept in the memory of this process", problem)

@@ -1,4 +1,4 @@
-"""Generate a small JSON value that fits a JSON schema, always the same one."""
+"""Generate a small JSON value that fits a JSON schema. Equal schemas have equal values."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ from typing import Any, Final
 __all__ = ["sample"]
 
 _DEEPEST: Final = 12
-"""Beyond this depth only required properties are generated, so that recursive schemas end."""
+"""Maximum depth of optional properties.
+
+At a greater depth only required properties are generated, so that recursive schemas end.
+"""
 _BY_FORMAT: Final = {
     "date": "2026-01-01",
     "date-time": "2026-01-01T00:00:00Z",
@@ -45,7 +48,7 @@ class _Sampler:
         for choice in ("anyOf", "oneOf"):
             if schema.get(choice):
                 branches = schema[choice]
-                # The last branch, which is usually null, ends a recursive schema.
+                # Use the last branch: it is usually null and ends a recursive schema.
                 return self.sample(branches[-1 if depth > _DEEPEST else 0], depth + 1)
         return self._sample_type(_get_type(schema, deep=depth > _DEEPEST), schema, depth)
 

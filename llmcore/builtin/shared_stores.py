@@ -15,7 +15,7 @@ __all__ = ["borrow_store", "return_store"]
 
 
 class _StorePool:
-    """The open stores, by real path of their folder, with the number of their users."""
+    """The open stores: real path of the folder -> store and number of users."""
 
     def __init__(self) -> None:
         self._lock = forks.lock()
@@ -47,7 +47,8 @@ class _StorePool:
 
 
 _pool = _StorePool()
-# Otherwise the file of a program that does not close it would be considered torn after a reboot.
+# Close the stores at exit: otherwise, after a reboot, the file of a program that does not close it would
+# count as damaged.
 atexit.register(_pool.close_all)
 
 
@@ -58,7 +59,8 @@ def borrow_store(folder: Path, map_limit: int) -> Store:
         CacheError: The folder cannot be used.
     """
     try:
-        # Path.resolve raises RuntimeError for a circular link; with realpath, opening the store reports it as OSError.
+        # Path.resolve raises RuntimeError for a circular link; with realpath, opening the store raises
+        # OSError.
         real = Path(os.path.realpath(folder))
     except OSError as error:  # the folder is relative, and the working directory does not exist
         raise_unchained(

@@ -1,8 +1,8 @@
-"""Remove expired entries from a file cache, a few at a time with the writes, before the space is needed.
+"""Remove expired entries from a file cache, a few with each write, before the space is needed.
 
 The sweeper moves through the slots and checks one window at a time. The interval between two windows, in writes, becomes
-shorter if many entries have expired, and longer if none have. The next write deletes the expired entries in its own
-transaction, so that the sweeper needs none.
+shorter if many entries have expired, and longer if no entry has. The next write deletes the expired entries
+in its own transaction, so the sweeper needs no transaction of its own.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from llmcore.builtin.lmdb_store import MAX_SLOT_BYTES, Store
 __all__ = ["Sweeper", "remove_expired"]
 
 _WINDOW: Final = 64
-"""Small, since on a cold disk each entry may need a read."""
+"""The number of entries in a window. It is small, because on a cold disk each entry may need a read."""
 _LONGEST: Final = 8 * _WINDOW
 
 
@@ -55,7 +55,7 @@ class Sweeper:
                 for slot, data in islice(cursor.iternext(), _WINDOW):
                     if _is_expired(slot, data, now):
                         expired.append(bytes(slot))
-                at = bytes(cursor.key())  # empty at the end: continue at the beginning
+                at = bytes(cursor.key())  # the slot is empty at the end: continue at the beginning
             self._at = (at + b"\0")[:MAX_SLOT_BYTES]
         return expired
 

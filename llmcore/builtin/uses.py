@@ -1,15 +1,16 @@
-"""Record approximately when and how often the entries of a file cache were used. Only the eviction uses it.
+"""Record approximately when and how often the entries of a file cache were used.
 
-The records are in a separate file, `use.map`, next to the data. Inside of LMDB, a record would wait for a writer, rewrite
-a value, and make the data look changed. The file is a table of 8-byte cells in native byte order, from the lowest bit on::
+Only the eviction reads these records. The records are in a separate file, `use.map`, next to the data. In the
+LMDB file, writing a record would wait for other writers, rewrite a value, and make the data look changed. The
+file is a table of 8-byte cells in native byte order, from the lowest bit on::
 
     tag      16 bits of the entry's CRC; the lowest bits of the CRC select the cell
     count     8 bits, logarithmic as in Redis: the larger it is, the less likely a use increases it
     time     40 bits, units of 2**24 ns since 1970-01-01 UTC
 
-Nothing here is checked or locked. If a record is lost, damaged or overwritten by that of another entry, the entry loses its
-rank in the eviction, but never its value. While the cache is less than half full, no entry will be evicted soon, and the
-last use is not recorded.
+The records are neither checked nor locked. If a record is lost, damaged or overwritten by the record of
+another entry, the entry loses its rank in the eviction, but never its value. While the cache is less than
+half full, no entry will be evicted soon, and the last use is not recorded.
 """
 
 from __future__ import annotations
@@ -30,29 +31,33 @@ NEW: Final = 5
 
 _CELL: Final = 8
 _AGE_CELL: Final = 0
-"""This cell contains no record, but the idle time in nanoseconds of the entry that was evicted last."""
+"""The index of a cell that contains, instead of a record, the idle time in nanoseconds of the entry that was
+evicted last.
+"""
 _BYTES_A_CELL: Final = 1024
 _FEWEST, _MOST = 2**12, 2**22
 _TIME: Final = ~0xFFFFFF
 _SLACK_NS: Final = 10**9
-"""A record that is later than now by more than this comes from a clock that was wrong."""
+"""If a record is later than now by more than this, the clock was wrong when the record was written."""
 _SHORTEST_NS, _LONGEST_NS = 2**25, 3650 * 86400 * 10**9
 _AGE_NS: Final = 3600 * 10**9
 """The assumed idle time of evicted entries before the first eviction."""
 _FRESH: Final = 16
-"""A record is renewed after this fraction of that idle time, so that entries in use never look unused."""
+"""A record is renewed after this fraction of the idle time of evicted entries, so that entries in use never
+look unused.
+"""
 _DECAY: Final = 16
-"""A count decreases by one in this many such idle times without a record."""
+"""A count decreases by one after this many idle times of evicted entries without a new record."""
 _ROOMY_NS: Final = 5 * 10**9
 """The time for which a file is assumed to stay less than half full."""
 _SLOWNESS: Final = 10
 _MOST_RECENT: Final = 2**14
 SAMPLE: Final = 8
-"""If uses are counted, one of this many is recorded, and counts for all of them."""
+"""If uses are counted, one hit out of this many is recorded and counts for all of them."""
 
 
 class Uses:
-    """The records of one folder. Without effect if the file cannot be opened."""
+    """The records of one folder. If the file cannot be opened, nothing is recorded."""
 
     def __init__(
         self,
@@ -76,7 +81,7 @@ class Uses:
         self.roomy = False
         """Whether the last use need not be recorded, because the cache is less than half full."""
         self.recent: set[str] = set()
-        """Keys whose use was recorded recently, or need not be recorded."""
+        """The keys whose last use was recorded recently or need not be recorded."""
         self.until = 0
         """The time until which `roomy` and `recent` are valid."""
         self._chance = chance
@@ -86,7 +91,7 @@ class Uses:
         self._cells = memoryview(bytes(_CELL)).cast("Q")
         self._mask = 0
         wanted = min(max(_FEWEST, 2 ** (max_size // _BYTES_A_CELL).bit_length()), _MOST)
-        if sys.platform != "win32":  # Windows has no `pwrite`: entries are ranked by the time of writing
+        if sys.platform != "win32":  # Windows has no `pwrite`, so entries are ranked by the time of writing
             with contextlib.suppress(OSError, ValueError):
                 self._open(folder / NAME, wanted)
         self._age = _AGE_NS
@@ -95,8 +100,8 @@ class Uses:
     def record_hit(self, key: str, data: bytes, written: int, now: int) -> None:
         """Record that the entry *data* of *key* was used.
 
-        It need not be called for each hit. If uses are counted, call it for one in `SAMPLE` hits. Otherwise call it if the
-        time `until` has passed, or if *key* is not in `recent` and the cache is not `roomy`.
+        Not every hit needs a call. If uses are counted, call this for one in `SAMPLE` hits. Otherwise call
+        this if the time `until` has passed, or if *key* is not in `recent` and the cache is not `roomy`.
         """
         if self._file is None:
             return
@@ -123,7 +128,10 @@ class Uses:
             self._write(mark & self._mask, now & _TIME | count << 16 | mark >> 16)
 
     def rank(self, data: bytes | memoryview, written: int, now: int) -> tuple[int, int]:
-        """Return the rank of an entry in the eviction: its count (0 if uses are not counted), then its last use."""
+        """Return the rank of an entry in the eviction.
+
+        The count (0 if uses are not counted), followed by the last use.
+        """
         mark = int.from_bytes(data[-4:], "little")
         count, used = self._read_record(mark, now)
         used = max(used, written)
@@ -153,7 +161,7 @@ class Uses:
         self._file = file
 
     def _read_record(self, mark: int, now: int) -> tuple[int, int]:
-        """Return the recorded count and last use; those of a new entry if there is no record."""
+        """Return the recorded count and last use; without a record, the values of a new entry."""
         at = mark & self._mask
         cell = self._cells[at]
         if at == _AGE_CELL or cell & 0xFFFF != mark >> 16 or cell > now + _SLACK_NS:
@@ -175,7 +183,7 @@ class Uses:
 
 
 class _File:
-    """Close the descriptor with the last reference, so that it is never closed while a thread writes."""
+    """A file descriptor that is closed with the last reference, and therefore never while a thread writes."""
 
     def __init__(self, fd: int) -> None:
         self.fd = fd

@@ -84,9 +84,9 @@ def give_stdout() -> Iterator[None]:
 
 
 def flush_streams() -> None:
-    """Flush all streams and close the answer's stream; for the end of a process.
+    """Flush all streams and close the answer's stream; call it at the end of the process.
 
-    At exit, Python would change the exit code to 120 for a full stream, and warn about an open one.
+    Otherwise Python would change the exit code to 120 if a stream is full, and warn if a stream is open.
     """
     global _answer
     answer, _answer = _answer, None
@@ -103,7 +103,7 @@ def flush_streams() -> None:
 
 
 def prepare_encoding() -> None:
-    """Replace characters that a stream cannot encode, and count those of the answer."""
+    """Replace characters that a stream cannot encode, and count the replaced characters of the answer."""
     _replace_closed()
     codecs.register_error(_REPLACE, _replace)
     for stream, errors in ((get_stdout(), _REPLACE), (sys.stderr, "backslashreplace")):
@@ -184,7 +184,7 @@ def _open_like_stdout(
 def _replace_closed() -> bool:
     """Open the null device in place of closed standard streams; return whether descriptor 1 is stdout.
 
-    Another file may have taken a free descriptor in the meantime; it is not replaced.
+    If another file has taken a free descriptor in the meantime, this file is not replaced.
     """
     is_ours = True
     for number, name in enumerate(("stdin", "stdout", "stderr")):

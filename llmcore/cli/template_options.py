@@ -15,7 +15,7 @@ from llmcore.cli.show import note
 __all__ = ["apply", "save"]
 
 _NOT_STORED = ("attach", "again", "json", "no_cache", "refresh", "stream", "template", "timeout", "var")
-"""Options that a template does not have, by their names in the namespace."""
+"""The options that a template does not store, by their names in the namespace."""
 
 
 def save(args: argparse.Namespace) -> int:
@@ -47,14 +47,16 @@ def save(args: argparse.Namespace) -> int:
 
 
 def apply(args: argparse.Namespace) -> tuple[str, dict[str, Any]]:
-    """Return the prompt and the arguments of `chat` for the template of `-t`; options of the command line win.
+    """Return the prompt and the arguments of `chat` for the template of `-t`.
+
+    Options of the command line take precedence.
 
     Raises:
-        UsageError: There is no such template, or a variable has no value.
+        UsageError: The template does not exist, or a variable has no value.
     """
     stored = load_template(args.template, fix="-t {}")
     if args.system is not None:
-        stored.system = None  # its variables need no values
+        stored.system = None  # the variables of the template need no values
     template = fill_template(stored, args.template, args)
     args.schema = args.schema or template.schema
     own = {**template.parameters, "model": template.model, "system": template.system}
@@ -63,7 +65,10 @@ def apply(args: argparse.Namespace) -> tuple[str, dict[str, Any]]:
 
 
 def _get_schema(given: str | None) -> str | None:
-    """Return the schema as it is stored: a file by its content, which may change or move later."""
+    """Return the schema in the form to store: of a file, the content.
+
+    This is because the file may change or move later.
+    """
     if given is None:
         return None
     from llmcore.cli.schema_file import read_schema

@@ -28,7 +28,7 @@ _GROUPS: Final = {
     "errors": "failed requests by error",
 }
 _OVERLAPPING: Final = ("tag", "tags")
-"""Groups without a total: a call may be in several of them and would count twice."""
+"""The groupings without a total row: a call may be in several groups and would count twice."""
 _HEADERS: Final = (
     "",
     "requests",

@@ -93,7 +93,10 @@ def _profiles(args: argparse.Namespace) -> Iterable[str]:
 
 
 def _keys(args: argparse.Namespace) -> Iterable[str]:
-    """Return the first keys of a local storage; none of a remote one, which would take too long."""
+    """Return the first keys of a local storage.
+
+    The result is an empty list for a remote storage, because listing it would take too long.
+    """
     from itertools import islice
 
     from llmcore.core import load
@@ -132,7 +135,7 @@ WHAT: Final[Mapping[str, Callable[[argparse.Namespace], Iterable[str]]]] = {
 
 
 def find_values(what: str, args: argparse.Namespace) -> list[str]:
-    """Return the sorted values; none if the configuration cannot be read."""
+    """Return the sorted values; an empty list if the configuration cannot be read."""
     try:
         return sorted(WHAT[what](args))
     except Exception:  # noqa: BLE001 - an error message would appear in the command line

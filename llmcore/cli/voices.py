@@ -89,7 +89,7 @@ def run(args: argparse.Namespace) -> int:
 def _search(
     client: VoiceClient, query: str | None, limit: int, filters: dict[str, object]
 ) -> tuple[list[VoiceInfo], bool]:
-    """Return at most *limit* voices, page by page, and whether there are more."""
+    """Return at most *limit* voices, page by page, and whether more voices exist."""
     voices: list[VoiceInfo] = []
     after: str | None = None
     while True:

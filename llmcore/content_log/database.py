@@ -1,4 +1,4 @@
-"""The file of the log: SQLite with a full-text index, readable by this user alone."""
+"""The file of the log: SQLite with a full-text index, readable only by this user."""
 
 from __future__ import annotations
 
@@ -20,7 +20,10 @@ COLUMNS: Final = (
     "input_tokens", "output_tokens", "cost", "latency_s", "request_id", "system", "prompt", "answer", "messages",
     "tool_calls",
 )  # fmt: skip
-"""The columns of an entry. `prompt` is the last message of the user; `messages` is JSON and has all of them."""
+"""The columns of an entry.
+
+`prompt` is the last message of the user; `messages` contains all messages as JSON.
+"""
 
 _SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS entries (
@@ -40,14 +43,20 @@ CREATE TRIGGER IF NOT EXISTS removed AFTER DELETE ON entries BEGIN
     INSERT INTO search (search, rowid, prompt, answer) VALUES ('delete', old.id, old.prompt, old.answer);
 END;
 """
-"""The index of all sequences of three characters, so that a search finds parts of words in every language."""
+"""The full-text index.
+
+It contains all sequences of three characters, so that a search finds parts of words in every language.
+"""
 _SHORTEST: Final = 3
-"""Characters of the shortest word that the index finds; shorter words are compared with each entry."""
+"""The minimum length of a word that the index can find. Shorter words are compared with each entry."""
 _BUSY_MS: Final = 5000
 
 
 class LogFile:
-    """One log. Threads and processes may share it; every method raises `apsw.Error` or `OSError` if the file fails."""
+    """One log.
+
+    Threads and processes may share it; every method raises `apsw.Error` or `OSError` if the file fails.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -83,7 +92,7 @@ class LogFile:
         """Return the newest *limit* entries that contain all of *words*, newest first. Case is ignored.
 
         Args:
-            words: Parts of words; each occurs in the prompt or in the answer.
+            words: Parts of words. Each must occur in the prompt or the answer.
             model: The model, or `provider:model`.
             limit: The largest number of entries; None for all.
         """
@@ -110,7 +119,7 @@ class LogFile:
         return [dict(zip(COLUMNS, row, strict=True)) for row in rows]
 
     def get(self, number: int) -> dict[str, Any] | None:
-        """Return the entry with the id *number*; None if there is none."""
+        """Return the entry with the id *number*; None if it does not exist."""
         with self._lock:
             text = f"SELECT {', '.join(COLUMNS)} FROM entries WHERE id = ?"  # noqa: S608 - names of columns
             row = self._connect().execute(text, (number,)).fetchone()
@@ -163,7 +172,7 @@ class LogFile:
         connection.execute("BEGIN IMMEDIATE")
         try:
             connection.execute(_SCHEMA)
-            with contextlib.suppress(apsw.SQLError):  # an SQLite without FTS5: every entry is compared
+            with contextlib.suppress(apsw.SQLError):  # this SQLite has no FTS5, so every entry is compared
                 connection.execute(_INDEX)
         finally:
             connection.execute("COMMIT")
@@ -174,6 +183,6 @@ class LogFile:
 
 
 def has_word(*texts: Any) -> bool:
-    """Return whether the last of *texts* occurs in one of the others. Case is ignored."""
+    """Return whether the last of *texts* occurs in any of the other texts. Case is ignored."""
     word = str(texts[-1]).casefold()
     return any(word in str(text).casefold() for text in texts[:-1])

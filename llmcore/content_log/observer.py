@@ -1,4 +1,4 @@
-"""Write every chat to the log: its prompt, its answer, and what it cost."""
+"""Write every chat to the log: the prompt, the answer and the cost."""
 
 from __future__ import annotations
 
@@ -25,7 +25,10 @@ _PRUNE_EVERY_S: Final = 3600.0
 
 
 def find_log_path(path: Path | None, env: Mapping[str, str]) -> Path | None:
-    """Return the file of the log: *path*, else one in the user's state folder; None if the user has no home directory."""
+    """Return the file of the log: *path*, or a file in the user's state folder.
+
+    The result is None without a home directory.
+    """
     if path is not None:
         return path
     folder = user_folder("state", env)
@@ -45,7 +48,7 @@ class ContentLog(Observer):
     """The observer. A log that cannot be written is reported once, and never fails a call.
 
     Args:
-        path: The file; None if there is no folder for one.
+        path: The path of the file; None if no folder can contain it.
         redaction: Removes secrets from every text.
         keep_s: Seconds after which an entry is deleted; None for never.
     """
@@ -61,7 +64,7 @@ class ContentLog(Observer):
         self._is_broken = False
 
     def on_call(self, event: CallEvent) -> None:
-        """Write the chat that has ended. It is in the file when the method returns."""
+        """Write the chat that has ended. The entry is in the file when the method returns."""
         if event.request is None or self._is_broken:
             return
         import apsw
@@ -141,7 +144,7 @@ def _get_messages(request: ChatRequest) -> list[dict[str, Any]]:
 
 
 def _find_prompt(messages: Sequence[Mapping[str, Any]]) -> str:
-    """Return the text of the last message of the user; of the last message if there is none."""
+    """Return the text of the last message of the user; if the user wrote none, the text of the last message."""
     users = [each for each in messages if each.get("role") == "user"]
     return _get_text((users or messages)[-1]) if messages else ""
 

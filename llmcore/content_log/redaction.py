@@ -1,4 +1,4 @@
-"""Remove secrets from texts before they are written: keys always, and what the patterns of `[log] redact` match."""
+"""Remove secrets from texts before they are written: API keys, and all matches of `[log] redact`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["Redaction", "find_keys"]
 
 REDACTED: Final = "[redacted]"
 _SHORTEST_KEY: Final = 6
-"""A shorter value of a variable is a word that occurs in any text."""
+"""Minimum length of a key. A shorter value of a variable may be an ordinary word of a text."""
 _DATA: Final = re.compile(r"data:[\w.+-]+/[\w.+-]+;base64,[A-Za-z0-9+/=]{64,}")
 
 
@@ -37,7 +37,7 @@ class Redaction:
         return mask_text(text)
 
     def clean_value(self, value: Any) -> Any:
-        """Return a JSON value with every text in it cleaned."""
+        """Return the JSON *value* with all its texts cleaned."""
         if isinstance(value, str):
             return self.clean(value)
         if isinstance(value, Mapping):
@@ -46,7 +46,7 @@ class Redaction:
 
 
 def find_keys(settings: Settings) -> list[str]:
-    """Return the values of all secrets that the configuration refers to, as far as they can be read."""
+    """Return the values of all secrets that the configuration refers to, if they can be read."""
     from llmcore.config.references import Unresolved, resolve
 
     found = []

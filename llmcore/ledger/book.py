@@ -1,4 +1,4 @@
-"""The rows of the ledger: one row for each request.
+"""The rows of the ledger, one for each request: its reservation and its settled cost.
 
 The row is opened with a reservation before the request is sent, and closed afterwards.
 """

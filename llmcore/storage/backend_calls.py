@@ -44,10 +44,10 @@ class BackendCalls:
 
 
 def check_key(key: object) -> None:
-    """Check that *key* is text. The backend checks the rest.
+    """Check that *key* is text. The backend checks the characters.
 
     Raises:
-        StorageKeyError: It is not text.
+        StorageKeyError: *key* is not text.
     """
     if not isinstance(key, str):
         raise StorageKeyError(
@@ -61,7 +61,7 @@ def check_text(name: str, value: object, example: str) -> None:
     """Check that the argument *name* is text.
 
     Raises:
-        StorageError: It is not text.
+        StorageError: *value* is not text.
     """
     if not isinstance(value, str):
         raise StorageError(
@@ -75,7 +75,7 @@ def check_number(name: str, value: object, least: int) -> None:
     """Check that the argument *name* is a whole number of at least *least*.
 
     Raises:
-        StorageError: It is not.
+        StorageError: *value* is not such a number.
     """
     if not isinstance(value, int) or value < least:
         raise StorageError(
@@ -89,7 +89,7 @@ def to_bytes(data: object) -> bytes:
     """Return *data* as bytes, text as UTF-8.
 
     Raises:
-        StorageError: *data* is neither bytes nor text, or it contains a lone surrogate.
+        StorageError: *data* is neither bytes nor text, or contains a lone surrogate.
     """
     if isinstance(data, str):
         return _encode_text(data)

@@ -11,10 +11,12 @@ __all__ = ["StorageClient"]
 
 
 class StorageClient(WholeFiles, StreamedFiles, ListedFiles, ProcessBound):
-    """Store files under keys such as "reports/november.txt". Each method has an async variant with the prefix `a`.
+    """Store files under keys such as "reports/november.txt".
 
-    Every method raises a `StorageError`: `StorageKeyError` for a key that is not acceptable, `StorageNotFound`,
-    `StorageReadOnly`, `StorageFull`, and for conditional saves `StorageExists` or `StorageChanged`. Streams, pages, copies,
-    moves and file information work with every backend; if it does not support them, they use whole files. Conditional
-    saves, signed URLs and folders have no substitute: they raise a `PluginError` if the backend does not support them.
+    Each method has an async variant with the prefix `a`. Every method raises a `StorageError`:
+    `StorageKeyError` for a key that is not acceptable, `StorageNotFound`, `StorageReadOnly`, `StorageFull`,
+    and for conditional saves `StorageExists` or `StorageChanged`. Streams, pages, copies, moves and file
+    information work with every backend; if the backend does not support them, they read and write whole
+    files. Conditional saves, signed URLs and folders have no substitute: they raise a `PluginError` if the
+    backend does not support them.
     """

@@ -1,4 +1,7 @@
-"""Complete the errors of a storage whose server is away or refuses: the setting that names it, and a command to go on with."""
+"""Complete the errors of a storage whose server does not answer or refuses.
+
+Add the setting that names the server, and a command to continue with.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,10 @@ __all__ = ["complete_server_error"]
 
 
 def complete_server_error(error: StorageUnavailable | StorageDenied, backend: Backend) -> None:
-    """Add the line of the address or the credentials to *error*; its own place becomes a note."""
+    """Add the line of the address or the credentials to *error*.
+
+    The place that *error* already has becomes a note.
+    """
     name = backend.name
     keys = ("access_key_id", "account_name") if isinstance(error, StorageDenied) else ("endpoint", "base_url")
     paths = [("storage", name, key) for key in keys]

@@ -10,7 +10,7 @@ __all__ = ["compile_glob", "get_prefix"]
 
 _WILD: Final = re.compile(r"[*?]")
 _ACROSS: Final = re.compile(r"((?<![^/])(?:\*{2,}/)+|\*{2,})")
-"""A wildcard that crosses parts. Repeating it does not change the pattern."""
+"""A wildcard that matches across parts. Repeating it does not change the meaning."""
 
 
 def get_prefix(pattern: str) -> str:
@@ -22,11 +22,12 @@ def get_prefix(pattern: str) -> str:
 def compile_glob(pattern: str) -> Callable[[str], bool]:
     """Return a predicate that matches a whole key against *pattern*.
 
-    `*` matches any text without "/", `?` one character except "/", `**` any text, `**/` at the get_prefix of a part any
-    number of folders. No key can contain a wildcard, so there is no escape character.
+    `*` matches any text without "/", `?` one character except "/", `**` any text, `**/` at the beginning of a
+    part any number of folders. No key can contain a wildcard, so there is no escape character.
 
     The text between two wildcards is matched at its first occurrence, in an atomic group: a later occurrence would leave
-    less for the rest of the pattern. So there is no backtracking, and the time is at most quadratic in the key's length.
+    less text for the rest of the pattern. Without backtracking, the time is at most quadratic in the length
+    of the key.
     """
     first, *rest = _ACROSS.split(pattern)
     whole = _compile_part(first, ends=not rest)
@@ -40,7 +41,10 @@ def compile_glob(pattern: str) -> Callable[[str], bool]:
 
 
 def _compile_part(text: str, *, ends: bool) -> str:
-    """Return the expression for *text*, which contains no `**`. If the pattern *ends* with it, its last `*` is greedy."""
+    """Return the expression for *text*, which contains no `**`.
+
+    If the pattern *ends* with *text*, the last `*` is greedy.
+    """
     first, *rest = map(_escape, text.split("*"))
     last = f"[^/]*{rest.pop()}" if ends and rest else ""
     return "".join([first, *(f"(?>[^/]*?{piece})" for piece in rest), last])

@@ -24,8 +24,8 @@ _LARGEST_PAGE: Final = 64_000
 def page_sizes() -> Iterator[int]:
     """Yield the sizes of the pages to request.
 
-    They grow, because a disk reads all names of a folder for each page: with pages of a fixed size, listing a large folder
-    would take quadratic time.
+    The pages grow, because a disk reads all names of a folder for each page. With pages of a fixed size,
+    listing a large folder would take quadratic time.
     """
     size = _FIRST_PAGE
     while True:
@@ -61,9 +61,10 @@ class ListedFiles(BackendCalls):
         """Return the keys that begin with *prefix*, sorted.
 
         Args:
-            prefix: The get_prefix of the keys, such as a folder.
-            pattern: A pattern for the rest of the key, as in `glob`: "*.txt" matches the text files in the folder *prefix*
-                itself, "**/*.txt" those at any depth. The "/" between prefix and pattern may be left out. None matches all.
+            prefix: The beginning of the keys, such as a folder.
+            pattern: A pattern for the rest of the key, as in `glob`: "*.txt" matches the text files in the
+                folder *prefix* itself, "**/*.txt" also matches files in folders below it. The "/" between
+                prefix and pattern may be omitted. None matches all keys.
         """
         return run(self._list_keys(prefix, pattern))
 
@@ -189,7 +190,10 @@ class ListedFiles(BackendCalls):
         return (yield from self._get_infos(found[:limit]))
 
     def _fill_page(self, prefix: str, limit: int, after: str) -> Act[list[FileInfo]]:
-        """Return *limit* files if there are so many. Replace skipped names, since a shorter page would be the last one."""
+        """Return *limit* files if so many exist.
+
+        Replace skipped names, because callers treat a shorter page as the last.
+        """
         found: list[FileInfo] = []
         while True:
             page = yield from self._ask("list_page", prefix, limit, after)

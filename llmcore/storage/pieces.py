@@ -13,7 +13,7 @@ from llmcore.threads import NO_THREAD, run_in_thread
 __all__ = ["ASource", "PieceSource", "Source"]
 
 PIECE: Final = 1 << 20
-"""Bytes of one read from a file."""
+"""The number of bytes to read from a file at a time."""
 
 Source: TypeAlias = Iterable[bytes] | BinaryIO
 ASource: TypeAlias = Iterable[bytes] | BinaryIO | AsyncIterable[bytes]
@@ -25,15 +25,15 @@ class PieceSource:
     """The pieces of one stream that the application passes.
 
     Raises:
-        StorageError: *source* is neither an iterable of bytes nor a file opened in binary mode; or it is an asynchronous
-            iterable, and the call is *blocking*.
+        StorageError: *source* is neither an iterable of bytes nor a file opened in binary mode; or it is an
+            asynchronous iterable, and the call is *blocking*.
     """
 
     def __init__(self, source: Any, *, blocking: bool = False) -> None:
         self._source = source
         self._cancel: Callable[[], object] | None = None
         self.error: Exception | None = None
-        """The exception of the source. It is the application's, not the backend's."""
+        """The exception that the source raised. It belongs to the application, not to the backend."""
         if isinstance(source, str | bytes) or not (
             hasattr(source, "read") or hasattr(source, "__iter__") or hasattr(source, "__aiter__")
         ):
@@ -97,7 +97,11 @@ class PieceSource:
             yield piece
 
     async def _save_in_thread(self, save: Callable[..., Any], key: str) -> None:
-        """Save in a thread, which fetches pieces of an async source from this loop. Wait for the thread if cancelled."""
+        """Save in a thread.
+
+        The thread fetches pieces of an async source from this loop. After a cancellation, wait for the
+        thread.
+        """
         import asyncio
 
         pieces = (
@@ -151,7 +155,7 @@ class PieceSource:
 
 
 def _refuse() -> None:
-    """Raise: a loop cannot wait for itself."""
+    """Raise the error for an async source in the same loop: a loop cannot wait for itself."""
     raise StorageError(
         f"an asynchronous stream cannot be saved: {NO_THREAD}",
         expected="a free thread, or pieces from an iterable of bytes",
@@ -159,8 +163,8 @@ def _refuse() -> None:
 
 
 class _Cancelled(Exception):
-    """The task that saves was cancelled."""
+    """Raised in the thread when the task that saves was cancelled."""
 
     @staticmethod
     def mark() -> None:
-        """Mark, in place of a cancel function, that the cancellation has happened."""
+        """Record that the cancellation has happened. Used in place of a function that cancels."""

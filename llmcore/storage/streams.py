@@ -52,7 +52,10 @@ class StreamedFiles(BackendCalls):
         await arun(self._transfer("copy", source, target))
 
     def move(self, source: str, target: str) -> None:
-        """Move the file *source* to *target*. It exists under at least one of the keys at any time."""
+        """Move the file *source* to *target*.
+
+        The file exists under at least one of the two keys at any time.
+        """
         run(self._transfer("move", source, target))
 
     async def amove(self, source: str, target: str) -> None:

@@ -16,7 +16,10 @@ __all__ = ["WholeFiles"]
 T = TypeVar("T")
 
 _NOT_FINITE: Final = re.compile(rb"\xcb[\x7f\xff][\xf0-\xff]")
-"""The MessagePack encoding of an infinite number or NaN. Other data may match it: a fast check before the full one."""
+"""The MessagePack encoding of an infinite number or NaN.
+
+Other data may match too, so this is only a fast check before the complete check.
+"""
 
 
 class WholeFiles(BackendCalls):
@@ -110,7 +113,9 @@ class WholeFiles(BackendCalls):
         return str(await arun(self._ask("save_if_absent", key, to_bytes(data))))
 
     def save_if_match(self, key: str, data: bytes | str, etag: str) -> str:
-        """Store *data* if the stored file has the ETag *etag*, and return the new ETag. Of several writers, one wins.
+        """Store *data* if the stored file has the ETag *etag*, and return the new ETag.
+
+        Of several writers, one wins.
 
         Raises:
             StorageChanged: The file has another ETag, or no file is stored.
@@ -150,7 +155,8 @@ def _encode_json(value: Any) -> bytes:
 
     try:
         encoded = msgspec.json.encode(value)
-        # msgspec writes a number that is not finite as null: search for one only if there is a null.
+        # msgspec writes a number that is not finite as null: search for such a number only if the JSON
+        # contains null.
         number = _find_non_finite(value) if b"null" in encoded else None
     except (TypeError, ValueError, RecursionError) as error:
         fault = f"a {type(value).__name__} cannot be saved as JSON: {error}"
@@ -164,7 +170,7 @@ def _encode_json(value: Any) -> bytes:
 
 
 def _find_non_finite(value: Any) -> float | None:
-    """Return an infinite number or NaN that *value* contains; None if there is none."""
+    """Return an infinite number or NaN that *value* contains; None if every number is finite."""
     import msgspec
 
     try:

@@ -1,6 +1,7 @@
-"""The old name of `llmcore_testing`, from the distribution llmcore-testing: every import path below it keeps working.
+"""The old name of `llmcore_testing`, from the distribution llmcore-testing.
 
-`llmcore.testing.NAME` is the module `llmcore_testing.NAME` itself, also for `python -m`.
+All import paths below it keep working. `llmcore.testing.NAME` is the module `llmcore_testing.NAME` itself,
+also for `python -m`.
 """
 
 from __future__ import annotations
@@ -59,7 +60,7 @@ class _Alias:
 
 
 class _Loader(importlib.abc.Loader):
-    """Returns the module of another spec in place of a new one."""
+    """A loader that returns the module of another spec instead of a new module."""
 
     def __init__(self, real: ModuleSpec) -> None:
         self._real = real
@@ -70,7 +71,7 @@ class _Loader(importlib.abc.Loader):
         return importlib.import_module(self._real.name)
 
     def exec_module(self, module: ModuleType) -> None:
-        """Keep the real spec: the import system has set that of the alias."""
+        """Restore the real spec, because the import system has set the spec of the alias."""
         module.__spec__ = self._real
 
     def get_code(self, name: str) -> CodeType | None:
@@ -92,7 +93,8 @@ def _check_installed() -> None:
 
 
 _check_installed()
-sys.meta_path.insert(0, _Alias)  # before the finder of folders, which would load a second copy of each module
+# insert it before the finder of folders, because that finder would load a second copy of each module
+sys.meta_path.insert(0, _Alias)
 
 
 def __getattr__(name: str) -> Any:

@@ -1,4 +1,4 @@
-"""Speech synthesis: the client, and the path of a text until it is audio."""
+"""Speech synthesis: the client, and all steps from a text to its audio."""
 
 from llmcore.voice.client import VoiceClient
 

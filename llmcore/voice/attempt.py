@@ -48,7 +48,7 @@ def split_bytes(audio: bytes) -> Generator[bytes, Any, None]:
 def _stream(
     call: SpeechCall, traits: VoiceTraits, settings: Mapping[str, Any]
 ) -> Generator[Any, Any, Speech]:
-    """Emit the bytes as they arrive, once their beginning has been recognised as audio."""
+    """Check that the stream begins with audio; then emit the bytes as they arrive."""
     received: list[bytes] = []
     held = b""
 
@@ -74,7 +74,7 @@ def _stream(
 
 
 def _check_beginning(call: SpeechCall, held: bytes, traits: VoiceTraits) -> None:
-    """Raise `NotAudio` if the beginning is not audio, before a byte is emitted."""
+    """Raise `NotAudio` if the beginning is not audio. Called before a byte is emitted."""
     if not call.has_emitted:
         call.first_at = time.monotonic()
         require_audio(call, lambda: check_beginning(held, traits.format))

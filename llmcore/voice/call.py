@@ -21,17 +21,20 @@ class SpeechCall(Call, kw_only=True):
     settings: Mapping[str, Any]
     traits: VoiceTraits | None
     timed_key: str | None = None
-    """The cache key of the same audio with timestamps; None for a call that asks for timestamps."""
+    """The cache key of the same audio with timestamps; None if the call itself asks for timestamps."""
     timeout_s: float | None = None
     """The caller's timeout in seconds; None if [retry] decides."""
     timed: bool = False
     """Whether the audio comes with timestamps."""
     context: dict[str, Any] = msgspec.field(default_factory=dict)
-    """The text before and after, for a provider that stitches."""
+    """The text before and after the piece, for a provider that stitches pieces together."""
 
     @property
     def is_passed_on(self) -> bool:
-        """Whether the audio is emitted as it arrives. It is not if its format is unknown, since it cannot be checked."""
+        """Whether the audio is emitted as it arrives.
+
+        Audio of an unknown format is not, because it cannot be checked.
+        """
         return (
             self.streaming
             and self.traits is not None

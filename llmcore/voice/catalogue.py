@@ -21,7 +21,7 @@ _MOST: Final = 1000
 
 
 _CLONERS: Final = ("elevenlabs",)
-"""Providers of our own plugins that clone voices."""
+"""The providers of this project that can clone voices."""
 _CONSENT: Final = (
     'clone_voice(name, audio_files, consent="agreed in writing on 2026-01-31, see contracts/17")'
 )
@@ -46,7 +46,7 @@ class Voices:
     def search(
         self, query: str | None, limit: int, after: str | None, filters: Mapping[str, Any]
     ) -> Act[VoicePage]:
-        """Search with the provider's own search if it has one; else among all voices that it lists."""
+        """Use the provider's own search if it has one; otherwise search all voices that the provider lists."""
         if isinstance(limit, bool) or not isinstance(limit, int) or limit < 1:
             raise BadRequest(f"limit must be at least 1, got {limit!r}", code="LC308", expected="1 or more")
         for name, given in (("query", query), ("after", after)):
@@ -73,7 +73,7 @@ class Voices:
         description: str | None,
         labels: Mapping[str, str] | None,
     ) -> Act[VoiceInfo]:
-        """Clone a voice, without retries: a second attempt might make a second voice."""
+        """Clone a voice, without retries: a second attempt might create a second voice."""
         given = {"consent": consent, "description": description or "", "labels": labels}
         fault = _find_fault(name, consent) or _find_text_fault({"name": name, **given})
         if fault is not None:
@@ -100,7 +100,10 @@ class Voices:
 
 
 def _call_once(backend: Backend, left: float, method: str, *args: Any, **named: Any) -> Act[Any]:
-    """Call *method* once, for at most *left* seconds. A blocking method receives the limit if it has `timeout_s`."""
+    """Call *method* once, for at most *left* seconds.
+
+    A blocking method receives the limit if it has the parameter `timeout_s`.
+    """
     ability = backend.require(method)
     if ability.accepts("timeout_s"):
         named["timeout_s"] = left
@@ -108,7 +111,7 @@ def _call_once(backend: Backend, left: float, method: str, *args: Any, **named: 
 
 
 def _find_fault(name: object, consent: object) -> tuple[str, str] | None:
-    """Return the fault of the arguments and what is expected; None if there is none."""
+    """Return the fault of the arguments and the expected value; None if the arguments are valid."""
     if not isinstance(consent, str) or not consent.strip():
         return (
             "consent must not be empty: a voice is not cloned without its speaker's consent",
@@ -120,7 +123,7 @@ def _find_fault(name: object, consent: object) -> tuple[str, str] | None:
 
 
 def _find_text_fault(texts: Mapping[str, object]) -> tuple[str, str] | None:
-    """Return the fault of a text that describes the voice, and what is expected; None if there is none."""
+    """Return the fault of a text that describes the voice, and the expected value; None if all are valid."""
     labels = texts["labels"]
     if labels is not None and not isinstance(labels, Mapping):
         return (
@@ -153,7 +156,7 @@ def _check_filter(name: str, value: object) -> object:
 
 
 def _check_names(filters: Mapping[str, Any], voices: Sequence[VoiceInfo]) -> None:
-    """Raise `BadRequest` for a filter that no voice of *voices* has."""
+    """Raise `BadRequest` for the first filter that no voice in *voices* has."""
     known = sorted({"language"}.union(*(voice.labels for voice in voices)))
     for name in filters:
         if name not in known:

@@ -30,7 +30,10 @@ Timeout: TypeAlias = float | str | timedelta | None
 
 
 def _check_consent_later(method: M) -> M:
-    """Let a call without `consent=` reach the check that says what consent is; type checkers still require it."""
+    """Make `consent=` optional at run time, so that the check can explain what consent is.
+
+    Type checkers still require the argument.
+    """
     plain: Any = method
     plain.__kwdefaults__ = {**(plain.__kwdefaults__ or {}), "consent": ""}
     return method
@@ -50,8 +53,9 @@ class VoiceClient(ProcessBound):
         """Create the client.
 
         Args:
-            opener: Returns the backend of a provider's name; None is the configured one.
-            fallback: Providers that are tried in order if the configured one fails.
+            opener: A function that returns the backend of a provider's name; None means the configured
+                provider.
+            fallback: The providers that are tried in order if the configured provider fails.
             services: The services of the Core.
             namespace: The namespace of the cache keys.
         """
@@ -78,29 +82,31 @@ class VoiceClient(ProcessBound):
     ) -> Speech:
         """Return *text* as speech. The text may have any length.
 
-        With the cache, each sentence is requested and cached separately. Without it, the requests are as long as the model
-        allows.
+        With the cache, each sentence is requested and cached separately. Without the cache, each request is
+        as long as the model allows.
 
         Args:
             text: The text; SSML if the provider supports it.
-            voice: A voice id of the provider; None uses the configured one. `voice_id=` is another name for it.
+            voice: A voice id of the provider; None uses the configured voice. `voice_id=` is another name of
+                this argument.
             stability: A setting of some providers, between 0 and 1; None uses the voice's default.
             similarity_boost: Like *stability*.
-            model: A model of the provider; None uses the configured one.
+            model: A model of the provider; None uses the configured model.
             cache: True, False, or "refresh" to request the speech again and cache it.
             timeout: Seconds for the whole text, or "30s"; replaces the configured deadline.
             tags: Recorded in the ledger.
             user: Recorded in the ledger.
-            progress: Called after each piece with the number of finished characters and of all characters.
-            settings: The provider's own settings; see `SpeechOptions`. `format`, `speed` and `language` mean the same to every
-                provider.
+            progress: A function that is called after each piece with two numbers: the finished characters and
+                all characters.
+            settings: The provider's own settings; see `SpeechOptions`. `format`, `speed` and `language` mean
+                the same to every provider.
 
         Raises:
-            VoiceError: The text cannot be spoken (nothing was sent), the voice is unknown, or the answer is not playable
-                audio.
+            VoiceError: The text cannot be spoken (nothing was sent), the voice is unknown, or the answer is
+                not playable audio.
             BadRequest: A setting is not valid; nothing was sent.
-            ProviderError: The backend refused the request, or failed in every configured attempt. The pieces that were
-                finished are in the cache.
+            ProviderError: The backend refused the request, or failed in every configured attempt. Finished
+                pieces stay in the cache.
         """
         with PUBLIC_CALL:
             tuned = {"stability": stability, "similarity_boost": similarity_boost}
@@ -141,7 +147,9 @@ class VoiceClient(ProcessBound):
         progress: Progress = None,
         **settings: Unpack[SpeechOptions],
     ) -> Speech:
-        """Return *text* as speech, with the times of its characters in `Speech.alignment`. Otherwise as `synthesize`.
+        """Return *text* as speech, with the times of its characters in `Speech.alignment`.
+
+        Apart from that, the method works like `synthesize`.
 
         Raises:
             PluginError: The provider has no timestamps.
@@ -181,10 +189,10 @@ class VoiceClient(ProcessBound):
         progress: Progress = None,
         **settings: Unpack[SpeechOptions],
     ) -> Generator[bytes, None, None]:
-        """Yield the audio as it arrives: the bytes of one file. Otherwise as `synthesize`.
+        """Yield the bytes of one audio file as they arrive.
 
-        The header of a WAV declares an unknown length. If the audio breaks off, an error is raised; the stream never ends
-        early without one.
+        Apart from that, the method works like `synthesize`. The header of a WAV declares an unknown length.
+        If the audio breaks off, an error is raised; the stream never ends early without an error.
         """
         with PUBLIC_CALL:
             ask = Ask(text, voice, model, cache, timeout, tags, user, progress, settings)
@@ -211,7 +219,7 @@ class VoiceClient(ProcessBound):
     def traits(
         self, voice: str | None = None, *, model: str | None = None, **settings: Unpack[SpeechOptions]
     ) -> VoiceTraits | None:
-        """Return the traits of the speech that `synthesize` would return, without a request; None if they are unknown.
+        """Return the traits of the speech that `synthesize` would return; None if unknown. Nothing is sent.
 
         Raises:
             BadRequest: A setting is not valid.
@@ -235,13 +243,15 @@ class VoiceClient(ProcessBound):
     def search_voices(
         self, query: str | None = None, *, limit: int = 100, after: str | None = None, **filters: Any
     ) -> VoicePage:
-        """Return one page of the matching voices. If the provider cannot search, the listed voices are searched here.
+        """Return one page of the matching voices.
+
+        If the provider cannot search, the listed voices are searched here.
 
         Args:
             query: Words that a voice must contain; None for all voices.
             limit: Maximum number of voices on the page.
-            after: `VoicePage.next` of the page before.
-            filters: `language`, and labels of the provider's voices; an unknown one is a `BadRequest`.
+            after: `VoicePage.next` of the previous page.
+            filters: `language`, and labels of the provider's voices; an unknown filter raises `BadRequest`.
         """
         with PUBLIC_CALL:
             return run(self._voices.search(query, limit, after, filters))
@@ -289,7 +299,7 @@ class VoiceClient(ProcessBound):
             name: The name of the new voice.
             audio_files: Recordings, each a whole audio file: its path or its bytes.
             description: A description that the provider shows.
-            consent: The speaker's consent in words, or where it is documented.
+            consent: The speaker's consent in words, or the place where it is documented.
             labels: Labels of the voice, such as {"accent": "Irish"}.
 
         Raises:
@@ -314,7 +324,7 @@ class VoiceClient(ProcessBound):
             return await arun(self._voices.clone(name, audio_files, consent, description, labels))
 
     def delete_voice(self, voice_id: str) -> bool:
-        """Delete a cloned voice; return whether there was one."""
+        """Delete a cloned voice; return whether the voice existed."""
         with PUBLIC_CALL:
             return run(self._voices.delete(voice_id))
 
@@ -351,7 +361,10 @@ class VoiceClient(ProcessBound):
 
 
 def _select_shared(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the *settings* that every provider understands; a vendor's format name is reduced to its first part."""
+    """Return the *settings* that every provider understands.
+
+    A vendor's format name is reduced to its first part.
+    """
     kept = {name: value for name, value in settings.items() if name in SHARED_SETTINGS}
     if isinstance(kept.get("format"), str):
         kept["format"] = kept["format"].partition("_")[0]

@@ -15,7 +15,10 @@ from llmcore.types import Speech, VoiceTraits
 __all__ = ["SpeechKeyMaker", "pack", "unpack"]
 
 KEY_VERSION: Final = 1
-"""Increase it whenever equal keys would no longer mean equal audio."""
+"""The version of keys.
+
+Increase it when a change of the code means that equal keys no longer have equal audio.
+"""
 _MAGIC: Final = b"llms1"
 
 _encoder = msgspec.msgpack.Encoder()
@@ -26,8 +29,9 @@ _json = msgspec.json.Encoder(order="sorted")
 class SpeechKeyMaker:
     """Makes the cache keys of the pieces of one text: a digest of everything that can change their audio.
 
-    The text before and after a piece is not in its key. It changes the tone only slightly, as every repetition does. If it
-    were in the key, one changed sentence would be paid for three times.
+    The key of a piece does not contain the text before and after the piece. That text changes the tone only
+    slightly, as every repetition of a request does. If the key contained it, one changed sentence would be
+    paid for three times.
     """
 
     def __init__(
@@ -65,7 +69,10 @@ class SpeechKeyMaker:
 
 
 def pack(key: str, speech: Speech) -> bytes:
-    """Return *speech* as an entry that contains its key, so that an entry under another key is detected."""
+    """Return *speech* as a cache entry.
+
+    The entry contains its key, so that an entry under a wrong key is detected.
+    """
     return _MAGIC + key.encode() + _encoder.encode(speech)
 
 

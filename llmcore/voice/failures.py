@@ -33,7 +33,7 @@ def complete_provider_error(call: SpeechCall, error: ProviderError) -> None:
 
 
 def complete_setting_error(error: BadRequest, settings: Mapping[str, Any]) -> None:
-    """Add to *error* the setting that the provider refused, by its name or value in the message, and a fix."""
+    """Find the refused setting by its name or value in the message of *error*, and add it and a fix."""
     near = error.suggestion
     right: str | None
     for name, value in settings.items():
@@ -49,7 +49,9 @@ def complete_setting_error(error: BadRequest, settings: Mapping[str, Any]) -> No
 
 
 def complete_unknown_voice(error: VoiceNotFound, backend: Backend, voice: str | None) -> None:
-    """Add to *error* the argument or the setting that names the voice, and a line that names the suggested one."""
+    """Add to *error* the argument or setting that names the voice, and a line that names the suggested
+    voice.
+    """
     path = ("voice", backend.name, "voice")
     near = error.suggestion
     if voice is not None:

@@ -1,4 +1,4 @@
-"""Fallback: try the next voice provider after an error that allows it."""
+"""Fallback: try the next voice provider after an error if another provider may succeed."""
 
 from __future__ import annotations
 
@@ -26,11 +26,12 @@ __all__ = ["with_fallback"]
 def with_fallback(texts: Sequence[TextCall], services: Services) -> Generator[Any, Any, Speech]:
     """Run *texts* in order until one succeeds, and return its speech. One voice speaks the whole text.
 
-    The next provider is tried only if it may succeed and the consumer has not received a byte. If all fail, the error of the
-    first one is raised, because the application chose that provider. Its notes report the others.
+    The next provider is tried only if it may succeed and the consumer has not received a byte. If all
+    providers fail, the error of the first provider is raised, because the application chose that provider.
+    The notes of the error report the other errors.
     """
     for text in texts:
-        text.deadline.start()  # a stream may be read long after it was requested
+        text.deadline.start()  # the reader may begin to read a stream long after calling `stream`
     first: LLMCoreError | None = None
     try:
         for text in texts:
@@ -51,14 +52,14 @@ def with_fallback(texts: Sequence[TextCall], services: Services) -> Generator[An
             raise PluginError("no voice provider is configured", expected="[voice] provider")
         raise first
     finally:
-        first = None  # else the frame and the traceback would keep each other alive
+        first = None  # break the cycle: the frame and the traceback would keep each other alive
 
 
 def _lets_another(error: LLMCoreError, *, chosen: bool) -> bool:
     """Return whether another provider may be tried after *error*.
 
-    If the caller *chose* this provider (`chosen`), an invalid request is the caller's to correct. A fallback provider that cannot
-    serve the request is skipped, because the request was not written for it.
+    If *chosen*, the caller chose this provider and must correct an invalid request. A fallback provider that
+    cannot serve the request is skipped, because the request was not written for it.
     """
     if isinstance(error, ContentFiltered):
         return False

@@ -25,14 +25,17 @@ __all__ = ["SPEECH", "SpeechKind", "check_budget_of", "find_kept"]
 
 
 class SpeechKind:
-    """Implements `llmcore.pipeline.RequestKind`. Observers receive one event for a text: see `voice/text_call.py`."""
+    """Implements `llmcore.pipeline.RequestKind`.
+
+    Observers receive one event for a text: see `voice/text_call.py`.
+    """
 
     name = "voice"
     late_expected = "speech within the deadline of [retry], or timeout=; finished pieces stay in the cache"
     late_fix = "synthesize(..., timeout=seconds)"
 
     def run(self, call: SpeechCall, services: Services) -> Generator[Any, Any, Speech]:
-        """See `RequestKind.run`. All pieces of the text were looked up in the cache before."""
+        """See `RequestKind.run`. All pieces of the text were looked up in the cache before this call."""
         return carry_out(call, services, after=look_up)
 
     def decode(self, call: SpeechCall, data: bytes) -> Speech | None:
@@ -124,7 +127,7 @@ def find_kept(call: SpeechCall, services: Services) -> Act[Speech | None]:
 
 
 def _find_timed(call: SpeechCall, services: Services) -> Act[Speech | None]:
-    """Return the piece from the entry of a call with timestamps, without them; None on a miss.
+    """Return the piece from the entry of a call with timestamps, but without the timestamps; None on a miss.
 
     Used after a miss if the provider has timestamps. Together the two look-ups count as one.
     """
@@ -139,10 +142,12 @@ def _find_timed(call: SpeechCall, services: Services) -> Act[Speech | None]:
 
 
 def check_budget_of(calls: Sequence[SpeechCall], services: Services) -> Act[None]:
-    """Check the budgets for all of *calls*, so that a text is not refused after half of it is paid for.
+    """Check the budgets for all *calls* together.
+
+    Otherwise a text could be refused after half of it is paid for.
 
     Raises:
-        BudgetError: A budget does not allow them.
+        BudgetError: A budget does not allow the calls.
     """
     characters = sum(len(call.text) for call in calls)
     quote = SpeechQuote(calls[0], services.prices, characters)

@@ -19,10 +19,10 @@ _NOTHING: Final = Decimal(0)
 
 
 def merge_speeches(pieces: Pieces, speeches: Sequence[Speech]) -> Speech:
-    """Return *speeches*, the speeches of *pieces* in order, as one speech.
+    """Merge *speeches* into one speech. They are the speeches of *pieces*, in the same order.
 
     Raises:
-        NotAudio: Their formats or sample rates differ.
+        NotAudio: The formats or sample rates of the pieces differ.
     """
     if len(speeches) == 1:
         only = speeches[0]
@@ -48,8 +48,8 @@ def _merge_alignments(
 ) -> tuple[tuple[str, float, float], ...]:
     """Return the start and end of each character of the text; characters between pieces take no time.
 
-    A vendor's times are less exact than the length of its audio. So they are clamped: no character starts before the previous
-    one has ended, and none ends after the speech.
+    A vendor's times are less exact than the length of its audio. The times are therefore clamped: no
+    character starts before the previous character has ended, and no character ends after the speech.
     """
     if not any(speech.alignment for speech in speeches):
         return ()
@@ -81,7 +81,7 @@ def _sum_durations(seconds: Iterable[float | None]) -> float | None:
 
 
 def sum_costs(amounts: Iterable[Decimal | None]) -> Decimal | None:
-    """Return the sum; None if one is unknown or there is none."""
+    """Return the sum; None if an amount is unknown or the list is empty."""
     known = list(amounts)
     if not known or None in known:
         return None

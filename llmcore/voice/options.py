@@ -9,9 +9,10 @@ __all__ = ["SpeechOptions", "SpeechSettings"]
 
 
 class SpeechSettings(TypedDict, total=False):
-    """Settings of voices. `format`, `language` and `speed` mean the same to every provider; the others only some know.
+    """Settings of voices.
 
-    A setting that is not named here, of a third-party provider, is passed as `**{"name": value}`.
+    `format`, `language` and `speed` mean the same to every provider; the other settings exist only for some
+    providers. Pass any other setting of a third-party provider as `**{"name": value}`.
     """
 
     voice_id: str | None
@@ -21,11 +22,11 @@ class SpeechSettings(TypedDict, total=False):
     language: str | None
     speed: float | None
     instructions: str | None
-    """openai: how to speak."""
+    """openai: instructions on how to speak."""
     pitch: int | None
-    """espeak."""
+    """espeak: the pitch of the voice."""
     style: float | None
-    """elevenlabs, as are the settings below."""
+    """elevenlabs: the style. The settings below are also those of elevenlabs."""
     use_speaker_boost: bool | None
     clone_strength: float | None
     seed: int | None
@@ -35,7 +36,7 @@ class SpeechSettings(TypedDict, total=False):
 
 
 class SpeechOptions(SpeechSettings, total=False):
-    """The settings of methods that do not name these two as parameters."""
+    """The settings of methods that do not have the first two settings as parameters."""
 
     stability: float | None
     similarity_boost: float | None

@@ -24,11 +24,14 @@ from llmcore.voice.sentences import merge_to_limit, split_sentences, split_to_li
 __all__ = ["Pieces", "divide_text", "get_traits", "make_calls"]
 
 AROUND_CHARACTERS: Final = 300
-"""The number of characters before and after a piece that are sent to providers that stitch pieces together."""
+"""How many characters before and after a piece are sent to a provider that stitches pieces together."""
 
 
 class Pieces:
-    """A divided text. `parts` joined are the text; `texts` are the spoken parts, without white space or SSML prologue."""
+    """A divided text.
+
+    The joined `parts` are the text; `texts` are the spoken parts, without white space or SSML prologue.
+    """
 
     def __init__(self, parts: list[str], ssml: str | None = None) -> None:
         self.parts = parts
@@ -38,7 +41,7 @@ class Pieces:
         return len(self.parts)
 
     def get_context(self, at: int) -> dict[str, Any]:
-        """Return the text before and after piece number *at*, as settings of the voice."""
+        """Return the text before and after the piece with the index *at*, as settings of the voice."""
         before = "".join(self.parts[max(0, at - 8) : at]).strip()[-AROUND_CHARACTERS:]
         after = "".join(self.parts[at + 1 : at + 9]).strip()[:AROUND_CHARACTERS]
         context = {"previous_text": before, "next_text": after}
@@ -46,7 +49,7 @@ class Pieces:
 
 
 def get_traits(backend: Backend, voice: str | None, settings: Mapping[str, Any]) -> Act[VoiceTraits | None]:
-    """Return the traits of the speech, without a request; None if the provider does not report them."""
+    """Return the traits of the speech, without a request; None if the provider does not report traits."""
     voice_traits = getattr(backend.offline, "voice_traits", None)
     if voice_traits is None:
         return None
@@ -65,15 +68,16 @@ def get_traits(backend: Backend, voice: str | None, settings: Mapping[str, Any])
 
 
 def divide_text(text: str, traits: VoiceTraits | None, *, by_sentence: bool) -> Pieces:
-    """Return *text* in pieces that can be requested separately and whose audio can be joined.
+    """Divide *text* into pieces. They can be requested separately, and their audio can be joined.
 
     Args:
         text: The text.
-        traits: None keeps the text whole, because it is unknown whether its audio can be joined.
-        by_sentence: One piece for each sentence, so that only a changed one is paid for again; else as long as possible.
+        traits: With None, the text is one piece, because it is unknown whether the audio can be joined.
+        by_sentence: Whether each sentence is a piece, so that only changed sentences are paid for again.
+            Otherwise pieces are as long as possible.
 
     Raises:
-        TextTooLong: It exceeds the limit of one request and cannot be divided.
+        TextTooLong: *text* exceeds the limit of one request and cannot be divided.
     """
     ssml = find_ssml(text)
     whole = Pieces([text], ssml)
@@ -119,7 +123,7 @@ def make_calls(pieces: Pieces, template: SpeechCall, namespace: str, *, cache: b
 
 
 def _merge_blank(parts: list[str]) -> list[str]:
-    """Return *parts* with blank ones merged into the one before."""
+    """Return *parts*; a blank part is merged into the part before it."""
     kept: list[str] = []
     for part in parts:
         if kept and not part.strip():

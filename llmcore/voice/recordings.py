@@ -21,7 +21,8 @@ def read_recordings(audio_files: Sequence[Recording]) -> Act[list[bytes]]:
     """Return the bytes of *audio_files*. Reading does not block an event loop.
 
     Raises:
-        VoiceError: There is no recording, or one is empty or cannot be read. The error shows none of their content.
+        VoiceError: The list is empty, or a recording is empty or cannot be read. The error does not show the
+            content of recordings.
     """
     if isinstance(audio_files, bytes | str | os.PathLike) or not isinstance(audio_files, Sequence):
         raise _make_error(
@@ -43,7 +44,10 @@ def read_recordings(audio_files: Sequence[Recording]) -> Act[list[bytes]]:
 
 
 def _read(audio_files: Sequence[Recording]) -> list[bytes] | VoiceError:
-    """Return the bytes, or the error. The caller raises it, so that the system's exception is not chained."""
+    """Return the bytes, or the error.
+
+    The caller raises the error, so that the system's exception is not chained.
+    """
     recordings = []
     for at, file in enumerate(audio_files):
         if isinstance(file, bytes):
@@ -51,7 +55,8 @@ def _read(audio_files: Sequence[Recording]) -> list[bytes] | VoiceError:
         else:
             try:
                 data = expand_home(file).read_bytes()
-            except (OSError, RuntimeError, ValueError) as error:  # no home for "~"; a NUL in the path
+            # the user has no home for "~", or the path contains a NUL
+            except (OSError, RuntimeError, ValueError) as error:
                 cause = (isinstance(error, OSError) and error.strerror) or str(error)
                 return _make_error(f"audio_files[{at}] cannot be read: {cause}", where=os.fspath(file))
         if not data:

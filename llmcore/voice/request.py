@@ -22,7 +22,7 @@ HOST_SETTINGS: Final = frozenset(
 """Settings that only the host passes to a provider."""
 
 SHARED_SETTINGS: Final = frozenset({"format", "language", "speed"})
-"""Settings that mean the same to every provider, so that fallback providers receive them too."""
+"""Settings that mean the same to every provider. Fallback providers receive them too."""
 
 _STRUCTURE: Final = frozenset({"p", "s", "speak"})
 """SSML elements that produce no sound except their text."""
@@ -46,7 +46,8 @@ def _check_speakable(text: object) -> str:
     """Return *text*, or raise an error if it cannot be spoken.
 
     Raises:
-        VoiceError: It is empty, not text, contains a lone surrogate, or is SSML that is not well-formed.
+        VoiceError: *text* is empty, is not text, contains a lone surrogate, or is SSML that is not
+            well-formed.
     """
     if not isinstance(text, str) or not text.lstrip("\ufeff").strip():
         raise _make_empty_error("a text with at least one letter")
@@ -89,10 +90,10 @@ def check_arguments(ask: Ask) -> Ask:
 
 
 def check_voice(voice: object, settings: Mapping[str, Any]) -> tuple[str | None, dict[str, Any]]:
-    """Return the voice, which existing code calls `voice_id`, and the other settings.
+    """Return the voice and the other settings. Existing code calls the voice `voice_id`.
 
     Raises:
-        BadRequest: It is not text, or both names are used.
+        BadRequest: The voice is not text, or both names are used.
     """
     name = "voice"
     if "voice_id" in settings:
@@ -109,10 +110,10 @@ def check_voice(voice: object, settings: Mapping[str, Any]) -> tuple[str | None,
 
 
 def check_settings(settings: Mapping[str, Any], model: str | None) -> dict[str, Any]:
-    """Return a copy of *settings* and *model* as plain JSON values, without those that are None.
+    """Return a copy of *settings* and *model* as plain JSON values, without values that are None.
 
     Raises:
-        BadRequest: One of them is reserved for the host, or is not JSON.
+        BadRequest: A setting is reserved for the host, or is not JSON.
     """
     if model is not None:
         model = check_model(model)
@@ -137,14 +138,15 @@ def _make_empty_error(expected: str) -> VoiceError:
 
 def _check_ssml(text: str) -> None:
     """Raise `VoiceError` for SSML that is not well-formed or would produce no sound."""
-    parser = expat.ParserCreate("utf-8")  # the text is decoded, whatever encoding its declaration names
+    # the text is already decoded, so ignore the encoding in the XML declaration
+    parser = expat.ParserCreate("utf-8")
     heard: list[str] = []
 
     def refuse(*_: object) -> None:
         raise VoiceError("SSML must not have a DOCTYPE", code="LC905", expected="<speak>...</speak>")
 
     def element(name: str, _: object) -> None:
-        if name not in _STRUCTURE:  # a pause, a recording, a substitute
+        if name not in _STRUCTURE:  # elements that produce sound: a pause, a recording, a substitute
             heard.append(name)
 
     parser.StartDoctypeDeclHandler = refuse

@@ -13,7 +13,7 @@ _STOPS: Final = r".!?\u2026\u061f\u06d4\u0964\u0965\u1362"
 _WIDE_STOPS: Final = r"\u3002\uff01\uff1f\uff61"
 _CLOSING: Final = r"""["'\u2019\u201d\u00bb)\]}*_\u300d\u300f\uff09]*+"""
 _END: Final = re.compile(
-    rf"(?<![{_STOPS}])[{_STOPS}]++{_CLOSING}\s+"  # needs a space behind it
+    rf"(?<![{_STOPS}])[{_STOPS}]++{_CLOSING}\s+"  # a full stop must be followed by a space
     rf"|(?<![{_WIDE_STOPS}])[{_WIDE_STOPS}]++{_CLOSING}\s*"  # does not
     r"|(?:\r?\n[^\S\n]*){2,}"  # an empty line
 )
@@ -38,7 +38,10 @@ _JOINER: Final = "\u200d"
 
 
 def split_sentences(text: str) -> list[str]:
-    """Return the sentences of *text*, each with its trailing space; one without a letter or digit joins its neighbour."""
+    """Return the sentences of *text*, each with its trailing space.
+
+    A sentence without a letter or digit is merged into its neighbour.
+    """
     found: list[str] = []
     begins = 0
     for match in _END.finditer(text):
@@ -50,7 +53,10 @@ def split_sentences(text: str) -> list[str]:
 
 
 def split_to_limit(text: str, limit: int) -> Iterator[str]:
-    """Yield *text* in pieces of at most *limit* characters, split at a pause, else at a space, else between letters."""
+    """Yield *text* in pieces of at most *limit* characters.
+
+    Text is split at a pause if possible, otherwise at a space or between letters.
+    """
     while len(text) > limit:
         at = _find_last(_PAUSE, text, limit) or _find_last(_SPACE, text, limit) or _find_split(text, limit)
         yield text[:at]
@@ -86,7 +92,7 @@ def _continues(text: str, match: re.Match[str]) -> bool:
 
 
 def _merge_silent(pieces: list[str]) -> list[str]:
-    """Return *pieces* with each one that has nothing to speak merged into its neighbour."""
+    """Return *pieces*; each piece without a letter or digit is merged into its neighbour."""
     kept: list[str] = []
     for piece in pieces:
         if kept and (not _has_speech(piece) or not _has_speech(kept[-1])):
@@ -101,7 +107,7 @@ def _has_speech(piece: str) -> bool:
 
 
 def _find_last(pattern: re.Pattern[str], text: str, limit: int) -> int:
-    """Return the end of the last match within *limit* that has text before it; 0 if there is none."""
+    """Return the end of the last match within *limit* that has text before it; 0 if nothing matches."""
     at = 0
     for match in pattern.finditer(text, limit // 2, limit + 1):
         if match.end() <= limit:
@@ -110,7 +116,7 @@ def _find_last(pattern: re.Pattern[str], text: str, limit: int) -> int:
 
 
 def _find_split(text: str, limit: int) -> int:
-    """Return where to split text without spaces; combining marks and joined emoji stay together."""
+    """Return the index at which to split text without spaces; combining marks and joined emoji stay together."""
     at = limit
     while at > 1 and (
         unicodedata.combining(text[at]) or _JOINER in text[at - 1 : at + 1] or _is_modifier(text[at])

@@ -103,7 +103,7 @@ class SpeechQuote:
 
 
 def _price(call: SpeechCall, model: str, characters: int, prices: Mapping[str, PriceLike]) -> Decimal | None:
-    """Return the price in USD, by `[prices]` first, then by the provider; None if it is unknown."""
+    """Return the price in USD; None if unknown. `[prices]` takes precedence over the provider's prices."""
     own = find_price(prices, call.backend.name, model)
     if own is not None:
         return compute_speech_cost(own, characters)

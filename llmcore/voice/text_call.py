@@ -1,4 +1,4 @@
-"""Speak a whole text with one provider: request its pieces, concurrently or in order, and merge them."""
+"""Speak a whole text with one provider: request the pieces and merge their speeches."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class TextCall(msgspec.Struct, kw_only=True):
     streaming: bool = False
     timed: bool = False
     has_begun: bool = False
-    """Whether the consumer has received a byte: from then on there is no fallback."""
+    """Whether the consumer has received a byte. If so, no fallback provider is tried."""
     first_at: float | None = None
     """When the consumer received the first byte, by the monotonic clock."""
     pieces: list[SpeechCall] = msgspec.field(default_factory=list)
@@ -65,12 +65,12 @@ class TextCall(msgspec.Struct, kw_only=True):
             self.has_begun, self.first_at = True, time.monotonic()
 
     def set_piece(self, at: int, speech: Speech) -> None:
-        """Store the speech of the piece *at*, and report the progress."""
+        """Store the speech of the piece with the index *at*, and report the progress."""
         self.speeches[at] = speech
         self.report_progress()
 
     def report_progress(self) -> None:
-        """Call the caller's `progress` with the finished and all characters."""
+        """Call the caller's `progress` with the number of finished characters and of all characters."""
         if self.ask.progress is not None:
             sizes = [len(piece.text) for piece in self.pieces]
             done = sum(size for size, speech in zip(sizes, self.speeches, strict=True) if speech is not None)
@@ -78,7 +78,10 @@ class TextCall(msgspec.Struct, kw_only=True):
 
 
 def speak(text: TextCall, services: Services) -> Speaking:
-    """Speak *text*; a streaming call emits its bytes. The call is reported to the observers, however it ends."""
+    """Speak *text*; a streaming call emits its bytes.
+
+    The call is reported to the observers, however it ends.
+    """
     started, group = time.monotonic(), os.urandom(8).hex()
     start = CallStart(
         kind="voice",
@@ -147,7 +150,7 @@ def _get_tags(text: TextCall) -> tuple[str, ...]:
 
 
 def _speak_missing(text: TextCall, services: Services) -> Generator[Any, Any, None]:
-    """Request the missing pieces; a repeated one is requested once."""
+    """Request the missing pieces. A repeated piece is requested only once."""
     text.report_progress()
     missing = [at for at, speech in enumerate(text.speeches) if speech is None]
     first: dict[object, int] = {}
@@ -197,14 +200,17 @@ def _stream(text: TextCall, services: Services) -> Generator[Any, Any, None]:
 
 
 def _emit(text: TextCall, body: Body, piece: bytes) -> Iterator[bytes]:
-    """Pass *piece* through *body*, and yield what comes out of it."""
+    """Pass *piece* through the filter *body*, and yield the resulting bytes."""
     if data := body.feed(piece):
         text.mark_begun()
         yield data
 
 
 def _link_requests(text: TextCall, at: int) -> None:
-    """Add the ids of the previous requests of this call, for a provider that stitches; it forgets older ones."""
+    """Add the ids of this call's previous requests, for a provider that stitches.
+
+    Only the latest ids are sent, because the provider forgets older requests.
+    """
     call = text.pieces[at]
     if call.traits is None or not call.traits.stitches:
         return
@@ -220,7 +226,10 @@ def _link_requests(text: TextCall, at: int) -> None:
 def _make_event(
     text: TextCall, speech: Speech | None, error: str | None, start: CallStart, started: float
 ) -> CallEvent:
-    """Return the event for the observers. A failed call may have paid for pieces, which are in the cache."""
+    """Return the event for the observers.
+
+    A failed call may have paid for some pieces; they are in the cache.
+    """
     finished = [each for each in text.speeches if each is not None]
     return CallEvent(
         kind="voice",

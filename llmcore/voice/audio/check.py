@@ -11,8 +11,8 @@ from llmcore.voice.audio.info import AudioInfo, make_not_audio
 
 __all__ = ["check_beginning", "read_audio"]
 
-# mutagen and tinytag read durations too, but accept truncated files, and take a WAV of unknown length, as a stream has it, for
-# 134,217 s long: docs/decisions/0015-our-own-reader-of-durations.md.
+# mutagen and tinytag read durations too, but they accept truncated files, and report 134,217 s for a WAV of
+# unknown length (a stream): docs/decisions/0015-our-own-reader-of-durations.md.
 
 _TELEPHONE_HZ: Final = 8_000
 
@@ -58,7 +58,7 @@ def check_beginning(head: bytes, kind: AudioFormat) -> None:
 def _read_raw(audio: bytes, kind: AudioFormat, sample_rate_hz: int | None) -> AudioInfo:
     width = 2 if kind == "pcm" else 1
     if len(audio) % width:
-        audio = audio[:-1]  # half a sample would turn the next piece into noise
+        audio = audio[:-1]  # drop an incomplete sample: it would turn the next piece into noise
     if not audio:
         raise make_not_audio("the audio is shorter than one sample")
     rate = sample_rate_hz or (None if kind == "pcm" else _TELEPHONE_HZ)

@@ -14,7 +14,8 @@ __all__ = ["read"]
 _INFO_BYTES: Final = 34
 _LONGEST_HEAD: Final = 16
 _LOOKED_AT: Final = 256 * 1024
-"""Bytes at the end to search for the last frame, if the file does not have the maximum frame size."""
+"""How many bytes at the end to search for the last frame if the file does not declare the maximum frame size.
+"""
 
 
 def read(audio: bytes) -> AudioInfo:
@@ -51,7 +52,9 @@ def read(audio: bytes) -> AudioInfo:
 
 
 def _find_last_frame(audio: bytes, begins: int, longest: int) -> int | None:
-    """Return the start of the last frame; None if no frame with a valid checksum ends the file.
+    """Return the start of the last frame.
+
+    The result is None if the file does not end with a frame that has a valid checksum.
 
     Args:
         audio: The file.
@@ -72,8 +75,8 @@ def _count_samples(frame: bytes, block: int) -> int:
     """Return the number of samples up to the end of *frame*.
 
     Args:
-        frame: The frame, from its header on.
-        block: Samples of each frame except the last, if all have the same size.
+        frame: The bytes of the frame, beginning with the header.
+        block: The number of samples in each frame except the last, if all frames have the same size.
     """
     # The frame number is encoded like UTF-8, with up to seven bytes.
     ones = 8 - (~frame[4] & 0xFF).bit_length()
@@ -95,7 +98,10 @@ def _count_samples(frame: bytes, block: int) -> int:
 
 
 def _is_frame_head(audio: bytes, at: int) -> bool:
-    """Return whether a frame header is at *at*: its checksum is valid for one of the possible lengths."""
+    """Return whether a frame header begins at the offset *at*.
+
+    Its checksum must be valid for one of the possible lengths.
+    """
     head = audio[at : at + _LONGEST_HEAD]
     return any(_crc8(head[:size]) == 0 for size in range(6, len(head) + 1))
 

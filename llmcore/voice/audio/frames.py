@@ -1,4 +1,4 @@
-"""Check MP3 and ADTS (AAC) files, which are sequences of frames with their lengths."""
+"""Check MP3 and ADTS (AAC) files, which are sequences of frames; each frame declares its length."""
 
 # ruff: noqa: PLR2004 - the sizes, offsets and marks of the format
 
@@ -22,7 +22,7 @@ __all__ = [
 ]
 
 HEAD_BYTES: Final = 10
-"""Bytes of a frame or a tag that contain its length."""
+"""The number of bytes at the start of a frame or tag that contain its length."""
 _LAST_TAG: Final = 128
 
 _ADTS_RATES: Final = (
@@ -31,13 +31,13 @@ _ADTS_RATES: Final = (
 
 
 def mp3_size(data: bytes | bytearray, at: int) -> int:
-    """Return the size of the MP3 frame at *at*; 0 if there is none."""
+    """Return the size of the MP3 frame at the offset *at*; 0 if no frame begins there."""
     frame = read_mp3_frame(data, at)
     return 0 if frame is None else frame.size
 
 
 def adts_size(data: bytes | bytearray, at: int) -> int:
-    """Return the size of the ADTS frame at *at*; 0 if there is none."""
+    """Return the size of the ADTS frame at the offset *at*; 0 if no frame begins there."""
     head = data[at : at + 7]
     if len(head) < 7 or head[0] != 0xFF or head[1] & 0xF6 != 0xF0 or head[2] >> 2 & 15 >= len(_ADTS_RATES):
         return 0
@@ -46,7 +46,7 @@ def adts_size(data: bytes | bytearray, at: int) -> int:
 
 
 def tag_bytes(data: bytes | bytearray, at: int) -> int:
-    """Return the size of the ID3v2 tag at *at*; 0 if there is none."""
+    """Return the size of the ID3v2 tag at the offset *at*; 0 if no tag begins there."""
     if bytes(data[at : at + 3]) != b"ID3" or len(data) < at + 10:
         return 0
     size = 0
@@ -56,9 +56,9 @@ def tag_bytes(data: bytes | bytearray, at: int) -> int:
 
 
 def read_frame_count(data: bytes | bytearray, at: int, frame: Mp3Frame) -> int | None:
-    """Return the number of frames in a header frame (Xing, Info, VBRI) at *at*.
+    """Return the number of frames that the header frame (Xing, Info, VBRI) at the offset *at* declares.
 
-    Returns None for an audio frame, 0 for a header frame without the number.
+    The result is None for an audio frame, and 0 for a header frame that does not declare the number.
     """
     mono, first = frame.channels == 1, frame.samples == 1152
     side = (17 if mono else 32) if first else (9 if mono else 17)
@@ -72,7 +72,10 @@ def read_frame_count(data: bytes | bytearray, at: int, frame: Mp3Frame) -> int |
 
 
 def make_length_frame(sound: bytes) -> bytes:
-    """Return a header frame with the length of *sound*, a sequence of frames; without it, players guess the length."""
+    """Return a header frame with the length of *sound*, a sequence of frames.
+
+    Without this frame, players guess the length.
+    """
     first, count, sizes = read_mp3_frame(sound, 0), 0, set()
     for _, frame in _mp3_frames(sound):
         count += 1
@@ -96,7 +99,7 @@ def read_mp3(audio: bytes) -> AudioInfo:
     """Return the sample rate, channels and duration of an MP3.
 
     Raises:
-        NotAudio: There is no frame, a frame is truncated, or frames are missing.
+        NotAudio: The file has no frame, a frame is truncated, or frames are missing.
     """
     count, announced, samples = 0, 0, 0
     first: Mp3Frame | None = None
@@ -145,7 +148,7 @@ def read_adts(audio: bytes) -> AudioInfo:
     """Return the sample rate, channels and duration of ADTS; None for AAC in an MP4 container.
 
     Raises:
-        NotAudio: There is no frame, or a frame is truncated.
+        NotAudio: The file has no frame, or a frame is truncated.
     """
     if audio[4:8] == b"ftyp" or audio[:4] == b"ADIF":
         return AudioInfo(audio, None, None, None)

@@ -1,4 +1,4 @@
-"""Join pieces of audio into one file: the header of the first piece, and the body of each."""
+"""Join pieces of audio into one file: the header of the first piece, and the bodies of all pieces."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ from llmcore.voice.audio import frames, wav
 __all__ = ["JOINABLE", "Body", "check_same_format", "join_audio", "make_body"]
 
 JOINABLE: Final[frozenset[AudioFormat]] = frozenset({"wav", "mp3", "aac", "pcm", "ulaw", "alaw"})
-"""Formats that can be joined. Ogg and FLAC count samples from the start of the file, so joining needs an encoder."""
+"""Formats that can be joined.
+
+Ogg and FLAC count samples from the start of the file, so joining needs an encoder.
+"""
 _LAST_TAG: Final = 128
 
 
@@ -31,7 +34,10 @@ class Body:
 
 
 class RawBody(Body):
-    """Raw samples, only complete ones: half a sample would turn the next piece into noise."""
+    """The filter for raw samples.
+
+    It keeps only complete samples, because half a sample would turn the next piece into noise.
+    """
 
     def __init__(self, frame_bytes: int) -> None:
         self._frame = frame_bytes
@@ -47,7 +53,10 @@ class RawBody(Body):
 
 
 class WavBody(Body):
-    """The complete samples of a wav; for the first piece also a header with an unknown length."""
+    """The filter for WAV.
+
+    It keeps complete samples; for the first piece, it also keeps a header with an unknown length.
+    """
 
     def __init__(self, *, first: bool) -> None:
         self._first = first
@@ -76,9 +85,9 @@ class WavBody(Body):
 
 
 class FrameBody(Body):
-    """The complete frames of MP3 or ADTS, without tags and header frames.
+    """The filter for MP3 and ADTS. It keeps complete frames, without tags and header frames.
 
-    Bytes that are not a frame are kept, since the check of the complete file reports them.
+    Bytes that are not a frame are kept, because the check of the complete file reports them.
     """
 
     def __init__(self, kind: AudioFormat) -> None:
@@ -123,7 +132,7 @@ class FrameBody(Body):
         return b"".join(parts)
 
     def _is_count_frame(self, at: int) -> bool:
-        """Return whether the first frame of an MP3 is a header frame with the number of frames."""
+        """Return whether the first frame of an MP3 is a header frame that declares the number of frames."""
         first, self._begun = not self._begun and self._tags, True
         frame = read_mp3_frame(self._held, at) if first else None
         return frame is not None and frames.read_frame_count(self._held, at, frame) is not None

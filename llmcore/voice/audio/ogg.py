@@ -1,4 +1,4 @@
-"""Check Ogg files (Vorbis, Opus), which are sequences of pages; the last page is marked."""
+"""Check Ogg files (Vorbis, Opus), which are sequences of pages. A flag marks the last page."""
 
 # ruff: noqa: PLR2004 - the sizes, offsets and marks of the format
 
@@ -24,7 +24,7 @@ class _Page(NamedTuple):
 
 
 class _Stream:
-    """One stream of the file, as read so far."""
+    """One stream of the file, with what has been read of it so far."""
 
     def __init__(self, body: bytes) -> None:
         self.skipped, self.over, self.time = 0, False, 0
