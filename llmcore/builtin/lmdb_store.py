@@ -1,6 +1,4 @@
-"""The LMDB environment of one folder: opened at the first use, grown when full, repaired, reopened
-after a fork.
-"""
+"""The LMDB environment of one folder: opened at first use, grown when full, repaired and reopened."""
 
 from __future__ import annotations
 

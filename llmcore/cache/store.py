@@ -75,10 +75,7 @@ class CacheStore:
         """
         self._lock = forks.lock()
         self._probe_key = "probe"
-        """The last key that failed.
-
-        Probes use it, because in a cluster the nodes of other keys may still answer.
-        """
+        """The last key that failed. Probes use it, because in a cluster the nodes of other keys may still answer."""
         self._health = Health(clock)
         self._standby = Standby(backend, is_enabled=on_outage == "memory")
         self._breaker = Breaker(
@@ -90,10 +87,7 @@ class CacheStore:
         )
 
     def get_from_memory(self, key: str) -> bytes | None:
-        """Return the value in the memory of this process, without counting.
-
-        If the result is None, the backend may still have the key: call `lookup`.
-        """
+        """Return the value in memory without counting. If None, the backend may have the key: call `lookup`."""
         if self._breaker.is_open:
             return self._standby.get(key)
         tier = self._tier
@@ -148,10 +142,7 @@ class CacheStore:
         return False
 
     def forget(self, key: str) -> Act[bool]:
-        """Delete *key*; return whether it existed.
-
-        During an outage, the backend deletes it when it answers again.
-        """
+        """Delete *key*; return whether it existed. During an outage, the backend deletes it when it answers again."""
         invalidation = Invalidation("key", key)
         was_served = self._standby.get(key) is not None
         if self._standby.postpone(invalidation, self._breaker) is not None:
@@ -173,7 +164,7 @@ class CacheStore:
         self._standby.pin(key)
 
     def read(self, key: str) -> Act[bytes | None]:
-        """Return the value of *key* in the backend, uncounted, for callers that poll for it."""
+        """Return the value of *key* in the backend without counting. For callers that poll for the value."""
         if not self._prepare_backend():
             return self._standby.get(key)
         return (yield from self._read(key, 0 if self._tier is None else self._tier.epoch()))
@@ -188,10 +179,7 @@ class CacheStore:
         return self._prepared and self.backend.find_ability("acquire") is not None
 
     def call_lease_operation(self, name: str, *args: Any) -> Act[bool | None]:
-        """Acquire or release a lease.
-
-        Return the backend's answer, or None if the backend has no leases or failed.
-        """
+        """Acquire or release a lease; return the backend's answer, None if it failed or has no leases."""
         if not self._prepare_backend() or self.backend.find_ability(name) is None:
             return None
         answer: list[bool | None] = []

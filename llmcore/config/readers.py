@@ -42,10 +42,13 @@ __all__ = [
 ]
 
 MAX_USD: Final = 1_000_000_000
-"""Maximum amount in USD. Larger amounts would overflow the ledger, which counts nano-dollars."""
+"""Maximum amount in USD.
+
+Maximum amount in USD. Larger amounts would overflow the ledger, which counts nano-dollars.
+"""
 
 MAX_FRACTION: Final = 10
-"""Maximum fraction. A larger number is probably a percentage."""
+"""Maximum fraction. Maximum fraction. A larger number is probably a percentage."""
 
 
 class Reader(msgspec.Struct, frozen=True):

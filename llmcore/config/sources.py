@@ -31,7 +31,10 @@ __all__ = [
 ]
 
 MAX_BYTES: Final = 1_000_000
-"""Maximum size of a file in bytes. A larger file is probably not a configuration."""
+"""Maximum size of a file in bytes.
+
+Maximum size of a file in bytes. A larger file is probably not a configuration.
+"""
 
 _POSITION = r" \(at (?:line (\d+), column (\d+)|end of document)\)$"
 _OUR_TABLE = rb"""(?m)^\s*\[+\s*tool\s*\.\s*["']?llmcore\b"""

@@ -34,7 +34,7 @@ class Amount(NamedTuple):
 
 
 def to_nano(dollars: Decimal) -> int:
-    """Return *dollars* in nano-dollars, rounded up: so that an amount is never booked too low."""
+    """Return *dollars* in nano-dollars, rounded up: so that so that an amount is never booked too low."""
     return int((dollars * _NANO).to_integral_value(ROUND_CEILING))
 
 

@@ -1,7 +1,4 @@
-"""Reserve the maximum cost before a request, and settle the real cost afterwards.
-
-Every request that costs money passes through this class.
-"""
+"""Reserve the maximum cost before a request, and settle the real cost afterwards."""
 
 from __future__ import annotations
 
@@ -47,10 +44,7 @@ if TYPE_CHECKING:
 __all__ = ["FAULTS", "Spending"]
 
 MAX_WAIT_S: Final = 10.0
-"""How many seconds a call waits until other calls release their reservations.
-
-The time is limited because the caller itself may hold some of them.
-"""
+"""Maximum seconds to wait for the reservations of other calls. The caller itself may hold some of them."""
 FIRST_PAUSE_S: Final = 0.01
 MAX_PAUSE_S: Final = 0.2
 SWEEP_S: Final = 1.0
@@ -88,10 +82,7 @@ class Spending:
         self._clock = clock
         self._is_prepared = False
         self._has_budgets = bool(configured)
-        """Whether the ledger has budgets, including those of other applications.
-
-        If so, each request needs a reservation.
-        """
+        """Whether the ledger has budgets, also of other applications. If so, requests need reservations."""
         self._warned: set[tuple[str, str]] = set()
         self._failing = False
         self._open: set[Reservation] = set()
@@ -180,30 +171,22 @@ class Spending:
             self._settle_soon(reservation, outcome)
         except apsw.BusyError:  # do not delay the answer because of another process: a thread writes the row
             self._late.add(reservation, outcome)
-        # the row stays open, and after this process has ended the amount counts as spent
-        except FAULTS as error:
+        except FAULTS as error:  # the row stays open; after the end of this process it counts as spent
             self._handle_write_error(error, ())
         except BaseException:
-            # The caller has been cancelled, perhaps before the step began. A row that is already closed stays
-            # as it is.
+            # The caller was cancelled, perhaps before the step began. A closed row stays as it is.
             self._settle_soon(reservation, outcome)
             raise
         else:
             self._alerts.send(due or ())
 
     def settle_now(self, reservation: Reservation, outcome: Outcome) -> None:
-        """Settle without a step, for a call that is being garbage-collected.
-
-        A locked ledger delays the collection only for a short time.
-        """
+        """Settle without a step, for a call that is being garbage-collected. Waits for a lock only briefly."""
         if self._claim(reservation):
             self._settle_soon(reservation, outcome)
 
     def _settle_soon(self, reservation: Reservation, outcome: Outcome) -> None:
-        """Book the outcome.
-
-        If another process holds the lock for longer than `SETTLE_TIMEOUT_S`, a thread writes the row.
-        """
+        """Book the outcome; if the lock is held for longer than `SETTLE_TIMEOUT_S`, a thread writes the row."""
         try:
             due = self._writer.run(partial(self._close, reservation, outcome), SETTLE_TIMEOUT_S)
         except apsw.BusyError:
@@ -267,11 +250,7 @@ class Spending:
         return self._limits.make_states(rows, self._clock())
 
     def close(self) -> None:
-        """Close the file.
-
-        If rows of this process are still open, the process stays marked as alive and reopens the file to
-        settle them.
-        """
+        """Close the file. If rows of this process are open, the process reopens the file to settle them."""
         self.database.close()
         if not (self._open or self._late):
             self._owners.close()

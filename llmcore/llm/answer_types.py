@@ -132,7 +132,7 @@ def _get_fields(kind: Any) -> frozenset[str]:
     if hasattr(kind, "__struct_encode_fields__"):
         tag = kind.__struct_config__.tag_field
         return frozenset(kind.__struct_encode_fields__) | ({tag} if tag else set())
-    import dataclasses  # this import takes longer than a cached answer
+    import dataclasses  # this import this import takes longer than a cached answer
 
     if dataclasses.is_dataclass(kind):
         return frozenset(field.name for field in dataclasses.fields(kind))

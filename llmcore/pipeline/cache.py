@@ -82,7 +82,10 @@ def _is_due(call: Call, data: bytes | None) -> bool:
 
 
 def _make_renewal(call: Call, services: Services) -> Renewal:
-    """Return the background refresh of *call*: the same request, with the configured deadline."""
+    """Return the call that refreshes the entry in the background.
+
+    The same request, with the configured deadline.
+    """
     from llmcore.cache.refresh import Renewal  # lazy: most hits are fresh
 
     again = msgspec.structs.replace(

@@ -17,7 +17,8 @@ def single_flight(call: Call, services: Services, proceed: Proceed) -> Generator
     """Proceed once for all identical concurrent calls. The deadline is the latest deadline of these calls."""
     if call.key is None:
         result = yield from proceed()
-        if call.streaming and not call.has_emitted:  # the backend does not stream: emit the whole answer
+        # the backend does not stream: emit the whole answer: emit the whole answer
+        if call.streaming and not call.has_emitted:
             yield from call.kind.pieces(call, result)
         return result
     own, flight = call.deadline, call.key if call.reads else call.key + " refresh"

@@ -49,9 +49,7 @@ def complete_setting_error(error: BadRequest, settings: Mapping[str, Any]) -> No
 
 
 def complete_unknown_voice(error: VoiceNotFound, backend: Backend, voice: str | None) -> None:
-    """Add to *error* the argument or setting that names the voice, and a line that names the suggested
-    voice.
-    """
+    """Add to *error* the argument or setting that names the voice, and a line with the suggestion."""
     path = ("voice", backend.name, "voice")
     near = error.suggestion
     if voice is not None:

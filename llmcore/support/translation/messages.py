@@ -106,7 +106,10 @@ def _read_output(body: Mapping[str, Any], settings: dict[str, Setting], target: 
 
 
 def _read_thinking(thinking: Mapping[str, Any], settings: dict[str, Setting], target: str) -> None:
-    """Read the effort that *thinking* stands for: a budget of tokens as a level, adaptive thinking as the effort that is given."""
+    """Read the effort that *thinking* stands for.
+
+    A budget of tokens as a level, adaptive thinking as the effort that is given.
+    """
     kind, given = thinking.get("type"), settings.get("effort")
     budget = thinking.get("budget_tokens")
     if kind == "enabled" and type(budget) is int:
@@ -166,7 +169,7 @@ def _read_block(block: Mapping[str, Any], where: str, target: str) -> Part:
     if kind == "tool_use":
         direct = (
             {"caller"} if block.get("caller") == {"type": "direct"} else set()
-        )  # not by a tool of the server
+        )  # called by the model, not by a tool of the server
         _check(block, {"type", "id", "name", "input"} | direct, where, target)
         return ToolUse(
             id=as_text(block.get("id"), f"{where}.id", target),
@@ -181,7 +184,10 @@ def _read_block(block: Mapping[str, Any], where: str, target: str) -> Part:
 
 
 def _read_result(block: Mapping[str, Any], where: str, target: str) -> ToolResult:
-    """Read the result of a tool. The other APIs have no field for a failure, so its text begins with `Error: `."""
+    """Read the result of a tool.
+
+    The other APIs have no field for a failure, so its text begins with `Error: `.
+    """
     _check(block, {"type", "tool_use_id", "content", "is_error"}, where, target)
     content = block.get("content")
     if content is None:
