@@ -1,1 +1,1 @@
-"""The llmcore plugin for Anthropic. Applications import nothing of it: `provider = "anthropic"` selects it."""
+"""The llmcore plugin for Anthropic. Applications do not import it: `provider = "anthropic"` selects it."""

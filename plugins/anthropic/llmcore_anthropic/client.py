@@ -1,4 +1,7 @@
-"""The vendor's clients over HTTP clients of ours, which add the key and enforce the deadline when a request is sent."""
+"""The vendor's clients.
+
+They use HTTP clients of this plugin, which add the key and enforce the deadline when a request is sent.
+"""
 
 from __future__ import annotations
 
@@ -20,13 +23,13 @@ _LIMITS: Final = httpx2.Limits(max_connections=1000, max_keepalive_connections=1
 
 
 class Route:
-    """How the server of an account is reached: through which proxy, and with TLS or without."""
+    """How the server of an account is reached: the proxy, and whether TLS is used."""
 
     def __init__(self, url: str) -> None:
         """Find the route to *url*.
 
         Raises:
-            ConfigError: A variable for proxies or certificates has a value that cannot be used.
+            ConfigError: A variable for proxies or certificates has an invalid value.
         """
         self.proxy: Proxy | None = find_proxy(url, install="pip install socksio")
         self._uses_tls = url.startswith("https:") or (
@@ -41,7 +44,7 @@ class Route:
         return self.proxy.shown if self.proxy is not None else ""
 
     def make_settings(self) -> dict[str, Any]:
-        """Return the arguments for an HTTP client, so that it reads nothing of the environment itself."""
+        """Return the arguments for an HTTP client, with which the client does not read the environment itself."""
         context = httpx2.create_ssl_context() if self._uses_tls else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         settings: dict[str, Any] = {
             "verify": context,
@@ -88,7 +91,7 @@ def _make_arguments(account: Account) -> dict[str, Any]:
 
 
 def _prepare(request: httpx2.Request, account: Account) -> None:
-    """Add the key and the deadline. The only place where the key is read to be sent."""
+    """Add the key and the deadline. Only this function reads the key in order to send it."""
     request.extensions = {**request.extensions, "timeout": get_deadline()}
     for name in ("authorization", "x-api-key"):
         request.headers.pop(name, None)

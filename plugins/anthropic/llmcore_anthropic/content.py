@@ -1,4 +1,7 @@
-"""Translate messages of Chat Completions to those of the Messages API. A field that has no counterpart is refused by name."""
+"""Translate messages of Chat Completions to messages of the Messages API.
+
+A field without a counterpart raises an error with its name.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +31,7 @@ _FIELDS: Final[Mapping[str, frozenset[str]]] = {
 def translate_messages(messages: Sequence[Any]) -> tuple[list[Block], list[Block]]:
     """Return the system blocks and the messages.
 
-    Results of tools become blocks of a user message, as the API expects them; several in a row become one message.
+    Results of tools become blocks of a user message, as the API expects; consecutive results become one message.
 
     Raises:
         BadRequest: A message or a part of it has no counterpart. The error names it.

@@ -1,4 +1,4 @@
-"""Turn answers that refuse, and failures of the network, into errors of llmcore, without the request and without keys."""
+"""Convert error answers and network failures to errors of llmcore, without the request and without keys."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ _BY_TYPE: Final[Mapping[str, type[ProviderError]]] = {
 }
 """Source: https://platform.claude.com/docs/en/api/errors"""
 _NO_CREDIT: Final = re.compile(r"credit balance is too low|usage limit", re.IGNORECASE)
-"""A spent account is refused with status 400."""
+"""Matches the message for an account without credit, which has status 400."""
 _TOO_LONG: Final = re.compile(
     r"prompt is too long|exceed[^.]{0,40}context|context (?:window|limit)", re.IGNORECASE
 )
@@ -69,7 +69,7 @@ class Errors:
         """Return the error for an exception of the SDK or of the HTTP client.
 
         Args:
-            raised: The exception. It is read, and not stored.
+            raised: The exception. It is only read, not stored.
             begun: Whether the head of the answer had arrived.
             model: The requested model.
         """
@@ -191,7 +191,7 @@ def get_request_id(headers: Headers) -> str | None:
 
 
 def _read_error(document: Any) -> tuple[str, str]:
-    """Return the type and the message of an error document; empty texts if it has none."""
+    """Return the type and the message of an error document; empty texts if the document has none."""
     error = document.get("error") if isinstance(document, Mapping) else None
     if isinstance(error, str):
         return "", error

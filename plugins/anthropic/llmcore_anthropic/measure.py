@@ -1,4 +1,4 @@
-"""Measure request bodies, of the Messages API and of Chat Completions, whatever they contain."""
+"""Measure request bodies, of the Messages API and of Chat Completions, with any content."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _FILES: Final = {"image": "source", "document": "source", "image_url": "image_ur
 """The kinds of part with a file, and the field that contains it."""
 _IMAGES: Final = frozenset({"image", "image_url"})
 _FRAME: Final = 256
-"""For what the server writes around the texts: more than any recorded answer shows."""
+"""The allowance for the text that the server adds around the texts. It is larger than in any recorded answer."""
 _TOOLS_BOUND: Final = 2_000
 _IMAGE_BOUND: Final = 10_000
 
@@ -51,7 +51,7 @@ def measure(body: Mapping[str, Any]) -> Measure:
 
 
 def find_bound(body: Mapping[str, Any]) -> int | None:
-    """Return more tokens than the server counts for *body*; None if nothing bounds them.
+    """Return an upper bound of the tokens that the server counts for *body*; None if no bound is known.
 
     Each token of a text is at least one byte.
     """

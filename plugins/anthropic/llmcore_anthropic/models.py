@@ -27,7 +27,7 @@ class Window(NamedTuple):
     """The size of a model."""
 
     context: int
-    """Tokens of a prompt and its answer together."""
+    """Maximum number of tokens in a prompt and its answer together."""
 
 
 _WINDOWS: Final = tuple(
@@ -45,5 +45,5 @@ _WINDOWS: Final = tuple(
 
 
 def find_window(model: str) -> Window | None:
-    """Return the size of *model*; None if it is not known."""
+    """Return the size of *model*; None if the model is unknown."""
     return next((window for pattern, window in _WINDOWS if pattern.match(model)), None)

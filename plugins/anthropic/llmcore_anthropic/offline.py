@@ -23,10 +23,10 @@ __all__ = ["Offline"]
 
 _ASCII_PER_TOKEN: Final = 3.5
 _BYTES_PER_TOKEN: Final = 2.0
-"""Bytes of characters outside of ASCII."""
+"""The number of bytes per token in text outside of ASCII."""
 _MESSAGE: Final = 4
 _TOOLS: Final = 400
-"""The prompt that introduces tools: 380 to 540 tokens in recorded answers."""
+"""An upper bound for the text that introduces tools, which has 380 to 540 tokens in recorded answers."""
 _IMAGE: Final = 1_600
 
 
@@ -39,7 +39,10 @@ class Offline:
     def count_tokens(
         self, content: str | Sequence[Message] | ChatRequest, model: str | None = None
     ) -> TokenCount:
-        """See `TokenCounter.count_tokens`. The count is an estimate; that of a prompt of text has a bound."""
+        """See `TokenCounter.count_tokens`.
+
+        The count is an estimate. The count of a prompt that is only text has a bound.
+        """
         if isinstance(content, str):
             size = len(content.encode("utf-8", "replace"))
             return TokenCount(_estimate(content), exact=False, bound=size)
@@ -59,11 +62,15 @@ class Offline:
     def price(
         self, model: str, usage: Usage, service_tier: str | None = None, *, at: datetime | None = None
     ) -> Decimal | None:
-        """See `PricingProvider.price`. Fees of server tools, such as web searches, are not part of it."""
+        """See `PricingProvider.price`. Fees of server tools, such as web searches, are not included."""
         return prices.get_price(model, usage, service_tier, at)
 
     def most_usage(self, request: ChatRequest, *, exact: bool = False) -> Usage | None:  # noqa: ARG002 - no tokenizer
-        """See `UsageBounds.most_usage`. None if the request uses tools of the server: how much they read is not known in advance."""
+        """See `UsageBounds.most_usage`.
+
+        The result is None if the request uses tools of the server, because the amount that they read is not known in
+        advance.
+        """
         try:
             body = make_body(request, default_max_tokens=self._max_tokens)
             caching = b'"cache_control"' in encode(body)

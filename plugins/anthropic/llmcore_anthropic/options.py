@@ -22,7 +22,7 @@ OFFICIAL: Final = "https://api.anthropic.com"
 KEY_VARIABLE: Final = "ANTHROPIC_API_KEY"
 _URL_VARIABLE: Final = "ANTHROPIC_BASE_URL"
 _ADDRESS: Final = re.compile(r"https?://[^\s/@?#]+(/[^\s?#]*)?")
-"""No password and no query: they would be shown in errors."""
+"""Matches an address without a password and a query, because errors would show these."""
 _HEADER_NAME: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _RESERVED: Final = frozenset(
     {"authorization", "content-length", "content-type", "expect", "transfer-encoding", "x-api-key"}
@@ -36,11 +36,11 @@ class AnthropicOptions(Options, frozen=True, kw_only=True):
     api_key: Secret | None = None
     """A reference such as "env:ANTHROPIC_API_KEY", which is the default."""
     base_url: str | None = None
-    """The server, without `/v1`. Default: ANTHROPIC_BASE_URL, else Anthropic's own."""
+    """The server, without `/v1`. Default: ANTHROPIC_BASE_URL, or Anthropic's own server."""
     max_tokens: Annotated[int, msgspec.Meta(ge=1)] = 4096
-    """The longest answer of a call that does not set `max_tokens`, which the API requires."""
+    """The value of `max_tokens` for calls that do not set it. The API requires this parameter."""
     headers: dict[str, str] = msgspec.field(default_factory=dict)
-    """Headers that are sent with every request, such as "anthropic-beta"."""
+    """Additional headers of every request, such as "anthropic-beta"."""
     extra_body: dict[str, Any] = msgspec.field(default_factory=dict)
     """Parameters that are added to every request unchanged."""
 
@@ -123,7 +123,10 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def make_identity(options: AnthropicOptions) -> dict[str, str]:
-    """Return everything except the request that can change the answer: the address, the account and the headers. It needs no key."""
+    """Return everything except the request that can change the answer: the address, the account and the headers.
+
+    It needs no key.
+    """
     account = Account.of(options)
     identity = {
         "base_url": account.base_url,

@@ -1,4 +1,4 @@
-"""Who may call: the names of the server, the pages of other origins, and the keys."""
+"""Access control: check the `Host` of a request, the origin of web pages, and API keys."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def is_loopback(host: str) -> bool:
 
 
 def find_hosts(options: GatewayOptions) -> frozenset[str]:
-    """Return the names of the server, in lower case; none if it may have any."""
+    """Return the names of the server, in lower case; an empty set if any name is allowed."""
     if not options.hosts and not is_loopback(options.host):
         return frozenset()
     return _LOOPBACK | {name.strip("[]").lower() for name in (options.host, *options.hosts)}
@@ -69,7 +69,7 @@ def check_origin(headers: Mapping[str, str], options: GatewayOptions) -> None:
 
 
 def make_cors_headers(headers: Mapping[str, str], options: GatewayOptions) -> dict[str, str]:
-    """Return the headers that let the page of a listed origin read the answer."""
+    """Return the headers that allow a web page of a listed origin to read the answer."""
     origin = headers.get("origin")
     if origin is None or origin not in options.origins:
         return {}
@@ -83,10 +83,11 @@ def make_cors_headers(headers: Mapping[str, str], options: GatewayOptions) -> di
 def find_caller(
     core: Core, state: ServerState, headers: Mapping[str, str], *, is_exposed: bool
 ) -> tuple[Caller, ApiKey | None]:
-    """Return who sent a request, and the key, whose rate limit is asked next.
+    """Return the caller and the API key of a request.
 
-    Without any key everybody on this machine may call. Once a key was seen, or if *is_exposed* (other machines reach the
-    gateway), a request needs one, also after a reload and if the ledger is gone.
+    The rate limit of the key is checked afterwards. If no key was ever created, all callers on this machine are
+    allowed. Once a key was seen, or if *is_exposed* (other machines can reach the gateway), every request needs a
+    key, even after a reload or without the ledger.
 
     Raises:
         Refused: 401, the key is missing or wrong.

@@ -23,7 +23,7 @@ def create_app(core: Core, options: GatewayOptions | None = None) -> Application
     """Return the ASGI application that serves *core*.
 
     Args:
-        core: Stays open; the caller closes it.
+        core: The Core. The caller must close it.
         options: None reads the table `[gateway]` of the configuration.
     """
     return Application(Gateway(core, options))
@@ -34,7 +34,7 @@ class Application:
 
     def __init__(self, gateway: Gateway) -> None:
         self.gateway = gateway
-        """What new requests get; a reload replaces it."""
+        """The gateway that serves new requests. A reload replaces it."""
         self.state = ServerState()
 
     async def __call__(self, scope: Mapping[str, Any], receive: Receive, send: Send) -> None:

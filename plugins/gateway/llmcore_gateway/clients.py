@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["async_http_client", "http_client"]
 
 _OPTIONS: Final = GatewayOptions(models=("*",))
-"""The program could call any model itself."""
+"""The options for in-process clients. All models are allowed, because the program could call any model itself."""
 _ERRORS: Final = (Refused, LLMCoreError)
 
 
@@ -89,10 +89,10 @@ class _Exchange:
         self.api = "chat"
 
     def read(self) -> Call | Answer:
-        """Return the call, or the answer if nothing has to be sent.
+        """Return the call to make, or the answer if no backend is needed.
 
         Raises:
-            Refused: The path or the body is not one of the gateway's.
+            Refused: The gateway does not have the path, or the body is malformed.
         """
         request = self._request
         path = request.url.raw_path.partition(b"?")[0].decode("latin-1")
@@ -158,7 +158,7 @@ class _AsyncStream(httpx2.AsyncByteStream):
 
 
 def _take_first(pieces: Iterator[bytes]) -> Iterator[bytes]:
-    """Yield the first of *pieces*, whose error decides the status."""
+    """Yield the first of *pieces*. If reading it raises an error, the error decides the status."""
     for piece in pieces:
         yield piece
         return

@@ -1,4 +1,4 @@
-"""Send a stream: its first event decides the status, comments keep it open, and an error in it becomes its last event."""
+"""Send a stream: the first event decides the status, and an error becomes the last event."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ __all__ = ["Delivery"]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 
 _HEADERS: Final = {"cache-control": "no-cache, no-transform", "x-accel-buffering": "no"}
-"""Keep proxies from storing, changing and gathering the events."""
+"""Headers that prevent proxies from storing, changing and buffering the events."""
 
 
 class Delivery:
-    """One stream on its way to a client."""
+    """The delivery of one stream to a client."""
 
     def __init__(
         self, send: Send, headers: Mapping[str, str], content_type: str, *, keepalive_s: float
@@ -33,9 +33,9 @@ class Delivery:
         self._comment: asyncio.Task[None] | None = None
         self._is_writing = False
         self.is_begun = False
-        """Whether the head is sent, so that an error can only be told inside of the stream."""
+        """Whether the head was sent. After that, an error can be reported only inside of the stream."""
         self.has_left = False
-        """Whether the client has left; then the rest is read and dropped."""
+        """Whether the client has left. If so, the rest of the stream is read and dropped."""
         self.error: Exception | None = None
         """The error that became the last event."""
 
@@ -43,7 +43,8 @@ class Delivery:
         """Send *pieces* to their end.
 
         Raises:
-            Exception: That of the first piece, if nothing was sent before it; later only if the stream has no events.
+            Exception: Reading the first piece failed before anything was sent; or reading a later piece failed and
+                the stream has no events.
         """
         count = 0
         if self._is_events:
@@ -95,9 +96,10 @@ class Delivery:
             self._comment.cancel()
 
     def _on_silence(self) -> None:
-        """Send a comment after a long silence, between two events: nothing else is being written, and the next event waits.
+        """Send a comment after a long silence, between two events.
 
-        A client that does not read has none written: the last event still waits for it, or the last comment does.
+        The next event waits until the comment is written. No comment is sent to a client that does not read, because
+        the previous event or comment is still waiting.
         """
         is_silent = self._loop.time() - self._sent_at >= self._keepalive_s
         if is_silent:
@@ -111,12 +113,12 @@ class Delivery:
             if not self.is_begun:
                 await self._begin()
             await self._send({"type": "http.response.body", "body": b": keepalive\n\n", "more_body": True})
-        except OSError:  # the client has left, which the watch reports
+        except OSError:  # the client has left; the watch reports this
             pass
         finally:
             self._comment = None
 
 
 def encode_headers(headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
-    """Return *headers* as ASGI wants them."""
+    """Return *headers* in the form that ASGI requires."""
     return [(name.encode("latin-1"), value.encode("latin-1", "replace")) for name, value in headers.items()]

@@ -1,4 +1,4 @@
-"""Clients that leave before their answer is complete."""
+"""Detect clients that leave before their answer is complete."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ class ClientLeft(Exception):
 
 
 class Watch:
-    """Cancels the task that makes it when the client leaves.
+    """Cancels the task that created it when the client leaves.
 
-    It begins when that task first waits: an answer from the memory tier is complete before, and costs no second task.
+    The watch begins when that task first waits: an answer from the memory tier is complete before that, and needs no
+    second task.
     """
 
     def __init__(self, receive: Receive) -> None:
@@ -37,7 +38,7 @@ class Watch:
             self._watcher.cancel()
 
     def forgive(self) -> None:
-        """Take back the cancellation, which was only meant for the work of the task."""
+        """Withdraw the cancellation, because it was meant only for the work of the task."""
         self._task.uncancel()
 
     def _start(self) -> None:

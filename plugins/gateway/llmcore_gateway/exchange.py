@@ -13,12 +13,12 @@ encode: Final = msgspec.json.Encoder(decimal_format="number").encode
 
 
 class Caller(NamedTuple):
-    """Who sent a request."""
+    """The caller of a request."""
 
     user: str | None = None
     """The name of the key; None while the gateway has no keys."""
     models: tuple[str, ...] = ()
-    """The models that the key may request; empty for all of the gateway."""
+    """The models that the key may request; empty for all models of the gateway."""
 
 
 class Request(NamedTuple):
@@ -28,7 +28,7 @@ class Request(NamedTuple):
     path: str
     """As sent, without the query."""
     headers: Mapping[str, str]
-    """With names in lower case."""
+    """The headers, with names in lower case."""
     body: bytes
     caller: Caller
     id: str

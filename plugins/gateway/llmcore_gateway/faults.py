@@ -1,4 +1,4 @@
-"""Errors as answers, in the shape of the API that was called."""
+"""Convert errors to answers in the format of the called API."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from llmcore_gateway.exchange import Answer, encode
 __all__ = ["Fault", "Refused", "describe", "is_internal", "make_answer", "make_document", "make_event"]
 
 _NO_RETRY: Final = {"x-should-retry": "false"}
-"""The vendors' clients repeat a 429 unless this header says otherwise."""
+"""The header that stops the vendors' clients from retrying a 429."""
 
 
 class Fault(NamedTuple):
@@ -83,7 +83,10 @@ _FAULTS: Final[tuple[tuple[type[LLMCoreError], int, str], ...]] = (
     (VoiceError, 400, "invalid_request_error"),
     (ProviderError, 502, "upstream_error"),
 )
-"""The first class that fits decides. A rejected key of the gateway itself is not the fault of the client: 502, not 401."""
+"""Error class -> fault; the first class that fits is used.
+
+If the vendor rejects the gateway's own key, the client is not at fault, so the status is 502 and not 401.
+"""
 
 _ANTHROPIC_KINDS: Final = {
     "authentication_error": "authentication_error",
@@ -92,11 +95,11 @@ _ANTHROPIC_KINDS: Final = {
     "server_error": "api_error",
     "upstream_error": "api_error",
 }
-"""OpenAI's name -> Anthropic's, where they differ."""
+"""OpenAI's name of a kind -> Anthropic's name, if the names differ."""
 
 
 def describe(error: BaseException) -> Fault:
-    """Return *error* as the client sees it: the message alone. Places and fixes are for the operator."""
+    """Return *error* as the client sees it: only the message. Places and fixes are for the operator."""
     if isinstance(error, Refused):
         return error.fault
     if not isinstance(error, LLMCoreError):
@@ -120,14 +123,14 @@ def describe(error: BaseException) -> Fault:
 
 
 def is_internal(error: BaseException) -> bool:
-    """Return whether *error* is a fault of the gateway itself: for its log, not for clients."""
+    """Return whether *error* is a fault of the gateway itself. It is logged and not shown to clients."""
     if isinstance(error, ConfigError | LedgerError) or type(error) is BudgetError:
-        return True  # a BudgetError that is none of its subclasses: the ledger cannot be written
+        return True  # a plain BudgetError means that the ledger cannot be written
     return not isinstance(error, Refused | LLMCoreError)
 
 
 def make_document(fault: Fault, api: str, request_id: str) -> dict[str, Any]:
-    """Return the body of an error in the shape of *api*."""
+    """Return the body of an error in the format of *api*."""
     if api == "messages":
         kind = _ANTHROPIC_KINDS.get(fault.kind, fault.kind)
         return {
@@ -140,7 +143,7 @@ def make_document(fault: Fault, api: str, request_id: str) -> dict[str, Any]:
 
 
 def make_answer(fault: Fault, api: str, request_id: str) -> Answer:
-    """Return the answer that tells *fault*."""
+    """Return the answer that reports *fault*."""
     return Answer(fault.status, encode(make_document(fault, api, request_id)), fault.headers)
 
 

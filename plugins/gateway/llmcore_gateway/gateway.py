@@ -1,4 +1,4 @@
-"""What the requests of a gateway share: the Core, the options, and the names of models."""
+"""The objects that all requests of a gateway share: the Core, the options, and the names of models."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ __all__ = ["Gateway"]
 
 
 class Gateway:
-    """A Core and how it is served."""
+    """A Core and the options with which it is served."""
 
     def __init__(self, core: Core, options: GatewayOptions | None = None) -> None:
         self.core = core
         self.options: GatewayOptions = core.table("gateway") if options is None else options
         self.hosts = find_hosts(self.options)
         self.is_exposed = not is_loopback(self.options.host)
-        """Whether other machines can reach it, so that nothing is served without a key."""
+        """Whether other machines can reach the gateway. If so, every request needs a key."""
         self._calls = 0
         self._unused: asyncio.Future[None] | None = None
         settings = core.settings
@@ -47,7 +47,7 @@ class Gateway:
                 self._unused.set_result(None)
 
     async def wait_until_unused(self) -> None:
-        """Wait for the requests in progress. No new ones may come."""
+        """Wait for the requests in progress. No new requests may begin in the meantime."""
         if self._calls:
             self._unused = asyncio.get_running_loop().create_future()
             await self._unused
@@ -56,7 +56,7 @@ class Gateway:
         """Create the configured language models, which imports their SDKs.
 
         Raises:
-            LLMCoreError: One of them cannot be created.
+            LLMCoreError: A language model cannot be created.
         """
         for provider in {name.partition(":")[0] for name in self.core.llm.resolve()}:
             _ = self.core.backend("llm", provider).provider

@@ -43,7 +43,7 @@ def run(arguments: list[str]) -> int:
 def _create(core: Core, args: argparse.Namespace) -> None:
     names = [name.strip() for name in (args.models or "").split(",") if name.strip()]
     for name in names:
-        core.llm.resolve(name)  # refuses a misspelt one
+        core.llm.resolve(name)  # raises an error for a misspelt name
     key, text = core.keys.create(
         args.name,
         budget=None if args.budget is None else _parse_budget(args.budget),

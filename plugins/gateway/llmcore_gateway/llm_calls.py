@@ -1,4 +1,4 @@
-"""Chat Completions, Responses, Messages and embeddings: the body goes through `core.llm.send` as it is."""
+"""Chat Completions, Responses, Messages and embeddings: pass the body unchanged to `core.llm.send`."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def read_body(body: bytes) -> dict[str, Any]:
     """Return a request body as a dict.
 
     Raises:
-        Refused: It is not JSON, is nested too deeply, or is not an object.
+        Refused: The body is not JSON, is nested too deeply, or is not an object.
     """
     try:
         decoded = msgspec.json.decode(body)
@@ -45,14 +45,14 @@ class LLMCall:
     """One request to a language model, read and checked."""
 
     content_type = "text/event-stream; charset=utf-8"
-    """Of its stream."""
+    """The content type of the stream."""
 
     def __init__(self, gateway: Gateway, api: Api, body: dict[str, Any], caller: Caller) -> None:
         self.api: str = api
-        """The shape of its errors."""
+        """The API whose format errors have."""
         self._api: Any = api
         self.model = gateway.models.check(body.get("model"), caller)
-        """For the log; None for the configured model."""
+        """The requested model, for the log; None for the configured model."""
         self.streaming = api != "embeddings" and body.get("stream") is True
         self._gateway = gateway
         self._body = body
@@ -118,7 +118,7 @@ def _frame(event: WireEvent) -> bytes:
 
 
 def _is_usage(event: WireEvent) -> bool:
-    """Return whether *event* is the usage, which the ledger wants and a client only gets if it asks."""
+    """Return whether *event* is the usage. The ledger needs this event, but a client receives it only on request."""
     if b'"usage"' not in event.data:
         return False
     try:

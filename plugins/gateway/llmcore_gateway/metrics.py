@@ -18,7 +18,7 @@ class Metrics:
         self._disconnects: Counter[str] = Counter()
 
     def count(self, method: str, path: str, status: int, seconds: float) -> None:
-        """Count a finished request. *path* is that of the route, so that clients cannot make up names."""
+        """Count a finished request. *path* is the path of the route, so clients cannot create new names."""
         self._requests[method, path, status] += 1
         self._seconds[path] += seconds  # type: ignore[assignment]  # a Counter of floats
 

@@ -1,4 +1,4 @@
-"""Which models a client may request."""
+"""Decide which models a client may request."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ class ModelNames:
     def __init__(self, configured: Iterable[str], defaults: Iterable[str], default: str | None) -> None:
         self._names = tuple(dict.fromkeys(configured or defaults))
         self._default = default
-        """The model of a request that names none."""
+        """The model for requests that do not name a model."""
 
     def list(self, caller: Caller) -> list[str]:
         """Return the names that *caller* may request, without patterns."""
         return [name for name in self._names if "*" not in name and _matches(name, caller.models)]
 
     def check(self, name: object, caller: Caller) -> str | None:
-        """Return the name of the model that the request is sent to; None for the configured one.
+        """Return the name of the model that the request is sent to; None for the configured model.
 
         Raises:
             Refused: The name is not a text, or *caller* may not request it.

@@ -1,4 +1,7 @@
-"""`/openapi.json`: what is served, as OpenAPI 3.1. Fields that it does not name are passed on."""
+"""`/openapi.json`: the description of all routes, as OpenAPI 3.1.
+
+Fields that the description does not name are passed on.
+"""
 
 from __future__ import annotations
 

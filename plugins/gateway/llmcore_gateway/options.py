@@ -16,9 +16,9 @@ class GatewayOptions(Options, frozen=True, kw_only=True):
     """The table `[gateway]`."""
 
     host: str = "127.0.0.1"
-    """The address to listen on. One that other machines can reach is refused while no key exists."""
+    """The address to listen on. An address that other machines can reach is refused while no key exists."""
     port: Annotated[int, msgspec.Meta(ge=0, le=65535)] = 4000
-    """0 takes a free one."""
+    """The port; 0 takes a free port."""
     models: tuple[str, ...] = ()
     """The names that clients may request: names of `[models]`, `model`, `provider:model`, or a pattern such as "openai:*".
     Default: the names of `[models]` and the configured model."""
@@ -31,9 +31,12 @@ class GatewayOptions(Options, frozen=True, kw_only=True):
     drain: Duration = Duration(600)
     """How long a stopping server waits for answers in progress."""
     drain_delay: Duration = Duration(5)
-    """How long it serves new requests at least, after a SIGTERM, so that a load balancer sees that it is not ready."""
+    """Minimum time after a SIGTERM during which the server still accepts requests.
+
+    In this time a load balancer can notice that the server is not ready.
+    """
     hosts: tuple[str, ...] = ()
-    """Names of this server that clients may use, besides those of the loopback address and `host`."""
+    """Names of this server that clients may use, in addition to the names of the loopback address and `host`."""
     origins: tuple[str, ...] = ()
     """Web pages, such as "https://chat.example.com", whose scripts may call the gateway (CORS)."""
     max_body: Size = Size(32_000_000)
@@ -43,4 +46,4 @@ class GatewayOptions(Options, frozen=True, kw_only=True):
     body_timeout: Duration = Duration(60)
     """How long a client may take to send the body of a request."""
     keepalive: Duration = Duration(15)
-    """After this silence in a stream, a comment keeps the connection open."""
+    """The time without an event after which a comment is sent to keep the connection open."""

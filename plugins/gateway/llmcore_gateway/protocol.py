@@ -1,4 +1,7 @@
-"""The HTTP protocol of a connection: uvicorn's, with bounds on heads and bodies, and with clients of HTTP/1.0 and HTTP/2 upgrades."""
+"""The HTTP protocol of a connection: uvicorn's, with limits on heads and bodies.
+
+HTTP/1.0 clients and HTTP/2 upgrade offers are supported.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 __all__ = ["make_protocol"]
 
 MAX_HEAD: Final = 65_536
-"""The largest head of a request, in bytes; more than one read of the socket may exceed it."""
+"""The maximum size of a request's head in bytes."""
 _TOO_LARGE: Final = (
     b"HTTP/1.1 431 Request Header Fields Too Large\r\n"
     b"content-type: text/plain; charset=utf-8\r\ncontent-length: 39\r\nconnection: close\r\n\r\n"
@@ -88,7 +91,8 @@ class _Protocol(HttpToolsProtocol):
     def on_response_complete(self) -> None:
         super().on_response_complete()
         if not self._is_between_messages and not self.transport.is_closing():
-            # The request was refused before its body had arrived. The rest is read and dropped, for a while.
+            # The request was refused before its body had arrived. The rest of the body is read and dropped for a
+            # limited time.
             self._body_timer = self.loop.call_later(self.body_timeout_s, self.transport.close)
 
     def _await_head(self) -> None:
@@ -106,7 +110,10 @@ class _Protocol(HttpToolsProtocol):
 
 
 class _OldCycle(RequestResponseCycle):
-    """An answer to a client of HTTP/1.0, which knows no chunks: a stream ends with its connection."""
+    """An answer to a client of HTTP/1.0.
+
+    Such clients do not support chunked bodies, so closing the connection ends a stream.
+    """
 
     @classmethod
     def convert(cls, cycle: RequestResponseCycle) -> None:
@@ -122,7 +129,8 @@ class _OldCycle(RequestResponseCycle):
 def _drop_upgrade(data: bytes) -> bytes:
     """Return *data* without offers to change the protocol.
 
-    They may be ignored (RFC 9110, 7.8). Java's client offers `h2c` with every request, and the parser would drop the body.
+    The server may ignore such offers (RFC 9110, 7.8). Java's client offers `h2c` with every request, and the parser
+    would drop the body.
     """
     head, separator, rest = data.partition(b"\r\n\r\n")
     return _UPGRADE.sub(b"", head) + separator + rest

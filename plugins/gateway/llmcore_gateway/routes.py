@@ -1,4 +1,4 @@
-"""The table of what is served: whatever is not here does not exist."""
+"""The table of all routes. The gateway serves no other path."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ class Route(NamedTuple):
     path: str
     """As metrics and logs name it."""
     api: str = "chat"
-    """The shape of its errors."""
+    """The API whose format errors have."""
     is_public: bool = False
-    """Whether it needs no key. Only what tells nothing may be public."""
+    """Whether the route needs no key. Only a route that reveals nothing may be public."""
 
 
 ROUTES: Final[Mapping[str, Route]] = {
@@ -65,10 +65,10 @@ _MODEL: Final = "/v1/models/"
 
 
 def find_route(method: str, path: str) -> Route:
-    """Return the route of *path*, which is compared as it was sent: nothing is decoded or resolved.
+    """Return the route of *path*. The path is compared exactly as it was sent, without decoding.
 
     Raises:
-        Refused: There is none, or it has another method.
+        Refused: The route does not exist, or has another method.
     """
     route = ROUTES.get(path)
     if route is None and path.startswith(_MODEL) and len(path) > len(_MODEL):
@@ -91,7 +91,7 @@ def make_call(gateway: Gateway, route: Route, body: bytes, caller: Caller) -> Ca
 
     Raises:
         Refused: The body is malformed, or *caller* may not request its model.
-        BadRequest: It has a parameter that is refused.
+        BadRequest: The body has a parameter that is refused.
     """
     document = read_body(body)
     if route.path == "/v1/audio/speech":
@@ -103,7 +103,7 @@ def make_call(gateway: Gateway, route: Route, body: bytes, caller: Caller) -> Ca
 
 
 def answer_directly(gateway: Gateway, route: Route, request: Request) -> Answer | None:
-    """Return the answer of a route that sends nothing to a backend; None for any other."""
+    """Return the answer of a route that sends nothing to a backend; None for any other route."""
     if route.path == "/openapi.json":
         return make_json(make_document(ROUTES))
     if route.path == "/v1/models":

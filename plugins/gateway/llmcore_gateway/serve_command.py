@@ -23,7 +23,7 @@ def run(arguments: list[str]) -> int:
     given = {name: value for name in ("host", "port") if (value := getattr(args, name)) is not None}
     source = Source(args.config, args.profile, given)
     core = source.load()
-    options = Gateway(core).options  # a fault in the configuration is told before the port is taken
+    options = Gateway(core).options  # report a fault in the configuration before taking the port
     _check_exposure(core, options.host)
     listener = _listen(options.host, options.port)
     configure_logging()
@@ -61,7 +61,7 @@ def _make_parser() -> argparse.ArgumentParser:
 
 
 def _check_exposure(core: Any, host: str) -> None:
-    """Raise `ConfigError` if other machines could reach a gateway that asks for no key."""
+    """Raise `ConfigError` if other machines could reach a gateway that requires no key."""
     if is_loopback(host) or (core.settings.ledger.enabled and core.keys.exist()):
         return
     raise ConfigError(
@@ -76,7 +76,7 @@ def _listen(host: str, port: int) -> socket.socket:
     """Return a listening socket.
 
     Raises:
-        LLMCoreError: The address is not one of this machine, or the port is in use.
+        LLMCoreError: The address does not belong to this machine, or the port is in use.
     """
     try:
         return _open_listener(host.strip("[]"), port)

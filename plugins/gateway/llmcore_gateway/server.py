@@ -45,7 +45,7 @@ class Server(uvicorn.Server):
         self._is_draining = False
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Listen, and take signals."""
+        """Start to listen, and install the signal handlers."""
         self._application.state.phase = "starting"
         await super().startup(sockets)
         if self._on_started is not None:
@@ -53,7 +53,7 @@ class Server(uvicorn.Server):
         self._start(self.warm)
         with contextlib.suppress(
             NotImplementedError, AttributeError, RuntimeError
-        ):  # Windows; not the main thread
+        ):  # on Windows, or not in the main thread
             asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._start, self.reload)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
@@ -68,7 +68,10 @@ class Server(uvicorn.Server):
             asyncio.get_running_loop().call_soon_threadsafe(self._start, self.drain)
 
     async def warm(self) -> None:
-        """Load the SDK of the language model, and then be ready: else the first request would wait for it."""
+        """Load the SDK of the language model, then report ready.
+
+        Otherwise the first request would wait for the SDK.
+        """
         try:
             await asyncio.to_thread(self._application.gateway.warm)
         except LLMCoreError as error:
@@ -88,7 +91,10 @@ class Server(uvicorn.Server):
         self.should_exit = True
 
     async def reload(self) -> None:
-        """Replace the Core by one for the configuration as it is now. If that has faults, keep the old one."""
+        """Replace the Core with a new one for the current configuration.
+
+        If the configuration has faults, keep the old Core.
+        """
         application = self._application
         try:
             core = await asyncio.to_thread(self._load)

@@ -30,7 +30,7 @@ class SpeechCall:
     """One text to speak, read and checked."""
 
     api = "chat"
-    """The shape of its errors."""
+    """The API whose format errors have."""
 
     def __init__(self, gateway: Gateway, body: dict[str, Any], caller: Caller) -> None:
         self._gateway = gateway
@@ -68,9 +68,9 @@ class SpeechCall:
         if model is not None and not isinstance(model, str):
             raise Refused(400, "invalid_request_error", "`model` must be a text", param="model")
         self.model = None if model in {None, "", "default"} else model
-        """For the log; None for the configured model."""
+        """The requested model, for the log; None for the configured model."""
         self.streaming = body.get("stream_format") == "audio"
-        """Without it the answer is complete, and its headers say what it cost."""
+        """Whether to stream the audio. If not, the answer is complete, and its headers contain the cost."""
         self.content_type = _CONTENT_TYPES[kind]
         self._text = text
         settings = {name: body[name] for name in ("instructions", "speed") if body.get(name) is not None}

@@ -11,14 +11,17 @@ __all__ = ["ServerState"]
 
 
 class ServerState:
-    """Whether the server is ready, its counters, and calls without a client."""
+    """The state of a server: whether it is ready, the counters, and the calls whose client has left."""
 
     def __init__(self) -> None:
         self.metrics = Metrics()
         self.phase: Literal["starting", "ready", "draining"] = "ready"
         """`/health/ready` answers 503 unless the server is ready."""
         self.has_seen_keys = False
-        """Whether a key existed at any time. From then on, every request needs one, whatever the ledger says later."""
+        """Whether a key existed at any time.
+
+        If so, every request needs a key, even if the ledger has no keys later.
+        """
         self.finishing: set[asyncio.Future[Any]] = set()
         """Calls whose client has left, with `on_disconnect = "finish"`."""
 

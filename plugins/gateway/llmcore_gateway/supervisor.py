@@ -1,4 +1,7 @@
-"""Several server processes on one socket: started again when they die. They receive its signals."""
+"""Run several server processes on one socket.
+
+The supervisor restarts them when they die, and passes signals on to them.
+"""
 
 from __future__ import annotations
 
@@ -43,7 +46,7 @@ class Supervisor:
             self._start_worker()
         code = 0
         while self._workers:
-            time.sleep(_TICK_S)  # a signal ends the sleep: its handler runs, and the rest is slept
+            time.sleep(_TICK_S)  # the sleep continues after a signal handler has run
             for worker in [worker for worker in self._workers if worker.poll() is not None]:
                 self._count_failure(self._workers.pop(worker))
                 if self._is_stopping:
@@ -73,7 +76,7 @@ class Supervisor:
                     json.dumps(list(self._source)),
                 ],
                 pass_fds=[listening, writing],
-                start_new_session=True,  # a Ctrl-C reaches the supervisor alone, which passes it on once
+                start_new_session=True,  # only the supervisor receives a Ctrl-C; it passes the signal on once
             )
         finally:
             os.close(writing)

@@ -34,7 +34,10 @@ _log: Final = getLogger("llmcore_gateway")
 
 
 class Turn:
-    """Reads, authorises and answers one request. Every request passes here, and every error becomes an answer here."""
+    """Reads, authorises and answers one request.
+
+    Every request passes through this class, and every error becomes an answer here.
+    """
 
     def __init__(
         self,
@@ -52,13 +55,13 @@ class Turn:
         self._method: str = scope["method"]
         self._id = f"req_{os.urandom(12).hex()}"
         self._headers: dict[str, str] = {"x-request-id": self._id}
-        """Of the answer, whatever it will be."""
+        """The headers of every answer to this request."""
         self._route: Route | None = None
         self._status = _CLIENT_LEFT
         self._is_answered = False
-        """Whether an answer has begun, so that no other one can."""
+        """Whether an answer has begun. If so, no other answer can be sent."""
         self._record: dict[str, Any] = {"id": self._id}
-        """For the access log: no content and no key."""
+        """The record for the access log, without content and keys."""
 
     async def run(self) -> None:
         """Answer the request."""
@@ -119,7 +122,7 @@ class Turn:
     # -- reading
 
     async def _authorise(self, headers: Mapping[str, str]) -> Caller:
-        """Return who calls, after a request was taken from the rate limit of the key."""
+        """Return the caller. One request is taken from the rate limit of the key."""
         core, is_exposed = self._gateway.core, self._gateway.is_exposed
         caller, key = find_caller(core, self._state, headers, is_exposed=is_exposed)
         self._record["user"] = caller.user
@@ -209,7 +212,7 @@ class Turn:
         watch = asyncio.ensure_future(wait_for_disconnect(self._receive))
         try:
             await asyncio.wait({call, watch}, return_when=asyncio.FIRST_COMPLETED)
-        except asyncio.CancelledError:  # the server stops
+        except asyncio.CancelledError:  # the server is stopping
             call.cancel()
             await asyncio.wait({call})
             raise
@@ -226,7 +229,7 @@ class Turn:
     def _forget(self, call: asyncio.Future[Any]) -> None:
         self._state.finishing.discard(call)
         if not call.cancelled():
-            call.exception()  # the ledger has it, and the client has left
+            call.exception()  # the ledger has recorded the call, and the client has left
 
     async def _send_error(self, error: Exception) -> None:
         self._log_failure(error)
@@ -270,7 +273,7 @@ def _read_headers(pairs: list[tuple[bytes, bytes]]) -> dict[str, str]:
     """Return the headers by name.
 
     Raises:
-        Refused: One that decides who calls is there twice.
+        Refused: A header that identifies the caller occurs twice.
     """
     headers: dict[str, str] = {}
     for raw_name, value in pairs:
@@ -282,7 +285,7 @@ def _read_headers(pairs: list[tuple[bytes, bytes]]) -> dict[str, str]:
 
 
 def _answer_preflight(headers: Mapping[str, str]) -> Answer:
-    """Return the answer to a browser's question before a request of another origin, which is already checked."""
+    """Return the answer to a browser's preflight request. The origin is already checked."""
     allowed = {
         "access-control-allow-methods": "GET, POST",
         "access-control-allow-headers": headers.get(

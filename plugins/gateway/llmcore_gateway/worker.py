@@ -21,7 +21,7 @@ __all__ = ["Source", "configure_logging", "main", "serve"]
 
 
 class Source(NamedTuple):
-    """Where the configuration comes from; the same again at every reload."""
+    """The source of the configuration. Every reload reads the same source."""
 
     config: str | None = None
     profile: str | None = None
@@ -52,7 +52,7 @@ def serve(
 
 
 def configure_logging() -> None:
-    """Log to stderr: the access log as one JSON object a line."""
+    """Log to stderr: the access log has one JSON object per line."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter("%(levelname)s %(message)s"))
     plain = logging.StreamHandler(sys.stderr)

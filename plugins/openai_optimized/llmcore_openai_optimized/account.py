@@ -33,19 +33,19 @@ __all__ = [
 OFFICIAL: Final = "https://api.openai.com/v1"
 
 _ADDRESS: Final = re.compile(r"https?://[^\s/@?#]+([/?#]|$)")
-"""No user name or password: they would show in errors."""
+"""Matches an address without user name and password, because errors would show these."""
 
 _HIDES: Final = re.compile(r"[@?#\s]")
 """Characters next to which an address may contain a secret; such an address is not shown."""
 
 _OF_THE_CLIENT: Final = frozenset({"content-length", "expect", "transfer-encoding"})
-"""Headers that frame a request. A wrong one makes the client hang, or send half a request."""
+"""Headers that the client itself must set. A wrong value makes the client hang, or send half a request."""
 
 _HEADER_NAME: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 
 
 class Vendor(msgspec.Struct, frozen=True, kw_only=True):
-    """The server of one provider name, and what its requests and errors need to know of it."""
+    """The server of one provider name, with the facts that requests and errors need."""
 
     name: str
     """The provider name."""
@@ -56,13 +56,13 @@ class Vendor(msgspec.Struct, frozen=True, kw_only=True):
     needs_key: bool = True
     """Whether a request without a key is refused here."""
     example_key: str = "..."
-    """Shown in the command that sets the key."""
+    """An example of a key, shown in the command that sets the key."""
     reports_usage_unasked: bool = False
-    """Whether a stream ends with its usage although `stream_options` is not sent."""
+    """Whether a stream ends with the usage even if `stream_options` is not sent."""
     start: str | None = None
     """The command that starts the server on this machine."""
     get_model: str | None = None
-    """The command that gets a missing model, with `{model}` in it."""
+    """The command that downloads a missing model. It contains `{model}`."""
 
 
 OPENAI: Final = Vendor(name="openai", url=OFFICIAL, key_variables=("OPENAI_API_KEY",), example_key="sk-...")
@@ -83,7 +83,7 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
     api_version: str | None = None
     key: Secret | None
     key_source: str
-    """The variable or option of the key, also if it is not set."""
+    """The variable or option that contains, or should contain, the key."""
     bearer: bool = True
     """Whether the key is sent as `Authorization`; keys of Azure are sent as `api-key`."""
     table: str = "llm.openai"

@@ -1,4 +1,4 @@
-"""Correct a nearly right `base_url`: one without `/v1`, with an endpoint at its end, or with a wrong path."""
+"""Correct a nearly right `base_url`: the `/v1` is missing, an endpoint is appended, or the path is wrong."""
 
 from __future__ import annotations
 
@@ -25,10 +25,13 @@ _PATHS: Final[Mapping[str, str]] = {
     "generativelanguage.googleapis.com": "/v1beta/openai",
     "openrouter.ai": "/api/v1",
 }
-"""Paths under which well-known vendors serve this protocol, where it is not `/v1`."""
+"""Well-known vendors that serve this protocol under a path other than `/v1`, with their paths."""
 
 _PLACE: Final = r"(?!(?:sk|pk|key|eyJ)[\w-])(?:localhost|[0-9.]{7,15}|(?:[A-Za-z0-9-]{1,63}\.)+[A-Za-z]{2,24})(?::[1-9][0-9]{0,4})?"
-"""A host name with an optional port. Text that looks like an API key does not match, since a key must not be shown."""
+"""A host name with an optional port.
+
+Text that looks like an API key does not match, since a key must not be shown.
+"""
 _NEARBY: Final = r"localhost\b|127\.|10\.|192\.168\.|172\.(?:1[6-9]|2[0-9]|3[01])\."
 """Hosts that rarely speak TLS."""
 
@@ -41,7 +44,7 @@ def correct_url(url: str, *, azure: bool = False) -> str | None:
 
     Args:
         url: A `base_url`, or an `azure_endpoint`, which has no path.
-        azure: Whether it is an `azure_endpoint`.
+        azure: Whether *url* is an `azure_endpoint`.
     """
     parts = urlsplit(url)
     host, path = parts.hostname or "", parts.path.rstrip("/")
@@ -59,9 +62,9 @@ def correct_url(url: str, *, azure: bool = False) -> str | None:
 
 
 def repair_url(text: str) -> str | None:
-    """Return the probable address for *text*, which is not a valid URL; None if there is none.
+    """Return the probable address for *text*, which is not a valid URL; None if none is found.
 
-    A missing or misspelt scheme is completed. A user name and password are removed, since the result is shown.
+    A missing or misspelt scheme is completed. A user name and password are removed, because the result is shown.
     """
     scheme, found, rest = text.strip().partition("://")
     if not found:

@@ -11,7 +11,7 @@ __all__ = ["find_error"]
 
 
 def find_error(chunk: Chunk | None, event: bytes, payload: bytes) -> Any:
-    """Return the error document in a completion or a chunk; None if there is none.
+    """Return the error document in a completion or a chunk; None if it does not report an error.
 
     Args:
         chunk: The decoded payload; None if it cannot be decoded.
@@ -21,7 +21,7 @@ def find_error(chunk: Chunk | None, event: bytes, payload: bytes) -> Any:
     if event == b"error":
         return parse_body(payload)
     if chunk is not None and chunk.choices and not chunk.error and not any(map(_has_failed, chunk.choices)):
-        return None  # an answer; anything else is rare, and decoded again with all fields
+        return None  # this is an answer; any other document is rare, and is decoded again with all fields
     document = parse_body(payload)
     return document if is_error(document) else None
 

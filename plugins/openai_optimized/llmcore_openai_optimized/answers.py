@@ -1,7 +1,8 @@
 """Read complete answers that are not chats. Does no I/O.
 
-Functions return errors instead of raising them. The provider's public methods raise them: a traceback shows the locals of
-every frame, and only these frames hold neither the request nor the answer, either of which may contain the key.
+Functions return errors instead of raising them. The provider's public methods raise these errors. A traceback shows
+the locals of every frame, and only the frames of the public methods hold neither the request nor the answer, which
+may contain the key.
 """
 
 from __future__ import annotations
@@ -103,5 +104,5 @@ def _read_name(model: Any) -> str:
 
 
 def is_success(status: int) -> bool:
-    """Return whether *status* is 2xx; some gateways use another one than 200."""
+    """Return whether *status* is 2xx; some gateways use another status than 200."""
     return 200 <= status < 300  # noqa: PLR2004 - all 2xx

@@ -1,8 +1,9 @@
 """Assemble an answer from its chunks. A complete answer is treated as one chunk.
 
-Each event of a stream becomes one delta, with the event in `raw`; further deltas of the same event have an empty one. The end
-of the last choice is held back, so that its delta has the usage and the body too. A complete answer that is sent as an event has no
-`raw`, since clients of a stream read `delta` and not `message`: the host writes chunks.
+Each event of a stream becomes one delta, with the event in `raw`; further deltas of the same event have an empty
+`raw`. The end of the last choice is held back until the usage and the body are known, because its delta has them too.
+A complete answer that is sent as an event has no `raw`, since clients of a stream read `delta` and not `message`: the
+host writes chunks.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ class Assembly:
         self._last: int | None = None
         """The index of the choice that ended last."""
         self._reported: dict[int, str | None] = {}
-        """The finish reasons that deltas had."""
+        """The finish reasons that were already reported in deltas."""
         self._raw: bytes | None = None
         self._event_name: str | None = None
         self._is_completion = False
@@ -60,7 +61,7 @@ class Assembly:
 
     @property
     def has_choices(self) -> bool:
-        """Whether there is a choice."""
+        """Whether at least one choice has arrived."""
         return bool(self._choices)
 
     @property
@@ -84,7 +85,7 @@ class Assembly:
         self._event_name = name.decode(errors="replace") if name else None
 
     def end_event(self, deltas: list[Delta]) -> None:
-        """Append a delta without content if the event has brought none."""
+        """Append a delta without content if the event has not produced any delta."""
         if self._raw:
             deltas.append(Delta(raw=self._raw, event_name=self._event_name))
         self._raw = None if self._is_completion else b""
@@ -120,7 +121,7 @@ class Assembly:
         """Add a chunk or a complete answer; append its deltas to *deltas*.
 
         Raises:
-            UnknownShape: Its content cannot be read.
+            UnknownShape: The content cannot be read.
         """
         if chunk.usage is not None:
             self._usage = chunk.usage if self._usage is None else merge_usage(self._usage, chunk.usage)
@@ -181,7 +182,7 @@ class Assembly:
         if event is None:
             event = Delta(raw=raw, event_name=self._event_name)
         else:
-            self._raw = raw  # `[DONE]` is an event of its own
+            self._raw = raw  # `[DONE]` is a separate event
         deltas += _join([*ending, self.end], event)
         deltas += held[at + 1 :]
 
@@ -214,7 +215,10 @@ class Assembly:
         return index if index in self._choices else min(self._choices)
 
     def _number(self, index: int) -> int:
-        """Return the number of a choice in `Delta.choice`: 0 for the first, whatever the server calls it."""
+        """Return the number of a choice in `Delta.choice`.
+
+        The first is 0, even if the server numbers it differently.
+        """
         if index == self._first:
             return 0
         return index or self._first or 0
@@ -291,7 +295,7 @@ class Assembly:
 
 
 def _join(deltas: list[Delta], event: Delta) -> list[Delta]:
-    """Return the deltas of one event, those of the same choice as one; the first has the event."""
+    """Return the deltas of one event; deltas of the same choice are joined. The first has the event in `raw`."""
     joined = deltas[:1]
     for delta in deltas[1:]:
         before = joined[-1]
@@ -316,9 +320,9 @@ def _get_index(sent: SentChoice, position: int) -> int:
 
 
 def _read_message(choice: Choice, sent: SentChoice) -> Any:
-    """Return what the message of a choice adds: some servers repeat the whole message at the end of a stream."""
+    """Return the new part of a choice's message: some servers repeat the whole message at the end of a stream."""
     message = sent.message
-    if message is None and sent.text is not None:  # the field of the older completions
+    if message is None and sent.text is not None:  # the field `text` of the older completions API
         message = {"content": sent.text}
     if message is None:
         message = sent.delta

@@ -17,11 +17,11 @@ __all__ = ["bound_prompt", "most_usage"]
 def most_usage(request: ChatRequest, *, exact: bool = False) -> Usage | None:
     """Return the most expensive usage that *request* can have; None if it has no bound.
 
-    All input tokens are counted at the highest price: as audio if some is sent, else as a write to the vendor's cache if
-    that is billed.
+    All input tokens are counted at the highest price: as audio if the request contains audio, otherwise as writes to
+    the vendor's cache if these are billed.
     """
     if request.api == "responses" and _has_server_tools(request.parameters):
-        return None  # their results are input too, and the model may answer more than once
+        return None  # results of server tools are input too, and the model may answer more than once
     window = find_window(request.model)
     prompt = bound_prompt(request, exact=exact)
     answer = _bound_answer(request.parameters, window)
@@ -68,7 +68,7 @@ def _count_exact(request: ChatRequest) -> int | None:
 
 
 def _bound_answer(parameters: Mapping[str, Any], window: Window | None) -> int | None:
-    """Return the maximum tokens of all choices, by *parameters*, else by the model."""
+    """Return the maximum tokens of all choices, from *parameters* or from the limit of the model."""
     limit, choices = get_output_limit(parameters), get_answer_count(parameters)
     if limit is not None:
         one = min(limit, window.context) if window else limit

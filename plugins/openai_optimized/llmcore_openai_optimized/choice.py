@@ -15,7 +15,7 @@ from llmcore_openai_optimized.tool_calls import LEGACY, ToolCalls
 __all__ = ["Choice", "Piece", "UnknownShape"]
 
 _REASONING: Final = frozenset({"reasoning_content", "reasoning"})
-"""vLLM and some gateways send both, with the same text."""
+"""The fields that contain reasoning. vLLM and some gateways send both, with the same text."""
 _THOUGHTS: Final = frozenset({"thinking", "reasoning"})
 """Types of content parts that are reasoning."""
 
@@ -75,10 +75,10 @@ class Choice:
 
         Args:
             delta: A delta of a stream, or a message.
-            complete: Whether it is a complete message.
+            complete: Whether *delta* is a complete message.
 
         Raises:
-            UnknownShape: Its content cannot be read.
+            UnknownShape: The content cannot be read.
         """
         piece = Piece()
         for name, value in delta.items():
@@ -215,7 +215,7 @@ class Choice:
         if isinstance(content, str):
             piece.text += content
             if not content and not self.texts:
-                self.texts.append("")  # an empty text is not null
+                self.texts.append("")  # keep an empty text: it differs from null
             return
         for part in content if isinstance(content, list) else [content]:
             if isinstance(part, str):
@@ -240,7 +240,7 @@ class Choice:
         return True
 
     def _read_reasoning(self, name: str, value: Any) -> str:
-        """Return the reasoning in *value*. An unknown shape is not an error, since `raw` has it."""
+        """Return the reasoning in *value*. An unknown shape is not an error, because `raw` contains the value."""
         try:
             thought = _read_text(name, value)
         except UnknownShape:

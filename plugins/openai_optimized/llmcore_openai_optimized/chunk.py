@@ -52,7 +52,7 @@ decode_chunk = msgspec.json.Decoder(Chunk).decode
 def decode_odd_chunk(payload: bytes) -> tuple[Chunk, bytes]:
     """Decode invalid JSON that some servers send; return the chunk and valid JSON.
 
-    NaN becomes null. Lone surrogates stay in the chunk, since the next chunk may hold the other half.
+    NaN becomes null. Lone surrogates stay in the chunk, because the next chunk may contain the other half.
 
     Raises:
         ValueError: *payload* is not JSON, or not a completion.

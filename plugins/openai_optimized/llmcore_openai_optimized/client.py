@@ -56,8 +56,8 @@ class OpenAIClient:
         """Prepare requests to the server of *account*, with *headers*; send nothing.
 
         Raises:
-            ConfigError: The key is missing, an option cannot be sent, or a proxy or certificate from the environment is
-                invalid.
+            ConfigError: The key is missing, an option cannot be sent, or a proxy or certificate from the environment
+                is invalid.
         """
         self.account = account.validate()
         route = Route(account.base_url)
@@ -67,10 +67,10 @@ class OpenAIClient:
         self._clients = hold_async_clients(route)
 
     def adapt(self, request: ChatRequest) -> ChatRequest:
-        """Return *request* as this server understands it.
+        """Return *request* in the form that this server accepts.
 
         Raises:
-            BadRequest: The server does not have what the request asks for.
+            BadRequest: The server does not support something that the request needs.
         """
         return translate_chat(request)
 
@@ -106,7 +106,7 @@ class OpenAIClient:
         return names
 
     def fetch(self, method: str, url: str, body: bytes = b"") -> Any:
-        """Return the JSON document at *url*, an address or a path below that of the server.
+        """Return the JSON document at *url*, an address, or a path below the server's address.
 
         Raises:
             ProviderError: The server refused or failed, or its answer is not JSON.
@@ -267,7 +267,7 @@ class OpenAIClient:
     async def _astream(
         self, request: ChatRequest, content: bytes, failures: list[ProviderError]
     ) -> AsyncGenerator[Delta]:
-        """See `_stream`. Append the error to *failures*, since an asynchronous generator cannot return it."""
+        """See `_stream`. Append the error to *failures*, because an asynchronous generator cannot return it."""
         reader: Reader | None = None
         response: AsyncResponse | None = None
         timeout = RequestTimeout(request.timeout_s, request.idle_s)
@@ -317,13 +317,16 @@ class OpenAIClient:
     def _prepare_embeddings(
         self, request: EmbeddingRequest
     ) -> tuple[Callable[[], RequestTemplate], bytes, float | None]:
-        """Return template, body and timeout of *request*, and announce that the transport reports when it is sent."""
+        """Return template, body and timeout of *request*.
+
+        Announce that the transport will report when the request is sent.
+        """
         track_sending()
         find_template = partial(self._templates.embeddings, request.model)
         return find_template, encode_embeddings(request), request.timeout_s
 
     def _encode(self, request: ChatRequest, *, stream: bool) -> bytes:
-        """Return the body, and announce that the transport reports when the request is sent."""
+        """Return the body, and announce that the transport will report when the request is sent."""
         track_sending()
         return encode(request, stream=stream, ask_usage=not self.account.vendor.reports_usage_unasked)
 
@@ -356,5 +359,8 @@ class OpenAIClient:
 
 
 def _make_timeout(request: ChatRequest) -> RequestTimeout:
-    """Return the timeout of a complete answer. The server sends nothing until it is ready, so only the total counts."""
+    """Return the timeout of a complete answer.
+
+    The server sends nothing until it is ready, so only the total counts.
+    """
     return RequestTimeout(request.timeout_s, None)

@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 __all__ = ["OptimizedOpenAIProvider"]
 
 _TEMPERATURE: Final = 0.7
-"""The default of existing code. Compared by identity, to detect that the caller passed none."""
+"""The default temperature of existing code.
+
+It is compared by identity, to detect whether the caller passed a temperature.
+"""
 
 
 class OptimizedOpenAIProvider:
@@ -45,13 +48,13 @@ class OptimizedOpenAIProvider:
         """Read the key, the address and the options; send nothing.
 
         Args:
-            api_key: The key; None means that of the configuration, else the current OPENAI_API_KEY.
+            api_key: The key; None means the key of the configuration, or the current OPENAI_API_KEY.
             model: Any model of the server.
             enable_cache: Whether equal requests are answered from the cache.
             cache_ttl: Seconds, or text such as "1h"; None means no expiry.
             cache_backend: "file", "memory", or any installed provider.
             pricing_tier: The tier for costs.
-            base_url: The address of an OpenAI-compatible server; None means the current OPENAI_BASE_URL, else OpenAI.
+            base_url: The address of an OpenAI-compatible server; None means the current OPENAI_BASE_URL, or OpenAI.
             cache_dir: Folder of the file cache; None means the default folder of llmcore.
             extra_body: Parameters of some servers, sent with every request.
             cache_options: Further options of the cache provider, such as `url` of "redis".
@@ -187,7 +190,7 @@ class OptimizedOpenAIProvider:
         Args:
             input_tokens: Tokens of the prompt.
             output_tokens: Tokens of the answer.
-            pricing_tier: None means that of this object.
+            pricing_tier: None means the tier of this object.
             cached_tokens: Tokens of the prompt in the cache of the server.
 
         Raises:
@@ -239,7 +242,7 @@ class OptimizedOpenAIProvider:
     # -- statistics, end
 
     def get_usage_stats(self) -> dict[str, Any]:
-        """Return the totals of the calls that reached the server; `cache_stats` has those of the cache.
+        """Return the totals of the calls that reached the server; `cache_stats` has the totals of the cache.
 
         `total_cost` is in USD and includes the calls with a known price.
         """
@@ -275,7 +278,7 @@ class OptimizedOpenAIProvider:
 
     @property
     def _target(self) -> str:
-        # With the provider in front, a name in the user's [models] cannot replace the model.
+        # The provider is put in front of the name, so that a name in the user's [models] cannot replace the model.
         return f"openai:{self.model}"
 
     def _parameters(
@@ -306,7 +309,7 @@ def _load(model: str, openai: Mapping[str, Any], cache: Mapping[str, Any]) -> Co
     """Return a Core with the user's configuration, overridden by the arguments."""
     import llmcore
 
-    # With the provider in front, since names of fine-tuned models contain colons.
+    # The provider is put in front of the name, because names of fine-tuned models contain colons.
     llm = {"provider": "openai", "model": f"openai:{model}", "openai": _drop_none(openai)}
     return llmcore.load({}, arguments={"llm": llm, "cache": cache})
 
@@ -340,7 +343,7 @@ def _pin_account(options: OpenAIOptions) -> dict[str, Any]:
 
 
 def _check_key(api_key: object) -> Secret | None:
-    """Return the key; None if there is none.
+    """Return the key; None if no key was passed.
 
     Raises:
         ConfigError: *api_key* is not text, or is the name of a model, which was the first argument in old versions.

@@ -13,12 +13,16 @@ __all__ = ["read_cost"]
 
 _FLAT: Final = Decimal(100)
 _PER_TOKEN: Final = Decimal("0.001")
-"""Maximum plausible USD for one answer and for each token. A higher cost is an error, such as another unit.
+"""Maximum plausible USD for one answer and for each token.
 
-The most expensive model of the price tables costs 0.0006 a token; fees for searches and images come on top.
+A higher cost is an error of the server, such as a different unit. The most expensive model of the price tables costs
+0.0006 a token; fees for searches and images come on top.
 """
 _TICKS: Final = Decimal("1e-10")
-"""USD per tick, the unit in which xAI bills. Source: https://docs.x.ai/docs/key-information/consumption-and-rate-limits"""
+"""USD per tick, the unit in which xAI bills.
+
+Source: https://docs.x.ai/docs/key-information/consumption-and-rate-limits
+"""
 _NUMBER: Final = re.compile(r"\d{1,12}(\.\d{1,30})?([eE][+-]?\d{1,2})?", re.ASCII)
 _LITELLM: Final = b"x-litellm-response-cost"
 _SHORTEST: Final = len(_LITELLM)
@@ -44,7 +48,7 @@ def read_cost(usage: Mapping[str, Any], headers: Mapping[str, str], tokens: int)
 
 def _read_usage_cost(usage: Mapping[str, Any]) -> Decimal | None:
     cost = usage.get("cost")
-    if isinstance(cost, Mapping):  # Perplexity: the cost with its parts
+    if isinstance(cost, Mapping):  # Perplexity sends an object with the cost and its parts
         if cost.get("currency", "USD") != "USD":
             return None
         return _parse_amount(cost.get("total_cost"))
@@ -57,7 +61,7 @@ def _read_usage_cost(usage: Mapping[str, Any]) -> Decimal | None:
 
 
 def _add_upstream_cost(cost: Decimal | None, usage: Mapping[str, Any]) -> Decimal | None:
-    """Add the upstream cost of an OpenRouter call with the caller's own key, where `cost` is only the fee."""
+    """Add the upstream cost of an OpenRouter call with the caller's own key: for such a call, `cost` is only the fee."""
     if usage.get("is_byok") is not True or cost is None:
         return cost
     details = usage.get("cost_details")
@@ -81,7 +85,10 @@ def _read_header_cost(headers: Mapping[str, str]) -> Decimal | None:
 
 
 def _parse_amount(value: Any) -> Decimal | None:
-    """Return the amount in a number or a numeric text; None for negative, infinite, NaN and anything else."""
+    """Return the amount in a number or a numeric text.
+
+    The result is None for a negative or infinite number, NaN, and any other value.
+    """
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
     text = value.strip() if isinstance(value, str) else repr(value)

@@ -1,7 +1,8 @@
 """A blocking HTTP/1.1 client on sockets, for servers that are reached without a proxy.
 
-It takes a quarter of the CPU time of httpx2 on httpcore: the request leaves in one packet, and httptools (llhttp, the
-parser of Node.js) reads the response. It raises httpx2's exceptions where httpcore would, and reports when a request leaves.
+This client takes a quarter of the CPU time of httpx2 on httpcore: the request leaves in one packet, and httptools
+(llhttp, the parser of Node.js) reads the response. The client raises the same exceptions of httpx2 as httpcore, and
+reports when a request leaves.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ class DirectClient:
         """Send *request* and return its response when the head has arrived. The caller reads and closes the response.
 
         Raises:
-            httpx2.TransportError: There is no connection, or no HTTP response.
+            httpx2.TransportError: The connection failed, or the server did not send an HTTP response.
             ProviderError: The call has ended meanwhile; nothing was sent.
         """
         message = request.render()
@@ -55,7 +56,7 @@ class DirectClient:
         return response
 
     def close(self) -> None:
-        """Close the kept connections; those of requests in progress are closed when their responses are."""
+        """Close the kept connections; the connection of a request in progress is closed together with its response."""
         with self._lock:
             self._is_closed = True
             idle = list(self._idle)
@@ -77,7 +78,7 @@ class DirectClient:
             each.close()
 
     def _take(self, endpoint: Endpoint) -> _Connection | None:
-        """Return the kept connection that was used last; None if there is none that the server has left open."""
+        """Return the kept connection that was used last; None if the server has closed all kept connections."""
         while True:
             with self._lock:
                 if not self._idle:
@@ -143,14 +144,14 @@ class DirectResponse:
         """Read the rest of the body, for at most *seconds*, so that the connection can be used again.
 
         Raises:
-            httpx2.TransportError: The connection broke, or the end did not come.
+            httpx2.TransportError: The connection broke, or the body did not end in time.
         """
         ends, self._timeout = time.monotonic() + seconds, _Deadline(seconds)
         while not (self._parser.is_complete or self._parser.failure) and time.monotonic() < ends:
             self._receive()
 
     def close(self) -> None:
-        """Keep the connection if the response is complete and the server keeps it, else close it."""
+        """Keep the connection if the response is complete and the server keeps it open; otherwise close it."""
         connection, self._connection = self._connection, None
         self._parser.close()
         if connection is None:
@@ -212,7 +213,7 @@ class _Connection:
         """Whether all requests were sent to their end."""
 
     def send(self, message: bytes, timeout: Timeouts) -> None:
-        """Send *message*, after it is reported that the request leaves."""
+        """Report that the request leaves, then send *message*."""
         mark_sent()
         try:
             self._socket.settimeout(timeout.get("write"))
@@ -223,7 +224,7 @@ class _Connection:
             self.is_intact = False
 
     def receive(self, timeout: Timeouts) -> bytes:
-        """Return the next bytes; none at the end of the connection."""
+        """Return the next bytes; empty at the end of the connection."""
         try:
             self._socket.settimeout(timeout.get("read"))
             return self._socket.recv(_RECEIVE_BYTES)
@@ -233,7 +234,7 @@ class _Connection:
             raise httpx2.ReadError(str(error)) from error
 
     def is_usable(self, endpoint: Endpoint) -> bool:
-        """Return whether the connection leads to *endpoint*, is young, and has nothing to read: its end, for example."""
+        """Return whether the connection leads to *endpoint*, is recent, and has no data or end to read."""
         if self._address != endpoint.address or time.monotonic() - self.idle_since > IDLE_S:
             return False
         return not is_readable(self._socket.fileno())

@@ -1,6 +1,7 @@
 """The asynchronous variant of `_direct.py`: an asyncio protocol for each connection, in one event loop.
 
-It takes a third of the CPU time of aiohttp. A response has one timer, which is set again only when it fires, not for each chunk.
+This client takes a third of the CPU time of aiohttp. A response has one timer. It is set again only when it fires,
+not for each chunk.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ __all__ = ["AsyncDirectClient", "AsyncDirectResponse"]
 _MAX_BUFFERED: Final = 256 * 1024
 """Bytes of a body that are received before the reader asks for them."""
 _TOLERANCE_S: Final = 0.005
-"""A timer that fires later than wanted by less is not replaced."""
+"""A timer that fires later than needed by less than this is not replaced."""
 _NEXT_ADDRESS_S: Final = 0.25
 """Seconds after which the next address of a host is tried in parallel (RFC 8305)."""
 
@@ -45,7 +46,7 @@ class AsyncDirectClient:
         """Send *request* and return its response when the head has arrived. The caller reads and closes the response.
 
         Raises:
-            httpx2.TransportError: There is no connection, or no HTTP response.
+            httpx2.TransportError: The connection failed, or the server did not send an HTTP response.
             ProviderError: The call has ended meanwhile; nothing was sent.
         """
         message = request.render()
@@ -61,12 +62,12 @@ class AsyncDirectClient:
         return response
 
     async def aclose(self) -> None:
-        """Close the kept connections; those of requests in progress are closed when their responses are."""
+        """Close the kept connections; the connection of a request in progress is closed together with its response."""
         self._is_closed = True
         for connection in self._idle:
             connection.transport.abort()
         self._idle.clear()
-        await asyncio.sleep(0)  # in which the loop closes the sockets
+        await asyncio.sleep(0)  # let the loop run once: it then closes the sockets
 
     def keep(self, connection: _Connection) -> None:
         """Keep *connection* for another request."""
@@ -78,7 +79,7 @@ class AsyncDirectClient:
             self._idle.popleft().transport.abort()
 
     def _take(self, endpoint: Endpoint) -> _Connection | None:
-        """Return the kept connection that was used last; None if there is none that the server has left open."""
+        """Return the kept connection that was used last; None if the server has closed all kept connections."""
         while self._idle:
             connection = self._idle.pop()
             if connection.is_usable(endpoint):
@@ -87,7 +88,7 @@ class AsyncDirectClient:
         return None
 
     async def _connect(self, request: Request) -> _Connection:
-        # The loop's own race of addresses (`happy_eyeballs_delay`) leaves a socket open where it is cancelled.
+        # The loop's own race of addresses (`happy_eyeballs_delay`) leaves a socket open if it is cancelled.
         scheme, host, port = request.endpoint.address
         secure: dict[str, Any] = {"ssl": self._context, "server_hostname": host} if scheme == "https" else {}
         try:
@@ -105,7 +106,7 @@ class AsyncDirectClient:
         return connection
 
     async def _resolve(self, host: str, port: int) -> Sequence[AddrInfoType]:
-        """Return the addresses of *host*; asyncio resolves in a thread, which an IP address does not need."""
+        """Return the addresses of *host*; asyncio would resolve in a thread, which is not needed for an IP address."""
         try:
             return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
         except socket.gaierror:
@@ -164,7 +165,7 @@ class AsyncDirectResponse(httpx2.AsyncByteStream):
                 await self._wait()
 
     async def aclose(self) -> None:
-        """Keep the connection if the response is complete and the server keeps it, else close it."""
+        """Keep the connection if the response is complete and the server keeps it open; otherwise close it."""
         connection, self._connection = self._connection, None
         if connection is None:
             return
@@ -185,7 +186,7 @@ class AsyncDirectResponse(httpx2.AsyncByteStream):
         """Wait for the next bytes.
 
         Raises:
-            httpx2.ReadTimeout: None arrived in time.
+            httpx2.ReadTimeout: No byte arrived in time.
         """
         if self._connection is None:
             raise httpx2.ReadError("the response is closed")
@@ -201,7 +202,7 @@ class _Connection(asyncio.Protocol):
         self._loop = loop
         self._address = endpoint.address
         self.parser: ResponseParser | None = None
-        """Of the response in progress."""
+        """The parser of the response in progress."""
         self.idle_since = 0.0
         self._waiter: asyncio.Future[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -213,7 +214,7 @@ class _Connection(asyncio.Protocol):
         """Wait for bytes or the end of the connection.
 
         Raises:
-            httpx2.ReadTimeout: Neither came within *seconds*.
+            httpx2.ReadTimeout: Neither happened within *seconds*.
         """
         self._buffered = 0
         if self._is_paused:
@@ -242,10 +243,10 @@ class _Connection(asyncio.Protocol):
             self.parser = None
 
     def is_usable(self, endpoint: Endpoint) -> bool:
-        """Return whether the connection leads to *endpoint*, is young, and has nothing to read: its end, for example."""
+        """Return whether the connection leads to *endpoint*, is recent, and has no data or end to read."""
         if self._address != endpoint.address or self._loop.time() - self.idle_since > IDLE_S:
             return False
-        # The loop may have been too busy to learn of the end: ask the socket.
+        # The loop may have been too busy to notice the end, so ask the socket.
         descriptor = self.transport.get_extra_info("socket").fileno()
         return not self.transport.is_closing() and descriptor >= 0 and not is_readable(descriptor)
 

@@ -35,14 +35,14 @@ class DocumentReader:
 
     @property
     def text(self) -> str | None:
-        """The text received so far; None if there is none."""
+        """The text received so far; None if no text has arrived."""
         return self._reader.text
 
     def feed_document(self, document: bytes) -> list[Delta]:
         """Add the whole answer; return it as deltas.
 
         Raises:
-            ProviderError: It is not an answer, or reports an error.
+            ProviderError: *document* is not an answer, or reports an error.
         """
         try:
             return [*self._reader.feed(document), *self._reader.end()]
@@ -53,7 +53,7 @@ class DocumentReader:
         """Add a chunk of a stream; return its deltas.
 
         Raises:
-            ProviderError: It is not a chunk, or reports an error.
+            ProviderError: *chunk* is not a chunk, or reports an error.
         """
         try:
             return self._reader.feed(b"data: " + chunk + b"\n\n")

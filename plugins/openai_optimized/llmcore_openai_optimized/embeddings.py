@@ -29,7 +29,9 @@ _encoder = msgspec.json.Encoder(decimal_format="number")
 
 
 def encode_embeddings(request: EmbeddingRequest) -> bytes:
-    """Return the body of the HTTP request. Like the vendor's client, it asks for base64, which is faster to parse.
+    """Return the body of the HTTP request.
+
+    Like the vendor's client, the body asks for base64, which is faster to parse.
 
     Raises:
         BadRequest: A value cannot be encoded as JSON.
@@ -88,7 +90,7 @@ def _make_embeddings(
 
 
 def _read_vectors(data: list[Any]) -> list[list[float]]:
-    """Return the vectors, by their `index` if each has one, else in the order of the list."""
+    """Return the vectors, sorted by `index` if each vector has an index, otherwise in the order of the list."""
     items = data
     if all(type(item.get("index")) is int for item in data):
         items = sorted(data, key=lambda item: int(item["index"]))

@@ -26,8 +26,10 @@ _BY_STATUS: Final[Mapping[int, type[ProviderError]]] = {
     407: Unavailable, 408: Timeout, 409: Unavailable, 410: NotFound, 424: Unavailable, 425: Unavailable,
     429: RateLimited, 498: Unavailable, 499: Unavailable, 501: BadRequest,
 }  # fmt: skip
-"""405: the address is wrong. 409: the server could not get a lock in time; the vendor's SDK retries it. 424: generation
-failed (text-generation-inference). 498: the flex tier of Groq is full."""
+"""405: the address is wrong. 409: the server could not get a lock in time.
+
+The vendor's SDK retries it. 424: generation failed (text-generation-inference). 498: the flex tier of Groq is full.
+"""
 
 _BY_CODE: Final[Mapping[str, type[ProviderError]]] = {
     # no money or quota left
@@ -70,7 +72,8 @@ _BY_CODE: Final[Mapping[str, type[ProviderError]]] = {
     "key_model_access_denied": AuthenticationFailed,
     "team_model_access_denied": AuthenticationFailed,
     "token_not_found_in_db": AuthenticationFailed,
-    "no_db_connection": AuthenticationFailed,  # LiteLLM without a database, for every key but its master key
+    # LiteLLM without a database sends this for every key except its master key
+    "no_db_connection": AuthenticationFailed,
     "1004": AuthenticationFailed,  # MiniMax
     # the model or the address
     "model_not_found": NotFound,
@@ -103,7 +106,7 @@ _BY_CODE: Final[Mapping[str, type[ProviderError]]] = {
     "modelnotreadyexception": Unavailable,
     "deadline_exceeded": Timeout,
 }
-"""Codes and types in lower case. They are more specific than a status."""
+"""Code or type in lower case -> error class. Codes and types are more specific than a status."""
 
 _VAGUE: Final[Mapping[str, type[ProviderError]]] = {
     "rate_limit_exceeded": RateLimited,
@@ -161,7 +164,7 @@ def classify(report: ErrorReport, status: int | None) -> type[ProviderError]:
 
     Args:
         report: The error document.
-        status: The HTTP status; None for an error inside a 200. A status in the document wins.
+        status: The HTTP status; None for an error inside a 200. A status in the document takes precedence.
     """
     for code in report.codes:
         if code in _BY_CODE:

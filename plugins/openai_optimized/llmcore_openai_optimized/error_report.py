@@ -116,7 +116,7 @@ def parse_body(body: bytes) -> Any:
     document = _parse_json(text)
     if document is not None:
         return document
-    if text[:1] == "<":  # of HTML or XML only the title is readable
+    if text[:1] == "<":  # in HTML or XML, only the title is readable
         title = _TITLE.search(text)
         return title[1] if title else ""
     for line in _SSE_FIELD.findall(text):

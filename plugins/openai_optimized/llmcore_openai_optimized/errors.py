@@ -39,7 +39,7 @@ _REFUSALS: Final = 400
 
 
 class AnswerError(Exception):
-    """Carry an llmcore error out of the code that reads an answer."""
+    """An exception that carries an llmcore error out of the code that reads an answer."""
 
     def __init__(self, error: ProviderError) -> None:
         super().__init__(error.message)
@@ -75,7 +75,7 @@ class Errors:
         """Return the error for an exception of the HTTP client.
 
         Args:
-            raised: The exception. No reference to it is kept.
+            raised: The exception. No reference to the exception is kept.
             begun: Whether the response headers have arrived.
         """
         if isinstance(raised, AnswerError):
@@ -119,7 +119,7 @@ class Errors:
         )
 
     def scrub(self, text: str) -> str:
-        """Return *text* on one line, shortened, without anything that looks like a key."""
+        """Return *text* on one line, shortened, and without any text that looks like a key."""
         return scrub(text, self._account.key.reveal() if self._account.key else None)
 
     def _from_report(
@@ -207,12 +207,15 @@ class Errors:
         )
 
     def _key_fix(self) -> str | None:
-        """Return the command that sets another key, if it came from a variable; the host handles the other cases."""
+        """Return the command that sets another key, if the key came from a variable.
+
+        The host handles the other cases.
+        """
         source = self._account.key_source
         return f"export {source}={self._account.vendor.example_key}" if source.isidentifier() else None
 
     def _address_fix(self) -> str | None:
-        """Return the command that corrects the address; None if it has the usual form."""
+        """Return the command that corrects the address; None if the address has the usual form."""
         account = self._account
         corrected = correct_url(
             account.azure_endpoint or account.base_url, azure=bool(account.azure_endpoint)

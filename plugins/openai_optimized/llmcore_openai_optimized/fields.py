@@ -12,12 +12,12 @@ _ONCE: Final = frozenset({"format", "id", "index", "name", "object", "role", "ty
 
 
 def as_text(value: Any) -> str:
-    """Return *value* if it is text, else an empty text."""
+    """Return *value* if it is text, otherwise an empty text."""
     return value if isinstance(value, str) else ""
 
 
 def as_index(value: Any) -> int | None:
-    """Return *value* as an index; None if it is not one."""
+    """Return *value* as an index; None if it is not a valid index."""
     if type(value) is int:
         return value
     if isinstance(value, str) and value.isascii() and value.isdecimal():
@@ -37,7 +37,7 @@ class SurrogateBuffer:
         self._held: dict[Any, str] = {}
 
     def take(self, text: Any, piece: str) -> str:
-        """Return the complete characters of *piece*, a piece of the text named *text*."""
+        """Return the complete characters of *piece*. It belongs to the text that is called *text*."""
         piece = self._held.pop(text, "") + piece
         if "\ud800" <= piece[-1:] <= "\udbff":
             self._held[text] = piece[-1]

@@ -80,7 +80,7 @@ class RequestTemplate:
         self._endpoint = Endpoint(made.method, made.url, headers)
 
     def request(self, content: bytes, timeout: RequestTimeout) -> Request:
-        """Return a request to send. Only here is the key put into a request."""
+        """Return a request to send. Only this method puts the key into a request."""
         key: Header | None = None
         if self._key_header is not None and self._account.key is not None:
             scheme = b"Bearer " if self._account.bearer else b""
@@ -89,7 +89,7 @@ class RequestTemplate:
 
 
 class _CapturedRequest(Exception):
-    """Carry the captured request out of the vendor's client."""
+    """An exception that carries the captured request out of the vendor's client."""
 
     def __init__(self, request: httpx2.Request) -> None:
         super().__init__()
@@ -109,7 +109,7 @@ class RequestTemplates:
         except httpx2.InvalidURL as error:
             fault = account.make_address_error(
                 str(error).partition(":")[0].lower()
-            )  # not chained: the address may contain a key
+            )  # the error is not chained, because the address may contain a key
         else:
             return
         raise fault

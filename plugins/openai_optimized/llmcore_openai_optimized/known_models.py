@@ -206,9 +206,9 @@ MODELS: Final = frozenset(
 
 
 def known_models(table: Mapping[str, Any]) -> frozenset[str]:
-    """Return the models of the server that *table*, a table of the configuration, leads to; empty if it is not OpenAI's.
+    """Return OpenAI's models if *table*, a table of the configuration, names OpenAI's server; otherwise an empty set.
 
-    Azure's models are deployments, which their owner names; so are those of any other server.
+    The owner of an Azure deployment or of another server chooses its model names.
     """
     if table.get("azure_endpoint") or table.get("api_version"):
         return frozenset()
@@ -217,6 +217,6 @@ def known_models(table: Mapping[str, Any]) -> frozenset[str]:
         return MODELS
     try:
         host = urlsplit(str(address)).hostname or ""
-    except ValueError:  # refused where the provider is used
+    except ValueError:  # using the provider raises the error
         return frozenset()
     return MODELS if host == _HOST or host.endswith(f".{_HOST}") else frozenset()

@@ -52,5 +52,5 @@ _DATES: Final[Mapping[str, date]] = MappingProxyType(
 
 
 def shutdown_date(model: str) -> date | None:
-    """Return the shutdown date of *model*, or of the base model of a fine-tuned one; None if unknown."""
+    """Return the shutdown date of *model*, or of the base model if *model* is fine-tuned; None if unknown."""
     return _DATES.get(normalize_model(model))

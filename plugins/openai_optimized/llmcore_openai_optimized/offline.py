@@ -35,7 +35,10 @@ class Offline:
     def price(
         self, model: str, usage: Usage, service_tier: str | None = None, *, at: datetime | None = None
     ) -> Decimal | None:
-        """See `PricingProvider.price`. The tier of the answer is used, else the configured one."""
+        """See `PricingProvider.price`.
+
+        The tier of the answer is used, or the configured tier if the answer has none.
+        """
         return prices.price(model, usage, service_tier, self._tier, at)
 
     def speech_price(self, model: str, characters: int, at: datetime | None = None) -> Decimal | None:

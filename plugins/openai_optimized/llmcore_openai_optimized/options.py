@@ -20,7 +20,7 @@ class AccountOptions(Options, frozen=True, kw_only=True):
     api_key: Secret | None = None
     """A reference such as "env:OPENAI_API_KEY", which is the default."""
     base_url: str | None = None
-    """The address of an OpenAI-compatible server. Default: OPENAI_BASE_URL, else that of OpenAI."""
+    """The address of an OpenAI-compatible server. Default: OPENAI_BASE_URL, or the address of OpenAI."""
     organization: str | None = None
     """Default: OPENAI_ORG_ID."""
     project: str | None = None
@@ -33,7 +33,10 @@ class AccountOptions(Options, frozen=True, kw_only=True):
     """Additional headers of every request."""
 
     def __repr__(self) -> str:
-        """Show all options without values that may contain keys: those of headers, `extra_body` and a query."""
+        """Show all options without values that may contain keys.
+
+        The values of headers, of `extra_body` and of a query.
+        """
         shown = {name: getattr(self, name) for name in self.__struct_fields__}
         for name in ("headers", "extra_body"):  # values may contain keys
             if name in shown:
@@ -46,6 +49,6 @@ class OpenAIOptions(AccountOptions, frozen=True, kw_only=True):
     """The table `[llm.openai]`."""
 
     pricing_tier: PricingTier = "standard"
-    """The pricing tier of answers that do not name one."""
+    """The pricing tier of answers that do not name their tier."""
     extra_body: dict[str, Any] = msgspec.field(default_factory=dict)
     """Parameters of some servers, sent with every chat: top_k, chat_template_kwargs, ..."""

@@ -12,7 +12,7 @@ _BEGUN: Final = re.compile(rb'"content"\s*:\s*"((?:[^"\\]+|\\.)*\\?)', re.DOTALL
 
 
 def read_partial(body: bytes) -> str | None:
-    """Return the beginning of the text in the truncated *body*; None if there is none."""
+    """Return the beginning of the text in the truncated *body*; None if it contains no text."""
     found = _BEGUN.search(body)
     if found is None:
         return None

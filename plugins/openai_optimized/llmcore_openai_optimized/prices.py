@@ -29,7 +29,8 @@ def price(
         model: The name of the model at *vendor*, for any server.
         usage: The reported usage.
         service_tier: The tier of the answer; None or "auto" if unknown.
-        configured: The tier to use if it is unknown. Batch answers report "default", so "batch" also replaces that.
+        configured: The tier to use if the answer's tier is unknown. Batch answers report "default", so "batch" also
+            replaces "default".
         at: The time of the call; None means now.
         vendor: The name of the vendor in genai-prices.
     """
@@ -61,7 +62,7 @@ def _sum_cost(rates: Rates, usage: Usage) -> Decimal | None:
 
 
 def _split_input(rates: Rates, usage: Usage) -> list[tuple[int, Steps | None]]:
-    """Assign one price to each input token; for tokens of two kinds, such as cached audio, the higher one."""
+    """Assign one price to each input token; for tokens of two kinds, such as cached audio, the higher price."""
     left = usage.input_tokens
     kept = min(usage.cache_write_12h_tokens, usage.cache_write_tokens)
     parts: list[tuple[int, Steps | None]] = []

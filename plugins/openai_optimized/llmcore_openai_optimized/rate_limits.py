@@ -27,7 +27,7 @@ _MOST_DIGITS: Final = 18
 
 
 def read_rate_limits(headers: Mapping[str, str]) -> RateLimits | None:
-    """Return the rate limits; None if the headers have no valid one.
+    """Return the rate limits; None if the headers contain no valid limit.
 
     Source: https://platform.openai.com/docs/guides/rate-limits#rate-limits-in-headers
     """
@@ -46,7 +46,7 @@ def read_rate_limits(headers: Mapping[str, str]) -> RateLimits | None:
 
 @lru_cache(maxsize=256)
 def parse_duration(text: str) -> float | None:
-    """Return the seconds in a duration such as "20ms", "1.2s", "6m0s" or "60"; None if it is not one."""
+    """Return the seconds in a duration such as "20ms", "1.2s", "6m0s" or "60"; None if *text* is not a duration."""
     text = text.partition(",")[0].strip()  # two joined headers
     total, at = 0.0, 0
     while match := _PART.match(text, at):

@@ -27,13 +27,19 @@ _CONTEXTS: Final = {
     "fast": {"service_tier": "fast"},
     "batch": {"processing": "batch"},
 }
-"""The names of the tiers in genai-prices, which uses the standard price for an unknown tier."""
+"""Tier -> its name in genai-prices. For an unknown tier, genai-prices would use the standard price."""
 
 _LONG: Final = 272_000
-"""Input tokens beyond which the whole request costs more: input 2 times, output 1.5 times."""
+"""The number of input tokens above which the whole request costs more.
+
+The input 2 times, the output 1.5 times as much.
+"""
 
 Steps: TypeAlias = tuple[tuple[int, Decimal], ...]
-"""Pairs (number of input tokens, price from that number on); the price of the highest number that is reached applies to all tokens."""
+"""Pairs of a minimum number of input tokens and a price.
+
+The last pair whose minimum is reached sets the price of all tokens.
+"""
 
 
 class Rates(msgspec.Struct, frozen=True):
@@ -59,7 +65,10 @@ def get_rate(steps: Steps, input_tokens: int) -> Decimal:
 
 @functools.lru_cache(maxsize=1024)
 def find_rates(model: str, tier: str, day: date, vendor: str = OPENAI) -> Rates | None:
-    """Look up the prices of *vendor*, by its name in genai-prices. Cached, since a lookup takes 155 us."""
+    """Look up the prices of *vendor*, by its name in genai-prices.
+
+    The result is cached, because a lookup takes 155 us.
+    """
     if tier == "ultrafast" and vendor == OPENAI:
         found = own.find_price(own.ULTRAFAST.get(_strip_date(model), ()), day)
         return None if found is None else _make_ultrafast_rates(found)

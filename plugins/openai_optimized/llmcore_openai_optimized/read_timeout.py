@@ -12,7 +12,7 @@ __all__ = ["ReadTimeout"]
 
 
 class ReadTimeout:
-    """Raise TimeoutError when the timeout of a body passes, whatever the timeout of the transport."""
+    """Raises TimeoutError when the timeout of a body passes, independently of the transport's timeout."""
 
     __slots__ = ("_limit", "_loop", "_timeout")
 

@@ -1,7 +1,7 @@
 """Parse answers of Chat Completions from bytes to deltas and a reply. Does no I/O.
 
-One reader handles complete answers and streams, since servers send one in place of the other, and with the wrong content
-type. The first byte of the body decides.
+One reader handles complete answers and streams, because some servers send one in place of the other with a wrong
+content type. The first byte of the body distinguishes them.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class AnswerReader:
         self._document: bytes | None = None
         self._events: EventParser | None = None
         self._has_ended = False
-        """Whether the server ended the answer, with `[DONE]` or with a body whose end HTTP marks."""
+        """Whether the server ended the answer, with `[DONE]`, or because HTTP marks the end of the body."""
         self._answer = Assembly(request, headers)
         self._held: list[Delta] = []
         """The deltas since the end of the last choice."""
@@ -64,7 +64,7 @@ class AnswerReader:
 
     @property
     def text(self) -> str | None:
-        """The text received so far; None if there is none."""
+        """The text received so far; None if no text has arrived."""
         if not self._answer.has_begun and self._body:
             return read_partial(self._join_body())
         return self._answer.text if self._events is not None or self._answer.has_begun else None
@@ -183,7 +183,7 @@ class AnswerReader:
         """Append the deltas of an event to *deltas*, or hold them back after the end of the last choice."""
         is_whole = self._answer.is_whole
         if self._held and (not is_whole or any(delta.has_content for delta in new)):
-            deltas += self._held  # the finish reason was not the end
+            deltas += self._held  # the choice continued after its finish reason
             self._held = []
         if is_whole and not self.is_done:
             self._held += new
@@ -191,7 +191,7 @@ class AnswerReader:
             deltas += new
 
     def _read_odd_event(self, event: bytes, payload: bytes, deltas: list[Delta]) -> Chunk | None:
-        """Handle a payload that is not valid JSON; return its chunk, None if it has none."""
+        """Handle a payload that is not valid JSON; return its chunk, or None if it contains no chunk."""
         if payload == b"[DONE]":
             self._has_ended = True
             self._finish(deltas)

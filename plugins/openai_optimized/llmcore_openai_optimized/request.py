@@ -20,7 +20,7 @@ __all__ = [
 ]
 
 _FORBIDDEN: Final = re.compile(rb"[\0\r\n]")
-"""In a header, these would end the header and begin another one."""
+"""Characters that would end a header and begin another one."""
 
 _PORTS: Final = {"http": 80, "https": 443}
 
@@ -51,7 +51,7 @@ class Endpoint:
         self._head = line + b"".join(map(_render_header, headers))
 
     def render(self, header: Header | None, content: bytes) -> bytes:
-        """Return a whole request of HTTP/1.1: *content* with the shared headers and one more.
+        """Return a whole request of HTTP/1.1: *content* with the shared headers and the additional *header*.
 
         Raises:
             httpx2.LocalProtocolError: A header contains a line break.
@@ -127,7 +127,7 @@ class SyncHttpClient(Protocol):
         """Send *request* and return its response when the head has arrived.
 
         Raises:
-            httpx2.TransportError: There is no connection, or no HTTP response.
+            httpx2.TransportError: The connection failed, or the server did not send an HTTP response.
             ProviderError: The call has ended meanwhile; nothing was sent.
         """
 

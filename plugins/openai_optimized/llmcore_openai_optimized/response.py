@@ -12,7 +12,10 @@ __all__ = ["ResponseParser"]
 _MAX_HEAD_BYTES: Final = (100 + 64) * 1024
 """The limit of httpcore, which counts 100 KB between two reads of 64 KB."""
 _SUCCESS: Final = 200
-"""A response with a lower status announces the response, except 101 (Switching Protocols)."""
+"""The lowest final status.
+
+A response with a lower status, except 101 (Switching Protocols), only announces the final response.
+"""
 _SWITCHING: Final = 101
 _NO_HEADERS: Final = httpx2.Headers()
 
@@ -24,7 +27,7 @@ class ResponseParser:
         self.status_code = 0
         self.headers = _NO_HEADERS
         self.failure: httpx2.TransportError | None = None
-        """Raised after the pieces that arrived before it."""
+        """The error to raise after the pieces that arrived before it."""
         self.has_head = False
         self.is_complete = False
         self.is_reusable = False
@@ -33,7 +36,7 @@ class ResponseParser:
         self._head_bytes = 0
         self._pieces: list[bytes] = []
         self._parser: httptools.HttpResponseParser | None = httptools.HttpResponseParser(self)
-        # As lenient as aiohttp is with responses.
+        # Parse as leniently as aiohttp parses responses.
         self._parser.set_dangerous_leniencies(
             lenient_headers=True, lenient_optional_cr_before_lf=True, lenient_spaces_after_chunk_size=True
         )
@@ -82,7 +85,7 @@ class ResponseParser:
         return data
 
     def has_news(self) -> bool:
-        """Return whether there is something to take, or an end."""
+        """Return whether bytes can be taken or the response has ended."""
         return bool(self._pieces) or self.is_complete or self.failure is not None
 
     def close(self) -> None:
@@ -96,17 +99,17 @@ class ResponseParser:
     # -- called by httptools
 
     def on_message_begin(self) -> None:
-        """Note bytes after the end of the response: the connection must not be used again."""
+        """Record that bytes follow the end of the response: the connection must not be used again."""
         if self.is_complete:
             self.is_reusable = False
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Take a header; one after the head, a trailer, is ignored."""
+        """Store a header. A trailer, which follows the body, is ignored."""
         if not self.has_head:
             self._head.append((name, value))
 
     def on_headers_complete(self) -> None:
-        """Take the status. An informational response is not the response."""
+        """Store the status. An informational response is skipped."""
         if self.has_head or self._parser is None:
             return
         status = self._parser.get_status_code()
@@ -118,11 +121,11 @@ class ResponseParser:
             self._head.clear()
 
     def on_body(self, data: bytes) -> None:
-        """Take a part of the body."""
+        """Store a part of the body."""
         if not self.is_complete:
             self._pieces.append(data)
 
     def on_message_complete(self) -> None:
-        """Note the end of the response."""
+        """Record the end of the response."""
         if self.has_head and not self.is_complete and self._parser is not None:
             self.is_complete, self.is_reusable = True, self._parser.should_keep_alive()

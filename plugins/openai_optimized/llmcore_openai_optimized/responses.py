@@ -15,10 +15,13 @@ from llmcore_openai_optimized.usage import make_usage
 __all__ = ["SEPARATOR", "is_call", "make_reply", "read_call"]
 
 SEPARATOR: Final = "\n\n"
-"""Between the parts of the reasoning."""
+"""The text between the parts of the reasoning."""
 
 _CALLS: Final = {"function_call": "function", "custom_tool_call": "custom"}
-"""Items that the application carries out, and the type of their `ToolCall`. All others are the server's own tools."""
+"""Kind of item that the application carries out -> the type of its `ToolCall`.
+
+All other items are the server's own tools.
+"""
 _REASONS: Final = {"max_output_tokens": "length", "content_filter": "content_filter"}
 _encode = msgspec.json.Encoder().encode
 
@@ -82,7 +85,11 @@ def _read_finish_reason(document: Mapping[str, Any], *, has_calls: bool) -> str 
         details = document.get("incomplete_details")
         reason = as_text(details.get("reason")) if isinstance(details, Mapping) else ""
         return _REASONS.get(reason, reason or "length")
-    if status in {"queued", "in_progress", "cancelled"}:  # of a request in the background
+    if status in {
+        "queued",
+        "in_progress",
+        "cancelled",
+    }:  # the usage is missing for a request in the background
         return as_text(status)
     return "tool_calls" if has_calls else "stop"
 
@@ -105,7 +112,7 @@ def _iter_parts(item: Mapping[str, Any], name: str) -> Iterator[Mapping[str, Any
 
 
 def _iter_thoughts(items: list[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
-    """Yield the parts of the reasoning: of each item the summaries, else the reasoning itself."""
+    """Yield the parts of the reasoning: for each item the summaries if it has any, otherwise the reasoning itself."""
     for item in items:
         if item.get("type") == "reasoning":
             summaries = list(_iter_parts(item, "summary"))

@@ -62,7 +62,7 @@ class ResponsesReader:
 
     @property
     def text(self) -> str | None:
-        """The text received so far; None if there is none."""
+        """The text received so far; None if no text has arrived."""
         return "".join(self._texts) if self._events is not None else None
 
     def feed(self, data: bytes) -> list[Delta]:
@@ -167,7 +167,7 @@ class ResponsesReader:
         return None if call is None else Delta(tool_calls=(call,))
 
     def _read_call(self, kind: str, event: Mapping[str, Any]) -> ToolCall | None:
-        """Return a piece of a call; None if the event has none."""
+        """Return a piece of a call; None if the event does not contain one."""
         index, item = event.get("output_index"), event.get("item")
         if kind in _ARGUMENTS and index in self._calls:
             return ToolCall(name="", arguments=as_text(event.get("delta")), index=self._calls[index])
@@ -176,7 +176,7 @@ class ResponsesReader:
         return read_call(item, self._calls.setdefault(index, len(self._calls)))
 
     def _finish(self, document: Mapping[str, Any], body: bytes) -> list[Delta]:
-        """Return the last delta, with what the events before it did not bring."""
+        """Return the last delta, with all content that earlier events did not contain."""
         reply = self._reply = make_reply(document, body, self._request, self._headers)
         seen = "".join(self._texts)
         missing = reply.text.removeprefix(seen) if reply.text.startswith(seen) else ""

@@ -65,7 +65,7 @@ class OpenAIVoice(SpeechOffline):
             raise failure
 
     def list_voices(self) -> Sequence[VoiceInfo]:
-        """See `VoiceProvider.list_voices`. Only documented voices; a custom voice is used by its id."""
+        """See `VoiceProvider.list_voices`. It lists only documented voices; use a custom voice by its id."""
         return known_voices()
 
     def get_voice_info(self, voice_id: str) -> VoiceInfo:
@@ -157,7 +157,7 @@ class OpenAIVoice(SpeechOffline):
     async def _astream(
         self, text: str, request: SpeechRequest, headers: dict[str, str], failures: list[LLMCoreError]
     ) -> AsyncGenerator[bytes]:
-        """See `_stream`. Append the error to *failures*, since an asynchronous generator cannot return it."""
+        """See `_stream`. Append the error to *failures*, because an asynchronous generator cannot return it."""
         timeout, response = RequestTimeout(request.timeout_s, None), None
         try:
             client = await self._clients.get()
@@ -193,7 +193,7 @@ class OpenAIVoice(SpeechOffline):
     # -- shared by sync and async
 
     def _make_request(self, text: str, voice: str | None, settings: Mapping[str, Any]) -> SpeechRequest:
-        track_sending()  # first, so that a refused request counts as not sent
+        track_sending()  # check first, so that a refused request counts as not sent
         request = make_speech_request(self._options, voice, settings)
         check_speech(text, request)
         return request
@@ -202,7 +202,7 @@ class OpenAIVoice(SpeechOffline):
         return self._templates.speech(request.model).request(request.content(text), timeout)
 
     def _read_odd(self, answer: Answer, request: SpeechRequest) -> bytes | LLMCoreError:
-        """Return the error in a JSON answer, or the audio, since some servers send audio as JSON type."""
+        """Return the error in a JSON answer, or the audio, because some servers send audio with a JSON content type."""
         if not is_success(answer.status):
             return self._make_refusal(answer, request)
         document = parse_body(answer.body)

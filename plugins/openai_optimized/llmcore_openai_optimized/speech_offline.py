@@ -58,7 +58,7 @@ class SpeechOffline:
 
 
 def known_voices() -> Sequence[VoiceInfo]:
-    """Return the documented voices; OpenAI has no endpoint for them."""
+    """Return the documented voices; OpenAI has no endpoint that lists voices."""
     every = {name: {"models": "all"} for name in _OF_ALL_MODELS}
     latest = {name: {"models": "gpt-4o-mini-tts"} for name in _OF_THE_LATEST}
     return [
@@ -71,7 +71,7 @@ def known_voice(voice_id: str) -> VoiceInfo:
     """Return a documented voice.
 
     Raises:
-        VoiceNotFound: There is no such documented voice.
+        VoiceNotFound: No documented voice has this id.
     """
     voices = {voice.voice_id: voice for voice in known_voices()}
     if voice_id not in voices:

@@ -1,4 +1,4 @@
-"""Count tokens without the network: exact if OpenAI's servers are known to count the same, else an estimate.
+"""Count tokens without the network: exact if OpenAI's servers are known to count the same, otherwise an estimate.
 
 The rules for whole requests are imported only when a request is counted.
 """
@@ -24,7 +24,7 @@ def count(
 ) -> TokenCount:
     """Count a text, messages, a request, or a body of either API.
 
-    The count is exact only if the server is known to count the same. An estimate has a bound if there is one.
+    The count is exact only if the server is known to count the same. An estimate has a bound if a bound is known.
 
     Raises:
         PluginBroken: The token table is missing or damaged.

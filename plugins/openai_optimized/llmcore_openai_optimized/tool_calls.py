@@ -81,7 +81,7 @@ class ToolCalls:
     def add(
         self, piece: Mapping[str, Any], *, complete: bool = False, surrogates: SurrogateBuffer | None = None
     ) -> list[ToolCall]:
-        """Add a piece; return the pieces to emit, none while the name may be incomplete.
+        """Add a piece; return the pieces to emit; an empty list while the name may be incomplete.
 
         Args:
             piece: An item of `tool_calls`.
@@ -149,7 +149,7 @@ class ToolCalls:
         return sorted(self.calls, key=lambda call: call.ours)
 
     def _find(self, key: int | None, call_id: str, name: str, arguments: str) -> _Call | None:
-        """Return the call that a piece continues; None if it begins a new one."""
+        """Return the call that a piece continues; None if the piece begins a new call."""
         if key is None:
             return self._find_without_index(call_id, name)
         known = self._by_key.get(key)
@@ -197,7 +197,7 @@ def _read_arguments(inner: Mapping[str, Any]) -> str:
 
 
 def _join_name(known: str, piece: str) -> str:
-    """Return *known* with *piece*, which is the next part of the name, or the whole name so far."""
+    """Return *known* with *piece*, which may be the next part of the name or the whole name so far."""
     return piece if known and piece.startswith(known) else known + piece
 
 

@@ -50,11 +50,11 @@ class Route:
         return self.proxy.shown if self.proxy is not None else ""
 
     def ssl_context(self) -> ssl.SSLContext:
-        """Return the TLS context. Without TLS it is an empty one, which is fast to make."""
+        """Return the TLS context. Without TLS, the context is empty, because that is fast to create."""
         return httpx2.create_ssl_context() if self._tls else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
     def httpx_proxy(self, context: ssl.SSLContext) -> httpx2.Proxy | None:
-        """Return the proxy for httpx2; None if there is none."""
+        """Return the proxy for httpx2; None if the route has no proxy."""
         if self.proxy is None:
             return None
         secure = self.proxy.url.startswith("https:")
@@ -118,7 +118,7 @@ def _make_httpx_request(request: Request, trace: Callable[..., Any]) -> httpx2.R
 
 
 def _report(event: str, info: Mapping[str, Any]) -> None:
-    """Report that the request is sent. A CONNECT to a proxy is not the request."""
+    """Report that the request is sent. A CONNECT to a proxy does not count."""
     if event.endswith("send_request_headers.started") and info["request"].method != b"CONNECT":
         mark_sent()
 

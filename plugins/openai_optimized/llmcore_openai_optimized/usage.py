@@ -15,7 +15,7 @@ from llmcore_openai_optimized.windows import find_window
 __all__ = ["make_usage", "merge_usage"]
 
 _MOST_TOKENS: Final = 100_000_000
-"""Far beyond the context window of any model."""
+"""Maximum plausible number of tokens, far beyond the context window of any model."""
 _PER_CALL: Final = 7
 """Overhead in tokens of a tool call, measured with OpenAI's servers."""
 _TEXT_FIELDS: Final = ("content", "refusal", "reasoning_content", "reasoning")
@@ -38,7 +38,8 @@ def make_usage(
     Args:
         reported: The `usage` of the answer, of any type.
         request: The request.
-        model: The model that answered. Numbers above its context window, or that of the requested model, are ignored.
+        model: The model that answered. Numbers above the context window of this model or of the requested model are
+            ignored.
         messages: Return the messages of all choices, to count them if the server did not.
         has_content: Whether the messages have content, so that 0 tokens is implausible.
         headers: The headers of the answer, where gateways report the cost.
@@ -52,7 +53,8 @@ def make_usage(
     into, out = _get_details(sent, "prompt_tokens_details"), _get_details(sent, "completion_tokens_details")
     reasoning = _read_count(out.get("reasoning_tokens"), most) or 0
     if prompt and completion is not None and reasoning:
-        # Some servers, such as xAI, do not include reasoning in the completion tokens; their total is larger by it.
+        # Some servers, such as xAI, do not include reasoning in the completion tokens; their total is larger by the
+        # reasoning tokens.
         completion += reasoning if sent.get("total_tokens") == prompt + completion + reasoning else 0
     whole_in = _count_prompt(request) if prompt is None else prompt
     whole_out = _count_answer(messages(), request.model) if completion is None else completion
@@ -125,7 +127,7 @@ def _get_details(whole: Mapping[str, Any], name: str) -> Mapping[str, Any]:
 
 
 def _read_count(value: Any, most: int) -> int | None:
-    """Return a number of tokens; None if *value* is not one."""
+    """Return a number of tokens; None if *value* is not a valid number."""
     if type(value) is int:  # the common case: an answer reports up to a dozen
         return value if 0 <= value <= most else None
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= most:
@@ -147,7 +149,7 @@ def _read_cached(details: Mapping[str, Any], sent: Mapping[str, Any], prompt: in
 
 
 def _count_prompt(request: ChatRequest) -> int:
-    """Count the prompt. A failure to count must not lose the answer, which is paid for."""
+    """Count the prompt. A failure to count must not lose the answer, because it is paid for."""
     try:
         return int(tokens.count(request))
     except Exception:  # noqa: BLE001 - see above

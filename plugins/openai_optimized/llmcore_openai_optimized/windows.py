@@ -2,7 +2,7 @@
 
 Sources, read 2026-11: `context_window` of genai-prices 0.2.3, and `max_input_tokens` and `max_output_tokens` of the table
 inside litellm 1.109.1, which cites https://developers.openai.com/api/docs/models. If they differ, the
-larger value is used, since this table is for upper bounds.
+larger value is used, because this table is for upper bounds.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ _WRITES_ARE_FREE: Final = re.compile(r"gpt-(?:3|4|oss|audio|5(?![.-]6))|chatgpt-
 
 
 def normalize_model(model: str) -> str:
-    """Return the name in lower case; for a fine-tuned model, that of its base model."""
+    """Return the name in lower case; for a fine-tuned model, return the name of its base model."""
     name = model.lower()
     return name.split(":")[1] if name.startswith("ft:") else name
 

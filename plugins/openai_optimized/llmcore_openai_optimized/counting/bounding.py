@@ -26,25 +26,25 @@ from llmcore_openai_optimized.counting.render import TooLarge, render_namespace
 __all__ = ["bound", "count_bytes", "sum_bounds"]
 
 _REQUEST: Final = 64
-"""The start and end of a prompt; the maximum seen was 18 more than known."""
+"""The allowance for the start and end of a prompt. The largest measured excess was 18 tokens."""
 _ITEM: Final = 16
-"""The frame of a message, call or result; the maximum seen was 14."""
+"""The allowance for the frame of a message, call or result. The largest measured value was 14."""
 _TOOLS: Final = 320
-"""The introduction of tools; the maximum seen was 224."""
+"""The allowance for the introduction of tools. The largest measured value was 224."""
 _FUNCTION: Final = 16
 
 
 def bound(request: ChatRequest | Mapping[str, Any]) -> int | None:
     """Return an upper bound of the prompt tokens of *request*, a request or a body.
 
-    None if there is no bound: files, results of server-side tools, state stored on the server.
+    None if no bound exists, because of files, results of server-side tools, or data stored on the server.
     """
     whole = parse_request(request.body() if isinstance(request, ChatRequest) else request)
     return sum_bounds(whole, get_family(whole.model), count_bytes)
 
 
 def sum_bounds(whole: ParsedRequest, kind: Family, measure: Callable[[str], int]) -> int | None:
-    """Return the bound of a parsed request; *measure* returns the tokens of a text, or a bound of them."""
+    """Return the bound of a parsed request; *measure* returns the tokens of a text, or an upper bound of this number."""
     if whole.boundless:
         return None
     sum_ = _REQUEST + whole.hidden + sum(_ITEM + count_bytes(text) for text in whole.unparsed)

@@ -42,7 +42,7 @@ def _part(part: Mapping[str, Any], whole: ParsedRequest) -> tuple[str, Picture |
     kind = get_text(part, "type") or "text"
     if kind in _PICTURES:
         return "", _picture(part, whole)
-    if kind in _FILES:  # each page costs its text and an image; a file id refers to a stored file
+    if kind in _FILES:  # each page costs its text and an image; a file id refers to a file on the server
         whole.doubts.add("file")
         whole.boundless.add("file")
         return "", None

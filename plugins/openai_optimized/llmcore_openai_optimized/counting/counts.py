@@ -23,7 +23,7 @@ __all__ = ["count_prompt", "count_request"]
 def count_request(
     content: Sequence[Message] | ChatRequest | Mapping[str, Any], model: str | None = None
 ) -> TokenCount:
-    """Count messages, a request, or a body of either API. *model* is used if the body has none."""
+    """Count messages, a request, or a body of either API. *model* is used if the body does not name a model."""
     body: Mapping[str, Any]
     if isinstance(content, Mapping):
         body = content

@@ -31,7 +31,7 @@ _REASONING: Final = (
 _MEASURED: Final = ("gpt-3.5-turbo", "gpt-35-turbo", "gpt-4-", "gpt-4o", "gpt-4.1", "gpt-5", "o3-", "o4-")
 """Models for which these rules for plain messages were measured."""
 _OTHER_KINDS: Final = ("audio", "search", "realtime", "transcribe", "tts", "image")
-"""Names of models of a family with another kind of input."""
+"""Names of models that belong to a family but take another kind of input."""
 
 
 class Family:
@@ -55,20 +55,22 @@ class Family:
     known: bool
     """Whether the encoding of the model is known."""
     measured: bool
-    """Whether the rules for plain messages are known to be those of the server."""
+    """Whether the rules for plain messages are known to equal the server's rules."""
     reasoning: bool
     gpt5: bool
-    """Whether it is a gpt-5 model, which has another prompt layout."""
+    """Whether the model is a gpt-5 model: these have another prompt layout."""
     before_5_4: bool
-    """Whether it is gpt-5 to gpt-5.3."""
+    """Whether the model is one of gpt-5 to gpt-5.3."""
     relayed: bool
-    """Whether the name has a vendor prefix, as at gateways, which may use another API."""
+    """Whether the name has a vendor prefix. Gateways use such names, and may use another API."""
     early: bool
-    """Whether it is one of the first models with tools (spring 2023)."""
+    """Whether the model is one of the first models with tools (spring 2023)."""
 
     def __init__(self, name: str, *, relayed: bool = False) -> None:
         """Find the rules for *name*."""
-        whole = name + "-"  # so that the name of a family matches like those of its members
+        whole = (
+            name + "-"
+        )  # add the hyphen, so that the name of a family matches like the names of its members
         old = whole.startswith(_CL100K)
         self.name = name
         self.relayed = relayed
@@ -83,6 +85,6 @@ class Family:
 
 @functools.lru_cache(256)
 def get_family(model: str | None) -> Family:
-    """Return the rules of *model*; for an unknown one the newest encoding, marked as unknown."""
+    """Return the rules of *model*; for an unknown model, the newest encoding, marked as unknown."""
     _, slash, name = (model or "").lower().rpartition("/")
     return Family(name.split(":")[1] if name.startswith("ft:") else name, relayed=bool(slash))

@@ -46,7 +46,7 @@ class Call(NamedTuple):
     arguments: str
     """As received."""
     returned: bool = False
-    """Whether it is an item of an earlier answer, with its `id`."""
+    """Whether the call is an item of an earlier answer that has its `id`."""
 
 
 class CallsItem(NamedTuple):
@@ -68,7 +68,10 @@ Item = MessageItem | CallsItem | ResultItem
 
 
 class ParsedRequest:
-    """A parsed request. Unknown parts are listed in `doubts`, or in `boundless` if they have no bound."""
+    """A parsed request.
+
+    Unknown parts are listed in `doubts`, or in `boundless` if their tokens have no upper bound.
+    """
 
     __slots__ = (
         "boundless",
@@ -89,7 +92,7 @@ class ParsedRequest:
 
         Args:
             model: The name of the model.
-            responses: Whether the body is of Responses instead of Chat Completions.
+            responses: Whether the body is a request of the Responses API; otherwise of Chat Completions.
         """
         self.model = model
         self.responses = responses
@@ -104,9 +107,9 @@ class ParsedRequest:
         self.doubts: set[str] = set()
         """Reasons why the count is an estimate."""
         self.boundless: set[str] = set()
-        """Parts without a bound: the server fetches or stores them."""
+        """Parts whose tokens have no upper bound, because the server fetches or stores the content."""
         self.hidden = 0
-        """Characters of encrypted reasoning, an upper bound of its tokens."""
+        """The number of characters of encrypted reasoning. It is an upper bound of the tokens."""
         self.unparsed: list[str] = []
         """Texts with an unknown rendering; their lengths bound their tokens."""
 
@@ -118,7 +121,7 @@ def get_name(function: Mapping[str, Any]) -> str:
 
 def to_json(value: Any) -> str:
     """Return *value* as compact JSON; keep the order of keys."""
-    import msgspec  # lazy: plain messages need no JSON, and a first count should be fast
+    import msgspec  # imported here: plain messages need no JSON, and a first count should be fast
 
     try:
         return msgspec.json.encode(value, enc_hook=repr).decode()
@@ -134,14 +137,14 @@ def to_json(value: Any) -> str:
 
 
 def get_text(of: Mapping[str, Any], key: str) -> str:
-    """Return the text under *key*; an empty text if there is none."""
+    """Return the text under *key*; an empty text if the key is missing."""
     value = of.get(key)
     return value if isinstance(value, str) else ""
 
 
 def to_ascii_json(value: Any) -> str:
     """Return *value* as compact JSON in ASCII."""
-    import json  # lazy: plain messages need none
+    import json  # imported here, because plain messages need no JSON
 
     return json.dumps(value, separators=(",", ":"), default=repr, skipkeys=True)
 
@@ -165,6 +168,6 @@ def normalize_arguments(arguments: str) -> str:
 
 
 def iter_mappings(value: Any) -> Iterable[Mapping[str, Any]]:
-    """Yield the objects of a list; nothing if *value* is not a list."""
+    """Yield the objects of a list; yield nothing if *value* is not a list."""
     if isinstance(value, Sequence) and not isinstance(value, str | bytes):
         yield from (one for one in value if isinstance(one, Mapping))

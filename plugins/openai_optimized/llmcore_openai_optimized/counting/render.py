@@ -1,7 +1,7 @@
 """Render functions as the server writes them into the prompt: a TypeScript namespace.
 
-The layout is similar to that of openai/harmony (Apache-2.0), which OpenAI published with gpt-oss, and was fitted to measured
-counts.
+The layout is similar to the layout in openai/harmony (Apache-2.0), which OpenAI published with gpt-oss. It was
+adjusted to measured counts.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from llmcore_openai_optimized.counting.parsed_request import get_name, to_json
 __all__ = ["RenderedFunctions", "TooLarge", "render_namespace"]
 
 _DEEPEST: Final = 10
-"""Maximum levels of a schema, since a schema may refer to itself."""
+"""Maximum depth of a schema. A limit is needed because a schema may refer to itself."""
 _MOST: Final = 50_000
-"""Maximum rendered types of one request, since references can multiply them."""
+"""Maximum number of rendered types in one request. A limit is needed because references can multiply them."""
 
 _SIMPLE: Final = {
     "string": "string", "number": "number", "integer": "number", "boolean": "boolean", "null": "null",
@@ -29,10 +29,13 @@ _KNOWN: Final = frozenset(
         "properties", "required", "strict", "title", "type",
     }
 )  # fmt: skip
-"""Keywords seen in at least three schemas with correct counts. `anyOf` is not one: 2 rows, 1 token off."""
+"""Keywords that occur in at least three schemas with correct counts.
+
+`anyOf` is missing, because the count differed by 1 token in 2 rows.
+"""
 
 _NESTED: Final = 2
-"""Levels of nested objects with correct counts: 3 schemas. For one more level there is one schema."""
+"""Depth of nested objects up to which counts are correct (3 schemas). One more level occurs in only one schema."""
 
 
 class TooLarge(Exception):
@@ -54,8 +57,9 @@ def render_namespace(
 
     Args:
         functions: Each with `name`, `description` and `parameters`.
-        repeats: Whether the comments of a property are repeated for each type of a list of types, as in Chat Completions.
-        item_comments: Whether the items of lists have comments; not for the first models.
+        repeats: Whether the comments of a property are repeated for each type of a list of types, as in Chat
+            Completions.
+        item_comments: Whether the items of lists have comments. They have none for the first models.
 
     Raises:
         TooLarge: References make the result too large.
@@ -146,7 +150,7 @@ class _Schema:
         return self._plain(schema, schema.get("type"), depth)
 
     def doubt(self, schema: Mapping[str, Any]) -> None:
-        """Add a doubt for rare constructs and for those with other counts."""
+        """Add a doubt for constructs that are rare or whose counts differ."""
         values, default = schema.get("enum"), schema.get("default", "")
         if (
             not schema.keys() <= _KNOWN

@@ -25,16 +25,16 @@ Measure = Callable[[str], int]
 """Return the tokens of a text."""
 
 MESSAGE: Final = 4
-"""The frame of a message; exact in 700 rows of all families except gpt-3.5-turbo-0301."""
+"""The tokens of the frame of a message. The number is exact in 700 rows of all families except gpt-3.5-turbo-0301."""
 
 LONGEST_FORM: Final = 2607
 """Characters of the longest rendered response schema with a recorded count."""
 
 _PAST_REPLY: Final = 2
-"""The channel of an earlier reply of a reasoning model."""
+"""The tokens of the channel of a reasoning model's earlier reply."""
 
 _CHOICE: Final = 7
-"""A tool that must be called, without its name."""
+"""The tokens of a tool that must be called, without its name."""
 
 _HIDDEN: Final = 8
 """Approximate characters of encrypted reasoning for one token."""
@@ -79,7 +79,7 @@ class Sum:
         return MESSAGE + past_reply + text + self.count_pictures(item.pictures)
 
     def count_name(self, name: str) -> int:
-        """Return the tokens of the `name` of a message: those of the name itself, in six rows."""
+        """Return the tokens of a message's `name`: only the tokens of the name itself, as six rows show."""
         return self.tokens(name) if name else 0
 
     def count_result_name(self, result: ResultItem) -> int:
@@ -103,7 +103,7 @@ class Sum:
         return sum_
 
     def render_tools(self) -> str:
-        """Return the rendered functions; an empty text if there are none."""
+        """Return the rendered functions; an empty text if the request has no functions."""
         whole = self.whole
         if not whole.functions:
             return ""
@@ -133,6 +133,6 @@ class Sum:
 
     @property
     def description_tokens(self) -> int:
-        """1 if the first function has a description, whose `//` has one token more for gpt-5 (31 rows)."""
+        """Return 1 if the first function has a description: its `//` has one more token for gpt-5 (31 rows)."""
         about = self.whole.functions[0].get("description")
         return 1 if isinstance(about, str) and about.strip() else 0

@@ -21,15 +21,20 @@ __all__ = ["Counter", "get_counter"]
 
 _DATA: Final = os.path.join(os.path.dirname(os.path.dirname(__file__)), "data")  # noqa: PTH118, PTH120 - pathlib is slow to import
 _LONGEST_TEXT: Final = 32_768
-"""Characters. tiktoken counts longer texts, and all texts after `_MOST` characters."""
+"""The maximum number of characters that the table counts. tiktoken counts longer texts, and all texts after `_MOST`
+characters.
+"""
 _LONGEST_PIECE: Final = 400
-"""Bytes. Merging pairs in Python takes quadratic time."""
+"""The maximum number of bytes in a piece. Merging pairs in Python takes quadratic time."""
 _MOST: Final = 400_000
 """Characters that a process counts with the table; this takes about as long as loading tiktoken."""
 _REMEMBERED: Final = 2_048
-"""Cached counts, and the maximum length of a cached text: chats repeat their earlier messages."""
+"""The number of cached counts, and the maximum length of a cached text.
+
+Counts are cached because chats repeat their earlier messages.
+"""
 _PIECES: Final = 16_384
-"""Cached pieces."""
+"""The number of cached pieces."""
 
 
 class Counter:

@@ -14,7 +14,7 @@ _NEVER: Final = 1 << 30
 
 
 def count_tokens(piece: bytes, rank: Callable[[bytes], int | None]) -> int:
-    """Return the number of tokens of *piece*: merge the first pair of the lowest rank until there is none.
+    """Return the number of tokens of *piece*: merge the first pair of the lowest rank until no pair can be merged.
 
     Takes quadratic time, so use it for pieces of at most a few hundred bytes.
     """

@@ -15,7 +15,10 @@ if TYPE_CHECKING:
 __all__ = ["build", "count", "split"]
 
 _LONG_RUN: Final = 100_000
-"""Characters. The pattern engine of tiktoken panics at about a million blanks, since it backtracks over each."""
+"""The number of blanks from which a run is handled separately.
+
+The pattern engine of tiktoken panics at about a million blanks, because it backtracks over each blank.
+"""
 
 _BLANK: Final = r"[\t\x0b\x0c \x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]"
 """Unicode white space without ends of lines; white space of `re` has four characters more."""
@@ -37,7 +40,7 @@ def build(name: str, table: Table) -> tiktoken.Encoding:
 
 
 def count(encoding: tiktoken.Encoding, text: str) -> int:
-    """Return the number of tokens of *text*, in linear time, also with long runs of white space.
+    """Return the number of tokens of *text*, in linear time, even with long runs of white space.
 
     Raises:
         ProviderError: tiktoken failed; its native code raises exceptions that are not an Exception.

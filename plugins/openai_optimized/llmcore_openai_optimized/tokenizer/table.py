@@ -1,7 +1,7 @@
 """A table of all tokens of an encoding, mapped into memory: only the looked-up parts are read.
 
 The file has a header (`_HEAD`), the settled characters, the index and the records. A record is the length of a token, the
-token, and its rank in three bytes. The index has the start of the records of each hash.
+token, and its rank in three bytes. For each hash, the index contains the start of its records.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ class Table:
         return head
 
     def rank(self, token: bytes) -> int | None:
-        """Return the rank of *token*; None if it is not a token."""
+        """Return the rank of *token*; None if *token* is not in the table."""
         place = crc32(token) & self._mask
         at, end = self._index[place], self._index[place + 1]
         records, size = self._records, len(token)
