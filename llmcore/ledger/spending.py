@@ -135,9 +135,7 @@ class Spending:
         return reservation
 
     def check(self, charge: Charge, quote: Quote) -> Act[None]:
-        """Check that the budgets have enough left for *charge*, which covers several requests.
-
-        Nothing is reserved here: each request makes its own reservation.
+        """Check that the budgets have enough left for several requests. Each request makes its own reservation.
 
         Raises:
             BudgetExceeded: The rest of a budget is too small, even if all reservations were released.
