@@ -7,7 +7,7 @@ import hashlib
 import json
 import shlex
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any, Final
@@ -178,19 +178,34 @@ class _Feed:
         self.is_cut = False
         """Whether --limit left lines out."""
 
-    def read(self) -> Iterator[Prepared]:
-        """Yield what is sent for each row."""
-        args = self._args
+    def read(self) -> Iterator[Prepared] | AsyncIterator[Prepared]:
+        """Return what is sent for each row."""
         self.rows.clear()
+        return self._stream() if self._args.input == "-" and not self._args.dry_run else self._read()
+
+    def _read(self) -> Iterator[Prepared]:
+        args = self._args
         before = stat_file(args.input)
         rows = read_rows(args.input, find_format(args.input))
         for number, row in enumerate(islice(rows, args.limit)):
-            if not args.dry_run:
-                self.rows.append(row)
-            item = _to_item(make_prompt(row, args.prompt, args.column), args)
-            yield prepare(number, item, self._parameters, args.system)
+            yield self._prepare(number, row)
         self.is_cut = args.limit is not None and args.input != "-" and next(rows, None) is not None
         self.has_changed = stat_file(args.input) != before
+
+    async def _stream(self) -> AsyncIterator[Prepared]:
+        from llmcore.cli.batch_stdin import stream_rows
+
+        number = 0
+        async for row in stream_rows(lambda: islice(read_rows("-", "jsonl"), self._args.limit)):
+            yield self._prepare(number, row)
+            number += 1
+
+    def _prepare(self, number: int, row: Row) -> Prepared:
+        args = self._args
+        if not args.dry_run:
+            self.rows.append(row)
+        item = _to_item(make_prompt(row, args.prompt, args.column), args)
+        return prepare(number, item, self._parameters, args.system)
 
 
 def _write(run: BatchRun, feed: _Feed, args: argparse.Namespace) -> int:

@@ -133,6 +133,8 @@ class Writer:
                 self._write_csv(found, is_empty=not row)
             else:
                 self._file.write(json.dumps(found, ensure_ascii=False, default=str) + "\n")
+                if self._path == "-":  # the next program waits for it
+                    self._file.flush()
 
     def close(self) -> None:
         """Write the rest and close the file."""

@@ -234,6 +234,21 @@ def test_a_ctrl_c_ends_a_run_whose_server_hangs(upstream: Simulator) -> None:
         assert not [row for row in core.usage.open() if row["state"] == "open"]
 
 
+def test_lines_of_stdin_are_answered_as_they_come_and_ctrl_c_ends_the_wait(upstream: Simulator) -> None:
+    process = start("run", "-", "-o", "-")
+    assert process.stdin is not None
+    assert process.stdout is not None
+    for word in ("first", "second"):
+        process.stdin.write(json.dumps(word) + "\n")
+        process.stdin.flush()
+        assert json.loads(process.stdout.readline())["answer"].endswith(word)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(timeout=60) == 130
+    _, err = process.communicate()
+    assert "resume it with: llmcore batch run - -o -" in err
+    assert upstream.counts["requests"] == 2
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("items", "kills"), [(600, 10)])
 def test_a_run_survives_kills_at_random_moments(upstream: Simulator, items: int, kills: int) -> None:
