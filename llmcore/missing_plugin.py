@@ -11,6 +11,7 @@ from llmcore.install_lines import FOLDERS, make_install_line, make_reinstall_lin
 from llmcore.support.text import notes_on_invisible
 
 __all__ = [
+    "DEFAULTS",
     "KNOWN",
     "describe_missing_table",
     "format_selector",
@@ -21,6 +22,8 @@ __all__ = [
     "require_testing",
 ]
 
+DEFAULTS: Final = {"cache": "file"}
+"""By kind, the built-in provider that serves every purpose."""
 KNOWN: Final = {
     ("cache", "memcached"): "llmcore-cache-memcached",
     ("cache", "redis"): "llmcore-cache-redis",
@@ -86,7 +89,8 @@ def make_not_found_error(
         nearest = _find_nearest(kind, name, names, found)
         package = None if nearest is None or nearest in names else KNOWN.get((kind, nearest))
         wanted = nearest or short
-        fix = None if nearest is None else format_selector(kind, nearest)
+        chosen = nearest or _find_default(kind, names)
+        fix = None if chosen is None else format_selector(kind, chosen)
     if package is not None:
         there = found.distributions.get(package)
         if there is None:
@@ -101,6 +105,12 @@ def make_not_found_error(
             fix = make_reinstall_line(package, there.metadata, "--force-reinstall")
     message = f"unknown {get_noun(kind)} `{name}`"
     return PluginNotFound(message, expected=expected, suggestion=nearest, notes=notes, fix=fix)
+
+
+def _find_default(kind: str, names: Sequence[str]) -> str | None:
+    """Return the built-in provider to use in place of an unknown one; None where none serves every purpose."""
+    default = DEFAULTS.get(kind)
+    return default if default in names else None
 
 
 def make_conflict_error(claims: Sequence[Claim]) -> PluginConflict:

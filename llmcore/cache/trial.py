@@ -22,8 +22,8 @@ _TTL_S: Final = 10.0
 """The TTL of the test entry: it expires even if `delete` fails."""
 
 
-def try_operations(backend: Backend) -> Act[dict[str, str]]:
-    """Return the operations that fail, by name, each with the reason.
+def try_operations(backend: Backend, errors: list[LLMCoreError] | None = None) -> Act[dict[str, str]]:
+    """Return the operations that fail, by name, each with the reason. The errors are added to *errors*.
 
     The result is empty if all operations work. After the first sign of an unreachable backend, no other
     operation is tried. Other entries are not touched.
@@ -47,6 +47,8 @@ def try_operations(backend: Backend) -> Act[dict[str, str]]:
             answer = yield from call_backend(backend, ability(*args), CacheError)
         except LLMCoreError as error:
             found[name] = scrub(error.message, backend.options)
+            if errors is not None:
+                errors.append(error)
             if is_unreachable(error):
                 return found
             continue

@@ -92,6 +92,8 @@ def complete_failure(error: ProviderError, facts: CallFacts) -> None:
     if error.retry_after:
         error.notes += (f"the server asks to wait {error.retry_after:g} s (Retry-After)",)
     error.fix = error.fix or _find_fix(error, facts)
+    if isinstance(error, RateLimited) and error.fix != (line := _fix_rate(error, backend)):
+        error.notes += (f"to stay below the limit of the server: {line}",)
 
 
 def copy_error(error: E) -> E:
@@ -149,7 +151,9 @@ def _find_fix(error: ProviderError, facts: CallFacts) -> str | None:
     if isinstance(error, AuthenticationFailed | QuotaExhausted):
         return _fix_key(backend)
     if isinstance(error, RateLimited):
-        return _fix_rate(error, backend)
+        attempts = max(facts.attempts, _read_number(backend.written(_ATTEMPTS)))
+        more = attempts < _MOST_ATTEMPTS
+        return backend.line_to_set(_ATTEMPTS, str(_MOST_ATTEMPTS)) if more else _fix_rate(error, backend)
     if isinstance(error, Timeout):
         return _fix_timeout(facts)
     if isinstance(error, IncompleteReply) and facts.method in _WHOLE:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from llmcore.core import Core
     from llmcore.types import Delta, Message, Reply, ToolCall, Usage
 
-_ARGUMENT = r"^(?:chat\(\.\.\., )?(timeout|model|max_tokens)=([^()]+)\)?$"
+_ARGUMENT = r"^(?:chat\(\.\.\., |replace .* by )?(timeout|model|max_tokens)=([^()]+)\)?$"
 """Finds, in a fix for Python code, an argument of `chat` for which the command line has an option."""
 
 __all__ = ["Question", "add_options", "read_options", "use_shell_syntax"]

@@ -74,7 +74,7 @@ def _run_plugin_command(name: str, before: list[str], after: list[str]) -> int:
 
 def _report(error: Exception, arguments: list[str]) -> int:
     from llmcore.cli.report import report
-    from llmcore.errors import LLMCoreError
+    from llmcore.errors import LLMCoreError, StorageKeyError
 
     given = arguments[: arguments.index("--")] if "--" in arguments else arguments
     fix = getattr(error, "fix", None)
@@ -82,7 +82,11 @@ def _report(error: Exception, arguments: list[str]) -> int:
         fix = f"--profile {fix.removeprefix('profile=').strip(chr(34))}"
     if fix and fix.startswith('load("'):
         fix = f"--config {fix.removeprefix('load(').strip(chr(34) + ')')}"
-    if isinstance(error, LLMCoreError) and fix and fix.startswith("-"):
+    if isinstance(error, StorageKeyError) and "store" in given:
+        from llmcore.cli.store import make_key_fix
+
+        error.fix = make_key_fix(error, arguments) or fix
+    elif isinstance(error, LLMCoreError) and fix and fix.startswith("-"):
         from llmcore.cli.misuse import render_command
 
         error.fix = render_command(fix, *parser.split_arguments(arguments))

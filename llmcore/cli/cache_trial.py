@@ -19,8 +19,8 @@ __all__ = ["find_failing_operations"]
 
 def find_failing_operations(
     config: str | None, profile: str | None, limit_s: float
-) -> tuple[str, dict[str, str]] | None:
-    """Return the name of the configured cache and its failing operations with the reasons.
+) -> tuple[str, dict[str, str], str | None] | None:
+    """Return the name of the configured cache, its failing operations with the reasons, and a fix.
 
     The result is None if the cache cannot be tried: its configuration or plugin has a fault, or its folder
     does not exist (trying would create it). A cache that does not answer within *limit_s* seconds is reported
@@ -35,14 +35,18 @@ def find_failing_operations(
     if isinstance(folder, Path) and not folder.exists():
         return None
     outcomes: list[dict[str, str]] = []
-    trial = threading.Thread(target=lambda: outcomes.append(run(_try(backend))), daemon=True)
+    errors: list[LLMCoreError] = []
+    trial = threading.Thread(target=lambda: outcomes.append(run(_try(backend, errors))), daemon=True)
     if start_thread(trial):
         trial.join(limit_s)
-    return backend.name, outcomes[0] if outcomes else {"get": f"no answer within {limit_s:g} s"}
+    found = dict(outcomes[0]) if outcomes else {"get": f"no answer within {limit_s:g} s"}
+    if outcomes and errors and errors[0].expected:
+        found[next(iter(found))] += f"; expected: {errors[0].expected}"
+    return backend.name, found, errors[0].fix if errors else None
 
 
-def _try(backend: Backend) -> Act[dict[str, str]]:
-    found = yield from try_operations(backend)
+def _try(backend: Backend, errors: list[LLMCoreError]) -> Act[dict[str, str]]:
+    found = yield from try_operations(backend, errors)
     closing = backend.detach_close()
     if closing is not None:
         yield closing()

@@ -156,11 +156,11 @@ def _try_cache(args: argparse.Namespace) -> Iterator[Finding]:
     tried = find_failing_operations(args.config, args.profile, args.limit)
     if tried is None:
         return
-    name, failing = tried
+    name, failing, fix = tried
     if not failing:
         yield Finding(f"cache {name}", ok=True, text="every operation works")
     for operation, why in failing.items():
-        yield Finding(f"cache {name}", ok=False, text=f"`{operation}` is unavailable: {why}")
+        yield Finding(f"cache {name}", ok=False, text=f"`{operation}` is unavailable: {why}", fix=fix)
 
 
 def _check_folders(args: argparse.Namespace) -> Iterator[Finding]:

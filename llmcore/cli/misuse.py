@@ -101,6 +101,7 @@ def make_command_error(
     return UsageError(
         f"no command `{name}`",
         code="LC002",
+        where=f"COMMAND {name}",
         expected=", ".join(names),
         suggestion=nearest,
         notes=missing.notes,

@@ -23,6 +23,7 @@ __all__ = ["check_answer", "get_schema_name", "read_schema"]
 _EXPECTED: Final = 'an object such as {"type": "object", "properties": {"name": {"type": "string"}}}'
 _INLINE: Final = "the schema"
 _LONGEST: Final = 40
+_WIDEST: Final = 100
 
 
 def read_schema(given: str) -> dict[str, Any]:
@@ -63,14 +64,16 @@ def _parse(text: str, name: str) -> dict[str, Any]:
     try:
         schema = json.loads(text)
     except json.JSONDecodeError as error:
-        raise_unchained(
-            UsageError(
-                f"{name} is not JSON: {error.msg}",
-                where=f"{name}:{error.lineno}:{error.colno}",
-                expected=_EXPECTED,
-                fix=f"--schema {EXAMPLE}" if name == _INLINE else f"python -m json.tool {name}",
-            )
+        ends = not text[error.pos :].strip() or error.msg.startswith("Unterminated string")
+        inside = _find_open(text) if ends else None
+        fault = UsageError(
+            f"{name} is not JSON: " + (f"it ends inside {inside}" if inside else error.msg),
+            where=f"{name}:{error.lineno}:{error.colno}",
+            expected=_EXPECTED,
+            fix=f"--schema {EXAMPLE}",
         )
+        fault.excerpt = _make_excerpt(text, error.lineno, error.colno)
+        raise_unchained(fault)
     if not isinstance(schema, dict):
         raise UsageError(
             f"{name} must contain a JSON schema, got {json.dumps(schema)[:_LONGEST]}",
@@ -80,6 +83,27 @@ def _parse(text: str, name: str) -> dict[str, Any]:
         )
     _check_types(schema, text, name)
     return schema
+
+
+def _find_open(text: str) -> str | None:
+    """Return what *text*, which is JSON but for its end, has opened last and not closed."""
+    open_: list[str] = []
+    for mark in re.findall(r'"(?:[^"\\]|\\.)*"?|[\[\]{}]', text, re.DOTALL):
+        if mark in "[{":
+            open_.append(mark)
+        elif mark in "]}":
+            open_ = open_[:-1]
+        elif len(mark) == 1 or not mark.endswith('"'):
+            return "a text"
+    return {"{": "an object: a } is missing", "[": "a list: a ] is missing"}[open_[-1]] if open_ else None
+
+
+def _make_excerpt(text: str, number: int, column: int) -> str:
+    """Return the line and a second one with a mark below the place."""
+    line = (text.splitlines() or [""])[number - 1] if number <= len(text.splitlines()) else ""
+    start = max(0, column - 1 - _WIDEST // 2)
+    shown = "".join(each if each.isprintable() else " " for each in line[start : start + _WIDEST])
+    return f"{number} | {shown}\n{' ' * len(str(number))} | {' ' * (column - 1 - start)}^"
 
 
 def check_answer(reply: Reply, schema: dict[str, Any], name: str, *, fix: str | None) -> None:

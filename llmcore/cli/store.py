@@ -20,15 +20,16 @@ from llmcore.cli.parser import make_action_adder
 from llmcore.cli.progress import show_progress
 from llmcore.cli.show import Paint, format_bytes, note, print_json, put, render_table
 from llmcore.cli.streams import get_stdout, resolve_output_path
-from llmcore.errors import LLMCoreError, PluginError, StorageNotFound
+from llmcore.errors import LLMCoreError, PluginError, StorageKeyError, StorageNotFound
 from llmcore.storage.listing import page_sizes
 from llmcore.support.errors import raise_unchained
+from llmcore.support.storage_keys import find_key_fault
 
 if TYPE_CHECKING:
     from llmcore.storage.client import StorageClient
     from llmcore.types import FileInfo
 
-__all__ = ["configure"]
+__all__ = ["configure", "make_key_fix"]
 
 _PIECE = 1 << 20
 _FIELDS = ("key", "size_bytes", "modified", "content_type", "etag")
@@ -146,9 +147,24 @@ def _suggest_key(error: StorageNotFound, storage: StorageClient, key: str, comma
     folder = key.rpartition("/")[0]
     with suppress(LLMCoreError):
         keys = [file.key for file in storage.list_page(f"{folder}/" if folder else "")]
+        if not keys and not storage.list_page(limit=1):
+            error.expected = "a key that was saved before; the storage is empty"
+            error.fix = f"echo Hello | llmcore store put {shlex.quote(key)}"
         near = next(iter(get_close_matches(key, keys, n=1)), None)
         if near is not None:
             error.suggestion, error.fix = near, command.format(shlex.quote(near))
+
+
+def make_key_fix(error: StorageKeyError, arguments: Sequence[str]) -> str | None:
+    """Return the command of *arguments* with an acceptable key in place of the refused one; None if there is none."""
+    for word in arguments:
+        if error.where == f"key {word!a}":
+            better = "/".join(
+                part for part in word.replace("\\", "/").split("/") if part not in {"", ".", ".."}
+            )
+            if better and find_key_fault(better) is None:
+                return shlex.join(["llmcore", *(better if each == word else each for each in arguments)])
+    return None
 
 
 def _note_no_files(prefix: str) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path as FilePath
 from typing import TYPE_CHECKING, Any, Final
 
 from llmcore.config.keys import Path
-from llmcore.config.mask import mask_line, star_out
+from llmcore.config.mask import is_reference, mask_line, star_out
 
 if TYPE_CHECKING:
     from llmcore.config.locate import Place
@@ -69,13 +69,13 @@ class Document:
             column: The start of the underlined part.
             length: The length of the underlined part.
             broken: Whether the line is not valid TOML, so that the end of a secret is unknown.
-            secret: Whether the underlined part is a secret.
+            secret: Whether the underlined part is a secret. A reference to one, such as "env:NAME", is shown.
         """
         if line > len(self.lines):
             return None
         whole = self.lines[line - 1]
         start = column - 1
-        if secret:
+        if secret and not is_reference(whole[start + 1 : start + length - 1]):
             whole = star_out(whole, start, start + length)
         whole = mask_line(whole, broken=broken)
         whole = "".join(char if char.isprintable() else " " for char in whole)

@@ -194,7 +194,8 @@ class _Loader:
             if isinstance(tree, Mapping):
                 found.append(_make_profile_layer(layer, name, tree))
         if not found and not self.faults:
-            self.faults.append(_make_profile_fault(name, list(known), argument))
+            models = [model for layer in files if isinstance(model := layer.get(("llm", "model")), str)]
+            self.faults.append(_make_profile_fault(name, list(known), argument, models[-1:]))
         return found
 
 
@@ -229,11 +230,15 @@ def _make_gap_fault(layer: Layer, path: Key, below: Mapping[str, Any]) -> Config
     )
 
 
-def _make_profile_fault(name: str, known: list[str], argument: str | None) -> ConfigError:
+def _make_profile_fault(name: str, known: list[str], argument: str | None, model: list[str]) -> ConfigError:
+    import shlex
+
     meant = find_nearest(name, known)
     fix = None
     if meant:
         fix = f'profile="{meant}"' if argument else f"export LLMCORE_PROFILE={meant}"
+    elif model:
+        fix = f"llmcore config set {shlex.quote(f'profiles.{name}.llm.model')} {shlex.quote(model[0])}"
     return ConfigError(
         f"unknown profile `{name}`",
         code="LC108",

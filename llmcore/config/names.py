@@ -15,7 +15,7 @@ from llmcore.config.schema import OPTION_KINDS
 from llmcore.config.settings import Settings
 from llmcore.errors import ConfigError, LLMCoreError, PluginNotFound
 from llmcore.hookspecs import KINDS
-from llmcore.missing_plugin import get_noun
+from llmcore.missing_plugin import DEFAULTS, get_noun
 from llmcore.plugins import Catalogue
 
 __all__ = ["check_names"]
@@ -120,10 +120,11 @@ class _Check:
         """
         fault = self._settings.fault(path, error.message)
         error.where, error.excerpt = fault.where, fault.excerpt
-        if error.suggestion is not None:
-            key, value = path, error.suggestion
+        default = DEFAULTS.get(path[0]) if path[1:] == ("provider",) and not error.notes else None
+        if (chosen := error.suggestion or default) is not None:
+            key, value = path, chosen
             if among:
-                key, value = path[:-1], to_list(among, int(path[-1]), error.suggestion)
+                key, value = path[:-1], to_list(among, int(path[-1]), chosen)
             error.fix = self._settings.line_to_set(key, value)
         self.missing.append(error)
 

@@ -181,6 +181,7 @@ def _read(what: str, path: Path, max_bytes: int) -> bytes:
             return opened.read(max_bytes + 1)
     except (OSError, ValueError) as error:  # ValueError: the name contains a null byte
         reason = getattr(error, "strerror", None) or type(error).__name__
+    import shlex
     from difflib import get_close_matches
 
     try:
@@ -190,12 +191,14 @@ def _read(what: str, path: Path, max_bytes: int) -> bytes:
     near = next(iter(get_close_matches(path.name, names, n=1)), None)
     suggestion = None if near is None else str(path.with_name(near))
     raise BadRequest(
-        f"the {what} cannot be read: {reason}: {path}",
+        f"the {what} cannot be read: {reason}: {path.absolute()}",
         code="LC311",
         where=str(path),
         expected="a file that can be read",
         suggestion=suggestion,
-        fix=None if suggestion is None else f'llmcore.{what}("{suggestion}")',
+        fix=f"ls {shlex.quote(str(path.parent))}"
+        if suggestion is None
+        else f'llmcore.{what}("{suggestion}")',
     )
 
 

@@ -62,13 +62,7 @@ class ChatQuote:
         provider = self._backend.offline
         usage = bound_usage(self._backend, request, exact=exact)
         if usage is None:
-            raise BudgetError(
-                f"a budget applies, but the usage of `{self._backend.name}:{request.model}` has no upper bound",
-                code="LC604",
-                expected="max_tokens=, and no parts whose size only the server knows",
-                notes=self._note_on_local_servers(request.model),
-                fix="chat(..., max_tokens=1000)",
-            )
+            raise self._make_unbounded_error(request, is_priced=own is not None)
         if own is not None:
             return compute_max_cost(own, usage)
         cost = get_provider_cost(provider, request.model, usage, _get_tier(request))
@@ -116,11 +110,25 @@ class ChatQuote:
             fix=line,
         )
 
-    def _note_on_local_servers(self, model: str) -> tuple[str, ...]:
-        if not is_loopback(self._backend):
-            return ()
-        line = self._backend.line_to_set(("prices", f"{self._backend.name}:{model}"), "0")
-        return (f"your own server costs nothing; with a price of 0 no bound is needed: {line}",)
+    def _make_unbounded_error(self, request: ChatRequest, *, is_priced: bool) -> BudgetError:
+        """Return the error for a request without an upper bound. A server of one's own without a price gets the price 0."""
+        name, limit = f"{self._backend.name}:{request.model}", "chat(..., max_tokens=1000)"
+        fix, notes = limit, []
+        if is_loopback(self._backend):
+            line = self._backend.line_to_set(("prices", name), "0")
+            sample = Usage(input_tokens=1, output_tokens=1)
+            if is_priced or get_provider_cost(self._backend.offline, request.model, sample, None) is not None:
+                notes.append(f"your own server costs nothing; with a price of 0 no bound is needed: {line}")
+            else:
+                fix = line
+                notes.append("your own server costs nothing; with a price of 0 no bound is needed")
+        return BudgetError(
+            f"a budget applies, but the usage of `{name}` has no upper bound",
+            code="LC604",
+            expected="max_tokens=, and no parts whose size only the server knows",
+            notes=notes,
+            fix=fix,
+        )
 
     def price(self, usage: Usage) -> Decimal | None:
         """Return the cost of *usage* by the configured prices, else by those of the provider; None if unknown."""

@@ -5,12 +5,13 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterable, Mapping, Sequence
 from math import isfinite
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, NoReturn
 
 from llmcore.calls.json_values import normalise
 from llmcore.errors import BadRequest
 from llmcore.hookspecs import Provider
 from llmcore.llm.options import ChatOptions, ModelOptions, Prompt
+from llmcore.support.chat_bounds import OUTPUT_LIMITS
 from llmcore.types import Message
 from llmcore.units import is_part
 
@@ -54,6 +55,7 @@ A misspelt argument looks like a parameter, so the error suggests these names to
 
 _A_MESSAGE: Final = 'a dict such as {"role": "user", "content": "Hello"}'
 _PARTS: Final = '[{"type": "text", "text": "Hello"}]'
+_PLAIN_KEYS: Final = {"role", "content"}
 _LONGEST: Final = 40
 """Maximum length of a value that is shown in a fix to paste."""
 
@@ -92,10 +94,11 @@ def check_parameter_names(given: Mapping[str, Any], entry: Provider) -> None:
     name = min(given.keys() - entry.parameters)
     near = _find_nearest(name, entry.parameters | _OF_THE_CALL)
     open_ = EXTRA_BODY in entry.parameters
-    fix = f"chat(..., {near[0]}={_show_value(given[name])})" if near else f"chat(...) without {name}="
+    value = _show_value(given[name])
+    fix = f"replace {name}={value} by {near[0]}={value}" if near else f"chat(...) without {name}="
     if open_ and (name in _OF_SERVERS or not near):
         near = []
-        fix = f"chat(..., extra_body={{{name!r}: {_show_value(given[name])}}})"
+        fix = f"replace {name}={value} by extra_body={{{name!r}: {value}}}"
     raise BadRequest(
         f"unknown parameter `{name}` for the llm provider `{entry.name}`",
         provider=entry.name,
@@ -123,8 +126,20 @@ def normalise_parameters(given: Mapping[str, Any]) -> dict[str, Any]:
         ):
             clean[name] = value
         elif value is not None:
+            if isinstance(value, str) and name in OUTPUT_LIMITS:
+                _refuse_limit(name, value)
             clean[name] = normalise(value, name)
     return clean
+
+
+def _refuse_limit(name: str, value: str) -> NoReturn:
+    raise BadRequest(
+        f"{name} must be a whole number, got {_show_value(value)}",
+        code="LC308",
+        where=f"{name}={_show_value(value)}",
+        expected="a whole number, 1 or more",
+        fix=f"replace {name}={_show_value(value)} by {name}=1000",
+    )
 
 
 def normalise_extra_body(given: object, name: str = EXTRA_BODY) -> dict[str, Any]:
@@ -211,7 +226,7 @@ def _normalise_messages(messages: object) -> list[Any]:
                 where=f"messages[{index}]{fault.where}",
                 expected=fault.expected,
                 suggestion=fault.suggestion,
-                fix=fault.fix and fault.fix.replace("MESSAGE", f"messages[{index}]"),
+                fix=_find_message_fix(fault, listed, index),
             )
     return listed
 
@@ -225,6 +240,17 @@ class _Fault(NamedTuple):
     suggestion: str | None = None
     fix: str | None = None
     """A fix in which `MESSAGE` stands for the message."""
+    mended: Mapping[str, Any] | None = None
+    """The message without the fault."""
+
+
+def _find_message_fix(fault: _Fault, messages: Sequence[Any], index: int) -> str | None:
+    """Return the message to write in place of a single short one, else the line that mends it."""
+    if fault.mended is not None and len(messages) == 1:
+        shown = _show_value(fault.mended.get("content"))
+        if len(fault.mended) == len(_PLAIN_KEYS & fault.mended.keys()) and shown != "...":
+            return f"core.llm.chat([{fault.mended!r}])"
+    return fault.fix and fault.fix.replace("MESSAGE", f"messages[{index}]")
 
 
 def _find_message_fault(message: object) -> _Fault | None:
@@ -261,6 +287,7 @@ def _find_misspelt_key(message: Mapping[str, Any], key: str) -> _Fault | None:
         f"[{near[0]!r}]",
         key,
         f'MESSAGE["{key}"] = MESSAGE.pop({near[0]!r})',
+        {key if each == near[0] else each: value for each, value in message.items()},
     )
 
 

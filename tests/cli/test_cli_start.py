@@ -170,8 +170,8 @@ def test_every_command_has_its_help() -> None:
 def test_an_unknown_command_is_reported_with_the_nearest_name(cli: CommandLine) -> None:
     done = cli("modles")
     assert (done.returncode, done.stdout) == (2, "")
-    first, expected, *rest = done.stderr.splitlines()
-    assert first == "error[LC002]: no command `modles`"
+    first, place, expected, *rest = done.stderr.splitlines()
+    assert (first, place) == ("error[LC002]: no command `modles`", " --> COMMAND modles")
     assert expected.startswith(f"  = expected: {', '.join(COMMANDS)}")  # and the commands of plugins
     assert rest == ["  = help: did you mean `models`?", "  = fix: llmcore models"]
 

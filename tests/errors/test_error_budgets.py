@@ -55,8 +55,7 @@ def test_a_call_without_a_bound_says_how_to_bound_it(shop: Workshop) -> None:
     error = shop.fail(ask_without_limit)
     assert (error.code, error.where) == ("LC604", PLACE)
     assert 'limit = "0.01 USD"' in (error.excerpt or "")
-    assert error.fix == "chat(..., max_tokens=1000)"
-    shop.write(shop.file.read_text() + "\n[prices]\nopenai = 0\n")
+    assert error.fix == "llmcore config set 'prices.\"openai:tiny\"' 0"
     assert shop.paste(error.fix, ask_without_limit).cost == 0
 
 
@@ -138,4 +137,4 @@ def test_the_limit_of_an_answer_keeps_its_name(shop: Workshop) -> None:
 @pytest.mark.usefixtures("shop")
 def test_the_command_line_gives_the_option(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["ask", "Hi"]) == 5
-    assert "  = fix: llmcore ask -p max_tokens=1000 Hi\n" in capsys.readouterr().err
+    assert """  = fix: llmcore config set 'prices."openai:tiny"' 0\n""" in capsys.readouterr().err

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from copy import deepcopy
 from typing import Any
 
@@ -123,15 +123,33 @@ def test_the_fix_of_a_message_mends_it(message: dict[str, Any], where: str, near
             core.llm.chat(messages)
         assert (caught.value.where, caught.value.suggestion) == (where, nearest)
         assert caught.value.fix is not None
-        exec(caught.value.fix, {"messages": messages})  # noqa: S102 - what a reader of the error does
-        assert core.llm.chat(messages).text
+        names = {"messages": messages, "core": core}
+        exec(caught.value.fix, names)  # noqa: S102 - what a reader of the error does
+        if not caught.value.fix.startswith("core."):
+            assert core.llm.chat(messages).text
+
+
+@pytest.mark.parametrize(
+    ("call", "fix"),
+    [
+        (lambda core: core.llm.chat("Hi", temprature=0.2), "replace temprature=0.2 by temperature=0.2"),
+        (lambda core: core.llm.chat("Hi", max_tokens="many"), "replace max_tokens='many' by max_tokens=1000"),
+        (lambda core: core.llm.chat([{"rol": "user", "content": "Hi"}]), "core.llm.chat([{'role': 'user', 'content': 'Hi'}])"),
+        (lambda core: core.llm.embed(["a", ""]), "core.llm.embed(['a'])"),
+        (lambda core: core.llm.embed([""]), "embed([text for text in texts if text.strip()])"),
+    ],
+)  # fmt: skip
+def test_the_fix_of_a_call_is_the_call_to_write(call: Callable[[llmcore.Core], Any], fix: str) -> None:
+    with llmcore.load({"llm": {"provider": "echo"}}) as core, pytest.raises(BadRequest) as caught:
+        call(core)
+    assert caught.value.fix == fix
 
 
 def test_an_argument_of_chat_is_proposed_for_its_misspelling() -> None:
     wrong: dict[str, Any] = {"modle": "echo"}
     with llmcore.load({"llm": {"provider": "echo"}}) as core, pytest.raises(BadRequest) as caught:
         core.llm.chat("Hi", **wrong)
-    assert (caught.value.suggestion, caught.value.fix) == ("model", "chat(..., model='echo')")
+    assert (caught.value.suggestion, caught.value.fix) == ("model", "replace modle='echo' by model='echo'")
 
 
 def test_a_group_of_the_ledger_is_proposed() -> None:

@@ -128,6 +128,7 @@ def test_a_key_that_is_refused_names_its_place_and_variable(
     monkeypatch.setenv("MY_KEY", "sk-not-accepted-0123456789")
     error = shop.fail(chat)
     check(error, Mistake("401", "status 401", "llmcore.toml:7:11", server.base_url, code="LC202"))
+    assert 'api_key = "env:MY_KEY"' in (error.excerpt or ""), "a reference is not a secret"
     assert error.fix == "export MY_KEY=sk-..."
     assert "not-accepted" not in error.render()
     monkeypatch.setenv("MY_KEY", KEY)

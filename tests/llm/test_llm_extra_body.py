@@ -137,10 +137,13 @@ def test_an_unknown_parameter_is_still_refused_and_the_error_names_extra_body(up
     with open_core(upstream) as core:
         with pytest.raises(BadRequest) as caught:
             core.llm.chat("Hello", top_k=5)  # type: ignore[call-arg]
-        assert caught.value.fix == "chat(..., extra_body={'top_k': 5})"
+        assert caught.value.fix == "replace top_k=5 by extra_body={'top_k': 5}"
         with pytest.raises(BadRequest) as caught:
             core.llm.chat("Hello", temprature=1)  # type: ignore[call-arg]
-        assert (caught.value.suggestion, caught.value.fix) == ("temperature", "chat(..., temperature=1)")
+        assert (caught.value.suggestion, caught.value.fix) == (
+            "temperature",
+            "replace temprature=1 by temperature=1",
+        )
         assert "extra_body" in str(caught.value)
         with pytest.raises(BadRequest) as caught:
             core.llm.chat("Hello", my_api_key="sk-" + "4711" * 20)  # type: ignore[call-arg]

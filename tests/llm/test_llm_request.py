@@ -92,7 +92,7 @@ def test_an_unknown_parameter_gets_the_nearest_one_and_a_line_to_paste(
         "  = expected: frequency_penalty, max_tokens, presence_penalty, response_format, seed, stop, temperature, "
         "tool_choice, tools, top_p\n"
         "  = help: did you mean `temperature`?\n"
-        "  = fix: chat(..., temperature=1)"
+        "  = fix: replace temprature=1 by temperature=1"
     )
     assert scripted.requests == []
 

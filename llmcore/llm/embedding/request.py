@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
 
 from llmcore.calls.texts import find_lone_surrogate
 from llmcore.errors import BadRequest
 from llmcore.llm.options import EmbedOptions
 
 __all__ = ["check_dimensions", "check_options", "check_texts", "make_parameters"]
+
+_NONE_LEFT: Final = "[]"
+_LONGEST: Final = 80
+"""Characters of texts in a line to paste."""
 
 
 def check_texts(texts: object, name: str = "texts") -> list[str]:
@@ -27,7 +31,8 @@ def check_texts(texts: object, name: str = "texts") -> list[str]:
             where=name,
             expected='["first text", "second text"]',
         )
-    checked = [_check(text, f"{name}[{index}]") for index, text in enumerate(texts)]
+    texts = list(texts)
+    checked = [_check(text, f"{name}[{index}]", texts) for index, text in enumerate(texts)]
     if not checked:
         raise BadRequest(
             f"{name} must contain at least one text, got none",
@@ -77,7 +82,15 @@ def make_parameters(dimensions: int | None, extra: Mapping[str, Any]) -> dict[st
     return {**({} if dimensions is None else {"dimensions": dimensions}), **extra}
 
 
-def _check(text: object, name: str) -> str:
+def _find_fix(texts: Sequence[object]) -> str:
+    """Return the call without the empty texts, which are written out if they are few and short."""
+    shown = repr([text for text in texts if isinstance(text, str) and text.strip()])
+    if shown != _NONE_LEFT and len(shown) <= _LONGEST:
+        return f"core.llm.embed({shown})"
+    return "embed([text for text in texts if text.strip()])"
+
+
+def _check(text: object, name: str, texts: Sequence[object] = ()) -> str:
     if not isinstance(text, str):
         raise BadRequest(
             f"{name} must be text, got {type(text).__name__}", code="LC303", where=name, expected="str"
@@ -88,7 +101,7 @@ def _check(text: object, name: str) -> str:
             code="LC303",
             where=name,
             expected="a text with at least one letter",
-            fix="embed([text for text in texts if text.strip()])",
+            fix=_find_fix(texts),
         )
     at = find_lone_surrogate(text)
     if at is not None:

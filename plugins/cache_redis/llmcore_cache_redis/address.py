@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Final, Literal, NamedTuple
@@ -28,6 +29,8 @@ _SCHEMES: Final[dict[str, tuple[Kind, bool]]] = {
 _PORT: Final = {"standalone": 6379, "sentinel": 26379, "cluster": 6379}
 _PARAMETERS: Final = ("cluster", "db")
 _LAST_PORT: Final = 65_535
+_HOST: Final = re.compile(r"([\w-]+(\.[\w-]+)+(:\d{1,5})?|[\w-]+:\d{1,5}|localhost)(/\d+)?", re.ASCII)
+"""A host without a scheme. A single word may be a password that was written in the wrong place, and is not shown."""
 _FIX: Final = 'llmcore config set cache.redis.url "redis://localhost:6379/0"'
 
 
@@ -60,9 +63,11 @@ class Target:
 
 
 class _Unreadable(Exception):
-    def __init__(self, what: str, expected: str, near: str | None = None) -> None:
+    def __init__(self, what: str, expected: str, near: str | None = None, address: str | None = None) -> None:
         super().__init__(what)
         self.what, self.expected, self.near = what, expected, near
+        self.address = address
+        """The address that was probably meant."""
 
 
 def parse(options: RedisOptions) -> Target:
@@ -77,10 +82,10 @@ def parse(options: RedisOptions) -> Target:
         raise_unchained(
             ConfigError(
                 f"the address of the Redis server cannot be read: {error.what}",
-                where="url in [cache.redis]",
+                where="[cache.redis] url",
                 expected=error.expected,
                 suggestion=error.near,
-                fix=_FIX,
+                fix=f"llmcore config set cache.redis.url {error.address}" if error.address else _FIX,
                 notes=["in a password, write %40 for @, %2F for /, %3A for :, %23 for #"],
             )
         )
@@ -88,6 +93,9 @@ def parse(options: RedisOptions) -> Target:
 
 def _target(options: RedisOptions) -> Target:
     scheme, _, rest = options.url.strip().partition("://")
+    if "://" not in options.url and _HOST.fullmatch(options.url.strip()):
+        meant = f"redis://{options.url.strip()}"
+        raise _Unreadable(f"{options.url.strip()!r} has no scheme", meant, meant, meant)
     if scheme.lower() not in _SCHEMES:
         near = get_close_matches(scheme.lower(), _SCHEMES, 1, 0.6)
         expected = "one of " + ", ".join(f"{name}://" for name in _SCHEMES)

@@ -93,6 +93,8 @@ def test_addresses_are_read(  # noqa: PLR0917 - columns
         ("http://:canary@h", "an unknown scheme"),
         ("rdis://:canary@h", "an unknown scheme"),
         ("canary", "an unknown scheme"),
+        ("10.0.0.7:6379", "'10.0.0.7:6379' has no scheme"),
+        ("cache.internal/2", "'cache.internal/2' has no scheme"),
         ("redis://:can/ary@h:1", "port"),
         ("redis://:canary@h:99999", "port"),
         ("redis://:canary@h\u200b:1", "U+200B ZERO WIDTH SPACE at index 1"),

@@ -108,6 +108,7 @@ def _make_not_found(voice_id: str, suggestion: str | None) -> VoiceNotFound:
         f"espeak has no voice {voice_id!r}",
         expected="an id of `llmcore voices`, optionally with a variant such as +f3",
         suggestion=suggestion,
+        fix=f'synthesize(..., voice="{suggestion or "en-us"}")',
     )
 
 
