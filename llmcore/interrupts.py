@@ -5,9 +5,9 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
-__all__ = ["is_interrupt"]
+__all__ = ["is_interrupt", "is_plugin_exit", "must_propagate"]
 
 _OWNERS: Final = frozenset(
     {"_pytest", "asyncio", "curio", "eventlet", "gevent", "greenlet", "llmcore", "trio"}
@@ -31,6 +31,41 @@ def is_interrupt(error: BaseException) -> bool:
     if isinstance(error, BaseExceptionGroup):
         return any(map(is_interrupt, error.exceptions))
     return any(_get_package(kind) in _OWNERS for kind in type(error).__mro__)
+
+
+def must_propagate(error: BaseException) -> bool:
+    """Return whether *error*, raised in a plugin's method, must be raised again: an interrupt, except `is_plugin_exit`."""
+    return is_interrupt(error) and not is_plugin_exit(error)
+
+
+def is_plugin_exit(error: BaseException) -> bool:
+    """Return whether *error*, raised in a plugin's method, is an exit that the plugin called: a failure of the plugin.
+
+    Without this, `sys.exit(0)` in a plugin would end the program of its user with success and without a message. A signal
+    handler of the program may exit while a plugin's method runs: its SystemExit has a frame of that handler.
+    """
+    if not isinstance(error, SystemExit):
+        return False
+    handlers = _get_handlers()
+    step = error.__traceback__
+    while step is not None:
+        if step.tb_frame.f_code in handlers:
+            return False
+        step = step.tb_next
+    return True
+
+
+def _get_handlers() -> set[Any]:
+    """Return the code objects of all signal handlers that are written in Python."""
+    import signal
+
+    codes = set()
+    for number in signal.valid_signals():
+        handler: Any = signal.getsignal(number)
+        handler = getattr(handler, "func", handler)  # functools.partial
+        call = handler if hasattr(handler, "__code__") else getattr(type(handler), "__call__", None)  # noqa: B004 - its code
+        codes.add(getattr(call, "__code__", None))
+    return codes - {None}
 
 
 def _get_package(kind: type) -> str:

@@ -20,7 +20,7 @@ from llmcore.calls.drivers import run
 from llmcore.calls.options import describe, scrub
 from llmcore.calls.steps import Act, Expired, Step
 from llmcore.errors import CacheError, ConfigError, LLMCoreError, PluginError
-from llmcore.interrupts import is_interrupt
+from llmcore.interrupts import must_propagate
 from llmcore.log import logger
 from llmcore.support.bounded_entries import BoundedEntries
 
@@ -208,7 +208,7 @@ class CacheStore:
             try:
                 count = yield from each.carry_out(self.backend)
             except BaseException as error:
-                if is_interrupt(error):
+                if must_propagate(error):
                     raise
                 failure = translate_error(self.backend, error, CacheError)
                 if is_unreachable(error):
@@ -296,7 +296,7 @@ class CacheStore:
         except (ConfigError, PluginError, Expired):
             raise
         except BaseException as error:
-            if is_interrupt(error):
+            if must_propagate(error):
                 raise
             self._record_failure(error, name, args[0] if args else None)
             return False
@@ -326,7 +326,7 @@ class CacheStore:
             except (ConfigError, PluginError):
                 raise
             except BaseException as error:
-                if is_interrupt(error):
+                if must_propagate(error):
                     raise
                 self._record_failure(error, "create")
                 return False
@@ -366,7 +366,7 @@ class CacheStore:
         try:
             run(probe())
         except BaseException as error:
-            if is_interrupt(error):
+            if must_propagate(error):
                 raise
             return False
         return True

@@ -19,7 +19,7 @@ from llmcore.calls.steps import Act
 from llmcore.config import Settings
 from llmcore.errors import LLMCoreError, PluginBroken, PluginError, ProviderError
 from llmcore.hookspecs import Provider
-from llmcore.interrupts import is_interrupt
+from llmcore.interrupts import must_propagate
 from llmcore.log import configure_pending, logger
 from llmcore.plugins import Catalogue
 
@@ -245,7 +245,7 @@ class Backend:
             self._point_at_line(error)
             raise
         except BaseException as error:
-            if is_interrupt(error):
+            if must_propagate(error):
                 raise
             cause = describe(error, options)
         message = f"the {self.kind} provider `{self.name}` could not be created"
@@ -305,7 +305,7 @@ def _close_quietly(provider: object) -> None:
     try:
         run(close_provider())
     except BaseException as error:
-        if is_interrupt(error):
+        if must_propagate(error):
             raise
         log = logger(__name__)
         log.debug("%s did not close: %s", type(provider).__qualname__, type(error).__name__)

@@ -10,7 +10,7 @@ from llmcore.calls.backend import Backend
 from llmcore.calls.options import describe
 from llmcore.calls.steps import Step
 from llmcore.errors import LLMCoreError, ProviderError, Timeout, Unavailable
-from llmcore.interrupts import is_interrupt
+from llmcore.interrupts import must_propagate
 from llmcore.support.errors import raise_unchained
 from llmcore.support.sending import Sending
 
@@ -36,7 +36,7 @@ def call_backend(
     try:
         return (yield step)
     except BaseException as error:
-        if is_interrupt(error):
+        if must_propagate(error):
             raise
         raise_unchained(translate_error(backend, error, otherwise))
 
@@ -50,7 +50,7 @@ def call_offline(backend: Backend, method: Callable[..., T], *args: Any, **named
     try:
         return method(*args, **named)
     except BaseException as error:
-        if is_interrupt(error):
+        if must_propagate(error):
             raise
         raise_unchained(translate_error(backend, error))
 

@@ -9,7 +9,7 @@ import asyncio  # noqa: TID253 - this module is imported at the first call that 
 import sys
 import threading
 from collections.abc import Coroutine
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from llmcore import forks
 from llmcore.errors import LLMCoreError
@@ -48,12 +48,28 @@ def run_in_loop(coroutine: Coroutine[Any, Any, T]) -> T:
             if not _has_thread:
                 return _drive(_get_loop(), coroutine)
         loop = _get_loop()  # the loop got its thread in the meantime
-    future = asyncio.run_coroutine_threadsafe(coroutine, loop)
+    future = asyncio.run_coroutine_threadsafe(_catch_exit(coroutine), loop)
     try:
-        return future.result()
+        result = future.result()
     except BaseException:
         future.cancel()  # Ctrl-C must end the call as well as the wait
         raise
+    if type(result) is _Exit:
+        raise result.error
+    return result  # type: ignore[return-value] # a T
+
+
+class _Exit(NamedTuple):
+    """An exit that a backend called. asyncio would raise it in the thread of the loop, and so end the loop."""
+
+    error: SystemExit
+
+
+async def _catch_exit(coroutine: Coroutine[Any, Any, T]) -> T | _Exit:
+    try:
+        return await coroutine
+    except SystemExit as error:
+        return _Exit(error)
 
 
 def _find_running_loop() -> asyncio.AbstractEventLoop | None:

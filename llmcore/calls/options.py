@@ -25,6 +25,8 @@ def options_to_dict(options: Any) -> dict[str, Any]:
 
 def describe(error: BaseException, options: Any) -> str:
     """Return the class and the message of a foreign exception, without the secrets in *options*."""
+    if isinstance(error, SystemExit):
+        return f"it called sys.exit({scrub(repr(error.code), options) if error.code is not None else ''})"
     try:
         text = scrub(str(error), options)
     except Exception:  # noqa: BLE001 - its own __str__ may fail

@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 
 import msgspec
 
-from llmcore.interrupts import is_interrupt
+from llmcore.interrupts import must_propagate
 from llmcore.ledger.hits import HitKey, Hits
 from llmcore.ledger.meter import Meter
 from llmcore.log import logger
@@ -78,7 +78,7 @@ class Events:
         try:
             return method(event)
         except BaseException as error:
-            if is_interrupt(error):
+            if must_propagate(error):
                 raise
             if observer in self._observers:
                 self._observers.remove(observer)

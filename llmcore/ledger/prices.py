@@ -10,7 +10,7 @@ from decimal import Decimal
 from typing import Final, Protocol
 
 from llmcore.errors import LLMCoreError
-from llmcore.interrupts import is_interrupt
+from llmcore.interrupts import must_propagate
 from llmcore.log import logger
 from llmcore.types import Usage
 
@@ -141,7 +141,7 @@ def get_provider_cost(provider: object, model: str, usage: Usage, service_tier: 
     try:
         cost: Decimal | None = price(model, usage, service_tier)
     except BaseException as error:
-        if is_interrupt(error):
+        if must_propagate(error):
             raise
         log = logger(__name__)
         reason = f": {error.message}" if isinstance(error, LLMCoreError) else ""

@@ -11,7 +11,7 @@ import msgspec
 from llmcore.calls.backend import Backend, is_loopback
 from llmcore.calls.options import describe
 from llmcore.errors import BudgetError, PriceUnknown
-from llmcore.interrupts import is_interrupt
+from llmcore.interrupts import must_propagate
 from llmcore.ledger.prices import (
     PriceLike,
     compute_cost,
@@ -170,7 +170,7 @@ def count_usage(backend: Backend, request: ChatRequest, reply: Reply) -> Usage:
             into, out = int(count(request)), int(count(output, request.model))
             return Usage(input_tokens=into, output_tokens=out, estimated=True, cost=usage.cost)
     except BaseException as error:
-        if is_interrupt(error):
+        if must_propagate(error):
             raise
         _log_failure(backend, "count", error)
     return Usage(estimated=True, cost=usage.cost)
@@ -184,7 +184,7 @@ def bound_usage(backend: Backend, request: ChatRequest, *, exact: bool) -> Usage
     try:
         usage: Usage | None = bounds(request, exact=exact)
     except BaseException as error:
-        if is_interrupt(error):
+        if must_propagate(error):
             raise
         _log_failure(backend, "bound", error)
         return _most_usage(request)

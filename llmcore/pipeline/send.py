@@ -11,7 +11,7 @@ from llmcore.calls.backend_call import track, translate_error
 from llmcore.calls.bridges import END, PieceStream
 from llmcore.calls.deadline_timer import DeadlineTimer
 from llmcore.errors import LLMCoreError, ProviderError, Timeout
-from llmcore.interrupts import is_interrupt
+from llmcore.interrupts import must_propagate
 from llmcore.pipeline.call import Answer, Call, Proceed, Services
 
 __all__ = ["get_time_left", "make_contract_error", "receive", "send"]
@@ -52,7 +52,7 @@ def receive(
                 piece = yield following
                 following = later
             except BaseException as error:
-                if is_interrupt(error):
+                if must_propagate(error):
                     raise
                 piece = translate_error(call.backend, error)
             if piece is END:

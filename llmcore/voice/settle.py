@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 import msgspec
 
 from llmcore.errors import LLMCoreError, NotAudio, PriceUnknown
-from llmcore.interrupts import is_interrupt
+from llmcore.interrupts import must_propagate
 from llmcore.ledger.prices import PriceLike, compute_speech_cost, find_price
 from llmcore.log import logger
 from llmcore.support.errors import raise_unchained
@@ -116,7 +116,7 @@ def _price(call: SpeechCall, model: str, characters: int, prices: Mapping[str, P
         logger(__name__).warning("the price of %s is unknown: %s", model, error.message)
         return None
     except BaseException as error:
-        if is_interrupt(error):
+        if must_propagate(error):
             raise
         logger(__name__).warning("the price of %s is unknown: %s", model, type(error).__name__)
         return None

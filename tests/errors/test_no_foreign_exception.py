@@ -81,7 +81,7 @@ def test_a_panic_of_a_provider_is_an_error_of_ours(
     assert core.llm.chat("another").text, "the Core works on"
 
 
-@pytest.mark.parametrize("stop", [KeyboardInterrupt, SystemExit, asyncio.CancelledError])
+@pytest.mark.parametrize("stop", [KeyboardInterrupt, asyncio.CancelledError])
 def test_interrupts_are_raised_unchanged(
     core: llmcore.Core, scripted: Any, stop: type[BaseException]
 ) -> None:
