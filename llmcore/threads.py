@@ -18,7 +18,7 @@ from llmcore import forks
 if TYPE_CHECKING:
     from concurrent.futures import Executor, Future
 
-__all__ = ["NO_THREAD", "run_in_thread", "start_thread", "submit"]
+__all__ = ["NO_THREAD", "run_in_thread", "start_thread", "submit", "submit_to"]
 
 NO_THREAD: Final = "no further thread can be started"
 """For error messages."""
@@ -52,7 +52,7 @@ async def run_in_thread(
     loop: Any = asyncio.get_running_loop()
     call = functools.partial(contextvars.copy_context().run, function, *args)
     executor = _default_executor(loop)
-    done = _submit(functools.partial(loop.run_in_executor, None), call, otherwise or call)
+    done = submit_to(functools.partial(loop.run_in_executor, None), call, otherwise or call)
     if executor is None and done.done() and not getattr(_default_executor(loop), "_threads", True):
         loop._default_executor = None  # noqa: SLF001 - otherwise `asyncio.run` fails: it shuts the executor down in a thread
     return await asyncio.wrap_future(done)
@@ -69,12 +69,16 @@ def submit(function: Callable[..., T], *args: Any, otherwise: Callable[[], T] | 
     *otherwise* for a function that waits a long time.
     """
     call = functools.partial(function, *args)
-    return _submit(_executor().submit, call, otherwise or call)
+    return submit_to(_executor().submit, call, otherwise or call)
 
 
-def _submit(
+def submit_to(
     submit: Callable[[Callable[[], object]], object], call: Callable[[], T], otherwise: Callable[[], T]
 ) -> Future[T]:
+    """Pass *call* to the function *submit* of an executor and return its future; see `submit`.
+
+    If *submit* raises RuntimeError, *otherwise* is called now, unless a thread has begun *call*.
+    """
     queued = _Work(call)
     try:
         submit(queued)

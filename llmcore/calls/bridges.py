@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any, Final
 
 from llmcore.calls.steps import Step
-from llmcore.threads import run_in_thread
 
 __all__ = ["END", "Ability", "PieceStream", "find_ability", "has_method", "is_closed"]
 
@@ -84,7 +83,7 @@ class PieceStream:
             if is_closed(pieces):
                 raise ConnectionAbortedError("the event loop of the stream is shutting down")
             return await anext(pieces, END)
-        return await run_in_thread(lambda: next(self._open(), END))
+        return await _in_worker(lambda: next(self._open(), END))
 
     def _close(self) -> None:
         close = getattr(self._pieces, "close", None)
@@ -98,7 +97,7 @@ class PieceStream:
         if aclose is not None:
             await aclose()
         elif (close := getattr(self._pieces, "close", None)) is not None:
-            await run_in_thread(close)
+            await _in_worker(close)
 
 
 def is_closed(pieces: Any) -> bool:
@@ -131,9 +130,15 @@ def _in_loop(function: Callable[..., Any], *args: Any) -> Any:
     return run_in_loop(function(*args))
 
 
+def _in_worker(function: Callable[..., Any], *args: Any) -> Awaitable[Any]:
+    from llmcore.calls.worker_threads import run_in_worker
+
+    return run_in_worker(function, *args)
+
+
 def _make_blocking(awaiting: Callable[..., Any]) -> Callable[..., Any]:
     return lambda *args, **named: _in_loop(partial(awaiting, **named), *args)
 
 
 def _make_awaiting(blocking: Callable[..., Any]) -> Callable[..., Any]:
-    return lambda *args, **named: run_in_thread(partial(blocking, **named), *args)
+    return lambda *args, **named: _in_worker(partial(blocking, **named), *args)

@@ -38,6 +38,11 @@ class Limits:
         self._clock = clock
         self._start()
         forks.watch(self)
+        concurrency = max((rule.concurrency or 0 for rule in rules.values()), default=0)
+        if concurrency:
+            from llmcore.calls.worker_threads import allow_workers
+
+            allow_workers(concurrency)
 
     def acquire(self, provider: str, model: str, tokens: int, left: Callable[[], float]) -> Act[Permit]:
         """Wait until one request may be sent, and return its permit. The caller must `release` it.

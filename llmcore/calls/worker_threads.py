@@ -1,0 +1,147 @@
+"""Threads for blocking methods of backends in an event loop. They are daemons: a method that hangs does not delay the exit.
+
+The default executor of a loop has six threads on two cores, and `asyncio.run` waits for all of them.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import functools
+import threading
+from collections.abc import Callable
+from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from llmcore import forks
+from llmcore.log import logger
+from llmcore.threads import start_thread, submit_to
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
+
+__all__ = ["WorkerThreads", "allow_workers", "run_in_worker"]
+
+T = TypeVar("T")
+
+_USUAL: Final = 64
+_LATE_S: Final = 1.0
+"""A method that ends this soon after its call kept its timeout."""
+
+
+class _Job:
+    """One call of a method."""
+
+    __slots__ = ("call", "is_abandoned")
+
+    def __init__(self, call: Callable[[], object]) -> None:
+        self.call = call
+        self.is_abandoned = False
+
+
+class WorkerThreads:
+    """A pool of at most *size* daemon threads, started when they are needed."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self._lock = forks.lock()
+        self._start()
+        forks.watch(self)
+
+    def _start(self) -> None:
+        self._jobs: SimpleQueue[_Job] = SimpleQueue()
+        self._idle = self._threads = 0
+
+    def after_fork(self) -> None:
+        """Start again in a child, which has none of the threads."""
+        self._start()
+
+    def submit(self, job: _Job) -> None:
+        """Queue *job* for a thread.
+
+        Raises:
+            RuntimeError: No further thread can be started. The job is in the queue, for a thread that becomes free.
+        """
+        with self._lock:
+            self._jobs.put(job)
+            if self._idle:
+                self._idle -= 1
+                return
+            if self._threads >= self.size:
+                return
+            self._threads += 1
+        thread = threading.Thread(target=self._work, name="llmcore-call", daemon=True)
+        if not start_thread(thread):
+            with self._lock:
+                self._threads -= 1
+            raise RuntimeError
+
+    def abandon(self, job: _Job) -> None:
+        """Replace the thread that runs *job*, which may never end."""
+        with self._lock:
+            if not job.is_abandoned:
+                job.is_abandoned = True
+                self._threads -= 1
+
+    def _work(self) -> None:
+        jobs = self._jobs
+        job: _Job | None = jobs.get()
+        while job is not None:
+            job.call()
+            with self._lock:
+                if job.is_abandoned:
+                    return  # it has been replaced
+                try:
+                    job = jobs.get_nowait()
+                except Empty:
+                    self._idle += 1
+                    job = None
+            job = job or jobs.get()
+
+
+_workers: Final = WorkerThreads(_USUAL)
+
+
+def allow_workers(count: int) -> None:
+    """Allow at least *count* threads: `[limits] concurrency`."""
+    _workers.size = max(_workers.size, count)
+
+
+async def run_in_worker(function: Callable[..., T], *args: Any) -> T:
+    """Call the blocking *function* of a backend in a thread, with the context of this task, and return its result.
+
+    If the task is cancelled, also by its deadline, the thread is abandoned: it ends with the function. A warning is logged if
+    the function does not end soon. If no thread can be started, *function* is called in the loop's own thread.
+    """
+    import asyncio
+
+    call = functools.partial(contextvars.copy_context().run, function, *args)
+    jobs: list[_Job] = []
+
+    def submit(work: Callable[[], object]) -> None:
+        jobs.append(_Job(work))
+        _workers.submit(jobs[0])
+
+    done = submit_to(submit, call, call)
+    try:
+        return await asyncio.wrap_future(done)
+    except asyncio.CancelledError:
+        if done.running():
+            _workers.abandon(jobs[0])
+            _warn_later(function, done)
+        raise
+
+
+def _warn_later(function: Callable[..., Any], done: Future[Any]) -> None:
+    def warn() -> None:
+        if not done.done():
+            method = getattr(function, "func", function)
+            name = getattr(method, "__qualname__", type(method).__qualname__)
+            logger(__name__).warning(
+                "%s still runs %g s after its call ended, and its thread was abandoned: it must keep timeout_s",
+                name,
+                _LATE_S,
+            )
+
+    timer = threading.Timer(_LATE_S, warn)
+    timer.daemon = True
+    start_thread(timer)

@@ -1,0 +1,113 @@
+"""Blocking backends in an event loop: many at once, and none of them holds a call or the program."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import subprocess
+import sys
+import threading
+import time
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+import llmcore
+from llmcore.errors import Timeout
+from llmcore.types import ChatRequest, Reply, Usage
+
+LONG_S = 60.0
+CONFIG: dict[str, Any] = {"llm": {"provider": "scripted"}, "retry": {"attempts": 1}}
+PROGRAM = """
+import asyncio, threading
+import llmcore
+from llmcore_scripted import Scripted
+
+del Scripted.acomplete
+Scripted.complete = lambda self, request: threading.Event().wait()
+
+
+async def main():
+    with llmcore.load({"llm": {"provider": "scripted"}, "retry": {"attempts": 1}}) as core:
+        await core.llm.achat("q", timeout=0.5)
+
+
+try:
+    asyncio.run(main())
+except llmcore.errors.Timeout:
+    print("late")
+"""
+
+
+@pytest.fixture
+def blocking(scripted: ModuleType, monkeypatch: pytest.MonkeyPatch) -> type:
+    """Return the class of a backend that has no asynchronous method."""
+    monkeypatch.delattr(scripted.Scripted, "acomplete")
+    backend: type = scripted.Scripted
+    return backend
+
+
+def answer(request: ChatRequest) -> Reply:
+    return Reply(text="well", model=request.model, usage=Usage())
+
+
+@pytest.mark.parametrize(
+    ("count", "limits"), [(30, {}), (100, {"concurrency": 100})], ids=["usual", "limits"]
+)
+def test_blocking_calls_run_at_once(
+    blocking: type, monkeypatch: pytest.MonkeyPatch, count: int, limits: dict[str, int]
+) -> None:
+    everyone = threading.Barrier(count, timeout=LONG_S)
+
+    def complete(_: object, request: ChatRequest) -> Reply:
+        everyone.wait()
+        return answer(request)
+
+    async def ask(core: llmcore.Core) -> list[Reply]:
+        return await asyncio.gather(*(core.llm.achat(f"question {number}") for number in range(count)))
+
+    monkeypatch.setattr(blocking, "complete", complete)
+    with llmcore.load({**CONFIG, "limits": limits}) as core:
+        assert [reply.text for reply in asyncio.run(ask(core))] == ["well"] * count
+
+
+def test_calls_that_hang_are_abandoned_and_others_get_threads(
+    blocking: type, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    release = threading.Event()
+
+    def complete(_: object, request: ChatRequest) -> Reply:
+        if "hang" in str(request.messages):
+            release.wait()
+        return answer(request)
+
+    async def ask(core: llmcore.Core) -> list[Reply | BaseException]:
+        calls = [core.llm.achat(f"hang {number}", timeout=0.5) for number in range(70)]
+        late = await asyncio.gather(*calls, return_exceptions=True)
+        return [*late, await core.llm.achat("another", timeout=LONG_S)]
+
+    monkeypatch.setattr(blocking, "complete", complete)
+    with caplog.at_level(logging.WARNING, "llmcore"), llmcore.load(CONFIG) as core:
+        try:
+            *late, last = asyncio.run(ask(core))
+            ends = time.monotonic() + LONG_S
+            while "its thread was abandoned: it must keep timeout_s" not in caplog.text:
+                assert time.monotonic() < ends, "no warning was logged"
+                release.wait(0.05)
+        finally:
+            release.set()
+    assert {type(outcome) for outcome in late} == {Timeout}
+    assert isinstance(last, Reply)
+
+
+def test_a_call_that_hangs_does_not_keep_the_program_alive(scripted: ModuleType) -> None:
+    folder = str(scripted.__file__).rpartition("/")[0]
+    done = subprocess.run(
+        [sys.executable, "-c", f"import sys; sys.path.insert(0, {folder!r})\n{PROGRAM}"],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=LONG_S,
+    )
+    assert done.stdout == "late\n", done.stderr
