@@ -16,6 +16,7 @@ from typing import Any, Final
 from llmcore.cli import plugin_subject
 from llmcore.cli.instances import find_used, load_entry
 from llmcore.cli.misuse import UsageError
+from llmcore.cli.plugin_audit import Audit, find_slips
 from llmcore.cli.plugin_subject import Subject
 from llmcore.cli.show import Paint, note, print_json, put
 from llmcore.cli.streams import get_stdout
@@ -63,8 +64,8 @@ filterwarnings =
 """The pytest configuration. It hides pytest's warning that llmcore was imported before pytest started."""
 
 
-def check(which: tuple[str, str], args: argparse.Namespace) -> int:
-    """Run the tests on the provider *which*, a kind and a name, and print the failures."""
+def check(which: tuple[str, str], args: argparse.Namespace, audit: Audit) -> int:
+    """Run the tests on the provider *which*, a kind and a name, and print the failures and what *audit* found."""
     require_testing("`llmcore plugins check`")
     if importlib.util.find_spec("pytest") is None:
         raise UsageError(
@@ -74,18 +75,28 @@ def check(which: tuple[str, str], args: argparse.Namespace) -> int:
         )
     kind, name = which
     catalogue = Catalogue()
-    subject = Subject(kind, load_entry(kind, name, args, catalogue), args)
+    with audit.watch("import"):
+        entry = load_entry(kind, name, args, catalogue)
+    subject = Subject(kind, entry, args)
     subject.check()
+    owner = catalogue.inspect(kind, find_used(kind, name, args))
+    warnings = _find_warnings(audit, subject, owner.module)
     plugin_subject.under_test = subject
     results, output = _run_tests(
         kind, _render_attributes(kind, subject, args), _render_fixtures(kind, subject)
     )
     if args.verbose:
         note(output)
-    owner = catalogue.inspect(kind, find_used(kind, name, args))
-    return _print_results(
-        results, f"{name}, {kind} provider of {owner.distribution} {owner.version}".rstrip(), args, output
-    )
+    title = f"{name}, {kind} provider of {owner.distribution} {owner.version}".rstrip()
+    return _print_results(results, title, args, output, warnings)
+
+
+def _find_warnings(audit: Audit, subject: Subject, module: str) -> list[str]:
+    """Create the provider, and return what it and its import did that they should not, and slips of its author."""
+    with tempfile.TemporaryDirectory(prefix="llmcore-check-") as folder, contextlib.ExitStack() as stack:
+        with audit.watch("create", folder):
+            provider = stack.enter_context(subject.open(Path(folder)))
+        return audit.findings + find_slips(subject.kind, subject.entry, module.partition(":")[0], provider)
 
 
 def _render_fixtures(kind: str, subject: Subject) -> str:
@@ -154,14 +165,16 @@ class _Results:
             self.all.append({"name": "collection", "outcome": "failed", "why": report.longreprtext})
 
 
-def _print_results(results: list[dict[str, str]], title: str, args: argparse.Namespace, output: str) -> int:
+def _print_results(
+    results: list[dict[str, str]], title: str, args: argparse.Namespace, output: str, warnings: list[str]
+) -> int:
     count = {
         outcome: sum(each["outcome"] == outcome for each in results)
         for outcome in ("passed", "failed", "skipped")
     }
     good = bool(count["passed"]) and not count["failed"]
     if args.json:
-        print_json(provider=title, ok=good, **count, tests=results)
+        print_json(provider=title, ok=good, **count, warnings=warnings, tests=results)
         return 0 if good else _FAILED
     paint = Paint.of(get_stdout(), no_color=args.no_color)
     for each in results:
@@ -174,6 +187,8 @@ def _print_results(results: list[dict[str, str]], title: str, args: argparse.Nam
     missing = sorted({each["why"] for each in results if each["outcome"] == "skipped"})
     for why in missing:
         put(f"{paint('yellow', 'skipped')} {why}")
+    for warning in warnings:
+        put(f"{paint('yellow', 'warning')} {warning}")
     verdict = paint("green", "keeps") if good else paint("red", "does not keep")
     put(f"{title}: {count['passed']} passed, {count['failed']} failed, {count['skipped']} skipped")
     put(f"it {verdict} what its kind promises")

@@ -9,9 +9,9 @@ from typing import Any
 
 import msgspec
 
-from llmcore import contracts
 from llmcore.calls.backend import Backend
 from llmcore.cli.instances import find_used, load_entry
+from llmcore.cli.plugin_audit import find_abilities
 from llmcore.cli.show import Paint, print_json, put
 from llmcore.cli.streams import get_stdout
 from llmcore.config import load_settings
@@ -168,7 +168,7 @@ def _find_abilities(kind: str, entry: Provider, args: argparse.Namespace) -> tup
         parts = [backend.provider, backend.offline]
     except LLMCoreError as error:
         return [], error.message
-    protocols = {name: getattr(contracts, name) for name in contracts.__all__}
-    module = f"llmcore.contracts.{kind}"
-    names = [name for name, protocol in protocols.items() if protocol.__module__ == module]
-    return [name for name in names if any(isinstance(part, protocols[name]) for part in parts)], None
+    protocols = find_abilities(kind)
+    return [
+        name for name, protocol in protocols.items() if any(isinstance(part, protocol) for part in parts)
+    ], None

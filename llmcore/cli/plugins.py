@@ -104,9 +104,13 @@ def _info(args: argparse.Namespace) -> int:
 
 
 def _check(args: argparse.Namespace) -> int:
+    from llmcore.cli.plugin_audit import Audit
     from llmcore.cli.plugin_check import check
 
-    return check(_find_one(args), args)
+    audit = Audit()
+    with audit.watch("import"):
+        which = _find_one(args)
+    return check(which, args, audit)
 
 
 def _new(args: argparse.Namespace) -> int:
