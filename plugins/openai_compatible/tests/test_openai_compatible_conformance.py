@@ -17,7 +17,7 @@ CANARY = "sk-canary-0123456789"
 
 
 @pytest.fixture(scope="module")
-def upstream() -> Iterator[Simulator]:
+def server() -> Iterator[Simulator]:
     with Simulator() as simulator:
         yield simulator
 
@@ -30,11 +30,18 @@ class Compatible(LLMConformance):
         return CANARY
 
     @pytest.fixture
-    def provider(self, upstream: Simulator) -> Iterator[CompatibleProvider]:
-        options = CompatibleOptions(api_key=Secret(CANARY), base_url=upstream.base_url)
-        provider = CompatibleProvider(SERVERS[self.name], options)
+    def provider(self, server: Simulator) -> Iterator[CompatibleProvider]:
+        provider = self.make_provider(server)
         yield provider
         provider.close()
+
+    @pytest.fixture
+    def broken(self, upstream: Simulator) -> CompatibleProvider:
+        return self.make_provider(upstream)
+
+    def make_provider(self, server: Simulator) -> CompatibleProvider:
+        options = CompatibleOptions(api_key=Secret(CANARY), base_url=server.base_url)
+        return CompatibleProvider(SERVERS[self.name], options)
 
 
 class Paid(Compatible):
@@ -56,7 +63,18 @@ class TestVllm(Compatible):
 
 class TestLlamaCpp(Compatible):
     name = "llama_cpp"
+    model = "ggml-org/gemma-3-1b-it-GGUF"
+
+
+class TestLlamaCppDefault(Compatible):
+    """The model that the server has loaded: the provider asks for it, so the first call is two requests."""
+
+    name = "llama_cpp"
     model = "default"
+
+    @pytest.fixture
+    def broken(self) -> None:
+        """Return nothing: `broken` requires one request for each call."""
 
 
 class TestLmStudio(Compatible):
@@ -85,7 +103,7 @@ class TestMistral(Paid):
 
     @pytest.fixture(scope="class")
     @classmethod
-    def upstream(cls) -> Iterator[Simulator]:
+    def server(cls) -> Iterator[Simulator]:
         with Simulator(reports_usage=True) as simulator:
             yield simulator
 
