@@ -53,7 +53,7 @@ class AnthropicOptions(Options, frozen=True, kw_only=True):
 
 
 class Account(msgspec.Struct, frozen=True, kw_only=True):
-    """The server that is called, and the key that pays."""
+    """The server to call, and the API key."""
 
     base_url: str
     key: Secret | None
@@ -61,7 +61,7 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
     """The place of the key, or the variable that should contain it."""
     headers: Mapping[str, str]
     url_variable: str | None = None
-    """The variable that the address came from; None if it is an option or the default."""
+    """The variable from which the address came; None if the address is an option or the default."""
 
     @classmethod
     def of(cls, options: AnthropicOptions) -> Account:
@@ -83,7 +83,7 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
         """Return this account if requests can be sent with it.
 
         Raises:
-            ConfigError: There is no key, or the key, the address or a header cannot be sent.
+            ConfigError: The key is missing, or the key, the address or a header cannot be sent.
         """
         fault = find_address_fault(self.base_url)
         if fault is not None or not _ADDRESS.fullmatch(self.base_url):
@@ -125,7 +125,7 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
 def make_identity(options: AnthropicOptions) -> dict[str, str]:
     """Return everything except the request that can change the answer: the address, the account and the headers.
 
-    It needs no key.
+    No key is needed.
     """
     account = Account.of(options)
     identity = {

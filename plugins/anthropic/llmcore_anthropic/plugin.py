@@ -18,10 +18,10 @@ LLMCORE_API: Final = 1
 
 PARAMETERS: Final = frozenset(
     {
-        # of Chat Completions, translated
+        # parameters of Chat Completions, which are translated
         "max_completion_tokens", "max_tokens", "parallel_tool_calls", "reasoning_effort", "response_format", "stop",
         "temperature", "tool_choice", "tools", "top_p", "user",
-        # of Messages, sent unchanged
+        # parameters of the Messages API, which are sent unchanged
         "cache_control", "container", "inference_geo", "metadata", "output_config", "service_tier", "speed",
         "stop_sequences", "thinking", "top_k",
         "extra_body",
@@ -34,7 +34,7 @@ def create(options: AnthropicOptions) -> AnthropicProvider:
     """Return the provider.
 
     Raises:
-        ConfigError: There is no key, or an option cannot be used.
+        ConfigError: The key is missing, or an option is invalid.
     """
     from llmcore_anthropic.provider import AnthropicProvider
 
@@ -42,7 +42,7 @@ def create(options: AnthropicOptions) -> AnthropicProvider:
 
 
 def offline(options: AnthropicOptions) -> Offline:
-    """Return what counts, bounds and prices without a key."""
+    """Return the object that counts tokens and computes bounds and prices without a key."""
     from llmcore_anthropic.offline import Offline
 
     return Offline(options)
@@ -58,7 +58,7 @@ def known_models(table: Mapping[str, Any]) -> Iterable[str]:
     address = table.get("base_url") or os.environ.get("ANTHROPIC_BASE_URL") or OFFICIAL
     try:
         host = urlsplit(str(address)).hostname
-    except ValueError:  # the provider refuses it
+    except ValueError:  # the provider raises the error
         return ()
     return MODELS if host == "api.anthropic.com" else ()
 

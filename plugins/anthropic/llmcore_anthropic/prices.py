@@ -19,7 +19,10 @@ _PROCESSING: Final = {"batch": {"processing": "batch"}, "fast": {"service_tier":
 _STANDARD: Final = frozenset({None, "standard", "standard_only", "auto"})
 
 Steps: TypeAlias = tuple[tuple[int, Decimal], ...]
-"""Prices by the number of input tokens from which they apply to the whole request."""
+"""Pairs of a minimum number of input tokens and a price.
+
+The last pair whose minimum is reached sets the price of the whole request.
+"""
 
 
 class Rates(NamedTuple):
@@ -39,8 +42,9 @@ def get_price(
 
     Args:
         model: The vendor's name of the model.
-        usage: The tokens. Those for the cache of one hour are in `cache_write_12h_tokens`.
-        service_tier: The tier that served: standard, priority or batch. Priority is paid by contract, so it has no price.
+        usage: The tokens. Tokens written to the one-hour cache are in `cache_write_12h_tokens`.
+        service_tier: The tier that served: standard, priority or batch. Priority is paid by contract, so it has no
+            price.
         at: The time of the call; None for now.
     """
     day = (at or datetime.now(UTC)).astimezone(UTC).date()

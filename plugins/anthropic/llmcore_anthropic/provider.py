@@ -28,9 +28,9 @@ _MESSAGES: Final = "/v1/messages"
 _COUNT: Final = "/v1/messages/count_tokens"
 _MODELS: Final = "/v1/models?limit=1000"
 _SHORT_S: Final = 10.0
-"""Seconds for a list of models or a count."""
+"""The timeout in seconds for a list of models or a count."""
 _LARGEST: Final = 256_000_000
-"""Bytes of one answer."""
+"""The maximum size of one answer in bytes."""
 
 
 class AnthropicProvider(Offline):
@@ -43,7 +43,7 @@ class AnthropicProvider(Offline):
         """Prepare; nothing is sent.
 
         Raises:
-            ConfigError: There is no key, or an option, a proxy or a certificate of the environment cannot be used.
+            ConfigError: The key is missing, or an option, or a proxy or certificate of the environment, is invalid.
         """
         super().__init__(options)
         account = Account.of(options).check()
@@ -238,7 +238,7 @@ class AnthropicProvider(Offline):
     def _explain(
         self, error: Exception, reader: StreamReader | None, deadline: RequestDeadline, model: str
     ) -> LLMCoreError:
-        """Return the error for what a request raised, with the text that had arrived."""
+        """Return the error for an exception of a request, with the text that had arrived."""
         if isinstance(error, StreamError):
             return error.error
         failure = self._errors.from_exception(error, begun=deadline.begun, model=model)

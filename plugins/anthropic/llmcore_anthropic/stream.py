@@ -22,7 +22,7 @@ _APPENDED: Final = {"text_delta": "text", "thinking_delta": "thinking", "signatu
 
 
 class StreamError(Exception):
-    """Carries the error to raise out of the reader."""
+    """An exception that carries the error to raise out of the reader."""
 
     def __init__(self, error: LLMCoreError) -> None:
         super().__init__(error.message)
@@ -56,7 +56,7 @@ class StreamReader:
         """Whether the last event has arrived."""
 
     def feed(self, piece: bytes) -> Iterator[Delta]:
-        """Yield what the bytes add to the answer.
+        """Yield the deltas that the bytes add to the answer.
 
         Raises:
             StreamError: An event is an error, or cannot be read.
@@ -67,7 +67,7 @@ class StreamReader:
                 yield from self._read_event(name.decode("latin-1"), data)
 
     def end(self) -> Iterator[Delta]:
-        """Yield what the end of the body adds.
+        """Yield the deltas that the end of the body adds.
 
         Raises:
             StreamError: The answer is not complete.

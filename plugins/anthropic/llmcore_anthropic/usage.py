@@ -17,9 +17,10 @@ _BYTES_PER_TOKEN: Final = 3
 
 
 def read_usage(document: Any) -> Usage | None:
-    """Return the usage of a message; None if it is missing or not made of counts.
+    """Return the usage of a message; None if the usage is missing or contains values that are not counts.
 
-    Anthropic reports the tokens that it read from and wrote to its cache apart from `input_tokens`; here they are part of it.
+    Anthropic reports tokens that were read from and written to its cache separately from `input_tokens`; here
+    `input_tokens` includes them.
     """
     if not isinstance(document, Mapping):
         return None
@@ -56,7 +57,7 @@ def estimate_usage(sent: int, received: int) -> Usage:
 
 
 def read_limits(headers: Mapping[str, str]) -> RateLimits | None:
-    """Return the rate limits in the headers `anthropic-ratelimit-*`; None if there are none.
+    """Return the rate limits in the headers `anthropic-ratelimit-*`; None if no such header exists.
 
     Source: https://platform.claude.com/docs/en/api/rate-limits#response-headers
     """
@@ -73,7 +74,7 @@ def read_limits(headers: Mapping[str, str]) -> RateLimits | None:
 
 
 def _read_reset(moment: str, now: str) -> float | None:
-    """Return the seconds until *moment*, by the server's clock if it sent its time."""
+    """Return the seconds until *moment*, by the server's clock if the server sent its time."""
     try:
         until = datetime.fromisoformat(moment).timestamp()
     except (ValueError, OverflowError):

@@ -1,4 +1,4 @@
-"""Turn exceptions of any-llm, and of the vendors' SDKs below it, into errors of llmcore."""
+"""Convert exceptions of any-llm, and of the vendors' SDKs that it uses, to errors of llmcore."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ _BY_CODE: Final[Mapping[str, type[ProviderError]]] = {
 }
 """Codes of the vendors that are more exact than the class in any-llm."""
 _LONGEST: Final = 80
-"""Characters of the name of a parameter."""
+"""Maximum length of the name of a parameter."""
 _NETWORK: Final = frozenset(
     {"TransportError", "TimeoutException", "RequestError", "DecodingError", "OSError"}
 )
@@ -62,7 +62,7 @@ _NETWORK: Final = frozenset(
 
 
 class Facts:
-    """What the errors of one client name: the vendor, its address, and the key, which they never show."""
+    """The facts for the errors of one client: the vendor and its address, and the key, which errors never show."""
 
     def __init__(self, vendor: str, address: str, key: str | None, key_variable: str) -> None:
         self.vendor = vendor
@@ -78,10 +78,10 @@ class Facts:
 def convert_error(  # noqa: PLR0911 - one for each kind of exception
     raised: Exception, facts: Facts, *, begun: bool = False
 ) -> LLMCoreError:
-    """Return the error for *raised*, to which it keeps no reference.
+    """Return the error for *raised*. The error keeps no reference to *raised*.
 
     Args:
-        raised: What any-llm raised.
+        raised: The exception that any-llm raised.
         facts: The client that raised it.
         begun: Whether a part of the answer had arrived.
     """
@@ -156,7 +156,7 @@ def _describe(raised: Exception, facts: Facts, *, begun: bool) -> ProviderError:
         return MalformedReply(
             f"{facts.vendor} answered with something that any-llm cannot read ({text})", provider=_PROVIDER
         )
-    if isinstance(raised, TypeError | ValueError | NotImplementedError):  # raised before anything is sent
+    if isinstance(raised, TypeError | ValueError | NotImplementedError):  # raised before a request is sent
         return BadRequest(f"any-llm cannot send the request to {facts.vendor} ({text})", provider=_PROVIDER)
     return ProviderError(f"{facts.vendor} through any-llm failed ({text})", provider=_PROVIDER)
 

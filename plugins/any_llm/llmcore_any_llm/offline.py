@@ -21,9 +21,9 @@ from llmcore_openai_optimized import bounds, prices, tokens
 __all__ = ["Offline"]
 
 _UNKNOWN: Final = ""
-"""In place of the model: the tokenizers of other vendors are not known here."""
+"""A name that replaces the model's name, because the tokenizers of other vendors are not known here."""
 _ANY: Final = 100_000_000
-"""Far beyond the context length of any model."""
+"""A number of tokens far beyond the context length of any model."""
 _LIMITS: Final = EmbeddingLimits(max_texts=64)
 
 
@@ -49,7 +49,10 @@ class Offline:
     def price(
         self, model: str, usage: Usage, service_tier: str | None = None, *, at: datetime | None = None
     ) -> Decimal | None:
-        """See `PricingProvider.price`. A vendor's list is for its own address, and an own server on this machine costs 0."""
+        """See `PricingProvider.price`.
+
+        A vendor's price list applies only to its own address. The user's own server on this machine costs 0.
+        """
         target = self._split(model)
         if target is None:
             return None
@@ -82,7 +85,7 @@ class Offline:
     def _split(self, model: str) -> VendorModel | None:
         try:
             return split_model(model, self._options.vendor)
-        except BadRequest:  # raised again when it is sent
+        except BadRequest:  # sending the request raises the error again
             return None
 
 

@@ -25,11 +25,14 @@ class AnyLLMOptions(Options, frozen=True, kw_only=True):
     """The table `[llm.any_llm]`, or that of an instance with `use = "any_llm"`."""
 
     vendor: str | None = None
-    """The vendor of models that name none, and the one whose models are listed: "mistral"."""
+    """The vendor of models without a vendor in their name, such as "mistral".
+
+    The models of this vendor are listed.
+    """
     api_key: Secret | None = None
     """A reference to the key. Default: the variable that any-llm reads for the vendor, such as MISTRAL_API_KEY."""
     api_base: str | None = None
-    """The address of the server. Default: that of the vendor."""
+    """The address of the server. Default: the vendor's address."""
     client_args: dict[str, Any] = msgspec.field(default_factory=dict)
     """Further arguments of the vendor's client in any-llm."""
     extra_body: dict[str, Any] = msgspec.field(default_factory=dict)
@@ -47,7 +50,7 @@ class AnyLLMOptions(Options, frozen=True, kw_only=True):
 def make_identity(options: AnyLLMOptions) -> dict[str, str]:
     """Return everything except the request that can change the answer: vendor, address, account, and arguments of the client.
 
-    Which variables count depends on the vendor, which is part of each request; so all of them do.
+    The vendor, which each request names, decides which variables are read. All variables are therefore included.
     """
     key = options.api_key.reveal() if options.api_key else ""
     variables = sorted(item for item in os.environ.items() if _READ_BY_SDKS.fullmatch(item[0]))

@@ -35,7 +35,7 @@ def create(options: AnyLLMOptions) -> AnyLLMProvider:
 
 
 def offline(options: AnyLLMOptions) -> Offline:
-    """Return what counts, bounds and prices without any-llm, a key or the network."""
+    """Return the object that counts tokens and computes bounds and prices without any-llm, a key or the network."""
     from llmcore_any_llm.offline import Offline
 
     return Offline(options)

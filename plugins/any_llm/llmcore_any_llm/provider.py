@@ -69,7 +69,7 @@ class _Vendor:
         )
 
     def make_arguments(self, request: ChatRequest, model: str, *, stream: bool) -> dict[str, Any]:
-        """Return the arguments of `acompletion`. What any-llm may change is copied."""
+        """Return the arguments of `acompletion`. Values that any-llm may change are copied."""
         body = copy.deepcopy(dict(request.body()))
         given = {name: value for name, value in body.items() if name not in {"model", "messages", "stream"}}
         known = {name: value for name, value in given.items() if name in _KNOWN}
@@ -112,7 +112,10 @@ class AnyLLMProvider(Offline):
         return _name_vendor(reply, request.model, target.vendor)
 
     async def astream(self, request: ChatRequest) -> AsyncIterator[Delta]:
-        """See `StreamingLLMProvider.stream`. Each chunk of any-llm ends a silence; what it does not pass on cannot."""
+        """See `StreamingLLMProvider.stream`.
+
+        Each chunk from any-llm resets the idle timeout. Events that any-llm drops do not.
+        """
         target = split_model(request.model, self._options.vendor)
         vendor = await self._find_vendor(target.vendor)
         reader = DocumentReader(request, "any_llm", vendor.facts.address)
@@ -196,7 +199,7 @@ class AnyLLMProvider(Offline):
         return names
 
     async def aclose(self) -> None:
-        """Close the clients of this event loop; those of others are closed when their loops end."""
+        """Close the clients of this event loop; the clients of other loops are closed when their loops end."""
         with self._lock:
             vendors, self._vendors = list(self._vendors.values()), {}
         for vendor in vendors:
@@ -216,7 +219,7 @@ class AnyLLMProvider(Offline):
 
 
 async def _close(client: AnyLLM) -> None:
-    """Close the SDK's client, which any-llm keeps under this name. It has no method for it."""
+    """Close the SDK's client, which any-llm keeps under this name. any-llm has no method that closes it."""
     inner = getattr(client, "client", None)
     for name in ("aclose", "close"):
         method = getattr(inner, name, None)
@@ -233,7 +236,7 @@ def _encode(document: Any) -> bytes:
 
 
 def _find_wait(ends: float | None, idle_s: float | None) -> float | None:
-    """Return the seconds until the deadline, or until a silence is too long."""
+    """Return the seconds until the deadline, or until the idle timeout, whichever is earlier."""
     left = None if ends is None else max(ends - time.monotonic(), 0.001)
     return min((each for each in (left, idle_s) if each is not None), default=None)
 

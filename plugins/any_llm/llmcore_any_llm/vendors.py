@@ -19,10 +19,13 @@ VENDORS: Final = frozenset(
         "vertexai", "vertexaianthropic", "vllm", "voyage", "watsonx", "xai", "zai",
     }
 )  # fmt: skip
-"""Those of any-llm 1.40, so that names are known without importing it. A newer one is found when it is used."""
+"""The vendors of any-llm 1.40.
+
+With this list, names are known without importing any-llm. A newer vendor is found when it is used.
+"""
 
 LOCAL: Final = frozenset({"llamacpp", "llamafile", "lmstudio", "ollama", "vllm"})
-"""Programs of the user's own. On this machine their answers cost nothing."""
+"""Vendors that are programs on the user's own machines. On this machine their answers cost nothing."""
 
 PRICES: Final[Mapping[str, str]] = {
     "azureopenai": "azure", "bedrock": "aws", "gemini": "google", "moonshot": "moonshotai", "vertexai": "google",
@@ -42,11 +45,11 @@ def split_model(name: str, default: str | None) -> VendorModel:
     """Return vendor and model of *name*, such as "mistral:mistral-small-latest".
 
     Args:
-        name: The name that the request gives.
-        default: The vendor of a model without one in front.
+        name: The name of the model in the request.
+        default: The vendor of a model without a vendor in front.
 
     Raises:
-        BadRequest: There is no vendor.
+        BadRequest: No vendor is named.
     """
     head, colon, model = name.partition(":")
     if colon and model and (default is None or head in VENDORS):

@@ -46,11 +46,11 @@ class Connections:
         self._close_idle()
 
     def run(self, operation: Callable[[Client], T], size: int = 0) -> T:
-        """Return the result of *operation*, which is repeated once if the server had closed the idle connection.
+        """Return the result of *operation*, and repeat it once if the server had closed the idle connection.
 
         Args:
             operation: Sends commands that may be sent twice.
-            size: Bytes of the value that it writes, for the error.
+            size: The size of the written value in bytes, for the error.
 
         Raises:
             CacheError: The server refused the command.
@@ -85,7 +85,9 @@ class Connections:
             if idle is not None and is_stale(error):
                 raise_unchained(_StaleError())
             raise_unchained(self._explain(error, size))
-        except BaseException:  # a reply may still come: it must not answer the next command
+        except (
+            BaseException
+        ):  # a reply may still arrive, and must not be read as the answer to the next command
             if client is not None:
                 client.close()
             raise
@@ -98,7 +100,7 @@ class Connections:
     def _connect(self) -> Client:
         """Return a new connection to the first address of the host that accepts it, authenticated.
 
-        pymemcache tries the first address only, which for `localhost` may be that of IPv6.
+        pymemcache tries the first address only, which may be an IPv6 address for `localhost`.
         """
         if not self.address.port:
             return self._greet(self.address.host)
@@ -112,7 +114,7 @@ class Connections:
         return self._greet((str(found[-1][4][0]), int(found[-1][4][1])))
 
     def _greet(self, server: str | tuple[str, int]) -> Client:
-        """Connect, and send the first command. Whatever the server is, it has answered like memcached then."""
+        """Connect, and send the first command. After that, the server is known to answer like memcached."""
         options = self._options
         client = Client(
             server,
@@ -147,4 +149,4 @@ class Connections:
 
 
 class _StaleError(Exception):
-    """The server had closed an idle connection."""
+    """Raised if the server had closed an idle connection."""

@@ -1,4 +1,7 @@
-"""Turn exceptions of pymemcache, sockets and TLS into errors of llmcore. No error shows a key, a value or a password."""
+"""Turn exceptions of pymemcache, sockets and TLS into errors of llmcore.
+
+No error shows a key, a value or a password.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +37,7 @@ def make_too_large(size: int, limit: int) -> CacheError:
 
 
 def is_stale(error: BaseException) -> bool:
-    """Return whether a server that was restarted, or has closed an idle connection, fails like this."""
+    """Return whether *error* means that the server was restarted or has closed an idle connection."""
     return isinstance(error, MemcacheUnexpectedCloseError | ConnectionError) and not isinstance(
         error, ConnectionRefusedError
     )
@@ -44,11 +47,11 @@ def explain(error: Exception, server: str, *, tls: bool, timeout_s: float, size:
     """Return the error for a failed command.
 
     Args:
-        error: What pymemcache raised.
+        error: The exception that pymemcache raised.
         server: The address.
         tls: Whether the connection uses TLS.
         timeout_s: The timeout that was in force.
-        size: Bytes of the value that was to be written; 0 if none was.
+        size: The size in bytes of the value to write; 0 if the command writes no value.
     """
     if isinstance(error, MemcacheUnexpectedCloseError | ConnectionResetError):
         hint = "" if tls else ", as a port that uses TLS does"
@@ -60,7 +63,7 @@ def explain(error: Exception, server: str, *, tls: bool, timeout_s: float, size:
 
 
 def _describe_failure(error: OSError, timeout_s: float) -> tuple[str, str]:
-    """Return what happened to the connection, and the fix."""
+    """Return a description of the connection's failure, and the fix."""
     if isinstance(error, TimeoutError):
         return f"it was silent for {timeout_s:g} s", _FIX_TIMEOUT
     if isinstance(error, ssl.SSLCertVerificationError):
@@ -108,7 +111,7 @@ def _unavailable(server: str, what: str, fix: str | None) -> CacheUnavailable:
 
 
 def _get_text(error: Exception) -> str:
-    """Return what the server said, which pymemcache passes on as bytes."""
+    """Return the server's message, which pymemcache passes on as bytes."""
     if not isinstance(error, MemcacheError) or not error.args:
         return ""
     said = error.args[0]

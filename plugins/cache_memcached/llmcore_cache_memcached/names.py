@@ -41,7 +41,7 @@ class Names:
             part = "#" + _digest(namespace)  # `quote` never returns a "#"
         self._base: Final = f"llmcore:{part}:".encode()
         self.generation: Final = self._base + b"g"
-        """The key of the generation: entries of other generations do not exist."""
+        """The key of the generation: entries of other generations are misses."""
 
     def of(self, key: str) -> bytes:
         """Return the key of an entry."""

@@ -22,7 +22,7 @@ class MemcachedOptions(Options, frozen=True):
     namespace: str = "default"
     """Namespaces share the servers and are independent; `clear` empties one namespace."""
     timeout: Duration = Duration(0.05)
-    """Longest silence of a server within a command."""
+    """Maximum time without a byte from the server during a command."""
     connect_timeout: Duration = Duration(0.05)
     """Time for a new connection; with TLS including the handshake."""
     max_idle_connections: int = 64
@@ -32,7 +32,7 @@ class MemcachedOptions(Options, frozen=True):
     tls: bool = False
     """Whether to connect over TLS."""
     tls_ca_file: Path | None = None
-    """Certificates to trust in place of those of the system."""
+    """Certificates to trust in place of the system's certificates."""
     tls_cert_file: Path | None = None
     """Client certificate in PEM format; the key may be in the same file."""
     tls_key_file: Path | None = None

@@ -24,7 +24,7 @@ __all__ = ["MemcachedCache"]
 _BATCH: Final = 64
 _TRIES: Final = 8
 _OVERHEAD_BYTES: Final = 1024
-"""More than the key, the header of an entry and the server's own header take."""
+"""An upper bound for the size of the key, the header of an entry and the server's own header."""
 _NO_GENERATION: Final = bytes(GENERATION_BYTES)
 
 
@@ -32,8 +32,8 @@ class MemcachedCache:
     """Implements `CacheProvider` of `llmcore.contracts`, `CacheBatches`, `CacheLeases` and `CacheDiagnosis`.
 
     memcached cannot list keys. Each server has a generation for each namespace, and each entry the generation in which it was
-    written. `clear` replaces the generation, so that the entries of before are misses and are evicted in time. A generation that
-    the server evicts makes entries misses as well.
+    written. `clear` replaces the generation, so the earlier entries are misses and are eventually evicted. A
+    generation that the server evicts makes entries misses as well.
 
     Args:
         options: The addresses of the servers, and limits.
@@ -81,7 +81,7 @@ class MemcachedCache:
         return self._find(name).run(delete)
 
     def clear(self) -> None:
-        """See `CacheProvider.clear`: one command for each server, whatever the number of entries."""
+        """See `CacheProvider.clear`: one command for each server, independent of the number of entries."""
         for server in self._servers:
             server.run(lambda client: client.set(self._names.generation, _make_generation(), noreply=False))
 
@@ -111,7 +111,7 @@ class MemcachedCache:
                     return True
                 data, token = client.gets(name)
                 if data is None:
-                    continue  # it was released or has expired
+                    continue  # the lease was released or has expired
                 if unpack(data, name, _NO_GENERATION) not in {None, holder.encode()}:
                     return False
                 if client.cas(name, lease, token, exptime, noreply=False):
@@ -127,7 +127,8 @@ class MemcachedCache:
         def release(client: Client) -> None:
             data, token = client.gets(name)
             if data is not None and unpack(data, name, _NO_GENERATION) == holder.encode():
-                client.cas(name, b"", token, -1, noreply=False)  # expires at once, unless another has it now
+                # the lease expires at once, unless another holder has it now
+                client.cas(name, b"", token, -1, noreply=False)
 
         self._find(name).run(release)
 

@@ -59,7 +59,7 @@ class _Parser(DefaultParser):  # type: ignore[misc, valid-type, unused-ignore]
 
 
 class _Aborting(AbstractConnection):
-    """A writer that closes at once. redis-py would wait: 30 seconds for the end of TLS, for ever for a full buffer."""
+    """A writer that closes at once. redis-py would wait 30 seconds for the end of TLS, and forever for a full buffer."""
 
     deadline: _Deadline | None = None
 
@@ -87,7 +87,8 @@ class _Internet(_Aborting, Connection):
 
     async def _connect(self) -> None:
         addresses = await _look_up(self.host, self.port)
-        self._allow(self._limits.tcp)  # only now, because a thread that starts late would use up the time
+        # start the deadline only now, because a thread that starts late would use up the time
+        self._allow(self._limits.tcp)
         self._connected = await _connect_tcp(addresses)
         if self._tls is None:
             await super()._connect()  # type: ignore[no-untyped-call, unused-ignore]
@@ -102,7 +103,7 @@ class _Internet(_Aborting, Connection):
             self.deadline.allow(seconds)
 
     def _connection_arguments(self) -> dict[str, Any]:
-        """Return what redis-py passes to `asyncio.open_connection`."""
+        """Return the arguments that redis-py passes to `asyncio.open_connection`."""
         return {"sock": self._connected}
 
     async def _encrypt(
@@ -125,7 +126,7 @@ class _Internet(_Aborting, Connection):
                 protocol,
                 tls.context(),
                 server_hostname=self.host,
-                ssl_handshake_timeout=2 * self._limits.tls,  # the deadline ends it earlier
+                ssl_handshake_timeout=2 * self._limits.tls,  # the deadline ends the wait earlier
             )
         except BaseException:
             plain.abort()
@@ -189,7 +190,7 @@ class AsyncLink:
         """Establish a connection; see `Link`.
 
         Raises:
-            Broken: It could not be established in time.
+            Broken: The connection could not be established in time.
             ReplyError: The server refused it.
         """
         made = {**made, "parser_class": _Parser, "socket_timeout": None, "socket_connect_timeout": None}
@@ -251,7 +252,7 @@ class AsyncLink:
             raise fault
         self.used = True
         if self._expired:
-            self.generation = -1  # it was aborted when the last reply arrived
+            self.generation = -1  # the connection was aborted when the last reply arrived
         if then is not None:
             self.used = False  # a failure after this point is not a stale connection
             replies += await self.ask(*then(replies), timeout)

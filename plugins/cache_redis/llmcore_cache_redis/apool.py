@@ -22,8 +22,9 @@ _Turn = asyncio.Future[AsyncLink]
 class AsyncPool:
     """A pool that gives each caller its own connection, the most recently used first.
 
-    Tasks of the pool establish the connections. So a caller that is cancelled does not end a connection that others wait for,
-    and a caller gets the first connection that becomes free, even if its own handshake is slow.
+    Tasks of the pool establish the connections. A cancelled caller therefore does not end a connection for which
+    others wait. A caller receives the first connection that becomes free, even if the connection that was started for
+    it is slow.
 
     Args:
         make: Establishes a connection.
@@ -39,7 +40,7 @@ class AsyncPool:
         self._open = 0
         """Number of idle and busy connections."""
         self._waited_since = 0.0
-        """Time since which at least one caller has been waiting."""
+        """The time since which at least one caller has been waiting."""
         self._generation = 0
         self._slow: Broken | ReplyError | None = None
         """The fault of the last connection that was too slow."""
@@ -156,7 +157,8 @@ class AsyncPool:
         # A slow connection does not mean that the server fails, as long as others work or are being established.
         ignored = isinstance(fault, Broken) and fault.slow and (self._open or len(self._making) > 1)
         self._slow = fault if ignored else None
-        # Nor does one that was started for callers that have left: the server may have been restarted since.
+        # A failed connection that was started for callers that have left does not count either: the server may have
+        # been restarted since then.
         if not ignored and began >= self._waited_since:
             self._fail(fault)
             self.drop()

@@ -1,6 +1,6 @@
 """Explain why a connection was not made or was lost: TCP, TLS, certificates, or the greeting.
 
-The text of a foreign error is never shown: it may hold what was sent.
+The text of a foreign error is never shown: it may contain data that was sent.
 """
 
 from __future__ import annotations
@@ -158,7 +158,10 @@ def _explain_alert(error: ssl.SSLError, attempt: Attempt) -> _Cause:
 
 
 def _certificate(attempt: Attempt, *, told: bool) -> _Cause:
-    """Explain a fault of the client certificate: a certain one if the server sent the alert *told*, otherwise a probable one."""
+    """Explain a fault of the client certificate.
+
+    The fault is certain if the server sent the alert *told*, otherwise it is probable.
+    """
     closed = "closed the connection after the TLS handshake"
     if attempt.certificate:
         text = (

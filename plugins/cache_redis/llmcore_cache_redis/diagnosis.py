@@ -1,4 +1,7 @@
-"""Find the operations of the cache that the user has no rights for. Each command uses a new test key and is harmless."""
+"""Find the operations of the cache for which the user has no rights.
+
+Each command uses a new test key and is harmless.
+"""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ RELEASE: Final = (
     b"if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end return 0"
 )
 _RETRY_S: Final = 60.0
-"""Seconds after which scripts are tried again, since the user may have received the right."""
+"""Seconds after which scripts are tried again, because the user may have received the right in the meantime."""
 
 
 def refuses_command(error: ReplyError) -> bool:
@@ -40,8 +40,8 @@ def refuses_command(error: ReplyError) -> bool:
 class Leases:
     """The plans for the leases of one namespace.
 
-    Without scripts, a lease still has one holder. Only the renewal is not atomic: it may extend the lease of another holder
-    that acquired it at that moment, by at most the TTL.
+    Without scripts, a lease still has one holder. Only the renewal is not atomic: if another holder acquires the
+    lease at that moment, the renewal may extend its lease by at most the TTL.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class Leases:
         self._name = name
         self._explain = explain
         self._scripts_from = 0.0
-        """Time from which scripts are tried; in the future after the server has refused them."""
+        """The time from which scripts are tried. It is in the future after the server has refused scripts."""
         self._warned: set[str] = set()
 
     def acquire(self, key: str, holder: str, ttl: float) -> Plan[bool]:

@@ -47,7 +47,7 @@ class _Parser(DefaultParser):  # type: ignore[misc, valid-type, unused-ignore]
         if left <= 0:
             if self._late:
                 raise RedisTimeoutError
-            self._late, left = True, _MOMENT_S  # a busy process may read late what arrived in time
+            self._late, left = True, _MOMENT_S  # a busy process may read bytes late that arrived in time
         if self._sock is None or self._reader is None:
             raise RedisConnectionError("closed")
         self._sock.settimeout(left)
@@ -116,7 +116,7 @@ class Link:
         tls: The TLS settings; None for plain text.
 
     Raises:
-        Broken: It could not be established in time.
+        Broken: The connection could not be established in time.
         ReplyError: The server refused it.
     """
 
@@ -193,7 +193,7 @@ class Link:
         return replies
 
     def read_pushed(self) -> Sequence[Any] | None:
-        """Return a message that has arrived completely; None if there is none.
+        """Return a message that has arrived completely; None if no complete message has arrived.
 
         Raises:
             Broken: The received bytes are not valid in the protocol.
@@ -241,7 +241,10 @@ class Link:
         raise fault
 
     def close(self) -> None:
-        """Close the connection. Any thread may call it. In a forked child it does not affect the parent's connection."""
+        """Close the connection.
+
+        Any thread may call it. In a forked child it does not affect the parent's connection.
+        """
         with suppress(OSError, RedisError, AttributeError):
             self._connection.disconnect()
 

@@ -1,4 +1,4 @@
-"""Names on the server: of an entry `llmcore:<namespace>:v1:<key>`, of a lease `llmcore:<namespace>:lease:<key>`."""
+"""Names on the server. An entry is `llmcore:<namespace>:v1:<key>`, a lease is `llmcore:<namespace>:lease:<key>`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _LONGEST_NAMESPACE: Final = 64
 
 
 class Names:
-    """The names of one namespace. It is quoted in them, so that no namespace is the prefix of another."""
+    """The names of one namespace. The namespace is quoted, so that no namespace is the prefix of another."""
 
     def __init__(self, namespace: str) -> None:
         if not 0 < len(namespace) <= _LONGEST_NAMESPACE:
@@ -39,7 +39,7 @@ class Names:
         return self._lease + key.encode("utf-8", "surrogatepass")
 
     def key(self, name: bytes) -> str | None:
-        """Return the key of a name; None if it is not a name of this namespace."""
+        """Return the key of a name; None if the name does not belong to this namespace."""
         if not name.startswith(self.prefix):
             return None
         try:
@@ -48,7 +48,7 @@ class Names:
             return None
 
     def glob(self, pattern: str = "*") -> bytes:
-        """Return the server's pattern for *pattern*. It may match more names; see `matcher`."""
+        """Return the server's pattern for *pattern*. The result may match more names; see `matcher`."""
         # The server's `?` is one byte, ours is one character. Its other special characters are escaped.
         text = re.sub(r"([\[\]\\])", r"\\\1", pattern.replace("?", "*"))
         return self.prefix + text.encode("utf-8", "surrogatepass")

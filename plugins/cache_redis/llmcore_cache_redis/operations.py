@@ -25,7 +25,7 @@ _LAST: Final = str(values.FIRST_BYTES - 1).encode()
 
 
 def first_look(name: bytes) -> bytes:
-    """Return the command that reads the first bytes of an entry: all of a small one."""
+    """Return the command that reads the first bytes of an entry: for a small entry, these are all bytes."""
     return command((b"GETRANGE", name, b"0", _LAST))
 
 
@@ -127,7 +127,7 @@ class Operations:
             self._route.doubt(address)
             if not error.stale:
                 raise
-            replies = [None] * len(pairs)  # read each separately
+            replies = [None] * len(pairs)  # read each of these entries separately
         for (key, name), reply in zip(pairs, replies, strict=True):
             value = yield from self.get(name, None if isinstance(reply, ReplyError) else reply)
             if value is not None:

@@ -24,7 +24,10 @@ class RedisOptions(Options, frozen=True):
     sentinel_password: Secret | None = None
     """Password for the Sentinels, if they require one."""
     namespace: str = "default"
-    """Namespaces share the server and are independent; `clear` empties one namespace."""
+    """The namespace of the entries.
+
+    Namespaces share the server but not their entries; `clear` empties one namespace.
+    """
     timeout: Duration = Duration(0.05)
     """Seconds for one command, plus 10 ms for each MB of the value."""
     connect_timeout: Duration = Duration(0.05)
@@ -36,7 +39,7 @@ class RedisOptions(Options, frozen=True):
     max_value: Size = Size(16 * 10**6)
     """Maximum size of a value in bytes; a larger value is neither written nor read."""
     tls_ca_file: Path | None = None
-    """Certificates to trust in place of those of the system."""
+    """Certificates to trust in place of the system's certificates."""
     tls_cert_file: Path | None = None
     """Client certificate in PEM format; the key may be in the same file."""
     tls_key_file: Path | None = None

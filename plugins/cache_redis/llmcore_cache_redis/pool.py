@@ -16,7 +16,10 @@ from llmcore_cache_redis.wire import Limits, Request
 __all__ = ["Bounds", "Pool"]
 
 _HANDSHAKES: Final = 4
-"""Maximum number of simultaneous TLS handshakes. Each costs CPU on both sides, and too many would all miss their deadline."""
+"""Maximum number of simultaneous TLS handshakes.
+
+Each handshake costs CPU on both sides. If too many ran at once, all would miss their deadline.
+"""
 
 
 class Bounds(NamedTuple):
@@ -54,7 +57,10 @@ class Pool:
         forks.watch(self)
 
     def after_fork(self) -> None:
-        """Forget the connections, which belong to the parent; see `forks.ForkAware`. redis-py does not shut them down."""
+        """Forget the connections, which belong to the parent.
+
+        See `forks.ForkAware`. redis-py does not shut them down.
+        """
         self._start()
 
     def _start(self) -> None:
@@ -145,10 +151,12 @@ class Pool:
                 fault = error
 
     def _wait(self, deadline: float, fault: Broken | ReplyError | None) -> Link | None:
-        """Return an idle connection, or None if the caller may establish one. With *fault* it has tried that already.
+        """Return an idle connection, or None if the caller may establish one.
+
+        *fault* means that the caller has already tried this.
 
         Raises:
-            Broken: Neither was possible before *deadline*, or other callers failed to connect.
+            Broken: No connection became free before *deadline*, or other callers failed to connect.
             ReplyError: As above.
         """
         with self._changed:
@@ -183,7 +191,7 @@ class Pool:
         """Establish a connection, which the caller has reserved.
 
         Raises:
-            Broken: It could not be established.
+            Broken: The connection could not be established.
             ReplyError: The server refused it.
         """
         epoch = self._epoch
@@ -199,13 +207,14 @@ class Pool:
             self._making -= 1
             link.generation = self._generation if epoch == self._epoch else -1
             if self._waiting:
-                self._changed.notify_all()  # any waiting caller may establish the next one
+                self._changed.notify_all()  # any waiting caller may establish the next connection
         return link
 
     def _may_ignore(self, fault: Broken | ReplyError) -> bool:
-        """Record a failed connection; return whether others may still work, because only this one was slow.
+        """Record a failed connection; return whether other connections may still work.
 
-        Otherwise all waiting callers fail with the same fault, and the idle connections are dropped.
+        This is because only this one was slow. Otherwise all waiting callers fail with the same fault, and the idle
+        connections are dropped.
         """
         with self._changed:
             if isinstance(fault, Broken) and fault.slow and self._open:

@@ -127,7 +127,7 @@ class RedisCache:
         return True
 
     def unavailable(self) -> Mapping[str, str]:
-        """See `CacheDiagnosis.unavailable`. A Cluster never reports changes, which is not listed."""
+        """See `CacheDiagnosis.unavailable`. A Cluster never reports changes; this is not listed."""
         return self._run(self._diagnosis())
 
     async def aget(self, key: str) -> bytes | None:
@@ -240,7 +240,7 @@ class RedisCache:
             raise_unchained(self._explain(error))
 
     def _fault(self, error: Broken | ReplyError, address: Address) -> CacheError | None:
-        """Return the error for a failed server; None if it had only closed an idle connection."""
+        """Return the error for a failed server; None if the server had only closed an idle connection."""
         self._route.doubt(address)
         return None if isinstance(error, Broken) and error.stale else self._explain(error)
 

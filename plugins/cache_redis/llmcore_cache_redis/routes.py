@@ -28,7 +28,7 @@ class Route(Protocol):
     """Finds the servers of names."""
 
     def at(self, name: bytes) -> Address | None:
-        """Return the server of *name*; None if it is not known yet."""
+        """Return the server of *name*; None if the server is not known yet."""
         ...
 
     def find(self, name: bytes) -> Plan[Address]:
@@ -69,7 +69,7 @@ class Standalone:
 
 
 class Sentinels:
-    """The master that the Sentinels report; they are asked again when it fails."""
+    """The master that the Sentinels report; the Sentinels are asked again when the master fails."""
 
     def __init__(self, sentinels: Sequence[Address], master: str, timeout_s: float) -> None:
         self._sentinels = list(sentinels)
@@ -211,7 +211,7 @@ def call(route: Route, name: bytes, payload: bytes, timeout: float | None = None
     """Send one command to the server of *name*, and follow one redirection of a Cluster.
 
     Raises:
-        Broken: No answer came.
+        Broken: The server did not answer.
         ReplyError: The server refused.
     """
     stale = False

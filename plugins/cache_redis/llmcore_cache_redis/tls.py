@@ -26,7 +26,7 @@ class TLS:
     """Builds the context of the options.
 
     Raises:
-        ConfigError: A file is missing, is not in PEM format, or does not fit another one.
+        ConfigError: A file is missing, is not in PEM format, or does not match another file.
     """
 
     def __init__(self, options: RedisOptions) -> None:
@@ -43,7 +43,7 @@ class TLS:
     def context(self) -> ssl.SSLContext:
         """Return the context for a new connection.
 
-        While files are being replaced and do not fit each other, it is the previous context.
+        While files are being replaced and do not match each other, the previous context is returned.
         """
         versions = self._read_versions()
         if versions != self._versions:
@@ -134,7 +134,7 @@ def _show_certificate(context: ssl.SSLContext, options: RedisOptions) -> _Fault 
     certificate, key = Path(certificate), Path(options.tls_key_file or certificate)
     password_was_needed = False
 
-    def give_password() -> str:  # without it OpenSSL prompts at the terminal
+    def give_password() -> str:  # without a password OpenSSL prompts at the terminal
         nonlocal password_was_needed
         password_was_needed = True
         return options.tls_key_password.reveal() if options.tls_key_password else ""

@@ -78,7 +78,7 @@ class Watcher:
         return True
 
     def close(self) -> None:
-        """Stop listening. There are no reports after this has returned."""
+        """Stop listening. After the return, no more reports are passed on."""
         self._closed.set()
         with suppress(OSError):
             self._wake_sender.send(b"x")
@@ -118,7 +118,7 @@ class Watcher:
                 attempt += 1
 
     def _warn(self, refused: ReplyError) -> None:
-        """Log a refusal once, since without reports there is no memory tier."""
+        """Log a refusal once, because without reports the memory tier cannot be used."""
         error = self._explain(refused)
         if not refused.is_outage and error.message != self._refusal:
             self._refusal = error.message
@@ -167,7 +167,7 @@ class Watcher:
             if type(message) is not hiredis.PushNotification or message[0] != b"invalidate":
                 continue
             names: Any = message[1]
-            if names is None:  # everything was flushed
+            if names is None:  # the server was flushed
                 self._report(None)
                 self._report([])
                 continue

@@ -40,7 +40,9 @@ class Step(NamedTuple):
     sentinel: bool = False
     """Whether the server is a Sentinel, which has another password and no database."""
     then: Callable[[list[Any]], Request] | None = None
-    """Receives the replies and returns the next commands for the same connection, as a transaction needs. Their replies are appended."""
+    """A function that receives the replies and returns the next commands for the same connection, as a transaction
+    needs. The replies to these commands are appended.
+    """
 
 
 class Limits(NamedTuple):
@@ -58,7 +60,7 @@ class Limits(NamedTuple):
 
 
 class _Credentials(CredentialProvider):
-    """Hides the password until it is sent."""
+    """Credentials that hide the password until it is sent."""
 
     def __init__(self, username: str | None, password: Secret) -> None:
         self._username = username
@@ -82,7 +84,7 @@ def settings(target: Target, options: RedisOptions, step: Step) -> dict[str, Any
     made: dict[str, Any] = {
         "protocol": 3,
         "db": 0 if step.sentinel else target.db,
-        "driver_info": None,  # saves the round trips that tell the server the name of the library
+        "driver_info": None,  # saves the round trips that send the name of the library to the server
     }
     if name or password is not None:
         made["credential_provider"] = _Credentials(name, password or Secret(""))

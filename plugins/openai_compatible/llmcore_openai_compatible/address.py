@@ -14,7 +14,7 @@ __all__ = ["is_loopback", "make_account"]
 
 
 def make_account(server: Server, options: CompatibleOptions) -> Account:
-    """Return address and key of *server*, by *options*, else by the environment, else its default. Nothing is checked."""
+    """Return address and key of *server* from *options*, the environment or the defaults. Nothing is checked."""
     key, source = find_key(options.api_key, server)
     configured = (options.base_url or "").strip()
     named = os.environ.get(server.url_variable, "").strip() if server.url_variable else ""
@@ -56,10 +56,10 @@ def _read_host(text: str, server: Server) -> str:
 
 
 def _complete(url: str, server: Server) -> str:
-    """Return *url*; without a path, with that of the protocol."""
+    """Return *url*. If it has no path, add the path of the protocol."""
     try:
         parts = urlsplit(url)
-    except ValueError:  # refused when the client is created
+    except ValueError:  # creating the client raises the error
         return url
     if parts.path.strip("/") or parts.query or not parts.netloc:
         return url

@@ -1,4 +1,4 @@
-"""How each server tells the context length of a model. Does no I/O."""
+"""How each server reports the context length of a model. Does no I/O."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _SET_BY_USER: Final = re.compile(r"^num_ctx\s+(\d{1,9})\s*$", re.MULTILINE)
 
 
 class Query(NamedTuple):
-    """A request that is answered with the context length of a model."""
+    """A request whose answer contains the context length of a model."""
 
     method: str
     url: str
@@ -29,7 +29,7 @@ class Query(NamedTuple):
 
 
 def make_query(server: Server, base_url: str, model: str) -> Query | None:
-    """Return the request to the server at *base_url*; None if it does not tell the context length."""
+    """Return the request to the server at *base_url*; None if the server does not report the context length."""
     root = base_url.removesuffix("/v1")
     if server.context == "show":
         return Query("POST", f"{root}/api/show", msgspec.json.encode({"model": model}))
@@ -66,7 +66,10 @@ def list_entries(document: Any) -> Iterator[Mapping[str, Any]]:
 
 
 def find_default_model(document: Any) -> str | None:
-    """Return the first model of a list that is not known to serve another purpose than chats; None if there is none."""
+    """Return the first model of a list that is not known to serve another purpose than chats.
+
+    The result is None if the list has no such model.
+    """
     names: Iterable[str] = filter(None, map(_get_name, list_entries(document)))
     return next((name for name in names if not _OTHER_USES.search(name)), None)
 

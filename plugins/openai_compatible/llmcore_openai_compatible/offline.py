@@ -18,14 +18,20 @@ from llmcore_openai_optimized import bounds, prices, tokens
 __all__ = ["Offline", "is_free"]
 
 _UNKNOWN: Final = ""
-"""In place of the model, so that no tokenizer, window or price of an OpenAI model is used for another server's."""
+"""A name that replaces the model's name.
+
+With it, no tokenizer, window or price of an OpenAI model is used for a model of another server.
+"""
 _ANY: Final = 100_000_000
-"""Far beyond the context length of any model."""
+"""A number of tokens far beyond the context length of any model."""
 _LIMITS: Final = EmbeddingLimits(max_texts=64)
 
 
 def is_free(server: Server, base_url: str) -> bool:
-    """Return whether an answer of *server* at *base_url* costs nothing: its own program, on this machine."""
+    """Return whether an answer of *server* at *base_url* costs nothing.
+
+    The server is a program of the user's own on this machine.
+    """
     return server.local and is_loopback(base_url)
 
 
@@ -36,7 +42,7 @@ class Offline:
     """
 
     def __init__(self, server: Server, *, is_free: bool) -> None:
-        """Use the prices of *server*, or none if its answers cost nothing."""
+        """Use the prices of *server*. If *is_free*, answers cost nothing."""
         self._server = server
         self._is_free = is_free
 
@@ -56,7 +62,10 @@ class Offline:
     def price(
         self, model: str, usage: Usage, service_tier: str | None = None, *, at: datetime | None = None
     ) -> Decimal | None:
-        """See `PricingProvider.price`. An own server on this machine costs 0; on another one the price is not known."""
+        """See `PricingProvider.price`.
+
+        The user's own server costs 0 on this machine; on another machine the price is unknown.
+        """
         if self._is_free or (self._server.name == "openrouter" and model.endswith(":free")):
             return Decimal(0)
         if self._server.prices is None:

@@ -18,7 +18,10 @@ class CompatibleOptions(Options, frozen=True, kw_only=True):
     api_key: Secret | None = None
     """A reference such as "env:GROQ_API_KEY". Default: the variable of the vendor."""
     base_url: str | None = None
-    """The address of the server. Without a path, that of the protocol is added. Default: that of the vendor."""
+    """The address of the server.
+
+    If it has no path, the path of the protocol is added. Default: the vendor's address.
+    """
     headers: dict[str, str] = msgspec.field(default_factory=dict)
     """Additional headers of every request."""
     extra_body: dict[str, Any] = msgspec.field(default_factory=dict)

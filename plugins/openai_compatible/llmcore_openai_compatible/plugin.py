@@ -36,7 +36,7 @@ def _make_provider(server: Server) -> Provider:
         return CompatibleProvider(server, options)
 
     def offline(options: CompatibleOptions) -> Offline:
-        """Return what counts, bounds and prices without a key."""
+        """Return the object that counts tokens and computes bounds and prices without a key."""
         from llmcore_openai_compatible.address import make_account
         from llmcore_openai_compatible.offline import Offline, is_free
 

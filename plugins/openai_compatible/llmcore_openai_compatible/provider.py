@@ -117,7 +117,7 @@ class CompatibleProvider(Offline, OpenAIClient):
         """Return the first model in the server's list.
 
         Raises:
-            NotFound: The server has none.
+            NotFound: The server has no model.
         """
         found = find_default_model(document)
         if found is not None:

@@ -1,4 +1,4 @@
-"""Turn a chat into one that a server accepts."""
+"""Convert a chat request to the form that a server accepts."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def adapt_request(request: ChatRequest, server: Server) -> ChatRequest:
     """Return *request* with the server's names of parameters and roles.
 
     Raises:
-        BadRequest: It asks for something that the server does not have.
+        BadRequest: The request needs something that the server does not support.
     """
     parameters, messages = request.parameters, request.messages
     if not server.has_schemas:

@@ -1,4 +1,4 @@
-"""The servers of this plugin: address, key, and what each does differently from OpenAI.
+"""The servers of this plugin: the address, the key, and the differences from OpenAI.
 
 Sources, read 2026-11: the vendors' API references, and ollama/ollama#7125 (`max_completion_tokens` is ignored),
 dnakov/anon-kode#53 and editor-code-assistant/eca#231 (Mistral refuses `stream_options` and `max_completion_tokens`).
@@ -36,19 +36,19 @@ class Server(Vendor, frozen=True, kw_only=True):
     url_variable: str | None = None
     """The environment variable of the address."""
     lacks: frozenset[str] = frozenset()
-    """The parameters that it refuses or ignores, so that the host refuses them by name."""
+    """The parameters that the server refuses or ignores. The host refuses them by name."""
     renames: Mapping[str, str] = msgspec.field(default_factory=dict)
-    """Its names of parameters."""
+    """OpenAI's name of a parameter -> the server's name."""
     has_schemas: bool = True
     """Whether `response_format` may contain a schema."""
     has_developer: bool = False
-    """Whether it knows the role `developer`. For the others, such a message becomes one of the role `system`."""
+    """Whether the server knows the role `developer`. If not, such a message gets the role `system`."""
     context: Literal["show", "props", "v0", "list"] | None = None
-    """How it tells the context length of a model; see `context`. None if it does not."""
+    """How the server reports the context length of a model; see `context`. None if it does not report it."""
     list_prefix: str = ""
-    """In front of each name in its list of models."""
+    """The prefix of each name in the server's list of models."""
     prices: str | None = None
-    """Its name in genai-prices."""
+    """The server's name in genai-prices."""
     default_port: int = 80
 
 

@@ -17,14 +17,14 @@ T = TypeVar("T")
 
 
 class Cancelled(BaseException):
-    """The caller was cancelled. Ends the thread that works for the call, and is raised nowhere else."""
+    """The caller was cancelled. Raised only in the thread that works for the call, to end it."""
 
 
 class Killable(Protocol):
     """An object that a cancelled call ends at once."""
 
     def kill(self) -> None:
-        """End it; called from any thread."""
+        """End the object. Any thread may call this."""
         ...
 
 
@@ -33,7 +33,7 @@ class Deadline:
 
     Args:
         settings: `timeout_s` is the time from now; without it there is no limit.
-        clock: Seconds, from any beginning.
+        clock: Returns seconds that never go back.
     """
 
     def __init__(self, settings: Mapping[str, Any], clock: Callable[[], float] = time.monotonic) -> None:
@@ -100,7 +100,8 @@ def start_thread(work: Callable[[], object]) -> threading.Thread:
 def run_in_thread(work: Callable[[], T], deadline: Deadline) -> T:
     """Run *work* in a thread and return its result.
 
-    A Ctrl-C during a callback from C is lost. In the waiting caller it is not, and the work ends at its next check.
+    A Ctrl-C during a callback from C is lost. The waiting caller receives the Ctrl-C, and the work ends at its next
+    check.
     """
     results: list[T] = []
     errors: list[BaseException] = []
@@ -122,7 +123,7 @@ def run_in_thread(work: Callable[[], T], deadline: Deadline) -> T:
             raise errors[0]
         return results[0]
     finally:
-        errors.clear()  # else the frame and the traceback would keep each other alive
+        errors.clear()  # break the cycle: the frame and the traceback would keep each other alive
 
 
 def _wait(done: threading.Event, deadline: Deadline) -> None:

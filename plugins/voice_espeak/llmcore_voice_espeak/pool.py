@@ -72,7 +72,7 @@ class WorkerPool:
 
     @contextmanager
     def worker(self, deadline: Deadline) -> Iterator[Worker]:
-        """Acquire a worker for one text. It is ended if the block raises, else reused.
+        """Acquire a worker for one text. If the block raises, the worker is ended; otherwise it is reused.
 
         Raises:
             VoiceError: A worker cannot be started.
@@ -87,7 +87,7 @@ class WorkerPool:
             kept = True
         finally:
             deadline.attach(None)
-            if os.getpid() == owner:  # else the block forked, and the worker belongs to the parent
+            if os.getpid() == owner:  # otherwise the block forked, and the worker belongs to the parent
                 self._release(taken, keep=kept)
 
     def join(self, user: object) -> None:
@@ -158,7 +158,9 @@ class WorkerPool:
         """Start a worker; its slot is already taken."""
         worker: Worker | None = None
         try:
-            with self._lock:  # no fork while pipes are opened, which the child would not know
+            with (
+                self._lock
+            ):  # prevent a fork while pipes are opened, because the child would not know these pipes
                 worker = Worker()
                 self._workers.add(worker)
                 if not self._registered:
@@ -215,10 +217,10 @@ class WorkerPool:
     # -- ending idle workers
 
     def _has_reaper(self) -> bool:
-        """Return whether a thread ends idle workers; start one if there is none. The lock is held."""
+        """Return whether a thread ends idle workers; start a thread if none runs. The lock is held."""
         if self._reaper is None:
             reaper = threading.Thread(target=self._reap, name="llmcore-espeak-idle", daemon=True)
-            if not threads.start_thread(reaper):  # without one, nothing would end an idle worker
+            if not threads.start_thread(reaper):  # without such a thread, nothing would end an idle worker
                 return False
             self._reaper = reaper
         return True

@@ -154,7 +154,7 @@ class Worker:
                 with suppress(OSError):
                     os.close(descriptor)
             self._stdin = -1
-        self._process.returncode = 0  # else Python would wait for its end here
+        self._process.returncode = 0  # otherwise Python would wait here for the end of the process
 
 
 def _start() -> tuple[subprocess.Popen[bytes], int, int]:
@@ -174,7 +174,7 @@ def _start() -> tuple[subprocess.Popen[bytes], int, int]:
             stderr=subprocess.DEVNULL,
             cwd=os.path.abspath(os.sep),  # noqa: PTH100 - the current folder may be gone
             env=_environment(os.environ),
-            start_new_session=True,  # else a Ctrl-C in a terminal would reach it too
+            start_new_session=True,  # otherwise a Ctrl-C in a terminal would reach the worker too
             creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0)
             | getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
         )
@@ -224,7 +224,7 @@ def _interpreter() -> str:
 
 
 def _environment(given: Mapping[str, str]) -> dict[str, str]:
-    """Return the variables for a worker: no keys, and none that change how Python starts."""
+    """Return the variables for a worker, without keys and without variables that change how Python starts."""
     return {
         name: value
         for name, value in given.items()

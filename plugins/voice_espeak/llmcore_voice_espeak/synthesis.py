@@ -38,7 +38,7 @@ class Word(NamedTuple):
     """The position and time of a word."""
 
     at: int
-    """Its first character in the text, from 0."""
+    """The index of the first character in the text, from 0."""
     begins_s: float
 
 

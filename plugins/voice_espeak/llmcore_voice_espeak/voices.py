@@ -77,7 +77,7 @@ def find_by_language(language: str, deadline: Deadline) -> KnownVoice:
     """Return the voice for *language*, or for the closest language: English for "en-AU".
 
     Raises:
-        VoiceNotFound: There is none.
+        VoiceNotFound: No voice speaks the language.
     """
     wanted = language.casefold()
     voices = load_voices(deadline)

@@ -20,7 +20,7 @@ __all__ = ["Account"]
 VARIABLE: Final = "ELEVENLABS_API_KEY"
 
 _ADDRESS: Final = re.compile(r"https?://[^\s/@?#]+(/[^\s?#]*)?")
-"""No password and no query: they would show in errors."""
+"""Matches an address without a password and a query, because errors would show these."""
 
 
 class Account(msgspec.Struct, frozen=True, kw_only=True):
@@ -36,7 +36,7 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def key_source(self) -> str:
-        """The variable or option of the key, also if it is not set."""
+        """The variable or option that contains, or should contain, the key."""
         return "[voice.elevenlabs] api_key" if self.configured is not None else VARIABLE
 
     def key(self) -> str | None:

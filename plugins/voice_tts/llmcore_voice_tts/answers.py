@@ -113,7 +113,7 @@ def get_list(answer: Any, name: str) -> Sequence[Any]:
     """Return the list *name* of an answer; without a name, the answer itself.
 
     Raises:
-        MalformedReply: It is not a list.
+        MalformedReply: The value is not a list.
     """
     found = getattr(answer, name, None) if name else answer
     if not isinstance(found, list):
@@ -133,7 +133,9 @@ def _compute_bill(
     if not taken.is_finite() or taken < 0:
         return len(text), None if each is None else get_credits_cost(request.model, each * len(text))
     characters = len(text)
-    if each is not None and abs(taken - each * characters) > 1:  # more than rounding
+    if (
+        each is not None and abs(taken - each * characters) > 1
+    ):  # the difference is larger than a rounding error
         characters = int(taken / each)
     return characters, get_credits_cost(request.model, taken)
 

@@ -75,7 +75,7 @@ class Errors:
         """Return the error for an exception of a call.
 
         Args:
-            raised: The exception. No reference to it is kept.
+            raised: The exception. No reference to the exception is kept.
             deadline: The deadline of the call, which knows whether an answer has begun.
             voice: The requested voice.
         """

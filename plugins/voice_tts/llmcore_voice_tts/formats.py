@@ -67,4 +67,4 @@ def get_format(name: object) -> Format:
     kind, rate, *_ = full.split("_")
     return Format(
         full, cast("AudioFormat", kind), int(rate)
-    )  # the vendor's names of kinds are those of llmcore
+    )  # the vendor and llmcore use the same names of kinds

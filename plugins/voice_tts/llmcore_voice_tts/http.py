@@ -154,7 +154,7 @@ def _network(url: str) -> dict[str, Any]:
 
 
 def _sign(request: httpx.Request, account: Account, report: Callable[..., Any]) -> RequestDeadline:
-    """Add key and deadline to *request*; return the deadline. Only here is the key put into a request."""
+    """Add key and deadline to *request*; return the deadline. Only this function puts the key into a request."""
     account.check_key()
     deadline = get_deadline()
     request.extensions = {**request.extensions, "timeout": deadline, "trace": report}

@@ -288,7 +288,10 @@ class ElevenLabsVoice(Offline):
     async def _astream_body(
         self, ask: Ask, request: SpeechRequest, failures: list[LLMCoreError]
     ) -> AsyncGenerator[bytes]:
-        """See `_stream_body`; what went wrong is put into *failures*, since this generator can return nothing."""
+        """See `_stream_body`; the error is appended to *failures*.
+
+        This is because an asynchronous generator cannot return it.
+        """
         deadline = RequestDeadline(request.timeout_s, request.idle_s, default_s=DEFAULT_S)
         try:
             async with AsyncExitStack() as stack:

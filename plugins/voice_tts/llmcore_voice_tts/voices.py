@@ -1,7 +1,8 @@
 """Voices, models and clones. Each request is written once, for sync and async.
 
-A plan is a generator. A plan yields a function that calls the vendor's client, and is sent the answer or the error. It returns its result
-or an error and raises none, since the frames of a traceback would hold its arguments, such as recordings.
+A plan is a generator. A plan yields a function that calls the vendor's client, and receives the answer or the error.
+A plan returns its result or an error and never raises, because the frames of a traceback would hold its arguments,
+such as recordings.
 """
 
 from __future__ import annotations
@@ -114,7 +115,10 @@ def list_models() -> Plan[list[VoiceModel]]:
 def clone_voice(
     name: str, samples: Sequence[bytes], consent: str, description: str, labels: Mapping[str, str] | None
 ) -> Plan[VoiceInfo]:
-    """Request a voice like that of the recordings. The text of the speaker's consent is added to the description of the voice."""
+    """Request a voice that sounds like the recordings.
+
+    The text of the speaker's consent is added to the description of the voice.
+    """
     fault = _find_clone_fault(name, samples, consent)
     if fault is not None:
         return fault
