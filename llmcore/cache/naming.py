@@ -38,7 +38,7 @@ def make_name(function: Callable[..., Any]) -> str:
 def _name_main_module() -> tuple[str, list[bytes]]:
     """Return the module name of the running program, and the path of its file as bytes.
 
-    The path is empty if the program is a module.
+    The list is empty if the program is a module.
     """
     main = sys.modules["__main__"]
     spec = getattr(main, "__spec__", None)

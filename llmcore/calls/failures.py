@@ -168,7 +168,7 @@ def _find_fix(error: ProviderError, facts: CallFacts) -> str | None:
 def _fix_rate(error: RateLimited, backend: Backend) -> str:
     """Return the line that sets the limit that the server reported.
 
-    If that limit is already configured, return a line that halves it.
+    If the configured limit is not higher than that, return a line that halves it.
     """
     allowed: Any = getattr(error.limits, "requests_limit", None)
     rate = allowed if isinstance(allowed, int) and allowed > 0 else _REQUESTS_PER_MINUTE

@@ -32,7 +32,7 @@ READ: Final[Mapping[str, str]] = {
     "LLMCORE_PROBE": "`llmcore plugins check`: the file that its process writes",
     "LLMCORE_SOAK": "tests: seconds that the soak test runs",
 }
-"""Every variable that is not a setting, with its meaning. Settings are LLMCORE__SECTION__KEY."""
+"""The variables that are not settings -> their meaning. Settings are LLMCORE__SECTION__KEY."""
 
 _FOR_USERS: Final = ("LLMCORE_CONFIG", "LLMCORE_PLUGINS", "LLMCORE_PROFILE", "LLMCORE_TRACEBACK")
 _PREFIX: Final = "LLMCORE_"

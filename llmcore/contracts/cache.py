@@ -24,7 +24,7 @@ class CacheProvider(Protocol):
     """Store bytes under text keys, blocking. Several threads may call at the same time."""
 
     def get(self, key: str) -> bytes | None:
-        """Return the value exactly as it was set; None if there is none or it has expired.
+        """Return the value exactly as it was set; None if the key does not exist or has expired.
 
         A damaged value is a miss, never an error or a different value.
 
@@ -39,11 +39,13 @@ class CacheProvider(Protocol):
         Args:
             key: Any text of 1 to 512 characters.
             value: Any bytes, also empty. A backend may refuse values of 1 MB and more.
-            ttl: Seconds, greater than 0; do not round a fraction down to 0. None stores the value until it is evicted.
+            ttl: Seconds, greater than 0; do not round a fraction down to 0. None stores the value until it is
+                evicted.
 
         Raises:
-            CacheError: The value was not stored. If it is too large, the message names its size, an older value of the key is
-                deleted, and the error is not `CacheUnavailable`: calls go on, and the backend stays in use.
+            CacheError: The value was not stored. If the value is too large, delete an older value of the key, name
+                the size in the message, and do not raise `CacheUnavailable`. The host then continues to use the
+                backend.
         """
         ...
 
@@ -82,7 +84,10 @@ class CacheKeys(Protocol):
     """List keys."""
 
     def keys(self) -> Iterator[str]:
-        """Yield the keys that have not expired, in any order. Keys that are set or deleted meanwhile may be missing."""
+        """Yield the keys that have not expired, in any order.
+
+        Keys that are set or deleted meanwhile may be missing.
+        """
         ...
 
 
@@ -103,14 +108,14 @@ class CacheMatching(Protocol):
         """Delete the entries of our namespace whose key matches; return their number.
 
         Args:
-            pattern: `*` matches any text, `?` one character, every other character itself.
+            pattern: `*` matches any text, and `?` matches one character. Every other character matches itself.
         """
         ...
 
 
 @runtime_checkable
 class CacheLeases(Protocol):
-    """Lease the computation of an entry to one of several processes."""
+    """Give one of several processes a lease, which permits it to compute an entry."""
 
     def acquire(self, key: str, holder: str, ttl: float) -> bool:
         """Acquire the lease on *key* for *ttl* seconds, or renew it; return whether *holder* has it now.
@@ -126,7 +131,7 @@ class CacheLeases(Protocol):
 
 @runtime_checkable
 class CacheVersion(Protocol):
-    """Show at low cost whether anything was written, so that a memory tier can be used."""
+    """Detect at low cost that any process has written. The host then uses a memory tier."""
 
     def version(self) -> int:
         """Return a number that changes with every write by any process."""
@@ -135,7 +140,7 @@ class CacheVersion(Protocol):
 
 @runtime_checkable
 class CacheHistory(CacheVersion, Protocol):
-    """Knows the last changes, so that a memory tier in front drops the keys that changed and keeps the rest."""
+    """Report which keys changed last. The memory tier then drops only these keys."""
 
     def changes_since(self, version: int) -> tuple[int, Sequence[str] | None]:
         """Return the version now, and the keys that were written or deleted after *version*.
@@ -147,14 +152,14 @@ class CacheHistory(CacheVersion, Protocol):
 
 @runtime_checkable
 class CacheChanges(Protocol):
-    """Report what other processes write, so that a memory tier can be used."""
+    """Report the keys that other processes write. The host then uses a memory tier."""
 
     def watch(self, changed: Callable[[Sequence[str] | None], None]) -> bool:
         """Call *changed* from now on, from any thread, with the keys that any process wrote or deleted.
 
-        None instead of keys means that reports were lost: any key may have changed. Reports are complete again from the
-        next call with keys, which may be an empty sequence. The first such call means that reports have begun. Return
-        whether the backend can report changes at all.
+        None instead of keys means that reports were lost: any key may have changed. After that, the next call with
+        keys (an empty sequence is enough) means that reports are complete again. Reports begin with the first call
+        with keys. Return whether the backend can report changes at all.
         """
         ...
 

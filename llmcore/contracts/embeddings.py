@@ -16,13 +16,13 @@ class EmbeddingProvider(Protocol):
     def embed(self, request: EmbeddingRequest) -> Embeddings:
         """Send one request and return one vector for each text, in order. The host does retries, cache and cost.
 
-        All vectors have the same length; it is `dimensions` if that is in the parameters. Never truncate a text: raise the
-        server's error. `usage` has the tokens that the server counted, and `usage.cost` the amount that it billed. The host
-        fills in the other fields. Several threads may call at the same time.
+        All vectors have the same length. If the parameters contain `dimensions`, this is the length. Never truncate a
+        text: raise the server's error. `usage` has the tokens that the server counted, and `usage.cost` the amount
+        that it billed. The host fills in the other fields. Several threads may call at the same time.
 
         Args:
-            request: Its texts are within the limits of `EmbeddingBounds`. `timeout_s` and `idle_s` are those of
-                `LLMProvider.complete`.
+            request: The request. Its texts are within the limits that `EmbeddingBounds` reports. For `timeout_s` and
+                `idle_s` see `LLMProvider.complete`.
 
         Raises:
             ProviderError: As in `LLMProvider.complete`.
@@ -41,8 +41,11 @@ class AsyncEmbeddingProvider(Protocol):
 
 @runtime_checkable
 class EmbeddingBounds(Protocol):
-    """Know the limits of one request for embeddings, so that the host can divide a list of texts."""
+    """Report the limits of one request for embeddings. The host divides a list of texts accordingly."""
 
     def embedding_limits(self, model: str) -> EmbeddingLimits:
-        """Return the limits of *model*. Never use the network. Without this method, a request has at most 128 texts."""
+        """Return the limits of *model*.
+
+        Never use the network. Without this method, a request has at most 128 texts.
+        """
         ...

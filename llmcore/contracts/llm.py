@@ -32,8 +32,9 @@ class LLMProvider(Protocol):
         """Send one request and return the complete answer. The host does retries, cache and cost.
 
         `Reply.text` may be empty if there are tool calls. The host fills in `provider`, `cost` and `latency_s` if they are
-        left out. `usage.cost` is the amount that the server billed; it takes precedence over every price. An answer that
-        was cut short must have a `finish_reason` that says so ("length"). Several threads may call at the same time.
+        left out. `usage.cost` is the amount that the server billed. This amount takes precedence over every price. An
+        answer that was cut short must have a `finish_reason` that says so ("length"). Several threads may call at the
+        same time.
 
         Args:
             request: `timeout_s` is the rest of the deadline: stop waiting for the backend after it. `idle_s` is the
@@ -42,10 +43,10 @@ class LLMProvider(Protocol):
                 only for asynchronous calls.
 
         Raises:
-            ProviderError: The subclass that fits (`RateLimited` with `retry_after`, `AuthenticationFailed`, ...). Raise it
-                with `llmcore.support.errors.raise_unchained`, so that it does not refer to the SDK's error. The host
-                retries a class that is `retryable`, unless the error is `answered`: set `answered` if the backend
-                sent a complete answer, because that may be billed.
+            ProviderError: Raise the most specific subclass (`RateLimited` with `retry_after`, `AuthenticationFailed`,
+                ...). Raise it with `llmcore.support.errors.raise_unchained`, which removes the reference to the SDK's
+                error. The host retries a class that is `retryable`, unless the error is `answered`: set `answered` if
+                the backend sent a complete answer, because that may be billed.
         """
         ...
 
@@ -55,7 +56,10 @@ class AsyncLLMProvider(Protocol):
     """Answer a conversation, asynchronously."""
 
     async def acomplete(self, request: ChatRequest) -> Reply:
-        """See `LLMProvider.complete`. Several tasks may call at the same time, and several event loops one after another."""
+        """See `LLMProvider.complete`.
+
+        Several tasks may call at the same time, and several event loops one after another.
+        """
         ...
 
 
@@ -66,14 +70,15 @@ class StreamingLLMProvider(Protocol):
     def stream(self, request: ChatRequest) -> Iterator[Delta]:
         """Yield the answer as it arrives.
 
-        The joined texts are the answer. The last piece has the `finish_reason`, and only pieces without content may follow it. If
-        several answers were requested, each piece names its `choice`, and the last piece of each has its `finish_reason`. A
-        provider that receives events puts each into the `raw` of one piece, also those that add nothing to the answer, and
-        marks further pieces of the same event with an empty `raw`. The host raises an error for an answer that ends
-        without a `finish_reason`. Closing the iterator ends the request.
+        The joined texts are the answer. The piece that ends the answer has the `finish_reason`; only pieces
+        without content may follow it. If several answers were requested, each piece names its `choice`, and the last
+        piece of each has its `finish_reason`. A provider that receives events puts each event into the `raw` of one
+        piece, even if the event adds nothing to the answer. Further pieces of the same event have an empty `raw`. The
+        host raises an error for an answer that ends without a `finish_reason`. Closing the iterator ends the request.
 
         Args:
-            request: As in `LLMProvider.complete`. Every byte that arrives resets `idle_s`, also one that yields no piece:
+            request: As in `LLMProvider.complete`. Every byte that arrives resets `idle_s`, even if it yields no
+            piece:
                 comments, keep-alive lines, reasoning, empty deltas.
 
         Raises:
@@ -98,14 +103,14 @@ class TokenCounter(Protocol):
     def count_tokens(
         self, content: str | Sequence[Message] | ChatRequest, model: str | None = None
     ) -> TokenCount:
-        """Count the tokens of a text alone, or those that the server would count for messages or a complete request.
+        """Count the tokens of a text, or the tokens that the server would count for messages or a request.
 
-        Never use the network. `exact` is True only if the server is known to count the same. An estimate has a `bound`
-        that the server's count never exceeds, if there is one.
+        Never use the network. `exact` is True only if the server is known to count the same. If possible, set the
+        `bound` of an estimate to a number that the server's count never exceeds.
 
         Args:
             content: The text, messages or request.
-            model: The model whose tokens are counted. A `ChatRequest` has its own.
+            model: The model whose tokens are counted. A `ChatRequest` names its own model.
         """
         ...
 
@@ -158,17 +163,17 @@ class PricingProvider(Protocol):
             usage: The usage to be paid.
             service_tier: The backend's name of the tier that served the call; None if it did not report one.
             at: The time of the call, since prices change; None for now. The argument is optional: a provider
-                without it is only asked for current prices.
+                without this parameter is called only for current prices.
         """
         ...
 
 
 @runtime_checkable
 class UsageBounds(Protocol):
-    """Know the maximum usage of a request, so that a budget can reserve it before the request is sent."""
+    """Compute the maximum usage of a request. A budget reserves its cost before the request is sent."""
 
     def most_usage(self, request: ChatRequest, *, exact: bool = False) -> Usage | None:
-        """Return a usage that costs at least as much as any answer to *request*; None if there is no bound.
+        """Return a usage that costs at least as much as any answer to *request*; None if no bound is known.
 
         Never use the network, and never raise for an invalid request: the backend will refuse it. `input_tokens` and
         `output_tokens` are upper bounds over all choices. Assign tokens to the most expensive part: for example all
@@ -187,7 +192,7 @@ class ModelLifetimes(Protocol):
     """Know when models are shut down."""
 
     def shutdown_date(self, model: str) -> date | None:
-        """Return the first day on which *model* no longer answers; None if none was announced.
+        """Return the first day on which *model* no longer answers; None if no shutdown was announced.
 
         Never use the network.
         """
@@ -199,7 +204,9 @@ class ContextLengths(Protocol):
     """Know how many tokens fit into a model's context."""
 
     def context_length(self, model: str) -> int | None:
-        """Return the tokens of prompt and answer together, as the server tells it; None if it does not tell.
+        """Return the tokens of prompt and answer together, as the server reports it.
+
+        The result is None if the server does not report it.
 
         Raises:
             ProviderError: The backend refused or failed.

@@ -38,7 +38,7 @@ class StorageInfo(Protocol):
 
 @runtime_checkable
 class StorageListing(Protocol):
-    """List files in pages, so that not all keys must be in memory."""
+    """List files in pages, without holding all keys in memory."""
 
     def list_page(self, prefix: str = "", limit: int = 1000, after: str = "") -> Sequence[FileInfo]:
         """Return the first *limit* files whose key begins with *prefix* and sorts after *after*, sorted by key.
@@ -97,9 +97,10 @@ class StorageStreams(Protocol):
 
 @runtime_checkable
 class StorageConditional(Protocol):
-    """Save under a condition that is checked atomically, so that one of several writers wins.
+    """Save under a condition that is checked atomically: if several processes write, exactly one succeeds.
 
-    If that is not possible, for example because the server ignores the condition, raise StorageError and save nothing.
+    If an atomic check is not possible, for example because the server ignores the condition, raise StorageError and
+    save nothing.
     """
 
     def load_with_etag(self, key: str) -> tuple[bytes, str]:

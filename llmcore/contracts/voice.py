@@ -14,8 +14,8 @@ words that are spoken:
   and `previous_request_ids`, the `Speech.request_id` of at most three previous pieces, oldest first.
 
 Any other method may declare a keyword `timeout_s`, as in `def list_voices(self, *, timeout_s: float = 60)`: the rest of
-the deadline in seconds. The host passes it to methods that declare it. It waits for a blocking method without it until
-that method returns.
+the deadline in seconds. The host passes this argument only to methods that declare it. If a blocking method does not
+declare it, the host waits until the method returns.
 """
 
 from __future__ import annotations
@@ -60,8 +60,7 @@ class VoiceProvider(Protocol):
             settings: The provider's settings, such as `speed`. Raise BadRequest for an unknown one.
 
         Raises:
-            VoiceNotFound: There is no such voice.
-            TextTooLong: The text is too long; nothing was sent.
+            VoiceNotFound: The voice does not exist. TextTooLong: The text is too long; nothing was sent.
             BadRequest: A setting is not acceptable; nothing was sent.
             NotAudio: The answer cannot be played.
             ProviderError: The backend refused or failed.
@@ -107,12 +106,13 @@ class VoiceStreaming(Protocol):
 
         The joined pieces are the `Speech.audio` that `synthesize` would return. A WAV file of unknown length has the length
         0xFFFFFFFF in its header. Closing the iterator ends the request. If the audio breaks off, raise an error instead of
-        the missing piece; never end early without one.
+        the missing piece; never end early without an error.
 
         Args:
             text: See `VoiceProvider.synthesize`.
             voice: See `VoiceProvider.synthesize`.
-            settings: See `VoiceProvider.synthesize`. Every byte that arrives resets `idle_s`, also one that yields no piece.
+            settings: See `VoiceProvider.synthesize`. Every byte that arrives resets `idle_s`, even if it yields no
+                piece.
 
         Raises:
             VoiceError: As in `VoiceProvider.synthesize`, at the first or any later piece.

@@ -111,7 +111,10 @@ class ChatQuote:
         )
 
     def _make_unbounded_error(self, request: ChatRequest, *, is_priced: bool) -> BudgetError:
-        """Return the error for a request without an upper bound. A server of one's own without a price gets the price 0."""
+        """Return the error for a request without an upper bound.
+
+        A server of one's own without a price gets the price 0.
+        """
         name, limit = f"{self._backend.name}:{request.model}", "chat(..., max_tokens=1000)"
         fix, notes = limit, []
         if is_loopback(self._backend):
@@ -131,7 +134,7 @@ class ChatQuote:
         )
 
     def price(self, usage: Usage) -> Decimal | None:
-        """Return the cost of *usage* by the configured prices, else by those of the provider; None if unknown."""
+        """Return the cost of *usage* by the configured prices, otherwise by the provider's prices; None if unknown."""
         if self._own is not None:
             return compute_cost(self._own, usage)
         return get_provider_cost(self._backend.offline, self._request.model, usage, _get_tier(self._request))

@@ -25,7 +25,7 @@ SHARED_SETTINGS: Final = frozenset({"format", "language", "speed"})
 """Settings that mean the same to every provider. Fallback providers receive them too."""
 
 _STRUCTURE: Final = frozenset({"p", "s", "speak"})
-"""SSML elements that produce no sound except their text."""
+"""SSML elements that produce only the sound of their text."""
 
 
 class Ask(NamedTuple):

@@ -27,7 +27,7 @@ __all__ = ["AsyncDirectClient", "AsyncDirectResponse"]
 _MAX_BUFFERED: Final = 256 * 1024
 """Bytes of a body that are received before the reader asks for them."""
 _TOLERANCE_S: Final = 0.005
-"""A timer that fires later than needed by less than this is not replaced."""
+"""If a timer fires too late by less than this many seconds, it is not replaced."""
 _NEXT_ADDRESS_S: Final = 0.25
 """Seconds after which the next address of a host is tried in parallel (RFC 8305)."""
 
