@@ -76,7 +76,8 @@ def serving(config: Mapping[str, Any], **options: Any) -> Iterator[Served]:
         thread.start()
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"
         with httpx2.Client(base_url=url, timeout=PATIENCE_S) as http:
-            wait_until(lambda: application.state.phase == "ready")
+            wait_until(lambda: application.state.phase == "ready" or not thread.is_alive())
+            assert thread.is_alive(), "the server does not start"
             yield Served(core, application, url, http)
         server.should_exit = True
         thread.join(PATIENCE_S)

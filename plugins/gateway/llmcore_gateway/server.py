@@ -52,8 +52,8 @@ class Server(uvicorn.Server):
             self._on_started()
         self._start(self.warm)
         with contextlib.suppress(
-            NotImplementedError, AttributeError, RuntimeError
-        ):  # on Windows, or not in the main thread
+            NotImplementedError, AttributeError, RuntimeError, ValueError
+        ):  # on Windows, or not in the main thread: asyncio raises RuntimeError there, uvloop ValueError
             asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._start, self.reload)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
