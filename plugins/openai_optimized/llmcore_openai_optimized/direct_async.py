@@ -11,7 +11,7 @@ import socket
 import ssl
 from collections import deque
 from collections.abc import AsyncIterator, Sequence
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import aiohappyeyeballs
 import httpx2
@@ -252,8 +252,7 @@ class _Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """See `asyncio.BaseProtocol.connection_made`."""
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101 - of a stream
-        self.transport = transport
+        self.transport = cast("asyncio.Transport", transport)  # uvloop's transports have no common base class
 
     def data_received(self, data: bytes) -> None:
         """See `asyncio.Protocol.data_received`."""
