@@ -115,7 +115,7 @@ SUITES: Final = (
         "llmcore_gateway",
         kits=("plugins/gateway/tests/**/test_gateway_endpoints.py",),
         others=("plugins/gateway/tests/**/test_*.py",),
-        companions=("llmcore_openai_optimized",),
+        companions=("llmcore_anthropic", "llmcore_openai_optimized"),
         tools=("httpx2",),
     ),
     Suite(
