@@ -24,7 +24,6 @@ def fix_in(stderr: str) -> str:
     [
         (["ask", ""], 'llmcore ask "Write a haiku about rain"'),
         (["version"], "llmcore --version"),
-        (["store", "get", "nothing"], "llmcore store ls"),
         (["completion", "bsh"], "llmcore completion bash"),
         (["config", "set", "lm.model", "a b"], "llmcore config set llm.model 'a b'"),
         (["config", "explain", "cache.tll"], "llmcore config explain cache.ttl"),
@@ -39,6 +38,13 @@ def test_the_line_to_paste_mends_it(cli: CommandLine, arguments: list[str], fix:
     assert fix_in(done.stderr) == fix
     mended = cli(*shlex.split(fix)[1:])
     assert (mended.returncode, "error[" in mended.stderr) == (0, False), mended.stderr
+
+
+def test_a_file_that_is_missing_in_an_empty_storage_is_stored_by_the_fix(cli: CommandLine) -> None:
+    assert fix_in(cli("store", "get", "nothing").stderr) == "echo Hello | llmcore store put nothing"
+    (cli.folder / "a.txt").write_text("Hello")
+    assert cli("store", "put", "other", "a.txt").returncode == 0
+    assert fix_in(cli("store", "get", "nothing").stderr) == "llmcore store ls"
 
 
 def test_a_plugin_that_is_not_installed_is_reported(cli: CommandLine) -> None:
