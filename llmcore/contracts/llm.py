@@ -78,8 +78,7 @@ class StreamingLLMProvider(Protocol):
 
         Args:
             request: As in `LLMProvider.complete`. Every byte that arrives resets `idle_s`, even if it yields no
-            piece:
-                comments, keep-alive lines, reasoning, empty deltas.
+                piece: comments, keep-alive lines, reasoning, empty deltas.
 
         Raises:
             ProviderError: As in `LLMProvider.complete`, at the first or any later piece.
