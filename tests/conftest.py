@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import logging
 import os
 import sys
 import tempfile
@@ -34,6 +35,16 @@ def empty_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Mon
             monkeypatch.delenv(name)
     monkeypatch.chdir(tmp_path_factory.mktemp("work"))
     return home
+
+
+@pytest.fixture(autouse=True)
+def fresh_loggers() -> Iterator[None]:
+    """Undo what a command that ran in this process did to our loggers: its handler writes to a stream that is closed by now."""
+    yield
+    for name in [name for name in logging.root.manager.loggerDict if name.startswith("llmcore")]:
+        found = logging.getLogger(name)
+        found.propagate = True
+        found.handlers = [handler for handler in found.handlers if isinstance(handler, logging.NullHandler)]
 
 
 @pytest.fixture(autouse=True)
