@@ -102,6 +102,12 @@ class ApiKeys(ProcessBound):
                 f"a key's name must be 1 to 64 letters, digits, or one of `. _ @ -`, got {name!r}",
                 expected="a name such as `alice` or `team-search`",
             )
+        if requests_per_minute is not None and requests_per_minute < 1:
+            raise LedgerError(
+                f"requests_per_minute must be at least 1, got {requests_per_minute}",
+                expected="a whole number from 1, or None for no limit",
+                fix=f"llmcore keys create {name} --requests-per-minute 60",
+            )
         now = time.time()
         key_id = secrets.token_hex(4)
         text = f"{PREFIX}{key_id}-{secrets.token_urlsafe(32)}"
@@ -202,8 +208,8 @@ class ApiKeys(ProcessBound):
             if self._read_at is None or now - self._read_at >= _STALE_S:
                 found = {key.id: key for key in self._read()}
                 if found != self._known:
+                    self._opener().set_user_budgets(_make_budgets(found.values()))  # before a key is accepted
                     self._known = found
-                    self._opener().set_user_budgets(_make_budgets(found.values()))
                 self._read_at = now
         return self._known
 

@@ -145,3 +145,10 @@ def test_without_a_ledger_keys_cannot_be_used() -> None:
         pytest.raises(LedgerError, match="is disabled"),
     ):
         core.keys.create("ann")
+
+
+@pytest.mark.parametrize("number", [0, -1])
+def test_a_rate_limit_of_nothing_is_refused(core: Core, number: int) -> None:
+    with pytest.raises(LedgerError, match="requests_per_minute must be at least 1"):
+        core.keys.create("ann", requests_per_minute=number)
+    assert core.keys.all() == []

@@ -14,7 +14,15 @@ if TYPE_CHECKING:
     from llmcore_gateway.options import GatewayOptions
     from llmcore_gateway.state import ServerState
 
-__all__ = ["check_host", "check_origin", "find_caller", "find_hosts", "is_loopback", "make_cors_headers"]
+__all__ = [
+    "check_host",
+    "check_origin",
+    "find_caller",
+    "find_hosts",
+    "has_keys",
+    "is_loopback",
+    "make_cors_headers",
+]
 
 _LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 
@@ -80,6 +88,16 @@ def make_cors_headers(headers: Mapping[str, str], options: GatewayOptions) -> di
     }
 
 
+def has_keys(core: Core) -> bool:
+    """Return whether a key was ever created. Without a ledger there are none.
+
+    Raises:
+        LedgerError: The keys cannot be read.
+    """
+    ledger = core.settings.ledger
+    return ledger.enabled and ledger.path is not None and core.keys.exist()
+
+
 def find_caller(
     core: Core, state: ServerState, headers: Mapping[str, str], *, is_exposed: bool
 ) -> tuple[Caller, ApiKey | None]:
@@ -96,7 +114,7 @@ def find_caller(
     ledger = core.settings.ledger
     has_ledger = ledger.enabled and ledger.path is not None
     if not state.has_seen_keys:
-        state.has_seen_keys = has_ledger and core.keys.exist()
+        state.has_seen_keys = has_keys(core)
         if not state.has_seen_keys and not is_exposed:
             return Caller(), None
     scheme, _, text = headers.get("authorization", "").partition(" ")

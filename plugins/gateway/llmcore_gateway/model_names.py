@@ -47,6 +47,23 @@ class ModelNames:
             param="model",
         )
 
+    def check_voice(self, name: str | None, caller: Caller) -> None:
+        """Check that *caller* may request the model *name* of the configured voice; None is the configured one, "default".
+
+        Raises:
+            Refused: The models of the key do not include it.
+        """
+        wanted = name or "default"
+        if not _matches(wanted, caller.models):
+            raise Refused(
+                404,
+                "not_found_error",
+                f"this client may not request the model `{wanted[:200]}` of a voice; it may request "
+                f"{', '.join(caller.models)}",
+                code="model_not_found",
+                param="model",
+            )
+
 
 def _matches(name: str, patterns: tuple[str, ...]) -> bool:
     return not patterns or any(fnmatchcase(name, pattern) for pattern in patterns)

@@ -9,7 +9,7 @@ import sys
 from typing import Any
 
 from llmcore.errors import ConfigError, LLMCoreError
-from llmcore_gateway.access import is_loopback
+from llmcore_gateway.access import has_keys, is_loopback
 
 __all__ = ["run"]
 
@@ -30,7 +30,7 @@ def run(arguments: list[str]) -> int:
     host, port = listener.getsockname()[:2]
     shown = f"[{host}]" if ":" in host else host
     print(f"llmcore gateway on http://{shown}:{port}/v1", file=sys.stderr, flush=True)
-    if not core.settings.ledger.enabled or not core.keys.exist():
+    if not has_keys(core):
         print("no key exists: every program of this machine may call it", file=sys.stderr, flush=True)
     if args.workers > 1:
         core.close()
@@ -62,7 +62,7 @@ def _make_parser() -> argparse.ArgumentParser:
 
 def _check_exposure(core: Any, host: str) -> None:
     """Raise `ConfigError` if other machines could reach a gateway that requires no key."""
-    if is_loopback(host) or (core.settings.ledger.enabled and core.keys.exist()):
+    if is_loopback(host) or has_keys(core):
         return
     raise ConfigError(
         f"no key exists, and other machines can reach the address {host}",

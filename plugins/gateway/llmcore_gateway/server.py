@@ -96,10 +96,13 @@ class Server(uvicorn.Server):
         If the configuration has faults, keep the old Core.
         """
         application = self._application
+        core = None
         try:
             core = await asyncio.to_thread(self._load)
             gateway = Gateway(core)
         except LLMCoreError as error:
+            if core is not None:
+                await core.aclose()
             _log.error("the configuration has faults, so the old one stays in use: %s", error)
             return
         old, application.gateway = application.gateway, gateway

@@ -69,6 +69,7 @@ class SpeechCall:
             raise Refused(400, "invalid_request_error", "`model` must be a text", param="model")
         self.model = None if model in {None, "", "default"} else model
         """The requested model, for the log; None for the configured model."""
+        gateway.models.check_voice(self.model, caller)
         self.streaming = body.get("stream_format") == "audio"
         """Whether to stream the audio. If not, the answer is complete, and its headers contain the cost."""
         self.content_type = _CONTENT_TYPES[kind]
@@ -81,6 +82,10 @@ class SpeechCall:
             "format": kind,
             **settings,
         }
+        if caller.user is not None and gateway.options.cache == "per-key":
+            self._settings["cache"] = (
+                False  # the cache of speech has no namespaces that could separate the clients
+            )
 
     def run(self) -> Answer:
         """Return the audio."""

@@ -208,7 +208,7 @@ class Turn:
             watch.stop()
 
     async def _finish_anyway(self, work: Coroutine[Any, Any, T], delivery: Delivery | None) -> T:
-        call = asyncio.ensure_future(work)
+        call = asyncio.ensure_future(self._hold_core(work))
         watch = asyncio.ensure_future(wait_for_disconnect(self._receive))
         try:
             await asyncio.wait({call, watch}, return_when=asyncio.FIRST_COMPLETED)
@@ -225,6 +225,11 @@ class Turn:
         self._state.finishing.add(call)
         call.add_done_callback(self._forget)
         raise ClientLeft
+
+    async def _hold_core(self, work: Coroutine[Any, Any, T]) -> T:
+        """Return the result of *work*, and keep a reload from closing the Core until then, even without the client."""
+        with self._gateway.in_use():
+            return await work
 
     def _forget(self, call: asyncio.Future[Any]) -> None:
         self._state.finishing.discard(call)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
 
+import httpx2
 import pytest
 
 from llmcore_testing.simulator import Simulator
@@ -101,6 +102,25 @@ def test_a_key_has_its_models_and_its_rate(gateway: Served) -> None:
     limited = gateway.chat(model="fast", headers=bearer(key))
     assert limited.status_code == 429
     assert 0 < int(limited.headers["retry-after"]) <= 20
+
+
+def test_speech_obeys_the_models_and_the_cache_of_a_key(upstream: Simulator, tmp_path: Path) -> None:
+    voice = {"provider": "openai", "openai": {"base_url": upstream.base_url, "api_key": "sk-x"}}
+    with serving(make_config(upstream, tmp_path, voice=voice), cache="per-key") as gateway:
+        chats = gateway.core.keys.create("ann", models=["fast"])[1]
+        speaks = gateway.core.keys.create("bob", models=["fast", "default"])[1]
+        free = gateway.core.keys.create("eve")[1]
+        body = {"model": "default", "voice": "alloy", "input": "Hello."}
+
+        def speak(key: str, **fields: str) -> httpx2.Response:
+            return gateway.http.post("/v1/audio/speech", json={**body, **fields}, headers=bearer(key))
+
+        refused = speak(chats)
+        assert (refused.status_code, refused.json()["error"]["param"]) == (404, "model")
+        assert upstream.counts["requests"] == 0
+        assert speak(speaks, model="tts-1").status_code == 404
+        answers = [speak(key) for key in (speaks, free)]
+        assert [answer.headers["x-llmcore-cached"] for answer in answers] == ["false", "false"]
 
 
 def test_tenants_may_have_caches_of_their_own(upstream: Simulator, tmp_path: Path) -> None:
