@@ -22,7 +22,7 @@ from llmcore.cli.opening import open_core, parse_values
 from llmcore.cli.parser import make_action_adder
 from llmcore.cli.show import format_cost, note, print_json
 from llmcore.errors import BadRequest, LLMCoreError
-from llmcore.llm.batch.items import BatchItem, Prepared, prepare
+from llmcore.llm.batch.items import BatchItem, Prepared, add_model, prepare
 from llmcore.llm.batch.run import BatchRun, find_run, runs_folder
 from llmcore.llm.batch.store import RunStore
 
@@ -110,12 +110,12 @@ def _work(args: argparse.Namespace, path: Path) -> int:
         from llmcore.cli.schema_file import read_schema
 
         parameters["response_format"] = read_schema(args.schema)
-    feed = _Feed(args, parameters)
+    feed = _Feed(args, add_model(parameters, args.model))
     with open_core(args) as core:
         run = core.llm.open_run(
             path,
             feed.read,
-            {"model": args.model},
+            {},
             concurrency=args.concurrency,
             budget=args.budget,
             max_failures=_parse_failures(args.max_failures),

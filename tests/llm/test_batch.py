@@ -176,6 +176,17 @@ def test_only_changed_items_are_sent_again(core: Core, upstream: Simulator) -> N
     assert upstream.counts["requests"] == 5
 
 
+def test_another_model_answers_again_and_items_may_name_their_own(core: Core, upstream: Simulator) -> None:
+    items: list[Any] = ["a", {"prompt": "a", "model": "openai:gpt-4.1-nano"}]
+    run = core.llm.batch(items, model="openai:gpt-4o")
+    list(run)
+    assert {request.body["model"] for request in upstream.requests} == {"gpt-4o", "gpt-4.1-nano"}
+    list(core.llm.resume_batch(run.id, items, model="openai:gpt-4o"))
+    assert upstream.counts["requests"] == 2
+    list(core.llm.resume_batch(run.id, items, model="openai:gpt-4.1-mini"))
+    assert [request.body["model"] for request in upstream.requests[2:]] == ["gpt-4.1-mini"]
+
+
 def test_an_async_run(core: Core) -> None:
     async def collect() -> list[int]:
         return [item.index async for item in core.llm.abatch(map(str, range(50))).aresults()]

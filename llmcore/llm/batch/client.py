@@ -73,8 +73,8 @@ class BatchMethods:
         _check(items, lane, concurrency)
 
         path = runs_folder() / f"{make_run_id()}.sqlite3"
-        options = {"model": model, "user": user, "tags": tags, "cache": cache}
-        read = _make_reader(items, parameters, system)
+        options = {"user": user, "tags": tags, "cache": cache}
+        read = _make_reader(items, model, parameters, system)
         once = _is_read_once(items)
         return self.open_run(path, read, options, once=once, concurrency=concurrency, budget=budget)
 
@@ -120,8 +120,8 @@ class BatchMethods:
         read = None
         if items is not None:
             _check(items, "now", concurrency)
-            read = _make_reader(items, parameters, system)
-        options = {"model": model, "user": user, "tags": tags, "cache": cache}
+            read = _make_reader(items, model, parameters, system)
+        options = {"model": model if read is None else None, "user": user, "tags": tags, "cache": cache}
         once = _is_read_once(items)
         return self.open_run(path, read, options, once=once, concurrency=concurrency, budget=budget)
 
@@ -191,20 +191,25 @@ class BatchMethods:
 
 
 def _make_reader(
-    items: Iterable[Any] | AsyncIterable[Any], parameters: Mapping[str, Any], system: str | None
+    items: Iterable[Any] | AsyncIterable[Any],
+    model: str | None,
+    parameters: Mapping[str, Any],
+    system: str | None,
 ) -> Callable[[], Items]:
     """Return what reads *items* as request bodies."""
-    from llmcore.llm.batch.items import prepare
+    from llmcore.llm.batch.items import add_model, prepare
+
+    defaults = add_model(parameters, model)
 
     def read() -> Iterator[Prepared]:
         assert isinstance(items, Iterable)  # noqa: S101 - chosen below
-        return (prepare(index, item, parameters, system) for index, item in enumerate(items))
+        return (prepare(index, item, defaults, system) for index, item in enumerate(items))
 
     async def aread() -> AsyncIterator[Prepared]:
         assert isinstance(items, AsyncIterable)  # noqa: S101 - chosen below
         index = 0
         async for item in items:
-            yield prepare(index, item, parameters, system)
+            yield prepare(index, item, defaults, system)
             index += 1
 
     return read if isinstance(items, Iterable) else aread

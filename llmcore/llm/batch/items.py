@@ -11,7 +11,7 @@ import msgspec
 from llmcore.errors import BadRequest, LLMCoreError
 from llmcore.types import Reply
 
-__all__ = ["BatchItem", "Prepared", "make_body", "make_key", "prepare"]
+__all__ = ["BatchItem", "Prepared", "add_model", "make_body", "make_key", "prepare"]
 
 _encode: Final = msgspec.json.Encoder(order="sorted").encode
 _OWN: Final = frozenset({"id", "prompt"})
@@ -49,6 +49,11 @@ def prepare(index: int, item: Any, defaults: Mapping[str, Any], system: str | No
     except BadRequest as error:
         error.where = error.where or f"item {index}"
         return Prepared(index, None, None, error)
+
+
+def add_model(parameters: Mapping[str, Any], model: str | None) -> dict[str, Any]:
+    """Return *parameters* with *model*: it is part of the request, so another model answers again in a resumed run."""
+    return dict(parameters) if model is None else {"model": model, **parameters}
 
 
 def make_body(item: Any, defaults: Mapping[str, Any], system: str | None = None) -> dict[str, Any]:

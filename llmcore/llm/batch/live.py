@@ -95,6 +95,8 @@ class LiveLane:
         self._due = 0
         """The position of the next item, of those in order."""
         self._exhausted = False
+        self._is_complete = False
+        """Whether the file says that it has all items."""
         self._failed = 0
         self._ended = 0
         self._ahead = 0
@@ -168,6 +170,9 @@ class LiveLane:
             self._sort(item, batch)
         if batch.fresh and not self._add(batch):
             return
+        if self._exhausted and self._stop is None and not self._is_complete:
+            # Only after the last items are stored: else a kill in between would lose them without a word.
+            self._is_complete = self._try(lambda: self._store.set(complete="1"))
         if batch.failed or batch.done:
             self._save([], batch.done, batch.failed)
             self._count_failures(len(batch.failed))
@@ -187,7 +192,6 @@ class LiveLane:
             return None
         if item is None:
             self._exhausted = True
-            self._try(lambda: self._store.set(complete="1"))
         return item
 
     def _add(self, batch: _Read) -> bool:
