@@ -73,6 +73,13 @@ class Full(Plain, AsyncPlain):
         messages = content.messages if isinstance(content, ChatRequest) else content
         return TokenCount(sum(1 + len(str(one["content"]).split()) for one in messages), exact=True)
 
+    def count_on_server(self, request: ChatRequest) -> TokenCount:
+        tools = str(request.parameters.get("tools", "")).split()
+        return TokenCount(self.count_tokens(request) + len(tools), exact=True)
+
+    async def acount_on_server(self, request: ChatRequest) -> TokenCount:
+        return self.count_on_server(request)
+
     def most_usage(self, request: ChatRequest, *, exact: bool = False) -> Usage | None:  # noqa: ARG002
         words = sum(len(str(one.get("content")).split()) for one in request.messages)
         return Usage(input_tokens=1 + words, output_tokens=1 + words)

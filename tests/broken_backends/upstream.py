@@ -319,7 +319,7 @@ class AsksTwice(Model):
 
 
 class Kit(LLMConformance):
-    lacks = ("embed", "embedding_limits")
+    lacks = ("embed", "embedding_limits", "count_on_server")
     deadline_s = 2.5
     routes: ClassVar[Any] = {"POST /api/chat": chat}
     backend: type = Model

@@ -10,10 +10,10 @@ import msgspec
 import pytest
 
 from llmcore.errors import BadRequest, LLMCoreError
-from llmcore.types import ChatRequest, Delta, Reply, TokenCount, ToolCall, Usage
+from llmcore.types import ChatRequest, Delta, Reply, ToolCall, Usage
 from llmcore_testing.conformance.calling import Call, Caller
 from llmcore_testing.conformance.embeddings import EmbeddingCases
-from llmcore_testing.conformance.llm_content import ContentTests
+from llmcore_testing.conformance.llm_counting import CountingTests
 from llmcore_testing.conformance.llm_samples import ODD_MESSAGES, TEXTS, TOOL
 
 __all__ = ["LLMConformance"]
@@ -23,7 +23,7 @@ _USAGE = ("input_tokens", "output_tokens", "cached_tokens", "cache_write_tokens"
           "image_output_tokens")  # fmt: skip
 
 
-class LLMConformance(EmbeddingCases, ContentTests):
+class LLMConformance(EmbeddingCases, CountingTests):
     """Tests the contract `llmcore.contracts.llm`.
 
     The backend need not be a real model: different questions must have different answers, nothing more. Point it at
@@ -235,29 +235,6 @@ class LLMConformance(EmbeddingCases, ContentTests):
                 "Reply.body must be JSON of the server"
             )
 
-    def test_count_tokens_grows_with_the_text(self) -> None:
-        self.needs("count_tokens", plain=True)
-        count = self.caller.provider.count_tokens
-        text, longer = count("Hello world"), count("Hello world " * 50)
-        messages = count([{"role": "user", "content": "Hello world"}])
-        request = count(self.request("Hello world"))
-        for number in (text, longer, messages, request):
-            assert isinstance(number, TokenCount), "count_tokens must return a TokenCount, which has .exact"
-            assert number > 0
-            assert number.bound is None or number.bound >= number, "the bound must not be below the count"
-            assert not number.exact or number.bound == number, "the bound of an exact count must be the count"
-        assert longer > text
-        assert messages >= text, "a message must have at least the tokens of its text"
-        assert count("") == 0, "an empty text must have 0 tokens"
-
-    def test_an_exact_count_equals_the_count_of_the_server(self) -> None:
-        self.needs("count_tokens", plain=True)
-        for text in ("Hello world", *TEXTS.values()):
-            counted = self.caller.provider.count_tokens(self.request(text))
-            used = self._complete(text).usage.input_tokens
-            fits = counted == used if counted.exact else used <= (counted.bound or used)
-            assert fits, f"{text!r} has {used} tokens, counted as {counted!r}"
-
     @pytest.mark.parametrize("kind", ["plain", "long", "limited", "tool"])
     def test_no_answer_uses_more_than_most_usage(self, kind: str) -> None:
         self.needs("most_usage", plain=True)
@@ -279,18 +256,6 @@ class LLMConformance(EmbeddingCases, ContentTests):
         for exact in (False, True):
             most = self.caller.provider.most_usage(self.request(messages), exact=exact)
             assert most is None or isinstance(most, Usage), "most_usage must return a Usage or None"
-
-    def test_count_body_equals_count_tokens_of_the_request(self) -> None:
-        self.needs("count_body", plain=True)
-        request = self.request("Hello world", temperature=0.5)
-        count_body = self.caller.provider.count_body
-        number, again = count_body(request.body()), self.caller.provider.count_tokens(request)
-        assert isinstance(number, TokenCount), "count_body must return a TokenCount, which has .exact"
-        assert (number, number.exact) == (again, again.exact), (
-            "count_body of a chat's body must equal count_tokens of its request"
-        )
-        for odd in ({}, {"model": None}, {"input": None}, {"messages": 7}, {"input": [7, {"type": 7}]}):
-            assert count_body({"model": self.model, **odd}) >= 0, "count_body must accept any recorded body"
 
     def test_list_models_returns_distinct_names(self) -> None:
         self.needs("list_models")
