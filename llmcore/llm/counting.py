@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from llmcore.calls.attempts import Deadline
 from llmcore.calls.backend_call import call_backend
 from llmcore.calls.drivers import arun, run
 from llmcore.calls.public_call import PUBLIC_CALL
-from llmcore.calls.steps import Act
+from llmcore.calls.steps import CHECKPOINT, Act
 from llmcore.calls.texts import check_model
 from llmcore.llm.models import Models, Target, count_request
 from llmcore.llm.options import Api
 from llmcore.llm.request import EXTRA_BODY, normalise_extra_body, normalise_parameters
 from llmcore.llm.wire_request import check_api, make_request, read_body
+from llmcore.pipeline import Services
 from llmcore.types import ChatRequest, TokenCount
 
 __all__ = ["CountMethods"]
@@ -23,6 +25,7 @@ class CountMethods:
     """Adds `count_tokens` and `acount_tokens`."""
 
     _models: Models
+    _services: Services
 
     def count_tokens(
         self,
@@ -40,13 +43,13 @@ class CountMethods:
             model: As in `chat`; the first of several.
             api: The format of a request body. If the provider uses another format, the body is translated.
             on_server: True asks the server if the provider can do this: the count is exact and costs nothing,
-                and a text is counted as a message. Otherwise, and with False, the tokens are counted here and
-                nothing is sent.
+                a text is counted as a message, and the request waits for `[limits]` like any other. Otherwise,
+                and with False, the tokens are counted here and nothing is sent.
             given: Parameters that add tokens, such as `tools`.
 
         Raises:
             BadRequest: *content* is malformed, or cannot be translated.
-            ProviderError: The server refused or failed.
+            ProviderError: The server refused or failed, or the rate limits permit no request before the deadline.
             PluginError: The provider cannot count.
         """
         with PUBLIC_CALL:
@@ -80,10 +83,20 @@ class CountMethods:
             return self._models.count(content, model, parameters)
         target, request = self._make_request(content, model, api, parameters)
         if on_server and target.backend.find_ability("count_on_server") is not None:
+            return (yield from self._count_on_server(target, request))
+        return count_request(target.backend, request)
+
+    def _count_on_server(self, target: Target, request: ChatRequest) -> Act[TokenCount]:
+        """Send the request to count when the rate limits permit it. It costs nothing, so no budget counts it."""
+        limits, deadline = self._services.limits, Deadline(self._services.policy.deadline_s)
+        permit = yield from limits.acquire(target.backend.name, target.model, 0, deadline.left)
+        try:
+            yield CHECKPOINT
             counting = target.backend.require("count_on_server")(request)
             count: TokenCount = yield from call_backend(target.backend, counting)
             return count
-        return count_request(target.backend, request)
+        finally:
+            limits.release(permit, 0)
 
     def _make_request(
         self, content: Any, model: str | None, api: Api, parameters: Mapping[str, Any]

@@ -48,6 +48,14 @@ MODELS: Final = {
     "any_llm": Model("any_llm", "openai:gpt-5.6-luna", 'api_base = "{v1}"\napi_key = "env:MY_KEY"'),
     "echo": Model("echo", "echo", ""),
 }
+NATIVE: Final = {
+    "any_llm-ollama": Model(
+        "any_llm",
+        "ollama:llama3.2:1b",
+        f'api_base = "{{root}}"\nclient_args.headers = {{{{ authorization = "Bearer {KEY}" }}}}',
+    ),
+}
+"""Models that are reached by Ollama's own API, `/api/chat`, which the simulator does not speak."""
 CACHES: Final[dict[str, str]] = {
     "memory": "",
     "file": 'cache_dir = "kept"',
@@ -158,10 +166,10 @@ def test_an_application_runs_on_every_model_and_cache(name: str, cache: tuple[st
     assert [request.path for request in upstream.requests] == ([PATHS[name]] * asked if name in PATHS else [])
 
 
-@pytest.mark.parametrize("name", [name for name in MODELS if name != "echo"])
+@pytest.mark.parametrize("name", [*(name for name in MODELS if name != "echo"), *NATIVE])
 def test_an_application_runs_on_a_server_of_another_project(
     name: str, cache: tuple[str, str], aimock: str
 ) -> None:
-    configure(MODELS[name], cache[1], aimock)
+    configure({**MODELS, **NATIVE}[name], cache[1], aimock)
     answers = run_twice(cache[0])
     assert answers == {"haiku": HAIKU, "story": HAIKU, "poem": HAIKU + HAIKU}

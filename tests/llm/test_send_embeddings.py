@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 import llmcore
-from llmcore.errors import BadRequest
+from llmcore.errors import BadRequest, RateLimited
 from llmcore_testing.simulator import Simulator
 
 BODIES: dict[str, dict[str, Any]] = {
@@ -111,6 +111,21 @@ def test_tokens_are_counted_by_the_server_when_asked(core: llmcore.Core, upstrea
         "system": "Be brief",
         "messages": BODIES["messages"]["messages"],
     }
+
+
+def test_a_count_on_the_server_obeys_the_rate_limits_and_costs_nothing(upstream: Simulator) -> None:
+    config = {
+        "llm": {"provider": "anthropic", "anthropic": {"base_url": upstream.url, "api_key": "sk-ant-test"}},
+        "limits": {"requests_per_minute": 1},
+        "retry": {"deadline": "10s"},
+    }
+    with llmcore.load(config) as core:
+        assert core.llm.count_tokens("Hello", model="claude-sonnet-5", on_server=True).exact
+        assert not core.llm.count_tokens("Hello", model="claude-sonnet-5").exact
+        with pytest.raises(RateLimited, match="the next slot for `anthropic:claude-sonnet-5`"):
+            core.llm.count_tokens("Hello", model="claude-sonnet-5", on_server=True)
+        assert list(core.usage.by("model")) == []
+    assert upstream.counts["requests"] == 1
 
 
 def test_a_body_of_another_api_is_counted_as_the_request_that_is_sent(

@@ -8,7 +8,7 @@ from tests.kits.runner import Outcomes, complaints, run_kit
 
 FOUND_BY = {
     "CapsItsCount": "a longer text must have more tokens",
-    "ChainsTheCause": "a foreign error is chained",
+    "ChainsTheCause": "count_on_server chains [IndexError",
     "ChangesTheRequest": "the request belongs to the caller",
     "CountsTheLastMessage": "count_on_server must count every message",
     "CountsTwice": "tokens in the usage, but count_on_server returned",

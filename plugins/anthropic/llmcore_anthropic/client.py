@@ -11,15 +11,34 @@ from typing import Any, Final
 import anthropic  # noqa: TID253 - loaded only when a provider is created
 import httpx2
 
+from llmcore.errors import PluginBroken
 from llmcore.support.certificates import check_certificates
 from llmcore.support.http import areport_sending, get_deadline, report_sending
 from llmcore.support.proxies import Proxy, find_proxy
 from llmcore_anthropic.options import Account
 
-__all__ = ["Route", "make_async_client", "make_client"]
+__all__ = ["Route", "check_sdk", "make_async_client", "make_client"]
 
 _PLACEHOLDER: Final = "set-when-sent"
 _LIMITS: Final = httpx2.Limits(max_connections=1000, max_keepalive_connections=100)
+
+
+_LOWEST_SDK: Final = "2.14"
+_CONFLICT: Final = "which requires anthropic<1 for its own provider `anthropic` and works without that"
+
+
+def check_sdk() -> None:
+    """Raise `PluginBroken` if the vendor's SDK is too old, as it is after pip has installed any-llm over it."""
+    installed, lowest = (
+        [int(part) for part in text.split(".")[:2]] for text in (anthropic.__version__, _LOWEST_SDK)
+    )
+    if installed < lowest:
+        raise PluginBroken(
+            f"anthropic must be {_LOWEST_SDK} or later, got {anthropic.__version__}",
+            expected=f"anthropic>={_LOWEST_SDK}",
+            fix=f"pip install 'anthropic>={_LOWEST_SDK}'",
+            notes=(f"pip may have replaced it for any-llm-sdk, {_CONFLICT}",),
+        )
 
 
 class Route:

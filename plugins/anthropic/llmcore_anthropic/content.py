@@ -1,6 +1,8 @@
 """Translate messages of Chat Completions to messages of the Messages API.
 
-A field without a counterpart raises an error with its name.
+A field without a counterpart raises an error with its name. `llmcore.support.translation` is not used here: it translates what both
+APIs have, while this provider also accepts what only the Messages API has within messages of Chat Completions, such as its content
+blocks and `cache_control`.
 """
 
 from __future__ import annotations

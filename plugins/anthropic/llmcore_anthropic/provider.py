@@ -14,7 +14,7 @@ from llmcore.support.errors import raise_unchained
 from llmcore.support.http import LoopClients, RequestDeadline, ThreadClient
 from llmcore.support.sending import track_sending
 from llmcore.types import ChatRequest, Delta, Reply, TokenCount
-from llmcore_anthropic.client import Route, make_async_client, make_client
+from llmcore_anthropic.client import Route, check_sdk, make_async_client, make_client
 from llmcore_anthropic.errors import Errors
 from llmcore_anthropic.offline import Offline
 from llmcore_anthropic.options import Account, AnthropicOptions
@@ -44,7 +44,9 @@ class AnthropicProvider(Offline):
 
         Raises:
             ConfigError: The key is missing, or an option, or a proxy or certificate of the environment, is invalid.
+            PluginBroken: The vendor's SDK is too old.
         """
+        check_sdk()
         super().__init__(options)
         account = Account.of(options).check()
         route = Route(account.base_url)

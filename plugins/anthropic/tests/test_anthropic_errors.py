@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterator
 
+import anthropic
 import pytest
 
 from llmcore.errors import (
@@ -14,6 +15,7 @@ from llmcore.errors import (
     IncompleteReply,
     MalformedReply,
     NotFound,
+    PluginBroken,
     ProviderError,
     QuotaExhausted,
     RateLimited,
@@ -214,6 +216,16 @@ def test_options_that_cannot_be_used_are_refused(
         AnthropicProvider(AnthropicOptions(**options))  # type: ignore[arg-type]
     assert said in caught.value.message
     assert KEY not in str(caught.value)
+
+
+def test_an_older_sdk_that_pip_has_installed_is_named_with_the_reason(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(anthropic, "__version__", "0.125.0")
+    with pytest.raises(PluginBroken, match=r"anthropic must be 2\.14 or later, got 0\.125\.0") as caught:
+        AnthropicProvider(AnthropicOptions(api_key=Secret(KEY)))
+    assert caught.value.fix == "pip install 'anthropic>=2.14'"
+    assert "any-llm-sdk" in str(caught.value)
 
 
 def test_the_environment_completes_the_options(monkeypatch: pytest.MonkeyPatch) -> None:

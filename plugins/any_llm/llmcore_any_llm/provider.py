@@ -47,7 +47,9 @@ class _Vendor:
         self._name = name
         self._kind = kind
         self._options = options
-        variable = str(kind.ENV_API_KEY_NAME or "")
+        variable = str(kind.ENV_API_KEY_NAME or "").replace(
+            "None", ""
+        )  # any-llm's text for vendors without keys
         key = options.api_key.reveal() if options.api_key else os.environ.get(variable)
         self.facts = Facts(name, (options.api_base or name).partition("?")[0], key, variable)
         self.is_openai = issubclass(kind, BaseOpenAIProvider)

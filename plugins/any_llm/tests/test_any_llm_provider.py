@@ -201,6 +201,16 @@ def test_a_missing_key_names_the_variable(upstream: Simulator, monkeypatch: pyte
     assert caught.value.fix == "export OPENAI_API_KEY=..."
 
 
+def test_a_refused_key_of_a_vendor_without_a_variable_names_none(upstream: Simulator) -> None:
+    upstream.fail(Fault.status(401), times=None)
+    with (
+        load(upstream, llm={"model": "llamafile:tiny"}) as core,
+        pytest.raises(AuthenticationFailed) as caught,
+    ):
+        core.llm.chat("Hello")
+    assert "None" not in str(caught.value)
+
+
 def test_a_table_or_an_instance_of_a_vendors_name_wins(upstream: Simulator) -> None:
     own = {"base_url": upstream.base_url, "api_key": "sk-own"}
     with load(upstream, llm={"openai": own, "mistral": {"use": "openai", **own}}) as core:
