@@ -145,7 +145,7 @@ CODES: Final[dict[str, Explanation]] = {
     "LC603": _E("the ledger cannot be written", "A budget applies, but the ledger file, which counts it, cannot be written.",
                 "`llmcore config set ledger.path ./ledger.sqlite3`."),
     "LC604": _E("the cost of the call has no upper bound", "A budget applies, but neither `max_tokens=` nor the context window limits the answer.",
-                "Limit it: `chat(..., max_tokens=1000)`, or `llmcore config set llm.openai.extra_body.max_tokens 1000` for every call."),
+                "Limit it: `chat(..., max_tokens=1000)`, or `llmcore config set llm.openai.extra_body.max_tokens 1000` for every call. A model without a price needs one first; see LC602."),
     "LC610": _E("the ledger cannot be read", "The ledger does not exist or is damaged, or the group is unknown.",
                 "`llmcore doctor` checks it."),
     "LC700": _E("a cache operation failed", "The backend of the cache refused or failed. No call fails because of it.",

@@ -70,7 +70,7 @@ class Budget(msgspec.Struct, frozen=True, kw_only=True):
     on_exceed: str = "refuse"
     """refuse or warn."""
     unknown_price: str = "refuse"
-    """Whether to Whether to refuse or allow calls with an unknown price."""
+    """Whether to refuse or allow calls with an unknown price."""
     alert_at: tuple[float, ...] = ()
     """Fractions of the limit, in ascending order."""
     alert_url: Secret | None = None

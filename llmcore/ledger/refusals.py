@@ -83,9 +83,15 @@ def make_unwritable_error(reason: str, path: Path | None, ledger: LedgerSettings
 
 
 def point_at(error: E, budget: Budget) -> E:
-    """Return *error* with the line that configures the limit of *budget* as its place."""
-    if budget.place is not None and error.where is None:
-        error.where, error.excerpt = budget.place.where, budget.place.excerpt
+    """Return *error* with the line that configures the limit of *budget* as its place.
+
+    If nothing else fixes it, the fix is the line that lets *budget* pass calls whose cost is unknown.
+    """
+    place = budget.place
+    if place is not None and error.where is None:
+        error.where, error.excerpt = place.where, place.excerpt
+    if place is not None and error.fix is None:
+        error.fix = place.layer.to_set((*place.path, "unknown_price"), "allow")
     return error
 
 

@@ -90,48 +90,58 @@ class ChatQuote:
 
     def _compute_with(self, limit: int) -> Decimal:
         """Return the maximum cost if the answer has at most *limit* tokens."""
-        parameters = {**self._request.parameters, self._limit_name: limit}
-        request = msgspec.structs.replace(self._request, parameters=parameters)
+        request = self._with_limit(self._request, limit)
         return max(self._compute_maximum(each, exact=True) for each in _list_alternatives(request))
+
+    def _with_limit(self, request: ChatRequest, limit: int) -> ChatRequest:
+        """Return *request* with *limit* as the maximum number of output tokens."""
+        return msgspec.structs.replace(request, parameters={**request.parameters, self._limit_name: limit})
 
     @property
     def _limit_name(self) -> str:
         return next((name for name in OUTPUT_LIMITS if name in self._request.parameters), "max_tokens")
 
     def _price_unknown(self, name: str) -> PriceUnknown:
-        local = is_loopback(self._backend)
-        line = self._backend.line_to_set(
-            ("prices", name), "0" if local else "{ input = 0.25, output = 2.00 }"
-        )
         return PriceUnknown(
             f"a budget applies, but the price of `{name}` is unknown",
             expected="its price in USD per million tokens, 0 for your own server, or "
             'unknown_price = "allow" in [budget]',
-            fix=line,
+            fix=self._line_to_price(name),
         )
 
     def _make_unbounded_error(self, request: ChatRequest, *, is_priced: bool) -> BudgetError:
         """Return the error for a request without an upper bound.
 
-        A server of one's own without a price gets the price 0.
+        A limit of the answer is a fix only if it bounds the request and the price of the model is known. If nothing
+        else helps, the fix is None.
         """
-        name, limit = f"{self._backend.name}:{request.model}", "chat(..., max_tokens=1000)"
-        fix, notes = limit, []
-        if is_loopback(self._backend):
-            line = self._backend.line_to_set(("prices", name), "0")
-            sample = Usage(input_tokens=1, output_tokens=1)
-            if is_priced or get_provider_cost(self._backend.offline, request.model, sample, None) is not None:
+        name, limit = f"{self._backend.name}:{request.model}", f"chat(..., {self._limit_name}={_STEP})"
+        fix: str | None = limit
+        expected, notes = "max_tokens=, and no parts whose size only the server knows", []
+        is_local, line = is_loopback(self._backend), self._line_to_price(name)
+        sample = Usage(input_tokens=1, output_tokens=1)
+        if is_priced or get_provider_cost(self._backend.offline, request.model, sample, None) is not None:
+            message = f"a budget applies, but the usage of `{name}` has no upper bound"
+            if bound_usage(self._backend, self._with_limit(request, _STEP), exact=False) is None:
+                fix = None  # a part of unknown size, or a tool of the server
+            if is_local:
                 notes.append(f"your own server costs nothing; with a price of 0 no bound is needed: {line}")
-            else:
-                fix = line
+        else:
+            message, fix = (
+                f"a budget applies, but `{name}` has neither a price nor an upper bound of its usage",
+                line,
+            )
+            if is_local:
                 notes.append("your own server costs nothing; with a price of 0 no bound is needed")
-        return BudgetError(
-            f"a budget applies, but the usage of `{name}` has no upper bound",
-            code="LC604",
-            expected="max_tokens=, and no parts whose size only the server knows",
-            notes=notes,
-            fix=fix,
-        )
+            else:
+                expected = 'a price in USD per million tokens and max_tokens=, or unknown_price = "allow" in [budget]'
+                notes.append("the prices in the fix are examples: enter those of the vendor")
+                notes.append(f"a model with a price needs a limit of the answer too: {limit}")
+        return BudgetError(message, code="LC604", expected=expected, notes=notes, fix=fix)
+
+    def _line_to_price(self, name: str) -> str:
+        price = "0" if is_loopback(self._backend) else "{ input = 0.25, output = 2.00 }"
+        return self._backend.line_to_set(("prices", name), price)
 
     def price(self, usage: Usage) -> Decimal | None:
         """Return the cost of *usage* by the configured prices, otherwise by the provider's prices; None if unknown."""

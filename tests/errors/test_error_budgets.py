@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 import llmcore
 from llmcore.cli import main
 from llmcore.core import Core
-from llmcore.types import Reply
+from llmcore.types import Message, Reply
 from llmcore_testing.simulator import Simulator
 from tests.kits.mistakes import KEY, Workshop
 
@@ -67,6 +68,44 @@ def test_a_price_of_a_server_of_ones_own_is_one_line(shop: Workshop) -> None:
     assert (reply.cost, reply.cost_source) == (0, "config")
     with llmcore.load() as core:  # a free model needs no bound
         assert core.llm.chat("Hello").cost == 0
+
+
+SAMPLE = "{ input = 0.25, output = 2.00 }"
+PARTS: list[Message] = [{"role": "user", "content": [{"type": "text", "text": "What is this?"}]}]
+
+
+@pytest.fixture
+def vendor(scripted: object) -> Workshop:
+    """A vendor's model that neither the provider nor the configuration has a price for."""
+    del scripted
+    shop = Workshop(Path.cwd())
+    shop.write('[llm]\nprovider = "scripted"\nmodel = "new"\n\n[budget]\nlimit = "5 USD"\n')
+    return shop
+
+
+def test_a_vendors_model_without_a_price_gets_one_and_then_a_bound(vendor: Workshop) -> None:
+    error = vendor.fail(ask_without_limit)
+    assert (error.code, error.where) == ("LC604", "llmcore.toml:6:9")
+    assert "neither a price nor an upper bound" in error.message
+    assert "enter those of the vendor" in str(error.notes)
+    assert error.fix == f"llmcore config set 'prices.\"scripted:new\"' '{SAMPLE}'"
+    assert main(shlex.split(error.fix)[1:]) == 0
+    error = vendor.fail(ask_without_limit)
+    assert (error.code, error.fix) == ("LC604", "chat(..., max_tokens=1000)")
+    with llmcore.load() as core:
+        assert core.llm.chat("Hi", max_tokens=1000).cost_source == "config"
+
+
+def test_a_request_that_no_limit_bounds_needs_a_budget_that_allows_it(vendor: Workshop) -> None:
+    vendor.write(vendor.file.read_text() + f'\n[prices]\n"scripted:new" = {SAMPLE}\n')
+
+    def ask_about_a_part(core: Core) -> Reply:
+        return core.llm.chat(PARTS, max_tokens=10)
+
+    error = vendor.fail(ask_about_a_part)
+    assert error.code == "LC604"
+    assert error.fix == "llmcore config set budget.unknown_price allow"
+    assert vendor.paste(error.fix, ask_about_a_part).cost_source == "config"
 
 
 @pytest.mark.usefixtures("shop")
