@@ -1,4 +1,4 @@
-"""Marks tests by what their file uses, and turns skips into failures if `LLMCORE_NO_SKIPS` is set.
+"""Marks tests by what their file uses, gives them folders, and turns skips into failures if `LLMCORE_NO_SKIPS` is set.
 
 `process` and `server` are read from the source of a test file, so that they cannot be forgotten; `slow` is written at the
 test. `make quick` leaves out all three. A full machine has no excuse to skip a test.
@@ -7,8 +7,10 @@ test. `make quick` leaves out all three. A full machine has no excuse to skip a 
 from __future__ import annotations
 
 import functools
+import itertools
 import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
@@ -31,6 +33,32 @@ settings.register_profile(
 settings.register_profile("explore", parent=settings.get_profile("llmcore"), derandomize=False)
 settings.load_profile("llmcore")
 """A busy machine is not a failure, and each run uses the same examples. `--hypothesis-profile=explore` tries others."""
+
+
+@pytest.fixture(scope="session")
+def test_folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Count the folders of the tests of one worker."""
+    parent = tmp_path_factory.mktemp("tests")
+    return (parent / str(number) for number in itertools.count())
+
+
+@pytest.fixture
+def test_folder(test_folders: Iterator[Path]) -> Path:
+    """Make a folder for the folders of one test.
+
+    pytest lists all its folders to number another one: the 5,000 tests of a worker would spend minutes on that.
+    """
+    folder = next(test_folders)
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def tmp_path(test_folder: Path) -> Path:
+    """Make an empty folder for the test."""
+    folder = test_folder / f"tmp{test_folder.name}"
+    folder.mkdir()
+    return folder
 
 
 @functools.cache

@@ -22,18 +22,20 @@ INSTALLERS = {"UV_CACHE_DIR": Path.home() / ".cache" / "uv", "PIP_CACHE_DIR": Pa
 
 
 @pytest.fixture(autouse=True)
-def empty_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+def empty_home(test_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Isolate each test from the user's files: a temporary home, working folder and environment."""
     for name, folder in INSTALLERS.items():  # so that no test downloads packages that the machine has
         monkeypatch.setenv(name, os.environ.get(name, str(folder)))
-    home = tmp_path_factory.mktemp("home")
+    home, work = test_folder / "home", test_folder / "work"
+    for folder in (home, work):
+        folder.mkdir()
     monkeypatch.setenv("HOME", str(home))
     for name in ("CACHE", "CONFIG", "DATA", "STATE"):
         monkeypatch.setenv(f"XDG_{name}_HOME", str(home / name.lower()))
     for name in [*os.environ]:
         if name.startswith(("LLMCORE_", "OPENAI_")) and name not in {"LLMCORE_AIMOCK", "LLMCORE_NO_SKIPS"}:
             monkeypatch.delenv(name)
-    monkeypatch.chdir(tmp_path_factory.mktemp("work"))
+    monkeypatch.chdir(work)
     return home
 
 

@@ -223,11 +223,9 @@ Make = Callable[[Path], Place]
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """Return a folder that every user may enter, which pytest's own are not."""
-    for each in (tmp_path, *tmp_path.parents[:2]):
-        each.chmod(0o755)
-    found = tmp_path / "open"
+def folder(open_folder: Path) -> Path:
+    """Return a folder that every user may enter, in one whose rights a test may change."""
+    found = open_folder / "open"
     found.mkdir()
     return found
 
