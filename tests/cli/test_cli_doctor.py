@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.kits.cli import CommandLine
+from tests.kits.cli import ONE_OF_EACH, CommandLine
 
 HOOK = "from llmcore.hookspecs import Provider, hookimpl\ndef create(options):\n    {body}\n@hookimpl\ndef llmcore_llm_providers():\n    yield Provider(name={name!r}, create=create)\n"
 
@@ -31,7 +31,7 @@ def install(cli: CommandLine, name: str, text: str) -> None:
 
 
 def test_a_sound_installation_is_well(cli: CommandLine) -> None:
-    done = cli("doctor")
+    done = cli("doctor", LLMCORE_PLUGINS=ONE_OF_EACH)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.endswith("\nAll is well.\n")
     assert "ok      llm openai: llmcore-openai-optimized 0.1.0, loads\n" in done.stdout

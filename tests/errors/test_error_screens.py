@@ -93,7 +93,10 @@ def test_a_schema_that_ends_early_says_what_is_open(
     assert f"is not JSON: it ends inside {inside}\n" in capsys.readouterr().err
 
 
-def test_doctor_says_what_a_redis_that_is_away_needs(capsys: pytest.CaptureFixture[str]) -> None:
+def test_doctor_says_what_a_redis_that_is_away_needs(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LLMCORE_PLUGINS", "redis")  # doctor starts a process for each plugin
     url = "redis://127.0.0.1:1/0"
     Path("llmcore.toml").write_text(ECHO + f'[cache]\nprovider = "redis"\n[cache.redis]\nurl = "{url}"\n')
     assert main(["doctor"]) == 6

@@ -12,9 +12,11 @@ from pathlib import Path
 
 from tests.kits.command_server import can_fork, run_in_fork
 
-__all__ = ["CommandLine", "as_at_a_terminal", "press_ctrl_c"]
+__all__ = ["ONE_OF_EACH", "CommandLine", "as_at_a_terminal", "press_ctrl_c"]
 
 _SHELLS = ("NO_COLOR", "FORCE_COLOR", "TERM", "COLUMNS", "PYTHONPATH", "PYTHONIOENCODING", "PYTHONUTF8")
+ONE_OF_EACH = "anthropic,any_llm,openai,ollama,memcached,redis,fs,s3,elevenlabs,espeak,serve"
+"""LLMCORE_PLUGINS for `doctor`, which starts a process for each name: one name of each distribution."""
 _AT_REST = 20
 """Number of consecutive checks that must find a process asleep."""
 

@@ -386,6 +386,6 @@ def test_doctor_and_cache_stats_try_the_operations(server: MemcachedServer, tmp_
     assert "unknown: the backend cannot list keys" in stats.stdout
     assert "broken" not in stats.stdout
     server.kill()
-    done = run("doctor")
+    done = run("doctor", LLMCORE_PLUGINS="memcached")
     assert done.returncode != 0
     assert f"memcached at {server.address} cannot be reached: Connection refused" in done.stdout

@@ -157,7 +157,7 @@ def test_an_event_loop_that_ends_closes_its_connections(server: RedisServer, *, 
             asyncio.run(shared.aget("key"))
             gc.collect()
 
-    for _ in range(20):
+    for _ in range(5):  # of five connections each
         use_pool()
     end = time.monotonic() + 60
     while (there := _clients(server)) > 6 and time.monotonic() < end:
