@@ -19,6 +19,7 @@ from typing import NamedTuple
 import pytest
 
 from llmcore.cli.parser import COMMANDS
+from tests.kits.cli import ONE_OF_EACH
 
 NOBODY = 54321
 READS_ALL = ("setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", "--inh-caps=+dac_read_search",
@@ -37,7 +38,7 @@ for module in pkgutil.walk_packages(llmcore.__path__, "llmcore."):
         importlib.import_module(module.name)  # in these surroundings, and once for all commands
 
 
-def begin(arguments):
+def begin(arguments, env):
     (out, to_out), (err, to_err) = os.pipe(), os.pipe()
     child = os.fork()
     if child == 0:
@@ -48,6 +49,7 @@ def begin(arguments):
             setattr(sys, ("stdin", "stdout", "stderr")[number], None)
         if given["full"]:
             resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+        os.environ.update(env)
         sys.argv[1:] = arguments
         try:
             code = main()
@@ -74,10 +76,8 @@ def end(child, *pipes):
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), *(texts[pipe].decode() for pipe in pipes)
 
 
-slow = {number: begin(arguments) for number, arguments in enumerate(given["runs"]) if arguments[0] in ("demo", "doctor")}
-json.dump(
-    [end(*(slow.get(number) or begin(arguments))) for number, arguments in enumerate(given["runs"])], sys.stdout
-)
+slow = {number: begin(*run) for number, run in enumerate(given["runs"]) if run[0][0] in ("demo", "doctor")}
+json.dump([end(*(slow.get(number) or begin(*run))) for number, run in enumerate(given["runs"])], sys.stdout)
 """
 """Runs each command in a fork, which saves the start of Python and the imports."""
 
@@ -94,6 +94,11 @@ RUNS = [
     ["templates"], ["templates", "show", "x"], ["templates", "rm", "x"], ["logs"], ["logs", "1"], ["nothing"], ["config", "set", "cache.ttl", "1h"], ["config", "set", "--user", "cache.ttl", "1h"],
     ["config", "init"], ["config", "init", "--user"], ["batch", "list"],
 ]  # fmt: skip
+
+BUDGETS = [
+    (["ask", "hi"], {"LLMCORE__BUDGET__LIMIT": "5", "LLMCORE__BUDGET__ON_EXCEED": what})
+    for what in ("refuse", "warn")
+]
 
 
 class Place(NamedTuple):
@@ -119,7 +124,7 @@ class Result(NamedTuple):
     err: str
 
 
-def run(place: Place, runs: list[list[str]], **env: str) -> list[Result]:
+def run(place: Place, runs: list[tuple[list[str], dict[str, str]]], **env: str) -> list[Result]:
     if place.before and (os.getuid() != 0 or shutil.which("setpriv") is None):
         pytest.skip("only root, with setpriv, can give up its rights")
     kept = {"PATH": os.environ["PATH"], "PYTHONDONTWRITEBYTECODE": "1"}
@@ -239,8 +244,11 @@ def test_all_commands_are_tried() -> None:
 def test_every_command_works_or_says_in_an_error_of_ours_why_not(make: Make, folder: Path) -> None:
     place = make(folder)
     plugins = ONE_OF_EACH if make is read_only_file_system else FEW_PLUGINS
-    for arguments, result in zip(RUNS, run(place, RUNS, **plugins), strict=True):
-        told = f"{' '.join(arguments)}: {result}"
+    runs = [*BUDGETS, *((arguments, {}) for arguments in RUNS)]
+    refused, warned, *results = run(place, runs, LLMCORE_PLUGINS=plugins)
+    found = {" ".join(arguments): result for arguments, result in zip(RUNS, results, strict=True)}
+    for command, result in found.items():
+        told = f"{command}: {result}"
         assert result.code in range(8), told
         assert "LC000" not in result.err + result.out, told
         assert "Traceback" not in result.err + result.out, told
@@ -248,18 +256,23 @@ def test_every_command_works_or_says_in_an_error_of_ours_why_not(make: Make, fol
             result.code == 0
             or 2 in place.closed
             or re.search(r'error\[LC|"code": "LC', result.err)
-            or arguments[0] == "doctor"
+            or command.startswith("doctor")
         ), told
     made = {each.name for each in folder.iterdir()} & {"somewhere", "cache", "~", "gone"}
     assert not made, "a relative home and a deleted folder stay as they are"
+    if make in OPEN:
+        check_that_an_answer_needs_neither_home_nor_folder(found, is_warned=make is not deleted_folder)
+    if make in CLOSED:
+        check_that_a_closed_folder_is_passed_over_with_a_warning(found)
+    if make is full_disk or (make in OPEN and make is not deleted_folder):
+        check_that_a_budget_that_refuses_needs_a_ledger(refused, warned)
 
 
-@pytest.mark.parametrize("make", OPEN)
-def test_an_answer_needs_neither_home_nor_folder(make: Make, folder: Path) -> None:
-    plain, in_json, count = run(make(folder), [["ask", "hi"], ["ask", "--json", "hi"], ["count", "hi"]])
+def check_that_an_answer_needs_neither_home_nor_folder(found: dict[str, Result], *, is_warned: bool) -> None:
+    plain, in_json, count = found["ask hi"], found["ask --json hi"], found["count hi"]
     assert (plain.code, plain.out, json.loads(in_json.out)["text"]) == (0, "You said: hi\n", "You said: hi")
     assert (count.code, count.out) == (0, "1\n")
-    warnings = [] if make is deleted_folder else ["kept in the memory of this process", "ledger"]
+    warnings = ["kept in the memory of this process", "ledger"] if is_warned else []
     lines = plain.err.splitlines()
     assert len(lines) == len(warnings), plain.err
     for line, warning in zip(lines, warnings, strict=True):
@@ -267,24 +280,17 @@ def test_an_answer_needs_neither_home_nor_folder(make: Make, folder: Path) -> No
         assert warning in line
 
 
-@pytest.mark.parametrize("make", [full_disk, *(make for make in OPEN if make is not deleted_folder)])
-def test_a_budget_that_refuses_needs_a_ledger(make: Make, folder: Path) -> None:
-    place = make(folder)
-    refused, warned = (
-        run(place, [["ask", "hi"]], LLMCORE__BUDGET__LIMIT="5", LLMCORE__BUDGET__ON_EXCEED=what)[0]
-        for what in ("refuse", "warn")
-    )
+def check_that_a_closed_folder_is_passed_over_with_a_warning(found: dict[str, Result]) -> None:
+    asked = found["ask hi"]
+    assert (asked.code, asked.out) == (0, "You said: hi\n")
+    assert "toml cannot be read: it is in a directory that may not be entered" in asked.err
+    assert (found["plugins"].code, found["config path"].code) == (0, 0)
+
+
+def check_that_a_budget_that_refuses_needs_a_ledger(refused: Result, warned: Result) -> None:
     assert (refused.code, refused.out) == (5, "")
     assert "error[LC603]" in refused.err
     assert (warned.code, warned.out) == (0, "You said: hi\n")
-
-
-@pytest.mark.parametrize("make", CLOSED)
-def test_a_folder_that_may_not_be_entered_is_passed_over_with_a_warning(make: Make, folder: Path) -> None:
-    asked, plugins, path = run(make(folder), [["ask", "hi"], ["plugins"], ["config", "path"]])
-    assert (asked.code, asked.out) == (0, "You said: hi\n")
-    assert "toml cannot be read: it is in a directory that may not be entered" in asked.err
-    assert (plugins.code, path.code) == (0, 0)
 
 
 def test_python_itself_may_begin_in_a_deleted_folder(folder: Path) -> None:
