@@ -9,6 +9,8 @@ BIN := .venv/bin
 AIMOCK := .cache/aimock/node_modules/.bin/llmock
 ARGS ?=
 PINNED ?=
+export ADDRESS ?=
+export REF ?= HEAD
 # Nearly half of a test run is waiting (for processes, servers, a TTL): two workers a core keep the cores busy.
 WORKERS := $(shell expr 2 \* $$(getconf _NPROCESSORS_ONLN))
 # The whole suite runs on every core, a part of it in one process.
@@ -58,9 +60,10 @@ format: .venv/.stamp ## let ruff mend what it can
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
-dist: .venv/.stamp ## wheels of the host and of every plugin, in dist/
+dist: .venv/.stamp ## wheels of the host and of every plugin, in dist/ (ADDRESS=https://HOST/OWNER/NAME REF=v0.1.0: with project URLs)
 	@rm -rf dist
 	@$(UV) build --quiet --all-packages --wheel --no-build-isolation --python $(BIN)/python --out-dir dist
+	@$(if $(ADDRESS),$(BIN)/python scripts/project_urls.py --address "$$ADDRESS" --ref "$$REF" dist/*.whl,:)
 	@ls dist
 
 bench: .venv/.stamp ## what it costs, against its peers (ARGS="imports uncached"); see benchmarks/README.md

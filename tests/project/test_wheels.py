@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import json
+import re
+import shutil
 import tomllib
 import zipfile
+from base64 import urlsafe_b64encode
+from hashlib import sha256
 from importlib.metadata import files
 from pathlib import Path
 
 import pytest
+from packaging.metadata import Metadata
 
 from benchmarks.environments import Environment
+from scripts import project_urls
 
 ROOT = Path(__file__).parents[2]
 
@@ -72,6 +78,61 @@ def test_the_token_ranks_have_the_notice_of_openai(wheels: list[Path]) -> None:
     notice = zipfile.ZipFile(wheel).read("llmcore_openai_optimized/data/NOTICE").decode()
     (licence,) = [path for path in files("tiktoken") or [] if path.match("licenses/LICENSE")]
     assert licence.read_text().strip() in notice
+
+
+@pytest.mark.parametrize("name", ["llmcore_host", "llmcore_openai_compatible"])
+def test_a_wheel_gets_the_address_of_its_repository(
+    wheels: list[Path], name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (built,) = [wheel for wheel in wheels if wheel.name.startswith(f"{name}-")]
+    wheel = Path(shutil.copy(built, tmp_path))
+    with pytest.raises(SystemExit, match="lacks the project URLs Changelog, Documentation, Homepage"):
+        project_urls.main(["--check", str(wheel)])
+    address = "https://forge.example/owner/llmcore"
+    for _ in range(2):  # the second time changes nothing
+        assert project_urls.main(["--address", f"{address}/", "--ref", "v0.1.0", str(wheel)]) == 0
+    assert project_urls.main(["--check", str(wheel)]) == 0
+    assert capsys.readouterr() == ("", "")
+
+    archive = zipfile.ZipFile(wheel)
+    info = f"{'-'.join(wheel.name.split('-')[:2])}.dist-info"
+    data = archive.read(f"{info}/METADATA")
+    digest = urlsafe_b64encode(sha256(data).digest()).decode().rstrip("=")
+    record = archive.read(f"{info}/RECORD").decode().splitlines()
+    assert f"{info}/METADATA,sha256={digest},{len(data)}" in record
+    assert {line.split(",")[0] for line in record} == {*archive.namelist()}
+    metadata = Metadata.from_email(data, validate=True)
+    folder = "" if name == "llmcore_host" else f"/plugins/{name.removeprefix('llmcore_')}"
+    assert metadata.project_urls == {
+        "Homepage": address,
+        "Documentation": f"{address}/blob/v0.1.0/docs/index.md",
+        "Source": f"{address}/tree/v0.1.0{folder}",
+        "Changelog": f"{address}/blob/v0.1.0{folder}/CHANGELOG.md",
+        "Issues": f"{address}/issues",
+    }
+    readme = metadata.description or ""
+    links = re.findall(r"(!?)\[[^\]]*\]\(([^)]*)\)", re.sub(r"(?ms)^```.*?^```", "", readme))
+    assert {link for _, link in links if not link.startswith(("https://", "#"))} == set()
+    expected = (
+        {("", f"{address}/blob/v0.1.0/README.md")}
+        if folder
+        else {("!", f"{address}/raw/v0.1.0/docs/architecture.svg")}
+    )
+    assert expected <= {*links}
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "http://forge.example/a/b",
+        "https://forge.example",
+        "https://me:pw@forge.example/a",
+        "git@forge.example:a/b",
+    ],
+)
+def test_an_address_that_is_not_a_repository_is_refused(address: str) -> None:
+    with pytest.raises(SystemExit, match="must be https://HOST/OWNER/NAME, got"):
+        project_urls.main(["--address", address, "none.whl"])
 
 
 def test_a_clean_environment_answers_a_chat(installed: Environment, tmp_path: Path) -> None:
