@@ -24,18 +24,22 @@ class Endpoint(NamedTuple):
 
 SAID: Final = [{"role": "user", "content": "one two three four"}]
 MESSAGES: Final = {"model": "m", "max_tokens": 50, "messages": SAID}
-STREAMS: Final = "error_chunk bad_json_chunk "
+BATCH: Final = {"requests": [{"custom_id": "a", "params": MESSAGES}]}
+STREAMS: Final = "error_chunk bad_json_chunk batch "
 USAGE: Final = "missing_usage negative_usage usage "
 CHANGES: Final = f"{USAGE} no_choices no_finish_reason wrong_schema"
 ENDPOINTS: Final = {
     "chat": Endpoint("/v1/chat/completions", {"model": "m", "messages": SAID}, STREAMS),
-    "chat stream": Endpoint("/v1/chat/completions", {"model": "m", "messages": SAID}, "", stream=True),
-    "azure stream": Endpoint("/openai/deployments/m/chat/completions?api-version=1", {"messages": SAID}, "", stream=True),
+    "chat stream": Endpoint("/v1/chat/completions", {"model": "m", "messages": SAID}, "batch", stream=True),
+    "azure stream": Endpoint("/openai/deployments/m/chat/completions?api-version=1", {"messages": SAID}, "batch", stream=True),
     "responses": Endpoint("/v1/responses", {"model": "m", "input": SAID}, STREAMS),
-    "responses stream": Endpoint("/v1/responses", {"model": "m", "input": SAID}, "", stream=True),
+    "responses stream": Endpoint("/v1/responses", {"model": "m", "input": SAID}, "batch", stream=True),
     "messages": Endpoint("/v1/messages", MESSAGES, STREAMS),
-    "messages stream": Endpoint("/v1/messages", MESSAGES, "", stream=True),
+    "messages stream": Endpoint("/v1/messages", MESSAGES, "batch", stream=True),
     "count_tokens": Endpoint("/v1/messages/count_tokens", MESSAGES, f"{STREAMS} no_choices no_finish_reason"),
+    "message batches": Endpoint("/v1/messages/batches", BATCH, STREAMS.replace("batch ", "") + CHANGES),
+    "batches": Endpoint("/v1/batches", None, STREAMS + CHANGES),
+    "files": Endpoint("/v1/files", None, STREAMS + CHANGES),
     "embeddings": Endpoint("/v1/embeddings", {"model": "m", "input": "x", "dimensions": 4}, f"{STREAMS} no_finish_reason"),
     "speech": Endpoint("/v1/audio/speech", {"model": "m", "input": "Hello", "voice": "alloy"}, STREAMS + CHANGES),
     "models": Endpoint("/v1/models", None, STREAMS + CHANGES),
@@ -44,6 +48,7 @@ ENDPOINTS: Final = {
 FAULTS: Final = {
     "bad_json": Fault.bad_json(),
     "bad_json_chunk": Fault.bad_json_chunk(after=1),
+    "batch": Fault.batch("validation_failed"),
     "big_body": Fault.big_body(0.2),
     "cut_stream": Fault.cut_stream(after=1),
     "empty_body": Fault.empty_body(),
@@ -130,6 +135,7 @@ def is_json(text: str) -> bool:
 CHECKS: Final[dict[str, Callable[[Answer, Answer], bool]]] = {
     "bad_json": lambda got, _: got.status == 200 and not is_json(got.text),
     "bad_json_chunk": lambda got, usual: len(got.body) > len(usual.body) and '"choi\n' in got.text,
+    "batch": lambda got, _: got.status == 400,
     "big_body": lambda got, _: has_big_text(got),
     "cut_stream": lambda got, usual: not got.body or (len(got.body) < len(usual.body) and usual.text[:5] == got.text[:5]) or got.is_cut,
     "empty_body": lambda got, _: (got.status, got.body) == (200, b""),

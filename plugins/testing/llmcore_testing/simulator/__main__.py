@@ -34,6 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             models=told.model,
             latency_s=told.latency,
             reply=told.reply,
+            holds_batches=told.hold_batches,
             keep_requests=_KEPT,
         )
         for text in told.fault:
@@ -76,6 +77,9 @@ def _parser() -> argparse.ArgumentParser:
         default=[],
         metavar="NAME[:VALUE,NAME=VALUE,...]",
         help="such as 429:retry_after=1,times=2 or cut_stream:after=3,times=always; default: times=1; repeatable",
+    )
+    parser.add_argument(
+        "--hold-batches", action="store_true", help="let batches wait for POST /_simulator/finish_batches"
     )
     parser.add_argument("--api-key", action="append", metavar="KEY", help="accept only this key; repeatable")
     parser.add_argument("--model", action="append", metavar="NAME", help="know only this model; repeatable")

@@ -10,11 +10,18 @@ from typing import Any, Final
 
 from llmcore.errors import ConfigError
 
-__all__ = ["KINDS", "REWRITING", "Fault", "parse_times"]
+__all__ = ["BATCH_FAULTS", "CREATING", "KINDS", "REWRITING", "Fault", "parse_times"]
 
 _STREAM_ONLY: Final = frozenset({"error_chunk", "bad_json_chunk"})
 REWRITING: Final = frozenset({"usage", "missing_usage", "no_choices", "no_finish_reason", "wrong_schema"})
 """The kinds of faults that change the content of an answer. Each endpoint says which of them apply to it."""
+CREATING: Final = frozenset({"batch"})
+"""The kind of fault that changes what happens to a new batch."""
+BATCH_FAULTS: Final = (
+    "bad_line", "error_file_only", "expired", "half_done", "lost", "no_output_file", "reordered", "results_twice",
+    "validation_failed",
+)  # fmt: skip
+"""What can happen to a batch. See `Fault.batch`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +157,23 @@ class Fault:
         return Fault("no_finish_reason")
 
     @staticmethod
+    def batch(how: str = "expired") -> Fault:
+        """Let the next batch that is created go wrong.
+
+        Args:
+            how: "expired" (nothing was done), "half_done" (it expired after half of the requests), "error_file_only" (each
+                request failed with status 500), "no_output_file" (all was done, and the results are missing),
+                "validation_failed", "results_twice", "reordered", "bad_line" (the first result is cut), or "lost" (the
+                batch is created, and the connection is reset instead of an answer).
+        """
+        if how not in BATCH_FAULTS:
+            raise ConfigError(
+                f"`how` of the fault `batch` must be one of {', '.join(BATCH_FAULTS)}, got {how!r}",
+                expected=", ".join(BATCH_FAULTS),
+            )
+        return Fault("batch", {"how": how})
+
+    @staticmethod
     def missing_usage() -> Fault:
         """Answer without `usage`; a count of tokens without its number."""
         return Fault("missing_usage")
@@ -227,7 +251,7 @@ class Fault:
     @property
     def rewriting(self) -> bool:
         """Whether it changes the content of the answer, not the transport."""
-        return self.kind in REWRITING
+        return self.kind in REWRITING or self.kind in CREATING
 
 
 KINDS: Final = tuple(sorted(name for name, member in vars(Fault).items() if isinstance(member, staticmethod)))

@@ -27,6 +27,12 @@ class Settings:
     latency_s: float = 0.0
     reply: Scripted | None = None
     synthesizer: Synthesizer = TONE
+    holds_batches: bool = False
+    """Whether batches wait until they are told to finish."""
+    batch_window_s: float = 86_400.0
+    """Seconds after which a batch expires."""
+    batch_tokens: int | None = None
+    """How many tokens may be enqueued in OpenAI's batches."""
     headers: Mapping[str, str] = field(default_factory=dict)
     """Headers of every correct answer. They replace the answer's own headers of the same names."""
 

@@ -51,6 +51,8 @@ class Script:
         self.counts: Counter[str] = Counter()
         self.in_flight = 0
         self.max_in_flight = 0
+        self.batch_share: float | None = None
+        """The share of each batch that may be answered; None decides by `Settings.holds_batches`."""
         self.epoch = 0
         """Number of resets. A request that began before a reset is not counted after it."""
         self._requests: deque[RecordedRequest] = deque(maxlen=keep_requests)
@@ -141,6 +143,7 @@ class Script:
             self._faults.clear()
             self._replies.clear()
             self._kept.clear()
+            self.batch_share = None
             self.max_in_flight = self.in_flight
             self.changed.notify_all()
 

@@ -47,6 +47,10 @@ class Simulator:
             `{"x-ratelimit-remaining-requests": "0"}`.
         voice: What speech sounds like: "tone" takes 0.02 seconds a character; the name of an installed voice that needs no
             key, "espeak", says the words.
+        holds_batches: Whether batches wait for `finish_batches`; else they end when the client first asks for them.
+        batch_window_s: Seconds after which a batch that has not ended expires.
+        batch_tokens: How many tokens OpenAI's batches may have enqueued: a batch beyond that fails with the code
+            "token_limit_exceeded". A token is four characters of a request.
         keep_requests: How many of the latest requests are recorded.
         routes: Endpoints of another protocol, which take precedence: `{"/api/chat": handler, "GET /api/tags": handler}`, with
             names such as "/models/{name}". A handler gets the `RecordedRequest` and returns the body: anything that JSON can hold,
@@ -67,6 +71,9 @@ class Simulator:
         reply: Scripted | None = None,
         headers: Mapping[str, str] | None = None,
         voice: str = "tone",
+        holds_batches: bool = False,
+        batch_window_s: float = 86_400.0,
+        batch_tokens: int | None = None,
         keep_requests: int = 10_000,
         routes: Mapping[str, Handler] | None = None,
     ) -> None:
@@ -87,6 +94,9 @@ class Simulator:
             latency_s=latency_s,
             reply=reply,
             headers=own,
+            holds_batches=holds_batches,
+            batch_window_s=batch_window_s,
+            batch_tokens=batch_tokens,
             synthesizer=find_synthesizer(voice),
         )
         own_routes = make_routes(routes or {}, checks_keys=keys is not None)
@@ -130,8 +140,9 @@ class Simulator:
     def counts(self) -> Counter[str]:
         """What happened so often; what never happened counts 0.
 
-        requests, connections; chat, streams, messages, message_counts, embeddings, models, speech, voices, cloned, deleted, dictionaries: right
-        answers that were sent to their end; faults that struck; gone: clients that left before their answer's end; status_200, status_429, ...: answers by status.
+        requests, connections; chat, streams, messages, message_counts, embeddings, models, speech, voices, cloned, deleted, dictionaries,
+        files, files_deleted: right answers that were sent to their end; batches, batches_cancelled; batch_items: requests of batches that
+        were answered and are billed; faults that struck; gone: clients that left before their answer's end; status_200, status_429, ...: answers by status.
         A number is right before the client has the answer that it counts.
         """
         return self._script.snapshot()
@@ -175,6 +186,13 @@ class Simulator:
     def release(self) -> None:
         """Answer the requests that `hold` held back."""
         self._gate.release()
+
+    def finish_batches(self, share: float = 1.0) -> None:
+        """Answer this *share* of each batch, of later ones too. A batch ends when all of it is answered.
+
+        See *holds_batches*. With a share below 1, the rest waits until the batch is cancelled or expires.
+        """
+        self._script.batch_share = share
 
     def reset(self) -> None:
         """Forget faults, replies, requests and counts, release held requests, and close the connections in use."""
@@ -260,4 +278,9 @@ class Simulator:
                 connection.line.transport.abort()
 
     def _control(self, action: str) -> None:
-        {"hold": self.hold, "release": self.release, "reset": self.reset}[action]()
+        {
+            "hold": self.hold,
+            "release": self.release,
+            "reset": self.reset,
+            "finish_batches": self.finish_batches,
+        }[action]()

@@ -1,13 +1,15 @@
-"""Anthropic's endpoints, below /v1: messages, counts of tokens, and models for clients that send `anthropic-version`."""
+"""Anthropic's endpoints, below /v1: messages, batches of them, counts of tokens, and models for clients that send `anthropic-version`."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, Final
 
 from llmcore_testing.simulator import tokens
 from llmcore_testing.simulator.common import DEFAULT_MODELS, new_id
 from llmcore_testing.simulator.completions import complete
+from llmcore_testing.simulator.endpoints import message_batches
 from llmcore_testing.simulator.endpoints.messages import (
     check_messages,
     make_big_message,
@@ -18,7 +20,7 @@ from llmcore_testing.simulator.endpoints.messages import (
     to_chat,
 )
 from llmcore_testing.simulator.endpoints.messages_refusals import refuse, refuse_request
-from llmcore_testing.simulator.faults import REWRITING, Fault
+from llmcore_testing.simulator.faults import CREATING, REWRITING, Fault
 from llmcore_testing.simulator.refusals import Refused
 from llmcore_testing.simulator.routing import Call, Group, Route
 from llmcore_testing.simulator.wire import Answer, RecordedRequest, encode
@@ -36,6 +38,7 @@ __all__ = [
 _NO_ANSWER: Final = frozenset({"no_choices", "wrong_schema"})
 _OF_COUNTS: Final = frozenset({"missing_usage", "usage", "wrong_schema"})
 _VERSION: Final = "anthropic-version"
+_BATCHES: Final = "/v1/messages/batches"
 
 
 def read_key(request: RecordedRequest) -> str | None:
@@ -152,4 +155,9 @@ ROUTES: Final = (
     Route("POST", "/v1/messages", answer_messages, GROUP, REWRITING),
     Route("POST", "/v1/messages/count_tokens", answer_count, GROUP, _OF_COUNTS),
     Route("GET", "/v1/models", answer_models, GROUP, header=_VERSION),
+    Route("POST", _BATCHES, partial(message_batches.create_batch, messages=answer_messages), GROUP, CREATING),
+    Route("GET", _BATCHES, message_batches.list_batches, GROUP),
+    Route("GET", f"{_BATCHES}/{{batch}}/results", message_batches.read_results, GROUP),
+    Route("POST", f"{_BATCHES}/{{batch}}/cancel", message_batches.cancel_batch, GROUP),
+    Route("GET", f"{_BATCHES}/{{batch}}", message_batches.answer_batch, GROUP),
 )

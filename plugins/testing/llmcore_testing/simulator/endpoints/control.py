@@ -93,6 +93,7 @@ ROUTES: Final = (
     Route("POST", "/_simulator/fail", _require_loopback(_fail), GROUP),
     Route("POST", "/_simulator/replies", _require_loopback(_replies), GROUP),
     Route("POST", "/_simulator/hold", _require_loopback(_run_command), GROUP),
+    Route("POST", "/_simulator/finish_batches", _require_loopback(_run_command), GROUP),
     Route("POST", "/_simulator/release", _require_loopback(_run_command), GROUP),
     Route("POST", "/_simulator/reset", _require_loopback(_run_command), GROUP),
 )

@@ -1,15 +1,16 @@
-"""OpenAI's own endpoints: chat, responses, embeddings, speech and models, below /v1."""
+"""OpenAI's own endpoints: chat, responses, embeddings, speech, models, files and batches, below /v1."""
 
 from __future__ import annotations
 
 from typing import Final
 
+from llmcore_testing.simulator.endpoints import batches, files
 from llmcore_testing.simulator.endpoints.chat import answer_chat
 from llmcore_testing.simulator.endpoints.embeddings import REWRITES, answer_embeddings
 from llmcore_testing.simulator.endpoints.models import answer_model, answer_models
 from llmcore_testing.simulator.endpoints.responses import answer_responses, make_big_response
 from llmcore_testing.simulator.endpoints.speech import answer_speech
-from llmcore_testing.simulator.faults import REWRITING
+from llmcore_testing.simulator.faults import CREATING, REWRITING
 from llmcore_testing.simulator.refusals import refusal
 from llmcore_testing.simulator.routing import Group, Route
 from llmcore_testing.simulator.wire import RecordedRequest
@@ -31,5 +32,14 @@ ROUTES: Final = (
     Route("POST", "/v1/embeddings", answer_embeddings, GROUP, REWRITES),
     Route("POST", "/v1/audio/speech", answer_speech, GROUP),
     Route("GET", "/v1/models", answer_models, GROUP),
+    Route("POST", "/v1/files", files.upload_file, GROUP),
+    Route("GET", "/v1/files", files.list_files, GROUP),
+    Route("GET", "/v1/files/{file}/content", files.read_file, GROUP),
+    Route("GET", "/v1/files/{file}", files.describe_file, GROUP),
+    Route("DELETE", "/v1/files/{file}", files.delete_file, GROUP),
+    Route("POST", "/v1/batches", batches.create_batch, GROUP, CREATING),
+    Route("GET", "/v1/batches", batches.list_batches, GROUP),
+    Route("POST", "/v1/batches/{batch}/cancel", batches.cancel_batch, GROUP),
+    Route("GET", "/v1/batches/{batch}", batches.answer_batch, GROUP),
     Route("GET", "/v1/models/{model}", answer_model, GROUP),
 )
