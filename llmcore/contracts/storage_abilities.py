@@ -77,13 +77,16 @@ class StorageStreams(Protocol):
     """Read and write in pieces, so that a file may be larger than the memory."""
 
     def load_stream(self, key: str, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
-        """Yield the bytes of the slice `[start:stop]` in pieces of at most 16 MiB.
+        """Yield the bytes from offset *start* to *stop*, or to the end, in pieces of at most 16 MiB.
+
+        Offsets are at least 0; what lies behind the end of the file is left out.
 
         All pieces are of one version, even if the file is replaced meanwhile. A caller that stops early must close the
         iterator.
 
         Raises:
             StorageNotFound: No file is stored under *key*; raised at the first piece.
+            StorageError: *start* or *stop* is negative.
         """
         ...
 

@@ -22,7 +22,9 @@ class StreamedFiles(BackendCalls):
     """Methods that transfer files in pieces, or without the application."""
 
     def load_stream(self, key: str, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
-        """Yield the bytes of the slice `[start:stop]` in pieces of at most 16 MiB.
+        """Yield the bytes from offset *start* to *stop*, or to the end, in pieces of at most 16 MiB.
+
+        Offsets are at least 0; what lies behind the end of the file is left out.
 
         All pieces are of one version, even if the file is replaced meanwhile. Closing the iterator ends the reading.
         """

@@ -55,15 +55,24 @@ class TestThroughDescriptors(StorageConformance):
         self.root = tmp_path / "root"
         return FsStorage(self.root, open_root=folders.open_root)
 
+    @pytest.fixture
+    def twin(self, provider: FsStorage) -> FsStorage:  # noqa: ARG002 - made after it
+        return FsStorage(self.root, open_root=folders.open_root)
+
     plant = plant
 
 
 class TestThroughCheckedPaths(StorageConformance):
     lacks = ("sign_url",)
+    file_count = 100
 
     @pytest.fixture
     def provider(self, tmp_path: Path) -> FsStorage:
         self.root = tmp_path / "root"
+        return FsStorage(self.root, open_root=paths.open_root)
+
+    @pytest.fixture
+    def twin(self, provider: FsStorage) -> FsStorage:  # noqa: ARG002 - made after it
         return FsStorage(self.root, open_root=paths.open_root)
 
     plant = plant

@@ -30,14 +30,14 @@ def on_rclone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         yield server
 
 
-def storage(server: Server) -> ObjectStorage:
+def storage(server: Server, prefix: str = "") -> ObjectStorage:
     return stores.s3(
         S3Options(
             bucket=BUCKET,
             endpoint=server.endpoint,
             access_key_id=Secret(server.access_key_id),
             secret_access_key=Secret(server.secret_access_key),
-            prefix=f"test/{next(_numbers)}",
+            prefix=prefix or f"test/{next(_numbers)}",
             retries=1,
         )
     )
@@ -61,11 +61,17 @@ class TestInMemoryUnderAPrefix(StorageConformance):
 
 @needs_moto
 class TestOnMoto(StorageConformance):
+    file_count = 1010  # a page has 1,000
+
     @pytest.fixture
     def provider(self, on_moto: Server) -> ObjectStorage:
         self.server, kept = on_moto, storage(on_moto)
         self.base = kept._bucket.base
         return kept
+
+    @pytest.fixture
+    def twin(self, provider: ObjectStorage, on_moto: Server) -> ObjectStorage:  # noqa: ARG002 - made after it
+        return storage(on_moto, self.base)
 
     def plant(self, name: str, data: bytes) -> bool:
         return put_raw(self.server, self.base + name, data)
@@ -73,6 +79,10 @@ class TestOnMoto(StorageConformance):
 
 @needs_rclone
 class TestOnRclone(StorageConformance):
+    file_count = 100
+    test_a_reader_gets_the_old_or_the_new_file_while_a_copy_replaces_it = None  # type: ignore[assignment]
+    """Left out, since rclone replaces files in place; see below."""
+
     @pytest.fixture
     def provider(self, on_rclone: Server) -> ObjectStorage:
         return storage(on_rclone)

@@ -12,7 +12,7 @@ import pytest
 
 from llmcore.errors import LLMCoreError
 from llmcore.support.sending import Sending
-from llmcore_testing.conformance.calling import Call, Caller, Variant
+from llmcore_testing.conformance.calling import Call, Caller, Script, Variant
 from llmcore_testing.conformance.timing import KitThread, LoopWatch, Worker
 
 __all__ = ["Conformance"]
@@ -135,6 +135,15 @@ class Conformance:
         """
         __tracebackhide__ = True
         return self.caller.together(calls, errors=errors)
+
+    def race(self, scripts: Sequence[Script]) -> list[Any]:
+        """Run scripts of calls concurrently, from threads or tasks; return their results in order, or raise the first error."""
+        __tracebackhide__ = True
+        results = self.caller.race([(self.caller, script) for script in scripts])
+        for result in results:
+            if isinstance(result, BaseException):
+                raise result
+        return results
 
     def another(self, provider: Any) -> Caller:
         """Return a caller of a second backend, with the variant and the event loop of this test."""

@@ -8,20 +8,22 @@ import inspect
 import itertools
 import threading
 import weakref
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Generator, Iterator, Sequence
 from typing import Any, Final, Literal, TypeVar
 
 import pytest
 
 from llmcore_testing.conformance.timing import Hung, LoopWatch, Worker
 
-__all__ = ["Call", "Caller", "Variant"]
+__all__ = ["Call", "Caller", "Script", "Variant"]
 
 T = TypeVar("T")
 
 Variant = Literal["sync", "async"]
 Call = tuple[Any, ...]
 """A method's sync name, then its positional arguments: `("save", key, data)`."""
+Script = Generator[Call, Any, Any]
+"""Calls one after the other: it yields each call, gets its result or its exception, and returns a value."""
 
 
 _END = object()
@@ -104,8 +106,8 @@ class Caller:
         """Call the method and return its result."""
         __tracebackhide__ = True
         if self.variant == "sync":
-            return self.run_bounded(lambda: self._call_blocking(name, args, options), self._label(name))
-        return self.run(self._call_async(name, args, options), self._label(name))
+            return self.run_bounded(lambda: self.call_blocking(name, args, options), self._label(name))
+        return self.run(self.call_async(name, args, options), self._label(name))
 
     def collect(self, name: str, /, *args: Any, limit: int | None = None, **options: Any) -> list[Any]:
         """Call a method that returns an iterator; return its items, at most *limit*, and close it."""
@@ -154,11 +156,18 @@ class Caller:
         With *errors*, the result of a call that raised is its exception; without, the first exception is raised.
         """
         __tracebackhide__ = True
-        results = self._in_threads(calls) if self.variant == "sync" else self.run(self._in_tasks(calls))
+        results = self.race([(self, _call_once(call)) for call in calls])
         for result in results:
             if isinstance(result, BaseException) and not (errors and isinstance(result, Exception)):
                 raise result
         return results
+
+    def race(self, scripts: Sequence[tuple[Caller, Script]]) -> list[Any]:
+        """Run scripts concurrently, in threads or tasks, each with its caller; return what they returned or raised."""
+        __tracebackhide__ = True
+        if self.variant == "async":
+            return self.run(_gather(scripts))  # type: ignore[no-any-return]
+        return self._in_threads(scripts)
 
     def run(self, work: Coroutine[Any, Any, Any], what: str | None = None) -> Any:
         """Run *work* on this test's event loop. Fail if it blocks the loop or exceeds the deadline."""
@@ -218,7 +227,8 @@ class Caller:
             pytest.fail(f"{type(self.provider).__name__} has no method {self.spelt(name)!r}")
         return method  # type: ignore[no-any-return]
 
-    def _call_blocking(self, name: str, args: Sequence[Any], options: dict[str, Any]) -> Any:
+    def call_blocking(self, name: str, args: Sequence[Any], options: dict[str, Any]) -> Any:
+        """Call a blocking method in this thread."""
         result = self._method(name)(*args, **options)
         if inspect.isawaitable(result):
             _discard(result)
@@ -227,7 +237,8 @@ class Caller:
             )
         return result
 
-    async def _call_async(self, name: str, args: Sequence[Any], options: dict[str, Any]) -> Any:
+    async def call_async(self, name: str, args: Sequence[Any], options: dict[str, Any]) -> Any:
+        """Call an asynchronous method on the current loop."""
         result = self._method(name)(*args, **options)
         if not inspect.isawaitable(result):
             pytest.fail(f"{self._label(name)} must be awaitable: write `async def {self.spelt(name)}`")
@@ -253,23 +264,18 @@ class Caller:
                 await source.aclose()
         return items
 
-    async def _in_tasks(self, calls: Sequence[Call]) -> list[Any]:
-        work = (self._call_async(name, args, {}) for name, *args in calls)
-        return await asyncio.gather(*work, return_exceptions=True)
-
-    def _in_threads(self, calls: Sequence[Call]) -> list[Any]:
-        results: list[Any] = [None] * len(calls)
-        start = threading.Barrier(len(calls))
+    def _in_threads(self, scripts: Sequence[tuple[Caller, Script]]) -> list[Any]:
+        results: list[Any] = [None] * len(scripts)
+        start = threading.Barrier(len(scripts))
 
         def one(index: int) -> None:
-            name, *args = calls[index]
             start.wait()
             try:
-                results[index] = self._call_blocking(name, args, {})
+                results[index] = _run_script(*scripts[index])
             except BaseException as error:  # noqa: BLE001 - it is handed to the test
                 results[index] = error
 
-        threads = [threading.Thread(target=one, args=(i,), daemon=True) for i in range(len(calls))]
+        threads = [threading.Thread(target=one, args=(i,), daemon=True) for i in range(len(scripts))]
         for thread in threads:
             thread.start()
         for thread in threads:
@@ -277,6 +283,42 @@ class Caller:
         if any(thread.is_alive() for thread in threads):
             pytest.fail(f"{type(self.provider).__name__}: concurrent calls from threads deadlock")
         return results
+
+
+def _call_once(call: Call) -> Script:
+    return (yield call)
+
+
+def _run_script(caller: Caller, script: Script) -> Any:
+    name, *args = next(script)
+    while True:
+        try:
+            try:
+                result = caller.call_blocking(name, args, {})
+            except Exception as error:  # noqa: BLE001 - the script handles it or raises it
+                name, *args = script.throw(error)
+            else:
+                name, *args = script.send(result)
+        except StopIteration as end:
+            return end.value
+
+
+async def _arun_script(caller: Caller, script: Script) -> Any:
+    name, *args = next(script)
+    while True:
+        try:
+            try:
+                result = await caller.call_async(name, args, {})
+            except Exception as error:  # noqa: BLE001 - as above
+                name, *args = script.throw(error)
+            else:
+                name, *args = script.send(result)
+        except StopIteration as end:
+            return end.value
+
+
+async def _gather(scripts: Sequence[tuple[Caller, Script]]) -> list[Any]:
+    return await asyncio.gather(*(_arun_script(*one) for one in scripts), return_exceptions=True)
 
 
 def _discard(result: object) -> None:

@@ -12,8 +12,11 @@ from llmcore.errors import StorageKeyError, StorageNotFound
 from llmcore_testing.conformance.abilities import of
 from llmcore_testing.conformance.calling import Call
 from llmcore_testing.conformance.canary_tests import CanaryTests
-from llmcore_testing.conformance.storage_abilities import HOSTILE, StorageAbilities
+from llmcore_testing.conformance.storage_abilities import HOSTILE
 from llmcore_testing.conformance.storage_foreign import ForeignFiles
+from llmcore_testing.conformance.storage_metadata import MetadataTests
+from llmcore_testing.conformance.storage_shared import SharedTests
+from llmcore_testing.conformance.storage_volume import VolumeTests
 
 __all__ = ["StorageConformance"]
 
@@ -33,8 +36,11 @@ _TWINS = (
 )  # fmt: skip
 
 
-class StorageConformance(StorageAbilities, ForeignFiles, CanaryTests):
-    """Tests the contract `llmcore.contracts.storage`. The storage that `provider` returns must be empty."""
+class StorageConformance(VolumeTests, SharedTests, MetadataTests, ForeignFiles, CanaryTests):
+    """Tests the contract `llmcore.contracts.storage`. The storage that `provider` returns must be empty.
+
+    Override the fixture `twin` too if several instances can use the same files.
+    """
 
     kind: ClassVar[str] = "storage"
     must: ClassVar[tuple[str, ...]] = ("save", "load", "exists", "delete", "list_files")

@@ -17,7 +17,7 @@ class ConditionalSaving(Abilities):
 
     @of("save_if_absent")
     def test_a_condition_that_cannot_be_held_is_refused_and_saves_nothing(self) -> None:
-        if self._holds_conditions():
+        if self.holds_conditions():
             return
         self.call("save", "a/file", b"old")
         for method, *args in (("save_if_absent", "a/new", b"new"), ("save_if_absent", "a/file", b"new"),
@@ -30,7 +30,7 @@ class ConditionalSaving(Abilities):
 
     @of("save_if_absent")
     def test_the_first_of_several_makes_the_file(self) -> None:
-        if not self._holds_conditions():
+        if not self.holds_conditions():
             return
         etag = self.call("save_if_absent", "a/file", b"first")
         assert type(etag) is str, f"save_if_absent returns the etag, got {type(etag).__name__}"
@@ -45,7 +45,7 @@ class ConditionalSaving(Abilities):
 
     @of("save_if_absent")
     def test_save_if_match_replaces_only_the_version_that_was_read(self) -> None:
-        if not self._holds_conditions():
+        if not self.holds_conditions():
             return
         self.call("save", "a/file", b"first")
         data, etag = self.call("load_with_etag", "a/file")
@@ -68,7 +68,7 @@ class ConditionalSaving(Abilities):
 
     @of("save_if_absent")
     def test_of_several_that_read_the_same_one_replaces_it(self) -> None:
-        if not self._holds_conditions():
+        if not self.holds_conditions():
             return
         etag = self.call("save_if_absent", "race/file", b"first")
         for _ in range(6):
@@ -96,7 +96,8 @@ class ConditionalSaving(Abilities):
         assert self.call("load_with_etag", key) == (data, results[won[0]]), "what the winner saved is there"
         return str(results[won[0]])
 
-    def _holds_conditions(self) -> bool:
+    def holds_conditions(self) -> bool:
+        """Return whether the backend can check conditions; one that cannot raises StorageError."""
         self.needs("load_with_etag", "save_if_absent", "save_if_match")
         try:
             self.call("save_if_absent", "holds", b"")
