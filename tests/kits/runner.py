@@ -21,11 +21,11 @@ Outcomes = Mapping[str, Mapping[str, tuple[str, str]]]
 
 
 def run_kit(
-    backends: str, factory: pytest.TempPathFactory, *arguments: str, found_by: Mapping[str, str]
+    backends: str, factory: pytest.TempPathFactory, *arguments: str, found_by: Mapping[str, tuple[str, str]]
 ) -> Outcomes:
     """Run the file *backends* of `tests/broken_backends`, once for all workers, away from this project.
 
-    The tests of a broken backend end with the failure that contains its words in *found_by*.
+    Of a broken backend only the test that *found_by* names runs, until it fails with the words there.
     """
     folder = make_once(
         factory, f"kit-{backends}", lambda folder: _run(BACKENDS / backends, folder, arguments, found_by)
@@ -41,7 +41,9 @@ def run_kit(
     return found
 
 
-def _run(backends: Path, folder: Path, arguments: Sequence[str], found_by: Mapping[str, str]) -> None:
+def _run(
+    backends: Path, folder: Path, arguments: Sequence[str], found_by: Mapping[str, tuple[str, str]]
+) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
     (folder / "pytest.ini").write_text("[pytest]\nfilterwarnings = error\njunit_logging = no\n")
@@ -58,6 +60,14 @@ def _run(backends: Path, folder: Path, arguments: Sequence[str], found_by: Mappi
     }
     done = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, check=False)
     assert done.returncode == 1, done.stdout[-2000:] + done.stderr[-2000:]
+
+
+def check_found(outcomes: Outcomes, backend: str, found_by: Mapping[str, tuple[str, str]]) -> None:
+    """Fail unless the named test failed for this backend, with the words of the fault."""
+    test, words = found_by[backend]
+    said = complaints(outcomes[backend])
+    assert said, f"{backend} passed {test or 'the kit'}"
+    assert any(words in text for text in said), said[0]
 
 
 def complaints(outcomes: Mapping[str, tuple[str, str]]) -> list[str]:
