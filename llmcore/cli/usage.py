@@ -3,86 +3,174 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Iterable, Sequence
-from decimal import Decimal
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
+from llmcore.cli.misuse import UsageError
 from llmcore.cli.opening import open_core
 from llmcore.cli.parser import make_action_adder
-from llmcore.cli.show import Paint, format_cost, note, print_json, put, render_table, to_json
+from llmcore.cli.show import Paint, note, print_json, put, render_table
 from llmcore.cli.streams import get_stdout
+from llmcore.cli.usage_tables import (
+    BUDGET_HEADERS,
+    HEADERS,
+    print_csv,
+    print_footnotes,
+    render_budget,
+    render_row,
+    to_dict,
+    to_flat_dict,
+)
+
+if TYPE_CHECKING:
+    pass
 
 if TYPE_CHECKING:
     from llmcore.core import Core
-    from llmcore.ledger.report import BudgetState, UsageRow
 
 __all__ = ["configure"]
 
 _GROUPS: Final = {
-    "day": "usage of each day, in UTC",
-    "month": "usage of each month, in UTC",
+    "hour": "usage of each hour",
+    "day": "usage of each day",
+    "week": "usage of each week, from Monday",
+    "month": "usage of each month",
     "model": "usage of each model",
     "provider": "usage of each provider",
+    "kind": "usage of each kind: llm, voice, embedding",
     "user": "usage of each user=",
+    "key": "usage of each API key of a gateway's clients",
     "tag": "usage of each of tags=; a call with two tags counts for both",
     "errors": "failed requests by error",
 }
-_OVERLAPPING: Final = ("tag", "tags")
-"""The groupings without a total row: a call may be in several groups and would count twice."""
-_HEADERS: Final = (
-    "",
-    "requests",
-    "failed",
-    "cached",
-    "tokens in",
-    "out",
-    "characters",
-    "cost",
-    "uncertain",
-    "saved",
-)
+_FILTERS: Final = {
+    "kind": "only calls of this kind",
+    "provider": "only calls to this provider",
+    "model": "only calls to this model",
+    "user": 'only calls of this user; "" for calls without one',
+    "key": "only calls with the API key of this name",
+    "tag": 'only calls with this tag; "" for calls without tags',
+}
+_EPILOG: Final = """examples:
+  llmcore usage                        today, this month, budgets
+  llmcore usage --month last-month     what the last month cost, on what, and what the cache saved
+  llmcore usage day --by model --since 7d
+  llmcore usage model --month 2026-10 --user ann"""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `usage`."""
+    parser.epilog = _EPILOG
+    # Options before an action must keep their values, so the defaults are those of the command, not of the action.
+    parser.set_defaults(
+        run=_show_overview, since=None, until=None, month=None, zone=None, by=None, csv=False,
+        **dict.fromkeys(_FILTERS),
+    )  # fmt: skip
+    _add_month_option(parser)
+    _add_filters(parser)
     add = make_action_adder(parser)
     for name, help_text in _GROUPS.items():
-        _add_period_options(add(name, help_text, _make_command(name)))
-    _add_csv_option(add("budget", "what each budget has left", _show_budgets))
+        action = add(name, help_text, _make_command(name))
+        action.add_argument(
+            "--by", metavar="GROUP", action="append", default=argparse.SUPPRESS,
+            help="divide each row by a further group, such as model; can be repeated",
+        )  # fmt: skip
+        _add_period_options(action)
+        _add_csv_option(action)
+    last_month = add(
+        "last-month", "what the last month cost, on what, and what the cache saved", _show_overview
+    )
+    last_month.set_defaults(month="last-month")
+    _add_filters(last_month)
+    _add_csv_option(add("budget", "what each budget has left, in UTC", _show_budgets))
     add("open", "requests in progress, and those whose process died before they were settled", _show_open)
-    _add_period_options(add("export", "print every row, as CSV or with --json as JSON lines", _export))
+    export = add("export", "write every row, as CSV, with --json as JSON lines, or as Parquet", _export)
+    _add_period_options(export)
+    _add_csv_option(export)
+    export.add_argument("--parquet", action="store_true", help="write Parquet; needs pyarrow")
+    export.add_argument("-o", "--output", metavar="FILE", help="write to FILE in place of stdout")
     prune = add("prune", "delete settled rows; budgets keep what they have counted", _prune)
     prune.add_argument("before", metavar="BEFORE", help='a date, or a time before now such as "90d"')
-    parser.set_defaults(run=_make_command("day"), since=None, until=None, csv=False)
 
 
 def _add_period_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--since", metavar="WHEN", help='a date, or a time before now such as "7d"')
-    parser.add_argument("--until", metavar="WHEN", help="the end of the period, exclusive")
-    _add_csv_option(parser)
+    unset: Any = argparse.SUPPRESS
+    parser.add_argument(
+        "--since", metavar="WHEN", help='a date, or a time before now such as "7d"', default=unset
+    )
+    parser.add_argument("--until", metavar="WHEN", help="the end of the period, exclusive", default=unset)
+    _add_month_option(parser)
+    _add_filters(parser)
+
+
+def _add_month_option(parser: argparse.ArgumentParser) -> None:
+    unset: Any = argparse.SUPPRESS
+    parser.add_argument(
+        "--month", metavar="MONTH", help="a month: 2026-10, this-month or last-month", default=unset
+    )
+
+
+def _add_filters(parser: argparse.ArgumentParser) -> None:
+    unset: Any = argparse.SUPPRESS
+    for name, help_text in _FILTERS.items():
+        parser.add_argument(f"--{name}", metavar=name.upper(), help=help_text, default=unset)
+    parser.add_argument(
+        "--zone",
+        metavar="ZONE",
+        help="the time zone, such as Europe/Berlin; default: local time",
+        default=unset,
+    )
 
 
 def _add_csv_option(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--csv", action="store_true", help="print CSV")
+    unset: Any = argparse.SUPPRESS
+    parser.add_argument("--csv", action="store_true", help="print CSV", default=unset)
 
 
-def _make_command(name: Any) -> Callable[[argparse.Namespace], int]:
+def _get_filters(args: argparse.Namespace) -> Mapping[str, str | None]:
+    return {name: getattr(args, name) for name in _FILTERS}
+
+
+def _get_selection(args: argparse.Namespace) -> dict[str, Any]:
+    """Return the period, zone and filters of *args*, as arguments of `core.usage.by`."""
+    since, until = args.since, args.until
+    if args.month is not None:
+        if (since, until) != (None, None):
+            raise UsageError(
+                "--month and --since or --until exclude each other",
+                where="--month",
+                expected="a month, or a start and an end",
+                fix=f"llmcore usage day --month {args.month}",
+            )
+
+        import time
+
+        from llmcore.ledger.zones import find_zone
+
+        since, until = find_zone(args.zone).find_month(args.month, time.time())
+    return {"since": since, "until": until, "zone": args.zone, **_get_filters(args)}
+
+
+def _show_overview(args: argparse.Namespace) -> int:
+    from llmcore.cli.usage_overview import show_overview
+
+    with open_core(args) as core:
+        show_overview(core, args, _get_filters(args))
+    return 0
+
+
+def _make_command(name: str) -> Callable[[argparse.Namespace], int]:
     def run(args: argparse.Namespace) -> int:
+        names = [name, *(args.by or ())]
+        groups: Any = [each.removesuffix("s") if each == "errors" else each for each in names]
         with open_core(args) as core:
-            rows = core.usage.by(name.removesuffix("s"), since=args.since, until=args.until)
+            rows = core.usage.by(groups, **_get_selection(args))
             if args.csv:
-                _print_csv([_to_dict(row) for row in rows])
+                print_csv(to_flat_dict(row, groups) for row in rows)
             elif args.json:
-                print_json(by=name, rows=[_to_dict(row) for row in rows])
+                print_json(by=",".join(names), rows=[to_dict(row) for row in rows])
             elif rows:
-                paint = Paint.of(get_stdout(), no_color=args.no_color)
-                total = _render_row(_sum(rows)) if len(rows) > 1 and name not in _OVERLAPPING else ()
-                put(
-                    render_table(
-                        (name, *_HEADERS[1:]), [_render_row(row) for row in rows], paint, total=total
-                    )
-                )
-                _print_footnotes(rows)
+                _print_table(core, names, rows, args)
             else:
                 note("the ledger has no calls in this period")
         return 0
@@ -90,17 +178,25 @@ def _make_command(name: Any) -> Callable[[argparse.Namespace], int]:
     return run
 
 
+def _print_table(core: Core, names: list[str], rows: Any, args: argparse.Namespace) -> None:
+    paint = Paint.of(get_stdout(), no_color=args.no_color)
+    total: Sequence[str] = ()
+    if len(rows) > 1 and "tag" not in names:  # a call with two tags would count twice
+        total = ("total", *("" for _ in names[1:]), *render_row(core.usage.sum(rows))[1:])
+    put(render_table((*names, *HEADERS), [render_row(row) for row in rows], paint, total=total))
+    print_footnotes(rows)
+
+
 def _show_budgets(args: argparse.Namespace) -> int:
     with open_core(args) as core:
         states = core.usage.budgets()
         if args.csv:
-            _print_csv([_to_dict(state) for state in states])
+            print_csv(to_dict(state) for state in states)
         elif args.json:
-            print_json(budgets=[_to_dict(state) for state in states])
+            print_json(budgets=[to_dict(state) for state in states])
         elif states:
-            headers = ("budget", "period", "limit", "spent", "reserved", "left", "resets at")
             paint = Paint.of(get_stdout(), no_color=args.no_color)
-            put(render_table(headers, [_render_budget(state) for state in states], paint))
+            put(render_table(BUDGET_HEADERS, [render_budget(state) for state in states], paint))
         else:
             fix = core.settings.line_to_set(("budget", "limit"), "5.00 USD")
             note(f"no budget is configured: {fix}")
@@ -126,17 +222,11 @@ def _show_open(args: argparse.Namespace) -> int:
 
 
 def _export(args: argparse.Namespace) -> int:
+    from llmcore.cli.usage_export import export
+
     with open_core(args) as core:
-        if args.json:
-            for row in _export_rows(core, args):
-                put(to_json(row, get_stdout()))
-        else:
-            _print_csv({**row, "tags": " ".join(row["tags"])} for row in _export_rows(core, args))
+        export(core.usage.export(**_get_selection(args)), args)
     return 0
-
-
-def _export_rows(core: Core, args: argparse.Namespace) -> Iterable[dict[str, Any]]:
-    return core.usage.export(since=args.since, until=args.until)
 
 
 def _prune(args: argparse.Namespace) -> int:
@@ -148,82 +238,7 @@ def _prune(args: argparse.Namespace) -> int:
     return 0
 
 
-def _sum(rows: Sequence[UsageRow]) -> UsageRow:
-    """Return the sum of *rows*."""
-    first, *others = rows
-    sums: dict[str, Any] = {
-        field: getattr(first, field) for field in first.__struct_fields__ if field != "name"
-    }
-    for row in others:
-        for field in sums:
-            sums[field] += getattr(row, field)
-    return type(first)(name="total", **sums)
-
-
-def _render_row(row: UsageRow) -> Sequence[str]:
-    def render_count(number: int) -> str:
-        return f"{number:,}" if number else ""
-
-    return (
-        row.name or "(none)",
-        f"{row.requests:,}",
-        render_count(row.failures),
-        render_count(row.cached),
-        render_count(row.input_tokens),
-        render_count(row.output_tokens),
-        render_count(row.characters),
-        format_cost(row.cost) + ("+?" if row.unpriced else ""),
-        f"up to {format_cost(row.uncertain)}" if row.uncertain else "",
-        format_cost(row.saved) if row.saved else "",
-    )
-
-
-def _print_footnotes(rows: Sequence[UsageRow]) -> None:
-    if unpriced := sum(row.unpriced for row in rows):
-        note(
-            f"+?: the cost of {unpriced} requests is unknown: add their model to [prices] in llmcore.toml; "
-            "or their process died (llmcore usage open)"
-        )
-    if any(row.uncertain for row in rows):
-        note("uncertain: requests with an unknown outcome, at their maximum cost; budgets count it")
-
-
-def _render_budget(state: BudgetState) -> Sequence[str]:
-    def render_amount(amount: Decimal | None) -> str:
-        if amount is None:
-            return ""
-        return format_cost(amount) if state.unit == "USD" else f"{amount:,} {state.unit}"
-
-    left = None if state.limit is None else max(state.limit - state.spent - state.reserved, Decimal(0))
-    return (
-        state.name,
-        state.period,
-        render_amount(state.limit),
-        render_amount(state.spent),
-        render_amount(state.reserved or None),
-        render_amount(left),
-        state.resets_at or "",
-    )
-
-
-def _to_dict(row: Any) -> dict[str, Any]:
-    import msgspec
-
-    return msgspec.structs.asdict(row)
-
-
-def _print_csv(rows: Iterable[dict[str, Any]]) -> None:
-    import csv
-
-    writer: csv.DictWriter[str] | None = None
-    for row in rows:
-        if writer is None:
-            writer = csv.DictWriter(get_stdout(), list(row), lineterminator="\n")
-            writer.writeheader()
-        writer.writerow(row)
-
-
 def _render_time(at: float) -> str:
     import time
 
-    return time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(at))
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(at))

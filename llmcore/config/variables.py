@@ -26,6 +26,7 @@ READ: Final[Mapping[str, str]] = {
     "LLMCORE_AIMOCK": "tests: the path of another vendor's simulator",
     "LLMCORE_CANCELS": "tests: the number of cancelled calls",
     "LLMCORE_FUZZ": "tests: the number of random texts for each voice",
+    "LLMCORE_LEDGERS": "tests: the number of random ledgers whose views are compared",
     "LLMCORE_GATEWAY_REQUESTS": "tests: the number of requests during restarts of the gateway",
     "LLMCORE_KILLS": "tests: the number of killed writers",
     "LLMCORE_NO_SKIPS": "tests: a skipped test is a failure",

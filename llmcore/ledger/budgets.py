@@ -5,6 +5,7 @@ A counter is updated in the same transaction as the row.
 
 from __future__ import annotations
 
+import calendar
 import functools
 import time
 from collections.abc import Iterable, Sequence
@@ -23,6 +24,7 @@ __all__ = [
     "Scope",
     "create_missing",
     "get_counters",
+    "get_elapsed",
     "get_period",
     "get_periods",
     "get_reset_time",
@@ -123,6 +125,15 @@ def get_reset_time(per: str, at: float) -> str | None:
         year, month = (now.tm_year, now.tm_mon + 1) if now.tm_mon < 12 else (now.tm_year + 1, 1)  # noqa: PLR2004
         return f"{year:04}-{month:02}-01T00:00:00Z"
     return None
+
+
+def get_elapsed(per: str, at: float) -> float | None:
+    """Return the part of the period that has passed at the time *at*, from 0 to 1; None for a total."""
+    if per == TOTAL:
+        return None
+    now = time.gmtime(at)
+    days = 1 if per == "day" else calendar.monthrange(now.tm_year, now.tm_mon)[1]
+    return (at - _get_start_time(per, at)) / (days * 86400)
 
 
 def update(

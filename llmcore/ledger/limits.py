@@ -6,16 +6,21 @@ The budgets of the configuration are fixed; the budgets of users change while th
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from decimal import Decimal
+from typing import Final
 
 from llmcore.config.money import Budget
 from llmcore.ledger.alerts import make_scope
 from llmcore.ledger.book import Limit
-from llmcore.ledger.budgets import Scope, get_reset_time, parse_scope
+from llmcore.ledger.budgets import Scope, get_elapsed, get_reset_time, parse_scope
 from llmcore.ledger.charge import Charge
 from llmcore.ledger.money import from_integer, to_integer
 from llmcore.ledger.report import BudgetState
 
 __all__ = ["BudgetLimits"]
+
+_FIRST_PART: Final = 0.01
+"""The part of a period after which a projection makes sense."""
 
 
 class BudgetLimits:
@@ -67,6 +72,7 @@ class BudgetLimits:
         for text, period, spent, reserved in rows:
             scope = parse_scope(text)
             budget = self.budgets.get(scope)
+            elapsed = get_elapsed(scope.per, at)
             states.append(
                 BudgetState(
                     name=scope.name,
@@ -76,6 +82,10 @@ class BudgetLimits:
                     spent=from_integer(spent, scope.unit),
                     reserved=from_integer(reserved, scope.unit),
                     resets_at=get_reset_time(scope.per, at),
+                    pace=_project(spent, elapsed, scope.unit),
+                    model=scope.model,
+                    tag=scope.tag,
+                    user=scope.user,
                 )
             )
         return states
@@ -83,3 +93,10 @@ class BudgetLimits:
 
 def _make_limit(budget: Budget) -> Limit:
     return Limit(make_scope(budget), to_integer(budget.limit, budget.unit), budget.on_exceed == "refuse")
+
+
+def _project(spent: int, elapsed: float | None, unit: str) -> Decimal | None:
+    """Return the amount at the end of the period at the pace so far; see `BudgetState.pace`."""
+    if elapsed is None or elapsed < _FIRST_PART:
+        return None
+    return from_integer(round(spent / elapsed), unit)

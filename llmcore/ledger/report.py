@@ -1,40 +1,34 @@
 """Reports from the ledger (known cost, uncertain cost, hits).
 
-One aggregation for every figure of `llmcore usage` and `core.usage`.
+One aggregation, `aggregate`, for every figure of `llmcore usage`, `core.usage` and the dashboard.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Sequence
 from decimal import Decimal
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
 from llmcore.ledger.budgets import get_period, parse_scope
 from llmcore.ledger.money import from_nano
+from llmcore.ledger.query import UsageQuery
 
 if TYPE_CHECKING:
     import apsw
 
-__all__ = ["GROUPS", "BudgetState", "UsageRow", "aggregate", "export_rows", "prune_rows", "read_budgets"]
-
-GROUPS: Final[Mapping[str, str]] = MappingProxyType(
-    {
-        "total": "'all'",
-        "day": "strftime('%Y-%m-%d', at, 'unixepoch')",
-        "month": "strftime('%Y-%m', at, 'unixepoch')",
-        "model": "provider || ':' || model",
-        "provider": "provider",
-        "kind": "kind",
-        "user": "ifnull(user, '')",
-        "tag": "ifnull(tag.value, '')",
-        "error": "error",
-    }
-)
-"""The groups and their SQL expressions; times are in UTC."""
+__all__ = [
+    "BudgetState",
+    "UsageRow",
+    "aggregate",
+    "export_rows",
+    "prune_rows",
+    "read_budgets",
+    "read_latest",
+    "sum_rows",
+]
 
 _MONEY: Final = frozenset({"cost", "saved", "reserved"})
 
@@ -47,12 +41,24 @@ _SUMS: Final = """
     ifnull(sum(saved), 0),
     sum(CASE WHEN state IN ('done', 'lost') AND cost IS NULL THEN 1 ELSE 0 END)
 """
+_PERCENTILES: Final = ", ".join(
+    f"percentile(CASE WHEN state = 'done' THEN {column} END, {percent})"
+    for column in ("latency_ms", "first_token_ms")
+    for percent in (50, 95)
+)
 
 
 class UsageRow(msgspec.Struct, frozen=True, kw_only=True):
     """The usage of one day, model, user, ..."""
 
     name: str
+    """The parts of `key`, joined by " / "."""
+    key: tuple[str, ...] = ()
+    """The value of each dimension: `("2026-11-25", "openai:gpt-5.6-luna")`.
+
+    Empty text stands for calls without a user, an API key or tags. An hour is written with its offset from UTC, and a
+    week as in ISO 8601: "2026-W48".
+    """
     requests: int
     """The number of requests to a backend. Each attempt counts."""
     failures: int
@@ -79,6 +85,12 @@ class UsageRow(msgspec.Struct, frozen=True, kw_only=True):
     """USD that the cache saved."""
     unpriced: int
     """The number of requests at an unknown price. They are not in `cost`."""
+    latency_p50_ms: float | None = None
+    """Median latency of the answered requests in milliseconds; None unless `percentiles` were asked for."""
+    latency_p95_ms: float | None = None
+    first_token_p50_ms: float | None = None
+    """The same of the time to the first content, of the streamed answers."""
+    first_token_p95_ms: float | None = None
 
 
 class BudgetState(msgspec.Struct, frozen=True, kw_only=True):
@@ -97,32 +109,78 @@ class BudgetState(msgspec.Struct, frozen=True, kw_only=True):
     reserved: Decimal
     """For requests in progress."""
     resets_at: str | None
+    pace: Decimal | None = None
+    """The amount at the end of the period if spending continues as before.
+
+    None for a total, and in the first hundredth of a period.
+    """
+    model: str | None = None
+    """The budget counts only requests to this model, as `tag` and `user`; None for all."""
+    tag: str | None = None
+    user: str | None = None
 
 
-def aggregate(db: apsw.Connection, group: str, since: float, until: float) -> list[UsageRow]:
-    """Return the sums by *group*, one of GROUPS, over rows with *since* <= time < *until*, in seconds since 1970."""
-    by = GROUPS[group]
-    source = "calls LEFT JOIN json_each(calls.tags) AS tag" if group == "tag" else "calls"
-    where = " AND error IS NOT NULL" if group == "error" else ""
+def aggregate(db: apsw.Connection, query: UsageQuery) -> list[UsageRow]:
+    """Return the sums of the rows that *query* selects, in the order of its dimensions."""
+    columns = query.make_columns(_read_last_moment(db))
+    where, values = query.make_where()
+    numbers = ", ".join(str(number + 1) for number in range(len(columns)))
+    sums = f"{_SUMS}, {_PERCENTILES}" if query.percentiles else _SUMS
     rows = db.execute(
-        f"SELECT {by}, {_SUMS} FROM {source} WHERE calls.id >= ? AND at >= ? AND at < ?{where} GROUP BY 1 ORDER BY 1",  # noqa: S608 - constants
-        (int(since * 1e6), since, until),
+        f"SELECT {', '.join(columns)}, {sums} FROM {query.source} WHERE {where} GROUP BY {numbers} ORDER BY {numbers}",  # noqa: S608 - constants
+        values,
     )
-    return [_make_row(*row) for row in rows]
+    labels = query.make_labels()
+    return [_make_row(labels, row) for row in rows]
 
 
-def _make_row(name: str, *sums: Any) -> UsageRow:
-    *counts, cost, uncertain, saved, unpriced = sums
-    fields = ("requests", "failures", "cached", "unsettled", "input_tokens", "output_tokens", "cached_tokens",
-              "reasoning_tokens", "characters")  # fmt: skip
+def sum_rows(rows: Sequence[UsageRow], name: str = "total") -> UsageRow:
+    """Return the sum of *rows*, without percentiles. The rows must not overlap, as those of tags do."""
+    fields = [*_COUNTS, "cost", "uncertain", "saved", "unpriced"]
+    sums: dict[str, Any] = {field: sum(getattr(row, field) for row in rows) for field in fields}
+    for field in ("cost", "uncertain", "saved"):
+        sums[field] = Decimal(sums[field])
+    return UsageRow(name=name, key=(name,), **sums)
+
+
+_COUNTS: Final = (
+    "requests",
+    "failures",
+    "cached",
+    "unsettled",
+    "input_tokens",
+    "output_tokens",
+    "cached_tokens",
+    "reasoning_tokens",
+    "characters",
+)
+
+
+def _make_row(labels: Sequence[Callable[[Any], str]], row: Sequence[Any]) -> UsageRow:
+    size, count = len(labels), len(_COUNTS)
+    key = tuple(label(value) for label, value in zip(labels, row[:size], strict=True))
+    counts, rest = row[size : size + count], row[size + count :]
+    cost, uncertain, saved, unpriced, *percentiles = rest
+    latency_p50, latency_p95, first_token_p50, first_token_p95 = percentiles or (None,) * 4
     return UsageRow(
-        name=name,
-        **dict(zip(fields, counts, strict=True)),
+        name=" / ".join(key),
+        key=key,
+        **dict(zip(_COUNTS, counts, strict=True)),
         cost=from_nano(cost),
         uncertain=from_nano(uncertain),
         saved=from_nano(saved),
         unpriced=unpriced,
+        latency_p50_ms=latency_p50,
+        latency_p95_ms=latency_p95,
+        first_token_p50_ms=first_token_p50,
+        first_token_p95_ms=first_token_p95,
     )
+
+
+def _read_last_moment(db: apsw.Connection) -> float:
+    """Return a time that no row is later than, in seconds since 1970."""
+    last: int = db.execute("SELECT ifnull(max(id), 0) FROM calls").get
+    return last / 1e6 + 1
 
 
 def read_budgets(db: apsw.Connection, at: float) -> Iterator[tuple[str, str, int, int]]:
@@ -134,13 +192,27 @@ def read_budgets(db: apsw.Connection, at: float) -> Iterator[tuple[str, str, int
 
 
 def export_rows(
-    db: apsw.Connection, since: float, until: float, *, where: str = ""
+    db: apsw.Connection, query: UsageQuery, *, only_open: bool = False
 ) -> Iterator[dict[str, Any]]:
-    """Yield the rows; amounts of money are USD as text, to keep every digit."""
+    """Yield the rows that *query* selects, oldest first; amounts of money are USD as text, to keep every digit."""
+    where, values = query.make_where()
+    if only_open:
+        where += " AND state IN ('open', 'lost')"
+    rows = db.execute(f"SELECT * FROM calls WHERE {where} ORDER BY id", values)  # noqa: S608 - constants
+    return _decode_rows(rows)
+
+
+def read_latest(db: apsw.Connection, query: UsageQuery, limit: int) -> list[dict[str, Any]]:
+    """Return the latest *limit* requests that *query* selects, newest first, without answers of the cache."""
+    where, values = query.make_where()
     rows = db.execute(
-        f"SELECT * FROM calls WHERE id >= ? AND at >= ? AND at < ? {where} ORDER BY id",  # noqa: S608 - constants
-        (int(since * 1e6), since, until),
+        f"SELECT * FROM calls WHERE {where} AND state <> 'hit' ORDER BY id DESC LIMIT ?",  # noqa: S608 - constants
+        [*values, limit],
     )
+    return list(_decode_rows(rows))
+
+
+def _decode_rows(rows: apsw.Cursor) -> Iterator[dict[str, Any]]:
     names: list[str] | None = None
     for row in rows:
         names = names or [column[0] for column in rows.get_description()]

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
-import math
 import time
-from collections.abc import Callable, Generator
-from datetime import UTC, date, datetime, timedelta
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from datetime import date, datetime, timedelta, tzinfo
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
@@ -17,23 +15,29 @@ from llmcore.ledger.meter import Meter, Totals
 from llmcore.process_bound import ProcessBound
 from llmcore.support.errors import raise_unchained
 from llmcore.threads import run_in_thread
-from llmcore.units import Duration
 
 if TYPE_CHECKING:
     from llmcore.ledger.api_keys import ApiKeys
+    from llmcore.ledger.query import UsageQuery
     from llmcore.ledger.report import BudgetState, UsageRow
     from llmcore.ledger.spending import Spending
+    from llmcore.ledger.zones import ReportZone
 
-__all__ = ["UsageBook", "UsageGroup", "When"]
+__all__ = ["UsageBook", "UsageGroup", "When", "Zone"]
 
 T = TypeVar("T")
 
-UsageGroup = Literal["total", "day", "month", "model", "provider", "kind", "user", "tag", "error"]
+UsageGroup = Literal[
+    "total", "hour", "day", "week", "month", "model", "provider", "kind", "user", "key", "tag", "error"
+]
+"""A dimension of a report. `key` is the API key of a gateway's client."""
 When = str | float | datetime | date | timedelta | None
-"""A time: "2026-11-25", ISO 8601, seconds since 1970, or a duration before now such as "7d".
+"""A time: "2026-11-25", ISO 8601, seconds since 1970, or a duration before now such as "7d"; None for no bound.
 
-The result is None for no bound.
+Dates and times without an offset are in the zone of the report.
 """
+Zone = str | tzinfo | None
+"""A time zone: a name such as "Europe/Berlin", "UTC", or None for the zone of this machine."""
 
 
 class UsageBook(ProcessBound):
@@ -52,34 +56,113 @@ class UsageBook(ProcessBound):
         self.meter.reset()
 
     @check_argument_names
-    def by(self, group: UsageGroup, *, since: When = None, until: When = None) -> list[UsageRow]:
-        """Return the rows of the ledger, summed by *group*: total, day, month, model, provider, kind, user, tag or error.
+    def by(
+        self,
+        group: UsageGroup | Sequence[UsageGroup],
+        *,
+        since: When = None,
+        until: When = None,
+        zone: Zone = None,
+        kind: str | None = None,
+        provider: str | None = None,
+        model: str | None = None,
+        user: str | None = None,
+        key: str | None = None,
+        tag: str | None = None,
+        error: str | None = None,
+        percentiles: bool = False,
+    ) -> list[UsageRow]:
+        """Return the rows of the ledger, summed by one or several dimensions.
+
+        Args:
+            group: One of total, hour, day, week, month, model, provider, kind, user, key, tag and error, or several:
+                `("day", "model")`. `key` of each row has their values. A call with two tags counts for both tags.
+            since: The start of the period.
+            until: The end of the period, exclusive.
+            zone: The time zone of hours, days, weeks, months and of times without an offset. Budgets are in UTC.
+            kind: Only calls of this kind: llm, voice, embedding.
+            provider: Only calls to this provider.
+            model: Only calls to this model, with or without its provider.
+            user: Only calls of this user; empty text for calls without a user.
+            key: Only calls with the API key of this name.
+            tag: Only calls with this tag; empty text for calls without tags.
+            error: Only failed requests with this error, as in `by("error")`.
+            percentiles: Whether to compute percentiles of latency and time to first token, which takes longer.
 
         Raises:
-            LedgerError: The group is unknown, a time is malformed, or the ledger cannot be read.
+            LedgerError: A group or the zone is unknown, a time is malformed, or the ledger cannot be read.
         """
-        from llmcore.ledger.report import GROUPS, aggregate
+        from llmcore.ledger.report import aggregate
 
-        if group not in GROUPS:
-            # imported only for an error, because the import takes longer than a cached answer
-            from difflib import get_close_matches
-
-            nearest = get_close_matches(group, GROUPS, 1)
-            raise LedgerError(
-                f"unknown group `{group}`",
-                where="argument `group`",
-                expected=", ".join(GROUPS),
-                suggestion=nearest[0] if nearest else None,
-                fix=f'usage.by("{nearest[0]}")' if nearest else None,
-            )
-        return self._read(
-            lambda db: aggregate(db, group, _to_timestamp(since, 0.0), _to_timestamp(until, math.inf))
-        )
+        filters = _collect(kind, provider, model, user, key, tag, error)
+        query = _make_query(group, since, until, zone, filters, percentiles=percentiles)
+        return self._read(lambda db: aggregate(db, query))
 
     @check_argument_names
-    async def aby(self, group: UsageGroup, *, since: When = None, until: When = None) -> list[UsageRow]:
+    async def aby(
+        self,
+        group: UsageGroup | Sequence[UsageGroup],
+        *,
+        since: When = None,
+        until: When = None,
+        zone: Zone = None,
+        kind: str | None = None,
+        provider: str | None = None,
+        model: str | None = None,
+        user: str | None = None,
+        key: str | None = None,
+        tag: str | None = None,
+        error: str | None = None,
+        percentiles: bool = False,
+    ) -> list[UsageRow]:
         """See `by`."""
-        return await run_in_thread(partial(self.by, group, since=since, until=until))
+        filters = _collect(kind, provider, model, user, key, tag, error)
+        read = partial(
+            self.by, group, since=since, until=until, zone=zone, percentiles=percentiles, **filters
+        )
+        return await run_in_thread(read)
+
+    def sum(self, rows: Iterable[UsageRow], name: str = "total") -> UsageRow:
+        """Return the sum of *rows* as one row, without percentiles. Do not add rows of tags: a call may be in several."""
+        from llmcore.ledger.report import sum_rows
+
+        return sum_rows([*rows], name)
+
+    def zone(self, zone: Zone = None) -> ReportZone:
+        """Return the time zone that reports use: when its days and months begin.
+
+        Raises:
+            LedgerError: The zone is unknown.
+        """
+        from llmcore.ledger.zones import find_zone
+
+        return find_zone(zone)
+
+    @check_argument_names
+    def latest(
+        self,
+        limit: int = 20,
+        *,
+        since: When = None,
+        until: When = None,
+        zone: Zone = None,
+        kind: str | None = None,
+        provider: str | None = None,
+        model: str | None = None,
+        user: str | None = None,
+        key: str | None = None,
+        tag: str | None = None,
+        error: str | None = None,
+    ) -> list[dict[str, Any]]:
+        """Return the latest *limit* requests, newest first, as `export` yields them. Answers of the cache are left out.
+
+        The other arguments and the errors are those of `by`.
+        """
+        from llmcore.ledger.report import read_latest
+
+        filters = _collect(kind, provider, model, user, key, tag, error)
+        query = _make_query("total", since, until, zone, filters)
+        return self._read(lambda db: read_latest(db, query, limit))
 
     def budgets(self) -> list[BudgetState]:
         """Return the state of each budget of the ledger in its current period."""
@@ -96,18 +179,32 @@ class UsageBook(ProcessBound):
         """Return the rows of requests that are in progress, or whose process died before settling them."""
         from llmcore.ledger.report import export_rows
 
-        where = "AND state IN ('open', 'lost')"
-        return self._read(lambda db: list(export_rows(db, 0.0, math.inf, where=where)))
+        query = _make_query("total", None, None, None, {})
+        return self._read(lambda db: list(export_rows(db, query, only_open=True)))
 
     @check_argument_names
-    def export(self, *, since: When = None, until: When = None) -> Generator[dict[str, Any], None, None]:
-        """Yield every row of the ledger, oldest first."""
+    def export(
+        self,
+        *,
+        since: When = None,
+        until: When = None,
+        zone: Zone = None,
+        kind: str | None = None,
+        provider: str | None = None,
+        model: str | None = None,
+        user: str | None = None,
+        key: str | None = None,
+        tag: str | None = None,
+        error: str | None = None,
+    ) -> Generator[dict[str, Any], None, None]:
+        """Yield the rows of the ledger, oldest first. The arguments and the errors are those of `by`."""
         from llmcore.ledger.report import export_rows
 
-        start, end = _to_timestamp(since, 0.0), _to_timestamp(until, math.inf)
+        filters = _collect(kind, provider, model, user, key, tag, error)
+        query = _make_query("total", since, until, zone, filters)
         reader = self._run(self._open_reader)
         try:
-            rows = export_rows(reader, start, end)
+            rows = export_rows(reader, query)
             while (row := self._run(lambda: next(rows, None))) is not None:
                 yield row
         finally:
@@ -120,8 +217,9 @@ class UsageBook(ProcessBound):
         Budgets keep their sums.
         """
         from llmcore.ledger.report import prune_rows
+        from llmcore.ledger.zones import find_zone
 
-        moment = _to_timestamp(before, None)
+        moment = find_zone().to_timestamp(before) or 0.0
         deleted: int = self._run(lambda: self._spending().transact(lambda db: prune_rows(db, moment)))
         return deleted
 
@@ -177,30 +275,24 @@ class UsageBook(ProcessBound):
         return spending
 
 
-def _to_timestamp(when: When, otherwise: Any) -> Any:
-    """Return seconds since 1970."""
-    match when:
-        case None:
-            return otherwise
-        case timedelta():
-            moment = time.time() - when.total_seconds()
-        case datetime():
-            moment = (when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp()
-        case date():
-            moment = datetime(when.year, when.month, when.day, tzinfo=UTC).timestamp()
-        case str():
-            moment = _parse_moment(when)
-        case _:
-            moment = float(when)
-    return moment
+def _collect(*values: str | None) -> dict[str, str | None]:
+    """Return the filters of `UsageBook.by` by name."""
+    names = ("kind", "provider", "model", "user", "key", "tag", "error")
+    return dict(zip(names, values, strict=True))
 
 
-def _parse_moment(when: str) -> float:
-    with contextlib.suppress(ValueError):
-        return float(_to_timestamp(datetime.fromisoformat(when), None))
-    with contextlib.suppress(ValueError):
-        return time.time() - Duration.parse(when)
-    raise LedgerError(
-        f"a time must be a date, ISO 8601 or a duration before now, got {when!r}",
-        expected='a date such as "2026-11-25", or a duration such as "7d"',
-    )
+def _make_query(
+    group: UsageGroup | Sequence[UsageGroup],
+    since: When,
+    until: When,
+    zone: Zone,
+    filters: Mapping[str, str | None],
+    *,
+    percentiles: bool = False,
+) -> UsageQuery:
+    from llmcore.ledger.query import make_query
+    from llmcore.ledger.zones import find_zone
+
+    found = find_zone(zone)
+    bounds = found.to_timestamp(since), found.to_timestamp(until)
+    return make_query(group, *bounds, found, filters, percentiles=percentiles)

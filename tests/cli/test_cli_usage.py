@@ -5,10 +5,13 @@ from __future__ import annotations
 import csv
 import io
 import json
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
+from pyarrow import parquet
 
 from tests.kits.cli import CommandLine
 
@@ -32,13 +35,66 @@ def rows(cli: CommandLine, *arguments: str) -> list[dict[str, Any]]:
     return found
 
 
-def test_usage_shows_the_day_by_default(spent: CommandLine) -> None:
+def test_usage_shows_today_the_month_its_parts_and_the_budgets(spent: CommandLine) -> None:
     done = spent("usage")
     assert (done.returncode, done.stderr) == (0, "")
-    head, line = done.stdout.splitlines()
-    assert head.split() == ["day", "requests", "cached", "tokens", "in", "out", "cost", "saved"]
-    assert line.split()[1:3] == ["2", "1"]
-    assert spent("usage", "day").stdout == done.stdout
+    totals, days, models, budgets = done.stdout.rstrip().split("\n\n")
+    head, today, month = totals.splitlines()
+    assert head.split() == ["requests", "cached", "tokens", "in", "out", "cost", "saved"]
+    assert today.split()[:3] == ["today", "2", "1"]
+    assert month.split()[:4] == ["this", "month", "2", "1"]
+    assert days.startswith("cost a day  ▁")
+    assert days.splitlines()[0].count("▁") == 29
+    assert models.splitlines()[1].split()[:3] == ["echo:default", "2", "1"]
+    assert [line.split()[0] for line in budgets.splitlines()] == ["budget", "day", "total"]
+    assert " UTC " in budgets
+
+
+def test_the_overview_has_the_same_figures_as_json(spent: CommandLine) -> None:
+    found = json.loads(spent("usage", "--json").stdout)
+    (row,) = found["rows"]
+    assert found["by"] == "day"
+    for field in ("requests", "cached", "cost", "saved"):
+        assert found["totals"]["today"][field] == found["totals"]["month"][field] == row[field]
+        assert found["parts"]["model"][0][field] == row[field]
+    assert [state["name"] for state in found["budgets"]] == ["day", "total tag=x"]
+
+
+def test_a_month_without_calls_says_so(spent: CommandLine) -> None:
+    for arguments in (["last-month"], ["--month", "2001-10"], ["model", "--month", "last-month"]):
+        done = spent("usage", *arguments)
+        assert (done.returncode, done.stdout) == (0, "")
+        assert "no calls in this period" in done.stderr
+    assert spent("usage", "--month", "this-month").stdout == spent("usage").stdout
+
+
+def test_options_may_stand_before_the_group(spent: CommandLine) -> None:
+    assert spent("usage", "--user", "ben", "model").stdout == ""
+    assert spent("usage", "--month", "this-month", "model").stdout == spent("usage", "model").stdout
+
+
+def test_rows_are_divided_by_further_groups(spent: CommandLine) -> None:
+    done = json.loads(spent("usage", "day", "--by", "model", "--by", "kind", "--json").stdout)
+    (row,) = done["rows"]
+    assert done["by"] == "day,model,kind"
+    assert row["key"][1:] == ["echo:default", "llm"]
+    (line,) = csv.DictReader(io.StringIO(spent("usage", "day", "--by", "model", "--csv").stdout))
+    assert (line["day"], line["model"]) == (row["key"][0], "echo:default")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (["day", "--zone", "Europe/Berlim"], "unknown time zone `Europe/Berlim`"),
+        (["day", "--month", "2026-13"], "a month must be YYYY-MM, this-month or last-month, got '2026-13'"),
+        (["day", "--month", "2026-10", "--since", "7d"], "--month and --since or --until exclude each other"),
+        (["day", "--by", "day"], "a group is named twice: day, day"),
+    ],
+)
+def test_a_wrong_option_is_explained(spent: CommandLine, arguments: list[str], text: str) -> None:
+    done = spent("usage", *arguments)
+    assert done.returncode == 2
+    assert text in done.stderr
 
 
 @pytest.mark.parametrize("group", ["day", "month", "model", "provider", "user", "tag"])
@@ -55,6 +111,21 @@ def test_csv_is_csv(spent: CommandLine) -> None:
     assert [line["state"] for line in exported] == ["done", "hit", "done"]
     as_json = [json.loads(line) for line in spent("usage", "export", "--json").stdout.splitlines()]
     assert [line["call"] for line in as_json] == [line["call"] for line in exported]
+
+
+def test_every_format_of_the_export_has_the_same_rows(spent: CommandLine) -> None:
+    lines = [json.loads(line) for line in spent("usage", "export", "--json").stdout.splitlines()]
+    assert spent("usage", "export", "-o", "rows.csv", "--csv").stdout == ""
+    done = spent("usage", "export", "--parquet", "-o", "rows.parquet", "--model", "echo:default")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    table = parquet.read_table(spent.folder / "rows.parquet")
+    assert table.schema.field("cost").type == pa.decimal128(28, 9)
+    for found in (
+        table.to_pylist(),
+        list(csv.DictReader((spent.folder / "rows.csv").read_text().splitlines())),
+    ):
+        assert [Decimal(row["cost"]) for row in found] == [Decimal(row["cost"]) for row in lines]
+        assert [row["state"] for row in found] == ["done", "hit", "done"]
 
 
 def test_budgets_show_the_remaining_amount(spent: CommandLine) -> None:

@@ -1,0 +1,115 @@
+"""`llmcore usage`: what was spent today and this month, on what, what is left, and what the cache saved."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Mapping, Sequence
+from datetime import date, timedelta
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, Final
+
+from llmcore.cli.show import Paint, format_cost, note, print_json, put, render_table
+from llmcore.cli.streams import get_stdout
+from llmcore.cli.usage_tables import (
+    BUDGET_HEADERS,
+    HEADERS,
+    draw_sparkline,
+    print_footnotes,
+    render_budget,
+    render_row,
+    to_dict,
+)
+
+if TYPE_CHECKING:
+    from llmcore.core import Core
+    from llmcore.ledger.report import UsageRow
+    from llmcore.ledger.zones import ReportZone
+
+__all__ = ["show_overview"]
+
+_DAYS: Final = 30
+"""The length of the sparkline without `--month`."""
+_MOST: Final = 10
+"""The maximum number of rows of a part."""
+_PARTS: Final = ("model", "user", "tag")
+"""The dimensions by which the month is divided."""
+
+
+def show_overview(core: Core, args: argparse.Namespace, filters: Mapping[str, Any]) -> None:
+    """Print the usage of the month that *args* names; of the current month, also of today and the budgets."""
+    zone, now = core.usage.zone(args.zone), time.time()
+    start, end = zone.find_month(args.month or "this-month", now)
+    is_current = start <= now < end
+
+    def read(group: Any, since: float, until: float) -> list[UsageRow]:
+        return core.usage.by(group, since=since, until=until, zone=args.zone, **filters)
+
+    first = zone.find_date(start)
+    last = zone.find_date(now) if is_current else zone.find_date(end) - timedelta(days=1)
+    shown_first = last - timedelta(days=_DAYS - 1) if is_current else first
+    days = read("day", min(start, zone.find_start(shown_first)), end)
+    month = core.usage.sum([row for row in days if row.name >= first.isoformat()])
+    today = core.usage.sum([row for row in days if row.name == last.isoformat()])
+    parts = {part: read(part, start, end) for part in _PARTS}
+    budgets = core.usage.budgets() if is_current and not any(filters.values()) else []
+    pace = month.cost * Decimal((end - start) / (now - start)) if is_current and now > start else None
+    pace = None if pace is None else pace.quantize(Decimal("1e-9"))
+    if args.json:
+        print_json(
+            by="day",
+            rows=[to_dict(row) for row in days],
+            zone=zone.name,
+            month=f"{first:%Y-%m}",
+            totals={**({"today": to_dict(today)} if is_current else {}), "month": to_dict(month)},
+            pace=pace,
+            parts={part: [to_dict(row) for row in rows] for part, rows in parts.items()},
+            budgets=[to_dict(state) for state in budgets],
+        )
+        return
+    paint = Paint.of(get_stdout(), no_color=args.no_color)
+    blocks: list[str] = []
+    if not any(row.requests or row.cached for row in days):
+        note("the ledger has no calls in this period")
+    else:
+        rows = [render_row(month, f"{first:%Y-%m}")]
+        if is_current:
+            rows = [render_row(today, "today"), render_row(month, "this month")]
+        blocks.append(render_table(("", *HEADERS), rows, paint))
+        blocks += ["\n".join(_describe_days(days, shown_first, last, zone, pace))]
+        blocks += [
+            _render_part(part, rows, f"{first:%Y-%m}", paint)
+            for part, rows in parts.items()
+            if _is_divided(rows)
+        ]
+        print_footnotes([month])
+    if budgets:
+        blocks.append(render_table(BUDGET_HEADERS, [render_budget(state) for state in budgets], paint))
+    if blocks:
+        put("\n\n".join(blocks))
+
+
+def _describe_days(
+    rows: Sequence[UsageRow], first: date, last: date, zone: ReportZone, pace: Decimal | None
+) -> list[str]:
+    costs = {row.name: row.cost for row in rows}
+    dates = [first + timedelta(days=number) for number in range((last - first).days + 1)]
+    amounts = [costs.get(day.isoformat(), Decimal(0)) for day in dates]
+    bars = draw_sparkline(amounts, get_stdout())
+    lines = [f"cost a day  {bars}  {first} to {last}, {zone.name}; highest {format_cost(max(amounts))}"]
+    if pace:
+        lines.append(f"pace        {format_cost(pace)} this month, if it continues as before")
+    return lines
+
+
+def _is_divided(rows: Sequence[UsageRow]) -> bool:
+    """Return whether *rows* tell more than their total: a model, or a user or tag with a name."""
+    return any(row.name for row in rows)
+
+
+def _render_part(part: str, rows: Sequence[UsageRow], month: str, paint: Paint) -> str:
+    """Return the table of the most expensive rows."""
+    ordered = sorted(rows, key=lambda row: (-row.cost, -row.uncertain, row.name))
+    table = render_table((part, *HEADERS), [render_row(row) for row in ordered[:_MOST]], paint)
+    left_out = len(ordered) - _MOST
+    return f"{table}\n{left_out} more: llmcore usage {part} --month {month}" if left_out > 0 else table
