@@ -32,7 +32,7 @@ def test_a_server_answers_and_ends(tmp_path: Path) -> None:
 
 
 def test_a_server_that_cannot_start_says_why(tmp_path: Path) -> None:
-    with pytest.raises(RuntimeError, match="did not come up"):
+    with pytest.raises(RuntimeError, match="did not start"):
         RedisServer(tmp_path, maxmemory="nonsense").start()
 
 

@@ -57,7 +57,7 @@ def test_a_request_that_is_cancelled_at_the_gate_is_counted_as_gone(upstream: Si
 
 def test_waiting_for_requests_that_do_not_come_says_how_many_came(upstream: Simulator) -> None:
     call(upstream)
-    with pytest.raises(TimeoutError, match=r"waited 0.01 s for 2 requests; 1 came"):
+    with pytest.raises(TimeoutError, match=r"waited 0.01 s for 2 requests; 1 arrived"):
         upstream.wait_for_requests(2, timeout_s=0.01)
 
 

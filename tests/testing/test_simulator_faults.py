@@ -302,7 +302,7 @@ def test_a_misspelt_fault_is_answered_with_the_nearest_name() -> None:
         ("cut_stream:after=-1", "a number, at least 0"),
         ("cut_stream:after=soon", "a number, at least 0"),
         ("status:99", "a number from 200 to 599"),
-        ("429:times=0", 'a number above 0, or None ("always")'),
+        ("429:times=0", 'a positive integer, or None ("always")'),
     ],
 )
 def test_invalid_settings_are_reported_with_the_valid_ones(text: str, expected: str) -> None:

@@ -1,1 +1,1 @@
-"""llmcore plugin: files under one folder, written whole or not at all."""
+"""llmcore plugin: stores files in one folder and writes each file atomically."""

@@ -1,4 +1,4 @@
-"""The blocking methods of the storage `fs`: check keys, call the operations, and translate errors."""
+"""The blocking methods of the storage `fs`. They check arguments, call the file operations and translate errors."""
 
 from __future__ import annotations
 
@@ -28,9 +28,7 @@ class BlockingFs:
     def __init__(self, root: str | os.PathLike[str], *, open_root: OpenRoot | None = None) -> None:
         opener = open_root or (folders.open_root if folders.SUPPORTED else paths.open_root)
         self._root = Root(_make_absolute(root), opener)
-        with suppress(
-            OSError
-        ):  # the root does not exist yet, or it cannot be used: the first call will report that
+        with suppress(OSError):  # a missing or unusable root is reported by the first call
             self._root.sweep()
 
     def save(self, key: str, data: bytes) -> None:
@@ -89,7 +87,7 @@ class BlockingFs:
         self._transfer(self._root.copy, source, target)
 
     def move(self, source: str, target: str) -> None:
-        """See `StorageCopying.move`. The file keeps its time and ETag."""
+        """See `StorageCopying.move`. The file keeps its modification time and ETag."""
         self._transfer(self._root.move, source, target)
 
     def load_stream(self, key: str, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
@@ -115,7 +113,7 @@ class BlockingFs:
                 for piece in pieces:
                     yield check_piece(piece)
             except Exception as error:
-                source_errors.append(error)  # an OSError of the source must not be translated
+                source_errors.append(error)  # a caller's OSError must pass through untranslated
                 raise
 
         try:
@@ -160,11 +158,11 @@ class BlockingFs:
             return True
 
         for _ in range(_TRIES):
-            # Check the source first, so that an error of the source is reported as one of reading.
+            # Check the source first: a missing source must be reported as a read error.
             self._translate_errors(source, lambda: self._root.describe(parts))
             if self._translate_errors(target, done, writing=True):
                 return
-            # Another process has deleted the source, which the next check reports, or the target's folder.
+            # Another process has deleted the source or the folder of the target. The next round tells which.
         raise faults.make_unstable_error(target, self._root.path)
 
     def _translate_errors(self, key: str, work: Callable[[], T], *, writing: bool = False) -> T:
@@ -204,14 +202,14 @@ def _make_absolute(root: str | os.PathLike[str]) -> str:
     fault, expected = f"root must be a path, got {root!a}", "a path as text, not empty"
     if isinstance(path, str) and path and "\0" not in path:
         try:
-            return os.path.abspath(expand_home(path))  # noqa: PTH100 - resolve() would follow links
+            return os.path.abspath(expand_home(path))  # noqa: PTH100 - resolve() would follow links in the root
         except RuntimeError:
             fault, expected = (
-                f"{root!a} cannot be expanded: the user has no home directory",
+                f"`~` in {root!a} cannot be expanded: the user has no home directory",
                 "an absolute path",
             )
         except OSError as error:
-            fault = f"{root!a} is relative to the working directory, which cannot be used: {error.strerror}"
+            fault = f"{root!a} is relative, but the working directory cannot be used: {error.strerror}"
             expected = "an absolute path, or a working directory that exists"
     raise ConfigError(
         fault, where="storage.fs.root", expected=expected, fix="llmcore config set storage.fs.root ./data"
@@ -222,7 +220,7 @@ def check_data(data: object) -> bytes:
     """Return *data* as bytes.
 
     Raises:
-        StorageError: *data* is not bytes, or too large to be saved in one piece.
+        StorageError: *data* is not bytes, or is larger than `files.MAX_FILE_BYTES`.
     """
     if not isinstance(data, bytes | bytearray | memoryview):
         text = isinstance(data, str)
@@ -245,7 +243,7 @@ def check_data(data: object) -> bytes:
 
 
 def check_etag(etag: object) -> None:
-    """Check that *etag* is text, since None would mean that the file must not exist.
+    """Check that *etag* is text. Without this check, None would mean that no file may exist.
 
     Raises:
         StorageError: *etag* is not text.
@@ -276,10 +274,10 @@ def check_piece(piece: object) -> bytes:
 
 
 def check_range(start: int, stop: int | None) -> None:
-    """Check that *start* and *stop* are offsets in a file.
+    """Check that *start* and *stop* are valid byte offsets.
 
     Raises:
-        StorageError: One is negative.
+        StorageError: An offset is negative.
     """
     if start < 0 or (stop is not None and stop < 0):
         raise StorageError(

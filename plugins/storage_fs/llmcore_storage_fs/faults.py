@@ -1,4 +1,4 @@
-"""Translate errors of the operating system into our errors, without a reference to the original."""
+"""Translate errors of the operating system into llmcore's errors. The original error is not chained."""
 
 from __future__ import annotations
 
@@ -36,25 +36,25 @@ _NO_FILE: Final = frozenset(
     {errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.EILSEQ, errno.ENXIO, errno.EEXIST, errno.EINVAL}
 )  # fmt: skip
 _NO_FILE_TO_READ: Final = frozenset({errno.ENOENT, errno.EISDIR})
-"""A folder is not a file: reading it means that the file does not exist."""
+"""The errno values that mean "no such file" on reading. EISDIR is one because a folder is not a file."""
 _ABSENT: Final = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP})
 
 
 class InFolder(OSError):
-    """A folder that was found while listing cannot be used. Its key is the `filename`."""
+    """Listing failed at a subfolder. `filename` is the key of the subfolder."""
 
 
 class RootError(OSError):
-    """The root itself cannot be used."""
+    """The root folder cannot be used."""
 
 
 def is_absent(error: OSError) -> bool:
-    """Return whether the error means that the file does not exist, and the root is usable."""
+    """Return whether *error* means that the file does not exist in a usable root."""
     return error.errno in _ABSENT and not isinstance(error, RootError)
 
 
 def translate(error: OSError, key: str, root: str, *, writing: bool) -> StorageError:
-    """Return our error for *error*, which was raised when the file *key* was read or written."""
+    """Return llmcore's error for *error*, raised while *key* was read or written."""
     if isinstance(error, RootError):
         return _describe_root_error(error, root, writing=writing)
     number, where = error.errno, f"{root}/{error.filename if isinstance(error, InFolder) else key}"
@@ -69,25 +69,25 @@ def translate(error: OSError, key: str, root: str, *, writing: bool) -> StorageE
         return StorageKeyError(
             f"the key {key!a} cannot be used: {_format_error(error)}",
             where=where,
-            expected="folders and a regular file, not a link, device, pipe or socket",
-            fix="choose another key, or remove the obstacle",
+            expected="folders and a regular file, but no link, device, pipe or socket",
+            fix="choose another key, or remove the entry at this path",
         )
     if number == errno.EFBIG and not writing:
         return StorageError(
-            f"the file is too large to be loaded in one piece: {error.strerror}",
+            f"the file is too large for load(): {error.strerror}",
             where=where,
-            expected="a file that was saved here",
-            fix="load_stream() reads it piece by piece",
+            expected="a file of at most 4 GiB",
+            fix="use load_stream(), which reads in pieces",
         )
     return _describe_error(error, where, writing=writing)
 
 
 def make_unencodable_error(key: str, root: str) -> StorageKeyError:
-    """Return the error for a key with characters that this system's file names cannot contain."""
+    """Return the error for a key that this system cannot encode as a file name."""
     return StorageKeyError(
         f"the key {key!a} cannot be encoded as a file name on this system",
         where=root,
-        expected="characters of the encoding in use",
+        expected="characters that the file system encoding can represent",
         fix="export PYTHONUTF8=1",
     )
 
@@ -102,21 +102,21 @@ def make_exists_error(parts: Sequence[str]) -> StorageExists:
 
 
 def make_changed_error(parts: Sequence[str], *, there: bool) -> StorageChanged:
-    """Return the error for a conditional save of a file with another ETag."""
+    """Return the error for a conditional save whose ETag does not match the stored file."""
     what = "another version" if there else "nothing"
     return StorageChanged(
         f"{what} is stored under {'/'.join(parts)!a}",
-        expected="the version with the passed ETag",
+        expected="the version that has the given ETag",
         fix="call load_with_etag() again, and retry with the new version",
     )
 
 
 def make_unstable_error(key: str, root: str) -> StorageError:
-    """Return the error for a file or folder that other processes delete and create all the time."""
+    """Return the error for a path that other processes repeatedly delete and create."""
     return StorageError(
-        f"other processes delete and create {key!a} all the time",
+        f"other processes repeatedly delete and create {key!a}",
         where=f"{root}/{key}",
-        expected="a file or folder that exists for a moment",
+        expected="a path that stays unchanged during the operation",
         fix="stop the processes that delete it",
     )
 
@@ -124,24 +124,24 @@ def make_unstable_error(key: str, root: str) -> StorageError:
 def _describe_root_error(error: OSError, root: str, *, writing: bool) -> StorageError:
     if error.errno == errno.ENOENT:
         return StorageError(
-            "the root of the storage no longer exists: it existed earlier in this process",
+            "the root folder of the storage was deleted or unmounted while this process was running",
             where=root,
-            expected="the folder of the saved files; a write does not create a new, empty one",
+            expected="the folder with the saved files; a write does not create a new, empty folder",
             fix=f"mkdir -p {shlex.quote(root)}",
-            notes=("if it is on a disk that was unmounted, mount the disk instead",),
+            notes=("if the folder is on an unmounted disk, mount the disk",),
         )
     if error.errno in _NO_FILE:
         return StorageError(
-            f"the root of the storage is not a folder: {_format_error(error)}",
+            f"the root path of the storage is not a folder: {_format_error(error)}",
             where=root,
-            expected="a folder, or a path at which a folder can be created",
+            expected="a folder, or a path where a folder can be created",
             fix=f"llmcore config set storage.fs.root {_find_other_root(root)}",
         )
     return _describe_error(error, root, writing=writing)
 
 
 def _find_other_root(root: str) -> str:
-    """Return a path for the files that is not the path of *root*."""
+    """Return a path that differs from *root*, for the suggested fix."""
     return "./storage" if root.endswith("data") else "./data"
 
 
@@ -149,30 +149,30 @@ def _describe_error(error: OSError, where: str, *, writing: bool) -> StorageErro
     number = error.errno
     if number in _FULL:
         return StorageFull(
-            f"the storage has no free space: {_format_error(error)}; an existing file is unchanged",
+            f"the file system is full: {_format_error(error)}; an existing file is unchanged",
             where=where,
-            expected="free space, and a quota and file size limit that permit the file",
+            expected="free space within the quota and the file size limit",
             fix="free some space, or set storage.fs.root to a folder on another disk",
         )
     if number in DENIED and writing:
         return StorageReadOnly(
-            f"the storage cannot be written: {_format_error(error)}",
+            f"writing to the storage is not permitted: {_format_error(error)}",
             where=where,
-            expected="a folder in which this user may write",
+            expected="a folder that this user may write to",
             fix="give the user write permission, or set storage.fs.root to another folder",
         )
     if number in DENIED:
         return StorageError(
-            f"the storage cannot be read: {_format_error(error)}",
+            f"reading from the storage is not permitted: {_format_error(error)}",
             where=where,
             expected="a folder and files that this user may read",
             fix="give the user read permission",
         )
     if number in _LOCKS:
         return StorageError(
-            f"the storage cannot be locked: {_format_error(error)}",
+            f"the folder cannot be locked: {_format_error(error)}",
             where=where,
-            expected="a file system with locks (flock), and no suspended process that holds a lock",
+            expected="a file system that supports flock, and no suspended process that holds a lock",
             fix="end the process that holds the lock, or set storage.fs.root to a folder on a local disk",
         )
     return StorageError(

@@ -1,4 +1,4 @@
-"""Find and read single files below a root: only regular files, and never through a link."""
+"""Find and read single files below a root. Only regular files are read, and links are never followed."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ __all__ = [
 ]  # fmt: skip
 
 MAX_FILE_BYTES: Final = 4 << 30
-"""The maximum size of a file that is saved or loaded in one piece, so that it fits the memory."""
+"""The maximum size for `save` and `load`, which hold the whole file in memory."""
 
 _KINDS: Final = (
     (stat.S_ISDIR, "a folder"),
@@ -40,14 +40,14 @@ _KINDS: Final = (
 
 
 class NotAFile(OSError):
-    """The path is not a regular file of exactly that name. EISDIR means that it is a folder."""
+    """The path is not a regular file with exactly this name. EISDIR means that the path is a folder."""
 
 
 def walk(root: Folder, parts: Sequence[str], *, create: bool) -> Folder:
-    """Return the folder of *parts* below *root*, and close *root*.
+    """Return the folder *parts* below *root*. Close *root*.
 
     Raises:
-        OSError: There is no such folder, or the path is not a folder.
+        OSError: The folder does not exist, or the path is not a folder.
     """
     folder = root
     for part in parts:
@@ -60,7 +60,7 @@ def walk(root: Folder, parts: Sequence[str], *, create: bool) -> Folder:
                 missing = True
             else:
                 missing = False
-            if missing:  # a path below a file does not exist
+            if missing:  # a path below a file cannot exist
                 raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
             try:
                 _check_name(folder, part, folder.stat(part))
@@ -72,7 +72,7 @@ def walk(root: Folder, parts: Sequence[str], *, create: bool) -> Folder:
 
 
 def describe(folder: Folder, name: str) -> os.stat_result:
-    """Return the status of the file.
+    """Return the file's status.
 
     Raises:
         FileNotFoundError: The name does not exist.
@@ -85,10 +85,10 @@ def describe(folder: Folder, name: str) -> os.stat_result:
 
 
 def describe_or_none(folder: Folder, name: str) -> os.stat_result | None:
-    """Return the status of the file; None if the name is free or a folder without files, so that it can be created.
+    """Return the file's status, or None if `save` may create the file.
 
     Raises:
-        NotAFile: The name is something else.
+        NotAFile: The name is a link, a device, or a folder that contains files.
     """
     try:
         return describe(folder, name)
@@ -101,19 +101,19 @@ def describe_or_none(folder: Folder, name: str) -> os.stat_result | None:
 
 
 def check_target(folder: Folder, name: str) -> None:
-    """Check that a file can be saved under *name*.
+    """Check that `save` may write to *name*. A folder without files does not block the name.
 
     Raises:
-        NotAFile: The name is neither free, nor a file, nor a folder without files.
+        NotAFile: The name is a link, a device, or a folder that contains files.
     """
     describe_or_none(folder, name)
 
 
 def clear_target(folder: Folder, name: str) -> None:
-    """Do the check of `check_target` again, with *folder* locked, and delete a folder without files.
+    """Repeat the check of `check_target`, and delete a folder without files. The caller has locked *folder*.
 
     Raises:
-        NotAFile: The name is something else.
+        NotAFile: The name is a link, a device, or a folder that contains files.
     """
     try:
         describe(folder, name)
@@ -131,7 +131,7 @@ def open_file(folder: Folder, name: str) -> io.FileIO:
         FileNotFoundError: The name does not exist.
         NotAFile: The name is not a regular file.
     """
-    describe(folder, name)  # first, since opening a device may have side effects
+    describe(folder, name)  # before opening: opening a device may have side effects
     file = io.FileIO(folder.open(name, os.O_RDONLY), closefd=True)
     try:
         _check_kind(os.fstat(file.fileno()))
@@ -142,7 +142,7 @@ def open_file(folder: Folder, name: str) -> io.FileIO:
 
 
 def read(folder: Folder, name: str) -> tuple[bytes, os.stat_result]:
-    """Return the bytes of the file and the status of the same version.
+    """Return the file's bytes and the status of that version.
 
     Raises:
         FileNotFoundError: The name does not exist.
@@ -157,7 +157,7 @@ def read(folder: Folder, name: str) -> tuple[bytes, os.stat_result]:
 
 
 def etag(described: os.stat_result) -> str:
-    """Return the ETag of this version of a file. Each save creates a new file with another time, so it is unique."""
+    """Return the ETag of a version of a file. Each save creates a new inode with a new time, so the ETag is unique."""
     return f"{described.st_mtime_ns:x}-{described.st_ino:x}-{described.st_size:x}"
 
 
@@ -178,4 +178,4 @@ def _is_file(folder: Folder, name: str) -> bool:
 def _check_name(folder: Folder, name: str, described: os.stat_result) -> None:
     known = find_real_name(folder, name, described)
     if known != name:
-        raise NotAFile(errno.EEXIST, f"this file system considers {name!a} equal to {known!a}, another key")
+        raise NotAFile(errno.EEXIST, f"this file system treats {name!a} and {known!a} as the same name")

@@ -1,4 +1,4 @@
-"""Open folders one part at a time through descriptors, so that no link below the root is ever followed."""
+"""Open folders through descriptors, one path component at a time, so that links below the root are never followed."""
 
 from __future__ import annotations
 
@@ -20,27 +20,27 @@ SUPPORTED: Final = (
     and hasattr(os, "O_NOFOLLOW")
     and hasattr(os, "O_DIRECTORY")
 )
-"""Whether this system supports it. If not, `llmcore_storage_fs.paths` is used."""
+"""Whether this system supports descriptors of folders. Otherwise `llmcore_storage_fs.paths` is used."""
 
 _NOFOLLOW: Final = getattr(os, "O_NOFOLLOW", 0)
 _FOLDER: Final = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0)
 _FILE: Final = _NOFOLLOW | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0)
-"""Opening a pipe must not block, and a terminal must not become the controlling terminal."""
+"""Flags for opening files: a pipe must not block, and a terminal must not become the controlling terminal."""
 
 
 class Folder(Protocol):
-    """One open folder. Names are single parts, and links are not followed."""
+    """An open folder. Names are single path components, and links are not followed."""
 
     def child(self, name: str, *, create: bool) -> Folder:
-        """Open the folder *name* in this one. Create it if it does not exist and *create* is true."""
+        """Open the subfolder *name*. With *create*, create a missing one."""
         ...
 
     def open(self, name: str, flags: int) -> int:
-        """Return a descriptor of the file. A new file has mode 0600."""
+        """Open the file *name* and return a descriptor. A new file has mode 0600."""
         ...
 
     def stat(self, name: str) -> os.stat_result:
-        """Return the status of *name*; of a link itself, not of its target."""
+        """Return the status of *name*. For a link, return the status of the link."""
         ...
 
     def scan(self) -> Iterator[os.DirEntry[str]]:
@@ -48,11 +48,11 @@ class Folder(Protocol):
         ...
 
     def rename(self, old: str, new: str, into: Any = None) -> None:
-        """Rename the file *old* to *new* atomically, in this folder or into the folder *into* of the same class."""
+        """Rename the file *old* to *new* atomically. *into* is the target folder; None means this folder."""
         ...
 
     def lock(self, *, must: bool = False) -> AbstractContextManager[None]:
-        """Lock the folder against renames and deletes by others; see `locks.hold_lock`."""
+        """Lock the folder against renames and deletes by other writers; see `locks.hold_lock`."""
         ...
 
     def identity(self) -> tuple[int, int]:
@@ -64,7 +64,7 @@ class Folder(Protocol):
         ...
 
     def rmdir(self, name: str) -> None:
-        """Delete the folder *name*, which must be empty."""
+        """Delete the empty folder *name*."""
         ...
 
     def sync(self) -> None:
@@ -72,7 +72,7 @@ class Folder(Protocol):
         ...
 
     def close(self) -> None:
-        """Close the folder. Do nothing if it is closed."""
+        """Close the folder. A second call has no effect."""
         ...
 
     def __enter__(self) -> Self: ...
@@ -83,7 +83,7 @@ class Folder(Protocol):
 
 
 class DescriptorFolder:
-    """A folder with a descriptor, so that changes of its path do not matter."""
+    """A folder that is open as a descriptor. Renaming its path does not affect it."""
 
     def __init__(self, fd: int) -> None:
         self._fd = fd
@@ -143,7 +143,7 @@ class DescriptorFolder:
         try:
             os.fsync(self._fd)
         except OSError as error:
-            # Some file systems cannot sync a folder.
+            # Some file systems do not support fsync of a folder.
             if error.errno not in (errno.EINVAL, errno.ENOTSUP):
                 raise
 
@@ -163,7 +163,7 @@ class DescriptorFolder:
 
 
 def open_root(path: str, *, create: bool) -> DescriptorFolder:
-    """Open the root. The path of the root itself may contain links."""
+    """Open the root folder. The root's own path may contain links."""
     if create:
         make_folders(path)
     return DescriptorFolder(os.open(path, _FOLDER))

@@ -1,4 +1,4 @@
-"""Folders without files, which deletes leave behind. They are removed if a file is saved under their name."""
+"""Folders without files, which remain after deletes. A save under the folder's name removes the folder."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ _FILLED = frozenset({errno.ENOTEMPTY, errno.EEXIST})
 def has_no_files(folder: Folder, name: str, depth: int = MAX_PARTS) -> bool:
     """Return whether the folder *name* contains only folders, at any depth.
 
-    A temporary file counts as a file: its writer needs the folder.
+    A temporary file counts as a file because its writer needs the folder.
     """
     with suppress(FileNotFoundError), folder.child(name, create=False) as deeper:
         return all(
             entry.is_dir(follow_symlinks=False) and depth > 0 and has_no_files(deeper, entry.name, depth - 1)
             for entry in list(deeper.scan())
         )
-    return True  # another process has removed it
+    return True  # another process removed the folder
 
 
 def remove(folder: Folder, name: str, depth: int = MAX_PARTS) -> bool:
-    """Remove the folder *name* and the folders below it; return whether it is gone.
+    """Remove the folder *name* and all folders below it. Return whether *name* no longer exists.
 
-    `rmdir` fails if a folder is not empty, so that a file that another process creates meanwhile is never lost.
+    `rmdir` fails on a folder with files, so a file that another process creates at the same time is never lost.
     """
     try:
         with folder.child(name, create=False) as deeper:

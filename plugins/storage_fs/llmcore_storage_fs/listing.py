@@ -22,9 +22,9 @@ _UNSEEN: Final = re.compile(
     "[\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff"
     "\uffa0\ufff0-\ufff8\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
 )
-"""Unicode's default ignorable characters. Keys may contain them: emoji, Persian and Hindi need them."""
+"""Unicode's default ignorable code points. Keys may contain them because emoji, Persian and Hindi need them."""
 _SHORT: Final = 256
-"""A key of acceptable parts with at most this many characters cannot have too many bytes."""
+"""A key with at most this many characters needs no check of its size in bytes."""
 _Found: TypeAlias = tuple[str, str, bool]
 
 
@@ -38,17 +38,17 @@ def walk_files(
     skipped: Skipped,
     few: bool = False,
 ) -> Generator[tuple[Folder, str, str], None, None]:
-    """Yield the files in and below *folder*, sorted by key: the folder of each file, its name and its key.
+    """Yield the files in and below *folder*, sorted by key, as (folder, name, key).
 
-    Links, devices, temporary files, and unreadable folders of other users are ignored.
+    Links, devices, temporary files, and unreadable folders of other users are skipped.
 
     Args:
         folder: The folder to list.
-        base: The key of *folder*, with a "/" at its end.
-        beginning: The prefix of names in *folder* itself, but not of names below.
-        after: Only keys that sort after it are yielded.
+        base: The key of *folder*, ending in "/".
+        beginning: The prefix that names directly in *folder* must have. Names below are not restricted.
+        after: Yield only keys that sort after this one.
         depth: The maximum number of parts after *base*.
-        skipped: Counts the names that cannot be part of a key, which are skipped with everything below.
+        skipped: Counts names that are not valid in a key. Such a folder is skipped with all its files.
         few: Whether the caller will stop early.
     """
     for name, is_file in _list_entries(folder, beginning, _get_rest(base, after), folders=depth > 1, few=few):
@@ -63,7 +63,7 @@ def walk_files(
 
 
 def _get_rest(base: str, after: str) -> str:
-    """Return the part of *after* below *base*; empty if all keys of that folder sort after *after*."""
+    """Return the part of *after* below *base*; "" if all keys of that folder sort after *after*."""
     return after[len(base) :] if after.startswith(base) else ""
 
 
@@ -73,19 +73,19 @@ def _list_entries(
     found: list[_Found] = []
     for entry in folder.scan():
         name = entry.name
-        # Names of previous pages are dropped first, before any system call: in a large folder, these are most names.
+        # Drop names of previous pages before any system call: in a large folder, most names belong to other pages.
         if (name <= rest and not rest.startswith(name)) or not name.startswith(beginning):
             continue
         if entry.is_file(follow_symlinks=False):
             found.append((name, name, True))
         elif folders and entry.is_dir(follow_symlinks=False):
-            found.append((f"{name}/", name, False))  # sorts like the keys below it
+            found.append((f"{name}/", name, False))  # sorts the folder like the keys below it
     for _, name, is_file in _iterate_sorted(found) if few else sorted(found):
         yield name, is_file
 
 
 def _iterate_sorted(found: list[_Found]) -> Iterator[_Found]:
-    """Yield in order, without sorting entries that are not requested."""
+    """Yield the entries in order. Only the requested entries get sorted."""
     heapify(found)
     while found:
         yield heappop(found)
@@ -97,11 +97,11 @@ def _walk_folder(
     try:
         deeper = _open_readable(folder, name)
     except OSError as error:
-        if is_absent(error):  # deleted meanwhile, or replaced with a link
+        if is_absent(error):  # another process deleted the folder or replaced it with a link
             return
         if error.errno not in DENIED:
             raise
-        if _is_other_users(folder, name):  # such as lost+found in the root of a disk
+        if _is_other_users(folder, name):  # for example lost+found in the root of a disk
             return
         raise_unchained(InFolder(error.errno, error.strerror, base.rstrip("/")))
     with deeper:
@@ -111,7 +111,7 @@ def _walk_folder(
 def _open_readable(folder: Folder, name: str) -> Folder:
     deeper = folder.child(name, create=False)
     try:
-        deeper.stat(".")  # reading names and reading the status of files are two permissions
+        deeper.stat(".")  # a folder may be readable without permission to stat its files
     except BaseException:
         deeper.close()
         raise
@@ -121,13 +121,13 @@ def _open_readable(folder: Folder, name: str) -> Folder:
 def _is_other_users(folder: Folder, name: str) -> bool:
     with suppress(OSError):
         return hasattr(os, "geteuid") and folder.stat(name).st_uid != os.geteuid()
-    return True  # it was deleted
+    return True  # another process deleted the folder
 
 
 def find_real_name(folder: Folder, name: str, described: os.stat_result) -> str:
-    """Return the real name of the entry that *folder* finds under *name* with the status *described*.
+    """Return the stored name of the entry that *folder* finds under *name*; *described* is the entry's status.
 
-    It differs from *name* if the file system ignores case, Unicode normalization or zero-width characters.
+    The stored name differs if the file system ignores case, Unicode normalization or zero-width characters.
     """
     for spelling in _make_spellings(name):
         try:
@@ -142,10 +142,10 @@ def find_real_name(folder: Folder, name: str, described: os.stat_result) -> str:
 
 
 def _make_spellings(name: str) -> set[str]:
-    """Return other names that some file systems consider equal to *name*."""
+    """Return other names that some file systems treat as equal to *name*."""
     others = {name.swapcase(), unicodedata.normalize("NFD", name)}
     if others == {name}:
-        # A file system that ignores these characters also ignores case, so only names without case need this test.
+        # Such file systems also ignore case, so only names without letter case need this test.
         others = {_UNSEEN.sub("", name), f"{name}\u200b"}
     return others - {name, ""}
 

@@ -1,6 +1,6 @@
-"""Lock a folder while a file is renamed, so that a condition that was checked is still true.
+"""Folder locks. A writer locks the folder between the check of a condition and the rename.
 
-The kernel releases a lock when the process ends, in whatever way.
+The kernel releases a lock when the process ends, even after a crash.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ except ImportError:  # Windows
     _fcntl = None
 
 AMONG_PROCESSES: Final = _fcntl is not None
-"""Whether this system locks among processes. If not, a lock works among the threads of one process."""
+"""Whether this system has locks between processes. Otherwise a lock excludes only threads of this process."""
 
 TIMEOUT_S = 30.0
-"""The timeout for a lock. Locks are held for microseconds, so a longer wait means that the holder is suspended."""
+"""The timeout for a lock. A lock is normally held for microseconds, so a timeout means a suspended holder."""
 _FIRST_PAUSE_S: Final = 0.0001
 _LONGEST_PAUSE_S: Final = 0.005
 _here: Final = forks.lock()
@@ -33,11 +33,11 @@ _here: Final = forks.lock()
 
 @contextmanager
 def hold_lock(fd: int, *, must: bool) -> Iterator[None]:
-    """Lock the folder *fd* during the context.
+    """Lock the folder with the descriptor *fd* inside the context.
 
     Args:
-        fd: A descriptor that no other thread uses, since a lock belongs to the open file.
-        must: Whether to fail if the file system has no locks, instead of continuing without.
+        fd: A descriptor that only this thread uses, because the lock belongs to the open file description.
+        must: Whether to raise if the file system has no locks. Otherwise continue without a lock.
 
     Raises:
         OSError: EAGAIN after the timeout; ENOLCK if *must* is true and the file system has no locks.
@@ -48,7 +48,7 @@ def hold_lock(fd: int, *, must: bool) -> Iterator[None]:
         return
     locked = _wait(fd)
     if must and not locked:
-        raise OSError(errno.ENOLCK, "this file system cannot lock folders, which a conditional save needs")
+        raise OSError(errno.ENOLCK, "this file system does not support locks, which conditional saves need")
     try:
         yield
     finally:
@@ -58,9 +58,9 @@ def hold_lock(fd: int, *, must: bool) -> Iterator[None]:
 
 @contextmanager
 def lock_threads() -> Iterator[None]:
-    """Exclude the other threads of this process: the substitute on systems without file locks."""
+    """Exclude the other threads of this process. Used on systems without file locks."""
     if not _here.acquire(timeout=TIMEOUT_S):
-        raise OSError(errno.EAGAIN, "another thread holds the lock of the storage")
+        raise OSError(errno.EAGAIN, "another thread holds the storage lock")
     try:
         yield
     finally:
@@ -68,7 +68,7 @@ def lock_threads() -> Iterator[None]:
 
 
 def try_lock(fd: int) -> bool | None:
-    """Try to acquire the lock; return whether it was free, or None if the file system has no locks."""
+    """Try to acquire the lock. Return whether it succeeded; None if the file system has no locks."""
     if _fcntl is None:
         return None
     try:
@@ -86,7 +86,7 @@ def _wait(fd: int) -> bool:
         now = time.monotonic()
         ends = ends or now + TIMEOUT_S
         if now > ends:
-            raise OSError(errno.EAGAIN, "another process holds the lock of the folder")
+            raise OSError(errno.EAGAIN, "another process holds the folder lock")
         time.sleep(pause)
         pause = min(pause * 2, _LONGEST_PAUSE_S)
     return got is True

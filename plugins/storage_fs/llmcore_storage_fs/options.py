@@ -13,5 +13,5 @@ class FsOptions(Options, frozen=True):
     """Options of `[storage.fs]`."""
 
     root: Path = Path("data")
-    """The folder of the files, which is created at the first write. `~` is expanded. A relative path in a configuration file is
-    relative to that file's folder, any other to the working directory."""
+    """The folder for the files. The first write creates it. `~` is expanded. A relative path in a configuration file starts
+    at that file's folder; other relative paths start at the working directory."""

@@ -1,7 +1,7 @@
-"""Open folders by path, with checks, on systems without descriptors of folders, such as Windows.
+"""Open folders by path on systems without descriptors of folders, such as Windows.
 
-Each operation first resolves the path and compares it. This does not exclude a race: a user with write access to the root can
-replace a folder with a link between the check and the operation.
+Each operation resolves the path and rejects links first. A race remains: between the check and the operation, a user
+with write access to the root can replace a folder with a link.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _TRIES: Final = 100
 
 
 class CheckedFolder:
-    """A folder with a path that is checked for links before each operation."""
+    """A folder that checks its path for links before each operation."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -38,7 +38,7 @@ class CheckedFolder:
 
     def child(self, name: str, *, create: bool) -> CheckedFolder:
         """See `Folder.child`."""
-        path = self._at(name)
+        path = self._get_path(name)
         if create:
             with suppress(FileExistsError):
                 path.mkdir(0o700)
@@ -46,7 +46,7 @@ class CheckedFolder:
 
     def open(self, name: str, flags: int) -> int:
         """See `Folder.open`."""
-        path = self._at(name)
+        path = self._get_path(name)
         if flags & os.O_EXCL:
             return os.open(path, flags | _FILE, 0o600)
         for _ in range(_TRIES):
@@ -56,12 +56,12 @@ class CheckedFolder:
             fd = os.open(path, flags | _FILE)
             if os.path.samestat(before, os.fstat(fd)):
                 return fd
-            os.close(fd)  # the file was replaced between the two calls
-        raise OSError(errno.ELOOP, "the file is replaced all the time")
+            os.close(fd)  # another process replaced the file between the two calls
+        raise OSError(errno.ELOOP, "another process repeatedly replaces the file")
 
     def stat(self, name: str) -> os.stat_result:
         """See `Folder.stat`."""
-        return self._at(name).lstat()
+        return self._get_path(name).lstat()
 
     def scan(self) -> Iterator[os.DirEntry[str]]:
         """See `Folder.scan`."""
@@ -71,7 +71,7 @@ class CheckedFolder:
 
     def rename(self, old: str, new: str, into: CheckedFolder | None = None) -> None:
         """See `Folder.rename`."""
-        self._at(old).replace((into or self)._at(new))  # noqa: SLF001 - the same class
+        self._get_path(old).replace((into or self)._get_path(new))  # noqa: SLF001 - a method of the same class
 
     @contextmanager
     def lock(self, *, must: bool = False) -> Iterator[None]:
@@ -95,14 +95,14 @@ class CheckedFolder:
 
     def unlink(self, name: str) -> None:
         """See `Folder.unlink`."""
-        self._at(name).unlink()
+        self._get_path(name).unlink()
 
     def rmdir(self, name: str) -> None:
         """See `Folder.rmdir`."""
-        self._at(name).rmdir()
+        self._get_path(name).rmdir()
 
     def sync(self) -> None:
-        """See `Folder.sync`. Windows cannot open folders, so it does nothing there."""
+        """See `Folder.sync`. It has no effect on Windows, which cannot open folders."""
         with suppress(PermissionError):
             fd = os.open(self._path, os.O_RDONLY)
             try:
@@ -121,12 +121,12 @@ class CheckedFolder:
     ) -> None:
         self.close()
 
-    def _at(self, name: str) -> Path:
+    def _get_path(self, name: str) -> Path:
         self._check()
         return self._path / name
 
     def _check(self) -> None:
-        # realpath resolves links and the junctions of Windows: if it differs, the path contains one.
+        # realpath resolves links and Windows junctions, so a difference means that the path contains one.
         if os.path.normcase(os.path.realpath(self._path)) != os.path.normcase(self._path):
             raise OSError(errno.ELOOP, "the path contains a link")
         if not stat.S_ISDIR(self._path.lstat().st_mode):
@@ -134,7 +134,7 @@ class CheckedFolder:
 
 
 def open_root(path: str, *, create: bool) -> CheckedFolder:
-    """Open the root. The path of the root itself may contain links."""
+    """Open the root folder. The root's own path may contain links."""
     if create:
         make_folders(path)
     return CheckedFolder(Path(os.path.realpath(path)))

@@ -1,4 +1,4 @@
-"""Register the storage `fs`: files in one folder."""
+"""Register the storage `fs`."""
 
 from __future__ import annotations
 

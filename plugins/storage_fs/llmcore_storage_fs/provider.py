@@ -1,4 +1,4 @@
-"""The storage `fs`: files in one folder, written atomically, and never outside of the folder."""
+"""The storage `fs`: files in one folder. Writes are atomic, and no path leaves the folder."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ __all__ = ["FsStorage"]
 
 
 class FsStorage(BlockingFs):
-    """Implement every storage protocol of `llmcore.contracts` except signed URLs, sync and async.
+    """A storage in a local folder. Implements every storage protocol of `llmcore.contracts` except signed URLs.
 
-    Several threads and processes may call the blocking methods at the same time. The asynchronous methods work in threads; if
-    one is cancelled, the file is still written completely or not at all.
+    All blocking methods are safe to call from several threads and processes. The asynchronous methods run them in threads;
+    a cancelled call still writes the complete file or nothing.
 
     Args:
-        root: The folder of the files. A relative path is relative to the current working directory.
-        open_root: The function that opens the root; by default the safest one that the system supports.
+        root: The folder for the files. A relative path starts at the working directory.
+        open_root: Opens the root folder; None picks the safest function that the system supports.
 
     Raises:
-        ConfigError: *root* is not a path.
+        ConfigError: *root* is not a usable path.
     """
 
     async def asave(self, key: str, data: bytes) -> None:

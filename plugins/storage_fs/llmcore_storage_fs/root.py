@@ -1,4 +1,4 @@
-"""The operations on files below one root. Keys are passed as parts; errors are those of the system."""
+"""File operations below one root folder. Keys are lists of path components; errors are OSErrors."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from llmcore_storage_fs.temporary import Buffer, Writing
 __all__ = ["PIECE", "OpenRoot", "Parts", "Root", "make_info"]
 
 PIECE: Final = 1 << 20
-"""Bytes of one read of a stream."""
+"""The number of bytes per read of a stream."""
 
 _TRIES: Final = 100
 
@@ -30,28 +30,23 @@ T = TypeVar("T")
 
 
 class OpenRoot(Protocol):
-    """A function that opens the root."""
+    """A function that opens the root folder."""
 
     def __call__(self, path: str, *, create: bool) -> Folder:
-        """Open the root. Create it if it does not exist and *create* is true."""
+        """Open the root folder. With *create*, create a missing one."""
         ...
 
 
 class Root:
-    """The folder of the files.
-
-    Args:
-        path: The path of the folder.
-        opener: The function that opens it.
-    """
+    """The root folder of a storage."""
 
     def __init__(self, path: str, opener: OpenRoot) -> None:
         self.path = path
         self._opener = opener
         self._foreign = ForeignNames(path)
         self._seen = False
-        """Whether the root existed once. If it is deleted or unmounted later, a write must not create a new, empty root, and
-        a read must not report that the file does not exist."""
+        """Whether the root existed at some time. If the root disappears later, writes must not create a new, empty root, and
+        reads must not report a missing file."""
 
     def sweep(self) -> None:
         """Delete the temporary files of dead writers."""
@@ -60,11 +55,11 @@ class Root:
             temporary.sweep(folder)
 
     def walk(self, parts: Sequence[str], *, create: bool = False) -> Folder:
-        """Return the folder of *parts*.
+        """Return the folder *parts*.
 
         Raises:
-            FileNotFoundError: One of them does not exist, or the root was never created.
-            RootError: The root cannot be used, or no longer exists.
+            FileNotFoundError: A part does not exist, or the root was never created.
+            RootError: The root cannot be used or has disappeared.
         """
         try:
             root = self._opener(self.path, create=create and not self._seen)
@@ -76,7 +71,7 @@ class Root:
         return files.walk(root, parts, create=create)
 
     def make(self, parts: Parts) -> None:
-        """Create the folder of *parts*."""
+        """Create the folder *parts*."""
         self._begin_in(parts, lambda _: None)[0].close()
 
     def load(self, parts: Parts) -> tuple[bytes, str]:
@@ -91,7 +86,7 @@ class Root:
             return files.describe(folder, parts[-1])
 
     def open_file(self, parts: Parts, start: int = 0) -> io.FileIO:
-        """Open the file for reading, at the offset *start*."""
+        """Open the file for reading from offset *start*."""
         with self.walk(parts[:-1]) as folder:
             file = files.open_file(folder, parts[-1])
         if start:
@@ -107,7 +102,7 @@ class Root:
                 yield piece
 
     def save(self, parts: Parts, pieces: Iterable[Buffer]) -> str:
-        """Save the *pieces* unconditionally; return the ETag."""
+        """Save *pieces* unconditionally. Return the ETag."""
 
         def begin(folder: Folder) -> Writing:
             files.check_target(folder, parts[-1])
@@ -118,7 +113,7 @@ class Root:
             return files.etag(temporary.write(writing, pieces))
 
     def save_if(self, parts: Parts, data: Buffer, etag: str | None) -> str:
-        """Save *data* if the file has the ETag *etag*, or does not exist if *etag* is None; return the new ETag."""
+        """Save *data* if the stored file has the ETag *etag*, or if no file exists and *etag* is None. Return the new ETag."""
 
         def begin(folder: Folder) -> Writing:
             check = _make_condition(folder, parts, etag)
@@ -149,7 +144,7 @@ class Root:
                 self.save(target, iter(lambda: file.read(PIECE), b""))
 
     def move(self, source: Parts, target: Parts) -> None:
-        """Move the file atomically, by renaming it."""
+        """Move the file atomically by a rename."""
         with self.walk(source[:-1]) as old:
             files.describe(old, source[-1])
             if source == target:
@@ -165,9 +160,9 @@ class Root:
     def _begin_in(
         self, parts: Parts, begin: Callable[[Folder], T], *, create: bool = True
     ) -> tuple[Folder, T]:
-        """Open the folder of *parts* and call *begin*, which creates a temporary file in it, so that it cannot be removed.
+        """Open the folder *parts* and call *begin*, which creates a temporary file there. That file keeps the folder in place.
 
-        If another process removes the empty folder in between, do both again.
+        If another process removes the empty folder before *begin* creates the file, repeat both.
         """
         for left in reversed(range(_TRIES)):
             try:
@@ -183,7 +178,7 @@ class Root:
         raise AssertionError
 
     def keys(self, parts: Parts, beginning: str) -> list[str]:
-        """Return the keys below the folder of *parts* whose next part begins with *beginning*."""
+        """Return the keys in and below the folder *parts* whose first component there begins with *beginning*."""
         with self.walk(parts) as folder:
             skipped = Skipped()
             found = [
@@ -193,7 +188,7 @@ class Root:
         return found
 
     def page(self, parts: Parts, beginning: str, limit: int, after: str) -> list[FileInfo]:
-        """Return the information about the first *limit* files after the key *after*."""
+        """Return information about the first *limit* files whose keys sort after *after*."""
         with self.walk(parts) as folder:
             base, beginning, _, depth = _get_place(parts, beginning)
             skipped = Skipped()
@@ -221,7 +216,9 @@ def _get_info(folder: Folder, name: str, key: str) -> FileInfo | None:
     try:
         return make_info(key, files.describe(folder, name))
     except OSError as error:
-        if faults.is_absent(error) or isinstance(error, files.NotAFile):  # deleted or replaced meanwhile
+        if faults.is_absent(error) or isinstance(
+            error, files.NotAFile
+        ):  # another process deleted or replaced the file
             return None
         raise
 
@@ -237,7 +234,7 @@ def _make_condition(folder: Folder, parts: Parts, etag: str | None) -> Callable[
         except files.NotAFile as error:
             if etag is None or error.errno != errno.EISDIR:
                 raise
-            described = None  # a folder is not a version of the file
+            described = None  # a folder counts as no file
         now = None if described is None else files.etag(described)
         if now != etag:
             raise (
@@ -253,6 +250,6 @@ def _make_condition(folder: Folder, parts: Parts, etag: str | None) -> Callable[
 def _lock_both(one: Folder, other: Folder) -> Iterator[None]:
     with ExitStack() as locked:
         places = {folder.identity(): folder for folder in (one, other)}
-        for place in sorted(places):  # always in the same order, to avoid a deadlock of two moves
+        for place in sorted(places):  # one order for all callers: two opposite moves must not deadlock
             locked.enter_context(places[place].lock())
         yield

@@ -1,8 +1,8 @@
-"""Asynchronous streams: threads read and write, and a cancelled task waits for its thread."""
+"""Asynchronous streams. Threads read and write files, and a cancelled task waits for its thread."""
 
 from __future__ import annotations
 
-import asyncio  # noqa: TID253 - this module is imported at the first such call
+import asyncio  # noqa: TID253 - loaded by the first asynchronous stream
 import contextlib
 from collections.abc import (
     AsyncGenerator,
@@ -25,10 +25,10 @@ _END: Final = object()
 
 
 async def load_in_thread(pieces: Iterator[bytes]) -> AsyncGenerator[bytes, None]:
-    """Yield the *pieces* of a blocking generator, and close the generator."""
+    """Yield the *pieces* of a blocking generator. Close the generator at the end."""
     try:
         while (piece := await _run_and_wait(lambda: next(pieces, _END))) is not _END:
-            yield piece  # type: ignore[misc]  # what is not the end is a piece
+            yield piece  # type: ignore[misc]  # the sentinel for the end was handled above
     finally:
         if isinstance(pieces, Generator):
             pieces.close()
@@ -37,7 +37,7 @@ async def load_in_thread(pieces: Iterator[bytes]) -> AsyncGenerator[bytes, None]
 async def save_in_thread(
     save: Callable[[str, Iterable[bytes]], None], key: str, pieces: AsyncIterable[bytes]
 ) -> None:
-    """Call *save* in a thread, while this task fetches the *pieces* that the thread requests."""
+    """Call *save* in a thread. This task fetches the *pieces* that the thread requests."""
     source = aiter(pieces)
     source_iterator = _ThreadedSource(asyncio.get_running_loop(), source)
     writing = asyncio.ensure_future(run_in_thread(save, key, source_iterator, otherwise=_refuse))
@@ -56,7 +56,7 @@ async def save_in_thread(
 
 
 class _ThreadedSource:
-    """A blocking iterator, for a thread, over the pieces of an asynchronous source."""
+    """A blocking iterator over an asynchronous source. The thread iterates; the event loop fetches."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, source: AsyncIterator[bytes]) -> None:
         self._loop = loop
@@ -67,7 +67,7 @@ class _ThreadedSource:
     def __iter__(self) -> Iterator[bytes]:
         while True:
             self._request = asyncio.run_coroutine_threadsafe(self._fetch_next(), self._loop)
-            if self._stopped:  # `stop` may have been called before the request was stored
+            if self._stopped:  # `stop` ran before the request was stored
                 self._request.cancel()
             piece = self._request.result()
             if piece is _END:
@@ -75,7 +75,7 @@ class _ThreadedSource:
             yield piece
 
     def stop(self) -> None:
-        """Cancel the current or next request, so that the thread ends with an exception."""
+        """Cancel the current or next request. The iterating thread then gets an exception."""
         self._stopped = True
         if self._request is not None:
             self._request.cancel()
@@ -85,7 +85,7 @@ class _ThreadedSource:
 
 
 class _NoThreadError(Exception):
-    """No thread could be started, so nothing was done."""
+    """The system could not start a thread. No work was done."""
 
 
 def _refuse() -> None:
@@ -93,7 +93,7 @@ def _refuse() -> None:
 
 
 async def _run_and_wait(work: Callable[[], T]) -> T:
-    """Call *work* in a thread and return its result. If cancelled, wait for the thread, which cannot be cancelled."""
+    """Call *work* in a thread and return its result. A cancelled task waits for the thread, which cannot be cancelled."""
     working = asyncio.ensure_future(run_in_thread(work))
     try:
         return await asyncio.shield(working)
@@ -103,9 +103,9 @@ async def _run_and_wait(work: Callable[[], T]) -> T:
 
 
 async def _wait_for(working: asyncio.Future[Any]) -> None:
-    """Wait until a thread has ended, even if this task is cancelled again. The caller raises the cancellation."""
+    """Wait until a thread has ended, even if this task is cancelled again. The caller re-raises the cancellation."""
     while not working.done():
         with contextlib.suppress(asyncio.CancelledError):
             await asyncio.wait({working})
     if not working.cancelled():
-        working.exception()  # otherwise asyncio logs that it was never retrieved
+        working.exception()  # marks the exception as retrieved; asyncio logs it otherwise

@@ -1,7 +1,7 @@
 """Write files atomically, and delete the temporary files of dead writers.
 
-A file is written under a temporary name in the same folder, and locked as long as its writer lives. The kernel releases the
-lock when the writer ends, in whatever way. So a temporary file that can be locked has no writer in any process or container.
+A writer creates the file under a temporary name in the target's folder and holds a lock on it. The kernel releases the
+lock when the writer ends, even after a crash. A temporary file that can be locked therefore has no living writer.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ _PIECE: Final = 1 << 24
 
 
 class Writing:
-    """A file that is being written. It is not visible before `publish`; `abandon` deletes it.
+    """An unfinished file. `publish` gives it its final name; `abandon` deletes it.
 
     Args:
-        folder: The folder of the file, which the caller closes.
+        folder: The folder of the file. The caller closes it.
         name: The final name of the file.
-        check_allowed: The last check, called with the folder locked. It raises if the file must not be published.
-        must_lock: Whether the file system must have locks, because *check_allowed* checks a condition.
+        check_allowed: The last check before `publish`, called with the folder locked. It raises to prevent the rename.
+        must_lock: Whether the file system must support locks, because *check_allowed* checks a condition.
     """
 
     def __init__(
@@ -54,10 +54,10 @@ class Writing:
         self._unfinished.write(data)
 
     def publish(self) -> os.stat_result:
-        """Rename the file to its final name. After the return, it is on the disk.
+        """Rename the file to its final name and flush it to disk.
 
         Raises:
-            OSError: The file was not written, or possibly not flushed. The old or the new file is there, complete.
+            OSError: Writing failed, or the flush may have failed. Either the old or the new file exists, complete.
         """
         with self._unfinished as unfinished:
             described = unfinished.flush()
@@ -68,12 +68,12 @@ class Writing:
         return described
 
     def abandon(self) -> None:
-        """Delete the temporary file. Do nothing after `publish`."""
+        """Delete the temporary file. After `publish`, this has no effect."""
         self._unfinished.remove()
 
 
 def write(writing: Writing, pieces: Iterable[Buffer]) -> os.stat_result:
-    """Write the *pieces* and publish the file, or abandon it if an exception is raised."""
+    """Write *pieces* and publish the file. On an exception, abandon the file."""
     try:
         for piece in pieces:
             writing.write(piece)
@@ -83,7 +83,7 @@ def write(writing: Writing, pieces: Iterable[Buffer]) -> os.stat_result:
 
 
 def sweep(folder: Folder, depth: int = MAX_PARTS) -> None:
-    """Delete the temporary files of dead writers in *folder* and below; skip folders that cannot be read."""
+    """Delete the temporary files of dead writers in and below *folder*. Skip unreadable folders."""
     with suppress(OSError):
         for entry in list(folder.scan()):
             if entry.name.startswith(TEMPORARY):
@@ -94,7 +94,7 @@ def sweep(folder: Folder, depth: int = MAX_PARTS) -> None:
 
 
 class _Unfinished:
-    """A file under its temporary name. The context deletes it unless it was renamed."""
+    """A file under its temporary name. The context manager deletes the file unless `rename` was called."""
 
     def __init__(self, folder: Folder) -> None:
         self.name = f"{TEMPORARY}{os.getpid()}-{secrets.token_hex(12)}"
@@ -103,7 +103,7 @@ class _Unfinished:
         self._renamed = False
 
     def try_claim(self) -> bool:
-        """Lock the file; return whether that succeeded. A concurrent sweep may have locked or deleted it."""
+        """Lock the file. Return False if another process has already locked or deleted it."""
         return try_lock(self._fd) is not False and (not AMONG_PROCESSES or os.fstat(self._fd).st_nlink > 0)
 
     def write(self, data: Buffer) -> None:
@@ -112,8 +112,8 @@ class _Unfinished:
             rest = rest[os.write(self._fd, rest[:_PIECE]) :]
 
     def flush(self) -> os.stat_result:
-        """Flush the file to the disk; return its final status."""
-        # The system's timestamps have a resolution of milliseconds, too coarse to distinguish two files.
+        """Flush the file to disk. Return its final status."""
+        # File systems round timestamps to milliseconds, which is too coarse to tell two versions apart.
         now = time.time_ns()
         if os.utime in os.supports_fd:
             os.utime(self._fd, ns=(now, now))
@@ -121,7 +121,7 @@ class _Unfinished:
         return os.fstat(self._fd)
 
     def remove(self) -> None:
-        """Close the file, and delete it unless it was renamed."""
+        """Close the file. Delete it unless `rename` was called."""
         with suppress(OSError):
             self._close()
         if not self._renamed:
@@ -156,7 +156,7 @@ def _create(folder: Folder) -> _Unfinished:
             if unfinished.try_claim():
                 undo.pop_all()
                 return unfinished
-    raise OSError(errno.EAGAIN, "another process deletes the temporary files all the time")
+    raise OSError(errno.EAGAIN, "another process repeatedly deletes the temporary files")
 
 
 def _remove_if_dead(folder: Folder, name: str) -> None:
@@ -166,7 +166,7 @@ def _remove_if_dead(folder: Folder, name: str) -> None:
         fd = folder.open(name, os.O_RDWR)
         if not AMONG_PROCESSES:
             os.close(fd)
-            folder.unlink(name)  # fails if a process has it open
+            folder.unlink(name)  # on Windows, this fails while a process has the file open
             return
         try:
             if try_lock(fd):
@@ -176,7 +176,7 @@ def _remove_if_dead(folder: Folder, name: str) -> None:
 
 
 def _flush(fd: int) -> None:
-    if sys.platform == "darwin":  # fsync alone leaves the data in the cache of the drive
+    if sys.platform == "darwin":  # on macOS, fsync leaves the data in the drive's cache
         import fcntl
 
         with suppress(OSError):

@@ -43,7 +43,7 @@ def test_a_root_that_is_a_file_is_an_error_with_a_fix(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     storage = FsStorage(tmp_path / "file")
     for call in (lambda: storage.save("a", b""), lambda: storage.load("a"), storage.list_files):
-        with pytest.raises(StorageError, match="the root of the storage is not a folder") as caught:
+        with pytest.raises(StorageError, match="the root path of the storage is not a folder") as caught:
             call()
         assert type(caught.value) is StorageError
         assert caught.value.where == str(tmp_path / "file")

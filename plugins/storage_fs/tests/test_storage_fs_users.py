@@ -67,7 +67,7 @@ def test_a_folder_without_write_permission_is_read_only(place: Path) -> None:
     lines = out.splitlines()
     assert lines[:4] == ["StorageReadOnly None True True"] * 4, errors
     assert lines[4] == "b'old' ['closed', 'file', 'folder/other']"
-    assert lines[5].startswith("StorageError the storage cannot be read")
+    assert lines[5].startswith("StorageError reading from the storage is not permitted")
 
 
 LISTS = """
@@ -102,9 +102,11 @@ def test_an_unreadable_folder_is_skipped_if_it_is_another_user_s_and_an_error_ot
         out, errors = child(become + LISTS, root).communicate()
         assert out.splitlines()[:2] == ["['a', 'z']"] * 2, errors
         explicit = out.splitlines()[2]
-        assert "StorageError the storage cannot be read" in explicit or mode == 0o744
+        assert "StorageError reading from the storage is not permitted" in explicit or mode == 0o744
         assert "lost+found" in explicit
     out, errors = child(become + OWN + LISTS, root, f"{mode & 0o466:o}").communicate()
-    fault = f"StorageError the storage cannot be read: Permission denied (EACCES) {root}/mine None"
+    fault = (
+        f"StorageError reading from the storage is not permitted: Permission denied (EACCES) {root}/mine None"
+    )
     (root / "mine").chmod(0o700)
     assert out.splitlines()[:2] == [fault] * 2, errors

@@ -1,1 +1,1 @@
-"""llmcore plugin: files in S3, Google Cloud Storage, Azure Blob Storage, or in memory."""
+"""llmcore plugin: stores files in S3, Google Cloud Storage, Azure Blob Storage, or memory."""

@@ -1,4 +1,4 @@
-"""Conditional saves with retries: each save marks its object, so that a retry recognises its own success."""
+"""Conditional saves with retries. Each save writes a unique mark, so that a retry can recognise its own success."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from llmcore_storage_object.work import Bucket
 __all__ = ["save_if"]
 
 _MARK: Final = "llmcoresave"
-"""The metadata key for the mark of the save, in a form that every vendor accepts."""
+"""The metadata key of the mark. All vendors accept its form."""
 _FIRST_PAUSE_S: Final = 0.1
 
 
 def save_if(bucket: Bucket, key: str, data: bytes, etag: str | None) -> Work[str]:
-    """Put *data* if the object has the ETag *etag*, or does not exist if *etag* is None.
+    """Put *data* if the object has the ETag *etag*, or if no object exists and *etag* is None. Return the new ETag.
 
-    If the answer of a successful request is lost, the server refuses the retry, and the SDK's retry would report a failed
-    condition. So the SDK sends each request once, and the mark of the stored object shows which save was successful.
+    If the answer to a successful request is lost, the server rejects a retry because the condition is now false. So the SDK
+    sends each request once, and this function reads the mark of the stored object before it retries.
     """
     bucket.path(key)
     if not (yield from bucket.traits.has_conditions()):
@@ -53,9 +53,9 @@ def save_if(bucket: Bucket, key: str, data: bytes, etag: str | None) -> Work[str
 
 
 def _select(bucket: Bucket, key: str, mark: str) -> Work[str | None]:
-    """Return the ETag of the object if it has *mark*; None if not."""
+    """Return the ETag of the object if the object has *mark*; otherwise None."""
     try:
         found: Any = yield ask("get", bucket.store, bucket.path(key), options={"head": True})
-    except Exception:  # noqa: BLE001 - the outcome stays unknown
+    except Exception:  # noqa: BLE001 - any failure leaves the outcome unknown
         return None
     return bucket.etag(found.meta) or "" if found.attributes.get(_MARK) == mark else None

@@ -1,4 +1,4 @@
-"""Translate exceptions of the SDK into our errors, without secrets and without a reference to the original."""
+"""Translate the SDK's exceptions into llmcore's errors. Secrets are removed, and the exception is not chained."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ _NO_PERMISSION: Final = frozenset(
         "",
     }
 )
-"""Codes of a 403 that mean missing permissions, not wrong credentials."""
+"""Error codes of status 403 that mean missing permission. Other codes mean wrong credentials."""
 _CONFLICT, _NOT_ALLOWED, _NO_ROOM, _SERVER_SIDE, _TOO_MANY = 409, 405, 507, 500, 429
 _BROKEN: Final = re.compile(r"HTTP error: request or response body error|error decoding response body")
 _LATER: Final = (408, _TOO_MANY)
@@ -77,7 +77,7 @@ _LONGEST: Final = 300
 
 
 class ListError(Exception):
-    """A list without the SDK failed. The text has the form of the SDK's errors."""
+    """A list request of `wire` failed. The text has the format of the SDK's errors."""
 
     def __init__(self, fault: str) -> None:
         super().__init__(f"Error performing GET list in 0ms - {fault}")
@@ -86,7 +86,7 @@ class ListError(Exception):
 def translate(
     error: BaseException, key: str, place: str, secrets: Iterable[Secret], *, writing: bool
 ) -> StorageError:
-    """Return our error for the SDK's *error*, which concerns *key* in the bucket or container *place*."""
+    """Return llmcore's error for the SDK's *error*. *place* is the bucket or container."""
     text = str(error)
     code, status, where = _find_code(text), get_status(error), f"{place}/{key}" if key else place
     if isinstance(error, FileNotFoundError) or is_missing_bucket(error):
@@ -116,7 +116,7 @@ def translate(
     return (StorageUnavailable if _is_unavailable(error) else StorageError)(
         f"the object store failed: {reason}",
         where=where,
-        expected="a server that can be reached and answers",
+        expected="an object store that is reachable and answers",
         fix="llmcore config show",
     )
 
@@ -141,26 +141,26 @@ def make_exists_error(key: str) -> StorageExists:
 
 
 def make_changed_error(key: str) -> StorageChanged:
-    """Return the error for a conditional save of a file with another ETag."""
+    """Return the error for a conditional save whose ETag does not match the stored object."""
     return StorageChanged(
-        f"another version, or nothing, is stored under {key!a}",
-        expected="the version with the passed ETag",
+        f"another version of {key!a}, or no file, is stored",
+        expected="the version that has the given ETag",
         fix="call load_with_etag() again, and retry with the new version",
     )
 
 
 def make_uncertain_error(key: str, place: str) -> StorageError:
-    """Return the error for a conditional save with an unknown outcome."""
+    """Return the error for a conditional save whose outcome is unknown."""
     return StorageError(
-        f"it is not known whether {key!a} was saved: the answer was lost, and the object has changed or cannot be read",
+        f"the outcome of saving {key!a} is unknown: the answer was lost, and the object has changed or cannot be read",
         where=place,
-        expected="an answer of the server",
+        expected="an answer from the server",
         fix="call load_with_etag() to compare the stored version",
     )
 
 
 def make_ignored_conditions_error(place: str) -> StorageError:
-    """Return the error for a server that ignores conditions."""
+    """Return the error for a server that ignores the conditions of a save."""
     return StorageError(
         "this server ignores the conditions of a save (If-None-Match, If-Match): nothing was saved",
         where=place,
@@ -170,27 +170,27 @@ def make_ignored_conditions_error(place: str) -> StorageError:
 
 
 def make_folder_error(key: str) -> StorageKeyError:
-    """Return the error for a key that another key excludes, on a server that stores files in folders."""
+    """Return the error for a key that conflicts with another key on a server that stores files in folders."""
     return StorageKeyError(
         f"the key {key!a} cannot be used: this server stores files in folders, and the key is a folder or below a file",
-        expected="a key that is not the folder of another one, or below one",
+        expected="a key that is not a folder of another key and not below another key",
         fix="choose another key",
     )
 
 
 def make_nested_key_error(key: str) -> StorageKeyError:
-    """Return the error for a key that is the folder of another one, or below one."""
+    """Return the error for a key that is the folder of another key or below another key."""
     return StorageKeyError(
-        f"the key {key!a} cannot be used: it is the folder of an existing file, or below one",
-        expected="a key that is not the folder of another one, or below one, as on a disk",
+        f"the key {key!a} cannot be used: it is the folder of an existing file, or below an existing file",
+        expected="a key that is not a folder of another key and not below another key",
         fix="choose another key, or delete the other file first",
     )
 
 
 def make_too_large_error(key: str, place: str, size: int, most: int) -> StorageError:
-    """Return the error for an object that is too large for the memory."""
+    """Return the error for an object that is too large for `load`."""
     return StorageError(
-        f"the file {key!a} must have at most {most} bytes to be loaded in one piece, got {size}",
+        f"the file {key!a} must have at most {most} bytes for load(), got {size}",
         where=place,
         expected=f"at most {most} bytes",
         fix="use load_stream(), which loads in pieces",
@@ -198,26 +198,26 @@ def make_too_large_error(key: str, place: str, size: int, most: int) -> StorageE
 
 
 def make_unstable_error(key: str, place: str) -> StorageError:
-    """Return the error for an object that is replaced during each read."""
+    """Return the error for an object that changed during each of several reads."""
     return StorageError(
-        f"the file {key!a} is replaced all the time: none of several reads returned a complete file",
+        f"the file {key!a} was replaced during each of several reads, so no read was complete",
         where=place,
-        expected="a file that does not change for a moment",
+        expected="a file that stays unchanged during a read",
         fix="load it again",
     )
 
 
 def make_file_error(key: str) -> StorageKeyError:
-    """Return the error for a folder with the key of a file."""
+    """Return the error for a folder whose name is the key of a file."""
     return StorageKeyError(
-        f"the folder {key!a} cannot be created: it is a file",
+        f"the folder {key!a} cannot be created: a file has this key",
         expected="a key under which no file is stored",
         fix="choose another key, or delete the file",
     )
 
 
 def is_conflict(error: Exception) -> bool:
-    """Return whether a condition was false, or another writer won."""
+    """Return whether the condition of a save was false or another writer came first."""
     return isinstance(error, AlreadyExistsError | PreconditionError) or get_status(error) == _CONFLICT
 
 
@@ -227,7 +227,7 @@ def is_missing_bucket(error: BaseException) -> bool:
 
 
 def is_panic(error: BaseException) -> bool:
-    """Return whether the native code of the SDK panicked; a panic is not an Exception."""
+    """Return whether *error* is a panic of the SDK's native code. A panic is not an Exception."""
     return not isinstance(error, Exception)
 
 
@@ -240,22 +240,22 @@ def is_transient(error: BaseException) -> bool:
 
 
 def is_never_done(error: Exception) -> bool:
-    """Return whether the server certainly did not execute the request: it was not reached, or answered 429."""
+    """Return whether the server certainly did not execute the request: no connection, or status 429."""
     return get_status(error) == _TOO_MANY or "kind: Connect" in str(error)
 
 
 def get_status(error: BaseException) -> int | None:
-    """Return the HTTP status in the SDK's error; None if there is none."""
+    """Return the HTTP status in the SDK's error text; None if the text has none."""
     found = _STATUS.search(str(error))
     return int(found[1] or found[2]) if found else None
 
 
 def _make_unlistable_error(reason: str, place: str) -> StorageError:
     return StorageError(
-        f"the SDK cannot list a page with the name of this object: {reason}",
+        f"the SDK rejects the names in the bucket: {reason}",
         where=place,
-        expected='names without "//", "." and ".." as parts',
-        fix="rename or delete that object with the vendor's tools, or set `prefix` to a folder without it",
+        expected='object names whose parts are not "", "." or ".."',
+        fix="rename or delete that object with the vendor's tools, or set `prefix` to a folder without such names",
     )
 
 
@@ -265,10 +265,10 @@ def _make_denied_error(reason: str, code: str, where: str, *, writing: bool) -> 
             f"the storage cannot be written: {reason}",
             where=where,
             expected="credentials with write permission",
-            fix="give them permission to put, get and delete objects, or use other credentials",
+            fix="grant permission to put, get and delete objects, or use other credentials",
         )
     return StorageDenied(
-        f"the object store refuses these credentials: {reason}",
+        f"the object store rejects these credentials: {reason}",
         where=where,
         expected="valid credentials with read permission",
         fix="llmcore config show",
@@ -276,7 +276,7 @@ def _make_denied_error(reason: str, code: str, where: str, *, writing: bool) -> 
 
 
 def _is_unavailable(error: BaseException) -> bool:
-    """Return whether the server could not be reached, failed, or broke off its answer."""
+    """Return whether the server was unreachable, failed, or ended its answer early."""
     return not is_panic(error) and (is_transient(error) or _BROKEN.search(str(error)) is not None)
 
 
@@ -286,7 +286,7 @@ def _find_code(text: str) -> str:
 
 
 def _format_error(text: str, secrets: Iterable[Secret]) -> str:
-    """Return the server's code and message, or the SDK's description of a connection error."""
+    """Return the server's error code and message, or the SDK's description of a connection error."""
     code, message = _find_code(text), _MESSAGE.search(text)
     if code or message:
         words = ": ".join(part for part in (code, (message[1] or message[2]) if message else "") if part)

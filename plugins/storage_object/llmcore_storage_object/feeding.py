@@ -1,24 +1,24 @@
-"""Asynchronous uploads: the task that saves iterates over its source, and an upload that stops is aborted."""
+"""Asynchronous uploads. The saving task iterates over its source, and a failed upload leaves no parts on the server."""
 
 from __future__ import annotations
 
-import asyncio  # noqa: TID253 - this module is imported when a store is first used
+import asyncio  # noqa: TID253 - loaded when a store is first used
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, Final
 
 __all__ = ["END", "GRACE_S", "Stopped", "upload"]
 
 END: Final = object()
-"""Marks the end of the pieces."""
+"""The item after the last piece."""
 GRACE_S: Final = 5.0
-"""The time for which a cancelled save waits until the SDK has aborted the upload."""
+"""How long a cancelled save waits for the SDK to abort the upload."""
 
 
 async def upload(put: Callable[[AsyncIterator[Any]], Awaitable[Any]], source: AsyncIterator[Any]) -> Any:
-    """Call the SDK's *put* with the pieces of *source*, which this task fetches as the SDK requests them.
+    """Call the SDK's *put* with the pieces of *source*. This task fetches the pieces when the SDK requests them.
 
-    If the source fails or this task is cancelled, the SDK's iterator raises, and the SDK deletes the parts that it has sent. If
-    the SDK's call were cancelled, the parts would remain on the server.
+    If the source fails or this task is cancelled, the SDK's iterator raises, and the SDK then deletes the uploaded parts.
+    Cancelling the SDK's call instead would leave the parts on the server.
     """
     feed = _PieceFeed()
     putting = asyncio.ensure_future(put(feed.pieces()))
@@ -40,16 +40,16 @@ async def upload(put: Callable[[AsyncIterator[Any]], Awaitable[Any]], source: As
 
 
 class _PieceFeed:
-    """The iterator over the pieces for the SDK."""
+    """The iterator that the SDK reads pieces from."""
 
     def __init__(self) -> None:
         self.asked: asyncio.Queue[asyncio.Future[Any] | None] = asyncio.Queue()
         self.began = False
-        """Whether the SDK has requested a piece, which it does after the server has accepted the upload."""
+        """Whether the SDK has requested a piece. The first request comes after the server has accepted the upload."""
         self._stopped = asyncio.Event()
 
     async def pieces(self) -> AsyncIterator[Any]:
-        """Request and yield pieces; raise Stopped after `stop`."""
+        """Request and yield pieces. Raise Stopped after `stop`."""
         while True:
             self.began = True
             answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
@@ -62,18 +62,18 @@ class _PieceFeed:
             yield piece
 
     def stop(self) -> None:
-        """Raise Stopped at the current or next request of the SDK."""
+        """Raise Stopped in the SDK's current or next request."""
         self._stopped.set()
         if not self._answer.done():
             self._answer.set_exception(Stopped())
-            self._answer.exception()  # so that asyncio does not log that it was never retrieved
+            self._answer.exception()  # marks the exception as retrieved; asyncio logs it otherwise
 
 
 class Stopped(Exception):
-    """The upload was stopped by its caller."""
+    """The caller stopped the upload."""
 
 
 def _retrieve_exception(putting: asyncio.Future[Any]) -> None:
-    """Retrieve the exception, so that asyncio does not log it."""
+    """Mark the exception as retrieved. Otherwise asyncio logs it."""
     if not putting.cancelled():
         putting.exception()

@@ -1,4 +1,4 @@
-"""List a bucket: all keys with a prefix, or a page of them."""
+"""List a bucket: all keys with a prefix, or one page of keys."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from llmcore_storage_object.work import Bucket
 __all__ = ["keys", "page"]
 
 _AT_ONCE: Final = 1000
-"""The maximum number of objects in one answer of the vendors' services."""
+"""The maximum number of objects in one list answer of the vendors."""
 
 
 def keys(bucket: Bucket, prefix: str) -> Work[list[str]]:
@@ -32,8 +32,8 @@ def keys(bucket: Bucket, prefix: str) -> Work[list[str]]:
 
 
 def page(bucket: Bucket, prefix: str, limit: int, after: str) -> Work[list[FileInfo]]:
-    """Return the information about the first *limit* files after the key *after*."""
-    # Start after the prefix without its last character: names before the prefix need not be read.
+    """Return information about the first *limit* files whose keys sort after *after*."""
+    # Start after the prefix without its last character, so that the server skips the names before the prefix.
     source = _source(bucket, prefix, max(after, prefix[:-1]), min(limit + 1, _AT_ONCE) or 1)
     skipped = Skipped()
     infos: dict[str, FileInfo] = {}
@@ -49,7 +49,7 @@ def page(bucket: Bucket, prefix: str, limit: int, after: str) -> Work[list[FileI
 
 
 class _FromServer:
-    """Objects with their unmodified names, from the server's list."""
+    """Lists objects by the server's own answer, with unmodified names."""
 
     def __init__(self, lister: Lister, folder: str, start: str) -> None:
         self._make_lister = lister
@@ -58,7 +58,7 @@ class _FromServer:
         self._token: str | None = ""
 
     def next(self) -> Work[list[dict[str, Any]] | None]:
-        """Return the next objects; None after the last."""
+        """Return the next objects; None after the last object."""
         if self._token is None:
             return None
         page = yield from self._make_lister.page(self._folder, self._start, self._token)
@@ -67,7 +67,7 @@ class _FromServer:
 
 
 class _FromSdk:
-    """Objects with the names of the SDK, which removes a "/" at the end: the marker "folder/" looks like an empty file."""
+    """Lists objects through the SDK. The SDK strips a trailing "/", so the marker "folder/" looks like an empty file."""
 
     def __init__(self, bucket: Bucket, folder: str, after: str, at_once: int) -> None:
         self._bucket = bucket
@@ -76,7 +76,7 @@ class _FromSdk:
         self._stream = obstore.list(bucket.store, folder or None, offset=offset, chunk_size=at_once)
 
     def next(self) -> Work[list[dict[str, Any]] | None]:
-        """Return the next objects; None after the last."""
+        """Return the next objects; None after the last object."""
         metas = yield chunk(self._stream)
         if metas is END:
             return None
@@ -85,7 +85,7 @@ class _FromSdk:
         there: list[dict[str, Any]] = []
         for meta in metas:
             if meta["size"] or (yield from self._can_be_loaded(meta["path"])):
-                there.append(meta)  # noqa: PERF401 - a comprehension cannot yield
+                there.append(meta)  # noqa: PERF401 - a comprehension cannot contain `yield from`
         return there
 
     def _can_be_loaded(self, path: str) -> Work[bool]:
@@ -97,7 +97,7 @@ class _FromSdk:
 
 
 def _source(bucket: Bucket, prefix: str, after: str, at_once: int) -> _FromServer | _FromSdk:
-    """Return the source of the objects in the folder of *prefix* whose name sorts after *after*."""
+    """Return the source of all objects in the folder of *prefix* whose names sort after *after*."""
     parts, _ = parse_prefix(prefix)
     folder = bucket.base + "".join(f"{part}/" for part in parts)
     if bucket.lister is not None:
@@ -108,7 +108,7 @@ def _source(bucket: Bucket, prefix: str, after: str, at_once: int) -> _FromServe
 def _select(
     bucket: Bucket, prefix: str, after: str, metas: list[dict[str, Any]], skipped: Skipped
 ) -> Iterator[tuple[str, Any]]:
-    """Yield the key and metadata of the objects whose key begins with *prefix* and sorts after *after*; skip the others."""
+    """Yield key and metadata of each object whose key begins with *prefix* and sorts after *after*."""
     skip = len(bucket.base)
     for meta in metas:
         key = meta["path"][skip:]

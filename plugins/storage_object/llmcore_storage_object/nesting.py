@@ -1,4 +1,4 @@
-"""Prevent that "a" and "a/b" are files at the same time, as on a disk, for stores that would permit it."""
+"""Keep "a" and "a/b" from being files at the same time, for stores that would allow both."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["Nesting"]
 
 
 class Nesting:
-    """The keys that are being written. A key and its folder cannot be written at the same time."""
+    """The keys that are being written. Writing a key excludes writing its folders and the keys below."""
 
     def __init__(self) -> None:
         self._lock = forks.lock()
@@ -20,10 +20,10 @@ class Nesting:
 
     @contextmanager
     def claim(self, key: str) -> Iterator[None]:
-        """Claim *key* while it is checked and written.
+        """Reserve *key* while the context checks and writes it.
 
         Raises:
-            StorageKeyError: Another thread or task writes a key that is its folder, or below it.
+            StorageKeyError: Another thread or task is writing a folder of *key* or a key below *key*.
         """
         with self._lock:
             if any(key.startswith(f"{other}/") or other.startswith(f"{key}/") for other in self._writing):

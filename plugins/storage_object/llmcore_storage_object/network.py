@@ -1,4 +1,4 @@
-"""Check the environment's proxies and certificates, since the errors of the SDK do not name the variable."""
+"""Check the environment's proxies and certificates. The SDK's own errors do not name the faulty variable."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ __all__ = ["check_network"]
 
 
 def check_network(url: str) -> None:
-    """Check the variables for proxies and certificates that a request to *url* depends on.
+    """Check the proxy and certificate variables that apply to *url*.
 
     Raises:
-        ConfigError: The proxy or the certificates of a variable cannot be used.
+        ConfigError: A variable names an unusable proxy or certificate.
     """
     proxy = find_proxy(url)
     if proxy is not None and proxy.url.startswith("socks"):
         raise ConfigError(
-            f"{proxy.variable} names a SOCKS proxy, which the SDK for object stores cannot use",
+            f"{proxy.variable} names a SOCKS proxy, but the SDK for object stores does not support SOCKS",
             code="LC203",
             where=proxy.variable,
             expected="http://HOST:PORT or https://HOST:PORT",

@@ -12,9 +12,9 @@ class CommonOptions(Options, frozen=True, kw_only=True):
     """The options of every object store."""
 
     prefix: str = ""
-    """The prefix of all object names, like a folder. The application's keys do not contain it."""
+    """Prepended to every object name, like a folder. The application's keys do not include the prefix."""
     timeout: Duration = Duration(30)
-    """The timeout for a connection, and for a silence of the server."""
+    """The timeout for connecting and for each pause between received bytes."""
     retries: int = 3
     """The number of retries after a connection error or a status 5xx."""
 
@@ -23,30 +23,30 @@ class S3Options(CommonOptions, frozen=True, kw_only=True):
     """Options of `[storage.s3]`: Amazon S3, or any server with its protocol."""
 
     bucket: str
-    """The bucket, which must exist."""
+    """The bucket. It must exist."""
     region: str = "us-east-1"
     """The region of the bucket."""
     endpoint: str | None = None
-    """The URL of the server, such as "http://127.0.0.1:9000"; None for Amazon's. A URL with http:// permits plain HTTP."""
+    """The URL of the server, such as "http://127.0.0.1:9000"; None means Amazon's. A URL with http:// allows plain HTTP."""
     access_key_id: Secret | None = None
-    """Used with `secret_access_key`. None for the SDK's defaults: AWS_ variables, a role, the identity of the machine."""
+    """Used with `secret_access_key`. None takes the SDK's defaults: AWS_ variables, a role, or the machine's identity."""
     secret_access_key: Secret | None = None
     session_token: Secret | None = None
     anonymous: bool = False
-    """Whether to send requests unsigned, for public buckets."""
+    """Whether to send unsigned requests, for public buckets."""
 
 
 class GcsOptions(CommonOptions, frozen=True, kw_only=True):
     """Options of `[storage.gcs]`."""
 
     bucket: str
-    """The bucket, which must exist."""
+    """The bucket. It must exist."""
     service_account_key: Secret | None = None
-    """The JSON key of the service account; None for the SDK's default: the application default credentials."""
+    """The JSON key of the service account. None takes the application default credentials."""
     endpoint: str | None = None
-    """The URL of the server; None for Google's."""
+    """The URL of the server; None means Google's."""
     anonymous: bool = False
-    """Whether to send requests unsigned, for public buckets."""
+    """Whether to send unsigned requests, for public buckets."""
 
 
 class AzureOptions(CommonOptions, frozen=True, kw_only=True):
@@ -55,18 +55,18 @@ class AzureOptions(CommonOptions, frozen=True, kw_only=True):
     account: str
     """The storage account."""
     container: str
-    """The container, which must exist."""
+    """The container. It must exist."""
     access_key: Secret | None = None
-    """The key of the account. None for `sas_token`, else the SDK's defaults: AZURE_ variables, the identity of the machine."""
+    """The account key. None takes `sas_token`, or the SDK's defaults: AZURE_ variables or the machine's identity."""
     sas_token: Secret | None = None
     endpoint: str | None = None
-    """The URL of the server; None for Azure's."""
+    """The URL of the server; None means Azure's."""
     anonymous: bool = False
-    """Whether to send requests unsigned, for public containers."""
+    """Whether to send unsigned requests, for public containers."""
 
 
 class MemoryOptions(Options, frozen=True, kw_only=True):
     """Options of `[storage.object_memory]`."""
 
     prefix: str = ""
-    """The prefix of all object names."""
+    """Prepended to every object name."""

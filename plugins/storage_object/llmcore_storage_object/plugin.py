@@ -1,4 +1,4 @@
-"""Register the storages `s3`, `gcs`, `azure` and `object_memory`. The SDK is imported when one is first used."""
+"""Register the storages `s3`, `gcs`, `azure` and `object_memory`. The first use of a storage imports the SDK."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def create_azure(options: AzureOptions) -> ObjectStorage:
 
 
 def create_memory(options: MemoryOptions) -> ObjectStorage:
-    """Return an empty storage in the memory of the process."""
+    """Return an empty storage in the memory of this process."""
     from llmcore_storage_object import stores
 
     return stores.memory(options)

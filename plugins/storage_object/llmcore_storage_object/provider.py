@@ -1,4 +1,4 @@
-"""The storages for object stores, sync and async: `ObjectStorage`, and `SigningStorage` with signed URLs."""
+"""The provider classes: `ObjectStorage`, and `SigningStorage`, which adds signed URLs."""
 
 from __future__ import annotations
 
@@ -15,11 +15,7 @@ __all__ = ["ObjectStorage", "SigningStorage"]
 
 
 class ObjectStorage:
-    """Implement every storage protocol of `llmcore.contracts` except signed URLs.
-
-    Args:
-        bucket: The bucket of the objects.
-    """
+    """A storage in an object store. Implements every storage protocol of `llmcore.contracts` except signed URLs."""
 
     def __init__(self, bucket: Bucket) -> None:
         self._bucket = bucket
@@ -75,7 +71,7 @@ class ObjectStorage:
         )
 
     def create_directory(self, key: str) -> None:
-        """See `FileSystemProvider.create_directory`. This creates nothing: on an object store a folder exists with its files."""
+        """Check that *key* is not a file. Nothing is created: in an object store, a folder exists while it has files."""
         run(self._bucket.translate_errors(key, self._bucket.make_folder(key)))
 
     async def acreate_directory(self, key: str) -> None:
@@ -107,7 +103,7 @@ class ObjectStorage:
         return await arun(self._bucket.translate_errors(key, self._bucket.info(key)))
 
     def copy(self, source: str, target: str) -> None:
-        """See `StorageCopying.copy`. If the extension of the target requires another content type, the bytes are loaded and saved."""
+        """See `StorageCopying.copy`. If the target needs another content type, the copy loads and saves the bytes."""
         if _has_other_type(source, target):
             self.save_stream(target, self.load_stream(source))
         else:
@@ -121,7 +117,7 @@ class ObjectStorage:
             await arun(self._bucket.translate_errors(source, self._bucket.copy(source, target), writing=True))
 
     def move(self, source: str, target: str) -> None:
-        """See `StorageCopying.move`: a copy, then a delete."""
+        """See `StorageCopying.move`. The move is a copy and a delete, so it is not atomic."""
         self.copy(source, target)
         if source != target:
             run(self._bucket.translate_errors(source, self._bucket.delete_object(source), writing=True))
@@ -200,7 +196,7 @@ class ObjectStorage:
 
 
 class SigningStorage(ObjectStorage):
-    """Implement `StorageSigning` too."""
+    """An object storage with signed URLs."""
 
     def sign_url(self, key: str, expires_s: float = 3600.0, method: str = "GET") -> str:
         """See `StorageSigning.sign_url`."""
@@ -212,12 +208,12 @@ class SigningStorage(ObjectStorage):
 
 
 def _has_other_type(source: str, target: str) -> bool:
-    """Return whether source and target have different content types, so that a copy by the store would have the wrong one."""
+    """Return whether the two keys have different content types. A copy inside the store would keep the source's type."""
     return content_type(source) != content_type(target)
 
 
 def _check_etag(etag: object) -> str:
-    """Return *etag*, which must be text: None would mean that the file must not exist."""
+    """Check that *etag* is text. Without this check, None would mean that no file may exist."""
     if isinstance(etag, str):
         return etag
     raise StorageError(

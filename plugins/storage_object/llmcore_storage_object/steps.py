@@ -1,8 +1,8 @@
-"""Share one implementation between sync and async: operations yield steps, calls of the SDK, which small drivers execute."""
+"""Share one implementation between sync and async. Operations are generators that yield calls of the SDK as steps."""
 
 from __future__ import annotations
 
-import asyncio  # noqa: TID253 - this module is imported when a store is first used
+import asyncio  # noqa: TID253 - loaded when a store is first used
 import os
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterator
@@ -36,7 +36,7 @@ _used_in = 0
 
 
 class Step:
-    """One call of the SDK, sync and async."""
+    """One call of the SDK, in a blocking and an awaitable form."""
 
     __slots__ = ("awaiting", "blocking")
 
@@ -46,11 +46,11 @@ class Step:
 
 
 Work: TypeAlias = Generator[Step, Any, T]
-"""Yields steps and returns a T."""
+"""An operation: a generator that yields steps and returns a T."""
 
 
 def ask(name: str, *args: Any, on: Any = obstore, **options: Any) -> Step:
-    """Return the step that calls the SDK's function *name*, or its async variant, with the suffix `_async`."""
+    """Return a step that calls the SDK's function *name*. The asynchronous driver calls its `_async` variant."""
     blocking, awaiting = getattr(on, name), getattr(on, f"{name}_async")
     return Step(
         lambda: call_interruptibly(lambda: blocking(*args, **options)), lambda: awaiting(*args, **options)
@@ -58,7 +58,7 @@ def ask(name: str, *args: Any, on: Any = obstore, **options: Any) -> Step:
 
 
 def send(store: Any, path: str, pieces: Any, **options: Any) -> Step:
-    """Return the step that puts a stream: an iterable for a blocking call, an async iterable for an async call."""
+    """Return a step that puts a stream. *pieces* is an iterable for the blocking driver, else an async iterable."""
     return Step(
         lambda: waiting.upload(lambda feed: obstore.put(store, path, feed, **options), iter(pieces)),
         lambda: feeding.upload(lambda feed: obstore.put_async(store, path, feed, **options), aiter(pieces)),
@@ -66,7 +66,7 @@ def send(store: Any, path: str, pieces: Any, **options: Any) -> Step:
 
 
 def chunk(stream: Any) -> Step:
-    """Return the step that fetches the next item of a stream of the SDK, or `END`."""
+    """Return a step that fetches the next item of an SDK stream, or `END`."""
 
     async def fetch_next() -> Any:
         try:
@@ -78,17 +78,17 @@ def chunk(stream: Any) -> Step:
 
 
 def one(step: Step) -> Work[Any]:
-    """Return an operation that consists of one *step*."""
+    """Return an operation of one *step*."""
     return (yield step)
 
 
 def pause(seconds: float) -> Step:
-    """Return the step that waits."""
+    """Return a step that sleeps."""
     return Step(lambda: time.sleep(seconds), lambda: asyncio.sleep(seconds))
 
 
 def run(work: Work[T]) -> T:
-    """Do the *work*, blocking."""
+    """Run an operation in blocking mode and return its result."""
     _check_process()
     failure: BaseException | None = None
     value: Any = None
@@ -98,17 +98,17 @@ def run(work: Work[T]) -> T:
             failure = value = None
             try:
                 value = step.blocking()
-            except BaseException as raised:  # noqa: BLE001 - the work decides, on Ctrl-C too
+            except BaseException as raised:  # noqa: BLE001 - passed to the operation, even for Ctrl-C
                 failure = raised
     except StopIteration as stop:
         result: T = stop.value
         return result
     finally:
-        failure = None  # breaks the reference cycle of frame and traceback
+        failure = None  # breaks the reference cycle between frame and traceback
 
 
 async def arun(work: Work[T]) -> T:
-    """Do the *work*, asynchronously."""
+    """Run an operation asynchronously and return its result."""
     _check_process()
     failure: BaseException | None = None
     value: Any = None
@@ -118,7 +118,7 @@ async def arun(work: Work[T]) -> T:
             failure = value = None
             try:
                 value = await step.awaiting()
-            except BaseException as raised:  # noqa: BLE001 - the work decides, on cancellation too
+            except BaseException as raised:  # noqa: BLE001 - passed to the operation, even for a cancellation
                 failure = raised
     except StopIteration as stop:
         result: T = stop.value
@@ -128,7 +128,7 @@ async def arun(work: Work[T]) -> T:
 
 
 def iterate(work: Generator[Any, Any, None]) -> Iterator[bytes]:
-    """Do the *work*, blocking, and yield the items that are not steps."""
+    """Run an operation in blocking mode. Execute its steps and yield its other items."""
     _check_process()
     failure: BaseException | None = None
     value: Any = None
@@ -141,7 +141,7 @@ def iterate(work: Generator[Any, Any, None]) -> Iterator[bytes]:
                 continue
             try:
                 value = item.blocking()
-            except BaseException as raised:  # noqa: BLE001 - the work decides, on Ctrl-C too
+            except BaseException as raised:  # noqa: BLE001 - passed to the operation, even for Ctrl-C
                 failure = raised
     except StopIteration:
         return
@@ -151,7 +151,7 @@ def iterate(work: Generator[Any, Any, None]) -> Iterator[bytes]:
 
 
 async def aiterate(work: Generator[Any, Any, None]) -> AsyncGenerator[bytes, None]:
-    """Do the *work*, asynchronously, and yield the items that are not steps."""
+    """Run an operation asynchronously. Execute its steps and yield its other items."""
     _check_process()
     failure: BaseException | None = None
     value: Any = None
@@ -164,7 +164,7 @@ async def aiterate(work: Generator[Any, Any, None]) -> AsyncGenerator[bytes, Non
                 continue
             try:
                 value = await item.awaiting()
-            except BaseException as raised:  # noqa: BLE001 - the work decides, on cancellation too
+            except BaseException as raised:  # noqa: BLE001 - passed to the operation, even for a cancellation
                 failure = raised
     except StopIteration:
         return
@@ -174,12 +174,12 @@ async def aiterate(work: Generator[Any, Any, None]) -> AsyncGenerator[bytes, Non
 
 
 def _check_process() -> None:
-    """Raise in a process that was forked after the first use: it has no threads of the SDK, so calls would hang."""
+    """Raise if this process was forked after the first call: the SDK's threads are missing, so a call would hang."""
     global _used_in
     if _used_in not in (0, os.getpid()):
         raise StorageError(
-            "the object store was used before this process was forked, which its client does not support",
-            expected="a first use after the fork, or a process that was spawned",
+            "the object store was used before this process was forked, but its client does not survive a fork",
+            expected="a first use after the fork, or a process started with spawn",
             fix='multiprocessing.set_start_method("spawn")',
         )
     _used_in = os.getpid()

@@ -1,4 +1,4 @@
-"""Build the SDK's stores from the options."""
+"""Create the SDK's stores from the options."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ _DUMMY_KEYS: Final = {
 _UNSIGNED: Final = json.dumps(
     {"gcs_base_url": "", "disable_oauth": True, "client_email": "", "private_key": "", "private_key_id": ""}
 )
-"""An account without a key, so that the SDK does not request a token."""
+"""A service account without a key. With it, the SDK does not request a token."""
 _NO_RETRIES: Final = {"max_retries": 0, "retry_timeout": _RETRY_TIMEOUT}
 
 
 def s3(options: S3Options) -> SigningStorage:
-    """Return a storage in an S3 bucket."""
+    """Return a storage for an S3 bucket."""
     _check_endpoint("s3", options.endpoint)
     check_network(options.endpoint or f"https://s3.{options.region}.amazonaws.com")
     keys = (options.access_key_id, options.secret_access_key, options.session_token)
@@ -46,7 +46,7 @@ def s3(options: S3Options) -> SigningStorage:
         **_make_common_options(options, options.endpoint), "region": options.region, "endpoint": options.endpoint,
         "access_key_id": _reveal(options.access_key_id), "secret_access_key": _reveal(options.secret_access_key),
         "session_token": _reveal(options.session_token), "skip_signature": options.anonymous or None,
-        # One object in each request: some S3-compatible servers do not support bulk deletes.
+        # Delete one object per request: some S3-compatible servers do not support bulk deletes.
         "disable_bulk_delete": True,
     }  # fmt: skip
     store, once = _build("s3", keys, S3Store, options.bucket, **arguments)
@@ -56,7 +56,7 @@ def s3(options: S3Options) -> SigningStorage:
         return S3Store(options.bucket, **_without_none(arguments | changed))
 
     def address() -> str:
-        # The SDK computes it from the options and the vendor's variables. Signing with a dummy key needs no request.
+        # The SDK derives the address from options and variables. Signing with a dummy key needs no request.
         named = S3Store(options.bucket, **_without_none(arguments | _DUMMY_KEYS))
         return str(obstore.sign(named, "GET", "x", _RETRY_TIMEOUT)).partition("/x?")[0]
 
@@ -75,7 +75,7 @@ def s3(options: S3Options) -> SigningStorage:
 
 
 def gcs(options: GcsOptions) -> SigningStorage:
-    """Return a storage in a bucket of Google Cloud Storage."""
+    """Return a storage for a Google Cloud Storage bucket."""
     _check_endpoint("gcs", options.endpoint)
     service = options.endpoint or "https://storage.googleapis.com"
     check_network(service)
@@ -87,7 +87,7 @@ def gcs(options: GcsOptions) -> SigningStorage:
     store, once = _build("gcs", keys, GCSStore, options.bucket, **arguments)
     writer = None
     if options.anonymous:
-        # GCSStore sends an empty token with writes. Google's XML API accepts the requests of S3.
+        # GCSStore sends an empty token with writes, so unsigned access goes through Google's S3-compatible XML API.
         unsigned = {"endpoint": service, "skip_signature": True, "disable_bulk_delete": True}
         writer, _ = _build(
             "gcs", (), S3Store, options.bucket, **_make_common_options(options, options.endpoint), **unsigned
@@ -117,7 +117,7 @@ def gcs(options: GcsOptions) -> SigningStorage:
 
 
 def azure(options: AzureOptions) -> SigningStorage:
-    """Return a storage in a container of Azure Blob Storage."""
+    """Return a storage for an Azure Blob Storage container."""
     _check_endpoint("azure", options.endpoint)
     check_network(options.endpoint or f"https://{options.account}.blob.core.windows.net")
     keys = (options.access_key, options.sas_token)
@@ -153,7 +153,7 @@ def _make_lister(
 
 
 def _can_sign(account: Secret | None) -> bool:
-    """Return whether the service account's key contains a private key, so that URLs are signed without a request."""
+    """Return whether the service account's key includes a private key. If so, signing needs no request."""
     try:
         key = json.loads(account.reveal()) if account is not None else None
     except ValueError:
@@ -167,7 +167,7 @@ def _make_common_options(options: CommonOptions, endpoint: str | None) -> dict[s
         "client_options": {
             "connect_timeout": silence,
             "read_timeout": silence,
-            "timeout": timedelta(days=1),  # of a whole transfer, which may be a large file
+            "timeout": timedelta(days=1),  # covers a whole transfer, which may be large
             "allow_http": (endpoint or "").startswith("http://"),
         },
         "retry_config": {"max_retries": options.retries, "retry_timeout": _RETRY_TIMEOUT},
@@ -177,9 +177,9 @@ def _make_common_options(options: CommonOptions, endpoint: str | None) -> dict[s
 def _build(
     name: str, secrets: Iterable[Secret | None], kind: Callable[..., Any], *args: Any, **options: Any
 ) -> tuple[Any, Any]:
-    """Return the store, and the same store without retries.
+    """Return the store twice: with retries and without retries.
 
-    Options that are None are left out, so that the SDK uses its defaults.
+    Options that are None are omitted, so the SDK's defaults apply.
     """
     arguments = _without_none(options)
     try:
@@ -192,9 +192,9 @@ def _build(
         if secret is not None and secret.reveal():
             fault = fault.replace(secret.reveal(), "\u2026")
     raise ConfigError(
-        f"the options of [storage.{name}] are not consistent: {fault}",
+        f"the SDK rejects the options of [storage.{name}]: {fault}",
         where=f"storage.{name}",
-        expected="a bucket or container, and credentials of its vendor",
+        expected="a bucket or container, and credentials from the same vendor",
         fix="llmcore config show",
     )
 
@@ -204,16 +204,16 @@ def _without_none(options: dict[str, Any]) -> dict[str, Any]:
 
 
 def _check_endpoint(name: str, endpoint: str | None) -> None:
-    """Raise for an endpoint that the SDK would accept, but that would fail at the first call."""
+    """Raise for an endpoint that the SDK accepts but that would fail at the first call."""
     if endpoint is None or (fault := _find_fault(endpoint)) is None:
         return
-    shown = "" if "@" in endpoint else f", got {endpoint!a}"  # the text before an @ may be a password
+    shown = "" if "@" in endpoint else f", got {endpoint!a}"  # text before "@" may be a password
     raise ConfigError(
         f"endpoint must be the URL of a server{shown}: {fault}",
         where=f"storage.{name}.endpoint",
         expected="http:// or https://, a host, and a port if it is not the default one",
         fix='endpoint = "http://127.0.0.1:9000"',
-        notes=["without an endpoint, the vendor's service is used"],
+        notes=["without an endpoint, llmcore uses the vendor's service"],
     )
 
 

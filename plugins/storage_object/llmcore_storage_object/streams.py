@@ -1,4 +1,4 @@
-"""Stream objects: split the bytes that are loaded, and check and combine the pieces that are saved."""
+"""Stream objects. Loading yields pieces; saving checks pieces and combines small ones."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _NO_RANGES: Final = re.compile(r"non-partial response|NotPartial")
 
 
 def pieces(bucket: Bucket, key: str, start: int, stop: int | None) -> Generator[Any, Any, None]:
-    """Yield steps, and the object's bytes from *start* to *stop*, in pieces."""
+    """Yield steps, then the object's bytes from *start* to *stop* in pieces."""
     path = bucket.path(key)
     _check_range(start, stop)
     if stop is not None and stop <= start:
@@ -35,7 +35,7 @@ def pieces(bucket: Bucket, key: str, start: int, stop: int | None) -> Generator[
         if not _NO_RANGES.search(str(error)):
             raise
         found, skip = None, start
-    if found is None:  # the server ignores ranges and sends the whole object
+    if found is None:  # the server ignored the range and sends the whole object
         found = yield ask("get", bucket.store, path)
     stream = found.stream(PIECE)
     while left != 0 and (data := (yield chunk(stream))) is not END:
@@ -49,7 +49,7 @@ def pieces(bucket: Bucket, key: str, start: int, stop: int | None) -> Generator[
 
 
 def iterate_checked(pieces: Iterable[bytes], source_errors: list[Exception]) -> Iterator[bytes]:
-    """Yield the checked *pieces*, and combine small ones. An exception of the source is added to *source_errors* and raised."""
+    """Yield the checked *pieces*, with small ones combined. Add an exception of the source to *source_errors*."""
     buffer = _PieceBuffer()
     try:
         for piece in pieces:
@@ -77,14 +77,14 @@ async def aiterate_checked(
 
 
 class _PieceBuffer:
-    """A buffer that combines small pieces, since each call of the SDK is expensive."""
+    """Combines small pieces, because each call of the SDK is expensive."""
 
     def __init__(self) -> None:
         self._pieces: list[bytes] = []
         self._size = 0
 
     def add(self, piece: bytes) -> bool:
-        """Add the *piece*; return whether the buffer is full."""
+        """Add *piece*. Return whether the buffer is full."""
         self._pieces.append(piece)
         self._size += len(piece)
         return self._size >= PIECE

@@ -1,7 +1,7 @@
-"""Probe once how a server that is not the vendor's behaves, before data can be lost.
+"""Find out once how a server that is not the vendor's own behaves.
 
-Some servers ignore conditions. Some store objects as files in folders, where "a" and "a/b" exclude each other, and one may
-silently replace the other.
+Some servers ignore the conditions of a save. Other servers store objects as files in folders, so "a" and "a/b" exclude
+each other, and saving one may silently replace the other. Probes detect both before data is lost.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ from llmcore_storage_object.steps import Work, ask
 __all__ = ["Traits"]
 
 _NOT_NOW: Final = (408, 429, 503)
-"""Statuses that do not depend on the name of the object."""
+"""Statuses that do not depend on the object's name."""
 _NO_ETAG: Final = '"00000000000000000000000000000000"'
 
 
 class Traits:
-    """The traits of one server. Each is probed when it is first needed.
+    """The behaviour of one server. Each question is probed at first use.
 
     Args:
         store: The SDK's store.
-        base: The prefix of the names of probes.
-        vendors: Whether it is the vendor's service, whose traits are known.
-        by_version: Whether conditions use versions instead of ETags.
-        writer: The store for puts and deletes without a condition.
+        base: The prefix for the names of probe objects.
+        vendors: Whether the server is the vendor's own service, which needs no probes.
+        by_version: Whether conditions use version numbers in place of ETags.
+        writer: The store for unconditional puts and deletes.
     """
 
     def __init__(self, store: Any, base: str, *, vendors: bool, by_version: bool, writer: Any) -> None:
@@ -41,7 +41,7 @@ class Traits:
         self._folders: bool | None = False if vendors else None
 
     def has_conditions(self) -> Work[bool]:
-        """Return whether the server supports conditions."""
+        """Return whether the server honours the conditions of a save."""
         if self._conditions is None:
             name = self._name()
             self._conditions = yield from self._run_probe(self._has_conditions(name), name)
@@ -56,10 +56,10 @@ class Traits:
 
     def _has_folders(self, name: str) -> Work[bool]:
         yield ask("put", self._writer, name, b"")
-        # Not in the other order: such a server may replace the folder with the file.
+        # The folder's file comes first. In the other order, such a server may replace the folder with the file.
         if not (yield from self._fails(f"{name}/file")):
             return False
-        # The failure may have been temporary: check that another name is accepted and that this one fails again.
+        # The failure may have been temporary. Check that another name is accepted and this name is rejected again.
         yield ask("put", self._writer, f"{name}-beside", b"")
         yield from self._delete_probe(f"{name}-beside")
         return (yield from self._fails(f"{name}/file"))
@@ -88,7 +88,7 @@ class Traits:
         return True
 
     def _run_probe(self, probing: Work[bool], name: str) -> Work[bool]:
-        """Run *probing*, then delete the probe; not after an interrupt, which must not be delayed."""
+        """Run *probing*, then delete the probe. After an interrupt, skip the delete, which could block."""
         try:
             found = yield from probing
         except Exception:
@@ -98,7 +98,7 @@ class Traits:
         return found
 
     def _delete_probe(self, name: str) -> Work[None]:
-        with suppress(Exception):  # a probe is never listed
+        with suppress(Exception):  # a remaining probe is harmless: listings omit it
             yield ask("delete", self._writer, name)
 
     def _name(self) -> str:

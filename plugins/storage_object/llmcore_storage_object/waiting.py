@@ -1,7 +1,7 @@
-"""Interruptible blocking calls: inside of the SDK, Ctrl-C would have no effect before the server answers.
+"""Interruptible blocking calls. Inside the SDK, Ctrl-C has no effect until the server answers.
 
-So a worker thread makes the calls of the main thread, the only one that Ctrl-C interrupts. It also makes the uploads of every
-thread, while the thread that saves iterates over its source.
+Ctrl-C reaches only the main thread, so a worker thread makes the main thread's calls. Worker threads also upload for all
+threads, while the saving thread iterates over its source.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _LOOK_S: Final = 0.5
 
 
 def call_interruptibly(call: Callable[[], T]) -> T:
-    """Return the result of *call*. After an interrupt, do not wait for it: it ends with the server's answer or its timeout."""
+    """Return the result of *call*. After an interrupt, return at once; *call* ends with the answer or a timeout."""
     if threading.current_thread() is not threading.main_thread():
         return call()
     results: queue.SimpleQueue[Any] = queue.SimpleQueue()
@@ -38,9 +38,9 @@ def call_interruptibly(call: Callable[[], T]) -> T:
 
 
 def upload(put: Callable[[Iterator[Any]], T], pieces: Iterator[Any]) -> T:
-    """Call the SDK's *put* with *pieces*, which this thread fetches as the SDK requests them.
+    """Call the SDK's *put* with *pieces*. This thread fetches the pieces when the SDK requests them.
 
-    Failures and interrupts are handled as in the async variant in `feeding`.
+    Errors and interrupts are handled as in `feeding.upload`.
     """
     results: queue.SimpleQueue[Any] = queue.SimpleQueue()
     feed = _PieceFeed(results)
@@ -61,14 +61,14 @@ def upload(put: Callable[[Iterator[Any]], T], pieces: Iterator[Any]) -> T:
 
 
 def _get_next(results: queue.SimpleQueue[Any]) -> Any:
-    """Return the next item. The timeout lets Python handle a Ctrl-C that arrives just before the waiting begins."""
+    """Return the next item. The wait has a timeout because a Ctrl-C just before an endless wait would go unnoticed."""
     while True:
         with suppress(queue.Empty):
             return results.get(timeout=_LOOK_S)
 
 
 class _PieceFeed:
-    """The iterator over the pieces for the SDK, in the worker thread."""
+    """The iterator that the SDK reads pieces from, in the worker thread."""
 
     def __init__(self, results: queue.SimpleQueue[Any]) -> None:
         self.answers: queue.SimpleQueue[Any] = queue.SimpleQueue()
@@ -90,7 +90,7 @@ class _PieceFeed:
 
 
 class _WorkerThread:
-    """A daemon thread that makes one call after the other."""
+    """A daemon thread that makes one call at a time."""
 
     _idle: Final[list[_WorkerThread]] = []
 
@@ -100,11 +100,11 @@ class _WorkerThread:
 
     @classmethod
     def begin(cls, call: Callable[[], Any], results: queue.SimpleQueue[Any]) -> bool:
-        """Make *call* in an idle or new worker thread, which puts the result and the error into *results*.
+        """Make *call* in an idle or new worker thread. The thread puts result and error into *results*.
 
-        Return False if no thread is idle and none can be started.
+        Return False if no worker is idle and the system cannot start a thread.
         """
-        if sys.is_finalizing():  # no thread can run
+        if sys.is_finalizing():  # Python starts no threads during shutdown
             return False
         try:
             worker = cls._idle.pop()
@@ -121,14 +121,14 @@ class _WorkerThread:
             result = error = None
             try:
                 result = call()
-            except BaseException as raised:  # noqa: BLE001 - raised in the waiting thread
+            except BaseException as raised:  # noqa: BLE001 - raised again in the waiting thread
                 error = raised
             self._idle.append(self)
             results.put((result, error))
-            del call, results, result, error  # they may be large
+            del call, results, result, error  # frees memory while the thread is idle
 
 
-forks.call_in_child(_WorkerThread._idle.clear)  # noqa: SLF001 - the threads are the parent's
+forks.call_in_child(_WorkerThread._idle.clear)  # noqa: SLF001 - the parent's threads do not exist in a forked child
 
 
 def _get_result(outcome: tuple[Any, BaseException | None]) -> Any:
@@ -138,4 +138,4 @@ def _get_result(outcome: tuple[Any, BaseException | None]) -> Any:
     try:
         raise error
     finally:
-        del error, outcome  # breaks the reference cycle of error, traceback and frame
+        del error, outcome  # breaks the reference cycle between error, traceback and frame

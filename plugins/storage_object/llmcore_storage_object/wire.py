@@ -1,8 +1,7 @@
 """List the objects of an S3-compatible server with their unmodified names.
 
-The SDK normalizes names: it rejects a whole page with a name such as "a//b" or "../x", and changes "folder/" and "/file". So the
-SDK only signs the request, with its credentials, and this module sends it and parses the answer. Google's XML API has the same
-format.
+The SDK normalizes names: it rejects a page with a name such as "a//b" or "../x", and changes "folder/" and "/file". So
+this module sends the list request and parses the answer; the SDK only signs the URL. Google's XML API has the same format.
 """
 
 from __future__ import annotations
@@ -35,21 +34,21 @@ _NOT_IN_XML: Final = re.compile("[^ -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 class ListPage(NamedTuple):
-    """One answer."""
+    """One page of a list."""
 
     metas: list[dict[str, Any]]
-    """The objects, in the SDK's form, with the unmodified "path"."""
+    """Metadata of the objects in the SDK's format, with an unmodified "path"."""
     next: str
-    """The token of the next page; empty for the last page."""
+    """The token of the next page; empty after the last page."""
 
 
 class Lister:
-    """Lists one bucket.
+    """Lists the objects of one bucket.
 
     Args:
-        address: Returns the URL of the bucket, without a "/" at the end.
-        signer: Returns the SDK's store that signs a URL; None for unsigned requests.
-        timeout_s: The timeout for a connection, and for a silence of the server.
+        address: Returns the URL of the bucket without a trailing "/".
+        signer: Returns an SDK store that signs a URL; None for unsigned requests.
+        timeout_s: The timeout for connecting and for each pause between received bytes.
         retries: The number of retries after a connection error or a status 5xx.
     """
 
@@ -68,12 +67,14 @@ class Lister:
         self._retries = retries
 
     def page(self, prefix: str, start: str = "", token: str = "") -> Work[ListPage]:
-        """Return a page of at most 1,000 objects whose name begins with *prefix* and sorts after *start*, or the page of *token*."""
+        """Return the page of *token*, or the first page of names that begin with *prefix* and sort after *start*."""
         query = {"list-type": "2", "encoding-type": "url", "prefix": prefix}
         if token:
             query["continuation-token"] = token
         elif start:
-            query["start-after"] = _NOT_IN_XML.split(start)[0]  # some servers repeat it in their XML
+            query["start-after"] = _NOT_IN_XML.split(start)[
+                0
+            ]  # some servers quote it unescaped in their XML answer
         self._address = self._address or self._find_address()
         words = (f"{name}={quote(value, safe='', errors='replace')}" for name, value in query.items())
         address = f"{self._address}?{'&'.join(words)}"
@@ -90,7 +91,7 @@ class Lister:
     def _sign(self, address: str) -> Work[str]:
         if self._signer is None:
             return address
-        # The SDK appends the name of an object, here an empty one. The fragment keeps it out of the request.
+        # The SDK appends an object name, here an empty one. "#" turns that into a fragment, which is not sent.
         store = self._signer(f"{address}#")
         signed: str = yield ask("sign", store, "GET", "", _SIGNED_FOR)
         return signed.partition("#")[0]
@@ -106,7 +107,7 @@ def _fetch(address: str, timeout_s: float) -> bytes:
     """Return the body of the answer.
 
     Raises:
-        ListError: The request failed. The text has the form of the SDK's errors.
+        ListError: The request failed. The text has the format of the SDK's errors.
     """
     proxy = find_proxy(address)
     handlers: list[urllib.request.BaseHandler] = [
@@ -143,7 +144,7 @@ def _format_status(code: int, reason: object, body: bytes) -> str:
 
 def _parse(body: bytes) -> ListPage:
     try:
-        root = ET.fromstring(body)  # noqa: S314 - Python's expat limits how far entities expand
+        root = ET.fromstring(body)  # noqa: S314 - Python's expat limits entity expansion
         encoded = _text(root, "EncodingType") == "url"
         metas = [_parse_object(item, encoded=encoded) for item in root.iterfind("{*}Contents")]
         truncated = _text(root, "IsTruncated") == "true"
@@ -151,8 +152,8 @@ def _parse(body: bytes) -> ListPage:
         fault = f"{type(error).__name__}: {error}"
         raise_unchained(
             StorageError(
-                f"the list of objects cannot be read: {fault}",
-                expected="a server that supports ListObjectsV2 of S3",
+                f"the server's list of objects is invalid: {fault}",
+                expected="a server that supports S3's ListObjectsV2",
                 fix="llmcore config show",
             )
         )

@@ -1,4 +1,4 @@
-"""The operations on whole objects, as steps for the sync and the async driver."""
+"""Operations on whole objects. Each operation is a generator of steps for the sync and the async driver."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ __all__ = ["MAX_FILE_BYTES", "Bucket"]
 T = TypeVar("T")
 
 MAX_FILE_BYTES: Final = 4 << 30
-"""The maximum size of an object that is saved or loaded in one piece."""
+"""The maximum size of an object for `save` and `load`."""
 _UNKNOWN_TYPE: Final = "application/octet-stream"
-"""The content type for unknown extensions, since a store needs one."""
+"""The content type for unknown file extensions. Every object needs a content type."""
 _LONGEST_SIGNED_S: Final = 7 * 24 * 3600
 _READS: Final = 8
 _NO_MARK: Final[Mapping[str, str]] = MappingProxyType({})
@@ -42,16 +42,16 @@ class Bucket:
 
     Args:
         store: The SDK's store.
-        place: The name of the bucket in errors.
-        prefix: The prefix of all object names.
-        secrets: Secrets that must not appear in errors.
-        vendors: Whether it is the vendor's service.
-        by_version: Whether the store uses version numbers instead of ETags.
-        once: A store without retries; None for *store*.
-        lister: Lists unmodified names; None if the SDK must list.
+        place: The name of the bucket for error messages.
+        prefix: Prepended to all object names.
+        secrets: Secrets to remove from error messages.
+        vendors: Whether the server is the vendor's own service.
+        by_version: Whether conditions use version numbers in place of ETags.
+        once: A store without retries; None means *store*.
+        lister: Lists unmodified names. Without it, the SDK lists.
         shared: Whether other programs may write to the bucket.
-        writer: The store for puts and deletes without a condition; None for *store*.
-        nesting: Prevents that a key is the folder of another; None if the server decides.
+        writer: The store for unconditional puts and deletes; None means *store*.
+        nesting: Keeps a key from being the folder of another key; None leaves that to the server.
         retries: The number of retries.
     """
 
@@ -85,20 +85,20 @@ class Bucket:
         self._by_version = by_version
         self._place_seen = False
         self._digests = not vendors
-        """Whether ETags may be digests. If a server overwrites files in place, only the digest detects a torn read."""
+        """Whether an ETag may be an MD5 digest. Only a digest detects a read during which a server overwrote the file."""
         self._secrets = [secret for secret in secrets if secret is not None]
 
     def path(self, key: str) -> str:
-        """Return the object's name.
+        """Return the object name for *key*.
 
         Raises:
-            StorageKeyError: The key is not acceptable.
+            StorageKeyError: *key* is not a valid key.
         """
         parse(key)
         return self.base + key
 
     def translate_errors(self, key: str, work: Work[T], *, writing: bool = False) -> Work[T]:
-        """Do the *work*, and translate the SDK's exceptions into our errors."""
+        """Run *work*. Translate the SDK's exceptions into llmcore's errors."""
         try:
             return (yield from work)
         except LLMCoreError:
@@ -111,7 +111,7 @@ class Bucket:
     def save(
         self, key: str, data: Any, *, once: bool = False, mark: Mapping[str, str] = _NO_MARK, **options: Any
     ) -> Work[Any]:
-        """Put *data*, bytes or an iterator of bytes, unconditionally; with *once* there are no retries."""
+        """Put *data* unconditionally: bytes or an iterator of bytes. *once* disables retries."""
         path, store = self.path(key), self._once if once else self._writer
         options["attributes"] = {"Content-Type": content_type(key) or _UNKNOWN_TYPE, **mark}
         step = (
@@ -122,7 +122,7 @@ class Bucket:
         return (yield from self._put_unless_nested(key, one(step)))
 
     def _put_unless_nested(self, key: str, work: Work[T]) -> Work[T]:
-        """Do the *work*, which puts an object under *key*, if no other key excludes it."""
+        """Run *work*, which writes *key*, unless *key* conflicts with another key."""
         if self._nesting is None:
             return (yield from self._put_unless_below_file(key, work))
         with self._nesting.claim(key):
@@ -131,7 +131,7 @@ class Bucket:
             return (yield from self._put_unless_below_file(key, work))
 
     def _put_unless_below_file(self, key: str, work: Work[T]) -> Work[T]:
-        """Do the *work*. If the server refuses it because the key is below a file, raise StorageKeyError."""
+        """Run *work*. If the server rejects *key* because a part of it is a file, raise StorageKeyError."""
         try:
             yield from self._check_not_folder(key)
             done = yield from work
@@ -159,20 +159,22 @@ class Bucket:
             try:
                 read = bytes((yield ask("bytes", on=found))), self.etag(found.meta) or ""
             except Exception as error:
-                # The body broke off, as if a server replaces the file while it sends it.
+                # The body ended early: the server may have replaced the file while sending.
                 if not left or faults.get_status(error) is not None:
                     raise
                 continue
             if self._is_whole(*read):
                 return read
             if read == before:
-                self._digests = False  # two equal reads: this server's ETag is not a digest
+                self._digests = (
+                    False  # two equal reads did not match the ETag, so this server's ETag is not a digest
+                )
                 return read
             before = read
         raise faults.make_unstable_error(key, self.place)
 
     def _is_whole(self, data: bytes, etag: str) -> bool:
-        """Return whether *data* matches the digest in *etag*, if it is one: a mixture of two versions matches neither."""
+        """Return whether *data* is complete: an ETag that is a digest must match. Mixed versions never match."""
         if not self._digests or not _MD5.fullmatch(etag):
             return True
         return hashlib.md5(data, usedforsecurity=False).hexdigest() == etag
@@ -188,7 +190,7 @@ class Bucket:
         return True
 
     def head_object(self, key: str, step: Step) -> Work[Any]:
-        """Do the *step*, a HEAD. Its errors have no body, so a GET checks once whether the bucket exists."""
+        """Run *step*, a HEAD request. A HEAD error has no body, so one GET checks whether the bucket exists."""
         try:
             found = yield step
         except FileNotFoundError:
@@ -207,11 +209,11 @@ class Bucket:
         self._place_seen = True
 
     def delete(self, key: str) -> Work[bool]:
-        """Delete the object; return whether it existed, which stores do not report, so that it is checked first."""
+        """Delete the object. Return whether it existed; stores do not report that, so a HEAD request checks first."""
         return (yield from self.exists(key)) and (yield from self.delete_object(key))
 
     def delete_object(self, key: str) -> Work[bool]:
-        """Delete the object; return False if the store reports that it did not exist."""
+        """Delete the object. Return False if the store reports that the object did not exist."""
         try:
             yield ask("delete", self._writer, self.path(key))
         except FileNotFoundError as error:
@@ -221,18 +223,18 @@ class Bucket:
         return True
 
     def info(self, key: str) -> Work[FileInfo]:
-        """Return the information about the object."""
+        """Return information about the object."""
         head = ask("get", self.store, self.path(key), options={"head": True})
         found = yield from self.head_object(key, head)
         return self.make_info(key, found.meta, found.attributes.get("Content-Type"))
 
     def make_folder(self, key: str) -> Work[None]:
-        """Check that *key* is not a file. An object store has no folders, so nothing is created."""
+        """Check that *key* is not a file. Object stores have no folders, so nothing is created."""
         if (yield from self.exists(key)):
             raise faults.make_file_error(key)
 
     def copy(self, source: str, target: str) -> Work[None]:
-        """Copy the object inside of the store."""
+        """Copy the object inside the store."""
         old, new = self.path(source), self.path(target)
         yield from self.translate_errors(source, self._check_exists(source))
         if old != new:
@@ -257,27 +259,27 @@ class Bucket:
         path = self.path(key)
         if method not in ("GET", "PUT", "HEAD") or not 1 <= expires_s <= _LONGEST_SIGNED_S:
             raise StorageError(
-                f"a URL cannot be signed for {method!a} and {expires_s} seconds",
-                expected=f"GET, PUT or HEAD, and 1 to {_LONGEST_SIGNED_S} seconds, which are 7 days",
+                f"sign_url() supports GET, PUT and HEAD, and 1 to {_LONGEST_SIGNED_S} seconds; got {method!a} and {expires_s} seconds",
+                expected=f"GET, PUT or HEAD, and 1 to {_LONGEST_SIGNED_S} seconds (7 days)",
                 fix='sign_url(key, 3600.0, "GET")',
             )
         url: str = yield ask("sign", self.store, method, path, timedelta(seconds=expires_s))
         return url
 
     def etag(self, meta: Any) -> str | None:
-        """Return the ETag of the version that *meta* describes."""
+        """Return the ETag from the metadata *meta*."""
         found: str | None = meta["version" if self._by_version else "e_tag"]
         quoted = found and found.startswith('"') and found.endswith('"')
-        return found[1:-1] if found and quoted else found  # some servers quote it only in some answers
+        return found[1:-1] if found and quoted else found  # some servers quote the ETag only in some answers
 
     def make_condition(self, etag: str) -> dict[str, str]:
-        """Return the SDK's condition for *etag*."""
+        """Return the SDK's options for a save that requires *etag*."""
         if self._by_version:
             return {"version": etag}
         return {"e_tag": etag if etag.startswith("W/") else f'"{etag}"'}
 
     def make_info(self, key: str, meta: Any, kind: str | None = None) -> FileInfo:
-        """Return the file information in *meta*."""
+        """Return the file information from the metadata *meta*."""
         return FileInfo(
             key=key,
             size_bytes=meta["size"],
@@ -287,7 +289,7 @@ class Bucket:
         )
 
     def _check_not_folder(self, key: str) -> Work[None]:
-        """Check that *key* is not a folder, if the server would replace the folder with the file."""
+        """Check that *key* is not a folder, for servers that would replace a folder with the file."""
         if not (yield from self.traits.has_folders()):
             return
         if (yield from self._has_files_below(key)):
@@ -298,14 +300,14 @@ class Bucket:
         return below is not END and bool(below)
 
     def _check_readable(self, key: str) -> Work[None]:
-        """Check that the saved object can be read: a server may accept a file under the name of an empty folder and lose it."""
+        """Check that the saved object is readable. Some servers accept a file that shadows an empty folder, then lose it."""
         if not (yield from self.traits.has_folders()):
             return
         for _ in range(_READS):
             try:
                 found = yield ask("get", self._once, self.path(key))
                 yield chunk(found.stream(1))
-            except FileNotFoundError:  # deleted meanwhile
+            except FileNotFoundError:  # another client deleted the object
                 return
             except Exception as error:
                 if faults.get_status(error) is not None:

@@ -1,4 +1,4 @@
-"""For tests of applications and plugins: the simulator and the conformance kits."""
+"""Test tools for applications and plugins: the simulator and the conformance kits."""
 
 from __future__ import annotations
 

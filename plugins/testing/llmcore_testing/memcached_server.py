@@ -1,11 +1,11 @@
-"""Starts real memcached servers on loopback for tests. Each is ended by its own process id.
+"""Start real memcached servers on loopback for tests.
 
 ::
 
     with MemcachedServer() as server:
         cache = MemcachedCache(MemcachedOptions(servers=(server.address,)))
 
-The server is the `memcached` on PATH. It keeps nothing on disk.
+The class runs the `memcached` on PATH. memcached writes nothing to disk.
 """
 
 from __future__ import annotations
@@ -45,17 +45,17 @@ class MemcachedServer:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> Self:
-        """Start it, also again on the same port, and wait until it accepts connections.
+        """Start the server and wait until it accepts connections. A restarted server keeps its port.
 
         Raises:
-            RuntimeError: `memcached` is not installed, or does not start.
+            RuntimeError: `memcached` is not installed or did not start.
         """
         path = find_memcached()
         if path is None:
             raise RuntimeError("memcached is not installed: apt-get install memcached")
         where = ["-l", "127.0.0.1", "-p", str(self.port)] if self.port else ["-s", self.address]
-        # As root, memcached requires a user to change to.
-        self._process = subprocess.Popen(  # noqa: S603 - found above
+        # memcached refuses to run as root; `-u` names the account to run under.
+        self._process = subprocess.Popen(  # noqa: S603 - the path comes from find_memcached
             [path, *where, "-U", "0", "-u", getpass.getuser(), *self._arguments],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
@@ -81,10 +81,10 @@ class MemcachedServer:
             return connection.recv(2**16)
 
     def pause(self) -> None:
-        """Stop the process (SIGSTOP): it accepts connections and does not answer."""
+        """Stop the process with SIGSTOP: the kernel accepts connections, but the server does not answer."""
         process = self._get_process()
         process.send_signal(signal.SIGSTOP)
-        # Until all of its threads have stopped.
+        # The process counts as stopped when all of its threads have stopped.
         os.waitid(os.P_PID, process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
 
     def resume(self) -> None:

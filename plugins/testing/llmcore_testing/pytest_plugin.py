@@ -1,4 +1,4 @@
-"""Pytest fixtures for applications that use llmcore; loads nothing until one of them is used."""
+"""Pytest fixtures for applications that use llmcore. A fixture imports the simulator at its first use."""
 
 from __future__ import annotations
 
@@ -14,11 +14,10 @@ __all__ = ["llmcore_simulator", "pytest_configure"]
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Declare the marker that gives a simulator its settings."""
+    """Register the marker that passes settings to the simulator of a test."""
     config.addinivalue_line(
         "markers",
-        "llmcore_simulator(**settings): settings of the fixture of that name, as `llmcore_testing.Simulator` "
-        "takes them.",
+        "llmcore_simulator(**settings): arguments of `llmcore_testing.Simulator` for the fixture llmcore_simulator.",
     )
 
 

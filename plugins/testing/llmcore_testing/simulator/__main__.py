@@ -21,23 +21,23 @@ _KEPT: Final = 1000
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Serve until SIGINT or SIGTERM; return the exit code."""
-    parser = _parser()
-    told = parser.parse_args(arguments)
-    over = Event()
+    """Run the simulator until SIGINT or SIGTERM. Return the exit code."""
+    parser = _make_parser()
+    options = parser.parse_args(arguments)
+    stopped = Event()
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: over.set())
+        signal.signal(number, lambda *_: stopped.set())
     try:
         upstream = Simulator(
-            port=told.port,
-            api_keys=told.api_key,
-            models=told.model,
-            latency_s=told.latency,
-            reply=told.reply,
-            holds_batches=told.hold_batches,
+            port=options.port,
+            api_keys=options.api_key,
+            models=options.model,
+            latency_s=options.latency,
+            reply=options.reply,
+            holds_batches=options.hold_batches,
             keep_requests=_KEPT,
         )
-        for text in told.fault:
+        for text in options.fault:
             fault, times = Fault.parse(text)
             upstream.fail(fault, times=times)
         upstream.start()
@@ -45,30 +45,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error(str(exc))
     except OSError as exc:
         sys.stderr.write(
-            f"cannot listen on port {told.port}: {exc.strerror}\nTry another one, or --port 0 for any.\n"
+            f"cannot listen on port {options.port}: {exc.strerror}\nTry another port, or --port 0 for a free one.\n"
         )
         return 1
     with upstream:
         sys.stdout.write(f"{upstream.base_url}\n")
         sys.stdout.flush()
-        key = told.api_key[0] if told.api_key else "anything"
+        key = options.api_key[0] if options.api_key else "anything"
         sys.stderr.write(
-            f"Use it: export OPENAI_BASE_URL={upstream.base_url} OPENAI_API_KEY={key} {VARIABLE}={os.environ[VARIABLE]}\n"
-            f"Ask it: curl {upstream.url}/_simulator/counts   (Ctrl-C ends it)\n"
+            f"Set the environment: export OPENAI_BASE_URL={upstream.base_url} OPENAI_API_KEY={key} {VARIABLE}={os.environ[VARIABLE]}\n"
+            f"Read the counts: curl {upstream.url}/_simulator/counts   (Ctrl-C stops the simulator)\n"
         )
-        over.wait()
+        stopped.wait()
     return 0
 
 
-def _parser() -> argparse.ArgumentParser:
+def _make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m llmcore_testing.simulator",
-        description="An OpenAI-compatible server that answers at once and costs nothing.",
+        description="A local HTTP server that speaks the protocols of OpenAI, Anthropic and ElevenLabs, for tests.",
         epilog=f"Faults: {', '.join(KINDS)}.",
     )
-    parser.add_argument("--port", type=int, default=0, help="default: any that is free")
+    parser.add_argument("--port", type=int, default=0, help="default: a free port")
     parser.add_argument(
-        "--latency", type=float, default=0.0, metavar="SECONDS", help="how long each answer takes"
+        "--latency", type=float, default=0.0, metavar="SECONDS", help="the duration of each answer"
     )
     parser.add_argument("--reply", metavar="TEXT", help="the answer to every chat")
     parser.add_argument(
@@ -76,13 +76,13 @@ def _parser() -> argparse.ArgumentParser:
         action="append",
         default=[],
         metavar="NAME[:VALUE,NAME=VALUE,...]",
-        help="such as 429:retry_after=1,times=2 or cut_stream:after=3,times=always; default: times=1; repeatable",
+        help="for example 429:retry_after=1,times=2 or cut_stream:after=3,times=always; default: times=1; repeatable",
     )
     parser.add_argument(
         "--hold-batches", action="store_true", help="let batches wait for POST /_simulator/finish_batches"
     )
     parser.add_argument("--api-key", action="append", metavar="KEY", help="accept only this key; repeatable")
-    parser.add_argument("--model", action="append", metavar="NAME", help="know only this model; repeatable")
+    parser.add_argument("--model", action="append", metavar="NAME", help="accept only this model; repeatable")
     return parser
 
 

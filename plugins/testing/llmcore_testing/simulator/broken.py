@@ -1,4 +1,4 @@
-"""Answers of the faults that replace the answer of the endpoint."""
+"""The faults that replace a whole answer: an error status, invalid JSON, a redirect and others."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ _BLOCK: Final = 64 * 1024
 
 
 def make_broken_answer(fault: Fault, request: RecordedRequest, route: Route) -> Answer | None:
-    """Return the answer that *fault* replaces the correct one with, or None if it replaces none."""
+    """Return the answer for *fault*; None if *fault* does not replace the endpoint's answer."""
     make = _BROKEN.get(fault.kind)
     return make(fault, request, route) if make else None
 
 
 def _make_status(fault: Fault, _request: RecordedRequest, route: Route) -> Answer:
-    told = fault.settings
-    headers = {"x-request-id": new_id("req_"), **told["headers"]}
-    if told["body"] is None:
+    settings = fault.settings
+    headers = {"x-request-id": new_id("req_"), **settings["headers"]}
+    if settings["body"] is None:
         refuse: Callable[..., Answer] = route.group.refuse
-        return refuse(told["status"], told["message"], code=told["code"], headers=headers)
-    body = told["body"]
+        return refuse(settings["status"], settings["message"], code=settings["code"], headers=headers)
+    body = settings["body"]
     raw = body.encode() if isinstance(body, str) else encode(body)
-    return Answer(status=told["status"], pieces=(raw,), headers=headers)
+    return Answer(status=settings["status"], pieces=(raw,), headers=headers)
 
 
 def _make_bad_json(_fault: Fault, _request: RecordedRequest, _route: Route) -> Answer:
@@ -48,7 +48,7 @@ def _make_empty(fault: Fault, _request: RecordedRequest, _route: Route) -> Answe
     return Answer(status=fault.settings["status"], content_type="")
 
 
-def _redirect(fault: Fault, _request: RecordedRequest, _route: Route) -> Answer:
+def _make_redirect(fault: Fault, _request: RecordedRequest, _route: Route) -> Answer:
     return Answer(status=fault.settings["status"], headers={"location": fault.settings["url"]})
 
 
@@ -102,6 +102,6 @@ _BROKEN: Final[dict[str, Callable[[Fault, RecordedRequest, Route], Answer]]] = {
     "big_body": _make_big_answer,
     "empty_body": _make_empty,
     "html": _make_html,
-    "redirect": _redirect,
+    "redirect": _make_redirect,
     "status": _make_status,
 }

@@ -1,4 +1,4 @@
-"""Validates chat requests as OpenAI does, with its error messages."""
+"""Validate chat requests by OpenAI's rules, with OpenAI's error messages."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def check_chat(body: Mapping[str, Any]) -> None:
     """Check the messages and the common parameters of *body*.
 
     Raises:
-        Refused: The request is invalid; it names the first fault.
+        Refused: The request is invalid. The message describes the first error.
     """
     messages = body.get("messages")
     if messages is None:
@@ -69,7 +69,7 @@ def _check_message(where: str, message: Any) -> None:
     if role not in _ROLES:
         message_text = f"Invalid value: '{role}'. Supported values are: {_ROLE_LIST}."
         raise invalid(message_text, param=f"{where}.role", code="invalid_value")
-    if content is None and not (role == "assistant" and _contradicts(message)):
+    if content is None and not (role == "assistant" and _has_other_content(message)):
         raise invalid(
             f"Invalid value for 'content': expected a string, got null. ({where})",
             param=f"{where}.content",
@@ -85,7 +85,7 @@ def _check_message(where: str, message: Any) -> None:
         raise _make_missing_error(f"{where}.tool_call_id")
 
 
-def _contradicts(message: Mapping[str, Any]) -> bool:
+def _has_other_content(message: Mapping[str, Any]) -> bool:
     return any(message.get(name) for name in ("tool_calls", "function_call", "audio", "refusal"))
 
 
@@ -151,7 +151,7 @@ def _check_tools(body: Mapping[str, Any]) -> None:
 
 
 def find_forced_tool(choice: Mapping[str, Any]) -> str | None:
-    """Return the tool that a `tool_choice` names."""
+    """Return the name of the tool that *choice* forces; None if it names no tool."""
     inner = choice.get(str(choice.get("type")))
     return inner.get("name") if isinstance(inner, dict) else None
 

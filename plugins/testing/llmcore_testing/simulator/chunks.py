@@ -1,4 +1,4 @@
-"""Cuts a chat completion into the events of a stream."""
+"""Split a chat completion into the events of a stream."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def event(data: bytes) -> bytes:
 
 
 def make_stream_events(completion: Mapping[str, Any], *, include_usage: bool) -> tuple[list[bytes], int]:
-    """Return the events, including `[DONE]`, and the index of the first event with a finish_reason."""
+    """Return the events, `[DONE]` included, and the index of the first event with a finish_reason."""
     if "choices" not in completion:
         return [event(encode(completion)), DONE], 1
     frame = {"id": "", "object": "", "created": 0, "model": ""}
@@ -44,7 +44,7 @@ def make_stream_events(completion: Mapping[str, Any], *, include_usage: bool) ->
 
 
 def split_text(text: str) -> list[str]:
-    """Split *text* between its words, into at least three pieces if it has three characters."""
+    """Split *text* between words. A text of three characters or more gives at least three pieces."""
     pieces: list[str] = _WORDS.findall(text)
     if len(pieces) >= _FEWEST:
         return pieces
@@ -67,10 +67,10 @@ def _split_delta(message: Mapping[str, Any]) -> Iterator[bytes]:
     for piece in split_text(message.get("refusal") or ""):
         yield b'{"refusal":%b}' % encode(piece)
     for index, call in enumerate(calls):
-        yield from _call_deltas(index, call)
+        yield from _split_call(index, call)
 
 
-def _call_deltas(index: int, call: Mapping[str, Any]) -> Iterator[bytes]:
+def _split_call(index: int, call: Mapping[str, Any]) -> Iterator[bytes]:
     kind = call.get("type", "function")
     inner = dict(call.get(kind) or {})
     field = "input" if kind == "custom" else "arguments"

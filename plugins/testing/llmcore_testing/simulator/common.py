@@ -1,4 +1,4 @@
-"""Shared by OpenAI's endpoints: headers, identifiers, and the check of a model's name."""
+"""Functions that all OpenAI endpoints use: response headers, identifiers, and the check of the model name."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["DEFAULT_MODELS", "FINGERPRINT", "headers", "new_id", "read_json_body
 
 DEFAULT_MODELS: Final = ("gpt-4o-mini", "gpt-5.6-luna", "gpt-6-sol", "text-embedding-3-small")
 CONTEXT_LENGTH: Final = 131_072
-"""Tokens that every model takes, as vLLM, Ollama, llama.cpp and LM Studio say it."""
+"""The context length of every model, in tokens. vLLM, Ollama, llama.cpp and LM Studio report it in their model lists."""
 FINGERPRINT: Final = "fp_simulator"
 _RUN: Final = secrets.token_hex(6)
 _NUMBERS: Final = itertools.count(1)
@@ -26,7 +26,7 @@ def new_id(prefix: str) -> str:
 
 
 def headers(tokens: int) -> dict[str, str]:
-    """Return the headers of an answer that used *tokens*."""
+    """Return the response headers for a request that used *tokens*."""
     return {
         "x-request-id": new_id("req_"),
         "openai-processing-ms": "1",
@@ -55,10 +55,10 @@ def read_json_body(call: Call) -> Mapping[str, Any]:
 
 
 def read_model(call: Call, body: Mapping[str, Any]) -> str:
-    """Return the requested model: the Azure deployment of the path if there is one.
+    """Return the requested model. An Azure deployment in the path takes precedence.
 
     Raises:
-        Refused: The model is missing, not a text, or unknown to the simulator.
+        Refused: The model is missing, is not text, or is unknown to the simulator.
     """
     model = call.names.get("model") or body.get("model")
     if not model:

@@ -1,4 +1,4 @@
-"""Makes the chat completion that answers a request: the scripted answer, or else a text made from the question."""
+"""Make the chat completion for a request: the scripted answer, or a text that quotes the question."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _LONG: Final = 300
 
 
 def complete(body: Mapping[str, Any], model: str, scripted: Scripted | None) -> dict[str, Any]:
-    """Return the whole `chat.completion`. *scripted* replaces the generated answer or a part of it."""
+    """Return a complete `chat.completion`. *scripted* replaces the generated answer or parts of it."""
     if callable(scripted):
         scripted = scripted(body)
     if isinstance(scripted, Mapping) and "choices" in scripted:

@@ -1,8 +1,8 @@
-"""One connection of a client: requests come in, answers go out, one after the other."""
+"""One TCP connection of a client. The connection answers its requests in order."""
 
 from __future__ import annotations
 
-import asyncio  # noqa: TID253 - loaded only when a simulator is
+import asyncio  # noqa: TID253 - `import llmcore` does not load this module
 import socket
 from dataclasses import dataclass, field
 
@@ -28,7 +28,7 @@ class Premises:
 
 
 class Connection(asyncio.Protocol):
-    """Speaks HTTP/1.1 with keep-alive; a client that closes its side has gone away."""
+    """Speaks HTTP/1.1 with keep-alive. A client that half-closes the connection counts as disconnected."""
 
     line: Line
 
@@ -36,7 +36,7 @@ class Connection(asyncio.Protocol):
         self._premises = premises
         self._parser = RequestParser()
         self.task: asyncio.Task[None] | None = None
-        """What is being answered and takes its time."""
+        """Sends the current answer; None between requests and for an answer that needs no waiting."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """See `asyncio.Protocol`."""
@@ -46,7 +46,7 @@ class Connection(asyncio.Protocol):
         self._premises.alive.add(self)
         self._premises.script.count("connections")
 
-    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio prescribes the signature
         """See `asyncio.Protocol`."""
         self._premises.alive.discard(self)
         self.line.resume()
@@ -89,7 +89,7 @@ class Connection(asyncio.Protocol):
             return
 
         def finish(task: asyncio.Task[None]) -> None:
-            flight.breaks()
+            flight.record_disconnect()
             self._finish(task)
 
         self.task = asyncio.get_running_loop().create_task(self._play(request, plan, flight))
@@ -111,8 +111,8 @@ class Connection(asyncio.Protocol):
         self.task = None
         exc = None if task.cancelled() else task.exception()
         if exc is not None and not isinstance(exc, ConnectionError):
-            told = {"message": "the simulator failed to send an answer", "exception": exc}
-            asyncio.get_running_loop().call_exception_handler(told)
+            report = {"message": "the simulator failed to send an answer", "exception": exc}
+            asyncio.get_running_loop().call_exception_handler(report)
             self.line.transport.abort()
         elif not self.line.transport.is_closing():
             self._advance()

@@ -1,8 +1,8 @@
-"""Gets an answer over the wire, rightly or with the fault that was asked for."""
+"""Send an answer to the client, and inject a fault of the connection if one is planned."""
 
 from __future__ import annotations
 
-import asyncio  # noqa: TID253 - loaded only when a simulator is
+import asyncio  # noqa: TID253 - `import llmcore` does not load this module
 import socket
 import struct
 from collections.abc import Iterable, Iterator
@@ -20,7 +20,7 @@ _TICK_S: Final = 0.05
 
 
 class Line:
-    """The way to one client."""
+    """The sending side of one connection, with flow control."""
 
     def __init__(self, transport: asyncio.Transport) -> None:
         self.transport = transport
@@ -28,24 +28,24 @@ class Line:
 
     @property
     def full(self) -> bool:
-        """Whether the client reads slower than it is written to."""
+        """Whether the write buffer is full because the client reads slowly."""
         return self._drained is not None
 
     def pause(self) -> None:
-        """Let writers wait."""
+        """Make writers wait until `resume`."""
         self._drained = asyncio.get_running_loop().create_future()
 
     def resume(self) -> None:
-        """Let writers go on."""
+        """Wake waiting writers."""
         drained, self._drained = self._drained, None
         if drained is not None and not drained.done():
             drained.set_result(None)
 
     async def send(self, data: bytes) -> None:
-        """Write *data*, waiting for a client that reads slowly.
+        """Write *data*. Wait while the write buffer is full.
 
         Raises:
-            ConnectionError: The client has gone.
+            ConnectionError: The client has disconnected.
         """
         self.check()
         self.transport.write(data)
@@ -53,9 +53,9 @@ class Line:
             await self._drained
 
     def check(self) -> None:
-        """Raise ConnectionError if the client has gone."""
+        """Raise ConnectionError if the client has disconnected."""
         if self.transport.is_closing():
-            raise ConnectionResetError("the client has gone")
+            raise ConnectionResetError("the client has disconnected")
 
     def reset(self) -> None:
         """End the connection with RST."""
@@ -64,48 +64,48 @@ class Line:
 
 
 class Flight:
-    """One request until it has been dealt with; says so to the record just before the client can know."""
+    """One request from arrival to end. A client never sees an answer before the script has counted it."""
 
     def __init__(self, script: Script, answer: Answer, epoch: int | None) -> None:
         self._script = script
         self._epoch = epoch
         self._answer = answer
 
-    def lands(self, *, whole: bool = True) -> None:
-        """Count the answer; *whole* tells whether it is the right one, to its end."""
+    def record_answer(self, *, whole: bool = True) -> None:
+        """Count the answer by status. If *whole*, also count it as complete and successful."""
         status = f"status_{self._answer.status}"
         done = (self._answer.counted,) if whole and self._answer.counted else ()
-        self._over(status, *done)
+        self._record(status, *done)
 
-    def breaks(self) -> None:
-        """Count an answer that the client did not get, if it is not counted yet."""
-        self._over("gone")
+    def record_disconnect(self) -> None:
+        """Count a disconnected client, unless the answer is counted already."""
+        self._record("gone")
 
-    def _over(self, *counted: str) -> None:
+    def _record(self, *counted: str) -> None:
         epoch, self._epoch = self._epoch, None
         if epoch is not None:
             self._script.record_end(epoch, *counted)
 
 
 def deliver_now(line: Line, request: RecordedRequest, answer: Answer, flight: Flight) -> None:
-    """Write the whole answer, without a pause: a plain one at once, a stream event by event."""
+    """Write the whole answer without waiting: a plain answer in one write, a stream in one write per event."""
     out = frame_answer(answer, request)
     if not answer.streamed:
-        flight.lands()
+        flight.record_answer()
         line.transport.write(out.head + b"".join(out.frames))
     else:
         held = out.head
         for data in out.frames:
-            # One behind: the head rides with the first event, and the record is right before the last.
+            # Writing lags one event behind: the head joins the first event, and counting precedes the last event.
             if held is not out.head:
                 if line.transport.is_closing():
-                    flight.breaks()
+                    flight.record_disconnect()
                     return
                 line.transport.write(held)
                 held = data
             else:
                 held += data
-        flight.lands()
+        flight.record_answer()
         line.transport.write(held + out.tail)
     if not out.keep_alive:
         line.transport.close()
@@ -114,18 +114,18 @@ def deliver_now(line: Line, request: RecordedRequest, answer: Answer, flight: Fl
 async def deliver(
     line: Line, request: RecordedRequest, answer: Answer, flight: Flight, fault: Fault | None
 ) -> None:
-    """Send the answer, waiting as *fault* and the client want."""
+    """Send the answer, with *fault* if it is not None."""
     out = frame_answer(answer, request)
     match fault.kind if fault else "":
         case "hang":
-            await _wait_for_ever()
+            await _wait_forever()
         case "reset" | "stall" | "cut_stream" if fault is not None:
             await _break_off(line, answer, out, flight, fault)
         case "slow" if fault is not None:
             await asyncio.sleep(fault.settings["seconds"])
             await _send_all(line, out, flight, bytes_per_second=fault.settings["bytes_per_second"])
         case "error_chunk" | "bad_json_chunk" if fault is not None and answer.streamed:
-            await _send_spoiled(line, answer, out, flight, fault)
+            await _send_with_bad_event(line, answer, out, flight, fault)
         case _:
             await _send_all(line, out, flight)
 
@@ -151,7 +151,7 @@ async def _send_all(
         await line.send(piece)
         await asyncio.sleep(len(piece) / (bytes_per_second or 1))
     line.check()
-    flight.lands(whole=whole)
+    flight.record_answer(whole=whole)
     await line.send(drips[-1])
     if not out.keep_alive:
         line.transport.close()
@@ -170,8 +170,8 @@ async def _break_off(line: Line, answer: Answer, out: FramedAnswer, flight: Flig
         for data in _cut_frames(answer, out.frames, after):
             await line.send(data)
     if fault.kind == "stall":
-        await _wait_for_ever()
-    flight.lands(whole=False)
+        await _wait_forever()
+    flight.record_answer(whole=False)
     if fault.kind == "reset":
         line.reset()
     elif answer.streamed and fault.settings["clean"]:
@@ -182,7 +182,9 @@ async def _break_off(line: Line, answer: Answer, out: FramedAnswer, flight: Flig
         line.transport.close()
 
 
-async def _send_spoiled(line: Line, answer: Answer, out: FramedAnswer, flight: Flight, fault: Fault) -> None:
+async def _send_with_bad_event(
+    line: Line, answer: Answer, out: FramedAnswer, flight: Flight, fault: Fault
+) -> None:
     frames = list(out.frames)
     at = len(_cut_frames(answer, frames, fault.settings["after"]))
     if fault.kind == "error_chunk":
@@ -215,5 +217,5 @@ def _cut_frames(answer: Answer, frames: Iterable[bytes], after: int) -> list[byt
     return [body[: min(after, max(0, len(body) - 1))]]
 
 
-async def _wait_for_ever() -> None:
+async def _wait_forever() -> None:
     await asyncio.get_running_loop().create_future()

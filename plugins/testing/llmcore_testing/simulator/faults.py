@@ -1,4 +1,4 @@
-"""The faults that the simulator can inject, with their names and settings."""
+"""The faults that the simulator can inject."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ __all__ = ["BATCH_FAULTS", "CREATING", "KINDS", "REWRITING", "Fault", "parse_tim
 
 _STREAM_ONLY: Final = frozenset({"error_chunk", "bad_json_chunk"})
 REWRITING: Final = frozenset({"usage", "missing_usage", "no_choices", "no_finish_reason", "wrong_schema"})
-"""The kinds of faults that change the content of an answer. Each endpoint says which of them apply to it."""
+"""The kinds of faults that change the content of an answer. Each route lists the kinds that it supports."""
 CREATING: Final = frozenset({"batch"})
-"""The kind of fault that changes what happens to a new batch."""
+"""The kind of fault that changes the outcome of a new batch."""
 BATCH_FAULTS: Final = (
     "bad_line", "error_file_only", "expired", "half_done", "lost", "no_output_file", "reordered", "results_twice",
     "validation_failed",
 )  # fmt: skip
-"""What can happen to a batch. See `Fault.batch`."""
+"""The values of `how` in `Fault.batch`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """A fault to inject. Make one with the methods below and pass it to `Simulator.fail`.
+    """A fault to inject. Create one with the static methods and pass it to `Simulator.fail`.
 
-    `after` counts the events of a stream, or the bytes of the body of a plain answer. A stream breaks at the latest
-    before the event with its finish_reason, so that a broken answer never looks complete.
+    `after` counts the events of a stream, or the bytes of a plain answer's body. A stream breaks no later than before
+    the event with the finish_reason, so a broken answer never looks complete.
     """
 
     kind: str
@@ -45,14 +45,14 @@ class Fault:
         body: Any = None,
         headers: Mapping[str, str] | None = None,
     ) -> Fault:
-        """Answer with an HTTP status and an error in OpenAI's shape.
+        """Answer with an HTTP status and an error in OpenAI's format.
 
         Args:
             status: 200 to 599.
-            retry_after: The header `Retry-After`: seconds, or any text, for example a date or an invalid value.
-            code: For example "insufficient_quota" or "context_length_exceeded". None: OpenAI's code for this status.
-            message: None: OpenAI's message for this status.
-            body: Replaces the error: a text is sent unchanged, anything else as JSON.
+            retry_after: The value of the header `Retry-After`: seconds, a date, or an invalid text.
+            code: For example "insufficient_quota" or "context_length_exceeded". None takes OpenAI's code for the status.
+            message: None takes OpenAI's message for the status.
+            body: Replaces the error. Text is sent unchanged, other values as JSON.
             headers: Additional headers.
         """
         _check("status", "status", status, 200, 599)
@@ -64,12 +64,12 @@ class Fault:
 
     @staticmethod
     def hang() -> Fault:
-        """Accept the request and send nothing, until the client disconnects or the simulator is reset or closed."""
+        """Accept the request and send nothing. The wait ends when the client disconnects or the simulator is reset."""
         return Fault("hang")
 
     @staticmethod
     def slow(seconds: float = 0.0, *, bytes_per_second: float | None = None) -> Fault:
-        """Answer correctly but slowly: *seconds* until the first byte, then at most *bytes_per_second*."""
+        """Answer correctly but slowly: the first byte after *seconds*, then at most *bytes_per_second*."""
         _check("slow", "seconds", seconds, 0)
         if bytes_per_second is not None:
             _check("slow", "bytes_per_second", bytes_per_second, 1)
@@ -77,24 +77,24 @@ class Fault:
 
     @staticmethod
     def cut_stream(after: int = 3, *, clean: bool = True) -> Fault:
-        """End a response before it is complete.
+        """End an answer before it is complete.
 
-        With *clean*, a stream ends as valid HTTP, without the rest of the answer and `[DONE]`. Otherwise, and always
-        for a plain answer, the connection closes in the middle of the body.
+        With *clean*, a stream ends as valid HTTP, without the remaining events and `[DONE]`. Without *clean*, and for
+        every plain answer, the connection closes in the middle of the body.
         """
         _check("cut_stream", "after", after, 0)
         return Fault("cut_stream", {"after": after, "clean": clean})
 
     @staticmethod
     def reset(after: int | None = None) -> Fault:
-        """Reset the connection (RST), before the head of the answer or *after* that many events or bytes of the body."""
+        """Reset the connection (RST): before the head, or after *after* events or bytes of the body."""
         if after is not None:
             _check("reset", "after", after, 0)
         return Fault("reset", {"after": after})
 
     @staticmethod
     def stall(after: int = 2) -> Fault:
-        """Send the head and that many events or bytes of the body, then nothing more, as `hang` does."""
+        """Send the head and *after* events or bytes of the body, then nothing more."""
         _check("stall", "after", after, 0)
         return Fault("stall", {"after": after})
 
@@ -102,13 +102,13 @@ class Fault:
     def error_chunk(
         after: int = 2, *, message: str = "The server had an error.", code: str | None = None
     ) -> Fault:
-        """Send an error in place of an event of a stream, and end it. Applies to the next streaming request."""
+        """Send an error in place of an event, and end the stream. Applies to the next streaming request."""
         _check("error_chunk", "after", after, 0)
         return Fault("error_chunk", {"after": after, "message": message, "code": code})
 
     @staticmethod
     def bad_json_chunk(after: int = 2) -> Fault:
-        """Insert an event with invalid JSON into a stream, which continues. Applies to the next streaming request."""
+        """Insert an event with invalid JSON into a stream; the stream continues. Applies to the next streaming request."""
         _check("bad_json_chunk", "after", after, 0)
         return Fault("bad_json_chunk", {"after": after})
 
@@ -119,7 +119,7 @@ class Fault:
 
     @staticmethod
     def html(status: int = 200) -> Fault:
-        """Answer with an HTML page, as a proxy or a login page does."""
+        """Answer with an HTML page, as a proxy or a login page would."""
         _check("html", "status", status, 200, 599)
         return Fault("html", {"status": status})
 
@@ -131,7 +131,7 @@ class Fault:
 
     @staticmethod
     def big_body(megabytes: float = 64.0) -> Fault:
-        """Answer a chat correctly, with a text of that many megabytes (10**6 bytes). Other endpoints send a chat, too."""
+        """Answer with a text of *megabytes* (10**6 bytes each). Endpoints other than chat answer with a chat completion."""
         _check("big_body", "megabytes", megabytes, 0)
         return Fault("big_body", {"megabytes": megabytes})
 
@@ -143,28 +143,28 @@ class Fault:
 
     @staticmethod
     def wrong_schema() -> Fault:
-        """Answer 200 with JSON of another shape. Applies to chats, embeddings, counts of tokens and own routes."""
+        """Answer 200 with JSON of another shape. Applies to chats, embeddings, token counts and the routes of a test."""
         return Fault("wrong_schema")
 
     @staticmethod
     def no_choices() -> Fault:
-        """Answer with an empty list of choices, or of embeddings."""
+        """Answer with an empty list of choices or embeddings."""
         return Fault("no_choices")
 
     @staticmethod
     def no_finish_reason() -> Fault:
-        """Answer a chat with a finish_reason of null. A stream is otherwise complete."""
+        """Answer a chat with finish_reason null. The answer is complete otherwise."""
         return Fault("no_finish_reason")
 
     @staticmethod
     def batch(how: str = "expired") -> Fault:
-        """Let the next batch that is created go wrong.
+        """Make the next batch fail.
 
         Args:
-            how: "expired" (nothing was done), "half_done" (it expired after half of the requests), "error_file_only" (each
-                request failed with status 500), "no_output_file" (all was done, and the results are missing),
-                "validation_failed", "results_twice", "reordered", "bad_line" (the first result is cut), or "lost" (the
-                batch is created, and the connection is reset instead of an answer).
+            how: "expired" (before the first request), "half_done" (expired after half of the requests), "error_file_only"
+                (each request failed with status 500), "no_output_file" (all requests succeeded, but the results are
+                missing), "validation_failed", "results_twice", "reordered", "bad_line" (the first result is truncated),
+                or "lost" (the batch is created, but the connection is reset before the answer).
         """
         if how not in BATCH_FAULTS:
             raise ConfigError(
@@ -175,7 +175,7 @@ class Fault:
 
     @staticmethod
     def missing_usage() -> Fault:
-        """Answer without `usage`; a count of tokens without its number."""
+        """Answer without `usage`, or a token count without its number."""
         return Fault("missing_usage")
 
     @staticmethod
@@ -185,9 +185,9 @@ class Fault:
 
     @staticmethod
     def usage(**fields: Any) -> Fault:
-        """Answer with these fields of `usage` in place of the correct ones: any JSON value, and NaN.
+        """Replace fields of `usage` by any JSON value or NaN.
 
-        Their names are those of Chat Completions, or those of the endpoint's API.
+        The names are those of Chat Completions, or those of the endpoint's own API.
         """
         return Fault("usage", fields)
 
@@ -196,7 +196,7 @@ class Fault:
         """Return the fault named *kind*.
 
         Raises:
-            ConfigError: There is no fault of this name, or it does not accept these settings.
+            ConfigError: The name is unknown, or the fault does not accept these settings.
         """
         if kind not in KINDS:
             near = get_close_matches(kind, KINDS, n=1, cutoff=0.6)
@@ -214,19 +214,19 @@ class Fault:
             wanted = str(signature(getattr(cls, kind))).partition(" ->")[0]
             message = str(exc).replace("Fault.", "").replace("()", "", 1)
             raise ConfigError(
-                f"invalid settings of the fault: {message}", expected=f"{kind}{wanted}"
+                f"invalid settings for the fault `{kind}`: {message}", expected=f"{kind}{wanted}"
             ) from None
         assert isinstance(made, Fault)
         return made
 
     @classmethod
     def parse(cls, text: str) -> tuple[Fault, int | None]:
-        """Parse "NAME:VALUE,NAME=VALUE,..." or a status; return the fault and how many requests it applies to.
+        """Parse "NAME:VALUE,NAME=VALUE,..." or "STATUS". Return the fault and the number of requests to fail.
 
-        The setting `times` is a number or "always".
+        The setting `times` is a number or "always"; "always" returns None.
 
         Raises:
-            ConfigError: See `from_name`.
+            ConfigError: The name is unknown, or the fault does not accept these settings.
         """
         kind, _, rest = text.strip().partition(":")
         values: list[Any] = []
@@ -245,12 +245,12 @@ class Fault:
 
     @property
     def stream_only(self) -> bool:
-        """Whether it applies to streams only."""
+        """Whether the fault applies only to streams."""
         return self.kind in _STREAM_ONLY
 
     @property
     def rewriting(self) -> bool:
-        """Whether it changes the content of the answer, not the transport."""
+        """Whether the fault changes the content of the answer. Other faults affect the connection or the whole answer."""
         return self.kind in REWRITING or self.kind in CREATING
 
 
@@ -259,17 +259,17 @@ KINDS: Final = tuple(sorted(name for name, member in vars(Fault).items() if isin
 
 
 def parse_times(value: Any) -> int | None:
-    """Return how many requests a fault applies to; None for "always" or None.
+    """Return the number of requests that a fault applies to; None for "always" or None.
 
     Raises:
-        ConfigError: It is neither of these nor a number above 0.
+        ConfigError: The value is not a positive integer, None or "always".
     """
     if value in (None, "always"):
         return None
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         raise ConfigError(
-            f"`times` must be a number above 0 or None, got {value!r}",
-            expected='a number above 0, or None ("always")',
+            f'`times` must be a positive integer, None or "always", got {value!r}',
+            expected='a positive integer, or None ("always")',
         )
     return value
 

@@ -1,4 +1,4 @@
-"""Silence as MP3, AAC, Opus and FLAC, made frame by frame without an encoder, so that every player takes it."""
+"""Make silent MP3, AAC, Opus and FLAC files without an encoder. All players accept the files."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _FLAC_RATES: Final = {8000: 4, 16000: 5, 22050: 6, 24000: 7, 32000: 8, 44100: 9,
 
 
 def mp3(seconds: float, rate_hz: int, kbps: int, mark: int) -> bytes:
-    """Return mono layer III frames of constant size; *mark* stands where no decoder looks."""
+    """Return mono layer III frames of constant size. *mark* is written to bytes that decoders skip."""
     if rate_hz in _MPEG_1:
         kind, samples, size = 0xFB, 1152, 144 * kbps * 1000 // rate_hz
         quality = _RATES_1.index(kbps) << 4 | _MPEG_1[rate_hz] << 2
@@ -32,7 +32,7 @@ def mp3(seconds: float, rate_hz: int, kbps: int, mark: int) -> bytes:
         kind, samples, size = 0xF3, 576, 72 * kbps * 1000 // rate_hz
         quality = _RATES_2.index(kbps) << 4 | _MPEG_2[rate_hz] << 2
     head = bytes((0xFF, kind, quality, 0xC0))
-    # Side information of nothing but zeros says that the frame has no sound in it; what follows is not read.
+    # All-zero side information declares an empty frame, so decoders skip the remaining bytes.
     frame = head + bytes(size - 8) + struct.pack(">I", mark & 0x7F7F7F7F)
     return frame * _count(seconds, rate_hz, samples)
 
@@ -46,12 +46,12 @@ def aac(seconds: float, rate_hz: int) -> bytes:
 
 
 def opus(seconds: float, mark: int) -> bytes:
-    """Return an Ogg file of Opus packets at 48 kHz; *mark* is the serial number of the stream."""
+    """Return an Ogg file of Opus packets at 48 kHz. *mark* becomes the serial number of the stream."""
     return b"".join(_make_opus_pages(_count(seconds, 48_000, _OPUS_FRAME), mark))
 
 
 def flac(seconds: float, rate_hz: int, mark: int) -> bytes:
-    """Return a FLAC file of blocks that each hold one value, taken from *mark*, throughout."""
+    """Return a FLAC file in which all samples have the same value, derived from *mark*."""
     count = _count(seconds, rate_hz, _FLAC_BLOCK)
     packed = rate_hz << 44 | 15 << 36 | count * _FLAC_BLOCK  # one channel of 16 bits
     info = struct.pack(">HH3s3sQ16s", _FLAC_BLOCK, _FLAC_BLOCK, b"", b"", packed, b"")
@@ -66,16 +66,16 @@ def _count(seconds: float, rate_hz: int, samples: int) -> int:
 
 
 def _make_opus_pages(count: int, serial: int) -> Iterator[bytes]:
-    yield _page(2, 0, serial, 0, [b"OpusHead" + struct.pack("<BBHIHB", 1, 1, _OPUS_SKIP, 48_000, 0, 0)])
-    yield _page(0, 0, serial, 1, [b"OpusTags" + struct.pack("<I", 9) + b"simulator" + bytes(4)])
+    yield _make_page(2, 0, serial, 0, [b"OpusHead" + struct.pack("<BBHIHB", 1, 1, _OPUS_SKIP, 48_000, 0, 0)])
+    yield _make_page(0, 0, serial, 1, [b"OpusTags" + struct.pack("<I", 9) + b"simulator" + bytes(4)])
     for start in range(0, count, _PER_PAGE):
         end = min(start + _PER_PAGE, count)
         kind = 4 if end == count else 0
         granule = end * _OPUS_FRAME
-        yield _page(kind, granule, serial, 2 + start // _PER_PAGE, [_SILENT_OPUS] * (end - start))
+        yield _make_page(kind, granule, serial, 2 + start // _PER_PAGE, [_SILENT_OPUS] * (end - start))
 
 
-def _page(kind: int, granule: int, serial: int, number: int, packets: list[bytes]) -> bytes:
+def _make_page(kind: int, granule: int, serial: int, number: int, packets: list[bytes]) -> bytes:
     sizes = bytes(len(packet) for packet in packets)
     head = struct.pack("<4sBBQIIIB", b"OggS", 0, kind, granule, serial, number, 0, len(sizes))
     page = head + sizes + b"".join(packets)
@@ -83,7 +83,7 @@ def _page(kind: int, granule: int, serial: int, number: int, packets: list[bytes
 
 
 def _make_flac_frame(number: int, rate_hz: int, level: bytes) -> bytes:
-    # FLAC writes numbers as UTF-8 does, and knows no surrogates.
+    # FLAC encodes frame numbers like UTF-8, including the range of the surrogates.
     head = bytes((0xFF, 0xF8, 0xC0 | _FLAC_RATES[rate_hz], 0x08)) + _encode_number(number)
     frame = head + bytes([_compute_crc(head, 8)]) + b"\x00" + level
     return frame + struct.pack(">H", _compute_crc(frame, 16))
@@ -105,7 +105,7 @@ def _make_table(polynomial: int, width: int) -> tuple[int, ...]:
 
 
 _TABLES: Final = {8: _make_table(0x07, 8), 16: _make_table(0x8005, 16), 32: _make_table(0x04C11DB7, 32)}
-"""The check sums of FLAC's heads, FLAC's frames and Ogg's pages."""
+"""CRC tables by width: 8 bits for FLAC headers, 16 for FLAC frames, 32 for Ogg pages."""
 
 
 def _compute_crc(data: bytes, width: int) -> int:

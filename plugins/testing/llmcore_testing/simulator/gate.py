@@ -1,15 +1,15 @@
-"""A gate that holds requests back while it is shut."""
+"""A gate that delays requests while it is closed."""
 
 from __future__ import annotations
 
-import asyncio  # noqa: TID253 - loaded only when a simulator is
+import asyncio  # noqa: TID253 - `import llmcore` does not load this module
 from threading import Lock
 
 __all__ = ["Gate"]
 
 
 class Gate:
-    """Any thread may shut and open it. Tasks of any event loop may wait for it."""
+    """A gate for requests. Any thread may open or close the gate; tasks of any event loop may wait for it."""
 
     def __init__(self) -> None:
         self._lock = Lock()
@@ -18,22 +18,22 @@ class Gate:
 
     @property
     def shut(self) -> bool:
-        """Whether requests wait."""
+        """Whether the gate is closed."""
         return self._shut
 
     def hold(self) -> None:
-        """Shut the gate."""
+        """Close the gate."""
         with self._lock:
             self._shut = True
 
     def release(self) -> None:
-        """Open the gate for waiting and for new requests."""
+        """Open the gate and wake the waiting requests."""
         with self._lock:
             self._shut = False
             waiting, self._waiting = self._waiting, []
         for future in waiting:
             if not (loop := future.get_loop()).is_closed():
-                loop.call_soon_threadsafe(_open, future)
+                loop.call_soon_threadsafe(_set_done, future)
 
     async def wait_open(self) -> None:
         """Wait until the gate is open."""
@@ -51,6 +51,6 @@ class Gate:
                         self._waiting.remove(future)
 
 
-def _open(future: asyncio.Future[None]) -> None:
+def _set_done(future: asyncio.Future[None]) -> None:
     if not future.done():
         future.set_result(None)

@@ -1,4 +1,4 @@
-"""A separate ledger for simulated calls: they cost nothing, so the user's budgets must not count them."""
+"""A separate ledger for simulated calls. Simulated calls cost nothing, so a user's budgets must not count them."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from llmcore import forks
 __all__ = ["VARIABLE", "OwnLedger"]
 
 VARIABLE: Final = "LLMCORE_SIMULATOR_LEDGER"
-"""Names the file to every Core of this process and of its children whose configuration names none."""
+"""The environment variable with the path of this ledger. A Core reads it if its configuration names no ledger."""
 
 
 class OwnLedger:
-    """The ledger that the simulators of this process share. The first one creates it, the last one deletes it."""
+    """The ledger that all simulators of this process share. The first simulator creates it; the last one deletes it."""
 
     def __init__(self) -> None:
         self._lock = forks.lock()
@@ -26,7 +26,7 @@ class OwnLedger:
         self._folder: str | None = None
 
     def join(self) -> None:
-        """Make configurations that are loaded from now on use this ledger, unless another process set one."""
+        """Redirect Cores that are loaded from now on to this ledger, unless another process has set the variable."""
         with self._lock:
             self._users += 1
             if self._users == 1 and not os.environ.get(VARIABLE):
@@ -34,7 +34,7 @@ class OwnLedger:
                 os.environ[VARIABLE] = str(Path(self._folder, "ledger.sqlite3"))
 
     def leave(self) -> None:
-        """Delete the ledger with its last user."""
+        """Delete the ledger if no other simulator uses it."""
         with self._lock:
             self._users -= 1
             if self._users or self._folder is None:

@@ -1,4 +1,4 @@
-"""Routes of a test: endpoints of a protocol that the simulator does not speak, with the same keys, faults and counts."""
+"""Routes that a test adds to the simulator. Keys, faults and counts apply to them as to the built-in routes."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from llmcore_testing.simulator.wire import Answer, RecordedRequest, encode
 __all__ = ["Handler", "make_routes"]
 
 Handler = Callable[[RecordedRequest], Any]
-"""Makes the answer to a request; see `Simulator` for what it may return."""
+"""Makes the answer to a request. `Simulator` documents the values that a handler may return."""
 
 _METHODS: Final = ("DELETE", "GET", "HEAD", "PATCH", "POST", "PUT")
 _REWRITES: Final = frozenset({"wrong_schema"})
-"""The one fault that changes answers without knowledge of the protocol."""
+"""The only fault of content that works without knowledge of the protocol."""
 _LINES: Final = "application/x-ndjson"
 _EVENTS: Final = "text/event-stream; charset=utf-8"
 
 
 def make_routes(handlers: Mapping[str, Handler], *, checks_keys: bool) -> list[Route]:
-    """Return a route for each "/path" (any method) or "METHOD /path".
+    """Return a route for each name: "/path" matches any method, "METHOD /path" only that one.
 
     Raises:
-        ConfigError: A key is neither of them.
+        ConfigError: A name has another form.
     """
     group = Group(
         name="own",
@@ -76,7 +76,7 @@ def _make_answer(value: Any) -> Answer:
 
 
 def _make_stream(status: int, pieces: Iterable[Any]) -> Answer:
-    """Return a stream of lines of JSON, or, of pieces that are bytes, of these as they are."""
+    """Return a stream. Each piece is one JSON line; pieces of bytes are sent unchanged."""
     made = [piece if isinstance(piece, bytes) else encode(piece) + b"\n" for piece in pieces]
     has_events = any(piece.startswith((b"data:", b"event:")) for piece in made)
     return Answer(

@@ -1,4 +1,4 @@
-"""Errors of OpenAI: their JSON shape, and OpenAI's messages for the common ones."""
+"""OpenAI's error responses: the JSON format, and default messages for common statuses."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def refusal(
     param: str | None = None,
     headers: Mapping[str, str] | None = None,
 ) -> Answer:
-    """Return an error answer. Arguments that are not given get OpenAI's values for this status."""
+    """Return an error response. Omitted arguments take OpenAI's values for *status*."""
     kind, usual_code, usual_message = _KNOWN.get(
         status, ("server_error", None, f"Simulated status {status}.")
     )
@@ -51,7 +51,7 @@ def refusal(
 
 
 class Refused(Exception):
-    """The request is invalid. *answer* is the error to send."""
+    """The request is invalid. `answer` is the error response."""
 
     def __init__(self, answer: Answer) -> None:
         super().__init__(answer.status)

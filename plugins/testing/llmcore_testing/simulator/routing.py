@@ -1,4 +1,4 @@
-"""The table of endpoints: which function answers a path, with which kind of key and which shape of error."""
+"""The routing table. Each route names the function that answers it, the place of the API key, and the error format."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ class Settings:
 
     api_keys: Collection[str] | None = None
     reports_usage: bool = False
-    """Whether each stream ends with its usage."""
+    """Whether each stream ends with a chunk that reports the usage."""
     needs_key: bool = True
-    """Whether a request without a key is refused."""
+    """Whether the simulator rejects requests without a key."""
     models: Sequence[str] | None = None
     latency_s: float = 0.0
     reply: Scripted | None = None
@@ -34,7 +34,7 @@ class Settings:
     batch_tokens: int | None = None
     """How many tokens may be enqueued in OpenAI's batches."""
     headers: Mapping[str, str] = field(default_factory=dict)
-    """Headers of every correct answer. They replace the answer's own headers of the same names."""
+    """Added to every successful answer. They replace headers of the same names."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,9 +45,9 @@ class Call:
     settings: Settings
     script: Script
     control: Callable[[str], None]
-    """Executes a command of another process: "hold", "release" or "reset"."""
+    """Executes a command that another process sent: "hold", "release" or "reset"."""
     fault: Fault | None = None
-    """A fault that changes the content of the answer. Other faults apply when the answer is sent."""
+    """A fault that changes the content of the answer. Faults of the connection apply later, during sending."""
     names: Mapping[str, str] = field(default_factory=dict)
     """The values of the {names} in the path."""
 
@@ -60,14 +60,14 @@ class Group:
     key: Callable[[RecordedRequest], str | None] | None
     """Reads the key of a request; None if these endpoints need no key."""
     refuse: Callable[..., Answer]
-    """Makes an error: `refuse(status, message=None, code=..., headers=...)`."""
+    """Makes an error response: `refuse(status, message=None, code=..., headers=...)`."""
     repeats_keys: bool = True
-    """Whether the error about a wrong key quotes it, as OpenAI's does."""
+    """Whether the error for a wrong key quotes the key, as OpenAI's does."""
     recorded: bool = True
-    """Whether requests are recorded and counted, and can be held or made to fail."""
+    """Whether the simulator records and counts the requests. Only recorded requests can be held or made to fail."""
     make_big: Callable[[Mapping[str, object], int], Answer] | None = None
-    """Makes an answer with a text of that many bytes, from the body of the request; None for a chat completion. A route may have
-    its own."""
+    """Makes an answer with a text of the given size in bytes, from the request body. None makes a chat completion.
+    `Route.make_big` takes precedence."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,17 +76,17 @@ class Route:
 
     method: str
     path: str
-    """For example "/v1/models/{model}". The last name of a path matches slashes too."""
+    """For example "/v1/models/{model}". The last placeholder of a path also matches slashes."""
     answer: Callable[[Call], Answer]
     group: Group
     rewrites: frozenset[str] = frozenset()
-    """The kinds of faults that change the content of its answers; see `Fault.rewriting`."""
+    """The kinds of content faults that this route supports; see `Fault.rewriting`."""
     make_big: Callable[[Mapping[str, object], int], Answer] | None = None
-    """See `Group.make_big`."""
+    """Takes precedence over `Group.make_big`."""
     own: bool = False
-    """Whether it is a route of the test; see `own_routes`. Its method may be "*"."""
+    """Whether a test added this route; see `own_routes`. Only such a route may have the method "*"."""
     header: str | None = None
-    """A header that requests must have. It distinguishes vendors that share a path."""
+    """A header that a request must have to match. Vendors that share a path differ by a header."""
 
 
 class Table:
@@ -106,7 +106,10 @@ class Table:
     def find(
         self, path: str, headers: Mapping[str, str] | None = None
     ) -> Sequence[tuple[Route, Mapping[str, str]]]:
-        """Return the routes of *path* with the values of their {names}; of each method the first one comes first."""
+        """Return the routes that match *path*, each with the values of the path's placeholders.
+
+        If several routes have the same method, the first one takes precedence.
+        """
         borne = headers or {}
         if fixed := self._fixed.get(path):
             return [(route, {}) for route in fixed if route.header is None or route.header in borne]

@@ -1,4 +1,4 @@
-"""Makes a JSON value that a JSON schema accepts, always the same one for the same schema."""
+"""Make a JSON value that conforms to a JSON schema. Equal schemas give equal values."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ _FORMATS: Final = {
 
 
 def sample(schema: Any, *, name: str = "text") -> Any:
-    """Return a value that *schema* accepts, a JSON schema as structured outputs and tools use it.
+    """Return a value that conforms to *schema*, the JSON schema of a structured output or of a tool.
 
-    Supports types, properties, items, enum, const, $ref, anyOf, oneOf, allOf, formats and bounds; ignores `pattern`.
-    A schema that refers to itself is expanded a few levels deep.
+    Supports types, properties, items, enum, const, $ref, anyOf, oneOf, allOf, formats and bounds. Ignores `pattern`.
+    Expands a recursive schema a few levels deep.
     """
     return _Sampler(schema).value(schema, name, 0)
 
@@ -39,7 +39,7 @@ class _Sampler:
 
     def value(self, schema: Any, name: str, depth: int) -> Any:
         if depth > _TOO_DEEP:
-            raise ValueError("the schema refers to itself without end")
+            raise ValueError("the schema refers to itself endlessly")
         if not isinstance(schema, Mapping):
             return name
         schema = self._resolve(schema)
@@ -74,7 +74,7 @@ class _Sampler:
                     merged = _merge(merged, self._resolve(part))
             else:
                 return merged
-        raise ValueError("the schema refers to itself without end")
+        raise ValueError("the schema refers to itself endlessly")
 
     def _find_target(self, reference: str) -> Mapping[str, Any]:
         found: Any = self._root
@@ -149,5 +149,5 @@ def _make_number(schema: Mapping[str, Any], *, whole: bool) -> float:
         edges = tuple(number * step for number in (1, first, first + 1, last, last - 1))
     value = next((edge for edge in edges if fits(edge)), None)
     if value is None:
-        raise ValueError("no number is within the bounds of the schema")
+        raise ValueError("the schema's bounds exclude every number")
     return int(value) if whole else value

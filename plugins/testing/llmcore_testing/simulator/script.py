@@ -14,7 +14,7 @@ from llmcore_testing.simulator.wire import RecordedRequest
 __all__ = ["Planned", "Script", "Scripted"]
 
 Scripted = str | Mapping[str, Any] | Callable[[Mapping[str, Any]], "str | Mapping[str, Any]"]
-"""A text, a message, a whole body with `choices`, or a function that makes one of them from the request."""
+"""A text, a message, a body with `choices`, or a function that makes one of these from the request body."""
 
 
 @dataclass(slots=True)
@@ -29,9 +29,10 @@ class Planned:
     def fits(
         self, request: RecordedRequest, *, rewrites: frozenset[str] = frozenset(), streams: bool | None = None
     ) -> bool:
-        """Return whether the fault is meant for *request* and can apply to it.
+        """Return whether the fault matches *request* and can apply to its route.
 
-        *rewrites*: the kinds that change the content of this answer. *streams*: whether the answer is a stream; None reads that from the request.
+        *rewrites* lists the content faults of the route. *streams* says whether the answer is a stream; None reads
+        `stream` from the request body.
         """
         body = request.body if isinstance(request.body, dict) else {}
         if self.path is not None and self.path not in request.path:
@@ -44,7 +45,7 @@ class Planned:
 
 
 class Script:
-    """Queues of faults and answers, the recorded requests, and counts, under one lock."""
+    """Queued faults and answers, recorded requests, and counts. One lock protects all of them."""
 
     def __init__(self, *, keep_requests: int) -> None:
         self.changed = Condition()
@@ -54,14 +55,14 @@ class Script:
         self.batch_share: float | None = None
         """The share of each batch that may be answered; None decides by `Settings.holds_batches`."""
         self.epoch = 0
-        """Number of resets. A request that began before a reset is not counted after it."""
+        """The number of resets. A request that began before a reset is not counted after the reset."""
         self._requests: deque[RecordedRequest] = deque(maxlen=keep_requests)
         self._faults: list[Planned] = []
         self._replies: deque[Scripted] = deque()
         self._kept: dict[str, object] = {}
 
     def get_or_create(self, name: str, make: Callable[[], object]) -> object:
-        """Return the object that an endpoint keeps under *name* until the reset; create it on first use."""
+        """Return the object that an endpoint has stored under *name*. Create it on first use and after a reset."""
         with self.changed:
             if name not in self._kept:
                 self._kept[name] = make()
@@ -77,10 +78,10 @@ class Script:
         with self.changed:
             self._replies.extend(replies)
 
-    def next_fault(
+    def take_fault(
         self, request: RecordedRequest, *, rewrites: frozenset[str] = frozenset(), streams: bool | None = None
     ) -> Fault | None:
-        """Take the first fault that fits *request*; see `Planned.fits`."""
+        """Remove and return the first fault that matches *request*; see `Planned.fits`."""
         if not self._faults:
             return None
         with self.changed:
@@ -95,13 +96,13 @@ class Script:
                     self._faults.remove(planned)
             return planned.fault
 
-    def next_reply(self) -> Scripted | None:
-        """Take the first answer."""
+    def take_reply(self) -> Scripted | None:
+        """Remove and return the first queued answer."""
         with self.changed:
             return self._replies.popleft() if self._replies else None
 
     def record_start(self, request: RecordedRequest) -> int:
-        """Record *request*; return the epoch to end it with."""
+        """Record *request*. Return the current epoch for `record_end`."""
         with self.changed:
             self._requests.append(request)
             self.counts["requests"] += 1
@@ -111,7 +112,7 @@ class Script:
             return self.epoch
 
     def record_end(self, epoch: int, *counted: str) -> None:
-        """Record the end of a request and increase the named counts."""
+        """Record the end of a request. Increase the named counts, unless a reset happened since *epoch*."""
         with self.changed:
             self.in_flight -= 1
             if epoch == self.epoch:
@@ -130,12 +131,12 @@ class Script:
             return list(self._requests)
 
     def snapshot(self) -> Counter[str]:
-        """Return the counts as they are now."""
+        """Return a copy of the counts."""
         with self.changed:
             return Counter(self.counts)
 
     def reset(self) -> None:
-        """Forget everything except the requests in flight."""
+        """Clear everything except the number of requests in flight."""
         with self.changed:
             self.epoch += 1
             self.counts.clear()
@@ -148,6 +149,6 @@ class Script:
             self.changed.notify_all()
 
     def wait_for(self, holds: Callable[[], bool], timeout_s: float) -> bool:
-        """Wait until *holds()* is true, called after every change; return whether it is."""
+        """Wait until *holds* returns true; return whether it did. Every change calls it again."""
         with self.changed:
             return self.changed.wait_for(holds, timeout_s)

@@ -1,4 +1,4 @@
-"""Chooses the answer to a request, without any I/O."""
+"""Choose the answer to a request. This module does no I/O."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ _NO_KEY: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The answer to send, and the fault to inject while sending it."""
+    """The answer to send and the fault to inject during sending."""
 
     answer: Answer
     fault: Fault | None = None
     epoch: int | None = None
-    """None if the request is not recorded."""
+    """The script's epoch at the request's arrival; None if the request is not recorded."""
 
 
 class Service:
-    """Answers requests with the table of endpoints."""
+    """Answers requests by the routing table."""
 
     def __init__(
         self,
@@ -52,7 +52,7 @@ class Service:
         self._control = control
 
     def begin(self, request: RecordedRequest) -> Plan:
-        """Record *request* and return its answer. Queued answers and faults are used in the order of arrival."""
+        """Record *request* and return its answer. Requests use up queued answers and faults in the order of arrival."""
         found = self._table.find(request.path, request.headers)
         group = found[0][0].group if found else OPENAI
         epoch = self._script.record_start(request) if group.recorded else None
@@ -89,7 +89,7 @@ class Service:
                 answer = replace(answer, headers={**answer.headers, **self._settings.headers})
         except Refused as exc:
             answer = exc.answer
-        except Exception as exc:  # noqa: BLE001 - report a malformed scripted answer to its author
+        except Exception as exc:  # noqa: BLE001 - a scripted answer may raise anything, and its author needs the error
             _LOG.warning("The simulator could not answer %s: %s", request.path, type(exc).__name__)
             answer = refusal(
                 500, f"The simulator could not make this answer: {exc!r}", code="simulator_error"
@@ -105,11 +105,11 @@ class Service:
     def _take_fault(
         self, request: RecordedRequest, route: Route, *, streams: bool | None = None
     ) -> Fault | None:
-        """Take the next fault. Whether an own route streams is known from its answer only."""
+        """Take the next fault. For a route of a test, *streams* is None until the handler has answered."""
         if not route.group.recorded:
             return None
         streams = False if route.own and streams is None else streams
-        return self._script.next_fault(request, rewrites=route.rewrites, streams=streams)
+        return self._script.take_fault(request, rewrites=route.rewrites, streams=streams)
 
     def _check_key(self, request: RecordedRequest, group: Group) -> Answer | None:
         if group.key is None:

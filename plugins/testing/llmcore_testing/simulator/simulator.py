@@ -1,8 +1,8 @@
-"""`Simulator`: the simulated server. It runs in its own thread, and the test that started it scripts it."""
+"""`Simulator`, an HTTP server in a thread of the test process."""
 
 from __future__ import annotations
 
-import asyncio  # noqa: TID253 - loaded only when a simulator is
+import asyncio  # noqa: TID253 - `import llmcore` does not load this module
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from threading import Event, Thread
@@ -29,34 +29,36 @@ _own_ledger: Final = OwnLedger()
 
 
 class Simulator:
-    """A server on 127.0.0.1 that speaks the protocols of OpenAI, Anthropic and ElevenLabs, for tests, demonstrations and benchmarks.
+    """An HTTP server on 127.0.0.1 that speaks the protocols of OpenAI, Anthropic and ElevenLabs.
 
-    It answers from the moment of `start` (or `with`) until `close`, deterministically and without a key of your
-    own. All methods may be called from any thread, while requests are being answered. A Core that is loaded meanwhile, here or
-    in a child process, keeps a ledger of its own unless its configuration names one: simulated calls spend no budget.
+    Tests, demonstrations and benchmarks use it in place of a provider. Its answers are deterministic. It accepts requests
+    between `start` (or `with`) and `close`. All methods are thread-safe.
+
+    A Core that is loaded while a simulator runs, in this process or in a child, uses a separate ledger unless its
+    configuration names one. Simulated calls therefore do not count against budgets.
 
     Args:
-        port: 0 takes any that is free.
-        api_keys: The only keys that are accepted; None accepts any that is not empty.
-        reports_usage: Whether a stream ends with its usage although the request did not ask for it, as Mistral's do.
-        needs_key: Whether a request without a key is refused. A local server, such as Ollama, takes it.
-        models: The only models that exist; None knows every name.
-        latency_s: Seconds that every answer takes.
-        reply: Answers every request that has none of its own in `replies`.
-        headers: Sent with every right answer, in the place of the usual ones of these names:
+        port: The port to listen on; 0 takes a free port.
+        api_keys: The accepted keys. None accepts any key that is not empty.
+        reports_usage: Whether a stream reports its usage even if the request did not ask for it, as Mistral does.
+        needs_key: Whether a request without a key is rejected. Local servers such as Ollama accept it.
+        models: The models that exist. None accepts every name.
+        latency_s: The duration of every answer in seconds.
+        reply: The answer to each request that finds no queued answer from `replies`.
+        headers: Added to every successful answer. They replace headers of the same names:
             `{"x-ratelimit-remaining-requests": "0"}`.
-        voice: What speech sounds like: "tone" takes 0.02 seconds a character; the name of an installed voice that needs no
-            key, "espeak", says the words.
-        holds_batches: Whether batches wait for `finish_batches`; else they end when the client first asks for them.
-        batch_window_s: Seconds after which a batch that has not ended expires.
-        batch_tokens: How many tokens OpenAI's batches may have enqueued: a batch beyond that fails with the code
-            "token_limit_exceeded". A token is four characters of a request.
-        keep_requests: How many of the latest requests are recorded.
-        routes: Endpoints of another protocol, which take precedence: `{"/api/chat": handler, "GET /api/tags": handler}`, with
-            names such as "/models/{name}". A handler gets the `RecordedRequest` and returns the body: anything that JSON can hold,
-            a text or bytes; an iterator, for a stream of lines of JSON or of bytes as they are; or `(status, body)`. Faults and
-            counts are those of the other endpoints. Keys are only checked against `api_keys`. Faults of OpenAI's content
-            (`usage`, `no_choices`, ...) do not apply.
+        voice: The synthesizer for speech. "tone" makes 0.02 seconds of sound per character. The name of an installed
+            voice provider that needs no key, such as "espeak", makes real speech.
+        holds_batches: Whether batches wait for `finish_batches`. Otherwise, a batch ends at the client's first status request.
+        batch_window_s: An unfinished batch expires after this many seconds.
+        batch_tokens: The maximum number of tokens in OpenAI's queued batches. A batch beyond that fails with the code
+            "token_limit_exceeded". Four characters of a request count as one token.
+        keep_requests: The number of recorded requests. Newer requests replace older ones.
+        routes: Endpoints of another protocol, as `{"/api/chat": handler, "GET /api/tags": handler}`. A path may have
+            placeholders, as in "/models/{name}". These routes take precedence. A handler gets the `RecordedRequest` and
+            returns the body: a JSON value, text, or bytes. An iterator makes a stream of JSON lines, or of bytes that are
+            sent unchanged. `(status, body)` also sets the status. Faults and counts apply as usual. Keys are
+            checked only if `api_keys` is set. Faults of OpenAI's content (`usage`, `no_choices`, ...) do not apply.
     """
 
     def __init__(
@@ -124,7 +126,7 @@ class Simulator:
 
     @property
     def url(self) -> str:
-        """The root address: the `azure_endpoint` for clients of Azure, the `base_url` for those of ElevenLabs."""
+        """The root URL: `azure_endpoint` for Azure clients, `base_url` for ElevenLabs clients."""
         if self._port is None:
             raise ConfigError(
                 "the simulator has no address before it is started", fix="with Simulator() as upstream: ..."
@@ -133,17 +135,18 @@ class Simulator:
 
     @property
     def requests(self) -> list[RecordedRequest]:
-        """The latest requests, oldest first, without those to /_simulator/."""
+        """The latest recorded requests, oldest first. Requests to /_simulator/ are not recorded."""
         return self._script.requests()
 
     @property
     def counts(self) -> Counter[str]:
-        """What happened so often; what never happened counts 0.
+        """The number of events by name; a missing name counts 0.
 
-        requests, connections; chat, streams, messages, message_counts, embeddings, models, speech, voices, cloned, deleted, dictionaries,
-        files, files_deleted: right answers that were sent to their end; batches, batches_cancelled; batch_items: requests of batches that
-        were answered and are billed; faults that struck; gone: clients that left before their answer's end; status_200, status_429, ...: answers by status.
-        A number is right before the client has the answer that it counts.
+        `requests` and `connections` count arrivals. `chat`, `streams`, `messages`, `message_counts`, `embeddings`, `models`,
+        `speech`, `voices`, `cloned`, `deleted`, `dictionaries`, `files` and `files_deleted` count complete successful answers.
+        `batches` and `batches_cancelled` count batches; `batch_items` counts their answered and billed requests. `faults` counts injected
+        faults. `gone` counts clients that disconnected before the end of their answer. `status_200`, `status_429`, ...
+        count answers by status. The simulator updates a count before the client receives the answer.
         """
         return self._script.snapshot()
 
@@ -158,29 +161,29 @@ class Simulator:
         return self._script.max_in_flight
 
     def replies(self, *replies: Scripted) -> None:
-        """Queue answers to the next chats: one each, in the order of arrival.
+        """Queue answers to the next chat requests. Each request uses up one, in the order of arrival.
 
-        Each is a text; a message such as `{"tool_calls": [{"function": {"name": ..., "arguments": {...}}}]}`; a whole
-        body with `choices`, sent as it is but for what it leaves out; or a function that takes the request's body and
-        returns one of these.
+        A reply is a text, a message such as `{"tool_calls": [{"function": {"name": ..., "arguments": {...}}}]}`, or a
+        body with `choices`; missing fields get defaults. A reply may also be a function that takes the request body and
+        returns such a value.
         """
         self._script.queue(replies)
 
     def fail(
         self, fault: Fault, *, times: int | None = 1, path: str | None = None, model: str | None = None
     ) -> None:
-        """Inject *fault* into the next requests that match. A request gets the first queued fault that matches it.
+        """Inject *fault* into the next matching requests. A request gets the first queued fault that matches.
 
         Args:
-            fault: Such as `Fault.status(429, retry_after=1)`.
-            times: None lets it strike until `reset`.
-            path: Only requests whose path contains it.
-            model: Only requests for this model.
+            fault: For example `Fault.status(429, retry_after=1)`.
+            times: The number of requests to fail. None fails all requests until `reset`.
+            path: Match only requests whose path contains this text.
+            model: Match only requests for this model.
         """
         self._script.plan(Planned(fault, parse_times(times), path, model))
 
     def hold(self) -> None:
-        """Hold back every request that arrives from now on, until `release`."""
+        """Hold all requests that arrive from now on until `release`."""
         self._gate.hold()
 
     def release(self) -> None:
@@ -188,14 +191,14 @@ class Simulator:
         self._gate.release()
 
     def finish_batches(self, share: float = 1.0) -> None:
-        """Answer this *share* of each batch, of later ones too. A batch ends when all of it is answered.
+        """Answer this *share* of each batch, including later batches. A batch ends when all its requests are answered.
 
-        See *holds_batches*. With a share below 1, the rest waits until the batch is cancelled or expires.
+        See *holds_batches*. With a share below 1, the other requests wait until the batch is cancelled or expires.
         """
         self._script.batch_share = share
 
     def reset(self) -> None:
-        """Forget faults, replies, requests and counts, release held requests, and close the connections in use."""
+        """Delete faults, replies, requests and counts. Release held requests. Close the connections in use."""
         self._script.reset()
         self._gate.release()
         loop = self._loop
@@ -203,28 +206,28 @@ class Simulator:
             loop.call_soon_threadsafe(self._end_busy)
 
     def wait_for_requests(self, count: int, timeout_s: float = 60.0) -> list[RecordedRequest]:
-        """Wait until *count* requests have arrived since the start or `reset`; return those recorded.
+        """Wait until *count* requests have arrived since the start or the last `reset`. Return the recorded requests.
 
         Raises:
-            TimeoutError: Fewer came.
+            TimeoutError: Fewer requests arrived in time.
         """
         if not self.wait_for(lambda: self._script.counts["requests"] >= count, timeout_s):
-            came = self.counts["requests"]
-            raise TimeoutError(f"waited {timeout_s} s for {count} requests; {came} came")
+            arrived = self.counts["requests"]
+            raise TimeoutError(f"waited {timeout_s} s for {count} requests; {arrived} arrived")
         return self.requests
 
     def wait_for(self, holds: Callable[[], bool], timeout_s: float = 60.0) -> bool:
-        """Wait until *holds* is true, asked again whenever a request comes or ends; return whether it is.
+        """Wait until *holds* returns true; return whether it did. Each arrival and each end of a request calls it again.
 
         Example: `upstream.wait_for(lambda: upstream.in_flight == 0)`.
         """
         return self._script.wait_for(holds, timeout_s)
 
     def start(self) -> Self:
-        """Listen; return the simulator. A second call does nothing.
+        """Start the server. A second call has no effect.
 
         Raises:
-            OSError: The port is taken.
+            OSError: Another process uses the port.
         """
         if self._thread is None:
             ready = Event()
@@ -242,7 +245,7 @@ class Simulator:
         return self
 
     def close(self) -> None:
-        """Stop listening and close every connection, including those that hang. A second call does nothing."""
+        """Stop the server and close all connections, including hanging ones. A second call has no effect."""
         thread, self._thread = self._thread, None
         if thread is not None and self._loop is not None and self._stop is not None:
             self._loop.call_soon_threadsafe(self._stop.set)

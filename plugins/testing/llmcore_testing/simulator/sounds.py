@@ -1,4 +1,4 @@
-"""The tone that the simulator speaks with, in every format. Its pitch depends on the text, its length on the text's."""
+"""Speech as a test tone, in every audio format. The text determines the pitch and the duration."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _LARGEST_PIECE: Final = 16_001
 
 
 class Codec(NamedTuple):
-    """A format of audio with its rates."""
+    """An audio format with its sample rate."""
 
     name: str
     """wav, mp3, opus, flac, aac, pcm, ulaw or alaw."""
@@ -30,7 +30,7 @@ class Codec(NamedTuple):
 
     @property
     def content_type(self) -> str:
-        """The header `Content-Type` of such audio."""
+        """The header `Content-Type` for this format."""
         return _CONTENT_TYPES[self.name]
 
 
@@ -47,18 +47,18 @@ _CONTENT_TYPES: Final = {
 
 
 def get_duration(text: str, speed: float = 1.0) -> float:
-    """Return the duration of *text* in seconds."""
+    """Return the duration of the spoken *text* in seconds."""
     return max(0.1, len(text) * SECONDS_PER_CHARACTER / speed)
 
 
 def speak(text: str, codec: Codec, *, speed: float = 1.0, sized: bool = True) -> bytes:
-    """Return the audio of *text* as a whole file. Equal texts give equal files.
+    """Return the tone for *text* as a complete file. Equal texts give equal files.
 
     Args:
-        text: Different texts give different audio, except in AAC, which is silent.
+        text: Determines pitch and duration. AAC is silent, so only the duration differs.
         codec: The format.
         speed: 2 halves the duration.
-        sized: Whether a wav states its length. Vendors that stream one state that it is unknown.
+        sized: Whether a WAV header states the length. Vendors that stream WAV mark the length as unknown.
     """
     seconds, mark = get_duration(text, speed), zlib.crc32(text.encode("utf-8", "surrogatepass"))
     match codec.name:
@@ -80,7 +80,7 @@ def speak(text: str, codec: Codec, *, speed: float = 1.0, sized: bool = True) ->
 
 def split_audio(audio: bytes) -> Iterator[bytes]:
     """Yield *audio* in several pieces."""
-    size = min(len(audio) // _PIECES + 3, _LARGEST_PIECE)  # a piece ends within a frame, as it may on the way
+    size = min(len(audio) // _PIECES + 3, _LARGEST_PIECE)  # an odd size splits a sample, as networks do
     for start in range(0, len(audio), size):
         yield audio[start : start + size]
 
@@ -101,7 +101,7 @@ def _repeat(period: bytes, size: int) -> bytes:
 
 
 def make_wav_head(rate_hz: int, size: int, *, sized: bool) -> bytes:
-    """Return what stands before *size* bytes of samples in a wav; not *sized*, it does not know how many they are."""
+    """Return the WAV header for *size* bytes of samples. If not *sized*, the header marks the length as unknown."""
     whole, data = (size + 36, size) if sized else (_UNKNOWN, _UNKNOWN)
     form = struct.pack("<4sIHHIIHH", b"fmt ", 16, 1, 1, rate_hz, 2 * rate_hz, 2, 16)
     return struct.pack("<4sI4s", b"RIFF", whole, b"WAVE") + form + struct.pack("<4sI", b"data", data)

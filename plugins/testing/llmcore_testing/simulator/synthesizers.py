@@ -1,4 +1,4 @@
-"""The synthesizers of the simulator: a tone, which costs nothing, or an installed voice that says the text."""
+"""The synthesizers of the simulator: a test tone, or an installed voice provider that speaks the text."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _ENCODED: Final = {
 
 
 class Synthesizer(Protocol):
-    """Turns text into audio: equal texts into equal audio."""
+    """Converts text to audio. Equal texts give equal audio."""
 
     def get_duration(self, text: str, speed: float = 1.0, voice: str = "") -> float:
         """Return the duration of *text* in seconds."""
@@ -39,13 +39,13 @@ class Synthesizer(Protocol):
     def speak(
         self, text: str, codec: Codec, *, speed: float = 1.0, sized: bool = True, voice: str = ""
     ) -> bytes:
-        """Return the audio of *text* as a whole file; see `sounds.speak`. An installed voice gives each *voice* a pitch."""
+        """Return the spoken *text* as a complete file; see `sounds.speak`. A provider gives each *voice* another pitch."""
         ...
 
 
 class _Tone:
     def get_duration(self, text: str, speed: float = 1.0, voice: str = "") -> float:
-        del voice  # one tone for all voices
+        del voice  # all voices share one tone
         return sounds.get_duration(text, speed)
 
     def speak(
@@ -59,12 +59,12 @@ TONE: Final[Synthesizer] = _Tone()
 
 
 class _Voice:
-    """An installed voice. Its audio is cached, because tests request the same texts often."""
+    """An installed voice provider. The class caches audio because tests repeat the same texts."""
 
     def __init__(self, provider: Any, *, pitched: bool) -> None:
         self._provider, self._pitched = provider, pitched
-        self._cached_levels = cache(self._say)
-        self._cached_audio = cache(self._write)
+        self._cached_levels = cache(self._synthesize)
+        self._cached_audio = cache(self._encode)
 
     def get_duration(self, text: str, speed: float = 1.0, voice: str = "") -> float:
         levels, rate_hz = self._cached_levels(text, speed, voice)
@@ -74,13 +74,13 @@ class _Voice:
         self, text: str, codec: Codec, *, speed: float = 1.0, sized: bool = True, voice: str = ""
     ) -> bytes:
         audio = self._cached_audio(text, codec, speed, voice)
-        if audio is None:  # this format cannot be written here
+        if audio is None:  # soundfile is not installed or cannot write this format
             return sounds.speak(text, codec, speed=speed, sized=sized)
         if codec.name == "wav":
             return sounds.make_wav_head(codec.rate_hz, len(audio), sized=sized) + audio
         return audio
 
-    def _say(self, text: str, speed: float, voice: str) -> tuple[array[int], int]:
+    def _synthesize(self, text: str, speed: float, voice: str) -> tuple[array[int], int]:
         settings: dict[str, Any] = {"format": "pcm", "speed": min(_FASTEST, max(_SLOWEST, speed))}
         if voice and self._pitched:
             settings["pitch"] = _LOWEST + zlib.crc32(voice.encode()) % (_HIGHEST - _LOWEST)
@@ -90,8 +90,8 @@ class _Voice:
             levels.byteswap()
         return levels, speech.sample_rate_hz
 
-    def _write(self, text: str, codec: Codec, speed: float, voice: str) -> bytes | None:
-        levels = _at_rate(*self._cached_levels(text, speed, voice), codec.rate_hz)
+    def _encode(self, text: str, codec: Codec, speed: float, voice: str) -> bytes | None:
+        levels = _resample(*self._cached_levels(text, speed, voice), codec.rate_hz)
         if codec.name in ("pcm", "wav"):
             if sys.byteorder == "big":
                 levels.byteswap()
@@ -117,7 +117,7 @@ def find_synthesizer(name: str) -> Synthesizer:
     """Return the synthesizer *name*: "tone", or an installed voice provider.
 
     Raises:
-        ConfigError: No such voice is installed.
+        ConfigError: No installed voice provider has this name.
     """
     if name == "tone":
         return TONE
@@ -128,14 +128,14 @@ def find_synthesizer(name: str) -> Synthesizer:
                 return _Voice(offered.create(offered.options()), pitched=pitched)
     installed = sorted({found.name for found in entry_points(group="llmcore.voice")})
     raise ConfigError(
-        f"unknown voice {name!r} of the simulator",
-        expected=f"tone, or an installed voice that needs no key: {', '.join(installed) or 'none is installed'}",
+        f"unknown voice {name!r} for the simulator",
+        expected=f"tone, or an installed voice provider that needs no key: {', '.join(installed) or 'none is installed'}",
         fix=make_install_line("llmcore-voice-espeak"),
     )
 
 
-def _at_rate(levels: array[int], rate_hz: int, wanted_hz: int) -> array[int]:
-    """Return *levels* resampled to another rate by linear interpolation."""
+def _resample(levels: array[int], rate_hz: int, wanted_hz: int) -> array[int]:
+    """Resample *levels* to *wanted_hz* by linear interpolation."""
     if rate_hz == wanted_hz or len(levels) < 2:
         return levels[:]
     count = len(levels) * wanted_hz // rate_hz

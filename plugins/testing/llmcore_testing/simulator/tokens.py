@@ -1,4 +1,4 @@
-"""How the simulator counts tokens: four characters each. Deterministic and cheap, but no model's own count."""
+"""Token counts of the simulator. Four characters count as one token; real tokenizers count differently."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _PER_PICTURE: Final = 85
 
 
 def count(text: str) -> int:
-    """Return the tokens of *text*: a quarter of its characters, rounded up."""
+    """Return the number of tokens in *text*: a quarter of the characters, rounded up."""
     return -(-len(text) // _CHARACTERS)
 
 
@@ -26,7 +26,7 @@ def cut(text: str, most: int) -> str:
 
 
 def count_prompt(body: Mapping[str, Any]) -> int:
-    """Return the tokens of a chat request: its messages, and its tools as JSON."""
+    """Return the number of tokens in a chat request: the messages, and the tools as JSON."""
     total = _PER_ANSWER
     for message in body["messages"]:
         total += _PER_MESSAGE + _count_content(message.get("content"))
@@ -38,7 +38,7 @@ def count_prompt(body: Mapping[str, Any]) -> int:
 
 
 def count_message(message: Mapping[str, Any]) -> int:
-    """Return the tokens of an answer: its text, and the names and arguments of its tool calls."""
+    """Return the number of tokens in an answer: the text, and the names and arguments of tool calls."""
     total = count(message.get("content") or "")
     for call in message.get("tool_calls") or ():
         asked = call.get("function") or call.get("custom") or {}
@@ -63,7 +63,7 @@ def make_usage(prompt: int, completion: int) -> dict[str, Any]:
 
 
 def get_text(content: Any) -> str:
-    """Return the words of a message's content, which is a text, a list of parts, or nothing."""
+    """Return the text of a message's content: a string, a list of parts, or None."""
     if isinstance(content, str):
         return content
     if not isinstance(content, list):

@@ -1,4 +1,4 @@
-"""HTTP/1.1 as bytes: parses requests from the bytes of a socket, and writes the heads of answers."""
+"""HTTP/1.1 without I/O: parse requests and format answers."""
 
 from __future__ import annotations
 
@@ -35,46 +35,46 @@ class Unreadable(Exception):
         self.request = RecordedRequest(
             method="", path="", query={}, headers={}, body=None, raw=b"", keep_alive=False
         )
-        """A placeholder that only says that the connection closes after the answer."""
+        """A placeholder. Its `keep_alive` of False closes the connection after the answer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecordedRequest:
-    """One request as it arrived."""
+    """A request as received."""
 
     method: str
     path: str
-    """Without the query, percent-encoding undone."""
+    """Percent-decoded, without the query."""
     query: Mapping[str, str] = field(repr=False)
     headers: Mapping[str, str] = field(repr=False)
-    """Names in lower case. Not in the repr, because a key is among them."""
+    """Lower-case names. The repr omits headers because they contain the API key."""
     body: Any = field(repr=False)
     """The decoded JSON; None if the body is empty or not JSON."""
     raw: bytes = field(repr=False)
     """The body, byte for byte."""
     keep_alive: bool = field(default=True, repr=False)
     chunked_answers: bool = field(default=True, repr=False)
-    """False for a client that speaks HTTP/1.0."""
+    """False for an HTTP/1.0 client."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """The answer of an endpoint. `frame` turns it into HTTP."""
+    """The answer of an endpoint. `frame_answer` formats it as HTTP."""
 
     status: int = 200
     pieces: Iterable[bytes] = (b"",)
-    """The body. Each piece of a stream is written separately."""
+    """The body. A stream sends each piece in its own write."""
     content_type: str = "application/json"
     headers: Mapping[str, str] = field(default_factory=dict)
     streamed: bool = False
     length: int | None = None
-    """Size of a body that is too large for memory; None: the sum of the pieces."""
+    """The size of a body that does not fit in memory. None adds up the pieces."""
     cut_before: int | None = None
-    """Index of the first piece of a stream that says how the answer ends."""
+    """The index of the first stream event that tells how the answer ends."""
     counted: str | None = None
-    """The count to increase when the whole answer has been sent."""
+    """The count to increase after the complete answer."""
     error_event: Callable[[str, str | None], bytes] | None = None
-    """Makes the event for an error inside a stream from its message and code; None for OpenAI's format."""
+    """Makes the error event of a stream from a message and a code. None makes OpenAI's event."""
 
 
 def encode(value: Any) -> bytes:
@@ -87,7 +87,7 @@ def encode(value: Any) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class FramedAnswer:
-    """An answer as HTTP: head, frames and tail."""
+    """An answer formatted as HTTP."""
 
     head: bytes
     frames: Iterable[bytes]
@@ -96,23 +96,23 @@ class FramedAnswer:
 
 
 def frame_answer(answer: Answer, request: RecordedRequest) -> FramedAnswer:
-    """Return *answer* as HTTP in the version of *request*."""
+    """Format *answer* in the HTTP version of *request*."""
     if not answer.streamed:
         length = sum(map(len, answer.pieces)) if answer.length is None else answer.length
-        head = _head(answer, f"content-length: {length}\r\n", keep_alive=request.keep_alive)
+        head = _make_head(answer, f"content-length: {length}\r\n", keep_alive=request.keep_alive)
         return FramedAnswer(head, answer.pieces, b"", request.keep_alive)
     if request.chunked_answers:
-        head = _head(answer, "transfer-encoding: chunked\r\n", keep_alive=request.keep_alive)
+        head = _make_head(answer, "transfer-encoding: chunked\r\n", keep_alive=request.keep_alive)
         return FramedAnswer(head, map(chunk, answer.pieces), b"0\r\n\r\n", request.keep_alive)
-    return FramedAnswer(_head(answer, "", keep_alive=False), answer.pieces, b"", keep_alive=False)
+    return FramedAnswer(_make_head(answer, "", keep_alive=False), answer.pieces, b"", keep_alive=False)
 
 
 def chunk(data: bytes) -> bytes:
-    """Return *data* as one chunk of a chunked body."""
+    """Encode *data* as one chunk of a chunked body."""
     return b"%x\r\n%b\r\n" % (len(data), data)
 
 
-def _head(answer: Answer, size: str, *, keep_alive: bool) -> bytes:
+def _make_head(answer: Answer, size: str, *, keep_alive: bool) -> bytes:
     line = _STATUS_LINES.get(answer.status) or f"HTTP/1.1 {answer.status} Simulated\r\n"
     kind = f"content-type: {answer.content_type}\r\n" if answer.content_type else ""
     own = "".join([f"{name}: {value}\r\n" for name, value in answer.headers.items()])
@@ -121,7 +121,7 @@ def _head(answer: Answer, size: str, *, keep_alive: bool) -> bytes:
 
 
 class RequestParser:
-    """Incremental parser of requests."""
+    """Incremental HTTP request parser."""
 
     def __init__(self) -> None:
         self._buffer = bytearray()
@@ -129,14 +129,14 @@ class RequestParser:
         self._length: int | None = 0
         self._chunks = bytearray()
         self.expects_continue = False
-        """Set when the client waits for `100 Continue`. The server clears it after sending that."""
+        """Whether the client waits for `100 Continue`. The connection sets it to False after sending that line."""
 
     def feed(self, data: bytes) -> None:
         """Append received bytes."""
         self._buffer += data
 
     def take(self) -> RecordedRequest | None:
-        """Return the next complete request, or None if more bytes are needed.
+        """Return the next complete request; None if more bytes are needed.
 
         Raises:
             Unreadable: The bytes are not an HTTP/1 request, or the request is too large.

@@ -1,4 +1,4 @@
-"""The endpoints that the simulator answers, one group a file; a new group is added to `ALL_ROUTES`."""
+"""The endpoints of the simulator. Each file defines one group of routes; `ALL_ROUTES` lists all groups."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Anthropic's endpoints, below /v1: messages, batches of them, counts of tokens, and models for clients that send `anthropic-version`."""
+"""Anthropic's endpoints below /v1: messages, batches, token counts and models. Requests send `anthropic-version`."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from llmcore_testing.simulator.common import DEFAULT_MODELS, new_id
 from llmcore_testing.simulator.completions import complete
 from llmcore_testing.simulator.endpoints import message_batches
 from llmcore_testing.simulator.endpoints.messages import (
+    apply_fault,
     check_messages,
     make_big_message,
     make_events,
     make_message,
     rename_usage,
-    rewrite,
     to_chat,
 )
 from llmcore_testing.simulator.endpoints.messages_refusals import refuse, refuse_request
@@ -42,7 +42,7 @@ _BATCHES: Final = "/v1/messages/batches"
 
 
 def read_key(request: RecordedRequest) -> str | None:
-    """Return the key of `x-api-key: KEY`, or of `Authorization: Bearer KEY`."""
+    """Return the key of `x-api-key: KEY` or `Authorization: Bearer KEY`."""
     key = request.headers.get("x-api-key", "").strip()
     if key:
         return key
@@ -51,16 +51,16 @@ def read_key(request: RecordedRequest) -> str | None:
 
 
 def answer_messages(call: Call) -> Answer:
-    """Answer a conversation, whole or streamed."""
+    """Answer a Messages request, plain or streaming."""
     body = _read_body(call)
     check_messages(body)
     chat = to_chat(body)
-    scripted = call.script.next_reply()
+    scripted = call.script.take_reply()
     completion = complete(chat, body["model"], call.settings.reply if scripted is None else scripted)
     message = make_message(completion, body)
     whole = call.fault is None or call.fault.kind not in _NO_ANSWER
     if call.fault is not None:
-        message = rewrite(message, call.fault)
+        message = apply_fault(message, call.fault)
     usage = message.get("usage")
     spent = usage.get("output_tokens", 0) if isinstance(usage, dict) else 0
     headers = _make_headers(spent if isinstance(spent, int) else 0)
@@ -102,7 +102,7 @@ def _rewrite_count(fault: Fault) -> dict[str, Any]:
 
 
 def answer_models(call: Call) -> Answer:
-    """List the models that the simulator was started with."""
+    """List the simulator's models."""
     known = DEFAULT_MODELS if call.settings.models is None else call.settings.models
     data = [
         {"type": "model", "id": model, "display_name": model, "created_at": "2026-01-01T00:00:00Z"}
@@ -117,7 +117,7 @@ def answer_models(call: Call) -> Answer:
 
 
 def make_error_event(message: str, code: str | None) -> bytes:
-    """Return an error within a stream."""
+    """Return the error event of a stream."""
     error = {"type": "error", "error": {"type": code or "api_error", "message": message}}
     return b"event: error\ndata: " + encode(error) + b"\n\n"
 

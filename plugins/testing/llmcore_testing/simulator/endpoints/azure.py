@@ -1,4 +1,4 @@
-"""The endpoints as Azure serves them: a deployment in the path, an `api-key` header, an api-version."""
+"""OpenAI's endpoints in Azure's form: the deployment in the path, the header `api-key`, an api-version."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["GROUP", "ROUTES", "read_azure_key"]
 
 
 def read_azure_key(request: RecordedRequest) -> str | None:
-    """Return the key of the header `api-key`, or of a bearer token."""
+    """Return the key of the header `api-key` or of a bearer token."""
     return request.headers.get("api-key") or read_bearer_key(request)
 
 

@@ -1,4 +1,4 @@
-"""POST /v1/chat/completions, whole or streamed."""
+"""POST /v1/chat/completions, plain and streaming."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ _NO_ANSWER: Final = frozenset({"no_choices", "wrong_schema"})
 
 
 def answer_chat(call: Call) -> Answer:
-    """Answer a conversation."""
+    """Answer a chat request, plain or streaming."""
     body = read_json_body(call)
     model = read_model(call, body)
     check_chat(body)
-    scripted = call.script.next_reply()
+    scripted = call.script.take_reply()
     completion = complete(body, model, call.settings.reply if scripted is None else scripted)
     usage = completion.get("usage")
     spent = headers(usage.get("total_tokens", 0) if isinstance(usage, dict) else 0)

@@ -1,4 +1,4 @@
-"""/_simulator/...: lets another process script the simulator and read its records."""
+"""/_simulator/...: endpoints through which another process scripts the simulator and reads requests and counts."""
 
 from __future__ import annotations
 
@@ -59,7 +59,9 @@ def _replies(call: Call) -> Answer:
     body = call.request.body
     replies = body.get("replies") if isinstance(body, dict) else None
     if not isinstance(replies, list) or not all(isinstance(reply, str | dict) for reply in replies):
-        raise invalid('Expected a JSON object such as {"replies": ["Paris."]}, of texts and messages.')
+        raise invalid(
+            'Expected a JSON object such as {"replies": ["Paris."]}; each reply is a text or a message.'
+        )
     call.script.queue(replies)
     return _make_json({"ok": True})
 
@@ -74,12 +76,14 @@ def _make_json(value: Any) -> Answer:
 
 
 def _require_loopback(answer: Callable[[Call], Answer]) -> Callable[[Call], Answer]:
-    """Reject requests for another host name, as a browser sends them after DNS rebinding."""
+    """Reject requests that name another host: after DNS rebinding, a browser could send such requests."""
 
     def check_and_answer(call: Call) -> Answer:
         host = call.request.headers.get("host", "").rpartition(":")[0] or call.request.headers.get("host")
         if host not in {"127.0.0.1", "localhost"}:
-            return refusal(403, "The control of the simulator answers on 127.0.0.1 and localhost only.")
+            return refusal(
+                403, "The simulator accepts control requests for the hosts 127.0.0.1 and localhost only."
+            )
         return answer(call)
 
     return check_and_answer

@@ -1,4 +1,4 @@
-"""Errors of ElevenLabs: a `detail` with the new `code` and the old `status`, or a list for an invalid body."""
+"""ElevenLabs' error responses. `detail` is an object with `code` and `status`, or a list for an invalid body."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ _KNOWN: Final[Mapping[str, tuple[str, str, str]]] = {
     ),
     "voice_not_found": ("not_found", "voice_not_found", "A voice with that voice_id was not found."),
 }
-"""By the old `status`: the `type`, the `code` and the usual words."""
+"""By `status`: the `type`, the `code` and the default message."""
 
 
 def make_eleven_refusal(
@@ -68,7 +68,7 @@ def make_eleven_refusal(
     code: str | None = None,
     headers: Mapping[str, str] | None = None,
 ) -> Answer:
-    """Return an error answer; *code* is the `status` of its detail, such as "quota_exceeded"."""
+    """Return an error response. *code* becomes the `status` in `detail`, such as "quota_exceeded"."""
     old = code if code is not None else _USUAL.get(status, "internal_server_error")
     old = old or "needs_authorization"
     kind, new, usual = _KNOWN.get(old, ("invalid_request", old, f"Simulated {old}."))

@@ -1,4 +1,4 @@
-"""GET /v1/models of ElevenLabs, with the limits of each model."""
+"""GET /v1/models of ElevenLabs. Each model has its limits."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["MODELS", "Model", "answer_models"]
 
 
 class Model(NamedTuple):
-    """One model."""
+    """A model of ElevenLabs."""
 
     name: str
     most_characters: int

@@ -1,4 +1,4 @@
-"""Text to speech of ElevenLabs: whole, streamed, and with the time of each character."""
+"""ElevenLabs' text to speech: plain, streaming, and with a timestamp for each character."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ _RANGES: Final = {
 }
 _MOST_LOCATORS: Final = 3
 _GROUP: Final = 10
-"""Characters in one line of a stream with timestamps."""
+"""The number of characters per line in a stream with timestamps."""
 
 
 @dataclass(frozen=True, slots=True)
 class _SpeechRequest:
-    """A request that has been validated."""
+    """A validated speech request."""
 
     text: str
     codec: Codec
@@ -58,7 +58,7 @@ class _SpeechRequest:
 
 
 def convert(call: Call) -> Answer:
-    """Send the audio whole."""
+    """Send the whole audio in one body."""
     speech = _read_request(call)
     audio = speech.audio()
     return Answer(
@@ -70,7 +70,7 @@ def convert(call: Call) -> Answer:
 
 
 def stream(call: Call) -> Answer:
-    """Send the audio in pieces."""
+    """Send the audio as a stream."""
     speech = _read_request(call)
     audio = speech.audio(sized=False)
     return Answer(
@@ -83,7 +83,7 @@ def stream(call: Call) -> Answer:
 
 
 def convert_with_timestamps(call: Call) -> Answer:
-    """Send JSON with the audio and the time of each character."""
+    """Send JSON with the audio and a timestamp for each character."""
     speech = _read_request(call)
     audio = speech.audio()
     body = _make_line(audio, _make_alignment(speech, 0, len(speech.text)))
@@ -91,7 +91,7 @@ def convert_with_timestamps(call: Call) -> Answer:
 
 
 def stream_with_timestamps(call: Call) -> Answer:
-    """Send lines of JSON, each with a part of the audio and the times of its characters."""
+    """Send JSON lines. Each line has a part of the audio and the timestamps for its characters."""
     speech = _read_request(call)
     lines = tuple(encode(line) + b"\n\n" for line in _iterate_lines(speech))
     return Answer(pieces=lines, headers=speech.headers(), streamed=True, counted="speech")

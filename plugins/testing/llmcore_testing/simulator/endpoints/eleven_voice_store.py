@@ -1,4 +1,4 @@
-"""The voices and pronunciation dictionaries of the simulated ElevenLabs account, kept until the simulator's reset."""
+"""The voices and pronunciation dictionaries of the simulated ElevenLabs account. A reset restores the initial state."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ _NAMES: Final = (
 )  # fmt: skip
 _ID_LENGTH: Final = 20
 USUAL_VOICE: Final = "JBFqnCBsd6RMkjVDRZzb"
-"""The id of a voice that the vendor's examples use."""
+"""The voice id in ElevenLabs' own examples."""
 
 
 @dataclass(slots=True)
 class VoiceStore:
-    """Voices and dictionaries by their id."""
+    """Voices and dictionaries by id."""
 
     voices: dict[str, dict[str, Any]] = field(default_factory=dict)
     dictionaries: dict[str, dict[str, Any]] = field(default_factory=dict)
     numbers: Iterable[int] = field(default_factory=lambda: itertools.count(1))
 
     def new_id(self, prefix: str) -> str:
-        """Return an id that is as long as the vendor's ids."""
+        """Return a new id of the same length as ElevenLabs' ids."""
         number = f"{next(iter(self.numbers)):x}"
         return prefix + "0" * (_ID_LENGTH - len(prefix) - len(number)) + number
 
@@ -57,7 +57,7 @@ class VoiceStore:
         """Return a voice.
 
         Raises:
-            Refused: There is no such voice.
+            Refused: The id is malformed or unknown.
         """
         found = self.voices.get(voice_id)
         if found is not None:
@@ -67,7 +67,11 @@ class VoiceStore:
         raise make_error(404, "voice_not_found", f"A voice with the voice_id {voice_id} was not found.")
 
     def dictionary(self, dictionary_id: str) -> dict[str, Any]:
-        """Return a pronunciation dictionary, or raise as `voice` does."""
+        """Return a pronunciation dictionary.
+
+        Raises:
+            Refused: The id is malformed or unknown.
+        """
         found = self.dictionaries.get(dictionary_id)
         if found is None:
             raise make_error(404, "pronunciation_dictionary_not_found")
@@ -75,7 +79,7 @@ class VoiceStore:
 
 
 def find_store(call: Call) -> VoiceStore:
-    """Return the store of the simulator that received the call."""
+    """Return the voice store of the simulator that received *call*."""
     store = call.script.get_or_create("elevenlabs", _make_store)
     assert isinstance(store, VoiceStore)
     return store

@@ -1,4 +1,4 @@
-"""Voices of ElevenLabs: list, search, describe, clone and delete."""
+"""ElevenLabs' voice endpoints: list, search, describe, clone and delete."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from llmcore_testing.simulator.endpoints.eleven_voice_store import find_store
 from llmcore_testing.simulator.routing import Call
 from llmcore_testing.simulator.wire import Answer, encode
 
-__all__ = ["add_dictionary", "add_voice", "delete_voice", "list_voices", "search_voices", "tell_voice"]
+__all__ = ["add_dictionary", "add_voice", "delete_voice", "describe_voice", "list_voices", "search_voices"]
 
 _USUAL_PAGE: Final = 10
 _LARGEST_PAGE: Final = 100
@@ -20,7 +20,7 @@ _AUDIO: Final = (b"RIFF", b"ID3", b"OggS", b"fLaC", b"\xff\xfb", b"\xff\xf3", b"
 
 
 def list_voices(call: Call) -> Answer:
-    """Return all voices at once, as the first version of this endpoint does."""
+    """Return all voices in one answer; version 1 of this endpoint has no pages."""
     return _make_json({"voices": list(find_store(call).voices.values())}, "voices")
 
 
@@ -41,8 +41,8 @@ def search_voices(call: Call) -> Answer:
     return _make_json({**page, "next_page_token": str(end) if more else None}, "voices")
 
 
-def tell_voice(call: Call) -> Answer:
-    """Return one voice."""
+def describe_voice(call: Call) -> Answer:
+    """Describe one voice."""
     return _make_json(find_store(call).voice(call.names["voice"]), "voices")
 
 
@@ -56,7 +56,7 @@ def delete_voice(call: Call) -> Answer:
 
 
 def add_voice(call: Call) -> Answer:
-    """Clone a voice from the recordings in a form."""
+    """Clone a voice from the recordings in the form."""
     fields, files = _read_form(call)
     if not fields.get("name"):
         raise make_validation_error("missing", "name", "Field required")
@@ -101,7 +101,7 @@ def _fits(voice: dict[str, Any], query: Any) -> bool:
 
 
 def _read_form(call: Call) -> tuple[dict[str, str], list[bytes]]:
-    """Return the texts and the files of a multipart form."""
+    """Return the text fields and the files of a multipart form."""
     kind = call.request.headers.get("content-type", "")
     if not kind.startswith("multipart/form-data"):
         raise make_validation_error("missing", "name", "Field required")

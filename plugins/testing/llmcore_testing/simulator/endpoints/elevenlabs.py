@@ -1,4 +1,4 @@
-"""ElevenLabs' endpoints, below the root: its clients take the simulator's `url` as their `base_url`."""
+"""ElevenLabs' endpoints below the root URL. Clients take the simulator's `url` as `base_url`."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from llmcore_testing.simulator.endpoints.eleven_voices import (
     add_dictionary,
     add_voice,
     delete_voice,
+    describe_voice,
     list_voices,
     search_voices,
-    tell_voice,
 )
 from llmcore_testing.simulator.routing import Group, Route
 from llmcore_testing.simulator.wire import RecordedRequest
@@ -40,11 +40,13 @@ ROUTES: Final = (
     Route("POST", f"{_SPEECH}/with-timestamps", convert_with_timestamps, GROUP),
     Route("POST", f"{_SPEECH}/stream", stream, GROUP),
     Route("POST", _SPEECH, convert, GROUP),
-    Route("GET", "/v1/models", answer_models, GROUP, header=KEY_HEADER),  # OpenAI's lies at the same address
+    Route(
+        "GET", "/v1/models", answer_models, GROUP, header=KEY_HEADER
+    ),  # OpenAI's model list has the same path
     Route("GET", "/v2/voices", search_voices, GROUP),
     Route("GET", "/v1/voices", list_voices, GROUP),
     Route("POST", "/v1/voices/add", add_voice, GROUP),
-    Route("GET", "/v1/voices/{voice}", tell_voice, GROUP),
+    Route("GET", "/v1/voices/{voice}", describe_voice, GROUP),
     Route("DELETE", "/v1/voices/{voice}", delete_voice, GROUP),
     Route("POST", "/v1/pronunciation-dictionaries/add-from-rules", add_dictionary, GROUP),
 )

@@ -1,4 +1,4 @@
-"""POST /v1/embeddings: unit vectors made from a digest of the text, the same for the same text."""
+"""POST /v1/embeddings. A digest of the text seeds each unit vector, so equal texts get equal vectors."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from llmcore_testing.simulator.wire import Answer, encode
 __all__ = ["REWRITES", "answer_embeddings"]
 
 REWRITES: Final = frozenset({"missing_usage", "no_choices", "usage", "wrong_schema"})
-"""The faults that change embeddings."""
+"""The content faults that embeddings support."""
 
 _MOST_DIMENSIONS: Final = 8192
 
 
 def answer_embeddings(call: Call) -> Answer:
-    """Embed a text, several, or lists of token numbers."""
+    """Embed a text, a list of texts, or lists of token numbers."""
     body = read_json_body(call)
     model = read_model(call, body)
     inputs = _read_inputs(body)

@@ -1,6 +1,6 @@
-"""Messages of Anthropic's API: checked, translated to a chat and back, and divided into events.
+"""Anthropic's Messages: validate a request, translate to and from a chat, and split an answer into events.
 
-The simulator makes each answer as a chat completion, so that scripted replies serve both APIs.
+Scripted replies serve both APIs because the simulator makes each answer as a chat completion first.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from llmcore_testing.simulator.faults import Fault
 from llmcore_testing.simulator.wire import Answer, encode
 
 __all__ = [
+    "apply_fault",
     "check_messages",
     "make_big_message",
     "make_events",
     "make_message",
     "rename_usage",
-    "rewrite",
     "to_chat",
 ]
 
@@ -39,7 +39,7 @@ def check_messages(body: Mapping[str, Any]) -> None:
     """Check the required fields and the common parameters.
 
     Raises:
-        Refused: At the first fault.
+        Refused: The request is invalid. The message describes the first error.
     """
     limit = body.get("max_tokens")
     if limit is None:
@@ -79,7 +79,7 @@ def _check_message(where: str, message: Any) -> None:
 
 
 def to_chat(body: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the body as one of Chat Completions, as far as the simulator reads it."""
+    """Translate *body* to a Chat Completions request. Fields that the simulator ignores are dropped."""
     system = body.get("system")
     messages: list[dict[str, Any]] = [{"role": "system", "content": _join(system)}] if system else []
     messages += [
@@ -111,7 +111,7 @@ def to_chat(body: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def make_message(completion: Mapping[str, Any], body: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the completion as a message."""
+    """Translate *completion* to a message."""
     choice = (completion.get("choices") or [{}])[0]
     message = choice.get("message") or {}
     content: list[dict[str, Any]] = []
@@ -147,8 +147,8 @@ def make_message(completion: Mapping[str, Any], body: Mapping[str, Any]) -> dict
     }
 
 
-def rewrite(message: dict[str, Any], fault: Fault) -> dict[str, Any]:
-    """Return the message as *fault* changes it."""
+def apply_fault(message: dict[str, Any], fault: Fault) -> dict[str, Any]:
+    """Apply the content fault *fault* to the message."""
     match fault.kind:
         case "missing_usage":
             return {name: value for name, value in message.items() if name != "usage"}
@@ -163,7 +163,7 @@ def rewrite(message: dict[str, Any], fault: Fault) -> dict[str, Any]:
 
 
 def make_events(message: Mapping[str, Any]) -> tuple[list[bytes], int]:
-    """Return the events, and the index of the first one that shows how the answer ends."""
+    """Return the events and the index of the first event that tells how the answer ends."""
     if "content" not in message:
         return [_format_event("surprise", {"type": "surprise", **message})], 1
     usage = message.get("usage")
@@ -175,7 +175,7 @@ def make_events(message: Mapping[str, Any]) -> tuple[list[bytes], int]:
         _format_event("ping", {"type": "ping"}),
     ]
     for index, block in enumerate(message["content"]):
-        events += _divide_block(index, block)
+        events += _split_block(index, block)
     end = len(events)
     delta = {"stop_reason": message["stop_reason"], "stop_sequence": message.get("stop_sequence")}
     last: dict[str, Any] = {"type": "message_delta", "delta": delta}
@@ -232,7 +232,7 @@ def _fill_events(message: dict[str, Any], size: int) -> Iterator[bytes]:
     yield _format_event("message_stop", {"type": "message_stop"})
 
 
-def _divide_block(index: int, block: Mapping[str, Any]) -> Iterator[bytes]:
+def _split_block(index: int, block: Mapping[str, Any]) -> Iterator[bytes]:
     kind = block["type"]
     empty: dict[str, dict[str, Any]] = {
         "text": {"text": ""},
@@ -267,13 +267,13 @@ def _format_event(name: str, data: Mapping[str, Any]) -> bytes:
 
 
 def rename_usage(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the fields of a usage by the names of this API; those of Chat Completions are renamed."""
+    """Rename Chat Completions' usage fields to this API's names. Keep other names."""
     names = {"prompt_tokens": "input_tokens", "completion_tokens": "output_tokens"}
     return {names.get(name, name): value for name, value in fields.items() if name != "total_tokens"}
 
 
 def _join(content: Any) -> str:
-    """Return the texts of a content, one a line."""
+    """Return the text parts of *content*, joined by newlines."""
     if isinstance(content, str):
         return content
     texts: list[str] = []

@@ -1,4 +1,4 @@
-"""How Anthropic refuses: the JSON shape of its errors, with its words for the common ones."""
+"""Anthropic's error responses: the JSON format, and default messages for common statuses."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def refuse(
     code: str | None = None,
     headers: Mapping[str, str] | None = None,
 ) -> Answer:
-    """Return an error answer. *code* is its type, such as "overloaded_error"; an empty one means the usual."""
+    """Return an error response. *code* becomes the error's type, such as "overloaded_error"; "" takes the default type."""
     kind, usual = _KNOWN.get(status, ("api_error", f"Simulated status {status}."))
     if code == "insufficient_quota":
         kind, usual = "billing_error", _NO_CREDIT
@@ -50,5 +50,5 @@ def refuse(
 
 
 def refuse_request(message: str) -> Refused:
-    """Return the exception for a request that is not valid."""
+    """Return the exception for an invalid request."""
     return Refused(refuse(400, message))

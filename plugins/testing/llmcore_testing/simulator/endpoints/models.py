@@ -12,7 +12,7 @@ __all__ = ["answer_model", "answer_models"]
 
 
 def answer_models(call: Call) -> Answer:
-    """List the models that the simulator was started with."""
+    """List the simulator's models."""
     known = DEFAULT_MODELS if call.settings.models is None else call.settings.models
     body = {"object": "list", "data": [_describe_model(model) for model in known]}
     return Answer(pieces=(encode(body),), headers=headers(0), counted="models")

@@ -1,4 +1,4 @@
-"""OpenAI's own endpoints: chat, responses, embeddings, speech, models, files and batches, below /v1."""
+"""OpenAI's endpoints below /v1: chat, responses, embeddings, speech, models, files and batches."""
 
 from __future__ import annotations
 

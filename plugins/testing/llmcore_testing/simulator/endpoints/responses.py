@@ -1,4 +1,4 @@
-"""POST /v1/responses, whole or streamed: the answer that the same conversation gets as a chat, in the other format."""
+"""POST /v1/responses, plain and streaming. The simulator answers the same conversation as a chat and translates."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ _SUMMARY: Final = "The question is about this."
 
 
 def answer_responses(call: Call) -> Answer:
-    """Answer a conversation of the Responses API."""
+    """Answer a Responses request, plain or streaming."""
     body = read_json_body(call)
     model = read_model(call, body)
     if not body.get("input") and not body.get("prompt"):
         raise invalid(
             "Missing required parameter: 'input'.", param="input", code="missing_required_parameter"
         )
-    scripted = call.script.next_reply()
+    scripted = call.script.take_reply()
     scripted = call.settings.reply if scripted is None else scripted
     if callable(scripted):
         scripted = scripted(body)
     if isinstance(scripted, Mapping) and "output" in scripted:
-        response = {**_frame(body, model), **scripted}
+        response = {**_make_frame(body, model), **scripted}
     else:
         response = _respond(body, model, scripted)
     usage = response.get("usage")
@@ -67,7 +67,7 @@ def make_big_response(body: Mapping[str, Any], size: int) -> Answer:
         "content": content,
     }
     usage = {"input_tokens": 1, "output_tokens": size // 4, "total_tokens": 1 + size // 4}
-    response = {**_frame(body, str(body.get("model"))), "output": [item], "usage": usage}
+    response = {**_make_frame(body, str(body.get("model"))), "output": [item], "usage": usage}
     if not body.get("stream"):
         front, _, back = encode(response).partition(b"@")
         return Answer(pieces=_fill(front, size, back), length=len(front) + size + len(back), counted="chat")
@@ -87,7 +87,7 @@ def _fill(front: bytes, size: int, back: bytes) -> Iterator[bytes]:
 
 
 def _fill_events(response: Mapping[str, Any], size: int) -> Iterator[bytes]:
-    """Yield the events of *response* with a text of *size* bytes in place of its own; the last event, which repeats it, in one piece."""
+    """Yield the events of *response* with a text of *size* bytes. The last event repeats the text in one piece."""
     for event in _write_events(response):
         if b'"delta"' in event:
             front, _, back = event.partition(b"@")
@@ -102,7 +102,7 @@ def _make_error_event(message: str, code: str | None) -> bytes:
     return b"event: error\ndata: " + encode(error) + b"\n\n"
 
 
-def _frame(body: Mapping[str, Any], model: str) -> dict[str, Any]:
+def _make_frame(body: Mapping[str, Any], model: str) -> dict[str, Any]:
     return {
         "id": new_id("resp_"),
         "object": "response",
@@ -123,7 +123,7 @@ def _frame(body: Mapping[str, Any], model: str) -> dict[str, Any]:
 
 
 def _respond(body: Mapping[str, Any], model: str, scripted: Any) -> dict[str, Any]:
-    """Return the response with the content of the chat completion for the same conversation."""
+    """Answer the conversation as a chat completion, and translate the completion to a response."""
     completion = complete(_make_chat(body), model, scripted)
     choice = completion["choices"][0]
     message, counted = choice["message"], completion["usage"]
@@ -160,7 +160,7 @@ def _respond(body: Mapping[str, Any], model: str, scripted: Any) -> dict[str, An
             }
         )
     response = {
-        **_frame(body, model),
+        **_make_frame(body, model),
         "output": output,
         "usage": {
             "input_tokens": counted["prompt_tokens"],
@@ -176,7 +176,7 @@ def _respond(body: Mapping[str, Any], model: str, scripted: Any) -> dict[str, An
 
 
 def _make_chat(body: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the chat that asks the same."""
+    """Translate the request to a Chat Completions request."""
     given = body.get("input")
     items = [{"role": "user", "content": given}] if isinstance(given, str) else given or []
     messages = [
@@ -217,7 +217,7 @@ def _apply_fault(response: dict[str, Any], fault: Fault) -> dict[str, Any]:
 
 
 def _write_events(response: Mapping[str, Any]) -> Iterator[bytes]:
-    """Yield the server-sent events of *response*, numbered."""
+    """Yield the numbered server-sent events of *response*."""
     for number, (name, fields) in enumerate(_list_events(response)):
         data = encode({"type": name, "sequence_number": number, **fields})
         yield b"event: " + name.encode() + b"\ndata: " + data + b"\n\n"

@@ -1,4 +1,4 @@
-"""POST /v1/audio/speech: OpenAI's text to speech, streamed as the vendor streams it."""
+"""POST /v1/audio/speech, OpenAI's text to speech."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _SPEEDS: Final = (0.25, 4.0)
 
 
 def answer_speech(call: Call) -> Answer:
-    """Speak the input."""
+    """Synthesize the input text."""
     body = read_json_body(call)
     read_model(call, body)
     text, form, speed, voice = _read_request(body)
@@ -60,7 +60,7 @@ def _read_request(body: Mapping[str, Any]) -> tuple[str, str, float, str]:
 
 
 def _make_validation_error(kind: str, name: str, said: str) -> Refused:
-    """Return the refusal in the words in which OpenAI repeats those of its validator."""
+    """Return a validation error in OpenAI's format, which quotes the validator's Python repr."""
     return invalid(f"[{{'type': '{kind}', 'loc': ('body', '{name}'), 'msg': '{said}'}}]")
 
 
