@@ -1,6 +1,6 @@
 """The soak: random calls, cancelled at random moments, against an upstream and a Redis that fail at random.
 
-`make soak` runs it for five minutes, `tests/core/test_soak.py` for 20 seconds. A run is several rounds. In each round, tasks in
+`make soak` runs it for five minutes, `tests/core/test_soak.py` for 10 seconds. A run is several rounds. In each round, tasks in
 two event loops and some threads make random calls (chats, streams, speech, `cached()` functions, early refreshes) and
 leave them at random: cancelled once or twice, timed out, closed early, or dropped for the garbage collector. At the end
 of a round everything has to be at rest, and at the end of all rounds `Soak.run` returns what was wrong:
