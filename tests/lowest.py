@@ -91,6 +91,7 @@ SUITES: Final = (
         kits=("plugins/openai_optimized/tests/**/test_*_conformance.py",),
         others=("plugins/openai_optimized/tests/**/test_*.py",),
         without="retries",
+        tools=("openai",),
         companions=("llmcore_voice_espeak",),
     ),
     Suite(
@@ -119,7 +120,7 @@ SUITES: Final = (
         kits=("plugins/gateway/tests/**/test_gateway_endpoints.py",),
         others=("plugins/gateway/tests/**/test_*.py",),
         companions=("llmcore_anthropic", "llmcore_openai_optimized"),
-        tools=("httpx2",),
+        tools=("httpx2", "openai"),
     ),
     Suite(
         "voice_tts",

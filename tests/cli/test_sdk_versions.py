@@ -75,43 +75,43 @@ def test_each_newest_version_fits_the_bounds() -> None:
                 assert requirement.specifier.contains(Version(newest)), f"{name}: {requirement}"
 
 
-@pytest.mark.parametrize("found", ["3.14.0", "3.9", "2.99.1", "3.14.0.post1", "3.13.9rc1"])
+@pytest.mark.parametrize("found", ["2.11.0", "2.9", "1.99.1", "2.11.0.post1", "2.11.9rc1"])
 def test_a_version_below_the_bound_is_a_problem_with_a_fix(install: Callable[..., None], found: str) -> None:
-    install(openai=found, regex=TESTED[OPENAI]["regex"].newest)
+    install(httpx2=found, regex=TESTED[OPENAI]["regex"].newest)
     problem, rest = compare_versions(OPENAI)
     assert problem == (
         OPENAI,
         False,
-        f"openai must be 3.14.1 or later, got {found}",
-        "pip install 'openai>=3.14.1'",
+        f"httpx2 must be 2.12 or later, got {found}",
+        "pip install 'httpx2>=2.12'",
     )
     assert rest.ok
-    assert "openai" not in rest.text
+    assert "httpx2" not in rest.text
 
 
-@pytest.mark.parametrize("found", ["3.57.1", "4", "10.0.0"])
+@pytest.mark.parametrize("found", ["2.16.3", "3", "10.0.0"])
 def test_a_version_that_is_newer_than_tested_is_a_note(install: Callable[..., None], found: str) -> None:
-    install(openai=found)
+    install(httpx2=found)
     (finding,) = compare_versions(OPENAI)
     assert finding.ok
-    assert f"openai {found} (newer than 3.57.0, the newest that was tested)" in finding.text
+    assert f"httpx2 {found} (newer than 2.16.2, the newest that was tested)" in finding.text
 
 
-@pytest.mark.parametrize("found", ["3.14.1", "3.14.1.0", "3.15", "3.57.0"])
+@pytest.mark.parametrize("found", ["2.12", "2.12.0", "2.15", "2.16.2"])
 def test_a_tested_version_is_named_and_nothing_more(install: Callable[..., None], found: str) -> None:
-    install(openai=found)
+    install(httpx2=found)
     (finding,) = compare_versions(OPENAI)
-    assert f"openai {found}, " in finding.text
+    assert f"httpx2 {found}, " in finding.text
 
 
 def test_the_doctor_prints_the_comparison(tmp_path: Path) -> None:
     cli = CommandLine(tmp_path)
-    cli.install("openai", {}, {}, version="3.14.0")
+    cli.install("httpx2", {}, {}, version="2.11.0")
     done = cli("doctor", "--offline", LLMCORE_PLUGINS="openai")
     assert done.returncode == 6
     assert (
-        "broken  versions for llmcore-openai-optimized: openai must be 3.14.1 or later, got 3.14.0\n"
+        "broken  versions for llmcore-openai-optimized: httpx2 must be 2.12 or later, got 2.11.0\n"
         in done.stdout
     )
-    assert "        fix: pip install 'openai>=3.14.1'\n" in done.stdout
+    assert "        fix: pip install 'httpx2>=2.12'\n" in done.stdout
     assert "ok      versions for llmcore-host: apsw " in done.stdout

@@ -33,14 +33,14 @@ VOICE = {"voice": {"provider": "elevenlabs", "elevenlabs": {"api_key": "x"}}}
 STORAGE = {"storage": {"provider": "object_memory"}}
 CHAT = "core.llm.chat('Hello')"
 CASES: list[tuple[str, object, str]] = [
-    ("openai", LLM, CHAT),
+    ("httpx2", LLM, CHAT),
     ("redis", REDIS, CHAT),
     ("elevenlabs", VOICE, "core.voice.synthesize('Hello')"),
     ("obstore", STORAGE, "core.storage.save('a', b'')"),
 ]
 
 
-PLUGINS = {"openai": "openai", "redis": "redis", "elevenlabs": "elevenlabs", "obstore": "s3"}
+PLUGINS = {"httpx2": "openai", "redis": "redis", "elevenlabs": "elevenlabs", "obstore": "s3"}
 """Package -> a plugin that needs it."""
 
 

@@ -1,29 +1,24 @@
 """Request templates, request timeouts, and the holders of the HTTP clients.
 
-The vendor's client resolves address (including Azure deployments) and headers once for each kind of request, through a
-transport that captures the request. All later requests are copies of this template. A call then takes a quarter of the CPU
-time of the vendor's typed `create()` and half of its generic `post()`.
+Address and headers are made once for each kind of request. All later requests are copies of this template.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
 import httpx2
-import openai  # noqa: TID253 - loaded only when a provider is created
 
-from llmcore.support import forks
 from llmcore.support.http import LoopClients, ThreadClient
 from llmcore_openai_optimized.account import Account, check_headers
+from llmcore_openai_optimized.endpoints import Endpoints
 from llmcore_openai_optimized.request import AsyncHttpClient, Endpoint, Header, Request, SyncHttpClient
 from llmcore_openai_optimized.transport import Route, async_client, sync_client
 
 __all__ = ["RequestTemplate", "RequestTemplates", "RequestTimeout", "hold_async_clients", "hold_client"]
 
-_PLACEHOLDER: Final = "set-when-sent"
-_NEVER_COPIED: Final = frozenset({"content-length", "x-stainless-retry-count", "x-stainless-read-timeout"})
 _MAX_TEMPLATES: Final = 256
 _CONNECT_S: Final = 5.0
 _DEFAULT_S: Final = 600.0
@@ -68,16 +63,10 @@ class RequestTemplate:
 
     __slots__ = ("_account", "_endpoint", "_key_header")
 
-    def __init__(self, made: httpx2.Request, account: Account) -> None:
+    def __init__(self, endpoint: Endpoint, key_header: bytes | None, account: Account) -> None:
+        self._endpoint = endpoint
+        self._key_header = key_header
         self._account = account
-        headers: list[Header] = []
-        self._key_header: bytes | None = None
-        for name, value in made.headers.raw:
-            if _PLACEHOLDER.encode() in value:
-                self._key_header = name if account.bearer else b"api-key"
-            elif name.lower().decode() not in _NEVER_COPIED:
-                headers.append((name, value))
-        self._endpoint = Endpoint(made.method, made.url, headers)
 
     def request(self, content: bytes, timeout: RequestTimeout) -> Request:
         """Return a request to send. Only this method puts the key into a request."""
@@ -88,24 +77,15 @@ class RequestTemplate:
         return Request(self._endpoint, key, content, timeout)
 
 
-class _CapturedRequest(Exception):
-    """An exception that carries the captured request out of the vendor's client."""
-
-    def __init__(self, request: httpx2.Request) -> None:
-        super().__init__()
-        self.request = request
-
-
 class RequestTemplates:
     """The request templates of one account, each made at its first use."""
 
     def __init__(self, account: Account, headers: Mapping[str, str]) -> None:
         self._account = account
         self._made: dict[tuple[str, str], RequestTemplate] = {}
-        self._lock = forks.lock()
         checked = check_headers(headers, account.table)
         try:
-            self._client = _make_capturing_client(account, checked)
+            self._endpoints = Endpoints(account, checked)
         except httpx2.InvalidURL as error:
             fault = account.make_address_error(
                 str(error).partition(":")[0].lower()
@@ -141,23 +121,12 @@ class RequestTemplates:
     def _get_template(self, path: str, model: str, method: str = "POST") -> RequestTemplate:
         template = self._made.get((path, model))
         if template is None:
-            with self._lock:  # a fork waits: the vendor's client has locks
-                if len(self._made) >= _MAX_TEMPLATES:
-                    self._made.clear()
-                template = self._made[path, model] = RequestTemplate(
-                    self._make_addressed(path, model, method), self._account
-                )
+            if len(self._made) >= _MAX_TEMPLATES:
+                self._made.clear()
+            endpoint = self._endpoints.make(method, path, model)
+            template = RequestTemplate(endpoint, self._endpoints.key_header, self._account)
+            self._made[path, model] = template
         return template
-
-    def _make_addressed(self, path: str, model: str, method: str) -> httpx2.Request:
-        try:
-            if method == "GET":
-                self._client.get(path, cast_to=httpx2.Response)
-            else:
-                self._client.post(path, cast_to=httpx2.Response, body={"model": model} if model else {})
-        except _CapturedRequest as done:
-            return done.request
-        raise RuntimeError("the vendor's client sent nothing")
 
 
 def hold_client(route: Route) -> ThreadClient[SyncHttpClient]:
@@ -168,24 +137,3 @@ def hold_client(route: Route) -> ThreadClient[SyncHttpClient]:
 def hold_async_clients(route: Route) -> LoopClients[AsyncHttpClient]:
     """Return the holder of the asynchronous clients for *route*."""
     return LoopClients(lambda: async_client(route), lambda client: client.aclose())
-
-
-def _make_capturing_client(account: Account, headers: Mapping[str, str]) -> openai.OpenAI:
-    """Return the vendor's client with a transport that captures requests. It does not get the key."""
-    nowhere = httpx2.Client(transport=httpx2.MockTransport(_capture))
-    common: dict[str, Any] = {
-        "api_key": _PLACEHOLDER,
-        "organization": account.organization,
-        "default_headers": dict(headers),
-        "max_retries": 0,
-        "http_client": nowhere,
-    }
-    if account.azure_endpoint:
-        return openai.AzureOpenAI(
-            azure_endpoint=account.azure_endpoint, api_version=account.api_version, **common
-        )
-    return openai.OpenAI(base_url=account.base_url, project=account.project, **common)
-
-
-def _capture(request: httpx2.Request) -> httpx2.Response:
-    raise _CapturedRequest(request)
