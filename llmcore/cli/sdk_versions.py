@@ -27,7 +27,7 @@ TESTED: Final[Mapping[str, Mapping[str, VersionRange]]] = {
         "msgspec": VersionRange("0.21", "0.23.0"),
         "platformdirs": VersionRange("4", "4.14.8"),
         "pluggy": VersionRange("1.6", "1.7.0"),
-        "pyarrow": VersionRange("18", "26.0.1"),
+        "pyarrow": VersionRange("22", "26.0.1"),
         "pytest": VersionRange("8", "9.2.0"),
         "tenacity": VersionRange("9.1.2", "9.2.1"),
         "tomlkit": VersionRange("0.13", "0.15.2"),
@@ -45,7 +45,7 @@ TESTED: Final[Mapping[str, Mapping[str, VersionRange]]] = {
         "httptools": VersionRange("0.7.1", "0.9.0"),
         "httpx2": VersionRange("2.12", "2.16.2"),
         "uvicorn": VersionRange("0.38", "0.54.0"),
-        "uvloop": VersionRange("0.21", "0.22.1"),
+        "uvloop": VersionRange("0.22.1", "0.22.1"),
     },
     "llmcore-openai-optimized": {
         "aiohappyeyeballs": VersionRange("2.4.6", "2.7.1"),
