@@ -11,7 +11,7 @@ from benchmarks.harness import Row, Side, Workshop
 @contextmanager
 def prepare(shop: Workshop) -> Iterator[Row]:
     """Compare whole processes."""
-    host, peer = shop.host(), shop.peer(f"openai=={shop.version('openai')}")
+    host, peer = shop.host(), shop.sdk("openai")
     yield Row(
         title="import",
         sides=[

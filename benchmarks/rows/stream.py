@@ -61,7 +61,7 @@ assert asyncio.run(main()).count(" rain") == int(sys.argv[1])
 @contextmanager
 def prepare(shop: Workshop) -> Iterator[Sequence[Row]]:
     """Compare what one more chunk costs, against a server in a process of its own."""
-    peer = shop.peer(f"openai=={shop.version('openai')}")
+    peer = shop.sdk("openai")
 
     def make_row(title: str, client: str, host: str) -> Row:
         return Row(

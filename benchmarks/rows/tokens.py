@@ -59,7 +59,7 @@ timed("count(long)", 10, few=2, count=count, long=long)
 @contextmanager
 def prepare(shop: Workshop) -> Iterator[list[Row]]:
     """Compare whole processes, then the cost of one count."""
-    host, peer = shop.host(), shop.peer(f"tiktoken=={shop.version('tiktoken')}")
+    host, peer = shop.host(), shop.sdk("tiktoken")
     with TemporaryDirectory(prefix="llmcore-bench-ranks-") as ranks:
         done = host.run("-c", _RANKS, str(Path(ranks) / _CACHE_NAME), cwd=Path(ranks))
         if done.returncode:

@@ -79,7 +79,7 @@ asyncio.run(main(int(sys.argv[1]), int(sys.argv[2])))
 @contextmanager
 def prepare(shop: Workshop) -> Iterator[Sequence[Row]]:
     """Compare the cost of one call. The server runs in another process."""
-    peer = shop.peer(f"openai=={shop.version('openai')}")
+    peer = shop.sdk("openai")
 
     def row(title: str, client: str, host: str, at_most: float, *more: str) -> Row:
         return Row(

@@ -221,7 +221,11 @@ def _over_http(shop: Workshop, provider: str, root: str) -> Iterator[Row]:
             title=f"{title}, {provider}",
             unit=unit,
             sides=[
-                _side(shop, "the vendor's SDK", sdk + theirs, root),
+                Side(
+                    name="the vendor's SDK",
+                    environment=shop.sdk(provider),
+                    arguments=("-c", sdk + theirs, root),
+                ),
                 _host(shop, "llmcore, without the cache", ours, voice=settings),
             ],
         )
