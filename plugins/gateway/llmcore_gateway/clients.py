@@ -99,8 +99,10 @@ class _Exchange:
         route = find_route(request.method, path)
         self.api = route.api
         caller, body = Caller(), request.content
-        given = Request(request.method, path, {}, body, caller, self.id)
-        return answer_directly(self._gateway, route, given) or make_call(self._gateway, route, body, caller)
+        if route.method == "GET":
+            given = Request(request.method, path, {}, body, caller, self.id)
+            return answer_directly(self._gateway, route, given)
+        return make_call(self._gateway, route, body, caller)
 
     def describe(self, error: BaseException) -> Answer:
         return make_answer(describe(error), self.api, self.id)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from llmcore_gateway.access import find_hosts, is_loopback
@@ -17,6 +15,28 @@ if TYPE_CHECKING:
 __all__ = ["Gateway"]
 
 
+class UseCounter:
+    """Counts the blocks `with counter:` in progress, and waits for their end."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._unused: asyncio.Future[None] | None = None
+
+    def __enter__(self) -> None:
+        self._count += 1
+
+    def __exit__(self, *_: object) -> None:
+        self._count -= 1
+        if not self._count and self._unused is not None and not self._unused.done():
+            self._unused.set_result(None)
+
+    async def wait(self) -> None:
+        """Wait until no block is in progress."""
+        if self._count:
+            self._unused = asyncio.get_running_loop().create_future()
+            await self._unused
+
+
 class Gateway:
     """A Core and the options with which it is served."""
 
@@ -26,8 +46,8 @@ class Gateway:
         self.hosts = find_hosts(self.options)
         self.is_exposed = not is_loopback(self.options.host)
         """Whether other machines can reach the gateway. If so, every request needs a key."""
-        self._calls = 0
-        self._unused: asyncio.Future[None] | None = None
+        self.in_use = UseCounter()
+        """Entered by each request in progress, so that the Core is not closed under it."""
         settings = core.settings
         configured = core.llm.resolve()
         defaults = [*settings.models, *configured, *(name.partition(":")[2] for name in configured)]
@@ -35,22 +55,9 @@ class Gateway:
             defaults.insert(0, settings.llm.model)
         self.models = ModelNames(self.options.models, defaults, settings.llm.model or configured[0])
 
-    @contextmanager
-    def in_use(self) -> Iterator[None]:
-        """Count a request in progress, so that the Core is not closed under it."""
-        self._calls += 1
-        try:
-            yield
-        finally:
-            self._calls -= 1
-            if not self._calls and self._unused is not None and not self._unused.done():
-                self._unused.set_result(None)
-
     async def wait_until_unused(self) -> None:
         """Wait for the requests in progress. No new requests may begin in the meantime."""
-        if self._calls:
-            self._unused = asyncio.get_running_loop().create_future()
-            await self._unused
+        await self.in_use.wait()
 
     def warm(self) -> None:
         """Create the configured language models, which imports their SDKs.

@@ -82,6 +82,8 @@ class _Protocol(HttpToolsProtocol):
         super().on_headers_complete()
         if self.scope.get("http_version") == "1.0":
             _OldCycle.convert(self.cycle)
+        if self.scope["method"] != "HEAD":  # such an answer has no body
+            self.cycle.transport = _HeadJoiner(self.transport)  # type: ignore[assignment]  # all that a cycle uses
 
     def on_message_complete(self) -> None:
         self._is_between_messages = True
@@ -107,6 +109,27 @@ class _Protocol(HttpToolsProtocol):
         if self._body_timer is not None:
             self._body_timer.cancel()
             self._body_timer = None
+
+
+class _HeadJoiner:
+    """Writes the head of an answer together with the beginning of its body, in one call of the system instead of two."""
+
+    __slots__ = ("_has_head", "_head", "_transport", "close", "is_closing")
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        self._transport = transport
+        self._head = b""
+        self._has_head = False
+        self.is_closing = transport.is_closing
+        self.close = transport.close
+
+    def write(self, data: bytes) -> None:
+        if self._head:
+            data, self._head = self._head + data, b""
+        elif not self._has_head and data[9:12] != b"100":
+            self._head, self._has_head = data, True
+            return
+        self._transport.write(data)
 
 
 class _OldCycle(RequestResponseCycle):

@@ -102,18 +102,24 @@ def make_call(gateway: Gateway, route: Route, body: bytes, caller: Caller) -> Ca
     return LLMCall(gateway, api, document, caller)
 
 
-def answer_directly(gateway: Gateway, route: Route, request: Request) -> Answer | None:
-    """Return the answer of a route that sends nothing to a backend; None for any other route."""
+def answer_directly(gateway: Gateway, route: Route, request: Request) -> Answer:
+    """Return the answer of a route with the method GET, which sends nothing to a backend.
+
+    Raises:
+        Refused: *request* names a model that its caller may not request, or a route of a server.
+    """
     if route.path == "/openapi.json":
         return make_json(make_document(ROUTES))
     if route.path == "/v1/models":
         models = [_describe(name) for name in gateway.models.list(request.caller)]
         return make_json({"object": "list", "data": models})
-    if route.path == "/v1/models/{id}":
-        name = unquote(request.path[len(_MODEL) :])
-        gateway.models.check(name, request.caller)
-        return make_json(_describe(name))
-    return None
+    if not request.path.startswith(_MODEL):
+        raise Refused(
+            404, "not_found_error", f"there is no {route.path} without a server", code="unknown_url"
+        )
+    name = unquote(request.path[len(_MODEL) :])
+    gateway.models.check(name, request.caller)
+    return make_json(_describe(name))
 
 
 def _describe(name: str) -> dict[str, Any]:

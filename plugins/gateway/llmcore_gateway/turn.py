@@ -7,14 +7,15 @@ import math
 import os
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
-from logging import INFO, getLogger
+from logging import getLogger
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from llmcore.errors import LLMCoreError
 from llmcore_gateway.access import check_host, check_origin, find_caller, make_cors_headers
+from llmcore_gateway.access_log import log_access
 from llmcore_gateway.delivery import Delivery, encode_headers
 from llmcore_gateway.disconnect import ClientLeft, Watch, wait_for_disconnect
-from llmcore_gateway.exchange import Answer, Caller, Request, encode, make_json
+from llmcore_gateway.exchange import Answer, Caller, Request, make_json
 from llmcore_gateway.faults import Refused, describe, is_internal, make_answer
 from llmcore_gateway.routes import Call, Route, answer_directly, find_route, make_call
 
@@ -29,7 +30,6 @@ T = TypeVar("T")
 _CLIENT_LEFT: Final = 499
 """The status, in log and metrics, of a request whose client left before its answer was complete."""
 _ONCE: Final = frozenset({"authorization", "content-length", "host", "origin", "x-api-key"})
-_access_log: Final = getLogger("llmcore_gateway.access")
 _log: Final = getLogger("llmcore_gateway")
 
 
@@ -68,7 +68,7 @@ class Turn:
         metrics, started = self._state.metrics, time.perf_counter()
         metrics.in_progress += 1
         try:
-            with self._gateway.in_use():
+            with self._gateway.in_use:
                 await self._run()
         except ClientLeft:
             metrics.count_disconnect(self._path)
@@ -81,9 +81,9 @@ class Turn:
             metrics.in_progress -= 1
             seconds = time.perf_counter() - started
             metrics.count(self._method if self._route else "other", self._path, self._status, seconds)
-            if _access_log.isEnabledFor(INFO):
-                self._record.update(status=self._status, ms=round(seconds * 1000, 1))
-                _access_log.info("%s", encode(self._record).decode())
+            self._record["status"] = self._status
+            self._record["ms"] = round(seconds * 1000, 1)
+            log_access(self._record)
 
     @property
     def _path(self) -> str:
@@ -107,13 +107,10 @@ class Turn:
         if route.path == "/metrics":
             text = self._state.metrics.render()
             return await self._send_answer(Answer(200, text.encode(), {}, "text/plain; version=0.0.4"))
-        body = await self._read_body(headers) if route.method == "POST" else b""
-        answer = answer_directly(
-            self._gateway, route, Request(self._method, path, headers, body, caller, self._id)
-        )
-        if answer is not None:
-            return await self._send_answer(answer)
-        call = make_call(self._gateway, route, body, caller)
+        if route.method == "GET":
+            request = Request(self._method, path, headers, b"", caller, self._id)
+            return await self._send_answer(answer_directly(self._gateway, route, request))
+        call = make_call(self._gateway, route, await self._read_body(headers), caller)
         self._record["model"] = call.model and call.model[:200]
         if call.streaming:
             return await self._stream(call)
@@ -126,12 +123,14 @@ class Turn:
         core, is_exposed = self._gateway.core, self._gateway.is_exposed
         caller, key = find_caller(core, self._state, headers, is_exposed=is_exposed)
         self._record["user"] = caller.user
-        wait = 0.0 if key is None else await core.keys.atake_request(key)
+        if key is None or key.requests_per_minute is None:
+            return caller
+        wait = await core.keys.atake_request(key)
         if wait:
             raise Refused(
                 429,
                 "rate_limit_error",
-                f"the key `{caller.user}` allows {key.requests_per_minute if key else 0} requests a minute",
+                f"the key `{caller.user}` allows {key.requests_per_minute} requests a minute",
                 code="rate_limit_exceeded",
                 headers={"retry-after": str(max(1, math.ceil(wait)))},
             )
@@ -141,15 +140,9 @@ class Turn:
         options = self._gateway.options
         if headers.get("content-encoding", "identity") != "identity":
             raise Refused(415, "invalid_request_error", "a compressed body is not supported")
-        too_large = Refused(
-            413,
-            "invalid_request_error",
-            f"the body is larger than {options.max_body} bytes",
-            code="body_too_large",
-        )
         length = headers.get("content-length", "0")
         if length.isdigit() and int(length) > options.max_body:
-            raise too_large
+            raise _make_too_large(options.max_body)
         pieces, size = [], 0
         try:
             async with asyncio.timeout(options.body_timeout):
@@ -160,7 +153,7 @@ class Turn:
                     piece = message.get("body", b"")
                     size += len(piece)
                     if size > options.max_body:
-                        raise too_large
+                        raise _make_too_large(options.max_body)
                     pieces.append(piece)
                     if not message.get("more_body"):
                         return b"".join(pieces)
@@ -228,7 +221,7 @@ class Turn:
 
     async def _hold_core(self, work: Coroutine[Any, Any, T]) -> T:
         """Return the result of *work*, and keep a reload from closing the Core until then, even without the client."""
-        with self._gateway.in_use():
+        with self._gateway.in_use:
             return await work
 
     def _forget(self, call: asyncio.Future[Any]) -> None:
@@ -265,6 +258,12 @@ class Turn:
         )
         body = b"" if self._method == "HEAD" else answer.body
         await self._send({"type": "http.response.body", "body": body})
+
+
+def _make_too_large(max_body: int) -> Refused:
+    return Refused(
+        413, "invalid_request_error", f"the body is larger than {max_body} bytes", code="body_too_large"
+    )
 
 
 def _read_path(scope: Mapping[str, Any]) -> str:

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from llmcore_gateway.access_log import AccessHandler
 from llmcore_gateway.app import Application
 from llmcore_gateway.gateway import Gateway
 from llmcore_gateway.server import make_server
@@ -55,12 +56,10 @@ def configure_logging() -> None:
     """Log to stderr: the access log has one JSON object per line."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter("%(levelname)s %(message)s"))
-    plain = logging.StreamHandler(sys.stderr)
-    plain.setFormatter(logging.Formatter("%(message)s"))
     for name, chosen, level in (
         ("llmcore", handler, logging.WARNING),
         ("llmcore_gateway", handler, logging.INFO),
-        ("llmcore_gateway.access", plain, logging.INFO),
+        ("llmcore_gateway.access", AccessHandler(sys.stderr), logging.INFO),
         ("uvicorn.error", handler, logging.WARNING),
     ):
         logger = logging.getLogger(name)
