@@ -28,7 +28,7 @@ class Settings:
     reply: Scripted | None = None
     synthesizer: Synthesizer = TONE
     holds_batches: bool = False
-    """Whether batches wait until they are told to finish."""
+    """Whether batches wait for the call that finishes them."""
     batch_window_s: float = 86_400.0
     """Seconds after which a batch expires."""
     batch_tokens: int | None = None
