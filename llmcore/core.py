@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from llmcore.ledger.events import Events
     from llmcore.ledger.hits import Hits
     from llmcore.ledger.spending import Spending
+    from llmcore.ledger.spool import Spool
     from llmcore.llm.client import LLMClient
     from llmcore.pipeline import Services
     from llmcore.storage import StorageClient
@@ -218,18 +219,33 @@ class Core(ProcessBound):
 
         settings = self.settings
         return Spending(
+            self._create_ledger,
             settings.ledger,
             settings.budgets,
             hits=self._hits,
+            spool=self._spool,
             observers=self._observers(),
         )
+
+    def _create_ledger(self) -> Any:
+        """Return a ledger that `Spending` closes: it outlives `close`, for rows that are still open."""
+        backend = self.backend("ledger")
+        ledger = backend.provider
+        backend.detach_close()
+        return ledger
+
+    @_Part
+    def _spool(self) -> Spool | None:
+        from llmcore.ledger.spool import Spool
+
+        ledger = self.settings.ledger
+        return Spool(Path(ledger.path)) if ledger.enabled and ledger.path else None
 
     @_Part
     def _hits(self) -> Hits:
         from llmcore.ledger.hits import Hits
 
-        ledger = self.settings.ledger
-        return Hits(Path(ledger.path) if ledger.enabled and ledger.path else None)
+        return Hits(self._spool)
 
     @_Part
     def _events(self) -> Events:
@@ -337,7 +353,7 @@ class Core(ProcessBound):
         if hits is not None:
             hits.write()
         if spending is not None:
-            spending.close()
+            yield from spending.closing()
         if store is not None:
             yield from store.closing()
         if log:

@@ -31,7 +31,7 @@ __all__ = [
 
 GROUPS: Final = {
     f"llmcore.{kind}": kind
-    for kind in ("llm", "cache", "storage", "voice", "observers", "commands", "tables")
+    for kind in ("llm", "cache", "storage", "voice", "ledger", "observers", "commands", "tables")
 }
 """Entry-point group -> kind, in the order of display."""
 
@@ -78,6 +78,7 @@ BUILTIN: Final = tuple(
         ("llm", "echo"),
         ("cache", "file"),
         ("cache", "memory"),
+        ("ledger", "sqlite"),
         ("tables", "chat"),
         ("tables", "log"),
     )

@@ -148,6 +148,8 @@ CODES: Final[dict[str, Explanation]] = {
                 "Limit it: `chat(..., max_tokens=1000)`, or `llmcore config set llm.openai.extra_body.max_tokens 1000` for every call. A model without a price needs one first; see LC602."),
     "LC610": _E("the ledger cannot be read", "The ledger does not exist or is damaged, or the group is unknown.",
                 "`llmcore doctor` checks it."),
+    "LC611": _E("the ledger cannot be used", "The file or the server of the ledger cannot be reached, or is locked.",
+                "`llmcore doctor` checks it."),
     "LC700": _E("a cache operation failed", "The backend of the cache refused or failed. No call fails because of it.",
                 "`llmcore cache stats` shows its state."),
     "LC701": _E("a value cannot be cached", "The cache cannot encode the type of the value.",

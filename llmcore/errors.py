@@ -9,8 +9,8 @@
       ProviderError          AuthenticationFailed, QuotaExhausted, RateLimited, BadRequest, NotFound,
                              ContentFiltered, Timeout, Unavailable, IncompleteReply, MalformedReply
       BudgetError            BudgetExceeded, PriceUnknown
-      LedgerError            raised when the ledger is read; a call raises LedgerError only if a budget
-      applies CacheError             CacheUnavailable
+      LedgerError            LedgerUnavailable; raised when the ledger is read. A call under a budget raises BudgetError
+      CacheError             CacheUnavailable
       StorageError           StorageKeyError, StorageNotFound (a FileNotFoundError too), StorageExists, StorageReadOnly,
                              StorageFull, StorageChanged, StorageUnavailable, StorageDenied
       VoiceError             VoiceNotFound (a ValueError too), TextTooLong, NotAudio
@@ -24,7 +24,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from decimal import Decimal
 from errno import ENOENT
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from llmcore.error_base import LLMCoreError
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 __all__ = [
     "AuthenticationFailed", "BadRequest", "BudgetError", "BudgetExceeded", "CacheError",
     "CacheUnavailable", "ConfigError", "ContentFiltered", "IncompleteReply", "LLMCoreError",
-    "LedgerError", "MalformedReply", "NotAudio", "NotFound", "PluginBroken", "PluginConflict",
+    "LedgerError", "LedgerUnavailable", "MalformedReply", "NotAudio", "NotFound", "PluginBroken", "PluginConflict",
     "PluginError", "PluginNotFound", "PriceUnknown", "ProviderError", "QuotaExhausted", "RateLimited",
     "StorageChanged", "StorageDenied", "StorageError", "StorageExists", "StorageFull",
     "StorageKeyError", "StorageNotFound", "StorageReadOnly", "StorageUnavailable", "TextTooLong",
@@ -272,6 +272,20 @@ class LedgerError(LLMCoreError):
     """The ledger does not have the requested data, or cannot be read."""
 
     code = "LC610"
+
+
+class LedgerUnavailable(LedgerError):
+    """The ledger cannot be reached, read or written. Providers of the kind `ledger` raise it.
+
+    A call fails because of it only if a budget that refuses counts the call.
+    """
+
+    code = "LC611"
+
+    def __init__(self, message: str, *, busy: bool = False, **parts: Any) -> None:
+        super().__init__(message, **parts)
+        self.busy = busy
+        """Whether only the time to wait for a lock ended: the same operation may succeed later."""
 
 
 class CacheError(LLMCoreError):

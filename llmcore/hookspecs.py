@@ -55,7 +55,7 @@ API_VERSION: Final = 1
 A plugin's module declares the version for which the plugin was written: `LLMCORE_API = 1`.
 """
 
-KINDS: Final = ("llm", "cache", "storage", "voice")
+KINDS: Final = ("llm", "cache", "storage", "voice", "ledger")
 """The kinds of provider.
 
 The entry-point group of a kind is `llmcore.<kind>`; the hook is `llmcore_<kind>_providers`.
@@ -268,6 +268,12 @@ def llmcore_voice_providers() -> Iterable[Provider]:
 
     `create` returns an object that implements `llmcore.contracts.VoiceProvider` or its async variant.
     """
+    return ()
+
+
+@hookspec
+def llmcore_ledger_providers() -> Iterable[Provider]:
+    """Offer ledgers. `create` returns an object that implements `llmcore.contracts.LedgerProvider`."""
     return ()
 
 

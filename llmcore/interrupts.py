@@ -5,14 +5,30 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-__all__ = ["is_interrupt", "is_plugin_exit", "must_propagate"]
+if TYPE_CHECKING:
+    import asyncio
+
+__all__ = ["Interrupted", "is_interrupt", "is_plugin_exit", "must_propagate"]
 
 _OWNERS: Final = frozenset(
     {"_pytest", "asyncio", "curio", "eventlet", "gevent", "greenlet", "llmcore", "trio"}
 )
 """Packages whose BaseExceptions are control flow: a cancelled task, an expired timeout, `pytest.skip()`."""
+
+
+class Interrupted(BaseException):
+    """A step completed although its task was cancelled in the meantime. The step raises it for its driver.
+
+    The driver sends the result into the call first, and throws the cancellation in at the next yield.
+    """
+
+    def __init__(self, value: Any, error: Exception | None, cancellation: asyncio.CancelledError) -> None:
+        super().__init__()
+        self.value = value
+        self.error = error
+        self.cancellation = cancellation
 
 
 def is_interrupt(error: BaseException) -> bool:

@@ -22,7 +22,7 @@ __all__ = [
     "require_testing",
 ]
 
-DEFAULTS: Final = {"cache": "file"}
+DEFAULTS: Final = {"cache": "file", "ledger": "sqlite"}
 """By kind, the built-in provider that serves every purpose."""
 KNOWN: Final = {
     ("cache", "memcached"): "llmcore-cache-memcached",

@@ -29,6 +29,7 @@ from typing import Any, Final
 
 import llmcore
 from llmcore.errors import LLMCoreError
+from llmcore.support.ledger_rows import RowQuery
 from llmcore.types import Delta
 from llmcore_testing.redis_server import RedisServer
 from llmcore_testing.simulator import Fault, Simulator
@@ -321,8 +322,7 @@ class Soak:
                 self.wrong[f"{name} left after round {number}: {found!r:.200}"] += 1
 
     def _open_rows(self) -> Any:
-        rows = "SELECT id, kind, model, reserved FROM calls WHERE state = 'open'"
-        return self._core._spending.transact(lambda db: db.execute(rows).fetchall())
+        return self._core._spending.read("iterate_rows", RowQuery(states=("open",)))
 
     def _size(self) -> dict[str, int]:
         gc.collect()

@@ -1,4 +1,4 @@
-"""Register the built-in backends `echo`, `memory` and `file`, and the tables of commands, through the same hooks as any plugin."""
+"""Register the built-in backends `echo`, `memory`, `file` and `sqlite`, and the tables of commands, through the same hooks as any plugin."""
 
 from __future__ import annotations
 
@@ -10,7 +10,15 @@ from llmcore.hookspecs import COMMON_PARAMETERS, Options, Provider, Table, hooki
 from llmcore.log import logger
 from llmcore.types import Duration, Size
 
-__all__ = ["LLMCORE_API", "ChatOptions", "EchoOptions", "FileOptions", "LogOptions", "MemoryOptions"]
+__all__ = [
+    "LLMCORE_API",
+    "ChatOptions",
+    "EchoOptions",
+    "FileOptions",
+    "LogOptions",
+    "MemoryOptions",
+    "SqliteOptions",
+]
 
 LLMCORE_API = 1
 
@@ -45,6 +53,18 @@ class FileOptions(Options):
 
     Namespaces share the file, but not their entries; `clear` empties one namespace.
     """
+
+
+class SqliteOptions(Options):
+    """`[ledger.sqlite]`. The keys of `[ledger]` are the defaults."""
+
+    path: Path | None = None
+    """The file of the ledger, relative to the configuration file.
+
+    None means `ledger.sqlite3` in the user's state folder.
+    """
+    durability: Literal["normal", "full"] = "normal"
+    """"normal" survives the end of the process, "full" also a power cut."""
 
 
 class ChatOptions(Options):
@@ -117,6 +137,12 @@ def _create_file(options: FileOptions) -> object:
     return _create_memory(MemoryOptions())
 
 
+def _create_sqlite(options: SqliteOptions) -> object:
+    from llmcore.builtin.sqlite_ledger.provider import SqliteLedger
+
+    return SqliteLedger(options)
+
+
 @hookimpl
 def llmcore_llm_providers() -> Iterator[Provider]:
     """Offer `echo`, which repeats the user's message and costs nothing."""
@@ -129,6 +155,12 @@ def llmcore_cache_providers() -> Iterator[Provider]:
     """Offer `memory`, for one process, and `file`, for all processes of a machine."""
     yield Provider(name="memory", options=MemoryOptions, create=_create_memory)
     yield Provider(name="file", options=FileOptions, create=_create_file)
+
+
+@hookimpl
+def llmcore_ledger_providers() -> Iterator[Provider]:
+    """Offer `sqlite`, one file for all processes of a machine."""
+    yield Provider(name="sqlite", options=SqliteOptions, create=_create_sqlite)
 
 
 @hookimpl

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable, Generator
-from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
+from typing import Any, Final, TypeAlias, TypeVar
 
-if TYPE_CHECKING:
-    import asyncio
+from llmcore.interrupts import Interrupted
 
 __all__ = ["CHECKPOINT", "Act", "Expired", "Interrupted", "Step", "sleep"]
 
@@ -32,19 +31,6 @@ class Step:
         self.awaiting = awaiting
         """None if *blocking* never waits: then the async driver calls *blocking* too."""
         self.args = args
-
-
-class Interrupted(BaseException):
-    """A step completed although its task was cancelled in the meantime. The step raises it for its driver.
-
-    The driver sends the result into the call first, and throws the cancellation in at the next yield.
-    """
-
-    def __init__(self, value: Any, error: Exception | None, cancellation: asyncio.CancelledError) -> None:
-        super().__init__()
-        self.value = value
-        self.error = error
-        self.cancellation = cancellation
 
 
 class Expired(TimeoutError):

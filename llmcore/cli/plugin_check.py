@@ -26,7 +26,7 @@ from llmcore.plugins import Catalogue
 
 __all__ = ["check"]
 
-_KITS: Final = {"llm": "LLM", "cache": "Cache", "storage": "Storage", "voice": "Voice"}
+_KITS: Final = {"llm": "LLM", "cache": "Cache", "storage": "Storage", "voice": "Voice", "ledger": "Ledger"}
 _FAILED: Final = 6
 _AUTOLOAD: Final = "PYTEST_DISABLE_PLUGIN_AUTOLOAD"
 _TESTS: Final = """\

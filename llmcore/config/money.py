@@ -116,6 +116,12 @@ class LedgerSettings(msgspec.Struct, frozen=True):
     """The layer that sets `enabled`. Errors of calls that need the ledger name it."""
     line_to_set: Callable[[Path, str], str] | None = None
     """See `Settings.line_to_set`."""
+    provider: str = "sqlite"
+
+    @property
+    def lacks_home(self) -> bool:
+        """Whether the ledger is a file whose place is unknown: the user has no home directory."""
+        return self.provider == "sqlite" and self.path is None
 
     def make_fix(self, name: str, value: str) -> str:
         """Return the line to paste that sets `ledger.NAME` to *value*."""
@@ -269,4 +275,10 @@ def read_ledger(tree: Mapping[str, Any], owner: Owner, env: Mapping[str, str]) -
     else:
         path = get_state_file(env, "ledger.sqlite3")
     layer = owner(("ledger", "enabled"))
-    return LedgerSettings(None if path is None else str(path), values["durability"], values["enabled"], layer)
+    return LedgerSettings(
+        path=None if path is None else str(path),
+        durability=values["durability"],
+        enabled=values["enabled"],
+        layer=layer,
+        provider=values["provider"],
+    )

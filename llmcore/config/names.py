@@ -20,7 +20,13 @@ from llmcore.plugins import Catalogue
 
 __all__ = ["check_names"]
 
-_MOST_USED: Final = {"llm": "openai", "voice": "openai", "cache": "redis", "storage": "s3"}
+_MOST_USED: Final = {
+    "llm": "openai",
+    "voice": "openai",
+    "cache": "redis",
+    "storage": "s3",
+    "ledger": "postgres",
+}
 """The provider that instances of each kind most often use."""
 
 

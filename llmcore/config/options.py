@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from pathlib import Path as FilePath
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 import msgspec
 
@@ -15,6 +15,7 @@ from llmcore.config.fields import Field, build, describe_expected, describe_type
 from llmcore.config.keys import Path, format_key
 from llmcore.config.layers import MISSING, BuiltIn, Layer
 from llmcore.config.mask import format_value, is_reference
+from llmcore.config.money import LedgerSettings
 from llmcore.config.paths import resolve_path
 from llmcore.config.schema import HOST_KEYS, INSTANCE_KINDS, get_reader
 from llmcore.errors import ConfigError, PluginBroken
@@ -26,10 +27,17 @@ __all__ = ["Stack", "check_options", "check_table"]
 
 _BOUND = r" (?:<=?|>=?|matching|of length) "
 _AT = r" - at `\$(.*)`$"
+_SHARING: Final = frozenset({"cache", "ledger"})
+"""Kinds whose own keys are the defaults of options with the same name: `[cache] max_size`."""
 
 
 class Stack(Protocol):
     """The merged layers of a configuration."""
+
+    @property
+    def ledger(self) -> LedgerSettings:
+        """The table [ledger]."""
+        ...
 
     @property
     def env(self) -> Mapping[str, str]:
@@ -135,7 +143,10 @@ class _Check:
             return _Setting(path, value, self.stack.owner(path))
         shared = (self.kind, field.key)
         layer = self.stack.owner(shared)
-        if self.kind != "cache" or field.key == "provider" or isinstance(layer, BuiltIn):
+        if shared == ("ledger", "path"):  # the default is a file in the user's state folder
+            file = self.stack.ledger.path
+            return None if file is None else _Setting(shared, file, layer)
+        if self.kind not in _SHARING or field.key == "provider" or isinstance(layer, BuiltIn):
             return None
         reader, value = get_reader(shared), self.stack.get(shared)
         if reader is None or value is MISSING:

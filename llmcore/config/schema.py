@@ -172,6 +172,7 @@ SECTIONS: Final[Mapping[str, Mapping[str, Reader]]] = MappingProxyType(
             "path": make_text_reader(
                 "./ledger.sqlite3", "the path of a file, in quotes; relative to the folder of this file"
             ),
+            "provider": make_text_reader("sqlite", "the name of an installed provider, in quotes"),
         },
         "retry": {
             "attempts": Reader(
@@ -204,7 +205,7 @@ A path names an entry by its index, counted from 0: `budgets.0.limit`.
 TIER: Final = ("cache", "memory")
 """The size of the memory tier; as a table, [cache.memory] has the options of the built-in provider."""
 
-OPTION_KINDS: Final = frozenset({"llm", "cache", "storage", "voice", "observers"})
+OPTION_KINDS: Final = frozenset({"llm", "cache", "storage", "voice", "ledger", "observers"})
 """Sections with a table for each provider, [kind.name], which is checked against the provider's options."""
 
 INSTANCE_KINDS: Final = OPTION_KINDS - {"observers"}
@@ -246,7 +247,7 @@ BUILT_IN: Final[Mapping[str, Any]] = MappingProxyType(
     {
         "llm": {"provider": "echo"},
         "cache": {"provider": "file", "ttl": "1h", "namespace": "default"},
-        "ledger": {"durability": "normal", "enabled": True},
+        "ledger": {"durability": "normal", "enabled": True, "provider": "sqlite"},
         "retry": {"attempts": 4, "deadline": "10m", "idle": "60s"},
         "observers": {"use": []},
         "voice": {"fallback": []},

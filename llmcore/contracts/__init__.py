@@ -17,6 +17,7 @@ from llmcore.contracts.cache import (
     CacheVersion,
 )
 from llmcore.contracts.embeddings import AsyncEmbeddingProvider, EmbeddingBounds, EmbeddingProvider
+from llmcore.contracts.ledger import AsyncLedgerProvider, LedgerKeys, LedgerProvider
 from llmcore.contracts.llm import (
     AsyncContextLengths,
     AsyncLLMProvider,
@@ -77,6 +78,7 @@ __all__ = [
     "AsyncEmbeddingProvider",
     "AsyncFileSystemProvider",
     "AsyncLLMProvider",
+    "AsyncLedgerProvider",
     "AsyncModelListing",
     "AsyncServerTokenCounter",
     "AsyncStorageConditional",
@@ -108,6 +110,8 @@ __all__ = [
     "EmbeddingProvider",
     "FileSystemProvider",
     "LLMProvider",
+    "LedgerKeys",
+    "LedgerProvider",
     "ModelLifetimes",
     "ModelListing",
     "PricingProvider",

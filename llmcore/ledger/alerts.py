@@ -7,23 +7,20 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
 from llmcore.config.money import Budget
 from llmcore.errors import ConfigError
 from llmcore.interrupts import is_interrupt
-from llmcore.ledger.budgets import Counter, Scope
-from llmcore.ledger.money import format_amount, from_integer, to_integer
 from llmcore.log import logger
+from llmcore.support.ledger_values import Counter, Scope
+from llmcore.support.money import format_amount, from_integer, to_integer
 from llmcore.threads import start_thread
 from llmcore.types import AlertEvent
 
-if TYPE_CHECKING:
-    import apsw
-
-__all__ = ["Alerts", "make_scope"]
+__all__ = ["Alert", "Alerts", "make_scope"]
 
 _TIMEOUT_S: Final = 10.0
 """Timeout of a webhook and of a command."""
@@ -34,6 +31,16 @@ def make_scope(budget: Budget) -> Scope:
     return Scope(budget.per, budget.model, budget.tag, budget.user, budget.unit)
 
 
+class Alert(NamedTuple):
+    """An alert that is due."""
+
+    counter: Counter
+    amount: int
+    """The amount that was reached, in nano-dollars or characters."""
+    budget: Budget
+    event: AlertEvent
+
+
 class Alerts:
     """The budgets with `alert_at`, and the observers that receive their alerts."""
 
@@ -41,8 +48,8 @@ class Alerts:
         self._budgets = {make_scope(budget): budget for budget in budgets if budget.alert_at}
         self._observers = observers
 
-    def claim_due(self, db: apsw.Connection, counters: Iterable[Counter]) -> list[tuple[Budget, AlertEvent]]:
-        """Return the alerts that are due, and mark them in the ledger as sent."""
+    def find_due(self, counters: Iterable[Counter]) -> list[Alert]:
+        """Return the alerts that are due. Send those that the ledger lets this process claim."""
         if not self._budgets:
             return []
         due = []
@@ -54,39 +61,35 @@ class Alerts:
             reached = max((part for part in budget.alert_at if counter.spent >= part * limit), default=0.0)
             amount = int(reached * limit)
             if amount > counter.alerted:
-                db.execute(
-                    "UPDATE budgets SET alerted = ? WHERE period = ? AND scope = ?",
-                    (amount, counter.period, counter.text),
-                )
-                due.append((budget, _make_event(budget, counter, reached)))
+                due.append(Alert(counter, amount, budget, _make_event(budget, counter, reached)))
         return due
 
-    def send(self, due: Iterable[tuple[Budget, AlertEvent]]) -> None:
-        """Send alerts to the log, the observers, webhooks and commands.
+    def send(self, alert: Alert) -> None:
+        """Send an alert to the log, the observers, a webhook and a command.
 
         A failure is logged and does not affect the call.
         """
-        for budget, event in due:
-            logger(__name__).warning(
-                "budget `%s`: %s of %s spent",
-                event.budget,
-                format_amount(event.spent, event.unit),
-                format_amount(event.limit, event.unit),
-            )
-            for observer in self._observers:
-                on_alert = getattr(observer, "on_alert", None)
-                if on_alert is not None:
-                    try:
-                        on_alert(event)
-                    except BaseException as error:
-                        if is_interrupt(error):
-                            raise
-                        _log_failure(type(observer).__qualname__, error)
-            if budget.alert_url is not None or budget.alert_command:
-                # This is not a daemon thread, because the last call of a program may cause the alert.
-                thread = threading.Thread(target=_deliver, args=(budget, event), name="llmcore-alert")
-                if not start_thread(thread):
-                    _deliver(budget, event)
+        budget, event = alert.budget, alert.event
+        logger(__name__).warning(
+            "budget `%s`: %s of %s spent",
+            event.budget,
+            format_amount(event.spent, event.unit),
+            format_amount(event.limit, event.unit),
+        )
+        for observer in self._observers:
+            on_alert = getattr(observer, "on_alert", None)
+            if on_alert is not None:
+                try:
+                    on_alert(event)
+                except BaseException as error:
+                    if is_interrupt(error):
+                        raise
+                    _log_failure(type(observer).__qualname__, error)
+        if budget.alert_url is not None or budget.alert_command:
+            # This is not a daemon thread, because the last call of a program may cause the alert.
+            thread = threading.Thread(target=_deliver, args=(budget, event), name="llmcore-alert")
+            if not start_thread(thread):
+                _deliver(budget, event)
 
 
 def _make_event(budget: Budget, counter: Counter, fraction: float) -> AlertEvent:

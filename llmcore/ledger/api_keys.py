@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import json
 import re
 import secrets
 import time
@@ -22,12 +21,11 @@ from llmcore.calls.drivers import arun, run
 from llmcore.calls.steps import Act
 from llmcore.config.money import Budget
 from llmcore.errors import LedgerError
-from llmcore.ledger.money import from_nano, to_nano
+from llmcore.ledger.lock_timeouts import LOCK_TIMEOUT_S
 from llmcore.process_bound import ProcessBound
+from llmcore.support.ledger_values import ApiKey
 
 if TYPE_CHECKING:
-    import apsw
-
     from llmcore.ledger.spending import Spending
 
 __all__ = ["ApiKey", "ApiKeys", "Period"]
@@ -40,36 +38,8 @@ _STALE_S: Final = 0.5
 """The keys in memory are read again after this many seconds, so every process refuses a revoked key within a
 second.
 """
-_ROUNDING_S: Final = 1e-6
-_COLUMNS: Final = (
-    "name, id, digest, budget, per, models, requests_per_minute, created_at, expires_at, revoked_at"
-)
-
-
-class ApiKey(msgspec.Struct, frozen=True, kw_only=True):
-    """An API key, without its secret part."""
-
-    name: str
-    """The name of the key. Calls with this key have it as `user` in the ledger and for budgets."""
-    id: str
-    """The part of the key that the ledger stores in clear text."""
-    digest: bytes
-    """SHA-256 of the whole key."""
-    budget: Decimal | None = None
-    """In USD."""
-    per: Period = "total"
-    """The period of `budget`: day, month (both in UTC) or total."""
-    models: tuple[str, ...] = ()
-    """The names of models that the key may request; empty for all."""
-    requests_per_minute: int | None = None
-    created_at: float = 0.0
-    """Seconds since 1970. The next two fields have the same unit."""
-    expires_at: float | None = None
-    revoked_at: float | None = None
-
-    def is_valid(self, at: float) -> bool:
-        """Return whether the key is neither revoked nor expired at the time *at*."""
-        return self.revoked_at is None and (self.expires_at is None or at < self.expires_at)
+_BURST_S: Final = 60.0
+"""A key may use the requests of one minute at once."""
 
 
 class ApiKeys(ProcessBound):
@@ -122,7 +92,7 @@ class ApiKeys(ProcessBound):
             created_at=now,
             expires_at=None if expires_in_s is None else now + expires_in_s,
         )
-        if not self._transact(lambda db: _insert(db, key, now)):
+        if not self._run_operation("insert_key", key):
             raise LedgerError(
                 f"there is a key `{name}` already",
                 expected="a name without a valid key",
@@ -149,11 +119,7 @@ class ApiKeys(ProcessBound):
                 fix=f"llmcore keys revoke {near[0]}" if near else "llmcore keys list",
             )
         now = time.time()
-        self._transact(
-            lambda db: db.execute(
-                "UPDATE keys SET revoked_at = ? WHERE name = ? AND revoked_at IS NULL", (now, name)
-            )
-        )
+        self._run_operation("revoke_key", name, now)
         self._read_at = None
         return msgspec.structs.replace(keys[name], revoked_at=keys[name].revoked_at or now)
 
@@ -196,7 +162,8 @@ class ApiKeys(ProcessBound):
         if key.requests_per_minute is None:
             return 0.0
         interval = 60.0 / key.requests_per_minute
-        wait: float = yield self._opener().make_step(lambda db: _take_request(db, key.id, interval))
+        operations = self._opener().operations
+        wait: float = yield operations.step("take_request", key.id, interval, _BURST_S, LOCK_TIMEOUT_S)
         return wait
 
     def _refresh(self) -> dict[str, ApiKey]:
@@ -214,61 +181,15 @@ class ApiKeys(ProcessBound):
         return self._known
 
     def _read(self) -> list[ApiKey]:
-        def read_rows() -> list[ApiKey]:
-            reader = self._opener().database.open_reader()
-            try:
-                return [_decode(row) for row in reader.execute(f"SELECT {_COLUMNS} FROM keys")]  # noqa: S608 - constants
-            finally:
-                reader.close()
+        return list(self._run_operation("read_keys"))
 
-        keys: list[ApiKey] = self._run(read_rows)
-        return keys
-
-    def _transact(self, work: Callable[[apsw.Connection], Any]) -> Any:
-        return self._run(lambda: self._opener().transact(work))
+    def _run_operation(self, name: str, *args: Any) -> Any:
+        return self._run(lambda: self._opener().operations.run(name, *args, LOCK_TIMEOUT_S))
 
 
 def _hash(text: str) -> bytes:
     """Return the digest of a key. A key has 256 random bits, so a slow hash would not make it safer."""
     return hashlib.sha256(text.encode("utf-8", "replace")).digest()
-
-
-def _insert(db: apsw.Connection, key: ApiKey, now: float) -> bool:
-    """Insert *key* unless its name has a valid key; it replaces a revoked or expired key of this name."""
-    row = db.execute(f"SELECT {_COLUMNS} FROM keys WHERE name = ?", (key.name,)).fetchall()  # noqa: S608 - constants
-    if row and _decode(row[0]).is_valid(now):
-        return False
-    db.execute("DELETE FROM keys WHERE name = ?", (key.name,))
-    values = (
-        key.name,
-        key.id,
-        key.digest,
-        None if key.budget is None else to_nano(key.budget),
-        key.per,
-        json.dumps(key.models),
-        key.requests_per_minute,
-        key.created_at,
-        key.expires_at,
-        key.revoked_at,
-    )
-    db.execute(f"INSERT INTO keys ({_COLUMNS}) VALUES ({', '.join('?' * len(values))})", values)  # noqa: S608 - constants
-    return True
-
-
-def _decode(row: Sequence[Any]) -> ApiKey:
-    name, key_id, digest, budget, per, models, requests_per_minute, created_at, expires_at, revoked_at = row
-    return ApiKey(
-        name=name,
-        id=key_id,
-        digest=digest,
-        budget=None if budget is None else from_nano(budget),
-        per=per,
-        models=tuple(json.loads(models)),
-        requests_per_minute=requests_per_minute,
-        created_at=created_at,
-        expires_at=expires_at,
-        revoked_at=revoked_at,
-    )
 
 
 def _make_budgets(keys: Iterable[ApiKey]) -> list[Budget]:
@@ -277,18 +198,3 @@ def _make_budgets(keys: Iterable[ApiKey]) -> list[Budget]:
         for key in keys
         if key.budget is not None and key.revoked_at is None
     ]
-
-
-def _take_request(db: apsw.Connection, key_id: str, interval: float) -> float:
-    """Take one request from the token bucket of a key (GCRA), whose burst is one minute.
-
-    Return the seconds to wait.
-    """
-    now = time.time()
-    full_at: float | None = db.execute("SELECT full_at FROM keys WHERE id = ?", (key_id,)).get
-    after = max(full_at or 0.0, now) + interval
-    wait = after - now - 60.0
-    if wait > _ROUNDING_S:
-        return wait
-    db.execute("UPDATE keys SET full_at = ? WHERE id = ?", (after, key_id))
-    return 0.0

@@ -7,14 +7,15 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from llmcore import forks
-from llmcore.ledger.book import Reservation
-from llmcore.ledger.charge import Outcome
-from llmcore.ledger.writer import INLINE_TIMEOUT_S, LOCK_TIMEOUT_S
+from llmcore.errors import LedgerUnavailable
+from llmcore.ledger.lock_timeouts import INLINE_TIMEOUT_S, LOCK_TIMEOUT_S
+from llmcore.ledger.reservation import Reservation
+from llmcore.support.ledger_values import Outcome
 from llmcore.threads import start_thread
 
 __all__ = ["LateSettlements", "Settle"]
 
-Settle = Callable[[Mapping[Reservation, Outcome], float], Exception | None]
+Settle = Callable[[Mapping[Reservation, Outcome], float], LedgerUnavailable | None]
 """A function that books outcomes in one transaction within the given seconds, and returns the error if this
 fails.
 """
@@ -27,7 +28,7 @@ class LateSettlements:
     """Outcomes that wait for the ledger. One thread settles all of them together.
 
     It is a daemon thread: at exit, Python does not wait for the thread, but calls `close` with a short
-    timeout. Rows that are open when the process ends are closed by the next process; see `book.recover`.
+    timeout. Rows that are open when the process ends are closed by the next process; see `LedgerProvider.recover`.
 
     Args:
         settle: Books outcomes.
@@ -35,7 +36,7 @@ class LateSettlements:
             the next `retry`.
     """
 
-    def __init__(self, settle: Settle, report: Callable[[Exception], None]) -> None:
+    def __init__(self, settle: Settle, report: Callable[[LedgerUnavailable], None]) -> None:
         self._settle = settle
         self._report = report
         self._lock = forks.lock()
@@ -84,7 +85,7 @@ class LateSettlements:
         self._waiting = {}
         self._is_running = self._is_closed = False
 
-    def _try(self, timeout_s: float) -> Exception | None:
+    def _try(self, timeout_s: float) -> LedgerUnavailable | None:
         """Settle all outcomes that wait; they keep waiting if this fails."""
         with self._lock:
             waiting = dict(self._waiting)

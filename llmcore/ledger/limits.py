@@ -11,11 +11,10 @@ from typing import Final
 
 from llmcore.config.money import Budget
 from llmcore.ledger.alerts import make_scope
-from llmcore.ledger.book import Limit
-from llmcore.ledger.budgets import Scope, get_elapsed, get_reset_time, parse_scope
-from llmcore.ledger.charge import Charge
-from llmcore.ledger.money import from_integer, to_integer
 from llmcore.ledger.report import BudgetState
+from llmcore.support.budget_periods import get_elapsed, get_reset_time
+from llmcore.support.ledger_values import Charge, Limit, Scope, parse_scope
+from llmcore.support.money import from_integer, to_integer
 
 __all__ = ["BudgetLimits"]
 

@@ -6,11 +6,14 @@ import time
 from collections.abc import Sequence
 from typing import Final
 
-from llmcore.ledger.book import Limit
-from llmcore.ledger.writer import LOCK_TIMEOUT_S
+from llmcore.support.ledger_values import Limit
 
-__all__ = ["SETTLE_TIMEOUT_S", "get_lock_deadline", "get_seconds_left"]
+__all__ = ["INLINE_TIMEOUT_S", "LOCK_TIMEOUT_S", "SETTLE_TIMEOUT_S", "get_lock_deadline", "get_seconds_left"]
 
+LOCK_TIMEOUT_S: Final = 10.0
+"""The longest time to wait for locks of other processes."""
+INLINE_TIMEOUT_S: Final = 1.0
+"""The timeout for work that runs in the caller's thread because no thread could be started."""
 DEFAULT_TIMEOUT_S: Final = 0.7
 """Timeout for a call that can be answered without the ledger.
 

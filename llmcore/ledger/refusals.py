@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import calendar
 import time
-from pathlib import Path
 from typing import Final, TypeVar
 
 from llmcore.config.money import Budget, LedgerSettings
 from llmcore.errors import BudgetError, BudgetExceeded
-from llmcore.ledger.book import Refusal
-from llmcore.ledger.budgets import get_reset_time
-from llmcore.ledger.money import USD, format_amount, from_integer
+from llmcore.support.budget_periods import get_reset_time
+from llmcore.support.ledger_values import Refusal
+from llmcore.support.money import USD, format_amount, from_integer
 
 __all__ = ["make_exceeded_error", "point_at"]
 
@@ -68,15 +67,15 @@ def make_disabled_error(ledger: LedgerSettings) -> BudgetError:
     )
 
 
-def make_unwritable_error(reason: str, path: Path | None, ledger: LedgerSettings) -> BudgetError:
-    """Return the error for a call that a budget counts while the ledger at *path* cannot be written.
+def make_unwritable_error(reason: str, location: str | None, ledger: LedgerSettings) -> BudgetError:
+    """Return the error for a call that a budget counts while the ledger at *location* cannot be written.
 
-    The result is None if the ledger has no path.
+    *location* is None if the ledger has no path.
     """
     return BudgetError(
         f"a budget applies, but its ledger cannot be written: {reason}",
         code="LC603",
-        where="[ledger]" if path is None else str(path),
+        where=location or "[ledger]",
         expected="a file that this user can write",
         fix=ledger.make_fix("path", "./ledger.sqlite3"),
     )

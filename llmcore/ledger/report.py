@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from llmcore.ledger.budgets import get_period, parse_scope
-from llmcore.ledger.money import from_nano
 from llmcore.ledger.query import UsageQuery
+from llmcore.support.money import from_nano
 
 if TYPE_CHECKING:
     import apsw
@@ -24,8 +23,6 @@ __all__ = [
     "UsageRow",
     "aggregate",
     "export_rows",
-    "prune_rows",
-    "read_budgets",
     "read_latest",
     "sum_rows",
 ]
@@ -183,14 +180,6 @@ def _read_last_moment(db: apsw.Connection) -> float:
     return last / 1e6 + 1
 
 
-def read_budgets(db: apsw.Connection, at: float) -> Iterator[tuple[str, str, int, int]]:
-    """Yield scope, period, spent and reserved of every budget in its current period, in nano-dollars or characters."""
-    rows = db.execute("SELECT scope, period, spent, reserved FROM budgets ORDER BY scope")
-    for scope, period, spent, reserved in rows:
-        if period == get_period(parse_scope(scope).per, at):
-            yield scope, period, spent, reserved
-
-
 def export_rows(
     db: apsw.Connection, query: UsageQuery, *, only_open: bool = False
 ) -> Iterator[dict[str, Any]]:
@@ -222,12 +211,3 @@ def _decode_rows(rows: apsw.Cursor) -> Iterator[dict[str, Any]]:
                 record[name] = f"{from_nano(record[name]):f}"
         record["tags"] = json.loads(record["tags"]) if record["tags"] else []
         yield record
-
-
-def prune_rows(db: apsw.Connection, before: float) -> int:
-    """Delete the settled rows older than *before*; return their number.
-
-    The counters of budgets keep their sums.
-    """
-    db.execute("DELETE FROM calls WHERE at < ? AND state <> 'open'", (before,))
-    return db.changes()

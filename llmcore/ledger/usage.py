@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from datetime import date, datetime, timedelta, tzinfo
 from functools import partial
@@ -10,10 +9,11 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from llmcore import forks
 from llmcore.calls.argument_names import check_argument_names
-from llmcore.errors import LedgerError
+from llmcore.errors import LedgerError, LedgerUnavailable, LLMCoreError
+from llmcore.ledger.lock_timeouts import LOCK_TIMEOUT_S
 from llmcore.ledger.meter import Meter, Totals
+from llmcore.ledger.operations import to_unavailable
 from llmcore.process_bound import ProcessBound
-from llmcore.support.errors import raise_unchained
 from llmcore.threads import run_in_thread
 
 if TYPE_CHECKING:
@@ -166,10 +166,13 @@ class UsageBook(ProcessBound):
 
     def budgets(self) -> list[BudgetState]:
         """Return the state of each budget of the ledger in its current period."""
-        from llmcore.ledger.report import read_budgets
-
         spending = self._spending()
-        return self._read(lambda db: spending.make_states(read_budgets(db, time.time())), ensure=True)
+
+        def read() -> list[BudgetState]:
+            spending.refresh()
+            return spending.read_states()
+
+        return self._run(read)
 
     async def abudgets(self) -> list[BudgetState]:
         """See `budgets`."""
@@ -216,11 +219,10 @@ class UsageBook(ProcessBound):
 
         Budgets keep their sums.
         """
-        from llmcore.ledger.report import prune_rows
         from llmcore.ledger.zones import find_zone
 
         moment = find_zone().to_timestamp(before) or 0.0
-        deleted: int = self._run(lambda: self._spending().transact(lambda db: prune_rows(db, moment)))
+        deleted: int = self._run(lambda: self._spending().operations.run("prune", moment, LOCK_TIMEOUT_S))
         return deleted
 
     def keys(self) -> ApiKeys:
@@ -229,9 +231,9 @@ class UsageBook(ProcessBound):
 
         return ApiKeys(self._spending, self._run)
 
-    def _read(self, query: Callable[[Any], T], *, ensure: bool = False) -> T:
+    def _read(self, query: Callable[[Any], T]) -> T:
         def run_query() -> T:
-            reader = self._open_reader(ensure=ensure)
+            reader = self._open_reader()
             try:
                 return query(reader)
             finally:
@@ -239,22 +241,22 @@ class UsageBook(ProcessBound):
 
         return self._run(run_query)
 
-    def _open_reader(self, *, ensure: bool = False) -> Any:
+    def _open_reader(self) -> Any:
         spending = self._spending()
-        spending.refresh(ensure=ensure)
-        return spending.database.open_reader()
+        spending.refresh()
+        return spending.operations.provider.open_reader()
 
     def _run(self, act: Callable[[], T]) -> T:
-        from llmcore.ledger.spending import FAULTS
-
         try:
             with forks.delay():  # a forked child would find SQLite's internal locks held
                 return act()
-        except FAULTS as error:
-            reason = f"{type(error).__name__}: {error}"
-            raise_unchained(
-                LedgerError(f"the ledger cannot be read: {reason}", where=str(self._spending().database.path))
-            )
+        except LedgerUnavailable as error:
+            failure = error
+        except LLMCoreError:
+            raise
+        except Exception as error:  # noqa: BLE001 - a ledger of a plugin may raise anything
+            failure = to_unavailable(error)
+        raise LedgerError(f"the ledger cannot be read: {failure.message}", where=self._spending().location)
 
     def _spending(self) -> Spending:
         spending = self._opener()

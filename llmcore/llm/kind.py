@@ -12,7 +12,6 @@ import msgspec
 
 from llmcore.calls.failures import complete_failure
 from llmcore.errors import ProviderError
-from llmcore.ledger.charge import Charge, Outcome
 from llmcore.ledger.hits import HitKey
 from llmcore.llm.assembly import split_reply
 from llmcore.llm.cacheable import is_cacheable
@@ -20,6 +19,7 @@ from llmcore.llm.call import ChatCall, get_facts, make_event, make_start
 from llmcore.llm.entry import pack, read_due, unpack
 from llmcore.pipeline import Answer, Entry, Services, carry_out
 from llmcore.support.chat_bounds import get_answer_count, get_output_limit
+from llmcore.support.ledger_values import Charge, Outcome
 from llmcore.types import Reply
 
 if TYPE_CHECKING:

@@ -38,7 +38,7 @@ Used if the provider does not report a bound.
 
 
 class ChatQuote:
-    """Implements `llmcore.ledger.charge.Quote`."""
+    """Implements `llmcore.ledger.quote.Quote`."""
 
     def __init__(self, backend: Backend, request: ChatRequest, prices: Mapping[str, PriceLike]) -> None:
         self._backend = backend

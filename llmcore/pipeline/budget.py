@@ -23,12 +23,13 @@ from llmcore.errors import (
     PluginError,
     ProviderError,
 )
-from llmcore.ledger.charge import Charge, Outcome, Quote
-from llmcore.ledger.money import USD, from_nano
+from llmcore.ledger.quote import Quote
 from llmcore.pipeline.call import Answer, Call, Proceed, Services
+from llmcore.support.ledger_values import Charge, Outcome
+from llmcore.support.money import USD, from_nano
 
 if TYPE_CHECKING:
-    from llmcore.ledger.book import Reservation
+    from llmcore.ledger.reservation import Reservation
     from llmcore.support.sending import Sending
 
 __all__ = ["budget", "check_budget", "is_request"]

@@ -11,9 +11,10 @@ from llmcore.cache.store import CacheStore
 from llmcore.calls.attempts import Deadline, RetryPolicy
 from llmcore.calls.backend import Backend
 from llmcore.errors import ProviderError
-from llmcore.ledger.charge import Charge, Outcome, Quote
 from llmcore.ledger.events import Events, Starts
 from llmcore.ledger.prices import PriceLike
+from llmcore.ledger.quote import Quote
+from llmcore.support.ledger_values import Charge, Outcome
 
 if TYPE_CHECKING:
     from llmcore.cache.lease import Leases

@@ -9,11 +9,11 @@ import msgspec
 
 from llmcore.calls.steps import Act
 from llmcore.errors import ProviderError
-from llmcore.ledger.charge import Charge, Outcome
 from llmcore.ledger.prices import find_price
 from llmcore.pipeline import Answer, Entry, Services, carry_out
 from llmcore.pipeline.budget import check_budget
 from llmcore.pipeline.cache import look_up
+from llmcore.support.ledger_values import Charge, Outcome
 from llmcore.types import Speech
 from llmcore.voice.attempt import attempt, split_bytes
 from llmcore.voice.call import SpeechCall

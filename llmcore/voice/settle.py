@@ -74,7 +74,7 @@ def require_audio(call: SpeechCall, check: Callable[[], T]) -> T:
 
 
 class SpeechQuote:
-    """Implements `llmcore.ledger.charge.Quote`. The number of characters is known in advance."""
+    """Implements `llmcore.ledger.quote.Quote`. The number of characters is known in advance."""
 
     def __init__(self, call: SpeechCall, prices: Mapping[str, PriceLike], characters: int) -> None:
         self._call = call

@@ -24,6 +24,7 @@ from llmcore.calls.single_flight import Flights
 from llmcore.calls.steps import CHECKPOINT, Interrupted, Step
 from llmcore.errors import Timeout
 from llmcore.hookspecs import Options, Provider
+from llmcore.support.ledger_rows import RowQuery
 from llmcore.types import ChatRequest, Delta, Reply, Usage
 
 MOST = 600
@@ -117,8 +118,7 @@ def at_rest(core: llmcore.Core) -> None:
     core.llm.chat("a last call", cache=False, max_tokens=4)  # opens the ledger, where nothing has
     services, values = core.llm._services, core.cache._values
     assert [budget.reserved for budget in core.usage.budgets()] == [0]
-    rows = "SELECT id, kind FROM calls WHERE state = 'open'"
-    assert core._spending.transact(lambda db: db.execute(rows).fetchall()) == []
+    assert core._spending.read("iterate_rows", RowQuery(states=("open",))) == []
     for flights in (services.flights, core.voice._services.flights, values.flights):
         assert flights._flights == {}
     assert (services.leases._held, values.leases._held) == ({}, {})

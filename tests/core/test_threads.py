@@ -25,6 +25,7 @@ from llmcore.calls.loop import run_in_loop
 from llmcore.calls.steps import Act, Step
 from llmcore.errors import CacheUnavailable, LLMCoreError, StorageError
 from llmcore.ledger.hits import HitKey, Hits
+from llmcore.ledger.spool import Spool
 from llmcore.storage.pieces import PieceSource
 from llmcore.support.threads import run_in_thread, start_thread, submit
 from tests.kits.money import ASK, config
@@ -175,7 +176,7 @@ def until(fact: Callable[[], bool]) -> None:
 
 def test_hits_are_noted_at_once(limit: Limit, tmp_path: Path) -> None:
     limit.reached = True
-    hits = Hits(tmp_path / "ledger.sqlite3")
+    hits = Hits(Spool(tmp_path / "ledger.sqlite3"))
     for _ in range(3):
         hits.record_hit(HitKey("llm", "echo", "echo", None, ()), Decimal("0.1"))
     assert len((tmp_path / "ledger.sqlite3.hits").read_bytes().splitlines()) == 3

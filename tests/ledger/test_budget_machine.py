@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 import time
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -12,14 +13,15 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule
 
+from llmcore.builtin.plugin import SqliteOptions
+from llmcore.builtin.sqlite_ledger.provider import SqliteLedger
 from llmcore.calls.drivers import run
 from llmcore.config.money import Budget, LedgerSettings
 from llmcore.errors import BudgetExceeded
-from llmcore.ledger.book import Reservation
-from llmcore.ledger.charge import Charge, Outcome
 from llmcore.ledger.hits import Hits
-from llmcore.ledger.report import read_budgets
+from llmcore.ledger.reservation import Reservation
 from llmcore.ledger.spending import Spending
+from llmcore.support.ledger_values import Charge, Outcome
 
 pytestmark = pytest.mark.slow
 
@@ -59,9 +61,10 @@ class Machine(RuleBasedStateMachine):
         path = Path(self.folder.name) / "ledger.sqlite3"
         self.ledgers = [
             Spending(
+                partial(SqliteLedger, SqliteOptions(path=path)),
                 LedgerSettings(str(path), "normal", enabled=True),
                 BUDGETS,
-                hits=Hits(path),
+                hits=Hits(None),
                 clock=lambda: self.now,
             )
             for _ in range(2)
@@ -132,16 +135,8 @@ class Machine(RuleBasedStateMachine):
 
     @invariant()
     def agrees(self) -> None:
-        reader = None
-        self.ledgers[0].refresh(ensure=True)
-        try:
-            reader = self.ledgers[0].database.open_reader()
-            states = {
-                state.name: state for state in self.ledgers[0].make_states(read_budgets(reader, self.now))
-            }
-        finally:
-            if reader is not None:
-                reader.close()
+        self.ledgers[0].refresh()
+        states = {state.name: state for state in self.ledgers[0].read_states()}
         for budget in BUDGETS:
             state = states[budget.name]
             assert (state.spent, state.reserved) == self.sums(budget)
@@ -149,7 +144,7 @@ class Machine(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         for ledger in self.ledgers:
-            ledger.close()
+            run(ledger.closing())
         self.folder.cleanup()
 
 

@@ -10,18 +10,22 @@ import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import llmcore
+from llmcore.builtin.plugin import SqliteOptions
+from llmcore.builtin.sqlite_ledger.owners import Owners
+from llmcore.builtin.sqlite_ledger.provider import SqliteLedger
 from llmcore.calls.drivers import run
 from llmcore.config.money import LedgerSettings
-from llmcore.ledger.charge import Charge, Outcome
 from llmcore.ledger.hits import Hits
-from llmcore.ledger.owners import Owners
 from llmcore.ledger.spending import Spending
+from llmcore.support.ledger_rows import RowQuery
+from llmcore.support.ledger_values import Charge, Outcome
 from llmcore.types import Delta, Reply
 from tests.kits.flights import until
 from tests.kits.money import ASK, EACH, config
@@ -44,7 +48,7 @@ def test_a_stream_that_is_garbage_collected_during_a_commit_is_booked(
         streams.clear()
         gc.collect()
 
-    thread = threading.Thread(target=core._spending.transact, args=(collect,), daemon=True)
+    thread = threading.Thread(target=get_sqlite(core._spending).writer.run, args=(collect,), daemon=True)
     thread.start()
     thread.join(60)
     assert not thread.is_alive(), "a deadlock"
@@ -110,8 +114,7 @@ def test_an_export_is_lazy(core: llmcore.Core) -> None:
 
 
 def test_a_ctrl_c_in_a_commit_does_not_affect_other_threads(core: llmcore.Core) -> None:
-    spending = core._spending
-
+    ledger = get_sqlite(core._spending)
     signals = [KeyboardInterrupt()]
 
     def interrupt(_: object) -> None:
@@ -119,36 +122,47 @@ def test_a_ctrl_c_in_a_commit_does_not_affect_other_threads(core: llmcore.Core) 
             raise signals.pop()
 
     with ThreadPoolExecutor(1) as pool:
-        with spending.database.lock:
-            theirs = pool.submit(spending.transact, lambda _: "done")
-            while not spending._writer._waiting:
+        with ledger.database.lock:
+            theirs = pool.submit(ledger.writer.run, lambda _: "done")
+            while not ledger.writer._waiting:
                 pass
             with pytest.raises(KeyboardInterrupt):
-                spending.transact(interrupt)
+                ledger.writer.run(interrupt)
         assert theirs.result(60) == "done"
 
 
 def test_a_reservation_that_was_rolled_back_closes_no_other_row(tmp_path: Path) -> None:
     path = tmp_path / "ledger.sqlite3"
     ours, theirs = (
-        Spending(LedgerSettings(str(path), "normal", enabled=True), (), hits=Hits(path), clock=lambda: 1e9)
+        Spending(
+            partial(SqliteLedger, SqliteOptions(path=path)),
+            LedgerSettings(str(path), "normal", enabled=True),
+            (),
+            hits=Hits(None),
+            clock=lambda: 1e9,
+        )
         for _ in range(2)
     )
     charge, quote = Charge(kind="llm", provider="p", model="m", call="c"), Nothing()
     ours.refresh()
-    with ours.database.lock:
-        ours.database.connect(timeout_s=1.0).set_commit_hook(lambda: True)  # refuses every commit
+    database = get_sqlite(ours).database
+    with database.lock:
+        database.connect(timeout_s=1.0).set_commit_hook(lambda: True)  # refuses every commit
     ours._is_prepared = True
     rolled_back = run(ours.reserve(charge, quote, lambda: 10.0))
-    with ours.database.lock:
-        ours.database.connect(timeout_s=1.0).set_commit_hook(None)
+    with database.lock:
+        database.connect(timeout_s=1.0).set_commit_hook(None)
     run(theirs.reserve(charge, quote, lambda: 10.0))
     run(ours.settle(rolled_back, Outcome(cost=Decimal(1))))
-    reader = ours.database.open_reader()
-    assert reader.execute("SELECT state FROM calls").fetchall() == [("open",)]
-    reader.close()
-    ours.close()
-    theirs.close()
+    assert [row.state for row in ours.read("iterate_rows", RowQuery())] == ["open"]
+    run(ours.closing())
+    run(theirs.closing())
+
+
+def get_sqlite(spending: Spending) -> SqliteLedger:
+    ledger = spending.operations.provider
+    assert isinstance(ledger, SqliteLedger)
+    return ledger
 
 
 class Nothing:

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 import llmcore
+from llmcore.builtin.sqlite_ledger.schema import MIGRATIONS
 from llmcore.errors import BudgetExceeded
-from llmcore.ledger.schema import MIGRATIONS
 from llmcore.types import Reply, Usage
 from llmcore_testing.simulator import Simulator
 from tests.kits.money import ASK, EACH, config

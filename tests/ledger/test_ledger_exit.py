@@ -19,9 +19,11 @@ import apsw
 import pytest
 
 import llmcore
-from llmcore.ledger import exits, writer
-from llmcore.ledger.database import Database
-from llmcore.ledger.writer import Writer
+from llmcore.builtin.sqlite_ledger import writer
+from llmcore.builtin.sqlite_ledger.database import Database
+from llmcore.builtin.sqlite_ledger.writer import Writer
+from llmcore.errors import LedgerUnavailable
+from llmcore.ledger import exits
 from tests.ledger.test_ledger_locked import hold_lock, make_settings
 
 pytestmark = pytest.mark.timeout(120)
@@ -167,9 +169,9 @@ def test_without_a_thread_queued_work_waits_a_second_and_not_ten(
     monkeypatch.setattr(database, "connect", record)
 
     async def work() -> None:
-        await queue._run_async(lambda _: None, writer.LOCK_TIMEOUT_S)
+        await queue.run_async(lambda _: None, writer.LOCK_TIMEOUT_S)
 
-    with hold_lock(database.path), pytest.raises(apsw.BusyError):
+    with hold_lock(database.path), pytest.raises(LedgerUnavailable):
         asyncio.run(work())
     assert sum(waits) <= writer.INLINE_TIMEOUT_S + writer._ATTEMPT_S
     database.close()

@@ -20,9 +20,9 @@ import apsw
 import pytest
 
 import llmcore
-from llmcore.errors import BudgetError
-from llmcore.ledger.database import Database
-from llmcore.ledger.writer import Writer
+from llmcore.builtin.sqlite_ledger.database import Database
+from llmcore.builtin.sqlite_ledger.writer import Writer
+from llmcore.errors import BudgetError, LedgerUnavailable
 
 HOLD = """
 import sys, apsw
@@ -131,13 +131,13 @@ def test_work_with_a_shorter_timeout_fails_while_other_work_still_waits(tmp_path
         thread.start()
         while not (writer._committing or done):
             time.sleep(0.001)
-        with pytest.raises(apsw.BusyError):
+        with pytest.raises(LedgerUnavailable):
             writer.run(lambda _: None, 0.01)
 
         async def run_async() -> None:
-            await writer._run_async(lambda _: None, 0.01)
+            await writer.run_async(lambda _: None, 0.01)
 
-        with pytest.raises(apsw.BusyError):
+        with pytest.raises(LedgerUnavailable):
             asyncio.run(run_async())
         assert thread.is_alive()
         assert not done

@@ -4,27 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Mapping
 from decimal import Decimal
-from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
 from llmcore.calls.steps import Act
-from llmcore.errors import BadRequest, BudgetError, LedgerError, PluginError
-from llmcore.ledger.budgets import read_spent
-from llmcore.ledger.money import USD, from_nano, to_nano
+from llmcore.errors import BadRequest, BudgetError, PluginError
 from llmcore.llm.batch.items import Prepared, make_key
 from llmcore.llm.models import count_request
 from llmcore.llm.quote import ChatQuote, bound_usage
 from llmcore.support.chat_bounds import get_answer_count
+from llmcore.support.ledger_rows import RowQuery
+from llmcore.support.money import USD, from_nano, to_nano
 from llmcore.types import Usage
 
 if TYPE_CHECKING:
-    from llmcore.ledger.budgets import Scope
-    from llmcore.ledger.charge import Charge
     from llmcore.llm.batch.store import RunStore
     from llmcore.llm.call import ChatCall
     from llmcore.pipeline import Services
+    from llmcore.support.ledger_values import Charge, Scope
 
 __all__ = ["BudgetRoom", "Estimate", "estimate_run"]
 
@@ -101,11 +99,8 @@ def estimate_run(
         LedgerError: The ledger cannot be read.
     """
     work = _Estimator(plan, services)
-    try:
-        yield from work.read(items, store)
-        return work.make_estimate()
-    finally:
-        work.close()
+    yield from work.read(items, store)
+    return work.make_estimate()
 
 
 class _Load:
@@ -134,7 +129,6 @@ class _Estimator:
         self._output_most: int | None = 0
         self._least: Decimal | None = Decimal(0)
         self._most: Decimal | None = Decimal(0)
-        self._reader: Any = None
 
     def read(self, items: Iterable[Prepared], store: RunStore | None) -> Generator[Any, Any, None]:
         """Count *items*."""
@@ -203,28 +197,22 @@ class _Estimator:
 
     def _read_likely(self, provider: str, model: str) -> int:
         """Return the mean length of the last answers of the model, in tokens."""
-        mean = self._query(
-            "SELECT avg(output_tokens) FROM (SELECT output_tokens FROM calls WHERE kind = 'llm' AND state = 'done'"
-            " AND error IS NULL AND provider = ? AND model = ? ORDER BY id DESC LIMIT ?)",
-            (provider, model, _SAMPLE),
+        query = RowQuery(
+            kind="llm",
+            provider=provider,
+            model=model,
+            states=("done",),
+            newest_first=True,
+            limit=_SAMPLE,
         )
-        return _TYPICAL if mean is None else max(1, round(mean))
+        rows = self._read("iterate_rows", query)
+        lengths = [row.output_tokens for row in rows]
+        return max(1, round(sum(lengths) / len(lengths))) if lengths else _TYPICAL
 
-    def _query(self, statement: str, values: tuple[Any, ...]) -> Any:
-        reader = self._open_reader()
-        return None if reader is None else _read(lambda: reader.execute(statement, values).get)
-
-    def _open_reader(self) -> Any:
-        """Return a reader of the ledger; None if there is none yet."""
+    def _read(self, operation: str, *args: Any) -> list[Any]:
+        """Return what *operation* of the ledger reads; nothing if the ledger is disabled."""
         spending = self._services.spending()
-        if self._reader is None and spending.is_enabled and spending.database.path.is_file():
-            self._reader = _read(spending.database.open_reader)
-        return self._reader
-
-    def close(self) -> None:
-        """Close the ledger."""
-        if self._reader is not None:
-            self._reader.close()
+        return spending.read(operation, *args) if spending.is_enabled else []
 
     # -- the result
 
@@ -263,9 +251,9 @@ class _Estimator:
                     counted.setdefault(limit.scope, []).append(load)
                     limits[limit.scope] = limit
         for scope, loads in counted.items():
-            reader = self._open_reader()
-            spent = 0 if reader is None else _read(partial(read_spent, reader, scope, at))
-            left = max(0, limits[scope].amount - spent)
+            counters = self._read("read_budgets", [scope], at)
+            used = sum(each.spent + each.reserved for each in counters if each.scope == scope)
+            left = max(0, limits[scope].amount - used)
             requests = sum(load.requests for load in loads)
             cost = sum(to_nano(load.cost) for load in loads if load.cost is not None)
             priced = sum(load.requests for load in loads if load.cost is not None)
@@ -288,14 +276,3 @@ def _count_input(call: ChatCall) -> tuple[int, bool]:
 def _add(total: Any, part: Any) -> Any:
     """Return the sum; None if one of them is unknown."""
     return None if total is None or part is None else total + part
-
-
-def _read(act: Callable[[], Any]) -> Any:
-    from llmcore.ledger.spending import FAULTS
-    from llmcore.support.errors import raise_unchained
-
-    try:
-        return act()
-    except FAULTS as error:
-        reason = f"{type(error).__name__}: {error}"
-        raise_unchained(LedgerError(f"the ledger cannot be read: {reason}"))

@@ -16,11 +16,11 @@ from llmcore.errors import (
     QuotaExhausted,
     RateLimited,
 )
-from llmcore.ledger.money import to_nano
 from llmcore.llm.batch.items import BatchItem, Prepared, make_key
 from llmcore.llm.batch.pace import Pace
 from llmcore.llm.batch.source import WAITING, Source
 from llmcore.llm.batch.store import Answer, RunStore, share
+from llmcore.support.money import to_nano
 from llmcore.types import Reply
 
 if TYPE_CHECKING:

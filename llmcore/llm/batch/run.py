@@ -22,12 +22,12 @@ from typing import Any, NamedTuple, TypeAlias
 from llmcore.calls.drivers import arun, run
 from llmcore.calls.steps import Act
 from llmcore.errors import BadRequest, LLMCoreError
-from llmcore.ledger.money import from_nano
 from llmcore.llm.batch.estimate import Estimate
 from llmcore.llm.batch.items import BatchItem, Prepared
 from llmcore.llm.batch.live import LiveLane, Send
 from llmcore.llm.batch.pace import Pace
 from llmcore.llm.batch.store import RunStore, Stored, make_created
+from llmcore.support.money import from_nano
 from llmcore.support.user_folders import user_folder
 from llmcore.threads import start_thread
 

@@ -23,7 +23,7 @@ __all__ = ["EmbeddingQuote", "count_usage"]
 
 
 class EmbeddingQuote:
-    """Implements `llmcore.ledger.charge.Quote`."""
+    """Implements `llmcore.ledger.quote.Quote`."""
 
     def __init__(
         self, backend: Backend, model: str, texts: Sequence[str], prices: Mapping[str, PriceLike]

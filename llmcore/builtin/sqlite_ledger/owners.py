@@ -10,7 +10,7 @@ import os
 import sys
 from pathlib import Path
 
-from llmcore import forks
+from llmcore.support import forks
 
 __all__ = ["Owners"]
 
@@ -35,6 +35,11 @@ class Owners:
                     file = os.open(self._folder / self._name, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
                     _try_lock(file)
                     self._file = file
+        return self._name
+
+    @property
+    def name(self) -> str:
+        """The name of this process; empty before `get_own_name`."""
         return self._name
 
     def is_dead(self, name: str) -> bool:

@@ -1,14 +1,13 @@
-"""Amounts in the ledger: integers of nano-dollars or characters, so that sums are exact."""
+"""Amounts in a ledger: integers of nano-dollars or characters, so that sums are exact."""
 
 from __future__ import annotations
 
 from decimal import ROUND_CEILING, Decimal
-from typing import Final, NamedTuple
+from typing import Final
 
 __all__ = [
     "CHARACTERS",
     "USD",
-    "Amount",
     "format_amount",
     "from_integer",
     "from_nano",
@@ -22,19 +21,8 @@ CHARACTERS: Final = "characters"
 _NANO: Final = Decimal(10**9)
 
 
-class Amount(NamedTuple):
-    """The amounts that one request takes from budgets, in USD and in characters."""
-
-    nanos: int = 0
-    characters: int = 0
-
-    def of(self, unit: str) -> int:
-        """Return the part that a budget in *unit* counts."""
-        return self.characters if unit == CHARACTERS else self.nanos
-
-
 def to_nano(dollars: Decimal) -> int:
-    """Return *dollars* in nano-dollars, rounded up: so that so that an amount is never booked too low."""
+    """Return *dollars* in nano-dollars, rounded up, so that an amount is never booked too low."""
     return int((dollars * _NANO).to_integral_value(ROUND_CEILING))
 
 

@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 import apsw
 
-from llmcore import forks
-from llmcore.calls.steps import Interrupted, Step
-from llmcore.ledger.database import Database
-from llmcore.threads import submit
+from llmcore.builtin.sqlite_ledger.database import Database
+from llmcore.builtin.sqlite_ledger.faults import FAULTS, translate
+from llmcore.support import forks
+from llmcore.support.completion import Interrupted
+from llmcore.support.errors import raise_unchained
+from llmcore.support.threads import submit
 
 if TYPE_CHECKING:
     import asyncio
@@ -46,6 +48,8 @@ class _Job:
         self.error: Exception | None = None
 
     def finish(self, value: Any, error: Exception | None) -> None:
+        if isinstance(error, FAULTS):
+            error = translate(error)
         self.value, self.error, self.done = value, error, True
         if self.future is not None:
             _resolve(self.future, value, error)
@@ -64,16 +68,11 @@ class Writer:
         self._committing = False
         forks.watch(self)
 
-    def step(self, work: Work, timeout_s: float = LOCK_TIMEOUT_S) -> Step:
-        """Return the step that runs *work* and returns its result.
-
-        An exception of *work* rolls back this work only. The step raises apsw.BusyError if another process
-        holds the write lock for longer than *timeout_s*.
-        """
-        return Step(self.run, self._run_async, work, timeout_s)
-
     def run(self, work: Work, timeout_s: float = LOCK_TIMEOUT_S) -> Any:
-        """Run *work*, blocking, for clean-up where no step is possible. See `step`.
+        """Run *work*, blocking, and return its result.
+
+        An exception of *work* rolls back this work only. Raises `LedgerUnavailable` if the file cannot be used, with `busy` if
+        another process holds the write lock for longer than *timeout_s*.
 
         If the garbage collector calls this during a commit of the same thread, *work* runs later in that
         commit, and the result is None.
@@ -94,10 +93,11 @@ class Writer:
             finally:
                 self._database.lock.release()
         if job.error is not None:
-            raise job.error
+            raise_unchained(job.error)
         return job.value
 
-    async def _run_async(self, work: Work, timeout_s: float) -> Any:
+    async def run_async(self, work: Work, timeout_s: float = LOCK_TIMEOUT_S) -> Any:
+        """See `run`. Queued work is committed even if the task is cancelled, which raises `Interrupted`."""
         import asyncio
 
         loop = asyncio.get_running_loop()

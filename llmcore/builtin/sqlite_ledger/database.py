@@ -7,16 +7,19 @@ import os
 import random
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 import apsw
 
-from llmcore import forks
-from llmcore.ledger.schema import migrate
-from llmcore.threads import start_thread
+from llmcore.builtin.sqlite_ledger.schema import migrate
+from llmcore.support import forks
+from llmcore.support.threads import start_thread
 
 __all__ = ["Database"]
+
+T = TypeVar("T")
 
 _CHECKPOINT_PAGES: Final = 1000
 """A checkpoint runs in a separate thread after this many pages.
@@ -60,13 +63,23 @@ class Database:
             self._connection = self._open()
         return self._connection
 
-    def open_reader(self) -> apsw.Connection:
+    def open_reader(self, timeout_s: float = 10.0) -> apsw.Connection:
         """Return a new connection for reading. The caller closes it."""
         with self.lock:
-            self.connect(timeout_s=10.0)
+            self.connect(timeout_s=timeout_s)
         connection = apsw.Connection(str(self.path), flags=apsw.SQLITE_OPEN_READWRITE)
-        connection.set_busy_timeout(10_000)
+        connection.set_busy_timeout(round(timeout_s * 1000))
         return connection
+
+    def read(self, work: Callable[[apsw.Connection], T], timeout_s: float) -> T:
+        """Call *work* with a connection of its own, in one read transaction, and return its result."""
+        with forks.delay():  # a forked child would find SQLite's internal locks held
+            reader = self.open_reader(timeout_s)
+            try:
+                reader.execute("BEGIN")
+                return work(reader)
+            finally:
+                reader.close()
 
     def close(self) -> None:
         """Close the connection. The next use opens another one."""

@@ -1,0 +1,1 @@
+"""The ledger `sqlite`: one file for all processes of a machine."""

@@ -1,0 +1,35 @@
+"""The faults of SQLite and of its file, as errors of the contract."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Final
+
+import apsw
+
+from llmcore.builtin.sqlite_ledger.schema import NewerLedger
+from llmcore.errors import LedgerUnavailable
+from llmcore.support.errors import raise_unchained
+
+__all__ = ["FAULTS", "translate", "translating"]
+
+FAULTS: Final = (apsw.Error, OSError, NewerLedger)
+"""The exceptions that a file raises if it cannot be used."""
+
+
+def translate(error: Exception) -> LedgerUnavailable:
+    """Return *error* in words."""
+    reason = f"{type(error).__name__}: {error}"
+    if isinstance(error, apsw.BusyError):
+        return LedgerUnavailable(f"another process holds the write lock ({reason})", busy=True)
+    return LedgerUnavailable(reason)
+
+
+@contextlib.contextmanager
+def translating() -> Iterator[None]:
+    """Translate the faults of a block."""
+    try:
+        yield
+    except FAULTS as error:
+        raise_unchained(translate(error))

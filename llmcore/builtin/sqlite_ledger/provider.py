@@ -1,0 +1,204 @@
+"""The ledger `sqlite`: one file for all processes of a machine.
+
+A single caller commits at once; concurrent callers share a commit. No server is needed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from llmcore.builtin.sqlite_ledger import counters, keys, reading, rows
+from llmcore.builtin.sqlite_ledger.database import Database
+from llmcore.builtin.sqlite_ledger.faults import translating
+from llmcore.builtin.sqlite_ledger.owners import Owners
+from llmcore.builtin.sqlite_ledger.writer import Writer
+from llmcore.support import forks
+from llmcore.support.ledger_rows import LedgerRow, RowQuery
+from llmcore.support.ledger_values import (
+    ApiKey,
+    Counter,
+    Refusal,
+    Reserved,
+    ReserveRequest,
+    Scope,
+    Settlement,
+)
+
+if TYPE_CHECKING:
+    import apsw
+
+    from llmcore.builtin.plugin import SqliteOptions
+
+__all__ = ["SqliteLedger"]
+
+T = TypeVar("T")
+
+
+class SqliteLedger:
+    """Rows, counters and keys in one file; see `llmcore.contracts.LedgerProvider`."""
+
+    def __init__(self, options: SqliteOptions) -> None:
+        self.database = Database(Path(options.path or "ledger.sqlite3"), durable=options.durability == "full")
+        self.location = str(self.database.path)
+        self.writer = Writer(self.database)
+        self._owners = Owners(self.database.path)
+        self._open: set[str] = set()
+        """The keys of the open rows of this process."""
+        forks.watch(self)
+
+    # -- requests
+
+    def prepare(self, timeout_s: float) -> bool:
+        """See `LedgerProvider.prepare`."""
+        has_budgets: bool = self.writer.run(self._prepare, timeout_s)
+        return has_budgets
+
+    def aprepare(self, timeout_s: float) -> Awaitable[bool]:
+        """See `LedgerProvider.prepare`."""
+        return self.writer.run_async(self._prepare, timeout_s)
+
+    def _prepare(self, db: apsw.Connection) -> bool:
+        rows.recover(db, self._owners.is_dead)
+        has_budgets: bool = db.execute("SELECT EXISTS (SELECT 1 FROM budgets)").get
+        return has_budgets
+
+    def reserve(self, request: ReserveRequest, timeout_s: float) -> Reserved | Refusal:
+        """See `LedgerProvider.reserve`."""
+        answer: Reserved | Refusal = self.writer.run(self._reserving(request), timeout_s)
+        return answer
+
+    def areserve(self, request: ReserveRequest, timeout_s: float) -> Awaitable[Reserved | Refusal]:
+        """See `LedgerProvider.reserve`."""
+        return self.writer.run_async(self._reserving(request), timeout_s)
+
+    def _reserving(self, request: ReserveRequest) -> Callable[[apsw.Connection], Reserved | Refusal]:
+        with translating():
+            owner = self._owners.get_own_name()
+
+        def open_row(db: apsw.Connection) -> Reserved | Refusal:
+            answer = rows.open_row(db, request, owner)
+            if type(answer) is Reserved:
+                self._open.add(request.key)
+            return answer
+
+        return open_row
+
+    def settle(self, settlements: Sequence[Settlement], timeout_s: float) -> Sequence[Counter]:
+        """See `LedgerProvider.settle`."""
+        updated: Sequence[Counter] | None = self.writer.run(self._settling(settlements), timeout_s)
+        return updated or ()
+
+    def asettle(self, settlements: Sequence[Settlement], timeout_s: float) -> Awaitable[Sequence[Counter]]:
+        """See `LedgerProvider.settle`."""
+        return self.writer.run_async(self._settling(settlements), timeout_s)
+
+    def _settling(self, settlements: Sequence[Settlement]) -> Callable[[apsw.Connection], Sequence[Counter]]:
+        owner = self._owners.name
+
+        def close_rows(db: apsw.Connection) -> Sequence[Counter]:
+            self._open.difference_update(settlement.request.key for settlement in settlements)
+            return rows.close_rows(db, settlements, owner)
+
+        return close_rows
+
+    def recover(self, timeout_s: float) -> int:
+        """See `LedgerProvider.recover`."""
+        closed: int = self.writer.run(partial(rows.recover, is_dead=self._owners.is_dead), timeout_s)
+        return closed
+
+    def arecover(self, timeout_s: float) -> Awaitable[int]:
+        """See `LedgerProvider.recover`."""
+        return self.writer.run_async(partial(rows.recover, is_dead=self._owners.is_dead), timeout_s)
+
+    def record(self, batch: str, rows_: Sequence[LedgerRow], forget: Sequence[str], timeout_s: float) -> None:
+        """See `LedgerProvider.record`."""
+        self.writer.run(partial(rows.record, batch=batch, rows=rows_, forget=forget), timeout_s)
+
+    def arecord(
+        self, batch: str, rows_: Sequence[LedgerRow], forget: Sequence[str], timeout_s: float
+    ) -> Awaitable[None]:
+        """See `LedgerProvider.record`."""
+        return self.writer.run_async(partial(rows.record, batch=batch, rows=rows_, forget=forget), timeout_s)
+
+    # -- budgets
+
+    def read_budgets(self, scopes: Sequence[Scope], at: float, timeout_s: float) -> Sequence[Counter]:
+        """See `LedgerProvider.read_budgets`."""
+        read = partial(counters.read_budgets, scopes=scopes, at=at)
+        return self._read(read, timeout_s, ())
+
+    def claim_alert(self, counter: Counter, amount: int, timeout_s: float) -> bool:
+        """See `LedgerProvider.claim_alert`."""
+        claim = partial(counters.claim_alert, counter=counter, amount=amount)
+        return bool(self.writer.run(claim, timeout_s))
+
+    def aclaim_alert(self, counter: Counter, amount: int, timeout_s: float) -> Awaitable[bool]:
+        """See `LedgerProvider.claim_alert`."""
+        claim = partial(counters.claim_alert, counter=counter, amount=amount)
+        return self.writer.run_async(claim, timeout_s)
+
+    # -- reports
+
+    def iterate_rows(self, query: RowQuery, timeout_s: float) -> Iterator[LedgerRow]:
+        """See `LedgerProvider.iterate_rows`."""
+        return reading.iterate_rows(lambda work: self._read(work, timeout_s, []), query)
+
+    def prune(self, before: float, timeout_s: float) -> int:
+        """See `LedgerProvider.prune`."""
+        deleted: int = self.writer.run(partial(reading.prune, before=before), timeout_s)
+        return deleted
+
+    def open_reader(self) -> apsw.Connection:
+        """Return a new connection for reading. The caller closes it."""
+        return self.database.open_reader()
+
+    def _read(self, work: Callable[[apsw.Connection], T], timeout_s: float, missing: T) -> T:
+        """Return the result of *work* in a read transaction; *missing* if there is no file yet."""
+        with translating():
+            if not self.database.path.is_file():
+                return missing
+            return self.database.read(work, timeout_s)
+
+    # -- keys
+
+    def read_keys(self, timeout_s: float) -> Sequence[ApiKey]:
+        """See `LedgerKeys.read_keys`."""
+        return self._read(keys.read_keys, timeout_s, [])
+
+    def insert_key(self, key: ApiKey, timeout_s: float) -> bool:
+        """See `LedgerKeys.insert_key`."""
+        return bool(self.writer.run(partial(keys.insert_key, key=key), timeout_s))
+
+    def revoke_key(self, name: str, at: float, timeout_s: float) -> None:
+        """See `LedgerKeys.revoke_key`."""
+        self.writer.run(partial(keys.revoke_key, name=name, at=at), timeout_s)
+
+    def take_request(self, key_id: str, interval_s: float, burst_s: float, timeout_s: float) -> float:
+        """See `LedgerKeys.take_request`."""
+        take = partial(keys.take_request, key_id=key_id, interval_s=interval_s, burst_s=burst_s)
+        wait: float = self.writer.run(take, timeout_s)
+        return wait
+
+    def atake_request(
+        self, key_id: str, interval_s: float, burst_s: float, timeout_s: float
+    ) -> Awaitable[float]:
+        """See `LedgerKeys.take_request`."""
+        take = partial(keys.take_request, key_id=key_id, interval_s=interval_s, burst_s=burst_s)
+        return self.writer.run_async(take, timeout_s)
+
+    def close(self) -> None:
+        """Close the file. While rows of this process are open, it stays the living owner of them."""
+        self.database.close()
+        if not self._open:
+            self._owners.close()
+
+    async def aclose(self) -> None:
+        """See `close`, which does not wait."""
+        self.close()
+
+    def after_fork(self) -> None:
+        """Leave the open rows to the parent; see `forks.ForkAware`."""
+        self._open = set()

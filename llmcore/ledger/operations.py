@@ -1,0 +1,88 @@
+"""The operations of a ledger as steps of a call, whichever variants its author wrote."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any, NamedTuple
+
+from llmcore.calls.steps import Step
+from llmcore.errors import LedgerUnavailable
+
+__all__ = ["Operations", "to_unavailable"]
+
+
+class _Method(NamedTuple):
+    blocking: Callable[..., Any]
+    awaiting: Callable[..., Awaitable[Any]]
+
+
+class Operations:
+    """The methods of one ledger. It is created at the first use.
+
+    An operation completes even if its task is cancelled: otherwise a row might stay open that no call knows.
+    """
+
+    def __init__(self, create: Callable[[], Any]) -> None:
+        self._create = create
+        self._provider: Any = None
+        self._methods: dict[str, _Method] = {}
+
+    @property
+    def provider(self) -> Any:
+        """The ledger. It stays the same after `Core.close`, for rows that are still open."""
+        if self._provider is None:
+            self._provider = self._create()
+        return self._provider
+
+    @property
+    def is_created(self) -> bool:
+        """Whether the ledger was used."""
+        return self._provider is not None
+
+    def step(self, name: str, *args: Any) -> Step:
+        """Return the step that calls the method *name*."""
+        method = self._methods.get(name) or self._find(name)
+        return Step(method.blocking, method.awaiting, *args)
+
+    def run(self, name: str, *args: Any) -> Any:
+        """Call the method *name*, blocking."""
+        return (self._methods.get(name) or self._find(name)).blocking(*args)
+
+    def _find(self, name: str) -> _Method:
+        blocking: Any = getattr(self.provider, name, None)
+        awaiting: Any = getattr(self.provider, f"a{name}", None)
+        if blocking is None and awaiting is not None:
+            blocking = _make_blocking(awaiting)
+        if awaiting is None and blocking is not None:
+            awaiting = _make_awaiting(blocking)
+        if blocking is None:
+            kind = type(self.provider).__qualname__
+            raise LedgerUnavailable(f"{kind} has no method `{name}`", expected="a ledger with this ability")
+        method = self._methods[name] = _Method(blocking, awaiting)
+        return method
+
+
+def to_unavailable(error: Exception) -> LedgerUnavailable:
+    """Return *error* as the contract wants it: a ledger of a plugin may raise anything."""
+    if isinstance(error, LedgerUnavailable):
+        return error
+    return LedgerUnavailable(f"{type(error).__name__}: {error}")
+
+
+def _make_blocking(awaiting: Callable[..., Any]) -> Callable[..., Any]:
+    def call(*args: Any) -> Any:
+        from llmcore.calls.loop import run_in_loop
+
+        return run_in_loop(awaiting(*args))
+
+    return call
+
+
+def _make_awaiting(blocking: Callable[..., Any]) -> Callable[..., Awaitable[Any]]:
+    def call(*args: Any) -> Awaitable[Any]:
+        from llmcore.calls.worker_threads import run_in_worker
+        from llmcore.support.completion import complete
+
+        return complete(run_in_worker(blocking, *args))
+
+    return call

@@ -1,0 +1,28 @@
+"""The maximum cost of a request, before it is sent."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Protocol
+
+__all__ = ["Quote"]
+
+
+class Quote(Protocol):
+    """The maximum cost of a request."""
+
+    def compute_maximum(self, *, exact: bool) -> Decimal:
+        """Return the maximum cost in USD.
+
+        Args:
+            exact: False for an upper bound that is cheap to compute; True for the lowest bound.
+
+        Raises:
+            PriceUnknown: The price of the model is unknown.
+            BudgetError: The usage has no upper bound.
+        """
+        ...
+
+    def find_fix(self, left: Decimal) -> str | None:
+        """Return a change of the call after which it costs at most *left* USD; None if no change is possible."""
+        ...

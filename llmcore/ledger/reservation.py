@@ -1,0 +1,64 @@
+"""The reservation of one request in this process: its row in the ledger, and whether it was sent."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from llmcore.support.ledger_values import Charge, Outcome, Reserved, ReserveRequest, Settlement
+from llmcore.support.money import from_nano
+from llmcore.support.sending import Sending
+
+__all__ = ["Reservation", "make_cancelled"]
+
+
+class Reservation:
+    """The reservation of one request."""
+
+    __slots__ = ("at", "charge", "is_open", "pid", "request", "row", "sending")
+
+    def __init__(self, charge: Charge, at: float) -> None:
+        self.charge = charge
+        self.at = at
+        """The time of the row, in seconds since 1970."""
+        self.request: ReserveRequest | None = None
+        """The last request to the ledger to open the row; None before the first."""
+        self.row: Any = None
+        """See `Reserved.row`."""
+        self.is_open = False
+        """Whether the ledger has an open row."""
+        self.sending = Sending()
+        self.pid = os.getpid()
+        """The process that made the request.
+
+        A forked child has a copy of the reservation and must not settle it.
+        """
+
+    @property
+    def reserved(self) -> int:
+        """The reserved amount in nano-dollars."""
+        return self.request.maximum if self.is_open and self.request is not None else 0
+
+    def open(self, answer: Reserved) -> None:
+        """Note the row that the ledger has opened."""
+        self.row, self.at, self.is_open = answer.row, answer.at, True
+
+    def make_settlement(self, outcome: Outcome) -> Settlement:
+        """Return the settlement of a row that was requested."""
+        assert self.request is not None  # noqa: S101 - callers have made the request
+        return Settlement(self.request, self.row, self.at, outcome)
+
+
+def make_cancelled(reservation: Reservation) -> Outcome:
+    """Withdraw a request whose call cannot end, and return its outcome.
+
+    The maximum cost, unless it was not sent.
+    """
+    unsent = reservation.sending.withdraw()
+    return Outcome(
+        cost=from_nano(reservation.reserved) if reservation.reserved else None,
+        uncertain=not unsent,
+        requested=not unsent,
+        characters=reservation.charge.characters,
+        error="cancelled",
+    )

@@ -1,0 +1,106 @@
+"""Reserve the maximum cost of a request: cheap bound first, and wait a moment for the reservations of other calls."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Callable, Generator, Sequence
+from typing import Any, Final
+
+from llmcore.calls.steps import Step, sleep
+from llmcore.errors import BudgetError
+from llmcore.ledger.limits import BudgetLimits
+from llmcore.ledger.lock_timeouts import get_seconds_left
+from llmcore.ledger.operations import Operations
+from llmcore.ledger.quote import Quote
+from llmcore.ledger.refusals import make_exceeded_error, point_at
+from llmcore.ledger.reservation import Reservation
+from llmcore.support.ledger_values import Counter, Limit, Refusal, ReserveRequest
+from llmcore.support.money import USD, to_nano
+
+__all__ = ["Reserver"]
+
+MAX_WAIT_S: Final = 10.0
+"""Maximum seconds to wait for the reservations of other calls. The caller itself may hold some of them."""
+FIRST_PAUSE_S: Final = 0.01
+MAX_PAUSE_S: Final = 0.2
+SWEEP_S: Final = 1.0
+"""Seconds between two checks for dead processes while a call waits."""
+SWEEP_TIMEOUT_S: Final = 10.0
+
+
+class Reserver:
+    """Opens the rows of requests."""
+
+    def __init__(self, operations: Operations, limits: BudgetLimits) -> None:
+        self._operations = operations
+        self._limits = limits
+        self.renew_keys()
+
+    def renew_keys(self) -> None:
+        """Begin a new series of keys, which no other process has."""
+        self._prefix, self._numbers = os.urandom(8).hex(), itertools.count(1)
+
+    def open_row(
+        self,
+        reservation: Reservation,
+        limits: Sequence[Limit],
+        quote: Quote,
+        left: Callable[[], float],
+        lock_deadline: float,
+        *,
+        has_budgets: bool,
+    ) -> Generator[Step, Any, Sequence[Counter]]:
+        """Open the row of *reservation*; return the counters that count it.
+
+        Raises:
+            BudgetExceeded: The rest of a budget is smaller than the maximum cost.
+            BudgetError: The maximum cost is not known, or has no bound.
+        """
+        key = f"{self._prefix}-{next(self._numbers):x}"
+        exact, pause, waited, swept = not has_budgets, FIRST_PAUSE_S, 0.0, 0.0
+        while True:
+            maximum = self.compute_maximum(quote, limits, exact=exact) if has_budgets else 0
+            if maximum is None:
+                exact = True
+                continue
+            reservation.request = request = ReserveRequest(
+                key=key, charge=reservation.charge, at=reservation.at, maximum=maximum, limits=limits
+            )
+            answer = yield self._operations.step("reserve", request, get_seconds_left(lock_deadline))
+            if type(answer) is not Refusal:
+                reservation.open(answer)
+                counters: Sequence[Counter] = answer.counters
+                return counters
+            if not exact:  # the cheap bound does not fit into the budget, but the tight bound may
+                exact = True
+                continue
+            if answer.is_permanent or waited >= min(MAX_WAIT_S, left()):
+                budget = self._limits.budgets[answer.limit.scope]
+                raise make_exceeded_error(budget, answer, reservation.charge.kind, reservation.at)
+            if not swept or waited - swept >= SWEEP_S:
+                swept = waited or pause
+                yield self._operations.step("recover", SWEEP_TIMEOUT_S)
+            yield sleep(pause)
+            lock_deadline += pause
+            waited += pause
+            pause = min(MAX_PAUSE_S, pause * 1.5)
+
+    def compute_maximum(self, quote: Quote, limits: Sequence[Limit], *, exact: bool) -> int | None:
+        """Return the maximum cost in nano-dollars; None if only the exact quote can compute it."""
+        try:
+            return to_nano(quote.compute_maximum(exact=exact))
+        except BudgetError as error:
+            if not exact:
+                return None
+            refusing = [
+                self._limits.budgets[limit.scope]
+                for limit in limits
+                if limit.refuses
+                and limit.scope.unit == USD
+                and self._limits.budgets[limit.scope].unknown_price == "refuse"
+            ]
+            if not refusing:
+                return 0
+            point_at(error, refusing[0])
+            raise

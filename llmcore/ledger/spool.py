@@ -1,0 +1,147 @@
+"""The file next to the ledger with rows that are not in it yet: cache hits, and calls booked during an outage of the ledger.
+
+A process appends lines. The next process that uses the ledger renames the file and hands its rows in, exactly once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections.abc import Iterator, Sequence
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import msgspec
+
+from llmcore import forks
+from llmcore.support.ledger_rows import LedgerRow
+
+__all__ = ["Batch", "Spool"]
+
+_REMEMBER_S: Final = 60.0
+"""The ledger remembers a batch for this many seconds after its file was deleted: another process may have read it before."""
+
+
+class Batch(NamedTuple):
+    """The rows of one file."""
+
+    name: str
+    """The identity of the batch: unique."""
+    rows: Sequence[LedgerRow]
+    path: Path
+
+
+class Spool:
+    """The file of one ledger. Processes on this machine share it."""
+
+    def __init__(self, ledger: Path) -> None:
+        """Use the file next to *ledger*."""
+        self._path = ledger.with_name(ledger.name + ".hits")
+        self._deleted: dict[str, float] = {}
+        """Batch -> when its file was deleted, on the clock of `time.monotonic`."""
+
+    def append(self, lines: Sequence[bytes]) -> None:
+        """Append lines, each a JSON value. Raises OSError if they cannot be written."""
+        _append(self._path, b"".join(line + b"\n" for line in lines))
+
+    def iter_batches(self) -> Iterator[Batch]:
+        """Rename the file, and yield the batches that wait. `delete` each after the ledger has it.
+
+        Raises:
+            OSError: A file cannot be read.
+        """
+        with contextlib.suppress(OSError):
+            _set_aside(self._path)
+        for path in sorted(self._path.parent.glob(self._path.name + ".*")):
+            try:
+                lines = path.read_bytes().splitlines()
+            except FileNotFoundError:  # another process has handed it in
+                continue
+            yield Batch(path.name, [row for line in lines if (row := _decode(line)) is not None], path)
+
+    def delete(self, batch: Batch) -> None:
+        """Delete the file of *batch*, whose rows are in the ledger."""
+        batch.path.unlink(missing_ok=True)
+        self._deleted[batch.name] = time.monotonic()
+
+    def take_forgotten(self) -> list[str]:
+        """Return the batches that no process can hand in again, so that the ledger may forget them."""
+        now = time.monotonic()
+        old = [name for name, at in self._deleted.items() if now - at >= _REMEMBER_S]
+        for name in old:
+            del self._deleted[name]
+        return old
+
+
+def _decode(line: bytes) -> LedgerRow | None:
+    """Return the row; None if the line is incomplete, because the disk was full."""
+    try:
+        value: Any = msgspec.json.decode(line)
+        if isinstance(value, dict):
+            return msgspec.convert(value, LedgerRow)
+        at, count, kind, provider, model, user, tags, saved = value
+        return LedgerRow(
+            at=at,
+            state="hit",
+            count=count,
+            kind=kind,
+            provider=provider,
+            model=model,
+            cost=0,
+            saved=int(Decimal(saved).scaleb(9)),
+            user=user,
+            tags=tuple(tags),
+        )
+    except (msgspec.MsgspecError, ValueError, ArithmeticError, TypeError):
+        return None
+
+
+def _append(path: Path, data: bytes) -> None:
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    while True:
+        file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        try:
+            with _lock(file):
+                if _is_at(file, path):  # the file was not renamed between opening and locking
+                    os.write(file, data)
+                    return
+        finally:
+            os.close(file)
+
+
+def _set_aside(path: Path) -> None:
+    """Rename the file to a unique name, so that other processes no longer append to it."""
+    try:
+        file = os.open(path, os.O_WRONLY)
+    except FileNotFoundError:
+        return
+    try:
+        with _lock(file):
+            if _is_at(file, path):
+                path.rename(path.with_name(f"{path.name}.{os.urandom(16).hex()}"))
+    finally:
+        os.close(file)
+
+
+def _is_at(file: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(file), path.stat())
+    except FileNotFoundError:
+        return False
+
+
+@contextlib.contextmanager
+def _lock(file: int) -> Any:
+    try:
+        import fcntl
+    except ImportError:  # Windows neither renames nor deletes an open file
+        yield
+        return
+    with forks.delay():  # a child would inherit the open file and hold its lock
+        fcntl.flock(file, fcntl.LOCK_EX)
+        try:
+            yield
+        finally:
+            fcntl.flock(file, fcntl.LOCK_UN)

@@ -1,0 +1,254 @@
+"""The values that a ledger receives and returns. Money is in nano-dollars, so that sums are exact."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import Any, Final, Literal, NamedTuple
+
+import msgspec
+
+from llmcore.support.money import CHARACTERS, USD
+from llmcore.types import CostSource, Usage
+
+__all__ = [
+    "Amount",
+    "ApiKey",
+    "Charge",
+    "Counter",
+    "Limit",
+    "Outcome",
+    "Refusal",
+    "ReserveRequest",
+    "Reserved",
+    "Scope",
+    "Settlement",
+    "find_refusal",
+    "parse_scope",
+]
+
+
+class Charge(msgspec.Struct, frozen=True, kw_only=True):
+    """One request to a backend, before it is sent."""
+
+    kind: str
+    """llm, voice, ..."""
+    provider: str
+    model: str
+    """The requested model."""
+    call: str
+    """The id of the call, shared by all its attempts and fallbacks."""
+    attempt: int = 1
+    user: str | None = None
+    tags: tuple[str, ...] = ()
+    tier: str | None = None
+    """The requested service tier."""
+    characters: int = 0
+    """The length of the text to synthesize."""
+
+
+class Outcome(msgspec.Struct, frozen=True, kw_only=True):
+    """How a request ended, and its cost."""
+
+    cost: Decimal | None = None
+    """USD; None if unknown. Book it as `llmcore.support.money.to_nano` rounds it."""
+    cost_source: CostSource | None = None
+    """Where the cost comes from; see `Reply.cost_source`."""
+    uncertain: bool = False
+    """Whether the outcome is unknown. Then `cost` is the maximum cost."""
+    requested: bool = True
+    """False if the call was cancelled or refused before a request was made. Then the row is deleted."""
+    usage: Usage = Usage()
+    characters: int = 0
+    model: str = ""
+    """The model that answered, as the backend names it."""
+    tier: str | None = None
+    request_id: str | None = None
+    latency_s: float = 0.0
+    first_token_s: float | None = None
+    """Seconds until the first content of a streamed answer; None if the answer was not streamed."""
+    error: str | None = None
+    """Code and class name of the error; None if the request was answered."""
+
+
+class Amount(NamedTuple):
+    """The amounts that one request takes from budgets."""
+
+    nanos: int = 0
+    characters: int = 0
+
+    def of(self, unit: str) -> int:
+        """Return the part that a budget in *unit* counts."""
+        return self.characters if unit == CHARACTERS else self.nanos
+
+
+class Scope(msgspec.Struct, frozen=True, array_like=True):
+    """The requests that a budget counts. All processes that share the ledger are included."""
+
+    per: str
+    """day, month or total, in UTC."""
+    model: str | None = None
+    """`provider:model`, or `provider:` for all models of the provider."""
+    tag: str | None = None
+    user: str | None = None
+    unit: str = USD
+    """USD, or characters of synthesized text."""
+
+    def covers(self, charge: Charge) -> bool:
+        """Return whether the budget counts *charge*."""
+        if self.model is not None:
+            provider, _, model = self.model.partition(":")
+            if provider != charge.provider or (model and model != charge.model):
+                return False
+        if self.user is not None and self.user != charge.user:
+            return False
+        return self.tag is None or self.tag in charge.tags
+
+    @property
+    def name(self) -> str:
+        """The name to display: "day", "month openai:gpt-6-sol", "total tag=nightly"."""
+        unit = self.unit if self.unit != USD else None
+        parts = [
+            self.per,
+            unit,
+            self.model,
+            self.tag and f"tag={self.tag}",
+            self.user and f"user={self.user}",
+        ]
+        return " ".join(part for part in parts if part)
+
+    def text(self) -> str:
+        """Return the scope as text, to store it: a JSON list. `parse_scope` reads it."""
+        return _encoder.encode(self).decode()
+
+
+_encoder: Final = msgspec.json.Encoder()
+
+
+@functools.lru_cache(maxsize=1024)
+def parse_scope(text: str) -> Scope:
+    """Return the scope that `Scope.text` encoded."""
+    return msgspec.json.decode(text, type=Scope)
+
+
+class Counter(NamedTuple):
+    """The state of one budget in one period, in nano-dollars or characters."""
+
+    period: str
+    """`2026-11-25`, `2026-11` or `total`."""
+    scope: Scope
+    text: str
+    """`scope.text()`."""
+    spent: int
+    reserved: int
+    alerted: int
+    """The highest amount for which an alert was sent."""
+
+
+class Limit(NamedTuple):
+    """One budget that counts a request."""
+
+    scope: Scope
+    amount: int
+    """The limit in nano-dollars or characters."""
+    refuses: bool
+    """False if the budget only warns."""
+
+
+class Refusal(NamedTuple):
+    """A budget whose rest is too small for a request."""
+
+    limit: Limit
+    counter: Counter
+    maximum: int
+    """The maximum cost of the request, in the unit of the budget."""
+
+    @property
+    def is_permanent(self) -> bool:
+        """Whether the request would not fit even if all other reservations were released."""
+        return self.counter.spent + self.maximum > self.limit.amount
+
+
+def find_refusal(counters: Sequence[Counter], amount: Amount, limits: Sequence[Limit]) -> Refusal | None:
+    """Return the first of *limits* whose rest is smaller than *amount*."""
+    by_scope = {counter.scope: counter for counter in counters}
+    for limit in limits:
+        counter = by_scope.get(limit.scope)
+        if counter is not None and limit.refuses:
+            maximum = amount.of(limit.scope.unit)
+            if counter.spent + counter.reserved + maximum > limit.amount:
+                return Refusal(limit, counter, maximum)
+    return None
+
+
+class ReserveRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """A request that is about to be sent, with the maximum that it can cost."""
+
+    key: str
+    """The identity of the row: unique among all requests of all processes."""
+    charge: Charge
+    at: float
+    """Seconds since 1970, on this machine's clock. A ledger that machines share uses its own clock."""
+    maximum: int
+    """The amount to reserve, in nano-dollars; the characters to reserve are in `charge`."""
+    limits: Sequence[Limit] = ()
+    """The budgets of this process that count the request."""
+
+    @property
+    def amount(self) -> Amount:
+        """The amounts to reserve."""
+        return Amount(self.maximum, self.charge.characters)
+
+
+class Reserved(NamedTuple):
+    """An open row."""
+
+    row: Any
+    """What the ledger needs to find the row again; the host passes it back in `Settlement.row`."""
+    at: float
+    """The time of the row, in seconds since 1970: it decides in which periods budgets count the request."""
+    counters: Sequence[Counter]
+    """All counters that count the request, updated."""
+
+
+class Settlement(NamedTuple):
+    """The end of a request whose row is open."""
+
+    request: ReserveRequest
+    row: Any
+    """`Reserved.row`; None if the caller left before it received the row. Then find the row by `request.key`."""
+    at: float
+    """`Reserved.at`."""
+    outcome: Outcome
+
+    @property
+    def state(self) -> str:
+        """The state of the closed row: done or failed."""
+        return "done" if self.outcome.error is None else "failed"
+
+
+class ApiKey(msgspec.Struct, frozen=True, kw_only=True):
+    """An API key, without its secret part."""
+
+    name: str
+    """The name of the key. Calls with this key have it as `user` in the ledger and for budgets."""
+    id: str
+    """The part of the key that the ledger stores in clear text."""
+    digest: bytes
+    """SHA-256 of the whole key."""
+    budget: Decimal | None = None
+    """In USD."""
+    per: Literal["day", "month", "total"] = "total"
+    """The period of `budget`: day, month (both in UTC) or total."""
+    models: tuple[str, ...] = ()
+    """The names of models that the key may request; empty for all."""
+    requests_per_minute: int | None = None
+    created_at: float = 0.0
+    """Seconds since 1970. The next two fields have the same unit."""
+    expires_at: float | None = None
+    revoked_at: float | None = None
+
+    def is_valid(self, at: float) -> bool:
+        """Return whether the key is neither revoked nor expired at the time *at*."""
+        return self.revoked_at is None and (self.expires_at is None or at < self.expires_at)
