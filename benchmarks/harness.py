@@ -14,7 +14,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any, Protocol
 
-from benchmarks.environments import Environment, bare
+from benchmarks.environments import Environment, bare, run_command
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,6 +97,18 @@ class Workshop:
             return self.peer(*requirements)
         except RuntimeError as error:
             return f"cannot be installed: {_last_line(str(error))}"
+
+    def npm(self, package: str) -> Path | str:
+        """Return the folder `node_modules` with *package* of npm and its dependencies, or the reason why it is missing."""
+        folder = self._folder / f"npm-{package.replace('/', '_')}"
+        options = ["--loglevel=error", "--no-audit", "--no-fund", "--no-save", "--no-package-lock"]
+        if not (folder / "node_modules").is_dir():
+            folder.mkdir(parents=True, exist_ok=True)
+            try:
+                run_command(["npm", "install", *options, "--prefix", str(folder), package], cwd=folder)
+            except (RuntimeError, OSError) as error:
+                return f"cannot be installed: {_last_line(str(error))}"
+        return folder / "node_modules"
 
     def sdk(self, distribution: str) -> Environment:
         """Return an environment with only *distribution*, in the version that the tests use."""

@@ -15,6 +15,7 @@ __all__ = [
     "LITELLM",
     "OBSTORE",
     "OFFLINE",
+    "PORTKEY",
 ]
 
 AIOCACHE: Final = ("aiocache==0.12.3",)
@@ -29,3 +30,5 @@ LITELLM: Final = ("litellm[proxy]==1.106.2", "soundfile", "diskcache==5.6.3")
 OBSTORE: Final = ("obstore==0.12.1",)
 OFFLINE: Final = {"LITELLM_LOCAL_MODEL_COST_MAP": "True", "LITELLM_TELEMETRY": "False"}
 """Prevents that litellm downloads prices when it is imported."""
+PORTKEY: Final = "@portkey-ai/gateway@1.15.2"
+"""A package of npm."""

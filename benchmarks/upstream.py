@@ -1,7 +1,8 @@
 """A server that answers every POST with the same chat completion: `python -m benchmarks.upstream [seconds]`.
 
 It answers as fast as possible, or after a delay in seconds. A GET returns the number of POSTs. A request to stream is answered
-with as many chunks as its text says (`Stream 300 words`), each sent alone.
+with as many chunks as its text says (`Stream 300 words`), each sent alone. A request with the text `Hold, 7` is not answered. `GET
+/begun` and `/closed` tell when numbered requests (`Stream 300 words, 7`) began, and lost their connection before the end.
 """
 
 from __future__ import annotations
@@ -11,8 +12,10 @@ import json
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import ClassVar
 
 from benchmarks.environments import ROOT
 
@@ -61,6 +64,7 @@ STREAM_HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection
 STREAMED = re.compile(rb"Stream (\d+) words")
 BETWEEN_CHUNKS_S = 0.0005
 """Longer than a client needs for a chunk, so that each arrives alone."""
+NUMBERED = re.compile(rb"(?:Hold|Stream \d+ words), (\d+)")
 LENGTH = re.compile(rb"content-length: *(\d+)", re.IGNORECASE)
 
 
@@ -72,12 +76,22 @@ class Answering(asyncio.Protocol):
 
     delay = 0.0
     posts = 0
+    begun: ClassVar[dict[int, float]] = {}
+    closed: ClassVar[dict[int, float]] = {}
+    number: int | None = None
+    """Of the request in progress."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin."""
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
         self._held = b""
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Note a request that was not answered to its end."""
+        del exc
+        if self.number is not None:
+            self.closed[self.number] = time.monotonic()
 
     def data_received(self, data: bytes) -> None:
         """Answer each complete request."""
@@ -92,10 +106,17 @@ class Answering(asyncio.Protocol):
 
     def _answer(self, asked: bytes) -> None:
         if asked.startswith(b"GET"):
-            posts = str(Answering.posts).encode()
-            self._transport.write(COUNT % (len(posts), posts))
+            path = asked.split(b" ", 2)[1]
+            found = {b"/v1/begun": self.begun, b"/v1/closed": self.closed}.get(path, Answering.posts)
+            text = json.dumps(found).encode()
+            self._transport.write(COUNT % (len(text), text))
             return
         Answering.posts += 1
+        if numbered := NUMBERED.search(asked):
+            self.number = int(numbered[1])
+            self.begun[self.number] = time.monotonic()
+            if numbered[0].startswith(b"Hold"):
+                return
         if streamed := STREAMED.search(asked):
             self._transport.write(STREAM_HEAD)
             self._send_chunk(int(streamed[1]))
@@ -106,7 +127,10 @@ class Answering(asyncio.Protocol):
 
     def _send_chunk(self, left: int) -> None:
         """Send one chunk, and plan the next one; end the stream if none is *left*."""
+        if self._transport.is_closing():
+            return
         if not left:
+            self.number = None
             self._transport.write(_make_event({}, "stop") + b"data: [DONE]\n\n")
             self._transport.close()
             return
