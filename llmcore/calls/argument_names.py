@@ -19,7 +19,7 @@ _LONGEST: Final = 40
 
 
 def check_argument_names(function: F) -> F:
-    """Decorate *function* so that it raises `UnknownArgument`, also a TypeError, for a keyword that it does not have.
+    """Make *function* raise `UnknownArgument`, which is also a TypeError, for an unknown keyword.
 
     Type checkers see *function* itself. A call with the right names costs one more frame, so do not decorate
     functions that run thousands of times a second.
@@ -61,7 +61,7 @@ def _find_fault(
 ) -> UnknownArgument | None:
     """Return the error for the first name of *named* that is not a parameter of *function*.
 
-    The result is None if all are parameters.
+    Return None if all names are parameters.
     """
     import inspect
     from difflib import get_close_matches

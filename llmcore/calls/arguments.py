@@ -1,4 +1,4 @@
-"""Check the arguments that every kind of call takes: `cache=` and times such as `timeout=`."""
+"""Check common arguments: `cache=` and times such as `timeout=`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ CacheUse = bool | Literal["refresh"]
 
 
 def check_cache_use(asked: object) -> CacheUse:
-    """Return *asked*, which is True, False or "refresh", or raise `BadRequest`."""
+    """Return *asked* if it is True, False or "refresh"; otherwise raise `BadRequest`."""
     if asked is True or asked is False or asked == "refresh":
         return "refresh" if asked == "refresh" else bool(asked)
     raise BadRequest(

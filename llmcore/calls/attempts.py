@@ -74,16 +74,15 @@ def with_retries(
 ) -> Generator[Any, Any, T]:
     """Run *once* and return its result; retry it after a temporary error.
 
-    If the backend had answered (`LLMCoreError.answered`), an error of any class is final: that answer may be billed, and a
-    second request would be billed too.
+    An error with `LLMCoreError.answered` is final: the server may bill the answer, and would bill a second request too.
 
     Args:
         once: Makes one attempt.
         policy: The maximum number of attempts.
-        deadline: The deadline of the whole call. If the next pause would end after the deadline, the error is
-            raised at once, with a note.
-        again: Returns False to refuse a retry that the error itself would allow.
-        jitter: Returns a number from 0 to 1; the default is random. Spreads the retries of callers that
+        deadline: The deadline of the whole call. If the next pause would end after it, the error is raised at once, with
+            a note.
+        again: Returns False to forbid a retry that the error would allow.
+        jitter: Returns a number from 0 to 1, random by default, so that concurrent callers do not retry together.
             failed together.
     """
     backoff: Backoff | None = None
@@ -98,7 +97,7 @@ def with_retries(
                     raise
                 failure = error
             if backoff is None:
-                # imported only after a failure, because it loads tenacity
+                # imported after a failure only, because the module loads tenacity
                 from llmcore.calls.backoff import Backoff
 
                 backoff = Backoff(policy.attempts, deadline.left, jitter)
@@ -112,4 +111,4 @@ def with_retries(
             )  # fmt: skip
             yield sleep(pause)
     finally:
-        failure = None  # break the cycle: the error's traceback and this frame would keep each other alive
+        failure = None  # breaks the reference cycle between the error's traceback and this frame

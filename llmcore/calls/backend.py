@@ -29,7 +29,7 @@ _OWN_MODULES: Final = "llmcore.builtin."
 
 
 class OptionsSource(Protocol):
-    """An object that returns the checked options of a provider, such as `llmcore.config.Settings`."""
+    """Returns the checked options of a provider. `llmcore.config.Settings` is one implementation."""
 
     def options(self, kind: str, provider: Provider) -> object:
         """Return the options of *provider*."""
@@ -59,13 +59,13 @@ class Backend:
     ) -> None:
         """Use the provider that *entry* describes.
 
-        An *instance* has its own name and options, and errors name the instance.
+        *instance* gives the backend another name and other options. Errors then name the instance.
         """
         self.kind = kind
         self.entry = entry if instance is None else msgspec.structs.replace(entry, name=instance)
         self.name = self.entry.name
         self.provider_name = entry.name
-        """The provider's own name, which the plugin uses in errors. The `name` of an instance differs."""
+        """The provider's name in the plugin. The `name` of an instance differs."""
         self._settings = settings
         self._lock = forks.lock()
         self._options: object = None
@@ -87,7 +87,7 @@ class Backend:
 
     @property
     def provider(self) -> Any:
-        """Return the provider; the first call creates it.
+        """Return the provider. The first call creates it.
 
         Raises:
             PluginBroken: It could not be created.
@@ -103,7 +103,7 @@ class Backend:
     def offline(self) -> Any:
         """The object that counts tokens and prices without the network.
 
-        This is the result of `Provider.offline` if the plugin sets it, otherwise the provider.
+        This is the result of `Provider.offline` if the plugin defines that function, otherwise the provider.
 
         Raises:
             PluginBroken: It could not be created.
@@ -117,16 +117,16 @@ class Backend:
         return self._offline
 
     def locate(self, *paths: tuple[str, ...]) -> tuple[str, str | None]:
-        """Return the place and the line of the first setting in *paths* that is set.
+        """Return the place and the line of the first path in *paths* that is set.
 
-        If none is set, return those of the table of this provider's kind.
+        If no path is set, return the table of this provider's kind.
         """
         locate = getattr(self._settings, "locate", None)
         found: tuple[str, str | None] | None = None if locate is None else locate(paths)
         return found or (f"[{self.kind}] provider", None)
 
     def written(self, path: tuple[str, ...]) -> Any:
-        """Return the setting *path* as written, with references unresolved; None if it is not set."""
+        """Return the unresolved value of the setting *path* as in the file; None if the setting is missing."""
         written = getattr(self._settings, "written", None)
         return None if written is None else written(path)
 
@@ -141,7 +141,7 @@ class Backend:
         return f"llmcore {words}" if to_run is None else str(to_run(words))
 
     def find_ability(self, name: str) -> Ability | None:
-        """Return the provider's method *name*; None if it has neither a sync nor an async variant."""
+        """Return the provider's method *name*; None if the provider has neither a sync nor an async variant."""
         if name not in self._abilities:
             self._abilities[name] = Ability(self.provider, name) if has_method(self.provider, name) else None
         return self._abilities[name]
@@ -169,10 +169,7 @@ class Backend:
         return PieceStream(self.provider, name, *args, **named)
 
     def readdress(self, error: LLMCoreError) -> None:
-        """Adapt an *error* of the plugin to this backend.
-
-        Its commands then name the current configuration, and its texts name the instance.
-        """
+        """Adapt an *error* of the plugin to this backend: commands name the current configuration, texts name the instance."""
         if self.name != self.provider_name:
             self._rename(error)
         self._adapt_commands(error)
@@ -209,9 +206,9 @@ class Backend:
             error.notes = tuple(adapt_commands(note, line_to_set) for note in error.notes)
 
     def _point_at_line(self, error: LLMCoreError) -> None:
-        """Replace the place of an *error*, such as `[llm.openai] base_url`, with a line of a file.
+        """Replace the place of an *error*, such as `[llm.openai] base_url`, with the line of a file.
 
-        Nothing changes if no configuration file sets the option.
+        If no configuration file sets the option, the place stays unchanged.
         """
         section, _, option = (error.where or "").partition("] ")
         path = (self.kind, self.name, option)
@@ -221,11 +218,10 @@ class Backend:
                 error.where, error.excerpt = where, excerpt
 
     def detach_close(self) -> Ability | None:
-        """Detach the provider and return its `close` method.
+        """Detach the provider and return its `close` method; None if there is nothing to close.
 
-        The result is None if the provider was never created or has no such method. A later use creates a new
-        provider. If the application never closes the provider, it is closed soon after the Backend is
-        garbage-collected, or when Python exits.
+        A later use creates a new provider. A provider that the application never closes is closed after the garbage collection
+        of the Backend, or when Python exits.
         """
         provider, self._provider = self._provider, None
         if self._finalizer is not None:
@@ -254,7 +250,7 @@ class Backend:
         if hidden := find_hidden_module(make.__module__):
             raise PluginBroken(
                 f"{message}: {hidden.message}",
-                expected="a file of another name",
+                expected="a module file whose name does not hide another module",
                 notes=(cause,),
                 fix=hidden.fix,
             )
@@ -283,12 +279,12 @@ def is_loopback(backend: Backend) -> bool:
 
 
 def _close_abandoned(provider: object, backend: weakref.ref[Backend]) -> None:
-    """Close a provider that was never closed: at once when Python exits, else in a new thread.
+    """Close a provider that the application did not close: at Python's exit at once, otherwise in a new thread.
 
-    The garbage collector may run at any point of any thread, and that thread may hold the lock or run the
-    event loop that closing waits for. `threading.Thread.start` waits for such a lock too, hence `_thread`.
+    The garbage collector runs in any thread, which may hold a lock or run the event loop that closing needs. So a new
+    thread closes the provider. `threading.Thread.start` could wait for such a lock, so `_thread` starts it.
     """
-    if sys.is_finalizing():  # a thread that has already ended may hold a lock that closing needs
+    if sys.is_finalizing():  # a thread that has ended may still hold a lock that closing needs
         return
     if backend() is None:
         with contextlib.suppress(RuntimeError):  # no thread can be started, or Python is exiting

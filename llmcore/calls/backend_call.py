@@ -28,10 +28,9 @@ def call_backend(
     """Run *step*, which calls *backend*, and return its result.
 
     Raises:
-        LLMCoreError: The provider's own error. A foreign exception becomes an error of the class *otherwise*
-            that describes it. If *otherwise* is `ProviderError`, a TimeoutError becomes `Timeout`, and an
-            OSError becomes `Unavailable`. The foreign exception is not chained, because it may hold the
-            request and its headers.
+        LLMCoreError: The provider's error. A foreign exception becomes an error of the class *otherwise*. If *otherwise* is
+            `ProviderError`, a TimeoutError becomes `Timeout` and an OSError becomes `Unavailable`. The foreign
+            exception is not chained, because it may contain the request with its headers.
     """
     try:
         return (yield step)
@@ -58,9 +57,9 @@ def call_offline(backend: Backend, method: Callable[..., T], *args: Any, **named
 def translate_error(
     backend: Backend, error: BaseException, otherwise: type[LLMCoreError] = ProviderError
 ) -> LLMCoreError:
-    """Return *error* as one of llmcore's errors, with nothing chained to it; see `call_backend`.
+    """Translate *error* to one of llmcore's errors without a chain; see `call_backend`.
 
-    Raise it outside the `except` block.
+    Raise the result outside of the `except` block.
     """
     failure = error if isinstance(error, LLMCoreError) else _translate(backend, error, otherwise)
     failure.__cause__ = failure.__context__ = None
@@ -73,9 +72,8 @@ def translate_error(
 def with_timeout(step: Step, seconds: float) -> Step:
     """Return *step* with a timeout of *seconds*.
 
-    After the timeout, the asynchronous variant ends with TimeoutError. Use it for a call of one step; the
-    steps of a stream share one `DeadlineTimer`. A blocking call cannot be ended from outside, so the provider
-    receives the timeout as an argument.
+    After the timeout, the asynchronous variant raises TimeoutError. For streams, use one `DeadlineTimer` for all steps. A
+    blocking call cannot be interrupted, so the provider gets the timeout as an argument.
     """
     wait = step.awaiting
     if wait is None:
@@ -104,7 +102,11 @@ def _translate(backend: Backend, error: BaseException, otherwise: type[LLMCoreEr
     if otherwise is ProviderError and isinstance(error, OSError):
         return Unavailable(message)
     if isinstance(error, ImportError | AttributeError) and (hidden := _find_hidden_module(backend)):
-        return otherwise(f"{message}: {hidden.message}", expected="a file of another name", fix=hidden.fix)
+        return otherwise(
+            f"{message}: {hidden.message}",
+            expected="a module file whose name does not hide another module",
+            fix=hidden.fix,
+        )
     return otherwise(message, expected="an error of llmcore.errors")
 
 

@@ -46,9 +46,9 @@ class Backoff:
         )
 
     def next_pause(self, failure: ProviderError) -> float | None:
-        """Return the seconds to wait before the next attempt; None if *failure* is final.
+        """Return the pause in seconds before the next attempt; None if *failure* is final.
 
-        If only the deadline forbids the retry, *failure* gets a note.
+        If only the deadline forbids the next attempt, add a note to *failure*.
         """
         self._failed += 1
         state = tenacity.RetryCallState(self._retrying, None, (), {})
@@ -59,7 +59,7 @@ class Backoff:
             self._retrying.begin()
             action = self._retrying.iter(state)
         finally:
-            # break the cycle: the state holds the failure, whose traceback holds this frame
+            # Break the reference cycle: the state refers to the failure, whose traceback refers to this frame.
             state.outcome = None
         return float(action) if isinstance(action, tenacity.DoSleep) else None
 
@@ -93,4 +93,4 @@ def _failure_of(state: tenacity.RetryCallState) -> ProviderError:
 
 
 def _give_up(state: tenacity.RetryCallState) -> None:
-    """Replace tenacity's own error; the caller raises the failure."""
+    """Suppress tenacity's own error. The caller raises the failure."""

@@ -1,4 +1,4 @@
-"""Bridge sync and async: call a provider's method in either variant, even if its author wrote only one."""
+"""Call a provider's method in a sync or async variant. The provider may implement only one of them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ END: Final = object()
 
 
 def has_method(provider: object, name: str) -> bool:
-    """Return whether *provider* has the method in its sync or its async variant."""
+    """Return whether *provider* has the method, sync or async."""
     return callable(getattr(provider, name, None)) or callable(getattr(provider, "a" + name, None))
 
 
@@ -43,7 +43,7 @@ class Ability:
 
 
 def find_ability(provider: object, name: str) -> Ability | None:
-    """Return the method *name* of *provider*, or None if *provider* has neither variant."""
+    """Return the method *name* of *provider*; None if *provider* has neither variant."""
     return Ability(provider, name) if has_method(provider, name) else None
 
 
@@ -60,7 +60,7 @@ class PieceStream:
         self.next = Step(self._next, self._anext)
         """A step that returns the next piece, or `END`. The first run opens the stream."""
         self.close = Step(self._close, self._aclose)
-        """A step that ends the request if it is still in progress."""
+        """A step that ends an unfinished request."""
 
     def _open(self) -> Any:
         if self._pieces is None:
@@ -103,9 +103,8 @@ class PieceStream:
 def is_closed(pieces: Any) -> bool:
     """Return whether an async generator was closed before its end.
 
-    An event loop that shuts down closes the generators that were started in it, including the generators of shared
-    calls. If another loop then asks for a piece, it must not mistake the closed generator for the end of the
-    stream.
+    An event loop that shuts down closes its generators, including those of shared calls. A caller on another loop must not
+    mistake the closed generator for the end of the stream.
     """
     return getattr(pieces, "ag_frame", pieces) is None
 

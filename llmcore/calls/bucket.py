@@ -8,18 +8,17 @@ from typing import Final
 __all__ = ["Bucket"]
 
 _GRAIN: Final = 1 / 64
-"""Two debts that differ by less than this fraction of the burst are stored as one, with the lower value.
+"""Debts that differ by less than this fraction of the burst are merged to the lower one, to save memory.
 
-A refund may therefore be too low by this fraction.
+A refund may be too low by this fraction.
 """
 
 
 class Bucket:
     """A bucket of units that refills at a steady rate. The caller holds the lock and passes the current time.
 
-    In any window of w seconds, at most `rate * w` units plus the burst are taken. A single request that is larger than
-    the burst waits until the bucket is full and leaves the bucket in debt; then at most `rate * w` units plus
-    that request are taken in the window.
+    In any window of w seconds, callers take at most `rate * w` units plus the burst. A request that is larger than the burst
+    waits for a full bucket and leaves it in debt. In such a window, the request replaces the burst in the bound.
     """
 
     __slots__ = (
@@ -57,7 +56,7 @@ class Bucket:
         """
 
     def ready(self, units: float) -> float:
-        """Return the time from which *units* can be taken; it may be in the past."""
+        """Return the time at which *units* become available. The time may be in the past."""
         cost = units * self.interval
         return self.full_at if cost >= self.burst_s else self.full_at + cost - self.burst_s
 
@@ -91,10 +90,10 @@ class Bucket:
         return ticket
 
     def give_back(self, ticket: int, units: float) -> None:
-        """Refund *units* that were taken with *ticket*, as if they had never been taken.
+        """Refund *units* of *ticket*, as if `take` had never taken them.
 
-        A full bucket does not refill, so units that had stayed in it would be lost. The refund is therefore
-        at most the lowest debt that a later `take` found.
+        A full bucket does not refill, so the bucket would have lost units that had stayed. The refund is therefore at most the
+        lowest debt that a later `take` found.
         """
         if ticket < self._alone_since:
             return

@@ -1,4 +1,4 @@
-"""Apply the deadline to all waits of a stream with one timer, because an `asyncio.timeout` for each chunk costs more than the chunk."""
+"""One timer for all waits of a stream. A separate `asyncio.timeout` for each chunk would cost more than the chunk."""
 
 from __future__ import annotations
 
@@ -39,10 +39,10 @@ class DeadlineTimer:
         self._expired = False
 
     def bound(self, step: Step) -> Step:
-        """Return *step* in a form that ends with TimeoutError at the deadline.
+        """Return *step* with the deadline: the asynchronous variant raises TimeoutError when the deadline passes.
 
-        The result may be run many times, one run after the other. A blocking step cannot be ended from
-        outside, so the provider receives the remaining time as an argument.
+        The result may be run repeatedly, but not concurrently. A blocking step cannot be interrupted, so the provider gets the
+        remaining time as an argument.
         """
         wait = step.awaiting
         if wait is None:
@@ -57,7 +57,7 @@ class DeadlineTimer:
 
                 current_task = asyncio.current_task
             task = current_task()
-            if task is None:  # no task drives the coroutine, so there is nothing to cancel
+            if task is None:  # no task to cancel
                 return await wait(*args)
             if self._handle is None or task.get_loop() is not self._loop:
                 self._start(task.get_loop())
@@ -97,7 +97,7 @@ class DeadlineTimer:
         self._handle = loop.call_later(min(max(self._left(), 0.0), _LONGEST_S), self._check)
 
     def _check(self) -> None:
-        """Cancel the waiting task, or check again later: callers that join a call may extend its deadline."""
+        """Cancel the waiting task. If a joining caller has extended the deadline, check again later."""
         self._handle = None
         if self._left() > 0:
             if self._loop is not None:
@@ -107,7 +107,7 @@ class DeadlineTimer:
             self._task.cancel()
 
     def _is_ours(self, error: BaseException, task: asyncio.Task[Any], cancelling: int) -> bool:
-        """Return whether *error* is this timer's cancellation, and nothing else cancelled the task."""
+        """Return whether only this timer, and no other code, cancelled the task."""
         from asyncio import CancelledError
 
         if not self._expired:

@@ -1,9 +1,10 @@
-"""Drivers: run a call, sync or async, with or without emitted pieces.
+"""Drivers run a call: sync or async, with or without emitted pieces.
 
-All four do the same: run each step that the call yields, send its result back, and throw its exception into the call. A
-driver first drops its own reference to the exception. Otherwise an error that the call raises in its place would keep the exception alive.
-If a step completes although it was cancelled (`Interrupted`), the call receives the result first. The cancellation is
-thrown in at the next yield, before that step starts.
+A driver runs each step that the call yields. It sends the step's result into the call, or throws the step's exception.
+Before that, it drops its own reference to the exception, which would otherwise stay alive.
+
+A step can complete although its task was cancelled (`Interrupted`). The call then gets the result first. At the next
+yield, the driver throws the cancellation.
 """
 
 from __future__ import annotations
@@ -22,10 +23,7 @@ T = TypeVar("T")
 
 
 class Abandoned(BaseException):
-    """The consumer stopped before the end.
-
-    Thrown into a call so that it can close its request and record its cost.
-    """
+    """The consumer stopped early. Thrown into a call, so that the call closes its request and records the cost."""
 
 
 def run(call: Act[T]) -> T:
@@ -45,7 +43,7 @@ def run(call: Act[T]) -> T:
             result: T = stop.value
             return result
         finally:
-            failure = None  # break the cycle: the frame and the traceback would keep each other alive
+            failure = None  # breaks the reference cycle between frame and traceback
 
 
 async def arun(call: Act[T]) -> T:
@@ -82,13 +80,13 @@ async def arun(call: Act[T]) -> T:
         finally:
             failure = None
     try:
-        raise leaving  # the call ended before it could be thrown in
+        raise leaving  # the call ended before the driver could throw the cancellation
     finally:
         leaving = None
 
 
 def iterate(call: Generator[Any, Any, Any]) -> Generator[Any, None, None]:
-    """Run *call* in this thread and yield its pieces. A piece is every yielded value that is not a step."""
+    """Run *call* in this thread and yield its pieces: all yielded values except steps."""
     failure: BaseException | None = None
     value: Any = None
     with PUBLIC_CALL:
@@ -145,7 +143,7 @@ async def aiterate(call: Generator[Any, Any, Any]) -> AsyncGenerator[Any, None]:
     if leaving is None:
         return
     try:
-        raise leaving  # the call ended before it could be thrown in
+        raise leaving  # the call ended before the driver could throw the cancellation
     finally:
         leaving = None
 

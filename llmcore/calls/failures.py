@@ -1,7 +1,7 @@
-"""Complete the error of a call: add the setting that caused it, the attempts, the seconds, and a fix.
+"""Add the setting that caused an error, the attempts, the duration and a fix to the error of a call.
 
-A provider reports the answer of its server. Only the host knows which line of the configuration selected that
-server, how often the request was sent, and which setting changes this number.
+A provider reports only the server's answer. The host knows which configuration line selected the server, how often the
+request was sent, and which setting changes the number of attempts.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ _ATTEMPTS: Final = ("retry", "attempts")
 _MOST_ATTEMPTS: Final = 8
 _LONGEST_VALUE: Final = 60
 _WHOLE: Final[Mapping[str, str]] = {"stream": "chat", "send_stream": "send"}
-"""Streaming method -> the method that waits for the whole answer."""
+"""Streaming method -> the method for a complete answer."""
 _REQUESTS_PER_MINUTE: Final = 20
-"""The limit that the fix suggests if the server does not report its own."""
+"""The limit in a suggested fix if the server does not report its limit."""
 _EXPECTED: Final[tuple[tuple[type[ProviderError], str], ...]] = (
     (AuthenticationFailed, "a key that the server accepts"),
     (QuotaExhausted, "an account with quota left"),
@@ -47,7 +47,7 @@ _EXPECTED: Final[tuple[tuple[type[ProviderError], str], ...]] = (
     (ContentFiltered, "a prompt and an answer that the content policy of the server allows"),
     (BadRequest, "a request that the server accepts"),
     (Timeout, "an answer within the deadline of [retry], or timeout="),
-    (IncompleteReply, "an answer that arrives to its end"),
+    (IncompleteReply, "a complete answer"),
     (MalformedReply, "an answer in the format of the API"),
     (Unavailable, "a server that can be reached and answers with status 200"),
 )
@@ -60,9 +60,9 @@ class CallFacts(msgspec.Struct, frozen=True, kw_only=True):
     model: str
     parameters: Mapping[str, Any] = msgspec.field(default_factory=dict)
     model_path: Path | None = None
-    """The setting that names the model; None if the caller named the model."""
+    """The setting with the model's name; None if the caller passed the model."""
     timeout_s: float | None = None
-    """The caller's timeout in seconds; None if [retry] decides."""
+    """The caller's timeout in seconds; None means the timeout of [retry]."""
     method: str = "chat"
     """The public method, for fixes in Python."""
     attempts: int
@@ -70,10 +70,7 @@ class CallFacts(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def complete_failure(error: ProviderError, facts: CallFacts) -> None:
-    """Add the place, the expectation, the attempts, the seconds and a fix to *error*.
-
-    Calling the function again changes nothing.
-    """
+    """Add place, expectation, attempts, duration and fix to *error*. A second call changes nothing."""
     if error.elapsed_s is not None:
         return
     backend = facts.backend
@@ -90,14 +87,14 @@ def complete_failure(error: ProviderError, facts: CallFacts) -> None:
     )
     error.notes = (_summarize(error, facts), *error.notes)
     if error.retry_after:
-        error.notes += (f"the server asks to wait {error.retry_after:g} s (Retry-After)",)
+        error.notes += (f"the server requests a pause of {error.retry_after:g} s (Retry-After)",)
     error.fix = error.fix or _find_fix(error, facts)
     if isinstance(error, RateLimited) and error.fix != (line := _fix_rate(error, backend)):
         error.notes += (f"to stay below the limit of the server: {line}",)
 
 
 def copy_error(error: E) -> E:
-    """Return a copy of *error* without its traceback, for a caller that adds its own traceback or notes."""
+    """Return a copy of *error* without its traceback, so that each caller can add a traceback and notes."""
     copy = type(error).__new__(type(error), *error.args)
     copy.args = error.args
     copy.__dict__.update(error.__dict__)
@@ -121,10 +118,7 @@ def _find_place(error: ProviderError, facts: CallFacts) -> tuple[str, str | None
 
 
 def _is_about_model(error: ProviderError) -> bool:
-    """Return whether another model may help.
-
-    If the address is wrong, the provider suggests another `base_url`.
-    """
+    """Return whether another model could help. If the address is wrong, the provider suggests a `base_url` instead."""
     if isinstance(error, NotFound):
         return error.fix is None or "base_url" not in error.fix
     return isinstance(error, BadRequest | ContentFiltered)
@@ -166,9 +160,9 @@ def _find_fix(error: ProviderError, facts: CallFacts) -> str | None:
 
 
 def _fix_rate(error: RateLimited, backend: Backend) -> str:
-    """Return the line that sets the limit that the server reported.
+    """Return the configuration line that sets the limit reported by the server.
 
-    If the configured limit is not higher than that, return a line that halves it.
+    If the configured limit is not above the reported one, return a line that halves the configured limit.
     """
     allowed: Any = getattr(error.limits, "requests_limit", None)
     rate = allowed if isinstance(allowed, int) and allowed > 0 else _REQUESTS_PER_MINUTE
@@ -189,7 +183,7 @@ def _was_refused(error: ProviderError) -> bool:
 
 
 def _fix_key(backend: Backend) -> str:
-    """Return the line that sets another key in the same place as the refused key."""
+    """Return the line that replaces the rejected key in its place."""
     path = (backend.kind, backend.name, "api_key")
     written = backend.written(path)
     if isinstance(written, str) and written.startswith("env:"):

@@ -1,4 +1,4 @@
-"""One shared call of single-flight, with its callers, the pieces so far, and the result."""
+"""A flight of single-flight: one shared call with its callers, its pieces so far, and its result."""
 
 from __future__ import annotations
 
@@ -22,10 +22,7 @@ Begin = Callable[[], Generator[Any, Any, Any]]
 Left = Callable[[], float | None]
 
 RETRIES: Final = 1
-"""How often the remaining callers retry together after a failure.
-
-After that, all of them receive the error.
-"""
+"""How often the waiting callers retry together after a failure. The next failure goes to all of them."""
 
 
 class Caller:
@@ -46,7 +43,7 @@ class Caller:
         self.wake: Callable[[], None] | None = None
         """The function that wakes the caller; None while the caller is not waiting."""
         self.is_late = False
-        """Whether the caller's time ran out while it waited in an event loop."""
+        """Whether the caller's deadline passed while the caller waited in an event loop."""
         self._timer: asyncio.TimerHandle | None = None
 
     def sleep(self, is_ready: Callable[[], bool], seconds: float | None) -> bool:
@@ -71,7 +68,7 @@ class Caller:
         await woken
 
     def stop_timer(self) -> None:
-        """Release the timer, because it keeps the caller alive."""
+        """Cancel the timer. A pending timer keeps the caller alive."""
         if self._timer is not None:
             self._timer.cancel()
 
@@ -82,7 +79,7 @@ class Caller:
 
 
 class Flight:
-    """One shared call. All flights share one lock, which is held only to access fields."""
+    """One shared call. All flights share one lock, held only for field access."""
 
     def __init__(
         self, key: str, flights: dict[str, Flight], lock: threading.RLock, ahead: int, failures: int = 0
@@ -92,7 +89,7 @@ class Flight:
         self.lock = lock
         self.callers: list[Caller] = []
         self.beginner: Caller | None = None
-        """The caller whose function runs."""
+        """The caller whose function makes the call."""
         self.owner: Owner | None = None
         self.pieces: list[Any] = []
         self.is_over = False
@@ -103,7 +100,7 @@ class Flight:
         self._error: BaseException | None = None
 
     def publish(self, work: Generator[Any, Any, Any], owner: Owner) -> Generator[Any, Any, None]:
-        """Run *work*: pass its steps to the owner's driver, and store its pieces and its result."""
+        """Run *work*: yield its steps to the owner's driver, and store pieces and result."""
         value: Any = None
         failure: BaseException | None = None
         try:
@@ -130,10 +127,10 @@ class Flight:
         except BaseException as error:
             self._end(
                 None, error, retry=True, but=self.beginner
-            )  # an exit stops the caller that began the call, not the others
+            )  # an exit request ends only the caller that began the call
             raise
         finally:
-            # break the cycle: the error's traceback and this frame would keep each other alive
+            # Break the reference cycle between the error's traceback and this frame.
             failure = None
 
     def has_news(self, caller: Caller) -> bool:
@@ -159,20 +156,20 @@ class Flight:
             return self.pieces[caller.seen - 1]
 
     def take_result(self, caller: Caller) -> Any:
-        """Return the result, or raise the error.
+        """Return the result or raise the error.
 
-        Each caller raises its own copy, because each adds its own traceback.
+        Each caller raises a separate copy of the error, because raising adds a traceback.
         """
         if self._error is None:
             return self._value
-        if isinstance(self._error, Expired):  # the call has not replaced this error with a more specific one
+        if isinstance(self._error, Expired):  # the call ended without a more specific error
             raise make_timeout()
         if caller is self.beginner:
             raise self._error
         raise copy_error(self._error) if isinstance(self._error, Exception) else _make_broken_error()
 
     def add(self, caller: Caller) -> None:
-        """Add *caller*, which receives all pieces from the first one on."""
+        """Add *caller*. The caller receives all pieces, including the earlier ones."""
         caller.flight, caller.seen, caller.step = self, 0, None
         self.callers.append(caller)
 
@@ -182,7 +179,7 @@ class Flight:
             del self._flights[self.key]
 
     def close_if_alone(self, caller: Caller) -> bool:
-        """Return whether *caller* is the only one; if so, stop further callers from joining."""
+        """Return whether *caller* is the only caller. If so, no other caller can join afterwards."""
         with self.lock:
             if self.callers != [caller]:
                 return False
@@ -190,7 +187,7 @@ class Flight:
             return True
 
     def break_off(self) -> None:
-        """End the call without a result, because its event loop or its thread ended."""
+        """End the call without a result, because its event loop or thread has ended."""
         if not self.is_over:
             self._end(None, _make_broken_error(), retry=True)
 
@@ -229,16 +226,16 @@ class Flight:
 
 
 def make_timeout() -> Timeout:
-    """Return the error of a caller whose time ran out."""
+    """Return the error for a caller whose deadline passed."""
     return Timeout(
-        "the deadline of the call passed while it shared an identical one",
+        "the deadline passed while this call shared the request of an identical call",
         expected="an answer within the deadline of [retry], or timeout=",
         fix="chat(..., timeout=seconds)",
     )
 
 
 def _make_broken_error() -> IncompleteReply:
-    return IncompleteReply("the shared call broke off: its event loop or its thread ended")
+    return IncompleteReply("the shared call ended early: its event loop or thread ended")
 
 
 def _wake(callers: list[Caller]) -> None:
@@ -251,7 +248,7 @@ def _wake(callers: list[Caller]) -> None:
 def _set_in(loop: asyncio.AbstractEventLoop, future: asyncio.Future[None]) -> None:
     import asyncio
 
-    if asyncio._get_running_loop() is loop:  # noqa: SLF001 - documented; the public one raises
+    if asyncio._get_running_loop() is loop:  # noqa: SLF001 - documented; the public function raises outside of a loop
         _set(future)
         return
     try:

@@ -1,6 +1,6 @@
-"""Owners: run a shared call in a task of one event loop, or in the threads of blocking callers, one at a time.
+"""Owners run a shared call: in a task of an event loop, or in the threads of blocking callers.
 
-The first waiting caller decides: an async one starts a task, a blocking one runs the call in its own thread.
+The first waiting caller determines the kind: an async caller starts a task, a blocking caller runs the call itself.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["Owner", "advance"]
 
 GRACE_S: Final = 5.0
-"""Seconds that a caller in another thread waits for a cancelled call to clean up."""
+"""How long a caller in another thread waits for the clean-up of a cancelled call."""
 _POLL_S: Final = 1.0
 """Seconds between two checks, by a caller outside of the event loop, that the loop still runs."""
 
@@ -31,32 +31,31 @@ class Owner(Protocol):
 
     @property
     def pause(self) -> Any:
-        """Return the item to yield to the driver after a piece; None continues at once."""
+        """Return an item to yield to the driver after a piece; None continues at once."""
 
     def translate(self, error: BaseException) -> BaseException:
         """The driver raised *error*. Return the exception to throw into the call."""
 
     def wait(self, caller: Caller) -> bool:
-        """Block until there is news; return False if the caller's own thread runs the call."""
+        """Block until there is news. Return False if the caller's own thread is already running the call."""
 
     async def await_(self, caller: Caller) -> bool:
         """Wait for news."""
 
     def cancel(self) -> None:
-        """End the call, whose last caller has left. Does not wait."""
+        """End the call after its last caller has left. Does not wait."""
 
     def end(self) -> None:
-        """End the call and wait for its clean-up."""
+        """End the call and wait for the clean-up."""
 
     async def aend(self) -> None:
         """See `end`."""
 
 
 def advance(flight: Flight, begin: Begin, caller: Caller) -> Step:
-    """Return the step that waits for news for *caller*.
+    """Return a step that waits for news for *caller*. If the call has no owner yet, the step starts the call first.
 
-    The step first begins the call if no owner runs it. The result is False if a blocking caller would wait
-    for its own thread.
+    The step returns False if a blocking caller would wait for its own thread.
     """
     owner = flight.owner
     if owner is None:
@@ -91,7 +90,7 @@ class ThreadOwner:
         self._flight = flight
         self._pieces = iterate(flight.publish(work, self))
         self._driver: int | None = None
-        """The id of the thread that runs the call; 0 if a thread is about to run it; None otherwise."""
+        """The thread that runs the call: its id, 0 while a thread is starting, None if there is no thread."""
 
     def translate(self, error: BaseException) -> BaseException:
         """See `Owner.translate`."""
@@ -119,12 +118,12 @@ class ThreadOwner:
     def cancel(self) -> None:
         """See `Owner.cancel`.
 
-        The garbage collector may call this method in any thread, and that thread may hold any lock.
+        The garbage collector may call this method in a thread that holds any lock.
         """
         submit(self.end)
 
     def end(self) -> None:
-        """See `Owner.end`. If another thread is running the call, that thread ends the call afterwards."""
+        """See `Owner.end`. If another thread is running the call, that thread does it."""
         if self._take():
             self._close()
 
@@ -145,7 +144,7 @@ class ThreadOwner:
             return True
 
     def _drive(self) -> None:
-        """Run the call to its next piece or its end."""
+        """Run the call until its next piece or its end."""
         self._driver = threading.get_ident()
         try:
             next(self._pieces, None)
@@ -161,7 +160,7 @@ class ThreadOwner:
     def _close(self) -> None:
         self._driver = threading.get_ident()
         self._pieces.close()
-        self._flight.break_off()  # closing a generator that has not started does not run its `finally` blocks
+        self._flight.break_off()  # close() of a generator that has not started skips its `finally` blocks
 
 
 class TaskOwner:
@@ -174,7 +173,7 @@ class TaskOwner:
         self._loop = asyncio.get_running_loop()
         self._thread = threading.get_ident()
         self._wanted = 1
-        """The number of pieces that the callers have asked for."""
+        """The number of pieces that callers have requested."""
         self._demand: asyncio.Future[None] | None = None
         self._is_expired = False
         self._pause = Step(_never, self._wait_for_demand)
@@ -191,7 +190,7 @@ class TaskOwner:
     def translate(self, error: BaseException) -> BaseException:
         """See `Owner.translate`.
 
-        After the last caller's timeout the call receives `Expired` and raises its own error.
+        After the last caller's timeout, the call gets `Expired` and raises an error of its own.
         """
         import asyncio
 
@@ -262,9 +261,9 @@ class TaskOwner:
         await arun(self._flight.publish(work, self))
 
     def _finish(self, task: asyncio.Task[None]) -> None:
-        self._flight.break_off()  # does nothing if the call has ended by itself
+        self._flight.break_off()  # has no effect if the call has ended
         if not task.cancelled():
-            # read the exception: otherwise asyncio logs it, although the callers have raised it
+            # Retrieve the exception; asyncio logs it otherwise, although the callers raise it.
             task.exception()
 
     async def _wait_for_demand(self) -> None:
@@ -279,7 +278,7 @@ class TaskOwner:
     def _expire(self, caller: Caller) -> None:
         """Raise the timeout of *caller*.
 
-        If no other caller waits, let the call raise its own error and wait for this error.
+        If *caller* is the last one, let the call raise its own error and wait for that error.
         """
         if not self._flight.close_if_alone(caller):
             raise make_timeout()

@@ -1,4 +1,4 @@
-"""Run several tasks of one call concurrently, in threads or in asyncio tasks."""
+"""Run several tasks of one call concurrently, in threads or asyncio tasks."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ Work: TypeAlias = Callable[[], Act[Any]]
 
 
 def gather(tasks: Sequence[Work], limit: int) -> Step:
-    """Return the step that runs *tasks*, at most *limit* at a time, and returns their results in order.
+    """Return a step that runs *tasks*, at most *limit* at a time, and returns the results in order.
 
-    After the first failure no further task is started. Running asyncio tasks are cancelled; running threads are left to
-    finish. The error is raised when all have ended.
+    After the first failure, no further task starts. Running asyncio tasks are cancelled; running threads finish. The step
+    then raises the first error.
     """
     return Step(_in_threads, _in_tasks, tasks, limit)
 
@@ -37,7 +37,7 @@ class _TaskQueue:
         self._lock = forks.lock()
 
     def next(self) -> tuple[int, Work] | None:
-        """Return the next task and its position; None if all tasks have started or a task has failed."""
+        """Return the next task with its position; None if all tasks have started or a task has failed."""
         with self._lock:
             return None if self.failure is not None else next(self._rest, None)
 
@@ -54,7 +54,7 @@ class _TaskQueue:
         try:
             raise failure
         finally:
-            failure = None  # break the cycle: the frame and the traceback would keep each other alive
+            failure = None  # breaks the reference cycle between frame and traceback
 
 
 def _in_threads(tasks: Sequence[Work], limit: int) -> list[Any]:

@@ -1,11 +1,10 @@
 """Convert an application's values to plain JSON values, or raise an error with the path of an invalid value.
 
-The cache key, the token count and the request are all computed from the result, so different encoders cannot
-produce different requests. The result is a copy: later changes by the caller do not change the request.
+The cache key, the token count and the request all use the converted copy, so they always agree, and later changes by the
+caller have no effect.
 
-Converted to plain types: subclasses of str, int, float, list, tuple and dict, any Mapping or Sequence,
-members of an Enum (their value), `Decimal`, numpy-like scalars, dataclasses, msgspec structures and pydantic
-models.
+Converted types: subclasses of str, int, float, list, tuple and dict; other mappings and sequences; enum members (their
+value); `Decimal`; scalars as in numpy; dataclasses, msgspec structs and pydantic models.
 """
 
 from __future__ import annotations
@@ -29,9 +28,9 @@ from llmcore.types import ToolCall
 __all__ = ["JsonValue", "normalise"]
 
 JsonValue: TypeAlias = Any
-"""None, bool, int, float, str, or a list or dict of these.
+"""None, bool, int, float, str, or a list or dict of JSON values.
 
-`Decimal` if no int or float holds the number exactly.
+A number that neither int nor float represents exactly is a `Decimal`.
 """
 
 MAX_DEPTH: Final = 100
@@ -57,7 +56,7 @@ class _Fault(Exception):
         self.fix = fix
         self.deep = deep
         self.trail: list[tuple[object, int | str]] = []
-        """The containers around the value, innermost first, each with the position of its item."""
+        """The containers around the value, innermost first, each with the position of the item."""
 
     def at(self, container: object, step: int | str) -> _Fault:
         self.trail.append((container, step))
@@ -79,11 +78,11 @@ class _Fault(Exception):
 
 
 def normalise(value: object, name: str, code: str = "LC306") -> JsonValue:
-    """Return *value* as plain JSON values, copied.
+    """Return a plain JSON copy of *value*.
 
     Args:
         value: The application's value.
-        name: The name of the argument. The path in an error begins with it.
+        name: The name of the argument. Error paths begin with this name.
         code: The code of the error.
 
     Raises:
@@ -129,7 +128,7 @@ def _normalise_names(value: dict[Any, Any], depth: int, given: object) -> dict[s
         if not isinstance(name, str):
             raise _Fault(
                 f"must have names of text, got {_type_name(name)}",
-                "a dict whose names are text",
+                "a dict with text keys",
                 fix="{str(name): value for name, value in given.items()}",
             )
         text = str.__str__(name)
@@ -153,7 +152,7 @@ def _normalise_list(given: object, clean: list[Any], depth: int) -> list[JsonVal
 
 
 def _normalise_other(value: Any, depth: int) -> JsonValue:
-    """Normalise a value that has none of the plain types."""
+    """Normalize a value whose type is not a plain JSON type."""
     _reject_foreign(value)
     try:
         plain = _to_plain(value)
@@ -184,27 +183,26 @@ def _reject_foreign(value: object) -> None:
 
 
 def _to_plain(value: Any) -> Any:
-    """Return a structured value as a dict or list, a scalar as a Python scalar, and else _UNKNOWN."""
+    """Return a structured value as a dict or list, a scalar as a Python scalar, or _UNKNOWN."""
     for kind, convert in _CONVERTERS:
         if isinstance(value, kind):
             return convert(value)
     if callable(getattr(type(value), "model_dump", None)):
         return _dump_model(value)
     if hasattr(type(value), "__dataclass_fields__"):
-        import dataclasses  # imported here: a cached reply at the command line does not need it
+        import dataclasses  # imported here because cached replies of the command line do not need it
 
         return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
     if getattr(value, "shape", None) == () and callable(getattr(type(value), "item", None)):
-        scalar = value.item()  # scalars of numpy, torch and jax have it
+        scalar = value.item()  # numpy, torch and jax scalars have `item`
         return scalar if type(scalar) in {bool, int, float, str} else _UNKNOWN
     return operator.index(value) if hasattr(type(value), "__index__") else _UNKNOWN
 
 
 def _dump_model(value: Any) -> Any:
-    """Return a pydantic model in its own JSON mode, without fields that are None because they were never set.
+    """Dump a pydantic model in JSON mode, without unset fields that are None.
 
-    The vendor's client returns answers as models with many fields that are None, and servers reject
-    `"tool_calls": null`.
+    The vendor's client returns models with many unset fields, and servers reject `"tool_calls": null`.
     """
     dumped = value.model_dump(mode="json", by_alias=True)
     if not isinstance(dumped, dict):  # a RootModel
@@ -239,7 +237,7 @@ def _check_integer(value: int) -> int:
     if -_LONG < value < _LONG or value.bit_length() <= _MAX_BITS:
         return value
     raise _Fault(
-        f"must be a number of at most 4,300 digits, got one of {value.bit_length():,} bits",
+        f"must be a number of at most 4,300 digits, got {value.bit_length():,} bits",
         "a shorter number",
     )
 
@@ -247,24 +245,21 @@ def _check_integer(value: int) -> int:
 def _check_float(value: float) -> float:
     if isfinite(value):
         return value
-    raise _Fault(f"must be a finite number, got {value}", "a number that JSON can hold")
+    raise _Fault(f"must be a finite number, got {value}", "a finite number")
 
 
 def _reduce_decimal(value: Decimal) -> int | float | Decimal:
-    """Return the number as an int or float if one has exactly this value.
-
-    Otherwise return a Decimal without trailing zeros.
-    """
+    """Return the number as an int or float with exactly this value, or as a Decimal without trailing zeros."""
     nearest = float(value) if value.is_finite() else float("nan")
     if not isfinite(nearest):
-        raise _Fault(f"must be a finite number, got {value!s:.40}", "a number that JSON can hold")
+        raise _Fault(f"must be a finite number, got {value!s:.40}", "a finite number")
     if value == value.to_integral_value():
         return int(value)
     if Decimal(repr(nearest)) == value:
         return nearest
     digits = len(value.as_tuple().digits)
     if digits > _MAX_DIGITS:
-        raise _Fault(f"must be a number of at most 4,300 digits, got one of {digits:,}", "a shorter number")
+        raise _Fault(f"must be a number of at most 4,300 digits, got {digits:,} digits", "a shorter number")
     return Context(prec=digits).normalize(value)
 
 
@@ -282,7 +277,7 @@ _READERS: Final[Mapping[type, Callable[[Any, int], JsonValue]]] = {
     type(None): _keep,
     Decimal: lambda value, _: _reduce_decimal(value),
 }
-"""Exact type -> function. Nearly every value has one of these types."""
+"""Normalizing functions by exact type, a fast path for nearly all values."""
 
 _CONVERTERS: Final[Sequence[tuple[type, Callable[[Any], Any]]]] = (
     (str, str.__str__),
@@ -304,7 +299,7 @@ def _check_depth(depth: int) -> None:
     if depth <= 0:
         raise _Fault(
             f"must be nested at most {MAX_DEPTH} levels deep",
-            f"at most {MAX_DEPTH} lists and dicts inside one another",
+            f"at most {MAX_DEPTH} nested lists and dicts",
             deep=True,
         )
 

@@ -1,8 +1,8 @@
-"""Rate limits: requests and tokens a minute, and concurrent calls, for each provider or model.
+"""Rate limits: requests and tokens per minute, and concurrent calls, per provider or model.
 
-A call takes its request and its tokens from the token bucket of every rule that applies, all or nothing, and waits until
-they are available. Tokens that its reply did not use are refunded. In any window of w seconds, at most `rate * w` units
-plus a burst are taken. The burst is the amount of one second, but at least one request. The clock is monotonic. Each process counts only its own calls.
+A call takes one request and its tokens from the token buckets of all matching rules at once, or waits. Tokens that the
+reply does not use are refunded. In any window of w seconds, calls take at most `rate * w` units plus a burst. The burst
+is the amount of one second, but at least one request. The clock is monotonic. Each process counts only its own calls.
 """
 
 from __future__ import annotations
@@ -45,17 +45,17 @@ class Limits:
             allow_workers(concurrency)
 
     def acquire(self, provider: str, model: str, tokens: int, left: Callable[[], float]) -> Act[Permit]:
-        """Wait until one request may be sent, and return its permit. The caller must `release` it.
+        """Wait until the rate limits allow one request. Return a permit, which the caller must `release`.
 
         Args:
             provider: The provider's name, as in the rules.
             model: The model's name, as in the rules.
             tokens: The maximum number of tokens that the call can use; 0 if unknown.
-            left: Returns the seconds that the caller can still wait.
+            left: Returns the remaining seconds until the caller's deadline.
 
         Raises:
-            RateLimited: The request could only be sent after the deadline; `retry_after` has the seconds.
-                Nothing is taken.
+            RateLimited: The rate limits allow the request only after the deadline. `retry_after` is the wait in seconds.
+                The call has taken no units.
         """
         try:
             queue = self._queues[provider, model]
@@ -76,14 +76,13 @@ class Limits:
         return permit
 
     def release(self, permit: Permit, tokens: int | None) -> None:
-        """Free the slot of *permit*, and refund the tokens that it reserved and did not use.
+        """Free the slot of *permit* and refund reserved tokens that were not used.
 
-        Never waits: it may be called while a generator is closed. A second call does nothing.
+        Never waits, because a closing generator may call it. A second call has no effect.
 
         Args:
             permit: The result of `acquire`.
-            tokens: The tokens that were used, input and output together. May exceed the reserved tokens. None
-                if unknown.
+            tokens: The used tokens, input and output, possibly more than reserved. None if unknown.
         """
         queue = permit.queue
         if queue is None or permit.released:
@@ -106,10 +105,10 @@ class Limits:
             queue.provider.post(partial(self._learn, queue, seen))
 
     def compute_duration(self, loads: Mapping[tuple[str, str], tuple[int, int]]) -> float | None:
-        """Return the seconds that *loads* take at least by the rules; None if no rule has a rate for them.
+        """Return the minimum duration of *loads* in seconds by the rate limits; None if no limit applies.
 
         Args:
-            loads: The numbers of requests and of tokens, by provider and model.
+            loads: The numbers of requests and tokens, by provider and model.
         """
         sums: dict[str, list[int]] = {}
         for (provider, model), (requests, tokens) in loads.items():
@@ -198,7 +197,7 @@ class Limits:
         return ModelQueue(shared_queue, model, own or Limit())
 
     def after_fork(self) -> None:
-        """Forget the waiting calls, which belong to the parent; see `forks.ForkAware`."""
+        """Drop the waiting calls in a forked child, because they belong to the parent; see `forks.ForkAware`."""
         self._start()
 
     def _start(self) -> None:
@@ -208,7 +207,7 @@ class Limits:
 
 
 def _combine(rules: list[Limit]) -> Limit:
-    """Combine *rules* into one rule with the strictest value of each."""
+    """Combine *rules*: the strictest value of each limit applies."""
     values_by_name = {
         key: [value for rule in rules if (value := getattr(rule, key)) is not None]
         for key in Limit.__struct_fields__
@@ -217,7 +216,7 @@ def _combine(rules: list[Limit]) -> Limit:
 
 
 def _check(queue: ModelQueue, seconds: float, left: float, *, late: bool) -> None:
-    """Raise RateLimited if *late*: the next slot is in *seconds*, and only *left* seconds remain."""
+    """Raise RateLimited if *late*: the next slot is in *seconds*, but the deadline is in *left* seconds."""
     if not late:
         return
     known = seconds < NEVER

@@ -1,11 +1,11 @@
 """A background event loop, for blocking calls of async backends.
 
-If its thread cannot be started, the callers run the loop in their own threads, one after the other.
+If the system cannot start its thread, callers run the loop in their own threads, one after the other.
 """
 
 from __future__ import annotations
 
-import asyncio  # noqa: TID253 - this module is imported at the first call that needs it
+import asyncio  # noqa: TID253 - the first call of an async backend imports this module
 import sys
 import threading
 from collections.abc import Coroutine
@@ -21,9 +21,9 @@ T = TypeVar("T")
 
 _lock = forks.lock()
 _driving = threading.Lock()
-"""Held by a caller that runs the loop in its own thread.
+"""Held while a caller runs the loop in its own thread.
 
-It is not a lock of `forks`, because a fork would wait for the whole call.
+This is not a lock of `forks`, because a fork would wait for the whole call.
 """
 _loop: asyncio.AbstractEventLoop | None = None
 _has_thread = False
@@ -32,22 +32,22 @@ _has_thread = False
 def run_in_loop(coroutine: Coroutine[Any, Any, T]) -> T:
     """Run *coroutine* in the background loop and wait for its result.
 
-    If this thread already runs a loop, that loop is blocked until then.
+    If this thread already runs another loop, that loop is blocked meanwhile.
 
     Raises:
-        LLMCoreError: A thread is needed, because this one runs a loop, and none can be started; or Python is
+        LLMCoreError: The call needs a thread because this thread runs a loop, but the system cannot start one; or Python is
             exiting.
     """
     if sys.is_finalizing():  # the loop's thread has stopped
         raise _make_thread_error(coroutine)
     loop = _find_running_loop()
     if loop is None:
-        if asyncio._get_running_loop() is not None:  # noqa: SLF001 - documented; the public one raises
+        if asyncio._get_running_loop() is not None:  # noqa: SLF001 - documented; the public function raises outside of a loop
             raise _make_thread_error(coroutine)
         with _driving:
             if not _has_thread:
                 return _drive(_get_loop(), coroutine)
-        loop = _get_loop()  # the loop got its thread in the meantime
+        loop = _get_loop()  # another caller has started the thread
     future = asyncio.run_coroutine_threadsafe(_catch_exit(coroutine), loop)
     try:
         result = future.result()
@@ -60,7 +60,7 @@ def run_in_loop(coroutine: Coroutine[Any, Any, T]) -> T:
 
 
 class _Exit(NamedTuple):
-    """An exit that a backend called. asyncio would raise it in the thread of the loop, and so end the loop."""
+    """SystemExit or KeyboardInterrupt from a backend. Raised directly, it would end the loop's thread."""
 
     error: SystemExit
 
@@ -73,7 +73,7 @@ async def _catch_exit(coroutine: Coroutine[Any, Any, T]) -> T | _Exit:
 
 
 def _find_running_loop() -> asyncio.AbstractEventLoop | None:
-    """Return the loop if its thread runs or can be started now; otherwise None."""
+    """Return the loop if its thread is running or can be started; otherwise None."""
     global _has_thread
     with _lock:
         if not _has_thread and _driving.acquire(blocking=False):  # otherwise a caller runs the loop
@@ -93,7 +93,7 @@ def _get_loop() -> asyncio.AbstractEventLoop:
 
 
 def _make_thread_error(coroutine: Coroutine[Any, Any, Any]) -> LLMCoreError:
-    coroutine.close()  # close the coroutine: otherwise Python warns that it was never awaited
+    coroutine.close()  # prevents Python's warning about a coroutine that was never awaited
     return LLMCoreError(
         f"a blocking call of an asynchronous backend needs a thread: {NO_THREAD}",
         expected="the asynchronous method, inside an event loop",
@@ -101,7 +101,7 @@ def _make_thread_error(coroutine: Coroutine[Any, Any, Any]) -> LLMCoreError:
 
 
 def _drive(loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, Any, T]) -> T:
-    """Run *coroutine* in the loop and in this thread, because the loop has no thread of its own."""
+    """Run *coroutine* and the loop in this thread, because the loop has no thread."""
     task = loop.create_task(coroutine)
     try:
         return loop.run_until_complete(task)

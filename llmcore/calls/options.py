@@ -51,10 +51,7 @@ def find_secrets(options: Any) -> list[str]:
 
 
 def make_identity(options: Any) -> dict[str, Any]:
-    """Return every option, with secrets as digests.
-
-    This is the identity of a backend whose plugin does not define an identity.
-    """
+    """Return all options, with secrets as digests: the default identity of a backend."""
     return {name: _to_identity_value(value) for name, value in options_to_dict(options).items()}
 
 

@@ -1,7 +1,4 @@
-"""Queue the calls that wait for a rate limit.
-
-The oldest call goes first. It is woken when it may be sent, so no call polls.
-"""
+"""The queue of calls that wait for a rate limit. The oldest call goes first and is woken in time, without polling."""
 
 from __future__ import annotations
 
@@ -24,17 +21,17 @@ __all__ = ["NEVER", "Capacity", "ModelQueue", "Permit", "ProviderQueue"]
 NEVER: Final = float("inf")
 
 _BURST_S: Final = 1.0
-"""Seconds of refill that a bucket holds. It always holds at least one request."""
+"""The capacity of a bucket in seconds of refill. The capacity is at least one request."""
 
 _LONGEST_RESET_S: Final = 86_400.0
 """Upper bound for the reset time that a server reports."""
 
 _SOONER_S: Final = 1e-6
-"""If a waiting call could be sent earlier by less than this, it is not woken earlier."""
+"""A waiting call is woken earlier only if that saves at least this time."""
 
 
 class Capacity:
-    """The token buckets and concurrency slots that belong to one set of rules."""
+    """The token buckets and slots of one set of rules."""
 
     def __init__(self, limit: Limit) -> None:
         self.buckets: list[Bucket] = []
@@ -51,7 +48,7 @@ class Capacity:
         return self.slots is not None and self.busy >= self.slots
 
     def ready(self, tokens: int) -> float:
-        """Return the time from which the rates allow a request of *tokens*; it may be in the past."""
+        """Return the time at which the rate limits allow a request of *tokens*. The time may be in the past."""
         at = -NEVER
         for bucket in self.buckets:
             ready = bucket.ready(tokens if bucket.of_tokens else 1)
@@ -66,7 +63,7 @@ class Capacity:
         )
 
     def count_waiting(self, tokens: int, sign: int) -> None:
-        """Add a request to the waiting requests (*sign* is 1), or remove it (*sign* is -1)."""
+        """Add a request to the waiting ones (*sign* is 1) or remove it (*sign* is -1)."""
         for bucket in self.buckets:
             bucket.ahead += sign * (tokens if bucket.of_tokens else 1)
 
@@ -88,7 +85,7 @@ class ModelQueue:
         """
 
     def is_full(self) -> bool:
-        """Return whether no slot is free for another call."""
+        """Return whether all slots are in use."""
         return self.own.is_full() or self.provider.shared.is_full()
 
     def learn(
@@ -109,15 +106,15 @@ class ModelQueue:
             bucket.ahead = sum(permit.tokens if of_tokens else 1 for permit in self.waiting)
             self.own.buckets.append(bucket)
             self.buckets = (*self.own.buckets, *self.provider.shared.buckets)
-        # The report may not include the requests that were sent after it.
+        # The server's report may not include requests that were sent after the reported one.
         missing = max(missing, (bucket.full_at - now) / bucket.interval)
         bucket.restate(interval, most * interval, now + missing * interval)
 
 
 class Permit(msgspec.Struct, eq=False):
-    """A call's permission to be sent, or its place in the queue.
+    """A call's permission to send its request, or its place in the queue.
 
-    Change a permit only while holding the provider's lock.
+    Change a permit only while you hold the provider's lock.
     """
 
     queue: ModelQueue | None
@@ -130,9 +127,9 @@ class Permit(msgspec.Struct, eq=False):
     """The buckets from which the permit took units, each with the ticket."""
     number: int = 0
     counted: bool = False
-    """Whether the permit is counted among those that wait for the capacity that all models share."""
+    """Whether the permit counts as waiting for the capacity that all models share."""
     armed: float = 0.0
-    """The time at which the waiting call checks again without being woken."""
+    """When the waiting call checks again, even without a wake-up."""
     _news: bool = False
     _wake: Callable[[], object] | None = None
 
@@ -141,13 +138,13 @@ class Permit(msgspec.Struct, eq=False):
         return Step(self._block, self._sleep, seconds)
 
     def wake(self) -> bool:
-        """Wake the waiting call; return False if its event loop is closed."""
+        """Wake the waiting call. Return False if its event loop is closed."""
         self._news = True
         wake, self._wake = self._wake, None
         return wake is None or wake() is not False
 
     def reset(self) -> None:
-        """Clear the wake-up after the call has checked again."""
+        """Clear the wake-up, after the call has checked again."""
         self._news, self._wake = False, None
 
     def _block(self, seconds: float) -> None:
@@ -171,7 +168,7 @@ class Permit(msgspec.Struct, eq=False):
                 timer.cancel()
 
     def _set_wake(self, wake: Callable[[], object]) -> bool:
-        """Set the function that wakes the call; return False if it was woken already."""
+        """Set the function that wakes the call. Return False if the call was already woken."""
         assert self.queue is not None  # noqa: S101 - a waiting permit has a queue
         provider = self.queue.provider
         provider.lock.acquire()
@@ -183,10 +180,10 @@ class Permit(msgspec.Struct, eq=False):
 
 
 class ProviderQueue:
-    """The capacity of one provider and the queues of its models. Threads, tasks and event loops share it.
+    """The capacity of one provider and the queues of its models, for all threads, tasks and event loops.
 
-    Any code may call `post`, even the garbage collector while this thread holds the lock. If the lock is
-    held, the thread that holds it makes the change later: it calls `drain` after it has released the lock.
+    Any code may call `post`, even the garbage collector in a thread that holds the lock. If the lock is in use, its holder
+    applies the change later: `drain` runs after each release.
     """
 
     def __init__(self, name: str, limit: Limit) -> None:
@@ -208,12 +205,12 @@ class ProviderQueue:
                 return
 
     def drain(self) -> None:
-        """Apply the changes that were posted while the lock was held."""
+        """Apply the changes that `post` queued while the lock was in use."""
         if self.posted and self.lock.acquire(blocking=False):
             self.unlock()
 
     def post(self, change: Callable[[], None]) -> None:
-        """Apply *change* now, or let the thread that holds the lock apply it. Never waits."""
+        """Apply *change*, or queue it for the holder of the lock. Never waits."""
         self.posted.append(change)
         if self.lock.acquire(blocking=False):
             self.unlock()
@@ -234,7 +231,7 @@ class ProviderQueue:
         return True
 
     def enqueue(self, permit: Permit, queue: ModelQueue, now: float) -> float:
-        """Append *permit* to its queue; return the predicted time at which the rates allow it."""
+        """Append *permit* to its queue. Return the time at which the rates will allow the request."""
         own, shared = queue.own.ready_behind(permit.tokens, now), self.shared.ready_behind(permit.tokens, now)
         at = max(own, shared)
         self._number += 1
@@ -246,7 +243,7 @@ class ProviderQueue:
         return at
 
     def serve(self, now: float) -> None:
-        """Grant every permit that the rates allow now, and arm the next one."""
+        """Grant every permit that the rates allow now. Schedule a wake-up for the next one."""
         while self.busy:
             permit, at = self._next(now)
             if permit is None:
@@ -265,7 +262,7 @@ class ProviderQueue:
                 return
 
     def leave(self, permit: Permit, queue: ModelQueue, now: float) -> None:
-        """Remove *permit*, whose caller no longer waits."""
+        """Remove *permit*, because its caller has stopped waiting."""
         if not permit.released:
             self._forget(permit, queue)
             self.serve(now)
@@ -288,16 +285,16 @@ class ProviderQueue:
         self._count(permit, queue, -1)
 
     def recheck(self, permit: Permit, now: float) -> None:
-        """Serve the queues after the call of *permit* woke. The permit is then granted, or waits again."""
+        """Serve the queues after the call of *permit* woke up. The permit is then granted or waiting again."""
         permit.armed = NEVER
         self.serve(now)
         permit.reset()
 
     def _next(self, now: float) -> tuple[Permit | None, float]:
-        """Return the next permit to grant, and the time to grant it.
+        """Return the next permit to grant and its time.
 
-        A call that waits for its own model's rate lets younger calls to other models pass. A call that waits
-        for the shared rate lets no other call pass: otherwise small requests could delay a large one forever.
+        Younger calls may overtake a call that waits for its own model's rate. No call may overtake one that waits for the shared
+        rate: otherwise, small requests could delay a large request forever.
         """
         first, soonest = None, NEVER
         heads = [queue.waiting[0] for queue in self.busy]

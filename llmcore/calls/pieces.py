@@ -1,4 +1,4 @@
-"""Convert the pieces that a call emits, and pass its steps on unchanged."""
+"""Convert the pieces that a call emits. Steps pass through unchanged."""
 
 from __future__ import annotations
 
@@ -33,4 +33,4 @@ def convert_pieces(
     except StopIteration as stop:
         return stop.value
     finally:
-        failure = None  # break the cycle: the frame and the traceback would keep each other alive
+        failure = None  # breaks the reference cycle between frame and traceback

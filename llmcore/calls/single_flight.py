@@ -1,8 +1,8 @@
 """Single-flight: concurrent calls with the same key share one execution, its pieces and its result.
 
-One owner runs the call: a task of the first caller's event loop, or the blocking caller that needs the next piece
-(`flight_owner.py`). Callers only wait, so a caller that is cancelled or leaves does not disturb the others. When the last
-caller leaves, the call is cancelled and cleans up.
+An owner (`flight_owner.py`) runs the call: a task of the first caller's event loop, or a blocking caller that needs the
+next piece. A caller that is cancelled or leaves does not disturb the others. When the last caller leaves, the call is
+cancelled.
 """
 
 from __future__ import annotations
@@ -27,20 +27,20 @@ More pieces mean fewer task switches, but more memory.
 
 
 class FlightResult:
-    """The result of a flight for one of its callers."""
+    """The result of a flight for one caller."""
 
     __slots__ = ("led", "pieces", "value")
 
     def __init__(self, value: Any, *, led: bool, pieces: int) -> None:
         self.value = value
         self.led = led
-        """Whether this caller's own function ran."""
+        """Whether this caller's function made the call."""
         self.pieces = pieces
         """The number of pieces."""
 
 
 class Flights:
-    """The calls in progress in this process, by key. Threads, tasks and event loops share them."""
+    """The flights of this process by key. Threads, tasks and event loops share them."""
 
     def __init__(self) -> None:
         self.after_fork()
@@ -55,26 +55,26 @@ class Flights:
         left: Left = lambda: None,
         ahead: int = 0,
     ) -> Generator[Any, Any, FlightResult]:
-        """Run a call once for all callers that ask for *key* at the same time.
+        """Run one call for all concurrent callers with the same *key*.
 
-        After a failure, callers that have not received a piece retry once, together. A second failure is
-        raised to all of them. An answer that may be billed (`LLMCoreError.answered`) is not requested again.
+        After a failure, callers without any piece retry once, together. A second failure goes to all of them. An answer that the
+        server may bill (`LLMCoreError.answered`) is not requested again.
 
         Args:
-            key: A key that is equal for calls with equal results.
-            begin: A function that returns the generator that runs the call.
-            emit: A function that is called before each emitted piece; with None, no pieces are emitted.
-            left: Returns the seconds that the caller can still wait; None for no limit.
-            ahead: The number of pieces that a task may produce before a caller asks for them.
+            key: The key. Calls with the same key must have the same result.
+            begin: Returns a new generator that makes the call.
+            emit: Called before each emitted piece. With None, pieces are not emitted.
+            left: Returns the remaining seconds until the caller's deadline; None for no deadline.
+            ahead: How many pieces a task may produce before callers request them.
 
         Raises:
-            Timeout: The caller's time ran out. The call continues while others wait for it.
+            Timeout: The caller's deadline passed. The call continues for the other callers.
         """
         caller = Caller(left, emits=emit is not None)
         self._board(key, caller, ahead)
         try:
             return (yield from _wait(caller, begin, emit))
-        except GeneratorExit:  # closing the generator: it must not yield another step
+        except GeneratorExit:  # a closing generator must not yield another step
             if owner := self._leave(caller):
                 owner.cancel()
             raise
@@ -117,8 +117,8 @@ class Flights:
             return None if flight.is_over else flight.owner
 
     def after_fork(self) -> None:
-        """Forget the calls in progress, which belong to the parent; see `forks.ForkAware`."""
-        # Reentrant: the garbage collector may close a stream in a thread that holds the lock.
+        """Drop the flights in a forked child, because they belong to the parent; see `forks.ForkAware`."""
+        # Reentrant: the garbage collector may close a stream in a thread that already holds the lock.
         self._lock = threading.RLock()
         self._flights: dict[str, Flight] = {}
 
@@ -126,17 +126,17 @@ class Flights:
 def _wait(
     caller: Caller, begin: Begin, emit: Callable[[], object] | None
 ) -> Generator[Any, Any, FlightResult]:
-    """Emit the pieces as they arrive, and return the result."""
+    """Emit the pieces as they arrive. Return the result."""
     while True:
         flight = caller.flight
-        # read this before the pieces: another thread may add the last piece and end the call at any time
+        # Read this before the pieces: another thread may add the last piece and finish at any time.
         is_over = flight.is_over
         while (piece := flight.take_piece(caller)) is not END:
             if emit is not None:
                 emit()
                 yield piece
         if not is_over:
-            if not (yield advance(flight, begin, caller)):  # this caller would wait for its own thread
+            if not (yield advance(flight, begin, caller)):  # this thread itself would have to run the call
                 return FlightResult((yield from begin()), led=True, pieces=caller.seen)
         elif caller.flight is flight:
             value = flight.take_result(caller)

@@ -1,4 +1,4 @@
-"""Steps: the operations that a call yields to its driver, each with a sync and an async variant."""
+"""Steps: the operations that a call yields to its driver. Each step has a sync and an async variant."""
 
 from __future__ import annotations
 
@@ -14,10 +14,7 @@ T = TypeVar("T")
 
 
 class Step:
-    """An operation that a call yields to its driver.
-
-    The driver sends back the result or throws the exception.
-    """
+    """An operation that a call yields to its driver. The driver sends its result or throws its exception into the call."""
 
     __slots__ = ("args", "awaiting", "blocking")
 
@@ -29,7 +26,7 @@ class Step:
     ) -> None:
         self.blocking = blocking
         self.awaiting = awaiting
-        """None if *blocking* never waits: then the async driver calls *blocking* too."""
+        """The async variant. None if *blocking* never waits; the async driver then calls *blocking*."""
         self.args = args
 
 
@@ -46,7 +43,7 @@ def _nothing() -> None:
 
 
 CHECKPOINT: Final = Step(_nothing, None)
-"""A step that does nothing and never waits. A call that was cancelled during the previous step ends here."""
+"""A step without effect. A call that was cancelled during the previous step ends here."""
 
 
 def sleep(seconds: float) -> Step:

@@ -11,9 +11,9 @@ __all__ = ["check_model", "check_tags", "check_text", "check_user", "find_lone_s
 
 
 def find_lone_surrogate(value: str) -> int | None:
-    """Return the index of the first lone surrogate (UTF-8 cannot encode it) in *value*.
+    """Return the index of the first lone surrogate in *value*; None if there is none.
 
-    The result is None if *value* has no lone surrogate.
+    UTF-8 cannot encode a lone surrogate.
     """
     if value.isascii():
         return None
@@ -43,7 +43,7 @@ def check_text(value: object, name: str) -> str:
 def check_model(model: object) -> str:
     """Return `model=`, or raise `BadRequest`.
 
-    An API key is refused too, because it would be sent and stored in the ledger.
+    A value that looks like an API key is rejected, because the ledger would store it.
     """
     name = check_text(model, "model")
     if looks_like_key(name):
@@ -52,7 +52,7 @@ def check_model(model: object) -> str:
             code="LC308",
             where="model",
             expected="a model, provider:model, or a name of [models]",
-            notes=("a key belongs into an environment variable, such as OPENAI_API_KEY",),
+            notes=("put a key into an environment variable, such as OPENAI_API_KEY",),
         )
     return name
 

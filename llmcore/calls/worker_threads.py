@@ -1,6 +1,6 @@
-"""Threads for blocking methods of backends in an event loop. They are daemons: a method that hangs does not delay the exit.
+"""Daemon threads for blocking backends in an event loop. A hanging method does not delay the exit of Python.
 
-The default executor of a loop has six threads on two cores, and `asyncio.run` waits for all of them.
+The default executor of asyncio has only six threads on two cores, and `asyncio.run` waits for all of them.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ T = TypeVar("T")
 
 _USUAL: Final = 64
 _LATE_S: Final = 1.0
-"""A method that ends this soon after its call kept its timeout."""
+"""A method that ends within this time after its timeout counts as punctual."""
 
 
 class _Job:
-    """One call of a method."""
+    """One method call for a thread."""
 
     __slots__ = ("call", "is_abandoned")
 
@@ -39,7 +39,7 @@ class _Job:
 
 
 class WorkerThreads:
-    """A pool of at most *size* daemon threads, started when they are needed."""
+    """A pool of at most *size* daemon threads. Threads start on demand."""
 
     def __init__(self, size: int) -> None:
         self.size = size
@@ -52,7 +52,7 @@ class WorkerThreads:
         self._idle = self._threads = 0
 
     def after_fork(self) -> None:
-        """Start again in a child, which has none of the threads."""
+        """Reset the pool in a forked child, which has none of the threads."""
         self._start()
 
     def submit(self, job: _Job) -> None:
@@ -89,7 +89,7 @@ class WorkerThreads:
             job.call()
             with self._lock:
                 if job.is_abandoned:
-                    return  # it has been replaced
+                    return  # another pool has replaced this one
                 try:
                     job = jobs.get_nowait()
                 except Empty:
@@ -107,10 +107,10 @@ def allow_workers(count: int) -> None:
 
 
 async def run_in_worker(function: Callable[..., T], *args: Any) -> T:
-    """Call the blocking *function* of a backend in a thread, with the context of this task, and return its result.
+    """Call the blocking *function* of a backend in a thread with this task's context. Return its result.
 
-    If the task is cancelled, also by its deadline, the thread is abandoned: it ends with the function. A warning is logged if
-    the function does not end soon. If no thread can be started, *function* is called in the loop's own thread.
+    A cancelled task, or a task past its deadline, abandons the thread, and a warning follows if *function* does not end soon.
+    If the system cannot start a thread, *function* runs in the event loop's thread.
     """
     import asyncio
 
@@ -137,7 +137,7 @@ def _warn_later(function: Callable[..., Any], done: Future[Any]) -> None:
             method = getattr(function, "func", function)
             name = getattr(method, "__qualname__", type(method).__qualname__)
             logger(__name__).warning(
-                "%s still runs %g s after its call ended, and its thread was abandoned: it must keep timeout_s",
+                "%s still runs %g s after its call ended, so its thread was abandoned; the method must obey timeout_s",
                 name,
                 _LATE_S,
             )

@@ -1,7 +1,7 @@
-"""The pipeline of every request: a list of layers. Each layer is a generator that never waits itself.
+"""The pipeline of every request: a list of layers, each of them a generator.
 
-A layer does its part and calls the next one. The layer yields each waiting operation as a `Step`, and passes on the pieces
-of a streamed answer. The same code therefore works for sync and async, and for every kind of request.
+A layer does its part and runs the next layer. To wait, a layer yields a `Step`; a streaming layer also yields the pieces of
+the answer. The same layers therefore serve sync and async, and every kind of request.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ __all__ = ["Answer", "Call", "Entry", "RequestKind", "Services", "carry_out"]
 
 
 def carry_out(call: Call, services: Services, *, after: Layer | None = None) -> Generator[Any, Any, Any]:
-    """Run *call* through the layers and return its answer; a streaming call emits its pieces.
+    """Run *call* through the layers and return the answer. A streaming call also emits pieces.
 
     Args:
         call: The request.
         services: The services of the call's Core.
-        after: Start with the layer after *after*; with None, start with the first layer.
+        after: Start behind this layer; None starts with the first layer.
     """
     if after is None:  # a hit ends in the first layer and needs no other layer
         return look_up(call, services, lambda: carry_out(call, services, after=look_up))

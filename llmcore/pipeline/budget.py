@@ -1,7 +1,7 @@
 """Budgets: reserve the maximum cost of a request, and settle the real cost.
 
-Every request that may cost something passes this layer and is booked in the ledger, however it ends. A request that was
-never sent costs nothing and gets no row in the ledger, except if the backend could not be reached.
+The ledger records every request that may cost something, whatever its outcome. A request that was not sent costs nothing
+and gets no ledger row, except when the backend was unreachable.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ __all__ = ["budget", "check_budget", "is_request"]
 
 _NOTHING: Final = Decimal(0)
 _REFUSED: Final = 400
-"""Answers with this HTTP status or a higher one are not billed."""
+"""Vendors do not bill answers with this HTTP status or a higher one."""
 _OURS: Final = (BudgetError, ConfigError, PluginError)
 """Errors that this process raises before it calls a backend."""
 
 
 def budget(call: Call, services: Services, proceed: Proceed) -> Generator[Any, Any, Answer]:
-    """Reserve the maximum cost of the request, proceed, and settle its real cost, however it ends.
+    """Reserve the maximum cost of the request, proceed, and settle the real cost, whatever the outcome.
 
     Raises:
         BudgetError: A budget does not allow the maximum cost; nothing was sent.
@@ -59,7 +59,7 @@ def budget(call: Call, services: Services, proceed: Proceed) -> Generator[Any, A
     call.charge, call.quote, call.sending = charge, quote, reservation.sending
     try:
         answer: Answer = yield from proceed()
-    except GeneratorExit:  # closing the generator: it must not yield another step
+    except GeneratorExit:  # a closing generator must not yield another step
         outcome = _make_failed_outcome(reservation, quote, services, None)
         spending.settle_now(reservation, _with_times(outcome, call, started))
         raise
@@ -102,7 +102,7 @@ def _was_never_sent(error: BaseException | None, sending: Sending) -> bool:
 
 
 def _was_refused(error: BaseException | None) -> bool:
-    """Return whether *error* implies that the server did not carry out the request, and that it costs nothing."""
+    """Return whether *error* shows that the server rejected the request, so that the request costs nothing."""
     if isinstance(error, ProviderError):
         return error.status is not None and error.status >= _REFUSED
     return isinstance(error, LLMCoreError) and not error.answered
@@ -143,15 +143,12 @@ def _make_outcome(reservation: Reservation, quote: Quote, services: Services, ou
 def _make_failed_outcome(
     reservation: Reservation, quote: Quote, services: Services, error: BaseException | None
 ) -> Outcome:
-    """Return the outcome of a request without an answer.
-
-    It has the maximum cost if the backend may have carried out the request.
-    """
+    """Return the outcome of a failed request: the maximum cost if the backend may have executed the request."""
     unsent = reservation.sending.withdraw() or _was_never_sent(error, reservation.sending)
     if unsent and isinstance(error, ProviderError):
         error.sent = False
     uncertain = not unsent and not _was_refused(error)
-    # The garbage collector may be ending this call in a thread that holds any lock, so no tokenizer must be
+    # The garbage collector may run this in a thread that holds any lock, so the code must not call a tokenizer.
     # loaded here.
     cost = _compute_maximum(reservation, quote, exact=error is not None) if uncertain else _NOTHING
     if uncertain:

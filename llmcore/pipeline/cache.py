@@ -19,10 +19,7 @@ __all__ = ["keep", "look_up", "peek", "replay"]
 
 
 def peek(call: Call, services: Services) -> Any | None:
-    """Return the answer from the memory tier without running the pipeline.
-
-    The result is None if `look_up` has to ask the cache backend.
-    """
+    """Return the answer from the memory tier, without the pipeline; None if only the cache backend can have it."""
     if call.key is None or not call.reads:
         return None
     data = services.cache.get_from_memory(call.key)
@@ -47,7 +44,7 @@ def look_up(call: Call, services: Services, proceed: Proceed) -> Generator[Any, 
 
 
 def keep(call: Call, services: Services, proceed: Proceed) -> Generator[Any, Any, Answer]:
-    """Proceed, and store the answer if it is complete."""
+    """Proceed, and cache the answer if it is complete."""
     answer: Answer = yield from proceed()
     result = call.kind.finish(call, services, answer.result)
     if call.key is not None and call.kind.is_cacheable(call, result):
@@ -59,10 +56,7 @@ def keep(call: Call, services: Services, proceed: Proceed) -> Generator[Any, Any
 
 
 def replay(call: Call, services: Services, result: Any, *, emitted: int = 0) -> Generator[Any, Any, Any]:
-    """Return an answer that another call requested, and emit its pieces.
-
-    The first *emitted* pieces are skipped, because they were already emitted.
-    """
+    """Return an answer that another call requested, and emit its pieces after the first *emitted* ones."""
     result = call.kind.mark_cached(call, services, result)
     if call.streaming and not emitted:
         yield from call.kind.pieces(call, result)

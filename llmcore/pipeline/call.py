@@ -1,4 +1,4 @@
-"""The types of the pipeline: one call, its kind of request, and the services that all calls of a Core share."""
+"""The types of the pipeline: a call, a kind of request, and the services of a Core."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ __all__ = ["Answer", "Call", "Entry", "Layer", "Proceed", "RequestKind", "Servic
 
 
 class Services(msgspec.Struct, frozen=True, kw_only=True):
-    """The services that all requests of one Core share. A cached answer needs few of them; the others are functions."""
+    """The services that all requests of one Core share. Services that a cached answer does not need are functions."""
 
     cache: CacheStore
     policy: RetryPolicy
@@ -39,7 +39,7 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     get_refresher: Callable[[], Refresher]
     get_limits: Callable[[], Limits]
     spending: Callable[[], Spending]
-    """Opened when a request is about to be sent, because it opens a database."""
+    """Opens the ledger database. Called before the first request is sent."""
 
     @property
     def flights(self) -> Flights:
@@ -75,19 +75,16 @@ class Answer(NamedTuple):
 
 
 class Entry(NamedTuple):
-    """One cache entry that stores an answer or a part of it."""
+    """A cache entry with an answer or a part of an answer."""
 
     key: str
     data: bytes
     ttl: float | None = None
-    """Seconds; None uses the TTL of the call."""
+    """The TTL in seconds; None uses the TTL of the call."""
 
 
 class RequestKind(Protocol):
-    """The differences between chat, speech and further kinds of request.
-
-    It has no state; the state is in the `Call`.
-    """
+    """The differences between chat, speech and other kinds of request. All state is in the `Call`."""
 
     name: str
     """The name of the kind in the ledger: llm, voice, ..."""
@@ -96,13 +93,10 @@ class RequestKind(Protocol):
     late_fix: str
 
     def run(self, call: Any, services: Services) -> Generator[Any, Any, Any]:
-        """Run *call* and return what the application receives."""
+        """Run *call* and return the result for the application."""
 
     def decode(self, call: Any, data: bytes) -> Any | None:
-        """Return the result in the cache entry *data*.
-
-        The result is None if the entry is damaged or belongs to another call.
-        """
+        """Decode the cache entry *data*. Return None if the entry is damaged or belongs to another call."""
 
     def entries(self, call: Any, result: Any, due: float) -> Iterable[Entry]:
         """Return the cache entries of *result*.
@@ -135,13 +129,13 @@ class RequestKind(Protocol):
         """Send the request once and return the answer; a streaming call yields pieces."""
 
     def settle(self, call: Any, services: Services, result: Any) -> tuple[Any, Outcome]:
-        """Return *result* with its usage and cost, and the outcome for the ledger."""
+        """Return *result* with usage and cost, and the outcome for the ledger."""
 
     def begin(self, call: Any, services: Services) -> None:
         """Report to the observers that the call begins. Called after a cache miss."""
 
     def finish(self, call: Any, services: Services, result: Any) -> Any:
-        """Report *result* to the observers, and return it with the fields known after the last attempt."""
+        """Report *result* to the observers. Return it with the fields that are known only after the last attempt."""
 
     def fail(self, call: Any, services: Services, error: BaseException) -> None:
         """Report to the observers that *error* ended the call."""
@@ -151,24 +145,24 @@ class RequestKind(Protocol):
 
 
 class Call(msgspec.Struct, kw_only=True):
-    """One request to one backend, with its state."""
+    """One request to one backend, and its state."""
 
     kind: RequestKind
     backend: Backend
     deadline: Deadline
     key: str | None = None
-    """The cache key; None for a call that is neither cached nor shared."""
+    """The cache key; None if the call is neither cached nor shared."""
     ttl: float | None = None
-    """Seconds that the answer is cached; None uses the cache's TTL."""
+    """The TTL of the answer in the cache, in seconds; None uses the cache's TTL."""
     refresh: float | None = None
     """The part of the TTL after which a cached answer is refreshed in the background; None for never."""
     reads: bool = True
-    """Whether to read the cache. False requests the answer again and caches it."""
+    """Whether to read the cache. With False, the call requests a new answer and caches it."""
     streaming: bool = False
     user: str | None = None
     tags: tuple[str, ...] = ()
     group: str = ""
-    """The id of the call in the ledger. All attempts, fallbacks and pieces of one text share it."""
+    """The id of the call in the ledger. Attempts, fallbacks and parts of one text share it."""
     attempts: int = 0
     started: float = 0.0
     """The start of the call, by the monotonic clock."""
@@ -183,7 +177,7 @@ class Call(msgspec.Struct, kw_only=True):
     on_failure: Callable[[ProviderError], None] | None = None
     """A function that is called with each failure that is retried."""
     charge: Charge | None = None
-    """The charge of the current attempt. `quote` and `sending` belong to the same attempt."""
+    """The charge of the current attempt, as are `quote` and `sending`."""
     quote: Any = None
     sending: Sending | None = None
 

@@ -23,15 +23,14 @@ LAYERS: Final[tuple[Layer, ...]] = (
     single_flight,  # joins identical concurrent calls of this process
     lease,  # joins identical calls of several processes, if the cache supports leases
     keep,  # stores a complete answer before the lease is released
-    retry,  # the only layer that sends a request again
+    retry,  # the layers below run once per attempt
     budget,  # reserves the maximum cost, and settles the real cost
     rate_limit,  # waits for a permit
     send,  # calls the backend, and checks and prices the answer
 )
 """The layers in order.
 
-Fallback is not a layer: each model of an alias has its own cache key, so the call to each model passes
-through all layers.
+Fallback is not a layer: the models of an alias have different cache keys, so each model's call runs through all layers.
 """
 
 

@@ -11,9 +11,9 @@ __all__ = ["lease"]
 
 
 def lease(call: Call, services: Services, proceed: Proceed) -> Generator[Any, Any, Any]:
-    """Proceed while this process holds the lease on the call's key, then release the lease.
+    """Proceed while this process holds the lease for the call's key, then release the lease.
 
-    If another process stores the answer first, return that answer.
+    If another process stores the answer first, return the stored answer.
     """
     key, is_held = call.key, False
     if key is not None and call.reads:

@@ -1,4 +1,4 @@
-"""Retry with backoff, under one deadline: see `llmcore.calls.attempts`."""
+"""Retry with backoff and one deadline; see `llmcore.calls.attempts`."""
 
 from __future__ import annotations
 

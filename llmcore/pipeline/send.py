@@ -17,14 +17,14 @@ from llmcore.pipeline.call import Answer, Call, Proceed, Services
 __all__ = ["get_time_left", "make_contract_error", "receive", "send"]
 
 _CHECK_S: Final = 0.05
-"""Seconds between two checks of the deadline of a shared call.
+"""The interval in seconds between checks of a shared call's deadline.
 
-The deadline depends on all callers, and asking them for each piece would cost more than the piece.
+The deadline depends on all callers, so checking after every piece would cost more than the piece.
 """
 
 
 def send(call: Call, services: Services, _: Proceed) -> Generator[Any, Any, Answer]:
-    """Send the request once; return the answer with its usage and cost."""
+    """Send the request once. Return the answer with usage and cost."""
     answer: Answer = yield from call.kind.attempt(call, services)
     result, outcome = call.kind.settle(call, services, answer.result)
     return Answer(result, answer.held, outcome)
@@ -33,9 +33,9 @@ def send(call: Call, services: Services, _: Proceed) -> Generator[Any, Any, Answ
 def receive(
     call: Call, source: PieceStream, take: Callable[[Any], Iterable[Any]]
 ) -> Generator[Any, Any, None]:
-    """Read a stream to its end; call *take* with each piece, and emit the results.
+    """Read a stream to its end. Call *take* with each piece and emit the results.
 
-    The deadline ends the stream; the idle timeout is the provider's task. Any error closes the stream.
+    The host enforces the deadline, the provider the idle timeout. Any error closes the stream.
     """
     timer = DeadlineTimer(call.deadline.left)
     assert call.sending is not None  # noqa: S101 - set by the budget layer
@@ -59,13 +59,13 @@ def receive(
                 return
             yield from take(_raise_error(piece))
     except BaseException as error:
-        if not isinstance(error, GeneratorExit):  # closing the generator: it must not yield another step
+        if not isinstance(error, GeneratorExit):  # a closing generator must not yield another step
             with contextlib.suppress(Exception):  # report the first error, not an error of closing
                 yield source.close
         raise
     finally:
         timer.stop()
-        piece = None  # break the cycle: the error's traceback and this frame would keep each other alive
+        piece = None  # breaks the reference cycle between the error's traceback and this frame
 
 
 def _raise_error(piece: Any) -> Any:
@@ -93,7 +93,7 @@ def get_time_left(call: Call, *, sent: bool) -> float:
 
 
 def make_contract_error(call: Call, what: str, expected: str) -> ProviderError:
-    """Return the error for an answer that violates the contract; *what* is, for example, "streamed a list"."""
+    """Return the error for an answer that violates the contract. *what* is, for example, "streamed a list"."""
     name = call.backend.name
     return ProviderError(
         f"the {call.backend.kind} provider `{name}` {what}",

@@ -17,7 +17,7 @@ def single_flight(call: Call, services: Services, proceed: Proceed) -> Generator
     """Proceed once for all identical concurrent calls. The deadline is the latest deadline of these calls."""
     if call.key is None:
         result = yield from proceed()
-        # the backend does not stream: emit the whole answer: emit the whole answer
+        # A backend without streaming: emit the whole answer as one piece.
         if call.streaming and not call.has_emitted:
             yield from call.kind.pieces(call, result)
         return result
@@ -31,7 +31,7 @@ def single_flight(call: Call, services: Services, proceed: Proceed) -> Generator
         left=own.left,
         ahead=READ_AHEAD,
     )
-    if not call.attempts:  # another call or another process sent the request
+    if not call.attempts:  # another call or another process has sent the request
         return (yield from replay(call, services, shared.value, emitted=shared.pieces))
     if call.streaming and not shared.pieces:
         yield from call.kind.pieces(call, shared.value)

@@ -31,7 +31,7 @@ def fail(fault: Fault, **config: Any) -> ProviderError:
 
 def test_a_rate_that_is_still_too_high_is_halved_and_retry_after_is_shown() -> None:
     error = fail(Fault.status(429, retry_after=20))
-    assert "the server asks to wait 20 s (Retry-After)" in error.notes
+    assert "the server requests a pause of 20 s (Retry-After)" in error.notes
     assert '{"limits": {"openai": {"requests_per_minute": 20}}}' in error.notes[-1]
     assert error.fix == '{"retry": {"attempts": 8}}'
     most, limits = {"attempts": 8, "deadline": "2s"}, {"openai": {"requests_per_minute": 20}}

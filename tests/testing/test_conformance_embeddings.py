@@ -9,23 +9,26 @@ from tests.kits.runner import Outcomes, check_found, complaints, run_kit
 FOUND_BY = {
     "AnnouncesAReportThatNeverComes": (
         "test_a_tracked_request_for_embeddings_is_reported",
-        "track_sending was called, and mark_sent was not",
+        "the method called track_sending but not mark_sent, so the ledger would record no cost",
     ),
     "ChangesTheRequest": (
         "test_the_request_for_embeddings_is_not_changed",
-        "the request belongs to the caller",
+        "embed must not change the request",
     ),
-    "CountsNothing": ("test_input_tokens_of_embeddings_are_counted", "a longer text has more input tokens"),
+    "CountsNothing": (
+        "test_input_tokens_of_embeddings_are_counted",
+        "a longer text must have more input tokens",
+    ),
     "HasNoLimits": ("test_the_limits_of_embeddings_are_positive", "max_texts must be greater than 0"),
     "IgnoresDimensions": (
         "test_dimensions_are_the_length_of_a_vector_or_refused",
         "dimensions=4 gave vectors of [16] numbers",
     ),
-    "IgnoresTexts": ("test_a_vector_depends_only_on_its_text", "different texts have the same vector"),
+    "IgnoresTexts": ("test_a_vector_depends_only_on_its_text", "different texts must have different vectors"),
     "LosesVectors": ("test_each_text_gets_a_vector_of_the_same_length", "3 vectors for 4 texts"),
     "MixesTexts": (
         "test_vectors_are_in_the_order_of_the_texts",
-        "the order of the texts changes their vectors",
+        "the vectors must be in the order of the texts",
     ),
     "MixesUpCalls": (
         "test_eight_requests_for_embeddings_at_once_are_not_mixed_up",
@@ -33,7 +36,7 @@ FOUND_BY = {
     ),
     "NamesNoModel": (
         "test_each_text_gets_a_vector_of_the_same_length",
-        "Embeddings.model names the model that answered",
+        "Embeddings.model must name the model that answered",
     ),
     "ReturnsInts": (
         "test_each_text_gets_a_vector_of_the_same_length",
@@ -49,7 +52,7 @@ FOUND_BY = {
     ),
     "SortsTexts": (
         "test_vectors_are_in_the_order_of_the_texts",
-        "the order of the texts changes their vectors",
+        "the vectors must be in the order of the texts",
     ),
 }
 OF_EMBEDDINGS = (

@@ -13,28 +13,31 @@ FOUND_BY = {
     ),
     "DeleteFindsWhatExpiredUnread": (
         "test_delete_misses_an_entry_that_expired_unread",
-        "delete must return False for an entry that expired unread",
+        "delete must return False for an entry that has expired unread",
     ),
     "KeysAreAThousandAtMost": (
         "test_keys_lists_more_than_one_page",
         "keys must yield all 1,500 keys, got 1,000",
     ),
-    "KeysComeTwice": ("test_keys_lists_more_than_one_page", "keys must yield each key once, got 5 twice"),
+    "KeysComeTwice": (
+        "test_keys_lists_more_than_one_page",
+        "keys must yield each key once, got 5 duplicates",
+    ),
     "KeysTellWhatExpiredUnread": (
         "test_keys_leaves_out_entries_that_expired_unread",
-        "keys must leave out entries that expired unread",
+        "keys must omit entries that have expired unread",
     ),
     "ManyFindsWhatExpiredUnread": (
         "test_get_many_leaves_out_entries_that_expired_unread",
-        "get_many must leave out entries that expired unread",
+        "get_many must omit entries that have expired unread",
     ),
     "MatchingCountsWhatExpiredUnread": (
         "test_delete_matching_does_not_count_entries_that_expired_unread",
-        "delete_matching must not count entries that expired unread, got 2",
+        "delete_matching must not count entries that have expired unread, got 2",
     ),
     "SetAddsToWhatExpiredUnread": (
         "test_an_entry_that_expired_unread_can_be_set_again",
-        "set must replace an entry that expired unread, with its ttl",
+        "set must replace an entry that has expired unread, with the new ttl",
     ),
 }
 

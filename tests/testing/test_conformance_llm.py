@@ -9,16 +9,16 @@ from tests.kits.runner import Outcomes, check_found, complaints, ended, run_kit
 FOUND_BY = {
     "AnnouncesAReportThatNeverComes": (
         "test_a_tracked_request_is_reported_as_sent",
-        "track_sending was called, and mark_sent was not",
+        "the method called track_sending but not mark_sent, so the ledger would record no cost",
     ),
     "BoundsBelowItsCount": ("test_count_tokens_grows_with_the_text", "the bound must not be below the count"),
     "ChainsTheSdksError": (
         "test_malformed_messages_are_answered_or_raise_bad_request",
-        "an SDK's error is chained",
+        "the error must not chain an SDK's exception: use raise_unchained",
     ),
     "ChangesTheRequest": (
         "test_the_request_is_not_changed",
-        "the request belongs to the caller",
+        "complete must not change the request",
     ),
     "ClaimsToBeExact": ("test_an_exact_count_equals_the_count_of_the_server", "has 3 tokens, counted as"),
     "CountsBackwards": ("test_usage_is_given_and_consistent", "input_tokens must be at least 0, got -3"),
@@ -28,22 +28,28 @@ FOUND_BY = {
     ),
     "CountsMoreThanItGuessed": (
         "test_exact_most_usage_is_enough_and_not_above_the_estimate",
-        "a count must not exceed the bound",
+        "most_usage with exact=True must not exceed exact=False",
     ),
     "CountsPlainInts": ("test_count_tokens_grows_with_the_text", "count_tokens must return a TokenCount"),
-    "CutsCharacters": ("test_no_character_is_split_between_deltas", "a character was split between deltas"),
+    "CutsCharacters": (
+        "test_no_character_is_split_between_deltas",
+        "a character must not be split between deltas",
+    ),
     "CutsSilently": (
         "test_an_answer_cut_by_max_tokens_has_the_finish_reason_length",
-        "the finish_reason of an answer that was cut",
+        "a truncated answer must have the finish_reason 'length'",
     ),
     "DecodesToolArguments": (
         "test_a_required_tool_call_has_a_name_and_arguments_as_text",
-        "ToolCall.arguments must be the JSON text",
+        "ToolCall.arguments must be JSON text, not a decoded value",
     ),
-    "ForgetsWhatCostsMore": ("test_no_answer_uses_more_than_most_usage", "the answer costs"),
+    "ForgetsWhatCostsMore": (
+        "test_no_answer_uses_more_than_most_usage",
+        "the cost must not exceed that of most_usage",
+    ),
     "GuessesTooLittle": (
         "test_no_answer_uses_more_than_most_usage",
-        "input_tokens, but most_usage returned 1",
+        "input_tokens must not exceed most_usage (1)",
     ),
     "HalfAVariant": ("test_the_key_is_never_shown", "name the asynchronous method acomplete"),
     "HoldsOnToAbandonedStreams": ("test_a_stream_can_be_closed_early", "the connection is busy"),
@@ -52,7 +58,10 @@ FOUND_BY = {
         "test_an_answer_has_a_text_a_model_and_a_finish_reason",
         "the finish_reason must be 'stop', got None",
     ),
-    "KnowsNoUsage": ("test_usage_is_given_and_consistent", "input_tokens must be above 0"),
+    "KnowsNoUsage": (
+        "test_usage_is_given_and_consistent",
+        "input_tokens must be greater than 0; count them if the server does not",
+    ),
     "LeavesCachedTokensOut": (
         "test_usage_is_given_and_consistent",
         "input_tokens must include the cached tokens",
@@ -79,7 +88,10 @@ FOUND_BY = {
         "test_an_answer_has_a_text_a_model_and_a_finish_reason",
         "Reply.text must be a str, got NoneType",
     ),
-    "SaysAlwaysTheSame": ("test_answers_depend_on_the_question", "different questions had equal answers"),
+    "SaysAlwaysTheSame": (
+        "test_answers_depend_on_the_question",
+        "different questions must have different answers",
+    ),
     "SaysItsCallsNumber": (
         "test_the_same_request_has_the_same_answer",
         "assert 'Once more. (1)' == 'Once more. (2)'",
@@ -88,7 +100,7 @@ FOUND_BY = {
     "ShowsItsKey": ("test_the_key_is_never_shown", "the backend's repr shows the key"),
     "StreamsInOnePiece": (
         "test_a_stream_has_several_deltas_and_the_last_one_has_the_finish_reason",
-        "the whole answer came as one delta",
+        "an answer must be split into several deltas",
     ),
     "StreamsNoEnd": (
         "test_a_stream_has_several_deltas_and_the_last_one_has_the_finish_reason",
@@ -100,7 +112,7 @@ FOUND_BY = {
     ),
     "StreamsTheTextSoFar": (
         "test_a_streamed_answer_equals_the_answer_of_complete",
-        "the joined deltas differ from the answer",
+        "the joined deltas must equal the answer of complete",
     ),
     "StreamsUsageInEveryPiece": (
         "test_a_stream_has_its_usage_once",
@@ -133,7 +145,7 @@ def test_one_variant_without_abilities_is_enough(outcomes: Outcomes, backend: st
             assert how == "skipped", name
             assert f"has no {lacking} variant" in said
         elif how == "skipped":
-            assert "does not offer" in said
+            assert "does not define" in said
     assert ended(outcomes[backend], "passed") > 25
 
 

@@ -9,39 +9,39 @@ from tests.kits.runner import Outcomes, check_found, complaints, run_kit
 FOUND_BY = {
     "AsksItsOwnModel": (
         "test_the_server_gets_the_model_of_the_request",
-        "complete must ask the model of the request, or raise an error",
+        "complete must send the model of the request or raise an error",
     ),
     "CountsOneTokenForEveryAnswer": (
         "test_usage_grows_with_the_answer",
-        "must have more output_tokens than one of",
+        "output_tokens must grow with the answer:",
     ),
     "CountsPiecesAsTokens": (
         "test_the_usage_of_a_stream_is_that_of_the_answer",
-        "usage of a stream must be that of complete",
+        "the usage of a stream must equal that of complete",
     ),
     "ForgetsTheSystemMessage": (
         "test_the_server_gets_every_message",
-        "complete must send every message, the server did not get marker-system",
+        "complete must send every message, the request lacks marker-system",
     ),
     "LeavesOutBlankPieces": (
         "test_white_space_is_streamed_as_it_is",
-        "a stream must keep white space, also between two pieces",
+        "a stream must preserve white space, also between deltas",
     ),
     "LeavesOutTheLimit": (
         "test_the_server_gets_tools_and_parameters",
-        "complete must send max_tokens, or raise an error",
+        "complete must send max_tokens or raise an error",
     ),
     "LeavesOutTools": (
         "test_the_server_gets_tools_and_parameters",
-        "complete must send the tools, or raise an error",
+        "complete must send the tools or raise an error",
     ),
     "LosesTheFirstPiece": (
         "test_a_long_answer_is_streamed_to_its_end",
-        "the pieces of a long answer must join to the answer",
+        "the joined deltas must have",
     ),
     "LosesTheLastPiece": (
         "test_a_long_answer_is_streamed_to_its_end",
-        "complete and stream differ in 'last7f', at one end of a long answer",
+        "complete and stream must have the same beginning and end, differ in 'last7f'",
     ),
     "SendsAsciiAlone": ("test_the_server_gets_the_text_as_it_is", "complete must send the text unchanged"),
     "SendsFourThousandCharacters": (
@@ -50,7 +50,7 @@ FOUND_BY = {
     ),
     "SendsTheFirstPartAlone": (
         "test_the_server_gets_every_message",
-        "complete must send every message, the server did not get marker-other",
+        "complete must send every message, the request lacks marker-other",
     ),
     "SendsTheLastMessageAlone": (
         "test_the_server_gets_every_message",
@@ -58,20 +58,20 @@ FOUND_BY = {
     ),
     "StreamsAHundredPieces": (
         "test_a_long_answer_is_streamed_to_its_end",
-        "complete and stream differ in 'last7f', at one end of a long answer",
+        "complete and stream must have the same beginning and end, differ in 'last7f'",
     ),
     "StreamsWithoutParameters": (
         "test_the_server_gets_tools_and_parameters",
-        "stream must send the tools, or raise an error",
+        "stream must send the tools or raise an error",
     ),
     "StripsPieces": (
         "test_white_space_is_streamed_as_it_is",
-        "a stream must keep white space, also between two pieces",
+        "a stream must preserve white space, also between deltas",
     ),
     "StripsTexts": ("test_the_server_gets_the_text_as_it_is", "complete must send the text unchanged"),
     "UnknownModelsCostNothing": (
         "test_the_price_of_an_unknown_model_is_unknown",
-        "the price of a model that is not known must be None, never 0",
+        "the price of an unknown model must be None, not 0",
     ),
 }
 TESTS = "server_gets or long_answer or white_space or usage_grows or usage_of_a_stream or price_of"

@@ -9,27 +9,27 @@ from tests.kits.runner import Outcomes, check_found, complaints, run_kit
 FOUND_BY = {
     "BatchesAreMisses": (
         "test_a_refused_operation_is_reported_although_others_succeed",
-        "get_many must raise CacheError if it is refused: it returned {}",
+        "get_many must raise CacheError if the server refuses it: it returned {}",
     ),
     "ClearsNothing": (
         "test_a_refused_operation_is_reported_although_others_succeed",
-        "clear must raise CacheError if it is refused: it returned, and the entry is there",
+        "clear must raise CacheError if the server refuses it: it returned, but the entry still exists",
     ),
     "DeletesNothing": (
         "test_a_refused_operation_is_reported_although_others_succeed",
-        "delete must raise CacheError if it is refused: it returned False",
+        "delete must raise CacheError if the server refuses it: it returned False",
     ),
     "DiagnosisIsEmpty": (
         "test_a_refused_operation_is_reported_although_others_succeed",
-        "unavailable must name 'get', which is refused",
+        "unavailable must name the refused operation 'get'",
     ),
     "DiagnosisNamesEverything": (
         "test_a_refused_operation_is_reported_although_others_succeed",
-        "unavailable names ['set'], which work",
+        "unavailable must not name working operations, got ['set']",
     ),
     "LeasesFailOpen": (
         "test_a_refused_operation_is_reported_although_others_succeed",
-        "it returned True, and another holder got the same lease",
+        "it returned True, but another holder also got the lease",
     ),
     "LeasesLookTaken": (
         "test_a_refused_operation_is_reported_although_others_succeed",
@@ -37,23 +37,23 @@ FOUND_BY = {
     ),
     "ListsNothing": (
         "test_a_refused_operation_is_reported_although_others_succeed",
-        "keys must raise CacheError if it is refused: it yielded []",
+        "keys must raise CacheError if the server refuses it: it yielded []",
     ),
     "MatchesNothing": (
         "test_a_refused_operation_is_reported_although_others_succeed",
-        "delete_matching must raise CacheError if it is refused: it returned 0",
+        "delete_matching must raise CacheError if the server refuses it: it returned 0",
     ),
     "NamesNoOperation": (
         "test_a_refused_operation_is_reported_although_others_succeed",
-        "`restricted` must name one of get, set",
+        "the keys of `restricted` must be in get, set",
     ),
     "ReadsAreMisses": (
         "test_a_refused_operation_is_reported_although_others_succeed",
-        "get must raise CacheError if it is refused: it returned None",
+        "get must raise CacheError if the server refuses it: it returned None",
     ),
     "ReadsAreMissesAfterTheFirst": (
         "test_a_refused_operation_is_reported_although_others_succeed",
-        "get must raise CacheError if it is refused: it returned None",
+        "get must raise CacheError if the server refuses it: it returned None",
     ),
     "RefusalsAreChained": (
         "test_a_refused_operation_is_reported_although_others_succeed",
@@ -61,11 +61,11 @@ FOUND_BY = {
     ),
     "RefusalsAreForeign": (
         "test_a_refused_operation_is_reported_although_others_succeed",
-        "must raise CacheError if it is refused, raised PermissionError",
+        "must raise CacheError if the server refuses it, raised PermissionError",
     ),
     "RefusalsAreOutages": (
         "test_a_refused_operation_is_reported_although_others_succeed",
-        "raised CacheUnavailable, which means that the server cannot be reached",
+        "raised CacheUnavailable: CacheUnavailable means that the server is unreachable",
     ),
     "RefusalsStopTheRest": (
         "test_a_refused_operation_is_reported_although_others_succeed",
@@ -73,7 +73,7 @@ FOUND_BY = {
     ),
     "WritesAreDropped": (
         "test_a_refused_operation_is_reported_although_others_succeed",
-        "set must raise CacheError if it is refused: it returned, and stored nothing",
+        "set must raise CacheError if the server refuses it: it returned without storing the value",
     ),
 }
 

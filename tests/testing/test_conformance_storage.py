@@ -16,7 +16,10 @@ FOUND_BY = {
     ),
     "DeleteAlwaysSaysTrue": ("test_a_folder_is_not_a_file", "assert True is False"),
     "DeleteSaysNothing": ("test_a_folder_is_not_a_file", "assert None is"),
-    "DeletesWholeFolders": ("test_a_folder_is_not_a_file", "must not touch its files"),
+    "DeletesWholeFolders": (
+        "test_a_folder_is_not_a_file",
+        "delete of a folder's key must not delete its files",
+    ),
     "FindsNothingEmpty": (
         "test_load_of_a_key_that_was_never_saved_raises_not_found",
         "must raise StorageNotFound, returned b''",
@@ -29,27 +32,33 @@ FOUND_BY = {
         "test_create_directory_may_be_repeated",
         "define also: create_directory, get_modified_time",
     ),
-    "IgnoresCase": ("test_different_keys_are_different_files", "both keys were accepted"),
+    "IgnoresCase": ("test_different_keys_are_different_files", "list_files must return both accepted keys"),
     "IsAsyncUnderABlockingName": (
         "test_many_names_that_cannot_be_keys_hide_no_neighbour",
         "name the asynchronous method aload",
     ),
     "KeepsTheFirst": ("test_saving_again_replaces_the_whole_file", "must replace the whole earlier file"),
-    "ListsUnsorted": ("test_list_files_is_sorted_and_recursive", "returns every key, sorted as text"),
+    "ListsUnsorted": (
+        "test_list_files_is_sorted_and_recursive",
+        "list_files must return every key, sorted as text",
+    ),
     "ListsWithoutLookingAtThePrefix": (
         "test_each_of_many_files_is_listed_once",
-        "must return the keys with this prefix",
+        "must return exactly the keys with this prefix",
     ),
     "LosesTheLastByte": (
         "test_load_returns_the_bytes_that_were_saved",
-        "1048577 bytes were saved, 1048576 came back",
+        "load must return all 1048577 bytes, got 1048576",
     ),
     "MilliSeconds": ("test_times_do_not_depend_on_the_time_zone", "must be in seconds since 1970"),
     "NoStorage": (
         "test_a_folder_is_not_a_file",
         "define save, load, exists, delete, list_files, or the asynchronous methods asave",
     ),
-    "NormalisesKeys": ("test_different_keys_are_different_files", "both keys were accepted"),
+    "NormalisesKeys": (
+        "test_different_keys_are_different_files",
+        "list_files must return both accepted keys",
+    ),
     "RaisesKeyError": (
         "test_load_of_a_key_that_was_never_saved_raises_not_found",
         "must raise StorageNotFound, raised KeyError",
@@ -62,29 +71,32 @@ FOUND_BY = {
     "TakesFoldersForFiles": ("test_a_folder_is_not_a_file", "must be False for a folder"),
     "TakesThePrefixForAFolder": (
         "test_each_of_many_files_is_listed_once",
-        "must return the keys with this prefix",
+        "must return exactly the keys with this prefix",
     ),
     "WritesInPlace": (
         "test_concurrent_readers_get_the_old_or_the_new_file",
-        "that are not one saved version",
+        "a reader must get one saved version, got a mixture of",
     ),
 }
 
 
 FOUND_BY_ABILITIES = {
-    "ComparesThenSwaps": ("test_of_several_that_read_the_same_one_replaces_it", "of 8 wins, here 8"),
+    "ComparesThenSwaps": (
+        "test_of_several_that_read_the_same_one_replaces_it",
+        "exactly one of 8 saves must succeed, got 8",
+    ),
     "CopiesAreLinks": (
         "test_a_copy_is_independent_of_its_source",
-        "saving the copy must not change its source",
+        "saving the copy must not change the source",
     ),
     "CopyKeepsWhatIsThere": (
         "test_a_copy_is_independent_of_its_source",
         "assert b'old and longer' == b'first'",
     ),
-    "EtagChangesByReading": ("test_file_info_is_of_the_last_save", "reading must not change the etag"),
+    "EtagChangesByReading": ("test_file_info_is_of_the_last_save", "reading must not change the ETag"),
     "EtagIsTheSize": (
         "test_each_way_to_read_metadata_reports_the_last_save",
-        "the etag must change with the content",
+        "the ETag must change with the content",
     ),
     "HalfAStream": ("test_streams_save_and_load_every_byte", "define also: save_stream"),
     "IgnoresTheEtag": (
@@ -93,16 +105,19 @@ FOUND_BY_ABILITIES = {
     ),
     "IsRefusedForOneName": ("test_a_name_that_cannot_be_a_key_hides_no_neighbour", "StorageKeyError"),
     "ListsForeignNames": ("test_a_name_that_cannot_be_a_key_hides_no_neighbour", "next to"),
-    "LooksThenSaves": ("test_the_first_of_several_makes_the_file", "of 8 wins, here 8"),
+    "LooksThenSaves": (
+        "test_the_first_of_several_makes_the_file",
+        "exactly one of 8 saves must succeed, got 8",
+    ),
     "MoveLeavesTheOld": ("test_a_moved_file_has_its_new_key_only", "assert True is False"),
     "MovesOntoItselfToNothing": ("test_a_moved_file_has_its_new_key_only", "StorageNotFound"),
-    "PagesByFolder": ("test_the_pages_together_list_every_file_once", "list its files once, sorted"),
+    "PagesByFolder": ("test_the_pages_together_list_every_file_once", "must list each file once, in order"),
     "PagesByNumber": ("test_pages_continue_while_files_are_saved_and_deleted", "assert ['many/"),
     "PagesIgnoreTheLimit": (
         "test_the_pages_together_list_every_file_once",
         "a page must have at most 1 files, got 2",
     ),
-    "PagesRepeatTheLast": ("test_the_pages_together_list_every_file_once", "list too many files"),
+    "PagesRepeatTheLast": ("test_the_pages_together_list_every_file_once", "must list each file once, got"),
     "RefusesAndSavesAllTheSame": (
         "test_a_condition_that_cannot_be_held_is_refused_and_saves_nothing",
         "assert b'new' == b'old'",
@@ -115,7 +130,7 @@ FOUND_BY_ABILITIES = {
     "StreamsCountTheStopIn": ("test_load_stream_returns_the_requested_range", "bytes 0 to 1"),
     "StreamsReadTwoVersions": (
         "test_a_reader_can_stop_early_and_reads_one_version",
-        "of the version whose reading began",
+        "all pieces must belong to the version that was first read",
     ),
     "StreamsSaveWhatBrokeOff": ("test_a_source_that_raises_leaves_the_old_file", "== b'old'"),
     "StreamsStopAtAnEmptyPiece": ("test_streams_save_and_load_every_byte", "assert b'' == b'"),
@@ -171,7 +186,7 @@ def test_one_variant_is_enough_and_the_other_is_skipped_with_its_reason(
             assert f"has no {lacking} variant: it does not define" in said
         elif outcome != "passed":
             assert outcome == "skipped", name
-            assert "does not offer" in said, "of its own variant only the optional ability may be skipped"
+            assert "does not define" in said, "of its own variant only the optional ability may be skipped"
     assert ended(outcomes[backend], "passed") > 60
 
 

@@ -37,7 +37,7 @@ FOUND_BY = {
     ),
     "StreamsWithoutEnd": (
         "test_a_stream_has_several_deltas_and_the_last_one_has_the_finish_reason",
-        "must end, yielded 20,000 items",
+        "must end, but yielded 20,000 items",
     ),
     "SwallowsCancellation": (
         "test_a_cancelled_task_ends_soon_and_leaves_the_backend_usable",

@@ -9,15 +9,15 @@ from tests.kits.runner import Outcomes, check_found, complaints, run_kit
 FOUND_BY = {
     "AsksTwice": (
         "test_without_a_fault_the_server_answers",
-        "one call must be one request to `upstream`, got 2",
+        "one call must send one request to `upstream`, got 2",
     ),
     "ChainsTheForeignError": (
         "test_a_server_that_is_away_is_unavailable",
-        "to its error: raise it with llmcore.support.errors.raise_unchained",
+        "to its error: use llmcore.support.errors.raise_unchained",
     ),
     "EndsEveryStreamWell": (
         "test_a_cut_stream_does_not_end_well",
-        "stream must raise a ProviderError if the stream is cut (ended_early); it ended well",
+        "stream must raise a ProviderError if the stream is cut (ended_early), ended normally",
     ),
     "HasNoTimeout": ("test_a_timeout_ends_the_call", "complete did not return within"),
     "KnowsOnlyTheDeadline": ("test_a_timeout_ends_the_call", "complete did not return within"),
@@ -31,15 +31,15 @@ FOUND_BY = {
     ),
     "PassesOverBrokenLines": (
         "test_a_cut_stream_does_not_end_well",
-        "stream must raise a ProviderError if the stream is cut (broken_json); it ended well",
+        "stream must raise a ProviderError if the stream is cut (broken_json), ended normally",
     ),
     "PassesOverErrorsInAStream": (
         "test_a_cut_stream_does_not_end_well",
-        "stream must raise a ProviderError if the stream is cut (error); it ended well",
+        "stream must raise a ProviderError if the stream is cut (error), ended normally",
     ),
     "PassesOverRetryAfter": (
         "test_a_status_becomes_the_error_that_fits",
-        "the server asked to wait 7 s, got retry_after=None",
+        "retry_after must be 7 s as in the answer, got None",
     ),
     "RepeatsTheKey": ("test_a_status_becomes_the_error_that_fits", "the key is in an error"),
     "ReportsATimeoutAsUnavailable": (
@@ -60,7 +60,7 @@ FOUND_BY = {
     ),
     "RetriesByItself": (
         "test_a_status_becomes_the_error_that_fits",
-        "a failed call must be one request, the server got 3: the host retries",
+        "a failed call must send one request, sent 3: only the host retries",
     ),
     "SaysNothing": (
         "test_a_status_becomes_the_error_that_fits",

@@ -9,12 +9,12 @@ from tests.kits.runner import Outcomes, check_found, complaints, ended, run_kit
 FOUND_BY = {
     "AnnouncesAReportThatNeverComes": (
         "test_a_tracked_request_is_reported_as_sent",
-        "track_sending was called, and mark_sent was not",
+        "the method called track_sending but not mark_sent, so the ledger would record no cost",
     ),
     "CallsAWavMp3": ("test_every_fifth_of_the_audio_has_sound", "expected mp3, got wav"),
     "ClaimsAnotherRate": (
         "test_every_fifth_of_the_audio_has_sound",
-        "Speech.sample_rate_hz differs from the audio's rate",
+        "Speech.sample_rate_hz must equal the audio's rate",
     ),
     "CountsBytesAsCharacters": (
         "test_characters_counts_the_text",
@@ -29,8 +29,14 @@ FOUND_BY = {
         "test_a_hostile_text_is_spoken_or_rejected_without_harm",
         "the text ended the process with exit code 3",
     ),
-    "EndsWithinAFrame": ("test_every_fifth_of_the_audio_has_sound", "the wav ends inside a frame of 2 bytes"),
-    "EndsWithinASample": ("test_every_fifth_of_the_audio_has_sound", "the pcm audio ends inside a sample"),
+    "EndsWithinAFrame": (
+        "test_every_fifth_of_the_audio_has_sound",
+        "the wav must end with a complete frame of 2 bytes",
+    ),
+    "EndsWithinASample": (
+        "test_every_fifth_of_the_audio_has_sound",
+        "pcm audio must end with a complete sample",
+    ),
     "HangsOnLongWords": (
         "test_a_hostile_text_is_spoken_or_rejected_without_harm",
         "neither spoken nor rejected within 5 s",
@@ -39,9 +45,12 @@ FOUND_BY = {
     "IsSilent": ("test_every_fifth_of_the_audio_has_sound", "the wav file has no samples"),
     "ListsInAnyOrder": (
         "test_list_voices_is_stable_and_without_duplicates",
-        "the order changed between two calls",
+        "list_voices must always use the same order",
     ),
-    "ListsTwice": ("test_list_voices_is_stable_and_without_duplicates", "list_voices returned a voice twice"),
+    "ListsTwice": (
+        "test_list_voices_is_stable_and_without_duplicates",
+        "list_voices must not return duplicates",
+    ),
     "ListsWhatItDoesNotKnow": (
         "test_different_voices_have_different_sound",
         "VoiceNotFound: there is no such voice",
@@ -53,15 +62,18 @@ FOUND_BY = {
     ),
     "PlaysFiles": (
         "test_a_hostile_text_is_spoken_or_rejected_without_harm",
-        "the text made the backend open a file of this machine",
+        "the text must not make the backend open a file",
     ),
     "RaisesKeyError": ("test_an_unknown_voice_is_not_found", "must raise VoiceNotFound, raised KeyError"),
     "RefusesControlCharactersInItsOwnWords": (
         "test_a_hostile_text_is_spoken_or_rejected_without_harm",
-        "must speak the text or raise one of llmcore.errors, raised ValueError",
+        "must speak the text or raise an error of llmcore.errors, raised ValueError",
     ),
     "ReturnsBytes": ("test_every_fifth_of_the_audio_has_sound", "synthesize must return a Speech, got bytes"),
-    "SaysAlwaysTheSame": ("test_different_texts_sound_different", "two different texts have the same audio"),
+    "SaysAlwaysTheSame": (
+        "test_different_texts_sound_different",
+        "different texts must have different audio",
+    ),
     "SendsAnErrorPage": ("test_every_fifth_of_the_audio_has_sound", ", got an HTML page"),
     "SendsJsonAsSamples": ("test_every_fifth_of_the_audio_has_sound", ", got JSON"),
     "SendsNothing": ("test_every_fifth_of_the_audio_has_sound", "Speech.audio must not be empty"),
@@ -75,24 +87,27 @@ FOUND_BY = {
     ),
     "SpeaksTheFirstHundred": (
         "test_a_long_text_is_spoken_to_its_end_or_rejected",
-        "a part of the long text is missing",
+        "the audio of the long text must be complete",
     ),
     "TakesAnyVoice": ("test_an_unknown_voice_is_not_found", "must raise VoiceNotFound, returned Speech"),
-    "TellsMilliseconds": ("test_every_fifth_of_the_audio_has_sound", "Speech.duration_s differs"),
+    "TellsMilliseconds": (
+        "test_every_fifth_of_the_audio_has_sound",
+        "Speech.duration_s must equal the audio's duration",
+    ),
     "TellsOfAnother": (
         "test_get_voice_info_returns_every_listed_voice",
-        "get_voice_info returned another voice",
+        "get_voice_info must return the requested voice",
     ),
     "WritesTheLengthOfItsFirstPiece": (
         "test_every_fifth_of_the_audio_has_sound",
-        "the header of the wav gives 100 bytes of samples",
+        "the wav header declares 100 bytes of samples",
     ),
 }
 
 ABILITIES_FOUND_BY = {
-    "AlignsOtherText": ("test_every_character_has_its_time", "Speech.alignment is of"),
-    "AlignsInMilliseconds": ("test_every_character_has_its_time", "are those seconds?"),
-    "AlignsBackwards": ("test_every_character_has_its_time", "begins before the one before it"),
+    "AlignsOtherText": ("test_every_character_has_its_time", "Speech.alignment must cover the text, got"),
+    "AlignsInMilliseconds": ("test_every_character_has_its_time", "are the times in seconds?"),
+    "AlignsBackwards": ("test_every_character_has_its_time", "must not begin before the preceding character"),
     "ClonesWithoutConsent": (
         "test_a_blank_consent_is_refused",
         "must raise VoiceError or BadRequest, returned VoiceInfo",
@@ -103,19 +118,19 @@ ABILITIES_FOUND_BY = {
     ),
     "FindsAnything": (
         "test_a_search_finds_matching_names_only",
-        "a search for an unknown name must find nothing",
+        "a search for an unknown name must be empty",
     ),
     "ForgetsTheHost": ("test_traits_match_the_speech", "unexpected keyword argument"),
     "ListsModelsTwice": (
         "test_list_voice_models_returns_distinct_models_with_limits",
-        "list_voice_models returned a model twice",
+        "list_voice_models must not return duplicates",
     ),
     "ModelOfNoCharacters": (
         "test_list_voice_models_returns_distinct_models_with_limits",
-        "a limit must be above 0 or None",
+        "max_characters must be greater than 0 or None",
     ),
-    "PagesForever": ("test_the_pages_together_list_every_voice_once", "the pages do not end"),
-    "PagesOverlap": ("test_the_pages_together_list_every_voice_once", "a voice is on two pages"),
+    "PagesForever": ("test_the_pages_together_list_every_voice_once", "the pages must end"),
+    "PagesOverlap": ("test_the_pages_together_list_every_voice_once", "a voice must not be on two pages"),
     "PagesTooLong": (
         "test_the_pages_together_list_every_voice_once",
         "a page must have at most 2 voices, got",
@@ -132,7 +147,10 @@ ABILITIES_FOUND_BY = {
         "test_a_stream_is_the_bytes_of_one_file",
         "Speech.audio cannot be played: the wav file is truncated",
     ),
-    "StreamsHalf": ("test_a_stream_is_the_bytes_of_one_file", "speak the text at different lengths"),
+    "StreamsHalf": (
+        "test_a_stream_is_the_bytes_of_one_file",
+        "the stream and `synthesize` must have the same duration",
+    ),
     "StreamsNothingToSay": (
         "test_stream_speech_rejects_the_same_arguments_as_synthesize",
         "must raise VoiceError or BadRequest",
@@ -140,17 +158,20 @@ ABILITIES_FOUND_BY = {
     "StreamsText": ("test_a_stream_is_the_bytes_of_one_file", "stream_speech must yield bytes, got str"),
     "TraitsOfAnotherFormat": (
         "test_traits_match_the_speech",
-        "the traits have another format than the speech",
+        "voice_traits and the speech must have the same format",
     ),
     "TraitsOfAnotherRate": (
         "test_traits_match_the_speech",
-        "the traits have another sample rate than the speech",
+        "voice_traits and the speech must have the same sample rate",
     ),
     "TraitsThatChange": (
         "test_traits_match_the_speech",
-        "two calls of voice_traits returned different traits",
+        "voice_traits must return equal traits for equal arguments",
     ),
-    "IdentityOfNumbers": ("test_traits_match_the_speech", "identity holds texts, `version` is a int"),
+    "IdentityOfNumbers": (
+        "test_traits_match_the_speech",
+        "the values of identity must be text, got int for `version`",
+    ),
 }
 
 

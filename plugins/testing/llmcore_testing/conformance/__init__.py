@@ -1,4 +1,4 @@
-"""What a backend of each kind must do, as test classes to inherit."""
+"""Conformance kits: test classes that define the behaviour of each kind of backend. A plugin's tests inherit them."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _MODULES = {
     "VoiceConformance": "voice",
 }
 
-# Before they are imported: then pytest shows both sides of a failed comparison to the author of a plugin.
+# Register before the import, so that pytest shows both sides of a failed comparison.
 pytest.register_assert_rewrite(
     *(
         f"{__name__}.{module}"

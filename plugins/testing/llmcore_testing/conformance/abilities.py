@@ -1,4 +1,4 @@
-"""Optional abilities in a kit: tests that stand for one, and backends that are known not to have it."""
+"""Optional abilities: markers for their tests, and `lacks` for backends that do not have them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ T = TypeVar("T", bound=Callable[..., None])
 
 
 def of(ability: str) -> Callable[[T], T]:
-    """Mark a test with the ability that it is about, named by one of its methods. See `Abilities.lacks`."""
+    """Mark a test as a test of *ability*. The name is a method of the ability; see `Abilities.lacks`."""
 
     def mark(test: T) -> T:
         test.ability = ability  # type: ignore[attr-defined]
@@ -26,8 +26,8 @@ class Abilities(Conformance):
     """Base of the kits that test optional abilities."""
 
     lacks: ClassVar[tuple[str, ...]] = ()
-    """Abilities that the backend is known not to have, by a method. Their tests are left out; otherwise they are
-    skipped."""
+    """Abilities that the backend intentionally does not have, named by a method. Their tests are not collected. For other
+    missing abilities, the tests are skipped."""
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
@@ -37,4 +37,4 @@ class Abilities(Conformance):
 
     def test_abilities_in_lacks_are_missing(self) -> None:
         there = [name for name in self.lacks if hasattr(self.caller.provider, name)]
-        assert there == [], f"`lacks` names what the backend has: {', '.join(there)}"
+        assert there == [], f"remove from `lacks` the abilities that the backend has: {', '.join(there)}"

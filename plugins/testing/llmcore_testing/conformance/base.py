@@ -1,8 +1,8 @@
-"""Base class of the conformance kits: the `provider` fixture, sync and async calls, and checks of errors."""
+"""The base class of the kits: the `provider` fixture, sync and async calls, and assertions about errors."""
 
 from __future__ import annotations
 
-import asyncio  # noqa: TID253 - loaded only by tests
+import asyncio  # noqa: TID253 - only tests import this module
 import inspect
 import threading
 from collections.abc import Iterator, Sequence
@@ -21,52 +21,53 @@ E = TypeVar("E", bound=BaseException)
 
 
 class Conformance:
-    """Base of the kits.
+    """The base class of the kits.
 
-    A subclass of a kit returns the backend from `provider`. Each test runs sync and async, as far as the backend can::
+    A subclass of a kit overrides the fixture `provider` to return the backend. Each test runs with the sync and the async
+    methods, if the backend has them::
 
         class TestMine(StorageConformance):
             @pytest.fixture
             def provider(self, tmp_path):
                 return MyStorage(tmp_path)
 
-    The fixture may also return a coroutine, which is awaited on the test's own event loop. The backend is
-    closed after each test where it has `close` or `aclose`.
+    The fixture may also return a coroutine. The kit awaits it on the event loop of the test. After each test, the kit calls
+    the backend's `close` or `aclose`, if it has one.
     """
 
     kind: ClassVar[str] = "backend"
-    """The kind of backend that the kit tests, as messages name it."""
+    """The kind of backend, for messages."""
     must: ClassVar[tuple[str, ...]] = ()
-    """Sync names of the methods that a variant (sync or async) must have."""
+    """The required methods, by their sync names."""
     example: ClassVar[str] = "MyProvider()"
-    """The expression that the message about a missing `provider` fixture proposes."""
+    """The example in the message about a missing `provider` fixture."""
     deadline_s: ClassVar[float] = 60.0
-    """Seconds after which a call that has not returned counts as failed."""
+    """The timeout for each call, in seconds."""
     blocking_s: ClassVar[float] = 0.5
-    """How long an asynchronous call may block the event loop."""
+    """The maximum time in seconds for which an asynchronous call may block the event loop."""
 
     caller: Caller
 
     @pytest.fixture
     def provider(self) -> Any:
-        """Return the backend under test. Each subclass overrides it."""
+        """Return the backend under test. Each subclass overrides this fixture."""
         argument = ", tmp_path" if "tmp_path" in self.example else ""
         pytest.fail(
-            f"{type(self).__name__} does not say which {self.kind} to test. Write in the class:\n\n"
+            f"{type(self).__name__} has no fixture for the {self.kind} under test. Add to the class:\n\n"
             f"    @pytest.fixture\n    def provider(self{argument}):\n        return {self.example}\n",
             pytrace=False,
         )
 
     @pytest.fixture(params=["sync", "async"])
     def variant(self, request: pytest.FixtureRequest) -> Variant:
-        """Return "sync" or "async": which methods this test calls."""
+        """Return "sync" or "async", the methods that this test calls."""
         return request.param  # type: ignore[no-any-return]
 
     @pytest.fixture(autouse=True)
     def _make_caller(self, provider: Any, variant: Variant) -> Iterator[None]:
         runner = (
             asyncio.Runner()
-        )  # not entered as a context: that would make an event loop for sync tests too
+        )  # no context manager: entering would create an event loop even for sync tests
         worker = Worker()
         watch = LoopWatch(worker.thread, self.blocking_s) if variant == "async" else None
         try:
@@ -88,19 +89,21 @@ class Conformance:
 
     @pytest.fixture
     def no_threads(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Make each start of a thread by this thread fail, as in a process at its limit of threads."""
+        """Make this thread unable to start threads, as in a process at its thread limit."""
         plain, tester = threading.Thread.start, threading.current_thread()
 
         def start(thread: threading.Thread) -> None:
             current = threading.current_thread()
-            if current is tester or isinstance(current, KitThread):  # servers of the tests may start threads
+            if current is tester or isinstance(
+                current, KitThread
+            ):  # the threads of test servers may start threads
                 raise RuntimeError("can't start new thread")
             plain(thread)
 
         monkeypatch.setattr(threading.Thread, "start", start)
 
     def works_or_refuses(self, name: str, /, *args: Any, **options: Any) -> bool:
-        """Call the method and return whether it returned. Any exception but one of `llmcore.errors` fails the test."""
+        """Call the method. Return whether it succeeded; fail the test on an exception that is not from `llmcore.errors`."""
         __tracebackhide__ = True
         way = self.collect if "stream" in name and not name.startswith("save") else self.call
         try:
@@ -109,29 +112,29 @@ class Conformance:
             foreign = self.foreign(error)
             assert not foreign, f"{self.caller.spelt(name)} chains {foreign} to its error"
             return False
-        except Exception as error:  # noqa: BLE001 - any other exception is the finding
+        except Exception as error:  # noqa: BLE001 - the test reports any other exception
             wrong = f"{type(error).__name__}: {error}"
         else:
             return True
         pytest.fail(
-            f"{type(self.caller.provider).__name__}.{self.caller.spelt(name)} must work where no thread can be started, "
-            f"or raise one of llmcore.errors; it raised {wrong}"
+            f"{type(self.caller.provider).__name__}.{self.caller.spelt(name)} must work without starting a thread "
+            f"or raise an error of llmcore.errors, raised {wrong}"
         )
 
     def call(self, name: str, /, *args: Any, **options: Any) -> Any:
-        """Call the sync or async method of this name and return its result: `self.call("save", key, data)`."""
+        """Call the sync or async method *name* and return the result: `self.call("save", key, data)`."""
         __tracebackhide__ = True
         return self.caller.call(name, *args, **options)
 
     def collect(self, name: str, /, *args: Any, limit: int | None = None, **options: Any) -> list[Any]:
-        """Call a method that returns an iterator; return its items, at most *limit*, and close it."""
+        """Call a method that returns an iterator. Return at most *limit* items and close the iterator."""
         __tracebackhide__ = True
         return self.caller.collect(name, *args, limit=limit, **options)
 
     def together(self, calls: Sequence[Call], *, errors: bool = False) -> list[Any]:
-        """Make all calls concurrently, from threads or tasks, and return the results in order.
+        """Make all calls concurrently, in threads or tasks. Return the results in order.
 
-        With *errors*, the result of a call that raised is its exception; without, the first exception is raised.
+        With *errors*, the result of a failed call is its exception. Without *errors*, the first exception is raised.
         """
         __tracebackhide__ = True
         return self.caller.together(calls, errors=errors)
@@ -146,23 +149,23 @@ class Conformance:
         return results
 
     def another(self, provider: Any) -> Caller:
-        """Return a caller of a second backend, with the variant and the event loop of this test."""
+        """Return a caller for a second backend, with this test's variant and event loop."""
         return self.caller.another(provider)
 
     def fails(self, expected: type[E] | tuple[type[E], ...], name: str, /, *args: Any, **options: Any) -> E:
-        """Call the method and return the error, which must be *expected*."""
+        """Call the method, check that it raises *expected*, and return the error."""
         __tracebackhide__ = True
         return self._expect(expected, self.call, name, args, options)  # type: ignore[no-any-return]
 
     def stream_fails(
         self, expected: type[E] | tuple[type[E], ...], name: str, /, *args: Any, **options: Any
     ) -> E:
-        """Exhaust the iterator that the method returns, and return the error, which must be *expected*."""
+        """Exhaust the iterator that the method returns, check that it raises *expected*, and return the error."""
         __tracebackhide__ = True
         return self._expect(expected, self.collect, name, args, options)  # type: ignore[no-any-return]
 
     def reports_sending(self, name: str, /, *args: Any) -> None:
-        """Call the method; fail if it calls `track_sending` and then never `mark_sent`."""
+        """Call the method. Fail the test if it calls `track_sending` but never `mark_sent`."""
         __tracebackhide__ = True
         sending, caller = Sending(), self.caller
         method = getattr(caller.provider, caller.spelt(name))
@@ -171,13 +174,13 @@ class Conformance:
         else:
             caller.run(sending.awaiting(method, *args))
         assert not sending.withdraw(), (
-            "track_sending was called, and mark_sent was not: requests would cost nothing"
+            "the method called track_sending but not mark_sent, so the ledger would record no cost"
         )
 
     def needs(self, *names: str, plain: bool = False) -> None:
-        """Skip the test unless the backend has the methods of an ability, given by their sync names.
+        """Skip the test if the backend lacks methods of an ability, given by their sync names.
 
-        *plain* methods have no async form: `needs("count_tokens", plain=True)`.
+        *plain* methods have no async variant: `needs("count_tokens", plain=True)`.
         """
         __tracebackhide__ = True
         provider = self.caller.provider
@@ -187,12 +190,12 @@ class Conformance:
             return
         who = type(provider).__name__
         if len(lacking) < len(names):
-            pytest.fail(f"{who} has a part of an ability; define also: {', '.join(lacking)}")
-        pytest.skip(f"{who} does not offer {', '.join(lacking)}")
+            pytest.fail(f"{who} defines only some methods of an ability; define also: {', '.join(lacking)}")
+        pytest.skip(f"{who} does not define {', '.join(lacking)}")
 
     @staticmethod
     def foreign(error: BaseException) -> list[BaseException]:
-        """Return the exceptions chained to *error* that are not llmcore's own. Such an exception may contain a key."""
+        """Return the exceptions in the chain of *error* that are not llmcore's. Such an exception may contain a key."""
         found: list[BaseException] = []
         seen: set[int] = set()
         waiting: list[BaseException | None] = [error.__cause__, error.__context__]
@@ -219,7 +222,7 @@ class Conformance:
             if isinstance(error, LLMCoreError) and not error.message.strip():
                 pytest.fail(f"{what} raised {type(error).__name__} without a message")
             return error
-        except Exception as error:  # noqa: BLE001 - any other exception is the finding
+        except Exception as error:  # noqa: BLE001 - the test reports any other exception
             wrong = f"{type(error).__name__}: {error}"
         else:
             pytest.fail(f"{what} must raise {names}, returned {_short(result)}")
@@ -246,7 +249,7 @@ class Conformance:
             pytest.skip(f"{who} has no {variant} variant: it does not define {', '.join(lacking)}")
         if lacking:
             pytest.fail(
-                f"{who} has a part of its {variant} variant; define also: {', '.join(lacking)}",
+                f"{who} defines only some methods of its {variant} variant; define also: {', '.join(lacking)}",
                 pytrace=False,
             )
 

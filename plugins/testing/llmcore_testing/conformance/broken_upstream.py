@@ -1,6 +1,7 @@
-"""What a backend behind HTTP must do if its server is away, slow, refuses or breaks off: part of the kits of models and voices.
+"""Tests of a backend whose HTTP server fails: unreachable, slow, an error status, or a broken connection.
 
-The kit starts the server, a `Simulator`; the fixture `broken` builds the backend for it.
+The kits of language models and voices include these tests. The kit starts a `Simulator`; the fixture `broken` creates a
+backend that uses it.
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ _CUT: Final = {
     "empty": Fault.empty_body(),
     "login_page": Fault.html(),
 }
-"""Answers with a status of success, or none, that are not whole."""
+"""Faults that make an incomplete answer with status 200 or without a status."""
 _CUT_STREAMS: Final = {
     "reset": Fault.reset(after=2),
     "closed_within": Fault.cut_stream(after=2, clean=False),
@@ -62,39 +63,39 @@ _CUT_STREAMS: Final = {
 }
 _SHORT_S: Final = 0.5
 _SLOW_S: Final = 0.3
-"""Seconds until a slow answer: more than 30 ms, so that a timeout of 30 s that is taken for milliseconds ends the call."""
+"""The delay of a slow answer in seconds. A backend that reads a timeout of 30 s as 30 ms fails before it."""
 _ENOUGH_S: Final = 30.0
 
 
 class BrokenUpstream(CanaryTests):
-    """Each test makes the server fail in one way, and looks at the error: class, `retryable`, chain, key, number of requests.
+    """Each test injects one fault and checks the error's class, `retryable`, chain and text, and the number of requests.
 
-    Nothing is tested without the fixture `broken`.
+    The tests are skipped unless the subclass overrides the fixture `broken`.
     """
 
     routes: ClassVar[Mapping[str, Callable[[Any], Any]]] = {}
-    """Endpoints of `upstream` for a protocol that the simulator does not speak; see `Simulator(routes=...)`."""
+    """Endpoints of a protocol that the simulator does not have; see `Simulator(routes=...)`."""
     stream_method: ClassVar[str] = ""
-    """Sync name of the method that streams, if the kind has one."""
+    """The sync name of the streaming method; "" if this kind of backend has none."""
 
     @pytest.fixture
     def upstream(self) -> Iterator[Simulator]:
-        """Start the server for `broken`."""
+        """Start the server that `broken` connects to."""
         with Simulator(routes=self.routes) as upstream:
             yield upstream
 
     @pytest.fixture
     def broken(self) -> Any:
-        """Return a second backend, with the address of `upstream`, which is the argument of the override.
+        """Return a backend that connects to `upstream`. An override takes the fixture `upstream` as its argument.
 
-        Without an override nothing is tested.
+        Without an override, the tests are skipped.
         """
         return None
 
     def make_timed_call(
         self, caller: Caller, timeout_s: float, idle_s: float
     ) -> tuple[Call, dict[str, Any]] | None:
-        """Return a call with these timeouts, and its options; None if the backend takes none."""
+        """Return a call with these timeouts and its options; None if the backend does not accept timeouts."""
         del caller, timeout_s, idle_s
         return None
 
@@ -106,7 +107,7 @@ class BrokenUpstream(CanaryTests):
             name, *args = self.make_call()
             caller.call(name, *args)
             assert upstream.counts["requests"] == 1, (
-                f"one call must be one request to `upstream`, got {upstream.counts['requests']}"
+                f"one call must send one request to `upstream`, got {upstream.counts['requests']}"
             )
 
     def test_a_server_that_is_away_is_unavailable(
@@ -135,7 +136,7 @@ class BrokenUpstream(CanaryTests):
         if broken is None:
             return
         upstream, (fault, expected) = _find(request), _STATUSES[status]
-        if canary is not None and status in {"400", "401"}:  # some vendors repeat what was wrong
+        if canary is not None and status in {"400", "401"}:  # some vendors quote the key in the error
             fault = Fault.status(int(status), message=f"This key is not valid: {canary}")
         upstream.fail(fault, times=None)
         with closing(self.another(broken)) as caller:
@@ -144,7 +145,7 @@ class BrokenUpstream(CanaryTests):
             self._check_once(upstream)
         if status == "429":
             assert getattr(error, "retry_after", None) == _RETRY_AFTER_S, (
-                f"the server asked to wait {_RETRY_AFTER_S} s, got retry_after={getattr(error, 'retry_after', None)!r}"
+                f"retry_after must be {_RETRY_AFTER_S} s as in the answer, got {getattr(error, 'retry_after', None)!r}"
             )
 
     @pytest.mark.parametrize("cut", _CUT)
@@ -185,7 +186,7 @@ class BrokenUpstream(CanaryTests):
             found = self._catch(lambda: items.extend(caller.collect(self.stream_method, *args)))
             if found is None:
                 assert not self.is_whole(items), (
-                    f"{caller.spelt(self.stream_method)} must raise a ProviderError if the stream is cut ({cut}); it ended well"
+                    f"{caller.spelt(self.stream_method)} must raise a ProviderError if the stream is cut ({cut}), ended normally"
                 )
             else:
                 self._check_failure(
@@ -217,7 +218,7 @@ class BrokenUpstream(CanaryTests):
         request: pytest.FixtureRequest,
         caplog: pytest.LogCaptureFixture,
     ) -> None:
-        """A whole answer that does not come ends by `timeout_s`, one that stops by `idle_s`."""
+        """`timeout_s` must end a call without an answer; `idle_s` must end a call whose answer stops."""
         if broken is None:
             return
         upstream = _find(request)
@@ -234,11 +235,11 @@ class BrokenUpstream(CanaryTests):
             self._check_class(error, (Timeout,), "does not answer")
 
     def find_cut_streams(self) -> Mapping[str, Fault]:
-        """Return the faults of a stream that the backend can notice."""
+        """Return the faults of streams that this kind of backend can detect."""
         return _CUT_STREAMS
 
     def is_whole(self, items: list[Any]) -> bool:
-        """Return whether the items of a stream say that they are the whole answer."""
+        """Return whether the items of a stream mark the answer as complete."""
         del items
         return True
 
@@ -248,7 +249,7 @@ class BrokenUpstream(CanaryTests):
     def _catch(work: Callable[[], Any]) -> Exception | None:
         try:
             work()
-        except Exception as error:  # noqa: BLE001 - the test looks at it
+        except Exception as error:  # noqa: BLE001 - the test checks the error
             return error
         return None
 
@@ -261,7 +262,7 @@ class BrokenUpstream(CanaryTests):
         caplog: pytest.LogCaptureFixture,
         **options: Any,
     ) -> _Failure:
-        """Make the call and return its error, which is one of llmcore's and tells no key."""
+        """Make the call and return its error. Check that it is llmcore's and does not contain the key."""
         __tracebackhide__ = True
         name, *args = call
         results: list[Any] = []
@@ -283,17 +284,17 @@ class BrokenUpstream(CanaryTests):
         assert error.message.strip(), f"{name} raised {type(error).__name__} without a message"
         foreign = self.foreign(error)
         assert not foreign, (
-            f"{name} chains {foreign[0]!r:.100} to its error: raise it with llmcore.support.errors.raise_unchained"
+            f"{name} chains {foreign[0]!r:.100} to its error: use llmcore.support.errors.raise_unchained"
         )
         if canary is not None:
-            told = "".join(traceback.format_exception(error)) + repr(vars(error))
-            assert canary not in told, "the key is in an error"
+            shown = "".join(traceback.format_exception(error)) + repr(vars(error))
+            assert canary not in shown, "the key is in an error"
             assert canary not in caplog.text, "the key is in the log"
         return error
 
     @staticmethod
     def _check_class(error: LLMCoreError, expected: tuple[type[LLMCoreError], ...], what: str) -> None:
-        """Check that the error is of a class that fits, and as retryable as that class."""
+        """Check the error's class, and that `retryable` is correct for that class."""
         __tracebackhide__ = True
         names = " or ".join(kind.__name__ for kind in expected)
         assert isinstance(error, expected), (
@@ -308,11 +309,11 @@ class BrokenUpstream(CanaryTests):
     def _check_once(upstream: Simulator) -> None:
         __tracebackhide__ = True
         count = upstream.counts["requests"]
-        assert count == 1, f"a failed call must be one request, the server got {count}: the host retries"
+        assert count == 1, f"a failed call must send one request, sent {count}: only the host retries"
 
 
 def _find(request: pytest.FixtureRequest) -> Simulator:
-    """Return the server that `broken` was built for."""
+    """Return the simulator that `broken` connects to."""
     upstream = request.getfixturevalue("upstream")
     assert isinstance(upstream, Simulator), "the fixture `upstream` must be a Simulator"
     return upstream

@@ -1,4 +1,4 @@
-"""`CacheConformance`: the tests that every cache must pass. The tests of a backend inherit it."""
+"""`CacheConformance`, the tests for every cache backend."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _APART = (
     ("x" * 511, "x" * 512), ("x" * 511 + "a", "x" * 511 + "b"), ("a" + "\u6587" * 511, "b" + "\u6587" * 511),
 )  # fmt: skip
 _MAY_BE_REFUSED = 10**6 - 1
-"""A backend must store values up to 1 MB less one byte."""
+"""A backend must accept values of up to this many bytes."""
 _MOMENT_S = 0.1
 _LONG_S = 3600.0
 
@@ -46,8 +46,8 @@ _LONG_S = 3600.0
 class CacheConformance(ExpiryTests, RefusedOperations, CanaryTests):
     """Tests the contract `llmcore.contracts.cache`. The cache that `provider` returns must be empty.
 
-    Override the fixture `sibling` too if the backend has namespaces, `twin` if processes share it, and `restricted` if its
-    server can refuse single operations.
+    Override the fixture `sibling` if the backend has namespaces, `twin` if several processes can share it, and `restricted`
+    if its server can refuse single operations.
     """
 
     kind: ClassVar[str] = "cache"
@@ -55,8 +55,8 @@ class CacheConformance(ExpiryTests, RefusedOperations, CanaryTests):
     example: ClassVar[str] = "MyCache(tmp_path)"
 
     @pytest.fixture
-    def sibling(self, provider: Any) -> Any:  # noqa: ARG002 - an override builds on it
-        """Return a second cache on the same backend in another namespace, or None if there are no namespaces."""
+    def sibling(self, provider: Any) -> Any:  # noqa: ARG002 - overrides use `provider`
+        """Return a second cache in another namespace of the same backend; None if the backend has no namespaces."""
         return None
 
     def make_call(self) -> Call:
@@ -64,7 +64,7 @@ class CacheConformance(ExpiryTests, RefusedOperations, CanaryTests):
         return "set", "key", b"value"
 
     def make_odd_call(self) -> Call:
-        """Return a call that raises or misses."""
+        """Return a call that raises or finds nothing."""
         return "get", "no such key"
 
     @pytest.mark.parametrize("value", _VALUES.values(), ids=_VALUES)
@@ -77,8 +77,8 @@ class CacheConformance(ExpiryTests, RefusedOperations, CanaryTests):
         assert result is None, "set returns nothing"
         found = self.call("get", "key")
         assert type(found) is bytes, f"get must return bytes, got {type(found).__name__}"
-        assert len(found) == len(value), f"{len(value)} bytes were set, {len(found)} came back"
-        assert found == value, "get returned other bytes than were set"
+        assert len(found) == len(value), f"get must return all {len(value)} bytes, got {len(found)}"
+        assert found == value, "get must return the bytes that were set"
 
     def test_a_value_that_is_refused_leaves_no_older_one(self) -> None:
         self.call("set", "key", b"older")
@@ -86,23 +86,25 @@ class CacheConformance(ExpiryTests, RefusedOperations, CanaryTests):
         try:
             self.call("set", "key", large)
         except CacheError:
-            assert self.call("get", "key") is None, "a value was refused, and get returned an older one"
+            assert self.call("get", "key") is None, (
+                "set raised for a value, so get must not return an older value"
+            )
         else:
             assert self.call("get", "key") == large
 
     def _judge_refusal(self, error: CacheError, value: bytes) -> None:
-        """Fail unless *error* is what a backend may raise for a large value."""
+        """Check the error that a backend raised for a large value."""
         size = len(value)
-        assert size > _MAY_BE_REFUSED, f"a value of {size} bytes was refused: {error.message}"
+        assert size > _MAY_BE_REFUSED, f"set must accept a value of {size} bytes, raised: {error.message}"
         assert not isinstance(error, CacheUnavailable), (
-            "a value that is too large is not an outage: raise CacheError"
+            "the error for a too large value must be CacheError, not CacheUnavailable"
         )
         assert f"{size:,}" in error.message or str(size) in error.message, (
             "the error must name the size of the value"
         )
-        assert self.foreign(error) == [], "the error has foreign exceptions chained to it"
+        assert self.foreign(error) == [], "the error must not chain foreign exceptions"
         self.call("set", "key", b"small")
-        assert self.call("get", "key") == b"small", "after a refusal, the cache stores values as before"
+        assert self.call("get", "key") == b"small", "set must work after an error for a large value"
 
     @pytest.mark.parametrize("key", _KEYS, ids=lambda key: ascii(key[:12]) + str(len(key)))
     def test_any_text_of_1_to_512_characters_is_a_key(self, key: str) -> None:
@@ -147,7 +149,7 @@ class CacheConformance(ExpiryTests, RefusedOperations, CanaryTests):
         self.call("set", "witness", b"1", _MOMENT_S)
         self._until_gone("witness")
         assert self.call("get", "key") == b"for long", (
-            "the ttl of an earlier set must not end a value without ttl"
+            "a value without ttl must not inherit the ttl of an earlier set"
         )
         self.call("set", "key", b"for long", _LONG_S)
         self.call("set", "key", b"short", _MOMENT_S)
@@ -170,12 +172,12 @@ class CacheConformance(ExpiryTests, RefusedOperations, CanaryTests):
         assert self.call("get", "other") == b"stays", "a value without ttl must stay"
 
     def test_a_ttl_is_not_rounded_to_zero(self) -> None:
-        # On a slow machine one round trip may take longer than the ttl, so longer ones are tried too.
+        # On a slow machine, one round trip may take longer than a short ttl, so the test tries longer ones.
         for ttl in (0.4, 0.9, 1.4, 2.9, 9.9):
             self.call("set", "key", b"value", ttl)
             if self.call("get", "key") == b"value":
                 return
-        pytest.fail("a value with a ttl that is not a whole number of seconds expired at once")
+        pytest.fail("a value with a fractional ttl must not expire at once")
 
     @pytest.mark.parametrize("ttl", [1, 59.5, _LONG_S, 31_536_000, 10**11])
     def test_a_long_ttl_does_not_end_at_once(self, ttl: float) -> None:
@@ -189,8 +191,10 @@ class CacheConformance(ExpiryTests, RefusedOperations, CanaryTests):
         self._until_gone("moment")
         self._wait_until(
             lambda: time.monotonic() - started > _MOMENT_S
-        )  # finds a ttl that counts milliseconds too
-        assert self.call("get", "minute") == b"value", "a ttl is in seconds: one of 60 ended after a moment"
+        )  # also detects a ttl that counts milliseconds
+        assert self.call("get", "minute") == b"value", (
+            "a ttl is in seconds: a value with ttl=60 expired too early"
+        )
 
     def test_clear_removes_every_value(self) -> None:
         self.call("clear")
@@ -199,25 +203,25 @@ class CacheConformance(ExpiryTests, RefusedOperations, CanaryTests):
             self.call("set", key, b"value", _LONG_S if key.endswith("1") else None)
         assert self.call("clear") is None, "clear returns nothing"
         left = [key for key in keys if self.call("get", key) is not None]
-        assert left == [], f"clear left {len(left)} of {len(keys)} values"
+        assert left == [], f"clear must remove all {len(keys)} values, left {len(left)}"
         self.call("set", keys[0], b"again")
-        assert self.call("get", keys[0]) == b"again", "after clear, set must work as before"
+        assert self.call("get", keys[0]) == b"again", "set must work after clear"
 
     def test_namespaces_are_separate(self, sibling: Any) -> None:
         if sibling is None:
-            pytest.skip("the fixture `sibling` gives no second namespace")
+            pytest.skip("the fixture `sibling` returns None: no namespaces")
         other = self.another(sibling)
         try:
             for i in range(20):
                 self.call("set", f"key{i}", b"mine")
                 other.call("set", f"key{i}", b"theirs")
-            assert self.call("get", "key1") == b"mine", "get returned the value of the other namespace"
+            assert self.call("get", "key1") == b"mine", "get returned a value of the other namespace"
             assert self.call("delete", "key1") is True
-            assert other.call("get", "key1") == b"theirs", "delete must leave the other namespace alone"
+            assert other.call("get", "key1") == b"theirs", "delete must not affect the other namespace"
             self.call("clear")
             assert self.call("get", "key2") is None
             kept = [other.call("get", f"key{i}") for i in range(20)]
-            assert kept == [b"theirs"] * 20, "clear must leave the other namespace alone"
+            assert kept == [b"theirs"] * 20, "clear must not affect the other namespace"
         finally:
             other.close()
 
@@ -227,7 +231,7 @@ class CacheConformance(ExpiryTests, RefusedOperations, CanaryTests):
         value[:] = b"changed later"
         first = self.call("get", "key")
         assert first == b"as it was set"
-        assert type(first) is bytes, "get must return bytes, which no caller can change"
+        assert type(first) is bytes, "get must return immutable bytes"
 
     def test_concurrent_readers_get_whole_values(self) -> None:
         values = [bytes([65 + i]) * 50_000 for i in range(6)]
@@ -242,12 +246,12 @@ class CacheConformance(ExpiryTests, RefusedOperations, CanaryTests):
         keys = [f"many:{i}" for i in range(32)]
         self.together([("set", key, key.encode() * 20) for key in keys])
         found = self.together([("get", key) for key in keys])
-        assert found == [key.encode() * 20 for key in keys], "values set concurrently were lost or mixed up"
+        assert found == [key.encode() * 20 for key in keys], "concurrent sets lost or mixed up values"
 
     def test_of_concurrent_deletes_exactly_one_returns_true(self) -> None:
         self.call("set", "key", b"value")
         answers = self.together([("delete", "key")] * 6)
-        assert sorted(answers) == [False] * 5 + [True], "one delete must return True, the others False"
+        assert sorted(answers) == [False] * 5 + [True], "exactly one concurrent delete must return True"
         assert self.call("get", "key") is None
 
     @of("keys")
@@ -261,7 +265,7 @@ class CacheConformance(ExpiryTests, RefusedOperations, CanaryTests):
         self.call("set", "deleted", b"value")
         self.call("delete", "deleted")
         self._until_gone("short")
-        assert self._keys() == wanted, "keys must return exactly the keys that have a value"
+        assert self._keys() == wanted, "keys must return exactly the existing keys"
         self.call("clear")
         assert self._keys() == []
 
@@ -282,6 +286,4 @@ class CacheConformance(ExpiryTests, RefusedOperations, CanaryTests):
 
     def _until_gone(self, key: str) -> None:
         gone = self._wait_until(lambda: self.call("get", key) is None)
-        assert gone, (
-            f"get still returned the value {self.expiry_timeout_s:g} s after it was set with a short ttl"
-        )
+        assert gone, f"a value with a short ttl still exists after {self.expiry_timeout_s:g} s"

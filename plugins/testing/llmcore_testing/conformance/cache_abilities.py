@@ -1,4 +1,4 @@
-"""Tests of a cache's optional abilities: batches, patterns, leases, versions, reports of changes."""
+"""Tests of the optional abilities of a cache: batches, patterns, leases, versions, watching changes."""
 
 from __future__ import annotations
 
@@ -44,22 +44,22 @@ _LONG_S = 3600.0
 
 
 class CacheAbilities(Abilities):
-    """Tests the optional Protocols of `llmcore.contracts.cache`, each of them if the backend has its methods.
+    """Tests the optional protocols of `llmcore.contracts.cache` that the backend implements.
 
     `lacks` may name "keys", "get_many", "delete_matching", "acquire", "version", "watch", "unavailable".
     """
 
     expiry_timeout_s: ClassVar[float] = 10.0
-    """Seconds to wait for a short ttl to end. A backend that counts whole seconds needs two."""
+    """How long to wait for the end of a short ttl. A backend that counts whole seconds needs two."""
 
     @pytest.fixture
-    def twin(self, provider: Any) -> Any:  # noqa: ARG002 - an override builds on it
-        """Return a second cache on the same entries, as another process opens it, or None to use the first one."""
+    def twin(self, provider: Any) -> Any:  # noqa: ARG002 - overrides use `provider`
+        """Return a second cache with the same entries, as in another process; None uses only the first cache."""
         return None
 
     @pytest.fixture
     def other(self, twin: Any) -> Iterator[Caller]:
-        """Return a caller of *twin*, or the first one."""
+        """Return a caller for *twin*, or for the first cache if *twin* is None."""
         caller = self.caller if twin is None else self.another(twin)
         yield caller
         if twin is not None:
@@ -71,7 +71,7 @@ class CacheAbilities(Abilities):
             self.call("set", key, key.encode())
         found = other.together([("get", key) for key in keys], errors=True)
         lost = [value for key, value in zip(keys, found, strict=True) if value != key.encode()]
-        assert lost == [], f"{len(lost)} of {len(keys)} callers got no value: {lost[0]!r}"
+        assert lost == [], f"{len(lost)} of {len(keys)} concurrent callers got no value: {lost[0]!r}"
 
     @of("get_many")
     def test_get_many_returns_the_values_of_the_keys_that_exist(self) -> None:
@@ -81,14 +81,14 @@ class CacheAbilities(Abilities):
         for key, value in wanted.items():
             self.call("set", key, value)
         assert dict(self.call("get_many", ["nothing", *wanted, "key 1"])) == wanted, (
-            "exactly the keys that exist"
+            "get_many must return exactly the existing keys"
         )
         assert dict(self.call("get_many", [])) == {}
         self.call("set", "key 1", b"short", _MOMENT_S)
         self.call("delete", "key 2")
         self._wait_until(lambda: self.call("get", "key 1") is None)
         assert dict(self.call("get_many", ["key 1", "key 2", "key 3"])) == {"key 3": wanted["key 3"]}, (
-            "get_many must leave out expired and deleted values"
+            "get_many must omit expired and deleted values"
         )
 
     @of("get_many")
@@ -120,7 +120,7 @@ class CacheAbilities(Abilities):
         for i in range(1500):
             self.call("set", f"{i}", b"value")
         keys = [f"{i}" for i in range(1600)]
-        assert len(self.call("get_many", keys)) == 1500, "get_many must return all values, however many"
+        assert len(self.call("get_many", keys)) == 1500, "get_many must return all values"
         assert keys == [f"{i}" for i in range(1600)], "get_many changed the caller's list"
         assert dict(self.call("get_many", ("1", "1600"))) == {"1": b"value"}
 
@@ -140,10 +140,12 @@ class CacheAbilities(Abilities):
             left = [key for key in _STORED if self.call("get", key) is not None]
             assert left == [key for key in _STORED if key not in matching], f"after {pattern!r}"
             assert gone == len(matching), (
-                f"{len(matching)} keys match {pattern!r}, delete_matching returned {gone!r}"
+                f"delete_matching({pattern!r}) must return {len(matching)}, got {gone!r}"
             )
             if neighbour is not None:
-                assert neighbour.call("get", "user:1") == b"theirs", "a key of another namespace was deleted"
+                assert neighbour.call("get", "user:1") == b"theirs", (
+                    "delete_matching must not affect another namespace"
+                )
         finally:
             if neighbour is not None:
                 neighbour.close()
@@ -163,7 +165,7 @@ class CacheAbilities(Abilities):
         self.needs("acquire", "release")
         work = self._make_key()
         assert self.call("acquire", work, "one", _LONG_S) is True
-        assert other.call("acquire", work, "two", _LONG_S) is False, "two holders have the same lease"
+        assert other.call("acquire", work, "two", _LONG_S) is False, "a lease must have at most one holder"
         assert other.call("acquire", work, "one", _LONG_S) is True, (
             "the holder must be able to renew its lease"
         )
@@ -184,13 +186,13 @@ class CacheAbilities(Abilities):
             assert self.call("acquire", key, "one", _MOMENT_S) is True
         assert self.call("acquire", work + "renewed", "one", _LONG_S) is True
         ended = self._wait_until(lambda: other.call("acquire", work + "lost", "two", _LONG_S))
-        assert ended, "a lease must end after its ttl, or a process that died keeps it for ever"
+        assert ended, "a lease must end after its ttl, or a crashed holder blocks it forever"
         assert other.call("acquire", work + "renewed", "two", _LONG_S) is False, (
-            "a lease that was renewed has ended"
+            "a renewed lease ended too early"
         )
         self.call("release", work + "lost", "one")
         assert self.call("acquire", work + "lost", "one", _LONG_S) is False, (
-            "a holder whose lease has ended must not release it"
+            "a former holder must not release another holder's lease"
         )
 
     @of("acquire")
@@ -199,24 +201,24 @@ class CacheAbilities(Abilities):
         work = self._make_key()
         for round_ in range(4):
             takers = [("acquire", f"{work}{round_}", f"holder {i}", _LONG_S) for i in range(12)]
-            assert self.together(takers).count(True) == 1, (
-                "exactly one of concurrent callers must get the lease"
-            )
+            assert self.together(takers).count(True) == 1, "exactly one concurrent caller must get the lease"
 
     @of("acquire")
     def test_a_lease_is_not_an_entry(self) -> None:
         self.needs("acquire", "release")
         work = self._make_key()
         assert self.call("acquire", work, "one", _LONG_S) is True
-        assert self.call("get", work) is None, "get must not see a lease"
-        assert self.call("delete", work) is False, "delete must not see a lease"
+        assert self.call("get", work) is None, "get must not return a lease"
+        assert self.call("delete", work) is False, "delete must not delete a lease"
         if hasattr(self.caller.provider, "keys"):
             assert list(self.caller.provider.keys()) == [], "keys must not return a lease"
         self.call("set", work, b"value")
         self.call("clear")
         if self.caller.has("delete_matching"):
             self.call("delete_matching", "*")
-        assert self.call("acquire", work, "two", _LONG_S) is False, "deleting entries must not end a lease"
+        assert self.call("acquire", work, "two", _LONG_S) is False, (
+            "deleting entries must not release a lease"
+        )
         self.call("set", work, b"value")
         self.call("release", work, "one")
         assert self.call("get", work) == b"value", "releasing a lease must not delete the entry"
@@ -233,21 +235,23 @@ class CacheAbilities(Abilities):
             other.call(name, *args)
             seen.append(version())
             assert type(seen[-1]) is int
-            assert seen[-1] not in seen[:-1], f"{name} did not change the version"
-            assert other.provider.version() == seen[-1], "every process must see the same version"
+            assert seen[-1] not in seen[:-1], f"{name} must change the version"
+            assert other.provider.version() == seen[-1], "all processes must see the same version"
             for key in ("key", "nothing", "short"):
                 self.call("get", key)
                 other.call("get", key)
-            assert version() == seen[-1], "reading changed the version"
+            assert version() == seen[-1], "reading must not change the version"
 
     @of("watch")
     def test_a_watcher_receives_the_keys_that_are_written_or_deleted(self, other: Caller) -> None:
         self.needs("watch", plain=True)
         reports: queue.Queue[Sequence[str] | None] = queue.Queue()
         if not self.caller.provider.watch(reports.put):
-            assert reports.empty(), "watch returned False and then reported keys"
+            assert reports.empty(), "watch returned False but reported keys"
             return
-        assert self._is_reported(reports, None), "watch must first report a list of keys, which may be empty"
+        assert self._is_reported(reports, None), (
+            "watch must first report a list of keys; the list may be empty"
+        )
         for name, *args in (
             ("set", "one", b"1"),
             ("set", "two", b"2"),
@@ -255,7 +259,7 @@ class CacheAbilities(Abilities):
             ("delete", "two"),
         ):
             other.call(name, *args)
-            assert self._is_reported(reports, args[0]), f"{name} of {args[0]!r} was not reported"
+            assert self._is_reported(reports, args[0]), f"watch must report {name} of {args[0]!r}"
 
     @of("unavailable")
     def test_unavailable_returns_methods_with_reasons_and_changes_nothing(self) -> None:
@@ -265,22 +269,22 @@ class CacheAbilities(Abilities):
         assert isinstance(found, Mapping), f"unavailable must return a mapping, got {type(found).__name__}"
         for name, reason in found.items():
             there = self.caller.has(name) or callable(getattr(self.caller.provider, name, None))
-            assert there, f"unavailable names {name!r}, which is not a method of the backend"
+            assert there, f"unavailable must name methods of the backend, got {name!r}"
             assert isinstance(reason, str), f"a reason must be text, got {type(reason).__name__} for {name!r}"
             assert len(reason.strip().splitlines()) == 1, (
                 f"a reason must be one line, got {reason!r} for {name!r}"
             )
-        assert self.call("get", "key") == b"value", "unavailable changed an entry"
+        assert self.call("get", "key") == b"value", "unavailable must not change entries"
         if hasattr(self.caller.provider, "keys"):
-            assert list(self.caller.provider.keys()) == ["key"], "unavailable changed the entries"
+            assert list(self.caller.provider.keys()) == ["key"], "unavailable must not change entries"
 
     @staticmethod
     def _make_key() -> str:
-        """Return a key that no earlier test leased: `clear` does not remove leases."""
+        """Return a key that no earlier test has leased, because `clear` does not remove leases."""
         return f"work {secrets.token_hex(8)} "
 
     def _is_reported(self, reports: queue.Queue[Sequence[str] | None], key: object) -> bool:
-        """Wait until *key* is reported, or any list of keys if it is None."""
+        """Wait until `watch` reports *key*. None waits for any list of keys."""
         end = time.monotonic() + self.expiry_timeout_s
         while (left := end - time.monotonic()) > 0:
             try:

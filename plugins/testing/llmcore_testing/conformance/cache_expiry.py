@@ -1,4 +1,4 @@
-"""What a cache must say of entries that expired unread, and of many entries: part of `CacheConformance`."""
+"""Tests of entries that expire unread, and of more entries than one page."""
 
 from __future__ import annotations
 
@@ -12,47 +12,46 @@ __all__ = ["ExpiryTests"]
 
 _MOMENT_S: Final = 0.1
 _MANY: Final = 1500
-"""Entries for a test of pages: more than the 1,000 of the largest usual page."""
+"""The number of entries for tests of pages. Known servers have pages of at most 1,000."""
 _FILL_S: Final = 4.0
-"""How long the entries may take. A backend that syncs each one to a disk is tested with fewer."""
-"""More than one page of every server that we know."""
+"""The maximum time for setting these entries. A slow backend, such as one that syncs each set, gets fewer entries."""
 
 
 class ExpiryTests(CacheAbilities):
-    """An entry that expired is not there, whichever method looks first: many caches remove it in `get` only."""
+    """An expired entry must not exist for any method. Many caches remove it only in `get`."""
 
     def test_delete_misses_an_entry_that_expired_unread(self) -> None:
         self._expire("unread")
         assert self.call("delete", "unread") is False, (
-            "delete must return False for an entry that expired unread"
+            "delete must return False for an entry that has expired unread"
         )
 
     def test_an_entry_that_expired_unread_can_be_set_again(self) -> None:
         self._expire("unread")
         self.call("set", "unread", b"again")
         assert self.call("get", "unread") == b"again", (
-            "set must replace an entry that expired unread, with its ttl"
+            "set must replace an entry that has expired unread, with the new ttl"
         )
 
     @of("keys")
     def test_keys_leaves_out_entries_that_expired_unread(self) -> None:
         self.needs("keys", plain=True)
         self._expire("unread", "another")
-        assert list(self.caller.provider.keys()) == [], "keys must leave out entries that expired unread"
+        assert list(self.caller.provider.keys()) == [], "keys must omit entries that have expired unread"
 
     @of("get_many")
     def test_get_many_leaves_out_entries_that_expired_unread(self) -> None:
         self.needs("get_many")
         self._expire("unread", "another")
         found = self.call("get_many", ["unread", "another"])
-        assert dict(found) == {}, "get_many must leave out entries that expired unread"
+        assert dict(found) == {}, "get_many must omit entries that have expired unread"
 
     @of("delete_matching")
     def test_delete_matching_does_not_count_entries_that_expired_unread(self) -> None:
         self.needs("delete_matching")
         self._expire("unread", "under")
         count = self.call("delete_matching", "un*")
-        assert count == 0, f"delete_matching must not count entries that expired unread, got {count!r}"
+        assert count == 0, f"delete_matching must not count entries that have expired unread, got {count!r}"
 
     @of("keys")
     def test_keys_lists_more_than_one_page(self) -> None:
@@ -60,7 +59,7 @@ class ExpiryTests(CacheAbilities):
         count = self._fill()
         listed = list(self.caller.provider.keys())
         assert len(listed) == len(set(listed)), (
-            f"keys must yield each key once, got {len(listed) - len(set(listed))} twice"
+            f"keys must yield each key once, got {len(listed) - len(set(listed))} duplicates"
         )
         assert len(listed) == count, f"keys must yield all {count:,} keys, got {len(listed):,}"
 
@@ -72,7 +71,7 @@ class ExpiryTests(CacheAbilities):
         assert left == [], f"clear must remove all of {count:,} entries, left {left[:3]}"
 
     def _fill(self) -> int:
-        """Set entries until there are enough or the time is over; return their number."""
+        """Set entries until there are `_MANY` or `_FILL_S` is over. Return their number."""
         ends = time.monotonic() + _FILL_S
         count = 0
         while count < _MANY and (not count or time.monotonic() < ends):
@@ -81,7 +80,9 @@ class ExpiryTests(CacheAbilities):
         return count
 
     def _expire(self, *keys: str) -> None:
-        """Let *keys* expire without reading them: one that is set after them, with the same ttl, has expired."""
+        """Let *keys* expire unread: wait until an entry with the same ttl that was set last has expired."""
         for key in (*keys, "witness"):
             self.call("set", key, b"value", _MOMENT_S)
-        assert self._wait_until(lambda: self.call("get", "witness") is None), "a short ttl never ended"
+        assert self._wait_until(lambda: self.call("get", "witness") is None), (
+            "an entry with a short ttl must expire"
+        )

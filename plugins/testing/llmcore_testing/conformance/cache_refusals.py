@@ -1,4 +1,4 @@
-"""What a cache must do if the server refuses one of its operations and accepts the others: part of `CacheConformance`."""
+"""Tests of a cache whose server refuses one operation but allows the others."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ __all__ = ["RefusedOperations"]
 _KEY: Final = "stored"
 _VALUE: Final = b"value"
 _CALLS: Final = 3
-"""How often a refused operation is called, with calls of others in between."""
+"""How often each test repeats the refused operation."""
 _LEASE_S: Final = 60.0
 
 
 class RefusedOperations(Abilities):
-    """A refused operation raises `CacheError`, or works in another way; it never looks like a miss or a success.
+    """A refused operation must raise `CacheError` or do its work in another way. It must not look like a miss or a success.
 
     The tests need the fixture `restricted`.
     """
 
     @pytest.fixture
     def restricted(self) -> Mapping[str, Any]:
-        """Return caches on the entries of `provider`, by the sync name of the one operation that the server refuses to each.
+        """Return caches with the entries of `provider`. Each key is the operation that the server refuses for that cache.
 
-        Example: `{"get": MyCache(user="writer")}`. Names are those of methods: "get", "set", "delete", "clear", "keys",
-        "get_many", "delete_matching", "acquire". Without an override nothing is tested.
+        Example: `{"get": MyCache(user="writer")}`. Keys are "get", "set", "delete", "clear", "keys", "get_many",
+        "delete_matching" and "acquire". Without an override, the test is skipped.
         """
         return {}
 
@@ -41,7 +41,9 @@ class RefusedOperations(Abilities):
     ) -> None:
         for operation, provider in restricted.items():
             check = _CHECKS.get(operation)
-            assert check is not None, f"`restricted` must name one of {', '.join(_CHECKS)}, got {operation!r}"
+            assert check is not None, (
+                f"the keys of `restricted` must be in {', '.join(_CHECKS)}, got {operation!r}"
+            )
             caller = self.another(provider)
             try:
                 for _ in range(_CALLS):
@@ -55,24 +57,24 @@ class RefusedOperations(Abilities):
     def _check_refusal(
         self, caller: Caller, operation: str, check: Callable[[Caller, Caller], str | None]
     ) -> None:
-        """Fail unless the operation raises a `CacheError` that says that it was refused, or does its work."""
+        """Check that the operation raises a `CacheError` about the refusal, or does its work."""
         __tracebackhide__ = True
         label = f"{type(caller.provider).__name__}.{caller.spelt(operation)}"
         error: Exception | None = None
         fault: str | None = None
         try:
             fault = check(caller, self.caller)
-        except Exception as raised:  # noqa: BLE001 - any other exception than CacheError is the finding
+        except Exception as raised:  # noqa: BLE001 - the test reports any other exception
             error = raised
         if error is None:
-            assert fault is None, f"{label} must raise CacheError if it is refused: {fault}"
+            assert fault is None, f"{label} must raise CacheError if the server refuses it: {fault}"
             return
         assert isinstance(error, CacheError), (
-            f"{label} must raise CacheError if it is refused, raised {type(error).__name__}: {error}"
+            f"{label} must raise CacheError if the server refuses it, raised {type(error).__name__}: {error}"
         )
         assert not isinstance(error, CacheUnavailable), (
-            f"{label} raised CacheUnavailable, which means that the server cannot be reached: "
-            "the other operations work, so raise CacheError"
+            f"{label} must raise CacheError, raised CacheUnavailable: "
+            "CacheUnavailable means that the server is unreachable, but other operations work"
         )
         assert error.message.strip(), f"{label} raised CacheError without a message"
         foreign = self.foreign(error)
@@ -82,55 +84,57 @@ class RefusedOperations(Abilities):
         __tracebackhide__ = True
         if refused != "set":
             caller.call("set", "another", _VALUE)
-            assert self.call("get", "another") == _VALUE, f"set does not work if {refused} is refused"
+            assert self.call("get", "another") == _VALUE, f"set must work while {refused} is refused"
         if refused != "get":
             self.call("set", _KEY, _VALUE)
-            assert caller.call("get", _KEY) == _VALUE, f"get does not work if {refused} is refused"
+            assert caller.call("get", _KEY) == _VALUE, f"get must work while {refused} is refused"
 
     def _check_diagnosis(self, caller: Caller, refused: str) -> None:
-        """Check that `unavailable`, where the backend has it, names the refused operation and none that works."""
+        """Check that `unavailable`, if the backend has it, names the refused operation and no other."""
         __tracebackhide__ = True
         if not caller.has("unavailable"):
             return
         found = caller.call("unavailable")
-        assert refused in found, f"unavailable must name {refused!r}, which is refused; got {dict(found)}"
-        assert found[refused].strip(), f"unavailable gives no reason for {refused!r}"
+        assert refused in found, f"unavailable must name the refused operation {refused!r}, got {dict(found)}"
+        assert found[refused].strip(), f"unavailable must give a reason for {refused!r}"
         working = {"get", "set"} - {refused}
-        assert not working & set(found), f"unavailable names {sorted(working & set(found))}, which work"
+        assert not working & set(found), (
+            f"unavailable must not name working operations, got {sorted(working & set(found))}"
+        )
 
 
 def _get(caller: Caller, _: Caller) -> str | None:
     found = caller.call("get", _KEY)
-    return None if found == _VALUE else f"it returned {found!r}, and there is an entry"
+    return None if found == _VALUE else f"it returned {found!r} for an existing entry"
 
 
 def _set(caller: Caller, other: Caller) -> str | None:
     caller.call("set", _KEY, b"new")
-    return None if other.call("get", _KEY) == b"new" else "it returned, and stored nothing"
+    return None if other.call("get", _KEY) == b"new" else "it returned without storing the value"
 
 
 def _delete(caller: Caller, other: Caller) -> str | None:
-    told = caller.call("delete", _KEY)
+    answer = caller.call("delete", _KEY)
     return (
         None
-        if told is True and other.call("get", _KEY) is None
-        else f"it returned {told!r}, and the entry is there"
+        if answer is True and other.call("get", _KEY) is None
+        else f"it returned {answer!r}, but the entry still exists"
     )
 
 
 def _clear(caller: Caller, other: Caller) -> str | None:
     caller.call("clear")
-    return None if other.call("get", _KEY) is None else "it returned, and the entry is there"
+    return None if other.call("get", _KEY) is None else "it returned, but the entry still exists"
 
 
 def _keys(caller: Caller, _: Caller) -> str | None:
     found = caller.run_bounded(lambda: list(caller.provider.keys()), "keys")
-    return None if _KEY in found else f"it yielded {found!r:.80}, and {_KEY!r} is there"
+    return None if _KEY in found else f"it yielded {found!r:.80}, but {_KEY!r} exists"
 
 
 def _get_many(caller: Caller, _: Caller) -> str | None:
     found = caller.call("get_many", [_KEY])
-    return None if dict(found) == {_KEY: _VALUE} else f"it returned {found!r:.80}, and {_KEY!r} is there"
+    return None if dict(found) == {_KEY: _VALUE} else f"it returned {found!r:.80}, but {_KEY!r} exists"
 
 
 def _delete_matching(caller: Caller, other: Caller) -> str | None:
@@ -138,21 +142,21 @@ def _delete_matching(caller: Caller, other: Caller) -> str | None:
     return (
         None
         if count == 1 and other.call("get", _KEY) is None
-        else f"it returned {count!r}, and the entry is there"
+        else f"it returned {count!r}, but the entry still exists"
     )
 
 
 def _acquire(caller: Caller, other: Caller) -> str | None:
-    """Check that a lease without the refused command still has one holder."""
+    """Check that a lease has one holder although the server refuses a command of `acquire`."""
     key = f"work {secrets.token_hex(8)}"
     if caller.call("acquire", key, "one", _LEASE_S) is not True:
-        return "it returned False for a free lease, so callers wait for a holder that does not exist"
+        return "it returned False for a free lease, so callers wait for a missing holder"
     if other.call("acquire", key, "two", _LEASE_S):
-        return "it returned True, and another holder got the same lease"
+        return "it returned True, but another holder also got the lease"
     key = f"work {secrets.token_hex(8)}"
     other.call("acquire", key, "two", _LEASE_S)
     if caller.call("acquire", key, "one", _LEASE_S):
-        return "it returned True for a lease that another holder has"
+        return "it returned True for a lease of another holder"
     return None
 
 

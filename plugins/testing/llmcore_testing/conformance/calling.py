@@ -1,8 +1,8 @@
-"""Calls the sync or the async methods of a backend, so that one test serves both."""
+"""Call the sync or the async methods of a backend, so that one test covers both."""
 
 from __future__ import annotations
 
-import asyncio  # noqa: TID253 - loaded only by tests
+import asyncio  # noqa: TID253 - only tests import this module
 import contextlib
 import inspect
 import itertools
@@ -21,24 +21,24 @@ T = TypeVar("T")
 
 Variant = Literal["sync", "async"]
 Call = tuple[Any, ...]
-"""A method's sync name, then its positional arguments: `("save", key, data)`."""
+"""The sync name of a method, then positional arguments: `("save", key, data)`."""
 Script = Generator[Call, Any, Any]
-"""Calls one after the other: it yields each call, gets its result or its exception, and returns a value."""
+"""A sequence of calls: a generator that yields each call, gets the result or the exception, and returns a value."""
 
 
 _END = object()
 _MAX_ITEMS: Final = 20_000
-"""An iterator that yields more items counts as endless."""
+"""The maximum number of items of an iterator in a test."""
 _LEAST_DEADLINE_S: Final = 2.0
 _HUNG: Final[weakref.WeakSet[type]] = weakref.WeakSet()
-"""Types of backends of which a call hung. Their next calls get a twentieth of the deadline, or a kit would take hours."""
+"""Backend classes with a call that timed out. Later calls get a twentieth of the deadline, to keep the kit short."""
 
 
 class Caller:
-    """One backend. Callers give the sync names of methods; with the variant "async" the async methods are called.
+    """Calls the methods of one backend. Tests use sync names; the variant "async" calls the async methods.
 
-    All async calls run on one event loop, because a client may be bound to its loop. All calls run in the thread of
-    *worker*. A call that takes longer than *deadline_s* seconds fails the test.
+    All async calls run on one event loop, because a client may be bound to its loop. All calls run in the thread of *worker*.
+    A call that takes longer than *deadline_s* fails the test.
     """
 
     def __init__(
@@ -60,21 +60,21 @@ class Caller:
 
     @property
     def deadline_s(self) -> float:
-        """Seconds after which a call that has not returned counts as failed."""
+        """The timeout for each call, in seconds."""
         hung = type(self.provider) in _HUNG
         return (
             min(self._deadline_s, max(_LEAST_DEADLINE_S, self._deadline_s / 20)) if hung else self._deadline_s
         )
 
     def another(self, provider: Any) -> Caller:
-        """Return a caller of a second backend, with the same variant, thread and event loop."""
+        """Return a caller for a second backend with the same variant, thread and event loop."""
         return Caller(
             provider, self.variant, self._runner, self._worker, self._watch, deadline_s=self._deadline_s
         )
 
     @contextlib.contextmanager
     def on_another_loop(self) -> Iterator[Caller]:
-        """Give a caller of the same backend on a second event loop, in the same thread; the loop is closed at the end."""
+        """Yield a caller for the same backend on a second event loop in the same thread. Close the loop at the end."""
         runner = asyncio.Runner()
         try:
             yield Caller(
@@ -85,7 +85,7 @@ class Caller:
                 self.run_bounded(runner.close, "closing an event loop")
 
     def run_bounded(self, work: Callable[[], T], what: str, margin_s: float = 0.0) -> T:
-        """Return what *work* returns; fail if it takes longer than the deadline."""
+        """Return the result of *work*. Fail the test if *work* exceeds the deadline."""
         __tracebackhide__ = True
         seconds = self.deadline_s
         try:
@@ -95,11 +95,11 @@ class Caller:
         pytest.fail(f"{what} did not return within {seconds:g} s")
 
     def spelt(self, name: str) -> str:
-        """Return the method's name in this variant: `get` or `aget`."""
+        """Return the method's name in this variant, such as `get` or `aget`."""
         return name if self.variant == "sync" else f"a{name}"
 
     def has(self, name: str) -> bool:
-        """Return whether the backend has the method of this variant."""
+        """Return whether the backend has this method in this variant."""
         return callable(getattr(self.provider, self.spelt(name), None))
 
     def call(self, name: str, /, *args: Any, **options: Any) -> Any:
@@ -110,7 +110,7 @@ class Caller:
         return self.run(self.call_async(name, args, options), self._label(name))
 
     def collect(self, name: str, /, *args: Any, limit: int | None = None, **options: Any) -> list[Any]:
-        """Call a method that returns an iterator; return its items, at most *limit*, and close it."""
+        """Call a method that returns an iterator. Return at most *limit* items and close the iterator."""
         __tracebackhide__ = True
         if self.variant == "async":
             return self.run(self._collect_async(name, args, options, limit), self._label(name))  # type: ignore[no-any-return]
@@ -127,33 +127,33 @@ class Caller:
         try:
             items = list(itertools.islice(source, _MAX_ITEMS if limit is None else limit))
             if limit is None and len(items) == _MAX_ITEMS:
-                pytest.fail(f"{self._label(name)} must end, yielded {_MAX_ITEMS:,} items")
+                pytest.fail(f"{self._label(name)} must end, but yielded {_MAX_ITEMS:,} items")
             return items
         finally:
             if hasattr(source, "close"):
                 source.close()
 
     def pieces(self, name: str, /, *args: Any) -> Iterator[Any]:
-        """Call a method that returns an iterator, yield its items, and close it."""
+        """Call a method that returns an iterator. Yield its items and close it."""
         source = self._method(name)(*args)
         try:
             for _ in range(_MAX_ITEMS):
                 if (item := self._next(source, name)) is _END:
                     return
                 yield item
-            pytest.fail(f"{self._label(name)} must end, yielded {_MAX_ITEMS:,} items")
+            pytest.fail(f"{self._label(name)} must end, but yielded {_MAX_ITEMS:,} items")
         finally:
             if self._worker.has_hung:
-                pass  # the call that hangs uses the iterator
+                pass  # the hanging call still uses the iterator
             elif self.variant == "async" and hasattr(source, "aclose"):
                 self.run(_await(source.aclose()), self._label(name))
             elif hasattr(source, "close"):
                 self.run_bounded(source.close, self._label(name))
 
     def together(self, calls: Sequence[Call], *, errors: bool = False) -> list[Any]:
-        """Make all calls concurrently, from threads or tasks, and return the results in order.
+        """Make all calls concurrently, in threads or tasks. Return the results in order.
 
-        With *errors*, the result of a call that raised is its exception; without, the first exception is raised.
+        With *errors*, the result of a failed call is its exception. Without *errors*, the first exception is raised.
         """
         __tracebackhide__ = True
         results = self.race([(self, _call_once(call)) for call in calls])
@@ -163,14 +163,14 @@ class Caller:
         return results
 
     def race(self, scripts: Sequence[tuple[Caller, Script]]) -> list[Any]:
-        """Run scripts concurrently, in threads or tasks, each with its caller; return what they returned or raised."""
+        """Run scripts concurrently, in threads or tasks, each with its caller. Return their results or exceptions."""
         __tracebackhide__ = True
         if self.variant == "async":
             return self.run(_gather(scripts))  # type: ignore[no-any-return]
         return self._in_threads(scripts)
 
     def run(self, work: Coroutine[Any, Any, Any], what: str | None = None) -> Any:
-        """Run *work* on this test's event loop. Fail if it blocks the loop or exceeds the deadline."""
+        """Run *work* on this test's event loop. Fail the test if *work* blocks the loop or exceeds the deadline."""
         __tracebackhide__ = True
         what = what or type(self.provider).__name__
         seconds = self.deadline_s
@@ -197,11 +197,13 @@ class Caller:
         finally:
             if watch is not None and watch.blocked is not None:
                 blocked, watch.blocked = watch.blocked, None
-                pytest.fail(f"{what} blocked the event loop in {blocked}: await it, or call it in a thread")
+                pytest.fail(
+                    f"{what} blocked the event loop in {blocked}: await that call, or run it in a thread"
+                )
 
     def close(self) -> None:
-        """Close the backend with `close` or `aclose`: that of the variant if there is one, else the other."""
-        if self._worker.has_hung:  # the call that hangs may use the event loop or the connection
+        """Close the backend with the `close` or `aclose` of this variant. If only the other one exists, call that."""
+        if self._worker.has_hung:  # the hanging call may still use the event loop or the connection
             return
         close, aclose = (getattr(self.provider, name, None) for name in ("close", "aclose"))
         if callable(aclose) and (self.variant == "async" or not callable(close)):
@@ -233,7 +235,7 @@ class Caller:
         if inspect.isawaitable(result):
             _discard(result)
             pytest.fail(
-                f"{self._label(name)} must block and return a result; name the asynchronous method a{name}"
+                f"{self._label(name)} must return a result, not an awaitable; rename an asynchronous method to a{name}"
             )
         return result
 
@@ -256,7 +258,7 @@ class Caller:
             while limit is None or len(items) < limit:
                 items.append(await anext(source))
                 if len(items) == _MAX_ITEMS:
-                    pytest.fail(f"{self._label(name)} must end, yielded {_MAX_ITEMS:,} items")
+                    pytest.fail(f"{self._label(name)} must end, but yielded {_MAX_ITEMS:,} items")
         except StopAsyncIteration:
             pass
         finally:
@@ -272,7 +274,7 @@ class Caller:
             start.wait()
             try:
                 results[index] = _run_script(*scripts[index])
-            except BaseException as error:  # noqa: BLE001 - it is handed to the test
+            except BaseException as error:  # noqa: BLE001 - the test gets the exception as a result
                 results[index] = error
 
         threads = [threading.Thread(target=one, args=(i,), daemon=True) for i in range(len(scripts))]
@@ -322,7 +324,7 @@ async def _gather(scripts: Sequence[tuple[Caller, Script]]) -> list[Any]:
 
 
 def _discard(result: object) -> None:
-    """Close a coroutine that is never awaited. Python would warn about it."""
+    """Close a coroutine that will not be awaited. Python would warn about it."""
     if inspect.iscoroutine(result):
         result.close()
 

@@ -1,4 +1,4 @@
-"""Tests that a backend's key is not shown anywhere: part of every kit."""
+"""Tests that a backend never shows its key."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ __all__ = ["CanaryTests"]
 
 
 class CanaryTests(TimeTests):
-    """Search repr, results, errors, tracebacks and logs for the key."""
+    """Search reprs, results, errors, tracebacks and logs for the key."""
 
     @pytest.fixture
     def canary(self) -> str | None:
-        """Return the key that the backend was created with, or None if there is no key."""
+        """Return the key of the backend under test; None if the backend has no key."""
         return None
 
     def make_odd_call(self) -> Call:
-        """Return a call that the backend probably rejects."""
+        """Return a call that the backend probably rejects, so that errors are searched too."""
         return self.make_call()
 
     def test_the_key_is_never_shown(self, canary: str | None, caplog: pytest.LogCaptureFixture) -> None:

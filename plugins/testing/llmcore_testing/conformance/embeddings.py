@@ -1,4 +1,4 @@
-"""The cases of `LLMConformance` for embeddings: the promises of `llmcore.contracts.embeddings`."""
+"""The tests of `LLMConformance` for embeddings, by the contract `llmcore.contracts.embeddings`."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ _TEXTS = [
     "\u4f60\u597d, \u4e16\u754c \U0001f600",
 ]
 _CLOSE = 1e-3
-"""How far the numbers of equal texts may differ: servers compute with 2 to 4 bytes."""
+"""The tolerance between vectors of equal texts. Servers compute with 16 to 32 bits."""
 
 
 class EmbeddingCases(Abilities):
-    """The cases are skipped for a backend without `embed` and `aembed`, and left out if `lacks` names `embed`."""
+    """Tests of embeddings. They are skipped for a backend without `embed`, and not collected if `lacks` names "embed"."""
 
     embedding_model: ClassVar[str | None] = None
-    """The model that requests for embeddings name; None uses `model`."""
+    """The model for embeddings; None uses `model`."""
 
     def embedding_request(self, texts: list[str], **parameters: Any) -> EmbeddingRequest:
         """Return a request for the vectors of *texts*."""
@@ -43,14 +43,14 @@ class EmbeddingCases(Abilities):
         result = self._embed(_TEXTS)
         assert len(result.vectors) == len(_TEXTS), f"{len(result.vectors)} vectors for {len(_TEXTS)} texts"
         assert len({len(vector) for vector in result.vectors}) == 1, "the vectors have different lengths"
-        assert result.model, "Embeddings.model names the model that answered"
+        assert result.model, "Embeddings.model must name the model that answered"
 
     @of("embed")
     def test_vectors_are_in_the_order_of_the_texts(self) -> None:
         self.needs("embed")
         forward, backward = self._embed(_TEXTS).vectors, self._embed(_TEXTS[::-1]).vectors
         for vector, again in zip(forward, backward[::-1], strict=True):
-            assert _are_close(vector, again), "the order of the texts changes their vectors"
+            assert _are_close(vector, again), "the vectors must be in the order of the texts"
 
     @of("embed")
     def test_a_vector_depends_only_on_its_text(self) -> None:
@@ -58,8 +58,8 @@ class EmbeddingCases(Abilities):
         together = self._embed(_TEXTS).vectors
         alone = [self._embed([text]).vectors[0] for text in _TEXTS]
         for vector, again in zip(together, alone, strict=True):
-            assert _are_close(vector, again), "the other texts of the request change a vector"
-        assert not _are_close(together[0], together[2]), "different texts have the same vector"
+            assert _are_close(vector, again), "a vector must not depend on other texts of the request"
+        assert not _are_close(together[0], together[2]), "different texts must have different vectors"
 
     @of("embed")
     def test_dimensions_are_the_length_of_a_vector_or_refused(self) -> None:
@@ -68,7 +68,7 @@ class EmbeddingCases(Abilities):
             try:
                 result = self._embed(_TEXTS[:2], dimensions=dimensions)
             except BadRequest as error:
-                pytest.skip(f"this model has no dimensions: {error.message}")
+                pytest.skip(f"this model does not support dimensions: {error.message}")
             lengths = {len(vector) for vector in result.vectors}
             assert lengths == {dimensions}, (
                 f"dimensions={dimensions} gave vectors of {sorted(lengths)} numbers"
@@ -79,8 +79,8 @@ class EmbeddingCases(Abilities):
         self.needs("embed")
         short, long = self._embed(["Hi"]).usage, self._embed(["word " * 200]).usage
         assert type(short.input_tokens) is int, "input_tokens must be an int"
-        assert long.input_tokens > short.input_tokens > 0, "a longer text has more input tokens"
-        assert short.output_tokens == 0, "embeddings have no output tokens"
+        assert long.input_tokens > short.input_tokens > 0, "a longer text must have more input tokens"
+        assert short.output_tokens == 0, "embeddings must have 0 output tokens"
 
     @of("embed")
     def test_many_texts_fit_into_one_request(self) -> None:
@@ -90,7 +90,9 @@ class EmbeddingCases(Abilities):
         texts = [f"This is text number {number}." for number in range(count)]
         vectors = self._embed(texts).vectors
         assert len(vectors) == count, f"{len(vectors)} vectors for {count} texts"
-        assert len({tuple(vector) for vector in vectors}) == count, "some vectors were repeated"
+        assert len({tuple(vector) for vector in vectors}) == count, (
+            "different texts must have different vectors"
+        )
 
     @of("embedding_limits")
     def test_the_limits_of_embeddings_are_positive(self) -> None:
@@ -115,7 +117,7 @@ class EmbeddingCases(Abilities):
         request = self.embedding_request(list(_TEXTS))
         before = msgspec.json.encode(request)
         self.call("embed", request)
-        assert msgspec.json.encode(request) == before, "the request belongs to the caller"
+        assert msgspec.json.encode(request) == before, "embed must not change the request"
 
     @of("embed")
     def test_a_tracked_request_for_embeddings_is_reported(self) -> None:
@@ -138,7 +140,7 @@ class EmbeddingCases(Abilities):
         assert isinstance(result, Embeddings), f"embed must return Embeddings, got {type(result).__name__}"
         for vector in result.vectors:
             assert type(vector) is list, f"a vector must be a list, got {type(vector).__name__}"
-            assert vector, "a vector is empty"
+            assert vector, "a vector must not be empty"
             assert all(type(number) is float and math.isfinite(number) for number in vector), (
                 "a vector must contain finite floats only"
             )

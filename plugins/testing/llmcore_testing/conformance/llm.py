@@ -1,4 +1,4 @@
-"""`LLMConformance`: the tests that every language model must pass. The tests of a backend inherit it."""
+"""`LLMConformance`, the tests for every language model backend."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ _USAGE = ("input_tokens", "output_tokens", "cached_tokens", "cache_write_tokens"
 class LLMConformance(EmbeddingCases, CountingTests):
     """Tests the contract `llmcore.contracts.llm`.
 
-    The backend need not be a real model: different questions must have different answers, nothing more. Point it at
-    the simulator (`llmcore_testing.simulator`), or at a real server with a cheap `model`.
+    The backend need not be a real model; it only has to give different answers to different questions. Connect it to the
+    simulator (`llmcore_testing.simulator`) or to a real server with a cheap `model`.
     """
 
     kind: ClassVar[str] = "language model"
@@ -35,9 +35,9 @@ class LLMConformance(EmbeddingCases, CountingTests):
     stream_method: ClassVar[str] = "stream"
     example: ClassVar[str] = "MyLLM()"
     model: ClassVar[str] = "echo"
-    """The model that the requests name."""
+    """The model name in requests."""
     deterministic: ClassVar[bool] = True
-    """Whether equal requests have equal answers. Set it to False for a real model."""
+    """Whether equal requests get equal answers. Set it to False for a real model."""
 
     def request(self, content: Any, **parameters: Any) -> ChatRequest:
         """Return a request. *content* is the user's text, or the list of messages."""
@@ -59,11 +59,11 @@ class LLMConformance(EmbeddingCases, CountingTests):
         return ("complete", request), {}
 
     def is_whole(self, items: list[Any]) -> bool:
-        """Return whether a piece has a `finish_reason`: the host raises an error for a stream without one."""
+        """Return whether a delta has a `finish_reason`. The host raises an error for a stream without one."""
         return any(item.finish_reason for item in items)
 
     def make_odd_call(self) -> Call:
-        """Return a call that raises or misses."""
+        """Return a call that raises or finds nothing."""
         return "complete", self.request([])
 
     def test_an_answer_has_a_text_a_model_and_a_finish_reason(self) -> None:
@@ -71,7 +71,7 @@ class LLMConformance(EmbeddingCases, CountingTests):
         assert reply.text.strip(), "Reply.text must not be empty for a plain question"
         assert reply.model, "Reply.model must name the model that answered"
         assert reply.finish_reason == "stop", f"the finish_reason must be 'stop', got {reply.finish_reason!r}"
-        assert reply.tool_calls == (), "the request offered no tool, so the reply must call none"
+        assert reply.tool_calls == (), "a reply to a request without tools must have no tool calls"
 
     @pytest.mark.usefixtures("no_threads")
     def test_it_works_or_raises_if_no_thread_can_be_started(self) -> None:
@@ -85,7 +85,7 @@ class LLMConformance(EmbeddingCases, CountingTests):
     def test_answers_depend_on_the_question(self) -> None:
         questions = ["How high is the Zugspitze?", "Name three rivers.", "What is seven times six?"]
         answers = {self._complete(question).text for question in questions}
-        assert len(answers) == len(questions), "different questions had equal answers"
+        assert len(answers) == len(questions), "different questions must have different answers"
 
     def test_the_same_request_has_the_same_answer(self) -> None:
         if not self.deterministic:
@@ -112,7 +112,7 @@ class LLMConformance(EmbeddingCases, CountingTests):
     @pytest.mark.parametrize("text", TEXTS.values(), ids=TEXTS)
     def test_any_text_is_answered(self, text: str) -> None:
         reply = self._complete(text)
-        reply.text.encode()  # a text with a lone surrogate could not be stored or printed
+        reply.text.encode()  # fails for a lone surrogate, which could not be stored or printed
 
     @pytest.mark.parametrize("messages", ODD_MESSAGES.values(), ids=ODD_MESSAGES)
     def test_malformed_messages_are_answered_or_raise_bad_request(self, messages: list[Any]) -> None:
@@ -131,7 +131,7 @@ class LLMConformance(EmbeddingCases, CountingTests):
         tools = [TOOL]
         before = msgspec.json.encode([messages, tools])
         self._complete(messages, tools=tools)
-        assert msgspec.json.encode([messages, tools]) == before, "the request belongs to the caller"
+        assert msgspec.json.encode([messages, tools]) == before, "complete must not change the request"
 
     def test_concurrent_calls_get_their_own_answers(self) -> None:
         questions = [f"What is {i} times {i}?" for i in range(8)]
@@ -146,16 +146,16 @@ class LLMConformance(EmbeddingCases, CountingTests):
         question = "Tell a story of rain, in a few words."
         deltas = self._stream(question)
         text = "".join(delta.text for delta in deltas)
-        assert text.strip(), "the stream contains no text"
+        assert text.strip(), "the stream must contain text"
         if self.deterministic:
             assert text == self._complete(question).text, (
-                "the joined deltas differ from the answer of complete"
+                "the joined deltas must equal the answer of complete"
             )
 
     def test_a_stream_has_several_deltas_and_the_last_one_has_the_finish_reason(self) -> None:
         self.needs("stream")
         deltas = self._stream("word " * 40)
-        assert len(deltas) > 1, "the whole answer came as one delta"
+        assert len(deltas) > 1, "an answer must be split into several deltas"
         assert deltas[-1].finish_reason, "the last delta must have the finish_reason"
         early = [delta for delta in deltas[:-1] if delta.finish_reason]
         assert not early, "only the last delta may have a finish_reason"
@@ -170,7 +170,7 @@ class LLMConformance(EmbeddingCases, CountingTests):
     def test_no_character_is_split_between_deltas(self, text: str) -> None:
         self.needs("stream")
         joined = "".join(delta.text for delta in self._stream(text))
-        assert "\ufffd" not in joined, "a character was split between deltas and replaced"
+        assert "\ufffd" not in joined, "a character must not be split between deltas"
         joined.encode()
 
     def test_a_stream_can_be_closed_early(self) -> None:
@@ -178,7 +178,7 @@ class LLMConformance(EmbeddingCases, CountingTests):
         for _ in range(5):
             first = self.collect("stream", self.request("word " * 50), limit=1)
             assert len(first) == 1
-        assert self._complete("Still there?").text, "calls must work after a stream was closed early"
+        assert self._complete("Still there?").text, "calls must work after closing a stream early"
 
     def test_a_stream_closed_early_does_not_mix_with_the_next_one(self) -> None:
         self.needs("stream")
@@ -207,24 +207,20 @@ class LLMConformance(EmbeddingCases, CountingTests):
         try:
             reply = self._complete("word " * 60, max_tokens=3)
         except LLMCoreError as error:
-            pytest.skip(f"this backend does not accept max_tokens: {error.message}")
+            pytest.skip(f"this backend does not support max_tokens: {error.message}")
         whole = self._complete("word " * 60)
         if reply.text != whole.text:
-            assert reply.finish_reason == "length", (
-                "the finish_reason of an answer that was cut must be 'length'"
-            )
+            assert reply.finish_reason == "length", "a truncated answer must have the finish_reason 'length'"
 
     def test_a_required_tool_call_has_a_name_and_arguments_as_text(self) -> None:
         try:
             reply = self._complete("Weather in Oslo?", tools=[TOOL], tool_choice="required")
         except LLMCoreError as error:
-            pytest.skip(f"this backend does not accept tools: {error.message}")
+            pytest.skip(f"this backend does not support tools: {error.message}")
         for call in reply.tool_calls:
             assert isinstance(call, ToolCall)
             assert call.name, "ToolCall.name must name the function"
-            assert type(call.arguments) is str, (
-                "ToolCall.arguments must be the JSON text, not the decoded value"
-            )
+            assert type(call.arguments) is str, "ToolCall.arguments must be JSON text, not a decoded value"
         if reply.tool_calls:
             assert reply.finish_reason == "tool_calls"
 
@@ -232,7 +228,7 @@ class LLMConformance(EmbeddingCases, CountingTests):
         reply = self._complete("Hello")
         if reply.body:
             assert isinstance(msgspec.json.decode(reply.body), Mapping), (
-                "Reply.body must be JSON of the server"
+                "Reply.body must be the server's JSON or empty"
             )
 
     @pytest.mark.parametrize("kind", ["plain", "long", "limited", "tool"])
@@ -246,8 +242,10 @@ class LLMConformance(EmbeddingCases, CountingTests):
         request = self._make_request("plain")
         loose, close = (self.caller.provider.most_usage(request, exact=exact) for exact in (False, True))
         if loose is not None:
-            assert close is not None, "most_usage must not return None with exact=True only"
-            assert close.input_tokens <= loose.input_tokens, "a count must not exceed the bound"
+            assert close is not None, "most_usage with exact=True must return a Usage if exact=False does"
+            assert close.input_tokens <= loose.input_tokens, (
+                "most_usage with exact=True must not exceed exact=False"
+            )
         self._check_most(close, request)
 
     @pytest.mark.parametrize("messages", ODD_MESSAGES.values(), ids=ODD_MESSAGES)
@@ -263,7 +261,7 @@ class LLMConformance(EmbeddingCases, CountingTests):
         assert isinstance(models, Sequence), "list_models must return a sequence"
         assert not isinstance(models, str), "list_models must return a sequence of names, not one text"
         assert all(isinstance(model, str) and model for model in models), "each name must be a text"
-        assert len(set(models)) == len(models), "list_models returned a model twice"
+        assert len(set(models)) == len(models), "list_models must not return duplicates"
 
     def _make_request(self, kind: str) -> ChatRequest:
         return {
@@ -276,26 +274,26 @@ class LLMConformance(EmbeddingCases, CountingTests):
     def _check_most(self, most: Any, request: ChatRequest) -> None:
         __tracebackhide__ = True
         if most is None:
-            pytest.skip("most_usage knows no maximum for this request")
+            pytest.skip("most_usage returns None for this request")
         assert isinstance(most, Usage), f"most_usage must return a Usage or None, got {type(most).__name__}"
         try:
             reply = self.call("complete", request)
         except LLMCoreError as error:
-            pytest.skip(f"this backend does not accept the request: {error.message}")
+            pytest.skip(f"this backend rejects the request: {error.message}")
         for name in ("input_tokens", "output_tokens"):
             used, bound = getattr(reply.usage, name), getattr(most, name)
-            assert used <= bound, f"the answer has {used} {name}, but most_usage returned {bound}"
+            assert used <= bound, f"{name} must not exceed most_usage ({bound}), got {used}"
         price = getattr(self.caller.provider, "price", None)
         if price is not None:
             cost, dearest = price(request.model, reply.usage), price(request.model, most)
             assert cost is None or dearest is None or cost <= dearest, (
-                f"the answer costs {cost}, but most_usage allows {dearest}"
+                f"the cost must not exceed that of most_usage ({dearest}), got {cost}"
             )
 
     def _check_error(self, error: LLMCoreError) -> None:
         __tracebackhide__ = True
         assert error.message.strip(), "the message of the error must not be empty"
-        assert self.foreign(error) == [], "an SDK's error is chained: raise ours outside its `except` block"
+        assert self.foreign(error) == [], "the error must not chain an SDK's exception: use raise_unchained"
 
     def _complete(self, content: Any, **parameters: Any) -> Reply:
         __tracebackhide__ = True
@@ -309,12 +307,12 @@ class LLMConformance(EmbeddingCases, CountingTests):
     def _stream(self, content: Any) -> list[Delta]:
         __tracebackhide__ = True
         deltas = self.collect("stream", self.request(content))
-        assert deltas, "the stream was empty"
+        assert deltas, "the stream must not be empty"
         for delta in deltas:
             assert isinstance(delta, Delta), f"stream must yield Delta, got {type(delta).__name__}"
             assert type(delta.text) is str, f"Delta.text must be a str, got {type(delta.text).__name__}"
         pieces: list[Delta] = [delta for delta in deltas if delta.has_content]
-        assert pieces, "the stream has no delta with content"
+        assert pieces, "the stream must have a delta with content"
         return pieces
 
     @staticmethod
@@ -324,13 +322,19 @@ class LLMConformance(EmbeddingCases, CountingTests):
             number = getattr(usage, name)
             assert type(number) is int, f"{name} must be an int, got {type(number).__name__}"
             assert number >= 0, f"{name} must be at least 0, got {number}"
-        assert usage.input_tokens > 0, "input_tokens must be above 0; count them if the server does not"
-        assert usage.output_tokens > 0, "output_tokens must be above 0; count them if the server does not"
+        assert usage.input_tokens > 0, (
+            "input_tokens must be greater than 0; count them if the server does not"
+        )
+        assert usage.output_tokens > 0, (
+            "output_tokens must be greater than 0; count them if the server does not"
+        )
         assert usage.cached_tokens + usage.cache_write_tokens <= usage.input_tokens, (
             "input_tokens must include the cached tokens"
         )
-        assert usage.cache_write_12h_tokens <= usage.cache_write_tokens, "cache writes must include 12 h ones"
-        assert usage.reasoning_tokens <= usage.output_tokens, "output must include reasoning tokens"
+        assert usage.cache_write_12h_tokens <= usage.cache_write_tokens, (
+            "cache_write_tokens must include those for 12 h"
+        )
+        assert usage.reasoning_tokens <= usage.output_tokens, "output_tokens must include reasoning_tokens"
         cost = usage.cost
         assert cost is None or isinstance(cost, Decimal), f"cost must be a Decimal, got {type(cost).__name__}"
         assert cost is None or (cost.is_finite() and cost >= 0), f"cost must be at least 0, got {cost}"

@@ -1,4 +1,4 @@
-"""What a language model must do with long and unusual requests and answers: part of `LLMConformance`."""
+"""Tests of a language model with long and unusual requests and answers."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ _MODEL: Final = "model-that-nobody-has-7f"
 
 
 class ContentTests(BrokenUpstream):
-    """What the server gets is looked up in `upstream`, where the class has `broken`; the rest needs `provider` alone."""
+    """Tests that check the request at `upstream` need the fixture `broken`; the other tests need only `provider`."""
 
     deterministic: ClassVar[bool]
     model: ClassVar[str]
 
     def request(self, content: Any, **parameters: Any) -> ChatRequest:
-        """Return a request: *content* is the user's text, or the messages."""
+        """Return a request. *content* is the user's text or the list of messages."""
         raise NotImplementedError
 
     def test_a_long_answer_is_streamed_to_its_end(self) -> None:
@@ -53,11 +53,11 @@ class ContentTests(BrokenUpstream):
         text = "".join(piece.text for piece in pieces)
         for marker in ("first7f", "last7f"):
             assert (marker in text) == (marker in reply.text) or not self.deterministic, (
-                f"complete and stream differ in {marker!r}, at one end of a long answer"
+                f"complete and stream must have the same beginning and end, differ in {marker!r}"
             )
         if self.deterministic:
             assert text == reply.text, (
-                f"the pieces of a long answer must join to the answer: {len(text)} characters, not {len(reply.text)}"
+                f"the joined deltas must have {len(reply.text)} characters, got {len(text)}"
             )
 
     def test_white_space_is_streamed_as_it_is(self) -> None:
@@ -65,14 +65,14 @@ class ContentTests(BrokenUpstream):
         if self.deterministic:
             text = "".join(piece.text for piece in self._collect(_SPACES))
             assert text == self._answer(_SPACES).text, (
-                "a stream must keep white space, also between two pieces"
+                "a stream must preserve white space, also between deltas"
             )
 
     def test_usage_grows_with_the_answer(self) -> None:
         short, long = self._answer("Hi"), self._answer(_LONG)
         if len(long.text) > 4 * len(short.text):
             assert long.usage.output_tokens > short.usage.output_tokens, (
-                f"an answer of {len(long.text)} characters must have more output_tokens than one of {len(short.text)}"
+                f"output_tokens must grow with the answer: {len(long.text)} characters have no more tokens than {len(short.text)}"
             )
 
     def test_the_usage_of_a_stream_is_that_of_the_answer(self) -> None:
@@ -80,19 +80,19 @@ class ContentTests(BrokenUpstream):
         if not self.deterministic:
             return
         whole = self._answer(_LONG).usage
-        told = [piece.usage for piece in self._collect(_LONG) if piece.usage is not None]
-        if whole.estimated or any(each.estimated for each in told):  # the server gave none
+        usages = [piece.usage for piece in self._collect(_LONG) if piece.usage is not None]
+        if whole.estimated or any(each.estimated for each in usages):  # the server reported no usage
             return
-        assert [each.output_tokens for each in told] == [whole.output_tokens], (
-            "usage of a stream must be that of complete"
+        assert [each.output_tokens for each in usages] == [whole.output_tokens], (
+            "the usage of a stream must equal that of complete"
         )
 
     def test_the_price_of_an_unknown_model_is_unknown(self) -> None:
         price, usage = getattr(self.caller.provider, "price", None), Usage(input_tokens=10, output_tokens=10)
-        if price is None or not price(self.model, usage):  # there are no prices, or every answer is free
+        if price is None or not price(self.model, usage):  # the backend has no prices, or answers are free
             return
         found = price(_MODEL, usage)
-        assert found is None or found > 0, "the price of a model that is not known must be None, never 0"
+        assert found is None or found > 0, "the price of an unknown model must be None, not 0"
 
     @pytest.mark.parametrize("way", ["complete", "stream"])
     def test_the_server_gets_every_message(
@@ -102,7 +102,7 @@ class ContentTests(BrokenUpstream):
         if sent is None:
             return
         missing = [marker for marker in _MARKERS if marker not in _join_texts(sent)]
-        assert not missing, f"{way} must send every message, the server did not get {', '.join(missing)}"
+        assert not missing, f"{way} must send every message, the request lacks {', '.join(missing)}"
 
     @pytest.mark.parametrize("text", [_LONG * 50, _SPACES, _UNICODE], ids=["long", "spaces", "unicode"])
     @pytest.mark.parametrize("way", ["complete", "stream"])
@@ -120,8 +120,8 @@ class ContentTests(BrokenUpstream):
         asked = self.request("Weather in Oslo?", tools=[TOOL], max_tokens=1234)
         sent = self._send(way, broken, request, asked)
         if sent is not None:
-            assert "get_weather" in _join_texts(sent), f"{way} must send the tools, or raise an error"
-            assert 1234 in _find_values(sent.body), f"{way} must send max_tokens, or raise an error"
+            assert "get_weather" in _join_texts(sent), f"{way} must send the tools or raise an error"
+            assert 1234 in _find_values(sent.body), f"{way} must send max_tokens or raise an error"
 
     @pytest.mark.parametrize("way", ["complete", "stream"])
     def test_the_server_gets_the_model_of_the_request(
@@ -131,13 +131,13 @@ class ContentTests(BrokenUpstream):
         sent = self._send(way, broken, request, asked)
         if sent is not None:
             assert _MODEL in sent.path + _join_texts(sent), (
-                f"{way} must ask the model of the request, or raise an error"
+                f"{way} must send the model of the request or raise an error"
             )
 
     def _send(
         self, way: str, broken: Any, request: pytest.FixtureRequest, asked: ChatRequest
     ) -> RecordedRequest | None:
-        """Send *asked* to `upstream`; return what arrived, or None if it was refused or cannot be tested."""
+        """Send *asked* to `upstream`. Return the received request; None if the backend rejected *asked* or lacks the method."""
         __tracebackhide__ = True
         if broken is None:
             return None
@@ -151,11 +151,11 @@ class ContentTests(BrokenUpstream):
                 caller.call(way, asked)
             else:
                 caller.collect(way, asked)
-        except LLMCoreError:  # it does not take such a request, and says so
+        except LLMCoreError:  # the backend does not support such a request
             return None
         finally:
             caller.close()
-        assert len(upstream.requests) == 1, f"one call must be one request, got {len(upstream.requests)}"
+        assert len(upstream.requests) == 1, f"one call must send one request, sent {len(upstream.requests)}"
         return upstream.requests[0]
 
     def _answer(self, text: str) -> Reply:
@@ -181,6 +181,6 @@ def _find_values(body: Any) -> Iterator[Any]:
 
 
 def _join_texts(sent: RecordedRequest) -> str:
-    """Return every text of the body."""
+    """Return all texts in the body, joined."""
     texts = [value for value in _find_values(sent.body) if isinstance(value, str)]
     return "\n".join(texts) if texts else sent.raw.decode(errors="replace")

@@ -1,4 +1,4 @@
-"""The messages, texts and the tool that the kit of language models sends."""
+"""Messages, texts and a tool for the tests of language models."""
 
 from __future__ import annotations
 

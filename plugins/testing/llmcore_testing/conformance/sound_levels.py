@@ -1,4 +1,4 @@
-"""Decode audio to samples, to test what can be heard in it: `VoiceContent` uses it."""
+"""Decode audio to samples, to test what a listener can hear."""
 
 from __future__ import annotations
 
@@ -20,38 +20,38 @@ __all__ = ["Levels", "decode"]
 
 _WINDOW_S: Final = 0.01
 _LOUD: Final = 50.0
-"""Standard deviation of the loudest window, of samples to 32,767. Anything quieter is not speech."""
+"""The minimum standard deviation of the loudest window of speech, for 16-bit samples. Quieter audio is not speech."""
 _AUDIBLE: Final = 0.02
-"""Part of the loudest window's deviation from which a window sounds."""
+"""A window is audible if its deviation is at least this fraction of the loudest window's deviation."""
 _PCM: Final = 1
 _BITS: Final = 16
 _TELEPHONE_HZ: Final = 8_000
 
 
 class Levels(NamedTuple):
-    """The samples of the first channel, signed 16 bits."""
+    """The samples of the first channel, signed 16 bit."""
 
     samples: array[int]
     rate_hz: int
 
     @property
     def duration_s(self) -> float:
-        """The duration in seconds, silence included."""
+        """The duration in seconds, including silence."""
         return len(self.samples) / self.rate_hz
 
     @property
     def sounding_s(self) -> float:
-        """The seconds in which something can be heard. 0 for silence and for a constant level."""
+        """The audible seconds. Silence and a constant level have 0."""
         return sum(self._find_sounding()) * _WINDOW_S
 
     def find_silent_parts(self, parts: int) -> list[int]:
-        """Divide the audio into *parts* and return the numbers, from 1, of those in which nothing can be heard."""
+        """Divide the audio into *parts*. Return the numbers of the silent parts, counted from 1."""
         sounding = self._find_sounding()
         edges = [len(sounding) * at // parts for at in range(parts + 1)]
         return [at for at, (begins, ends) in enumerate(pairwise(edges), 1) if not any(sounding[begins:ends])]
 
     def has_swapped_bytes(self) -> bool:
-        """Return whether the samples are much smoother with the two bytes of each swapped: they are big-endian."""
+        """Return whether the samples are probably big-endian: swapping their bytes makes them much smoother."""
         swapped = self.samples[:]
         swapped.byteswap()
         return _get_roughness(swapped) < _get_roughness(self.samples) / 2
@@ -67,7 +67,7 @@ class Levels(NamedTuple):
 
 
 def decode(speech: Speech) -> Levels:
-    """Return the samples of a whole speech. The test is skipped if its format cannot be decoded here."""
+    """Return the samples of a complete speech. Skip the test if soundfile cannot decode the format."""
     if speech.format == "wav":
         head = read_wav_head(speech.audio)
         assert head is not None
@@ -123,13 +123,13 @@ def _read_alaw(byte: int) -> int:
 
 
 def _get_deviation(samples: array[int]) -> float:
-    """Return the standard deviation: a constant level cannot be heard."""
+    """Return the standard deviation, which ignores a constant level."""
     mean = sum(samples) / max(1, len(samples))
     power = sum(map(operator.mul, samples, samples)) / max(1, len(samples))
     return math.sqrt(max(0.0, power - mean * mean))
 
 
 def _get_roughness(samples: array[int]) -> float:
-    """Return how much neighbouring samples differ, relative to how much all differ."""
+    """Return the mean difference of neighbouring samples, relative to the deviation of all samples."""
     steps = sum(abs(later - former) for former, later in pairwise(samples)) / max(1, len(samples))
     return steps / (_get_deviation(samples) or 1.0)

@@ -1,4 +1,4 @@
-"""`StorageConformance`: the tests that every storage must pass. The tests of a backend inherit it."""
+"""`StorageConformance`, the tests for every storage backend."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class StorageConformance(VolumeTests, SharedTests, MetadataTests, ForeignFiles, 
         return "save", "folder/file", b"data"
 
     def make_odd_call(self) -> Call:
-        """Return a call that raises or misses."""
+        """Return a call that raises or finds nothing."""
         return "load", "nothing"
 
     @pytest.mark.parametrize(
@@ -63,8 +63,8 @@ class StorageConformance(VolumeTests, SharedTests, MetadataTests, ForeignFiles, 
         assert self.call("save", "folder/file.bin", data) is None, "save returns nothing"
         loaded = self.call("load", "folder/file.bin")
         assert type(loaded) is bytes, f"load must return bytes, got {type(loaded).__name__}"
-        assert len(loaded) == len(data), f"{len(data)} bytes were saved, {len(loaded)} came back"
-        assert loaded == data, "load returned other bytes than were saved"
+        assert len(loaded) == len(data), f"load must return all {len(data)} bytes, got {len(loaded)}"
+        assert loaded == data, "load must return the saved bytes"
 
     @pytest.mark.usefixtures("no_threads")
     def test_it_works_or_raises_if_no_thread_can_be_started(self) -> None:
@@ -81,7 +81,7 @@ class StorageConformance(VolumeTests, SharedTests, MetadataTests, ForeignFiles, 
         for data in (b"first and long", b"second", b"", b"the last one"):
             self.call("save", "a/file", data)
             assert self.call("load", "a/file") == data, "save must replace the whole earlier file"
-        assert self._list() == ["a/file"], "saving again must not make a second file"
+        assert self._list() == ["a/file"], "saving again must not create a second file"
 
     def test_load_of_a_key_that_was_never_saved_raises_not_found(self) -> None:
         self.fails(StorageNotFound, "load", "nothing")
@@ -103,7 +103,7 @@ class StorageConformance(VolumeTests, SharedTests, MetadataTests, ForeignFiles, 
             assert self.call("exists", folder) is False, f"exists({folder!r}) must be False for a folder"
             self.fails(StorageNotFound, "load", folder)
             assert self.call("delete", folder) is False, f"delete({folder!r}) must return False for a folder"
-        assert self.call("exists", "a/b/file") is True, "deleting a folder's name must not touch its files"
+        assert self.call("exists", "a/b/file") is True, "delete of a folder's key must not delete its files"
         assert self.call("load", "a/b/file") == b"1"
 
     def test_a_key_below_a_file_does_not_exist(self) -> None:
@@ -122,7 +122,7 @@ class StorageConformance(VolumeTests, SharedTests, MetadataTests, ForeignFiles, 
             self.call("save", "a/b", b"2")
         except (
             StorageKeyError
-        ):  # allowed for a server that keeps folders for ever, if it keeps nothing of this save
+        ):  # a server that keeps empty folders may reject the save, but must store nothing
             assert self._list() == []
             return
         assert self.call("load", "a/b") == b"2", "a folder without files must not exist"
@@ -137,9 +137,9 @@ class StorageConformance(VolumeTests, SharedTests, MetadataTests, ForeignFiles, 
         assert self.call("delete", "a/file") is True
         assert self.call("delete", "a/file") is False
         self.fails(StorageNotFound, "load", "a/file")
-        assert self._list() == ["a/file2"], "delete must remove that file and no other"
+        assert self._list() == ["a/file2"], "delete must delete only that file"
         self.call("save", "a/file", b"again")
-        assert self.call("load", "a/file") == b"again", "a deleted key may be saved again"
+        assert self.call("load", "a/file") == b"again", "save must work after delete"
 
     def test_an_empty_storage_lists_nothing(self) -> None:
         assert self._list() == []
@@ -149,7 +149,7 @@ class StorageConformance(VolumeTests, SharedTests, MetadataTests, ForeignFiles, 
         keys = ["b", "a/b/c", "a.txt", "a/b.txt", "a-b/x", "a/b/a", "Z", "a/b-c", "ab", "\u00e9", "z/1/2/3/4"]
         for key in keys:
             self.call("save", key, key.encode())
-        assert self._list() == sorted(keys), "list_files returns every key, sorted as text"
+        assert self._list() == sorted(keys), "list_files must return every key, sorted as text"
 
     def test_list_files_takes_the_prefix_as_text(self) -> None:
         keys = [
@@ -166,7 +166,7 @@ class StorageConformance(VolumeTests, SharedTests, MetadataTests, ForeignFiles, 
                        "reports/2026/nov", "reports/2026/nov/", "o", "x", "reports/x/y", "Re"):  # fmt: skip
             expected = sorted(key for key in keys if key.startswith(prefix))
             assert self._list(prefix) == expected, (
-                f"list_files({prefix!r}) must return the keys with this prefix"
+                f"list_files({prefix!r}) must return exactly the keys with this prefix"
             )
 
     @pytest.mark.parametrize("key", _GOOD, ids=ascii)
@@ -189,7 +189,7 @@ class StorageConformance(VolumeTests, SharedTests, MetadataTests, ForeignFiles, 
             except StorageKeyError:
                 continue
             assert answer is False, f"{method}({key!r}) must raise StorageKeyError or return False"
-        assert self._list() == ["a/b"], "a rejected key must store nothing"
+        assert self._list() == ["a/b"], "a rejected key must not create a file"
         assert self.call("load", "a/b") == b"safe"
 
     @pytest.mark.parametrize(
@@ -201,7 +201,7 @@ class StorageConformance(VolumeTests, SharedTests, MetadataTests, ForeignFiles, 
             listed = list(self.call("list_files", prefix))
         except StorageKeyError:
             return
-        assert listed == [], f"no key begins with {prefix!r}"
+        assert listed == [], f"list_files({prefix!r}) must be empty"
 
     @pytest.mark.parametrize("twins", _TWINS, ids=ascii)
     def test_different_keys_are_different_files(self, twins: tuple[str, str]) -> None:
@@ -210,9 +210,9 @@ class StorageConformance(VolumeTests, SharedTests, MetadataTests, ForeignFiles, 
         try:
             self.call("save", second, b"second")
         except StorageKeyError:
-            assert self._list() == [first], "a rejected key must store nothing"
+            assert self._list() == [first], "a rejected key must not create a file"
         else:
-            assert self._list() == sorted(twins), "both keys were accepted, so list_files must return both"
+            assert self._list() == sorted(twins), "list_files must return both accepted keys"
             assert self.call("load", second) == b"second"
         assert self.call("load", first) == b"first", f"saving {second!r} must not change {first!r}"
 
@@ -222,7 +222,9 @@ class StorageConformance(VolumeTests, SharedTests, MetadataTests, ForeignFiles, 
         for _ in range(4):
             calls = [("save", "shared/file", value) for value in values] + [("load", "shared/file")] * 6
             for result in self.together(calls)[len(values) :]:
-                assert result in values, f"a reader got {len(result)} bytes that are not one saved version"
+                assert result in values, (
+                    f"a reader must get one saved version, got a mixture of {len(result)} bytes"
+                )
         assert self.call("load", "shared/file") in values
         assert self._list() == ["shared/file"]
 
@@ -236,7 +238,7 @@ class StorageConformance(VolumeTests, SharedTests, MetadataTests, ForeignFiles, 
         self.call("save", "a/file", b"1")
         answers = self.together([("delete", "a/file")] * 6)
         assert {type(answer) for answer in answers} == {bool}, "delete must return True or False"
-        assert True in answers, "at least one delete must return True"
+        assert True in answers, "at least one concurrent delete must return True"
         assert self.call("exists", "a/file") is False
 
     @of("create_directory")
@@ -246,7 +248,7 @@ class StorageConformance(VolumeTests, SharedTests, MetadataTests, ForeignFiles, 
         self.call("create_directory", "a/b/c")
         self.call("create_directory", "a")
         assert self.call("exists", "a/b/c") is False, "exists must be False for a folder"
-        assert self._list() == [], "list_files must not list folders"
+        assert self._list() == [], "list_files must not return folders"
         self.call("save", "a/b/c/file", b"1")
         self.call("create_directory", "a/b/c")
         assert self.call("load", "a/b/c/file") == b"1", (

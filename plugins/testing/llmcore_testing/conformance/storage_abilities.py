@@ -1,4 +1,4 @@
-"""Tests of a storage's optional abilities: file information, pages, copies, streams, signed addresses."""
+"""Tests of the optional abilities of a storage: file information, pages, copies, streams, signed URLs."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ _PAGED = (
 
 
 class StorageAbilities(ConditionalSaving):
-    """Tests the optional Protocols of `llmcore.contracts.storage_abilities`, each if the backend has its methods.
+    """Tests the optional protocols of `llmcore.contracts.storage_abilities` that the backend implements.
 
     `lacks` may name "create_directory", "get_file_info", "list_page", "copy", "load_stream", "save_if_absent" and
     "sign_url".
     """
 
     stream_bytes: ClassVar[int] = 20_000_000
-    """Size of the large stream. A slow backend may set a smaller one."""
+    """The size of the large stream. A slow backend may set a smaller size."""
     max_value_bytes: ClassVar[int | None] = None
-    """Size of the largest file that the backend stores; None if it has no limit, then files of 9 MB are tested."""
+    """The maximum size of a file of this backend; None if there is none. Without a maximum, tests use files of 9 MB."""
 
     @of("get_file_info")
     def test_file_info_is_of_the_last_save(self) -> None:
@@ -51,11 +51,11 @@ class StorageAbilities(ConditionalSaving):
                 "modified must be in seconds since 1970-01-01 UTC"
             )
             assert info.content_type in (None, "text/plain"), (
-                "the content type of .txt must be text/plain or None"
+                "content_type of a .txt file must be text/plain or None"
             )
-            assert info.etag not in seen or info.etag is None, "the etag must change with the content"
+            assert info.etag not in seen or info.etag is None, "the ETag must change with the content"
             assert self.call("get_file_info", "a/file.txt").etag == info.etag, (
-                "reading must not change the etag"
+                "reading must not change the ETag"
             )
             seen.append(info.etag)
 
@@ -82,10 +82,12 @@ class StorageAbilities(ConditionalSaving):
             while page := list(self.call("list_page", prefix, limit, found[-1] if found else "")):
                 assert len(page) <= limit, f"a page must have at most {limit} files, got {len(page)}"
                 found += [info.key for info in page]
-                assert len(found) <= len(expected), f"the pages of {prefix!r} list too many files: {found}"
+                assert len(found) <= len(expected), (
+                    f"the pages of {prefix!r} must list each file once, got {found}"
+                )
                 if len(page) < limit:
                     break
-            assert found == expected, f"the pages of {prefix!r} must list its files once, sorted"
+            assert found == expected, f"the pages of {prefix!r} must list each file once, in order"
 
     @of("list_page")
     def test_a_page_begins_after_any_text_and_has_sizes_and_times(self) -> None:
@@ -101,7 +103,7 @@ class StorageAbilities(ConditionalSaving):
             assert abs(info.modified - time.time()) < 86_400
             if info.etag is not None and self.caller.has("get_file_info"):
                 assert info.etag == self.call("get_file_info", info.key).etag, (
-                    "list_page and get_file_info must agree"
+                    "list_page and get_file_info must return the same information"
                 )
 
     @of("list_page")
@@ -127,7 +129,7 @@ class StorageAbilities(ConditionalSaving):
             assert self.call("load", target) == b"first"
         self.call("copy", "a/file", "a/file")
         self.call("save", "a/twin", b"second")
-        assert self.call("load", "a/file") == b"first", "saving the copy must not change its source"
+        assert self.call("load", "a/file") == b"first", "saving the copy must not change the source"
         self.call("delete", "a/file")
         assert self._list() == ["a/twin", "b/old", "new/folder/file"]
 
@@ -140,7 +142,7 @@ class StorageAbilities(ConditionalSaving):
         assert self.call("load", "b/old") == b"first"
         assert self.call("exists", "a/file") is False
         self.call("move", "b/old", "b/old")
-        assert self.call("load", "b/old") == b"first", "moving a file to its own key must keep it"
+        assert self.call("load", "b/old") == b"first", "moving a file to its own key must preserve it"
         self.call("move", "b/old", "new/folder/file")
         assert self._list() == ["new/folder/file"]
 
@@ -207,11 +209,11 @@ class StorageAbilities(ConditionalSaving):
             for key in ("a/file", "a/new"):
                 caught = self.fails(type(error), "save_stream", key, self._source([b"x" * 100_000], error))
                 assert caught is error or str(caught) == str(error), (
-                    "save_stream must raise the error of its source"
+                    "save_stream must raise the exception of its source"
                 )
         self.fails(StorageError, "save_stream", "a/file", self._source(["a text"]))  # type: ignore[list-item]
         assert self.call("load", "a/file") == b"old"
-        assert self._list() == ["a/file"], "a stream whose source raises must not create a file"
+        assert self._list() == ["a/file"], "save_stream must not create a file if the source raises"
 
     @of("load_stream")
     def test_streams_reject_missing_files_and_invalid_keys(self) -> None:
@@ -235,7 +237,7 @@ class StorageAbilities(ConditionalSaving):
         seen = [next(reader)]
         self.call("save", "a/file", new)
         seen += reader
-        assert set(b"".join(seen)) == {ord("o")}, "all pieces must be of the version whose reading began"
+        assert set(b"".join(seen)) == {ord("o")}, "all pieces must belong to the version that was first read"
         assert len(b"".join(seen)) == len(old)
         assert b"".join(self.collect("load_stream", "a/file")) == new
 

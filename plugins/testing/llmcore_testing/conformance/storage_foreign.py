@@ -1,4 +1,4 @@
-"""Tests with foreign files in the same bucket or folder, under names that cannot be keys."""
+"""Tests with other programs' files in the same bucket or folder, whose names are not valid keys."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ _OURS = ("-first", "notes/-a", "notes/a.txt", "notes/b.txt", "notes/folder.txt",
 
 
 class ForeignFiles(Abilities):
-    """Tests a storage in a place where others write too. Override `plant` if they can."""
+    """Tests a storage in a place that other programs write to. Override `plant` if that is possible."""
 
     def plant(self, name: str, data: bytes) -> bool:
-        """Put *data* under the unchanged *name* into the place of the storage's files, without using the storage.
+        """Write *data* under *name* to the place of the storage's files, bypassing the storage.
 
-        Return False if the place cannot have such a name, as a disk cannot have "a//b".
+        Return False if the place does not allow the name: a disk cannot have "a//b".
         """
         del name, data
         return False
@@ -34,7 +34,7 @@ class ForeignFiles(Abilities):
         for prefix in ("", "notes/", "notes/a", "pictures/", "no"):
             expected = sorted(key for key in _OURS if key.startswith(prefix))
             assert list(self.call("list_files", prefix)) == expected, (
-                f"list_files({prefix!r}) next to {name!a}"
+                f"list_files({prefix!r}) must not be affected by the foreign file {name!a}"
             )
 
     @of("list_page")
@@ -49,10 +49,14 @@ class ForeignFiles(Abilities):
                 found: list[str] = []
                 while page := list(self.call("list_page", prefix, limit, found[-1] if found else "")):
                     found += [info.key for info in page]
-                    assert len(found) <= len(expected), f"pages of {prefix!r} next to {name!a}: {found}"
+                    assert len(found) <= len(expected), (
+                        f"too many keys on the pages of {prefix!r} next to {name!a}: {found}"
+                    )
                     if len(page) < limit:
                         break
-                assert found == expected, f"pages of {limit} of {prefix!r} next to {name!a}"
+                assert found == expected, (
+                    f"pages of {limit} of {prefix!r} must not be affected by the foreign file {name!a}"
+                )
 
     def test_many_names_that_cannot_be_keys_hide_no_neighbour(self) -> None:
         for key in _OURS:
@@ -65,7 +69,7 @@ class ForeignFiles(Abilities):
             assert self.call("load", key) == key.encode(), "a listed file must be loadable"
 
     def _plant_one(self, name: str) -> bool:
-        """Plant *name*, then save files next to it; return False, with nothing saved, where it cannot be there."""
+        """Plant *name* and save files next to it. Return False, without saving, if the place does not allow *name*."""
         if not self.plant(name, b""):
             return False
         for key in _OURS:

@@ -13,7 +13,7 @@ __all__ = ["ConditionalSaving"]
 
 
 class ConditionalSaving(Abilities):
-    """Tests `StorageConditional`. A backend that cannot guarantee a condition raises and saves nothing."""
+    """Tests `StorageConditional`. A backend that cannot check a condition must raise and must not save."""
 
     @of("save_if_absent")
     def test_a_condition_that_cannot_be_held_is_refused_and_saves_nothing(self) -> None:
@@ -25,7 +25,7 @@ class ConditionalSaving(Abilities):
             self.fails(StorageError, method, *args)
         assert self.call("load", "a/file") == b"old"
         assert list(self.call("list_files")) == ["a/file"], (
-            "a refused save leaves nothing, not of its probing either"
+            "a rejected save must leave no file, including files of probes"
         )
 
     @of("save_if_absent")
@@ -33,12 +33,12 @@ class ConditionalSaving(Abilities):
         if not self.holds_conditions():
             return
         etag = self.call("save_if_absent", "a/file", b"first")
-        assert type(etag) is str, f"save_if_absent returns the etag, got {type(etag).__name__}"
+        assert type(etag) is str, f"save_if_absent must return the ETag, got {type(etag).__name__}"
         self.fails(StorageExists, "save_if_absent", "a/file", b"second")
         assert self.call("load_with_etag", "a/file") == (b"first", etag)
         self.call("delete", "a/file")
         self.call("save_if_absent", "a/file", b"")
-        assert self.call("load", "a/file") == b"", "a deleted key is free again"
+        assert self.call("load", "a/file") == b"", "save_if_absent must work after delete"
         for number in range(4):
             calls = [("save_if_absent", f"race/{number}", bytes([i])) for i in range(8)]
             self._one_wins(calls, StorageExists)
@@ -51,7 +51,7 @@ class ConditionalSaving(Abilities):
         data, etag = self.call("load_with_etag", "a/file")
         assert (data, type(data), type(etag)) == (b"first", bytes, str)
         second = self.call("save_if_match", "a/file", b"second", etag)
-        assert second != etag, "other bytes have another etag"
+        assert second != etag, "a new version must have another ETag"
         self.fails(StorageChanged, "save_if_match", "a/file", b"third", etag)
         assert self.call("load_with_etag", "a/file") == (b"second", second)
         if self.caller.has("get_file_info"):
@@ -63,7 +63,7 @@ class ConditionalSaving(Abilities):
         self.fails(StorageChanged, "save_if_match", "never/saved", b"third", second)
         self.fails(
             StorageError, "save_if_match", "never/saved", b"third", None
-        )  # it does not mean "nothing is there"
+        )  # "" must not mean "no file exists"
         assert list(self.call("list_files")) == []
 
     @of("save_if_absent")
@@ -89,11 +89,15 @@ class ConditionalSaving(Abilities):
     def _one_wins(self, calls: list[tuple[Any, ...]], lost: type[StorageError]) -> str:
         results = self.together(calls, errors=True)
         won = [i for i, result in enumerate(results) if isinstance(result, str)]
-        assert len(won) == 1, f"one of {len(calls)} wins, here {len(won)}"
+        assert len(won) == 1, f"exactly one of {len(calls)} saves must succeed, got {len(won)}"
         for result in results:
-            assert isinstance(result, str | lost), f"the others get {lost.__name__}, one got {result!r}"
+            assert isinstance(result, str | lost), (
+                f"the other saves must raise {lost.__name__}, got {result!r}"
+            )
         _, key, data, *_ = calls[won[0]]
-        assert self.call("load_with_etag", key) == (data, results[won[0]]), "what the winner saved is there"
+        assert self.call("load_with_etag", key) == (data, results[won[0]]), (
+            "the file of the successful save must exist"
+        )
         return str(results[won[0]])
 
     def holds_conditions(self) -> bool:
@@ -103,7 +107,9 @@ class ConditionalSaving(Abilities):
             self.call("save_if_absent", "holds", b"")
         except StorageError as error:
             if type(error) is not StorageError:
-                pytest.fail(f"under a new key save_if_absent raised {type(error).__name__}: {error}")
+                pytest.fail(
+                    f"save_if_absent of a new key must succeed, raised {type(error).__name__}: {error}"
+                )
             return False
         self.call("delete", "holds")
         return True

@@ -1,8 +1,8 @@
-"""Tests of cancellation: part of every kit."""
+"""Tests of cancellation and of a second event loop."""
 
 from __future__ import annotations
 
-import asyncio  # noqa: TID253 - loaded only by tests
+import asyncio  # noqa: TID253 - only tests import this module
 import contextlib
 from typing import Final
 
@@ -14,19 +14,19 @@ from llmcore_testing.conformance.calling import Call
 __all__ = ["TimeTests"]
 
 _CROWD: Final = 4
-"""Calls at once, so that they wait for each other."""
+"""The number of concurrent calls, enough to make them wait for each other."""
 _TURNS: Final = (0, 1, 3, 10, 30)
-"""Turns of the event loop before the call is cancelled. Each number cancels it at another place."""
+"""How many iterations the event loop runs before the cancellation. Each number cancels at another await."""
 _LOOKS: Final = 50
 _LOOK_S: Final = 0.01
-"""A cancelled task must end within `_LOOKS` of these: 0.5 s, and longer on a machine that is slower than its timers."""
+"""The interval between checks of a cancelled task. Counting checks instead of seconds tolerates a slow machine."""
 
 
 class TimeTests(Conformance):
-    """Tests that a cancelled task ends and leaves the backend usable, and that a second event loop is served."""
+    """Tests that a cancelled task ends, that the backend works afterwards, and that a second event loop works."""
 
     def make_call(self) -> Call:
-        """Return a call that succeeds: the sync name of a method, then its arguments."""
+        """Return a call that succeeds: the sync name of a method, then the arguments."""
         raise NotImplementedError
 
     def test_a_cancelled_task_ends_soon_and_leaves_the_backend_usable(self) -> None:
@@ -39,7 +39,7 @@ class TimeTests(Conformance):
         self.call(name, *args)
 
     def test_a_second_event_loop_is_served_after_the_first_one(self) -> None:
-        """Locks, queues and connections of asyncio belong to the loop in which a task had to wait for them."""
+        """Asyncio's locks, queues and connections are bound to the first event loop on which a task waited for them."""
         if self.caller.variant == "sync":
             return
         calls = [self.make_call() for _ in range(_CROWD)]

@@ -1,8 +1,8 @@
-"""Time in the kits: a deadline for every call, and a watch for calls that block the event loop."""
+"""Time limits: a deadline for every call, and a watcher that finds calls which block the event loop."""
 
 from __future__ import annotations
 
-import asyncio  # noqa: TID253 - loaded only by tests
+import asyncio  # noqa: TID253 - only tests import this module
 import contextvars
 import os
 import queue
@@ -18,17 +18,17 @@ __all__ = ["Hung", "KitThread", "LoopWatch", "Worker"]
 T = TypeVar("T")
 
 _LOOK_S: Final = 0.01
-"""Seconds between two looks at the event loop."""
+"""The interval between checks of the event loop, in seconds."""
 _IDLE: Final = ("selectors.py", "subprocess.py")
-"""Files in which an event loop may wait: for events, and for a child process to start."""
+"""Files in which the event loop may wait: for events, and for the start of a child process."""
 
 
 class Hung(Exception):
-    """A call did not return in time. Its thread is abandoned."""
+    """A call did not return before its deadline. The kit abandons the thread of the call."""
 
 
 class KitThread(threading.Thread):
-    """A thread in which a kit calls the backend."""
+    """A thread in which the kit calls the backend."""
 
 
 class _Job(Generic[T]):
@@ -42,13 +42,13 @@ class _Job(Generic[T]):
     def run(self) -> None:
         try:
             self.value = self.context.run(self.work)
-        except BaseException as error:  # noqa: BLE001 - raised in the thread of the test
+        except BaseException as error:  # noqa: BLE001 - raised again in the thread of the test
             self.error = error
         self.done.set()
 
 
 class Worker:
-    """Runs the calls of one test in a thread, each under a deadline: a call that hangs cannot hang the kit."""
+    """Runs the calls of one test in a thread with deadlines, so that a hanging call cannot block the kit."""
 
     def __init__(self) -> None:
         self._process = os.getpid()
@@ -56,12 +56,14 @@ class Worker:
         self.has_hung = False
 
     def run(self, work: Callable[[], T], deadline_s: float) -> T:
-        """Return what *work* returns.
+        """Return the result of *work*.
 
         Raises:
-            Hung: It did not return within *deadline_s* seconds.
+            Hung: *work* did not return within *deadline_s* seconds.
         """
-        if os.getpid() != self._process:  # a fork of a test has no such thread; its parent watches it
+        if (
+            os.getpid() != self._process
+        ):  # a forked child has no worker thread; its parent enforces the deadline
             return work()
         job = _Job(work)
         self._jobs.put(job)
@@ -79,7 +81,7 @@ class Worker:
         return job.value
 
     def close(self) -> None:
-        """Let the thread end after the call that it runs."""
+        """End the thread after its current call."""
         self._jobs.put(None)
 
     def _start(self) -> None:
@@ -91,22 +93,22 @@ class Worker:
 def _run_jobs(jobs: queue.SimpleQueue[_Job[Any] | None]) -> None:
     while (job := jobs.get()) is not None:
         job.run()
-        del job  # so that the results of a call are not kept until the next one
+        del job  # releases the result of the call before the next one
 
 
 class LoopWatch:
-    """Finds the call that blocks the event loop of a thread: the loop stands still while its thread waits outside of it.
+    """Finds a call that blocks the event loop: the loop does not run while its thread waits elsewhere.
 
-    Only waiting counts, not computing, since a busy machine slows that down.
+    Computing does not count as blocking, because a busy machine slows computing down.
 
     Args:
         thread: The thread of the event loop.
-        limit_s: How long the loop may stand still.
+        limit_s: The maximum time for which the loop may be blocked.
     """
 
     def __init__(self, thread: threading.Thread, limit_s: float) -> None:
         self.blocked: str | None = None
-        """Where the loop was blocked: function, file and line."""
+        """The location of the blocking call: function, file and line; None if there was none."""
         self._thread, self._looks = thread, max(2, round(limit_s / _LOOK_S))
         self._ticks = 0
         self._running = False
@@ -115,7 +117,7 @@ class LoopWatch:
         self._watcher.start()
 
     async def watch(self, work: Any) -> Any:
-        """Await *work* while the loop is watched."""
+        """Await *work* and watch the loop meanwhile."""
         loop = asyncio.get_running_loop()
         timer: asyncio.TimerHandle | None = None
 
@@ -142,7 +144,7 @@ class LoopWatch:
         seen: tuple[int, int, int] | None = None
         looks = 0
         while not self._stop.wait(_LOOK_S):
-            frame = sys._current_frames().get(self._thread.ident or 0)  # noqa: SLF001 - the documented way to see other threads
+            frame = sys._current_frames().get(self._thread.ident or 0)  # noqa: SLF001 - the documented way to inspect other threads
             if frame is None or not self._running or Path(frame.f_code.co_filename).name in _IDLE:
                 seen, looks = None, 0
                 continue
@@ -151,14 +153,14 @@ class LoopWatch:
             seen = place
             if looks >= self._looks and self.blocked is None:
                 self.blocked = _describe(frame)
-            del frame  # it would keep the locals of the call alive
+            del frame  # a frame keeps the local variables of the call alive
 
 
 def _is_waiting(thread: threading.Thread) -> bool:
-    """Return whether *thread* waits, as far as the system tells: it neither computes nor is held up by a disk."""
+    """Return whether *thread* is sleeping: it neither computes nor waits for a disk. Always True if unknown."""
     try:
         status = Path(f"/proc/self/task/{thread.native_id}/stat").read_text(encoding="utf-8")
-    except OSError:  # not on Linux
+    except OSError:  # only Linux has /proc
         return True
     return status.rpartition(")")[2].split()[0] == "S"
 

@@ -1,4 +1,4 @@
-"""`VoiceConformance`: the tests that every voice must pass. The tests of a backend inherit it."""
+"""`VoiceConformance`, the tests for every voice backend."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class VoiceConformance(VoiceContent, HostileTexts, BrokenUpstream):
     must: ClassVar[tuple[str, ...]] = ("synthesize", "list_voices", "get_voice_info")
     example: ClassVar[str] = "MyVoice()"
     long_text: ClassVar[str] = "It rains, and it does not stop to rain. " * 50
-    """A text that the backend either speaks to its end or rejects with `TextTooLong`."""
+    """A text that the backend must speak completely or reject with `TextTooLong`."""
 
     def make_call(self) -> Call:
         """Return a call that succeeds."""
@@ -48,17 +48,17 @@ class VoiceConformance(VoiceContent, HostileTexts, BrokenUpstream):
     def make_timed_call(
         self, caller: Caller, timeout_s: float, idle_s: float
     ) -> tuple[Call, dict[str, Any]] | None:
-        """Return a call with `idle_s`, for a provider that takes it. The host enforces the deadline of a speech alone."""
+        """Return a call with `idle_s` if the provider accepts it. Only the host enforces the deadline of a speech."""
         if not hasattr(caller.provider, "voice_traits"):
             return None
         return self.make_call(), {"timeout_s": timeout_s, "idle_s": min(timeout_s, idle_s)}
 
     def find_cut_streams(self) -> Mapping[str, Fault]:
-        """Return those that can be noticed in audio: some formats have no end of their own, and no errors in between."""
+        """Return the cut streams that audio reveals. Some formats have no end marker and no error events."""
         return {name: fault for name, fault in super().find_cut_streams().items() if name in _CUT_AUDIO}
 
     def make_odd_call(self) -> Call:
-        """Return a call that raises or misses."""
+        """Return a call that raises or finds nothing."""
         return "synthesize", ""
 
     @pytest.mark.parametrize("text", _TEXTS.values(), ids=_TEXTS)
@@ -77,11 +77,11 @@ class VoiceConformance(VoiceContent, HostileTexts, BrokenUpstream):
 
     def test_different_texts_sound_different(self) -> None:
         first, second = self._speak("One, two, three."), self._speak("It rains in the mountains today.")
-        assert first.audio != second.audio, "two different texts have the same audio"
+        assert first.audio != second.audio, "different texts must have different audio"
 
     def test_a_longer_text_has_longer_audio(self) -> None:
         short, long = self._speak("Yes."), self._speak("Yes, and then once more: yes. " * 4)
-        assert len(long.audio) > len(short.audio), "the audio of the longer text must be longer"
+        assert len(long.audio) > len(short.audio), "a longer text must have longer audio"
         if short.duration_s is not None and long.duration_s is not None:
             assert long.duration_s > short.duration_s > 0
 
@@ -92,7 +92,7 @@ class VoiceConformance(VoiceContent, HostileTexts, BrokenUpstream):
             self._check_error(error)
             return
         half = self._speak(self.long_text[: len(self.long_text) // 2])
-        assert len(long.audio) > 1.5 * len(half.audio), "a part of the long text is missing"
+        assert len(long.audio) > 1.5 * len(half.audio), "the audio of the long text must be complete"
 
     def test_joined_pieces_have_the_sum_of_their_durations(self) -> None:
         check_joined([self._speak("It rains."), self._speak("Take an umbrella, please!")])
@@ -108,23 +108,27 @@ class VoiceConformance(VoiceContent, HostileTexts, BrokenUpstream):
 
     def test_get_voice_info_returns_every_listed_voice(self) -> None:
         for listed in self._voices():
-            told = self.call("get_voice_info", listed.voice_id)
-            assert isinstance(told, VoiceInfo), (
-                f"get_voice_info must return a VoiceInfo, got {type(told).__name__}"
+            info = self.call("get_voice_info", listed.voice_id)
+            assert isinstance(info, VoiceInfo), (
+                f"get_voice_info must return a VoiceInfo, got {type(info).__name__}"
             )
-            assert told.voice_id == listed.voice_id, "get_voice_info returned another voice"
-            assert told.name == listed.name, "list_voices and get_voice_info disagree on the name"
+            assert info.voice_id == listed.voice_id, "get_voice_info must return the requested voice"
+            assert info.name == listed.name, "list_voices and get_voice_info must return the same name"
 
     def test_list_voices_is_stable_and_without_duplicates(self) -> None:
         ids = [voice.voice_id for voice in self._voices()]
-        assert len(set(ids)) == len(ids), "list_voices returned a voice twice"
-        assert [voice.voice_id for voice in self._voices()] == ids, "the order changed between two calls"
+        assert len(set(ids)) == len(ids), "list_voices must not return duplicates"
+        assert [voice.voice_id for voice in self._voices()] == ids, (
+            "list_voices must always use the same order"
+        )
 
     def test_the_first_and_the_last_voice_speak(self) -> None:
         voices = self._voices()
         for voice in {voices[0].voice_id, voices[-1].voice_id}:
             speech = self._speak("Hello", voice)
-            assert speech.voice in ("", voice), f"asked for {voice!r}, spoken by {speech.voice!r}"
+            assert speech.voice in ("", voice), (
+                f"Speech.voice must be {voice!r} or empty, got {speech.voice!r}"
+            )
 
     @pytest.mark.parametrize("voice", ["no-such-voice", "", "../etc", "-h"], ids=ascii)
     def test_an_unknown_voice_is_not_found(self, voice: str) -> None:
@@ -134,7 +138,7 @@ class VoiceConformance(VoiceContent, HostileTexts, BrokenUpstream):
 
     def test_settings_of_the_backend_are_accepted(self) -> None:
         if not self.settings:
-            pytest.skip("the class names no `settings`")
+            pytest.skip("the test class does not set `settings`")
         check(self.call("synthesize", "Hello there.", None, **self.settings))
 
     def test_an_unknown_setting_is_rejected_or_ignored(self) -> None:
@@ -161,7 +165,7 @@ class VoiceConformance(VoiceContent, HostileTexts, BrokenUpstream):
     def _check_error(self, error: LLMCoreError) -> None:
         __tracebackhide__ = True
         assert error.message.strip(), "the message of the error must not be empty"
-        assert self.foreign(error) == [], "an SDK's error is chained: raise ours outside its `except` block"
+        assert self.foreign(error) == [], "the error must not chain an SDK's exception: use raise_unchained"
 
     def _voices(self) -> list[VoiceInfo]:
         __tracebackhide__ = True

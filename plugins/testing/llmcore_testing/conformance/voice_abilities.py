@@ -1,4 +1,4 @@
-"""Tests of a voice's optional abilities: streams, timestamps, searches, models, traits, clones."""
+"""Tests of the optional abilities of a voice: streams, timestamps, searches, models, traits, clones."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ _REFUSED = (VoiceError, BadRequest)
 
 
 class VoiceAbilities(Abilities):
-    """Tests the optional Protocols of `llmcore.contracts.voice`, each of them if the backend has its methods.
+    """Tests the optional protocols of `llmcore.contracts.voice` that the backend implements.
 
-    `lacks` names them by a method: "stream_speech", "synthesize_with_timestamps", "search_voices",
+    `lacks` names abilities by a method: "stream_speech", "synthesize_with_timestamps", "search_voices",
     "list_voice_models", "voice_traits", "clone_voice".
     """
 
     settings: ClassVar[Mapping[str, Any]] = {}
-    """Options of the backend that `synthesize` accepts, for example `{"speed": 1.2}`."""
+    """Options that `synthesize` of this backend accepts, such as `{"speed": 1.2}`."""
     samples: ClassVar[Sequence[bytes]] = ()
-    """Recordings to clone a voice from, which is deleted again. Without recordings that test is left out."""
+    """Recordings for the test of cloning, which deletes the clone afterwards. Without recordings, the test is skipped."""
 
     # -- streams
 
@@ -38,7 +38,7 @@ class VoiceAbilities(Abilities):
         self.needs("stream_speech")
         traits = self._traits()
         pieces = self.collect("stream_speech", _TEXT)
-        assert pieces, "the stream was empty"
+        assert pieces, "the stream must not be empty"
         for piece in pieces:
             assert type(piece) is bytes, f"stream_speech must yield bytes, got {type(piece).__name__}"
         spoken = check(self.call("synthesize", _TEXT))
@@ -47,7 +47,7 @@ class VoiceAbilities(Abilities):
         rate = spoken.sample_rate_hz if traits is None else traits.sample_rate_hz
         check(Speech(audio=audio, format=kind, sample_rate_hz=rate))
         assert len(audio) == pytest.approx(len(spoken.audio), rel=0.3), (
-            "the stream and `synthesize` speak the text at different lengths"
+            "the stream and `synthesize` must have the same duration"
         )
 
     @of("stream_speech")
@@ -55,7 +55,7 @@ class VoiceAbilities(Abilities):
         self.needs("stream_speech")
         assert len(self.collect("stream_speech", _TEXT, limit=1)) == 1
         assert self.collect("stream_speech", "And again."), (
-            "the backend must stream after a stream was closed early"
+            "stream_speech must work after closing a stream early"
         )
 
     @of("stream_speech")
@@ -71,18 +71,20 @@ class VoiceAbilities(Abilities):
     def test_every_character_has_its_time(self, text: str) -> None:
         self.needs("synthesize_with_timestamps")
         speech = check(self.call("synthesize_with_timestamps", text))
-        told = "".join(character for character, _, _ in speech.alignment)
-        assert told == text, f"Speech.alignment is of {told!r}"
+        spoken = "".join(character for character, _, _ in speech.alignment)
+        assert spoken == text, f"Speech.alignment must cover the text, got {spoken!r}"
         latest = 0.0
         for character, begins, ends in speech.alignment:
-            assert latest <= begins + 1e-6, f"{character!r} begins before the one before it"
-            assert begins <= ends, f"{character!r} ends before it begins"
+            assert latest <= begins + 1e-6, f"{character!r} must not begin before the preceding character"
+            assert begins <= ends, f"{character!r} must not end before it begins"
             latest = begins
         if speech.duration_s is not None:
             assert latest <= speech.duration_s + 0.2, (
-                "a character is spoken after the end: are those seconds?"
+                "a character must not end after the audio: are the times in seconds?"
             )
-            assert latest >= speech.duration_s * 0.3, "all is spoken at the beginning: are those seconds?"
+            assert latest >= speech.duration_s * 0.3, (
+                "the last character begins too early: are the times in seconds?"
+            )
 
     # -- searches
 
@@ -101,9 +103,9 @@ class VoiceAbilities(Abilities):
             after = page.next
             if after is None:
                 break
-        assert after is None, "the pages do not end"
+        assert after is None, "the pages must end"
         assert found, "there must be at least one voice"
-        assert len(found) == len(set(found)), "a voice is on two pages"
+        assert len(found) == len(set(found)), "a voice must not be on two pages"
 
     @of("search_voices")
     def test_a_search_finds_matching_names_only(self) -> None:
@@ -112,10 +114,10 @@ class VoiceAbilities(Abilities):
         name = page.voices[0].name
         named = self.call("search_voices", name, limit=100)
         assert page.voices[0].voice_id in [voice.voice_id for voice in named.voices], (
-            f"{name!r} was not found"
+            f"search_voices must find the name {name!r}"
         )
         nothing = self.call("search_voices", "a search for a missing name must be empty", limit=5)
-        assert nothing.voices == (), "a search for an unknown name must find nothing"
+        assert nothing.voices == (), "a search for an unknown name must be empty"
 
     # -- models
 
@@ -128,9 +130,11 @@ class VoiceAbilities(Abilities):
             assert isinstance(model, VoiceModel), (
                 f"list_voice_models must return VoiceModel, got {type(model).__name__}"
             )
-            assert model.max_characters is None or model.max_characters > 0, "a limit must be above 0 or None"
+            assert model.max_characters is None or model.max_characters > 0, (
+                "max_characters must be greater than 0 or None"
+            )
         ids = [model.model_id for model in models]
-        assert len(ids) == len(set(ids)), "list_voice_models returned a model twice"
+        assert len(ids) == len(set(ids)), "list_voice_models must not return duplicates"
 
     # -- traits
 
@@ -141,31 +145,35 @@ class VoiceAbilities(Abilities):
             if traits is None:
                 pytest.skip("voice_traits returned None")
             speech = check(self.call("synthesize", _TEXT, None, **settings))
-            assert traits.format == speech.format, "the traits have another format than the speech"
+            assert traits.format == speech.format, "voice_traits and the speech must have the same format"
             assert traits.sample_rate_hz in (None, speech.sample_rate_hz), (
-                "the traits have another sample rate than the speech"
+                "voice_traits and the speech must have the same sample rate"
             )
             assert traits.voice in ("", speech.voice or traits.voice), (
-                "the traits have another voice than the speech"
+                "voice_traits and the speech must have the same voice"
             )
-            assert traits == self._traits(settings), "two calls of voice_traits returned different traits"
+            assert traits == self._traits(settings), (
+                "voice_traits must return equal traits for equal arguments"
+            )
             assert traits.concurrency >= 1, "max_concurrency must be at least 1"
             assert traits.max_characters is None or traits.max_characters > 0, (
-                "a limit must be above 0 or None"
+                "max_characters must be greater than 0 or None"
             )
             for name, value in traits.identity.items():
                 assert isinstance(name, str), "identity holds texts"
-                assert isinstance(value, str), f"identity holds texts, `{name}` is a {type(value).__name__}"
+                assert isinstance(value, str), (
+                    f"the values of identity must be text, got {type(value).__name__} for `{name}`"
+                )
 
     @of("voice_traits")
     def test_a_backend_with_traits_accepts_context_arguments(self) -> None:
         traits = self._traits()
         if traits is None:
             pytest.skip("voice_traits returned None")
-        told: dict[str, Any] = {"timeout_s": 30.0, "idle_s": 10.0}
+        spoken: dict[str, Any] = {"timeout_s": 30.0, "idle_s": 10.0}
         if traits.stitches:
-            told |= {"previous_text": "Before.", "next_text": "After.", "previous_request_ids": ["unknown"]}
-        check(self.call("synthesize", _TEXT, None, **told))
+            spoken |= {"previous_text": "Before.", "next_text": "After.", "previous_request_ids": ["unknown"]}
+        check(self.call("synthesize", _TEXT, None, **spoken))
 
     @of("voice_traits")
     def test_a_price_grows_with_the_text_and_is_none_if_unknown(self) -> None:
@@ -189,7 +197,7 @@ class VoiceAbilities(Abilities):
     def test_a_clone_is_made_and_deleted(self) -> None:
         self.needs("clone_voice", "delete_voice")
         if not self.samples:
-            pytest.skip("the class names no `samples`")
+            pytest.skip("the test class does not set `samples`")
         made = self.call(
             "clone_voice", "Conformance", list(self.samples), consent="ours", description="short"
         )
@@ -210,7 +218,7 @@ class VoiceAbilities(Abilities):
         try:
             traits = tell(None, dict(settings or {}))
         except LLMCoreError as error:
-            pytest.fail(f"voice_traits refuses what synthesize takes: {error.message}")
+            pytest.fail(f"voice_traits must accept the settings of synthesize: {error.message}")
         assert isinstance(traits, VoiceTraits), (
             f"voice_traits must return VoiceTraits, got {type(traits).__name__}"
         )

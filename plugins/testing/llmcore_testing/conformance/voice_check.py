@@ -1,4 +1,4 @@
-"""Checks a `Speech`: whether its audio is complete, and matches its format, sample rate and duration."""
+"""Check a `Speech`: complete audio, and the format, sample rate and duration of that audio."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from llmcore.voice.audio.joining import JOINABLE, join_audio, make_body
 __all__ = ["check", "check_joined"]
 
 _CHUNK: Final = 777
-"""Bytes of one chunk of a stream. An odd number, so that chunks end inside samples and frames."""
+"""The size of a chunk in tests of streams. An odd size makes chunks end inside samples and frames."""
 
 
 def check(speech: Any) -> Speech:
-    """Return *speech*; fail the test if it does not keep the contract."""
+    """Check that *speech* follows the contract, and return it."""
     __tracebackhide__ = True
     assert isinstance(speech, Speech), f"synthesize must return a Speech, got {type(speech).__name__}"
     assert type(speech.audio) is bytes, f"Speech.audio must be bytes, got {type(speech.audio).__name__}"
@@ -36,7 +36,7 @@ def check(speech: Any) -> Speech:
     if found is None:
         pytest.fail(f"Speech.audio cannot be played: {fault}")
     assert len(found.audio) == len(speech.audio) or speech.format != "pcm", (
-        "the pcm audio ends inside a sample"
+        "pcm audio must end with a complete sample"
     )
     if speech.format == "wav":
         _check_frames(speech.audio)
@@ -44,32 +44,32 @@ def check(speech: Any) -> Speech:
         assert speech.sample_rate_hz, "Speech.sample_rate_hz must be set for pcm"
     if None not in (speech.sample_rate_hz, found.sample_rate_hz):
         assert speech.sample_rate_hz == found.sample_rate_hz, (
-            "Speech.sample_rate_hz differs from the audio's rate"
+            "Speech.sample_rate_hz must equal the audio's rate"
         )
     if speech.duration_s is not None and found.duration_s is not None:
         expected = pytest.approx(found.duration_s, rel=0.05, abs=0.2)
-        assert speech.duration_s == expected, "Speech.duration_s differs from the audio's duration"
+        assert speech.duration_s == expected, "Speech.duration_s must equal the audio's duration"
     return speech
 
 
 def _check_frames(audio: bytes) -> None:
-    """Check that the samples of a WAV end with a whole frame, and at the end that its header gives, if it gives one."""
+    """Check that the samples of a WAV end with a complete frame and match the length in the header, if it has one."""
     __tracebackhide__ = True
     head = read_wav_head(audio)
     assert head is not None
     there = len(audio) - head.begins
-    size = there if head.size in (None, 0) else head.size  # an empty WAV has been rejected before
+    size = there if head.size in (None, 0) else head.size  # an earlier check rejects a WAV without samples
     assert size is not None
-    assert head.cut(size) == size, f"the wav ends inside a frame of {head.frame_bytes} bytes"
+    assert head.cut(size) == size, f"the wav must end with a complete frame of {head.frame_bytes} bytes"
     behind = audio[head.begins + size + size % 2 :]
     name, length = behind[:4], int.from_bytes(behind[4:8], "little")
     assert not behind or (name.isascii() and name.decode().isprintable() and length <= len(behind) - 8), (
-        f"the header of the wav gives {size:,} bytes of samples, but {there:,} follow"
+        f"the wav header declares {size:,} bytes of samples, but the file has {there:,}"
     )
 
 
 def check_joined(speeches: Sequence[Speech]) -> None:
-    """Check that *speeches*, joined at once and as a stream, have the sum of their durations."""
+    """Check that joined *speeches* have the sum of their durations, joined at once and as a stream."""
     __tracebackhide__ = True
     kind, rate = speeches[0].format, speeches[0].sample_rate_hz
     if kind not in JOINABLE:
@@ -85,4 +85,4 @@ def check_joined(speeches: Sequence[Speech]) -> None:
         found = read_audio(audio, kind, rate).duration_s
         if found is not None and None not in lengths:
             expected = pytest.approx(sum(length or 0.0 for length in lengths), abs=0.001)
-            assert found == expected, "the duration of the joined audio must be the sum of the durations"
+            assert found == expected, "the duration of joined audio must be the sum of the durations"

@@ -1,4 +1,4 @@
-"""Tests of what can be heard in the audio of a voice: part of `VoiceConformance`."""
+"""Tests of what a listener can hear in the audio of a voice."""
 
 from __future__ import annotations
 
@@ -37,15 +37,15 @@ _NOT_AUDIO: Final = {
     "picture": b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 4,
 }
 _LONGEST: Final = 10_000
-"""Characters of the longest text with which a limit is tested."""
+"""The maximum text length for tests of a limit."""
 _SLACK_S: Final = 0.2
 
 
 class VoiceContent(VoiceAbilities):
-    """Tests that the audio says the text: sound in every part, to the last sentence, by that voice, at that speed."""
+    """Tests that the whole text is audible, in different voices, at the requested speed."""
 
     formats: ClassVar[Sequence[str]] = ()
-    """Formats that `synthesize(text, format=...)` makes, such as `("wav", "mp3")`."""
+    """Formats that `synthesize(text, format=...)` supports, such as `("wav", "mp3")`."""
 
     def test_every_fifth_of_the_audio_has_sound(self) -> None:
         self._check_sound(check(self.call("synthesize", _TEXT)), "Speech.audio")
@@ -54,29 +54,29 @@ class VoiceContent(VoiceAbilities):
         first, second = self._hear("One, two, three, four."), self._hear("Blue whales sing to each other.")
         size = min(len(first.samples), len(second.samples))
         is_same = first.samples[:size] == second.samples[:size]
-        assert not is_same, "two different texts sound the same"
+        assert not is_same, "different texts must sound different"
 
     def test_different_voices_have_different_sound(self) -> None:
         voices = [voice.voice_id for voice in self.call("list_voices")]
         first, last = (self._hear(_TEXT, voices[at]) for at in (0, -1))
         if len(voices) > 1:
             assert first.samples != last.samples, (
-                f"the voices {voices[0]!r} and {voices[-1]!r} sound the same"
+                f"the voices {voices[0]!r} and {voices[-1]!r} must sound different"
             )
 
     @pytest.mark.parametrize("last", _LAST.values(), ids=_LAST)
     def test_the_last_sentence_is_spoken(self, last: str) -> None:
         both, first, alone = (self._hear(text).sounding_s for text in (_FIRST + last, _FIRST, last.strip()))
         assert both > first + max(first, alone) / 2, (
-            f"the last sentence is missing: {both:.2f} s of sound for {_FIRST + last!r}, {first:.2f} s without it"
+            f"the last sentence must be spoken: {both:.2f} s of sound for {_FIRST + last!r}, {first:.2f} s without it"
         )
 
     def test_a_speed_changes_the_duration(self) -> None:
         speed = self.settings.get("speed")
         if speed in (None, 1, 1.0):
-            pytest.skip("`settings` of the class has no `speed` other than 1.0")
+            pytest.skip("`settings` of the test class has no `speed` other than 1.0")
         plain, changed = (self._hear(_TEXT, None, speed=rate).sounding_s for rate in (1.0, speed))
-        assert plain > 0, "the audio is silent"
+        assert plain > 0, "the audio must not be silent"
         effect = (changed / plain - 1) / (1 / speed - 1)
         assert effect > 0.3, (
             f"speed={speed} must change {plain:.2f} s to {plain / speed:.2f} s, got {changed:.2f} s"
@@ -84,18 +84,18 @@ class VoiceContent(VoiceAbilities):
 
     def test_the_requested_format_is_made(self) -> None:
         if not self.formats:
-            pytest.skip("the class names no `formats`")
+            pytest.skip("the test class does not set `formats`")
         heard: dict[str, float] = {}
         for form in self.formats:
             speech = check(self.call("synthesize", _TEXT, None, format=form))
             assert speech.format == form, f"format={form!r} made {speech.format}"
             traits = self._traits({"format": form})
-            assert traits is None or traits.format == form, "voice_traits names another format"
+            assert traits is None or traits.format == form, "voice_traits must return the requested format"
             heard[form] = self._check_sound(speech, f"the audio in {form}").duration_s
         usual = heard[self.formats[0]]
         for form, seconds in heard.items():
             assert seconds == pytest.approx(usual, rel=0.1, abs=_SLACK_S), (
-                f"the audio lasts {usual:.2f} s in {self.formats[0]}, but {seconds:.2f} s in {form}"
+                f"all formats must have the same duration: {usual:.2f} s in {self.formats[0]}, but {seconds:.2f} s in {form}"
             )
 
     # -- streams
@@ -106,7 +106,7 @@ class VoiceContent(VoiceAbilities):
         streamed = self._check_sound(self._stream(_TEXT), "the stream").sounding_s
         whole = self._hear(_TEXT).sounding_s
         assert streamed > whole * 0.7, (
-            f"a part of the stream is missing: {streamed:.2f} s of sound, synthesize has {whole:.2f} s"
+            f"the stream must be complete: {streamed:.2f} s of sound, but synthesize has {whole:.2f} s"
         )
 
     @of("stream_speech")
@@ -129,11 +129,11 @@ class VoiceContent(VoiceAbilities):
                 f"{where} must not begin before {former} s or end before it begins"
             )
             assert length is None or ends <= length + _SLACK_S, (
-                f"{where}, but the audio ends at {length:.2f} s"
+                f"{where} must not end after the audio, which has {length:.2f} s"
             )
             former = begins
         assert length is None or former > length / 2, (
-            f"the last character begins at {former:.2f} s of {length:.2f} s of audio: are those seconds?"
+            f"the last character begins at {former:.2f} s of {length:.2f} s: are the times in seconds?"
         )
 
     # -- limits
@@ -144,9 +144,9 @@ class VoiceContent(VoiceAbilities):
         traits = self._traits()
         most = None if traits is None else traits.max_characters
         if most is None:
-            return  # the backend speaks texts of any length
+            return  # the backend has no maximum length
         if most > _LONGEST:
-            pytest.skip(f"max_characters is {most:,}; limits up to {_LONGEST:,} are tested")
+            pytest.skip(f"max_characters is {most:,}; the test supports limits up to {_LONGEST:,}")
         text = "Hello" + space * (most - 10) + "there"
         check(self.call("synthesize", text))
         self.fails(TextTooLong, "synthesize", text + "s")
@@ -194,9 +194,9 @@ class VoiceContent(VoiceAbilities):
         self.needs("clone_voice", "delete_voice")
         before = [voice.voice_id for voice in self.call("list_voices")]
         error = self.fails((VoiceError, BadRequest), "clone_voice", "Nobody", samples, consent=consent)
-        assert self.foreign(error) == [], "an SDK's error is chained: use raise_unchained"
+        assert self.foreign(error) == [], "the error must not chain an SDK's exception: use raise_unchained"
         after: list[VoiceInfo] = self.call("list_voices")
-        assert [voice.voice_id for voice in after] == before, "clone_voice refused and created a voice"
+        assert [voice.voice_id for voice in after] == before, "clone_voice raised but created a voice"
 
     def _make_recording(self) -> bytes:
         return next(iter(self.samples), None) or speak("A recording of a person.", Codec("wav", 16_000))
@@ -206,7 +206,7 @@ class VoiceContent(VoiceAbilities):
         return decode(check(self.call("synthesize", text, voice, **settings)))
 
     def _stream(self, text: str) -> Speech:
-        """Return the stream as a speech."""
+        """Return the audio of the stream as a Speech."""
         __tracebackhide__ = True
         traits = self._traits()
         like = traits if traits is not None else check(self.call("synthesize", text))
@@ -216,8 +216,8 @@ class VoiceContent(VoiceAbilities):
     def _check_sound(self, speech: Speech, what: str) -> Levels:
         __tracebackhide__ = True
         levels = decode(speech)
-        assert not levels.has_swapped_bytes(), f"{what} has big-endian samples, expected little-endian"
+        assert not levels.has_swapped_bytes(), f"{what} must have little-endian samples, got big-endian"
         silent = levels.find_silent_parts(5)
         assert len(silent) < 5, f"{what} is silent"
-        assert not silent, f"{what} is silent in these fifths: {', '.join(map(str, silent))}"
+        assert not silent, f"{what} must have sound in every fifth, silent: {', '.join(map(str, silent))}"
         return levels

@@ -1,6 +1,6 @@
-"""Texts that must not harm the process of a voice, its files or its time: part of `VoiceConformance`.
+"""Tests of texts that could crash a voice, open files, or take endless time.
 
-Each text is spoken in a child process: a C library that crashes ends the child, and the test says so.
+A child process speaks each text, so the test survives a crash of a C library.
 """
 
 from __future__ import annotations
@@ -42,13 +42,13 @@ HOSTILE_TEXTS: Final = {
     "format_strings": "%s%n%d" * 50,
     "phonemes": "[[" * 50 + "a" * 200 + "]]",
 }
-"""`{path}` becomes a pipe that blocks its reader."""
+"""`{path}` becomes the path of a pipe. A process that opens the pipe blocks."""
 
 _LOOK_S: Final = 0.005
 
 
 class HostileTexts(Abilities):
-    """Whatever the text is, it is spoken or refused with an error of llmcore's, within `deadline_s` of the class."""
+    """The backend must speak any text, or raise an error of llmcore.errors, within `deadline_s`."""
 
     deadline_s: ClassVar[float]
 
@@ -63,35 +63,35 @@ class HostileTexts(Abilities):
         assert not said, said
         if os.WIFSIGNALED(ended):
             name = signal.Signals(os.WTERMSIG(ended)).name
-            pytest.fail(f"the text ended the process with {name}: speak in a process of its own")
+            pytest.fail(f"the text ended the process with {name}: synthesize in a child process")
         assert ended == 0, f"the text ended the process with exit code {os.waitstatus_to_exitcode(ended)}"
 
     def _speak_or_refuse(self, text: str) -> str:
-        """Return what is wrong, or nothing."""
+        """Speak *text*. Return a description of the problem, or ""."""
         caller: Caller = self.caller
         try:
             speech = caller.call("synthesize", text)
         except LLMCoreError:
             return ""
-        except Exception as error:  # noqa: BLE001 - any other exception is the finding
-            return f"{caller.spelt('synthesize')} must speak the text or raise one of llmcore.errors, raised {error!r:.300}"
+        except Exception as error:  # noqa: BLE001 - the test reports any other exception
+            return f"{caller.spelt('synthesize')} must speak the text or raise an error of llmcore.errors, raised {error!r:.300}"
         try:
             check(speech)
-        except BaseException as fault:  # noqa: BLE001 - pytest's failures are no Exceptions
+        except BaseException as fault:  # noqa: BLE001 - pytest.fail raises a BaseException
             return str(fault) or repr(fault)
         return ""
 
 
 def _in_child(work: Callable[[], str], pipe: Path, deadline_s: float) -> tuple[int, str]:
-    """Run *work* in a fork; return how the child ended, and what it said is wrong.
+    """Run *work* in a forked child. Return the child's exit status and the problem that it reported.
 
-    A child that opens *pipe*, or that is not done after *deadline_s*, is killed.
+    The child is killed if it opens *pipe* or exceeds *deadline_s*.
     """
     reader, writer = os.pipe()
     with warnings.catch_warnings():
         warnings.simplefilter(
             "ignore", DeprecationWarning
-        )  # other threads are fine: the child calls one method
+        )  # forking with threads is safe here: the child only calls one method
         child = os.fork()
     if child == 0:
         _report(work, writer)
@@ -100,9 +100,9 @@ def _in_child(work: Callable[[], str], pipe: Path, deadline_s: float) -> tuple[i
     try:
         while True:
             if _is_read(pipe):
-                return 0, "the text made the backend open a file of this machine"
+                return 0, "the text must not make the backend open a file"
             if time.monotonic() > ends:
-                return 0, f"the text was neither spoken nor rejected within {deadline_s:g} s"
+                return 0, f"synthesize must return or raise within {deadline_s:g} s"
             if select.select([reader], [], [], _LOOK_S)[0]:
                 piece = os.read(reader, 65536)
                 if not piece:
@@ -119,7 +119,7 @@ def _in_child(work: Callable[[], str], pipe: Path, deadline_s: float) -> tuple[i
 
 
 def _report(work: Callable[[], str], writer: int) -> None:
-    """Write to *writer* what *work* returns, and end this process without the cleanup of its parent."""
+    """Write the result of *work* to *writer*. End the process without the parent's cleanup."""
     code = 1
     try:
         os.write(writer, work().encode(errors="replace"))
@@ -129,7 +129,7 @@ def _report(work: Callable[[], str], writer: int) -> None:
 
 
 def _is_read(pipe: Path) -> bool:
-    """Return whether a process waits to read from *pipe*."""
+    """Return whether a process is waiting to read from *pipe*."""
     try:
         os.close(os.open(pipe, os.O_WRONLY | os.O_NONBLOCK))
     except OSError as error:
