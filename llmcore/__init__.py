@@ -1,4 +1,4 @@
-"""One small host between an application and its language models, caches, storages and voices.
+"""A small host between an application and its language models, caches, storages and voices.
 
 ::
 
@@ -8,7 +8,7 @@
         print(core.llm.chat("Write a haiku about rain").text)
 """
 
-# the same name as in `typing`, without importing `typing`: that import is slower than the rest of this module
+# `typing` has the same constant, but importing `typing` takes longer than the rest of this module
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from llmcore import errors as errors

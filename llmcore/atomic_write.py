@@ -24,11 +24,11 @@ Other processes may write to the same file.
 def write_atomically(path: Path, pieces: Iterable[bytes]) -> None:
     """Write *pieces* to the file *path*.
 
-    The old content is replaced only after the last piece. An existing file keeps its mode. Symbolic links are
-    followed. A pipe, a device or a stream of the process receives the pieces as they arrive.
+    The old content is replaced only after the last piece. The mode of an existing file is preserved. Symbolic links
+    are followed. For a pipe, a device or a stream of the process, the pieces are written as they arrive.
 
     Raises:
-        OSError: *path* cannot be written; a regular file keeps its content.
+        OSError: *path* cannot be written; a regular file is left unchanged.
     """
     try:
         existing = _get_stat(path)

@@ -1,7 +1,7 @@
 """Aliases of llmcore's Protocols under the names that existing code uses.
 
-Existing code imports them from `core.interfaces`; `docs/guides/migration.md` compares every method. A class that inherits
-from one of them keeps working. The methods that llmcore calls are described in `llmcore.contracts`.
+Existing code imports these classes from `core.interfaces`; `docs/guides/migration.md` compares every method.
+Subclasses of these classes still work. The methods that llmcore calls are described in `llmcore.contracts`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Core: create the configured backends for one application, and close them together."""
+"""The Core of one application: creates the configured backends and closes them together."""
 
 from __future__ import annotations
 
@@ -126,14 +126,14 @@ class Core(ProcessBound):
         """Return the table [name] that a plugin declares, as an instance of its options.
 
         Raises:
-            ConfigError: The table has faults; `faults` lists them all.
+            ConfigError: The table has faults; the attribute `faults` lists all errors.
             PluginNotFound: No installed plugin declares the table.
         """
         with PUBLIC_CALL:
             return self.settings.read_table(self.catalogue.load_table(name))
 
     def close(self) -> None:
-        """Close every backend that was created. Calling it again does nothing."""
+        """Close every backend that was created. A second call has no effect."""
         run(self._close())
 
     async def aclose(self) -> None:

@@ -1,7 +1,7 @@
-"""Find the installed plugins by their entry points, in the metadata of distributions, without importing them.
+"""Find the installed plugins by the entry points in distribution metadata, without importing the plugins.
 
-`importlib.metadata` costs 40 to 60 ms of CPU. So this module reads the folders of `sys.path` directly. It uses
-`importlib.metadata` only for zip files and for finders that are not Python's own.
+`importlib.metadata` costs 40 to 60 ms of CPU. So this module reads the folders of `sys.path` directly.
+`importlib.metadata` is used only for zip files and for finders other than Python's own.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ class Distribution(NamedTuple):
 
 
 class Note(NamedTuple):
-    """A fault in a distribution's metadata. Commands report it; nothing fails because of it."""
+    """A fault in a distribution's metadata. Commands report it; such an error is ignored."""
 
     distribution: str
     text: str

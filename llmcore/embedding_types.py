@@ -22,7 +22,7 @@ class EmbeddingRequest(msgspec.Struct, frozen=True, kw_only=True):
     texts: Sequence[str]
     """The texts to embed: at least one, and no empty text."""
     parameters: Mapping[str, Any] = msgspec.field(default_factory=dict)
-    """The other parameters to send, as plain JSON values: `dimensions` if the caller set it, and the parameters of `extra_body=`."""
+    """The other request parameters as plain JSON values: `dimensions` if set, and the parameters of `extra_body=`."""
     timeout_s: float | None = None
     """Seconds until the call's deadline."""
     idle_s: float | None = None
@@ -59,7 +59,7 @@ class Embeddings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, 
     The result is None if the price is unknown, 0 if all texts came from the cache.
     """
     cached: Sequence[bool] = msgspec.field(default_factory=list)
-    """For each text, whether its vector came from the cache."""
+    """Whether each vector came from the cache, in the order of the texts."""
     saved: Decimal | None = None
     """USD that the cache saved; None if nothing was saved or the price is unknown."""
     cost_source: CostSource | None = None

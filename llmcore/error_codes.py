@@ -1,4 +1,4 @@
-"""Every error code: its meaning, its cause, and what to do.
+"""All error codes, each with meaning, cause and remedy.
 
 `llmcore explain CODE` prints an entry, and `docs/errors.md` is the whole table.
 """

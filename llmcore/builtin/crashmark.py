@@ -16,7 +16,7 @@ __all__ = ["CrashMark", "boot_id", "lock_folder"]
 
 NAME = "boot.mark"
 
-# without flock, no process knows whether it is the last, and the mark stays "open"
+# without flock, a process cannot tell whether another process uses the file, so the mark stays "open"
 if sys.platform == "win32":
 
     def _flock(fd: int, *, exclusive: bool, wait: bool) -> bool:  # noqa: ARG001 - as below
@@ -85,7 +85,7 @@ class CrashMark:
 
 @contextlib.contextmanager
 def lock_folder(folder: Path) -> Iterator[None]:
-    """Lock *folder*, so that one process at a time opens or closes its data."""
+    """Lock *folder*, so that only one process at a time opens or closes its data."""
     if sys.platform == "win32":
         yield
         return

@@ -109,7 +109,7 @@ def _format_text(response_format: Any, text: str) -> str:
 
 
 def _get_user_text(messages: Sequence[Message]) -> str:
-    """Return the text of the last user message; of the last message if there is no user message."""
+    """Return the text of the last user message; without a user message, return the text of the last message."""
     if not messages:
         raise _bad_request("messages must not be empty", "one message or more", "messages")
     last = messages[-1]

@@ -1,10 +1,9 @@
 """Eviction of a file cache: first expired entries, then the least used entries, by recency or frequency.
 
-A clock hand moves through the entries in the order of their slots, one window at a time. In each window, the
-entries with the lowest rank are deleted. The small entries that remain are rewritten, so that they share
-pages: LMDB merges pages only when they are nearly empty. The ages of neighbouring slots are random (see
-`file_cache`), so the lowest ranks of a window are among the lowest of all, and no index is needed. An index
-would make a write a third slower, or add a lookup to every read.
+A clock hand walks through the slots, one window of entries at a time. In each window, the entries with the lowest
+rank are deleted. Small entries that survive are rewritten next to each other, because LMDB merges only nearly empty
+pages. The ages of neighbouring slots are random (see `file_cache`), so the lowest ranks of a window are among the
+lowest of all, and no index is needed. An index would make a write a third slower, or add a lookup to every read.
 
 `lru` ranks by the last use: the time of writing, or the time that `uses` recorded. `lfu` ranks by the count
 in `uses`, which decays with time, and then by the last use.
@@ -51,9 +50,9 @@ class _Candidate(NamedTuple):
 class Evictor:
     """Keep one store below *max_size* bytes.
 
-    Several processes may evict at the same time. Each process checks the size only now and then. It leaves an
-    eighth of the space free (a third in a small file) for the other processes and for LMDB, which must write
-    new pages in order to free old pages.
+    Several processes may evict at the same time. Each process checks the size only now and then. Each process leaves
+    an eighth of the space free, or a third in a small file. Other processes need that space, and so does LMDB, which
+    must write new pages before it frees old ones.
     """
 
     def __init__(
@@ -89,7 +88,7 @@ class Evictor:
             time.sleep(min(2**attempt, 16) / 1000)
 
     def _tick(self) -> bool:
-        """Commit a transaction: LMDB reuses pages only in the second transaction after the one that freed them."""
+        """Commit an empty transaction, because LMDB reuses freed pages only in the second transaction after the free."""
         try:
             self._store.write(lambda txn: txn.put(_TICK, b""))
         except FullError:
@@ -130,7 +129,7 @@ class Evictor:
         return freed
 
     def _scan(self, txn: Any, most: int) -> tuple[list[_Candidate], list[_Candidate]]:
-        """Return the expired and the other entries of the next window, and move the hand past it."""
+        """Return the expired and the live entries of the next window, and advance the clock hand."""
         now = self._clock()
         expired: list[_Candidate] = []
         alive: list[_Candidate] = []

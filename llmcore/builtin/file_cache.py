@@ -256,7 +256,7 @@ class FileCache:
         return self._hashed + start_sha256(raw).digest()
 
     def _prepare_to_write(self) -> tuple[Evictor, Sweeper]:
-        """Return what makes room for entries, created at the first write: a hit needs neither."""
+        """Return the evictor and the sweeper. The first write creates both; a hit needs neither."""
         from llmcore.builtin.eviction import Evictor
         from llmcore.builtin.sweep import Sweeper
 

@@ -1,4 +1,4 @@
-"""Leases in the file of a cache: a lease says which process may compute an entry, and until when."""
+"""Leases in the cache file. A lease allows one process to compute an entry until a given time."""
 
 from __future__ import annotations
 

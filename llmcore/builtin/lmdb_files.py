@@ -47,7 +47,7 @@ class OpenFile:
             self._is_marked = True
 
     def close(self) -> None:
-        """Close the file. Sync the file first if it was written and no other process has it open."""
+        """Close the file. Sync the file first if it was written and no other process uses it."""
         with contextlib.suppress(OSError, lmdb.Error), lock_folder(self._folder):
             if self._mark.is_last() and self._mark.needs_sync():
                 self.env.sync(True)  # noqa: FBT003 - LMDB's own positional argument

@@ -18,7 +18,7 @@ __all__ = ["MAX_SLOT_BYTES", "FullError", "Store"]
 MAX_SLOT_BYTES: Final = 511
 """LMDB's limit on the length of a key."""
 _TRIES: Final = 64
-"""The maximum number of attempts. It is larger than the number of times that a file can double its size."""
+"""The maximum number of attempts. A file cannot double its size this often."""
 
 _GENERATION_AT: Final = 48
 """The lowest of the bits of a version that count how often the file was opened."""
@@ -32,7 +32,7 @@ class FullError(Exception):
 
 
 class _LmdbError(Exception):
-    """An error of LMDB, with the environment in which it occurred."""
+    """An LMDB error and the environment that raised it."""
 
     def __init__(self, env: Any, problem: lmdb.Error) -> None:
         super().__init__(problem)
@@ -109,7 +109,7 @@ class Store:
         first change in the transaction.
 
         Raises:
-            FullError: There is no space.
+            FullError: The file is full.
             CacheError: The file cannot be written.
         """
         for _ in range(_TRIES):

@@ -45,7 +45,7 @@ class FileOptions(Options):
     None means llmcore's folder in the user's cache folder.
     """
     max_size: Size = Size(10**9)
-    """Maximum bytes of the file on disk. Before it is full, entries are evicted, expired ones first."""
+    """Maximum bytes of the file on disk. Before the file is full, the cache evicts entries, expired ones first."""
     eviction: Literal["lru", "lfu"] = "lru"
     """"lru" evicts the least recently used entries, "lfu" approximately the least frequently used."""
     namespace: str = "default"
@@ -71,7 +71,7 @@ class ChatOptions(Options):
     """`[chat]`, for the command `llmcore chat`."""
 
     keep: bool = True
-    """Whether conversations are kept."""
+    """Whether `llmcore chat` stores conversations."""
 
 
 class Pattern(str):
@@ -102,7 +102,7 @@ class LogOptions(Options):
     """`[log]`: the log of prompts and answers."""
 
     content: bool = False
-    """Whether prompts and answers are written to the log. If False, no part of them is written."""
+    """Whether prompts and answers are written to the log. If False, the log contains no part of them."""
     keep: Duration | None = None
     """Time after which an entry is deleted. None keeps all entries."""
     redact: tuple[Pattern, ...] = ()
@@ -145,14 +145,14 @@ def _create_sqlite(options: SqliteOptions) -> object:
 
 @hookimpl
 def llmcore_llm_providers() -> Iterator[Provider]:
-    """Offer `echo`, which repeats the user's message and costs nothing."""
+    """Register `echo`, which repeats the user's message at no cost."""
     parameters = COMMON_PARAMETERS | {"extra_body"}
     yield Provider(name="echo", options=EchoOptions, create=_create_echo, parameters=parameters)
 
 
 @hookimpl
 def llmcore_cache_providers() -> Iterator[Provider]:
-    """Offer `memory`, for one process, and `file`, for all processes of a machine."""
+    """Register `memory`, for one process, and `file`, for all processes of a machine."""
     yield Provider(name="memory", options=MemoryOptions, create=_create_memory)
     yield Provider(name="file", options=FileOptions, create=_create_file)
 

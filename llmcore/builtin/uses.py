@@ -27,7 +27,7 @@ __all__ = ["NEW", "SAMPLE", "Uses", "increment_count"]
 
 NAME: Final = "use.map"
 NEW: Final = 5
-"""The count of an entry without a hit. It is not 0, so that a new entry is not evicted at once."""
+"""The count of an entry without a hit. The value is not 0, so that new entries are not evicted first."""
 
 _CELL: Final = 8
 _AGE_CELL: Final = 0
@@ -53,7 +53,7 @@ _ROOMY_NS: Final = 5 * 10**9
 _SLOWNESS: Final = 10
 _MOST_RECENT: Final = 2**14
 SAMPLE: Final = 8
-"""If uses are counted, one hit out of this many is recorded and counts for all of them."""
+"""For `lfu`, only one hit in this many is recorded; the record counts for all of them."""
 
 
 class Uses:

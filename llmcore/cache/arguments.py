@@ -28,7 +28,7 @@ _NOTE: Final = (
 
 
 class NotDataError(TypeError):
-    """The error for a value that has no canonical bytes, the same in every process."""
+    """A value has no canonical byte representation, so its key could differ between processes."""
 
 
 def to_canonical_bytes(value: Any) -> bytes:

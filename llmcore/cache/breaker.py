@@ -57,8 +57,7 @@ class Breaker:
             pause_s: Seconds between two probes.
             clock: Returns monotonic seconds.
 
-        The breaker holds its lock while it calls `on_open` and `may_close`. These functions must neither wait
-        nor log.
+        The breaker calls `on_open` and `may_close` with its lock held. These functions must neither wait nor log.
         """
         self._probe = probe
         self._on_close = on_close

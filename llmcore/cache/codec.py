@@ -1,8 +1,8 @@
 """Encode values as bytes and decode them, without pickle.
 
-A decoded value is equal to the encoded one and has the same type. Plain data keeps its exact types at any depth. An object
-of a class (a dataclass, an Enum, a msgspec or pydantic model) needs an annotation with the class. Any other value is
-rejected when it is set.
+A decoded value equals the original and has the same type. This holds for plain data at any depth. An object of a
+class (a dataclass, an Enum, a msgspec or pydantic model) needs an annotation with the class. `set` rejects any other
+value.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ def _make_error(value: object, cause: str) -> CacheError:
 
 
 def _dump_model(value: Any) -> Any:
-    """Return a pydantic model as JSON; msgspec calls this for types that it does not know."""
+    """Return a pydantic model as JSON; msgspec calls this function for types that msgspec does not support."""
     if hasattr(value, "model_dump_json"):
         return value.model_dump_json()
     raise TypeError(f"objects of type {type(value).__name__} are not data")

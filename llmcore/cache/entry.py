@@ -34,7 +34,7 @@ class Found(NamedTuple):
     plain: bool = False
     """Whether the entry has neither tags nor a refresh time."""
     unusable: bool = False
-    """Whether the key has data that is not a valid value or is no longer valid."""
+    """Whether the stored data is invalid or outdated."""
 
 
 _encoder: Final = msgspec.msgpack.Encoder()

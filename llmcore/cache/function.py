@@ -138,7 +138,7 @@ class CachedFunction:
     ) -> Act[Outcome]:
         """Make the result once for all concurrent callers (single-flight); *run* runs the function.
 
-        If a run fails, each caller that waited for it runs the function once itself.
+        If the run fails, each waiting caller runs the function once itself.
         """
         if call.key in running_keys.get():
             return (yield from run())
@@ -258,7 +258,7 @@ def run_function(function: Callable[..., Any], call: Call, *, awaits: bool) -> A
 def _copy_error(error: Exception) -> Exception:
     """Return a copy of *error*, because each caller adds a traceback.
 
-    Return *error* itself if it cannot be copied.
+    If copying fails, return *error* itself.
     """
     try:
         copied = copy.copy(error)
@@ -269,7 +269,7 @@ def _copy_error(error: Exception) -> Exception:
 
 
 def _get_return_type(function: Callable[..., Any]) -> Any:
-    """Return the annotated return type; Any if the function has no annotation or a name in it is unknown."""
+    """Return the annotated return type; return Any if there is no annotation or if it contains an unknown name."""
     try:
         return typing.get_type_hints(function).get("return", Any)
     except (NameError, TypeError, AttributeError):

@@ -16,12 +16,12 @@ __all__ = ["EVERYTHING", "MAX_PENDING", "Invalidation", "PendingInvalidations"]
 MAX_PENDING: Final = 10_000
 """Maximum number of pending invalidations in one outage.
 
-If there are more, they are replaced by one invalidation of everything.
+A larger number is replaced by one invalidation of everything.
 """
 
 
 class Invalidation(NamedTuple):
-    """The entries to remove: one key, the keys that match a pattern, or everything in the namespace."""
+    """The entries to remove: one key, all keys that match a pattern, or all keys in the namespace."""
 
     scope: Literal["key", "pattern", "everything"]
     target: str = ""

@@ -1,4 +1,4 @@
-"""Leases: one of several processes makes a call, the others wait for its result in the cache."""
+"""Leases: one of several processes makes a call, and the others wait for the result in the cache."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Leases:
         forks.watch(self)
 
     def after_fork(self) -> None:
-        """Forget the leases, which belong to the parent process; see `forks.ForkAware`."""
+        """Drop the leases in a forked child, because they belong to the parent; see `forks.ForkAware`."""
         self._start()
 
     def _start(self) -> None:
@@ -137,7 +137,7 @@ class Leases:
             raise
 
     def _abandon(self, key: str) -> bool:
-        """Stop renewing the lease, unless another call of this process has it.
+        """Stop renewing the lease, unless another call of this process also holds the lease.
 
         Return whether this was the last call.
         """
@@ -169,7 +169,7 @@ class Leases:
                     self._renewing = renewing
 
     def _renew_all(self, renewing: threading.Event) -> None:
-        """Renew all held leases. The thread ends after some time without a lease."""
+        """Renew all leases of this process. The thread ends after some time without a lease."""
         idle_since = time.monotonic()
         while not renewing.wait(self._lease_s / 3):
             with self._lock:

@@ -95,7 +95,7 @@ class CacheManager(ProcessBound):
 
     @check_argument_names
     def set(self, key: str, value: Any, ttl: Ttl = None, *, tags: str | Iterable[str] | None = None) -> bool:
-        """Store *value*. While the backend is unreachable, memory keeps it (`on_outage="memory"`).
+        """Store *value*. While the backend is unreachable, the memory tier stores the value (`on_outage="memory"`).
 
         Args:
             key: Text that is not empty.
@@ -165,8 +165,8 @@ class CacheManager(ProcessBound):
             The number of keys that matched the pattern; -1 without a pattern, or if the backend does not count.
 
         Raises:
-            CacheError: The backend failed, or cannot list keys. If it is unreachable, memory has removed the
-                values, and the backend removes them before it is read again (`on_outage="memory"`).
+            CacheError: The backend failed, or cannot list keys. While the backend is unreachable, the values are
+                removed from memory at once, and from the backend before its next read (`on_outage="memory"`).
         """
         return run(self._values.invalidate(pattern, tags))
 

@@ -1,4 +1,4 @@
-"""Name cached functions: each function has a unique name, which is the same in every process."""
+"""Name cached functions. A name is unique, and equal in every process."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ __all__ = ["Pieces"]
 
 
 class _EncodedPiece:
-    """An encoded piece. Each caller decodes its own copy."""
+    """An encoded piece. Each caller decodes a separate copy."""
 
     __slots__ = ("data",)
 

@@ -22,7 +22,7 @@ class NotPlainError(TypeError):
 
 
 def wrap(value: Any) -> Any:
-    """Return *value* with extensions, so that msgpack keeps its types.
+    """Replace values by msgpack extensions where msgpack would lose the type.
 
     Raises:
         NotPlainError: *value* contains an object of a class, which may be a subclass of a plain type.

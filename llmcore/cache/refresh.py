@@ -31,7 +31,7 @@ MAX_PAUSE_S: Final = 60.0
 QUIET_S: Final = 60.0
 """Minimum seconds between two log lines about failed refreshes."""
 MAX_RUNNING: Final = 32
-"""Maximum concurrent refreshes in one process. Other due entries wait for their next caller."""
+"""Maximum concurrent refreshes in one process. Further due entries are refreshed at a later call."""
 
 
 class Renewal(NamedTuple):
@@ -52,7 +52,7 @@ _RUNNING: Final = float("inf")
 
 class _Attempt(NamedTuple):
     until: float
-    """Time before which no other attempt begins; `_RUNNING` during the attempt."""
+    """The earliest time of the next attempt; `_RUNNING` during the attempt."""
     failures: int
 
 
@@ -68,7 +68,7 @@ class Refresher:
         forks.watch(self)
 
     def after_fork(self) -> None:
-        """Forget the running refreshes, which belong to the parent process; see `forks.ForkAware`."""
+        """Drop the running refreshes in a forked child, because they belong to the parent; see `forks.ForkAware`."""
         forks.leave_to_parent(self._tasks)
         self._start()
 

@@ -75,7 +75,7 @@ class CacheStore:
         """
         self._lock = forks.lock()
         self._probe_key = "probe"
-        """The last key that failed. Probes use it, because in a cluster the nodes of other keys may still answer."""
+        """The last key that failed. Probes use this key, because other nodes of a cluster may still answer for other keys."""
         self._health = Health(clock)
         self._standby = Standby(backend, is_enabled=on_outage == "memory")
         self._breaker = Breaker(
@@ -179,7 +179,7 @@ class CacheStore:
         return self._prepared and self.backend.find_ability("acquire") is not None
 
     def call_lease_operation(self, name: str, *args: Any) -> Act[bool | None]:
-        """Acquire or release a lease; return the backend's answer, None if it failed or has no leases."""
+        """Acquire or release a lease; return the backend's answer, or None if the backend failed or has no leases."""
         if not self._prepare_backend() or self.backend.find_ability(name) is None:
             return None
         answer: list[bool | None] = []

@@ -45,7 +45,8 @@ class Tags:
     def get_or_make_stamps(self, tags: Iterable[str]) -> Act[Mapping[str, bytes] | None]:
         """Return the current stamps, and create missing ones; None if the cache does not store stamps.
 
-        Call it before the value is made, so that an invalidation in the meantime makes the value a miss.
+        Call this method before the value is computed: an invalidation during the computation then makes the value a
+        miss.
         """
         tags = tuple(tags)
         stamps = yield from self.get_stamps(tags)

@@ -1,6 +1,6 @@
 """The memory tier: a cache in this process in front of the backend.
 
-It holds values that are known to be current.
+The tier contains only values that are known to be current.
 """
 
 from __future__ import annotations
@@ -30,7 +30,8 @@ class Tier:
     Args:
         provider: The backend.
         size: Maximum size in bytes.
-        outages: Whether entries are kept for outages. If False, all entries are dropped as soon as reports
+        outages: Whether to preserve the entries during an outage. If False, all entries are dropped as soon as
+        reports
             are missing.
         clock: Returns monotonic seconds.
     """
@@ -52,7 +53,7 @@ class Tier:
         self._lost_at: float | None = None
         """The time since which the version or the reports are missing.
 
-        For a version, this is the time at which it was last read.
+        For a backend with a version, the time of the last read.
         """
         self._valid_at = clock()
         """Time when the version last confirmed the entries."""
@@ -66,9 +67,9 @@ class Tier:
             self._listening = True
 
     def after_fork(self) -> None:
-        """Drop the entries, because the child process gets no reports about them; see `forks.ForkAware`.
+        """Drop the entries in a forked child, because the backend's reports go to the parent; see `forks.ForkAware`.
 
-        An outage continues: it needs no reports, and its time limit is the same in both processes.
+        An outage continues, because it needs no reports and its time limit applies in both processes.
         """
         self._entries = BoundedEntries(self._size, clock=self._clock)
 
@@ -115,7 +116,8 @@ class Tier:
     def look_up(self, key: str) -> tuple[bytes | None, int | None]:
         """Return the value as `get` does, and the state that it was compared with, for `put` of the backend's value.
 
-        The backend is not asked for its version again: a later change drops the key once more, which does no harm.
+        The method does not read the version again. If the version has changed meanwhile, the next look-up drops the
+        key.
         """
         value = self.get(key)
         return value, self._epoch if self._lost_at is None else None
@@ -204,7 +206,7 @@ class Tier:
             self._entries.clear()
 
     def _change_epoch(self) -> None:
-        """Make running reads outdated, so that `put` ignores their values."""
+        """Invalidate the reads in progress: `put` will ignore their values."""
         if self._version is not None:
             self._epoch = None
         elif self._epoch is not None:

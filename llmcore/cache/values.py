@@ -70,7 +70,7 @@ class Values:
         return values
 
     def evaluate(self, kept: bytes, codec: Codec) -> Act[Found]:
-        """Decode the bytes *kept* from the cache; check their tags."""
+        """Decode the cached bytes *kept*; check their tags."""
         entry = unpack(kept)
         stamps = (yield from self.tags.get_stamps(entry.stamps)) if entry is not None and entry.stamps else {}
         return _evaluate(entry, stamps, codec)

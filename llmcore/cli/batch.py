@@ -138,7 +138,7 @@ def _work(args: argparse.Namespace, path: Path) -> int:
             fix=_render_command(args),
         )
     if feed.is_cut:
-        args.limit = None  # what is resumed is the rest
+        args.limit = None  # a resumed run sends only the remaining items
         _remember(args, path)
     else:
         store = RunStore(path)
@@ -166,7 +166,7 @@ def _report(run: BatchRun, failed: int, args: argparse.Namespace, *, is_cut: boo
 
 
 class _Feed:
-    """Reads the input once, for what is sent and for what is written."""
+    """Reads the input once, for the requests and for the output rows."""
 
     def __init__(self, args: argparse.Namespace, parameters: dict[str, Any]) -> None:
         self._args = args
@@ -179,7 +179,7 @@ class _Feed:
         """Whether --limit left lines out."""
 
     def read(self) -> Iterator[Prepared] | AsyncIterator[Prepared]:
-        """Return what is sent for each row."""
+        """Return the request body of each row."""
         self.rows.clear()
         return self._stream() if self._args.input == "-" and not self._args.dry_run else self._read()
 
@@ -327,7 +327,7 @@ def _resume(args: argparse.Namespace) -> int:
 
 
 def _parse_failures(text: str | None) -> Callable[[int], float] | None:
-    """Return a function that takes a number of finished items, and returns how many of them may have failed."""
+    """Return a function that returns the allowed number of failures for a given number of finished items."""
     if text is None:
         return None
     try:
@@ -341,7 +341,7 @@ def _parse_failures(text: str | None) -> Callable[[int], float] | None:
             expected="a number such as 100, or a part such as 1%",
         )
     if text.endswith("%"):
-        return lambda seen: max(number / 100 * seen, 1.0 if seen < 100 else 0.0)  # noqa: PLR2004 - one of few is no rate
+        return lambda seen: max(number / 100 * seen, 1.0 if seen < 100 else 0.0)  # noqa: PLR2004 - a rate of few items is not meaningful
     return lambda _: number
 
 

@@ -71,7 +71,7 @@ def read_rows(path: str, kind: str) -> Iterator[Row]:
 
 
 def stat_file(path: str) -> tuple[int, ...] | None:
-    """Return what differs after a change of the file *path*; None for stdin, and if there is no such file."""
+    """Return the state that changes whenever the file *path* changes; return None for stdin and for a missing file."""
     try:
         found = None if path == "-" else Path(path).stat()
     except OSError:

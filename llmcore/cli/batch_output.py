@@ -1,4 +1,4 @@
-"""The output of `llmcore batch run`: the rows of the input with their answers, and those that failed in a file of their own."""
+"""The output of `llmcore batch run`: the input rows with their answers, and a separate file with the failed rows."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def _explain(path: str) -> Iterator[None]:
 
 
 class Errors:
-    """The file of the lines that failed. It is created with the first one; a file of earlier failures is removed.
+    """The file of the failed lines. The first failed row creates it; a file of earlier failures is removed.
 
     Args:
         path: None writes no file, and counts only.

@@ -13,11 +13,11 @@ from llmcore.threads import start_thread
 __all__ = ["stream_rows"]
 
 _AHEAD: Final = 100
-"""Rows that are read before they are needed."""
+"""The number of rows to read in advance."""
 
 
 async def stream_rows(read: Callable[[], Iterator[Row]]) -> AsyncIterator[Row]:
-    """Yield what *read* yields in a thread of its own.
+    """Run *read* in a separate thread and yield its items.
 
     The thread is a daemon: it may wait for stdin forever, and must not delay the end of the process.
     """

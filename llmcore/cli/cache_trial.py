@@ -22,9 +22,9 @@ def find_failing_operations(
 ) -> tuple[str, dict[str, str], str | None] | None:
     """Return the name of the configured cache, its failing operations with the reasons, and a fix.
 
-    The result is None if the cache cannot be tried: its configuration or plugin has a fault, or its folder
-    does not exist (trying would create it). A cache that does not answer within *limit_s* seconds is reported
-    as a failing `get`.
+    Return None if the cache cannot be tried: the configuration or the plugin has an error, or the folder does not
+    exist. A trial would create the folder. A cache that does not answer within *limit_s* seconds is reported as a
+    failing `get`.
     """
     try:
         settings = load_settings(config, profile=profile)

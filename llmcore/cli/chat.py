@@ -71,7 +71,7 @@ def run(args: argparse.Namespace) -> int:
         session = _Session(core, read_options(args), args)
         if session.is_interactive:
             with contextlib.suppress(ImportError):
-                import readline  # noqa: F401 - adds line editing to input(); Windows has its own
+                import readline  # noqa: F401 - adds line editing to input(); Windows has a different module
             note("/help shows the commands; Ctrl-D ends.")
         try:
             while session.take_turn():

@@ -21,7 +21,7 @@ from llmcore.types import Secret
 __all__ = ["find_faults", "find_warnings", "hide_secrets", "list_files", "list_places"]
 
 _CREATED_KINDS = ("llm", "voice")
-"""Kinds whose providers are created when they are in use: creation reports a missing key."""
+"""Kinds whose providers are created during the check, because only creation reports a missing key."""
 
 
 def find_faults(config: str | None, profile: str | None) -> list[LLMCoreError]:
@@ -97,7 +97,7 @@ def list_places(config: str | None) -> list[dict[str, Any]]:
 
 
 def _find_project_file(config: str | None) -> Path | None:
-    """Return the project file, or its path if it does not exist; None if the working directory is unusable."""
+    """Return the project file, or the path where it would be created; None if the working directory is unusable."""
     named = config or os.environ.get("LLMCORE_CONFIG")
     if named:
         return Path(named)

@@ -20,7 +20,7 @@ _VALUES = "values"
 
 
 class _Words(NamedTuple):
-    """The words that can follow one command, with their help texts."""
+    """The completion candidates after one command, with their help texts."""
 
     command: tuple[str, ...]
     actions: dict[str, str]
@@ -55,7 +55,7 @@ def _collect_words() -> list[_Words]:
     found = [_Words((), parsers.COMMANDS, _list_options(parsers.make_top_parser()))]
     for name in parsers.COMMANDS:
         parser = parsers.make_parser(name)
-        kinds = [action for action in parser._actions if isinstance(action, argparse._SubParsersAction)]  # noqa: SLF001 - argparse has no public access to its tree
+        kinds = [action for action in parser._actions if isinstance(action, argparse._SubParsersAction)]  # noqa: SLF001 - argparse has no public API for its tree of parsers
         help_text = {choice.dest: choice.help or "" for kind in kinds for choice in kind._choices_actions}  # noqa: SLF001 - as above
         found.append(_Words((name,), help_text or _list_choices(parser), _list_options(parser)))
         found += [

@@ -1,4 +1,4 @@
-"""Find what a first configuration can use: a key in the environment, or a model server on this machine."""
+"""Find a provider for a first configuration: a key in the environment, or a model server on this machine."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def find_servers(
 ) -> list[tuple[str, str, list[str]]]:
     """Return the servers that answer, with their models: provider, address, models.
 
-    All servers are asked at the same time.
+    All servers are probed concurrently.
 
     Args:
         servers: The provider and the address of each server.

@@ -1,4 +1,4 @@
-"""`llmcore chat --list` and `--search`: show the kept conversations."""
+"""`llmcore chat --list` and `--search`: show the stored conversations."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ _NAME: Final = r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}"
 
 
 class Conversation(msgspec.Struct, kw_only=True):
-    """One conversation, with the fields of its file. `name` is the name of the file."""
+    """A conversation and its stored fields. `name` is the name of the file."""
 
     schema: int = 1
     name: str = ""
@@ -88,7 +88,7 @@ def can_keep(core: Core) -> bool:
 
 
 def open_conversations(core: Core) -> Conversations:
-    """Return the kept conversations.
+    """Return the stored conversations.
 
     Raises:
         StorageError: No storage is configured, and the user has no home directory.
@@ -108,7 +108,7 @@ def open_conversations(core: Core) -> Conversations:
 
 
 class Conversations:
-    """The kept conversations of one storage."""
+    """The conversations in one storage."""
 
     def __init__(self, files: Files, place: str) -> None:
         self.place = place
@@ -244,7 +244,7 @@ class Conversations:
 
 
 class _Storage:
-    """A storage of any plugin. If it has no conditional saves, the file is compared before it is written."""
+    """A storage of any plugin. If the storage has no conditional saves, compare the stored file before writing."""
 
     def __init__(self, client: Any) -> None:
         self._client = client

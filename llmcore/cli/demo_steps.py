@@ -53,7 +53,7 @@ def get_source(function: Callable[..., Any]) -> list[str]:
 
 
 def measure(function: Callable[[Any], Any], core: Any) -> tuple[Any, float]:
-    """Call *function*; return its result and the seconds that it took."""
+    """Call *function*; return the result and the duration in seconds."""
     began = time.perf_counter()
     result = function(core)
     return result, time.perf_counter() - began

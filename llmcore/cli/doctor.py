@@ -51,7 +51,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Check everything, and print each finding as soon as it is known."""
+    """Run all checks. Print each finding at once."""
     paint = Paint.of(get_stdout(), no_color=args.no_color)
     findings: list[Finding] = []
     for finding in _find_all(args):

@@ -26,7 +26,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print one error code, or all of them."""
+    """Print one error code, or all error codes."""
     if args.markdown:
         put(render_page(), end="")
         return 0
@@ -47,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _wrap(text: str) -> str:
-    """Wrap *text*. Code in backquotes stays on one line, so that it can be pasted."""
+    """Wrap *text*. Code in backquotes is not wrapped, so that it can be pasted."""
     unbroken = re.sub(r"`[^`]*`", lambda quoted: quoted[0].replace(" ", "\0"), text)
     lines = textwrap.wrap(unbroken, _WIDTH, break_long_words=False, break_on_hyphens=False)
     return "\n".join(lines).replace("\0", " ")

@@ -28,7 +28,7 @@ class Instance(NamedTuple):
 def find_instances(args: argparse.Namespace) -> list[Instance]:
     """Return the instances of the configuration.
 
-    The result is empty if the configuration has faults (`config check` reports them).
+    Return nothing if the configuration has errors, which `config check` reports.
     """
     try:
         settings = load_settings(args.config, profile=args.profile)
@@ -64,7 +64,7 @@ def list_instances(args: argparse.Namespace, rows: list[Listed]) -> list[Listed]
 
 
 def find_used(kind: str, name: str, args: argparse.Namespace) -> str:
-    """Return the provider behind the instance *name*; *name* itself if it is not an instance."""
+    """Return the provider behind the instance *name*; a name that is not an instance is returned unchanged."""
     return next((each.used for each in find_instances(args) if (each.kind, each.name) == (kind, name)), name)
 
 

@@ -39,8 +39,8 @@ def begin(
         name: Continue this conversation.
         again: Continue the last used conversation; begin a new one if none is stored.
         new_name: The name of a new conversation.
-        keep: Whether to keep the conversation. A new conversation is kept only if the setting `[chat] keep`
-            is also true.
+        keep: Whether to keep the conversation. A new conversation is stored only if the setting `[chat] keep` is
+            true.
 
     Raises:
         StorageError: The storage cannot be reached, or does not contain the conversation.
@@ -82,7 +82,7 @@ class KeptConversation:
 
     @property
     def name(self) -> str | None:
-        """The name of the conversation; None if it is not stored, or has no answer yet."""
+        """The name of the conversation; return None if the conversation is not stored or has no answer yet."""
         return self.conversation.name if self._kept is not None and self.conversation.messages else None
 
     def introduce(self, *, no_color: bool) -> None:

@@ -24,7 +24,7 @@ except ImportError:  # On Windows, two processes that save at the same moment ar
 
 
 class LocalFolder:
-    """Stores files with the methods of `StorageClient`. Only this user can read them. No plugin is needed."""
+    """Stores files with the methods of `StorageClient`. No other user can read them. No plugin is needed."""
 
     def __init__(self, root: Path) -> None:
         self._root = root

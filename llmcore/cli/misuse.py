@@ -34,7 +34,7 @@ _ALIASES = {
 """The long and the short spelling of options that a fix may contain."""
 _REPEATABLE = ("-p", "-a", "--var")
 _COMMON = ("-h", "--json", "--no-color", "--profile NAME", "--config FILE")
-"""The options that every command has. An error about another option does not list them in the usage."""
+"""The options that every command has. Errors about other options omit these options from the usage line."""
 
 
 class UsageError(LLMCoreError):
@@ -82,7 +82,7 @@ def make_usage_error(parser: argparse.ArgumentParser, message: str, given: Seque
             fix=_render_with(parser.prog, given, choice[1], near) if near else f"{parser.prog} --help",
         )
     fix = f"{parser.prog} --help"
-    if stated := re.fullmatch(_WITH_EXPECTED, message):  # a duration is the only type with its own text
+    if stated := re.fullmatch(_WITH_EXPECTED, message):  # only durations have a special text
         message, expected = stated[1], stated[2]
         if wrong := re.search(r"`(.*)`", message):
             fix = _render_with(parser.prog, given, wrong[1], _A_DURATION)
@@ -224,7 +224,7 @@ def _render_with(prog: str, given: Sequence[str], wrong: str, right: str) -> str
         return f"{prog} {right}"
     flag, _, parameter = right.removesuffix("=VALUE").partition(" ")
     _, equals, value = wrong.partition("=")
-    if parameter:  # -p takes NAME=VALUE, in the place of an option and its value
+    if parameter:  # `-p NAME=VALUE` replaces an option with a value
         if not equals and at + 1 < len(words):
             value = words.pop(at + 1)
         words[at : at + 1] = [flag, f"{parameter}={value or 'VALUE'}"]

@@ -49,7 +49,7 @@ def _print_warnings(logger: Logger) -> None:
 def _import_msgspec() -> None:
     """Import msgspec without typing_extensions, which can still be imported later.
 
-    msgspec needs two functions that `typing` has as well. Importing typing_extensions, with inspect, takes as long as
+    msgspec needs two functions that `typing` has as well. typing_extensions imports inspect, which takes as long as
     Python's own start.
     """
     if "msgspec" in sys.modules or "typing_extensions" in sys.modules:
@@ -66,7 +66,7 @@ def read_prompt(words: Sequence[str], command: str) -> str:
     """Return *words* as one text, with stdin in place of `-`; without words, all of stdin.
 
     Raises:
-        UsageError: There are no words, and stdin is a terminal.
+        UsageError: The command has no text, and stdin is a terminal.
     """
     if not words:
         if sys.stdin is None or sys.stdin.isatty():

@@ -25,7 +25,7 @@ _PLAYERS: Final[dict[str, tuple[tuple[str, ...], frozenset[str] | None]]] = {
     "paplay": ((), frozenset({"wav", "ogg", "flac"})),
     "aplay": (("-q",), frozenset({"wav"})),
 }
-"""Program -> its options, and the formats that it plays. None means every format with a header."""
+"""Program -> its options and the formats that the program plays. None means every format with a header."""
 _RAW_FORMATS: Final = frozenset({"pcm", "ulaw", "alaw"})
 
 

@@ -1,4 +1,4 @@
-"""What a plugin does while it is imported and created, and slips of its author, for the report of `plugins check`."""
+"""Record a plugin's side effects during import and creation, and find common mistakes, for `plugins check`."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _CONNECTS: Final = frozenset({"socket.connect", "socket.bind", "socket.getaddrin
 _CHANGES: Final = frozenset({"os.mkdir", "os.remove", "os.rename", "os.rmdir", "os.symlink", "os.truncate"})
 _WRITING: Final = os.O_WRONLY | os.O_RDWR | os.O_CREAT
 _MODULES: Final = {"llm": ("llm", "embeddings"), "storage": ("storage", "storage_abilities")}
-"""Modules of `llmcore.contracts` with the protocols of a kind, if they are not one of its name."""
+"""The contract modules of each kind whose protocols are not in the module of the kind's name."""
 _NEAR: Final = 0.85
 
 
@@ -33,7 +33,7 @@ class Audit:
     """Records network use, writes, new threads and output of plugins, by phase."""
 
     def __init__(self) -> None:
-        """Install the audit hook, which Python keeps until the process ends."""
+        """Install the audit hook. Python cannot remove an audit hook."""
         self._phase = ""
         self._allowed = ""
         self._found: dict[str, None] = {}
@@ -46,7 +46,7 @@ class Audit:
 
     @contextlib.contextmanager
     def watch(self, phase: str, folder: str = "") -> Iterator[None]:
-        """Record what happens in the block, which is called *phase*; writes below *folder* are allowed."""
+        """Record events inside the block as events of *phase*; writes below *folder* are allowed."""
         before = set(threading.enumerate())
         shown = io.StringIO()
         self._phase, self._allowed = phase, folder

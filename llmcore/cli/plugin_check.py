@@ -1,4 +1,4 @@
-"""`llmcore plugins check`: run the conformance tests on one provider as it is configured."""
+"""`llmcore plugins check`: run the conformance tests on one configured provider."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ filterwarnings =
 
 
 def check(which: tuple[str, str], args: argparse.Namespace, audit: Audit) -> int:
-    """Run the tests on the provider *which*, a kind and a name, and print the failures and what *audit* found."""
+    """Run the tests on the provider *which* (kind and name). Print the failures and the findings of *audit*."""
     require_testing("`llmcore plugins check`")
     if importlib.util.find_spec("pytest") is None:
         raise UsageError(
@@ -92,7 +92,7 @@ def check(which: tuple[str, str], args: argparse.Namespace, audit: Audit) -> int
 
 
 def _find_warnings(audit: Audit, subject: Subject, module: str) -> list[str]:
-    """Create the provider, and return what it and its import did that they should not, and slips of its author."""
+    """Create the provider. Return the side effects of import and creation, and common mistakes."""
     with tempfile.TemporaryDirectory(prefix="llmcore-check-") as folder, contextlib.ExitStack() as stack:
         with audit.watch("create", folder):
             provider = stack.enter_context(subject.open(Path(folder)))
@@ -128,7 +128,7 @@ def _run_tests(kind: str, attributes: str, more: str) -> tuple[list[dict[str, st
 
 @contextlib.contextmanager
 def _only_our_pytest_plugin() -> Iterator[None]:
-    """Prevent pytest from loading installed plugins: they may change a test, and take seconds to import."""
+    """Prevent pytest from loading installed plugins, which take seconds to import and may change a test."""
     before = os.environ.get(_AUTOLOAD)
     os.environ[_AUTOLOAD] = "1"
     try:

@@ -162,7 +162,7 @@ def _render_type(hint: Any) -> str:
 
 
 def _find_abilities(kind: str, entry: Provider, args: argparse.Namespace) -> tuple[list[str], str | None]:
-    """Return the protocols of `llmcore.contracts` that the provider implements, or why they are unknown."""
+    """Return the protocols of `llmcore.contracts` that the provider implements, or the reason why they are unknown."""
     try:
         backend = Backend(kind, entry, load_settings(args.config, profile=args.profile))
         parts = [backend.provider, backend.offline]

@@ -90,7 +90,7 @@ class Subject:
     def find_secrets(self) -> dict[str, str]:
         """Return the configured secrets by option. They must not appear in any output.
 
-        A secret shorter than `_LEAST_SECRET` is left out, because it may appear by chance.
+        A secret shorter than `_LEAST_SECRET` is skipped, because such a text may appear by chance.
         """
         options = options_to_dict(self.make_backend(self._given).options)
         return {

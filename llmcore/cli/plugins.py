@@ -153,7 +153,7 @@ def _find_one(args: argparse.Namespace) -> tuple[str, str]:
 
 
 def _guess_kind(name: str, catalogue: Catalogue) -> str:
-    """Return the kind that has the most similar name, so that the error can suggest it."""
+    """Return the kind with the most similar provider name, for the suggestion in an error."""
     from difflib import get_close_matches
 
     from llmcore.missing_plugin import KNOWN

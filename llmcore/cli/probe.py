@@ -1,4 +1,4 @@
-"""Load one plugin in a child process, where it can exit, hang or print without harm.
+"""Load one plugin in a child process, where exiting, hanging and printing do no harm.
 
 The child runs `python -m llmcore.cli.probe KIND NAME` and writes the result to the file that LLMCORE_PROBE names.
 """
@@ -61,7 +61,7 @@ def probe(kind: str, name: str, limit_s: float) -> ProbeResult:
 
 
 def _try_create(catalogue: Catalogue, kind: str, name: str) -> dict[str, str]:
-    """Create the provider, which imports its SDK; return the fault, empty if there is none."""
+    """Create the provider, which also imports its SDK; return the fault, empty if there is none."""
     from llmcore.calls.backend import Backend
     from llmcore.config import load_settings
     from llmcore.errors import ConfigError, LLMCoreError

@@ -1,7 +1,8 @@
 """Templates: prompts that `ask --save NAME` stores and `ask -t NAME` uses, one TOML file each in the user's configuration folder.
 
-A variable is a name in braces, `{text}`. Braces do not collide with JSON, where a quote, a space or a line end follows the
-brace, and the shell does not change them, whereas it would replace `$text`. `{{text}}` stands for `{text}`.
+A variable is a name in braces, `{text}`. Braces with a name do not conflict with JSON, where a quote, a space or a
+line end follows a brace. The shell does not expand them, unlike `$text`. `{{text}}` produces the literal text
+`{text}`.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ _SUFFIX: Final = ".toml"
 
 
 class Template(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
-    """One stored prompt, with the fields of its file."""
+    """A stored prompt and its fields."""
 
     prompt: str = ""
     system: str | None = None
@@ -127,7 +128,7 @@ def delete_template(name: str) -> None:
 def fill_template(template: Template, name: str, args: argparse.Namespace) -> Template:
     """Return *template* with the values of `--var`, and with the words of the command line or stdin.
 
-    If one variable has no value, the words become its value. Otherwise the words are appended to the prompt.
+    If exactly one variable has no value, the words become its value. Otherwise the words are appended to the prompt.
 
     Raises:
         UsageError: A variable has no value, or a value is given for an unknown variable.

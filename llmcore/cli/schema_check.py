@@ -35,7 +35,7 @@ class WrongType(NamedTuple):
 
 
 def find_wrong_type(schema: object, path: str = "$", depth: int = 0) -> WrongType | None:
-    """Return the first `type` in *schema* that is not one of `TYPES` or a list of them."""
+    """Return the first `type` in *schema* that is neither in `TYPES` nor a list of such types."""
     if not isinstance(schema, dict) or depth > _DEEPEST:
         return None
     kind = schema.get("type")
@@ -71,7 +71,7 @@ def _list_misfits(value: Any, schema: Any, root: Any, path: str, depth: int) -> 
 
 
 def _list_own_misfits(value: Any, schema: Mapping[str, Any], path: str) -> Iterator[str]:
-    """Yield the faults of *value* itself, without the faults of its parts."""
+    """Yield the errors of *value*, without the errors of its parts."""
     kind = schema.get("type")
     kinds = kind if isinstance(kind, list) else [kind] if isinstance(kind, str) else []
     if kinds and not any(_IS[each](value) for each in kinds):
@@ -114,7 +114,7 @@ def _list_values(value: Any, schema: Mapping[str, Any], path: str) -> list[tuple
 def _follow(root: Any, reference: object) -> Any:
     """Return the schema that *reference* names.
 
-    For a reference outside *root*, return True, which accepts everything.
+    A reference outside of *root* resolves to True, which accepts everything.
     """
     if not isinstance(reference, str) or not reference.startswith("#"):
         return True

@@ -15,7 +15,7 @@ _FIELD: Final = re.compile(r"(?P<name>[A-Za-z_][\w-]*)(?:\s+(?P<type>\w+))?\s*(?
 
 
 def parse_fields(text: str) -> dict[str, Any]:
-    """Return the JSON schema of an object with the fields in *text*, all of them required.
+    """Return the JSON schema of an object with the fields in *text*. All fields are required.
 
     Fields are separated by commas. If the text has several lines, each line is one field, and a description
     may contain commas. A field is a name, optionally a type (str, int, float or bool; the default is str),

@@ -45,7 +45,7 @@ def read_schema(given: str) -> dict[str, Any]:
 
 
 def get_schema_name(given: str) -> str:
-    """Return the name of the schema *given* for errors: the name of its file if it is a file."""
+    """Return the name of the schema *given* for errors. For a file, this is the file name."""
     return given if Path(given).is_file() else _INLINE
 
 
@@ -86,7 +86,7 @@ def _parse(text: str, name: str) -> dict[str, Any]:
 
 
 def _find_open(text: str) -> str | None:
-    """Return what *text*, which is JSON but for its end, has opened last and not closed."""
+    """Return the innermost unclosed bracket of *text*, which is incomplete JSON."""
     open_: list[str] = []
     for mark in re.findall(r'"(?:[^"\\]|\\.)*"?|[\[\]{}]', text, re.DOTALL):
         if mark in "[{":
@@ -134,7 +134,7 @@ def check_answer(reply: Reply, schema: dict[str, Any], name: str, *, fix: str | 
 
 
 def _is_wire_format(schema: dict[str, Any]) -> bool:
-    """Return whether the file holds the `response_format` of the API, which is sent unchanged."""
+    """Return whether the file contains a complete `response_format`, which is sent unchanged."""
     return "json_schema" in schema or schema.get("type") in {"json_schema", "json_object", "text"}
 
 
@@ -156,7 +156,7 @@ def _check_types(schema: dict[str, Any], text: str, name: str) -> None:
 
 
 def _find_neighbour(name: str) -> str | None:
-    """Return the file in the same folder whose name is the most similar."""
+    """Return the file with the most similar name in the same folder."""
     path = Path(name)
     try:
         names = [each.name for each in path.parent.iterdir() if each.suffix == ".json"]

@@ -71,7 +71,7 @@ TESTED: Final[Mapping[str, Mapping[str, VersionRange]]] = {
         "socksio": VersionRange("1", "1.0.0"),
     },
 }
-"""Our distribution -> its direct dependencies, including those of its extras."""
+"""llmcore distribution -> its direct dependencies, including those of its extras."""
 
 
 class VersionFinding(NamedTuple):
@@ -86,9 +86,8 @@ class VersionFinding(NamedTuple):
 def compare_versions(distribution: str) -> Iterator[VersionFinding]:
     """Compare the installed dependencies of *distribution* with the tested versions.
 
-    Yield one problem for each version below its lower bound, with a fix, then one finding for all other
-    dependencies. A version that is newer than the tested versions is only noted. Dependencies that are not
-    installed are skipped.
+    Yield one problem with a fix for each version below its lower bound, then one finding for the other dependencies.
+    A version that is newer than the tested versions is only noted. Dependencies that are not installed are skipped.
     """
     suitable: list[str] = []
     for name, tested in TESTED.get(distribution, {}).items():

@@ -21,7 +21,7 @@ def explain_echo(
         line_to_set: See `Settings.line_to_set`.
     """
     provider = line_to_set(("llm", "provider"), "openai")
-    lines = ["echo is the built-in stand-in: it repeats the prompt. To use a real model, run:"]
+    lines = ["echo is the built-in substitute for a model. It repeats the prompt. To use a real model, run:"]
     if "openai" not in providers:
         lines.append(f"  {install or 'llmcore plugins'}")
     if not os.environ.get("OPENAI_API_KEY"):

@@ -196,7 +196,7 @@ def _replace_closed() -> bool:
             if null != number:
                 os.dup2(null, number)
                 os.close(null)
-            os.set_inheritable(number, True)  # noqa: FBT003 - os has no keyword for it
+            os.set_inheritable(number, True)  # noqa: FBT003 - os.set_inheritable accepts positional arguments only
         is_ours = is_ours and (free or number != _STDOUT)
         path, mode = (number if free else os.devnull), ("w" if number else "r")
         setattr(sys, name, open(path, mode, encoding="utf-8", closefd=not free))  # noqa: SIM115

@@ -131,7 +131,7 @@ WHAT: Final[Mapping[str, Callable[[argparse.Namespace], Iterable[str]]]] = {
     "templates": _templates,
     "voices": _voices,
 }
-"""Kind of values -> the function that finds them."""
+"""Kind of values -> the function that lists them."""
 
 
 def find_values(what: str, args: argparse.Namespace) -> list[str]:

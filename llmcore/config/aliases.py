@@ -1,4 +1,4 @@
-"""Resolve aliases, the names of [models]. An alias stands for a list of models that are tried in order."""
+"""Resolve aliases, the names of [models]. An alias names a list of models. llmcore tries them in order."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def resolve(
 
     Args:
         models: The merged table [models].
-        owner: A function that returns the layer from which a key comes.
+        owner: Returns the layer that defines a key.
         provider: The configured provider, for the fix of a model without a provider.
     """
     resolver = _Resolver(models, owner, provider)

@@ -1,4 +1,4 @@
-"""Check one layer against the schema and return all its faults."""
+"""Check one layer against the schema and return all errors."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _PRICES_NEEDED: Final = ("input", "output")
 
 
 def check_layer(layer: Layer) -> list[ConfigError]:
-    """Return all faults of one layer, including its profiles, in the order of the file."""
+    """Return all errors of one layer and its profiles, in the order of the file."""
     return [*find_key_faults(layer), *_Check(layer).run()]
 
 

@@ -19,9 +19,8 @@ _CALL: Final = re.compile(rf"{_COMMAND}({_WORD}) ({_WORD})")
 def adapt_commands(text: str, line_to_set: Callable[[Path, str], str]) -> str:
     """Return *text*, a fix or a note, with its commands adapted.
 
-    The line of *line_to_set* replaces each `llmcore config set KEY VALUE`. A plugin does not know where its
-    options come from: a file given by path, the environment, or a dict. A command that already changes the
-    right file is left as the plugin wrote it.
+    The line of *line_to_set* replaces each `llmcore config set KEY VALUE`. A plugin does not know the source of its
+    options: a file given by path, the environment, or a dict. A command for the correct file stays unchanged.
     """
     if _COMMAND not in text:
         return text

@@ -1,4 +1,4 @@
-"""One parsed file: the values, and the positions and lines, which are computed when needed."""
+"""One parsed file: the values, and their positions and lines, which are computed on demand."""
 
 from __future__ import annotations
 

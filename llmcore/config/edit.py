@@ -30,9 +30,9 @@ __all__ = ["check_absent", "set_value", "unset", "write_example", "write_first"]
 
 
 def set_value(path: str | os.PathLike[str], key: str, text: str) -> None:
-    """Set a key of the file, which is created if it does not exist.
+    """Set a key in the file. Create a missing file.
 
-    Replaces a misspelt key of the same table, so that the fix in an error works.
+    A misspelt key of the same table is replaced, so that the fix in an error works.
 
     Args:
         path: The file; in a `pyproject.toml` the key goes below [tool.llmcore].
@@ -285,7 +285,7 @@ def _make_unchanged_error(file: Path, parts: Key, why: str) -> ConfigError:
 
 
 def _write(file: Path, data: bytes, *, fresh: bool = False) -> None:
-    """Write the file atomically. A new file has mode 0600; an existing file keeps its mode."""
+    """Write the file atomically. A new file has mode 0600; the mode of an existing file is preserved."""
     import tempfile
 
     try:

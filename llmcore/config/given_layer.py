@@ -15,7 +15,7 @@ __all__ = ["GivenLayer", "find_named_layer", "write_value"]
 
 
 class GivenLayer(Layer):
-    """A dict in place of the project file, one profile of it, or the `arguments` of `load`."""
+    """A dict that replaces the project file or one of its profiles, or the `arguments` of `load`."""
 
     def __init__(self, name: str, tree: Mapping[str, Any], *, inside: Path = ()) -> None:
         super().__init__(name, tree)

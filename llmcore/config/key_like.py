@@ -56,7 +56,7 @@ def find_key_faults(layer: Layer) -> list[ConfigError]:
 
 
 def _find_models(layer: Layer) -> Iterator[tuple[Path, str, bool]]:
-    """Yield each model that looks like an API key: its path, its place in words, and whether it is the name of a key or table."""
+    """Yield each model name that looks like an API key: the path, the place for errors, and whether the name is a table key."""
     seen: set[Path] = set()
     for path, value in iter_leaves(layer.tree):
         base = 2 if path[:1] == ("profiles",) else 0

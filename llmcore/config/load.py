@@ -1,4 +1,4 @@
-"""Load a configuration: find its layers, check them, merge them, and return the settings."""
+"""Load a configuration: find, check and merge its layers, and return the settings."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def load_settings(
             positions.
 
     Raises:
-        ConfigError: The configuration has faults; `faults` lists them all.
+        ConfigError: The configuration has faults; the attribute `faults` lists all errors.
     """
     loader = _Loader(os.environ if env is None else env, Path(cwd) if cwd is not None else None)
     settings = loader.load(source, profile, arguments)
@@ -114,7 +114,7 @@ class _Loader:
         return self._make_settings(tuple(layers), tree)
 
     def error(self) -> ConfigError:
-        """Return all faults as one error, without tracebacks, because their frames hold the values."""
+        """Return all errors as one error. Tracebacks are removed, because their frames contain the values."""
         for fault in self.faults:
             fault.__traceback__ = fault.__context__ = None
         return ConfigError.of(self.faults)

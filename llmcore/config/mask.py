@@ -22,7 +22,7 @@ __all__ = [
 HIDDEN: Final = "…"
 _LONGEST: Final = 72
 
-# These are strings instead of compiled patterns, because a start-up without faults hardly uses them.
+# The patterns are strings, because compiling them would slow down a start without errors.
 _TELLTALE_NAME = (
     r"(?i:(?:key|token|secret|passw(?:or)?d|passphrase|pwd|credential|authorization|auth|bearer)[\d_]*$"
     r"|(?:key|secret|password|credential)s$|^alert_url$)"
@@ -41,7 +41,7 @@ _QUOTED = r""""(?:\\.|[^"\\])*"|'[^']*'"""
 
 
 def is_secret_name(name: str) -> bool:
-    """Return whether a key of this name holds a secret: api_key, token, password, ..."""
+    """Return whether a key with this name contains a secret, such as api_key, token or password."""
     return re.search(_TELLTALE_NAME, name.strip("\"' ")) is not None
 
 

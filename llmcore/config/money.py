@@ -34,7 +34,7 @@ __all__ = [
 _SCOPES: Final = ("model", "tag", "user")
 
 Owner = Callable[[Path], Layer]
-"""A function that returns the layer from which a key comes."""
+"""Returns the layer that defines a key."""
 _SIMULATOR_LEDGER: Final = "LLMCORE_SIMULATOR_LEDGER"
 
 

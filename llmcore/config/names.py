@@ -135,7 +135,7 @@ class _Check:
         self.missing.append(error)
 
     def _check_table(self, kind: str, name: str) -> None:
-        """Check that [kind.name] is used: options meant for one server must not be silently ignored."""
+        """Check that the table [kind.name] belongs to a provider that is used: ignoring its options silently would be a surprise."""
         path = (kind, name)
         known = get_known_names(kind, self._catalogue) | self._settings.instances(kind).keys()
         if name in known or not isinstance(self._settings.get(path), Mapping):

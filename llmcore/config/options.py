@@ -67,7 +67,7 @@ def check_options(stack: Stack, kind: str, provider: Provider) -> object:
     """Return the provider's options.
 
     Raises:
-        ConfigError: Some values are invalid; `faults` lists them all.
+        ConfigError: Some values are invalid; the attribute `faults` lists all errors.
         PluginBroken: The options are not a structure that the host can read.
     """
     return _finish(_Check(stack, (kind, provider.name), provider.options))
@@ -288,7 +288,7 @@ class _Check:
 def _find_type(error: str) -> str | None:
     """Return the type that *error* of msgspec expects.
 
-    The result is None for other errors, whose texts may contain the value.
+    Return None for other errors, because their texts may contain the value.
     """
     return error.removeprefix("Expected ").replace("`", "") if error.startswith("Expected ") else None
 

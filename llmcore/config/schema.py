@@ -1,4 +1,4 @@
-"""The schema of a configuration: its sections, their keys, and the reader of each value."""
+"""The schema of a configuration: the sections, their keys, and a function that reads each value."""
 
 from __future__ import annotations
 

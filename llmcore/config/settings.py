@@ -40,7 +40,7 @@ class Cache(msgspec.Struct, frozen=True):
 
     provider: str
     ttl: float | None
-    """TTL in seconds; with None, entries live until they are evicted."""
+    """TTL in seconds; None lets entries live until eviction."""
     namespace: str
     max_size: int | None
     """Maximum size in bytes; with None, the provider decides."""
@@ -143,7 +143,7 @@ class Settings(ProcessBound):
     ledger: LedgerSettings
     observers: tuple[str, ...]
     warnings: tuple[ConfigError, ...]
-    """Variables that look like settings but are not read; `llmcore config check` reports them as errors."""
+    """Variables that look like settings but are not read; `llmcore config check` reports these as errors."""
 
     def __init__(
         self,
@@ -205,7 +205,7 @@ class Settings(ProcessBound):
         """The budgets, [budget] first. Their references are resolved at the first access.
 
         Raises:
-            ConfigError: An `alert_url` cannot be resolved; `faults` has all of them.
+            ConfigError: An `alert_url` cannot be resolved; the attribute `faults` has all errors.
         """
         if self._budgets is None:
             budgets, faults = read_budgets(self._tree, self.owner, self._env)
@@ -221,7 +221,7 @@ class Settings(ProcessBound):
         Generic keys of [cache] are the defaults of options with the same name.
 
         Raises:
-            ConfigError: Some values are invalid; `faults` has all of them.
+            ConfigError: Some values are invalid; the attribute `faults` has all errors.
         """
         from llmcore.config.options import check_options
 

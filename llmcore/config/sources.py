@@ -297,7 +297,7 @@ def _has_our_table(path: Path) -> bool:
 def _make_label(path: Path, cwd: Path, env: Mapping[str, str]) -> str:
     """Return the path for display.
 
-    It is relative to the working directory or the home folder if the path is inside one of them.
+    Inside the working directory or the home folder, the path is relative to that folder.
     """
     path = Path(os.path.normpath(path))
     if path.is_relative_to(cwd):

@@ -45,7 +45,7 @@ END;
 """
 """The full-text index.
 
-It contains all sequences of three characters, so that a search finds parts of words in every language.
+The index contains all sequences of three characters, so a search finds parts of words in every language.
 """
 _SHORTEST: Final = 3
 """The minimum length of a word that the index can find. Shorter words are compared with each entry."""
@@ -133,7 +133,7 @@ class LogFile:
                 connection.close()
 
     def before_fork(self) -> None:
-        """Close the file, whose locks SQLite keeps for each process."""
+        """Close the file. SQLite manages its locks per process."""
         if self._connection is not None and forks.was_free(self._lock):
             self.close()
 

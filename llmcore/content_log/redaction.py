@@ -1,4 +1,4 @@
-"""Remove secrets from texts before they are written: API keys, and all matches of `[log] redact`."""
+"""Remove API keys and all matches of `[log] redact` from texts before the log stores them."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Redaction:
 
 
 def find_keys(settings: Settings) -> list[str]:
-    """Return the values of all secrets that the configuration refers to, if they can be read."""
+    """Return the values of all readable secrets that the configuration refers to."""
     from llmcore.config.references import Unresolved, resolve
 
     found = []

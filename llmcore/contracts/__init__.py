@@ -1,7 +1,7 @@
 """The contracts of backends, one module for each kind.
 
 Each contract is a small Protocol. A backend must implement the first Protocol of its kind or that Protocol's async
-variant. Every other Protocol is an optional ability: the host checks whether the backend has its methods.
+variant. All other protocols are optional abilities: the host checks whether the backend has their methods.
 """
 
 from llmcore.contracts.cache import (

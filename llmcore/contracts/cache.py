@@ -54,7 +54,7 @@ class CacheProvider(Protocol):
         ...
 
     def clear(self) -> None:
-        """Delete all entries that were set with the same options, and no others."""
+        """Delete all entries of caches with the same options. Keep all other entries."""
         ...
 
 
@@ -108,14 +108,14 @@ class CacheMatching(Protocol):
         """Delete the entries of our namespace whose key matches; return their number.
 
         Args:
-            pattern: `*` matches any text, and `?` matches one character. Every other character matches itself.
+            pattern: `*` matches any text, and `?` matches one character. Other characters match themselves.
         """
         ...
 
 
 @runtime_checkable
 class CacheLeases(Protocol):
-    """Give one of several processes a lease, which permits it to compute an entry."""
+    """Grant a lease to one of several processes. The holder may compute an entry."""
 
     def acquire(self, key: str, holder: str, ttl: float) -> bool:
         """Acquire the lease on *key* for *ttl* seconds, or renew it; return whether *holder* has it now.
@@ -169,7 +169,7 @@ class CacheDiagnosis(Protocol):
     """Report the abilities that the backend does not have in full, for `llmcore doctor` and `llmcore cache stats`."""
 
     def unavailable(self) -> Mapping[str, str]:
-        """Return the reason, in one line, for each method that fails or guarantees less than its contract.
+        """Return one line with the reason for each method that fails or guarantees less than its contract.
 
         The keys are sync names: `{"acquire": "the user may not run EVAL: leases are acquired by SET NX PX"}`. The mapping is
         empty if every method works. Query the server, and change no entry.

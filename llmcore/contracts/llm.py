@@ -31,13 +31,13 @@ class LLMProvider(Protocol):
     def complete(self, request: ChatRequest) -> Reply:
         """Send one request and return the complete answer. The host does retries, cache and cost.
 
-        `Reply.text` may be empty if there are tool calls. The host fills in `provider`, `cost` and `latency_s` if they are
-        left out. `usage.cost` is the amount that the server billed. This amount takes precedence over every price. An
-        answer that was cut short must have a `finish_reason` that says so ("length"). Several threads may call at the
-        same time.
+        `Reply.text` may be empty if there are tool calls. The host sets `provider`, `cost` and `latency_s` if the
+        backend does not. `usage.cost` is the amount that the server billed. This amount takes precedence over every
+        price. An answer that was cut short must have a `finish_reason` that says so ("length"). Several threads may
+        call at the same time.
 
         Args:
-            request: `timeout_s` is the rest of the deadline: stop waiting for the backend after it. `idle_s` is the
+            request: `timeout_s` is the remaining time until the deadline: stop waiting for the backend then. `idle_s` is the
                 longest silence: raise `Timeout` if no byte arrives for that long after the answer began. The provider
                 must measure it, because only the provider sees the bytes. The host enforces the deadline alone, and
                 only for asynchronous calls.
@@ -58,7 +58,7 @@ class AsyncLLMProvider(Protocol):
     async def acomplete(self, request: ChatRequest) -> Reply:
         """See `LLMProvider.complete`.
 
-        Several tasks may call at the same time, and several event loops one after another.
+        Several tasks may call concurrently, and several event loops one after another.
         """
         ...
 
@@ -73,8 +73,8 @@ class StreamingLLMProvider(Protocol):
         The joined texts are the answer. The piece that ends the answer has the `finish_reason`; only pieces
         without content may follow it. If several answers were requested, each piece names its `choice`, and the last
         piece of each has its `finish_reason`. A provider that receives events puts each event into the `raw` of one
-        piece, even if the event adds nothing to the answer. Further pieces of the same event have an empty `raw`. The
-        host raises an error for an answer that ends without a `finish_reason`. Closing the iterator ends the request.
+        piece, even an event without content. Further pieces of the same event have an empty `raw`. The host raises an
+        error for an answer that ends without a `finish_reason`. Closing the iterator ends the request.
 
         Args:
             request: As in `LLMProvider.complete`. Every byte that arrives resets `idle_s`, even if it yields no
@@ -109,7 +109,7 @@ class TokenCounter(Protocol):
 
         Args:
             content: The text, messages or request.
-            model: The model whose tokens are counted. A `ChatRequest` names its own model.
+            model: The model whose tokens are counted. A `ChatRequest` includes its model.
         """
         ...
 
@@ -160,7 +160,8 @@ class PricingProvider(Protocol):
         Args:
             model: The backend's name of the model.
             usage: The usage to be paid.
-            service_tier: The backend's name of the tier that served the call; None if it did not report one.
+            service_tier: The backend's name of the tier that served the call; return None if the backend did not
+                report a tier.
             at: The time of the call, since prices change; None for now. The argument is optional: a provider
                 without this parameter is called only for current prices.
         """

@@ -1,4 +1,4 @@
-"""The contract of a storage: it stores files under keys until they are deleted."""
+"""The contract of a storage. A storage stores files under keys."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["AsyncFileSystemProvider", "AsyncStorageProvider", "FileSystemProvide
 class StorageProvider(Protocol):
     """Store bytes under keys such as "reports/2026/november.txt", blocking.
 
-    A key consists of parts joined by "/". It is relative, without "." or "..", and the same on every system.
+    A key consists of parts joined by "/". A key is relative, has no "." or ".." parts, and is valid on every system.
     """
 
     def save(self, key: str, data: bytes) -> None:
@@ -23,7 +23,7 @@ class StorageProvider(Protocol):
         Raises:
             StorageKeyError: The key is not acceptable; nothing was written.
             StorageReadOnly: The storage does not permit writing.
-            StorageFull: There is no space; an existing file is unchanged.
+            StorageFull: The storage is full; an existing file is unchanged.
         """
         ...
 
@@ -47,8 +47,9 @@ class StorageProvider(Protocol):
     def list_files(self, prefix: str = "") -> Sequence[str]:
         """Return the keys of all files whose key begins with *prefix*, at any depth, sorted.
 
-        Other programs may write to the same place. Skip a file whose name cannot be a key, and the marker "folder/" that web
-        consoles write, but list all others. `llmcore.support.foreign_names` counts and reports skipped names.
+        Other programs may write to the same folder or bucket. Skip files whose names are not valid keys, and the
+        "folder/" markers of web consoles. List all other files. `llmcore.support.foreign_names` counts and reports
+        skipped names.
         """
         ...
 
@@ -83,7 +84,7 @@ class FileSystemProvider(Protocol):
     """Create folders, and return sizes and times of files."""
 
     def create_directory(self, key: str) -> None:
-        """Create the folder and its parents. Do nothing if it exists.
+        """Create the folder and its parents. An existing folder is not an error.
 
         Raises:
             StorageKeyError: The key is not acceptable, or it names a file.

@@ -43,8 +43,9 @@ class StorageListing(Protocol):
     def list_page(self, prefix: str = "", limit: int = 1000, after: str = "") -> Sequence[FileInfo]:
         """Return the first *limit* files whose key begins with *prefix* and sorts after *after*, sorted by key.
 
-        Pass the last key of a page as *after* to get the next page. A page of fewer than *limit* files is the last one. A
-        file that exists all the time is on exactly one page, even if others are created and deleted meanwhile.
+        Pass the last key of a page as *after* to get the next page. A page of fewer than *limit* files is the last
+        one. A file that exists during the whole listing is on exactly one page, even if other files are created or
+        deleted meanwhile.
         """
         ...
 
@@ -62,7 +63,7 @@ class StorageCopying(Protocol):
         ...
 
     def move(self, source: str, target: str) -> None:
-        """Copy *source* to *target*, then delete *source*. Do nothing if both are the same key.
+        """Copy *source* to *target*, then delete *source*. If both keys are equal, do nothing.
 
         The file exists under at least one of the keys at any time.
 
@@ -133,7 +134,7 @@ class StorageConditional(Protocol):
 
 @runtime_checkable
 class StorageSigning(Protocol):
-    """Create signed URLs, which give temporary access to one file without credentials."""
+    """Create signed URLs. A signed URL gives temporary access to one file without credentials."""
 
     def sign_url(self, key: str, expires_s: float = 3600.0, method: str = "GET") -> str:
         """Return a URL for a GET or PUT of the file, valid for *expires_s* seconds. Treat it as a secret."""

@@ -75,7 +75,7 @@ class VoiceProvider(Protocol):
         """Return one voice.
 
         Raises:
-            VoiceNotFound: There is no such voice.
+            VoiceNotFound: The voice does not exist.
         """
         ...
 
@@ -102,7 +102,7 @@ class VoiceStreaming(Protocol):
     """Speak piece by piece, blocking."""
 
     def stream_speech(self, text: str, voice: str | None = None, **settings: Any) -> Iterator[bytes]:
-        """Yield one audio file in pieces, as they arrive.
+        """Yield the pieces of one audio file as they arrive.
 
         The joined pieces are the `Speech.audio` that `synthesize` would return. A WAV file of unknown length has the length
         0xFFFFFFFF in its header. Closing the iterator ends the request. If the audio breaks off, raise an error instead of

@@ -1,1 +1,1 @@
-"""The ledger: usage and cost of every request, and the budgets that limit them."""
+"""The ledger records the usage and cost of every request, and enforces budgets."""

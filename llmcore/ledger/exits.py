@@ -45,7 +45,9 @@ def watch(handler: AtExit) -> None:
 
 
 def finish(clock: Callable[[], float] = time.monotonic) -> None:
-    """Call all handlers. They share `TIMEOUT_S`: if a handler uses all of it, the next handler has 0 seconds.
+    """Call all handlers.
+
+    All handlers share `TIMEOUT_S`: if one handler uses all of it, the next handler has 0 seconds.
 
     Args:
         clock: Returns monotonic seconds.

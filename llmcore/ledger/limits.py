@@ -45,7 +45,7 @@ class BudgetLimits:
         return found
 
     def add(self, budget: Budget) -> None:
-        """Add *budget*. It replaces a budget for the same calls and period that was added before."""
+        """Add *budget*. An earlier budget for the same calls and period is replaced."""
         limit = _make_limit(budget)
         self._configured = [*(each for each in self._configured if each.scope != limit.scope), limit]
         self.budgets = {**self.budgets, limit.scope: budget}

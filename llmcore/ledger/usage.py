@@ -52,7 +52,7 @@ class UsageBook(ProcessBound):
         return self.meter.totals()
 
     def reset(self) -> None:
-        """Set the totals to zero. The ledger keeps its rows."""
+        """Set the totals to zero. The rows of the ledger stay."""
         self.meter.reset()
 
     @check_argument_names
@@ -179,7 +179,7 @@ class UsageBook(ProcessBound):
         return await run_in_thread(self.budgets)
 
     def open(self) -> list[dict[str, Any]]:
-        """Return the rows of requests that are in progress, or whose process died before settling them."""
+        """Return the rows of unsettled requests: requests in progress, and requests of dead processes."""
         from llmcore.ledger.report import export_rows
 
         query = _make_query("total", None, None, None, {})
@@ -248,7 +248,7 @@ class UsageBook(ProcessBound):
 
     def _run(self, act: Callable[[], T]) -> T:
         try:
-            with forks.delay():  # a forked child would find SQLite's internal locks held
+            with forks.delay():  # a forked child would inherit SQLite's internal locks in a locked state
                 return act()
         except LedgerUnavailable as error:
             failure = error

@@ -2,9 +2,9 @@
 
     chat([{"role": "user", "content": [{"type": "text", "text": "What is this?"}, llmcore.image("cat.png")]}])
 
-Each part contains the content itself, so a cached answer belongs to this content and not to a file name. Only an image at a
-public address is sent as the address, from which the vendor loads it. The format has no addresses for audio
-and files.
+Each part contains the content itself, so a cached answer belongs to this content and not to a file name. An image at
+a public address is different: llmcore sends the address, and the vendor loads the image. The format has no addresses
+for audio and files.
 """
 
 from __future__ import annotations

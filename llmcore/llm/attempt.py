@@ -23,7 +23,8 @@ __all__ = ["attempt"]
 def attempt(call: ChatCall, services: Services) -> Generator[Any, Any, Answer]:
     """Send the request once.
 
-    Emit the deltas of a streaming call as they arrive. The last delta, and all that follow it, are held back.
+    Emit the deltas of a streaming call as they arrive. The last delta and all following deltas are delayed until the
+    end.
     """
     left = get_time_left(call, sent=False)
     call.first_at = None
@@ -40,7 +41,7 @@ def attempt(call: ChatCall, services: Services) -> Generator[Any, Any, Answer]:
 
 def _stream(call: ChatCall, request: ChatRequest) -> Generator[Any, Any, Answer]:
     assembly = Assembly(get_answer_count(call.request.parameters))
-    opening: list[Delta] = []  # hold back events before the first content: another attempt would repeat them
+    opening: list[Delta] = []  # events before the first content: another attempt would repeat them
     held: list[Delta] = []
 
     def take(delta: Any) -> Sequence[Delta]:

@@ -1,4 +1,4 @@
-"""One chat call, with the facts for its errors and the event for observers."""
+"""A chat call, the facts for its errors, and the event for observers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["ChatCall", "get_facts", "make_event", "make_start"]
 
 
 class ChatCall(Call, kw_only=True):
-    """One chat call to one model, with its state."""
+    """A chat call to one model, and its state."""
 
     request: ChatRequest
     answer_type: Any = None
@@ -23,7 +23,7 @@ class ChatCall(Call, kw_only=True):
     timeout_s: float | None = None
     """The caller's timeout in seconds; None if [retry] decides."""
     methods: tuple[str, str] = ("chat", "stream")
-    """The names of the public methods, plain and streaming. Fixes in errors use them."""
+    """The names of the public methods, plain and streaming. Suggested fixes in errors use these names."""
     events_api: str = "chat"
     """The format of the events that the caller of `send_stream` receives."""
     is_settled: bool = False

@@ -62,7 +62,7 @@ class CallOptions(NamedTuple):
 def take_call_options(
     options: dict[str, Any], services: Services, default_refresh: float | None
 ) -> CallOptions:
-    """Remove the arguments from *options*, check them and return them.
+    """Remove the arguments from *options* and return them after a check.
 
     Raises:
         BadRequest: An argument is not valid.

@@ -82,13 +82,10 @@ class LLMClient(TextAnswers, EmbeddingMethods, BatchMethods, CountMethods, Proce
                 cache_refresh: A fraction between 0 and 1. After this fraction of the TTL, a cached answer is still
                     returned, and a new answer is requested in the background (stale-while-revalidate). None
                     uses the configured fraction.
-                repair: How often to ask again if the answer does not fit *response_format*; the model
-                receives its answer
-                    and the faults in it. Each request is booked separately.
+                repair: How often to ask again if the answer does not fit *response_format*; the model gets its answer
+                    back with the errors in it. Each request is booked separately.
                 extra_body: Parameters that only some servers know, sent as part of the body: `{"top_k": 5}`.
-                These
-                    override parameters of the same name, and those override the table `extra_body` of the
-                    provider.
+                These override parameters of the same name; both override the provider's table `extra_body`.
 
         Raises:
             BadRequest: The prompt or a parameter is not valid; nothing was sent.
@@ -166,7 +163,7 @@ class LLMClient(TextAnswers, EmbeddingMethods, BatchMethods, CountMethods, Proce
     def send_stream(
         self, body: Mapping[str, Any], *, api: Api = "chat", **options: Unpack[SendOptions]
     ) -> Generator[WireEvent, None, None]:
-        """Yield the events of the answer in the format of *api*, as the backend sends them.
+        """Yield the events of the answer as the backend sends them, in the format of *api*.
 
         Otherwise as `send`. Answers from the cache, and streams of providers that use another format, are
         converted to this format.
@@ -201,7 +198,7 @@ class LLMClient(TextAnswers, EmbeddingMethods, BatchMethods, CountMethods, Proce
             return get_provider_cost(target.backend.offline, target.model, usage, service_tier)
 
     def resolve(self, model: str | None = None) -> list[str]:
-        """Return the models that *model* stands for, as `provider:model`, in fallback order.
+        """Return the models of the alias or name *model* as `provider:model`, in fallback order.
 
         Nothing is sent.
         """

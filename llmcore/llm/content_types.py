@@ -88,6 +88,6 @@ def detect_type(content: bytes) -> ContentType | None:
 
 
 def name_type(name: str) -> ContentType | None:
-    """Return the type that the suffix of *name* stands for; None for an unknown suffix."""
+    """Return the media type for the suffix of *name*; None for an unknown suffix."""
     suffix = name.rpartition(".")[2].lower()
     return _TYPES.get(_SAME_AS.get(suffix, suffix))

@@ -39,12 +39,13 @@ class CountMethods:
         """Count tokens as the server would count them.
 
         Args:
-            content: A text (its tokens alone, without a message around it), messages, or a request body.
+            content: A text, messages, or a request body. For a text, only the tokens of the text count, without a
+                message.
             model: As in `chat`; the first of several.
             api: The format of a request body. If the provider uses another format, the body is translated.
-            on_server: True asks the server if the provider can do this: the count is exact and costs nothing,
-                a text is counted as a message, and the request waits for `[limits]` like any other. Otherwise,
-                and with False, the tokens are counted here and nothing is sent.
+            on_server: True asks the server, if the provider supports this. Such a count is exact and free; a text
+                counts as a message, and the request waits for `[limits]`. Otherwise, and with False, the tokens are
+                counted here and nothing is sent.
             given: Parameters that add tokens, such as `tools`.
 
         Raises:

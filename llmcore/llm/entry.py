@@ -24,7 +24,7 @@ _decoder = msgspec.msgpack.Decoder(Reply)
 def pack(key: str, reply: Reply, due: float = 0.0) -> bytes:
     """Return *reply* as a cache entry.
 
-    The entry contains its key, so that an entry under a wrong key is detected.
+    The entry contains its key. An entry under a wrong key is therefore detected.
 
     Args:
         key: The cache key.

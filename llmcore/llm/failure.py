@@ -30,7 +30,7 @@ class FallbackCall(Protocol):
 
 
 def combine_failures(calls: Sequence[FallbackCall], failures: Sequence[LLMCoreError]) -> LLMCoreError:
-    """Return the last failure of an alias whose models all failed, with every other failure in its notes."""
+    """Return the error for an alias whose models all failed: the last failure, with the other failures as notes."""
     last = copy_error(failures[-1])
     last.message = f"all {len(failures)} models of {_name_alias(calls[0])} failed; the last: {last.message}"
     last.args = (last.message,)

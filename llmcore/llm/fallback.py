@@ -28,10 +28,10 @@ def with_fallback(calls: Sequence[ChatCall], services: Services) -> Generator[An
 def try_in_order(
     calls: Sequence[C], services: Services, run: Callable[[C, Services], Generator[Any, Any, R]]
 ) -> Generator[Any, Any, R]:
-    """Run *calls* in order until one succeeds, and return its result.
+    """Run *calls* in order until one succeeds. Return its result.
 
-    The next call is tried only if another backend may succeed and the consumer has not seen a piece. If all
-    calls fail, the last error is raised, and its notes report the other errors.
+    The next call is tried only if another backend may succeed and the consumer has not seen a piece. If all calls
+    fail, raise the last error, with the other errors as notes.
     """
     for call in calls:
         call.deadline.start()  # the reader may begin to read a stream long after calling `stream`

@@ -45,7 +45,7 @@ _POINT_ZERO: Final = re.compile(rb"\.0[,}\]]")
 _EXPONENT: Final = re.compile(rb"e\d")
 """Finds, together with `_POINT_ZERO`, a float that may equal an integer.
 
-Numbers are checked one by one only if it matches.
+Only texts that match need a check of each number.
 """
 
 _json = msgspec.json.Encoder(order="sorted", decimal_format="number")

@@ -27,7 +27,7 @@ def _make_event(name: str, owner: Delta | None = None, /, **fields: Any) -> Wire
 class MessagesWriter:
     """Writes deltas as events.
 
-    Blocks follow one another: reasoning, text and calls in the order in which they arrive.
+    The blocks are in the order in which reasoning, text and tool calls arrive.
     """
 
     def __init__(self) -> None:

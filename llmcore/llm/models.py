@@ -87,8 +87,8 @@ class Target:
 class Models:
     """Resolves names of models: `provider:model`, a name of `[models]`, or a model of the configured provider.
 
-    `x:y` means the provider or instance `x`, unless the configured provider owns such names, as Ollama owns `llama3.2:1b`. Any other
-    model with a colon in its name needs the provider: `x:name:tag`.
+    `x:y` means the provider or instance `x`, unless the configured provider owns such names, as Ollama owns
+    `llama3.2:1b`. For other models with a colon in the name, write the provider: `x:name:tag`.
     """
 
     def __init__(
@@ -116,7 +116,7 @@ class Models:
         return self._provider if self._model is None else f"{self._provider}:{self._model}"
 
     def find_targets(self, name: str | None) -> tuple[Target, ...]:
-        """Return the models that *name* stands for, in fallback order.
+        """Return the models of the alias or name *name*, in fallback order.
 
         With None, return the configured model.
 

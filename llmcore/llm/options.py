@@ -1,4 +1,4 @@
-"""The options of a chat, as type checkers and editors know them."""
+"""The options of a chat, typed for type checkers and editors."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ Prompt = str | Sequence[Message] | None
 Texts = str | Sequence[str]
 """One text, or a list of texts."""
 ResponseFormat: TypeAlias = type[T] | UnionType | Mapping[str, Any]
-"""The type into which the answer is parsed, a union of such types, or a `response_format` in OpenAI's format.
+"""The type of the parsed answer, a union of such types, or a `response_format` in OpenAI's format.
 """
 
 

@@ -1,4 +1,4 @@
-"""Quote of a chat: its maximum cost before it is sent, and its real cost afterwards."""
+"""The quote of a chat: its maximum cost before the request, and its real cost afterwards."""
 
 from __future__ import annotations
 
@@ -152,7 +152,7 @@ class ChatQuote:
     def cost(self, reply: Reply) -> tuple[Decimal | None, CostSource | None]:
         """Return the cost of the answer and its source; None if unknown.
 
-        An amount that the server reports takes precedence over all prices, since it includes fees and discounts.
+        A cost that the server reports takes precedence over all prices, because it includes fees and discounts.
         """
         usage = reply.usage
         if (billed := get_billed_cost(usage)) is not None:

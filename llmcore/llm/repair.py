@@ -1,4 +1,4 @@
-"""Ask again when an answer does not fit its type (`repair=`): send the model its answer and the faults in it."""
+"""Repair (`repair=`): if an answer does not fit its type, send the answer and its errors back to the model."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ __all__ = [
 
 _LONG: Final = 1 << 64
 ROLES: Final = ("system", "developer", "user", "assistant", "tool", "function")
-"""The roles of Chat Completions. Other roles are sent as they are, because some servers know them."""
+"""The roles of Chat Completions. Other roles are sent unchanged, because some servers support them."""
 _NEEDS_CONTENT: Final = frozenset({"system", "developer", "user", "tool"})
 
 EXTRA_BODY: Final = "extra_body"
@@ -239,13 +239,13 @@ class _Fault(NamedTuple):
     where: str = ""
     suggestion: str | None = None
     fix: str | None = None
-    """A fix in which `MESSAGE` stands for the message."""
+    """A fix; `MESSAGE` is a placeholder for the message."""
     mended: Mapping[str, Any] | None = None
     """The message without the fault."""
 
 
 def _find_message_fix(fault: _Fault, messages: Sequence[Any], index: int) -> str | None:
-    """Return the message to write in place of a single short one, else the line that mends it."""
+    """Return the corrected message if there is only one short message; otherwise return a line that corrects it."""
     if fault.mended is not None and len(messages) == 1:
         shown = _show_value(fault.mended.get("content"))
         if len(fault.mended) == len(_PLAIN_KEYS & fault.mended.keys()) and shown != "...":

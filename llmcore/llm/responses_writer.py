@@ -21,7 +21,7 @@ _TEXTS: Final = {"output_text": "text", "refusal": "refusal"}
 class ResponsesWriter:
     """Writes deltas as events.
 
-    Items follow one another: reasoning, a message and calls in the order in which they arrive.
+    The items are in the order in which reasoning, text and tool calls arrive.
     """
 
     def __init__(self) -> None:

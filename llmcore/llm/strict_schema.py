@@ -1,13 +1,13 @@
-"""Rewrite the JSON schema of a type by the rules of strict schemas, so that a server accepts it.
+"""Rewrite the JSON schema of a type so that it follows the rules of strict schemas.
 
 The rules: https://platform.openai.com/docs/guides/structured-outputs#supported-schemas. The root is an
-object; every property is required, and no other property is allowed; nothing may stand next to `$ref`;
-`anyOf` replaces `oneOf`; `allOf`, `default` and `discriminator` are not allowed; every schema has a type.
-Every answer that matches the rewritten schema also matches the type's original schema.
+object; every property is required, and no other property is allowed; `$ref` must not have sibling keywords; `anyOf`
+replaces `oneOf`; `allOf`, `default` and `discriminator` are not allowed; every schema has a type. Every answer that
+matches the rewritten schema also matches the type's original schema.
 
 An open dict, `Any` or a tuple cannot be expressed: with these, the schema is not strict, and servers follow
-it on a best-effort basis. Bounds that strict schemas do not know are added to the description, which the
-model reads.
+it on a best-effort basis. Strict schemas do not support bounds, so bounds go into the description, which the model
+reads.
 """
 
 from __future__ import annotations

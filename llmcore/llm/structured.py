@@ -92,7 +92,7 @@ def _show(kind: Any) -> str:
 
 
 def _is_instance(value: object) -> bool:
-    import dataclasses  # importing it takes longer than a cached answer
+    import dataclasses  # importing the module takes longer than a cached answer
 
     return (
         dataclasses.is_dataclass(value)
@@ -102,7 +102,7 @@ def _is_instance(value: object) -> bool:
 
 
 def is_cut(reply: Reply) -> bool:
-    """Return whether the answer was cut off, so that the same request would be cut off again."""
+    """Return whether the answer was truncated. The same request would be truncated again."""
     return reply.finish_reason in _CUT
 
 

@@ -45,7 +45,7 @@ _OF_MESSAGES: Final = (
 
 
 class _Head(msgspec.Struct):
-    """The field of an event from which its API is recognised."""
+    """The field of an event that identifies its API."""
 
     type: Any = None
 
@@ -72,7 +72,7 @@ class _EventWriter:
         if piece.raw is None or not self._passes:
             if piece.has_content or piece.raw is None:
                 yield from self._writer.write(piece)
-        elif piece.raw:  # otherwise the delta belongs to the event of the delta before it
+        elif piece.raw:  # otherwise the delta belongs to the preceding event
             yield WireEvent(data=piece.raw, name=piece.event_name, delta=piece if piece.has_content else None)
 
     def end(self) -> Iterator[WireEvent]:

@@ -1,6 +1,6 @@
 """Requests in a vendor's format, as a kind of request.
 
-They are chats whose stream consists of the vendor's events.
+Such calls are chats whose stream consists of the vendor's events.
 """
 
 from __future__ import annotations

@@ -16,7 +16,6 @@ class StorageClient(WholeFiles, StreamedFiles, ListedFiles, ProcessBound):
     Each method has an async variant with the prefix `a`. Every method raises a `StorageError`:
     `StorageKeyError` for a key that is not acceptable, `StorageNotFound`, `StorageReadOnly`, `StorageFull`,
     and for conditional saves `StorageExists` or `StorageChanged`. Streams, pages, copies, moves and file
-    information work with every backend; if the backend does not support them, they read and write whole
-    files. Conditional saves, signed URLs and folders have no substitute: they raise a `PluginError` if the
-    backend does not support them.
+    information work with every backend; without support in the backend, they read and write whole files. Conditional
+    saves, signed URLs and folders raise a `PluginError` if the backend does not support them.
     """

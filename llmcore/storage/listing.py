@@ -34,7 +34,7 @@ def page_sizes() -> Iterator[int]:
 
 
 class ListedFiles(BackendCalls):
-    """Methods that return information about files, or delete them."""
+    """Methods that list, describe, copy or delete files."""
 
     def __init__(self, opener: Callable[[], Backend]) -> None:
         super().__init__(opener)
@@ -62,8 +62,8 @@ class ListedFiles(BackendCalls):
 
         Args:
             prefix: The beginning of the keys, such as a folder.
-            pattern: A pattern for the rest of the key, as in `glob`: "*.txt" matches the text files in the
-                folder *prefix* itself, "**/*.txt" also matches files in folders below it. The "/" between
+            pattern: A pattern for the key after *prefix*, as in `glob`. "*.txt" matches text files in the folder
+            *prefix*; "**/*.txt" also matches files in folders below. The "/" between
                 prefix and pattern may be omitted. None matches all keys.
         """
         return run(self._list_keys(prefix, pattern))
@@ -100,7 +100,7 @@ class ListedFiles(BackendCalls):
         return await arun(self._glob(pattern, limit, after))
 
     def create_directory(self, key: str) -> Literal[True]:
-        """Create the folder and its parents if they do not exist. Return True."""
+        """Create the folder and its missing parents. Return True."""
         run(self._ask("create_directory", key))
         return True
 
@@ -126,7 +126,7 @@ class ListedFiles(BackendCalls):
         return float(await arun(self._ask("get_modified_time", key)))
 
     def get_file_info(self, key: str) -> FileInfo:
-        """Return the size and time of the file, and its content type and ETag if the backend knows them."""
+        """Return size and time of the file, and content type and ETag if the backend provides them."""
         return run(self._get_info(key))
 
     async def aget_file_info(self, key: str) -> FileInfo:
@@ -165,7 +165,7 @@ class ListedFiles(BackendCalls):
         return [key for key in keys if matches(key[len(prefix) :].removeprefix("/"))]
 
     def _skip_foreign(self, keys: Sequence[str]) -> list[str]:
-        """Return the acceptable keys of a backend's list: other programs may write to the same place."""
+        """Return the valid keys of a backend's list. Files of other programs may have invalid names."""
         skipped = Skipped()
         accepted = [key for key in keys if skipped.check(key)]
         self._foreign.report(skipped)

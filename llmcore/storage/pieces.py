@@ -33,7 +33,7 @@ class PieceSource:
         self._source = source
         self._cancel: Callable[[], object] | None = None
         self.error: Exception | None = None
-        """The exception that the source raised. It belongs to the application, not to the backend."""
+        """The exception that the source raised. The error is the application's, not the backend's."""
         if isinstance(source, str | bytes) or not (
             hasattr(source, "read") or hasattr(source, "__iter__") or hasattr(source, "__aiter__")
         ):
@@ -155,7 +155,7 @@ class PieceSource:
 
 
 def _refuse() -> None:
-    """Raise the error for an async source in the same loop: a loop cannot wait for itself."""
+    """Raise the error for an async source on the same loop: a blocked loop cannot run the source."""
     raise StorageError(
         f"an asynchronous stream cannot be saved: {NO_THREAD}",
         expected="a free thread, or pieces from an iterable of bytes",

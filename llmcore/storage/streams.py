@@ -1,4 +1,4 @@
-"""Streams, copies and moves. If the backend does not support them, they use whole files."""
+"""Streams, copies and moves. Without support in the backend, they use whole files."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ _LAST_PORT: Final = 65535
 
 
 def find_address_fault(url: str) -> str | None:
-    """Return why *url* is not the address of an HTTP server; None if it is one.
+    """Return why *url* is not the address of an HTTP server; return None for a valid address.
 
     The text does not contain the address, which may contain a password.
     """

@@ -1,6 +1,6 @@
 """A bounded mapping of texts to bytes in one process, with times to live and LRU or LFU eviction.
 
-The cache `memory` and the memory tier in front of other caches store their entries in it.
+The cache `memory` and the memory tier of other caches store their entries here.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ OVERHEAD_BYTES = 250
 
 
 class BoundedEntries:
-    """Store bytes up to a total size. Threads may use it at the same time, and so may a forked child.
+    """Store bytes up to a total size. The object is thread-safe, and a forked child may use it too.
 
     Args:
         max_size: Maximum size of all entries in bytes, with keys and overhead.
@@ -48,7 +48,7 @@ class BoundedEntries:
         """See `CacheProvider.get`."""
         if (
             self._frequencies is None
-        ):  # without the lock, which costs more than the rest: each step is one C call
+        ):  # no lock is needed, because each step is one C call; a lock would cost more than the rest
             entry = self._entries.get(key)
             if entry is not None and (entry[1] is None or entry[1] > self._clock()):
                 try:
@@ -120,7 +120,7 @@ class BoundedEntries:
         return self._size
 
     def after_fork(self) -> None:
-        """Keep the entries unless a thread was changing them; see `forks.ForkAware`."""
+        """Preserve the entries in a forked child, unless another thread was changing them; see `forks.ForkAware`."""
         if not forks.was_free(self._lock):
             self._empty()
 

@@ -27,7 +27,7 @@ def check_certificates() -> None:
 
 
 def _file_fault(file: str) -> str:
-    """Return what is wrong with the file; empty if nothing is."""
+    """Return a description of the error in the file; empty if nothing is."""
     try:
         ssl.create_default_context(cafile=file)
     except FileNotFoundError:

@@ -1,4 +1,7 @@
-"""Upper bounds of a chat's answer, read from its parameters as leniently as servers read them, and never too small."""
+"""Upper bounds of a chat's answer, read from its parameters.
+
+The bounds are never too small, even if a server reads parameters leniently.
+"""
 
 from __future__ import annotations
 
@@ -19,10 +22,10 @@ _THINKING: Final = (("thinking_budget", None), ("thinking", "budget_tokens"), ("
 
 
 def get_output_limit(parameters: Mapping[str, Any]) -> int | None:
-    """Return the maximum number of tokens of one answer; None if no parameter limits it, or one means "no limit".
+    """Return the maximum number of tokens of one answer; None if there is no limit.
 
-    If several parameters limit it, the largest counts, since servers differ in which one they use. A value that is not a
-    positive whole number means "no limit", as -1 does on some servers.
+    If several parameters limit it, return the largest limit, because servers use different ones. A value that is not
+    a positive whole number means "no limit", as -1 does on some servers.
     """
     most = 0
     for name in OUTPUT_LIMITS:
@@ -37,7 +40,7 @@ def get_output_limit(parameters: Mapping[str, Any]) -> int | None:
 
 
 def get_thinking_limit(parameters: Mapping[str, Any]) -> int:
-    """Return the reasoning tokens that an answer may have in addition to its limit; 0 if no parameter sets them."""
+    """Return the reasoning tokens that an answer may have in addition to its limit; return 0 if no parameter sets them."""
     most = 0
     for name, inner in _THINKING:
         value = parameters.get(name)

@@ -1,6 +1,6 @@
 """SHA-256 for a process that needs few digests, such as a cached answer on the command line.
 
-Importing `hashlib` loads OpenSSL, which takes longer than such a process needs to find its answer.
+Importing `hashlib` loads OpenSSL, which takes longer than answering from the cache.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 __all__ = ["start_sha256"]
 
 _LARGE: Final = 2**17
-"""Bytes from which OpenSSL, five times as fast, is worth its import."""
+"""The number of bytes from which the faster OpenSSL repays its import."""
 
 
 def start_sha256(data: bytes, size: int = 0) -> _Hash:

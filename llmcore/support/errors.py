@@ -1,7 +1,8 @@
 """Raise an error of llmcore in place of a foreign exception, without a reference to the foreign one.
 
-Python chains the exception that is being handled to a new one, as `__context__`. The exceptions of SDKs and HTTP clients hold
-the request, with its key and its prompt, and an error tracker sends the whole chain. So a provider raises its errors with one
+Python chains the exception that is being handled to a new one, as `__context__`. An SDK's exception contains the
+request, with its key and prompt, and an error tracker sends the whole chain of exceptions. So a provider raises its
+errors with one
 line:
 
     try:
@@ -18,9 +19,10 @@ __all__ = ["raise_unchained"]
 
 
 def raise_unchained(error: BaseException) -> NoReturn:
-    """Raise *error* with nothing chained to it, inside an `except` block too.
+    """Raise *error* without `__cause__` and `__context__`, even inside an `except` block.
 
-    A traceback that *error* already has stays. Remove it with `error.with_traceback(None)` if its frames hold the request.
+    A traceback that *error* already has stays. If the frames contain the request, remove the traceback with
+    `error.with_traceback(None)`.
     """
     try:
         raise error

@@ -1,4 +1,4 @@
-"""The finish reasons of other servers, mapped to those of OpenAI's Chat Completions in one table."""
+"""A table from the finish reasons of other servers to those of OpenAI's Chat Completions."""
 
 from __future__ import annotations
 

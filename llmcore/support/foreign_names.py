@@ -1,4 +1,4 @@
-"""Skip names in a list of files that cannot be keys: other programs may write to the same bucket or folder.
+"""Skip names in a list of files that are not valid keys: other programs may write to the same bucket or folder.
 
 A listing never fails because of such a name, and contains only keys that can be loaded. The first listing that skips names
 logs one warning with their number.

@@ -1,9 +1,8 @@
 """Keep a plugin usable in processes that its application forks (gunicorn, Celery, multiprocessing).
 
-A forked child has a copy of every lock, and one thread. A lock that another thread held is never released in the child, and
-a connection that the parent opened must not be used by both. Three rules:
-
-- Create locks with `lock()` instead of `threading.Lock()`: a fork waits for them, and they are free in the child.
+A forked child has a copy of every lock, and one thread. In the child, a lock that another thread held is never
+released, and a connection must not be shared with the parent. Three rules: - Create locks with `lock()` instead of
+`threading.Lock()`: a fork waits until they are free.
 - Pass objects with connections or threads to `watch()`: their `after_fork()` replaces these in the child. Use
   `call_in_child()` for the state of a module.
 - If closing or collecting an old object would affect the parent (event loops), pass it to `leave_to_parent()`. If an object

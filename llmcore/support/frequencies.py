@@ -14,8 +14,8 @@ _MOST: Final = 16
 class Frequencies:
     """LFU with dynamic ageing.
 
-    The worth of a key is its number of uses plus the age: the worth of the key that was evicted last. The age grows, so
-    new keys overtake a key that is no longer used, after as many generations as it had uses.
+    The worth of a key is its number of uses plus the age: the worth of the key that was evicted last. The age grows,
+    so new keys overtake an unused key after as many generations as that key had uses.
     """
 
     def __init__(self) -> None:

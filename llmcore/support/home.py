@@ -1,6 +1,6 @@
 """Find the user's home directory, and expand `~`, independently of the working directory.
 
-`os.path.expanduser` uses a relative HOME as it is: the same path would mean another folder after each `cd`.
+`os.path.expanduser` accepts a relative HOME: the same path would name another folder after each `cd`.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ def find_home(env: Mapping[str, str]) -> Path | None:
 
 
 def expand_home(path: str | os.PathLike[str], env: Mapping[str, str] = os.environ) -> Path:
-    """Return *path* with `~` and `~user` expanded; any other path as it is.
+    """Return *path* with `~` and `~user` expanded; return other paths unchanged.
 
     Raises:
-        RuntimeError: There is no such user, or the user has no home.
+        RuntimeError: The user does not exist or has no home directory.
     """
     parts = Path(path).parts
     if parts[:1] != ("~",):

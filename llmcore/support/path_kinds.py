@@ -1,4 +1,4 @@
-"""Find out what a path leads to: a path that is not a regular file may be absent, a directory, a broken link or forbidden."""
+"""Determine the kind of a path that is not a regular file: missing, a directory, a broken link or forbidden."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _BY_ERROR: Final = {
 
 
 def classify_path(path: str | os.PathLike[str]) -> PathKind:
-    """Return what *path* leads to, links followed. Never raises OSError."""
+    """Return the kind of *path*. Links are followed. Never raises OSError."""
     try:
         mode = Path(path).stat().st_mode
     except OSError as error:

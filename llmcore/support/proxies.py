@@ -33,7 +33,7 @@ class Proxy:
 
     @property
     def shown(self) -> str:
-        """The proxy without its password, and the variable that names it."""
+        """The proxy without its password, and the variable that defines it."""
         parts = urlsplit(self.url)
         return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]} (from {self.variable})"
 

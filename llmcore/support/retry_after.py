@@ -12,10 +12,10 @@ __all__ = ["parse_retry_after"]
 
 
 def parse_retry_after(headers: Mapping[str, str], clock: Callable[[], float] = time.time) -> float | None:
-    """Return the seconds to wait; 0 for a date in the past, None if there is no valid header.
+    """Return the seconds to wait; return 0 for a date in the past, and None if there is no valid header.
 
-    The host waits for its own backoff if that is longer. A date is compared with the server's `Date` if there is one,
-    because the server's clock may differ from ours.
+    If the host's own backoff is longer, the host waits for the backoff. A date is compared with the server's `Date`
+    if there is one, because the server's clock may differ from ours.
 
     Args:
         headers: With names in lower case, or of a type that ignores case.

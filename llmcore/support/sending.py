@@ -1,7 +1,7 @@
-"""Report when the first byte of a request leaves, so that a request that was never sent costs nothing.
+"""Report the moment when the first byte of a request is sent. A request that was not sent costs nothing.
 
-A call can end while its request waits for a connection: it is cancelled, its deadline passes, the program is interrupted. The
-host books such a call at its maximum cost, because the server may bill it, unless the provider reports that nothing was sent.
+A call can end while its request waits for a connection, for example at its deadline or by a cancellation. The host
+then records the maximum cost, because the server may bill it, unless the provider reports that no byte was sent.
 Reporting is optional and takes two lines:
 
     def complete(self, request):
@@ -25,10 +25,10 @@ __all__ = ["Sending", "mark_sent", "track_sending"]
 
 
 class Sending:
-    """Whether one request has left: set by the provider, read by the host.
+    """Whether a request was sent. The provider sets it, the host reads it.
 
-    Threads may use it at the same time. The host may withdraw a request that has not left. After that
-    `mark_sent` raises, so the request cannot leave: a request that the host books as unsent is never sent.
+    The object is thread-safe. The host may withdraw a request that has not left. After that `mark_sent` raises, so
+    the request cannot leave: a request that the host books as unsent is never sent.
     """
 
     __slots__ = ("_began", "_permit", "_sent", "_tracked", "_withdrawn")
@@ -75,7 +75,7 @@ class Sending:
             self._sent = True
 
     def withdraw(self) -> bool:
-        """Prevent the request from leaving. Return False if it has already left."""
+        """Prevent the request from leaving. Return False if the request was already sent."""
         if not self._withdrawn:
             try:
                 self._permit.pop()

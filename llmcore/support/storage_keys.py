@@ -1,6 +1,6 @@
 """The rules for storage keys, and the content type of each file extension.
 
-They are the same for every storage. An acceptable key names one file. The key names the same file on every
+The rules are the same for every storage. An acceptable key names one file. The key names the same file on every
 system and in every object store, and this file is always inside the root.
 """
 
@@ -74,7 +74,7 @@ def parse(key: object) -> tuple[str, ...]:
 
 
 def parse_prefix(prefix: object) -> tuple[tuple[str, ...], str]:
-    """Split *prefix* into its folders and the rest, with which names in the last folder must begin.
+    """Split *prefix* into its folders and the beginning of the names in the last folder.
 
     Raises:
         StorageKeyError: No key can begin with *prefix*.

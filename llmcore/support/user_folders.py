@@ -1,4 +1,4 @@
-"""Find the user's folders and the working directory, even if there is no home directory or the directory was deleted."""
+"""Find the user's folders and the working directory, even without a home directory or after the working directory was deleted."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def user_folder(kind: Literal["config", "cache", "state"], env: Mapping[str, str
 
 
 def working_folder() -> Path:
-    """Return the working directory. If it was deleted, return its former path.
+    """Return the working directory. Return its former path if it was deleted.
 
     Raises:
         OSError: The path cannot be determined.

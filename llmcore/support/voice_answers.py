@@ -95,7 +95,7 @@ class AudioValidator:
         return self._check_head() if has_enough_bytes(self._waiting, self._kind) else b""
 
     def end(self) -> bytes:
-        """Check the end of the answer; return the bytes that were held back.
+        """Check the end of the answer; return the remaining bytes.
 
         Raises:
             NotAudio: The answer is empty or not of the requested format.
@@ -128,7 +128,7 @@ def check_wav(audio: bytes, provider: str) -> tuple[bytes, float]:
 
     Raises:
         NotAudio: *audio* is not a WAV file, or ends before the samples.
-        IncompleteReply: *audio* is shorter than its header says.
+        IncompleteReply: *audio* is shorter than its header declares.
     """
     try:
         audio, head = repair_wav(audio)

@@ -1,4 +1,4 @@
-"""Detect the format of audio by its first bytes, with the same rules in the host and in every voice plugin."""
+"""Detect the audio format from the first bytes. The host and all voice plugins use these rules."""
 
 # ruff: noqa: PLR2004 - the sizes, offsets and marks of the formats
 

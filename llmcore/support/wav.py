@@ -17,10 +17,9 @@ __all__ = ["UNKNOWN", "WavHead", "is_unknown_length", "read_wav_head", "repair_w
 UNKNOWN: Final = 0xFFFFFFFF
 """The length that llmcore writes when the length is not known yet."""
 _LONGEST: Final = 0x7FFF_0000
-"""A length of this value or more means "unknown",
-
-because a stream is sent before its length is known. ffmpeg and OpenAI write 0xFFFFFFFF, espeak and sox 0x7FFFF000, arecord 0x80000000,
-others 0x7FFFFFFF, each also minus the bytes of the header. No speech has two gigabytes.
+"""A length of at least this value means "unknown": the header of a stream is sent before the length is known. ffmpeg
+and OpenAI write 0xFFFFFFFF, espeak and sox 0x7FFFF000, arecord 0x80000000, others 0x7FFFFFFF, each also minus the
+bytes of the header. No speech has two gigabytes.
 """
 _ALL_ONES: Final = 0xFFFF_FFFF_FFFF_FFFF
 
@@ -68,7 +67,7 @@ def is_unknown_length(size: int) -> bool:
 def read_wav_head(data: bytes | bytearray) -> WavHead | None:
     """Return the header; None if *data* ends before the samples.
 
-    For a data chunk of 0 bytes `size` is 0, not None. Only the rest of the file shows whether the chunk is empty or its
+    For a data chunk of 0 bytes `size` is 0, not None. The remaining file tells whether the chunk is empty or its
     length is unknown.
 
     Raises:
@@ -95,7 +94,9 @@ def read_wav_head(data: bytes | bytearray) -> WavHead | None:
 
 
 def repair_wav(audio: bytes) -> tuple[bytes, WavHead]:
-    """Return the WAV file with its lengths in the header, and the header, whose `size` is known and a multiple of the frame size.
+    """Return the WAV file with its lengths in the header, and the parsed header.
+
+    The `size` in the header is a multiple of the frame size.
 
     A file of unknown length is cut after its last whole frame. If the header contains the length, the samples are not
     examined: `size` may be larger than the number of bytes in the file.

@@ -48,7 +48,7 @@ def split_bytes(audio: bytes) -> Generator[bytes, Any, None]:
 def _stream(
     call: SpeechCall, traits: VoiceTraits, settings: Mapping[str, Any]
 ) -> Generator[Any, Any, Speech]:
-    """Check that the stream begins with audio; then emit the bytes as they arrive."""
+    """Check that the stream begins with audio; then emit the following bytes as they arrive."""
     received: list[bytes] = []
     held = b""
 

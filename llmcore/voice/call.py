@@ -14,14 +14,14 @@ __all__ = ["SpeechCall"]
 
 
 class SpeechCall(Call, kw_only=True):
-    """One piece of a text for one provider, with its state."""
+    """A piece of a text for one provider, and its state."""
 
     text: str
     voice: str | None
     settings: Mapping[str, Any]
     traits: VoiceTraits | None
     timed_key: str | None = None
-    """The cache key of the same audio with timestamps; None if the call itself asks for timestamps."""
+    """The cache key of the same audio with timestamps; None if the call itself requests timestamps."""
     timeout_s: float | None = None
     """The caller's timeout in seconds; None if [retry] decides."""
     timed: bool = False

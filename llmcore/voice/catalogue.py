@@ -46,7 +46,7 @@ class Voices:
     def search(
         self, query: str | None, limit: int, after: str | None, filters: Mapping[str, Any]
     ) -> Act[VoicePage]:
-        """Use the provider's own search if it has one; otherwise search all voices that the provider lists."""
+        """Use the provider's search if there is one; otherwise search all voices that the provider lists."""
         if isinstance(limit, bool) or not isinstance(limit, int) or limit < 1:
             raise BadRequest(f"limit must be at least 1, got {limit!r}", code="LC308", expected="1 or more")
         for name, given in (("query", query), ("after", after)):

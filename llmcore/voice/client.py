@@ -30,7 +30,7 @@ Timeout: TypeAlias = float | str | timedelta | None
 
 
 def _check_consent_later(method: M) -> M:
-    """Make `consent=` optional at run time, so that the check can explain what consent is.
+    """Make `consent=` optional at run time, so that a missing consent gets an error that explains it.
 
     Type checkers still require the argument.
     """

@@ -27,11 +27,11 @@ _json = msgspec.json.Encoder(order="sorted")
 
 
 class SpeechKeyMaker:
-    """Makes the cache keys of the pieces of one text: a digest of everything that can change their audio.
+    """Makes the cache keys of the pieces of one text. A key is a digest of everything that can change the audio.
 
     The key of a piece does not contain the text before and after the piece. That text changes the tone only
-    slightly, as every repetition of a request does. If the key contained it, one changed sentence would be
-    paid for three times.
+    slightly, as every repetition of a request does. With it in the key, one changed sentence would be paid for three
+    times.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class SpeechKeyMaker:
 def pack(key: str, speech: Speech) -> bytes:
     """Return *speech* as a cache entry.
 
-    The entry contains its key, so that an entry under a wrong key is detected.
+    The entry contains its key. An entry under a wrong key is therefore detected.
     """
     return _MAGIC + key.encode() + _encoder.encode(speech)
 

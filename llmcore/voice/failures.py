@@ -33,7 +33,7 @@ def complete_provider_error(call: SpeechCall, error: ProviderError) -> None:
 
 
 def complete_setting_error(error: BadRequest, settings: Mapping[str, Any]) -> None:
-    """Find the refused setting by its name or value in the message of *error*, and add it and a fix."""
+    """Find the rejected setting in the message of *error* by its name or value. Add the setting and a fix to the error."""
     near = error.suggestion
     right: str | None
     for name, value in settings.items():

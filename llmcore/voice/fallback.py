@@ -24,7 +24,7 @@ __all__ = ["with_fallback"]
 
 
 def with_fallback(texts: Sequence[TextCall], services: Services) -> Generator[Any, Any, Speech]:
-    """Run *texts* in order until one succeeds, and return its speech. One voice speaks the whole text.
+    """Run *texts* in order until one succeeds. Return its speech. One voice speaks the whole text.
 
     The next provider is tried only if it may succeed and the consumer has not received a byte. If all
     providers fail, the error of the first provider is raised, because the application chose that provider.

@@ -19,7 +19,7 @@ _NOTHING: Final = Decimal(0)
 
 
 def merge_speeches(pieces: Pieces, speeches: Sequence[Speech]) -> Speech:
-    """Merge *speeches* into one speech. They are the speeches of *pieces*, in the same order.
+    """Merge *speeches* into one speech. The speeches belong to *pieces*, in the same order.
 
     Raises:
         NotAudio: The formats or sample rates of the pieces differ.

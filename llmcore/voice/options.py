@@ -1,4 +1,4 @@
-"""The settings of a speech, as type checkers and editors know them."""
+"""The settings of a speech, typed for type checkers and editors."""
 
 from __future__ import annotations
 

@@ -68,11 +68,11 @@ def get_traits(backend: Backend, voice: str | None, settings: Mapping[str, Any])
 
 
 def divide_text(text: str, traits: VoiceTraits | None, *, by_sentence: bool) -> Pieces:
-    """Divide *text* into pieces. They can be requested separately, and their audio can be joined.
+    """Divide *text* into pieces. The pieces can be requested separately, and their audio can be joined.
 
     Args:
         text: The text.
-        traits: With None, the text is one piece, because it is unknown whether the audio can be joined.
+        traits: None means that joining may not work, so the text stays one piece.
         by_sentence: Whether each sentence is a piece, so that only changed sentences are paid for again.
             Otherwise pieces are as long as possible.
 

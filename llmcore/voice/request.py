@@ -22,7 +22,7 @@ HOST_SETTINGS: Final = frozenset(
 """Settings that only the host passes to a provider."""
 
 SHARED_SETTINGS: Final = frozenset({"format", "language", "speed"})
-"""Settings that mean the same to every provider. Fallback providers receive them too."""
+"""Settings that mean the same to every provider. These settings apply to fallback providers too."""
 
 _STRUCTURE: Final = frozenset({"p", "s", "speak"})
 """SSML elements that produce only the sound of their text."""
@@ -153,7 +153,7 @@ def _check_ssml(text: str) -> None:
     parser.StartElementHandler = element
     parser.CharacterDataHandler = lambda said: heard.append(said.strip())
     try:
-        parser.Parse(text.strip().lstrip("\ufeff").lstrip().encode(), True)  # noqa: FBT003 - expat takes it by position
+        parser.Parse(text.strip().lstrip("\ufeff").lstrip().encode(), True)  # noqa: FBT003 - expat accepts positional arguments only
     except expat.ExpatError as error:
         fault = f"{expat.ErrorString(error.code)}, at line {error.lineno}, column {error.offset + 1}"
         raise_unchained(

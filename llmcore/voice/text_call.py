@@ -40,7 +40,7 @@ _CHAIN: Final = 3
 
 
 class TextCall(msgspec.Struct, kw_only=True):
-    """One text for one provider, with its state."""
+    """A text for one provider, and its state."""
 
     backend: Backend
     ask: Ask
@@ -228,7 +228,7 @@ def _make_event(
 ) -> CallEvent:
     """Return the event for the observers.
 
-    A failed call may have paid for some pieces; they are in the cache.
+    A failed call may have paid for some pieces; those pieces are in the cache.
     """
     finished = [each for each in text.speeches if each is not None]
     return CallEvent(

@@ -86,7 +86,7 @@ def test_the_footer_names_the_model_that_took_over(cli: CommandLine, server: Sim
 def test_echo_explains_itself_and_the_next_steps(cli: CommandLine) -> None:
     shown = see(cli, "ask", "Hi")
     assert " · echo · " in shown
-    assert "echo is the built-in stand-in" in shown
+    assert "echo is the built-in substitute" in shown
     for line in re.findall(r"^  (llmcore .*|export .*)$", shown, re.MULTILINE):
         for command in line.split(" && "):
             if command.startswith("llmcore "):

@@ -1,4 +1,4 @@
-"""The file of the ledger: SQLite in WAL mode, with one connection for each process, its schema and its checkpoints."""
+"""The ledger's SQLite file in WAL mode: the schema, the checkpoints, and one connection per process."""
 
 from __future__ import annotations
 
@@ -32,8 +32,7 @@ class Database:
     """One ledger file. Hold `lock` while you use the connection.
 
     Args:
-        path: The path of the file. The file and its folder are created if they do not exist, readable by this
-            user only.
+        path: The path of the file. Missing files and folders are created, readable only by this user.
         durable: Whether a commit survives a power cut. This costs one fsync for each commit. If the process
             is killed, nothing is lost in either case.
     """
@@ -52,7 +51,7 @@ class Database:
     def connect(self, *, timeout_s: float) -> apsw.Connection:
         """Return the connection; the first call opens it.
 
-        Its statements wait at most *timeout_s* for locks of other processes.
+        Statements wait at most *timeout_s* for locks of other processes.
 
         Raises:
             apsw.Error: The file cannot be opened, or is not a ledger.
@@ -93,7 +92,7 @@ class Database:
     def before_fork(self) -> None:
         """Close the file.
 
-        SQLite keeps a table of the locks of its process. A child would treat its parent's locks as its own.
+        SQLite has a table of the locks of its process. A forked child would mistake the parent's locks for its own.
         """
         if self._connection is not None and forks.was_free(self.lock):
             # Close without a checkpoint: the fork would have to wait for it.
@@ -143,7 +142,7 @@ class Database:
     def _wait_for_lock(self, _: int) -> bool:
         """Wait a moment for another process.
 
-        SQLite's own busy timeout is unfair: under contention it takes seconds.
+        SQLite's own busy timeout is unfair: under contention, a writer may wait for seconds.
         """
         if time.monotonic() >= self._lock_deadline:
             return False
@@ -160,11 +159,11 @@ class Database:
         return apsw.SQLITE_OK
 
     def _checkpoint(self) -> None:
-        # Delay forks: a child would find SQLite's internal locks held.
+        # Delay forks, because a child would inherit SQLite's internal locks in a locked state.
         with forks.delay(), contextlib.suppress(apsw.Error):  # a later commit triggers the next one
             connection = apsw.Connection(str(self.path))
             try:
-                # A connection does not know whether a WAL exists before its first read.
+                # A connection detects a WAL only at its first read.
                 connection.execute("SELECT 1 FROM swept").fetchall()
                 connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
             finally:

@@ -1,6 +1,6 @@
 """Find out which processes are alive.
 
-Each process holds a lock on its own small file, and the system releases the lock when the process ends.
+Each process locks its own small file, and the system releases the lock when the process ends.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class Owners:
         forks.watch(self)
 
     def get_own_name(self) -> str:
-        """Return the name of this process, after locking its file."""
+        """Return the name of this process. Lock the file of the process first."""
         if self._file is None:
             with self._lock:
                 if self._file is None:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["INLINE_TIMEOUT_S", "LOCK_TIMEOUT_S", "Work", "Writer"]
 
 Work = Callable[[apsw.Connection], Any]
-"""A function that runs in a transaction. It makes all decisions before its first write."""
+"""A function that runs in a transaction. All decisions precede the first write."""
 
 LOCK_TIMEOUT_S: Final = 10.0
 """The default timeout for locks of other processes."""
@@ -125,7 +125,7 @@ class Writer:
             del cancellation  # breaks the reference cycle of frame and traceback
 
     def _flush(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Commit in the event loop, which takes microseconds.
+        """Commit in the event loop. A commit takes microseconds.
 
         If the database is in use, commit in a thread instead.
         """
@@ -139,7 +139,7 @@ class Writer:
         submit(self._drain, otherwise=self._drain_inline)
 
     def after_fork(self) -> None:
-        """Forget the queue, which belongs to the parent; see `forks.ForkAware`."""
+        """Drop the queue in a forked child, because it belongs to the parent; see `forks.ForkAware`."""
         self._waiting.clear()
         self._flushing.clear()
         self._committing = False
@@ -164,9 +164,9 @@ class Writer:
     def _commit(self, *, wait: bool, own: _Job | None = None) -> bool:
         """Commit everything that is queued.
 
-        Return False if another process holds the lock and *wait* is False. A caller that needs only its *own*
-        job does not wait for jobs with a longer timeout. Threads commit these jobs themselves; for tasks, a
-        separate thread commits until no task waits.
+        Return False if another process holds the lock and *wait* is False. A caller that waits only for its *own* job
+        does not wait for jobs with a longer timeout. Threads commit these jobs themselves; for tasks, a separate
+        thread commits until no task waits.
         """
         self._committing = True
         try:
@@ -240,7 +240,7 @@ def _fail(jobs: list[_Job], error: Exception) -> None:
 
 
 def _resolve(future: asyncio.Future[Any], value: Any, error: Exception | None) -> None:
-    """Set the result of *future* in its own event loop."""
+    """Set the result of *future* in the event loop of *future*."""
     import asyncio
 
     loop = future.get_loop()

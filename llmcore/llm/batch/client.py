@@ -53,8 +53,8 @@ class BatchMethods:
 
         Args:
             items: Prompts, lists of messages, dicts with `prompt` or `messages` and parameters, or lines of OpenAI's batch
-                files. They are read as far as the run needs them. An async iterator is possible, too.
-            model: As in `chat`; items may name their own.
+                files. The run reads them on demand. An async iterator is possible, too.
+            model: As in `chat`; an item may have its own model.
             lane: "now" sends requests through the pipeline.
             system: Instructions for items without any.
             concurrency: A fixed number of requests in flight; None adapts it to the server.
@@ -63,7 +63,7 @@ class BatchMethods:
             cache: True, False or "refresh".
             budget: The most that the run may cost, such as "5 USD"; if the run is resumed, the limit applies
                 to all its parts together.
-            parameters: Parameters of the model. An item may override them.
+            parameters: Parameters of the model. An item may override these parameters.
 
         Raises:
             BadRequest: An argument is not valid.
@@ -100,8 +100,8 @@ class BatchMethods:
 
         Args:
             run_id: `BatchRun.id`.
-            items: The items again; needed if the run had not read all of them. An item with an answer is sent
-                again only if it has changed.
+            items: The items again; needed if the run has not read all items. An item with an answer is sent again
+                only if it has changed.
             model: As in `batch`. All other arguments are also as in `batch`.
             system: Instructions for items without any.
             concurrency: A fixed number of requests in flight.
@@ -136,7 +136,7 @@ class BatchMethods:
         budget: str | None = None,
         max_failures: Callable[[int], float] | None = None,
     ) -> BatchRun:
-        """Return the run in the file *path*, for commands that store their own runs.
+        """Return the run in the file *path*, for commands with their own folder of runs.
 
         Args:
             path: The file of the run. The first iteration creates it.
@@ -145,7 +145,7 @@ class BatchMethods:
             once: Whether *read* can be called only once.
             concurrency: As in `batch`.
             budget: As in `batch`.
-            max_failures: Takes the number of finished items, and returns how many of them may have failed.
+            max_failures: Returns the allowed number of failures for a given number of finished items.
         """
         from llmcore.llm.batch.run import BatchRun
 
@@ -196,7 +196,7 @@ def _make_reader(
     parameters: Mapping[str, Any],
     system: str | None,
 ) -> Callable[[], Items]:
-    """Return what reads *items* as request bodies."""
+    """Return a reader that converts *items* to request bodies."""
     from llmcore.llm.batch.items import add_model, prepare
 
     defaults = add_model(parameters, model)

@@ -1,4 +1,4 @@
-"""An estimate of a run: what it would send, and what that would cost. Nothing is sent, and nothing is written."""
+"""An estimate of a run: the number of requests, their cost and duration. Nothing is sent, and nothing is written."""
 
 from __future__ import annotations
 
@@ -29,19 +29,19 @@ __all__ = ["BudgetRoom", "Estimate", "estimate_run"]
 _TYPICAL: Final = 256
 """Tokens of an answer of a model that the ledger does not know."""
 _SAMPLE: Final = 100
-"""Answers of the ledger whose mean is the likely length of the next ones."""
+"""How many recent answers of the ledger are averaged to estimate the length of the next ones."""
 _LEAST_SHARE: Final = 2
 """The server may count this many times fewer tokens than an estimate."""
 
 
 class BudgetRoom(msgspec.Struct, frozen=True, kw_only=True):
-    """What one budget allows."""
+    """The amount that one budget allows."""
 
     name: str
     left: Decimal
     """USD that are neither spent nor reserved."""
     requests: int
-    """About how many of the requests that it counts it allows, at their likely cost."""
+    """The approximate number of requests that the budget allows at their likely cost."""
     of: int
     """How many it counts."""
 
@@ -56,7 +56,7 @@ class Estimate(msgspec.Struct, frozen=True, kw_only=True):
     duplicates: int = 0
     cached: int = 0
     requests: int = 0
-    """Those that are left to send."""
+    """The number of items that are not yet answered."""
     input_tokens: int = 0
     """Of the requests to send, as all that follow."""
     exact_share: float = 1.0
@@ -74,7 +74,7 @@ class Estimate(msgspec.Struct, frozen=True, kw_only=True):
     unpriced: tuple[str, ...] = ()
     """The models whose prices are unknown."""
     seconds: float | None = None
-    """The shortest time that `[limits]` allow; None if they have no rates for the models."""
+    """The shortest time that `[limits]` allow; None if there are no rate limits for the models."""
     budgets: tuple[BudgetRoom, ...] = ()
 
 
@@ -144,7 +144,7 @@ class _Estimator:
             self._sums[kind] += 1
 
     def _sort(self, body: Mapping[str, Any], store: RunStore | None) -> Act[str]:
-        """Return what *body* is; add its tokens and its cost if it is to be sent."""
+        """Return the outcome of *body* in a run; if the run would send it, add its tokens and its cost."""
         own = make_key(body)
         if store is not None and store.has_answer(own):
             return "answered"
@@ -262,7 +262,7 @@ class _Estimator:
 
 
 def _count_input(call: ChatCall) -> tuple[int, bool]:
-    """Return the tokens of the prompt, and whether they are exact."""
+    """Return the number of prompt tokens and whether the number is exact."""
     try:
         count = count_request(call.backend, call.request)
     except PluginError:  # the provider cannot count
@@ -274,5 +274,5 @@ def _count_input(call: ChatCall) -> tuple[int, bool]:
 
 
 def _add(total: Any, part: Any) -> Any:
-    """Return the sum; None if one of them is unknown."""
+    """Return the sum; None if a price is unknown."""
     return None if total is None or part is None else total + part

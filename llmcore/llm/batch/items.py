@@ -62,7 +62,7 @@ def make_body(item: Any, defaults: Mapping[str, Any], system: str | None = None)
     Args:
         item: A prompt, a list of messages, a dict with `prompt` or `messages` and parameters, or a line of
             OpenAI's batch files, which has the body in `body`.
-        defaults: Parameters that are used where the item does not set its own.
+        defaults: Parameters for items that do not set them.
         system: Instructions for items without any.
 
     Raises:

@@ -47,7 +47,7 @@ Send = Callable[[dict[str, Any], Callable[[ProviderError], None]], Awaitable[Rep
 
 
 class _Read:
-    """The items that were read together, sorted by what happens to them next."""
+    """A group of items that were read together, sorted by their next action."""
 
     def __init__(self) -> None:
         self.fresh: list[tuple[int, str | None, bytes | None, dict[str, Any] | None]] = []
@@ -57,14 +57,15 @@ class _Read:
 
 
 class LiveLane:
-    """Sends the items of one run. It belongs to one event loop.
+    """Sends the items of one run. The object belongs to one event loop.
 
     Args:
-        items: The items that are left, in their order.
-        store: Where they are kept.
+        items: The unanswered items in input order.
+        store: Stores the answers.
         send: Sends one request body.
         pace: How many are in flight.
-        in_order: Return the items in their order, from position 0. A slow one lets at most `_WINDOW` later ones wait.
+        in_order: Return the items in their order, from position 0. A slow item delays the output of at most `_WINDOW`
+            later items.
         max_failures: The run stops when more items than this have failed.
     """
 
@@ -96,7 +97,7 @@ class LiveLane:
         """The position of the next item, of those in order."""
         self._exhausted = False
         self._is_complete = False
-        """Whether the file says that it has all items."""
+        """Whether the run's file is marked as complete."""
         self._failed = 0
         self._ended = 0
         self._ahead = 0
@@ -113,7 +114,8 @@ class LiveLane:
         The list is empty only at the end of the run.
 
         Raises:
-            Exception: The run stopped, or its items raised it; everything that was in flight has ended and is stored.
+            Exception: The run stopped, or its source of items raised the exception; everything that was in flight
+                has ended and is stored.
         """
         try:
             await self._work()
@@ -135,7 +137,7 @@ class LiveLane:
             self._fill()  # so that the requests go on while the reader works on these
 
     async def close(self) -> None:
-        """Cancel what is in flight, and wait for its end. The reader and an interrupted `take` may both call it."""
+        """Cancel the requests in flight and wait until they have ended. The reader and an interrupted `take` may both call it."""
         import asyncio
 
         if self._closing is None:
@@ -171,7 +173,8 @@ class LiveLane:
         if batch.fresh and not self._add(batch):
             return
         if self._exhausted and self._stop is None and not self._is_complete:
-            # Only after the last items are stored: else a kill in between would lose them without a word.
+            # Mark the run as complete only after the last items are stored: after a crash in between, they would be
+            # lost.
             self._is_complete = self._try(lambda: self._store.set(complete="1"))
         if batch.failed or batch.done:
             self._save([], batch.done, batch.failed)
@@ -195,7 +198,7 @@ class LiveLane:
         return item
 
     def _add(self, batch: _Read) -> bool:
-        """Store the items of *batch*; return whether they may be sent."""
+        """Store the items of *batch*; return whether the requests may be sent."""
         if self._try(lambda: self._store.add(batch.fresh)):
             return True
         for key, _ in batch.starting:
@@ -212,13 +215,13 @@ class LiveLane:
         return True
 
     def _save(self, answers: list[Answer], done: list[int], failed: list[tuple[int, LLMCoreError]]) -> None:
-        """Store how items ended. What a full disk refuses is tried again at the end, since it is paid."""
+        """Store how items ended. An answer that a full disk rejected is stored again at the end, because it is paid for."""
         self._unsaved.append((answers, done, failed))
         while self._unsaved and self._try(lambda: self._store.finish(*self._unsaved[0])):
             del self._unsaved[0]
 
     def _finish(self, item: BatchItem) -> None:
-        """Let the reader take *item*, after those before it."""
+        """Give *item* to the reader, after all earlier items."""
         self._ended += 1
         if not self._in_order:
             self._finished.append(item)
@@ -229,7 +232,7 @@ class LiveLane:
             self._due += 1
 
     def _sort(self, item: Prepared, batch: _Read) -> None:
-        """Decide what happens to *item*: it is malformed, answered, in flight, or sent now."""
+        """Determine the state of *item*: malformed, answered, in flight, or to be sent now."""
         error, key = item.error, b""
         if item.body is not None:
             try:

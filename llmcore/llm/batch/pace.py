@@ -1,4 +1,4 @@
-"""How many requests are in flight: more while the server answers, half of them after a 429 (AIMD)."""
+"""The number of concurrent requests (AIMD): it grows while the server answers, and halves after a 429."""
 
 from __future__ import annotations
 
@@ -11,8 +11,7 @@ __all__ = ["Pace"]
 _FIRST: Final = 8
 _MOST: Final = 256
 _PAUSE_S: Final = 1.0
-"""Seconds after a cut in which refusals are ignored, because they belong to requests that were in flight at
-the cut.
+"""After a reduction, refusals are ignored for this many seconds, because they concern earlier requests.
 """
 
 

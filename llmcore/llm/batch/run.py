@@ -1,4 +1,4 @@
-"""One run of a batch, as an application sees it."""
+"""The public object for one run of a batch."""
 
 from __future__ import annotations
 
@@ -100,10 +100,10 @@ class BatchRun:
             store.close()
 
     def estimate(self) -> Estimate:
-        """Return what the run would send and cost. Nothing is sent, and nothing is written.
+        """Estimate the requests and the cost of the run. Nothing is sent, and nothing is written.
 
         Raises:
-            BadRequest: The items can be read only once, so the run could not read them afterwards.
+            BadRequest: The items can be read only once, so the estimate would consume them.
             LedgerError: The ledger cannot be read.
         """
         return run(self._make_estimate())
@@ -126,7 +126,7 @@ class BatchRun:
         return self._aiterate(in_order=False)
 
     def results(self) -> Generator[BatchItem, None, None]:
-        """Yield all items in the order of the input, each as soon as it and those before it have finished.
+        """Yield all items in input order, each as soon as it and all earlier items have finished.
 
         About a thousand later items wait for a slow one; then no more are read until it has finished.
         """
@@ -231,7 +231,7 @@ class BatchRun:
         )
 
     def _iter_stored(self, store: RunStore, *, everything: bool) -> Iterator[Prepared]:
-        """Yield the items of the file: *everything*, or those that are left to send."""
+        """Yield the items of the file: *everything*, or only the unanswered items."""
         for stored in store.iter_items():
             if stored.body is not None:
                 if everything or self._recall(store, stored) is None:

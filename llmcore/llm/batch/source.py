@@ -17,7 +17,7 @@ WAITING: Final = Prepared(-1, None, None)
 
 
 class Source:
-    """Reads items without waiting for them."""
+    """Reads items from any kind of source, without blocking the event loop."""
 
     def __init__(self, items: Iterator[Prepared] | AsyncIterator[Prepared]) -> None:
         self._items = items

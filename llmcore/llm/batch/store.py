@@ -70,7 +70,7 @@ class Counts(NamedTuple):
 
 
 class RunStore:
-    """The file of one run, which one process at a time may write.
+    """The file of one run. Only one process at a time may write to it.
 
     Raises:
         LLMCoreError: Another process has the run open, or the file cannot be written, which every method may raise, too.
@@ -222,7 +222,7 @@ class RunStore:
 
 
 def share(reply: Reply[Any]) -> Reply[Any]:
-    """Return *reply* for an item that is equal to the one that was sent: it costs nothing."""
+    """Return a copy of *reply* for an equal item that was not sent. It costs nothing."""
     if reply.cached:
         return reply
     return msgspec.structs.replace(reply, cached=True, cost=_NOTHING, saved=reply.cost)

@@ -13,7 +13,7 @@ from llmcore.types import EmbeddingLimits, TokenCount
 __all__ = ["bound_tokens", "check_lengths", "count_tokens", "get_limits", "split"]
 
 _DEFAULT: Final = EmbeddingLimits(max_texts=128)
-"""The limits for a provider that does not report its own."""
+"""The limits of a provider that does not report limits."""
 
 
 def get_limits(backend: Backend, model: str) -> EmbeddingLimits:

@@ -1,4 +1,4 @@
-"""One request for embeddings, with its state."""
+"""A request for embeddings and its state."""
 
 from __future__ import annotations
 

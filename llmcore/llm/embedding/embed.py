@@ -31,11 +31,11 @@ from llmcore.types import CallEvent, CallStart, EmbeddingRequest, Embeddings, Us
 __all__ = ["TextsCall", "embed"]
 
 _CONCURRENT: Final = 4
-"""How many requests of one call may be in progress at the same time."""
+"""The maximum number of concurrent requests of one call."""
 
 
 class TextsCall(msgspec.Struct, kw_only=True):
-    """The texts of one call for one model, with its state."""
+    """The texts of one call for one model, and their state."""
 
     backend: Backend
     request: EmbeddingRequest
@@ -128,7 +128,7 @@ def _look_up(call: TextsCall, texts: Sequence[str], services: Services) -> Act[d
 def _make_call(call: TextsCall, texts: Sequence[str], services: Services) -> EmbeddingCall:
     """Return the call of one request.
 
-    Other threads and processes with an equal request share this call by its key.
+    Other threads and processes with an equal request share the call through this key.
     """
     keys = tuple(call.keys[text] for text in texts) if call.keys else ()
     key: str | None = None

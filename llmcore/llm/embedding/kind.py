@@ -23,7 +23,7 @@ from llmcore.types import Embeddings
 __all__ = ["EMBEDDING", "EmbeddingKind"]
 
 _SHARED_S: Final = 60.0
-"""Seconds that the result of a whole request is cached for other processes that wait for it."""
+"""The TTL in seconds of a whole request's result, for other processes that wait for it."""
 
 
 class EmbeddingKind:
@@ -45,7 +45,7 @@ class EmbeddingKind:
     def entries(self, call: EmbeddingCall, result: Embeddings, due: float) -> Iterable[Entry]:  # noqa: ARG002 - vectors are not refreshed
         """See `RequestKind.entries`.
 
-        Each text has its own entry, so another call with the same text is a hit.
+        Each text has a separate cache entry, so another call with the same text is a hit.
         """
         for key, text, vector in zip(call.keys, call.request.texts, result.vectors, strict=True):
             cost = _divide_cost(result.cost, text, call.request.texts)

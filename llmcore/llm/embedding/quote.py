@@ -1,4 +1,4 @@
-"""The maximum cost of a request for embeddings before it is sent, and its real cost afterwards."""
+"""The maximum cost of a request for embeddings, and its real cost afterwards."""
 
 from __future__ import annotations
 

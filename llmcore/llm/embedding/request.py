@@ -83,7 +83,7 @@ def make_parameters(dimensions: int | None, extra: Mapping[str, Any]) -> dict[st
 
 
 def _find_fix(texts: Sequence[object]) -> str:
-    """Return the call without the empty texts, which are written out if they are few and short."""
+    """Return the corrected call without the empty texts, for the fix. A long list of texts is abbreviated."""
     shown = repr([text for text in texts if isinstance(text, str) and text.strip()])
     if shown != _NONE_LEFT and len(shown) <= _LONGEST:
         return f"core.llm.embed({shown})"

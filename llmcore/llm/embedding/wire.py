@@ -1,4 +1,4 @@
-"""Embeddings for `send`, which takes a request body and returns a document, both in OpenAI's format."""
+"""Embeddings through `send`: request bodies and documents in OpenAI's format."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every provider behind an HTTP API needs, for clients of httpx, httpx2 and of the same interface.
+"""Parts for every provider that uses an HTTP API, for httpx, httpx2 and clients with the same interface.
 
 - `RequestDeadline`, `get_deadline`: how long each step of one request may take, by `timeout_s` and `idle_s`.
 - `ThreadClient`, `LoopClients`: the blocking and the asynchronous client, safe over a fork and over several event loops.

@@ -1,4 +1,4 @@
-"""Hold HTTP clients: one for the threads of a process, and one for each event loop. Both are safe over a fork."""
+"""Manage HTTP clients: one for the threads of a process, and one for each event loop. Both are safe over a fork."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class ThreadClient(Generic[T]):
         forks.watch(self)
 
     def after_fork(self) -> None:
-        """Forget the client without closing it: its connections are the parent's; see `forks.ForkAware`."""
+        """Drop the client in a forked child without closing it, because the parent uses its connections."""
         self._client = None
 
     def get(self) -> T:
@@ -68,7 +68,7 @@ class LoopClients(Generic[T]):
         forks.watch(self)
 
     def after_fork(self) -> None:
-        """Leave all clients to the parent, with whose event loops they share a selector; see `forks.ForkAware`."""
+        """Drop all clients in a forked child: closing them would affect the parent's event loops; see `forks.ForkAware`."""
         forks.leave_to_parent(self._clients)
         self._clients = {}
 
@@ -97,7 +97,7 @@ class LoopClients(Generic[T]):
                 asyncio.run_coroutine_threadsafe(keeper.aclose(), loop)
 
     def close(self) -> None:
-        """Close what can be closed from outside of the loops."""
+        """Close the clients that can be closed from outside of their loops."""
         for loop, keeper in self._get_keepers():
             if loop.is_running():
                 asyncio.run_coroutine_threadsafe(keeper.aclose(), loop)

@@ -17,7 +17,7 @@ _SHORTEST_S: Final = 0.001
 
 
 class RequestDeadline:
-    """The time that is left for one request, computed when the transport asks for it.
+    """The remaining time of one request, computed whenever the transport needs it.
 
     Pass it as `request.extensions["timeout"]`: httpx calls `get("connect")`, `get("read")`, ... before each step. A fixed
     `httpx.Timeout` would allow the whole time for each step.
@@ -38,7 +38,7 @@ class RequestDeadline:
         self._ends = time.monotonic() + (default_s if timeout_s is None else timeout_s)
         self._idle_s = idle_s
         self.begun = False
-        """Whether the head of the answer has arrived: set it then, so that `idle_s` counts."""
+        """Whether the head of the answer has arrived. The provider sets it, and `idle_s` counts from then on."""
 
     def get(self, step: str, default: float | None = None) -> float | None:  # noqa: ARG002 - as `Mapping.get`
         """Return the seconds for *step*: connect, read, write or pool."""
@@ -51,7 +51,7 @@ class RequestDeadline:
 
     @contextmanager
     def apply(self) -> Iterator[None]:
-        """Make `get_deadline` return this deadline within the block, so that an HTTP client below an SDK finds it."""
+        """Make `get_deadline` return this deadline inside the block, for an HTTP client inside of an SDK."""
         token = _current.set(self)
         try:
             yield

@@ -1,4 +1,4 @@
-"""Describe network failures: what an HTTP client raised becomes an error of llmcore, without the request.
+"""Translate exceptions of HTTP clients to llmcore's errors, without the request.
 
 The exceptions are recognised by the names of their classes, which httpx and httpx2 share.
 """
@@ -23,7 +23,7 @@ _NOT_CONNECTED: Final = frozenset(
         "LocalProtocolError",
     }
 )
-"""Exceptions that are raised before a byte of the request has left, so that nothing can have been billed."""
+"""Exceptions that occur before the first byte is sent, so that no cost can arise."""
 _HEADERS_TOO_LARGE: Final = re.compile(
     r"receive buffer too long|more than \d+ bytes|value is too long|line too long|too many headers",
     re.IGNORECASE,
@@ -119,7 +119,7 @@ def _describe_unreachable(
 
 
 def _list_causes(raised: BaseException) -> Iterator[BaseException]:
-    """Yield *raised* and what caused it."""
+    """Yield *raised* and its causes."""
     current: BaseException | None = raised
     while current is not None:
         yield current

@@ -20,7 +20,7 @@ _KEY_LIKE: Final = re.compile(
 
 
 def scrub(text: str, *secrets: str | None) -> str:
-    """Return *text* on one line, of at most 600 characters, without *secrets* and without anything that looks like a key."""
+    """Return *text* as one line of at most 600 characters, without *secrets* and other texts that look like keys."""
     for secret in secrets:
         if secret:
             text = text.replace(secret, "…")

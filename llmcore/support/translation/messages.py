@@ -38,7 +38,7 @@ _READ: Final = frozenset(
      "service_tier", "cache_control"}
 )  # fmt: skip
 _CACHE_CONTROL: Final = "cache_control"
-"""It changes the price at the vendor, never the answer, so it is left out; `_check` accepts it in each place that has it."""
+"""This parameter changes the price but not the answer, so it is omitted; `_check` accepts it in each place that has it."""
 _LEVELS: Final = ((5_000, "low"), (10_000, "medium"))
 """A budget of fewer thinking tokens is this effort; a larger one is "high"."""
 _CHOICES: Final[Mapping[str, str]] = {"auto": "auto", "none": "none", "any": "required", "tool": "function"}
@@ -106,7 +106,7 @@ def _read_output(body: Mapping[str, Any], settings: dict[str, Setting], target: 
 
 
 def _read_thinking(thinking: Mapping[str, Any], settings: dict[str, Setting], target: str) -> None:
-    """Read the effort that *thinking* stands for.
+    """Return the effort that corresponds to *thinking*.
 
     A budget of tokens as a level, adaptive thinking as the effort that is given.
     """
@@ -186,7 +186,7 @@ def _read_block(block: Mapping[str, Any], where: str, target: str) -> Part:
 def _read_result(block: Mapping[str, Any], where: str, target: str) -> ToolResult:
     """Read the result of a tool.
 
-    The other APIs have no field for a failure, so its text begins with `Error: `.
+    The other APIs have no field for a failed tool, so the text begins with `Error: `.
     """
     _check(block, {"type", "tool_use_id", "content", "is_error"}, where, target)
     content = block.get("content")

@@ -79,7 +79,7 @@ Part = Text | Image | Document | Thinking | Refusal | ToolUse | ToolResult
 
 
 class Turn(msgspec.Struct, frozen=True):
-    """The parts that one side of the conversation says. Tool results are parts of the user's turn."""
+    """A message: the consecutive parts of one speaker. Tool results are parts of the user's turn."""
 
     role: str
     """system, developer, user or assistant."""
@@ -134,7 +134,7 @@ class Conversation(msgspec.Struct, frozen=True, kw_only=True):
     turns: tuple[Turn, ...]
     tools: tuple[Tool, ...] | None = None
     settings: dict[str, Setting] = {}
-    """Neutral name -> parameter. If a writer does not know a name, the writer's API has no counterpart."""
+    """Neutral name -> parameter. A name that a writer does not list has no counterpart in the writer's API."""
 
 
 def get_name(api: str) -> str:

@@ -36,12 +36,12 @@ _READ: Final = frozenset(
 )  # fmt: skip
 _ROLES: Final = frozenset({"system", "developer", "user", "assistant"})
 _IDENTITY: Final = frozenset({"type", "id", "status"})
-"""Fields that a server adds to an item. They identify the item and mean nothing to the model."""
+"""Fields that a server adds to an item. These fields identify the item. The model does not need them."""
 _DEFAULTS: Final[Mapping[str, tuple[Any, ...]]] = {
     "include": (
         [],
         ["reasoning.encrypted_content"],
-    ),  # `include` asks for encrypted reasoning, which other APIs never return
+    ),  # `include` requests encrypted reasoning, which other APIs do not have
     "truncation": ("disabled",),
     "background": (False,),
 }
@@ -90,7 +90,7 @@ def _read_turns(body: Mapping[str, Any], target: str) -> Iterator[Turn]:
     if isinstance(items, str):
         yield Turn("user", items, "input")
         return
-    answer: list[Part] = []  # these items belong to one answer, which is a single message in other APIs
+    answer: list[Part] = []  # these items form one answer, which is a single message in other APIs
     first: Mapping[str, Any] = {}
     begun = ""
     for index, each in enumerate(as_list(items, "input", target)):

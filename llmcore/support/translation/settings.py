@@ -30,7 +30,7 @@ SAME: Final[Mapping[str, frozenset[str]]] = {
 def read_settings(body: Mapping[str, Any], api: str, read: frozenset[str] | set[str]) -> dict[str, Setting]:
     """Return the parameters of *body* whose names are not in *read*.
 
-    A parameter that only this API has gets the name of the API as a prefix; no writer knows such a name.
+    A parameter that only this API has gets the name of the API as a prefix; such a name has no counterpart.
     """
     return {
         name if name in SAME[api] else f"{api}.{name}": Setting(value, name)
@@ -40,6 +40,6 @@ def read_settings(body: Mapping[str, Any], api: str, read: frozenset[str] | set[
 
 
 def write_settings(settings: dict[str, Setting], api: str, body: dict[str, Any]) -> None:
-    """Move parameters from *settings* to *body* if *api* calls them by their neutral name."""
+    """Move parameters from *settings* to *body* if *api* uses their neutral names."""
     for name in sorted(SAME[api] & settings.keys()):
         body[name] = settings.pop(name).value

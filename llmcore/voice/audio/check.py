@@ -11,7 +11,7 @@ from llmcore.voice.audio.info import AudioInfo, make_not_audio
 
 __all__ = ["check_beginning", "read_audio"]
 
-# mutagen and tinytag read durations too, but they accept truncated files, and report 134,217 s for a WAV of
+# mutagen and tinytag also read durations, but they accept truncated files, and report 134,217 s for a WAV of
 # unknown length (a stream): docs/decisions/0015-our-own-reader-of-durations.md.
 
 _TELEPHONE_HZ: Final = 8_000

@@ -29,14 +29,14 @@ class Body:
         return data
 
     def end(self) -> bytes:
-        """Return the bytes that were held back."""
+        """Return the remaining bytes at the end."""
         return b""
 
 
 class RawBody(Body):
     """The filter for raw samples.
 
-    It keeps only complete samples, because half a sample would turn the next piece into noise.
+    The filter passes only complete samples, because half a sample would turn the next piece into noise.
     """
 
     def __init__(self, frame_bytes: int) -> None:
@@ -55,7 +55,7 @@ class RawBody(Body):
 class WavBody(Body):
     """The filter for WAV.
 
-    It keeps complete samples; for the first piece, it also keeps a header with an unknown length.
+    The filter passes complete samples; of the first piece, it also passes a header with an unknown length.
     """
 
     def __init__(self, *, first: bool) -> None:
@@ -85,9 +85,9 @@ class WavBody(Body):
 
 
 class FrameBody(Body):
-    """The filter for MP3 and ADTS. It keeps complete frames, without tags and header frames.
+    """The filter for MP3 and ADTS. The filter passes complete frames, without tags and header frames.
 
-    Bytes that are not a frame are kept, because the check of the complete file reports them.
+    Invalid bytes pass too, because the check of the complete file reports them.
     """
 
     def __init__(self, kind: AudioFormat) -> None:

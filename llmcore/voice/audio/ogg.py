@@ -24,7 +24,7 @@ class _Page(NamedTuple):
 
 
 class _Stream:
-    """One stream of the file, with what has been read of it so far."""
+    """A logical stream of the file, and the values read from it so far."""
 
     def __init__(self, body: bytes) -> None:
         self.skipped, self.over, self.time = 0, False, 0

@@ -1,6 +1,6 @@
 """The vendor's clients.
 
-They use HTTP clients of this plugin, which add the key and enforce the deadline when a request is sent.
+They use this plugin's HTTP clients, which add the key and enforce the deadline when they send a request.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class Route:
         return self.proxy.shown if self.proxy is not None else ""
 
     def make_settings(self) -> dict[str, Any]:
-        """Return the arguments for an HTTP client, with which the client does not read the environment itself."""
+        """Return the arguments that make an HTTP client ignore the environment."""
         context = httpx2.create_ssl_context() if self._uses_tls else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         settings: dict[str, Any] = {
             "verify": context,

@@ -36,7 +36,7 @@ def translate_messages(messages: Sequence[Any]) -> tuple[list[Block], list[Block
     Results of tools become blocks of a user message, as the API expects; consecutive results become one message.
 
     Raises:
-        BadRequest: A message or a part of it has no counterpart. The error names it.
+        BadRequest: A message or a part has no counterpart in the Messages API. The error names it.
     """
     system: list[Block] = []
     translated: list[Block] = []
@@ -113,7 +113,7 @@ def _translate_part(part: Any, where: str) -> Block:
 
 
 def _add_rest(block: Block, part: Mapping[str, Any], known: set[str]) -> Block:
-    """Add the fields of the Messages API, such as `cache_control`, that stand next to those of Chat Completions."""
+    """Add fields of the Messages API, such as `cache_control`, to fields of Chat Completions."""
     return {**block, **{name: value for name, value in part.items() if name not in known}}
 
 

@@ -68,8 +68,7 @@ class Offline:
     def most_usage(self, request: ChatRequest, *, exact: bool = False) -> Usage | None:  # noqa: ARG002 - no tokenizer
         """See `UsageBounds.most_usage`.
 
-        The result is None if the request uses tools of the server, because the amount that they read is not known in
-        advance.
+        Return None if the request uses server tools, because the amount of text that they read is unknown.
         """
         try:
             body = make_body(request, default_max_tokens=self._max_tokens)

@@ -61,7 +61,7 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
     """The place of the key, or the variable that should contain it."""
     headers: Mapping[str, str]
     url_variable: str | None = None
-    """The variable from which the address came; None if the address is an option or the default."""
+    """The environment variable that sets the address; None if the address is an option or the default."""
 
     @classmethod
     def of(cls, options: AnthropicOptions) -> Account:

@@ -179,7 +179,7 @@ class AnthropicProvider(Offline):
         return self._read_count(headers, body)
 
     async def aclose(self) -> None:
-        """Close the connections, those of other event loops too."""
+        """Close all connections, including those of other event loops."""
         self._client.close()
         await self._clients.aclose()
 

@@ -62,7 +62,7 @@ _NETWORK: Final = frozenset(
 
 
 class Facts:
-    """The facts for the errors of one client: the vendor and its address, and the key, which errors never show."""
+    """The facts for the errors of one client: the vendor, its address, and the key, which errors must not show."""
 
     def __init__(self, vendor: str, address: str, key: str | None, key_variable: str) -> None:
         self.vendor = vendor

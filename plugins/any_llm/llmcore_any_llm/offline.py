@@ -51,7 +51,8 @@ class Offline:
     ) -> Decimal | None:
         """See `PricingProvider.price`.
 
-        A vendor's price list applies only to its own address. The user's own server on this machine costs 0.
+        The price list of a vendor applies only to the vendor's address. The user's own server on this machine costs
+        0.
         """
         target = self._split(model)
         if target is None:

@@ -221,7 +221,7 @@ class AnyLLMProvider(Offline):
 
 
 async def _close(client: AnyLLM) -> None:
-    """Close the SDK's client, which any-llm keeps under this name. any-llm has no method that closes it."""
+    """Close the SDK's client, an attribute of any-llm's client. any-llm has no method for this."""
     inner = getattr(client, "client", None)
     for name in ("aclose", "close"):
         method = getattr(inner, name, None)

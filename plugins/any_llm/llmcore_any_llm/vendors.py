@@ -25,7 +25,7 @@ With this list, names are known without importing any-llm. A newer vendor is fou
 """
 
 LOCAL: Final = frozenset({"llamacpp", "llamafile", "lmstudio", "ollama", "vllm"})
-"""Vendors that are programs on the user's own machines. On this machine their answers cost nothing."""
+"""Vendors that are programs on the user's own machines. On this machine, their answers are free."""
 
 PRICES: Final[Mapping[str, str]] = {
     "azureopenai": "azure", "bedrock": "aws", "gemini": "google", "moonshot": "moonshotai", "vertexai": "google",

@@ -67,7 +67,7 @@ class Connections:
         return self._run(operation, None, size)
 
     def close(self) -> None:
-        """Close idle connections now, and the others when their command ends."""
+        """Close idle connections now, and busy connections after their command."""
         self._closed = True
         self._close_idle()
 

@@ -1,7 +1,7 @@
 """The keys of entries, leases and the generation of a namespace in the server.
 
-memcached accepts keys of 1 to 250 bytes without spaces and control characters. Other keys are hashed. The letter after the
-namespace keeps plain keys (`k`), hashed keys (`h`), leases (`l`) and the generation (`g`) apart.
+memcached accepts keys of 1 to 250 bytes without spaces and control characters. Other keys are hashed. The letter
+after the namespace distinguishes plain keys (`k`), hashed keys (`h`), leases (`l`) and the generation (`g`).
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ class MemcachedOptions(Options, frozen=True):
     connect_timeout: Duration = Duration(0.05)
     """Time for a new connection; with TLS including the handshake."""
     max_idle_connections: int = 64
-    """Maximum connections to one server that a process keeps while they are not in use."""
+    """The maximum number of idle connections to each server."""
     max_value_bytes: Size = Size(10**6)
     """Maximum size of a value. Not more than `-I` of the servers, 1 MiB by default, minus 1 KB for key and header."""
     tls: bool = False

@@ -31,9 +31,9 @@ _NO_GENERATION: Final = bytes(GENERATION_BYTES)
 class MemcachedCache:
     """Implements `CacheProvider` of `llmcore.contracts`, `CacheBatches`, `CacheLeases` and `CacheDiagnosis`.
 
-    memcached cannot list keys. Each server has a generation for each namespace, and each entry the generation in which it was
-    written. `clear` replaces the generation, so the earlier entries are misses and are eventually evicted. A
-    generation that the server evicts makes entries misses as well.
+    memcached cannot list keys. Each server stores a generation number for each namespace. An entry contains the
+    generation at its writing. `clear` replaces the generation, so the earlier entries are misses and are eventually
+    evicted. A generation that the server evicts makes entries misses as well.
 
     Args:
         options: The addresses of the servers, and limits.
@@ -133,7 +133,7 @@ class MemcachedCache:
         self._find(name).run(release)
 
     def unavailable(self) -> Mapping[str, str]:
-        """See `CacheDiagnosis.unavailable`: values that the servers refuse although `max_value_bytes` allows them."""
+        """See `CacheDiagnosis.unavailable`. Reports values that the servers reject although `max_value_bytes` allows them."""
         for server in self._servers:
             settings = server.run(lambda client: client.stats("settings"))
             limit = settings.get(b"item_size_max")
@@ -153,7 +153,7 @@ class MemcachedCache:
         return f"MemcachedCache({', '.join(str(server.address) for server in self._servers)})"
 
     def _find(self, name: bytes) -> Connections:
-        """Return the server of *name* (rendezvous hashing: a server that is added takes over only its share)."""
+        """Return the server of *name* by rendezvous hashing: a new server takes over only its share of the names."""
         if len(self._servers) == 1:
             return self._servers[0]
         return max(
@@ -164,7 +164,7 @@ class MemcachedCache:
         return self._read_many(client, [name]).get(name)
 
     def _read_many(self, client: Client, names: Sequence[bytes]) -> dict[bytes, bytes]:
-        """Return the values that exist: entries and the generation come in one reply."""
+        """Return the existing values. One reply contains the entries and the generation."""
         data = client.get_many([self._names.generation, *names])
         generation = data.get(self._names.generation)
         values = {name: unpack(data.get(name), name, generation) for name in names}

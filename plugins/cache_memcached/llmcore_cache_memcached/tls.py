@@ -34,7 +34,7 @@ def build_context(options: MemcachedOptions) -> ssl.SSLContext | None:
     """Return the context; None without TLS.
 
     Raises:
-        ConfigError: A file is missing, or is not what its option says.
+        ConfigError: A file is missing or has the wrong content.
     """
     if not options.tls:
         return None

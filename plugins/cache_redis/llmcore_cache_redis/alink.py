@@ -22,7 +22,7 @@ __all__ = ["AsyncLink"]
 
 
 class _Deadline:
-    """Raises TimeoutError in its context after a deadline and one more turn of the event loop.
+    """A context manager that raises TimeoutError after a deadline and one more iteration of the event loop.
 
     So bytes that arrived in time are read even if the loop was too busy.
     """
@@ -221,7 +221,7 @@ class AsyncLink:
         timeout: float,  # noqa: ASYNC109 - one timer is cheaper
         then: Callable[[list[Any]], Request] | None = None,
     ) -> list[Any]:
-        """Send *payload* and return its *count* replies, which may be errors of the server. See `Step.then`.
+        """Send *payload* and return *count* replies. A reply may be an error of the server. See `Step.then`.
 
         Raises:
             Broken: Not all replies arrived in time. The connection is closed, as after a cancellation.
@@ -263,7 +263,7 @@ class AsyncLink:
         self._connection.abort()
 
     def _expire(self) -> None:
-        """Abort after one more round of the event loop, in which a reply that has arrived is read."""
+        """Abort after one more iteration of the event loop, which reads a reply that has arrived."""
         self._timer = asyncio.get_running_loop().call_soon(self._abort)
 
     def _abort(self) -> None:

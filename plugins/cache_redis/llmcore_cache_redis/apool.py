@@ -20,11 +20,11 @@ _Turn = asyncio.Future[AsyncLink]
 
 
 class AsyncPool:
-    """A pool that gives each caller its own connection, the most recently used first.
+    """A pool with one connection per caller. The most recently used connection is taken first.
 
-    Tasks of the pool establish the connections. A cancelled caller therefore does not end a connection for which
-    others wait. A caller receives the first connection that becomes free, even if the connection that was started for
-    it is slow.
+    Tasks of the pool establish the connections. A cancelled caller therefore does not close a connection that other
+    callers wait for. A caller receives the first connection that becomes free, even if the connection that was
+    started for it is slow.
 
     Args:
         make: Establishes a connection.
@@ -73,7 +73,7 @@ class AsyncPool:
         return replies
 
     def drop(self) -> None:
-        """Close the idle connections now, and the busy ones after their current use."""
+        """Close idle connections now, and busy connections after their current use."""
         self._generation += 1
         idle, self._idle = self._idle, []
         self._open -= len(idle)
@@ -173,6 +173,6 @@ class AsyncPool:
             self._grow()
 
     def _fail(self, fault: Broken | ReplyError) -> None:
-        """Fail all waiting callers, each with a copy of the error, to which it adds its traceback."""
+        """Make all waiting callers raise a copy of the error. Each copy gets its own traceback."""
         while self._waiting:
             self._waiting.popleft().set_exception(copy.copy(fault))

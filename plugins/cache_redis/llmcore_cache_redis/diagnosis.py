@@ -1,4 +1,4 @@
-"""Find the operations of the cache for which the user has no rights.
+"""Find the cache operations for which the Redis user lacks permissions.
 
 Each command uses a new test key and is harmless.
 """

@@ -107,7 +107,7 @@ class Asynchronous:
         forks.watch(self)
 
     def after_fork(self) -> None:
-        """Leave the connections to the parent process, whose event loops use them; see `forks.ForkAware`."""
+        """Drop the connections in a forked child, because the parent's event loops use them; see `forks.ForkAware`."""
         forks.leave_to_parent(self._loops)
         self._loops = {}
 
@@ -162,7 +162,7 @@ class Asynchronous:
 
 
 class _InLoop:
-    """The connections of one event loop, which `asyncio.run` closes at its end."""
+    """The connections of one event loop. `asyncio.run` closes them at its end."""
 
     def __init__(self) -> None:
         self.pools: dict[Server, AsyncPool] = {}

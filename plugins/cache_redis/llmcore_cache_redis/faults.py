@@ -49,7 +49,7 @@ class Broken(Exception):
         self.slow = slow
         """The connection attempt timed out. Other connections to the server may work."""
         self.stale = stale
-        """The server had closed the connection while it was idle, so there is no partial reply."""
+        """The server closed the idle connection earlier, so there is no partial reply."""
 
     def fault(self, shown: str) -> CacheUnavailable:
         """Return the error for the caller."""
@@ -84,7 +84,7 @@ _BY_TEXT: Final = (
     ("can't run this command", ("a script of the cache uses a command that the user '{user}' may not run", "a user with the rights +get +set +del", "redis-cli ACL SETUSER {user} +get +set +del")),
     ("unknown command", ("it does not know a command that the cache needs", "Redis 6.0 or newer", "redis-cli INFO server")),
 )  # fmt: skip
-"""Refusals without their own code."""
+"""Error messages without an error code."""
 _COMMAND: Final = re.compile(r"run the '([A-Za-z]+(?:\|[A-Za-z]+)?)' command")
 _DOWN: Final = frozenset({"NOAUTH", "WRONGPASS", "LOADING", "MASTERDOWN", "CLUSTERDOWN", "DENIED", "NOPROTO"})
 """Codes of errors that every command gets."""

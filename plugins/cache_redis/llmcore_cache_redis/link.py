@@ -158,13 +158,13 @@ class Link:
         self.socket: socket.socket = self._parser._sock  # noqa: SLF001 - as above
         self._reader: Any = self._parser._reader  # noqa: SLF001 - as above
         self._gets: Callable[[], Any] = self._reader.gets
-        self._nothing: Final = self._gets()  # what the reader returns while a reply is incomplete
+        self._nothing: Final = self._gets()  # the reader's value for an incomplete reply
         self._buffer = bytearray(_READ_BYTES)
 
     def ask(
         self, payload: bytes, count: int, timeout: float, then: Callable[[list[Any]], Request] | None = None
     ) -> list[Any]:
-        """Send *payload* and return its *count* replies, which may be errors of the server. See `Step.then`.
+        """Send *payload* and return *count* replies. A reply may be an error of the server. See `Step.then`.
 
         Raises:
             Broken: Not all replies arrived in time; the connection is closed.

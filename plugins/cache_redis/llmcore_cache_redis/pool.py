@@ -40,7 +40,7 @@ class Bounds(NamedTuple):
 
 
 class Pool:
-    """A pool that gives each caller its own connection, the most recently used first.
+    """A pool with one connection per caller. The most recently used connection is taken first.
 
     Taking an idle connection needs no lock, because operations at the end of a list are atomic. A caller that finds no idle
     connection establishes one, or waits if the maximum number is being established.
@@ -57,7 +57,7 @@ class Pool:
         forks.watch(self)
 
     def after_fork(self) -> None:
-        """Forget the connections, which belong to the parent.
+        """Drop the connections in a forked child, because they belong to the parent.
 
         See `forks.ForkAware`. redis-py does not shut them down.
         """
@@ -113,7 +113,7 @@ class Pool:
         return replies
 
     def drop(self) -> None:
-        """Close the idle connections now, and the busy ones after their current use."""
+        """Close idle connections now, and busy connections after their current use."""
         self._generation += 1
         dropped = 0
         while True:
@@ -126,7 +126,7 @@ class Pool:
         self._discard(dropped)
 
     def close(self) -> None:
-        """Do what `drop` does, also to connections that are being made."""
+        """Drop all connections, including those that are being opened."""
         self._epoch += 1
         self.drop()
 
@@ -181,7 +181,7 @@ class Pool:
                     self._changed.wait(left)
             finally:
                 self._waiting -= 1
-        # A copy, because several threads raise it and each adds its traceback.
+        # A copy, because several threads raise the error and each adds a traceback.
         raise copy.copy(fault) if fault else Broken(f"all {self._bounds.connections} connections were busy")
 
     def _has_place(self) -> bool:

@@ -1,6 +1,6 @@
 """Find the server of a name: the only one, the master that Sentinels report, or a node of a Cluster.
 
-A plan is a generator that yields steps, so that sync and async callers share it.
+A plan is a generator of steps, so sync and async callers share the code.
 """
 
 from __future__ import annotations
@@ -185,7 +185,7 @@ class Cluster:
 
 
 def route_of(target: Target, timeout_s: float) -> Route:
-    """Return the route to the servers of *target*, which may look for them for *timeout_s* seconds."""
+    """Return the route to the servers of *target*. Finding them may take up to *timeout_s* seconds."""
     if target.kind == "sentinel":
         return Sentinels(target.nodes, target.master, timeout_s)
     if target.kind == "cluster":

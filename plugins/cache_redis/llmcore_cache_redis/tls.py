@@ -1,6 +1,6 @@
 """TLS settings of `[cache.redis]`: one context for every connection, built again when a certificate is renewed.
 
-Building a context reads the certificates of the system, which takes as much CPU as ten handshakes.
+Creating a context reads the system's certificates and takes as much CPU time as ten handshakes.
 """
 
 from __future__ import annotations

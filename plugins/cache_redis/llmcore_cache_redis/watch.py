@@ -32,7 +32,7 @@ _SILENCE_S: Final = 5.0
 
 
 class Watcher:
-    """One connection and the thread that listens to it until `close`.
+    """A connection with a thread that listens on it until `close`.
 
     Args:
         where: Returns the server to listen to; raises the errors of connections.

@@ -45,7 +45,9 @@ def find_hosts(options: GatewayOptions) -> frozenset[str]:
 
 
 def check_host(headers: Mapping[str, str], names: frozenset[str]) -> None:
-    """Refuse a `Host` that is not one of *names*: a web page could lead its own name to this address (DNS rebinding).
+    """Reject a `Host` header that is not in *names*.
+
+    With DNS rebinding, a web page could reach this server under the page's own name.
 
     Raises:
         Refused: 403.

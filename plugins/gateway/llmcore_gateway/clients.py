@@ -29,7 +29,7 @@ _ERRORS: Final = (Refused, LLMCoreError)
 def http_client(core: Core) -> httpx2.Client:
     """Return a client for `OpenAI(http_client=...)` or `Anthropic(http_client=...)` that goes through *core*.
 
-    Nothing is sent to the address of the SDK, and its key is not used.
+    The SDK's address and key are not used.
     """
     return httpx2.Client(transport=_Transport(Gateway(core, _OPTIONS)))
 
@@ -80,7 +80,7 @@ class _AsyncTransport(httpx2.AsyncBaseTransport):
 
 
 class _Exchange:
-    """One request of an SDK, and the parts of its answer."""
+    """One request of an SDK, with the parts of its answer."""
 
     def __init__(self, gateway: Gateway, request: httpx2.Request) -> None:
         self._gateway = gateway

@@ -38,7 +38,7 @@ class Watch:
             self._watcher.cancel()
 
     def forgive(self) -> None:
-        """Withdraw the cancellation, because it was meant only for the work of the task."""
+        """Withdraw the cancellation: it was meant only for the task's current work."""
         self._task.uncancel()
 
     def _start(self) -> None:

@@ -1,4 +1,4 @@
-"""A request and its answer as plain values, so that the ASGI application and the in-process clients share the logic."""
+"""Requests and answers as plain values. The ASGI application and the in-process clients share this logic."""
 
 from __future__ import annotations
 

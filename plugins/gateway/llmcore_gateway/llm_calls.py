@@ -77,7 +77,7 @@ class LLMCall:
         return self._make_answer(await self._llm.asend(self._body, api=self._api, **self._options))
 
     def stream(self) -> Generator[bytes, None, None]:
-        """Yield the events of the answer as they are sent to the client."""
+        """Yield the answer's events in the client's format."""
         done = False
         for event in self._llm.send_stream(self._body, api=self._api, **self._options):
             done = done or event.data == _DONE

@@ -23,7 +23,7 @@ class Metrics:
         self._seconds[path] += seconds  # type: ignore[assignment]  # a Counter of floats
 
     def count_disconnect(self, path: str) -> None:
-        """Count a client that left before its answer was complete."""
+        """Count a client that disconnected before the end of its answer."""
         self._disconnects[path] += 1
 
     def render(self) -> str:
@@ -42,7 +42,7 @@ class Metrics:
                 f'llmcore_request_seconds_total{{{worker},path="{path}"}} {seconds:.6f}'
                 for path, seconds in sorted(self._seconds.items())
             ),
-            "# HELP llmcore_disconnects_total Clients that left before their answer was complete.",
+            "# HELP llmcore_disconnects_total Clients that disconnected before the end of their answer.",
             "# TYPE llmcore_disconnects_total counter",
             *(
                 f'llmcore_disconnects_total{{{worker},path="{path}"}} {count}'

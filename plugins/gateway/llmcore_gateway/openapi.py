@@ -104,7 +104,7 @@ _REQUESTS: Final[Mapping[str, tuple[str, tuple[str, ...], dict[str, Any]]]] = {
 }
 _SUMMARIES: Final = {
     "/health/live": "Whether the process runs",
-    "/health/ready": "Whether it takes requests; 503 while it starts and while it drains",
+    "/health/ready": "Whether the server accepts requests; 503 while it starts and while it drains",
     "/metrics": "Counters of one worker, for Prometheus",
     "/openapi.json": "This description",
     "/v1/models": "The models that the caller may request",

@@ -25,7 +25,7 @@ class GatewayOptions(Options, frozen=True, kw_only=True):
     unknown_parameters: Literal["pass", "refuse"] = "pass"
     """What happens to parameters that the provider does not declare."""
     on_disconnect: Literal["cancel", "finish"] = "cancel"
-    """Whether a call whose client has left is cancelled, or finished and cached."""
+    """Whether a call is cancelled, or finished and cached, after its client has disconnected."""
     cache: Literal["shared", "per-key"] = "shared"
     """Whether the clients share cached answers."""
     drain: Duration = Duration(600)

@@ -35,7 +35,7 @@ def make_protocol(*, header_timeout_s: float, body_timeout_s: float) -> type[Htt
 
 
 class _Protocol(HttpToolsProtocol):
-    """Closes a connection whose client takes too long to send the head of a request, or the rest of a refused body."""
+    """Closes a connection whose client is too slow to send the request head, or the rest of a rejected body."""
 
     header_timeout_s = 15.0
     body_timeout_s = 60.0

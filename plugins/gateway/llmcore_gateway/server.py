@@ -28,7 +28,7 @@ _log: Final = getLogger("llmcore_gateway")
 
 
 class Server(uvicorn.Server):
-    """Serves one Application until a signal stops it."""
+    """Runs one Application until a signal stops it."""
 
     def __init__(
         self,

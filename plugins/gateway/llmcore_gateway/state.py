@@ -1,4 +1,4 @@
-"""The state of one server process, which all its requests share."""
+"""The state of one server process. All requests share it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["ServerState"]
 
 
 class ServerState:
-    """The state of a server: whether it is ready, the counters, and the calls whose client has left."""
+    """The state of a server: readiness, counters, and the calls of disconnected clients."""
 
     def __init__(self) -> None:
         self.metrics = Metrics()
@@ -23,7 +23,7 @@ class ServerState:
         If so, every request needs a key, even if the ledger has no keys later.
         """
         self.finishing: set[asyncio.Future[Any]] = set()
-        """Calls whose client has left, with `on_disconnect = "finish"`."""
+        """Running calls of disconnected clients, with `on_disconnect = "finish"`."""
 
     @property
     def is_idle(self) -> bool:

@@ -1,6 +1,6 @@
 """Run several server processes on one socket.
 
-The supervisor restarts them when they die, and passes signals on to them.
+The supervisor restarts dead workers and forwards signals to all workers.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ __all__ = ["Supervisor"]
 
 _TICK_S: Final = 0.1
 _MOST_FAILURES: Final = 3
-"""If so many workers in a row end before they serve, the next one would, too: then the supervisor gives up."""
+"""After so many consecutive workers that ended before they served, the supervisor gives up."""
 _log: Final = getLogger("llmcore_gateway")
 
 
@@ -33,9 +33,9 @@ class Supervisor:
         self._listener = listener
         self._count = count
         self._workers: dict[subprocess.Popen[bytes], int] = {}
-        """With the descriptor at which each says that it serves."""
+        """Each worker has a pipe; a worker writes to it when it serves."""
         self._failures = 0
-        """How many workers in a row have ended before they served."""
+        """The number of consecutive workers that ended before they served."""
         self._is_stopping = False
 
     def run(self) -> int:
@@ -83,7 +83,7 @@ class Supervisor:
         self._workers[worker] = reading
 
     def _count_failure(self, reading: int) -> None:
-        """Count the end of a worker if it has not served; *reading* is where it would have said so."""
+        """Count the end of a worker if it has not served; *reading* is the worker's pipe."""
         with open(reading, "rb", buffering=0) as report:
             self._failures = 0 if report.read(1) else self._failures + 1
 

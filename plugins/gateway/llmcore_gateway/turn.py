@@ -1,4 +1,4 @@
-"""One HTTP request, from its head to the end of its answer."""
+"""Process one HTTP request from its head to the end of its answer."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ __all__ = ["Turn"]
 T = TypeVar("T")
 
 _CLIENT_LEFT: Final = 499
-"""The status, in log and metrics, of a request whose client left before its answer was complete."""
+"""The status in log and metrics if the client disconnected before the end of its answer."""
 _ONCE: Final = frozenset({"authorization", "content-length", "host", "origin", "x-api-key"})
 _log: Final = getLogger("llmcore_gateway")
 
@@ -75,7 +75,7 @@ class Turn:
         except Exception as error:
             if self._is_answered:
                 self._log_failure(error)
-                raise  # the server closes the connection, so that a cut answer is not taken for a whole one
+                raise  # the server closes the connection, so that the client detects the incomplete answer
             await self._send_error(error)
         finally:
             metrics.in_progress -= 1
@@ -182,7 +182,7 @@ class Turn:
             self._log_failure(delivery.error)
 
     async def _finish(self, work: Coroutine[Any, Any, T], delivery: Delivery | None = None) -> T:
-        """Return the result of *work*. If the client leaves, cancel it, or let it finish by itself.
+        """Return the result of *work*. If the client disconnects, cancel it or let it finish.
 
         Raises:
             ClientLeft: The client has left.
@@ -252,7 +252,7 @@ class Turn:
             "content-length": str(len(answer.body)),
         }
         if self._state.phase == "draining":
-            headers["connection"] = "close"  # so that the client sends its next request elsewhere
+            headers["connection"] = "close"  # the client then sends its next request to another worker
         await self._send(
             {"type": "http.response.start", "status": answer.status, "headers": encode_headers(headers)}
         )
@@ -267,7 +267,7 @@ def _make_too_large(max_body: int) -> Refused:
 
 
 def _read_path(scope: Mapping[str, Any]) -> str:
-    """Return the path as it was sent, without the query and without the folder at which another application mounts this one."""
+    """Return the unmodified path without the query and without the mount path of an outer application."""
     raw_path: bytes = scope.get("raw_path") or scope["path"].encode()
     path = raw_path.partition(b"?")[0].decode("latin-1")
     return path.removeprefix(scope.get("root_path", ""))

@@ -1,1 +1,1 @@
-"""Servers that speak OpenAI's protocol, each under its own name: ollama, vllm, llama_cpp, lmstudio, openrouter, groq and others."""
+"""Providers for other servers with OpenAI's protocol: ollama, vllm, llama_cpp, lmstudio, openrouter, groq and others."""

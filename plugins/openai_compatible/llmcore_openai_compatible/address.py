@@ -56,7 +56,7 @@ def _read_host(text: str, server: Server) -> str:
 
 
 def _complete(url: str, server: Server) -> str:
-    """Return *url*. If it has no path, add the path of the protocol."""
+    """Return *url*. Add the protocol's path to a URL without a path."""
     try:
         parts = urlsplit(url)
     except ValueError:  # creating the client raises the error

@@ -68,7 +68,7 @@ def list_entries(document: Any) -> Iterator[Mapping[str, Any]]:
 def find_default_model(document: Any) -> str | None:
     """Return the first model of a list that is not known to serve another purpose than chats.
 
-    The result is None if the list has no such model.
+    Return None if the list lacks the model.
     """
     names: Iterable[str] = filter(None, map(_get_name, list_entries(document)))
     return next((name for name in names if not _OTHER_USES.search(name)), None)

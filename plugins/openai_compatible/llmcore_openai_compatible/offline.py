@@ -74,7 +74,7 @@ class Offline:
         return prices.price(name, usage, service_tier, at=at or datetime.now(UTC), vendor=self._server.prices)
 
     def most_usage(self, request: ChatRequest, *, exact: bool = False) -> Usage | None:  # noqa: ARG002 - no tokenizer
-        """See `UsageBounds.most_usage`. The context length is not used: only the server knows it."""
+        """See `UsageBounds.most_usage`. The context length is not used, because only the server has it."""
         prompt = bounds.bound_prompt(msgspec.structs.replace(request, model=_UNKNOWN))
         limit = get_output_limit(request.parameters)
         if self._is_free:  # no bound is needed: any number of tokens costs nothing

@@ -20,7 +20,7 @@ class CompatibleOptions(Options, frozen=True, kw_only=True):
     base_url: str | None = None
     """The address of the server.
 
-    If it has no path, the path of the protocol is added. Default: the vendor's address.
+    A URL without a path gets the protocol's path. Default: the vendor's address.
     """
     headers: dict[str, str] = msgspec.field(default_factory=dict)
     """Additional headers of every request."""

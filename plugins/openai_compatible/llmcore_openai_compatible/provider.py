@@ -1,4 +1,4 @@
-"""The provider of every server of this plugin: the client of llmcore-openai-optimized, with the facts of one server."""
+"""The provider class of this plugin: the client of llmcore-openai-optimized with the facts of one server."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from llmcore_openai_optimized.client import OpenAIClient
 __all__ = ["DEFAULT_MODEL", "CompatibleProvider"]
 
 DEFAULT_MODEL: Final = "default"
-"""The name that stands for the first model of the server."""
+"""The placeholder for the server's first model."""
 
 
 class CompatibleProvider(Offline, OpenAIClient):

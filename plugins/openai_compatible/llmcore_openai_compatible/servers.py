@@ -29,10 +29,10 @@ _OLD_LIMIT: Final = MappingProxyType({"max_completion_tokens": "max_tokens"})
 
 
 class Server(Vendor, frozen=True, kw_only=True):
-    """One provider of this plugin."""
+    """A provider of this plugin."""
 
     local: bool = False
-    """Whether it runs on the user's own machines: no key is needed, and an answer from this machine costs nothing."""
+    """Whether users run the server themselves: no key is needed, and an answer from this machine is free."""
     url_variable: str | None = None
     """The environment variable of the address."""
     lacks: frozenset[str] = frozenset()

@@ -105,7 +105,7 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def shown_url(self) -> str:
-        """The address without its query, which may contain a key."""
+        """The address without the query, because the query may contain a key."""
         return self.base_url.partition("?")[0]
 
     def make_address_error(self, fault: str) -> ConfigError:

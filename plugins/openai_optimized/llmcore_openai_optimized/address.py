@@ -25,7 +25,7 @@ _PATHS: Final[Mapping[str, str]] = {
     "generativelanguage.googleapis.com": "/v1beta/openai",
     "openrouter.ai": "/api/v1",
 }
-"""Well-known vendors that serve this protocol under a path other than `/v1`, with their paths."""
+"""Vendors whose path for this protocol is not `/v1`, with their paths."""
 
 _PLACE: Final = r"(?!(?:sk|pk|key|eyJ)[\w-])(?:localhost|[0-9.]{7,15}|(?:[A-Za-z0-9-]{1,63}\.)+[A-Za-z]{2,24})(?::[1-9][0-9]{0,4})?"
 """A host name with an optional port.
@@ -43,7 +43,7 @@ def correct_url(url: str, *, azure: bool = False) -> str | None:
     """Return the probable address; None if *url* has the usual form.
 
     Args:
-        url: A `base_url`, or an `azure_endpoint`, which has no path.
+        url: A `base_url`, or an `azure_endpoint` without a path.
         azure: Whether *url* is an `azure_endpoint`.
     """
     parts = urlsplit(url)

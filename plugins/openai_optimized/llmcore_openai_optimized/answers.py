@@ -1,8 +1,8 @@
 """Read complete answers that are not chats. Does no I/O.
 
-Functions return errors instead of raising them. The provider's public methods raise these errors. A traceback shows
-the locals of every frame, and only the frames of the public methods hold neither the request nor the answer, which
-may contain the key.
+Functions return errors instead of raising them. The provider's public methods raise these errors. A traceback
+contains the local variables of every frame, and those here contain the request and the answer. The frames of the
+public methods contain neither.
 """
 
 from __future__ import annotations

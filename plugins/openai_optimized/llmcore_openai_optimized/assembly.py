@@ -1,7 +1,7 @@
 """Assemble an answer from its chunks. A complete answer is treated as one chunk.
 
 Each event of a stream becomes one delta, with the event in `raw`; further deltas of the same event have an empty
-`raw`. The end of the last choice is held back until the usage and the body are known, because its delta has them too.
+`raw`. The end of the last choice is delayed until the usage and the body are known, because its delta contains both.
 A complete answer that is sent as an event has no `raw`, since clients of a stream read `delta` and not `message`: the
 host writes chunks.
 """
@@ -28,7 +28,7 @@ _encode = msgspec.json.Encoder().encode
 
 
 class Assembly:
-    """The choices of one answer, with its usage, model and headers."""
+    """The choices of one answer, and its usage, model and headers."""
 
     def __init__(self, request: ChatRequest, headers: Mapping[str, str]) -> None:
         self._request = request
@@ -71,7 +71,7 @@ class Assembly:
 
     @property
     def is_whole(self) -> bool:
-        """Whether every expected choice has its finish reason, so that no content should follow."""
+        """Whether every expected choice has a finish reason. Then no more content is expected."""
         return len(self._choices) >= self._expected and self.is_finished
 
     @property
@@ -250,7 +250,7 @@ class Assembly:
         return piece
 
     def _emit(self, index: int, piece: Piece, deltas: list[Delta], reason: str | None = None) -> None:
-        """Append the delta of *piece*, and of the end of its choice, if it has content."""
+        """Append the delta of *piece*, and the delta for the end of its choice, unless they are empty."""
         if reason is not None:
             self._reported[index] = reason
         delta = Delta(

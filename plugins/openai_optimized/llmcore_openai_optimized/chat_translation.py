@@ -30,7 +30,7 @@ class TranslatedRequest(ChatRequest, frozen=True, kw_only=True):
 
 
 class TranslatedReader(ResponsesReader):
-    """Reads the answer to a translated chat, whose events are not those of a chat."""
+    """Reads the answer to a translated chat. Its events have another API's format."""
 
     def feed(self, data: bytes) -> list[Delta]:
         """See `ResponsesReader.feed`."""

@@ -95,7 +95,7 @@ class Choice:
         return self._keep(piece)
 
     def end(self) -> Piece | None:
-        """Return the content that was held back until the end."""
+        """Return the content that was delayed until the end."""
         if self.is_plain and not self.calls:
             return None
         piece = Piece(calls=tuple(self.calls.flush(self._surrogates)))

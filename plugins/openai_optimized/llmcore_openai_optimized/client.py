@@ -1,6 +1,7 @@
 """A client for every server of the protocol: chats, streams, embeddings and the list of models, sync and async.
 
-The provider `openai` is this client with the prices and token counts of OpenAI. Plugins for other servers build on it too.
+The provider `openai` is this client with the prices and token counts of OpenAI. Plugins for other servers also use
+this class.
 """
 
 from __future__ import annotations
@@ -361,6 +362,6 @@ class OpenAIClient:
 def _make_timeout(request: ChatRequest) -> RequestTimeout:
     """Return the timeout of a complete answer.
 
-    The server sends nothing until it is ready, so only the total counts.
+    The server sends no byte until the answer is complete, so only the total timeout applies.
     """
     return RequestTimeout(request.timeout_s, None)

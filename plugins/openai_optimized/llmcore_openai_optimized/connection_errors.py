@@ -39,7 +39,7 @@ def describe(  # noqa: PLR0911 - one for each kind of failure
     """Return the error for the exception *raised*.
 
     Args:
-        raised: The exception. No reference to the exception is kept.
+        raised: The exception. The error does not refer to the exception.
         address: The server, without secrets.
         scrub: Removes keys from a text.
         begun: Whether the response headers have arrived.

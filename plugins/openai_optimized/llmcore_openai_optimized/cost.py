@@ -61,7 +61,7 @@ def _read_usage_cost(usage: Mapping[str, Any]) -> Decimal | None:
 
 
 def _add_upstream_cost(cost: Decimal | None, usage: Mapping[str, Any]) -> Decimal | None:
-    """Add the upstream cost of an OpenRouter call with the caller's own key: for such a call, `cost` is only the fee."""
+    """Add the upstream cost of an OpenRouter call with the caller's own key, for which `cost` contains only the fee."""
     if usage.get("is_byok") is not True or cost is None:
         return cost
     details = usage.get("cost_details")

@@ -28,7 +28,7 @@ _RECEIVE_BYTES: Final = 64 * 1024
 
 
 class DirectClient:
-    """Sends requests over connections that are kept. Threads may share it."""
+    """Sends requests over reused connections. Threads may share it."""
 
     def __init__(self, context: ssl.SSLContext) -> None:
         context.set_alpn_protocols(["http/1.1"])
@@ -56,7 +56,7 @@ class DirectClient:
         return response
 
     def close(self) -> None:
-        """Close the kept connections; the connection of a request in progress is closed together with its response."""
+        """Close the idle connections; the connection of a request in progress is closed together with its response."""
         with self._lock:
             self._is_closed = True
             idle = list(self._idle)
@@ -78,7 +78,7 @@ class DirectClient:
             each.close()
 
     def _take(self, endpoint: Endpoint) -> _Connection | None:
-        """Return the kept connection that was used last; None if the server has closed all kept connections."""
+        """Return the most recently used idle connection; None if the server has closed all idle connections."""
         while True:
             with self._lock:
                 if not self._idle:
@@ -141,7 +141,7 @@ class DirectResponse:
                 self._receive()
 
     def drain(self, seconds: float) -> None:
-        """Read the rest of the body, for at most *seconds*, so that the connection can be used again.
+        """Read the rest of the body for at most *seconds*, so that the connection can be reused.
 
         Raises:
             httpx2.TransportError: The connection broke, or the body did not end in time.
@@ -151,7 +151,7 @@ class DirectResponse:
             self._receive()
 
     def close(self) -> None:
-        """Keep the connection if the response is complete and the server keeps it open; otherwise close it."""
+        """Make the connection idle if the response is complete and the server does not close the connection; otherwise close it."""
         connection, self._connection = self._connection, None
         self._parser.close()
         if connection is None:
@@ -220,7 +220,7 @@ class _Connection:
             self._socket.sendall(message)
         except TimeoutError as error:
             raise httpx2.WriteTimeout(str(error)) from error
-        except OSError:  # a server may answer a request that it has not read to its end
+        except OSError:  # a server may answer before it has read the whole request
             self.is_intact = False
 
     def receive(self, timeout: Timeouts) -> bytes:

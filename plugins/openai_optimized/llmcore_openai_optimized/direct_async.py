@@ -25,7 +25,7 @@ from llmcore_openai_optimized.response import ResponseParser
 __all__ = ["AsyncDirectClient", "AsyncDirectResponse"]
 
 _MAX_BUFFERED: Final = 256 * 1024
-"""Bytes of a body that are received before the reader asks for them."""
+"""The number of body bytes to receive before the reader requests them."""
 _TOLERANCE_S: Final = 0.005
 """If a timer fires too late by less than this many seconds, it is not replaced."""
 _NEXT_ADDRESS_S: Final = 0.25
@@ -33,7 +33,7 @@ _NEXT_ADDRESS_S: Final = 0.25
 
 
 class AsyncDirectClient:
-    """Sends requests over connections that are kept. It belongs to the running loop."""
+    """Sends requests over reused connections. The object belongs to the running loop."""
 
     def __init__(self, context: ssl.SSLContext) -> None:
         context.set_alpn_protocols(["http/1.1"])
@@ -62,12 +62,12 @@ class AsyncDirectClient:
         return response
 
     async def aclose(self) -> None:
-        """Close the kept connections; the connection of a request in progress is closed together with its response."""
+        """Close the idle connections; the connection of a request in progress is closed together with its response."""
         self._is_closed = True
         for connection in self._idle:
             connection.transport.abort()
         self._idle.clear()
-        await asyncio.sleep(0)  # let the loop run once: it then closes the sockets
+        await asyncio.sleep(0)  # the loop closes the sockets in its next iteration
 
     def keep(self, connection: _Connection) -> None:
         """Keep *connection* for another request."""
@@ -79,7 +79,7 @@ class AsyncDirectClient:
             self._idle.popleft().transport.abort()
 
     def _take(self, endpoint: Endpoint) -> _Connection | None:
-        """Return the kept connection that was used last; None if the server has closed all kept connections."""
+        """Return the most recently used idle connection; None if the server has closed all idle connections."""
         while self._idle:
             connection = self._idle.pop()
             if connection.is_usable(endpoint):
@@ -88,7 +88,7 @@ class AsyncDirectClient:
         return None
 
     async def _connect(self, request: Request) -> _Connection:
-        # The loop's own race of addresses (`happy_eyeballs_delay`) leaves a socket open if it is cancelled.
+        # asyncio's own address race (`happy_eyeballs_delay`) leaves a socket open after a cancellation.
         scheme, host, port = request.endpoint.address
         secure: dict[str, Any] = {"ssl": self._context, "server_hostname": host} if scheme == "https" else {}
         try:
@@ -165,7 +165,7 @@ class AsyncDirectResponse(httpx2.AsyncByteStream):
                 await self._wait()
 
     async def aclose(self) -> None:
-        """Keep the connection if the response is complete and the server keeps it open; otherwise close it."""
+        """Make the connection idle if the response is complete and the server does not close the connection; otherwise close it."""
         connection, self._connection = self._connection, None
         if connection is None:
             return

@@ -31,7 +31,7 @@ _encoder = msgspec.json.Encoder(decimal_format="number")
 def encode_embeddings(request: EmbeddingRequest) -> bytes:
     """Return the body of the HTTP request.
 
-    Like the vendor's client, the body asks for base64, which is faster to parse.
+    Request base64, which is faster to parse, as the vendor's client does.
 
     Raises:
         BadRequest: A value cannot be encoded as JSON.

@@ -75,7 +75,7 @@ class Errors:
         """Return the error for an exception of the HTTP client.
 
         Args:
-            raised: The exception. No reference to the exception is kept.
+            raised: The exception. The error does not refer to the exception.
             begun: Whether the response headers have arrived.
         """
         if isinstance(raised, AnswerError):

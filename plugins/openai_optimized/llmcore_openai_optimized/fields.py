@@ -31,13 +31,13 @@ def join_surrogates(text: str) -> str:
 
 
 class SurrogateBuffer:
-    """Hold back a high surrogate until the next piece of the same text brings the low surrogate."""
+    """Delay a high surrogate until the next piece of the same text brings the low surrogate."""
 
     def __init__(self) -> None:
         self._held: dict[Any, str] = {}
 
     def take(self, text: Any, piece: str) -> str:
-        """Return the complete characters of *piece*. It belongs to the text that is called *text*."""
+        """Return the complete characters of *piece*. The surrogate belongs to the text named *text*."""
         piece = self._held.pop(text, "") + piece
         if "\ud800" <= piece[-1:] <= "\udbff":
             self._held[text] = piece[-1]
@@ -45,7 +45,7 @@ class SurrogateBuffer:
         return join_surrogates(piece)
 
     def end(self, text: Any) -> str:
-        """Return the replacement of a held surrogate, or an empty text."""
+        """Return the replacement for a delayed surrogate; "" if there is none."""
         return join_surrogates(self._held.pop(text, ""))
 
 

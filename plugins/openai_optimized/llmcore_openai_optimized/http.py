@@ -78,7 +78,7 @@ class RequestTemplate:
 
 
 class RequestTemplates:
-    """The request templates of one account, each made at its first use."""
+    """The request templates of one account. The first use creates each template."""
 
     def __init__(self, account: Account, headers: Mapping[str, str]) -> None:
         self._account = account

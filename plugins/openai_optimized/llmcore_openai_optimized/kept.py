@@ -1,4 +1,4 @@
-"""The rules for kept connections, the same in sync and async."""
+"""The rules for idle connections, shared by sync and async."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import Final
 __all__ = ["IDLE_S", "MAX_IDLE", "is_readable"]
 
 MAX_IDLE: Final = 100
-"""Maximum number of connections that are kept for later requests."""
+"""The maximum number of idle connections."""
 IDLE_S: Final = 5.0
-"""Seconds after which a kept connection is not used again: the server may be about to close it."""
+"""An idle connection is not reused after this many seconds, because the server may be closing it."""
 
 
 def is_readable(descriptor: int) -> bool:
-    """Return whether the socket has data to read: the end of a kept connection, or unexpected bytes."""
+    """Return whether the socket has data to read: the end of an idle connection, or unexpected bytes."""
     if not hasattr(select, "poll"):  # Windows
         return bool(select.select([descriptor], [], [], 0)[0])
     poll = select.poll()

@@ -54,5 +54,5 @@ class Offline:
         return get_embedding_limits(model)
 
     def shutdown_date(self, model: str) -> date | None:
-        """See `ModelLifetimes.shutdown_date`. Azure has other dates, which are unknown here."""
+        """See `ModelLifetimes.shutdown_date`. Azure's dates differ and are unknown here."""
         return None if self._azure else lifetimes.shutdown_date(model)

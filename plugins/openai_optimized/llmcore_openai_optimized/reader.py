@@ -1,7 +1,7 @@
 """Parse answers of Chat Completions from bytes to deltas and a reply. Does no I/O.
 
-One reader handles complete answers and streams, because some servers send one in place of the other with a wrong
-content type. The first byte of the body distinguishes them.
+One reader handles complete answers and streams. Some servers send a stream instead of an answer, or the reverse, with
+a wrong content type. The first byte of the body distinguishes them.
 """
 
 from __future__ import annotations
@@ -180,7 +180,7 @@ class AnswerReader:
             self._hold(new, deltas)
 
     def _hold(self, new: list[Delta], deltas: list[Delta]) -> None:
-        """Append the deltas of an event to *deltas*, or hold them back after the end of the last choice."""
+        """Append the deltas of an event to *deltas*. After the end of the last choice, delay them."""
         is_whole = self._answer.is_whole
         if self._held and (not is_whole or any(delta.has_content for delta in new)):
             deltas += self._held  # the choice continued after its finish reason

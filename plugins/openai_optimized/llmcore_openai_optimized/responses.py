@@ -112,7 +112,7 @@ def _iter_parts(item: Mapping[str, Any], name: str) -> Iterator[Mapping[str, Any
 
 
 def _iter_thoughts(items: list[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
-    """Yield the parts of the reasoning: for each item the summaries if it has any, otherwise the reasoning itself."""
+    """Yield the reasoning of each item: the summaries if there are any, otherwise the text."""
     for item in items:
         if item.get("type") == "reasoning":
             summaries = list(_iter_parts(item, "summary"))

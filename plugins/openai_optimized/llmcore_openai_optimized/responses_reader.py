@@ -150,7 +150,7 @@ class ResponsesReader:
         return [] if piece is None else [piece]
 
     def _read_piece(self, kind: str, event: Mapping[str, Any]) -> Delta | None:
-        """Return the content of an event; None if it adds nothing to the answer."""
+        """Return the content of an event; None if it does not change the answer."""
         text = as_text(event.get("delta"))
         if kind == "response.output_text.delta":
             self._texts.append(text)

@@ -18,7 +18,7 @@ from llmcore_openai_optimized.speech_request import MOST_CHARACTERS, make_speech
 __all__ = ["SpeechOffline"]
 
 _USD_PER_CHARACTER: Final = {"tts-1": Decimal(15) / 1_000_000, "tts-1-hd": Decimal(30) / 1_000_000}
-"""List prices as of 2026-11. gpt-4o-mini-tts is billed by audio tokens, which its answers do not report."""
+"""List prices as of 2026-11. gpt-4o-mini-tts has a price per audio token, but its answers do not report tokens."""
 
 _OF_ALL_MODELS: Final = ("alloy", "ash", "coral", "echo", "fable", "nova", "onyx", "sage", "shimmer")
 _OF_THE_LATEST: Final = ("ballad", "cedar", "marin", "verse")

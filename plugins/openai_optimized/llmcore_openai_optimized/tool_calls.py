@@ -115,7 +115,7 @@ class ToolCalls:
         return emit
 
     def flush(self, surrogates: SurrogateBuffer | None = None) -> Iterator[ToolCall]:
-        """Yield the pieces that were held back until the end."""
+        """Yield the pieces that were delayed until the end."""
         for call in self.calls:
             rest = surrogates.end(call) if surrogates is not None else ""
             if rest:

@@ -40,7 +40,7 @@ def make_usage(
         request: The request.
         model: The model that answered. Numbers above the context window of this model or of the requested model are
             ignored.
-        messages: Return the messages of all choices, to count them if the server did not.
+        messages: Returns the messages of all choices, whose tokens are counted if the server reports no usage.
         has_content: Whether the messages have content, so that 0 tokens is implausible.
         headers: The headers of the answer, where gateways report the cost.
     """
@@ -81,8 +81,8 @@ def make_usage(
 def merge_usage(old: Any, new: Any) -> Any:
     """Return the `usage` of a stream after a chunk with *new*; later numbers replace earlier ones.
 
-    Servers split usage over chunks or repeat it as it grows, with null or 0 for unreported fields, which never replace a
-    number. A total that covers only one part is recomputed.
+    Servers split usage over chunks, or repeat growing numbers. An unreported field is null or 0, which must not
+    replace a number. A total that covers only one part is recomputed.
     """
     if not isinstance(new, Mapping):
         return old
@@ -140,7 +140,7 @@ def _read_part(details: Mapping[str, Any], name: str, whole: int) -> int:
 
 
 def _read_cached(details: Mapping[str, Any], sent: Mapping[str, Any], prompt: int) -> int:
-    """Return the tokens read from the cache, which DeepSeek and Moonshot report in other fields.
+    """Return the tokens read from the cache. DeepSeek and Moonshot report them in other fields.
 
     They are discounted, so a number greater than the prompt is ignored.
     """

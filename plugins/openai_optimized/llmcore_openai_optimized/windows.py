@@ -1,8 +1,8 @@
 """Context windows and output limits of OpenAI's models, by family.
 
 Sources, read 2026-11: `context_window` of genai-prices 0.2.3, and `max_input_tokens` and `max_output_tokens` of the table
-inside litellm 1.109.1, which cites https://developers.openai.com/api/docs/models. If they differ, the
-larger value is used, because this table is for upper bounds.
+inside litellm 1.109.1, which cites https://developers.openai.com/api/docs/models. If they differ, the larger value is
+used, because the table serves upper bounds.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ _WINDOWS: Final = tuple(
 )
 
 _WRITES_ARE_FREE: Final = re.compile(r"gpt-(?:3|4|oss|audio|5(?![.-]6))|chatgpt-4o|o[134](?:$|-)")
-"""Models before gpt-5.6, the first for which OpenAI bills writes to its prompt cache."""
+"""Models before gpt-5.6, which is the first model with a price for writes to the prompt cache."""
 
 
 def normalize_model(model: str) -> str:

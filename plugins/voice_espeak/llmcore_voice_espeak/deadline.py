@@ -1,4 +1,4 @@
-"""The deadline of a call. Each step of its work checks it, and cancelling the call kills its worker."""
+"""The deadline of a call. Each step checks the deadline, and cancelling the call kills its worker."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ _SUBTYPES: Final = {
     "flac": ("FLAC", "PCM_16"),
 }
 _SLICE: Final = 2 * 65_536
-"""Bytes. The Vorbis encoder copies its input to the stack, and a larger input overflows it."""
+"""Bytes. The Vorbis encoder copies its input to the stack. A larger input would overflow the stack."""
 
 
 def to_little_endian(samples: bytes) -> bytes:

@@ -1,7 +1,7 @@
 """The C library espeak-ng through ctypes, for the worker process. Imports the standard library only.
 
-The library is loaded for each speech and unloaded after it, which takes 3 ms. It keeps state that no function resets, so the
-same text would sound slightly different each time.
+The library is loaded for each speech and unloaded afterwards, in 3 ms. The library has state that no function resets:
+without unloading, the same text would sound slightly different each time.
 """
 
 from __future__ import annotations
@@ -93,8 +93,8 @@ class Library:
     ) -> None:
         """Speak *text*, UTF-8 without NUL, with the voice of the file *voice*.
 
-        *take* receives 16-bit samples in the byte order of the machine, and the position and time in ms of the words that
-        begin in them. An exception of *take* ends the speech and is raised.
+        *take* gets 16-bit samples in native byte order, and position and time (ms) of the words that begin in them.
+        An exception of *take* ends the speech and is raised.
         """
         failed: list[BaseException] = []
 
@@ -132,7 +132,7 @@ class Library:
 
 @contextmanager
 def load(path: str, data: bytes) -> Iterator[Library]:
-    """Load the library at *path* with its folder *data*, and unload it afterwards."""
+    """Load the library at *path* with its folder *data*. Unload it at the end."""
     try:
         handle = ctypes.CDLL(path)
     except OSError as error:
@@ -145,7 +145,7 @@ def load(path: str, data: bytes) -> Iterator[Library]:
         finally:
             handle.espeak_Terminate()
     finally:
-        _unload(handle._handle)  # noqa: SLF001 - ctypes has no other name for it
+        _unload(handle._handle)  # noqa: SLF001 - ctypes has no public name for it
 
 
 def _read_languages(pointer: Any) -> Iterator[bytes]:
@@ -162,5 +162,5 @@ def _read_languages(pointer: Any) -> Iterator[bytes]:
 
 
 def _unload(handle: int) -> None:
-    unload: Callable[[int], object] = getattr(_ctypes, "dlclose", None) or getattr(_ctypes, "FreeLibrary")  # noqa: B009 - what the system has
+    unload: Callable[[int], object] = getattr(_ctypes, "dlclose", None) or getattr(_ctypes, "FreeLibrary")  # noqa: B009 - the name depends on the system
     unload(handle)

@@ -61,7 +61,7 @@ class WorkerPool:
         self._reaper: threading.Thread | None = None
 
     def after_fork(self) -> None:
-        """Leave all workers to the parent; a forked child starts its own."""
+        """Leave all workers to the parent; a forked child starts new workers."""
         workers = self._workers
         self._reset()
         self._users.clear()
@@ -186,7 +186,7 @@ class WorkerPool:
         self._end(worker)
 
     def _serve(self, worker: Worker | None) -> None:
-        """Give *worker*, or a free slot for None, to the first waiter. The lock is held."""
+        """Give *worker*, or a free slot for None, to the first waiter. The caller holds the lock."""
         if self._waiters:
             waiter = self._waiters.popleft()
             waiter.worker = worker
@@ -217,10 +217,10 @@ class WorkerPool:
     # -- ending idle workers
 
     def _has_reaper(self) -> bool:
-        """Return whether a thread ends idle workers; start a thread if none runs. The lock is held."""
+        """Return whether a thread ends idle workers; start a thread if none runs. The caller holds the lock."""
         if self._reaper is None:
             reaper = threading.Thread(target=self._reap, name="llmcore-espeak-idle", daemon=True)
-            if not threads.start_thread(reaper):  # without such a thread, nothing would end an idle worker
+            if not threads.start_thread(reaper):  # without this thread, idle workers would never end
                 return False
             self._reaper = reaper
         return True

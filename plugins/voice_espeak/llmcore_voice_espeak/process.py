@@ -52,7 +52,7 @@ class Worker:
     def request(self, fields: tuple[bytes, ...], deadline: Deadline) -> Iterator[tuple[bytes, bytes]]:
         """Send *fields*; yield kind and payload of each frame of the reply except the last one.
 
-        If the generator is closed early, the worker is in the middle of its reply: kill it.
+        If the generator is closed early, the worker has sent only a part of its reply, so it is killed.
 
         Raises:
             WorkerDied: The process ended before its reply.
@@ -137,7 +137,7 @@ class Worker:
             os.close(self._stdout)
 
     def _has_ended(self) -> bool:
-        """Return whether the process has ended, or is ending: it closed its stdout."""
+        """Return whether the process has ended or is about to end, which closes its stdout."""
         import subprocess
 
         if self.is_running():
@@ -158,7 +158,7 @@ class Worker:
 
 
 def _start() -> tuple[subprocess.Popen[bytes], int, int]:
-    """Start a process; return it with the descriptors of its stdin and stdout."""
+    """Start a process; return the process with the descriptors of its stdin and stdout."""
     import subprocess
 
     opened: list[int] = []

@@ -35,8 +35,8 @@ _END: Final = object()
 class EspeakVoice:
     """Implement `VoiceProvider`, `VoiceStreaming`, `VoiceTimestamps`, `VoiceModels` and `VoiceOffline`, sync and async.
 
-    The same text always gives the same audio, several hundred times faster than real time. The C library runs in worker
-    processes, which all voices of a process share, so that a crash of the library ends only a worker.
+    The same text always gives the same audio, several hundred times faster than real time. The C library runs in
+    worker processes that all voices of a process share. A crash of the library therefore ends only a worker.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class EspeakVoice:
         return _add_times(text, *spoken)
 
     def stream_speech(self, text: str, voice: str | None = None, **settings: Any) -> Iterator[bytes]:
-        """See `VoiceStreaming.stream_speech`. An encoded format comes in one piece."""
+        """See `VoiceStreaming.stream_speech`. An encoded format is sent as one piece."""
         return self._stream(text, voice, settings, Deadline(settings, self._clock))
 
     async def astream_speech(
@@ -121,7 +121,7 @@ class EspeakVoice:
         get_shared_pool().leave(self)
 
     async def aclose(self) -> None:
-        """See `close`, which takes a few milliseconds."""
+        """See `close`. Closing takes a few milliseconds."""
         self.close()
 
     def _voices(self, deadline: Deadline) -> Sequence[VoiceInfo]:
@@ -233,7 +233,7 @@ def _add_times(text: str, speech: Speech, words: Sequence[Word]) -> Speech:
 def _make_alignment(
     text: str, words: Sequence[Word], duration_s: float
 ) -> tuple[tuple[str, float, float], ...]:
-    """Return the times of the characters: those from one word to the next share the time evenly."""
+    """Return the times of the characters. The characters between two words share the time evenly."""
     marks = {0: 0.0}
     for word in words:
         if 0 < word.at < len(text):

@@ -28,7 +28,7 @@ def check_ssml(text: str) -> None:
     parser.StartElementHandler = lambda name, attributes: _check_element(name, list(attributes))
     parser.StartDoctypeDeclHandler = lambda *_: _refuse("a DOCTYPE")
     try:
-        parser.Parse(text.encode(), True)  # noqa: FBT003 - expat takes it by position
+        parser.Parse(text.encode(), True)  # noqa: FBT003 - expat accepts positional arguments only
     except expat.ExpatError as error:
         fault = f"{expat.ErrorString(error.code)}, at line {error.lineno}, column {error.offset + 1}"
         raise_unchained(

@@ -1,4 +1,4 @@
-"""Stream samples: a thread reads them from the worker, independent of the speed of the caller."""
+"""Stream samples. A thread reads them from the worker, so a slow caller does not delay the worker."""
 
 from __future__ import annotations
 

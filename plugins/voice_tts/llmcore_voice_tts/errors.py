@@ -75,8 +75,8 @@ class Errors:
         """Return the error for an exception of a call.
 
         Args:
-            raised: The exception. No reference to the exception is kept.
-            deadline: The deadline of the call, which knows whether an answer has begun.
+            raised: The exception. The error does not refer to the exception.
+            deadline: The deadline of the call. It records whether an answer has begun.
             voice: The requested voice.
         """
         if isinstance(raised, LLMCoreError):
@@ -158,7 +158,7 @@ class Errors:
         )
 
     def _scrub(self, text: str) -> str:
-        """Return *text* on one line, shortened, without anything that looks like a key."""
+        """Return *text* as one short line, without texts that look like keys."""
         return scrub(text, self._account.key())
 
 
@@ -190,7 +190,7 @@ def _read_parts(body: Any) -> tuple[str, tuple[str, ...]]:
 
 
 def _format_fault(fault: Any) -> str:
-    """Return one validation error, without its input, which is the caller's text."""
+    """Return one validation error without its input, because the input is the caller's text."""
     if not isinstance(fault, Mapping):
         return str(fault)
     where = ".".join(str(part) for part in fault.get("loc") or ())

@@ -123,7 +123,7 @@ def check_text(text: str, request: SpeechRequest) -> None:
 
 
 def check_voice(voice_id: str) -> str:
-    """Check *voice_id*, which becomes part of an address, and return it.
+    """Check *voice_id* and return it. The id becomes part of a URL.
 
     Raises:
         VoiceNotFound: The id has an invalid form.

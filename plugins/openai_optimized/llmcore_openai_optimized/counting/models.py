@@ -68,9 +68,7 @@ class Family:
 
     def __init__(self, name: str, *, relayed: bool = False) -> None:
         """Find the rules for *name*."""
-        whole = (
-            name + "-"
-        )  # add the hyphen, so that the name of a family matches like the names of its members
+        whole = name + "-"  # with a hyphen, the name of a family matches in the same way as its members
         old = whole.startswith(_CL100K)
         self.name = name
         self.relayed = relayed

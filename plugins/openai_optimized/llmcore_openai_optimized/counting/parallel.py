@@ -1,4 +1,4 @@
-"""Render parallel calls as the server writes them: one call of `multi_tool_use.parallel`, as JSON."""
+"""Render parallel tool calls as the server does: one call of `multi_tool_use.parallel`, as JSON."""
 
 from __future__ import annotations
 

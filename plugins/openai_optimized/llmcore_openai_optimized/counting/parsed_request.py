@@ -158,7 +158,7 @@ def get_arguments(call: Mapping[str, Any]) -> str:
 
 
 def normalize_arguments(arguments: str) -> str:
-    """Return the arguments as the server rewrites them: compact JSON, or unchanged if they are not JSON."""
+    """Return the arguments as the server rewrites them: compact JSON, or unchanged text if they are not JSON."""
     import msgspec  # see to_json
 
     try:

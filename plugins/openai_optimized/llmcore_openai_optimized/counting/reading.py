@@ -11,7 +11,7 @@ __all__ = ["parse_request"]
 
 
 def parse_request(body: Mapping[str, Any], model: str | None = None) -> ParsedRequest:
-    """Parse *body*, which may contain anything; unknown parts become doubts."""
+    """Parse *body*, an arbitrary value; unknown parts become doubts."""
     name = body.get("model") or model
     whole = ParsedRequest(model=name if isinstance(name, str) else None, responses="messages" not in body)
     if whole.responses:

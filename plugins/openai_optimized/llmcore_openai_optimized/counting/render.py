@@ -1,4 +1,4 @@
-"""Render functions as the server writes them into the prompt: a TypeScript namespace.
+"""Render functions as the server does in the prompt: as a TypeScript namespace.
 
 The layout is similar to the layout in openai/harmony (Apache-2.0), which OpenAI published with gpt-oss. It was
 adjusted to measured counts.
@@ -16,7 +16,7 @@ __all__ = ["RenderedFunctions", "TooLarge", "render_namespace"]
 _DEEPEST: Final = 10
 """Maximum depth of a schema. A limit is needed because a schema may refer to itself."""
 _MOST: Final = 50_000
-"""Maximum number of rendered types in one request. A limit is needed because references can multiply them."""
+"""Maximum number of rendered types in one request. References can multiply the objects, so their number is limited."""
 
 _SIMPLE: Final = {
     "string": "string", "number": "number", "integer": "number", "boolean": "boolean", "null": "null",

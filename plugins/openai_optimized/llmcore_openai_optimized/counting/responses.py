@@ -25,7 +25,7 @@ _CALL: Final = 9
 Confirmed by 45 rows.
 """
 _RETURNED: Final = 3
-"""The additional tokens of a call that has its `id`; confirmed by 20 rows. gpt-4o-mini does not add them (14 rows).
+"""The additional tokens of a call that has its `id`; confirmed by 20 rows. gpt-4o-mini has no such tokens (14 rows).
 """
 _CALL_GPT5: Final = 12
 """The tokens of a call and its result for gpt-5; confirmed by 15 rows.

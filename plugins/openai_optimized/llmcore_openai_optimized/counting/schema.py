@@ -16,7 +16,7 @@ _LEFT_OUT: Final = frozenset(
         "strict", "uniqueItems",
     }
 )  # fmt: skip
-"""Keywords that are not in the prompt: with them, every recorded count would be too high."""
+"""Keywords that the server omits from the prompt. With them, every recorded count would be too high."""
 
 _OF_NAMES: Final = frozenset({"properties", "$defs", "definitions"})
 """Keywords whose keys are names chosen by the user, not keywords."""

@@ -133,6 +133,6 @@ class Sum:
 
     @property
     def description_tokens(self) -> int:
-        """Return 1 if the first function has a description: its `//` has one more token for gpt-5 (31 rows)."""
+        """Return 1 if the first function has a description, because gpt-5 then uses one more token for `//` (31 rows)."""
         about = self.whole.functions[0].get("description")
         return 1 if isinstance(about, str) and about.strip() else 0

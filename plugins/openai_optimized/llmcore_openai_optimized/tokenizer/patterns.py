@@ -1,4 +1,4 @@
-"""How texts are cut into pieces before they are encoded.
+"""The rules that split texts into pieces before encoding.
 
 Source: tiktoken_ext/openai_public.py of tiktoken 0.14 (MIT). `STOCK` is for tiktoken's own engine. `FULL` is the same for
 the package `regex`, where `$` may stand before a last line end. `ASCII` is the same for the standard `re`, of texts in
