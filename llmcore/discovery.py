@@ -135,7 +135,7 @@ def normalize_name(name: str) -> str:
 
 def read_requirements(claim: Claim) -> frozenset[str]:
     """Return the normalized names of the requirements of the claim's distribution, including extras."""
-    headers = _iter_headers(claim.metadata) if claim.metadata else ()
+    headers = _iterate_headers(claim.metadata) if claim.metadata else ()
     return frozenset(normalize_name(_parse_name(value)) for key, value in headers if key == "requires-dist")
 
 
@@ -197,7 +197,7 @@ class _Search:
         if b"llmcore." not in data and b"\0" not in data and not fault:
             self._add(Distribution(name, version, location))
             return
-        headers = dict(_iter_headers(location))
+        headers = dict(_iterate_headers(location))
         distribution = Distribution(headers.get("name", name), headers.get("version", version), location)
         if not self._add(distribution):
             return
@@ -217,7 +217,7 @@ class _Search:
 
     def _add_entries(self, distribution: Distribution, text: str) -> None:
         seen: set[tuple[str, str]] = set()
-        for number, group, line in _iter_lines(text):
+        for number, group, line in _iterate_lines(text):
             kind = GROUPS.get(group)
             name, equals, value = (part.strip() for part in line.partition("="))
             if kind is None:
@@ -253,7 +253,7 @@ def _make_claim(kind: str, name: str, value: str, distribution: Distribution) ->
     )
 
 
-def _iter_lines(text: str) -> Iterator[tuple[int, str, str]]:
+def _iterate_lines(text: str) -> Iterator[tuple[int, str, str]]:
     """Yield (line number, group, line) for each entry, faulty header and unknown group `llmcore.*`."""
     group = ""
     for number, raw in enumerate(text.splitlines(), start=1):
@@ -293,7 +293,7 @@ def _read_name_and_version(folder_name: str, location: str) -> tuple[str, str]:
     name, _, version = stem.rpartition("-")
     if name and folder_name != "EGG-INFO":
         return name, version
-    headers = dict(_iter_headers(location))
+    headers = dict(_iterate_headers(location))
     return headers.get("name", stem), headers.get("version", "")
 
 
@@ -313,7 +313,7 @@ def _find_headers_file(location: str) -> str | None:
     return None
 
 
-def _iter_headers(location: str) -> Iterator[tuple[str, str]]:
+def _iterate_headers(location: str) -> Iterator[tuple[str, str]]:
     """Yield (name in lower case, value) of each header in METADATA; yield nothing if the file cannot be read."""
     file = _find_headers_file(location)
     if file is None:

@@ -186,7 +186,7 @@ def leave_to_parent(thing: object) -> None:
 # -- before the fork
 
 
-def _before() -> None:
+def _before_fork() -> None:
     begun, first, quiet = time.monotonic(), _forking, True
     unhooked = [name for name in _LOCKED_BY_HOOKS if name not in sys.modules]
     try:
@@ -282,7 +282,7 @@ def _get_import_timeout(frame: FrameType | None) -> float:
 # -- after the fork
 
 
-def _in_child() -> None:
+def _after_fork_in_child() -> None:
     if _fork.holds_imports:
         _fork.holds_imports = False
         _imp.release_lock()
@@ -309,4 +309,6 @@ def _call_all(functions: Iterable[Callable[[], object]]) -> None:
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_before, after_in_parent=_release_all, after_in_child=_in_child)
+    os.register_at_fork(
+        before=_before_fork, after_in_parent=_release_all, after_in_child=_after_fork_in_child
+    )

@@ -44,7 +44,7 @@ def find_hidden_module(module: str) -> HiddenModule | None:
     Args:
         module: Name of a module of the plugin, such as `llmcore_acme.plugin`.
     """
-    for distribution, name in _iter_required_modules(module):
+    for distribution, name in _iterate_required_modules(module):
         try:
             spec = PathFinder.find_spec(name)
         except Exception:  # noqa: BLE001, S112 - a foreign path hook failed: it does not find this name
@@ -58,10 +58,12 @@ def find_hidden_module(module: str) -> HiddenModule | None:
 
 def list_sdk_modules(module: str) -> list[str]:
     """Return the top-level modules of the direct requirements of *module*'s distribution."""
-    return [name for _, name in _iter_required_modules(module, deep=False)]
+    return [name for _, name in _iterate_required_modules(module, deep=False)]
 
 
-def _iter_required_modules(module: str, *, deep: bool = True) -> Iterator[tuple[metadata.Distribution, str]]:
+def _iterate_required_modules(
+    module: str, *, deep: bool = True
+) -> Iterator[tuple[metadata.Distribution, str]]:
     """Yield each required distribution with each of its top-level modules, direct requirements first."""
     package = module.partition(".")[0]
     # An editable installation lists no files, so its distribution is looked up by the name of the package.

@@ -69,7 +69,7 @@ def submit(function: Callable[..., T], *args: Any, otherwise: Callable[[], T] | 
     *otherwise* for a function that waits a long time.
     """
     call = functools.partial(function, *args)
-    return submit_to(_executor().submit, call, otherwise or call)
+    return submit_to(_make_executor().submit, call, otherwise or call)
 
 
 def submit_to(
@@ -97,14 +97,14 @@ def submit_to(
 
 
 @functools.cache
-def _executor() -> Executor:
+def _make_executor() -> Executor:
     """Return the executor for work outside of an event loop."""
     from concurrent.futures import ThreadPoolExecutor
 
     return ThreadPoolExecutor(64, thread_name_prefix="llmcore-step")
 
 
-forks.call_in_child(_executor.cache_clear)  # the executor's threads belong to the parent
+forks.call_in_child(_make_executor.cache_clear)  # the executor's threads belong to the parent
 
 
 class _Work(Generic[T]):

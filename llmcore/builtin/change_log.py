@@ -43,7 +43,7 @@ def record_changes(txn: Any, namespace: bytes, keys: Sequence[str]) -> None:
     if len(encoded) > KEPT // 4 or any(len(key) > _LONGEST for key in encoded):
         encoded = [ALL.encode()]
     written = _NUMBER.pack(txn.id())
-    last = _last_number(txn, prefix)
+    last = _find_last_number(txn, prefix)
     for number, key in enumerate(encoded, last + 1):
         txn.put(prefix + _NUMBER.pack(number), written + key)
         if number > KEPT:
@@ -54,7 +54,7 @@ def read_changes(txn: Any, namespace: bytes, since: int) -> list[str] | None:
     """Return the keys that changed after the transaction *since*; None if any key may have changed."""
     prefix = _PREFIX + namespace + b"\0"
     keys: list[str] = []
-    for number in range(_last_number(txn, prefix), 0, -1):
+    for number in range(_find_last_number(txn, prefix), 0, -1):
         value = txn.get(prefix + _NUMBER.pack(number))
         if value is None:  # the records after *since* are incomplete: older records were deleted
             return None
@@ -68,7 +68,7 @@ def read_changes(txn: Any, namespace: bytes, since: int) -> list[str] | None:
     return keys
 
 
-def _last_number(txn: Any, prefix: bytes) -> int:
+def _find_last_number(txn: Any, prefix: bytes) -> int:
     """Return the number of the newest record; 0 if there is none."""
     with txn.cursor() as cursor:
         is_behind = cursor.set_range(prefix + b"\xff" * (_NUMBER.size + 1))

@@ -37,7 +37,9 @@ def make_reply(request: ChatRequest) -> Reply:
         problem = "it contains a lone surrogate"
     except (TypeError, ValueError) as error:
         problem = str(error)
-    raise _bad_request(f"the request must be JSON: {problem}", "a body of Chat Completions", "the request")
+    raise _make_bad_request(
+        f"the request must be JSON: {problem}", "a body of Chat Completions", "the request"
+    )
 
 
 def _make_reply(request: ChatRequest) -> Reply:
@@ -111,11 +113,11 @@ def _format_text(response_format: Any, text: str) -> str:
 def _get_user_text(messages: Sequence[Message]) -> str:
     """Return the text of the last user message; without a user message, return the text of the last message."""
     if not messages:
-        raise _bad_request("messages must not be empty", "one message or more", "messages")
+        raise _make_bad_request("messages must not be empty", "one message or more", "messages")
     last = messages[-1]
     for message in messages:
         if not isinstance(message, Mapping) or not isinstance(message.get("role"), str):
-            raise _bad_request(
+            raise _make_bad_request(
                 f"a message must be a dict with `role`, got {message!r:.60}",
                 "a dict with `role` and `content`",
                 "messages",
@@ -134,7 +136,7 @@ def _get_text(message: Message) -> str:
     parts = [part for part in content if isinstance(part, Mapping)] if isinstance(content, Sequence) else []
     if parts and len(parts) == len(content):
         return " ".join(str(part.get("text") or f"[{part.get('type', 'part')}]") for part in parts)
-    raise _bad_request(
+    raise _make_bad_request(
         f"content must be text, a list of parts or null, got {type(content).__name__}",
         "a text, a list of parts, or null",
         "messages",
@@ -154,7 +156,7 @@ def _find_required_function(parameters: Mapping[str, Any]) -> dict[str, Any] | N
         wanted = choice_function.get("name") if isinstance(choice_function, Mapping) else choice.get("name")
         functions = [one for one in functions if one.get("name") == wanted]
     if not functions:
-        raise _bad_request(
+        raise _make_bad_request(
             "tool_choice requires a call, and no tool matches", "a function of `tools`", "tool_choice"
         )
     return dict(functions[0])
@@ -165,7 +167,7 @@ def _get_limit(parameters: Mapping[str, Any]) -> int | None:
     if limit is None:
         return None
     if isinstance(limit, bool) or not isinstance(limit, int) or limit < 1:
-        raise _bad_request(
+        raise _make_bad_request(
             f"max_tokens must be a positive integer, got {limit!r}", "a whole number above 0", "max_tokens"
         )
     return limit
@@ -214,5 +216,5 @@ def _digest(*parts: str) -> str:
     return hashlib.sha256("\0".join(parts).encode("utf-8", "surrogatepass")).hexdigest()[:24]
 
 
-def _bad_request(message: str, expected: str, where: str) -> BadRequest:
+def _make_bad_request(message: str, expected: str, where: str) -> BadRequest:
     return BadRequest(message, provider="echo", expected=expected, where=where)

@@ -87,7 +87,7 @@ class FileCache:
         """See `CacheProvider.get`."""
         raw = key.encode("utf-8", "surrogatepass")
         slot = self._plain + raw[::-1]
-        data = self._store.get(slot if len(slot) <= MAX_SLOT_BYTES else self._slot(raw))
+        data = self._store.get(slot if len(slot) <= MAX_SLOT_BYTES else self._make_slot(raw))
         return None if data is None else self._read_value(key, raw, data)
 
     def _read_value(self, key: str, raw: bytes, data: bytes) -> bytes | None:
@@ -111,7 +111,7 @@ class FileCache:
     def set(self, key: str, value: bytes, ttl: float | None = None) -> None:
         """See `CacheProvider.set`."""
         raw = key.encode("utf-8", "surrogatepass")
-        slot = self._slot(raw)
+        slot = self._make_slot(raw)
         size = len(value) + len(raw)
         if size > min(self._max_size // 4, MAX_VALUE_BYTES):
             raise self._make_size_error(size)
@@ -139,7 +139,7 @@ class FileCache:
     def delete(self, key: str) -> bool:
         """See `CacheProvider.delete`."""
         raw = key.encode("utf-8", "surrogatepass")
-        slot = self._slot(raw)
+        slot = self._make_slot(raw)
         data = self._store.get(slot)
         if data is None or not self._write(self._make_delete([slot], [key])):
             return False
@@ -153,7 +153,7 @@ class FileCache:
     def get_many(self, keys: Sequence[str]) -> dict[str, bytes]:
         """See `CacheBatches.get_many`."""
         raws = {key: key.encode("utf-8", "surrogatepass") for key in keys}
-        slots = [self._slot(raw) for raw in raws.values()]
+        slots = [self._make_slot(raw) for raw in raws.values()]
         found: list[bytes | None] = []
         for at in range(0, len(slots), _MANY):  # delete in batches, because a fork waits for the lock
             found += self._store.read(_make_gets(slots[at : at + _MANY]))
@@ -169,7 +169,7 @@ class FileCache:
 
         matches = compile_pattern(pattern)
         keys = [key for key in self.keys() if matches(key)]
-        slots = [self._slot(key.encode("utf-8", "surrogatepass")) for key in keys]
+        slots = [self._make_slot(key.encode("utf-8", "surrogatepass")) for key in keys]
         return sum(
             self._write(self._make_delete(slots[at : at + _BATCH], keys[at : at + _BATCH]))
             for at in range(0, len(slots), _BATCH)
@@ -249,7 +249,7 @@ class FileCache:
         """The folder of the file."""
         return self._store.folder
 
-    def _slot(self, raw: bytes) -> bytes:
+    def _make_slot(self, raw: bytes) -> bytes:
         slot = self._plain + raw[::-1]
         if len(slot) <= MAX_SLOT_BYTES:
             return slot

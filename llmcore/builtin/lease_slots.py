@@ -43,7 +43,7 @@ def make_acquire(slot: bytes, holder: str, now: int, ttl: float) -> Callable[[An
 
     def work(txn: Any) -> bool:
         there = txn.get(slot)
-        if there is not None and not is_lease_expired(there, now) and _holder(there) != holder.encode():
+        if there is not None and not is_lease_expired(there, now) and _get_holder(there) != holder.encode():
             return False
         txn.put(slot, _HEAD.pack(now, now + int(ttl * 10**9)) + holder.encode())
         return True
@@ -56,10 +56,10 @@ def make_release(slot: bytes, holder: str) -> Callable[[Any], bool]:
 
     def work(txn: Any) -> bool:
         there = txn.get(slot)
-        return there is not None and _holder(there) == holder.encode() and bool(txn.delete(slot))
+        return there is not None and _get_holder(there) == holder.encode() and bool(txn.delete(slot))
 
     return work
 
 
-def _holder(data: memoryview) -> bytes:
+def _get_holder(data: memoryview) -> bytes:
     return bytes(data[_HEAD.size :])

@@ -100,7 +100,7 @@ class Store:
                 env, problem = trouble.env, trouble.problem
             if not self._repair(env, problem):
                 break
-        raise self._failure(problem)
+        raise self._make_failure(problem)
 
     def write(self, work: Callable[[Any], T]) -> T:
         """Call *work* with a write transaction and return its result.
@@ -122,7 +122,7 @@ class Store:
                 break
         if isinstance(problem, lmdb.MapFullError):
             raise FullError
-        raise self._failure(problem)
+        raise self._make_failure(problem)
 
     def live_bytes(self) -> int:
         """Return the size of all pages that contain entries."""
@@ -233,5 +233,5 @@ class Store:
         if opened is not None:
             opened.close()
 
-    def _failure(self, problem: lmdb.Error) -> CacheError:
+    def _make_failure(self, problem: lmdb.Error) -> CacheError:
         return CacheError(f"the cache in {self.folder} failed: {problem}", fix="llmcore doctor")

@@ -102,22 +102,22 @@ def _encode_argument(function: Callable[..., Any], name: str, value: object) -> 
 
 def _encode_object(kind: type, value: Any) -> bytes:
     if isinstance(value, type):
-        return _tag(b"class", _encode_class_name(value))
+        return _encode_tagged(b"class", _encode_class_name(value))
     own = getattr(kind, "__cache_key__", None)
     if own is not None:
-        return _tag(b"own", _encode_class_name(kind, local=True), to_canonical_bytes(own(value)))
+        return _encode_tagged(b"own", _encode_class_name(kind, local=True), to_canonical_bytes(own(value)))
     if isinstance(value, Enum):
-        return _tag(
+        return _encode_tagged(
             b"enum",
             _encode_class_name(kind),
             value.name.encode() if value.name else to_canonical_bytes(value.value),
         )
     if isinstance(value, PurePath):
-        return _tag(b"path", kind.__name__.encode(), _encode_text(str(value)))
+        return _encode_tagged(b"path", kind.__name__.encode(), _encode_text(str(value)))
     fields = _list_fields(kind, value)
     if fields is None:
         raise NotDataError(f"objects of type {kind.__qualname__} are not data")
-    return _tag(b"object", _encode_class_name(kind), *(to_canonical_bytes(pair) for pair in fields))
+    return _encode_tagged(b"object", _encode_class_name(kind), *(to_canonical_bytes(pair) for pair in fields))
 
 
 def _list_fields(kind: type, value: Any) -> list[tuple[str, Any]] | None:
@@ -150,7 +150,7 @@ def _encode_class_name(kind: type, *, local: bool = False) -> bytes:
     return _encode_text(f"{kind.__module__}.{kind.__qualname__}")
 
 
-def _tag(what: bytes, *parts: bytes) -> bytes:
+def _encode_tagged(what: bytes, *parts: bytes) -> bytes:
     body = b"".join(b"%d:%b" % (len(part), part) for part in (what, *parts))
     return b"o%d:%b" % (len(body), body)
 

@@ -49,7 +49,7 @@ class Codec:
             cause = str(error)
         except (TypeError, ValueError, OverflowError, RecursionError) as error:
             raise_unchained(_make_error(value, str(error)))
-        return self._as_typed(value, cause)
+        return self._encode_typed(value, cause)
 
     def decode(self, data: bytes) -> tuple[bool, Any]:
         """Return (True, value), or (False, None) if *data* is not a value of this type."""
@@ -63,7 +63,7 @@ class Codec:
             return False, None  # msgspec's and pydantic's errors are ValueErrors
         return False, None
 
-    def _as_typed(self, value: object, cause: str) -> bytes:
+    def _encode_typed(self, value: object, cause: str) -> bytes:
         if self._typed is None:
             raise _make_error(value, cause)
         try:

@@ -30,7 +30,7 @@ def check_argument_names(function: F) -> F:
         try:
             return function(*args, **named)
         except TypeError as error:
-            fault = _find_fault(function, args, named) if _was_refused(error) else None
+            fault = _find_fault(function, args, named) if _is_from_call(error) else None
             if fault is None:
                 raise
         raise fault
@@ -51,7 +51,7 @@ def check_argument_names(function: F) -> F:
     return cast("F", call_async) if is_async else cast("F", call)
 
 
-def _was_refused(error: TypeError) -> bool:
+def _is_from_call(error: TypeError) -> bool:
     """Return whether the call itself raised *error*, before the first line of the function."""
     return error.__traceback__ is not None and error.__traceback__.tb_next is None
 

@@ -70,7 +70,7 @@ class Backoff:
         same hint.
         """
         backoff = _EXPONENTIAL(state)
-        hint = _failure_of(state).retry_after or 0.0
+        hint = _get_failure(state).retry_after or 0.0
         return max(backoff * (1 - _SPREAD), hint) + backoff * _SPREAD * self._jitter()
 
     def _is_last(self, state: tenacity.RetryCallState) -> bool:
@@ -79,13 +79,13 @@ class Backoff:
         pause, left = state.upcoming_sleep, self._left()
         if pause < left:
             return False
-        _failure_of(state).notes += (
+        _get_failure(state).notes += (
             f"a retry in {pause:.1f} s would pass the deadline of the call, which is in {max(left, 0.0):.1f} s",
         )
         return True
 
 
-def _failure_of(state: tenacity.RetryCallState) -> ProviderError:
+def _get_failure(state: tenacity.RetryCallState) -> ProviderError:
     failure = None if state.outcome is None else state.outcome.exception()
     if isinstance(failure, ProviderError):
         return failure

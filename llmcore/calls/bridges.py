@@ -75,7 +75,7 @@ class PieceStream:
     def _next(self) -> Any:
         if self._blocking is not None:
             return next(self._open(), END)
-        return _in_loop(_next_piece, self._aopen())
+        return _run_in_loop(_fetch_next, self._aopen())
 
     async def _anext(self) -> Any:
         if self._awaiting is not None:
@@ -83,21 +83,21 @@ class PieceStream:
             if is_closed(pieces):
                 raise ConnectionAbortedError("the event loop of the stream is shutting down")
             return await anext(pieces, END)
-        return await _in_worker(lambda: next(self._open(), END))
+        return await _run_in_worker(lambda: next(self._open(), END))
 
     def _close(self) -> None:
         close = getattr(self._pieces, "close", None)
         if close is not None:
             close()
         elif (aclose := getattr(self._pieces, "aclose", None)) is not None:
-            _in_loop(aclose)
+            _run_in_loop(aclose)
 
     async def _aclose(self) -> None:
         aclose = getattr(self._pieces, "aclose", None)
         if aclose is not None:
             await aclose()
         elif (close := getattr(self._pieces, "close", None)) is not None:
-            await _in_worker(close)
+            await _run_in_worker(close)
 
 
 def is_closed(pieces: Any) -> bool:
@@ -119,25 +119,25 @@ def _has_parameter(method: Callable[..., Any], keyword: str) -> bool:
     return found is not None and found.kind in (found.POSITIONAL_OR_KEYWORD, found.KEYWORD_ONLY)
 
 
-async def _next_piece(pieces: Any) -> Any:
+async def _fetch_next(pieces: Any) -> Any:
     return await anext(pieces, END)
 
 
-def _in_loop(function: Callable[..., Any], *args: Any) -> Any:
+def _run_in_loop(function: Callable[..., Any], *args: Any) -> Any:
     from llmcore.calls.loop import run_in_loop
 
     return run_in_loop(function(*args))
 
 
-def _in_worker(function: Callable[..., Any], *args: Any) -> Awaitable[Any]:
+def _run_in_worker(function: Callable[..., Any], *args: Any) -> Awaitable[Any]:
     from llmcore.calls.worker_threads import run_in_worker
 
     return run_in_worker(function, *args)
 
 
 def _make_blocking(awaiting: Callable[..., Any]) -> Callable[..., Any]:
-    return lambda *args, **named: _in_loop(partial(awaiting, **named), *args)
+    return lambda *args, **named: _run_in_loop(partial(awaiting, **named), *args)
 
 
 def _make_awaiting(blocking: Callable[..., Any]) -> Callable[..., Any]:
-    return lambda *args, **named: _in_worker(partial(blocking, **named), *args)
+    return lambda *args, **named: _run_in_worker(partial(blocking, **named), *args)

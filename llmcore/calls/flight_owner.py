@@ -66,14 +66,14 @@ def advance(flight: Flight, begin: Begin, caller: Caller) -> Step:
 
 
 def _advance(flight: Flight, begin: Begin, caller: Caller) -> bool:
-    return _owner(flight, begin, caller, ThreadOwner).wait(caller)
+    return _get_owner(flight, begin, caller, ThreadOwner).wait(caller)
 
 
 async def _aadvance(flight: Flight, begin: Begin, caller: Caller) -> bool:
-    return await _owner(flight, begin, caller, TaskOwner).await_(caller)
+    return await _get_owner(flight, begin, caller, TaskOwner).await_(caller)
 
 
-def _owner(flight: Flight, begin: Begin, caller: Caller, kind: Callable[[Flight, Any], Owner]) -> Owner:
+def _get_owner(flight: Flight, begin: Begin, caller: Caller, kind: Callable[[Flight, Any], Owner]) -> Owner:
     with flight.lock:
         if flight.owner is None:
             flight.beginner = caller
@@ -176,7 +176,7 @@ class TaskOwner:
         """The number of pieces that callers have requested."""
         self._demand: asyncio.Future[None] | None = None
         self._is_expired = False
-        self._pause = Step(_never, self._wait_for_demand)
+        self._pause = Step(_fail_blocking, self._wait_for_demand)
         # Do not use the loop's task factory: an eager factory would start the call while this thread holds
         # the flights' lock.
         self._task = asyncio.Task(self._own(work), loop=self._loop, name="llmcore single-flight")
@@ -282,7 +282,7 @@ class TaskOwner:
         """
         if not self._flight.close_if_alone(caller):
             raise make_timeout()
-        caller.left, caller.is_late = _forever, False
+        caller.left, caller.is_late = _get_no_limit, False
         self._is_expired = True
         self._call(self._task.cancel)
 
@@ -298,9 +298,9 @@ class TaskOwner:
             self._flight.break_off()
 
 
-def _never() -> None:
+def _fail_blocking() -> None:
     raise AssertionError("a task is never driven by a blocking driver")
 
 
-def _forever() -> None:
+def _get_no_limit() -> None:
     """Return None: no time limit, for a caller that waits until the call has ended."""

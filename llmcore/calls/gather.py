@@ -24,7 +24,7 @@ def gather(tasks: Sequence[Work], limit: int) -> Step:
     After the first failure, no further task starts. Running asyncio tasks are cancelled; running threads finish. The step
     then raises the first error.
     """
-    return Step(_in_threads, _in_tasks, tasks, limit)
+    return Step(_run_in_threads, _run_in_tasks, tasks, limit)
 
 
 class _TaskQueue:
@@ -57,7 +57,7 @@ class _TaskQueue:
             failure = None  # breaks the reference cycle between frame and traceback
 
 
-def _in_threads(tasks: Sequence[Work], limit: int) -> list[Any]:
+def _run_in_threads(tasks: Sequence[Work], limit: int) -> list[Any]:
     import contextvars
 
     queue = _TaskQueue(tasks)
@@ -86,7 +86,7 @@ def _in_threads(tasks: Sequence[Work], limit: int) -> list[Any]:
     return queue.take_results()
 
 
-async def _in_tasks(tasks: Sequence[Work], limit: int) -> list[Any]:
+async def _run_in_tasks(tasks: Sequence[Work], limit: int) -> list[Any]:
     import asyncio
 
     queue = _TaskQueue(tasks)

@@ -127,7 +127,7 @@ def _normalise_names(value: dict[Any, Any], depth: int, given: object) -> dict[s
     for name, item in value.items():
         if not isinstance(name, str):
             raise _Fault(
-                f"must have names of text, got {_type_name(name)}",
+                f"must have names of text, got {_get_type_name(name)}",
                 "a dict with text keys",
                 fix="{str(name): value for name, value in given.items()}",
             )
@@ -159,9 +159,11 @@ def _normalise_other(value: Any, depth: int) -> JsonValue:
     except BaseException as error:  # methods of the caller's class may raise any exception
         if is_interrupt(error):
             raise
-        raise _Fault(f"cannot be read: {type(error).__name__} in {_type_name(value)}", _EXPECTED) from None
+        raise _Fault(
+            f"cannot be read: {type(error).__name__} in {_get_type_name(value)}", _EXPECTED
+        ) from None
     if plain is _UNKNOWN:
-        raise _Fault(f"must be a JSON value, got {_type_name(value)}", _EXPECTED)
+        raise _Fault(f"must be a JSON value, got {_get_type_name(value)}", _EXPECTED)
     if isinstance(plain, dict):
         return _normalise_dict(plain, depth, value)
     if isinstance(plain, list):
@@ -172,11 +174,13 @@ def _normalise_other(value: Any, depth: int) -> JsonValue:
 def _reject_foreign(value: object) -> None:
     if isinstance(value, bytes | bytearray | memoryview):
         raise _Fault(
-            f"must be text, got {_type_name(value)}", "text", fix="value.decode(), or base64 in a data: URL"
+            f"must be text, got {_get_type_name(value)}",
+            "text",
+            fix="value.decode(), or base64 in a data: URL",
         )
     if isinstance(value, set | frozenset):
         raise _Fault(
-            f"must be a list, got {_type_name(value)}", "a list, which has an order", fix="sorted(value)"
+            f"must be a list, got {_get_type_name(value)}", "a list, which has an order", fix="sorted(value)"
         )
     if isinstance(value, type):
         raise _Fault(f"must be a JSON value, got the type {value.__name__}", _EXPECTED)
@@ -315,6 +319,6 @@ def _check_unicode(value: str, what: str = "") -> None:
         )
 
 
-def _type_name(value: object) -> str:
+def _get_type_name(value: object) -> str:
     kind = type(value)
     return kind.__name__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__name__}"

@@ -102,7 +102,7 @@ class Limits:
         """Slow down the calls to this model if the server reports less capacity than expected."""
         queue = self._queues.get((provider, model))
         if queue is not None:
-            queue.provider.post(partial(self._learn, queue, seen))
+            queue.provider.post(partial(self._update_limits, queue, seen))
 
     def compute_duration(self, loads: Mapping[tuple[str, str], tuple[int, int]]) -> float | None:
         """Return the minimum duration of *loads* in seconds by the rate limits; None if no limit applies.
@@ -168,7 +168,7 @@ class Limits:
 
     # -- learning
 
-    def _learn(self, queue: ModelQueue, seen: RateLimits) -> None:
+    def _update_limits(self, queue: ModelQueue, seen: RateLimits) -> None:
         now = self._clock()
         for of_tokens, limit, remaining, reset_s in (
             (False, seen.requests_limit, seen.requests_remaining, seen.requests_reset_s),

@@ -71,7 +71,7 @@ class Flights:
             Timeout: The caller's deadline passed. The call continues for the other callers.
         """
         caller = Caller(left, emits=emit is not None)
-        self._board(key, caller, ahead)
+        self._join(key, caller, ahead)
         try:
             return (yield from _wait(caller, begin, emit))
         except GeneratorExit:  # a closing generator must not yield another step
@@ -93,7 +93,7 @@ class Flights:
             lefts = [] if flight is None else [caller.left() for caller in flight.callers]
         return max((float("inf") if left is None else left for left in lefts), default=0.0)
 
-    def _board(self, key: str, caller: Caller, ahead: int) -> None:
+    def _join(self, key: str, caller: Caller, ahead: int) -> None:
         with self._lock:
             while True:
                 flight = self._flights.get(key)

@@ -38,11 +38,11 @@ Act: TypeAlias = Generator[Step, Any, T]
 """A call, or a part of a call: a generator that yields steps and returns a T."""
 
 
-def _nothing() -> None:
+def _do_nothing() -> None:
     """Do nothing."""
 
 
-CHECKPOINT: Final = Step(_nothing, None)
+CHECKPOINT: Final = Step(_do_nothing, None)
 """A step without effect. A call that was cancelled during the previous step ends here."""
 
 

@@ -96,7 +96,7 @@ class Question:
 
     def ask(self, prompt: str | Sequence[Message]) -> Reply:
         """Wait for the answer and return it."""
-        with self._waiting() or contextlib.nullcontext():
+        with self._make_waiting_line() or contextlib.nullcontext():
             reply = self._core.llm.chat(prompt, **self._given)
         self.text, self._model, self._usage = reply.text or reply.refusal or "", reply.model, reply.usage
         return reply
@@ -105,7 +105,7 @@ class Question:
         """Print the answer as it arrives."""
         out = get_stdout()
         calls: list[ToolCall] = []
-        waiting = self._waiting()
+        waiting = self._make_waiting_line()
         deltas: Iterable[Delta] = self._core.llm.stream(prompt, **self._given)
         try:
             for delta in deltas if waiting is None else waiting.until_first(deltas):
@@ -120,7 +120,7 @@ class Question:
                 put()
         print_tool_calls(join_pieces(calls))
 
-    def _waiting(self) -> Waiting | None:
+    def _make_waiting_line(self) -> Waiting | None:
         """Return the waiting line for a terminal; None if stderr is not a terminal."""
         if not sys.stderr.isatty():
             return None
@@ -193,7 +193,7 @@ def join_pieces(pieces: Sequence[ToolCall]) -> list[ToolCall]:
 def use_shell_syntax(error: LLMCoreError) -> LLMCoreError:
     """Rewrite the fix of *error* from Python code to command-line options."""
     if error.code == "LC302":
-        error.fix = f"-p {error.suggestion}=VALUE" if error.suggestion else _to_parameter(error.fix)
+        error.fix = f"-p {error.suggestion}=VALUE" if error.suggestion else _format_parameter(error.fix)
     elif error.fix and (given := re.search(_ARGUMENT, error.fix)):
         name, value = given[1], given[2].strip("\"'")
         option = {"timeout": "--timeout", "model": "-m"}.get(name)
@@ -211,7 +211,7 @@ def use_shell_syntax(error: LLMCoreError) -> LLMCoreError:
     return error
 
 
-def _to_parameter(fix: str | None) -> str | None:
+def _format_parameter(fix: str | None) -> str | None:
     """Return a fix that uses `extra_body=` as a `-p` option."""
     name = (fix or "").partition("extra_body={'")[2].partition("'")[0]
     return f"-p extra_body.{name}=VALUE" if name else None

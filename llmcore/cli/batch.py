@@ -101,10 +101,10 @@ def _run(args: argparse.Namespace) -> int:
     check_paths(args.input, args.output)
     if not args.dry_run:
         _check_output(args, path)
-    return _work(args, path)
+    return _run_batch(args, path)
 
 
-def _work(args: argparse.Namespace, path: Path) -> int:
+def _run_batch(args: argparse.Namespace, path: Path) -> int:
     parameters = parse_values(args.parameter, "-p")
     if args.schema:
         from llmcore.cli.schema_file import read_schema
@@ -159,7 +159,7 @@ def _report(run: BatchRun, failed: int, args: argparse.Namespace, *, is_cut: boo
             f"{format_cost(summary.cost)} in all"
         )
     if failed:
-        place = "the field `error` of the output" if args.output == "-" else _errors_path(args)
+        place = "the field `error` of the output" if args.output == "-" else _get_errors_path(args)
         note(f"the lines that failed are in {place}")
     if is_cut:
         note(f"--limit left lines out; send them with: {_render_command(args)}")
@@ -204,7 +204,7 @@ class _Feed:
         args = self._args
         if not args.dry_run:
             self.rows.append(row)
-        item = _to_item(make_prompt(row, args.prompt, args.column), args)
+        item = _make_item(make_prompt(row, args.prompt, args.column), args)
         return prepare(number, item, self._parameters, args.system)
 
 
@@ -213,7 +213,7 @@ def _write(run: BatchRun, feed: _Feed, args: argparse.Namespace) -> int:
     results = run.results()
     first = next(results, None)  # the run is ours from here on, and so is the output
     writer = Writer(args.output, find_format(args.output), args.input)
-    errors = Errors(None if args.output == "-" else _errors_path(args))
+    errors = Errors(None if args.output == "-" else _get_errors_path(args))
     progress = Progress()
     try:
         for item in chain(() if first is None else (first,), results):
@@ -230,7 +230,7 @@ def _write(run: BatchRun, feed: _Feed, args: argparse.Namespace) -> int:
     return errors.count
 
 
-def _to_item(row: Row, args: argparse.Namespace) -> Any:
+def _make_item(row: Row, args: argparse.Namespace) -> Any:
     """Return the item to send for *row*. For a row of a table, the item has only the prompt and the id."""
     if isinstance(row, BadRequest) or "body" in row:
         return row
@@ -323,7 +323,7 @@ def _resume(args: argparse.Namespace) -> int:
     for name, value in json.loads(facts["arguments"]).items():
         setattr(args, name, value)
     args.force = args.dry_run = False
-    return _work(args, path)
+    return _run_batch(args, path)
 
 
 def _parse_failures(text: str | None) -> Callable[[int], float] | None:
@@ -345,7 +345,7 @@ def _parse_failures(text: str | None) -> Callable[[int], float] | None:
     return lambda _: number
 
 
-def _errors_path(args: argparse.Namespace) -> Path:
+def _get_errors_path(args: argparse.Namespace) -> Path:
     return Path(f"{args.output}.errors.jsonl")
 
 

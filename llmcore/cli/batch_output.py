@@ -172,7 +172,7 @@ class Writer:
     def _write_row(self, row: Mapping[str, Any]) -> None:
         names = self._header or []
         self._left_out.update(row.keys() - names)
-        csv.writer(self._file, lineterminator="\n").writerow([_to_cell(row.get(name)) for name in names])
+        csv.writer(self._file, lineterminator="\n").writerow([_format_cell(row.get(name)) for name in names])
 
 
 class ParquetRows:
@@ -220,7 +220,7 @@ class ParquetRows:
                 columns[name] = self._arrow.array(values)
             except (self._arrow.ArrowInvalid, self._arrow.ArrowTypeError, OverflowError):
                 columns[name] = self._arrow.array(
-                    [None if each is None else _to_cell(each) for each in values]
+                    [None if each is None else _format_cell(each) for each in values]
                 )
         return self._arrow.table(columns)
 
@@ -258,7 +258,7 @@ def _describe(error: LLMCoreError) -> str:
     return f"{error.code}: {error.message}"
 
 
-def _to_cell(value: Any) -> str:
+def _format_cell(value: Any) -> str:
     if value is None:
         return ""
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)

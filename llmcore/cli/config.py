@@ -36,7 +36,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     setting = add("set", "set a key in the file; comments stay", _set)
     setting.add_argument("key")
     setting.add_argument("value")
-    unsetting = add("unset", "remove a key from the file", _unset)
+    unsetting = add("unset", "remove a key from the file", _run_unset)
     unsetting.add_argument("key")
     add("check", "find every fault: keys, values, options of providers, secrets", _check)
     beginning = add(
@@ -110,7 +110,7 @@ def _set(args: argparse.Namespace) -> int:
     return 0
 
 
-def _unset(args: argparse.Namespace) -> int:
+def _run_unset(args: argparse.Namespace) -> int:
     from llmcore.config import unset
 
     file = _find_file(args)

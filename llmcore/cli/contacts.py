@@ -33,13 +33,13 @@ class Contact(NamedTuple):
 
 def contact_all(core: Core) -> Iterator[Contact]:
     """Yield the result of each contact. No contact costs money."""
-    yield from _contact_models(core)
-    yield from _contact_storage(core)
-    yield from _contact_voice(core)
+    yield from _check_models(core)
+    yield from _check_storage(core)
+    yield from _check_voice(core)
     yield from _check_ledger(core)
 
 
-def _contact_models(core: Core) -> Iterator[Contact]:
+def _check_models(core: Core) -> Iterator[Contact]:
     """List the models of each provider in use, and look for the configured ones."""
     try:
         wanted = [
@@ -92,7 +92,7 @@ def _compare(
     return Contact(what, ok=True, text=f"{', '.join(models)}; answers with {len(offered)} models{note}")
 
 
-def _contact_storage(core: Core) -> Iterator[Contact]:
+def _check_storage(core: Core) -> Iterator[Contact]:
     """Write a file, read it and delete it again."""
     name = core.settings.storage.provider
     if name is None:
@@ -120,7 +120,7 @@ def _contact_storage(core: Core) -> Iterator[Contact]:
         )
 
 
-def _contact_voice(core: Core) -> Iterator[Contact]:
+def _check_voice(core: Core) -> Iterator[Contact]:
     name = core.settings.voice.provider
     if name is None:
         return

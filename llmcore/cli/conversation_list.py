@@ -34,7 +34,7 @@ def print_conversations(kept: Conversations, args: argparse.Namespace) -> int:
         if args.number and len(found) == args.number:
             break
     if args.json:
-        print_json(conversations=[_to_plain(each, text) for each, text in found])
+        print_json(conversations=[_make_row(each, text) for each, text in found])
     elif found:
         rows = [(each.name, each.updated[:10], str(len(each.messages)), text) for each, text in found]
         headers = ("NAME", "UPDATED", "MESSAGES", "TEXT" if words else "QUESTION")
@@ -52,7 +52,7 @@ def print_conversations(kept: Conversations, args: argparse.Namespace) -> int:
     return 0
 
 
-def _to_plain(each: Conversation, text: str) -> dict[str, object]:
+def _make_row(each: Conversation, text: str) -> dict[str, object]:
     return {
         "name": each.name,
         "created": each.created,

@@ -87,7 +87,7 @@ def _find_all(args: argparse.Namespace) -> Iterator[Finding]:
     if not args.offline:
         yield from _try_cache(args)
         if all(finding.ok for finding in configured):
-            yield from _contact_servers(args)
+            yield from _check_servers(args)
     yield from _check_folders(args)
 
 
@@ -140,7 +140,7 @@ def _check_configuration(args: argparse.Namespace) -> Iterator[Finding]:
         yield Finding("configuration", ok=False, text=f"{where}{fault.message} ({fault.code})", fix=fault.fix)
 
 
-def _contact_servers(args: argparse.Namespace) -> Iterator[Finding]:
+def _check_servers(args: argparse.Namespace) -> Iterator[Finding]:
     """Contact the servers, storage and ledger in use; see `llmcore.cli.contacts`."""
     from llmcore.cli.contacts import contact_all
     from llmcore.core import load

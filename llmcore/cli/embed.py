@@ -106,7 +106,7 @@ def _split_lines(content: str, name: str) -> list[str]:
 
 def _print(result: Embeddings, args: argparse.Namespace) -> None:
     if args.npy:
-        get_stdout().buffer.write(_to_npy(result.vectors))
+        get_stdout().buffer.write(_encode_npy(result.vectors))
         get_stdout().buffer.flush()
     elif args.json:
         import msgspec
@@ -136,7 +136,7 @@ def _print_footer(result: Embeddings, args: argparse.Namespace, took_s: float) -
     )
 
 
-def _to_npy(vectors: Sequence[Sequence[float]]) -> bytes:
+def _encode_npy(vectors: Sequence[Sequence[float]]) -> bytes:
     """Return a NumPy file, version 1.0, of float32.
 
     Source: https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html

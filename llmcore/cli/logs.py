@@ -166,8 +166,8 @@ def _make_row(entry: dict[str, Any]) -> tuple[str, ...]:
         _format_time(entry["time"]),
         str(entry["model"]),
         "cached" if entry["cached"] else _format_cost(entry),
-        _to_line(entry["prompt"]),
-        entry["error"] or _to_line(entry["answer"]),
+        _format_line(entry["prompt"]),
+        entry["error"] or _format_line(entry["answer"]),
     )
 
 
@@ -193,7 +193,7 @@ def _format_time(seconds: float, *, seconds_too: bool = False) -> str:
     return time.strftime("%Y-%m-%d %H:%M:%S" if seconds_too else "%Y-%m-%d %H:%M", time.localtime(seconds))
 
 
-def _to_line(text: str) -> str:
+def _format_line(text: str) -> str:
     return strip_controls(" ".join(text[:_LONGEST].split()), get_stdout())
 
 

@@ -128,7 +128,7 @@ def render_command(option: str, before: Sequence[str], name: str | None, after: 
             words[:] = [word for word in words if word not in _ALIASES.get(flag, (flag,))]
         while at < len(words) - 1:
             if words[at] in _ALIASES.get(flag, (flag,)) and (
-                flag not in _REPEATABLE or _replaces(value, words[at + 1])
+                flag not in _REPEATABLE or _is_replacement(value, words[at + 1])
             ):
                 given = words[at + 1].partition("=")[2]
                 value = value.replace("=VALUE", f"={given}") if given else value
@@ -166,7 +166,7 @@ def keep_common_options(fix: str, given: Sequence[str]) -> str:
     return " && ".join(commands)
 
 
-def _replaces(option: str, given: str) -> bool:
+def _is_replacement(option: str, given: str) -> bool:
     """Return whether *given*, a NAME=VALUE, is the parameter of *option* or a misspelling of it."""
     from difflib import SequenceMatcher
 

@@ -123,7 +123,7 @@ def make_top_parser() -> Parser:
 
 def make_parser(name: str) -> Parser:
     """Return the parser of the command *name*; its module adds the arguments."""
-    parser = Parser(prog=f"llmcore {name}", description=_to_sentence(COMMANDS[name]))
+    parser = Parser(prog=f"llmcore {name}", description=_format_sentence(COMMANDS[name]))
     import_module(f"llmcore.cli.{name}").configure(parser)
     add_common_options(parser)
     return parser
@@ -151,7 +151,7 @@ def make_action_adder(parser: argparse.ArgumentParser) -> Callable[[str, str, Ca
     kinds = parser.add_subparsers(title="actions", metavar="ACTION", parser_class=Parser)
 
     def add(name: str, help_text: str, run: Callable[..., Any]) -> Parser:
-        action: Parser = kinds.add_parser(name, help=help_text, description=_to_sentence(help_text))
+        action: Parser = kinds.add_parser(name, help=help_text, description=_format_sentence(help_text))
         action.set_defaults(run=run)
         add_common_options(action)
         return action
@@ -179,5 +179,5 @@ def _get_width() -> int:
         return 78
 
 
-def _to_sentence(text: str) -> str:
+def _format_sentence(text: str) -> str:
     return f"{text[:1].upper()}{text[1:]}."

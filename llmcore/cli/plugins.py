@@ -36,7 +36,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     info = add(
         "info",
         "load one provider and show its options, parameters and abilities; or the keys of a table",
-        _info,
+        _run_info,
     )
     check = add("check", "run the conformance tests on one provider", _check)
     for action in (info, check):
@@ -52,7 +52,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     check.add_argument("-m", "--model", help="llm: the model to ask; default: the configured model")
     check.add_argument("-v", "--verbose", action="store_true", help="print every test")
-    new = add("new", "write a complete plugin to start from", _new)
+    new = add("new", "write a complete plugin to start from", _run_new)
     new.add_argument("name", help="the provider's name: lower case, digits, underscores")
     new.add_argument("--kind", choices=KINDS, required=True)
     new.add_argument("--folder", help="the folder to write; default: ./llmcore-NAME")
@@ -92,7 +92,7 @@ def _list(args: argparse.Namespace) -> int:
     return 0
 
 
-def _info(args: argparse.Namespace) -> int:
+def _run_info(args: argparse.Namespace) -> int:
     from llmcore.cli.plugin_info import show, show_table
 
     catalogue = Catalogue(commands=COMMANDS)
@@ -113,7 +113,7 @@ def _check(args: argparse.Namespace) -> int:
     return check(which, args, audit)
 
 
-def _new(args: argparse.Namespace) -> int:
+def _run_new(args: argparse.Namespace) -> int:
     from llmcore.cli.plugin_new import write
 
     return write(args)

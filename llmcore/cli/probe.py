@@ -95,7 +95,7 @@ def _import_sdk(module: str) -> dict[str, str]:
     return {}
 
 
-def _main() -> None:
+def _run() -> None:
     kind, name = sys.argv[1:]
     catalogue = Catalogue(commands=COMMANDS)
     report = catalogue.inspect(kind, name)._asdict()
@@ -107,4 +107,4 @@ def _main() -> None:
 
 
 if __name__ == "__main__":
-    _main()
+    _run()

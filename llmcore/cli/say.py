@@ -94,7 +94,7 @@ def run(args: argparse.Namespace) -> int:
     began = time.perf_counter()
     with open_core(args) as core:
         given = _read_options(args, core)
-        bar = _ProgressBar(Paint.of(sys.stderr, no_color=args.no_color)) if _shows_progress(args) else None
+        bar = _ProgressBar(Paint.of(sys.stderr, no_color=args.no_color)) if _has_progress(args) else None
         try:
             speech = core.voice.synthesize(text, progress=bar, **given)
         except LLMCoreError as error:
@@ -230,7 +230,7 @@ def _print_summary(speech: Speech, args: argparse.Namespace, took_s: float) -> N
         note(Paint.of(sys.stderr, no_color=args.no_color)("dim", " · ".join(part for part in parts if part)))
 
 
-def _shows_progress(args: argparse.Namespace) -> bool:
+def _has_progress(args: argparse.Namespace) -> bool:
     return bool(sys.stderr.isatty()) and not args.json
 
 

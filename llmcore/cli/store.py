@@ -52,16 +52,16 @@ def configure(parser: argparse.ArgumentParser) -> None:
     get = add("get", "write the file of a key to stdout, or to a file", _get)
     get.add_argument("key")
     get.add_argument("-o", "--output", metavar="FILE", default="-")
-    ls = add("ls", "list the keys with a prefix, or those that match a pattern with * or ?", _ls)
+    ls = add("ls", "list the keys with a prefix, or those that match a pattern with * or ?", _run_ls)
     ls.add_argument(
         "prefix", nargs="?", default="", help="or a pattern: * and ? within a part, ** across parts"
     )
     ls.add_argument("-l", "--long", action="store_true", help="show size and time as well")
-    rm = add("rm", "delete the files of keys", _rm)
+    rm = add("rm", "delete the files of keys", _run_rm)
     rm.add_argument("keys", nargs="+", metavar="key")
     for name, help_text, run in (
-        ("cp", "copy the file of one key to another key", _cp),
-        ("mv", "move the file of one key to another key", _mv),
+        ("cp", "copy the file of one key to another key", _run_cp),
+        ("mv", "move the file of one key to another key", _run_mv),
     ):
         transfer = add(name, help_text, run)
         transfer.add_argument("source")
@@ -112,7 +112,7 @@ def _get(args: argparse.Namespace) -> int:
     return 0
 
 
-def _ls(args: argparse.Namespace) -> int:
+def _run_ls(args: argparse.Namespace) -> int:
     pattern = "*" in args.prefix or "?" in args.prefix
     with open_core(args) as core:
         storage = core.storage
@@ -172,7 +172,7 @@ def _note_no_files(prefix: str) -> None:
         note(f"no key matches {prefix}" if prefix else "the storage is empty")
 
 
-def _rm(args: argparse.Namespace) -> int:
+def _run_rm(args: argparse.Namespace) -> int:
     with open_core(args) as core:
         deleted = [key for key in args.keys if core.storage.delete(key)]
     if args.json:
@@ -188,11 +188,11 @@ def _rm(args: argparse.Namespace) -> int:
     return 0
 
 
-def _cp(args: argparse.Namespace) -> int:
+def _run_cp(args: argparse.Namespace) -> int:
     return _transfer(args, "copy", "copied")
 
 
-def _mv(args: argparse.Namespace) -> int:
+def _run_mv(args: argparse.Namespace) -> int:
     return _transfer(args, "move", "moved")
 
 
@@ -286,7 +286,7 @@ def _list_pages(storage: Any, prefix: str) -> list[dict[str, Any]]:
     try:
         for size in page_sizes():
             page = storage.list_page(prefix, size, files[-1]["key"] if files else "")
-            files += map(_to_dict, page)
+            files += map(_make_row, page)
             if len(page) < size:
                 break
     except PluginError:
@@ -299,7 +299,7 @@ def _list_infos(storage: Any, keys: Sequence[str]) -> list[dict[str, Any]]:
     files: list[dict[str, Any]] = []
     for key in keys:
         try:
-            files.append(_to_dict(storage.get_file_info(key)))
+            files.append(_make_row(storage.get_file_info(key)))
         except StorageNotFound:  # deleted after it was listed
             continue
         except PluginError:
@@ -307,7 +307,7 @@ def _list_infos(storage: Any, keys: Sequence[str]) -> list[dict[str, Any]]:
     return files
 
 
-def _to_dict(info: FileInfo) -> dict[str, Any]:
+def _make_row(info: FileInfo) -> dict[str, Any]:
     return {name: getattr(info, name) for name in _FIELDS}
 
 

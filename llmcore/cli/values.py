@@ -43,13 +43,13 @@ POSITIONS: Final[Mapping[str, str]] = {
 """Command -> the kind of its first argument."""
 
 
-def _providers(args: argparse.Namespace) -> Iterable[str]:
+def _list_providers(args: argparse.Namespace) -> Iterable[str]:
     del args
     catalogue = Catalogue()
     return {name for kind in KINDS for name in catalogue.list_names(kind)}
 
 
-def _models(args: argparse.Namespace) -> Iterable[str]:
+def _list_models(args: argparse.Namespace) -> Iterable[str]:
     from llmcore.config import load_settings
 
     settings = load_settings(args.config, profile=args.profile)
@@ -59,7 +59,7 @@ def _models(args: argparse.Namespace) -> Iterable[str]:
     return {*settings.models, *named, *(f"{name}:" for name in Catalogue().list_names("llm"))}
 
 
-def _voices(args: argparse.Namespace) -> Iterable[str]:
+def _list_voices(args: argparse.Namespace) -> Iterable[str]:
     """Return the configured voices. Listing the voices of a server would take too long for a completion."""
     from llmcore.config import load_settings
 
@@ -68,7 +68,7 @@ def _voices(args: argparse.Namespace) -> Iterable[str]:
     return {str(table["voice"]) for table in tables if "voice" in table}
 
 
-def _settings(args: argparse.Namespace) -> Iterable[str]:
+def _list_settings(args: argparse.Namespace) -> Iterable[str]:
     from llmcore.config import load_settings
     from llmcore.config.schema import SECTIONS
     from llmcore.config.tables import list_table_keys, list_table_names
@@ -78,7 +78,7 @@ def _settings(args: argparse.Namespace) -> Iterable[str]:
     return known | {item.key for item in load_settings(args.config, profile=args.profile).items()}
 
 
-def _profiles(args: argparse.Namespace) -> Iterable[str]:
+def _list_profiles(args: argparse.Namespace) -> Iterable[str]:
     import tomllib
     from pathlib import Path
 
@@ -92,7 +92,7 @@ def _profiles(args: argparse.Namespace) -> Iterable[str]:
     return found
 
 
-def _keys(args: argparse.Namespace) -> Iterable[str]:
+def _list_keys(args: argparse.Namespace) -> Iterable[str]:
     """Return the first keys of a local storage.
 
     The result is an empty list for a remote storage, because listing it would take too long.
@@ -107,14 +107,14 @@ def _keys(args: argparse.Namespace) -> Iterable[str]:
         return list(islice(core.storage.list_files(), _MOST_KEYS))
 
 
-def _templates(args: argparse.Namespace) -> Iterable[str]:
+def _list_templates(args: argparse.Namespace) -> Iterable[str]:
     from llmcore.cli.prompt_templates import list_templates
 
     del args
     return list_templates()
 
 
-def _codes(args: argparse.Namespace) -> Iterable[str]:
+def _list_codes(args: argparse.Namespace) -> Iterable[str]:
     from llmcore.error_codes import CODES
 
     del args
@@ -122,14 +122,14 @@ def _codes(args: argparse.Namespace) -> Iterable[str]:
 
 
 WHAT: Final[Mapping[str, Callable[[argparse.Namespace], Iterable[str]]]] = {
-    "codes": _codes,
-    "keys": _keys,
-    "models": _models,
-    "profiles": _profiles,
-    "providers": _providers,
-    "settings": _settings,
-    "templates": _templates,
-    "voices": _voices,
+    "codes": _list_codes,
+    "keys": _list_keys,
+    "models": _list_models,
+    "profiles": _list_profiles,
+    "providers": _list_providers,
+    "settings": _list_settings,
+    "templates": _list_templates,
+    "voices": _list_voices,
 }
 """Kind of values -> the function that lists them."""
 

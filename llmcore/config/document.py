@@ -83,11 +83,11 @@ class Document:
         whole, start = whole[cut : cut + _WIDEST], start - cut
         gutter = " " * len(str(line))
         pointed = whole[start : start + length] or " "
-        marks = "^" * sum(map(_cells, pointed))
-        return f"{line} | {whole.rstrip()}\n{gutter} | {' ' * sum(map(_cells, whole[:start]))}{marks}"
+        marks = "^" * sum(map(_get_width, pointed))
+        return f"{line} | {whole.rstrip()}\n{gutter} | {' ' * sum(map(_get_width, whole[:start]))}{marks}"
 
 
-def _cells(char: str) -> int:
+def _get_width(char: str) -> int:
     """Return the width of *char* in a terminal: 2 for wide characters, such as Chinese characters."""
     if char.isascii():
         return 1

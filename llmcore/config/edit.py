@@ -158,7 +158,7 @@ def _edit(file: Path, parts: Key, change: Callable[[MutableMapping[str, Any]], N
     after = sources.parse(text.encode(), path=file, label=before.label)
     if _to_plain(after.tree) != wanted:  # tomlkit failed to edit this file correctly
         return _make_unchanged_error(file, parts, "the layout of the file is not supported")
-    old, remaining = _faults(before), _faults(after)
+    old, remaining = _find_faults(before), _find_faults(after)
     known = {(fault.code, fault.message) for fault in old}
     new = [fault for fault in remaining if (fault.code, fault.message) not in known]
     if not old and not remaining:  # a file with other faults is not checked for names
@@ -179,7 +179,7 @@ def _read(file: Path) -> Document:
     return sources.parse(b"", path=file, label=label)
 
 
-def _faults(document: Document) -> list[ConfigError]:
+def _find_faults(document: Document) -> list[ConfigError]:
     layer = FileLayer("file", document)
     faults = check_layer(layer)
     models = document.tree.get("models")

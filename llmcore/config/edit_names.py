@@ -31,7 +31,7 @@ def find_new_name_faults(before: Document, after: Document, key: Path) -> list[C
     profile = key[1] if key[:1] == ("profiles",) and len(key) > 1 else None
     known = {(fault.code, fault.message) for fault in _find_faults(before, profile)}
     return [
-        _as_config_error(fault)
+        _make_config_error(fault)
         for fault in _find_faults(after, profile)
         if (fault.code, fault.message) not in known
     ]
@@ -71,7 +71,7 @@ def _make_layers(document: Document, profile: str | None) -> tuple[Layer, ...]:
     return tuple(layers)
 
 
-def _as_config_error(fault: LLMCoreError) -> ConfigError:
+def _make_config_error(fault: LLMCoreError) -> ConfigError:
     if isinstance(fault, ConfigError):
         return fault
     return ConfigError(

@@ -34,7 +34,7 @@ def get_fields(structure: type) -> dict[str, Field]:
         PluginBroken: The host cannot read this kind of structure.
     """
     try:
-        return {field.key: field for field in _fields(structure)}
+        return {field.key: field for field in _list_fields(structure)}
     except (NameError, TypeError, AttributeError) as error:
         raise_unchained(
             PluginBroken(
@@ -50,7 +50,7 @@ def build(structure: type, values: Mapping[str, Any]) -> object:
     return structure(**values)
 
 
-def _fields(structure: Any) -> list[Field]:
+def _list_fields(structure: Any) -> list[Field]:
     if issubclass(structure, msgspec.Struct):
         return [
             Field(item.encode_name, item.name, item.type, item.required)
@@ -77,7 +77,7 @@ def _fields(structure: Any) -> list[Field]:
     if typing.is_typeddict(structure):
         needed: frozenset[str] = structure.__required_keys__
         return [
-            Field(name, name, _bare(hint), _is_required(hint, default=name in needed))
+            Field(name, name, _strip_required(hint), _is_required(hint, default=name in needed))
             for name, hint in hints.items()
         ]
     raise TypeError("unknown kind of structure")
@@ -92,7 +92,7 @@ def _is_required(hint: Any, *, default: bool) -> bool:
     return origin is Required or (default and origin is not NotRequired)
 
 
-def _bare(hint: Any) -> Any:
+def _strip_required(hint: Any) -> Any:
     while typing.get_origin(hint) in {Required, NotRequired}:
         hint = typing.get_args(hint)[0]
     return hint
@@ -119,7 +119,7 @@ _NOUNS: dict[Any, tuple[str, str]] = {
 
 def describe_type(hint: Any) -> str | None:
     """Return a noun for values of the type, such as "a duration"; None if no noun is known."""
-    core = _core(hint)
+    core = _strip_optional(hint)
     known = _NOUNS.get(typing.get_origin(core) or core)
     if known:
         return known[0]
@@ -129,13 +129,13 @@ def describe_type(hint: Any) -> str | None:
 
 def describe_expected(hint: Any) -> str | None:
     """Return a description of the valid values of the type; None if no description is known."""
-    core = _core(hint)
+    core = _strip_optional(hint)
     if typing.get_origin(core) is Literal:
         return "one of " + ", ".join(
             f'"{item}"' if isinstance(item, str) else str(item) for item in typing.get_args(core)
         )
     known = _NOUNS.get(typing.get_origin(core) or core)
-    bounds = _bounds(hint)
+    bounds = _format_bounds(hint)
     inner = [getattr(part, "expected", None) for part in typing.get_args(core)[:1]]
     if known and isinstance(next(iter(inner), None), str):
         return f"{known[1]}; each is {inner[0]}"
@@ -145,18 +145,18 @@ def describe_expected(hint: Any) -> str | None:
     return text if isinstance(text, str) else None
 
 
-def _core(hint: Any) -> Any:
+def _strip_optional(hint: Any) -> Any:
     """Return the type without Annotated and without None."""
     origin = typing.get_origin(hint)
     if origin is Annotated:
-        return _core(typing.get_args(hint)[0])
+        return _strip_optional(typing.get_args(hint)[0])
     if origin in {Union, types.UnionType}:
         parts = [part for part in typing.get_args(hint) if part is not type(None)]
-        return _core(parts[0]) if len(parts) == 1 else hint
+        return _strip_optional(parts[0]) if len(parts) == 1 else hint
     return hint
 
 
-def _bounds(hint: Any) -> str:
+def _format_bounds(hint: Any) -> str:
     words = {"gt": "above", "ge": "at least", "lt": "below", "le": "at most"}
     found = []
     for part in (hint, *typing.get_args(hint)):

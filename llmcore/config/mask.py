@@ -70,11 +70,11 @@ def format_value(name: str, value: Any, *, secret: bool = False) -> str:
     if (secret or is_secret_name(name)) and not is_reference(value):
         return HIDDEN
     if isinstance(value, list | tuple):
-        return _short("[" + ", ".join(format_value("", item) for item in value) + "]")
+        return _shorten("[" + ", ".join(format_value("", item) for item in value) + "]")
     if isinstance(value, bool):
         return str(value).lower()
     text = quote(value) if isinstance(value, str) else str(value)
-    return _short(mask_text(text))
+    return _shorten(mask_text(text))
 
 
 def quote(text: str) -> str:
@@ -108,5 +108,5 @@ def _is_variable(text: str) -> bool:
     return re.fullmatch(r"[A-Z][A-Z0-9_]*_[A-Z0-9_]*", text) is not None
 
 
-def _short(text: str) -> str:
+def _shorten(text: str) -> str:
     return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"

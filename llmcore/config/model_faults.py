@@ -47,11 +47,11 @@ def find_model_faults(
 ) -> list[LLMCoreError]:
     """Return one error for each unknown or misspelt name; see `check_names`."""
     finder = _Finder(settings, catalogue, names, unused=unused, installed=installed)
-    found = [finder.find_default(), *map(finder.find, _iter_names(settings))]
+    found = [finder.find_default(), *map(finder.find, _iterate_names(settings))]
     return [fault for fault in found if fault is not None]
 
 
-def _iter_names(settings: Settings) -> Iterator[_Name]:
+def _iterate_names(settings: Settings) -> Iterator[_Name]:
     """Yield every name that contains a provider."""
     aliases = settings.get(("models",))
     for alias, value in aliases.items() if isinstance(aliases, Mapping) else ():

@@ -39,7 +39,7 @@ class ModelNames:
         self._settings = settings
         self._catalogue = catalogue
         self._known: dict[tuple[str, str], frozenset[str] | None] = {}
-        self.configured = frozenset(_iter_models(settings))
+        self.configured = frozenset(_iterate_models(settings))
         """The models that the configuration names together with a provider: `tiny` in `local:tiny`."""
 
     def providers(self) -> list[str]:
@@ -60,9 +60,9 @@ class ModelNames:
         if head == own or head in self._settings.instances("llm"):
             return head, model
         is_configured = isinstance(self._settings.get(("llm", head)), Mapping)
-        return (own, name) if not is_configured and self._owns(own, name) else (head, model)
+        return (own, name) if not is_configured and self._has_model(own, name) else (head, model)
 
-    def _owns(self, provider: str, name: str) -> bool:
+    def _has_model(self, provider: str, name: str) -> bool:
         used = self._settings.instances("llm").get(provider, provider)
         if self._catalogue.find_missing("llm", used) is not None:
             return False
@@ -133,7 +133,7 @@ def _get_known_models(entry: Provider, table: Mapping[str, Any]) -> tuple[str, .
         return ()
 
 
-def _iter_models(settings: Settings) -> Iterable[str]:
+def _iterate_models(settings: Settings) -> Iterable[str]:
     names = [*settings.prices, *settings.limits]
     for models in settings.models.values():
         names += models

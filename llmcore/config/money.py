@@ -135,7 +135,7 @@ class _Entry(NamedTuple):
     table: Mapping[str, Any]
 
 
-def _iter_entries(tree: Mapping[str, Any]) -> Iterator[_Entry]:
+def _iterate_entries(tree: Mapping[str, Any]) -> Iterator[_Entry]:
     budget = tree.get("budget")
     if isinstance(budget, Mapping):
         yield _Entry(("budget",), budget)
@@ -147,7 +147,7 @@ def check_budgets(tree: Mapping[str, Any], owner: Owner) -> list[ConfigError]:
     """Return the faults of the merged budgets: a missing limit, or two budgets for the same calls and period."""
     faults: list[ConfigError] = []
     seen: dict[tuple[Any, ...], Path] = {}
-    for path, table in _iter_entries(tree):
+    for path, table in _iterate_entries(tree):
         layer = owner(path)
         if not set(table) <= BUDGETS_KEYS.keys():
             continue  # an unknown key is already reported
@@ -201,7 +201,7 @@ def read_budgets(
     """Return the budgets, [budget] first, with their references resolved, and the errors of references."""
     faults: list[ConfigError] = []
     budgets = []
-    for path, table in _iter_entries(tree):
+    for path, table in _iterate_entries(tree):
         values = {key: BUDGETS_KEYS[key].read(value) for key, value in table.items()}
         values["limit"], values["unit"] = values["limit"]
         if "alert_url" in values:

@@ -85,11 +85,11 @@ def _find_similar(name: str, env: Mapping[str, str]) -> str | None:
     """
     by_lower = {other.lower(): other for other in env if other != name and env[other].strip()}
     found = find_nearest(name, by_lower)
-    owner = _owner_of(name)
-    return by_lower[found] if found and find_nearest(owner, [_owner_of(found)]) else None
+    owner = _find_owner(name)
+    return by_lower[found] if found and find_nearest(owner, [_find_owner(found)]) else None
 
 
-def _owner_of(variable: str) -> str:
+def _find_owner(variable: str) -> str:
     """Return the first word of a variable's name, such as "openai" for OPENAI_API_KEY."""
     return variable.lower().strip("_").partition("_")[0]
 

@@ -55,11 +55,11 @@ def find_unread(env: Mapping[str, str], layers: Sequence[Layer]) -> list[ConfigE
     ]
     if not suspects:
         return []
-    referenced = {name for layer in layers for name in _iter_references(layer.tree)}
+    referenced = {name for layer in layers for name in _iterate_references(layer.tree)}
     return [_make_error(name) for name in sorted(suspects) if name not in referenced]
 
 
-def _iter_references(tree: Any) -> Iterator[str]:
+def _iterate_references(tree: Any) -> Iterator[str]:
     for _, value in iter_leaves(tree):
         for text in value if isinstance(value, list) else [value]:
             if isinstance(text, str) and text.startswith(_REFERENCE):
@@ -81,7 +81,7 @@ def _make_error(name: str) -> ConfigError:
 
 def _suggest(name: str) -> str | None:
     """Return the variable most similar to *name*, ignoring underscores; None if none is similar."""
-    known = {_squeeze(variable): variable for variable in (*_iter_variables(), *_FOR_USERS)}
+    known = {_squeeze(variable): variable for variable in (*_iterate_variables(), *_FOR_USERS)}
     found = find_nearest(_squeeze(name), known)
     return known[found] if found else None
 
@@ -90,7 +90,7 @@ def _squeeze(name: str) -> str:
     return name[len(_PREFIX) :].lower().replace("_", "")
 
 
-def _iter_variables() -> Iterator[str]:
+def _iterate_variables() -> Iterator[str]:
     for section, keys in SECTIONS.items():
         for key in keys:
             yield get_variable_name((section, key))

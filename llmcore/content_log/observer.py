@@ -123,8 +123,8 @@ class ContentLog(Observer):
             "system": clean("\n".join(_get_text(each) for each in messages if each.get("role") in _SYSTEM)),
             "prompt": clean(_find_prompt(messages)),
             "answer": "" if reply is None else clean(reply.text or reply.refusal or ""),
-            "messages": _to_json(self._redaction.clean_value(messages)),
-            "tool_calls": _to_json(self._redaction.clean_value(calls)) if calls else None,
+            "messages": _format_json(self._redaction.clean_value(messages)),
+            "tool_calls": _format_json(self._redaction.clean_value(calls)) if calls else None,
         }
 
 
@@ -157,5 +157,5 @@ def _get_text(message: Mapping[str, Any]) -> str:
     return "\n".join(str(part["text"]) for part in parts if isinstance(part, Mapping) and "text" in part)
 
 
-def _to_json(value: Any) -> str:
+def _format_json(value: Any) -> str:
     return msgspec.json.encode(value).decode(errors="replace")

@@ -90,21 +90,21 @@ def compute_cost(price: PriceLike, usage: Usage) -> Decimal:
     Every token is priced once. Where kinds overlap, such as cached audio, the order is audio, cache write, cache read.
     """
     left = usage.input_tokens
-    write_price = _first(price.cache_write, price.input)
+    write_price = _find_first(price.cache_write, price.input)
     written_12h = min(usage.cache_write_12h_tokens, usage.cache_write_tokens)
     total = Decimal(0)
     for tokens, each in (
-        (usage.audio_input_tokens, _first(price.audio_input, price.input)),
-        (written_12h, _first(price.cache_write_12h, write_price)),
+        (usage.audio_input_tokens, _find_first(price.audio_input, price.input)),
+        (written_12h, _find_first(price.cache_write_12h, write_price)),
         (usage.cache_write_tokens - written_12h, write_price),
-        (usage.cached_tokens, _first(price.cached_input, price.input)),
+        (usage.cached_tokens, _find_first(price.cached_input, price.input)),
     ):
         part = min(tokens, left)
         left -= part
         total += part * each
     audio = min(usage.audio_output_tokens, usage.output_tokens)
     total += left * price.input + (usage.output_tokens - audio) * price.output
-    return (total + audio * _first(price.audio_output, price.output)) / _MILLION
+    return (total + audio * _find_first(price.audio_output, price.output)) / _MILLION
 
 
 def get_billed_cost(usage: Usage) -> Decimal | None:
@@ -118,7 +118,7 @@ def compute_speech_cost(price: PriceLike, characters: int) -> Decimal | None:
     return None if price.characters is None else characters * price.characters / _MILLION
 
 
-def _first(own: Decimal | None, other: Decimal) -> Decimal:
+def _find_first(own: Decimal | None, other: Decimal) -> Decimal:
     return other if own is None else own
 
 
@@ -126,7 +126,7 @@ def compute_max_cost(price: PriceLike, usage: Usage) -> Decimal:
     """Return the maximum cost of *usage* in USD at *price*: every token at the highest rate that may apply."""
     rates = (price.input, price.cached_input, price.cache_write, price.cache_write_12h, price.audio_input)
     input_rate = max(rate for rate in rates if rate is not None)
-    output_rate = max(price.output, _first(price.audio_output, price.output))
+    output_rate = max(price.output, _find_first(price.audio_output, price.output))
     return (usage.input_tokens * input_rate + usage.output_tokens * output_rate) / _MILLION
 
 

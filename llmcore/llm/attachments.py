@@ -115,7 +115,7 @@ def _embed_image(content: bytes, source: object, detail: str | None) -> dict[str
     found = detect_type(content)
     if found is None or found.mime not in _IMAGES:
         raise _make_type_error("image", source, found, ", ".join(_IMAGES))
-    return _make_image(_to_data_url(found.mime, content), detail)
+    return _make_image(_make_data_url(found.mime, content), detail)
 
 
 def _embed_audio(content: bytes, source: object, format_: str | None) -> dict[str, Any]:
@@ -135,7 +135,7 @@ def _embed_file(content: bytes, source: object, name: str | None) -> dict[str, A
     shown = name or _get_name(source) or f"file{'' if found is None else found.suffix}"
     kind = found or name_type(shown)
     mime = "application/octet-stream" if kind is None else kind.mime
-    return {"type": "file", "file": {"filename": shown, "file_data": _to_data_url(mime, content)}}
+    return {"type": "file", "file": {"filename": shown, "file_data": _make_data_url(mime, content)}}
 
 
 def _load(what: str, source: object, max_bytes: int) -> bytes:
@@ -286,5 +286,5 @@ def _count(content: bytes, most: int) -> str:
     return "more" if len(content) == most + 1 else f"{len(content):,}"
 
 
-def _to_data_url(mime: str, content: bytes) -> str:
+def _make_data_url(mime: str, content: bytes) -> str:
     return f"data:{mime};base64,{base64.b64encode(content).decode()}"

@@ -28,16 +28,16 @@ def is_cacheable(reply: Reply, *, several: bool = False) -> bool:
     """
     if reply.refusal or normalize_finish_reason(reply.finish_reason) not in _COMPLETE:
         return False
-    if several and (choices := _choices(reply)):
+    if several and (choices := _get_choices(reply)):
         return all(_is_complete(choice) for choice in choices)
     if several:
         return bool(reply.other_choices) and all(map(_is_complete_choice, reply.choices))
     if reply.tool_calls or (reply.text and not reply.text.isspace()):
         return True
-    return any(_has_media(_message(choice)) for choice in _choices(reply))
+    return any(_has_media(_get_message(choice)) for choice in _get_choices(reply))
 
 
-def _choices(reply: Reply) -> list[Any]:
+def _get_choices(reply: Reply) -> list[Any]:
     """Return the choices in the provider's own document, if it has the format of Chat Completions."""
     try:
         document = reply.raw
@@ -47,13 +47,13 @@ def _choices(reply: Reply) -> list[Any]:
     return choices if isinstance(choices, list) else []
 
 
-def _message(choice: Any) -> Mapping[str, Any]:
+def _get_message(choice: Any) -> Mapping[str, Any]:
     message = choice.get("message") if isinstance(choice, Mapping) else None
     return message if isinstance(message, Mapping) else {}
 
 
 def _is_complete(choice: Any) -> bool:
-    message = _message(choice)
+    message = _get_message(choice)
     if not message or message.get("refusal"):
         return False
     if normalize_finish_reason(choice.get("finish_reason")) not in _COMPLETE:

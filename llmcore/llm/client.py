@@ -309,7 +309,7 @@ class LLMClient(TextAnswers, EmbeddingMethods, BatchMethods, CountMethods, Proce
         model, extra_body, repair = take("model", None), take("extra_body", None), take("repair", 0)
         own = take_call_options(given, self._services, self._refresh)
         targets = self._models.find_targets(None if model is None else check_model(model))
-        parameters, extra, kind = _parameters(given, response_format, extra_body, targets)
+        parameters, extra, kind = _check_parameters(given, response_format, extra_body, targets)
         repairs = 0
         if repair:
             from llmcore.llm.repair import check_repair
@@ -348,7 +348,7 @@ def _complete_document(reply: Reply[Any], api: Api) -> Reply[Any]:
     return complete_document(reply, api)
 
 
-def _parameters(
+def _check_parameters(
     options: Mapping[str, Any],
     response_format: Any,
     extra_body: Mapping[str, Any] | None,

@@ -43,10 +43,10 @@ def try_in_order(
             try:
                 return (yield from run(call, services))
             except (ProviderError, ConfigError, PluginError) as error:
-                if call.has_emitted or (not failures and not _lets_another(error)):
+                if call.has_emitted or (not failures and not _may_try_next(error)):
                     raise
                 failures.append(error)
-                if call is calls[-1] or not _lets_another(error):
+                if call is calls[-1] or not _may_try_next(error):
                     break
                 logger(__name__).warning(
                     "%s:%s failed (%s), trying the next", call.backend.name, call.request.model, error.code
@@ -58,6 +58,6 @@ def try_in_order(
         failures.clear()  # break the cycle: the frame and the tracebacks would keep each other alive
 
 
-def _lets_another(error: LLMCoreError) -> bool:
+def _may_try_next(error: LLMCoreError) -> bool:
     """Return whether another model may succeed after *error*."""
     return isinstance(error, ProviderError) and not isinstance(error, BadRequest | ContentFiltered)

@@ -193,14 +193,14 @@ def bound_usage(backend: Backend, request: ChatRequest, *, exact: bool) -> Usage
     """Return an upper bound of the usage of *request*; None if there is none."""
     bounds: Any = getattr(backend.offline, "most_usage", None)
     if bounds is None:
-        return _most_usage(request)
+        return _find_most_usage(request)
     try:
         usage: Usage | None = bounds(request, exact=exact)
     except BaseException as error:
         if must_propagate(error):
             raise
         _log_failure(backend, "bound", error)
-        return _most_usage(request)
+        return _find_most_usage(request)
     return usage
 
 
@@ -224,7 +224,7 @@ def _get_tier(request: ChatRequest) -> str | None:
     return tier if isinstance(tier, str) else None
 
 
-def _most_usage(request: ChatRequest) -> Usage | None:
+def _find_most_usage(request: ChatRequest) -> Usage | None:
     """Return a bound for a provider without `most_usage`: a token is at least one byte."""
     given = request.parameters
     most, answers = get_output_limit(given), get_answer_count(given)

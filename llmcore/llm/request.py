@@ -255,13 +255,13 @@ def _find_message_fix(fault: _Fault, messages: Sequence[Any], index: int) -> str
 
 def _find_message_fault(message: object) -> _Fault | None:
     if not isinstance(message, dict):
-        return _Fault(f" must be a dict, got {_type_name(message)}", _A_MESSAGE)
+        return _Fault(f" must be a dict, got {_get_type_name(message)}", _A_MESSAGE)
     role = message.get("role")
     if role not in ROLES:
         if "role" not in message:
             return _find_misspelt_key(message, "role") or _Fault(" has no role", ", ".join(ROLES))
         if not isinstance(role, str) or not role.strip():
-            message = f".role must be text, got {_type_name(role) if role else repr(role)}"
+            message = f".role must be text, got {_get_type_name(role) if role else repr(role)}"
             return _Fault(message, ", ".join(ROLES), where=".role")
         near = _find_misspelt_role(role)
         if near:
@@ -300,7 +300,7 @@ def _find_content_fault(role: Any, content: object) -> _Fault | None:
         return _Fault(".content must not be empty", "a text with at least one letter, or a part", ".content")
     if isinstance(content, list):
         return _find_part_fault(content)
-    message = f".content must be text or a list of parts, got {_type_name(content)}"
+    message = f".content must be text or a list of parts, got {_get_type_name(content)}"
     fix = "put the part into a list: [part]" if isinstance(content, dict) else None
     return _Fault(message, f"a text, or parts such as {_PARTS}", ".content", fix=fix)
 
@@ -309,11 +309,13 @@ def _find_part_fault(parts: list[Any]) -> _Fault | None:
     for index, part in enumerate(parts):
         if not isinstance(part, dict | str):  # some servers accept plain texts
             where = f".content[{index}]"
-            return _Fault(f"{where} must be a dict, got {_type_name(part)}", f"parts such as {_PARTS}", where)
+            return _Fault(
+                f"{where} must be a dict, got {_get_type_name(part)}", f"parts such as {_PARTS}", where
+            )
     return None
 
 
-def _type_name(value: object) -> str:
+def _get_type_name(value: object) -> str:
     return "None" if value is None else type(value).__name__
 
 

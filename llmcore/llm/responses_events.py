@@ -56,7 +56,7 @@ def replay_response(reply: Reply) -> Iterator[WireEvent]:
     events = [
         ("response.created", {"response": begun}),
         ("response.in_progress", {"response": begun}),
-        *_iter_items(document),
+        *_iterate_items(document),
         (last, {"response": document}),
     ]
     deltas = {"response.in_progress": content if content.has_content else None, last: end}
@@ -65,7 +65,7 @@ def replay_response(reply: Reply) -> Iterator[WireEvent]:
         yield WireEvent(data=data, name=name, delta=deltas.get(name))
 
 
-def _iter_items(document: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+def _iterate_items(document: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
     output = document.get("output")
     for index, item in enumerate(output if isinstance(output, list) else []):
         if not isinstance(item, dict):
@@ -78,10 +78,10 @@ def _iter_items(document: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, An
                 "response.output_item.added",
                 {**where, "item": {**item, "status": "in_progress", "content": []}},
             )
-            yield from _iter_message(item, ids)
+            yield from _iterate_message(item, ids)
         elif kind == "reasoning":
             yield "response.output_item.added", {**where, "item": {**item, "summary": []}}
-            yield from _iter_summary(item, ids)
+            yield from _iterate_summary(item, ids)
         elif kind in _CALLS:
             field, events = _CALLS[kind]
             yield (
@@ -95,7 +95,7 @@ def _iter_items(document: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, An
         yield "response.output_item.done", {**where, "item": item}
 
 
-def _iter_message(item: Mapping[str, Any], ids: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+def _iterate_message(item: Mapping[str, Any], ids: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
     content = item.get("content")
     for index, part in enumerate(content if isinstance(content, list) else []):
         if not isinstance(part, dict):
@@ -111,7 +111,7 @@ def _iter_message(item: Mapping[str, Any], ids: Mapping[str, Any]) -> Iterator[t
         yield "response.content_part.done", {**where, "part": part}
 
 
-def _iter_summary(item: Mapping[str, Any], ids: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+def _iterate_summary(item: Mapping[str, Any], ids: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
     summary = item.get("summary")
     for index, part in enumerate(summary if isinstance(summary, list) else []):
         if not isinstance(part, dict):

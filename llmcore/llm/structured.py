@@ -47,7 +47,7 @@ def make_wire_format(response_format: object) -> tuple[Mapping[str, Any], Any]:
             "text",
         }:
             return response_format, None
-        return _json_schema(
+        return _make_json_schema(
             str(response_format.get("title", "answer")), response_format, strict=_is_strict(response_format)
         ), None
     if not is_answer_type(response_format):
@@ -71,7 +71,7 @@ def _make_format(kind: Any) -> Mapping[str, Any]:
     try:
         answer = get_answer_type(kind)
         schema, strict = strict_schema(answer.make_schema())
-        return _json_schema(answer.name, schema, strict=strict)
+        return _make_json_schema(answer.name, schema, strict=strict)
     except SchemaFault as error:
         cause = str(error)
     except BaseException as error:  # raised by pydantic, by msgspec, or by annotations that they evaluate
@@ -128,7 +128,7 @@ def parse_reply(reply: Reply, kind: Any) -> Reply:
         return reply
     answer = get_answer_type(kind)
     cause = ""
-    for text in _candidates(reply.text):
+    for text in _find_candidates(reply.text):
         try:
             return msgspec.structs.replace(reply, parsed=answer.parse(text))
         except ValueError as error:  # msgspec's and pydantic's errors are ValueErrors
@@ -149,7 +149,7 @@ def parse_reply(reply: Reply, kind: Any) -> Reply:
     )
 
 
-def _candidates(text: str) -> Iterator[str]:
+def _find_candidates(text: str) -> Iterator[str]:
     """Yield the texts that may be JSON: the whole text, then the content of a code fence."""
     yield text
     fenced = _FENCE.search(text)
@@ -157,7 +157,7 @@ def _candidates(text: str) -> Iterator[str]:
         yield fenced[1]
 
 
-def _json_schema(name: str, schema: Mapping[str, Any], *, strict: bool) -> dict[str, Any]:
+def _make_json_schema(name: str, schema: Mapping[str, Any], *, strict: bool) -> dict[str, Any]:
     name = re.sub(r"[^A-Za-z0-9_-]", "_", name)[:64]
     return {"type": "json_schema", "json_schema": {"name": name, "schema": schema, "strict": strict}}
 

@@ -28,14 +28,14 @@ class TextAnswers(ABC):
     ) -> str:
         """Return the text of the answer to one prompt, or the text of a refusal. Raises as `chat`."""
         with PUBLIC_CALL:
-            return _get_text(self.chat(prompt, **given, **_sampling(temperature, max_tokens)))
+            return _get_text(self.chat(prompt, **given, **_find_sampling(temperature, max_tokens)))
 
     async def agenerate_completion(
         self, prompt: str, temperature: float | None = None, max_tokens: int | None = None, **given: Any
     ) -> str:
         """See `generate_completion`."""
         with PUBLIC_CALL:
-            return _get_text(await self.achat(prompt, **given, **_sampling(temperature, max_tokens)))
+            return _get_text(await self.achat(prompt, **given, **_find_sampling(temperature, max_tokens)))
 
     def generate_chat(
         self,
@@ -46,7 +46,7 @@ class TextAnswers(ABC):
     ) -> str:
         """Return the text of the answer to a conversation. Raises as `chat`."""
         with PUBLIC_CALL:
-            return _get_text(self.chat(messages=messages, **given, **_sampling(temperature, max_tokens)))
+            return _get_text(self.chat(messages=messages, **given, **_find_sampling(temperature, max_tokens)))
 
     async def agenerate_chat(
         self,
@@ -58,11 +58,11 @@ class TextAnswers(ABC):
         """See `generate_chat`."""
         with PUBLIC_CALL:
             return _get_text(
-                await self.achat(messages=messages, **given, **_sampling(temperature, max_tokens))
+                await self.achat(messages=messages, **given, **_find_sampling(temperature, max_tokens))
             )
 
 
-def _sampling(temperature: float | None, max_tokens: int | None) -> dict[str, Any]:
+def _find_sampling(temperature: float | None, max_tokens: int | None) -> dict[str, Any]:
     """Return the parameters that are not None."""
     given = {"temperature": temperature, "max_tokens": max_tokens}
     return {name: value for name, value in given.items() if value is not None}

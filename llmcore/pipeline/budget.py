@@ -61,14 +61,14 @@ def budget(call: Call, services: Services, proceed: Proceed) -> Generator[Any, A
         answer: Answer = yield from proceed()
     except GeneratorExit:  # a closing generator must not yield another step
         outcome = _make_failed_outcome(reservation, quote, services, None)
-        spending.settle_now(reservation, _with_times(outcome, call, started))
+        spending.settle_now(reservation, _add_times(outcome, call, started))
         raise
     except BaseException as error:
         outcome = _make_failed_outcome(reservation, quote, services, error)
-        yield from spending.settle(reservation, _with_times(outcome, call, started))
+        yield from spending.settle(reservation, _add_times(outcome, call, started))
         raise
     outcome = _make_outcome(reservation, quote, services, answer.outcome)
-    yield from spending.settle(reservation, _with_times(outcome, call, started))
+    yield from spending.settle(reservation, _add_times(outcome, call, started))
     return answer
 
 
@@ -123,7 +123,7 @@ def _compute_maximum(reservation: Reservation, quote: Quote, *, exact: bool = Tr
     return most if reserved is None else min(most, reserved)
 
 
-def _with_times(outcome: Outcome, call: Call, started: float) -> Outcome:
+def _add_times(outcome: Outcome, call: Call, started: float) -> Outcome:
     """Return *outcome* with the seconds from *started* until now, and until the first content of a stream."""
     first = call.first_at
     return msgspec.structs.replace(

@@ -48,7 +48,7 @@ def keep(call: Call, services: Services, proceed: Proceed) -> Generator[Any, Any
     answer: Answer = yield from proceed()
     result = call.kind.finish(call, services, answer.result)
     if call.key is not None and call.kind.is_cacheable(call, result):
-        for key, data, ttl in call.kind.entries(call, result, _due_at(call, services)):
+        for key, data, ttl in call.kind.entries(call, result, _find_refresh_time(call, services)):
             yield from services.cache.keep(
                 key, data, call.ttl if ttl is None else ttl, replaces=not call.reads
             )
@@ -63,7 +63,7 @@ def replay(call: Call, services: Services, result: Any, *, emitted: int = 0) -> 
     return result
 
 
-def _due_at(call: Call, services: Services) -> float:
+def _find_refresh_time(call: Call, services: Services) -> float:
     ttl = services.cache.ttl if call.ttl is None else call.ttl
     return 0.0 if call.refresh is None or ttl is None else time.time() + call.refresh * ttl
 

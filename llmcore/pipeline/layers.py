@@ -36,8 +36,8 @@ Fallback is not a layer: the models of an alias have different cache keys, so ea
 
 def carry_on(call: Call, services: Services, after: Layer) -> Generator[Any, Any, Any]:
     """Run *call* through the layers after *after*; see `carry_out`."""
-    return _from(LAYERS.index(after) + 1, call, services)
+    return _run_from(LAYERS.index(after) + 1, call, services)
 
 
-def _from(index: int, call: Call, services: Services) -> Generator[Any, Any, Any]:
-    return LAYERS[index](call, services, lambda: _from(index + 1, call, services))
+def _run_from(index: int, call: Call, services: Services) -> Generator[Any, Any, Any]:
+    return LAYERS[index](call, services, lambda: _run_from(index + 1, call, services))

@@ -41,10 +41,10 @@ def _place_fault(parts: SplitResult) -> str | None:
     host = (parts.hostname or "").removesuffix(".")
     if not host:
         return "it has no host"
-    return None if ":" in host else _host_fault(host)
+    return None if ":" in host else _find_host_fault(host)
 
 
-def _host_fault(host: str) -> str | None:
+def _find_host_fault(host: str) -> str | None:
     try:
         labels = host.encode("ascii" if host.isascii() else "idna").decode().split(".")
     except UnicodeError:

@@ -18,15 +18,17 @@ def check_certificates() -> None:
     """
     file = os.environ.get("SSL_CERT_FILE")
     if file:
-        if fault := _file_fault(file):
-            raise _error("SSL_CERT_FILE", f"{file!r} {fault}", "a file of certificates in PEM format")
+        if fault := _find_fault(file):
+            raise _make_error("SSL_CERT_FILE", f"{file!r} {fault}", "a file of certificates in PEM format")
         return  # the clients then ignore SSL_CERT_DIR
     folder = os.environ.get("SSL_CERT_DIR")
     if folder and not any(Path(each).is_dir() for each in folder.split(os.pathsep)):
-        raise _error("SSL_CERT_DIR", f"{folder!r} is not a directory", "a directory of hashed certificates")
+        raise _make_error(
+            "SSL_CERT_DIR", f"{folder!r} is not a directory", "a directory of hashed certificates"
+        )
 
 
-def _file_fault(file: str) -> str:
+def _find_fault(file: str) -> str:
     """Return a description of the error in the file; empty if nothing is."""
     try:
         ssl.create_default_context(cafile=file)
@@ -39,7 +41,7 @@ def _file_fault(file: str) -> str:
     return ""
 
 
-def _error(variable: str, what: str, expected: str) -> ConfigError:
+def _make_error(variable: str, what: str, expected: str) -> ConfigError:
     return ConfigError(
         f"{variable} must name the certificates to trust: {what}",
         code="LC203",

@@ -32,7 +32,7 @@ def get_output_limit(parameters: Mapping[str, Any]) -> int | None:
         value = parameters.get(name)
         if value is None:
             continue
-        limit = _whole(value)
+        limit = _parse_whole(value)
         if limit is None or limit <= 0:
             return None
         most = max(most, limit)
@@ -48,7 +48,7 @@ def get_thinking_limit(parameters: Mapping[str, Any]) -> int:
             continue
         if inner is not None:
             value = value.get(inner) if isinstance(value, Mapping) else None
-        most = max(most, _whole(value) or 0)
+        most = max(most, _parse_whole(value) or 0)
     return most
 
 
@@ -57,11 +57,11 @@ def get_answer_count(parameters: Mapping[str, Any]) -> int:
     most = 1
     for name in _COUNTS:
         if name in parameters:
-            most = max(most, _whole(parameters[name]) or 1)
+            most = max(most, _parse_whole(parameters[name]) or 1)
     return most
 
 
-def _whole(value: Any) -> int | None:
+def _parse_whole(value: Any) -> int | None:
     """Return *value* as a lenient server would read it, rounded up to a whole number; None if it is not a number."""
     if type(value) is int:  # the common case, as fast as possible: each call reads several parameters
         return value

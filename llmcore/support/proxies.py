@@ -60,7 +60,7 @@ def find_proxy(
     name = next((each for each in (parts.scheme, "all") if known.get(each)), None)
     if name is None or _is_excluded(parts, known.get("no", "")):
         return None
-    variable = _variable(name)
+    variable = _find_variable(name)
     address = known[name].strip()
     address = address if "://" in address else f"http://{address}"
     if address.startswith("socks://"):  # GNOME's scheme
@@ -106,7 +106,7 @@ def _exclude(parts: SplitResult) -> str:
     return f"export NO_PROXY={parts.hostname}"
 
 
-def _variable(name: str) -> str:
+def _find_variable(name: str) -> str:
     for variable in (f"{name}_proxy", f"{name}_proxy".upper()):
         if os.environ.get(variable):
             return variable

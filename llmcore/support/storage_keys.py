@@ -65,9 +65,9 @@ def parse(key: object) -> tuple[str, ...]:
     Raises:
         StorageKeyError: The key is not acceptable.
     """
-    text = _text(key, "key")
+    text = _check_text(key, "key")
     if not text:
-        raise _error(text, "a key must not be empty")
+        raise _make_error(text, "a key must not be empty")
     parts = tuple(text.split("/"))
     _check(text, parts)
     return parts
@@ -79,11 +79,11 @@ def parse_prefix(prefix: object) -> tuple[tuple[str, ...], str]:
     Raises:
         StorageKeyError: No key can begin with *prefix*.
     """
-    text = _text(prefix, "prefix")
+    text = _check_text(prefix, "prefix")
     *folders, beginning = text.split("/")
     _check(text, tuple(folders))
-    if beginning and (reason := _fault_of_text(beginning)):
-        raise _error(text, reason)
+    if beginning and (reason := _find_text_fault(beginning)):
+        raise _make_error(text, reason)
     return tuple(folders), beginning
 
 
@@ -94,12 +94,12 @@ def find_key_fault(key: str) -> str | None:
     """
     if len(key) <= _PLAIN_KEY_LENGTH and _PLAIN_KEY.fullmatch(key):
         return None
-    return _fault(key, tuple(key.split("/"))) if key else "a key must not be empty"
+    return _find_fault(key, tuple(key.split("/"))) if key else "a key must not be empty"
 
 
 def find_part_fault(part: str) -> str | None:
     """Return why *part* cannot be a part of a key; None if it is acceptable."""
-    return None if _PLAIN.fullmatch(part) else next(_faults_of_part(part), None)
+    return None if _PLAIN.fullmatch(part) else next(_find_part_faults(part), None)
 
 
 def content_type(key: str) -> str | None:
@@ -111,12 +111,12 @@ def content_type(key: str) -> str | None:
     return f"application/{packed}" if packed else kind
 
 
-def _faults_of_part(part: str) -> Iterator[str]:
+def _find_part_faults(part: str) -> Iterator[str]:
     if not part:
         yield 'a key must not begin or end with "/" or contain "//"'
     if part in (".", ".."):
         yield f'"{part}" is not allowed in a key'
-    if reason := _fault_of_text(part):
+    if reason := _find_text_fault(part):
         yield reason
     if forbidden := _FORBIDDEN.search(part):
         yield f"{forbidden[0]!r} is not allowed in a key: it has a special meaning on some systems"
@@ -130,7 +130,7 @@ def _faults_of_part(part: str) -> Iterator[str]:
         yield f"each part must have at most {MAX_PART_BYTES} bytes, got {len(part.encode())}"
 
 
-def _fault_of_text(text: str) -> str | None:
+def _find_text_fault(text: str) -> str | None:
     if text.isascii() and text.isprintable():
         return None
     for character in text:
@@ -144,18 +144,18 @@ def _fault_of_text(text: str) -> str | None:
     return None
 
 
-def _text(value: object, what: str) -> str:
+def _check_text(value: object, what: str) -> str:
     if not isinstance(value, str):
         raise StorageKeyError(f"{what} must be text, got {type(value).__name__}", expected=_EXPECTED)
     return value
 
 
 def _check(text: str, parts: tuple[str, ...]) -> None:
-    if reason := _fault(text, parts):
-        raise _error(text, reason)
+    if reason := _find_fault(text, parts):
+        raise _make_error(text, reason)
 
 
-def _fault(text: str, parts: tuple[str, ...]) -> str | None:
+def _find_fault(text: str, parts: tuple[str, ...]) -> str | None:
     if len(parts) > MAX_PARTS:
         return f"a key must have at most {MAX_PARTS} parts, got {len(parts)}"
     for part in parts:
@@ -166,7 +166,7 @@ def _fault(text: str, parts: tuple[str, ...]) -> str | None:
     return None
 
 
-def _error(text: str, reason: str) -> StorageKeyError:
+def _make_error(text: str, reason: str) -> StorageKeyError:
     shown = text if len(text) <= _SHOWN else f"{text[:_SHOWN]}\u2026"
     better = _suggest_key(text)
     return StorageKeyError(

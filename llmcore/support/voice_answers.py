@@ -75,7 +75,7 @@ class AudioValidator:
         # label.
         self._fault = f"expected {kind}, got {media_type}" if is_text_type else f"the answer is not {kind}"
         if is_text_type and kind in RAW:
-            raise _not_audio(provider, self._fault)
+            raise _make_not_audio_error(provider, self._fault)
 
     def feed(self, piece: bytes) -> bytes:
         """Check a piece; return the bytes that the caller may use.
@@ -102,7 +102,7 @@ class AudioValidator:
             IncompleteReply: The answer is incomplete.
         """
         if not self._size:
-            raise _not_audio(self._provider, "the body is empty")
+            raise _make_not_audio_error(self._provider, "the body is empty")
         rest = b"" if self._known else self._check_head()
         if not self._ends_by_itself:
             raise IncompleteReply(
@@ -118,7 +118,7 @@ class AudioValidator:
     def _check_head(self) -> bytes:
         head, self._waiting = self._waiting, b""
         if not _fits(head, self._kind):
-            raise _not_audio(self._provider, self._fault)
+            raise _make_not_audio_error(self._provider, self._fault)
         self._known = True
         return head
 
@@ -133,7 +133,7 @@ def check_wav(audio: bytes, provider: str) -> tuple[bytes, float]:
     try:
         audio, head = repair_wav(audio)
     except NotAudio as error:
-        raise_unchained(_not_audio(provider, error.message))
+        raise_unchained(_make_not_audio_error(provider, error.message))
     available, size = len(audio) - head.begins, head.size or 0
     if size > available:
         raise IncompleteReply(
@@ -144,7 +144,7 @@ def check_wav(audio: bytes, provider: str) -> tuple[bytes, float]:
     return audio, size / head.bytes_per_second if head.bytes_per_second else 0.0
 
 
-def _not_audio(provider: str, what: str) -> NotAudio:
+def _make_not_audio_error(provider: str, what: str) -> NotAudio:
     return NotAudio(
         f"{provider} sent no audio: {what}",
         expected="audio in the requested format",

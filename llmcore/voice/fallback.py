@@ -38,7 +38,7 @@ def with_fallback(texts: Sequence[TextCall], services: Services) -> Generator[An
             try:
                 return (yield from speak(text, services))
             except LLMCoreError as error:
-                if text.has_begun or not _lets_another(error, chosen=first is None):
+                if text.has_begun or not _may_try_next(error, chosen=first is None):
                     raise
                 if text is not texts[-1]:
                     logger(__name__).warning(
@@ -55,7 +55,7 @@ def with_fallback(texts: Sequence[TextCall], services: Services) -> Generator[An
         first = None  # break the cycle: the frame and the traceback would keep each other alive
 
 
-def _lets_another(error: LLMCoreError, *, chosen: bool) -> bool:
+def _may_try_next(error: LLMCoreError, *, chosen: bool) -> bool:
     """Return whether another provider may be tried after *error*.
 
     If *chosen*, the caller chose this provider and must correct an invalid request. A fallback provider that

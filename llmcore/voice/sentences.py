@@ -45,7 +45,7 @@ def split_sentences(text: str) -> list[str]:
     found: list[str] = []
     begins = 0
     for match in _END.finditer(text):
-        if not _continues(text, match):
+        if not _is_continued(text, match):
             found.append(text[begins : match.end()])
             begins = match.end()
     found.append(text[begins:])
@@ -76,7 +76,7 @@ def merge_to_limit(pieces: list[str], limit: int | None) -> list[str]:
     return together
 
 
-def _continues(text: str, match: re.Match[str]) -> bool:
+def _is_continued(text: str, match: re.Match[str]) -> bool:
     """Return whether the sentence continues after the full stop of an abbreviation, an initial or a list number."""
     if match[0].strip() != ".":
         return False

@@ -41,7 +41,7 @@ class Limit:
 @pytest.fixture
 def limit(monkeypatch: pytest.MonkeyPatch) -> Iterator[Limit]:
     limit, plain = Limit(), threading.Thread.start
-    threads._executor.cache_clear()  # one with idle threads needs no further one
+    threads._make_executor.cache_clear()  # one with idle threads needs no further one
 
     def start(thread: threading.Thread) -> None:
         if limit.reached:
@@ -50,7 +50,7 @@ def limit(monkeypatch: pytest.MonkeyPatch) -> Iterator[Limit]:
 
     monkeypatch.setattr(threading.Thread, "start", start)
     yield limit
-    threads._executor.cache_clear()
+    threads._make_executor.cache_clear()
 
 
 def test_starting_a_thread_returns_whether_it_runs(limit: Limit) -> None:

@@ -99,11 +99,11 @@ def migrate(connection: apsw.Connection) -> None:
     Raises:
         NewerLedger: The file has a later version; it was not changed.
     """
-    if _version(connection) == len(MIGRATIONS):
+    if _read_version(connection) == len(MIGRATIONS):
         return
     with connection:  # use a savepoint: another process may migrate at the same time
         connection.execute("CREATE TABLE IF NOT EXISTS migrating (x)")  # this statement takes the write lock
-        version = _version(connection)
+        version = _read_version(connection)
         if version > len(MIGRATIONS):
             raise NewerLedger(
                 f"the ledger has version {version}, but this llmcore supports up to {len(MIGRATIONS)}"
@@ -114,6 +114,6 @@ def migrate(connection: apsw.Connection) -> None:
         connection.execute("DROP TABLE migrating")
 
 
-def _version(connection: apsw.Connection) -> int:
+def _read_version(connection: apsw.Connection) -> int:
     version: int = connection.execute("PRAGMA user_version").get
     return version

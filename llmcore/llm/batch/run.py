@@ -181,7 +181,7 @@ class BatchRun:
         try:
             items: Items = () if self._read is None else self._read()
             if self._read is None and store is not None:
-                items = self._iter_stored(store, everything=True)
+                items = self._iterate_stored(store, everything=True)
             if not isinstance(items, Iterable):
                 raise BadRequest("items must not be asynchronous", code="LC303", where="items")
             return (yield from self._estimate(items, store))
@@ -220,7 +220,7 @@ class BatchRun:
                 yield item
 
     def _make_lane(self, store: RunStore, in_order: bool) -> LiveLane:  # noqa: FBT001 - `_LoopThread.run` passes it by position
-        items = self._iter_stored(store, everything=in_order) if self._read is None else self._read()
+        items = self._iterate_stored(store, everything=in_order) if self._read is None else self._read()
         return LiveLane(
             iter(items) if isinstance(items, Iterable) else aiter(items),
             store,
@@ -230,7 +230,7 @@ class BatchRun:
             max_failures=self._max_failures,
         )
 
-    def _iter_stored(self, store: RunStore, *, everything: bool) -> Iterator[Prepared]:
+    def _iterate_stored(self, store: RunStore, *, everything: bool) -> Iterator[Prepared]:
         """Yield the items of the file: *everything*, or only the unanswered items."""
         for stored in store.iter_items():
             if stored.body is not None:

@@ -201,7 +201,7 @@ class RunStore:
 
     def find_answer(self, key: bytes, position: int) -> Reply[Any] | None:
         """Return the answer to the request *key* for the item at *position*, at no cost if another item was sent for it."""
-        rows: list[Any] = _rows(self._db, "SELECT reply, position FROM answers WHERE key = ?", (key,))
+        rows: list[Any] = _read_rows(self._db, "SELECT reply, position FROM answers WHERE key = ?", (key,))
         if not rows:
             return None
         data, paid = rows[0]
@@ -238,7 +238,7 @@ def list_runs(folder: Path) -> list[tuple[str, dict[str, str], Counts]]:
         try:
             db = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE)
             db.set_busy_timeout(10_000)
-            facts: dict[Any, Any] = dict(_rows(db, "SELECT name, value FROM meta"))
+            facts: dict[Any, Any] = dict(_read_rows(db, "SELECT name, value FROM meta"))
             runs.append((path.stem, facts, _count(db)))
             db.close()
         except apsw.Error:  # not a run, or a run that is just being created
@@ -252,7 +252,7 @@ def make_created() -> str:
 
 
 def _count(db: apsw.Connection) -> Counts:
-    states: dict[Any, Any] = dict(_rows(db, "SELECT state, count(*) FROM items GROUP BY state"))
+    states: dict[Any, Any] = dict(_read_rows(db, "SELECT state, count(*) FROM items GROUP BY state"))
     answers: Any = db.execute("SELECT count(*) FROM answers").get
     return Counts(
         sum(states.values()),
@@ -279,5 +279,5 @@ def _describe(error: LLMCoreError) -> dict[str, Any]:
     return {"code": error.code, "message": error.message, "where": error.where, "class": type(error).__name__}
 
 
-def _rows(db: apsw.Connection, statement: str, values: tuple[Any, ...] = ()) -> list[Any]:
+def _read_rows(db: apsw.Connection, statement: str, values: tuple[Any, ...] = ()) -> list[Any]:
     return db.execute(statement, values).fetchall()

@@ -65,7 +65,7 @@ def _find_last_frame(audio: bytes, begins: int, longest: int) -> int | None:
     at = audio.rfind(b"\xff", floor)
     while at >= 0:
         sync = audio[at + 1 : at + 2] in (b"\xf8", b"\xf9")
-        if sync and _is_frame_head(audio, at) and _crc16(audio[at:]) == 0:
+        if sync and _is_frame_head(audio, at) and _compute_crc16(audio[at:]) == 0:
             return at
         at = audio.rfind(b"\xff", floor, at)
     return None
@@ -103,25 +103,25 @@ def _is_frame_head(audio: bytes, at: int) -> bool:
     Its checksum must be valid for one of the possible lengths.
     """
     head = audio[at : at + _LONGEST_HEAD]
-    return any(_crc8(head[:size]) == 0 for size in range(6, len(head) + 1))
+    return any(_compute_crc8(head[:size]) == 0 for size in range(6, len(head) + 1))
 
 
-def _crc8(data: bytes) -> int:
-    table, value = _table(0x07, 8), 0
+def _compute_crc8(data: bytes) -> int:
+    table, value = _make_table(0x07, 8), 0
     for byte in data:
         value = table[value ^ byte]
     return value
 
 
-def _crc16(data: bytes) -> int:
-    table, value = _table(0x8005, 16), 0
+def _compute_crc16(data: bytes) -> int:
+    table, value = _make_table(0x8005, 16), 0
     for byte in data:
         value = (value << 8 & 0xFFFF) ^ table[value >> 8 ^ byte]
     return value
 
 
 @cache
-def _table(polynomial: int, bits: int) -> tuple[int, ...]:
+def _make_table(polynomial: int, bits: int) -> tuple[int, ...]:
     top, mask, table = 1 << bits - 1, (1 << bits) - 1, []
     for byte in range(256):
         value = byte << bits - 8

@@ -77,7 +77,7 @@ def make_length_frame(sound: bytes) -> bytes:
     Without this frame, players guess the length.
     """
     first, count, sizes = read_mp3_frame(sound, 0), 0, set()
-    for _, frame in _mp3_frames(sound):
+    for _, frame in _iterate_mp3_frames(sound):
         count += 1
         sizes.add(frame.size)
     if first is None:
@@ -103,7 +103,7 @@ def read_mp3(audio: bytes) -> AudioInfo:
     """
     count, announced, samples = 0, 0, 0
     first: Mp3Frame | None = None
-    for at, frame in _mp3_frames(audio):
+    for at, frame in _iterate_mp3_frames(audio):
         told = read_frame_count(audio, at, frame) if first is None and not announced else None
         if told is not None:
             announced = told
@@ -118,7 +118,7 @@ def read_mp3(audio: bytes) -> AudioInfo:
     return AudioInfo(audio, first.sample_rate_hz, first.channels, samples / first.sample_rate_hz)
 
 
-def _mp3_frames(audio: bytes) -> Iterator[tuple[int, Mp3Frame]]:
+def _iterate_mp3_frames(audio: bytes) -> Iterator[tuple[int, Mp3Frame]]:
     at, end = 0, len(audio)
     if audio[-_LAST_TAG:-125] == b"TAG":
         end -= _LAST_TAG

@@ -100,7 +100,7 @@ class FrameBody(Body):
         """See `Body.feed`."""
         self._held += data
         if not self._lost:
-            return self._frames()
+            return self._take_frames()
         data = bytes(self._held)
         self._held.clear()
         return data
@@ -112,7 +112,7 @@ class FrameBody(Body):
         whole = self._size_at(held, 0) == len(held)
         return held if whole and not self._is_count_frame(0) else b""
 
-    def _frames(self) -> bytes:
+    def _take_frames(self) -> bytes:
         held, at, parts = self._held, 0, []
         while len(held) - at >= frames.HEAD_BYTES:
             size = self._size_at(held, at)

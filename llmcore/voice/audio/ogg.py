@@ -52,7 +52,7 @@ def read(audio: bytes, *, opus: bool = False) -> AudioInfo:
         NotAudio: *audio* is not Ogg, is truncated, or has another codec.
     """
     streams: dict[bytes, _Stream] = {}
-    for page in _pages(audio):
+    for page in _iterate_pages(audio):
         if page.flags & _FIRST:
             streams[page.stream] = _Stream(page.body)
         stream = streams.get(page.stream)
@@ -74,7 +74,7 @@ def read(audio: bytes, *, opus: bool = False) -> AudioInfo:
     return AudioInfo(audio, first.rate or None, first.channels or None, duration)
 
 
-def _pages(audio: bytes) -> Iterator[_Page]:
+def _iterate_pages(audio: bytes) -> Iterator[_Page]:
     at = 0
     while at < len(audio):
         if audio[at : at + 4] != b"OggS":

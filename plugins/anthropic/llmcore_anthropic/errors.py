@@ -107,11 +107,11 @@ class Errors:
             document = msgspec.json.decode(body)
         except (ValueError, RecursionError):
             document = None
-        return self._from_document(document, status, headers, model)
+        return self._make_from_document(document, status, headers, model)
 
     def from_event(self, document: Any, headers: Headers, partial: str, model: str = "") -> ProviderError:
         """Return the error for an `error` event within a stream."""
-        error = self._from_document(document, None, headers, model)
+        error = self._make_from_document(document, None, headers, model)
         error.partial = partial
         return error
 
@@ -137,7 +137,7 @@ class Errors:
             request_id=get_request_id(headers),
         )
 
-    def _from_document(
+    def _make_from_document(
         self, document: Any, status: int | None, headers: Headers, model: str
     ) -> ProviderError:
         kind, message = _read_error(document)

@@ -65,11 +65,11 @@ def get_price(
         if tokens:
             if steps is None:
                 return None
-            total += tokens * _at(steps, usage.input_tokens)
+            total += tokens * _find_price(steps, usage.input_tokens)
     return total / _MILLION
 
 
-def _at(steps: Steps, input_tokens: int) -> Decimal:
+def _find_price(steps: Steps, input_tokens: int) -> Decimal:
     return next(price for start, price in reversed(steps) if input_tokens > start or not start)
 
 

@@ -37,23 +37,25 @@ def parse(text: str) -> Address:
         return Address(text, 0)
     scheme, colon, rest = text.partition("://")
     if colon:
-        raise _error(text, f"has the scheme `{scheme}://`, which memcached does not have", rest.rstrip("/"))
+        raise _make_error(
+            text, f"has the scheme `{scheme}://`, which memcached does not have", rest.rstrip("/")
+        )
     if find_invisible(text) or any(char.isspace() for char in text) or not text:
-        raise _error(text, "is empty or contains a space or an invisible character")
+        raise _make_error(text, "is empty or contains a space or an invisible character")
     host, port = text, str(_PORT)
     if text.startswith("["):
         host, bracket, after = text[1:].partition("]")
         if not bracket or (after and not after.startswith(":")):
-            raise _error(text, "is not an IPv6 address in brackets")
+            raise _make_error(text, "is not an IPv6 address in brackets")
         port = after[1:] if after else port
     elif text.count(":") == 1:
         host, _, port = text.partition(":")
     if not host or not port.isascii() or not port.isdigit() or not 0 < int(port) <= _MAX_PORT:
-        raise _error(text, f"has no host, or a port that is not a number from 1 to {_MAX_PORT}")
+        raise _make_error(text, f"has no host, or a port that is not a number from 1 to {_MAX_PORT}")
     return Address(host, int(port))
 
 
-def _error(text: str, what: str, better: str = "127.0.0.1:11211") -> ConfigError:
+def _make_error(text: str, what: str, better: str = "127.0.0.1:11211") -> ConfigError:
     return ConfigError(
         f"an address of a memcached server {what}: {text!r}",
         where="servers in [cache.memcached]",

@@ -55,11 +55,11 @@ def explain(error: Exception, server: str, *, tls: bool, timeout_s: float, size:
     """
     if isinstance(error, MemcacheUnexpectedCloseError | ConnectionResetError):
         hint = "" if tls else ", as a port that uses TLS does"
-        return _unavailable(server, f"it closed the connection{hint}", None)
+        return _make_unavailable_error(server, f"it closed the connection{hint}", None)
     if not isinstance(error, OSError):
         return _explain_refusal(error, server, size)
     what, fix = _describe_failure(error, timeout_s)
-    return _unavailable(server, what, fix)
+    return _make_unavailable_error(server, what, fix)
 
 
 def _describe_failure(error: OSError, timeout_s: float) -> tuple[str, str]:
@@ -101,12 +101,12 @@ def _explain_refusal(error: Exception, server: str, size: int) -> CacheError:
         )
     if isinstance(error, MemcacheClientError | MemcacheServerError):
         return CacheError(f"memcached at {server} refused a command: {text}")
-    return _unavailable(
+    return _make_unavailable_error(
         server, "the server at this address does not speak the protocol of memcached", _FIX_SERVERS
     )
 
 
-def _unavailable(server: str, what: str, fix: str | None) -> CacheUnavailable:
+def _make_unavailable_error(server: str, what: str, fix: str | None) -> CacheUnavailable:
     return CacheUnavailable(f"memcached at {server} cannot be reached: {what}", fix=fix)
 
 

@@ -77,7 +77,7 @@ def parse(options: RedisOptions) -> Target:
         ConfigError: The address cannot be read.
     """
     try:
-        return _target(options)
+        return _parse_target(options)
     except _Unreadable as error:
         raise_unchained(
             ConfigError(
@@ -91,7 +91,7 @@ def parse(options: RedisOptions) -> Target:
         )
 
 
-def _target(options: RedisOptions) -> Target:
+def _parse_target(options: RedisOptions) -> Target:
     scheme, _, rest = options.url.strip().partition("://")
     if "://" not in options.url and _HOST.fullmatch(options.url.strip()):
         meant = f"redis://{options.url.strip()}"
@@ -118,7 +118,7 @@ def _target(options: RedisOptions) -> Target:
         path: list[str] = []
         shown = f"unix://{nodes[0]}"
     else:
-        nodes = tuple(_node(text, _PORT[kind]) for text in hosts.split(",")) if hosts else ()
+        nodes = tuple(_parse_node(text, _PORT[kind]) for text in hosts.split(",")) if hosts else ()
         path = [unquote(part) for part in parts.path.strip("/").split("/") if part]
         shown = f"{scheme.lower()}://{','.join(map(str, nodes))}" + "".join(f"/{part}" for part in path)
     if not nodes or not nodes[0].host:
@@ -131,7 +131,7 @@ def _target(options: RedisOptions) -> Target:
         kind=kind,
         nodes=nodes,
         tls=tls,
-        db=_db(path, given, kind),
+        db=_parse_db(path, given, kind),
         username=options.username or unquote(name) or None,
         password=options.password or (Secret(unquote(password)) if password else None),
         master=master,
@@ -139,7 +139,7 @@ def _target(options: RedisOptions) -> Target:
     )
 
 
-def _node(text: str, default: int) -> Address:
+def _parse_node(text: str, default: int) -> Address:
     host, colon, port = text.rpartition(":")
     if not colon or text.endswith("]"):
         host, port = text, str(default)
@@ -148,7 +148,7 @@ def _node(text: str, default: int) -> Address:
     return Address(host.removeprefix("[").removesuffix("]"), int(port))
 
 
-def _db(path: list[str], given: dict[str, str], kind: Kind) -> int:
+def _parse_db(path: list[str], given: dict[str, str], kind: Kind) -> int:
     text = given.get("db", path.pop(0) if path else "0")
     if path or not text.isdecimal():
         raise _Unreadable("the path must be the number of a database", "redis://host:port/0")

@@ -88,7 +88,7 @@ def _is_timeout(error: BaseException | None) -> bool:
 def _name_cause(error: BaseException, attempt: Attempt) -> _Cause | None:
     cause = None
     if isinstance(error, TimeoutError | RedisTimeoutError):
-        cause = _slow(attempt)
+        cause = _explain_timeout(attempt)
     elif isinstance(error, ssl.SSLCertVerificationError):
         cause = _explain_certificate(error)
     elif isinstance(error, _CLOSED) or "closed by server" in str(error).lower():
@@ -104,7 +104,7 @@ def _name_cause(error: BaseException, attempt: Attempt) -> _Cause | None:
     return cause
 
 
-def _slow(attempt: Attempt) -> _Cause:
+def _explain_timeout(attempt: Attempt) -> _Cause:
     if attempt.phase == "tcp":
         return _Cause("did not accept a connection in time", "a connection within `connect_timeout`")
     if attempt.phase == "tls":

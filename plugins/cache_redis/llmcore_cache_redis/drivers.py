@@ -127,7 +127,7 @@ class Asynchronous:
     async def ask(self, step: Step) -> list[Any]:
         """Return the replies."""
         wait = self._timeout if step.timeout is None else step.timeout
-        return await self._pool(step).ask(step.payload, step.expected, wait, step.then)
+        return await self._get_pool(step).ask(step.payload, step.expected, wait, step.then)
 
     async def aclose(self) -> None:
         """Close every connection of the running loop."""
@@ -137,7 +137,7 @@ class Asynchronous:
         if mine is not None:
             await mine.end.aclose()
 
-    def _pool(self, step: Step) -> AsyncPool:
+    def _get_pool(self, step: Step) -> AsyncPool:
         import asyncio
 
         loop = asyncio.get_running_loop()

@@ -105,7 +105,9 @@ def make_refusal(error: ReplyError, target: Target, keys: str) -> CacheError:
         keys: The pattern of the keys of this cache in the server.
     """
     what, expected, fix = (
-        _find_sentinel_refusal(error) or _permission(error, target, keys) or _words(error, target)
+        _find_sentinel_refusal(error)
+        or _explain_permission(error, target, keys)
+        or _explain_text(error, target)
     )
     kind = CacheUnavailable if error.is_outage else CacheError
     return kind(f"Redis refuses: {what}", where=target.shown, expected=expected, fix=fix)
@@ -128,7 +130,7 @@ def _find_sentinel_refusal(error: ReplyError) -> _Refusal | None:
     )
 
 
-def _permission(error: ReplyError, target: Target, keys: str) -> _Refusal | None:
+def _explain_permission(error: ReplyError, target: Target, keys: str) -> _Refusal | None:
     if error.code != "NOPERM":
         return None
     user = target.username or "default"
@@ -146,7 +148,7 @@ def _permission(error: ReplyError, target: Target, keys: str) -> _Refusal | None
     )
 
 
-def _words(error: ReplyError, target: Target) -> _Refusal:
+def _explain_text(error: ReplyError, target: Target) -> _Refusal:
     text, code = str(error).lower(), error.code
     for mark, words in _BY_TEXT:
         if mark in text:

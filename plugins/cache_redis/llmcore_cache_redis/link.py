@@ -172,7 +172,7 @@ class Link:
         fault: Broken | ReplyError | None = None
         self._started = False
         try:
-            replies = self._replies(payload, count, timeout)
+            replies = self._read_replies(payload, count, timeout)
         except (RedisError, hiredis.HiredisError, OSError) as error:
             fault = self._explain(error)
             closed = not isinstance(error, TimeoutError | RedisTimeoutError)
@@ -254,7 +254,7 @@ class Link:
             error, Attempt(self.address, self._connection.phase, self._tls is not None, certificate)
         )
 
-    def _replies(self, payload: bytes, count: int, timeout: float) -> list[Any]:
+    def _read_replies(self, payload: bytes, count: int, timeout: float) -> list[Any]:
         deadline = time.monotonic() + timeout
         if timeout != self._timeout:
             self.socket.settimeout(timeout)

@@ -114,7 +114,7 @@ class RedisCache:
         if self._watcher is not None:
             self._watcher.close()
         watcher = Watcher(
-            self._tracking_address,
+            self._find_tracking_address,
             self._route.doubt,
             self._blocking.link,
             self._names,
@@ -128,7 +128,7 @@ class RedisCache:
 
     def unavailable(self) -> Mapping[str, str]:
         """See `CacheDiagnosis.unavailable`. A Cluster never reports changes; this is not listed."""
-        return self._run(self._diagnosis())
+        return self._run(self._diagnose())
 
     async def aget(self, key: str) -> bytes | None:
         """See `CacheProvider.get`."""
@@ -173,7 +173,7 @@ class RedisCache:
 
     async def aunavailable(self) -> Mapping[str, str]:
         """See `unavailable`."""
-        return await self._arun(self._diagnosis())
+        return await self._arun(self._diagnose())
 
     def close(self) -> None:
         """Stop watching and close every blocking connection."""
@@ -190,12 +190,12 @@ class RedisCache:
     def __repr__(self) -> str:
         return f"RedisCache({self._target.shown!r})"
 
-    def _diagnosis(self) -> Plan[dict[str, str]]:
+    def _diagnose(self) -> Plan[dict[str, str]]:
         return find_unavailable(
             self._route, self._names, self._explain, watches=self._target.kind != "cluster"
         )
 
-    def _tracking_address(self) -> Address:
+    def _find_tracking_address(self) -> Address:
         return self._blocking.run(self._route.masters())[0]
 
     def _try_at_once(self, name: bytes, payload: bytes) -> Any:
@@ -206,7 +206,7 @@ class RedisCache:
         try:
             reply = self._blocking.ask(Step(address, payload))[0]
         except (Broken, ReplyError) as error:
-            fault = self._fault(error, address)
+            fault = self._make_fault(error, address)
             if fault is not None:
                 raise_unchained(fault)
             return None
@@ -220,7 +220,7 @@ class RedisCache:
         try:
             reply = (await self._asynchronous.ask(Step(address, payload)))[0]
         except (Broken, ReplyError) as error:
-            fault = self._fault(error, address)
+            fault = self._make_fault(error, address)
             if fault is not None:
                 raise_unchained(fault)
             return None
@@ -239,7 +239,7 @@ class RedisCache:
         except (Broken, ReplyError) as error:
             raise_unchained(self._explain(error))
 
-    def _fault(self, error: Broken | ReplyError, address: Address) -> CacheError | None:
+    def _make_fault(self, error: Broken | ReplyError, address: Address) -> CacheError | None:
         """Return the error for a failed server; None if the server had only closed an idle connection."""
         self._route.doubt(address)
         return None if isinstance(error, Broken) and error.stale else self._explain(error)

@@ -139,7 +139,7 @@ class Cluster:
 
     def find(self, name: bytes) -> Plan[Address]:
         """See `Route.find`."""
-        yield from self._learn()
+        yield from self._find_servers()
         address = self.at(name)
         if address is None:
             raise ReplyError("CLUSTERDOWN a slot is served by no node")
@@ -147,7 +147,7 @@ class Cluster:
 
     def masters(self) -> Plan[Sequence[Address]]:
         """See `Route.masters`."""
-        yield from self._learn()
+        yield from self._find_servers()
         return sorted(set(self._slots.values()))
 
     def doubt(self, address: Address) -> None:
@@ -161,7 +161,7 @@ class Cluster:
         """Record the server of *name* that the Cluster reported."""
         self._slots[key_slot(name)] = address
 
-    def _learn(self) -> Plan[None]:
+    def _find_servers(self) -> Plan[None]:
         deadline = time.monotonic() + self._timeout_s
         trouble: Exception = Broken("no node was asked")
         for node in list(self._nodes):

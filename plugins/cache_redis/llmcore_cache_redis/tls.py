@@ -56,7 +56,7 @@ class TLS:
         return self._context
 
     def _read_versions(self) -> tuple[object, ...]:
-        return tuple(_version(path) for _, path in _files(self._options))
+        return tuple(_get_version(path) for _, path in _list_files(self._options))
 
 
 class _Fault(NamedTuple):
@@ -66,7 +66,7 @@ class _Fault(NamedTuple):
     state: str = ""
 
 
-def _files(options: RedisOptions) -> list[tuple[str, Path]]:
+def _list_files(options: RedisOptions) -> list[tuple[str, Path]]:
     """Return the files of the options, by the option."""
     named = (
         ("tls_ca_file", options.tls_ca_file),
@@ -76,7 +76,7 @@ def _files(options: RedisOptions) -> list[tuple[str, Path]]:
     return [(name, Path(path)) for name, path in named if path is not None]
 
 
-def _version(path: Path) -> object:
+def _get_version(path: Path) -> object:
     try:
         state = path.stat()
     except OSError:
@@ -89,7 +89,7 @@ def _build(options: RedisOptions) -> ssl.SSLContext:
         check_certificates()
     fault = _find_unreadable(options)
     if fault is None:
-        context = _trust(options)
+        context = _load_trust(options)
         fault = _show_certificate(context, options) if isinstance(context, ssl.SSLContext) else context
         if fault is None:
             return cast("ssl.SSLContext", context)
@@ -106,7 +106,7 @@ def _build(options: RedisOptions) -> ssl.SSLContext:
 def _find_unreadable(options: RedisOptions) -> _Fault | None:
     if options.tls_key_file is not None and options.tls_cert_file is None:
         return _Fault("tls_cert_file", "the certificate of the key in tls_key_file", None)
-    for name, path in _files(options):
+    for name, path in _list_files(options):
         kind = classify_path(path)
         if kind is PathKind.FILE and not os.access(path, os.R_OK):
             return _Fault(name, "a file that can be read", path, ", which this user may not read")
@@ -115,7 +115,7 @@ def _find_unreadable(options: RedisOptions) -> _Fault | None:
     return None
 
 
-def _trust(options: RedisOptions) -> ssl.SSLContext | _Fault:
+def _load_trust(options: RedisOptions) -> ssl.SSLContext | _Fault:
     file = options.tls_ca_file
     try:
         context = ssl.create_default_context(cafile=None if file is None else os.fspath(file))

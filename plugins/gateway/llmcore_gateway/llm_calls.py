@@ -82,7 +82,7 @@ class LLMCall:
         for event in self._llm.send_stream(self._body, api=self._api, **self._options):
             done = done or event.data == _DONE
             if self._wants_usage or not _is_usage(event):
-                yield _frame(event)
+                yield _format_event(event)
         if not done and self.api == "chat":
             yield b"data: [DONE]\n\n"
 
@@ -94,7 +94,7 @@ class LLMCall:
             async for event in events:
                 done = done or event.data == _DONE
                 if self._wants_usage or not _is_usage(event):
-                    yield _frame(event)
+                    yield _format_event(event)
         finally:
             await events.aclose()
         if not done and self.api == "chat":
@@ -111,7 +111,7 @@ class LLMCall:
         return Answer(200, reply.body or encode(reply.raw), headers)
 
 
-def _frame(event: WireEvent) -> bytes:
+def _format_event(event: WireEvent) -> bytes:
     if event.name is None:
         return b"data: " + event.data + b"\n\n"
     return b"event: " + event.name.encode() + b"\ndata: " + event.data + b"\n\n"

@@ -114,7 +114,9 @@ class Assembly:
         if text:
             choice.texts.append(text)
             raw, self._raw = self._raw, b""
-            deltas.append(Delta(text=text, model=self._model, choice=self._number(sent.index), raw=raw))
+            deltas.append(
+                Delta(text=text, model=self._model, choice=self._number_choice(sent.index), raw=raw)
+            )
         return True
 
     def add(self, chunk: Chunk, deltas: list[Delta], *, complete: bool = False) -> None:
@@ -169,13 +171,13 @@ class Assembly:
             if piece is not None or changed:
                 self._emit(index, piece or Piece(), ending, choice.finish_reason if changed else None)
         self.end = Delta(
-            choice=self._number(last),
+            choice=self._number_choice(last),
             finish_reason=self._choices[last].finish_reason,
             usage=self._make_usage(),
             model=self._model,
             service_tier=self._service_tier,
             request_id=self._headers.get("x-request-id"),
-            body=self._document() if document is None else document,
+            body=self._make_document() if document is None else document,
             limits=read_rate_limits(self._headers),
             raw=self._raw,
         )
@@ -214,7 +216,7 @@ class Assembly:
         index = 0 if self._first is None else self._first
         return index if index in self._choices else min(self._choices)
 
-    def _number(self, index: int) -> int:
+    def _number_choice(self, index: int) -> int:
         """Return the number of a choice in `Delta.choice`.
 
         The first is 0, even if the server numbers it differently.
@@ -254,7 +256,7 @@ class Assembly:
         if reason is not None:
             self._reported[index] = reason
         delta = Delta(
-            choice=self._number(index),
+            choice=self._number_choice(index),
             text=piece.text,
             reasoning=piece.reasoning,
             refusal=piece.refusal or None,
@@ -269,7 +271,7 @@ class Assembly:
             self._raw = None if self._raw is None else b""
             deltas.append(delta)
 
-    def _document(self) -> bytes:
+    def _make_document(self) -> bytes:
         """Return the streamed answer as one completion document."""
         chunk = self._last_chunk or Chunk()
         document = {

@@ -103,7 +103,7 @@ def _refers_to_stored_audio(messages: Iterable[Any]) -> bool:
 def _has_audio_input(messages: Iterable[Any]) -> bool:
     """Return whether the prompt contains audio."""
     return any(
-        part.get("type") == "input_audio" for part in _iter_parts(messages)
+        part.get("type") == "input_audio" for part in _iterate_parts(messages)
     ) or _refers_to_stored_audio(messages)
 
 
@@ -112,7 +112,7 @@ def _has_audio_output(parameters: Mapping[str, Any]) -> bool:
     return isinstance(modalities, Sequence) and "audio" in modalities
 
 
-def _iter_parts(messages: Iterable[Any]) -> Iterable[Mapping[str, Any]]:
+def _iterate_parts(messages: Iterable[Any]) -> Iterable[Mapping[str, Any]]:
     for message in messages:
         content = message.get("content") if isinstance(message, Mapping) else None
         if isinstance(content, Iterable) and not isinstance(content, str | bytes):

@@ -135,14 +135,14 @@ class OptimizedOpenAIProvider:
         Raises:
             ProviderError: The request failed, after the configured attempts.
         """
-        options = self._parameters(temperature, max_tokens, parameters)
+        options = self._make_parameters(temperature, max_tokens, parameters)
         return self._core.llm.generate_completion(prompt, **options)
 
     async def agenerate_completion(
         self, prompt: str, temperature: float = _TEMPERATURE, max_tokens: int | None = None, **parameters: Any
     ) -> str:
         """See `generate_completion`."""
-        options = self._parameters(temperature, max_tokens, parameters)
+        options = self._make_parameters(temperature, max_tokens, parameters)
         return await self._core.llm.agenerate_completion(prompt, **options)
 
     def generate_chat(
@@ -153,7 +153,7 @@ class OptimizedOpenAIProvider:
         **parameters: Any,
     ) -> str:
         """Return the text of the answer to a conversation; see `generate_completion`."""
-        options = self._parameters(temperature, max_tokens, parameters)
+        options = self._make_parameters(temperature, max_tokens, parameters)
         return self._core.llm.generate_chat(messages, **options)
 
     async def agenerate_chat(
@@ -164,7 +164,7 @@ class OptimizedOpenAIProvider:
         **parameters: Any,
     ) -> str:
         """See `generate_chat`."""
-        options = self._parameters(temperature, max_tokens, parameters)
+        options = self._make_parameters(temperature, max_tokens, parameters)
         return await self._core.llm.agenerate_chat(messages, **options)
 
     # -- tokens and costs
@@ -198,7 +198,7 @@ class OptimizedOpenAIProvider:
             PriceUnknown: The price of the model in this tier is unknown.
         """
         usage = Usage(input_tokens=input_tokens, output_tokens=output_tokens, cached_tokens=cached_tokens)
-        return self._cost(usage, _check_tier(pricing_tier or self.pricing_tier))
+        return self._compute_cost(usage, _check_tier(pricing_tier or self.pricing_tier))
 
     def compare_pricing_tiers(
         self, input_tokens: int, output_tokens: int, cached_tokens: int = 0
@@ -211,7 +211,7 @@ class OptimizedOpenAIProvider:
             PriceUnknown: The price of the model in one of the tiers is unknown.
         """
         usage = Usage(input_tokens=input_tokens, output_tokens=output_tokens, cached_tokens=cached_tokens)
-        standard, batch = self._cost(usage, "standard"), self._cost(usage, "batch")
+        standard, batch = self._compute_cost(usage, "standard"), self._compute_cost(usage, "batch")
         savings = standard - batch
         return {
             "standard_cost": standard,
@@ -281,7 +281,7 @@ class OptimizedOpenAIProvider:
         # The provider is put in front of the name, so that a name in the user's [models] cannot replace the model.
         return f"openai:{self.model}"
 
-    def _parameters(
+    def _make_parameters(
         self, temperature: float, max_tokens: int | None, parameters: dict[str, Any]
     ) -> dict[str, Any]:
         options = {"model": self._target, "cache": self.enable_cache, **parameters}
@@ -293,7 +293,7 @@ class OptimizedOpenAIProvider:
             options["max_completion_tokens" if reasons else "max_tokens"] = max_tokens
         return options
 
-    def _cost(self, usage: Usage, tier: PricingTier) -> float:
+    def _compute_cost(self, usage: Usage, tier: PricingTier) -> float:
         cost = self._core.llm.price(usage, model=self._target, service_tier=tier)
         if cost is None:
             raise PriceUnknown(

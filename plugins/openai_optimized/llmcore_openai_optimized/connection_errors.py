@@ -61,7 +61,7 @@ def describe(  # noqa: PLR0911 - one for each kind of failure
         return ProviderError(f"the request failed ({what})")
     if begun:
         return IncompleteReply(f"the connection broke inside the answer ({what})")
-    return _unreachable(what, address, list(_chain(raised)), proxy)
+    return _make_unreachable_error(what, address, list(_chain(raised)), proxy)
 
 
 def was_sent(raised: BaseException) -> bool:
@@ -83,7 +83,7 @@ def _make_malformed(what: str, address: str) -> MalformedReply:
     )
 
 
-def _unreachable(what: str, address: str, chain: list[BaseException], proxy: str) -> Unavailable:
+def _make_unreachable_error(what: str, address: str, chain: list[BaseException], proxy: str) -> Unavailable:
     words = " ".join(f"{type(each).__name__} {each}" for each in chain)
     if proxy:
         note = f"the request goes through the proxy {proxy}; NO_PROXY excludes a host from it"

@@ -219,14 +219,14 @@ def _read_details(value: Mapping[str, Any], found: _Findings) -> None:
     delay = value.get("retrydelay")
     if isinstance(delay, str) and found.retry_after is None:
         found.retry_after = _parse_duration(delay)
-    for code in _codes(value):
+    for code in _iterate_codes(value):
         if _HTTP_ERROR.fullmatch(code):
             found.statuses.append(int(code))
         else:
             found.codes.append(code)
 
 
-def _codes(value: Mapping[str, Any]) -> Iterator[str]:
+def _iterate_codes(value: Mapping[str, Any]) -> Iterator[str]:
     for name in _CODES:
         code = value.get(name)
         if isinstance(code, str | int) and not isinstance(code, bool):

@@ -61,13 +61,13 @@ class Errors:
         if status < _REFUSALS:
             return self.make_malformed(f"status {status} in place of an answer", headers, status=status)
         document = parse_body(body)
-        return self._from_report(read_error(document), status, headers, model, page=_is_page(headers))
+        return self._make_from_report(read_error(document), status, headers, model, page=_is_page(headers))
 
     def from_document(
         self, document: Any, headers: Headers, model: str, partial: str | None = None
     ) -> ProviderError:
         """Return the error in a document received with status 200; see `is_error`."""
-        error = self._from_report(read_error(document), None, headers, model, page=False)
+        error = self._make_from_report(read_error(document), None, headers, model, page=False)
         error.partial = partial
         return error
 
@@ -122,7 +122,7 @@ class Errors:
         """Return *text* on one line, shortened, and without any text that looks like a key."""
         return scrub(text, self._account.key.reveal() if self._account.key else None)
 
-    def _from_report(
+    def _make_from_report(
         self, report: ErrorReport, status: int | None, headers: Headers, model: str, *, page: bool
     ) -> ProviderError:
         kind = classify(report, status)
@@ -139,7 +139,7 @@ class Errors:
         elif kind is AuthenticationFailed:
             did = "lacks the permission" if status == _FORBIDDEN else "was rejected"
             said = f"the key from {self._account.key_source} {did}: {said}"
-            fix = self._key_fix()
+            fix = self._suggest_key()
             expected = f"a key that {self._account.shown_url} accepts for this request"
             if "no_db_connection" in report.codes:
                 notes.append("a LiteLLM proxy without a database accepts only its master key")
@@ -157,7 +157,7 @@ class Errors:
             said,
             provider=self._account.vendor.name,
             status=status or report.status,
-            retry_after=_first_known(parse_retry_after(headers), report.retry_after),
+            retry_after=_find_first_known(parse_retry_after(headers), report.retry_after),
             request_id=_get_request_id(headers),
             where=self.scrub(report.parameter) if report.parameter and kind is BadRequest else None,
             expected=expected,
@@ -206,7 +206,7 @@ class Errors:
             fix=self._account.make_url_fix(target if known else "URL"),
         )
 
-    def _key_fix(self) -> str | None:
+    def _suggest_key(self) -> str | None:
         """Return the command that sets another key, if the key came from a variable.
 
         The host handles the other cases.
@@ -247,7 +247,7 @@ def _is_page(headers: Headers) -> bool:
     return "html" in headers.get("content-type", "").partition(";")[0]
 
 
-def _first_known(*values: float | None) -> float | None:
+def _find_first_known(*values: float | None) -> float | None:
     return next((value for value in values if value is not None), None)
 
 

@@ -30,14 +30,16 @@ def make_reply(
     document: Mapping[str, Any], body: bytes, request: ChatRequest, headers: Mapping[str, str]
 ) -> Reply:
     """Return the reply in *document*, whose bytes are *body*."""
-    items = [item for item in _as_list(document.get("output")) if isinstance(item, Mapping)]
-    parts = [part for item in items if item.get("type") == "message" for part in _iter_parts(item, "content")]
+    items = [item for item in _read_list(document.get("output")) if isinstance(item, Mapping)]
+    parts = [
+        part for item in items if item.get("type") == "message" for part in _iterate_parts(item, "content")
+    ]
     text = "".join(as_text(part.get("text")) for part in parts if part.get("type") == "output_text")
     refusal = "".join(as_text(part.get("refusal")) for part in parts if part.get("type") == "refusal")
-    reasoning = SEPARATOR.join(filter(None, map(_read_thought, _iter_thoughts(items))))
+    reasoning = SEPARATOR.join(filter(None, map(_read_thought, _iterate_reasoning(items))))
     calls = [item for item in items if is_call(item)]
     tool_calls = tuple(read_call(item, index) for index, item in enumerate(calls))
-    logprobs = [each for part in parts for each in _as_list(part.get("logprobs"))]
+    logprobs = [each for part in parts for each in _read_list(part.get("logprobs"))]
     model = as_text(document.get("model"))
     return Reply(
         text=text,
@@ -107,21 +109,21 @@ def _write_calls(calls: tuple[ToolCall, ...]) -> list[dict[str, Any]]:
     return [{"function": {"name": call.name, "arguments": call.arguments}} for call in calls]
 
 
-def _iter_parts(item: Mapping[str, Any], name: str) -> Iterator[Mapping[str, Any]]:
-    return (part for part in _as_list(item.get(name)) if isinstance(part, Mapping))
+def _iterate_parts(item: Mapping[str, Any], name: str) -> Iterator[Mapping[str, Any]]:
+    return (part for part in _read_list(item.get(name)) if isinstance(part, Mapping))
 
 
-def _iter_thoughts(items: list[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
+def _iterate_reasoning(items: list[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
     """Yield the reasoning of each item: the summaries if there are any, otherwise the text."""
     for item in items:
         if item.get("type") == "reasoning":
-            summaries = list(_iter_parts(item, "summary"))
-            yield from summaries or _iter_parts(item, "content")
+            summaries = list(_iterate_parts(item, "summary"))
+            yield from summaries or _iterate_parts(item, "content")
 
 
 def _read_thought(part: Mapping[str, Any]) -> str:
     return as_text(part.get("text"))
 
 
-def _as_list(value: Any) -> list[Any]:
+def _read_list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else []

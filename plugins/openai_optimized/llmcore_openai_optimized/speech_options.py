@@ -39,7 +39,7 @@ def speech_account(options: SpeechOptions) -> Account:
     try:
         account = Account.from_options(options)
     except ConfigError as error:
-        fault = _for_voice(error)
+        fault = _adapt_to_voice(error)
     else:
         return msgspec.structs.replace(
             account, key_source=_rename_tables(account.key_source), table=_rename_tables(account.table)
@@ -52,11 +52,11 @@ def validate_account(account: Account) -> Account:
     try:
         return account.validate()
     except ConfigError as error:
-        fault = _for_voice(error)
+        fault = _adapt_to_voice(error)
     raise fault
 
 
-def _for_voice(error: ConfigError) -> ConfigError:
+def _adapt_to_voice(error: ConfigError) -> ConfigError:
     return ConfigError(
         _rename_tables(error.message),
         code=error.code,

@@ -156,7 +156,7 @@ class ToolCalls:
         if known is None:
             return None
         if not call_id:
-            return None if _begins_call(known, name, arguments) else known
+            return None if _is_new_call(known, name, arguments) else known
         if known.id and call_id != known.id:
             return next((call for call in self.calls if call.key == key and call.id == call_id), None)
         return known if known.id or not known.is_complete() else None
@@ -182,7 +182,7 @@ class ToolCalls:
         return call
 
 
-def _begins_call(known: _Call, name: str, arguments: str) -> bool:
+def _is_new_call(known: _Call, name: str, arguments: str) -> bool:
     """Return whether a name under a known index, without an id, begins a new call."""
     if not name or not known.size:
         return False

@@ -23,7 +23,7 @@ _AT_ONCE: Final = 1000
 
 def keys(bucket: Bucket, prefix: str) -> Work[list[str]]:
     """Return all keys that begin with *prefix*, sorted."""
-    source, skipped = _source(bucket, prefix, "", _AT_ONCE), Skipped()
+    source, skipped = _make_source(bucket, prefix, "", _AT_ONCE), Skipped()
     found: set[str] = set()
     while (metas := (yield from source.next())) is not None:
         found.update(key for key, _ in _select(bucket, prefix, "", metas, skipped))
@@ -34,7 +34,7 @@ def keys(bucket: Bucket, prefix: str) -> Work[list[str]]:
 def page(bucket: Bucket, prefix: str, limit: int, after: str) -> Work[list[FileInfo]]:
     """Return information about the first *limit* files whose keys sort after *after*."""
     # Start after the prefix without its last character, so that the server skips the names before the prefix.
-    source = _source(bucket, prefix, max(after, prefix[:-1]), min(limit + 1, _AT_ONCE) or 1)
+    source = _make_source(bucket, prefix, max(after, prefix[:-1]), min(limit + 1, _AT_ONCE) or 1)
     skipped = Skipped()
     infos: dict[str, FileInfo] = {}
     while len(infos) < limit and (metas := (yield from source.next())) is not None:
@@ -96,7 +96,7 @@ class _FromSdk:
         return True
 
 
-def _source(bucket: Bucket, prefix: str, after: str, at_once: int) -> _FromServer | _FromSdk:
+def _make_source(bucket: Bucket, prefix: str, after: str, at_once: int) -> _FromServer | _FromSdk:
     """Return the source of all objects in the folder of *prefix* whose names sort after *after*."""
     parts, _ = parse_prefix(prefix)
     folder = bucket.base + "".join(f"{part}/" for part in parts)

@@ -53,11 +53,11 @@ def s3(options: S3Options) -> SigningStorage:
 
     def make_signer(address: str) -> Any:
         changed = {"endpoint": address, "virtual_hosted_style_request": True}
-        return S3Store(options.bucket, **_without_none(arguments | changed))
+        return S3Store(options.bucket, **_drop_none(arguments | changed))
 
     def address() -> str:
         # The SDK derives the address from options and variables. Signing with a dummy key needs no request.
-        named = S3Store(options.bucket, **_without_none(arguments | _DUMMY_KEYS))
+        named = S3Store(options.bucket, **_drop_none(arguments | _DUMMY_KEYS))
         return str(obstore.sign(named, "GET", "x", _RETRY_TIMEOUT)).partition("/x?")[0]
 
     return SigningStorage(
@@ -94,7 +94,7 @@ def gcs(options: GcsOptions) -> SigningStorage:
         )
 
     def make_signer(address: str) -> Any:
-        return GCSStore(options.bucket, **_without_none(arguments | {"base_url": address}))
+        return GCSStore(options.bucket, **_drop_none(arguments | {"base_url": address}))
 
     lister = None
     if options.anonymous or _can_sign(options.service_account_key):
@@ -181,7 +181,7 @@ def _build(
 
     Options that are None are omitted, so the SDK's defaults apply.
     """
-    arguments = _without_none(options)
+    arguments = _drop_none(options)
     try:
         return kind(*args, **arguments), kind(*args, **arguments | {"retry_config": _NO_RETRIES})
     except BaseException as error:
@@ -199,7 +199,7 @@ def _build(
     )
 
 
-def _without_none(options: dict[str, Any]) -> dict[str, Any]:
+def _drop_none(options: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in options.items() if value is not None}
 
 

@@ -123,7 +123,7 @@ def _fetch(address: str, timeout_s: float) -> bytes:
             fault = _format_status(answer.status, answer.reason, body)
     except HTTPError as error:
         with error:
-            fault = _format_status(error.code, error.reason, _rest(error))
+            fault = _format_status(error.code, error.reason, _read_rest(error))
     except URLError as error:
         fault = f"{error.reason} (kind: Connect)"
     except (OSError, http.client.HTTPException) as error:
@@ -131,7 +131,7 @@ def _fetch(address: str, timeout_s: float) -> bytes:
     raise faults.ListError(fault)
 
 
-def _rest(error: HTTPError) -> bytes:
+def _read_rest(error: HTTPError) -> bytes:
     try:
         return error.read()
     except (OSError, http.client.HTTPException):
@@ -145,9 +145,9 @@ def _format_status(code: int, reason: object, body: bytes) -> str:
 def _parse(body: bytes) -> ListPage:
     try:
         root = ET.fromstring(body)  # noqa: S314 - Python's expat limits entity expansion
-        encoded = _text(root, "EncodingType") == "url"
+        encoded = _find_text(root, "EncodingType") == "url"
         metas = [_parse_object(item, encoded=encoded) for item in root.iterfind("{*}Contents")]
-        truncated = _text(root, "IsTruncated") == "true"
+        truncated = _find_text(root, "IsTruncated") == "true"
     except (ET.ParseError, ValueError) as error:
         fault = f"{type(error).__name__}: {error}"
         raise_unchained(
@@ -157,19 +157,19 @@ def _parse(body: bytes) -> ListPage:
                 fix="llmcore config show",
             )
         )
-    return ListPage(metas, _text(root, "NextContinuationToken") if truncated else "")
+    return ListPage(metas, _find_text(root, "NextContinuationToken") if truncated else "")
 
 
 def _parse_object(item: ET.Element, *, encoded: bool) -> dict[str, Any]:
-    name = _text(item, "Key")
+    name = _find_text(item, "Key")
     return {
         "path": unquote_plus(name, errors="surrogateescape") if encoded else name,
-        "size": int(_text(item, "Size") or 0),
-        "last_modified": datetime.fromisoformat(_text(item, "LastModified")),
-        "e_tag": _text(item, "ETag") or None,
-        "version": _text(item, "Generation") or None,
+        "size": int(_find_text(item, "Size") or 0),
+        "last_modified": datetime.fromisoformat(_find_text(item, "LastModified")),
+        "e_tag": _find_text(item, "ETag") or None,
+        "version": _find_text(item, "Generation") or None,
     }
 
 
-def _text(element: ET.Element, name: str) -> str:
+def _find_text(element: ET.Element, name: str) -> str:
     return element.findtext(f"{{*}}{name}") or ""

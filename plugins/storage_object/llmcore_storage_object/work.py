@@ -126,7 +126,7 @@ class Bucket:
         if self._nesting is None:
             return (yield from self._put_unless_below_file(key, work))
         with self._nesting.claim(key):
-            if (yield from self._below_a_file(key)) or (yield from self._has_files_below(key)):
+            if (yield from self._is_below_file(key)) or (yield from self._has_files_below(key)):
                 raise faults.make_nested_key_error(key)
             return (yield from self._put_unless_below_file(key, work))
 
@@ -143,7 +143,7 @@ class Bucket:
                 or faults.is_conflict(error)
             ):
                 raise
-            if not ((yield from self.traits.has_folders()) and (yield from self._below_a_file(key))):
+            if not ((yield from self.traits.has_folders()) and (yield from self._is_below_file(key))):
                 raise
         else:
             return done
@@ -317,7 +317,7 @@ class Bucket:
         yield from self.delete_object(key)
         raise faults.make_folder_error(key)
 
-    def _below_a_file(self, key: str) -> Work[bool]:
+    def _is_below_file(self, key: str) -> Work[bool]:
         parts = key.split("/")
         for end in range(1, len(parts)):
             if (yield from self.exists("/".join(parts[:end]))):

@@ -125,7 +125,7 @@ class RedisServer:
             self._process = subprocess.Popen(  # noqa: S603 - the path comes from find_redis_server
                 [path, str(config), *(["--sentinel"] if self._sentinel else [])], stdout=log, stderr=log
             )
-        if not _wait_until(lambda: self._has_ended() or self._answers()) or self._has_ended():
+        if not _wait_until(lambda: self._has_ended() or self._is_answering()) or self._has_ended():
             self.kill()
             raise RuntimeError(f"redis-server did not start: {(self._folder / 'log').read_text()[-1000:]}")
         return self
@@ -179,7 +179,7 @@ class RedisServer:
     def _has_ended(self) -> bool:
         return self._get_process().poll() is not None
 
-    def _answers(self) -> bool:
+    def _is_answering(self) -> bool:
         try:
             return bool(self.ask("PING") == "PONG")
         except (OSError, RuntimeError):
@@ -206,7 +206,7 @@ def redis_under_sentinels(folder: Path) -> Iterator[RedisUnderSentinels]:
         for sentinel in sentinels:
             for name, value in (("down-after-milliseconds", "1000"), ("failover-timeout", "5000")):
                 sentinel.ask("SENTINEL", "SET", _MASTER_NAME, name, value)
-        if not _wait_until(lambda: all(map(_sees_all, sentinels))):
+        if not _wait_until(lambda: all(map(_has_seen_all, sentinels))):
             raise RuntimeError("the Sentinels do not see each other and the replica")
         nodes = ",".join(f"127.0.0.1:{sentinel.port}" for sentinel in sentinels)
         yield RedisUnderSentinels(f"redis+sentinel://{nodes}/{_MASTER_NAME}/0", master, replica, sentinels)
@@ -231,7 +231,7 @@ def redis_cluster(folder: Path) -> Iterator[Sequence[RedisServer]]:
         yield nodes
 
 
-def _sees_all(sentinel: RedisServer) -> bool:
+def _has_seen_all(sentinel: RedisServer) -> bool:
     reply = sentinel.ask("SENTINEL", "MASTER", _MASTER_NAME)
     about = dict(zip(reply[::2], reply[1::2], strict=True))
     return (about["num-slaves"], about["num-other-sentinels"]) == ("1", str(_SENTINELS - 1))

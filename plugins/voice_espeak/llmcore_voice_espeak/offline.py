@@ -49,7 +49,7 @@ class EspeakOffline:
             format=wanted.format,
             sample_rate_hz=RATE_HZ,
             identity={
-                "espeak": _version(),
+                "espeak": _get_version(),
                 "language": wanted.language or "",
                 "speed": str(wanted.speed),
                 "pitch": str(wanted.pitch),
@@ -78,8 +78,8 @@ class EspeakOffline:
             voice=voice if voice is not None else "" if language else self._options.voice,
             language=language,
             format=_format(given.pop("format", self._options.format)),
-            speed=_number("speed", given.pop("speed", self._options.speed), 0.5, 2.5),
-            pitch=int(_number("pitch", given.pop("pitch", self._options.pitch), 0, 99)),
+            speed=_check_number("speed", given.pop("speed", self._options.speed), 0.5, 2.5),
+            pitch=int(_check_number("pitch", given.pop("pitch", self._options.pitch), 0, 99)),
         )
         given.pop("seed", None)  # the speech does not depend on a seed
         if given:
@@ -108,7 +108,7 @@ def _format(name: object) -> AudioFormat:
     raise fault
 
 
-def _number(name: str, value: object, least: float, most: float) -> float:
+def _check_number(name: str, value: object, least: float, most: float) -> float:
     if isinstance(value, int | float) and not isinstance(value, bool) and least <= value <= most:
         return value
     raise _make_misfit(name, value, f"a number from {least} to {most}")
@@ -138,7 +138,7 @@ def _make_unknown_setting(name: str) -> BadRequest:
 
 
 @cache
-def _version() -> str:
+def _get_version() -> str:
     try:
         return version("espeakng-loader")
     except PackageNotFoundError:

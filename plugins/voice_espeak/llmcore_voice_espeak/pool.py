@@ -219,13 +219,13 @@ class WorkerPool:
     def _has_reaper(self) -> bool:
         """Return whether a thread ends idle workers; start a thread if none runs. The caller holds the lock."""
         if self._reaper is None:
-            reaper = threading.Thread(target=self._reap, name="llmcore-espeak-idle", daemon=True)
+            reaper = threading.Thread(target=self._end_idle_workers, name="llmcore-espeak-idle", daemon=True)
             if not threads.start_thread(reaper):  # without this thread, idle workers would never end
                 return False
             self._reaper = reaper
         return True
 
-    def _reap(self) -> None:
+    def _end_idle_workers(self) -> None:
         while True:
             with self._lock:
                 if not self._idle:

@@ -165,15 +165,15 @@ def _start() -> tuple[subprocess.Popen[bytes], int, int]:
     reason = ""
     process = None
     try:
-        theirs_in, ours_out = _pipe(opened)
-        ours_in, theirs_out = _pipe(opened)
+        theirs_in, ours_out = _open_pipe(opened)
+        ours_in, theirs_out = _open_pipe(opened)
         process = subprocess.Popen(  # noqa: S603 - this interpreter and our module
-            [_interpreter(), "-P", "-S", "-s", "-c", _CODE.format(str(Path(__file__).parent.parent))],
+            [_find_interpreter(), "-P", "-S", "-s", "-c", _CODE.format(str(Path(__file__).parent.parent))],
             stdin=theirs_in,
             stdout=theirs_out,
             stderr=subprocess.DEVNULL,
             cwd=os.path.abspath(os.sep),  # noqa: PTH100 - the current folder may be gone
-            env=_environment(os.environ),
+            env=_make_environment(os.environ),
             start_new_session=True,  # otherwise a Ctrl-C in a terminal would reach the worker too
             creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0)
             | getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
@@ -198,13 +198,13 @@ def _start() -> tuple[subprocess.Popen[bytes], int, int]:
     return process, ours_out, ours_in
 
 
-def _pipe(opened: list[int]) -> tuple[int, int]:
+def _open_pipe(opened: list[int]) -> tuple[int, int]:
     pair = os.pipe()
     opened += pair
     return pair
 
 
-def _interpreter() -> str:
+def _find_interpreter() -> str:
     """Return the Python interpreter: `sys.executable` may be an application that embeds Python, such as uWSGI."""
     names = ("python", "pypy", "graalpy")
     if sys.executable and Path(sys.executable).name.lower().startswith(names):
@@ -223,7 +223,7 @@ def _interpreter() -> str:
     return found
 
 
-def _environment(given: Mapping[str, str]) -> dict[str, str]:
+def _make_environment(given: Mapping[str, str]) -> dict[str, str]:
     """Return the variables for a worker, without keys and without variables that change how Python starts."""
     return {
         name: value

@@ -52,7 +52,7 @@ class EspeakVoice:
     async def asynthesize(self, text: str, voice: str | None = None, **settings: Any) -> Speech:
         """See `synthesize`. A cancelled call ends its worker."""
         deadline = Deadline(settings, self._clock)
-        return (await _in_thread(lambda: self._synthesize(text, voice, settings, deadline), deadline))[0]
+        return (await _run_in_thread(lambda: self._synthesize(text, voice, settings, deadline), deadline))[0]
 
     def synthesize_with_timestamps(self, text: str, voice: str | None = None, **settings: Any) -> Speech:
         """See `VoiceTimestamps.synthesize_with_timestamps`. Only words are timed; their characters share the time evenly."""
@@ -63,7 +63,7 @@ class EspeakVoice:
     ) -> Speech:
         """See `synthesize_with_timestamps`. A cancelled call ends its worker."""
         deadline = Deadline(settings, self._clock)
-        spoken = await _in_thread(lambda: self._synthesize(text, voice, settings, deadline), deadline)
+        spoken = await _run_in_thread(lambda: self._synthesize(text, voice, settings, deadline), deadline)
         return _add_times(text, *spoken)
 
     def stream_speech(self, text: str, voice: str | None = None, **settings: Any) -> Iterator[bytes]:
@@ -77,36 +77,36 @@ class EspeakVoice:
         deadline = Deadline(settings, self._clock)
         pieces = self._stream(text, voice, settings, deadline)
         try:
-            while (piece := await _in_thread(lambda: next(pieces, _END), deadline)) is not _END:
+            while (piece := await _run_in_thread(lambda: next(pieces, _END), deadline)) is not _END:
                 yield piece  # type: ignore[misc] # bytes, unless it is _END
         finally:
             deadline.cancel()
 
     def list_voices(self) -> Sequence[VoiceInfo]:
         """See `VoiceProvider.list_voices`. Each voice accepts a variant, such as "en-us+f3"."""
-        return self._voices(Deadline({}))
+        return self._list_voices(Deadline({}))
 
     async def alist_voices(self) -> Sequence[VoiceInfo]:
         """See `list_voices`."""
         deadline = Deadline({})
-        return await _in_thread(lambda: self._voices(deadline), deadline)
+        return await _run_in_thread(lambda: self._list_voices(deadline), deadline)
 
     def get_voice_info(self, voice_id: str) -> VoiceInfo:
         """See `VoiceProvider.get_voice_info`."""
-        return self._voice(voice_id, Deadline({}))
+        return self._find_voice(voice_id, Deadline({}))
 
     async def aget_voice_info(self, voice_id: str) -> VoiceInfo:
         """See `get_voice_info`."""
         deadline = Deadline({})
-        return await _in_thread(lambda: self._voice(voice_id, deadline), deadline)
+        return await _run_in_thread(lambda: self._find_voice(voice_id, deadline), deadline)
 
     def list_voice_models(self) -> Sequence[VoiceModel]:
         """See `VoiceModels.list_voice_models`."""
-        return _models(self.list_voices())
+        return _make_models(self.list_voices())
 
     async def alist_voice_models(self) -> Sequence[VoiceModel]:
         """See `list_voice_models`."""
-        return _models(await self.alist_voices())
+        return _make_models(await self.alist_voices())
 
     def voice_traits(self, voice: str | None, settings: Mapping[str, Any]) -> VoiceTraits:
         """See `VoiceOffline.voice_traits`."""
@@ -124,11 +124,11 @@ class EspeakVoice:
         """See `close`. Closing takes a few milliseconds."""
         self.close()
 
-    def _voices(self, deadline: Deadline) -> Sequence[VoiceInfo]:
+    def _list_voices(self, deadline: Deadline) -> Sequence[VoiceInfo]:
         get_shared_pool().join(self)
         return [found.info for found in load_voices(deadline).values()]
 
-    def _voice(self, voice_id: str, deadline: Deadline) -> VoiceInfo:
+    def _find_voice(self, voice_id: str, deadline: Deadline) -> VoiceInfo:
         get_shared_pool().join(self)
         return find(voice_id, deadline).info
 
@@ -178,7 +178,7 @@ class EspeakVoice:
             yield _SILENCE
 
 
-def _models(voices: Sequence[VoiceInfo]) -> Sequence[VoiceModel]:
+def _make_models(voices: Sequence[VoiceInfo]) -> Sequence[VoiceModel]:
     languages = {voice.language for voice in voices if voice.language}
     return [VoiceModel(model_id=MODEL, name="eSpeak NG", languages=tuple(sorted(languages)))]
 
@@ -210,7 +210,7 @@ def _encode(data: bytes, wanted: SpeechSettings, deadline: Deadline) -> bytes:
     return run_in_thread(lambda: encode_audio(data, wanted.format, deadline.check), deadline)
 
 
-async def _in_thread(work: Callable[[], T], deadline: Deadline) -> T:
+async def _run_in_thread(work: Callable[[], T], deadline: Deadline) -> T:
     """Run *work* in a thread and return its result; on cancellation, cancel the work and wait for its end."""
     import asyncio
 

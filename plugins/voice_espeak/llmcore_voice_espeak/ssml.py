@@ -43,13 +43,13 @@ def check_ssml(text: str) -> None:
 
 
 def _check_element(name: str, attributes: list[str]) -> None:
-    if _local(name) == "audio":
+    if _get_local_name(name) == "audio":
         _refuse("the element <audio>")
-    if any(_local(attribute) == "src" for attribute in attributes):
+    if any(_get_local_name(attribute) == "src" for attribute in attributes):
         _refuse("an attribute src")
 
 
-def _local(name: str) -> str:
+def _get_local_name(name: str) -> str:
     return name.rpartition(":")[2].casefold()
 
 

@@ -50,7 +50,7 @@ def read_voices(deadline: Deadline) -> list[RawVoice]:
         Timeout, Cancelled: See `Deadline.check`.
     """
     voices: list[RawVoice] = []
-    with closing(_frames((LIST, *_paths()), deadline)) as frames:
+    with closing(_read_frames((LIST, *_get_paths()), deadline)) as frames:
         for kind, payload in frames:
             if kind == VOICES:
                 file, name, gender, *languages = payload.decode(errors="replace").split("\0")
@@ -76,7 +76,7 @@ def speak(
     rate = round(_WORDS_A_MINUTE * speed)
     fields: tuple[bytes, ...] = (
         SPEAK,
-        *_paths(),
+        *_get_paths(),
         file.encode(),
         b"%d" % rate,
         b"%d" % pitch,
@@ -85,7 +85,7 @@ def speak(
     words: list[Word] = []
     length = 0
     fields += (_replace_controls(text).encode(),)
-    with closing(_frames(fields, deadline)) as frames:
+    with closing(_read_frames(fields, deadline)) as frames:
         for kind, payload in frames:
             if kind == AUDIO:
                 length += len(payload)
@@ -100,7 +100,7 @@ def speak(
     return words
 
 
-def _paths() -> tuple[bytes, bytes]:
+def _get_paths() -> tuple[bytes, bytes]:
     return os.fsencode(get_library_path()), os.fsencode(get_data_path())
 
 
@@ -109,7 +109,7 @@ def _replace_controls(text: str) -> str:
     return "".join(letter if letter >= " " or letter in "\t\n\r" else " " for letter in text)
 
 
-def _frames(fields: tuple[bytes, ...], deadline: Deadline) -> Generator[tuple[bytes, bytes]]:
+def _read_frames(fields: tuple[bytes, ...], deadline: Deadline) -> Generator[tuple[bytes, bytes]]:
     """Yield the reply of a worker. A worker that ended while it was idle is replaced.
 
     Raises:

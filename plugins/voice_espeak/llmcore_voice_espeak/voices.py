@@ -43,7 +43,7 @@ def _read_all(deadline: Deadline) -> Mapping[str, KnownVoice]:
             voice_id = own
         labels = {"gender": _GENDERS[voice.gender]} if voice.gender in _GENDERS else {}
         info = VoiceInfo(
-            voice_id=voice_id, name=voice.name, language=_to_bcp47(voice.languages[0]), labels=labels
+            voice_id=voice_id, name=voice.name, language=_format_bcp47(voice.languages[0]), labels=labels
         )
         found[voice_id] = KnownVoice(info, voice.file)
     return dict(sorted(found.items()))
@@ -112,7 +112,7 @@ def _make_not_found(voice_id: str, suggestion: str | None) -> VoiceNotFound:
     )
 
 
-def _to_bcp47(language: str) -> str:
+def _format_bcp47(language: str) -> str:
     """Return "en-us" as "en-US", and other forms unchanged."""
     head, dash, tail = language.partition("-")
     return f"{head}{dash}{tail.upper()}" if len(tail) == 2 else language  # noqa: PLR2004 - letters of a country

@@ -77,7 +77,7 @@ class _SyncWeb(httpx.Client):
     """Send the requests of the vendor's client."""
 
     def __init__(self, account: Account) -> None:
-        super().__init__(follow_redirects=False, trust_env=False, **_network(account.base_url))
+        super().__init__(follow_redirects=False, trust_env=False, **_make_network_arguments(account.base_url))
         self._account = account
 
     def send(self, request: httpx.Request, *, stream: bool = False, **options: Any) -> httpx.Response:
@@ -98,7 +98,7 @@ class _AsyncWeb(httpx.AsyncClient):
     """Send the requests of the vendor's client."""
 
     def __init__(self, account: Account) -> None:
-        super().__init__(follow_redirects=False, trust_env=False, **_network(account.base_url))
+        super().__init__(follow_redirects=False, trust_env=False, **_make_network_arguments(account.base_url))
         self._account = account
 
     async def send(self, request: httpx.Request, *, stream: bool = False, **options: Any) -> httpx.Response:
@@ -143,7 +143,7 @@ def _uses_tls(url: str, proxy: Proxy | None) -> bool:
     return url.startswith("https:") or (proxy is not None and proxy.url.startswith("https:"))
 
 
-def _network(url: str) -> dict[str, Any]:
+def _make_network_arguments(url: str) -> dict[str, Any]:
     """Return proxy and certificates for a client, which does not read the environment."""
     proxy = find_route(url)
     context = httpx.create_ssl_context() if _uses_tls(url, proxy) else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)

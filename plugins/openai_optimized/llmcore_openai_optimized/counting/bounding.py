@@ -48,14 +48,14 @@ def sum_bounds(whole: ParsedRequest, kind: Family, measure: Callable[[str], int]
     if whole.boundless:
         return None
     sum_ = _REQUEST + whole.hidden + sum(_ITEM + count_bytes(text) for text in whole.unparsed)
-    sum_ += sum(_item(item, kind, measure) for item in whole.items)
+    sum_ += sum(_bound_item(item, kind, measure) for item in whole.items)
     if any(isinstance(item, CallsItem) and len(item.calls) > 1 for item in whole.items):
         # Results of parallel calls are written as escaped JSON.
         sum_ += sum(
             _ITEM + len(to_ascii_json(item.text)) for item in whole.items if isinstance(item, ResultItem)
         )
     if whole.functions:
-        tools = _tools(whole)
+        tools = _bound_tools(whole)
         if tools is None:
             return None
         sum_ += tools
@@ -71,7 +71,7 @@ def count_bytes(text: str) -> int:
     return len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
 
 
-def _item(item: Item, kind: Family, measure: Callable[[str], int]) -> int:
+def _bound_item(item: Item, kind: Family, measure: Callable[[str], int]) -> int:
     if isinstance(item, CallsItem):
         # The server rewrites arguments: 1e5 becomes 100000.0, which has more tokens than 1e5 has bytes.
         calls = sum(_ITEM + count_bytes(call.name) + count_bytes(call.arguments) for call in item.calls)
@@ -80,7 +80,7 @@ def _item(item: Item, kind: Family, measure: Callable[[str], int]) -> int:
     return _ITEM + count_bytes(item.name) + measure(item.text) + pictures
 
 
-def _tools(whole: ParsedRequest) -> int | None:
+def _bound_tools(whole: ParsedRequest) -> int | None:
     """Return the bound of the tools: JSON is longer than TypeScript, except for indents, line ends and references."""
     written = to_json(whole.functions)
     sum_ = _TOOLS + _FUNCTION * len(whole.functions) + 2 * count_bytes(written)

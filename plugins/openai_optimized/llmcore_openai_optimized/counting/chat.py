@@ -46,22 +46,24 @@ class ChatSum(Sum):
     def count(self) -> int:
         """Return the tokens of the prompt."""
         tools = self.render_tools()
-        form = self._form()
+        form = self._render_form()
         self.doubt_history()
         tail = "".join(
             "\n\n" + text for text in (tools and f"# Tools\n\n## functions\n\n{tools}", form) if text
         )
-        sum_ = self.count_frame() + self._tools() + (self._form_name() if form and not tools else 0)
-        for item, results in self._turns():
+        sum_ = (
+            self.count_frame() + self._count_tools() + (self._count_form_name() if form and not tools else 0)
+        )
+        for item, results in self._group_items():
             if tail and isinstance(item, MessageItem) and self._takes(item):
                 heading = _INSTRUCTIONS_GPT5 if self.family.gpt5 and tools else 0
                 sum_ += heading + self.count_message(item._replace(text=item.text + tail))
                 tail = ""
             else:
-                sum_ += self._item(item, results)
+                sum_ += self._count_item(item, results)
         return sum_ + (MESSAGE + self.tokens(tail.lstrip("\n")) if tail else 0)
 
-    def _turns(self) -> Iterator[tuple[Item, list[ResultItem]]]:
+    def _group_items(self) -> Iterator[tuple[Item, list[ResultItem]]]:
         """Yield the items, and the results of parallel calls with the calls."""
         items = self.whole.items
         at = 0
@@ -82,7 +84,7 @@ class ChatSum(Sum):
         first = item is self.whole.items[0]
         return item.role in ("system", "developer") and (first or not self.family.gpt5)
 
-    def _tools(self) -> int:
+    def _count_tools(self) -> int:
         if not self.whole.functions:
             return 0
         if self.family.gpt5 and not self.family.before_5_4:
@@ -91,7 +93,7 @@ class ChatSum(Sum):
             return _TOOLS_GPT5 + self.description_tokens
         return (0 if self.family.reasoning else -1) + self.count_choice()
 
-    def _form(self) -> str:
+    def _render_form(self) -> str:
         form = self.whole.schema
         if form is None:
             return ""
@@ -105,27 +107,27 @@ class ChatSum(Sum):
             self.whole.doubts.add("response_format")
         return f"# Response Formats\n\n## {get_name(form)}\n\n{text}"
 
-    def _form_name(self) -> int:
+    def _count_form_name(self) -> int:
         form = self.whole.schema or {}
         about = form.get("description")
         name = about if isinstance(about, str) and about else get_name(form)
         return (_FORM + self.tokens(name)) * (1 + self.replies)
 
-    def _item(self, item: Item, results: list[ResultItem]) -> int:
+    def _count_item(self, item: Item, results: list[ResultItem]) -> int:
         if isinstance(item, MessageItem):
             return self.count_message(item)
         if isinstance(item, ResultItem):
             name = self.count_result_name(item)
             return _RESULT + name + self.tokens(item.text) + self.count_pictures(item.pictures)
         if len(item.calls) > 1:
-            return self._parallel(item, results)
+            return self._count_parallel_calls(item, results)
         call = item.calls[0]
         arguments = self.tokens(normalize_arguments(call.arguments)) + self.count_name(item.name)
         if self.family.gpt5:
             return _CALL_GPT5 + self.tokens("functions." + call.name) + arguments
         return _CALL + self.tokens(call.name) + arguments
 
-    def _parallel(self, item: CallsItem, results: list[ResultItem]) -> int:
+    def _count_parallel_calls(self, item: CallsItem, results: list[ResultItem]) -> int:
         from llmcore_openai_optimized.counting.parallel import calls_text, results_text
 
         if len(results) < len(item.calls) or any(result.pictures for result in results):

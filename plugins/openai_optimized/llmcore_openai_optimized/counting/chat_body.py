@@ -41,9 +41,9 @@ def read(body: Mapping[str, Any], whole: ParsedRequest) -> None:
     """Parse *body* into *whole*."""
     names: dict[str, str] = {}
     for message in iter_mappings(body.get("messages")):
-        _message(message, whole, names)
-    _functions(body, whole)
-    _form(body.get("response_format"), whole)
+        _read_message(message, whole, names)
+    _read_functions(body, whole)
+    _read_form(body.get("response_format"), whole)
     whole.choice = body.get("tool_choice", body.get("function_call"))
     for name in ("audio", "modalities", "prediction", "web_search_options"):
         if body.get(name):
@@ -53,7 +53,7 @@ def read(body: Mapping[str, Any], whole: ParsedRequest) -> None:
         whole.boundless.add("web_search")
 
 
-def _message(message: Mapping[str, Any], whole: ParsedRequest, names: dict[str, str]) -> None:
+def _read_message(message: Mapping[str, Any], whole: ParsedRequest, names: dict[str, str]) -> None:
     role, content = get_text(message, "role"), message.get("content")
     text, pictures = texts_and_pictures(content, whole)
     calls = list(iter_mappings(message.get("tool_calls")))
@@ -69,7 +69,7 @@ def _message(message: Mapping[str, Any], whole: ParsedRequest, names: dict[str, 
     if calls or message.get("function_call"):
         if text or pictures:
             whole.items.append(MessageItem("assistant", text, pictures))
-        _calls(message, calls, whole, names)
+        _read_calls(message, calls, whole, names)
         return
     if role not in _ROLES:
         whole.doubts.add("role")
@@ -80,7 +80,7 @@ def _message(message: Mapping[str, Any], whole: ParsedRequest, names: dict[str, 
     whole.items.append(MessageItem(role, text, pictures, get_name(message)))
 
 
-def _calls(
+def _read_calls(
     message: Mapping[str, Any], calls: list[Mapping[str, Any]], whole: ParsedRequest, names: dict[str, str]
 ) -> None:
     made: list[Call] = []
@@ -99,7 +99,7 @@ def _calls(
         whole.items.append(CallsItem(made, get_name(message)))
 
 
-def _functions(body: Mapping[str, Any], whole: ParsedRequest) -> None:
+def _read_functions(body: Mapping[str, Any], whole: ParsedRequest) -> None:
     for tool in iter_mappings(body.get("tools")):
         function = tool.get("function")
         if tool.get("type", "function") == "function" and isinstance(function, Mapping):
@@ -112,7 +112,7 @@ def _functions(body: Mapping[str, Any], whole: ParsedRequest) -> None:
     whole.item_comments = not old  # nor for the models of that time: 3 rows
 
 
-def _form(wanted: Any, whole: ParsedRequest) -> None:
+def _read_form(wanted: Any, whole: ParsedRequest) -> None:
     if not isinstance(wanted, Mapping) or wanted.get("type") != "json_schema":
         return
     form = wanted.get("json_schema")

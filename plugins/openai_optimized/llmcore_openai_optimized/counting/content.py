@@ -29,7 +29,7 @@ def texts_and_pictures(content: Any, whole: ParsedRequest) -> tuple[str, tuple[P
         if isinstance(part, str):
             texts.append(part)
         elif isinstance(part, Mapping):
-            text, picture = _part(part, whole)
+            text, picture = _read_part(part, whole)
             texts.append(text)
             if picture is not None:
                 pictures.append(picture)
@@ -38,10 +38,10 @@ def texts_and_pictures(content: Any, whole: ParsedRequest) -> tuple[str, tuple[P
     return "".join(texts), tuple(pictures)
 
 
-def _part(part: Mapping[str, Any], whole: ParsedRequest) -> tuple[str, Picture | None]:
+def _read_part(part: Mapping[str, Any], whole: ParsedRequest) -> tuple[str, Picture | None]:
     kind = get_text(part, "type") or "text"
     if kind in _PICTURES:
-        return "", _picture(part, whole)
+        return "", _read_picture(part, whole)
     if kind in _FILES:  # each page costs its text and an image; a file id refers to a file on the server
         whole.doubts.add("file")
         whole.boundless.add("file")
@@ -58,7 +58,7 @@ def _part(part: Mapping[str, Any], whole: ParsedRequest) -> tuple[str, Picture |
     return (text, None) if isinstance(text, str) else (_take_unknown(part, whole), None)
 
 
-def _picture(part: Mapping[str, Any], whole: ParsedRequest) -> Picture | None:
+def _read_picture(part: Mapping[str, Any], whole: ParsedRequest) -> Picture | None:
     image = part.get("image_url")
     of = image if isinstance(image, Mapping) else part
     url, detail = (of.get("url") if of is image else image), of.get("detail") or part.get("detail")

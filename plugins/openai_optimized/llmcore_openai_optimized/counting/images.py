@@ -57,7 +57,7 @@ def get_image_cost(picture: Picture, family: Family) -> Cost:
             most = math.ceil(_MOST_PATCHES * 2.46) + 1
             if size is None:
                 return Cost(most // 2, known=False, most=most)
-            tokens = -(-_patches(*size) * hundredths // 100) + more
+            tokens = -(-_count_patches(*size) * hundredths // 100) + more
             return Cost(tokens, known=not family.gpt5, most=max(most, tokens))
     for pattern, base, tile in _TILES:
         if pattern.match(family.name):
@@ -66,7 +66,7 @@ def get_image_cost(picture: Picture, family: Family) -> Cost:
                 return Cost(base, known=not family.gpt5, most=most)
             if size is None:
                 return Cost(base + 4 * tile, known=False, most=most)
-            return Cost(base + tile * _tiles(*size), known=not family.gpt5, most=most)
+            return Cost(base + tile * _count_tiles(*size), known=not family.gpt5, most=most)
     return Cost(765, known=False, most=_MOST)
 
 
@@ -76,14 +76,14 @@ def get_max_image_cost(picture: Picture, family: Family) -> int:
     return cost.tokens if cost.known else cost.most
 
 
-def _tiles(width: float, height: float) -> int:
+def _count_tiles(width: float, height: float) -> int:
     shrink = min(1.0, 2048 / max(width, height))
     width, height = width * shrink, height * shrink
     shrink = min(1.0, 768 / min(width, height))
     return math.ceil(round(width * shrink, 3) / 512) * math.ceil(round(height * shrink, 3) / 512)
 
 
-def _patches(width: float, height: float) -> int:
+def _count_patches(width: float, height: float) -> int:
     patches = math.ceil(width / 32) * math.ceil(height / 32)
     if patches <= _MOST_PATCHES:
         return patches
@@ -101,37 +101,37 @@ def read_image_size(url: str) -> tuple[int, int] | None:
     # A JPEG may contain a preview and a color profile before its size; other formats need at most 32 bytes.
     start = "".join(data[: 1 << 20].split()).rstrip("=")
     try:
-        size = _size(base64.b64decode(start[: len(start) // 4 * 4]))
+        size = _read_size(base64.b64decode(start[: len(start) // 4 * 4]))
     except (binascii.Error, ValueError):
         return None
     return size if size and min(size) > 0 else None
 
 
-def _size(data: bytes) -> tuple[int, int] | None:
+def _read_size(data: bytes) -> tuple[int, int] | None:
     if data.startswith(b"\x89PNG\r\n\x1a\n"):
-        return _big(data[16:20]), _big(data[20:24])
+        return _read_big_endian(data[16:20]), _read_big_endian(data[20:24])
     if data.startswith(b"GIF8"):
-        return _little(data[6:8]), _little(data[8:10])
+        return _read_little_endian(data[6:8]), _read_little_endian(data[8:10])
     if data.startswith(b"RIFF") and data[8:12] == b"WEBP":
-        return _webp(data)
+        return _read_webp_size(data)
     if data.startswith(b"\xff\xd8"):
-        return _jpeg(data)
+        return _read_jpeg_size(data)
     return None
 
 
-def _webp(data: bytes) -> tuple[int, int] | None:
+def _read_webp_size(data: bytes) -> tuple[int, int] | None:
     kind = data[12:16]
     if kind == b"VP8 ":
-        return _little(data[26:28]) & 0x3FFF, _little(data[28:30]) & 0x3FFF
+        return _read_little_endian(data[26:28]) & 0x3FFF, _read_little_endian(data[28:30]) & 0x3FFF
     if kind == b"VP8L":
-        both = _little(data[21:25])
+        both = _read_little_endian(data[21:25])
         return (both & 0x3FFF) + 1, (both >> 14 & 0x3FFF) + 1
     if kind == b"VP8X":
-        return _little(data[24:27]) + 1, _little(data[27:30]) + 1
+        return _read_little_endian(data[24:27]) + 1, _read_little_endian(data[27:30]) + 1
     return None
 
 
-def _jpeg(data: bytes) -> tuple[int, int] | None:
+def _read_jpeg_size(data: bytes) -> tuple[int, int] | None:
     at = 2
     while at + 9 <= len(data):
         if data[at] != _MARK or data[at + 1] == _MARK:
@@ -139,14 +139,14 @@ def _jpeg(data: bytes) -> tuple[int, int] | None:
             continue
         marker = data[at + 1]
         if marker in _FRAMES:
-            return _big(data[at + 7 : at + 9]), _big(data[at + 5 : at + 7])
-        at += 2 if marker in _ALONE else 2 + _big(data[at + 2 : at + 4])
+            return _read_big_endian(data[at + 7 : at + 9]), _read_big_endian(data[at + 5 : at + 7])
+        at += 2 if marker in _ALONE else 2 + _read_big_endian(data[at + 2 : at + 4])
     return None
 
 
-def _big(data: bytes) -> int:
+def _read_big_endian(data: bytes) -> int:
     return int.from_bytes(data, "big")
 
 
-def _little(data: bytes) -> int:
+def _read_little_endian(data: bytes) -> int:
     return int.from_bytes(data, "little")

@@ -67,40 +67,40 @@ def render_namespace(
     lines = ["namespace functions {", ""]
     renderer = _Schema(repeats=repeats, item_comments=item_comments)
     for function in functions:
-        lines += [*_comment(function.get("description")), *_function(function, renderer), ""]
+        lines += [*_render_comment(function.get("description")), *_render_function(function, renderer), ""]
     lines.append("} // namespace functions")
     return RenderedFunctions("\n".join(lines), frozenset(renderer.doubts))
 
 
-def _comment(text: Any) -> list[str]:
+def _render_comment(text: Any) -> list[str]:
     """Return *text* as lines of comment."""
     if not isinstance(text, str) or not text.strip():
         return []
     return [f"// {line.strip()}".rstrip() for line in text.strip().split("\n")]
 
 
-def _about(schema: Any) -> list[str]:
+def _render_about(schema: Any) -> list[str]:
     if not isinstance(schema, Mapping):
         return []
-    return [*_comment(schema.get("title")), *_comment(schema.get("description"))]
+    return [*_render_comment(schema.get("title")), *_render_comment(schema.get("description"))]
 
 
-def _function(function: Mapping[str, Any], renderer: _Schema) -> list[str]:
+def _render_function(function: Mapping[str, Any], renderer: _Schema) -> list[str]:
     name, schema = get_name(function), function.get("parameters")
     properties = schema.get("properties") if isinstance(schema, Mapping) else None
     if not isinstance(schema, Mapping) or not isinstance(properties, Mapping) or not properties:
         return [f"type {name} = () => any;"]
     renderer.root = schema
     renderer.doubt(schema)
-    lines, about = renderer.properties(schema, 0), _about(schema)
+    lines, about = renderer.properties(schema, 0), _render_about(schema)
     if about:
         return [f"type {name} = (_: {about[0]}", *about[1:], "{", *lines, "}) => any;"]
-    if _bare(lines):  # 150 functions without any comment: a line each
+    if _is_plain(lines):  # 150 functions without any comment: a line each
         return [f"type {name} = (_: {{ {' '.join(lines).rstrip(',')} }}) => any;"]
     return [f"type {name} = (_: {{", *lines, "}) => any;"]
 
 
-def _bare(lines: Sequence[str]) -> bool:
+def _is_plain(lines: Sequence[str]) -> bool:
     return not any("\n" in line or "// default" in line or line.startswith("//") for line in lines)
 
 
@@ -123,13 +123,13 @@ class _Schema:
         for name, given in schema["properties"].items():
             value = self._resolve(given)
             optional = "" if name in required else "?"
-            text = self._type(value, depth)
+            text = self._render_type(value, depth)
             if self._repeats and text.startswith("{ ") and text.endswith(" }") and ", " in text:
                 self.doubts.add("tools")  # in chats, two such objects have one token less: 2 schemas
-            lines += [*_about(value), f"{name}{optional}: {text},{_default(value)}"]
+            lines += [*_render_about(value), f"{name}{optional}: {text},{_render_default(value)}"]
         return lines
 
-    def _type(self, given: Any, depth: int) -> str:
+    def _render_type(self, given: Any, depth: int) -> str:
         self._left -= 1
         if self._left < 0:
             raise TooLarge
@@ -140,14 +140,14 @@ class _Schema:
         self.doubt(schema)
         for word in ("anyOf", "oneOf"):
             if isinstance(schema.get(word), list):
-                return self._union(schema[word], depth)
+                return self._render_union(schema[word], depth)
         if isinstance(schema.get("allOf"), list) and schema["allOf"]:
-            return self._type(schema["allOf"][0], depth + 1)
+            return self._render_type(schema["allOf"][0], depth + 1)
         if isinstance(schema.get("enum"), list):
             return " | ".join(to_json(one) for one in schema["enum"])
         if "const" in schema:
             return to_json(schema["const"])
-        return self._plain(schema, schema.get("type"), depth)
+        return self._render_plain(schema, schema.get("type"), depth)
 
     def doubt(self, schema: Mapping[str, Any]) -> None:
         """Add a doubt for constructs that are rare or whose counts differ."""
@@ -161,37 +161,37 @@ class _Schema:
         ):
             self.doubts.add("tools")
 
-    def _plain(self, schema: Mapping[str, Any], kind: Any, depth: int) -> str:
+    def _render_plain(self, schema: Mapping[str, Any], kind: Any, depth: int) -> str:
         if isinstance(kind, list):
             about = (
                 schema
                 if self._repeats
                 else {key: schema[key] for key in schema.keys() - {"title", "description"}}
             )
-            return self._union([{**about, "type": one} for one in kind], depth)
+            return self._render_union([{**about, "type": one} for one in kind], depth)
         if isinstance(kind, str) and kind in _SIMPLE:
             return _SIMPLE[kind]
         if kind == "array":
-            return self._array(self._resolve(schema.get("items")), depth)
+            return self._render_array(self._resolve(schema.get("items")), depth)
         if kind == "object" or "properties" in schema:
-            return self._object(schema, depth)
+            return self._render_object(schema, depth)
         return "any"
 
-    def _union(self, kinds: Sequence[Any], depth: int) -> str:
+    def _render_union(self, kinds: Sequence[Any], depth: int) -> str:
         texts = []
         for kind in map(self._resolve, kinds):
-            about = _about(kind)
-            texts.append("\n".join(["", *about, ""] if about else []) + self._type(kind, depth + 1))
+            about = _render_about(kind)
+            texts.append("\n".join(["", *about, ""] if about else []) + self._render_type(kind, depth + 1))
         return " | ".join(texts)
 
-    def _array(self, items: Any, depth: int) -> str:
-        text = self._type(items, depth + 1) if isinstance(items, Mapping) and items else "any"
-        about = _about(items) if self._item_comments else []
+    def _render_array(self, items: Any, depth: int) -> str:
+        text = self._render_type(items, depth + 1) if isinstance(items, Mapping) and items else "any"
+        about = _render_about(items) if self._item_comments else []
         if about or "\n" in text:
             return "\n".join(["Array<", *about, text, ">"])
         return f"{text}[]"
 
-    def _object(self, schema: Mapping[str, Any], depth: int) -> str:
+    def _render_object(self, schema: Mapping[str, Any], depth: int) -> str:
         if not isinstance(schema.get("properties"), Mapping) or not schema["properties"]:
             return "object"
         self._level += 1
@@ -199,7 +199,7 @@ class _Schema:
             self.doubts.add("tools")
         lines = self.properties(schema, depth + 1)
         self._level -= 1
-        if _bare(lines):
+        if _is_plain(lines):
             return f"{{ {' '.join(lines).rstrip(',')} }}"
         return "\n".join(["{", *lines, "}"])
 
@@ -216,7 +216,7 @@ class _Schema:
         return {**found, **{key: value for key, value in schema.items() if key != "$ref"}}
 
 
-def _default(schema: Any) -> str:
+def _render_default(schema: Any) -> str:
     if not isinstance(schema, Mapping) or "default" not in schema:
         return ""
     default = schema["default"]

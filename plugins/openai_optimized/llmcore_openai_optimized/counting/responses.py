@@ -53,9 +53,14 @@ class ResponsesSum(Sum):
     def count(self) -> int:
         """Return the tokens of the prompt."""
         self.doubt_history()
-        return self.count_frame() + self._tools() + self._form() + sum(map(self._item, self.whole.items))
+        return (
+            self.count_frame()
+            + self._count_tools()
+            + self._count_form()
+            + sum(map(self._count_item, self.whole.items))
+        )
 
-    def _tools(self) -> int:
+    def _count_tools(self) -> int:
         space = self.render_tools()
         if not space:
             return 0
@@ -64,9 +69,9 @@ class ResponsesSum(Sum):
             self.whole.doubts.add("tools")  # no recording exists for o3 and o4
         if self.family.gpt5:
             return sum_ + _TOOLS_GPT5 + self.description_tokens
-        return sum_ + (0 if self.family.reasoning else -1) + self._choice() + self.count_choice()
+        return sum_ + (0 if self.family.reasoning else -1) + self._count_choice() + self.count_choice()
 
-    def _choice(self) -> int:
+    def _count_choice(self) -> int:
         if self.whole.choice not in ("required", "none"):
             return 0
         self.whole.doubts.add("tool_choice")
@@ -74,7 +79,7 @@ class ResponsesSum(Sum):
             return 0
         return _REQUIRED
 
-    def _form(self) -> int:
+    def _count_form(self) -> int:
         form = self.whole.schema
         if form is None:
             return 0
@@ -84,7 +89,7 @@ class ResponsesSum(Sum):
         sum_ = MESSAGE + _FORM + self.tokens(text) + self.tokens(get_name(form))
         return sum_ - (1 if self.family.reasoning else 0)
 
-    def _item(self, item: Item) -> int:
+    def _count_item(self, item: Item) -> int:
         if isinstance(item, MessageItem):
             return self.count_message(item)
         if isinstance(item, ResultItem):
@@ -93,19 +98,19 @@ class ResponsesSum(Sum):
             return sum_ + (_RESULT_GPT5 if self.family.gpt5 else 0)
         if self.family.gpt5 and len(item.calls) > 1:
             return _PARALLEL_GPT5 + self.tokens(calls_text(item))
-        return self._calls(item)
+        return self._count_calls(item)
 
-    def _calls(self, item: CallsItem) -> int:
+    def _count_calls(self, item: CallsItem) -> int:
         if not self.family.gpt5 and any(call.returned for call in item.calls):
             self.whole.doubts.add("calls")  # a call that was forced by a named choice has three tokens less
-        frames = sum(self._frame(call) for call in item.calls)
+        frames = sum(self._count_frame(call) for call in item.calls)
         texts = (
             self.tokens("functions." + call.name) + self.tokens(normalize_arguments(call.arguments))
             for call in item.calls
         )
         return frames + sum(texts)
 
-    def _frame(self, call: Call) -> int:
+    def _count_frame(self, call: Call) -> int:
         family = self.family
         if not family.gpt5:
             return _CALL + (_RETURNED if call.returned and not family.name.startswith("gpt-4o-mini") else 0)

@@ -34,15 +34,15 @@ def read(body: Mapping[str, Any], whole: ParsedRequest) -> None:
     if isinstance(given, str):
         whole.items.append(MessageItem("user", given))
     for item in iter_mappings(given):
-        _item(item, whole, names)
+        _read_item(item, whole, names)
     for tool in iter_mappings(body.get("tools")):
-        _tool(tool, whole)
+        _read_tool(tool, whole)
     whole.choice = body.get("tool_choice")
-    _text(body.get("text"), whole)
+    _read_text(body.get("text"), whole)
     _state(body, whole)
 
 
-def _text(text: Any, whole: ParsedRequest) -> None:
+def _read_text(text: Any, whole: ParsedRequest) -> None:
     if not isinstance(text, Mapping):
         return
     form = text.get("format")
@@ -66,7 +66,7 @@ def _state(body: Mapping[str, Any], whole: ParsedRequest) -> None:
             whole.boundless.add(name)
 
 
-def _item(item: Mapping[str, Any], whole: ParsedRequest, names: dict[str, str]) -> None:
+def _read_item(item: Mapping[str, Any], whole: ParsedRequest, names: dict[str, str]) -> None:
     kind = get_text(item, "type") or "message"
     if kind == "message":
         role = get_text(item, "role")
@@ -89,10 +89,10 @@ def _item(item: Mapping[str, Any], whole: ParsedRequest, names: dict[str, str]) 
             ResultItem(names.get(get_text(item, "call_id"), ""), *texts_and_pictures(output, whole))
         )
     else:
-        _unknown(kind, item, whole)
+        _record_unknown(kind, item, whole)
 
 
-def _unknown(kind: Any, item: Mapping[str, Any], whole: ParsedRequest) -> None:
+def _record_unknown(kind: Any, item: Mapping[str, Any], whole: ParsedRequest) -> None:
     whole.doubts.add(str(kind))
     if kind == "reasoning":
         content = item.get("encrypted_content")
@@ -105,7 +105,7 @@ def _unknown(kind: Any, item: Mapping[str, Any], whole: ParsedRequest) -> None:
     whole.boundless.add(str(kind))
 
 
-def _tool(tool: Mapping[str, Any], whole: ParsedRequest) -> None:
+def _read_tool(tool: Mapping[str, Any], whole: ParsedRequest) -> None:
     kind = get_text(tool, "type") or "function"
     if kind == "function":
         whole.functions.append(tool)

@@ -71,7 +71,7 @@ def split(text: str, long: int) -> list[str]:
     if not any(text[at : at + half].isspace() for at in range(0, len(text), half)):
         return [text]
     parts, done = [], 0
-    for run in _runs(long).finditer(text):
+    for run in _make_run_pattern(long).finditer(text):
         start, end = run.span()
         end -= end < len(text)
         parts += [text[done:start], text[start:end]]
@@ -80,5 +80,5 @@ def split(text: str, long: int) -> list[str]:
 
 
 @functools.cache
-def _runs(long: int) -> re.Pattern[str]:
+def _make_run_pattern(long: int) -> re.Pattern[str]:
     return re.compile(rf"(?<!{_BLANK}){_BLANK}{{{long},}}+(?![\r\n])")

@@ -225,7 +225,7 @@ class Conformance:
         except Exception as error:  # noqa: BLE001 - the test reports any other exception
             wrong = f"{type(error).__name__}: {error}"
         else:
-            pytest.fail(f"{what} must raise {names}, returned {_short(result)}")
+            pytest.fail(f"{what} must raise {names}, returned {_shorten(result)}")
         pytest.fail(f"{what} must raise {names}, raised {wrong}")
 
     def _check_variants(self, provider: Any, variant: Variant) -> None:
@@ -255,10 +255,12 @@ class Conformance:
 
 
 def _format_arguments(args: Sequence[Any], options: dict[str, Any]) -> str:
-    return ", ".join([*map(_short, args), *(f"{name}={_short(value)}" for name, value in options.items())])
+    return ", ".join(
+        [*map(_shorten, args), *(f"{name}={_shorten(value)}" for name, value in options.items())]
+    )
 
 
-def _short(value: object) -> str:
+def _shorten(value: object) -> str:
     text = repr(value)
     return text if len(text) <= 80 else f"{text[:77]}..."
 

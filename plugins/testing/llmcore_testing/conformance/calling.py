@@ -106,28 +106,28 @@ class Caller:
         """Call the method and return its result."""
         __tracebackhide__ = True
         if self.variant == "sync":
-            return self.run_bounded(lambda: self.call_blocking(name, args, options), self._label(name))
-        return self.run(self.call_async(name, args, options), self._label(name))
+            return self.run_bounded(lambda: self.call_blocking(name, args, options), self._get_label(name))
+        return self.run(self.call_async(name, args, options), self._get_label(name))
 
     def collect(self, name: str, /, *args: Any, limit: int | None = None, **options: Any) -> list[Any]:
         """Call a method that returns an iterator. Return at most *limit* items and close the iterator."""
         __tracebackhide__ = True
         if self.variant == "async":
-            return self.run(self._collect_async(name, args, options, limit), self._label(name))  # type: ignore[no-any-return]
-        return self.run_bounded(lambda: self._collect(name, args, options, limit), self._label(name))
+            return self.run(self._collect_async(name, args, options, limit), self._get_label(name))  # type: ignore[no-any-return]
+        return self.run_bounded(lambda: self._collect(name, args, options, limit), self._get_label(name))
 
     def _collect(
         self, name: str, args: Sequence[Any], options: dict[str, Any], limit: int | None
     ) -> list[Any]:
         __tracebackhide__ = True
-        source = self._method(name)(*args, **options)
+        source = self._get_method(name)(*args, **options)
         if not hasattr(source, "__iter__"):
             _discard(source)
-            pytest.fail(f"{self._label(name)} must return an iterator, got {type(source).__name__}")
+            pytest.fail(f"{self._get_label(name)} must return an iterator, got {type(source).__name__}")
         try:
             items = list(itertools.islice(source, _MAX_ITEMS if limit is None else limit))
             if limit is None and len(items) == _MAX_ITEMS:
-                pytest.fail(f"{self._label(name)} must end, but yielded {_MAX_ITEMS:,} items")
+                pytest.fail(f"{self._get_label(name)} must end, but yielded {_MAX_ITEMS:,} items")
             return items
         finally:
             if hasattr(source, "close"):
@@ -135,20 +135,20 @@ class Caller:
 
     def pieces(self, name: str, /, *args: Any) -> Iterator[Any]:
         """Call a method that returns an iterator. Yield its items and close it."""
-        source = self._method(name)(*args)
+        source = self._get_method(name)(*args)
         try:
             for _ in range(_MAX_ITEMS):
-                if (item := self._next(source, name)) is _END:
+                if (item := self._fetch_next(source, name)) is _END:
                     return
                 yield item
-            pytest.fail(f"{self._label(name)} must end, but yielded {_MAX_ITEMS:,} items")
+            pytest.fail(f"{self._get_label(name)} must end, but yielded {_MAX_ITEMS:,} items")
         finally:
             if self._worker.has_hung:
                 pass  # the hanging call still uses the iterator
             elif self.variant == "async" and hasattr(source, "aclose"):
-                self.run(_await(source.aclose()), self._label(name))
+                self.run(_await(source.aclose()), self._get_label(name))
             elif hasattr(source, "close"):
-                self.run_bounded(source.close, self._label(name))
+                self.run_bounded(source.close, self._get_label(name))
 
     def together(self, calls: Sequence[Call], *, errors: bool = False) -> list[Any]:
         """Make all calls concurrently, in threads or tasks. Return the results in order.
@@ -167,7 +167,7 @@ class Caller:
         __tracebackhide__ = True
         if self.variant == "async":
             return self.run(_gather(scripts))  # type: ignore[no-any-return]
-        return self._in_threads(scripts)
+        return self._call_in_threads(scripts)
 
     def run(self, work: Coroutine[Any, Any, Any], what: str | None = None) -> Any:
         """Run *work* on this test's event loop. Fail the test if *work* blocks the loop or exceeds the deadline."""
@@ -211,19 +211,19 @@ class Caller:
         elif callable(close):
             self.run_bounded(lambda: _discard(close()), "close")
 
-    def _next(self, source: Any, name: str) -> Any:
+    def _fetch_next(self, source: Any, name: str) -> Any:
         if self.variant == "sync":
-            return self.run_bounded(lambda: next(source, _END), self._label(name))
+            return self.run_bounded(lambda: next(source, _END), self._get_label(name))
 
         async def fetch() -> Any:
             return await anext(source, _END)
 
-        return self.run(fetch(), self._label(name))
+        return self.run(fetch(), self._get_label(name))
 
-    def _label(self, name: str) -> str:
+    def _get_label(self, name: str) -> str:
         return f"{type(self.provider).__name__}.{self.spelt(name)}"
 
-    def _method(self, name: str) -> Callable[..., Any]:
+    def _get_method(self, name: str) -> Callable[..., Any]:
         method = getattr(self.provider, self.spelt(name), None)
         if not callable(method):
             pytest.fail(f"{type(self.provider).__name__} has no method {self.spelt(name)!r}")
@@ -231,34 +231,34 @@ class Caller:
 
     def call_blocking(self, name: str, args: Sequence[Any], options: dict[str, Any]) -> Any:
         """Call a blocking method in this thread."""
-        result = self._method(name)(*args, **options)
+        result = self._get_method(name)(*args, **options)
         if inspect.isawaitable(result):
             _discard(result)
             pytest.fail(
-                f"{self._label(name)} must return a result, not an awaitable; rename an asynchronous method to a{name}"
+                f"{self._get_label(name)} must return a result, not an awaitable; rename an asynchronous method to a{name}"
             )
         return result
 
     async def call_async(self, name: str, args: Sequence[Any], options: dict[str, Any]) -> Any:
         """Call an asynchronous method on the current loop."""
-        result = self._method(name)(*args, **options)
+        result = self._get_method(name)(*args, **options)
         if not inspect.isawaitable(result):
-            pytest.fail(f"{self._label(name)} must be awaitable: write `async def {self.spelt(name)}`")
+            pytest.fail(f"{self._get_label(name)} must be awaitable: write `async def {self.spelt(name)}`")
         return await result
 
     async def _collect_async(
         self, name: str, args: Sequence[Any], options: dict[str, Any], limit: int | None
     ) -> list[Any]:
-        source = self._method(name)(*args, **options)
+        source = self._get_method(name)(*args, **options)
         if not hasattr(source, "__aiter__"):
             _discard(source)
-            pytest.fail(f"{self._label(name)} must return an asynchronous iterator, without `await`")
+            pytest.fail(f"{self._get_label(name)} must return an asynchronous iterator, without `await`")
         items: list[Any] = []
         try:
             while limit is None or len(items) < limit:
                 items.append(await anext(source))
                 if len(items) == _MAX_ITEMS:
-                    pytest.fail(f"{self._label(name)} must end, but yielded {_MAX_ITEMS:,} items")
+                    pytest.fail(f"{self._get_label(name)} must end, but yielded {_MAX_ITEMS:,} items")
         except StopAsyncIteration:
             pass
         finally:
@@ -266,7 +266,7 @@ class Caller:
                 await source.aclose()
         return items
 
-    def _in_threads(self, scripts: Sequence[tuple[Caller, Script]]) -> list[Any]:
+    def _call_in_threads(self, scripts: Sequence[tuple[Caller, Script]]) -> list[Any]:
         results: list[Any] = [None] * len(scripts)
         start = threading.Barrier(len(scripts))
 

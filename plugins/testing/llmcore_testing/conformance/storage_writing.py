@@ -41,7 +41,7 @@ class ConditionalSaving(Abilities):
         assert self.call("load", "a/file") == b"", "save_if_absent must work after delete"
         for number in range(4):
             calls = [("save_if_absent", f"race/{number}", bytes([i])) for i in range(8)]
-            self._one_wins(calls, StorageExists)
+            self._check_one_wins(calls, StorageExists)
 
     @of("save_if_absent")
     def test_save_if_match_replaces_only_the_version_that_was_read(self) -> None:
@@ -73,7 +73,7 @@ class ConditionalSaving(Abilities):
         etag = self.call("save_if_absent", "race/file", b"first")
         for _ in range(6):
             calls = [("save_if_match", "race/file", f"{etag} {i}".encode(), etag) for i in range(8)]
-            etag = self._one_wins(calls, StorageChanged)
+            etag = self._check_one_wins(calls, StorageChanged)
 
     @of("save_if_absent")
     def test_a_condition_makes_no_bad_key_good(self) -> None:
@@ -86,7 +86,7 @@ class ConditionalSaving(Abilities):
             self.fails(StorageKeyError, "save_if_match", key, b"hostile", "etag")
         assert list(self.call("list_files")) == ["a/b"]
 
-    def _one_wins(self, calls: list[tuple[Any, ...]], lost: type[StorageError]) -> str:
+    def _check_one_wins(self, calls: list[tuple[Any, ...]], lost: type[StorageError]) -> str:
         results = self.together(calls, errors=True)
         won = [i for i, result in enumerate(results) if isinstance(result, str)]
         assert len(won) == 1, f"exactly one of {len(calls)} saves must succeed, got {len(won)}"

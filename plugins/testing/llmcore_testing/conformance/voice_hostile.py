@@ -57,7 +57,7 @@ class HostileTexts(Abilities):
     def test_a_hostile_text_is_spoken_or_rejected_without_harm(self, text: str, tmp_path: Path) -> None:
         pipe = tmp_path / "pipe.wav"
         os.mkfifo(pipe)
-        ended, said = _in_child(
+        ended, said = _run_in_child(
             lambda: self._speak_or_refuse(text.replace("{path}", str(pipe))), pipe, self.deadline_s
         )
         assert not said, said
@@ -82,7 +82,7 @@ class HostileTexts(Abilities):
         return ""
 
 
-def _in_child(work: Callable[[], str], pipe: Path, deadline_s: float) -> tuple[int, str]:
+def _run_in_child(work: Callable[[], str], pipe: Path, deadline_s: float) -> tuple[int, str]:
     """Run *work* in a forked child. Return the child's exit status and the problem that it reported.
 
     The child is killed if it opens *pipe* or exceeds *deadline_s*.

@@ -25,12 +25,12 @@ def complete(body: Mapping[str, Any], model: str, scripted: Scripted | None) -> 
     if callable(scripted):
         scripted = scripted(body)
     if isinstance(scripted, Mapping) and "choices" in scripted:
-        return {**_frame(body, model), "usage": _count_usage(body, scripted["choices"]), **scripted}
+        return {**_make_frame(body, model), "usage": _count_usage(body, scripted["choices"]), **scripted}
     choices = [_make_choice(body, index, scripted) for index in range(body.get("n") or 1)]
-    return {**_frame(body, model), "choices": choices, "usage": _count_usage(body, choices)}
+    return {**_make_frame(body, model), "choices": choices, "usage": _count_usage(body, choices)}
 
 
-def _frame(body: Mapping[str, Any], model: str) -> dict[str, Any]:
+def _make_frame(body: Mapping[str, Any], model: str) -> dict[str, Any]:
     tier = body.get("service_tier")
     return {
         "id": new_id("chatcmpl-"),

@@ -25,7 +25,7 @@ def _answer_counts(call: Call) -> Answer:
     return _make_json(numbers)
 
 
-def _requests(call: Call) -> Answer:
+def _answer_requests(call: Call) -> Answer:
     return _make_json({"requests": [_describe(request) for request in call.script.requests()]})
 
 
@@ -55,7 +55,7 @@ def _fail(call: Call) -> Answer:
     return _make_json({"ok": True})
 
 
-def _replies(call: Call) -> Answer:
+def _queue_replies(call: Call) -> Answer:
     body = call.request.body
     replies = body.get("replies") if isinstance(body, dict) else None
     if not isinstance(replies, list) or not all(isinstance(reply, str | dict) for reply in replies):
@@ -93,9 +93,9 @@ GROUP: Final = Group(name="control", key=None, refuse=refusal, recorded=False)
 
 ROUTES: Final = (
     Route("GET", "/_simulator/counts", _require_loopback(_answer_counts), GROUP),
-    Route("GET", "/_simulator/requests", _require_loopback(_requests), GROUP),
+    Route("GET", "/_simulator/requests", _require_loopback(_answer_requests), GROUP),
     Route("POST", "/_simulator/fail", _require_loopback(_fail), GROUP),
-    Route("POST", "/_simulator/replies", _require_loopback(_replies), GROUP),
+    Route("POST", "/_simulator/replies", _require_loopback(_queue_replies), GROUP),
     Route("POST", "/_simulator/hold", _require_loopback(_run_command), GROUP),
     Route("POST", "/_simulator/finish_batches", _require_loopback(_run_command), GROUP),
     Route("POST", "/_simulator/release", _require_loopback(_run_command), GROUP),
