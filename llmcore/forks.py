@@ -3,9 +3,11 @@
 A forked child has a copy of every lock, but only the thread that forked. A lock that another thread held at that moment would
 never be released in the child, and a module that another thread was importing would never be ready there.
 
-Before a fork, the forking thread acquires every lock that `lock` made, and waits for imports. It waits at most `PATIENCE_S`, or
-`IMPORT_PATIENCE_S`: a thread may hold a lock while it waits for the forking thread. In the child every lock is free, even after
-a timeout, and each object that was passed to `watch` replaces its connections and threads, which belong to the parent.
+Before a fork, the forking thread acquires every lock that `lock` made, and waits for imports. The fork waits at most
+`PATIENCE_S`, or `IMPORT_PATIENCE_S`, because a thread may hold a lock while it waits for the forking thread.
+
+In the child every lock is free, even after a timeout. Each object that was passed to `watch` replaces its connections and
+threads, which belong to the parent.
 """
 
 from __future__ import annotations
@@ -41,13 +43,12 @@ PATIENCE_S = 10.0
 IMPORT_PATIENCE_S = 60.0
 """Maximum seconds that a fork waits for another thread that is importing llmcore.
 
-It is long because imports are slow on a busy machine, and a fork that does not wait leaves a child that
-hangs.
+The time is long because imports are slow on a busy machine, and because without the wait the child may hang.
 """
 FOREIGN_PATIENCE_S: Final = 0.25
 """Maximum seconds that a fork waits for an import of another package.
 
-It is short because a whole program may run inside the import of its main module.
+The time is short because a whole program may run inside the import of its main module.
 """
 _SLICE_S: Final = 0.02
 """Seconds to wait for one lock while the fork holds others.
@@ -259,7 +260,7 @@ def _count_slow_imports(waited_s: float) -> int:
 def _acquire_late_locks(names: list[str]) -> None:
     """Acquire the locks of modules that were imported after this fork began.
 
-    Their own hooks no longer run for this fork.
+    For this fork, their own hooks no longer run.
     """
     for name in names:
         hooked = getattr(sys.modules.get(name), _LOCKED_BY_HOOKS[name], None)

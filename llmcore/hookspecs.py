@@ -190,8 +190,9 @@ class Provider(msgspec.Struct, Generic[OptionsT, MadeT_co], frozen=True, kw_only
     """llm, voice: a function that returns the names of the vendor's models, so that the host can refuse a
     misspelt
 
-    name before sending a request. It takes the table `[kind.name]` as written, with references unresolved. If
-    the table names another server, return no names: that server may have other models. The function must be fast, because the host calls it while it loads the configuration.
+    name before sending a request. The function takes the table `[kind.name]` as written, with references unresolved.
+    If the table names another server, return no names: that server may have other models. The function must be fast,
+    because the host calls it while it loads the configuration.
     """
 
 
@@ -231,7 +232,7 @@ class Observer:
     def on_alert(self, event: AlertEvent) -> None:
         """Handle an alert: the spending has reached a fraction in `alert_at` of a budget.
 
-        Only one process receives it, once per period. Must be fast.
+        Only one process receives the alert, once per period. Must be fast.
         """
 
 

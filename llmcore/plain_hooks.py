@@ -17,7 +17,8 @@ def find_plain_hooks(
 ) -> dict[str, list[Callable[[], object]]] | None:
     """Return the implementations of each hook in *module*; None if pluggy must decide whether they are sound.
 
-    They are if each is a function without arguments, has one of *names*, and is marked with `@hookimpl` without options.
+    Hooks are sound if each is a function without arguments, has one of *names*, and is marked with `@hookimpl`
+    without options.
     """
     if type(module) is not ModuleType or "__dir__" in vars(module):  # pluggy reads `dir(module)`
         return None

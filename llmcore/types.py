@@ -242,7 +242,7 @@ class Delta(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, repr_
     service_tier: str | None = None
     request_id: str | None = None
     body: bytes = b""
-    """The whole answer as one document. Only the last piece has it, and only if the provider assembles it."""
+    """The whole answer as one document. Only the last piece has the document, and only if the provider assembles it."""
     limits: RateLimits | None = None
     """The rate limits that the backend reported. Only the last piece has them."""
     refusal: str | None = None
@@ -363,7 +363,7 @@ class CallEvent(msgspec.Struct, frozen=True, kw_only=True):
 class AlertEvent(msgspec.Struct, frozen=True, kw_only=True):
     """The event that observers, webhooks and commands receive when a budget is partly or fully used.
 
-    It is sent when the spending reaches a fraction in `alert_at`.
+    The alert is sent when the spending reaches a fraction in `alert_at`.
     """
 
     budget: str

@@ -34,7 +34,7 @@ else:
 
 
 class CrashMark:
-    """The mark of one data file. It stays open as long as the process uses the data."""
+    """The mark of one data file. The mark stays open while the process uses the data."""
 
     def __init__(self, folder: Path, boot: str) -> None:
         self._boot = boot

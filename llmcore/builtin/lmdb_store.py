@@ -53,7 +53,7 @@ class Store:
         self._generation = 0
         """How often the file was opened.
 
-        It is part of the version, because the transaction numbers of a new file begin again at 0.
+        The number is part of the version, because the transaction numbers of a new file begin again at 0.
         """
         # Acquire these locks in this order. LMDB must not be remapped or closed during a transaction of this
         # process.

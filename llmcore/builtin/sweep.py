@@ -20,7 +20,7 @@ from llmcore.builtin.lmdb_store import MAX_SLOT_BYTES, Store
 __all__ = ["Sweeper", "remove_expired"]
 
 _WINDOW: Final = 64
-"""The number of entries in a window. It is small, because on a cold disk each entry may need a read."""
+"""The number of entries in a window. The window is small, because on a cold disk each entry may need a read."""
 _LONGEST: Final = 8 * _WINDOW
 
 

@@ -145,7 +145,7 @@ class Uses:
             self._write(_AGE_CELL, self._age)
 
     def close(self) -> None:
-        """Release the file. It is closed when no thread is writing a record."""
+        """Release the file. The file is closed when no thread is writing a record."""
         self._file = None
 
     def _open(self, path: Path, wanted: int) -> None:

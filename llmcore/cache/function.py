@@ -57,7 +57,7 @@ class Outcome(typing.NamedTuple):
 
     value: Any = None
     data: bytes | None = None
-    """The encoded value, for the other callers; None if it cannot be encoded."""
+    """The encoded value, for the other callers; none if encoding failed."""
     error: Exception | None = None
 
     def raise_(self) -> NoReturn:

@@ -15,7 +15,7 @@ QUIET_S: Final = 60.0
 MAX_CAUSES: Final = 16
 """Maximum number of causes to remember per operation.
 
-It limits the memory if all messages of a backend are different.
+The limit bounds the memory if every message of a backend is different.
 """
 
 

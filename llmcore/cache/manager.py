@@ -200,7 +200,7 @@ class CacheManager(ProcessBound):
     ) -> Decorator:
         """Return a decorator that caches the results of a function by its arguments.
 
-        It works for functions, coroutine functions, generator functions, async generator functions, and
+        The decorator works for functions, coroutine functions, generator functions, async generator functions and
         methods. Identical concurrent calls share one run (single-flight). Exceptions are never cached.
 
         Args:

@@ -21,7 +21,7 @@ _NEW: Final = "\0"
 
 
 class Outage:
-    """The entries of one outage. They are dropped when the backend answers again.
+    """The entries of one outage. The end of the outage drops the entries.
 
     Older entries and new entries share the size of one memory cache.
 

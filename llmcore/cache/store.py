@@ -1,4 +1,4 @@
-"""The cache for calls. It stores bytes. A failure of the cache is a miss and never fails a call."""
+"""The cache for calls. The store contains bytes. A failure of the cache is a miss and never fails a call."""
 
 from __future__ import annotations
 

@@ -188,7 +188,7 @@ class Tier:
     def begin_outage(self) -> Outage:
         """Move the entries to an outage.
 
-        It began when the version or the reports went missing, or begins now.
+        The outage began when the version or the reports went missing, or begins now.
         """
         if self._version is not None:
             self._synchronise(self._get_version())

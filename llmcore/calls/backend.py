@@ -90,7 +90,7 @@ class Backend:
         """Return the provider. The first call creates it.
 
         Raises:
-            PluginBroken: It could not be created.
+            PluginBroken: The provider could not be created.
         """
         if self._provider is None:
             with self._lock:
@@ -106,7 +106,7 @@ class Backend:
         This is the result of `Provider.offline` if the plugin defines that function, otherwise the provider.
 
         Raises:
-            PluginBroken: It could not be created.
+            PluginBroken: The provider could not be created.
         """
         if self.entry.offline is None:
             return self.provider

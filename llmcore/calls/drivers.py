@@ -1,7 +1,7 @@
 """Drivers run a call: sync or async, with or without emitted pieces.
 
-A driver runs each step that the call yields. It sends the step's result into the call, or throws the step's exception.
-Before that, it drops its own reference to the exception, which would otherwise stay alive.
+A driver runs each step that the call yields. The driver sends the step's result into the call, or throws the step's
+exception. Before that, it drops its own reference to the exception, which would otherwise stay alive.
 
 A step can complete although its task was cancelled (`Interrupted`). The call then gets the result first. At the next
 yield, the driver throws the cancellation.

@@ -43,7 +43,7 @@ class Owner(Protocol):
         """Wait for news."""
 
     def cancel(self) -> None:
-        """End the call after its last caller has left. Does not wait."""
+        """End the call after its last caller has left. The method does not wait."""
 
     def end(self) -> None:
         """End the call and wait for the clean-up."""

@@ -78,7 +78,7 @@ class Limits:
     def release(self, permit: Permit, tokens: int | None) -> None:
         """Free the slot of *permit* and refund reserved tokens that were not used.
 
-        Never waits, because a closing generator may call it. A second call has no effect.
+        The method never waits, because a closing generator may call it. A second call has no effect.
 
         Args:
             permit: The result of `acquire`.

@@ -1,6 +1,7 @@
 """End the traceback of an error at the public method that the application called.
 
-The frames below belong to drivers and generators. They do not help a reader, and they keep the call's variables alive.
+The frames below belong to drivers and generators. These frames do not help a reader, and they keep the call's
+variables alive.
 """
 
 from __future__ import annotations

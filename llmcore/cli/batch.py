@@ -172,7 +172,7 @@ class _Feed:
         self._args = args
         self._parameters = parameters
         self.rows: deque[Row] = deque()
-        """Those that were read and are not yet written."""
+        """The rows that were read but not yet written."""
         self.has_changed = False
         """Whether the file was written to while it was read."""
         self.is_cut = False

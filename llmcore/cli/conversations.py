@@ -1,6 +1,6 @@
 """Conversations of `chat` and `ask -c`.
 
-They are JSON files in the configured storage or the user's state folder.
+Conversations are JSON files in the configured storage or the user's state folder.
 """
 
 from __future__ import annotations

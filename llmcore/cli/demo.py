@@ -26,7 +26,7 @@ __all__ = ["configure", "run"]
 
 _INTRODUCTION = "llmcore demo: the real openai client over real HTTP, against a simulated server\non this machine. No key and no service; nothing leaves the machine."
 _BYTES_PER_SECOND = 4000
-"""The speed of the streamed answer in bytes per second. It is slow enough to watch."""
+"""The speed of the streamed answer in bytes per second. The speed is slow enough to watch."""
 _REPEATS = 200
 _PLAIN = Paint(on=False)
 

@@ -31,7 +31,7 @@ def begin(
 ) -> KeptConversation:
     """Return the conversation to continue.
 
-    Its model and system message are added to *given*, the arguments of `chat`.
+    The conversation's model and system message are added to *given*, the arguments of `chat`.
 
     Args:
         core: The Core.

@@ -61,7 +61,7 @@ filterwarnings =
     error
     ignore::pytest.PytestAssertRewriteWarning
 """
-"""The pytest configuration. It hides pytest's warning that llmcore was imported before pytest started."""
+"""The pytest configuration. The configuration hides pytest's warning that llmcore was imported before pytest started."""
 
 
 def check(which: tuple[str, str], args: argparse.Namespace, audit: Audit) -> int:

@@ -33,7 +33,7 @@ _LEAST_SECRET: Final = 8
 
 
 class Subject:
-    """The provider under test. It creates a new provider for each test."""
+    """The provider under test. The fixture creates a new provider for each test."""
 
     def __init__(self, kind: str, entry: Provider, args: argparse.Namespace) -> None:
         self.kind = kind
@@ -72,7 +72,7 @@ class Subject:
     def open(self, folder: Path, **more: Any) -> Iterator[Any]:
         """Yield a provider with an empty store and the additional options *more*.
 
-        It uses *folder* if it has an option for a folder.
+        A provider with an option for a folder uses *folder*.
         """
         options = self._given | more
         if self.kind in {"cache", "storage"}:
@@ -88,7 +88,7 @@ class Subject:
                 _empty(backend)
 
     def find_secrets(self) -> dict[str, str]:
-        """Return the configured secrets by option. They must not appear in any output.
+        """Return the configured secrets by option. No output may contain them.
 
         A secret shorter than `_LEAST_SECRET` is skipped, because such a text may appear by chance.
         """

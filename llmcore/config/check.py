@@ -49,7 +49,7 @@ class _Check:
 
     @cached_property
     def _tables(self) -> frozenset[str]:
-        """The tables of plugins. They are searched when a name is not a section."""
+        """The tables of plugins. The check searches them if a name is not a section."""
         from llmcore.config.tables import list_table_names
 
         return list_table_names()

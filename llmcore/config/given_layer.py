@@ -1,4 +1,4 @@
-"""The layer of a configuration that code passes as a dict. Its positions and fixes are Python code."""
+"""The layer of a configuration that code passes as a dict. The positions and fixes of this layer are Python code."""
 
 from __future__ import annotations
 

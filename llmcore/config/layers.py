@@ -86,7 +86,7 @@ class Layer:
     def to_open(self, path: Path) -> str | None:
         """Return a line to paste that opens the table at *path*.
 
-        It replaces the header of a table with a wrong name.
+        The line replaces the header of a table with a wrong name.
         """
         del path
         return None

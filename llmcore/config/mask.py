@@ -1,4 +1,4 @@
-"""Hide secrets in displayed text. They are recognised by the name of the key and by the form of the value."""
+"""Hide secrets in displayed text. Secrets are recognised by the key's name and by the form of the value."""
 
 from __future__ import annotations
 

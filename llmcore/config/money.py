@@ -58,7 +58,7 @@ class BudgetPlace(NamedTuple):
 class Budget(msgspec.Struct, frozen=True, kw_only=True):
     """[budget], or an entry of [[budgets]].
 
-    It applies to calls that match all of `model`, `tag` and `user`.
+    The budget applies to calls that match all of `model`, `tag` and `user`.
     """
 
     limit: Decimal

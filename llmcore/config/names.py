@@ -1,6 +1,6 @@
 """Check the names of providers, instances and models in a configuration against the installed plugins.
 
-The check reads metadata and the tables of plugins only. It creates no provider and resolves no reference.
+The check reads metadata and the tables of plugins only. The check creates no provider and resolves no reference.
 """
 
 from __future__ import annotations

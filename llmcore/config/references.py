@@ -23,7 +23,7 @@ _MAX_BYTES: Final = 65_536
 class Unresolved(Exception):
     """Raised if a reference cannot be resolved.
 
-    It is not a ValueError, because msgspec would report that as an invalid value.
+    The class is not a ValueError, because msgspec would report a ValueError as an invalid value.
     """
 
     def __init__(
@@ -81,7 +81,7 @@ def _read_env(name: str, env: Mapping[str, str]) -> str:
 def _find_similar(name: str, env: Mapping[str, str]) -> str | None:
     """Return the variable that was probably meant; but never the key of another vendor.
 
-    Such a key would be sent to this vendor's server.
+    That key would be sent to this vendor's server.
     """
     by_lower = {other.lower(): other for other in env if other != name and env[other].strip()}
     found = find_nearest(name, by_lower)

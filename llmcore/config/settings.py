@@ -202,7 +202,7 @@ class Settings(ProcessBound):
 
     @property
     def budgets(self) -> tuple[Budget, ...]:
-        """The budgets, [budget] first. Their references are resolved at the first access.
+        """The budgets, [budget] first. The first access resolves their references.
 
         Raises:
             ConfigError: An `alert_url` cannot be resolved; the attribute `faults` has all errors.

@@ -21,7 +21,7 @@ class EmbeddingProvider(Protocol):
         that it billed. The host fills in the other fields. Several threads may call at the same time.
 
         Args:
-            request: The request. Its texts are within the limits that `EmbeddingBounds` reports. For `timeout_s` and
+            request: The request. The texts are within the limits that `EmbeddingBounds` reports. For `timeout_s` and
                 `idle_s` see `LLMProvider.complete`.
 
         Raises:
@@ -46,6 +46,6 @@ class EmbeddingBounds(Protocol):
     def embedding_limits(self, model: str) -> EmbeddingLimits:
         """Return the limits of *model*.
 
-        Never use the network. Without this method, a request has at most 128 texts.
+        Do not use the network. Without this method, a request has at most 128 texts.
         """
         ...

@@ -104,7 +104,7 @@ class TokenCounter(Protocol):
     ) -> TokenCount:
         """Count the tokens of a text, or the tokens that the server would count for messages or a request.
 
-        Never use the network. `exact` is True only if the server is known to count the same. If possible, set the
+        Do not use the network. `exact` is True only if the server is known to count the same. If possible, set the
         `bound` of an estimate to a number that the server's count never exceeds.
 
         Args:
@@ -194,7 +194,7 @@ class ModelLifetimes(Protocol):
     def shutdown_date(self, model: str) -> date | None:
         """Return the first day on which *model* no longer answers; None if no shutdown was announced.
 
-        Never use the network.
+        Do not use the network.
         """
         ...
 

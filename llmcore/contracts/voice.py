@@ -251,7 +251,7 @@ class VoiceCloningProvider(Protocol):
 
         Args:
             name: The name of the voice in lists.
-            samples: Recordings, each a complete audio file. Never log or store them.
+            samples: Recordings, each a complete audio file. Do not log or store them.
             consent: The speaker's agreement in words, or the place where it is stored; not empty.
             description: A description for users.
             labels: Labels for search.

@@ -17,12 +17,12 @@ INLINE_TIMEOUT_S: Final = 1.0
 DEFAULT_TIMEOUT_S: Final = 0.7
 """Timeout for a call that can be answered without the ledger.
 
-It is less than a second together with `SETTLE_TIMEOUT_S`.
+Together with `SETTLE_TIMEOUT_S`, the time is less than a second.
 """
 SETTLE_TIMEOUT_S: Final = 0.05
 """Timeout for settling.
 
-It is short because the answer is complete. After the timeout, a thread writes the row.
+The time is short because the answer is complete. After the timeout, a thread writes the row.
 """
 FAILING_TIMEOUT_S: Final = 0.02
 """Timeout for a call if the call before it could not write the ledger."""

@@ -29,7 +29,7 @@ class Totals(msgspec.Struct, frozen=True, kw_only=True):
     cost: Decimal = Decimal(0)
     """USD of the calls whose price is known."""
     unpriced: int = 0
-    """The number of calls that were answered at an unknown price. They are not included in `cost`."""
+    """The number of calls that were answered at an unknown price. `cost` does not include them."""
     uncertain: Decimal = Decimal(0)
     """The maximum cost in USD of requests with an unknown outcome (cancelled, cut off, timed out).
 

@@ -1,4 +1,4 @@
-"""What a report asks the ledger: dimensions, bounds and filters, and their SQL."""
+"""The query of a report: dimensions, bounds, filters, and their SQL."""
 
 from __future__ import annotations
 

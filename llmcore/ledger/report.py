@@ -81,7 +81,7 @@ class UsageRow(msgspec.Struct, frozen=True, kw_only=True):
     saved: Decimal
     """USD that the cache saved."""
     unpriced: int
-    """The number of requests at an unknown price. They are not in `cost`."""
+    """The number of requests at an unknown price. `cost` does not include them."""
     latency_p50_ms: float | None = None
     """Median latency of the answered requests in milliseconds; None unless `percentiles` were asked for."""
     latency_p95_ms: float | None = None

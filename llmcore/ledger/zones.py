@@ -135,7 +135,7 @@ class ReportZone:
     def make_local_sql(self, since: float, until: float) -> tuple[str, str]:
         """Return SQL expressions of the offset of a row, and of its local time in whole seconds.
 
-        They are right for rows with *since* <= at < *until*.
+        The offsets are correct for rows with *since* <= at < *until*.
         """
         *changes, (_, first) = self._find_offsets(since, until)
         offset = str(first)

@@ -88,7 +88,7 @@ class CountMethods:
         return count_request(target.backend, request)
 
     def _count_on_server(self, target: Target, request: ChatRequest) -> Act[TokenCount]:
-        """Send the request to count when the rate limits permit it. It costs nothing, so no budget counts it."""
+        """Send the request to count when the rate limits permit it. Counting is free, so budgets ignore it."""
         limits, deadline = self._services.limits, Deadline(self._services.policy.deadline_s)
         permit = yield from limits.acquire(target.backend.name, target.model, 0, deadline.left)
         try:

@@ -30,7 +30,7 @@ _encode: Final = msgspec.json.Encoder(decimal_format="number").encode
 
 
 class _Shape(msgspec.Struct):
-    """The fields by which a document is recognised. Their values are not decoded."""
+    """The fields by which a document is recognised. The values of these fields are not decoded."""
 
     choices: msgspec.Raw = msgspec.Raw()
     output: msgspec.Raw = msgspec.Raw()

@@ -33,7 +33,7 @@ _STEP: Final = 1000
 _ROLE: Final = 16
 """Maximum number of tokens that a message has in addition to its text.
 
-Used if the provider does not report a bound.
+This number is used if the provider does not report a bound.
 """
 
 

@@ -90,7 +90,7 @@ def parse_or_repair(
 def _make_repair(call: ChatCall, deadline: Deadline, reply: Reply, fault: MalformedReply) -> ChatCall:
     """Return the call that sends *reply* and its *fault* to the model.
 
-    It has the key and the deadline of *call*.
+    The new call has the key and the deadline of *call*.
     """
     again: list[Message] = [
         {"role": "assistant", "content": reply.text or "(no text)"},

@@ -45,7 +45,7 @@ _OF_SERVERS: Final = frozenset(
         "repetition_penalty", "safe_prompt", "thinking", "thinking_budget", "top_a", "top_k", "transforms", "typical_p",
     }
 )  # fmt: skip
-"""Parameters that some servers know. They are not treated as misspellings of declared parameters."""
+"""Parameters that some servers know. These names are not treated as misspellings of declared parameters."""
 
 _OF_THE_CALL: Final = ChatOptions.__optional_keys__ - ModelOptions.__optional_keys__ - {EXTRA_BODY}
 """Arguments of `chat` that are not sent.

@@ -57,7 +57,7 @@ _TYPES: Final = (
 
 
 class SchemaFault(ValueError):
-    """The error for a schema that no server accepts for an answer. It contains the reason."""
+    """The error for a schema that no server accepts for an answer. The message contains the reason."""
 
 
 def strict_schema(schema: Mapping[str, Any]) -> tuple[dict[str, Any], bool]:

@@ -167,4 +167,4 @@ class _Cancelled(Exception):
 
     @staticmethod
     def mark() -> None:
-        """Record that the cancellation has happened. Used in place of a function that cancels."""
+        """Record that the cancellation has happened. This method replaces a function that cancels."""

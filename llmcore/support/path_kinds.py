@@ -13,7 +13,7 @@ __all__ = ["PathKind", "classify_path"]
 
 
 class PathKind(enum.Enum):
-    """What a path leads to. The value completes the sentence "the path is ..."."""
+    """The kinds of paths. The value completes the sentence "the path is ..."."""
 
     ABSENT = "absent"
     FILE = "a file"
@@ -36,7 +36,7 @@ _BY_ERROR: Final = {
 
 
 def classify_path(path: str | os.PathLike[str]) -> PathKind:
-    """Return the kind of *path*. Links are followed. Never raises OSError."""
+    """Return the kind of *path*. Links are followed. The function never raises OSError."""
     try:
         mode = Path(path).stat().st_mode
     except OSError as error:

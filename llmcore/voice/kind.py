@@ -129,7 +129,7 @@ def find_kept(call: SpeechCall, services: Services) -> Act[Speech | None]:
 def _find_timed(call: SpeechCall, services: Services) -> Act[Speech | None]:
     """Return the piece from the entry of a call with timestamps, but without the timestamps; None on a miss.
 
-    Used after a miss if the provider has timestamps. Together the two look-ups count as one.
+    This method is called after a miss if the provider has timestamps. Together the two look-ups count as one.
     """
     key = call.timed_key
     if key is None or call.backend.find_ability("synthesize_with_timestamps") is None:

@@ -47,7 +47,7 @@ class BudgetRoom(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Estimate(msgspec.Struct, frozen=True, kw_only=True):
-    """What a run would send and cost. Retries and fallbacks are not included."""
+    """The estimate of a run: its requests and their cost. Retries and fallbacks are not included."""
 
     items: int = 0
     malformed: int = 0
@@ -91,8 +91,8 @@ def estimate_run(
     Args:
         items: All items of the run.
         plan: Returns the call of a body.
-        services: Those of the call.
-        store: What an earlier part of the run has answered.
+        services: The services of the call.
+        store: The answers of an earlier part of the run.
 
     Raises:
         ConfigError, PluginError: An item names a model that is not configured.

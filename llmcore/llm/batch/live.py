@@ -31,7 +31,7 @@ __all__ = ["STOPPING", "LiveLane"]
 STOPPING: Final = (AuthenticationFailed, BudgetError, ConfigError, PluginError, QuotaExhausted)
 """Errors that every further request would raise as well.
 
-They stop the run, and the remaining items stay pending.
+Such an error stops the run, and the remaining items stay pending.
 """
 _AHEAD: Final = 4
 """Maximum number of finished items that may wait for the reader, for each request in flight.

@@ -29,7 +29,7 @@ class Source:
         return () if self._next is None else (self._next,)
 
     def read(self) -> Prepared | None:
-        """Return the next item, `WAITING`, or None at the end. What the iterator raises is raised here."""
+        """Return the next item, `WAITING`, or None at the end. An exception of the iterator is re-raised here."""
         if isinstance(self._items, Iterator):
             return next(self._items, None)
         if self._next is None:

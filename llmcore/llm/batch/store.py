@@ -1,4 +1,4 @@
-"""The file of a run. It stores the requests, the answers, and the items that are still to be sent."""
+"""The file of a run. The file stores the requests, the answers, and the unsent items."""
 
 from __future__ import annotations
 
@@ -222,7 +222,7 @@ class RunStore:
 
 
 def share(reply: Reply[Any]) -> Reply[Any]:
-    """Return a copy of *reply* for an equal item that was not sent. It costs nothing."""
+    """Return a copy of *reply* for an equal item that was not sent. The copy costs nothing."""
     if reply.cached:
         return reply
     return msgspec.structs.replace(reply, cached=True, cost=_NOTHING, saved=reply.cost)

@@ -57,7 +57,7 @@ def describe_failure(  # noqa: PLR0911 - one for each kind of failure
     """Return the error to raise in place of *raised*.
 
     Args:
-        raised: The exception of the HTTP client. It is read, and not stored.
+        raised: The exception of the HTTP client. The function reads the exception and does not store it.
         provider: The provider's name.
         address: The server, without password and query.
         text: The class and the message of *raised*, scrubbed; see `scrub`.

@@ -35,7 +35,7 @@ def classify_status(
 
     Args:
         status: The HTTP status of the answer, 400 or greater.
-        codes: The codes and types in the answer, the most exact first. They take precedence over the status.
+        codes: The codes and types in the answer, the most exact first. The codes take precedence over the status.
         by_code: The vendor's codes, each with its class.
     """
     for code in codes:

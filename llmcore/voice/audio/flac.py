@@ -100,7 +100,7 @@ def _count_samples(frame: bytes, block: int) -> int:
 def _is_frame_head(audio: bytes, at: int) -> bool:
     """Return whether a frame header begins at the offset *at*.
 
-    Its checksum must be valid for one of the possible lengths.
+    The header's checksum must be valid for one of the possible lengths.
     """
     head = audio[at : at + _LONGEST_HEAD]
     return any(_compute_crc8(head[:size]) == 0 for size in range(6, len(head) + 1))

@@ -1,6 +1,6 @@
 """The vendor's clients.
 
-They use this plugin's HTTP clients, which add the key and enforce the deadline when they send a request.
+The clients use this plugin's HTTP clients, which add the key and enforce the deadline when they send a request.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ class Route:
 
 
 def make_client(account: Account, route: Route) -> anthropic.Anthropic:
-    """Return the blocking client. It never has the key."""
+    """Return the blocking client. The client does not have the key."""
 
     def prepare(request: httpx2.Request) -> None:
         _prepare(request, account)
@@ -89,7 +89,7 @@ def make_client(account: Account, route: Route) -> anthropic.Anthropic:
 
 
 def make_async_client(account: Account, route: Route) -> anthropic.AsyncAnthropic:
-    """Return the asynchronous client for the running event loop. It never has the key."""
+    """Return the asynchronous client for the running event loop. The client does not have the key."""
 
     async def prepare(request: httpx2.Request) -> None:
         _prepare(request, account)

@@ -69,7 +69,7 @@ class Errors:
         """Return the error for an exception of the SDK or of the HTTP client.
 
         Args:
-            raised: The exception. It is only read, not stored.
+            raised: The exception. The function reads the exception and does not store it.
             begun: Whether the head of the answer had arrived.
             model: The requested model.
         """

@@ -1,4 +1,4 @@
-"""The cache `memcached`. It is sync; the host calls it from threads for async applications."""
+"""The cache `memcached`. The cache is sync; the host calls it from threads for async applications."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ class ReplyError(ResponseError):  # type: ignore[misc, unused-ignore]
 
 
 class Broken(Exception):
-    """A connection was not made or was lost. It must not be used again."""
+    """A connection was not made or was lost. Do not use the connection again."""
 
     def __init__(
         self,
@@ -100,7 +100,8 @@ def make_refusal(error: ReplyError, target: Target, keys: str) -> CacheError:
     """Return our error for an error of the server.
 
     Args:
-        error: The error of the server. Its text may contain a key, so only the code and the command are shown.
+        error: The error of the server. The server's text may contain a key, so only the code and the command are
+            shown.
         target: The server.
         keys: The pattern of the keys of this cache in the server.
     """

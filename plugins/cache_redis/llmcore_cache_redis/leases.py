@@ -58,7 +58,7 @@ class Leases:
         self._name = name
         self._explain = explain
         self._scripts_from = 0.0
-        """The time from which scripts are tried. It is in the future after the server has refused scripts."""
+        """The time from which scripts are tried. After the server has refused scripts, the time is in the future."""
         self._warned: set[str] = set()
 
     def acquire(self, key: str, holder: str, ttl: float) -> Plan[bool]:

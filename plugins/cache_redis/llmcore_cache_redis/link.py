@@ -208,7 +208,7 @@ class Link:
         raise fault
 
     def send(self, payload: bytes) -> None:
-        """Send *payload*. Its reply is read by `read_pushed`.
+        """Send *payload*. `read_pushed` reads the reply.
 
         Raises:
             Broken: The connection was lost.

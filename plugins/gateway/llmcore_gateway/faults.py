@@ -123,7 +123,7 @@ def describe(error: BaseException) -> Fault:
 
 
 def is_internal(error: BaseException) -> bool:
-    """Return whether *error* is a fault of the gateway itself. It is logged and not shown to clients."""
+    """Return whether *error* is a fault of the gateway itself. Such a fault is logged but not shown to clients."""
     if isinstance(error, ConfigError | LedgerError) or type(error) is BudgetError:
         return True  # a plain BudgetError means that the ledger cannot be written
     return not isinstance(error, Refused | LLMCoreError)

@@ -23,7 +23,7 @@ class GatewayOptions(Options, frozen=True, kw_only=True):
     """The names that clients may request: names of `[models]`, `model`, `provider:model`, or a pattern such as "openai:*".
     Default: the names of `[models]` and the configured model."""
     unknown_parameters: Literal["pass", "refuse"] = "pass"
-    """What happens to parameters that the provider does not declare."""
+    """The treatment of parameters that the provider does not declare."""
     on_disconnect: Literal["cancel", "finish"] = "cancel"
     """Whether a call is cancelled, or finished and cached, after its client has disconnected."""
     cache: Literal["shared", "per-key"] = "shared"

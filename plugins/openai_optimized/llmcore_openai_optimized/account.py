@@ -62,7 +62,7 @@ class Vendor(msgspec.Struct, frozen=True, kw_only=True):
     start: str | None = None
     """The command that starts the server on this machine."""
     get_model: str | None = None
-    """The command that downloads a missing model. It contains `{model}`."""
+    """The command that downloads a missing model. The command contains the placeholder `{model}`."""
 
 
 OPENAI: Final = Vendor(name="openai", url=OFFICIAL, key_variables=("OPENAI_API_KEY",), example_key="sk-...")

@@ -1,4 +1,4 @@
-"""Read complete answers that are not chats. Does no I/O.
+"""Read complete answers that are not chats. This module does no I/O.
 
 Functions return errors instead of raising them. The provider's public methods raise these errors. A traceback
 contains the local variables of every frame, and those here contain the request and the answer. The frames of the

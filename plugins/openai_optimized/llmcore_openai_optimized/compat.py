@@ -20,7 +20,7 @@ __all__ = ["OptimizedOpenAIProvider"]
 _TEMPERATURE: Final = 0.7
 """The default temperature of existing code.
 
-It is compared by identity, to detect whether the caller passed a temperature.
+The code compares it by identity, to detect whether the caller passed a temperature.
 """
 
 

@@ -1,7 +1,7 @@
 """The asynchronous variant of `_direct.py`: an asyncio protocol for each connection, in one event loop.
 
-This client takes a third of the CPU time of aiohttp. A response has one timer. It is set again only when it fires,
-not for each chunk.
+This client takes a third of the CPU time of aiohttp. A response has one timer. The timer is set again only when it
+fires, not for each chunk.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ __all__ = ["get_embedding_limits"]
 
 _OPENAI: Final = EmbeddingLimits(max_texts=2048, max_tokens=300_000, max_text_tokens=8192)
 _OTHERS: Final = EmbeddingLimits(max_texts=256)
-"""The limits for other models. They are moderate, because compatible servers have different limits."""
+"""The limits for other models. The limits are moderate, because compatible servers have different limits."""
 
 
 def get_embedding_limits(model: str) -> EmbeddingLimits:

@@ -1,4 +1,4 @@
-"""Encode requests for embeddings and parse their answers. Does no I/O.
+"""Encode requests for embeddings and parse their answers. This module does no I/O.
 
 Functions return errors instead of raising them; see `_answers`.
 """

@@ -1,4 +1,4 @@
-"""Read an error document of any shape: its message, codes and status. Does no I/O.
+"""Read an error document of any shape: its message, codes and status. This module does no I/O.
 
 Servers with this protocol report errors in many places: `error` as an object or as text, `errors`, `detail` (a text, or
 FastAPI's list), `{"object": "error"}`, inside a choice, inside `metadata.raw` as JSON in a string, and more.

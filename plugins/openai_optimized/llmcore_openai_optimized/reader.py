@@ -1,4 +1,4 @@
-"""Parse answers of Chat Completions from bytes to deltas and a reply. Does no I/O.
+"""Parse answers of Chat Completions from bytes to deltas and a reply. This module does no I/O.
 
 One reader handles complete answers and streams. Some servers send a stream instead of an answer, or the reverse, with
 a wrong content type. The first byte of the body distinguishes them.

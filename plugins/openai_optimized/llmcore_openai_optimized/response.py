@@ -21,7 +21,7 @@ _NO_HEADERS: Final = httpx2.Headers()
 
 
 class ResponseParser:
-    """A response and the part of its body that has arrived. Its methods `on_*` are called by httptools."""
+    """A response and the part of its body that has arrived. httptools calls the methods `on_*`."""
 
     def __init__(self) -> None:
         self.status_code = 0

@@ -65,7 +65,7 @@ class OpenAIVoice(SpeechOffline):
             raise failure
 
     def list_voices(self) -> Sequence[VoiceInfo]:
-        """See `VoiceProvider.list_voices`. It lists only documented voices; use a custom voice by its id."""
+        """See `VoiceProvider.list_voices`. The method lists only documented voices; use a custom voice by its id."""
         return known_voices()
 
     def get_voice_info(self, voice_id: str) -> VoiceInfo:

@@ -128,7 +128,7 @@ def check_speech(text: str, request: SpeechRequest) -> None:
 
 
 def _check_language(value: Any) -> None:
-    """Check the language tag. It is not sent: these models detect the language."""
+    """Check the language tag. The tag is not sent, because these models detect the language."""
     if value is not None and not (isinstance(value, str) and _LANGUAGE.fullmatch(value)):
         raise _make_error(
             f"language must be a language tag, got {value!r}", expected='a tag such as "de" or "en-GB"'

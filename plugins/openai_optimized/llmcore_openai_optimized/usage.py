@@ -142,7 +142,7 @@ def _read_part(details: Mapping[str, Any], name: str, whole: int) -> int:
 def _read_cached(details: Mapping[str, Any], sent: Mapping[str, Any], prompt: int) -> int:
     """Return the tokens read from the cache. DeepSeek and Moonshot report them in other fields.
 
-    They are discounted, so a number greater than the prompt is ignored.
+    Cached tokens are discounted, so a number greater than the prompt is ignored.
     """
     told = (details.get("cached_tokens"), sent.get("prompt_cache_hit_tokens"), sent.get("cached_tokens"))
     return next((found for each in told if (found := _read_count(each, prompt))), 0)

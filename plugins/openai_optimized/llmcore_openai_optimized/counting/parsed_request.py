@@ -109,7 +109,7 @@ class ParsedRequest:
         self.boundless: set[str] = set()
         """Parts whose tokens have no upper bound, because the server fetches or stores the content."""
         self.hidden = 0
-        """The number of characters of encrypted reasoning. It is an upper bound of the tokens."""
+        """The number of characters of encrypted reasoning. The number is an upper bound of the tokens."""
         self.unparsed: list[str] = []
         """Texts with an unknown rendering; their lengths bound their tokens."""
 

@@ -1,7 +1,7 @@
 """Render functions as the server does in the prompt: as a TypeScript namespace.
 
-The layout is similar to the layout in openai/harmony (Apache-2.0), which OpenAI published with gpt-oss. It was
-adjusted to measured counts.
+The layout is similar to the layout in openai/harmony (Apache-2.0), which OpenAI published with gpt-oss. This version
+was adjusted to measured counts.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def render_namespace(
         functions: Each with `name`, `description` and `parameters`.
         repeats: Whether the comments of a property are repeated for each type of a list of types, as in Chat
             Completions.
-        item_comments: Whether the items of lists have comments. They have none for the first models.
+        item_comments: Whether the items of lists have comments. Lists have no comments for the first models.
 
     Raises:
         TooLarge: References make the result too large.

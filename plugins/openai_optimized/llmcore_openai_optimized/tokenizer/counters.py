@@ -122,7 +122,7 @@ def get_counter(name: str) -> Counter:
     """Return the shared counter of the encoding *name*, `o200k_base` or `cl100k_base`.
 
     Raises:
-        PluginBroken: Its token table is missing or damaged.
+        PluginBroken: The encoding's token table is missing or damaged.
     """
     return Counter(name)
 

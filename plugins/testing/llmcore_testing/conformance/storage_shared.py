@@ -133,7 +133,7 @@ def _read_either(old: str, new: str) -> Script:
 
 
 def _check_views(caller: Caller, files: Mapping[str, bytes]) -> None:
-    """Check that *caller* sees exactly *files*, in each way to read."""
+    """Check that *caller* sees exactly *files* with every method that reads."""
     __tracebackhide__ = True
     who = "the second instance"
     listed = list(caller.call("list_files"))
