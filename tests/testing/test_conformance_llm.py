@@ -51,7 +51,7 @@ FOUND_BY = {
         "test_no_answer_uses_more_than_most_usage",
         "input_tokens must not exceed most_usage (1)",
     ),
-    "HalfAVariant": ("test_the_key_is_never_shown", "name the asynchronous method acomplete"),
+    "HalfAVariant": ("test_the_key_is_never_shown", "rename an asynchronous method to acomplete"),
     "HoldsOnToAbandonedStreams": ("test_a_stream_can_be_closed_early", "the connection is busy"),
     "KeepsItsKeyInTheOpen": ("test_the_key_is_never_shown", "this repr shows the key: headers"),
     "KnowsNoEnd": (

@@ -54,7 +54,7 @@ FOUND_BY = {
     ),
     "SendsTheLastMessageAlone": (
         "test_the_server_gets_every_message",
-        "the server did not get marker-system, marker-first, marker-answer",
+        "the request lacks marker-system, marker-first, marker-answer",
     ),
     "StreamsAHundredPieces": (
         "test_a_long_answer_is_streamed_to_its_end",

@@ -35,7 +35,7 @@ FOUND_BY = {
     "IgnoresCase": ("test_different_keys_are_different_files", "list_files must return both accepted keys"),
     "IsAsyncUnderABlockingName": (
         "test_many_names_that_cannot_be_keys_hide_no_neighbour",
-        "name the asynchronous method aload",
+        "rename an asynchronous method to aload",
     ),
     "KeepsTheFirst": ("test_saving_again_replaces_the_whole_file", "must replace the whole earlier file"),
     "ListsUnsorted": (
@@ -44,7 +44,7 @@ FOUND_BY = {
     ),
     "ListsWithoutLookingAtThePrefix": (
         "test_each_of_many_files_is_listed_once",
-        "must return exactly the keys with this prefix",
+        "must return the keys with this prefix",
     ),
     "LosesTheLastByte": (
         "test_load_returns_the_bytes_that_were_saved",
@@ -71,7 +71,7 @@ FOUND_BY = {
     "TakesFoldersForFiles": ("test_a_folder_is_not_a_file", "must be False for a folder"),
     "TakesThePrefixForAFolder": (
         "test_each_of_many_files_is_listed_once",
-        "must return exactly the keys with this prefix",
+        "must return the keys with this prefix",
     ),
     "WritesInPlace": (
         "test_concurrent_readers_get_the_old_or_the_new_file",
@@ -96,7 +96,7 @@ FOUND_BY_ABILITIES = {
     "EtagChangesByReading": ("test_file_info_is_of_the_last_save", "reading must not change the ETag"),
     "EtagIsTheSize": (
         "test_each_way_to_read_metadata_reports_the_last_save",
-        "the ETag must change with the content",
+        "the etag must change with the content",
     ),
     "HalfAStream": ("test_streams_save_and_load_every_byte", "define also: save_stream"),
     "IgnoresTheEtag": (
@@ -104,7 +104,7 @@ FOUND_BY_ABILITIES = {
         "must raise StorageChanged, returned",
     ),
     "IsRefusedForOneName": ("test_a_name_that_cannot_be_a_key_hides_no_neighbour", "StorageKeyError"),
-    "ListsForeignNames": ("test_a_name_that_cannot_be_a_key_hides_no_neighbour", "next to"),
+    "ListsForeignNames": ("test_a_name_that_cannot_be_a_key_hides_no_neighbour", "the foreign file"),
     "LooksThenSaves": (
         "test_the_first_of_several_makes_the_file",
         "exactly one of 8 saves must succeed, got 8",

@@ -37,14 +37,20 @@ FOUND_BY = {
     "TakesTheSpeedAsPercent": ("test_a_speed_changes_the_duration", "speed=1.25 must change"),
     "IgnoresTheFormat": ("test_the_requested_format_is_made", "format='pcm' made wav"),
     "CallsAWavPcm": ("test_the_requested_format_is_made", "expected pcm, got wav"),
-    "SendsBigEndianSamples": ("test_the_requested_format_is_made", "the audio in pcm has big-endian samples"),
+    "SendsBigEndianSamples": (
+        "test_the_requested_format_is_made",
+        "the audio in pcm must have little-endian samples",
+    ),
     "SendsPcmOfTwoChannels": ("test_the_requested_format_is_made", "s in wav, but"),
     "FormatOfTraitsIsFixed": (
         "test_the_requested_format_is_made",
         "voice_traits must return the requested format",
     ),
     "StreamsSilence": ("test_a_stream_has_sound_to_its_end", "the stream is silent"),
-    "StreamsSilenceAtTheEnd": ("test_a_stream_has_sound_to_its_end", "the stream is silent in these fifths"),
+    "StreamsSilenceAtTheEnd": (
+        "test_a_stream_has_sound_to_its_end",
+        "the stream must have sound in every fifth",
+    ),
     "StreamsUntilTheFirstSentence": ("test_a_stream_has_sound_to_its_end", "the stream must be complete"),
     "StreamsAHeaderInEachPiece": ("test_a_stream_has_sound_to_its_end", "the stream must be complete"),
     "BeginsBeforeTheAudio": (
