@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import subprocess
@@ -64,6 +65,28 @@ class Environment:
         else:
             command = [self.python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *names]
             run_command([*command, "--compile" if compiled else "--no-compile"], cwd=self.folder)
+
+    @property
+    def packages(self) -> Path:
+        """The folder of its installed packages."""
+        (found,) = self.folder.glob("lib/python*/site-packages")
+        return found
+
+    def share_bytecode(self, *others: Path) -> None:
+        """Link the bytecode that *others*, folders of packages for this Python, have of the same modules.
+
+        Python ignores it where the source differs in date or size; uv gives all environments the same files.
+        """
+        for folder, _, names in os.walk(self.packages):
+            if not any(name.endswith(".py") for name in names):
+                continue
+            cache = Path(folder, "__pycache__")
+            cache.mkdir(exist_ok=True)
+            for other in others:
+                made = other / os.path.relpath(folder, self.packages) / cache.name
+                for file in made.iterdir() if made.is_dir() else ():
+                    with contextlib.suppress(OSError):  # there already, or on another file system
+                        (cache / file.name).hardlink_to(file)
 
     def run(
         self, *arguments: str, cwd: Path, env: Mapping[str, str] | None = None

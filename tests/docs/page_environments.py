@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 import shlex
+import sysconfig
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -13,6 +14,8 @@ import pytest
 from benchmarks.environments import Environment
 from tests.kits.once import make_once
 
+DEVELOPERS = Path(sysconfig.get_path("purelib"))
+"""The packages of the environment that runs the tests; `make setup` compiles them."""
 LINE = re.compile(r"^(?:\$ )?(?:python -m )?pip install (.+)$")
 FOLDER = re.compile(r"(?P<folder>\.(?:/plugins/\w+)?)(?P<extras>\[[\w,-]+\])?")
 
@@ -47,6 +50,20 @@ def make_environment(
     """Return an environment with *requirements*; pages that install the same share one."""
     digest = hashlib.sha256(" ".join(requirements).encode()).hexdigest()[:12]
     found = [_from_wheels(requirement, wheels) for requirement in requirements]
-    return Environment(
-        make_once(factory, f"page-{digest}", lambda folder: Environment.make(folder).install(*found))
+
+    def make(folder: Path) -> None:
+        environment = Environment.make(folder)
+        environment.install(*found)
+        environment.share_bytecode(compile_ours(wheels, factory), DEVELOPERS)
+
+    return Environment(make_once(factory, f"page-{digest}", make))
+
+
+def compile_ours(wheels: Sequence[Path], factory: pytest.TempPathFactory) -> Path:
+    """Return the packages of an environment that has the bytecode of all *wheels*, made once for all workers."""
+    folder = make_once(
+        factory,
+        "bytecode",
+        lambda folder: Environment.make(folder).install("--no-deps", *wheels, compiled=True),
     )
+    return Environment(folder).packages

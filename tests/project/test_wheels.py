@@ -17,6 +17,7 @@ from packaging.metadata import Metadata
 
 from benchmarks.environments import Environment
 from scripts import project_urls
+from tests.docs.page_environments import DEVELOPERS, compile_ours
 
 ROOT = Path(__file__).parents[2]
 
@@ -57,6 +58,7 @@ def installed(wheels: list[Path], tmp_path_factory: pytest.TempPathFactory) -> E
     alone = [wheel for wheel in wheels if wheel.name.startswith("llmcore_any_llm-")]
     environment.install(*(wheel for wheel in wheels if wheel not in alone))
     environment.install("--no-deps", *alone)
+    environment.share_bytecode(compile_ours(wheels, tmp_path_factory), DEVELOPERS)
     return environment
 
 
