@@ -27,7 +27,7 @@ _TIMEOUT_S: Final = 10.0
 
 
 def make_scope(budget: Budget) -> Scope:
-    """Return the scope of *budget*: the requests that it counts."""
+    """Return the scope of *budget*, which describes the requests that the budget counts."""
     return Scope(budget.per, budget.model, budget.tag, budget.user, budget.unit)
 
 
@@ -42,14 +42,14 @@ class Alert(NamedTuple):
 
 
 class Alerts:
-    """The budgets with `alert_at`, and the observers that receive their alerts."""
+    """The budgets with `alert_at`, and the observers for alerts."""
 
     def __init__(self, budgets: Iterable[Budget], observers: Sequence[Any] = ()) -> None:
         self._budgets = {make_scope(budget): budget for budget in budgets if budget.alert_at}
         self._observers = observers
 
     def find_due(self, counters: Iterable[Counter]) -> list[Alert]:
-        """Return the alerts that are due. Send those that the ledger lets this process claim."""
+        """Return the due alerts. The ledger lets exactly one process claim each alert."""
         if not self._budgets:
             return []
         due = []

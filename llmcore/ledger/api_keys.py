@@ -35,11 +35,9 @@ Period = Literal["day", "month", "total"]
 PREFIX: Final = "llmcore-"
 _NAME: Final = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9._@-]{0,63}")
 _STALE_S: Final = 0.5
-"""The keys in memory are read again after this many seconds, so every process refuses a revoked key within a
-second.
-"""
+"""The maximum age of the keys in memory, in seconds. Every process therefore rejects a revoked key within a second."""
 _BURST_S: Final = 60.0
-"""A key may use the requests of one minute at once."""
+"""The burst of a key in seconds: a key may use the requests of one minute at once."""
 
 
 class ApiKeys(ProcessBound):
@@ -62,7 +60,7 @@ class ApiKeys(ProcessBound):
         requests_per_minute: int | None = None,
         expires_in_s: float | None = None,
     ) -> tuple[ApiKey, str]:
-        """Store a new key; return it with its text, which cannot be read again.
+        """Store a new key. Return the key and its text; the text cannot be read again.
 
         Raises:
             LedgerError: The name is malformed or has a valid key, or the ledger cannot be written.
@@ -128,16 +126,16 @@ class ApiKeys(ProcessBound):
         return sorted(self._read(), key=lambda key: key.name)
 
     def exist(self) -> bool:
-        """Return whether a key was ever created, even if it is revoked or expired.
+        """Return whether a key was ever created, even if the key is revoked or expired.
 
-        If so, a gateway requires a key.
+        A gateway requires a key if one exists.
         """
         return bool(self._refresh())
 
     def find(self, text: str) -> ApiKey | None:
-        """Return the valid key whose text is *text*.
+        """Return the valid key with the text *text*.
 
-        The keys in memory are at most half a second old. Compares in constant time.
+        The keys in memory are at most half a second old. The comparison takes constant time.
         """
         key = self._refresh().get(text[len(PREFIX) :].partition("-")[0])
         digest = _hash(text)
@@ -146,10 +144,7 @@ class ApiKeys(ProcessBound):
         return key if key.is_valid(time.time()) else None
 
     def take_request(self, key: ApiKey) -> float:
-        """Take one request from the rate limit of *key*.
-
-        Return the seconds to wait if no request is left, otherwise 0.
-        """
+        """Take one request from the rate limit of *key*. Return the seconds to wait; 0 if the request is allowed."""
         wait: float = run(self._take(key))
         return wait
 

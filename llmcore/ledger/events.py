@@ -17,7 +17,7 @@ from llmcore.types import CallEvent, CallStart
 __all__ = ["Events", "Starts"]
 
 Starts: TypeAlias = Sequence[tuple[object, Any]]
-"""Observers, each with the value that its `on_start` returned for a call."""
+"""Observers, each with the result of its `on_start` for one call."""
 
 
 class Events:
@@ -29,10 +29,10 @@ class Events:
         self._observers = list(observers)
 
     def record_start(self, start: Callable[[], CallStart]) -> Starts:
-        """Tell the observers that a call begins; *start* is built only if an observer has `on_start`.
+        """Report the start of a call to the observers. *start* is called only if an observer has `on_start`.
 
         Returns:
-            The values to pass with the end event of the same call. Every started call has an end event.
+            The values for the end event of the same call. Every started call has an end event.
         """
         starting = [each for each in self._observers if hasattr(each, "on_start")]
         if not starting:
@@ -45,9 +45,8 @@ class Events:
 
         Args:
             event: The call that has ended.
-            asked: False for a call that was refused before a request was made. Such a call does not count as
-                a failure.
-            starts: The value that `record_start` returned for the call.
+            asked: False for a call that was rejected before any request. Such a call does not count as a failure.
+            starts: The result of `record_start` for the call.
         """
         self._meter.record_call(event, asked=asked)
         self._pass_on(event, starts)

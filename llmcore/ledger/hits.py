@@ -41,7 +41,7 @@ class Hits:
     """
 
     def __init__(self, spool: Spool | None, clock: Callable[[], float] = time.time) -> None:
-        """Append to *spool*; if it is None, hits are not counted."""
+        """Append hits to *spool*; None disables counting."""
         self._spool = spool
         self._clock = clock
         self._lock = forks.lock()
@@ -63,7 +63,7 @@ class Hits:
                 entry[1] += saved
             if self._timer is not None:
                 return
-            # keeps this object alive after its Core was dropped
+            # the thread refers to this object even after the Core was dropped
             timer = threading.Timer(_PAUSE_S, self.write)
             timer.daemon, timer.name = True, "llmcore-hits"
             if start_thread(timer):
@@ -89,7 +89,7 @@ class Hits:
 
     def at_exit(self, timeout_s: float) -> None:
         """Write the counted hits; see `exits.AtExit`."""
-        del timeout_s  # other processes hold the lock of the file only for microseconds
+        del timeout_s  # other processes lock the file only for microseconds
         self.write()
 
     def after_fork(self) -> None:

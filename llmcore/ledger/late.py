@@ -1,4 +1,4 @@
-"""Settle requests whose row could not be written at once, because another process held the ledger's lock."""
+"""Settle requests later if another process holds the ledger's lock."""
 
 from __future__ import annotations
 
@@ -16,24 +16,21 @@ from llmcore.threads import start_thread
 __all__ = ["LateSettlements", "Settle"]
 
 Settle = Callable[[Mapping[Reservation, Outcome], float], LedgerUnavailable | None]
-"""A function that books outcomes in one transaction within the given seconds, and returns the error if this
-fails.
-"""
+"""Records outcomes in one transaction within the given seconds. Returns the error if that fails."""
 _ATTEMPT_S: Final = 0.25
-"""How many seconds one attempt waits. `Spending.close` gets the connection between two attempts."""
+"""The duration of one attempt in seconds. `Spending.close` gets the connection between two attempts."""
 _ATTEMPTS: Final = round(LOCK_TIMEOUT_S / _ATTEMPT_S)
 
 
 class LateSettlements:
-    """Outcomes that wait for the ledger. One thread settles all of them together.
+    """Outcomes that wait for the ledger. One thread settles all of them.
 
-    It is a daemon thread: at exit, Python does not wait for the thread, but calls `close` with a short
-    timeout. Rows that are open when the process ends are closed by the next process; see `LedgerProvider.recover`.
+    The thread is a daemon, so Python does not wait for it at exit but calls `close` with a short timeout. The next process
+    settles rows that are still open; see `LedgerProvider.recover`.
 
     Args:
-        settle: Books outcomes.
-        report: A function that is called with the error if the thread gives up. The outcomes then wait for
-            the next `retry`.
+        settle: Records outcomes.
+        report: Called with the error if the thread gives up. The outcomes then wait for the next `retry`.
     """
 
     def __init__(self, settle: Settle, report: Callable[[LedgerUnavailable], None]) -> None:
@@ -48,9 +45,9 @@ class LateSettlements:
         return bool(self._waiting)
 
     def add(self, reservation: Reservation, outcome: Outcome) -> None:
-        """Settle in the thread; if no thread can be started, settle here within `INLINE_TIMEOUT_S`.
+        """Settle in the thread. If the system cannot start a thread, settle here within `INLINE_TIMEOUT_S`.
 
-        Do nothing after `close`.
+        After `close`, do nothing.
         """
         if self._is_closed:
             return
@@ -59,7 +56,7 @@ class LateSettlements:
             self._try(INLINE_TIMEOUT_S)
 
     def put(self, reservation: Reservation, outcome: Outcome) -> None:
-        """Keep the outcome for `close`, or the next `retry`."""
+        """Store the outcome for `close` or the next `retry`."""
         with self._lock:
             self._waiting[reservation] = outcome
 
@@ -74,19 +71,19 @@ class LateSettlements:
             return self._is_running
 
     def close(self, timeout_s: float) -> None:
-        """Settle once more, because Python is about to end. The next process settles the rest."""
+        """Settle once more before Python ends. The next process settles the remaining rows."""
         self._is_closed = True
         error = self._try(timeout_s)
         if error is not None:
             self._report(error)
 
     def after_fork(self) -> None:
-        """Leave the outcomes to the parent; see `forks.ForkAware`."""
+        """Drop the outcomes in a forked child, because they belong to the parent; see `forks.ForkAware`."""
         self._waiting = {}
         self._is_running = self._is_closed = False
 
     def _try(self, timeout_s: float) -> LedgerUnavailable | None:
-        """Settle all outcomes that wait; they keep waiting if this fails."""
+        """Settle all waiting outcomes. After a failure, they stay in the queue."""
         with self._lock:
             waiting = dict(self._waiting)
         error = self._settle(waiting, timeout_s) if waiting else None

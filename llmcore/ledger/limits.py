@@ -29,7 +29,7 @@ class BudgetLimits:
         self.budgets: dict[Scope, Budget] = {make_scope(budget): budget for budget in configured}
         """All budgets.
 
-        A user's budget stays here after it was withdrawn, because calls in progress may still name it.
+        A withdrawn budget of a user stays in the list, because calls in progress may still refer to it.
         """
         self._configured = [_make_limit(budget) for budget in configured]
         self._of_users: Mapping[str, tuple[Limit, ...]] = {}
@@ -51,9 +51,9 @@ class BudgetLimits:
         self.budgets = {**self.budgets, limit.scope: budget}
 
     def set_user_budgets(self, budgets: Iterable[Budget]) -> None:
-        """Replace the budgets of users, whose scope is only `user`.
+        """Replace the budgets of users. The scope of such a budget is only `user`.
 
-        Where the configuration has a budget for the same calls and period, both limits apply.
+        If the configuration has a budget for the same calls and period, both limits apply.
         """
         configured = {limit.scope for limit in self._configured}
         of_users: dict[str, tuple[Limit, ...]] = {}

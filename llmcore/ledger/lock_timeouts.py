@@ -1,4 +1,4 @@
-"""How long a call waits while another process holds the write lock of the ledger."""
+"""Timeouts for the wait while another process holds the write lock of the ledger."""
 
 from __future__ import annotations
 
@@ -25,15 +25,14 @@ SETTLE_TIMEOUT_S: Final = 0.05
 The time is short because the answer is complete. After the timeout, a thread writes the row.
 """
 FAILING_TIMEOUT_S: Final = 0.02
-"""Timeout for a call if the call before it could not write the ledger."""
+"""Timeout for a call whose predecessor could not write to the ledger."""
 
 
 def get_lock_deadline(limits: Sequence[Limit], *, failing: bool) -> float:
-    """Return the deadline, on the clock of `time.monotonic`, for writing the row of a request under *limits*.
+    """Return the deadline for writing the row of a request under *limits*, on the clock of `time.monotonic`.
 
-    A call under a budget that refuses would fail without the ledger, so such a call waits longer. Other calls
-    are answered without the ledger.
-    *failing* means that the previous call could not write the ledger.
+    A call under a budget waits longer, because it would fail without the ledger. Other calls continue without the ledger.
+    *failing* means that the previous call could not write to the ledger.
     """
     if any(limit.refuses for limit in limits):
         return time.monotonic() + (DEFAULT_TIMEOUT_S if failing else LOCK_TIMEOUT_S)

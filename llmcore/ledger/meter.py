@@ -27,7 +27,7 @@ class Totals(msgspec.Struct, frozen=True, kw_only=True):
     characters: int = 0
     """Characters of synthesized text."""
     cost: Decimal = Decimal(0)
-    """USD of the calls whose price is known."""
+    """USD of the calls with a known price."""
     unpriced: int = 0
     """The number of calls that were answered at an unknown price. `cost` does not include them."""
     uncertain: Decimal = Decimal(0)
@@ -45,7 +45,7 @@ class Totals(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Meter:
-    """Sums up the calls of one Core. Thread-safe."""
+    """Sums up the calls of one Core. The class is thread-safe."""
 
     def __init__(self) -> None:
         # Re-entrant: the garbage collector may end a call in a thread that already holds the lock.

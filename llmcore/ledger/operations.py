@@ -1,4 +1,4 @@
-"""The operations of a ledger as steps of a call, whichever variants its author wrote."""
+"""Call the operations of a ledger as steps. Its author may have written the sync or the async variant of each."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ class _Method(NamedTuple):
 
 
 class Operations:
-    """The methods of one ledger. It is created at the first use.
+    """The methods of one ledger. The first use creates the ledger.
 
-    An operation completes even if its task is cancelled: otherwise a row might stay open that no call knows.
+    An operation completes even if its task is cancelled: otherwise an open row could remain that no call knows.
     """
 
     def __init__(self, create: Callable[[], Any]) -> None:
@@ -29,7 +29,7 @@ class Operations:
 
     @property
     def provider(self) -> Any:
-        """The ledger. It stays the same after `Core.close`, for rows that are still open."""
+        """The ledger. It stays usable after `Core.close`, to settle open rows."""
         if self._provider is None:
             self._provider = self._create()
         return self._provider
@@ -63,7 +63,7 @@ class Operations:
 
 
 def to_unavailable(error: Exception) -> LedgerUnavailable:
-    """Return *error* as the contract wants it: a ledger of a plugin may raise anything."""
+    """Translate *error* to the contract's error, because a ledger plugin may raise any exception."""
     if isinstance(error, LedgerUnavailable):
         return error
     return LedgerUnavailable(f"{type(error).__name__}: {error}")

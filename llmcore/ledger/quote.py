@@ -24,5 +24,5 @@ class Quote(Protocol):
         ...
 
     def find_fix(self, left: Decimal) -> str | None:
-        """Return a change of the call after which it costs at most *left* USD; None if no change is possible."""
+        """Return a fix that lowers the maximum cost of the call to *left* USD; None if there is none."""
         ...

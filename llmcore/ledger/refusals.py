@@ -1,6 +1,6 @@
 """The errors of calls that a budget refuses.
 
-Each names the place of the budget, the end of the period, and the spent amount. No fix raises a limit: a
+Each error names the budget's place, the end of the period, and the spent amount. No fix raises a limit: otherwise a
 program that applies fixes would spend more than its budget.
 """
 
@@ -68,9 +68,9 @@ def make_disabled_error(ledger: LedgerSettings) -> BudgetError:
 
 
 def make_unwritable_error(reason: str, location: str | None, ledger: LedgerSettings) -> BudgetError:
-    """Return the error for a call that a budget counts while the ledger at *location* cannot be written.
+    """Return the error for a call under a budget while the ledger at *location* cannot be written.
 
-    *location* is None if the ledger has no path.
+    *location* is None for a ledger without a path.
     """
     return BudgetError(
         f"a budget applies, but its ledger cannot be written: {reason}",
@@ -82,9 +82,9 @@ def make_unwritable_error(reason: str, location: str | None, ledger: LedgerSetti
 
 
 def point_at(error: E, budget: Budget) -> E:
-    """Return *error* with the line that configures the limit of *budget* as its place.
+    """Set the place of *error* to the line that configures the limit of *budget*, and return *error*.
 
-    If nothing else fixes it, the fix is the line that lets *budget* pass calls whose cost is unknown.
+    If there is no other fix, the fix is the line that lets *budget* allow calls with an unknown cost.
     """
     place = budget.place
     if place is not None and error.where is None:
@@ -95,7 +95,7 @@ def point_at(error: E, budget: Budget) -> E:
 
 
 def _note_on_period(budget: Budget, resets_at: str | None, at: float) -> str:
-    """Return a note on when the budget has its whole limit again; `llmcore usage budget` shows the same time."""
+    """Return a note on the end of the budget's period; `llmcore usage budget` shows the same time."""
     if resets_at is None:
         return "the budget is a total, which never starts again; `llmcore usage budget` shows what was spent"
     left = max(0, calendar.timegm(time.strptime(resets_at, "%Y-%m-%dT%H:%M:%SZ")) - at)

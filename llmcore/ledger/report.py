@@ -1,6 +1,6 @@
-"""Reports from the ledger (known cost, uncertain cost, hits).
+"""Reports from the ledger: known cost, uncertain cost, and hits.
 
-One aggregation, `aggregate`, for every figure of `llmcore usage`, `core.usage` and the dashboard.
+All figures of `llmcore usage`, `core.usage` and the dashboard come from one function, `aggregate`.
 """
 
 from __future__ import annotations
@@ -46,15 +46,15 @@ _PERCENTILES: Final = ", ".join(
 
 
 class UsageRow(msgspec.Struct, frozen=True, kw_only=True):
-    """The usage of one day, model, user, ..."""
+    """The usage of one group, such as a day, a model or a user."""
 
     name: str
     """The parts of `key`, joined by " / "."""
     key: tuple[str, ...] = ()
     """The value of each dimension: `("2026-11-25", "openai:gpt-5.6-luna")`.
 
-    Empty text stands for calls without a user, an API key or tags. An hour is written with its offset from UTC, and a
-    week as in ISO 8601: "2026-W48".
+    Empty text means calls without a user, an API key or tags. An hour includes its offset from UTC. A week has the form of
+    ISO 8601: "2026-W48".
     """
     requests: int
     """The number of requests to a backend. Each attempt counts."""
@@ -62,7 +62,7 @@ class UsageRow(msgspec.Struct, frozen=True, kw_only=True):
     cached: int
     """The number of calls that the cache answered."""
     unsettled: int
-    """The number of requests that are in progress, or whose process died."""
+    """The number of requests in progress, and of requests whose process died."""
     input_tokens: int
     output_tokens: int
     cached_tokens: int
@@ -83,7 +83,7 @@ class UsageRow(msgspec.Struct, frozen=True, kw_only=True):
     unpriced: int
     """The number of requests at an unknown price. `cost` does not include them."""
     latency_p50_ms: float | None = None
-    """Median latency of the answered requests in milliseconds; None unless `percentiles` were asked for."""
+    """Median latency of the answered requests in milliseconds; None unless `percentiles` is true."""
     latency_p95_ms: float | None = None
     first_token_p50_ms: float | None = None
     """The same of the time to the first content, of the streamed answers."""
@@ -91,17 +91,14 @@ class UsageRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class BudgetState(msgspec.Struct, frozen=True, kw_only=True):
-    """The state of one budget in its current period."""
+    """One budget in its current period."""
 
     name: str
     period: str
     unit: str
     """USD, or characters."""
     limit: Decimal | None
-    """The limit in `unit`; None for a budget that only another application has configured.
-
-    All amounts are in `unit`.
-    """
+    """The limit in `unit`, as are all amounts. None for a budget that only another application has configured."""
     spent: Decimal
     reserved: Decimal
     """For requests in progress."""
@@ -118,7 +115,7 @@ class BudgetState(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def aggregate(db: apsw.Connection, query: UsageQuery) -> list[UsageRow]:
-    """Return the sums of the rows that *query* selects, in the order of its dimensions."""
+    """Return the sums of the selected rows, sorted by the dimensions of *query*."""
     columns = query.make_columns(_read_last_moment(db))
     where, values = query.make_where()
     numbers = ", ".join(str(number + 1) for number in range(len(columns)))
@@ -132,7 +129,7 @@ def aggregate(db: apsw.Connection, query: UsageQuery) -> list[UsageRow]:
 
 
 def sum_rows(rows: Sequence[UsageRow], name: str = "total") -> UsageRow:
-    """Return the sum of *rows*, without percentiles. The rows must not overlap, as those of tags do."""
+    """Return the sum of *rows*, without percentiles. The rows must not overlap, so sums by tag are not allowed."""
     fields = [*_COUNTS, "cost", "uncertain", "saved", "unpriced"]
     sums: dict[str, Any] = {field: sum(getattr(row, field) for row in rows) for field in fields}
     for field in ("cost", "uncertain", "saved"):
@@ -183,7 +180,7 @@ def _read_last_moment(db: apsw.Connection) -> float:
 def export_rows(
     db: apsw.Connection, query: UsageQuery, *, only_open: bool = False
 ) -> Iterator[dict[str, Any]]:
-    """Yield the rows that *query* selects, oldest first; amounts of money are USD as text, to keep every digit."""
+    """Yield the selected rows, oldest first. Amounts are USD as text, so that no digit is lost."""
     where, values = query.make_where()
     if only_open:
         where += " AND state IN ('open', 'lost')"

@@ -1,4 +1,4 @@
-"""The reservation of one request in this process: its row in the ledger, and whether it was sent."""
+"""A request's reservation in this process: the row in the ledger, and whether the request was sent."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["Reservation", "make_cancelled"]
 
 
 class Reservation:
-    """The reservation of one request."""
+    """The reservation of a request."""
 
     __slots__ = ("at", "charge", "is_open", "pid", "request", "row", "sending")
 
@@ -22,17 +22,14 @@ class Reservation:
         self.at = at
         """The time of the row, in seconds since 1970."""
         self.request: ReserveRequest | None = None
-        """The last request to the ledger to open the row; None before the first."""
+        """The last attempt to open the row; None before the first attempt."""
         self.row: Any = None
         """See `Reserved.row`."""
         self.is_open = False
         """Whether the ledger has an open row."""
         self.sending = Sending()
         self.pid = os.getpid()
-        """The process that made the request.
-
-        A forked child has a copy of the reservation and must not settle it.
-        """
+        """The process that made the request. A forked child has a copy of the reservation but must not settle it."""
 
     @property
     def reserved(self) -> int:
@@ -50,10 +47,7 @@ class Reservation:
 
 
 def make_cancelled(reservation: Reservation) -> Outcome:
-    """Withdraw a request whose call cannot end, and return its outcome.
-
-    The maximum cost, unless it was not sent.
-    """
+    """Withdraw a request whose call can no longer end. Return the outcome: the maximum cost, or 0 if it was not sent."""
     unsent = reservation.sending.withdraw()
     return Outcome(
         cost=from_nano(reservation.reserved) if reservation.reserved else None,

@@ -21,7 +21,7 @@ from llmcore.support.money import USD, to_nano
 __all__ = ["Reserver"]
 
 MAX_WAIT_S: Final = 10.0
-"""Maximum seconds to wait for the reservations of other calls. The caller itself may hold some of them."""
+"""Maximum seconds to wait for the reservations of other calls. Some of them may belong to the caller."""
 FIRST_PAUSE_S: Final = 0.01
 MAX_PAUSE_S: Final = 0.2
 SWEEP_S: Final = 1.0
@@ -51,11 +51,11 @@ class Reserver:
         *,
         has_budgets: bool,
     ) -> Generator[Step, Any, Sequence[Counter]]:
-        """Open the row of *reservation*; return the counters that count it.
+        """Open the row of *reservation*. Return the counters of the budgets that cover it.
 
         Raises:
-            BudgetExceeded: The rest of a budget is smaller than the maximum cost.
-            BudgetError: The maximum cost is not known, or has no bound.
+            BudgetExceeded: A budget has less left than the maximum cost.
+            BudgetError: The maximum cost is unknown or unbounded.
         """
         key = f"{self._prefix}-{next(self._numbers):x}"
         exact, pause, waited, swept = not has_budgets, FIRST_PAUSE_S, 0.0, 0.0

@@ -62,7 +62,7 @@ class Spending:
         self.is_enabled = ledger.enabled and not ledger.lacks_home
         """Whether the ledger is used. If not, requests that a budget counts are refused."""
         self.lacks_home = ledger.enabled and ledger.lacks_home
-        """Whether the ledger is missing only because the user has no home directory."""
+        """Whether there is no ledger because the user has no home directory."""
         self.operations = Operations(create)
         self._limits = BudgetLimits(configured)
         self._reserver = Reserver(self.operations, self._limits)
@@ -84,7 +84,7 @@ class Spending:
         """Reserve the maximum cost of a request and open its row.
 
         Raises:
-            BudgetExceeded: The rest of a budget is smaller than the maximum cost.
+            BudgetExceeded: A budget has less left than the maximum cost.
             PriceUnknown: A budget applies, and the price of the model is unknown.
             BudgetError: A budget applies, and the ledger cannot be written or the usage has no upper bound.
         """
@@ -108,7 +108,7 @@ class Spending:
             failure = error
         except LLMCoreError:  # a budget refused, or the ledger could not be created; nothing was written
             raise
-        except Exception as error:  # noqa: BLE001 - a ledger of a plugin may raise anything
+        except Exception as error:  # noqa: BLE001 - a ledger plugin may raise any exception
             failure = to_unavailable(error)
         except BaseException:
             self._abandon(reservation)
@@ -123,10 +123,10 @@ class Spending:
         return reservation
 
     def check(self, charge: Charge, quote: Quote) -> Act[None]:
-        """Check that the budgets have enough left for several requests. Each request makes its own reservation.
+        """Check that the budgets have enough left for several requests. Each request reserves separately later.
 
         Raises:
-            BudgetExceeded: The rest of a budget is too small, even if all reservations were released.
+            BudgetExceeded: A budget has too little left, even if all reservations were released.
             BudgetError: As in `reserve`.
         """
         limits = [limit for limit in self._limits.find(charge) if limit.refuses]
@@ -155,7 +155,7 @@ class Spending:
         except Expired:  # book the request nevertheless
             self._settle_soon(reservation, outcome)
             return
-        except Exception as error:  # noqa: BLE001 - a ledger of a plugin may raise anything
+        except Exception as error:  # noqa: BLE001 - a ledger plugin may raise any exception
             failure = to_unavailable(error)
         except BaseException:
             # The caller was cancelled, perhaps before the step began. A closed row stays as it is.
@@ -171,7 +171,7 @@ class Spending:
                 claimed = yield self.operations.step(
                     "claim_alert", alert.counter, alert.amount, SETTLE_TIMEOUT_S
                 )
-            except Exception:  # noqa: BLE001 - the next settlement claims it
+            except Exception:  # noqa: BLE001 - a later settlement repeats it
                 return
             if claimed:
                 self._alerts.send(alert)
@@ -182,28 +182,28 @@ class Spending:
             self._settle_soon(reservation, outcome)
 
     def _settle_soon(self, reservation: Reservation, outcome: Outcome) -> None:
-        """Book the outcome; if the lock is held for longer than `SETTLE_TIMEOUT_S`, a thread writes the row."""
+        """Record the outcome. If the ledger stays locked for `SETTLE_TIMEOUT_S`, a thread writes the row later."""
         error = self._settle_late({reservation: outcome}, SETTLE_TIMEOUT_S)
         if error is not None:
             self._settle_later(reservation, outcome, error)
 
     def _settle_later(self, reservation: Reservation, outcome: Outcome, error: LedgerUnavailable) -> None:
-        if error.busy:  # do not delay the answer because of another process: a thread writes the row
+        if error.busy:  # another process must not delay the answer: a thread writes the row
             self._late.add(reservation, outcome)
-        else:  # the row stays open; after the end of this process it counts as spent
+        else:  # the row stays open and counts at its maximum cost after the end of this process
             self._handle_write_error(error, ())
 
     def _settle_late(
         self, outcomes: Mapping[Reservation, Outcome], timeout_s: float
     ) -> LedgerUnavailable | None:
-        """Book *outcomes* in one transaction; see `late.Settle`."""
+        """Record *outcomes* in one transaction; see `late.Settle`."""
         settlements = [reservation.make_settlement(outcome) for reservation, outcome in outcomes.items()]
         try:
             due = self._alerts.find_due(self.operations.run("settle", settlements, timeout_s))
             for alert in due:
                 if self.operations.run("claim_alert", alert.counter, alert.amount, timeout_s):
                     self._alerts.send(alert)
-        except Exception as error:  # noqa: BLE001 - a ledger of a plugin may raise anything
+        except Exception as error:  # noqa: BLE001 - a ledger plugin may raise any exception
             return to_unavailable(error)
         return None
 
@@ -224,12 +224,12 @@ class Spending:
         return self._limits.find(charge)
 
     def refresh(self) -> None:
-        """Update the ledger before it is read: hits, and rows of dead processes."""
+        """Update the ledger before a read: write hits, and settle the rows of dead processes."""
         self._hits.write()
         run(self._prepare(time.monotonic() + LOCK_TIMEOUT_S))
 
     def read(self, operation: str, *args: Any) -> list[Any]:
-        """Return what an operation of the ledger reads, without the updates of `refresh`.
+        """Run a reading operation of the ledger, without the updates of `refresh`.
 
         Raises:
             LedgerError: The ledger cannot be read.
@@ -238,7 +238,7 @@ class Spending:
             return list(self.operations.run(operation, *args, LOCK_TIMEOUT_S))
         except LLMCoreError as error:
             failure = error
-        except Exception as error:  # noqa: BLE001 - a ledger of a plugin may raise anything
+        except Exception as error:  # noqa: BLE001 - a ledger plugin may raise any exception
             failure = to_unavailable(error)
         if not isinstance(failure, LedgerUnavailable):
             raise_unchained(failure)
@@ -254,15 +254,15 @@ class Spending:
         return self._limits.make_states(rows, now)
 
     def closing(self) -> Act[None]:
-        """Close the ledger. If rows of this process are open, they are settled nevertheless."""
+        """Close the ledger. Open rows of this process are settled first."""
         if self.operations.is_created:
             yield self.operations.step("close")
         self._is_prepared = False
 
     def at_exit(self, timeout_s: float) -> None:
-        """Settle requests whose call cannot end, such as those of daemon threads; see `exits.AtExit`.
+        """Settle requests whose call can no longer end, such as those of daemon threads; see `exits.AtExit`.
 
-        If the ledger stays locked, the rows stay open, and the next process books their maximum cost.
+        If the ledger stays locked, the rows stay open, and the next process records their maximum cost.
         """
         for reservation in list(self._open):
             outcome = make_cancelled(reservation)
@@ -271,7 +271,7 @@ class Spending:
         self._late.close(timeout_s)
 
     def after_fork(self) -> None:
-        """Leave the reservations to the parent; see `forks.ForkAware`."""
+        """Drop the reservations in a forked child, because they belong to the parent; see `forks.ForkAware`."""
         self._open = set()
         self._reserver.renew_keys()
 
@@ -304,7 +304,7 @@ class Spending:
     # -- reporting
 
     def _go_without(self, limits: Sequence[Limit]) -> None:
-        """Refuse a call that a budget counts while no ledger is used; log once that others are not written."""
+        """Reject a call under a budget if there is no ledger. For other calls, log once that they are not recorded."""
         if any(limit.refuses for limit in limits):
             self._raise_unwritable(_NO_HOME)
         if self.lacks_home and not self._failing:

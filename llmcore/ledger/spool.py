@@ -1,6 +1,6 @@
-"""The file next to the ledger with rows that are not in it yet: cache hits, and calls booked during an outage of the ledger.
+"""A file next to the ledger for rows that the ledger does not have yet: cache hits, and calls during an outage.
 
-A process appends lines. The next process that uses the ledger renames the file and hands its rows in, exactly once.
+Processes append lines. The next process that uses the ledger renames the file and inserts its rows exactly once.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from llmcore.support.ledger_rows import LedgerRow
 __all__ = ["Batch", "Spool"]
 
 _REMEMBER_S: Final = 60.0
-"""The ledger remembers a batch for this many seconds after its file was deleted: another process may have read it before."""
+"""How long the ledger remembers a batch after the deletion of its file: another process may already have read the file."""
 
 
 class Batch(NamedTuple):
@@ -34,20 +34,20 @@ class Batch(NamedTuple):
 
 
 class Spool:
-    """The file of one ledger. Processes on this machine share it."""
+    """The file of one ledger. All processes on this machine share it."""
 
     def __init__(self, ledger: Path) -> None:
         """Use the file next to *ledger*."""
         self._path = ledger.with_name(ledger.name + ".hits")
         self._deleted: dict[str, float] = {}
-        """Batch -> when its file was deleted, on the clock of `time.monotonic`."""
+        """Batch -> the time of its deletion, on the clock of `time.monotonic`."""
 
     def append(self, lines: Sequence[bytes]) -> None:
         """Append lines, each a JSON value. Raises OSError if they cannot be written."""
         _append(self._path, b"".join(line + b"\n" for line in lines))
 
     def iter_batches(self) -> Iterator[Batch]:
-        """Rename the file, and yield the batches that wait. `delete` each after the ledger has it.
+        """Rename the file and yield the waiting batches. `delete` each batch after the ledger has stored it.
 
         Raises:
             OSError: A file cannot be read.
@@ -57,17 +57,17 @@ class Spool:
         for path in sorted(self._path.parent.glob(self._path.name + ".*")):
             try:
                 lines = path.read_bytes().splitlines()
-            except FileNotFoundError:  # another process has handed it in
+            except FileNotFoundError:  # another process has taken the file
                 continue
             yield Batch(path.name, [row for line in lines if (row := _decode(line)) is not None], path)
 
     def delete(self, batch: Batch) -> None:
-        """Delete the file of *batch*, whose rows are in the ledger."""
+        """Delete the file of *batch* after the ledger has stored its rows."""
         batch.path.unlink(missing_ok=True)
         self._deleted[batch.name] = time.monotonic()
 
     def take_forgotten(self) -> list[str]:
-        """Return the batches that no process can hand in again, so that the ledger may forget them."""
+        """Return the batches that no process can insert again. The ledger may forget them."""
         now = time.monotonic()
         old = [name for name, at in self._deleted.items() if now - at >= _REMEMBER_S]
         for name in old:
@@ -76,7 +76,7 @@ class Spool:
 
 
 def _decode(line: bytes) -> LedgerRow | None:
-    """Return the row; None if the line is incomplete, because the disk was full."""
+    """Return the row; None if a full disk truncated the line."""
     try:
         value: Any = msgspec.json.decode(line)
         if isinstance(value, dict):
@@ -112,7 +112,7 @@ def _append(path: Path, data: bytes) -> None:
 
 
 def _set_aside(path: Path) -> None:
-    """Rename the file to a unique name, so that other processes no longer append to it."""
+    """Rename the file, so that other processes stop appending to it."""
     try:
         file = os.open(path, os.O_WRONLY)
     except FileNotFoundError:
@@ -139,7 +139,7 @@ def _lock(file: int) -> Any:
     except ImportError:  # Windows neither renames nor deletes an open file
         yield
         return
-    with forks.delay():  # a child would inherit the open file and hold its lock
+    with forks.delay():  # a forked child would inherit the open file together with its lock
         fcntl.flock(file, fcntl.LOCK_EX)
         try:
             yield
