@@ -1,1 +1,1 @@
-"""The ledger `sqlite`: one file for all processes of a machine."""
+"""The ledger `sqlite`. All processes of a machine share one file."""

@@ -43,7 +43,7 @@ def update(
 def get_counters(
     db: apsw.Connection, charge: Charge, at: float, scopes: Sequence[Scope]
 ) -> Sequence[Counter]:
-    """Create the missing counters of *scopes* from the rows of their period, and return all counters that count *charge*."""
+    """Create the missing counters of *scopes* from the rows of their periods. Return all counters that cover *charge*."""
     counters = read_counters(db, charge, at)
     known = {counter.scope for counter in counters}
     if known.issuperset(scopes):

@@ -33,8 +33,8 @@ class Database:
 
     Args:
         path: The path of the file. Missing files and folders are created, readable only by this user.
-        durable: Whether a commit survives a power cut. This costs one fsync for each commit. If the process
-            is killed, nothing is lost in either case.
+        durable: Whether a commit survives a power cut, at the cost of one fsync per commit. A killed process loses
+            nothing in either case.
     """
 
     def __init__(self, path: Path, *, durable: bool = False) -> None:
@@ -63,7 +63,7 @@ class Database:
         return self._connection
 
     def open_reader(self, timeout_s: float = 10.0) -> apsw.Connection:
-        """Return a new connection for reading. The caller closes it."""
+        """Return a new connection for reading, which the caller closes."""
         with self.lock:
             self.connect(timeout_s=timeout_s)
         connection = apsw.Connection(str(self.path), flags=apsw.SQLITE_OPEN_READWRITE)
@@ -71,8 +71,8 @@ class Database:
         return connection
 
     def read(self, work: Callable[[apsw.Connection], T], timeout_s: float) -> T:
-        """Call *work* with a connection of its own, in one read transaction, and return its result."""
-        with forks.delay():  # a forked child would find SQLite's internal locks held
+        """Call *work* with a separate connection in one read transaction. Return its result."""
+        with forks.delay():  # a forked child would inherit SQLite's internal locks in a locked state
             reader = self.open_reader(timeout_s)
             try:
                 reader.execute("BEGIN")
@@ -95,12 +95,12 @@ class Database:
         SQLite has a table of the locks of its process. A forked child would mistake the parent's locks for its own.
         """
         if self._connection is not None and forks.was_free(self.lock):
-            # Close without a checkpoint: the fork would have to wait for it.
+            # Close without a checkpoint, because the fork would wait for the checkpoint.
             self._connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
             self.close()
 
     def after_fork(self) -> None:
-        """Leave a connection that was in use to the parent; see `forks.ForkAware`."""
+        """Drop a connection in a forked child, because the parent uses it; see `forks.ForkAware`."""
         forks.leave_to_parent(self._connection)
         self._connection, self._checkpoint_at = None, _CHECKPOINT_PAGES
 
@@ -140,7 +140,7 @@ class Database:
                 return
 
     def _wait_for_lock(self, _: int) -> bool:
-        """Wait a moment for another process.
+        """Sleep briefly until another process may have released the lock.
 
         SQLite's own busy timeout is unfair: under contention, a writer may wait for seconds.
         """
@@ -160,7 +160,7 @@ class Database:
 
     def _checkpoint(self) -> None:
         # Delay forks, because a child would inherit SQLite's internal locks in a locked state.
-        with forks.delay(), contextlib.suppress(apsw.Error):  # a later commit triggers the next one
+        with forks.delay(), contextlib.suppress(apsw.Error):  # after an error, a later commit tries again
             connection = apsw.Connection(str(self.path))
             try:
                 # A connection detects a WAL only at its first read.

@@ -1,4 +1,4 @@
-"""The faults of SQLite and of its file, as errors of the contract."""
+"""Translate errors of SQLite and of the file to the contract's errors."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from llmcore.support.errors import raise_unchained
 __all__ = ["FAULTS", "translate", "translating"]
 
 FAULTS: Final = (apsw.Error, OSError, NewerLedger)
-"""The exceptions that a file raises if it cannot be used."""
+"""The exceptions of an unusable file."""
 
 
 def translate(error: Exception) -> LedgerUnavailable:

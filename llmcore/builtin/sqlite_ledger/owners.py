@@ -1,4 +1,4 @@
-"""Find out which processes are alive.
+"""Track which processes are alive.
 
 Each process locks its own small file, and the system releases the lock when the process ends.
 """
@@ -16,7 +16,7 @@ __all__ = ["Owners"]
 
 
 class Owners:
-    """The processes that write one ledger. File locks work across containers, unlike process ids."""
+    """The processes that write to one ledger. File locks work across containers, unlike process ids."""
 
     def __init__(self, ledger: Path) -> None:
         self._folder = ledger.with_name(ledger.name + ".owners")
@@ -43,7 +43,7 @@ class Owners:
         return self._name
 
     def is_dead(self, name: str) -> bool:
-        """Return whether process *name* has ended; if so, delete its file."""
+        """Return whether process *name* has ended. If so, delete its file."""
         if name == self._name:
             return False
         path = self._folder / Path(name).name
@@ -74,7 +74,7 @@ class Owners:
         """Give the child a new name; see `forks.ForkAware`."""
         file, self._file, self._name = self._file, None, ""
         if file is not None:
-            # an inherited copy of the parent's file would keep the lock after the parent has ended
+            # an inherited copy of the parent's file would hold the lock after the parent's end
             os.close(file)
 
 

@@ -1,6 +1,6 @@
-"""The ledger `sqlite`: one file for all processes of a machine.
+"""The ledger `sqlite`. All processes of a machine share one file.
 
-A single caller commits at once; concurrent callers share a commit. No server is needed.
+A single caller commits at once; concurrent callers share a commit (group commit).
 """
 
 from __future__ import annotations
@@ -152,11 +152,11 @@ class SqliteLedger:
         return deleted
 
     def open_reader(self) -> apsw.Connection:
-        """Return a new connection for reading. The caller closes it."""
+        """Return a new connection for reading, which the caller closes."""
         return self.database.open_reader()
 
     def _read(self, work: Callable[[apsw.Connection], T], timeout_s: float, missing: T) -> T:
-        """Return the result of *work* in a read transaction; *missing* if there is no file yet."""
+        """Return the result of *work* in a read transaction, or *missing* if the file does not exist yet."""
         with translating():
             if not self.database.path.is_file():
                 return missing
@@ -190,7 +190,7 @@ class SqliteLedger:
         return self.writer.run_async(take, timeout_s)
 
     def close(self) -> None:
-        """Close the file. While rows of this process are open, it stays the living owner of them."""
+        """Close the file. The process remains the owner of its open rows."""
         self.database.close()
         if not self._open:
             self._owners.close()
@@ -200,5 +200,5 @@ class SqliteLedger:
         self.close()
 
     def after_fork(self) -> None:
-        """Leave the open rows to the parent; see `forks.ForkAware`."""
+        """Drop the open rows in a forked child, because they belong to the parent; see `forks.ForkAware`."""
         self._open = set()

@@ -1,4 +1,4 @@
-"""Read whole rows, and delete old ones."""
+"""Read rows and delete old rows."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Read = Callable[[Callable[["apsw.Connection"], list[LedgerRow]]], list[LedgerRow
 
 
 def iterate_rows(read: Read, query: RowQuery) -> Iterator[LedgerRow]:
-    """Yield the rows page by page, so that no transaction is open while the caller uses them."""
+    """Yield the rows page by page. No transaction is open while the caller uses a row."""
     left, last = query.limit, None
     while left is None or left > 0:
         size = _PAGE if left is None else min(left, _PAGE)

@@ -1,7 +1,7 @@
-"""The rows of the ledger, one for each request: its reservation and its settled cost.
+"""The rows of the ledger. Each request has one row, with its reservation and later its settled cost.
 
-The row is opened with a reservation before the request is sent, and closed afterwards. While it is open, its column `owner` holds
-the name of its process and the key of the request.
+A row is opened with a reservation before the request is sent, and closed afterwards. The column `owner` of an open row
+contains the name of its process and the key of the request.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ _UPDATE: Final = """
     WHERE id = ? AND at = ? AND call = ? AND state = 'open'
 """
 _DELETE: Final = "DELETE FROM calls WHERE id = ? AND at = ? AND call = ? AND state = 'open'"
-"""SQLite reuses the id of a deleted row, so every statement that closes a row also compares its time and its call."""
+"""SQLite reuses the id of a deleted row, so statements that close a row also compare time and call."""
 
 _FIND: Final = "SELECT id FROM calls WHERE id >= ? AND owner = ?"
 _SELECT_OPEN: Final = """

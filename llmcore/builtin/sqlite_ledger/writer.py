@@ -30,9 +30,9 @@ LOCK_TIMEOUT_S: Final = 10.0
 INLINE_TIMEOUT_S: Final = 1.0
 """The timeout for work that runs in the caller's thread because no thread could be started."""
 _ATTEMPT_S: Final = 0.1
-"""How many seconds one attempt waits for a lock.
+"""The duration of one attempt to get the lock, in seconds.
 
-Work that is queued in the meantime is considered only after the attempt, even if its timeout is shorter.
+Work that is queued meanwhile must wait for the end of the attempt, even with a shorter timeout.
 """
 
 
@@ -56,10 +56,7 @@ class _Job:
 
 
 class Writer:
-    """Runs work in transactions.
-
-    The caller that gets the lock of the database commits the queued work of all others.
-    """
+    """Runs work in transactions. The caller that gets the database lock also commits the queued work of other callers."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -69,13 +66,13 @@ class Writer:
         forks.watch(self)
 
     def run(self, work: Work, timeout_s: float = LOCK_TIMEOUT_S) -> Any:
-        """Run *work*, blocking, and return its result.
+        """Run *work* in blocking mode and return its result.
 
-        An exception of *work* rolls back this work only. Raises `LedgerUnavailable` if the file cannot be used, with `busy` if
-        another process holds the write lock for longer than *timeout_s*.
+        An exception of *work* rolls back only this work. Raises `LedgerUnavailable` if the file is unusable, with `busy=True`
+        if another process holds the write lock longer than *timeout_s*.
 
-        If the garbage collector calls this during a commit of the same thread, *work* runs later in that
-        commit, and the result is None.
+        If the garbage collector calls this method during a commit of the same thread, *work* runs later in that commit, and
+        the result is None.
         """
         job = _Job(work, None, timeout_s)
         self._waiting.append(job)
@@ -106,17 +103,15 @@ class Writer:
         self._waiting.append(job)
         if id(loop) not in self._flushing:
             self._flushing.add(id(loop))
-            loop.call_soon(
-                self._flush, loop
-            )  # runs after all tasks that are ready now have queued their work
+            loop.call_soon(self._flush, loop)  # runs after all ready tasks have queued their work
         try:
             return await future
         except asyncio.CancelledError as error:
             cancellation = error
-        # Queued work is committed in any case. The caller receives its result together with the cancellation.
+        # Queued work is always committed. A cancelled caller gets the result together with the cancellation.
         while not job.done:
             job.future = loop.create_future()
-            if not job.done:  # check again: another thread may have committed the job in between
+            if not job.done:  # another thread may have committed the job meanwhile
                 with contextlib.suppress(Exception, asyncio.CancelledError):
                     await job.future
         try:
@@ -162,7 +157,7 @@ class Writer:
                     self._database.lock.release()
 
     def _commit(self, *, wait: bool, own: _Job | None = None) -> bool:
-        """Commit everything that is queued.
+        """Commit all queued work.
 
         Return False if another process holds the lock and *wait* is False. A caller that waits only for its *own* job
         does not wait for jobs with a longer timeout. Threads commit these jobs themselves; for tasks, a separate
@@ -187,7 +182,7 @@ class Writer:
         return True
 
     def _commit_queued(self, *, wait: bool) -> bool:
-        """Commit the jobs that are queued now; return False if another process holds the lock."""
+        """Commit the currently queued jobs. Return False if another process holds the lock."""
         jobs = [self._waiting.popleft() for _ in range(len(self._waiting))]
         try:
             self._commit_jobs(jobs, _get_timeout(jobs) if wait else 0.0)
@@ -208,7 +203,7 @@ class Writer:
         return True
 
     def _commit_each(self, jobs: list[_Job]) -> None:
-        """Commit each job in its own transaction, so that only the failing one fails."""
+        """Commit each job in a separate transaction, so that one failing job does not affect the others."""
         for job in jobs:
             try:
                 self._commit_jobs([job], _get_timeout([job], LOCK_TIMEOUT_S))
