@@ -1,4 +1,4 @@
-"""How a language model counts tokens, on this machine and by its server: part of `LLMConformance`."""
+"""The tests of `LLMConformance` for token counts, computed locally or by the server."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ __all__ = ["CountingTests"]
 
 _SYSTEM = {"role": "system", "content": "Answer in one short sentence."}
 _TOLERANCE = 0.1
-"""How far the count of a server may be from the usage of its answer: some vendors call their count an estimate."""
+"""The relative tolerance between a server's count and the usage of its answer. Some vendors call their count an estimate."""
 
 
 class CountingTests(Abilities, ContentTests):
-    """The tests of `count_on_server` are skipped for a backend without it, and left out if `lacks` names it."""
+    """Tests of token counts. Those of `count_on_server` are skipped if it is missing, and not collected if `lacks` names it."""
 
     def test_count_tokens_grows_with_the_text(self) -> None:
         self.needs("count_tokens", plain=True)

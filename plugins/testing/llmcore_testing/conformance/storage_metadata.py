@@ -1,4 +1,4 @@
-"""Tests of sizes, times, types and ETags of files: part of `StorageConformance`."""
+"""Tests of the sizes, times, types and ETags of files."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from llmcore_testing.conformance.storage_writing import ConditionalSaving
 __all__ = ["MetadataTests"]
 
 _ZONE: Final = "KIT-5:45"
-"""5 hours and 45 minutes east of UTC, so that local time taken for UTC is found on machines in UTC too."""
+"""5 hours and 45 minutes east of UTC. In this zone, mistaking local time for UTC is always detected."""
 _CLOCK_S: Final = 900.0
-"""By how much the clock of a server may differ."""
+"""The tolerance for the clock of a server, in seconds."""
 _SAME_S: Final = 1.0
-"""By how much two reports of one time may differ: HTTP headers have whole seconds."""
+"""The tolerance between two reports of one time, in seconds: HTTP headers have whole seconds."""
 
 
 class MetadataTests(ConditionalSaving):
-    """Tests that each way to read metadata reports the last save, and that they agree."""
+    """Tests that all methods report the metadata of the last save."""
 
     def test_each_way_to_read_metadata_reports_the_last_save(self) -> None:
         key = "a/file.json"
@@ -75,7 +75,7 @@ class MetadataTests(ConditionalSaving):
                 assert self.call("load", "a/file") == b"3", f"save_if_match must accept the etag of {name}"
 
     def _check_metadata(self, key: str, data: bytes) -> str | None:
-        """Check what each method reports of the file, and return its ETag."""
+        """Check the metadata that each method reports. Return the ETag."""
         __tracebackhide__ = True
         sizes: dict[str, Any] = {}
         etags: dict[str, str] = {}
@@ -129,7 +129,7 @@ async def _iterate(pieces: list[bytes]) -> Any:
 
 @contextmanager
 def _set_zone(zone: str) -> Iterator[None]:
-    """Put the process into a time zone, where the system can."""
+    """Set the time zone of the process, if the system supports that."""
     if not hasattr(time, "tzset"):
         yield
         return

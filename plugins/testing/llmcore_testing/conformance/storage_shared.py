@@ -1,4 +1,4 @@
-"""Tests of a storage with several users: readers while a file moves, and a second instance on the same files."""
+"""Tests of concurrent use of a storage: readers while a file moves, and a second instance with the same files."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ _READERS: Final = 4
 
 
 class SharedTests(ConditionalSaving):
-    """Tests that readers always find a whole file, and that two instances on the same place see the same files."""
+    """Tests that readers always get a complete file, and that two instances see the same files."""
 
     @pytest.fixture
-    def twin(self, provider: Any) -> Any:  # noqa: ARG002 - an override builds on it
-        """Return a second instance on the same files, as another process creates it; None leaves out its tests."""
+    def twin(self, provider: Any) -> Any:  # noqa: ARG002 - overrides use `provider`
+        """Return a second instance with the same files, as in another process; None skips its tests."""
         return None
 
     @of("copy")
@@ -61,7 +61,7 @@ class SharedTests(ConditionalSaving):
             return
         with closing(self.another(twin)) as other:
             for mine, theirs in ((self.caller, other), (other, self.caller)):
-                _check_views(theirs, {})  # a cache of the lists would begin here
+                _check_views(theirs, {})  # detects a cached list in the next check
                 mine.call("save", "a/file", b"first")
                 _check_views(theirs, {"a/file": b"first"})
                 mine.call("save", "a/file", b"second, longer")
@@ -123,7 +123,7 @@ def _call_once(*call: Any) -> Script:
 
 
 def _read_either(old: str, new: str) -> Script:
-    """Load the file that moves from *old* to *new*; return None if it is under neither."""
+    """Load the file that moves from *old* to *new*. Return None if both keys are missing."""
     for key in (old, new):
         try:
             return (yield "load", key)

@@ -1,4 +1,4 @@
-"""Tests of a storage with many files, large files and names beyond ASCII: part of `StorageConformance`."""
+"""Tests of a storage with many files, large files and names outside of ASCII."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ NAMES: Final = (
     "gr\u00f6\u00dfe.txt", "\u6587\u4ef6/\u30d5\u30a1\u30a4\u30eb\uff081\uff09.pdf", "emoji \U0001f600.bin", "a+b c%20d&e=f.txt", "50% #1.txt",
     "\uff21", "\U0001f600",
 )  # fmt: skip
-"""Sorted by code point the last two are in this order, sorted as UTF-16 they are not."""
+"""The last two names are sorted by code point. Sorting by UTF-16 would swap them."""
 _TEXT: Final = "\u00e4\u20ac\U0001f600".encode()
 _WRITERS: Final = 8
 _LARGE_BYTES: Final = 9_000_000
-"""More than the 8 MiB from which many clients send a file in parts."""
+"""More than 8 MiB, the size from which many clients upload a file in parts."""
 
 
 class VolumeTests(StorageAbilities):
-    """Tests lists of more files than one page of a server has, files up to the limit of the backend, and unusual names."""
+    """Tests lists with several pages, files up to the backend's maximum size, and unusual names."""
 
     file_count: ClassVar[int] = 1500
-    """How many files are listed. Most servers list at most 1,000 at once."""
+    """The number of files to list. Most servers list at most 1,000 files per page."""
 
     def test_each_of_many_files_is_listed_once(self) -> None:
         keys = self._save_many()
@@ -47,7 +47,7 @@ class VolumeTests(StorageAbilities):
         size = self.max_value_bytes or _LARGE_BYTES
         data = (bytes(range(251)) * (size // 251 + 1))[
             :size
-        ]  # no power of two, so that swapped parts are found
+        ]  # not a power of two, so that swapped parts are detected
         self.call("save", "large/file", b"small")
         self.call("save", "large/file", data)
         loaded = self.call("load", "large/file")
@@ -121,7 +121,7 @@ class VolumeTests(StorageAbilities):
             )
 
     def _save_many(self) -> Sequence[str]:
-        """Save files with an increasing size, several at a time, and return their keys."""
+        """Save files of increasing size, several concurrently. Return their keys."""
         keys = [f"many/{i % 7}/{i:04}" for i in range(self.file_count - 3)]
         keys += ["many/3/\u00e9", "many/\uff21", "many/\U0001f600"]
         self.race([self._save_some(keys[first::_WRITERS]) for first in range(_WRITERS)])

@@ -1,4 +1,4 @@
-"""The batches that a simulator has accepted: their requests, their states and their results, in no vendor's format."""
+"""The batches of a simulator, independent of a vendor's format: requests, states and results."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["Batch", "BatchQueue", "Item", "Result", "answer_item", "find_queue",
 
 _EXPIRED: Final = frozenset({"expired", "half_done"})
 _ERROR: Final = 400
-"""Results with this status or a higher one are errors."""
+"""A result with this status or a higher one is an error."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,13 +26,13 @@ class Item:
     """One request of a batch."""
 
     name: str
-    """Its `custom_id`."""
+    """The `custom_id` of the request."""
     body: Any
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """The end of one item."""
+    """The result of one item."""
 
     name: str
     kind: str
@@ -48,37 +48,37 @@ class Batch:
     id: str
     items: list[Item]
     answer: Callable[[Any], Result]
-    """Answers the item with this body; the name is filled in."""
+    """Answers a request body. The caller sets the name of the result."""
     facts: dict[str, Any] = field(default_factory=dict)
-    """What the client said of it, such as `metadata`."""
+    """Fields that the client sent with the batch, such as `metadata`."""
     window_s: float = 86400.0
     fault: Fault | None = None
     tokens: int = 0
-    """Prompt tokens that count as enqueued until the batch has ended."""
+    """The prompt tokens of a batch in progress. A finished batch has 0."""
     created_at: float = field(default_factory=time.time)
     state: str = "validating"
-    """Validating, in_progress, cancelling; at the end completed, failed, expired or cancelled."""
+    """Validating, in_progress or cancelling; then completed, failed, expired or cancelled."""
     ended_at: float | None = None
     results: list[Result] = field(default_factory=list)
     errors: list[dict[str, Any]] = field(default_factory=list)
-    """Why the batch failed as a whole."""
+    """The reasons why the whole batch failed."""
 
     @property
     def is_over(self) -> bool:
-        """Whether its state is final."""
+        """Whether the state is final."""
         return self.ended_at is not None
 
     @property
     def how(self) -> str:
-        """The fault to show; empty for none."""
+        """The fault to inject; "" for no fault."""
         return "" if self.fault is None else str(self.fault.settings["how"])
 
     def count(self, kind: str) -> int:
-        """Return how many items ended as *kind*."""
+        """Return the number of items with a result of this *kind*."""
         return sum(result.kind == kind for result in self.results)
 
     def list_results(self) -> list[Result]:
-        """Return the results in the order in which a client gets them."""
+        """Return the results in the order for the client."""
         shown = list(self.results)
         if self.how == "results_twice":
             shown += shown
@@ -87,7 +87,7 @@ class Batch:
         return shown
 
     def write(self, results: Iterable[Result], line: Callable[[Result], Any]) -> bytes:
-        """Return *results* as lines of JSON, each made by *line*."""
+        """Return *results* as JSON lines. *line* makes the value of each line."""
         lines = [encode(line(result)) for result in results]
         if self.how == "bad_line" and lines:
             lines[0] = lines[0][: len(lines[0]) // 2]
@@ -107,21 +107,21 @@ class BatchQueue:
 
     @property
     def share(self) -> float:
-        """The share of each batch that may be answered. With less than 1, a batch does not end by itself."""
+        """The share of each batch that may be answered. A share below 1 prevents batches from ending."""
         told = self._script.batch_share
         return (0.0 if self._holds else 1.0) if told is None else told
 
     def add(self, batch: Batch) -> None:
-        """Accept *batch*."""
+        """Add *batch* to the queue."""
         self.batches[batch.id] = batch
         self._count("batches")
 
     def count_enqueued(self) -> int:
-        """Return the prompt tokens of all batches that have not ended."""
+        """Return the prompt tokens of all batches in progress."""
         return sum(batch.tokens for batch in self.batches.values() if not batch.is_over)
 
     def advance(self, batch: Batch) -> None:
-        """Bring *batch* to its present state."""
+        """Update *batch* to its current state."""
         if batch.is_over:
             return
         if batch.state == "validating":
@@ -143,7 +143,7 @@ class BatchQueue:
             self._end(batch, "completed")
 
     def cancel(self, batch: Batch) -> None:
-        """End *batch* at the next look; what was answered stays."""
+        """Cancel *batch*. The next status request ends it; existing answers stay."""
         if not batch.is_over:
             batch.state = "cancelling"
             self._count("batches_cancelled")
@@ -175,7 +175,7 @@ def find_queue(call: Call) -> BatchQueue:
 
 
 def answer_item(call: Call, path: str, answer: Callable[[Call], Any], body: Any) -> Result:
-    """Return the result of the request *body*, which *answer* answers as a request to *path*."""
+    """Answer the request *body* with the endpoint function *answer* of *path*. Return the result."""
     request = RecordedRequest(
         method="POST", path=path, query={}, headers=call.request.headers, body=body, raw=b""
     )
@@ -189,11 +189,11 @@ def answer_item(call: Call, path: str, answer: Callable[[Call], Any], body: Any)
 
 
 def read_page(query: Mapping[str, str], after: str, found: list[Batch]) -> tuple[list[Batch], bool]:
-    """Return the page of *found* that a request asks for, the newest first, and whether more follow.
+    """Return one page of *found*, newest batch first, and whether more batches follow.
 
     Args:
         query: The query of the request, with `limit`.
-        after: The name of the field with the id of the last batch of the page before.
+        after: The name of the query field with the id of the previous page's last batch.
         found: All batches, oldest first.
     """
     newest = found[::-1]

@@ -1,4 +1,4 @@
-"""/v1/batches: OpenAI's batches. Create, describe, list and cancel; the results are in files."""
+"""/v1/batches, OpenAI's batches: create, describe, list and cancel. The results are in files."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _COUNTED: Final = {"prompt_tokens": "input_tokens", "completion_tokens": "output
 
 
 def create_batch(call: Call) -> Answer:
-    """Accept a batch. Its lines are checked afterwards, as by OpenAI: a bad line makes the batch fail."""
+    """Accept a batch. As with OpenAI, the lines are validated later, and an invalid line makes the batch fail."""
     body = read_json_body(call)
     endpoint, window = body.get("endpoint"), body.get("completion_window")
     if endpoint not in _ENDPOINTS:
@@ -90,7 +90,7 @@ def cancel_batch(call: Call) -> Answer:
 
 
 def list_batches(call: Call) -> Answer:
-    """List the batches, the newest first."""
+    """List the batches, newest first."""
     found = [batch for batch in find_queue(call).batches.values() if "endpoint" in batch.facts]
     page, has_more = read_page(call.request.query, "after", found)
     for batch in page:
@@ -108,7 +108,7 @@ def _find(call: Call) -> Batch:
 
 
 def _read_items(file: File, endpoint: str) -> tuple[list[Item], list[dict[str, Any]]]:
-    """Return the items of the input file, and the errors of its lines."""
+    """Return the items of the input file, and the errors in its lines."""
     items: list[Item] = []
     errors: list[dict[str, Any]] = []
     names: set[str] = set()
@@ -175,7 +175,7 @@ def _describe(call: Call, batch: Batch) -> dict[str, Any]:
 
 
 def _write_files(call: Call, batch: Batch) -> None:
-    """Store the results of a batch that has ended, once."""
+    """Store the results of a finished batch. A second call has no effect."""
     if "written" in batch.facts or batch.how == "no_output_file":
         return
     batch.facts["written"] = True
@@ -203,7 +203,7 @@ def _make_line(result: Result) -> dict[str, Any]:
 
 
 def _sum_usage(batch: Batch) -> dict[str, Any] | None:
-    """Return the tokens of all answers together; None before the end."""
+    """Return the total usage of all answers; None before the end."""
     if not batch.is_over:
         return None
     total = {"input_tokens": 0, "output_tokens": 0}

@@ -1,4 +1,4 @@
-"""/v1/files: OpenAI's files. Upload, describe, list, read and delete."""
+"""/v1/files, OpenAI's files: upload, describe, list, read and delete."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class File:
     expires_at: int | None = None
 
     def describe(self) -> dict[str, Any]:
-        """Return the document that describes the file."""
+        """Return the file in the format of the API."""
         return {
             "id": self.id,
             "object": "file",
@@ -57,7 +57,7 @@ class File:
 
 
 def upload_file(call: Call) -> Answer:
-    """Store a file: a form with `purpose`, `file` and, if wanted, `expires_after[anchor]` and `expires_after[seconds]`."""
+    """Store a file from a form with `purpose`, `file`, and optionally `expires_after[anchor]` and `expires_after[seconds]`."""
     fields, name, content = _read_form(call)
     purpose = fields.get("purpose", "")
     if purpose not in _PURPOSES:
@@ -87,7 +87,7 @@ def find_file(call: Call, name: str) -> File:
     """Return the file *name*.
 
     Raises:
-        Refused: There is none, or it has expired.
+        Refused: The file does not exist or has expired.
     """
     file = find_queue(call).files.get(name)
     if not isinstance(file, File) or (file.expires_at is not None and file.expires_at <= time.time()):
@@ -115,7 +115,7 @@ def delete_file(call: Call) -> Answer:
 
 
 def list_files(call: Call) -> Answer:
-    """List the files, the newest first."""
+    """List the files, newest first."""
     purpose = call.request.query.get("purpose")
     data = [file.describe() for file in find_queue(call).files.values() if purpose in {None, file.purpose}][
         ::-1
@@ -124,7 +124,7 @@ def list_files(call: Call) -> Answer:
 
 
 def read_lifetime(value: Any) -> int | None:
-    """Return the seconds after which a file expires; None for a file that stays.
+    """Return the lifetime of a file in seconds; None for no expiry.
 
     Raises:
         Refused: The number is not valid.
@@ -138,7 +138,7 @@ def read_lifetime(value: Any) -> int | None:
 
 
 def _read_form(call: Call) -> tuple[Mapping[str, str], str, bytes | None]:
-    """Return the fields of a form, and the name and the content of its file."""
+    """Return the fields of a form, and the name and content of the uploaded file."""
     kind = call.request.headers.get("content-type", "")
     boundary = kind.partition("boundary=")[2].strip('"').encode()
     if not kind.startswith("multipart/form-data") or not boundary:

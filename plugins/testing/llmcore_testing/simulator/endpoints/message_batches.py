@@ -1,4 +1,4 @@
-"""/v1/messages/batches: Anthropic's batches. Create, describe, list, cancel, and the results as lines of JSON."""
+"""/v1/messages/batches, Anthropic's batches: create, describe, list, cancel, and results as JSON lines."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _MOST_ITEMS: Final = 100_000
 
 
 def create_batch(call: Call, messages: Any) -> Answer:
-    """Accept a batch, or refuse it as a whole; *messages* answers one of its requests."""
+    """Accept or reject a batch. *messages* answers single requests."""
     body = call.request.body
     requests = body.get("requests") if isinstance(body, dict) else None
     if not isinstance(requests, list) or not 0 < len(requests) <= _MOST_ITEMS:
@@ -63,14 +63,14 @@ def answer_batch(call: Call) -> Answer:
 
 
 def cancel_batch(call: Call) -> Answer:
-    """Cancel a batch; one that has ended stays as it is."""
+    """Cancel a batch. A finished batch does not change."""
     batch = _find(call)
     find_queue(call).cancel(batch)
     return _make_answer(_describe(call, batch))
 
 
 def list_batches(call: Call) -> Answer:
-    """List the batches, the newest first."""
+    """List the batches, newest first."""
     found = [batch for batch in find_queue(call).batches.values() if "endpoint" not in batch.facts]
     page, has_more = read_page(call.request.query, "after_id", found)
     for batch in page:
@@ -81,7 +81,7 @@ def list_batches(call: Call) -> Answer:
 
 
 def read_results(call: Call) -> Answer:
-    """Return the results of a batch that has ended."""
+    """Return the results of a finished batch."""
     batch = _find(call)
     if not batch.is_over or batch.how == "no_output_file":
         raise Refused(refuse(404, "The results of this batch are not available."))
