@@ -18,6 +18,7 @@ FOLDERS: Final[Mapping[str, str]] = {
     "llmcore-any-llm": "plugins/any_llm",
     "llmcore-cache-memcached": "plugins/cache_memcached",
     "llmcore-cache-redis": "plugins/cache_redis",
+    "llmcore-dashboard": "plugins/dashboard",
     "llmcore-gateway": "plugins/gateway",
     "llmcore-openai-compatible": "plugins/openai_compatible",
     "llmcore-openai-optimized": "plugins/openai_optimized",

@@ -27,8 +27,10 @@ DEFAULTS: Final = {"cache": "file", "ledger": "sqlite"}
 KNOWN: Final = {
     ("cache", "memcached"): "llmcore-cache-memcached",
     ("cache", "redis"): "llmcore-cache-redis",
+    ("commands", "dashboard"): "llmcore-dashboard",
     ("commands", "keys"): "llmcore-gateway",
     ("commands", "serve"): "llmcore-gateway",
+    ("tables", "dashboard"): "llmcore-dashboard",
     ("tables", "gateway"): "llmcore-gateway",
     ("llm", "any_llm"): "llmcore-any-llm",
     ("llm", "anthropic"): "llmcore-anthropic",

@@ -115,11 +115,19 @@ SUITES: Final = (
         others=("plugins/anthropic/tests/**/test_*.py",),
     ),
     Suite(
+        "dashboard",
+        "llmcore_dashboard",
+        kits=("plugins/dashboard/tests/**/test_dashboard_app.py",),
+        others=("plugins/dashboard/tests/**/test_*.py",),
+        without="browser",
+        tools=("httpx2",),
+    ),
+    Suite(
         "gateway",
         "llmcore_gateway",
         kits=("plugins/gateway/tests/**/test_gateway_endpoints.py",),
         others=("plugins/gateway/tests/**/test_*.py",),
-        companions=("llmcore_anthropic", "llmcore_openai_optimized"),
+        companions=("llmcore_anthropic", "llmcore_dashboard", "llmcore_openai_optimized"),
         tools=("httpx2", "openai"),
     ),
     Suite(

@@ -41,6 +41,7 @@ TESTED: Final[Mapping[str, Mapping[str, VersionRange]]] = {
     "llmcore-any-llm": {"any-llm-sdk": VersionRange("1.40", "1.40.2")},
     "llmcore-cache-memcached": {"pymemcache": VersionRange("4", "4.0.0")},
     "llmcore-cache-redis": {"hiredis": VersionRange("3.3", "3.5.0"), "redis": VersionRange("8", "8.1.0")},
+    "llmcore-dashboard": {"uvicorn": VersionRange("0.38", "0.54.0")},
     "llmcore-gateway": {
         "httptools": VersionRange("0.7.1", "0.9.0"),
         "httpx2": VersionRange("2.12", "2.16.2"),

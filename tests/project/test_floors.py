@@ -50,6 +50,7 @@ TESTING = "llmcore_testing"
 """The distribution of the simulator and the kits: it tests the host, so it may import any floor."""
 BUILDS_ON = {
     "llmcore_any_llm": "llmcore_openai_optimized",
+    "llmcore_gateway": "llmcore_dashboard",
     "llmcore_openai_compatible": "llmcore_openai_optimized",
 }
 """A plugin that reuses the client of another one, so that no request logic is written twice."""

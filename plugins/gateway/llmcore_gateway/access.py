@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import ipaddress
+import base64
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
+from llmcore.support.host_header import LOOPBACK_NAMES, get_host_name, is_loopback
 from llmcore_gateway.exchange import Caller
 from llmcore_gateway.faults import Refused
 
@@ -20,28 +21,15 @@ __all__ = [
     "find_caller",
     "find_hosts",
     "has_keys",
-    "is_loopback",
     "make_cors_headers",
 ]
-
-_LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
-
-
-def is_loopback(host: str) -> bool:
-    """Return whether only this machine reaches *host*."""
-    if host.lower() == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False
 
 
 def find_hosts(options: GatewayOptions) -> frozenset[str]:
     """Return the names of the server, in lower case; an empty set if any name is allowed."""
     if not options.hosts and not is_loopback(options.host):
         return frozenset()
-    return _LOOPBACK | {name.strip("[]").lower() for name in (options.host, *options.hosts)}
+    return LOOPBACK_NAMES | {name.strip("[]").lower() for name in (options.host, *options.hosts)}
 
 
 def check_host(headers: Mapping[str, str], names: frozenset[str]) -> None:
@@ -52,11 +40,7 @@ def check_host(headers: Mapping[str, str], names: frozenset[str]) -> None:
     Raises:
         Refused: 403.
     """
-    given = headers.get("host", "")
-    name, _, port = given.rpartition(":")
-    if not port.isdigit():
-        name = given
-    if names and name.strip("[]").lower() not in names:
+    if names and get_host_name(headers) not in names:
         raise Refused(
             403,
             "permission_error",
@@ -101,13 +85,14 @@ def has_keys(core: Core) -> bool:
 
 
 def find_caller(
-    core: Core, state: ServerState, headers: Mapping[str, str], *, is_exposed: bool
+    core: Core, state: ServerState, headers: Mapping[str, str], *, is_exposed: bool, is_page: bool = False
 ) -> tuple[Caller, ApiKey | None]:
     """Return the caller and the API key of a request.
 
     The rate limit of the key is checked afterwards. If no key was ever created, all callers on this machine are
     allowed. Once a key was seen, or if *is_exposed* (other machines can reach the gateway), every request needs a
-    key, even after a reload or without the ledger.
+    key, even after a reload or without the ledger. For a page (*is_page*) the key may be the password of a browser's
+    dialog, with any user name.
 
     Raises:
         Refused: 401, the key is missing or wrong.
@@ -119,10 +104,7 @@ def find_caller(
         state.has_seen_keys = has_keys(core)
         if not state.has_seen_keys and not is_exposed:
             return Caller(), None
-    scheme, _, text = headers.get("authorization", "").partition(" ")
-    if scheme.lower() != "bearer":
-        text = headers.get("x-api-key", "")
-    text = text.strip()
+    text = _read_key(headers, is_page=is_page)
     key = core.keys.find(text) if text and has_ledger else None
     if key is None:
         raise Refused(
@@ -130,6 +112,17 @@ def find_caller(
             "authentication_error",
             "the key is missing, wrong, expired or revoked: send it as `Authorization: Bearer KEY` or `x-api-key: KEY`",
             code="invalid_api_key",
-            headers={"www-authenticate": "Bearer"},
+            headers={"www-authenticate": 'Basic realm="llmcore", charset="UTF-8"' if is_page else "Bearer"},
         )
     return Caller(key.name, key.models), key
+
+
+def _read_key(headers: Mapping[str, str], *, is_page: bool) -> str:
+    """Return the text of the key in a request; empty text if there is none."""
+    scheme, _, text = headers.get("authorization", "").partition(" ")
+    if is_page and scheme.lower() == "basic":
+        try:
+            return base64.b64decode(text, validate=True).decode().partition(":")[2]
+        except ValueError:
+            return ""
+    return (text if scheme.lower() == "bearer" else headers.get("x-api-key", "")).strip()

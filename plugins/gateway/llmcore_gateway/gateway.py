@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from llmcore_gateway.access import find_hosts, is_loopback
+from llmcore.support.host_header import is_loopback
+from llmcore_gateway.access import find_hosts
+from llmcore_gateway.exchange import Answer, Caller
 from llmcore_gateway.model_names import ModelNames
 from llmcore_gateway.options import GatewayOptions
 
@@ -48,6 +51,8 @@ class Gateway:
         """Whether other machines can reach the gateway. If so, every request needs a key."""
         self.in_use = UseCounter()
         """Entered by each request in progress, so that the Core is not closed under it."""
+        self._page_turn = asyncio.Lock()
+        """One page of the dashboard is made at a time, since each reads a part of the ledger."""
         settings = core.settings
         configured = core.llm.resolve()
         defaults = [*settings.models, *configured, *(name.partition(":")[2] for name in configured)]
@@ -58,6 +63,14 @@ class Gateway:
     async def wait_until_unused(self) -> None:
         """Wait for the requests in progress. No new requests may begin in the meantime."""
         await self.in_use.wait()
+
+    async def make_page(self, query: str, headers: Mapping[str, str], caller: Caller) -> Answer:
+        """Return the dashboard. A caller with a key sees only its own calls and budgets."""
+        from llmcore_dashboard import answer_request
+
+        async with self._page_turn:
+            page = await asyncio.to_thread(answer_request, self.core, query, headers, user=caller.user)
+        return Answer(page.status, page.body, page.headers, page.content_type)
 
     def warm(self) -> None:
         """Create the configured language models, which imports their SDKs.

@@ -46,6 +46,7 @@ class Route(NamedTuple):
 ROUTES: Final[Mapping[str, Route]] = {
     route.path: route
     for route in (
+        Route("GET", "/dashboard"),
         Route("GET", "/health/live", is_public=True),
         Route("GET", "/health/ready", is_public=True),
         Route("GET", "/metrics"),

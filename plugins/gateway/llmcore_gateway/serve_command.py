@@ -9,7 +9,8 @@ import sys
 from typing import Any
 
 from llmcore.errors import ConfigError, LLMCoreError
-from llmcore_gateway.access import has_keys, is_loopback
+from llmcore.support.host_header import is_loopback
+from llmcore_gateway.access import has_keys
 
 __all__ = ["run"]
 

@@ -101,12 +101,13 @@ class Turn:
             return await self._send_answer(_answer_preflight(headers))
         route = self._route = find_route(self._method, path)
         self._record["path"] = route.path
-        caller = Caller() if route.is_public else await self._authorise(headers)
-        if route.path.startswith("/health/"):
-            return await self._send_answer(self._answer_health(route))
-        if route.path == "/metrics":
-            text = self._state.metrics.render()
-            return await self._send_answer(Answer(200, text.encode(), {}, "text/plain; version=0.0.4"))
+        is_page = route.path == "/dashboard"
+        caller = Caller() if route.is_public else await self._authorise(headers, is_page=is_page)
+        if is_page:
+            query = self._scope["query_string"].decode("latin-1")
+            return await self._send_answer(await self._gateway.make_page(query, headers, caller))
+        if (own := self._answer_of_server(route)) is not None:
+            return await self._send_answer(own)
         if route.method == "GET":
             request = Request(self._method, path, headers, b"", caller, self._id)
             return await self._send_answer(answer_directly(self._gateway, route, request))
@@ -118,12 +119,12 @@ class Turn:
 
     # -- reading
 
-    async def _authorise(self, headers: Mapping[str, str]) -> Caller:
-        """Return the caller. One request is taken from the rate limit of the key."""
+    async def _authorise(self, headers: Mapping[str, str], *, is_page: bool) -> Caller:
+        """Return the caller. One request is taken from the rate limit of the key, unless it is for a page."""
         core, is_exposed = self._gateway.core, self._gateway.is_exposed
-        caller, key = find_caller(core, self._state, headers, is_exposed=is_exposed)
+        caller, key = find_caller(core, self._state, headers, is_exposed=is_exposed, is_page=is_page)
         self._record["user"] = caller.user
-        if key is None or key.requests_per_minute is None:
+        if key is None or key.requests_per_minute is None or is_page:
             return caller
         wait = await core.keys.atake_request(key)
         if wait:
@@ -164,9 +165,14 @@ class Turn:
 
     # -- answering
 
-    def _answer_health(self, route: Route) -> Answer:
+    def _answer_of_server(self, route: Route) -> Answer | None:
+        """Return the answer of a route that needs only the state of the server; None for any other route."""
+        if route.path == "/metrics":
+            return Answer(200, self._state.metrics.render().encode(), {}, "text/plain; version=0.0.4")
         if route.path == "/health/live":
             return make_json({"status": "alive"})
+        if route.path != "/health/ready":
+            return None
         phase = self._state.phase
         return make_json({"status": phase}, 200 if phase == "ready" else 503)
 

@@ -1,0 +1,35 @@
+"""Which names a local server has, and which one a request used.
+
+A server that checks the `Host` of each request cannot be reached by a web page that leads its own name to this address (DNS
+rebinding).
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Mapping
+from typing import Final
+
+__all__ = ["LOOPBACK_NAMES", "get_host_name", "is_loopback"]
+
+LOOPBACK_NAMES: Final = frozenset({"localhost", "127.0.0.1", "::1"})
+"""The names of the loopback address, in lower case."""
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether only this machine reaches *host*."""
+    if host.lower() == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+def get_host_name(headers: Mapping[str, str]) -> str:
+    """Return the name in the header `host`, in lower case, without port and brackets; empty without the header."""
+    given = headers.get("host", "")
+    name, _, port = given.rpartition(":")
+    if not port.isdigit():
+        name = given
+    return name.strip("[]").lower()

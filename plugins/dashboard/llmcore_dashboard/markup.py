@@ -1,0 +1,116 @@
+"""Pieces of HTML: amounts with their exact value, numbers, durations, and tables. All text is escaped here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from decimal import Decimal
+from html import escape
+from typing import Any, Final, NamedTuple
+
+__all__ = [
+    "NOTHING",
+    "Column",
+    "amount",
+    "count",
+    "format_money",
+    "format_ms",
+    "milliseconds",
+    "money",
+    "table",
+    "text",
+]
+
+_THOUSAND: Final = 1000
+NOTHING: Final = "\N{EN DASH}"
+"""The cell of a value that was not measured."""
+_LONGEST: Final = 200
+"""Characters of a name that are shown; the rest is in the tooltip."""
+
+
+class Column(NamedTuple):
+    """The head of a column."""
+
+    name: str
+    is_number: bool = True
+    is_wide: bool = False
+    """Whether the column is left out on narrow screens."""
+
+
+def format_money(amount: Decimal) -> str:
+    """Return USD with two decimals; below 1 USD with three significant digits."""
+    if not amount:
+        return "$0"
+    digits = 2 if amount >= 1 else max(2, 2 - amount.adjusted())
+    whole, _, cents = f"{amount:,.{digits}f}".partition(".")
+    return f"${whole}.{cents[:2]}{cents[2:].rstrip('0')}"
+
+
+def money(amount: Decimal, *, prefix: str = "") -> str:
+    """Return an amount with its exact value in a `data` element."""
+    exact = f"{amount:f}"
+    return f'<data value="{exact}" title="${exact}">{prefix}{format_money(amount)}</data>'
+
+
+def count(number: int) -> str:
+    """Return a count with its exact value; empty for 0."""
+    return f'<data value="{number}">{number:,}</data>' if number else '<data value="0">0</data>'
+
+
+def amount(row: Any) -> str:
+    """Return the cost of a row, and what is uncertain about it."""
+    doubts = [f"+ up to {money(row.uncertain)}"] if row.uncertain else []
+    if row.unpriced:
+        doubts.append('<span title="Some prices are unknown">+ ?</span>')
+    more = f' <span class="doubt">{" ".join(doubts)}</span>' if doubts else ""
+    return f"{money(row.cost)}{more}"
+
+
+def format_ms(value: float | None) -> str:
+    """Return a duration: "420 ms" or "1.25 s"."""
+    if value is None:
+        return NOTHING
+    return f"{value:.0f} ms" if value < _THOUSAND else f"{value / _THOUSAND:,.2f} s"
+
+
+def milliseconds(value: float | None) -> str:
+    """Return a duration with its exact value in milliseconds."""
+    return NOTHING if value is None else f'<data value="{value:g}">{format_ms(value)}</data>'
+
+
+def text(value: object, otherwise: str = "(none)") -> str:
+    """Return *value* escaped; a very long text is shortened, with the whole text as its tooltip."""
+    whole = str(value) or otherwise
+    if len(whole) <= _LONGEST:
+        return escape(whole).replace(":", ":<wbr>")
+    return f'<span title="{escape(whole)}">{escape(whole[:_LONGEST])}…</span>'
+
+
+def table(
+    caption: str,
+    columns: Sequence[Column],
+    rows: Iterable[Sequence[str]],
+    *,
+    foot: Sequence[str] = (),
+    hide_caption: bool = False,
+) -> str:
+    """Return a table whose first column names the rows. The cells are HTML."""
+    head = "".join(f'<th scope="col"{_get_class(column)}>{escape(column.name)}</th>' for column in columns)
+    body = "".join(_make_row(columns, row) for row in rows)
+    last = f"<tfoot>{_make_row(columns, foot)}</tfoot>" if foot else ""
+    hidden = ' class="hidden"' if hide_caption else ""
+    label = escape(caption)
+    return (
+        f'<div class="scroll" tabindex="0" role="region" aria-label="{label}"><table><caption{hidden}>{label}</caption>'
+        f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody>{last}</table></div>"
+    )
+
+
+def _make_row(columns: Sequence[Column], cells: Sequence[Any]) -> str:
+    first, *others = zip(columns, cells, strict=True)
+    name = f'<th scope="row"{_get_class(first[0])}>{first[1]}</th>'
+    return f"<tr>{name}{''.join(f'<td{_get_class(column)}>{cell}</td>' for column, cell in others)}</tr>"
+
+
+def _get_class(column: Column) -> str:
+    names = [name for name, on in (("n", column.is_number), ("w", column.is_wide)) if on]
+    return f' class="{" ".join(names)}"' if names else ""

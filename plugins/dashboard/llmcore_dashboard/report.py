@@ -1,0 +1,230 @@
+"""Read the figures of a view from the ledger. All of them come from `core.usage.by`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from datetime import date, datetime, timedelta, timezone
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from llmcore.errors import LedgerError
+from llmcore_dashboard.view import View, ViewError
+
+if TYPE_CHECKING:
+    from llmcore import Core
+
+__all__ = ["Bucket", "Report", "read_report"]
+
+_MOST_SERIES: Final = 6
+"""The number of groups that the chart shows each; the rest are "others"."""
+_MOST_BUCKETS: Final = 200
+_LATEST: Final = 12
+_HOUR_S: Final = 3600
+_STEPS: Final = (("hour", _HOUR_S), ("day", 24 * _HOUR_S), ("week", 168 * _HOUR_S), ("month", 730 * _HOUR_S))
+_AUTO_HOURS_S: Final = 50 * _HOUR_S
+"""The longest range that is shown by hour."""
+_FIRST_PART: Final = 0.01
+"""The part of a month after which its pace makes sense."""
+
+
+class Bucket(NamedTuple):
+    """One bar of the charts."""
+
+    name: str
+    total: Any
+    """The row of the bucket; an empty one if nothing was called."""
+    parts: dict[str, Any]
+    """Name of a series -> its row."""
+
+
+class Report(NamedTuple):
+    """The figures of one page. Rows are those of `core.usage.by`."""
+
+    view: View
+    zone: Any
+    """The time zone; see `core.usage.zone`."""
+    sum: Callable[[Sequence[Any]], Any]
+    """`core.usage.sum`."""
+    now: float
+    step: str
+    first: str
+    """The first and the last day of the range."""
+    last: str
+    today: Any
+    month: Any
+    month_name: str
+    pace: Decimal | None
+    """Cost at the end of this month if it continues as before."""
+    total: Any
+    """The sum of the range, with percentiles."""
+    buckets: Sequence[Bucket]
+    series: Sequence[str]
+    """The groups of the chart, the most expensive first."""
+    has_others: bool
+    groups: Sequence[Any]
+    models: Sequence[Any]
+    """With percentiles."""
+    users: Sequence[Any]
+    keys: Sequence[Any]
+    tags: Sequence[Any]
+    errors: Sequence[Any]
+    latest: Sequence[dict[str, Any]]
+    budgets: Sequence[Any]
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether the range has neither a request nor an answer of the cache."""
+        return not (self.total.requests or self.total.cached)
+
+    def format_time(self, at: float) -> str:
+        """Return a moment, in seconds since 1970, as the clock of the zone shows it."""
+        zone = timezone(timedelta(seconds=self.zone.get_offset(at)))
+        return f"{datetime.fromtimestamp(at, zone):%Y-%m-%d %H:%M:%S}"
+
+
+def read_report(core: Core, view: View, now: float | None = None) -> Report:
+    """Return the figures of *view*.
+
+    Raises:
+        ViewError: The view has a zone or a day that does not exist.
+        LedgerError: The ledger cannot be read.
+    """
+    usage, now = core.usage, time.time() if now is None else now
+    filters: dict[str, Any] = dict(view.filters)
+    zone_name = view.zone or core.table("dashboard").zone or None
+    fault = None
+    try:
+        zone = usage.zone(zone_name)
+        start, end = _find_bounds(view, zone, now)
+    except (LedgerError, ValueError) as error:
+        fault = ViewError(
+            error.message if isinstance(error, LedgerError) else "`since` and `until` must be days"
+        )
+    if fault is not None:
+        raise fault
+    step = _choose_step(view.step, end - start)
+    bounds: dict[str, Any] = {"since": start, "until": end, "zone": zone_name, **filters}
+
+    def read(*group: Any, **more: Any) -> list[Any]:
+        return usage.by(group, **{**bounds, **more})
+
+    group = view.group
+    cells = read(step, group)
+    models = read("model", percentiles=True)
+    # The sum is that of the models, since calls with two tags would count twice in the cells.
+    total = usage.sum(models)
+    measured = read("total", percentiles=True)
+    if measured:
+        total = measured[0]
+    by_step = _sum_by(usage, cells, 0) if group != "tag" else {row.key[0]: row for row in read(step)}
+    groups = sorted(_sum_by(usage, cells, 1).values(), key=_rank)
+    series = [row.name for row in groups[:_MOST_SERIES] if row.cost or row.uncertain or row.requests]
+    month_start, month_end = zone.find_month("this-month", now)
+    first_day, today = zone.find_date(start), zone.find_date(now)
+    days = {row.key[0]: row for row in read("day", since=month_start, until=None)}
+    month = usage.sum(row for row in days.values())
+    part = (now - month_start) / (month_end - month_start)
+    people = read("user", "key")
+    return Report(
+        view=view,
+        zone=zone,
+        sum=usage.sum,
+        now=now,
+        step=step,
+        first=first_day.isoformat(),
+        last=zone.find_date(min(end, now) - 1).isoformat(),
+        today=days.get(today.isoformat()) or usage.sum([]),
+        month=month,
+        month_name=f"{today:%B %Y}",
+        pace=None if part < _FIRST_PART else (month.cost / Decimal(part)).quantize(Decimal("1e-9")),
+        total=total,
+        buckets=_make_buckets(usage, cells, by_step, series, _list_steps(zone, step, start, min(end, now))),
+        series=series,
+        has_others=len(groups) > len(series),
+        groups=groups,
+        models=sorted(models, key=_rank),
+        users=sorted(_sum_by(usage, people, 0).values(), key=_rank),
+        keys=sorted(_sum_by(usage, people, 1).values(), key=_rank),
+        tags=sorted(read("tag"), key=_rank),
+        errors=sorted(read("error"), key=lambda row: (-row.requests, row.name)),
+        latest=usage.latest(_LATEST, **bounds),
+        budgets=_find_budgets(usage.budgets(), filters),
+    )
+
+
+def _find_bounds(view: View, zone: Any, now: float) -> tuple[float, float]:
+    if view.since:
+        start = zone.find_start(date.fromisoformat(view.since))
+        end = zone.find_start(date.fromisoformat(view.until)) if view.until else float("inf")
+        tomorrow = zone.find_start(zone.find_date(now) + timedelta(days=1))
+        return start, max(min(end, tomorrow), start + 1)
+    if view.range.endswith("-month"):
+        bounds: tuple[float, float] = zone.find_month(view.range, now)
+        return bounds
+    days = 1 if view.range == "today" else int(view.range.removesuffix("d"))
+    today = zone.find_date(now)
+    return (
+        zone.find_start(today - timedelta(days=days - 1)),
+        zone.find_start(today + timedelta(days=1)),
+    )
+
+
+def _choose_step(step: str, length_s: float) -> str:
+    """Return *step*, or the next longer one of which the range has not too many."""
+    if step == "auto":
+        step = "hour" if length_s <= _AUTO_HOURS_S else "day"
+    names = [name for name, _ in _STEPS]
+    for name, seconds in _STEPS[names.index(step) :]:
+        if length_s / seconds <= _MOST_BUCKETS:
+            return name
+    return "month"
+
+
+def _list_steps(zone: Any, step: str, start: float, end: float) -> list[str]:
+    """Return the names of all buckets between two moments, in the form of `core.usage.by`."""
+    if step == "hour":
+        moments = range(int(start), int(end), _HOUR_S)
+        return [zone.format_hour(moment) for moment in moments]
+    first, last = zone.find_date(start), zone.find_date(max(end - 1, start))
+    days = [first + timedelta(days=number) for number in range((last - first).days + 1)]
+    if step == "day":
+        return [day.isoformat() for day in days]
+    if step == "week":
+        return list(dict.fromkeys("{}-W{:02}".format(*day.isocalendar()[:2]) for day in days))
+    return list(dict.fromkeys(f"{day:%Y-%m}" for day in days))
+
+
+def _make_buckets(
+    usage: Any, cells: Sequence[Any], by_step: dict[str, Any], series: Sequence[str], names: Sequence[str]
+) -> list[Bucket]:
+    parts: dict[str, dict[str, Any]] = {}
+    for row in cells:
+        if row.key[1] in series:
+            parts.setdefault(row.key[0], {})[row.key[1]] = row
+    nothing = usage.sum([])
+    order = dict.fromkeys([*names, *by_step])
+    return [Bucket(name, by_step.get(name, nothing), parts.get(name, {})) for name in order]
+
+
+def _sum_by(usage: Any, rows: Sequence[Any], place: int) -> dict[str, Any]:
+    """Return the sums of *rows* by the dimension at *place*, in the order of the rows."""
+    found: dict[str, list[Any]] = {}
+    for row in rows:
+        found.setdefault(row.key[place], []).append(row)
+    return {name: usage.sum(each, name) for name, each in found.items()}
+
+
+def _find_budgets(states: Sequence[Any], filters: dict[str, Any]) -> list[Any]:
+    """Return the budgets that have a limit and whose scope is that of the filters, or within it."""
+    scopes = ("model", "tag", "user")
+    return [
+        state
+        for state in states
+        if state.limit is not None
+        and all(getattr(state, name) == filters[name] for name in scopes if name in filters)
+    ]
+
+
+def _rank(row: Any) -> Any:
+    return -row.cost, -row.uncertain, -row.requests, row.name

@@ -1,0 +1,246 @@
+"""The sections of the page."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from decimal import Decimal
+from html import escape
+from typing import Any, Final
+
+from llmcore_dashboard.charts import Series, draw_bars, draw_share
+from llmcore_dashboard.listings import render_breakdowns, render_errors, render_latency, render_latest
+from llmcore_dashboard.markup import NOTHING, Column, amount, count, format_money, money, table, text
+from llmcore_dashboard.report import Bucket, Report
+
+__all__ = ["render_main"]
+
+_OTHERS: Final = "others"
+_TITLES: Final = {
+    "model": "models",
+    "provider": "providers",
+    "kind": "kinds",
+    "user": "users",
+    "key": "API keys",
+    "tag": "tags",
+}
+_STEPS: Final = {"hour": "an hour", "day": "a day", "week": "a week", "month": "a month"}
+
+
+def render_main(report: Report, *, is_file: bool) -> str:
+    """Return the content of the page: figures first, then charts, each with its table."""
+    clock = report.format_time(report.now)
+    updated = f'<p class="updated">As of <time>{clock}</time>.</p>'
+    if report.is_empty and not report.month.requests and not report.month.cached:
+        hint = (
+            "No calls in this range."
+            if not report.view.filters
+            else "No calls in this range with these filters."
+        )
+        return f'{_render_figures(report)}<section class="empty"><h2>{hint}</h2><p>Calls appear here as soon as they end.</p></section>{updated}'
+    parts = [
+        _render_figures(report),
+        _render_budgets(report),
+        _render_cost(report),
+        render_breakdowns(report, is_file=is_file),
+        _render_requests(report),
+        render_latency(report),
+        render_errors(report),
+        render_latest(report),
+        updated,
+    ]
+    return "".join(parts)
+
+
+# -- figures
+
+
+def _render_figures(report: Report) -> str:
+    total, month = report.total, report.month
+    pace = f"Pace: {money(report.pace)} by the end of the month" if report.pace else report.month_name
+    hits = total.cached / (total.requests + total.cached) if total.cached else 0.0
+    cards = [
+        ("Today", amount(report.today), _calls(report.today)),
+        ("This month", amount(month), pace),
+        (report.view.label, amount(total), _calls(total)),
+        ("Saved by the cache", money(total.saved), f"{count(total.cached)} answers, {hits:.0%} of all calls"),
+    ]
+    items = "".join(
+        f"<div><dt>{escape(name)}</dt><dd>{value}<small>{more}</small></dd></div>"
+        for name, value, more in cards
+    )
+    return f'<section aria-label="Totals"><dl class="cards">{items}</dl>{_render_doubts(total)}</section>'
+
+
+def _calls(row: Any) -> str:
+    failed = f", {count(row.failures)} failed" if row.failures else ""
+    return f"{count(row.requests)} requests{failed}"
+
+
+def _render_doubts(total: Any) -> str:
+    notes = []
+    if total.uncertain:
+        notes.append(
+            f"<b>Uncertain:</b> requests with an unknown outcome, such as cancelled ones, may have cost up to {money(total.uncertain)} more. Budgets count it."
+        )
+    if total.unpriced:
+        notes.append(
+            f"<b>Unpriced:</b> the price of {count(total.unpriced)} requests is unknown, so they are not in the cost. Add their model to <code>[prices]</code>."
+        )
+    return f'<p class="doubts">{" ".join(notes)}</p>' if notes else ""
+
+
+def _render_budgets(report: Report) -> str:
+    if not report.budgets:
+        return ""
+    rows = []
+    for state in report.budgets:
+        used = state.spent + state.reserved
+        part = float(used / state.limit) if state.limit else 1.0
+        pace = NOTHING if state.pace is None else _in_unit(state.pace, state.unit)
+        if state.pace is not None and state.limit and state.pace > state.limit:
+            pace += ' <span class="over">over</span>'
+        reset = (
+            "never"
+            if state.resets_at is None
+            else escape(state.resets_at.replace("T", " ").removesuffix(":00Z"))
+        )
+        rows.append(
+            (text(state.name), f"{draw_share(part)}<span class=part>{part:.0%}</span>", _in_unit(state.spent, state.unit),
+             _in_unit(state.reserved, state.unit), _in_unit(state.limit, state.unit), pace, reset)
+        )  # fmt: skip
+    columns = [Column("Budget", is_number=False), Column("Used"), Column("Spent"), Column("Reserved", is_wide=True), Column("Limit"),
+               Column("Pace"), Column("Resets, UTC", is_wide=True)]  # fmt: skip
+    return f"<section><h2>Budgets</h2>{table('Budgets, whose periods are in UTC', columns, rows)}</section>"
+
+
+def _in_unit(amount: Decimal, unit: str) -> str:
+    if unit == "USD":
+        return money(amount)
+    return f'<data value="{amount:f}">{round(amount):,}</data> {escape(unit)}'
+
+
+# -- charts
+
+
+def _render_cost(report: Report) -> str:
+    title = f"Cost {_STEPS[report.step]}, by {report.view.group}"
+    names = [*report.series, *([_OTHERS] if report.has_others else [])]
+    series = [
+        Series(
+            name,
+            f"s{at}" if name != _OTHERS or at < len(report.series) else "so",
+            [_part(bucket, name, report) for bucket in report.buckets],
+        )
+        for at, name in enumerate(names)
+    ]
+    labels = [_shorten(bucket.name) for bucket in report.buckets]
+    tips = [
+        f"{bucket.name}: {format_money(bucket.total.cost)}, {bucket.total.requests:,} requests"
+        for bucket in report.buckets
+    ]
+    chart = draw_bars(title, labels, series, tips, lambda value: format_money(Decimal(repr(value))))
+    legend = "".join(
+        f'<li><svg class="swatch" viewBox="0 0 10 10" aria-hidden="true"><rect class="{each.style}" width="10" height="10"/></svg>{text(each.name)}</li>'
+        for each in series
+    )
+    columns = [Column(report.step.capitalize(), is_number=False), Column("Cost"), Column("Uncertain"), Column("Saved"), Column("Requests"),
+               *(Column(name or "(none)") for name in names)]  # fmt: skip
+    rows = [
+        (escape(bucket.name), _amount_or_blank(bucket.total.cost), _amount_or_blank(bucket.total.uncertain), _amount_or_blank(bucket.total.saved),
+         f"{bucket.total.requests:,}" if bucket.total.requests else "", *(_cell(bucket, name, report) for name in names))
+        for bucket in report.buckets
+    ]  # fmt: skip
+    total = report.total
+    foot = ("Total", money(total.cost), money(total.uncertain), money(total.saved), count(total.requests),
+            *(money(_sum_series(report, name)) for name in names))  # fmt: skip
+    return (
+        f'<section><h2 id="cost">{escape(title)}</h2>{chart}<ul class="legend">{legend}</ul>'
+        f"{_fold('cost-table', table(title, columns, rows, foot=foot, hide_caption=True))}</section>"
+    )
+
+
+def _part(bucket: Bucket, name: str, report: Report) -> float | None:
+    return float(_find_cost(bucket, name, report)) or None
+
+
+def _find_cost(bucket: Bucket, name: str, report: Report) -> Decimal:
+    if name in report.series:
+        row = bucket.parts.get(name)
+        cost: Decimal = Decimal(0) if row is None else row.cost
+        return cost
+    if report.view.group == "tag":  # a call may have several tags, so the rest of a sum means nothing
+        return Decimal(0)
+    rest: Decimal = bucket.total.cost - sum((row.cost for row in bucket.parts.values()), Decimal(0))
+    return rest
+
+
+def _sum_series(report: Report, name: str) -> Decimal:
+    return sum((_find_cost(bucket, name, report) for bucket in report.buckets), Decimal(0))
+
+
+def _cell(bucket: Bucket, name: str, report: Report) -> str:
+    return _amount_or_blank(_find_cost(bucket, name, report))
+
+
+def _amount_or_blank(amount: Decimal) -> str:
+    return money(amount) if amount else ""
+
+
+def _render_requests(report: Report) -> str:
+    title = f"Requests {_STEPS[report.step]}"
+    kinds: Mapping[str, tuple[str, Callable[[Any], int]]] = {
+        "answered": ("s0", lambda row: row.requests - row.failures),
+        "from the cache": ("s2", lambda row: row.cached),
+        "failed": ("bad", lambda row: row.failures),
+    }
+    series = [
+        Series(name, style, [get(bucket.total) or None for bucket in report.buckets])
+        for name, (style, get) in kinds.items()
+    ]
+    tips = [
+        f"{bucket.name}: {bucket.total.requests:,} requests, {bucket.total.failures:,} failed, {bucket.total.cached:,} from the cache"
+        for bucket in report.buckets
+    ]
+    labels = [_shorten(bucket.name) for bucket in report.buckets]
+    chart = draw_bars(
+        title, labels, series, tips, lambda value: f"{value:,.0f}" if value == int(value) else ""
+    )
+    legend = "".join(
+        f'<li><svg class="swatch" viewBox="0 0 10 10" aria-hidden="true"><rect class="{style}" width="10" height="10"/></svg>{name}</li>'
+        for name, (style, _) in kinds.items()
+    )
+    columns = [
+        Column(report.step.capitalize(), is_number=False),
+        Column("Requests"),
+        Column("Failed"),
+        Column("From the cache"),
+        Column("Saved"),
+    ]
+    rows = [
+        (
+            escape(bucket.name),
+            count(bucket.total.requests),
+            count(bucket.total.failures),
+            count(bucket.total.cached),
+            money(bucket.total.saved),
+        )
+        for bucket in report.buckets
+        if bucket.total.requests or bucket.total.cached
+    ]
+    total = report.total
+    foot = ("Total", count(total.requests), count(total.failures), count(total.cached), money(total.saved))
+    return (
+        f'<section><h2>{escape(title)}</h2>{chart}<ul class="legend">{legend}</ul>'
+        f"{_fold('requests-table', table(title, columns, rows, foot=foot, hide_caption=True))}</section>"
+    )
+
+
+def _fold(name: str, content: str) -> str:
+    return f'<details id="{name}"><summary>Table</summary>{content}</details>'
+
+
+def _shorten(name: str) -> str:
+    """Return the name of a bucket as it stands below a chart: "11-25", "14:00"."""
+    if "T" in name:
+        return f"{name[5:10]} {name[11:16]}"
+    return name[5:] if name.count("-") == 2 else name  # noqa: PLR2004 - a day has two
