@@ -10,7 +10,7 @@ yield, the driver throws the cancellation.
 from __future__ import annotations
 
 import sys
-from collections.abc import AsyncGenerator, Generator
+from collections.abc import AsyncGenerator, Callable, Generator
 from typing import Any, TypeVar
 
 from llmcore.calls.public_call import PUBLIC_CALL
@@ -85,8 +85,13 @@ async def arun(call: Act[T]) -> T:
         leaving = None
 
 
-def iterate(call: Generator[Any, Any, Any]) -> Generator[Any, None, None]:
-    """Run *call* in this thread and yield its pieces: all yielded values except steps."""
+def iterate(
+    call: Generator[Any, Any, Any], keep: Callable[[Any], object] | None = None
+) -> Generator[Any, None, None]:
+    """Run *call* in this thread and yield its pieces: all yielded values except steps.
+
+    With *keep*, only the pieces for which it returns true.
+    """
     failure: BaseException | None = None
     value: Any = None
     with PUBLIC_CALL:
@@ -97,7 +102,7 @@ def iterate(call: Generator[Any, Any, Any]) -> Generator[Any, None, None]:
                 try:
                     if type(item) is Step:
                         value = item.blocking(*item.args)
-                    else:
+                    elif keep is None or keep(item):
                         yield item
                 except GeneratorExit:
                     failure = Abandoned()
@@ -109,7 +114,9 @@ def iterate(call: Generator[Any, Any, Any]) -> Generator[Any, None, None]:
             failure = None
 
 
-async def aiterate(call: Generator[Any, Any, Any]) -> AsyncGenerator[Any, None]:
+async def aiterate(  # noqa: C901, PLR0912 - one branch for each outcome of a step
+    call: Generator[Any, Any, Any], keep: Callable[[Any], object] | None = None
+) -> AsyncGenerator[Any, None]:
     """Run *call* in the running event loop and yield its pieces; see `iterate` and `arun`."""
     _require_asyncio(call)
     failure: BaseException | None = None
@@ -125,7 +132,8 @@ async def aiterate(call: Generator[Any, Any, Any]) -> AsyncGenerator[Any, None]:
                     continue
                 try:
                     if type(item) is not Step:
-                        yield item
+                        if keep is None or keep(item):
+                            yield item
                     elif item.awaiting is None:
                         value = item.blocking(*item.args)
                     else:

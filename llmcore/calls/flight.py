@@ -109,8 +109,7 @@ class Flight:
                 value = failure = None
                 if type(item) is not Step:
                     self.pieces.append(item)
-                    self.wake_callers()
-                    item = owner.pause
+                    item = owner.handle_piece()
                     if item is None:
                         continue
                 try:

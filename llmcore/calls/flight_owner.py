@@ -29,9 +29,8 @@ _POLL_S: Final = 1.0
 class Owner(Protocol):
     """Runs the call of a flight."""
 
-    @property
-    def pause(self) -> Any:
-        """Return an item to yield to the driver after a piece; None continues at once."""
+    def handle_piece(self) -> Any:
+        """Let the callers take a new piece. Return the item to yield to the driver; None continues at once."""
 
     def translate(self, error: BaseException) -> BaseException:
         """The driver raised *error*. Return the exception to throw into the call."""
@@ -84,13 +83,15 @@ def _get_owner(flight: Flight, begin: Begin, caller: Caller, kind: Callable[[Fli
 class ThreadOwner:
     """An owner that runs the call in the thread of the caller that needs the next piece."""
 
-    pause: Any = "a piece"  # a value that is not a step: `iterate` returns control to the caller
-
     def __init__(self, flight: Flight, work: Any) -> None:
         self._flight = flight
         self._pieces = iterate(flight.publish(work, self))
         self._driver: int | None = None
         """The thread that runs the call: its id, 0 while a thread is starting, None if there is no thread."""
+
+    def handle_piece(self) -> Any:
+        """See `Owner.handle_piece`."""
+        return "a piece"  # not a step, so `iterate` returns control to `_drive`, which wakes the callers
 
     def translate(self, error: BaseException) -> BaseException:
         """See `Owner.translate`."""
@@ -182,9 +183,9 @@ class TaskOwner:
         self._task = asyncio.Task(self._own(work), loop=self._loop, name="llmcore single-flight")
         self._task.add_done_callback(self._finish)
 
-    @property
-    def pause(self) -> Step | None:
-        """See `Owner.pause`. The task waits until the callers have taken enough of the pieces."""
+    def handle_piece(self) -> Step | None:
+        """See `Owner.handle_piece`. The task waits until the callers have taken enough of the pieces."""
+        self._flight.wake_callers()
         return self._pause if len(self._flight.pieces) >= self._wanted + self._flight.ahead else None
 
     def translate(self, error: BaseException) -> BaseException:

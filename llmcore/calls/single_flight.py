@@ -131,7 +131,7 @@ def _wait(
         flight = caller.flight
         # Read this before the pieces: another thread may add the last piece and finish at any time.
         is_over = flight.is_over
-        while (piece := flight.take_piece(caller)) is not END:
+        while caller.seen < len(flight.pieces) and (piece := flight.take_piece(caller)) is not END:
             if emit is not None:
                 emit()
                 yield piece

@@ -9,7 +9,7 @@ import msgspec
 
 from llmcore.types import Choice, Delta, RateLimits, Reply, ToolCall, Usage
 
-__all__ = ["Assembly", "drop_empty", "split_reply"]
+__all__ = ["Assembly", "split_reply"]
 
 
 class _Parts:
@@ -117,11 +117,6 @@ class Assembly:
             logprobs=first.logprobs,
             other_choices=tuple(others),
         )
-
-
-def drop_empty(delta: Delta) -> tuple[Delta, ...]:
-    """Return *delta* in a tuple, or an empty tuple if the backend's event adds nothing to the answer."""
-    return (delta,) if delta.has_content else ()
 
 
 def split_reply(reply: Reply) -> Iterator[Delta]:

@@ -50,7 +50,7 @@ def _stream(call: ChatCall, request: ChatRequest) -> Generator[Any, Any, Answer]
         assembly.add(delta)
         if call.first_at is None and (delta.text or delta.reasoning or delta.refusal or delta.tool_calls):
             call.first_at = time.monotonic()
-        if held or assembly.is_whole:
+        if held or (delta.finish_reason and assembly.is_whole):
             held.append(delta)
             return ()
         if call.has_emitted:

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Generator, Mapping, Sequence
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, Unpack, cast
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any, Final, Unpack, cast
 
 from llmcore.calls.backend_call import call_backend
 from llmcore.calls.drivers import aiterate, arun, iterate, run
-from llmcore.calls.pieces import convert_pieces
 from llmcore.calls.public_call import PUBLIC_CALL
 from llmcore.calls.steps import Act
 from llmcore.calls.texts import check_model
 from llmcore.errors import ProviderError
 from llmcore.ledger.prices import compute_cost, find_price, get_provider_cost
-from llmcore.llm.assembly import drop_empty
 from llmcore.llm.batch.client import BatchMethods
 from llmcore.llm.call import ChatCall
 from llmcore.llm.call_options import take_call_options
@@ -41,6 +40,9 @@ if TYPE_CHECKING:
     from llmcore.config.money import Budget
 
 __all__ = ["LLMClient"]
+
+_HAS_CONTENT: Final = attrgetter("has_content")
+"""Whether to yield a delta: not if the backend's event adds nothing to the answer."""
 
 
 class LLMClient(TextAnswers, EmbeddingMethods, BatchMethods, CountMethods, ProcessBound):
@@ -116,14 +118,14 @@ class LLMClient(TextAnswers, EmbeddingMethods, BatchMethods, CountMethods, Proce
         Otherwise as `chat`.
         """
         with PUBLIC_CALL:
-            return iterate(self._stream(prompt, response_format, options))
+            return iterate(self._stream(prompt, response_format, options), keep=_HAS_CONTENT)
 
     def astream(
         self, prompt: Prompt = None, *, response_format: Any = None, **options: Unpack[ChatOptions]
     ) -> AsyncGenerator[Delta, None]:
         """See `stream`."""
         with PUBLIC_CALL:
-            return aiterate(self._stream(prompt, response_format, options))
+            return aiterate(self._stream(prompt, response_format, options), keep=_HAS_CONTENT)
 
     def send(
         self, body: Mapping[str, Any], *, api: Api = "chat", **options: Unpack[SendOptions]
@@ -250,7 +252,7 @@ class LLMClient(TextAnswers, EmbeddingMethods, BatchMethods, CountMethods, Proce
         self, prompt: Prompt, response_format: Any, options: ChatOptions
     ) -> Generator[Any, Any, Reply]:
         calls, _, _ = self._prepare(prompt, response_format, options, streaming=True)
-        return convert_pieces(with_fallback(calls, self._services), drop_empty)
+        return with_fallback(calls, self._services)
 
     def _send(self, body: Mapping[str, Any], api: Api, options: SendOptions) -> Reply | Act[Reply]:
         if api == "embeddings":

@@ -28,6 +28,13 @@ class EventParser:
 
     def feed(self, data: bytes) -> list[tuple[bytes, bytes]]:
         """Add the next bytes; return the name and payload of each complete event."""
+        is_between_events = self._data is None and not self._rest and not self._name
+        if (
+            is_between_events
+            and data.startswith(b"data:")
+            and data.find(b"\n") == data.find(b"\n\n") == len(data) - 2
+        ):
+            return [(b"", data[5:].strip())]  # the usual case: one whole event
         if b"\n" not in data:
             self._rest += data
             if b"\r" not in data[:-1] and self._rest != _LAST:

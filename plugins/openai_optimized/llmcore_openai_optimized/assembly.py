@@ -90,34 +90,32 @@ class Assembly:
             deltas.append(Delta(raw=self._raw, event_name=self._event_name))
         self._raw = None if self._is_completion else b""
 
-    def add_plain(self, chunk: Chunk, deltas: list[Delta]) -> bool:
-        """Add a chunk that contains only text (the fast path for most chunks); return False for any other chunk."""
+    def add_plain(self, chunk: Chunk, payload: bytes) -> Delta | None:
+        """Add a chunk that contains only text (the fast path for most chunks), the event *payload*.
+
+        Return its delta; None for any other chunk, which is not added.
+        """
         if (
             chunk.choices is None
             or len(chunk.choices) != 1
             or chunk.usage is not None
             or chunk.error is not None
         ):
-            return False
+            return None
         sent = chunk.choices[0]
         delta = sent.delta
         if type(delta) is not dict or type(sent.index) is not int:
-            return False
+            return None
         if len(delta) != 1 and not (len(delta) == 2 and "role" in delta):  # noqa: PLR2004 - role and content
-            return False
+            return None
         if sent.finish_reason is not None or sent.error is not None or sent.logprobs is not None:
-            return False
+            return None
         text = delta.get("content")
         choice = self._choices.get(sent.index)
-        if type(text) is not str or choice is None or not choice.is_plain:
-            return False
-        if text:
-            choice.texts.append(text)
-            raw, self._raw = self._raw, b""
-            deltas.append(
-                Delta(text=text, model=self._model, choice=self._number_choice(sent.index), raw=raw)
-            )
-        return True
+        if type(text) is not str or not text or choice is None or not choice.is_plain or self._is_completion:
+            return None
+        choice.texts.append(text)
+        return Delta(text=text, model=self._model, choice=self._number_choice(sent.index), raw=payload)
 
     def add(self, chunk: Chunk, deltas: list[Delta], *, complete: bool = False) -> None:
         """Add a chunk or a complete answer; append its deltas to *deltas*.

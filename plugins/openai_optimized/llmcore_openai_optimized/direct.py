@@ -203,11 +203,13 @@ class _Packed(httpx2.SyncByteStream):
 class _Connection:
     """A connection to a server, for one request at a time."""
 
-    __slots__ = ("_address", "_socket", "idle_since", "is_intact")
+    __slots__ = ("_address", "_seconds", "_socket", "idle_since", "is_intact")
 
     def __init__(self, opened: socket.socket, endpoint: Endpoint) -> None:
         self._socket = opened
         self._address = endpoint.address
+        self._seconds: float | None = None
+        """The timeout of the socket."""
         self.idle_since = 0.0
         self.is_intact = True
         """Whether all requests were sent to their end."""
@@ -216,7 +218,7 @@ class _Connection:
         """Report that the request leaves, then send *message*."""
         mark_sent()
         try:
-            self._socket.settimeout(timeout.get("write"))
+            self._set_timeout(timeout.get("write"))
             self._socket.sendall(message)
         except TimeoutError as error:
             raise httpx2.WriteTimeout(str(error)) from error
@@ -226,7 +228,7 @@ class _Connection:
     def receive(self, timeout: Timeouts) -> bytes:
         """Return the next bytes; empty at the end of the connection."""
         try:
-            self._socket.settimeout(timeout.get("read"))
+            self._set_timeout(timeout.get("read"))
             return self._socket.recv(_RECEIVE_BYTES)
         except TimeoutError as error:
             raise httpx2.ReadTimeout(str(error)) from error
@@ -242,6 +244,11 @@ class _Connection:
     def close(self) -> None:
         """Close it."""
         self._socket.close()
+
+    def _set_timeout(self, seconds: float | None) -> None:
+        if seconds != self._seconds:  # it costs a system call
+            self._socket.settimeout(seconds)
+            self._seconds = seconds
 
 
 def _connect(request: Request, context: ssl.SSLContext) -> _Connection:

@@ -168,13 +168,21 @@ class AnswerReader:
         for event, payload in events:
             if answer.end is not None:
                 return  # ignore events after the end
-            answer.begin_event(event, payload)
-            new: list[Delta] = []
+            chunk: Chunk | None = None
             try:
-                chunk: Chunk | None = decode_chunk(payload)
+                chunk = decode_chunk(payload)
             except (ValueError, RecursionError):
+                pass
+            else:
+                plain = None if event or self._held else answer.add_plain(chunk, payload)
+                if plain is not None:
+                    deltas.append(plain)
+                    continue
+            new: list[Delta] = []
+            answer.begin_event(event, payload)
+            if chunk is None:
                 chunk = self._read_odd_event(event, payload, new)
-            if chunk is not None and (event or not answer.add_plain(chunk, new)):
+            if chunk is not None:
                 self._add(chunk, event, payload, new)
             answer.end_event(new)
             self._hold(new, deltas)
