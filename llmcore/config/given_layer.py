@@ -10,8 +10,9 @@ from llmcore.config.keys import Path, parse_index
 from llmcore.config.layers import Layer, parse_scalar
 from llmcore.config.mask import quote
 from llmcore.config.schema import LISTS, wants_text
+from llmcore.errors import ConfigError
 
-__all__ = ["GivenLayer", "find_named_layer", "write_value"]
+__all__ = ["GivenLayer", "copy_tree", "find_named_layer", "write_value"]
 
 
 class GivenLayer(Layer):
@@ -85,3 +86,21 @@ def _mask_keys(path: Path) -> Path:
     from llmcore.config.key_like import looks_like_key
 
     return tuple("..." if looks_like_key(part) else part for part in path)
+
+
+def copy_tree(tree: Mapping[Any, Any]) -> dict[str, Any]:
+    """Return a deep copy of *tree*, so that later changes of either have no effect on the other."""
+    copy: dict[str, Any] = {}
+    for key, value in tree.items():
+        if not isinstance(key, str):
+            raise ConfigError(
+                f"a key of the configuration must be text, got {key!r}", code="LC102", where="load(...)"
+            )
+        copy[key] = _copy_value(value)
+    return copy
+
+
+def _copy_value(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return copy_tree(value)
+    return [_copy_value(item) for item in value] if isinstance(value, list | tuple) else value

@@ -153,8 +153,11 @@ class FileLayer(Layer):
         """The path of the file if the caller or LLMCORE_CONFIG named it; commands then need `--config`."""
         self._inside = inside
         self._personal = personal
-        self._command = "llmcore" if named is None else f"llmcore --config {_quote_for_shell(named)}"
         self._user = " --user" if personal else ""
+
+    @property
+    def _command(self) -> str:
+        return "llmcore" if self.named is None else f"llmcore --config {_quote_for_shell(self.named)}"
 
     def inside(self, name: str, path: Path) -> FileLayer:
         """Return one table of the file, such as a profile, as a separate layer."""

@@ -10,7 +10,7 @@ from typing import Any
 from llmcore.config import sources
 from llmcore.config.aliases import resolve
 from llmcore.config.check import check_layer
-from llmcore.config.given_layer import GivenLayer
+from llmcore.config.given_layer import GivenLayer, copy_tree
 from llmcore.config.keys import Path as Key
 from llmcore.config.keys import find_nearest
 from llmcore.config.layers import (
@@ -165,7 +165,7 @@ class _Loader:
 
     def _make_given_layer(self, name: str, tree: Mapping[str, Any] | GivenLayer) -> Layer | None:
         try:
-            return tree if isinstance(tree, GivenLayer) else GivenLayer(name, _copy(tree))
+            return tree if isinstance(tree, GivenLayer) else GivenLayer(name, copy_tree(tree))
         except ConfigError as error:
             self.faults.append(error)
             return None
@@ -247,21 +247,3 @@ def _make_profile_fault(name: str, known: list[str], argument: str | None, model
         suggestion=meant,
         fix=fix,
     )
-
-
-def _copy(tree: Mapping[Any, Any]) -> dict[str, Any]:
-    """Return a deep copy, so that later changes by the caller have no effect."""
-    copy: dict[str, Any] = {}
-    for key, value in tree.items():
-        if not isinstance(key, str):
-            raise ConfigError(
-                f"a key of the configuration must be text, got {key!r}", code="LC102", where="load(...)"
-            )
-        copy[key] = _copy_value(value)
-    return copy
-
-
-def _copy_value(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return _copy(value)
-    return [_copy_value(item) for item in value] if isinstance(value, list | tuple) else value

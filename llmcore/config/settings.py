@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from copy import deepcopy
 from decimal import Decimal
 from types import MappingProxyType
 from typing import Any, Final, Literal, NamedTuple
 
 import msgspec
 
-from llmcore.config.given_layer import find_named_layer
+from llmcore.config.given_layer import copy_tree, find_named_layer
 from llmcore.config.keys import Path, format_key, parse_key
 from llmcore.config.layers import MISSING, BuiltIn, Layer, get_tables, iter_leaves, lookup
 from llmcore.config.mask import format_value, is_secret_name
@@ -239,7 +238,7 @@ class Settings(ProcessBound):
     def table(self, kind: str, name: str) -> dict[str, Any]:
         """Return the merged table [kind.name] as written, with unresolved references; empty if there is none."""
         table = self.get((kind, name))
-        return deepcopy(dict(table)) if isinstance(table, Mapping) else {}
+        return copy_tree(table) if isinstance(table, Mapping) else {}
 
     def tables(self, kind: str) -> tuple[str, ...]:
         """Return the names of the providers that have a table [kind.name]."""

@@ -151,20 +151,32 @@ def test_work_of_a_stopped_loop_is_restarted_by_another_caller() -> None:
 
 
 def test_a_driver_waits_no_longer_than_it_may_and_leaves_the_rest_their_answer() -> None:
-    flights, upstream = Flights(), Upstream()
+    flights, begun = Flights(), []
 
     async def main() -> FlightResult:
-        hasty = asyncio.create_task(arun(flights.join("k", upstream.work, left=lambda: 0.01)))
-        await auntil(upstream.reached.is_set)
-        patient = asyncio.create_task(arun(flights.join("k", upstream.work)))
+        joined, go_on = asyncio.Event(), asyncio.Event()
+
+        def work() -> Generator[Any, Any, str]:
+            begun.append(1)
+            yield Step(threading.Event().wait, joined.wait)
+            yield "piece"  # the first caller then waits again, and its time has run out
+            yield Step(threading.Event().wait, go_on.wait)
+            return "answer"
+
+        hasty = asyncio.create_task(
+            arun(flights.join("k", work, left=lambda: 0.0 if joined.is_set() else None))
+        )
+        await auntil(lambda: bool(begun))
+        patient = asyncio.create_task(arun(flights.join("k", work)))
         await auntil(lambda: aboard(flights) == 2)
+        joined.set()
         with pytest.raises(Timeout):
             await hasty
-        upstream.open.set()
+        go_on.set()
         return await patient
 
-    assert asyncio.run(main()).value == "answer 1"
-    assert upstream.asked == 1
+    assert asyncio.run(main()).value == "answer"
+    assert begun == [1]
 
 
 def test_a_broken_stream_is_retried_by_readers_without_a_piece() -> None:
