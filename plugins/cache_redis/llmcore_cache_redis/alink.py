@@ -102,7 +102,7 @@ class _Internet(_Aborting, Connection):
         if self.deadline is not None:
             self.deadline.allow(seconds)
 
-    def _get_connection_arguments(self) -> dict[str, Any]:
+    def _connection_arguments(self) -> dict[str, Any]:
         """Return the arguments that redis-py passes to `asyncio.open_connection`."""
         return {"sock": self._connected}
 
