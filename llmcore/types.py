@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Generic, Required, TypedDict
 
 import msgspec
 
+from llmcore.batch_types import BatchFault, BatchLimits, BatchRequest, BatchResult, BatchStatus
 from llmcore.embedding_types import EmbeddingLimits, EmbeddingRequest, Embeddings
 from llmcore.units import Duration, Size, TokenCount
 from llmcore.usage_types import CostSource, RateLimits, Usage
@@ -16,6 +17,11 @@ from llmcore.voice_types import AudioFormat, Speech, VoiceInfo, VoiceModel, Voic
 __all__ = [
     "AlertEvent",
     "AudioFormat",
+    "BatchFault",
+    "BatchLimits",
+    "BatchRequest",
+    "BatchResult",
+    "BatchStatus",
     "CallEvent",
     "CallStart",
     "ChatRequest",

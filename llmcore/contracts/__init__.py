@@ -4,6 +4,13 @@ Each contract is a small Protocol. A backend must implement the first Protocol o
 variant. All other protocols are optional abilities: the host checks whether the backend has their methods.
 """
 
+from llmcore.contracts.batches import (
+    AsyncBatchListing,
+    AsyncBatchLLMProvider,
+    BatchBounds,
+    BatchListing,
+    BatchLLMProvider,
+)
 from llmcore.contracts.cache import (
     AsyncCacheProvider,
     CacheBatches,
@@ -73,6 +80,8 @@ from llmcore.contracts.voice import (
 from llmcore.interrupts import is_interrupt
 
 __all__ = [
+    "AsyncBatchLLMProvider",
+    "AsyncBatchListing",
     "AsyncCacheProvider",
     "AsyncContextLengths",
     "AsyncEmbeddingProvider",
@@ -95,6 +104,9 @@ __all__ = [
     "AsyncVoiceSearch",
     "AsyncVoiceStreaming",
     "AsyncVoiceTimestamps",
+    "BatchBounds",
+    "BatchLLMProvider",
+    "BatchListing",
     "BodyCounter",
     "CacheBatches",
     "CacheChanges",

@@ -15,7 +15,7 @@ from llmcore_testing.conformance import LLMConformance
 
 
 class TestEcho(LLMConformance):
-    lacks = ("count_on_server",)
+    lacks = ("count_on_server", "submit", "list_batches", "batch_limits")
 
     @pytest.fixture
     def provider(self) -> EchoProvider:

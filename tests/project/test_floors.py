@@ -17,6 +17,7 @@ ROOT = Path(__file__).parents[2]
 FLOORS = (
     (
         "atomic_write",
+        "batch_types",
         "embedding_types",
         "error_base",
         "error_codes",

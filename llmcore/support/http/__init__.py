@@ -5,13 +5,14 @@
 - `classify_status`, `describe_failure`, `was_sent`: errors of llmcore for statuses, codes and network failures.
 - `parse_retry_after`, `scrub`: the pause that the server asks for; texts without keys.
 - `report_sending`, `areport_sending`: report the first byte of a request; see `llmcore.support.sending`.
-- `EventParser`: server-sent events.
+- `EventParser`, `LineParser`: server-sent events, and lines such as those of JSON.
 """
 
 from llmcore.support.http.clients import LoopClients, ThreadClient
 from llmcore.support.http.deadline import RequestDeadline, get_deadline
 from llmcore.support.http.events import EventParser
 from llmcore.support.http.failures import describe_failure, was_sent
+from llmcore.support.http.lines import LineParser
 from llmcore.support.http.statuses import classify_status
 from llmcore.support.http.texts import scrub
 from llmcore.support.http.trace import areport_sending, report_sending
@@ -19,6 +20,7 @@ from llmcore.support.retry_after import parse_retry_after
 
 __all__ = [
     "EventParser",
+    "LineParser",
     "LoopClients",
     "RequestDeadline",
     "ThreadClient",

@@ -55,16 +55,17 @@ class Endpoints:
         self.key_header = None if name in self._headers else name.encode()
         """The name of the header for the key; None if the headers of the options contain it."""
 
-    def make(self, method: str, path: str, model: str) -> Endpoint:
+    def make(self, method: str, path: str, model: str, content_type: str = "application/json") -> Endpoint:
         """Return an endpoint.
 
         Args:
             method: GET or POST.
             path: A path below the server's address, or an address.
             model: The model; only Azure has it in the address.
+            content_type: The type of the body of a POST.
         """
         url = self._make_url(path, model)
-        headers = _make_headers(self._account, url) | self._headers
+        headers = _make_headers(self._account, url) | {"content-type": content_type} | self._headers
         if method == "GET":
             headers.pop("content-type", None)
         return Endpoint(method, url, [(name.encode(), value.encode()) for name, value in headers.items()])

@@ -82,7 +82,7 @@ class RequestTemplates:
 
     def __init__(self, account: Account, headers: Mapping[str, str]) -> None:
         self._account = account
-        self._made: dict[tuple[str, str], RequestTemplate] = {}
+        self._made: dict[tuple[str, str, str], RequestTemplate] = {}
         checked = check_headers(headers, account.table)
         try:
             self._endpoints = Endpoints(account, checked)
@@ -118,14 +118,21 @@ class RequestTemplates:
         """Return the template of another request, GET or POST, to a path or to an address of the same server."""
         return self._get_template(url, "", method)
 
-    def _get_template(self, path: str, model: str, method: str = "POST") -> RequestTemplate:
-        template = self._made.get((path, model))
+    def form(self, path: str, content_type: str) -> RequestTemplate:
+        """Return the template of a form, such as an uploaded file."""
+        return self._get_template(path, "", content_type=content_type)
+
+    def _get_template(
+        self, path: str, model: str, method: str = "POST", content_type: str = "application/json"
+    ) -> RequestTemplate:
+        key = path, model, method
+        template = self._made.get(key)
         if template is None:
             if len(self._made) >= _MAX_TEMPLATES:
                 self._made.clear()
-            endpoint = self._endpoints.make(method, path, model)
+            endpoint = self._endpoints.make(method, path, model, content_type)
             template = RequestTemplate(endpoint, self._endpoints.key_header, self._account)
-            self._made[path, model] = template
+            self._made[key] = template
         return template
 
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from llmcore_openai_optimized.account import Account, OpenAIOptions
+from llmcore_openai_optimized.batch_client import OpenAIBatches
 from llmcore_openai_optimized.client import OpenAIClient
 from llmcore_openai_optimized.offline import Offline
 
 __all__ = ["OpenAIProvider"]
 
 
-class OpenAIProvider(Offline, OpenAIClient):
-    """Implement all contracts of a language model; see `OpenAIClient` and `Offline`."""
+class OpenAIProvider(Offline, OpenAIBatches):
+    """Implement all contracts of a language model; see `OpenAIClient`, `OpenAIBatches` and `Offline`."""
 
     def __init__(self, options: OpenAIOptions) -> None:
         """Prepare requests to the server of *options*; send nothing.

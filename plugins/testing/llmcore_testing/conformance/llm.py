@@ -11,6 +11,7 @@ import pytest
 
 from llmcore.errors import BadRequest, LLMCoreError
 from llmcore.types import ChatRequest, Delta, Reply, ToolCall, Usage
+from llmcore_testing.conformance.batches import BatchCases
 from llmcore_testing.conformance.calling import Call, Caller
 from llmcore_testing.conformance.embeddings import EmbeddingCases
 from llmcore_testing.conformance.llm_counting import CountingTests
@@ -23,7 +24,7 @@ _USAGE = ("input_tokens", "output_tokens", "cached_tokens", "cache_write_tokens"
           "image_output_tokens")  # fmt: skip
 
 
-class LLMConformance(EmbeddingCases, CountingTests):
+class LLMConformance(BatchCases, EmbeddingCases, CountingTests):
     """Tests the contract `llmcore.contracts.llm`.
 
     The backend need not be a real model; it only has to give different answers to different questions. Connect it to the
