@@ -15,39 +15,11 @@ from llmcore.usage_types import CostSource, RateLimits, Usage
 from llmcore.voice_types import AudioFormat, Speech, VoiceInfo, VoiceModel, VoicePage, VoiceTraits
 
 __all__ = [
-    "AlertEvent",
-    "AudioFormat",
-    "BatchFault",
-    "BatchLimits",
-    "BatchRequest",
-    "BatchResult",
-    "BatchStatus",
-    "CallEvent",
-    "CallStart",
-    "ChatRequest",
-    "Choice",
-    "CostSource",
-    "Delta",
-    "Duration",
-    "EmbeddingLimits",
-    "EmbeddingRequest",
-    "Embeddings",
-    "FileInfo",
-    "Message",
-    "RateLimits",
-    "Reply",
-    "Secret",
-    "Size",
-    "Speech",
-    "TokenCount",
-    "ToolCall",
-    "Usage",
-    "VoiceInfo",
-    "VoiceModel",
-    "VoicePage",
-    "VoiceTraits",
-    "WireEvent",
-]
+    "AlertEvent", "AudioFormat", "BatchFault", "BatchLimits", "BatchRequest", "BatchResult", "BatchStatus",
+    "CallEvent", "CallStart", "ChatRequest", "Choice", "CostSource", "Delta", "Duration", "EmbeddingLimits",
+    "EmbeddingRequest", "Embeddings", "FileInfo", "Message", "RateLimits", "Reply", "Secret", "Size", "Speech",
+    "TokenCount", "ToolCall", "Usage", "VoiceInfo", "VoiceModel", "VoicePage", "VoiceTraits", "WireEvent",
+]  # fmt: skip
 
 if TYPE_CHECKING:
     from typing_extensions import TypeVar

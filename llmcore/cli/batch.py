@@ -8,12 +8,13 @@ import json
 import shlex
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import closing
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any, Final
 
 from llmcore.cli.batch_estimate import show_estimate
-from llmcore.cli.batch_files import Row, find_format, make_prompt, read_rows, stat_file
+from llmcore.cli.batch_files import Row, count_rows, find_format, make_prompt, read_rows, stat_file
 from llmcore.cli.batch_output import Errors, Writer, check_paths
 from llmcore.cli.batch_progress import Progress
 from llmcore.cli.batch_runs import cancel_run, read_facts, show_runs, show_status
@@ -65,6 +66,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="NAME=VALUE",
         help="a parameter of the model",
     )
+    run.add_argument(
+        "--lane",
+        choices=("now", "queue", "auto"),
+        help="now (default), queue (the vendor's batches: half the price, within a day), or auto (the queue, its rest now)",
+    )
     run.add_argument("--budget", metavar="AMOUNT", help='the most that the run may cost, such as "5 USD"')
     run.add_argument(
         "--concurrency", type=int, metavar="N", help="requests in flight; default: adapted to the server"
@@ -83,7 +89,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     resume = add("resume", "continue a run", _resume)
     resume.add_argument("id", metavar="RUN")
     cancel = add(
-        "cancel", "forget a run that no process works on; its answers stay in the output", cancel_run
+        "cancel",
+        "end the vendor's batches of a run, and forget it; its answers stay in the output",
+        cancel_run,
     )
     cancel.add_argument("id", metavar="RUN")
     parser.set_defaults(run=show_runs)
@@ -111,11 +119,13 @@ def _run_batch(args: argparse.Namespace, path: Path) -> int:
 
         parameters["response_format"] = read_schema(args.schema)
     feed = _Feed(args, add_model(parameters, args.model))
-    with open_core(args) as core:
+    with open_core(args) as core, closing(Progress(_count_items(args), shows=not args.dry_run)) as progress:
         run = core.llm.open_run(
             path,
             feed.read,
             {},
+            lane=args.lane,
+            report=progress.note,
             concurrency=args.concurrency,
             budget=args.budget,
             max_failures=_parse_failures(args.max_failures),
@@ -125,8 +135,9 @@ def _run_batch(args: argparse.Namespace, path: Path) -> int:
             return 0
         _remember(args, path)
         try:
-            failed = _write(run, feed, args)
+            failed = _write(run, feed, args, progress)
         except (KeyboardInterrupt, LLMCoreError):
+            progress.close()
             note(f"the run {run.id} is not finished; resume it with: {_render_command(args)}")
             raise
     if feed.has_changed:
@@ -208,13 +219,12 @@ class _Feed:
         return prepare(number, item, self._parameters, args.system)
 
 
-def _write(run: BatchRun, feed: _Feed, args: argparse.Namespace) -> int:
+def _write(run: BatchRun, feed: _Feed, args: argparse.Namespace, progress: Progress) -> int:
     """Write the results in the order of the input; return how many failed."""
     results = run.results()
     first = next(results, None)  # the run is ours from here on, and so is the output
     writer = Writer(args.output, find_format(args.output), args.input)
     errors = Errors(None if args.output == "-" else _get_errors_path(args))
-    progress = Progress()
     try:
         for item in chain(() if first is None else (first,), results):
             row = feed.rows.popleft()
@@ -223,11 +233,16 @@ def _write(run: BatchRun, feed: _Feed, args: argparse.Namespace) -> int:
                 errors.write(_make_error_line(row, item))
             progress.count(item)
     finally:
-        progress.close()
         results.close()
         errors.close()
         writer.close()
     return errors.count
+
+
+def _count_items(args: argparse.Namespace) -> int | None:
+    """Return about how many items there are; None if that is unknown."""
+    count = count_rows(args.input, find_format(args.input))
+    return count if args.limit is None or count is None else min(count, args.limit)
 
 
 def _make_item(row: Row, args: argparse.Namespace) -> Any:
@@ -296,7 +311,7 @@ def _remember(args: argparse.Namespace, path: Path) -> None:
         arguments=json.dumps(
             {
                 name: getattr(args, name)
-                for name in (*_OPTIONS, "concurrency", "max_failures", "budget", "limit")
+                for name in (*_OPTIONS, "concurrency", "max_failures", "budget", "limit", "lane")
             }
         ),
         folder=str(Path.cwd()),
@@ -320,6 +335,7 @@ def _resume(args: argparse.Namespace) -> int:
     import os
 
     os.chdir(facts["folder"])
+    args.lane = None
     for name, value in json.loads(facts["arguments"]).items():
         setattr(args, name, value)
     args.force = args.dry_run = False
@@ -361,6 +377,7 @@ def _render_command(args: argparse.Namespace) -> str:
         "concurrency",
         "max_failures",
         "limit",
+        "lane",
     ):
         value = getattr(args, option)
         if value is not None:

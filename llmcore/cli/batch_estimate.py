@@ -43,6 +43,7 @@ def show_estimate(found: Estimate, run: str, *, as_json: bool) -> None:
         ("input tokens", f"{found.input_tokens:,}, {_format_share(found.exact_share)} of them exact"),
         ("output tokens", f"{found.output_least:,} at least, {found.output_likely:,} likely, {most} at most"),
         ("cost", _format_costs(found)),
+        *([("in the queue", _format_queue(found))] if found.has_queue else []),
         ("time", _format_time(found.seconds)),
     ]
     for room in found.budgets:
@@ -64,6 +65,13 @@ def _format_costs(found: Estimate) -> str:
     amounts = found.cost_least, found.cost_likely, found.cost_most
     names = "at least", "likely", "at most"
     return ", ".join(f"{_format_amount(amount)} {name}" for amount, name in zip(amounts, names, strict=True))
+
+
+def _format_queue(found: Estimate) -> str:
+    amounts = found.queue_least, found.queue_likely, found.queue_most
+    names = "at least", "likely", "at most"
+    costs = ", ".join(f"{_format_amount(amount)} {name}" for amount, name in zip(amounts, names, strict=True))
+    return f"{costs}, within a day: --lane queue"
 
 
 def _format_amount(amount: Decimal | None) -> str:

@@ -13,7 +13,7 @@ from llmcore.cli.misuse import UsageError
 from llmcore.errors import BadRequest
 from llmcore.support.errors import raise_unchained
 
-__all__ = ["FORMATS", "find_format", "make_prompt", "read_rows", "require_pyarrow", "stat_file"]
+__all__ = ["FORMATS", "count_rows", "find_format", "make_prompt", "read_rows", "require_pyarrow", "stat_file"]
 
 FORMATS: Final = {".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet", ".txt": "txt"}
 """File ending -> format."""
@@ -68,6 +68,25 @@ def read_rows(path: str, kind: str) -> Iterator[Row]:
         )
     with file:
         yield from {"csv": _read_csv, "jsonl": _read_jsonl, "txt": _read_lines}[kind](file, path)
+
+
+def count_rows(path: str, kind: str) -> int | None:
+    """Return about how many rows a file has: a line break within a field counts as a row.
+
+    The result is None for stdin, for Parquet, and for a file that cannot be read.
+    """
+    if path == "-" or kind == "parquet":
+        return None
+    lines, last = 0, b"\n"
+    try:
+        with open(path, "rb") as file:  # noqa: PTH123 - as read_rows
+            while block := file.read(1 << 20):
+                lines += block.count(b"\n")
+                last = block
+    except OSError:
+        return None
+    lines += not last.endswith(b"\n")
+    return max(0, lines - (kind == "csv"))
 
 
 def stat_file(path: str) -> tuple[int, ...] | None:

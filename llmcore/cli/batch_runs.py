@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from llmcore.cli.misuse import UsageError
+from llmcore.cli.opening import open_core
 from llmcore.cli.show import Paint, note, print_json, put, render_table
 from llmcore.cli.streams import get_stdout
+from llmcore.llm.batch.queue_store import has_open_chunks
 from llmcore.llm.batch.run import find_run, runs_folder
 from llmcore.llm.batch.store import RunStore, list_runs
 
@@ -21,9 +23,15 @@ def read_facts(path: Path) -> dict[str, str] | None:
 
 
 def cancel_run(args: argparse.Namespace) -> int:
-    """Remove the file of a run."""
+    """Cancel the vendor's batches of a run, and remove its file."""
     path = find_run(args.id)
-    RunStore(path).close()  # refused while another process works on it
+    store = RunStore(path)  # refused while another process works on it
+    is_queued = has_open_chunks(store)
+    store.close()
+    if is_queued:
+        note("waiting for the vendor to end the batches")
+        with open_core(args) as core:
+            core.llm.open_run(path, None, {}).cancel()
     for ending in (".sqlite3", ".sqlite3-wal", ".sqlite3-shm", ".lock"):
         path.with_suffix(ending).unlink(missing_ok=True)
     note(f"forgot the run {args.id}")
@@ -72,6 +80,7 @@ def _describe(name: str, facts: dict[str, str], counts: Any) -> dict[str, Any]:
         "done": counts.done,
         "failed": counts.failed,
         "requests": counts.answers,
+        "queued": counts.queued,
         "output": facts.get("output"),
         "created": facts.get("created"),
     }

@@ -31,6 +31,7 @@ TESTED: Final[Mapping[str, Mapping[str, VersionRange]]] = {
         "pytest": VersionRange("8", "9.2.0"),
         "tenacity": VersionRange("9.1.2", "9.2.1"),
         "tomlkit": VersionRange("0.13", "0.15.2"),
+        "tqdm": VersionRange("4.67", "4.70.1"),
     },
     "llmcore-anthropic": {
         "anthropic": VersionRange("2.14", "2.14.0"),

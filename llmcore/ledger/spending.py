@@ -117,7 +117,8 @@ class Spending:
             self._handle_write_error(failure, limits)
         else:
             self._failing = False
-            self._open.add(reservation)
+            if charge.owner is None:  # a later process settles the others
+                self._open.add(reservation)
             self._late.retry()
             self._warn(limits, counters)
         return reservation

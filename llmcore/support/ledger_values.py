@@ -46,6 +46,8 @@ class Charge(msgspec.Struct, frozen=True, kw_only=True):
     """The requested service tier."""
     characters: int = 0
     """The length of the text to synthesize."""
+    owner: str | None = None
+    """The owner of the row instead of this process; see `llmcore.support.ledger_owners`."""
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):

@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 from llmcore.support import forks
+from llmcore.support.ledger_owners import is_past
 
 __all__ = ["Owners"]
 
@@ -46,6 +47,8 @@ class Owners:
         """Return whether process *name* has ended. If so, delete its file."""
         if name == self._name:
             return False
+        if (past := is_past(name)) is not None:
+            return past
         path = self._folder / Path(name).name
         try:
             file = os.open(path, os.O_RDWR)

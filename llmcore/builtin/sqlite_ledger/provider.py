@@ -80,7 +80,7 @@ class SqliteLedger:
 
         def open_row(db: apsw.Connection) -> Reserved | Refusal:
             answer = rows.open_row(db, request, owner)
-            if type(answer) is Reserved:
+            if type(answer) is Reserved and request.charge.owner is None:
                 self._open.add(request.key)
             return answer
 

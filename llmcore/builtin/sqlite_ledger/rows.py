@@ -61,6 +61,7 @@ _RECORD: Final = f"""
 def open_row(db: apsw.Connection, request: ReserveRequest, owner: str) -> Reserved | Refusal:
     """See `LedgerProvider.reserve`."""
     charge, at = request.charge, request.at
+    owner = charge.owner or owner
     found = counters.get_counters(db, charge, at, [limit.scope for limit in request.limits])
     amount = Amount(request.maximum, charge.characters)
     refusal = find_refusal(found, amount, request.limits)
@@ -113,6 +114,7 @@ def _close_row(db: apsw.Connection, settlement: Settlement, owner: str) -> Seque
 
 
 def _find_row(db: apsw.Connection, request: ReserveRequest, owner: str) -> Any:
+    owner = request.charge.owner or owner
     return db.execute(_FIND, (int(request.at * 1e6), f"{owner} {request.key}")).get
 
 

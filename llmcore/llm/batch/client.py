@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from llmcore.errors import BadRequest, ProviderError
 from llmcore.types import Reply
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from llmcore.config.money import Budget
     from llmcore.llm.batch.estimate import Estimate
     from llmcore.llm.batch.items import Prepared
+    from llmcore.llm.batch.queue import QueueLane
     from llmcore.llm.batch.run import BatchRun, Items
     from llmcore.llm.batch.store import RunStore
     from llmcore.llm.call import ChatCall
@@ -55,7 +56,8 @@ class BatchMethods:
             items: Prompts, lists of messages, dicts with `prompt` or `messages` and parameters, or lines of OpenAI's batch
                 files. The run reads them on demand. An async iterator is possible, too.
             model: As in `chat`; an item may have its own model.
-            lane: "now" sends requests through the pipeline.
+            lane: "now" sends requests through the pipeline. "queue" lets the vendor answer within a day at half price. "auto"
+                begins with the queue, and sends now what is left when the vendor's time is nearly over.
             system: Instructions for items without any.
             concurrency: A fixed number of requests in flight; None adapts it to the server.
             user: As in `chat`. *tags* and *cache* are also as in `chat`.
@@ -76,7 +78,9 @@ class BatchMethods:
         options = {"user": user, "tags": tags, "cache": cache}
         read = _make_reader(items, model, parameters, system)
         once = _is_read_once(items)
-        return self.open_run(path, read, options, once=once, concurrency=concurrency, budget=budget)
+        return self.open_run(
+            path, read, options, lane=lane, once=once, concurrency=concurrency, budget=budget
+        )
 
     abatch = batch
 
@@ -86,6 +90,7 @@ class BatchMethods:
         items: Iterable[Any] | AsyncIterable[Any] | None = None,
         *,
         model: str | None = None,
+        lane: Lane | None = None,
         system: str | None = None,
         concurrency: int | None = None,
         user: str | None = None,
@@ -103,6 +108,7 @@ class BatchMethods:
             items: The items again; needed if the run has not read all items. An item with an answer is sent again
                 only if it has changed.
             model: As in `batch`. All other arguments are also as in `batch`.
+            lane: None is the lane in which the run was; "now" cancels the vendor's batches, and sends the rest now.
             system: Instructions for items without any.
             concurrency: A fixed number of requests in flight.
             user: Recorded in the ledger.
@@ -119,11 +125,13 @@ class BatchMethods:
         path = find_run(run_id)
         read = None
         if items is not None:
-            _check(items, "now", concurrency)
+            _check(items, lane or "now", concurrency)
             read = _make_reader(items, model, parameters, system)
         options = {"model": model if read is None else None, "user": user, "tags": tags, "cache": cache}
         once = _is_read_once(items)
-        return self.open_run(path, read, options, once=once, concurrency=concurrency, budget=budget)
+        return self.open_run(
+            path, read, options, lane=lane, once=once, concurrency=concurrency, budget=budget
+        )
 
     def open_run(
         self,
@@ -131,10 +139,12 @@ class BatchMethods:
         read: Callable[[], Items] | None,
         options: Mapping[str, Any],
         *,
+        lane: Lane | None = None,
         once: bool = False,
         concurrency: int | None = None,
         budget: str | None = None,
         max_failures: Callable[[int], float] | None = None,
+        report: Callable[[str], None] | None = None,
     ) -> BatchRun:
         """Return the run in the file *path*, for commands with their own folder of runs.
 
@@ -142,10 +152,12 @@ class BatchMethods:
             path: The file of the run. The first iteration creates it.
             read: Returns the items; None uses the items in the file.
             options: Arguments of `send`.
+            lane: As in `resume_batch`.
             once: Whether *read* can be called only once.
             concurrency: As in `batch`.
             budget: As in `batch`.
             max_failures: Returns the allowed number of failures for a given number of finished items.
+            report: Called with a sentence about each batch of the lane `queue`, in another thread.
         """
         from llmcore.llm.batch.run import BatchRun
 
@@ -165,11 +177,27 @@ class BatchMethods:
                 items, lambda body: self._plan_body(body, dict(given))[0], self._services, store
             )
 
+        def make_queue(
+            items: Iterator[Prepared] | AsyncIterator[Prepared], store: RunStore, **how: Any
+        ) -> QueueLane:
+            from llmcore.llm.batch.queue import QueueLane
+
+            return QueueLane(
+                items,
+                store,
+                lambda body: self._plan_body(body, dict(given)),
+                self._services,
+                report=report,
+                **how,
+            )
+
         return BatchRun(
             path,
             read,
             send,
             estimate=estimate,
+            make_queue=make_queue,
+            lane=lane,
             once=once,
             concurrency=concurrency,
             max_failures=max_failures,
@@ -249,12 +277,12 @@ def _check(items: object, lane: object, concurrency: object) -> None:
             expected="a list, a generator, ...",
             fix='batch(["Hello", "Good day"])',
         )
-    if lane != "now":
+    if lane not in get_args(Lane):
         raise BadRequest(
-            f'lane must be "now", got {lane!r}',
+            f'lane must be "now", "queue" or "auto", got {lane!r}',
             code="LC303",
             where="lane",
-            expected='"now"',
+            expected='"now", "queue" or "auto"',
             fix='batch(items, lane="now")',
         )
     whole = isinstance(concurrency, int) and not isinstance(concurrency, bool) and concurrency >= 1

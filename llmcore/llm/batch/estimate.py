@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from llmcore.calls.steps import Act
-from llmcore.errors import BadRequest, BudgetError, PluginError
+from llmcore.errors import BadRequest, BudgetError, LLMCoreError, PluginError
 from llmcore.llm.batch.items import Prepared, make_key
+from llmcore.llm.batch.queue_price import make_queue_quote
+from llmcore.llm.batch.vendor import has_queue
 from llmcore.llm.models import count_request
 from llmcore.llm.quote import ChatQuote, bound_usage
 from llmcore.support.chat_bounds import get_answer_count
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
     from llmcore.pipeline import Services
     from llmcore.support.ledger_values import Charge, Scope
 
-__all__ = ["BudgetRoom", "Estimate", "estimate_run"]
+__all__ = ["BudgetRoom", "Estimate", "count_input", "estimate_run"]
 
 _TYPICAL: Final = 256
 """Tokens of an answer of a model that the ledger does not know."""
@@ -71,6 +73,11 @@ class Estimate(msgspec.Struct, frozen=True, kw_only=True):
     cost_likely: Decimal | None = Decimal(0)
     cost_most: Decimal | None = Decimal(0)
     """None also if a request has no upper bound."""
+    has_queue: bool = False
+    """Whether all models have a queue with known prices; then the next three are what the lane `queue` costs."""
+    queue_least: Decimal | None = Decimal(0)
+    queue_likely: Decimal | None = Decimal(0)
+    queue_most: Decimal | None = Decimal(0)
     unpriced: tuple[str, ...] = ()
     """The models whose prices are unknown."""
     seconds: float | None = None
@@ -106,8 +113,9 @@ def estimate_run(
 class _Load:
     """The requests to one model."""
 
-    def __init__(self, charge: Charge, likely: int) -> None:
+    def __init__(self, charge: Charge, likely: int, has_queue: bool) -> None:  # noqa: FBT001 - made in one place
         self.charge = charge
+        self.has_queue = has_queue
         self.likely = likely
         """Tokens of the likely answer."""
         self.requests = 0
@@ -127,8 +135,9 @@ class _Estimator:
         )
         self._exact = self._output_least = self._output_likely = 0
         self._output_most: int | None = 0
-        self._least: Decimal | None = Decimal(0)
-        self._most: Decimal | None = Decimal(0)
+        self._now: list[Decimal | None] = [Decimal(0)] * 3
+        """The least, the likely and the most cost in the lane `now`."""
+        self._queue: list[Decimal | None] = [Decimal(0)] * 3
 
     def read(self, items: Iterable[Prepared], store: RunStore | None) -> Generator[Any, Any, None]:
         """Count *items*."""
@@ -162,7 +171,7 @@ class _Estimator:
 
     def _add(self, call: ChatCall) -> None:
         load = self._find_load(call)
-        tokens, is_exact = _count_input(call)
+        tokens, is_exact = count_input(call)
         answers = get_answer_count(call.request.parameters)
         bound = bound_usage(call.backend, call.request, exact=True)
         likely = load.likely * answers if bound is None else min(load.likely * answers, bound.output_tokens)
@@ -173,24 +182,25 @@ class _Estimator:
         self._output_most = _add(self._output_most, None if bound is None else bound.output_tokens)
         load.requests += 1
         load.tokens += tokens + likely
-        quote = ChatQuote(call.backend, call.request, self._services.prices)
-        load.cost = _add(load.cost, quote.price(Usage(input_tokens=tokens, output_tokens=likely)))
         fewest = tokens if is_exact else tokens // _LEAST_SHARE
-        for_least = [
-            quote.price(Usage(input_tokens=fewest, output_tokens=answers, cached_tokens=cached))
-            for cached in (0, fewest)  # all of it may be in the vendor's cache
-        ]
-        known = [price for price in for_least if price is not None]
-        self._least = _add(self._least, min(known) if len(known) == len(for_least) else None)
-        try:
-            self._most = _add(self._most, quote.compute_maximum(exact=True))
-        except BudgetError:  # without a price or an upper bound
-            self._most = None
+        usages = (
+            Usage(input_tokens=tokens, output_tokens=likely),
+            [
+                Usage(input_tokens=fewest, output_tokens=answers, cached_tokens=cached)
+                for cached in (0, fewest)  # all of it may be in the vendor's cache
+            ],
+        )
+        costs = _price(ChatQuote(call.backend, call.request, self._services.prices), *usages)
+        load.cost = _add(load.cost, costs[1])
+        self._now = [_add(total, part) for total, part in zip(self._now, costs, strict=True)]
+        if load.has_queue:
+            queue = _price(make_queue_quote(call, self._services.prices), *usages)
+            self._queue = [_add(total, part) for total, part in zip(self._queue, queue, strict=True)]
 
     def _find_load(self, call: ChatCall) -> _Load:
         name = call.backend.name, call.request.model
         if name not in self._loads:
-            self._loads[name] = _Load(call.kind.charge(call), self._read_likely(*name))
+            self._loads[name] = _Load(call.kind.charge(call), self._read_likely(*name), _has_queue(call))
         return self._loads[name]
 
     # -- the ledger
@@ -219,9 +229,6 @@ class _Estimator:
     def make_estimate(self) -> Estimate:
         """Return the sums."""
         loads = self._loads
-        likely: Decimal | None = Decimal(0)
-        for load in loads.values():
-            likely = _add(likely, load.cost)
         tokens = self._sums["input_tokens"]
         return Estimate(
             **self._sums,
@@ -229,9 +236,15 @@ class _Estimator:
             output_least=self._output_least,
             output_likely=self._output_likely,
             output_most=self._output_most,
-            cost_least=self._least,
-            cost_likely=likely,
-            cost_most=self._most,
+            cost_least=self._now[0],
+            cost_likely=self._now[1],
+            cost_most=self._now[2],
+            has_queue=bool(loads)
+            and all(load.has_queue for load in loads.values())
+            and self._queue[1] is not None,
+            queue_least=self._queue[0],
+            queue_likely=self._queue[1],
+            queue_most=self._queue[2],
             unpriced=tuple(":".join(name) for name, load in loads.items() if load.cost is None),
             seconds=self._services.limits.compute_duration(
                 {name: (load.requests, load.tokens) for name, load in loads.items()}
@@ -261,7 +274,7 @@ class _Estimator:
             yield BudgetRoom(name=scope.name, left=from_nano(left), requests=allowed, of=requests)
 
 
-def _count_input(call: ChatCall) -> tuple[int, bool]:
+def count_input(call: ChatCall) -> tuple[int, bool]:
     """Return the number of prompt tokens and whether the number is exact."""
     try:
         count = count_request(call.backend, call.request)
@@ -271,6 +284,23 @@ def _count_input(call: ChatCall) -> tuple[int, bool]:
         return int(count), count.exact
     size = len(msgspec.json.encode(call.request.messages, enc_hook=repr))
     return size // 4 + 1, False
+
+
+def _price(quote: ChatQuote, likely: Usage, least: list[Usage]) -> list[Decimal | None]:
+    """Return the least, the likely and the most cost; None where a price or an upper bound is unknown."""
+    known = [price for price in map(quote.price, least) if price is not None]
+    try:
+        most: Decimal | None = quote.compute_maximum(exact=True)
+    except BudgetError:  # without a price or an upper bound
+        most = None
+    return [min(known) if len(known) == len(least) else None, quote.price(likely), most]
+
+
+def _has_queue(call: ChatCall) -> bool:
+    try:
+        return has_queue(call.backend)
+    except LLMCoreError:  # the provider cannot be created, such as without a key
+        return False
 
 
 def _add(total: Any, part: Any) -> Any:

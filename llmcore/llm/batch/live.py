@@ -64,7 +64,7 @@ class LiveLane:
         store: Stores the answers.
         send: Sends one request body.
         pace: How many are in flight.
-        in_order: Return the items in their order, from position 0. A slow item delays the output of at most `_WINDOW`
+        in_order: Return the items in their order, from position *first*. A slow item delays the output of at most `_WINDOW`
             later items.
         max_failures: The run stops when more items than this have failed.
     """
@@ -77,6 +77,7 @@ class LiveLane:
         pace: Pace,
         *,
         in_order: bool = False,
+        first: int = 0,
         max_failures: Callable[[int], float] | None = None,
     ) -> None:
         import asyncio
@@ -93,7 +94,7 @@ class LiveLane:
         self._finished: list[BatchItem] = []
         self._early: dict[int, BatchItem] = {}
         """Finished items that wait for an earlier one."""
-        self._due = 0
+        self._due = first
         """The position of the next item, of those in order."""
         self._exhausted = False
         self._is_complete = False

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import threading
 import time
 from collections.abc import (
     AsyncGenerator,
@@ -17,7 +16,7 @@ from collections.abc import (
 )
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, cast
 
 from llmcore.calls.drivers import arun, run
 from llmcore.calls.steps import Act
@@ -25,11 +24,17 @@ from llmcore.errors import BadRequest, LLMCoreError
 from llmcore.llm.batch.estimate import Estimate
 from llmcore.llm.batch.items import BatchItem, Prepared
 from llmcore.llm.batch.live import LiveLane, Send
+from llmcore.llm.batch.loop_thread import LoopThread
 from llmcore.llm.batch.pace import Pace
+from llmcore.llm.batch.queue_store import has_open_chunks
 from llmcore.llm.batch.store import RunStore, Stored, make_created
+from llmcore.llm.batch.switching import SwitchingLane
 from llmcore.support.money import from_nano
 from llmcore.support.user_folders import user_folder
-from llmcore.threads import start_thread
+
+if TYPE_CHECKING:
+    from llmcore.llm.batch.client import Lane
+    from llmcore.llm.batch.queue import QueueLane
 
 __all__ = ["BatchRun", "Items", "Summary", "find_run", "make_run_id", "runs_folder"]
 
@@ -64,6 +69,8 @@ class BatchRun:
         send: Send,
         *,
         estimate: Callable[[Iterable[Prepared], RunStore | None], Act[Estimate]],
+        make_queue: Callable[..., QueueLane],
+        lane: Lane | None = None,
         once: bool = False,
         concurrency: int | None = None,
         max_failures: Callable[[int], float] | None = None,
@@ -75,6 +82,8 @@ class BatchRun:
         self._read = read
         self._send = send
         self._estimate = estimate
+        self._make_queue = make_queue
+        self._lane = lane
         self._once = once
         self._store: RunStore | None = None
         self._concurrency = concurrency
@@ -112,6 +121,27 @@ class BatchRun:
         """See `estimate`."""
         return await arun(self._make_estimate())
 
+    def cancel(self) -> None:
+        """Cancel the vendor's batches, wait for their end, and book what they did. The other lanes have nothing to cancel."""
+        store = RunStore(self.path)
+        try:
+            if has_open_chunks(store):
+                self._drain(store)
+        finally:
+            self._close(store)
+
+    def _drain(self, store: RunStore) -> None:
+        loop = LoopThread()
+        try:
+            lane = loop.run(lambda: self._make_queue(iter(()), store, drains=True))
+            try:
+                while loop.wait(lane.take()):
+                    pass
+            finally:
+                loop.wait(lane.close())
+        finally:
+            loop.close()
+
     def __iter__(self) -> Iterator[BatchItem]:
         """Yield each item when it has finished. Items that finished in an earlier part of the run come first.
 
@@ -140,7 +170,7 @@ class BatchRun:
 
     def _iterate(self, *, in_order: bool) -> Generator[BatchItem, None, None]:
         store = self._open()
-        loop = _LoopThread()
+        loop = LoopThread()
         try:
             yield from self._replay(store, in_order=in_order)
             lane = loop.run(self._make_lane, store, in_order)
@@ -219,20 +249,56 @@ class BatchRun:
             if (item := self._recall(store, stored)) is not None:
                 yield item
 
-    def _make_lane(self, store: RunStore, in_order: bool) -> LiveLane:  # noqa: FBT001 - `_LoopThread.run` passes it by position
-        items = self._iterate_stored(store, everything=in_order) if self._read is None else self._read()
+    def _make_lane(self, store: RunStore, in_order: bool) -> LiveLane | SwitchingLane:  # noqa: FBT001 - `LoopThread.run` passes it by position
+        found = self._iterate_stored(store, everything=in_order) if self._read is None else self._read()
+        items = iter(found) if isinstance(found, Iterable) else aiter(found)
+        lane = self._lane or cast("Lane", store.get("lane") or "now")
+        store.set(lane=lane)
+        if lane == "now" and not has_open_chunks(store):
+            return self._make_live(items, store, in_order=in_order)
+        queue = self._make_queue(
+            items,
+            store,
+            in_order=in_order,
+            max_failures=self._max_failures,
+            moves_tail=lane == "auto",
+            drains=lane == "now",
+        )
+        if lane == "queue":
+            return SwitchingLane(queue, None)
+        return SwitchingLane(
+            queue,
+            lambda: self._make_live(
+                self._iterate_stored(store, everything=in_order, first=queue.due),
+                store,
+                in_order=in_order,
+                first=queue.due,
+            ),
+        )
+
+    def _make_live(
+        self,
+        items: Iterator[Prepared] | AsyncIterator[Prepared],
+        store: RunStore,
+        *,
+        in_order: bool,
+        first: int = 0,
+    ) -> LiveLane:
         return LiveLane(
-            iter(items) if isinstance(items, Iterable) else aiter(items),
+            items,
             store,
             self._send,
             Pace(self._concurrency),
             in_order=in_order,
+            first=first,
             max_failures=self._max_failures,
         )
 
-    def _iterate_stored(self, store: RunStore, *, everything: bool) -> Iterator[Prepared]:
-        """Yield the items of the file: *everything*, or only the unanswered items."""
+    def _iterate_stored(self, store: RunStore, *, everything: bool, first: int = 0) -> Iterator[Prepared]:
+        """Yield the items of the file from position *first*: *everything*, or those that are left to send."""
         for stored in store.iter_items():
+            if stored.position < first:
+                continue
             if stored.body is not None:
                 if everything or self._recall(store, stored) is None:
                     yield Prepared(stored.position, stored.id, stored.body)
@@ -301,42 +367,3 @@ def find_run(run_id: str) -> Path:
 def _summarise(store: RunStore) -> Summary:
     counts = store.count()
     return Summary(counts.items, counts.done, counts.failed, counts.answers, from_nano(store.sum_cost()))
-
-
-class _LoopThread:
-    """An event loop in a thread, for blocking readers of a run. Requests continue while the reader works."""
-
-    def __init__(self) -> None:
-        import asyncio
-
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="llmcore-batch", daemon=True)
-        self._submit: Any = asyncio.run_coroutine_threadsafe
-        if not start_thread(self._thread):
-            self._loop.close()
-            raise LLMCoreError("no thread can be started for the batch", code="LC005")
-
-    def run(self, make: Callable[..., Any], *args: Any) -> Any:
-        """Call *make* in the loop and return its result."""
-
-        async def call() -> Any:
-            return make(*args)
-
-        return self.wait(call())
-
-    def wait(self, work: Any) -> Any:
-        """Run the coroutine *work* in the loop and return its result."""
-        future = self._submit(work, self._loop)
-        try:
-            return future.result()
-        except BaseException:
-            future.cancel()
-            raise
-
-    def close(self) -> None:
-        """End the loop."""
-        if self._thread.is_alive():
-            self._submit(self._loop.shutdown_asyncgens(), self._loop).result()
-            self._loop.call_soon_threadsafe(self._loop.stop)
-            self._thread.join()
-        self._loop.close()

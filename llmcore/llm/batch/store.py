@@ -67,6 +67,8 @@ class Counts(NamedTuple):
     pending: int = 0
     answers: int = 0
     """The number of different requests that were answered. Duplicate items share one request."""
+    queued: int = 0
+    """The number of requests that are in a vendor's queue."""
 
 
 class RunStore:
@@ -115,7 +117,16 @@ class RunStore:
     def clear(self) -> None:
         """Forget everything, to begin the run again."""
         with self._write(), self._db:
-            self._db.execute("DELETE FROM answers; DELETE FROM items; DELETE FROM meta")
+            self._db.execute(
+                "DELETE FROM answers; DELETE FROM items; DELETE FROM meta; DROP TABLE IF EXISTS chunks;"
+                " DROP TABLE IF EXISTS queued; DROP TABLE IF EXISTS tries"
+            )
+
+    @contextmanager
+    def write(self) -> Iterator[apsw.Connection]:
+        """Give the connection; what fails within raises `LLMCoreError`."""
+        with self._write():
+            yield self._db
 
     @contextmanager
     def _write(self) -> Iterator[None]:
@@ -260,7 +271,14 @@ def _count(db: apsw.Connection) -> Counts:
         states.get("failed", 0),
         states.get("pending", 0),
         answers,
+        _count_queued(db),
     )
+
+
+def _count_queued(db: apsw.Connection) -> int:
+    known: Any = db.execute("SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE name = 'queued')").get
+    queued: Any = db.execute("SELECT count(*) FROM queued").get if known else 0
+    return int(queued)
 
 
 def _read_item(row: Any) -> Stored:

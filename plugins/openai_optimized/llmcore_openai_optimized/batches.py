@@ -142,7 +142,7 @@ def find_result_files(document: Any) -> list[str]:
 
 
 def read_result(line: bytes, requests: Mapping[str, ChatRequest], errors: Errors) -> BatchResult | None:
-    """Return the result in one line of a file; None if it cannot be read, or nobody asked for it."""
+    """Return the result in one line of a file; None if it cannot be read, or the request is not in *requests*."""
     try:
         found = _decode_line(line)
     except ValueError:

@@ -1,0 +1,44 @@
+"""Reservations that outlive their process: requests in a vendor's batch are settled by a later process."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from llmcore.ledger.reservation import Reservation
+from llmcore.support.ledger_rows import LedgerRow, RowQuery
+from llmcore.support.ledger_values import Charge, ReserveRequest
+
+if TYPE_CHECKING:
+    from llmcore.ledger.spending import Spending
+
+__all__ = ["find_deferred"]
+
+
+def find_deferred(spending: Spending, name: str, since: float) -> dict[str, Reservation]:
+    """Return the open reservations of the run *name* since *since* (seconds since 1970), by the id of their call.
+
+    Raises:
+        LedgerError: The ledger cannot be read.
+    """
+    rows: list[LedgerRow] = spending.read("iterate_rows", RowQuery(since=since, states=("open",)))
+    ending = f":{name}"
+    return {row.call: _make_reservation(row) for row in rows if (row.owner or "").endswith(ending)}
+
+
+def _make_reservation(row: LedgerRow) -> Reservation:
+    charge = Charge(
+        kind=row.kind,
+        provider=row.provider,
+        model=row.model,
+        call=row.call,
+        attempt=row.attempt,
+        user=row.user,
+        tags=row.tags,
+        tier=row.tier_asked,
+        characters=row.characters,
+        owner=row.owner,
+    )
+    found = Reservation(charge, row.at)
+    found.request = ReserveRequest(key="", charge=charge, at=row.at, maximum=row.reserved, limits=())
+    found.row, found.is_open = row.id, True
+    return found

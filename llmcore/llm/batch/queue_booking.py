@@ -1,0 +1,118 @@
+"""Reserve and settle the requests of a vendor's batch in the ledger, and cache the answers."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from llmcore.calls.drivers import arun
+from llmcore.ledger.deferred import find_deferred
+from llmcore.llm.batch.queue_price import TIER, make_queue_quote
+from llmcore.support.ledger_owners import make_owner
+from llmcore.support.ledger_values import Charge, Outcome
+from llmcore.support.money import from_nano
+
+if TYPE_CHECKING:
+    from llmcore.errors import LLMCoreError
+    from llmcore.ledger.reservation import Reservation
+    from llmcore.llm.call import ChatCall
+    from llmcore.pipeline import Services
+    from llmcore.types import Reply
+
+__all__ = ["Booking"]
+
+_LIFETIME_S: Final = 32 * 86_400.0
+"""How long a reservation waits for its run: a vendor keeps results for 30 days at most, after a day in the queue."""
+
+
+class Booking:
+    """The ledger and the cache of one run.
+
+    Each request has its own row in the ledger. It is opened before the batch is created, stays open when the process
+    ends, and is closed once: a second result finds no open row.
+    """
+
+    def __init__(self, services: Services, name: str) -> None:
+        self._services = services
+        self._name = name
+        self._open: dict[str, Reservation] = {}
+
+    def load(self, since: float) -> None:
+        """Read the rows that earlier processes of the run left open since *since*."""
+        spending = self._services.spending()
+        if spending.is_enabled:
+            self._open = find_deferred(spending, self._name, since)
+
+    @property
+    def names(self) -> list[str]:
+        """The ids of the requests with an open row."""
+        return list(self._open)
+
+    async def reserve(self, call: ChatCall, name: str) -> None:
+        """Reserve the maximum cost of *call* in the queue.
+
+        Raises:
+            BudgetError: A budget does not allow it.
+        """
+        charge = self._make_charge(call, name)
+        quote = make_queue_quote(call, self._services.prices)
+        reservation = await arun(self._services.spending().reserve(charge, quote, lambda: 0.0))
+        if reservation.is_open:
+            self._open[name] = reservation
+
+    async def settle(self, call: ChatCall, name: str, result: Reply) -> Reply:
+        """Book and cache an answer, and return it with its cost."""
+        services = self._services
+        call.group, call.started, call.started_at = name, time.monotonic(), time.time()
+        call.quote = make_queue_quote(call, services.prices)
+        settled, outcome = call.kind.settle(
+            call, services, msgspec.structs.replace(result, service_tier=TIER)
+        )
+        if outcome.uncertain and name in self._open:
+            outcome = msgspec.structs.replace(outcome, cost=from_nano(self._open[name].reserved))
+        await self._close(name, outcome)
+        reply: Reply = call.kind.finish(call, services, settled)
+        if call.key is not None and call.kind.is_cacheable(call, reply):
+            for key, data, ttl in call.kind.entries(call, reply, 0.0):
+                kept = services.cache.keep(
+                    key, data, call.ttl if ttl is None else ttl, replaces=not call.reads
+                )
+                await arun(kept)
+        return reply
+
+    async def refuse(self, name: str, error: LLMCoreError) -> None:
+        """Book a request that the vendor refused, at no cost."""
+        text = f"{error.code} {type(error).__name__}"
+        await self._close(name, Outcome(cost=from_nano(0), error=text, tier=TIER))
+
+    async def lose(self, name: str) -> None:
+        """Book a request with an unknown outcome at its maximum cost."""
+        reservation = self._open.get(name)
+        cost = None if reservation is None or not reservation.reserved else from_nano(reservation.reserved)
+        if reservation is not None:
+            self._services.events.record_lost(cost)
+        await self._close(name, Outcome(cost=cost, uncertain=True, error="lost", tier=TIER))
+
+    async def release(self, name: str) -> None:
+        """Release the reservation of a request that was not carried out."""
+        await self._close(name, Outcome(requested=False, error="cancelled"))
+
+    async def _close(self, name: str, outcome: Outcome) -> None:
+        reservation = self._open.pop(name, None)
+        if reservation is not None:
+            await arun(self._services.spending().settle(reservation, outcome))
+
+    def _make_charge(self, call: ChatCall, name: str) -> Charge:
+        owner = make_owner(self._name, time.time() + _LIFETIME_S)
+        return Charge(
+            kind=call.kind.name,
+            provider=call.backend.name,
+            model=call.request.model,
+            call=name,
+            user=call.user,
+            tags=call.tags,
+            tier=TIER,
+            owner=owner,
+        )

@@ -1,0 +1,337 @@
+"""The chunks of a run in a vendor's queue: create each batch once, watch it, and settle each of its requests once."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
+
+from llmcore.errors import BadRequest, LLMCoreError, ProviderError
+from llmcore.llm.batch.live import STOPPING
+from llmcore.llm.batch.queue_plan import ChunkPlan
+from llmcore.llm.batch.queue_settlement import ChunkWork, OpenRequests, Settlement
+from llmcore.llm.batch.queue_store import Chunk
+from llmcore.llm.batch.vendor import Unconfirmed, Vendor
+from llmcore.types import BatchFault, BatchRequest, BatchStatus
+
+if TYPE_CHECKING:
+    from llmcore.llm.batch.queue_booking import Booking
+    from llmcore.llm.batch.queue_store import QueueStore
+    from llmcore.llm.call import ChatCall
+
+__all__ = ["Chunks"]
+
+_MOST_CREATIONS: Final = 8
+"""The run stops after this many refusals in a row that may pass, such as rate limits."""
+_CONFIRM_S: Final = 2.0
+"""A batch that was not listed for this long was not created."""
+_CLOCKS_S: Final = 600.0
+"""How far the vendor's clock may be off."""
+_TAIL: Final = 24
+"""The last part of a batch's window, as one of this many, in which its rest is moved to the lane `now`."""
+_DAY_S: Final = 86_400.0
+_FIRST_PAUSE_S: Final = 1.0
+_MOST_PAUSE_S: Final = 120.0
+
+
+class Chunks:
+    """The chunks of one run."""
+
+    def __init__(
+        self,
+        queue: QueueStore,
+        booking: Booking,
+        work: ChunkWork,
+        *,
+        run_id: str,
+        moves_tail: bool,
+        drains: bool,
+        report: Callable[[str], None] | None = None,
+    ) -> None:
+        self._queue = queue
+        self._booking = booking
+        self._work = work
+        self._settlement = Settlement(queue, booking, work, limits_tries=not (moves_tail or drains))
+        self._run_id = run_id
+        self._report = report or (lambda _: None)
+        self._moves_tail = moves_tail
+        self._drains = drains
+        self._is_over = drains
+        """Whether no further batch is created."""
+        self._unconfirmed: dict[int, float | None] = {}
+        """Chunks that may have been created, and when the vendor's list was first without them."""
+        self._cancelled: set[int] = set()
+        self._paused_until = 0.0
+        self._refusals = 0
+        self._waits_for_room = False
+        self._most_size: int | None = None
+        """A smaller limit than the vendor's, after a chunk was refused as a whole."""
+        self._open = queue.list_open()
+        self._vendors: dict[str, Vendor] = {}
+
+    @property
+    def has_open(self) -> bool:
+        """Whether a batch may exist whose requests are not settled."""
+        return bool(self._open)
+
+    @property
+    def can_submit(self) -> bool:
+        """Whether a further batch may be created now."""
+        return not (self._is_over or self._waits_for_room or self.is_waiting)
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether the vendor asked for a pause."""
+        return not self._is_over and time.monotonic() < self._paused_until
+
+    def get_longest_pause(self) -> float:
+        """Return the seconds until something has to be done even if no batch ends."""
+        waits = [_MOST_PAUSE_S]
+        if self.is_waiting:
+            waits.append(self._paused_until - time.monotonic())
+        if self._moves_tail and not self._is_over:
+            waits += [_get_tail(chunk) - time.time() for chunk in self._open]
+        return max(0.05, min(waits))
+
+    def wait_for_room(self) -> None:
+        """Create no batch until one has ended: a budget or the vendor's limit leaves no room."""
+        self._waits_for_room = True
+
+    async def begin(self) -> None:
+        """Find out what an earlier part of the run left."""
+        self._booking.load(self._queue.began)
+        await self.release_unused()
+        self._unconfirmed = dict.fromkeys(chunk.id for chunk in self._open if chunk.state == "intent")
+
+    async def release_unused(self) -> None:
+        """Release the reservations of requests that are in no chunk."""
+        for name in self._booking.names:
+            if self._queue.find(name) is None:
+                await self._booking.release(name)
+
+    # -- create
+
+    def start_plan(self) -> ChunkPlan:
+        """Return an empty chunk."""
+        return ChunkPlan(
+            self._queue,
+            self._booking,
+            self._find_vendor,
+            enqueued=lambda model: sum(chunk.tokens for chunk in self._open if chunk.model == model),
+            most_size=self._most_size,
+        )
+
+    async def send(self, plan: ChunkPlan) -> None:
+        """Store the intent to create the batch, and create it."""
+        chunk = plan.store()
+        self._open.append(chunk)
+        await self._create(chunk)
+
+    async def _create(self, chunk: Chunk) -> bool:
+        vendor, requests = self._get_vendor(chunk), []
+        for each in self._queue.list_requests(chunk):
+            call = self._work.find_call(each.key)
+            if call is not None:
+                requests.append(BatchRequest(id=each.name, request=call.request))
+        metadata = {"llmcore_run": self._run_id, "llmcore_chunk": self._make_label(chunk)}
+        try:
+            status = await vendor.submit(requests, metadata)
+        except Unconfirmed:
+            self._unconfirmed[chunk.id] = None
+            return True
+        except STOPPING:
+            await self._return(chunk)
+            raise
+        except BadRequest as error:
+            await self._divide(chunk, error)
+            return True
+        except ProviderError as error:
+            self._refusals += 1
+            if not error.retryable or self._refusals >= _MOST_CREATIONS:
+                await self._return(chunk)
+                raise
+            pause = min(_FIRST_PAUSE_S * 2 ** (self._refusals - 1), _MOST_PAUSE_S)
+            self._paused_until = time.monotonic() + (
+                pause if error.retry_after is None else error.retry_after
+            )
+            return False
+        self._refusals = 0
+        self._most_size = None if self._most_size is None else self._most_size * 2
+        self._adopt(chunk, status)
+        return True
+
+    def _adopt(self, chunk: Chunk, status: BatchStatus) -> None:
+        self._unconfirmed.pop(chunk.id, None)
+        found = self._queue.mark_created(chunk, status.id, status.expires_at)
+        due = (
+            ""
+            if status.expires_at is None
+            else f", due by {time.strftime('%H:%M on %d %b', time.localtime(status.expires_at))}"
+        )
+        self._report(f"{chunk.size:,} requests are in the queue of {chunk.model} as {status.id}{due}")
+        self._open[self._open.index(chunk)] = found
+
+    async def _divide(self, chunk: Chunk, error: LLMCoreError) -> None:
+        """Send the requests of a chunk that was refused as a whole in smaller ones, until only the culprit fails."""
+        requests = self._queue.list_requests(chunk)
+        if len(requests) == 1:
+            await self._settlement.fail(requests[0], error)
+            self._end(chunk)
+            return
+        self._most_size = max(1, len(requests) // 2)
+        await self._return(chunk)
+
+    async def _confirm(self, chunk: Chunk, vendor: Vendor) -> bool:
+        """Find out whether the batch of *chunk* was created."""
+        found = await vendor.list_batches(chunk.created - _CLOCKS_S)
+        if found is None:
+            for each in self._queue.list_requests(chunk):
+                await self._settlement.lose(each, "may or may not have been created")
+            self._end(chunk)
+            return True
+        is_undecided = False
+        for status in found:
+            if status.metadata is not None:
+                is_ours: bool | None = status.metadata.get("llmcore_chunk") == self._make_label(chunk)
+            elif self._queue.knows(status.id) or status.total not in {None, chunk.size}:
+                is_ours = False
+            else:
+                is_ours = await self._is_ours(chunk, status, vendor)
+            if is_ours:
+                self._adopt(chunk, status)
+                return True
+            is_undecided |= is_ours is None
+        first = self._unconfirmed[chunk.id]
+        if is_undecided or first is None or time.monotonic() - first < _CONFIRM_S:
+            self._unconfirmed[chunk.id] = time.monotonic() if first is None else first
+            return False
+        del self._unconfirmed[chunk.id]
+        return True
+
+    async def _is_ours(self, chunk: Chunk, status: BatchStatus, vendor: Vendor) -> bool | None:
+        """Return whether a batch without metadata has results of *chunk*; None if it is too early to tell."""
+        if status.state == "running":
+            return None
+        async with vendor.open_results(status.id, OpenRequests(self._queue, self._work)) as results:
+            async for result in results:
+                each = self._queue.find(result.id)
+                return each is not None and each.name.startswith(f"{self._make_label(chunk)}-")
+        return False
+
+    # -- watch
+
+    async def advance(self) -> bool:
+        """Look at each batch, and settle those that have ended; return whether anything changed."""
+        has_changed = False
+        for chunk in list(self._open):
+            has_changed |= await self._advance(chunk)
+        return has_changed
+
+    async def _advance(self, chunk: Chunk) -> bool:
+        vendor = self._get_vendor(chunk)
+        try:
+            if chunk.batch is None:
+                return await self._resolve_intent(chunk, vendor)
+            status = await vendor.get_status(chunk.batch)
+            if status.state == "running":
+                return await self._hurry(chunk, chunk.batch, vendor)
+            if status.state == "refused":
+                return await self._handle_refusal(chunk, status)
+            return await self._settle(chunk, chunk.batch, vendor, status)
+        except ProviderError as error:
+            if not error.retryable or isinstance(error, STOPPING):
+                raise
+            return False  # look again later
+
+    async def _resolve_intent(self, chunk: Chunk, vendor: Vendor) -> bool:
+        """Find out whether a batch exists, or create it."""
+        if chunk.id in self._unconfirmed:
+            return await self._confirm(chunk, vendor)
+        if self._is_over:
+            await self._return(chunk)
+            return True
+        return False if self.is_waiting else await self._create(chunk)
+
+    async def _hurry(self, chunk: Chunk, batch: str, vendor: Vendor) -> bool:
+        """Cancel a batch whose window ends, if its rest is to be sent now."""
+        if chunk.id in self._cancelled or not (
+            self._drains or (self._moves_tail and time.time() >= _get_tail(chunk))
+        ):
+            return False
+        self._is_over = True
+        self._cancelled.add(chunk.id)
+        self._report(f"cancelling {batch}: its rest is {'released' if self._drains else 'sent now'}")
+        await vendor.cancel(batch)
+        return True
+
+    async def _handle_refusal(self, chunk: Chunk, status: BatchStatus) -> bool:
+        """Return the requests of a batch that the vendor refused after its creation; those at fault fail."""
+        faults: dict[int, BatchFault] = {each.index: each for each in status.faults if each.index is not None}
+        if any(each.is_temporary for each in status.faults):
+            self._refusals += 1
+            pause = min(_FIRST_PAUSE_S * 2 ** (self._refusals - 1), _MOST_PAUSE_S)
+            self._paused_until = time.monotonic() + pause
+            self._most_size = max(1, chunk.size // 2)
+            await self._return(chunk)
+            self._waits_for_room = bool(self._open)
+            return True
+        if not faults:
+            text = "; ".join(each.message for each in status.faults) or "no reason was given"
+            await self._divide(chunk, BadRequest(f"the batch {status.id} was refused: {text}"))
+            return True
+        for number, each in enumerate(self._queue.list_requests(chunk)):
+            if number in faults:
+                await self._settlement.fail(
+                    each, BadRequest(f"the vendor refused the request: {faults[number].message}")
+                )
+        await self._return(chunk)
+        return True
+
+    async def _settle(self, chunk: Chunk, batch: str, vendor: Vendor, status: BatchStatus) -> bool:
+        try:
+            if not await self._settlement.settle(chunk, batch, vendor, status):
+                return False
+        finally:
+            self._is_over |= self._moves_tail and self._settlement.has_retries
+            if not self._queue.list_requests(chunk):
+                self._end(chunk)
+        return True
+
+    async def _return(self, chunk: Chunk) -> None:
+        """Return what is left of *chunk* to the pool: it was not carried out."""
+        for each in self._queue.list_requests(chunk):
+            await self._settlement.give_back(each)
+        self._end(chunk)
+
+    def _end(self, chunk: Chunk) -> None:
+        self._work.save()
+        self._queue.mark_done(chunk)
+        if chunk.batch is not None:
+            self._report(f"{chunk.batch} has ended")
+        self._open = self._queue.list_open()
+        self._waits_for_room = False
+
+    # -- helpers
+
+    def _make_label(self, chunk: Chunk) -> str:
+        return self._queue.make_name(chunk.id, 0).rpartition("-")[0]
+
+    def _get_vendor(self, chunk: Chunk) -> Vendor:
+        if chunk.model not in self._vendors:
+            requests = self._queue.list_requests(chunk)
+            call = self._work.find_call(requests[0].key) if requests else None
+            if call is not None:
+                return self._find_vendor(call)
+        return self._vendors[chunk.model]
+
+    def _find_vendor(self, call: ChatCall) -> Vendor:
+        model = f"{call.backend.name}:{call.request.model}"
+        if model not in self._vendors:
+            self._vendors[model] = Vendor(call.backend)
+        return self._vendors[model]
+
+
+def _get_tail(chunk: Chunk) -> float:
+    """Return when the last part of the window of *chunk* begins, in seconds since 1970."""
+    expires = chunk.created + _DAY_S if chunk.expires is None else chunk.expires
+    return expires - (expires - chunk.created) / _TAIL

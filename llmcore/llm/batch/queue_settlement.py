@@ -1,0 +1,162 @@
+"""Settle each request of a vendor's batch once, from its results."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from llmcore.errors import LLMCoreError, MalformedReply, NotFound, Unavailable
+from llmcore.llm.batch.live import STOPPING
+from llmcore.types import ChatRequest
+
+if TYPE_CHECKING:
+    from llmcore.llm.batch.queue_booking import Booking
+    from llmcore.llm.batch.queue_store import Chunk, Queued, QueueStore
+    from llmcore.llm.batch.vendor import Vendor
+    from llmcore.llm.call import ChatCall
+    from llmcore.types import BatchResult, BatchStatus, Reply
+
+__all__ = ["ChunkWork", "OpenRequests", "Settlement"]
+
+_MOST_TRIES: Final = 4
+"""A request that the vendor has not carried out in this many batches fails."""
+_MOST_LOOKS: Final = 4
+"""How often results are looked for that should be there."""
+
+
+class ChunkWork(NamedTuple):
+    """How the lane ends requests."""
+
+    find_call: Callable[[bytes], ChatCall | None]
+    answer: Callable[[str, bytes, Reply, int], None]
+    fail: Callable[[bytes, LLMCoreError], None]
+    return_to_pool: Callable[[int], None]
+    save: Callable[[], None]
+
+
+class Settlement:
+    """Settles the requests of one run.
+
+    The ledger is written before the file of the run. What a crash leaves between the two is read from the vendor again, and
+    finds that the ledger has no open row any more.
+    """
+
+    def __init__(self, queue: QueueStore, booking: Booking, work: ChunkWork, *, limits_tries: bool) -> None:
+        self._queue = queue
+        self._booking = booking
+        self._work = work
+        self._limits_tries = limits_tries
+        self._looks: dict[int, int] = {}
+        self.has_retries = False
+        """Whether a request was not carried out by the vendor."""
+
+    async def settle(self, chunk: Chunk, batch: str, vendor: Vendor, status: BatchStatus) -> bool:
+        """Settle the requests of *batch*, which has ended; return False if the results are not complete yet.
+
+        Raises:
+            LLMCoreError: A result that every further request would have, too. All results are settled.
+        """
+        known = chunk.size - len(self._queue.list_requests(chunk))
+        seen: set[str] = set()
+        stop: BaseException | None = None
+        try:
+            async with vendor.open_results(batch, OpenRequests(self._queue, self._work)) as results:
+                async for result in results:
+                    if result.id in seen or (each := self._queue.find(result.id)) is None:
+                        continue
+                    seen.add(result.id)
+                    known += result.reply is not None
+                    try:
+                        await self._settle_one(each, result)
+                    except STOPPING as error:
+                        stop = error
+        except NotFound:  # the results are gone, or not there yet
+            pass
+        finally:
+            self._work.save()
+        missing = [each for each in self._queue.list_requests(chunk) if each.name not in seen]
+        unknown = len(missing) if status.answered is None else min(status.answered - known, len(missing))
+        if unknown > 0:
+            self._looks[chunk.id] = self._looks.get(chunk.id, 0) + 1
+            if self._looks[chunk.id] < _MOST_LOOKS:
+                return False
+        for each in missing:
+            if unknown > 0:
+                await self.lose(each, f"{batch} has no result for this request")
+            else:
+                await self._try_again(each)
+        if stop is not None:
+            raise stop
+        return True
+
+    async def _settle_one(self, each: Queued, result: BatchResult) -> None:
+        call = self._work.find_call(each.key)
+        if call is None:
+            return
+        if result.reply is not None:
+            reply = await self._booking.settle(call, each.name, result.reply)
+            self._work.answer(each.name, each.key, reply, each.position)
+        elif result.error is None or result.error.retryable:
+            await self._try_again(each)
+        elif isinstance(result.error, STOPPING):
+            await self.give_back(each)
+            raise result.error
+        else:
+            await self.fail(each, result.error)
+
+    async def _try_again(self, each: Queued) -> None:
+        """Return a request that was not carried out to the pool, a few times."""
+        self.has_retries = True
+        if self._limits_tries and self._queue.count_try(each.key) >= _MOST_TRIES:
+            await self.fail(
+                each, Unavailable(f"the vendor did not carry out the request in {_MOST_TRIES} batches")
+            )
+            return
+        await self.give_back(each)
+
+    async def lose(self, each: Queued, what: str) -> None:
+        """End a request with an unknown outcome."""
+        await self._booking.lose(each.name)
+        error = MalformedReply(
+            f"the batch {what}; it is booked at its maximum cost",
+            expected="a result for each request that the vendor has answered",
+            notes=("resuming the run sends the request again",),
+        )
+        self._work.fail(each.key, error)
+        self._queue.remove([each.name])
+
+    async def fail(self, each: Queued, error: LLMCoreError) -> None:
+        """End a request that the vendor refused."""
+        await self._booking.refuse(each.name, error)
+        self._work.fail(each.key, error)
+        self._queue.remove([each.name])
+
+    async def give_back(self, each: Queued) -> None:
+        """Return a request that was not carried out to the pool."""
+        await self._booking.release(each.name)
+        self._queue.remove([each.name])
+        self._work.return_to_pool(each.position)
+
+
+class OpenRequests(Mapping[str, ChatRequest]):
+    """The requests that are not settled, read from the file of the run."""
+
+    def __init__(self, queue: QueueStore, work: ChunkWork) -> None:
+        self._queue = queue
+        self._work = work
+
+    def __getitem__(self, name: str) -> ChatRequest:
+        each = self._queue.find(name)
+        call = None if each is None else self._work.find_call(each.key)
+        if call is None:
+            raise KeyError(name)
+        return call.request
+
+    def __iter__(self) -> Iterator[str]:
+        raise NotImplementedError("the requests of a batch are only looked up")
+
+    def __len__(self) -> int:
+        raise NotImplementedError("the requests of a batch are only looked up")
+
+    def __contains__(self, name: Any) -> bool:
+        return self._queue.find(name) is not None

@@ -1,0 +1,201 @@
+"""The chunks of a run that were sent to a vendor's queue, in the file of the run."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+if TYPE_CHECKING:
+    from llmcore.llm.batch.store import RunStore
+
+__all__ = ["Chunk", "QueueStore", "Queued", "has_open_chunks"]
+
+_SCHEMA: Final = """
+    CREATE TABLE IF NOT EXISTS chunks (
+        id INTEGER PRIMARY KEY,
+        model TEXT NOT NULL,         -- provider:model
+        state TEXT NOT NULL,         -- intent (perhaps not created), created, done
+        batch TEXT,                  -- the vendor's id
+        size INTEGER NOT NULL,       -- requests
+        tokens INTEGER NOT NULL,
+        created REAL NOT NULL,       -- seconds since 1970
+        expires REAL
+    ) STRICT;
+    CREATE TABLE IF NOT EXISTS queued (
+        name TEXT PRIMARY KEY,       -- the id of the request in its batch, and of its call in the ledger
+        key BLOB NOT NULL UNIQUE,    -- of `answers`
+        chunk INTEGER NOT NULL,
+        position INTEGER NOT NULL,   -- of the item that was sent
+        body BLOB                    -- JSON; the item may change while the vendor works
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX IF NOT EXISTS queued_chunk ON queued (chunk);
+    CREATE TABLE IF NOT EXISTS tries (key BLOB PRIMARY KEY, count INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+    CREATE INDEX IF NOT EXISTS items_key ON items (key);
+"""
+_PAGE: Final = 1000
+
+
+class Chunk(NamedTuple):
+    """A part of the run that is one batch of the vendor."""
+
+    id: int
+    model: str
+    """As `provider:model`."""
+    state: str
+    batch: str | None
+    size: int
+    tokens: int
+    created: float
+    expires: float | None
+
+
+class Queued(NamedTuple):
+    """A request in a chunk."""
+
+    name: str
+    key: bytes
+    position: int
+
+
+class QueueStore:
+    """The chunks in the file of a run, and their requests."""
+
+    def __init__(self, store: RunStore) -> None:
+        self._store = store
+        with store.write() as db:
+            db.execute(_SCHEMA)
+        if store.get("queue") is None:
+            store.set(queue=os.urandom(6).hex(), queue_began=str(time.time()))
+        self.token = store.get("queue") or ""
+        """Distinguishes the run from all others, also on other machines."""
+        self.began = float(store.get("queue_began") or 0.0)
+        """When the run began with the queue, in seconds since 1970."""
+
+    def make_name(self, chunk: int, number: int) -> str:
+        """Return the id of a request."""
+        return f"llmcore-{self.token}-{chunk}-{number}"
+
+    def add(self, model: str, requests: list[tuple[bytes, int]], tokens: int) -> Chunk:
+        """Store the intent to create a batch of *requests*: their keys and the positions of their items."""
+        with self._store.write() as db, db:
+            chunk: Any = db.execute("SELECT ifnull(max(id), 0) + 1 FROM chunks").get
+            found = Chunk(chunk, model, "intent", None, len(requests), tokens, time.time(), None)
+            db.execute("INSERT INTO chunks VALUES (?, ?, ?, ?, ?, ?, ?, ?)", found)
+            db.executemany(
+                "INSERT INTO queued VALUES (?, ?, ?, ?, (SELECT body FROM items WHERE position = ?))",
+                [
+                    (self.make_name(chunk, number), key, chunk, position, position)
+                    for number, (key, position) in enumerate(requests)
+                ],
+            )
+        return found
+
+    def next_id(self) -> int:
+        """Return the id of the chunk that is added next."""
+        with self._store.write() as db:
+            found: Any = db.execute("SELECT ifnull(max(id), 0) + 1 FROM chunks").get
+        return int(found)
+
+    def mark_created(self, chunk: Chunk, batch: str, expires: float | None) -> Chunk:
+        """Record that the vendor has created the batch."""
+        self._execute(
+            "UPDATE chunks SET state = 'created', batch = ?, expires = ? WHERE id = ?",
+            batch,
+            expires,
+            chunk.id,
+        )
+        return chunk._replace(state="created", batch=batch, expires=expires)
+
+    def mark_done(self, chunk: Chunk) -> None:
+        """Record that all requests of the chunk are settled or returned."""
+        self._execute("UPDATE chunks SET state = 'done' WHERE id = ?", chunk.id)
+
+    def list_open(self) -> list[Chunk]:
+        """Return the chunks that are not done."""
+        with self._store.write() as db:
+            rows: list[Any] = db.execute("SELECT * FROM chunks WHERE state != 'done' ORDER BY id").fetchall()
+        return [Chunk(*row) for row in rows]
+
+    def knows(self, batch: str) -> bool:
+        """Return whether the vendor's batch belongs to a chunk."""
+        with self._store.write() as db:
+            return bool(db.execute("SELECT EXISTS (SELECT 1 FROM chunks WHERE batch = ?)", (batch,)).get)
+
+    def find(self, name: str) -> Queued | None:
+        """Return the request *name*; None if it is settled, or was never sent."""
+        with self._store.write() as db:
+            rows: list[Any] = db.execute(
+                "SELECT name, key, position FROM queued WHERE name = ?", (name,)
+            ).fetchall()
+        return Queued(*rows[0]) if rows else None
+
+    def list_requests(self, chunk: Chunk) -> list[Queued]:
+        """Return the requests of *chunk* that are not settled, in the order in which they are sent."""
+        with self._store.write() as db:
+            rows: list[Any] = db.execute(
+                "SELECT name, key, position FROM queued WHERE chunk = ?", (chunk.id,)
+            ).fetchall()
+        return sorted((Queued(*row) for row in rows), key=lambda each: int(each.name.rpartition("-")[2]))
+
+    def is_queued(self, key: bytes) -> bool:
+        """Return whether the request *key* is in a chunk."""
+        with self._store.write() as db:
+            return bool(db.execute("SELECT EXISTS (SELECT 1 FROM queued WHERE key = ?)", (key,)).get)
+
+    def remove(self, names: Iterable[str]) -> None:
+        """Forget requests that are settled."""
+        with self._store.write() as db, db:
+            db.executemany("DELETE FROM queued WHERE name = ?", [(name,) for name in names])
+
+    def count_try(self, key: bytes) -> int:
+        """Count that the vendor did not carry out the request *key*; return how often that happened."""
+        self._execute(
+            "INSERT INTO tries VALUES (?, 1) ON CONFLICT (key) DO UPDATE SET count = count + 1", key
+        )
+        with self._store.write() as db:
+            found: Any = db.execute("SELECT count FROM tries WHERE key = ?", (key,)).get
+        return int(found)
+
+    def iter_pool(self, after: int) -> Iterator[tuple[int, bytes]]:
+        """Yield the position and the key of each item after position *after* that is neither finished nor queued."""
+        while True:
+            with self._store.write() as db:
+                rows: list[Any] = db.execute(
+                    "SELECT position, key FROM items WHERE position > ? AND state = 'pending' AND key IS NOT NULL"
+                    " AND NOT EXISTS (SELECT 1 FROM queued WHERE queued.key = items.key) ORDER BY position LIMIT ?",
+                    (after, _PAGE),
+                ).fetchall()
+            if not rows:
+                return
+            yield from rows
+            after = rows[-1][0]
+
+    def list_items(self, key: bytes) -> list[tuple[int, str | None]]:
+        """Return the position and the id of each pending item that waits for the request *key*."""
+        with self._store.write() as db:
+            rows: list[Any] = db.execute(
+                "SELECT position, id FROM items WHERE key = ? AND state = 'pending' ORDER BY position", (key,)
+            ).fetchall()
+        return rows
+
+    def get_body(self, key: bytes) -> bytes | None:
+        """Return the body of the request *key* as JSON."""
+        with self._store.write() as db:
+            body: Any = db.execute(
+                "SELECT body FROM queued WHERE key = ?1 UNION ALL SELECT body FROM items WHERE key = ?1 AND body IS NOT NULL LIMIT 1",
+                (key,),
+            ).get
+        return None if body is None else bytes(body)
+
+    def _execute(self, statement: str, *values: Any) -> None:
+        with self._store.write() as db:
+            db.execute(statement, values)
+
+
+def has_open_chunks(store: RunStore) -> bool:
+    """Return whether the run has requests in a vendor's queue."""
+    if store.get("queue") is None:
+        return False
+    return bool(QueueStore(store).list_open())

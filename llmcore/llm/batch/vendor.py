@@ -1,0 +1,115 @@
+"""A vendor's queue, as the lane `queue` calls it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any, Final
+
+from llmcore.calls.backend_call import call_backend, call_offline, track
+from llmcore.calls.bridges import END, PieceStream
+from llmcore.calls.drivers import arun
+from llmcore.errors import LLMCoreError, PluginError, ProviderError
+from llmcore.support.sending import Sending
+from llmcore.types import BatchLimits, BatchRequest, BatchResult, BatchStatus, ChatRequest
+
+if TYPE_CHECKING:
+    from llmcore.calls.backend import Backend
+
+__all__ = ["Unconfirmed", "Vendor", "has_queue"]
+
+_LIMITS: Final = BatchLimits(max_requests=10_000, max_bytes=50_000_000)
+"""For a provider without `BatchBounds`."""
+_REFUSED: Final = range(400, 500)
+
+
+class Unconfirmed(Exception):
+    """The creation of a batch was not confirmed: it may exist."""
+
+
+class Vendor:
+    """The methods of `llmcore.contracts.batches` of one backend."""
+
+    def __init__(self, backend: Backend) -> None:
+        """Use *backend*.
+
+        Raises:
+            PluginError: It has no queue.
+        """
+        if not has_queue(backend):
+            raise PluginError(
+                f"the llm provider `{backend.name}` has no queue for batches",
+                where=f"[llm] provider = {backend.name}",
+                expected="a provider with `submit`, such as openai or anthropic, or the lane now",
+                fix='core.llm.batch(items, lane="now")',
+            )
+        self._backend = backend
+
+    def get_limits(self, model: str) -> BatchLimits:
+        """Return the limits of one batch."""
+        method: Any = getattr(self._backend.provider, "batch_limits", None)
+        limits: BatchLimits = _LIMITS if method is None else call_offline(self._backend, method, model)
+        return limits
+
+    async def submit(self, requests: Sequence[BatchRequest], metadata: Mapping[str, str]) -> BatchStatus:
+        """Create a batch.
+
+        Raises:
+            LLMCoreError: It was not created.
+            Unconfirmed: It may have been created.
+        """
+        sending = Sending()
+        step = track(self._backend.require("submit")(requests, metadata), sending)
+        try:
+            status: BatchStatus = await arun(call_backend(self._backend, step))
+        except LLMCoreError as error:
+            is_unsent = sending.withdraw() or (isinstance(error, ProviderError) and not error.sent)
+            if (
+                is_unsent
+                or getattr(error, "status", None) in _REFUSED
+                or not isinstance(error, ProviderError)
+            ):
+                raise
+        else:
+            return status
+        raise Unconfirmed
+
+    async def get_status(self, batch: str) -> BatchStatus:
+        """Return how far a batch is."""
+        status: BatchStatus = await self._call("status", batch)
+        return status
+
+    async def cancel(self, batch: str) -> None:
+        """End a batch early."""
+        await self._call("cancel", batch)
+
+    async def list_batches(self, since: float) -> Sequence[BatchStatus] | None:
+        """Return the batches since *since*; None if the provider cannot list them."""
+        if self._backend.find_ability("list_batches") is None:
+            return None
+        found: Sequence[BatchStatus] = await self._call("list_batches", since)
+        return found
+
+    @asynccontextmanager
+    async def open_results(
+        self, batch: str, requests: Mapping[str, ChatRequest]
+    ) -> AsyncIterator[AsyncIterator[BatchResult]]:
+        """Give the results of a batch that has ended."""
+        stream = PieceStream(self._backend.provider, "results", batch, requests)
+
+        async def read() -> AsyncIterator[BatchResult]:
+            while (piece := await arun(call_backend(self._backend, stream.next))) is not END:
+                yield piece
+
+        try:
+            yield read()
+        finally:
+            await arun(call_backend(self._backend, stream.close))
+
+    async def _call(self, name: str, *args: Any) -> Any:
+        return await arun(call_backend(self._backend, self._backend.require(name)(*args)))
+
+
+def has_queue(backend: Backend) -> bool:
+    """Return whether the provider of *backend* answers batches."""
+    return backend.find_ability("submit") is not None

@@ -1,0 +1,63 @@
+"""The progress of `llmcore batch run`: a bar on a terminal, nothing but the end elsewhere."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import re
+import subprocess
+import sys
+import termios
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from llmcore_testing.simulator import Fault, Simulator
+
+COMMAND = (sys.executable, "-m", "llmcore", "batch", "run", "in.jsonl", "-o", "-", "--concurrency", "1")
+
+
+@pytest.fixture
+def upstream(monkeypatch: pytest.MonkeyPatch) -> Iterator[Simulator]:
+    with Simulator() as simulator:
+        monkeypatch.setenv("UPSTREAM_KEY", "sk-test")
+        Path("llmcore.toml").write_text(
+            '[llm]\nprovider = "openai"\nmodel = "gpt-4o-mini"\n\n[llm.openai]\n'
+            f'base_url = "{simulator.base_url}"\napi_key = "env:UPSTREAM_KEY"\n'
+        )
+        Path("in.jsonl").write_text("\n".join(json.dumps({"prompt": f"q{number}"}) for number in range(12)))
+        simulator.fail(Fault.slow(0.1), times=None)
+        yield simulator
+
+
+@pytest.mark.usefixtures("upstream")
+def test_a_terminal_gets_a_bar_on_stderr_and_stdout_only_answers() -> None:
+    ours, theirs = pty.openpty()
+    termios.tcsetwinsize(theirs, (30, 120))
+    environment = {**os.environ, "COLUMNS": "120", "TERM": "xterm"}
+    with subprocess.Popen(COMMAND, stdout=subprocess.PIPE, stderr=theirs, env=environment) as process:
+        os.close(theirs)
+        shown = b""
+        try:
+            while piece := os.read(ours, 65_536):
+                shown += piece
+        except OSError:  # the terminal has no more writers
+            pass
+        os.close(ours)
+        assert process.stdout is not None
+        lines = process.stdout.read().splitlines()
+        assert process.wait(timeout=60) == 0
+    assert [json.loads(line)["prompt"] for line in lines] == [f"q{number}" for number in range(12)]
+    bar = (
+        r"\d+% \|.+\| \d+/12, [\d.]+/s, \$[\d.]+ so far, \d+% cached, 0 failed, about \$[\d.]+ and \d+ s left"
+    )
+    assert re.search(bar, shown.decode()), shown
+
+
+@pytest.mark.usefixtures("upstream")
+def test_another_output_gets_lines_without_control_characters() -> None:
+    done = subprocess.run(COMMAND, capture_output=True, check=True, timeout=60)
+    (line,) = done.stderr.decode().splitlines()
+    assert line.startswith("12 answered, 0 failed, 12 different requests")
