@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import stat
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -191,9 +192,11 @@ def _has_unread_stdin() -> bool:
     """Return whether stdin has data. Does not wait: the pipe may stay open forever."""
     if sys.platform == "win32" or sys.stdin is None or sys.stdin.isatty():
         return False
-    import select
-
     try:
+        if stat.S_ISCHR(os.fstat(sys.stdin.fileno()).st_mode):  # /dev/null, as schedulers give it
+            return False
+        import select
+
         ready, _, _ = select.select([sys.stdin.fileno()], [], [], 0)
         return bool(ready) and bool(os.read(sys.stdin.fileno(), 1))
     except (OSError, ValueError):
