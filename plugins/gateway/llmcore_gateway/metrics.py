@@ -1,21 +1,46 @@
-"""Counters of one process, in the text format of Prometheus."""
+"""Counters of requests, in the text format of Prometheus; with several workers, their sum."""
 
 from __future__ import annotations
 
 import os
 from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+import msgspec
 
 __all__ = ["Metrics"]
 
+_IN_PROGRESS: Final = "llmcore_requests_in_progress"
+_FAMILIES: Final = (
+    ("llmcore_requests_total", "counter", "Finished HTTP requests."),
+    (
+        "llmcore_request_seconds_total",
+        "counter",
+        "Seconds from the head of a request to the end of its answer.",
+    ),
+    ("llmcore_disconnects_total", "counter", "Clients that disconnected before the end of their answer."),
+    (_IN_PROGRESS, "gauge", "Requests in progress."),
+)
+_decode: Final = msgspec.json.Decoder(dict[str, float]).decode
+
 
 class Metrics:
-    """Counts requests and their durations."""
+    """Counts requests and their durations.
+
+    Workers share them in a folder: each worker publishes its counters to a file, ten times a second, and a worker that is
+    asked adds the files of the others. The file of a worker that has died stays, or the sum would decrease.
+    """
 
     def __init__(self) -> None:
         self.in_progress = 0
+        self.folder: Path | None = None
+        """The folder that the workers of one server share; None for a single process."""
         self._requests: Counter[tuple[str, str, int]] = Counter()
         self._seconds: Counter[str] = Counter()
         self._disconnects: Counter[str] = Counter()
+        self._published: Mapping[str, float] = {}
 
     def count(self, method: str, path: str, status: int, seconds: float) -> None:
         """Count a finished request. *path* is the path of the route, so clients cannot create new names."""
@@ -26,30 +51,53 @@ class Metrics:
         """Count a client that disconnected before the end of its answer."""
         self._disconnects[path] += 1
 
+    def publish(self) -> None:
+        """Write the counters of this process for the other workers, if they have changed."""
+        if self.folder is None or (samples := self._collect()) == self._published:
+            return
+        new = self.folder / f"{os.getpid()}.new"
+        try:
+            new.write_bytes(msgspec.json.encode(samples))
+            new.replace(self.folder / f"{os.getpid()}.json")
+        except OSError:  # a full disk, or the folder was removed; the next call tries again
+            return
+        self._published = samples
+
     def render(self) -> str:
         """Return the counters as text."""
-        worker = f'worker="{os.getpid()}"'
-        lines = [
-            "# HELP llmcore_requests_total Finished HTTP requests.",
-            "# TYPE llmcore_requests_total counter",
-            *(
-                f'llmcore_requests_total{{{worker},method="{method}",path="{path}",status="{status}"}} {count}'
-                for (method, path, status), count in sorted(self._requests.items())
-            ),
-            "# HELP llmcore_request_seconds_total Seconds from the head of a request to the end of its answer.",
-            "# TYPE llmcore_request_seconds_total counter",
-            *(
-                f'llmcore_request_seconds_total{{{worker},path="{path}"}} {seconds:.6f}'
-                for path, seconds in sorted(self._seconds.items())
-            ),
-            "# HELP llmcore_disconnects_total Clients that disconnected before the end of their answer.",
-            "# TYPE llmcore_disconnects_total counter",
-            *(
-                f'llmcore_disconnects_total{{{worker},path="{path}"}} {count}'
-                for path, count in sorted(self._disconnects.items())
-            ),
-            "# HELP llmcore_requests_in_progress Requests in progress.",
-            "# TYPE llmcore_requests_in_progress gauge",
-            f"llmcore_requests_in_progress{{{worker}}} {self.in_progress}",
-        ]
+        samples = Counter(self._collect())
+        for file in () if self.folder is None else self.folder.glob("*.json"):
+            if int(file.stem) != os.getpid():
+                samples.update(_read(file))
+        lines: list[str] = []
+        for name, kind, text in _FAMILIES:
+            lines += [f"# HELP {name} {text}", f"# TYPE {name} {kind}"]
+            lines += [
+                f"{sample} {value:.6f}".removesuffix(".000000")
+                for sample, value in sorted(samples.items())
+                if sample.partition("{")[0] == name
+            ]
         return "\n".join(lines) + "\n"
+
+    def _collect(self) -> dict[str, float]:
+        """Return the value of each sample of this process."""
+        requests, seconds, disconnects, _ = (name for name, _, _ in _FAMILIES)
+        return {
+            **{
+                f'{requests}{{method="{method}",path="{path}",status="{status}"}}': float(count)
+                for (method, path, status), count in self._requests.items()
+            },
+            **{f'{seconds}{{path="{path}"}}': float(value) for path, value in self._seconds.items()},
+            **{f'{disconnects}{{path="{path}"}}': float(count) for path, count in self._disconnects.items()},
+            _IN_PROGRESS: float(self.in_progress),
+        }
+
+
+def _read(file: Path) -> dict[str, float]:
+    """Return the samples of another worker; requests in progress only if it is alive."""
+    samples = _decode(file.read_bytes())
+    try:
+        os.kill(int(file.stem), 0)
+    except OSError:
+        del samples[_IN_PROGRESS]
+    return samples

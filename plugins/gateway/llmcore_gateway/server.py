@@ -56,6 +56,11 @@ class Server(uvicorn.Server):
         ):  # on Windows, or not in the main thread: asyncio raises RuntimeError there, uvloop ValueError
             asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._start, self.reload)
 
+    async def on_tick(self, counter: int) -> bool:
+        """Publish the metrics for the other workers, ten times a second."""
+        self._application.state.metrics.publish()
+        return await super().on_tick(counter)
+
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Stop at a Ctrl-C, or at a second SIGTERM; drain at the first SIGTERM."""
         if sig != signal.SIGTERM or self._is_draining:

@@ -11,6 +11,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from logging import getLogger
 from typing import Any, Final
@@ -34,12 +35,17 @@ class Supervisor:
         self._count = count
         self._workers: dict[subprocess.Popen[bytes], int] = {}
         """Each worker has a pipe; a worker writes to it when it serves."""
+        self._metrics_folder = ""
         self._failures = 0
         """The number of consecutive workers that ended before they served."""
         self._is_stopping = False
 
     def run(self) -> int:
         """Start the workers and wait for their end; return the exit code."""
+        with tempfile.TemporaryDirectory(prefix="llmcore-gateway-") as self._metrics_folder:
+            return self._run()
+
+    def _run(self) -> int:
         for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._pass_on)
         for _ in range(self._count):
@@ -74,6 +80,7 @@ class Supervisor:
                     str(listening),
                     str(writing),
                     json.dumps(list(self._source)),
+                    self._metrics_folder,
                 ],
                 pass_fds=[listening, writing],
                 start_new_session=True,  # only the supervisor receives a Ctrl-C; it passes the signal on once

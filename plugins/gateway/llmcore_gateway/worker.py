@@ -8,6 +8,7 @@ import os
 import socket
 import sys
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from llmcore_gateway.access_log import AccessHandler
@@ -42,10 +43,15 @@ def serve(
     listener: socket.socket,
     core: Core | None = None,
     on_started: Callable[[], object] | None = None,
+    metrics_folder: Path | None = None,
 ) -> None:
-    """Serve on *listener* until a signal stops the process; call *on_started* when requests are accepted."""
+    """Serve on *listener* until a signal stops the process; call *on_started* when requests are accepted.
+
+    Workers of one server share *metrics_folder*.
+    """
     core = core or source.load()
     application = Application(Gateway(core))
+    application.state.metrics.folder = metrics_folder
     try:
         make_server(application, source.load, on_started=on_started).run([listener])
     finally:
@@ -69,14 +75,19 @@ def configure_logging() -> None:
 
 
 def main(arguments: list[str]) -> int:
-    """Serve as a worker: `python -m llmcore_gateway.worker FD FD SOURCE`.
+    """Serve as a worker: `python -m llmcore_gateway.worker FD FD SOURCE FOLDER`.
 
-    The first descriptor is the listening socket, the second one gets a byte when the worker serves.
+    The first descriptor is the listening socket, the second one gets a byte when the worker serves. The folder is that of
+    the metrics.
     """
-    listening, report, source = arguments
+    listening, report, source, folder = arguments
     configure_logging()
-    listener = socket.socket(fileno=int(listening))
-    serve(Source(*json.loads(source)), listener, on_started=lambda: os.write(int(report), b"1"))
+    serve(
+        Source(*json.loads(source)),
+        socket.socket(fileno=int(listening)),
+        on_started=lambda: os.write(int(report), b"1"),
+        metrics_folder=Path(folder),
+    )
     return 0
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -96,6 +97,64 @@ def test_a_reload_takes_the_new_configuration_and_keeps_the_old_one_if_it_has_fa
         command.close()
 
 
+def test_a_reload_keeps_the_old_core_open_for_a_call_without_its_client(
+    upstream: Simulator, tmp_path: Path
+) -> None:
+    more = f"""on_disconnect = "finish"
+
+[llm.anthropic]  # closing this provider ends its requests
+base_url = "{upstream.url}"
+api_key = "env:UPSTREAM_KEY"
+
+[cache]
+provider = "file"
+file = {{ cache_dir = "./kept" }}
+"""
+    path = write_config(tmp_path / "llmcore.toml", upstream, more)
+    path.write_text(
+        path.read_text().replace("[models]\n", '[models]\nclaude = "anthropic:claude-sonnet-5"\n')
+    )
+    command = Command(path)
+    body = {**BODY, "model": "claude"}
+    try:
+        command.wait_until_ready()
+        upstream.hold()
+        data = json.dumps(body).encode()
+        with socket.create_connection(("127.0.0.1", int(command.url.rpartition(":")[2]))) as client:
+            head = f"POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\ncontent-length: {len(data)}\r\n\r\n"
+            client.sendall(head.encode() + data)
+            upstream.wait_for_requests(1, 60)
+        wait_until(lambda: "llmcore_disconnects_total{" in command.http.get("/metrics").text)
+        path.write_text(path.read_text().replace("fast =", "quick ="))
+        command.process.send_signal(signal.SIGHUP)
+        wait_until(lambda: "reloaded the configuration" in command.log())
+        assert command.http.get("/v1/models/quick").status_code == 200
+        assert upstream.in_flight == 1, "the new Core serves, and the call of the old one goes on"
+        upstream.release()
+        wait_until(lambda: upstream.in_flight == 0)
+        answer = command.http.post("/v1/chat/completions", json=body)
+        assert (answer.status_code, answer.headers["x-llmcore-cached"]) == (200, "true")
+        assert upstream.counts["requests"] == 1
+    finally:
+        command.close()
+
+
+def test_a_server_without_a_home_folder_serves_and_says_what_it_cannot_keep(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    path = tmp_path / "llmcore.toml"
+    path.write_text('[llm]\nprovider = "echo"\n')
+    empty = dict.fromkeys(("XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_STATE_HOME"), "")
+    command = Command(path, HOME=str(tmp_path / "file" / "home"), **empty)
+    try:
+        command.wait_until_ready()
+        answer = command.http.post("/v1/chat/completions", json={**BODY, "model": "default"})
+        assert answer.status_code == 200
+        wait_until(lambda: "/ledger.sqlite3 cannot be written" in command.log())
+        assert "the cache cannot use the folder" in command.log()
+    finally:
+        command.close()
+
+
 def test_workers_share_cache_keys_and_budgets_and_are_started_again(
     upstream: Simulator, tmp_path: Path
 ) -> None:
@@ -118,11 +177,15 @@ def test_workers_share_cache_keys_and_budgets_and_are_started_again(
             thread.join(60)
         assert set(statuses) == {200, 429}
         assert upstream.counts["requests"] == statuses.count(200)
+        wait_until(lambda: count_chats(command, headers) == 30)
         children = set(find_children(command.process.pid))
         assert len(children) == 2
         os.kill(min(children), signal.SIGKILL)
         wait_until(lambda: len(new := set(find_children(command.process.pid))) == 2 and new != children)
         wait_until(command.is_ready)
+        assert count_chats(command, headers) == 30, "the counts of the dead worker stay"
+        alone = "llmcore_requests_in_progress 1\n"
+        wait_until(lambda: alone in command.http.get("/metrics", headers=headers).text)
         command.process.send_signal(signal.SIGTERM)
         assert command.process.wait(60) == 0
         wait_until(lambda: not any(is_running(child) for child in children))
@@ -154,6 +217,13 @@ def test_workers_that_cannot_start_end_the_server(upstream: Simulator, tmp_path:
         assert "before it served" in command.log()
     finally:
         command.close()
+
+
+def count_chats(command: Command, headers: dict[str, str]) -> int:
+    """Return the finished chats that the metrics count, of all workers."""
+    lines = command.http.get("/metrics", headers=headers).text.splitlines()
+    name = 'llmcore_requests_total{method="POST",path="/v1/chat/completions",'
+    return sum(int(line.split()[-1]) for line in lines if line.startswith(name))
 
 
 def find_children(parent: int) -> Iterator[int]:
