@@ -8,10 +8,13 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Sequence
 from decimal import Decimal
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from llmcore.ledger.day_sums import sum_with_kept_days
 from llmcore.ledger.query import UsageQuery
 from llmcore.support.money import from_nano
 
@@ -39,9 +42,7 @@ _SUMS: Final = """
     sum(CASE WHEN state IN ('done', 'lost') AND cost IS NULL THEN 1 ELSE 0 END)
 """
 _PERCENTILES: Final = ", ".join(
-    f"percentile(CASE WHEN state = 'done' THEN {column} END, {percent})"
-    for column in ("latency_ms", "first_token_ms")
-    for percent in (50, 95)
+    f"percentile({column}, {percent})" for column in ("latency_ms", "first_token_ms") for percent in (50, 95)
 )
 
 
@@ -114,18 +115,39 @@ class BudgetState(msgspec.Struct, frozen=True, kw_only=True):
     user: str | None = None
 
 
-def aggregate(db: apsw.Connection, query: UsageQuery) -> list[UsageRow]:
-    """Return the sums of the selected rows, sorted by the dimensions of *query*."""
+def aggregate(db: apsw.Connection, query: UsageQuery, kept: Path | None = None) -> list[UsageRow]:
+    """Return the sums of the rows that *query* selects, in the order of its dimensions.
+
+    Args:
+        db: The ledger.
+        query: The dimensions, bounds and filters.
+        kept: The file for sums of finished days; None always reads all rows.
+    """
+    found = None if kept is None else sum_with_kept_days(db, query, partial(_sum_rows, db), kept)
+    rows = _sum_rows(db, query) if found is None else found
+    percentiles = _read_percentiles(db, query) if query.percentiles else {}
+    labels, size = query.make_labels(), len(query.dimensions)
+    return [_make_row(labels, row, percentiles.get(row[:size])) for row in rows]
+
+
+def _sum_rows(db: apsw.Connection, query: UsageQuery) -> list[tuple[Any, ...]]:
+    """Return the values of the dimensions and the sums of `_SUMS`, sorted by the former."""
+    return _select(db, query, _SUMS, "1")
+
+
+def _read_percentiles(db: apsw.Connection, query: UsageQuery) -> dict[tuple[Any, ...], Sequence[Any]]:
+    size = len(query.dimensions)
+    return {row[:size]: row[size:] for row in _select(db, query, _PERCENTILES, "state = 'done'")}
+
+
+def _select(db: apsw.Connection, query: UsageQuery, sums: str, condition: str) -> list[tuple[Any, ...]]:
     columns = query.make_columns(_read_last_moment(db))
     where, values = query.make_where()
     numbers = ", ".join(str(number + 1) for number in range(len(columns)))
-    sums = f"{_SUMS}, {_PERCENTILES}" if query.percentiles else _SUMS
-    rows = db.execute(
-        f"SELECT {', '.join(columns)}, {sums} FROM {query.source} WHERE {where} GROUP BY {numbers} ORDER BY {numbers}",  # noqa: S608 - constants
+    return db.execute(
+        f"SELECT {', '.join(columns)}, {sums} FROM {query.source} WHERE {where} AND {condition} GROUP BY {numbers} ORDER BY {numbers}",  # noqa: S608 - constants
         values,
-    )
-    labels = query.make_labels()
-    return [_make_row(labels, row) for row in rows]
+    ).fetchall()
 
 
 def sum_rows(rows: Sequence[UsageRow], name: str = "total") -> UsageRow:
@@ -150,11 +172,12 @@ _COUNTS: Final = (
 )
 
 
-def _make_row(labels: Sequence[Callable[[Any], str]], row: Sequence[Any]) -> UsageRow:
+def _make_row(
+    labels: Sequence[Callable[[Any], str]], row: Sequence[Any], percentiles: Sequence[Any] | None
+) -> UsageRow:
     size, count = len(labels), len(_COUNTS)
     key = tuple(label(value) for label, value in zip(labels, row[:size], strict=True))
-    counts, rest = row[size : size + count], row[size + count :]
-    cost, uncertain, saved, unpriced, *percentiles = rest
+    counts, (cost, uncertain, saved, unpriced) = row[size : size + count], row[size + count :]
     latency_p50, latency_p95, first_token_p50, first_token_p95 = percentiles or (None,) * 4
     return UsageRow(
         name=" / ".join(key),

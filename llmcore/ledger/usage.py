@@ -96,7 +96,7 @@ class UsageBook(ProcessBound):
 
         filters = _collect(kind, provider, model, user, key, tag, error)
         query = _make_query(group, since, until, zone, filters, percentiles=percentiles)
-        return self._read(lambda db: aggregate(db, query))
+        return self._read(lambda db: aggregate(db, query, self._spending().operations.provider.sums_path))
 
     @check_argument_names
     async def aby(

@@ -151,6 +151,11 @@ class SqliteLedger:
         deleted: int = self.writer.run(partial(reading.prune, before=before), timeout_s)
         return deleted
 
+    @property
+    def sums_path(self) -> Path:
+        """The file for sums of finished days, which reports read in place of the rows."""
+        return self.database.path.with_name(f"{self.database.path.name}.sums")
+
     def open_reader(self) -> apsw.Connection:
         """Return a new connection for reading, which the caller closes."""
         return self.database.open_reader()

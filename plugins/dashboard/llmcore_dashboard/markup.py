@@ -23,8 +23,6 @@ __all__ = [
 _THOUSAND: Final = 1000
 NOTHING: Final = "\N{EN DASH}"
 """The cell of a value that was not measured."""
-_LONGEST: Final = 200
-"""Characters of a name that are shown; the rest is in the tooltip."""
 
 
 class Column(NamedTuple):
@@ -45,10 +43,11 @@ def format_money(amount: Decimal) -> str:
     return f"${whole}.{cents[:2]}{cents[2:].rstrip('0')}"
 
 
-def money(amount: Decimal, *, prefix: str = "") -> str:
-    """Return an amount with its exact value in a `data` element."""
-    exact = f"{amount:f}"
-    return f'<data value="{exact}" title="${exact}">{prefix}{format_money(amount)}</data>'
+def money(amount: Decimal, *, prefix: str = "", has_tip: bool = True) -> str:
+    """Return an amount with its exact value in a `data` element, and in its tooltip unless a table has hundreds of them."""
+    exact, shown = f"{amount:f}", format_money(amount)
+    tip = f' title="${exact}"' if has_tip and shown != f"${exact}" else ""
+    return f'<data value="{exact}"{tip}>{prefix}{shown}</data>'
 
 
 def count(number: int) -> str:
@@ -77,12 +76,12 @@ def milliseconds(value: float | None) -> str:
     return NOTHING if value is None else f'<data value="{value:g}">{format_ms(value)}</data>'
 
 
-def text(value: object, otherwise: str = "(none)") -> str:
-    """Return *value* escaped; a very long text is shortened, with the whole text as its tooltip."""
+def text(value: object, otherwise: str = "(none)", *, longest: int = 80) -> str:
+    """Return *value* escaped; a text of more than *longest* characters is shortened, with the whole as its tooltip."""
     whole = str(value) or otherwise
-    if len(whole) <= _LONGEST:
+    if len(whole) <= longest:
         return escape(whole).replace(":", ":<wbr>")
-    return f'<span title="{escape(whole)}">{escape(whole[:_LONGEST])}…</span>'
+    return f'<span title="{escape(whole)}">{escape(whole[: longest - 1])}…</span>'
 
 
 def table(

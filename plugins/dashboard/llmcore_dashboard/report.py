@@ -125,7 +125,7 @@ def read_report(core: Core, view: View, now: float | None = None) -> Report:
     days = {row.key[0]: row for row in read("day", since=month_start, until=None)}
     month = usage.sum(row for row in days.values())
     part = (now - month_start) / (month_end - month_start)
-    people = read("user", "key")
+    users = read("user")
     return Report(
         view=view,
         zone=zone,
@@ -144,8 +144,8 @@ def read_report(core: Core, view: View, now: float | None = None) -> Report:
         has_others=len(groups) > len(series),
         groups=groups,
         models=sorted(models, key=_rank),
-        users=sorted(_sum_by(usage, people, 0).values(), key=_rank),
-        keys=sorted(_sum_by(usage, people, 1).values(), key=_rank),
+        users=sorted(users, key=_rank),
+        keys=_find_keys(core, users),
         tags=sorted(read("tag"), key=_rank),
         errors=sorted(read("error"), key=lambda row: (-row.requests, row.name)),
         latest=usage.latest(_LATEST, **bounds),
@@ -213,6 +213,16 @@ def _sum_by(usage: Any, rows: Sequence[Any], place: int) -> dict[str, Any]:
     for row in rows:
         found.setdefault(row.key[place], []).append(row)
     return {name: usage.sum(each, name) for name, each in found.items()}
+
+
+def _find_keys(core: Core, users: Sequence[Any]) -> list[Any]:
+    """Return the rows of users that are names of API keys, and the sum of the others; none if there are no keys."""
+    names = {key.name for key in core.keys.all()} if any(row.name for row in users) else set()
+    found = [row for row in users if row.name in names]
+    others = [row for row in users if row.name not in names]
+    if found and others:
+        found.append(core.usage.sum(others, ""))
+    return sorted(found, key=_rank)
 
 
 def _find_budgets(states: Sequence[Any], filters: dict[str, Any]) -> list[Any]:

@@ -183,7 +183,7 @@ def _cell(bucket: Bucket, name: str, report: Report) -> str:
 
 
 def _amount_or_blank(amount: Decimal) -> str:
-    return money(amount) if amount else ""
+    return money(amount, has_tip=False) if amount else ""
 
 
 def _render_requests(report: Report) -> str:
@@ -222,7 +222,7 @@ def _render_requests(report: Report) -> str:
             count(bucket.total.requests),
             count(bucket.total.failures),
             count(bucket.total.cached),
-            money(bucket.total.saved),
+            _amount_or_blank(bucket.total.saved),
         )
         for bucket in report.buckets
         if bucket.total.requests or bucket.total.cached

@@ -1,0 +1,216 @@
+"""Sums of finished days in a file next to the ledger: a report of months reads them in place of a million rows.
+
+The file holds nothing that the ledger does not have, and may be deleted. A day is kept once it is over and all its requests are
+settled. Rows that arrive later for a kept day, such as hits of a process that was away, remove the day; it is summed again.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from datetime import date, timedelta
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import apsw
+import msgspec
+
+from llmcore.ledger.query import UsageQuery
+
+__all__ = ["Select", "sum_with_kept_days"]
+
+if TYPE_CHECKING:
+    from llmcore.ledger.zones import ReportZone
+
+Select = Callable[[UsageQuery], list[tuple[Any, ...]]]
+"""A function that sums the rows of a query: the values of its dimensions, then the sums."""
+
+_VERSION: Final = 1
+"""Part of the names of what is kept; to be raised when the sums change."""
+_FEWEST_ROWS: Final = 20_000
+"""Reports of fewer rows are summed at once."""
+_MOST_DAYS: Final = 4000
+_SETTLED_S: Final = 3600
+"""How long a day must be over before it is kept."""
+_DAYS: Final = frozenset({"day", "week", "month"})
+_TIMEOUT_MS: Final = 2000
+_EPOCH: Final = date(1970, 1, 1).toordinal()
+_SCHEMA: Final = """
+    CREATE TABLE IF NOT EXISTS days (
+        shape TEXT, start INTEGER, finish INTEGER, rows BLOB, PRIMARY KEY (shape, start, finish)
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE IF NOT EXISTS seen (first INTEGER, last INTEGER) STRICT;  -- ids of rows of the ledger
+"""
+
+
+def sum_with_kept_days(
+    db: apsw.Connection, query: UsageQuery, select: Select, path: Path
+) -> list[tuple[Any, ...]] | None:
+    """Return what *select* returns for *query*, from the sums of finished days in the file *path* and the rows of the rest.
+
+    The result is None if the query has no use of kept days, or the file cannot be used.
+
+    Args:
+        db: The ledger. It is read in one transaction, so that the parts of the report fit together.
+        query: A query without percentiles.
+        select: Sums rows of the ledger.
+        path: The file of the kept days. It is created if it does not exist, readable by this user only.
+    """
+    try:
+        with _begin(db, "DEFERRED"):
+            days = _find_days(db, query, time.time())
+            if len(days) < 2:  # noqa: PLR2004 - one day is summed as fast as it is read
+                return None
+            kept = _open(path)
+            try:
+                with _begin(kept, "IMMEDIATE"):
+                    _forget_changed_days(kept, db)
+                    rows = _read_days(kept, query, select, days)
+            finally:
+                kept.close()
+            start, finish = (
+                query.zone.find_start(days[0]),
+                query.zone.find_start(days[-1] + timedelta(days=1)),
+            )
+            for part in (query._replace(until=start), query._replace(since=finish)):
+                if part.since < part.until:
+                    rows.extend(select(part))
+    except (apsw.Error, OSError):  # without the file, the rows are read
+        return None
+    return _merge(rows, len(query.dimensions))
+
+
+@contextmanager
+def _begin(db: apsw.Connection, kind: str) -> Iterator[None]:
+    """Run the block in a transaction. Its changes are kept unless it raises."""
+    db.execute(f"BEGIN {kind}")
+    try:
+        yield
+    except BaseException:
+        with suppress(apsw.Error):  # after a failure of the file, SQLite has ended the transaction
+            db.execute("ROLLBACK")
+        raise
+    db.execute("COMMIT")
+
+
+def _find_days(db: apsw.Connection, query: UsageQuery, now: float) -> list[date]:
+    """Return the finished days that lie in the query as a whole; none if it is not worth while."""
+    if any(value is not None for value in query.filters.values()) or "key" in query.dimensions:
+        return []  # whether a user is the name of an API key may change
+    floor = max(int(query.since * 1e6), 0)
+    count: int = db.execute(
+        "SELECT count(*) FROM (SELECT 1 FROM calls WHERE id >= ? LIMIT ?)", (floor, _FEWEST_ROWS)
+    ).get
+    if count < _FEWEST_ROWS:
+        return []
+    first: int = db.execute("SELECT min(id) FROM calls WHERE id >= ?", (floor,)).get
+    zone = query.zone
+    day = zone.find_date(max(query.since, first / 1e6))
+    if zone.find_start(day) < query.since:
+        day += timedelta(days=1)
+    oldest_open: float | None = db.execute(
+        "SELECT min(at) FROM calls WHERE id >= (SELECT id FROM swept) AND state = 'open'"
+    ).get
+    limit = min(query.until, now - _SETTLED_S, float("inf") if oldest_open is None else oldest_open)
+    days: list[date] = []
+    while zone.find_start(day + timedelta(days=1)) <= limit and len(days) < _MOST_DAYS:
+        days.append(day)
+        day += timedelta(days=1)
+    return days
+
+
+def _open(path: Path) -> apsw.Connection:
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+    kept = apsw.Connection(str(path))
+    try:
+        kept.set_busy_timeout(_TIMEOUT_MS)
+        kept.execute(f"PRAGMA synchronous = OFF; {_SCHEMA}")
+    except apsw.Error:
+        kept.close()
+        raise
+    return kept
+
+
+def _forget_changed_days(kept: apsw.Connection, db: apsw.Connection) -> None:
+    """Remove the days that got rows since the last time, and all days if rows were deleted.
+
+    Ids of new rows are larger than those of all settled rows, which only `prune` deletes.
+    """
+    first: int | None = db.execute("SELECT min(id) FROM calls").get
+    last: int | None = db.execute("SELECT max(id) FROM calls WHERE state <> 'open'").get
+    seen: tuple[int, int] | None = kept.execute("SELECT first, last FROM seen").get
+    if seen is not None:
+        known_first, known_last = seen
+        still_there = db.execute("SELECT 1 FROM calls WHERE id = ?", (known_last,)).get
+        if first != known_first or not still_there:
+            kept.execute("DELETE FROM days")
+        else:
+            finish: int | None = kept.execute("SELECT max(finish) FROM days").get
+            late = db.execute("SELECT at FROM calls WHERE id > ? AND at < ?", (known_last, finish or 0))
+            for (at,) in late:
+                kept.execute("DELETE FROM days WHERE start <= ? AND finish > ?", (at, at))
+    kept.execute("DELETE FROM seen")
+    if first is not None and last is not None:
+        kept.execute("INSERT INTO seen VALUES (?, ?)", (first, last))
+
+
+def _read_days(
+    kept: apsw.Connection, query: UsageQuery, select: Select, days: Sequence[date]
+) -> list[tuple[Any, ...]]:
+    """Return the rows of *days*. Those that are not kept yet are summed and kept."""
+    others = tuple(name for name in query.dimensions if name not in _DAYS)
+    shape = msgspec.json.encode([_VERSION, others]).decode()
+    bounds = _find_bounds(query.zone, days)
+    if "hour" in others:  # where hours begin depends on the zone
+        shape += str(query.zone.get_offset(bounds[0][0]) % 3600)
+    found: dict[date, list[list[Any]]] = {}
+    for day, (start, finish) in zip(days, bounds, strict=True):
+        blob: bytes | None = kept.execute(
+            "SELECT rows FROM days WHERE shape = ? AND start = ? AND finish = ?", (shape, start, finish)
+        ).get
+        if blob is not None:
+            found[day] = msgspec.json.decode(blob)
+    missing = [place for place, day in enumerate(days) if day not in found]
+    if missing:
+        since, until = bounds[missing[0]][0], bounds[missing[-1]][1]
+        whole = query._replace(dimensions=("day", *others), since=float(since), until=float(until))
+        sums: dict[int, list[list[Any]]] = {}
+        for number, *rest in select(whole):
+            sums.setdefault(number, []).append(rest)
+        for place in missing:
+            day = days[place]
+            rows = found[day] = sums.get(day.toordinal() - _EPOCH, [])
+            kept.execute(
+                "INSERT INTO days VALUES (?, ?, ?, ?)", (shape, *bounds[place], msgspec.json.encode(rows))
+            )
+    return list(_restore(query.dimensions, others, found, days))
+
+
+def _find_bounds(zone: ReportZone, days: Sequence[date]) -> list[tuple[int, int]]:
+    starts = [int(zone.find_start(day)) for day in (*days, days[-1] + timedelta(days=1))]
+    return list(pairwise(starts))
+
+
+def _restore(
+    dimensions: Sequence[str], others: Sequence[str], found: dict[date, list[list[Any]]], days: Sequence[date]
+) -> Iterable[tuple[Any, ...]]:
+    """Yield the rows of the query: the kept ones with the day, week and month of each."""
+    for day in days:
+        number = day.toordinal() - _EPOCH
+        of_day = {"day": number, "week": (number + 3) // 7, "month": f"{day:%Y-%m}"}
+        for row in found[day]:
+            values = {**of_day, **dict(zip(others, row, strict=False))}
+            yield (*(values[name] for name in dimensions), *row[len(others) :])
+
+
+def _merge(rows: Iterable[tuple[Any, ...]], size: int) -> list[tuple[Any, ...]]:
+    """Return the sums of rows with the same first *size* values, in their order."""
+    merged: dict[tuple[Any, ...], list[int]] = {}
+    for row in rows:
+        key, sums = row[:size], row[size:]
+        known = merged.get(key)
+        merged[key] = list(sums) if known is None else [a + b for a, b in zip(known, sums, strict=True)]
+    return [(*key, *merged[key]) for key in sorted(merged)]

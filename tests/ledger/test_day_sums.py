@@ -1,0 +1,105 @@
+"""Reports of many rows use sums of finished days, and are equal to the sums of the rows at any time."""
+
+from __future__ import annotations
+
+import stat
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import apsw
+import pytest
+
+import llmcore
+from tests.kits.usage_rows import add_rows, make_rows
+
+NOW = time.time()
+GROUPS: tuple[Any, ...] = (
+    "total", "day", "week", "month", "model", "user", "tag", "error", ("day", "model"), ("hour", "user"), ("month", "tag"),
+)  # fmt: skip
+ROW = {"call": "c", "attempt": 1, "state": "done", "kind": "llm", "provider": "late", "model": "x", "cost": 7}
+
+
+@pytest.fixture
+def core(tmp_path: Path) -> Iterator[llmcore.Core]:
+    ledger = str(tmp_path / "ledger.sqlite3")
+    with llmcore.load({"llm": {"provider": "echo"}, "ledger": {"path": ledger}}) as core:
+        add_rows(core, make_rows(23_000, NOW, days=40))
+        yield core
+
+
+def sums(core: llmcore.Core) -> Path:
+    return Path(f"{core.settings.ledger.path}.sums")
+
+
+def check(core: llmcore.Core, *, zones: tuple[str, ...] = ("Asia/Kathmandu",), **bounds: Any) -> None:
+    """Compare each report with that of a filter that all rows match: filters always read the rows."""
+    for zone in zones:
+        for group in GROUPS:
+            arguments = {"zone": zone, **bounds}
+            assert core.usage.by(group, **arguments) == core.usage.by(group, kind="llm", **arguments), (
+                group,
+                zone,
+            )
+
+
+def run(core: llmcore.Core, statement: str) -> None:
+    with apsw.Connection(core.settings.ledger.path or "") as db:
+        db.execute(statement)
+    db.close()
+
+
+@pytest.mark.slow
+def test_reports_are_equal_to_the_rows_in_every_zone(core: llmcore.Core) -> None:
+    check(core, zones=("Europe/Berlin", "America/St_Johns"))
+    assert stat.S_IMODE(sums(core).stat().st_mode) == 0o600
+    size = sums(core).stat().st_size
+    check(core, zones=("America/St_Johns",))
+    assert sums(core).stat().st_size == size, "the second time, every day is kept"
+    check(core, since="39d")
+    check(core, since=NOW - 39.5 * 86400, until=NOW - 0.25 * 86400)
+
+
+@pytest.mark.slow
+def test_late_rows_open_rows_and_deleted_rows_are_noticed(core: llmcore.Core) -> None:
+    check(core)
+    add_rows(core, [{**ROW, "at": NOW - 10 * 86400}])
+    check(core)
+    assert (
+        core.usage.by("total", provider="late")[0].cost
+        == core.usage.sum(row for row in core.usage.by("provider") if row.name == "late").cost
+    )
+    owner = core._spending.operations.provider._owners.get_own_name()
+    begun = {**ROW, "at": NOW - 5 * 86400, "state": "open", "owner": owner, "cost": None}
+    add_rows(core, [begun, {**ROW, "at": NOW}])
+    check(core)
+    run(core, "UPDATE calls SET state = 'done', cost = 9, owner = NULL WHERE state = 'open'")
+    check(core)
+    assert core.usage.prune("38d") > 1000
+    check(core)
+    core.usage.prune(NOW + 1e6)
+    check(core)
+
+
+def test_a_damaged_file_of_sums_is_not_needed(core: llmcore.Core) -> None:
+    expected = core.usage.by("model")
+    sums(core).write_bytes(b"no database" * 1000)
+    assert core.usage.by("model") == expected
+    sums(core).unlink()
+    sums(core).mkdir()
+    assert core.usage.by("model") == expected
+
+
+def test_threads_may_read_at_the_same_time(core: llmcore.Core) -> None:
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(core.usage.by, ["model", "user", "model", "user"] * 2))
+    assert found[0] == found[2] == found[4] == core.usage.by("model", kind="llm")
+
+
+def test_a_small_ledger_has_no_file_of_sums(tmp_path: Path) -> None:
+    with llmcore.load({"llm": {"provider": "echo"}, "ledger": {"path": str(tmp_path / "l.sqlite3")}}) as core:
+        add_rows(core, make_rows(100, NOW))
+        core.usage.by("model")
+        assert not sums(core).exists()
