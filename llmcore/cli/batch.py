@@ -6,24 +6,25 @@ import argparse
 import hashlib
 import json
 import shlex
-from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
-from itertools import chain, islice
+from itertools import chain
 from pathlib import Path
 from typing import Any, Final
 
 from llmcore.cli.batch_estimate import show_estimate
-from llmcore.cli.batch_files import Row, count_rows, find_format, make_prompt, read_rows, stat_file
+from llmcore.cli.batch_feed import Feed
+from llmcore.cli.batch_files import Row, count_rows, find_format
 from llmcore.cli.batch_output import Errors, Writer, check_paths
 from llmcore.cli.batch_progress import Progress
 from llmcore.cli.batch_runs import cancel_run, read_facts, show_runs, show_status
+from llmcore.cli.batch_say import check_options, find_index, make_sender, save_audio
 from llmcore.cli.misuse import UsageError
 from llmcore.cli.opening import open_core, parse_values
 from llmcore.cli.parser import make_action_adder
 from llmcore.cli.show import format_cost, note, print_json
-from llmcore.errors import BadRequest, LLMCoreError
-from llmcore.llm.batch.items import BatchItem, Prepared, add_model, prepare
+from llmcore.errors import LLMCoreError
+from llmcore.llm.batch.items import BatchItem, add_model
 from llmcore.llm.batch.run import BatchRun, find_run, runs_folder
 from llmcore.llm.batch.store import RunStore
 
@@ -31,6 +32,8 @@ __all__ = ["configure"]
 
 _OPTIONS: Final = ("input", "output", "prompt", "column", "system", "model", "schema", "parameter")
 """The options that, together with the output, identify a run."""
+_KINDS: Final = ("api", "say", "voice")
+"""The options that do so if they are given."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -47,7 +50,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "input", metavar="INPUT", help="a .jsonl, .csv, .parquet or .txt file, or - for JSON lines on stdin"
     )
     run.add_argument(
-        "-o", "--output", required=True, metavar="OUTPUT", help="the file of the answers, or - for stdout"
+        "-o",
+        "--output",
+        required=True,
+        metavar="OUTPUT",
+        help="the file of the answers, or - for stdout; with --say a folder",
     )
     run.add_argument(
         "--prompt", metavar="TEXT", help='a prompt with the fields of a line: "Classify: {text}"'
@@ -71,6 +78,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
         choices=("now", "queue", "auto"),
         help="now (default), queue (the vendor's batches: half the price, within a day), or auto (the queue, its rest now)",
     )
+    run.add_argument(
+        "--api", choices=("chat", "embeddings"), default="chat", help="embeddings: the answers are vectors"
+    )
+    run.add_argument(
+        "--say", action="store_true", help="speak the lines: OUTPUT is a folder of audio files with an index"
+    )
+    run.add_argument("--voice", metavar="ID", help="with --say: a voice that `llmcore voices` lists")
     run.add_argument("--budget", metavar="AMOUNT", help='the most that the run may cost, such as "5 USD"')
     run.add_argument(
         "--concurrency", type=int, metavar="N", help="requests in flight; default: adapted to the server"
@@ -99,14 +113,17 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def _run(args: argparse.Namespace) -> int:
     """Run a file."""
-    for file in (args.input, args.output):
-        find_format(file)
+    find_format(args.input)
+    if args.say:
+        check_options(args)
+    else:
+        find_format(args.output)
     if args.limit is not None and args.limit < 1:
         raise UsageError(
             f"--limit must be at least 1, got {args.limit}", where="--limit", expected="a number of lines"
         )
     path = _find_path(args)
-    check_paths(args.input, args.output)
+    check_paths(args.input, find_index(args) if args.say else args.output)
     if not args.dry_run:
         _check_output(args, path)
     return _run_batch(args, path)
@@ -118,7 +135,7 @@ def _run_batch(args: argparse.Namespace, path: Path) -> int:
         from llmcore.cli.schema_file import read_schema
 
         parameters["response_format"] = read_schema(args.schema)
-    feed = _Feed(args, add_model(parameters, args.model))
+    feed = Feed(args, add_model(parameters, args.model))
     with open_core(args) as core, closing(Progress(_count_items(args), shows=not args.dry_run)) as progress:
         run = core.llm.open_run(
             path,
@@ -126,6 +143,7 @@ def _run_batch(args: argparse.Namespace, path: Path) -> int:
             {},
             lane=args.lane,
             report=progress.note,
+            send_other=make_sender(core) if args.say else None,
             concurrency=args.concurrency,
             budget=args.budget,
             max_failures=_parse_failures(args.max_failures),
@@ -176,59 +194,19 @@ def _report(run: BatchRun, failed: int, args: argparse.Namespace, *, is_cut: boo
         note(f"--limit left lines out; send them with: {_render_command(args)}")
 
 
-class _Feed:
-    """Reads the input once, for the requests and for the output rows."""
-
-    def __init__(self, args: argparse.Namespace, parameters: dict[str, Any]) -> None:
-        self._args = args
-        self._parameters = parameters
-        self.rows: deque[Row] = deque()
-        """The rows that were read but not yet written."""
-        self.has_changed = False
-        """Whether the file was written to while it was read."""
-        self.is_cut = False
-        """Whether --limit left lines out."""
-
-    def read(self) -> Iterator[Prepared] | AsyncIterator[Prepared]:
-        """Return the request body of each row."""
-        self.rows.clear()
-        return self._stream() if self._args.input == "-" and not self._args.dry_run else self._read()
-
-    def _read(self) -> Iterator[Prepared]:
-        args = self._args
-        before = stat_file(args.input)
-        rows = read_rows(args.input, find_format(args.input))
-        for number, row in enumerate(islice(rows, args.limit)):
-            yield self._prepare(number, row)
-        self.is_cut = args.limit is not None and args.input != "-" and next(rows, None) is not None
-        self.has_changed = stat_file(args.input) != before
-
-    async def _stream(self) -> AsyncIterator[Prepared]:
-        from llmcore.cli.batch_stdin import stream_rows
-
-        number = 0
-        async for row in stream_rows(lambda: islice(read_rows("-", "jsonl"), self._args.limit)):
-            yield self._prepare(number, row)
-            number += 1
-
-    def _prepare(self, number: int, row: Row) -> Prepared:
-        args = self._args
-        if not args.dry_run:
-            self.rows.append(row)
-        item = _make_item(make_prompt(row, args.prompt, args.column), args)
-        return prepare(number, item, self._parameters, args.system)
-
-
-def _write(run: BatchRun, feed: _Feed, args: argparse.Namespace, progress: Progress) -> int:
+def _write(run: BatchRun, feed: Feed, args: argparse.Namespace, progress: Progress) -> int:
     """Write the results in the order of the input; return how many failed."""
     results = run.results()
     first = next(results, None)  # the run is ours from here on, and so is the output
-    writer = Writer(args.output, find_format(args.output), args.input)
+    target = find_index(args) if args.say else args.output
+    writer = Writer(target, find_format(target), args.input)
+    names: set[str] = set()
     errors = Errors(None if args.output == "-" else _get_errors_path(args))
     try:
         for item in chain(() if first is None else (first,), results):
             row = feed.rows.popleft()
-            writer.write(row if isinstance(row, dict) else {}, item)
+            answer = save_audio(args.output, item, names) if args.say else None
+            writer.write(row if isinstance(row, dict) else {}, item, answer)
             if item.error is not None:
                 errors.write(_make_error_line(row, item))
             progress.count(item)
@@ -243,15 +221,6 @@ def _count_items(args: argparse.Namespace) -> int | None:
     """Return about how many items there are; None if that is unknown."""
     count = count_rows(args.input, find_format(args.input))
     return count if args.limit is None or count is None else min(count, args.limit)
-
-
-def _make_item(row: Row, args: argparse.Namespace) -> Any:
-    """Return the item to send for *row*. For a row of a table, the item has only the prompt and the id."""
-    if isinstance(row, BadRequest) or "body" in row:
-        return row
-    if args.prompt is None and args.column is None and find_format(args.input) not in {"csv", "parquet"}:
-        return row
-    return {name: row[name] for name in ("id", "prompt", "messages") if row.get(name)}
 
 
 def _make_error_line(row: Row, item: BatchItem) -> dict[str, Any]:
@@ -273,6 +242,9 @@ def _make_error_line(row: Row, item: BatchItem) -> dict[str, Any]:
 def _find_path(args: argparse.Namespace) -> Path:
     """Return the file of the run that these arguments describe."""
     facts = {name: getattr(args, name) for name in _OPTIONS}
+    facts |= {
+        name: getattr(args, name) for name in _KINDS if getattr(args, name) not in {None, False, "chat"}
+    }
     for name in ("input", "output"):
         if facts[name] != "-":
             facts[name] = str(Path(facts[name]).resolve())
@@ -284,7 +256,7 @@ def _find_path(args: argparse.Namespace) -> Path:
 
 def _check_output(args: argparse.Namespace, path: Path) -> None:
     """Raise `UsageError` if the output belongs to a finished run or to another run."""
-    output = Path(args.output)
+    output = Path(find_index(args) if args.say else args.output)
     facts = read_facts(path)
     if args.force or (args.output == "-" and facts is not None and "finished" in facts):
         store = RunStore(path)  # refused while another process works on it
@@ -311,7 +283,7 @@ def _remember(args: argparse.Namespace, path: Path) -> None:
         arguments=json.dumps(
             {
                 name: getattr(args, name)
-                for name in (*_OPTIONS, "concurrency", "max_failures", "budget", "limit", "lane")
+                for name in (*_OPTIONS, *_KINDS, "concurrency", "max_failures", "budget", "limit", "lane")
             }
         ),
         folder=str(Path.cwd()),
@@ -335,7 +307,7 @@ def _resume(args: argparse.Namespace) -> int:
     import os
 
     os.chdir(facts["folder"])
-    args.lane = None
+    args.lane, args.api, args.say, args.voice = None, "chat", False, None
     for name, value in json.loads(facts["arguments"]).items():
         setattr(args, name, value)
     args.force = args.dry_run = False
@@ -362,7 +334,7 @@ def _parse_failures(text: str | None) -> Callable[[int], float] | None:
 
 
 def _get_errors_path(args: argparse.Namespace) -> Path:
-    return Path(f"{args.output}.errors.jsonl")
+    return Path(args.output, "errors.jsonl") if args.say else Path(f"{args.output}.errors.jsonl")
 
 
 def _render_command(args: argparse.Namespace) -> str:
@@ -382,6 +354,9 @@ def _render_command(args: argparse.Namespace) -> str:
         value = getattr(args, option)
         if value is not None:
             words += [f"--{option.replace('_', '-')}", str(value)]
+    words += ["--api", args.api] if args.api != "chat" else []
+    words += ["--say"] if args.say else []
+    words += ["--voice", args.voice] if args.voice is not None else []
     for value in args.parameter:
         words += ["-p", value]
     return shlex.join(words)

@@ -17,6 +17,7 @@ from llmcore.cli.streams import get_stdout
 from llmcore.errors import LLMCoreError
 from llmcore.llm.batch.items import BatchItem
 from llmcore.support.errors import raise_unchained
+from llmcore.types import Reply
 
 __all__ = ["Errors", "Writer", "check_paths"]
 
@@ -123,9 +124,16 @@ class Writer:
             with _explain(path):
                 self._file = Path(path).open("w", encoding="utf-8", errors="backslashreplace", newline="")  # noqa: SIM115 - `close` closes it
 
-    def write(self, row: Mapping[str, Any], item: BatchItem) -> None:
-        """Write the result of one row; *row* is empty if it could not be read."""
-        found = _make_openai_line(row, item) if "custom_id" in row and "body" in row else _make_row(row, item)
+    def write(self, row: Mapping[str, Any], item: BatchItem, answer: str | None = None) -> None:
+        """Write the result of one row; *row* is empty if it could not be read.
+
+        Args:
+            row: The row of the input.
+            item: Its result.
+            answer: Replaces the text of the reply.
+        """
+        is_openai = "custom_id" in row and "body" in row
+        found = _make_openai_line(row, item) if is_openai else _make_row(row, item, answer)
         with _explain(self._path):
             if self._parquet is not None:
                 self._parquet.write(found)
@@ -225,16 +233,25 @@ class ParquetRows:
         return self._arrow.table(columns)
 
 
-def _make_row(row: Mapping[str, Any], item: BatchItem) -> dict[str, Any]:
+def _make_row(row: Mapping[str, Any], item: BatchItem, answer: str | None) -> dict[str, Any]:
     reply, error = item.reply, item.error
     kept = {name: value for name, value in row.items() if name not in {"answer", "error", "cost"}}
     cost = None if reply is None or reply.cost is None else float(reply.cost)
     return {
         **kept,
-        "answer": None if reply is None else reply.text,
+        "answer": None if reply is None else answer or _get_vector(reply) or reply.text,
         "error": None if error is None else _describe(error),
         "cost": cost,
     }
+
+
+def _get_vector(reply: Reply[Any]) -> list[float] | None:
+    """Return the vector of a reply to a request for embeddings; None for a text."""
+    raw = None if reply.text else reply.raw
+    if not isinstance(raw, dict) or raw.get("object") != "list":
+        return None
+    vector: list[float] = raw["data"][0]["embedding"]
+    return vector
 
 
 def _make_openai_line(row: Mapping[str, Any], item: BatchItem) -> dict[str, Any]:
@@ -243,7 +260,7 @@ def _make_openai_line(row: Mapping[str, Any], item: BatchItem) -> dict[str, Any]
     if reply is not None:
         from llmcore.llm.documents import complete_document
 
-        body = complete_document(reply, "chat").raw
+        body = reply.raw if _get_vector(reply) is not None else complete_document(reply, "chat").raw
         response = {"status_code": 200, "request_id": reply.request_id, "body": body}
     failure = None if error is None else {"code": error.code, "message": error.message}
     return {

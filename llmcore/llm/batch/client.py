@@ -2,8 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from collections.abc import (
+    AsyncIterable,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
+from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
 from llmcore.errors import BadRequest, ProviderError
 from llmcore.types import Reply
@@ -13,6 +22,7 @@ if TYPE_CHECKING:
 
     from llmcore.calls.steps import Act
     from llmcore.config.money import Budget
+    from llmcore.llm.batch.embedder import Embedder
     from llmcore.llm.batch.estimate import Estimate
     from llmcore.llm.batch.items import Prepared
     from llmcore.llm.batch.queue import QueueLane
@@ -24,6 +34,7 @@ if TYPE_CHECKING:
 __all__ = ["BatchMethods", "Lane"]
 
 Lane = Literal["now", "queue", "auto"]
+BatchApi = Literal["chat", "embeddings"]
 
 
 class BatchMethods:
@@ -37,6 +48,7 @@ class BatchMethods:
         *,
         model: str | None = None,
         lane: Lane = "now",
+        api: BatchApi = "chat",
         system: str | None = None,
         concurrency: int | None = None,
         user: str | None = None,
@@ -58,6 +70,8 @@ class BatchMethods:
             model: As in `chat`; an item may have its own model.
             lane: "now" sends requests through the pipeline. "queue" lets the vendor answer within a day at half price. "auto"
                 begins with the queue, and sends now what is left when the vendor's time is nearly over.
+            api: "chat", or "embeddings": items are texts, and `Reply.raw` is a list of embeddings in OpenAI's format. Texts that
+                are requested at the same time share a request. Only the lane "now" has it.
             system: Instructions for items without any.
             concurrency: A fixed number of requests in flight; None adapts it to the server.
             user: As in `chat`. *tags* and *cache* are also as in `chat`.
@@ -73,10 +87,11 @@ class BatchMethods:
         from llmcore.llm.batch.run import make_run_id, runs_folder
 
         _check(items, lane, concurrency)
+        _check_api(api, lane)
 
         path = runs_folder() / f"{make_run_id()}.sqlite3"
         options = {"user": user, "tags": tags, "cache": cache}
-        read = _make_reader(items, model, parameters, system)
+        read = _make_reader(items, model, parameters, system, api)
         once = _is_read_once(items)
         return self.open_run(
             path, read, options, lane=lane, once=once, concurrency=concurrency, budget=budget
@@ -91,6 +106,7 @@ class BatchMethods:
         *,
         model: str | None = None,
         lane: Lane | None = None,
+        api: BatchApi = "chat",
         system: str | None = None,
         concurrency: int | None = None,
         user: str | None = None,
@@ -109,6 +125,7 @@ class BatchMethods:
                 only if it has changed.
             model: As in `batch`. All other arguments are also as in `batch`.
             lane: None is the lane in which the run was; "now" cancels the vendor's batches, and sends the rest now.
+            api: As in `batch`.
             system: Instructions for items without any.
             concurrency: A fixed number of requests in flight.
             user: Recorded in the ledger.
@@ -126,7 +143,8 @@ class BatchMethods:
         read = None
         if items is not None:
             _check(items, lane or "now", concurrency)
-            read = _make_reader(items, model, parameters, system)
+            _check_api(api, lane or "now")
+            read = _make_reader(items, model, parameters, system, api)
         options = {"model": model if read is None else None, "user": user, "tags": tags, "cache": cache}
         once = _is_read_once(items)
         return self.open_run(
@@ -145,6 +163,7 @@ class BatchMethods:
         budget: str | None = None,
         max_failures: Callable[[int], float] | None = None,
         report: Callable[[str], None] | None = None,
+        send_other: Callable[[dict[str, Any], tuple[str, ...]], Awaitable[Reply[Any]]] | None = None,
     ) -> BatchRun:
         """Return the run in the file *path*, for commands with their own folder of runs.
 
@@ -158,6 +177,7 @@ class BatchMethods:
             budget: As in `batch`.
             max_failures: Returns the allowed number of failures for a given number of finished items.
             report: Called with a sentence about each batch of the lane `queue`, in another thread.
+            send_other: Sends bodies of another kind, with the tags of the run.
         """
         from llmcore.llm.batch.run import BatchRun
 
@@ -167,7 +187,17 @@ class BatchMethods:
         if budget is not None:
             self._add_budget(_read_budget(budget, tag))
 
+        embedder: Embedder | None = None
+
         async def send(body: dict[str, Any], on_failure: Callable[[ProviderError], None]) -> Reply[Any]:
+            nonlocal embedder
+            if send_other is not None:
+                return await send_other(body, given["tags"])
+            if "input" in body:
+                from llmcore.llm.batch.embedder import Embedder
+
+                embedder = embedder or Embedder(cast("Any", self).aembed, given)
+                return await embedder.send(body)
             return await self._send_body(body, dict(given), on_failure)
 
         def estimate(items: Iterable[Prepared], store: RunStore | None) -> Act[Estimate]:
@@ -223,6 +253,7 @@ def _make_reader(
     model: str | None,
     parameters: Mapping[str, Any],
     system: str | None,
+    api: BatchApi,
 ) -> Callable[[], Items]:
     """Return a reader that converts *items* to request bodies."""
     from llmcore.llm.batch.items import add_model, prepare
@@ -231,13 +262,13 @@ def _make_reader(
 
     def read() -> Iterator[Prepared]:
         assert isinstance(items, Iterable)  # noqa: S101 - chosen below
-        return (prepare(index, item, defaults, system) for index, item in enumerate(items))
+        return (prepare(index, item, defaults, system, api) for index, item in enumerate(items))
 
     async def aread() -> AsyncIterator[Prepared]:
         assert isinstance(items, AsyncIterable)  # noqa: S101 - chosen below
         index = 0
         async for item in items:
-            yield prepare(index, item, defaults, system)
+            yield prepare(index, item, defaults, system, api)
             index += 1
 
     return read if isinstance(items, Iterable) else aread
@@ -266,6 +297,24 @@ def _read_budget(text: str, tag: str) -> Budget:
         expected=reader.expected,
         fix='batch(items, budget="5 USD")',
     )
+
+
+def _check_api(api: object, lane: object) -> None:
+    if api not in get_args(BatchApi):
+        raise BadRequest(
+            f'api must be "chat" or "embeddings", got {api!r}',
+            code="LC303",
+            where="api",
+            expected='"chat" or "embeddings"',
+        )
+    if api == "embeddings" and lane != "now":
+        raise BadRequest(
+            f'embeddings have no lane "{lane}"',
+            code="LC303",
+            where="lane",
+            expected='"now"',
+            fix='batch(texts, api="embeddings")',
+        )
 
 
 def _check(items: object, lane: object, concurrency: object) -> None:

@@ -154,6 +154,8 @@ class _Estimator:
 
     def _sort(self, body: Mapping[str, Any], store: RunStore | None) -> Act[str]:
         """Return the outcome of *body* in a run; if the run would send it, add its tokens and its cost."""
+        if "messages" not in body:
+            raise LLMCoreError("embeddings have no estimate", code="LC303", expected="a run of chats")
         own = make_key(body)
         if store is not None and store.has_answer(own):
             return "answered"

@@ -11,7 +11,7 @@ import msgspec
 from llmcore.errors import BadRequest, LLMCoreError
 from llmcore.types import Reply
 
-__all__ = ["BatchItem", "Prepared", "add_model", "make_body", "make_key", "prepare"]
+__all__ = ["BatchItem", "Prepared", "add_model", "make_body", "make_key", "make_text_body", "prepare"]
 
 _encode: Final = msgspec.json.Encoder(order="sorted").encode
 _OWN: Final = frozenset({"id", "prompt"})
@@ -39,13 +39,15 @@ class Prepared(NamedTuple):
     error: BadRequest | None = None
 
 
-def prepare(index: int, item: Any, defaults: Mapping[str, Any], system: str | None) -> Prepared:
+def prepare(
+    index: int, item: Any, defaults: Mapping[str, Any], system: str | None, api: str = "chat"
+) -> Prepared:
     """Return *item* as a request body. A malformed item gets an error and does not stop the run."""
     if isinstance(item, BadRequest):  # a line that could not be read
         return Prepared(index, None, None, item)
     try:
         name = item.get("id", item.get("custom_id")) if isinstance(item, Mapping) else None
-        return Prepared(index, None if name is None else str(name), make_body(item, defaults, system))
+        return Prepared(index, None if name is None else str(name), make_body(item, defaults, system, api))
     except BadRequest as error:
         error.where = error.where or f"item {index}"
         return Prepared(index, None, None, error)
@@ -56,7 +58,9 @@ def add_model(parameters: Mapping[str, Any], model: str | None) -> dict[str, Any
     return dict(parameters) if model is None else {"model": model, **parameters}
 
 
-def make_body(item: Any, defaults: Mapping[str, Any], system: str | None = None) -> dict[str, Any]:
+def make_body(
+    item: Any, defaults: Mapping[str, Any], system: str | None = None, api: str = "chat"
+) -> dict[str, Any]:
     """Return the request body of *item*.
 
     Args:
@@ -64,10 +68,13 @@ def make_body(item: Any, defaults: Mapping[str, Any], system: str | None = None)
             OpenAI's batch files, which has the body in `body`.
         defaults: Parameters for items that do not set them.
         system: Instructions for items without any.
+        api: "chat" or "embeddings". A line of OpenAI's batch files says it itself.
 
     Raises:
         BadRequest: The item has none of these forms.
     """
+    if api == "embeddings" or _has_input(item):
+        return make_text_body(item, defaults, "input")
     given: dict[str, Any]
     if isinstance(item, Mapping):
         inner = item.get("body")
@@ -96,6 +103,33 @@ def make_body(item: Any, defaults: Mapping[str, Any], system: str | None = None)
     ):
         messages.insert(0, {"role": "system", "content": system})
     return {**defaults, **given, "messages": messages}
+
+
+def make_text_body(item: Any, defaults: Mapping[str, Any], field: str) -> dict[str, Any]:
+    """Return the request body of an item that is one text; the body has the text in *field*.
+
+    Raises:
+        BadRequest: The item has no text.
+    """
+    given: dict[str, Any] = {}
+    text = item
+    if isinstance(item, Mapping):
+        inner = item.get("body")
+        source = inner if isinstance(inner, Mapping) else item
+        given = {name: value for name, value in source.items() if name not in {*_OWN, field}}
+        text = source.get(field, item.get("prompt"))
+    if not isinstance(text, str) or not text.strip():
+        raise BadRequest(
+            f"an item must be a text, got {type(text).__name__ if not isinstance(text, str) else 'an empty one'}",
+            code="LC303",
+            expected='a text that is not empty, or a dict with "prompt"',
+        )
+    return {**defaults, **given, field: text}
+
+
+def _has_input(item: Any) -> bool:
+    body = item.get("body") if isinstance(item, Mapping) else None
+    return isinstance(body, Mapping) and "input" in body and "messages" not in body
 
 
 def make_key(body: Mapping[str, Any]) -> bytes:

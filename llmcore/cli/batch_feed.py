@@ -1,0 +1,70 @@
+"""Read the input of `llmcore batch run` once, for what is sent and for what is written."""
+
+from __future__ import annotations
+
+import argparse
+from collections import deque
+from collections.abc import AsyncIterator, Iterator
+from itertools import islice
+from typing import Any
+
+from llmcore.cli.batch_files import Row, find_format, make_prompt, read_rows, stat_file
+from llmcore.cli.batch_say import prepare_speech
+from llmcore.errors import BadRequest
+from llmcore.llm.batch.items import Prepared, prepare
+
+__all__ = ["Feed"]
+
+
+class Feed:
+    """Reads the input once, for the requests and for the output rows."""
+
+    def __init__(self, args: argparse.Namespace, parameters: dict[str, Any]) -> None:
+        self._args = args
+        self._parameters = parameters
+        self.rows: deque[Row] = deque()
+        """The rows that were read but not yet written."""
+        self.has_changed = False
+        """Whether the file was written to while it was read."""
+        self.is_cut = False
+        """Whether --limit left lines out."""
+
+    def read(self) -> Iterator[Prepared] | AsyncIterator[Prepared]:
+        """Return the request body of each row."""
+        self.rows.clear()
+        return self._stream() if self._args.input == "-" and not self._args.dry_run else self._read()
+
+    def _read(self) -> Iterator[Prepared]:
+        args = self._args
+        before = stat_file(args.input)
+        rows = read_rows(args.input, find_format(args.input))
+        for number, row in enumerate(islice(rows, args.limit)):
+            yield self._prepare(number, row)
+        self.is_cut = args.limit is not None and args.input != "-" and next(rows, None) is not None
+        self.has_changed = stat_file(args.input) != before
+
+    async def _stream(self) -> AsyncIterator[Prepared]:
+        from llmcore.cli.batch_stdin import stream_rows
+
+        number = 0
+        async for row in stream_rows(lambda: islice(read_rows("-", "jsonl"), self._args.limit)):
+            yield self._prepare(number, row)
+            number += 1
+
+    def _prepare(self, number: int, row: Row) -> Prepared:
+        args = self._args
+        if not args.dry_run:
+            self.rows.append(row)
+        item = _make_item(make_prompt(row, args.prompt, args.column), args)
+        if args.say:
+            return prepare_speech(number, item, self._parameters, args.voice)
+        return prepare(number, item, self._parameters, args.system, args.api)
+
+
+def _make_item(row: Row, args: argparse.Namespace) -> Any:
+    """Return the item to send for *row*. For a row of a table, the item has only the prompt and the id."""
+    if isinstance(row, BadRequest) or "body" in row:
+        return row
+    if args.prompt is None and args.column is None and find_format(args.input) not in {"csv", "parquet"}:
+        return row
+    return {name: row[name] for name in ("id", "prompt", "messages") if row.get(name)}
