@@ -17,8 +17,8 @@ The module describes the providers as data::
         url: str = "redis://localhost:6379/0"
 
     def create(options):
-        from llmcore_cache_redis.provider import RedisCache    # imports the SDK only when the provider is
-        used return RedisCache(options)
+        from llmcore_cache_redis.provider import RedisCache  # the SDK is imported only if the provider is used
+        return RedisCache(options)
 
     @hookimpl
     def llmcore_cache_providers():
@@ -169,9 +169,10 @@ class Provider(msgspec.Struct, Generic[OptionsT, MadeT_co], frozen=True, kw_only
     default_model: str | None = "default"
     """llm: the model that is used if the configuration does not name one; None makes the setting required."""
     offline: Callable[[OptionsT], object] | None = None
-    """A function that takes the checked options and returns an object that needs no SDK,
+    """A function that takes the checked options and returns an object that needs no SDK, key or network.
 
-    key or network. llm: the object counts tokens and knows prices. voice: the object is a `VoiceOffline`. None: the host asks the provider itself, after creating it.
+    llm: the object counts tokens and knows prices. voice: the object is a `VoiceOffline`. None: the host
+    asks the provider itself, after creating it.
     """
     identity: Callable[[OptionsT], Mapping[str, str]] | None = None
     """llm: a function that returns everything else that can change the answer, such as address and account.
@@ -180,17 +181,15 @@ class Provider(msgspec.Struct, Generic[OptionsT, MadeT_co], frozen=True, kw_only
     causes unnecessary misses.
     """
     owns_model: Callable[[str], bool] | None = None
-    """llm: a function that takes a name with a colon, such as "llama3.2:1b", and returns whether the whole
-    name is a model of
+    """llm: a function that returns whether a whole name with a colon, such as "llama3.2:1b", is a model.
 
-    this provider. The host calls it only if `[llm] provider` names this provider. None: the part before the
-    colon is always the name of a provider.
+    The host calls the function only if `[llm] provider` names this provider. None: the part before the colon
+    is always the name of a provider.
     """
     known_models: Callable[[Mapping[str, Any]], Iterable[str]] | None = None
-    """llm, voice: a function that returns the names of the vendor's models, so that the host can refuse a
-    misspelt
+    """llm, voice: a function that returns the names of the vendor's models.
 
-    name before sending a request. The function takes the table `[kind.name]` as written, with references unresolved.
+    The host refuses a misspelt name before it sends a request. The function takes the table `[kind.name]` as written, with references unresolved.
     If the table names another server, return no names: that server may have other models. The function must be fast,
     because the host calls it while it loads the configuration.
     """
