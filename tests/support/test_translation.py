@@ -97,6 +97,7 @@ def pack(value: Any) -> str:
     return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("other", ["responses", "messages"])
 @given(body=chats())
 def test_a_chat_comes_back_as_it_was(other: str, body: dict[str, Any]) -> None:
@@ -106,6 +107,7 @@ def test_a_chat_comes_back_as_it_was(other: str, body: dict[str, Any]) -> None:
     assert body == before, "the request was changed"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("source", "other"), [("responses", "chat"), ("responses", "messages"), ("messages", "chat"), ("messages", "responses")])  # fmt: skip
 @given(chat=chats())
 def test_requests_of_the_other_apis_come_back_as_they_were(
@@ -115,6 +117,7 @@ def test_requests_of_the_other_apis_come_back_as_they_were(
     assert translate_body(translate_body(body, source, other), other, source) == body
 
 
+@pytest.mark.slow
 @given(chat=chats())
 def test_every_text_of_a_request_arrives(chat: dict[str, Any]) -> None:
     for target in ("responses", "messages"):

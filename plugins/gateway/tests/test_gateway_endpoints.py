@@ -314,6 +314,7 @@ def test_tokens_are_counted_as_the_request_would_be_sent(upstream: Simulator, tm
         assert upstream.counts["message_counts"] == 1, "the vendor's server counts"
 
 
+@pytest.mark.slow
 def test_a_thousand_identical_requests_make_one_call(gateway: Served, upstream: Simulator) -> None:
     import asyncio
 
