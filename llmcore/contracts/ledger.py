@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Protocol, runtime_checkable
 
-from llmcore.support.ledger_rows import LedgerRow, RowQuery
+from llmcore.support.ledger_rows import LedgerRow, ReportQuery, ReportRow, RowQuery
 from llmcore.support.ledger_values import (
     ApiKey,
     Counter,
@@ -94,6 +94,10 @@ class LedgerProvider(Protocol):
 
         If several processes try, exactly one of them gets True.
         """
+        ...
+
+    def aggregate(self, query: ReportQuery, timeout_s: float) -> Sequence[ReportRow]:
+        """Return the sums of the rows that match, one row for each group, sorted by `key`."""
         ...
 
     def iterate_rows(self, query: RowQuery, timeout_s: float) -> Iterator[LedgerRow]:

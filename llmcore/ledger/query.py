@@ -1,7 +1,8 @@
-"""The query of a report: dimensions, bounds, filters, and their SQL."""
+"""What a report asks the ledger: dimensions, bounds and filters."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date
 from types import MappingProxyType
@@ -9,6 +10,7 @@ from typing import Any, Final, NamedTuple
 
 from llmcore.errors import LedgerError
 from llmcore.ledger.zones import ReportZone
+from llmcore.support.ledger_rows import ReportQuery, RowQuery
 
 __all__ = ["GROUPS", "Filters", "UsageQuery", "make_query"]
 
@@ -28,34 +30,9 @@ GROUPS: Final = (
 )
 """The dimensions of a report."""
 
+_AHEAD_S: Final = 366 * 86400
+"""Offsets of the zone are known for rows up to a year in the future: a clock may have been wrong."""
 _EPOCH: Final = date(1970, 1, 1).toordinal()
-_IS_KEY: Final = "user IN (SELECT name FROM keys)"
-_COLUMNS: Final[Mapping[str, str]] = MappingProxyType(
-    {
-        "total": "'all'",
-        "model": "provider || ':' || model",
-        "provider": "provider",
-        "kind": "kind",
-        "user": "ifnull(user, '')",
-        "key": f"CASE WHEN {_IS_KEY} THEN user ELSE '' END",
-        "tag": "ifnull(tag.value, '')",
-        "error": "error",
-    }
-)
-"""Dimension -> SQL expression. Dimensions of time depend on the zone."""
-_FILTERS: Final[Mapping[str, str]] = MappingProxyType(
-    {
-        "kind": "kind = ?",
-        "provider": "provider = ?",
-        "model": "? IN (provider || ':' || model, model)",
-        "user": "ifnull(user, '') = ?",
-        "key": f"(user = ? AND {_IS_KEY})",
-        "tag": "EXISTS (SELECT 1 FROM json_each(ifnull(nullif(tags, '[]'), '[\"\"]')) WHERE value = ?)",
-        "error": "error = ?",
-    }
-)
-"""Filter -> SQL condition with one parameter."""
-
 Filters = Mapping[str, str | None]
 """Name of a filter -> the value that a row must have; None for no filter."""
 
@@ -72,37 +49,26 @@ class UsageQuery(NamedTuple):
     percentiles: bool = False
     """Whether the percentiles of latency and time to first token are computed."""
 
-    @property
-    def source(self) -> str:
-        """The tables. A call with two tags is two rows of the source if the tag is a dimension."""
-        return "calls LEFT JOIN json_each(calls.tags) AS tag" if "tag" in self.dimensions else "calls"
+    def make_report_query(self) -> ReportQuery:
+        """Return the query as the contract of ledgers has it."""
+        offsets: Sequence[tuple[int, int]] = ((0, 0),)
+        if not {"hour", "day", "week", "month"}.isdisjoint(self.dimensions):
+            offsets = self.zone.find_offsets(self.since, min(self.until, time.time() + _AHEAD_S))
+        return ReportQuery(
+            dimensions=self.dimensions,
+            since=self.since,
+            until=self.until,
+            filters=self._get_filters(),
+            offsets=tuple(offsets),
+            percentiles=self.percentiles,
+        )
 
-    def make_where(self) -> tuple[str, Sequence[Any]]:
-        """Return the SQL condition of the rows, and its parameters."""
-        # `id` is the index of `at`; it may be larger than `at`, never smaller.
-        conditions = ["calls.id >= ?", "at >= ?", "at < ?"]
-        values: list[Any] = [max(int(self.since * 1e6), 0), self.since, self.until]
-        for name, value in self.filters.items():
-            if value is not None:
-                conditions.append(_FILTERS[name])
-                values.append(value)
-        if "error" in self.dimensions:
-            conditions.append("error IS NOT NULL")
-        return " AND ".join(conditions), values
+    def make_row_query(self, **parts: Any) -> RowQuery:
+        """Return the query of the rows themselves; *parts* are further fields of `RowQuery`."""
+        return RowQuery(since=self.since, until=self.until, filters=self._get_filters(), **parts)
 
-    def make_columns(self, last: float) -> list[str]:
-        """Return the SQL expression of each dimension; *last* is the time of the last row."""
-        if not {"hour", "day", "week", "month"}.intersection(self.dimensions):
-            return [_COLUMNS[name] for name in self.dimensions]
-        offset, local = self.zone.make_local_sql(self.since, min(self.until, last))
-        day = f"({local} / 86400)"
-        times = {
-            "hour": f"{local} / 3600 * 3600 - {offset}",
-            "day": day,
-            "week": f"({day} + 3) / 7",
-            "month": f"strftime('%Y-%m', {day} * 86400, 'unixepoch')",
-        }
-        return [times.get(name) or _COLUMNS[name] for name in self.dimensions]
+    def _get_filters(self) -> dict[str, str]:
+        return {name: value for name, value in self.filters.items() if value is not None}
 
     def make_labels(self) -> list[Callable[[Any], str]]:
         """Return the function of each dimension that turns a value of SQL into text."""

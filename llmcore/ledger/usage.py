@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from datetime import date, datetime, timedelta, tzinfo
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
 
 from llmcore import forks
 from llmcore.calls.argument_names import check_argument_names
@@ -22,10 +22,14 @@ if TYPE_CHECKING:
     from llmcore.ledger.report import BudgetState, UsageRow
     from llmcore.ledger.spending import Spending
     from llmcore.ledger.zones import ReportZone
+    from llmcore.support.ledger_rows import LedgerRow, RowQuery
 
 __all__ = ["UsageBook", "UsageGroup", "When", "Zone"]
 
 T = TypeVar("T")
+
+_REQUESTS: Final = ("open", "done", "failed", "lost")
+"""The states of rows that are not hits."""
 
 UsageGroup = Literal[
     "total", "hour", "day", "week", "month", "model", "provider", "kind", "user", "key", "tag", "error"
@@ -92,11 +96,11 @@ class UsageBook(ProcessBound):
         Raises:
             LedgerError: A group or the zone is unknown, a time is malformed, or the ledger cannot be read.
         """
-        from llmcore.ledger.report import aggregate
+        from llmcore.ledger.report import make_rows
 
         filters = _collect(kind, provider, model, user, key, tag, error)
         query = _make_query(group, since, until, zone, filters, percentiles=percentiles)
-        return self._read(lambda db: aggregate(db, query, self._spending().operations.provider.sums_path))
+        return make_rows(query, self._read("aggregate", query.make_report_query()))
 
     @check_argument_names
     async def aby(
@@ -158,11 +162,12 @@ class UsageBook(ProcessBound):
 
         The other arguments and the errors are those of `by`.
         """
-        from llmcore.ledger.report import read_latest
+        from llmcore.ledger.report import make_record
 
         filters = _collect(kind, provider, model, user, key, tag, error)
         query = _make_query("total", since, until, zone, filters)
-        return self._read(lambda db: read_latest(db, query, limit))
+        rows = query.make_row_query(states=_REQUESTS, newest_first=True, limit=limit)
+        return [make_record(row) for row in self._read("iterate_rows", rows)]
 
     def budgets(self) -> list[BudgetState]:
         """Return the state of each budget of the ledger in its current period."""
@@ -179,11 +184,11 @@ class UsageBook(ProcessBound):
         return await run_in_thread(self.budgets)
 
     def open(self) -> list[dict[str, Any]]:
-        """Return the rows of unsettled requests: requests in progress, and requests of dead processes."""
-        from llmcore.ledger.report import export_rows
+        """Return the rows of requests that are in progress, or whose process died before settling them."""
+        from llmcore.ledger.report import make_record
 
-        query = _make_query("total", None, None, None, {})
-        return self._read(lambda db: list(export_rows(db, query, only_open=True)))
+        query = _make_query("total", None, None, None, {}).make_row_query(states=("open", "lost"))
+        return [make_record(row) for row in self._read("iterate_rows", query)]
 
     @check_argument_names
     def export(
@@ -201,17 +206,19 @@ class UsageBook(ProcessBound):
         error: str | None = None,
     ) -> Generator[dict[str, Any], None, None]:
         """Yield the rows of the ledger, oldest first. The arguments and the errors are those of `by`."""
-        from llmcore.ledger.report import export_rows
+        from llmcore.ledger.report import make_record
 
         filters = _collect(kind, provider, model, user, key, tag, error)
         query = _make_query("total", since, until, zone, filters)
-        reader = self._run(self._open_reader)
-        try:
-            rows = export_rows(reader, query)
-            while (row := self._run(lambda: next(rows, None))) is not None:
-                yield row
-        finally:
-            reader.close()
+        rows = self._run(lambda: self._iterate(query.make_row_query()))
+        while (row := self._run(lambda: next(rows, None))) is not None:
+            yield make_record(row)
+
+    def _iterate(self, query: RowQuery) -> Iterator[LedgerRow]:
+        spending = self._spending()
+        spending.refresh()
+        rows: Iterator[LedgerRow] = spending.operations.run("iterate_rows", query, LOCK_TIMEOUT_S)
+        return rows
 
     @check_argument_names
     def prune(self, before: str | float | datetime | date | timedelta) -> int:
@@ -231,20 +238,15 @@ class UsageBook(ProcessBound):
 
         return ApiKeys(self._spending, self._run)
 
-    def _read(self, query: Callable[[Any], T]) -> T:
-        def run_query() -> T:
-            reader = self._open_reader()
-            try:
-                return query(reader)
-            finally:
-                reader.close()
+    def _read(self, operation: str, query: Any) -> list[Any]:
+        """Bring the ledger up to date, and return what *operation* reads."""
 
-        return self._run(run_query)
+        def read() -> list[Any]:
+            spending = self._spending()
+            spending.refresh()
+            return list(spending.operations.run(operation, query, LOCK_TIMEOUT_S))
 
-    def _open_reader(self) -> Any:
-        spending = self._spending()
-        spending.refresh()
-        return spending.operations.provider.open_reader()
+        return self._run(read)
 
     def _run(self, act: Callable[[], T]) -> T:
         try:

@@ -1,4 +1,4 @@
-"""Time zones of reports: when a day begins, and the local time of a row as an SQL expression."""
+"""Time zones of reports: when a day begins, and when the offset from UTC changes."""
 
 from __future__ import annotations
 
@@ -132,19 +132,7 @@ class ReportZone:
             expected='a date such as "2026-11-25", or a duration such as "7d"',
         )
 
-    def make_local_sql(self, since: float, until: float) -> tuple[str, str]:
-        """Return SQL expressions of the offset of a row, and of its local time in whole seconds.
-
-        The offsets are correct for rows with *since* <= at < *until*.
-        """
-        *changes, (_, first) = self._find_offsets(since, until)
-        offset = str(first)
-        if changes:
-            arms = " ".join(f"WHEN at >= {at} THEN {value}" for at, value in changes)
-            offset = f"CASE {arms} ELSE {first} END"
-        return offset, f"(CAST(at AS INTEGER) + {offset})"
-
-    def _find_offsets(self, since: float, until: float) -> Sequence[tuple[int, int]]:
+    def find_offsets(self, since: float, until: float) -> Sequence[tuple[int, int]]:
         """Return the moments at which the offset changes between two moments, with the new offset, latest first."""
         start, end = int(max(since, _EARLIEST_S)), int(min(max(until, since, _EARLIEST_S), _LATEST_S)) + 1
         found = [(start, self.get_offset(start))]

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from typing import Any
 
 import msgspec
 
-__all__ = ["LedgerRow", "RowQuery"]
+__all__ = ["LedgerRow", "ReportQuery", "ReportRow", "RowQuery"]
 
 
 class LedgerRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -65,15 +67,69 @@ class LedgerRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RowQuery(msgspec.Struct, frozen=True, kw_only=True):
-    """The rows to return. None stands for all."""
+    """The rows to return."""
 
     since: float = 0.0
     """Seconds since 1970; the first time that matches."""
     until: float = math.inf
     """The first time that no longer matches."""
+    filters: Mapping[str, str] = {}
+    """The value that a row must have, by name: `kind`, `provider`, `model` (with or without its provider), `user` (empty text
+    for none), `key` (the user is an API key of this name), `tag` (empty text for no tags) or `error`.
+    """
     states: tuple[str, ...] | None = None
-    kind: str | None = None
-    provider: str | None = None
-    model: str | None = None
+    """None stands for all."""
     newest_first: bool = False
     limit: int | None = None
+
+
+class ReportQuery(msgspec.Struct, frozen=True, kw_only=True):
+    """The rows to sum, and their groups."""
+
+    dimensions: tuple[str, ...]
+    """Of `total`, `hour`, `day`, `week`, `month`, `model`, `provider`, `kind`, `user`, `key`, `tag`, `error`. A row with two
+    tags counts for both; with `error`, only rows with an error count.
+    """
+    since: float = 0.0
+    until: float = math.inf
+    filters: Mapping[str, str] = {}
+    """As those of `RowQuery`."""
+    offsets: tuple[tuple[int, int], ...] = ((0, 0),)
+    """The offsets of the time zone from UTC: moment in seconds since 1970 -> seconds that local time is ahead from then on.
+
+    The latest moment comes first. The last offset also holds before its moment.
+    """
+    percentiles: bool = False
+    """Whether `ReportRow.percentiles` are wanted."""
+
+
+class ReportRow(msgspec.Struct, frozen=True):
+    """The sums of one group."""
+
+    key: tuple[Any, ...]
+    """The value of each dimension, by which the rows are sorted. `total` is "all". An hour is the moment at which it begins; a day
+    is the number of days since 1970-01-01 in local time, a week the number of Mondays; a month is `2026-11`. The others are text,
+    a model as `provider:model`.
+    """
+    requests: int
+    """Rows that are not hits. Each attempt counts."""
+    failures: int
+    cached: int
+    """Hits, by their `count`."""
+    unsettled: int
+    """Rows that are open or lost."""
+    input_tokens: int
+    output_tokens: int
+    cached_tokens: int
+    reasoning_tokens: int
+    characters: int
+    """Of rows that are neither open nor uncertain."""
+    cost: int
+    """Nano-dollars of rows that are not uncertain."""
+    uncertain: int
+    """Nano-dollars of uncertain rows."""
+    saved: int
+    unpriced: int
+    """Rows that are done or lost and have no cost."""
+    percentiles: tuple[float | None, ...] = (None,) * 4
+    """Of answered requests, interpolated: `latency_ms` 50 and 95, `first_token_ms` 50 and 95."""

@@ -10,13 +10,13 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from llmcore.builtin.sqlite_ledger import counters, keys, reading, rows
+from llmcore.builtin.sqlite_ledger import counters, keys, reading, reports, rows
 from llmcore.builtin.sqlite_ledger.database import Database
 from llmcore.builtin.sqlite_ledger.faults import translating
 from llmcore.builtin.sqlite_ledger.owners import Owners
 from llmcore.builtin.sqlite_ledger.writer import Writer
 from llmcore.support import forks
-from llmcore.support.ledger_rows import LedgerRow, RowQuery
+from llmcore.support.ledger_rows import LedgerRow, ReportQuery, ReportRow, RowQuery
 from llmcore.support.ledger_values import (
     ApiKey,
     Counter,
@@ -142,6 +142,11 @@ class SqliteLedger:
 
     # -- reports
 
+    def aggregate(self, query: ReportQuery, timeout_s: float) -> Sequence[ReportRow]:
+        """See `LedgerProvider.aggregate`."""
+        kept = self.database.path.with_name(f"{self.database.path.name}.sums")
+        return self._read(partial(reports.aggregate, query=query, kept=kept), timeout_s, [])
+
     def iterate_rows(self, query: RowQuery, timeout_s: float) -> Iterator[LedgerRow]:
         """See `LedgerProvider.iterate_rows`."""
         return reading.iterate_rows(lambda work: self._read(work, timeout_s, []), query)
@@ -150,15 +155,6 @@ class SqliteLedger:
         """See `LedgerProvider.prune`."""
         deleted: int = self.writer.run(partial(reading.prune, before=before), timeout_s)
         return deleted
-
-    @property
-    def sums_path(self) -> Path:
-        """The file for sums of finished days, which reports read in place of the rows."""
-        return self.database.path.with_name(f"{self.database.path.name}.sums")
-
-    def open_reader(self) -> apsw.Connection:
-        """Return a new connection for reading, which the caller closes."""
-        return self.database.open_reader()
 
     def _read(self, work: Callable[[apsw.Connection], T], timeout_s: float, missing: T) -> T:
         """Return the result of *work* in a read transaction, or *missing* if the file does not exist yet."""

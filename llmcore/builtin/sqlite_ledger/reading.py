@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
+from llmcore.builtin.sqlite_ledger.reports import make_where
 from llmcore.support.ledger_rows import LedgerRow, RowQuery
 
 if TYPE_CHECKING:
@@ -35,12 +36,7 @@ def iterate_rows(read: Read, query: RowQuery) -> Iterator[LedgerRow]:
 
 
 def _read_page(db: apsw.Connection, query: RowQuery, last: int | None, size: int) -> list[LedgerRow]:
-    where = ["id >= ?", "at >= ?", "at < ?"]
-    values: list[Any] = [int(query.since * 1e6), query.since, query.until]
-    for column in ("kind", "provider", "model"):
-        if (value := getattr(query, column)) is not None:
-            where.append(f"{column} = ?")
-            values.append(value)
+    where, values = make_where(query)
     if query.states is not None:
         where.append(f"state IN ({', '.join('?' * len(query.states))})")
         values.extend(query.states)

@@ -210,9 +210,7 @@ class _Estimator:
     def _read_likely(self, provider: str, model: str) -> int:
         """Return the mean length of the last answers of the model, in tokens."""
         query = RowQuery(
-            kind="llm",
-            provider=provider,
-            model=model,
+            filters={"kind": "llm", "provider": provider, "model": f"{provider}:{model}"},
             states=("done",),
             newest_first=True,
             limit=_SAMPLE,

@@ -13,19 +13,17 @@ from contextlib import contextmanager, suppress
 from datetime import date, timedelta
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import apsw
 import msgspec
+from msgspec.structs import replace
 
-from llmcore.ledger.query import UsageQuery
+from llmcore.support.ledger_rows import ReportQuery
 
 __all__ = ["Select", "sum_with_kept_days"]
 
-if TYPE_CHECKING:
-    from llmcore.ledger.zones import ReportZone
-
-Select = Callable[[UsageQuery], list[tuple[Any, ...]]]
+Select = Callable[[ReportQuery], list[tuple[Any, ...]]]
 """A function that sums the rows of a query: the values of its dimensions, then the sums."""
 
 _VERSION: Final = 1
@@ -46,38 +44,61 @@ _SCHEMA: Final = """
 """
 
 
+class _Zone:
+    """A time zone, from the offsets of a query."""
+
+    def __init__(self, offsets: Sequence[tuple[int, int]]) -> None:
+        *later, (_, first) = offsets
+        self._offsets = [(float("-inf"), first), *reversed(later)]
+
+    def get_offset(self, at: float) -> int:
+        """Return the seconds that local time is ahead of UTC at the moment *at*."""
+        return next(offset for moment, offset in reversed(self._offsets) if at >= moment)
+
+    def find_date(self, at: float) -> date:
+        """Return the local date at the moment *at*."""
+        return date.fromordinal(_EPOCH + int((at + self.get_offset(at)) // 86400))
+
+    def find_start(self, day: date) -> int:
+        """Return the first moment of a local day."""
+        midnight = (day.toordinal() - _EPOCH) * 86400
+        ends = [moment for moment, _ in self._offsets[1:]]
+        for (moment, offset), end in zip(self._offsets, [*ends, float("inf")], strict=True):
+            start = max(midnight - offset, moment)
+            if start < end:
+                return int(start)
+        raise AssertionError("the last offset has no end")
+
+
 def sum_with_kept_days(
-    db: apsw.Connection, query: UsageQuery, select: Select, path: Path
+    db: apsw.Connection, query: ReportQuery, select: Select, path: Path
 ) -> list[tuple[Any, ...]] | None:
     """Return what *select* returns for *query*, from the sums of finished days in the file *path* and the rows of the rest.
 
     The result is None if the query has no use of kept days, or the file cannot be used.
 
     Args:
-        db: The ledger. It is read in one transaction, so that the parts of the report fit together.
+        db: The ledger, in a transaction, so that the parts of the report fit together.
         query: A query without percentiles.
         select: Sums rows of the ledger.
         path: The file of the kept days. It is created if it does not exist, readable by this user only.
     """
+    zone = _Zone(query.offsets)
     try:
-        with _begin(db, "DEFERRED"):
-            days = _find_days(db, query, time.time())
-            if len(days) < 2:  # noqa: PLR2004 - one day is summed as fast as it is read
-                return None
-            kept = _open(path)
-            try:
-                with _begin(kept, "IMMEDIATE"):
-                    _forget_changed_days(kept, db)
-                    rows = _read_days(kept, query, select, days)
-            finally:
-                kept.close()
-            start, finish = (
-                query.zone.find_start(days[0]),
-                query.zone.find_start(days[-1] + timedelta(days=1)),
-            )
-            for part in (query._replace(until=start), query._replace(since=finish)):
-                if part.since < part.until:
-                    rows.extend(select(part))
+        days = _find_days(db, query, zone, time.time())
+        if len(days) < 2:  # noqa: PLR2004 - one day is summed as fast as it is read
+            return None
+        kept = _open(path)
+        try:
+            with _begin(kept, "IMMEDIATE"):
+                _forget_changed_days(kept, db)
+                rows = _read_days(kept, query, zone, select, days)
+        finally:
+            kept.close()
+        start, finish = zone.find_start(days[0]), zone.find_start(days[-1] + timedelta(days=1))
+        for part in (replace(query, until=float(start)), replace(query, since=float(finish))):
+            if part.since < part.until:
+                rows.extend(select(part))
     except (apsw.Error, OSError):  # without the file, the rows are read
         return None
     return _merge(rows, len(query.dimensions))
@@ -96,9 +117,9 @@ def _begin(db: apsw.Connection, kind: str) -> Iterator[None]:
     db.execute("COMMIT")
 
 
-def _find_days(db: apsw.Connection, query: UsageQuery, now: float) -> list[date]:
+def _find_days(db: apsw.Connection, query: ReportQuery, zone: _Zone, now: float) -> list[date]:
     """Return the finished days that lie in the query as a whole; none if it is not worth while."""
-    if any(value is not None for value in query.filters.values()) or "key" in query.dimensions:
+    if query.filters or "key" in query.dimensions:
         return []  # whether a user is the name of an API key may change
     floor = max(int(query.since * 1e6), 0)
     count: int = db.execute(
@@ -107,7 +128,6 @@ def _find_days(db: apsw.Connection, query: UsageQuery, now: float) -> list[date]
     if count < _FEWEST_ROWS:
         return []
     first: int = db.execute("SELECT min(id) FROM calls WHERE id >= ?", (floor,)).get
-    zone = query.zone
     day = zone.find_date(max(query.since, first / 1e6))
     if zone.find_start(day) < query.since:
         day += timedelta(days=1)
@@ -158,14 +178,14 @@ def _forget_changed_days(kept: apsw.Connection, db: apsw.Connection) -> None:
 
 
 def _read_days(
-    kept: apsw.Connection, query: UsageQuery, select: Select, days: Sequence[date]
+    kept: apsw.Connection, query: ReportQuery, zone: _Zone, select: Select, days: Sequence[date]
 ) -> list[tuple[Any, ...]]:
     """Return the rows of *days*. Those that are not kept yet are summed and kept."""
     others = tuple(name for name in query.dimensions if name not in _DAYS)
     shape = msgspec.json.encode([_VERSION, others]).decode()
-    bounds = _find_bounds(query.zone, days)
+    bounds = _find_bounds(zone, days)
     if "hour" in others:  # where hours begin depends on the zone
-        shape += str(query.zone.get_offset(bounds[0][0]) % 3600)
+        shape += str(zone.get_offset(bounds[0][0]) % 3600)
     found: dict[date, list[list[Any]]] = {}
     for day, (start, finish) in zip(days, bounds, strict=True):
         blob: bytes | None = kept.execute(
@@ -176,7 +196,7 @@ def _read_days(
     missing = [place for place, day in enumerate(days) if day not in found]
     if missing:
         since, until = bounds[missing[0]][0], bounds[missing[-1]][1]
-        whole = query._replace(dimensions=("day", *others), since=float(since), until=float(until))
+        whole = replace(query, dimensions=("day", *others), since=float(since), until=float(until))
         sums: dict[int, list[list[Any]]] = {}
         for number, *rest in select(whole):
             sums.setdefault(number, []).append(rest)
@@ -189,7 +209,7 @@ def _read_days(
     return list(_restore(query.dimensions, others, found, days))
 
 
-def _find_bounds(zone: ReportZone, days: Sequence[date]) -> list[tuple[int, int]]:
+def _find_bounds(zone: _Zone, days: Sequence[date]) -> list[tuple[int, int]]:
     starts = [int(zone.find_start(day)) for day in (*days, days[-1] + timedelta(days=1))]
     return list(pairwise(starts))
 
