@@ -282,10 +282,12 @@ class LedgerUnavailable(LedgerError):
 
     code = "LC611"
 
-    def __init__(self, message: str, *, busy: bool = False, **parts: Any) -> None:
+    def __init__(self, message: str, *, busy: bool = False, unknown: bool = False, **parts: Any) -> None:
         super().__init__(message, **parts)
         self.busy = busy
-        """Whether only the time to wait for a lock ended: the same operation may succeed later."""
+        """Whether the same operation may succeed a moment later: a lock is held, or the server restarts."""
+        self.unknown = unknown
+        """Whether the operation may have been carried out nevertheless: the connection ended before the answer."""
 
 
 class CacheError(LLMCoreError):

@@ -20,6 +20,7 @@ FOLDERS: Final[Mapping[str, str]] = {
     "llmcore-cache-redis": "plugins/cache_redis",
     "llmcore-dashboard": "plugins/dashboard",
     "llmcore-gateway": "plugins/gateway",
+    "llmcore-ledger-postgres": "plugins/ledger_postgres",
     "llmcore-openai-compatible": "plugins/openai_compatible",
     "llmcore-openai-optimized": "plugins/openai_optimized",
     "llmcore-storage-fs": "plugins/storage_fs",

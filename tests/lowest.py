@@ -78,6 +78,12 @@ SUITES: Final = (
         companions=("llmcore_openai_optimized",),
     ),
     Suite(
+        "ledger_postgres",
+        "llmcore_ledger_postgres",
+        kits=("plugins/ledger_postgres/tests/**/test_*_conformance.py",),
+        others=("plugins/ledger_postgres/tests/**/test_*.py",),
+    ),
+    Suite(
         "cache_redis",
         "llmcore_cache_redis",
         kits=("plugins/cache_redis/tests/**/test_*_conformance.py",),

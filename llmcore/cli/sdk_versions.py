@@ -49,6 +49,7 @@ TESTED: Final[Mapping[str, Mapping[str, VersionRange]]] = {
         "uvicorn": VersionRange("0.38", "0.54.0"),
         "uvloop": VersionRange("0.22.1", "0.22.1"),
     },
+    "llmcore-ledger-postgres": {"psycopg": VersionRange("3.3", "3.3.9")},
     "llmcore-openai-optimized": {
         "aiohappyeyeballs": VersionRange("2.4.6", "2.7.1"),
         "genai-prices": VersionRange("0.2.3", "0.2.3"),

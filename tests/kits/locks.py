@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from typing import Any
 
 PLUGINS = (
-    "anthropic", "cache_memcached", "cache_redis", "openai_optimized", "storage_fs", "storage_object", "voice_espeak", "voice_tts",
+    "anthropic", "cache_memcached", "cache_redis", "ledger_postgres", "openai_optimized", "storage_fs", "storage_object", "voice_espeak", "voice_tts",
 )  # fmt: skip
 LOCKS = (type(threading.Lock()), type(threading.RLock()))
 CONTAINERS = (list, tuple, set, frozenset, collections.deque, types.MappingProxyType)

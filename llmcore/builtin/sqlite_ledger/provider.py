@@ -62,8 +62,7 @@ class SqliteLedger:
 
     def _prepare(self, db: apsw.Connection) -> bool:
         rows.recover(db, self._owners.is_dead)
-        has_budgets: bool = db.execute("SELECT EXISTS (SELECT 1 FROM budgets)").get
-        return has_budgets
+        return bool(db.execute("SELECT EXISTS (SELECT 1 FROM budgets)").get)
 
     def reserve(self, request: ReserveRequest, timeout_s: float) -> Reserved | Refusal:
         """See `LedgerProvider.reserve`."""

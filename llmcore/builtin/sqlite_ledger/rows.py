@@ -66,7 +66,8 @@ def open_row(db: apsw.Connection, request: ReserveRequest, owner: str) -> Reserv
     amount = Amount(request.maximum, charge.characters)
     refusal = find_refusal(found, amount, request.limits)
     if refusal is not None:
-        return refusal
+        row = _find_row(db, request, owner)
+        return refusal if row is None else Reserved(row, at, found)
     db.execute(
         _INSERT,
         (int(at * 1e6), at, charge.call, charge.attempt, charge.kind, charge.provider, charge.model, request.maximum,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from llmcore_testing.conformance import (
         CacheConformance,
+        LedgerConformance,
         LLMConformance,
         StorageConformance,
         VoiceConformance,
@@ -18,6 +19,7 @@ __all__ = [
     "CacheConformance",
     "Fault",
     "LLMConformance",
+    "LedgerConformance",
     "Simulator",
     "StorageConformance",
     "VoiceConformance",

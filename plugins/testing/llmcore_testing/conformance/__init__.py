@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from llmcore_testing.conformance.base import Conformance
     from llmcore_testing.conformance.cache import CacheConformance
     from llmcore_testing.conformance.calling import Caller
+    from llmcore_testing.conformance.ledger import LedgerConformance
     from llmcore_testing.conformance.llm import LLMConformance
     from llmcore_testing.conformance.storage import StorageConformance
     from llmcore_testing.conformance.voice import VoiceConformance
@@ -20,6 +21,7 @@ __all__ = [
     "Caller",
     "Conformance",
     "LLMConformance",
+    "LedgerConformance",
     "StorageConformance",
     "VoiceConformance",
 ]
@@ -29,6 +31,7 @@ _MODULES = {
     "Caller": "calling",
     "Conformance": "base",
     "LLMConformance": "llm",
+    "LedgerConformance": "ledger",
     "StorageConformance": "storage",
     "VoiceConformance": "voice",
 }
@@ -47,6 +50,8 @@ pytest.register_assert_rewrite(
                 "cache_refusals",
                 "canary_tests",
                 "embeddings",
+                "ledger_calls",
+                "ledger_reports",
                 "llm_content",
                 "llm_counting",
                 "storage_abilities",

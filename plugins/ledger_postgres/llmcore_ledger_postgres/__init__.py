@@ -1,0 +1,1 @@
+"""A ledger in PostgreSQL, for processes on many machines."""

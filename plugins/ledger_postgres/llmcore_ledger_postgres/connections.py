@@ -1,0 +1,178 @@
+"""A small pool of connections with deadlines: no statement outlives its time, even if the server hangs.
+
+Nothing depends on the session (no prepared statements, no SET), so a transaction pooler may stand in between.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import select
+import threading
+import time
+from collections.abc import Callable, Generator, Iterator
+from typing import Any, Final, TypeVar
+
+import psycopg
+from psycopg import errors
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+from llmcore.errors import ConfigError, LedgerUnavailable
+from llmcore.support import forks
+from llmcore.support.errors import raise_unchained
+from llmcore_ledger_postgres.options import PostgresOptions
+
+__all__ = ["Connections", "Session"]
+
+T = TypeVar("T")
+
+_PAUSE_S: Final = 0.05
+"""The pause before another attempt to connect."""
+_WAIT: Final = {1: select.POLLIN, 2: select.POLLOUT, 3: select.POLLIN | select.POLLOUT}
+_LOCKED: Final = (errors.LockNotAvailable, errors.DeadlockDetected, errors.SerializationFailure)
+
+
+class Session(psycopg.Connection[Any]):
+    """A connection whose statements end at `deadline`, on the clock of `time.monotonic`."""
+
+    deadline = float("inf")
+
+    def wait(self, gen: Generator[Any, Any, T], interval: float = 0.0, timeout: float | None = None) -> T:
+        """Run a generator of psycopg until it returns, or close the connection at the deadline."""
+        del interval, timeout
+        try:
+            wanted = next(gen)
+            poll = select.poll()
+            poll.register(self.pgconn.socket, _WAIT[wanted])
+            while True:
+                left = self.deadline - time.monotonic()
+                events = poll.poll(max(0.0, left) * 1000 + 1 if left < 3600 else None)  # noqa: PLR2004 - a poll of hours
+                if not events:
+                    self.pgconn.finish()
+                    raise TimeoutError("the server did not answer in time")
+                mask = events[0][1]
+                ready = 1 * bool(mask & ~select.POLLOUT) | 2 * bool(mask & select.POLLOUT)
+                following = gen.send(ready & wanted or wanted)
+                if following != wanted:
+                    wanted = following
+                    poll.modify(self.pgconn.socket, _WAIT[wanted])
+        except StopIteration as stop:
+            value: T = stop.value
+            return value
+
+
+class Connections:
+    """The connections of one process. Threads share them."""
+
+    def __init__(self, options: PostgresOptions) -> None:
+        self._timeout_s = float(options.connect_timeout)
+        self._conninfo = _make_conninfo(options)
+        parts = conninfo_to_dict(self._conninfo)
+        host, port = parts.get("host", "localhost"), parts.get("port", 5432)
+        self.location = f"postgresql://{host}:{port}/{parts.get('dbname', '')}"
+        self._idle: list[Session] = []
+        self._lock = forks.lock()
+        self._free = threading.BoundedSemaphore(options.max_connections)
+        self._size = options.max_connections
+        forks.watch(self)
+
+    def run(self, work: Callable[[Session], T], timeout_s: float) -> T:
+        """Call *work* with a connection, in autocommit mode. Repeat it on another one if the connection breaks.
+
+        *work* must be one statement or transaction that may be repeated.
+
+        Raises:
+            LedgerUnavailable: The server cannot be reached within the time, or refuses the statement.
+        """
+        deadline = time.monotonic() + timeout_s
+        sent = False
+        while True:
+            failure: Exception
+            try:
+                with self._borrow(deadline) as session:
+                    sent = True
+                    return work(session)
+            except _LOCKED as error:
+                failure = error
+                message = f"a lock is held ({type(error).__name__})"
+            except (psycopg.OperationalError, psycopg.InterfaceError, TimeoutError, OSError) as error:
+                failure = error
+                message = f"{type(error).__name__}: {' '.join(str(error).split())}"
+            except psycopg.Error as error:
+                raise_unchained(LedgerUnavailable(f"{type(error).__name__}: {' '.join(str(error).split())}"))
+            if time.monotonic() + _PAUSE_S >= deadline:
+                raise_unchained(
+                    LedgerUnavailable(message, busy=True, unknown=sent and not isinstance(failure, _LOCKED))
+                )
+            time.sleep(_PAUSE_S)
+
+    @contextlib.contextmanager
+    def _borrow(self, deadline: float) -> Iterator[Session]:
+        if not self._free.acquire(timeout=max(0.0, deadline - time.monotonic())):
+            raise TimeoutError("all connections are in use")
+        free = self._free
+        try:
+            with self._lock:
+                session = self._idle.pop() if self._idle else None
+            if session is None:
+                session = self._connect(deadline)
+            session.deadline = deadline
+            try:
+                yield session
+            except psycopg.Error:
+                if (
+                    session.pgconn.transaction_status == 0
+                ):  # idle: the statement failed, the connection is sound
+                    self._give_back(session)
+                else:
+                    session.close()
+                    self.close()  # the server has probably restarted: the other connections are broken too
+                raise
+            except BaseException:
+                session.close()
+                raise
+            self._give_back(session)
+        finally:
+            free.release()
+
+    def _connect(self, deadline: float) -> Session:
+        timeout_s = max(
+            2, min(self._timeout_s, deadline - time.monotonic())
+        )  # libpq: less than 2 s counts as 2
+        return Session.connect(
+            self._conninfo, autocommit=True, prepare_threshold=None, connect_timeout=round(timeout_s)
+        )
+
+    def _give_back(self, session: Session) -> None:
+        if session.closed:
+            return
+        with self._lock:
+            self._idle.append(session)
+
+    def close(self) -> None:
+        """Close the idle connections."""
+        with self._lock:
+            idle, self._idle = self._idle, []
+        for session in idle:
+            session.close()
+
+    def after_fork(self) -> None:
+        """Leave the connections to the parent; see `forks.ForkAware`."""
+        for session in self._idle:
+            forks.leave_to_parent(session)
+        self._idle = []
+        self._free = threading.BoundedSemaphore(self._size)
+
+
+def _make_conninfo(options: PostgresOptions) -> str:
+    try:
+        parts = conninfo_to_dict(options.url.reveal())
+    except psycopg.Error:
+        parts = None
+    if parts is None:
+        raise ConfigError(
+            "`url` in [ledger.postgres] must be the address of a database",
+            where="[ledger.postgres] url",
+            expected="postgresql://user:password@host:5432/database",
+        )
+    defaults = {"application_name": "llmcore", "keepalives_idle": "30", "tcp_user_timeout": "10000"}
+    return make_conninfo(**{**defaults, **{name: str(value) for name, value in parts.items()}})

@@ -1,0 +1,180 @@
+"""Requests and answers of the functions in the database, as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import msgspec
+
+from llmcore.support.ledger_rows import LedgerRow
+from llmcore.support.ledger_values import (
+    Amount,
+    Counter,
+    Refusal,
+    Reserved,
+    ReserveRequest,
+    Scope,
+    Settlement,
+    parse_scope,
+)
+from llmcore.support.money import to_nano
+
+__all__ = [
+    "decode",
+    "decode_answer",
+    "decode_counter",
+    "encode",
+    "encode_request",
+    "encode_row",
+    "encode_scope",
+    "encode_settlement",
+    "make_closed_row",
+    "make_open_row",
+]
+
+_json: Final = msgspec.json.Encoder()
+_decode: Final = msgspec.json.Decoder().decode
+_texts: dict[Scope, str] = {}
+
+
+def encode(value: Any) -> str:
+    """Return *value* as JSON."""
+    return _json.encode(value).decode()
+
+
+def decode(text: str) -> Any:
+    """Return the value of a JSON text."""
+    return _decode(text)
+
+
+def encode_request(request: ReserveRequest) -> dict[str, Any]:
+    """Return an item of `reserve`."""
+    charge = request.charge
+    return {
+        "key": request.key,
+        "call": charge.call,
+        "attempt": charge.attempt,
+        "kind": charge.kind,
+        "provider": charge.provider,
+        "model": charge.model,
+        "user": charge.user,
+        "tags": charge.tags,
+        "tier": charge.tier,
+        "reserved": request.maximum,
+        "characters": charge.characters,
+        "limits": [
+            (_get_text(scope), scope.per, amount, refuses) for scope, amount, refuses in request.limits
+        ],
+    }
+
+
+def decode_answer(answer: Mapping[str, Any], request: ReserveRequest) -> Reserved | Refusal | None:
+    """Return the answer to *request*; None if the caller must do something and ask again."""
+    if "row" in answer:
+        return Reserved(answer["row"], answer["at"], [decode_counter(each) for each in answer["counters"]])
+    if "refused" in answer:
+        limit = request.limits[answer["refused"]]
+        amount = Amount(request.maximum, request.charge.characters)
+        return Refusal(limit, decode_counter(answer["counter"]), amount.of(limit.scope.unit))
+    return None
+
+
+def decode_counter(values: Sequence[Any]) -> Counter:
+    """Return a counter."""
+    period, text, spent, reserved, alerted = values
+    return Counter(period, parse_scope(text), text, spent, reserved, alerted)
+
+
+def encode_settlement(settlement: Settlement) -> dict[str, Any]:
+    """Return an item of `settle`; without a state, the request was not made."""
+    outcome = settlement.outcome
+    if not outcome.requested:
+        return {"key": settlement.request.key, "row": settlement.row}
+    usage = outcome.usage
+    return {
+        "key": settlement.request.key,
+        "row": settlement.row,
+        "state": settlement.state,
+        "cost": None if outcome.cost is None else to_nano(outcome.cost),
+        "cost_source": outcome.cost_source,
+        "uncertain": outcome.uncertain,
+        "estimated": usage.estimated,
+        "served": outcome.model or None,
+        "latency_ms": outcome.latency_s * 1000,
+        "first_token_ms": None if outcome.first_token_s is None else outcome.first_token_s * 1000,
+        "tier": outcome.tier,
+        "request_id": outcome.request_id,
+        "error": outcome.error,
+        "characters": outcome.characters,
+        "tokens": (
+            usage.input_tokens,
+            usage.output_tokens,
+            usage.cached_tokens,
+            usage.cache_write_tokens,
+            usage.cache_write_12h_tokens,
+            usage.reasoning_tokens,
+            usage.audio_input_tokens,
+            usage.audio_output_tokens,
+            usage.image_input_tokens,
+            usage.image_output_tokens,
+        ),
+    }
+
+
+def encode_scope(scope: Scope) -> dict[str, Any]:
+    """Return a scope with its parts, as the columns of `budgets` hold them."""
+    provider, _, model = (scope.model or "").partition(":")
+    return {
+        "scope": _get_text(scope),
+        "per": scope.per,
+        "provider": provider or None,
+        "model": model or None,
+        "tag": scope.tag,
+        "user": scope.user,
+        "unit": scope.unit,
+    }
+
+
+def encode_row(row: LedgerRow) -> dict[str, Any]:
+    """Return a whole row."""
+    return msgspec.structs.asdict(row)
+
+
+def make_open_row(request: ReserveRequest, reserved: Reserved, owner: str) -> dict[str, Any]:
+    """Return the row that `reserve` has opened, as `restate` wants it."""
+    charge = request.charge
+    row = LedgerRow(
+        at=reserved.at,
+        call=charge.call,
+        attempt=charge.attempt,
+        state="open",
+        kind=charge.kind,
+        provider=charge.provider,
+        model=charge.model,
+        reserved=request.maximum,
+        characters=charge.characters,
+        tier_asked=charge.tier,
+        user=charge.user,
+        tags=charge.tags,
+        owner=owner,
+    )
+    return {**encode_row(row), "day": reserved.row, "key": request.key}
+
+
+def make_closed_row(opened: Mapping[str, Any], settlement: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a row after its settlement, as `restate` wants it."""
+    fields = {name: value for name, value in settlement.items() if name not in {"row", "tokens"}}
+    names = LedgerRow.__struct_fields__
+    first = names.index("input_tokens")
+    tokens = dict(zip(names[first : first + 10], settlement["tokens"], strict=True))
+    return {**opened, **fields, **tokens, "owner": None}
+
+
+def _get_text(scope: Scope) -> str:
+    text = _texts.get(scope)
+    if text is None:
+        if len(_texts) > 1000:  # noqa: PLR2004 - scopes of users come and go
+            _texts.clear()
+        text = _texts[scope] = scope.text()
+    return text

@@ -1,0 +1,30 @@
+"""The options of the ledger `postgres`."""
+
+from __future__ import annotations
+
+from llmcore.hookspecs import Options
+from llmcore.types import Duration, Secret
+
+__all__ = ["PostgresOptions"]
+
+
+class PostgresOptions(Options, frozen=True):
+    """Options of `[ledger.postgres]`."""
+
+    url: Secret
+    """`postgresql://user:password@host:5432/database`, or the parameters of libpq: `host=... dbname=...`."""
+    schema: str = "llmcore"
+    """The schema of the tables: a lower-case name. Ledgers in different schemas are independent."""
+    migrate: bool = True
+    """Whether to create and migrate the tables. If not, another role must have done it."""
+    max_connections: int = 4
+    """Maximum connections of this process."""
+    connect_timeout: Duration = Duration(2.0)
+    """Time for a new connection."""
+    heartbeat: Duration = Duration(5.0)
+    """The interval at which this process reports that it is alive."""
+    silence: Duration = Duration(20.0)
+    """A process without a heartbeat for this time counts as dead: others settle its requests at their maximum cost."""
+
+    def __repr__(self) -> str:
+        return f"PostgresOptions(schema={self.schema!r}, max_connections={self.max_connections})"

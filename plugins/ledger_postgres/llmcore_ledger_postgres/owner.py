@@ -1,0 +1,92 @@
+"""This process as the owner of its open rows: a heartbeat, and what the server may have lost after a failover."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+import time
+import weakref
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Final
+
+from llmcore.errors import LLMCoreError
+from llmcore.support import forks
+from llmcore.support.threads import start_thread
+
+__all__ = ["Owner"]
+
+_REMEMBER_S: Final = 60.0
+"""A replica that takes over may have lost the rows of this many seconds."""
+
+
+class Owner:
+    """The identity of this process in one ledger.
+
+    Args:
+        beat: Reports that the owner is alive. It runs in a thread, once in each interval.
+        interval_s: Seconds.
+    """
+
+    def __init__(self, beat: Callable[[], object], interval_s: float) -> None:
+        self._beat = weakref.WeakMethod(beat)
+        self._interval_s = interval_s
+        self._lock = forks.lock()
+        self._reset()
+        forks.watch(self)
+
+    def _reset(self) -> None:
+        self.name = os.urandom(8).hex()
+        self.open: dict[str, dict[str, Any]] = {}
+        """The open rows by key."""
+        self._closed: deque[tuple[float, dict[str, Any]]] = deque()
+        self._stopped: threading.Event | None = None
+
+    def start(self) -> bool:
+        """Start the heartbeat; return False if it runs already, or no thread can be started."""
+        with self._lock:
+            if self._stopped is not None:
+                return False
+            stopped = threading.Event()
+            thread = threading.Thread(
+                target=_run,
+                args=(self._beat, stopped, self._interval_s),
+                name="llmcore-ledger-beat",
+                daemon=True,
+            )
+            self._stopped = stopped if start_thread(thread) else None
+            return True
+
+    def stop(self) -> None:
+        """Stop the heartbeat."""
+        with self._lock:
+            stopped, self._stopped = self._stopped, None
+        if stopped is not None:
+            stopped.set()
+
+    def remember(self, row: dict[str, Any]) -> None:
+        """Keep a closed row for a while."""
+        now = time.monotonic()
+        self._closed.append((now, row))
+        while self._closed and self._closed[0][0] < now - _REMEMBER_S:
+            self._closed.popleft()
+
+    def recall(self) -> list[dict[str, Any]]:
+        """Return the rows that the server may have lost."""
+        return [*(row for _, row in list(self._closed)), *self.open.copy().values()]
+
+    def after_fork(self) -> None:
+        """Be another owner; see `forks.ForkAware`."""
+        self._reset()
+
+
+def _run(beat: weakref.WeakMethod[Callable[[], object]], stopped: threading.Event, interval_s: float) -> None:
+    """Beat until the ledger is closed or was collected."""
+    while not stopped.wait(interval_s):
+        method = beat()
+        if method is None:
+            return
+        with contextlib.suppress(LLMCoreError):  # the next beat may succeed; calls report the fault
+            method()
+        del method

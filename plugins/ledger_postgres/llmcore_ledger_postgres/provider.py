@@ -1,0 +1,299 @@
+"""The ledger `postgres`: rows, counters and keys in one schema, shared by processes on many machines.
+
+To reserve and to settle are one statement each, which calls a function of the schema. Every statement may be repeated.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Awaitable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+from llmcore.errors import LedgerUnavailable
+from llmcore.support import forks
+from llmcore.support.budget_periods import get_period
+from llmcore.support.ledger_rows import LedgerRow, ReportQuery, ReportRow, RowQuery
+from llmcore.support.ledger_values import (
+    ApiKey,
+    Counter,
+    Refusal,
+    Reserved,
+    ReserveRequest,
+    Scope,
+    Settlement,
+    parse_scope,
+)
+from llmcore.support.money import from_nano, to_nano
+from llmcore_ledger_postgres import encoding, reports
+from llmcore_ledger_postgres.batches import Batcher
+from llmcore_ledger_postgres.connections import Connections
+from llmcore_ledger_postgres.owner import Owner
+from llmcore_ledger_postgres.schema import check_name, prepare
+
+if TYPE_CHECKING:
+    from llmcore_ledger_postgres.options import PostgresOptions
+
+__all__ = ["PostgresLedger"]
+
+_BEAT_TIMEOUT_S: Final = 5.0
+_STALE_PAUSE_S: Final = 0.2
+_SELECT_KEYS: Final = """
+    SELECT name, id, digest, budget, per, models, requests_per_minute, created_at, expires_at, revoked_at FROM {s}.keys
+"""
+
+
+class PostgresLedger:
+    """See `llmcore.contracts.LedgerProvider`."""
+
+    def __init__(self, options: PostgresOptions) -> None:
+        self._schema = check_name(options.schema)
+        self._migrate = options.migrate
+        self._silence_s = float(options.silence)
+        self._connections = Connections(options)
+        self.location = f"{self._connections.location} (schema {self._schema})"
+        self._owner = Owner(self.beat, float(options.heartbeat))
+        self._is_owner = False
+        self._reserving = Batcher(self._reserve_batch)
+        self._settling = Batcher(self._settle_batch)
+        forks.watch(self)
+
+    # -- requests
+
+    def prepare(self, timeout_s: float) -> bool:
+        """See `LedgerProvider.prepare`."""
+        self._connections.run(
+            lambda session: prepare(session, self._schema, migrate=self._migrate), timeout_s
+        )
+        self.recover(timeout_s)
+        return bool(self._ask("SELECT EXISTS (SELECT 1 FROM {s}.budgets)", (), timeout_s))
+
+    def reserve(self, request: ReserveRequest, timeout_s: float) -> Reserved | Refusal:
+        """See `LedgerProvider.reserve`."""
+        answer: Reserved | Refusal = self._reserving.run(request, timeout_s)
+        return answer
+
+    def areserve(self, request: ReserveRequest, timeout_s: float) -> Awaitable[Reserved | Refusal]:
+        """See `LedgerProvider.reserve`."""
+        return self._reserving.run_async(request, timeout_s)
+
+    def settle(self, settlements: Sequence[Settlement], timeout_s: float) -> Sequence[Counter]:
+        """See `LedgerProvider.settle`."""
+        counters: Sequence[Counter] = self._settling.run(settlements, timeout_s)
+        return counters
+
+    def asettle(self, settlements: Sequence[Settlement], timeout_s: float) -> Awaitable[Sequence[Counter]]:
+        """See `LedgerProvider.settle`."""
+        return self._settling.run_async(settlements, timeout_s)
+
+    def _reserve_batch(self, requests: Sequence[ReserveRequest], timeout_s: float) -> Sequence[Any]:
+        deadline = time.monotonic() + timeout_s
+        if not self._is_owner:
+            self._become_owner(timeout_s)
+        answers: list[Any] = [None] * len(requests)
+        waiting = list(range(len(requests)))
+        while waiting:
+            items = [encoding.encode_request(requests[number]) for number in waiting]
+            left = deadline - time.monotonic()
+            text = self._call("reserve", self._owner.name, encoding.encode(items), timeout_s=left, waits=True)
+            raw = encoding.decode(text)
+            again = []
+            for number, answer in zip(waiting, raw, strict=True):
+                decoded = encoding.decode_answer(answer, requests[number])
+                answers[number] = decoded
+                if type(decoded) is Reserved:
+                    opened = encoding.make_open_row(requests[number], decoded, self._owner.name)
+                    self._owner.open[requests[number].key] = opened
+                elif decoded is None:
+                    again.append((number, answer))
+            waiting = self._resolve(again, requests, deadline)
+        return answers
+
+    def _resolve(
+        self, again: Sequence[tuple[int, dict[str, Any]]], requests: Sequence[ReserveRequest], deadline: float
+    ) -> list[int]:
+        """Do what the answers ask for; return the requests to send again."""
+        left = deadline - time.monotonic()
+        if any("void" in answer for _, answer in again):
+            raise LedgerUnavailable("the request was abandoned")
+        missing = {
+            limit.scope
+            for number, answer in again
+            if "missing" in answer
+            for limit in requests[number].limits
+        }
+        if missing:
+            scopes = [encoding.encode_scope(scope) for scope in missing]
+            self._call("create_counters", encoding.encode(scopes), timeout_s=left, waits=True)
+        if any("stale" in answer for _, answer in again) and not self._restate(left):
+            if left <= _STALE_PAUSE_S:
+                raise LedgerUnavailable(
+                    "the server was replaced and may have lost rows; budgets wait until they are rebuilt",
+                    busy=True,
+                )
+            time.sleep(_STALE_PAUSE_S)
+        return [number for number, _ in again]
+
+    def _settle_batch(self, batch: Sequence[Sequence[Settlement]], timeout_s: float) -> Sequence[Any]:
+        items = [encoding.encode_settlement(each) for settlements in batch for each in settlements]
+        text = self._call("settle", encoding.encode(items), timeout_s=timeout_s, waits=True)
+        for item in items:
+            opened = self._owner.open.pop(item["key"], None)
+            if opened is not None and "state" in item:
+                self._owner.remember(encoding.make_closed_row(opened, item))
+        counters = [encoding.decode_counter(each) for each in encoding.decode(text)]
+        latest = {(counter.period, counter.text): counter for counter in counters}
+        return [list(latest.values())] * len(batch)
+
+    def recover(self, timeout_s: float) -> int:
+        """See `LedgerProvider.recover`."""
+        return int(self._call("recover", f"{self._silence_s} s", timeout_s=timeout_s, waits=True))
+
+    def record(self, batch: str, rows: Sequence[LedgerRow], forget: Sequence[str], timeout_s: float) -> None:
+        """See `LedgerProvider.record`."""
+        added = encoding.encode([encoding.encode_row(row) for row in rows])
+        self._call("record", batch, added, list(forget), timeout_s=timeout_s, waits=True)
+
+    # -- this process
+
+    def beat(self) -> None:
+        """Report that this process is alive; after a failover hand in what the server may have lost."""
+        if self._call("beat", self._owner.name, timeout_s=_BEAT_TIMEOUT_S):
+            self._restate(_BEAT_TIMEOUT_S)
+
+    def _become_owner(self, timeout_s: float) -> None:
+        self._call("beat", self._owner.name, timeout_s=timeout_s)
+        self._owner.start()
+        self._is_owner = True
+
+    def _restate(self, timeout_s: float) -> bool:
+        rows = encoding.encode(self._owner.recall())
+        silence = f"{self._silence_s} s"
+        return bool(self._call("restate", self._owner.name, rows, silence, timeout_s=timeout_s))
+
+    def close(self) -> None:
+        """See `LedgerProvider.close`. While rows of this process are open, it stays their living owner."""
+        if self._is_owner and not self._owner.open:
+            self._owner.stop()
+            self._is_owner = False
+            with contextlib.suppress(LedgerUnavailable):  # the others see that the heartbeat has ended
+                self._call("leave", self._owner.name, timeout_s=1.0)
+        self._connections.close()
+
+    def after_fork(self) -> None:
+        """Be another owner; see `forks.ForkAware`."""
+        self._is_owner = False
+
+    # -- budgets
+
+    def read_budgets(self, scopes: Sequence[Scope], at: float, timeout_s: float) -> Sequence[Counter]:
+        """See `LedgerProvider.read_budgets`."""
+        rows = self._read(
+            "SELECT period, scope, spent, reserved, alerted FROM {s}.budgets WHERE period = ANY({s}.periods_of(%s))",
+            (at,),
+            timeout_s,
+        )
+        counters = [encoding.decode_counter(row) for row in rows]
+        found = {each.scope: each for each in counters if each.period == get_period(each.scope.per, at)}
+        for scope in scopes:
+            if scope not in found:
+                parts = encoding.encode_scope(scope)
+                names = ("per", "provider", "model", "tag", "user", "unit")
+                sums = self._ask(
+                    "SELECT {s}.sum_rows(%s, %s, %s, %s, %s, %s, %s)",
+                    (*(parts[name] for name in names), at),
+                    timeout_s,
+                )
+                found[scope] = Counter(get_period(scope.per, at), scope, parts["scope"], sums[0], sums[1], 0)
+        return sorted(found.values(), key=lambda counter: counter.text)
+
+    def claim_alert(self, counter: Counter, amount: int, timeout_s: float) -> bool:
+        """See `LedgerProvider.claim_alert`."""
+        return bool(self._call("claim_alert", counter.period, counter.text, amount, timeout_s=timeout_s))
+
+    def add_counted(self, counters: Sequence[Counter], timeout_s: float) -> None:
+        """See `LedgerImport.add_counted`."""
+        scopes = [encoding.encode_scope(parse_scope(counter.text)) for counter in counters]
+        self._call("create_counters", encoding.encode(scopes), timeout_s=timeout_s, waits=True)
+        added = [
+            {"period": counter.period, "scope": counter.text, "spent": counter.spent} for counter in counters
+        ]
+        self._call("add_counted", encoding.encode(added), timeout_s=timeout_s)
+
+    # -- reports
+
+    def aggregate(self, query: ReportQuery, timeout_s: float) -> Sequence[ReportRow]:
+        """See `LedgerProvider.aggregate`."""
+        text, values = reports.make_aggregate(query)
+        size = len(query.dimensions)
+        return [reports.make_report_row(row, size) for row in self._read(text, values, timeout_s)]
+
+    def iterate_rows(self, query: RowQuery, timeout_s: float) -> Iterator[LedgerRow]:
+        """See `LedgerProvider.iterate_rows`."""
+        return reports.iterate_rows(lambda text, values: self._read(text, values, timeout_s), query)
+
+    def prune(self, before: float, timeout_s: float) -> int:
+        """See `LedgerProvider.prune`. A partition is dropped where all of its rows are closed."""
+        return int(self._call("prune", before, timeout_s=timeout_s))
+
+    # -- keys
+
+    def read_keys(self, timeout_s: float) -> Sequence[ApiKey]:
+        """See `LedgerKeys.read_keys`."""
+        rows = self._read(_SELECT_KEYS, (), timeout_s)
+        return [
+            ApiKey(
+                name=name,
+                id=key_id,
+                digest=bytes(digest),
+                budget=None if budget is None else from_nano(budget),
+                per=per,
+                models=tuple(models),
+                requests_per_minute=requests_per_minute,
+                created_at=created_at,
+                expires_at=expires_at,
+                revoked_at=revoked_at,
+            )
+            for name, key_id, digest, budget, per, models, requests_per_minute, created_at, expires_at, revoked_at in rows
+        ]
+
+    def insert_key(self, key: ApiKey, timeout_s: float) -> bool:
+        """See `LedgerKeys.insert_key`."""
+        values = {
+            "name": key.name,
+            "id": key.id,
+            "digest": f"\\x{key.digest.hex()}",
+            "budget": None if key.budget is None else to_nano(key.budget),
+            "per": key.per,
+            "models": key.models,
+            "requests_per_minute": key.requests_per_minute,
+            "created_at": key.created_at,
+            "expires_at": key.expires_at,
+            "revoked_at": key.revoked_at,
+        }
+        return bool(self._call("insert_key", encoding.encode(values), timeout_s=timeout_s))
+
+    def revoke_key(self, name: str, at: float, timeout_s: float) -> None:
+        """See `LedgerKeys.revoke_key`."""
+        self._call("revoke_key", name, at, timeout_s=timeout_s)
+
+    def take_request(self, key_id: str, interval_s: float, burst_s: float, timeout_s: float) -> float:
+        """See `LedgerKeys.take_request`."""
+        return float(self._call("take_request", key_id, interval_s, burst_s, timeout_s=timeout_s))
+
+    # -- statements
+
+    def _call(self, function: str, *args: Any, timeout_s: float, waits: bool = False) -> Any:
+        """Call a function of the schema; with *waits*, it gets the time that it may wait for locks."""
+        if waits:
+            args = (*args, f"{max(1, int(timeout_s * 1000))}ms")
+        marks = ", ".join(["%s"] * len(args))
+        return self._ask(f"SELECT {{s}}.{function}({marks})", args, timeout_s)
+
+    def _ask(self, statement: str, args: Sequence[Any], timeout_s: float) -> Any:
+        """Return the only value of the only row."""
+        return self._read(statement, args, timeout_s)[0][0]
+
+    def _read(self, statement: str, args: Sequence[Any], timeout_s: float) -> list[tuple[Any, ...]]:
+        encoded = statement.replace("{s}", self._schema).encode()
+        return self._connections.run(lambda session: session.execute(encoded, args).fetchall(), timeout_s)

@@ -1,0 +1,89 @@
+"""Create the tables and functions, and replace those of an older version."""
+
+from __future__ import annotations
+
+import re
+from importlib import resources
+from typing import Final
+
+from psycopg import errors
+
+from llmcore.errors import ConfigError, LedgerUnavailable
+from llmcore.support.ledger_rows import LedgerRow
+from llmcore_ledger_postgres.connections import Session
+
+__all__ = ["VERSION", "check_name", "prepare"]
+
+VERSION: Final = 1
+"""The version of tables and functions. A migration `migrate_N.sql` leads from version N - 1 to N."""
+_NAME: Final = re.compile(r"[a-z_][a-z0-9_]{0,62}")
+
+
+def check_name(schema: str) -> str:
+    """Return *schema* if it is a lower-case name.
+
+    Raises:
+        ConfigError: It is not.
+    """
+    if not _NAME.fullmatch(schema):
+        raise ConfigError(
+            f"`schema` in [ledger.postgres] must be a lower-case name, got {schema!r}",
+            where="[ledger.postgres] schema",
+            expected="letters, digits and underscores, such as llmcore",
+        )
+    return schema
+
+
+def prepare(session: Session, schema: str, *, migrate: bool) -> None:
+    """Create or migrate the tables if they are not of this version.
+
+    Raises:
+        LedgerUnavailable: They are of another version, and must not or cannot be migrated.
+    """
+    version = _read_version(session, schema)
+    if version == VERSION:
+        return
+    if version is not None and version > VERSION:
+        raise LedgerUnavailable(
+            f"the ledger has version {version}, but this llmcore-ledger-postgres supports up to {VERSION}"
+        )
+    if not migrate:
+        raise LedgerUnavailable(
+            f"the schema `{schema}` has version {version}, but {VERSION} is needed, and `migrate` is false",
+            expected="a role that owns the schema to migrate it: run `llmcore usage` once as this role",
+        )
+    with session.transaction():
+        session.execute("SELECT pg_advisory_xact_lock(hashtext(%s))", (f"{schema}.migration",))
+        version = _read_version(session, schema)
+        if version is None:
+            session.execute(f"CREATE SCHEMA IF NOT EXISTS {schema}".encode())
+            session.execute(_read_file("tables.sql", schema))
+        session.execute(_read_file("functions.sql", schema))
+        session.execute(f"REVOKE EXECUTE ON ALL FUNCTIONS IN SCHEMA {schema} FROM PUBLIC".encode())
+        session.execute(f"UPDATE {schema}.state SET version = {VERSION}".encode())  # noqa: S608 - a checked name
+
+
+def _read_version(session: Session, schema: str) -> int | None:
+    row = session.execute("SELECT to_regclass(%s) IS NOT NULL", (f"{schema}.state",)).fetchone()
+    if row is None or not row[0]:
+        return None
+    try:
+        found = session.execute(f"SELECT version FROM {schema}.state".encode()).fetchone()  # noqa: S608 - a checked name
+    except errors.UndefinedTable:  # another process has rolled back
+        return None
+    return int(found[0]) if found else None
+
+
+def _read_file(name: str, schema: str) -> bytes:
+    text = resources.files("llmcore_ledger_postgres").joinpath(name).read_text("utf-8")
+    columns = ["day", "key", *(f'"{field}"' for field in LedgerRow.__struct_fields__ if field != "id")]
+    values = [f"c.{column}" for column in columns]
+    for old, new in (
+        ("{{", "{"),
+        ("}}", "}"),
+        ("{s}", schema),
+        ("@columns@", ", ".join(columns)),
+        ("@values@", ", ".join(values)),
+    ):
+        text = text.replace(old, new)
+    return text.encode()

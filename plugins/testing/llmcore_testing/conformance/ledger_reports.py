@@ -1,0 +1,125 @@
+"""The part of the kit of ledgers that tests reports, bulk rows, pruning and API keys."""
+
+from __future__ import annotations
+
+import time
+from decimal import Decimal
+
+import pytest
+
+from llmcore.support.ledger_rows import LedgerRow, ReportQuery, RowQuery
+from llmcore.support.ledger_values import ApiKey
+from llmcore_testing.conformance.ledger_calls import ALL, NANO, TIMEOUT_S, LedgerCalls, limit, make_request
+
+__all__ = ["ReportTests"]
+
+
+class ReportTests(LedgerCalls):
+    """Tests of everything that no call waits for."""
+
+    def test_a_batch_is_recorded_once_and_counted(self) -> None:
+        request = make_request(0, limit(ALL, 100))
+        self.settle(request, self.reserve(request), requested=False)
+        rows = [
+            LedgerRow(
+                at=time.time(), state="hit", count=3, kind="llm", provider="p", model="a", cost=0, saved=6
+            ),
+            LedgerRow(at=time.time(), state="done", kind="llm", provider="p", model="a", cost=4, tags=("x",)),
+        ]
+        for _ in range(2):
+            self.do("record", "batch one", rows, [], TIMEOUT_S)
+        assert [(row.state, row.count, row.cost, row.tags) for row in self.rows()] == [
+            ("hit", 3, 0, ()),
+            ("done", 1, 4, ("x",)),
+        ]
+        assert self.read() == {ALL: (4, 0)}
+        self.do("record", "batch two", rows[1:], ["batch one"], TIMEOUT_S)
+        assert self.read() == {ALL: (8, 0)}
+
+    def test_rows_are_filtered_and_ordered(self) -> None:
+        for number, (model, user) in enumerate((("a", "ann"), ("b", None), ("a", None))):
+            request = make_request(0, model=model, user=user)
+            self.settle(request, self.reserve(request), cost=number * NANO)
+        costs = [row.cost for row in self.rows()]
+        assert costs == [0, 1, 2]
+        assert [row.cost for row in self.rows(newest_first=True, limit=2)] == [2, 1]
+        assert [row.cost for row in self.rows(filters={"model": "a", "user": ""})] == [2]
+        assert [row.cost for row in self.rows(filters={"model": "p:a"})] == [0, 2]
+        assert self.rows(states=("open",)) == []
+        assert self.rows(until=self.rows()[0].at) == []
+
+    def test_rows_that_are_added_meanwhile_do_not_block_a_reader(self) -> None:
+        for _ in range(2):
+            self.reserve(make_request(0))
+        reader = self._ledger.iterate_rows(RowQuery(), TIMEOUT_S)
+        next(reader)
+        self.reserve(make_request(0))
+        assert len(list(reader)) >= 1
+        assert len(self.rows()) == 3
+
+    def test_sums_by_several_dimensions(self) -> None:
+        for model, cost, uncertain, tags in (
+            ("a", 5, False, ("x", "y")),
+            ("a", 7, True, ()),
+            ("b", 2, False, ("x",)),
+        ):
+            request = make_request(9, model=model, tags=tags)
+            self.settle(request, self.reserve(request), cost=cost * NANO, uncertain=uncertain)
+        self.do(
+            "record",
+            "hits",
+            [LedgerRow(at=time.time(), state="hit", count=4, kind="llm", provider="p", model="a", saved=8)],
+            [],
+            TIMEOUT_S,
+        )
+        found = self.do("aggregate", ReportQuery(dimensions=("model",)), TIMEOUT_S)
+        sums = [(row.key, row.requests, row.cached, row.cost, row.uncertain, row.saved) for row in found]
+        assert sums == [(("p:a",), 2, 4, 5, 7, 8), (("p:b",), 1, 0, 2, 0, 0)]
+        found = self.do("aggregate", ReportQuery(dimensions=("tag", "total")), TIMEOUT_S)
+        assert [(row.key, row.cost) for row in found] == [
+            (("", "all"), 0),
+            (("x", "all"), 7),
+            (("y", "all"), 5),
+        ]
+
+    def test_days_and_hours_are_those_of_the_offset(self) -> None:
+        at = 1_800_000_000.0  # 2027-01-15T08:00:00Z
+        row = LedgerRow(at=at, state="done", kind="llm", provider="p", model="a", cost=1)
+        self.do("record", "one", [row], [], TIMEOUT_S)
+        dimensions = ("month", "week", "day", "hour")
+        for hours in (0, -9, 16):
+            query = ReportQuery(dimensions=dimensions, offsets=((0, hours * 3600),))
+            (found,) = self.do("aggregate", query, TIMEOUT_S)
+            day = 20_833 + (-1 if hours == -9 else 1 if hours == 16 else 0)
+            assert found.key == ("2027-01", (day + 3) // 7, day, at), f"{hours} hours ahead of UTC"
+
+    def test_pruned_rows_stay_counted(self) -> None:
+        request, pending = make_request(9, limit(ALL, 100)), make_request(5, limit(ALL, 100))
+        self.settle(request, self.reserve(request), cost=9 * NANO)
+        self.reserve(pending)
+        assert self.do("prune", time.time() + 3600, TIMEOUT_S) == 1
+        assert [row.state for row in self.rows()] == ["open"]
+        assert self.read() == {ALL: (9, 5)}
+
+    def test_keys_are_stored_and_revoked(self) -> None:
+        self._need_keys()
+        key = ApiKey(
+            name="ann", id="1f", digest=b"\0\xff", budget=Decimal("0.5"), models=("a", "b"), created_at=1.0
+        )
+        assert self.do("insert_key", key, TIMEOUT_S) is True
+        assert list(self.do("read_keys", TIMEOUT_S)) == [key]
+        assert self.do("insert_key", key, TIMEOUT_S) is False, "the name has a valid key"
+        self.do("revoke_key", "ann", 5.0, TIMEOUT_S)
+        self.do("revoke_key", "ann", 9.0, TIMEOUT_S)
+        assert [each.revoked_at for each in self.do("read_keys", TIMEOUT_S)] == [5.0]
+
+    def test_the_requests_of_a_key_are_limited(self) -> None:
+        self._need_keys()
+        self.do("insert_key", ApiKey(name="ann", id="1f", digest=b"x", created_at=1.0), TIMEOUT_S)
+        waits = [self.do("take_request", "1f", 3600.0, 7200.0, TIMEOUT_S) for _ in range(3)]
+        assert waits[:2] == [0.0, 0.0]
+        assert 0 < waits[2] <= 3600
+
+    def _need_keys(self) -> None:
+        if not callable(getattr(self._ledger, "read_keys", None)):
+            pytest.skip(f"{type(self._ledger).__name__} keeps no API keys")

@@ -1,0 +1,218 @@
+"""Ledgers, good and broken on purpose, under `LedgerConformance`; test_conformance_ledger.py runs this file."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from llmcore.builtin.plugin import SqliteOptions
+from llmcore.builtin.sqlite_ledger.provider import SqliteLedger
+from llmcore.support.ledger_rows import LedgerRow, ReportQuery, ReportRow, RowQuery
+from llmcore.support.ledger_values import (
+    ApiKey,
+    Counter,
+    Refusal,
+    Reserved,
+    ReserveRequest,
+    Scope,
+    Settlement,
+)
+from llmcore_testing.conformance import LedgerConformance
+
+
+class Sync:
+    """Correct, only blocking, without API keys: the least that keeps the contract, on top of `sqlite`."""
+
+    location = "a test"
+
+    def __init__(self, path: Path) -> None:
+        self.inner = SqliteLedger(SqliteOptions(path=path))
+
+    def prepare(self, timeout_s: float) -> bool:
+        return self.inner.prepare(timeout_s)
+
+    def reserve(self, request: ReserveRequest, timeout_s: float) -> Reserved | Refusal:
+        return self.inner.reserve(request, timeout_s)
+
+    def settle(self, settlements: Sequence[Settlement], timeout_s: float) -> Sequence[Counter]:
+        return self.inner.settle(settlements, timeout_s)
+
+    def recover(self, timeout_s: float) -> int:
+        return self.inner.recover(timeout_s)
+
+    def record(self, batch: str, rows: Sequence[LedgerRow], forget: Sequence[str], timeout_s: float) -> None:
+        self.inner.record(batch, rows, forget, timeout_s)
+
+    def read_budgets(self, scopes: Sequence[Scope], at: float, timeout_s: float) -> Sequence[Counter]:
+        return self.inner.read_budgets(scopes, at, timeout_s)
+
+    def claim_alert(self, counter: Counter, amount: int, timeout_s: float) -> bool:
+        return self.inner.claim_alert(counter, amount, timeout_s)
+
+    def aggregate(self, query: ReportQuery, timeout_s: float) -> Sequence[ReportRow]:
+        return self.inner.aggregate(query, timeout_s)
+
+    def iterate_rows(self, query: RowQuery, timeout_s: float) -> Iterator[LedgerRow]:
+        return self.inner.iterate_rows(query, timeout_s)
+
+    def prune(self, before: float, timeout_s: float) -> int:
+        return self.inner.prune(before, timeout_s)
+
+    def close(self) -> None:
+        self.inner.close()
+
+
+class OpensTwice(Sync):
+    """A repeated reservation opens a second row."""
+
+    def reserve(self, request: ReserveRequest, timeout_s: float) -> Reserved | Refusal:
+        self.count = getattr(self, "count", 0) + 1
+        return super().reserve(msgspec.structs.replace(request, key=f"{request.key}.{self.count}"), timeout_s)
+
+
+class NeverRefuses(Sync):
+    """Only warns."""
+
+    def reserve(self, request: ReserveRequest, timeout_s: float) -> Reserved | Refusal:
+        limits = [limit._replace(refuses=False) for limit in request.limits]
+        return super().reserve(msgspec.structs.replace(request, limits=limits), timeout_s)
+
+
+class ChecksBeforehand(Sync):
+    """Compares and reserves in two transactions."""
+
+    def reserve(self, request: ReserveRequest, timeout_s: float) -> Reserved | Refusal:
+        counters = self.inner.read_budgets([limit.scope for limit in request.limits], request.at, timeout_s)
+        spent = {each.scope: each.spent + each.reserved for each in counters}
+        time.sleep(0.05)  # all threads have compared before the first one reserves
+        loose = [limit._replace(refuses=False) for limit in request.limits]
+        for limit in request.limits:
+            if spent[limit.scope] + request.amount.of(limit.scope.unit) > limit.amount and limit.refuses:
+                return super().reserve(request, timeout_s)
+        return super().reserve(msgspec.structs.replace(request, limits=loose), timeout_s)
+
+
+class KeepsReservations(Sync):
+    """A settlement adds the cost and does not release the reservation."""
+
+    def settle(self, settlements: Sequence[Settlement], timeout_s: float) -> Sequence[Counter]:
+        kept = [
+            each._replace(request=msgspec.structs.replace(each.request, maximum=0)) for each in settlements
+        ]
+        return super().settle(kept, timeout_s)
+
+
+class NeedsTheRow(Sync):
+    """Cannot find a row by its key."""
+
+    def settle(self, settlements: Sequence[Settlement], timeout_s: float) -> Sequence[Counter]:
+        return super().settle([each for each in settlements if each.row is not None], timeout_s)
+
+
+class RecordsTwice(Sync):
+    """Records a batch as often as it is told to."""
+
+    def record(self, batch: str, rows: Sequence[LedgerRow], forget: Sequence[str], timeout_s: float) -> None:
+        super().record(batch, rows, [*forget, batch], timeout_s)
+
+
+class AlertsEveryone(Sync):
+    """Every process may send an alert."""
+
+    def claim_alert(self, counter: Counter, amount: int, timeout_s: float) -> bool:
+        super().claim_alert(counter, amount, timeout_s)
+        return True
+
+
+class BelievesNobody(Sync):
+    """Takes living owners for dead ones."""
+
+    def recover(self, timeout_s: float) -> int:
+        def is_dead(name: str) -> bool:
+            return bool(name)
+
+        self.inner._owners.is_dead = is_dead  # type: ignore[method-assign]
+        return super().recover(timeout_s)
+
+
+class NeverRecovers(Sync):
+    """Leaves the rows of dead owners open."""
+
+    def recover(self, timeout_s: float) -> int:
+        del timeout_s
+        return 0
+
+
+class PrunesOpenRows(Sync):
+    """Deletes rows that are open."""
+
+    def prune(self, before: float, timeout_s: float) -> int:
+        deleted = super().prune(before, timeout_s)
+        self.inner.writer.run(lambda db: db.execute("DELETE FROM calls"))
+        return deleted
+
+
+class IgnoresFilters(Sync):
+    """Returns every row."""
+
+    def iterate_rows(self, query: RowQuery, timeout_s: float) -> Iterator[LedgerRow]:
+        return super().iterate_rows(msgspec.structs.replace(query, filters={}), timeout_s)
+
+
+class OnlyUtc(Sync):
+    """Knows no time zones."""
+
+    def aggregate(self, query: ReportQuery, timeout_s: float) -> Sequence[ReportRow]:
+        return super().aggregate(msgspec.structs.replace(query, offsets=((0, 0),)), timeout_s)
+
+
+class DropsCancelled(Sync):
+    """A cancelled task leaves its row behind."""
+
+    async def areserve(self, request: ReserveRequest, timeout_s: float) -> Reserved | Refusal:
+        import asyncio
+
+        answer = self.inner.reserve(request, timeout_s)
+        await asyncio.sleep(0.01)
+        return answer
+
+    async def asettle(self, settlements: Sequence[Settlement], timeout_s: float) -> Sequence[Counter]:
+        return self.inner.settle(settlements, timeout_s)
+
+
+class SharesKeys(SqliteLedger):
+    """Accepts a second key of the same name."""
+
+    def insert_key(self, key: ApiKey, timeout_s: float) -> bool:
+        super().insert_key(key, timeout_s)
+        return True
+
+
+def make_kit(kind: type[Any]) -> type[LedgerConformance]:
+    class Kit(LedgerConformance):
+        recovery_s = 0.5 if kind is NeverRecovers else 60.0
+
+        @pytest.fixture
+        def provider(self, tmp_path: Path) -> Any:
+            return self.opener_of(tmp_path)()
+
+        @pytest.fixture
+        def opener(self, tmp_path: Path) -> Callable[[], Any]:
+            return self.opener_of(tmp_path)
+
+        def opener_of(self, folder: Path) -> Callable[[], Any]:
+            path = folder / "ledger.sqlite3"
+            return lambda: kind(SqliteOptions(path=path)) if issubclass(kind, SqliteLedger) else kind(path)
+
+    Kit.__name__ = Kit.__qualname__ = f"Test{kind.__name__}"
+    return Kit
+
+
+for _kind in list(vars().values()):
+    if isinstance(_kind, type) and issubclass(_kind, Sync | SharesKeys):
+        globals()[f"Test{_kind.__name__}"] = make_kit(_kind)

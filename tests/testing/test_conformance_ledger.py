@@ -1,0 +1,50 @@
+"""The conformance kit of ledgers passes correct ledgers, and finds each broken one."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.kits.runner import Outcomes, check_found, complaints, run_kit
+
+FOUND_BY = {
+    "AlertsEveryone": ("test_an_alert_is_claimed_once", "[True, True] == [True, False]"),
+    "BelievesNobody": ("test_the_ledger_works_after_it_was_closed", "the process is alive"),
+    "ChecksBeforehand": ("test_threads_never_exceed_a_limit", "== 10"),
+    "DropsCancelled": (
+        "test_a_cancelled_task_leaves_no_row_that_no_caller_knows",
+        "the row is open, and the caller did not get it",
+    ),
+    "IgnoresFilters": ("test_rows_are_filtered_and_ordered", "== [2]"),
+    "KeepsReservations": (
+        "test_a_reservation_opens_a_row_and_a_settlement_closes_it",
+        "[(30, 70)] == [(30, 0)]",
+    ),
+    "NeedsTheRow": ("test_a_row_is_found_by_its_key", "assert"),
+    "NeverRecovers": ("test_the_rows_of_a_process_that_died_are_settled_at_their_maximum", "'open'"),
+    "NeverRefuses": ("test_a_limit_that_is_too_small_refuses_and_changes_nothing", "41 of 40 were reserved"),
+    "OnlyUtc": ("test_days_and_hours_are_those_of_the_offset", "hours ahead of UTC"),
+    "OpensTwice": ("test_a_repeated_reservation_finds_its_row", "row"),
+    "PrunesOpenRows": ("test_pruned_rows_stay_counted", "['open']"),
+    "RecordsTwice": ("test_a_batch_is_recorded_once_and_counted", "hit"),
+    "SharesKeys": ("test_keys_are_stored_and_revoked", "the name has a valid key"),
+}
+GOOD = {"Sync"}
+
+
+@pytest.fixture(scope="module")
+def outcomes(tmp_path_factory: pytest.TempPathFactory) -> Outcomes:
+    return run_kit("ledger.py", tmp_path_factory, found_by=FOUND_BY)
+
+
+def test_a_correct_ledger_passes(outcomes: Outcomes) -> None:
+    found = {how for how, _ in outcomes["Sync"].values()}
+    assert found <= {"passed", "skipped"}, complaints(outcomes["Sync"])
+
+
+@pytest.mark.parametrize("backend", FOUND_BY)
+def test_a_broken_ledger_fails_and_the_failure_says_why(outcomes: Outcomes, backend: str) -> None:
+    check_found(outcomes, backend, FOUND_BY)
+
+
+def test_every_broken_ledger_has_a_reason(outcomes: Outcomes) -> None:
+    assert set(outcomes) - GOOD == set(FOUND_BY)
