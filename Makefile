@@ -2,7 +2,7 @@
 # On the machine: python3 (3.11 or later), pip, make. A second call finds the stamps and goes straight to work.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test quick lowest soak clients lint format dist bench docs aimock requirements clean setup
+.PHONY: help demo test quick lowest soak figures clients lint format dist bench docs aimock requirements clean setup
 
 UV := .tools/bin/uv
 BIN := .venv/bin
@@ -42,6 +42,9 @@ lowest: .venv/.stamp ## the conformance kits, with the wheels and the lowest ver
 
 soak: .venv/.stamp ## five minutes of random calls, cancelled at random, against servers that fail (ARGS="--seconds 60 --seed 1")
 	@$(BIN)/python -m tests.soak $(ARGS)
+
+figures: .venv/.stamp ## the figures of batches (ARGS="million --items 100000", or budget, pace, bad)
+	@$(BIN)/python -m tests.batch_figures $(ARGS)
 
 clients: .venv/.stamp ## clients of other projects against the gateway, those of npm included (ARGS="openai npm-ai")
 	@$(BIN)/python -m tests.gateway_clients $(ARGS)

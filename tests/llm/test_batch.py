@@ -224,18 +224,26 @@ def test_wrong_arguments_are_refused(core: Core, arguments: dict[str, Any], mess
 def test_the_pace_grows_and_is_halved_once_for_refusals_of_one_moment() -> None:
     now = [0.0]
     pace = Pace(clock=lambda: now[0])
-    for _ in range(100):
+    for _ in range(200):
         pace.grow()
     assert pace.limit == 108
     pace.cut()
     pace.cut()
     assert pace.limit == 54
-    for _ in range(54):
+    for _ in range(100):
         pace.grow()
-    assert 54.9 < pace.limit < 55.1, "after a refusal, one more for each round"
+    assert 100 < pace.limit < 102.1, "quick growth to just below what the server accepted"
+    for _ in range(8 * 104):
+        pace.grow()
+    assert 101 < pace.limit < 106, "then about one more in eight rounds"
+    for _ in range(40 * 104):
+        pace.grow()
+    assert pace.limit > 150, "and faster if the server does not refuse"
     now[0] = 2.0
-    pace.cut()
-    assert pace.limit < 28
+    before = pace.limit
+    for _ in range(int(before * 0.7)):
+        pace.cut()
+    assert pace.limit < before * 0.3, "each refusal of a burst was one too many"
     fixed = Pace(5)
     fixed.grow()
     fixed.cut()

@@ -1,4 +1,4 @@
-"""The number of concurrent requests (AIMD): it grows while the server answers, and halves after a 429."""
+"""How many requests are in flight: more while the server answers, half of them after a 429 (AIMD with a remembered ceiling)."""
 
 from __future__ import annotations
 
@@ -10,9 +10,14 @@ __all__ = ["Pace"]
 
 _FIRST: Final = 8
 _MOST: Final = 256
-_PAUSE_S: Final = 1.0
-"""After a reduction, refusals are ignored for this many seconds, because they concern earlier requests.
-"""
+_BURST_S: Final = 1.0
+"""Seconds after a cut in which refusals belong to requests that were in flight at the cut."""
+_LEAST: Final = 0.25
+"""The smallest share of the concurrency that one burst of refusals leaves."""
+_BELOW: Final = 0.95
+"""After a cut, growth is quick up to this share of the concurrency that the server accepted."""
+_ROUNDS: Final = 8
+"""Above it, the concurrency grows by one in this many rounds, and faster the longer the server does not refuse."""
 
 
 class Pace:
@@ -29,21 +34,42 @@ class Pace:
         self._fixed = fixed is not None
         self._clock = clock
         self._ceiling = float(_MOST)
-        """The concurrency above which growth is slow: half of the concurrency at which the server refused."""
+        """The concurrency up to which growth is quick."""
+        self._slow = 0.0
+        """By how much the concurrency has grown above the ceiling."""
+        self._burst_from = self.limit
+        """The concurrency at the last cut."""
+        self._refused = 0
+        """The refusals since the last cut."""
         self._cut_at = float("-inf")
 
     def grow(self) -> None:
         """Raise the concurrency after an answer.
 
-        At first it doubles with each round; later each round adds one request.
+        Below the ceiling it grows by half with each round. Above, each round adds an eighth of a request, and more after each
+        request that was added without a refusal: the server may take more than it did.
         """
-        if not self._fixed:
-            step = 1.0 if self.limit < self._ceiling else 1.0 / self.limit
-            self.limit = min(self.limit + step, float(_MOST))
+        if self._fixed:
+            return
+        if self.limit < self._ceiling:
+            self.limit = min(self.limit + 0.5, float(_MOST))
+            return
+        step = (1.0 + self._slow) / (_ROUNDS * self.limit)
+        self._slow += step
+        self.limit = min(self.limit + step, float(_MOST))
 
     def cut(self) -> None:
-        """Halve the concurrency after the server refused a request because there were too many."""
+        """Lower the concurrency after the server refused a request because there were too many.
+
+        The first refusal halves it. The number of refusals tells how many requests the server did accept: the new ceiling.
+        """
+        if self._fixed:
+            return
         now = self._clock()
-        if not self._fixed and now - self._cut_at >= _PAUSE_S:
-            self._cut_at = now
-            self._ceiling = self.limit = max(1.0, self.limit / 2)
+        if now - self._cut_at >= _BURST_S:
+            self._cut_at, self._burst_from, self._refused, self._slow = now, self.limit, 0, 0.0
+            self.limit = max(1.0, self.limit / 2)
+        self._refused += 1
+        accepted = max(self._burst_from - self._refused, self._burst_from * _LEAST)
+        self._ceiling = max(1.0, accepted * _BELOW)
+        self.limit = min(self.limit, self._ceiling)
