@@ -40,13 +40,15 @@ class Progress:
 
     def count(self, item: BatchItem) -> None:
         """Count a finished item, and show the progress if it is time."""
+        now = time.monotonic()
+        if not self._done:  # a vendor's queue may take hours before the first
+            self._began = self._shown_at = now
         self._done += 1
         if item.error is not None:
             self._failed += 1
         elif item.reply is not None:
             self._cached += item.reply.cached
             self._cost += item.reply.cost or 0
-        now = time.monotonic()
         if now - self._shown_at >= (_LINE_S if self._bar is None else _BAR_S):
             self._shown_at = now
             self._show(now)
