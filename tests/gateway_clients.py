@@ -20,13 +20,21 @@ from llmcore_testing.simulator import Fault, Simulator
 from tests.kits import gateway_cases
 from tests.kits.gateway import MODEL, Served, make_config, serving
 
-PYTHON: Final = ("openai", "openai-async", "anthropic", "langchain-openai", "litellm", "llm")
+PYTHON: Final = ("openai", "openai-async", "anthropic", "langchain-openai", "litellm", "llm", "pydantic-ai")
 NPM: Final[Mapping[str, tuple[str, ...]]] = {
     "npm-openai": ("openai@6",),
     "npm-ai": ("ai@5", "@ai-sdk/openai-compatible@1", "zod@4"),
+    "npm-codex": ("@openai/codex@0",),
+    "npm-claude-code": ("@anthropic-ai/claude-code@2",),
 }
+COMMAND_LINE_CASES: Final = ["chat", "other vendor"]
+"""The cases of Codex and Claude Code: each with a model of its own vendor and one of the other. Claude Code retries a wrong key for minutes."""
 ROOT: Final = Path(__file__).parents[1]
-MODELS: Final = {"fast": f"openai:{MODEL}", "embed": "openai:text-embedding-3-small"}
+MODELS: Final = {
+    "fast": f"openai:{MODEL}",
+    "embed": "openai:text-embedding-3-small",
+    "claude": "anthropic:claude-sonnet-5",
+}
 CALL: Final = {"tool_calls": [{"function": {"name": "weather", "arguments": {"city": "Oslo"}}}]}
 
 
@@ -45,7 +53,7 @@ def check(case: str, upstream: Simulator) -> None:
     if case == "images":
         assert gateway_cases.PIXEL in str(upstream.requests[-1].body)
     if case in {"chat", "stream"}:
-        assert upstream.requests[-1].body["model"] == MODEL
+        assert upstream.requests[-1].body["model"] in {MODEL, "claude-sonnet-5"}
 
 
 def run_cases(names: list[str], run: Callable[[str, Served], None]) -> int:
@@ -54,7 +62,9 @@ def run_cases(names: list[str], run: Callable[[str, Served], None]) -> int:
     for case in names:
         with tempfile.TemporaryDirectory() as folder, Simulator() as upstream:
             prepare(case, upstream)
-            with serving(make_config(upstream, Path(folder), models=MODELS)) as gateway:
+            config = make_config(upstream, Path(folder), models=MODELS)
+            config["llm"]["anthropic"] = {"base_url": upstream.url, "api_key": "sk-ant-test"}
+            with serving(config) as gateway:
                 if case == "wrong key":
                     gateway.core.keys.create("ann")
                 try:
@@ -95,7 +105,8 @@ def run_npm(client: str) -> int:
         if done.returncode:
             raise AssertionError(done.stderr)
 
-    return run_cases(list(gateway_cases.CLIENTS["openai"]()), run)
+    is_sdk = client in {"npm-openai", "npm-ai"}
+    return run_cases(list(gateway_cases.CLIENTS["openai"]()) if is_sdk else COMMAND_LINE_CASES, run)
 
 
 def main(arguments: list[str] | None = None) -> int:

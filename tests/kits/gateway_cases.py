@@ -305,6 +305,53 @@ def make_llm() -> Cases:
     }
 
 
+def make_pydantic_ai() -> Cases:
+    import pydantic
+    from pydantic_ai import Agent, BinaryContent
+    from pydantic_ai.exceptions import ModelHTTPError
+    from pydantic_ai.models.anthropic import AnthropicModel
+    from pydantic_ai.models.openai import OpenAIChatModel, OpenAIResponsesModel
+    from pydantic_ai.providers.anthropic import AnthropicProvider
+    from pydantic_ai.providers.openai import OpenAIProvider
+
+    class City(pydantic.BaseModel):
+        name: str
+
+    def make(url: str, kind: Any = OpenAIChatModel, **options: Any) -> Any:
+        return Agent(kind(MODEL, provider=OpenAIProvider(base_url=f"{url}/v1", api_key=KEY)), **options)
+
+    async def stream(url: str) -> None:
+        async with make(url).run_stream("Hello") as answer:
+            pieces = [text async for text in answer.stream_text(delta=True)]
+        assert "".join(pieces) == ANSWER
+
+    def call_tool(url: str) -> None:
+        asked: list[str] = []
+
+        def weather(city: str) -> str:
+            asked.append(city)
+            return "rain"
+
+        make(url, tools=[weather]).run_sync("Hello")
+        assert asked == ["Oslo"]
+
+    def ask_messages(url: str) -> None:
+        model = AnthropicModel(MODEL, provider=AnthropicProvider(base_url=url, api_key=KEY))
+        assert Agent(model).run_sync("Hello").output == ANSWER
+
+    return {
+        "chat": lambda url: _equal(make(url).run_sync("Hello").output, ANSWER),
+        "stream": lambda url: asyncio.run(stream(url)),
+        "tools": call_tool,
+        "responses": lambda url: _equal(make(url, OpenAIResponsesModel).run_sync("Hello").output, ANSWER),
+        "messages": ask_messages,
+        "images": lambda url: make(url).run_sync(
+            ["What is this?", BinaryContent(_decode(PIXEL), media_type="image/png")]
+        ),
+        "wrong key": lambda url: expect(ModelHTTPError, lambda: make(url).run_sync("Hello")),
+    }
+
+
 def _equal(got: object, wanted: object) -> None:
     assert got == wanted, f"{got!r} is not {wanted!r}"
 
@@ -322,4 +369,5 @@ CLIENTS: Final[Mapping[str, Callable[[], Any]]] = {
     "langchain-openai": make_langchain,
     "litellm": make_litellm,
     "llm": make_llm,
+    "pydantic-ai": make_pydantic_ai,
 }

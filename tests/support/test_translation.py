@@ -284,6 +284,30 @@ def test_cache_control_changes_nothing_in_the_translated_request(target: str) ->
     assert "cache_control" not in json.dumps(translate_body(make(CACHED), "messages", target))
 
 
+@pytest.mark.parametrize("target", ["chat", "responses"])
+def test_instructions_within_the_messages_keep_their_place(target: str) -> None:
+    """Claude Code sends such messages."""
+    messages = [*USER, {"role": "system", "content": "Be brief"}, {"role": "assistant", "content": "Yes"}]
+    body = translate_body({"messages": messages}, "messages", target)
+    roles = [each["role"] for each in body["messages" if target == "chat" else "input"]]
+    assert roles == ["user", "system", "assistant"]
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "fields"),
+    [
+        ("messages", "chat", {"context_management": {"edits": [{"type": "clear_thinking_20251015", "keep": "all"}]}}),
+        ("responses", "chat", {"client_metadata": {"session": "1"}}),
+        ("responses", "messages", {"prompt_cache_key": "a"}),
+        ("chat", "messages", {"prompt_cache_retention": "24h"}),
+    ],
+)  # fmt: skip
+def test_a_field_that_changes_no_answer_is_left_out(source: str, target: str, fields: dict[str, Any]) -> None:
+    assert translate_body({**LEAST[source], **fields}, source, target) == translate_body(
+        LEAST[source], source, target
+    )
+
+
 @pytest.mark.parametrize(
     ("content", "text"),
     [

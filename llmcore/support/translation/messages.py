@@ -35,8 +35,10 @@ __all__ = ["read_messages", "write_messages"]
 
 _READ: Final = frozenset(
     {"messages", "system", "tools", "tool_choice", "max_tokens", "stop_sequences", "metadata", "output_config", "thinking",
-     "service_tier", "cache_control"}
+     "service_tier", "cache_control", "context_management"}
 )  # fmt: skip
+_KEEPS_THINKING: Final = {"edits": [{"type": "clear_thinking_20251015", "keep": "all"}]}
+"""The value of `context_management` that changes nothing. Claude Code sends it."""
 _CACHE_CONTROL: Final = "cache_control"
 """This parameter changes the price but not the answer, so it is omitted; `_check` accepts it in each place that has it."""
 _LEVELS: Final = ((5_000, "low"), (10_000, "medium"))
@@ -62,6 +64,8 @@ def read_messages(body: Mapping[str, Any], target: str) -> Conversation:
     if "service_tier" in body:
         tier = _TIERS.get(str(body["service_tier"])) or refuse("service_tier", target)
         settings["service_tier"] = Setting(tier, "service_tier")
+    if body.get("context_management") not in (None, _KEEPS_THINKING):
+        refuse("context_management", target)
     _read_output(body, settings, target)
     _read_choice(body, settings, target)
     turns: list[Turn] = []
@@ -142,7 +146,7 @@ def _read_message(message: Any, where: str, target: str) -> Turn:
     message = as_mapping(message, where, target)
     check_fields(message, {"role", "content"}, where, target)
     role = str(message.get("role"))
-    if role not in {"user", "assistant"}:
+    if role not in {"user", "assistant", "system"}:
         refuse(f"{where}.role", target)
     content = message.get("content")
     if isinstance(content, str):

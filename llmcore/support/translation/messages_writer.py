@@ -29,6 +29,8 @@ from llmcore.support.translation.settings import write_settings
 __all__ = ["write_messages"]
 
 _SYSTEM: Final = frozenset({"system", "developer"})
+_CACHE_PARAMETERS: Final = ("prompt_cache_key", "prompt_cache_options", "prompt_cache_retention")
+"""These parameters change the price but not the answer, so they are omitted."""
 _EFFORTS: Final = frozenset({"low", "medium", "high", "xhigh", "max"})
 _CHOICES: Final[Mapping[str, str]] = {"auto": "auto", "none": "none", "required": "any", "function": "tool"}
 _TIERS: Final[Mapping[Any, str]] = {"auto": "auto", "default": "standard_only"}
@@ -60,6 +62,8 @@ def write_messages(request: Conversation) -> dict[str, Any]:
         body["service_tier"] = _TIERS.get(str(tier.value)) or refuse(tier.where, "messages")
     if "store" in settings and settings["store"].value is False:
         del settings["store"]  # the Messages API stores nothing
+    for name in _CACHE_PARAMETERS:
+        settings.pop(name, None)
     _write_output(body, settings)
     if request.tools is not None:
         body["tools"] = [_write_tool(tool) for tool in request.tools]

@@ -32,7 +32,7 @@ __all__ = ["read_responses", "write_responses"]
 
 _READ: Final = frozenset(
     {"input", "instructions", "tools", "tool_choice", "max_output_tokens", "reasoning", "text", "include", "truncation",
-     "background", "stream_options"}
+     "background", "stream_options", "client_metadata"}
 )  # fmt: skip
 _ROLES: Final = frozenset({"system", "developer", "user", "assistant"})
 _IDENTITY: Final = frozenset({"type", "id", "status"})

@@ -138,6 +138,19 @@ def test_the_async_client_in_one_process(core: Core, upstream: Simulator) -> Non
     assert upstream.counts["requests"] == 1
 
 
+def test_pydantic_ai_in_one_process(core: Core) -> None:
+    from pydantic_ai import Agent  # imported here, because only this test needs it
+    from pydantic_ai.models.openai import OpenAIChatModel
+    from pydantic_ai.providers.openai import OpenAIProvider
+
+    async def ask() -> str:
+        async with openai.AsyncOpenAI(api_key="none", http_client=async_http_client(core)) as client:
+            model = OpenAIChatModel("fast", provider=OpenAIProvider(openai_client=client))
+            return (await Agent(model).run("Hello")).output
+
+    assert asyncio.run(ask()) == ANSWER
+
+
 def test_a_stream_in_one_process_may_be_left(core: Core, upstream: Simulator) -> None:
     with openai.OpenAI(api_key="none", http_client=http_client(core)) as client:
         for number in range(3):

@@ -1,4 +1,4 @@
-"""Six clients of other projects, each in a process of its own; `make clients` runs more of them."""
+"""Seven clients of other projects, each in a process of its own; `make clients` runs more of them."""
 
 from __future__ import annotations
 

@@ -52,7 +52,7 @@ def check_messages(body: Mapping[str, Any]) -> None:
     if not messages:
         raise refuse_request("messages: at least one message is required")
     for index, message in enumerate(messages):
-        _check_message(f"messages.{index}", message)
+        _check_message(f"messages.{index}", message, is_first=index == 0)
     temperature = body.get("temperature")
     if temperature is not None and not (isinstance(temperature, int | float) and 0 <= temperature <= 1):
         raise refuse_request("temperature: range: 0..1")
@@ -61,10 +61,11 @@ def check_messages(body: Mapping[str, Any]) -> None:
             raise refuse_request(f"tools.{index}.name: Field required")
 
 
-def _check_message(where: str, message: Any) -> None:
+def _check_message(where: str, message: Any, *, is_first: bool) -> None:
     if not isinstance(message, dict):
         raise refuse_request(f"{where}: Input should be a valid dictionary")
-    if message.get("role") not in {"user", "assistant"}:
+    roles = {"user", "assistant"} if is_first else {"user", "assistant", "system"}
+    if message.get("role") not in roles:
         raise refuse_request(f"{where}.role: Input should be 'user' or 'assistant'")
     content = message.get("content")
     if not isinstance(content, str | list):
