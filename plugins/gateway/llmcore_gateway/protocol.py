@@ -129,7 +129,8 @@ class _HeadJoiner:
         elif not self._has_head and data[9:12] != b"100":
             self._head, self._has_head = data, True
             return
-        self._transport.write(data)
+        if not self._transport.is_closing():  # asyncio would log each write to a client that has disconnected
+            self._transport.write(data)
 
 
 class _OldCycle(RequestResponseCycle):

@@ -63,6 +63,18 @@ def test_a_client_that_leaves_inside_a_stream_ends_the_request(upstream: Simulat
         assert get_rows(gateway)[0]["uncertain"]
 
 
+def test_nothing_is_written_to_a_client_that_has_disconnected(
+    upstream: Simulator, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with serving(make_config(upstream, tmp_path)) as gateway:
+        for seed in range(10):
+            upstream.replies("word " * 300)
+            with send(gateway, stream=True, seed=seed) as client:
+                client.recv(1)
+        wait_until(lambda: gateway.application.state.metrics.in_progress == 0)
+    assert [record for record in caplog.records if record.name == "asyncio"] == [], "a write that failed"
+
+
 @pytest.mark.parametrize("streaming", [False, True])
 def test_a_call_may_finish_without_its_client(
     upstream: Simulator, tmp_path: Path, *, streaming: bool
