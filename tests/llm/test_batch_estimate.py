@@ -76,6 +76,7 @@ def test_likely_answers_are_as_long_as_the_last_ones_of_the_ledger(core: Core) -
     assert after.output_likely == sum(reply.usage.output_tokens for reply in replies)
 
 
+@pytest.mark.slow
 def test_budgets_and_limits_are_told(upstream: Simulator) -> None:
     limits = {
         "openai": {"requests_per_minute": 120},

@@ -59,6 +59,7 @@ def test_a_stream_has_the_events_of_the_vendor(client: openai.OpenAI) -> None:
     assert [event.sequence_number for event in events] == list(range(len(events)))
 
 
+@pytest.mark.slow
 def test_the_vendor_s_own_helper_assembles_the_stream(client: openai.OpenAI) -> None:
     with client.responses.stream(model=MODEL, input="Add 1", tools=[ADD], tool_choice="required") as stream:
         response = stream.get_final_response()
