@@ -1,4 +1,4 @@
-"""Call a provider's method in a sync or async variant. The provider may implement only one of them."""
+"""Bridges: call a provider's method in a sync or async variant. The provider may implement only one of them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One timer for all waits of a stream. A separate `asyncio.timeout` for each chunk would cost more than the chunk."""
+"""One timer for the deadlines of all waits of a stream. A separate `asyncio.timeout` for each chunk would cost more than the chunk."""
 
 from __future__ import annotations
 

@@ -83,7 +83,7 @@ FAULTS: list[tuple[Mistake, Fault, Callable[[Core], Any]]] = [
      lambda core: core.llm.chat("Hi", temperature=9)),
     (Mistake("timeout", "timeout=0.2", "timeout=0.2", "within the deadline of [retry]", code="LC404"),
      Fault.hang(), lambda core: core.llm.chat("Hi", timeout=0.2)),
-    (Mistake("cut stream", "finish_reason", "llmcore.toml:6:12", "arrives to its end", code="LC405"),
+    (Mistake("cut stream", "finish_reason", "llmcore.toml:6:12", "a complete answer", code="LC405"),
      Fault.cut_stream(2), lambda core: list(core.llm.stream("Hi"))),
     (Mistake("quota", "status 429", "llmcore.toml:7:11", "quota left", code="LC403"),
      Fault.status(429, code="insufficient_quota"), chat),

@@ -1,4 +1,4 @@
-"""The base class of the kits: the `provider` fixture, sync and async calls, and assertions about errors."""
+"""The base class of the conformance kits: the `provider` fixture, sync and async calls, and assertions about errors."""
 
 from __future__ import annotations
 
