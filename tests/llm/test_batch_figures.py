@@ -12,7 +12,7 @@ def test_a_small_run_sends_each_new_prompt_once() -> None:
     found = measure_million(200)
     assert (found["answered"], found["resumed"], found["cached_before"]) == (200, 200, 40)
     assert found["upstream"] == 100
-    assert found["rss_mb"] > 0
+    assert found["memory_mb"] > 0
 
 
 @pytest.mark.slow

@@ -153,6 +153,14 @@ def test_a_reader_that_leaves_finds_its_batch_again(core: Core, provider: str) -
         check_books(own, held)
 
 
+def test_a_finished_run_returns_its_items_again(core: Core, upstream: Simulator) -> None:
+    run = core.llm.batch(PROMPTS, lane="queue")
+    assert len(list(run)) == 10
+    again = list(core.llm.resume_batch(run.id, PROMPTS).results())
+    assert [get_text(item) for item in again] == [answer(text) for text in PROMPTS]
+    assert upstream.counts["batch_items"] == 10
+
+
 def test_a_queued_run_can_be_finished_now(provider: str) -> None:
     with Simulator(holds_batches=True) as held, llmcore.load(make_config(held, provider)) as core:
         run = core.llm.batch(PROMPTS, lane="queue", max_tokens=50)

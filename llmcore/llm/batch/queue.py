@@ -112,9 +112,9 @@ class QueueLane:
         if not self._has_begun:
             await self._chunks.begin()
             self._has_begun = True
-        while not self._finished and self._stop is None:
-            if not await self._work():
-                break
+        has_more = True
+        while has_more and not self._finished and self._stop is None:
+            has_more = await self._work()
             self._collect()
         if not self._finished and self._stop is not None:
             await self.close()

@@ -50,6 +50,10 @@ class Booking:
         """The ids of the requests with an open row."""
         return list(self._open)
 
+    def has(self, name: str) -> bool:
+        """Return whether a request has an open row."""
+        return name in self._open
+
     async def reserve(self, call: ChatCall, name: str) -> None:
         """Reserve the maximum cost of *call* in the queue.
 

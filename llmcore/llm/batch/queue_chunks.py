@@ -128,14 +128,10 @@ class Chunks:
         await self._create(chunk)
 
     async def _create(self, chunk: Chunk) -> bool:
-        vendor, requests = self._get_vendor(chunk), []
-        for each in self._queue.list_requests(chunk):
-            call = self._work.find_call(each.key)
-            if call is not None:
-                requests.append(BatchRequest(id=each.name, request=call.request))
         metadata = {"llmcore_run": self._run_id, "llmcore_chunk": self._make_label(chunk)}
         try:
-            status = await vendor.submit(requests, metadata)
+            requests = await self._collect(chunk)
+            status = await self._get_vendor(chunk).submit(requests, metadata)
         except Unconfirmed:
             self._unconfirmed[chunk.id] = None
             return True
@@ -159,6 +155,21 @@ class Chunks:
         self._most_size = None if self._most_size is None else self._most_size * 2
         self._adopt(chunk, status)
         return True
+
+    async def _collect(self, chunk: Chunk) -> list[BatchRequest]:
+        """Return the requests of *chunk*, each with a reservation.
+
+        Raises:
+            BudgetError: A reservation was released, since the return of the chunk was interrupted, and there is no room now.
+        """
+        requests: list[BatchRequest] = []
+        for each in self._queue.list_requests(chunk):
+            call = self._work.find_call(each.key)
+            if call is not None:
+                if not self._booking.has(each.name):
+                    await self._booking.reserve(call, each.name)
+                requests.append(BatchRequest(id=each.name, request=call.request))
+        return requests
 
     def _adopt(self, chunk: Chunk, status: BatchStatus) -> None:
         self._unconfirmed.pop(chunk.id, None)
@@ -189,11 +200,11 @@ class Chunks:
                 await self._settlement.lose(each, "may or may not have been created")
             self._end(chunk)
             return True
-        is_undecided = False
+        is_undecided, size = False, len(self._queue.list_requests(chunk))
         for status in found:
             if status.metadata is not None:
                 is_ours: bool | None = status.metadata.get("llmcore_chunk") == self._make_label(chunk)
-            elif self._queue.knows(status.id) or status.total not in {None, chunk.size}:
+            elif self._queue.knows(status.id) or status.total not in {None, size}:
                 is_ours = False
             else:
                 is_ours = await self._is_ours(chunk, status, vendor)
@@ -228,6 +239,9 @@ class Chunks:
         return has_changed
 
     async def _advance(self, chunk: Chunk) -> bool:
+        if not self._queue.has_requests(chunk):  # the process ended before it could say so
+            self._end(chunk)
+            return True
         vendor = self._get_vendor(chunk)
         try:
             if chunk.batch is None:
@@ -279,12 +293,14 @@ class Chunks:
             text = "; ".join(each.message for each in status.faults) or "no reason was given"
             await self._divide(chunk, BadRequest(f"the batch {status.id} was refused: {text}"))
             return True
-        for number, each in enumerate(self._queue.list_requests(chunk)):
+        # From the end, so that the positions of the rest stay right if the process ends here.
+        for number, each in reversed(list(enumerate(self._queue.list_requests(chunk)))):
             if number in faults:
-                await self._settlement.fail(
-                    each, BadRequest(f"the vendor refused the request: {faults[number].message}")
-                )
-        await self._return(chunk)
+                text = f"the vendor refused the request: {faults[number].message}"
+                await self._settlement.fail(each, BadRequest(text))
+            else:
+                await self._settlement.give_back(each)
+        self._end(chunk)
         return True
 
     async def _settle(self, chunk: Chunk, batch: str, vendor: Vendor, status: BatchStatus) -> bool:
@@ -299,7 +315,7 @@ class Chunks:
 
     async def _return(self, chunk: Chunk) -> None:
         """Return what is left of *chunk* to the pool: it was not carried out."""
-        for each in self._queue.list_requests(chunk):
+        for each in reversed(self._queue.list_requests(chunk)):
             await self._settlement.give_back(each)
         self._end(chunk)
 

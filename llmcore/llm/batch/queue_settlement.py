@@ -133,8 +133,10 @@ class Settlement:
 
     async def give_back(self, each: Queued) -> None:
         """Return a request that was not carried out to the pool."""
+        self._queue.remove(
+            [each.name]
+        )  # first: a reservation without a request is released, the reverse would not be booked
         await self._booking.release(each.name)
-        self._queue.remove([each.name])
         self._work.return_to_pool(each.position)
 
 

@@ -99,14 +99,16 @@ class QueueStore:
         return int(found)
 
     def mark_created(self, chunk: Chunk, batch: str, expires: float | None) -> Chunk:
-        """Record that the vendor has created the batch."""
+        """Record that the vendor has created the batch, of the requests that the chunk has now."""
+        size = len(self.list_requests(chunk))
         self._execute(
-            "UPDATE chunks SET state = 'created', batch = ?, expires = ? WHERE id = ?",
+            "UPDATE chunks SET state = 'created', batch = ?, expires = ?, size = ? WHERE id = ?",
             batch,
             expires,
+            size,
             chunk.id,
         )
-        return chunk._replace(state="created", batch=batch, expires=expires)
+        return chunk._replace(state="created", batch=batch, expires=expires, size=size)
 
     def mark_done(self, chunk: Chunk) -> None:
         """Record that all requests of the chunk are settled or returned."""
@@ -139,10 +141,10 @@ class QueueStore:
             ).fetchall()
         return sorted((Queued(*row) for row in rows), key=lambda each: int(each.name.rpartition("-")[2]))
 
-    def is_queued(self, key: bytes) -> bool:
-        """Return whether the request *key* is in a chunk."""
+    def has_requests(self, chunk: Chunk) -> bool:
+        """Return whether *chunk* has requests that are not settled."""
         with self._store.write() as db:
-            return bool(db.execute("SELECT EXISTS (SELECT 1 FROM queued WHERE key = ?)", (key,)).get)
+            return bool(db.execute("SELECT EXISTS (SELECT 1 FROM queued WHERE chunk = ?)", (chunk.id,)).get)
 
     def remove(self, names: Iterable[str]) -> None:
         """Forget requests that are settled."""
