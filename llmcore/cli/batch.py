@@ -114,6 +114,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def _run(args: argparse.Namespace) -> int:
     """Run a file."""
     find_format(args.input)
+    if args.api == "embeddings" and args.lane not in {None, "now"}:
+        raise UsageError(f"embeddings have no lane {args.lane}", where="--lane", expected="--lane now")
     if args.say:
         check_options(args)
     else:

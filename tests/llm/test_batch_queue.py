@@ -234,6 +234,12 @@ def test_a_refused_key_stops_the_run_and_releases_what_was_reserved(upstream: Si
         check_books(core, upstream)
 
 
+def test_the_lane_auto_sends_now_what_has_no_queue() -> None:
+    with llmcore.load({"llm": {"provider": "echo"}}) as core:
+        items = list(core.llm.batch(["a", "b"], lane="auto").results())
+    assert [get_text(item) for item in items] == ["You said: a", "You said: b"]
+
+
 def test_a_provider_without_a_queue_says_so() -> None:
     with (
         llmcore.load({"llm": {"provider": "echo"}}) as core,

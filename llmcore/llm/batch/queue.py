@@ -17,6 +17,7 @@ from llmcore.llm.batch.queue_settlement import ChunkWork
 from llmcore.llm.batch.queue_store import QueueStore
 from llmcore.llm.batch.source import WAITING, Source
 from llmcore.llm.batch.store import Answer, RunStore, share
+from llmcore.llm.batch.vendor import has_queue
 from llmcore.support.money import to_nano
 
 if TYPE_CHECKING:
@@ -75,6 +76,7 @@ class QueueLane:
         self._plan = plan
         self._services = services
         self._in_order = in_order
+        self._moves_tail = moves_tail
         self._max_failures = max_failures
         self._booking = Booking(services, self._queue.token)
         self._chunks = Chunks(
@@ -235,6 +237,8 @@ class QueueLane:
         call = await self._prepare(key, position)
         if call is None:
             return True
+        if self._moves_tail and not has_queue(call.backend):
+            return False  # for the lane `now`
         try:
             return await plan.add(call, key, position)
         except BadRequest as error:
