@@ -8,7 +8,7 @@ from typing import Final
 from llmcore.discovery import BUILTIN, GROUPS, Claim, Found, normalize_name
 from llmcore.errors import PluginConflict, PluginNotFound
 from llmcore.install_lines import FOLDERS, make_install_line, make_reinstall_line
-from llmcore.support.text import notes_on_invisible
+from llmcore.support.text import describe_invisible
 
 __all__ = [
     "DEFAULTS",
@@ -77,7 +77,7 @@ def make_not_found_error(
     """
     distribution, _, short = name.rpartition(":")
     expected = ", ".join(names) or f"an installed {get_noun(kind)}; none is installed"
-    notes = [*_make_notes(kind, distribution, short, found), *notes_on_invisible(name)]
+    notes = [*_make_notes(kind, distribution, short, found), *describe_invisible(name)]
     if blocked:
         by_name = blocked[0].name if len(blocked) == 1 else blocked[0].qualified
         return PluginNotFound(

@@ -26,7 +26,7 @@ import llmcore_openai_optimized
 from llmcore_openai_optimized.tokenizer.making import make_rank_file
 from llmcore_openai_optimized.tokenizer.table import Table
 table = Table(Path(llmcore_openai_optimized.__file__).parent / "data/o200k_base.table")
-Path(sys.argv[1]).write_bytes(make_rank_file(table.iter_tokens()))
+Path(sys.argv[1]).write_bytes(make_rank_file(table.iterate_tokens()))
 """
 _CACHE_NAME: Final = "fb374d419588a4632f3f557e76b4b70aebbca790"
 """The file name under which tiktoken caches o200k_base: the SHA-1 of its address."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from llmcore.builtin.change_log import ALL, record_changes
 from llmcore.builtin.entry import MAX_VALUE_BYTES, name_prefix, pack, read_head, read_write_time, unpack
-from llmcore.builtin.lease_slots import lease_slot, make_acquire, make_release
+from llmcore.builtin.lease_slots import make_acquire, make_lease_slot, make_release
 from llmcore.builtin.lmdb_files import CacheFolderError
 from llmcore.builtin.lmdb_store import MAX_SLOT_BYTES, FullError
 from llmcore.builtin.plugin import FileOptions
@@ -20,7 +20,7 @@ from llmcore.builtin.uses import SAMPLE, Uses
 from llmcore.errors import CacheError, ConfigError
 from llmcore.support.digests import start_sha256
 from llmcore.support.home import expand_home
-from llmcore.support.user_folders import user_folder
+from llmcore.support.user_folders import get_user_folder
 
 if TYPE_CHECKING:
     from llmcore.builtin.eviction import Evictor
@@ -186,12 +186,12 @@ class FileCache:
 
     def acquire(self, key: str, holder: str, ttl: float) -> bool:
         """See `CacheLeases.acquire`."""
-        slot = lease_slot(self._namespace, key)
+        slot = make_lease_slot(self._namespace, key)
         return bool(self._write(make_acquire(slot, holder, self._clock(), ttl)))
 
     def release(self, key: str, holder: str) -> None:
         """See `CacheLeases.release`."""
-        self._write(make_release(lease_slot(self._namespace, key), holder))
+        self._write(make_release(make_lease_slot(self._namespace, key), holder))
 
     def version(self) -> int:
         """See `CacheVersion.version`."""
@@ -359,7 +359,7 @@ def find_cache_folder(options: FileOptions) -> Path:
         with suppress(RuntimeError):  # the user in the path does not exist
             return expand_home(options.cache_dir)
         return Path(options.cache_dir)
-    folder = user_folder("cache", os.environ)
+    folder = get_user_folder("cache", os.environ)
     if folder is not None:
         return folder
     raise CacheFolderError(

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from llmcore.support.digests import start_sha256
 
-__all__ = ["is_lease", "is_lease_expired", "lease_slot", "make_acquire", "make_release"]
+__all__ = ["is_lease", "is_lease_expired", "make_acquire", "make_lease_slot", "make_release"]
 
 _HEAD: Final = struct.Struct("<QQ")
 """The time of acquisition or renewal, and of expiry, in nanoseconds since 1970; the holder's name follows."""
@@ -16,7 +16,7 @@ _SLACK_NS: Final = 10**9
 _PREFIX: Final = b"\0lease\0"
 
 
-def lease_slot(namespace: str, key: str) -> bytes:
+def make_lease_slot(namespace: str, key: str) -> bytes:
     """Return the slot of the lease on *key*. The slot is outside of the slots of all entries."""
     return _PREFIX + start_sha256(f"{namespace}\0{key}".encode("utf-8", "surrogatepass")).digest()
 

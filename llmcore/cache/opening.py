@@ -67,14 +67,14 @@ class _Arguments(GivenLayer):
         del at
         return f"CacheManager({path[-1]}=...)" if len(path) == _OPTION_DEPTH else "CacheManager(...)"
 
-    def to_set(self, path: Key, value: str) -> str | None:
-        """See `Layer.to_set`."""
+    def format_set_fix(self, path: Key, value: str) -> str | None:
+        """See `Layer.format_set_fix`."""
         if len(path) != _OPTION_DEPTH:
             return None
         return f'CacheManager(backend="{path[1]}", {path[-1]}={write_value(path, value)})'
 
-    def to_unset(self, path: Key) -> str | None:
-        """See `Layer.to_unset`."""
+    def format_unset_fix(self, path: Key) -> str | None:
+        """See `Layer.format_unset_fix`."""
         return f"CacheManager(...) without {path[-1]}="
 
 

@@ -101,7 +101,7 @@ def with_retries(
                 from llmcore.calls.backoff import Backoff
 
                 backoff = Backoff(policy.attempts, deadline.left, jitter)
-            pause = backoff.next_pause(failure)
+            pause = backoff.compute_pause(failure)
             if pause is None:
                 raise failure
             tried += 1

@@ -168,7 +168,7 @@ class Backend:
         """
         return PieceStream(self.provider, name, *args, **named)
 
-    def readdress(self, error: LLMCoreError) -> None:
+    def adapt_error(self, error: LLMCoreError) -> None:
         """Adapt an *error* of the plugin to this backend: commands name the current configuration, texts name the instance."""
         if self.name != self.provider_name:
             self._rename(error)
@@ -237,7 +237,7 @@ class Backend:
         try:
             return make(options)
         except LLMCoreError as error:
-            self.readdress(error)
+            self.adapt_error(error)
             self._point_at_line(error)
             raise
         except BaseException as error:

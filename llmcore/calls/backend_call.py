@@ -63,7 +63,7 @@ def translate_error(
     """
     failure = error if isinstance(error, LLMCoreError) else _translate(backend, error, otherwise)
     failure.__cause__ = failure.__context__ = None
-    backend.readdress(failure)
+    backend.adapt_error(failure)
     if isinstance(failure, ProviderError) and failure.provider is None:
         failure.provider = backend.name
     return failure

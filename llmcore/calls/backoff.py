@@ -45,7 +45,7 @@ class Backoff:
             retry_error_callback=_give_up,
         )
 
-    def next_pause(self, failure: ProviderError) -> float | None:
+    def compute_pause(self, failure: ProviderError) -> float | None:
         """Return the pause in seconds before the next attempt; None if *failure* is final.
 
         If only the deadline forbids the next attempt, add a note to *failure*.

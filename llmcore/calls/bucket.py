@@ -60,7 +60,7 @@ class Bucket:
         cost = units * self.interval
         return self.full_at if cost >= self.burst_s else self.full_at + cost - self.burst_s
 
-    def ready_behind(self, units: float, now: float) -> float:
+    def find_ready_time_behind(self, units: float, now: float) -> float:
         """Return the time from which *units* can be taken after all waiting requests."""
         ready = self.ready(units)
         return (
@@ -113,7 +113,7 @@ class Bucket:
             del debts[lower:after], self._tickets[lower:after]
         self.full_at -= amount
 
-    def restate(self, interval: float, burst_s: float, full_at: float) -> None:
+    def change_rate(self, interval: float, burst_s: float, full_at: float) -> None:
         """Change the rate; units that were taken before can still be refunded."""
         self._debts = [debt * interval / self.interval for debt in self._debts]
         self.interval, self.burst_s, self.full_at = interval, burst_s, full_at

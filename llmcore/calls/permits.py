@@ -55,10 +55,13 @@ class Capacity:
             at = max(ready, at)
         return at
 
-    def ready_behind(self, tokens: int, now: float) -> float:
+    def find_ready_time_behind(self, tokens: int, now: float) -> float:
         """Return the time from which the rates allow a request of *tokens*, after all waiting requests."""
         return max(
-            (bucket.ready_behind(tokens if bucket.of_tokens else 1, now) for bucket in self.buckets),
+            (
+                bucket.find_ready_time_behind(tokens if bucket.of_tokens else 1, now)
+                for bucket in self.buckets
+            ),
             default=-NEVER,
         )
 
@@ -108,7 +111,7 @@ class ModelQueue:
             self.buckets = (*self.own.buckets, *self.provider.shared.buckets)
         # The server's report may not include requests that were sent after the reported one.
         missing = max(missing, (bucket.full_at - now) / bucket.interval)
-        bucket.restate(interval, most * interval, now + missing * interval)
+        bucket.change_rate(interval, most * interval, now + missing * interval)
 
 
 class Permit(msgspec.Struct, eq=False):
@@ -232,7 +235,10 @@ class ProviderQueue:
 
     def enqueue(self, permit: Permit, queue: ModelQueue, now: float) -> float:
         """Append *permit* to its queue. Return the time at which the rates will allow the request."""
-        own, shared = queue.own.ready_behind(permit.tokens, now), self.shared.ready_behind(permit.tokens, now)
+        own, shared = (
+            queue.own.find_ready_time_behind(permit.tokens, now),
+            self.shared.find_ready_time_behind(permit.tokens, now),
+        )
         at = max(own, shared)
         self._number += 1
         permit.number, permit.armed, permit.counted = self._number, at, shared >= own

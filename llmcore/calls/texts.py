@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from llmcore.config.key_like import KEY_AS_MODEL, looks_like_key
+from llmcore.config.key_like import KEY_AS_MODEL, is_like_key
 from llmcore.errors import BadRequest
 
 __all__ = ["check_model", "check_tags", "check_text", "check_user", "find_lone_surrogate"]
@@ -46,7 +46,7 @@ def check_model(model: object) -> str:
     A value that looks like an API key is rejected, because the ledger would store it.
     """
     name = check_text(model, "model")
-    if looks_like_key(name):
+    if is_like_key(name):
         raise BadRequest(
             f"model {KEY_AS_MODEL}",
             code="LC308",

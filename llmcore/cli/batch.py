@@ -253,7 +253,7 @@ def _find_path(args: argparse.Namespace) -> Path:
     digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:10]
     stem = "stdin" if args.input == "-" else Path(args.input).stem
     name = "".join(letter if letter.isalnum() or letter in "-_" else "-" for letter in stem)[:40]
-    return runs_folder() / f"{name}-{digest}.sqlite3"
+    return find_runs_folder() / f"{name}-{digest}.sqlite3"
 
 
 def _check_output(args: argparse.Namespace, path: Path) -> None:

@@ -11,7 +11,7 @@ from llmcore.cli.opening import open_core
 from llmcore.cli.show import Paint, note, print_json, put, render_table
 from llmcore.cli.streams import get_stdout
 from llmcore.llm.batch.queue_store import has_open_chunks
-from llmcore.llm.batch.run import find_run, runs_folder
+from llmcore.llm.batch.run import find_run, find_runs_folder
 from llmcore.llm.batch.store import RunStore, list_runs
 
 __all__ = ["cancel_run", "read_facts", "show_runs", "show_status"]
@@ -40,7 +40,7 @@ def cancel_run(args: argparse.Namespace) -> int:
 
 def show_runs(args: argparse.Namespace) -> int:
     """List the runs."""
-    rows = [_describe(name, facts, counts) for name, facts, counts in list_runs(runs_folder())]
+    rows = [_describe(name, facts, counts) for name, facts, counts in list_runs(find_runs_folder())]
     if args.json:
         print_json(runs=rows)
     elif rows:
@@ -58,7 +58,7 @@ def show_runs(args: argparse.Namespace) -> int:
 def show_status(args: argparse.Namespace) -> int:
     """Show one run."""
     wanted = None if args.id is None else find_run(args.id).stem
-    found = [run for run in list_runs(runs_folder()) if wanted in {None, run[0]}]
+    found = [run for run in list_runs(find_runs_folder()) if wanted in {None, run[0]}]
     if not found:
         raise UsageError(
             "there are no runs", expected="a run", fix="llmcore batch run prompts.jsonl -o answers.jsonl"

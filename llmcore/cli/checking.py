@@ -15,7 +15,7 @@ from llmcore.config.tables import find_table_faults, hide_table_secrets
 from llmcore.errors import ConfigError, LLMCoreError, PluginError
 from llmcore.hookspecs import KINDS
 from llmcore.plugins import Catalogue
-from llmcore.support.user_folders import user_folder, working_folder
+from llmcore.support.user_folders import get_user_folder, get_working_folder
 from llmcore.types import Secret
 
 __all__ = ["find_faults", "find_warnings", "hide_secrets", "list_files", "list_places"]
@@ -83,8 +83,8 @@ def list_places(config: str | None) -> list[dict[str, Any]]:
     found = {
         "user file": get_user_file(os.environ),
         "project file": _find_project_file(config),
-        "cache": user_folder("cache", os.environ),
-        "state": user_folder("state", os.environ),
+        "cache": get_user_folder("cache", os.environ),
+        "state": get_user_folder("state", os.environ),
     }
     return [
         {
@@ -102,7 +102,7 @@ def _find_project_file(config: str | None) -> Path | None:
     if named:
         return Path(named)
     try:
-        here = working_folder()
+        here = get_working_folder()
     except OSError:
         return None
     try:
@@ -155,7 +155,7 @@ def _find_missing_model(settings: Settings, backend: Backend) -> list[LLMCoreErr
             f"no model is configured for the llm provider `{name}`",
             code="LC112",
             expected="the name of a model in [llm] model",
-            fix=owner.to_set(("llm", "model"), "NAME"),
+            fix=owner.format_set_fix(("llm", "model"), "NAME"),
         )
     ]
 

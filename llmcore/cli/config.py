@@ -173,10 +173,10 @@ def _find_file(args: argparse.Namespace) -> Path:
 
 def _find_project_file() -> Path:
     from llmcore.config import find_project_file
-    from llmcore.support.user_folders import working_folder
+    from llmcore.support.user_folders import get_working_folder
 
     try:
-        here = working_folder()
+        here = get_working_folder()
         if (found := find_project_file(here)) is not None:
             return found
         return Path.cwd() / "llmcore.toml"  # raises if the working directory was deleted
@@ -224,8 +224,8 @@ def _render_origin(layer: str, source: str | None) -> str:
 
 
 def _render_path(file: Path) -> str:
-    from llmcore.support.user_folders import working_folder
+    from llmcore.support.user_folders import get_working_folder
 
     with suppress(OSError, ValueError):  # no working directory, or a path outside of it
-        return str(file.relative_to(working_folder()))
+        return str(file.relative_to(get_working_folder()))
     return str(file)

@@ -15,7 +15,7 @@ from llmcore.errors import LLMCoreError, PluginError, StorageDenied, StorageUnav
 if TYPE_CHECKING:
     from llmcore.core import Core
 
-__all__ = ["Contact", "contact_all"]
+__all__ = ["Contact", "check_all"]
 
 _LIMIT_S: Final = 10.0
 """Seconds for one answer of a server."""
@@ -31,7 +31,7 @@ class Contact(NamedTuple):
     fix: str | None = None
 
 
-def contact_all(core: Core) -> Iterator[Contact]:
+def check_all(core: Core) -> Iterator[Contact]:
     """Yield the result of each contact. No contact costs money."""
     yield from _check_models(core)
     yield from _check_storage(core)

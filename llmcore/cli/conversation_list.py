@@ -24,7 +24,7 @@ def print_conversations(kept: Conversations, args: argparse.Namespace) -> int:
     """
     words: Sequence[str] = args.search or ()
     found: list[tuple[Conversation, str]] = []
-    for each in kept.iter_all():
+    for each in kept.iterate_all():
         if isinstance(each, Exception):
             note(f"warning: {each.message}")
             continue

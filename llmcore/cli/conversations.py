@@ -17,7 +17,7 @@ import msgspec
 
 from llmcore.errors import PluginError, StorageChanged, StorageError, StorageExists, StorageNotFound
 from llmcore.support.errors import raise_unchained
-from llmcore.support.user_folders import user_folder
+from llmcore.support.user_folders import get_user_folder
 
 if TYPE_CHECKING:
     from llmcore.core import Core
@@ -84,7 +84,7 @@ class Files(Protocol):
 
 def can_keep(core: Core) -> bool:
     """Return whether conversations can be stored: in a configured storage, or in the user's home directory."""
-    return core.settings.storage.provider is not None or user_folder("state", os.environ) is not None
+    return core.settings.storage.provider is not None or get_user_folder("state", os.environ) is not None
 
 
 def open_conversations(core: Core) -> Conversations:
@@ -97,7 +97,7 @@ def open_conversations(core: Core) -> Conversations:
         return Conversations(_Storage(core.storage), core.settings.storage.provider)
     from llmcore.cli.local_folder import LocalFolder
 
-    folder = user_folder("state", os.environ)
+    folder = get_user_folder("state", os.environ)
     if folder is None:
         raise StorageError(
             "conversations cannot be kept: no storage is configured, and the user has no home directory",
@@ -156,7 +156,7 @@ class Conversations:
         newest = self.list_newest()
         return self._load(newest[0][0]) if newest else None
 
-    def iter_all(self) -> Iterator[Conversation | StorageError]:
+    def iterate_all(self) -> Iterator[Conversation | StorageError]:
         """Yield every conversation, beginning with the last used.
 
         A file that is not a conversation yields an error.

@@ -142,11 +142,11 @@ def _check_configuration(args: argparse.Namespace) -> Iterator[Finding]:
 
 def _check_servers(args: argparse.Namespace) -> Iterator[Finding]:
     """Contact the servers, storage and ledger in use; see `llmcore.cli.contacts`."""
-    from llmcore.cli.contacts import contact_all
+    from llmcore.cli.contacts import check_all
     from llmcore.core import load
 
     with load(args.config, profile=args.profile) as core:
-        for contact in contact_all(core):
+        for contact in check_all(core):
             yield Finding(*contact)
 
 

@@ -21,7 +21,7 @@ from llmcore.atomic_write import write_atomically
 from llmcore.cli.misuse import UsageError
 from llmcore.cli.opening import read_prompt
 from llmcore.support.errors import raise_unchained
-from llmcore.support.user_folders import user_folder
+from llmcore.support.user_folders import get_user_folder
 
 __all__ = ["Template", "delete_template", "fill_template", "list_templates", "load_template", "save_template"]
 
@@ -51,7 +51,7 @@ class Template(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
 
 def list_templates() -> list[str]:
     """Return the names of all templates, sorted."""
-    folder = user_folder("config", os.environ)
+    folder = get_user_folder("config", os.environ)
     if folder is None:
         return []
     try:
@@ -186,7 +186,7 @@ def _fill(text: str, values: Mapping[str, str]) -> str:
 
 
 def _get_file(name: str) -> Path:
-    folder = user_folder("config", os.environ)
+    folder = get_user_folder("config", os.environ)
     if folder is None:
         raise UsageError(
             "templates have no folder: the user has no home directory",

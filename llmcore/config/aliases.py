@@ -68,7 +68,7 @@ class _Resolver:
                 f"models.{chain[0]} refers to itself: {' -> '.join(chain)}",
                 code="LC105",
                 expected="a chain that ends in models",
-                fix=layer.to_set(("models", last), f"{self._provider}:MODEL"),
+                fix=layer.format_set_fix(("models", last), f"{self._provider}:MODEL"),
                 notes=tuple(
                     f"{format_key(('models', name))} is at {self._owner(('models', name)).where(('models', name))}"
                     for name in dict.fromkeys(chain)
@@ -90,6 +90,6 @@ class _Resolver:
                 code="LC104",
                 expected='"provider:model", or another name of [models]',
                 suggestion=meant,
-                fix=layer.to_set(("models", name), new),
+                fix=layer.format_set_fix(("models", name), new),
             )
         )

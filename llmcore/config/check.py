@@ -112,7 +112,7 @@ class _Check:
                         code="LC104",
                         at="key",
                         expected=f'[{format_key(path)}.openai] for a provider, [{format_key(path)}."openai:gpt-6"] for a model',
-                        fix=self.layer.to_unset(key),
+                        fix=self.layer.format_unset_fix(key),
                     )
                 )
             else:
@@ -147,13 +147,15 @@ class _Check:
                         code="LC102",
                         at="key",
                         expected="0 for the first entry, 1 for the second",
-                        fix=self.layer.to_unset(key),
+                        fix=self.layer.format_unset_fix(key),
                     )
                 )
             elif isinstance(table, Mapping):
                 self._check_table(key, table, known)
             else:
-                self._report(key, table, "a table", f"the keys: {', '.join(known)}", self.layer.to_unset(key))
+                self._report(
+                    key, table, "a table", f"the keys: {', '.join(known)}", self.layer.format_unset_fix(key)
+                )
 
     def _check_table(self, path: Path, table: Mapping[Any, Any], known: Mapping[str, Reader]) -> None:
         for name, value in table.items():
@@ -205,7 +207,7 @@ class _Check:
                         code="LC112",
                         at="key",
                         expected=PRICE_KEYS[name].expected,
-                        fix=self.layer.to_set((*path, name), PRICE_KEYS[name].example),
+                        fix=self.layer.format_set_fix((*path, name), PRICE_KEYS[name].example),
                     )
                 )
 
@@ -224,7 +226,7 @@ class _Check:
                     f"`{path[-1]}` must be {reader.noun}, got {format_value(path[-1], value)}",
                     code="LC104",
                     expected=reader.expected,
-                    fix=self.layer.to_set(path, reader.example),
+                    fix=self.layer.format_set_fix(path, reader.example),
                     secret=is_secret_name(path[-1]),
                 )
             )
@@ -238,7 +240,9 @@ class _Check:
             meant = find_nearest(name, sections)
             message = f"unknown section [{format_key(path)}]"
             fix = (
-                self.layer.to_open((*base, meant)) if meant and not isinstance(self.layer, EnvLayer) else None
+                self.layer.format_open_fix((*base, meant))
+                if meant and not isinstance(self.layer, EnvLayer)
+                else None
             )
             if missing := describe_missing_table(name):
                 meant, (note, fix) = None, missing
@@ -249,7 +253,7 @@ class _Check:
             if owner:
                 right = (*base, owner, name)
                 text = _make_reference(right) if is_secret_name(name) else _format_plain(name, value)
-                fix = self.layer.to_rename(path, right, text)
+                fix = self.layer.format_rename_fix(path, right, text)
             else:
                 fix = None
         self.faults.append(
@@ -261,7 +265,7 @@ class _Check:
                 expected=", ".join(sorted(sections)),
                 suggestion=meant,
                 notes=(note,) if note else (),
-                fix=fix or (None if meant else self.layer.to_unset(path)),
+                fix=fix or (None if meant else self.layer.format_unset_fix(path)),
             )
         )
 
@@ -271,7 +275,7 @@ class _Check:
         if section in SECTIONS:
             known = sorted(SECTIONS[section])
             if "provider" in known and isinstance(value, str):
-                fix = self.layer.to_set((*path, "provider"), value)
+                fix = self.layer.format_set_fix((*path, "provider"), value)
         else:
             from llmcore.config.tables import list_table_keys
 
@@ -302,16 +306,16 @@ def make_unknown_key_fault(
     meant = find_nearest(name, known)
     secret = is_secret_name(name) or (meant is not None and is_secret_name(meant)) or meant in secrets
     if meant is None:
-        fix = layer.to_unset(path)
+        fix = layer.format_unset_fix(path)
     else:
         right = (*table, meant)
         is_hidden = secret and not is_reference(value)
-        fix = layer.to_rename(
+        fix = layer.format_rename_fix(
             path, right, _make_reference(right) if is_hidden else _format_plain(name, value)
         )
     notes: tuple[str, ...] = ()
     if table[-1:] == ("budget",) and name in BUDGETS_KEYS:
-        meant, fix = None, layer.to_unset(path)
+        meant, fix = None, layer.format_unset_fix(path)
         notes = ("budgets of one model, tag or user are entries of [[budgets]]",)
     elif len(table) == 1 and table[0] in OPTION_KINDS and meant is None and isinstance(layer, FileLayer):
         notes = (f"the options of a provider go into its own table: [{format_key((*table, 'NAME'))}]",)

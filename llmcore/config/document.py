@@ -8,7 +8,7 @@ from pathlib import Path as FilePath
 from typing import TYPE_CHECKING, Any, Final
 
 from llmcore.config.keys import Path
-from llmcore.config.mask import is_reference, mask_line, star_out
+from llmcore.config.mask import is_reference, mask_line, mask_with_stars
 
 if TYPE_CHECKING:
     from llmcore.config.locate import Place
@@ -76,7 +76,7 @@ class Document:
         whole = self.lines[line - 1]
         start = column - 1
         if secret and not is_reference(whole[start + 1 : start + length - 1]):
-            whole = star_out(whole, start, start + length)
+            whole = mask_with_stars(whole, start, start + length)
         whole = mask_line(whole, broken=broken)
         whole = "".join(char if char.isprintable() else " " for char in whole)
         cut = max(0, start - _WIDEST // 2) if len(whole) > _WIDEST else 0

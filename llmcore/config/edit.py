@@ -20,11 +20,11 @@ from llmcore.config.line_endings import keep_line_endings
 from llmcore.config.mask import HIDDEN, is_reference, is_secret_name
 from llmcore.config.money import check_budgets
 from llmcore.config.references import FORMS
-from llmcore.config.schema import BUDGETS_KEYS, SECTIONS, get_keys, get_reader, wants_text
+from llmcore.config.schema import BUDGETS_KEYS, SECTIONS, get_keys, get_reader, is_text_wanted
 from llmcore.errors import ConfigError
 from llmcore.support.errors import raise_unchained
 from llmcore.support.path_kinds import PathKind, classify_path
-from llmcore.support.user_folders import working_folder
+from llmcore.support.user_folders import get_working_folder
 
 __all__ = ["check_absent", "set_value", "unset", "write_example", "write_first"]
 
@@ -133,7 +133,7 @@ def _parse_value(parts: Key, text: str) -> Any:
 
 
 def _is_text(parts: Key, text: str) -> bool:
-    return wants_text(parts) and not text.startswith(('"', "'", "["))
+    return is_text_wanted(parts) and not text.startswith(('"', "'", "["))
 
 
 def _edit(file: Path, parts: Key, change: Callable[[MutableMapping[str, Any]], None]) -> ConfigError | None:
@@ -175,7 +175,7 @@ def _edit(file: Path, parts: Key, change: Callable[[MutableMapping[str, Any]], N
 def _read(file: Path) -> Document:
     label = str(file)
     if classify_path(file) is not PathKind.ABSENT:
-        return sources.read(file, cwd=working_folder(), env=os.environ)
+        return sources.read(file, cwd=get_working_folder(), env=os.environ)
     return sources.parse(b"", path=file, label=label)
 
 

@@ -17,7 +17,7 @@ from llmcore.config.settings import Settings
 from llmcore.config.tables import find_table_faults
 from llmcore.errors import ConfigError, LLMCoreError
 from llmcore.plugins import Catalogue
-from llmcore.support.user_folders import working_folder
+from llmcore.support.user_folders import get_working_folder
 
 __all__ = ["find_new_name_faults"]
 
@@ -63,7 +63,9 @@ def _make_layers(document: Document, profile: str | None) -> tuple[Layer, ...]:
     layers: list[Layer] = [BuiltIn()]
     if user is not None and not personal and sources.is_present(user):
         with suppress(ConfigError, OSError):  # loading the configuration reports it
-            layers.append(FileLayer("user file", sources.read(user, cwd=working_folder(), env=os.environ)))
+            layers.append(
+                FileLayer("user file", sources.read(user, cwd=get_working_folder(), env=os.environ))
+            )
     file = FileLayer("file", document, personal=personal)
     layers.append(file)
     if profile is not None and isinstance(file.get(("profiles", profile)), Mapping):

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from llmcore.config.keys import Path, parse_index
 from llmcore.config.layers import Layer, parse_scalar
 from llmcore.config.mask import quote
-from llmcore.config.schema import LISTS, wants_text
+from llmcore.config.schema import LISTS, is_text_wanted
 from llmcore.errors import ConfigError
 
 __all__ = ["GivenLayer", "copy_tree", "find_named_layer", "write_value"]
@@ -28,20 +28,20 @@ class GivenLayer(Layer):
         call = "load(arguments=...)" if self.name == "arguments" else "load(...)"
         return call + _format_subscripts(self._inside + path)
 
-    def to_set(self, path: Path, value: str) -> str | None:
-        """See `Layer.to_set`."""
+    def format_set_fix(self, path: Path, value: str) -> str | None:
+        """See `Layer.format_set_fix`."""
         written = write_value(path, value)
         if path[0] in LISTS and parse_index(path[1] if len(path) > 1 else "") is not None:
             # a dict cannot express a single entry of a list
             return f"config{_format_subscripts(self._inside + path)} = {written}"
         return _nest(self._inside + path, written)
 
-    def to_unset(self, path: Path) -> str | None:
-        """See `Layer.to_unset`."""
+    def format_unset_fix(self, path: Path) -> str | None:
+        """See `Layer.format_unset_fix`."""
         return f"del config{_format_subscripts(self._inside + path)}"
 
-    def to_open(self, path: Path) -> str | None:
-        """See `Layer.to_open`."""
+    def format_open_fix(self, path: Path) -> str | None:
+        """See `Layer.format_open_fix`."""
         return _nest(self._inside + path, "{...}")
 
 
@@ -55,7 +55,7 @@ def write_value(path: Path, value: str) -> str:
     """Return *value*, the text of the setting *path*, as a Python literal: 8, True, "1h", a list or a dict."""
     if value.startswith("{"):
         return _format_literal(tomllib.loads(f"value = {value}")["value"])
-    return _format_literal(value if wants_text(path) else parse_scalar(value))
+    return _format_literal(value if is_text_wanted(path) else parse_scalar(value))
 
 
 def _format_literal(value: Any) -> str:
@@ -83,9 +83,9 @@ def _nest(path: Path, written: str) -> str:
 
 def _mask_keys(path: Path) -> Path:
     """Return *path* with "..." in place of each part that looks like an API key: errors must not show keys."""
-    from llmcore.config.key_like import looks_like_key
+    from llmcore.config.key_like import is_like_key
 
-    return tuple("..." if looks_like_key(part) else part for part in path)
+    return tuple("..." if is_like_key(part) else part for part in path)
 
 
 def copy_tree(tree: Mapping[Any, Any]) -> dict[str, Any]:

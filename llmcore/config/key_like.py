@@ -10,10 +10,10 @@ from collections.abc import Iterator
 from typing import Final
 
 from llmcore.config.keys import Path, format_key
-from llmcore.config.layers import Layer, iter_leaves
+from llmcore.config.layers import Layer, iterate_leaves
 from llmcore.errors import ConfigError
 
-__all__ = ["KEY_AS_MODEL", "find_key_faults", "looks_like_key"]
+__all__ = ["KEY_AS_MODEL", "find_key_faults", "is_like_key"]
 
 _KEY: Final = r"""(?x)
       sk[-_].+                                                        # OpenAI, Anthropic, OpenRouter, DeepSeek, ElevenLabs
@@ -28,7 +28,7 @@ KEY_AS_MODEL: Final = "looks like an API key; it is not shown here"
 """The end of the error message, after the name of the place."""
 
 
-def looks_like_key(name: str) -> bool:
+def is_like_key(name: str) -> bool:
     """Return whether *name*, or its part after the provider, looks like an API key."""
     name = name.strip().removeprefix("Bearer ").lstrip()
     provider, _, model = name.partition(":")
@@ -48,7 +48,7 @@ def find_key_faults(layer: Layer) -> list[ConfigError]:
             code="LC104",
             at="key" if is_name else "value",
             expected="the name of a model; put the key into an environment variable, such as OPENAI_API_KEY",
-            fix=layer.to_set(("llm", "model"), "gpt-5.6-luna") if path == ("llm", "model") else None,
+            fix=layer.format_set_fix(("llm", "model"), "gpt-5.6-luna") if path == ("llm", "model") else None,
             secret=True,
         )
         for path, place, is_name in _find_models(layer)
@@ -58,16 +58,16 @@ def find_key_faults(layer: Layer) -> list[ConfigError]:
 def _find_models(layer: Layer) -> Iterator[tuple[Path, str, bool]]:
     """Yield each model name that looks like an API key: the path, the place for errors, and whether the name is a table key."""
     seen: set[Path] = set()
-    for path, value in iter_leaves(layer.tree):
+    for path, value in iterate_leaves(layer.tree):
         base = 2 if path[:1] == ("profiles",) else 0
         section, name = path[base : base + 1], path[base + 1 : base + 2]
         if section in (("prices",), ("limits",), ("models",)) and any(
-            looks_like_key(str(part)) for part in name
+            is_like_key(str(part)) for part in name
         ):
             if path[: base + 2] not in seen:
                 seen.add(path[: base + 2])
                 yield path[: base + 2], f"a name in [{section[0]}]", True
         elif section == ("models",) or path[-1:] == ("model",):
             for text in value if isinstance(value, list | tuple) else [value]:
-                if isinstance(text, str) and looks_like_key(text):
+                if isinstance(text, str) and is_like_key(text):
                     yield path, f"the model in [{format_key(path[base:-1])}]", False

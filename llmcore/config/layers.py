@@ -12,9 +12,9 @@ from typing import Any, Final, Literal
 from llmcore.config.document import Document
 from llmcore.config.keys import Path, format_key, parse_index
 from llmcore.config.mask import mask_text
-from llmcore.config.schema import BUILT_IN, LISTS, SECTIONS, get_reader, wants_text
+from llmcore.config.schema import BUILT_IN, LISTS, SECTIONS, get_reader, is_text_wanted
 from llmcore.errors import ConfigError
-from llmcore.support.text import notes_on_invisible
+from llmcore.support.text import describe_invisible
 
 __all__ = [
     "MISSING",
@@ -25,7 +25,7 @@ __all__ = [
     "Layer",
     "get_tables",
     "get_variable_name",
-    "iter_leaves",
+    "iterate_leaves",
     "lookup",
     "merge",
     "merge_lists",
@@ -70,7 +70,7 @@ class Layer:
         del path, at, secret
         return None
 
-    def to_set(self, path: Path, value: str) -> str | None:
+    def format_set_fix(self, path: Path, value: str) -> str | None:
         """Return a line to paste that sets the key to *value*."""
         return f"llmcore config set {_quote_for_shell(format_key(path))} {_quote_for_shell(value)}"
 
@@ -78,12 +78,12 @@ class Layer:
         """Return the command line that runs the command *words* with the same configuration."""
         return f"llmcore {words}"
 
-    def to_unset(self, path: Path) -> str | None:
+    def format_unset_fix(self, path: Path) -> str | None:
         """Return a line to paste that removes the key."""
         del path
         return None
 
-    def to_open(self, path: Path) -> str | None:
+    def format_open_fix(self, path: Path) -> str | None:
         """Return a line to paste that opens the table at *path*.
 
         The line replaces the header of a table with a wrong name.
@@ -91,10 +91,10 @@ class Layer:
         del path
         return None
 
-    def to_rename(self, wrong: Path, right: Path, value: str) -> str | None:
+    def format_rename_fix(self, wrong: Path, right: Path, value: str) -> str | None:
         """Return a line to paste that renames a misspelt or misplaced key."""
         del wrong
-        return self.to_set(right, value)
+        return self.format_set_fix(right, value)
 
     def fault(
         self,
@@ -118,7 +118,7 @@ class Layer:
             expected=expected,
             suggestion=suggestion,
             fix=None if fix is None else self._mask_fix(fix),
-            notes=(*notes, *notes_on_invisible(_join_texts(self.get(path) if at == "value" else path[-1:]))),
+            notes=(*notes, *describe_invisible(_join_texts(self.get(path) if at == "value" else path[-1:]))),
         )
 
     def _mask_fix(self, fix: str) -> str:
@@ -186,8 +186,8 @@ class FileLayer(Layer):
             span = span._replace(length=place.value.column + place.value.length - span.column)
         return self.document.excerpt(*span, secret=secret)
 
-    def to_set(self, path: Path, value: str) -> str | None:
-        """See `Layer.to_set`."""
+    def format_set_fix(self, path: Path, value: str) -> str | None:
+        """See `Layer.format_set_fix`."""
         return f"{self._command} config set{self._user} {_quote_for_shell(format_key(self._inside + path))} {_quote_for_shell(value)}"
 
     def to_run(self, words: str) -> str:
@@ -197,20 +197,20 @@ class FileLayer(Layer):
     def _mask_fix(self, fix: str) -> str:
         return self._command.join(map(mask_text, fix.split(self._command)))  # a long path may look like a key
 
-    def to_unset(self, path: Path) -> str | None:
-        """See `Layer.to_unset`."""
+    def format_unset_fix(self, path: Path) -> str | None:
+        """See `Layer.format_unset_fix`."""
         return f"{self._command} config unset{self._user} {_quote_for_shell(format_key(self._inside + path))}"
 
-    def to_open(self, path: Path) -> str | None:
-        """See `Layer.to_open`."""
+    def format_open_fix(self, path: Path) -> str | None:
+        """See `Layer.format_open_fix`."""
         return f"[{format_key(self._inside + path)}]"
 
-    def to_rename(self, wrong: Path, right: Path, value: str) -> str | None:
-        """See `Layer.to_rename`."""
+    def format_rename_fix(self, wrong: Path, right: Path, value: str) -> str | None:
+        """See `Layer.format_rename_fix`."""
         is_key_of_table = len(right) == 2 and right[0] not in SECTIONS  # noqa: PLR2004 - the table of a plugin, and a key
         if wrong[:-1] == right[:-1] and (get_reader(right) or is_key_of_table):
-            return self.to_set(right, value)  # replaces the misspelt key, see `set_value`
-        return f"{self.to_unset(wrong)} && {self.to_set(right, value)}"
+            return self.format_set_fix(right, value)  # replaces the misspelt key, see `set_value`
+        return f"{self.format_unset_fix(wrong)} && {self.format_set_fix(right, value)}"
 
 
 class EnvLayer(Layer):
@@ -238,7 +238,7 @@ class EnvLayer(Layer):
             if not isinstance(tree, dict):
                 self.faults.append(_make_name_fault(name, "names a key inside another variable's value"))
                 return
-        tree[path[-1]] = text if wants_text(path) else parse_scalar(text)
+        tree[path[-1]] = text if is_text_wanted(path) else parse_scalar(text)
         self._texts[path] = text
         for depth in range(1, len(path) + 1):
             self._names.setdefault(path[:depth], name)
@@ -252,21 +252,21 @@ class EnvLayer(Layer):
         del at
         return self._names.get(path)
 
-    def to_set(self, path: Path, value: str) -> str | None:
-        """See `Layer.to_set`."""
+    def format_set_fix(self, path: Path, value: str) -> str | None:
+        """See `Layer.format_set_fix`."""
         return f"export {get_variable_name(path)}={_quote_for_shell(value)}"
 
-    def to_unset(self, path: Path) -> str | None:
-        """See `Layer.to_unset`."""
+    def format_unset_fix(self, path: Path) -> str | None:
+        """See `Layer.format_unset_fix`."""
         return f"unset {self._names.get(path, get_variable_name(path))}"
 
-    def to_open(self, path: Path) -> str | None:
-        """See `Layer.to_open`."""
+    def format_open_fix(self, path: Path) -> str | None:
+        """See `Layer.format_open_fix`."""
         return f"{get_variable_name(path)}__KEY"
 
-    def to_rename(self, wrong: Path, right: Path, value: str) -> str | None:
-        """See `Layer.to_rename`."""
-        return f"{self.to_unset(wrong)}; {self.to_set(right, value)}"
+    def format_rename_fix(self, wrong: Path, right: Path, value: str) -> str | None:
+        """See `Layer.format_rename_fix`."""
+        return f"{self.format_unset_fix(wrong)}; {self.format_set_fix(right, value)}"
 
 
 def get_variable_name(path: Path) -> str:
@@ -340,11 +340,11 @@ def merge_lists(below: Mapping[str, Any], tree: dict[str, Any]) -> list[Path]:
     return gaps
 
 
-def iter_leaves(tree: Any, path: Path = ()) -> Iterator[tuple[Path, Any]]:
+def iterate_leaves(tree: Any, path: Path = ()) -> Iterator[tuple[Path, Any]]:
     """Yield every value that is neither a table nor a list of tables, with its path."""
     for key, value in get_tables(tree).items():
         if get_tables(value):
-            yield from iter_leaves(value, (*path, key))
+            yield from iterate_leaves(value, (*path, key))
         else:
             yield (*path, key), value
 

@@ -29,7 +29,7 @@ from llmcore.config.variables import find_unread
 from llmcore.errors import ConfigError
 from llmcore.log import logger
 from llmcore.support.errors import raise_unchained
-from llmcore.support.user_folders import working_folder
+from llmcore.support.user_folders import get_working_folder
 
 __all__ = ["load_settings"]
 
@@ -77,7 +77,7 @@ class _Loader:
     def cwd(self) -> Path:
         if self._cwd is None or not self._cwd.is_absolute():
             try:
-                self._cwd = working_folder() / (self._cwd or "")
+                self._cwd = get_working_folder() / (self._cwd or "")
             except OSError as error:
                 raise_unchained(
                     ConfigError(
@@ -226,7 +226,7 @@ def _make_gap_fault(layer: Layer, path: Key, below: Mapping[str, Any]) -> Config
         code="LC102",
         at="key",
         expected=f"an existing entry, or {last} for the next one",
-        fix=layer.to_unset(path),
+        fix=layer.format_unset_fix(path),
     )
 
 

@@ -12,8 +12,8 @@ __all__ = [
     "HIDDEN",
     "format_value",
     "is_reference",
+    "is_secret_like",
     "is_secret_name",
-    "looks_secret",
     "mask_line",
     "mask_text",
     "quote",
@@ -49,10 +49,10 @@ def is_reference(value: object) -> bool:
     """Return whether the value is a reference to a secret, and not a secret itself."""
     if not isinstance(value, str) or re.fullmatch(_REFERENCE, value) is None:
         return False
-    return not (value.startswith("env:") and looks_secret(value[4:]))
+    return not (value.startswith("env:") and is_secret_like(value[4:]))
 
 
-def looks_secret(text: str) -> bool:
+def is_secret_like(text: str) -> bool:
     """Return whether some part of the text looks like an API key, or like a password in a URL."""
     return any(not _is_variable(match[0]) for match in re.finditer(_TELLTALE_VALUE, text))
 
@@ -92,11 +92,11 @@ def mask_line(line: str, *, broken: bool = False) -> str:
             match_quoted = None if broken else re.compile(_QUOTED).match(line, match.end())
             start, end = match_quoted.span() if match_quoted else (match.end(), len(line))
             if not is_reference(line[start + 1 : end - 1]):
-                line = star_out(line, start, end)
+                line = mask_with_stars(line, start, end)
     return re.sub(_TELLTALE_VALUE, lambda m: m[0] if _is_variable(m[0]) else "*" * len(m[0]), line)
 
 
-def star_out(line: str, start: int, end: int) -> str:
+def mask_with_stars(line: str, start: int, end: int) -> str:
     """Return the line with a part replaced by stars; quotes are kept."""
     part = line[start:end]
     hidden = re.sub(r"[^\"']", "*", part) if re.fullmatch(_QUOTED, part) else "*" * len(part)

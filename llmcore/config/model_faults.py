@@ -154,7 +154,7 @@ class _Finder:
         return error
 
     def _make_typo_fault(self, item: _Name, provider: str, model: str, meant: str) -> ConfigError:
-        add = self._settings.owner(("llm", provider)).to_set(
+        add = self._settings.owner(("llm", provider)).format_set_fix(
             ("llm", provider, "extra_models"), f'["{model}"]'
         )
         notes = (f"if the server has `{model}`: {add}",)
@@ -170,11 +170,13 @@ class _Finder:
         key = path[:-1] if item.among else path
         owner = self._settings.owner(key)
         if meant is None:
-            fix = owner.to_unset(key if item.is_key or path[0] != "budgets" else path[:-1])
+            fix = owner.format_unset_fix(key if item.is_key or path[0] != "budgets" else path[:-1])
         elif item.is_key:
-            fix = owner.to_open((*path[:-1], meant))
+            fix = owner.format_open_fix((*path[:-1], meant))
         else:
-            fix = owner.to_set(key, to_list(item.among, int(path[-1]), meant) if item.among else meant)
+            fix = owner.format_set_fix(
+                key, to_list(item.among, int(path[-1]), meant) if item.among else meant
+            )
         return self._settings.fault(
             path,
             f"{item.what} {must}, got `{item.name}`",

@@ -179,7 +179,7 @@ def _make_missing_limit_fault(layer: Layer, path: Path) -> ConfigError:
         code="LC112",
         at="key",
         expected=reader.expected,
-        fix=layer.to_set((*path, "limit"), reader.example),
+        fix=layer.format_set_fix((*path, "limit"), reader.example),
     )
 
 
@@ -190,7 +190,7 @@ def _make_duplicate_fault(layer: Layer, path: Path, first: Path, owner: Layer) -
         code="LC113",
         at="key",
         expected="budgets that differ in per, model, tag, user, or the unit of their limit",
-        fix=layer.to_unset(path),
+        fix=layer.format_unset_fix(path),
         notes=(f"[{format_key(first)}] is at {owner.where(first)}",),
     )
 

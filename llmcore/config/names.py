@@ -144,11 +144,11 @@ class _Check:
         names = [*self._catalogue.list_names(kind), *self._settings.instances(kind)]
         meant, used = find_nearest(name, names), _MOST_USED.get(kind)
         if meant is not None:
-            fix = owner.to_open((kind, meant))
+            fix = owner.format_open_fix((kind, meant))
         elif used in names:
-            fix = owner.to_set((*path, "use"), str(used))
+            fix = owner.format_set_fix((*path, "use"), str(used))
         else:
-            fix = owner.to_unset(path)
+            fix = owner.format_unset_fix(path)
         instance = f'; or use = "PROVIDER" in [{format_key(path)}], which makes it an instance'
         self.faults.append(
             self._settings.fault(

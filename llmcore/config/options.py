@@ -245,7 +245,7 @@ class _Check:
                 f"`{field.key}` in [{table}] must be a reference to a secret, got a literal value",
                 code="LC109",
                 expected=references.FORMS,
-                fix=setting.layer.to_set(setting.path, f"env:{self._get_variable_name(field)}"),
+                fix=setting.layer.format_set_fix(setting.path, f"env:{self._get_variable_name(field)}"),
                 secret=True,
             )
         return setting.layer.fault(
@@ -269,7 +269,7 @@ class _Check:
                 code="LC201" if secret else "LC112",
                 at="key",
                 expected=references.FORMS if secret else describe_expected(field.type),
-                fix=layer.to_set(path, f"env:{self._get_variable_name(field)}" if secret else "…"),
+                fix=layer.format_set_fix(path, f"env:{self._get_variable_name(field)}" if secret else "…"),
             )
         )
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from llmcore.support.home import expand_home
-from llmcore.support.user_folders import working_folder
+from llmcore.support.user_folders import get_working_folder
 
 __all__ = ["resolve_path"]
 
@@ -24,4 +24,6 @@ def resolve_path(text: str, *, env: Mapping[str, str], folder: Path | None) -> P
         path = expand_home(text, env)
     except RuntimeError:  # the user or the home directory does not exist; using the path reports this
         return Path(text)
-    return path if folder is None else (folder if folder.is_absolute() else working_folder() / folder) / path
+    return (
+        path if folder is None else (folder if folder.is_absolute() else get_working_folder() / folder) / path
+    )

@@ -12,7 +12,7 @@ from llmcore.config.keys import find_nearest
 from llmcore.interrupts import is_interrupt
 from llmcore.support.errors import raise_unchained
 from llmcore.support.home import find_home
-from llmcore.support.user_folders import working_folder
+from llmcore.support.user_folders import get_working_folder
 
 __all__ = ["FORMS", "Unresolved", "resolve"]
 
@@ -122,7 +122,7 @@ def _read_file(text: str, env: Mapping[str, str], folder: Path | None) -> str:
 
 def _get_working_folder() -> Path:
     try:
-        return working_folder()
+        return get_working_folder()
     except OSError as error:
         raise_unchained(Unresolved(str(error.strerror), expected="an absolute path"))
 

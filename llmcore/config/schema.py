@@ -26,7 +26,7 @@ __all__ = [
     "get_keys",
     "get_reader",
     "is_free",
-    "wants_text",
+    "is_text_wanted",
 ]
 
 _MODELS: Final = Reader(
@@ -286,7 +286,7 @@ def get_reader(path: Path) -> Reader | None:
     return known.get(path[-1]) if known else None
 
 
-def wants_text(path: Path) -> bool:
+def is_text_wanted(path: Path) -> bool:
     """Return whether the value at *path* is text, even if it looks like a number."""
     reader = get_reader(path)
     return reader is not None and reader.text

@@ -11,7 +11,7 @@ import msgspec
 
 from llmcore.config.given_layer import copy_tree, find_named_layer
 from llmcore.config.keys import Path, format_key, parse_key
-from llmcore.config.layers import MISSING, BuiltIn, Layer, get_tables, iter_leaves, lookup
+from llmcore.config.layers import MISSING, BuiltIn, Layer, get_tables, iterate_leaves, lookup
 from llmcore.config.mask import format_value, is_secret_name
 from llmcore.config.money import Budget, LedgerSettings, Limit, read_budgets, read_ledger, read_limits
 from llmcore.config.schema import INSTANCE_KINDS, OPTION_KINDS, PRICE_KEYS, SECTIONS, TIER
@@ -298,9 +298,9 @@ class Settings(ProcessBound):
         """Return the line to paste that sets *path* to *value*; *path* need not be set yet."""
         for depth in range(len(path), 0, -1):
             for layer in reversed(self._layers[1:]):
-                if layer.get(path[:depth]) is not MISSING and (line := layer.to_set(path, value)):
+                if layer.get(path[:depth]) is not MISSING and (line := layer.format_set_fix(path, value)):
                     return line
-        return find_named_layer(self._layers).to_set(path, value) or ""
+        return find_named_layer(self._layers).format_set_fix(path, value) or ""
 
     def to_run(self, words: str) -> str:
         """Return the command line that runs the command *words* with the same configuration."""
@@ -359,7 +359,7 @@ class Settings(ProcessBound):
     def items(self) -> list[Item]:
         """Return every effective setting."""
         found = []
-        for path, value in iter_leaves(self._tree):
+        for path, value in iterate_leaves(self._tree):
             layer = self.owner(path)
             found.append(Item(format_key(path), self._format(path, value), layer.name, layer.where(path)))
         return found
@@ -367,7 +367,7 @@ class Settings(ProcessBound):
     def _format(self, path: Path, value: Any) -> str:
         if isinstance(value, Mapping):
             inner = [
-                f"{format_key(key)} = {self._format(path + key, item)}" for key, item in iter_leaves(value)
+                f"{format_key(key)} = {self._format(path + key, item)}" for key, item in iterate_leaves(value)
             ]
             return "{ " + ", ".join(inner) + " }" if inner else "{}"
         if tables := get_tables(value):

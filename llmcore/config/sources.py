@@ -11,14 +11,14 @@ from typing import Any, Final
 
 from llmcore.config.document import Document
 from llmcore.config.keys import find_nearest
-from llmcore.config.mask import is_secret_name, looks_secret
+from llmcore.config.mask import is_secret_like, is_secret_name
 from llmcore.errors import ConfigError
 from llmcore.log import logger
 from llmcore.support.errors import raise_unchained
 from llmcore.support.home import find_home
 from llmcore.support.path_kinds import PathKind, classify_path
 from llmcore.support.text import describe_character, is_invisible
-from llmcore.support.user_folders import user_folder
+from llmcore.support.user_folders import get_user_folder
 
 __all__ = [
     "MAX_BYTES",
@@ -42,13 +42,13 @@ _OUR_TABLE = rb"""(?m)^\s*\[+\s*tool\s*\.\s*["']?llmcore\b"""
 
 def get_user_file(env: Mapping[str, str]) -> Path | None:
     """Return the path of the user's own file; None if the user has no home. The file may not exist."""
-    folder = user_folder("config", env)
+    folder = get_user_folder("config", env)
     return None if folder is None else folder / "config.toml"
 
 
 def get_state_file(env: Mapping[str, str], name: str) -> Path | None:
     """Return the path of *name* in the user's state folder; None if the user has no home."""
-    folder = user_folder("state", env)
+    folder = get_user_folder("state", env)
     return None if folder is None else folder / name
 
 
@@ -269,7 +269,7 @@ def _add_quotes(line: str) -> str | None:
     if header is not None:
         return f"{header[1]}{header[2]}{']' * len(header[1])}"
     match = re.fullmatch(r"\s*([\w-]+)\s*=\s*([A-Za-z][\w.:/-]*)\s*", line)
-    if match is None or is_secret_name(match[1]) or looks_secret(match[2]):
+    if match is None or is_secret_name(match[1]) or is_secret_like(match[2]):
         return None
     return f'{match[1]} = "{match[2]}"'
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from llmcore.config.keys import find_nearest
-from llmcore.config.layers import SETTING_PREFIX, Layer, get_variable_name, iter_leaves
+from llmcore.config.layers import SETTING_PREFIX, Layer, get_variable_name, iterate_leaves
 from llmcore.config.schema import BUDGET_KEYS, LIMIT_KEYS, SECTIONS
 from llmcore.config.tables import list_table_keys, list_table_names
 from llmcore.errors import ConfigError
@@ -60,7 +60,7 @@ def find_unread(env: Mapping[str, str], layers: Sequence[Layer]) -> list[ConfigE
 
 
 def _iterate_references(tree: Any) -> Iterator[str]:
-    for _, value in iter_leaves(tree):
+    for _, value in iterate_leaves(tree):
         for text in value if isinstance(value, list) else [value]:
             if isinstance(text, str) and text.startswith(_REFERENCE):
                 yield text.removeprefix(_REFERENCE)

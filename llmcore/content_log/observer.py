@@ -12,7 +12,7 @@ import msgspec
 from llmcore.content_log.redaction import Redaction, find_keys
 from llmcore.hookspecs import Observer
 from llmcore.log import logger
-from llmcore.support.user_folders import user_folder
+from llmcore.support.user_folders import get_user_folder
 
 if TYPE_CHECKING:
     from llmcore.config import Settings
@@ -31,7 +31,7 @@ def find_log_path(path: Path | None, env: Mapping[str, str]) -> Path | None:
     """
     if path is not None:
         return path
-    folder = user_folder("state", env)
+    folder = get_user_folder("state", env)
     return None if folder is None else folder / "log.sqlite3"
 
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
-from llmcore.config.layers import iter_leaves
+from llmcore.config.layers import iterate_leaves
 from llmcore.config.mask import is_reference, is_secret_name, mask_text
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def find_keys(settings: Settings) -> list[str]:
     from llmcore.config.references import Unresolved, resolve
 
     found = []
-    for path, value in iter_leaves(
+    for path, value in iterate_leaves(
         {kind: settings.get((kind,)) for kind in ("llm", "cache", "storage", "voice")}
     ):
         if not is_secret_name(path[-1]) or not isinstance(value, str):

@@ -63,7 +63,7 @@ def make_disabled_error(ledger: LedgerSettings) -> BudgetError:
         where=None if layer is None else layer.where(path, "value"),
         excerpt=None if layer is None else layer.excerpt(path, "value", secret=False),
         expected="enabled = true, which is the default",
-        fix=None if layer is None else layer.to_set(path, "true"),
+        fix=None if layer is None else layer.format_set_fix(path, "true"),
     )
 
 
@@ -90,7 +90,7 @@ def point_at(error: E, budget: Budget) -> E:
     if place is not None and error.where is None:
         error.where, error.excerpt = place.where, place.excerpt
     if place is not None and error.fix is None:
-        error.fix = place.layer.to_set((*place.path, "unknown_price"), "allow")
+        error.fix = place.layer.format_set_fix((*place.path, "unknown_price"), "allow")
     return error
 
 

@@ -284,7 +284,7 @@ class Spending:
         spool = self._spool
         if spool is None:
             return
-        for batch in spool.iter_batches():
+        for batch in spool.iterate_batches():
             forget = spool.take_forgotten()
             seconds_left = get_seconds_left(lock_deadline)
             yield self.operations.step("record", batch.name, batch.rows, forget, seconds_left)

@@ -46,7 +46,7 @@ class Spool:
         """Append lines, each a JSON value. Raises OSError if they cannot be written."""
         _append(self._path, b"".join(line + b"\n" for line in lines))
 
-    def iter_batches(self) -> Iterator[Batch]:
+    def iterate_batches(self) -> Iterator[Batch]:
         """Rename the file and yield the waiting batches. `delete` each batch after the ledger has stored it.
 
         Raises:

@@ -16,7 +16,7 @@ from llmcore.types import ChatRequest, EmbeddingRequest
 if TYPE_CHECKING:
     from hashlib import _Hash
 
-__all__ = ["NOT_IN_KEY", "STATEFUL", "KeyMaker", "depends_on_state"]
+__all__ = ["NOT_IN_KEY", "STATEFUL", "KeyMaker", "is_stateful"]
 
 KEY_VERSION: Final = 2
 """The version of keys.
@@ -88,7 +88,7 @@ class KeyMaker:
         return self._prefix.copy()
 
 
-def depends_on_state(request: ChatRequest | EmbeddingRequest) -> bool:
+def is_stateful(request: ChatRequest | EmbeddingRequest) -> bool:
     """Return whether the answer to *request* depends on data that the server stores.
 
     Such an answer is never cached.

@@ -14,7 +14,7 @@ from llmcore.calls.texts import check_model
 from llmcore.config.model_names import ModelNames
 from llmcore.config.typos import find_typo
 from llmcore.errors import BadRequest, ConfigError, LLMCoreError, PluginError, PluginNotFound
-from llmcore.llm.key import KeyMaker, depends_on_state
+from llmcore.llm.key import KeyMaker, is_stateful
 from llmcore.llm.request import EXTRA_BODY, check_parameter_names, normalise_extra_body
 from llmcore.support.errors import raise_unchained
 from llmcore.types import ChatRequest, EmbeddingRequest, TokenCount
@@ -75,7 +75,7 @@ class Target:
 
     def key(self, request: ChatRequest | EmbeddingRequest, namespace: str | None) -> str | None:
         """Return the cache key of *request*; None if the answer depends on data that the server stores."""
-        if depends_on_state(request):
+        if is_stateful(request):
             return None
         if namespace:
             return self._keys(namespace).key(request)

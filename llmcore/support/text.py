@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["describe_character", "find_invisible", "find_unsendable", "is_invisible", "notes_on_invisible"]
+__all__ = ["describe_character", "describe_invisible", "find_invisible", "find_unsendable", "is_invisible"]
 
 
 def find_unsendable(text: str, *, spaces: bool = True) -> str | None:
@@ -47,7 +47,7 @@ def is_invisible(character: str) -> bool:
     return unicodedata.category(character) in {"Cc", "Cf", "Zs", "Zl", "Zp"}
 
 
-def notes_on_invisible(text: str) -> list[str]:
+def describe_invisible(text: str) -> list[str]:
     """Return a list with a note that names the first invisible character of *text*, for an error.
 
     The result is an empty list if all characters are visible.

@@ -12,14 +12,14 @@ from typing import Final, Literal
 
 from llmcore.support.home import find_home
 
-__all__ = ["user_folder", "working_folder"]
+__all__ = ["get_user_folder", "get_working_folder"]
 
 _DEFAULTS: Final = {"config": ".config", "cache": ".cache", "state": ".local/state"}
 _DELETED: Final = " (deleted)"
 """The suffix that Linux adds to the path of a deleted working directory."""
 
 
-def user_folder(kind: Literal["config", "cache", "state"], env: Mapping[str, str]) -> Path | None:
+def get_user_folder(kind: Literal["config", "cache", "state"], env: Mapping[str, str]) -> Path | None:
     """Return the path of llmcore's folder of *kind* for this user; None if the user has no home directory.
 
     The folder may not exist. XDG variables take precedence over the conventions of the platform. Relative
@@ -38,7 +38,7 @@ def user_folder(kind: Literal["config", "cache", "state"], env: Mapping[str, str
     return Path(getattr(platformdirs, f"user_{kind}_dir")("llmcore", appauthor=False))
 
 
-def working_folder() -> Path:
+def get_working_folder() -> Path:
     """Return the working directory. Return its former path if it was deleted.
 
     Raises:

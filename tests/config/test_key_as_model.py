@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 import llmcore
-from llmcore.config.key_like import looks_like_key
+from llmcore.config.key_like import is_like_key
 from llmcore.errors import BadRequest, ConfigError
 from llmcore.types import Usage
 from llmcore_testing.simulator import Simulator
@@ -39,12 +39,12 @@ MODELS = [
 
 @pytest.mark.parametrize("key", KEYS)
 def test_keys_look_like_keys(key: str) -> None:
-    assert looks_like_key(key)
+    assert is_like_key(key)
 
 
 @pytest.mark.parametrize("model", MODELS)
 def test_names_of_models_do_not(model: str) -> None:
-    assert not looks_like_key(model)
+    assert not is_like_key(model)
 
 
 def test_no_call_takes_one(monkeypatch: pytest.MonkeyPatch, speaker: Any) -> None:

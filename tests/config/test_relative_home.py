@@ -16,7 +16,7 @@ import json, os
 from pathlib import Path
 from llmcore.builtin.file_cache import find_cache_folder
 from llmcore.builtin.plugin import FileOptions
-from llmcore.support.user_folders import user_folder
+from llmcore.support.user_folders import get_user_folder
 from llmcore.config.paths import resolve_path
 from llmcore.config.references import Unresolved, resolve
 from llmcore.config.sources import find_given_file
@@ -33,7 +33,7 @@ def told(call):
 
 
 print(json.dumps([
-    *(str(user_folder(kind, os.environ)) for kind in ("config", "cache", "state")),
+    *(str(get_user_folder(kind, os.environ)) for kind in ("config", "cache", "state")),
     str(expand_home("~")), str(expand_home("~/a/b")),
     str(resolve_path("~/a", env=os.environ, folder=None)), str(resolve_path("~/a", env=os.environ, folder=Path("/project"))),
     str(find_cache_folder(FileOptions())), str(find_cache_folder(FileOptions(cache_dir="~/cache"))),

@@ -9,7 +9,7 @@ import pytest
 
 import llmcore
 from llmcore.cli import main
-from llmcore.cli.contacts import contact_all
+from llmcore.cli.contacts import check_all
 from llmcore.cli.misuse import render_command
 from llmcore.cli.standin import explain_echo
 from llmcore.config.commands import adapt_commands
@@ -147,7 +147,7 @@ def test_an_object_store_that_is_away_points_at_its_address(monkeypatch: pytest.
     assert caught.value.fix == "llmcore doctor"
     assert any(note.startswith("requested: s3://reports") for note in caught.value.notes)
     with llmcore.load() as core:
-        fixes = {contact.what: contact.fix for contact in contact_all(core)}
+        fixes = {contact.what: contact.fix for contact in check_all(core)}
     assert fixes["in use: storage s3"] == "llmcore config set storage.provider fs"
 
 

@@ -84,12 +84,12 @@ class BatchMethods:
         Raises:
             BadRequest: An argument is not valid.
         """
-        from llmcore.llm.batch.run import make_run_id, runs_folder
+        from llmcore.llm.batch.run import find_runs_folder, make_run_id
 
         _check(items, lane, concurrency)
         _check_api(api, lane)
 
-        path = runs_folder() / f"{make_run_id()}.sqlite3"
+        path = find_runs_folder() / f"{make_run_id()}.sqlite3"
         options = {"user": user, "tags": tags, "cache": cache}
         read = _make_reader(items, model, parameters, system, api)
         once = _is_read_once(items)

@@ -30,13 +30,13 @@ from llmcore.llm.batch.queue_store import has_open_chunks
 from llmcore.llm.batch.store import RunStore, Stored, make_created
 from llmcore.llm.batch.switching import SwitchingLane
 from llmcore.support.money import from_nano
-from llmcore.support.user_folders import user_folder
+from llmcore.support.user_folders import get_user_folder
 
 if TYPE_CHECKING:
     from llmcore.llm.batch.client import Lane
     from llmcore.llm.batch.queue import QueueLane
 
-__all__ = ["BatchRun", "Items", "Summary", "find_run", "make_run_id", "runs_folder"]
+__all__ = ["BatchRun", "Items", "Summary", "find_run", "find_runs_folder", "make_run_id"]
 
 
 Items: TypeAlias = Iterable[Prepared] | AsyncIterable[Prepared]
@@ -245,7 +245,7 @@ class BatchRun:
         """Yield the items that an earlier part of the run has finished, unless the input has changed since."""
         if self._read is not None or in_order:
             return
-        for stored in store.iter_items():
+        for stored in store.iterate_items():
             if (item := self._recall(store, stored)) is not None:
                 yield item
 
@@ -295,8 +295,8 @@ class BatchRun:
         )
 
     def _iterate_stored(self, store: RunStore, *, everything: bool, first: int = 0) -> Iterator[Prepared]:
-        """Yield the items of the file from position *first*: *everything*, or those that are left to send."""
-        for stored in store.iter_items():
+        """Yield the items of the file from position *first*: *everything*, or only the unanswered items."""
+        for stored in store.iterate_items():
             if stored.position < first:
                 continue
             if stored.body is not None:
@@ -324,13 +324,13 @@ def make_run_id() -> str:
     return f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{os.urandom(3).hex()}"
 
 
-def runs_folder() -> Path:
+def find_runs_folder() -> Path:
     """Return the folder of the runs.
 
     Raises:
         LLMCoreError: The user has no home directory.
     """
-    folder = user_folder("state", os.environ)
+    folder = get_user_folder("state", os.environ)
     if folder is None:
         raise LLMCoreError(
             "there is no folder for the run: the user has no home directory",
@@ -347,7 +347,7 @@ def find_run(run_id: str) -> Path:
     Raises:
         BadRequest: No run has the id.
     """
-    folder = runs_folder()
+    folder = find_runs_folder()
     path = folder / f"{run_id}.sqlite3"
     if run_id.strip("/.") != run_id or "/" in run_id or not path.is_file():
         from difflib import get_close_matches

@@ -176,7 +176,7 @@ class RunStore:
         ).fetchall()
         return _read_item(rows[0]) if rows else None
 
-    def iter_items(self) -> Iterator[Stored]:
+    def iterate_items(self) -> Iterator[Stored]:
         """Yield all items in their order, a thousand at a time."""
         last = -1
         while True:

@@ -12,13 +12,13 @@ from llmcore.voice.audio.info import AudioInfo, make_not_audio, make_truncated
 
 __all__ = [
     "HEAD_BYTES",
-    "adts_size",
     "make_length_frame",
-    "mp3_size",
     "read_adts",
+    "read_adts_size",
     "read_frame_count",
     "read_mp3",
-    "tag_bytes",
+    "read_mp3_size",
+    "read_tag_size",
 ]
 
 HEAD_BYTES: Final = 10
@@ -30,13 +30,13 @@ _ADTS_RATES: Final = (
 )  # fmt: skip
 
 
-def mp3_size(data: bytes | bytearray, at: int) -> int:
+def read_mp3_size(data: bytes | bytearray, at: int) -> int:
     """Return the size of the MP3 frame at the offset *at*; 0 if no frame begins there."""
     frame = read_mp3_frame(data, at)
     return 0 if frame is None else frame.size
 
 
-def adts_size(data: bytes | bytearray, at: int) -> int:
+def read_adts_size(data: bytes | bytearray, at: int) -> int:
     """Return the size of the ADTS frame at the offset *at*; 0 if no frame begins there."""
     head = data[at : at + 7]
     if len(head) < 7 or head[0] != 0xFF or head[1] & 0xF6 != 0xF0 or head[2] >> 2 & 15 >= len(_ADTS_RATES):
@@ -45,7 +45,7 @@ def adts_size(data: bytes | bytearray, at: int) -> int:
     return size if size >= 7 else 0
 
 
-def tag_bytes(data: bytes | bytearray, at: int) -> int:
+def read_tag_size(data: bytes | bytearray, at: int) -> int:
     """Return the size of the ID3v2 tag at the offset *at*; 0 if no tag begins there."""
     if bytes(data[at : at + 3]) != b"ID3" or len(data) < at + 10:
         return 0
@@ -123,7 +123,7 @@ def _iterate_mp3_frames(audio: bytes) -> Iterator[tuple[int, Mp3Frame]]:
     if audio[-_LAST_TAG:-125] == b"TAG":
         end -= _LAST_TAG
     while at < end:
-        tag = tag_bytes(audio, at)
+        tag = read_tag_size(audio, at)
         if tag:
             at += tag
             continue

@@ -91,7 +91,7 @@ class FrameBody(Body):
     """
 
     def __init__(self, kind: AudioFormat) -> None:
-        self._size_at = frames.mp3_size if kind == "mp3" else frames.adts_size
+        self._size_at = frames.read_mp3_size if kind == "mp3" else frames.read_adts_size
         self._tags = kind == "mp3"
         self._held = bytearray()
         self._begun = self._lost = False
@@ -116,7 +116,7 @@ class FrameBody(Body):
         held, at, parts = self._held, 0, []
         while len(held) - at >= frames.HEAD_BYTES:
             size = self._size_at(held, at)
-            tag = frames.tag_bytes(held, at) if self._tags and not size else 0
+            tag = frames.read_tag_size(held, at) if self._tags and not size else 0
             if not (size or tag):
                 if not self._is_end(held[at:]):
                     self._lost = True

@@ -13,7 +13,7 @@ from llmcore_cache_redis.faults import Broken, ReplyError, find_refused_command
 from llmcore_cache_redis.routes import Plan, Route, call
 from llmcore_cache_redis.wire import Request, Step, command
 
-__all__ = ["ACQUIRE", "RELEASE", "Leases", "delete_if_held", "refuses_command"]
+__all__ = ["ACQUIRE", "RELEASE", "Leases", "delete_if_held", "is_command_refused"]
 
 _log: Final = logging.getLogger("llmcore.cache_redis")
 ACQUIRE: Final = (
@@ -27,7 +27,7 @@ _RETRY_S: Final = 60.0
 """Seconds after which scripts are tried again, because the user may have received the right in the meantime."""
 
 
-def refuses_command(error: ReplyError) -> bool:
+def is_command_refused(error: ReplyError) -> bool:
     """Return whether the server refuses a command, or a command in a script, for any key."""
     text = str(error)
     return (
@@ -70,7 +70,7 @@ class Leases:
             try:
                 return bool((yield from call(self._route, name, script)))
             except ReplyError as error:
-                if not refuses_command(error):
+                if not is_command_refused(error):
                     raise
                 refused = error
         is_acquired = yield from self._acquire_by_commands(name, value, time_ms)
@@ -86,7 +86,7 @@ class Leases:
             try:
                 yield from call(self._route, name, command((b"EVAL", RELEASE, b"1", name, value)))
             except ReplyError as error:
-                if not refuses_command(error):
+                if not is_command_refused(error):
                     raise
             else:
                 return
@@ -140,5 +140,5 @@ def delete_if_held(route: Route, name: bytes, holder: bytes) -> Plan[ReplyError 
         if not error.stale:
             raise
         return None
-    refusals = [reply for reply in replies if isinstance(reply, ReplyError) and refuses_command(reply)]
+    refusals = [reply for reply in replies if isinstance(reply, ReplyError) and is_command_refused(reply)]
     return refusals[0] if refusals else None

@@ -54,7 +54,7 @@ class Operations:
                 data = yield from call(self._route, name, first_look(name))
             for _ in range(_LOOKS):
                 value = values.unpack(data, name)
-                size = values.size_of(data, name)
+                size = values.compute_size(data, name)
                 if value is not None or not self._has_more(data, size):
                     return value
                 wanted = command((b"GETRANGE", name, b"0", size - 1))

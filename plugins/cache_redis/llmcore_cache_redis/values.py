@@ -18,7 +18,7 @@ from struct import Struct
 from typing import Final
 from zlib import crc32
 
-__all__ = ["FIRST_BYTES", "HEADER_BYTES", "pack", "size_of", "unpack"]
+__all__ = ["FIRST_BYTES", "HEADER_BYTES", "compute_size", "pack", "unpack"]
 
 _MAGIC: Final = b"LLR\x01"
 _HEAD: Final = Struct("<4sII16s")
@@ -45,7 +45,7 @@ def unpack(data: object, name: bytes) -> bytes | None:
     return data[HEADER_BYTES:] if crc32(memoryview(data)[_CHECKED_FROM:]) == check else None
 
 
-def size_of(data: object, name: bytes) -> int:
+def compute_size(data: object, name: bytes) -> int:
     """Return the size in bytes of the entry that begins with *data*; 0 if it is not an entry of *name*."""
     if type(data) is not bytes or len(data) < HEADER_BYTES:
         return 0

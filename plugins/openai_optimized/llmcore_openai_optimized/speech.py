@@ -16,8 +16,13 @@ from llmcore_openai_optimized.errors import Errors
 from llmcore_openai_optimized.http import RequestTemplates, RequestTimeout, hold_async_clients, hold_client
 from llmcore_openai_optimized.read_timeout import ReadTimeout
 from llmcore_openai_optimized.request import AsyncResponse, Request, SyncResponse
-from llmcore_openai_optimized.speech_offline import SpeechOffline, known_models, known_voice, known_voices
-from llmcore_openai_optimized.speech_options import SpeechOptions, speech_account, validate_account
+from llmcore_openai_optimized.speech_offline import (
+    SpeechOffline,
+    find_documented_voice,
+    known_models,
+    known_voices,
+)
+from llmcore_openai_optimized.speech_options import SpeechOptions, make_speech_account, validate_account
 from llmcore_openai_optimized.speech_request import SpeechRequest, check_speech, make_speech_request
 from llmcore_openai_optimized.transport import Route
 
@@ -41,7 +46,7 @@ class OpenAIVoice(SpeechOffline):
                 environment is invalid.
         """
         super().__init__(options)
-        account = validate_account(speech_account(options))
+        account = validate_account(make_speech_account(options))
         route = Route(account.base_url)
         self._errors = Errors(account, route.shown_proxy)
         self._templates = RequestTemplates(account, options.headers)
@@ -70,7 +75,7 @@ class OpenAIVoice(SpeechOffline):
 
     def get_voice_info(self, voice_id: str) -> VoiceInfo:
         """See `VoiceProvider.get_voice_info`."""
-        return known_voice(voice_id)
+        return find_documented_voice(voice_id)
 
     def list_voice_models(self) -> Sequence[VoiceModel]:
         """See `VoiceModels.list_voice_models`."""
@@ -143,7 +148,7 @@ class OpenAIVoice(SpeechOffline):
 
     async def aget_voice_info(self, voice_id: str) -> VoiceInfo:
         """See `VoiceProvider.get_voice_info`."""
-        return known_voice(voice_id)
+        return find_documented_voice(voice_id)
 
     async def alist_voice_models(self) -> Sequence[VoiceModel]:
         """See `VoiceModels.list_voice_models`."""

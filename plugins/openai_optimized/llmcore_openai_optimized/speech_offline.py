@@ -12,7 +12,7 @@ import msgspec
 from llmcore.errors import VoiceNotFound
 from llmcore.types import VoiceInfo, VoiceModel, VoiceTraits
 from llmcore_openai_optimized.account import get_identity
-from llmcore_openai_optimized.speech_options import SpeechOptions, speech_account
+from llmcore_openai_optimized.speech_options import SpeechOptions, make_speech_account
 from llmcore_openai_optimized.speech_request import MOST_CHARACTERS, make_speech_request
 
 __all__ = ["SpeechOffline"]
@@ -39,7 +39,7 @@ class SpeechOffline:
     def voice_traits(self, voice: str | None, settings: Mapping[str, Any]) -> VoiceTraits:
         """See `VoiceOffline.voice_traits`."""
         request = make_speech_request(self._options, voice, settings)
-        speech_account(self._options)  # raise errors of the options
+        make_speech_account(self._options)  # raise errors of the options
         added = msgspec.json.encode(request.extras, order="deterministic").decode()
         return VoiceTraits(
             voice=request.voice,
@@ -67,7 +67,7 @@ def known_voices() -> Sequence[VoiceInfo]:
     ]
 
 
-def known_voice(voice_id: str) -> VoiceInfo:
+def find_documented_voice(voice_id: str) -> VoiceInfo:
     """Return a documented voice.
 
     Raises:

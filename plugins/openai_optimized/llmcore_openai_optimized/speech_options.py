@@ -9,7 +9,7 @@ import msgspec
 from llmcore.errors import ConfigError
 from llmcore_openai_optimized.account import Account, AccountOptions
 
-__all__ = ["SpeechOptions", "speech_account"]
+__all__ = ["SpeechOptions", "make_speech_account"]
 
 
 class SpeechOptions(AccountOptions, frozen=True, kw_only=True):
@@ -30,7 +30,7 @@ class SpeechOptions(AccountOptions, frozen=True, kw_only=True):
     """Maximum concurrent requests for the pieces of one text."""
 
 
-def speech_account(options: SpeechOptions) -> Account:
+def make_speech_account(options: SpeechOptions) -> Account:
     """Return the account; its errors name the settings of the voice, not those of the model.
 
     Raises:

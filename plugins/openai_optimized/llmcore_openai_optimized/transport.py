@@ -53,7 +53,7 @@ class Route:
         """Return the TLS context. Without TLS, the context is empty, because that is fast to create."""
         return httpx2.create_ssl_context() if self._tls else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
-    def httpx_proxy(self, context: ssl.SSLContext) -> httpx2.Proxy | None:
+    def make_httpx_proxy(self, context: ssl.SSLContext) -> httpx2.Proxy | None:
         """Return the proxy for httpx2; None if the route has no proxy."""
         if self.proxy is None:
             return None
@@ -66,7 +66,7 @@ def sync_client(route: Route) -> SyncHttpClient:
     context = route.ssl_context()
     if route.proxy is None:
         return DirectClient(context)
-    transport = httpx2.HTTPTransport(verify=context, limits=_LIMITS, proxy=route.httpx_proxy(context))
+    transport = httpx2.HTTPTransport(verify=context, limits=_LIMITS, proxy=route.make_httpx_proxy(context))
     return _HttpxClient(httpx2.Client(transport=transport, trust_env=False, follow_redirects=False))
 
 
@@ -75,7 +75,9 @@ def async_client(route: Route) -> AsyncHttpClient:
     context = route.ssl_context()
     if route.proxy is None:
         return AsyncDirectClient(context)
-    transport = httpx2.AsyncHTTPTransport(verify=context, limits=_LIMITS, proxy=route.httpx_proxy(context))
+    transport = httpx2.AsyncHTTPTransport(
+        verify=context, limits=_LIMITS, proxy=route.make_httpx_proxy(context)
+    )
     return _AsyncHttpxClient(httpx2.AsyncClient(transport=transport, trust_env=False, follow_redirects=False))
 
 

@@ -71,7 +71,7 @@ def official(name: str) -> tiktoken.Encoding:
     """Return the encoding with tiktoken's own pattern."""
     from llmcore_openai_optimized.tokenizer.patterns import STOCK
 
-    ranks = dict(Table(DATA / f"{name}.table").iter_tokens())
+    ranks = dict(Table(DATA / f"{name}.table").iterate_tokens())
     return tiktoken.Encoding(name, pat_str=STOCK[name], mergeable_ranks=ranks, special_tokens={})
 
 
@@ -97,7 +97,7 @@ def both_agree(text: str) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_a_table_holds_the_ranks_that_tiktoken_expects(name: str) -> None:
     made = Table(DATA / f"{name}.table")
-    ranks = dict(made.iter_tokens())
+    ranks = dict(made.iterate_tokens())
     assert hashlib.sha256(making.make_rank_file(ranks.items())).hexdigest() == SHA256[name]
     assert making.read_ranks(making.make_rank_file(ranks.items())) == ranks
     assert making.make_table(ranks, made.get_settled_ends()) == (DATA / f"{name}.table").read_bytes()

@@ -100,9 +100,9 @@ class ChatSum(Sum):
         system = [
             item for item in self.whole.items if isinstance(item, MessageItem) and item.role == "system"
         ]
-        from llmcore_openai_optimized.counting.schema import schema_text
+        from llmcore_openai_optimized.counting.schema import render_schema
 
-        text = schema_text(form.get("schema") or {})
+        text = render_schema(form.get("schema") or {})
         if len(system) > 1 or self.family.gpt5 or self.replies or len(text) > LONGEST_FORM:
             self.whole.doubts.add("response_format")
         return f"# Response Formats\n\n## {get_name(form)}\n\n{text}"
@@ -128,12 +128,12 @@ class ChatSum(Sum):
         return _CALL + self.tokens(call.name) + arguments
 
     def _count_parallel_calls(self, item: CallsItem, results: list[ResultItem]) -> int:
-        from llmcore_openai_optimized.counting.parallel import calls_text, results_text
+        from llmcore_openai_optimized.counting.parallel import render_calls, render_results
 
         if len(results) < len(item.calls) or any(result.pictures for result in results):
             self.whole.doubts.add("calls")
         texts = [result.text for result in results]
-        sum_ = self.tokens(calls_text(item)) + self.tokens(results_text(texts, self.family))
+        sum_ = self.tokens(render_calls(item)) + self.tokens(render_results(texts, self.family))
         pictures = sum(self.count_pictures(result.pictures) for result in results)
         return (
             sum_ + pictures + self.count_name(item.name) + (_PARALLEL_GPT5 if self.family.gpt5 else _PARALLEL)

@@ -15,7 +15,7 @@ from llmcore_openai_optimized.counting.parsed_request import (
     get_arguments,
     get_name,
     get_text,
-    iter_mappings,
+    iterate_mappings,
     to_json,
 )
 
@@ -40,7 +40,7 @@ _KEYS: Final = frozenset(
 def read(body: Mapping[str, Any], whole: ParsedRequest) -> None:
     """Parse *body* into *whole*."""
     names: dict[str, str] = {}
-    for message in iter_mappings(body.get("messages")):
+    for message in iterate_mappings(body.get("messages")):
         _read_message(message, whole, names)
     _read_functions(body, whole)
     _read_form(body.get("response_format"), whole)
@@ -56,7 +56,7 @@ def read(body: Mapping[str, Any], whole: ParsedRequest) -> None:
 def _read_message(message: Mapping[str, Any], whole: ParsedRequest, names: dict[str, str]) -> None:
     role, content = get_text(message, "role"), message.get("content")
     text, pictures = texts_and_pictures(content, whole)
-    calls = list(iter_mappings(message.get("tool_calls")))
+    calls = list(iterate_mappings(message.get("tool_calls")))
     unknown = {key: message[key] for key in message.keys() - _KEYS if message[key] is not None}
     if unknown:
         whole.doubts.add("message")
@@ -100,14 +100,14 @@ def _read_calls(
 
 
 def _read_functions(body: Mapping[str, Any], whole: ParsedRequest) -> None:
-    for tool in iter_mappings(body.get("tools")):
+    for tool in iterate_mappings(body.get("tools")):
         function = tool.get("function")
         if tool.get("type", "function") == "function" and isinstance(function, Mapping):
             whole.functions.append(function)
         else:
             whole.doubts.add("tool")
             whole.unparsed.append(to_json(tool))
-    old = list(iter_mappings(body.get("functions")))
+    old = list(iterate_mappings(body.get("functions")))
     whole.functions += old
     whole.item_comments = not old  # nor for the models of that time: 3 rows
 

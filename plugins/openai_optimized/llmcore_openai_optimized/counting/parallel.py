@@ -9,10 +9,10 @@ import msgspec
 from llmcore_openai_optimized.counting.models import Family
 from llmcore_openai_optimized.counting.parsed_request import CallsItem, to_json
 
-__all__ = ["calls_text", "results_text"]
+__all__ = ["render_calls", "render_results"]
 
 
-def calls_text(called: CallsItem) -> str:
+def render_calls(called: CallsItem) -> str:
     """Return the text of the calls."""
     uses = [
         {"recipient_name": f"functions.{call.name}", "parameters": _decode(call.arguments)}
@@ -21,7 +21,7 @@ def calls_text(called: CallsItem) -> str:
     return to_json({"tool_uses": uses})
 
 
-def results_text(texts: Sequence[str], family: Family) -> str:
+def render_results(texts: Sequence[str], family: Family) -> str:
     """Return the text of the results: a list, in ASCII for the older encoding (one row, with an emoji)."""
     import json
 

@@ -16,7 +16,7 @@ __all__ = [
     "get_arguments",
     "get_name",
     "get_text",
-    "iter_mappings",
+    "iterate_mappings",
     "normalize_arguments",
     "to_ascii_json",
     "to_json",
@@ -167,7 +167,7 @@ def normalize_arguments(arguments: str) -> str:
         return arguments
 
 
-def iter_mappings(value: Any) -> Iterable[Mapping[str, Any]]:
+def iterate_mappings(value: Any) -> Iterable[Mapping[str, Any]]:
     """Yield the objects of a list; yield nothing if *value* is not a list."""
     if isinstance(value, Sequence) and not isinstance(value, str | bytes):
         yield from (one for one in value if isinstance(one, Mapping))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from llmcore_openai_optimized.counting.parallel import calls_text
+from llmcore_openai_optimized.counting.parallel import render_calls
 from llmcore_openai_optimized.counting.parsed_request import (
     Call,
     CallsItem,
@@ -14,7 +14,7 @@ from llmcore_openai_optimized.counting.parsed_request import (
     get_name,
     normalize_arguments,
 )
-from llmcore_openai_optimized.counting.schema import schema_text
+from llmcore_openai_optimized.counting.schema import render_schema
 from llmcore_openai_optimized.counting.sums import LONGEST_FORM, MESSAGE, Sum
 
 __all__ = ["ResponsesSum"]
@@ -83,7 +83,7 @@ class ResponsesSum(Sum):
         form = self.whole.schema
         if form is None:
             return 0
-        text = schema_text(form.get("schema") or {})
+        text = render_schema(form.get("schema") or {})
         if len(text) > LONGEST_FORM:
             self.whole.doubts.add("response_format")
         sum_ = MESSAGE + _FORM + self.tokens(text) + self.tokens(get_name(form))
@@ -97,7 +97,7 @@ class ResponsesSum(Sum):
             sum_ = name + self.tokens(item.text) + self.count_pictures(item.pictures)
             return sum_ + (_RESULT_GPT5 if self.family.gpt5 else 0)
         if self.family.gpt5 and len(item.calls) > 1:
-            return _PARALLEL_GPT5 + self.tokens(calls_text(item))
+            return _PARALLEL_GPT5 + self.tokens(render_calls(item))
         return self._count_calls(item)
 
     def _count_calls(self, item: CallsItem) -> int:

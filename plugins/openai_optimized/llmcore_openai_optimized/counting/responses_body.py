@@ -15,7 +15,7 @@ from llmcore_openai_optimized.counting.parsed_request import (
     get_arguments,
     get_name,
     get_text,
-    iter_mappings,
+    iterate_mappings,
     to_json,
 )
 
@@ -33,9 +33,9 @@ def read(body: Mapping[str, Any], whole: ParsedRequest) -> None:
         whole.items.append(MessageItem("system", *texts_and_pictures(instructions, whole)))
     if isinstance(given, str):
         whole.items.append(MessageItem("user", given))
-    for item in iter_mappings(given):
+    for item in iterate_mappings(given):
         _read_item(item, whole, names)
-    for tool in iter_mappings(body.get("tools")):
+    for tool in iterate_mappings(body.get("tools")):
         _read_tool(tool, whole)
     whole.choice = body.get("tool_choice")
     _read_text(body.get("text"), whole)

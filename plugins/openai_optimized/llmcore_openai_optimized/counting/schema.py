@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from llmcore_openai_optimized.counting.parsed_request import to_ascii_json
 
-__all__ = ["schema_text"]
+__all__ = ["render_schema"]
 
 _LEFT_OUT: Final = frozenset(
     {
@@ -22,7 +22,7 @@ _OF_NAMES: Final = frozenset({"properties", "$defs", "definitions"})
 """Keywords whose keys are names chosen by the user, not keywords."""
 
 
-def schema_text(schema: Any) -> str:
+def render_schema(schema: Any) -> str:
     """Return *schema* as the server writes it: compact, and in ASCII (eight schemas with dashes, each three tokens)."""
     return to_ascii_json(_strip_schema(schema))
 

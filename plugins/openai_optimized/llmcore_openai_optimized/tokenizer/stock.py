@@ -35,7 +35,7 @@ def build(name: str, table: Table) -> tiktoken.Encoding:
     if _AT_END not in pattern:  # cl100k_base has it; in o200k_base `\s+(?!\S)` matches the same piece
         pattern = pattern.replace(r"|\s+(?!\S)|", _AT_END + r"\s+(?!\S)|")
     return tiktoken.Encoding(
-        name, pat_str=pattern, mergeable_ranks=dict(table.iter_tokens()), special_tokens={}
+        name, pat_str=pattern, mergeable_ranks=dict(table.iterate_tokens()), special_tokens={}
     )
 
 

@@ -119,7 +119,7 @@ class Table:
         """Return the settled characters as the start and end of each range."""
         return list(self._settled)
 
-    def iter_tokens(self) -> Iterator[tuple[bytes, int]]:
+    def iterate_tokens(self) -> Iterator[tuple[bytes, int]]:
         """Yield each token and its rank, in no order."""
         records = bytes(self._records)
         at = 0

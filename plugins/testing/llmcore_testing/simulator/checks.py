@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from llmcore_testing.simulator.refusals import Refused, invalid
+from llmcore_testing.simulator.refusals import Refused, make_invalid
 from llmcore_testing.simulator.tokens import get_text
 
 __all__ = ["check_chat", "find_forced_tool"]
@@ -33,13 +33,13 @@ def check_chat(body: Mapping[str, Any]) -> None:
     """
     messages = body.get("messages")
     if messages is None:
-        raise invalid(
+        raise make_invalid(
             "Missing required parameter: 'messages'.", param="messages", code="missing_required_parameter"
         )
     if not isinstance(messages, list):
         raise _make_type_error("messages", "an array of objects", messages)
     if not messages:
-        raise invalid(
+        raise make_invalid(
             "Invalid 'messages': empty array. Expected an array with minimum length 1, but got an empty array "
             "instead.",
             param="messages",
@@ -53,7 +53,7 @@ def check_chat(body: Mapping[str, Any]) -> None:
     if "stream" in body and not isinstance(body["stream"], bool | None):
         raise _make_type_error("stream", "a boolean", body["stream"])
     if body.get("stream_options") and not body.get("stream"):
-        raise invalid(
+        raise make_invalid(
             "The 'stream_options' parameter is only allowed when 'stream' is enabled.", param="stream_options"
         )
     _check_format(body, messages)
@@ -68,9 +68,9 @@ def _check_message(where: str, message: Any) -> None:
         raise _make_missing_error(f"{where}.role")
     if role not in _ROLES:
         message_text = f"Invalid value: '{role}'. Supported values are: {_ROLE_LIST}."
-        raise invalid(message_text, param=f"{where}.role", code="invalid_value")
+        raise make_invalid(message_text, param=f"{where}.role", code="invalid_value")
     if content is None and not (role == "assistant" and _has_other_content(message)):
-        raise invalid(
+        raise make_invalid(
             f"Invalid value for 'content': expected a string, got null. ({where})",
             param=f"{where}.content",
         )
@@ -99,7 +99,7 @@ def _check_range(name: str, value: Any, kind: type[int | float], least: float, m
     ):
         if wrong:
             edge = "minimum" if side == "below" else "maximum"
-            raise invalid(
+            raise make_invalid(
                 f"Invalid '{name}': {word} {side} {edge} value. Expected a value {sign} {bound:g}, but got {value} "
                 "instead.",
                 param=name,
@@ -114,9 +114,9 @@ def _check_format(body: Mapping[str, Any], messages: list[Any]) -> None:
     kind = wanted.get("type") if isinstance(wanted, dict) else None
     if kind not in {"text", "json_object", "json_schema"}:
         message = f"Invalid value: {kind!r}. Supported values are: 'json_object', 'json_schema', and 'text'."
-        raise invalid(message, param="response_format.type", code="invalid_value")
+        raise make_invalid(message, param="response_format.type", code="invalid_value")
     if kind == "json_object" and not any("json" in get_text(m.get("content")).lower() for m in messages):
-        raise invalid(
+        raise make_invalid(
             "'messages' must contain the word 'json' in some form, to use 'response_format' of type 'json_object'.",
             param="messages",
         )
@@ -142,12 +142,12 @@ def _check_tools(body: Mapping[str, Any]) -> None:
     if choice is None:
         return
     if not names:
-        raise invalid("'tool_choice' is only allowed when 'tools' are specified.", param="tool_choice")
+        raise make_invalid("'tool_choice' is only allowed when 'tools' are specified.", param="tool_choice")
     if isinstance(choice, str) and choice not in {"none", "auto", "required"}:
         message = f"Invalid value: '{choice}'. Supported values are: 'none', 'auto', and 'required'."
-        raise invalid(message, param="tool_choice", code="invalid_value")
+        raise make_invalid(message, param="tool_choice", code="invalid_value")
     if isinstance(choice, dict) and (named := find_forced_tool(choice)) and named not in names:
-        raise invalid(f"Tool choice '{named}' not found in 'tools' parameter.", param="tool_choice")
+        raise make_invalid(f"Tool choice '{named}' not found in 'tools' parameter.", param="tool_choice")
 
 
 def find_forced_tool(choice: Mapping[str, Any]) -> str | None:
@@ -157,10 +157,12 @@ def find_forced_tool(choice: Mapping[str, Any]) -> str | None:
 
 
 def _make_missing_error(param: str) -> Refused:
-    return invalid(f"Missing required parameter: '{param}'.", param=param, code="missing_required_parameter")
+    return make_invalid(
+        f"Missing required parameter: '{param}'.", param=param, code="missing_required_parameter"
+    )
 
 
 def _make_type_error(param: str, expected: str, value: Any) -> Refused:
     got = _KINDS.get(type(value), "null")
     message = f"Invalid type for '{param}': expected {expected}, but got {got} instead."
-    return invalid(message, param=param, code="invalid_type")
+    return make_invalid(message, param=param, code="invalid_type")

@@ -7,10 +7,10 @@ import secrets
 from collections.abc import Mapping
 from typing import Any, Final
 
-from llmcore_testing.simulator.refusals import Refused, invalid, refusal
+from llmcore_testing.simulator.refusals import Refused, make_invalid, make_refusal
 from llmcore_testing.simulator.routing import Call
 
-__all__ = ["DEFAULT_MODELS", "FINGERPRINT", "headers", "new_id", "read_json_body", "read_model"]
+__all__ = ["DEFAULT_MODELS", "FINGERPRINT", "make_headers", "new_id", "read_json_body", "read_model"]
 
 DEFAULT_MODELS: Final = ("gpt-4o-mini", "gpt-5.6-luna", "gpt-6-sol", "text-embedding-3-small")
 CONTEXT_LENGTH: Final = 131_072
@@ -25,7 +25,7 @@ def new_id(prefix: str) -> str:
     return f"{prefix}{_RUN}{next(_NUMBERS):08x}"
 
 
-def headers(tokens: int) -> dict[str, str]:
+def make_headers(tokens: int) -> dict[str, str]:
     """Return the response headers for a request that used *tokens*."""
     return {
         "x-request-id": new_id("req_"),
@@ -47,7 +47,7 @@ def read_json_body(call: Call) -> Mapping[str, Any]:
         Refused: The body is not a JSON object.
     """
     if not isinstance(call.request.body, dict):
-        raise invalid(
+        raise make_invalid(
             "We could not parse the JSON body of your request. (HINT: This likely means you aren't using your HTTP "
             "library correctly. The OpenAI API expects a JSON payload, but what was sent was not valid JSON.)"
         )
@@ -62,10 +62,10 @@ def read_model(call: Call, body: Mapping[str, Any]) -> str:
     """
     model = call.names.get("model") or body.get("model")
     if not model:
-        raise invalid("you must provide a model parameter")
+        raise make_invalid("you must provide a model parameter")
     if not isinstance(model, str):
-        raise invalid("Invalid type for 'model': expected a string.", param="model", code="invalid_type")
+        raise make_invalid("Invalid type for 'model': expected a string.", param="model", code="invalid_type")
     if call.settings.models is not None and model not in call.settings.models:
         message = f"The model `{model}` does not exist or you do not have access to it."
-        raise Refused(refusal(404, message, code="model_not_found"))
+        raise Refused(make_refusal(404, message, code="model_not_found"))
     return model

@@ -10,7 +10,7 @@ from typing import Any, Final
 from llmcore_testing.simulator import tokens
 from llmcore_testing.simulator.checks import find_forced_tool
 from llmcore_testing.simulator.common import FINGERPRINT, new_id
-from llmcore_testing.simulator.refusals import invalid
+from llmcore_testing.simulator.refusals import make_invalid
 from llmcore_testing.simulator.samples import sample
 from llmcore_testing.simulator.script import Scripted
 from llmcore_testing.simulator.wire import encode
@@ -118,7 +118,9 @@ def _make_sample(schema: Any, param: str) -> Any:
     try:
         return sample(schema)
     except (ArithmeticError, AttributeError, IndexError, LookupError, TypeError, ValueError) as exc:
-        raise invalid(f"Invalid schema for '{param}': {exc!r}.", param=param, code="invalid_schema") from None
+        raise make_invalid(
+            f"Invalid schema for '{param}': {exc!r}.", param=param, code="invalid_schema"
+        ) from None
 
 
 def _complete_call(call: Mapping[str, Any]) -> dict[str, Any]:

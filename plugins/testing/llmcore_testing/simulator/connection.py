@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from llmcore_testing.simulator.delivery import Flight, Line, deliver, deliver_now
 from llmcore_testing.simulator.gate import Gate
-from llmcore_testing.simulator.refusals import refusal
+from llmcore_testing.simulator.refusals import make_refusal
 from llmcore_testing.simulator.script import Script
 from llmcore_testing.simulator.service import Plan, Service
 from llmcore_testing.simulator.wire import RecordedRequest, RequestParser, Unreadable, frame_answer
@@ -77,7 +77,7 @@ class Connection(asyncio.Protocol):
                 self._parser.expects_continue = False
                 self.line.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         except Unreadable as exc:
-            out = frame_answer(refusal(exc.status, str(exc)), exc.request)
+            out = frame_answer(make_refusal(exc.status, str(exc)), exc.request)
             self.line.transport.write(out.head + b"".join(out.frames))
             self.line.transport.close()
 

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from llmcore_testing.simulator.wire import Answer, encode
 
-__all__ = ["Refused", "invalid", "refusal"]
+__all__ = ["Refused", "make_invalid", "make_refusal"]
 
 _KNOWN: Final[Mapping[int, tuple[str, str | None, str]]] = {
     400: ("invalid_request_error", None, "The request is not acceptable."),
@@ -27,7 +27,7 @@ _KNOWN: Final[Mapping[int, tuple[str, str | None, str]]] = {
 _QUOTA: Final = "You exceeded your current quota, please check your plan and billing details."
 
 
-def refusal(
+def make_refusal(
     status: int,
     message: str | None = None,
     *,
@@ -58,7 +58,7 @@ class Refused(Exception):
         self.answer = answer
 
 
-def invalid(message: str, *, param: str | None = None, code: str | None = None) -> Refused:
+def make_invalid(message: str, *, param: str | None = None, code: str | None = None) -> Refused:
     """Return the exception for an invalid request."""
     error: dict[str, Any] = {
         "message": message,

@@ -11,7 +11,7 @@ from llmcore_testing.simulator.broken import make_broken_answer
 from llmcore_testing.simulator.endpoints import ALL_ROUTES
 from llmcore_testing.simulator.endpoints.openai import GROUP as OPENAI
 from llmcore_testing.simulator.faults import Fault
-from llmcore_testing.simulator.refusals import Refused, refusal
+from llmcore_testing.simulator.refusals import Refused, make_refusal
 from llmcore_testing.simulator.routing import Call, Group, Route, Settings, Table
 from llmcore_testing.simulator.script import Script
 from llmcore_testing.simulator.wire import Answer, RecordedRequest
@@ -62,8 +62,10 @@ class Service:
                 return Plan(answer, fault, epoch)
         where = f"{request.method} {request.path}"
         if found:
-            return Plan(refusal(405, f"Not allowed to {where}.", code="method_not_supported"), None, epoch)
-        return Plan(refusal(404, f"Invalid URL ({where})", code="unknown_url"), None, epoch)
+            return Plan(
+                make_refusal(405, f"Not allowed to {where}.", code="method_not_supported"), None, epoch
+            )
+        return Plan(make_refusal(404, f"Invalid URL ({where})", code="unknown_url"), None, epoch)
 
     def _answer(
         self, request: RecordedRequest, route: Route, names: dict[str, str]
@@ -91,7 +93,7 @@ class Service:
             answer = exc.answer
         except Exception as exc:  # noqa: BLE001 - a scripted answer may raise anything, and its author needs the error
             _LOG.warning("The simulator could not answer %s: %s", request.path, type(exc).__name__)
-            answer = refusal(
+            answer = make_refusal(
                 500, f"The simulator could not make this answer: {exc!r}", code="simulator_error"
             )
         if fault is None and route.own and answer.streamed:

@@ -11,7 +11,7 @@ from llmcore_testing.simulator.endpoints.models import answer_models
 from llmcore_testing.simulator.endpoints.openai import read_bearer_key
 from llmcore_testing.simulator.endpoints.speech import answer_speech
 from llmcore_testing.simulator.faults import REWRITING
-from llmcore_testing.simulator.refusals import refusal
+from llmcore_testing.simulator.refusals import make_refusal
 from llmcore_testing.simulator.routing import Call, Group, Route
 from llmcore_testing.simulator.wire import Answer, RecordedRequest
 
@@ -26,13 +26,13 @@ def read_azure_key(request: RecordedRequest) -> str | None:
 def _require_version(answer: Callable[[Call], Answer]) -> Callable[[Call], Answer]:
     def check_and_answer(call: Call) -> Answer:
         if not call.request.query.get("api-version"):
-            return refusal(404, "Resource not found", code="404")
+            return make_refusal(404, "Resource not found", code="404")
         return answer(call)
 
     return check_and_answer
 
 
-GROUP: Final = Group(name="azure", key=read_azure_key, refuse=refusal)
+GROUP: Final = Group(name="azure", key=read_azure_key, refuse=make_refusal)
 
 _DEPLOYMENT: Final = "/openai/deployments/{model}"
 ROUTES: Final = (

@@ -15,12 +15,12 @@ from llmcore_testing.simulator.batch_queue import (
     find_queue,
     read_page,
 )
-from llmcore_testing.simulator.common import headers, new_id, read_json_body
+from llmcore_testing.simulator.common import make_headers, new_id, read_json_body
 from llmcore_testing.simulator.endpoints.chat import answer_chat
 from llmcore_testing.simulator.endpoints.embeddings import answer_embeddings
 from llmcore_testing.simulator.endpoints.files import File, add_file, find_file, read_lifetime
 from llmcore_testing.simulator.endpoints.responses import answer_responses
-from llmcore_testing.simulator.refusals import Refused, invalid, refusal
+from llmcore_testing.simulator.refusals import Refused, make_invalid, make_refusal
 from llmcore_testing.simulator.routing import Call
 from llmcore_testing.simulator.wire import Answer, encode
 
@@ -41,15 +41,19 @@ def create_batch(call: Call) -> Answer:
     body = read_json_body(call)
     endpoint, window = body.get("endpoint"), body.get("completion_window")
     if endpoint not in _ENDPOINTS:
-        raise invalid(
+        raise make_invalid(
             f"Invalid value: '{endpoint}'. Supported values are: {sorted(_ENDPOINTS)}.", param="endpoint"
         )
     if window != "24h":
-        raise invalid("Invalid value for 'completion_window': it must be '24h'.", param="completion_window")
+        raise make_invalid(
+            "Invalid value for 'completion_window': it must be '24h'.", param="completion_window"
+        )
     file = find_file(call, str(body.get("input_file_id")))
     metadata = body.get("metadata") or {}
     if len(metadata) > 16 or any(len(str(value)) > 512 for value in metadata.values()):
-        raise invalid("Invalid 'metadata': at most 16 pairs of at most 512 characters.", param="metadata")
+        raise make_invalid(
+            "Invalid 'metadata': at most 16 pairs of at most 512 characters.", param="metadata"
+        )
     lifetime_s = read_lifetime((body.get("output_expires_after") or {}).get("seconds"))
     items, errors = _read_items(file, str(endpoint))
     queue = find_queue(call)
@@ -84,7 +88,7 @@ def cancel_batch(call: Call) -> Answer:
     batch = _find(call)
     if batch.is_over:
         message = f"Cannot cancel a batch with status '{batch.state}'."
-        raise Refused(refusal(409, message, code="invalid_status"))
+        raise Refused(make_refusal(409, message, code="invalid_status"))
     find_queue(call).cancel(batch)
     return _make_answer(_describe(call, batch))
 
@@ -103,7 +107,7 @@ def list_batches(call: Call) -> Answer:
 def _find(call: Call) -> Batch:
     batch = find_queue(call).batches.get(call.names["batch"])
     if batch is None or "endpoint" not in batch.facts:
-        raise Refused(refusal(404, f"No batch found with id '{call.names['batch']}'.", code=""))
+        raise Refused(make_refusal(404, f"No batch found with id '{call.names['batch']}'.", code=""))
     return batch
 
 
@@ -222,4 +226,4 @@ def _sum_usage(batch: Batch) -> dict[str, Any] | None:
 
 
 def _make_answer(document: Any) -> Answer:
-    return Answer(pieces=(encode(document),), headers=headers(0))
+    return Answer(pieces=(encode(document),), headers=make_headers(0))

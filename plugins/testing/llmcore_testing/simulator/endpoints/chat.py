@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from llmcore_testing.simulator.checks import check_chat
 from llmcore_testing.simulator.chunks import make_stream_events
-from llmcore_testing.simulator.common import headers, read_json_body, read_model
+from llmcore_testing.simulator.common import make_headers, read_json_body, read_model
 from llmcore_testing.simulator.completions import complete
 from llmcore_testing.simulator.faults import Fault
 from llmcore_testing.simulator.routing import Call
@@ -25,7 +25,7 @@ def answer_chat(call: Call) -> Answer:
     scripted = call.script.take_reply()
     completion = complete(body, model, call.settings.reply if scripted is None else scripted)
     usage = completion.get("usage")
-    spent = headers(usage.get("total_tokens", 0) if isinstance(usage, dict) else 0)
+    spent = make_headers(usage.get("total_tokens", 0) if isinstance(usage, dict) else 0)
     whole = call.fault is None or call.fault.kind not in _NO_ANSWER
     if call.fault is not None:
         completion = _apply_fault(completion, call.fault)

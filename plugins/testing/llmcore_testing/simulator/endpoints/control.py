@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from llmcore.errors import ConfigError
 from llmcore_testing.simulator.faults import Fault, parse_times
-from llmcore_testing.simulator.refusals import invalid, refusal
+from llmcore_testing.simulator.refusals import make_invalid, make_refusal
 from llmcore_testing.simulator.routing import Call, Group, Route
 from llmcore_testing.simulator.script import Planned
 from llmcore_testing.simulator.wire import Answer, RecordedRequest, encode
@@ -43,14 +43,14 @@ def _describe(request: RecordedRequest) -> dict[str, Any]:
 def _fail(call: Call) -> Answer:
     body = call.request.body
     if not isinstance(body, dict) or not isinstance(body.get("fault"), str):
-        raise invalid('Expected a JSON object such as {"fault": "status", "status": 429, "times": 1}.')
+        raise make_invalid('Expected a JSON object such as {"fault": "status", "status": 429, "times": 1}.')
     settings = {
         name: value for name, value in body.items() if name not in {"fault", "times", "path", "model"}
     }
     try:
         fault, times = Fault.from_name(body["fault"], **settings), parse_times(body.get("times", 1))
     except ConfigError as exc:
-        raise invalid(str(exc)) from None
+        raise make_invalid(str(exc)) from None
     call.script.plan(Planned(fault, times, body.get("path"), body.get("model")))
     return _make_json({"ok": True})
 
@@ -59,7 +59,7 @@ def _queue_replies(call: Call) -> Answer:
     body = call.request.body
     replies = body.get("replies") if isinstance(body, dict) else None
     if not isinstance(replies, list) or not all(isinstance(reply, str | dict) for reply in replies):
-        raise invalid(
+        raise make_invalid(
             'Expected a JSON object such as {"replies": ["Paris."]}; each reply is a text or a message.'
         )
     call.script.queue(replies)
@@ -81,7 +81,7 @@ def _require_loopback(answer: Callable[[Call], Answer]) -> Callable[[Call], Answ
     def check_and_answer(call: Call) -> Answer:
         host = call.request.headers.get("host", "").rpartition(":")[0] or call.request.headers.get("host")
         if host not in {"127.0.0.1", "localhost"}:
-            return refusal(
+            return make_refusal(
                 403, "The simulator accepts control requests for the hosts 127.0.0.1 and localhost only."
             )
         return answer(call)
@@ -89,7 +89,7 @@ def _require_loopback(answer: Callable[[Call], Answer]) -> Callable[[Call], Answ
     return check_and_answer
 
 
-GROUP: Final = Group(name="control", key=None, refuse=refusal, recorded=False)
+GROUP: Final = Group(name="control", key=None, refuse=make_refusal, recorded=False)
 
 ROUTES: Final = (
     Route("GET", "/_simulator/counts", _require_loopback(_answer_counts), GROUP),

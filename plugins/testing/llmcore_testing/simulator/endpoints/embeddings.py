@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from llmcore_testing.simulator import tokens
-from llmcore_testing.simulator.common import headers, read_json_body, read_model
+from llmcore_testing.simulator.common import make_headers, read_json_body, read_model
 from llmcore_testing.simulator.faults import Fault
-from llmcore_testing.simulator.refusals import invalid
+from llmcore_testing.simulator.refusals import make_invalid
 from llmcore_testing.simulator.routing import Call
 from llmcore_testing.simulator.wire import Answer, encode
 
@@ -46,7 +46,7 @@ def answer_embeddings(call: Call) -> Answer:
     if call.fault is not None:
         answer = _apply_fault(answer, call.fault)
         counted = "embeddings" if answer.get("data") else None
-    return Answer(pieces=(encode(answer),), headers=headers(total), counted=counted)
+    return Answer(pieces=(encode(answer),), headers=make_headers(total), counted=counted)
 
 
 def _apply_fault(answer: dict[str, Any], fault: Fault) -> dict[str, Any]:
@@ -67,7 +67,7 @@ def _read_inputs(body: Mapping[str, Any]) -> list[Any]:
     for one in inputs:
         numbers = isinstance(one, list) and one and all(type(token) is int for token in one)
         if not numbers and not (isinstance(one, str) and one):
-            raise invalid("'$.input' is invalid. Please check the API reference.", param="input")
+            raise make_invalid("'$.input' is invalid. Please check the API reference.", param="input")
     return inputs
 
 
@@ -75,7 +75,7 @@ def _read_dimensions(body: Mapping[str, Any], model: str) -> int:
     usual = 3072 if "large" in model else 1536
     wanted = body.get("dimensions", usual)
     if type(wanted) is not int or not 0 < wanted <= _MOST_DIMENSIONS:
-        raise invalid(
+        raise make_invalid(
             f"Invalid value for 'dimensions': {wanted!r}.", param="dimensions", code="invalid_value"
         )
     return wanted

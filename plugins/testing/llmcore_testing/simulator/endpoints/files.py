@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from llmcore_testing.simulator.batch_queue import find_queue
-from llmcore_testing.simulator.common import headers, new_id
-from llmcore_testing.simulator.refusals import Refused, invalid, refusal
+from llmcore_testing.simulator.common import make_headers, new_id
+from llmcore_testing.simulator.refusals import Refused, make_invalid, make_refusal
 from llmcore_testing.simulator.routing import Call
 from llmcore_testing.simulator.wire import Answer, encode
 
@@ -61,11 +61,11 @@ def upload_file(call: Call) -> Answer:
     fields, name, content = _read_form(call)
     purpose = fields.get("purpose", "")
     if purpose not in _PURPOSES:
-        raise invalid(f"'{purpose}' is not one of {sorted(_PURPOSES)} - 'purpose'", param="purpose")
+        raise make_invalid(f"'{purpose}' is not one of {sorted(_PURPOSES)} - 'purpose'", param="purpose")
     if content is None:
-        raise invalid("'file' is a required property", param="file")
+        raise make_invalid("'file' is a required property", param="file")
     file = add_file(call, name, purpose, content, read_lifetime(fields.get("expires_after[seconds]")))
-    return Answer(pieces=(encode(file.describe()),), headers=headers(0), counted="files")
+    return Answer(pieces=(encode(file.describe()),), headers=make_headers(0), counted="files")
 
 
 def add_file(call: Call, name: str, purpose: str, content: bytes, lifetime_s: int | None = None) -> File:
@@ -91,19 +91,19 @@ def find_file(call: Call, name: str) -> File:
     """
     file = find_queue(call).files.get(name)
     if not isinstance(file, File) or (file.expires_at is not None and file.expires_at <= time.time()):
-        raise Refused(refusal(404, f"No such File object: {name}", code="", param="id"))
+        raise Refused(make_refusal(404, f"No such File object: {name}", code="", param="id"))
     return file
 
 
 def read_file(call: Call) -> Answer:
     """Return the content of a file."""
     content = find_file(call, call.names["file"]).content
-    return Answer(pieces=(content,), content_type="application/octet-stream", headers=headers(0))
+    return Answer(pieces=(content,), content_type="application/octet-stream", headers=make_headers(0))
 
 
 def describe_file(call: Call) -> Answer:
     """Describe a file."""
-    return Answer(pieces=(encode(find_file(call, call.names["file"]).describe()),), headers=headers(0))
+    return Answer(pieces=(encode(find_file(call, call.names["file"]).describe()),), headers=make_headers(0))
 
 
 def delete_file(call: Call) -> Answer:
@@ -111,7 +111,7 @@ def delete_file(call: Call) -> Answer:
     file = find_file(call, call.names["file"])
     del find_queue(call).files[file.id]
     document = {"id": file.id, "object": "file", "deleted": True}
-    return Answer(pieces=(encode(document),), headers=headers(0), counted="files_deleted")
+    return Answer(pieces=(encode(document),), headers=make_headers(0), counted="files_deleted")
 
 
 def list_files(call: Call) -> Answer:
@@ -120,7 +120,9 @@ def list_files(call: Call) -> Answer:
     data = [file.describe() for file in find_queue(call).files.values() if purpose in {None, file.purpose}][
         ::-1
     ]
-    return Answer(pieces=(encode({"object": "list", "data": data, "has_more": False}),), headers=headers(0))
+    return Answer(
+        pieces=(encode({"object": "list", "data": data, "has_more": False}),), headers=make_headers(0)
+    )
 
 
 def read_lifetime(value: Any) -> int | None:
@@ -133,7 +135,9 @@ def read_lifetime(value: Any) -> int | None:
         return None
     least, most = _LIFETIME_S
     if not str(value).isdecimal() or not least <= int(value) <= most:
-        raise invalid(f"Invalid 'expires_after.seconds': expected {least} to {most}.", param="expires_after")
+        raise make_invalid(
+            f"Invalid 'expires_after.seconds': expected {least} to {most}.", param="expires_after"
+        )
     return int(value)
 
 
@@ -142,7 +146,7 @@ def _read_form(call: Call) -> tuple[Mapping[str, str], str, bytes | None]:
     kind = call.request.headers.get("content-type", "")
     boundary = kind.partition("boundary=")[2].strip('"').encode()
     if not kind.startswith("multipart/form-data") or not boundary:
-        raise invalid("Expected a form of the type multipart/form-data.")
+        raise make_invalid("Expected a form of the type multipart/form-data.")
     fields: dict[str, str] = {}
     name, content = "", None
     for part in (b"\r\n" + call.request.raw).split(b"\r\n--" + boundary)[1:-1]:

@@ -7,11 +7,11 @@ from typing import Any, Final
 from llmcore_testing.simulator.common import (
     CONTEXT_LENGTH,
     DEFAULT_MODELS,
-    headers,
+    make_headers,
     read_json_body,
     read_model,
 )
-from llmcore_testing.simulator.refusals import refusal
+from llmcore_testing.simulator.refusals import make_refusal
 from llmcore_testing.simulator.routing import Call, Group, Route
 from llmcore_testing.simulator.wire import Answer, encode
 
@@ -44,10 +44,10 @@ def _describe_model(model: str) -> dict[str, Any]:
 
 
 def _make_json(value: Any) -> Answer:
-    return Answer(pieces=(encode(value),), headers=headers(0), counted="models")
+    return Answer(pieces=(encode(value),), headers=make_headers(0), counted="models")
 
 
-GROUP: Final = Group(name="local", key=None, refuse=refusal)
+GROUP: Final = Group(name="local", key=None, refuse=make_refusal)
 
 ROUTES: Final = (
     Route("POST", "/api/show", _answer_show, GROUP),

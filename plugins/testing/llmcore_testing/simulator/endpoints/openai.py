@@ -11,7 +11,7 @@ from llmcore_testing.simulator.endpoints.models import answer_model, answer_mode
 from llmcore_testing.simulator.endpoints.responses import answer_responses, make_big_response
 from llmcore_testing.simulator.endpoints.speech import answer_speech
 from llmcore_testing.simulator.faults import CREATING, REWRITING
-from llmcore_testing.simulator.refusals import refusal
+from llmcore_testing.simulator.refusals import make_refusal
 from llmcore_testing.simulator.routing import Group, Route
 from llmcore_testing.simulator.wire import RecordedRequest
 
@@ -24,7 +24,7 @@ def read_bearer_key(request: RecordedRequest) -> str | None:
     return key.strip() or None if scheme.lower() == "bearer" else None
 
 
-GROUP: Final = Group(name="openai", key=read_bearer_key, refuse=refusal)
+GROUP: Final = Group(name="openai", key=read_bearer_key, refuse=make_refusal)
 
 ROUTES: Final = (
     Route("POST", "/v1/chat/completions", answer_chat, GROUP, REWRITING),

@@ -7,10 +7,10 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from llmcore_testing.simulator.chunks import split_text
-from llmcore_testing.simulator.common import headers, new_id, read_json_body, read_model
+from llmcore_testing.simulator.common import make_headers, new_id, read_json_body, read_model
 from llmcore_testing.simulator.completions import complete
 from llmcore_testing.simulator.faults import Fault
-from llmcore_testing.simulator.refusals import invalid
+from llmcore_testing.simulator.refusals import make_invalid
 from llmcore_testing.simulator.routing import Call
 from llmcore_testing.simulator.wire import Answer, encode
 
@@ -26,7 +26,7 @@ def answer_responses(call: Call) -> Answer:
     body = read_json_body(call)
     model = read_model(call, body)
     if not body.get("input") and not body.get("prompt"):
-        raise invalid(
+        raise make_invalid(
             "Missing required parameter: 'input'.", param="input", code="missing_required_parameter"
         )
     scripted = call.script.take_reply()
@@ -38,7 +38,7 @@ def answer_responses(call: Call) -> Answer:
     else:
         response = _respond(body, model, scripted)
     usage = response.get("usage")
-    spent = headers(usage.get("total_tokens", 0) if isinstance(usage, dict) else 0)
+    spent = make_headers(usage.get("total_tokens", 0) if isinstance(usage, dict) else 0)
     whole = call.fault is None or call.fault.kind not in _NO_ANSWER
     if call.fault is not None:
         response = _apply_fault(response, call.fault)

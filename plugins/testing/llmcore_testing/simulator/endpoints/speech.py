@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from llmcore_testing.simulator.common import headers, read_json_body, read_model
-from llmcore_testing.simulator.refusals import Refused, invalid
+from llmcore_testing.simulator.common import make_headers, read_json_body, read_model
+from llmcore_testing.simulator.refusals import Refused, make_invalid
 from llmcore_testing.simulator.routing import Call
 from llmcore_testing.simulator.sounds import Codec, split_audio
 from llmcore_testing.simulator.wire import Answer
@@ -32,7 +32,7 @@ def answer_speech(call: Call) -> Answer:
     return Answer(
         pieces=tuple(split_audio(audio)),
         content_type=codec.content_type,
-        headers=headers(0),
+        headers=make_headers(0),
         streamed=True,
         counted="speech",
     )
@@ -41,7 +41,7 @@ def answer_speech(call: Call) -> Answer:
 def _read_request(body: Mapping[str, Any]) -> tuple[str, str, float, str]:
     text, voice = body.get("input"), body.get("voice")
     if not isinstance(text, str):
-        raise invalid("Field required: input.", param="input")
+        raise make_invalid("Field required: input.", param="input")
     if not text:
         raise _make_validation_error("string_too_short", "input", "String should have at least 1 character")
     if len(text) > _MOST_CHARACTERS:
@@ -61,7 +61,7 @@ def _read_request(body: Mapping[str, Any]) -> tuple[str, str, float, str]:
 
 def _make_validation_error(kind: str, name: str, said: str) -> Refused:
     """Return a validation error in OpenAI's format, which quotes the validator's Python repr."""
-    return invalid(f"[{{'type': '{kind}', 'loc': ('body', '{name}'), 'msg': '{said}'}}]")
+    return make_invalid(f"[{{'type': '{kind}', 'loc': ('body', '{name}'), 'msg': '{said}'}}]")
 
 
 def _join_names(names: tuple[str, ...]) -> str:
