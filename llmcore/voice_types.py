@@ -110,7 +110,7 @@ class Speech(msgspec.Struct, frozen=True, kw_only=True):
         An existing file keeps its mode. A symbolic link is followed; a pipe or device is written to directly.
 
         Raises:
-            OSError: *path* cannot be written; an existing file keeps its content.
+            OSError: *path* cannot be written; an existing file is left unchanged.
         """
         from llmcore.atomic_write import write_atomically
 

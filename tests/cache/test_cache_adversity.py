@@ -128,7 +128,7 @@ def test_out_of_memory(server: RedisServer, caplog: pytest.LogCaptureFixture) ->
         server.ask("CONFIG", "SET", "maxmemory", "0")
         until(in_use(core))
     lines = [record.getMessage() for record in caplog.records]
-    assert [line.partition(": Redis refuses: it is out of memory")[0] for line in lines] == [
+    assert [line.partition(": Redis refuses: the server is out of memory")[0] for line in lines] == [
         "cache `redis` fails at `acquire`, calls go on without it",
         "cache `redis` refuses to store a value, calls go on",
     ]

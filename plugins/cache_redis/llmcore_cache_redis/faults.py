@@ -62,32 +62,32 @@ class Broken(Exception):
 
 
 _FIXES: Final = {
-    "NOAUTH": ("it asks for a password", "a password", "llmcore config set cache.redis.password env:REDIS_PASSWORD"),
+    "NOAUTH": ("the server requires a password", "a password", "llmcore config set cache.redis.password env:REDIS_PASSWORD"),
     "WRONGPASS": ("the user name or password is wrong", "the server's password", "llmcore config set cache.redis.password env:REDIS_PASSWORD"),
-    "READONLY": ("it is a replica, which may not be written", "the address of the master", "llmcore config set cache.redis.url redis+sentinel://HOST:26379/MASTER"),
-    "OOM": ("it is out of memory and may evict nothing", "an eviction policy", "redis-cli CONFIG SET maxmemory-policy allkeys-lru"),
-    "LOADING": ("it is still loading its data", "a server that has started", "redis-cli INFO persistence"),
-    "MASTERDOWN": ("it has lost its master", "a replica with its master", "redis-cli INFO replication"),
-    "MISCONF": ("it refuses writes, since it cannot save to its disk", "room on the server's disk", "redis-cli INFO persistence"),
-    "MOVED": ("it is part of a Cluster", "an address that says so", "llmcore config set cache.redis.url redis+cluster://HOST:PORT"),
-    "ASK": ("it is moving these keys to another node", "a Cluster at rest", "redis-cli CLUSTER INFO"),
-    "TRYAGAIN": ("it is moving these keys to another node", "a Cluster at rest", "redis-cli CLUSTER INFO"),
-    "CLUSTERDOWN": ("its Cluster is down", "a Cluster with a master for every slot", "redis-cli CLUSTER INFO"),
-    "DENIED": ("it is in protected mode, and accepts only clients on its own machine", "a password on the server", "redis-cli CONFIG SET requirepass PASSWORD"),
-    "NOPROTO": ("it does not speak RESP3", "Redis 6.0 or newer", "redis-cli INFO server"),
+    "READONLY": ("the server is a read-only replica", "the address of the master", "llmcore config set cache.redis.url redis+sentinel://HOST:26379/MASTER"),
+    "OOM": ("the server is out of memory, and its policy forbids eviction", "an eviction policy", "redis-cli CONFIG SET maxmemory-policy allkeys-lru"),
+    "LOADING": ("the server is still loading its data", "a server that has started", "redis-cli INFO persistence"),
+    "MASTERDOWN": ("the replica has lost its master", "a replica with its master", "redis-cli INFO replication"),
+    "MISCONF": ("the server refuses writes, because it cannot save to its disk", "free space on the server's disk", "redis-cli INFO persistence"),
+    "MOVED": ("the server is part of a Cluster", "an address that begins with redis+cluster://", "llmcore config set cache.redis.url redis+cluster://HOST:PORT"),
+    "ASK": ("the Cluster is moving these keys to another node", "a Cluster at rest", "redis-cli CLUSTER INFO"),
+    "TRYAGAIN": ("the Cluster is moving these keys to another node", "a Cluster at rest", "redis-cli CLUSTER INFO"),
+    "CLUSTERDOWN": ("the Cluster is down", "a Cluster with a master for every slot", "redis-cli CLUSTER INFO"),
+    "DENIED": ("the server is in protected mode and accepts only clients on its machine", "a password on the server", "redis-cli CONFIG SET requirepass PASSWORD"),
+    "NOPROTO": ("the server does not support RESP3", "Redis 6.0 or newer", "redis-cli INFO server"),
 }  # fmt: skip
 
 _BY_TEXT: Final = (
-    ("db index", ("it has no database {db}", "the number of a database that the server has: 0 to 15 by default", "redis-cli CONFIG GET databases")),
-    ("select is not allowed in cluster mode", ("it is part of a Cluster, which has no database {db}", "database 0, and redis+cluster:// in the address", "llmcore config set cache.redis.url redis+cluster://HOST:PORT")),
-    ("max number of clients", ("it has too many clients", "fewer connections", "redis-cli CONFIG SET maxclients 10000")),
+    ("db index", ("the server has no database {db}", "the number of a database that the server has: 0 to 15 by default", "redis-cli CONFIG GET databases")),
+    ("select is not allowed in cluster mode", ("the server is part of a Cluster, which has no database {db}", "database 0, and redis+cluster:// in the address", "llmcore config set cache.redis.url redis+cluster://HOST:PORT")),
+    ("max number of clients", ("the server has too many clients", "fewer connections", "redis-cli CONFIG SET maxclients 10000")),
     ("can't run this command", ("a script of the cache uses a command that the user '{user}' may not run", "a user with the rights +get +set +del", "redis-cli ACL SETUSER {user} +get +set +del")),
-    ("unknown command", ("it does not know a command that the cache needs", "Redis 6.0 or newer", "redis-cli INFO server")),
+    ("unknown command", ("the server does not support a command that the cache needs", "Redis 6.0 or newer", "redis-cli INFO server")),
 )  # fmt: skip
 """Error messages without an error code."""
 _COMMAND: Final = re.compile(r"run the '([A-Za-z]+(?:\|[A-Za-z]+)?)' command")
 _DOWN: Final = frozenset({"NOAUTH", "WRONGPASS", "LOADING", "MASTERDOWN", "CLUSTERDOWN", "DENIED", "NOPROTO"})
-"""Codes of errors that every command gets."""
+"""Error codes that affect every command."""
 
 
 class _Refusal(NamedTuple):
@@ -123,7 +123,7 @@ def find_refused_command(error: ReplyError) -> str:
 def _find_sentinel_refusal(error: ReplyError) -> _Refusal | None:
     if not error.by_sentinel or error.code not in {"NOAUTH", "WRONGPASS"}:
         return None
-    what = "asks for a password" if error.code == "NOAUTH" else "does not accept the user name or password"
+    what = "requires a password" if error.code == "NOAUTH" else "does not accept the user name or password"
     return _Refusal(
         f"a Sentinel {what}",
         "`sentinel_password` and, unless it is that of the default user, `sentinel_username` in [cache.redis]",

@@ -106,7 +106,7 @@ class TestTLS(Causes):
 class TestRefusals(Causes):
     def test_a_missing_database_is_named(self, server: TLSServer) -> None:
         error = self.fault(f"redis://127.0.0.1:{server.plain.port}/99")
-        assert error.message == "Redis refuses: it has no database 99"
+        assert error.message == "Redis refuses: the server has no database 99"
 
     def test_a_forbidden_command_is_named(self, server: TLSServer) -> None:
         rights = ("on", ">pass", "~*", "+@all", "-set", "-client|tracking")

@@ -127,7 +127,7 @@ class TestAServerThatRefuses(SyncAndAsync):
             for url, password, said in (
                 (server.url.replace("right", "wrong"), None, "user name or password is wrong"),
                 (server.url, Secret("wrong-canary"), "user name or password is wrong"),
-                (server.url.replace(":right-canary@", ""), None, "asks for a password"),
+                (server.url.replace(":right-canary@", ""), None, "requires a password"),
             ):
                 other = self.another(cache(url, password=password))
                 with pytest.raises(CacheError, match=said) as caught:

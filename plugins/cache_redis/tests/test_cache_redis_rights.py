@@ -236,7 +236,7 @@ def test_a_replica_says_so(tmp_path: Path) -> None:
         found = made.unavailable()
         made.close()
     assert set(found) == {"set", "delete", "clear", "delete_matching", "acquire", "release"}
-    assert set(found.values()) == {"it is a replica, which may not be written"}
+    assert set(found.values()) == {"the server is a read-only replica"}
 
 
 def test_a_cluster_is_diagnosed(tmp_path: Path) -> None:

@@ -35,7 +35,7 @@ class Delivery:
         self.is_begun = False
         """Whether the head was sent. After that, an error can be reported only inside of the stream."""
         self.has_left = False
-        """Whether the client has left. If so, the rest of the stream is read and dropped."""
+        """Whether the client has disconnected. If so, the remaining stream is read and dropped."""
         self.error: Exception | None = None
         """The error that became the last event."""
 
@@ -113,7 +113,7 @@ class Delivery:
             if not self.is_begun:
                 await self._begin()
             await self._send({"type": "http.response.body", "body": b": keepalive\n\n", "more_body": True})
-        except OSError:  # the client has left; the watch reports this
+        except OSError:  # the client has disconnected, which the watcher reports
             pass
         finally:
             self._comment = None

@@ -1,4 +1,4 @@
-"""Detect clients that leave before their answer is complete."""
+"""Detect clients that disconnect before the end of their answer."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class ClientLeft(Exception):
 
 
 class Watch:
-    """Cancels the task that created it when the client leaves.
+    """Cancels the task that created it when the client disconnects.
 
     The watch begins when that task first waits: an answer from the memory tier is complete before that, and needs no
     second task.

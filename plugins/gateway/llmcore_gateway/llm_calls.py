@@ -49,7 +49,7 @@ class LLMCall:
 
     def __init__(self, gateway: Gateway, api: Api, body: dict[str, Any], caller: Caller) -> None:
         self.api: str = api
-        """The API whose format errors have."""
+        """The API that determines the format of errors."""
         self._api: Any = api
         self.model = gateway.models.check(body.get("model"), caller)
         """The requested model, for the log; None for the configured model."""

@@ -38,7 +38,7 @@ class Route(NamedTuple):
     path: str
     """As metrics and logs name it."""
     api: str = "chat"
-    """The API whose format errors have."""
+    """The API that determines the format of errors."""
     is_public: bool = False
     """Whether the route needs no key. Only a route that reveals nothing may be public."""
 

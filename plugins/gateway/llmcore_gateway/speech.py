@@ -30,7 +30,7 @@ class SpeechCall:
     """One text to speak, read and checked."""
 
     api = "chat"
-    """The API whose format errors have."""
+    """The API that determines the format of errors."""
 
     def __init__(self, gateway: Gateway, body: dict[str, Any], caller: Caller) -> None:
         self._gateway = gateway
@@ -96,7 +96,7 @@ class SpeechCall:
         return self._make_answer(await self._gateway.core.voice.asynthesize(self._text, **self._settings))
 
     def stream(self) -> Generator[bytes, None, None]:
-        """Yield the audio as it is made."""
+        """Yield the audio as it arrives."""
         yield from self._gateway.core.voice.stream(self._text, **self._settings)
 
     async def astream(self) -> AsyncGenerator[bytes, None]:

@@ -191,7 +191,7 @@ class Turn:
         """Return the result of *work*. If the client disconnects, cancel it or let it finish.
 
         Raises:
-            ClientLeft: The client has left.
+            ClientLeft: The client has disconnected.
         """
         if self._gateway.options.on_disconnect == "finish":
             return await self._finish_anyway(work, delivery)
@@ -233,7 +233,7 @@ class Turn:
     def _forget(self, call: asyncio.Future[Any]) -> None:
         self._state.finishing.discard(call)
         if not call.cancelled():
-            call.exception()  # the ledger has recorded the call, and the client has left
+            call.exception()  # marks the exception as retrieved: the ledger has recorded the call
 
     async def _send_error(self, error: Exception) -> None:
         self._log_failure(error)

@@ -20,7 +20,7 @@ __all__ = ["find_settled_characters", "make_rank_file", "make_table", "read_rank
 
 _OLD_UNICODE: Final = "14.0.0"
 _BEYOND: Final = 0x110000
-"""One more than the last character."""
+"""The number of Unicode code points."""
 _HALVES: Final = range(0xD800, 0xE000)
 
 
