@@ -12,7 +12,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-__all__ = ["CrashMark", "boot_id", "lock_folder"]
+__all__ = ["CrashMark", "get_boot_id", "lock_folder"]
 
 NAME = "boot.mark"
 
@@ -97,7 +97,7 @@ def lock_folder(folder: Path) -> Iterator[None]:
         os.close(fd)
 
 
-def boot_id() -> str:
+def get_boot_id() -> str:
     """Return an identifier of the current boot; empty if the system does not provide one."""
     if sys.platform == "darwin":
         return _sysctl("kern.bootsessionuuid")

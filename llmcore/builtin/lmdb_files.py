@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import lmdb  # noqa: TID253 - loaded only when a file cache is made
 
-from llmcore.builtin.crashmark import CrashMark, boot_id, lock_folder
+from llmcore.builtin.crashmark import CrashMark, get_boot_id, lock_folder
 from llmcore.builtin.datafile import DATA, find_fault, set_aside
 from llmcore.errors import CacheError
 from llmcore.log import logger
@@ -106,7 +106,7 @@ def set_aside_and_log(folder: Path, fault: str) -> None:
 
 
 def _open(folder: Path, map_limit: int) -> OpenFile:
-    mark = CrashMark(folder, boot_id())
+    mark = CrashMark(folder, get_boot_id())
     try:
         fault = find_fault(folder) if mark.is_trusted() else "the machine stopped before the file was synced"
         if fault is not None:

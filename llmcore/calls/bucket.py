@@ -55,14 +55,14 @@ class Bucket:
         `_tickets`. In ascending order.
         """
 
-    def ready(self, units: float) -> float:
+    def find_ready_time(self, units: float) -> float:
         """Return the time at which *units* become available. The time may be in the past."""
         cost = units * self.interval
         return self.full_at if cost >= self.burst_s else self.full_at + cost - self.burst_s
 
     def find_ready_time_behind(self, units: float, now: float) -> float:
         """Return the time from which *units* can be taken after all waiting requests."""
-        ready = self.ready(units)
+        ready = self.find_ready_time(units)
         return (
             ready if not self.ahead else max(ready, ready - self.full_at + now) + self.ahead * self.interval
         )

@@ -47,11 +47,11 @@ class Capacity:
         """Return whether all slots are in use."""
         return self.slots is not None and self.busy >= self.slots
 
-    def ready(self, tokens: int) -> float:
+    def find_ready_time(self, tokens: int) -> float:
         """Return the time at which the rate limits allow a request of *tokens*. The time may be in the past."""
         at = -NEVER
         for bucket in self.buckets:
-            ready = bucket.ready(tokens if bucket.of_tokens else 1)
+            ready = bucket.find_ready_time(tokens if bucket.of_tokens else 1)
             at = max(ready, at)
         return at
 
@@ -310,8 +310,8 @@ class ProviderQueue:
             queue = permit.queue
             if queue is None or queue.own.is_full():
                 continue
-            own = queue.own.ready(permit.tokens)
-            at = NEVER if self.shared.is_full() else max(own, self.shared.ready(permit.tokens))
+            own = queue.own.find_ready_time(permit.tokens)
+            at = NEVER if self.shared.is_full() else max(own, self.shared.find_ready_time(permit.tokens))
             if at < soonest:
                 first, soonest = permit, at
             if own <= now:

@@ -121,13 +121,13 @@ def _run_tests(kind: str, attributes: str, more: str) -> tuple[list[dict[str, st
             f"--basetemp={Path(folder, 'made')}",
             str(file),
         ]
-        with contextlib.redirect_stdout(io.StringIO()) as out, _only_our_pytest_plugin():
+        with contextlib.redirect_stdout(io.StringIO()) as out, _exclude_pytest_plugins():
             pytest.main([*options, *place], plugins=[results])
     return results.all, out.getvalue()
 
 
 @contextlib.contextmanager
-def _only_our_pytest_plugin() -> Iterator[None]:
+def _exclude_pytest_plugins() -> Iterator[None]:
     """Prevent pytest from loading installed plugins, which take seconds to import and may change a test."""
     before = os.environ.get(_AUTOLOAD)
     os.environ[_AUTOLOAD] = "1"

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from llmcore.calls.steps import Step
 from llmcore.errors import LedgerUnavailable
 
-__all__ = ["Operations", "to_unavailable"]
+__all__ = ["Operations", "make_unavailable"]
 
 
 class _Method(NamedTuple):
@@ -62,7 +62,7 @@ class Operations:
         return method
 
 
-def to_unavailable(error: Exception) -> LedgerUnavailable:
+def make_unavailable(error: Exception) -> LedgerUnavailable:
     """Translate *error* to the contract's error, because a ledger plugin may raise any exception."""
     if isinstance(error, LedgerUnavailable):
         return error

@@ -16,7 +16,7 @@ from llmcore.support.budget_periods import get_reset_time
 from llmcore.support.ledger_values import Refusal
 from llmcore.support.money import USD, format_amount, from_integer
 
-__all__ = ["make_exceeded_error", "point_at"]
+__all__ = ["make_exceeded_error", "set_place"]
 
 E = TypeVar("E", bound=BudgetError)
 
@@ -51,7 +51,7 @@ def make_exceeded_error(budget: Budget, refusal: Refusal, kind: str, at: float) 
         notes=[_note_on_period(budget, resets_at, at), _note_on_limit(budget)],
         fix="llmcore usage budget" if budget.place is None else budget.place.layer.to_run("usage budget"),
     )
-    return point_at(error, budget)
+    return set_place(error, budget)
 
 
 def make_disabled_error(ledger: LedgerSettings) -> BudgetError:
@@ -81,7 +81,7 @@ def make_unwritable_error(reason: str, location: str | None, ledger: LedgerSetti
     )
 
 
-def point_at(error: E, budget: Budget) -> E:
+def set_place(error: E, budget: Budget) -> E:
     """Set the place of *error* to the line that configures the limit of *budget*, and return *error*.
 
     If there is no other fix, the fix is the line that lets *budget* allow calls with an unknown cost.

@@ -13,7 +13,7 @@ from llmcore.ledger.limits import BudgetLimits
 from llmcore.ledger.lock_timeouts import get_seconds_left
 from llmcore.ledger.operations import Operations
 from llmcore.ledger.quote import Quote
-from llmcore.ledger.refusals import make_exceeded_error, point_at
+from llmcore.ledger.refusals import make_exceeded_error, set_place
 from llmcore.ledger.reservation import Reservation
 from llmcore.support.ledger_values import Counter, Limit, Refusal, ReserveRequest
 from llmcore.support.money import USD, to_nano
@@ -102,5 +102,5 @@ class Reserver:
             ]
             if not refusing:
                 return 0
-            point_at(error, refusing[0])
+            set_place(error, refusing[0])
             raise

@@ -22,7 +22,7 @@ from llmcore.ledger.lock_timeouts import (
     get_lock_deadline,
     get_seconds_left,
 )
-from llmcore.ledger.operations import Operations, to_unavailable
+from llmcore.ledger.operations import Operations, make_unavailable
 from llmcore.ledger.quote import Quote
 from llmcore.ledger.refusals import make_disabled_error, make_exceeded_error, make_unwritable_error
 from llmcore.ledger.report import BudgetState
@@ -109,7 +109,7 @@ class Spending:
         except LLMCoreError:  # a budget refused, or the ledger could not be created; nothing was written
             raise
         except Exception as error:  # noqa: BLE001 - a ledger plugin may raise any exception
-            failure = to_unavailable(error)
+            failure = make_unavailable(error)
         except BaseException:
             self._abandon(reservation)
             raise
@@ -157,7 +157,7 @@ class Spending:
             self._settle_soon(reservation, outcome)
             return
         except Exception as error:  # noqa: BLE001 - a ledger plugin may raise any exception
-            failure = to_unavailable(error)
+            failure = make_unavailable(error)
         except BaseException:
             # The caller was cancelled, perhaps before the step began. A closed row stays as it is.
             self._settle_soon(reservation, outcome)
@@ -205,7 +205,7 @@ class Spending:
                 if self.operations.run("claim_alert", alert.counter, alert.amount, timeout_s):
                     self._alerts.send(alert)
         except Exception as error:  # noqa: BLE001 - a ledger plugin may raise any exception
-            return to_unavailable(error)
+            return make_unavailable(error)
         return None
 
     # -- management; all of these raise LedgerUnavailable
@@ -240,7 +240,7 @@ class Spending:
         except LLMCoreError as error:
             failure = error
         except Exception as error:  # noqa: BLE001 - a ledger plugin may raise any exception
-            failure = to_unavailable(error)
+            failure = make_unavailable(error)
         if not isinstance(failure, LedgerUnavailable):
             raise_unchained(failure)
         raise LedgerError(f"the ledger cannot be read: {failure.message}", where=self.location)

@@ -12,7 +12,7 @@ from llmcore.calls.argument_names import check_argument_names
 from llmcore.errors import LedgerError, LedgerUnavailable, LLMCoreError
 from llmcore.ledger.lock_timeouts import LOCK_TIMEOUT_S
 from llmcore.ledger.meter import Meter, Totals
-from llmcore.ledger.operations import to_unavailable
+from llmcore.ledger.operations import make_unavailable
 from llmcore.process_bound import ProcessBound
 from llmcore.threads import run_in_thread
 
@@ -257,7 +257,7 @@ class UsageBook(ProcessBound):
         except LLMCoreError:
             raise
         except Exception as error:  # noqa: BLE001 - a ledger of a plugin may raise anything
-            failure = to_unavailable(error)
+            failure = make_unavailable(error)
         raise LedgerError(f"the ledger cannot be read: {failure.message}", where=self._spending().location)
 
     def _spending(self) -> Spending:

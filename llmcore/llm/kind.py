@@ -49,13 +49,13 @@ class ChatKind:
         """See `RequestKind.decode`."""
         return unpack(call.key or "", data)
 
-    def entries(self, call: ChatCall, result: Reply, due: float) -> Iterable[Entry]:
-        """See `RequestKind.entries`."""
+    def make_entries(self, call: ChatCall, result: Reply, due: float) -> Iterable[Entry]:
+        """See `RequestKind.make_entries`."""
         key = call.key or ""
         return (Entry(key, pack(key, result, due)),)
 
-    def due(self, call: ChatCall, data: bytes) -> float:
-        """See `RequestKind.due`."""
+    def get_refresh_time(self, call: ChatCall, data: bytes) -> float:
+        """See `RequestKind.get_refresh_time`."""
         return read_due(call.key or "", data)
 
     def is_cacheable(self, call: ChatCall, result: Reply) -> bool:
@@ -76,8 +76,8 @@ class ChatKind:
         services.events.record_hit(key, reply.saved, lambda: make_event(call, reply, None, 0.0), call.starts)
         return reply
 
-    def pieces(self, call: ChatCall, result: Reply) -> Iterable[Any]:  # noqa: ARG002 - of every kind
-        """See `RequestKind.pieces`."""
+    def make_pieces(self, call: ChatCall, result: Reply) -> Iterable[Any]:  # noqa: ARG002 - of every kind
+        """See `RequestKind.make_pieces`."""
         return split_reply(result)
 
     def charge(self, call: ChatCall) -> Charge:
@@ -98,16 +98,16 @@ class ChatKind:
         """See `RequestKind.quote`."""
         return _load_quote()[0](call.backend, call.request, services.prices)
 
-    def tokens(self, call: ChatCall) -> int:
-        """See `RequestKind.tokens`."""
+    def estimate_tokens(self, call: ChatCall) -> int:
+        """See `RequestKind.estimate_tokens`."""
         characters = sum(len(str(message.get("content") or "")) for message in call.request.messages)
         if call.request.api != "chat":
             talk = call.request.parameters
             characters = len(str(talk.get("input") or talk.get("messages") or ""))
         return characters // 4 + (get_output_limit(call.request.parameters) or 0) + 1
 
-    def attempt(self, call: ChatCall, services: Services) -> Generator[Any, Any, Answer]:
-        """See `RequestKind.attempt`."""
+    def make_attempt(self, call: ChatCall, services: Services) -> Generator[Any, Any, Answer]:
+        """See `RequestKind.make_attempt`."""
         return _load_attempt()(call, services)
 
     def settle(self, call: ChatCall, services: Services, result: Reply) -> tuple[Reply, Outcome]:  # noqa: ARG002 - of every kind

@@ -106,7 +106,7 @@ class ChatQuote:
             f"a budget applies, but the price of `{name}` is unknown",
             expected="its price in USD per million tokens, 0 for your own server, or "
             'unknown_price = "allow" in [budget]',
-            fix=self._line_to_price(name),
+            fix=self._make_price_line(name),
         )
 
     def _make_unbounded_error(self, request: ChatRequest, *, is_priced: bool) -> BudgetError:
@@ -118,7 +118,7 @@ class ChatQuote:
         name, limit = f"{self._backend.name}:{request.model}", f"chat(..., {self._limit_name}={_STEP})"
         fix: str | None = limit
         expected, notes = "max_tokens=, and no parts whose size only the server knows", []
-        is_local, line = is_loopback(self._backend), self._line_to_price(name)
+        is_local, line = is_loopback(self._backend), self._make_price_line(name)
         sample = Usage(input_tokens=1, output_tokens=1)
         if is_priced or get_provider_cost(self._backend.offline, request.model, sample, None) is not None:
             message = f"a budget applies, but the usage of `{name}` has no upper bound"
@@ -139,7 +139,7 @@ class ChatQuote:
                 notes.append(f"a model with a price needs a limit of the answer too: {limit}")
         return BudgetError(message, code="LC604", expected=expected, notes=notes, fix=fix)
 
-    def _line_to_price(self, name: str) -> str:
+    def _make_price_line(self, name: str) -> str:
         price = "0" if is_loopback(self._backend) else "{ input = 0.25, output = 2.00 }"
         return self._backend.line_to_set(("prices", name), price)
 

@@ -25,8 +25,8 @@ class WireKind(ChatKind):
     methods = ("send", "send_stream")
     late_fix = "send(..., timeout=seconds)"
 
-    def pieces(self, call: ChatCall, result: Reply) -> Iterable[Any]:
-        """See `RequestKind.pieces`."""
+    def make_pieces(self, call: ChatCall, result: Reply) -> Iterable[Any]:
+        """See `RequestKind.make_pieces`."""
         return replay_events(result, call.events_api)
 
 

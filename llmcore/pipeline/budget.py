@@ -91,7 +91,7 @@ def is_request(error: BaseException | None) -> bool:
     return not isinstance(error, _OURS)
 
 
-def _was_never_sent(error: BaseException | None, sending: Sending) -> bool:
+def _is_unsent(error: BaseException | None, sending: Sending) -> bool:
     """Return whether *error* implies that no byte was sent.
 
     Needed for providers that do not report the first sent byte.
@@ -144,7 +144,7 @@ def _make_failed_outcome(
     reservation: Reservation, quote: Quote, services: Services, error: BaseException | None
 ) -> Outcome:
     """Return the outcome of a failed request: the maximum cost if the backend may have executed the request."""
-    unsent = reservation.sending.withdraw() or _was_never_sent(error, reservation.sending)
+    unsent = reservation.sending.withdraw() or _is_unsent(error, reservation.sending)
     if unsent and isinstance(error, ProviderError):
         error.sent = False
     uncertain = not unsent and not _was_refused(error)

@@ -48,7 +48,7 @@ def keep(call: Call, services: Services, proceed: Proceed) -> Generator[Any, Any
     answer: Answer = yield from proceed()
     result = call.kind.finish(call, services, answer.result)
     if call.key is not None and call.kind.is_cacheable(call, result):
-        for key, data, ttl in call.kind.entries(call, result, _find_refresh_time(call, services)):
+        for key, data, ttl in call.kind.make_entries(call, result, _find_refresh_time(call, services)):
             yield from services.cache.keep(
                 key, data, call.ttl if ttl is None else ttl, replaces=not call.reads
             )
@@ -59,7 +59,7 @@ def replay(call: Call, services: Services, result: Any, *, emitted: int = 0) -> 
     """Return an answer that another call requested, and emit its pieces after the first *emitted* ones."""
     result = call.kind.mark_cached(call, services, result)
     if call.streaming and not emitted:
-        yield from call.kind.pieces(call, result)
+        yield from call.kind.make_pieces(call, result)
     return result
 
 
@@ -72,7 +72,7 @@ def _is_due(call: Call, data: bytes | None) -> bool:
     """Return whether the entry *data* is due for refresh."""
     if call.refresh is None or data is None:
         return False
-    return 0 < call.kind.due(call, data) <= time.time()
+    return 0 < call.kind.get_refresh_time(call, data) <= time.time()
 
 
 def _make_renewal(call: Call, services: Services) -> Renewal:

@@ -98,13 +98,13 @@ class RequestKind(Protocol):
     def decode(self, call: Any, data: bytes) -> Any | None:
         """Decode the cache entry *data*. Return None if the entry is damaged or belongs to another call."""
 
-    def entries(self, call: Any, result: Any, due: float) -> Iterable[Entry]:
+    def make_entries(self, call: Any, result: Any, due: float) -> Iterable[Entry]:
         """Return the cache entries of *result*.
 
         *due* is the time to refresh the answer, in seconds since 1970; 0 for never.
         """
 
-    def due(self, call: Any, data: bytes) -> float:
+    def get_refresh_time(self, call: Any, data: bytes) -> float:
         """Return when to refresh the entry *data*, in seconds since 1970; 0 for never."""
 
     def is_cacheable(self, call: Any, result: Any) -> bool:
@@ -113,7 +113,7 @@ class RequestKind(Protocol):
     def mark_cached(self, call: Any, services: Services, result: Any) -> Any:
         """Return *result* marked as cached, at no cost for this call."""
 
-    def pieces(self, call: Any, result: Any) -> Iterable[Any]:
+    def make_pieces(self, call: Any, result: Any) -> Iterable[Any]:
         """Return *result* as the pieces of a stream, for a call that has not emitted any piece."""
 
     def charge(self, call: Any) -> Charge:
@@ -122,10 +122,10 @@ class RequestKind(Protocol):
     def quote(self, call: Any, services: Services) -> Quote:
         """Return the quote that computes the maximum cost of the request."""
 
-    def tokens(self, call: Any) -> int:
+    def estimate_tokens(self, call: Any) -> int:
         """Return an estimate of the tokens that the backend will count against a rate limit."""
 
-    def attempt(self, call: Any, services: Services) -> Generator[Any, Any, Answer]:
+    def make_attempt(self, call: Any, services: Services) -> Generator[Any, Any, Answer]:
         """Send the request once and return the answer; a streaming call yields pieces."""
 
     def settle(self, call: Any, services: Services, result: Any) -> tuple[Any, Outcome]:

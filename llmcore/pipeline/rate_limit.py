@@ -20,7 +20,7 @@ def rate_limit(call: Call, services: Services, proceed: Proceed) -> Generator[An
     """
     charge = call.charge
     assert charge is not None  # noqa: S101 - set by the budget layer
-    limits, tokens = services.limits, call.kind.tokens(call)
+    limits, tokens = services.limits, call.kind.estimate_tokens(call)
     permit = yield from limits.acquire(charge.provider, charge.model, tokens, call.deadline.left)
     used: int | None = None
     try:

@@ -19,7 +19,7 @@ def single_flight(call: Call, services: Services, proceed: Proceed) -> Generator
         result = yield from proceed()
         # A backend without streaming: emit the whole answer as one piece.
         if call.streaming and not call.has_emitted:
-            yield from call.kind.pieces(call, result)
+            yield from call.kind.make_pieces(call, result)
         return result
     own, flight = call.deadline, call.key if call.reads else call.key + " refresh"
     flights = services.flights
@@ -34,5 +34,5 @@ def single_flight(call: Call, services: Services, proceed: Proceed) -> Generator
     if not call.attempts:  # another call or another process has sent the request
         return (yield from replay(call, services, shared.value, emitted=shared.pieces))
     if call.streaming and not shared.pieces:
-        yield from call.kind.pieces(call, shared.value)
+        yield from call.kind.make_pieces(call, shared.value)
     return shared.value

@@ -42,13 +42,13 @@ class SpeechKind:
         """See `RequestKind.decode`."""
         return unpack(call.key or "", data)
 
-    def entries(self, call: SpeechCall, result: Speech, due: float) -> Iterable[Entry]:  # noqa: ARG002 - speech is not refreshed
-        """See `RequestKind.entries`."""
+    def make_entries(self, call: SpeechCall, result: Speech, due: float) -> Iterable[Entry]:  # noqa: ARG002 - speech is not refreshed
+        """See `RequestKind.make_entries`."""
         key = call.key or ""
         return (Entry(key, pack(key, result)),)
 
-    def due(self, call: SpeechCall, data: bytes) -> float:  # noqa: ARG002 - as above
-        """See `RequestKind.due`."""
+    def get_refresh_time(self, call: SpeechCall, data: bytes) -> float:  # noqa: ARG002 - as above
+        """See `RequestKind.get_refresh_time`."""
         return 0.0
 
     def is_cacheable(self, call: SpeechCall, result: Speech) -> bool:  # noqa: ARG002 - settled audio plays to its end
@@ -59,8 +59,8 @@ class SpeechKind:
         """See `RequestKind.mark_cached`."""
         return mark_cached(result)
 
-    def pieces(self, call: SpeechCall, result: Speech) -> Iterable[bytes]:  # noqa: ARG002 - of every kind
-        """See `RequestKind.pieces`."""
+    def make_pieces(self, call: SpeechCall, result: Speech) -> Iterable[bytes]:  # noqa: ARG002 - of every kind
+        """See `RequestKind.make_pieces`."""
         return split_bytes(result.audio)
 
     def charge(self, call: SpeechCall) -> Charge:
@@ -71,12 +71,12 @@ class SpeechKind:
         """See `RequestKind.quote`."""
         return SpeechQuote(call, services.prices, len(call.text))
 
-    def tokens(self, call: SpeechCall) -> int:  # noqa: ARG002 - of every kind
-        """See `RequestKind.tokens`."""
+    def estimate_tokens(self, call: SpeechCall) -> int:  # noqa: ARG002 - of every kind
+        """See `RequestKind.estimate_tokens`."""
         return 0
 
-    def attempt(self, call: SpeechCall, services: Services) -> Generator[Any, Any, Answer]:
-        """See `RequestKind.attempt`."""
+    def make_attempt(self, call: SpeechCall, services: Services) -> Generator[Any, Any, Answer]:
+        """See `RequestKind.make_attempt`."""
         return attempt(call, services)
 
     def settle(self, call: SpeechCall, services: Services, result: Speech) -> tuple[Speech, Outcome]:

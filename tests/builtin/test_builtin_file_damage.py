@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from llmcore.builtin.crashmark import CrashMark, boot_id
+from llmcore.builtin.crashmark import CrashMark, get_boot_id
 from llmcore.builtin.file_cache import FileCache
 from llmcore.builtin.plugin import FileOptions
 
@@ -221,15 +221,15 @@ def test_the_mark_is_open_after_a_write_and_clean_after_the_last_close(folder: P
     cache, other = open_cache(folder), open_cache(folder)
     assert mark.read_text() == "", "no process wrote"
     cache.set("key", b"value")
-    assert mark.read_text() == f"open {boot_id()}\n"
+    assert mark.read_text() == f"open {get_boot_id()}\n"
     cache.close()
-    assert mark.read_text() == f"open {boot_id()}\n", "the other may write"
+    assert mark.read_text() == f"open {get_boot_id()}\n", "the other may write"
     other.close()
-    assert mark.read_text() == f"clean {boot_id()}\n"
+    assert mark.read_text() == f"clean {get_boot_id()}\n"
     again = open_cache(folder)
     assert again.get("key") == b"value"
     again.close()
-    assert mark.read_text() == f"clean {boot_id()}\n"
+    assert mark.read_text() == f"clean {get_boot_id()}\n"
 
 
 def test_a_process_that_ends_without_closing_leaves_a_clean_mark(folder: Path) -> None:

@@ -55,7 +55,7 @@ def test_a_refund_undoes_exactly_its_booking(
             now += value
         elif what == "take":
             assert isinstance(value, float)
-            now = max(now, bucket.ready(value))
+            now = max(now, bucket.find_ready_time(value))
             tickets.append(bucket.take(value, now))
             taken.append((now, value))
             largest = max(largest, value)
@@ -75,7 +75,7 @@ def test_a_refund_does_not_restore_tokens_that_have_overflowed() -> None:
 def test_a_bucket_remembers_few_of_many_takings() -> None:
     bucket, now = Bucket(0.001, 1.0), 0.0
     for number in range(50_000):
-        now = max(now, bucket.ready(1 + number % 7))
+        now = max(now, bucket.find_ready_time(1 + number % 7))
         bucket.take(1 + number % 7, now)
     assert len(bucket._debts) < 100
 

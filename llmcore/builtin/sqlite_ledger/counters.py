@@ -61,14 +61,14 @@ def read_counters(db: apsw.Connection, charge: Charge, at: float) -> list[Counte
 
     Budgets that other processes configured are included.
     """
-    return [counter for counter in _iter_counters(db, at) if counter.scope.covers(charge)]
+    return [counter for counter in _iterate_counters(db, at) if counter.scope.covers(charge)]
 
 
 def read_budgets(db: apsw.Connection, scopes: Iterable[Scope], at: float) -> list[Counter]:
     """See `LedgerProvider.read_budgets`."""
     found = {
         counter.scope: counter
-        for counter in _iter_counters(db, at)
+        for counter in _iterate_counters(db, at)
         if counter.period == get_period(counter.scope.per, at)
     }
     for scope in scopes:
@@ -87,7 +87,7 @@ def claim_alert(db: apsw.Connection, counter: Counter, amount: int) -> bool:
     return bool(db.changes())
 
 
-def _iter_counters(db: apsw.Connection, at: float) -> Iterable[Counter]:
+def _iterate_counters(db: apsw.Connection, at: float) -> Iterable[Counter]:
     rows = db.execute(
         "SELECT period, scope, spent, reserved, alerted FROM budgets WHERE period IN (?, ?, ?)",
         get_periods(at),

@@ -12,7 +12,7 @@ from llmcore.builtin.sqlite_ledger.schema import NewerLedger
 from llmcore.errors import LedgerUnavailable
 from llmcore.support.errors import raise_unchained
 
-__all__ = ["FAULTS", "translate", "translating"]
+__all__ = ["FAULTS", "translate", "translate_faults"]
 
 FAULTS: Final = (apsw.Error, OSError, NewerLedger)
 """The exceptions of an unusable file."""
@@ -27,7 +27,7 @@ def translate(error: Exception) -> LedgerUnavailable:
 
 
 @contextlib.contextmanager
-def translating() -> Iterator[None]:
+def translate_faults() -> Iterator[None]:
     """Translate the faults of a block."""
     try:
         yield

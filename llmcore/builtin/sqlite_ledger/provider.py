@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from llmcore.builtin.sqlite_ledger import counters, keys, reading, reports, rows
 from llmcore.builtin.sqlite_ledger.database import Database
-from llmcore.builtin.sqlite_ledger.faults import translating
+from llmcore.builtin.sqlite_ledger.faults import translate_faults
 from llmcore.builtin.sqlite_ledger.owners import Owners
 from llmcore.builtin.sqlite_ledger.writer import Writer
 from llmcore.support import forks
@@ -66,15 +66,15 @@ class SqliteLedger:
 
     def reserve(self, request: ReserveRequest, timeout_s: float) -> Reserved | Refusal:
         """See `LedgerProvider.reserve`."""
-        answer: Reserved | Refusal = self.writer.run(self._reserving(request), timeout_s)
+        answer: Reserved | Refusal = self.writer.run(self._make_reserve_work(request), timeout_s)
         return answer
 
     def areserve(self, request: ReserveRequest, timeout_s: float) -> Awaitable[Reserved | Refusal]:
         """See `LedgerProvider.reserve`."""
-        return self.writer.run_async(self._reserving(request), timeout_s)
+        return self.writer.run_async(self._make_reserve_work(request), timeout_s)
 
-    def _reserving(self, request: ReserveRequest) -> Callable[[apsw.Connection], Reserved | Refusal]:
-        with translating():
+    def _make_reserve_work(self, request: ReserveRequest) -> Callable[[apsw.Connection], Reserved | Refusal]:
+        with translate_faults():
             owner = self._owners.get_own_name()
 
         def open_row(db: apsw.Connection) -> Reserved | Refusal:
@@ -87,14 +87,16 @@ class SqliteLedger:
 
     def settle(self, settlements: Sequence[Settlement], timeout_s: float) -> Sequence[Counter]:
         """See `LedgerProvider.settle`."""
-        updated: Sequence[Counter] | None = self.writer.run(self._settling(settlements), timeout_s)
+        updated: Sequence[Counter] | None = self.writer.run(self._make_settle_work(settlements), timeout_s)
         return updated or ()
 
     def asettle(self, settlements: Sequence[Settlement], timeout_s: float) -> Awaitable[Sequence[Counter]]:
         """See `LedgerProvider.settle`."""
-        return self.writer.run_async(self._settling(settlements), timeout_s)
+        return self.writer.run_async(self._make_settle_work(settlements), timeout_s)
 
-    def _settling(self, settlements: Sequence[Settlement]) -> Callable[[apsw.Connection], Sequence[Counter]]:
+    def _make_settle_work(
+        self, settlements: Sequence[Settlement]
+    ) -> Callable[[apsw.Connection], Sequence[Counter]]:
         owner = self._owners.name
 
         def close_rows(db: apsw.Connection) -> Sequence[Counter]:
@@ -157,7 +159,7 @@ class SqliteLedger:
 
     def _read(self, work: Callable[[apsw.Connection], T], timeout_s: float, missing: T) -> T:
         """Return the result of *work* in a read transaction, or *missing* if the file does not exist yet."""
-        with translating():
+        with translate_faults():
             if not self.database.path.is_file():
                 return missing
             return self.database.read(work, timeout_s)

@@ -42,8 +42,8 @@ class EmbeddingKind:
         found = unpack(call.key or "", data)
         return found if found is not None and len(found.vectors) == len(call.request.texts) else None
 
-    def entries(self, call: EmbeddingCall, result: Embeddings, due: float) -> Iterable[Entry]:  # noqa: ARG002 - vectors are not refreshed
-        """See `RequestKind.entries`.
+    def make_entries(self, call: EmbeddingCall, result: Embeddings, due: float) -> Iterable[Entry]:  # noqa: ARG002 - vectors are not refreshed
+        """See `RequestKind.make_entries`.
 
         Each text has a separate cache entry, so another call with the same text is a hit.
         """
@@ -53,8 +53,8 @@ class EmbeddingKind:
         if call.is_leased and call.key is not None and call.key not in call.keys:
             yield Entry(call.key, pack(call.key, result.vectors, result.model, result.cost), _SHARED_S)
 
-    def due(self, call: EmbeddingCall, data: bytes) -> float:  # noqa: ARG002 - as above
-        """See `RequestKind.due`."""
+    def get_refresh_time(self, call: EmbeddingCall, data: bytes) -> float:  # noqa: ARG002 - as above
+        """See `RequestKind.get_refresh_time`."""
         return 0.0
 
     def is_cacheable(self, call: EmbeddingCall, result: Embeddings) -> bool:  # noqa: ARG002 - of every kind
@@ -65,8 +65,8 @@ class EmbeddingKind:
         """See `RequestKind.mark_cached`."""
         return mark_cached(result)
 
-    def pieces(self, call: EmbeddingCall, result: Embeddings) -> Iterable[Any]:  # noqa: ARG002 - of every kind
-        """See `RequestKind.pieces`."""
+    def make_pieces(self, call: EmbeddingCall, result: Embeddings) -> Iterable[Any]:  # noqa: ARG002 - of every kind
+        """See `RequestKind.make_pieces`."""
         return ()
 
     def charge(self, call: EmbeddingCall) -> Charge:
@@ -85,12 +85,12 @@ class EmbeddingKind:
         """See `RequestKind.quote`."""
         return EmbeddingQuote(call.backend, call.request.model, call.request.texts, services.prices)
 
-    def tokens(self, call: EmbeddingCall) -> int:
-        """See `RequestKind.tokens`."""
+    def estimate_tokens(self, call: EmbeddingCall) -> int:
+        """See `RequestKind.estimate_tokens`."""
         return sum(map(len, call.request.texts)) // 4 + 1
 
-    def attempt(self, call: EmbeddingCall, services: Services) -> Generator[Any, Any, Answer]:
-        """See `RequestKind.attempt`."""
+    def make_attempt(self, call: EmbeddingCall, services: Services) -> Generator[Any, Any, Answer]:
+        """See `RequestKind.make_attempt`."""
         left = get_time_left(call, sent=False)
         request = msgspec.structs.replace(call.request, timeout_s=left, idle_s=services.policy.idle_s)
         assert call.sending is not None  # noqa: S101 - set by the budget layer

@@ -51,10 +51,10 @@ class Route:
             ConfigError: A variable for proxies or certificates has an invalid value.
         """
         self.proxy: Proxy | None = find_proxy(url, install="pip install socksio")
-        self._uses_tls = url.startswith("https:") or (
+        self._has_tls = url.startswith("https:") or (
             self.proxy is not None and self.proxy.url.startswith("https:")
         )
-        if self._uses_tls:
+        if self._has_tls:
             check_certificates()
 
     @property
@@ -64,7 +64,7 @@ class Route:
 
     def make_settings(self) -> dict[str, Any]:
         """Return the arguments that make an HTTP client ignore the environment."""
-        context = httpx2.create_ssl_context() if self._uses_tls else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context = httpx2.create_ssl_context() if self._has_tls else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         settings: dict[str, Any] = {
             "verify": context,
             "limits": _LIMITS,

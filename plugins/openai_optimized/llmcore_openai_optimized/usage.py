@@ -91,7 +91,7 @@ def merge_usage(old: Any, new: Any) -> Any:
         before = merged.get(name)
         if isinstance(value, Mapping):
             merged[name] = merge_usage(before, value)
-        elif before is None or _replaces(value, before):
+        elif before is None or _is_replacement(value, before):
             merged[name] = value
     total: Any = merged.get("total_tokens")
     parts: list[Any] = [merged.get("prompt_tokens"), merged.get("completion_tokens")]
@@ -100,7 +100,7 @@ def merge_usage(old: Any, new: Any) -> Any:
     return merged
 
 
-def _replaces(value: Any, before: Any) -> bool:
+def _is_replacement(value: Any, before: Any) -> bool:
     if _is_positive(value):
         return True
     return value is not None and not _is_positive(before) and not isinstance(before, Mapping)

@@ -134,19 +134,19 @@ def find_route(url: str) -> Proxy | None:
         ConfigError: An environment variable for proxies or certificates has an invalid value.
     """
     proxy = find_proxy(url)
-    if _uses_tls(url, proxy):
+    if _has_tls(url, proxy):
         check_certificates()
     return proxy
 
 
-def _uses_tls(url: str, proxy: Proxy | None) -> bool:
+def _has_tls(url: str, proxy: Proxy | None) -> bool:
     return url.startswith("https:") or (proxy is not None and proxy.url.startswith("https:"))
 
 
 def _make_network_arguments(url: str) -> dict[str, Any]:
     """Return proxy and certificates for a client, which does not read the environment."""
     proxy = find_route(url)
-    context = httpx.create_ssl_context() if _uses_tls(url, proxy) else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context = httpx.create_ssl_context() if _has_tls(url, proxy) else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     if proxy is None:
         return {"verify": context}
     secure = proxy.url.startswith("https:")

@@ -110,14 +110,14 @@ class Conformance:
             way(name, *args, **options)
         except LLMCoreError as error:
             foreign = self.foreign(error)
-            assert not foreign, f"{self.caller.spelt(name)} chains {foreign} to its error"
+            assert not foreign, f"{self.caller.get_name(name)} chains {foreign} to its error"
             return False
         except Exception as error:  # noqa: BLE001 - the test reports any other exception
             wrong = f"{type(error).__name__}: {error}"
         else:
             return True
         pytest.fail(
-            f"{type(self.caller.provider).__name__}.{self.caller.spelt(name)} must work without starting a thread "
+            f"{type(self.caller.provider).__name__}.{self.caller.get_name(name)} must work without starting a thread "
             f"or raise an error of llmcore.errors, raised {wrong}"
         )
 
@@ -168,9 +168,9 @@ class Conformance:
         """Call the method. Fail the test if it calls `track_sending` but never `mark_sent`."""
         __tracebackhide__ = True
         sending, caller = Sending(), self.caller
-        method = getattr(caller.provider, caller.spelt(name))
+        method = getattr(caller.provider, caller.get_name(name))
         if caller.variant == "sync":
-            caller.run_bounded(lambda: sending.blocking(method, *args), caller.spelt(name))
+            caller.run_bounded(lambda: sending.blocking(method, *args), caller.get_name(name))
         else:
             caller.run(sending.awaiting(method, *args))
         assert not sending.withdraw(), (
@@ -184,7 +184,7 @@ class Conformance:
         """
         __tracebackhide__ = True
         provider = self.caller.provider
-        spelt = names if plain else [self.caller.spelt(name) for name in names]
+        spelt = names if plain else [self.caller.get_name(name) for name in names]
         lacking = [name for name in spelt if not callable(getattr(provider, name, None))]
         if not lacking:
             return
@@ -214,7 +214,7 @@ class Conformance:
     ) -> Any:
         __tracebackhide__ = True
         wanted = expected if isinstance(expected, tuple) else (expected,)
-        what = f"{type(self.caller.provider).__name__}.{self.caller.spelt(name)}({_format_arguments(args, options)})"
+        what = f"{type(self.caller.provider).__name__}.{self.caller.get_name(name)}({_format_arguments(args, options)})"
         names = " or ".join(kind.__name__ for kind in wanted)
         try:
             result = way(name, *args, **options)

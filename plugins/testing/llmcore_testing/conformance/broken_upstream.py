@@ -186,11 +186,11 @@ class BrokenUpstream(CanaryTests):
             found = self._catch(lambda: items.extend(caller.collect(self.stream_method, *args)))
             if found is None:
                 assert not self.is_whole(items), (
-                    f"{caller.spelt(self.stream_method)} must raise a ProviderError if the stream is cut ({cut}), ended normally"
+                    f"{caller.get_name(self.stream_method)} must raise a ProviderError if the stream is cut ({cut}), ended normally"
                 )
             else:
                 self._check_failure(
-                    found, caller.spelt(self.stream_method), f"cuts a stream ({cut})", canary, caplog
+                    found, caller.get_name(self.stream_method), f"cuts a stream ({cut})", canary, caplog
                 )
             self._check_once(upstream)
 
@@ -270,9 +270,9 @@ class BrokenUpstream(CanaryTests):
             error = self._catch(lambda: results.append(caller.call(name, *args, **options)))
         if error is None:
             pytest.fail(
-                f"{caller.spelt(name)} must raise a ProviderError if the server {what}, returned {results[0]!r:.100}"
+                f"{caller.get_name(name)} must raise a ProviderError if the server {what}, returned {results[0]!r:.100}"
             )
-        return self._check_failure(error, caller.spelt(name), what, canary, caplog)
+        return self._check_failure(error, caller.get_name(name), what, canary, caplog)
 
     def _check_failure(
         self, error: Exception, name: str, what: str, canary: str | None, caplog: pytest.LogCaptureFixture

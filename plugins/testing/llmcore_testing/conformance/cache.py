@@ -147,13 +147,13 @@ class CacheConformance(ExpiryTests, RefusedOperations, CanaryTests):
         self.call("set", "key", b"short", _MOMENT_S)
         self.call("set", "key", b"for long")
         self.call("set", "witness", b"1", _MOMENT_S)
-        self._until_gone("witness")
+        self._wait_until_gone("witness")
         assert self.call("get", "key") == b"for long", (
             "a value without ttl must not inherit the ttl of an earlier set"
         )
         self.call("set", "key", b"for long", _LONG_S)
         self.call("set", "key", b"short", _MOMENT_S)
-        self._until_gone("key")
+        self._wait_until_gone("key")
 
     def test_delete_returns_whether_there_was_a_value(self) -> None:
         assert self.call("delete", "key") is False
@@ -167,7 +167,7 @@ class CacheConformance(ExpiryTests, RefusedOperations, CanaryTests):
     def test_a_value_is_a_miss_after_its_ttl(self) -> None:
         self.call("set", "key", b"value", _MOMENT_S)
         self.call("set", "other", b"stays")
-        self._until_gone("key")
+        self._wait_until_gone("key")
         assert self.call("delete", "key") is False, "delete of an expired value must return False"
         assert self.call("get", "other") == b"stays", "a value without ttl must stay"
 
@@ -188,7 +188,7 @@ class CacheConformance(ExpiryTests, RefusedOperations, CanaryTests):
         self.call("set", "minute", b"value", 60)
         self.call("set", "moment", b"value", _MOMENT_S)
         started = time.monotonic()
-        self._until_gone("moment")
+        self._wait_until_gone("moment")
         self._wait_until(
             lambda: time.monotonic() - started > _MOMENT_S
         )  # also detects a ttl that counts milliseconds
@@ -264,7 +264,7 @@ class CacheConformance(ExpiryTests, RefusedOperations, CanaryTests):
         self.call("set", "short", b"value", _MOMENT_S)
         self.call("set", "deleted", b"value")
         self.call("delete", "deleted")
-        self._until_gone("short")
+        self._wait_until_gone("short")
         assert self._keys() == wanted, "keys must return exactly the existing keys"
         self.call("clear")
         assert self._keys() == []
@@ -284,6 +284,6 @@ class CacheConformance(ExpiryTests, RefusedOperations, CanaryTests):
         self.needs("keys", plain=True)
         return sorted(self.caller.provider.keys())
 
-    def _until_gone(self, key: str) -> None:
+    def _wait_until_gone(self, key: str) -> None:
         gone = self._wait_until(lambda: self.call("get", key) is None)
         assert gone, f"a value with a short ttl still exists after {self.expiry_timeout_s:g} s"

@@ -59,7 +59,7 @@ class RefusedOperations(Abilities):
     ) -> None:
         """Check that the operation raises a `CacheError` about the refusal, or does its work."""
         __tracebackhide__ = True
-        label = f"{type(caller.provider).__name__}.{caller.spelt(operation)}"
+        label = f"{type(caller.provider).__name__}.{caller.get_name(operation)}"
         error: Exception | None = None
         fault: str | None = None
         try:

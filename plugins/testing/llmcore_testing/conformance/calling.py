@@ -94,13 +94,13 @@ class Caller:
             _HUNG.add(type(self.provider))
         pytest.fail(f"{what} did not return within {seconds:g} s")
 
-    def spelt(self, name: str) -> str:
+    def get_name(self, name: str) -> str:
         """Return the method's name in this variant, such as `get` or `aget`."""
         return name if self.variant == "sync" else f"a{name}"
 
     def has(self, name: str) -> bool:
         """Return whether the backend has this method in this variant."""
-        return callable(getattr(self.provider, self.spelt(name), None))
+        return callable(getattr(self.provider, self.get_name(name), None))
 
     def call(self, name: str, /, *args: Any, **options: Any) -> Any:
         """Call the method and return its result."""
@@ -221,12 +221,12 @@ class Caller:
         return self.run(fetch(), self._get_label(name))
 
     def _get_label(self, name: str) -> str:
-        return f"{type(self.provider).__name__}.{self.spelt(name)}"
+        return f"{type(self.provider).__name__}.{self.get_name(name)}"
 
     def _get_method(self, name: str) -> Callable[..., Any]:
-        method = getattr(self.provider, self.spelt(name), None)
+        method = getattr(self.provider, self.get_name(name), None)
         if not callable(method):
-            pytest.fail(f"{type(self.provider).__name__} has no method {self.spelt(name)!r}")
+            pytest.fail(f"{type(self.provider).__name__} has no method {self.get_name(name)!r}")
         return method  # type: ignore[no-any-return]
 
     def call_blocking(self, name: str, args: Sequence[Any], options: dict[str, Any]) -> Any:
@@ -243,7 +243,7 @@ class Caller:
         """Call an asynchronous method on the current loop."""
         result = self._get_method(name)(*args, **options)
         if not inspect.isawaitable(result):
-            pytest.fail(f"{self._get_label(name)} must be awaitable: write `async def {self.spelt(name)}`")
+            pytest.fail(f"{self._get_label(name)} must be awaitable: write `async def {self.get_name(name)}`")
         return await result
 
     async def _collect_async(

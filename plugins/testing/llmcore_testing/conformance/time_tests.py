@@ -34,8 +34,8 @@ class TimeTests(Conformance):
             return
         name, *args = self.make_call()
         for turns in _TURNS:
-            ended = self.caller.run(self._cancel(turns), self.caller.spelt(name))
-            assert ended, f"{self.caller.spelt(name)} must end within 0.5 s after its task was cancelled"
+            ended = self.caller.run(self._cancel(turns), self.caller.get_name(name))
+            assert ended, f"{self.caller.get_name(name)} must end within 0.5 s after its task was cancelled"
         self.call(name, *args)
 
     def test_a_second_event_loop_is_served_after_the_first_one(self) -> None:
@@ -49,9 +49,7 @@ class TimeTests(Conformance):
                 try:
                     second.together(calls)
                 except RuntimeError as error:
-                    fault = (
-                        f"{self.caller.spelt(calls[0][0])} must work on a second event loop, raised {error!r}"
-                    )
+                    fault = f"{self.caller.get_name(calls[0][0])} must work on a second event loop, raised {error!r}"
                 else:
                     continue
             pytest.fail(fault)
@@ -59,7 +57,7 @@ class TimeTests(Conformance):
 
     async def _cancel(self, turns: int) -> bool:
         name, *args = self.make_call()
-        method = getattr(self.caller.provider, self.caller.spelt(name))
+        method = getattr(self.caller.provider, self.caller.get_name(name))
         task = asyncio.ensure_future(method(*args))
         for _ in range(turns):
             await asyncio.sleep(0)

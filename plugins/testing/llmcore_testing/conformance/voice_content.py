@@ -178,18 +178,18 @@ class VoiceContent(VoiceAbilities):
     @of("clone_voice")
     @pytest.mark.parametrize("consent", ["", " ", "\n\t"], ids=["nothing", "space", "blank"])
     def test_a_blank_consent_is_refused(self, consent: str) -> None:
-        self._refuses_clone([self._make_recording()], consent)
+        self._check_clone_rejected([self._make_recording()], consent)
 
     @of("clone_voice")
     @pytest.mark.parametrize("sample", _NOT_AUDIO.values(), ids=_NOT_AUDIO)
     def test_samples_that_are_not_audio_are_refused(self, sample: bytes) -> None:
-        self._refuses_clone([self._make_recording(), sample], "agreed in writing")
+        self._check_clone_rejected([self._make_recording(), sample], "agreed in writing")
 
     @of("clone_voice")
     def test_a_clone_needs_a_sample(self) -> None:
-        self._refuses_clone([], "agreed in writing")
+        self._check_clone_rejected([], "agreed in writing")
 
-    def _refuses_clone(self, samples: Sequence[bytes], consent: str) -> None:
+    def _check_clone_rejected(self, samples: Sequence[bytes], consent: str) -> None:
         __tracebackhide__ = True
         self.needs("clone_voice", "delete_voice")
         before = [voice.voice_id for voice in self.call("list_voices")]

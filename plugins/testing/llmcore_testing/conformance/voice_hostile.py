@@ -74,7 +74,7 @@ class HostileTexts(Abilities):
         except LLMCoreError:
             return ""
         except Exception as error:  # noqa: BLE001 - the test reports any other exception
-            return f"{caller.spelt('synthesize')} must speak the text or raise an error of llmcore.errors, raised {error!r:.300}"
+            return f"{caller.get_name('synthesize')} must speak the text or raise an error of llmcore.errors, raised {error!r:.300}"
         try:
             check(speech)
         except BaseException as fault:  # noqa: BLE001 - pytest.fail raises a BaseException
