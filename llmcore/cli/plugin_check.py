@@ -189,9 +189,9 @@ def _print_results(
         put(f"{paint('yellow', 'skipped')} {why}")
     for warning in warnings:
         put(f"{paint('yellow', 'warning')} {warning}")
-    verdict = paint("green", "keeps") if good else paint("red", "does not keep")
+    verdict = paint("green", "fulfils") if good else paint("red", "does not fulfil")
     put(f"{title}: {count['passed']} passed, {count['failed']} failed, {count['skipped']} skipped")
-    put(f"it {verdict} what its kind promises")
+    put(f"the provider {verdict} the contract of its kind")
     return 0 if good else _FAILED
 
 

@@ -125,7 +125,7 @@ def test_check_reports_a_failing_plugin(cli: CommandLine) -> None:
     done = cli("plugins", "check", "acme")
     assert (done.returncode, done.stderr) == (6, "")
     assert "failed  test_delete" in done.stdout
-    assert done.stdout.endswith("it does not keep what its kind promises\n")
+    assert done.stdout.endswith("the provider does not fulfil the contract of its kind\n")
 
 
 LEAKING = """
