@@ -43,8 +43,8 @@ async def run_in_thread(
     """Call *function* in a thread of the running loop and return its result.
 
     Like `asyncio.to_thread`, but with an alternative. If no thread can be started, *function* is called in
-    the loop's own thread, which it blocks: a late result is better than an error. For a *function* that waits
-    for the running loop, pass *otherwise*, which is called in its place.
+    the loop's own thread, which it blocks: a late result is better than an error. If *function* waits for the running
+    loop, pass *otherwise*, which is called instead.
     """
     import asyncio
     import contextvars
@@ -75,7 +75,7 @@ def submit(function: Callable[..., T], *args: Any, otherwise: Callable[[], T] | 
 def submit_to(
     submit: Callable[[Callable[[], object]], object], call: Callable[[], T], otherwise: Callable[[], T]
 ) -> Future[T]:
-    """Pass *call* to the function *submit* of an executor and return its future; see `submit`.
+    """Submit *call* with the executor's function *submit* and return the future; see `submit`.
 
     If *submit* raises RuntimeError, *otherwise* is called now, unless a thread has begun *call*.
     """

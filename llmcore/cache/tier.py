@@ -45,7 +45,7 @@ class Tier:
         self._epoch: int | None = 0
         """The state of the backend that the entries match: the backend's version, or the number of reports.
 
-        If None, no entry is valid.
+        None means that no entry is valid.
         """
         self._lock = forks.lock()
         self._entries = BoundedEntries(size, clock=clock)
@@ -114,7 +114,7 @@ class Tier:
         return self._entries.get(key) if self._listening else None
 
     def look_up(self, key: str) -> tuple[bytes | None, int | None]:
-        """Return the value as `get` does, and the state that it was compared with, for `put` of the backend's value.
+        """Return the value as `get` does, and the state to pass to `put` with the backend's value.
 
         The method does not read the version again. If the version has changed meanwhile, the next look-up drops the
         key.

@@ -48,7 +48,7 @@ def find_ability(provider: object, name: str) -> Ability | None:
 
 
 class PieceStream:
-    """The pieces that a provider's streaming method yields, as sync or async steps."""
+    """Iterates over the pieces of a provider's streaming method, as sync or async steps."""
 
     __slots__ = ("_args", "_awaiting", "_blocking", "_named", "_pieces", "close", "next")
 

@@ -66,7 +66,7 @@ class LogFile:
         forks.watch(self)
 
     def add(self, entry: dict[str, Any]) -> None:
-        """Add an entry; it is in the file when the method returns."""
+        """Add an entry; the entry is in the file when the method returns."""
         names = ", ".join(entry)
         marks = ", ".join(f":{name}" for name in entry)
         with self._lock:
@@ -138,7 +138,7 @@ class LogFile:
             self.close()
 
     def after_fork(self) -> None:
-        """Leave a connection that was in use to the parent; see `forks.ForkAware`."""
+        """Drop a connection in a forked child, because the parent uses it; see `forks.ForkAware`."""
         forks.leave_to_parent(self._connection)
         self._connection = None
 

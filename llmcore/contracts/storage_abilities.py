@@ -80,7 +80,7 @@ class StorageStreams(Protocol):
     def load_stream(self, key: str, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
         """Yield the bytes from offset *start* to *stop*, or to the end, in pieces of at most 16 MiB.
 
-        Offsets are at least 0; what lies behind the end of the file is left out.
+        Offsets are at least 0; a *stop* beyond the end of the file is allowed.
 
         All pieces are of one version, even if the file is replaced meanwhile. A caller that stops early must close the
         iterator.

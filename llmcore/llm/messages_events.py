@@ -58,7 +58,7 @@ class MessagesWriter:
             self._last = merge_ends(self._last, delta)
 
     def end(self) -> Iterator[WireEvent]:
-        """Yield the end of the message."""
+        """Yield the events that end the message."""
         if not self._is_begun:
             return
         yield from self._close()

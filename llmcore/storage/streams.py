@@ -1,4 +1,4 @@
-"""Streams, copies and moves. Without support in the backend, they use whole files."""
+"""Streams, copies and moves. If the backend does not support an operation, the method uses whole files."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ class StreamedFiles(BackendCalls):
     def load_stream(self, key: str, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
         """Yield the bytes from offset *start* to *stop*, or to the end, in pieces of at most 16 MiB.
 
-        Offsets are at least 0; what lies behind the end of the file is left out.
+        Offsets are at least 0; a *stop* beyond the end of the file is allowed.
 
-        All pieces are of one version, even if the file is replaced meanwhile. Closing the iterator ends the reading.
+        All pieces are of one version, even if the file is replaced meanwhile. Closing the iterator stops reading.
         """
         return iterate(self._stream_pieces(key, start, stop))
 
@@ -37,7 +37,7 @@ class StreamedFiles(BackendCalls):
     def save_stream(self, key: str, pieces: Source) -> None:
         """Store *pieces*, an iterable of bytes or an open file, atomically. Replace an existing file.
 
-        If *pieces* raises, the exception is passed on and an existing file is unchanged.
+        If *pieces* raises, the exception is re-raised and an existing file stays unchanged.
         """
         run(self._save_pieces(key, PieceSource(pieces, blocking=True)))
 

@@ -35,15 +35,15 @@ class Bounds(NamedTuple):
 
     @classmethod
     def of(cls, connections: int, limits: Limits) -> Bounds:
-        """Return the bounds for at most *connections* connections, each of which is established within *limits*."""
+        """Return the bounds for at most *connections* connections that must be opened within *limits*."""
         return cls(connections, _HANDSHAKES if limits.tls else connections, limits.whole, limits.tls)
 
 
 class Pool:
     """A pool with one connection per caller. The most recently used connection is taken first.
 
-    Taking an idle connection needs no lock, because operations at the end of a list are atomic. A caller that finds no idle
-    connection establishes one, or waits if the maximum number is being established.
+    Taking an idle connection needs no lock, because operations at the end of a list are atomic. A caller without an
+    idle connection opens one, or waits if the maximum number of connections is being opened.
 
     Args:
         make: Establishes a connection.
@@ -77,7 +77,7 @@ class Pool:
         self._failures = 0
         """Number of connections that failed for another reason."""
         self._fault: Broken | ReplyError | None = None
-        """The fault of the last connection that failed."""
+        """The reason why the last connection attempt failed."""
         self._changed = threading.Condition(forks.lock())
 
     def ask(
@@ -213,8 +213,8 @@ class Pool:
     def _may_ignore(self, fault: Broken | ReplyError) -> bool:
         """Record a failed connection; return whether other connections may still work.
 
-        This is because only this one was slow. Otherwise all waiting callers fail with the same fault, and the idle
-        connections are dropped.
+        This is the case if only this connection was slow. Otherwise all waiting callers fail with the same fault, and
+        the idle connections are dropped.
         """
         with self._changed:
             if isinstance(fault, Broken) and fault.slow and self._open:
