@@ -38,15 +38,16 @@ class _Outcome(NamedTuple):
 
 
 class Loader:
-    """Loads each plugin at most once. A plugin that failed is not tried again.
+    """Loads each plugin at most once. A failed plugin is not loaded again.
 
-    A module with plain hooks, such as ours, is used as it is. Any other is registered with pluggy, which checks it.
+    A module with plain hooks, such as the built-in ones, needs no check. Other modules are registered with pluggy,
+    which checks them.
     """
 
     def __init__(self) -> None:
         self._manager: pluggy.PluginManager | None = None
         self._plain: dict[str, dict[str, list[Callable[[], object]]]] = {}
-        """Name of a module -> its hooks and their implementations."""
+        """Module name -> its hooks and their implementations."""
         self._imported: dict[Any, _Outcome] = {}
         self._registered: dict[Any, _Outcome] = {}
         self._loaded: dict[Any, _Outcome] = {}
@@ -94,7 +95,9 @@ class Loader:
                     done = _Outcome(None, _copy(error))
                 memory[key] = done
         if done.error is not None:
-            raise _copy(done.error)  # a copy: each raise of one object would extend its traceback
+            raise _copy(
+                done.error
+            )  # a copy, because raising the same object again would extend its traceback
         return done.value
 
     def _import(self, claim: Claim) -> ModuleType:

@@ -16,7 +16,7 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, repr_
     """The token counts that the backend reported for one answer."""
 
     input_tokens: int = 0
-    """All input tokens, cached ones included.
+    """All input tokens, including cached tokens.
 
     If a backend reports cached tokens separately, its plugin adds both numbers.
     """

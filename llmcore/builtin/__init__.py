@@ -1,1 +1,1 @@
-"""The backends that come with the host: llm `echo`, cache `memory`, cache `file`."""
+"""The built-in backends: language model `echo`, cache `memory`, cache `file`, ledger `sqlite`."""

@@ -17,7 +17,7 @@ __all__ = ["embed"]
 _DIMENSIONS: Final = 256
 _MAX_DIMENSIONS: Final = 8192
 _PLACES: Final = 3
-"""How many numbers of the vector one word changes. With several numbers, few words have the same vector."""
+"""The number of vector elements that one word changes. With several elements per word, few words have the same vector."""
 _WORD: Final = re.compile(r"\w+|[^\w\s]")
 
 

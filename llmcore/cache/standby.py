@@ -61,7 +61,7 @@ class Standby:
     # -- begin and end: called with the lock of the breaker; must not wait
 
     def begin(self, tier: Tier | None) -> None:
-        """Take over the entries of the memory tier *tier*; without one, every look-up is a miss."""
+        """Take over the entries of the memory tier *tier*; without a tier, every look-up is a miss."""
         if self.is_enabled and tier is not None:
             self._outage = tier.begin_outage()
 
@@ -115,7 +115,7 @@ class Standby:
             self._pending.discard(invalidation, number)
 
     def repeat_invalidations(self) -> Act[None]:
-        """Carry out the postponed invalidations; log those that the backend refuses.
+        """Carry out the postponed invalidations; log the ones that the backend rejects.
 
         Raises:
             BaseException: The backend is unreachable again. The remaining invalidations stay postponed.

@@ -23,7 +23,7 @@ class Stats:
         This attribute is an atomic C function, because a lock would cost more than the rest of a hit.
         """
         self._read = 0
-        """How many numbers of the counter are not hits: reading the counter takes a number each time."""
+        """The number of counter values that are not hits: each reading of the counter uses up one value."""
         self.misses = self.errors = 0
 
     @property

@@ -25,7 +25,7 @@ class Cached(Protocol[P, R_co]):
         """The original function."""
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R_co:
-        """Return the cached result, or make and cache it."""
+        """Return the cached result, or compute and cache it."""
 
     @overload  # for a class method: `@classmethod` above `@cache.cached()`
     def __get__(

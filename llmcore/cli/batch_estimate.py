@@ -1,4 +1,4 @@
-"""`llmcore batch run --dry-run`: show what a run would send and cost."""
+"""`llmcore batch run --dry-run`: estimate the requests and the cost of a run."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def show_estimate(found: Estimate, run: str, *, as_json: bool) -> None:
 
 
 def _format_share(share: float) -> str:
-    return f"{int(share * 100)}%"  # never 100% if one is estimated
+    return f"{int(share * 100)}%"  # less than 100% if any count is an estimate
 
 
 def _format_costs(found: Estimate) -> str:

@@ -19,7 +19,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--context",
         metavar="MODEL",
-        help="print the context length of a model in tokens, as its server tells it",
+        help="print the context length of a model in tokens, as reported by its server",
     )
     parser.set_defaults(run=run)
 
@@ -49,7 +49,7 @@ def _print_context(core: Core, args: argparse.Namespace) -> int:
     if args.json:
         print_json(model=model, context_length=length)
     elif length is None:
-        note(f"the server of `{model}` does not tell its context length")
+        note(f"the server of `{model}` does not report its context length")
     else:
         put(str(length))
     return 0

@@ -1,4 +1,4 @@
-"""`llmcore plugins new`: write a complete plugin that works, as a start for its author."""
+"""`llmcore plugins new`: write a complete, working plugin as a starting point."""
 
 from __future__ import annotations
 

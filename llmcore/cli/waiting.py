@@ -56,7 +56,7 @@ class Waiting(logging.Handler):
         self.stop()
 
     def until_first(self, pieces: Iterable[T]) -> Iterator[T]:
-        """Yield *pieces*; stop waiting when the first one arrives."""
+        """Yield *pieces*; hide the waiting line when the first piece arrives."""
         with self:
             for piece in pieces:
                 self.stop()

@@ -55,7 +55,7 @@ class AnswerType:
         return {**schema, "$defs": definitions}
 
     def parse(self, text: str) -> Any:
-        """Return the value in the JSON *text*; a list or a union may be without the object around it.
+        """Return the value in the JSON *text*; a list or a union may also come without the wrapping object.
 
         Raises:
             ValueError: The text is not JSON, or does not fit the type.
@@ -132,7 +132,7 @@ def _get_fields(kind: Any) -> frozenset[str]:
     if hasattr(kind, "__struct_encode_fields__"):
         tag = kind.__struct_config__.tag_field
         return frozenset(kind.__struct_encode_fields__) | ({tag} if tag else set())
-    import dataclasses  # this import this import takes longer than a cached answer
+    import dataclasses  # this import takes longer than a cached answer
 
     if dataclasses.is_dataclass(kind):
         return frozenset(field.name for field in dataclasses.fields(kind))

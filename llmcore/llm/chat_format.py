@@ -11,7 +11,7 @@ from llmcore.types import Choice, Delta, Reply, ToolCall, Usage
 __all__ = ["find_document", "make_document", "write_delta", "write_tier", "write_usage"]
 
 _TIERS: Final = {"standard": "default"}
-"""Anthropic's names of tiers -> those of OpenAI."""
+"""Anthropic's service tiers -> OpenAI's service tiers."""
 
 
 def find_document(reply: Reply) -> dict[str, Any]:

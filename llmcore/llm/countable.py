@@ -16,7 +16,7 @@ class Countable(NamedTuple):
     """Content whose tokens can be counted."""
 
     text: str | None
-    """A text that is counted alone, without a message around it."""
+    """A text to count alone, without the tokens of a message."""
     messages: Sequence[Message] | None
     parameters: dict[str, Any]
     model: str | None

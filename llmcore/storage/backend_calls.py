@@ -17,7 +17,7 @@ __all__ = ["BackendCalls", "check_key", "check_number", "check_text", "to_bytes"
 
 
 class BackendCalls:
-    """The base of the client: it calls methods of the backend."""
+    """The base class of the client. Its methods call the backend."""
 
     def __init__(self, opener: Callable[[], Backend]) -> None:
         self._opener = opener

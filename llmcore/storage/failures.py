@@ -1,4 +1,4 @@
-"""Complete the errors of a storage whose server does not answer or refuses.
+"""Add details to errors of a storage server that is unreachable or rejects requests.
 
 Add the setting that names the server, and a command to continue with.
 """

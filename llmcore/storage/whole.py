@@ -100,7 +100,9 @@ class WholeFiles(BackendCalls):
         return await arun(self._load_with_etag(key))
 
     def save_if_absent(self, key: str, data: bytes | str) -> str:
-        """Store *data* if no file is stored under *key*, and return its ETag. Of several writers, one wins.
+        """Store *data* if no file is stored under *key*, and return its ETag.
+
+        Among concurrent writers, exactly one succeeds.
 
         Raises:
             StorageExists: A file is stored under *key*.
@@ -115,7 +117,7 @@ class WholeFiles(BackendCalls):
     def save_if_match(self, key: str, data: bytes | str, etag: str) -> str:
         """Store *data* if the stored file has the ETag *etag*, and return the new ETag.
 
-        Of several writers, one wins.
+        Among concurrent writers, exactly one succeeds.
 
         Raises:
             StorageChanged: The file has another ETag, or no file is stored.

@@ -1,7 +1,7 @@
-"""Keep a plugin working if no further thread can be started, and while Python exits.
+"""Keep a plugin working if the system cannot start threads, and while Python exits.
 
-`start_thread` returns whether the thread runs. `run_in_thread` is like `asyncio.to_thread`, and `submit` like the method of an
-executor, but both work without a thread.
+`start_thread` returns whether the thread started. `run_in_thread` is like `asyncio.to_thread`, and `submit` like the
+method of an executor, but both work without a thread.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The old name of `llmcore_testing`, from the distribution llmcore-testing.
 
-All import paths below it keep working. `llmcore.testing.NAME` is the module `llmcore_testing.NAME` itself,
-also for `python -m`.
+All import paths below it still work. `llmcore.testing.NAME` is the same module as `llmcore_testing.NAME`, also for
+`python -m`.
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ class EventParser:
         self._data: bytes | None = None
         self._name = b""
         self._bare = False
-        """Whether `_data` came without `data:`; its next lines may then do so too."""
+        """Whether `_data` began without `data:`; its next lines may then do so too."""
 
     def feed(self, data: bytes) -> list[tuple[bytes, bytes]]:
         """Add the next bytes; return the name and payload of each complete event."""
@@ -48,7 +48,7 @@ class EventParser:
         return self._read_lines(data.split(b"\n"))
 
     def _read_lines(self, lines: list[bytes]) -> list[tuple[bytes, bytes]]:
-        """Read lines; the last one may be incomplete."""
+        """Parse lines; the last line may be incomplete."""
         rest = lines.pop()
         if rest == _LAST:
             lines.append(rest)
@@ -75,7 +75,7 @@ class EventParser:
         return self.feed(b"\n\n") if self._rest or self._data is not None else []
 
     def _read_other(self, line: bytes, events: list[tuple[bytes, bytes]]) -> None:
-        """Read a line without `data:`: an event name, or JSON on one or more lines."""
+        """Parse a line without `data:`: an event name, or JSON on one or more lines."""
         if line.startswith(b"event:"):
             self._name = line[6:].strip()
         elif line.startswith((b"{", b"error:")):

@@ -13,7 +13,7 @@ class AudioInfo(NamedTuple):
     """The properties of a complete audio file."""
 
     audio: bytes
-    """The file; an unknown length in its header is corrected."""
+    """The file, with a corrected length in its header."""
     sample_rate_hz: int | None
     channels: int | None
     duration_s: float | None

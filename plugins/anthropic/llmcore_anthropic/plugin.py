@@ -27,7 +27,7 @@ PARAMETERS: Final = frozenset(
         "extra_body",
     }
 )  # fmt: skip
-"""The parameters that a call may set. The host refuses others by name."""
+"""The parameters that a call may set. The host rejects all other parameters by name."""
 
 
 def create(options: AnthropicOptions) -> AnthropicProvider:

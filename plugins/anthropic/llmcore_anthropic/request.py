@@ -19,7 +19,7 @@ _encoder: Final = msgspec.json.Encoder(decimal_format="number")
 COUNTED: Final = frozenset(
     {"model", "messages", "system", "tools", "tool_choice", "thinking", "output_config", "mcp_servers"}
 )
-"""The fields that `POST /v1/messages/count_tokens` takes."""
+"""The fields that `POST /v1/messages/count_tokens` accepts."""
 
 _CHOICES: Final[Mapping[str, str]] = {"auto": "auto", "none": "none", "required": "any", "any": "any"}
 _TRANSLATED: Final = frozenset(

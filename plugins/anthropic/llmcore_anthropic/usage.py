@@ -19,8 +19,7 @@ _BYTES_PER_TOKEN: Final = 3
 def read_usage(document: Any) -> Usage | None:
     """Return the usage of a message; None if the usage is missing or contains values that are not counts.
 
-    Anthropic reports tokens that were read from and written to its cache separately from `input_tokens`; here
-    `input_tokens` includes them.
+    Anthropic's `input_tokens` exclude tokens read from or written to the cache; here `input_tokens` includes them.
     """
     if not isinstance(document, Mapping):
         return None

@@ -27,7 +27,7 @@ class AnyLLMOptions(Options, frozen=True, kw_only=True):
     vendor: str | None = None
     """The vendor of models without a vendor in their name, such as "mistral".
 
-    The models of this vendor are listed.
+    `list_models` lists the models of this vendor.
     """
     api_key: Secret | None = None
     """A reference to the key. Default: the variable that any-llm reads for the vendor, such as MISTRAL_API_KEY."""
@@ -50,7 +50,7 @@ class AnyLLMOptions(Options, frozen=True, kw_only=True):
 def make_identity(options: AnyLLMOptions) -> dict[str, str]:
     """Return everything except the request that can change the answer: vendor, address, account, and arguments of the client.
 
-    The vendor, which each request names, decides which variables are read. All variables are therefore included.
+    Each request names the vendor, and the vendor determines the variables. All variables are therefore included.
     """
     key = options.api_key.reveal() if options.api_key else ""
     variables = sorted(item for item in os.environ.items() if _READ_BY_SDKS.fullmatch(item[0]))

@@ -20,7 +20,7 @@ _SECONDS_A_BYTE: Final = 10**-8
 
 
 class Request(NamedTuple):
-    """Commands that one connection sends at once."""
+    """Commands that one connection sends in one write."""
 
     payload: bytes
     expected: int

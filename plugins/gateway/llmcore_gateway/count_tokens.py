@@ -12,10 +12,10 @@ __all__ = ["CountCall"]
 
 
 class CountCall:
-    """One request to count tokens. The vendor's server counts if the provider can ask it, else this machine."""
+    """One request to count tokens. The vendor's server counts if the provider supports that; otherwise this machine counts."""
 
     api = "messages"
-    """The shape of its errors."""
+    """The format of its errors."""
     streaming = False
     content_type = "application/json"
 

@@ -1,4 +1,4 @@
-"""Offer one language model for each server; the SDK is imported when a provider is created."""
+"""Register one language model provider per server. Creating a provider imports the SDK."""
 
 from __future__ import annotations
 
