@@ -79,7 +79,7 @@ class Booking:
         await self._close(name, outcome)
         reply: Reply = call.kind.finish(call, services, settled)
         if call.key is not None and call.kind.is_cacheable(call, reply):
-            for key, data, ttl in call.kind.entries(call, reply, 0.0):
+            for key, data, ttl in call.kind.make_entries(call, reply, 0.0):
                 kept = services.cache.keep(
                     key, data, call.ttl if ttl is None else ttl, replaces=not call.reads
                 )
