@@ -27,45 +27,45 @@ class BatchLimits(msgspec.Struct, frozen=True, kw_only=True):
 
     max_requests: int | None = None
     max_bytes: int | None = None
-    """The size of all requests as UTF-8. The host counts the body of each request as JSON, and `overhead_bytes`."""
+    """The maximum size of all requests as UTF-8. The host adds the JSON size of each body and `overhead_bytes`."""
     max_tokens: int | None = None
-    """How many input tokens may be enqueued, in all batches of the model together."""
+    """The maximum number of input tokens that may be enqueued in all batches of the model."""
     overhead_bytes: int = 256
-    """The most that the vendor's format adds to the body of a request."""
+    """The maximum number of bytes that the vendor's format adds to a request body."""
 
 
 class BatchFault(msgspec.Struct, frozen=True, kw_only=True):
-    """Why a vendor refused a batch as a whole."""
+    """The reason why a vendor rejected a whole batch."""
 
     message: str
     code: str = ""
     index: int | None = None
-    """The position of the request in the batch, from 0; None if the batch itself is at fault."""
+    """The position of the request in the batch, from 0; None if the error concerns the whole batch."""
     is_temporary: bool = False
-    """Whether the same batch may be accepted later, as after too many enqueued tokens."""
+    """Whether the vendor may accept the same batch later, for example after too many enqueued tokens."""
 
 
 class BatchStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """How far a batch is."""
+    """The progress of a batch."""
 
     id: str
     state: Literal["running", "ended", "refused"]
-    """`ended`: no further request will be carried out, for whatever reason. `refused`: none was carried out."""
+    """`ended`: the vendor will execute no further request, for any reason. `refused`: no request was executed."""
     created_at: float = 0.0
     """Seconds since 1970, as `expires_at`."""
     expires_at: float | None = None
-    """When the vendor gives up what is left."""
+    """The time when the vendor stops executing the remaining requests."""
     total: int | None = None
     answered: int | None = None
-    """How many requests the vendor says it has answered, and bills. None if it does not say."""
+    """The number of requests that the vendor reports as answered and bills. None if the vendor does not report it."""
     faults: Sequence[BatchFault] = ()
-    """Why it was refused."""
+    """The reasons for the rejection."""
     metadata: Mapping[str, str] | None = None
-    """The metadata of `submit`; None if the vendor does not keep it."""
+    """The metadata of `submit`; None if the vendor does not store it."""
 
 
 class BatchResult(msgspec.Struct, frozen=True, kw_only=True):
-    """The end of one request: a reply, an error, or neither if it was not carried out and costs nothing."""
+    """The result of one request: a reply, an error, or neither if the request was not executed and costs nothing."""
 
     id: str
     reply: Reply | None = None

@@ -24,11 +24,11 @@ _TEXTS: Final = (
     "cost_source",
 )  # fmt: skip
 _GROUP: Final = 10_000
-"""The number of rows that are written to a Parquet file together."""
+"""The number of rows in one row group of a Parquet file."""
 
 
 def export(rows: Iterator[dict[str, Any]], args: argparse.Namespace) -> None:
-    """Write *rows* to the file `--output`, by default stdout, in the format that *args* name.
+    """Write *rows* to the file `--output` or to stdout, in the format of *args*.
 
     Raises:
         UsageError: Parquet would go to a terminal, or pyarrow is not installed.
@@ -86,7 +86,7 @@ def _write_parquet(rows: Iterable[Mapping[str, Any]], file: BinaryIO) -> None:
         **dict.fromkeys(_TEXTS, pa.string()),
         "tags": pa.list_(pa.string()),
     }
-    # Parquet is written backwards and forwards, which a pipe cannot do.
+    # Writing Parquet seeks in the file, which a pipe does not support.
     buffer = io.BytesIO()
     writer: Any = None
     group: list[dict[str, Any]] = []

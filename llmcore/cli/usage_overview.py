@@ -1,4 +1,4 @@
-"""`llmcore usage`: what was spent today and this month, on what, what is left, and what the cache saved."""
+"""`llmcore usage`: the cost of today and this month by model, user and tag, budgets, and savings of the cache."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _PARTS: Final = ("model", "user", "tag")
 
 
 def show_overview(core: Core, args: argparse.Namespace, filters: Mapping[str, Any]) -> None:
-    """Print the usage of the month that *args* names; of the current month, also of today and the budgets."""
+    """Print the usage of the month in *args*, and of today and the budgets if that month is the current one."""
     zone, now = core.usage.zone(args.zone), time.time()
     start, end = zone.find_month(args.month or "this-month", now)
     is_current = start <= now < end
@@ -103,7 +103,7 @@ def _describe_days(
 
 
 def _is_divided(rows: Sequence[UsageRow]) -> bool:
-    """Return whether *rows* tell more than their total: a model, or a user or tag with a name."""
+    """Return whether *rows* show more than their total: a model, or a named user or tag."""
     return any(row.name for row in rows)
 
 

@@ -35,7 +35,7 @@ HEADERS: Final = (
     "uncertain",
     "saved",
 )
-"""The columns after those of the dimensions."""
+"""The columns after the dimensions."""
 BUDGET_HEADERS: Final = ("budget", "period", "limit", "spent", "reserved", "left", "pace", "resets at")
 _BARS: Final = "▁▂▃▄▅▆▇█"
 _ASCII_BARS: Final = "_.:-=+*#"
@@ -62,7 +62,7 @@ def render_row(row: UsageRow, name: str | None = None) -> Sequence[str]:
 
 
 def print_footnotes(rows: Sequence[UsageRow]) -> None:
-    """Explain amounts that are not certain, on stderr."""
+    """Explain uncertain amounts, on stderr."""
     if unpriced := sum(row.unpriced for row in rows):
         note(
             f"+?: the cost of {unpriced} requests is unknown: add their model to [prices] in llmcore.toml; "
@@ -94,7 +94,7 @@ def render_budget(state: BudgetState) -> Sequence[str]:
 
 
 def draw_sparkline(amounts: Sequence[Decimal], to: TextIO) -> str:
-    """Return one character for each amount, the taller the larger; in ASCII if *to* cannot show others."""
+    """Return one character per amount, taller for larger amounts; in ASCII if *to* cannot show others."""
     bars = _BARS if can_show_unicode(to) else _ASCII_BARS
     highest = max(amounts, default=Decimal(0))
     top = len(bars) - 1
@@ -102,7 +102,7 @@ def draw_sparkline(amounts: Sequence[Decimal], to: TextIO) -> str:
 
 
 def to_dict(row: Any) -> dict[str, Any]:
-    """Return a row or a budget as `--json` prints it."""
+    """Return a row or a budget for `--json`."""
     import msgspec
 
     return msgspec.structs.asdict(row)

@@ -1,4 +1,7 @@
-"""The optional ability of a language model to answer batches later, at a lower price. Implement sync or async; the host bridges to the other."""
+"""The optional ability of a language model to answer batches later at a lower price.
+
+Implement the sync or the async protocol; the host bridges to the other.
+"""
 
 from __future__ import annotations
 
@@ -20,44 +23,43 @@ __all__ = [
 class BatchLLMProvider(Protocol):
     """Answer batches of requests, blocking.
 
-    The host divides a run into batches, reserves and books the cost of each request at the price of the service tier
-    "batch", and sends requests again that were not carried out.
+    The host divides a run into batches. It reserves and records the cost of each request at the price of the service
+    tier "batch". Requests that were not executed are sent again.
     """
 
     def submit(self, requests: Sequence[BatchRequest], metadata: Mapping[str, str]) -> BatchStatus:
-        """Create a batch, and return it.
+        """Create a batch and return its status.
 
         Args:
             requests: Requests to one model, within the limits that `BatchBounds` reports.
-            metadata: At most four short texts to store with the batch, if the vendor can: by them, `list_batches` finds a
-                batch whose creation was not confirmed.
+            metadata: At most four short texts to store with the batch, if the vendor supports that. `list_batches`
+                uses them to find a batch whose creation was not confirmed.
 
         Raises:
-            BadRequest: The vendor refused the requests; nothing was created.
-            ProviderError: As in `LLMProvider.complete`. With `sent` False, or with a status of an error, nothing was
-                created. Otherwise the host looks for the batch with `list_batches`.
+            BadRequest: The vendor rejected the requests; nothing was created.
+            ProviderError: As in `LLMProvider.complete`. If `sent` is False, or the answer has an error status, no
+                batch was created. Otherwise the host looks for the batch with `list_batches`.
         """
         ...
 
     def status(self, batch: str) -> BatchStatus:
-        """Return how far the batch with the id *batch* is.
+        """Return the status of the batch with the id *batch*.
 
         Raises:
-            NotFound: There is no such batch.
+            NotFound: The batch does not exist.
             ProviderError: As in `LLMProvider.complete`.
         """
         ...
 
     def results(self, batch: str, requests: Mapping[str, ChatRequest]) -> Iterator[BatchResult]:
-        """Yield the results of a batch that has ended, in any order.
+        """Yield the results of a finished batch in any order.
 
-        Include those of refused and of expired requests. Skip what cannot be read: the host treats a request without a
-        result as one with an unknown outcome, or sends it again, depending on `BatchStatus.answered`. The replies
-        have the service tier "batch".
+        Include rejected and expired requests. Skip unreadable results: depending on `BatchStatus.answered`, the host
+        treats a request without a result as unknown, or sends it again. The replies have the service tier "batch".
 
         Args:
             batch: The id of the batch.
-            requests: The requests by their ids, read when they are needed. Some may be missing.
+            requests: The requests by id, loaded on access. Some may be missing.
 
         Raises:
             ProviderError: As in `LLMProvider.complete`.
@@ -65,7 +67,7 @@ class BatchLLMProvider(Protocol):
         ...
 
     def cancel(self, batch: str) -> None:
-        """End a batch early. What was answered until then stays, and is billed. A batch that has ended stays as it is.
+        """Cancel a batch. Existing answers remain and are billed. A finished batch does not change.
 
         Raises:
             ProviderError: As in `status`.
@@ -96,7 +98,10 @@ class AsyncBatchLLMProvider(Protocol):
 
 @runtime_checkable
 class BatchListing(Protocol):
-    """List the batches of the account, blocking. The host finds batches with it whose creation was not confirmed."""
+    """List the batches of the account, blocking.
+
+    With this method, the host finds batches whose creation was not confirmed.
+    """
 
     def list_batches(self, since: float) -> Sequence[BatchStatus]:
         """Return the batches that were created at *since* (seconds since 1970) or later.
@@ -123,6 +128,6 @@ class BatchBounds(Protocol):
     def batch_limits(self, model: str) -> BatchLimits:
         """Return the limits of *model*.
 
-        Never use the network. Without this method, a batch has at most 10,000 requests of 50 MB.
+        Do not use the network. Without this method, a batch has at most 10,000 requests of 50 MB.
         """
         ...

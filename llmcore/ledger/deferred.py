@@ -1,4 +1,4 @@
-"""Reservations that outlive their process: requests in a vendor's batch are settled by a later process."""
+"""Reservations that outlive their process: a later process settles the requests of a vendor's batch."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["find_deferred"]
 
 
 def find_deferred(spending: Spending, name: str, since: float) -> dict[str, Reservation]:
-    """Return the open reservations of the run *name* since *since* (seconds since 1970), by the id of their call.
+    """Return the open reservations of the run *name* by call id, from *since* (seconds since 1970) on.
 
     Raises:
         LedgerError: The ledger cannot be read.

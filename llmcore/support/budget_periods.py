@@ -1,4 +1,4 @@
-"""The periods of budgets, in UTC: days, months, and everything."""
+"""The periods of budgets in UTC: days, months, and all time."""
 
 from __future__ import annotations
 

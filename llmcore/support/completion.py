@@ -1,4 +1,4 @@
-"""Complete an operation that must not stay half done, even if its task is cancelled."""
+"""Complete an operation even if its task is cancelled."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 
 async def complete(operation: Coroutine[Any, Any, T]) -> T:
-    """Await *operation* to its end and return its result.
+    """Await *operation* until its end and return its result.
 
     If the task is cancelled meanwhile, raise `Interrupted` at the end: the host then receives the result together with the
     cancellation.

@@ -1,4 +1,4 @@
-"""What the errors in the ledger mean, in one line."""
+"""One-line explanations of the errors in the ledger."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Which names a local server has, and which one a request used.
+"""The names of a local server, and the name that a request used.
 
-A server that checks the `Host` of each request cannot be reached by a web page that leads its own name to this address (DNS
-rebinding).
+A server that checks `Host` is safe from DNS rebinding, in which a web page reaches the server under the page's own
+name.
 """
 
 from __future__ import annotations

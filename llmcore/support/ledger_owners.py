@@ -1,4 +1,4 @@
-"""Owners of open rows of a ledger that are not processes: requests in a vendor's batch are settled by a later process."""
+"""Owners of open ledger rows that are not processes: a later process settles the requests of a vendor's batch."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def make_owner(name: str, until: float) -> str:
 
 
 def is_past(owner: str) -> bool | None:
-    """Return whether the time of *owner* is over, so that its rows count as lost; None if it is a process."""
+    """Return whether the deadline of *owner* has passed; None if *owner* is a process."""
     if not owner.startswith(_PREFIX):
         return None
     return time.time() > float(owner.split(":")[1])

@@ -1,4 +1,4 @@
-"""A whole row of a ledger, for reports, exports and imports."""
+"""A row of a ledger, for reports, exports and imports."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ class LedgerRow(msgspec.Struct, frozen=True, kw_only=True):
     cost: int | None = None
     """None if unknown."""
     uncertain: bool = False
-    """Whether the outcome is unknown: booked at its maximum cost."""
+    """Whether the outcome is unknown. The cost is then the maximum cost."""
     estimated: bool = False
-    """Whether the backend sent no usage, and the tokens were counted on this side."""
+    """Whether the backend reported no usage, so that the tokens were counted locally."""
     saved: int | None = None
     input_tokens: int = 0
     output_tokens: int = 0
@@ -53,7 +53,7 @@ class LedgerRow(msgspec.Struct, frozen=True, kw_only=True):
     characters: int = 0
     latency_ms: float | None = None
     first_token_ms: float | None = None
-    """Until the first content of a stream; None if it was not streamed."""
+    """The time until the first content of a stream; None for an answer that was not streamed."""
     tier_asked: str | None = None
     tier: str | None = None
     request_id: str | None = None
@@ -61,7 +61,7 @@ class LedgerRow(msgspec.Struct, frozen=True, kw_only=True):
     user: str | None = None
     tags: tuple[str, ...] = ()
     owner: str | None = None
-    """The process that has the row open."""
+    """The process to which the open row belongs."""
     cost_source: str | None = None
     """server (the billed amount), config ([prices]) or provider (its price table)."""
 
@@ -70,7 +70,7 @@ class RowQuery(msgspec.Struct, frozen=True, kw_only=True):
     """The rows to return."""
 
     since: float = 0.0
-    """Seconds since 1970; the first time that matches."""
+    """The first matching time, in seconds since 1970."""
     until: float = math.inf
     """The first time that no longer matches."""
     filters: Mapping[str, str] = {}

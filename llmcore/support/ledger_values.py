@@ -30,7 +30,7 @@ __all__ = [
 
 
 class Charge(msgspec.Struct, frozen=True, kw_only=True):
-    """One request to a backend, before it is sent."""
+    """A request to a backend before it is sent."""
 
     kind: str
     """llm, voice, ..."""
@@ -51,16 +51,16 @@ class Charge(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
-    """How a request ended, and its cost."""
+    """The result of a request and its cost."""
 
     cost: Decimal | None = None
-    """USD; None if unknown. Book it as `llmcore.support.money.to_nano` rounds it."""
+    """USD; None if unknown. It is rounded as by `llmcore.support.money.to_nano`."""
     cost_source: CostSource | None = None
-    """Where the cost comes from; see `Reply.cost_source`."""
+    """The source of the cost; see `Reply.cost_source`."""
     uncertain: bool = False
     """Whether the outcome is unknown. Then `cost` is the maximum cost."""
     requested: bool = True
-    """False if the call was cancelled or refused before a request was made. Then the row is deleted."""
+    """False if the call was cancelled or rejected before any request. The row is then deleted."""
     usage: Usage = Usage()
     characters: int = 0
     model: str = ""
@@ -75,18 +75,18 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Amount(NamedTuple):
-    """The amounts that one request takes from budgets."""
+    """The amounts of one request that budgets count."""
 
     nanos: int = 0
     characters: int = 0
 
     def of(self, unit: str) -> int:
-        """Return the part that a budget in *unit* counts."""
+        """Return the amount in *unit*."""
         return self.characters if unit == CHARACTERS else self.nanos
 
 
 class Scope(msgspec.Struct, frozen=True, array_like=True):
-    """The requests that a budget counts. All processes that share the ledger are included."""
+    """The requests that a budget counts. Processes that share the ledger share the budget."""
 
     per: str
     """day, month or total, in UTC."""
@@ -149,7 +149,7 @@ class Counter(NamedTuple):
 
 
 class Limit(NamedTuple):
-    """One budget that counts a request."""
+    """A budget that counts a request."""
 
     scope: Scope
     amount: int
@@ -159,7 +159,7 @@ class Limit(NamedTuple):
 
 
 class Refusal(NamedTuple):
-    """A budget whose rest is too small for a request."""
+    """A budget that has less left than a request may cost."""
 
     limit: Limit
     counter: Counter
@@ -168,12 +168,12 @@ class Refusal(NamedTuple):
 
     @property
     def is_permanent(self) -> bool:
-        """Whether the request would not fit even if all other reservations were released."""
+        """Whether the request would be rejected even if all other reservations were released."""
         return self.counter.spent + self.maximum > self.limit.amount
 
 
 def find_refusal(counters: Sequence[Counter], amount: Amount, limits: Sequence[Limit]) -> Refusal | None:
-    """Return the first of *limits* whose rest is smaller than *amount*."""
+    """Return the first of *limits* that has less left than *amount*."""
     by_scope = {counter.scope: counter for counter in counters}
     for limit in limits:
         counter = by_scope.get(limit.scope)
@@ -185,17 +185,17 @@ def find_refusal(counters: Sequence[Counter], amount: Amount, limits: Sequence[L
 
 
 class ReserveRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """A request that is about to be sent, with the maximum that it can cost."""
+    """A request before it is sent, with its maximum cost."""
 
     key: str
-    """The identity of the row: unique among all requests of all processes."""
+    """The identity of the row, unique among all requests of all processes."""
     charge: Charge
     at: float
-    """Seconds since 1970, on this machine's clock. A ledger that machines share uses its own clock."""
+    """Seconds since 1970, on this machine's clock. A ledger on a shared server uses the server's clock."""
     maximum: int
     """The amount to reserve, in nano-dollars; the characters to reserve are in `charge`."""
     limits: Sequence[Limit] = ()
-    """The budgets of this process that count the request."""
+    """The budgets of this process that cover the request."""
 
     @property
     def amount(self) -> Amount:
@@ -207,19 +207,19 @@ class Reserved(NamedTuple):
     """An open row."""
 
     row: Any
-    """What the ledger needs to find the row again; the host passes it back in `Settlement.row`."""
+    """A reference to the row, for the ledger. The host passes it back in `Settlement.row`."""
     at: float
-    """The time of the row, in seconds since 1970: it decides in which periods budgets count the request."""
+    """The time of the row in seconds since 1970. It determines the periods in which budgets count the request."""
     counters: Sequence[Counter]
-    """All counters that count the request, updated."""
+    """All updated counters of budgets that cover the request."""
 
 
 class Settlement(NamedTuple):
-    """The end of a request whose row is open."""
+    """The result of a request with an open row."""
 
     request: ReserveRequest
     row: Any
-    """`Reserved.row`; None if the caller left before it received the row. Then find the row by `request.key`."""
+    """`Reserved.row`; None if the caller was cancelled before it received the row. Then find the row by `request.key`."""
     at: float
     """`Reserved.at`."""
     outcome: Outcome

@@ -26,7 +26,7 @@ class LoopThread:
             raise LLMCoreError("no thread can be started for the batch", code="LC005")
 
     def run(self, make: Callable[..., Any], *args: Any) -> Any:
-        """Call *make* in the loop and return its result."""
+        """Call *make* in the loop and return the result."""
 
         async def call() -> Any:
             return make(*args)
@@ -34,7 +34,7 @@ class LoopThread:
         return self.wait(call())
 
     def wait(self, work: Any) -> Any:
-        """Run the coroutine *work* in the loop and return its result."""
+        """Run the coroutine *work* in the loop and return the result."""
         future = self._submit(work, self._loop)
         try:
             return future.result()

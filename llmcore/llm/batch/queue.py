@@ -1,4 +1,4 @@
-"""The lane `queue`: the vendor answers batches of requests later, at half price."""
+"""The lane `queue`. The vendor answers batches of requests later, at half price."""
 
 from __future__ import annotations
 
@@ -31,30 +31,30 @@ __all__ = ["QueueLane"]
 Fresh: TypeAlias = tuple[int, str | None, bytes | None, dict[str, Any] | None]
 
 _PAGE: Final = 500
-"""Items that are read, and results that are stored, at a time."""
+"""The number of items to read, and of results to store, in one step."""
 _STEP: Final = 100
 _PAUSE_S: Final = 0.2
 _MOST_PAUSE_S: Final = 60.0
 _GROWTH: Final = 1.5
-"""The pause between two looks at the vendor's batches grows by this factor while nothing happens."""
+"""The growth factor of the pause between status requests while no batch changes."""
 
 
 class QueueLane:
-    """Sends the items of one run through a vendor's queue. It belongs to one event loop.
+    """Sends the items of one run through a vendor's queue. The object belongs to one event loop.
 
-    Everything is in the file of the run: closing the lane leaves the batches at the vendor, and the next part of the run
-    finds them.
+    The file of the run contains the whole state. Closing the lane leaves the batches at the vendor, and the next
+    process that resumes the run finds them.
 
     Args:
-        items: The items that are left, in their order.
-        store: Where they are kept.
-        plan: Returns the calls of a body, one for each model to try. The queue uses the first.
-        services: Those of the calls.
-        in_order: Return the items in their order, from position 0.
+        items: The unfinished items in input order.
+        store: Stores the items and answers.
+        plan: Returns the calls for a body, one for each model to try. The queue uses the first.
+        services: The services of the calls.
+        in_order: Whether to return the items in input order, from position 0.
         max_failures: The run stops when more items than this have failed.
-        moves_tail: Whether requests that the vendor has not carried out in time are left for the lane `now`.
-        drains: Whether to cancel the batches that exist, and to create none.
-        report: Called with a sentence about each batch that is created or ends.
+        moves_tail: Whether requests that the vendor has not executed in time are left to the lane `now`.
+        drains: Whether to cancel the existing batches and create no new ones.
+        report: Called with a sentence for each batch that is created or ends.
     """
 
     def __init__(
@@ -93,15 +93,15 @@ class QueueLane:
         self._answers: list[Answer] = []
         self._done: list[int] = []
         self._settled: dict[str, bytes] = {}
-        """The names and the keys of requests whose answers are not stored yet."""
+        """The names and keys of requests with answers that are not stored yet."""
         self._buffered: set[bytes] = set()
-        """The keys of requests whose items have finished and are not stored yet."""
+        """The keys of finished requests whose items are not stored yet."""
         self.due = 0
-        """The position of the next item, of those in order."""
+        """The position of the next item to return, if items are in order."""
         self._exhausted = self._has_begun = False
         self._failed = self._ended = 0
         self._cursor = -1
-        """The pool begins after this position."""
+        """The next position to send is after this one."""
         self._stop: BaseException | None = None
         self._pause_s = _PAUSE_S
 
@@ -109,7 +109,7 @@ class QueueLane:
         """Return the items that have finished since the last call; an empty list at the end of the run.
 
         Raises:
-            Exception: The run stopped, or its items raised it. The batches stay at the vendor.
+            Exception: The run stopped, or its source of items raised the exception. The batches stay at the vendor.
         """
         if not self._has_begun:
             await self._chunks.begin()
@@ -125,20 +125,20 @@ class QueueLane:
         return found
 
     async def close(self) -> None:
-        """Store what is settled, and release what was reserved for a batch that was not to be created."""
+        """Store settled requests. Release reservations for batches that were not created."""
         self._save()
         await self._chunks.release_unused()
         await self._source.close()
 
     def find_call(self, key: bytes) -> ChatCall | None:
-        """Return the call of the request *key*; None if the run does not have it any more."""
+        """Return the call of the request *key*; None if the run no longer has it."""
         body = self._queue.get_body(key)
         return None if body is None else self._plan(msgspec.json.decode(body))[0]
 
     # -- parts
 
     async def _work(self) -> bool:
-        """Do the next thing; return False if nothing is left to do."""
+        """Do the next piece of work. Return False if nothing is left to do."""
         if not self._exhausted:
             await self._read()
             return True
@@ -148,7 +148,7 @@ class QueueLane:
             if await self._chunks.advance():
                 self._pause_s = _PAUSE_S
                 return True
-        except LLMCoreError as error:  # every further batch would fail, too
+        except LLMCoreError as error:  # every further batch would fail too
             self._stop = error
             return True
         if not self._chunks.has_open and not self._chunks.is_waiting:
@@ -180,7 +180,7 @@ class QueueLane:
             await asyncio.wait(self._source.pending)
 
     def _read_page(self) -> tuple[list[Fresh], list[tuple[Prepared, LLMCoreError]]]:
-        """Return the next items as rows of the file, and those that are malformed."""
+        """Return the next items as rows of the file, and the malformed items."""
         fresh: list[Fresh] = []
         failed: list[tuple[Prepared, LLMCoreError]] = []
         while len(fresh) < _PAGE and not self._exhausted:
@@ -204,7 +204,7 @@ class QueueLane:
         return fresh, failed
 
     async def _fill(self) -> bool:
-        """Send the next chunk of the pool; return whether the pool had anything that could be done."""
+        """Send the next chunk of the pool. Return whether there was anything to do."""
         import asyncio
 
         found_any = False
@@ -213,7 +213,7 @@ class QueueLane:
         plan = self._chunks.start_plan()
         for number, (position, key) in enumerate(self._queue.iter_pool(self._cursor)):
             if number % _STEP == 0:
-                await asyncio.sleep(0)  # so that the run can be interrupted
+                await asyncio.sleep(0)  # lets the run be interrupted
             if plan.has(key):
                 cursor = position
                 continue
@@ -233,7 +233,7 @@ class QueueLane:
         return found_any and (not plan.is_empty or bool(self._finished) or self._stop is not None)
 
     async def _offer(self, plan: ChunkPlan, key: bytes, position: int) -> bool:
-        """Add a request to *plan*, unless it is answered or failed already; return False if it does not fit."""
+        """Add an unfinished request to *plan*. Return False if the request does not fit."""
         call = await self._prepare(key, position)
         if call is None:
             return True
@@ -252,7 +252,7 @@ class QueueLane:
             return False
 
     async def _prepare(self, key: bytes, position: int) -> ChatCall | None:
-        """Return the call to send for *key*; None if it is answered or failed already."""
+        """Return the call to send for *key*; None if it is already answered or has failed."""
         if key in self._buffered:
             return None
         reply = self._store.find_answer(key, position)
@@ -270,7 +270,7 @@ class QueueLane:
         return None if call is None or await self._find_cached(call, key, position) else call
 
     async def _find_cached(self, call: ChatCall, key: bytes, position: int) -> bool:
-        """Finish the items of a request that the cache answers; return whether it does."""
+        """If the cache answers the request, finish its items. Return whether it did."""
         if call.key is None or not call.reads:
             return False
         data = await arun(self._services.cache.lookup(call.key))
@@ -313,7 +313,7 @@ class QueueLane:
         self._cursor = min(self._cursor, position - 1)
 
     def _save(self) -> None:
-        """Store the answers, and forget the requests: what is not stored is read from the vendor again."""
+        """Store the answers and drop the requests: unstored results are read from the vendor again."""
         if self._answers or self._done:
             self._store.finish(self._answers, self._done, [])
         self._queue.remove(self._settled)
@@ -330,7 +330,7 @@ class QueueLane:
             self._errors[position] = error
 
     def _collect(self) -> None:
-        """Let the reader take the finished items that are next in order."""
+        """Give the finished items that are next in order to the reader."""
         if not self._in_order:
             return
         self._save()

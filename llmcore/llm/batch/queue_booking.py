@@ -24,14 +24,14 @@ if TYPE_CHECKING:
 __all__ = ["Booking"]
 
 _LIFETIME_S: Final = 32 * 86_400.0
-"""How long a reservation waits for its run: a vendor keeps results for 30 days at most, after a day in the queue."""
+"""The lifetime of a reservation: a request waits up to a day in the queue, and the vendor stores results for up to 30 days."""
 
 
 class Booking:
     """The ledger and the cache of one run.
 
-    Each request has its own row in the ledger. It is opened before the batch is created, stays open when the process
-    ends, and is closed once: a second result finds no open row.
+    Each request has a separate ledger row. The row is opened before the batch is created, and stays open when the
+    process ends.
     """
 
     def __init__(self, services: Services, name: str) -> None:
@@ -40,7 +40,7 @@ class Booking:
         self._open: dict[str, Reservation] = {}
 
     def load(self, since: float) -> None:
-        """Read the rows that earlier processes of the run left open since *since*."""
+        """Load the rows that earlier processes of the run have left open since *since*."""
         spending = self._services.spending()
         if spending.is_enabled:
             self._open = find_deferred(spending, self._name, since)
@@ -67,7 +67,7 @@ class Booking:
             self._open[name] = reservation
 
     async def settle(self, call: ChatCall, name: str, result: Reply) -> Reply:
-        """Book and cache an answer, and return it with its cost."""
+        """Record and cache an answer. Return it with its cost."""
         services = self._services
         call.group, call.started, call.started_at = name, time.monotonic(), time.time()
         call.quote = make_queue_quote(call, services.prices)
@@ -87,12 +87,12 @@ class Booking:
         return reply
 
     async def refuse(self, name: str, error: LLMCoreError) -> None:
-        """Book a request that the vendor refused, at no cost."""
+        """Record a request that the vendor rejected, at no cost."""
         text = f"{error.code} {type(error).__name__}"
         await self._close(name, Outcome(cost=from_nano(0), error=text, tier=TIER))
 
     async def lose(self, name: str) -> None:
-        """Book a request with an unknown outcome at its maximum cost."""
+        """Record a request with an unknown outcome at its maximum cost."""
         reservation = self._open.get(name)
         cost = None if reservation is None or not reservation.reserved else from_nano(reservation.reserved)
         if reservation is not None:
@@ -100,7 +100,7 @@ class Booking:
         await self._close(name, Outcome(cost=cost, uncertain=True, error="lost", tier=TIER))
 
     async def release(self, name: str) -> None:
-        """Release the reservation of a request that was not carried out."""
+        """Release the reservation of a request that was not executed."""
         await self._close(name, Outcome(requested=False, error="cancelled"))
 
     async def _close(self, name: str, outcome: Outcome) -> None:

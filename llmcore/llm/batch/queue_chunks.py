@@ -1,4 +1,4 @@
-"""The chunks of a run in a vendor's queue: create each batch once, watch it, and settle each of its requests once."""
+"""The chunks of a run in a vendor's queue: create each batch once, poll it, and settle each request once."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ if TYPE_CHECKING:
 __all__ = ["Chunks"]
 
 _MOST_CREATIONS: Final = 8
-"""The run stops after this many refusals in a row that may pass, such as rate limits."""
+"""The run stops after this many consecutive temporary refusals, such as rate limits."""
 _CONFIRM_S: Final = 2.0
-"""A batch that was not listed for this long was not created."""
+"""A batch that the vendor does not list within this time was not created."""
 _CLOCKS_S: Final = 600.0
-"""How far the vendor's clock may be off."""
+"""The maximum difference between the vendor's clock and the local one, in seconds."""
 _TAIL: Final = 24
-"""The last part of a batch's window, as one of this many, in which its rest is moved to the lane `now`."""
+"""In the last 1/24 of a batch's time window, its remaining requests move to the lane `now`."""
 _DAY_S: Final = 86_400.0
 _FIRST_PAUSE_S: Final = 1.0
 _MOST_PAUSE_S: Final = 120.0
@@ -57,35 +57,35 @@ class Chunks:
         self._moves_tail = moves_tail
         self._drains = drains
         self._is_over = drains
-        """Whether no further batch is created."""
+        """Whether to create no further batches."""
         self._unconfirmed: dict[int, float | None] = {}
-        """Chunks that may have been created, and when the vendor's list was first without them."""
+        """Chunks whose batch may exist, each with the time when the vendor's list first lacked it."""
         self._cancelled: set[int] = set()
         self._paused_until = 0.0
         self._refusals = 0
         self._waits_for_room = False
         self._most_size: int | None = None
-        """A smaller limit than the vendor's, after a chunk was refused as a whole."""
+        """A limit below the vendor's, set after a whole chunk was rejected."""
         self._open = queue.list_open()
         self._vendors: dict[str, Vendor] = {}
 
     @property
     def has_open(self) -> bool:
-        """Whether a batch may exist whose requests are not settled."""
+        """Whether there may be a batch with unsettled requests."""
         return bool(self._open)
 
     @property
     def can_submit(self) -> bool:
-        """Whether a further batch may be created now."""
+        """Whether another batch may be created now."""
         return not (self._is_over or self._waits_for_room or self.is_waiting)
 
     @property
     def is_waiting(self) -> bool:
-        """Whether the vendor asked for a pause."""
+        """Whether the vendor requested a pause."""
         return not self._is_over and time.monotonic() < self._paused_until
 
     def get_longest_pause(self) -> float:
-        """Return the seconds until something has to be done even if no batch ends."""
+        """Return the seconds until the next action that is due even if no batch ends."""
         waits = [_MOST_PAUSE_S]
         if self.is_waiting:
             waits.append(self._paused_until - time.monotonic())
@@ -94,17 +94,17 @@ class Chunks:
         return max(0.05, min(waits))
 
     def wait_for_room(self) -> None:
-        """Create no batch until one has ended: a budget or the vendor's limit leaves no room."""
+        """Create no batch until one has ended, because a budget or the vendor's limit is exhausted."""
         self._waits_for_room = True
 
     async def begin(self) -> None:
-        """Find out what an earlier part of the run left."""
+        """Find the chunks that an earlier process left."""
         self._booking.load(self._queue.began)
         await self.release_unused()
         self._unconfirmed = dict.fromkeys(chunk.id for chunk in self._open if chunk.state == "intent")
 
     async def release_unused(self) -> None:
-        """Release the reservations of requests that are in no chunk."""
+        """Release reservations of requests that are in no chunk."""
         for name in self._booking.names:
             if self._queue.find(name) is None:
                 await self._booking.release(name)
@@ -122,7 +122,7 @@ class Chunks:
         )
 
     async def send(self, plan: ChunkPlan) -> None:
-        """Store the intent to create the batch, and create it."""
+        """Record the intent to create the batch, then create it."""
         chunk = plan.store()
         self._open.append(chunk)
         await self._create(chunk)
@@ -183,7 +183,7 @@ class Chunks:
         self._open[self._open.index(chunk)] = found
 
     async def _divide(self, chunk: Chunk, error: LLMCoreError) -> None:
-        """Send the requests of a chunk that was refused as a whole in smaller ones, until only the culprit fails."""
+        """Send the requests of a rejected chunk again in smaller chunks, until only the faulty request fails."""
         requests = self._queue.list_requests(chunk)
         if len(requests) == 1:
             await self._settlement.fail(requests[0], error)
@@ -193,7 +193,7 @@ class Chunks:
         await self._return(chunk)
 
     async def _confirm(self, chunk: Chunk, vendor: Vendor) -> bool:
-        """Find out whether the batch of *chunk* was created."""
+        """Determine whether the batch of *chunk* was created."""
         found = await vendor.list_batches(chunk.created - _CLOCKS_S)
         if found is None:
             for each in self._queue.list_requests(chunk):
@@ -220,7 +220,7 @@ class Chunks:
         return True
 
     async def _is_ours(self, chunk: Chunk, status: BatchStatus, vendor: Vendor) -> bool | None:
-        """Return whether a batch without metadata has results of *chunk*; None if it is too early to tell."""
+        """Return whether the results of a batch without metadata belong to *chunk*; None without results yet."""
         if status.state == "running":
             return None
         async with vendor.open_results(status.id, OpenRequests(self._queue, self._work)) as results:
@@ -232,7 +232,7 @@ class Chunks:
     # -- watch
 
     async def advance(self) -> bool:
-        """Look at each batch, and settle those that have ended; return whether anything changed."""
+        """Poll each batch, and settle the finished ones. Return whether anything changed."""
         has_changed = False
         for chunk in list(self._open):
             has_changed |= await self._advance(chunk)
@@ -255,10 +255,10 @@ class Chunks:
         except ProviderError as error:
             if not error.retryable or isinstance(error, STOPPING):
                 raise
-            return False  # look again later
+            return False  # try again later
 
     async def _resolve_intent(self, chunk: Chunk, vendor: Vendor) -> bool:
-        """Find out whether a batch exists, or create it."""
+        """Determine whether a batch exists, or create it."""
         if chunk.id in self._unconfirmed:
             return await self._confirm(chunk, vendor)
         if self._is_over:
@@ -267,7 +267,7 @@ class Chunks:
         return False if self.is_waiting else await self._create(chunk)
 
     async def _hurry(self, chunk: Chunk, batch: str, vendor: Vendor) -> bool:
-        """Cancel a batch whose window ends, if its rest is to be sent now."""
+        """Cancel a batch near the end of its window, if its remaining requests should be sent now."""
         if chunk.id in self._cancelled or not (
             self._drains or (self._moves_tail and time.time() >= _get_tail(chunk))
         ):
@@ -279,7 +279,7 @@ class Chunks:
         return True
 
     async def _handle_refusal(self, chunk: Chunk, status: BatchStatus) -> bool:
-        """Return the requests of a batch that the vendor refused after its creation; those at fault fail."""
+        """Return the requests of a batch that the vendor rejected after its creation; the faulty requests fail."""
         faults: dict[int, BatchFault] = {each.index: each for each in status.faults if each.index is not None}
         if any(each.is_temporary for each in status.faults):
             self._refusals += 1
@@ -348,6 +348,6 @@ class Chunks:
 
 
 def _get_tail(chunk: Chunk) -> float:
-    """Return when the last part of the window of *chunk* begins, in seconds since 1970."""
+    """Return the start of the last part of the time window of *chunk*, in seconds since 1970."""
     expires = chunk.created + _DAY_S if chunk.expires is None else chunk.expires
     return expires - (expires - chunk.created) / _TAIL

@@ -1,4 +1,4 @@
-"""The next chunk of a run: as many requests as the vendor's limits and the budgets allow."""
+"""Plan the next chunk of a run: as many requests as the vendor's limits and the budgets allow."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 __all__ = ["ChunkPlan"]
 
 _MOST_BYTES: Final = 64_000_000
-"""A chunk is built in memory, so it is smaller than the largest batch of some vendors."""
+"""The maximum size of a chunk. Chunks are built in memory, so some vendors would allow more."""
 
 
 class ChunkPlan:
-    """Requests to one model that will be one batch."""
+    """Requests to one model for one batch."""
 
     def __init__(
         self,
@@ -45,23 +45,23 @@ class ChunkPlan:
         self._keys: set[bytes] = set()
         self._bytes = self._tokens = 0
         self.is_full = False
-        """Whether a request did not fit."""
+        """Whether a request no longer fitted."""
 
     @property
     def is_empty(self) -> bool:
-        """Whether it has no request."""
+        """Whether there are no requests."""
         return not self._requests
 
     def has(self, key: bytes) -> bool:
-        """Return whether it has the request *key*."""
+        """Return whether the plan contains the request *key*."""
         return key in self._keys
 
     async def add(self, call: ChatCall, key: bytes, position: int) -> bool:
-        """Add *call* after reserving its cost; return False if it belongs to another chunk.
+        """Reserve the cost of *call* and add it. Return False if it belongs to another chunk.
 
         Raises:
-            BudgetError: A budget has no room for it.
-            BadRequest: It is larger than a whole batch may be.
+            BudgetError: A budget has too little left.
+            BadRequest: The request exceeds the limits of a whole batch.
         """
         model = f"{call.backend.name}:{call.request.model}"
         if self._model and model != self._model:
@@ -103,5 +103,5 @@ class ChunkPlan:
         return True
 
     def store(self) -> Chunk:
-        """Store the intent to create the batch."""
+        """Record the intent to create the batch."""
         return self._queue.add(self._model, self._requests, self._tokens)

@@ -1,4 +1,4 @@
-"""What a request costs in a vendor's queue: the price of the tier "batch", or half of a configured price."""
+"""The cost of a request in a vendor's queue: the price of the tier "batch", or half of a configured price."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ _SHARE: Final = Decimal("0.5")
 
 
 class _HalfPrices(Mapping[str, "PriceLike"]):
-    """The prices of `[prices]`, halved: they are those of the live API."""
+    """The prices of `[prices]`, halved, because `[prices]` contains prices of the live API."""
 
     def __init__(self, prices: Mapping[str, PriceLike]) -> None:
         self._prices = prices
 
     def __getitem__(self, name: str) -> PriceLike:
         price = self._prices[name]
-        assert isinstance(price, msgspec.Struct)  # noqa: S101 - the table of the configuration
+        assert isinstance(price, msgspec.Struct)  # noqa: S101 - the table comes from the configuration
         halved = {
             field: value * _SHARE
             for field, value in msgspec.structs.asdict(price).items()

@@ -1,4 +1,4 @@
-"""Settle each request of a vendor's batch once, from its results."""
+"""Settle each request of a vendor's batch exactly once."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 __all__ = ["ChunkWork", "OpenRequests", "Settlement"]
 
 _MOST_TRIES: Final = 4
-"""A request that the vendor has not carried out in this many batches fails."""
+"""A request fails after this many batches in which the vendor did not execute it."""
 _MOST_LOOKS: Final = 4
-"""How often results are looked for that should be there."""
+"""How often to look for missing results."""
 
 
 class ChunkWork(NamedTuple):
-    """How the lane ends requests."""
+    """Functions of the lane that end requests."""
 
     find_call: Callable[[bytes], ChatCall | None]
     answer: Callable[[str, bytes, Reply, int], None]
@@ -37,8 +37,8 @@ class ChunkWork(NamedTuple):
 class Settlement:
     """Settles the requests of one run.
 
-    The ledger is written before the file of the run. What a crash leaves between the two is read from the vendor again, and
-    finds that the ledger has no open row any more.
+    Each result is written to the ledger first, then to the file of the run. After a crash in between, the result is
+    read from the vendor again, but the ledger has no open row for it.
     """
 
     def __init__(self, queue: QueueStore, booking: Booking, work: ChunkWork, *, limits_tries: bool) -> None:
@@ -48,13 +48,13 @@ class Settlement:
         self._limits_tries = limits_tries
         self._looks: dict[int, int] = {}
         self.has_retries = False
-        """Whether a request was not carried out by the vendor."""
+        """Whether the vendor did not execute some request."""
 
     async def settle(self, chunk: Chunk, batch: str, vendor: Vendor, status: BatchStatus) -> bool:
-        """Settle the requests of *batch*, which has ended; return False if the results are not complete yet.
+        """Settle the requests of the finished batch *batch*. Return False if the results are not complete yet.
 
         Raises:
-            LLMCoreError: A result that every further request would have, too. All results are settled.
+            LLMCoreError: An error that every further request would also get. All results are settled.
         """
         known = chunk.size - len(self._queue.list_requests(chunk))
         seen: set[str] = set()
@@ -70,7 +70,7 @@ class Settlement:
                         await self._settle_one(each, result)
                     except STOPPING as error:
                         stop = error
-        except NotFound:  # the results are gone, or not there yet
+        except NotFound:  # the results are deleted or not yet available
             pass
         finally:
             self._work.save()
@@ -105,7 +105,7 @@ class Settlement:
             await self.fail(each, result.error)
 
     async def _try_again(self, each: Queued) -> None:
-        """Return a request that was not carried out to the pool, a few times."""
+        """Return a request that was not executed to the pool, up to `_MOST_TRIES` times."""
         self.has_retries = True
         if self._limits_tries and self._queue.count_try(each.key) >= _MOST_TRIES:
             await self.fail(
@@ -115,7 +115,7 @@ class Settlement:
         await self.give_back(each)
 
     async def lose(self, each: Queued, what: str) -> None:
-        """End a request with an unknown outcome."""
+        """Fail a request with an unknown outcome."""
         await self._booking.lose(each.name)
         error = MalformedReply(
             f"the batch {what}; it is booked at its maximum cost",
@@ -126,7 +126,7 @@ class Settlement:
         self._queue.remove([each.name])
 
     async def fail(self, each: Queued, error: LLMCoreError) -> None:
-        """End a request that the vendor refused."""
+        """Fail a request that the vendor rejected."""
         await self._booking.refuse(each.name, error)
         self._work.fail(each.key, error)
         self._queue.remove([each.name])
@@ -141,7 +141,7 @@ class Settlement:
 
 
 class OpenRequests(Mapping[str, ChatRequest]):
-    """The requests that are not settled, read from the file of the run."""
+    """The unsettled requests, loaded from the file of the run."""
 
     def __init__(self, queue: QueueStore, work: ChunkWork) -> None:
         self._queue = queue

@@ -1,4 +1,4 @@
-"""The chunks of a run that were sent to a vendor's queue, in the file of the run."""
+"""The chunks in a vendor's queue, stored in the file of the run."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ _PAGE: Final = 1000
 
 
 class Chunk(NamedTuple):
-    """A part of the run that is one batch of the vendor."""
+    """A part of the run that becomes one batch of the vendor."""
 
     id: int
     model: str
-    """As `provider:model`."""
+    """The model as `provider:model`."""
     state: str
     batch: str | None
     size: int
@@ -69,16 +69,16 @@ class QueueStore:
         if store.get("queue") is None:
             store.set(queue=os.urandom(6).hex(), queue_began=str(time.time()))
         self.token = store.get("queue") or ""
-        """Distinguishes the run from all others, also on other machines."""
+        """A random text that distinguishes this run from all other runs on any machine."""
         self.began = float(store.get("queue_began") or 0.0)
-        """When the run began with the queue, in seconds since 1970."""
+        """When the run first used the queue, in seconds since 1970."""
 
     def make_name(self, chunk: int, number: int) -> str:
         """Return the id of a request."""
         return f"llmcore-{self.token}-{chunk}-{number}"
 
     def add(self, model: str, requests: list[tuple[bytes, int]], tokens: int) -> Chunk:
-        """Store the intent to create a batch of *requests*: their keys and the positions of their items."""
+        """Record the intent to create a batch of *requests*, given as keys and item positions."""
         with self._store.write() as db, db:
             chunk: Any = db.execute("SELECT ifnull(max(id), 0) + 1 FROM chunks").get
             found = Chunk(chunk, model, "intent", None, len(requests), tokens, time.time(), None)
@@ -93,7 +93,7 @@ class QueueStore:
         return found
 
     def next_id(self) -> int:
-        """Return the id of the chunk that is added next."""
+        """Return the id of the next chunk."""
         with self._store.write() as db:
             found: Any = db.execute("SELECT ifnull(max(id), 0) + 1 FROM chunks").get
         return int(found)
@@ -126,7 +126,7 @@ class QueueStore:
             return bool(db.execute("SELECT EXISTS (SELECT 1 FROM chunks WHERE batch = ?)", (batch,)).get)
 
     def find(self, name: str) -> Queued | None:
-        """Return the request *name*; None if it is settled, or was never sent."""
+        """Return the request *name*; None if the request is settled or was never sent."""
         with self._store.write() as db:
             rows: list[Any] = db.execute(
                 "SELECT name, key, position FROM queued WHERE name = ?", (name,)
@@ -134,7 +134,7 @@ class QueueStore:
         return Queued(*rows[0]) if rows else None
 
     def list_requests(self, chunk: Chunk) -> list[Queued]:
-        """Return the requests of *chunk* that are not settled, in the order in which they are sent."""
+        """Return the unsettled requests of *chunk* in the order of sending."""
         with self._store.write() as db:
             rows: list[Any] = db.execute(
                 "SELECT name, key, position FROM queued WHERE chunk = ?", (chunk.id,)
@@ -147,12 +147,12 @@ class QueueStore:
             return bool(db.execute("SELECT EXISTS (SELECT 1 FROM queued WHERE chunk = ?)", (chunk.id,)).get)
 
     def remove(self, names: Iterable[str]) -> None:
-        """Forget requests that are settled."""
+        """Delete settled requests."""
         with self._store.write() as db, db:
             db.executemany("DELETE FROM queued WHERE name = ?", [(name,) for name in names])
 
     def count_try(self, key: bytes) -> int:
-        """Count that the vendor did not carry out the request *key*; return how often that happened."""
+        """Count one more batch that did not execute the request *key*. Return the count."""
         self._execute(
             "INSERT INTO tries VALUES (?, 1) ON CONFLICT (key) DO UPDATE SET count = count + 1", key
         )

@@ -1,4 +1,4 @@
-"""A run whose rest moves from the vendor's queue to the lane `now`."""
+"""A run that moves its remaining requests from the vendor's queue to the lane `now`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["SwitchingLane"]
 
 
 class SwitchingLane:
-    """The lane `queue`, and after its end the lane `now`, if there is one."""
+    """The lane `queue`, followed by the lane `now` if there is one."""
 
     def __init__(self, queue: QueueLane, make_live: Callable[[], LiveLane] | None) -> None:
         self._queue = queue

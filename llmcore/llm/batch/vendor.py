@@ -1,4 +1,4 @@
-"""A vendor's queue, as the lane `queue` calls it."""
+"""Calls of a vendor's queue, for the lane `queue`."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 __all__ = ["Unconfirmed", "Vendor", "has_queue"]
 
 _LIMITS: Final = BatchLimits(max_requests=10_000, max_bytes=50_000_000)
-"""For a provider without `BatchBounds`."""
+"""The limits of a provider without `BatchBounds`."""
 _REFUSED: Final = range(400, 500)
 
 
 class Unconfirmed(Exception):
-    """The creation of a batch was not confirmed: it may exist."""
+    """The creation of a batch was not confirmed. The batch may exist."""
 
 
 class Vendor:
@@ -34,7 +34,7 @@ class Vendor:
         """Use *backend*.
 
         Raises:
-            PluginError: It has no queue.
+            PluginError: The backend has no queue.
         """
         if not has_queue(backend):
             raise PluginError(
@@ -55,8 +55,8 @@ class Vendor:
         """Create a batch.
 
         Raises:
-            LLMCoreError: It was not created.
-            Unconfirmed: It may have been created.
+            LLMCoreError: The batch was not created.
+            Unconfirmed: The batch may have been created.
         """
         sending = Sending()
         step = track(self._backend.require("submit")(requests, metadata), sending)
@@ -75,16 +75,16 @@ class Vendor:
         raise Unconfirmed
 
     async def get_status(self, batch: str) -> BatchStatus:
-        """Return how far a batch is."""
+        """Return the status of a batch."""
         status: BatchStatus = await self._call("status", batch)
         return status
 
     async def cancel(self, batch: str) -> None:
-        """End a batch early."""
+        """Cancel a batch."""
         await self._call("cancel", batch)
 
     async def list_batches(self, since: float) -> Sequence[BatchStatus] | None:
-        """Return the batches since *since*; None if the provider cannot list them."""
+        """Return the batches that were created at *since* or later; None if the provider cannot list them."""
         if self._backend.find_ability("list_batches") is None:
             return None
         found: Sequence[BatchStatus] = await self._call("list_batches", since)
@@ -94,7 +94,7 @@ class Vendor:
     async def open_results(
         self, batch: str, requests: Mapping[str, ChatRequest]
     ) -> AsyncIterator[AsyncIterator[BatchResult]]:
-        """Give the results of a batch that has ended."""
+        """Yield an iterator over the results of a finished batch."""
         stream = PieceStream(self._backend.provider, "results", batch, requests)
 
         async def read() -> AsyncIterator[BatchResult]:

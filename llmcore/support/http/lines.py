@@ -1,4 +1,4 @@
-"""Split a body into lines, such as those of JSON."""
+"""Split a body into lines, for example JSON lines."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ class LineParser:
         self._rest = b""
 
     def feed(self, data: bytes) -> list[bytes]:
-        """Add the next bytes; return the complete lines that are not empty."""
+        """Add bytes. Return the complete non-empty lines."""
         *lines, self._rest = (self._rest + data).split(b"\n")
         return [line for line in lines if line.strip()]
 
     def end(self) -> list[bytes]:
-        """Return the last line, if it has no end of line."""
+        """Return the last line if it has no line end."""
         rest, self._rest = self._rest, b""
         return [rest] if rest.strip() else []

@@ -132,7 +132,7 @@ class Batches(Transport):
     def _add_page(
         self, headers: httpx2.Headers, body: bytes, found: list[BatchStatus], since: float
     ) -> str | None:
-        """Add the batches of a page that are new enough; return the id after which to go on."""
+        """Add the batches of a page that are new enough. Return the id with which the next page starts."""
         page = read_listing(self._read_json(headers, body), self._errors)
         if isinstance(page, ProviderError):
             raise page

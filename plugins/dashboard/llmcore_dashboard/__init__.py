@@ -1,4 +1,4 @@
-"""A page that shows what language models cost, from the ledger of a Core: served, or as one file."""
+"""A page with the usage and cost of language models from a Core's ledger, served or as one file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Answer one request for the page; the gateway and our own server share this."""
+"""Answer one request for the page.
+
+The gateway and the command `llmcore dashboard` share this code.
+"""
 
 from __future__ import annotations
 

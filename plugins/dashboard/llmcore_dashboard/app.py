@@ -26,13 +26,13 @@ def create_app(core: Core, token: str) -> Application:
 
 
 class Application:
-    """Answers GET and HEAD of the page, and refuses everything else."""
+    """Answers GET and HEAD requests for the page and rejects all others."""
 
     def __init__(self, core: Core, token: str) -> None:
         self._core = core
         self._token = token
         self._turn = asyncio.Lock()
-        """One page is made at a time, since each reads the whole range."""
+        """Only one page is computed at a time, because each reads the whole range."""
 
     async def __call__(self, scope: Mapping[str, Any], receive: Receive, send: Send) -> None:
         """Serve one request of the ASGI server."""
@@ -56,8 +56,8 @@ class Application:
             return await asyncio.to_thread(answer_request, self._core, query, headers)
 
     def _refuse(self, scope: Mapping[str, Any], headers: Mapping[str, str]) -> PageAnswer | None:
-        """Return the answer to a request that must not see the page; None for a request that may."""
-        # A web page could lead its own name to this address (DNS rebinding).
+        """Return the error for a request that must not see the page; None for other requests."""
+        # With DNS rebinding, a web page could reach this server under the page's own name.
         if get_host_name(headers) not in LOOPBACK_NAMES:
             return _make_fault(403, "Not allowed", "The Host of the request is not a name of this server.")
         origin = headers.get("origin")

@@ -1,4 +1,4 @@
-"""Charts as SVG. They have no text: the axes are HTML, so that letters keep their size on every screen."""
+"""Charts as SVG. They contain no text: the axes are HTML, so that the font size does not scale with the chart."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _MOST_LABELS: Final = 4
 
 
 class Series(NamedTuple):
-    """The values of one series, one for each bucket; None where nothing was measured."""
+    """The values of one series, one per bucket; None for a bucket without a measurement."""
 
     name: str
     style: str
@@ -79,7 +79,7 @@ def draw_line(
 
 
 def draw_share(part: float) -> str:
-    """Return a small bar that is filled to *part*, from 0 to 1."""
+    """Return a small bar filled to *part*, from 0 to 1."""
     width = max(0.0, min(part, 1.0)) * 100
     return (
         '<svg class="share" viewBox="0 0 100 8" preserveAspectRatio="none" aria-hidden="true">'
@@ -113,7 +113,7 @@ def _frame(  # noqa: PLR0917 - the parts of one drawing
 
 
 def _choose_labels(names: Sequence[str]) -> list[str]:
-    """Return the names to write below the chart, evenly spaced from the first to the last."""
+    """Return the labels of the x axis, evenly spaced from the first to the last bucket."""
     last = len(names) - 1
     if last < _MOST_LABELS:
         return [*names]
@@ -121,7 +121,7 @@ def _choose_labels(names: Sequence[str]) -> list[str]:
 
 
 def _find_top(highest: float) -> float:
-    """Return the upper end of a scale for values up to *highest*: a round number."""
+    """Return the maximum of a scale for values up to *highest*: a round number."""
     if highest <= 0:
         return 1.0
     power = 1.0

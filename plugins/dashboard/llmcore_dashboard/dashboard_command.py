@@ -1,4 +1,4 @@
-"""`llmcore dashboard`: serve the page on loopback, or write it into a file."""
+"""`llmcore dashboard`: serve the page on loopback, or write it to a file."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def _serve(core: Core, view: View, args: argparse.Namespace) -> None:
 
     from llmcore_dashboard.app import create_app
 
-    core.usage.zone(view.zone or None)  # report a misspelt zone before the server starts
+    core.usage.zone(view.zone or None)  # reports a misspelt zone before the server starts
     listener = _listen(core.table("dashboard").port if args.port is None else args.port)
     token = secrets.token_urlsafe(18)
     query = view.make_query()

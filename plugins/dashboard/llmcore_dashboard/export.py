@@ -1,4 +1,4 @@
-"""The page as one file, for mail and for the artefacts of a build."""
+"""The page as one file, for mail and build artifacts."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["render_file"]
 
 
 def render_file(core: Core, view: View | None = None) -> str:
-    """Return the page of *view* as one document without script, form and links.
+    """Return the page of *view* as one document without scripts, forms and links.
 
     Raises:
         ViewError: The view has a zone or a day that does not exist.

@@ -1,4 +1,4 @@
-"""The tables of the page: what was spent on what, latency, errors, and the latest requests."""
+"""The tables of the page: breakdowns of the cost, latency, errors, and the latest requests."""
 
 from __future__ import annotations
 
@@ -142,7 +142,7 @@ def render_errors(report: Report) -> str:
 
 
 def render_latest(report: Report) -> str:
-    """Return the latest requests, and why some failed."""
+    """Return the latest requests with the reasons for failures."""
     columns = [Column("Time", is_number=False), Column("Model", is_number=False), Column("User", is_number=False, is_wide=True), Column("Outcome", is_number=False),
                Column("Cost"), Column("Latency"), Column("First token", is_wide=True), Column("Tokens", is_wide=True)]  # fmt: skip
     rows = [

@@ -31,7 +31,7 @@ class Column(NamedTuple):
     name: str
     is_number: bool = True
     is_wide: bool = False
-    """Whether the column is left out on narrow screens."""
+    """Whether the column is hidden on narrow screens."""
 
 
 def format_money(amount: Decimal) -> str:
@@ -56,7 +56,7 @@ def count(number: int) -> str:
 
 
 def amount(row: Any) -> str:
-    """Return the cost of a row, and what is uncertain about it."""
+    """Return the cost of a row with its uncertainty."""
     doubts = [f"+ up to {money(row.uncertain)}"] if row.uncertain else []
     if row.unpriced:
         doubts.append('<span title="Some prices are unknown">+ ?</span>')

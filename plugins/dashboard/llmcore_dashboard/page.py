@@ -1,4 +1,4 @@
-"""The page: one document that is readable without script and loads nothing."""
+"""The page: one document that works without scripts and loads no resources."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _STEP_NAMES: Final = {"auto": "Automatic", "hour": "Hour", "day": "Day", "week":
 
 
 def make_policy(*, is_file: bool = False) -> str:
-    """Return the Content-Security-Policy. A file has no script, and nothing may be loaded by either."""
+    """Return the Content-Security-Policy. A file has no script, and neither form may load resources."""
     rules = ["default-src 'none'", f"style-src '{_hash(_STYLE)}'", "img-src data:", "base-uri 'none'"]
     if is_file:
         return "; ".join([*rules, "form-action 'none'"])
@@ -70,7 +70,7 @@ def render_page(report: Report, *, is_file: bool = False, fixed: frozenset[str] 
 
 
 def render_fault(title: str, message: str) -> str:
-    """Return the page that says why there is no report."""
+    """Return the page with an error message in place of a report."""
     return _frame(title, f"<main><h1>{escape(title)}</h1><p>{escape(message)}</p></main>", is_file=False)
 
 

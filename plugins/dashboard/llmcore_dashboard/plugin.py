@@ -14,5 +14,5 @@ LLMCORE_API = 1
 
 @hookimpl
 def llmcore_tables() -> Iterable[Table]:
-    """Offer `[dashboard]`."""
+    """Declare `[dashboard]`."""
     yield Table(name="dashboard", options=DashboardOptions)

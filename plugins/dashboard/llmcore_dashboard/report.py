@@ -1,4 +1,4 @@
-"""Read the figures of a view from the ledger. All of them come from `core.usage.by`."""
+"""Read the figures of a view from the ledger. All figures come from `core.usage.by`."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ if TYPE_CHECKING:
 __all__ = ["Bucket", "Report", "read_report"]
 
 _MOST_SERIES: Final = 6
-"""The number of groups that the chart shows each; the rest are "others"."""
+"""The number of groups with a separate series; the rest are "others"."""
 _MOST_BUCKETS: Final = 200
 _LATEST: Final = 12
 _HOUR_S: Final = 3600
 _STEPS: Final = (("hour", _HOUR_S), ("day", 24 * _HOUR_S), ("week", 168 * _HOUR_S), ("month", 730 * _HOUR_S))
 _AUTO_HOURS_S: Final = 50 * _HOUR_S
-"""The longest range that is shown by hour."""
+"""The longest range with hourly bars."""
 _FIRST_PART: Final = 0.01
-"""The part of a month after which its pace makes sense."""
+"""The part of a month after which a pace is shown."""
 
 
 class Bucket(NamedTuple):
@@ -39,7 +39,7 @@ class Bucket(NamedTuple):
 
 
 class Report(NamedTuple):
-    """The figures of one page. Rows are those of `core.usage.by`."""
+    """The figures of one page. Rows come from `core.usage.by`."""
 
     view: View
     zone: Any
@@ -55,7 +55,7 @@ class Report(NamedTuple):
     month: Any
     month_name: str
     pace: Decimal | None
-    """Cost at the end of this month if it continues as before."""
+    """The cost at the end of this month if spending continues as before."""
     total: Any
     """The sum of the range, with percentiles."""
     buckets: Sequence[Bucket]
@@ -64,7 +64,7 @@ class Report(NamedTuple):
     has_others: bool
     groups: Sequence[Any]
     models: Sequence[Any]
-    """With percentiles."""
+    """The rows by model, with percentiles."""
     users: Sequence[Any]
     keys: Sequence[Any]
     tags: Sequence[Any]
@@ -74,11 +74,11 @@ class Report(NamedTuple):
 
     @property
     def is_empty(self) -> bool:
-        """Whether the range has neither a request nor an answer of the cache."""
+        """Whether the range has neither requests nor cache hits."""
         return not (self.total.requests or self.total.cached)
 
     def format_time(self, at: float) -> str:
-        """Return a moment, in seconds since 1970, as the clock of the zone shows it."""
+        """Return a time (seconds since 1970) as local time of the zone."""
         zone = timezone(timedelta(seconds=self.zone.get_offset(at)))
         return f"{datetime.fromtimestamp(at, zone):%Y-%m-%d %H:%M:%S}"
 
@@ -171,7 +171,7 @@ def _find_bounds(view: View, zone: Any, now: float) -> tuple[float, float]:
 
 
 def _choose_step(step: str, length_s: float) -> str:
-    """Return *step*, or the next longer one of which the range has not too many."""
+    """Return *step*, or a longer step if the range would have too many bars."""
     if step == "auto":
         step = "hour" if length_s <= _AUTO_HOURS_S else "day"
     names = [name for name, _ in _STEPS]
@@ -226,7 +226,7 @@ def _find_keys(core: Core, users: Sequence[Any]) -> list[Any]:
 
 
 def _find_budgets(states: Sequence[Any], filters: dict[str, Any]) -> list[Any]:
-    """Return the budgets that have a limit and whose scope is that of the filters, or within it."""
+    """Return the budgets with a limit whose scope is within the filters."""
     scopes = ("model", "tag", "user")
     return [
         state

@@ -168,7 +168,7 @@ def _find_cost(bucket: Bucket, name: str, report: Report) -> Decimal:
         row = bucket.parts.get(name)
         cost: Decimal = Decimal(0) if row is None else row.cost
         return cost
-    if report.view.group == "tag":  # a call may have several tags, so the rest of a sum means nothing
+    if report.view.group == "tag":  # a call may have several tags, so a remainder is meaningless
         return Decimal(0)
     rest: Decimal = bucket.total.cost - sum((row.cost for row in bucket.parts.values()), Decimal(0))
     return rest
@@ -240,7 +240,7 @@ def _fold(name: str, content: str) -> str:
 
 
 def _shorten(name: str) -> str:
-    """Return the name of a bucket as it stands below a chart: "11-25", "14:00"."""
+    """Return the short name of a bucket for the x axis: "11-25", "14:00"."""
     if "T" in name:
         return f"{name[5:10]} {name[11:16]}"
     return name[5:] if name.count("-") == 2 else name  # noqa: PLR2004 - a day has two

@@ -1,4 +1,4 @@
-"""A view of the page, as its address says: range, group, step, zone and filters."""
+"""A view of the page as encoded in the URL: range, group, step, zone and filters."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ RANGES: Final[Mapping[str, str]] = {
     "this-month": "This month",
     "last-month": "Last month",
 }
-"""Name in the address -> text on the page. Ranges of days end today and include it."""
+"""Name in the URL -> text on the page. Ranges of days end today and include it."""
 GROUPS: Final = ("model", "provider", "kind", "user", "key", "tag")
 STEPS: Final = ("auto", "hour", "day", "week", "month")
 FILTERS: Final = ("model", "provider", "kind", "user", "key", "tag")
@@ -24,26 +24,26 @@ _OTHERS: Final = ("range", "since", "until", "group", "step", "zone")
 
 
 class ViewError(Exception):
-    """The address has an unknown part; the text says which."""
+    """The URL has an unknown part, which the message names."""
 
 
 class View(NamedTuple):
-    """What the page shows."""
+    """The settings of the page."""
 
     range: str = "30d"
     """One of RANGES. `since` overrides it."""
     since: str = ""
     """The first day, such as "2026-11-01"; empty for the range."""
     until: str = ""
-    """The day after the last one; empty for no end."""
+    """The end of the range, exclusive; empty for no end."""
     group: str = "model"
     """The dimension that divides the chart of cost."""
     step: str = "auto"
     """The length of a bar of the charts."""
     zone: str = ""
-    """The time zone; empty for that of the machine."""
+    """The time zone; empty for the zone of the machine."""
     filters: tuple[tuple[str, str], ...] = ()
-    """Names of FILTERS, each with the value that calls must have."""
+    """Names from FILTERS with the required values."""
 
     @property
     def label(self) -> str:
@@ -53,7 +53,7 @@ class View(NamedTuple):
         return RANGES[self.range]
 
     def make_query(self, **changes: str) -> str:
-        """Return the address of this view with *changes*: "?range=7d&model=...". Empty text removes a filter."""
+        """Return the URL query of this view with *changes*: "?range=7d&model=...". Empty text removes a filter."""
         parts = {**self._asdict(), **dict(self.filters)}
         del parts["filters"]
         if "range" in changes:

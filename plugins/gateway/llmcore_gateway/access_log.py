@@ -24,7 +24,7 @@ def log_access(record: Mapping[str, Any]) -> None:
 
 
 class AccessHandler(logging.Handler):
-    """Writes the lines of the last tenth of a second together: one write for each would double what the log costs."""
+    """Writes the lines of a tenth of a second together, because separate writes would double the cost of the log."""
 
     def __init__(self, stream: TextIO) -> None:
         super().__init__()
@@ -32,7 +32,7 @@ class AccessHandler(logging.Handler):
         self._lines: list[str] = []
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Keep the line, and plan to write it. Without an event loop, write it now."""
+        """Buffer the line and schedule a write. Without an event loop, write it now."""
         self._lines.append(record.getMessage())
         if len(self._lines) == 1:
             try:
@@ -41,14 +41,14 @@ class AccessHandler(logging.Handler):
                 self.flush()
 
     def flush(self) -> None:
-        """Write the lines. Python does this at its exit, too."""
+        """Write the lines. Python also calls this method at exit."""
         self.acquire()
         try:
             lines, self._lines = self._lines, []
             if lines:
                 self._stream.write("\n".join([*lines, ""]))
                 self._stream.flush()
-        except (OSError, ValueError):  # nobody reads the log any more, which must not end the server
+        except (OSError, ValueError):  # the reader of the log has closed it, which must not stop the server
             pass
         finally:
             self.release()

@@ -35,7 +35,7 @@ _LONG_S: Final = 3600.0
 """Timeout in seconds for an upload and for a file of results."""
 _IDLE_S: Final = 60.0
 _CONFLICT: Final = 409
-"""The status of an attempt to cancel a batch that has ended."""
+"""The status of the answer to cancelling a finished batch."""
 
 
 class OpenAIBatches(OpenAIClient):
@@ -221,7 +221,7 @@ class OpenAIBatches(OpenAIClient):
 
 
 class _Adapted(Mapping[str, ChatRequest]):
-    """Requests in the form in which they were sent."""
+    """The requests as they were sent."""
 
     def __init__(
         self, requests: Mapping[str, ChatRequest], adapt: Callable[[ChatRequest], ChatRequest]
@@ -255,7 +255,7 @@ def _make_page(after: str) -> str:
 def _add_page(
     page: tuple[list[BatchStatus], str | None] | ProviderError, found: list[BatchStatus], since: float
 ) -> str | None:
-    """Add the batches of *page* that are new enough; return the id after which to go on.
+    """Add the batches of *page* that are new enough. Return the start of the next page.
 
     Raises:
         ProviderError: The page is one.

@@ -1,4 +1,4 @@
-"""The bodies and documents of OpenAI's Batch API. Does no I/O.
+"""The bodies and documents of OpenAI's Batch API. This module does no I/O.
 
 Source, read 2026-11: https://platform.openai.com/docs/api-reference/batch
 """
@@ -32,7 +32,7 @@ __all__ = [
 ]
 
 LIMITS: Final = BatchLimits(max_requests=50_000, max_bytes=200_000_000)
-"""The limit of enqueued tokens depends on the account, so it is unknown: the vendor refuses what is beyond it."""
+"""The limit of enqueued tokens is unknown because it depends on the account. The vendor rejects a batch beyond it."""
 _BOUNDARY: Final = secrets.token_hex(24)
 FORM_TYPE: Final = f"multipart/form-data; boundary={_BOUNDARY}"
 _ENDPOINTS: Final = {"chat": "/v1/chat/completions", "responses": "/v1/responses"}
@@ -64,7 +64,7 @@ _decode_line: Final = msgspec.json.Decoder(_Line).decode
 
 
 def encode_upload(requests: Sequence[BatchRequest]) -> tuple[bytes, str]:
-    """Return the form that uploads *requests* as a file, and the endpoint of all of them.
+    """Return the form that uploads *requests* as a file, and their common endpoint.
 
     Raises:
         BadRequest: A request cannot be encoded, or the requests have different endpoints.
@@ -122,7 +122,7 @@ def read_status(document: Any, errors: Errors) -> BatchStatus | ProviderError:
 
 
 def read_listing(document: Any, errors: Errors) -> tuple[list[BatchStatus], str | None] | ProviderError:
-    """Return the batches of one page, and the id after which the next page begins; or the error."""
+    """Return the batches of one page and the start of the next page, or the error."""
     data = document.get("data") if isinstance(document, dict) else None
     if not isinstance(data, list):
         return errors.make_malformed("a document that is not a list of batches", _NO_HEADERS)

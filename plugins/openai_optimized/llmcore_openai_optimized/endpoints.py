@@ -1,6 +1,6 @@
 """The address and the headers of each kind of request.
 
-They are those of the vendor's SDK, whose import takes longer than a thousand requests;
+They equal those of the vendor's SDK, whose import takes longer than a thousand requests;
 `tests/test_openai_optimized_endpoints.py` compares both.
 """
 
@@ -21,10 +21,10 @@ from llmcore_openai_optimized.request import Endpoint
 __all__ = ["SDK_VERSION", "Endpoints"]
 
 SDK_VERSION: Final = "3.57.0"
-"""The version of the SDK with the same requests."""
+"""The version of the SDK that sends equal requests."""
 
 _DEPLOYMENTS: Final = frozenset({"/chat/completions", "/embeddings", "/audio/speech"})
-"""The paths that on Azure begin with the name of the deployment, which is the model."""
+"""The paths that begin with the name of the deployment on Azure."""
 
 _SEGMENT_SAFE: Final = "!$&'()*+,;=:@"
 """Characters that a segment of a path may contain (RFC 3986)."""
