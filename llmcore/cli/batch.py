@@ -25,7 +25,7 @@ from llmcore.cli.parser import make_action_adder
 from llmcore.cli.show import format_cost, note, print_json
 from llmcore.errors import LLMCoreError
 from llmcore.llm.batch.items import BatchItem, add_model
-from llmcore.llm.batch.run import BatchRun, find_run, runs_folder
+from llmcore.llm.batch.run import BatchRun, find_run, find_runs_folder
 from llmcore.llm.batch.store import RunStore
 
 __all__ = ["configure"]
