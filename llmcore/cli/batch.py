@@ -33,7 +33,7 @@ __all__ = ["configure"]
 _OPTIONS: Final = ("input", "output", "prompt", "column", "system", "model", "schema", "parameter")
 """The options that, together with the output, identify a run."""
 _KINDS: Final = ("api", "say", "voice")
-"""The options that do so if they are given."""
+"""Further options that identify a run, if they are set."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -180,7 +180,7 @@ def _run_batch(args: argparse.Namespace, path: Path) -> int:
 
 
 def _report(run: BatchRun, failed: int, args: argparse.Namespace, *, is_cut: bool) -> None:
-    """Show how the run ended."""
+    """Print the result of the run."""
     summary = run.summary
     if args.json and args.output != "-":
         print_json(run=run.id, **summary._asdict())
@@ -197,9 +197,9 @@ def _report(run: BatchRun, failed: int, args: argparse.Namespace, *, is_cut: boo
 
 
 def _write(run: BatchRun, feed: Feed, args: argparse.Namespace, progress: Progress) -> int:
-    """Write the results in the order of the input; return how many failed."""
+    """Write the results in input order. Return the number of failures."""
     results = run.results()
-    first = next(results, None)  # the run is ours from here on, and so is the output
+    first = next(results, None)  # from here on, this process owns the run and the output
     target = find_index(args) if args.say else args.output
     writer = Writer(target, find_format(target), args.input)
     names: set[str] = set()
@@ -220,7 +220,7 @@ def _write(run: BatchRun, feed: Feed, args: argparse.Namespace, progress: Progre
 
 
 def _count_items(args: argparse.Namespace) -> int | None:
-    """Return about how many items there are; None if that is unknown."""
+    """Return the approximate number of items; None if the number is unknown."""
     count = count_rows(args.input, find_format(args.input))
     return count if args.limit is None or count is None else min(count, args.limit)
 
@@ -261,7 +261,7 @@ def _check_output(args: argparse.Namespace, path: Path) -> None:
     output = Path(find_index(args) if args.say else args.output)
     facts = read_facts(path)
     if args.force or (args.output == "-" and facts is not None and "finished" in facts):
-        store = RunStore(path)  # refused while another process works on it
+        store = RunStore(path)  # fails while another process works on the run
         store.clear()
         store.close()
         return

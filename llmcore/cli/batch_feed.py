@@ -1,4 +1,4 @@
-"""Read the input of `llmcore batch run` once, for what is sent and for what is written."""
+"""Read the input of `llmcore batch run` once, for the requests and for the output."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ class Feed:
         self.rows: deque[Row] = deque()
         """The rows that were read but not yet written."""
         self.has_changed = False
-        """Whether the file was written to while it was read."""
+        """Whether a program changed the file during the run."""
         self.is_cut = False
-        """Whether --limit left lines out."""
+        """Whether --limit excluded lines."""
 
     def read(self) -> Iterator[Prepared] | AsyncIterator[Prepared]:
         """Return the request body of each row."""

@@ -22,9 +22,9 @@ from llmcore.types import Reply
 __all__ = ["Errors", "Writer", "check_paths"]
 
 _ADDED: Final = ("answer", "error", "cost")
-"""The fields of an output row besides those of the input."""
+"""The fields that an output row has in addition to the input fields."""
 _GROUP: Final = 1000
-"""Rows that are written to a Parquet file together."""
+"""The number of rows in one row group of a Parquet file."""
 
 
 def check_paths(source: str, output: str) -> None:
@@ -51,7 +51,7 @@ def check_paths(source: str, output: str) -> None:
 
 @contextmanager
 def _explain(path: str) -> Iterator[None]:
-    """Raise a failure to write the file *path* as an error that names it. Failures of stdout are the caller's."""
+    """Convert a failure to write the file *path* to an error that names the file. Do not convert failures of stdout."""
     try:
         yield
     except OSError as error:
@@ -71,7 +71,7 @@ class Errors:
     """The file of the failed lines. The first failed row creates it; a file of earlier failures is removed.
 
     Args:
-        path: None writes no file, and counts only.
+        path: The file; None only counts the lines.
     """
 
     def __init__(self, path: Path | None) -> None:
@@ -99,13 +99,13 @@ class Errors:
 
 
 class Writer:
-    """Writes the rows of the output, in the order of the input: each with `answer`, `error` and `cost`.
+    """Writes the output rows in input order, with the added fields `answer`, `error` and `cost`.
 
     A line of OpenAI's batch files becomes a line of its result files.
 
     Args:
         path: The file, or - for stdout.
-        kind: Its format.
+        kind: The format of the file.
         source: The input.
     """
 
@@ -115,7 +115,7 @@ class Writer:
         self._is_csv = kind == "csv"
         self._header: list[str] | None = None
         self._held: list[dict[str, Any]] = []
-        """Rows of a table before the first that could be read, which has the names of the columns."""
+        """The unreadable rows at the start of a table. The first readable row has the names of the columns."""
         self._left_out: set[str] = set()
         self._file: Any = None
         if path == "-":
@@ -125,11 +125,11 @@ class Writer:
                 self._file = Path(path).open("w", encoding="utf-8", errors="backslashreplace", newline="")  # noqa: SIM115 - `close` closes it
 
     def write(self, row: Mapping[str, Any], item: BatchItem, answer: str | None = None) -> None:
-        """Write the result of one row; *row* is empty if it could not be read.
+        """Write the result of one row; *row* is empty for an unreadable row.
 
         Args:
             row: The row of the input.
-            item: Its result.
+            item: The result of the row.
             answer: Replaces the text of the reply.
         """
         is_openai = "custom_id" in row and "body" in row
@@ -141,7 +141,7 @@ class Writer:
                 self._write_csv(found, is_empty=not row)
             else:
                 self._file.write(json.dumps(found, ensure_ascii=False, default=str) + "\n")
-                if self._path == "-":  # the next program waits for it
+                if self._path == "-":  # the next program in the pipe may wait for the row
                     self._file.flush()
 
     def close(self) -> None:
@@ -184,7 +184,7 @@ class Writer:
 
 
 class ParquetRows:
-    """Writes a Parquet file: with the columns of a Parquet input a thousand rows at a time, else all rows at the end."""
+    """Writes a Parquet file: in groups of rows if the input is Parquet, otherwise all rows at the end."""
 
     def __init__(self, path: str, source: str) -> None:
         import pyarrow as pa
@@ -219,7 +219,7 @@ class ParquetRows:
         self._rows.clear()
 
     def _make_table(self) -> Any:
-        """Return all rows; a field whose values differ in their types becomes JSON."""
+        """Return all rows. Convert a field with values of different types to JSON."""
         names = list(dict.fromkeys(name for row in self._rows for name in row)) or list(_ADDED)
         columns = {}
         for name in names:
@@ -246,7 +246,7 @@ def _make_row(row: Mapping[str, Any], item: BatchItem, answer: str | None) -> di
 
 
 def _get_vector(reply: Reply[Any]) -> list[float] | None:
-    """Return the vector of a reply to a request for embeddings; None for a text."""
+    """Return the vector of a reply; None for a reply that is a text."""
     raw = None if reply.text else reply.raw
     if not isinstance(raw, dict) or raw.get("object") != "list":
         return None

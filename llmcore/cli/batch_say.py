@@ -26,7 +26,7 @@ _WIDTH: Final = 6
 
 
 def check_options(args: argparse.Namespace) -> None:
-    """Raise `UsageError` for options that speech does not have."""
+    """Raise `UsageError` for options that do not apply to speech."""
     for option, given in (
         ("--lane", args.lane not in {None, "now"}),
         ("--dry-run", args.dry_run),
@@ -45,7 +45,7 @@ def check_options(args: argparse.Namespace) -> None:
 
 
 def prepare_speech(number: int, item: Any, settings: Mapping[str, Any], voice: str | None) -> Prepared:
-    """Return *item* as a body to speak. An item may have its own `voice`."""
+    """Return the body that speaks *item*. An item may set `voice`."""
     if isinstance(item, BadRequest):
         return Prepared(number, None, None, item)
     given = {**({} if voice is None else {"voice": voice}), **settings}
@@ -61,7 +61,7 @@ def prepare_speech(number: int, item: Any, settings: Mapping[str, Any], voice: s
 
 
 def find_index(args: argparse.Namespace) -> str:
-    """Return the file of the lines in the folder of the audio files, after creating the folder.
+    """Create the folder of the audio files, and return the path of the index file in it.
 
     Raises:
         UsageError: The folder cannot be created.
@@ -82,9 +82,9 @@ def find_index(args: argparse.Namespace) -> str:
 
 
 def make_sender(core: Core) -> Callable[..., Awaitable[Reply[Any]]]:
-    """Return what speaks a body: `{"speak": text, "voice": ..., ...}`.
+    """Return a function that speaks a body: `{"speak": text, "voice": ..., ...}`.
 
-    The body of the reply is the audio, and its text the ending of the file.
+    In a reply, the body is the audio, and the text is the extension of the file name.
     """
 
     async def send(body: Mapping[str, Any], tags: tuple[str, ...]) -> Reply[Any]:
@@ -105,9 +105,9 @@ def make_sender(core: Core) -> Callable[..., Awaitable[Reply[Any]]]:
 
 
 def save_audio(folder: str, item: BatchItem, taken: set[str]) -> str | None:
-    """Write the audio of *item* into *folder*; return the name of its file, or None if the item has failed.
+    """Write the audio of *item* into *folder*. Return the file name; None if the item has failed.
 
-    The file is named after the id of the item, or after its number.
+    The name of the file is the id of the item, or the number of an item without an id.
     """
     if item.reply is None:
         return None

@@ -72,7 +72,7 @@ class UsageRow(msgspec.Struct, frozen=True, kw_only=True):
     """Median latency of the answered requests in milliseconds; None unless `percentiles` is true."""
     latency_p95_ms: float | None = None
     first_token_p50_ms: float | None = None
-    """The same of the time to the first content, of the streamed answers."""
+    """Median time to the first content of streamed answers in milliseconds; None unless `percentiles` is true."""
     first_token_p95_ms: float | None = None
 
 
@@ -87,7 +87,7 @@ class BudgetState(msgspec.Struct, frozen=True, kw_only=True):
     """The limit in `unit`, as are all amounts. None for a budget that only another application has configured."""
     spent: Decimal
     reserved: Decimal
-    """For requests in progress."""
+    """The amount that is reserved for requests in progress."""
     resets_at: str | None
     pace: Decimal | None = None
     """The amount at the end of the period if spending continues as before.
@@ -95,7 +95,7 @@ class BudgetState(msgspec.Struct, frozen=True, kw_only=True):
     None for a total, and in the first hundredth of a period.
     """
     model: str | None = None
-    """The budget counts only requests to this model, as `tag` and `user`; None for all."""
+    """The budget counts only requests to this model; None for all models. `tag` and `user` work in the same way."""
     tag: str | None = None
     user: str | None = None
 

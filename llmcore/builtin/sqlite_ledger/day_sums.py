@@ -1,7 +1,7 @@
-"""Sums of finished days in a file next to the ledger: a report of months reads them in place of a million rows.
+"""Store sums of finished days in a file next to the ledger, so that a report of months does not read all rows.
 
-The file holds nothing that the ledger does not have, and may be deleted. A day is kept once it is over and all its requests are
-settled. Rows that arrive later for a kept day, such as hits of a process that was away, remove the day; it is summed again.
+The file may be deleted, because the ledger contains the same data. The sums of a day are stored after the day is over and
+all requests of the day are settled. If the ledger gets a late row for a stored day, the next report sums that day again.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ Select = Callable[[ReportQuery], list[tuple[Any, ...]]]
 """A function that sums the rows of a query: the values of its dimensions, then the sums."""
 
 _VERSION: Final = 1
-"""Part of the names of what is kept; to be raised when the sums change."""
+"""A part of the names of stored sums. Increment it when the definition of the sums changes."""
 _FEWEST_ROWS: Final = 20_000
-"""Reports of fewer rows are summed at once."""
+"""A report of fewer rows does not use stored sums."""
 _MOST_DAYS: Final = 4000
 _SETTLED_S: Final = 3600
-"""How long a day must be over before it is kept."""
+"""The seconds between the end of a day and the time when its sums may be stored."""
 _DAYS: Final = frozenset({"day", "week", "month"})
 _TIMEOUT_MS: Final = 2000
 _EPOCH: Final = date(1970, 1, 1).toordinal()
@@ -73,15 +73,15 @@ class _Zone:
 def sum_with_kept_days(
     db: apsw.Connection, query: ReportQuery, select: Select, path: Path
 ) -> list[tuple[Any, ...]] | None:
-    """Return what *select* returns for *query*, from the sums of finished days in the file *path* and the rows of the rest.
+    """Return what *select* returns for *query*, from stored sums of finished days and the rows of other days.
 
-    The result is None if the query has no use of kept days, or the file cannot be used.
+    The result is None if stored sums would not help, or the file is not usable.
 
     Args:
         db: The ledger, in a transaction, so that the parts of the report fit together.
         query: A query without percentiles.
         select: Sums rows of the ledger.
-        path: The file of the kept days. It is created if it does not exist, readable by this user only.
+        path: The file of the stored sums. A new file is readable by this user only.
     """
     zone = _Zone(query.offsets)
     try:
@@ -106,7 +106,7 @@ def sum_with_kept_days(
 
 @contextmanager
 def _begin(db: apsw.Connection, kind: str) -> Iterator[None]:
-    """Run the block in a transaction. Its changes are kept unless it raises."""
+    """Run the block in a transaction, and commit unless the block raises an exception."""
     db.execute(f"BEGIN {kind}")
     try:
         yield
@@ -155,9 +155,9 @@ def _open(path: Path) -> apsw.Connection:
 
 
 def _forget_changed_days(kept: apsw.Connection, db: apsw.Connection) -> None:
-    """Remove the days that got rows since the last time, and all days if rows were deleted.
+    """Remove the days with new rows since the last report, and all days if rows were deleted.
 
-    Ids of new rows are larger than those of all settled rows, which only `prune` deletes.
+    The id of a new row is larger than the ids of all settled rows. Only `prune` deletes settled rows.
     """
     first: int | None = db.execute("SELECT min(id) FROM calls").get
     last: int | None = db.execute("SELECT max(id) FROM calls WHERE state <> 'open'").get
@@ -180,7 +180,7 @@ def _forget_changed_days(kept: apsw.Connection, db: apsw.Connection) -> None:
 def _read_days(
     kept: apsw.Connection, query: ReportQuery, zone: _Zone, select: Select, days: Sequence[date]
 ) -> list[tuple[Any, ...]]:
-    """Return the rows of *days*. Those that are not kept yet are summed and kept."""
+    """Return the rows of *days*. Sum and store the days that are not stored yet."""
     others = tuple(name for name in query.dimensions if name not in _DAYS)
     shape = msgspec.json.encode([_VERSION, others]).decode()
     bounds = _find_bounds(zone, days)
@@ -217,7 +217,7 @@ def _find_bounds(zone: _Zone, days: Sequence[date]) -> list[tuple[int, int]]:
 def _restore(
     dimensions: Sequence[str], others: Sequence[str], found: dict[date, list[list[Any]]], days: Sequence[date]
 ) -> Iterable[tuple[Any, ...]]:
-    """Yield the rows of the query: the kept ones with the day, week and month of each."""
+    """Yield the rows of the query: the stored rows with their day, week and month."""
     for day in days:
         number = day.toordinal() - _EPOCH
         of_day = {"day": number, "week": (number + 3) // 7, "month": f"{day:%Y-%m}"}

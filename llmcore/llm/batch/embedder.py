@@ -1,4 +1,4 @@
-"""Embed the texts of items together: those that a run requests at the same time share a request to the vendor."""
+"""Embed the texts of items. Texts that a run requests at the same time share one request to the vendor."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ class Embedder:
             if len(texts) == 1:
                 _fail(texts, error)
                 return
-            middle = len(texts) // 2  # find the text that is refused
+            middle = len(texts) // 2  # finds the text that the vendor rejects
             await self._request(fields, texts[:middle])
             await self._request(fields, texts[middle:])
         except LLMCoreError as error:
@@ -107,7 +107,7 @@ def _fail(texts: Sequence[tuple[str, asyncio.Future[Reply]]], error: LLMCoreErro
 
 
 def _divide(found: Embeddings) -> list[Reply]:
-    """Return one reply for each vector. Cost and tokens of the request are divided among the texts that were sent."""
+    """Return one reply per vector. Each text that was sent gets an equal part of the cost and tokens."""
     sent = [index for index, cached in enumerate(found.cached) if not cached]
     costs = dict.fromkeys(range(len(found.vectors)), Decimal(0))
     tokens = dict.fromkeys(range(len(found.vectors)), 0)
@@ -140,5 +140,5 @@ def _divide(found: Embeddings) -> list[Reply]:
 
 
 def _share(total: int, parts: int, place: int) -> int:
-    """Return the part *place* of *total*; all parts together are *total*."""
+    """Return the part with the index *place* of *total*. The sum of all parts is *total*."""
     return total // parts + (place < total % parts)

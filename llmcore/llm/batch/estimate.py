@@ -1,4 +1,4 @@
-"""An estimate of a run: the number of requests, their cost and duration. Nothing is sent, and nothing is written."""
+"""Estimate the number of requests of a run, their cost and duration, without sending or writing anything."""
 
 from __future__ import annotations
 
@@ -29,23 +29,23 @@ if TYPE_CHECKING:
 __all__ = ["BudgetRoom", "Estimate", "count_input", "estimate_run"]
 
 _TYPICAL: Final = 256
-"""Tokens of an answer of a model that the ledger does not know."""
+"""The assumed number of tokens in an answer, for a model without answers in the ledger."""
 _SAMPLE: Final = 100
-"""How many recent answers of the ledger are averaged to estimate the length of the next ones."""
+"""The number of recent answers in the ledger whose mean length is the likely length of an answer."""
 _LEAST_SHARE: Final = 2
-"""The server may count this many times fewer tokens than an estimate."""
+"""The factor by which an estimate of tokens may exceed the count of the server."""
 
 
 class BudgetRoom(msgspec.Struct, frozen=True, kw_only=True):
-    """The amount that one budget allows."""
+    """The remaining amount of one budget."""
 
     name: str
     left: Decimal
-    """USD that are neither spent nor reserved."""
+    """The amount in USD that is neither spent nor reserved."""
     requests: int
     """The approximate number of requests that the budget allows at their likely cost."""
     of: int
-    """How many it counts."""
+    """The number of requests in the run that the budget counts."""
 
 
 class Estimate(msgspec.Struct, frozen=True, kw_only=True):
@@ -60,28 +60,28 @@ class Estimate(msgspec.Struct, frozen=True, kw_only=True):
     requests: int = 0
     """The number of items that are not yet answered."""
     input_tokens: int = 0
-    """Of the requests to send, as all that follow."""
+    """The input tokens of the requests to send. The following fields also describe these requests."""
     exact_share: float = 1.0
     """The share of `input_tokens` that is counted exactly; the rest is estimated."""
     output_least: int = 0
     output_likely: int = 0
-    """By the mean of the model's last answers in the ledger; without any, 256 tokens for each answer."""
+    """The likely output tokens, from the mean of the model's last answers in the ledger, or 256 tokens per answer."""
     output_most: int | None = 0
-    """None if an answer has no upper bound."""
+    """The maximum of output tokens; None if the length of an answer has no limit."""
     cost_least: Decimal | None = Decimal(0)
-    """USD, as the other two; None if a price is unknown."""
+    """The minimum cost in USD; None if a price is unknown."""
     cost_likely: Decimal | None = Decimal(0)
     cost_most: Decimal | None = Decimal(0)
-    """None also if a request has no upper bound."""
+    """The maximum cost in USD; None if a price is unknown, or the length of an answer has no limit."""
     has_queue: bool = False
-    """Whether all models have a queue with known prices; then the next three are what the lane `queue` costs."""
+    """Whether all models have a queue with known prices. The next three fields are then the cost in the lane `queue`."""
     queue_least: Decimal | None = Decimal(0)
     queue_likely: Decimal | None = Decimal(0)
     queue_most: Decimal | None = Decimal(0)
     unpriced: tuple[str, ...] = ()
     """The models whose prices are unknown."""
     seconds: float | None = None
-    """The shortest time that `[limits]` allow; None if there are no rate limits for the models."""
+    """The shortest duration that `[limits]` allows, in seconds; None if the models have no rate limits."""
     budgets: tuple[BudgetRoom, ...] = ()
 
 
@@ -93,7 +93,7 @@ def estimate_run(
 ) -> Act[Estimate]:
     """Return the estimate of the run of *items*.
 
-    Memory grows by about 100 bytes with each different request.
+    Each different request takes about 100 bytes of memory.
 
     Args:
         items: All items of the run.
@@ -117,7 +117,7 @@ class _Load:
         self.charge = charge
         self.has_queue = has_queue
         self.likely = likely
-        """Tokens of the likely answer."""
+        """The likely number of tokens in an answer."""
         self.requests = 0
         self.tokens = 0
         self.cost: Decimal | None = Decimal(0)
@@ -136,7 +136,7 @@ class _Estimator:
         self._exact = self._output_least = self._output_likely = 0
         self._output_most: int | None = 0
         self._now: list[Decimal | None] = [Decimal(0)] * 3
-        """The least, the likely and the most cost in the lane `now`."""
+        """The minimum, likely and maximum cost in the lane `now`."""
         self._queue: list[Decimal | None] = [Decimal(0)] * 3
 
     def read(self, items: Iterable[Prepared], store: RunStore | None) -> Generator[Any, Any, None]:
@@ -153,7 +153,7 @@ class _Estimator:
             self._sums[kind] += 1
 
     def _sort(self, body: Mapping[str, Any], store: RunStore | None) -> Act[str]:
-        """Return the outcome of *body* in a run; if the run would send it, add its tokens and its cost."""
+        """Return the outcome of *body* in a run. If the run would send *body*, add the tokens and the cost."""
         if "messages" not in body:
             raise LLMCoreError("embeddings have no estimate", code="LC303", expected="a run of chats")
         own = make_key(body)
@@ -189,7 +189,7 @@ class _Estimator:
             Usage(input_tokens=tokens, output_tokens=likely),
             [
                 Usage(input_tokens=fewest, output_tokens=answers, cached_tokens=cached)
-                for cached in (0, fewest)  # all of it may be in the vendor's cache
+                for cached in (0, fewest)  # the vendor's cache may contain the whole prompt
             ],
         )
         costs = _price(ChatQuote(call.backend, call.request, self._services.prices), *usages)
@@ -220,14 +220,14 @@ class _Estimator:
         return max(1, round(sum(lengths) / len(lengths))) if lengths else _TYPICAL
 
     def _read(self, operation: str, *args: Any) -> list[Any]:
-        """Return what *operation* of the ledger reads; nothing if the ledger is disabled."""
+        """Return the result of *operation* of the ledger; an empty list if the ledger is disabled."""
         spending = self._services.spending()
         return spending.read(operation, *args) if spending.is_enabled else []
 
     # -- the result
 
     def make_estimate(self) -> Estimate:
-        """Return the sums."""
+        """Return the estimate of all counted items."""
         loads = self._loads
         tokens = self._sums["input_tokens"]
         return Estimate(
@@ -287,7 +287,7 @@ def count_input(call: ChatCall) -> tuple[int, bool]:
 
 
 def _price(quote: ChatQuote, likely: Usage, least: list[Usage]) -> list[Decimal | None]:
-    """Return the least, the likely and the most cost; None where a price or an upper bound is unknown."""
+    """Return the minimum, likely and maximum cost; None for a cost with an unknown price or upper bound."""
     known = [price for price in map(quote.price, least) if price is not None]
     try:
         most: Decimal | None = quote.compute_maximum(exact=True)
@@ -299,7 +299,7 @@ def _price(quote: ChatQuote, likely: Usage, least: list[Usage]) -> list[Decimal 
 def _has_queue(call: ChatCall) -> bool:
     try:
         return has_queue(call.backend)
-    except LLMCoreError:  # the provider cannot be created, such as without a key
+    except LLMCoreError:  # the provider cannot be created, for example without a key
         return False
 
 

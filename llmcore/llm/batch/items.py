@@ -54,7 +54,7 @@ def prepare(
 
 
 def add_model(parameters: Mapping[str, Any], model: str | None) -> dict[str, Any]:
-    """Return *parameters* with *model*: it is part of the request, so another model answers again in a resumed run."""
+    """Return *parameters* with *model*, so that a resumed run with another model requests the answers again."""
     return dict(parameters) if model is None else {"model": model, **parameters}
 
 
@@ -68,7 +68,7 @@ def make_body(
             OpenAI's batch files, which has the body in `body`.
         defaults: Parameters for items that do not set them.
         system: Instructions for items without any.
-        api: "chat" or "embeddings". A line of OpenAI's batch files says it itself.
+        api: "chat" or "embeddings". A line of OpenAI's batch files states the API.
 
     Raises:
         BadRequest: The item has none of these forms.
@@ -106,7 +106,7 @@ def make_body(
 
 
 def make_text_body(item: Any, defaults: Mapping[str, Any], field: str) -> dict[str, Any]:
-    """Return the request body of an item that is one text; the body has the text in *field*.
+    """Return the request body of an item that is one text. *field* of the body is the text.
 
     Raises:
         BadRequest: The item has no text.

@@ -33,7 +33,7 @@ class Bucket(NamedTuple):
 
     name: str
     total: Any
-    """The row of the bucket; an empty one if nothing was called."""
+    """The row of the bucket; an empty row without calls."""
     parts: dict[str, Any]
     """Name of a series -> its row."""
 
@@ -112,7 +112,7 @@ def read_report(core: Core, view: View, now: float | None = None) -> Report:
     group = view.group
     cells = read(step, group)
     models = read("model", percentiles=True)
-    # The sum is that of the models, since calls with two tags would count twice in the cells.
+    # The total is the sum of the models, because a call with two tags would count twice in the cells.
     total = usage.sum(models)
     measured = read("total", percentiles=True)
     if measured:

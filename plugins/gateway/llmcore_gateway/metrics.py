@@ -1,4 +1,4 @@
-"""Counters of requests, in the text format of Prometheus; with several workers, their sum."""
+"""Counters of requests, in the text format of Prometheus, summed over all workers."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ _decode: Final = msgspec.json.Decoder(dict[str, float]).decode
 class Metrics:
     """Counts requests and their durations.
 
-    Workers share them in a folder: each worker publishes its counters to a file, ten times a second, and a worker that is
-    asked adds the files of the others. The file of a worker that has died stays, or the sum would decrease.
+    Each worker writes its counters to a file in a shared folder, ten times a second. The worker that answers `/metrics`
+    adds the files of all workers. The file of a dead worker remains, because the sums must not decrease.
     """
 
     def __init__(self) -> None:
@@ -94,7 +94,7 @@ class Metrics:
 
 
 def _read(file: Path) -> dict[str, float]:
-    """Return the samples of another worker; requests in progress only if it is alive."""
+    """Return the samples of another worker. Leave out requests in progress of a dead worker."""
     samples = _decode(file.read_bytes())
     try:
         os.kill(int(file.stem), 0)

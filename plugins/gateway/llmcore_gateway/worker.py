@@ -77,8 +77,8 @@ def configure_logging() -> None:
 def main(arguments: list[str]) -> int:
     """Serve as a worker: `python -m llmcore_gateway.worker FD FD SOURCE FOLDER`.
 
-    The first descriptor is the listening socket, the second one gets a byte when the worker serves. The folder is that of
-    the metrics.
+    The first descriptor is the listening socket, the second one gets a byte when the worker serves. Metrics are in
+    FOLDER.
     """
     listening, report, source, folder = arguments
     configure_logging()
