@@ -75,7 +75,7 @@ class EchoProvider:
         """See `EmbeddingProvider.embed`."""
         return echo_embedding.embed(request)
 
-    def embedding_limits(self, model: str) -> EmbeddingLimits:  # noqa: ARG002 - one limit
+    def embedding_limits(self, model: str) -> EmbeddingLimits:  # noqa: ARG002 - all models have one limit
         """See `EmbeddingBounds.embedding_limits`."""
         return EmbeddingLimits(max_texts=2048)
 

@@ -167,6 +167,6 @@ def _run_probes(watched: weakref.ref[Breaker], stop: threading.Event, pause_s: f
         if breaker is None:
             return
         while breaker._probe():  # noqa: SLF001 - this function is the thread of the breaker
-            if breaker._try_close(stop):  # noqa: SLF001 - as above
+            if breaker._try_close(stop):  # noqa: SLF001 - the thread of the breaker
                 return
         del breaker  # drop the reference, so that an unused breaker can be collected; this ends the thread

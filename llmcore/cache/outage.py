@@ -12,7 +12,7 @@ from llmcore.support.bounded_entries import BoundedEntries
 __all__ = ["MAX_STALE_S", "Outage"]
 
 MAX_STALE_S: Final = 60.0
-"""For how many seconds of an outage older entries are served.
+"""The number of seconds of an outage in which older entries are served.
 
 The time is limited because other processes may have invalidated these entries.
 """
@@ -45,10 +45,7 @@ class Outage:
         return self._entries.get(key)
 
     def pin(self, key: str) -> None:
-        """Serve the older value of *key*, if it exists, until the outage ends.
-
-        A new entry depends on this value.
-        """
+        """Serve an existing older value of *key* until the outage ends, because a new entry depends on this value."""
         with self._lock:
             value = None if self._clock() >= self._stale_until else self._entries.get(key)
             if value is not None:

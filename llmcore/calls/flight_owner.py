@@ -30,16 +30,16 @@ class Owner(Protocol):
     """Runs the call of a flight."""
 
     def handle_piece(self) -> Any:
-        """Let the callers take a new piece. Return the item to yield to the driver; None continues at once."""
+        """Wake the callers after a new piece. Return the item to yield to the driver; None continues at once."""
 
     def translate(self, error: BaseException) -> BaseException:
         """The driver raised *error*. Return the exception to throw into the call."""
 
     def wait(self, caller: Caller) -> bool:
-        """Block until there is news. Return False if the caller's own thread is already running the call."""
+        """Block until *caller* can continue. Return False if the caller's own thread already runs the call."""
 
     async def await_(self, caller: Caller) -> bool:
-        """Wait for news."""
+        """Wait until *caller* can continue."""
 
     def cancel(self) -> None:
         """End the call after its last caller has left. The method does not wait."""
@@ -52,7 +52,7 @@ class Owner(Protocol):
 
 
 def advance(flight: Flight, begin: Begin, caller: Caller) -> Step:
-    """Return a step that waits for news for *caller*. If the call has no owner yet, the step starts the call first.
+    """Return a step that waits until *caller* can continue. If the call has no owner yet, the step starts the call first.
 
     The step returns False if a blocking caller would wait for its own thread.
     """
@@ -124,7 +124,7 @@ class ThreadOwner:
         submit(self.end)
 
     def end(self) -> None:
-        """See `Owner.end`. If another thread is running the call, that thread does it."""
+        """See `Owner.end`. If another thread runs the call, that thread ends the call."""
         if self._take():
             self._close()
 

@@ -164,7 +164,7 @@ def _read_parquet(path: str) -> Iterator[Row]:
         file = parquet.ParquetFile(path)
     except (pa.ArrowInvalid, OSError) as error:
         raise_unchained(UsageError(f"{path} cannot be read: {error}", where=path, expected="a Parquet file"))
-    for part in file.iterate_batches(1000):
+    for part in file.iter_batches(1000):
         yield from part.to_pylist()
 
 

@@ -76,7 +76,7 @@ class ChatKind:
         services.events.record_hit(key, reply.saved, lambda: make_event(call, reply, None, 0.0), call.starts)
         return reply
 
-    def make_pieces(self, call: ChatCall, result: Reply) -> Iterable[Any]:  # noqa: ARG002 - of every kind
+    def make_pieces(self, call: ChatCall, result: Reply) -> Iterable[Any]:  # noqa: ARG002 - the base class has it
         """See `RequestKind.make_pieces`."""
         return split_reply(result)
 
@@ -110,7 +110,7 @@ class ChatKind:
         """See `RequestKind.make_attempt`."""
         return _load_attempt()(call, services)
 
-    def settle(self, call: ChatCall, services: Services, result: Reply) -> tuple[Reply, Outcome]:  # noqa: ARG002 - of every kind
+    def settle(self, call: ChatCall, services: Services, result: Reply) -> tuple[Reply, Outcome]:  # noqa: ARG002 - the base class has it
         """See `RequestKind.settle`."""
         count_usage = _load_quote()[1]
         reply = msgspec.structs.replace(result, usage=count_usage(call.backend, call.request, result))

@@ -165,7 +165,7 @@ class VoiceClient(ProcessBound):
         *,
         model: str | None = None,
         cache: CacheUse = True,
-        timeout: Timeout = None,  # noqa: ASYNC109 - as above
+        timeout: Timeout = None,  # noqa: ASYNC109 - the host applies it to all attempts together
         tags: str | Sequence[str] = (),
         user: str | None = None,
         progress: Progress = None,

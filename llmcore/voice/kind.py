@@ -47,7 +47,7 @@ class SpeechKind:
         key = call.key or ""
         return (Entry(key, pack(key, result)),)
 
-    def get_refresh_time(self, call: SpeechCall, data: bytes) -> float:  # noqa: ARG002 - as above
+    def get_refresh_time(self, call: SpeechCall, data: bytes) -> float:  # noqa: ARG002 - speech is not refreshed
         """See `RequestKind.get_refresh_time`."""
         return 0.0
 
@@ -55,11 +55,11 @@ class SpeechKind:
         """See `RequestKind.is_cacheable`."""
         return True
 
-    def mark_cached(self, call: SpeechCall, services: Services, result: Speech) -> Speech:  # noqa: ARG002 - of every kind
+    def mark_cached(self, call: SpeechCall, services: Services, result: Speech) -> Speech:  # noqa: ARG002 - the base class has it
         """See `RequestKind.mark_cached`."""
         return mark_cached(result)
 
-    def make_pieces(self, call: SpeechCall, result: Speech) -> Iterable[bytes]:  # noqa: ARG002 - of every kind
+    def make_pieces(self, call: SpeechCall, result: Speech) -> Iterable[bytes]:  # noqa: ARG002 - the base class has it
         """See `RequestKind.make_pieces`."""
         return split_bytes(result.audio)
 
@@ -71,7 +71,7 @@ class SpeechKind:
         """See `RequestKind.quote`."""
         return SpeechQuote(call, services.prices, len(call.text))
 
-    def estimate_tokens(self, call: SpeechCall) -> int:  # noqa: ARG002 - of every kind
+    def estimate_tokens(self, call: SpeechCall) -> int:  # noqa: ARG002 - the base class has it
         """See `RequestKind.estimate_tokens`."""
         return 0
 
@@ -98,7 +98,7 @@ class SpeechKind:
     def begin(self, call: SpeechCall, services: Services) -> None:
         """See `RequestKind.begin`. Observers receive one event for a text."""
 
-    def finish(self, call: SpeechCall, services: Services, result: Speech) -> Speech:  # noqa: ARG002 - of every kind
+    def finish(self, call: SpeechCall, services: Services, result: Speech) -> Speech:  # noqa: ARG002 - the base class has it
         """See `RequestKind.finish`."""
         return result
 

@@ -53,19 +53,19 @@ class EmbeddingKind:
         if call.is_leased and call.key is not None and call.key not in call.keys:
             yield Entry(call.key, pack(call.key, result.vectors, result.model, result.cost), _SHARED_S)
 
-    def get_refresh_time(self, call: EmbeddingCall, data: bytes) -> float:  # noqa: ARG002 - as above
+    def get_refresh_time(self, call: EmbeddingCall, data: bytes) -> float:  # noqa: ARG002 - vectors are not refreshed
         """See `RequestKind.get_refresh_time`."""
         return 0.0
 
-    def is_cacheable(self, call: EmbeddingCall, result: Embeddings) -> bool:  # noqa: ARG002 - of every kind
+    def is_cacheable(self, call: EmbeddingCall, result: Embeddings) -> bool:  # noqa: ARG002 - the base class has it
         """See `RequestKind.is_cacheable`."""
         return True
 
-    def mark_cached(self, call: EmbeddingCall, services: Services, result: Embeddings) -> Embeddings:  # noqa: ARG002 - of every kind
+    def mark_cached(self, call: EmbeddingCall, services: Services, result: Embeddings) -> Embeddings:  # noqa: ARG002 - the base class has it
         """See `RequestKind.mark_cached`."""
         return mark_cached(result)
 
-    def make_pieces(self, call: EmbeddingCall, result: Embeddings) -> Iterable[Any]:  # noqa: ARG002 - of every kind
+    def make_pieces(self, call: EmbeddingCall, result: Embeddings) -> Iterable[Any]:  # noqa: ARG002 - the base class has it
         """See `RequestKind.make_pieces`."""
         return ()
 
@@ -129,11 +129,11 @@ class EmbeddingKind:
     def begin(self, call: EmbeddingCall, services: Services) -> None:
         """See `RequestKind.begin`. Observers receive one event for a call."""
 
-    def finish(self, call: EmbeddingCall, services: Services, result: Embeddings) -> Embeddings:  # noqa: ARG002 - of every kind
+    def finish(self, call: EmbeddingCall, services: Services, result: Embeddings) -> Embeddings:  # noqa: ARG002 - the base class has it
         """See `RequestKind.finish`."""
         return result
 
-    def fail(self, call: EmbeddingCall, services: Services, error: BaseException) -> None:  # noqa: ARG002 - of every kind
+    def fail(self, call: EmbeddingCall, services: Services, error: BaseException) -> None:  # noqa: ARG002 - the base class has it
         """See `RequestKind.fail`."""
         if isinstance(error, ProviderError):
             complete_failure(error, get_facts(call))

@@ -40,7 +40,7 @@ class RequestDeadline:
         self.begun = False
         """Whether the head of the answer has arrived. The provider sets it, and `idle_s` counts from then on."""
 
-    def get(self, step: str, default: float | None = None) -> float | None:  # noqa: ARG002 - as `Mapping.get`
+    def get(self, step: str, default: float | None = None) -> float | None:  # noqa: ARG002 - `Mapping.get` has the parameter
         """Return the seconds for *step*: connect, read, write or pool."""
         left = max(self._ends - time.monotonic(), _SHORTEST_S)
         if step == "connect":

@@ -35,7 +35,7 @@ class Batches(Transport):
 
     # -- sync
 
-    def submit(self, requests: Sequence[BatchRequest], metadata: Mapping[str, str]) -> BatchStatus:  # noqa: ARG002 - the vendor keeps none
+    def submit(self, requests: Sequence[BatchRequest], metadata: Mapping[str, str]) -> BatchStatus:  # noqa: ARG002 - the vendor stores no metadata
         """See `BatchLLMProvider.submit`."""
         content = encode_batch(requests, default_max_tokens=self._max_tokens)
         return self._read_status(*self._post(_BATCHES, content, None, _LONG_S))
@@ -74,7 +74,7 @@ class Batches(Transport):
 
     # -- async, the same line by line
 
-    async def asubmit(self, requests: Sequence[BatchRequest], metadata: Mapping[str, str]) -> BatchStatus:  # noqa: ARG002 - as above
+    async def asubmit(self, requests: Sequence[BatchRequest], metadata: Mapping[str, str]) -> BatchStatus:  # noqa: ARG002 - the vendor stores no metadata
         """See `BatchLLMProvider.submit`."""
         content = encode_batch(requests, default_max_tokens=self._max_tokens)
         return self._read_status(*await self._apost(_BATCHES, content, None, _LONG_S))

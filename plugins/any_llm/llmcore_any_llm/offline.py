@@ -76,7 +76,7 @@ class Offline:
         answers = limit * get_answer_count(request.parameters)
         return Usage(input_tokens=prompt, output_tokens=answers, cache_write_tokens=prompt, estimated=True)
 
-    def embedding_limits(self, model: str) -> EmbeddingLimits:  # noqa: ARG002 - the same for all
+    def embedding_limits(self, model: str) -> EmbeddingLimits:  # noqa: ARG002 - all models are equal
         """See `EmbeddingBounds.embedding_limits`."""
         return _LIMITS
 

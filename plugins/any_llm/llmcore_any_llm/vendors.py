@@ -21,11 +21,11 @@ VENDORS: Final = frozenset(
 )  # fmt: skip
 """The vendors of any-llm 1.40.
 
-With this list, names are known without importing any-llm. A newer vendor is found when it is used.
+The list avoids an import of any-llm. A newer vendor works too: the first call imports any-llm.
 """
 
 LOCAL: Final = frozenset({"llamacpp", "llamafile", "lmstudio", "ollama", "vllm"})
-"""Vendors that are programs on the user's own machines. On this machine, their answers are free."""
+"""Vendors that are programs on the user's own machines. The answers of a program on this machine are free."""
 
 PRICES: Final[Mapping[str, str]] = {
     "azureopenai": "azure", "bedrock": "aws", "gemini": "google", "moonshot": "moonshotai", "vertexai": "google",

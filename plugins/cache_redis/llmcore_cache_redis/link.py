@@ -155,8 +155,8 @@ class Link:
             raise fault
         self._connection.phase = "ready"
         self._parser.deadline = float("inf")
-        self.socket: socket.socket = self._parser._sock  # noqa: SLF001 - as above
-        self._reader: Any = self._parser._reader  # noqa: SLF001 - as above
+        self.socket: socket.socket = self._parser._sock  # noqa: SLF001 - redis-py has no public access
+        self._reader: Any = self._parser._reader  # noqa: SLF001 - redis-py has no public access
         self._gets: Callable[[], Any] = self._reader.gets
         self._nothing: Final = self._gets()  # the reader's value for an incomplete reply
         self._buffer = bytearray(_READ_BYTES)

@@ -50,7 +50,7 @@ class Standalone:
     def __init__(self, address: Address) -> None:
         self._address = address
 
-    def at(self, name: bytes) -> Address | None:  # noqa: ARG002 - it has every name
+    def at(self, name: bytes) -> Address | None:  # noqa: ARG002 - the server has every name
         """See `Route.at`."""
         return self._address
 

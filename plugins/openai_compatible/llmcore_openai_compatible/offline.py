@@ -85,6 +85,6 @@ class Offline:
         written = 0 if self._is_free else prompt
         return Usage(input_tokens=prompt, output_tokens=answers, cache_write_tokens=written, estimated=True)
 
-    def embedding_limits(self, model: str) -> EmbeddingLimits:  # noqa: ARG002 - the same for all
+    def embedding_limits(self, model: str) -> EmbeddingLimits:  # noqa: ARG002 - all models are equal
         """See `EmbeddingBounds.embedding_limits`."""
         return _LIMITS

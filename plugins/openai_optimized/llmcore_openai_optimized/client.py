@@ -124,7 +124,7 @@ class OpenAIClient:
         self._clients.close()
 
     def _complete(self, request: ChatRequest, content: bytes) -> Reply | ProviderError:
-        """Return the answer to a chat, or the error; see `_answers`."""
+        """Return the answer to a chat, or the error; see `answers`."""
         reader: Reader | None = None
         timeout = _make_timeout(request)
         try:

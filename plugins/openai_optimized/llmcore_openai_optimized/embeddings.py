@@ -1,6 +1,6 @@
 """Encode requests for embeddings and parse their answers. This module does no I/O.
 
-Functions return errors instead of raising them; see `_answers`.
+Functions return errors instead of raising them; see `answers`.
 """
 
 from __future__ import annotations

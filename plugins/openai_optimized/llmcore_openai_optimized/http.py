@@ -39,7 +39,7 @@ class RequestTimeout:
         self._ends = time.monotonic() + (_DEFAULT_S if timeout_s is None else timeout_s)
         self._silence_s = silence_s
 
-    def get(self, step: str, default: float | None = None) -> float | None:  # noqa: ARG002 - a mapping's method
+    def get(self, step: str, default: float | None = None) -> float | None:  # noqa: ARG002 - `Mapping` has the parameter
         """Return the remaining seconds for *step*: connect, read, write or pool."""
         left = max(self._ends - time.monotonic(), 0.001)  # 0 means non-blocking
         if step == "connect":

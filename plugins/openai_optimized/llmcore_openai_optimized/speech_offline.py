@@ -51,7 +51,7 @@ class SpeechOffline:
             concurrency=self._options.concurrency,
         )
 
-    def speech_price(self, model: str, characters: int, at: datetime | None = None) -> Decimal | None:  # noqa: ARG002 - these prices have not changed
+    def speech_price(self, model: str, characters: int, at: datetime | None = None) -> Decimal | None:  # noqa: ARG002 - prices do not depend on time
         """See `VoiceOffline.speech_price`."""
         each = _USD_PER_CHARACTER.get(model)
         return None if each is None else each * characters

@@ -56,7 +56,7 @@ class TestThroughDescriptors(StorageConformance):
         return FsStorage(self.root, open_root=folders.open_root)
 
     @pytest.fixture
-    def twin(self, provider: FsStorage) -> FsStorage:  # noqa: ARG002 - made after it
+    def twin(self, provider: FsStorage) -> FsStorage:  # noqa: ARG002 - the fixture `provider` must run first
         return FsStorage(self.root, open_root=folders.open_root)
 
     plant = plant
@@ -72,7 +72,7 @@ class TestThroughCheckedPaths(StorageConformance):
         return FsStorage(self.root, open_root=paths.open_root)
 
     @pytest.fixture
-    def twin(self, provider: FsStorage) -> FsStorage:  # noqa: ARG002 - made after it
+    def twin(self, provider: FsStorage) -> FsStorage:  # noqa: ARG002 - the fixture `provider` must run first
         return FsStorage(self.root, open_root=paths.open_root)
 
     plant = plant

@@ -70,7 +70,7 @@ class TestOnMoto(StorageConformance):
         return kept
 
     @pytest.fixture
-    def twin(self, provider: ObjectStorage, on_moto: Server) -> ObjectStorage:  # noqa: ARG002 - made after it
+    def twin(self, provider: ObjectStorage, on_moto: Server) -> ObjectStorage:  # noqa: ARG002 - the fixture `provider` must run first
         return storage(on_moto, self.base)
 
     def plant(self, name: str, data: bytes) -> bool:

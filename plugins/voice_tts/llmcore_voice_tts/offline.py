@@ -46,7 +46,7 @@ class Offline:
             concurrency=self._options.concurrency,
         )
 
-    def speech_price(self, model: str, characters: int, at: datetime | None = None) -> Decimal | None:  # noqa: ARG002 - one price is known, of now
+    def speech_price(self, model: str, characters: int, at: datetime | None = None) -> Decimal | None:  # noqa: ARG002 - only the current price is known
         """See `VoiceOffline.speech_price`. The bill in credits may differ by rounding."""
         each = get_model(model).credits_per_character
         return None if each is None else get_credits_cost(model, each * characters)

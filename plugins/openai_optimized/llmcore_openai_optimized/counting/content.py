@@ -16,7 +16,7 @@ _AUDIO: Final = frozenset({"input_audio", "audio"})
 
 
 def texts_and_pictures(content: Any, whole: ParsedRequest) -> tuple[str, tuple[Picture, ...]]:
-    """Return the joined text and the images of *content*; add other parts to the doubts of *whole*."""
+    """Return the joined text and the images of *content*. Record other parts in `whole.doubts`."""
     if isinstance(content, str):
         return content, ()
     if content is None:
@@ -42,11 +42,11 @@ def _read_part(part: Mapping[str, Any], whole: ParsedRequest) -> tuple[str, Pict
     kind = get_text(part, "type") or "text"
     if kind in _PICTURES:
         return "", _read_picture(part, whole)
-    if kind in _FILES:  # each page costs its text and an image; a file id refers to a file on the server
+    if kind in _FILES:  # a page counts as text and an image; a file id gives no content
         whole.doubts.add("file")
         whole.boundless.add("file")
         return "", None
-    if kind in _AUDIO:  # one token per 0.1 seconds, and always more bytes than tokens
+    if kind in _AUDIO:  # 0.1 seconds are one token; the bytes are an upper bound
         whole.doubts.add("audio")
         whole.unparsed.append(to_json(part))
         if part.get("id"):

@@ -58,7 +58,7 @@ class Sum:
         ):
             whole.doubts.add(
                 "gateway"
-            )  # at OpenRouter 64 rows of plain messages were right, and 50 of 81 others
+            )  # measured at OpenRouter: exact for 64 of 64 plain requests, 50 of 81 others
         opening = 2 if self.family.reasoning else 3
         return opening + self.whole.hidden // _HIDDEN + sum(map(self.tokens, self.whole.unparsed))
 
