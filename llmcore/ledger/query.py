@@ -1,4 +1,4 @@
-"""What a report asks the ledger: dimensions, bounds and filters."""
+"""The query of a report: dimensions, bounds and filters."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ GROUPS: Final = (
 """The dimensions of a report."""
 
 _AHEAD_S: Final = 366 * 86400
-"""Offsets of the zone are known for rows up to a year in the future: a clock may have been wrong."""
+"""A report includes rows up to a year in the future, because a clock may have been wrong."""
 _EPOCH: Final = date(1970, 1, 1).toordinal()
 Filters = Mapping[str, str | None]
 """Name of a filter -> the value that a row must have; None for no filter."""
 
 
 class UsageQuery(NamedTuple):
-    """One report: which rows, and how they are summed."""
+    """The rows of one report, and the dimensions of the sums."""
 
     dimensions: tuple[str, ...]
     since: float
@@ -50,7 +50,7 @@ class UsageQuery(NamedTuple):
     """Whether the percentiles of latency and time to first token are computed."""
 
     def make_report_query(self) -> ReportQuery:
-        """Return the query as the contract of ledgers has it."""
+        """Return the query for `LedgerProvider.aggregate`."""
         offsets: Sequence[tuple[int, int]] = ((0, 0),)
         if not {"hour", "day", "week", "month"}.isdisjoint(self.dimensions):
             offsets = self.zone.find_offsets(self.since, min(self.until, time.time() + _AHEAD_S))
@@ -64,7 +64,7 @@ class UsageQuery(NamedTuple):
         )
 
     def make_row_query(self, **parts: Any) -> RowQuery:
-        """Return the query of the rows themselves; *parts* are further fields of `RowQuery`."""
+        """Return the query for `LedgerProvider.iterate_rows`. *parts* are further fields of `RowQuery`."""
         return RowQuery(since=self.since, until=self.until, filters=self._get_filters(), **parts)
 
     def _get_filters(self) -> dict[str, str]:

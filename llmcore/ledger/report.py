@@ -1,6 +1,6 @@
 """Reports from the ledger: known cost, uncertain cost, and hits.
 
-One aggregation, `LedgerProvider.aggregate`, for every figure of `llmcore usage`, `core.usage` and the dashboard.
+All figures of `llmcore usage`, `core.usage` and the dashboard come from one method, `LedgerProvider.aggregate`.
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ class BudgetState(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def make_rows(query: UsageQuery, rows: Iterable[ReportRow]) -> list[UsageRow]:
-    """Return the sums that a ledger has computed for *query*."""
+    """Return the usage rows for the sums that a ledger has computed for *query*."""
     labels = query.make_labels()
     return [_make_row(labels, row) for row in rows]
 
@@ -134,7 +134,7 @@ def _make_row(labels: Sequence[Callable[[Any], str]], row: ReportRow) -> UsageRo
 
 
 def make_record(row: LedgerRow) -> dict[str, Any]:
-    """Return a row for an export: amounts of money are USD as text, to keep every digit, and flags are 0 or 1."""
+    """Return a row for an export. Amounts of money are USD as text, which preserves every digit; flags are 0 or 1."""
     record = {name: getattr(row, name) for name in _EXPORTED}
     for name in _MONEY:
         if record[name] is not None:
@@ -145,4 +145,4 @@ def make_record(row: LedgerRow) -> dict[str, Any]:
 
 _LAST: Final = ("cost_source", "first_token_ms")
 _EXPORTED: Final = (*(name for name in LedgerRow.__struct_fields__ if name not in _LAST), *_LAST)
-"""The columns of an export, in the order in which the first versions had them."""
+"""The columns of an export, in the order of the first versions."""

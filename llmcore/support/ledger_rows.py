@@ -19,7 +19,7 @@ class LedgerRow(msgspec.Struct, frozen=True, kw_only=True):
     at: float
     """Seconds since 1970."""
     call: str = ""
-    """Shared by the attempts and fallbacks of one call."""
+    """The id of the call, which the rows of all its attempts and fallbacks share."""
     attempt: int = 0
     state: str
     """open, done, failed, lost (its owner died) or hit (answered by the cache)."""
@@ -32,7 +32,7 @@ class LedgerRow(msgspec.Struct, frozen=True, kw_only=True):
     served: str | None = None
     """The model that answered, as the backend names it."""
     reserved: int = 0
-    """Nano-dollars, as `cost` and `saved`."""
+    """The reserved nano-dollars. `cost` and `saved` are nano-dollars too."""
     cost: int | None = None
     """None if unknown."""
     uncertain: bool = False
@@ -78,7 +78,7 @@ class RowQuery(msgspec.Struct, frozen=True, kw_only=True):
     for none), `key` (the user is an API key of this name), `tag` (empty text for no tags) or `error`.
     """
     states: tuple[str, ...] | None = None
-    """None stands for all."""
+    """The states of the matching rows; None for all states."""
     newest_first: bool = False
     limit: int | None = None
 
@@ -87,20 +87,20 @@ class ReportQuery(msgspec.Struct, frozen=True, kw_only=True):
     """The rows to sum, and their groups."""
 
     dimensions: tuple[str, ...]
-    """Of `total`, `hour`, `day`, `week`, `month`, `model`, `provider`, `kind`, `user`, `key`, `tag`, `error`. A row with two
+    """The dimensions, from `total`, `hour`, `day`, `week`, `month`, `model`, `provider`, `kind`, `user`, `key`, `tag`, `error`. A row with two
     tags counts for both; with `error`, only rows with an error count.
     """
     since: float = 0.0
     until: float = math.inf
     filters: Mapping[str, str] = {}
-    """As those of `RowQuery`."""
+    """The filters, as in `RowQuery`."""
     offsets: tuple[tuple[int, int], ...] = ((0, 0),)
     """The offsets of the time zone from UTC: moment in seconds since 1970 -> seconds that local time is ahead from then on.
 
-    The latest moment comes first. The last offset also holds before its moment.
+    The latest moment comes first. The last offset also applies to earlier times.
     """
     percentiles: bool = False
-    """Whether `ReportRow.percentiles` are wanted."""
+    """Whether to compute `ReportRow.percentiles`."""
 
 
 class ReportRow(msgspec.Struct, frozen=True):
@@ -112,24 +112,24 @@ class ReportRow(msgspec.Struct, frozen=True):
     a model as `provider:model`.
     """
     requests: int
-    """Rows that are not hits. Each attempt counts."""
+    """The number of rows that are not hits. Each attempt counts."""
     failures: int
     cached: int
-    """Hits, by their `count`."""
+    """The number of hits, as the sum of `count`."""
     unsettled: int
-    """Rows that are open or lost."""
+    """The number of open and lost rows."""
     input_tokens: int
     output_tokens: int
     cached_tokens: int
     reasoning_tokens: int
     characters: int
-    """Of rows that are neither open nor uncertain."""
+    """The characters of rows that are neither open nor uncertain."""
     cost: int
     """Nano-dollars of rows that are not uncertain."""
     uncertain: int
     """Nano-dollars of uncertain rows."""
     saved: int
     unpriced: int
-    """Rows that are done or lost and have no cost."""
+    """The number of done and lost rows without a cost."""
     percentiles: tuple[float | None, ...] = (None,) * 4
-    """Of answered requests, interpolated: `latency_ms` 50 and 95, `first_token_ms` 50 and 95."""
+    """The interpolated percentiles of answered requests: `latency_ms` 50 and 95, `first_token_ms` 50 and 95."""

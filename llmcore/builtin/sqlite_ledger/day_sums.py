@@ -24,7 +24,7 @@ from llmcore.support.ledger_rows import ReportQuery
 __all__ = ["Select", "sum_with_kept_days"]
 
 Select = Callable[[ReportQuery], list[tuple[Any, ...]]]
-"""A function that sums the rows of a query: the values of its dimensions, then the sums."""
+"""A function that sums the rows of a query. A result has the values of the dimensions, then the sums."""
 
 _VERSION: Final = 1
 """A part of the names of stored sums. Increment it when the definition of the sums changes."""
@@ -78,7 +78,7 @@ def sum_with_kept_days(
     The result is None if stored sums would not help, or the file is not usable.
 
     Args:
-        db: The ledger, in a transaction, so that the parts of the report fit together.
+        db: The ledger, in a transaction, so that the parts of the report are consistent.
         query: A query without percentiles.
         select: Sums rows of the ledger.
         path: The file of the stored sums. A new file is readable by this user only.
@@ -86,7 +86,7 @@ def sum_with_kept_days(
     zone = _Zone(query.offsets)
     try:
         days = _find_days(db, query, zone, time.time())
-        if len(days) < 2:  # noqa: PLR2004 - one day is summed as fast as it is read
+        if len(days) < 2:  # noqa: PLR2004 - summing one day is as fast
             return None
         kept = _open(path)
         try:
@@ -99,7 +99,7 @@ def sum_with_kept_days(
         for part in (replace(query, until=float(start)), replace(query, since=float(finish))):
             if part.since < part.until:
                 rows.extend(select(part))
-    except (apsw.Error, OSError):  # without the file, the rows are read
+    except (apsw.Error, OSError):  # without the file, the caller reads the rows
         return None
     return _merge(rows, len(query.dimensions))
 
@@ -118,9 +118,9 @@ def _begin(db: apsw.Connection, kind: str) -> Iterator[None]:
 
 
 def _find_days(db: apsw.Connection, query: ReportQuery, zone: _Zone, now: float) -> list[date]:
-    """Return the finished days that lie in the query as a whole; none if it is not worth while."""
+    """Return the finished days that are completely within the query; an empty list if stored sums would not help."""
     if query.filters or "key" in query.dimensions:
-        return []  # whether a user is the name of an API key may change
+        return []  # the set of users that are API keys may change
     floor = max(int(query.since * 1e6), 0)
     count: int = db.execute(
         "SELECT count(*) FROM (SELECT 1 FROM calls WHERE id >= ? LIMIT ?)", (floor, _FEWEST_ROWS)
@@ -184,7 +184,7 @@ def _read_days(
     others = tuple(name for name in query.dimensions if name not in _DAYS)
     shape = msgspec.json.encode([_VERSION, others]).decode()
     bounds = _find_bounds(zone, days)
-    if "hour" in others:  # where hours begin depends on the zone
+    if "hour" in others:  # the start of an hour depends on the zone
         shape += str(zone.get_offset(bounds[0][0]) % 3600)
     found: dict[date, list[list[Any]]] = {}
     for day, (start, finish) in zip(days, bounds, strict=True):

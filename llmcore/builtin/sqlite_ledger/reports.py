@@ -69,7 +69,7 @@ def aggregate(db: apsw.Connection, query: ReportQuery, kept: Path) -> list[Repor
 
 
 def _sum_rows(db: apsw.Connection, query: ReportQuery) -> list[tuple[Any, ...]]:
-    """Return the values of the dimensions and the sums of `_SUMS`, sorted by the former."""
+    """Return the values of the dimensions and the sums of `_SUMS`, sorted by the dimensions."""
     return _select(db, query, _SUMS, "1")
 
 
@@ -90,7 +90,7 @@ def _select(db: apsw.Connection, query: ReportQuery, sums: str, condition: str) 
 
 def make_where(query: ReportQuery | RowQuery) -> tuple[list[str], list[Any]]:
     """Return the SQL conditions of the rows, and their parameters."""
-    # `id` is the index of `at`; it may be larger than `at`, never smaller.
+    # `id` is an index for `at`: an id is never smaller than the time of its row.
     conditions = ["calls.id >= ?", "at >= ?", "at < ?"]
     values: list[Any] = [max(int(query.since * 1e6), 0), query.since, query.until]
     for name, value in query.filters.items():

@@ -30,7 +30,7 @@ class Pace:
 
     def __init__(self, fixed: int | None = None, *, clock: Callable[[], float] = time.monotonic) -> None:
         self.limit = float(fixed or _FIRST)
-        """Requests that may be in flight."""
+        """The number of requests that may be in flight."""
         self._fixed = fixed is not None
         self._clock = clock
         self._ceiling = float(_MOST)

@@ -1,4 +1,4 @@
-"""Group commit: concurrent requests share one statement. A single caller sends its own at once."""
+"""Group commit: concurrent requests share one statement. A lone request is sent at once."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from llmcore.support.threads import submit
 __all__ = ["Batcher"]
 
 _LARGEST: Final = 100
-"""Items of one statement."""
+"""The maximum number of items in one statement."""
 _LANES: Final = 2
-"""Statements of one kind that are under way at the same time."""
+"""The maximum number of concurrent statements of one kind."""
 
 Execute = Callable[[Sequence[Any], float], Sequence[Any]]
-"""A function that sends items in one statement within the given seconds, and returns one result for each."""
+"""A function that sends items in one statement within the given seconds, and returns one result per item."""
 
 
 class _Job:
@@ -68,7 +68,7 @@ class Batcher:
         return job.value
 
     async def run_async(self, item: Any, timeout_s: float) -> Any:
-        """See `run`. If the task is cancelled, wait for the result nevertheless, and raise `Interrupted` with it."""
+        """See `run`. If the task is cancelled, wait for the result, then raise `Interrupted` with the result."""
         import asyncio
 
         loop = asyncio.get_running_loop()
@@ -82,7 +82,7 @@ class Batcher:
         def notify() -> None:
             try:
                 loop.call_soon_threadsafe(wake)
-            except RuntimeError:  # the loop is closed, so no task waits for it
+            except RuntimeError:  # the loop is closed, so no task waits for the result
                 return
 
         job.notify = notify
@@ -109,7 +109,7 @@ class Batcher:
         self._lanes = 0
 
     def _enter(self, job: _Job) -> bool:
-        """Queue *job*; return whether the caller must send what is queued."""
+        """Queue *job*. Return whether the caller must send the queue."""
         with self._lock:
             self._waiting.append(job)
             if self._lanes < _LANES:
@@ -118,7 +118,7 @@ class Batcher:
             return False
 
     def _drain(self, own: _Job | None = None) -> None:
-        """Send what is queued. A caller that needs only its *own* job leaves the rest to a thread."""
+        """Send the queue. After the job *own* of the caller, leave the remaining jobs to a thread."""
         while True:
             with self._lock:
                 if not self._waiting:
@@ -147,7 +147,7 @@ class Batcher:
         except Exception as raised:  # noqa: BLE001 - passed to the callers
             error = raised
         if error is not None and len(jobs) > 1 and not getattr(error, "busy", False):
-            for job in jobs:  # only the faulty one fails
+            for job in jobs:  # only the faulty job fails
                 self._send([job])
             return
         for number, job in enumerate(jobs):

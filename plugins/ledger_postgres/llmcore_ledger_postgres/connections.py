@@ -1,6 +1,6 @@
-"""A small pool of connections with deadlines: no statement outlives its time, even if the server hangs.
+"""A small pool of connections with deadlines: each statement ends in time, even if the server hangs.
 
-Nothing depends on the session (no prepared statements, no SET), so a transaction pooler may stand in between.
+Nothing depends on the session (no prepared statements, no SET), so the client may connect through a transaction pooler.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Session(psycopg.Connection[Any]):
             poll.register(self.pgconn.socket, _WAIT[wanted])
             while True:
                 left = self.deadline - time.monotonic()
-                events = poll.poll(max(0.0, left) * 1000 + 1 if left < 3600 else None)  # noqa: PLR2004 - a poll of hours
+                events = poll.poll(max(0.0, left) * 1000 + 1 if left < 3600 else None)  # noqa: PLR2004 - a deadline beyond one hour counts as none
                 if not events:
                     self.pgconn.finish()
                     raise TimeoutError("the server did not answer in time")
@@ -76,12 +76,12 @@ class Connections:
         forks.watch(self)
 
     def run(self, work: Callable[[Session], T], timeout_s: float) -> T:
-        """Call *work* with a connection, in autocommit mode. Repeat it on another one if the connection breaks.
+        """Call *work* with a connection, in autocommit mode. If the connection breaks, call *work* again with another one.
 
         *work* must be one statement or transaction that may be repeated.
 
         Raises:
-            LedgerUnavailable: The server cannot be reached within the time, or refuses the statement.
+            LedgerUnavailable: The server cannot be reached in time, or refuses the statement.
         """
         deadline = time.monotonic() + timeout_s
         sent = False
@@ -121,7 +121,7 @@ class Connections:
             except psycopg.Error:
                 if (
                     session.pgconn.transaction_status == 0
-                ):  # idle: the statement failed, the connection is sound
+                ):  # idle: the statement failed, but the connection works
                     self._give_back(session)
                 else:
                     session.close()

@@ -70,7 +70,7 @@ def encode_request(request: ReserveRequest) -> dict[str, Any]:
 
 
 def decode_answer(answer: Mapping[str, Any], request: ReserveRequest) -> Reserved | Refusal | None:
-    """Return the answer to *request*; None if the caller must do something and ask again."""
+    """Return the answer to *request*; None if the caller must act and ask again."""
     if "row" in answer:
         return Reserved(answer["row"], answer["at"], [decode_counter(each) for each in answer["counters"]])
     if "refused" in answer:
@@ -87,7 +87,7 @@ def decode_counter(values: Sequence[Any]) -> Counter:
 
 
 def encode_settlement(settlement: Settlement) -> dict[str, Any]:
-    """Return an item of `settle`; without a state, the request was not made."""
+    """Return an item of `settle`. An item without a state means that the request was not sent."""
     outcome = settlement.outcome
     if not outcome.requested:
         return {"key": settlement.request.key, "row": settlement.row}
@@ -123,7 +123,7 @@ def encode_settlement(settlement: Settlement) -> dict[str, Any]:
 
 
 def encode_scope(scope: Scope) -> dict[str, Any]:
-    """Return a scope with its parts, as the columns of `budgets` hold them."""
+    """Return a scope with its parts, like the columns of `budgets`."""
     provider, _, model = (scope.model or "").partition(":")
     return {
         "scope": _get_text(scope),
@@ -137,12 +137,12 @@ def encode_scope(scope: Scope) -> dict[str, Any]:
 
 
 def encode_row(row: LedgerRow) -> dict[str, Any]:
-    """Return a whole row."""
+    """Return a row as an item of `record`."""
     return msgspec.structs.asdict(row)
 
 
 def make_open_row(request: ReserveRequest, reserved: Reserved, owner: str) -> dict[str, Any]:
-    """Return the row that `reserve` has opened, as `restate` wants it."""
+    """Return the row that `reserve` has opened, for `restate`."""
     charge = request.charge
     row = LedgerRow(
         at=reserved.at,
@@ -163,7 +163,7 @@ def make_open_row(request: ReserveRequest, reserved: Reserved, owner: str) -> di
 
 
 def make_closed_row(opened: Mapping[str, Any], settlement: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a row after its settlement, as `restate` wants it."""
+    """Return a row after its settlement, for `restate`."""
     fields = {name: value for name, value in settlement.items() if name not in {"row", "tokens"}}
     names = LedgerRow.__struct_fields__
     first = names.index("input_tokens")
@@ -174,7 +174,7 @@ def make_closed_row(opened: Mapping[str, Any], settlement: Mapping[str, Any]) ->
 def _get_text(scope: Scope) -> str:
     text = _texts.get(scope)
     if text is None:
-        if len(_texts) > 1000:  # noqa: PLR2004 - scopes of users come and go
+        if len(_texts) > 1000:  # noqa: PLR2004 - bounds the memory for new scopes
             _texts.clear()
         text = _texts[scope] = scope.text()
     return text

@@ -16,15 +16,15 @@ class PostgresOptions(Options, frozen=True):
     schema: str = "llmcore"
     """The schema of the tables: a lower-case name. Ledgers in different schemas are independent."""
     migrate: bool = True
-    """Whether to create and migrate the tables. If not, another role must have done it."""
+    """Whether to create and migrate the tables. If false, another role must create the tables first."""
     max_connections: int = 4
-    """Maximum connections of this process."""
+    """The maximum number of connections of this process."""
     connect_timeout: Duration = Duration(2.0)
-    """Time for a new connection."""
+    """The time limit for a new connection."""
     heartbeat: Duration = Duration(5.0)
     """The interval at which this process reports that it is alive."""
     silence: Duration = Duration(20.0)
-    """A process without a heartbeat for this time counts as dead: others settle its requests at their maximum cost."""
+    """A process without a heartbeat for this time counts as dead. Other processes then settle its requests at the maximum cost."""
 
     def __repr__(self) -> str:
         return f"PostgresOptions(schema={self.schema!r}, max_connections={self.max_connections})"

@@ -1,4 +1,4 @@
-"""This process as the owner of its open rows: a heartbeat, and what the server may have lost after a failover."""
+"""This process as the owner of its open rows: a heartbeat, and the rows that a failover may have lost."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from llmcore.support.threads import start_thread
 __all__ = ["Owner"]
 
 _REMEMBER_S: Final = 60.0
-"""A replica that takes over may have lost the rows of this many seconds."""
+"""After a failover, the new server may lack the rows of this many seconds."""
 
 
 class Owner:
     """The identity of this process in one ledger.
 
     Args:
-        beat: Reports that the owner is alive. It runs in a thread, once in each interval.
-        interval_s: Seconds.
+        beat: Reports that the owner is alive. A thread calls this function once per interval.
+        interval_s: The interval of the heartbeat in seconds.
     """
 
     def __init__(self, beat: Callable[[], object], interval_s: float) -> None:
@@ -44,7 +44,7 @@ class Owner:
         self._stopped: threading.Event | None = None
 
     def start(self) -> bool:
-        """Start the heartbeat; return False if it runs already, or no thread can be started."""
+        """Start the heartbeat. Return False if the heartbeat already runs, or no thread can be started."""
         with self._lock:
             if self._stopped is not None:
                 return False
@@ -66,7 +66,7 @@ class Owner:
             stopped.set()
 
     def remember(self, row: dict[str, Any]) -> None:
-        """Keep a closed row for a while."""
+        """Store a closed row for `_REMEMBER_S` seconds."""
         now = time.monotonic()
         self._closed.append((now, row))
         while self._closed and self._closed[0][0] < now - _REMEMBER_S:
@@ -77,12 +77,12 @@ class Owner:
         return [*(row for _, row in list(self._closed)), *self.open.copy().values()]
 
     def after_fork(self) -> None:
-        """Be another owner; see `forks.ForkAware`."""
+        """Become another owner; see `forks.ForkAware`."""
         self._reset()
 
 
 def _run(beat: weakref.WeakMethod[Callable[[], object]], stopped: threading.Event, interval_s: float) -> None:
-    """Beat until the ledger is closed or was collected."""
+    """Call *beat* in each interval, until the ledger is closed or garbage-collected."""
     while not stopped.wait(interval_s):
         method = beat()
         if method is None:

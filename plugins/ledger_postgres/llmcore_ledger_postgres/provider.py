@@ -1,6 +1,6 @@
 """The ledger `postgres`: rows, counters and keys in one schema, shared by processes on many machines.
 
-To reserve and to settle are one statement each, which calls a function of the schema. Every statement may be repeated.
+Reserving and settling take one statement each, which calls a function of the schema. Every statement may be repeated.
 """
 
 from __future__ import annotations
@@ -112,7 +112,7 @@ class PostgresLedger:
     def _resolve(
         self, again: Sequence[tuple[int, dict[str, Any]]], requests: Sequence[ReserveRequest], deadline: float
     ) -> list[int]:
-        """Do what the answers ask for; return the requests to send again."""
+        """Act on the answers of the server. Return the requests to send again."""
         left = deadline - time.monotonic()
         if any("void" in answer for _, answer in again):
             raise LedgerUnavailable("the request was abandoned")
@@ -157,7 +157,7 @@ class PostgresLedger:
     # -- this process
 
     def beat(self) -> None:
-        """Report that this process is alive; after a failover hand in what the server may have lost."""
+        """Report that this process is alive. After a failover, restore the rows that the server may have lost."""
         if self._call("beat", self._owner.name, timeout_s=_BEAT_TIMEOUT_S):
             self._restate(_BEAT_TIMEOUT_S)
 
@@ -172,16 +172,16 @@ class PostgresLedger:
         return bool(self._call("restate", self._owner.name, rows, silence, timeout_s=timeout_s))
 
     def close(self) -> None:
-        """See `LedgerProvider.close`. While rows of this process are open, it stays their living owner."""
+        """See `LedgerProvider.close`. The heartbeat continues while rows of this process are open."""
         if self._is_owner and not self._owner.open:
             self._owner.stop()
             self._is_owner = False
-            with contextlib.suppress(LedgerUnavailable):  # the others see that the heartbeat has ended
+            with contextlib.suppress(LedgerUnavailable):  # other processes notice the end of the heartbeat
                 self._call("leave", self._owner.name, timeout_s=1.0)
         self._connections.close()
 
     def after_fork(self) -> None:
-        """Be another owner; see `forks.ForkAware`."""
+        """Become another owner; see `forks.ForkAware`."""
         self._is_owner = False
 
     # -- budgets
@@ -233,7 +233,7 @@ class PostgresLedger:
         return reports.iterate_rows(lambda text, values: self._read(text, values, timeout_s), query)
 
     def prune(self, before: float, timeout_s: float) -> int:
-        """See `LedgerProvider.prune`. A partition is dropped where all of its rows are closed."""
+        """See `LedgerProvider.prune`. Drop each old partition whose rows are all closed."""
         return int(self._call("prune", before, timeout_s=timeout_s))
 
     # -- keys
@@ -284,14 +284,14 @@ class PostgresLedger:
     # -- statements
 
     def _call(self, function: str, *args: Any, timeout_s: float, waits: bool = False) -> Any:
-        """Call a function of the schema; with *waits*, it gets the time that it may wait for locks."""
+        """Call a function of the schema. With *waits*, pass the time limit for locks."""
         if waits:
             args = (*args, f"{max(1, int(timeout_s * 1000))}ms")
         marks = ", ".join(["%s"] * len(args))
         return self._ask(f"SELECT {{s}}.{function}({marks})", args, timeout_s)
 
     def _ask(self, statement: str, args: Sequence[Any], timeout_s: float) -> Any:
-        """Return the only value of the only row."""
+        """Return the single value in the result of *statement*."""
         return self._read(statement, args, timeout_s)[0][0]
 
     def _read(self, statement: str, args: Sequence[Any], timeout_s: float) -> list[tuple[Any, ...]]:

@@ -71,7 +71,7 @@ def make_aggregate(query: ReportQuery) -> tuple[str, list[Any]]:
 
 
 def make_report_row(values: Sequence[Any], dimensions: int) -> ReportRow:
-    """Return a row of `make_aggregate`."""
+    """Return the report row for a result of `make_aggregate`."""
     size = len(ReportRow.__struct_fields__) - 2
     sums = values[dimensions:]
     return ReportRow(*(tuple(values[:dimensions]), *sums[:size], tuple(sums[size:]) or (None,) * 4))
@@ -98,7 +98,7 @@ def _make_column(name: str, query: ReportQuery) -> str:
 def iterate_rows(
     read: Callable[[str, Sequence[Any]], list[tuple[Any, ...]]], query: RowQuery
 ) -> Iterator[LedgerRow]:
-    """Yield the rows page by page, so that no transaction is open while the caller uses them."""
+    """Yield the rows page by page, so that no transaction is open while the caller works."""
     left = query.limit
     last: tuple[float, int] | None = None
     while left is None or left > 0:

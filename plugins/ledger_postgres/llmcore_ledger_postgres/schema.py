@@ -1,4 +1,4 @@
-"""Create the tables and functions, and replace those of an older version."""
+"""Create the tables and functions, or migrate an older version."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from llmcore_ledger_postgres.connections import Session
 __all__ = ["VERSION", "check_name", "prepare"]
 
 VERSION: Final = 1
-"""The version of tables and functions. A migration `migrate_N.sql` leads from version N - 1 to N."""
+"""The version of tables and functions. The file `migrate_N.sql` migrates version N - 1 to N."""
 _NAME: Final = re.compile(r"[a-z_][a-z0-9_]{0,62}")
 
 
@@ -23,7 +23,7 @@ def check_name(schema: str) -> str:
     """Return *schema* if it is a lower-case name.
 
     Raises:
-        ConfigError: It is not.
+        ConfigError: *schema* is not a lower-case name.
     """
     if not _NAME.fullmatch(schema):
         raise ConfigError(
@@ -35,10 +35,10 @@ def check_name(schema: str) -> str:
 
 
 def prepare(session: Session, schema: str, *, migrate: bool) -> None:
-    """Create or migrate the tables if they are not of this version.
+    """Create or migrate the tables unless they have this version.
 
     Raises:
-        LedgerUnavailable: They are of another version, and must not or cannot be migrated.
+        LedgerUnavailable: The tables have another version, and *migrate* is false or the migration failed.
     """
     version = _read_version(session, schema)
     if version == VERSION:

@@ -1,6 +1,6 @@
 """Start a real PostgreSQL server on loopback for tests, with a database for each test.
 
-The server is the one that Debian's package `postgresql` installs. It refuses to run as root, so root starts it as another user::
+Debian's package `postgresql` installs the server. PostgreSQL refuses to run as root, so root starts the server as another user::
 
     with PostgresServer(tmp_path) as server:
         url = server.create_database()
@@ -26,7 +26,7 @@ __all__ = ["PostgresServer", "find_postgres"]
 
 _START_TIMEOUT_S: Final = 60.0
 _USERS: Final = ("postgres", "nobody")
-"""The users as which root starts the server: the first one that exists."""
+"""Root starts the server as the first of these users that exists."""
 _SETTINGS: Final = {
     "fsync": "off",
     "full_page_writes": "off",
@@ -63,8 +63,8 @@ class PostgresServer:
     """A PostgreSQL server, as a context manager.
 
     Args:
-        folder: The folder for data and log. It must be reachable for the user as which root starts the server.
-        settings: Lines of postgresql.conf, such as `fsync="on"`, which is off.
+        folder: The folder for data and log. The user of the server must have access to the folder.
+        settings: Lines of postgresql.conf, such as `fsync="on"` (the default here is off).
     """
 
     def __init__(self, folder: Path, **settings: str) -> None:
@@ -85,13 +85,13 @@ class PostgresServer:
         return f"postgresql://{user}@127.0.0.1:{self.port}/{database}"
 
     def create_database(self) -> str:
-        """Create a database; return its address."""
+        """Create a database and return the address."""
         name = f"test_{os.getpid()}_{next(self._numbers)}"
         self.execute(f"CREATE DATABASE {name}")
         return self.make_url(name)
 
     def execute(self, statements: str, *, url: str | None = None) -> list[tuple[str, ...]]:
-        """Execute statements with psql; return the rows of the last one as text.
+        """Execute statements with psql. Return the rows of the last statement as text.
 
         Raises:
             RuntimeError: The server does not answer, or refuses a statement.
@@ -147,15 +147,15 @@ class PostgresServer:
         return self
 
     def kill(self) -> None:
-        """End the server at once, as at a crash: the next start recovers."""
+        """Kill the server, as in a crash. The next start recovers the data."""
         self._end(signal.SIGQUIT)
 
     def stop(self) -> None:
-        """End the server and its connections in good order."""
+        """Stop the server and close all connections."""
         self._end(signal.SIGINT)
 
     def pause(self) -> None:
-        """Stop all processes of the server with SIGSTOP: it accepts connections, but does not answer."""
+        """Pause all processes of the server with SIGSTOP. The server then accepts connections, but does not answer."""
         for pid in self._find_processes():
             os.kill(pid, signal.SIGSTOP)
 

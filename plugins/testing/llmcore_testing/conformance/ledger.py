@@ -33,7 +33,7 @@ _DAY = Scope("day")
 class LedgerConformance(ReportTests):
     """Tests the contract `llmcore.contracts.ledger`. The ledger that `provider` returns must be empty.
 
-    Override the fixture `opener` too: it returns a function that opens the same ledger again, as another process would.
+    Override the fixture `opener` too: the fixture returns a function that opens the same ledger again, like another process.
     """
 
     def test_prepare_says_whether_there_are_budgets(self) -> None:
@@ -169,7 +169,7 @@ class LedgerConformance(ReportTests):
         assert self.read() == {ALL: (0, 100)}
 
     def test_tasks_never_exceed_a_limit(self) -> None:
-        if self._variant == "sync":  # there are no tasks
+        if self._variant == "sync":  # without async methods, there are no tasks to test
             return
 
         async def ask() -> bool:
@@ -183,7 +183,7 @@ class LedgerConformance(ReportTests):
         assert self.read() == {ALL: (0, 100)}
 
     def test_a_cancelled_task_leaves_no_row_that_no_caller_knows(self) -> None:
-        if self._variant == "sync":  # there are no tasks
+        if self._variant == "sync":  # without async methods, there are no tasks to test
             return
         request = make_request(10, limit(ALL, 100))
 

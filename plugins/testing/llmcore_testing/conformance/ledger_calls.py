@@ -1,4 +1,4 @@
-"""How the kit of ledgers calls a ledger: sync or async, on one event loop, with requests that it makes up."""
+"""The kit of ledgers calls a ledger sync or async, on one event loop, with invented requests."""
 
 from __future__ import annotations
 
@@ -45,16 +45,16 @@ class LedgerCalls(Conformance):
     )  # fmt: skip
     example: ClassVar[str] = "MyLedger(tmp_path)"
     recovery_s: ClassVar[float] = 60.0
-    """How long the rows of a dead process may stay open."""
+    """The maximum time in seconds until the rows of a dead process are settled."""
 
     @pytest.fixture
     def opener(self) -> Callable[[], Any] | None:
-        """Return a function that opens the ledger of `provider` again, or None if only one process can use it."""
+        """Return a function that opens the ledger of `provider` again, or None if only one process can use the ledger."""
         return None
 
     @pytest.fixture(params=["sync", "async"])
     def variant(self, request: pytest.FixtureRequest) -> Any:
-        """Return "sync" or "async": an async test calls the async variants that the ledger has."""
+        """Return "sync" or "async". An async test calls the async variants of the ledger."""
         return request.param
 
     @pytest.fixture(autouse=True)
@@ -77,7 +77,7 @@ class LedgerCalls(Conformance):
         return "recover", TIMEOUT_S
 
     def do(self, name: str, *args: Any, ledger: Any = None) -> Any:
-        """Call a method, in its async variant if this test is async and the ledger has one."""
+        """Call the method *name*. An async test calls the async variant, if the ledger has one."""
         ledger = ledger or self._ledger
         awaiting = getattr(ledger, f"a{name}", None)
         if self._variant == "async" and awaiting is not None:
@@ -85,7 +85,7 @@ class LedgerCalls(Conformance):
         return getattr(ledger, name)(*args)
 
     def reserve(self, request: ReserveRequest, ledger: Any = None) -> Any:
-        """Reserve, and check the type of the answer."""
+        """Call `reserve`, and check the type of the answer."""
         answer = self.do("reserve", request, TIMEOUT_S, ledger=ledger)
         assert isinstance(answer, Reserved | Refusal), (
             f"reserve must return Reserved or Refusal, got {answer!r}"
@@ -101,22 +101,22 @@ class LedgerCalls(Conformance):
         return counters
 
     def read(self, *scopes: Scope) -> dict[Scope, tuple[int, int]]:
-        """Return what is spent and reserved."""
+        """Return the spent and the reserved amount of each scope."""
         counters = self.do("read_budgets", scopes, time.time(), TIMEOUT_S)
         return {counter.scope: (counter.spent, counter.reserved) for counter in counters}
 
     def rows(self, **query: Any) -> list[LedgerRow]:
-        """Return the rows."""
+        """Return the rows that match *query*."""
         return list(self._ledger.iterate_rows(RowQuery(**query), TIMEOUT_S))
 
 
 async def await_method(method: Callable[..., Any], *args: Any) -> Any:
-    """Await an async method, to run it as a coroutine."""
+    """Await an async method. The result is a coroutine, as `asyncio.Runner.run` requires."""
     return await method(*args)
 
 
 def open_again(opener: Callable[[], Any] | None) -> Any:
-    """Open the ledger as another process would; skip the test if there can be none."""
+    """Open the ledger like another process. Skip the test if only one process can use the ledger."""
     if opener is None:
         pytest.skip("the fixture `opener` returns None: only one process can use this ledger")
     other = opener()

@@ -15,7 +15,7 @@ __all__ = ["ReportTests"]
 
 
 class ReportTests(LedgerCalls):
-    """Tests of everything that no call waits for."""
+    """Tests the methods that do not delay a call."""
 
     def test_a_batch_is_recorded_once_and_counted(self) -> None:
         request = make_request(0, limit(ALL, 100))
