@@ -1,6 +1,6 @@
 """A log of the last changes of a namespace, stored in the same file.
 
-With it, a memory tier drops only the keys that changed. A record is written in the same transaction as the
+The log lets a memory tier drop only the keys that changed. A record is written in the same transaction as the
 change. The slot of a record contains an increasing number; the value contains the number of the transaction
 and the key. Leases, uses and evictions are not logged: these do not make an entry of a memory tier outdated.
 """

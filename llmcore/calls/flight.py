@@ -178,7 +178,7 @@ class Flight:
             del self._flights[self.key]
 
     def close_if_alone(self, caller: Caller) -> bool:
-        """Return whether *caller* is the only caller. If so, no other caller can join afterwards."""
+        """Return whether *caller* is the only caller. After True, no other caller can join."""
         with self.lock:
             if self.callers != [caller]:
                 return False

@@ -60,7 +60,7 @@ class Spending:
         """Use the ledger that *create* returns at the first use."""
         self.settings = ledger
         self.is_enabled = ledger.enabled and not ledger.lacks_home
-        """Whether the ledger is used. If not, requests that a budget counts are refused."""
+        """Whether the ledger is used. Without a ledger, llmcore refuses requests that a budget counts."""
         self.lacks_home = ledger.enabled and ledger.lacks_home
         """Whether there is no ledger because the user has no home directory."""
         self.operations = Operations(create)
@@ -71,7 +71,7 @@ class Spending:
         self._clock = clock
         self._is_prepared = False
         self._has_budgets = bool(configured)
-        """Whether the ledger has budgets, also of other applications. If so, requests need reservations."""
+        """Whether the ledger has budgets, also of other applications. With budgets, requests need reservations."""
         self._warned: set[tuple[str, str]] = set()
         self._failing = False
         self._open: set[Reservation] = set()

@@ -173,7 +173,7 @@ class Call(msgspec.Struct, kw_only=True):
     starts: Starts = ()
     """The values that the observers returned at the start."""
     has_emitted: bool = False
-    """Whether the consumer has seen a piece. If so, the call is not retried and does not fall back."""
+    """Whether the consumer has seen a piece. After the first piece, the call has no retry and no fallback."""
     on_failure: Callable[[ProviderError], None] | None = None
     """A function that is called with each failure that is retried."""
     charge: Charge | None = None

@@ -25,7 +25,7 @@ __all__ = ["Sending", "mark_sent", "track_sending"]
 
 
 class Sending:
-    """Whether a request was sent. The provider sets it, the host reads it.
+    """Whether a request was sent. The provider sets the value, and the host reads the value.
 
     The object is thread-safe. The host may withdraw a request that has not left. After that `mark_sent` raises, so
     the request cannot leave: a request that the host books as unsent is never sent.

@@ -29,9 +29,8 @@ _json = msgspec.json.Encoder(order="sorted")
 class SpeechKeyMaker:
     """Makes the cache keys of the pieces of one text. A key is a digest of everything that can change the audio.
 
-    The key of a piece does not contain the text before and after the piece. That text changes the tone only
-    slightly, as every repetition of a request does. With it in the key, one changed sentence would be paid for three
-    times.
+    The key of a piece does not contain the text before and after the piece, because that text changes the tone
+    only slightly. Otherwise, a changed sentence would also change the keys of the sentences before and after.
     """
 
     def __init__(

@@ -52,7 +52,7 @@ class TextCall(msgspec.Struct, kw_only=True):
     streaming: bool = False
     timed: bool = False
     has_begun: bool = False
-    """Whether the consumer has received a byte. If so, no fallback provider is tried."""
+    """Whether the consumer has received a byte. After the first byte, llmcore tries no fallback provider."""
     first_at: float | None = None
     """When the consumer received the first byte, by the monotonic clock."""
     pieces: list[SpeechCall] = msgspec.field(default_factory=list)

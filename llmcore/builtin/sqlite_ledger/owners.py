@@ -44,7 +44,7 @@ class Owners:
         return self._name
 
     def is_dead(self, name: str) -> bool:
-        """Return whether process *name* has ended. If so, delete its file."""
+        """Return whether process *name* has ended. Delete the file of an ended process."""
         if name == self._name:
             return False
         if (past := is_past(name)) is not None:

@@ -35,7 +35,7 @@ class Delivery:
         self.is_begun = False
         """Whether the head was sent. After that, an error can be reported only inside of the stream."""
         self.has_left = False
-        """Whether the client has disconnected. If so, the remaining stream is read and dropped."""
+        """Whether the client has disconnected. After that, the gateway reads and drops the remaining stream."""
         self.error: Exception | None = None
         """The error that became the last event."""
 

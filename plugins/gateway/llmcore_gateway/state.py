@@ -20,7 +20,7 @@ class ServerState:
         self.has_seen_keys = False
         """Whether a key existed at any time.
 
-        If so, every request needs a key, even if the ledger has no keys later.
+        After the first key, every request needs a key, even if the ledger has no keys later.
         """
         self.finishing: set[asyncio.Future[Any]] = set()
         """Running calls of disconnected clients, with `on_disconnect = "finish"`."""

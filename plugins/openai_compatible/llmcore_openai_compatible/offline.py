@@ -20,7 +20,7 @@ __all__ = ["Offline", "is_free"]
 _UNKNOWN: Final = ""
 """A name that replaces the model's name.
 
-With it, no tokenizer, window or price of an OpenAI model is used for a model of another server.
+This prevents the use of an OpenAI model's tokenizer, window or price for a model of another server.
 """
 _ANY: Final = 100_000_000
 """A number of tokens far beyond the context length of any model."""

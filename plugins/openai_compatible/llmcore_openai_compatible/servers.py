@@ -42,7 +42,7 @@ class Server(Vendor, frozen=True, kw_only=True):
     has_schemas: bool = True
     """Whether `response_format` may contain a schema."""
     has_developer: bool = False
-    """Whether the server knows the role `developer`. If not, such a message gets the role `system`."""
+    """Whether the server knows the role `developer`. For other servers, such a message gets the role `system`."""
     context: Literal["show", "props", "v0", "list"] | None = None
     """How the server reports the context length of a model; see `context`. None if it does not report it."""
     list_prefix: str = ""

@@ -33,7 +33,7 @@ _DUMMY_KEYS: Final = {
 _UNSIGNED: Final = json.dumps(
     {"gcs_base_url": "", "disable_oauth": True, "client_email": "", "private_key": "", "private_key_id": ""}
 )
-"""A service account without a key. With it, the SDK does not request a token."""
+"""A service account without a key, with which the SDK requests no token."""
 _NO_RETRIES: Final = {"max_retries": 0, "retry_timeout": _RETRY_TIMEOUT}
 
 
@@ -153,7 +153,7 @@ def _make_lister(
 
 
 def _can_sign(account: Secret | None) -> bool:
-    """Return whether the service account's key includes a private key. If so, signing needs no request."""
+    """Return whether the service account's key includes a private key, which signs without a request."""
     try:
         key = json.loads(account.reveal()) if account is not None else None
     except ValueError:
@@ -167,7 +167,7 @@ def _make_common_options(options: CommonOptions, endpoint: str | None) -> dict[s
         "client_options": {
             "connect_timeout": silence,
             "read_timeout": silence,
-            "timeout": timedelta(days=1),  # covers a whole transfer, which may be large
+            "timeout": timedelta(days=1),  # a large transfer may take hours
             "allow_http": (endpoint or "").startswith("http://"),
         },
         "retry_config": {"max_retries": options.retries, "retry_timeout": _RETRY_TIMEOUT},

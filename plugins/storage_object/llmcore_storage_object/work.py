@@ -48,7 +48,7 @@ class Bucket:
         vendors: Whether the server is the vendor's own service.
         by_version: Whether conditions use version numbers in place of ETags.
         once: A store without retries; None means *store*.
-        lister: Lists unmodified names. Without it, the SDK lists.
+        lister: Lists unmodified names; None: the SDK lists.
         shared: Whether other programs may write to the bucket.
         writer: The store for unconditional puts and deletes; None means *store*.
         nesting: Keeps a key from being the folder of another key; None leaves that to the server.
