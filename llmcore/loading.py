@@ -40,8 +40,7 @@ class _Outcome(NamedTuple):
 class Loader:
     """Loads each plugin at most once. A failed plugin is not loaded again.
 
-    A module with plain hooks, such as the built-in ones, needs no check. Other modules are registered with pluggy,
-    which checks them.
+    Built-in modules have plain hooks and need no check. Pluggy checks other modules.
     """
 
     def __init__(self) -> None:
@@ -95,9 +94,7 @@ class Loader:
                     done = _Outcome(None, _copy(error))
                 memory[key] = done
         if done.error is not None:
-            raise _copy(
-                done.error
-            )  # a copy, because raising the same object again would extend its traceback
+            raise _copy(done.error)  # raising the same object again would extend its traceback
         return done.value
 
     def _import(self, claim: Claim) -> ModuleType:
