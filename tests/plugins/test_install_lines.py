@@ -43,7 +43,7 @@ def test_every_printed_name_is_ours() -> None:
         for path in ROOT.glob(pattern)
     ]
     written = {name for path in texts for name in line.findall(path.read_text(encoding="utf-8"))}
-    written -= {"llmcore-acme", "llmcore-shout", "llmcore-sqlite"}  # folders that the reader has just made
+    written -= {"llmcore-acme", "llmcore-shout", "llmcore-disk"}  # folders that the reader has just made
     assert written | set(KNOWN.values()) <= set(NAMES)
 
 
