@@ -2,11 +2,12 @@
 # On the machine: python3 (3.11 or later), pip, make. A second call finds the stamps and goes straight to work.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test quick lowest soak figures clients lint format dist bench docs aimock requirements clean setup
+.PHONY: help demo test quick lowest soak figures clients lint format dist bench docs aimock axe pictures requirements clean setup
 
 UV := .tools/bin/uv
 BIN := .venv/bin
 AIMOCK := .cache/aimock/node_modules/.bin/llmock
+AXE := .cache/axe/node_modules/axe-core/axe.min.js
 ARGS ?=
 PINNED ?=
 export ADDRESS ?=
@@ -18,6 +19,8 @@ JOBS ?= $(if $(ARGS),0,$(WORKERS))
 
 # Where the tests find the foreign server, once `make aimock` has brought it; empty means there is none.
 export LLMCORE_AIMOCK ?= $(wildcard $(CURDIR)/$(AIMOCK))
+# The same of axe-core, which looks for faults in pages.
+export LLMCORE_AXE ?= $(wildcard $(CURDIR)/$(AXE))
 export UV_COMPILE_BYTECODE := 1
 export UV_PYTHON_DOWNLOADS := never
 # npm trusts what the system trusts, as uv does here (system-certs) and pip by itself.
@@ -79,6 +82,12 @@ docs: .venv/.stamp ## the documentation site, in .cache/docs/site; a broken link
 
 aimock: $(AIMOCK) ## a foreign OpenAI-compatible server for the tests that want one (needs npm)
 
+axe: $(AXE) ## axe-core, which looks for faults in the dashboard (needs npm)
+
+pictures: .venv/.stamp ## pictures of the dashboard in all sizes, in .cache/pictures, and the one of its guide (needs chromium)
+	@LLMCORE_PICTURES=$(CURDIR)/.cache/pictures $(BIN)/pytest -q plugins/dashboard/tests/test_dashboard_browser.py -k "pictures or axe" --timeout 600
+	@cp .cache/pictures/guide.png docs/guides/dashboard.png
+
 requirements: .tools/.stamp ## update requirements-dev.txt: the newest version of every dependency
 	@$(UV) lock --quiet --upgrade --python .tools/bin/python
 	@{ echo "# Written by \`make requirements\`; \`make setup PINNED=1\` installs these versions."; \
@@ -104,3 +113,6 @@ clean: ## remove everything that make has made
 
 $(AIMOCK):
 	@npm install --loglevel=error --fetch-retries=1 --no-audit --no-fund --no-save --no-package-lock --prefix .cache/aimock @copilotkit/aimock@1.43
+
+$(AXE):
+	@npm install --loglevel=error --fetch-retries=1 --no-audit --no-fund --no-save --no-package-lock --prefix .cache/axe axe-core@4.14

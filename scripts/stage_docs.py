@@ -108,7 +108,7 @@ def reference(heading: str, objects: list[str]) -> str:
 
 def _not_pictures(folder: Path, names: list[str]) -> list[str]:
     """Return those of *names* that are files and not pictures."""
-    return [name for name in names if (folder / name).is_file() and not name.endswith(".svg")]
+    return [name for name in names if (folder / name).is_file() and not name.endswith((".svg", ".png"))]
 
 
 def main(folder: Path) -> None:

@@ -33,7 +33,11 @@ def empty_home(test_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in ("CACHE", "CONFIG", "DATA", "STATE"):
         monkeypatch.setenv(f"XDG_{name}_HOME", str(home / name.lower()))
     for name in [*os.environ]:
-        if name.startswith(("LLMCORE_", "OPENAI_")) and name not in {"LLMCORE_AIMOCK", "LLMCORE_NO_SKIPS"}:
+        if name.startswith(("LLMCORE_", "OPENAI_")) and name not in {
+            "LLMCORE_AIMOCK",
+            "LLMCORE_AXE",
+            "LLMCORE_NO_SKIPS",
+        }:
             monkeypatch.delenv(name)
     monkeypatch.chdir(work)
     return home

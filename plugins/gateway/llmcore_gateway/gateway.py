@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from llmcore.support.host_header import is_loopback
 from llmcore_gateway.access import find_hosts
 from llmcore_gateway.exchange import Answer, Caller
+from llmcore_gateway.faults import Refused
 from llmcore_gateway.model_names import ModelNames
 from llmcore_gateway.options import GatewayOptions
 
@@ -65,9 +66,20 @@ class Gateway:
         await self.in_use.wait()
 
     async def make_page(self, query: str, headers: Mapping[str, str], caller: Caller) -> Answer:
-        """Return the dashboard. A caller with a key sees only its own calls and budgets."""
-        from llmcore_dashboard import answer_request
+        """Return the dashboard. A caller with a key sees only its own calls and budgets.
 
+        Raises:
+            Refused: The dashboard is not installed.
+        """
+        try:
+            from llmcore_dashboard import answer_request
+        except ModuleNotFoundError:
+            raise Refused(
+                404,
+                "not_found_error",
+                "the page needs llmcore-dashboard, which is not installed",
+                code="unknown_url",
+            ) from None
         async with self._page_turn:
             page = await asyncio.to_thread(answer_request, self.core, query, headers, user=caller.user)
         return Answer(page.status, page.body, page.headers, page.content_type)

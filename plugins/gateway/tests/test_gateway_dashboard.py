@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import sys
 from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
@@ -58,3 +59,12 @@ def test_a_browser_asks_for_the_key(gateway: Served) -> None:
     assert gateway.http.get("/v1/models", headers=basic(key)).status_code == 401, (
         "only the page takes a password"
     )
+
+
+def test_a_gateway_without_the_dashboard_says_what_to_install(
+    gateway: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "llmcore_dashboard", None)
+    answer = gateway.http.get("/dashboard")
+    assert answer.status_code == 404
+    assert "needs llmcore-dashboard" in answer.json()["error"]["message"]
