@@ -39,7 +39,9 @@ def write_atomically(path: Path, pieces: Iterable[bytes]) -> None:
         else:
             with path.open("wb") as file:
                 file.writelines(pieces)
-    except LLMCoreError:  # raised by the iterator of pieces: StorageNotFound is an OSError too
+    except (
+        LLMCoreError
+    ):  # from the iterator of pieces; caught first, because StorageNotFound is also an OSError
         raise
     except OSError as error:
         fault = OSError(error.errno, error.strerror, str(path))

@@ -54,7 +54,7 @@ _EXPECTED: Final[tuple[tuple[type[ProviderError], str], ...]] = (
 
 
 class CallFacts(msgspec.Struct, frozen=True, kw_only=True):
-    """Facts about a failed call that the provider does not have."""
+    """The facts about a failed call that the host has and the provider lacks."""
 
     backend: Backend
     model: str
@@ -64,7 +64,7 @@ class CallFacts(msgspec.Struct, frozen=True, kw_only=True):
     timeout_s: float | None = None
     """The caller's timeout in seconds; None means the timeout of [retry]."""
     method: str = "chat"
-    """The public method, for fixes in Python."""
+    """The public method that the application called. Fixes show a call of it."""
     attempts: int
     elapsed_s: float
 
@@ -109,7 +109,7 @@ def _summarize(error: ProviderError, facts: CallFacts) -> str:
 
 
 def _find_place(error: ProviderError, facts: CallFacts) -> tuple[str, str | None]:
-    """Return the place of the setting behind *error*, and its line."""
+    """Return the place of the setting that caused *error*, and the text of its line in the file, if any."""
     if isinstance(error, Timeout) and facts.timeout_s is not None:
         return f"timeout={facts.timeout_s:g}", None
     if _is_about_model(error) and facts.model_path is None and facts.model:

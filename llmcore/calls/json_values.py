@@ -36,7 +36,7 @@ A number that neither int nor float represents exactly is a `Decimal`.
 MAX_DEPTH: Final = 100
 """Maximum nesting.
 
-JSON parsers of servers stop at 128 levels or more. A value of this depth is usually a mistake.
+The JSON parsers of all known servers accept at least 128 levels. A value of this depth is usually a mistake.
 """
 
 _LONG: Final = 1 << 64

@@ -57,8 +57,8 @@ class Flights:
     ) -> Generator[Any, Any, FlightResult]:
         """Run one call for all concurrent callers with the same *key*.
 
-        After a failure, callers without any piece retry once, together. A second failure goes to all of them. An answer that the
-        server may bill (`LLMCoreError.answered`) is not requested again.
+        After a failure, callers without any piece retry once, together. A second failure goes to all of them. There is no
+        retry after an error with `LLMCoreError.answered`, because the server may bill each answer.
 
         Args:
             key: The key. Calls with the same key must have the same result.

@@ -145,7 +145,7 @@ def _edit(file: Path, parts: Key, change: Callable[[MutableMapping[str, Any]], N
     try:
         change(wanted)
     except IndexError:
-        return _make_unchanged_error(file, parts, "the list has neither this entry nor the one before it")
+        return _make_unchanged_error(file, parts, "the list is too short: this entry would leave a gap")
     document = tomlkit.parse(before.text)
     try:
         tree: Any = document
@@ -232,7 +232,7 @@ def _put(table: MutableMapping[str, Any], name: str, value: Any) -> None:
 
 
 def _find_misspelt_key(parts: Key, table: Mapping[str, Any]) -> str | None:
-    """Return the key of *table* that misspells the last of *parts* according to the check; None otherwise."""
+    """Return the key in *table* that looks like a misspelling of `parts[-1]`; None if there is none."""
     if len(parts) == 2 and parts[0] not in SECTIONS:  # noqa: PLR2004 - the table of a plugin, and a key
         from llmcore.config.tables import list_table_keys
 

@@ -80,7 +80,7 @@ def check_table(stack: Stack, table: Table) -> object:
 
 def _finish(check: _Check) -> object:
     options = check.run()
-    # Raised here, where no local variable holds a value: a crash report may show local variables.
+    # Raised here, not in `run`: its local variables contain settings, and a crash report may show them.
     if check.broken is not None:
         raise PluginBroken(check.broken)
     if check.faults:
@@ -162,7 +162,7 @@ class _Check:
                 text = setting.layer.raw(setting.path)
                 if text is None or text == value:
                     raise
-                # a variable contains 123, and the field is a text
+                # for example, the text 123 of a variable was parsed as a number, but the field is a text
                 return self._read(field.type, text, setting)
         except msgspec.ValidationError as error:
             self.faults.append(self._make_type_fault(field, setting, str(error)))
@@ -286,7 +286,7 @@ class _Check:
 
 
 def _find_type(error: str) -> str | None:
-    """Return the type that *error* of msgspec expects.
+    """Return the expected type that msgspec names in its message *error*.
 
     Return None for other errors, because their texts may contain the value.
     """

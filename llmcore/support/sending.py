@@ -125,7 +125,7 @@ _current: Final[ContextVar[Sending | None]] = ContextVar("llmcore_sending", defa
 
 
 def track_sending() -> None:
-    """Announce that `mark_sent` will report when the request leaves.
+    """Tell the host that `mark_sent` will be called when the request leaves.
 
     Outside of a call of the host, do nothing.
     """

@@ -123,7 +123,7 @@ def _find_fault(name: object, consent: object) -> tuple[str, str] | None:
 
 
 def _find_text_fault(texts: Mapping[str, object]) -> tuple[str, str] | None:
-    """Return the fault of a text that describes the voice, and the expected value; None if all are valid."""
+    """Return what is wrong with the texts of a new voice, and what is expected; None if all are valid."""
     labels = texts["labels"]
     if labels is not None and not isinstance(labels, Mapping):
         return (

@@ -93,7 +93,7 @@ def test_the_mode_and_a_link_are_kept_without_temporary_files(file: Path) -> Non
         (
             "budgets.1.limit",
             "5",
-            "llmcore cannot write budgets.1.limit: the list has neither this entry nor the one before it",
+            "llmcore cannot write budgets.1.limit: the list is too short: this entry would leave a gap",
         ),
         ("cache", "redis", '`cache` must be a table, got "redis"'),
     ],

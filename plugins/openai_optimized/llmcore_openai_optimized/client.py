@@ -320,7 +320,7 @@ class OpenAIClient:
     ) -> tuple[Callable[[], RequestTemplate], bytes, float | None]:
         """Return template, body and timeout of *request*.
 
-        Announce that the transport will report when the request is sent.
+        Tell the host that the transport will call `mark_sent` when it sends the request.
         """
         track_sending()
         find_template = partial(self._templates.embeddings, request.model)
