@@ -11,14 +11,19 @@ from llmcore.types import ChatRequest, Secret
 from llmcore_any_llm.options import AnyLLMOptions
 from llmcore_any_llm.provider import AnyLLMProvider
 from llmcore_testing import LLMConformance, Simulator
+from llmcore_testing.conformance.calling import Call, Caller
 
 CANARY = "sk-canary-0123456789"
 
 
 @pytest.fixture(scope="module")
-def upstream() -> Iterator[Simulator]:
+def server() -> Iterator[Simulator]:
     with Simulator() as simulator:
         yield simulator
+
+
+def make_provider(server: Simulator) -> AnyLLMProvider:
+    return AnyLLMProvider(AnyLLMOptions(vendor="openai", api_key=Secret(CANARY), api_base=server.base_url))
 
 
 class TestAnyLLM(LLMConformance):
@@ -35,10 +40,19 @@ class TestAnyLLM(LLMConformance):
         return CANARY
 
     @pytest.fixture
-    def provider(self, upstream: Simulator) -> AnyLLMProvider:
-        options = AnyLLMOptions(vendor="openai", api_key=Secret(CANARY), api_base=upstream.base_url)
-        return AnyLLMProvider(options)
+    def provider(self, server: Simulator) -> AnyLLMProvider:
+        return make_provider(server)
+
+    @pytest.fixture
+    def broken(self, upstream: Simulator) -> AnyLLMProvider:
+        return make_provider(upstream)
 
     def request(self, content: Any, **parameters: Any) -> ChatRequest:
         """Return a request with a limit: nothing else bounds the answers of a vendor."""
         return super().request(content, **{"max_tokens": 4096, **parameters})
+
+    def make_timed_call(
+        self, caller: Caller, timeout_s: float, idle_s: float
+    ) -> tuple[Call, dict[str, Any]] | None:
+        """Leave out the idle timeout: any-llm does not show when bytes of a whole answer arrive."""
+        return None if idle_s < timeout_s else super().make_timed_call(caller, timeout_s, idle_s)

@@ -12,7 +12,7 @@ import pytest
 from llmcore.types import Duration, Secret, Size
 from llmcore_cache_memcached.plugin import MemcachedOptions
 from llmcore_cache_memcached.provider import MemcachedCache
-from llmcore_testing import CacheConformance
+from llmcore_testing import CacheConformance, TcpProxy
 from llmcore_testing.memcached_server import MemcachedServer, find_memcached
 from tests.kits.redis_tls import make_certificates
 
@@ -52,6 +52,20 @@ class TestWithoutOptions(OnServers):
     def options(cls) -> Iterator[dict[str, Any]]:
         with MemcachedServer() as server:
             yield {"servers": (server.address,)}
+
+    @pytest.fixture
+    def upstream(self, options: dict[str, Any]) -> Iterator[TcpProxy]:
+        with TcpProxy(options["servers"][0]) as proxy:
+            yield proxy
+
+    @pytest.fixture
+    def broken(self, upstream: TcpProxy, namespace: str) -> MemcachedCache:
+        short = Duration(1.5)
+        return MemcachedCache(
+            MemcachedOptions(
+                servers=(upstream.address,), namespace=namespace, timeout=short, connect_timeout=short
+            )
+        )
 
 
 class TestOnAUnixSocketWithLargeItems(OnServers):
@@ -94,3 +108,12 @@ class TestOverTLSWithAPassword(OnServers):
                 "tls_cert_file": files.client,
                 "tls_key_file": files.client_key,
             }
+
+    @pytest.fixture
+    def denied(self, options: dict[str, Any], namespace: str) -> MemcachedCache:
+        wrong = {**options, "password": Secret("wrong-canary")}
+        return MemcachedCache(MemcachedOptions(**PATIENT, **wrong, namespace=namespace))
+
+    @pytest.fixture
+    def canary(self) -> str:
+        return "wrong-canary"

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from llmcore.types import Duration
+from llmcore.types import Duration, Secret
 from llmcore_cache_redis.plugin import RedisOptions
 from llmcore_cache_redis.provider import RedisCache
-from llmcore_testing import CacheConformance
+from llmcore_testing import CacheConformance, TcpProxy
 from llmcore_testing.redis_server import (
     RedisServer,
     find_redis_server,
@@ -20,6 +20,7 @@ from llmcore_testing.redis_server import (
 )
 
 PATIENT = Duration(5)
+SHORT = Duration(1.5)
 needs_server = pytest.mark.skipif(find_redis_server() is None, reason="no redis-server")
 needs_seven = pytest.mark.skipif(
     redis_server_version() < (7,), reason="no redis-server of version 7 or newer"
@@ -131,6 +132,24 @@ class TestStandalone(OnServers):
     @pytest.fixture
     def url(self, standalone: str) -> str:
         return standalone
+
+    @pytest.fixture
+    def upstream(self, standalone: str) -> Iterator[TcpProxy]:
+        with TcpProxy(standalone) as proxy:
+            yield proxy
+
+    @pytest.fixture
+    def broken(self, upstream: TcpProxy, standalone: str) -> RedisCache:
+        password = standalone.rpartition("@")[0]
+        return cache(f"{password}@{upstream.address}/0", timeout=SHORT, connect_timeout=SHORT)
+
+    @pytest.fixture
+    def denied(self, standalone: str) -> RedisCache:
+        return cache(standalone, password=Secret("wrong-canary"))
+
+    @pytest.fixture
+    def canary(self) -> str:
+        return "wrong-canary"
 
 
 @needs_server

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
 from llmcore.errors import StorageError
-from llmcore.types import Secret
+from llmcore.types import Duration, Secret
 from llmcore_storage_object import stores
 from llmcore_storage_object.plugin import MemoryOptions, S3Options
 from llmcore_storage_object.provider import ObjectStorage
-from llmcore_testing import StorageConformance
+from llmcore_testing import StorageConformance, TcpProxy
 from tests.kits.object_servers import BUCKET, Server, moto, needs_moto, needs_rclone, put_raw, rclone
 
 _numbers = itertools.count()
@@ -30,15 +31,15 @@ def on_rclone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         yield server
 
 
-def storage(server: Server, prefix: str = "") -> ObjectStorage:
+def storage(server: Server, prefix: str = "", **options: Any) -> ObjectStorage:
+    options = {"endpoint": server.endpoint, "retries": 1, **options}
     return stores.s3(
         S3Options(
             bucket=BUCKET,
-            endpoint=server.endpoint,
             access_key_id=Secret(server.access_key_id),
-            secret_access_key=Secret(server.secret_access_key),
+            secret_access_key=Secret(options.pop("secret", server.secret_access_key)),
             prefix=prefix or f"test/{next(_numbers)}",
-            retries=1,
+            **options,
         )
     )
 
@@ -73,6 +74,15 @@ class TestOnMoto(StorageConformance):
     def twin(self, provider: ObjectStorage, on_moto: Server) -> ObjectStorage:  # noqa: ARG002 - the fixture `provider` must run first
         return storage(on_moto, self.base)
 
+    @pytest.fixture
+    def upstream(self, on_moto: Server) -> Iterator[TcpProxy]:
+        with TcpProxy(on_moto.endpoint) as proxy:
+            yield proxy
+
+    @pytest.fixture
+    def broken(self, upstream: TcpProxy, on_moto: Server) -> ObjectStorage:
+        return storage(on_moto, endpoint=upstream.url, timeout=Duration(1.5), retries=0)
+
     def plant(self, name: str, data: bytes) -> bool:
         return put_raw(self.server, self.base + name, data)
 
@@ -86,6 +96,14 @@ class TestOnRclone(StorageConformance):
     @pytest.fixture
     def provider(self, on_rclone: Server) -> ObjectStorage:
         return storage(on_rclone)
+
+    @pytest.fixture
+    def denied(self, on_rclone: Server) -> ObjectStorage:
+        return storage(on_rclone, secret="wrong-canary")  # noqa: S106 - that it is wrong is tested
+
+    @pytest.fixture
+    def canary(self) -> str:
+        return "wrong-canary"
 
     def test_concurrent_readers_get_the_old_or_the_new_file(self) -> None:
         """Override the test of the kit: rclone replaces files in place.

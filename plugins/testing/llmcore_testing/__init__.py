@@ -14,6 +14,7 @@ if TYPE_CHECKING:
         VoiceConformance,
     )
     from llmcore_testing.simulator import Fault, Simulator
+    from llmcore_testing.tcp_proxy import TcpProxy
 
 __all__ = [
     "CacheConformance",
@@ -22,17 +23,17 @@ __all__ = [
     "LedgerConformance",
     "Simulator",
     "StorageConformance",
+    "TcpProxy",
     "VoiceConformance",
 ]
 
-_FROM_SIMULATOR: Final = frozenset({"Fault", "Simulator"})
+_PARTS: Final = {"Fault": "simulator", "Simulator": "simulator", "TcpProxy": "tcp_proxy"}
 
 
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    part = "simulator" if name in _FROM_SIMULATOR else "conformance"
-    return getattr(import_module(f"{__name__}.{part}"), name)
+    return getattr(import_module(f"{__name__}.{_PARTS.get(name, 'conformance')}"), name)
 
 
 def __dir__() -> list[str]:

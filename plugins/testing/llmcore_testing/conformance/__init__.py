@@ -44,6 +44,7 @@ pytest.register_assert_rewrite(
             {
                 *_MODULES.values(),
                 "abilities",
+                "broken_server",
                 "broken_upstream",
                 "cache_abilities",
                 "cache_expiry",

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import pytest
 
 from llmcore.errors import CacheError, CacheUnavailable
 from llmcore_testing.conformance.abilities import of
+from llmcore_testing.conformance.broken_server import BrokenServer
 from llmcore_testing.conformance.cache_expiry import ExpiryTests
 from llmcore_testing.conformance.cache_refusals import RefusedOperations
 from llmcore_testing.conformance.calling import Call
-from llmcore_testing.conformance.canary_tests import CanaryTests
 
 __all__ = ["CacheConformance"]
 
@@ -43,16 +44,19 @@ _MOMENT_S = 0.1
 _LONG_S = 3600.0
 
 
-class CacheConformance(ExpiryTests, RefusedOperations, CanaryTests):
+class CacheConformance(ExpiryTests, RefusedOperations, BrokenServer):
     """Tests the contract `llmcore.contracts.cache`. The cache that `provider` returns must be empty.
 
-    Override the fixture `sibling` if the backend has namespaces, `twin` if several processes can share it, and `restricted`
-    if its server can refuse single operations.
+    Override the fixture `sibling` if the backend has namespaces, `twin` if several processes can share it, `restricted`
+    if its server can refuse single operations, and `upstream`, `broken` and `denied` if there is a server.
     """
 
     kind: ClassVar[str] = "cache"
     must: ClassVar[tuple[str, ...]] = ("get", "set", "delete", "clear")
     example: ClassVar[str] = "MyCache(tmp_path)"
+    failure = CacheError
+    away = CacheUnavailable
+    refusal = CacheError
 
     @pytest.fixture
     def sibling(self, provider: Any) -> Any:  # noqa: ARG002 - overrides use `provider`
@@ -66,6 +70,24 @@ class CacheConformance(ExpiryTests, RefusedOperations, CanaryTests):
     def make_odd_call(self) -> Call:
         """Return a call that raises or finds nothing."""
         return "get", "no such key"
+
+    def make_write(self, key: str, data: bytes) -> Call:
+        """Return the call that stores *data*."""
+        return "set", key, data
+
+    def make_read(self, key: str) -> Call:
+        """Return the call that returns the value of *key*."""
+        return "get", key
+
+    def make_other_calls(self, key: str) -> Sequence[Call]:
+        """Return calls of the other operations that need the server."""
+        return (
+            ("delete", key),
+            ("clear",),
+            ("get_many", [key]),
+            ("delete_matching", f"{key}*"),
+            ("acquire", key, "holder", _LONG_S),
+        )
 
     @pytest.mark.parametrize("value", _VALUES.values(), ids=_VALUES)
     def test_get_returns_the_bytes_that_were_set(self, value: bytes) -> None:

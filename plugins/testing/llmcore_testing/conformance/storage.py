@@ -8,10 +8,10 @@ from typing import Any, ClassVar
 
 import pytest
 
-from llmcore.errors import StorageKeyError, StorageNotFound
+from llmcore.errors import StorageDenied, StorageError, StorageKeyError, StorageNotFound, StorageUnavailable
 from llmcore_testing.conformance.abilities import of
+from llmcore_testing.conformance.broken_server import BrokenServer
 from llmcore_testing.conformance.calling import Call
-from llmcore_testing.conformance.canary_tests import CanaryTests
 from llmcore_testing.conformance.storage_abilities import HOSTILE
 from llmcore_testing.conformance.storage_foreign import ForeignFiles
 from llmcore_testing.conformance.storage_metadata import MetadataTests
@@ -36,15 +36,19 @@ _TWINS = (
 )  # fmt: skip
 
 
-class StorageConformance(VolumeTests, SharedTests, MetadataTests, ForeignFiles, CanaryTests):
+class StorageConformance(VolumeTests, SharedTests, MetadataTests, ForeignFiles, BrokenServer):
     """Tests the contract `llmcore.contracts.storage`. The storage that `provider` returns must be empty.
 
-    Override the fixture `twin` too if several instances can use the same files.
+    Override the fixture `twin` too if several instances can use the same files, and `upstream`, `broken` and `denied` if there
+    is a server.
     """
 
     kind: ClassVar[str] = "storage"
     must: ClassVar[tuple[str, ...]] = ("save", "load", "exists", "delete", "list_files")
     example: ClassVar[str] = "MyStorage(tmp_path)"
+    failure = StorageError
+    away = StorageUnavailable
+    refusal = StorageDenied
 
     def make_call(self) -> Call:
         """Return a call that succeeds."""
@@ -53,6 +57,21 @@ class StorageConformance(VolumeTests, SharedTests, MetadataTests, ForeignFiles, 
     def make_odd_call(self) -> Call:
         """Return a call that raises or finds nothing."""
         return "load", "nothing"
+
+    def make_write(self, key: str, data: bytes) -> Call:
+        """Return the call that stores *data*."""
+        return "save", key, data
+
+    def make_read(self, key: str) -> Call:
+        """Return the call that returns the bytes of *key*."""
+        return "load", key
+
+    def make_other_calls(self, key: str) -> Sequence[Call]:
+        """Return calls of the other operations that need the server."""
+        return (
+            ("exists", key), ("list_files",), ("get_file_info", key), ("list_page",), ("copy", key, "copy"),
+            ("load_stream", key), ("load_with_etag", key), ("save_if_absent", "new", b"data"), ("delete", key),
+        )  # fmt: skip
 
     @pytest.mark.parametrize(
         "data",

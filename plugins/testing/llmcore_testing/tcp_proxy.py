@@ -1,0 +1,178 @@
+"""A TCP proxy in front of a real server, which a test makes fail: refuse, fall silent, cut answers, answer nonsense."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+from typing import Final, Self
+from urllib.parse import urlsplit
+
+__all__ = ["TcpProxy"]
+
+_BLOCK: Final = 65_536
+
+
+class TcpProxy:
+    """Passes connections on to *target*, until a method makes it fail; `heal` ends the failure.
+
+    Args:
+        target: Where the server listens: "host:port", or a URL with both.
+
+    Example: `with TcpProxy(server.url) as upstream: MyCache(url=f"redis://{upstream.address}")`.
+    """
+
+    def __init__(self, target: str) -> None:
+        parts = urlsplit(target if "://" in target else f"//{target}")
+        if not parts.hostname or not parts.port:
+            raise ValueError(f"target must have a host and a port, got {target!r}")
+        self._target = (parts.hostname, parts.port)
+        self._changed = threading.Condition()
+        self._closed = False
+        self._refuses = False
+        self._holds = False
+        self._cut_after: int | None = None
+        self._answer: bytes | None = None
+        self._connections: set[_Connection] = set()
+        self._sent = bytearray()
+        self.accepted = 0
+        """How many connections were accepted."""
+
+    def __enter__(self) -> Self:
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._listener.getsockname()[1]
+        threading.Thread(target=self._accept, args=(self._listener,), daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._closed = True
+        self.refuse()
+
+    @property
+    def address(self) -> str:
+        """Where the proxy listens: "127.0.0.1:port"."""
+        return f"127.0.0.1:{self.port}"
+
+    @property
+    def url(self) -> str:
+        """The address for a client that speaks HTTP."""
+        return f"http://{self.address}"
+
+    def count(self, text: bytes) -> int:
+        """Return how often clients sent *text*, for example a value that they store."""
+        with self._changed:
+            return self._sent.count(text)
+
+    def refuse(self) -> None:
+        """Refuse connections and close those that are open, as if the server were gone."""
+        with self._changed:
+            self._refuses = True
+            with contextlib.suppress(OSError):
+                self._listener.shutdown(socket.SHUT_RDWR)
+            self._listener.close()
+            connections = list(self._connections)
+            self._changed.notify_all()
+        for connection in connections:
+            connection.close()
+
+    def hold(self) -> None:
+        """Keep answers back; `heal` delivers them late."""
+        with self._changed:
+            self._holds = True
+
+    def cut(self, after: int) -> None:
+        """Close each connection after *after* more bytes of its answers."""
+        with self._changed:
+            self._cut_after = after
+            for connection in self._connections:
+                connection.passed = 0
+
+    def answer(self, data: bytes) -> None:
+        """Answer each message with *data* in place of the server, and close the connection."""
+        with self._changed:
+            self._answer = data
+
+    def heal(self) -> None:
+        """Pass everything on again."""
+        with self._changed:
+            self._holds, self._cut_after, self._answer = False, None, None
+            if self._refuses and not self._closed:
+                self._refuses = False
+                self._listener = socket.create_server(("127.0.0.1", self.port))
+                threading.Thread(target=self._accept, args=(self._listener,), daemon=True).start()
+            self._changed.notify_all()
+
+    # -- one connection
+
+    def _accept(self, listener: socket.socket) -> None:
+        while True:
+            try:
+                client, _ = listener.accept()
+            except OSError:
+                return
+            try:
+                server = socket.create_connection(self._target)
+            except OSError:
+                client.close()
+                continue
+            connection = _Connection(client, server)
+            with self._changed:
+                if self._refuses:
+                    connection.close()
+                    return
+                self.accepted += 1
+                self._connections.add(connection)
+            for work in (self._pass_requests, self._pass_answers):
+                threading.Thread(target=work, args=(connection,), daemon=True).start()
+
+    def _pass_requests(self, connection: _Connection) -> None:
+        with contextlib.suppress(OSError), connection:
+            while data := connection.client.recv(_BLOCK):
+                with self._changed:
+                    self._sent += data
+                    answer = self._answer
+                if answer is not None:
+                    connection.client.sendall(answer)
+                    return
+                connection.server.sendall(data)
+        self._forget(connection)
+
+    def _pass_answers(self, connection: _Connection) -> None:
+        with contextlib.suppress(OSError), connection:
+            while data := connection.server.recv(_BLOCK):
+                with self._changed:
+                    self._changed.wait_for(lambda: not self._holds or self._refuses)
+                    after = self._cut_after
+                    if after is not None:
+                        data = data[: max(0, after - connection.passed)]
+                    connection.passed += len(data)
+                    is_cut = after is not None and connection.passed >= after
+                connection.client.sendall(data)
+                if is_cut:
+                    return
+        self._forget(connection)
+
+    def _forget(self, connection: _Connection) -> None:
+        connection.close()
+        with self._changed:
+            self._connections.discard(connection)
+
+
+class _Connection:
+    def __init__(self, client: socket.socket, server: socket.socket) -> None:
+        self.client, self.server = client, server
+        self.passed = 0
+        """Bytes of answers that were passed on."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close both sides. A thread that waits for one of them ends."""
+        for side in (self.client, self.server):
+            with contextlib.suppress(OSError):
+                side.shutdown(socket.SHUT_RDWR)
+            side.close()
