@@ -55,6 +55,12 @@ _SIBLING: Final = """
             yield sibling
 """
 
+_TWIN: Final = """
+    @pytest.fixture
+    def twin(self, provider):
+        return get_subject().open_again()
+"""
+
 _INI: Final = """\
 [pytest]
 filterwarnings =
@@ -81,10 +87,10 @@ def check(which: tuple[str, str], args: argparse.Namespace, audit: Audit) -> int
     subject.check()
     owner = catalogue.inspect(kind, find_used(kind, name, args))
     warnings = _find_warnings(audit, subject, owner.module)
+    model = _choose_model(subject, args) if kind == "llm" else None
+    subject.probe(model)
     plugin_subject.under_test = subject
-    results, output = _run_tests(
-        kind, _render_attributes(kind, subject, args), _render_fixtures(kind, subject)
-    )
+    results, output = _run_tests(kind, _render_attributes(subject, model), _render_fixtures(kind, subject))
     if args.verbose:
         note(output)
     title = f"{name}, {kind} provider of {owner.distribution} {owner.version}".rstrip()
@@ -102,7 +108,7 @@ def _find_warnings(audit: Audit, subject: Subject, module: str) -> list[str]:
 def _render_fixtures(kind: str, subject: Subject) -> str:
     names = sorted(subject.find_secrets())
     sibling = _SIBLING if kind == "cache" and subject.has_namespace else ""
-    return sibling + (_CANARY.format(names=names) if names else "")
+    return sibling + (_TWIN if subject.has_twin else "") + (_CANARY.format(names=names) if names else "")
 
 
 def _run_tests(kind: str, attributes: str, more: str) -> tuple[list[dict[str, str]], str]:
@@ -195,18 +201,24 @@ def _print_results(
     return 0 if good else _FAILED
 
 
-def _render_attributes(kind: str, subject: Subject, args: argparse.Namespace) -> str:
+def _render_attributes(subject: Subject, model: str | None) -> str:
     """Return the class attributes of the tests as source code."""
-    if kind != "llm":
-        return "pass"
+    if model is not None:
+        return f"model = {model!r}"
+    largest = subject.find_max_value() if subject.kind == "storage" else None
+    return "pass" if largest is None else f"max_value_bytes = {largest}"
+
+
+def _choose_model(subject: Subject, args: argparse.Namespace) -> str:
+    """Return the model of the requests: the given one, the configured one, or the provider's default."""
     settings = load_settings(args.config, profile=args.profile)
     entry = subject.entry
     configured = settings.llm.model if settings.llm.provider == entry.name else None
-    model = args.model or configured or entry.default_model
-    if model is None:
-        raise UsageError(
-            f"no model is configured for the llm provider `{entry.name}`",
-            expected="the name of a model",
-            fix=f"llmcore plugins check {entry.name} -m MODEL",
-        )
-    return f"model = {model!r}"
+    if model := args.model or configured or entry.default_model:
+        return str(model)
+    known = subject.find_models()
+    raise UsageError(
+        f"no model is configured for the llm provider `{entry.name}`",
+        expected="the name of a model",
+        fix=f"llmcore plugins check {entry.name} -m {known[0] if known else 'MODEL'}",
+    )

@@ -131,7 +131,7 @@ def _render_files(name: str, kind: str, distribution: str) -> dict[str, str]:
         f"{package}/plugin.py": _fill("plugin.py", words),
         f"{package}/provider.py": _fill(f"provider_{kind}.py", words),
         f"{package}/py.typed": "",
-        "tests/test_conformance.py": _fill("test_conformance.py", words),
+        "tests/test_conformance.py": _fill("test_conformance.py", words) + _fill(f"kit_{kind}", {}),
         "README.md": _fill("README.md", words),
         "LICENSE": _fill("LICENSE", words),
     }

@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import secrets
+import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -21,15 +22,35 @@ from llmcore.cli.misuse import UsageError
 from llmcore.cli.opening import parse_values
 from llmcore.config import load_settings
 from llmcore.config.fields import get_fields
-from llmcore.errors import LLMCoreError
+from llmcore.errors import (
+    AuthenticationFailed,
+    CacheUnavailable,
+    LLMCoreError,
+    QuotaExhausted,
+    StorageDenied,
+    StorageUnavailable,
+    Timeout,
+    Unavailable,
+)
 from llmcore.hookspecs import Provider
-from llmcore.types import Secret
+from llmcore.types import ChatRequest, Secret
 
 __all__ = ["Subject", "get_subject", "under_test"]
 
 _FOLDERS: Final = ("root", "cache_dir", "folder", "directory")
 _NAMES: Final = ("namespace", "prefix")
+_SERVERS: Final = ("url", "servers", "address", "host", "endpoint", "base_url", "dsn", "bucket", "container")
+"""Options that name a place outside of the process, so that a second provider has the same entries."""
 _LEAST_SECRET: Final = 8
+_PROBE_S: Final = 60.0
+_PROBES: Final[Mapping[str, tuple[Any, ...]]] = {
+    "cache": ("get", "llmcore-check"),
+    "storage": ("exists", "llmcore-check"),
+    "voice": ("list_voices",),
+}
+_OUTAGES: Final = (
+    AuthenticationFailed, CacheUnavailable, QuotaExhausted, StorageDenied, StorageUnavailable, Timeout, Unavailable,
+)  # fmt: skip
 
 
 class Subject:
@@ -43,6 +64,8 @@ class Subject:
         known = get_fields(entry.options)
         self._folder = next((name for name in _FOLDERS if name in known and name not in self._given), None)
         self._name = next((name for name in _NAMES if name in known and name not in self._given), None)
+        self._has_server = any(name in known for name in _SERVERS)
+        self._opened: dict[str, Any] = {}
 
     def check(self) -> None:
         """Check options, keys and the store before the tests run.
@@ -65,7 +88,7 @@ class Subject:
             raise UsageError(
                 f"the {self.kind} `{backend.name}` {what}, and the tests delete every entry",
                 expected="an empty one, or an option that selects one",
-                fix=f"llmcore plugins check {backend.name} -o NAME=VALUE",
+                fix=f"llmcore plugins check {backend.name}" if self._given else None,
             )
 
     @contextlib.contextmanager
@@ -74,18 +97,66 @@ class Subject:
 
         A provider with an option for a folder uses *folder*.
         """
-        options = self._given | more
-        if self.kind in {"cache", "storage"}:
-            if self._folder:
-                options[self._folder] = str(folder / "store")
-            if self._name and self._name not in options:
-                options[self._name] = f"llmcore-check-{secrets.token_hex(6)}"
+        options = self._choose_store(folder) | more
+        if not more:
+            self._opened = options
         backend = self.make_backend(options)
         try:
             yield backend.provider
         finally:
             if self._folder is None:
                 _empty(backend)
+
+    def _choose_store(self, folder: Path) -> dict[str, Any]:
+        options = dict(self._given)
+        if self.kind in {"cache", "storage"}:
+            if self._folder:
+                options[self._folder] = str(folder / "store")
+            if self._name:
+                options[self._name] = f"llmcore-check-{secrets.token_hex(6)}"
+        return options
+
+    def open_again(self) -> Any:
+        """Return a second provider with the options of the one that was opened last."""
+        return self.make_backend(self._opened).provider
+
+    def probe(self, model: str | None) -> None:
+        """Make one call, so that a server that is down is reported once and not by each test.
+
+        Raises:
+            LLMCoreError: The server cannot be reached, does not answer, or refuses the key.
+        """
+        if self.kind == "llm":
+            request = ChatRequest(
+                model=model or "",
+                messages=[{"role": "user", "content": "Say something."}],
+                timeout_s=_PROBE_S,
+            )
+            call: tuple[Any, ...] = ("complete", request)
+        else:
+            call = _PROBES[self.kind]
+        with tempfile.TemporaryDirectory(prefix="llmcore-check-") as folder:
+            backend = self.make_backend(self._choose_store(Path(folder)))
+            name, *arguments = call
+            try:
+                run(_make_act(backend.require(name)(*arguments)))
+            except _OUTAGES:
+                raise
+            except Exception:  # noqa: BLE001 - the tests report it
+                return
+
+    def find_models(self) -> list[str]:
+        """Return the models that the provider lists; none if it lists none or its server does not answer."""
+        try:
+            listing = self.make_backend(self._given).find_ability("list_models")
+            return [] if listing is None else [str(model) for model in run(_make_act(listing()))]
+        except Exception:  # noqa: BLE001 - the list is for an example
+            return []
+
+    def find_max_value(self) -> int | None:
+        """Return the option `max_value_bytes`, if there is one."""
+        found = options_to_dict(self.make_backend(self._given).options).get("max_value_bytes")
+        return found if isinstance(found, int) else None
 
     def find_secrets(self) -> dict[str, str]:
         """Return the configured secrets by option. No output may contain them.
@@ -98,6 +169,11 @@ class Subject:
             for name, value in options.items()
             if isinstance(value, Secret) and len(value.reveal()) >= _LEAST_SECRET
         }
+
+    @property
+    def has_twin(self) -> bool:
+        """Whether a second provider with the same options has the same entries."""
+        return self.kind in {"cache", "storage"} and (self._folder is not None or self._has_server)
 
     @property
     def has_namespace(self) -> bool:

@@ -190,6 +190,38 @@ def test_a_check_without_the_key_says_so_once(cli: CommandLine) -> None:
     assert done.stderr.startswith("error[LC201]")
 
 
+DOWN = {
+    "llm": ("words = self._answer(request)", 'raise Unavailable("acme is down")', "Unavailable"),
+    "cache": ("return self._find(key)", 'raise CacheUnavailable("acme is down")', "CacheUnavailable"),
+    "storage": (
+        'return bool(self._execute("SELECT 1',
+        'raise StorageUnavailable("acme is down")\n        return bool(self._execute("SELECT 1',
+        "StorageUnavailable",
+    ),
+    "voice": ("return list(_VOICES.values())", 'raise Unavailable("acme is down")', "Unavailable"),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_server_that_is_down_is_reported_once(cli: CommandLine, kind: str) -> None:
+    provider = begin(cli, "acme", kind) / "llmcore_acme" / "provider.py"
+    line, raising, error = DOWN[kind]
+    text = provider.read_text()
+    assert line in text
+    text = text.replace(line, raising, 1).replace(
+        "from typing", f"from llmcore.errors import {error}\nfrom typing", 1
+    )
+    provider.write_text(
+        text
+        if error in text.partition("class ")[0]
+        else f"from llmcore.errors import {error}\n{text.partition('annotations')[2]}"
+    )
+    done = cli("plugins", "check", "acme")
+    assert done.returncode not in (0, 6)
+    assert done.stdout == ""
+    assert done.stderr.count("acme is down") == 1
+
+
 def test_a_check_without_pytest_says_how_to_get_it(cli: CommandLine) -> None:
     (cli.site / "pytest").mkdir(parents=True)
     hide = "import sys, importlib.util\nfind = importlib.util.find_spec\nimportlib.util.find_spec = lambda name, *rest: None if name == 'pytest' else find(name, *rest)\n"
