@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import sys
+import threading
 from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
 from types import CoroutineType, ModuleType
@@ -10,11 +12,13 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from llmcore import forks, hookspecs
 from llmcore.discovery import Claim, normalize_name, read_requirements
-from llmcore.errors import PluginBroken
+from llmcore.errors import PluginBroken, Timeout
 from llmcore.hookspecs import API_VERSION, Provider, Table
 from llmcore.install_lines import make_install_line, make_reinstall_line
 from llmcore.log import logger
 from llmcore.plain_hooks import find_plain_hooks
+from llmcore.support.errors import raise_unchained
+from llmcore.threads import TIME_LEFT, Overdue, run_bounded
 
 if TYPE_CHECKING:
     import pluggy
@@ -28,6 +32,7 @@ HOOKS: Final = {
 }
 """Kind -> the name of the kind's hook."""
 
+_OWN_MODULES: Final = "llmcore.builtin."
 _MOST_ENTRIES: Final = 1000
 """The maximum number of entries to read from a hook: a hook that yields more is probably endless."""
 
@@ -229,10 +234,19 @@ def _find_misspelt_hook(
 
 def _import_module(claim: Claim) -> ModuleType:
     try:
-        module = importlib.import_module(claim.module)
+        module = _import_within_deadline(claim.module)
         version = getattr(module, "LLMCORE_API", 1)
     except KeyboardInterrupt:
         raise
+    except Overdue as overdue:
+        raise_unchained(
+            Timeout(
+                f"plugin `{claim.owner}` was still being imported when the deadline of the call passed",
+                where=_find_running_place(claim, overdue.thread),
+                expected="a plugin that imports its SDK inside of `create` or later, or a longer timeout",
+                sent=False,
+            )
+        )
     except BaseException as exc:  # a plugin may even call sys.exit() during its import
         _log(f"{claim.owner}: {claim.module} did not load", exc)
         raise _make_import_error(claim, exc) from exc
@@ -258,6 +272,24 @@ def _import_module(claim: Claim) -> ModuleType:
             fix=upgrade,
         )
     return module
+
+
+def _import_within_deadline(name: str) -> ModuleType:
+    left = TIME_LEFT.get()
+    if left is None or name in sys.modules or name.startswith(_OWN_MODULES):
+        return importlib.import_module(name)
+    return run_bounded(lambda: importlib.import_module(name), left())
+
+
+def _find_running_place(claim: Claim, thread: threading.Thread) -> str | None:
+    """Return the innermost line of the plugin's package at which *thread* is."""
+    frame = sys._current_frames().get(thread.ident or 0)  # noqa: SLF001 - the documented way to see other threads
+    top = claim.module.partition(".")[0]
+    while frame is not None:
+        if str(frame.f_globals.get("__name__")).partition(".")[0] == top:
+            return f"{frame.f_code.co_filename}:{frame.f_lineno}"
+        frame = frame.f_back
+    return None
 
 
 def _make_import_error(claim: Claim, exc: BaseException) -> PluginBroken:

@@ -11,6 +11,7 @@ import functools
 import sys
 import threading
 from collections.abc import Callable
+from contextvars import ContextVar, copy_context
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 from llmcore import forks
@@ -18,12 +19,33 @@ from llmcore import forks
 if TYPE_CHECKING:
     from concurrent.futures import Executor, Future
 
-__all__ = ["NO_THREAD", "run_in_thread", "start_thread", "submit", "submit_to"]
+__all__ = [
+    "NO_THREAD",
+    "TIME_LEFT",
+    "Overdue",
+    "run_bounded",
+    "run_in_thread",
+    "start_thread",
+    "submit",
+    "submit_to",
+    "wait_for",
+]
 
 NO_THREAD: Final = "no further thread can be started"
 """For error messages."""
 
 T = TypeVar("T")
+
+TIME_LEFT: Final[ContextVar[Callable[[], float] | None]] = ContextVar("llmcore-time-left", default=None)
+"""Returns the seconds that the import of a plugin may take: the rest of the call's deadline. None sets no limit."""
+
+
+class Overdue(TimeoutError):
+    """Work did not return in time. Its thread was abandoned."""
+
+    def __init__(self, thread: threading.Thread) -> None:
+        super().__init__()
+        self.thread = thread
 
 
 def start_thread(thread: threading.Thread) -> bool:
@@ -35,6 +57,46 @@ def start_thread(thread: threading.Thread) -> bool:
     except RuntimeError:
         return False
     return True
+
+
+def run_bounded(work: Callable[[], T], seconds: float) -> T:
+    """Call *work*, code of a plugin, and return its result, waiting at most *seconds*.
+
+    It runs in a daemon thread; in this thread if none can be started, if an event loop runs here, which *work* may need,
+    or if *work* needs the main thread.
+
+    Raises:
+        Overdue: *work* did not return in time.
+    """
+    if seconds <= 0 or _has_running_loop():
+        return work()
+    threads: list[threading.Thread] = []
+
+    def start(call: Callable[[], object]) -> None:
+        threads.append(threading.Thread(target=call, name="llmcore-load", daemon=True))
+        if not start_thread(threads[0]):
+            raise RuntimeError
+
+    done = submit_to(start, functools.partial(copy_context().run, work), work)
+    wait_for(done, seconds)
+    if not done.done():
+        raise Overdue(threads[0])
+    error = done.exception()
+    if isinstance(error, ValueError) and "main thread" in str(error):  # it sets a handler of signals
+        return work()
+    return done.result()
+
+
+def wait_for(done: Future[Any], seconds: float) -> None:
+    """Wait until *done* has a result, at most *seconds*."""
+    from concurrent.futures import wait
+
+    wait((done,), min(seconds, threading.TIMEOUT_MAX))
+
+
+def _has_running_loop() -> bool:
+    asyncio = sys.modules.get("asyncio")
+    return asyncio is not None and asyncio._get_running_loop() is not None  # noqa: SLF001 - `get_running_loop` would raise
 
 
 async def run_in_thread(

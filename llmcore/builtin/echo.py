@@ -36,6 +36,8 @@ class EchoProvider:
     JSON that fits. The answer depends only on the request: equal requests have equal answers.
     """
 
+    keeps_timeouts = True
+
     def __init__(self, options: EchoOptions | None = None) -> None:
         self._options = options or EchoOptions()
 

@@ -14,14 +14,16 @@ import msgspec
 from llmcore import forks
 from llmcore.calls.bridges import Ability, PieceStream, has_method
 from llmcore.calls.drivers import run
+from llmcore.calls.lingering_threads import name_lingering_threads
 from llmcore.calls.options import describe
 from llmcore.calls.steps import Act
 from llmcore.config import Settings
-from llmcore.errors import LLMCoreError, PluginBroken, PluginError, ProviderError
+from llmcore.errors import LLMCoreError, PluginBroken, PluginError, ProviderError, Timeout
 from llmcore.hookspecs import Provider
 from llmcore.interrupts import must_propagate
 from llmcore.log import configure_pending, logger
 from llmcore.plugins import Catalogue
+from llmcore.threads import Overdue, run_bounded
 
 __all__ = ["Backend", "OptionsSource", "build_backend", "is_loopback"]
 
@@ -73,6 +75,18 @@ class Backend:
         self._offline: object = None
         self._finalizer: weakref.finalize[..., Backend] | None = None
         self._abilities: dict[str, Ability | None] = {}
+        self._time_left: Callable[[], float] | None = None
+        """Returns the rest of the deadline of the call that creates the provider."""
+
+    def limit_creation(self, left: Callable[[], float]) -> None:
+        """Create the provider within *left()* seconds, unless it exists. A limit that has passed is none."""
+        if self._provider is None:
+            self._time_left = left
+
+    @property
+    def keeps_timeouts(self) -> bool:
+        """Whether the provider promises that its blocking methods keep `timeout_s`: they then run in the caller's thread."""
+        return getattr(self.provider, "keeps_timeouts", False) is True
 
     @property
     def options(self) -> Any:
@@ -217,6 +231,13 @@ class Backend:
             if excerpt is not None:
                 error.where, error.excerpt = where, excerpt
 
+    def _run_create(self, make: Callable[[Any], object], options: Any) -> object:
+        left, is_own = self._time_left, str(getattr(make, "__module__", "")).startswith(_OWN_MODULES)
+        with name_lingering_threads(f"the {self.kind} provider `{self.name}`", make):
+            if left is None or is_own:
+                return make(options)
+            return run_bounded(lambda: make(options), left())
+
     def detach_close(self) -> Ability | None:
         """Detach the provider and return its `close` method; None if there is nothing to close.
 
@@ -235,7 +256,9 @@ class Backend:
         if make is self.entry.create and not str(getattr(make, "__module__", "")).startswith(_OWN_MODULES):
             configure_pending()  # a plugin may use `logging` without `llmcore.log`
         try:
-            return make(options)
+            return self._run_create(make, options)
+        except Overdue:
+            pass
         except LLMCoreError as error:
             self.adapt_error(error)
             self._point_at_line(error)
@@ -244,6 +267,13 @@ class Backend:
             if must_propagate(error):
                 raise
             cause = describe(error, options)
+        if not cause:
+            raise Timeout(
+                f"the {self.kind} provider `{self.name}` was still being created when the deadline of the call passed",
+                provider=self.name,
+                sent=False,
+                expected=f"its `{make.__name__}` to return at once, and to connect at the first call; or a longer timeout",
+            )
         message = f"the {self.kind} provider `{self.name}` could not be created"
         from llmcore.hidden_modules import find_hidden_module
 

@@ -69,11 +69,12 @@ def translate_error(
     return failure
 
 
-def with_timeout(step: Step, seconds: float) -> Step:
-    """Return *step* with a timeout of *seconds*.
+def with_timeout(backend: Backend, step: Step, seconds: float) -> Step:
+    """Return *step*, which calls *backend*, with a timeout of *seconds*.
 
-    After the timeout, the asynchronous variant raises TimeoutError. For streams, use one `DeadlineTimer` for all steps. A
-    blocking call cannot be interrupted, so the provider gets the timeout as an argument.
+    After the timeout, both variants raise TimeoutError. For streams, use one `DeadlineTimer` for all steps. A blocking call
+    cannot be interrupted: its thread is abandoned, unless the provider promises to keep the timeout, which it gets as an
+    argument.
     """
     wait = step.awaiting
     if wait is None:
@@ -85,7 +86,15 @@ def with_timeout(step: Step, seconds: float) -> Step:
         async with asyncio.timeout(seconds):
             return await wait(*args)
 
-    return Step(step.blocking, run_bounded, *step.args)
+    blocking = step.blocking
+    if not backend.keeps_timeouts:
+
+        def blocking(*args: Any) -> Any:
+            from llmcore.calls.worker_threads import call_in_worker
+
+            return call_in_worker(step.blocking, args, seconds)
+
+    return Step(blocking, run_bounded, *step.args)
 
 
 def track(step: Step, sending: Sending) -> Step:

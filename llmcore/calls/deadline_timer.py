@@ -23,14 +23,16 @@ class DeadlineTimer:
     The provider applies the idle timeout, because only the provider sees the received bytes.
     """
 
-    __slots__ = ("_expired", "_handle", "_left", "_loop", "_task")
+    __slots__ = ("_expired", "_handle", "_keeps_timeouts", "_left", "_loop", "_task")
 
-    def __init__(self, left: Callable[[], float]) -> None:
+    def __init__(self, left: Callable[[], float], *, keeps_timeouts: bool = False) -> None:
         """Prepare; the timer starts with the first wait.
 
         Args:
             left: Returns the seconds until the deadline, which may change.
+            keeps_timeouts: Whether blocking steps end by themselves; else they run in threads that can be abandoned.
         """
+        self._keeps_timeouts = keeps_timeouts
         self._left = left
         self._loop: asyncio.AbstractEventLoop | None = None
         self._handle: asyncio.TimerHandle | None = None
@@ -39,10 +41,10 @@ class DeadlineTimer:
         self._expired = False
 
     def bound(self, step: Step) -> Step:
-        """Return *step* with the deadline: the asynchronous variant raises TimeoutError when the deadline passes.
+        """Return *step* with the deadline: both variants raise TimeoutError when the deadline passes.
 
-        The result may be run repeatedly, but not concurrently. A blocking step cannot be interrupted, so the provider gets the
-        remaining time as an argument.
+        The result may be run repeatedly, but not concurrently. A blocking step cannot be interrupted: its thread is abandoned,
+        unless the provider keeps the remaining time, which it gets as an argument.
         """
         wait = step.awaiting
         if wait is None:
@@ -75,7 +77,17 @@ class DeadlineTimer:
                     task.uncancel()
             raise TimeoutError
 
-        return Step(step.blocking, run_bounded, *step.args)
+        return Step(
+            step.blocking if self._keeps_timeouts else self._bound_blocking(step), run_bounded, *step.args
+        )
+
+    def _bound_blocking(self, step: Step) -> Callable[..., Any]:
+        def run_in_worker(*args: Any) -> Any:
+            from llmcore.calls.worker_threads import call_in_worker
+
+            return call_in_worker(step.blocking, args, self._left())
+
+        return run_in_worker
 
     def stop(self) -> None:
         """Stop the timer, from any thread."""

@@ -14,16 +14,17 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from llmcore import forks
 from llmcore.log import logger
-from llmcore.threads import start_thread, submit_to
+from llmcore.threads import start_thread, submit_to, wait_for
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
 
-__all__ = ["WorkerThreads", "allow_workers", "run_in_worker"]
+__all__ = ["WorkerThreads", "allow_workers", "call_in_worker", "run_in_worker"]
 
 T = TypeVar("T")
 
 _USUAL: Final = 64
+_CALLERS: Final = 1000
 _LATE_S: Final = 1.0
 """A method that ends within this time after its timeout counts as punctual."""
 
@@ -99,6 +100,8 @@ class WorkerThreads:
 
 
 _workers: Final = WorkerThreads(_USUAL)
+_for_callers: Final = WorkerThreads(_CALLERS)
+"""For blocking calls, of which each already has a thread that waits."""
 
 
 def allow_workers(count: int) -> None:
@@ -129,6 +132,34 @@ async def run_in_worker(function: Callable[..., T], *args: Any) -> T:
             _workers.abandon(jobs[0])
             _warn_later(function, done)
         raise
+
+
+def call_in_worker(function: Callable[..., T], args: tuple[Any, ...], seconds: float) -> T:
+    """Call the blocking *function* of a backend in a thread, and return its result, waiting at most *seconds*.
+
+    After that the thread is abandoned, and a warning is logged if the function does not end soon. If no thread can be
+    started, *function* is called in this thread.
+
+    Raises:
+        TimeoutError: *function* did not return in time.
+    """
+    call = functools.partial(contextvars.copy_context().run, function, *args)
+    jobs: list[_Job] = []
+
+    def submit(work: Callable[[], object]) -> None:
+        jobs.append(_Job(work))
+        _for_callers.submit(jobs[0])
+
+    done = submit_to(submit, call, call)
+    try:
+        wait_for(done, seconds)
+        if done.done():
+            return done.result()
+        raise TimeoutError
+    finally:
+        if not done.done() and not done.cancel():
+            _for_callers.abandon(jobs[0])
+            _warn_later(function, done)
 
 
 def _warn_later(function: Callable[..., Any], done: Future[Any]) -> None:

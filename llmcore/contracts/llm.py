@@ -39,8 +39,8 @@ class LLMProvider(Protocol):
         Args:
             request: `timeout_s` is the remaining time until the deadline: stop waiting for the backend then. `idle_s` is the
                 longest silence: raise `Timeout` if no byte arrives for that long after the answer began. The provider
-                must measure it, because only the provider sees the bytes. The host enforces the deadline alone, and
-                only for asynchronous calls.
+                must measure it, because only the provider sees the bytes. The host enforces the deadline alone. It
+                abandons the thread of a blocking method, unless the class has `keeps_timeouts = True`.
 
         Raises:
             ProviderError: Raise the most specific subclass (`RateLimited` with `retry_after`, `AuthenticationFailed`,

@@ -33,7 +33,9 @@ def attempt(call: ChatCall, services: Services) -> Generator[Any, Any, Answer]:
         return (yield from _stream(call, request))
     complete = call.backend.require("complete")
     assert call.sending is not None  # noqa: S101 - set by the budget layer
-    reply = yield from call_backend(call.backend, with_timeout(track(complete(request), call.sending), left))
+    reply = yield from call_backend(
+        call.backend, with_timeout(call.backend, track(complete(request), call.sending), left)
+    )
     if not isinstance(reply, Reply):
         raise make_contract_error(call, f"answered with a {type(reply).__name__}", "a llmcore.types.Reply")
     return Answer(reply)

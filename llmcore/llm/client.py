@@ -16,7 +16,7 @@ from llmcore.errors import ProviderError
 from llmcore.ledger.prices import compute_cost, find_price, get_provider_cost
 from llmcore.llm.batch.client import BatchMethods
 from llmcore.llm.call import ChatCall
-from llmcore.llm.call_options import take_call_options
+from llmcore.llm.call_options import CallOptions, take_call_options
 from llmcore.llm.counting import CountMethods
 from llmcore.llm.embedding.client import EmbeddingMethods
 from llmcore.llm.fallback import with_fallback
@@ -34,6 +34,7 @@ from llmcore.llm.wire_request import WireRequest, check_api, check_arguments, ma
 from llmcore.pipeline import Services
 from llmcore.pipeline.cache import peek
 from llmcore.process_bound import ProcessBound
+from llmcore.threads import TIME_LEFT
 from llmcore.types import Delta, Reply, Usage, WireEvent
 
 if TYPE_CHECKING:
@@ -310,7 +311,7 @@ class LLMClient(TextAnswers, EmbeddingMethods, BatchMethods, CountMethods, Proce
         messages = build_messages(prompt, take("messages", None), take("system", None))
         model, extra_body, repair = take("model", None), take("extra_body", None), take("repair", 0)
         own = take_call_options(given, self._services, self._refresh)
-        targets = self._models.find_targets(None if model is None else check_model(model))
+        targets = self._find_targets(model, own)
         parameters, extra, kind = _check_parameters(given, response_format, extra_body, targets)
         repairs = 0
         if repair:
@@ -322,6 +323,14 @@ class LLMClient(TextAnswers, EmbeddingMethods, BatchMethods, CountMethods, Proce
             request = make_request(WireRequest(None, messages, parameters), "chat", target, extra)
             calls.append(own.make_call(CHAT, target, request, streaming=streaming, answer_type=kind))
         return calls, kind, repairs
+
+    def _find_targets(self, model: str | None, own: CallOptions) -> Sequence[Target]:
+        """Return the models of a call. The import of their plugins counts against its deadline."""
+        token = TIME_LEFT.set(own.deadline.left)
+        try:
+            return self._models.find_targets(None if model is None else check_model(model))
+        finally:
+            TIME_LEFT.reset(token)
 
     def _prepare_body(
         self, body: Mapping[str, Any], api: Api, options: SendOptions, *, streaming: bool
@@ -337,7 +346,7 @@ class LLMClient(TextAnswers, EmbeddingMethods, BatchMethods, CountMethods, Proce
         wire = read_body(body, api=api, streaming=streaming)
         model = wire.model if model is None else model
         calls: list[ChatCall] = []
-        for target in self._models.find_targets(None if model is None else check_model(model)):
+        for target in self._find_targets(model, own):
             call = own.make_call(WIRE, target, make_request(wire, api, target), streaming=streaming)
             call.events_api = api
             calls.append(call)

@@ -33,7 +33,7 @@ def attempt(call: SpeechCall, services: Services) -> Generator[Any, Any, Answer]
     method = call.backend.require("synthesize_with_timestamps" if call.timed else "synthesize")
     assert call.sending is not None  # noqa: S101 - set by the budget layer
     step = track(method(call.text, call.voice, **settings), call.sending)
-    speech = yield from call_backend(call.backend, with_timeout(step, left))
+    speech = yield from call_backend(call.backend, with_timeout(call.backend, step, left))
     if not isinstance(speech, Speech):
         raise make_contract_error(call, f"answered with a {type(speech).__name__}", "a llmcore.types.Speech")
     return Answer(speech)

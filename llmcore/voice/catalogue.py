@@ -107,7 +107,7 @@ def _call_once(backend: Backend, left: float, method: str, *args: Any, **named: 
     ability = backend.require(method)
     if ability.accepts("timeout_s"):
         named["timeout_s"] = left
-    return (yield from call_backend(backend, with_timeout(ability(*args, **named), left)))
+    return (yield from call_backend(backend, with_timeout(backend, ability(*args, **named), left)))
 
 
 def _find_fault(name: object, consent: object) -> tuple[str, str] | None:

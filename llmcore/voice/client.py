@@ -13,6 +13,7 @@ from llmcore.calls.drivers import aiterate, arun, iterate, run
 from llmcore.calls.public_call import PUBLIC_CALL
 from llmcore.pipeline import Services
 from llmcore.process_bound import ProcessBound
+from llmcore.threads import TIME_LEFT
 from llmcore.types import Speech, VoiceInfo, VoiceModel, VoicePage, VoiceTraits
 from llmcore.voice.catalogue import Voices
 from llmcore.voice.fallback import with_fallback
@@ -345,9 +346,15 @@ class VoiceClient(ProcessBound):
         texts = []
         for name in (None, *self._fallback):
             own = name is None
+            token = TIME_LEFT.set(deadline.left)
+            try:
+                backend = self._opener(name)
+            finally:
+                TIME_LEFT.reset(token)
+            backend.limit_creation(deadline.left)
             texts.append(
                 TextCall(
-                    backend=self._opener(name),
+                    backend=backend,
                     ask=ask,
                     voice=ask.voice if own else None,
                     settings=dict(ask.settings) if own else _select_shared(ask.settings),

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from types import ModuleType
 from typing import Any
 
@@ -15,7 +16,7 @@ import pytest
 
 import llmcore
 from llmcore.errors import Timeout
-from llmcore.types import ChatRequest, Reply, Usage
+from llmcore.types import ChatRequest, Delta, Reply, Usage
 
 LONG_S = 60.0
 CONFIG: dict[str, Any] = {"llm": {"provider": "scripted"}, "retry": {"attempts": 1}}
@@ -99,6 +100,58 @@ def test_calls_that_hang_are_abandoned_and_others_get_threads(
             release.set()
     assert {type(outcome) for outcome in late} == {Timeout}
     assert isinstance(last, Reply)
+
+
+@pytest.mark.parametrize("way", ["complete", "stream"])
+def test_a_blocking_call_that_ignores_its_timeout_ends_at_the_deadline(
+    scripted: ModuleType, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, way: str
+) -> None:
+    release = threading.Event()
+
+    def stream(_: object, request: ChatRequest) -> Iterator[Delta]:
+        yield Delta(text="It ")
+        release.wait()
+        yield Delta(text=request.model, finish_reason="stop")
+
+    def complete(_: object, request: ChatRequest) -> Reply:
+        release.wait()
+        return answer(request)
+
+    for method in ("complete", "stream"):
+        monkeypatch.delattr(scripted.Scripted, f"a{method}", raising=False)
+    monkeypatch.setattr(scripted.Scripted, way, stream if way == "stream" else complete, raising=False)
+    with caplog.at_level(logging.WARNING, "llmcore"), llmcore.load(CONFIG) as core:
+        try:
+            ask: Any = (
+                core.llm.chat
+                if way == "complete"
+                else lambda *args, **named: [*core.llm.stream(*args, **named)]
+            )
+            with pytest.raises(Timeout, match="did not answer in time"):
+                ask("q", timeout=0.5)
+            ends = time.monotonic() + LONG_S
+            while "its thread was abandoned: it must keep timeout_s" not in caplog.text:
+                assert time.monotonic() < ends, "no warning was logged"
+                release.wait(0.05)
+        finally:
+            release.set()
+
+
+@pytest.mark.parametrize("keeps", [True, False])
+def test_a_backend_that_keeps_timeouts_is_called_in_the_thread_of_its_caller(
+    scripted: ModuleType, monkeypatch: pytest.MonkeyPatch, *, keeps: bool
+) -> None:
+    threads: list[threading.Thread] = []
+
+    def complete(_: object, request: ChatRequest) -> Reply:
+        threads.append(threading.current_thread())
+        return answer(request)
+
+    monkeypatch.setattr(scripted.Scripted, "complete", complete, raising=False)
+    monkeypatch.setattr(scripted.Scripted, "keeps_timeouts", keeps, raising=False)
+    with llmcore.load(CONFIG) as core:
+        core.llm.chat("q")
+    assert (threads == [threading.current_thread()]) is keeps
 
 
 def test_a_call_that_hangs_does_not_keep_the_program_alive(scripted: ModuleType) -> None:

@@ -95,7 +95,7 @@ class EmbeddingKind:
         request = msgspec.structs.replace(call.request, timeout_s=left, idle_s=services.policy.idle_s)
         assert call.sending is not None  # noqa: S101 - set by the budget layer
         step = track(call.backend.require("embed")(request), call.sending)
-        result = yield from call_backend(call.backend, with_timeout(step, left))
+        result = yield from call_backend(call.backend, with_timeout(call.backend, step, left))
         if not isinstance(result, Embeddings):
             what = f"answered with a {type(result).__name__}"
             raise make_contract_error(call, what, "a llmcore.types.Embeddings")

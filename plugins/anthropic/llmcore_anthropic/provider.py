@@ -33,6 +33,8 @@ class AnthropicProvider(Offline, Batches):
     Each request is sent once: the host retries. Threads, tasks and event loops may share a provider.
     """
 
+    keeps_timeouts = True
+
     def __init__(self, options: AnthropicOptions) -> None:
         """Prepare; nothing is sent.
 

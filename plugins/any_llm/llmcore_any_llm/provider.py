@@ -89,6 +89,8 @@ class _Vendor:
 class AnyLLMProvider(Offline):
     """Implement the asynchronous contracts of a language model, of embeddings and of a list of models."""
 
+    keeps_timeouts = True
+
     def __init__(self, options: AnyLLMOptions) -> None:
         super().__init__(options)
         self._vendors: dict[str, _Vendor] = {}

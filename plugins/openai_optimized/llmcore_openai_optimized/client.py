@@ -53,6 +53,8 @@ class OpenAIClient:
     overrides `adapt`.
     """
 
+    keeps_timeouts = True
+
     def __init__(self, account: Account, headers: Mapping[str, str]) -> None:
         """Prepare requests to the server of *account*, with *headers*; send nothing.
 

@@ -38,6 +38,8 @@ class OpenAIVoice(SpeechOffline):
     A request is sent once: the host retries. Threads, tasks and event loops may share a voice.
     """
 
+    keeps_timeouts = True
+
     def __init__(self, options: SpeechOptions) -> None:
         """Prepare requests to the server of *options*; send nothing.
 

@@ -39,6 +39,8 @@ class EspeakVoice:
     worker processes that all voices of a process share. A crash of the library therefore ends only a worker.
     """
 
+    keeps_timeouts = True
+
     def __init__(
         self, options: EspeakOptions | None = None, *, clock: Callable[[], float] = time.monotonic
     ) -> None:

@@ -36,6 +36,8 @@ class ElevenLabsVoice(Offline):
     A request is sent once: the host retries. Threads, tasks and event loops may share a provider.
     """
 
+    keeps_timeouts = True
+
     def __init__(self, options: ElevenLabsOptions) -> None:
         """Prepare requests to the server of *options*; send nothing.
 

@@ -1,0 +1,103 @@
+"""The import and the creation of a plugin count against the deadline of the call that needs it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.kits.cli import CommandLine
+
+PLUGIN = """
+import threading
+{on_import}
+from llmcore.hookspecs import Options, Provider, hookimpl
+from llmcore.types import Reply, Usage
+
+LLMCORE_API = 1
+
+
+class Slow:
+    def __init__(self, options):
+        {on_create}
+
+    def complete(self, request):
+        return Reply(text="well", model=request.model, finish_reason="stop", usage=Usage())
+
+
+@hookimpl
+def llmcore_llm_providers():
+    yield Provider(name="slow", options=Options, create=Slow)
+"""
+HANGS = "threading.Event().wait()"
+
+
+@pytest.fixture
+def cli(tmp_path: Path) -> CommandLine:
+    return CommandLine(tmp_path)
+
+
+def install(cli: CommandLine, *, on_import: str = "", on_create: str = "pass") -> None:
+    text = PLUGIN.format(on_import=on_import, on_create=on_create)
+    cli.install("llmcore-slow", {"llmcore.llm": "slow = llmcore_slow"}, {"llmcore_slow": text})
+
+
+@pytest.mark.parametrize(
+    ("part", "said"),
+    [
+        (
+            "on_import",
+            "plugin `llmcore-slow 1.0` was still being imported when the deadline of the call passed",
+        ),
+        ("on_create", "the llm provider `slow` was still being created when the deadline of the call passed"),
+    ],
+)
+def test_a_plugin_that_hangs_ends_the_call_at_its_deadline(cli: CommandLine, part: str, said: str) -> None:
+    install(cli, **{part: HANGS})
+    done = cli("ask", "--timeout", "2s", "-m", "slow:any", "Hello")
+    assert done.returncode not in (0, 1)
+    assert done.stdout == ""
+    assert said in done.stderr
+    if part == "on_import":
+        assert "llmcore_slow.py:3" in done.stderr, "the line that hangs is named"
+
+
+def test_a_plugin_in_time_answers(cli: CommandLine) -> None:
+    install(cli)
+    assert cli("ask", "--timeout", "60s", "-m", "slow:any", "Hello").stdout == "well\n"
+
+
+def test_a_plugin_may_set_a_handler_of_signals(cli: CommandLine) -> None:
+    """Only the main thread may do so."""
+    install(cli, on_import="import signal\nsignal.signal(signal.SIGUSR1, signal.SIG_IGN)")
+    assert cli("ask", "--timeout", "60s", "-m", "slow:any", "Hello").stdout == "well\n"
+
+
+CACHE = """
+import threading
+from llmcore.builtin.memory_cache import MemoryCache
+from llmcore.hookspecs import Options, Provider, hookimpl
+
+LLMCORE_API = 1
+
+
+def create(options):
+    threading.Thread(target=threading.Event().wait, args=(4.0,), name="heart").start()
+    return MemoryCache()
+
+
+@hookimpl
+def llmcore_cache_providers():
+    yield Provider(name="beating", options=Options, create=create)
+"""
+
+
+def test_a_thread_that_keeps_the_program_alive_is_named(cli: CommandLine) -> None:
+    cli.install("llmcore-beating", {"llmcore.cache": "beating = llmcore_beating"}, {"llmcore_beating": CACHE})
+    cli.fork = False  # a fork ends without waiting for threads
+    done = cli("ask", "Hello", LLMCORE__CACHE__PROVIDER="beating")
+    assert done.returncode == 0
+    assert done.stderr == (
+        "warning: the program does not end, because the thread 'heart' of the cache provider `beating` still runs: "
+        "start it with daemon=True\n"
+    )
