@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import Any, Final
 from weakref import WeakKeyDictionary
 
+from llmcore import forks
 from llmcore.log import logger
 
 __all__ = ["name_lingering_threads"]
@@ -20,7 +21,7 @@ _owners: Final[WeakKeyDictionary[threading.Thread, str]] = WeakKeyDictionary()
 """Thread that is not a daemon -> what started it."""
 _packages: Final[dict[str, str]] = {}
 """Package of a plugin -> what it offers."""
-_lock: Final = threading.Lock()
+_lock: Final = forks.lock()
 _is_watching: list[bool] = []
 
 
