@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+import re
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 if TYPE_CHECKING:
     from llmcore_testing.simulator import Simulator
 
-__all__ = ["llmcore_simulator", "pytest_configure"]
+__all__ = ["llmcore_cassette", "llmcore_simulator", "pytest_addoption", "pytest_configure"]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add `--llmcore-record`."""
+    parser.getgroup("llmcore").addoption(
+        "--llmcore-record",
+        action="store_true",
+        help="call the real providers, and record their answers in the cassettes of the fixture llmcore_cassette",
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -29,3 +39,24 @@ def llmcore_simulator(request: pytest.FixtureRequest) -> Iterator[Simulator]:
     marker = request.node.get_closest_marker("llmcore_simulator")
     with Simulator(**(marker.kwargs if marker else {})) as upstream:
         yield upstream
+
+
+@pytest.fixture
+def llmcore_cassette(request: pytest.FixtureRequest) -> Callable[..., dict[str, Any]]:
+    """Return a function that makes a configuration with a cassette of this test.
+
+    `llmcore_cassette("openai", model="gpt-4o-mini", api_key="env:OPENAI_API_KEY")` replays the file `cassettes/FILE/TEST.json`
+    next to the test file. `pytest --llmcore-record` calls the provider and writes it. `kind="voice"` is for voices.
+    """
+    name = re.sub(r"[^\w.-]+", "-", request.node.name).strip("-")
+    path = request.path.parent / "cassettes" / request.path.stem / f"{name}.json"
+    mode = "record" if request.config.getoption("--llmcore-record") else "replay"
+
+    def configure(
+        provider: str, *, kind: str = "llm", model: str | None = None, **options: Any
+    ) -> dict[str, Any]:
+        cassette = {"provider": provider, "path": str(path), "mode": mode, "options": options}
+        table = {"provider": "cassette", "cassette": cassette} | ({} if model is None else {"model": model})
+        return {kind: table, "cache": {"provider": "memory"}}
+
+    return configure

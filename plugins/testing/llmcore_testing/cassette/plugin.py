@@ -1,0 +1,67 @@
+"""Offer `cassette` as a language model and as a voice. The provider that it records is created only when it records."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+import msgspec
+
+from llmcore.hookspecs import COMMON_PARAMETERS, Options, Provider, hookimpl
+
+if TYPE_CHECKING:
+    from llmcore_testing.cassette.provider import Cassette
+
+__all__ = ["LLMCORE_API", "CassetteOptions", "llmcore_llm_providers", "llmcore_voice_providers"]
+
+LLMCORE_API: Final = 1
+
+
+class CassetteOptions(Options):
+    """The tables `[llm.cassette]` and `[voice.cassette]`."""
+
+    provider: str = "echo"
+    """The provider whose calls are recorded."""
+    path: str = "./cassette.json"
+    """The file of the recorded calls. Commit it with the tests."""
+    mode: Literal["replay", "record", "auto"] = "replay"
+    """replay: answer from the file alone. record: call the provider, and write the file anew. auto: call the provider
+    for requests that the file lacks, and add them."""
+    options: dict[str, Any] = msgspec.field(default_factory=dict)
+    """The options of the provider. Empty: the options of its own table in `llmcore.toml`."""
+
+
+class _AnyParameter(frozenset[str]):
+    """The parameters of whichever provider is recorded."""
+
+    def issuperset(self, names: Iterable[object], /) -> bool:  # noqa: ARG002 - every name
+        return True
+
+
+def _create_llm(options: CassetteOptions) -> Cassette:
+    from llmcore_testing.cassette.provider import Cassette
+
+    return Cassette("llm", options)
+
+
+def _create_voice(options: CassetteOptions) -> Cassette:
+    from llmcore_testing.cassette.provider import Cassette
+
+    return Cassette("voice", options)
+
+
+@hookimpl
+def llmcore_llm_providers() -> Iterable[Provider]:
+    """Offer `cassette`."""
+    yield Provider(
+        name="cassette",
+        options=CassetteOptions,
+        create=_create_llm,
+        parameters=_AnyParameter({*COMMON_PARAMETERS, "extra_body"}),
+    )
+
+
+@hookimpl
+def llmcore_voice_providers() -> Iterable[Provider]:
+    """Offer `cassette`."""
+    yield Provider(name="cassette", options=CassetteOptions, create=_create_voice)

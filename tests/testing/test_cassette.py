@@ -1,0 +1,184 @@
+"""The provider `cassette` records calls of other providers, and replays them without a server, a key or a secret."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import llmcore
+from llmcore.errors import BadRequest, ConfigError, RateLimited
+from llmcore_testing import Fault, Simulator
+
+KEY = "sk-canary-0123456789abcdef"
+MODEL = "gpt-4o-mini"
+
+
+def load(path: Path, mode: str, upstream: Simulator | None = None, **more: Any) -> llmcore.Core:
+    options = {} if upstream is None else {"api_key": KEY, "base_url": upstream.base_url}
+    cassette = {"provider": "openai", "path": str(path), "mode": mode, "options": options}
+    return llmcore.load(
+        {
+            "llm": {"provider": "cassette", "model": MODEL, "cassette": cassette},
+            "voice": {"provider": "cassette", "cassette": cassette},
+            "retry": {"attempts": 1},
+            "cache": {"provider": "memory"},
+            **more,
+        }
+    )
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "cassettes" / "calls.json"
+
+
+def test_recorded_calls_are_replayed_without_the_server(path: Path) -> None:
+    with Simulator() as upstream, load(path, "record", upstream) as core:
+        answer = core.llm.chat("What is the capital of France?", temperature=0.5)
+        pieces = [delta.text for delta in core.llm.stream("And of Spain?")]
+        vectors = core.llm.embed(["Rome"], model="text-embedding-3-small").vectors
+        models = core.llm.models()
+    with load(path, "replay") as core:
+        replayed = core.llm.chat("What is the capital of France?", temperature=0.5)
+        assert (replayed.text, replayed.usage) == (answer.text, answer.usage)
+        assert [delta.text for delta in core.llm.stream("And of Spain?")] == pieces
+        assert core.llm.embed(["Rome"], model="text-embedding-3-small").vectors == vectors
+        assert core.llm.models() == models
+
+
+def test_a_call_is_replayed_in_the_other_variant(path: Path) -> None:
+    async def ask(core: llmcore.Core) -> tuple[str, str]:
+        streamed = [delta.text async for delta in core.llm.astream("Three?", cache=False)]
+        return (await core.llm.achat("Two?")).text, "".join(streamed)
+
+    with Simulator() as upstream, load(path, "record", upstream) as core:
+        recorded = (
+            core.llm.chat("Two?").text,
+            "".join(delta.text for delta in core.llm.stream("Three?", cache=False)),
+        )
+    with load(path, "replay") as core:
+        assert asyncio.run(ask(core)) == recorded
+
+
+def test_speech_is_replayed(path: Path) -> None:
+    with Simulator() as upstream, load(path, "record", upstream) as core:
+        audio = core.voice.synthesize("Good morning.", format="wav").audio
+    with load(path, "replay") as core:
+        assert core.voice.synthesize("Good morning.", format="wav").audio == audio
+
+
+def test_no_secret_is_recorded(path: Path) -> None:
+    with Simulator() as upstream, load(path, "record", upstream) as core:
+        upstream.replies(f"Your key is {KEY}.")
+        core.llm.chat(f"My key is {KEY}, keep it. Another is sk-proj-abcdefghijklmnopqrstuvwxyz012345.")
+        upstream.fail(Fault.status(401, message=f"{KEY} is not valid"))
+        with pytest.raises(llmcore.errors.AuthenticationFailed):
+            core.llm.chat("Refused?")
+    recorded = path.read_text()
+    assert "Refused?" in recorded
+    assert KEY not in recorded
+    assert "sk-proj-abc" not in recorded
+    assert "keep it" in recorded, "the rest of the text is kept"
+    for call in json.loads(recorded)["calls"]:
+        assert "authorization" not in str(call).lower()
+
+
+def test_a_changed_request_fails_with_a_readable_difference(path: Path) -> None:
+    with Simulator() as upstream, load(path, "record", upstream) as core:
+        core.llm.chat("What is the capital of France?", temperature=0.5)
+        core.llm.chat("Tell me something about the sea.")
+    with load(path, "replay") as core, pytest.raises(BadRequest) as caught:
+        core.llm.chat("What is the capital of Spain?", temperature=0.5)
+    text = str(caught.value)
+    assert "no recorded call of `complete` has this request" in text
+    assert '-   "content": "What is the capital of France?",' in text
+    assert '+   "content": "What is the capital of Spain?",' in text
+    assert "the sea" not in text
+    assert "fix: pytest --llmcore-record" in text
+
+
+def test_errors_are_replayed(path: Path) -> None:
+    with Simulator() as upstream, load(path, "record", upstream) as core:
+        upstream.fail(Fault.status(429, retry_after=7))
+        with pytest.raises(RateLimited):
+            core.llm.chat("Now?")
+    with load(path, "replay") as core, pytest.raises(RateLimited) as caught:
+        core.llm.chat("Now?")
+    assert (caught.value.retry_after, caught.value.status) == (7, 429)
+
+
+def test_equal_requests_get_their_answers_in_turn(path: Path) -> None:
+    with Simulator() as upstream, load(path, "record", upstream) as core:
+        upstream.replies("One.", "Two.")
+        for _ in range(2):
+            core.llm.chat("Next?", cache=False)
+    with load(path, "replay") as core:
+        assert [core.llm.chat("Next?", cache=False).text for _ in range(3)] == ["One.", "Two.", "Two."]
+
+
+def test_the_mode_auto_adds_what_is_missing(path: Path) -> None:
+    with Simulator() as upstream:
+        for question in ("One?", "One?", "Two?"):
+            with load(path, "auto", upstream) as core:
+                core.llm.chat(question)
+        assert upstream.counts["chat"] == 2
+    assert len(json.loads(path.read_text())["calls"]) == 2
+
+
+def test_a_file_that_is_missing_or_damaged_is_named(path: Path) -> None:
+    with load(path, "replay") as core, pytest.raises(ConfigError, match="does not exist"):
+        core.llm.chat("Hello")
+    path.parent.mkdir()
+    for text, said in (
+        ("no json", "is not a cassette"),
+        ('{"cassette": 9, "calls": []}', "has the format 9"),
+    ):
+        path.write_text(text)
+        with load(path, "replay") as core, pytest.raises(ConfigError, match=said):
+            core.llm.chat("Hello")
+
+
+TEST = """
+import llmcore
+
+
+def test_the_answer_is_an_echo(llmcore_cassette):
+    with llmcore.load(llmcore_cassette("echo")) as core:
+        assert "Hello" in core.llm.chat("Hello").text
+"""
+
+
+def test_the_fixture_records_and_replays(tmp_path: Path) -> None:
+    (tmp_path / "test_mine.py").write_text(TEST)
+
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-q",
+            "-p",
+            "no:cacheprovider",
+            "-p",
+            "no:xdist",
+            *arguments,
+        ]
+        env = {**os.environ, "PYTEST_ADDOPTS": ""}
+        return subprocess.run(
+            command, cwd=tmp_path, env=env, capture_output=True, text=True, check=False, timeout=100
+        )
+
+    first = run()
+    assert first.returncode == 1
+    assert "fix: pytest --llmcore-record" in first.stdout
+    assert run("--llmcore-record").returncode == 0
+    recorded = tmp_path / "cassettes" / "test_mine" / "test_the_answer_is_an_echo.json"
+    assert "Hello" in recorded.read_text()
+    assert run().returncode == 0
