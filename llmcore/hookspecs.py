@@ -38,9 +38,11 @@ import msgspec
 from llmcore.types import AlertEvent, CallEvent, CallStart
 
 __all__ = [
+    "API_CHANGES",
     "API_VERSION",
     "COMMON_PARAMETERS",
     "KINDS",
+    "OLDEST_API",
     "Observer",
     "Options",
     "Provider",
@@ -54,6 +56,12 @@ API_VERSION: Final = 1
 
 A plugin's module declares the version for which the plugin was written: `LLMCORE_API = 1`.
 """
+
+OLDEST_API: Final = 1
+"""The oldest version of the hooks whose plugins this host still loads."""
+
+API_CHANGES: Final[Mapping[int, str]] = {}
+"""What each version of the hooks after the first one changed, as an instruction to authors: "rename X to Y"."""
 
 KINDS: Final = ("llm", "cache", "storage", "voice", "ledger")
 """The kinds of provider.

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import importlib
-import sys
-import threading
 from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
 from types import CoroutineType, ModuleType
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from llmcore import forks, hookspecs
-from llmcore.discovery import Claim, normalize_name, read_requirements
-from llmcore.errors import PluginBroken, Timeout
-from llmcore.hookspecs import API_VERSION, Provider, Table
-from llmcore.install_lines import make_install_line, make_reinstall_line
-from llmcore.log import logger
+from llmcore.discovery import Claim, normalize_name
+from llmcore.errors import PluginBroken
+from llmcore.hookspecs import Provider, Table
+from llmcore.install_lines import make_reinstall_line
 from llmcore.plain_hooks import find_plain_hooks
-from llmcore.support.errors import raise_unchained
-from llmcore.threads import TIME_LEFT, Overdue, run_bounded
+from llmcore.plugin_faults import find_place, format_exception, log_exception, make_error
+from llmcore.plugin_import import import_plugin
 
 if TYPE_CHECKING:
     import pluggy
@@ -32,7 +28,6 @@ HOOKS: Final = {
 }
 """Kind -> the name of the kind's hook."""
 
-_OWN_MODULES: Final = "llmcore.builtin."
 _MOST_ENTRIES: Final = 1000
 """The maximum number of entries to read from a hook: a hook that yields more is probably endless."""
 
@@ -104,7 +99,7 @@ class Loader:
 
     def _import(self, claim: Claim) -> ModuleType:
         key = (claim.distribution, claim.module)
-        module: ModuleType = self._run_once(self._imported, key, lambda: _import_module(claim))
+        module: ModuleType = self._run_once(self._imported, key, lambda: import_plugin(claim))
         return module
 
     def _find_function(self, claim: Claim) -> object:
@@ -116,11 +111,11 @@ class Loader:
         except KeyboardInterrupt:
             raise
         except BaseException as exc:
-            raise _make_error(
-                claim, f"has no `{claim.module}:{claim.attribute}`", notes=[_format_exception(exc)]
+            raise make_error(
+                claim, f"has no `{claim.module}:{claim.attribute}`", notes=[format_exception(exc)]
             ) from exc
         if not callable(found):
-            raise _make_error(claim, f"names `{claim.module}:{claim.attribute}`, which is not callable")
+            raise make_error(claim, f"names `{claim.module}:{claim.attribute}`, which is not callable")
         return found
 
     def _find_entry(self, claim: Claim) -> Provider | Table:
@@ -132,7 +127,7 @@ class Loader:
             if entry.name == claim.name:
                 return entry
         names = ", ".join(f"`{entry.name}`" for entry in entries) or "nothing"
-        raise _make_error(
+        raise make_error(
             claim,
             f"yields {names} from `{HOOKS[claim.kind]}`, but its entry point has the name `{claim.name}`",
             expected="the same name in both",
@@ -166,7 +161,7 @@ class Loader:
         except BaseException as exc:
             # Any object can replace a module in sys.modules, and its `dir()` may raise.
             _forget(manager, module)
-            raise _make_error(claim, f"could not be registered: {_format_exception(exc)}") from exc
+            raise make_error(claim, f"could not be registered: {format_exception(exc)}") from exc
         return module
 
     def _get_functions(self, claim: Claim, module: ModuleType, hook: str) -> Sequence[Callable[[], object]]:
@@ -183,7 +178,7 @@ class Loader:
         functions = self._get_functions(claim, module, hook)
         if not functions:
             bare = hasattr(module, hook)
-            raise _make_error(
+            raise make_error(
                 claim,
                 f"has `{hook}` without `@hookimpl`" if bare else f"has no hook `{hook}`",
                 where=getattr(module, "__file__", None),
@@ -197,9 +192,9 @@ class Loader:
         except (KeyboardInterrupt, PluginBroken):
             raise
         except BaseException as exc:
-            _log(f"{claim.owner}: {hook} failed", exc)
-            raise _make_error(
-                claim, f"failed in `{hook}`: {_format_exception(exc)}", where=_find_place(claim, exc)
+            log_exception(f"{claim.owner}: {hook} failed", exc)
+            raise make_error(
+                claim, f"failed in `{hook}`: {format_exception(exc)}", where=find_place(claim, exc)
             ) from exc
         _check_entries(claim, hook, entries)
         return entries
@@ -220,7 +215,7 @@ def _find_misspelt_hook(
             continue
         nearest = get_close_matches(hook.name, HOOKS.values(), n=1, cutoff=0.6)
         code = getattr(hook.get_hookimpls()[0].function, "__code__", None)
-        return _make_error(
+        return make_error(
             claim,
             f"implements a hook that does not exist: `{hook.name}`",
             code="LC106",
@@ -232,106 +227,8 @@ def _find_misspelt_hook(
     return None
 
 
-def _import_module(claim: Claim) -> ModuleType:
-    try:
-        module = _import_within_deadline(claim.module)
-        version = getattr(module, "LLMCORE_API", 1)
-    except KeyboardInterrupt:
-        raise
-    except Overdue as overdue:
-        raise_unchained(
-            Timeout(
-                f"plugin `{claim.owner}` was still being imported when the deadline of the call passed",
-                where=_find_running_place(claim, overdue.thread),
-                expected="a plugin that imports its SDK inside of `create` or later, or a longer timeout",
-                sent=False,
-            )
-        )
-    except BaseException as exc:  # a plugin may even call sys.exit() during its import
-        _log(f"{claim.owner}: {claim.module} did not load", exc)
-        raise _make_import_error(claim, exc) from exc
-    if not isinstance(version, int) or isinstance(version, bool):
-        raise _make_error(
-            claim,
-            f"has an invalid LLMCORE_API: it must be a whole number, got {type(version).__name__}",
-            code="LC502",
-            fix=f"LLMCORE_API = {API_VERSION}",
-        )
-    if version != API_VERSION:
-        upgrade = (
-            make_reinstall_line(normalize_name(claim.distribution), claim.metadata, "--upgrade")
-            if version < API_VERSION
-            else make_install_line("llmcore-host")
-        )
-        raise _make_error(
-            claim,
-            f"was built for version {version} of the hooks, but this host has version {API_VERSION}",
-            code="LC502",
-            where=getattr(module, "__file__", None),
-            expected=f"LLMCORE_API = {API_VERSION}",
-            fix=upgrade,
-        )
-    return module
-
-
-def _import_within_deadline(name: str) -> ModuleType:
-    left = TIME_LEFT.get()
-    if left is None or name in sys.modules or name.startswith(_OWN_MODULES):
-        return importlib.import_module(name)
-    return run_bounded(lambda: importlib.import_module(name), left())
-
-
-def _find_running_place(claim: Claim, thread: threading.Thread) -> str | None:
-    """Return the innermost line of the plugin's package at which *thread* is."""
-    frame = sys._current_frames().get(thread.ident or 0)  # noqa: SLF001 - the documented way to see other threads
-    top = claim.module.partition(".")[0]
-    while frame is not None:
-        if str(frame.f_globals.get("__name__")).partition(".")[0] == top:
-            return f"{frame.f_code.co_filename}:{frame.f_lineno}"
-        frame = frame.f_back
-    return None
-
-
-def _make_import_error(claim: Claim, exc: BaseException) -> PluginBroken:
-    if isinstance(exc, ImportError | AttributeError):
-        from llmcore.hidden_modules import find_hidden_module
-
-        if hidden := find_hidden_module(claim.module):
-            notes = [f"{hidden.message}: rename it"]
-            return _make_error(
-                claim,
-                f"did not load: {_format_exception(exc)}",
-                where=hidden.file,
-                notes=notes,
-                fix=hidden.fix,
-            )
-    distribution = normalize_name(claim.distribution)
-    again = make_reinstall_line(distribution, claim.metadata, "--force-reinstall")
-    notes, fix = [], make_reinstall_line(distribution, claim.metadata, "--upgrade")
-    missing = exc.name if isinstance(exc, ModuleNotFoundError) and exc.name else ""
-    top = missing.partition(".")[0]
-    needed = normalize_name(top)
-    if top and top == claim.module.partition(".")[0]:
-        notes = [f"`{missing}` is a part of {claim.distribution}: its installation is incomplete"]
-        fix = again
-    elif top == "llmcore":
-        notes = [f"`{missing}` is not in this version of llmcore-host"]
-        fix = make_install_line("llmcore-host")
-    elif top and needed in read_requirements(claim):
-        notes = [f"{claim.distribution} needs {needed}, which is not installed"]
-        fix = f"pip install {needed}"
-    elif top:  # never suggest installing a guessed name: anyone may own that name on a package index
-        notes = [
-            f"the module `{top}` is missing; the metadata of {claim.distribution} does not name its distribution"
-        ]
-        fix = again
-    return _make_error(
-        claim, f"did not load: {_format_exception(exc)}", where=_find_place(claim, exc), notes=notes, fix=fix
-    )
-
-
 def _make_hook_error(claim: Claim, module: ModuleType, exc: Exception) -> PluginBroken:
-    return _make_error(
+    return make_error(
         claim,
         "implements a hook with other arguments than specified",
         code="LC106",
@@ -345,7 +242,7 @@ def _make_hook_error(claim: Claim, module: ModuleType, exc: Exception) -> Plugin
 def _check_entry(claim: Claim) -> None:
     if claim.fault:
         fix = make_reinstall_line(normalize_name(claim.distribution), claim.metadata, "--force-reinstall")
-        raise _make_error(claim, f"cannot be used: {claim.fault}", fix=fix)
+        raise make_error(claim, f"cannot be used: {claim.fault}", fix=fix)
 
 
 def _get_type(claim: Claim) -> type[Provider | Table]:
@@ -372,7 +269,7 @@ def _check_entries(claim: Claim, hook: str, entries: list[Provider | Table]) -> 
             fault = f"yields `{entry.name}`, whose `options` is not a class"
         if fault:
             expected = f"{wanted.__name__}({parts}), each name once"
-            raise _make_error(claim, f"{fault} from `{hook}`", expected=expected)
+            raise make_error(claim, f"{fault} from `{hook}`", expected=expected)
         names.add(entry.name)
 
 
@@ -380,17 +277,13 @@ def _check_iterable(claim: Claim, hook: str, result: object) -> Iterable[Any]:
     if isinstance(result, CoroutineType):
         result.close()  # close the coroutine: otherwise Python warns that it was never awaited
     if not isinstance(result, Iterable):
-        raise _make_error(
+        raise make_error(
             claim,
             f"returns an object of type {type(result).__name__} from `{hook}`",
             expected=f"an iterable of {_get_type(claim).__name__}",
             fix=f'yield {_get_type(claim).__name__}(name="{claim.name}", ...)',
         )
     return result
-
-
-def _make_error(claim: Claim, what: str, **parts: Any) -> PluginBroken:
-    return PluginBroken(f"plugin `{claim.owner}` {what}", **parts)
 
 
 def _copy(error: PluginBroken) -> PluginBroken:
@@ -404,28 +297,3 @@ def _copy(error: PluginBroken) -> PluginBroken:
         fix=error.fix,
         notes=error.notes,
     )
-
-
-def _log(what: str, exc: BaseException) -> None:
-    """Log the full traceback, which the error omits, at level DEBUG."""
-    logger(__name__).debug(what, exc_info=exc)
-
-
-def _format_exception(exc: BaseException) -> str:
-    try:
-        text = " ".join(str(exc).split())
-    except Exception:  # noqa: BLE001 - a foreign exception may fail in its `__str__`
-        text = ""
-    return f"{type(exc).__name__}: {text[:500]}" if text else type(exc).__name__
-
-
-def _find_place(claim: Claim, exc: BaseException) -> str | None:
-    """Return the innermost line of the plugin's package in the traceback of *exc*."""
-    if isinstance(exc, SyntaxError) and exc.filename:
-        return f"{exc.filename}:{exc.lineno}"
-    top, place, step = claim.module.partition(".")[0], None, exc.__traceback__
-    while step is not None:
-        if str(step.tb_frame.f_globals.get("__name__")).partition(".")[0] == top:
-            place = f"{step.tb_frame.f_code.co_filename}:{step.tb_lineno}"
-        step = step.tb_next
-    return place

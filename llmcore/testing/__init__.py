@@ -1,7 +1,7 @@
 """The old name of `llmcore_testing`, from the distribution llmcore-testing.
 
-All import paths below it still work. `llmcore.testing.NAME` is the same module as `llmcore_testing.NAME`, also for
-`python -m`.
+All import paths below it still work until llmcore 1.0, with a DeprecationWarning. `llmcore.testing.NAME` is the same module as
+`llmcore_testing.NAME`, also for `python -m`.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from importlib.machinery import ModuleSpec
 from types import CodeType, ModuleType
 from typing import TYPE_CHECKING, Any
 
+from llmcore.deprecations import warn_deprecated
 from llmcore.errors import PluginNotFound
 from llmcore.missing_plugin import require_testing
 
@@ -93,6 +94,7 @@ def _check_installed() -> None:
 
 
 _check_installed()
+warn_deprecated(__name__, _TARGET, "llmcore 1.0")
 # insert it before the finder of folders, because that finder would load a second copy of each module
 sys.meta_path.insert(0, _Alias)
 

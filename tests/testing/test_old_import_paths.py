@@ -8,9 +8,11 @@ import sys
 
 import pytest
 
-import llmcore.testing
 import llmcore_testing
 from llmcore.install_lines import make_install_line
+
+with pytest.warns(DeprecationWarning, match="llmcore.testing is deprecated .*: use llmcore_testing"):
+    import llmcore.testing
 
 PATHS = [
     "simulator",
@@ -39,7 +41,11 @@ def test_an_old_path_may_be_imported_first() -> None:
         "import llmcore_testing, llmcore_testing.simulator.faults as faults\n"
         "assert Fault is faults.Fault is llmcore_testing.Fault"
     )
-    subprocess.run([sys.executable, "-W", "error", "-c", program], check=True, timeout=60)
+    subprocess.run(
+        [sys.executable, "-W", "error", "-W", "ignore::DeprecationWarning", "-c", program],
+        check=True,
+        timeout=60,
+    )
 
 
 def test_the_names_are_the_same_objects() -> None:
@@ -56,7 +62,16 @@ def test_an_unknown_path_is_an_import_error() -> None:
 
 
 def test_an_old_path_runs_as_a_program() -> None:
-    command = [sys.executable, "-W", "error", "-m", "llmcore.testing.simulator", "--help"]
+    command = [
+        sys.executable,
+        "-W",
+        "error",
+        "-W",
+        "ignore::DeprecationWarning",
+        "-m",
+        "llmcore.testing.simulator",
+        "--help",
+    ]
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout.startswith("usage: python -m llmcore_testing.simulator")
 
