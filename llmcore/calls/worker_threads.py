@@ -162,10 +162,17 @@ def call_in_worker(function: Callable[..., T], args: tuple[Any, ...], seconds: f
             _warn_later(function, done)
 
 
+def _unwrap(function: Any) -> Any:
+    """Return the provider's method, which partial functions and the tracking of requests wrap."""
+    while isinstance(function, functools.partial):
+        function = next(filter(callable, function.args), function.func)
+    return function
+
+
 def _warn_later(function: Callable[..., Any], done: Future[Any]) -> None:
     def warn() -> None:
         if not done.done():
-            method = getattr(function, "func", function)
+            method = _unwrap(function)
             name = getattr(method, "__qualname__", type(method).__qualname__)
             logger(__name__).warning(
                 "%s still runs %g s after its call ended, so its thread was abandoned; the method must obey timeout_s",

@@ -54,6 +54,10 @@ def make_host(folder: Path, api: int, oldest: int, changes: str) -> Path:
         text, count = re.subn(rf"^{re.escape(name)} = .*$", f"{name} = {value}", text, flags=re.MULTILINE)
         assert count == 1, name
     file.write_text(text)
+    builtin = package / "builtin" / "plugin.py"
+    builtin.write_text(
+        re.sub(r"^LLMCORE_API = 1$", f"LLMCORE_API = {api}", builtin.read_text(), flags=re.MULTILINE)
+    )
     return folder
 
 
@@ -97,4 +101,4 @@ def test_a_plugin_that_is_too_old_is_refused_with_what_changed(wheel: Path, tmp_
         "= note: version 3: return a list",
         "= fix: pip install --upgrade llmcore-acme",
     ):
-        assert line in done.stderr
+        assert line in done.stderr, done.stderr
