@@ -70,21 +70,30 @@ def run_bounded(work: Callable[[], T], seconds: float) -> T:
     """
     if seconds <= 0 or _has_running_loop():
         return work()
-    threads: list[threading.Thread] = []
+    done, context = threading.Event(), copy_context()
+    values: list[T] = []
+    errors: list[BaseException] = []
 
-    def start(call: Callable[[], object]) -> None:
-        threads.append(threading.Thread(target=call, name="llmcore-load", daemon=True))
-        if not start_thread(threads[0]):
-            raise RuntimeError
+    def call() -> None:
+        try:
+            values.append(context.run(work))
+        except BaseException as error:  # noqa: BLE001 - it is raised where the result is awaited
+            errors.append(error)
+        done.set()
 
-    done = submit_to(start, functools.partial(copy_context().run, work), work)
-    wait_for(done, seconds)
-    if not done.done():
-        raise Overdue(threads[0])
-    error = done.exception()
-    if isinstance(error, ValueError) and "main thread" in str(error):  # it sets a handler of signals
+    thread = threading.Thread(target=call, name="llmcore-load", daemon=True)
+    if not start_thread(thread):
         return work()
-    return done.result()
+    if not done.wait(min(seconds, threading.TIMEOUT_MAX)):
+        raise Overdue(thread)
+    if not errors:
+        return values[0]
+    if isinstance(errors[0], ValueError) and "main thread" in str(errors[0]):  # it sets a handler of signals
+        return work()
+    try:
+        raise errors[0]
+    finally:
+        errors.clear()  # break the cycle: the error, its traceback and this frame would keep each other alive
 
 
 def wait_for(done: Future[Any], seconds: float) -> None:

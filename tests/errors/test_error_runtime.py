@@ -69,6 +69,13 @@ def check(error: LLMCoreError, mistake: Mistake) -> None:
     assert error.fix, text
 
 
+def chat_late(core: Core) -> Any:
+    backend = core.backend("llm")
+    assert backend.provider is not None  # its creation counts against the deadline
+    assert backend.offline is not None
+    return core.llm.chat("Hi", timeout=0.2)
+
+
 FAULTS: list[tuple[Mistake, Fault, Callable[[Core], Any]]] = [
     (Mistake("500", "status 500", "llmcore.toml:6:12", "status 200", code="LC401", says=("2 attempts in ",)),
      Fault.status(500), chat),
@@ -82,7 +89,7 @@ FAULTS: list[tuple[Mistake, Fault, Callable[[Core], Any]]] = [
      Fault.status(400, body={"error": {"message": "temperature must be at most 2", "param": "temperature"}}),
      lambda core: core.llm.chat("Hi", temperature=9)),
     (Mistake("timeout", "timeout=0.2", "timeout=0.2", "within the deadline of [retry]", code="LC404"),
-     Fault.hang(), lambda core: core.llm.chat("Hi", timeout=0.2)),
+     Fault.hang(), chat_late),
     (Mistake("cut stream", "finish_reason", "llmcore.toml:6:12", "a complete answer", code="LC405"),
      Fault.cut_stream(2), lambda core: list(core.llm.stream("Hi"))),
     (Mistake("quota", "status 429", "llmcore.toml:7:11", "quota left", code="LC403"),
