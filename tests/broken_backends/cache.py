@@ -75,6 +75,8 @@ class ReturnsText(Memory):
 
 
 class ReturnsItsOwnBuffer(Memory):
+    """tkem/cachetools#184: a caller that changes its value changes the entry."""
+
     def get(self, key: str) -> Any:
         found = super().get(key)
         return found if found is None else bytearray(found)
@@ -86,6 +88,8 @@ class AMissIsEmpty(Memory):
 
 
 class TakesEmptyForAMiss(Memory):
+    """RaoFoundation/async-substrate-interface#337: a falsy value is taken for a miss."""
+
     def get(self, key: str) -> bytes | None:
         return super().get(key) or None
 
@@ -145,6 +149,8 @@ class RoundsTtlDown(Memory):
 
 
 class TakesAShortTtlForNone(Memory):
+    """grafana/dskit#530: a ttl below a second is truncated to 0, which means for ever."""
+
     def set(self, key: str, value: bytes, ttl: float | None = None) -> None:
         super().set(key, value, int(ttl or 0) or None)
 
@@ -166,6 +172,8 @@ class TakesSecondsForMilliseconds(Memory):
 
 
 class LongTtlOverflows(Memory):
+    """danbooru/danbooru#2439: a long ttl is taken for a time stamp in the past."""
+
     def set(self, key: str, value: bytes, ttl: float | None = None) -> None:
         super().set(key, value, None if ttl is None else ttl if ttl < 10**9 else -1)
 
@@ -212,6 +220,8 @@ class ClearLeavesWhatHasATtl(Memory):
 
 
 class CutsLongKeys(Memory):
+    """rails/rails#45245: long keys are truncated to the limit of the server."""
+
     def get(self, key: str) -> bytes | None:
         return super().get(key[:500])
 
@@ -220,6 +230,8 @@ class CutsLongKeys(Memory):
 
 
 class RefusesLongKeys(Memory):
+    """aio-libs/aiocache#308: keys beyond 250 bytes are refused."""
+
     def set(self, key: str, value: bytes, ttl: float | None = None) -> None:
         if len(key.encode()) > 511:
             raise CacheError("the key is too long")
@@ -300,6 +312,8 @@ class Shared(Memory):
 
 
 class ClearsEverybody(Memory):
+    """laravel/framework#13386: `clear` empties the server, not the namespace alone."""
+
     others: Memory | None = None
 
     def clear(self) -> None:
@@ -368,12 +382,11 @@ class TestClearsEverybody(Kit):
 
 
 for _backend in (
-    ReturnsText, ReturnsItsOwnBuffer, AMissIsEmpty, TakesEmptyForAMiss, StripsValues,
-    TakesAMegabyteAtMost, KeepsTheOlderValue, CallsALargeValueAnOutage, RefusesAKilobyte, RoundsTtlDown, TakesAShortTtlForNone, IgnoresTtl, KeepsTheOldTtl,
-    TakesSecondsForMilliseconds, LongTtlOverflows, KeepsTheFirst, DeleteAlwaysSaysTrue, DeleteSaysNothing,
-    DeleteForgetsToDelete, DeletesWhatHasExpired, DeleteTellsEverybodyYes, ClearLeavesWhatHasATtl, CutsLongKeys,
-    RefusesLongKeys, RefusesManyCallers, NormalisesKeys, FindsByPrefix, WritesInPieces, LosesWhatIsSetAtOnce, KeysTellTheExpired,
-    KeysBreakWhenChanged, KeysBearTheNamespace, NoCache,
+    ReturnsText, ReturnsItsOwnBuffer, AMissIsEmpty, TakesEmptyForAMiss, StripsValues, TakesAMegabyteAtMost, KeepsTheOlderValue,
+    CallsALargeValueAnOutage, RefusesAKilobyte, RoundsTtlDown, TakesAShortTtlForNone, IgnoresTtl, KeepsTheOldTtl, TakesSecondsForMilliseconds,
+    LongTtlOverflows, KeepsTheFirst, DeleteAlwaysSaysTrue, DeleteSaysNothing, DeleteForgetsToDelete, DeletesWhatHasExpired, DeleteTellsEverybodyYes,
+    ClearLeavesWhatHasATtl, CutsLongKeys, RefusesLongKeys, RefusesManyCallers, NormalisesKeys, FindsByPrefix, WritesInPieces, LosesWhatIsSetAtOnce,
+    KeysTellTheExpired, KeysBreakWhenChanged, KeysBearTheNamespace, NoCache,
 ):  # fmt: skip
     globals()[f"Test{_backend.__name__}"] = type(f"Test{_backend.__name__}", (Kit,), {"backend": _backend})
 

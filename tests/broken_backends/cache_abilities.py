@@ -150,6 +150,8 @@ class ManyTellsTheExpired(Batches):
 
 
 class ManyTakesEmptyForAMiss(Batches):
+    """anexia/django-request-cache#7: a falsy value is taken for a miss."""
+
     def get_many(self, keys: Sequence[str]) -> dict[str, bytes]:
         return {key: value for key in keys if (value := self.get(key))}
 
@@ -244,11 +246,15 @@ class LeasesNeverEnd(Able):
 
 
 class LeasesAreReleasedByAnybody(Able):
+    """apache/superset#43462: a lease is deleted without a look at its holder."""
+
     def release(self, key: str, holder: str) -> None:  # noqa: ARG002 - that is the fault
         self.leases.pop(key, None)
 
 
 class LeasesAreTakenOneAfterAnother(Able):
+    """BerriAI/litellm#21225: the owner of a lease is checked before the operation, not with it."""
+
     def acquire(self, key: str, holder: str, ttl: float) -> bool:
         has, until = self.leases.get(key, (holder, 0.0))
         time.sleep(0.01)

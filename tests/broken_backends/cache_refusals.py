@@ -112,14 +112,14 @@ class ReadsAreMissesAfterTheFirst(Server):
 
 
 class BatchesAreMisses(Server):
-    """`get_many` leaves out keys that it may not read."""
+    """sebleier/django-redis-cache#5: errors become default values."""
 
     def get_many(self, keys: Sequence[str]) -> dict[str, bytes]:
         return {} if self.refused == "get_many" else super().get_many(keys)
 
 
 class WritesAreDropped(Server):
-    """Logs a refused `set` and returns as if it had stored the value."""
+    """BerriAI/litellm#34299: the errors of writes are swallowed."""
 
     def set(self, key: str, value: bytes, ttl: float | None = None) -> None:
         if self.refused != "set":

@@ -324,6 +324,8 @@ class ListsOneText(Full):
 
 
 class ShowsItsKey(Full):
+    """BerriAI/litellm#7603: the key is shown for debugging."""
+
     def __repr__(self) -> str:
         return f"ShowsItsKey(api_key={KEY!r})"
 
@@ -334,6 +336,8 @@ class KeepsItsKeyInTheOpen(Full):
 
 
 class TellsItsKeyInErrors(Full):
+    """BerriAI/litellm#6963: the key is a part of the address that an error shows."""
+
     def make_answer(self, request: ChatRequest) -> str:
         if not request.messages:
             raise BadRequest(f"the server refused Bearer {KEY}")

@@ -131,6 +131,8 @@ class LosesTheLastByte(Memory):
 
 
 class TakesFoldersForFiles(Memory):
+    """pravega/pravega#4591: `exists` lists with the key as prefix, so a folder exists."""
+
     def exists(self, key: str) -> bool:
         return super().exists(key) or bool(self.list_files(f"{key}/"))
 
@@ -153,6 +155,8 @@ class ListsUnsorted(Memory):
 
 
 class ListsWithoutLookingAtThePrefix(Memory):
+    """unjs/unstorage#729: the prefix of a list is ignored."""
+
     def list_files(self, prefix: str = "") -> Sequence[str]:
         return super().list_files(prefix[:0])
 
@@ -175,11 +179,15 @@ class RaisesKeyError(Memory):
 
 
 class TakesAnyKey(Memory):
+    """langbot-app/LangBot#2087: keys are joined to a path as they are."""
+
     def check(self, key: str) -> None:
         pass
 
 
 class NormalisesKeys(Memory):
+    """sindresorhus/filenamify#40: names are normalised, and cannot be found again."""
+
     def save(self, key: str, data: bytes) -> None:
         super().save(unicodedata.normalize("NFC", key), data)
 
@@ -214,6 +222,8 @@ class ReturnsText(Memory):
 
 
 class WritesInPlace(Memory):
+    """unjs/unstorage#797: a reader sees a file that is being written in part."""
+
     def save(self, key: str, data: bytes) -> None:
         self.check(key)
         self.files[key] = b""

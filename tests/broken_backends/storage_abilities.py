@@ -347,6 +347,8 @@ class ComparesThenSwaps(Able):
 
 
 class IgnoresTheEtag(Able):
+    """pithings/mountx#19: the condition of a save is read and dropped."""
+
     def save_if_match(self, key: str, data: bytes, etag: str) -> str:  # noqa: ARG002 - that is the fault
         self.save(key, data)
         return self.etag(data)

@@ -133,16 +133,22 @@ class ReturnsBytes(Changed):
 
 
 class IsSilent(Changed):
+    """mozilla/TTS#505: some texts give an audio of 0 seconds."""
+
     def change(self, speech: Speech) -> Any:
         return msgspec.structs.replace(speech, audio=self.wav(array.array("h")))
 
 
 class SendsNothing(Changed):
+    """openclaw/openclaw#49159: success with a file of 0 bytes."""
+
     def change(self, speech: Speech) -> Any:
         return msgspec.structs.replace(speech, audio=b"")
 
 
 class SendsAnErrorPage(Changed):
+    """THU-MAIC/OpenMAIC#1395: an HTML page with status 200 is taken for audio."""
+
     def change(self, speech: Speech) -> Any:
         return msgspec.structs.replace(speech, audio=b"<html>Bad gateway</html>")
 
@@ -153,11 +159,15 @@ class SendsJsonAsSamples(Changed):
 
 
 class CutsTheFile(Changed):
+    """calzoneman/aeiou#18: the file ends in the middle."""
+
     def change(self, speech: Speech) -> Any:
         return msgspec.structs.replace(speech, audio=speech.audio[:-10])
 
 
 class CallsAWavMp3(Changed):
+    """jundot/omlx#1013: mp3 was asked for, and wav comes."""
+
     def change(self, speech: Speech) -> Any:
         return msgspec.structs.replace(speech, format="mp3")
 
@@ -168,6 +178,8 @@ class SendsPcmOfNoRate(Changed):
 
 
 class ClaimsAnotherRate(Changed):
+    """AreevAI/flowcat#10: the rate is declared as 48 kHz, and the samples have 24 kHz."""
+
     def change(self, speech: Speech) -> Any:
         return msgspec.structs.replace(speech, sample_rate_hz=44_100)
 
@@ -188,6 +200,8 @@ class SaysAlwaysTheSame(Tone):
 
 
 class SpeaksTheFirstHundred(Tone):
+    """edwko/OuteTTS#45: the end of a text is not spoken."""
+
     def samples(self, text: str, pitch: float) -> array.array[int]:
         return super().samples(text[:100], pitch)
 
@@ -198,6 +212,8 @@ class SpeaksTheEmptyText(Tone):
 
 
 class TakesAnyVoice(Tone):
+    """techempower-org/candela#898: an unknown voice is replaced by the default one."""
+
     def synthesize(self, text: str, voice: str | None = None, **settings: Any) -> Speech:
         return super().synthesize(text, voice if voice in PITCHES else None, **settings)
 
@@ -237,6 +253,8 @@ class TellsOfAnother(Tone):
 
 
 class MixesUpTexts(Tone):
+    """daswer123/xtts-api-server#59: concurrent calls share one file, and get the audio of each other."""
+
     text = ""
 
     def synthesize(self, text: str, voice: str | None = None, **settings: Any) -> Speech:
@@ -246,6 +264,8 @@ class MixesUpTexts(Tone):
 
 
 class IgnoresItsSettings(Tone):
+    """perminder-klair/subwave#897: settings are dropped on the way to the server."""
+
     def synthesize(self, text: str, voice: str | None = None, **settings: Any) -> Speech:
         if settings:
             raise TypeError(f"unexpected settings {settings}")
@@ -253,6 +273,8 @@ class IgnoresItsSettings(Tone):
 
 
 class Crashes(Tone):
+    """espeak-ng/espeak-ng#1302: a number ends the process with a segmentation fault."""
+
     def synthesize(self, text: str, voice: str | None = None, **settings: Any) -> Speech:
         if "1234567890" in text:
             os.kill(os.getpid(), signal.SIGSEGV)
@@ -267,6 +289,8 @@ class PlaysFiles(Tone):
 
 
 class EndsTheProcess(Tone):
+    """espeak-ng/espeak-ng#2495: a word ends the process."""
+
     def synthesize(self, text: str, voice: str | None = None, **settings: Any) -> Speech:
         if "\0" in text:
             os._exit(3)
@@ -274,6 +298,8 @@ class EndsTheProcess(Tone):
 
 
 class HangsOnLongWords(Tone):
+    """espeak-ng/espeak-ng#572: a long text hangs the engine."""
+
     def synthesize(self, text: str, voice: str | None = None, **settings: Any) -> Speech:
         while "x" * 3000 in text:
             time.sleep(1)
@@ -305,6 +331,8 @@ class EndsWithinAFrame(Unfinished):
 
 
 class WritesTheLengthOfItsFirstPiece(Unfinished):
+    """speaches-ai/speaches#493: a streamed wav has a wrong length in its header."""
+
     sizes = (136, 100)
 
 

@@ -181,6 +181,8 @@ class Able:
 
 
 class AlignsOtherText(Able):
+    """pipecat-ai/pipecat#4344: times are those of the input, not of the spoken words."""
+
     def times(self, text: str) -> Iterator[tuple[str, float, float]]:
         return super().times(text.casefold() + ".")
 

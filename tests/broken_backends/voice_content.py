@@ -34,11 +34,15 @@ class Changed(Able):
 
 
 class IsSilent(Changed):
+    """SWivid/F5-TTS#347: the audio has the right length and no sound."""
+
     def change(self, samples: bytes) -> bytes:
         return bytes(len(samples))
 
 
 class IsNearlySilent(Changed):
+    """matatonic/openedai-speech#32: a second of silence is a success."""
+
     def change(self, samples: bytes) -> bytes:
         return (b"\3\0\xfd\xff" * len(samples))[: len(samples)]
 
@@ -73,13 +77,15 @@ class BeepsForEachText(Changed):
 
 
 class HasOneVoice(Able):
+    """elizaOS/eliza#12253: a configured voice is silently replaced by another one."""
+
     def synthesize(self, text: str, voice: str | None = None, **settings: Any) -> Speech:
         spoken = super().synthesize(text, None, **settings)
         return msgspec.structs.replace(spoken, voice=self.get_voice_info(voice or "low").voice_id)
 
 
 class Cuts(Able):
-    """Speaks a part of the text."""
+    """neonbjb/tortoise-tts#53: the end of the audio is cut off."""
 
     def synthesize(self, text: str, voice: str | None = None, **settings: Any) -> Speech:
         spoken = super().synthesize(self.cut(text), voice, **settings)
@@ -90,6 +96,8 @@ class Cuts(Able):
 
 
 class DropsTheLastSentence(Cuts):
+    """Jeffser/Alpaca#1013: the last sentence is missing."""
+
     def cut(self, text: str) -> str:
         sentences = re.split(r"(?<=[.?!]) ", text)
         return " ".join(sentences[:-1] or sentences)
@@ -111,12 +119,16 @@ class ReadsOneLine(Cuts):
 
 
 class StopsAtTheFirstUmlaut(Cuts):
+    """pndurette/gTTS#13: a text beyond ASCII gives a file without sound."""
+
     def cut(self, text: str) -> str:
         ascii_only = text.encode("ascii", "replace").decode().split("?")[0]
         return text if text.isascii() or not ascii_only.strip() else ascii_only
 
 
 class IgnoresTheSpeed(Able):
+    """mudler/LocalAI#11097: `speed` is silently ignored."""
+
     def synthesize(self, text: str, voice: str | None = None, **settings: Any) -> Speech:
         return super().synthesize(text, voice, **{**settings, "speed": 1.0})
 
@@ -136,11 +148,15 @@ class TakesTheSpeedAsPercent(Able):
 
 
 class IgnoresTheFormat(Able):
+    """veniceai/api-docs#386: the format is ignored, wav comes."""
+
     def synthesize(self, text: str, voice: str | None = None, **settings: Any) -> Speech:
         return super().synthesize(text, voice, **{**settings, "format": "wav"})
 
 
 class CallsAWavPcm(Able):
+    """roryeckel/wyoming_openai#73: the chunks of a wav are passed on as samples."""
+
     def synthesize(self, text: str, voice: str | None = None, **settings: Any) -> Speech:
         spoken = super().synthesize(text, voice, **{**settings, "format": "wav"})
         return msgspec.structs.replace(spoken, format=settings.get("format", "wav"))
@@ -184,6 +200,8 @@ class StreamsUntilTheFirstSentence(Able):
 
 
 class StreamsAHeaderInEachPiece(Able):
+    """travisvn/chatterbox-tts-api#14: the headers between the pieces are heard as clicks."""
+
     def stream_speech(self, text: str, voice: str | None = None, **settings: Any) -> Iterator[Any]:
         audio = super().synthesize(text, voice, **settings).audio
         for at in range(44, len(audio), 1000):
@@ -197,6 +215,8 @@ class BeginsBeforeTheAudio(Able):
 
 
 class EndsAfterTheAudio(Able):
+    """elevenlabs/elevenlabs-python#772: the times of the end do not match the audio."""
+
     def times(self, text: str) -> Iterator[tuple[str, float, float]]:
         for letter, begins, ends in super().times(text):
             yield letter, begins * 1.7, ends * 1.7

@@ -46,7 +46,9 @@ def _run(
 ) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
-    (folder / "pytest.ini").write_text("[pytest]\nfilterwarnings = error\njunit_logging = no\n")
+    (folder / "pytest.ini").write_text(
+        "[pytest]\nfilterwarnings = error\njunit_logging = no\nmarkers =\n    process\n    server\n"
+    )
     command = [
         sys.executable, "-m", "pytest", "-q", "--tb=line", "-p", "no:cacheprovider", "-p", "tests.kits.early_end",
         "--import-mode=importlib", "-c", str(folder / "pytest.ini"), f"--rootdir={folder}",
