@@ -97,7 +97,7 @@ class BrokenServer(CanaryTests):
             for call in self._make_calls(caller):
                 error = self._fail(caller, call, "is gone", canary, caplog)
                 assert isinstance(error, self.away), (
-                    f"{caller.spelt(call[0])} must raise {self.away.__name__} if the server is gone, "
+                    f"{caller.get_name(call[0])} must raise {self.away.__name__} if the server is gone, "
                     f"raised {type(error).__name__}: {error}"
                 )
             upstream.heal()
@@ -114,7 +114,7 @@ class BrokenServer(CanaryTests):
             for call in (self.make_read("key"), self.make_write("key", b"during")):
                 error = self._fail(caller, call, "does not answer", canary, caplog)
                 assert isinstance(error, self.away), (
-                    f"{caller.spelt(call[0])} must raise {self.away.__name__} if the server does not answer, "
+                    f"{caller.get_name(call[0])} must raise {self.away.__name__} if the server does not answer, "
                     f"raised {type(error).__name__}: {error}"
                 )
             upstream.heal()  # delivers what was held: no later call may take it for its own answer
@@ -185,7 +185,7 @@ class BrokenServer(CanaryTests):
             upstream.hold()
             for turns in (1, 3, 30):
                 caller.run(
-                    _cancel(caller, self.make_read("key 0"), turns), caller.spelt(self.make_read("")[0])
+                    _cancel(caller, self.make_read("key 0"), turns), caller.get_name(self.make_read("")[0])
                 )
             upstream.heal()
             found = [self._read(caller, f"key {number}") for number in range(6)]
@@ -202,7 +202,7 @@ class BrokenServer(CanaryTests):
             for call in (self.make_read("key"), self.make_write("key", b"data")):
                 error = self._fail(caller, call, "refuses the credentials", canary, caplog)
                 assert isinstance(error, self.refusal), (
-                    f"{caller.spelt(call[0])} must raise {self.refusal.__name__} if the server refuses the credentials, "
+                    f"{caller.get_name(call[0])} must raise {self.refusal.__name__} if the server refuses the credentials, "
                     f"raised {type(error).__name__}: {error}"
                 )
 
@@ -228,7 +228,7 @@ class BrokenServer(CanaryTests):
         for number in range(3):
             found = self._read(caller, f"after {number}")
             assert found == f"value {number}".encode(), (
-                f"after the server {what}, {caller.spelt(self.make_read('')[0])} returned {found!r:.60}, "
+                f"after the server {what}, {caller.get_name(self.make_read('')[0])} returned {found!r:.60}, "
                 f"which is not the value of its key"
             )
 
@@ -238,7 +238,7 @@ class BrokenServer(CanaryTests):
         """Make the call and return its error, which is of the kind's class and shows no key."""
         __tracebackhide__ = True
         name, *args = call
-        label = caller.spelt(name)
+        label = caller.get_name(name)
         result: Any = None
         error: Exception | None = None
         with caplog.at_level(logging.DEBUG):
@@ -267,7 +267,7 @@ class BrokenServer(CanaryTests):
 
 async def _cancel(caller: Caller, call: Call, turns: int) -> None:
     name, *args = call
-    task = asyncio.ensure_future(getattr(caller.provider, caller.spelt(name))(*args))
+    task = asyncio.ensure_future(getattr(caller.provider, caller.get_name(name))(*args))
     for _ in range(turns):
         await asyncio.sleep(0.001)
     task.cancel()
