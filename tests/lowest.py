@@ -97,7 +97,6 @@ SUITES: Final = (
         kits=("plugins/openai_optimized/tests/**/test_*_conformance.py",),
         others=("plugins/openai_optimized/tests/**/test_*.py",),
         without="retries",
-        tools=("openai",),
         companions=("llmcore_voice_espeak",),
     ),
     Suite(
@@ -134,7 +133,7 @@ SUITES: Final = (
         kits=("plugins/gateway/tests/**/test_gateway_endpoints.py",),
         others=("plugins/gateway/tests/**/test_*.py",),
         companions=("llmcore_anthropic", "llmcore_dashboard", "llmcore_openai_optimized"),
-        tools=("httpx2", "openai"),
+        tools=("httpx2",),
     ),
     Suite(
         "voice_tts",

@@ -90,7 +90,7 @@ class WorkerThreads:
             job.call()
             with self._lock:
                 if job.is_abandoned:
-                    return  # another pool has replaced this one
+                    return  # another thread has replaced this one
                 try:
                     job = jobs.get_nowait()
                 except Empty:

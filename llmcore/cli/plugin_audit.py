@@ -25,7 +25,7 @@ _CONNECTS: Final = frozenset({"socket.connect", "socket.bind", "socket.getaddrin
 _CHANGES: Final = frozenset({"os.mkdir", "os.remove", "os.rename", "os.rmdir", "os.symlink", "os.truncate"})
 _WRITING: Final = os.O_WRONLY | os.O_RDWR | os.O_CREAT
 _MODULES: Final = {"llm": ("llm", "embeddings", "batches"), "storage": ("storage", "storage_abilities")}
-"""The contract modules of each kind whose protocols are not in the module of the kind's name."""
+"""The kinds whose protocols are in more than one module of `contracts`, with these modules."""
 _NEAR: Final = 0.85
 
 
@@ -94,7 +94,7 @@ def find_abilities(kind: str) -> dict[str, Any]:
 
 
 def find_slips(kind: str, entry: Provider, module: str, provider: object) -> list[str]:
-    """Return likely mistakes: a missing LLMCORE_API, near misses of the names of abilities, impossible types of options."""
+    """Return likely mistakes: a missing LLMCORE_API, misspelt names of methods, and options that TOML cannot express."""
     found = []
     if not hasattr(sys.modules.get(module), "LLMCORE_API"):
         found.append(f"{module} has no LLMCORE_API: write LLMCORE_API = {API_VERSION}")

@@ -55,6 +55,7 @@ TESTED: Final[Mapping[str, Mapping[str, VersionRange]]] = {
         "genai-prices": VersionRange("0.2.3", "0.2.3"),
         "httptools": VersionRange("0.7.1", "0.9.0"),
         "httpx2": VersionRange("2.12", "2.16.2"),
+        "openai": VersionRange("3.14.1", "3.57.0"),
         "regex": VersionRange("2025.7.31", "2026.11.19"),
         "socksio": VersionRange("1", "1.0.0"),
         "tiktoken": VersionRange("0.13", "0.14.0"),

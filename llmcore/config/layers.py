@@ -86,7 +86,7 @@ class Layer:
     def format_open_fix(self, path: Path) -> str | None:
         """Return a line to paste that opens the table at *path*.
 
-        The line replaces the header of a table with a wrong name.
+        If the name of a table is wrong, the user pastes this line over the header of the table.
         """
         del path
         return None
@@ -122,6 +122,7 @@ class Layer:
         )
 
     def _mask_fix(self, fix: str) -> str:
+        # the command itself is not masked: the path of its file may look like an API key
         """Return *fix* without the parts that look like a secret."""
         return mask_text(fix)
 
@@ -195,7 +196,8 @@ class FileLayer(Layer):
         return f"{self._command} {words}"
 
     def _mask_fix(self, fix: str) -> str:
-        return self._command.join(map(mask_text, fix.split(self._command)))  # a long path may look like a key
+        # the command itself is not masked: the path of its file may look like an API key
+        return self._command.join(map(mask_text, fix.split(self._command)))
 
     def format_unset_fix(self, path: Path) -> str | None:
         """See `Layer.format_unset_fix`."""
@@ -315,10 +317,12 @@ def merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def merge_lists(below: Mapping[str, Any], tree: dict[str, Any]) -> list[Path]:
-    """Merge single entries of `LISTS`, which *tree* has by index, into the lists of *below*.
+    """Merge the lists of *tree* that are tables from index to entry into the lists of *below*.
+
+    *tree* may have such a table for each key of `LISTS`.
 
     Returns:
-        The paths of entries whose index is beyond the next entry of their list.
+        The paths of entries whose index would leave a gap: it is greater than the length of the list.
     """
     gaps: list[Path] = []
     for name in LISTS & tree.keys():

@@ -14,7 +14,7 @@ _FILES: Final = {"image": "source", "document": "source", "image_url": "image_ur
 """The kinds of part with a file, and the field that contains it."""
 _IMAGES: Final = frozenset({"image", "image_url"})
 _FRAME: Final = 256
-"""The allowance for the text that the server adds around the texts. The allowance is larger than in any recorded answer."""
+"""The allowance for the text that the server adds around the texts. No recorded answer needed more."""
 _TOOLS_BOUND: Final = 2_000
 _IMAGE_BOUND: Final = 10_000
 

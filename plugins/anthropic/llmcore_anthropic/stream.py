@@ -22,7 +22,7 @@ _APPENDED: Final = {"text_delta": "text", "thinking_delta": "thinking", "signatu
 
 
 class StreamError(Exception):
-    """An exception that carries the error to raise out of the reader."""
+    """Raised inside the reader; the caller gets `error` instead."""
 
     def __init__(self, error: LLMCoreError) -> None:
         super().__init__(error.message)

@@ -62,7 +62,7 @@ class _PieceFeed:
             yield piece
 
     def stop(self) -> None:
-        """Raise Stopped in the SDK's current or next request."""
+        """Raise Stopped when the SDK waits for a piece, or when it next asks for one."""
         self._stopped.set()
         if not self._answer.done():
             self._answer.set_exception(Stopped())

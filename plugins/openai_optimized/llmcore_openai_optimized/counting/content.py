@@ -16,7 +16,10 @@ _AUDIO: Final = frozenset({"input_audio", "audio"})
 
 
 def texts_and_pictures(content: Any, whole: ParsedRequest) -> tuple[str, tuple[Picture, ...]]:
-    """Return the joined text and the images of *content*. Record other parts in `whole.doubts`."""
+    """Return the joined text and the images of *content*.
+
+    For each part that is neither text nor image, add to `whole.doubts` why the count is only an estimate.
+    """
     if isinstance(content, str):
         return content, ()
     if content is None:
@@ -42,11 +45,11 @@ def _read_part(part: Mapping[str, Any], whole: ParsedRequest) -> tuple[str, Pict
     kind = get_text(part, "type") or "text"
     if kind in _PICTURES:
         return "", _read_picture(part, whole)
-    if kind in _FILES:  # a page counts as text and an image; a file id gives no content
+    if kind in _FILES:  # each page costs its text and an image; a file id refers to a file on the server
         whole.doubts.add("file")
         whole.boundless.add("file")
         return "", None
-    if kind in _AUDIO:  # 0.1 seconds are one token; the bytes are an upper bound
+    if kind in _AUDIO:  # one token per 0.1 seconds, and always more bytes than tokens
         whole.doubts.add("audio")
         whole.unparsed.append(to_json(part))
         if part.get("id"):

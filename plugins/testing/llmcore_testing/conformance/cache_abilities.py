@@ -54,7 +54,10 @@ class CacheAbilities(Abilities):
 
     @pytest.fixture
     def twin(self, provider: Any) -> Any:  # noqa: ARG002 - overrides use `provider`
-        """Return a second cache with the same entries, as in another process; None uses only the first cache."""
+        """Return a second cache with the same entries, as in another process.
+
+        If the fixture returns None, the tests use only the first cache.
+        """
         return None
 
     @pytest.fixture
