@@ -54,6 +54,12 @@ _KINDS: Final = {
         'folder = "./data"',
         fresh="folder=str(tmp_path)",
     ),
+    "ledger": _Kind(
+        "Ledger",
+        "Ledger",
+        '    max_rows: int = 100_000\n    """The oldest settled rows beyond this number are forgotten; budgets keep their sums."""',
+        "max_rows = 1000",
+    ),
     "voice": _Kind(
         "Voice",
         "Voice",

@@ -25,6 +25,7 @@ from llmcore.config.fields import get_fields
 from llmcore.errors import (
     AuthenticationFailed,
     CacheUnavailable,
+    LedgerUnavailable,
     LLMCoreError,
     QuotaExhausted,
     StorageDenied,
@@ -37,8 +38,8 @@ from llmcore.types import ChatRequest, Secret
 
 __all__ = ["Subject", "get_subject", "under_test"]
 
-_FOLDERS: Final = ("root", "cache_dir", "folder", "directory")
-_NAMES: Final = ("namespace", "prefix")
+_FOLDERS: Final = ("root", "cache_dir", "folder", "directory", "path")
+_NAMES: Final = ("namespace", "prefix", "schema")
 _SERVERS: Final = ("url", "servers", "address", "host", "endpoint", "base_url", "dsn", "bucket", "container")
 """Options that name a place outside of the process, so that a second provider has the same entries."""
 _LEAST_SECRET: Final = 8
@@ -47,9 +48,10 @@ _PROBES: Final[Mapping[str, tuple[Any, ...]]] = {
     "cache": ("get", "llmcore-check"),
     "storage": ("exists", "llmcore-check"),
     "voice": ("list_voices",),
+    "ledger": ("prepare", 10.0),
 }
 _OUTAGES: Final = (
-    AuthenticationFailed, CacheUnavailable, QuotaExhausted, StorageDenied, StorageUnavailable, Timeout, Unavailable,
+    AuthenticationFailed, CacheUnavailable, LedgerUnavailable, QuotaExhausted, StorageDenied, StorageUnavailable, Timeout, Unavailable,
 )  # fmt: skip
 
 
@@ -109,11 +111,12 @@ class Subject:
 
     def _choose_store(self, folder: Path) -> dict[str, Any]:
         options = dict(self._given)
-        if self.kind in {"cache", "storage"}:
+        if self.kind in {"cache", "storage", "ledger"}:
             if self._folder:
                 options[self._folder] = str(folder / "store")
             if self._name:
-                options[self._name] = f"llmcore-check-{secrets.token_hex(6)}"
+                dash = "_" if self._name == "schema" else "-"
+                options[self._name] = f"llmcore{dash}check{dash}{secrets.token_hex(6)}"
         return options
 
     def open_again(self) -> Any:
@@ -200,7 +203,9 @@ def get_subject() -> Subject:
 def _empty(backend: Backend) -> None:
     """Delete every entry of the store."""
     with contextlib.suppress(LLMCoreError):
-        if backend.kind == "cache":
+        if backend.kind == "ledger":
+            getattr(backend.provider, "drop", lambda: None)()
+        elif backend.kind == "cache":
             run(_make_act(backend.require("clear")()))
         elif backend.kind == "storage":
             for key in run(_make_act(backend.require("list_files")(""))):

@@ -89,6 +89,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     _add_csv_option(export)
     export.add_argument("--parquet", action="store_true", help="write Parquet; needs pyarrow")
     export.add_argument("-o", "--output", metavar="FILE", help="write to FILE in place of stdout")
+    move = add("migrate", "copy rows, budgets and API keys into another ledger", _migrate)
+    move.add_argument(
+        "--to", metavar="NAME", required=True, help="a ledger of the configuration, such as postgres"
+    )
     prune = add("prune", "delete settled rows; budgets keep what they have counted", _prune)
     prune.add_argument("before", metavar="BEFORE", help='a date, or a time before now such as "90d"')
 
@@ -226,6 +230,16 @@ def _export(args: argparse.Namespace) -> int:
 
     with open_core(args) as core:
         export(core.usage.export(**_get_selection(args)), args)
+    return 0
+
+
+def _migrate(args: argparse.Namespace) -> int:
+    with open_core(args) as core:
+        copied = core.usage.migrate(core.backend("ledger", args.to).provider)
+        if args.json:
+            print_json(**copied._asdict())
+        note(f"copied {copied.rows} rows, {copied.keys} keys and {copied.budgets} budgets with pruned rows")
+        note(f"next: {core.settings.line_to_set(('ledger', 'provider'), args.to)}")
     return 0
 
 

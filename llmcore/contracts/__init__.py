@@ -24,7 +24,7 @@ from llmcore.contracts.cache import (
     CacheVersion,
 )
 from llmcore.contracts.embeddings import AsyncEmbeddingProvider, EmbeddingBounds, EmbeddingProvider
-from llmcore.contracts.ledger import AsyncLedgerProvider, LedgerKeys, LedgerProvider
+from llmcore.contracts.ledger import AsyncLedgerProvider, LedgerImport, LedgerKeys, LedgerProvider
 from llmcore.contracts.llm import (
     AsyncContextLengths,
     AsyncLLMProvider,
@@ -122,6 +122,7 @@ __all__ = [
     "EmbeddingProvider",
     "FileSystemProvider",
     "LLMProvider",
+    "LedgerImport",
     "LedgerKeys",
     "LedgerProvider",
     "ModelLifetimes",

@@ -19,7 +19,7 @@ from llmcore.support.ledger_values import (
     Settlement,
 )
 
-__all__ = ["AsyncLedgerProvider", "LedgerKeys", "LedgerProvider"]
+__all__ = ["AsyncLedgerProvider", "LedgerImport", "LedgerKeys", "LedgerProvider"]
 
 
 @runtime_checkable
@@ -130,6 +130,18 @@ class AsyncLedgerProvider(Protocol):
 
     async def asettle(self, settlements: Sequence[Settlement], timeout_s: float) -> Sequence[Counter]:
         """See `LedgerProvider.settle`."""
+        ...
+
+
+@runtime_checkable
+class LedgerImport(Protocol):
+    """Take over another ledger, for `llmcore usage migrate`."""
+
+    def add_counted(self, counters: Sequence[Counter], timeout_s: float) -> None:
+        """Add the `spent` of each counter to the counter of its scope and period, which is created if it does not exist.
+
+        The rows for it were pruned in the other ledger.
+        """
         ...
 
 

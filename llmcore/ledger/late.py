@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Mapping
 from typing import Final
 
@@ -96,7 +97,10 @@ class LateSettlements:
     def _run(self) -> None:
         attempts = 0
         while True:
+            ends = time.monotonic() + _ATTEMPT_S
             error = self._try(_ATTEMPT_S)
+            if error is not None:  # a server that refuses connections fails at once
+                time.sleep(max(0.0, ends - time.monotonic()))
             attempts = 0 if error is None else attempts + 1
             with self._lock:
                 if not self._waiting or attempts == _ATTEMPTS:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any, NamedTuple
 
+from llmcore import forks
 from llmcore.calls.steps import Step
 from llmcore.errors import LedgerUnavailable
 
@@ -25,13 +26,16 @@ class Operations:
     def __init__(self, create: Callable[[], Any]) -> None:
         self._create = create
         self._provider: Any = None
+        self._lock = forks.lock()
         self._methods: dict[str, _Method] = {}
 
     @property
     def provider(self) -> Any:
         """The ledger. It stays usable after `Core.close`, to settle open rows."""
         if self._provider is None:
-            self._provider = self._create()
+            with self._lock:
+                if self._provider is None:
+                    self._provider = self._create()
         return self._provider
 
     @property

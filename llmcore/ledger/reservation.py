@@ -5,17 +5,18 @@ from __future__ import annotations
 import os
 from typing import Any
 
+from llmcore.support.ledger_rows import LedgerRow
 from llmcore.support.ledger_values import Charge, Outcome, Reserved, ReserveRequest, Settlement
-from llmcore.support.money import from_nano
+from llmcore.support.money import from_nano, to_nano
 from llmcore.support.sending import Sending
 
-__all__ = ["Reservation", "make_cancelled"]
+__all__ = ["Reservation", "make_cancelled", "make_local_row"]
 
 
 class Reservation:
     """The reservation of a request."""
 
-    __slots__ = ("at", "charge", "is_open", "pid", "request", "row", "sending")
+    __slots__ = ("at", "charge", "is_open", "is_unbooked", "pid", "request", "row", "sending")
 
     def __init__(self, charge: Charge, at: float) -> None:
         self.charge = charge
@@ -27,6 +28,8 @@ class Reservation:
         """See `Reserved.row`."""
         self.is_open = False
         """Whether the ledger has an open row."""
+        self.is_unbooked = False
+        """Whether the ledger could not be written: the request is booked in the file next to it."""
         self.sending = Sending()
         self.pid = os.getpid()
         """The process that made the request. A forked child has a copy of the reservation but must not settle it."""
@@ -44,6 +47,44 @@ class Reservation:
         """Return the settlement of a row that was requested."""
         assert self.request is not None  # noqa: S101 - callers have made the request
         return Settlement(self.request, self.row, self.at, outcome)
+
+
+def make_local_row(reservation: Reservation, outcome: Outcome) -> LedgerRow:
+    """Return the row of a request that the ledger did not see."""
+    charge, usage = reservation.charge, outcome.usage
+    return LedgerRow(
+        at=reservation.at,
+        call=charge.call,
+        attempt=charge.attempt,
+        state="done" if outcome.error is None else "failed",
+        kind=charge.kind,
+        provider=charge.provider,
+        model=charge.model,
+        served=outcome.model or None,
+        cost=None if outcome.cost is None else to_nano(outcome.cost),
+        cost_source=outcome.cost_source,
+        uncertain=outcome.uncertain,
+        estimated=usage.estimated,
+        input_tokens=usage.input_tokens,
+        output_tokens=usage.output_tokens,
+        cached_tokens=usage.cached_tokens,
+        cache_write_tokens=usage.cache_write_tokens,
+        cache_write_12h_tokens=usage.cache_write_12h_tokens,
+        reasoning_tokens=usage.reasoning_tokens,
+        audio_input_tokens=usage.audio_input_tokens,
+        audio_output_tokens=usage.audio_output_tokens,
+        image_input_tokens=usage.image_input_tokens,
+        image_output_tokens=usage.image_output_tokens,
+        characters=outcome.characters,
+        latency_ms=outcome.latency_s * 1000,
+        first_token_ms=None if outcome.first_token_s is None else outcome.first_token_s * 1000,
+        tier_asked=charge.tier,
+        tier=outcome.tier,
+        request_id=outcome.request_id,
+        error=outcome.error,
+        user=charge.user,
+        tags=charge.tags,
+    )
 
 
 def make_cancelled(reservation: Reservation) -> Outcome:

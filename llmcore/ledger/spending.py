@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
@@ -26,7 +27,7 @@ from llmcore.ledger.operations import Operations, make_unavailable
 from llmcore.ledger.quote import Quote
 from llmcore.ledger.refusals import make_disabled_error, make_exceeded_error, make_unwritable_error
 from llmcore.ledger.report import BudgetState
-from llmcore.ledger.reservation import Reservation, make_cancelled
+from llmcore.ledger.reservation import Reservation, make_cancelled, make_local_row
 from llmcore.ledger.reserving import Reserver
 from llmcore.log import logger
 from llmcore.support.errors import raise_unchained
@@ -114,13 +115,13 @@ class Spending:
             self._abandon(reservation)
             raise
         if failure is not None:
-            self._handle_write_error(failure, limits)
-        else:
-            self._failing = False
-            if charge.owner is None:  # a later process settles the others
-                self._open.add(reservation)
-            self._late.retry()
-            self._warn(limits, counters)
+            self._go_on_unbooked(reservation, failure, limits)
+            return reservation
+        if self._failing:  # the next call hands in what was booked next to the ledger
+            self._failing, self._is_prepared = False, False
+        self._open.add(reservation)
+        self._late.retry()
+        self._warn(limits, counters)
         return reservation
 
     def check(self, charge: Charge, quote: Quote) -> Act[None]:
@@ -147,7 +148,7 @@ class Spending:
 
     def settle(self, reservation: Reservation, outcome: Outcome) -> Act[None]:
         """Book the outcome of the request and release the reservation."""
-        if not self._claim(reservation):
+        if not self._claim(reservation, outcome):
             return
         settlements = [reservation.make_settlement(outcome)]
         failure: LedgerUnavailable | None = None
@@ -179,7 +180,7 @@ class Spending:
 
     def settle_now(self, reservation: Reservation, outcome: Outcome) -> None:
         """Settle without a step, for a call that is being garbage-collected. Waits for a lock only briefly."""
-        if self._claim(reservation):
+        if self._claim(reservation, outcome):
             self._settle_soon(reservation, outcome)
 
     def _settle_soon(self, reservation: Reservation, outcome: Outcome) -> None:
@@ -267,7 +268,7 @@ class Spending:
         """
         for reservation in list(self._open):
             outcome = make_cancelled(reservation)
-            if self._claim(reservation):
+            if self._claim(reservation, outcome):
                 self._late.put(reservation, outcome)
         self._late.close(timeout_s)
 
@@ -290,6 +291,15 @@ class Spending:
             yield self.operations.step("record", batch.name, batch.rows, forget, seconds_left)
             spool.delete(batch)
 
+    def _go_on_unbooked(
+        self, reservation: Reservation, failure: LedgerUnavailable, limits: Sequence[Limit]
+    ) -> None:
+        """Let a call go on that the ledger has no row for, or refuse it."""
+        if failure.unknown and reservation.request is not None:  # the row may be open nevertheless
+            self._late.add(reservation, _NOT_MADE)
+        self._handle_write_error(failure, limits)
+        reservation.is_unbooked = failure.busy and self._spool is not None
+
     # -- settling
 
     def _abandon(self, reservation: Reservation) -> None:
@@ -297,9 +307,14 @@ class Spending:
         if reservation.request is not None:
             self._settle_soon(reservation, _NOT_MADE)
 
-    def _claim(self, reservation: Reservation) -> bool:
-        """Forget the reservation, and return whether this process has a row to settle."""
+    def _claim(self, reservation: Reservation, outcome: Outcome) -> bool:
+        """Forget the reservation, and return whether this process has a row to settle in the ledger."""
         self._open.discard(reservation)
+        if reservation.is_unbooked and reservation.pid == os.getpid():
+            reservation.is_unbooked = False
+            if outcome.requested and self._spool is not None:
+                with contextlib.suppress(OSError):  # a full disk
+                    self._spool.append_row(make_local_row(reservation, outcome))
         return reservation.is_open and reservation.pid == os.getpid()
 
     # -- reporting

@@ -46,6 +46,10 @@ class Spool:
         """Append lines, each a JSON value. Raises OSError if they cannot be written."""
         _append(self._path, b"".join(line + b"\n" for line in lines))
 
+    def append_row(self, row: LedgerRow) -> None:
+        """Append the row of one request. Raises OSError if it cannot be written."""
+        self.append([msgspec.json.encode(row)])
+
     def iterate_batches(self) -> Iterator[Batch]:
         """Rename the file and yield the waiting batches. `delete` each batch after the ledger has stored it.
 

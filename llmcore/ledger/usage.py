@@ -12,12 +12,14 @@ from llmcore.calls.argument_names import check_argument_names
 from llmcore.errors import LedgerError, LedgerUnavailable, LLMCoreError
 from llmcore.ledger.lock_timeouts import LOCK_TIMEOUT_S
 from llmcore.ledger.meter import Meter, Totals
-from llmcore.ledger.operations import make_unavailable
+from llmcore.ledger.operations import Operations, make_unavailable
 from llmcore.process_bound import ProcessBound
 from llmcore.threads import run_in_thread
 
 if TYPE_CHECKING:
+    from llmcore.contracts import LedgerProvider
     from llmcore.ledger.api_keys import ApiKeys
+    from llmcore.ledger.migration import Migrated
     from llmcore.ledger.query import UsageQuery
     from llmcore.ledger.report import BudgetState, UsageRow
     from llmcore.ledger.spending import Spending
@@ -231,6 +233,24 @@ class UsageBook(ProcessBound):
         moment = find_zone().to_timestamp(before) or 0.0
         deleted: int = self._run(lambda: self._spending().operations.run("prune", moment, LOCK_TIMEOUT_S))
         return deleted
+
+    def migrate(self, target: LedgerProvider) -> Migrated:
+        """Copy the ledger into *target*, such as `core.backend("ledger", "postgres").provider`.
+
+        A second run copies only what the first one did not.
+
+        Raises:
+            LedgerError: Requests are in progress, or one of the ledgers cannot be used.
+        """
+        from llmcore.ledger.migration import migrate
+
+        spending = self._spending()
+
+        def copy() -> Migrated:
+            spending.refresh()
+            return migrate(spending.operations, Operations(lambda: target))
+
+        return self._run(copy)
 
     def keys(self) -> ApiKeys:
         """Return the API keys that the ledger stores; see `Core.keys`."""

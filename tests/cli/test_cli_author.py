@@ -12,7 +12,7 @@ import pytest
 
 from tests.kits.cli import CommandLine
 
-KINDS = ("llm", "cache", "storage", "voice")
+KINDS = ("llm", "cache", "storage", "voice", "ledger")
 
 
 @pytest.fixture
@@ -198,6 +198,7 @@ DOWN = {
         'raise StorageUnavailable("acme is down")\n        return bool(self._execute("SELECT 1',
         "StorageUnavailable",
     ),
+    "ledger": ("return bool(self._counters)", 'raise LedgerUnavailable("acme is down")', "LedgerUnavailable"),
     "voice": ("return list(_VOICES.values())", 'raise Unavailable("acme is down")', "Unavailable"),
 }
 

@@ -223,6 +223,7 @@ def run_page(
             "ANTHROPIC_API_KEY": "sk-ant-test",
             "ANTHROPIC_BASE_URL": upstream.url,
             "ELEVENLABS_API_KEY": "sk_test",
+            "DATABASE_URL": "postgresql://llmcore@127.0.0.1:5432/app",
             "LITELLM_LOCAL_MODEL_COST_MAP": "True",  # its import would fetch a table of prices
         }
         command = [environment.python, str(ROOT / "tests/docs/run_page.py")]

@@ -24,9 +24,24 @@ AFFORDED = 80
 
 
 @pytest.fixture
-def core(scripted: Any, tmp_path: Path) -> llmcore.Core:
+def settings(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, Any]:
+    """Return a configuration with the ledger that the parameter names."""
+    settings = config(tmp_path)
+    if request.param == "postgres":
+        url = request.getfixturevalue("llmcore_postgres").create_database()
+        settings["ledger"] |= {"provider": "postgres", "postgres": {"url": url}}
+    return settings
+
+
+@pytest.fixture
+def core(scripted: Any, settings: dict[str, Any]) -> llmcore.Core:
     del scripted
-    return llmcore.load(config(tmp_path))
+    return llmcore.load(settings)
+
+
+CASES = pytest.mark.parametrize(
+    ("settings", "count"), [("sqlite", 200), ("sqlite", 2000), ("postgres", 200)], indirect=["settings"]
+)
 
 
 def is_allowed(ask: Callable[[], object]) -> bool:
@@ -45,7 +60,7 @@ async def is_allowed_async(ask: Any) -> bool:
     return True
 
 
-@pytest.mark.parametrize("count", [200, 2000])
+@CASES
 def test_threads_spend_all_of_it_and_no_more(core: llmcore.Core, count: int) -> None:
     with ThreadPoolExecutor(200) as pool:
         answered = list(pool.map(lambda n: is_allowed(lambda: core.llm.chat(f"{n}", **ASK)), range(count)))
@@ -53,7 +68,7 @@ def test_threads_spend_all_of_it_and_no_more(core: llmcore.Core, count: int) -> 
     assert total(core).cost == Decimal(1)
 
 
-@pytest.mark.parametrize("count", [200, 2000])
+@CASES
 def test_tasks_spend_all_of_it_and_no_more(core: llmcore.Core, count: int) -> None:
     async def main() -> list[bool]:
         return await asyncio.gather(*(is_allowed_async(core.llm.achat(f"{n}", **ASK)) for n in range(count)))
@@ -62,7 +77,7 @@ def test_tasks_spend_all_of_it_and_no_more(core: llmcore.Core, count: int) -> No
     assert total(core).cost == Decimal(1)
 
 
-@pytest.mark.parametrize("count", [200, 2000])
+@CASES
 def test_streams_spend_all_of_it_and_no_more(core: llmcore.Core, count: int) -> None:
     with ThreadPoolExecutor(200) as pool:
         answered = list(
@@ -72,6 +87,7 @@ def test_streams_spend_all_of_it_and_no_more(core: llmcore.Core, count: int) -> 
     assert total(core).cost == Decimal(1)
 
 
+@pytest.mark.parametrize("settings", ["sqlite", "postgres"], indirect=True)
 def test_the_unspent_rest_is_less_than_one_maximum(core: llmcore.Core) -> None:
     """The maximum is three times the real cost: near the limit calls wait for each other, and less than one maximum remains."""
     options = {**ASK, "max_tokens": 12}
@@ -99,10 +115,12 @@ with ThreadPoolExecutor(50) as pool:
 """
 
 
-@pytest.mark.parametrize("count", [200, 2000])
-def test_four_processes_spend_all_of_it_and_no_more(core: llmcore.Core, tmp_path: Path, count: int) -> None:
+@CASES
+def test_four_processes_spend_all_of_it_and_no_more(
+    core: llmcore.Core, settings: dict[str, Any], count: int
+) -> None:
     env = {**os.environ, "PYTHONPATH": str(FIXTURES / "scripted")}
-    arguments = [sys.executable, "-c", PROGRAM, json.dumps(config(tmp_path)), str(count // 4)]
+    arguments = [sys.executable, "-c", PROGRAM, json.dumps(settings), str(count // 4)]
     running = [subprocess.Popen(arguments, env=env, stdout=subprocess.PIPE, text=True) for _ in range(4)]
     assert sum(int(process.communicate(timeout=90)[0]) for process in running) == AFFORDED
     assert total(core).cost == Decimal(1)

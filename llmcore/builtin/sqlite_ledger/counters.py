@@ -5,6 +5,7 @@ A counter is updated in the same transaction as the row.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,7 @@ from llmcore.support.money import CHARACTERS
 if TYPE_CHECKING:
     import apsw
 
-__all__ = ["claim_alert", "get_counters", "read_budgets", "read_counters", "update"]
+__all__ = ["add_counted", "claim_alert", "get_counters", "read_budgets", "read_counters", "update"]
 
 
 def update(
@@ -85,6 +86,18 @@ def claim_alert(db: apsw.Connection, counter: Counter, amount: int) -> bool:
         (amount, counter.period, counter.text, amount),
     )
     return bool(db.changes())
+
+
+def add_counted(db: apsw.Connection, counters: Iterable[Counter]) -> None:
+    """See `LedgerImport.add_counted`."""
+    for counter in counters:
+        key = (counter.period, counter.text)
+        if db.execute("SELECT 1 FROM budgets WHERE period = ? AND scope = ?", key).get is None:
+            sums = _sum_rows(db, counter.scope, time.time())
+            db.execute("INSERT INTO budgets VALUES (?, ?, ?, ?, 0)", (*key, *sums))
+        db.execute(
+            "UPDATE budgets SET spent = spent + ? WHERE period = ? AND scope = ?", (counter.spent, *key)
+        )
 
 
 def _iterate_counters(db: apsw.Connection, at: float) -> Iterable[Counter]:

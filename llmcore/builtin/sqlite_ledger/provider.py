@@ -141,6 +141,10 @@ class SqliteLedger:
         claim = partial(counters.claim_alert, counter=counter, amount=amount)
         return self.writer.run_async(claim, timeout_s)
 
+    def add_counted(self, counters_: Sequence[Counter], timeout_s: float) -> None:
+        """See `LedgerImport.add_counted`."""
+        self.writer.run(partial(counters.add_counted, counters=counters_), timeout_s)
+
     # -- reports
 
     def aggregate(self, query: ReportQuery, timeout_s: float) -> Sequence[ReportRow]:

@@ -9,7 +9,9 @@ import contextlib
 import select
 import threading
 import time
+import weakref
 from collections.abc import Callable, Generator, Iterator
+from concurrent.futures import Future
 from typing import Any, Final, TypeVar
 
 import psycopg
@@ -19,6 +21,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from llmcore.errors import ConfigError, LedgerUnavailable
 from llmcore.support import forks
 from llmcore.support.errors import raise_unchained
+from llmcore.support.threads import start_thread
 from llmcore_ledger_postgres.options import PostgresOptions
 
 __all__ = ["Connections", "Session"]
@@ -70,6 +73,8 @@ class Connections:
         host, port = parts.get("host", "localhost"), parts.get("port", 5432)
         self.location = f"postgresql://{host}:{port}/{parts.get('dbname', '')}"
         self._idle: list[Session] = []
+        weakref.finalize(self, _close_all, self._idle)  # an application may drop its Core without closing it
+        self._opening: Future[None] | None = None
         self._lock = forks.lock()
         self._free = threading.BoundedSemaphore(options.max_connections)
         self._size = options.max_connections
@@ -111,10 +116,10 @@ class Connections:
             raise TimeoutError("all connections are in use")
         free = self._free
         try:
-            with self._lock:
-                session = self._idle.pop() if self._idle else None
-            if session is None:
-                session = self._connect(deadline)
+            session = self._take_idle()
+            while session is None:
+                self._wait_for_connection(deadline)
+                session = self._take_idle()
             session.deadline = deadline
             try:
                 yield session
@@ -134,13 +139,37 @@ class Connections:
         finally:
             free.release()
 
-    def _connect(self, deadline: float) -> Session:
-        timeout_s = max(
-            2, min(self._timeout_s, deadline - time.monotonic())
-        )  # libpq: less than 2 s counts as 2
-        return Session.connect(
-            self._conninfo, autocommit=True, prepare_threshold=None, connect_timeout=round(timeout_s)
+    def _take_idle(self) -> Session | None:
+        with self._lock:
+            return self._idle.pop() if self._idle else None
+
+    def _wait_for_connection(self, deadline: float) -> None:
+        """Wait for a new connection. A thread opens it, so that a short deadline does not prevent it for ever."""
+        with self._lock:
+            opening = self._opening
+            is_new = opening is None or opening.done()
+            if opening is None or is_new:
+                opening = self._opening = Future()
+        thread = threading.Thread(
+            target=self._open, args=(opening,), name="llmcore-ledger-connect", daemon=True
         )
+        if is_new and not start_thread(thread):
+            self._open(opening)
+        opening.result(max(0.0, deadline - time.monotonic()))
+
+    def _open(self, opening: Future[None]) -> None:
+        try:
+            session = Session.connect(
+                self._conninfo,
+                autocommit=True,
+                prepare_threshold=None,
+                connect_timeout=max(2, round(self._timeout_s)),  # libpq: less than 2 s counts as 2
+            )
+        except (psycopg.Error, OSError) as error:
+            opening.set_exception(error)
+        else:
+            self._give_back(session)
+            opening.set_result(None)
 
     def _give_back(self, session: Session) -> None:
         if session.closed:
@@ -151,16 +180,22 @@ class Connections:
     def close(self) -> None:
         """Close the idle connections."""
         with self._lock:
-            idle, self._idle = self._idle, []
-        for session in idle:
-            session.close()
+            idle = self._idle.copy()
+            self._idle.clear()
+        _close_all(idle)
 
     def after_fork(self) -> None:
         """Leave the connections to the parent; see `forks.ForkAware`."""
         for session in self._idle:
             forks.leave_to_parent(session)
-        self._idle = []
+        self._idle.clear()
+        self._opening = None
         self._free = threading.BoundedSemaphore(self._size)
+
+
+def _close_all(sessions: list[Session]) -> None:
+    for session in sessions:
+        session.close()
 
 
 def _make_conninfo(options: PostgresOptions) -> str:

@@ -25,17 +25,21 @@ END $$;
 CREATE OR REPLACE FUNCTION {s}.count_request(
     request_at double precision, request_provider text, request_model text, request_user text, request_tags text[],
     add_spent bigint, add_reserved bigint, add_characters bigint, add_reserved_characters bigint
-) RETURNS jsonb LANGUAGE sql AS $$
+) RETURNS jsonb LANGUAGE plpgsql AS $$  -- a function in SQL would be planned again by each call
+DECLARE
+    counters jsonb; row_periods text[] := {s}.periods_of(request_at);
+BEGIN
     WITH updated AS (
         UPDATE {s}.budgets SET
             spent = spent + CASE unit WHEN 'characters' THEN add_characters ELSE add_spent END,
             reserved = reserved + CASE unit WHEN 'characters' THEN add_reserved_characters ELSE add_reserved END
-        WHERE period = ANY({s}.periods_of(request_at)) AND ("user" IS NULL OR "user" = request_user)
+        WHERE period = ANY(row_periods) AND ("user" IS NULL OR "user" = request_user)
             AND (provider IS NULL OR provider = request_provider) AND (model IS NULL OR model = request_model)
             AND (tag IS NULL OR tag = ANY(request_tags))
         RETURNING jsonb_build_array(period, scope, spent, reserved, alerted) AS counter
-    ) SELECT coalesce(jsonb_agg(counter), '[]') FROM updated
-$$;
+    ) SELECT coalesce(jsonb_agg(counter), '[]') INTO counters FROM updated;
+    RETURN counters;
+END $$;
 
 -- Lock every counter that covers a request, in an order that all transactions share.
 CREATE OR REPLACE FUNCTION {s}.lock_counters(requests jsonb) RETURNS void LANGUAGE plpgsql AS $$
@@ -113,20 +117,22 @@ SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     n jsonb; c {s}.calls; counters jsonb := '[]'; spent_now bigint; characters_now bigint; spent_before bigint;
     characters_before bigint; freed bigint; freed_characters bigint; items jsonb := '[]'; row_day date; first_day date;
-    last_day date; closing {s}.calls[];
+    last_day date; closing {s}.calls[]; is_known boolean; last_key text;
 BEGIN
     PERFORM set_config('lock_timeout', wait, true);
     PERFORM pg_advisory_xact_lock_shared(hashtext('{s}.counters'));
     FOR n IN SELECT * FROM jsonb_array_elements(settlements) e ORDER BY e->>'key' LOOP
+        CONTINUE WHEN n->>'key' = last_key;  -- a settlement and its repetition may share a statement
+        last_key := n->>'key';
         row_day := (n->>'row')::date;
         first_day := coalesce(row_day, {s}.day_of(extract(epoch FROM clock_timestamp())) - 1);
         last_day := coalesce(row_day, first_day + 2);
         SELECT k.* INTO c FROM {s}.calls k WHERE k.key = n->>'key' AND k.day BETWEEN first_day AND last_day FOR UPDATE;
-        IF NOT FOUND THEN
-            IF n->>'state' IS NULL THEN
-                INSERT INTO {s}.voided (key) VALUES (n->>'key') ON CONFLICT DO NOTHING;
-            END IF;
-        ELSIF c.state IN ('open', 'lost') THEN
+        is_known := FOUND;
+        IF n->>'state' IS NULL THEN  -- a copy of the reservation may still be under way
+            INSERT INTO {s}.voided (key) VALUES (n->>'key') ON CONFLICT DO NOTHING;
+        END IF;
+        IF is_known AND c.state IN ('open', 'lost') THEN
             closing := closing || c;
             items := items || n;
         END IF;
@@ -307,8 +313,8 @@ END $$;
 CREATE OR REPLACE FUNCTION {s}.leave(owner text) RETURNS void LANGUAGE sql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp AS $$ DELETE FROM {s}.owners o WHERE o.name = owner $$;
 
--- After a failover: take the rows that this owner remembers and the server has lost. When every living owner has done so, or
--- none is left to wait for, compute the counters from the rows. Returns whether the counters are right again.
+-- After a failover: take the rows that this owner remembers and the server has lost. When every owner of the last hour has done
+-- so (their heartbeats may be lost too), or after `silence`, compute the counters from the rows. Returns whether the counters are right again.
 CREATE OR REPLACE FUNCTION {s}.restate(owner text, remembered jsonb, silence interval) RETURNS boolean LANGUAGE plpgsql
 SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -333,7 +339,7 @@ BEGIN
     INSERT INTO {s}.owners VALUES (owner, clock_timestamp(), now_on)
     ON CONFLICT (name) DO UPDATE SET seen = clock_timestamp(), timeline = now_on;
     IF state_row.noticed > clock_timestamp() - silence AND EXISTS (SELECT 1 FROM {s}.owners o
-            WHERE o.timeline IS DISTINCT FROM now_on AND o.seen > state_row.noticed - silence) THEN
+            WHERE o.timeline IS DISTINCT FROM now_on AND o.seen > state_row.noticed - interval '1 hour') THEN
         RETURN false;
     END IF;
     UPDATE {s}.budgets b SET (spent, reserved) = (

@@ -180,6 +180,11 @@ class PostgresLedger:
                 self._call("leave", self._owner.name, timeout_s=1.0)
         self._connections.close()
 
+    def drop(self, timeout_s: float = 10.0) -> None:
+        """Delete the schema with everything in it, for tests."""
+        statement = f"DROP SCHEMA IF EXISTS {self._schema} CASCADE".encode()
+        self._connections.run(lambda session: session.execute(statement), timeout_s)
+
     def after_fork(self) -> None:
         """Become another owner; see `forks.ForkAware`."""
         self._is_owner = False

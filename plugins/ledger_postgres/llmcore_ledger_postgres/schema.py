@@ -6,8 +6,6 @@ import re
 from importlib import resources
 from typing import Final
 
-from psycopg import errors
-
 from llmcore.errors import ConfigError, LedgerUnavailable
 from llmcore.support.ledger_rows import LedgerRow
 from llmcore_ledger_postgres.connections import Session
@@ -15,7 +13,9 @@ from llmcore_ledger_postgres.connections import Session
 __all__ = ["VERSION", "check_name", "prepare"]
 
 VERSION: Final = 1
-"""The version of tables and functions. The file `migrate_N.sql` migrates version N - 1 to N."""
+"""The version of tables and functions. A migration `migrate_N.sql` leads from version N - 1 to N."""
+_HAS_STATE: Final = b"SELECT 1 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = %s AND c.relname = 'state'"
+"""`to_regclass` may answer from the session's cache, which does not see the tables of another process at once."""
 _NAME: Final = re.compile(r"[a-z_][a-z0-9_]{0,62}")
 
 
@@ -64,13 +64,9 @@ def prepare(session: Session, schema: str, *, migrate: bool) -> None:
 
 
 def _read_version(session: Session, schema: str) -> int | None:
-    row = session.execute("SELECT to_regclass(%s) IS NOT NULL", (f"{schema}.state",)).fetchone()
-    if row is None or not row[0]:
+    if session.execute(_HAS_STATE, (schema,)).fetchone() is None:
         return None
-    try:
-        found = session.execute(f"SELECT version FROM {schema}.state".encode()).fetchone()  # noqa: S608 - a checked name
-    except errors.UndefinedTable:  # another process has rolled back
-        return None
+    found = session.execute(f"SELECT version FROM {schema}.state".encode()).fetchone()  # noqa: S608 - a checked name
     return int(found[0]) if found else None
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 
@@ -10,21 +10,13 @@ from llmcore.types import Duration, Secret
 from llmcore_ledger_postgres.options import PostgresOptions
 from llmcore_ledger_postgres.provider import PostgresLedger
 from llmcore_testing import LedgerConformance
-from llmcore_testing.postgres_server import PostgresServer, find_postgres
-
-pytestmark = pytest.mark.skipif(find_postgres() is None, reason="PostgreSQL is not installed")
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[PostgresServer]:
-    with PostgresServer.in_reachable_folder() as server:
-        yield server
+from llmcore_testing.postgres_server import PostgresServer
 
 
 class TestPostgresLedger(LedgerConformance):
     @pytest.fixture
-    def url(self, server: PostgresServer) -> str:
-        return server.create_database()
+    def url(self, llmcore_postgres: PostgresServer) -> str:
+        return llmcore_postgres.create_database()
 
     @pytest.fixture
     def opener(self, url: str) -> Callable[[], PostgresLedger]:

@@ -33,7 +33,6 @@ _SETTINGS: Final = {
     "listen_addresses": "127.0.0.1",
     "max_connections": "200",
     "shared_buffers": "32MB",
-    "synchronous_commit": "off",
     "unix_socket_directories": "",
 }
 
@@ -153,6 +152,28 @@ class PostgresServer:
     def stop(self) -> None:
         """Stop the server and close all connections."""
         self._end(signal.SIGINT)
+
+    def read_log(self) -> str:
+        """Return what the server has logged."""
+        return (self._folder / "log").read_text(errors="replace")
+
+    def take_snapshot(self) -> None:
+        """Copy the data, as a replica that stops to receive writes here. The server restarts."""
+        self.stop()
+        self._copy(self._data, self._folder / "replica")
+        self.start()
+
+    def replace_by_snapshot(self) -> None:
+        """Replace the server by the replica of `take_snapshot`: it is promoted, and has lost the writes since then."""
+        self.kill()
+        self._copy(self._folder / "replica", self._data)
+        (self._data / "standby.signal").touch()
+        self.start()
+        self.execute("SELECT pg_promote()")
+
+    def _copy(self, source: Path, target: Path) -> None:
+        shutil.rmtree(target, ignore_errors=True)
+        subprocess.run(["cp", "-a", str(source), str(target)], check=True)  # noqa: S603, S607 - it keeps owners
 
     def pause(self) -> None:
         """Pause all processes of the server with SIGSTOP. The server then accepts connections, but does not answer."""

@@ -9,9 +9,16 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
+    from llmcore_testing.postgres_server import PostgresServer
     from llmcore_testing.simulator import Simulator
 
-__all__ = ["llmcore_cassette", "llmcore_simulator", "pytest_addoption", "pytest_configure"]
+__all__ = [
+    "llmcore_cassette",
+    "llmcore_postgres",
+    "llmcore_simulator",
+    "pytest_addoption",
+    "pytest_configure",
+]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -29,6 +36,17 @@ def pytest_configure(config: pytest.Config) -> None:
         "markers",
         "llmcore_simulator(**settings): arguments of `llmcore_testing.Simulator` for the fixture llmcore_simulator.",
     )
+
+
+@pytest.fixture(scope="session")
+def llmcore_postgres() -> Iterator[PostgresServer]:
+    """Start a PostgreSQL server for the session; skip the test if none is installed."""
+    from llmcore_testing.postgres_server import PostgresServer, find_postgres
+
+    if find_postgres() is None:
+        pytest.skip("PostgreSQL is not installed: apt-get install postgresql")
+    with PostgresServer.in_reachable_folder() as server:
+        yield server
 
 
 @pytest.fixture

@@ -90,6 +90,13 @@ class LedgerConformance(ReportTests):
         assert self.read() == {ALL: (20, 0)}
         assert [row.cost for row in self.rows()] == [20]
 
+    def test_a_settlement_that_is_repeated_in_the_same_call_counts_once(self) -> None:
+        request = make_request(60, limit(ALL, 100))
+        reserved = self.reserve(request)
+        settlement = Settlement(request, reserved.row, reserved.at, Outcome(cost=20 * NANO))
+        self.do("settle", [settlement, settlement], TIMEOUT_S)
+        assert self.read() == {ALL: (20, 0)}
+
     def test_a_request_that_was_not_made_leaves_no_row(self) -> None:
         request = make_request(60, limit(ALL, 100))
         self.settle(request, self.reserve(request), requested=False)

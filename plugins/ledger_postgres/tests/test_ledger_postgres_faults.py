@@ -1,0 +1,186 @@
+"""The ledger `postgres` when the server restarts, hangs, or is replaced by a replica that lost writes; and its rights."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from llmcore.errors import LedgerUnavailable
+from llmcore.support.ledger_rows import ReportQuery, RowQuery
+from llmcore.support.ledger_values import (
+    Charge,
+    Limit,
+    Outcome,
+    Refusal,
+    Reserved,
+    ReserveRequest,
+    Scope,
+    Settlement,
+)
+from llmcore.types import Duration, Secret
+from llmcore_ledger_postgres.options import PostgresOptions
+from llmcore_ledger_postgres.provider import PostgresLedger
+from llmcore_testing.postgres_server import PostgresServer
+
+T = 30.0
+ALL = Scope("total")
+NANO = Decimal(10) ** -9
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[PostgresServer]:
+    with PostgresServer.in_reachable_folder(log_statement="all") as server:
+        yield server
+
+
+@pytest.fixture
+def url(server: PostgresServer) -> str:
+    return server.create_database()
+
+
+@pytest.fixture
+def opener(url: str) -> Iterator[Callable[..., PostgresLedger]]:
+    opened: list[PostgresLedger] = []
+
+    def open_ledger(**options: Any) -> PostgresLedger:
+        given: dict[str, Any] = {
+            "url": Secret(url),
+            "heartbeat": Duration(0.2),
+            "silence": Duration(3.0),
+            "connect_timeout": Duration(10.0),
+        }
+        opened.append(PostgresLedger(PostgresOptions(**given | options)))
+        return opened[-1]
+
+    yield open_ledger
+    for ledger in opened:
+        ledger.close()
+
+
+def make_request(key: str, maximum: int, limit: int = 100) -> ReserveRequest:
+    charge = Charge(kind="llm", provider="p", model="a", call="c")
+    limits = [Limit(ALL, limit, True)]  # noqa: FBT003 - it refuses
+    return ReserveRequest(key=key, charge=charge, at=time.time(), maximum=maximum, limits=limits)
+
+
+def settle(ledger: PostgresLedger, request: ReserveRequest, reserved: object, cost: int) -> None:
+    assert isinstance(reserved, Reserved)
+    ledger.settle([Settlement(request, reserved.row, reserved.at, Outcome(cost=cost * NANO))], T)
+
+
+def read(ledger: PostgresLedger) -> tuple[int, int]:
+    (counter,) = ledger.read_budgets([ALL], time.time(), T)
+    return counter.spent, counter.reserved
+
+
+def test_a_restarted_server_is_found_again(
+    server: PostgresServer, opener: Callable[..., PostgresLedger]
+) -> None:
+    ledger = opener()
+    ledger.prepare(T)
+    request = make_request("one", 60)
+    reserved = ledger.reserve(request, T)
+    server.stop()
+    server.start()
+    settle(ledger, request, reserved, 30)
+    assert read(ledger) == (30, 0)
+
+
+def test_two_statements_for_a_call_and_no_state_of_a_session(
+    server: PostgresServer, opener: Callable[..., PostgresLedger]
+) -> None:
+    ledger = opener(heartbeat=Duration(600.0))
+    ledger.prepare(T)
+    settle(ledger, first := make_request("first", 1), ledger.reserve(first, T), 1)
+    before = server.read_log().count("LOG:  execute")
+    settle(ledger, second := make_request("second", 1), ledger.reserve(second, T), 1)
+    assert server.read_log().count("LOG:  execute") == before + 2
+    prepared, locks = ledger._read(
+        "SELECT (SELECT count(*) FROM pg_prepared_statements), (SELECT count(*) FROM pg_locks"
+        " WHERE locktype = 'advisory' AND pid = pg_backend_pid())",
+        (),
+        T,
+    )[0]
+    assert (prepared, locks) == (0, 0)
+
+
+def test_a_server_that_hangs_does_not_hold_a_call_longer_than_its_timeout(
+    server: PostgresServer, opener: Callable[..., PostgresLedger]
+) -> None:
+    ledger = opener(heartbeat=Duration(600.0))
+    ledger.prepare(T)
+    ledger.reserve(make_request("first", 1), T)
+    server.pause()
+    try:
+        with pytest.raises(LedgerUnavailable) as caught:
+            ledger.reserve(make_request("second", 1), 0.2)
+    finally:
+        server.resume()
+    assert (caught.value.busy, caught.value.unknown) == (True, True)
+    request = make_request("second", 1)
+    ledger.settle([Settlement(request, None, 0.0, Outcome(requested=False))], T)
+    with pytest.raises(LedgerUnavailable, match="abandoned"):  # it can never be opened later
+        ledger.reserve(request, T)
+    assert read(ledger) == (0, 1)
+
+
+def test_a_replica_that_lost_writes_gets_them_back_before_budgets_are_used(
+    server: PostgresServer, opener: Callable[..., PostgresLedger]
+) -> None:
+    ours, theirs = opener(silence=Duration(60.0)), opener(silence=Duration(60.0))
+    ours.prepare(T)
+    early = make_request("early", 5)
+    settle(ours, early, ours.reserve(early, T), 5)
+    theirs.reserve(make_request("theirs", 10), T)
+    server.take_snapshot()
+    settled, pending = make_request("settled", 40), make_request("pending", 30)
+    settle(ours, settled, ours.reserve(settled, T), 40)
+    kept = ours.reserve(pending, T)
+    assert read(ours) == (45, 40)
+    server.replace_by_snapshot()
+    refused = theirs.reserve(make_request("too much", 16), 2 * T)
+    assert isinstance(refused, Refusal), "the server forgot what was spent"
+    assert read(theirs) == (45, 40)
+    settle(ours, pending, kept, 20)
+    assert read(ours) == (65, 10)
+    states = {row.cost: row.state for row in ours.iterate_rows(RowQuery(), T)}
+    assert states == {5: "done", 40: "done", 20: "done", None: "open"}
+
+
+def test_rows_of_a_process_that_seemed_dead_take_their_real_outcome(
+    opener: Callable[..., PostgresLedger],
+) -> None:
+    ours, theirs = opener(heartbeat=Duration(600.0), silence=Duration(0.05)), opener(silence=Duration(0.05))
+    ours.prepare(T)
+    request = make_request("one", 60)
+    reserved = ours.reserve(request, T)
+    while not theirs.recover(T):
+        time.sleep(0.01)
+    assert read(theirs) == (60, 0)
+    settle(ours, request, reserved, 20)
+    assert read(ours) == (20, 0)
+
+
+def test_a_role_that_may_only_call_the_functions_is_enough(
+    server: PostgresServer, url: str, opener: Callable[..., PostgresLedger]
+) -> None:
+    opener().prepare(T)
+    server.execute(
+        "CREATE ROLE app LOGIN; GRANT USAGE ON SCHEMA llmcore TO app;"
+        "GRANT SELECT ON ALL TABLES IN SCHEMA llmcore TO app; GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA llmcore TO app",
+        url=url,
+    )
+    database = url.rpartition("/")[2]
+    ledger = opener(url=Secret(server.make_url(database, "app")), migrate=False)
+    ledger.prepare(T)
+    request = make_request("one", 60)
+    settle(ledger, request, ledger.reserve(request, T), 30)
+    assert read(ledger) == (30, 0)
+    assert len(ledger.aggregate(ReportQuery(dimensions=("day",)), T)) == 1
+    assert ledger.prune(time.time() + 86400 * 2, T) == 1
+    with pytest.raises(RuntimeError, match="permission denied"):
+        server.execute("UPDATE llmcore.budgets SET spent = 0", url=server.make_url(database, "app"))

@@ -1,0 +1,75 @@
+"""A Core on the ledger `postgres`: during an outage of the server, and after a migration."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import llmcore
+from llmcore.errors import BudgetError
+from llmcore_testing.postgres_server import PostgresServer
+
+
+def test_calls_go_on_without_the_server_and_are_handed_in_later(
+    llmcore_postgres: PostgresServer, scripted: Any, tmp_path: Path
+) -> None:
+    del scripted
+    server = llmcore_postgres
+    settings = {
+        "llm": {"provider": "scripted"},
+        "cache": {"provider": "memory"},
+        "prices": {"scripted:default": {"input": 0, "output": "3125"}},
+        "ledger": {
+            "provider": "postgres",
+            "path": str(tmp_path / "local"),
+            "postgres": {"url": server.create_database(), "connect_timeout": "10s"},
+        },
+    }
+    ask: dict[str, Any] = {"cache": False, "max_tokens": 4}
+    with llmcore.load(settings) as core:
+        core.llm.chat("before", **ask)
+        server.kill()
+        try:
+            assert core.llm.chat("during", **ask).text
+            with llmcore.load({**settings, "budget": {"limit": "1 USD"}}) as strict:
+                with pytest.raises(BudgetError) as caught:
+                    strict.llm.chat("refused", timeout="2s", **ask)
+                assert caught.value.code == "LC603"
+        finally:
+            server.start()
+        ends = time.monotonic() + 60
+        while len(list(core.usage.export())) < 2 and time.monotonic() < ends:
+            time.sleep(0.05)
+        assert [row["cost"] for row in core.usage.export()] == ["0.0125", "0.0125"]
+        assert len({row["call"] for row in core.usage.export()}) == 2
+
+
+def test_a_ledger_is_migrated_with_its_budgets_and_keys(
+    llmcore_postgres: PostgresServer, scripted: Any, tmp_path: Path
+) -> None:
+    del scripted
+    url = llmcore_postgres.create_database()
+    settings: dict[str, Any] = {
+        "llm": {"provider": "scripted"},
+        "cache": {"provider": "memory"},
+        "prices": {"scripted:default": {"input": 0, "output": "3125"}},
+        "budget": {"limit": "1 USD"},
+        "ledger": {"path": str(tmp_path / "ledger.sqlite3"), "postgres": {"url": url}},
+    }
+    with llmcore.load(settings) as core:
+        core.keys.create("ann")
+        core.llm.chat("pruned", cache=False, max_tokens=4)
+        core.usage.prune(time.time() + 60)
+        core.llm.chat("kept", cache=False, max_tokens=4, tags="x")
+        for _ in range(2):
+            copied = core.usage.migrate(core.backend("ledger", "postgres").provider)
+        assert copied.rows == 1
+        before = core.usage.budgets()
+    settings["ledger"]["provider"] = "postgres"
+    with llmcore.load(settings) as core:
+        assert core.usage.budgets() == before
+        assert [row["tags"] for row in core.usage.export()] == [["x"]]
+        assert [key.name for key in core.keys.all()] == ["ann"]
