@@ -25,7 +25,7 @@ class CassetteOptions(Options):
     path: str = "./cassette.json"
     """The file of the recorded calls. Commit it with the tests."""
     mode: Literal["replay", "record", "auto"] = "replay"
-    """replay: answer from the file alone. record: call the provider, and write the file anew. auto: call the provider
+    """replay: answer from the file alone. record: call the provider, and write a new file. auto: call the provider
     for requests that the file lacks, and add them."""
     options: dict[str, Any] = msgspec.field(default_factory=dict)
     """The options of the provider. Empty: the options of its own table in `llmcore.toml`."""
