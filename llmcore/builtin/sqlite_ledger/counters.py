@@ -79,6 +79,12 @@ def read_budgets(db: apsw.Connection, scopes: Iterable[Scope], at: float) -> lis
     return sorted(found.values(), key=lambda counter: counter.text)
 
 
+def make_empty(scopes: Iterable[Scope], at: float) -> list[Counter]:
+    """Return the counters of *scopes* in a ledger without rows."""
+    empty = [Counter(get_period(scope.per, at), scope, scope.text(), 0, 0, 0) for scope in scopes]
+    return sorted(empty, key=lambda counter: counter.text)
+
+
 def claim_alert(db: apsw.Connection, counter: Counter, amount: int) -> bool:
     """See `LedgerProvider.claim_alert`."""
     db.execute(

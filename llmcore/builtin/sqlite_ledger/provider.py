@@ -129,7 +129,7 @@ class SqliteLedger:
     def read_budgets(self, scopes: Sequence[Scope], at: float, timeout_s: float) -> Sequence[Counter]:
         """See `LedgerProvider.read_budgets`."""
         read = partial(counters.read_budgets, scopes=scopes, at=at)
-        return self._read(read, timeout_s, ())
+        return self._read(read, timeout_s, counters.make_empty(scopes, at))
 
     def claim_alert(self, counter: Counter, amount: int, timeout_s: float) -> bool:
         """See `LedgerProvider.claim_alert`."""
