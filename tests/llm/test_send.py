@@ -186,7 +186,11 @@ def test_all_choices_are_there_fresh_and_cached(send: Send) -> None:
 
 WRONG: tuple[tuple[Any, dict[str, Any], str], ...] = (
     (BODY, {"api": "embeddings"}, "body has no `input`"),
-    (BODY, {"api": "messages"}, "`messages[0].role` cannot be translated"),
+    (
+        {**BODY, "messages": [{"role": "tool", "content": "x"}]},
+        {"api": "messages"},
+        "`messages[0].role` cannot be translated",
+    ),
     (BODY, {"api": "chta"}, "api must be one of"),
     ("Hello", {}, "body must be a dict, got str"),
     ({"model": MODEL}, {}, "body has no `messages`"),

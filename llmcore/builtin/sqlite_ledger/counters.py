@@ -16,7 +16,15 @@ from llmcore.support.money import CHARACTERS
 if TYPE_CHECKING:
     import apsw
 
-__all__ = ["add_counted", "claim_alert", "get_counters", "read_budgets", "read_counters", "update"]
+__all__ = [
+    "add_counted",
+    "claim_alert",
+    "get_counters",
+    "make_empty",
+    "read_budgets",
+    "read_counters",
+    "update",
+]
 
 
 def update(
