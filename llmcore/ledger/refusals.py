@@ -72,12 +72,15 @@ def make_unwritable_error(reason: str, location: str | None, ledger: LedgerSetti
 
     *location* is None for a ledger without a path.
     """
+    is_file = ledger.provider == "sqlite"
     return BudgetError(
         f"a budget applies, but its ledger cannot be written: {reason}",
         code="LC603",
         where=location or "[ledger]",
-        expected="a file that this user can write",
-        fix=ledger.make_fix("path", "./ledger.sqlite3"),
+        expected="a file that this user can write"
+        if is_file
+        else f"a ledger `{ledger.provider}` that answers",
+        fix=ledger.make_fix("path", "./ledger.sqlite3") if is_file else "llmcore doctor",
     )
 
 

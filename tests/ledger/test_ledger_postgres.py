@@ -37,7 +37,7 @@ def test_calls_go_on_without_the_server_and_are_handed_in_later(
             with llmcore.load({**settings, "budget": {"limit": "1 USD"}}) as strict:
                 with pytest.raises(BudgetError) as caught:
                     strict.llm.chat("refused", timeout="2s", **ask)
-                assert caught.value.code == "LC603"
+                assert (caught.value.code, caught.value.fix) == ("LC603", "llmcore doctor")
         finally:
             server.start()
         ends = time.monotonic() + 60
