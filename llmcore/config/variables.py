@@ -24,6 +24,7 @@ READ: Final[Mapping[str, str]] = {
     "LLMCORE_SIMULATOR_LEDGER": "the ledger if the configuration names none; a running Simulator sets it",
     "LLMCORE_TRACEBACK": "1: tracebacks of errors are complete, and the command line shows them",
     "LLMCORE_AIMOCK": "tests: the path of another vendor's simulator",
+    "LLMCORE_BATCH_ROUNDS": "tests: the number of rounds of random faults in queued batches",
     "LLMCORE_AXE": "tests: the path of axe-core",
     "LLMCORE_CANCELS": "tests: the number of cancelled calls",
     "LLMCORE_FUZZ": "tests: the number of random texts for each voice",

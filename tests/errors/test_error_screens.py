@@ -12,9 +12,9 @@ ECHO = '[llm]\nprovider = "echo"\nmodel = "tiny"\n'
 STORAGE = ECHO + '[storage]\nprovider = "fs"\n'
 
 SCREENS: list[tuple[str, list[str], str]] = [
-    (ECHO + '[cache]\nprovider = "postgres"\n', ["ask", "Hi"], """error[LC103]: unknown cache provider `postgres`
+    (ECHO + '[cache]\nprovider = "dynamodb"\n', ["ask", "Hi"], """error[LC103]: unknown cache provider `dynamodb`
  --> llmcore.toml:5:12
-5 | provider = "postgres"
+5 | provider = "dynamodb"
   |            ^^^^^^^^^^
   = expected: ...
   = fix: llmcore config set cache.provider file
