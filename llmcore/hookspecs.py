@@ -233,6 +233,14 @@ class Observer:
         once.
         """
 
+    def get_headers(self, start: Any) -> Mapping[str, str]:  # noqa: ARG002 - for subclasses
+        """Return HTTP headers for the requests of a call, such as `traceparent`.
+
+        *start* is the value that `on_start` returned for the call. Providers send these headers if they call
+        `llmcore.support.sending.get_headers`.
+        """
+        return {}
+
     def on_call(self, event: CallEvent) -> None:
         """Handle the end of a call. Runs in the caller's thread, so it must be fast."""
 

@@ -21,6 +21,7 @@ FOLDERS: Final[Mapping[str, str]] = {
     "llmcore-dashboard": "plugins/dashboard",
     "llmcore-gateway": "plugins/gateway",
     "llmcore-ledger-postgres": "plugins/ledger_postgres",
+    "llmcore-observer-otel": "plugins/observer_otel",
     "llmcore-openai-compatible": "plugins/openai_compatible",
     "llmcore-openai-optimized": "plugins/openai_optimized",
     "llmcore-storage-fs": "plugins/storage_fs",

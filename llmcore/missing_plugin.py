@@ -42,6 +42,7 @@ KNOWN: Final = {
         )
     },
     ("llm", "openai"): "llmcore-openai-optimized",
+    ("observers", "otel"): "llmcore-observer-otel",
     ("storage", "azure"): "llmcore-storage-object",
     ("storage", "fs"): "llmcore-storage-fs",
     ("storage", "gcs"): "llmcore-storage-object",

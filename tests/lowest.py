@@ -136,6 +136,12 @@ SUITES: Final = (
         tools=("httpx2",),
     ),
     Suite(
+        "observer_otel",
+        "llmcore_observer_otel",
+        kits=("plugins/observer_otel/tests/**/test_*.py",),
+        companions=("llmcore_anthropic", "llmcore_openai_optimized"),
+    ),
+    Suite(
         "voice_tts",
         "llmcore_voice_tts",
         kits=("plugins/voice_tts/tests/**/test_*_conformance.py",),

@@ -50,6 +50,11 @@ TESTED: Final[Mapping[str, Mapping[str, VersionRange]]] = {
         "uvloop": VersionRange("0.22.1", "0.22.1"),
     },
     "llmcore-ledger-postgres": {"psycopg": VersionRange("3.3", "3.3.9")},
+    "llmcore-observer-otel": {
+        "opentelemetry-api": VersionRange("1.30", "1.45.2"),
+        "opentelemetry-exporter-otlp-proto-http": VersionRange("1.30", "1.45.2"),
+        "opentelemetry-sdk": VersionRange("1.30", "1.45.2"),
+    },
     "llmcore-openai-optimized": {
         "aiohappyeyeballs": VersionRange("2.4.6", "2.7.1"),
         "genai-prices": VersionRange("0.2.3", "0.2.3"),

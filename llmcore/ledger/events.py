@@ -40,6 +40,15 @@ class Events:
         event = start()
         return [(each, self._notify(each, each.on_start, event)) for each in starting]
 
+    def collect_headers(self, starts: Starts) -> tuple[tuple[str, str], ...]:
+        """Return the HTTP headers that the observers add to the requests of a call."""
+        return tuple(
+            header
+            for each, value in starts
+            if hasattr(each, "get_headers")
+            for header in (self._notify(each, each.get_headers, value) or {}).items()
+        )
+
     def record_call(self, event: CallEvent, *, asked: bool = True, starts: Starts = ()) -> None:
         """Add *event* to the totals and pass it to the observers.
 
@@ -72,7 +81,7 @@ class Events:
                 own = msgspec.structs.replace(own, request=None, reply=None)
             self._notify(observer, observer.on_call, own)
 
-    def _notify(self, observer: Any, method: Callable[[Any], Any], event: CallStart | CallEvent) -> Any:
+    def _notify(self, observer: Any, method: Callable[[Any], Any], event: Any) -> Any:
         """Call *method* of *observer* and return its result. If it raises, disable the observer."""
         try:
             return method(event)

@@ -11,6 +11,10 @@ Reporting is optional and takes two lines:
     def write(self, data):       # in the transport, in the same thread or task
         mark_sent()              # immediately before the first byte is written
         self._socket.sendall(data)
+
+An observer may add HTTP headers to a request, such as `traceparent`. A provider that uses HTTP sends them:
+
+    headers = {**own_headers, **dict(get_headers())}
 """
 
 from __future__ import annotations
@@ -21,7 +25,7 @@ from typing import Any, Final
 
 from llmcore.errors import ProviderError
 
-__all__ = ["Sending", "mark_sent", "track_sending"]
+__all__ = ["Sending", "get_headers", "mark_sent", "track_sending"]
 
 
 class Sending:
@@ -31,9 +35,11 @@ class Sending:
     the request cannot leave: a request that the host books as unsent is never sent.
     """
 
-    __slots__ = ("_began", "_permit", "_sent", "_tracked", "_withdrawn")
+    __slots__ = ("_began", "_permit", "_sent", "_tracked", "_withdrawn", "headers")
 
     def __init__(self) -> None:
+        self.headers: tuple[tuple[str, str], ...] = ()
+        """The HTTP headers that observers add to the request."""
         self._permit: list[None] = [None]
         """A list with one item.
 
@@ -132,6 +138,12 @@ def track_sending() -> None:
     sending = _current.get()
     if sending is not None:
         sending.track()
+
+
+def get_headers() -> tuple[tuple[str, str], ...]:
+    """Return the HTTP headers that observers add to the current request, each as name and value."""
+    sending = _current.get()
+    return () if sending is None else sending.headers
 
 
 def mark_sent() -> None:

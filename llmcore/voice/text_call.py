@@ -115,6 +115,7 @@ def speak(text: TextCall, services: Services) -> Speaking:
             user=text.ask.user,
             tags=_get_tags(text),
             group=group,
+            starts=starts,
         )
         text.pieces = make_calls(pieces, template, text.namespace, cache=bool(text.ask.cache))
         for call in text.pieces:

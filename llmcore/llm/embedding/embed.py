@@ -18,6 +18,7 @@ from llmcore.calls.attempts import Deadline
 from llmcore.calls.backend import Backend
 from llmcore.calls.gather import gather
 from llmcore.calls.steps import Act
+from llmcore.ledger.events import Starts
 from llmcore.ledger.hits import HitKey
 from llmcore.llm.embedding.batches import check_lengths, get_limits, split
 from llmcore.llm.embedding.call import EmbeddingCall
@@ -50,6 +51,7 @@ class TextsCall(msgspec.Struct, kw_only=True):
     user: str | None = None
     tags: tuple[str, ...] = ()
     group: str = ""
+    starts: Starts = ()
     has_emitted: bool = False
     """Always False: vectors are not streamed."""
     calls: list[EmbeddingCall] = msgspec.field(default_factory=list)
@@ -67,7 +69,7 @@ def embed(call: TextsCall, services: Services) -> Generator[Any, Any, Embeddings
         user=call.user,
         tags=call.tags,
     )
-    starts, started = services.events.record_start(lambda: start), time.monotonic()
+    call.starts, started = services.events.record_start(lambda: start), time.monotonic()
     result: Embeddings | None = None
     error: BaseException | None = None
     try:
@@ -80,9 +82,9 @@ def embed(call: TextsCall, services: Services) -> Generator[Any, Any, Embeddings
         event = _make_event(call, start, result, error, time.monotonic() - started)
         if result is not None and all(result.cached):
             key = HitKey(EMBEDDING.name, start.provider, start.model, call.user, call.tags)
-            services.events.record_hit(key, result.saved, lambda: event, starts)
+            services.events.record_hit(key, result.saved, lambda: event, call.starts)
         else:
-            services.events.record_call(event, asked=is_request(error), starts=starts)
+            services.events.record_call(event, asked=is_request(error), starts=call.starts)
         error = None  # break the cycle: the frame and the traceback would keep each other alive
     return result
 
@@ -151,6 +153,7 @@ def _make_call(call: TextsCall, texts: Sequence[str], services: Services) -> Emb
         user=call.user,
         tags=call.tags,
         group=call.group,
+        starts=call.starts,
     )
 
 

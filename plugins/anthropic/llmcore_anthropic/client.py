@@ -15,6 +15,7 @@ from llmcore.errors import PluginBroken
 from llmcore.support.certificates import check_certificates
 from llmcore.support.http import areport_sending, get_deadline, report_sending
 from llmcore.support.proxies import Proxy, find_proxy
+from llmcore.support.sending import get_headers
 from llmcore_anthropic.options import Account
 
 __all__ = ["Route", "check_sdk", "make_async_client", "make_client"]
@@ -110,7 +111,8 @@ def _make_arguments(account: Account) -> dict[str, Any]:
 
 
 def _prepare(request: httpx2.Request, account: Account) -> None:
-    """Add the key and the deadline. Only this function reads the key in order to send it."""
+    """Add the key, the deadline and the headers of observers. Only this function reads the key in order to send it."""
+    request.headers.update(get_headers())
     request.extensions = {**request.extensions, "timeout": get_deadline()}
     for name in ("authorization", "x-api-key"):
         request.headers.pop(name, None)

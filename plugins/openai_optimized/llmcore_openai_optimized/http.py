@@ -12,6 +12,7 @@ from typing import Final
 import httpx2
 
 from llmcore.support.http import LoopClients, ThreadClient
+from llmcore.support.sending import get_headers
 from llmcore_openai_optimized.account import Account, check_headers
 from llmcore_openai_optimized.endpoints import Endpoints
 from llmcore_openai_optimized.request import AsyncHttpClient, Endpoint, Header, Request, SyncHttpClient
@@ -70,11 +71,11 @@ class RequestTemplate:
 
     def request(self, content: bytes, timeout: RequestTimeout) -> Request:
         """Return a request to send. Only this method puts the key into a request."""
-        key: Header | None = None
+        headers: list[Header] = [(name.encode(), value.encode()) for name, value in get_headers()]
         if self._key_header is not None and self._account.key is not None:
             scheme = b"Bearer " if self._account.bearer else b""
-            key = (self._key_header, scheme + self._account.key.reveal().encode())
-        return Request(self._endpoint, key, content, timeout)
+            headers.append((self._key_header, scheme + self._account.key.reveal().encode()))
+        return Request(self._endpoint, headers, content, timeout)
 
 
 class RequestTemplates:

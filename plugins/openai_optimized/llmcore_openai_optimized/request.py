@@ -50,13 +50,13 @@ class Endpoint:
         line = b"%s %s HTTP/1.1\r\n" % (method.encode(), url.raw_path)
         self._head = line + b"".join(map(_render_header, headers))
 
-    def render(self, header: Header | None, content: bytes) -> bytes:
-        """Return a whole request of HTTP/1.1: *content* with the shared headers and the additional *header*.
+    def render(self, headers: Sequence[Header], content: bytes) -> bytes:
+        """Return a whole request of HTTP/1.1: *content* with the shared headers and the additional *headers*.
 
         Raises:
             httpx2.LocalProtocolError: A header contains a line break.
         """
-        more = b"" if header is None else _render_header(header)
+        more = b"".join(map(_render_header, headers))
         if content:
             more += b"content-length: %d\r\n" % len(content)
         return b"%s%s\r\n%s" % (self._head, more, content)
@@ -65,23 +65,25 @@ class Endpoint:
 class Request:
     """One request to an endpoint."""
 
-    __slots__ = ("content", "endpoint", "key", "timeout")
+    __slots__ = ("content", "endpoint", "own_headers", "timeout")
 
-    def __init__(self, endpoint: Endpoint, key: Header | None, content: bytes, timeout: Timeouts) -> None:
+    def __init__(
+        self, endpoint: Endpoint, own_headers: Sequence[Header], content: bytes, timeout: Timeouts
+    ) -> None:
         self.endpoint = endpoint
-        self.key = key
-        """The header with the key."""
+        self.own_headers = own_headers
+        """The headers of this request alone: the key, and what observers add."""
         self.content = content
         self.timeout = timeout
 
     @property
     def headers(self) -> list[Header]:
         """All headers, except those that a client adds."""
-        return [*self.endpoint.headers, *([] if self.key is None else [self.key])]
+        return [*self.endpoint.headers, *self.own_headers]
 
     def render(self) -> bytes:
         """Return the request as bytes; see `Endpoint.render`."""
-        return self.endpoint.render(self.key, self.content)
+        return self.endpoint.render(self.own_headers, self.content)
 
 
 class SyncResponse(Protocol):

@@ -13,6 +13,7 @@ from llmcore.errors import MalformedReply
 from llmcore.support.certificates import check_certificates
 from llmcore.support.http import RequestDeadline, areport_sending, get_deadline, report_sending
 from llmcore.support.proxies import Proxy, find_proxy
+from llmcore.support.sending import get_headers
 from llmcore_voice_tts.account import Account
 
 __all__ = ["DEFAULT_S", "Sdk", "find_route", "make_async_sdk", "make_sdk"]
@@ -154,9 +155,10 @@ def _make_network_arguments(url: str) -> dict[str, Any]:
 
 
 def _sign(request: httpx.Request, account: Account, report: Callable[..., Any]) -> RequestDeadline:
-    """Add key and deadline to *request*; return the deadline. Only this function puts the key into a request."""
+    """Add the key, the deadline and the headers of observers to *request*; return the deadline. Only this function puts the key into a request."""
     account.check_key()
     deadline = get_deadline()
     request.extensions = {**request.extensions, "timeout": deadline, "trace": report}
+    request.headers.update(get_headers())
     request.headers["xi-api-key"] = account.key() or ""
     return deadline

@@ -1,0 +1,1 @@
+"""Pass the calls of a Core to OpenTelemetry, as spans and metrics."""

@@ -1,0 +1,48 @@
+"""The names of OpenTelemetry's conventions for generative AI (semantic-conventions-genai v0.1.0), and our own.
+
+All `gen_ai` names have the status Development: they change between versions. Only this module contains them.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+__all__ = ["OPERATIONS"]
+
+OPERATION: Final = "gen_ai.operation.name"
+PROVIDER: Final = "gen_ai.provider.name"
+REQUEST_MODEL: Final = "gen_ai.request.model"
+RESPONSE_MODEL: Final = "gen_ai.response.model"
+RESPONSE_ID: Final = "gen_ai.response.id"
+FINISH_REASONS: Final = "gen_ai.response.finish_reasons"
+INPUT_TOKENS: Final = "gen_ai.usage.input_tokens"
+"""All input tokens; those read from or written to the vendor's cache are included."""
+OUTPUT_TOKENS: Final = "gen_ai.usage.output_tokens"
+"""All output tokens; those of reasoning are included."""
+CACHE_READ_TOKENS: Final = "gen_ai.usage.cache_read.input_tokens"
+CACHE_WRITE_TOKENS: Final = "gen_ai.usage.cache_write.input_tokens"
+REASONING_TOKENS: Final = "gen_ai.usage.reasoning.output_tokens"
+FIRST_CHUNK_S: Final = "gen_ai.response.time_to_first_chunk"
+"""Seconds."""
+INPUT_MESSAGES: Final = "gen_ai.input.messages"
+OUTPUT_MESSAGES: Final = "gen_ai.output.messages"
+TOKEN_TYPE: Final = "gen_ai.token.type"  # noqa: S105 - tokens of a model
+ERROR: Final = "error.type"
+
+DURATION: Final = "gen_ai.client.operation.duration"
+TOKEN_USAGE: Final = "gen_ai.client.token.usage"  # noqa: S105 - tokens of a model
+
+COST: Final = "llmcore.cost"
+"""USD. The conventions have no name for a cost yet."""
+COST_SOURCE: Final = "llmcore.cost.source"
+CACHED: Final = "llmcore.cached"
+ATTEMPTS: Final = "llmcore.attempts"
+CALL: Final = "llmcore.call"
+"""The id of the call in the ledger."""
+USER: Final = "llmcore.user"
+TAGS: Final = "llmcore.tags"
+CHARACTERS: Final = "llmcore.characters"
+"""The characters of synthesized text."""
+
+OPERATIONS: Final = {"llm": "chat", "embedding": "embeddings", "voice": "speech"}
+"""Kind of a call -> name of the operation. The conventions have no name for speech."""

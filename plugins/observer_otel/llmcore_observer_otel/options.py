@@ -1,0 +1,23 @@
+"""The options of the observer."""
+
+from __future__ import annotations
+
+from llmcore.hookspecs import Options
+
+__all__ = ["OtelOptions"]
+
+
+class OtelOptions(Options):
+    """The table `[observers.otel]`."""
+
+    endpoint: str | None = None
+    """The address of an OTLP receiver, for spans and metrics over HTTP: "http://localhost:4318".
+
+    None uses the tracer and the meter that the application has configured.
+    """
+    metrics: bool = False
+    """Whether to record the duration and the tokens of calls as metrics."""
+    content: bool = False
+    """Whether the spans of chats contain prompts and answers."""
+    propagate: bool = True
+    """Whether requests to the provider have the header `traceparent`."""
