@@ -47,7 +47,7 @@ TESTED: Final[Mapping[str, Mapping[str, VersionRange]]] = {
         "httptools": VersionRange("0.7.1", "0.9.0"),
         "httpx2": VersionRange("2.12", "2.16.2"),
         "uvicorn": VersionRange("0.38", "0.54.0"),
-        "uvloop": VersionRange("0.22.1", "0.22.1"),
+        "uvloop": VersionRange("0.22.1", "0.23.0"),
     },
     "llmcore-ledger-postgres": {"psycopg": VersionRange("3.3", "3.3.9")},
     "llmcore-observer-otel": {
