@@ -288,7 +288,7 @@ def test_a_contract_has_no_implementation(path: Path) -> None:
     assert not own, f"move these to llmcore/support/: {[node.name for node in own]}"
 
 
-IMPORT_NAMES = {"any_llm_sdk": "any_llm"}
+IMPORT_NAMES = {"any_llm_sdk": "any_llm", "opentelemetry_api": "opentelemetry"}
 """Distributions whose package has another name."""
 
 
