@@ -171,8 +171,9 @@ class SqliteLedger:
     # -- keys
 
     def read_keys(self, timeout_s: float) -> Sequence[ApiKey]:
-        """See `LedgerKeys.read_keys`."""
-        return self._read(keys.read_keys, timeout_s, [])
+        """See `LedgerKeys.read_keys`. A file that was deleted is an error: without keys, a gateway would serve everybody."""
+        with translate_faults():
+            return self.database.read(keys.read_keys, timeout_s)
 
     def insert_key(self, key: ApiKey, timeout_s: float) -> bool:
         """See `LedgerKeys.insert_key`."""
