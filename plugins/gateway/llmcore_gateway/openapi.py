@@ -106,7 +106,7 @@ _SUMMARIES: Final = {
     "/dashboard": "A page with usage and cost; with a key, those of its calls. The key may be the password of Basic authentication",
     "/health/live": "Whether the process runs",
     "/health/ready": "Whether the server accepts requests; 503 while it starts and while it drains",
-    "/metrics": "Counters of one worker, for Prometheus",
+    "/metrics": "Counters of all workers, for Prometheus",
     "/openapi.json": "This description",
     "/v1/models": "The models that the caller may request",
     "/v1/models/{id}": "One of them",
