@@ -228,7 +228,7 @@ class Core(ProcessBound):
         )
 
     def _create_ledger(self) -> Any:
-        """Return a ledger that `Spending` closes: it outlives `close`, for rows that are still open."""
+        """Return the ledger. `Spending` closes it, because rows of unfinished requests are written after `close`."""
         backend = self.backend("ledger")
         ledger = backend.provider
         backend.detach_close()
@@ -300,7 +300,7 @@ class Core(ProcessBound):
 
     @_Part
     def cache(self) -> CacheManager:
-        """The cache, for an application's own values. The host stores replies in the same cache."""
+        """The cache, for an application's own values. llmcore stores replies in the same cache."""
         from llmcore.cache import CacheManager
 
         return CacheManager(store=self._store)

@@ -1,8 +1,9 @@
 """Rate limits: requests and tokens per minute, and concurrent calls, per provider or model.
 
-A call takes one request and its tokens from the token buckets of all matching rules at once, or waits. Tokens that the
-reply does not use are refunded. In any window of w seconds, calls take at most `rate * w` units plus a burst. The burst
-is the amount of one second, but at least one request. The clock is monotonic. Each process counts only its own calls.
+Each rule has a token bucket (GCRA) for requests and one for the model's tokens. A call takes its share from the
+buckets of all matching rules in one step, or waits. Tokens that the reply does not use are refunded. In any window of w
+seconds, calls take at most `rate * w` units plus a burst. The burst is what the rate allows in one second, but at least
+one request. The clock is monotonic. Each process counts only its own calls.
 """
 
 from __future__ import annotations
@@ -105,7 +106,7 @@ class Limits:
             queue.provider.post(partial(self._update_limits, queue, seen))
 
     def compute_duration(self, loads: Mapping[tuple[str, str], tuple[int, int]]) -> float | None:
-        """Return the minimum duration of *loads* in seconds by the rate limits; None if no limit applies.
+        """Return the minimum seconds that the rate limits allow for *loads*; None if no limit applies.
 
         Args:
             loads: The numbers of requests and tokens, by provider and model.

@@ -159,7 +159,7 @@ class Writer:
         if self._left_out:
             note(
                 f"{self._path} lacks fields that the first line does not have: {', '.join(sorted(self._left_out))}; "
-                "a .jsonl file holds them all"
+                "to keep all fields, write to a .jsonl file"
             )
 
     def _write_csv(self, row: dict[str, Any], *, is_empty: bool) -> None:

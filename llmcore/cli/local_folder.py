@@ -19,7 +19,7 @@ __all__ = ["LocalFolder"]
 _fcntl: Any
 try:
     import fcntl as _fcntl
-except ImportError:  # On Windows, two processes that save at the same moment are not distinguished
+except ImportError:  # Windows: without a lock, one of two saves at the same moment may overwrite the other
     _fcntl = None
 
 

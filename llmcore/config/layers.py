@@ -122,7 +122,6 @@ class Layer:
         )
 
     def _mask_fix(self, fix: str) -> str:
-        # the command itself is not masked: the path of its file may look like an API key
         """Return *fix* without the parts that look like a secret."""
         return mask_text(fix)
 
@@ -196,7 +195,7 @@ class FileLayer(Layer):
         return f"{self._command} {words}"
 
     def _mask_fix(self, fix: str) -> str:
-        # the command itself is not masked: the path of its file may look like an API key
+        # the command is not masked: the path after `--config` may look like an API key
         return self._command.join(map(mask_text, fix.split(self._command)))
 
     def format_unset_fix(self, path: Path) -> str | None:
@@ -317,9 +316,9 @@ def merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def merge_lists(below: Mapping[str, Any], tree: dict[str, Any]) -> list[Path]:
-    """Merge the lists of *tree* that are tables from index to entry into the lists of *below*.
+    """Apply the changes of *tree* to the lists of *below*.
 
-    *tree* may have such a table for each key of `LISTS`.
+    For each key of `LISTS`, *tree* may have a table whose keys are the indexes of changed entries.
 
     Returns:
         The paths of entries whose index would leave a gap: it is greater than the length of the list.
@@ -354,7 +353,7 @@ def iterate_leaves(tree: Any, path: Path = ()) -> Iterator[tuple[Path, Any]]:
 
 
 def get_tables(value: Any) -> Mapping[str, Any]:
-    """Return the entries of a table, or of a list of tables by index; for any other value an empty dict."""
+    """Return the entries of a table. For a list of tables, return a dict from index to table; otherwise {}."""
     if isinstance(value, Mapping):
         return value
     if isinstance(value, list) and value and all(isinstance(item, Mapping) for item in value):

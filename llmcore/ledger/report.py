@@ -145,4 +145,4 @@ def make_record(row: LedgerRow) -> dict[str, Any]:
 
 _LAST: Final = ("cost_source", "first_token_ms")
 _EXPORTED: Final = (*(name for name in LedgerRow.__struct_fields__ if name not in _LAST), *_LAST)
-"""The columns of an export, in the order of the first versions."""
+"""The columns of an export. New columns are at the end, so that the order of the others stays."""

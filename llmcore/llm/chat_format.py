@@ -40,7 +40,7 @@ def make_document(reply: Reply) -> dict[str, Any]:
 
 
 def write_tier(tier: str | None) -> dict[str, str]:
-    """Return the field `service_tier` with OpenAI's name for *tier*; an empty dict if *tier* is unknown."""
+    """Return the field `service_tier` with OpenAI's name for *tier*; {} if *tier* is None or empty."""
     return {} if not tier else {"service_tier": _TIERS.get(tier, tier)}
 
 

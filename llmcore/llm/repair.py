@@ -56,7 +56,7 @@ def parse_or_repair(
     Ask again up to *repairs* times if the answer does not fit. If the memory tier already had the answer, it
     is passed as *reply*.
 
-    Every request passes through the whole pipeline: it is reserved, limited, retried and booked separately.
+    Every request passes through the whole pipeline: it has its own reservation, retries and row in the ledger.
     All requests share the deadline of the call. The cache key stays that of the original request, and only an
     answer that fits is cached under it.
 

@@ -110,9 +110,9 @@ def _read_output(body: Mapping[str, Any], settings: dict[str, Setting], target: 
 
 
 def _read_thinking(thinking: Mapping[str, Any], settings: dict[str, Setting], target: str) -> None:
-    """Return the effort that corresponds to *thinking*.
+    """Set the effort that corresponds to *thinking*.
 
-    A budget of tokens as a level, adaptive thinking as the effort that is given.
+    A budget of tokens is converted to a level. Adaptive thinking uses the effort in `output_config.effort`.
     """
     kind, given = thinking.get("type"), settings.get("effort")
     budget = thinking.get("budget_tokens")

@@ -15,7 +15,9 @@ __all__ = ["VERSION", "check_name", "prepare"]
 VERSION: Final = 1
 """The version of tables and functions. A migration `migrate_N.sql` leads from version N - 1 to N."""
 _HAS_STATE: Final = b"SELECT 1 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = %s AND c.relname = 'state'"
-"""`to_regclass` may answer from the session's cache, which does not see the tables of another process at once."""
+"""The query that finds the table. `to_regclass` is not used: the session's cache may lack a table that another process
+has just created.
+"""
 _NAME: Final = re.compile(r"[a-z_][a-z0-9_]{0,62}")
 
 
@@ -50,7 +52,7 @@ def prepare(session: Session, schema: str, *, migrate: bool) -> None:
     if not migrate:
         raise LedgerUnavailable(
             f"the schema `{schema}` has version {version}, but {VERSION} is needed, and `migrate` is false",
-            expected="a role that owns the schema to migrate it: run `llmcore usage` once as this role",
+            expected="a migrated schema: run `llmcore usage` once as the role that owns the schema",
         )
     with session.transaction():
         session.execute("SELECT pg_advisory_xact_lock(hashtext(%s))", (f"{schema}.migration",))

@@ -13,9 +13,13 @@ from llmcore_openai_compatible.servers import Server
 __all__ = ["Query", "find_default_model", "list_entries", "make_query", "read_context"]
 
 _LENGTHS: Final = (
-    "loaded_context_length", "max_model_len", "context_length", "context_window", "max_context_length",
-)  # fmt: skip
-"""The fields of an entry in a list of models: LM Studio, vLLM, OpenRouter and Together, Groq, Mistral and LM Studio."""
+    "loaded_context_length",  # LM Studio
+    "max_model_len",  # vLLM
+    "context_length",  # OpenRouter, Together
+    "context_window",  # Groq
+    "max_context_length",  # Mistral, LM Studio
+)
+"""The fields that contain the context length of a model in a list of models."""
 _OTHER_USES: Final = re.compile(r"embed|minilm|\bbge\b|\bgte\b|rerank|whisper|\btts\b", re.IGNORECASE)
 _SET_BY_USER: Final = re.compile(r"^num_ctx\s+(\d{1,9})\s*$", re.MULTILINE)
 

@@ -36,7 +36,7 @@ class Server(Vendor, frozen=True, kw_only=True):
     url_variable: str | None = None
     """The environment variable of the address."""
     lacks: frozenset[str] = frozenset()
-    """The parameters that the server refuses or ignores. The host refuses them by name."""
+    """The parameters that the server refuses or ignores. llmcore rejects a call with one of them and names it."""
     renames: Mapping[str, str] = msgspec.field(default_factory=dict)
     """OpenAI's name of a parameter -> the server's name."""
     has_schemas: bool = True

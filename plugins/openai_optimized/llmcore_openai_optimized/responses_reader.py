@@ -44,7 +44,7 @@ class ResponsesReader:
         self._request = request
         self._headers = headers
         self._errors = errors
-        self._refused = None if 200 <= status < 300 else status  # noqa: PLR2004 - any success is one
+        self._refused = None if 200 <= status < 300 else status  # noqa: PLR2004 - every status 2xx is a success
         self._body = bytearray()
         self._size = 0
         self._events: EventParser | None = None
