@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from llmcore.ledger.reservation import Reservation
+from llmcore.support.ledger_owners import make_key
 from llmcore.support.ledger_rows import LedgerRow, RowQuery
 from llmcore.support.ledger_values import Charge, ReserveRequest
 
@@ -39,6 +40,7 @@ def _make_reservation(row: LedgerRow) -> Reservation:
         owner=row.owner,
     )
     found = Reservation(charge, row.at)
-    found.request = ReserveRequest(key="", charge=charge, at=row.at, maximum=row.reserved, limits=())
+    key = make_key(row.owner or "", row.call)
+    found.request = ReserveRequest(key=key, charge=charge, at=row.at, maximum=row.reserved, limits=())
     found.row, found.is_open = row.id, True
     return found

@@ -15,6 +15,7 @@ from llmcore.ledger.operations import Operations
 from llmcore.ledger.quote import Quote
 from llmcore.ledger.refusals import make_exceeded_error, set_place
 from llmcore.ledger.reservation import Reservation
+from llmcore.support.ledger_owners import make_key
 from llmcore.support.ledger_values import Counter, Limit, Refusal, ReserveRequest
 from llmcore.support.money import USD, to_nano
 
@@ -57,7 +58,8 @@ class Reserver:
             BudgetExceeded: A budget has less left than the maximum cost.
             BudgetError: The maximum cost is unknown or unbounded.
         """
-        key = f"{self._prefix}-{next(self._numbers):x}"
+        owner, call = reservation.charge.owner, reservation.charge.call
+        key = make_key(owner, call) if owner else f"{self._prefix}-{next(self._numbers):x}"
         exact, pause, waited, swept = not has_budgets, FIRST_PAUSE_S, 0.0, 0.0
         while True:
             maximum = self.compute_maximum(quote, limits, exact=exact) if has_budgets else 0

@@ -5,14 +5,19 @@ from __future__ import annotations
 import time
 from typing import Final
 
-__all__ = ["is_past", "make_owner"]
+__all__ = ["is_past", "make_key", "make_owner"]
 
 _PREFIX: Final = "until:"
 
 
 def make_owner(name: str, until: float) -> str:
     """Return the owner of rows that the run *name* settles until *until*, in seconds since 1970."""
-    return f"{_PREFIX}{until:.0f}:{name}"
+    return f"{_PREFIX}{until:.6f}:{name}"
+
+
+def make_key(owner: str, call: str) -> str:
+    """Return the key of a row with such an owner. A later process derives it from the row."""
+    return f"{owner}:{call}"
 
 
 def is_past(owner: str) -> bool | None:

@@ -219,7 +219,10 @@ class Settlement(NamedTuple):
 
     request: ReserveRequest
     row: Any
-    """`Reserved.row`; None if the caller was cancelled before it received the row. Then find the row by `request.key`."""
+    """`Reserved.row`; None if the caller was cancelled before it received the row. Then find the row by `request.key`.
+
+    A later process, which found the row of a `Charge.owner` by `iterate_rows`, passes its `LedgerRow.id`.
+    """
     at: float
     """`Reserved.at`."""
     outcome: Outcome

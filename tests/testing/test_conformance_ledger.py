@@ -24,6 +24,10 @@ FOUND_BY = {
     "NeverRefuses": ("test_a_limit_that_is_too_small_refuses_and_changes_nothing", "41 of 40 were reserved"),
     "OnlyUtc": ("test_days_and_hours_are_those_of_the_offset", "hours ahead of UTC"),
     "OpensTwice": ("test_a_repeated_reservation_finds_its_row", "row"),
+    "OwnsEverything": (
+        "test_rows_of_a_run_that_outlives_its_process_are_settled_by_a_later_one",
+        "the time of one run has passed",
+    ),
     "PrunesOpenRows": ("test_pruned_rows_stay_counted", "['open']"),
     "RecordsTwice": ("test_a_batch_is_recorded_once_and_counted", "hit"),
     "SharesKeys": ("test_keys_are_stored_and_revoked", "the name has a valid key"),

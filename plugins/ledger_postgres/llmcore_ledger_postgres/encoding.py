@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any, Final
 
 import msgspec
@@ -61,6 +62,7 @@ def encode_request(request: ReserveRequest) -> dict[str, Any]:
         "user": charge.user,
         "tags": charge.tags,
         "tier": charge.tier,
+        "owner": charge.owner,
         "reserved": request.maximum,
         "characters": charge.characters,
         "limits": [
@@ -90,11 +92,11 @@ def encode_settlement(settlement: Settlement) -> dict[str, Any]:
     """Return an item of `settle`. An item without a state means that the request was not sent."""
     outcome = settlement.outcome
     if not outcome.requested:
-        return {"key": settlement.request.key, "row": settlement.row}
+        return {"key": settlement.request.key, "row": _get_day(settlement)}
     usage = outcome.usage
     return {
         "key": settlement.request.key,
-        "row": settlement.row,
+        "row": _get_day(settlement),
         "state": settlement.state,
         "cost": None if outcome.cost is None else to_nano(outcome.cost),
         "cost_source": outcome.cost_source,
@@ -120,6 +122,13 @@ def encode_settlement(settlement: Settlement) -> dict[str, Any]:
             usage.image_output_tokens,
         ),
     }
+
+
+def _get_day(settlement: Settlement) -> Any:
+    """Return the day of the row; None if only its key is known."""
+    if isinstance(settlement.row, int):  # `LedgerRow.id`: another process has opened the row
+        return datetime.fromtimestamp(settlement.at, UTC).date()
+    return settlement.row
 
 
 def encode_scope(scope: Scope) -> dict[str, Any]:

@@ -103,7 +103,8 @@ BEGIN
         INSERT INTO {s}.calls (day, key, at, call, attempt, state, kind, provider, model, reserved, characters, tier_asked,
             "user", tags, owner)
         VALUES (today, r->>'key', request_at, r->>'call', (r->>'attempt')::int, 'open', r->>'kind', r->>'provider', r->>'model',
-            (r->>'reserved')::bigint, (r->>'characters')::bigint, r->>'tier', r->>'user', tag_list, owner);
+            (r->>'reserved')::bigint, (r->>'characters')::bigint, r->>'tier', r->>'user', tag_list,
+            coalesce(r->>'owner', owner));
         counters := {s}.count_request(request_at, r->>'provider', r->>'model', r->>'user', tag_list,
             0, (r->>'reserved')::bigint, 0, (r->>'characters')::bigint);
         answers := answers || jsonb_build_object('row', today, 'at', request_at, 'counters', counters);
@@ -172,6 +173,12 @@ BEGIN
     RETURN counters::text;
 END $$;
 
+-- Whether nobody will settle the rows of an owner: a process without a heartbeat, or `until:TIME:RUN` after that time.
+CREATE OR REPLACE FUNCTION {s}.is_dead(owner text, silence interval) RETURNS boolean LANGUAGE sql VOLATILE AS $$
+    SELECT CASE WHEN owner LIKE 'until:%' THEN split_part(owner, ':', 2)::float8 < extract(epoch FROM clock_timestamp())
+        ELSE NOT EXISTS (SELECT 1 FROM {s}.owners o WHERE o.name = owner AND o.seen > clock_timestamp() - silence) END
+$$;
+
 -- Settle the open rows of dead owners at their maximum; return their number.
 CREATE OR REPLACE FUNCTION {s}.recover(silence interval, wait text) RETURNS integer LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp AS $$
@@ -179,14 +186,12 @@ DECLARE
     c {s}.calls; locked jsonb; closed integer := 0;
 BEGIN
     PERFORM set_config('lock_timeout', wait, true);
-    IF NOT EXISTS (SELECT 1 FROM {s}.calls k WHERE k.state = 'open' AND NOT EXISTS (
-            SELECT 1 FROM {s}.owners o WHERE o.name = k.owner AND o.seen > clock_timestamp() - silence)) THEN
+    IF NOT EXISTS (SELECT 1 FROM {s}.calls k WHERE k.state = 'open' AND {s}.is_dead(k.owner, silence)) THEN
         RETURN 0;
     END IF;
     PERFORM pg_advisory_xact_lock_shared(hashtext('{s}.counters'));
     SELECT jsonb_agg(to_jsonb(l)) INTO locked FROM (
-        SELECT k.* FROM {s}.calls k WHERE k.state = 'open' AND NOT EXISTS (
-            SELECT 1 FROM {s}.owners o WHERE o.name = k.owner AND o.seen > clock_timestamp() - silence)
+        SELECT k.* FROM {s}.calls k WHERE k.state = 'open' AND {s}.is_dead(k.owner, silence)
         ORDER BY k.day, k.key FOR UPDATE SKIP LOCKED) l;
     IF locked IS NULL THEN
         RETURN 0;

@@ -101,7 +101,7 @@ class PostgresLedger:
             for number, answer in zip(waiting, raw, strict=True):
                 decoded = encoding.decode_answer(answer, requests[number])
                 answers[number] = decoded
-                if type(decoded) is Reserved:
+                if type(decoded) is Reserved and requests[number].charge.owner is None:
                     opened = encoding.make_open_row(requests[number], decoded, self._owner.name)
                     self._owner.open[requests[number].key] = opened
                 elif decoded is None:

@@ -12,8 +12,8 @@ from llmcore_ledger_postgres.connections import Session
 
 __all__ = ["VERSION", "check_name", "prepare"]
 
-VERSION: Final = 1
-"""The version of tables and functions. A migration `migrate_N.sql` leads from version N - 1 to N."""
+VERSION: Final = 2
+"""The version of tables and functions. Since version 1, only functions have changed: every migration replaces them."""
 _HAS_STATE: Final = b"SELECT 1 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = %s AND c.relname = 'state'"
 """The query that finds the table. `to_regclass` is not used: the session's cache may lack a table that another process
 has just created.

@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 
 from llmcore.support.completion import Interrupted
+from llmcore.support.ledger_owners import make_owner
+from llmcore.support.ledger_rows import RowQuery
 from llmcore.support.ledger_values import Limit, Outcome, Refusal, Reserved, Scope, Settlement
 from llmcore_testing.conformance.ledger_calls import (
     ALL,
@@ -239,6 +241,24 @@ class LedgerConformance(ReportTests):
             assert other.recover(TIMEOUT_S) == 0, "this process is alive"
         finally:
             other.close()
+
+    def test_rows_of_a_run_that_outlives_its_process_are_settled_by_a_later_one(
+        self, opener: Callable[[], Any] | None
+    ) -> None:
+        later = open_again(opener)
+        requests = []
+        for until in (3600.0, -3600.0):
+            owner = make_owner("run", time.time() + until)
+            requests.append(make_request(60, limit(ALL, 1000), owner=owner))
+            self.reserve(requests[-1])
+        self._ledger.close()
+        assert later.recover(TIMEOUT_S) == 1, "the time of one run has passed"
+        (row,) = later.iterate_rows(RowQuery(states=("open",)), TIMEOUT_S)
+        assert (row.call, row.owner) == (requests[0].charge.call, requests[0].charge.owner)
+        self.settle(requests[0], Reserved(row.id, row.at, ()), later, cost=20 * NANO)
+        assert [row.state for row in self.rows()] == ["done", "lost"]
+        assert self.read() == {ALL: (80, 0)}
+        later.close()
 
     @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
     def test_the_rows_of_a_process_that_died_are_settled_at_their_maximum(

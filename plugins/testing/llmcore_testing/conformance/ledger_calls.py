@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Final
 
 import pytest
 
+from llmcore.support.ledger_owners import make_key
 from llmcore.support.ledger_rows import LedgerRow, RowQuery
 from llmcore.support.ledger_values import (
     Charge,
@@ -132,20 +133,22 @@ def make_request(
     user: str | None = None,
     tags: tuple[str, ...] = (),
     characters: int = 0,
+    owner: str | None = None,
 ) -> ReserveRequest:
     """Return a request that no other test makes, with the limits that count it."""
+    number = next(_numbers)
     charge = Charge(
         kind="llm",
         provider=provider,
         model=model,
-        call="call",
+        call=f"call {number}",
         user=user,
         tags=tags,
         characters=characters,
+        owner=owner,
     )
-    return ReserveRequest(
-        key=f"{os.getpid()}-{next(_numbers)}", charge=charge, at=time.time(), maximum=maximum, limits=limits
-    )
+    key = f"{os.getpid()}-{number}" if owner is None else make_key(owner, charge.call)
+    return ReserveRequest(key=key, charge=charge, at=time.time(), maximum=maximum, limits=limits)
 
 
 def limit(scope: Scope, amount: int, *, refuses: bool = True) -> Limit:
