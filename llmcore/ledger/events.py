@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from decimal import Decimal
+from functools import partial
 from typing import Any, TypeAlias
 
 import msgspec
@@ -42,12 +43,12 @@ class Events:
 
     def collect_headers(self, starts: Starts) -> tuple[tuple[str, str], ...]:
         """Return the HTTP headers that the observers add to the requests of a call."""
-        return tuple(
-            header
-            for each, value in starts
-            if hasattr(each, "get_headers")
-            for header in (self._notify(each, each.get_headers, value) or {}).items()
-        )
+        found: dict[str, str] = {}
+        for each, value in starts:
+            if hasattr(each, "get_headers"):
+                read = partial(_read_headers, each)
+                found.update(self._notify(each, read, value) or {})
+        return tuple(found.items())
 
     def record_call(self, event: CallEvent, *, asked: bool = True, starts: Starts = ()) -> None:
         """Add *event* to the totals and pass it to the observers.
@@ -93,3 +94,12 @@ class Events:
             name, log = type(observer).__qualname__, logger(__name__)
             log.warning("observer %s raised %s and was disabled", name, type(error).__name__)
             return None
+
+
+def _read_headers(observer: Any, start: Any) -> dict[str, str]:
+    """Return the headers of *observer*. What is not a mapping of texts raises an error here, not in a provider."""
+    headers = dict(observer.get_headers(start))
+    for name, value in headers.items():
+        if not isinstance(name, str) or not isinstance(value, str):
+            raise TypeError(f"a header must be a text, got {name!r}: {type(value).__name__}")
+    return headers

@@ -117,9 +117,7 @@ class Spending:
         if failure is not None:
             self._go_on_unbooked(reservation, failure, limits)
             return reservation
-        if self._failing:  # the next call hands in what was booked next to the ledger
-            self._failing, self._is_prepared = False, False
-        self._open.add(reservation)
+        self._note_success(reservation, charge)
         self._late.retry()
         self._warn(limits, counters)
         return reservation
@@ -288,8 +286,22 @@ class Spending:
         for batch in spool.iterate_batches():
             forget = spool.take_forgotten()
             seconds_left = get_seconds_left(lock_deadline)
-            yield self.operations.step("record", batch.name, batch.rows, forget, seconds_left)
+            try:
+                yield self.operations.step("record", batch.name, batch.rows, forget, seconds_left)
+            except LedgerUnavailable as error:
+                if error.busy:
+                    raise
+                # the ledger works, but refuses these rows; they must not fail the calls of today
+                message = "the rows of %s were not handed in to the ledger: %s"
+                logger(__name__).warning(message, batch.name, error.message)
+                continue
             spool.delete(batch)
+
+    def _note_success(self, reservation: Reservation, charge: Charge) -> None:
+        if self._failing:  # the next call hands in what was booked next to the ledger
+            self._failing, self._is_prepared = False, False
+        if charge.owner is None:  # the row of a vendor's batch outlives this process
+            self._open.add(reservation)
 
     def _go_on_unbooked(
         self, reservation: Reservation, failure: LedgerUnavailable, limits: Sequence[Limit]

@@ -57,9 +57,9 @@ def budget(call: Call, services: Services, proceed: Proceed) -> Generator[Any, A
             error.fix = quote.find_fix(left) or error.fix
         raise
     call.charge, call.quote, call.sending = charge, quote, reservation.sending
-    if call.starts:
-        call.sending.headers = services.events.collect_headers(call.starts)
     try:
+        if call.starts:
+            call.sending.headers = services.events.collect_headers(call.starts)
         answer: Answer = yield from proceed()
     except GeneratorExit:  # a closing generator must not yield another step
         outcome = _make_failed_outcome(reservation, quote, services, None)

@@ -164,3 +164,24 @@ def test_a_spoken_text_has_one_start_and_one_end(
     assert (start.kind, start.provider, start.user, start.stream) == ("voice", "hum", "ann", False)
     core.voice.synthesize("One. Two.")
     assert [(each.cached, each.start) for each in scripted.events] == [(False, 1), (True, 2)]
+
+
+@pytest.mark.parametrize(
+    "headers", [[("traceparent", "00-1")], {"traceparent": 1}, None, RuntimeError("no headers")]
+)
+def test_an_observer_whose_headers_are_wrong_fails_no_call_and_leaves_no_reservation(
+    core: llmcore.Core,
+    scripted: Any,
+    starts: list[CallStart],
+    monkeypatch: pytest.MonkeyPatch,
+    headers: object,
+) -> None:
+    def get_headers(self: object, start: object) -> object:  # noqa: ARG001 - a method
+        if isinstance(headers, Exception):
+            raise headers
+        return headers
+
+    monkeypatch.setattr(scripted.Listener, "get_headers", get_headers, raising=False)
+    assert core.llm.chat("Hello").text
+    assert len(starts) == 1
+    assert [row["state"] for row in core.usage.export()] == ["done"]

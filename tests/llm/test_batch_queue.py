@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
@@ -151,6 +153,39 @@ def test_a_reader_that_leaves_finds_its_batch_again(core: Core, provider: str) -
         assert {get_text(item) for item in again} == {answer(text) for text in PROMPTS}
         assert (held.counts["batches"], held.counts["batch_items"]) == (1, 10)
         check_books(own, held)
+
+
+@pytest.mark.process
+def test_a_batch_outlives_a_program_that_ends_before_it() -> None:
+    with Simulator(holds_batches=True) as held:
+        config = make_config(held)
+        program = f"""
+import asyncio, sys, llmcore
+core = llmcore.load({config!r})
+run = core.llm.batch({PROMPTS!r}, lane="queue", max_tokens=50)
+async def leave():
+    task = asyncio.ensure_future(anext(aiter(run)))
+    await asyncio.to_thread(sys.stdin.readline)
+    task.cancel()
+    await asyncio.wait([task])
+print(run.id, flush=True)
+asyncio.run(leave())
+"""
+        command = [sys.executable, "-c", program]
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdout is not None
+            run_id = process.stdout.readline().strip()
+            assert held.wait_for(lambda: held.counts["batches"] == 1)
+            process.communicate("leave\n", timeout=60)
+        assert process.returncode == 0
+        with llmcore.load(config) as core:
+            assert [row["state"] for row in core.usage.export()] == ["open"] * 10
+            held.finish_batches()
+            assert all(
+                item.reply is not None for item in core.llm.resume_batch(run_id, PROMPTS, max_tokens=50)
+            )
+            assert held.counts["batches"] == 1
+            check_books(core, held)
 
 
 def test_a_finished_run_returns_its_items_again(core: Core, upstream: Simulator) -> None:

@@ -52,7 +52,7 @@ class Booking:
 
     def has(self, name: str) -> bool:
         """Return whether a request has an open row."""
-        return name in self._open
+        return name in self._open and self._open[name].is_open
 
     async def reserve(self, call: ChatCall, name: str) -> None:
         """Reserve the maximum cost of *call* in the queue.
@@ -63,7 +63,7 @@ class Booking:
         charge = self._make_charge(call, name)
         quote = make_queue_quote(call, self._services.prices)
         reservation = await arun(self._services.spending().reserve(charge, quote, lambda: 0.0))
-        if reservation.is_open:
+        if reservation.is_open or reservation.is_unbooked:
             self._open[name] = reservation
 
     async def settle(self, call: ChatCall, name: str, result: Reply) -> Reply:

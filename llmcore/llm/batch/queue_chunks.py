@@ -62,7 +62,10 @@ class Chunks:
         """Chunks whose batch may exist, each with the time when the vendor's list first lacked it."""
         self._cancelled: set[int] = set()
         self._paused_until = 0.0
+        self._failures = 0
+        """The creations that failed in a row."""
         self._refusals = 0
+        """The batches that the vendor refused after their creation, since the last batch that it carried out."""
         self._waits_for_room = False
         self._most_size: int | None = None
         """A limit below the vendor's, set after a whole chunk was rejected."""
@@ -142,16 +145,16 @@ class Chunks:
             await self._divide(chunk, error)
             return True
         except ProviderError as error:
-            self._refusals += 1
-            if not error.retryable or self._refusals >= _MOST_CREATIONS:
+            self._failures += 1
+            if not error.retryable or self._failures >= _MOST_CREATIONS:
                 await self._return(chunk)
                 raise
-            pause = min(_FIRST_PAUSE_S * 2 ** (self._refusals - 1), _MOST_PAUSE_S)
+            pause = _compute_pause(self._failures)
             self._paused_until = time.monotonic() + (
                 pause if error.retry_after is None else error.retry_after
             )
             return False
-        self._refusals = 0
+        self._failures = 0
         self._most_size = None if self._most_size is None else self._most_size * 2
         self._adopt(chunk, status)
         return True
@@ -283,8 +286,7 @@ class Chunks:
         faults: dict[int, BatchFault] = {each.index: each for each in status.faults if each.index is not None}
         if any(each.is_temporary for each in status.faults):
             self._refusals += 1
-            pause = min(_FIRST_PAUSE_S * 2 ** (self._refusals - 1), _MOST_PAUSE_S)
-            self._paused_until = time.monotonic() + pause
+            self._paused_until = time.monotonic() + _compute_pause(self._refusals)
             self._most_size = max(1, chunk.size // 2)
             await self._return(chunk)
             self._waits_for_room = bool(self._open)
@@ -307,6 +309,7 @@ class Chunks:
         try:
             if not await self._settlement.settle(chunk, batch, vendor, status):
                 return False
+            self._refusals = 0
         finally:
             self._is_over |= self._moves_tail and self._settlement.has_retries
             if not self._queue.list_requests(chunk):
@@ -351,3 +354,8 @@ def _get_tail(chunk: Chunk) -> float:
     """Return the start of the last part of the time window of *chunk*, in seconds since 1970."""
     expires = chunk.created + _DAY_S if chunk.expires is None else chunk.expires
     return expires - (expires - chunk.created) / _TAIL
+
+
+def _compute_pause(times: int) -> float:
+    """Return the seconds to wait after *times* failures in a row."""
+    return min(_FIRST_PAUSE_S * 2.0 ** min(times - 1, 30), _MOST_PAUSE_S)
