@@ -60,7 +60,7 @@ class Endpoints:
 
         Args:
             method: GET or POST.
-            path: A path below the server's address, or an address.
+            path: A path below the server's address, which may have a query, or an address.
             model: The model; only Azure has it in the address.
             content_type: The type of the body of a POST.
         """
@@ -78,8 +78,10 @@ class Endpoints:
             path = f"/deployments/{quote(model, safe=_SEGMENT_SAFE)}{path}"
         url = httpx2.URL(path)
         if url.is_relative_url:
-            folder, mark, query = self._base.raw_path.partition(b"?")
-            raw_path = folder.rstrip(b"/") + b"/" + url.raw_path.lstrip(b"/") + mark + query
+            folder, _, base_query = self._base.raw_path.partition(b"?")
+            name, _, query = url.raw_path.partition(b"?")
+            queries = b"&".join(filter(None, (query, base_query)))
+            raw_path = folder.rstrip(b"/") + b"/" + name.lstrip(b"/") + (queries and b"?" + queries)
             url = self._base.copy_with(raw_path=raw_path)
         return url.copy_merge_params({"api-version": self._account.api_version}) if azure else url
 

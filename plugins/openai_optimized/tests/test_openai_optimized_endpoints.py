@@ -190,6 +190,18 @@ def test_a_query_of_the_address_stays_behind_the_path(server: Server) -> None:
     assert line == "POST /v1/chat/completions?tenant=a HTTP/1.1"
 
 
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [("", "limit=100"), ("?api-version=x", "limit=100&api-version=x"), ("?a=1&b=%26", "limit=100&a=1&b=%26")],
+)
+def test_a_list_of_batches_keeps_the_query_of_the_address(server: Server, query: str, expected: str) -> None:
+    options = OpenAIOptions(api_key=Secret(KEY), base_url=f"{server.url}/v1{query}")
+    with closing(OpenAIProvider(options)) as provider, pytest.raises(ProviderError):
+        provider.list_batches(0)
+    line, *_ = server.sent.pop()
+    assert line == f"GET /v1/batches?{expected} HTTP/1.1"
+
+
 def test_an_own_key_header_of_azure_takes_the_keys_place(server: Server) -> None:
     options = OpenAIOptions(
         api_key=Secret("unused"), azure_endpoint=server.url, api_version="1", headers={"Api-Key": "own"}
