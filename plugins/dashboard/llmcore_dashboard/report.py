@@ -87,7 +87,7 @@ def read_report(core: Core, view: View, now: float | None = None) -> Report:
     """Return the figures of *view*.
 
     Raises:
-        ViewError: The view has a zone or a day that does not exist.
+        ViewError: The view has a zone or a day that does not exist, or a range that is too long.
         LedgerError: The ledger cannot be read.
     """
     usage, now = core.usage, time.time() if now is None else now
@@ -171,14 +171,18 @@ def _find_bounds(view: View, zone: Any, now: float) -> tuple[float, float]:
 
 
 def _choose_step(step: str, length_s: float) -> str:
-    """Return *step*, or a longer step if the range would have too many bars."""
+    """Return *step*, or a longer step if the range would have too many bars.
+
+    Raises:
+        ViewError: The range has too many months.
+    """
     if step == "auto":
         step = "hour" if length_s <= _AUTO_HOURS_S else "day"
     names = [name for name, _ in _STEPS]
     for name, seconds in _STEPS[names.index(step) :]:
         if length_s / seconds <= _MOST_BUCKETS:
             return name
-    return "month"
+    raise ViewError(f"the range is too long: at most {_MOST_BUCKETS} months; choose a later `since`")
 
 
 def _list_steps(zone: Any, step: str, start: float, end: float) -> list[str]:

@@ -172,7 +172,17 @@ def test_a_fragment_is_the_content_of_main(served: Served) -> None:
 
 @pytest.mark.parametrize(
     "query",
-    ["?range=8d", "?group=x", "?zone=Mars", "?since=x", "?until=2026-01-01", "?x=1", "?range=7d&range=7d"],
+    [
+        "?range=8d",
+        "?group=x",
+        "?zone=Mars",
+        "?since=x",
+        "?until=2026-01-01",
+        "?x=1",
+        "?range=7d&range=7d",
+        "?since=0001-01-01",
+        "?since=2001-01-01&step=month",
+    ],
 )
 def test_a_wrong_address_is_explained(served: Served, query: str) -> None:
     answer = served.http.get(query)
