@@ -120,11 +120,11 @@ class Turn:
     # -- reading
 
     async def _authorise(self, headers: Mapping[str, str], *, is_page: bool) -> Caller:
-        """Return the caller. One request is taken from the rate limit of the key, unless it is for a page."""
+        """Return the caller. Take one request from the rate limit of the key."""
         core, is_exposed = self._gateway.core, self._gateway.is_exposed
         caller, key = find_caller(core, self._state, headers, is_exposed=is_exposed, is_page=is_page)
         self._record["user"] = caller.user
-        if key is None or key.requests_per_minute is None or is_page:
+        if key is None or key.requests_per_minute is None:
             return caller
         wait = await core.keys.atake_request(key)
         if wait:

@@ -35,7 +35,7 @@ def test_without_a_key_the_page_shows_everything(gateway: Served) -> None:
 
 def test_a_key_sees_its_own_calls_whatever_the_address_says(gateway: Served) -> None:
     _, ann = gateway.core.keys.create("ann", budget=Decimal(1), per="day")
-    _, ben = gateway.core.keys.create("ben", budget=Decimal(2), per="day", requests_per_minute=1)
+    _, ben = gateway.core.keys.create("ben", budget=Decimal(2), per="day")
     gateway.chat("One", headers={"authorization": f"Bearer {ann}"})
     gateway.core.usage.by("total")
     for query in ("", "?user=ann", "?group=user", "?key=ann", "?range=today&user=ann&group=key"):
@@ -47,6 +47,13 @@ def test_a_key_sees_its_own_calls_whatever_the_address_says(gateway: Served) -> 
     assert "openai:gpt-4o-mini" in own
     assert "day user=ann" in own
     assert "day user=ben" not in own
+
+
+def test_a_page_takes_a_request_from_the_rate_limit_of_the_key(gateway: Served) -> None:
+    _, key = gateway.core.keys.create("ann", requests_per_minute=1)
+    answers = [gateway.http.get("/dashboard", headers=basic(key)) for _ in range(2)]
+    assert [answer.status_code for answer in answers] == [200, 429]
+    assert int(answers[1].headers["retry-after"]) >= 1
 
 
 def test_a_browser_asks_for_the_key(gateway: Served) -> None:
