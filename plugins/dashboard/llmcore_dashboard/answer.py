@@ -6,6 +6,7 @@ The gateway and the command `llmcore dashboard` share this code.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from logging import getLogger
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from llmcore.errors import LedgerError
@@ -29,6 +30,9 @@ SECURITY_HEADERS: Final[Mapping[str, str]] = {
     "cache-control": "no-store",
 }
 """The headers of every answer."""
+
+
+_log: Final = getLogger(__name__)
 
 
 class PageAnswer(NamedTuple):
@@ -60,6 +64,7 @@ def answer_request(
     except ViewError as error:
         return PageAnswer(400, render_fault("This address does not work", str(error)).encode())
     except LedgerError as error:
+        _log.error("the ledger cannot be read: %s", error)
         message = (
             error.message if user is None else "the ledger cannot be read; the log of the server says why"
         )

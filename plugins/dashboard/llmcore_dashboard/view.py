@@ -20,6 +20,7 @@ RANGES: Final[Mapping[str, str]] = {
 GROUPS: Final = ("model", "provider", "kind", "user", "key", "tag")
 STEPS: Final = ("auto", "hour", "day", "week", "month")
 FILTERS: Final = ("model", "provider", "kind", "user", "key", "tag")
+_MOST_PARTS: Final = 50
 _OTHERS: Final = ("range", "since", "until", "group", "step", "zone")
 
 
@@ -72,10 +73,12 @@ def parse_view(query: str, *, fixed: Mapping[str, str] | None = None) -> View:
         fixed: Filters that the address cannot change.
 
     Raises:
-        ViewError: A name or a value is unknown, or a name occurs twice.
+        ViewError: A name or a value is unknown, a name occurs twice, or there are too many parts.
     """
+    if query.count("&") >= _MOST_PARTS:
+        raise ViewError(f"the address has more than {_MOST_PARTS} parts")
     given: dict[str, str] = {}
-    for name, value in parse_qsl(query, keep_blank_values=True, max_num_fields=50):
+    for name, value in parse_qsl(query, keep_blank_values=True):
         if name not in _OTHERS and name not in FILTERS:
             raise ViewError(
                 f"unknown part `{name}` of the address; known are {', '.join((*_OTHERS, *FILTERS))}"

@@ -19,6 +19,7 @@ import uvicorn
 
 import llmcore
 from llmcore_dashboard import create_app, render_file
+from llmcore_dashboard.answer import answer_request
 from llmcore_dashboard.view import ViewError, parse_view
 from tests.kits.usage_rows import add_rows, make_rows
 
@@ -180,6 +181,7 @@ def test_a_fragment_is_the_content_of_main(served: Served) -> None:
         "?until=2026-01-01",
         "?x=1",
         "?range=7d&range=7d",
+        f"?{'&' * 50}",
         "?since=0001-01-01",
         "?since=2001-01-01&step=month",
     ],
@@ -214,6 +216,18 @@ def test_uncertain_and_unpriced_amounts_are_shown_as_such(served: Served) -> Non
     assert f'may have cost up to <data value="{total.uncertain:f}"' in text
     assert f'the price of <data value="{total.unpriced}">' in text
     assert "cancelled</span>: the caller cancelled it" in text or "LC40" in text
+
+
+def test_the_log_says_why_there_are_no_figures(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = tmp_path / "ledger.sqlite3"
+    path.write_text("not a database")
+    with llmcore.load({"llm": {"provider": "echo"}, "ledger": {"path": str(path)}}) as core:
+        answer = answer_request(core, "", {}, user="ann")
+    assert answer.status == 503
+    assert b"the log of the server says why" in answer.body
+    assert str(path).encode() not in answer.body
+    (record,) = [each for each in caplog.records if each.name == "llmcore_dashboard.answer"]
+    assert (record.levelname, str(path) in record.getMessage()) == ("ERROR", True)
 
 
 def test_a_filter_that_is_fixed_cannot_be_changed() -> None:
