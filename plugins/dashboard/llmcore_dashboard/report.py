@@ -20,6 +20,7 @@ _MOST_SERIES: Final = 6
 """The number of groups with a separate series; the rest are "others"."""
 _MOST_BUCKETS: Final = 200
 _LATEST: Final = 12
+_HALF_HOUR_S: Final = 1800
 _HOUR_S: Final = 3600
 _STEPS: Final = (("hour", _HOUR_S), ("day", 24 * _HOUR_S), ("week", 168 * _HOUR_S), ("month", 730 * _HOUR_S))
 _AUTO_HOURS_S: Final = 50 * _HOUR_S
@@ -188,8 +189,9 @@ def _choose_step(step: str, length_s: float) -> str:
 def _list_steps(zone: Any, step: str, start: float, end: float) -> list[str]:
     """Return the names of all buckets between two moments, in the form of `core.usage.by`."""
     if step == "hour":
-        moments = range(int(start), int(end), _HOUR_S)
-        return [zone.format_hour(moment) for moment in moments]
+        # Where clocks change by half an hour (Australia/Lord_Howe), an hour of the clock may have half an hour.
+        moments = range(int(start), int(end), _HALF_HOUR_S)
+        return list(dict.fromkeys(zone.format_hour(_find_hour(zone, moment)) for moment in moments))
     first, last = zone.find_date(start), zone.find_date(max(end - 1, start))
     days = [first + timedelta(days=number) for number in range((last - first).days + 1)]
     if step == "day":
@@ -197,6 +199,12 @@ def _list_steps(zone: Any, step: str, start: float, end: float) -> list[str]:
     if step == "week":
         return list(dict.fromkeys("{}-W{:02}".format(*day.isocalendar()[:2]) for day in days))
     return list(dict.fromkeys(f"{day:%Y-%m}" for day in days))
+
+
+def _find_hour(zone: Any, at: int) -> int:
+    """Return the start of the hour of the clock that contains the moment *at*, as the ledger computes it."""
+    offset: int = zone.get_offset(at)
+    return (at + offset) // _HOUR_S * _HOUR_S - offset
 
 
 def _make_buckets(

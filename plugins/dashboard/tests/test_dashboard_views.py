@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 import llmcore
 from llmcore_dashboard import render_file
+from llmcore_dashboard.report import read_report
 from llmcore_dashboard.view import View
 from tests.kits.random_ledgers import CHANGES, EXAMPLES, ZONES, rows, sum_up, write_rows
 
@@ -71,3 +72,18 @@ def test_the_page_agrees_with_the_rows(
     if group != "tag":
         total = sum(row.cost for row in core.usage.by(group, zone=zone))
         assert total == sum(cells[0] for cells in costs.values())
+
+
+@pytest.mark.parametrize("zone", ["Australia/Lord_Howe", "Europe/Berlin", "Asia/Kathmandu"])
+@pytest.mark.parametrize("near", CHANGES)
+def test_the_hours_are_those_of_the_ledger(core: Any, near: float, zone: str) -> None:
+    core, folder = core
+    day = datetime.fromtimestamp(near, ZoneInfo(zone)).date()
+    start, end = (core.usage.zone(zone).find_start(day + timedelta(days=days)) for days in (0, 1))
+    write_rows(
+        folder,
+        [(at, "done", 1, "echo", "a", 1, 0, None, 0, None, None) for at in range(int(start), int(end), 900)],
+    )
+    hours = [row.name for row in core.usage.by("hour", zone=zone)]
+    view = View(since=f"{day}", until=f"{day + timedelta(days=1)}", zone=zone, step="hour")
+    assert [bucket.name for bucket in read_report(core, view).buckets] == hours
