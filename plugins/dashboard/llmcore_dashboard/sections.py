@@ -124,11 +124,11 @@ def _in_unit(amount: Decimal, unit: str) -> str:
 
 def _render_cost(report: Report) -> str:
     title = f"Cost {_STEPS[report.step]}, by {report.view.group}"
-    names = [*report.series, *([_OTHERS] if report.has_others else [])]
+    names = [*report.series, *([None] if report.has_others else [])]
     series = [
         Series(
-            name,
-            f"s{at}" if name != _OTHERS or at < len(report.series) else "so",
+            _OTHERS if name is None else name,
+            "so" if name is None else f"s{at}",
             [_part(bucket, name, report) for bucket in report.buckets],
         )
         for at, name in enumerate(names)
@@ -144,7 +144,7 @@ def _render_cost(report: Report) -> str:
         for each in series
     )
     columns = [Column(report.step.capitalize(), is_number=False), Column("Cost"), Column("Uncertain"), Column("Saved"), Column("Requests"),
-               *(Column(name or "(none)") for name in names)]  # fmt: skip
+               *(Column(_OTHERS if name is None else name or "(none)") for name in names)]  # fmt: skip
     rows = [
         (escape(bucket.name), _amount_or_blank(bucket.total.cost), _amount_or_blank(bucket.total.uncertain), _amount_or_blank(bucket.total.saved),
          f"{bucket.total.requests:,}" if bucket.total.requests else "", *(_cell(bucket, name, report) for name in names))
@@ -159,12 +159,13 @@ def _render_cost(report: Report) -> str:
     )
 
 
-def _part(bucket: Bucket, name: str, report: Report) -> float | None:
+def _part(bucket: Bucket, name: str | None, report: Report) -> float | None:
     return float(_find_cost(bucket, name, report)) or None
 
 
-def _find_cost(bucket: Bucket, name: str, report: Report) -> Decimal:
-    if name in report.series:
+def _find_cost(bucket: Bucket, name: str | None, report: Report) -> Decimal:
+    """Return the cost of a series in a bucket. The series None is all groups without a series."""
+    if name is not None:
         row = bucket.parts.get(name)
         cost: Decimal = Decimal(0) if row is None else row.cost
         return cost
@@ -174,11 +175,11 @@ def _find_cost(bucket: Bucket, name: str, report: Report) -> Decimal:
     return rest
 
 
-def _sum_series(report: Report, name: str) -> Decimal:
+def _sum_series(report: Report, name: str | None) -> Decimal:
     return sum((_find_cost(bucket, name, report) for bucket in report.buckets), Decimal(0))
 
 
-def _cell(bucket: Bucket, name: str, report: Report) -> str:
+def _cell(bucket: Bucket, name: str | None, report: Report) -> str:
     return _amount_or_blank(_find_cost(bucket, name, report))
 
 

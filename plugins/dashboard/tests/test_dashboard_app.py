@@ -218,6 +218,15 @@ def test_uncertain_and_unpriced_amounts_are_shown_as_such(served: Served) -> Non
     assert "cancelled</span>: the caller cancelled it" in text or "LC40" in text
 
 
+def test_a_user_with_the_name_of_the_remainder_has_its_own_column(tmp_path: Path) -> None:
+    costs = {"a": 900, "b": 800, "others": 700, "d": 600, "e": 500, "f": 400, "g": 30, "h": 2}
+    with llmcore.load({"llm": {"provider": "echo"}, "ledger": {"path": str(tmp_path / "l.sqlite3")}}) as core:
+        add_rows(core, [{"at": time.time(), "call": user, "attempt": 1, "state": "done", "kind": "llm", "provider": "echo", "model": "a", "cost": cost * 10**9, "user": user} for user, cost in costs.items()])  # fmt: skip
+        page = Page(render_file(core, parse_view("range=today&group=user")))
+    foot = next(rows for name, rows in page.tables.items() if name.startswith("Cost "))[-1]
+    assert foot[5:] == [[900], [800], [700], [600], [500], [400], [32]]
+
+
 def test_the_log_says_why_there_are_no_figures(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     path = tmp_path / "ledger.sqlite3"
     path.write_text("not a database")
