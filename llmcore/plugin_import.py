@@ -87,9 +87,17 @@ def _list_changes(version: int) -> list[str]:
 
 def _import_within_deadline(name: str) -> ModuleType:
     left = TIME_LEFT.get()
-    if left is None or name in sys.modules or name.startswith(_OWN_MODULES):
+    if left is None or name.startswith(_OWN_MODULES) or _is_imported(name):
         return importlib.import_module(name)
-    return run_bounded(lambda: importlib.import_module(name), left())
+    # A deadline that has passed must limit the import too: the lock of a module may be held for ever.
+    return run_bounded(lambda: importlib.import_module(name), max(left(), 0.001))
+
+
+def _is_imported(name: str) -> bool:
+    """Return whether the module is complete. A module that another thread still imports is in sys.modules too."""
+    module = sys.modules.get(name)
+    spec = getattr(module, "__spec__", None)
+    return module is not None and not getattr(spec, "_initializing", False)
 
 
 def _find_running_place(claim: Claim, thread: threading.Thread) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -100,4 +101,27 @@ def test_a_thread_that_keeps_the_program_alive_is_named(cli: CommandLine) -> Non
     assert done.stderr == (
         "warning: the program does not end, because the thread 'heart' of the cache provider `beating` still runs: "
         "start it with daemon=True\n"
+    )
+
+
+CALL_TWICE = """
+import llmcore
+from llmcore.errors import Timeout
+
+with llmcore.load() as core:
+    for _ in range(2):
+        try:
+            core.llm.chat("Hello", model="slow:any", timeout=2)
+        except Timeout as error:
+            print(error.message)
+"""
+
+
+def test_each_call_ends_at_its_deadline_while_an_import_hangs(cli: CommandLine) -> None:
+    """The first call leaves a module in sys.modules whose import has not ended."""
+    install(cli, on_import=HANGS)
+    cli.command = (sys.executable, "-c")
+    done = cli(CALL_TWICE)
+    assert done.stdout.count("was still being imported when the deadline of the call passed") == 2, (
+        done.stderr
     )
