@@ -43,7 +43,7 @@ NOT_RUN = (
     ".tools/bin/uv ", "cd ", "export ", "git clone ", "git push ", "git tag ", "make ", "pip install ", "python -m pip install ",
 )  # fmt: skip
 """What a page may tell without our running it; the target of a `make` must exist."""
-SERVERS = ("llmcore serve", "python -m llmcore_testing.simulator")
+SERVERS = ("llmcore serve", "llmcore dashboard --open", "python -m llmcore_testing.simulator")
 """Started where they stand, and ended after the page."""
 
 VENDOR = "https://api.openai.com/v1"
@@ -217,6 +217,7 @@ def run_page(
             "PATH": f"{environment.bin}{os.pathsep}{os.environ.get('PATH', '')}",
             "LANG": "C.UTF-8",
             "HOME": str(home),
+            "BROWSER": "true",  # the command of this name, in place of a browser
             "PYTHONPATH": str(home / "site"),
             "OPENAI_API_KEY": "sk-test",
             "OPENAI_BASE_URL": upstream.base_url,
