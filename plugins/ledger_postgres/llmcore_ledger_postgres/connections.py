@@ -89,25 +89,23 @@ class Connections:
             LedgerUnavailable: The server cannot be reached in time, or refuses the statement.
         """
         deadline = time.monotonic() + timeout_s
-        sent = False
+        maybe = False  # an attempt may have been executed although it failed
         while True:
-            failure: Exception
+            sent = False
             try:
                 with self._borrow(deadline) as session:
                     sent = True
                     return work(session)
             except _LOCKED as error:
-                failure = error
                 message = f"a lock is held ({type(error).__name__})"
             except (psycopg.OperationalError, psycopg.InterfaceError, TimeoutError, OSError) as error:
-                failure = error
+                maybe = maybe or sent
                 message = f"{type(error).__name__}: {' '.join(str(error).split())}"
             except psycopg.Error as error:
-                raise_unchained(LedgerUnavailable(f"{type(error).__name__}: {' '.join(str(error).split())}"))
+                message = f"{type(error).__name__}: {' '.join(str(error).split())}"
+                raise_unchained(LedgerUnavailable(message, unknown=maybe))
             if time.monotonic() + _PAUSE_S >= deadline:
-                raise_unchained(
-                    LedgerUnavailable(message, busy=True, unknown=sent and not isinstance(failure, _LOCKED))
-                )
+                raise_unchained(LedgerUnavailable(message, busy=True, unknown=maybe))
             time.sleep(_PAUSE_S)
 
     @contextlib.contextmanager

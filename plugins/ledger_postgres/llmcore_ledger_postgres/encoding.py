@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -36,12 +37,14 @@ __all__ = [
 
 _json: Final = msgspec.json.Encoder()
 _decode: Final = msgspec.json.Decoder().decode
+_NUL: Final = re.compile(r"(?<!\\)((?:\\\\)*)\\u0000")
 _texts: dict[Scope, str] = {}
 
 
 def encode(value: Any) -> str:
-    """Return *value* as JSON."""
-    return _json.encode(value).decode()
+    """Return *value* as JSON. PostgreSQL has no NUL characters in texts: U+FFFD replaces them."""
+    text = _json.encode(value).decode()
+    return _NUL.sub("\\1\ufffd", text) if "\\u0000" in text else text
 
 
 def decode(text: str) -> Any:

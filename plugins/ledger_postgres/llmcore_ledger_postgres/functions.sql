@@ -52,12 +52,22 @@ BEGIN
     ORDER BY b.period, b.scope FOR UPDATE;
 END $$;
 
+-- The answer to a repeated reservation: the row that it has opened; NULL if there is none.
+CREATE OR REPLACE FUNCTION {s}.find_row(r jsonb, since date, tag_list text[]) RETURNS jsonb LANGUAGE plpgsql AS $$
+DECLARE
+    existing record;
+BEGIN
+    SELECT c.day, c.at INTO existing FROM {s}.calls c WHERE c.key = r->>'key' AND c.day >= since;
+    RETURN CASE WHEN FOUND THEN jsonb_build_object('row', existing.day, 'at', existing.at, 'counters', {s}.count_request(
+        existing.at, r->>'provider', r->>'model', r->>'user', tag_list, 0, 0, 0, 0)) END;
+END $$;
+
 -- Open rows. The answer has, for each, "refused" (the index of the limit, its counter), "missing" (a limit has no counter yet),
 -- "void" (it was abandoned), "stale" (the server may have lost rows), or the row and its counters.
 CREATE OR REPLACE FUNCTION {s}.reserve(owner text, requests jsonb, wait text) RETURNS text LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    r jsonb; answers jsonb := '[]'; existing record; refusal jsonb; is_stale boolean; tag_list text[]; counters jsonb;
+    r jsonb; answers jsonb := '[]'; existing jsonb; refusal jsonb; is_stale boolean; tag_list text[]; counters jsonb;
     request_at double precision; today date;
 BEGIN
     PERFORM set_config('lock_timeout', wait, true);
@@ -72,10 +82,9 @@ BEGIN
     PERFORM {s}.lock_counters(requests);
     FOR r IN SELECT * FROM jsonb_array_elements(requests) LOOP
         tag_list := ARRAY(SELECT jsonb_array_elements_text(r->'tags'));
-        SELECT c.day, c.at INTO existing FROM {s}.calls c WHERE c.key = r->>'key' AND c.day >= today - 1;
-        IF FOUND THEN
-            answers := answers || jsonb_build_object('row', existing.day, 'at', existing.at, 'counters', {s}.count_request(
-                existing.at, r->>'provider', r->>'model', r->>'user', tag_list, 0, 0, 0, 0));
+        existing := {s}.find_row(r, today - 1, tag_list);
+        IF existing IS NOT NULL THEN
+            answers := answers || existing;
             CONTINUE;
         END IF;
         IF EXISTS (SELECT 1 FROM {s}.voided v WHERE v.key = r->>'key') THEN
@@ -104,7 +113,12 @@ BEGIN
             "user", tags, owner)
         VALUES (today, r->>'key', request_at, r->>'call', (r->>'attempt')::int, 'open', r->>'kind', r->>'provider', r->>'model',
             (r->>'reserved')::bigint, (r->>'characters')::bigint, r->>'tier', r->>'user', tag_list,
-            coalesce(r->>'owner', owner));
+            coalesce(r->>'owner', owner))
+        ON CONFLICT (day, key) DO NOTHING;
+        IF NOT FOUND THEN  -- a copy of the reservation was committed a moment ago
+            answers := answers || {s}.find_row(r, today, tag_list);
+            CONTINUE;
+        END IF;
         counters := {s}.count_request(request_at, r->>'provider', r->>'model', r->>'user', tag_list,
             0, (r->>'reserved')::bigint, 0, (r->>'characters')::bigint);
         answers := answers || jsonb_build_object('row', today, 'at', request_at, 'counters', counters);

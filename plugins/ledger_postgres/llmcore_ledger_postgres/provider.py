@@ -91,6 +91,14 @@ class PostgresLedger:
         if not self._is_owner:
             self._become_owner(timeout_s)
         answers: list[Any] = [None] * len(requests)
+        try:
+            self._fill_answers(answers, requests, deadline)
+        except LedgerUnavailable as error:
+            error.unknown = error.unknown or any(type(answer) is Reserved for answer in answers)
+            raise
+        return answers
+
+    def _fill_answers(self, answers: list[Any], requests: Sequence[ReserveRequest], deadline: float) -> None:
         waiting = list(range(len(requests)))
         while waiting:
             items = [encoding.encode_request(requests[number]) for number in waiting]
@@ -107,7 +115,6 @@ class PostgresLedger:
                 elif decoded is None:
                     again.append((number, answer))
             waiting = self._resolve(again, requests, deadline)
-        return answers
 
     def _resolve(
         self, again: Sequence[tuple[int, dict[str, Any]]], requests: Sequence[ReserveRequest], deadline: float

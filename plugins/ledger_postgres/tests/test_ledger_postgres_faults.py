@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from typing import Any
 
+import msgspec
+import psycopg
 import pytest
 
 from llmcore.errors import LedgerUnavailable
-from llmcore.support.ledger_rows import ReportQuery, RowQuery
+from llmcore.support.ledger_rows import LedgerRow, ReportQuery, RowQuery
 from llmcore.support.ledger_values import (
     Charge,
     Limit,
@@ -22,6 +25,8 @@ from llmcore.support.ledger_values import (
     Settlement,
 )
 from llmcore.types import Duration, Secret
+from llmcore_ledger_postgres.connections import Session
+from llmcore_ledger_postgres.encoding import encode, encode_request
 from llmcore_ledger_postgres.options import PostgresOptions
 from llmcore_ledger_postgres.provider import PostgresLedger
 from llmcore_testing.postgres_server import PostgresServer
@@ -126,6 +131,81 @@ def test_a_server_that_hangs_does_not_hold_a_call_longer_than_its_timeout(
     with pytest.raises(LedgerUnavailable, match="abandoned"):  # it can never be opened later
         ledger.reserve(request, T)
     assert read(ledger) == (0, 1)
+
+
+def test_an_attempt_that_may_have_been_executed_is_not_forgotten_when_a_later_one_meets_a_lock(
+    opener: Callable[..., PostgresLedger],
+) -> None:
+    statements = iter([b"SELECT pg_terminate_backend(pg_backend_pid())"])
+
+    def work(session: Session) -> None:
+        session.execute(next(statements, b"DO $$ BEGIN RAISE lock_not_available; END $$"))
+
+    with pytest.raises(LedgerUnavailable, match="a lock is held") as caught:
+        opener()._connections.run(work, 2.0)
+    assert (caught.value.busy, caught.value.unknown) == (True, True)
+
+
+def test_an_open_row_is_not_forgotten_when_its_batch_fails(
+    url: str, opener: Callable[..., PostgresLedger]
+) -> None:
+    ledger = opener()
+    ledger.prepare(T)
+    free = msgspec.structs.replace(make_request("free", 1), limits=[])
+    ledger.settle([Settlement(free, None, 0.0, Outcome(requested=False))], T)
+    opened = msgspec.structs.replace(free, key="opened")
+    with psycopg.connect(url) as other:
+        other.execute(
+            "SELECT pg_advisory_xact_lock_shared(hashtext('llmcore.counters'))"
+        )  # no counter can be created
+        with pytest.raises(LedgerUnavailable) as caught:
+            ledger._reserve_batch([opened, make_request("limited", 1)], 2.0)
+    assert [row.state for row in ledger.iterate_rows(RowQuery(), T)] == ["open"]
+    assert (caught.value.busy, caught.value.unknown) == (True, True)
+
+
+def test_a_reservation_finds_the_row_of_a_copy_that_is_committed_meanwhile(
+    url: str, opener: Callable[..., PostgresLedger]
+) -> None:
+    ledger = opener()
+    ledger.prepare(T)
+    ledger.beat()  # creates the partition
+    request = msgspec.structs.replace(make_request("same", 1), limits=[])
+    with psycopg.connect(url) as other, ThreadPoolExecutor(1) as pool:
+        other.execute("SELECT llmcore.reserve('other', %s, '30s')", (encode([encode_request(request)]),))
+        answer = pool.submit(ledger.reserve, request, T)
+        waiting = "SELECT 1 FROM pg_locks WHERE NOT granted AND locktype = 'transactionid'"
+        ends = time.monotonic() + T
+        while not other.execute(waiting).fetchone() and time.monotonic() < ends:
+            time.sleep(0.01)
+        other.commit()
+        assert isinstance(answer.result(), Reserved)
+    assert len(list(ledger.iterate_rows(RowQuery(), T))) == 1
+
+
+def test_texts_with_nul_characters_are_stored(opener: Callable[..., PostgresLedger]) -> None:
+    ledger = opener()
+    ledger.prepare(T)
+    request = make_request("one", 60)
+    charge = msgspec.structs.replace(request.charge, user="a\0\\\0b\\u0000")
+    request = msgspec.structs.replace(request, charge=charge)
+    reserved = ledger.reserve(request, T)
+    assert isinstance(reserved, Reserved)
+    outcome = Outcome(cost=20 * NANO, model="m\0", request_id="\0")
+    ledger.settle([Settlement(request, reserved.row, reserved.at, outcome)], T)
+    ledger.record(
+        "batch",
+        [
+            LedgerRow(
+                at=time.time(), state="done", kind="llm", provider="p", model="a", user="\0", served="\0"
+            )
+        ],
+        [],
+        T,
+    )
+    first, second = ledger.iterate_rows(RowQuery(), T)
+    assert (first.user, first.served, first.request_id) == ("a\ufffd\\\ufffdb\\u0000", "m\ufffd", "\ufffd")
+    assert (second.user, second.served) == ("\ufffd", "\ufffd")
 
 
 def test_a_replica_that_lost_writes_gets_them_back_before_budgets_are_used(
