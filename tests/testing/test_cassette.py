@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import contextlib
 import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +17,9 @@ import pytest
 
 import llmcore
 from llmcore.errors import BadRequest, ConfigError, RateLimited
+from llmcore.types import Delta
 from llmcore_testing import Fault, Simulator
+from llmcore_testing.cassette.cleaning import Cleaner
 
 KEY = "sk-canary-0123456789abcdef"
 MODEL = "gpt-4o-mini"
@@ -81,6 +86,9 @@ def test_no_secret_is_recorded(path: Path) -> None:
         upstream.fail(Fault.status(401, message=f"{KEY} is not valid"))
         with pytest.raises(llmcore.errors.AuthenticationFailed):
             core.llm.chat("Refused?")
+        upstream.replies(f"Your key is {KEY}.", "Nothing to hide.")
+        for question in ("Streamed?", "Streamed again?"):
+            list(core.llm.stream(question))
     recorded = path.read_text()
     assert "Refused?" in recorded
     assert KEY not in recorded
@@ -88,6 +96,36 @@ def test_no_secret_is_recorded(path: Path) -> None:
     assert "keep it" in recorded, "the rest of the text is kept"
     for call in json.loads(recorded)["calls"]:
         assert "authorization" not in str(call).lower()
+        texts = list(decode_texts(call))
+        assert KEY not in "".join(texts), "neither whole nor in pieces"
+        assert all(part not in text for text in texts for part in ("canary", "0123456789abcdef"))
+    with load(path, "replay") as core:
+        assert "".join(piece.text for piece in core.llm.stream("Streamed?")).startswith("Your key is ")
+        assert "".join(piece.text for piece in core.llm.stream("Streamed again?")) == "Nothing to hide."
+
+
+def decode_texts(value: Any) -> Iterator[str]:
+    """Yield the texts in a JSON value; what is valid base64 is decoded too."""
+    if isinstance(value, str):
+        yield value
+        with contextlib.suppress(ValueError):
+            yield base64.b64decode(value, validate=True).decode()
+    elif isinstance(value, dict | list):
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from decode_texts(item)
+
+
+def test_a_secret_that_two_pieces_share_is_not_recorded() -> None:
+    start, end = KEY[:10], KEY[10:]
+    pieces = [
+        Delta(text=f"It is {start}", raw=f'{{"text": "It is {start}"}}'.encode()),
+        Delta(text=f"{end}, and ", raw=f'{{"text": "{end}, and "}}'.encode()),
+        Delta(text="no more.", finish_reason="stop", body=f"It is {KEY}, and no more.".encode()),
+    ]
+    cleaned = Cleaner([KEY]).clean_pieces(pieces)
+    assert "".join(piece["text"] for piece in cleaned) == "It is [redacted], and no more."
+    assert all(part not in str(cleaned) for part in (start, end))
+    assert cleaned[-1]["finish_reason"] == "stop"
 
 
 def test_a_changed_request_fails_with_a_readable_difference(path: Path) -> None:

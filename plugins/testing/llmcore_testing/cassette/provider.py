@@ -12,11 +12,12 @@ import msgspec
 from llmcore import contracts, errors
 from llmcore.calls.backend import Backend, build_backend
 from llmcore.config import load_settings
-from llmcore.content_log.redaction import Redaction, find_keys
+from llmcore.content_log.redaction import find_keys
 from llmcore.errors import LLMCoreError
 from llmcore.plugins import Catalogue
 from llmcore.support.home import expand_home
-from llmcore.types import Reply, TokenCount
+from llmcore.types import TokenCount
+from llmcore_testing.cassette.cleaning import Cleaner, encode
 from llmcore_testing.cassette.plugin import CassetteOptions
 from llmcore_testing.cassette.tape import Tape
 
@@ -57,7 +58,8 @@ class Cassette:
             settings = load_settings(arguments={kind: {"provider": options.provider, **table}})
             self._backend = build_backend(kind, options.provider, settings, Catalogue())
             keys = find_keys(settings)
-        self._tape = Tape(expand_home(options.path), Redaction((), keys).clean_value)
+        self._cleaner = Cleaner(keys)
+        self._tape = Tape(expand_home(options.path), self._cleaner.clean)
         if options.mode == "replay" or (options.mode == "auto" and self._tape.path.exists()):
             self._tape.load()
         self.keeps_timeouts = self._backend is None or self._backend.keeps_timeouts
@@ -91,7 +93,7 @@ class Cassette:
         except LLMCoreError as error:
             self._tape.add(name, request, error=_describe_error(error))
             raise
-        self._tape.add(name, request, answer=self._describe_answer(answer))
+        self._tape.add(name, request, answer=encode(answer))
         return answer
 
     async def _acall(self, name: str, kind: Any, inner: Any, args: Any, named: Any) -> Any:
@@ -104,7 +106,7 @@ class Cassette:
         except LLMCoreError as error:
             self._tape.add(name, request, error=_describe_error(error))
             raise
-        self._tape.add(name, request, answer=self._describe_answer(answer))
+        self._tape.add(name, request, answer=encode(answer))
         return answer
 
     def _stream(self, name: str, kind: Any, inner: Any, args: Any, named: Any) -> Iterator[Any]:
@@ -116,12 +118,12 @@ class Cassette:
         pieces: list[Any] = []
         try:
             for piece in inner(*args, **named):
-                pieces.append(_encode(piece))
+                pieces.append(piece)
                 yield piece
         except LLMCoreError as error:
             self._tape.add(name, request, error=_describe_error(error))
             raise
-        self._tape.add(name, request, pieces=pieces)
+        self._tape.add(name, request, pieces=self._cleaner.clean_pieces(pieces))
 
     async def _astream(self, name: str, kind: Any, inner: Any, args: Any, named: Any) -> AsyncIterator[Any]:
         request = _describe(args, named)
@@ -133,12 +135,12 @@ class Cassette:
         pieces: list[Any] = []
         try:
             async for piece in inner(*args, **named):
-                pieces.append(_encode(piece))
+                pieces.append(piece)
                 yield piece
         except LLMCoreError as error:
             self._tape.add(name, request, error=_describe_error(error))
             raise
-        self._tape.add(name, request, pieces=pieces)
+        self._tape.add(name, request, pieces=self._cleaner.clean_pieces(pieces))
 
     def _find(self, name: str, request: Any) -> Mapping[str, Any] | None:
         """Return the recorded call, raise the recorded error, or return None if the provider is to be called."""
@@ -150,16 +152,6 @@ class Cassette:
         if "error" in found:
             raise _restore_error(found["error"])
         return found
-
-    def _describe_answer(self, answer: Any) -> Any:
-        """Return *answer* as a JSON value; the body of a server's answer may contain secrets, so it is cleaned as text."""
-        if isinstance(answer, Reply) and answer.body:
-            try:
-                body = self._tape.clean_text(answer.body.decode()).encode()
-            except UnicodeDecodeError:
-                body = b""
-            answer = msgspec.structs.replace(answer, body=body)
-        return _encode(answer)
 
 
 def _find_methods(kind: str) -> dict[str, Any]:
@@ -178,20 +170,15 @@ def _find_methods(kind: str) -> dict[str, Any]:
 
 def _describe(args: tuple[Any, ...], named: Mapping[str, Any]) -> Any:
     """Return the arguments of a call as a JSON value."""
-    described = [_encode(arg) for arg in args]
+    described = [encode(arg) for arg in args]
     for each in described:
         if isinstance(each, dict):
             for name in _TIMEOUTS:
                 each.pop(name, None)
-    kept = {name: _encode(value) for name, value in named.items() if name not in _TIMEOUTS}
+    kept = {name: encode(value) for name, value in named.items() if name not in _TIMEOUTS}
     if len(described) == 1 and not kept:
         return described[0]
     return {"arguments": described, **kept}
-
-
-def _encode(value: Any) -> Any:
-    """Return *value* as a JSON value with bytes in it, which are not cleaned as texts: audio may look like a key."""
-    return msgspec.to_builtins(value, builtin_types=(bytes,))
 
 
 def _restore(value: Any, kind: Any) -> Any:

@@ -56,10 +56,6 @@ class Tape:
             )
         self._calls = calls
 
-    def clean_text(self, text: str) -> str:
-        """Return *text* without secrets."""
-        return str(self._clean(text))
-
     def has(self, method: str) -> bool:
         """Return whether a call of *method* was recorded."""
         return any(call["method"] == method for call in self._calls)

@@ -1,0 +1,86 @@
+"""Remove secrets from what a cassette records: configured keys, and texts that look like a key."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Final
+
+import msgspec
+
+from llmcore.content_log.redaction import Redaction
+
+__all__ = ["Cleaner", "encode"]
+
+_SERVER_BYTES: Final = ("body", "raw")
+"""Fields with the bytes that a server sent, which are text. Other bytes are audio, in which a key may occur by chance."""
+_TEXTS: Final = ("text", "reasoning", "refusal")
+
+
+def encode(value: Any) -> Any:
+    """Return *value* as a JSON value with bytes in it."""
+    return msgspec.to_builtins(value, builtin_types=(bytes,))
+
+
+class Cleaner:
+    """Removes secrets. *keys* are the configured ones."""
+
+    def __init__(self, keys: Iterable[str] = ()) -> None:
+        self._redaction = Redaction((), keys)
+
+    def clean(self, value: Any) -> Any:
+        """Return the JSON *value* without secrets, also in the bodies of servers' answers."""
+        if isinstance(value, Mapping):
+            return {
+                name: self._clean_bytes(item)
+                if name in _SERVER_BYTES and isinstance(item, bytes)
+                else self.clean(item)
+                for name, item in value.items()
+            }
+        if isinstance(value, list | tuple):
+            return [self.clean(item) for item in value]
+        return self._redaction.clean_value(value)
+
+    def clean_pieces(self, pieces: Sequence[Any]) -> list[Any]:
+        """Return the *pieces* of a stream as JSON values without secrets.
+
+        A text with a secret that several pieces share moves to the first of them. The events and documents of such a stream
+        are dropped.
+        """
+        encoded = [encode(piece) for piece in pieces]
+        texts: dict[tuple[Any, ...], list[tuple[dict[str, Any], str]]] = {}
+        for piece in encoded:
+            for key, holder, name in _list_texts(piece):
+                texts.setdefault(key, []).append((holder, name))
+        is_split = False
+        for parts in texts.values():
+            cleaned = self.clean("".join(holder[name] for holder, name in parts))
+            if cleaned == "".join(self.clean(holder[name]) for holder, name in parts):
+                continue
+            is_split = True
+            for number, (holder, name) in enumerate(parts):
+                holder[name] = "" if number else cleaned
+        if is_split:
+            for piece in encoded:
+                for name in (*_SERVER_BYTES, "logprobs"):
+                    piece.pop(name, None)
+        return [self.clean(piece) for piece in encoded]
+
+    def _clean_bytes(self, data: bytes) -> bytes:
+        try:
+            text = data.decode()
+        except UnicodeDecodeError:
+            return b""
+        return self._redaction.clean(text).encode()
+
+
+def _list_texts(piece: Any) -> Iterator[tuple[tuple[Any, ...], dict[str, Any], str]]:
+    """Yield the texts of a delta that continue in other deltas: what they belong to, and where they are."""
+    if not isinstance(piece, dict):  # audio
+        return
+    choice = piece.get("choice", 0)
+    for name in _TEXTS:
+        if piece.get(name):
+            yield (choice, name), piece, name
+    for call in piece.get("tool_calls", ()):
+        if call.get("arguments"):
+            yield (choice, "arguments", call.get("index")), call, "arguments"
