@@ -128,6 +128,22 @@ def test_a_secret_that_two_pieces_share_is_not_recorded() -> None:
     assert cleaned[-1]["finish_reason"] == "stop"
 
 
+def test_fields_with_the_names_of_secrets_are_not_recorded(path: Path) -> None:
+    def ask(core: llmcore.Core, password: str, city: str = "Rome") -> str:
+        fields = {"login": {"password": password, "authorization": [f"Basic {password}"]}, "city": city}
+        return core.llm.chat("Hello", extra_body={"metadata": fields}, cache=False).text
+
+    with Simulator() as upstream, load(path, "record", upstream) as core:
+        answer = ask(core, "plain words")
+    assert "plain words" not in path.read_text()
+    with load(path, "replay") as core:
+        assert ask(core, "other words") == answer
+        with pytest.raises(BadRequest) as caught:
+            ask(core, "other words", "Oslo")
+        assert "Oslo" in str(caught.value)
+        assert "other words" not in str(caught.value)
+
+
 def test_a_changed_request_fails_with_a_readable_difference(path: Path) -> None:
     with Simulator() as upstream, load(path, "record", upstream) as core:
         core.llm.chat("What is the capital of France?", temperature=0.5)

@@ -1,4 +1,4 @@
-"""Remove secrets from what a cassette records: configured keys, and texts that look like a key."""
+"""Remove secrets from what a cassette records: configured keys, texts that look like a key, and fields of requests such as password."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from typing import Any, Final
 
 import msgspec
 
-from llmcore.content_log.redaction import Redaction
+from llmcore.config.mask import is_secret_name
+from llmcore.content_log.redaction import REDACTED, Redaction
 
-__all__ = ["Cleaner", "encode"]
+__all__ = ["Cleaner", "encode", "hide_fields"]
 
 _SERVER_BYTES: Final = ("body", "raw")
 """Fields with the bytes that a server sent, which are text. Other bytes are audio, in which a key may occur by chance."""
@@ -19,6 +20,18 @@ _TEXTS: Final = ("text", "reasoning", "refusal")
 def encode(value: Any) -> Any:
     """Return *value* as a JSON value with bytes in it."""
     return msgspec.to_builtins(value, builtin_types=(bytes,))
+
+
+def hide_fields(value: Any, *, is_secret: bool = False) -> Any:
+    """Return the JSON *value* of a request without the texts in fields whose names are those of secrets, such as password."""
+    if isinstance(value, Mapping):
+        return {
+            name: hide_fields(item, is_secret=is_secret or is_secret_name(str(name)))
+            for name, item in value.items()
+        }
+    if isinstance(value, list | tuple):
+        return [hide_fields(item, is_secret=is_secret) for item in value]
+    return REDACTED if is_secret and isinstance(value, str | bytes) else value
 
 
 class Cleaner:

@@ -17,7 +17,7 @@ from llmcore.errors import LLMCoreError
 from llmcore.plugins import Catalogue
 from llmcore.support.home import expand_home
 from llmcore.types import TokenCount
-from llmcore_testing.cassette.cleaning import Cleaner, encode
+from llmcore_testing.cassette.cleaning import Cleaner, encode, hide_fields
 from llmcore_testing.cassette.plugin import CassetteOptions
 from llmcore_testing.cassette.tape import Tape
 
@@ -169,13 +169,13 @@ def _find_methods(kind: str) -> dict[str, Any]:
 
 
 def _describe(args: tuple[Any, ...], named: Mapping[str, Any]) -> Any:
-    """Return the arguments of a call as a JSON value."""
-    described = [encode(arg) for arg in args]
+    """Return the arguments of a call as a JSON value, without the fields that contain secrets."""
+    described = [hide_fields(encode(arg)) for arg in args]
     for each in described:
         if isinstance(each, dict):
             for name in _TIMEOUTS:
                 each.pop(name, None)
-    kept = {name: encode(value) for name, value in named.items() if name not in _TIMEOUTS}
+    kept = hide_fields({name: encode(value) for name, value in named.items() if name not in _TIMEOUTS})
     if len(described) == 1 and not kept:
         return described[0]
     return {"arguments": described, **kept}
