@@ -239,7 +239,11 @@ class Core(ProcessBound):
         from llmcore.ledger.spool import Spool
 
         ledger = self.settings.ledger
-        return Spool(Path(ledger.path)) if ledger.enabled and ledger.path else None
+        if not (ledger.enabled and ledger.path):
+            return None
+        if ledger.provider == "sqlite":
+            return Spool(Path(ledger.path))
+        return Spool(Path(ledger.path), f"{ledger.provider} {self.backend('ledger').provider.location}")
 
     @_Part
     def _hits(self) -> Hits:

@@ -36,9 +36,14 @@ class Batch(NamedTuple):
 class Spool:
     """The file of one ledger. All processes on this machine share it."""
 
-    def __init__(self, ledger: Path) -> None:
-        """Use the file next to *ledger*."""
-        self._path = ledger.with_name(ledger.name + ".hits")
+    def __init__(self, ledger: Path, server: str = "") -> None:
+        """Use the file next to *ledger*. With *server*, the place of a ledger elsewhere, only its users share the file."""
+        name = ledger.name
+        if server:
+            import hashlib
+
+            name += f"-{hashlib.sha256(server.encode()).hexdigest()[:16]}"
+        self._path = ledger.with_name(f"{name}.hits")
         self._deleted: dict[str, float] = {}
         """Batch -> the time of its deletion, on the clock of `time.monotonic`."""
 

@@ -64,12 +64,33 @@ def test_a_ledger_is_migrated_with_its_budgets_and_keys(
         core.llm.chat("pruned", cache=False, max_tokens=4)
         core.usage.prune(time.time() + 60)
         core.llm.chat("kept", cache=False, max_tokens=4, tags="x")
-        for _ in range(2):
-            copied = core.usage.migrate(core.backend("ledger", "postgres").provider)
-        assert copied.rows == 1
+        target = core.backend("ledger", "postgres").provider
+        copied = [core.usage.migrate(target) for _ in range(2)]
+        assert [(each.rows, each.keys, bool(each.budgets)) for each in copied] == [
+            (1, 1, True),
+            (0, 0, False),
+        ]
         before = core.usage.budgets()
     settings["ledger"]["provider"] = "postgres"
     with llmcore.load(settings) as core:
         assert core.usage.budgets() == before
         assert [row["tags"] for row in core.usage.export()] == [["x"]]
         assert [key.name for key in core.keys.all()] == ["ann"]
+
+
+def test_rows_that_wait_for_a_server_are_not_taken_by_another_ledger(scripted: Any, tmp_path: Path) -> None:
+    del scripted
+    settings: dict[str, Any] = {"llm": {"provider": "scripted"}, "cache": {"provider": "memory"}}
+    path = str(tmp_path / "ledger.sqlite3")
+    for name in ("one", "two"):
+        away = {"url": f"postgresql://ann:secret@127.0.0.1:1/{name}"}
+        with llmcore.load(
+            {**settings, "ledger": {"provider": "postgres", "path": path, "postgres": away}}
+        ) as core:
+            core.llm.chat("away", cache=False, max_tokens=4)
+    with llmcore.load({**settings, "ledger": {"path": path}}) as core:
+        core.llm.chat("own", cache=False, max_tokens=4)
+        assert len(list(core.usage.export())) == 1
+    waiting = [each.name for each in tmp_path.iterdir() if ".hits" in each.name]
+    assert len(waiting) == 2
+    assert not [name for name in waiting if "secret" in name]
