@@ -137,10 +137,10 @@ class AsyncLedgerProvider(Protocol):
 class LedgerImport(Protocol):
     """Take over another ledger, for `llmcore usage migrate`."""
 
-    def add_counted(self, counters: Sequence[Counter], timeout_s: float) -> None:
-        """Add the `spent` of each counter to the counter of its scope and period, which is created if it does not exist.
+    def add_counted(self, batch: str, counter: Counter, timeout_s: float) -> bool:
+        """Add `counter.spent` to the counter of its scope and period, which is created if it does not exist.
 
-        The rows for it were pruned in the other ledger.
+        The rows for it were pruned in the other ledger. A second call with the same *batch* changes nothing and returns False.
         """
         ...
 

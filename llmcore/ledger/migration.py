@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any, Final, NamedTuple
@@ -10,7 +12,9 @@ from typing import Any, Final, NamedTuple
 from llmcore.errors import LedgerError
 from llmcore.ledger.lock_timeouts import LOCK_TIMEOUT_S
 from llmcore.ledger.operations import Operations
+from llmcore.support.budget_periods import get_period
 from llmcore.support.ledger_rows import LedgerRow, RowQuery
+from llmcore.support.ledger_values import Amount, Charge
 
 __all__ = ["Migrated", "migrate"]
 
@@ -28,7 +32,9 @@ class Migrated(NamedTuple):
 
 
 def migrate(source: Operations, target: Operations) -> Migrated:
-    """Copy the ledger *source* into *target*. A second run copies only what the first one did not.
+    """Copy the ledger *source* into *target*. A second run copies only what *target* does not have.
+
+    Prune *target* only after the last run.
 
     Raises:
         LedgerError: Requests of *source* are in progress.
@@ -43,13 +49,46 @@ def migrate(source: Operations, target: Operations) -> Migrated:
             expected="no process that uses the ledger",
             fix="llmcore usage open",
         )
+    left = [
+        [counter, counter.spent] for counter in source.run("read_budgets", [], time.time(), LOCK_TIMEOUT_S)
+    ]
     rows = 0
-    for batch in _iter_batches(source.run("iterate_rows", RowQuery(states=_CLOSED), LOCK_TIMEOUT_S)):
-        name = f"{source.provider.location} {batch[0].id} {batch[-1].id}"
-        target.run("record", name, batch, [], LOCK_TIMEOUT_S)
+    for batch in _iter_batches(_iter_missing(source, target, left)):
+        numbers = hashlib.sha256(repr([row.id for row in batch]).encode()).hexdigest()
+        target.run("record", f"{source.provider.location} {numbers}", batch, [], LOCK_TIMEOUT_S)
         rows += len(batch)
     keys = _copy_keys(source, target)
-    return Migrated(rows, keys, _copy_counted(source, target))
+    return Migrated(rows, keys, _add_pruned(source.provider.location, target, left))
+
+
+def _iter_missing(source: Operations, target: Operations, left: Sequence[list[Any]]) -> Iterator[LedgerRow]:
+    """Yield the rows of *source* that *target* does not have. Subtract all rows of *source* from *left*, which counts them."""
+    query = RowQuery(states=_CLOSED)
+    known = Counter(map(_identify, target.run("iterate_rows", query, LOCK_TIMEOUT_S)))
+    for row in source.run("iterate_rows", query, LOCK_TIMEOUT_S):
+        _subtract(row, left)
+        if known[key := _identify(row)]:
+            known[key] -= 1
+        else:
+            yield row
+
+
+def _identify(row: LedgerRow) -> int:
+    """Return a hash of what stays the same when a row is copied, and when a lost row gets its outcome."""
+    return hash((row.at, row.call, row.attempt, row.kind, row.provider, row.model, row.count))
+
+
+def _subtract(row: LedgerRow, left: Sequence[list[Any]]) -> None:
+    amount = Amount(row.cost or 0, row.characters)
+    if amount == (0, 0):
+        return
+    charge = Charge(
+        kind=row.kind, provider=row.provider, model=row.model, call=row.call, user=row.user, tags=row.tags
+    )
+    for entry in left:
+        scope = entry[0].scope
+        if entry[0].period == get_period(scope.per, row.at) and scope.covers(charge):
+            entry[1] -= amount.of(scope.unit)
 
 
 def _iter_batches(rows: Iterable[LedgerRow]) -> Iterator[Sequence[LedgerRow]]:
@@ -65,19 +104,13 @@ def _copy_keys(source: Operations, target: Operations) -> int:
     return sum(target.run("insert_key", key, LOCK_TIMEOUT_S) for key in keys)
 
 
-def _copy_counted(source: Operations, target: Operations) -> int:
-    """Raise the counters of *target* to those of *source*: rows of the current periods may have been pruned."""
-    now = time.time()
-    counters = source.run("read_budgets", [], now, LOCK_TIMEOUT_S)
-    scopes = [counter.scope for counter in counters]
-    copied: dict[Any, int] = {
-        each.scope: each.spent for each in target.run("read_budgets", scopes, now, LOCK_TIMEOUT_S)
-    }
-    missing = [
-        counter._replace(spent=counter.spent - copied[counter.scope], reserved=0)
-        for counter in counters
-        if counter.spent > copied[counter.scope]
-    ]
-    if missing:
-        target.run("add_counted", missing, LOCK_TIMEOUT_S)
-    return len(missing)
+def _add_pruned(location: str, target: Operations, left: Sequence[Sequence[Any]]) -> int:
+    """Add what the counters of the source have beyond its rows, once per counter: rows that are pruned later were copied."""
+    raised = 0
+    for counter, amount in left:
+        spent = max(0, amount)
+        if spent or hasattr(target.provider, "add_counted"):
+            name = f"{location} {counter.period} {counter.text}"
+            added = target.run("add_counted", name, counter._replace(spent=spent, reserved=0), LOCK_TIMEOUT_S)
+            raised += bool(added and spent)
+    return raised

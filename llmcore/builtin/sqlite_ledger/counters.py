@@ -102,16 +102,17 @@ def claim_alert(db: apsw.Connection, counter: Counter, amount: int) -> bool:
     return bool(db.changes())
 
 
-def add_counted(db: apsw.Connection, counters: Iterable[Counter]) -> None:
+def add_counted(db: apsw.Connection, batch: str, counter: Counter) -> bool:
     """See `LedgerImport.add_counted`."""
-    for counter in counters:
-        key = (counter.period, counter.text)
-        if db.execute("SELECT 1 FROM budgets WHERE period = ? AND scope = ?", key).get is None:
-            sums = _sum_rows(db, counter.scope, time.time())
-            db.execute("INSERT INTO budgets VALUES (?, ?, ?, ?, 0)", (*key, *sums))
-        db.execute(
-            "UPDATE budgets SET spent = spent + ? WHERE period = ? AND scope = ?", (counter.spent, *key)
-        )
+    db.execute("INSERT OR IGNORE INTO absorbed VALUES (?)", (batch,))
+    if not db.changes():
+        return False
+    key = (counter.period, counter.text)
+    if db.execute("SELECT 1 FROM budgets WHERE period = ? AND scope = ?", key).get is None:
+        sums = _sum_rows(db, counter.scope, time.time())
+        db.execute("INSERT INTO budgets VALUES (?, ?, ?, ?, 0)", (*key, *sums))
+    db.execute("UPDATE budgets SET spent = spent + ? WHERE period = ? AND scope = ?", (counter.spent, *key))
+    return True
 
 
 def _iterate_counters(db: apsw.Connection, at: float) -> Iterable[Counter]:

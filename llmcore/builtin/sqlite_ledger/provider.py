@@ -141,9 +141,9 @@ class SqliteLedger:
         claim = partial(counters.claim_alert, counter=counter, amount=amount)
         return self.writer.run_async(claim, timeout_s)
 
-    def add_counted(self, counters_: Sequence[Counter], timeout_s: float) -> None:
+    def add_counted(self, batch: str, counter: Counter, timeout_s: float) -> bool:
         """See `LedgerImport.add_counted`."""
-        self.writer.run(partial(counters.add_counted, counters=counters_), timeout_s)
+        return bool(self.writer.run(partial(counters.add_counted, batch=batch, counter=counter), timeout_s))
 
     # -- reports
 

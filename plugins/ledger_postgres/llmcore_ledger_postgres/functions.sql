@@ -372,13 +372,18 @@ BEGIN
     RETURN true;
 END $$;
 
--- Add what a migrated ledger has counted beyond the rows that were copied from it.
-CREATE OR REPLACE FUNCTION {s}.add_counted(counters jsonb) RETURNS void LANGUAGE plpgsql SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp AS $$
+-- Add what a counter of a migrated ledger has beyond the rows that were copied from it, once for each batch.
+CREATE OR REPLACE FUNCTION {s}.add_counted(batch text, counted_period text, counted_scope text, amount bigint) RETURNS boolean
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     PERFORM pg_advisory_xact_lock(hashtext('{s}.counters'));
-    UPDATE {s}.budgets b SET spent = b.spent + (x->>'spent')::bigint, pruned = b.pruned + (x->>'spent')::bigint
-    FROM jsonb_array_elements(counters) x WHERE b.period = x->>'period' AND b.scope = x->>'scope';
+    INSERT INTO {s}.batches VALUES (batch) ON CONFLICT DO NOTHING;
+    IF NOT FOUND THEN
+        RETURN false;
+    END IF;
+    UPDATE {s}.budgets b SET spent = b.spent + amount, pruned = b.pruned + amount
+    WHERE b.period = counted_period AND b.scope = counted_scope;
+    RETURN true;
 END $$;
 
 CREATE OR REPLACE FUNCTION {s}.insert_key(added jsonb) RETURNS boolean LANGUAGE plpgsql SECURITY DEFINER

@@ -223,14 +223,12 @@ class PostgresLedger:
         """See `LedgerProvider.claim_alert`."""
         return bool(self._call("claim_alert", counter.period, counter.text, amount, timeout_s=timeout_s))
 
-    def add_counted(self, counters: Sequence[Counter], timeout_s: float) -> None:
+    def add_counted(self, batch: str, counter: Counter, timeout_s: float) -> bool:
         """See `LedgerImport.add_counted`."""
-        scopes = [encoding.encode_scope(parse_scope(counter.text)) for counter in counters]
+        scopes = [encoding.encode_scope(parse_scope(counter.text))]
         self._call("create_counters", encoding.encode(scopes), timeout_s=timeout_s, waits=True)
-        added = [
-            {"period": counter.period, "scope": counter.text, "spent": counter.spent} for counter in counters
-        ]
-        self._call("add_counted", encoding.encode(added), timeout_s=timeout_s)
+        args = (batch, counter.period, counter.text, counter.spent)
+        return bool(self._call("add_counted", *args, timeout_s=timeout_s))
 
     # -- reports
 
