@@ -186,6 +186,18 @@ def test_the_mode_auto_adds_what_is_missing(path: Path) -> None:
     assert len(json.loads(path.read_text())["calls"]) == 2
 
 
+@pytest.mark.parametrize("mode", ["record", "auto"])
+def test_cassettes_with_one_file_add_to_it(path: Path, mode: str) -> None:
+    with Simulator() as upstream, load(path, mode, upstream) as one, load(path, mode, upstream) as other:
+        texts = [core.llm.chat(question).text for core, question in ((one, "A?"), (other, "B?"), (one, "C?"))]
+        audio = one.voice.synthesize("Good morning.", format="wav").audio
+        texts.append(other.llm.chat("D?").text)
+    with load(path, "replay") as core:
+        assert [core.llm.chat(f"{question}?").text for question in "ABCD"] == texts
+        assert core.voice.synthesize("Good morning.", format="wav").audio == audio
+    assert [call["kind"] for call in json.loads(path.read_text())["calls"]].count("voice") == 1
+
+
 def test_a_file_that_is_missing_or_damaged_is_named(path: Path) -> None:
     with load(path, "replay") as core, pytest.raises(ConfigError, match="does not exist"):
         core.llm.chat("Hello")
@@ -235,4 +247,10 @@ def test_the_fixture_records_and_replays(tmp_path: Path) -> None:
     assert run("--llmcore-record").returncode == 0
     recorded = tmp_path / "cassettes" / "test_mine" / "test_the_answer_is_an_echo.json"
     assert "Hello" in recorded.read_text()
+    old = {"method": "complete", "request": "of an older test", "answer": None}
+    recorded.write_text(
+        json.dumps({"cassette": 1, "calls": [old, *json.loads(recorded.read_text())["calls"]]})
+    )
     assert run().returncode == 0
+    assert run("--llmcore-record").returncode == 0
+    assert "of an older test" not in recorded.read_text(), "a new file"

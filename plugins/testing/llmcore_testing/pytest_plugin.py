@@ -69,6 +69,10 @@ def llmcore_cassette(request: pytest.FixtureRequest) -> Callable[..., dict[str, 
     name = re.sub(r"[^\w.-]+", "-", request.node.name).strip("-")
     path = request.path.parent / "cassettes" / request.path.stem / f"{name}.json"
     mode = "record" if request.config.getoption("--llmcore-record") else "replay"
+    if mode == "record":
+        from llmcore_testing.cassette.tape import begin_recording
+
+        begin_recording(path)
 
     def configure(
         provider: str, *, kind: str = "llm", model: str | None = None, **options: Any

@@ -25,8 +25,8 @@ class CassetteOptions(Options):
     path: str = "./cassette.json"
     """The file of the recorded calls. Commit it with the tests."""
     mode: Literal["replay", "record", "auto"] = "replay"
-    """replay: answer from the file alone. record: call the provider, and write a new file. auto: call the provider
-    for requests that the file lacks, and add them."""
+    """replay: answer from the file alone. record: call the provider, and write a new file, to which all cassettes
+    of the process with this path add. auto: call the provider for requests that the file lacks, and add them."""
     options: dict[str, Any] = msgspec.field(default_factory=dict)
     """The options of the provider. Empty: the options of its own table in `llmcore.toml`."""
 

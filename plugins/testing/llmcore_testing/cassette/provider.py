@@ -59,9 +59,7 @@ class Cassette:
             self._backend = build_backend(kind, options.provider, settings, Catalogue())
             keys = find_keys(settings)
         self._cleaner = Cleaner(keys)
-        self._tape = Tape(expand_home(options.path), self._cleaner.clean)
-        if options.mode == "replay" or (options.mode == "auto" and self._tape.path.exists()):
-            self._tape.load()
+        self._tape = Tape(expand_home(options.path), kind, options.mode, self._cleaner.clean)
         self.keeps_timeouts = self._backend is None or self._backend.keeps_timeouts
 
     def __getattr__(self, name: str) -> Any:

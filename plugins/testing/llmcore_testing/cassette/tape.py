@@ -15,27 +15,22 @@ from llmcore.atomic_write import write_atomically
 from llmcore.errors import BadRequest, ConfigError
 from llmcore.support.errors import raise_unchained
 
-__all__ = ["Tape"]
+__all__ = ["Tape", "begin_recording"]
 
 _FORMAT: Final = 1
 _LINES: Final = 40
 """How many lines of a difference an error shows."""
 
 
-class Tape:
-    """The calls that were recorded in the file *path*.
+class _File:
+    """The calls in a file, which all cassettes of the process that write it share: each of them writes the whole file."""
 
-    Args:
-        path: The file.
-        clean: Returns a JSON value without secrets. Requests are cleaned before they are written and before they are compared.
-    """
-
-    def __init__(self, path: Path, clean: Callable[[Any], Any]) -> None:
+    def __init__(self, path: Path) -> None:
         self.path = path
-        self._clean = clean
-        self._calls: list[dict[str, Any]] = []
-        self._played: Counter[str] = Counter()
-        self._lock = threading.Lock()
+        self.calls: list[dict[str, Any]] = []
+        self.is_recorded = False
+        """Whether a cassette of this process has begun to record it."""
+        self.lock = threading.Lock()
 
     def load(self) -> None:
         """Read the file.
@@ -54,11 +49,77 @@ class Tape:
             raise self._make_error(
                 f"has the format {version!r}, and this version of llmcore-testing reads {_FORMAT}"
             )
-        self._calls = calls
+        self.calls = calls
+
+    def add(self, call: dict[str, Any]) -> None:
+        """Add *call*, and write the file."""
+        with self.lock:
+            self.calls.append(call)
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(self.path, [f"{_render({'cassette': _FORMAT, 'calls': self.calls})}\n".encode()])
+
+    def _make_error(self, fault: str) -> ConfigError:
+        return ConfigError(
+            f"the cassette {self.path} {fault}",
+            where="[llm.cassette] path",
+            expected="a file that was recorded",
+            fix="pytest --llmcore-record",
+        )
+
+
+_files: Final[dict[Path, _File]] = {}
+"""Resolved path -> the file, of those that cassettes of this process write."""
+_lock: Final = threading.Lock()
+
+
+def begin_recording(path: Path) -> None:
+    """Let the next cassette that records calls in *path* begin a new file."""
+    with _lock:
+        _files.pop(path.resolve(), None)
+
+
+def _open(path: Path, mode: str) -> _File:
+    if mode == "replay":
+        file = _File(path)
+        file.load()
+        return file
+    with _lock:
+        file = _files.setdefault(path.resolve(), _File(path))
+        with file.lock:
+            if mode == "auto":
+                if path.exists():
+                    file.load()
+                else:
+                    file.calls = []
+            elif not file.is_recorded:
+                file.is_recorded, file.calls = True, []
+        return file
+
+
+class Tape:
+    """The calls of one *kind* that were recorded in the file *path*.
+
+    Args:
+        path: The file.
+        kind: "llm" or "voice".
+        mode: "replay", "record" or "auto". The first tape of the process that records begins a new file, and the next ones
+            add to it.
+        clean: Returns a JSON value without secrets. Requests are cleaned before they are written and before they are compared.
+
+    Raises:
+        ConfigError: The file is not a cassette; to replay, it must exist.
+    """
+
+    def __init__(self, path: Path, kind: str, mode: str, clean: Callable[[Any], Any]) -> None:
+        self._file = _open(path, mode)
+        self._kind = kind
+        self._clean = clean
+        self._played: Counter[str] = Counter()
+        self._lock = threading.Lock()
 
     def has(self, method: str) -> bool:
         """Return whether a call of *method* was recorded."""
-        return any(call["method"] == method for call in self._calls)
+        return any(call["method"] == method for call in self._list_calls())
 
     def find(self, method: str, request: Any) -> dict[str, Any] | None:
         """Return the next recorded call with this request: equal requests get their answers in turn, and then the last one."""
@@ -66,7 +127,7 @@ class Tape:
         with self._lock:
             fitting = [
                 call
-                for call in self._calls
+                for call in self._list_calls()
                 if _render({"method": call["method"], "request": call["request"]}) == key
             ]
             if not fitting:
@@ -77,38 +138,32 @@ class Tape:
 
     def add(self, method: str, request: Any, **outcome: Any) -> None:
         """Write one more call, without secrets."""
-        call = json.loads(_render(self._clean({"method": method, "request": request, **outcome})))
+        call = json.loads(
+            _render(self._clean({"kind": self._kind, "method": method, "request": request, **outcome}))
+        )
         with self._lock:
-            self._calls.append(call)
             self._played[_render({"method": method, "request": call["request"]})] += 1
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            write_atomically(
-                self.path, [f"{_render({'cassette': _FORMAT, 'calls': self._calls})}\n".encode()]
-            )
+        self._file.add(call)
 
     def make_mismatch(self, method: str, request: Any) -> BadRequest:
         """Return the error for a request that was not recorded, with its difference from the nearest one."""
         wanted = _render(self._clean(request))
-        recorded = [_render(call["request"]) for call in self._calls if call["method"] == method]
+        recorded = [_render(call["request"]) for call in self._list_calls() if call["method"] == method]
         nearest = max(
             recorded, key=lambda text: difflib.SequenceMatcher(None, text, wanted).quick_ratio(), default=""
         )
         return BadRequest(
             f"no recorded call of `{method}` has this request",
-            where=str(self.path),
+            where=str(self._file.path),
             sent=False,
             expected=f"one of its {len(recorded)} recorded requests; the difference from the nearest one:",
             notes=tuple(_diff(nearest, wanted)),
             fix="pytest --llmcore-record",
         )
 
-    def _make_error(self, fault: str) -> ConfigError:
-        return ConfigError(
-            f"the cassette {self.path} {fault}",
-            where="[llm.cassette] path",
-            expected="a file that was recorded",
-            fix="pytest --llmcore-record",
-        )
+    def _list_calls(self) -> list[dict[str, Any]]:
+        with self._file.lock:
+            return [call for call in self._file.calls if call.get("kind", self._kind) == self._kind]
 
 
 def _render(value: Any) -> str:
