@@ -18,6 +18,7 @@ from llmcore import forks
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor, Future
+    from types import FrameType
 
 __all__ = [
     "NO_THREAD",
@@ -33,6 +34,8 @@ __all__ = [
 
 NO_THREAD: Final = "no further thread can be started"
 """For error messages."""
+
+_IMPORTLIB: Final = "<frozen importlib._bootstrap>"
 
 T = TypeVar("T")
 
@@ -63,12 +66,12 @@ def run_bounded(work: Callable[[], T], seconds: float) -> T:
     """Call *work*, code of a plugin, and return its result, waiting at most *seconds*.
 
     It runs in a daemon thread; in this thread if none can be started, if an event loop runs here, which *work* may need,
-    or if *work* needs the main thread.
+    if this thread is importing a module, whose lock *work* may need, or if *work* needs the main thread.
 
     Raises:
         Overdue: *work* did not return in time.
     """
-    if seconds <= 0 or _has_running_loop():
+    if seconds <= 0 or _has_running_loop() or _is_importing():
         return work()
     done, context = threading.Event(), copy_context()
     values: list[T] = []
@@ -106,6 +109,16 @@ def wait_for(done: Future[Any], seconds: float) -> None:
 def _has_running_loop() -> bool:
     asyncio = sys.modules.get("asyncio")
     return asyncio is not None and asyncio._get_running_loop() is not None  # noqa: SLF001 - `get_running_loop` would raise
+
+
+def _is_importing() -> bool:
+    """Return whether this thread is importing a module: one of its callers is the import machinery."""
+    frame: FrameType | None = sys._getframe()  # noqa: SLF001 - `inspect` is slow to import
+    while frame is not None:
+        if frame.f_code.co_filename == _IMPORTLIB:
+            return True
+        frame = frame.f_back
+    return False
 
 
 async def run_in_thread(

@@ -125,3 +125,23 @@ def test_each_call_ends_at_its_deadline_while_an_import_hangs(cli: CommandLine) 
     assert done.stdout.count("was still being imported when the deadline of the call passed") == 2, (
         done.stderr
     )
+
+
+CALL_AT_IMPORT = """
+import llmcore
+
+with llmcore.load() as core:
+    print(core.llm.chat("Hello", model="slow:any", timeout=60).text)
+"""
+
+
+def test_an_application_may_call_while_it_is_imported(cli: CommandLine) -> None:
+    """The plugin imports the package of the application, whose lock the import holds."""
+    cli.install("llmcore-slow", {"llmcore.llm": "slow = acme.slow"}, {})
+    package = cli.site / "acme"
+    package.mkdir()
+    (package / "__init__.py").write_text(CALL_AT_IMPORT)
+    (package / "slow.py").write_text(PLUGIN.format(on_import="import acme", on_create="pass"))
+    cli.command = (sys.executable, "-c")
+    done = cli("import acme")
+    assert done.stdout == "well\n", done.stderr
