@@ -51,7 +51,7 @@ def test_threads_lose_no_invalidation(link: Link, cache: CacheManager) -> None:
 
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(forget, range(400)))
-    until(lambda: not [key for key in link.server.kept if key.startswith("v:key")])
+    until(lambda: not [key for key in list(link.server.kept) if key.startswith("v:key")])
 
 
 def test_a_busy_process_reconnects(link: Link, cache: CacheManager) -> None:

@@ -57,7 +57,7 @@ FOUND_BY = {
 }
 OF_EMBEDDINGS = (
     "test_each_text_gets", "test_vectors_are", "test_a_vector_depends", "test_dimensions_are", "test_input_tokens_of",
-    "test_many_texts", "test_the_limits_of", "test_eight_requests_for", "test_the_request_for", "test_a_tracked_request",
+    "test_many_texts", "test_the_limits_of_embeddings", "test_eight_requests_for", "test_the_request_for", "test_a_tracked_request",
 )  # fmt: skip
 
 

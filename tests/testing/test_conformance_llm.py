@@ -132,7 +132,12 @@ def outcomes(tmp_path_factory: pytest.TempPathFactory) -> Outcomes:
 
 
 def test_a_correct_model_passes_sync_and_async(outcomes: Outcomes) -> None:
-    full = outcomes["Full"]
+    of_batches = ("submit", "batch")  # abilities that this model lacks
+    full = {
+        name: found
+        for name, found in outcomes["Full"].items()
+        if found[0] != "skipped" or not any(words in found[1] for words in of_batches)
+    }
     assert {how for how, _ in full.values()} == {"passed"}, complaints(full)
     assert sum("[sync" in name for name in full) == sum("[async" in name for name in full) > 40
 

@@ -55,7 +55,7 @@ FOUND_BY_SHARED = {
     "CachesWhatIsMissing": (_VIEWS, "exists('a/file') of the second instance must be True"),
     "ChecksItsOwnVersionsAlone": (_CONDITIONS, "DID NOT RAISE"),
     "ComparesListedEtagsLiterally": ("test_a_condition_accepts_the_etag_of_each_method", "StorageChanged"),
-    "CopiesInPlace": (_REPLACED, "a reader of the target of copy got bytes that are not one saved version"),
+    "CopiesInPlace": (_REPLACED, "got bytes that are not one saved version"),
     "CopiesWithoutTheType": (_METADATA, "get_file_info reports 'application/octet-stream'"),
     "DeletesItsFilesAtTheEnd": ("test_closing_a_second_instance_leaves_the_first_usable", "StorageNotFound"),
     "DeletesTheSourceFirst": ("test_a_reader_finds_a_file_while_it_moves", "a reader found neither"),

@@ -48,6 +48,11 @@ class Database:
         forks.close_before(self)
         forks.watch(self)
 
+    @property
+    def is_open(self) -> bool:
+        """Whether the file was opened, and not closed since."""
+        return self._connection is not None
+
     def connect(self, *, timeout_s: float) -> apsw.Connection:
         """Return the connection; the first call opens it.
 

@@ -171,7 +171,9 @@ class SqliteLedger:
     # -- keys
 
     def read_keys(self, timeout_s: float) -> Sequence[ApiKey]:
-        """See `LedgerKeys.read_keys`. A file that was deleted is an error: without keys, a gateway would serve everybody."""
+        """See `LedgerKeys.read_keys`. If the file was deleted meanwhile, raise: without keys, a gateway would serve everybody."""
+        if not self.database.is_open:
+            return self._read(keys.read_keys, timeout_s, [])
         with translate_faults():
             return self.database.read(keys.read_keys, timeout_s)
 

@@ -69,7 +69,7 @@ def test_no_request_makes_the_gateway_fail(tmp_path: Path) -> None:
                 for path, methods in description["paths"].items()
                 for method, operation in methods.items()
             ]
-            assert len(operations) == 12
+            assert len(operations) == 13
 
             def make_requests(chosen: Any) -> st.SearchStrategy[tuple[str, str, Any]]:
                 method, path, operation = chosen
