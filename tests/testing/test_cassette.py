@@ -158,6 +158,16 @@ def test_a_changed_request_fails_with_a_readable_difference(path: Path) -> None:
     assert "fix: pytest --llmcore-record" in text
 
 
+def test_a_replay_shows_no_configured_key(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LLMCORE__LLM__OPENAI__API_KEY", "correct horse battery")
+    with Simulator() as upstream, load(path, "record", upstream) as core:
+        core.llm.chat("Hello")
+    with load(path, "replay") as core, pytest.raises(BadRequest) as caught:
+        core.llm.chat("My key is correct horse battery.")
+    assert "My key is" in str(caught.value)
+    assert "horse" not in str(caught.value)
+
+
 def test_errors_are_replayed(path: Path) -> None:
     with Simulator() as upstream, load(path, "record", upstream) as core:
         upstream.fail(Fault.status(429, retry_after=7))

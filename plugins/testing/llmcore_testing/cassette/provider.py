@@ -52,13 +52,11 @@ class Cassette:
         self._methods = _find_methods(kind)
         self._backend: Backend | None = None
         self._mode = options.mode
-        keys: list[str] = []
+        table = {options.provider: options.options} if options.options else {}
+        settings = load_settings(arguments={kind: {"provider": options.provider, **table}})
         if options.mode != "replay":
-            table = {options.provider: options.options} if options.options else {}
-            settings = load_settings(arguments={kind: {"provider": options.provider, **table}})
             self._backend = build_backend(kind, options.provider, settings, Catalogue())
-            keys = find_keys(settings)
-        self._cleaner = Cleaner(keys)
+        self._cleaner = Cleaner(find_keys(settings))
         self._tape = Tape(expand_home(options.path), kind, options.mode, self._cleaner.clean)
         self.keeps_timeouts = self._backend is None or self._backend.keeps_timeouts
 
