@@ -14,7 +14,8 @@ from llmcore.hookspecs import Provider, Table
 from llmcore.install_lines import make_reinstall_line
 from llmcore.plain_hooks import find_plain_hooks
 from llmcore.plugin_faults import find_place, format_exception, log_exception, make_error
-from llmcore.plugin_import import import_plugin
+from llmcore.plugin_import import import_plugin, make_import_timeout
+from llmcore.threads import TIME_LEFT, acquire_within
 
 if TYPE_CHECKING:
     import pluggy
@@ -58,7 +59,7 @@ class Loader:
         Raises:
             PluginBroken: The plugin does not load, or does not offer the name.
         """
-        provider: Provider = self._run_once(self._loaded, claim, lambda: self._find_entry(claim))
+        provider: Provider = self._run_once(self._loaded, claim, claim, lambda: self._find_entry(claim))
         return provider
 
     def load_table(self, claim: Claim) -> Table:
@@ -67,7 +68,7 @@ class Loader:
         Raises:
             PluginBroken: The plugin does not load, or does not declare the table.
         """
-        table: Table = self._run_once(self._loaded, claim, lambda: self._find_entry(claim))
+        table: Table = self._run_once(self._loaded, claim, claim, lambda: self._find_entry(claim))
         return table
 
     def load_function(self, claim: Claim) -> Callable[..., Any]:
@@ -76,7 +77,9 @@ class Loader:
         Raises:
             PluginBroken: The module does not load, or has no such function.
         """
-        function: Callable[..., Any] = self._run_once(self._loaded, claim, lambda: self._find_function(claim))
+        function: Callable[..., Any] = self._run_once(
+            self._loaded, claim, claim, lambda: self._find_function(claim)
+        )
         return function
 
     def get_outcome(self, claim: Claim) -> PluginBroken | bool:
@@ -84,8 +87,12 @@ class Loader:
         done = self._loaded.get(claim)
         return (done.error or True) if done else False
 
-    def _run_once(self, memory: dict[Any, _Outcome], key: object, attempt: Callable[[], object]) -> Any:
-        with self._lock:
+    def _run_once(
+        self, memory: dict[Any, _Outcome], key: object, claim: Claim, attempt: Callable[[], object]
+    ) -> Any:
+        if not acquire_within(self._lock, TIME_LEFT.get()):
+            raise make_import_timeout(claim)
+        try:
             done = memory.get(key)
             if done is None:
                 try:
@@ -93,13 +100,15 @@ class Loader:
                 except PluginBroken as error:
                     done = _Outcome(None, _copy(error))
                 memory[key] = done
+        finally:
+            self._lock.release()
         if done.error is not None:
             raise _copy(done.error)  # raising the same object again would extend its traceback
         return done.value
 
     def _import(self, claim: Claim) -> ModuleType:
         key = (claim.distribution, claim.module)
-        module: ModuleType = self._run_once(self._imported, key, lambda: import_plugin(claim))
+        module: ModuleType = self._run_once(self._imported, key, claim, lambda: import_plugin(claim))
         return module
 
     def _find_function(self, claim: Claim) -> object:
@@ -121,7 +130,7 @@ class Loader:
     def _find_entry(self, claim: Claim) -> Provider | Table:
         _check_entry(claim)
         key = (claim.distribution, claim.module)
-        module: ModuleType = self._run_once(self._registered, key, lambda: self._register(claim))
+        module: ModuleType = self._run_once(self._registered, key, claim, lambda: self._register(claim))
         entries = self._call_hook(claim, module)
         for entry in entries:
             if entry.name == claim.name:

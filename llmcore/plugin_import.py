@@ -17,7 +17,7 @@ from llmcore.plugin_faults import find_place, format_exception, log_exception, m
 from llmcore.support.errors import raise_unchained
 from llmcore.threads import TIME_LEFT, Overdue, run_bounded
 
-__all__ = ["import_plugin"]
+__all__ = ["import_plugin", "make_import_timeout"]
 
 _OWN_MODULES: Final = "llmcore.builtin."
 
@@ -35,14 +35,7 @@ def import_plugin(claim: Claim) -> ModuleType:
     except KeyboardInterrupt:
         raise
     except Overdue as overdue:
-        raise_unchained(
-            Timeout(
-                f"plugin `{claim.owner}` was still being imported when the deadline of the call passed",
-                where=_find_running_place(claim, overdue.thread),
-                expected="a plugin that imports its SDK inside of `create` or later, or a longer timeout",
-                sent=False,
-            )
-        )
+        raise_unchained(make_import_timeout(claim, _find_running_place(claim, overdue.thread)))
     except BaseException as exc:  # a plugin may even call sys.exit() during its import
         log_exception(f"{claim.owner}: {claim.module} did not load", exc)
         raise _make_import_error(claim, exc) from exc
@@ -76,6 +69,16 @@ def import_plugin(claim: Claim) -> ModuleType:
             fix=upgrade,
         )
     return module
+
+
+def make_import_timeout(claim: Claim, where: str | None = None) -> Timeout:
+    """Return the error for a call whose deadline passed while the plugin was being imported, maybe by another call."""
+    return Timeout(
+        f"plugin `{claim.owner}` was still being imported when the deadline of the call passed",
+        where=where,
+        expected="a plugin that imports its SDK inside of `create` or later, or a longer timeout",
+        sent=False,
+    )
 
 
 def _list_changes(version: int) -> list[str]:

@@ -20,10 +20,13 @@ if TYPE_CHECKING:
     from concurrent.futures import Executor, Future
     from types import FrameType
 
+    from llmcore.forks import Lock
+
 __all__ = [
     "NO_THREAD",
     "TIME_LEFT",
     "Overdue",
+    "acquire_within",
     "run_bounded",
     "run_in_thread",
     "start_thread",
@@ -97,6 +100,12 @@ def run_bounded(work: Callable[[], T], seconds: float) -> T:
         raise errors[0]
     finally:
         errors.clear()  # break the cycle: the error, its traceback and this frame would keep each other alive
+
+
+def acquire_within(lock: Lock, left: Callable[[], float] | None) -> bool:
+    """Acquire *lock* within *left()* seconds, and return whether that succeeded. None, or a limit that has passed, is none."""
+    seconds = 0.0 if left is None else left()
+    return lock.acquire(timeout=min(seconds, threading.TIMEOUT_MAX) if seconds > 0 else -1)
 
 
 def wait_for(done: Future[Any], seconds: float) -> None:

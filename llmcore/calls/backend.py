@@ -6,7 +6,8 @@ import _thread
 import contextlib
 import sys
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 from typing import Any, Final, Protocol
 
 import msgspec
@@ -23,11 +24,15 @@ from llmcore.hookspecs import Provider
 from llmcore.interrupts import must_propagate
 from llmcore.log import configure_pending, logger
 from llmcore.plugins import Catalogue
-from llmcore.threads import Overdue, run_bounded
+from llmcore.threads import Overdue, acquire_within, run_bounded
 
 __all__ = ["Backend", "OptionsSource", "build_backend", "is_loopback"]
 
 _OWN_MODULES: Final = "llmcore.builtin."
+_TIME_LEFT: Final[ContextVar[Callable[[], float] | None]] = ContextVar(
+    "llmcore-creation-time-left", default=None
+)
+"""Returns the rest of the deadline of the call in this context: calls with other deadlines may use the same backend."""
 
 
 class OptionsSource(Protocol):
@@ -76,12 +81,13 @@ class Backend:
         self._finalizer: weakref.finalize[..., Backend] | None = None
         self._abilities: dict[str, Ability | None] = {}
         self._time_left: Callable[[], float] | None = None
-        """Returns the rest of the deadline of the call that creates the provider."""
+        """Returns the rest of the deadline of the last call that needed the provider. None sets no limit."""
 
     def limit_creation(self, left: Callable[[], float]) -> None:
         """Create the provider within *left()* seconds, unless it exists. A limit that has passed is none."""
         if self._provider is None:
             self._time_left = left
+            _TIME_LEFT.set(left)
 
     @property
     def keeps_timeouts(self) -> bool:
@@ -107,7 +113,7 @@ class Backend:
             PluginBroken: The provider could not be created.
         """
         if self._provider is None:
-            with self._lock:
+            with self._hold_lock(self.entry.create):
                 if self._provider is None:
                     self._provider = provider = self._create(self.entry.create)
                     self._finalizer = weakref.finalize(self, _close_abandoned, provider, weakref.ref(self))
@@ -125,7 +131,7 @@ class Backend:
         if self.entry.offline is None:
             return self.provider
         if self._offline is None:
-            with self._lock:
+            with self._hold_lock(self.entry.offline):
                 if self._offline is None:
                     self._offline = self._create(self.entry.offline)
         return self._offline
@@ -231,8 +237,30 @@ class Backend:
             if excerpt is not None:
                 error.where, error.excerpt = where, excerpt
 
+    def _get_limit(self) -> Callable[[], float] | None:
+        """Return the limit of this call; in another context than that of the call, the limit of the last call."""
+        return None if self._time_left is None else _TIME_LEFT.get() or self._time_left
+
+    @contextlib.contextmanager
+    def _hold_lock(self, make: Callable[[Any], object]) -> Iterator[None]:
+        """Hold the lock of the creation. Another call may hold it for longer than this call may take."""
+        if not acquire_within(self._lock, self._get_limit()):
+            raise self._make_timeout(make)
+        try:
+            yield
+        finally:
+            self._lock.release()
+
+    def _make_timeout(self, make: Callable[[Any], object]) -> Timeout:
+        return Timeout(
+            f"the {self.kind} provider `{self.name}` was still being created when the deadline of the call passed",
+            provider=self.name,
+            sent=False,
+            expected=f"its `{make.__name__}` to return at once, and to connect at the first call; or a longer timeout",
+        )
+
     def _run_create(self, make: Callable[[Any], object], options: Any) -> object:
-        left, is_own = self._time_left, str(getattr(make, "__module__", "")).startswith(_OWN_MODULES)
+        left, is_own = self._get_limit(), str(getattr(make, "__module__", "")).startswith(_OWN_MODULES)
         with name_lingering_threads(f"the {self.kind} provider `{self.name}`", make):
             if left is None or is_own:
                 return make(options)
@@ -268,12 +296,7 @@ class Backend:
                 raise
             cause = describe(error, options)
         if not cause:
-            raise Timeout(
-                f"the {self.kind} provider `{self.name}` was still being created when the deadline of the call passed",
-                provider=self.name,
-                sent=False,
-                expected=f"its `{make.__name__}` to return at once, and to connect at the first call; or a longer timeout",
-            )
+            raise self._make_timeout(make)
         message = f"the {self.kind} provider `{self.name}` could not be created"
         from llmcore.hidden_modules import find_hidden_module
 

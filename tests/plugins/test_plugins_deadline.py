@@ -145,3 +145,47 @@ def test_an_application_may_call_while_it_is_imported(cli: CommandLine) -> None:
     cli.command = (sys.executable, "-c")
     done = cli("import acme")
     assert done.stdout == "well\n", done.stderr
+
+
+GATE = """
+import threading
+
+reached, opened = threading.Event(), threading.Event()
+
+
+def pass_gate():
+    reached.set()
+    opened.wait()
+"""
+CALL_DURING_CALL = """
+import threading
+import gate
+import llmcore
+from llmcore.errors import Timeout
+
+with llmcore.load() as core:
+    def call():
+        print(core.llm.chat("Hello", model="slow:any", timeout=60).text)
+
+    first = threading.Thread(target=call)
+    first.start()
+    gate.reached.wait()
+    try:
+        core.llm.chat("Hello", model="slow:any", timeout=2, cache=False)
+    except Timeout as error:
+        print(error.message)
+    gate.opened.set()
+    first.join()
+"""
+
+
+@pytest.mark.parametrize(("part", "said"), [("on_import", "imported"), ("on_create", "created")])
+def test_a_call_keeps_its_deadline_while_another_call_loads_the_plugin(
+    cli: CommandLine, part: str, said: str
+) -> None:
+    install(cli, **{part: "__import__('gate').pass_gate()"})
+    (cli.site / "gate.py").write_text(GATE)
+    cli.command = (sys.executable, "-c")
+    late, answer = cli(CALL_DURING_CALL).stdout.splitlines()
+    assert late.endswith(f"was still being {said} when the deadline of the call passed")
+    assert answer == "well", "the other call keeps its own deadline"
