@@ -16,6 +16,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from llmcore import forks
+from llmcore.log import logger
 from llmcore.support.ledger_rows import LedgerRow
 
 __all__ = ["Batch", "Spool"]
@@ -56,17 +57,20 @@ class Spool:
         self.append([msgspec.json.encode(row)])
 
     def iterate_batches(self) -> Iterator[Batch]:
-        """Rename the file and yield the waiting batches. `delete` each batch after the ledger has stored it.
-
-        Raises:
-            OSError: A file cannot be read.
-        """
+        """Rename the file and yield the waiting batches. `delete` each batch after the ledger has stored it."""
         with contextlib.suppress(OSError):
             _set_aside(self._path)
         for path in sorted(self._path.parent.glob(self._path.name + ".*")):
             try:
                 lines = path.read_bytes().splitlines()
             except FileNotFoundError:  # another process has taken the file
+                continue
+            except (
+                OSError
+            ) as error:  # for example, a file of another user; it must not fail the calls of this one
+                logger(__name__).warning(
+                    "the rows of %s were not handed in to the ledger: %s", path, error.strerror
+                )
                 continue
             yield Batch(path.name, [row for line in lines if (row := _decode(line)) is not None], path)
 

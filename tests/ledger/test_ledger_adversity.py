@@ -202,3 +202,20 @@ def test_a_call_waits_for_another_process_that_creates_the_ledger(core: llmcore.
             until(lambda: call.done() or any(os.path.realpath(fd) == str(ledger) for fd in OPEN.iterdir()))
             holder.communicate("go on\n")
             assert call.result(60).text
+
+
+def test_waiting_rows_that_cannot_be_read_fail_no_call(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    ledger = tmp_path / "ledger.sqlite3"
+    (tmp_path / "ledger.sqlite3.hits.0").mkdir()
+    config = {
+        "llm": {"provider": "echo"},
+        "ledger": {"path": str(ledger)},
+        "budget": {"limit": "1 USD", "per": "day"},
+    }
+    with caplog.at_level("WARNING", "llmcore"), llmcore.load(config) as core:
+        for number in range(3):
+            assert core.llm.chat(f"Hello {number}").text
+        assert core.usage.by("total")[0].requests == 3
+    assert "ledger.sqlite3.hits.0 were not handed in" in caplog.text
