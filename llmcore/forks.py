@@ -21,6 +21,8 @@ import weakref
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeAlias, TypeVar
 
+from llmcore.frames import get_frames
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from contextlib import AbstractContextManager
@@ -252,8 +254,7 @@ def _count_slow_imports(waited_s: float) -> int:
     """Return the number of other threads whose import the fork waits for longer than *waited_s*."""
     me = threading.get_ident()
     return sum(
-        thread != me and _get_import_timeout(frame) > waited_s
-        for thread, frame in sys._current_frames().items()  # noqa: SLF001 - documented, with this name
+        thread != me and _get_import_timeout(frame) > waited_s for thread, frame in get_frames().items()
     )
 
 

@@ -11,6 +11,7 @@ from typing import Final
 from llmcore.deprecations import warn_deprecated
 from llmcore.discovery import Claim, normalize_name, read_requirements
 from llmcore.errors import PluginBroken, Timeout
+from llmcore.frames import get_frames
 from llmcore.hookspecs import API_CHANGES, API_VERSION, OLDEST_API
 from llmcore.install_lines import make_install_line, make_reinstall_line
 from llmcore.plugin_faults import find_place, format_exception, log_exception, make_error
@@ -105,7 +106,7 @@ def _is_imported(name: str) -> bool:
 
 def _find_running_place(claim: Claim, thread: threading.Thread) -> str | None:
     """Return the innermost line of the plugin's package at which *thread* is."""
-    frame = sys._current_frames().get(thread.ident or 0)  # noqa: SLF001 - the documented way to see other threads
+    frame = get_frames().get(thread.ident or 0)
     top = claim.module.partition(".")[0]
     while frame is not None:
         if str(frame.f_globals.get("__name__")).partition(".")[0] == top:

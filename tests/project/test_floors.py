@@ -24,6 +24,7 @@ FLOORS = (
         "error_codes",
         "errors",
         "forks",
+        "frames",
         "install_lines",
         "interrupts",
         "log",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import signal
 import socket
 import sys
 from collections.abc import Callable, Mapping
@@ -82,12 +83,15 @@ def main(arguments: list[str]) -> int:
     """
     listening, report, source, folder = arguments
     configure_logging()
-    serve(
-        Source(*json.loads(source)),
-        socket.socket(fileno=int(listening)),
-        on_started=lambda: os.write(int(report), b"1"),
-        metrics_folder=Path(folder),
-    )
+    try:
+        serve(
+            Source(*json.loads(source)),
+            socket.socket(fileno=int(listening)),
+            on_started=lambda: os.write(int(report), b"1"),
+            metrics_folder=Path(folder),
+        )
+    except KeyboardInterrupt:  # the supervisor stops a worker that has just started
+        return 128 + signal.SIGINT
     return 0
 
 

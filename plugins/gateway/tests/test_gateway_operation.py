@@ -214,8 +214,10 @@ def test_workers_that_cannot_start_end_the_server(upstream: Simulator, tmp_path:
         path.write_text(path.read_text().replace("[models]", "[models"))
         os.kill(min(find_children(command.process.pid)), signal.SIGKILL)
         assert command.process.wait(120) == 1
-        assert command.log().count("; starting another") >= 3
+        # One fewer than three if the killed worker had not served.
+        assert command.log().count("; starting another") >= 2
         assert "before it served" in command.log()
+        assert "KeyboardInterrupt" not in command.log()
     finally:
         command.close()
 

@@ -6,12 +6,13 @@ import asyncio  # noqa: TID253 - only tests import this module
 import contextvars
 import os
 import queue
-import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 from typing import Any, Final, Generic, TypeVar
+
+from llmcore.frames import get_frames
 
 __all__ = ["Hung", "KitThread", "LoopWatch", "Worker"]
 
@@ -141,14 +142,17 @@ class LoopWatch:
         self._watcher.join(1)
 
     def _watch(self) -> None:
-        seen: tuple[int, int, int] | None = None
-        looks = 0
+        seen: tuple[int, int] | None = None
+        ticks = looks = 0
         while not self._stop.wait(_LOOK_S):
-            frame = sys._current_frames().get(self._thread.ident or 0)  # noqa: SLF001 - the documented way to inspect other threads
-            if frame is None or not self._running or Path(frame.f_code.co_filename).name in _IDLE:
+            if not self._running or self._ticks != ticks:  # no call is watched, or the loop runs
+                ticks, seen, looks = self._ticks, None, 0
+                continue
+            frame = get_frames().get(self._thread.ident or 0)
+            if frame is None or Path(frame.f_code.co_filename).name in _IDLE:
                 seen, looks = None, 0
                 continue
-            place = (self._ticks, id(frame), frame.f_lasti)
+            place = (id(frame), frame.f_lasti)
             looks = looks + 1 if place == seen and _is_waiting(self._thread) else 0
             seen = place
             if looks >= self._looks and self.blocked is None:

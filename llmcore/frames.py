@@ -1,0 +1,25 @@
+"""Read the stacks of all threads, without the deadlock of Python 3.11."""
+
+from __future__ import annotations
+
+import gc
+import sys
+from types import FrameType
+
+__all__ = ["get_frames"]
+
+
+def get_frames() -> dict[int, FrameType]:
+    """Return the current frame of each thread, by its ident.
+
+    Python 3.11 holds the lock of the list of threads while it creates the frames. If that starts a garbage collection
+    which runs other threads, one that ends waits for this lock and keeps the GIL: the process hangs (python/cpython#106883).
+    """
+    collects = sys.version_info < (3, 12) and gc.isenabled()
+    if collects:
+        gc.disable()
+    try:
+        return sys._current_frames()  # noqa: SLF001 - documented, with this name
+    finally:
+        if collects:
+            gc.enable()
