@@ -57,6 +57,9 @@ def load(
 ) -> Core:
     """Return a Core for the configuration.
 
+    This imports the plugin of the configured model, without a time limit: a program cannot start without it, and no call
+    has given a deadline. The log names a plugin whose import takes more than 5 seconds.
+
     Args:
         source: A file, or a dict of the same structure; None searches for `llmcore.toml` from the working
             directory upwards.
@@ -115,12 +118,13 @@ class Core(ProcessBound):
     def backend(self, kind: str, name: str | None = None) -> Backend:
         """Return the backend of *kind* called *name*; with None, the configured backend."""
         name = name or self._get_configured_name(kind)
-        with self._lock:
-            found = self._backends.get((kind, name))
-            if found is None:
-                found = build_backend(kind, name, self.settings, self.catalogue)
-                self._backends[kind, name] = found
-            return found
+        found = self._backends.get((kind, name))
+        if found is None:
+            # without the lock: the import of a plugin may take long, and other calls have deadlines
+            built = build_backend(kind, name, self.settings, self.catalogue)
+            with self._lock:
+                found = self._backends.setdefault((kind, name), built)
+        return found
 
     def table(self, name: str) -> Any:
         """Return the table [name] that a plugin declares, as an instance of its options.

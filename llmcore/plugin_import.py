@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import sys
 import threading
+from collections.abc import Iterator
 from types import ModuleType
 from typing import Final
 
@@ -14,13 +16,16 @@ from llmcore.errors import PluginBroken, Timeout
 from llmcore.frames import get_frames
 from llmcore.hookspecs import API_CHANGES, API_VERSION, OLDEST_API
 from llmcore.install_lines import make_install_line, make_reinstall_line
+from llmcore.log import logger
 from llmcore.plugin_faults import find_place, format_exception, log_exception, make_error
 from llmcore.support.errors import raise_unchained
-from llmcore.threads import TIME_LEFT, Overdue, run_bounded
+from llmcore.threads import TIME_LEFT, Overdue, run_bounded, start_thread
 
 __all__ = ["import_plugin", "make_import_timeout"]
 
 _OWN_MODULES: Final = "llmcore.builtin."
+SLOW_IMPORT_S = 5.0
+"""After so many seconds, the log names a plugin whose import has no deadline."""
 
 
 def import_plugin(claim: Claim) -> ModuleType:
@@ -31,7 +36,7 @@ def import_plugin(claim: Claim) -> ModuleType:
         Timeout: It was still being imported when the deadline of the call passed.
     """
     try:
-        module = _import_within_deadline(claim.module)
+        module = _import_within_deadline(claim)
         version = getattr(module, "LLMCORE_API", 1)
     except KeyboardInterrupt:
         raise
@@ -89,12 +94,33 @@ def _list_changes(version: int) -> list[str]:
     ]
 
 
-def _import_within_deadline(name: str) -> ModuleType:
-    left = TIME_LEFT.get()
-    if left is None or name.startswith(_OWN_MODULES) or _is_imported(name):
+def _import_within_deadline(claim: Claim) -> ModuleType:
+    name, left = claim.module, TIME_LEFT.get()
+    if name.startswith(_OWN_MODULES) or _is_imported(name):
         return importlib.import_module(name)
+    if left is None:
+        with _report_slow_import(claim):
+            return importlib.import_module(name)
     # A deadline that has passed must limit the import too: the lock of a module may be held for ever.
     return run_bounded(lambda: importlib.import_module(name), max(left(), 0.001))
+
+
+@contextlib.contextmanager
+def _report_slow_import(claim: Claim) -> Iterator[None]:
+    """Log a warning if the block takes long."""
+
+    def report() -> None:
+        place = _find_running_place(claim, thread)
+        text = "plugin `%s` is still being imported after %g s%s: it should import its SDK inside of `create`"
+        logger(__name__).warning(text, claim.owner, SLOW_IMPORT_S, f" ({place})" if place else "")
+
+    thread, timer = threading.current_thread(), threading.Timer(SLOW_IMPORT_S, report)
+    timer.daemon = True
+    start_thread(timer)
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def _is_imported(name: str) -> bool:

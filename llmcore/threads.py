@@ -27,6 +27,8 @@ __all__ = [
     "TIME_LEFT",
     "Overdue",
     "acquire_within",
+    "arun_bounded",
+    "needs_event_loop",
     "run_bounded",
     "run_in_thread",
     "start_thread",
@@ -68,13 +70,13 @@ def start_thread(thread: threading.Thread) -> bool:
 def run_bounded(work: Callable[[], T], seconds: float) -> T:
     """Call *work*, code of a plugin, and return its result, waiting at most *seconds*.
 
-    It runs in a daemon thread; in this thread if none can be started, if an event loop runs here, which *work* may need,
-    if this thread is importing a module, whose lock *work* may need, or if *work* needs the main thread.
+    It runs in a daemon thread; in this thread if none can be started, if this thread is importing a module, whose lock *work*
+    may need, or if *work* fails there because it needs the main thread, or the event loop that runs in this thread.
 
     Raises:
         Overdue: *work* did not return in time.
     """
-    if seconds <= 0 or _has_running_loop() or _is_importing():
+    if seconds <= 0 or _is_importing():
         return work()
     done, context = threading.Event(), copy_context()
     values: list[T] = []
@@ -94,12 +96,39 @@ def run_bounded(work: Callable[[], T], seconds: float) -> T:
         raise Overdue(thread)
     if not errors:
         return values[0]
-    if isinstance(errors[0], ValueError) and "main thread" in str(errors[0]):  # it sets a handler of signals
+    if _needs_main_thread(errors[0]) or (needs_event_loop(errors[0]) and _has_running_loop()):
         return work()
     try:
         raise errors[0]
     finally:
         errors.clear()  # break the cycle: the error, its traceback and this frame would keep each other alive
+
+
+async def arun_bounded(work: Callable[[], T], seconds: float) -> T:
+    """As `run_bounded`, while the event loop goes on. An error of *work* that needs the event loop is raised."""
+    import asyncio
+
+    queued = _Work(functools.partial(copy_context().run, work))
+    thread = threading.Thread(target=queued, name="llmcore-load", daemon=True)
+    if seconds <= 0 or not start_thread(thread):
+        return work()
+    done, _ = await asyncio.wait({asyncio.wrap_future(queued.done)}, timeout=seconds)
+    if not done:
+        raise Overdue(thread)
+    error = queued.done.exception()
+    if error is not None and _needs_main_thread(error):
+        return work()
+    return queued.done.result()
+
+
+def needs_event_loop(error: BaseException) -> bool:
+    """Return whether code failed because no event loop runs in its thread."""
+    return isinstance(error, RuntimeError) and "event loop" in str(error)
+
+
+def _needs_main_thread(error: BaseException) -> bool:
+    """Return whether code failed because it sets a handler of signals outside of the main thread."""
+    return isinstance(error, ValueError) and "main thread" in str(error)
 
 
 def acquire_within(lock: Lock, left: Callable[[], float] | None) -> bool:

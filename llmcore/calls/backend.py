@@ -17,14 +17,14 @@ from llmcore.calls.bridges import Ability, PieceStream, has_method
 from llmcore.calls.drivers import run
 from llmcore.calls.lingering_threads import name_lingering_threads
 from llmcore.calls.options import describe
-from llmcore.calls.steps import Act
+from llmcore.calls.steps import Act, Step
 from llmcore.config import Settings
 from llmcore.errors import LLMCoreError, PluginBroken, PluginError, ProviderError, Timeout
 from llmcore.hookspecs import Provider
 from llmcore.interrupts import must_propagate
 from llmcore.log import configure_pending, logger
 from llmcore.plugins import Catalogue
-from llmcore.threads import Overdue, acquire_within, run_bounded
+from llmcore.threads import Overdue, acquire_within, arun_bounded, needs_event_loop, run_bounded
 
 __all__ = ["Backend", "OptionsSource", "build_backend", "is_loopback"]
 
@@ -33,6 +33,8 @@ _TIME_LEFT: Final[ContextVar[Callable[[], float] | None]] = ContextVar(
     "llmcore-creation-time-left", default=None
 )
 """Returns the rest of the deadline of the call in this context: calls with other deadlines may use the same backend."""
+_IS_BOUNDED: Final[ContextVar[bool]] = ContextVar("llmcore-creation-is-bounded", default=False)
+"""Whether this context belongs to a thread in which a provider is created, and for which an event loop waits."""
 
 
 class OptionsSource(Protocol):
@@ -118,6 +120,11 @@ class Backend:
                     self._provider = provider = self._create(self.entry.create)
                     self._finalizer = weakref.finalize(self, _close_abandoned, provider, weakref.ref(self))
         return self._provider
+
+    @property
+    def creation(self) -> Step | None:
+        """The step that creates the provider; None if the provider exists. An event loop goes on meanwhile."""
+        return None if self._provider is not None else Step(self._ensure_provider, self._acreate)
 
     @property
     def offline(self) -> Any:
@@ -251,6 +258,32 @@ class Backend:
         finally:
             self._lock.release()
 
+    def _ensure_provider(self) -> None:
+        _ = self.provider
+
+    async def _acreate(self) -> None:
+        """Create the provider in a thread, within the limit."""
+        left = self._get_limit()
+        if left is None or self._is_own(self.entry.create):
+            return self._ensure_provider()
+        token, is_late = _IS_BOUNDED.set(True), False
+        try:
+            return await arun_bounded(self._ensure_provider, left())
+        except Overdue:
+            is_late = True
+        except RuntimeError as error:
+            if not needs_event_loop(error):
+                raise
+        finally:
+            _IS_BOUNDED.reset(token)
+        if is_late:
+            raise self._make_timeout(self.entry.create)
+        return self._ensure_provider()  # it needs this thread
+
+    @staticmethod
+    def _is_own(make: Callable[[Any], object]) -> bool:
+        return str(getattr(make, "__module__", "")).startswith(_OWN_MODULES)
+
     def _make_timeout(self, make: Callable[[Any], object]) -> Timeout:
         return Timeout(
             f"the {self.kind} provider `{self.name}` was still being created when the deadline of the call passed",
@@ -260,9 +293,9 @@ class Backend:
         )
 
     def _run_create(self, make: Callable[[Any], object], options: Any) -> object:
-        left, is_own = self._get_limit(), str(getattr(make, "__module__", "")).startswith(_OWN_MODULES)
+        left = self._get_limit()
         with name_lingering_threads(f"the {self.kind} provider `{self.name}`", make):
-            if left is None or is_own:
+            if left is None or self._is_own(make) or _IS_BOUNDED.get():
                 return make(options)
             return run_bounded(lambda: make(options), left())
 
@@ -281,7 +314,7 @@ class Backend:
     def _create(self, make: Callable[[Any], object]) -> object:
         options = self.options
         cause = ""
-        if make is self.entry.create and not str(getattr(make, "__module__", "")).startswith(_OWN_MODULES):
+        if make is self.entry.create and not self._is_own(make):
             configure_pending()  # a plugin may use `logging` without `llmcore.log`
         try:
             return self._run_create(make, options)
@@ -292,7 +325,7 @@ class Backend:
             self._point_at_line(error)
             raise
         except BaseException as error:
-            if must_propagate(error):
+            if must_propagate(error) or (needs_event_loop(error) and _IS_BOUNDED.get()):
                 raise
             cause = describe(error, options)
         if not cause:

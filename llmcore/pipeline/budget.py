@@ -47,6 +47,8 @@ def budget(call: Call, services: Services, proceed: Proceed) -> Generator[Any, A
     Raises:
         BudgetError: A budget does not allow the maximum cost; nothing was sent.
     """
+    if call.backend.entry.offline is None and (creation := call.backend.creation) is not None:
+        yield creation  # the quote needs the provider
     charge, quote = call.kind.charge(call), call.kind.quote(call, services)
     spending, started = services.spending(), time.monotonic()
     try:

@@ -25,6 +25,8 @@ The deadline depends on all callers, so checking after every piece would cost mo
 
 def send(call: Call, services: Services, _: Proceed) -> Generator[Any, Any, Answer]:
     """Send the request once. Return the answer with usage and cost."""
+    if (creation := call.backend.creation) is not None:
+        yield creation
     answer: Answer = yield from call.kind.make_attempt(call, services)
     result, outcome = call.kind.settle(call, services, answer.result)
     return Answer(result, answer.held, outcome)

@@ -189,3 +189,109 @@ def test_a_call_keeps_its_deadline_while_another_call_loads_the_plugin(
     late, answer = cli(CALL_DURING_CALL).stdout.splitlines()
     assert late.endswith(f"was still being {said} when the deadline of the call passed")
     assert answer == "well", "the other call keeps its own deadline"
+
+
+CALLS_IN_A_LOOP = """
+import asyncio
+import llmcore
+from llmcore.errors import Timeout
+
+
+async def call(core):
+    try:
+        {call}
+    except Timeout as error:
+        print(error.message)
+
+
+async def main():
+    async with llmcore.load() as core:
+        await call(core)
+
+
+asyncio.run(main())
+"""
+CALLS = (
+    'await core.llm.achat("Hello", model="slow:any", timeout=2)',
+    'print([piece async for piece in core.llm.astream("Hello", model="slow:any", timeout=2)])',
+)
+
+
+@pytest.mark.parametrize("call", CALLS)
+@pytest.mark.parametrize(("part", "said"), [("on_import", "imported"), ("on_create", "created")])
+def test_a_task_keeps_its_deadline_while_a_plugin_hangs(
+    cli: CommandLine, part: str, said: str, call: str
+) -> None:
+    install(cli, **{part: HANGS})
+    cli.command = (sys.executable, "-c")
+    done = cli(CALLS_IN_A_LOOP.format(call=call))
+    assert done.stdout.endswith(f"was still being {said} when the deadline of the call passed\n"), done.stderr
+
+
+NEEDS_LOOP = "import asyncio\n        self.loop = asyncio.get_running_loop()"
+
+
+def test_a_provider_may_need_the_event_loop_to_be_created(cli: CommandLine) -> None:
+    install(cli, on_create=NEEDS_LOOP)
+    cli.command = (sys.executable, "-c")
+    call = 'print((await core.llm.achat("Hello", model="slow:any", timeout=60)).text)'
+    done = cli(CALLS_IN_A_LOOP.format(call=call))
+    assert done.stdout == "well\n", done.stderr
+
+
+TASKS = """
+import asyncio
+import gate
+import llmcore
+
+
+async def main():
+    async with llmcore.load() as core:
+        call = asyncio.create_task(core.llm.achat("Hello", model="slow:any", timeout=60))
+        await asyncio.to_thread(gate.reached.wait)
+        gate.opened.set()
+        print((await call).text)
+
+
+asyncio.run(main())
+"""
+
+
+def test_an_event_loop_goes_on_while_a_provider_is_created(cli: CommandLine) -> None:
+    install(cli, on_create="__import__('gate').pass_gate()")
+    (cli.site / "gate.py").write_text(GATE)
+    cli.command = (sys.executable, "-c")
+    done = cli(TASKS)
+    assert done.stdout == "well\n", done.stderr
+
+
+LOAD = """
+import logging
+import gate
+import llmcore
+import llmcore.plugin_import
+
+
+class Opener(logging.Handler):
+    def emit(self, record):
+        print(record.getMessage())
+        gate.opened.set()
+
+
+llmcore.plugin_import.SLOW_IMPORT_S = 0.1
+logging.getLogger("llmcore").addHandler(Opener())
+with llmcore.load({"llm": {"provider": "slow", "model": "any"}}) as core:
+    print(core.llm.chat("Hello").text)
+"""
+
+
+def test_the_log_names_a_plugin_whose_import_takes_long(cli: CommandLine) -> None:
+    """`llmcore.load` sets no limit: the import ends after the warning."""
+    install(cli, on_import="__import__('gate').pass_gate()")
+    (cli.site / "gate.py").write_text(GATE)
+    cli.command = (sys.executable, "-c")
+    done = cli(LOAD)
+    warning, answer = done.stdout.splitlines()
+    assert warning.startswith("plugin `llmcore-slow 1.0` is still being imported after 0.1 s (")
+    assert "llmcore_slow.py:3)" in warning
+    assert answer == "well"
