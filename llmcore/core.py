@@ -229,6 +229,7 @@ class Core(ProcessBound):
             hits=self._hits,
             spool=self._spool,
             observers=self._observers(),
+            get_smtp=lambda: self.table("smtp"),
         )
 
     def _create_ledger(self) -> Any:

@@ -81,6 +81,7 @@ BUILTIN: Final = tuple(
         ("ledger", "sqlite"),
         ("tables", "chat"),
         ("tables", "log"),
+        ("tables", "smtp"),
     )
 )
 """The providers and tables of the host, loaded through the same hooks. No plugin can take their names."""

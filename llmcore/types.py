@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, Generic, Required, TypedDict
+from typing import TYPE_CHECKING, Any, Generic, Literal, Required, TypedDict
 
 import msgspec
 
@@ -341,13 +341,13 @@ class CallEvent(msgspec.Struct, frozen=True, kw_only=True):
 class AlertEvent(msgspec.Struct, frozen=True, kw_only=True):
     """The event that observers, webhooks and commands receive when a budget is partly or fully used.
 
-    The alert is sent when the spending reaches a fraction in `alert_at`.
+    The alert is sent when the spending reaches a fraction in `alert_at`, or when it is faster than `alert_faster_than` allows.
     """
 
     budget: str
     """The readable name of the budget: "day", "month openai:gpt-6-sol"."""
     fraction: float
-    """The highest fraction of `alert_at` that the spending has reached."""
+    """The highest fraction of `alert_at` that the spending has reached; of a `reason` other than "fraction", spent by limit."""
     limit: Decimal
     """The limit of the budget. `limit`, `spent` and `reserved` are amounts in `unit`."""
     spent: Decimal
@@ -357,6 +357,12 @@ class AlertEvent(msgspec.Struct, frozen=True, kw_only=True):
     """2026-11-25, 2026-11 or total."""
     unit: str = "USD"
     """USD, or characters."""
+    reason: Literal["fraction", "faster", "test"] = "fraction"
+    """fraction: the spending reached one of `alert_at`. faster: today costs more than usual. test: `llmcore usage alert --test`."""
+    today: Decimal | None = None
+    """faster: the amount of this day in UTC, in `unit`; otherwise None."""
+    usual: Decimal | None = None
+    """faster: the average amount of a day in the last two weeks, in `unit`; otherwise None."""
 
 
 class FileInfo(msgspec.Struct, frozen=True, kw_only=True):

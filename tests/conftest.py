@@ -15,6 +15,7 @@ import pytest
 
 from benchmarks.environments import build_wheels
 from llmcore.cache import shared
+from tests.kits.alerts import Hook
 from tests.kits.once import make_once
 
 FIXTURES = Path(__file__).parent / "fixtures"
@@ -92,3 +93,11 @@ def speaker(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
 def wheels(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     """Build the wheel of the host and of every plugin, once for all workers."""
     return sorted(make_once(tmp_path_factory, "wheels", build_wheels).glob("*.whl"))
+
+
+@pytest.fixture
+def hook() -> Iterator[Hook]:
+    """Return a running receiver of webhooks."""
+    hook = Hook()
+    yield hook
+    hook.close()

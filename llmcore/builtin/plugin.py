@@ -8,7 +8,7 @@ from typing import Final, Literal
 
 from llmcore.hookspecs import COMMON_PARAMETERS, Options, Provider, Table, hookimpl
 from llmcore.log import logger
-from llmcore.types import Duration, Size
+from llmcore.types import Duration, Secret, Size
 
 __all__ = [
     "LLMCORE_API",
@@ -17,6 +17,7 @@ __all__ = [
     "FileOptions",
     "LogOptions",
     "MemoryOptions",
+    "SmtpOptions",
     "SqliteOptions",
 ]
 
@@ -111,6 +112,22 @@ class LogOptions(Options):
     """The file, relative to the configuration file. None means `log.sqlite3` in the user's state folder."""
 
 
+class SmtpOptions(Options):
+    """`[smtp]`: the mail server that sends alerts to the addresses in `alert_email`."""
+
+    host: str
+    """The name of the server."""
+    port: int | None = None
+    """None means 587 with "starttls", 465 with "tls" and 25 with "none"."""
+    security: Literal["starttls", "tls", "none"] = "starttls"
+    """"starttls" switches to TLS before anything is sent, "tls" uses TLS from the start, "none" is for servers on this machine."""
+    user: str | None = None
+    """The name to log in with. None means no login."""
+    password: Secret | None = None
+    sender: str | None = None
+    """The sender of the e-mails. None means `user` if it is an address, otherwise the first recipient."""
+
+
 def _create_echo(options: EchoOptions) -> object:
     from llmcore.builtin.echo import EchoProvider
 
@@ -165,6 +182,7 @@ def llmcore_ledger_providers() -> Iterator[Provider]:
 
 @hookimpl
 def llmcore_tables() -> Iterator[Table]:
-    """Declare `[chat]` and `[log]`."""
+    """Declare `[chat]`, `[log]` and `[smtp]`."""
     yield Table(name="chat", options=ChatOptions)
     yield Table(name="log", options=LogOptions)
+    yield Table(name="smtp", options=SmtpOptions)

@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
+from llmcore.cli import usage_alert
 from llmcore.cli.misuse import UsageError
 from llmcore.cli.opening import open_core
 from llmcore.cli.parser import make_action_adder
@@ -83,6 +84,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     last_month.set_defaults(month="last-month")
     _add_filters(last_month)
     _add_csv_option(add("budget", "what each budget has left, in UTC", _show_budgets))
+    usage_alert.configure(
+        add("alert", "the alerts of budgets; --test sends one to each receiver", usage_alert.run)
+    )
     add("open", "requests in progress, and those whose process died before they were settled", _show_open)
     export = add("export", "write every row, as CSV, with --json as JSON lines, or as Parquet", _export)
     _add_period_options(export)

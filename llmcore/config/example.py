@@ -46,8 +46,16 @@ ttl = "1h"                                # or "never"
 # on_exceed = "refuse"                    # or "warn"
 # unknown_price = "refuse"                # or "allow": calls with an unknown price
 # alert_at = [0.5, 0.8, 1.0]
+# alert_faster_than = 3.0                 # a day that costs more than three average days
 # alert_url = "env:ALERT_WEBHOOK"
+# alert_slack_url = "env:SLACK_WEBHOOK"
+# alert_email = ["ann@example.com"]       # through the server in [smtp]
 # alert_command = ["notify-send", "llmcore"]
+
+# [smtp]                                  # sends the e-mails of `alert_email`; `llmcore usage alert --test`
+# host = "smtp.example.com"
+# user = "ann@example.com"
+# password = "env:SMTP_PASSWORD"
 
 # [[budgets]]                             # more budgets: for a model, tag or user, or another period
 # limit = "1.00 USD"

@@ -25,7 +25,7 @@ _LONGEST: Final = 72
 # The patterns are strings, because compiling them would slow down a start without errors.
 _TELLTALE_NAME = (
     r"(?i:(?:key|token|secret|passw(?:or)?d|passphrase|pwd|credential|authorization|auth|bearer)[\d_]*$"
-    r"|(?:key|secret|password|credential)s$|^alert_url$)"
+    r"|(?:key|secret|password|credential)s$|^alert_(?:slack_)?url$)"
 )
 _REFERENCE = r"env:[A-Za-z_]\w*|file:.+|keyring:[^/]+/.+"
 _TELLTALE_VALUE = r"""(?x)

@@ -32,6 +32,7 @@ __all__ = [
 ]
 
 _SCOPES: Final = ("model", "tag", "user")
+_ADDRESSES: Final = frozenset({"alert_slack_url", "alert_url"})
 
 Owner = Callable[[Path], Layer]
 """Returns the layer that defines a key."""
@@ -73,7 +74,11 @@ class Budget(msgspec.Struct, frozen=True, kw_only=True):
     """Whether to refuse or allow calls with an unknown price."""
     alert_at: tuple[float, ...] = ()
     """Fractions of the limit, in ascending order."""
+    alert_faster_than: float | None = None
+    """The factor by which a day may cost more than an average day; None for no such alert."""
     alert_url: Secret | None = None
+    alert_slack_url: Secret | None = None
+    alert_email: tuple[str, ...] = ()
     alert_command: tuple[str, ...] = ()
     """A program and its arguments."""
     model: str | None = None
@@ -144,13 +149,15 @@ def _iterate_entries(tree: Mapping[str, Any]) -> Iterator[_Entry]:
 
 
 def check_budgets(tree: Mapping[str, Any], owner: Owner) -> list[ConfigError]:
-    """Return the faults of the merged budgets: a missing limit, or two budgets for the same calls and period."""
+    """Return the faults of the merged budgets: a missing limit or mail server, or two budgets for the same calls and period."""
     faults: list[ConfigError] = []
     seen: dict[tuple[Any, ...], Path] = {}
     for path, table in _iterate_entries(tree):
         layer = owner(path)
         if not set(table) <= BUDGETS_KEYS.keys():
             continue  # an unknown key is already reported
+        if "alert_email" in table and not _has_mail_server(tree):
+            faults.append(_make_missing_server_fault(layer, path))
         if "limit" not in table:
             faults.append(_make_missing_limit_fault(layer, path))
             continue
@@ -183,6 +190,22 @@ def _make_missing_limit_fault(layer: Layer, path: Path) -> ConfigError:
     )
 
 
+def _has_mail_server(tree: Mapping[str, Any]) -> bool:
+    smtp = tree.get("smtp")
+    return isinstance(smtp, Mapping) and "host" in smtp
+
+
+def _make_missing_server_fault(layer: Layer, path: Path) -> ConfigError:
+    return layer.fault(
+        (*path, "alert_email"),
+        f"`alert_email` in [{format_key(path)}] needs a mail server, but `host` is missing in [smtp]",
+        code="LC112",
+        at="key",
+        expected='the name of a mail server, such as "smtp.example.com"',
+        fix=layer.format_set_fix(("smtp", "host"), "smtp.example.com"),
+    )
+
+
 def _make_duplicate_fault(layer: Layer, path: Path, first: Path, owner: Layer) -> ConfigError:
     return layer.fault(
         path,
@@ -204,8 +227,8 @@ def read_budgets(
     for path, table in _iterate_entries(tree):
         values = {key: BUDGETS_KEYS[key].read(value) for key, value in table.items()}
         values["limit"], values["unit"] = values["limit"]
-        if "alert_url" in values:
-            values["alert_url"] = _read_address((*path, "alert_url"), values["alert_url"], owner, env, faults)
+        for key in _ADDRESSES & values.keys():
+            values[key] = _read_address((*path, key), values[key], owner, env, faults)
         budgets.append(Budget(**values, place=BudgetPlace(path, owner(path))))
     return tuple(budgets), faults
 

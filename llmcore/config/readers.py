@@ -18,6 +18,7 @@ from llmcore.types import Secret
 from llmcore.units import Duration, Size, is_part
 
 __all__ = [
+    "MAX_FACTOR",
     "MAX_FRACTION",
     "MAX_USD",
     "Reader",
@@ -28,9 +29,11 @@ __all__ = [
     "read_allowance",
     "read_command",
     "read_count",
+    "read_factor",
     "read_flag",
     "read_fractions",
     "read_lifetime",
+    "read_mail_addresses",
     "read_models",
     "read_names",
     "read_part",
@@ -47,6 +50,8 @@ MAX_USD: Final = 1_000_000_000
 Maximum amount in USD. Larger amounts would overflow the ledger, which counts nano-dollars.
 """
 
+MAX_FACTOR: Final = 1000
+"""Maximum number of usual days that one day may cost before an alert."""
 MAX_FRACTION: Final = 10
 """Maximum fraction. Maximum fraction. A larger number is probably a percentage."""
 
@@ -167,6 +172,23 @@ def read_fractions(value: Any) -> tuple[float, ...]:
         if isinstance(item, bool) or not isinstance(item, int | float) or not 0 < item <= MAX_FRACTION:
             raise ValueError
     return tuple(sorted({float(item) for item in value}))
+
+
+def read_factor(value: Any) -> float:
+    """Return a number greater than 1."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 1 < value <= MAX_FACTOR:
+        raise ValueError
+    return float(value)
+
+
+def read_mail_addresses(value: Any) -> tuple[str, ...]:
+    """Return one or several e-mail addresses, without names: `ann@example.com`."""
+    found = (read_text(value),) if isinstance(value, str) else read_names(value)
+    if not found or not all(
+        re.fullmatch(r"[^\s@,;<>\"()\x00-\x1f]+@[^\s@,;<>\"()]+", each) for each in found
+    ):
+        raise ValueError
+    return found
 
 
 def read_address(value: Any) -> Any:

@@ -53,6 +53,26 @@ BUDGET_KEYS: Final[Mapping[str, Reader]] = MappingProxyType(
             'a list of texts, run without a shell: ["notify-send", "llmcore"]',
             '["notify-send", "llmcore"]',
         ),
+        "alert_email": Reader(
+            readers.read_mail_addresses,
+            "an e-mail address or a list of them",
+            'addresses that get an e-mail through the server in [smtp]: ["ann@example.com"]',
+            "ann@example.com",
+            text=True,
+        ),
+        "alert_faster_than": Reader(
+            readers.read_factor,
+            "a number greater than 1",
+            f"how many times an average day a day may cost: a number greater than 1, at most {readers.MAX_FACTOR}",
+            "3.0",
+        ),
+        "alert_slack_url": Reader(
+            readers.read_address,
+            "a URL or a reference to one",
+            'the address of an incoming webhook of Slack or a compatible server: "env:SLACK_WEBHOOK", or a URL',
+            "env:SLACK_WEBHOOK",
+            text=True,
+        ),
         "alert_url": Reader(
             readers.read_address,
             "a URL or a reference to one",

@@ -24,7 +24,13 @@ from llmcore.contracts.cache import (
     CacheVersion,
 )
 from llmcore.contracts.embeddings import AsyncEmbeddingProvider, EmbeddingBounds, EmbeddingProvider
-from llmcore.contracts.ledger import AsyncLedgerProvider, LedgerImport, LedgerKeys, LedgerProvider
+from llmcore.contracts.ledger import (
+    AsyncLedgerProvider,
+    LedgerClaims,
+    LedgerImport,
+    LedgerKeys,
+    LedgerProvider,
+)
 from llmcore.contracts.llm import (
     AsyncContextLengths,
     AsyncLLMProvider,
@@ -122,6 +128,7 @@ __all__ = [
     "EmbeddingProvider",
     "FileSystemProvider",
     "LLMProvider",
+    "LedgerClaims",
     "LedgerImport",
     "LedgerKeys",
     "LedgerProvider",

@@ -19,7 +19,7 @@ from llmcore.support.ledger_values import (
     Settlement,
 )
 
-__all__ = ["AsyncLedgerProvider", "LedgerImport", "LedgerKeys", "LedgerProvider"]
+__all__ = ["AsyncLedgerProvider", "LedgerClaims", "LedgerImport", "LedgerKeys", "LedgerProvider"]
 
 
 @runtime_checkable
@@ -142,6 +142,15 @@ class LedgerImport(Protocol):
 
         The rows for it were pruned in the other ledger. A second call with the same *batch* changes nothing and returns False.
         """
+        ...
+
+
+@runtime_checkable
+class LedgerClaims(Protocol):
+    """Let one of several processes do something, such as send an alert."""
+
+    def claim(self, name: str, timeout_s: float) -> bool:
+        """Return True to the first call with *name*, and False to all later calls by any process."""
         ...
 
 

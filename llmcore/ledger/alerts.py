@@ -1,34 +1,37 @@
-"""Budget alerts: sent when the spending reaches a fraction of a budget.
+"""Budget alerts: find the alerts that are due, and send them.
 
-Only one process sends an alert, once per period.
+An alert is due when the spending reaches a fraction of a budget, or when a day costs more than usual. Only one process sends
+an alert: each fraction once per period, and spending faster than usual once per day.
 """
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterable, Sequence
-from typing import Any, Final, NamedTuple
-
-import msgspec
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple
 
 from llmcore.config.money import Budget
-from llmcore.errors import ConfigError
-from llmcore.interrupts import is_interrupt
-from llmcore.log import logger
-from llmcore.support.ledger_values import Counter, Scope
-from llmcore.support.money import format_amount, from_integer, to_integer
-from llmcore.threads import start_thread
+from llmcore.ledger.alert_delivery import AlertDelivery, Delivery, list_receivers
+from llmcore.ledger.alert_events import make_event, make_scope
+from llmcore.ledger.alert_pace import PaceWatch
+from llmcore.ledger.operations import Operations
+from llmcore.support.ledger_values import Counter
+from llmcore.support.money import to_integer
 from llmcore.types import AlertEvent
 
-__all__ = ["Alert", "Alerts", "make_scope"]
-
-_TIMEOUT_S: Final = 10.0
-"""Timeout of a webhook and of a command."""
+__all__ = ["Alert", "Alerts", "ConfiguredAlert"]
 
 
-def make_scope(budget: Budget) -> Scope:
-    """Return the scope of *budget*, which describes the requests that the budget counts."""
-    return Scope(budget.per, budget.model, budget.tag, budget.user, budget.unit)
+class ConfiguredAlert(NamedTuple):
+    """A budget with alerts."""
+
+    budget: str
+    """The name of the budget."""
+    at: tuple[float, ...]
+    """Fractions of the limit."""
+    faster_than: float | None
+    """How many average days a day may cost; None for no such alert."""
+    receivers: list[str]
+    """The keys of the budget that name receivers, such as alert_email."""
 
 
 class Alert(NamedTuple):
@@ -42,11 +45,43 @@ class Alert(NamedTuple):
 
 
 class Alerts:
-    """The budgets with `alert_at`, and the observers for alerts."""
+    """The budgets with alerts, and the receivers of the alerts.
 
-    def __init__(self, budgets: Iterable[Budget], observers: Sequence[Any] = ()) -> None:
-        self._budgets = {make_scope(budget): budget for budget in budgets if budget.alert_at}
-        self._observers = observers
+    Args:
+        budgets: The configured budgets.
+        observers: The observers, of which some have `on_alert`.
+        operations: The ledger.
+        get_smtp: Returns [smtp].
+        clock: Returns seconds since 1970.
+        after: Called after the ledger was read in a thread.
+    """
+
+    def __init__(
+        self,
+        budgets: Iterable[Budget],
+        observers: Sequence[Any],
+        operations: Operations,
+        get_smtp: Callable[[], Any],
+        *,
+        clock: Callable[[], float],
+        after: Callable[[], None],
+    ) -> None:
+        self._all = [
+            budget
+            for budget in budgets
+            if budget.alert_at or budget.alert_faster_than or list_receivers(budget)
+        ]
+        self._budgets = {make_scope(budget): budget for budget in self._all if budget.alert_at}
+        self._delivery = AlertDelivery(observers, get_smtp)
+        self.pace = PaceWatch(self._all, operations, clock, self._delivery.send, after)
+        """Watches the budgets with `alert_faster_than`."""
+
+    def list_configured(self) -> list[ConfiguredAlert]:
+        """Return the budgets that have alerts or receivers."""
+        return [
+            ConfiguredAlert(each.name, each.alert_at, each.alert_faster_than, list_receivers(each))
+            for each in self._all
+        ]
 
     def find_due(self, counters: Iterable[Counter]) -> list[Alert]:
         """Return the due alerts. The ledger lets exactly one process claim each alert."""
@@ -61,85 +96,22 @@ class Alerts:
             reached = max((part for part in budget.alert_at if counter.spent >= part * limit), default=0.0)
             amount = int(reached * limit)
             if amount > counter.alerted:
-                due.append(Alert(counter, amount, budget, _make_event(budget, counter, reached)))
+                due.append(Alert(counter, amount, budget, make_event(budget, counter, reached)))
         return due
 
     def send(self, alert: Alert) -> None:
-        """Send an alert to the log, the observers, a webhook and a command.
+        """Send an alert to its receivers, in a thread. A failure is logged once and does not affect the call."""
+        self._delivery.send(alert.budget, alert.event)
 
-        A failure is logged and does not affect the call.
+    def send_tests(self, counters: Iterable[Counter]) -> list[Delivery]:
+        """Send a test to the receivers of every budget with alerts, and wait for the result.
+
+        Args:
+            counters: The current counters of the budgets.
         """
-        budget, event = alert.budget, alert.event
-        logger(__name__).warning(
-            "budget `%s`: %s of %s spent",
-            event.budget,
-            format_amount(event.spent, event.unit),
-            format_amount(event.limit, event.unit),
-        )
-        for observer in self._observers:
-            on_alert = getattr(observer, "on_alert", None)
-            if on_alert is not None:
-                try:
-                    on_alert(event)
-                except BaseException as error:
-                    if is_interrupt(error):
-                        raise
-                    _log_failure(type(observer).__qualname__, error)
-        if budget.alert_url is not None or budget.alert_command:
-            # This is not a daemon thread, because the last call of a program may cause the alert.
-            thread = threading.Thread(target=_deliver, args=(budget, event), name="llmcore-alert")
-            if not start_thread(thread):
-                _deliver(budget, event)
-
-
-def _make_event(budget: Budget, counter: Counter, fraction: float) -> AlertEvent:
-    return AlertEvent(
-        budget=budget.name,
-        fraction=fraction,
-        limit=budget.limit,
-        spent=from_integer(counter.spent, budget.unit),
-        reserved=from_integer(counter.reserved, budget.unit),
-        period=counter.period,
-        unit=budget.unit,
-    )
-
-
-def _deliver(budget: Budget, event: AlertEvent) -> None:
-    body = msgspec.json.encode(event)
-    if budget.alert_url is not None:
-        try:
-            _post(budget.alert_url.reveal(), body)
-        except BaseException as error:
-            if is_interrupt(error):
-                raise
-            _log_failure("alert_url", error)
-    if budget.alert_command:
-        import subprocess
-
-        try:
-            subprocess.run(  # noqa: S603 - the user's own command
-                budget.alert_command, input=body, timeout=_TIMEOUT_S, check=True, capture_output=True
-            )
-        except (OSError, subprocess.SubprocessError) as error:
-            _log_failure("alert_command", error)
-
-
-def _post(url: str, body: bytes) -> None:
-    import urllib.request
-
-    from llmcore.support.certificates import check_certificates
-    from llmcore.support.proxies import find_proxy
-
-    proxy = find_proxy(url)
-    if url.startswith("https:") or (proxy is not None and proxy.url.startswith("https:")):
-        check_certificates()
-    request = urllib.request.Request(url, data=body, headers={"Content-Type": "application/json"})  # noqa: S310 - checked
-    with urllib.request.urlopen(request, timeout=_TIMEOUT_S) as response:  # noqa: S310 - as above
-        response.read(1)
-
-
-def _log_failure(receiver: str, error: BaseException) -> None:
-    # Our own errors name a variable. Other errors are logged only with their type, because their text may
-    # contain the URL, and the URL may contain a secret.
-    reason = error.message if isinstance(error, ConfigError) else type(error).__name__
-    logger(__name__).warning("an alert could not be sent to %s: %s", receiver, reason)
+        found = {counter.scope: counter for counter in counters}
+        deliveries = []
+        for budget in self._all:
+            event = make_event(budget, found[make_scope(budget)], reason="test")
+            deliveries += self._delivery.deliver(budget, event)
+        return deliveries

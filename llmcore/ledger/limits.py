@@ -10,7 +10,7 @@ from decimal import Decimal
 from typing import Final
 
 from llmcore.config.money import Budget
-from llmcore.ledger.alerts import make_scope
+from llmcore.ledger.alert_events import make_scope
 from llmcore.ledger.report import BudgetState
 from llmcore.support.budget_periods import get_elapsed, get_reset_time
 from llmcore.support.ledger_values import Charge, Limit, Scope, parse_scope

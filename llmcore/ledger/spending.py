@@ -56,6 +56,7 @@ class Spending:
         hits: Hits,
         spool: Spool | None = None,
         observers: Sequence[Any] = (),
+        get_smtp: Callable[[], Any] = lambda: None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         """Use the ledger that *create* returns at the first use."""
@@ -67,7 +68,9 @@ class Spending:
         self.operations = Operations(create)
         self._limits = BudgetLimits(configured)
         self._reserver = Reserver(self.operations, self._limits)
-        self._alerts = Alerts(configured, observers)
+        self.alerts = Alerts(
+            configured, observers, self.operations, get_smtp, clock=clock, after=self._close_if_unused
+        )
         self._hits, self._spool = hits, spool
         self._clock = clock
         self._is_prepared = False
@@ -164,7 +167,8 @@ class Spending:
         if failure is not None:
             self._settle_later(reservation, outcome, failure)
             return
-        due = self._alerts.find_due(counters)
+        self.alerts.pace.note(counters)
+        due = self.alerts.find_due(counters)
         while due:
             alert = due.pop()
             try:
@@ -174,7 +178,7 @@ class Spending:
             except Exception:  # noqa: BLE001 - a later settlement repeats it
                 return
             if claimed:
-                self._alerts.send(alert)
+                self.alerts.send(alert)
 
     def settle_now(self, reservation: Reservation, outcome: Outcome) -> None:
         """Settle without a step, for a call that is being garbage-collected. Waits for a lock only briefly."""
@@ -199,10 +203,11 @@ class Spending:
         """Record *outcomes* in one transaction; see `late.Settle`."""
         settlements = [reservation.make_settlement(outcome) for reservation, outcome in outcomes.items()]
         try:
-            due = self._alerts.find_due(self.operations.run("settle", settlements, timeout_s))
-            for alert in due:
+            counters = self.operations.run("settle", settlements, timeout_s)
+            self.alerts.pace.note(counters)
+            for alert in self.alerts.find_due(counters):
                 if self.operations.run("claim_alert", alert.counter, alert.amount, timeout_s):
-                    self._alerts.send(alert)
+                    self.alerts.send(alert)
         except Exception as error:  # noqa: BLE001 - a ledger plugin may raise any exception
             return make_unavailable(error)
         return None
@@ -247,17 +252,28 @@ class Spending:
     def read_states(self) -> list[BudgetState]:
         """Return the states of all budgets in their current periods."""
         now = self._clock()
-        counters: Sequence[Counter] = self.operations.run(
-            "read_budgets", list(self._limits.budgets), now, LOCK_TIMEOUT_S
-        )
-        rows = [(counter.text, counter.period, counter.spent, counter.reserved) for counter in counters]
+        rows = [(each.text, each.period, each.spent, each.reserved) for each in self.read_counters(now)]
         return self._limits.make_states(rows, now)
+
+    def read_counters(self, at: float | None = None) -> Sequence[Counter]:
+        """Return the counters of all budgets in the periods that contain *at*, by default now."""
+        at = self._clock() if at is None else at
+        counters: Sequence[Counter] = self.operations.run(
+            "read_budgets", list(self._limits.budgets), at, LOCK_TIMEOUT_S
+        )
+        return counters
 
     def closing(self) -> Act[None]:
         """Close the ledger. Open rows of this process are settled first."""
         if self.operations.is_created:
             yield self.operations.step("close")
         self._is_prepared = False
+
+    def _close_if_unused(self) -> None:
+        """Close a ledger that a thread has opened again after `closing`."""
+        if not self._is_prepared:
+            with contextlib.suppress(Exception):
+                self.operations.run("close")
 
     def at_exit(self, timeout_s: float) -> None:
         """Settle requests whose call can no longer end, such as those of daemon threads; see `exits.AtExit`.

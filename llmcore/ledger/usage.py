@@ -18,6 +18,8 @@ from llmcore.threads import run_in_thread
 
 if TYPE_CHECKING:
     from llmcore.contracts import LedgerProvider
+    from llmcore.ledger.alert_delivery import Delivery
+    from llmcore.ledger.alerts import ConfiguredAlert
     from llmcore.ledger.api_keys import ApiKeys
     from llmcore.ledger.migration import Migrated
     from llmcore.ledger.query import UsageQuery
@@ -184,6 +186,23 @@ class UsageBook(ProcessBound):
     async def abudgets(self) -> list[BudgetState]:
         """See `budgets`."""
         return await run_in_thread(self.budgets)
+
+    def alerts(self) -> list[ConfiguredAlert]:
+        """Return the budgets with alerts, and to which receivers each is sent."""
+        return self._spending().alerts.list_configured()
+
+    def test_alerts(self) -> list[Delivery]:
+        """Send a test alert to the observers and receivers of each budget with alerts, and wait for the results.
+
+        It counts as none of the alerts that are sent once.
+        """
+        spending = self._spending()
+
+        def send() -> list[Delivery]:
+            spending.refresh()
+            return spending.alerts.send_tests(spending.read_counters())
+
+        return self._run(send)
 
     def open(self) -> list[dict[str, Any]]:
         """Return the rows of requests that are in progress, or whose process died before settling them."""

@@ -53,6 +53,21 @@ def faults_of(text: str, tmp_path: Path, **env: str) -> list[ConfigError]:
             '`unknown_price` must be "refuse" or "allow", got "warn"',
             "3:17",
         ),
+        (
+            "[budget]\nlimit = 1\nalert_faster_than = 1",
+            "`alert_faster_than` must be a number greater than 1, got 1",
+            "3:21",
+        ),
+        (
+            '[smtp]\nhost = "h"\n[budget]\nlimit = 1\nalert_email = ["ann@example.com\\nBcc: ben@example.com"]',
+            '`alert_email` must be an e-mail address or a list of them, got "ann@example.com\\nBcc: ben@example.com"',
+            "5:16",
+        ),
+        (
+            '[budget]\nlimit = 1\nalert_email = "ann@example.com"',
+            "`alert_email` in [budget] needs a mail server, but `host` is missing in [smtp]",
+            "3:1",
+        ),
         ("[budget]\nlimit = 1\nalert_at = 0.5", "`alert_at` must be a list of fractions, got 0.5", "3:12"),
         (
             "[budget]\nlimit = 1\nalert_at = [0.5, 80]",
@@ -132,7 +147,7 @@ def test_a_model_in_budget_is_reported_with_the_right_table(tmp_path: Path) -> N
         " --> llmcore.toml:3:1\n"
         '3 | model = "openai:x"\n'
         "  | ^^^^^\n"
-        "  = expected: alert_at, alert_command, alert_url, limit, on_exceed, per, unknown_price\n"
+        "  = expected: alert_at, alert_command, alert_email, alert_faster_than, alert_slack_url, alert_url, limit, on_exceed, per, unknown_price\n"
         "  = note: budgets of one model, tag or user are entries of [[budgets]]\n"
         "  = fix: llmcore config unset budget.model"
     )

@@ -220,6 +220,8 @@ def run_page(
             "BROWSER": "true",  # the command of this name, in place of a browser
             "PYTHONPATH": str(home / "site"),
             "OPENAI_API_KEY": "sk-test",
+            "SLACK_WEBHOOK": "https://hooks.example/services/test",
+            "SMTP_PASSWORD": "test",
             "OPENAI_BASE_URL": upstream.base_url,
             "ANTHROPIC_API_KEY": "sk-ant-test",
             "ANTHROPIC_BASE_URL": upstream.url,

@@ -5,53 +5,15 @@ from __future__ import annotations
 import json
 import logging
 import sys
-import threading
-from collections.abc import Iterator
 from decimal import Decimal
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import llmcore
+from tests.kits.alerts import Hook, wait_for_alerts
 from tests.kits.money import ASK, config
-
-
-class Hook:
-    """The server of a webhook, which records its requests."""
-
-    def __init__(self) -> None:
-        bodies = self.bodies = []  # type: list[Any]
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                bodies.append(json.loads(self.rfile.read(int(self.headers["content-length"]))))
-                self.send_response(204)
-                self.end_headers()
-
-            def log_message(self, *_: object) -> None: ...
-
-        self.server = HTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server.server_address[1]}/hook?token=canary"
-
-
-@pytest.fixture
-def hook() -> Iterator[Hook]:
-    hook = Hook()
-    thread = threading.Thread(target=hook.server.serve_forever, args=(0.01,))
-    thread.start()
-    yield hook
-    hook.server.shutdown()
-    thread.join()
-    hook.server.server_close()
-
-
-def wait_for_alerts() -> None:
-    """Wait until every alert has been delivered."""
-    for thread in threading.enumerate():
-        if thread.name == "llmcore-alert":
-            thread.join()
 
 
 def test_each_fraction_is_sent_once_to_each_receiver(
@@ -93,7 +55,7 @@ def test_a_failed_alert_affects_no_call_and_its_url_is_not_logged(
     scripted: Any, tmp_path: Path, hook: Hook, caplog: pytest.LogCaptureFixture
 ) -> None:
     del scripted
-    hook.server.socket.close()
+    hook.close()
     settings = config(
         tmp_path, limit="0.02 USD", alert_at=[0.5], alert_url=hook.url, alert_command=["no-such-program-here"]
     )

@@ -262,6 +262,7 @@ def test_built_in_plugins_have_the_version_of_the_host(tmp_path: Path) -> None:
         ("ledger", "sqlite", "0.1.0", "built in"),
         ("tables", "chat", "0.1.0", "built in"),
         ("tables", "log", "0.1.0", "built in"),
+        ("tables", "smtp", "0.1.0", "built in"),
     ]
 
 

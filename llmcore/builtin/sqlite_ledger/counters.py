@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "add_counted",
+    "claim",
     "claim_alert",
     "get_counters",
     "make_empty",
@@ -102,10 +103,15 @@ def claim_alert(db: apsw.Connection, counter: Counter, amount: int) -> bool:
     return bool(db.changes())
 
 
+def claim(db: apsw.Connection, name: str) -> bool:
+    """See `LedgerClaims.claim`."""
+    db.execute("INSERT OR IGNORE INTO absorbed VALUES (?)", (name,))
+    return bool(db.changes())
+
+
 def add_counted(db: apsw.Connection, batch: str, counter: Counter) -> bool:
     """See `LedgerImport.add_counted`."""
-    db.execute("INSERT OR IGNORE INTO absorbed VALUES (?)", (batch,))
-    if not db.changes():
+    if not claim(db, batch):
         return False
     key = (counter.period, counter.text)
     if db.execute("SELECT 1 FROM budgets WHERE period = ? AND scope = ?", key).get is None:

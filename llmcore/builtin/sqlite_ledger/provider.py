@@ -141,6 +141,10 @@ class SqliteLedger:
         claim = partial(counters.claim_alert, counter=counter, amount=amount)
         return self.writer.run_async(claim, timeout_s)
 
+    def claim(self, name: str, timeout_s: float) -> bool:
+        """See `LedgerClaims.claim`."""
+        return bool(self.writer.run(partial(counters.claim, name=name), timeout_s))
+
     def add_counted(self, batch: str, counter: Counter, timeout_s: float) -> bool:
         """See `LedgerImport.add_counted`."""
         return bool(self.writer.run(partial(counters.add_counted, batch=batch, counter=counter), timeout_s))

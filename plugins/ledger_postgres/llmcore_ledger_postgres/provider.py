@@ -223,6 +223,10 @@ class PostgresLedger:
         """See `LedgerProvider.claim_alert`."""
         return bool(self._call("claim_alert", counter.period, counter.text, amount, timeout_s=timeout_s))
 
+    def claim(self, name: str, timeout_s: float) -> bool:
+        """See `LedgerClaims.claim`."""
+        return bool(self._call("add_counted", name, "", "", 0, timeout_s=timeout_s))
+
     def add_counted(self, batch: str, counter: Counter, timeout_s: float) -> bool:
         """See `LedgerImport.add_counted`."""
         scopes = [encoding.encode_scope(parse_scope(counter.text))]

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from llmcore.contracts import LedgerClaims
 from llmcore.support.completion import Interrupted
 from llmcore.support.ledger_owners import make_owner
 from llmcore.support.ledger_rows import RowQuery
@@ -223,6 +224,16 @@ class LedgerConformance(ReportTests):
         (counter,) = self.do("read_budgets", [], time.time(), TIMEOUT_S)
         assert counter.alerted == 10
         assert self.do("claim_alert", counter, 20, TIMEOUT_S) is True
+
+    def test_a_name_is_claimed_once(self, opener: Callable[[], Any] | None) -> None:
+        if not isinstance(self._ledger, LedgerClaims):
+            return
+        self.do("prepare", TIMEOUT_S)
+        assert self._ledger.claim("alert", TIMEOUT_S) is True
+        others = [self._ledger] if opener is None else [self._ledger, open_again(opener)]
+        for ledger in others:
+            assert ledger.claim("alert", TIMEOUT_S) is False
+        assert self._ledger.claim("another", TIMEOUT_S) is True
 
     def test_the_ledger_works_after_it_was_closed(self) -> None:
         request = make_request(9, limit(ALL, 100))

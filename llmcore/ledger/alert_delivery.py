@@ -1,0 +1,164 @@
+"""Send an alert to its receivers: the log, observers, two kinds of webhooks, e-mail and a command."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any, Final, NamedTuple
+
+import msgspec
+
+from llmcore.config.money import Budget
+from llmcore.errors import ConfigError
+from llmcore.interrupts import is_interrupt
+from llmcore.ledger.alert_events import describe
+from llmcore.log import logger
+from llmcore.threads import start_thread
+from llmcore.types import AlertEvent
+
+__all__ = ["AlertDelivery", "Delivery", "list_receivers"]
+
+_TIMEOUT_S: Final = 10.0
+"""Timeout of a webhook, of each step of an e-mail, and of a command."""
+_RECEIVERS: Final = ("alert_url", "alert_slack_url", "alert_email", "alert_command")
+"""The keys of a budget that name a receiver."""
+
+
+class Delivery(NamedTuple):
+    """What became of one alert at one receiver."""
+
+    budget: str
+    """The name of the budget."""
+    receiver: str
+    """alert_url, alert_slack_url, alert_email, alert_command, or the class of an observer."""
+    error: str | None
+    """Why it could not be sent, without addresses and secrets; None if it was sent."""
+
+
+def list_receivers(budget: Budget) -> list[str]:
+    """Return the keys of *budget* that name receivers and are set."""
+    return [name for name in _RECEIVERS if getattr(budget, name)]
+
+
+class AlertDelivery:
+    """Sends alerts.
+
+    Args:
+        observers: The observers, of which some have `on_alert`.
+        get_smtp: Returns [smtp].
+    """
+
+    def __init__(self, observers: Sequence[Any], get_smtp: Callable[[], Any]) -> None:
+        self._observers = [observer for observer in observers if getattr(observer, "on_alert", None)]
+        self._get_smtp = get_smtp
+        self._failing: set[tuple[str, str]] = set()
+        """The receivers whose last alert failed, by budget: a failure is logged once."""
+
+    def send(self, budget: Budget, event: AlertEvent) -> None:
+        """Log the alert and notify the observers; send it to the other receivers in a thread.
+
+        A failure is logged once for each receiver, until an alert reaches it.
+        """
+        logger(__name__).warning("%s", describe(event))
+        self._log_failures(self._notify_observers(event))
+        if list_receivers(budget):
+            # This is not a daemon thread, because the last call of a program may cause the alert.
+            thread = threading.Thread(
+                target=self._send_to_receivers, args=(budget, event), name="llmcore-alert"
+            )
+            if not start_thread(thread):
+                self._send_to_receivers(budget, event)
+
+    def deliver(self, budget: Budget, event: AlertEvent) -> list[Delivery]:
+        """Send the alert to observers and receivers, and wait for the result of each."""
+        return [*self._notify_observers(event), *self._deliver(budget, event)]
+
+    def _notify_observers(self, event: AlertEvent) -> list[Delivery]:
+        return [
+            _try(event, type(observer).__qualname__, observer.on_alert, event) for observer in self._observers
+        ]
+
+    def _send_to_receivers(self, budget: Budget, event: AlertEvent) -> None:
+        self._log_failures(self._deliver(budget, event))
+
+    def _deliver(self, budget: Budget, event: AlertEvent) -> list[Delivery]:
+        senders: dict[str, Callable[[Budget, AlertEvent], None]] = {
+            "alert_url": _post_event,
+            "alert_slack_url": _post_message,
+            "alert_email": self._send_mail,
+            "alert_command": _run_command,
+        }
+        return [_try(event, name, senders[name], budget, event) for name in list_receivers(budget)]
+
+    def _send_mail(self, budget: Budget, event: AlertEvent) -> None:
+        from llmcore.ledger.alert_mail import send_mail
+
+        send_mail(self._get_smtp(), budget.alert_email, event, _TIMEOUT_S)
+
+    def _log_failures(self, deliveries: Sequence[Delivery]) -> None:
+        for delivery in deliveries:
+            receiver = (delivery.budget, delivery.receiver)
+            if delivery.error is None:
+                self._failing.discard(receiver)
+            elif receiver not in self._failing:
+                self._failing.add(receiver)
+                logger(__name__).warning("an alert could not be sent to %s: %s", receiver[1], delivery.error)
+
+
+def _try(event: AlertEvent, receiver: str, act: Callable[..., Any], *args: Any) -> Delivery:
+    try:
+        act(*args)
+    except BaseException as error:
+        if is_interrupt(error):
+            raise
+        return Delivery(event.budget, receiver, _explain(error))
+    return Delivery(event.budget, receiver, None)
+
+
+def _explain(error: BaseException) -> str:
+    # Our own errors name a variable. Other errors are logged only with their type and status, because their text may
+    # contain the URL, and the URL may contain a secret.
+    if isinstance(error, ConfigError):
+        return error.message
+    statuses = (getattr(error, name, None) for name in ("code", "smtp_code", "returncode"))
+    status = next((each for each in statuses if isinstance(each, int)), None)
+    return type(error).__name__ if status is None else f"{type(error).__name__} {status}"
+
+
+def _post_event(budget: Budget, event: AlertEvent) -> None:
+    assert budget.alert_url is not None  # noqa: S101 - the key is set
+    _post(budget.alert_url.reveal(), msgspec.json.encode(event))
+
+
+def _post_message(budget: Budget, event: AlertEvent) -> None:
+    assert budget.alert_slack_url is not None  # noqa: S101 - the key is set
+    text = describe(event)
+    for character, entity in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;")):  # Slack's own syntax for links
+        text = text.replace(character, entity)
+    _post(budget.alert_slack_url.reveal(), msgspec.json.encode({"text": f"llmcore: {text}"}))
+
+
+def _post(url: str, body: bytes) -> None:
+    import urllib.request
+
+    from llmcore.support.certificates import check_certificates
+    from llmcore.support.proxies import find_proxy
+
+    proxy = find_proxy(url)
+    if url.startswith("https:") or (proxy is not None and proxy.url.startswith("https:")):
+        check_certificates()
+    request = urllib.request.Request(url, data=body, headers={"Content-Type": "application/json"})  # noqa: S310 - checked
+    with urllib.request.urlopen(request, timeout=_TIMEOUT_S) as response:  # noqa: S310 - as above
+        response.read(1)
+
+
+def _run_command(budget: Budget, event: AlertEvent) -> None:
+    import subprocess
+
+    subprocess.run(  # noqa: S603 - the user's own command
+        budget.alert_command,
+        input=msgspec.json.encode(event),
+        timeout=_TIMEOUT_S,
+        check=True,
+        capture_output=True,
+    )
