@@ -18,6 +18,7 @@ from llmcore.errors import (
 )
 from llmcore.llm.batch.items import BatchItem, Prepared, make_key
 from llmcore.llm.batch.pace import Pace
+from llmcore.llm.batch.recall import Recall
 from llmcore.llm.batch.source import WAITING, Source
 from llmcore.llm.batch.store import Answer, RunStore, share
 from llmcore.support.money import to_nano
@@ -84,6 +85,7 @@ class LiveLane:
 
         self._source = Source(items)
         self._store = store
+        self._recall = Recall(store)
         self._send = send
         self._pace = pace
         self._in_order = in_order
@@ -240,7 +242,12 @@ class LiveLane:
                 key = make_key(item.body)
             except BadRequest as fault:
                 error = fault
-        batch.fresh.append((item.position, item.id, key or None, None if error else item.body))
+        earlier = None if error else self._recall.find(item, key)
+        if earlier is not None and (reply := earlier.reply) is not None:
+            self._finish(BatchItem(index=item.position, id=item.id, reply=reply))
+            return
+        if earlier is None:
+            batch.fresh.append((item.position, item.id, key or None, None if error else item.body))
         if error is not None:
             batch.failed.append((item.position, error))
             self._finish(BatchItem(index=item.position, id=item.id, error=error))

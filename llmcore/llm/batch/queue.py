@@ -15,6 +15,7 @@ from llmcore.llm.batch.queue_booking import Booking
 from llmcore.llm.batch.queue_chunks import Chunks
 from llmcore.llm.batch.queue_settlement import ChunkWork
 from llmcore.llm.batch.queue_store import QueueStore
+from llmcore.llm.batch.recall import Recall
 from llmcore.llm.batch.source import WAITING, Source
 from llmcore.llm.batch.store import Answer, RunStore, share
 from llmcore.llm.batch.vendor import has_queue
@@ -72,6 +73,7 @@ class QueueLane:
     ) -> None:
         self._source = Source(items)
         self._store = store
+        self._recall = Recall(store)
         self._queue = QueueStore(store)
         self._plan = plan
         self._services = services
@@ -167,7 +169,7 @@ class QueueLane:
         """Store the next items of the source as pending."""
         import asyncio
 
-        fresh, failed = self._read_page()
+        fresh, failed, count = self._read_page()
         self._store.add(fresh)
         if failed:
             self._store.finish([], [], [(item.position, error) for item, error in failed])
@@ -176,14 +178,15 @@ class QueueLane:
             self._count_failures(len(failed))
         if self._exhausted and self._stop is None:
             self._store.set(complete="1")
-        elif not fresh and self._source.pending:
+        elif not count and self._source.pending:
             await asyncio.wait(self._source.pending)
 
-    def _read_page(self) -> tuple[list[Fresh], list[tuple[Prepared, LLMCoreError]]]:
-        """Return the next items as rows of the file, and the malformed items."""
+    def _read_page(self) -> tuple[list[Fresh], list[tuple[Prepared, LLMCoreError]], int]:
+        """Return the next items that the file lacks, as its rows, the malformed items, and how many items were read."""
         fresh: list[Fresh] = []
         failed: list[tuple[Prepared, LLMCoreError]] = []
-        while len(fresh) < _PAGE and not self._exhausted:
+        count = 0
+        while count < _PAGE and not self._exhausted:
             try:
                 item = self._source.read()
             except Exception as error:  # noqa: BLE001 - of the application's iterator
@@ -192,16 +195,23 @@ class QueueLane:
             self._exhausted = item is None
             if item is None or item is WAITING:
                 break
+            count += 1
             fault, key = item.error, b""
             if item.body is not None:
                 try:
                     key = make_key(item.body)
                 except BadRequest as error:
                     fault = error
+            if fault is None and (stored := self._recall.find(item, key)) is not None:
+                if stored.reply is not None:
+                    self._finish(item.position, item.id, stored.reply, None)
+                    continue
+                if stored.state == "pending":
+                    continue
             fresh.append((item.position, item.id, key or None, None if fault else item.body))
             if fault is not None:
                 failed.append((item, fault))
-        return fresh, failed
+        return fresh, failed, count
 
     async def _fill(self) -> bool:
         """Send the next chunk of the pool. Return whether there was anything to do."""
@@ -335,10 +345,8 @@ class QueueLane:
             return
         self._save()
         while (stored := self._store.find(self.due)) is not None and stored.state != "pending":
-            reply = error = None
-            if stored.state == "done" and stored.key is not None:
-                reply = self._store.find_answer(stored.key, stored.position)
-            else:
+            reply, error = stored.reply, None
+            if reply is None:
                 error = self._errors.pop(self.due, None) or LLMCoreError(
                     str((stored.error or {}).get("message")), code=str((stored.error or {}).get("code"))
                 )

@@ -27,7 +27,7 @@ from llmcore.llm.batch.live import LiveLane, Send
 from llmcore.llm.batch.loop_thread import LoopThread
 from llmcore.llm.batch.pace import Pace
 from llmcore.llm.batch.queue_store import has_open_chunks
-from llmcore.llm.batch.store import RunStore, Stored, make_created
+from llmcore.llm.batch.store import RunStore, make_created
 from llmcore.llm.batch.switching import SwitchingLane
 from llmcore.support.money import from_nano
 from llmcore.support.user_folders import get_user_folder
@@ -246,8 +246,12 @@ class BatchRun:
         if self._read is not None or in_order:
             return
         for stored in store.iterate_items():
-            if (item := self._recall(store, stored)) is not None:
-                yield item
+            reply, error = stored.reply, None
+            if reply is None:
+                if stored.state != "failed" or stored.error is None or not stored.is_malformed:
+                    continue  # sent again
+                error = _restore_error(stored.error)
+            yield BatchItem(index=stored.position, id=stored.id, reply=reply, error=error)
 
     def _make_lane(self, store: RunStore, in_order: bool) -> LiveLane | SwitchingLane:  # noqa: FBT001 - `LoopThread.run` passes it by position
         found = self._iterate_stored(store, everything=in_order) if self._read is None else self._read()
@@ -296,23 +300,11 @@ class BatchRun:
 
     def _iterate_stored(self, store: RunStore, *, everything: bool, first: int = 0) -> Iterator[Prepared]:
         """Yield the items of the file from position *first*: *everything*, or only the unanswered items."""
-        for stored in store.iterate_items():
-            if stored.position < first:
-                continue
-            if stored.body is not None:
-                if everything or self._recall(store, stored) is None:
-                    yield Prepared(stored.position, stored.id, stored.body)
-            elif everything and stored.error is not None:
-                yield Prepared(stored.position, stored.id, None, _restore_error(stored.error))
-
-    def _recall(self, store: RunStore, stored: Stored) -> BatchItem | None:
-        """Return the stored item if it has finished; None if it must be sent."""
-        if stored.state == "done" and stored.key is not None:
-            reply = store.find_answer(stored.key, stored.position)
-            return None if reply is None else BatchItem(index=stored.position, id=stored.id, reply=reply)
-        if stored.state == "failed" and stored.error is not None and not stored.body:
-            return BatchItem(index=stored.position, id=stored.id, error=_restore_error(stored.error))
-        return None
+        for position, name, body, error in store.iterate_bodies(first, everything=everything):
+            if body is not None:
+                yield Prepared(position, name, body)
+            elif error is not None:
+                yield Prepared(position, name, None, _restore_error(error))
 
 
 def _restore_error(stored: Mapping[str, Any]) -> BadRequest:

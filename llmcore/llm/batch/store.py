@@ -30,12 +30,28 @@ _SCHEMA: Final = """
         body BLOB,                   -- JSON
         error TEXT                   -- JSON: code, message
     ) STRICT;
-    CREATE TABLE IF NOT EXISTS answers (
-        key BLOB PRIMARY KEY,
+    CREATE TABLE IF NOT EXISTS answers (  -- in the order of their arrival, so that a run appends to its file
+        key BLOB NOT NULL,
         reply BLOB NOT NULL,         -- msgpack
         cost INTEGER,                -- nano-dollars; NULL if unknown
         position INTEGER NOT NULL    -- of the item that was sent; the others with this key are free copies
-    ) STRICT, WITHOUT ROWID;
+    ) STRICT;
+    CREATE UNIQUE INDEX IF NOT EXISTS answers_key ON answers (key);
+"""
+_CHECKPOINT_PAGES: Final = 8000
+"""The size of the write-ahead log at which it is copied into the file. The pages of the index change often, so copy them rarely."""
+_PAGE: Final = 200
+"""The number of items to read at once, with their answers."""
+_SPAN: Final = 5000
+"""The number of positions to search for unanswered items at once."""
+_ALL: Final = (
+    "SELECT position, id, body, error FROM items WHERE position >= ? AND position < ? ORDER BY position"
+)
+_UNANSWERED: Final = """
+    SELECT position, id, body, error FROM items
+    WHERE position >= ? AND position < ? AND body IS NOT NULL
+        AND (state != 'done' OR NOT EXISTS (SELECT 1 FROM answers AS a WHERE a.key = items.key))
+    ORDER BY position
 """
 _NOTHING: Final = Decimal(0)
 _encode: Final = msgspec.msgpack.Encoder().encode
@@ -48,14 +64,25 @@ Answer: TypeAlias = tuple[bytes, Reply[Any], int | None, int]
 
 
 class Stored(NamedTuple):
-    """An item as the file stores it."""
+    """An item as the file stores it, without its body."""
 
     position: int
     id: str | None
     key: bytes | None
     state: str
-    body: dict[str, Any] | None
+    """`pending`, `done` or `failed`."""
+    is_malformed: bool
+    """Whether the item cannot be sent."""
     error: dict[str, Any] | None
+    data: bytes | None
+    """The encoded answer."""
+    paid: int | None
+    """The position of the item that was sent for the answer."""
+
+    @property
+    def reply(self) -> Reply[Any] | None:
+        """The answer to the item, at no cost if another item was sent for it."""
+        return None if self.data is None else _read_reply(self.data, is_paid=self.paid == self.position)
 
 
 class Counts(NamedTuple):
@@ -102,6 +129,7 @@ class RunStore:
                 self._db = apsw.Connection(str(path))
                 self._db.set_busy_timeout(10_000)
                 self._db.execute("PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL")
+                self._db.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES}")
                 self._db.execute(_SCHEMA)
         except LLMCoreError:
             os.close(self._lock)
@@ -171,24 +199,55 @@ class RunStore:
 
     def find(self, position: int) -> Stored | None:
         """Return the item at *position*."""
-        rows = self._db.execute(
-            "SELECT position, id, key, state, body, error FROM items WHERE position = ?", (position,)
-        ).fetchall()
-        return _read_item(rows[0]) if rows else None
+        return next(iter(self.read_items(position, 1)), None)
+
+    def read_items(self, first: int, number: int = _PAGE) -> list[Stored]:
+        """Return the items at *number* positions from *first*, with their answers."""
+        rows = _read_rows(
+            self._db,
+            "SELECT i.position, i.id, i.key, i.state, i.body IS NULL, i.error, a.reply, a.position"
+            " FROM items AS i LEFT JOIN answers AS a ON a.key = i.key AND i.state = 'done'"
+            " WHERE i.position >= ? AND i.position < ? ORDER BY i.position",
+            (first, first + number),
+        )
+        return [
+            Stored(
+                position,
+                name,
+                key,
+                state,
+                bool(is_malformed),
+                None if error is None else msgspec.json.decode(error),
+                data,
+                paid,
+            )
+            for position, name, key, state, is_malformed, error, data, paid in rows
+        ]
 
     def iterate_items(self) -> Iterator[Stored]:
-        """Yield all items in their order, a thousand at a time."""
-        last = -1
-        while True:
-            rows: list[Any] = self._db.execute(
-                "SELECT position, id, key, state, body, error FROM items WHERE position > ? ORDER BY position LIMIT 1000",
-                (last,),
-            ).fetchall()
-            if not rows:
-                return
-            for row in rows:
-                yield _read_item(row)
-            last = rows[-1][0]
+        """Yield all items in their order."""
+        for first in range(0, self.find_end(), _PAGE):
+            yield from self.read_items(first)
+
+    def iterate_bodies(
+        self, first: int = 0, *, everything: bool
+    ) -> Iterator[tuple[int, str | None, dict[str, Any] | None, dict[str, Any] | None]]:
+        """Yield position, id, body and error of the items from *first*: *everything*, or only what can be sent and is not answered."""
+        span = _PAGE if everything else _SPAN
+        for start in range(first, self.find_end(), span):
+            rows = _read_rows(self._db, _ALL if everything else _UNANSWERED, (start, start + span))
+            for position, name, body, error in rows:
+                yield (
+                    position,
+                    name,
+                    None if body is None else msgspec.json.decode(body),
+                    None if error is None else msgspec.json.decode(error),
+                )
+
+    def find_end(self) -> int:
+        """Return the position after the last item."""
+        end: Any = self._db.execute("SELECT ifnull(max(position) + 1, 0) FROM items").get
+        return int(end)
 
     def finish(
         self,
@@ -199,7 +258,7 @@ class RunStore:
         """Store answers, and how items ended, in one transaction."""
         with self._write(), self._db:
             self._db.executemany(
-                "INSERT OR REPLACE INTO answers VALUES (?, ?, ?, ?)",
+                "INSERT OR REPLACE INTO answers (key, reply, cost, position) VALUES (?, ?, ?, ?)",
                 [(key, _encode(reply), cost, position) for key, reply, cost, position in answers],
             )
             self._db.executemany(
@@ -216,7 +275,7 @@ class RunStore:
         if not rows:
             return None
         data, paid = rows[0]
-        return _decode(data) if paid == position else share(_decode(data))
+        return _read_reply(data, is_paid=paid == position)
 
     def has_answer(self, key: bytes) -> bool:
         """Return whether the request *key* was answered."""
@@ -281,16 +340,8 @@ def _count_queued(db: apsw.Connection) -> int:
     return int(queued)
 
 
-def _read_item(row: Any) -> Stored:
-    position, name, key, state, body, error = row
-    return Stored(
-        position,
-        name,
-        key,
-        state,
-        None if body is None else msgspec.json.decode(body),
-        None if error is None else msgspec.json.decode(error),
-    )
+def _read_reply(data: bytes, *, is_paid: bool) -> Reply[Any]:
+    return _decode(data) if is_paid else share(_decode(data))
 
 
 def _describe(error: LLMCoreError) -> dict[str, Any]:

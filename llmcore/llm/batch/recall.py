@@ -1,0 +1,34 @@
+"""What an earlier part of a run stored about an item that is read again."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from llmcore.llm.batch.items import Prepared
+    from llmcore.llm.batch.store import RunStore, Stored
+
+__all__ = ["Recall"]
+
+
+class Recall:
+    """Finds the stored items of a resumed run. Items that are read in their order are found a page at a time."""
+
+    def __init__(self, store: RunStore) -> None:
+        self._store = store
+        self._end = store.find_end()
+        """The position after the last item of the earlier parts of the run."""
+        self._page: dict[int, Stored] = {}
+
+    def find(self, item: Prepared, key: bytes) -> Stored | None:
+        """Return the stored item, if it is equal to *item* with the key *key*.
+
+        The state is that of the time when the page was read: an item that is pending may have an answer by now.
+        """
+        position = item.position
+        if position >= self._end:
+            return None
+        if position not in self._page:
+            self._page = {each.position: each for each in self._store.read_items(position)}
+        stored = self._page.pop(position, None)
+        return stored if stored is not None and (stored.key, stored.id) == (key, item.id) else None
