@@ -10,8 +10,10 @@ import lmdb  # noqa: TID253 - loaded only when a file cache is made
 
 from llmcore.builtin.change_log import read_changes
 from llmcore.builtin.lmdb_files import DAMAGE, OpenFile, open_folder, set_aside_and_log
+from llmcore.builtin.resident import measure_mapped_files
 from llmcore.errors import CacheError
 from llmcore.support import forks
+from llmcore.support.threads import submit
 
 __all__ = ["MAX_SLOT_BYTES", "FullError", "Store"]
 
@@ -19,6 +21,10 @@ MAX_SLOT_BYTES: Final = 511
 """LMDB's limit on the length of a key."""
 _TRIES: Final = 64
 """The maximum number of attempts. A file cannot double its size this often."""
+_TRIM_EVERY: Final = 1024
+"""The number of transactions between two looks at the resident pages."""
+_RESIDENT_BYTES: Final = 64_000_000
+"""The growth of the resident pages of mapped files at which they are released."""
 
 _GENERATION_AT: Final = 48
 """The lowest of the bits of a version that count how often the file was opened."""
@@ -55,6 +61,9 @@ class Store:
 
         The number is part of the version, because the transaction numbers of a new file begin again at 0.
         """
+        self._uses = 0
+        self._trim_at = 0
+        """The resident bytes of mapped files at which the map is made again; 0 if they must be measured first."""
         # Acquire these locks in this order. LMDB must not be remapped or closed during a transaction of this
         # process.
         self._writing = forks.lock()
@@ -78,6 +87,7 @@ class Store:
                 txn = (self._env or self._open_env()).begin()
                 data: bytes | None = txn.get(slot)
                 txn.abort()
+            self._count_use()
         except lmdb.Error:
             data = self.read(lambda txn: txn.get(slot))  # repairs and retries
         return data
@@ -115,9 +125,12 @@ class Store:
         for _ in range(_TRIES):
             try:
                 with self._writing:
-                    return self._attempt(work, write=True, buffers=True)
+                    result = self._attempt(work, write=True, buffers=True)
             except _LmdbError as trouble:
                 env, problem = trouble.env, trouble.problem
+            else:
+                self._count_use()
+                return result
             if not self._repair(env, problem):
                 break
         if isinstance(problem, lmdb.MapFullError):
@@ -187,6 +200,27 @@ class Store:
         except OSError as error:
             problem = lmdb.Error(f"the crash mark: {error.strerror}")
         raise _LmdbError(env, problem)
+
+    def _count_use(self) -> None:
+        """Release the resident pages of the map now and then.
+
+        They would count as memory of a process that uses much of the file, such as a long batch. The pages stay in the
+        memory of the system, so their next use costs no read.
+        """
+        self._uses += 1
+        if self._uses % _TRIM_EVERY or (resident := measure_mapped_files()) is None:
+            return
+        if not self._trim_at:
+            self._trim_at = resident + _RESIDENT_BYTES
+        elif resident > self._trim_at:
+            self._trim_at = 0
+            submit(self._trim, otherwise=lambda: None)  # this thread may be in a transaction
+
+    def _trim(self) -> None:
+        """Make the map again, which drops its resident pages."""
+        with self._writing, self._reading:
+            if self._env is not None:
+                self._env.set_mapsize(self._env.info()["map_size"])
 
     def _repair(self, env: Any, problem: lmdb.Error) -> bool:
         """Try to remove the cause of *problem*; return whether to try again."""
