@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic, Literal, Self, TypeVar, o
 from llmcore import forks
 from llmcore.calls.argument_names import check_argument_names
 from llmcore.calls.backend import Backend, build_backend
+from llmcore.calls.bills import make_bill_reader
 from llmcore.calls.drivers import arun, run
 from llmcore.calls.public_call import PUBLIC_CALL
 from llmcore.calls.steps import Act
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from llmcore.calls.limits import Limits
     from llmcore.calls.single_flight import Flights
     from llmcore.content_log.observer import ContentLog
+    from llmcore.contracts.bills import BillReader
     from llmcore.ledger.api_keys import ApiKeys
     from llmcore.ledger.events import Events
     from llmcore.ledger.hits import Hits
@@ -135,6 +137,16 @@ class Core(ProcessBound):
         """
         with PUBLIC_CALL:
             return self.settings.read_table(self.catalogue.load_table(name))
+
+    def bill_reader(self, name: str) -> BillReader:
+        """Return the reader of the bill of the llm provider *name*, or of the provider that an instance uses.
+
+        Raises:
+            ConfigError: The table of the bill, such as `[openai_bill]`, has faults.
+            PluginError: The provider is not installed, or its plugin reads no bills.
+        """
+        with PUBLIC_CALL:
+            return make_bill_reader(self.settings, self.catalogue, name)
 
     def close(self) -> None:
         """Close every backend that was created. A second call has no effect."""

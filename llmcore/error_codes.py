@@ -150,6 +150,8 @@ CODES: Final[dict[str, Explanation]] = {
                 "`llmcore doctor` checks it."),
     "LC611": _E("the ledger cannot be used", "The file or the server of the ledger cannot be reached, or is locked.",
                 "`llmcore doctor` checks it."),
+    "LC612": _E("a part of the bill is unexplained", "`llmcore usage reconcile` found amounts that are booked but not billed, or billed without usage.",
+                "`llmcore usage reconcile --by day` shows the days; `--tolerance` sets the amount that is accepted."),
     "LC700": _E("a cache operation failed", "The backend of the cache refused or failed. No call fails because of it.",
                 "`llmcore cache stats` shows its state."),
     "LC701": _E("a value cannot be cached", "The cache cannot encode the type of the value.",

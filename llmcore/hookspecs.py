@@ -37,12 +37,16 @@ import msgspec
 
 from llmcore.types import AlertEvent, CallEvent, CallStart
 
+if TYPE_CHECKING:
+    from llmcore.contracts.bills import BillReader
+
 __all__ = [
     "API_CHANGES",
     "API_VERSION",
     "COMMON_PARAMETERS",
     "KINDS",
     "OLDEST_API",
+    "BillSource",
     "Observer",
     "Options",
     "Provider",
@@ -144,6 +148,31 @@ else:
     MadeT_co = TypeVar("MadeT_co", covariant=True)
 
 
+class Table(msgspec.Struct, frozen=True, kw_only=True):
+    """A table of the configuration that a plugin declares, such as `[gateway]` for the command `gateway`.
+
+    The host checks the table against `options`; `core.table("gateway")` returns it as an instance of
+    `options`.
+    """
+
+    name: str
+    """Its name in the configuration: lower case, digits, underscores."""
+    options: type[Options]
+    """The class whose fields are the keys of the table."""
+
+
+class BillSource(msgspec.Struct, frozen=True, kw_only=True):
+    """How `llmcore usage reconcile` reads the bill of a provider's vendor."""
+
+    table: Table
+    """The table with the admin key, such as `[openai_bill]`. The plugin also declares it by `llmcore_tables`.
+
+    The table is read only for the bill, so that calls work without the admin key.
+    """
+    create: Callable[[Any], BillReader]
+    """A function that takes the checked options of the table and returns the reader. It needs no key until `fetch`."""
+
+
 class Provider(msgspec.Struct, Generic[OptionsT, MadeT_co], frozen=True, kw_only=True):
     """One provider that a plugin offers, with the facts that the host needs before the first call.
 
@@ -201,19 +230,8 @@ class Provider(msgspec.Struct, Generic[OptionsT, MadeT_co], frozen=True, kw_only
     If the table names another server, return no names: that server may have other models. The function must be fast,
     because the host calls it while it loads the configuration.
     """
-
-
-class Table(msgspec.Struct, frozen=True, kw_only=True):
-    """A table of the configuration that a plugin declares, such as `[gateway]` for the command `gateway`.
-
-    The host checks the table against `options`; `core.table("gateway")` returns it as an instance of
-    `options`.
-    """
-
-    name: str
-    """Its name in the configuration: lower case, digits, underscores."""
-    options: type[Options]
-    """The class whose fields are the keys of the table."""
+    bill: BillSource | None = None
+    """llm: the reports of the vendor on usage and costs, which `llmcore usage reconcile` compares with the ledger."""
 
 
 class Observer:

@@ -47,7 +47,7 @@ COMMANDS = {
 
 EXIT_CODES = {
     0: "done",
-    1: "the provider refused or failed",
+    1: "the provider refused or failed, or a part of its bill is unexplained",
     2: "the command line or the request is invalid; nothing was sent",
     3: "the configuration has a fault",
     4: "the key is missing or was rejected",

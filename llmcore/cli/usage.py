@@ -93,12 +93,31 @@ def configure(parser: argparse.ArgumentParser) -> None:
     _add_csv_option(export)
     export.add_argument("--parquet", action="store_true", help="write Parquet; needs pyarrow")
     export.add_argument("-o", "--output", metavar="FILE", help="write to FILE in place of stdout")
+    _add_reconcile(
+        add(
+            "reconcile", "compare the ledger with the bill of the vendor, and explain differences", _reconcile
+        )
+    )
     move = add("migrate", "copy rows, budgets and API keys into another ledger", _migrate)
     move.add_argument(
         "--to", metavar="NAME", required=True, help="a ledger of the configuration, such as postgres"
     )
     prune = add("prune", "delete settled rows; budgets keep what they have counted", _prune)
     prune.add_argument("before", metavar="BEFORE", help='a date, or a time before now such as "90d"')
+
+
+def _add_reconcile(action: argparse.ArgumentParser) -> None:
+    from llmcore.cli.usage_reconcile import configure_reconcile
+
+    configure_reconcile(action)
+    unset: Any = argparse.SUPPRESS
+    action.add_argument(
+        "--since", metavar="WHEN", help='a UTC day, or a time before now; default: "7d"', default=unset
+    )
+    action.add_argument(
+        "--until", metavar="WHEN", help="the day after the last one; default: tomorrow", default=unset
+    )
+    _add_month_option(action)
 
 
 def _add_period_options(parser: argparse.ArgumentParser) -> None:
@@ -235,6 +254,19 @@ def _export(args: argparse.Namespace) -> int:
     with open_core(args) as core:
         export(core.usage.export(**_get_selection(args)), args)
     return 0
+
+
+def _reconcile(args: argparse.Namespace) -> int:
+    from llmcore.cli.usage_reconcile import reconcile
+    from llmcore.ledger.zones import find_zone
+
+    args.zone = "UTC"  # the days of every bill
+    zone, selection = find_zone("UTC"), _get_selection(args)
+    since, until = (zone.to_timestamp(selection[name]) for name in ("since", "until"))
+    return reconcile(
+        args,
+        (None if since is None else zone.find_date(since), None if until is None else zone.find_date(until)),
+    )
 
 
 def _migrate(args: argparse.Namespace) -> int:

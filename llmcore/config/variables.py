@@ -26,6 +26,7 @@ READ: Final[Mapping[str, str]] = {
     "LLMCORE_AIMOCK": "tests: the path of another vendor's simulator",
     "LLMCORE_BATCH_ROUNDS": "tests: the number of rounds of random faults in queued batches",
     "LLMCORE_AXE": "tests: the path of axe-core",
+    "LLMCORE_BILLED_CALLS": "tests: the number of calls on a bill that is compared with a ledger",
     "LLMCORE_CANCELS": "tests: the number of cancelled calls",
     "LLMCORE_FUZZ": "tests: the number of random texts for each voice",
     "LLMCORE_LEDGERS": "tests: the number of random ledgers whose views are compared",

@@ -23,9 +23,11 @@ if TYPE_CHECKING:
     from llmcore.ledger.api_keys import ApiKeys
     from llmcore.ledger.migration import Migrated
     from llmcore.ledger.query import UsageQuery
+    from llmcore.ledger.reconciliation import Reconciliation
     from llmcore.ledger.report import BudgetState, UsageRow
     from llmcore.ledger.spending import Spending
     from llmcore.ledger.zones import ReportZone
+    from llmcore.support.bills import Bill
     from llmcore.support.ledger_rows import LedgerRow, RowQuery
 
 __all__ = ["UsageBook", "UsageGroup", "When", "Zone"]
@@ -240,6 +242,21 @@ class UsageBook(ProcessBound):
         spending.refresh()
         rows: Iterator[LedgerRow] = spending.operations.run("iterate_rows", query, LOCK_TIMEOUT_S)
         return rows
+
+    def reconcile(
+        self, bill: Bill, providers: Sequence[str], *, since: date, until: date, read_at: float
+    ) -> Reconciliation:
+        """Compare the rows of *providers* with the *bill* of their vendor, for the UTC days from *since* to before *until*.
+
+        *read_at* is when the bill was read, in seconds since 1970: days that ended less than 24 hours before may be incomplete.
+
+        Raises:
+            LedgerError: The ledger cannot be read.
+        """
+        from llmcore.ledger.reconciliation import iterate_period, reconcile
+
+        rows = iterate_period(lambda query: self._run(lambda: self._iterate(query)), providers, since, until)
+        return self._run(lambda: reconcile(rows, bill, since=since, until=until, read_at=read_at))
 
     @check_argument_names
     def prune(self, before: str | float | datetime | date | timedelta) -> int:

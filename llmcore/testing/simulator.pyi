@@ -1,3 +1,4 @@
+from llmcore_testing.simulator import Charge as Charge
 from llmcore_testing.simulator import Fault as Fault
 from llmcore_testing.simulator import RecordedRequest as RecordedRequest
 from llmcore_testing.simulator import Scripted as Scripted

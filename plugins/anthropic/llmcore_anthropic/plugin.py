@@ -5,14 +5,25 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
-from llmcore.hookspecs import Provider, hookimpl
+from llmcore.hookspecs import BillSource, Provider, Table, hookimpl
+from llmcore_anthropic.bill_options import TABLE, AnthropicBillOptions
 from llmcore_anthropic.options import OFFICIAL, AnthropicOptions, make_identity
 
 if TYPE_CHECKING:
+    from llmcore_anthropic.bill import AnthropicBillReader
     from llmcore_anthropic.offline import Offline
     from llmcore_anthropic.provider import AnthropicProvider
 
-__all__ = ["LLMCORE_API", "PARAMETERS", "AnthropicOptions", "create", "llmcore_llm_providers", "offline"]
+__all__ = [
+    "LLMCORE_API",
+    "PARAMETERS",
+    "AnthropicOptions",
+    "create",
+    "create_bill",
+    "llmcore_llm_providers",
+    "llmcore_tables",
+    "offline",
+]
 
 LLMCORE_API: Final = 1
 
@@ -63,6 +74,22 @@ def known_models(table: Mapping[str, Any]) -> Iterable[str]:
     return MODELS if host == "api.anthropic.com" else ()
 
 
+def create_bill(options: AnthropicBillOptions) -> AnthropicBillReader:
+    """Return the reader of Anthropic's cost and usage reports."""
+    from llmcore_anthropic.bill import AnthropicBillReader
+
+    return AnthropicBillReader(options)
+
+
+_BILL_TABLE: Final = Table(name=TABLE, options=AnthropicBillOptions)
+
+
+@hookimpl
+def llmcore_tables() -> Iterable[Table]:
+    """Declare `[anthropic_bill]`."""
+    yield _BILL_TABLE
+
+
 @hookimpl
 def llmcore_llm_providers() -> Iterable[Provider]:
     """Offer `anthropic`."""
@@ -76,4 +103,5 @@ def llmcore_llm_providers() -> Iterable[Provider]:
         offline=offline,
         identity=make_identity,
         known_models=known_models,
+        bill=BillSource(table=_BILL_TABLE, create=create_bill),
     )

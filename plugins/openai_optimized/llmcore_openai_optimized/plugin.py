@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
-from llmcore.hookspecs import Provider, hookimpl
+from llmcore.hookspecs import BillSource, Provider, Table, hookimpl
 from llmcore_openai_optimized.account import OpenAIOptions, get_identity
+from llmcore_openai_optimized.bill_options import TABLE, OpenAIBillOptions
 from llmcore_openai_optimized.speech_options import SpeechOptions
 
 if TYPE_CHECKING:
+    from llmcore_openai_optimized.bill import OpenAIBillReader
     from llmcore_openai_optimized.offline import Offline
     from llmcore_openai_optimized.provider import OpenAIProvider
     from llmcore_openai_optimized.speech import OpenAIVoice
@@ -21,8 +23,10 @@ __all__ = [
     "OpenAIOptions",
     "SpeechOptions",
     "create",
+    "create_bill",
     "identity",
     "llmcore_llm_providers",
+    "llmcore_tables",
     "llmcore_voice_providers",
     "offline",
 ]
@@ -72,6 +76,22 @@ def known_models(table: Mapping[str, Any]) -> Iterable[str]:
     return known_models(table)
 
 
+def create_bill(options: OpenAIBillOptions) -> OpenAIBillReader:
+    """Return the reader of OpenAI's cost and usage reports."""
+    from llmcore_openai_optimized.bill import OpenAIBillReader
+
+    return OpenAIBillReader(options)
+
+
+_BILL_TABLE: Final = Table(name=TABLE, options=OpenAIBillOptions)
+
+
+@hookimpl
+def llmcore_tables() -> Iterable[Table]:
+    """Declare `[openai_bill]`."""
+    yield _BILL_TABLE
+
+
 @hookimpl
 def llmcore_llm_providers() -> Iterable[Provider]:
     """Offer `openai`."""
@@ -85,6 +105,7 @@ def llmcore_llm_providers() -> Iterable[Provider]:
         offline=offline,
         identity=identity,
         known_models=known_models,
+        bill=BillSource(table=_BILL_TABLE, create=create_bill),
     )
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from llmcore_testing.simulator.charges import Charge
 from llmcore_testing.simulator.faults import Fault
 from llmcore_testing.simulator.script import Scripted
 from llmcore_testing.simulator.simulator import Simulator
 from llmcore_testing.simulator.wire import RecordedRequest
 
-__all__ = ["Fault", "RecordedRequest", "Scripted", "Simulator"]
+__all__ = ["Charge", "Fault", "RecordedRequest", "Scripted", "Simulator"]

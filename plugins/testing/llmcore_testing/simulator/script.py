@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from threading import Condition
 from typing import Any
 
+from llmcore_testing.simulator.charges import Charge
 from llmcore_testing.simulator.faults import Fault
 from llmcore_testing.simulator.wire import RecordedRequest
 
@@ -56,6 +57,8 @@ class Script:
         """The share of each batch that may be answered; None decides by `Settings.holds_batches`."""
         self.epoch = 0
         """The number of resets. A request that began before a reset is not counted after the reset."""
+        self.charges: list[Charge] = []
+        """What the usage and cost reports of the simulator add up."""
         self._requests: deque[RecordedRequest] = deque(maxlen=keep_requests)
         self._faults: list[Planned] = []
         self._replies: deque[Scripted] = deque()
@@ -144,6 +147,7 @@ class Script:
             self._faults.clear()
             self._replies.clear()
             self._kept.clear()
+            self.charges.clear()
             self.batch_share = None
             self.max_in_flight = self.in_flight
             self.changed.notify_all()

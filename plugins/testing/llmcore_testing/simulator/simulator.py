@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio  # noqa: TID253 - `import llmcore` does not load this module
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from threading import Event, Thread
 from types import TracebackType
 from typing import Final, Self
 
 from llmcore.errors import ConfigError
+from llmcore_testing.simulator.charges import Charge
 from llmcore_testing.simulator.connection import Connection, Premises
 from llmcore_testing.simulator.faults import Fault, parse_times
 from llmcore_testing.simulator.gate import Gate
@@ -143,7 +144,7 @@ class Simulator:
         """The number of events by name; a missing name counts 0.
 
         `requests` and `connections` count arrivals. `chat`, `streams`, `messages`, `message_counts`, `embeddings`, `models`,
-        `speech`, `voices`, `cloned`, `deleted`, `dictionaries`, `files` and `files_deleted` count complete successful answers.
+        `reports`, `speech`, `voices`, `cloned`, `deleted`, `dictionaries`, `files` and `files_deleted` count complete successful answers.
         `batches` and `batches_cancelled` count batches; `batch_items` counts their answered and billed requests. `faults` counts injected
         faults. `gone` counts clients that disconnected before the end of their answer. `status_200`, `status_429`, ...
         count answers by status. The simulator updates a count before the client receives the answer.
@@ -197,8 +198,15 @@ class Simulator:
         """
         self._script.batch_share = share
 
+    def bill(self, charges: Iterable[Charge]) -> None:
+        """Add *charges* to the usage and cost reports: OpenAI's below /v1/organization/, Anthropic's below /v1/organizations/.
+
+        The reports need an admin key, which begins with "sk-admin-" or "sk-ant-admin-". The simulator adds no charges itself.
+        """
+        self._script.charges.extend(charges)
+
     def reset(self) -> None:
-        """Delete faults, replies, requests and counts. Release held requests. Close the connections in use."""
+        """Delete faults, replies, charges, requests and counts. Release held requests. Close the connections in use."""
         self._script.reset()
         self._gate.release()
         loop = self._loop

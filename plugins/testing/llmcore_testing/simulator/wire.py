@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any, Final
@@ -46,6 +46,7 @@ class RecordedRequest:
     path: str
     """Percent-decoded, without the query."""
     query: Mapping[str, str] = field(repr=False)
+    """If a name occurs several times, its last value. `query_pairs` has all."""
     headers: Mapping[str, str] = field(repr=False)
     """Lower-case names. The repr omits headers because they contain the API key."""
     body: Any = field(repr=False)
@@ -53,6 +54,7 @@ class RecordedRequest:
     raw: bytes = field(repr=False)
     """The body, byte for byte."""
     keep_alive: bool = field(default=True, repr=False)
+    query_pairs: Sequence[tuple[str, str]] = field(default=(), repr=False)
     chunked_answers: bool = field(default=True, repr=False)
     """False for an HTTP/1.0 client."""
 
@@ -149,10 +151,12 @@ class RequestParser:
         (method, target, modern, headers), self._head = self._head, None
         path, _, query = target.partition("?")
         tokens = headers.get("connection", "").lower()
+        pairs = parse_qsl(query, keep_blank_values=True) if query else []
         return RecordedRequest(
             method=method,
             path=unquote(path) if "%" in path else path,
-            query=dict(parse_qsl(query, keep_blank_values=True)) if query else {},
+            query=dict(pairs),
+            query_pairs=pairs,
             headers=headers,
             body=_decode(raw),
             raw=raw,

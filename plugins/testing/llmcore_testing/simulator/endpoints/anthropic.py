@@ -9,7 +9,7 @@ from typing import Any, Final
 from llmcore_testing.simulator import tokens
 from llmcore_testing.simulator.common import DEFAULT_MODELS, new_id
 from llmcore_testing.simulator.completions import complete
-from llmcore_testing.simulator.endpoints import message_batches
+from llmcore_testing.simulator.endpoints import message_batches, reports
 from llmcore_testing.simulator.endpoints.messages import (
     apply_fault,
     check_messages,
@@ -160,4 +160,6 @@ ROUTES: Final = (
     Route("GET", f"{_BATCHES}/{{batch}}/results", message_batches.read_results, GROUP),
     Route("POST", f"{_BATCHES}/{{batch}}/cancel", message_batches.cancel_batch, GROUP),
     Route("GET", f"{_BATCHES}/{{batch}}", message_batches.answer_batch, GROUP),
+    Route("GET", "/v1/organizations/cost_report", reports.answer_anthropic_costs, GROUP),
+    Route("GET", "/v1/organizations/usage_report/messages", reports.answer_anthropic_usage, GROUP),
 )

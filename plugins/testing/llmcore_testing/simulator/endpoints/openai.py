@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Final
 
-from llmcore_testing.simulator.endpoints import batches, files
+from llmcore_testing.simulator.endpoints import batches, files, reports
 from llmcore_testing.simulator.endpoints.chat import answer_chat
 from llmcore_testing.simulator.endpoints.embeddings import REWRITES, answer_embeddings
 from llmcore_testing.simulator.endpoints.models import answer_model, answer_models
@@ -42,4 +43,14 @@ ROUTES: Final = (
     Route("POST", "/v1/batches/{batch}/cancel", batches.cancel_batch, GROUP),
     Route("GET", "/v1/batches/{batch}", batches.answer_batch, GROUP),
     Route("GET", "/v1/models/{model}", answer_model, GROUP),
+    Route("GET", "/v1/organization/costs", reports.answer_openai_costs, GROUP),
+    *(
+        Route(
+            "GET",
+            f"/v1/organization/usage/{endpoint}",
+            partial(reports.answer_openai_usage, endpoint=endpoint),
+            GROUP,
+        )
+        for endpoint in ("completions", "embeddings", "audio_speeches")
+    ),
 )

@@ -1,0 +1,125 @@
+"""What the ledger has booked for one model on one UTC day."""
+
+from __future__ import annotations
+
+from collections import Counter
+from decimal import Decimal
+
+from llmcore.support import bills
+from llmcore.support.ledger_rows import LedgerRow
+from llmcore.support.money import from_nano
+
+__all__ = ["Booked", "Unsettled", "count_amounts"]
+
+
+class Unsettled:
+    """Requests with an unknown outcome, of one kind: cancelled, lost or in progress."""
+
+    def __init__(self) -> None:
+        self.requests = 0
+        self.maximum = Decimal(0)
+        """USD that the vendor can bill at most."""
+        self.unbounded = 0
+        """The number of requests without a known maximum."""
+
+    def add(self, nanos: int | None) -> None:
+        """Add a request that costs at most *nanos* nano-dollars; None if unknown."""
+        self.requests += 1
+        if nanos is None:
+            self.unbounded += 1
+        else:
+            self.maximum += from_nano(nanos)
+
+
+class Booked:
+    """The requests that the ledger has for one model, tier and day."""
+
+    def __init__(self) -> None:
+        self.requests = 0
+        """The number of answered requests with a known cost."""
+        self.cost = Decimal(0)
+        """USD of these requests."""
+        self.amounts: Counter[str] = Counter()
+        """Kind of token -> their tokens."""
+        self.bare = 0
+        """How many of them have a cost, but no tokens or characters."""
+        self.unpriced_requests = 0
+        self.unpriced: Counter[str] = Counter()
+        """Kind of token -> tokens of answered requests without a known cost."""
+        self.estimated = 0
+        """How many answered requests have tokens that were counted locally."""
+        self.cancelled, self.lost, self.open = Unsettled(), Unsettled(), Unsettled()
+
+    @property
+    def uncertain(self) -> Decimal:
+        """USD that is booked for requests with an unknown outcome, at their maximum."""
+        return self.cancelled.maximum + self.lost.maximum
+
+    @property
+    def answered(self) -> int:
+        """The number of answered requests."""
+        return self.requests + self.unpriced_requests
+
+    def add(self, row: LedgerRow) -> None:
+        """Add a row that is not a hit."""
+        if row.state == "open":
+            self.open.add(row.reserved or None)
+        elif row.uncertain or row.state == "lost":
+            (self.lost if row.state == "lost" else self.cancelled).add(row.cost)
+        else:
+            self._add_answered(row)
+
+    def _add_answered(self, row: LedgerRow) -> None:
+        amounts = count_amounts(row)
+        if not amounts and not row.cost:
+            return  # the server refused the request
+        self.estimated += row.estimated
+        if row.cost is None:
+            self.unpriced_requests += 1
+            self.unpriced.update(amounts)
+            return
+        self.requests += 1
+        self.cost += from_nano(row.cost)
+        self.amounts.update(amounts)
+        self.bare += not amounts
+
+    def merge(self, other: Booked) -> None:
+        """Add the requests of *other*."""
+        for name in ("requests", "cost", "bare", "unpriced_requests", "estimated"):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        self.amounts.update(other.amounts)
+        self.unpriced.update(other.unpriced)
+        for mine, its in (
+            (self.cancelled, other.cancelled),
+            (self.lost, other.lost),
+            (self.open, other.open),
+        ):
+            mine.requests += its.requests
+            mine.maximum += its.maximum
+            mine.unbounded += its.unbounded
+
+
+def count_amounts(row: LedgerRow) -> dict[str, int]:
+    """Return the tokens and characters of *row* by kind, each token once. Kinds without any are left out."""
+    left = row.input_tokens
+    amounts: dict[str, int] = {}
+    long = min(row.cache_write_12h_tokens, row.cache_write_tokens)
+    for kind, tokens in (
+        (bills.AUDIO_INPUT, row.audio_input_tokens),
+        (bills.IMAGE_INPUT, row.image_input_tokens),
+        (bills.CACHE_WRITE_LONG, long),
+        (bills.CACHE_WRITE, row.cache_write_tokens - long),
+        (bills.CACHED_INPUT, row.cached_tokens),
+    ):
+        amounts[kind] = min(tokens, left)
+        left -= amounts[kind]
+    amounts[bills.INPUT] = left
+    audio = min(row.audio_output_tokens, row.output_tokens)
+    image = min(row.image_output_tokens, row.output_tokens - audio)
+    amounts |= {
+        bills.AUDIO_OUTPUT: audio,
+        bills.IMAGE_OUTPUT: image,
+        bills.OUTPUT: row.output_tokens - audio - image,
+        bills.CHARACTERS: row.characters,
+    }
+    return {kind: amount for kind, amount in amounts.items() if amount}

@@ -1,0 +1,167 @@
+"""Name the causes of the difference between ledger and bill, for one model on one UTC day.
+
+The causes sum to the difference exactly: each amount of the bill is divided among the tokens that it pays for, and each
+part has one cause. Amounts are `billed - booked` in USD: negative if the ledger has booked more than was billed.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from types import MappingProxyType
+from typing import Final
+
+from llmcore.ledger.reconciliation.booked import Booked, Unsettled
+from llmcore.support.bills import BillLine, BillUsage, divide
+
+__all__ = ["CAUSES", "EXPLAINED", "Causes", "explain"]
+
+CAUSES: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "other_keys": "other API keys or projects",
+        "unbooked": "your keys, but not in this ledger",
+        "cancelled": "cancelled: billed below the maximum",
+        "lost": "process killed: billed below maximum",
+        "open": "still in progress here",
+        "unpriced": "no price in the ledger",
+        "price": "another price than in the ledger",
+        "counts": "other counts for the same requests",
+        "fees": "fees that the ledger does not book",
+        "late": "not billed yet",
+        "rounding": "rounding",
+        "not_billed": "booked, but not billed",
+        "no_usage": "billed, without usage in the report",
+    }
+)
+"""Name -> description. Only the last two are unexplained."""
+EXPLAINED: Final = frozenset(CAUSES) - {"not_billed", "no_usage"}
+
+Causes = defaultdict[str, Decimal]
+"""Name of a cause -> USD."""
+_NANO: Final = Decimal("1e-9")
+_DUST: Final = Decimal("1e-12")
+"""USD that the division of amounts may move between causes."""
+
+
+class _Excess:
+    """The part of the bill that exceeds the answered requests, and the requests that may have caused it."""
+
+    def __init__(self, amount: Decimal, requests: int | None) -> None:
+        self.amount = amount
+        self.requests = requests
+        """How many requests the vendor counts in addition to the answered ones; None if it does not count them."""
+
+
+def explain(
+    booked: Booked, lines: Sequence[BillLine], usage: Sequence[BillUsage], *, is_complete: bool
+) -> Causes:
+    """Return the causes of the difference.
+
+    Args:
+        booked: The requests of the ledger.
+        lines: The lines of the bill for the same model, tier and day.
+        usage: The vendor's counts for the same.
+        is_complete: Whether the vendor's report of the day no longer changes.
+    """
+    causes: Causes = defaultdict(Decimal)
+    billed: Causes = defaultdict(Decimal)
+    for line in lines:
+        if not line.own:
+            causes["other_keys"] += line.amount
+        elif line.kind is None:
+            causes["fees"] += line.amount
+        else:
+            billed[line.kind] += line.amount
+    own = [row for row in usage if row.own]
+    counted: Counter[str] = Counter()
+    for row in own:
+        counted.update(row.amounts)
+    parts = _divide_bill(booked, billed, counted)
+    causes["no_usage"] += parts["no_usage"]
+    causes["unpriced"] += parts["unpriced"]
+    missing = parts["missing"]
+    difference = parts["settled"] + missing - booked.cost
+    if difference < 0 and (booked.bare or any(not counted[kind] for kind in booked.amounts)):
+        missing, difference = (
+            missing - difference,
+            Decimal(0),
+        )  # nothing of a kind was billed: that is no price
+    rounding = sum((line.resolution for line in lines if line.own and line.kind), _DUST)
+    allowed = rounding + booked.requests * _NANO
+    causes["rounding" if abs(difference) <= allowed else "price"] += difference
+    requests = None if any(row.requests is None for row in own) else sum(row.requests or 0 for row in own)
+    more = None if requests is None else requests - booked.answered
+    causes[_classify_missing(booked, more, is_complete=is_complete)] -= missing
+    _explain_excess(causes, booked, _Excess(parts["excess"], more))
+    return causes
+
+
+def _divide_bill(booked: Booked, billed: Mapping[str, Decimal], counted: Mapping[str, int]) -> Causes:
+    """Divide the amounts of each kind of token.
+
+    The result has the value at the billed prices of `settled` tokens, `unpriced` tokens, tokens in `excess` of the ledger's, and
+    the settled tokens that are `missing` in the bill; and amounts without tokens, `no_usage`. All but `missing` sum to the bill.
+    """
+    parts: Causes = defaultdict(Decimal)
+    for kind in dict.fromkeys((*billed, *counted)):
+        amount, count = billed.get(kind, Decimal(0)), counted.get(kind, 0)
+        if not count:
+            parts["no_usage"] += amount
+            continue
+        settled, unpriced = booked.amounts[kind], booked.unpriced[kind]
+        lacking = max(settled + unpriced - count, 0)
+        missing = max(lacking - unpriced, 0)
+        shares = (settled - missing, max(unpriced - lacking, 0), max(count - settled - unpriced, 0))
+        for name, part in zip(("settled", "unpriced", "excess"), divide(amount, shares), strict=True):
+            parts[name] += part
+        if missing:
+            parts["missing"] += divide(amount * (missing + count) / count, (missing, count))[0]
+    return parts
+
+
+def _classify_missing(booked: Booked, more: int | None, *, is_complete: bool) -> str:
+    """Return the cause of tokens that the ledger has booked and the vendor has not counted."""
+    if not is_complete:
+        return "late"
+    if (more is not None and more >= 0) or (booked.estimated and booked.estimated == booked.answered):
+        return "counts"
+    return "not_billed"
+
+
+def _explain_excess(causes: Causes, booked: Booked, excess: _Excess) -> None:
+    """Assign *excess* to the requests with an unknown outcome, as far as they can have caused it, and to other clients."""
+    unsettled = {"cancelled": booked.cancelled, "lost": booked.lost, "open": booked.open}
+    causes["cancelled"] -= booked.cancelled.maximum
+    causes["lost"] -= booked.lost.maximum
+    if not excess.amount:
+        return
+    if excess.requests is not None and excess.requests <= 0:
+        causes["counts"] += excess.amount
+        return
+    amount = _bound_unsettled(excess, list(unsettled.values()))
+    causes["unbooked"] += excess.amount - amount
+    for name, part in zip(unsettled, _share_out(amount, list(unsettled.values())), strict=True):
+        causes[name] += part
+
+
+def _bound_unsettled(excess: _Excess, unsettled: Sequence[Unsettled]) -> Decimal:
+    """Return how much of *excess* the requests with an unknown outcome cost, at most."""
+    requests = sum(each.requests for each in unsettled)
+    if not requests:
+        return Decimal(0)
+    amount = excess.amount
+    if (
+        excess.requests is not None and excess.requests > requests
+    ):  # others have sent requests with the same key
+        amount = divide(amount, (requests, excess.requests - requests))[0]
+    if any(each.unbounded for each in unsettled):
+        return amount
+    return min(amount, sum((each.maximum for each in unsettled), Decimal(0)))
+
+
+def _share_out(amount: Decimal, unsettled: Sequence[Unsettled]) -> list[Decimal]:
+    """Divide *amount* in proportion to the maximum of each, or to their numbers if some have no maximum."""
+    if any(each.unbounded for each in unsettled):
+        return divide(amount, [each.requests for each in unsettled])
+    return divide(amount, [int(each.maximum / _NANO) for each in unsettled])

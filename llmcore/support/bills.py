@@ -1,0 +1,136 @@
+"""The values of a vendor's bill: what the vendor counted, and what it billed, by day, model and API key."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import date
+from decimal import Decimal, localcontext
+from typing import Any, Final
+
+import msgspec
+
+__all__ = [
+    "AUDIO_INPUT",
+    "AUDIO_OUTPUT",
+    "CACHED_INPUT",
+    "CACHE_WRITE",
+    "CACHE_WRITE_LONG",
+    "CHARACTERS",
+    "IMAGE_INPUT",
+    "IMAGE_OUTPUT",
+    "INPUT",
+    "OUTPUT",
+    "PRECISION",
+    "STANDARD",
+    "Bill",
+    "BillLine",
+    "BillUsage",
+    "divide",
+    "find_resolution",
+    "normalize_tier",
+    "parse_amount",
+]
+
+INPUT: Final = "input"
+"""Input tokens that are in none of the other kinds. Each token is in exactly one kind."""
+CACHED_INPUT: Final = "cached_input"
+CACHE_WRITE: Final = "cache_write"
+CACHE_WRITE_LONG: Final = "cache_write_long"
+"""Tokens written to the vendor's cache for longer, at a higher price: 12 hours at OpenAI, 1 hour at Anthropic."""
+OUTPUT: Final = "output"
+AUDIO_INPUT: Final = "audio_input"
+AUDIO_OUTPUT: Final = "audio_output"
+IMAGE_INPUT: Final = "image_input"
+IMAGE_OUTPUT: Final = "image_output"
+CHARACTERS: Final = "characters"
+"""Characters of synthesized text."""
+STANDARD: Final = "standard"
+PRECISION: Final = 60
+"""The digits of a `decimal` context in which sums of bills are exact."""
+_STANDARD_NAMES: Final = frozenset({"", "auto", "default", "standard", "standard_only"})
+_SMALLEST: Final = Decimal("1e-15")
+_HALF_CENT: Final = Decimal("0.005")
+
+
+class BillUsage(msgspec.Struct, frozen=True, kw_only=True):
+    """What the vendor counted for one API key and one model on one day."""
+
+    day: date
+    """The UTC day, as `BillLine.day`."""
+    model: str
+    tier: str = STANDARD
+    """The service tier: `STANDARD`, "batch", "flex", ..."""
+    own: bool = True
+    """Whether the API key and its project or workspace are those of the configuration."""
+    key: str | None = None
+    """The id of the API key; None if the vendor names none, as for requests from its web console."""
+    group: str | None = None
+    """The id of the project or workspace."""
+    requests: int | None = None
+    """None if the vendor does not count requests."""
+    amounts: Mapping[str, int] = {}
+    """Kind -> tokens, or characters."""
+
+
+class BillLine(msgspec.Struct, frozen=True, kw_only=True):
+    """One amount of the bill."""
+
+    day: date
+    label: str
+    """The vendor's name of the line."""
+    amount: Decimal
+    """USD, exactly as billed. Negative for a credit."""
+    resolution: Decimal = Decimal(0)
+    """The largest amount in USD by which the vendor may have rounded this line."""
+    model: str | None = None
+    """None for a line that is not for the tokens or characters of a model."""
+    kind: str | None = None
+    """The kind of token, such as `INPUT`; None as for `model`."""
+    tier: str = STANDARD
+    own: bool = True
+    key: str | None = None
+    group: str | None = None
+
+
+class Bill(msgspec.Struct, frozen=True, kw_only=True):
+    """The bill of one organisation for a period."""
+
+    lines: Sequence[BillLine] = ()
+    usage: Sequence[BillUsage] = ()
+    days: frozenset[date] = frozenset()
+    """The UTC days that the reports cover, including days without usage."""
+
+
+def normalize_tier(name: str | None) -> str:
+    """Return the service tier as bills name it: `STANDARD` for None, "default", "auto" and the like."""
+    lowered = (name or "").lower()
+    return STANDARD if lowered in _STANDARD_NAMES else lowered
+
+
+def parse_amount(value: Any) -> Decimal | None:
+    """Return the exact amount of a JSON number or numeric text; None for anything else."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str | Decimal):
+        return None
+    try:
+        amount = Decimal(repr(value) if isinstance(value, float) else value)
+    except ArithmeticError:
+        return None
+    return amount if amount.is_finite() else None
+
+
+def find_resolution(amount: Decimal) -> Decimal:
+    """Return half a unit of the last digit of *amount*, at most half a unit of its second decimal."""
+    exponent = amount.as_tuple().exponent
+    return min(Decimal(5).scaleb(int(exponent) - 1), _HALF_CENT)
+
+
+def divide(amount: Decimal, shares: Iterable[int]) -> list[Decimal]:
+    """Divide *amount* in proportion to *shares*. The parts sum to *amount* exactly: the largest share gets the remainder."""
+    weights = list(shares)
+    total = sum(weights)
+    with localcontext() as context:
+        context.prec = PRECISION
+        parts = [(amount * weight / total).quantize(_SMALLEST) if total else Decimal(0) for weight in weights]
+        largest = weights.index(max(weights))
+        parts[largest] += amount - sum(parts)
+    return parts
